@@ -5,7 +5,8 @@
 //! or forgotten is deleted after a while; the certificate stays valid. Source:
 //! `pkg/controller/certificates` (approver, signer, cleaner).
 
-use super::{Error, Shared, record};
+use crate::error::Error;
+use crate::shared::{Shared, record};
 use client::{Key, Outcome, WorkQueue, is_code};
 use clock::{self, Timestamp};
 use jiff::SignedDuration;

@@ -4,7 +4,7 @@
 //! each rule once; what stood in it before goes. Source: `pkg/controller/clusterroleaggregation`.
 
 use super::write::unless_gone;
-use super::{Shared, record};
+use crate::shared::{Shared, record};
 use api::labels::Selector;
 use client::{Api, Key, Outcome, WorkQueue};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};

@@ -4,11 +4,12 @@
 //! says about Jobs that still run. A Job's name carries the minute it was due, so that no restart
 //! makes a second one. Source: `pkg/controller/cronjob`.
 
-use super::job::decide::finished;
+use super::job::facts::finished;
 use super::pods::{controller_of, is_namespace_ending, owned_by};
-use super::{Error, Shared, record, reference};
+use crate::error::Error;
+use crate::shared::{Shared, record};
 use api::cron::{self, Schedule};
-use client::{Change, Key, Outcome, Recorder, WorkQueue, is_code};
+use client::{Change, Key, Outcome, Recorder, WorkQueue, is_code, reference};
 use clock::{self, Timestamp};
 use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job};

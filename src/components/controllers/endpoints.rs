@@ -4,14 +4,17 @@
 //! and as the older Endpoints object that many tools still read. Source:
 //! `pkg/controller/endpointslice`, `pkg/controller/endpoint`.
 
+mod group;
 mod old;
 mod slices;
 
 use super::expectations::Expectations;
 use super::pods::{self, is_namespace_ending, owned_by};
-use super::{Error, Shared, record};
+use crate::error::Error;
+use crate::shared::{Shared, record};
 use api::cidr;
 use client::{Api, Change, Key, Outcome, WorkQueue, is_code};
+use group::{HEADLESS, is_headless};
 use k8s_openapi::api::core::v1::{Endpoints, Node, ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -23,10 +26,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
+pub use group::Group;
+
 const WORKERS: usize = 5;
 const ZONE: &str = "topology.kubernetes.io/zone";
-/// Endpoints in one slice, at most: upstream's default.
-const PER_SLICE: usize = 100;
 /// The label of an EndpointSlice that names its Service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -34,15 +37,6 @@ const MANAGER: &str = "endpointslice-controller.k8s.io";
 
 /// The addresses of pods.
 const ADDRESSES: &str = "IPv4";
-/// The label of what belongs to a service without an address of its own.
-const HEADLESS: &str = "service.kubernetes.io/headless";
-
-/// Endpoints that share their ports.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Group {
-    pub ports: Vec<EndpointPort>,
-    pub endpoints: Vec<Endpoint>,
-}
 
 /// The address of a pod that its endpoints have, in its usual form: a pod's status may have it in
 /// others, and a text that is no address would keep all endpoints of the slice from being written.
@@ -273,7 +267,7 @@ impl Worker {
         let keeps_lost = spec.publish_not_ready_addresses.unwrap_or(false);
         look_up_nodes(&mut sliced, keeps_lost, |name| self.shared.nodes.get(&Key::new("", name)));
         let slices = self.write_slices(&key, &service, &sliced, &cause).await;
-        let old = self.write_endpoints(&key, &service, &groups, &cause).await;
+        let old = old::write(&self.shared, &key, &service, &groups, &cause).await;
         if slices? | old? {
             let ready: usize = sliced.iter().flat_map(|g| &g.endpoints).filter(|e| is_ready(e)).count();
             let all: usize = sliced.iter().map(|g| g.endpoints.len()).sum();
@@ -412,10 +406,6 @@ impl Worker {
         }
         made.map(drop)
     }
-}
-
-fn is_headless(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None")
 }
 
 fn is_ready(endpoint: &Endpoint) -> bool {

@@ -281,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn a_new_list_without_the_object_brings_its_owner_back() {
         let server = Scripted::new(|_| None).await;
-        let shared = crate::Shared::fixed(&server.client);
+        let shared = crate::shared::Shared::fixed(&server.client);
         let (awaited, owner) = (Expectations::default(), Key::new("d", "o"));
         let queue = WorkQueue::new(&shared.crew);
         awaited.watch(&shared.pods, &queue);

@@ -8,7 +8,8 @@
 use super::pods::why;
 use super::resources::{Resource, discover};
 use super::write::{self, Guard, unless_gone};
-use super::{Error, Shared, record};
+use crate::error::Error;
+use crate::shared::{Shared, record};
 use client::{Api, Backoff, Change, Client, Item, Key, Outcome, WorkQueue, is_code};
 use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus};

@@ -1,7 +1,7 @@
 //! What controllers of pods share: ownership, selectors, readiness, making pods from a template.
 
-use super::Shared;
 use super::expectations::Expectations;
+use crate::shared::Shared;
 use api::labels::meets;
 use client::{Client, Key, Recorder, is_code};
 use clock::{self, Timestamp};
@@ -326,7 +326,8 @@ async fn all_done<E>(requests: impl Iterator<Item = impl Future<Output = Result<
     futures::future::join_all(requests).await.into_iter().collect()
 }
 
-fn node_of(pod: &Pod) -> &str {
+/// The name of the node that the pod is bound to; empty if it is bound to none.
+pub(crate) fn node_of(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default()
 }
 

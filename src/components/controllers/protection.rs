@@ -6,7 +6,8 @@
 //! `pkg/controller/volume/pvprotection`.
 
 use super::write::unless_gone;
-use super::{Error, Shared};
+use crate::error::Error;
+use crate::shared::Shared;
 use api::volumes::{CLAIM_PROTECTION, VOLUME_PROTECTION, claims_of};
 use client::{Api, Change, Client, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};

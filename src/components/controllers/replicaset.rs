@@ -7,7 +7,8 @@
 
 use super::pods::{self, is_active, is_available};
 use super::workload::{Look, PodOwner};
-use super::{Error, Shared};
+use crate::error::Error;
+use crate::shared::Shared;
 use client::{Informer, Outcome};
 use clock::{self, Timestamp};
 use k8s_openapi::NamespaceResourceScope;

@@ -4,8 +4,8 @@
 //! plain map of labels; so it is read as one, and the loop of [`super::replicaset`] does the rest.
 //! Source: `pkg/controller/replication/conversion.go`.
 
-use super::Shared;
 use super::replicaset::Replicated;
+use crate::shared::Shared;
 use client::Informer;
 use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{

@@ -9,7 +9,8 @@
 use super::pods::phase;
 use super::resources::discover;
 use super::write::unless_gone;
-use super::{Error, Shared, record};
+use crate::error::Error;
+use crate::shared::{Shared, record};
 use api::quota::{Amounts, amounts, counted, matches, stored, usage};
 use api::{quantity::Quantity, value};
 use client::{Change, Key, Outcome, WorkQueue, is_code, segment};

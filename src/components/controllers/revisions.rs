@@ -4,7 +4,8 @@
 use super::pods::{self, template_hash};
 use super::workload::{Look, Typed};
 use super::write::unless_gone;
-use super::{Error, Shared};
+use crate::error::Error;
+use crate::shared::Shared;
 use client::{Change, Key, WorkQueue, is_code};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;

@@ -4,8 +4,9 @@
 //! secrets that ask for one by their type.
 
 use super::pods::is_namespace_ending;
-use super::{Error, Shared, reference};
-use client::{Key, Outcome, WorkQueue, is_code, optional};
+use crate::error::Error;
+use crate::shared::Shared;
+use client::{Key, Outcome, WorkQueue, is_code, optional, reference};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

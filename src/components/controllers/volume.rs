@@ -8,12 +8,13 @@
 //! `pkg/controller/volume/persistentvolume`.
 
 use super::write::{self, Guard, unless_gone};
-use super::{Error, Shared, record, reference};
+use crate::error::Error;
+use crate::shared::{Shared, record};
 use api::volumes::{
     BIND_COMPLETED, BOUND_BY_CONTROLLER, OLD_CLASS, SELECTED_NODE, class_of, fits, is_bound,
     is_default_class, is_reserved_for, preference, reservation,
 };
-use client::{Key, Outcome, Recorder, WorkQueue, optional};
+use client::{Key, Outcome, Recorder, WorkQueue, optional, reference};
 use k8s_openapi::api::core::v1::{
     PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, PersistentVolumeStatus,
 };

@@ -3,8 +3,8 @@
 //! queue brings the key back and the next look decides on what is there now. A write that is given
 //! up in silence would leave a status wrong until the object happens to change.
 
-use super::Error;
 use super::pods::why;
+use crate::error::Error;
 use client::{Api, is_code};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use cni::NodeNetwork;
 use cri::{ExecRequest, Runtime};
 use http_body_util::{BodyExt, Full, Limited};
-use http_request::{HttpAnswer, NoAnswer, Place, encrypted, escaped, is_plain, one_request, redirected};
+use http_request::{
+    HttpAnswer, NoAnswer, OUTPUT_MAX, Place, encrypted, escaped, is_plain, one_request, redirected,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::{Container as Spec, GRPCAction, HTTPGetAction, LifecycleHandler, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -19,9 +21,6 @@ use tokio::io::AsyncReadExt;
 
 mod http_request;
 
-/// As much of an answer as is read and goes into an Event, in bytes: upstream's bound of a probe's
-/// answer.
-const OUTPUT_MAX: usize = 10 << 10;
 /// A command begins in this time at least, however short the time is that it may take. All commands
 /// of a machine are started in turn.
 const START_MAX: Duration = Duration::from_secs(10);

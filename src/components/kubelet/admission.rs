@@ -22,10 +22,10 @@
 //! ended. Static pods always count and are never rejected.
 
 use super::bounds;
-use super::decide::has_ended;
 use super::node_match::{self, NodeFacts};
 use super::pressure;
 use super::status::Failure;
+use super::view::has_ended;
 use api::host_ports::{self, HostPort};
 use api::requests::{Amount, Lack, lacking, qos_class};
 use k8s_openapi::api::core::v1::Pod;

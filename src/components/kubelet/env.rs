@@ -1,7 +1,8 @@
 //! A container's environment and command line: references to other objects, service variables,
 //! `$(NAME)`.
 
-use super::prober::spec_of;
+use super::resources::resource_field;
+use super::specs::spec_of;
 use api::cidr;
 use api::gostr;
 use api::requests::Amount;
@@ -332,7 +333,7 @@ pub(crate) fn of(
                         }
                         None => spec,
                     };
-                    super::container::resource_field(
+                    resource_field(
                         of,
                         &r.resource,
                         r.divisor.as_ref().map(|d| d.0.as_str()),

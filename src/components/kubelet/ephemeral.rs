@@ -1,20 +1,10 @@
 //! Ephemeral containers: put into a running pod to look around. They start once, never again, and
 //! nothing waits for them.
 
-use super::decide::{Step, View};
-use super::status::{self, Waiting};
-use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus, Pod};
-
-/// Those of a pod, as the containers that they are but for their `targetContainerName`.
-pub(crate) fn specs(pod: &Pod) -> Vec<Spec> {
-    let all = pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten());
-    all.filter_map(|e| serde_json::from_value(serde_json::to_value(e).ok()?).ok()).collect()
-}
-
-/// Is this the name of one?
-pub(crate) fn is_one(pod: &Pod, name: &str) -> bool {
-    pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten()).any(|e| e.name == name)
-}
+use super::container_status::{self, Waiting};
+use super::specs;
+use super::view::{Step, View};
+use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus};
 
 /// Starts those that never were started, as far as runtime and status know.
 pub(crate) fn steps(view: &View) -> Vec<Step> {
@@ -24,12 +14,12 @@ pub(crate) fn steps(view: &View) -> Vec<Step> {
     };
     let never = |spec: &Spec| view.current(&spec.name).is_none() && !told(&spec.name);
     let start = |spec: Spec| Step::Start { name: spec.name, init: false, attempt: 0 };
-    specs(view.pod).into_iter().filter(never).map(start).collect()
+    specs::ephemeral(view.pod).into_iter().filter(never).map(start).collect()
 }
 
 /// What the pod's status says of them; they are never ready, since nobody asks them anything.
 pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerStatus>> {
-    let all = specs(view.pod);
+    let all = specs::ephemeral(view.pod);
     let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
     let kept = |name: &str| stored.clone().find(|s| s.name == name && s.container_id.is_some()).cloned();
     let of = |spec: &Spec| {
@@ -42,7 +32,7 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
         ContainerStatus {
             ready: false,
             started: None,
-            ..status::container(view, spec, false, waiting, false)
+            ..container_status::container(view, spec, false, waiting, false)
         }
     };
     let mut statuses: Vec<ContainerStatus> = all.iter().map(of).collect();
@@ -52,9 +42,10 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
 
 #[cfg(test)]
 mod tests {
+    use super::super::decide::decide;
     use super::super::decide::tests::{container, pod, sandbox};
-    use super::super::decide::{Backoffs, decide};
-    use super::super::prober::Seen;
+    use super::super::probe::Seen;
+    use super::super::view::Backoffs;
     use super::*;
     use clock::Timestamp;
     use cri::{ContainerState, SandboxState};
@@ -84,6 +75,6 @@ mod tests {
         for state in [ContainerState::Running, ContainerState::Exited] {
             assert_eq!(steps(&[a.clone(), container("debugger", 0, state, 1)]), []);
         }
-        assert!(is_one(&pod, "debugger") && !is_one(&pod, "a"));
+        assert!(specs::is_ephemeral(&pod, "debugger") && !specs::is_ephemeral(&pod, "a"));
     }
 }

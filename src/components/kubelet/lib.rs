@@ -47,11 +47,14 @@
 mod action;
 mod admission;
 mod bounds;
+mod config;
 mod container;
+mod container_status;
 mod decide;
 mod dns;
 mod env;
 mod ephemeral;
+mod error;
 mod eviction;
 mod files;
 mod kept;
@@ -67,136 +70,26 @@ mod pods;
 pub mod pressure;
 mod probe;
 mod prober;
+mod resources;
 mod rounds;
 mod server;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod simulated;
+mod specs;
 mod stats;
 mod status;
 mod termination;
+mod view;
 mod volumes;
 mod walk;
 
-use api::requests::Amount;
-use client::Client;
-use cni::NodeNetwork;
-use cri::Runtime;
-use k8s_openapi::api::core::v1::{Pod, Taint};
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
+pub use config::{Capacity, Config, PORT};
+pub use error::Error;
+
 use std::sync::Arc;
-use tap::Tap;
 use task::Crew;
-
-/// The port of the kubelet's own server, as everywhere.
-pub const PORT: u16 = 10250;
-
-/// Why the work on a pod failed. The pod worker tries again after a pause.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Api(#[from] kube::Error),
-    #[error(transparent)]
-    Runtime(#[from] cri::Error),
-    /// A volume could not be made. The kubelet writes an Event and tries again.
-    #[error("MountVolume.SetUp failed for volume {volume:?} : {why}")]
-    Volume { volume: String, why: String },
-    /// A container could not be started. The kubelet writes an Event and tries again.
-    #[error("container {container}: {why}")]
-    Container { container: String, why: String },
-    /// A pod of the API has the name of a static pod.
-    #[error(
-        "pod {0} of the API is no mirror of this node's static pod; delete it, and the static pod is shown"
-    )]
-    NotMirror(String),
-    #[error("cannot use {}", path.display())]
-    File {
-        path: PathBuf,
-        #[source]
-        cause: std::io::Error,
-    },
-}
-
-impl Error {
-    /// Returns the error with its causes on one line, for Events and the log.
-    fn line(&self) -> String {
-        let causes = std::iter::successors(std::error::Error::source(self), |e| e.source());
-        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
-    }
-}
-
-/// What a node has to give.
-#[derive(Clone, Debug)]
-pub struct Capacity {
-    pub cpu_milli: u64,
-    pub memory_bytes: u64,
-    /// What of it all pods together may use.
-    pub pods_memory_bytes: u64,
-    pub pods: u32,
-}
-
-impl Capacity {
-    /// What pods may request together, as the Node object says it: of memory what the control group
-    /// of all pods may use (the rest is reserved for the system), without what has to stay free
-    /// ([`pressure::memory_reserve`]).
-    fn allocatable(&self) -> Amount {
-        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let memory = self.pods_memory_bytes.min(self.memory_bytes);
-        Amount {
-            pods: i64::from(self.pods),
-            cpu: count(self.cpu_milli),
-            memory: count((memory - pressure::memory_reserve(memory)) / 1024 * 1024),
-            storage: count(pressure::ALLOCATABLE),
-        }
-    }
-}
-
-/// What a kubelet needs to know of its node, and what it works with: API server, runtime, network.
-pub struct Config {
-    pub node_name: String,
-    pub node_ip: Ipv4Addr,
-    /// e.g. `10.244.1.0/24`.
-    pub pod_cidr: String,
-    pub labels: BTreeMap<String, String>,
-    pub annotations: BTreeMap<String, String>,
-    pub taints: Vec<Taint>,
-    pub capacity: Capacity,
-    pub client: Client,
-    pub runtime: Arc<dyn Runtime>,
-    pub network: Arc<dyn NodeNetwork>,
-    /// `data/<node>`.
-    pub dir: PathBuf,
-    /// The machine, whose memory and disk the nodes of a cluster share.
-    pub machine: Arc<pressure::Machine>,
-    /// What is kept of each container's output.
-    pub logs: cri::LogLimits,
-    pub cluster_dns: Ipv4Addr,
-    /// e.g. `cluster.local`.
-    pub cluster_domain: String,
-    /// Pods that run without being asked for through the API.
-    pub static_pods: Vec<Pod>,
-    /// TLS of the kubelet's server; `None`: no server (simulated nodes).
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// Is the process of the whole cluster counted as this node's use? So of one node only.
-    pub hosts_cluster: bool,
-    /// e.g. `v1.35.0+ropewalk`.
-    pub version: String,
-    pub tap: Tap,
-}
-
-impl Config {
-    /// The node's own file system, as pods with `hostPath` see it.
-    fn node_root(&self) -> std::path::PathBuf {
-        self.dir.join("host")
-    }
-
-    /// `User-Agent` of what a kubelet asks containers, e.g. `kube-probe/1.35`.
-    fn agent(&self, prefix: &str) -> String {
-        let mut parts = self.version.trim_start_matches('v').split('.');
-        format!("{prefix}/{}.{}", parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
-    }
-}
 
 /// Runs a kubelet until the crew ends.
 pub fn start(crew: &Crew, mut config: Config) {
@@ -212,21 +105,5 @@ pub fn start(crew: &Crew, mut config: Config) {
     if config.tls.is_some() {
         let meter = stats::Meter::start(crew, &config);
         server::start(crew, &config, kubelet, meter);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pods_may_request_what_their_group_has_without_the_eviction_threshold() {
-        let of = |memory_bytes: u64, pods_memory_bytes: u64| {
-            Capacity { cpu_milli: 2000, memory_bytes, pods_memory_bytes, pods: 110 }.allocatable().memory
-                >> 20
-        };
-        assert_eq!(of(8 << 30, 7 << 30), (7 << 10) - 100);
-        assert_eq!(of(1 << 30, u64::MAX), (1 << 10) - 100, "no group has more than the machine");
-        assert_eq!(of(512 << 20, 100 << 20), 90);
     }
 }

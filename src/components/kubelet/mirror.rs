@@ -1,7 +1,9 @@
 //! Mirror pods: how the API shows a static pod. The object follows the pod; deleting the object
 //! ends nothing.
 
-use super::{Config, Error, status};
+use super::config::Config;
+use super::error::Error;
+use super::status;
 use client::{Api, is_code, optional};
 use k8s_openapi::api::core::v1::{Node, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;

@@ -1,9 +1,9 @@
 //! Registration and heartbeats: the Node object and its Lease.
 
+use super::config::{Config, PORT};
 use super::kept;
 use super::node_amounts::{amounts, extended, patch};
 use super::pressure::{Pressure, Pressures};
-use super::{Config, PORT};
 use client::{is_code, optional};
 use cri::Image;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};

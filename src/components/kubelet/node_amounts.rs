@@ -1,6 +1,7 @@
 //! What a node has and what of it pods may request, and how that is written. Pure.
 
-use super::{Capacity, pressure};
+use super::config::Capacity;
+use super::pressure;
 use api::requests;
 use k8s_openapi::api::core::v1::NodeStatus;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;

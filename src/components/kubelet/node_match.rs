@@ -8,7 +8,7 @@
 //! requests example.com/other 1, node knows none        -> admitted: counted for the cluster
 //! ```
 
-use super::Config;
+use super::config::Config;
 use super::status::Failure;
 use api::nodes::{fits, tolerates};
 use api::requests::{self, Field, Scalars, scalars};

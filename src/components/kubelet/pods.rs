@@ -3,78 +3,52 @@
 //! [`starting`] makes sandboxes and containers, [`pulling`] gets their images, [`ending`] ends
 //! them, [`leftovers`] clears away what they leave.
 
-use super::admission::Admissions;
+use super::config::Config;
 use super::container::Volumes;
-use super::decide::{self, Backoffs, Step, View};
+use super::decide;
+use super::error::Error;
 use super::pressure::Pressures;
-use super::prober::{Prober, Seen};
-use super::status::{self, long_name};
-use super::{Config, Error, dns, ephemeral, mirror, termination, volumes};
-use client::{Backoff, Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
+use super::probe::Seen;
+use super::specs::{long_name, reference};
+use super::status;
+use super::view::{self, Backoffs, Step, View};
+use super::{dns, mirror, specs, termination, volumes};
+use client::{Change, Informer, Key, Outcome, is_code};
 use cri::{self, Container, ContainerState, Sandbox, SandboxState};
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus, Service};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
+use kubelet::RETRY;
 use memory::{Memory, revision_of};
-use parking_lot::Mutex;
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event, Record};
 use task::Crew;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 mod ending;
 mod failing;
+mod kubelet;
 mod leftovers;
+mod measured;
 mod memory;
 mod pressed;
 mod pulling;
+mod removals;
+mod sentence;
 mod starting;
 #[cfg(test)]
 pub(super) mod tests;
+
+pub(crate) use kubelet::Kubelet;
 
 /// Volumes that may change are looked at this often, like the kubelet's sync period.
 const REFRESH: Duration = Duration::from_secs(60);
 /// Passes over one pod before others get a turn.
 const PASSES: usize = 8;
-/// A pod that could not be brought to where it should be is tried again after 5 ms, doubled up to
-/// upstream's `backOffPeriod`. What it waits for, an object or the API server, may be there at any
-/// moment, and nothing tells the kubelet of it.
-const RETRY: Backoff = Backoff { first: Duration::from_millis(5), longest: Duration::from_secs(10) };
-
-pub(crate) struct Kubelet {
-    pub config: Arc<Config>,
-    crew: Crew,
-    pods: Informer<Pod>,
-    services: Informer<Service>,
-    queue: WorkQueue<Key>,
-    statics: BTreeMap<Key, Arc<Pod>>,
-    memory: Mutex<HashMap<Key, Memory>>,
-    recorder: Recorder,
-    prober: Prober,
-    /// Whether memory or disk are low.
-    pressures: watch::Sender<Pressures>,
-    /// Pods that have to fail because of that, or for a critical pod.
-    sentences: Mutex<HashMap<Key, pressed::Sentence>>,
-    /// Notified when the processes of a pod that has to fail have ended.
-    ended: tokio::sync::Notify,
-    /// Which pods the node has taken.
-    admissions: Mutex<Admissions>,
-    /// What pods use of the disk.
-    measured: pressed::Measured,
-    removals: leftovers::Removals,
-    /// Hooks that hold up their pod, by pod: they end when the pod shall.
-    hooks: Mutex<HashMap<Key, CancellationToken>>,
-    /// Ids of containers whose end has begun.
-    ending: Mutex<HashSet<String>>,
-    /// Pods that the API has no more, as they were last seen, until their containers have ended:
-    /// one that was deleted by force still has its preStop hooks.
-    gone: Mutex<HashMap<Key, Arc<Pod>>>,
-}
 
 /// `pressures` tells the node's status whether memory or disk are low.
 pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressures: watch::Sender<Pressures>) -> Arc<Kubelet> {
@@ -130,50 +104,7 @@ pub(super) fn start_workers(
     kubelet
 }
 
-/// How `describe` finds a pod's events, and a container's.
-pub(crate) fn reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
-    ObjectReference {
-        field_path: container.map(|(name, init)| match init {
-            true => format!("spec.initContainers{{{name}}}"),
-            false if ephemeral::is_one(pod, name) => format!("spec.ephemeralContainers{{{name}}}"),
-            false => format!("spec.containers{{{name}}}"),
-        }),
-        ..client::reference(pod)
-    }
-}
-
 impl Kubelet {
-    fn new(
-        crew: &Crew,
-        config: &Arc<Config>,
-        pods: Informer<Pod>,
-        services: Informer<Service>,
-        pressures: watch::Sender<Pressures>,
-    ) -> Kubelet {
-        let queue = WorkQueue::retrying(crew, RETRY);
-        let recorder = Recorder::new(crew, &config.client, "kubelet", &config.node_name);
-        Kubelet {
-            config: config.clone(),
-            crew: crew.clone(),
-            pods,
-            services,
-            prober: Prober::new(config, crew, &recorder, &queue),
-            queue,
-            statics: config.static_pods.iter().map(|p| (Key::of(p), Arc::new(p.clone()))).collect(),
-            memory: Mutex::default(),
-            recorder,
-            pressures,
-            sentences: Mutex::default(),
-            ended: Default::default(),
-            admissions: Mutex::default(),
-            measured: Default::default(),
-            removals: Default::default(),
-            hooks: Mutex::default(),
-            ending: Mutex::default(),
-            gone: Mutex::default(),
-        }
-    }
-
     /// Takes note of a change of a pod. A mirror shows a static pod, which does not end with it.
     fn hear(&self, change: &Change<Pod>) {
         let (key, pod) = (change.key(), change.object());
@@ -412,7 +343,7 @@ impl Kubelet {
         memory: &mut Memory,
         cause: &Option<Cause>,
     ) -> Result<Outcome, Error> {
-        let over = decide::has_ended(pod);
+        let over = view::has_ended(pod);
         let mut again: Option<Duration> = None;
         let mut failure = None;
         let mut judged = None;
@@ -585,10 +516,10 @@ impl Kubelet {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
                     let (grace, message) = ending::reason(pod, &name, why);
                     let deadline = clock::deadline(grace);
-                    if why == decide::Why::Changed {
+                    if why == view::Why::Changed {
                         memory.replaced.insert(id);
                     }
-                    let manner = ending::Manner { deadline, message, in_order: why == decide::Why::Over };
+                    let manner = ending::Manner { deadline, message, in_order: why == view::Why::Over };
                     self.stop(key, pod, sandboxes, container, manner, memory, cause);
                     Ok(None)
                 }
@@ -597,7 +528,7 @@ impl Kubelet {
                 }
                 Step::Start { name, init, attempt } => {
                     let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
-                    let extra = ephemeral::specs(pod);
+                    let extra = specs::ephemeral(pod);
                     let specs =
                         pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
                     let spec = specs.chain(&extra).find(|c| c.name == name);

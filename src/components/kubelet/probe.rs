@@ -1,6 +1,7 @@
 //! One probe of one container: when it is due, and what its answers amount to. Pure.
 
 use k8s_openapi::api::core::v1::{Container as Spec, Probe};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// In this order: a startup probe silences the others until it succeeds.
@@ -102,6 +103,30 @@ impl Verdict {
         }
         self.well = Some(well);
         Some(well)
+    }
+}
+
+/// What probes say about a running container; absent means "no such probe".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Probed {
+    pub started: Option<bool>,
+    pub ready: Option<bool>,
+}
+
+/// What the probes of a pod's containers say, by container name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub probed: BTreeMap<String, Probed>,
+    pub failed: BTreeMap<String, Kind>,
+}
+
+impl Seen {
+    /// Containers whose postStart hook failed run until they are ended, and are neither started nor
+    /// ready.
+    pub(crate) fn mark_unhooked<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        for name in names {
+            self.probed.insert(name.to_string(), Probed { started: Some(false), ready: Some(false) });
+        }
     }
 }
 

@@ -6,9 +6,9 @@
 //! Service, one that does not live is restarted.
 
 use super::action::{Action, Answer, Target};
-use super::probe::{Kind, Numbers, Verdict};
-use super::status::Probed;
-use super::{Config, pods::reference};
+use super::config::Config;
+use super::probe::{Kind, Numbers, Probed, Seen, Verdict};
+use super::specs::{reference, spec_of};
 use client::{Key, Recorder, WorkQueue};
 use clock::{self, Timestamp};
 use cri::{Container, ContainerState};
@@ -52,23 +52,6 @@ struct Inner {
     queue: WorkQueue<Key>,
     /// By container id.
     watched: Mutex<BTreeMap<String, Watched>>,
-}
-
-/// What the probes of a pod's containers say, by container name.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
-    pub probed: BTreeMap<String, Probed>,
-    pub failed: BTreeMap<String, Kind>,
-}
-
-impl Seen {
-    /// Containers whose postStart hook failed run until they are ended, and are neither started nor
-    /// ready.
-    pub(crate) fn mark_unhooked<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
-        for name in names {
-            self.probed.insert(name.to_string(), Probed { started: Some(false), ready: Some(false) });
-        }
-    }
 }
 
 impl Prober {
@@ -171,11 +154,6 @@ impl Prober {
         }
         self.0.queue.add(key.clone(), None);
     }
-}
-
-pub(crate) fn spec_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a Spec> {
-    let spec = pod.spec.as_ref()?;
-    spec.containers.iter().chain(spec.init_containers.iter().flatten()).find(|c| c.name == name)
 }
 
 /// Before the first answer. What was ready before a restart of the kubelet counts as ready until a

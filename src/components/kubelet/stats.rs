@@ -5,7 +5,7 @@
 //! look, which the [`Meter`] keeps, divided by the time in between. As a counter it never goes down
 //! when a container ends: clients would take that for a restart from zero.
 
-use super::Config;
+use super::config::Config;
 use clock::{self, Instant, Timestamp};
 use cri::{ContainerState, PodId, Runtime, Stats};
 use linux::usage;

@@ -1,15 +1,15 @@
 //! A pod's status, from what the runtime shows. Pure.
 
-use super::decide::View;
+use super::container_status::{Waiting, container, terminated, unknown_end};
+use super::ephemeral;
+use super::view::View;
 use api::requests::qos_class;
 use clock::Timestamp;
 use cri::{self, Container, ContainerState as State, SandboxState};
 use k8s_openapi::api::core::v1::{
-    Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
+    ContainerState, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// Bytes of the termination messages of all containers of a pod, as JSON writes them: upstream's
@@ -21,23 +21,6 @@ const OWN_MESSAGE_MAX: usize = 1024;
 /// Conditions that a kubelet keeps up to date.
 const OWN: [&str; 5] =
     ["PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
-
-/// Why a container that does not exist yet does not: reason and message, e.g. `ImagePullBackOff`.
-pub(crate) type Waiting = BTreeMap<String, (String, String)>;
-
-/// What probes say about a running container; absent means "no such probe".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Probed {
-    pub started: Option<bool>,
-    pub ready: Option<bool>,
-}
-
-/// `name_namespace(uid)`: how the kubelet's messages name a pod.
-pub(crate) fn long_name(pod: &Pod) -> String {
-    let meta = &pod.metadata;
-    let part = |p: &Option<String>| p.clone().unwrap_or_default();
-    format!("{}_{}({})", part(&meta.name), part(&meta.namespace), part(&meta.uid))
-}
 
 /// The status to report. Conditions of others (the scheduler's, say) are kept from the pod as it is
 /// stored.
@@ -134,7 +117,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
         start_time: before.start_time.or(Some(Time(view.now))),
         container_statuses: Some(main),
         init_container_statuses: has_init.then_some(init),
-        ephemeral_container_statuses: super::ephemeral::statuses(view, waiting),
+        ephemeral_container_statuses: ephemeral::statuses(view, waiting),
         qos_class: Some(qos_class(view.pod).into()),
         message: match done || before.reason.is_some() {
             true => before.message,
@@ -254,16 +237,6 @@ pub(crate) fn end(status: &mut PodStatus, now: Timestamp) {
             condition.last_transition_time = Some(Time(now));
         }
         (condition.reason, condition.message) = (Some(reason.into()), None);
-    }
-}
-
-/// The end of a container of which the runtime knows nothing any more.
-fn unknown_end(message: &str) -> ContainerStateTerminated {
-    ContainerStateTerminated {
-        exit_code: super::decide::LOST,
-        reason: Some("ContainerStatusUnknown".into()),
-        message: Some(message.into()),
-        ..ContainerStateTerminated::default()
     }
 }
 
@@ -405,10 +378,6 @@ fn condition(kind: &str, status: bool, reason: Option<String>, message: Option<S
     }
 }
 
-fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
-    status.state.as_ref()?.terminated.as_ref()
-}
-
 fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static str {
     let runs = view.containers.iter().any(|c| c.state == State::Running);
     match view.finished() {
@@ -422,155 +391,6 @@ fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static s
             && s.last_state.as_ref().is_none_or(|l| l.terminated.is_none())
     };
     if !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
-}
-
-pub(crate) fn container(
-    view: &View,
-    spec: &Spec,
-    init: bool,
-    waiting: &Waiting,
-    has_init: bool,
-) -> ContainerStatus {
-    let current = view.current(&spec.name);
-    let wait = |reason: &str, message: Option<String>| ContainerState {
-        waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }),
-        ..ContainerState::default()
-    };
-    let mut status = ContainerStatus {
-        name: spec.name.clone(),
-        image: spec.image.clone().unwrap_or_default(),
-        ready: false,
-        started: Some(false),
-        last_state: Some(ContainerState::default()),
-        ..ContainerStatus::default()
-    };
-    let Some(c) = current else {
-        if let Some(before) = view.stored(&spec.name) {
-            // After a restart of the machine nothing runs. One that will not run again stays as it
-            // ended.
-            let ended = before.state.as_ref().and_then(|s| s.terminated.clone());
-            let was_running = before.state.as_ref().is_some_and(|s| s.running.is_some());
-            let lost = was_running.then(|| ContainerStateTerminated {
-                container_id: before.container_id.clone(),
-                started_at: before.state.as_ref().and_then(|s| s.running.as_ref()?.started_at.clone()),
-                ..unknown_end("The container could not be located: the machine or this program was restarted")
-            });
-            let end = ended.or(lost);
-            if end.is_some() && view.finished().is_some() {
-                return ContainerStatus {
-                    ready: false,
-                    started: Some(false),
-                    state: Some(ContainerState { terminated: end, ..ContainerState::default() }),
-                    ..before.clone()
-                };
-            }
-            // The others start again, and the count goes on.
-            status.restart_count = i32::try_from(view.next_attempt(&spec.name)).unwrap_or(i32::MAX);
-            status.last_state = match end {
-                Some(end) => Some(ContainerState { terminated: Some(end), ..ContainerState::default() }),
-                None => before.last_state.clone().or(status.last_state),
-            };
-        }
-        let (reason, message) = match waiting.get(&spec.name) {
-            Some((reason, message)) => (reason.as_str(), Some(message.clone()).filter(|m| !m.is_empty())),
-            None if has_init => ("PodInitializing", None),
-            None => ("ContainerCreating", None),
-        };
-        status.state = Some(wait(reason, message));
-        return status;
-    };
-    status.restart_count = c.attempt as i32;
-    status.container_id = Some(format!("ropewalk://{}", c.id));
-    status.image = c.image.clone();
-    status.image_id = c.image_id.clone();
-    if let Some(previous) = view.previous(&spec.name) {
-        status.last_state = Some(ended(previous));
-    } else if c.attempt > 0 {
-        status.last_state = lost(view, c).or(status.last_state);
-    }
-    match c.state {
-        State::Running => {
-            let probe = view.probes.probed.get(&spec.name).copied().unwrap_or_default();
-            let started = probe.started.unwrap_or(true);
-            status.started = Some(started);
-            status.ready = started && probe.ready.unwrap_or(true);
-            status.state = Some(ContainerState {
-                running: Some(ContainerStateRunning { started_at: c.started_at.map(Time) }),
-                ..ContainerState::default()
-            });
-        }
-        State::Created => status.state = Some(wait("ContainerCreating", None)),
-        State::Exited => {
-            // An init container is ready when its work is done; a sidecar's work is to run.
-            status.ready = init && !View::is_sidecar(spec) && c.exit_code == 0;
-            status.state = Some(ended(c));
-            if view.restarts(spec, init, c) && view.backoff_left(spec, c).is_some() {
-                let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
-                let message = format!(
-                    "back-off {} restarting failed container={} pod={}",
-                    go_duration(pause),
-                    spec.name,
-                    long_name(view.pod)
-                );
-                status.last_state = Some(ended(c));
-                status.state = Some(wait("CrashLoopBackOff", Some(message)));
-            } else if let Some((reason, message)) = waiting.get(&spec.name)
-                && view.restarts(spec, init, c)
-            {
-                status.last_state = Some(ended(c));
-                status.state = Some(wait(reason, Some(message.clone()).filter(|m| !m.is_empty())));
-            }
-        }
-    }
-    status
-}
-
-/// The end of the attempt before, of which only the stored status tells: the machine (or this
-/// program) was restarted meanwhile.
-fn lost(view: &View, current: &Container) -> Option<ContainerState> {
-    let before = view.stored(&current.name)?;
-    let own = format!("ropewalk://{}", current.id);
-    // A status that names no container was written while nothing ran, and tells in `lastState` of
-    // the run before.
-    if before.container_id.is_none() || before.container_id.as_ref() == Some(&own) {
-        return before.last_state.clone();
-    }
-    let started_at =
-        before.state.as_ref().and_then(|s| s.running.as_ref()).and_then(|r| r.started_at.clone());
-    let terminated = before.state.as_ref().and_then(|s| s.terminated.clone());
-    let unknown = ContainerStateTerminated {
-        container_id: before.container_id.clone(),
-        exit_code: 255,
-        reason: Some("Unknown".into()),
-        started_at,
-        finished_at: Some(Time(current.created_at)),
-        ..ContainerStateTerminated::default()
-    };
-    Some(ContainerState { terminated: Some(terminated.unwrap_or(unknown)), ..ContainerState::default() })
-}
-
-fn ended(c: &Container) -> ContainerState {
-    ContainerState {
-        terminated: Some(ContainerStateTerminated {
-            container_id: Some(format!("ropewalk://{}", c.id)),
-            exit_code: c.exit_code,
-            reason: Some(c.reason.clone()).filter(|r| !r.is_empty()),
-            message: Some(c.message.clone()).filter(|m| !m.is_empty()),
-            started_at: c.started_at.or(Some(c.created_at)).map(Time),
-            finished_at: c.finished_at.map(Time),
-            ..ContainerStateTerminated::default()
-        }),
-        ..ContainerState::default()
-    }
-}
-
-/// `10s`, `1m20s`, `5m0s`: as Go prints durations.
-pub(crate) fn go_duration(seconds: u64) -> String {
-    match seconds {
-        s if s < 60 => format!("{s}s"),
-        s if s < 3600 => format!("{}m{}s", s / 60, s % 60),
-        s => format!("{}h{}m{}s", s / 3600, s / 60 % 60, s % 60),
-    }
 }
 
 /// Did anything change that is worth a write? Times of unchanged conditions are already carried
@@ -591,9 +411,9 @@ pub(crate) fn pull_back_off(image: &str, error: &cri::Error) -> (String, String)
 
 #[cfg(test)]
 mod tests {
-    use super::super::decide::Backoffs;
     use super::super::decide::tests::{container, pod, sandbox};
-    use super::super::prober::Seen;
+    use super::super::probe::Seen;
+    use super::super::view::Backoffs;
     use super::Container;
     use super::{
         ContainerStatus, Pod, PodCondition, PodStatus, SandboxState, State, Time, Timestamp, View, Waiting,

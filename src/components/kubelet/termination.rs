@@ -45,7 +45,7 @@ pub(crate) fn mount(pod_dir: &Path) -> linux::Result<()> {
     std::fs::create_dir_all(&dir)
         .map_err(|cause| linux::Error::new(format!("cannot make {}", dir.display()), cause))?;
     #[cfg(test)]
-    if super::sim::is_simulated() {
+    if super::simulated::is_simulated() {
         return Ok(()); // a plain directory does as well
     }
     if volumes::is_mounted(&dir)? {

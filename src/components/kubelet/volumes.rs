@@ -4,9 +4,11 @@
 //! resolved by [`Root`]: what a volume holds is written below its own directory ([`files`]), and a
 //! path of the node stays in the node's file system.
 
-use super::container::{Place, Volumes, pod_limits};
+use super::container::{Place, Volumes};
 use super::env::Facts;
 use super::files::{self, Gathered, Owners};
+use super::resources::{pod_limits, resource_field};
+use super::specs::{self, spec_of};
 use api::nodes;
 use api::quantity::Quantity;
 use api::volumes::is_reserved_for;
@@ -181,7 +183,7 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
 fn owners(pod: &Pod) -> Owners {
     let Some(spec) = &pod.spec else { return Owners::default() };
     let security = spec.security_context.as_ref();
-    let (of_pod, extra) = (security.and_then(|s| s.run_as_user), super::ephemeral::specs(pod));
+    let (of_pod, extra) = (security.and_then(|s| s.run_as_user), specs::ephemeral(pod));
     let all = spec.init_containers.iter().flatten().chain(&spec.containers).chain(&extra);
     let mut users = all.map(|c| c.security_context.as_ref().and_then(|s| s.run_as_user).or(of_pod));
     let user = users.next().flatten().filter(|first| users.all(|user| user == Some(*first)));
@@ -386,10 +388,10 @@ fn downward(
         context.facts.field(&field.field_path)?
     } else if let Some(field) = &item.resource_field_ref {
         let name = field.container_name.clone().unwrap_or_default();
-        let spec = super::prober::spec_of(context.facts.pod, &name);
+        let spec = spec_of(context.facts.pod, &name);
         let spec = spec.ok_or_else(|| format!("container {name:?} not found"))?;
         let divisor = field.divisor.as_ref().map(|d| d.0.as_str());
-        super::container::resource_field(spec, &field.resource, divisor, &context.facts.allocatable)?
+        resource_field(spec, &field.resource, divisor, &context.facts.allocatable)?
     } else {
         String::new()
     };

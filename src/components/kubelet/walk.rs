@@ -95,7 +95,7 @@ impl Allowance {
 /// calls are served in the order in which they came. `None`: it panicked.
 pub(crate) async fn in_turn<T: Send + 'static>(walk: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     #[cfg(test)]
-    if crate::sim::is_simulated() {
+    if crate::simulated::is_simulated() {
         // In a simulation files are walked at once, on this thread: when another thread would be
         // done does not follow from the seed.
         return Some(walk());

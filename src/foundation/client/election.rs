@@ -1,6 +1,9 @@
 //! Leader election through a Lease object, as client-go's `leaderelection` does it.
 
-use super::{Api, Client, Recorder, is_code, optional, reference};
+use super::answers::{is_code, optional};
+use super::api_client::Client;
+use super::objects::Api;
+use super::recorder::{Recorder, reference};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{DeleteParams, PostParams};

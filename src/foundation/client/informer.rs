@@ -1,6 +1,8 @@
 //! A local cache of one kind, kept up to date by a watch.
 
-use super::{Api, Client, Recorder};
+use super::api_client::Client;
+use super::objects::Api;
+use super::recorder::Recorder;
 use futures::FutureExt;
 use futures::stream::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;

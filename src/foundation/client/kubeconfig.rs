@@ -1,7 +1,8 @@
 //! What a kubeconfig of our own says: one server by its address, certificates within the file. And
 //! how any kubeconfig is changed: one program at a time, and never by half.
 
-use super::{Client, Endpoint, direct};
+use super::api_client::Client;
+use super::transport::{Endpoint, direct};
 use base64::Engine as _;
 use pki::Identity;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Requests about the objects of one kind, with every name escaped.
 
-use super::segment;
+use super::answers::segment;
 use kube::api::{
     DeleteParams, ListParams, ObjectList, PartialObjectMeta, Patch, PatchParams, PostParams, Resource,
 };

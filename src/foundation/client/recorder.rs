@@ -1,6 +1,7 @@
 //! Events: what components tell people about objects.
 
-use super::Client;
+use super::answers::is_code;
+use super::api_client::Client;
 use api::validate::names::dns_subdomain;
 use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -265,7 +266,7 @@ async fn write(
         });
         match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => return Ok(name.clone()),
-            Err(error) if super::is_code(&error, 404) => {} // expired meanwhile: a new one that counts on
+            Err(error) if is_code(&error, 404) => {} // expired meanwhile: a new one that counts on
             Err(error) => return Err(error),
         }
     }
@@ -294,7 +295,7 @@ async fn write(
     match api.create(&PostParams::default(), &event).await {
         Ok(_) => Ok(name),
         // An earlier try has made it, and its answer did not come.
-        Err(error) if super::is_code(&error, 409) => Ok(name),
+        Err(error) if is_code(&error, 409) => Ok(name),
         Err(error) => Err(error),
     }
 }

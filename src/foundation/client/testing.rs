@@ -2,7 +2,8 @@
 //! same, one whose watches never end, and one that answers what a test says and keeps what it was
 //! asked; and a log that a test can read.
 
-use super::{Client, Endpoint, direct};
+use super::api_client::Client;
+use super::transport::{Endpoint, direct};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::service::service_fn;

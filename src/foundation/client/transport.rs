@@ -1,7 +1,6 @@
 //! HTTP/2 over TLS over a socket that a [`Dialer`] makes.
 
 use super::connections::{Answer, Connections};
-use super::{CAUSE_HEADER, Endpoint};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -27,6 +26,23 @@ pub type Dialer = Arc<dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<TcpStr
 /// Connections from the network namespace that this program runs in.
 pub fn direct() -> Dialer {
     Arc::new(|to| Box::pin(TcpStream::connect(to)))
+}
+
+/// The header that carries a [`Cause`](tap::Cause).
+pub const CAUSE_HEADER: &str = "ropewalk-cause";
+
+/// Where an API server is and who is asking.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Tried in order until one answers.
+    pub servers: Vec<SocketAddr>,
+    /// The name that the server's certificate must have.
+    pub server_name: String,
+    pub ca_pem: String,
+    pub identity: Option<pki::Identity>,
+    /// e.g. `kube-scheduler/v1.35.0`.
+    pub user_agent: String,
+    pub dial: Dialer,
 }
 
 /// A connection that does not come about in this time is given up and the next server tried.

@@ -61,7 +61,8 @@ impl Storage for Kv {
     }
     async fn watch(&self, r: WatchRequest) -> Result<Changes, Error> {
         let watcher = Kv::watch(self, r).await?;
-        let next = async |mut watcher: super::Watcher| watcher.next().await.map(|told| (told, watcher));
+        let next =
+            async |mut watcher: super::watch::Watcher| watcher.next().await.map(|told| (told, watcher));
         Ok(stream::unfold(watcher, next).boxed())
     }
     async fn compact(&self, revision: Revision) -> Result<(), Error> {

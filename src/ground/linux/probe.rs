@@ -4,6 +4,7 @@
 //! need it. Nothing remains, also of one that is interrupted.
 
 mod cgroups;
+mod question;
 mod words;
 
 use super::process::{self, flags, spawn_forked};
@@ -13,7 +14,7 @@ use super::user::{self, Ids};
 use super::{Context, Error, Result, beneath, calls, confine, fds, limits};
 use super::{mount, namespace, oom, seccomp};
 use lang::Lang;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -21,75 +22,9 @@ use std::path::Path;
 use std::sync::Arc;
 use words::Word;
 
-/// One thing that a cluster uses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Capability {
-    pub name: String,
-    pub ok: bool,
-    /// What was found, or the kernel's answer.
-    pub found: String,
-    /// What does not work without it; empty if `ok`.
-    pub what_is_lost: String,
-    /// A command that mends it; empty if `ok`.
-    pub how_to_mend: String,
-    /// It is missing, and without it this machine is of no use.
-    pub fatal: bool,
-}
-
-impl Capability {
-    /// From a trial's outcome.
-    pub fn of(
-        name: impl Into<String>,
-        outcome: std::result::Result<String, String>,
-        lost: impl Into<String>,
-        mend: impl Into<String>,
-    ) -> Capability {
-        let ok = outcome.is_ok();
-        let unless = |text: String| if ok { String::new() } else { text };
-        Capability {
-            name: name.into(),
-            ok,
-            found: outcome.unwrap_or_else(|why| why),
-            what_is_lost: unless(lost.into()),
-            how_to_mend: unless(mend.into()),
-            fatal: false,
-        }
-    }
-
-    /// Without it no cluster can start, or no pod in one.
-    pub fn needed(self) -> Capability {
-        Capability { fatal: !self.ok, ..self }
-    }
-}
-
-/// Who asks, and what for.
-#[derive(Clone, Copy)]
-pub struct Question<'a> {
-    pub lang: Lang,
-    /// Where clusters keep their files. It need not exist yet.
-    pub home: &'a Path,
-}
+pub use question::{Capability, Question};
 
 impl Question<'_> {
-    fn say(&self, word: Word) -> String {
-        self.lang.say(word, &[])
-    }
-
-    fn say_of(&self, word: Word, with: &[&str]) -> String {
-        self.lang.say(word, with)
-    }
-
-    fn of(
-        &self,
-        name: Word,
-        outcome: std::result::Result<String, String>,
-        lost: Word,
-        mend: Word,
-    ) -> Capability {
-        Capability::of(self.say(name), outcome, self.say(lost), self.say(mend))
-    }
-
     /// Runs a trial in a child with new namespaces; what it found, or its error's line.
     fn trial(
         &self,

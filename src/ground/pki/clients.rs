@@ -1,8 +1,10 @@
 //! Authenticates clients by their certificates.
 
 use super::authorities::Authorities;
+use super::error::Error;
+use super::identity::{Identity, chain, provider, trusted};
 use super::signatures::proof_of_the_key;
-use super::{Error, Identity, chain, leaf, provider, request, trusted, user_of};
+use super::{leaf, request};
 use clock::{self, Timestamp};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -231,6 +233,16 @@ impl ClientCertVerifier for Later {
     proof_of_the_key!(provider);
 }
 
+/// Returns user and groups of a client certificate: its last common name and its organizations.
+/// `None` if the common name is missing or empty.
+pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
+    let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
+    let name = request::common_name(cert.subject()).filter(|name| !name.is_empty())?;
+    let groups =
+        cert.subject().iter_organization().filter_map(|o| o.as_str().ok()).map(String::from).collect();
+    Some((name, groups))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Ca, Subject, der};
@@ -259,11 +271,11 @@ mod tests {
     #[test]
     fn an_authority_that_has_ended_is_believed_no_more() {
         let key = KeyPair::generate().unwrap();
-        let mut own = crate::params(&Subject::client("short", ""), 1).unwrap();
+        let mut own = crate::ca::params(&Subject::client("short", ""), 1).unwrap();
         own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = own.self_signed(&key).unwrap().pem();
         let (subject, issuer) = (Subject::client("jane", "dev"), Issuer::from_params(&own, &key));
-        let longer = crate::params(&subject, 300).unwrap();
+        let longer = crate::ca::params(&subject, 300).unwrap();
         let jane = longer.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let other = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
@@ -303,7 +315,7 @@ mod tests {
         let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
         let (_, clients) = asking_server_config(&server, ca.pem()).unwrap();
-        let mut own = crate::params(&Subject::client("jane", ""), 1).unwrap();
+        let mut own = crate::ca::params(&Subject::client("jane", ""), 1).unwrap();
         own.distinguished_name.push(DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]), "7");
         let issuer = Issuer::from_ca_cert_pem(ca.pem(), &ca.key).unwrap();
         let cert = own.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();

@@ -1,6 +1,6 @@
 //! Files that only their owner may read, and that outlive a power failure.
 
-use super::Error;
+use super::error::Error;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;

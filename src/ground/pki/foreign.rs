@@ -2,6 +2,7 @@
 //! names. [`Known`] judges this cluster's servers, too.
 
 use super::authorities::Authorities;
+use super::identity::provider;
 use super::signatures::{self, proof_of_the_key};
 use super::{der, leaf};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
@@ -69,7 +70,7 @@ pub fn foreign_client(
     identity: Option<(&[u8], &[u8])>,
     alpn: &[&str],
 ) -> Result<Arc<ClientConfig>, Unusable> {
-    let provider = super::provider();
+    let provider = provider();
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|e| Unusable::Versions(e.to_string()))?;
@@ -107,7 +108,7 @@ pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| none("key"))?;
     let parsed = x509_parser::parse_x509_certificate(&der);
     let (_, parsed) = parsed.map_err(|_| "x509: malformed certificate".to_string())?;
-    let loaded = super::provider().key_provider.load_private_key(key.clone_key());
+    let loaded = provider().key_provider.load_private_key(key.clone_key());
     match loaded.map(|loaded| is_pair(&parsed, &*loaded)) {
         Ok(true) => Ok(()),
         Ok(false) => Err("tls: private key does not match public key".into()),
@@ -170,7 +171,7 @@ pub(super) fn one_identity(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<Arc<SingleCertAndKey>, rustls::Error> {
-    let key = super::provider().key_provider.load_private_key(key)?;
+    let key = provider().key_provider.load_private_key(key)?;
     let own = chain.first().ok_or(rustls::Error::NoCertificatesPresented)?;
     if !is_pair(&signatures::parse(own)?, &*key) {
         return Err(rustls::InconsistentKeys::KeyMismatch.into());
@@ -325,14 +326,14 @@ mod tests {
     fn a_self_signed_authority_is_believed_as_a_server_too() {
         use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyPair};
         let made = |usages: &[ExtendedKeyUsagePurpose]| {
-            let mut own = crate::params(&Subject::server("x", &["127.0.0.1"]), 1).unwrap();
+            let mut own = crate::ca::params(&Subject::server("x", &["127.0.0.1"]), 1).unwrap();
             own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained); // as `openssl req -x509` does
             own.extended_key_usages = usages.to_vec();
             own.self_signed(&KeyPair::generate().unwrap()).unwrap()
         };
         let judge = |own: &rcgen::Certificate, trusted: &rcgen::Certificate, name: &str| {
             let authorities = these(trusted.pem().as_bytes()).unwrap();
-            let known = Known { authorities, provider: crate::provider() };
+            let known = Known { authorities, provider: crate::identity::provider() };
             let (name, now) = (crate::server_name(name).unwrap(), UnixTime::now());
             known.verify_server_cert(own.der(), &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
         };
@@ -349,13 +350,14 @@ mod tests {
     fn a_server_of_an_authority_that_has_ended_is_not_believed() {
         use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair};
         let key = KeyPair::generate().unwrap();
-        let mut own = crate::params(&Subject::client("ca", ""), 1).unwrap();
+        let mut own = crate::ca::params(&Subject::client("ca", ""), 1).unwrap();
         own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = own.self_signed(&key).unwrap().pem();
-        let longer = crate::params(&Subject::server("x", &["127.0.0.1"]), 300).unwrap();
+        let longer = crate::ca::params(&Subject::server("x", &["127.0.0.1"]), 300).unwrap();
         let issuer = Issuer::from_params(&own, &key);
         let server = longer.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
-        let known = Known { authorities: these(pem.as_bytes()).unwrap(), provider: crate::provider() };
+        let known =
+            Known { authorities: these(pem.as_bytes()).unwrap(), provider: crate::identity::provider() };
         let judge = |days: u64| {
             let seconds = UnixTime::now().as_secs() + days * 24 * 60 * 60;
             let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
@@ -374,9 +376,9 @@ mod tests {
         let issue = |name: &str| ca.issue(&Subject::server(name, &["127.0.0.1"])).unwrap();
         let (pinned, other) = (issue("a"), issue("b"));
         let authorities = these(pinned.cert_pem.as_bytes()).unwrap();
-        let known = Known { authorities, provider: crate::provider() };
+        let known = Known { authorities, provider: crate::identity::provider() };
         let judge = |server: &crate::Identity, name: &str, days: u64| {
-            let (certs, _) = crate::chain(server).unwrap();
+            let (certs, _) = crate::identity::chain(server).unwrap();
             let seconds = UnixTime::now().as_secs() + days * 24 * 60 * 60;
             let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
             let name = crate::server_name(name).unwrap();
@@ -400,15 +402,15 @@ mod tests {
         let authority = || IsCa::Ca(BasicConstraints::Unconstrained);
         let judge = |is_ca: IsCa, usages: &[KeyUsagePurpose], leaf: IsCa| {
             let key = KeyPair::generate().unwrap();
-            let mut own = crate::params(&Subject::server("own", &["127.0.0.1"]), 1).unwrap();
+            let mut own = crate::ca::params(&Subject::server("own", &["127.0.0.1"]), 1).unwrap();
             (own.is_ca, own.key_usages) = (is_ca, usages.to_vec());
             let trusted = own.self_signed(&key).unwrap();
-            let mut other = crate::params(&Subject::server("other", &["127.0.0.2"]), 1).unwrap();
+            let mut other = crate::ca::params(&Subject::server("other", &["127.0.0.2"]), 1).unwrap();
             other.is_ca = leaf;
             let issuer = Issuer::from_params(&own, &key);
             let other = other.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
             let authorities = these(trusted.pem().as_bytes()).unwrap();
-            let known = Known { authorities, provider: crate::provider() };
+            let known = Known { authorities, provider: crate::identity::provider() };
             let ask = |shown: &rcgen::Certificate, name: &str| {
                 let (name, now) = (crate::server_name(name).unwrap(), UnixTime::now());
                 let judged = known.verify_server_cert(shown.der(), &[], &name, &[], now);

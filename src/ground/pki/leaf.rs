@@ -92,7 +92,8 @@ fn check_content(leaf: &X509Certificate<'_>, now: UnixTime, serves: Serves) -> R
 
 #[cfg(test)]
 mod tests {
-    use crate::{Ca, Identity, Subject, der, provider};
+    use crate::identity::provider;
+    use crate::{Ca, Identity, Subject, der};
     use clock::Timestamp;
     use jiff::SignedDuration;
     use rcgen::{KeyPair, PublicKeyData, SigningKey};
@@ -189,7 +190,7 @@ mod tests {
     }
 
     fn roots(ca_pem: &str) -> rustls::RootCertStore {
-        crate::trusted(ca_pem).unwrap().roots().clone()
+        crate::identity::trusted(ca_pem).unwrap().roots().clone()
     }
 
     /// `etcdctl --cacert expired.crt`, as in Go.
@@ -198,10 +199,10 @@ mod tests {
         use rcgen::{BasicConstraints, IsCa, Issuer};
         let greet = |days: i64| {
             let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-            let mut own = crate::params(&Subject::client("ca", ""), days).unwrap();
+            let mut own = crate::ca::params(&Subject::client("ca", ""), days).unwrap();
             own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             let ca_pem = own.self_signed(&ca_key).unwrap().pem();
-            let longer = crate::params(&Subject::server("x", &["localhost"]), 300).unwrap();
+            let longer = crate::ca::params(&Subject::server("x", &["localhost"]), 300).unwrap();
             let cert = longer.signed_by(&key, &Issuer::from_params(&own, &ca_key)).unwrap();
             let server = Identity { cert_pem: cert.pem(), key_pem: key.serialize_pem() };
             let server = crate::server_config(&server, &ca_pem).unwrap();
@@ -222,7 +223,7 @@ mod tests {
         for leaf in [Leaf::version_1(), Leaf::authority()] {
             let jane = leaf.sign("kubernetes", &key_of(dir.path()));
             for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-                let (certs, key) = crate::chain(&jane).unwrap();
+                let (certs, key) = crate::identity::chain(&jane).unwrap();
                 let client = rustls::ClientConfig::builder_with_provider(provider())
                     .with_protocol_versions(&[version])
                     .unwrap()
@@ -237,9 +238,9 @@ mod tests {
         }
         // The proof of the key counts for these as well.
         let jane = Leaf::version_1().sign("kubernetes", &key_of(dir.path()));
-        let (certs, _) = crate::chain(&jane).unwrap();
+        let (certs, _) = crate::identity::chain(&jane).unwrap();
         let other = KeyPair::generate().unwrap().serialize_pem();
-        let (_, other) = crate::chain(&Identity { key_pem: other, ..jane }).unwrap();
+        let (_, other) = crate::identity::chain(&Identity { key_pem: other, ..jane }).unwrap();
         assert!(crate::foreign::one_identity(certs.clone(), other.clone_key()).is_err());
         let other = provider().key_provider.load_private_key(other).unwrap();
         let stolen = rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(certs, other));
@@ -277,7 +278,7 @@ mod tests {
         let usage = |n| extension(37, false, &der::sequence(&[der::oid(&[1, 3, 6, 1, 5, 5, 7, 3, n])]));
         let judge = |leaf: &Leaf, issuer: &str, key: &KeyPair| {
             let identity = leaf.sign(issuer, key);
-            clients.judge(&crate::chain(&identity).unwrap().0).map(drop)
+            clients.judge(&crate::identity::chain(&identity).unwrap().0).map(drop)
         };
         let ended = Leaf { until: clock::now() - HOUR, ..Leaf::version_1() };
         for (leaf, issuer, key, why) in [

@@ -2,14 +2,19 @@
 //! Source: RFC 5280; DER is written by hand because the certificate library keeps one attribute of
 //! several of one type, in a subject and in the name of the authority.
 
-use super::request::{Proof, all, is_named, proof};
-use super::{Ca, Error, Request, der};
+use super::ca::{Ca, Subject};
+use super::der;
+use super::error::Error;
+use super::identity::Identity;
+use super::request::{Proof, Request, all, is_named, proof};
 use clock::Timestamp;
 use jiff::SignedDuration;
-use rcgen::{SignatureAlgorithm, SigningKey};
+use rcgen::string::Ia5String;
+use rcgen::{KeyPair, PublicKeyData, SignatureAlgorithm, SigningKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use std::net::IpAddr;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
@@ -22,6 +27,40 @@ const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
 const SHORT: SignedDuration = SignedDuration::from_hours(8);
 
 impl Ca {
+    /// Makes a key and a certificate for it, for both ends of a connection. It is valid for a year,
+    /// or as long as the authority.
+    ///
+    /// # Errors
+    /// `Certificate`: a name is not ASCII, or no key can be made. `Authority`, `Pem`: the authority
+    /// cannot sign.
+    pub fn issue(&self, subject: &Subject) -> Result<Identity, Error> {
+        let failed = |cause| Error::Certificate { subject: subject.common_name.clone(), cause };
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut names = Request::default();
+        for host in &subject.names {
+            if host.parse::<IpAddr>().is_ok() {
+                names.addresses.push(host.clone());
+                continue;
+            }
+            Ia5String::try_from(host.as_str()).map_err(failed)?; // nothing else may stand there
+            names.dns_names.push(host.clone());
+        }
+        let mut usages = vec!["digital signature".to_string(), "client auth".to_string()];
+        if !subject.names.is_empty() {
+            usages.push("server auth".to_string());
+        }
+        let (now, day) = (clock::now(), jiff::SignedDuration::from_hours(24));
+        let cert_pem = self.write(&Wanted {
+            subject: subject.encode(),
+            public_key: &key.subject_public_key_info(),
+            from: now - day,
+            until: self.until.min(now + day * 365),
+            names: &names,
+            usages: &usages,
+        })?;
+        Ok(Identity { cert_pem, key_pem: key.serialize_pem() })
+    }
+
     /// Signs a certificate for the requester, valid for `lifetime`, for `usages` (`digital
     /// signature`, `key encipherment`, `client auth`, `server auth`).
     ///
@@ -214,7 +253,9 @@ fn extensions(wanted: &Wanted<'_>, authority: &x509_parser::certificate::X509Cer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Identity, Subject, chain, client_config, params};
+    use crate::ca::params;
+    use crate::client_config;
+    use crate::identity::chain;
     use rcgen::{BasicConstraints, IsCa, KeyPair, PublicKeyData};
 
     /// Makes a request of `jane`, with its key.

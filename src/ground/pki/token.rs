@@ -1,7 +1,8 @@
 //! Service-account tokens: ES256 JSON web tokens (RFC 7519), signed with the cluster's own key.
 
+use super::ecdsa;
+use super::error::Error;
 use super::files::{is_there, read, write_private};
-use super::{Error, ecdsa};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};

@@ -11,8 +11,9 @@ mod target;
 
 use super::resources::Mapper;
 use super::write;
-use super::{Error, Shared, record, reference};
-use client::{Client, Key, Outcome, Recorder, WorkQueue};
+use crate::error::Error;
+use crate::shared::{Shared, record};
+use client::{Client, Key, Outcome, Recorder, WorkQueue, reference};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::{
     HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition, HorizontalPodAutoscalerSpec,

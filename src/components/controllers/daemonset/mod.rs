@@ -9,8 +9,9 @@ pub mod decide;
 use super::pods::{self, template_hash};
 use super::revisions::{self, HASH};
 use super::workload::{self, Look, PodOwner};
-use super::{Error, Shared, reference};
-use client::{Change, Informer, Key, Outcome};
+use crate::error::Error;
+use crate::shared::Shared;
+use client::{Change, Informer, Key, Outcome, reference};
 use decide::{decide, status, tolerated};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{
@@ -251,7 +252,7 @@ mod tests {
             _ => None,
         })
         .await;
-        let shared = crate::Shared::fixed(&server.client);
+        let shared = crate::shared::Shared::fixed(&server.client);
         shared.daemon_sets.tell_of(serde_json::from_value(set).unwrap());
         shared.revisions.tell_of(serde_json::from_value(revision).unwrap());
         shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
@@ -286,7 +287,7 @@ mod tests {
                 _ => None,
             })
             .await;
-            let shared = crate::Shared::fixed(&server.client);
+            let shared = crate::shared::Shared::fixed(&server.client);
             shared.daemon_sets.tell_of(serde_json::from_value(set.clone()).unwrap());
             shared.pods.tell_of(serde_json::from_value(pod("n1")).unwrap());
             for node in ["n1", "n2"] {
@@ -321,7 +322,7 @@ mod tests {
             _ => None,
         })
         .await;
-        let shared = crate::Shared::fixed(&server.client);
+        let shared = crate::shared::Shared::fixed(&server.client);
         shared.daemon_sets.tell_of(serde_json::from_value(set).unwrap());
         for revision in
             [left("left", "b", json!([])), left("strange", "c", json!([])), left("owned", "b", other)]

@@ -17,6 +17,7 @@
 
 #[cfg(test)]
 mod golden;
+mod look;
 mod progress;
 mod rollout;
 mod scaling;
@@ -24,22 +25,21 @@ mod sets;
 
 use super::pods::{self, controller_of, owned_by, selects};
 use super::workload::still_there;
-use super::{Error, Shared};
-use client::{Api, Change, Key, Outcome, Recorder, WorkQueue};
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};
+use crate::error::Error;
+use crate::shared::Shared;
+use client::{Change, Key, Outcome, Recorder, WorkQueue};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
+use look::{COMPONENT, Look, Worker};
 use progress::Step;
 use rollout::{Goal, Set, decide};
 use serde_json::{Value, json};
 use sets::{revision_of, same_template};
 use std::sync::Arc;
-use tap::{Cause, Component};
+use tap::Cause;
 
 const WORKERS: usize = 5;
-/// Who writes its events and records.
-const COMPONENT: Component = Component::DeploymentController;
 
 pub(crate) fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
@@ -90,20 +90,6 @@ pub(crate) fn start(shared: &Shared) {
     });
 }
 
-struct Worker {
-    shared: Shared,
-    recorder: Recorder,
-}
-
-/// One look at one deployment.
-struct Look<'a> {
-    worker: &'a Worker,
-    key: &'a Key,
-    cause: &'a Option<Cause>,
-    deployment: &'a Deployment,
-    spec: DeploymentSpec,
-}
-
 impl Worker {
     async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(deployment) = self.shared.deployments.get(&key) else { return Ok(Outcome::Done) };
@@ -114,14 +100,6 @@ impl Worker {
 }
 
 impl Look<'_> {
-    /// Objects of a kind beside the deployment; what is written has the look's cause.
-    fn api<K>(&self) -> Api<K>
-    where
-        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        self.worker.shared.config.client.caused_by(self.cause.clone()).within(&self.key.namespace)
-    }
-
     async fn sync(&self) -> Result<Outcome, Error> {
         let mut sets = self.claim().await?;
         sets.sort_by_key(|s| (s.metadata.creation_timestamp.clone().map(|t| t.0), s.metadata.name.clone()));

@@ -1,8 +1,8 @@
 //! What the deployment's status says: its numbers, and the conditions that tell whether it gets on.
 
-use super::Look;
+use super::look::Look;
 use super::rollout::{self, Goal, REPLICA_FAILURE, Set};
-use crate::Error;
+use crate::error::Error;
 use crate::write::{self, Guard};
 use client::Outcome;
 use clock::{self, Timestamp};

@@ -1,9 +1,10 @@
 //! Writing numbers into sets, and sharing a new total out in the middle of a rollout.
 
+use super::look::{COMPONENT, Look};
 use super::rollout::{Goal, Scaling, Set, proportional};
 use super::sets::{DESIRED, MAX};
-use super::{COMPONENT, Look};
-use crate::{Error, record};
+use crate::error::Error;
+use crate::shared::record;
 use client::{is_code, reference};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::api::{Patch, PatchParams};

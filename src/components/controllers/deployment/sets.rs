@@ -1,10 +1,11 @@
 //! One ReplicaSet per version of the template: made, numbered, made new again by a rollback, and
 //! forgotten.
 
+use super::look::{COMPONENT, Look};
 use super::rollout::{Goal, Set};
-use super::{COMPONENT, Look};
+use crate::error::Error;
 use crate::pods::{controller_of, is_namespace_ending, owned_by, template_hash, why};
-use crate::{Error, record};
+use crate::shared::record;
 use api::schema::equality;
 use client::{is_code, reference};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};

@@ -2,9 +2,10 @@
 //! `DisruptionTarget`, and is still there two minutes later. The condition becomes False. Source:
 //! `pkg/controller/disruption` (`syncStalePodDisruption`).
 
+use crate::error::Error;
 use crate::pods::phase;
+use crate::shared::Shared;
 use crate::write::unless_gone;
-use crate::{Error, Shared};
 use client::{Change, Key, Outcome, WorkQueue};
 use clock::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};

@@ -1,9 +1,10 @@
 //! The Endpoints object of a Service: its endpoints in the words of the kind that is older than
 //! EndpointSlice, and in one object. Source: `pkg/controller/endpoint`.
 
-use super::{Group, HEADLESS, Worker, is_headless};
-use crate::Error;
+use super::group::{Group, HEADLESS, is_headless};
+use crate::error::Error;
 use crate::pods::is_namespace_ending;
+use crate::shared::Shared;
 use client::{Key, is_code};
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -96,65 +97,61 @@ fn truncate(subsets: &mut Vec<EndpointSubset>) -> bool {
     true
 }
 
-impl Worker {
-    /// Writes the Endpoints object of a service. Returns whether it was written.
-    pub(super) async fn write_endpoints(
-        &self,
-        key: &Key,
-        service: &Service,
-        groups: &[Group],
-        cause: &Option<Cause>,
-    ) -> Result<bool, Error> {
-        let api = self.shared.config.client.caused_by(cause.clone()).within::<Endpoints>(&key.namespace);
-        let mut subsets = subsets(service, groups);
-        let is_truncated = truncate(&mut subsets);
-        let subsets = (!subsets.is_empty()).then_some(subsets);
-        let mut labels = service.metadata.labels.clone().unwrap_or_default();
-        labels.insert(MANAGED_BY.into(), MANAGER.into());
-        if is_headless(service) {
-            labels.insert(HEADLESS.into(), String::new());
+/// Writes the Endpoints object of a service. Returns whether it was written.
+pub(super) async fn write(
+    shared: &Shared,
+    key: &Key,
+    service: &Service,
+    groups: &[Group],
+    cause: &Option<Cause>,
+) -> Result<bool, Error> {
+    let api = shared.config.client.caused_by(cause.clone()).within::<Endpoints>(&key.namespace);
+    let mut subsets = subsets(service, groups);
+    let is_truncated = truncate(&mut subsets);
+    let subsets = (!subsets.is_empty()).then_some(subsets);
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
+    labels.insert(MANAGED_BY.into(), MANAGER.into());
+    if is_headless(service) {
+        labels.insert(HEADLESS.into(), String::new());
+    }
+    let known = shared.endpoints.get(key);
+    let mut annotations =
+        known.as_ref().and_then(|known| known.metadata.annotations.clone()).unwrap_or_default();
+    match is_truncated {
+        true => annotations.insert(OVER_CAPACITY.into(), TRUNCATED.into()),
+        false => annotations.remove(OVER_CAPACITY),
+    };
+    let annotations = (!annotations.is_empty()).then_some(annotations);
+    let is_same = |known: &Endpoints| {
+        let noted = known.metadata.annotations.as_ref().filter(|all| !all.is_empty());
+        known.subsets == subsets
+            && known.metadata.labels.as_ref() == Some(&labels)
+            && noted == annotations.as_ref()
+    };
+    let result = match &known {
+        Some(known) if is_same(known) => return Ok(false),
+        Some(known) => {
+            let mut next = (**known).clone();
+            (next.subsets, next.metadata.labels) = (subsets, Some(labels));
+            next.metadata.annotations = annotations;
+            api.replace(&key.name, &PostParams::default(), &next).await
         }
-        let known = self.shared.endpoints.get(key);
-        let mut annotations =
-            known.as_ref().and_then(|known| known.metadata.annotations.clone()).unwrap_or_default();
-        match is_truncated {
-            true => annotations.insert(OVER_CAPACITY.into(), TRUNCATED.into()),
-            false => annotations.remove(OVER_CAPACITY),
-        };
-        let annotations = (!annotations.is_empty()).then_some(annotations);
-        let is_same = |known: &Endpoints| {
-            let noted = known.metadata.annotations.as_ref().filter(|all| !all.is_empty());
-            known.subsets == subsets
-                && known.metadata.labels.as_ref() == Some(&labels)
-                && noted == annotations.as_ref()
-        };
-        let result = match &known {
-            Some(known) if is_same(known) => return Ok(false),
-            Some(known) => {
-                let mut next = (**known).clone();
-                (next.subsets, next.metadata.labels) = (subsets, Some(labels));
-                next.metadata.annotations = annotations;
-                api.replace(&key.name, &PostParams::default(), &next).await
-            }
-            None => {
-                let metadata = ObjectMeta {
-                    name: Some(key.name.clone()),
-                    namespace: Some(key.namespace.clone()),
-                    labels: Some(labels),
-                    annotations,
-                    ..ObjectMeta::default()
-                };
-                api.create(&PostParams::default(), &Endpoints { metadata, subsets }).await
-            }
-        };
-        match result {
-            Ok(_) => Ok(true),
-            Err(error) if is_code(&error, 409) => {
-                Err(Error::Conflict("its endpoints are others by now".into()))
-            }
-            Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => Ok(false),
-            Err(error) => Err(error.into()),
+        None => {
+            let metadata = ObjectMeta {
+                name: Some(key.name.clone()),
+                namespace: Some(key.namespace.clone()),
+                labels: Some(labels),
+                annotations,
+                ..ObjectMeta::default()
+            };
+            api.create(&PostParams::default(), &Endpoints { metadata, subsets }).await
         }
+    };
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if is_code(&error, 409) => Err(Error::Conflict("its endpoints are others by now".into())),
+        Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,10 +1,13 @@
 //! Which endpoints go into which EndpointSlice. [`plan`] is pure. Source:
 //! `k8s.io/endpointslice/reconciler.go`.
 
-use super::{Group, PER_SLICE};
+use super::group::Group;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Endpoints in one slice, at most: upstream's default.
+const PER_SLICE: usize = 100;
 
 /// What to write, in this order: an endpoint is in its new slice before it leaves the old one.
 #[derive(Debug, Default)]

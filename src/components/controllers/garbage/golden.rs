@@ -4,7 +4,9 @@
 //! deletes one (`background`, `foreground`, `orphan`) and shows what happens to all of them until
 //! the collector has nothing left to do. `left` shows the objects that remain, with their owners.
 
-use super::{FOREGROUND, ORPHAN, Shared, start};
+use super::graph::FOREGROUND;
+use super::{ORPHAN, start};
+use crate::shared::Shared;
 use ::golden::{Answer, Args, Command, Context, Runner, unknown};
 use api::{Status, meta, value};
 use client::simulated::{Door, Event, Faults, Store, kind};

@@ -1,10 +1,12 @@
 //! Who owns whom, as far as it was heard, and what follows from it for one object.
 
-use super::FOREGROUND;
 use client::Key;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ApiResource;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The finalizer of an owner that waits until its dependents are gone.
+pub(super) const FOREGROUND: &str = "foregroundDeletion";
 
 /// An object in the graph.
 #[derive(Clone, Debug)]

@@ -10,11 +10,12 @@ mod golden;
 mod graph;
 
 use super::resources::{Mapper, Resource, discover};
-use super::{Error, Shared, record};
+use crate::error::Error;
+use crate::shared::{Shared, record};
 use api::kinds;
 use client::{Api, Informer, Item, Key, Outcome, Recorder, WorkQueue, is_code};
 use futures::StreamExt;
-use graph::{Graph, Node, Standing, Verdict, verdict};
+use graph::{FOREGROUND, Graph, Node, Standing, Verdict, verdict};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -31,7 +32,6 @@ use tap::{Cause, Component, Event};
 use tokio::sync::Notify;
 
 const ORPHAN: &str = "orphan";
-const FOREGROUND: &str = "foregroundDeletion";
 const WORKERS: usize = 8;
 /// New kinds are looked for whenever a definition changes, and this often at least.
 const REDISCOVER: Duration = Duration::from_secs(30);

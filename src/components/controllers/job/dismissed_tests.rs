@@ -19,7 +19,8 @@ fn pods_that_were_sent_away_do_not_delay_their_successors() {
 /// As above, with the API server between the looks.
 #[tokio::test]
 async fn the_controller_remembers_whom_it_sent_away() {
-    use crate::{Shared, workload};
+    use crate::shared::Shared;
+    use crate::workload;
     use client::Key;
     use client::testing::Scripted;
     let job = |suspend: bool| {

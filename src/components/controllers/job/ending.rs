@@ -2,7 +2,8 @@
 //! is announced first (SuccessCriteriaMet, FailureTarget) and becomes final (Complete, Failed) when
 //! the last pod has ended and is counted.
 
-use super::decide::{Case, condition, ended, is_tracked, name};
+use super::case::Case;
+use super::facts::{condition, ended, is_tracked, name};
 use super::indexes::Indexes;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -1,9 +1,13 @@
 //! The end of a Job: which pods it waits for, and how they count.
 
-use super::decide::{Memory, condition, decide};
+use super::Jobs;
+use super::case::Memory;
+use super::decide::decide;
+use super::facts::condition;
+use super::names::TRACKING;
 use super::world::World;
-use super::{Jobs, TRACKING};
-use crate::{Shared, workload};
+use crate::shared::Shared;
+use crate::workload;
 use client::Key;
 use client::testing::Scripted;
 use k8s_openapi::api::batch::v1::Job;

@@ -1,7 +1,7 @@
 //! Jobs with `backoffLimitPerIndex`: each index has its own pauses and its own count of failures.
 
+use super::names::{INDEX, INDEX_FAILURES, INDEX_IGNORED};
 use super::world::World;
-use super::{INDEX, INDEX_FAILURES, INDEX_IGNORED};
 use serde_json::json;
 
 /// An Indexed Job that replaces ended pods only; failures with exit code 42 are ignored.

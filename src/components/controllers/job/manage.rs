@@ -1,15 +1,29 @@
 //! How many pods a Job has at a time, and which: more are made (after a failure, with a pause), too
 //! many are sent away.
 
-use super::decide::{Case, New, all_failures_of, ended, ended_at, failures_of, index_of, name, pause};
+use super::case::{Case, New};
 use super::ends;
+use super::facts::{all_failures_of, ended, ended_at, failures_of, index_of, name};
 use super::failure::{self, Verdict};
 use crate::pods;
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Pods made or deleted in one go, at most.
 const BURST: usize = 500;
+
+/// The pause before a failed pod is replaced: doubled at each further failure, up to the second
+/// value.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
+
+/// The pause after so many failures in a row.
+fn pause(failures: i32) -> Duration {
+    match failures {
+        ..=0 => Duration::ZERO,
+        n => BACKOFF.0.saturating_mul(1 << (n - 1).min(20)).min(BACKOFF.1),
+    }
+}
 
 impl Case<'_> {
     /// Makes and deletes pods until there are as many as wanted.

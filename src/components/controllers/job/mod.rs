@@ -6,6 +6,7 @@
 //! Job with `ttlSecondsAfterFinished` deletes itself. Source: `pkg/controller/job`,
 //! `pkg/controller/ttlafterfinished`.
 
+pub mod case;
 pub mod decide;
 pub(crate) mod dismissed;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod ending;
 #[cfg(test)]
 mod ending_tests;
 pub(crate) mod ends;
+pub mod facts;
 mod failure;
 #[cfg(test)]
 mod golden;
@@ -21,6 +23,7 @@ mod golden;
 mod index_tests;
 mod indexes;
 mod manage;
+mod names;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -28,26 +31,26 @@ mod world;
 
 use super::pods;
 use super::workload::{Look, PodOwner};
-use super::{Error, Shared};
+use crate::error::Error;
+use crate::shared::Shared;
+use case::{Memory, New, Plan};
 use client::{Backoff, Client, Informer, Key, Outcome, is_code};
-use decide::{Memory, New, Plan, is_tracked};
 use ends::Remembered;
+use facts::is_tracked;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use names::{INDEX, INDEX_FAILURES, INDEX_IGNORED};
 use serde_json::json;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Component, Event};
 
-/// The finalizer that keeps a pod until it is counted.
-pub const TRACKING: &str = "batch.kubernetes.io/job-tracking";
-/// Annotation and label of the pods of an Indexed Job.
-const INDEX: &str = "batch.kubernetes.io/job-completion-index";
-const INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
-const INDEX_IGNORED: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
+pub use names::TRACKING;
+
+/// The label of a pod that names its Job.
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 /// What a program in a pod of an Indexed Job reads to know its share of the work.
 const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";

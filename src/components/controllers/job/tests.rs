@@ -1,8 +1,9 @@
 //! A Job from its first look to its last, with pods that do as they are told.
 
-use super::decide::{Memory, decide};
+use super::case::Memory;
+use super::decide::decide;
+use super::names::{INDEX, INDEX_FAILURES, TRACKING};
 use super::world::World;
-use super::{INDEX, INDEX_FAILURES, TRACKING};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -267,7 +268,8 @@ fn a_tracked_pod_that_belongs_to_no_job_is_looked_at() {
 
 #[tokio::test]
 async fn what_has_ended_is_counted_although_new_pods_are_refused() {
-    use crate::{Shared, workload};
+    use crate::shared::Shared;
+    use crate::workload;
     use client::Key;
     use client::testing::{Scripted, refusal};
     let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
@@ -299,7 +301,8 @@ async fn what_has_ended_is_counted_although_new_pods_are_refused() {
 /// does would not be counted, and done once more.
 #[tokio::test]
 async fn an_adopted_pod_is_counted() {
-    use crate::{Shared, workload};
+    use crate::shared::Shared;
+    use crate::workload;
     use client::Key;
     use client::testing::Scripted;
     let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
@@ -341,7 +344,8 @@ async fn an_adopted_pod_is_counted() {
 
 #[tokio::test]
 async fn pods_of_an_indexed_job_have_host_names_of_their_own() {
-    use crate::{Shared, workload};
+    use crate::shared::Shared;
+    use crate::workload;
     use client::Key;
     use client::testing::Scripted;
     let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1"},
@@ -456,7 +460,7 @@ fn a_pod_has_ended_when_all_of_its_containers_have() {
         serde_json::from_value(json!({"metadata": meta, "spec": spec, "status": status})).unwrap()
     };
     let at = |second: u32| format!("2026-01-01T00:01:{second:02}Z");
-    let ended = |pod: Pod| clock::rfc3339(super::decide::ended_at(&pod, Timestamp::MAX));
+    let ended = |pod: Pod| clock::rfc3339(super::facts::ended_at(&pod, Timestamp::MAX));
     assert_eq!(ended(pod(&at(3), &at(5), &at(7))), at(7));
     assert_eq!(ended(pod(&at(3), "", &at(4))), at(0), "one runs: the deletion was requested then");
     assert_eq!(ended(pod(&at(3), &at(4), "")), at(0), "the sidecar runs");
@@ -464,7 +468,8 @@ fn a_pod_has_ended_when_all_of_its_containers_have() {
 
 #[tokio::test]
 async fn a_finished_job_of_another_manager_is_deleted_when_its_time_is_over() {
-    use crate::{Shared, workload};
+    use crate::shared::Shared;
+    use crate::workload;
     use client::testing::Scripted;
     use client::{Key, Outcome};
     clock::pin("2026-01-01T00:01:00Z".parse().unwrap());

@@ -1,7 +1,8 @@
 //! A Job and its pods for tests: looks until nothing changes, pods end as they are told.
 
-use super::decide::{Memory, New, Plan, decide};
-use super::{INDEX, INDEX_FAILURES, INDEX_IGNORED, TRACKING};
+use super::case::{Memory, New, Plan};
+use super::decide::decide;
+use super::names::{INDEX, INDEX_FAILURES, INDEX_IGNORED, TRACKING};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;

@@ -1,10 +1,10 @@
 //! Pod garbage collection: pods that no kubelet will ever end, and ended ones beyond what is kept.
 
 use super::eviction::{Disruption, delete, tell_why};
-use super::node_of;
-use crate::pods::phase;
+use crate::error::Error;
+use crate::pods::{node_of, phase};
+use crate::shared::{Shared, record};
 use crate::write::unless_gone;
-use crate::{Error, Shared, record};
 use client::{Change, Key, Outcome, WorkQueue, optional};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Patch, PatchParams};

@@ -1,9 +1,10 @@
 //! Taint eviction: pods leave a node whose `NoExecute` taints they do not tolerate, or tolerate for
 //! a while only.
 
-use super::node_of;
+use crate::error::Error;
+use crate::pods::node_of;
+use crate::shared::{Shared, record};
 use crate::write::unless_gone;
-use crate::{Error, Shared, record};
 use api::nodes::tolerates;
 use client::{Api, Change, Key, Outcome, Recorder, WorkQueue, reference};
 use clock::{self, Timestamp};
@@ -219,7 +220,7 @@ impl Eviction {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{NOT_READY, UNREACHABLE};
+    use super::super::taints::{NOT_READY, UNREACHABLE};
     use super::*;
     use client::testing::Scripted;
 

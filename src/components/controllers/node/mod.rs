@@ -14,10 +14,11 @@ mod collect;
 mod eviction;
 mod taints;
 
-use super::pods::ready_since;
+use super::pods::{node_of, ready_since};
 use super::write::unless_gone;
-use super::{Error, Shared, reference};
-use client::{Key, Recorder};
+use crate::error::Error;
+use crate::shared::Shared;
+use client::{Key, Recorder, reference};
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
@@ -25,6 +26,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use taints::ready;
 use tap::{Component, Event, Record};
 use task::guard;
 
@@ -71,16 +73,6 @@ pub(crate) fn start(shared: &Shared) {
             clock::sleep(CHECK_EVERY).await;
         }
     });
-}
-
-fn node_of(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default()
-}
-
-/// The status of the condition Ready, if the node has ever told it.
-fn ready(node: &Node) -> Option<&str> {
-    let mut conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    conditions.find(|c| c.type_ == "Ready").map(|c| c.status.as_str())
 }
 
 /// Marks a silent node and its pods as not ready.

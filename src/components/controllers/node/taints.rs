@@ -1,8 +1,8 @@
 //! The taints that follow from a node's conditions and from `spec.unschedulable`.
 
-use super::ready;
+use crate::error::Error;
+use crate::shared::Shared;
 use crate::write::unless_gone;
-use crate::{Error, Shared};
 use client::{Key, Outcome, WorkQueue};
 use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Taint};
@@ -23,6 +23,12 @@ const PRESSURES: [(&str, &str); 4] = [
     ("PIDPressure", "node.kubernetes.io/pid-pressure"),
     ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
+
+/// The status of the condition Ready, if the node has ever told it.
+pub(super) fn ready(node: &Node) -> Option<&str> {
+    let mut conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.find(|c| c.type_ == "Ready").map(|c| c.status.as_str())
+}
 
 /// Pure: the taints a node should have, given those it has. Taints of others stay as they are, also
 /// those with a well-known key and an effect that this controller does not write, for example

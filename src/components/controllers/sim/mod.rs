@@ -11,7 +11,8 @@ mod nodes;
 mod tests;
 mod user;
 
-use super::{Shared, daemonset, deployment, expectations, garbage, job, replicaset, statefulset, workload};
+use crate::shared::Shared;
+use crate::{daemonset, deployment, expectations, garbage, job, replicaset, statefulset, workload};
 use client::simulated::{Bug as Mistake, Door, Faults, Store, Tally};
 use client::{Informer, Recorder, spin};
 use k8s_openapi::api::apps::v1::ReplicaSet;

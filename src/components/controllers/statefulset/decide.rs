@@ -231,10 +231,10 @@ pub(super) mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    pub(in crate::statefulset) const NOW: &str = "2026-01-01T00:10:00Z";
+    pub(crate) const NOW: &str = "2026-01-01T00:10:00Z";
     const REVISION: Revisions = Revisions { current: "old", update: "new" };
 
-    pub(in crate::statefulset) fn set(spec: Value) -> StatefulSet {
+    pub(crate) fn set(spec: Value) -> StatefulSet {
         let mut whole = json!({"replicas": 3, "serviceName": "s", "selector": {}, "template": {},
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}});
         for (key, value) in spec.as_object().unwrap() {
@@ -244,7 +244,7 @@ pub(super) mod tests {
     }
 
     /// `0 new`, `1 old unready`, `2 new going`, `3 new failed`, `4 new young`
-    pub(in crate::statefulset) fn pods(all: &[&str]) -> Vec<Arc<Pod>> {
+    pub(crate) fn pods(all: &[&str]) -> Vec<Arc<Pod>> {
         let pod = |text: &&str| {
             let mut words = text.split(' ');
             let (ordinal, revision) = (words.next().unwrap(), words.next().unwrap());

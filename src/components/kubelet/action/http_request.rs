@@ -1,7 +1,6 @@
 //! The HTTP requests of probes and hooks: where they go, and what a server answers. Each has a
 //! connection of its own.
 
-use super::OUTPUT_MAX;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -13,6 +12,10 @@ use pki::{self, Trust};
 use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+
+/// As much of an answer as is read and goes into an Event, in bytes: upstream's bound of a probe's
+/// answer.
+pub(super) const OUTPUT_MAX: usize = 10 << 10;
 
 /// Where an HTTP request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,14 @@
 //! How containers and pods end.
 
-use super::{Kubelet, Memory, reference};
+use super::kubelet::Kubelet;
+use super::memory::Memory;
 use crate::action::Action;
-use crate::decide::{Why, is_turn, sidecars};
+use crate::decide::{is_turn, sidecars};
+use crate::error::Error;
 use crate::probe::Kind;
-use crate::prober::spec_of;
-use crate::{Error, status, termination};
+use crate::specs::{reference, spec_of};
+use crate::view::Why;
+use crate::{status, termination};
 use client::{Key, Outcome, is_code, is_unanswered};
 use cri::{self, Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};

@@ -1,12 +1,15 @@
 //! Pods that the kubelet itself ends for good: they were active for too long, use more of the disk
 //! than they may, do not fit, or go for a critical one.
 
-use super::{Kubelet, Memory, reference};
+use super::kubelet::Kubelet;
+use super::memory::Memory;
 use crate::admission::{Admissions, OnNode, Verdict};
+use crate::error::Error;
 use crate::node_match::NodeFacts;
+use crate::specs::reference;
 use crate::status::{Failure, FailureKind, PREEMPTING};
 use crate::walk::Allowance;
-use crate::{Error, eviction, mirror, pressure};
+use crate::{eviction, mirror, pressure};
 use client::{Key, optional};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::MutexGuard;

@@ -2,14 +2,16 @@
 //!
 //! Files are first moved out of the reach of containers ([`Trash`]) and then removed on a thread
 //! that may block, one pod's at a time in a node. A pod may leave as many as its disk holds: its
-//! removal has [`PART`] at a time, and then those of others have their turn. What a removal that
+//! removal has a second at a time, and then those of others have their turn. What a removal that
 //! was ended leaves is removed by the next one of this pod, at the latest by [`Kubelet::sweep`]
 //! when the kubelet starts anew.
 
+use super::kubelet::Kubelet;
 use super::memory::Memory;
-use super::{Kubelet, reference};
+use crate::error::Error;
 use crate::files::NAME_MAX;
-use crate::{Error, eviction, termination};
+use crate::specs::reference;
+use crate::{eviction, termination};
 use client::Key;
 use cri::Sandbox;
 use k8s_openapi::api::core::v1::Pod;
@@ -23,16 +25,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tap::Cause;
-use tokio::sync::Semaphore;
 
 /// The reason of the Event when files of a pod cannot be removed: about the pod as long as it is
 /// there, else about the node.
 pub(super) const FAILED: &str = "FailedCleanUp";
 /// What could not be removed at the kubelet's start is tried again after this time.
 const SWEEP_AGAIN: Duration = Duration::from_secs(300);
-
-/// How long one removal goes on while others wait.
-const PART: Duration = Duration::from_secs(1);
 
 impl Kubelet {
     /// `data/<node>/pods/<uid>`
@@ -205,50 +203,6 @@ impl Kubelet {
     }
 }
 
-/// Removals of one node, of which one goes on at a time.
-pub(super) struct Removals(Arc<Semaphore>);
-
-impl Default for Removals {
-    fn default() -> Removals {
-        Removals(Arc::new(Semaphore::new(1)))
-    }
-}
-
-impl Removals {
-    /// Calls `part` until it says that all is removed, with the time at which it has to stop, on a
-    /// thread that may block: each time when the removals before it had a part. It goes on to its
-    /// end when the caller is gone.
-    async fn one_by_one(
-        &self,
-        mut part: impl FnMut(Instant) -> Result<bool, Error> + Send + 'static,
-    ) -> Result<(), Error> {
-        #[cfg(test)]
-        if crate::sim::is_simulated() {
-            // In a simulation files are removed at once, on this thread: when another thread would
-            // be done does not follow from the seed.
-            while !part(Instant::now() + PART)? {}
-            return Ok(());
-        }
-        let turns = self.0.clone();
-        let whole = tokio::spawn(async move {
-            loop {
-                let turn = turns.clone().acquire_owned().await;
-                let one = tokio::task::spawn_blocking(move || {
-                    let _turn = turn;
-                    let done = part(Instant::now() + PART);
-                    (part, done)
-                });
-                match one.await {
-                    Ok((next, Ok(false))) => part = next,
-                    Ok((_, done)) => return done.map(drop),
-                    Err(_) => return Ok(()), // it panicked, which was told: the files go at the next start
-                }
-            }
-        });
-        whole.await.unwrap_or(Ok(())) // the program is ending
-    }
-}
-
 /// The name of a pod's directory of logs: `<namespace>_<name>_<uid>`, as everywhere; none of the
 /// three has a `_` in it. Names of pods have up to 253 bytes, and all of it together 255, so the
 /// end of a longer one is cut off: the uid alone tells pods apart.
@@ -297,6 +251,7 @@ fn remove(
 
 #[cfg(test)]
 mod tests {
+    use super::super::removals::{PART, Removals};
     use super::*;
 
     #[tokio::test]

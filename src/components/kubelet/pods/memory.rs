@@ -1,13 +1,10 @@
 //! What the kubelet remembers about a pod between two looks.
 
-use super::Kubelet;
 use crate::container::Volumes;
-use crate::decide::Backoffs;
-use crate::ephemeral;
-use crate::status::Waiting;
-use client::Key;
+use crate::container_status::Waiting;
+use crate::specs;
+use crate::view::Backoffs;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use parking_lot::MutexGuard;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
@@ -72,7 +69,7 @@ impl Memory {
 
     /// Forgets the pulls of images that the pod does not name any more.
     pub(super) fn forget_pulls(&mut self, pod: &Pod) {
-        let extra = ephemeral::specs(pod);
+        let extra = specs::ephemeral(pod);
         let own = pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
         let images: BTreeSet<&str> = own.chain(&extra).filter_map(|c| c.image.as_deref()).collect();
         self.pulls.retain(|image, _| images.contains(image.as_str()));
@@ -87,24 +84,6 @@ impl Memory {
             self.told.insert(container.into(), clock::Instant::now());
         }
         due
-    }
-}
-
-impl Kubelet {
-    pub(super) fn recall(&self, key: &Key, uid: &str) -> Memory {
-        let kept = self.memories().remove(key);
-        if let Some(other) = kept.as_ref().filter(|m| m.uid != uid) {
-            self.prober.forget(&other.uid);
-        }
-        kept.filter(|m| m.uid == uid).unwrap_or_else(|| Memory { uid: uid.into(), ..Memory::default() })
-    }
-
-    pub(super) fn remember(&self, key: &Key, memory: Memory) {
-        self.memories().insert(key.clone(), memory);
-    }
-
-    pub(super) fn memories(&self) -> MutexGuard<'_, HashMap<Key, Memory>> {
-        self.memory.lock()
     }
 }
 

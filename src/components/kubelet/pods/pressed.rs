@@ -1,8 +1,10 @@
 //! Watches the node's memory and disk and evicts pods when one of them is low: the edge of
 //! [`pressure`] and [`rounds`].
 
-use super::{Kubelet, ending};
-use crate::kept::{self, Growth, Since};
+use super::ending;
+use super::kubelet::Kubelet;
+use super::sentence::{Ending, Sentence};
+use crate::kept::{self, Since};
 use crate::pressure::{self, Low, Pressure, Resource, Signals, Usage};
 use crate::rounds::{self, Round, Rounds};
 use crate::status::{Failure, PREEMPTING};
@@ -15,7 +17,7 @@ use linux::beneath::{Kind, Root, path_of};
 use linux::{self, Context};
 use nix::sys::stat::fstat;
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,22 +31,6 @@ const ONE_BY_ONE: Duration = Duration::from_secs(30);
 /// A claim's volume is asked for this long: the store may wait for room on the same disk.
 const LOOK_UP: Duration = Duration::from_millis(300);
 
-/// A pod that has to fail: evicted, or preempted.
-pub(super) struct Sentence {
-    uid: String,
-    failure: Failure,
-    since: Instant,
-    ending: Ending,
-}
-
-/// How far the end of such a pod's processes and volumes has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    Decided,
-    UnderWay,
-    Over,
-}
-
 /// What the watcher has told of one condition.
 #[derive(Default)]
 struct Told {
@@ -52,77 +38,6 @@ struct Told {
     resource: Option<Resource>,
     /// That evictions cannot help.
     futile: bool,
-}
-
-/// What was measured, by uid of the pod: walks are dear, so each is used for every decision.
-#[derive(Default)]
-pub(super) struct Measured {
-    figures: Mutex<BTreeMap<String, Figures>>,
-    /// Pods that wait for a walk of their own.
-    waiting: Mutex<HashSet<String>>,
-    /// What pods wrote to the node's own file system, and how that grew.
-    node: Mutex<(Amount, Growth)>,
-}
-
-#[derive(Default)]
-struct Figures {
-    /// When its own directories were walked last, and what was found.
-    own: Option<(clock::Instant, Arc<eviction::Use>)>,
-    /// With what it mounts of the node; only of pods that may be evicted.
-    usage: Option<Usage>,
-    /// How what it mounts of the node grew.
-    growth: Growth,
-}
-
-impl Measured {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Figures>> {
-        self.figures.lock()
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.waiting.lock()
-    }
-
-    fn node(&self) -> MutexGuard<'_, (Amount, Growth)> {
-        self.node.lock()
-    }
-
-    /// Bytes of the node's own file system that pods wrote, in tenths of a GiB.
-    fn kept(&self) -> u64 {
-        self.node().0.bytes.saturating_mul(10) >> 30
-    }
-
-    /// A pod asks for a walk of its own. `false`: it waits for one already.
-    pub(super) fn begin(&self, uid: &str) -> bool {
-        self.waiting().insert(uid.into())
-    }
-
-    /// It had its walk.
-    pub(super) fn end(&self, uid: &str) {
-        self.waiting().remove(uid);
-    }
-
-    /// What was measured of a pod since this moment.
-    pub(super) fn own(&self, uid: &str, since: clock::Instant) -> Option<Arc<eviction::Use>> {
-        let found = self.lock();
-        found.get(uid)?.own.as_ref().filter(|(at, _)| *at >= since).map(|(_, own)| own.clone())
-    }
-
-    fn last(&self, uid: &str) -> Option<Arc<eviction::Use>> {
-        self.lock().get(uid)?.own.as_ref().map(|(_, own)| own.clone())
-    }
-
-    /// Whether not all of a pod could be counted in the last round.
-    fn was_cut(&self, uid: &str) -> bool {
-        let usage = |figures: &Figures| figures.usage.as_ref().map(|usage| usage.disk.plus(usage.kept));
-        let own = |figures: &Figures| figures.own.as_ref().map(|(_, own)| own.total());
-        let cut = |amount: Amount| amount.files == Amount::BEYOND.files;
-        self.lock().get(uid).is_some_and(|f| [usage(f), own(f)].into_iter().flatten().any(cut))
-    }
-
-    pub(super) fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
-    }
 }
 
 /// What directories of the node's file system take, by device and inode: pods share volumes, and
@@ -514,7 +429,7 @@ impl Kubelet {
 
     /// Ends what runs of a condemned pod with its hooks. One that goes for a critical pod has its
     /// own grace period, an evicted one a second, as upstream.
-    async fn kill(&self, key: &Key, uid: &str) -> Result<(), crate::Error> {
+    async fn kill(&self, key: &Key, uid: &str) -> Result<(), crate::error::Error> {
         let (sandboxes, _) = self.seen(key, uid).await?;
         let pod = self.last_known(key, uid);
         let is_preempted = self.sentences().get(key).is_some_and(|s| s.failure.reason == PREEMPTING);
@@ -566,6 +481,7 @@ fn settled<T>(walked: Option<linux::Result<T>>) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::measured::Measured;
     use super::*;
 
     #[test]

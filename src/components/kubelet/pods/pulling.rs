@@ -1,7 +1,10 @@
 //! Images, and the patience with those that cannot be had.
 
-use super::{Kubelet, Memory, reference};
-use crate::{Error, status};
+use super::kubelet::Kubelet;
+use super::memory::Memory;
+use crate::error::Error;
+use crate::specs::reference;
+use crate::status;
 use client::Key;
 use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
 use std::time::Duration;

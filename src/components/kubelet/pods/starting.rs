@@ -1,12 +1,16 @@
 //! From a step to a running container: sandbox, volumes, environment, start.
 
-use super::{Kubelet, Memory, ending, reference};
+use super::ending;
+use super::kubelet::Kubelet;
+use super::memory::Memory;
 use crate::action::{Action, Target};
 use crate::container::{self, Volumes};
-use crate::decide::{self, View, Why};
+use crate::container_status::go_duration;
 use crate::env::{self, Facts, Sources};
-use crate::status::go_duration;
-use crate::{Error, bounds, oom, termination, volumes};
+use crate::error::Error;
+use crate::specs::reference;
+use crate::view::{self, View, Why};
+use crate::{bounds, oom, resources, termination, volumes};
 use api::cidr;
 use client::{Key, is_unanswered, optional};
 use cri::{Container, ContainerState, Dns, PodId, Sandbox, SandboxConfig};
@@ -53,7 +57,7 @@ impl Kubelet {
             true => self.config.node_name.clone(), // the name belongs to the network, as upstream
             false => cut_hostname(&own_name.unwrap_or_else(|| part(&meta.name))),
         };
-        let limits = container::pod_limits(pod);
+        let limits = resources::pod_limits(pod);
         let subdomain = spec.subdomain.as_ref().filter(|s| !s.is_empty() && !host_network);
         SandboxConfig {
             fqdn: subdomain.map(|subdomain| {
@@ -74,7 +78,7 @@ impl Kubelet {
             host_network,
             share_process_namespace: spec.share_process_namespace.unwrap_or(false),
             own_users: spec.host_users == Some(false),
-            cpu_shares: container::pod_shares(pod),
+            cpu_shares: resources::pod_shares(pod),
             cpu_limit_milli: limits.cpu_milli,
             memory_limit: limits.memory,
             pids_limit: None,
@@ -123,7 +127,7 @@ impl Kubelet {
             node_name: &self.config.node_name,
             node_ip: self.config.node_ip.to_string(),
             pod_ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            allocatable: container::allocatable(pod, self.config.capacity.allocatable()),
+            allocatable: resources::allocatable(pod, self.config.capacity.allocatable()),
         }
     }
 
@@ -179,14 +183,14 @@ impl Kubelet {
             memory.backoffs.remove(&spec.name); // a new definition has not failed yet
         } else if let Some(previous) = previous.filter(|p| p.state == ContainerState::Exited) {
             let before = memory.backoffs.get(&spec.name).copied();
-            let pause = decide::next_backoff(before, decide::ran(previous));
+            let pause = view::next_backoff(before, view::ran(previous));
             tracing::debug!(pod = %key, container = spec.name, pause = go_duration(pause.as_secs()), "restarting");
             memory.backoffs.insert(spec.name.clone(), pause);
         }
         if let Err(error) = self.config.runtime.start_container(&id).await {
             // The runtime shows it as ended with StartError; the back-off applies from here on.
             self.recorder.warning(&about, "Failed", format!("Error: {}", error.line()), cause.clone());
-            memory.backoffs.entry(spec.name.clone()).or_insert(decide::BACKOFF.0);
+            memory.backoffs.entry(spec.name.clone()).or_insert(view::BACKOFF.0);
             return Ok(None);
         }
         memory.waiting.remove(&spec.name);

@@ -2,7 +2,7 @@
 //! the test wants.
 
 use super::*;
-use crate::Capacity;
+use crate::config::Capacity;
 use client::Client;
 use client::testing::{Asked, Scripted, refusal};
 use cni::fake::FakeFabric;
@@ -10,6 +10,7 @@ use cri::Runtime;
 use cri::fake::FakeRuntime;
 use rng::Rng;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,18 +1,20 @@
 //! The kubelet's own server on port 10250: logs, exec, attach, port-forward, figures. Only the API
 //! server's certificate is let in.
 
+mod ask;
 mod inward;
 mod spdy;
 mod spdy_streams;
 mod websocket;
 
+use super::config::{Config, PORT};
 use super::logs::{Options, Pieces, Reader};
 use super::pods::Kubelet;
 use super::stats::Meter;
-use super::{Config, PORT};
+use ask::{Ask, OLDEST, Opening};
 use bytes::Bytes;
 use client::{CAUSE_HEADER, KUBELET_STREAMS_MAX, Key};
-use cri::{self, ContainerState, ExecRequest, Session};
+use cri::{self, ContainerState, ExecRequest};
 use futures::StreamExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -30,7 +32,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
-use tap::{Cause, Event, ObjectRef, Record, Tap};
+use tap::ObjectRef;
 use task::Crew;
 use tokio::sync::mpsc;
 
@@ -357,35 +359,6 @@ fn runtime_error(error: cri::Error) -> Response<Body> {
     refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
-/// Which of a process' streams the client wants.
-#[derive(Clone)]
-struct Ask {
-    stdin: bool,
-    stdout: bool,
-    stderr: bool,
-    tty: bool,
-    /// Whether its exit code is the answer. An attachment ends well however the process ends: that
-    /// is in the pod's status.
-    verdict: bool,
-    /// Hears of the exit code.
-    told: Option<Box<(Tap, ObjectRef, Option<Cause>)>>,
-}
-
-impl Ask {
-    /// What the client is told at the end, if anything.
-    fn answer(&self, protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
-        if let Some((tap, pod, cause)) = self.told.as_deref() {
-            // As a shell calls what it cannot run.
-            let exit = exit.as_ref().copied().unwrap_or(126);
-            let record = Record::new(Event::Exec { exit }).cause(cause.clone());
-            tap.emit(Record { object: Some(pod.clone()), ..record });
-        }
-        exit_status(protocol, exit.map(|code| if self.verdict { code } else { 0 }))
-    }
-}
-
-type Opening = std::pin::Pin<Box<dyn Future<Output = cri::Result<Session>> + Send>>;
-
 /// What an upgraded connection is for.
 enum Talk {
     Process { ask: Ask, open: Opening },
@@ -404,8 +377,6 @@ fn header_words(headers: &HeaderMap, name: &str) -> Vec<String> {
 
 const PROCESS_WS: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
 const PROCESS_SPDY: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
-/// The protocol of a client that offers none.
-const OLDEST: &str = "channel.k8s.io";
 /// SPDY inside WebSocket messages: how kubectl 1.31 and later forward ports.
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 
@@ -507,39 +478,6 @@ fn upgrade(
         return Ok(response);
     }
     Err(refuse(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request"))
-}
-
-/// The last message on the status channel: how the process ended. From `v4.channel.k8s.io` on that
-/// is a `Status` in JSON. In older protocols a failure is a plain text, and a success has no
-/// message.
-fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
-    let failed = |code: i32| format!("command terminated with non-zero exit code: exit status {code}");
-    if protocol == OLDEST {
-        return match exit {
-            Ok(0) => None,
-            Ok(code) => Some(failed(code).into_bytes()),
-            Err(message) => Some(message.into_bytes()),
-        };
-    }
-    let status = match exit {
-        Ok(0) => serde_json::json!({"metadata": {}, "status": "Success"}),
-        Ok(code) => serde_json::json!({
-            "metadata": {}, "status": "Failure",
-            "message": failed(code),
-            "reason": "NonZeroExitCode",
-            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
-        }),
-        Err(message) => serde_json::json!({
-            "metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500,
-        }),
-    };
-    Some(status.to_string().into_bytes())
-}
-
-/// A resize message: `{"Width":99,"Height":33}`.
-fn size_of(message: &[u8]) -> Option<cri::Size> {
-    let value: BTreeMap<String, u16> = serde_json::from_slice(message).ok()?;
-    Some(cri::Size { columns: *value.get("Width")?, rows: *value.get("Height")? })
 }
 
 /// Why there is no log of a container that does not exist yet. Source: `validateContainerLogStatus`

@@ -1,8 +1,8 @@
 //! Exec, attach and port-forward over SPDY streams.
 
+use super::ask::{Ask, Opening, size_of};
 use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
 use super::spdy::{Frame, Reader, Writer};
-use super::{Ask, Opening, size_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

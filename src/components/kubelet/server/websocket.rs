@@ -5,8 +5,8 @@
 //! resize, and in v5 255 "close that channel". The status is sent after all output, then the
 //! closing handshake.
 
+use super::ask::{Ask, Opening, size_of};
 use super::inward::{Waiting, stalled};
-use super::{Ask, Opening, size_of};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use std::sync::Arc;

@@ -9,11 +9,12 @@
 mod checks;
 mod runtime;
 
-use super::Config;
+use super::config::Config;
 use super::patience::Patient;
 use super::pods::start_workers;
 use super::pods::tests::{NODE, PODS, config};
 use super::pressure::Pressures;
+use super::simulated;
 use api::meta;
 use api::value::{put, text};
 use client::simulated::{Bug as Mistake, Door, Faults, Store, Tally, kind};
@@ -24,21 +25,10 @@ use rng::Rng;
 use rng::seeds::{caught_after, sweep};
 use runtime::Rough;
 use serde_json::{Value, json};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
 use tokio::sync::watch;
-
-thread_local! {
-    static SIMULATED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// True in a thread whose kubelet is simulated. It mounts nothing, so it needs no rights, and does
-/// its work with files at once.
-pub(crate) fn is_simulated() -> bool {
-    SIMULATED.get()
-}
 
 /// What is planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +57,7 @@ fn run(seed: u64, bug: Option<Bug>) -> Ran {
 fn in_simulation<T>(world: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     spin::find();
-    SIMULATED.set(true);
+    simulated::SIMULATED.set(true);
     runtime.expect("a runtime without sockets").block_on(world)
 }
 

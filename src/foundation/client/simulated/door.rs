@@ -2,9 +2,9 @@
 //! or heard after their sender has ended, and watches that lag, break and expire. Everything comes
 //! from a seed.
 
+use super::served::{SERVED, kind};
 use super::store::{Event, Store};
-use super::{SERVED, kind};
-use crate::Client;
+use crate::api_client::Client;
 use api::kinds::{self, Catalog, Kind};
 use api::value::{self, text};
 use api::{Status, discovery, meta, patch, strategic};
@@ -182,7 +182,7 @@ impl Door {
     }
 
     pub fn client(&self) -> Client {
-        Client::simulated(self)
+        Client::simulated(self.kube())
     }
 
     /// From now on nothing goes wrong any more.
@@ -235,7 +235,7 @@ impl Door {
         clock::sleep(if slow { self.delay() } else { Duration::from_millis(1) }).await;
     }
 
-    pub(crate) fn kube(&self) -> kube::Client {
+    fn kube(&self) -> kube::Client {
         let door = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let door = door.clone();

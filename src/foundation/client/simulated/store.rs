@@ -1,6 +1,6 @@
 //! The objects, each change of them in order, and the rules of writing.
 
-use super::{SERVED, kind};
+use super::served::{SERVED, kind};
 use api::kinds::Kind;
 use api::value::{self, at, int, text};
 use api::{Status, meta, validate};

@@ -1,9 +1,9 @@
 //! From a path to a method: `/etcdserverpb.KV/Range` is [`Face::range`].
 
 use super::super::api;
-use super::Face;
 use super::client::HAS_LEADER;
 use super::codec::{MESSAGE_MAX, Messages, answer_as_in_go, as_in_go};
+use super::face::Face;
 use futures::{FutureExt, Stream, TryStreamExt, stream};
 use http::{Request, Response};
 use prost::Message;

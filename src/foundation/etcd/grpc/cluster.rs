@@ -2,7 +2,7 @@
 //! here and changed with the nodes.
 
 use super::super::pb;
-use super::Face;
+use super::face::Face;
 use std::sync::Arc;
 use tonic::Status;
 

@@ -5,7 +5,7 @@
 //! several, each behind a byte with its length. With [`RAW`] added to the number the rest is the
 //! body as it is, gRPC's own frames included.
 
-use super::Face;
+use super::face::Face;
 use crate::member::member_id;
 use crate::pb;
 use crate::server::{Config, Server};

@@ -2,8 +2,8 @@
 //! says that the server answers, not that it has a leader: `/health` says that.
 
 use super::super::pb;
-use super::Face;
 use super::call::Answers;
+use super::face::Face;
 use futures::{StreamExt, stream};
 use std::sync::Arc;
 use tonic::Status;

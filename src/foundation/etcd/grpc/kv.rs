@@ -2,7 +2,8 @@
 
 use super::super::pb;
 use super::super::txn;
-use super::{Face, convert};
+use super::convert;
+use super::face::Face;
 use std::sync::Arc;
 use tonic::Status;
 

@@ -3,8 +3,8 @@
 use super::super::api::Error;
 use super::super::kv::LEASE_TTL_MIN;
 use super::super::pb;
-use super::Face;
 use super::call::Answers;
+use super::face::Face;
 use futures::StreamExt;
 use std::sync::Arc;
 use tonic::{Status, Streaming};

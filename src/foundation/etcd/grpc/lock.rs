@@ -2,7 +2,7 @@
 
 use super::super::api::{DeleteRangeRequest, Error, PutRequest, RequestOp, TxnRequest};
 use super::super::pb;
-use super::Face;
+use super::face::Face;
 use super::queue::{Place, owner, still};
 use std::sync::Arc;
 use tonic::Status;

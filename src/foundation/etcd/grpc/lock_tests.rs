@@ -1,6 +1,6 @@
 //! Queues for locks and elections, as several clients see them.
 
-use super::Face;
+use super::face::Face;
 use super::fuzz::{One, PATIENCE};
 use super::queue::Place;
 use crate::api::{EventType, PutRequest, RangeRequest, WatchRequest};

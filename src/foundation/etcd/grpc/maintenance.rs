@@ -7,7 +7,7 @@ use super::super::hash::Hash;
 use super::super::member::member_id;
 use super::super::pb;
 use super::call::Answers;
-use super::{Face, VERSION};
+use super::face::{Face, VERSION};
 use bytes::Bytes;
 use futures::stream;
 use sha2::{Digest, Sha256};
@@ -230,7 +230,7 @@ mod tests {
             tokio::time::pause();
             let ask = || face.clone().snapshot(pb::SnapshotRequest {});
             let mut unread = vec![];
-            for _ in 0..super::super::FILES_MAX {
+            for _ in 0..super::super::face::FILES_MAX {
                 let mut pieces = ask();
                 assert!(pieces.next().await.is_some_and(|piece| piece.is_ok()));
                 unread.push(pieces);

@@ -3,8 +3,8 @@
 use super::super::api::{Error, EventType, KeyValue, Revision, WatchRequest, WatchResponse};
 use super::super::pb;
 use super::super::watch::Watcher;
-use super::Face;
 use super::call::Answers;
+use super::face::Face;
 use super::lock::told;
 use super::queue::{owner, prefix, prefix_end};
 use bytes::Bytes;

@@ -5,7 +5,7 @@
 use super::super::alarm::AlarmKind;
 use super::super::api::Error;
 use super::super::database::STORAGE_VERSION;
-use super::{Face, VERSION};
+use super::face::{Face, VERSION};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::json;

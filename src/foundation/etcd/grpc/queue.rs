@@ -6,7 +6,7 @@ use super::super::api::{
     RangeRequest, RequestOp, ResponseOp, Revision, SortOrder, SortTarget, TxnRequest, WatchRequest,
 };
 use super::super::kv::Kv;
-use super::Face;
+use super::face::Face;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::oneshot;

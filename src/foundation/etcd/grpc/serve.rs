@@ -1,6 +1,6 @@
 //! Connections: mutual TLS, then HTTP/2, the only version of HTTP that is spoken here.
 
-use super::Face;
+use super::face::Face;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use linux::callers::{Bounds, Callers};

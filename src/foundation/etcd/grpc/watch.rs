@@ -7,9 +7,9 @@
 use super::super::api::{Error, EventType, WatchRequest, WatchResponse};
 use super::super::pb;
 use super::super::watch::Watcher;
-use super::Face;
 use super::call::Answers;
 use super::codec::MESSAGE_MAX;
+use super::face::Face;
 use futures::stream;
 use prost::Message as _;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,6 +1,7 @@
 //! The service `etcdserverpb.Cluster`.
 
-use super::{ResponseHeader, messages};
+use super::header::ResponseHeader;
+use super::messages::messages;
 
 messages! {
     Member {

@@ -1,6 +1,6 @@
 //! The service `grpc.health.v1.Health`, which is gRPC's own and not etcd's.
 
-use super::messages;
+use super::messages::messages;
 
 messages! {
     /// `service`: empty for the whole server.

@@ -1,6 +1,7 @@
 //! Keys and values: `mvccpb` and the service `etcdserverpb.KV`.
 
-use super::{ResponseHeader, messages};
+use super::header::ResponseHeader;
+use super::messages::messages;
 use bytes::Bytes;
 
 messages! {
@@ -131,7 +132,7 @@ pub enum TargetUnion {
     #[prost(int64, tag = 6)]
     ModRevision(i64),
     #[prost(bytes = "bytes", tag = 7)]
-    #[serde(serialize_with = "super::base64")]
+    #[serde(serialize_with = "super::messages::base64")]
     Value(Bytes),
     #[prost(int64, tag = 8)]
     Lease(i64),

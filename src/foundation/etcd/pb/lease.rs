@@ -1,6 +1,7 @@
 //! The service `etcdserverpb.Lease`.
 
-use super::{ResponseHeader, messages};
+use super::header::ResponseHeader;
+use super::messages::messages;
 
 messages! {
     LeaseGrantRequest {

@@ -1,6 +1,8 @@
 //! The services `v3lockpb.Lock` and `v3electionpb.Election`.
 
-use super::{KeyValue, ResponseHeader, messages};
+use super::header::ResponseHeader;
+use super::kv::KeyValue;
+use super::messages::messages;
 
 messages! {
     LockRequest {

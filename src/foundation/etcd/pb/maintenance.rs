@@ -1,6 +1,7 @@
 //! The service `etcdserverpb.Maintenance`, and what a database file holds beside keys.
 
-use super::{ResponseHeader, messages};
+use super::header::ResponseHeader;
+use super::messages::messages;
 
 messages! {
     /// `action`: get, activate, deactivate; `alarm`: none, no space, corrupt. Getting passes over

@@ -1,6 +1,8 @@
 //! The service `etcdserverpb.Watch`.
 
-use super::{Event, ResponseHeader, messages};
+use super::header::ResponseHeader;
+use super::kv::Event;
+use super::messages::messages;
 
 messages! {
     WatchRequest {

@@ -2,8 +2,8 @@
 //! `devices.allow` of cgroup v1, and for v2 a BPF program that is asked at every open(2) and
 //! mknod(2) of a device. Sources: cgroup-v1/devices.rst, bpf(2), `struct bpf_cgroup_dev_ctx`.
 
-use super::{Context, Error, Result};
 use crate::check;
+use crate::{Context, Error, Result};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -284,7 +284,7 @@ mod tests {
         if fs::create_dir(&group).is_err() {
             return;
         }
-        let at = super::super::open_place(&group);
+        let at = super::super::files::open_place(&group);
         let attached = at.and_then(|at| attach(program.as_fd(), at.as_fd()));
         let dir = tempfile::tempdir().unwrap();
         let script = "echo 0 > \"$1/cgroup.procs\" && cd \"$2\" && mknod memory c 1 1 && echo x > /dev/null && echo null
@@ -294,7 +294,10 @@ mod tests {
             .args([&group, dir.path()])
             .output()
             .unwrap();
-        let removed = super::super::remove_tree(&group, std::time::Instant::now() + super::super::PATIENCE);
+        let removed = super::super::files::remove_tree(
+            &group,
+            std::time::Instant::now() + super::super::backend::PATIENCE,
+        );
         attached.unwrap();
         assert_eq!(String::from_utf8_lossy(&said.stdout), "null\nOperation not permitted\n", "{said:?}");
         assert!(removed);

@@ -2,8 +2,9 @@
 //! beside its lock: the next start may come from another place in the trees, and would not find
 //! there what a killed one left.
 
+use super::files::clear_all;
+use super::find::Found;
 use super::room::Room;
-use super::{Found, clear_all};
 use std::fs;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};

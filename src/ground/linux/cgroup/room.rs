@@ -12,8 +12,8 @@
 //!   ropewalk-1f2e… the cluster
 //! ```
 
-use super::{Result, read, write};
-use crate::Context;
+use super::files::{make, read, write};
+use crate::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -99,7 +99,7 @@ impl Room {
     /// As [`Room::switch_on`]; `ResourceBusy`: the base holds processes that may not be moved.
     pub(super) fn switch_on_behind(&self, movable: &Movable) -> Result<()> {
         let aside = self.base.join(ASIDE);
-        super::make(&aside)?;
+        make(&aside)?;
         for _ in 1..TRIES {
             move_processes(&self.base, &aside, |pid| movable.contains(pid))?;
             match self.switch_on() {
@@ -268,7 +268,7 @@ pub(super) mod tests {
     }
 
     /// A group with processes in the machine's tree of v2, and a controller that this tree gives.
-    pub(in super::super) struct Trial {
+    pub(crate) struct Trial {
         pub base: PathBuf,
         pub wanted: &'static str,
         /// The process that was made last.
@@ -320,9 +320,9 @@ pub(super) mod tests {
 
     impl Drop for Trial {
         fn drop(&mut self) {
-            super::super::clear_all(
+            super::super::files::clear_all(
                 std::slice::from_ref(&self.base),
-                Instant::now() + super::super::PATIENCE,
+                Instant::now() + super::super::backend::PATIENCE,
             );
             for shell in &mut self.shells {
                 let _ = shell.wait();

@@ -2,8 +2,9 @@
 //! and Ropewalk itself, whose processes are in no group of the cluster, go on when pods without
 //! limits take all they can get.
 
-use super::find::Found;
-use super::{field, limit_swap, number, write};
+use super::files::{field, limit_swap, number, write};
+use super::find::{Found, find};
+use crate::Result;
 use crate::usage;
 use std::path::Path;
 
@@ -61,7 +62,7 @@ pub(super) fn limit_pids(group: &Path) {
 }
 
 /// Containers have limits of their own, so the cluster starts without this one too.
-fn tell(done: super::Result<()>) {
+fn tell(done: Result<()>) {
     if let Err(e) = done {
         eprintln!("ropewalk: containers together have no limit: {}", e.line());
     }
@@ -70,7 +71,7 @@ fn tell(done: super::Result<()>) {
 /// Bytes that this process may use at most: the machine's memory, or less by a limit of its group
 /// or of one above it. `None` if the kernel tells neither.
 pub fn available_memory() -> Option<u64> {
-    machine_memory().into_iter().chain(limits(&super::find::find())).min()
+    machine_memory().into_iter().chain(limits(&find())).min()
 }
 
 /// The limits on memory of our own groups.

@@ -1,12 +1,14 @@
 //! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
 
+use super::backend::{Backend, Entry, Group, Limits, PATIENCE, Shared};
 use super::devices::HARMLESS;
-use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, quota, share};
-use super::{
-    KILL_MAX, PATIENCE, clear_all, field, kill_listed, must_be, number, remove_free, remove_tree, write,
+use super::files::{
+    KILL_MAX, UNLIMITED, clear_all, field, has_swap, kill_listed, limit_swap, make, must_be, number,
+    open_place, quota, read, remove_free, remove_tree, write,
 };
-use crate::Context;
+use super::share;
 use crate::usage::Usage;
+use crate::{Context, Error, Result};
 use cgroups_rs::MaxValue;
 use cgroups_rs::cpu::CpuController;
 use cgroups_rs::memory::MemController;
@@ -102,7 +104,7 @@ impl Backend for V1 {
     fn controls_swap(&self) -> bool {
         let counted = |group: &PathBuf| group.join(MEMORY_AND_SWAP).exists();
         // Without the memory controller nothing is limited, as `lacks` says.
-        self.controllers.get("memory").is_none_or(counted) || !super::has_swap()
+        self.controllers.get("memory").is_none_or(counted) || !has_swap()
     }
 
     fn kills(&self) -> bool {
@@ -119,7 +121,7 @@ impl Backend for V1 {
             controllers: self.controllers.iter().map(|(name, path)| (name.clone(), path.join(id))).collect(),
             unified: self.unified.as_ref().map(|path| path.join(id)),
         };
-        let made = group.trees().try_for_each(|path| super::make(path));
+        let made = group.trees().try_for_each(|path| make(path));
         if let Err(e) = made.and_then(|()| group.limit(limits)) {
             let _ = group.remove(); // the first error is told
             return Err(e);
@@ -157,7 +159,7 @@ impl V1Group {
             let memory = MemController::new(path.clone(), false);
             by_crate(memory.set_limit(bytes as i64), path, MEMORY)?;
             must_be(&path.join(MEMORY), &bytes.to_string())?;
-            super::limit_swap(&path.join(MEMORY_AND_SWAP), &bytes.to_string())?;
+            limit_swap(&path.join(MEMORY_AND_SWAP), &bytes.to_string())?;
         }
         if let Some(path) = self.controllers.get("cpu") {
             let cpu = CpuController::new(path.clone(), false);
@@ -203,7 +205,7 @@ fn allow_harmless_devices(group: &Path) -> Result<()> {
     for rule in HARMLESS {
         write(&group.join("devices.allow"), &rule.to_string())?;
     }
-    let list = super::read(&group.join("devices.list"))?;
+    let list = read(&group.join("devices.list"))?;
     if list.lines().count() == HARMLESS.len() && !list.lines().any(|rule| rule.starts_with('a')) {
         return Ok(());
     }
@@ -220,7 +222,7 @@ fn by_crate<T>(done: std::result::Result<T, cgroups_rs::error::Error>, path: &Pa
 impl Group for V1Group {
     fn entry(&self) -> Result<Entry> {
         let directory = match &self.unified {
-            Some(path) => Some(super::open_place(path)?),
+            Some(path) => Some(open_place(path)?),
             None => None,
         };
         let mut tasks: Vec<PathBuf> = self.controllers.values().map(|path| path.join("tasks")).collect();

@@ -1,12 +1,15 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it,
 //! never both.
 
+use super::backend::{Backend, Entry, Group, Limits, PATIENCE, Shared};
+use super::files::{
+    UNLIMITED, clear_all, field, has_swap, limit_swap, make, must_be, number, open_place, quota, remove_free,
+    remove_tree, write,
+};
 use super::room::{Movable, Room};
-use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, devices, quota, share};
-use super::{PATIENCE, clear_all, field, has_swap, limit_swap, must_be, number, open_place};
-use super::{places, remove_free, remove_tree, write};
-use crate::Context;
+use super::{devices, places, share};
 use crate::usage::Usage;
+use crate::{Context, Error, Result};
 use cgroups_rs::MaxValue;
 use cgroups_rs::pid::PidController;
 use std::fs;
@@ -172,7 +175,7 @@ impl Backend for V2 {
 
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
         let path = self.group.join(id);
-        super::make(&path)?;
+        make(&path)?;
         let group = V2Group { path };
         let devices = self.devices.as_ref().filter(|_| limits.harmless_devices);
         let restrict = |program: &OwnedFd| devices::attach(program.as_fd(), open_place(&group.path)?.as_fd());
@@ -279,7 +282,7 @@ impl Group for V2Group {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read;
+    use super::super::files::read;
     use super::super::room::tests::Trial;
     use super::*;
 

@@ -1,7 +1,7 @@
 //! The trial of the control groups.
 
+use super::question::{Capability, Question};
 use super::words::Word;
-use super::{Capability, Question};
 use crate::{cgroup, signal};
 
 /// Tries the control groups. In a container that moves its processes aside for a moment, and nobody

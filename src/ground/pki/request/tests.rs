@@ -1,9 +1,10 @@
 //! Requests, and the certificates that are made of them.
 
+use crate::ca::params;
 use crate::sign::to_pem;
 use crate::{
-    Ca, Error, Proof, Request, Subject, check_certificates, client_config, der, params, server_config,
-    user_of, valid_until,
+    Ca, Error, Proof, Request, Subject, check_certificates, client_config, der, server_config, user_of,
+    valid_until,
 };
 use jiff::SignedDuration;
 use rcgen::{DnType, KeyPair, SigningKey};

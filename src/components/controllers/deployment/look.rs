@@ -1,0 +1,35 @@
+//! One look at one deployment: what the steps of a look work on.
+
+use crate::shared::Shared;
+use client::{Api, Key, Recorder};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+use tap::{Cause, Component};
+
+/// Who writes the events and records of deployments.
+pub(super) const COMPONENT: Component = Component::DeploymentController;
+
+/// What all looks share.
+pub(super) struct Worker {
+    pub(super) shared: Shared,
+    pub(super) recorder: Recorder,
+}
+
+/// One look at one deployment.
+pub(super) struct Look<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) key: &'a Key,
+    pub(super) cause: &'a Option<Cause>,
+    pub(super) deployment: &'a Deployment,
+    pub(super) spec: DeploymentSpec,
+}
+
+impl Look<'_> {
+    /// Objects of a kind beside the deployment; what is written has the look's cause.
+    pub(super) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        self.worker.shared.config.client.caused_by(self.cause.clone()).within(&self.key.namespace)
+    }
+}

@@ -1,0 +1,92 @@
+//! What a Job and each of its pods say, read from the objects alone.
+
+use super::names::{INDEX, INDEX_FAILURES, INDEX_IGNORED, TRACKING};
+use crate::pods;
+use clock::Timestamp;
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
+use k8s_openapi::api::core::v1::Pod;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) fn condition<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a JobCondition> {
+    status.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == "True")
+}
+
+/// When and how a job has ended: its condition Complete or Failed.
+pub fn finished(job: &Job) -> Option<&JobCondition> {
+    let status = job.status.as_ref()?;
+    condition(status, "Complete").or_else(|| condition(status, "Failed"))
+}
+
+/// True while the pod has the finalizer `batch.kubernetes.io/job-tracking`: it stays until the Job
+/// has counted it.
+pub fn is_tracked(pod: &Pod) -> bool {
+    pod.metadata.finalizers.iter().flatten().any(|f| f == TRACKING)
+}
+
+/// The completion index that a pod is for.
+pub fn index_of(pod: &Pod) -> Option<i32> {
+    pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
+}
+
+/// How often the pod's index had failed when the pod was made: counted failures, ignored ones. What
+/// is no number of failures is none.
+pub(super) fn failures_of(pod: &Pod) -> (i32, i32) {
+    let annotations = pod.metadata.annotations.as_ref();
+    let count = |key: &str| annotations.and_then(|a| a.get(key)?.parse().ok()).filter(|n| *n >= 0);
+    (count(INDEX_FAILURES).unwrap_or(0), count(INDEX_IGNORED).unwrap_or(0))
+}
+
+/// All failures of the pod's index before the pod was made, the ignored ones too.
+pub(super) fn all_failures_of(pod: &Pod) -> i32 {
+    let (counted, ignored) = failures_of(pod);
+    counted.saturating_add(ignored)
+}
+
+pub(super) fn name(pod: &Arc<Pod>) -> String {
+    pod.metadata.name.clone().unwrap_or_default()
+}
+
+pub(super) fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+pub(super) fn ended(pod: &Pod) -> bool {
+    matches!(pods::phase(pod), "Succeeded" | "Failed")
+}
+
+/// When the pod ended, or began to end: when its last container ended; else when it ceased to be
+/// ready, when its deletion was requested, or when it was made. None of these moves from one look
+/// to the next, or the pause before the successor would begin anew each time.
+///
+/// ```text
+/// exited at 5 s                                        5 s
+/// rejected by its kubelet, or its node is lost         when Ready became False
+/// deleted at 7 s with a grace period of 30 s, runs     7 s: deletionTimestamp is 37 s
+/// ```
+pub(super) fn ended_at(pod: &Pod, now: Timestamp) -> Timestamp {
+    let requested = pod.metadata.deletion_timestamp.as_ref().map(|until| {
+        let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0).max(0) as u64;
+        clock::before(until.0, Duration::from_secs(grace))
+    });
+    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let mut unready = conditions.filter(|c| c.type_ == "Ready" && c.status == "False");
+    let unready = unready.find_map(|c| c.last_transition_time.as_ref()).map(|t| t.0);
+    let made = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
+    containers_ended_at(pod).or(unready).or(requested).or(made).unwrap_or(now)
+}
+
+/// When the last container ended, if all have: the ordinary ones and the sidecars, which end after
+/// them.
+fn containers_ended_at(pod: &Pod) -> Option<Timestamp> {
+    let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+    let sidecars: Vec<&str> =
+        init.filter(|c| c.restart_policy.as_deref() == Some("Always")).map(|c| c.name.as_str()).collect();
+    let status = pod.status.as_ref()?;
+    let first = status.init_container_statuses.iter().flatten();
+    let all = first.filter(|c| sidecars.contains(&c.name.as_str()));
+    let all = all.chain(status.container_statuses.iter().flatten());
+    let ends: Option<Vec<Timestamp>> =
+        all.map(|c| Some(c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0)).collect();
+    ends?.into_iter().max()
+}

@@ -1,0 +1,179 @@
+//! The status of one container in a pod's status, from what the runtime shows. Pure.
+
+use super::specs::long_name;
+use super::view::{LOST, View};
+use cri::{Container, ContainerState as State};
+use k8s_openapi::api::core::v1::{
+    Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
+    ContainerStateWaiting, ContainerStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::collections::BTreeMap;
+
+/// Why a container that does not exist yet does not: reason and message, e.g. `ImagePullBackOff`.
+pub(crate) type Waiting = BTreeMap<String, (String, String)>;
+
+/// The status of one container, as its newest attempt and what probes say make it.
+pub(crate) fn container(
+    view: &View,
+    spec: &Spec,
+    init: bool,
+    waiting: &Waiting,
+    has_init: bool,
+) -> ContainerStatus {
+    let current = view.current(&spec.name);
+    let wait = |reason: &str, message: Option<String>| ContainerState {
+        waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }),
+        ..ContainerState::default()
+    };
+    let mut status = ContainerStatus {
+        name: spec.name.clone(),
+        image: spec.image.clone().unwrap_or_default(),
+        ready: false,
+        started: Some(false),
+        last_state: Some(ContainerState::default()),
+        ..ContainerStatus::default()
+    };
+    let Some(c) = current else {
+        if let Some(before) = view.stored(&spec.name) {
+            // After a restart of the machine nothing runs. One that will not run again stays as it
+            // ended.
+            let ended = before.state.as_ref().and_then(|s| s.terminated.clone());
+            let was_running = before.state.as_ref().is_some_and(|s| s.running.is_some());
+            let lost = was_running.then(|| ContainerStateTerminated {
+                container_id: before.container_id.clone(),
+                started_at: before.state.as_ref().and_then(|s| s.running.as_ref()?.started_at.clone()),
+                ..unknown_end("The container could not be located: the machine or this program was restarted")
+            });
+            let end = ended.or(lost);
+            if end.is_some() && view.finished().is_some() {
+                return ContainerStatus {
+                    ready: false,
+                    started: Some(false),
+                    state: Some(ContainerState { terminated: end, ..ContainerState::default() }),
+                    ..before.clone()
+                };
+            }
+            // The others start again, and the count goes on.
+            status.restart_count = i32::try_from(view.next_attempt(&spec.name)).unwrap_or(i32::MAX);
+            status.last_state = match end {
+                Some(end) => Some(ContainerState { terminated: Some(end), ..ContainerState::default() }),
+                None => before.last_state.clone().or(status.last_state),
+            };
+        }
+        let (reason, message) = match waiting.get(&spec.name) {
+            Some((reason, message)) => (reason.as_str(), Some(message.clone()).filter(|m| !m.is_empty())),
+            None if has_init => ("PodInitializing", None),
+            None => ("ContainerCreating", None),
+        };
+        status.state = Some(wait(reason, message));
+        return status;
+    };
+    status.restart_count = c.attempt as i32;
+    status.container_id = Some(format!("ropewalk://{}", c.id));
+    status.image = c.image.clone();
+    status.image_id = c.image_id.clone();
+    if let Some(previous) = view.previous(&spec.name) {
+        status.last_state = Some(ended(previous));
+    } else if c.attempt > 0 {
+        status.last_state = lost(view, c).or(status.last_state);
+    }
+    match c.state {
+        State::Running => {
+            let probe = view.probes.probed.get(&spec.name).copied().unwrap_or_default();
+            let started = probe.started.unwrap_or(true);
+            status.started = Some(started);
+            status.ready = started && probe.ready.unwrap_or(true);
+            status.state = Some(ContainerState {
+                running: Some(ContainerStateRunning { started_at: c.started_at.map(Time) }),
+                ..ContainerState::default()
+            });
+        }
+        State::Created => status.state = Some(wait("ContainerCreating", None)),
+        State::Exited => {
+            // An init container is ready when its work is done; a sidecar's work is to run.
+            status.ready = init && !View::is_sidecar(spec) && c.exit_code == 0;
+            status.state = Some(ended(c));
+            if view.restarts(spec, init, c) && view.backoff_left(spec, c).is_some() {
+                let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
+                let message = format!(
+                    "back-off {} restarting failed container={} pod={}",
+                    go_duration(pause),
+                    spec.name,
+                    long_name(view.pod)
+                );
+                status.last_state = Some(ended(c));
+                status.state = Some(wait("CrashLoopBackOff", Some(message)));
+            } else if let Some((reason, message)) = waiting.get(&spec.name)
+                && view.restarts(spec, init, c)
+            {
+                status.last_state = Some(ended(c));
+                status.state = Some(wait(reason, Some(message.clone()).filter(|m| !m.is_empty())));
+            }
+        }
+    }
+    status
+}
+
+/// The end of the attempt before, of which only the stored status tells: the machine (or this
+/// program) was restarted meanwhile.
+fn lost(view: &View, current: &Container) -> Option<ContainerState> {
+    let before = view.stored(&current.name)?;
+    let own = format!("ropewalk://{}", current.id);
+    // A status that names no container was written while nothing ran, and tells in `lastState` of
+    // the run before.
+    if before.container_id.is_none() || before.container_id.as_ref() == Some(&own) {
+        return before.last_state.clone();
+    }
+    let started_at =
+        before.state.as_ref().and_then(|s| s.running.as_ref()).and_then(|r| r.started_at.clone());
+    let terminated = before.state.as_ref().and_then(|s| s.terminated.clone());
+    let unknown = ContainerStateTerminated {
+        container_id: before.container_id.clone(),
+        exit_code: 255,
+        reason: Some("Unknown".into()),
+        started_at,
+        finished_at: Some(Time(current.created_at)),
+        ..ContainerStateTerminated::default()
+    };
+    Some(ContainerState { terminated: Some(terminated.unwrap_or(unknown)), ..ContainerState::default() })
+}
+
+fn ended(c: &Container) -> ContainerState {
+    ContainerState {
+        terminated: Some(ContainerStateTerminated {
+            container_id: Some(format!("ropewalk://{}", c.id)),
+            exit_code: c.exit_code,
+            reason: Some(c.reason.clone()).filter(|r| !r.is_empty()),
+            message: Some(c.message.clone()).filter(|m| !m.is_empty()),
+            started_at: c.started_at.or(Some(c.created_at)).map(Time),
+            finished_at: c.finished_at.map(Time),
+            ..ContainerStateTerminated::default()
+        }),
+        ..ContainerState::default()
+    }
+}
+
+/// `10s`, `1m20s`, `5m0s`: as Go prints durations.
+pub(crate) fn go_duration(seconds: u64) -> String {
+    match seconds {
+        s if s < 60 => format!("{s}s"),
+        s if s < 3600 => format!("{}m{}s", s / 60, s % 60),
+        s => format!("{}h{}m{}s", s / 3600, s / 60 % 60, s % 60),
+    }
+}
+
+/// How a container has ended, if it has.
+pub(crate) fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    status.state.as_ref()?.terminated.as_ref()
+}
+
+/// The end of a container of which the runtime knows nothing any more.
+pub(crate) fn unknown_end(message: &str) -> ContainerStateTerminated {
+    ContainerStateTerminated {
+        exit_code: LOST,
+        reason: Some("ContainerStatusUnknown".into()),
+        message: Some(message.into()),
+        ..ContainerStateTerminated::default()
+    }
+}

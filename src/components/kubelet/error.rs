@@ -1,0 +1,37 @@
+//! The error of the work on a pod.
+
+use std::path::PathBuf;
+
+/// Why the work on a pod failed. The pod worker tries again after a pause.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error(transparent)]
+    Runtime(#[from] cri::Error),
+    /// A volume could not be made. The kubelet writes an Event and tries again.
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {why}")]
+    Volume { volume: String, why: String },
+    /// A container could not be started. The kubelet writes an Event and tries again.
+    #[error("container {container}: {why}")]
+    Container { container: String, why: String },
+    /// A pod of the API has the name of a static pod.
+    #[error(
+        "pod {0} of the API is no mirror of this node's static pod; delete it, and the static pod is shown"
+    )]
+    NotMirror(String),
+    #[error("cannot use {}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Returns the error with its causes on one line, for Events and the log.
+    pub(crate) fn line(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |e| e.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+}

@@ -1,0 +1,80 @@
+//! What pods use of the disk, as it was measured last.
+
+use crate::eviction;
+use crate::kept::Growth;
+use crate::pressure::Usage;
+use crate::walk::Amount;
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// What was measured, by uid of the pod: walks are dear, so each is used for every decision.
+#[derive(Default)]
+pub(super) struct Measured {
+    figures: Mutex<BTreeMap<String, Figures>>,
+    /// Pods that wait for a walk of their own.
+    waiting: Mutex<HashSet<String>>,
+    /// What pods wrote to the node's own file system, and how that grew.
+    node: Mutex<(Amount, Growth)>,
+}
+
+#[derive(Default)]
+pub(super) struct Figures {
+    /// When its own directories were walked last, and what was found.
+    pub(super) own: Option<(clock::Instant, Arc<eviction::Use>)>,
+    /// With what it mounts of the node; only of pods that may be evicted.
+    pub(super) usage: Option<Usage>,
+    /// How what it mounts of the node grew.
+    pub(super) growth: Growth,
+}
+
+impl Measured {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Figures>> {
+        self.figures.lock()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.waiting.lock()
+    }
+
+    pub(super) fn node(&self) -> MutexGuard<'_, (Amount, Growth)> {
+        self.node.lock()
+    }
+
+    /// Bytes of the node's own file system that pods wrote, in tenths of a GiB.
+    pub(super) fn kept(&self) -> u64 {
+        self.node().0.bytes.saturating_mul(10) >> 30
+    }
+
+    /// A pod asks for a walk of its own. `false`: it waits for one already.
+    pub(super) fn begin(&self, uid: &str) -> bool {
+        self.waiting().insert(uid.into())
+    }
+
+    /// It had its walk.
+    pub(super) fn end(&self, uid: &str) {
+        self.waiting().remove(uid);
+    }
+
+    /// What was measured of a pod since this moment.
+    pub(super) fn own(&self, uid: &str, since: clock::Instant) -> Option<Arc<eviction::Use>> {
+        let found = self.lock();
+        found.get(uid)?.own.as_ref().filter(|(at, _)| *at >= since).map(|(_, own)| own.clone())
+    }
+
+    pub(super) fn last(&self, uid: &str) -> Option<Arc<eviction::Use>> {
+        self.lock().get(uid)?.own.as_ref().map(|(_, own)| own.clone())
+    }
+
+    /// Whether not all of a pod could be counted in the last round.
+    pub(super) fn was_cut(&self, uid: &str) -> bool {
+        let usage = |figures: &Figures| figures.usage.as_ref().map(|usage| usage.disk.plus(usage.kept));
+        let own = |figures: &Figures| figures.own.as_ref().map(|(_, own)| own.total());
+        let cut = |amount: Amount| amount.files == Amount::BEYOND.files;
+        self.lock().get(uid).is_some_and(|f| [usage(f), own(f)].into_iter().flatten().any(cut))
+    }
+
+    pub(super) fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+}

@@ -1,0 +1,71 @@
+//! What a client asks of a process that it is connected to: which streams, and how it hears of the
+//! end.
+
+use cri::{self, Session};
+use std::collections::BTreeMap;
+use tap::{Cause, Event, ObjectRef, Record, Tap};
+
+/// The protocol of a client that offers none.
+pub(super) const OLDEST: &str = "channel.k8s.io";
+
+/// Which of a process' streams the client wants.
+#[derive(Clone)]
+pub(super) struct Ask {
+    pub(super) stdin: bool,
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
+    pub(super) tty: bool,
+    /// Whether its exit code is the answer. An attachment ends well however the process ends: that
+    /// is in the pod's status.
+    pub(super) verdict: bool,
+    /// Hears of the exit code.
+    pub(super) told: Option<Box<(Tap, ObjectRef, Option<Cause>)>>,
+}
+
+impl Ask {
+    /// What the client is told at the end, if anything.
+    pub(super) fn answer(&self, protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
+        if let Some((tap, pod, cause)) = self.told.as_deref() {
+            // As a shell calls what it cannot run.
+            let exit = exit.as_ref().copied().unwrap_or(126);
+            let record = Record::new(Event::Exec { exit }).cause(cause.clone());
+            tap.emit(Record { object: Some(pod.clone()), ..record });
+        }
+        exit_status(protocol, exit.map(|code| if self.verdict { code } else { 0 }))
+    }
+}
+
+pub(super) type Opening = std::pin::Pin<Box<dyn Future<Output = cri::Result<Session>> + Send>>;
+
+/// The last message on the status channel: how the process ended. From `v4.channel.k8s.io` on that
+/// is a `Status` in JSON. In older protocols a failure is a plain text, and a success has no
+/// message.
+fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
+    let failed = |code: i32| format!("command terminated with non-zero exit code: exit status {code}");
+    if protocol == OLDEST {
+        return match exit {
+            Ok(0) => None,
+            Ok(code) => Some(failed(code).into_bytes()),
+            Err(message) => Some(message.into_bytes()),
+        };
+    }
+    let status = match exit {
+        Ok(0) => serde_json::json!({"metadata": {}, "status": "Success"}),
+        Ok(code) => serde_json::json!({
+            "metadata": {}, "status": "Failure",
+            "message": failed(code),
+            "reason": "NonZeroExitCode",
+            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
+        }),
+        Err(message) => serde_json::json!({
+            "metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500,
+        }),
+    };
+    Some(status.to_string().into_bytes())
+}
+
+/// A resize message: `{"Width":99,"Height":33}`.
+pub(super) fn size_of(message: &[u8]) -> Option<cri::Size> {
+    let value: BTreeMap<String, u16> = serde_json::from_slice(message).ok()?;
+    Some(cri::Size { columns: *value.get("Width")?, rows: *value.get("Height")? })
+}

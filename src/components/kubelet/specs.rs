@@ -1,0 +1,41 @@
+//! How messages and Events name a pod and its containers, and where the definition of a container
+//! stands: read from the pod alone.
+
+use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
+
+/// `name_namespace(uid)`: how the kubelet's messages name a pod.
+pub(crate) fn long_name(pod: &Pod) -> String {
+    let meta = &pod.metadata;
+    let part = |p: &Option<String>| p.clone().unwrap_or_default();
+    format!("{}_{}({})", part(&meta.name), part(&meta.namespace), part(&meta.uid))
+}
+
+/// How `describe` finds a pod's events, and a container's.
+pub(crate) fn reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
+    ObjectReference {
+        field_path: container.map(|(name, init)| match init {
+            true => format!("spec.initContainers{{{name}}}"),
+            false if is_ephemeral(pod, name) => format!("spec.ephemeralContainers{{{name}}}"),
+            false => format!("spec.containers{{{name}}}"),
+        }),
+        ..client::reference(pod)
+    }
+}
+
+/// The definition of a container of the pod, also of an init container.
+pub(crate) fn spec_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a Spec> {
+    let spec = pod.spec.as_ref()?;
+    spec.containers.iter().chain(spec.init_containers.iter().flatten()).find(|c| c.name == name)
+}
+
+/// The ephemeral containers of a pod, as the containers that they are but for their
+/// `targetContainerName`.
+pub(crate) fn ephemeral(pod: &Pod) -> Vec<Spec> {
+    let all = pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten());
+    all.filter_map(|e| serde_json::from_value(serde_json::to_value(e).ok()?).ok()).collect()
+}
+
+/// Is this the name of an ephemeral container?
+pub(crate) fn is_ephemeral(pod: &Pod, name: &str) -> bool {
+    pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten()).any(|e| e.name == name)
+}

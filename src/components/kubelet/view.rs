@@ -1,0 +1,284 @@
+//! Everything known about a pod on this node, and what follows from it for each of its containers:
+//! the ground of [`super::decide`] and [`super::status`]. Pure.
+
+use super::probe::{Kind, Seen};
+use clock::Timestamp;
+use cri::{Container, ContainerState, Sandbox, SandboxState};
+use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus, Pod};
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+/// The annotation of a container that tells which definition it was made from.
+pub(crate) const HASH: &str = "io.kubernetes.container.hash";
+
+/// The part of a definition that may change under a running pod: its image. Another hash means
+/// another container.
+pub(crate) fn hash(spec: &Spec) -> String {
+    let mut hasher = DefaultHasher::new();
+    (&spec.name, &spec.image).hash(&mut hasher);
+    format!("{:x}", hasher.finish())
+}
+
+/// A crashing container waits 10 s before its second restart, doubled each time up to 300 s …
+pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// … and starts anew after it ran well for this long.
+pub(crate) const BACKOFF_RESET: Duration = Duration::from_secs(600);
+
+/// The exit code of a container that ran and of which the runtime knows nothing any more, as
+/// upstream.
+pub(crate) const LOST: i32 = 137;
+
+/// How long a container has to wait before its next restart.
+pub(crate) type Backoffs = BTreeMap<String, Duration>;
+
+/// How long a container ran, in the cluster's time; zero if it never started.
+pub(crate) fn ran(container: &Container) -> Duration {
+    match (container.started_at, container.finished_at) {
+        (Some(from), Some(to)) => clock::passed(from, to),
+        _ => Duration::ZERO,
+    }
+}
+
+/// The pause after the next crash, given the one before this restart and how long the container
+/// ran.
+pub(crate) fn next_backoff(before: Option<Duration>, ran: Duration) -> Duration {
+    match before {
+        Some(before) if ran < BACKOFF_RESET => (before * 2).min(BACKOFF.1),
+        _ => BACKOFF.0,
+    }
+}
+
+/// Everything known about a pod on this node.
+pub(crate) struct View<'a> {
+    pub pod: &'a Pod,
+    /// The newest sandbox of this pod, if any.
+    pub sandbox: Option<&'a Sandbox>,
+    /// All containers of this pod, of all attempts and sandboxes.
+    pub containers: &'a [Container],
+    pub backoffs: &'a Backoffs,
+    /// Ids of containers that were ended because their definition has another image now.
+    pub replaced: &'a HashSet<String>,
+    /// What the probes say of the containers that run.
+    pub probes: &'a Seen,
+    pub now: Timestamp,
+}
+
+/// Why a running container is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its definition has another image now.
+    Changed,
+    /// A probe gave it up.
+    Failed(Kind),
+    /// Its pod is done.
+    Over,
+    /// Its postStart hook failed.
+    Hook,
+}
+
+/// One thing to do next. Nothing here has happened yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A new sandbox; the one before is gone or broken.
+    CreateSandbox { attempt: u32 },
+    /// Pull the image if need be, make the container, run it.
+    Start { name: String, init: bool, attempt: u32 },
+    /// End one container, gracefully.
+    Stop { name: String, id: String, why: Why },
+    /// End everything: the pod is done.
+    StopSandbox { id: String },
+    /// Time alone will change something.
+    LookAgain(Duration),
+}
+
+impl<'a> View<'a> {
+    /// The newest attempt of a container.
+    pub(crate) fn current(&self, name: &str) -> Option<&'a Container> {
+        self.containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt)
+    }
+
+    /// The attempt before the newest.
+    pub(crate) fn previous(&self, name: &str) -> Option<&'a Container> {
+        let newest = self.current(name)?.attempt;
+        self.containers.iter().filter(|c| c.name == name && c.attempt < newest).max_by_key(|c| c.attempt)
+    }
+
+    /// The attempt that `kubectl logs --previous` shows, the one of `lastState`: of a container
+    /// that has ended and waits for its restart the newest one, else the one before.
+    pub(crate) fn last_ended(&self, name: &str) -> Option<&'a Container> {
+        let newest = self.current(name)?;
+        let of = |specs: &'a [Spec]| specs.iter().find(|s| s.name == name);
+        let restarts = of(self.specs()).is_some_and(|spec| self.restarts(spec, false, newest))
+            || of(self.init_specs()).is_some_and(|spec| self.restarts(spec, true, newest));
+        let waits = newest.state == ContainerState::Exited && restarts;
+        if waits && self.pod.metadata.deletion_timestamp.is_none() {
+            return Some(newest);
+        }
+        self.previous(name)
+    }
+
+    pub(crate) fn init_specs(&self) -> &'a [Spec] {
+        self.pod.spec.as_ref().and_then(|s| s.init_containers.as_deref()).unwrap_or_default()
+    }
+
+    pub(crate) fn specs(&self) -> &'a [Spec] {
+        self.pod.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default()
+    }
+
+    pub(crate) fn policy(&self) -> &'a str {
+        self.pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()).unwrap_or("Always")
+    }
+
+    /// An init container that keeps running beside the others (a native sidecar).
+    pub(crate) fn is_sidecar(spec: &Spec) -> bool {
+        spec.restart_policy.as_deref() == Some("Always")
+    }
+
+    /// Was this container made from another definition than the pod has now? An init container that
+    /// has done its work is not done again.
+    pub(crate) fn changed(spec: &Spec, init: bool, container: &Container) -> bool {
+        let concerned = !init || Self::is_sidecar(spec);
+        concerned && container.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec))
+    }
+
+    /// Why this running container has to end, if it has to.
+    pub(crate) fn condemned(&self, spec: &Spec, init: bool, running: &Container) -> Option<Why> {
+        if Self::changed(spec, init, running) {
+            return Some(Why::Changed);
+        }
+        self.probes.failed.get(&spec.name).copied().map(Why::Failed)
+    }
+
+    /// Has this running container started, as far as its startup probe knows?
+    pub(crate) fn started(&self, name: &str) -> bool {
+        self.probes.probed.get(name).and_then(|p| p.started).unwrap_or(true)
+    }
+
+    /// Will this ended container be started again? One that was ended for its new image is,
+    /// whatever the restart policy says; one that had ended before is not, and nothing of a pod
+    /// that has failed or succeeded is, though its images may still be edited.
+    pub(crate) fn restarts(&self, spec: &Spec, init: bool, ended: &Container) -> bool {
+        !has_ended(self.pod)
+            && (self.replaced.contains(&ended.id) || self.restarts_after(spec, init, ended.exit_code))
+    }
+
+    /// Whether the restart policy starts a container again that ended with this code.
+    fn restarts_after(&self, spec: &Spec, init: bool, exit_code: i32) -> bool {
+        if init {
+            return Self::is_sidecar(spec) || (exit_code != 0 && self.policy() != "Never");
+        }
+        match self.policy() {
+            "Always" => true,
+            "OnFailure" => exit_code != 0,
+            _ => false,
+        }
+    }
+
+    /// The stored status of a container.
+    pub(crate) fn stored(&self, name: &str) -> Option<&'a ContainerStatus> {
+        let status = self.pod.status.as_ref()?;
+        let mut all = status.container_statuses.iter().chain(status.init_container_statuses.iter()).flatten();
+        all.find(|s| s.name == name)
+    }
+
+    /// The exit code of a regular container that has ended, and whether it will be started again.
+    /// The stored status tells of one that the runtime does not know any more, after a restart of
+    /// the machine: it ended as is written there, and one that was running then is lost ([`LOST`]).
+    /// `None`: it runs, or was never started.
+    ///
+    /// ```text
+    /// Never, runtime knows nothing, stored: running       ->  137, not again
+    /// OnFailure, runtime knows nothing, stored: exit 0    ->  0, not again
+    /// OnFailure, runtime knows nothing, stored: running   ->  137, again
+    /// ```
+    pub(crate) fn ended(&self, spec: &Spec) -> Option<(i32, bool)> {
+        if let Some(c) = self.current(&spec.name) {
+            let ended = c.state == ContainerState::Exited;
+            return ended.then(|| (c.exit_code, self.restarts(spec, false, c)));
+        }
+        let state = self.stored(&spec.name)?.state.as_ref()?;
+        let code = match (&state.terminated, &state.running) {
+            (Some(terminated), _) => terminated.exit_code,
+            (None, Some(_)) => LOST,
+            (None, None) => return None,
+        };
+        Some((code, self.restarts_after(spec, false, code)))
+    }
+
+    /// The sandbox that is there and ready.
+    pub(crate) fn ready_sandbox(&self) -> Option<&'a Sandbox> {
+        self.sandbox.filter(|s| s.state == SandboxState::Ready)
+    }
+
+    /// Has a regular container been made in the newest sandbox? Then the pod has been initialized,
+    /// whatever its sidecars do now (upstream's `HasAnyRegularContainerStarted`).
+    pub(crate) fn has_begun(&self) -> bool {
+        self.sandbox.is_some_and(|sandbox| {
+            let own = self.containers.iter().filter(|c| c.sandbox_id == sandbox.id);
+            own.into_iter().any(|c| self.specs().iter().any(|spec| spec.name == c.name))
+        })
+    }
+
+    /// How much of the back-off is left, in the cluster's time. A new definition has none: it has
+    /// not failed yet. Nor has a container that ran well for a long time before.
+    pub(crate) fn backoff_left(&self, spec: &Spec, ended: &Container) -> Option<Duration> {
+        if ended.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec)) {
+            return None;
+        }
+        if ran(ended) >= BACKOFF_RESET {
+            return None;
+        }
+        let pause = *self.backoffs.get(&spec.name)?;
+        clock::left(ended.finished_at?, pause, self.now)
+    }
+
+    /// Returns the attempt number of the container's next start, which its status shows as
+    /// `restartCount`: one more than the newest attempt that the runtime has. After a reboot of the
+    /// node the runtime has no containers; then the number comes from the stored status of the pod.
+    pub(crate) fn next_attempt(&self, name: &str) -> u32 {
+        let known = self.current(name).map(|c| c.attempt + 1);
+        let told = self.stored(name).map(|s| {
+            // A status with a container id is that of an attempt that was made, so the next one is
+            // one more. Without an id it was written after the reboot, while the next attempt was
+            // being prepared: it counts that attempt already.
+            s.restart_count.max(0) as u32 + u32::from(s.container_id.is_some())
+        });
+        known.or(told).unwrap_or(0)
+    }
+
+    /// Has the pod come to its end? `Some(true)` if well. A pod that restarts its containers never
+    /// has. One that does not, and has lost its sandbox after a container ended, gets no other
+    /// sandbox: what was not started by then never will be.
+    pub(crate) fn finished(&self) -> Option<bool> {
+        for spec in self.init_specs().iter().filter(|s| !Self::is_sidecar(s)) {
+            if let Some(c) = self.current(&spec.name)
+                && c.state == ContainerState::Exited
+                && c.exit_code != 0
+                && !self.restarts(spec, true, c)
+            {
+                return Some(false);
+            }
+        }
+        let stranded = self.policy() == "Never"
+            && self.ready_sandbox().is_none()
+            && self.specs().iter().any(|spec| self.ended(spec).is_some());
+        let mut well = true;
+        for spec in self.specs() {
+            match self.ended(spec) {
+                Some((_, true)) => return None,
+                Some((code, false)) => well &= code == 0,
+                None if stranded && self.current(&spec.name).is_none() => well = false,
+                None => return None,
+            }
+        }
+        (!self.specs().is_empty()).then_some(well)
+    }
+}
+
+/// Has the pod failed or succeeded, by its stored status? It stays so, also if another component
+/// wrote that.
+pub(crate) fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}

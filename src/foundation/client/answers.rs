@@ -1,0 +1,38 @@
+//! Names in the paths of requests, and what the API server's answers mean.
+
+/// Escapes a name as one segment of a request's path, for paths that are built by hand;
+/// [`Api`](crate::Api) does it for every name. Names that other objects contain are hardly
+/// restricted: a GET of `x?y` would read another object, `x`, and so would `../../secrets/x`.
+pub fn segment(name: &str) -> String {
+    const KEPT: percent_encoding::AsciiSet =
+        percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+    percent_encoding::utf8_percent_encode(name, &KEPT).to_string()
+}
+
+/// Is this the API server's answer with that HTTP code?
+pub fn is_code(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+/// Did no API server answer, or only to say that it cannot now? What was read before is then as
+/// good as it was. A request that could not be built was never sent, and never will be.
+pub fn is_unanswered(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code >= 500 || status.code == 429,
+        kube::Error::SerdeError(_) => false,
+        kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => false,
+        _ => true,
+    }
+}
+
+/// Turns the API server's "not found" (404) into `None`.
+///
+/// # Errors
+/// Every other error of the request, unchanged; see [`is_unanswered`].
+pub fn optional<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if is_code(&error, 404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,158 @@
+//! The certificate authority in its files, and the subjects that it names.
+
+use super::der;
+use super::error::Error;
+use super::files::{is_there, read, rename_private, write_private};
+use super::foreign::check_pair;
+use super::request::validity;
+use clock::{self, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
+use std::net::IpAddr;
+use std::path::Path;
+
+/// The numbers of the attributes commonName and organizationName (X.520).
+const COMMON_NAME: [u64; 4] = [2, 5, 4, 3];
+const ORGANIZATION: [u64; 4] = [2, 5, 4, 10];
+
+/// What a certificate is for.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// The user name, e.g. `system:kube-scheduler`.
+    pub common_name: String,
+    /// The group, e.g. `system:nodes`.
+    pub organization: Option<String>,
+    /// A second group.
+    pub second: Option<String>,
+    /// DNS names and addresses; empty for clients.
+    pub names: Vec<String>,
+}
+
+impl Subject {
+    /// Makes the subject of a client: a user in one group. Without an `organization` it is in none.
+    pub fn client(common_name: &str, organization: &str) -> Subject {
+        let organization = (!organization.is_empty()).then(|| organization.to_string());
+        Subject { common_name: common_name.into(), organization, ..Subject::default() }
+    }
+    /// The same client, in one more group.
+    pub fn and_in(self, organization: &str) -> Subject {
+        Subject { second: Some(organization.into()), ..self }
+    }
+    /// Makes the subject of a server that is reached by these DNS names and addresses.
+    pub fn server(common_name: &str, names: &[&str]) -> Subject {
+        Subject {
+            common_name: common_name.into(),
+            names: names.iter().map(ToString::to_string).collect(),
+            ..Subject::default()
+        }
+    }
+
+    /// Encodes the subject of a certificate in DER: the groups, then the user.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let attribute = |number: &[u64], text: &str| {
+            der::tlv(0x31, &der::sequence(&[der::oid(number), der::tlv(0x0c, text.as_bytes())]))
+        };
+        let groups = [&self.organization, &self.second].into_iter().flatten();
+        let mut all: Vec<Vec<u8>> = groups.map(|group| attribute(&ORGANIZATION, group)).collect();
+        all.push(attribute(&COMMON_NAME, &self.common_name));
+        der::sequence(&all)
+    }
+}
+
+/// A certificate authority.
+pub struct Ca {
+    pem: String,
+    /// The end of its certificate. Nothing that it signs lives longer.
+    pub(super) until: Timestamp,
+    pub(super) key: KeyPair,
+}
+
+impl Ca {
+    /// Reads `ca.crt` and `ca.key` from the directory, or makes them.
+    ///
+    /// # Errors
+    /// A file cannot be used, the key alone is missing, the two are no pair, or the certificate is
+    /// not valid now.
+    pub fn load_or_create(dir: &Path, name: &str) -> Result<Ca, Error> {
+        let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
+        // The key's name until both are written: where it is there, nothing has been issued yet.
+        let unfinished = dir.join("ca.key.new");
+        if is_there(&key_path) {
+            let damaged = |cause| Error::Damaged { path: key_path.clone(), cause: Box::new(cause) };
+            let text = read(&key_path)?;
+            let key = KeyPair::from_pem(&text).map_err(damaged)?;
+            let pem = read(&cert_path)?;
+            check_pair(pem.as_bytes(), text.as_bytes())
+                .map_err(|why| Error::Damaged { path: cert_path.clone(), cause: why.into() })?;
+            let until = until_of(&pem, &cert_path)?;
+            return Ok(Ca { pem, until, key });
+        }
+        if is_there(&cert_path) && !is_there(&unfinished) {
+            return Err(Error::KeyMissing { certificate: cert_path, key: key_path });
+        }
+        let failed = |cause| Error::Certificate { subject: name.to_string(), cause };
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = params(&Subject::client(name, ""), 3650)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
+        let pem = params.self_signed(&key).map_err(failed)?.pem();
+        write_private(&unfinished, &key.serialize_pem())?;
+        write_private(&cert_path, &pem)?;
+        rename_private(&unfinished, &key_path)?;
+        let until = until_of(&pem, &cert_path)?;
+        Ok(Ca { pem, until, key })
+    }
+
+    /// The authority's own certificate.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+}
+
+/// Returns the end of an authority's certificate.
+///
+/// # Errors
+/// It is not valid now.
+fn until_of(pem: &str, path: &Path) -> Result<Timestamp, Error> {
+    let damaged = || Error::Damaged { path: path.into(), cause: "not a certificate".into() };
+    let (from, until) = validity(pem.as_bytes()).ok_or_else(damaged)?;
+    let now = clock::now();
+    match from <= now && now <= until {
+        true => Ok(until),
+        false => Err(Error::Expired { path: path.into(), from, until, now }),
+    }
+}
+
+pub(super) fn params(subject: &Subject, days: i64) -> Result<CertificateParams, Error> {
+    let mut params = CertificateParams::default();
+    let mut name = DistinguishedName::new();
+    if let Some(organization) = &subject.organization {
+        name.push(DnType::OrganizationName, organization.as_str());
+    }
+    if let Some(second) = &subject.second {
+        // The certificate library keeps one entry of each type: the second is told by its number.
+        name.push(DnType::CustomDnType(ORGANIZATION.to_vec()), second.as_str());
+    }
+    name.push(DnType::CommonName, subject.common_name.as_str());
+    params.distinguished_name = name;
+    for host in &subject.names {
+        params.subject_alt_names.push(match host.parse::<IpAddr>() {
+            Ok(ip) => SanType::IpAddress(ip),
+            Err(_) => SanType::DnsName(
+                host.as_str()
+                    .try_into()
+                    .map_err(|cause| Error::Certificate { subject: subject.common_name.clone(), cause })?,
+            ),
+        });
+    }
+    let day = |offset: i64| {
+        let date =
+            (clock::now() + jiff::SignedDuration::from_hours(24 * offset)).strftime("%Y %m %d").to_string();
+        let part = |n: usize| date.split(' ').nth(n).and_then(|p| p.parse::<i32>().ok()).unwrap_or(1);
+        rcgen::date_time_ymd(part(0), part(1) as u8, part(2) as u8)
+    };
+    (params.not_before, params.not_after) = (day(-1), day(days));
+    Ok(params)
+}
