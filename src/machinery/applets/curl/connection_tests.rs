@@ -3,8 +3,9 @@
 use super::super::http;
 use super::tests::{call, fetch};
 use super::*;
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// A server that answers each request on a connection until it has answered `each` of them; what is
 /// asked for as `/dir…` has moved to `/dir…/`. Returns how many requests each connection carried.
@@ -208,7 +209,7 @@ fn heads_are_shown_as_the_server_sent_them() {
         assert_eq!(result.map_or_else(|fault| fault.code, |()| 0), code, "{answer}");
         let shown = shown.unwrap_or(answer);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), shown);
-        let size = report.format("%{size_header} %{size_download}");
+        let size = write_out::write_out(&report, "%{size_header} %{size_download}").out;
         let body: usize = if shown.contains("ok") { 2 } else { 0 };
         let trailer = if shown.ends_with("T: 1\r\n") { 6 } else { 0 };
         assert_eq!(size, format!("{} {body}", shown.len() - body - trailer));
@@ -229,7 +230,7 @@ fn an_address_with_a_zone_is_connected_to() {
     });
     let (result, report) = fetch("-m 30", &format!("http://[::1%25lo]:{port}/"));
     assert_eq!(result, Ok(()));
-    assert_eq!(report.format("%{url_effective}"), format!("http://[::1%25lo]:{port}/"));
+    assert_eq!(write_out::write_out(&report, "%{url_effective}").out, format!("http://[::1%25lo]:{port}/"));
     assert!(server.join().unwrap().contains(&format!("\r\nHost: [::1]:{port}\r\n")));
 }
 
