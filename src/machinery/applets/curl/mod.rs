@@ -5,8 +5,8 @@
 //! scripts in containers and probes do the same.
 //! ## How this one works
 //! It has the behaviour, the texts and the exit codes of curl 7.88.1 for http and https URLs. Where
-//! curl and a standard differ, it does what curl does. `upstream.jsonl` beside the room's tests has
-//! calls with the requests, the output and the exit code of that curl, and the tests replay them.
+//! curl and a standard differ, it does what curl does. `tests/programs/curl.jsonl` has calls with
+//! the requests, the output and the exit code of that curl, and a test replays them.
 //!
 //! A call goes through these steps:
 //! 1. `arguments` reads the command line. `option_table` has all options, each with what it does to

@@ -25,8 +25,8 @@ pub(super) struct Request<'a> {
 struct Own<'a>(Vec<&'a str>);
 
 impl<'a> Own<'a> {
-    /// Without `trusted`, those that say who the user is are left out, and so is `Host`, which names
-    /// the first server.
+    /// Without `trusted`, those that say who the user is are left out, and so is `Host`, which
+    /// names the first server.
     fn new(options: &'a Options, trusted: bool) -> Own<'a> {
         let name =
             |header: &str| header.split([':', ';']).next().unwrap_or_default().trim().to_ascii_lowercase();

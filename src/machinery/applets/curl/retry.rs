@@ -61,8 +61,8 @@ impl<'a> Left<'a> {
         Left { retries, count: retries.count, wait: retries.delay.unwrap_or(FIRST_WAIT) }
     }
 
-    /// Decides about the next retry. `passed` is the time since the first transfer began, `asked` the
-    /// wait of `Retry-After`.
+    /// Decides about the next retry. `passed` is the time since the first transfer began, `asked`
+    /// the wait of `Retry-After`.
     fn next(&mut self, passed: Duration, asked: Option<Duration>) -> Step {
         let limit = self.retries.max_time;
         if self.count == 0 || limit.is_some_and(|limit| passed >= limit) {
@@ -83,8 +83,8 @@ impl<'a> Left<'a> {
 }
 
 /// Transfers one URL, again as often as `--retry` says, and tells each failure. An upload from
-/// standard input that was begun is not sent again: only what is left of it would be. `sleep` waits;
-/// a blocking program has no other way than `std::thread::sleep`, because `clock` waits in tasks.
+/// standard input that was begun is not sent again: only what is left of it would be. `sleep` is
+/// `std::thread::sleep` in a program that blocks: the waits of `clock` are for tasks.
 pub(super) fn with_retries(
     client: &mut Client<'_>,
     wanted: &Transfer<'_>,

@@ -25,8 +25,8 @@ pub(crate) struct Upload<'a> {
     pub length: Option<u64>,
     /// Bytes that were sent so far.
     pub sent: u64,
-    /// The head asks for leave with `Expect: 100-continue`: so long the body waits for it (RFC 9110,
-    /// 10.1.1).
+    /// The head asks for leave with `Expect: 100-continue`: so long the body waits for it (RFC
+    /// 9110, 10.1.1).
     pub expects: Option<Duration>,
 }
 

@@ -14,13 +14,14 @@ pub(crate) fn server(answers: Vec<&'static str>) -> (u16, std::thread::JoinHandl
     let thread = std::thread::spawn(move || {
         let serve = |answer: &str| {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut request = Vec::new();
+            let (mut request, mut has_leave) = (Vec::new(), false);
             let mut buffer = [0; 4096];
             loop {
                 let count = stream.read(&mut buffer).unwrap();
                 request.extend_from_slice(&buffer[..count]);
                 let text = String::from_utf8_lossy(&request).into_owned();
-                if text.ends_with("\r\n\r\n") && text.contains("Expect: 100-continue\r\n") {
+                if !has_leave && text.ends_with("\r\n\r\n") && text.contains("Expect: 100-continue\r\n") {
+                    has_leave = true;
                     stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
                 }
                 let length = text
