@@ -173,6 +173,31 @@ fn a_redirection_may_break_off() {
 }
 
 #[test]
+fn a_body_waits_for_leave_and_not_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("f");
+    std::fs::write(&file, "abc").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut request, mut buffer) = (Vec::new(), [0; 1024]);
+        while !request.ends_with(b"abc") {
+            let count = stream.read(&mut buffer).unwrap();
+            assert_ne!(count, 0);
+            request.extend_from_slice(&buffer[..count]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    // The server gives no leave and does not answer before it has the body.
+    let line = format!("-m 60 --expect100-timeout 0.2 -T {}", file.display());
+    let (result, report) = fetch(&line, &format!("http://{place}/"));
+    assert_eq!((result, report.status, report.sent), (Ok(()), 200, 3));
+    assert!(report.first_byte >= Duration::from_millis(200), "{:?}", report.first_byte);
+    server.join().unwrap();
+}
+
+#[test]
 fn the_word_head_is_not_the_option() {
     let answer: &[&str] = &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"];
     let (place, _done) = open_server(answer);

@@ -38,6 +38,7 @@ const fn value(
     Known { letter, name, effect: Effect::Value(effect) }
 }
 
+/// The options that are there.
 pub(super) const TABLE: &[Known] = &[
     switch(Some('s'), "silent", |o, on| o.silent = on),
     switch(Some('S'), "show-error", |o, on| o.show_error = on),

@@ -95,16 +95,11 @@ pub(super) fn open<'a>(
 }
 
 fn head(options: &Options, request: Request<'_>, body: Option<&Opened<'_>>, own: &Own<'_>) -> String {
-    let mut text = format!("{} {} HTTP/1.1\r\n", request.method, request.url.path);
-    let mut add = |name: &str, value: &str| {
-        if !own.has(name) {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
+    let host = match own.find("Host") {
+        Some(host) => line(host).unwrap_or_default(),
+        None => format!("Host: {}\r\n", request.url.authority()),
     };
-    add("Host", &request.url.authority());
-    if let Some(host) = own.find("Host").and_then(line) {
-        text.push_str(&host);
-    }
+    let mut text = format!("{} {} HTTP/1.1\r\n{host}", request.method, request.url.path);
     let mut add = |name: &str, value: &str| {
         if !own.has(name) {
             text.push_str(&format!("{name}: {value}\r\n"));

@@ -127,14 +127,8 @@ fn answer(mut stream: TcpStream, answer: &str) -> Vec<u8> {
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut request = Vec::new();
-    let mut more = |request: &mut Vec<u8>| {
-        let mut buffer = [0; 4096];
-        let count = stream.read(&mut buffer).unwrap_or(0);
-        request.extend_from_slice(&buffer[..count]);
-        count > 0
-    };
     let head_of = |request: &[u8]| latin(request).find("\r\n\r\n").map(|at| at + 4);
-    while head_of(&request).is_none() && more(&mut request) {}
+    while head_of(&request).is_none() && more(&mut stream, &mut request) {}
     let length = head_of(&request).unwrap_or(request.len());
     let head = latin(&request[..length]).to_ascii_lowercase();
     let header = |name: &str| {
@@ -149,20 +143,26 @@ fn answer(mut stream: TcpStream, answer: &str) -> Vec<u8> {
         stream.write_all(&bytes(answer)).unwrap();
         return request;
     }
-    let mut leave =
-        header("expect").filter(|value| value == "100-continue").map(|_| stream.try_clone().unwrap());
-    if let Some(leave) = &mut leave {
-        leave.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+    if header("expect").is_some_and(|value| value == "100-continue") {
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
     }
     let body = header("content-length").and_then(|value| value.parse::<usize>().ok());
     if header("transfer-encoding").is_some_and(|value| value == "chunked") {
-        while !request.ends_with(b"0\r\n\r\n") && more(&mut request) {}
+        while !request.ends_with(b"0\r\n\r\n") && more(&mut stream, &mut request) {}
     } else {
-        while request.len() < length + body.unwrap_or(0) && more(&mut request) {}
+        while request.len() < length + body.unwrap_or(0) && more(&mut stream, &mut request) {}
     }
     // A client that has closed is no failure of the server's.
     let _ = stream.write_all(&bytes(answer));
     request
+}
+
+/// Reads more of a request. Returns false at its end.
+fn more(stream: &mut TcpStream, request: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 4096];
+    let count = stream.read(&mut buffer).unwrap_or(0);
+    request.extend_from_slice(&buffer[..count]);
+    count > 0
 }
 
 fn text(value: &Value) -> String {
