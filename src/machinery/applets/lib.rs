@@ -8,8 +8,9 @@
 //! it, and `main` asks [`run`] before anything else. So a pod costs no image, and a hundred of them
 //! share their pages. [`mod@sh`] is the shell, `uutils` the table of programs that the uutils
 //! project wrote, `daemon` what all servers have in common, `kv` a key-value server with its
-//! client, `shop` the parts of a small shop, `awk` the language, and every other file is one small
-//! program of our own.
+//! client, `shop` the parts of a small shop, `awk` the language, `curl` the HTTP client, and every
+//! other file is one small program of our own. Several of them share `http` (with `tls`), `resolve`
+//! (names to addresses), `deadline` and `stdio`.
 //! ## Left out
 //! Programs that are not in the table below.
 //! ## Read next
@@ -17,11 +18,13 @@
 
 use linux::trap;
 use std::ffi::OsString;
+use stdio::{err, out, reason};
 
 mod archive;
 mod awk;
 mod curl;
 mod daemon;
+mod deadline;
 mod echo_server;
 mod hexdump;
 mod http;
@@ -37,6 +40,7 @@ mod resolve;
 mod sh;
 mod shop;
 mod small;
+mod stdio;
 mod tls;
 mod uutils;
 mod wget;
@@ -107,33 +111,7 @@ fn find(name: &str) -> Option<Applet> {
     })
 }
 
-/// An I/O error in the words of strerror(3).
-fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_string()
-}
-
-/// Text to standard output; a reader that is gone is no reason to stop.
-fn out(text: &str) {
-    use std::io::Write;
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-}
-
-/// Text to standard error, for programs that outlive the reader of their output: `eprintln!` would
-/// panic.
-fn err(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stderr().lock().write_all(text.as_bytes()); // nobody is left to read why
-}
-
 /// The name of this host: in a pod, the pod's.
 fn host_name() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// Standard base64, for `Authorization`.
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
 }

@@ -2,13 +2,14 @@
 //! /etc/hosts, then the servers of /etc/resolv.conf over UDP (and TCP for answers that were cut),
 //! with `search` and `ndots` as resolv.conf(5) describes.
 
-use super::http::Deadline;
+use super::deadline::Deadline;
+use clock::Instant;
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use rng::Rng;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What /etc/resolv.conf says.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! HTTP's lock: TLS for `curl` and `wget`, blocking like the rest of them.
 
+use super::stdio::reason;
+use clock::Instant;
 use pki::{self, Trust, Unusable};
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConnection, Error, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Whom the program believes, and what it shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,7 +95,7 @@ pub(crate) fn connect(
     terms: &Terms,
 ) -> Result<Stream, Refusal> {
     let mut stream = Clocked { tcp, until, idle: None };
-    let read = |file: &String| std::fs::read(file).map_err(|e| super::reason(&e));
+    let read = |file: &String| std::fs::read(file).map_err(|e| reason(&e));
     let trust = match (&terms.authorities, terms.insecure) {
         (_, true) => Trust::Anyone,
         (Some(file), false) => Trust::These(read(file).map_err(|_| Refusal::Authorities(file.clone()))?),

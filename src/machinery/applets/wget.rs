@@ -218,7 +218,7 @@ fn request(call: &Call, url: &Url, method: &str, is_first: bool) -> String {
         text += &format!("User-Agent: {}\r\n", call.agent.as_deref().unwrap_or("Wget"));
     }
     if let Some(user) = &url.user {
-        text += &format!("Authorization: Basic {}\r\n", super::base64(user.as_bytes()));
+        text += &format!("Authorization: {}\r\n", http::basic(user));
     }
     text += "Connection: close\r\n";
     if let Some(data) = &call.post {

@@ -4,6 +4,7 @@ use super::super::http::Upload;
 use super::faults::{Fault, unreadable};
 use std::fs::File;
 use std::io::{self, Read};
+use std::time::Duration;
 
 /// The body as the options name it.
 #[derive(Clone, Copy)]
@@ -17,10 +18,12 @@ pub(super) enum Body<'a> {
 /// The body as it is sent.
 pub(super) struct Opened<'a> {
     content: Box<dyn Read + 'a>,
-    /// Bytes; `None` if only the end will tell.
-    length: Option<u64>,
-    /// It is a form's.
-    form: bool,
+    /// Bytes; `None` if only the end will tell, or if it is to be sent in chunks.
+    pub length: Option<u64>,
+    /// It is data of `-d`, of so many bytes.
+    pub data: Option<usize>,
+    /// How long it waits for `100 Continue`, if it does.
+    pub expects: Option<Duration>,
 }
 
 impl<'a> Body<'a> {
@@ -36,42 +39,50 @@ impl<'a> Body<'a> {
     pub(super) fn open(self) -> Result<Opened<'a>, Fault> {
         Ok(match self {
             Body::Data(data) => {
-                Opened { content: Box::new(data), length: Some(data.len() as u64), form: true }
+                let length = Some(data.len() as u64);
+                Opened { content: Box::new(data), length, data: Some(data.len()), expects: None }
             }
-            _ if self.is_stdin() => Opened { content: Box::new(io::stdin()), length: None, form: false },
+            _ if self.is_stdin() => Opened::file(Box::new(io::stdin()), None),
             Body::File(name) => {
                 let opened = File::open(name).and_then(|file| Ok((file.metadata()?, file)));
                 let (found, file) = opened.map_err(|_| unreadable(name))?;
                 match found.is_file() {
                     // What the file gets meanwhile was not announced and is not sent.
-                    true => Opened {
-                        content: Box::new(file.take(found.len())),
-                        length: Some(found.len()),
-                        form: false,
-                    },
-                    false => Opened { content: Box::new(file), length: None, form: false },
+                    true => Opened::file(Box::new(file.take(found.len())), Some(found.len())),
+                    false => Opened::file(Box::new(file), None),
                 }
             }
         })
     }
 }
 
-impl Opened<'_> {
-    /// The headers that tell of it.
-    pub(super) fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = vec![match self.length {
-            Some(length) => ("Content-Length", length.to_string()),
-            None => ("Transfer-Encoding", "chunked".to_string()),
-        }];
-        if self.form {
-            headers.push(("Content-Type", "application/x-www-form-urlencoded".to_string()));
+/// Data of `-d` that is longer than this waits for leave, as in curl.
+const DATA_MAX_WITHOUT_LEAVE: usize = 1024 * 1024;
+
+/// Data of `-d` that is shorter than this is sent in one piece with the head, as in curl.
+const DATA_WITH_HEAD: usize = 64 * 1024;
+
+impl<'a> Opened<'a> {
+    fn file(content: Box<dyn Read + 'a>, length: Option<u64>) -> Opened<'a> {
+        Opened { content, length, data: None, expects: None }
+    }
+
+    /// Whether curl asks for leave to send it.
+    pub(super) fn is_large(&self) -> bool {
+        match self.data {
+            Some(length) => length > DATA_MAX_WITHOUT_LEAVE,
+            None => self.length != Some(0),
         }
-        headers
+    }
+
+    /// Bytes that are sent together with the head.
+    pub(super) fn with_head(&self) -> usize {
+        self.data.filter(|length| *length < DATA_WITH_HEAD && self.expects.is_none()).unwrap_or(0)
     }
 
     /// The content, to be sent.
     pub(super) fn upload(&mut self) -> Upload<'_> {
-        Upload { content: &mut self.content, length: self.length, sent: 0 }
+        Upload { content: &mut self.content, length: self.length, sent: 0, expects: self.expects }
     }
 }
 

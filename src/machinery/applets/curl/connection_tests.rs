@@ -3,8 +3,9 @@
 use super::super::http;
 use super::tests::{call, fetch};
 use super::*;
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// A server that answers each request on a connection until it has answered `each` of them; what is
 /// asked for as `/dir…` has moved to `/dir…/`. Returns how many requests each connection carried.
@@ -172,6 +173,31 @@ fn a_redirection_may_break_off() {
 }
 
 #[test]
+fn a_body_waits_for_leave_and_not_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("f");
+    std::fs::write(&file, "abc").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut request, mut buffer) = (Vec::new(), [0; 1024]);
+        while !request.ends_with(b"abc") {
+            let count = stream.read(&mut buffer).unwrap();
+            assert_ne!(count, 0);
+            request.extend_from_slice(&buffer[..count]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    // The server gives no leave and does not answer before it has the body.
+    let line = format!("-m 60 --expect100-timeout 0.2 -T {}", file.display());
+    let (result, report) = fetch(&line, &format!("http://{place}/"));
+    assert_eq!((result, report.status, report.sent), (Ok(()), 200, 3));
+    assert!(report.first_byte >= Duration::from_millis(200), "{:?}", report.first_byte);
+    server.join().unwrap();
+}
+
+#[test]
 fn the_word_head_is_not_the_option() {
     let answer: &[&str] = &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"];
     let (place, _done) = open_server(answer);
@@ -208,7 +234,7 @@ fn heads_are_shown_as_the_server_sent_them() {
         assert_eq!(result.map_or_else(|fault| fault.code, |()| 0), code, "{answer}");
         let shown = shown.unwrap_or(answer);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), shown);
-        let size = report.format("%{size_header} %{size_download}");
+        let size = write_out::write_out(&report, "%{size_header} %{size_download}").out;
         let body: usize = if shown.contains("ok") { 2 } else { 0 };
         let trailer = if shown.ends_with("T: 1\r\n") { 6 } else { 0 };
         assert_eq!(size, format!("{} {body}", shown.len() - body - trailer));
@@ -229,7 +255,7 @@ fn an_address_with_a_zone_is_connected_to() {
     });
     let (result, report) = fetch("-m 30", &format!("http://[::1%25lo]:{port}/"));
     assert_eq!(result, Ok(()));
-    assert_eq!(report.format("%{url_effective}"), format!("http://[::1%25lo]:{port}/"));
+    assert_eq!(write_out::write_out(&report, "%{url_effective}").out, format!("http://[::1%25lo]:{port}/"));
     assert!(server.join().unwrap().contains(&format!("\r\nHost: [::1]:{port}\r\n")));
 }
 

@@ -1,12 +1,15 @@
 //! Failures, with the exit codes and texts of curl 7.88.1.
 
 use super::super::http::{self, BadUrl, Deadline, Error, Url};
+use super::super::stdio::{err, reason};
 use super::super::tls::Refusal;
+use super::messages::TRY;
+use super::options::Options;
 use std::io;
 use std::time::Duration;
 
 /// A failure with curl's exit code.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub code: i32,
     pub text: String,
@@ -14,6 +17,13 @@ pub(super) struct Fault {
 
 pub(super) fn fault(code: i32, text: impl Into<String>) -> Fault {
     Fault { code, text: text.into() }
+}
+
+/// Tells a failure, unless `-s` without `-S` silences it.
+pub(super) fn tell(options: &Options, fault: &Fault) {
+    if !options.silent || options.show_error {
+        err(&format!("curl: ({}) {}\n", fault.code, fault.text));
+    }
 }
 
 pub(super) fn url_fault(bad: BadUrl) -> Fault {
@@ -65,7 +75,7 @@ pub(super) fn tls_fault(refusal: Refusal, url: &Url, deadline: Deadline) -> Faul
             Ok(_) => fault(28, "SSL connection timeout"),
             Err(_) => late_fault(deadline),
         },
-        Refusal::Io(e) => fault(35, format!("SSL connect error: {}", super::super::reason(&e))),
+        Refusal::Io(e) => fault(35, format!("SSL connect error: {}", reason(&e))),
     }
 }
 
@@ -99,15 +109,21 @@ pub(super) fn transfer_fault(error: &Error, deadline: Deadline, got: u64, length
             fault(56, format!("Too large response headers: {length} > {}", http::HEAD_MAX))
         }
         Error::Chunk(bad) => fault(56, bad.to_string()),
+        Error::Coding => fault(
+            61,
+            "Unrecognized content encoding type. libcurl understands deflate, gzip content encodings.",
+        ),
+        Error::Decoding(why) => fault(61, format!("Error while processing content unencoding: {why}")),
+        Error::Trailing => fault(23, "Failed writing received data to disk/application"),
         Error::Upload(_) => fault(UNREADABLE, UNREADABLE_TEXT),
-        Error::Send(e) => fault(55, format!("Send failure: {}", super::super::reason(e))),
-        Error::Receive(e) => fault(56, format!("Recv failure: {}", super::super::reason(e))),
+        Error::Send(e) => fault(55, format!("Send failure: {}", reason(e))),
+        Error::Receive(e) => fault(56, format!("Recv failure: {}", reason(e))),
     }
 }
 
 /// Tells a file that cannot be uploaded, and returns the failure.
 pub(super) fn unreadable(name: &str) -> Fault {
-    super::super::err(&format!("curl: Can't open '{name}'!\n{}", super::TRY));
+    err(&format!("curl: Can't open '{name}'!\n{TRY}"));
     fault(UNREADABLE, UNREADABLE_TEXT)
 }
 

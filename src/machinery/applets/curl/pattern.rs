@@ -3,7 +3,7 @@
 //! a range. The last pattern of a text runs fastest.
 
 use super::super::http;
-use super::{Fault, fault};
+use super::faults::{Fault, fault};
 use std::net::Ipv6Addr;
 
 /// A part of a URL: one text, or several to choose from.

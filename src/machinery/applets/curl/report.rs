@@ -1,41 +1,66 @@
-//! What `-w` can tell.
+//! What is known of a transfer while it runs, and at its end.
 
 use super::super::http::Answer;
-use std::time::{Duration, Instant};
+use clock::Instant;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(super) struct Report {
     pub start: Instant,
+    /// The URL as it was written.
     pub url: String,
+    /// The URL that was asked last.
+    pub effective: String,
+    /// The place of the URL in the call.
+    pub nth: usize,
     pub method: String,
+    /// The `Referer` that was sent last.
+    pub referer: Option<String>,
+    /// The file that the body goes into.
+    pub file: Option<String>,
     pub status: u16,
-    version: String,
-    kind: String,
-    remote: (String, String),
-    local: (String, String),
+    pub version: String,
+    /// The headers of the last head, as far as it was read.
+    pub headers: Vec<(String, String)>,
+    pub scheme: Option<&'static str>,
+    /// Address and port.
+    pub remote: Option<SocketAddr>,
+    pub local: Option<SocketAddr>,
     /// The heads of the last exchange, as the server sent them.
     pub heads: Vec<u8>,
     /// Bytes of all heads.
     pub header_size: usize,
+    /// Bytes of the requests, and of data of `-d` that goes with them.
+    pub request_size: usize,
+    /// Bytes of the body as it was sent, before its codings were taken off.
     pub size: u64,
+    /// Bytes of the body that were written.
+    pub written: u64,
     /// Bytes of the request's body.
     pub sent: u64,
     /// The request's body may have been read, at least in part.
     pub upload_begun: bool,
+    /// The server's host refused the connection.
+    pub refused: bool,
     pub redirects: usize,
     /// Connections that were made.
     pub connects: usize,
     /// Where a redirection leads.
-    pub redirect: String,
+    pub redirect: Option<String>,
     pub looked_up: Duration,
     pub connected: Duration,
     /// TLS has shaken hands; zero without it.
     pub secured: Duration,
+    /// The request is about to be sent.
+    pub ready: Duration,
+    /// The last redirection was read; zero without one.
+    pub redirected: Duration,
     pub first_byte: Duration,
     pub total: Duration,
     /// Exit code.
     pub code: i32,
-    pub error: String,
+    pub error: Option<String>,
 }
 
 impl Report {
@@ -43,108 +68,68 @@ impl Report {
         Report {
             start: Instant::now(),
             url: url.to_string(),
+            effective: url.to_string(),
+            nth: 0,
             method: String::new(),
+            referer: None,
+            file: None,
             status: 0,
             version: "0".into(),
-            kind: String::new(),
-            remote: Default::default(),
-            local: Default::default(),
+            headers: Vec::new(),
+            scheme: None,
+            remote: None,
+            local: None,
             heads: Vec::new(),
             header_size: 0,
+            request_size: 0,
             size: 0,
+            written: 0,
             sent: 0,
             upload_begun: false,
+            refused: false,
             redirects: 0,
             connects: 0,
-            redirect: String::new(),
+            redirect: None,
             looked_up: Duration::ZERO,
             connected: Duration::ZERO,
             secured: Duration::ZERO,
+            ready: Duration::ZERO,
+            redirected: Duration::ZERO,
             first_byte: Duration::ZERO,
             total: Duration::ZERO,
             code: 0,
-            error: String::new(),
+            error: None,
         }
     }
 
-    pub(super) fn head(&mut self, answer: &Answer) {
-        self.status = answer.head.status;
-        self.version = answer.head.start.split(['/', ' ']).nth(1).unwrap_or("0").to_string();
-        self.kind = answer.head.get("content-type").unwrap_or_default().to_string();
-        let (remote, local) = answer.addresses();
-        let parts = |a: std::net::SocketAddr| (a.ip().to_string(), a.port().to_string());
-        self.remote = remote.map(parts).unwrap_or_default();
-        self.local = local.map(parts).unwrap_or_default();
-    }
-
-    /// Fills in `%{name}`; an unknown one is told, as curl does.
-    pub(super) fn format(&self, format: &str) -> String {
-        let mut out = String::new();
-        let mut rest = format;
-        while let Some(c) = rest.chars().next() {
-            rest = &rest[c.len_utf8()..];
-            let next = rest.chars().next();
-            match (c, next) {
-                ('%', Some('%')) => {
-                    out.push('%');
-                    rest = &rest[1..];
-                }
-                ('%', Some('{')) if rest.contains('}') => {
-                    let end = rest.find('}').unwrap_or(rest.len() - 1);
-                    let name = &rest[1..end];
-                    match self.value(name) {
-                        Some(value) => out.push_str(&value),
-                        None => {
-                            super::super::err(&format!("curl: unknown --write-out variable: '{name}'\n"));
-                        }
-                    }
-                    rest = &rest[end + 1..];
-                }
-                ('\\', Some(escape @ ('n' | 't' | 'r' | '\\'))) => {
-                    out.push(match escape {
-                        'n' => '\n',
-                        't' => '\t',
-                        'r' => '\r',
-                        other => other,
-                    });
-                    rest = &rest[1..];
-                }
-                _ => out.push(c),
+    /// Takes status, version and headers out of the last head, also if what follows in it is wrong.
+    pub(super) fn read_heads(&mut self) {
+        self.header_size += self.heads.len();
+        let text = String::from_utf8_lossy(&self.heads);
+        let mut is_first = true;
+        for line in text.lines() {
+            if is_first {
+                let mut words = line.split([' ', '/']).skip(1).filter(|word| !word.is_empty());
+                let version = words.next().unwrap_or("0");
+                self.version = version.strip_suffix(".0").unwrap_or(version).to_string();
+                self.status = words.next().and_then(|status| status.parse().ok()).unwrap_or(0);
+                self.headers.clear();
+            } else if let Some((name, value)) = line.split_once(':')
+                && !line.starts_with([' ', '\t'])
+            {
+                self.headers.push((name.to_string(), value.trim().to_string()));
             }
+            is_first = line.is_empty();
         }
-        out
     }
 
-    fn value(&self, name: &str) -> Option<String> {
-        let seconds = |d: Duration| format!("{:.6}", d.as_secs_f64());
-        Some(match name {
-            "http_code" | "response_code" => format!("{:03}", self.status),
-            "http_version" => self.version.clone(),
-            "content_type" => self.kind.clone(),
-            "errormsg" => self.error.clone(),
-            "exitcode" => self.code.to_string(),
-            "method" => self.method.clone(),
-            "scheme" => self.url.split("://").next().unwrap_or("http").to_ascii_uppercase(),
-            "num_connects" => self.connects.to_string(),
-            "num_redirects" => self.redirects.to_string(),
-            "redirect_url" => self.redirect.clone(),
-            "remote_ip" => self.remote.0.clone(),
-            "remote_port" => self.remote.1.clone(),
-            "local_ip" => self.local.0.clone(),
-            "local_port" => self.local.1.clone(),
-            "size_download" => self.size.to_string(),
-            "size_upload" => self.sent.to_string(),
-            "size_header" => self.header_size.to_string(),
-            "speed_download" => format!("{:.0}", self.size as f64 / self.total.as_secs_f64().max(1e-6)),
-            "speed_upload" => format!("{:.0}", self.sent as f64 / self.total.as_secs_f64().max(1e-6)),
-            "time_namelookup" => seconds(self.looked_up),
-            "time_connect" => seconds(self.connected),
-            "time_appconnect" => seconds(self.secured),
-            "time_pretransfer" => seconds(self.connected),
-            "time_starttransfer" => seconds(self.first_byte),
-            "time_total" => seconds(self.total),
-            "url" | "url_effective" => self.url.clone(),
-            _ => return None,
-        })
+    pub(super) fn addresses(&mut self, answer: &Answer) {
+        (self.remote, self.local) = answer.addresses();
+    }
+
+    /// The value of the first header of that name.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
     }
 }

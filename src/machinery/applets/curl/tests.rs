@@ -1,12 +1,20 @@
 //! Transfers with servers on the loopback.
 
 use super::super::http;
+use super::super::http::{Deadline, Url};
 use super::connection_tests::keeping_server;
+use super::faults::{Fault, fault};
+use super::options::Options;
+use super::pattern::Expanded;
+use super::report::Report;
+use super::transfer::{first_request, transfer};
 use super::*;
+use std::io::Write;
+use std::time::Duration;
 
 pub(super) fn fetch(line: &str, url: &str) -> (Result<(), Fault>, Report) {
     let words: Vec<String> = line.split(' ').filter(|w| !w.is_empty()).map(str::to_string).collect();
-    let options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
+    let options = arguments::parse(&words, |_| Ok(Vec::new())).unwrap();
     let mut report = Report::new(url);
     let result = transfer(&mut Client::new(&options), &wanted(&plain(url), &options), &mut report);
     (result, report)
@@ -34,10 +42,13 @@ fn redirects_are_followed_and_counted() {
     ]);
     let (result, report) = fetch("-L -o /dev/null -d x=1 -H A:1", &format!("http://127.0.0.1:{port}/a"));
     assert_eq!(result, Ok(()));
-    assert_eq!(report.format("%{http_code} %{size_download} %{num_redirects}\\n"), "200 2 1\n");
+    assert_eq!(
+        write_out::write_out(&report, "%{http_code} %{size_download} %{num_redirects}\\n").out,
+        "200 2 1\n"
+    );
     let requests = server.join().unwrap();
     assert!(requests[0].starts_with("POST /a HTTP/1.1\r\n") && requests[0].ends_with("\r\n\r\nx=1"));
-    assert!(requests[1].starts_with("GET /b HTTP/1.1\r\n") && requests[1].contains("\r\nA: 1\r\n"));
+    assert!(requests[1].starts_with("GET /b HTTP/1.1\r\n") && requests[1].contains("\r\nA:1\r\n"));
 }
 
 #[test]
@@ -145,7 +156,7 @@ fn heads_of_requests_are_those_of_curl() {
 #[test]
 fn data_in_a_url_begins_no_other_line() {
     let options = Options { get: true, data: Some(b"x\r\nA: b".to_vec()), ..Options::default() };
-    let expanded = Pattern::parse("http://127.0.0.1:1/").unwrap().expand().next().unwrap();
+    let expanded = plain("http://127.0.0.1:1/");
     let first = first_request(&options, &Transfer { url: &expanded, upload: None, nth: 0 });
     assert_eq!(first.map(|_| ()).unwrap_err().code, 3);
 }
@@ -197,8 +208,8 @@ fn another_server_is_not_told_who_the_user_is() {
     let (result, _) = fetch(line, &format!("http://127.0.0.1:{first_port}/a"));
     assert_eq!(result, Ok(()));
     let (first, other) = (first.join().unwrap().remove(0), other.join().unwrap().remove(0));
-    assert!(first.contains("Authorization: x") && first.contains("Cookie: c=1"), "{first}");
-    assert!(other.contains("Keep: 1"), "{other}");
+    assert!(first.contains("Authorization:x") && first.contains("Cookie:c=1"), "{first}");
+    assert!(other.contains("Keep:1"), "{other}");
     assert!(!other.contains("Authorization") && !other.contains("Cookie"), "{other}");
     let same = |a: &str, b: &str| Url::parse(a).unwrap().is_same_server(&Url::parse(b).unwrap());
     assert!(
@@ -255,13 +266,13 @@ fn a_file_is_put_under_its_own_name() {
     let ok = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
     let moved = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /to\r\nContent-Length: 0\r\n\r\n";
     let (port, server) = http::tests::server(vec![moved, ok, ok]);
-    let mut options = options::parse(&["-L".into()], |_| Ok(Vec::new())).unwrap();
+    let mut options = arguments::parse(&["-L".into()], |_| Ok(Vec::new())).unwrap();
     let put = |options: &Options, path: &str| {
         let url = format!("http://127.0.0.1:{port}{path}");
         let (url, mut report) = (plain(&url), Report::new(&url));
         (
             transfer(&mut Client::new(options), &wanted(&url, options), &mut report),
-            report.format("%{http_code} %{size_upload}"),
+            write_out::write_out(&report, "%{http_code} %{size_upload}").out,
         )
     };
     options.uploads = vec![file.display().to_string()];
@@ -293,7 +304,7 @@ fn send_much(line: &str, answer: &'static [u8]) -> (Result<(), Fault>, Report) {
             let _ = wait.recv();
         });
         let words: Vec<String> = line.split(' ').map(str::to_string).collect();
-        let mut options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
+        let mut options = arguments::parse(&words, |_| Ok(Vec::new())).unwrap();
         options.data = Some(vec![b'x'; 32 << 20]);
         let mut report = Report::new(&url);
         let called = plain(&url);
@@ -305,7 +316,7 @@ fn send_much(line: &str, answer: &'static [u8]) -> (Result<(), Fault>, Report) {
 
 #[test]
 fn the_limit_holds_while_a_body_is_sent() {
-    let (result, report) = send_much("-m 0.2", b"");
+    let (result, report) = send_much("-m 0.2 -H Expect:", b"");
     assert_eq!(result.unwrap_err().code, 28);
     assert!(report.sent < 32 << 20);
 }
@@ -313,9 +324,12 @@ fn the_limit_holds_while_a_body_is_sent() {
 #[test]
 fn a_server_that_refuses_gets_no_more() {
     let refused = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
-    let (result, report) = send_much("-f -m 60", refused);
-    assert_eq!(result, Err(fault(22, "The requested URL returned error: 413")));
-    assert!(report.sent < 32 << 20);
+    // One that asks for leave first sends nothing.
+    for (line, most) in [("-f -m 60 -H Expect:", 32 << 20), ("-f -m 60", 1)] {
+        let (result, report) = send_much(line, refused);
+        assert_eq!(result, Err(fault(22, "The requested URL returned error: 413")), "{line}");
+        assert!(report.sent < most, "{line}: {}", report.sent);
+    }
 }
 
 #[test]
@@ -336,7 +350,7 @@ fn the_name_of_a_file_is_the_users_and_not_the_servers() {
 fn the_limit_to_connect_begins_with_the_name() {
     let limit = |line: &str| {
         let words: Vec<String> = line.split(' ').map(str::to_string).collect();
-        let options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
+        let options = arguments::parse(&words, |_| Ok(Vec::new())).unwrap();
         client::connect_limit(&options, Deadline::new(options.max_time)).limit
     };
     assert_eq!(limit("-m 5"), Some(Duration::from_secs(5)));

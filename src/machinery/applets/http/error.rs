@@ -1,5 +1,6 @@
 //! Why an exchange failed. Each program tells it in its own words: curl in curl's.
 
+use super::super::stdio;
 use std::fmt;
 use std::io;
 
@@ -46,12 +47,21 @@ pub(crate) enum Error {
     /// A chunk does not have the form of RFC 9112, 7.1.
     #[error("{0}")]
     Chunk(BadChunk),
+    /// A coding that is neither gzip nor deflate.
+    #[error("the body has a coding that is not known")]
+    Coding,
+    /// The body is not what its coding says.
+    #[error("cannot decode the body: {0}")]
+    Decoding(String),
+    /// Bytes follow the end of a coded body.
+    #[error("bytes follow the end of the coded body")]
+    Trailing,
     /// The content of an upload could not be read: that is no failure of the connection.
-    #[error("cannot read what to send: {}", crate::reason(.0))]
+    #[error("cannot read what to send: {}", stdio::reason(.0))]
     Upload(io::Error),
-    #[error("{}", crate::reason(.0))]
+    #[error("{}", stdio::reason(.0))]
     Send(io::Error),
-    #[error("{}", crate::reason(.0))]
+    #[error("{}", stdio::reason(.0))]
     Receive(io::Error),
 }
 

@@ -1,7 +1,7 @@
 //! Heads of answers, read as curl 7.88.1 reads them: it takes more than RFC 9112 allows, and
 //! refuses some of what others take.
 
-use super::Error;
+use super::error::Error;
 use std::io::{self, BufRead};
 
 /// Bytes of the heads of an answer, those of its interim answers included.
@@ -40,6 +40,14 @@ impl Head {
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
+    }
+
+    /// The values of all headers of that name, which mean the same as one with commas between them
+    /// (RFC 9110, 5.3).
+    pub(super) fn all(&self, name: &str) -> Option<String> {
+        let named = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let values: Vec<&str> = named.map(|(_, value)| value.as_str()).collect();
+        (!values.is_empty()).then(|| values.join(","))
     }
 
     /// Start line and headers, each with CRLF.

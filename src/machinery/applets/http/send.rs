@@ -1,16 +1,21 @@
 //! The way of a request to the server.
 
+use super::error::Error;
 use super::head::{Head, final_head, read_head};
-use super::{Error, Stream, Timed};
+use super::stream::{Stream, Timed};
+use clock::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send as send_part};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 /// Bytes that are read from an upload at once.
 const PART: usize = 64 * 1024;
+
+/// The status that gives leave to send the body.
+const CONTINUE: u16 = 100;
 
 /// What stands behind the head of a request.
 pub(crate) struct Upload<'a> {
@@ -20,6 +25,9 @@ pub(crate) struct Upload<'a> {
     pub length: Option<u64>,
     /// Bytes that were sent so far.
     pub sent: u64,
+    /// The head asks for leave with `Expect: 100-continue`: so long the body waits for it (RFC
+    /// 9110, 10.1.1).
+    pub expects: Option<Duration>,
 }
 
 /// Why sending stopped.
@@ -89,6 +97,10 @@ fn send_all(
 ) -> Result<(), Stop> {
     write_all(reader, request, heard)?;
     let Some(upload) = upload else { return Ok(reader.get_mut().stream.flush()?) };
+    if let Some(wait) = upload.expects {
+        reader.get_mut().stream.flush()?;
+        await_leave(reader, wait, heard)?;
+    }
     let chunked = upload.length.is_none();
     let mut part = vec![0; PART];
     loop {
@@ -110,6 +122,41 @@ fn send_all(
         upload.sent += count as u64;
         if count == 0 {
             return Ok(reader.get_mut().stream.flush()?);
+        }
+    }
+}
+
+/// Waits for `100 Continue`. Many servers never send one, so the body follows after `wait` all the
+/// same; a final answer takes its place.
+fn await_leave(reader: &mut BufReader<Timed>, wait: Duration, heard: &mut Heard<'_>) -> Result<(), Stop> {
+    let begun = Instant::now();
+    loop {
+        let left = wait.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Ok(());
+        }
+        let idle = reader.get_ref().idle;
+        reader.get_mut().idle = Some(idle.map_or(left, |idle| idle.min(left)));
+        let waited = reader.fill_buf().map(|_| ());
+        reader.get_mut().idle = idle;
+        match waited {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            // Either the wait is over or the deadline is, which the loop and the sending find out.
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                reader.get_ref().deadline.left()?;
+                continue;
+            }
+            // If the server ended the connection, the reading of the head says so.
+            _ => {}
+        }
+        let head = read_head(reader, heard.lines)?;
+        let may_go_on = head.status == CONTINUE;
+        if !head.is_interim() {
+            heard.early = Some(head);
+            return Err(Stop::Answered);
+        }
+        if may_go_on {
+            return Ok(());
         }
     }
 }

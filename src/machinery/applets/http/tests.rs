@@ -1,29 +1,40 @@
 //! Exchanges with servers on the loopback.
 
+use super::error::BadChunk;
 use super::*;
+use clock::Instant;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
-/// A server that gives these answers, one a connection; returns its port, and the requests when
-/// it ends.
+/// A server that gives these answers, one a connection, and leave to send a body that asks for it;
+/// returns its port, and the requests when it ends.
 pub(crate) fn server(answers: Vec<&'static str>) -> (u16, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let thread = std::thread::spawn(move || {
         let serve = |answer: &str| {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut request = Vec::new();
+            let (mut request, mut has_leave) = (Vec::new(), false);
             let mut buffer = [0; 4096];
             loop {
                 let count = stream.read(&mut buffer).unwrap();
                 request.extend_from_slice(&buffer[..count]);
                 let text = String::from_utf8_lossy(&request).into_owned();
+                if !has_leave && text.ends_with("\r\n\r\n") && text.contains("Expect: 100-continue\r\n") {
+                    has_leave = true;
+                    stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+                }
                 let length = text
                     .to_lowercase()
                     .split("content-length: ")
                     .nth(1)
                     .and_then(|l| l.split("\r\n").next().and_then(|l| l.parse::<usize>().ok()));
                 let end = text.find("\r\n\r\n").map(|at| at + 4 + length.unwrap_or(0));
-                if count == 0 || end.is_some_and(|end| text.len() >= end) {
+                let is_whole = match text.contains("Transfer-Encoding: chunked\r\n") {
+                    true => text.ends_with("0\r\n\r\n"),
+                    false => end.is_some_and(|end| text.len() >= end),
+                };
+                if count == 0 || is_whole {
                     stream.write_all(answer.as_bytes()).unwrap();
                     return text;
                 }
@@ -48,7 +59,7 @@ fn urls_are_taken_apart() {
     assert_eq!((url.host.as_str(), url.port, url.path.as_str()), ("web", 8080, "/a/b?x=1"));
     assert_eq!(url.user.as_deref(), Some("user:pw"));
     assert_eq!(Url::parse("http://user:p%40ss@host").unwrap().user.as_deref(), Some("user:p@ss"));
-    assert_eq!(url.join("/a b/é%20").unwrap().path, "/a%20b/%C3%A9%20");
+    assert_eq!(url.join("/a b/é%20").unwrap().path, "/a%20b/%c3%a9%20");
     assert_eq!(Url::parse("web").unwrap().path, "/");
     assert_eq!(Url::parse("[::1]:80").unwrap().host, "[::1]");
     assert_eq!(Url::parse("ftp://web/"), Err(BadUrl::Scheme("ftp".into())));
@@ -70,10 +81,79 @@ fn urls_are_taken_apart() {
         assert_eq!(Url::parse(&format!("web{path}")).unwrap().path, meant, "{path}");
     }
     assert_eq!(url.join("/login?next=http://h/x").unwrap().full(), "http://web:8080/login?next=http://h/x");
-    assert_eq!(url.join("/c#part").unwrap().path, "/c", "a fragment is not sent");
+    let part = url.join("/c#part").unwrap();
+    assert_eq!(part.path, "/c", "a fragment is not sent");
+    assert_eq!(part.effective(), "http://user:pw@web:8080/c#part");
     assert_eq!(url.join("mailto:a@b").unwrap_err(), BadUrl::Scheme("mailto".into()));
     assert_eq!(url.join("/c").unwrap().full(), "http://web:8080/c");
     assert_eq!(url.join("http://other/d").unwrap().authority(), "other");
+}
+
+/// As curl 7.88.1 reads them.
+#[test]
+fn urls_may_be_written_carelessly() {
+    for (text, full) in [
+        ("http://h:/", "http://h/"),
+        ("http:/h/x", "http://h/x"),
+        ("http:///h/x", "http://h/x"),
+        ("h:0", "http://h:0/"),
+        ("h:", "http://h/"),
+        ("[::1]:/", "http://[::1]/"),
+        ("h/ü?ü", "http://h/%c3%bc?ü"),
+        ("u%20v@h", "http://h/"),
+        ("a%2db", "http://a-b/"),
+    ] {
+        assert_eq!(Url::parse(text).map(|url| url.full()), Ok(full.to_string()), "{text}");
+    }
+    let malformed = [
+        "://x",
+        "http:////h/",
+        "//h",
+        "/h",
+        "",
+        "http:h",
+        "h:65536",
+        "h:+80",
+        "h:-1",
+        "h!/",
+        "a%20b",
+        "a@b@h",
+        "u%00@h",
+        "http://u:p@",
+        "h/a b",
+        "h/a\tb",
+        "h/a\u{7f}",
+    ];
+    for text in malformed {
+        assert_eq!(Url::parse(text), Err(BadUrl::Malformed), "{text}");
+    }
+    for (text, scheme) in [("1x://y", "1x"), ("A+b://y", "a+b")] {
+        assert_eq!(Url::parse(text), Err(BadUrl::Scheme(scheme.into())), "{text}");
+    }
+    let base = Url::parse("http://u:p@h/a#f").unwrap();
+    assert_eq!(base.effective(), "http://u:p@h/a#f");
+    for (location, effective) in [
+        ("/b?x y#z", "http://u:p@h/b?x+y#z"),
+        ("/\u{fc} b", "http://u:p@h/%c3%bc%20b"),
+        ("http:/other/%2F", "http://other/%2F"),
+        ("//other", "http://other/"),
+    ] {
+        assert_eq!(base.join(location).map(|url| url.effective()), Ok(effective.to_string()), "{location}");
+    }
+    assert_eq!(base.join("x:/y"), Err(BadUrl::Scheme("x".into())));
+}
+
+#[test]
+fn a_query_is_joined() {
+    let joined = |url: &str, more: &str| Url::parse(url).unwrap().with_query(more).map(|url| url.path);
+    assert_eq!(joined("h", "a=b"), Ok("/?a=b".into()));
+    assert_eq!(joined("h/p?", "a=b"), Ok("/p?a=b".into()));
+    assert_eq!(joined("h/p?c", "a=b"), Ok("/p?c&a=b".into()));
+    assert_eq!(joined("h/p", ""), Ok("/p".into()));
+    assert_eq!(joined("h/p", "a#b"), Ok("/p?a".into()));
+    for more in ["c d", "x\r\nA: b"] {
+        assert_eq!(joined("h/p", more), Err(BadUrl::Malformed), "{more}");
+    }
 }
 
 /// The answer that a server gives, and the lines of its heads.
@@ -133,6 +213,45 @@ fn a_body_ends_as_the_last_length_says() {
     }
     // What never has a body may say what it likes.
     assert_eq!(fetch("HTTP/1.1 204 No Content\r\nContent-Length: -2\r\n\r\n").unwrap().0, 204);
+}
+
+#[test]
+fn codings_of_the_transfer_are_taken_off() {
+    use flate2::{Compression, write::GzEncoder};
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(b"hello").unwrap();
+    let packed = encoder.finish().unwrap();
+    let chunked = [format!("{:x}\r\n", packed.len()).as_bytes(), &packed, b"\r\n0\r\n\r\n"].concat();
+    for (headers, body) in [
+        ("Transfer-Encoding: gzip, chunked", &chunked),
+        ("Transfer-Encoding: chunked, gzip", &chunked),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", &chunked),
+        ("Transfer-Encoding: gzip", &packed),
+    ] {
+        let answer = [format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n").as_bytes(), body.as_slice()].concat();
+        assert_eq!(read_from(answer).unwrap(), b"hello", "{headers}");
+    }
+    for coding in ["xchunked", "x, chunked"] {
+        let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+        assert!(matches!(read_from(answer.into_bytes()), Err(Error::Coding)), "{coding}");
+    }
+}
+
+/// The body of an answer that need not be text.
+fn read_from(answer: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 18]).unwrap();
+        stream.write_all(&answer).unwrap();
+    });
+    let deadline = Deadline::new(Some(Duration::from_secs(10)));
+    let stream = connect_to(&[place], &deadline, |_| {}).unwrap();
+    let request = b"GET / HTTP/1.1\r\n\r\n";
+    let answer = exchange(Stream::Plain(stream), request, None, false, deadline, None, &mut Vec::new());
+    server.join().unwrap();
+    answer?.read_to_end(usize::MAX)
 }
 
 #[test]
@@ -221,7 +340,7 @@ fn the_server_says_whether_a_connection_is_kept() {
     ] {
         let text = format!("{start} 200 OK\r\n{headers}Content-Length: 2\r\n\r\nok");
         let mut answer = ask(Box::leak(text.into_boxed_str())).0.unwrap();
-        answer.skip_body(&mut 0).unwrap();
+        answer.skip_body().unwrap();
         assert_eq!(answer.into_stream().is_some(), keeps, "{start} {headers}");
     }
 }

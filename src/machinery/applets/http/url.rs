@@ -15,6 +15,10 @@ pub(crate) struct Url {
     pub path: String,
     /// `user:password`, decoded.
     pub user: Option<String>,
+    /// The same as it was written.
+    pub login: Option<String>,
+    /// What stands behind `#`. It is the client's own and is not sent.
+    pub fragment: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -24,71 +28,95 @@ pub(crate) enum BadUrl {
     Malformed,
 }
 
+/// What a host must not have, beside blanks and control characters.
+const NO_HOST: &[char] = &[
+    '/', ':', '#', '?', '!', '@', '{', '}', '[', ']', '\\', '$', '\'', '"', '^', '`', '*', '<', '>', '=',
+    ';', ',', '&', '(', ')',
+];
+
 impl Url {
-    /// `[http[s]://][USER@]HOST[:PORT][/PATH]`.
+    /// `[http[s]://][USER@]HOST[:PORT][/PATH]`. As in curl, one slash or three behind the scheme
+    /// mean the same as two, and a port may be left empty.
     pub(crate) fn parse(text: &str) -> Result<Url, BadUrl> {
-        let (secure, rest) = match text.split_once("://") {
+        if text.contains(is_unsendable) {
+            return Err(BadUrl::Malformed);
+        }
+        let (secure, rest) = match scheme_and_rest(text) {
+            None => (false, text),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
-            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
-                return Err(BadUrl::Scheme(scheme.to_lowercase()));
-            }
-            _ => (false, text),
+            Some((scheme, _)) => return Err(BadUrl::Scheme(scheme.to_lowercase())),
         };
-        let rest = rest.split('#').next().unwrap_or_default();
+        let (rest, fragment) = split_fragment(rest);
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
-        let (user, authority) = match authority.rsplit_once('@') {
-            Some((user, host)) => {
-                let user = percent_encoding::percent_decode_str(user).decode_utf8_lossy();
-                (Some(user.into_owned()), host)
-            }
+        let (login, authority) = match authority.split_once('@') {
+            Some((login, host)) => (Some(login.to_string()).filter(|login| !login.is_empty()), host),
             None => (None, authority),
         };
+        let user = login.as_deref().map(|login| decoded(login).ok_or(BadUrl::Malformed)).transpose()?;
+        let usual = if secure { 443 } else { 80 };
         let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => {
-                (host, port.parse().ok().filter(|p| *p > 0).ok_or(BadUrl::Malformed)?)
-            }
-            _ => (authority, if secure { 443 } else { 80 }),
+            Some((host, "")) => (host, usual),
+            Some((host, port)) if !port.contains(']') => (host, port_number(port)?),
+            _ => (authority, usual),
         };
         let (host, zone) = without_zone(host).ok_or(BadUrl::Malformed)?;
-        if host.is_empty()
-            || host.starts_with('[') != host.ends_with(']')
-            || text.contains(|c: char| c.is_whitespace() || c.is_control())
-        {
+        let host = if host.starts_with('[') { host } else { decoded(&host).ok_or(BadUrl::Malformed)? };
+        let is_address = host.starts_with('[') && host.ends_with(']');
+        if host.is_empty() || host.contains(' ') || (!is_address && host.contains(NO_HOST)) {
             return Err(BadUrl::Malformed);
         }
         let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
-        Ok(Url { secure, host, zone, port, path: without_dots(&path), user })
+        let path = encoded_path(&without_dots(&path));
+        Ok(Url { secure, host, zone, port, path, user, login, fragment })
     }
 
     /// What a `Location` of an answer from here means.
     pub(crate) fn join(&self, location: &str) -> Result<Url, BadUrl> {
-        // The fragment is the client's own.
-        let location = location.split('#').next().unwrap_or_default();
-        // Servers send blanks and letters outside of ASCII as they are; no request may.
-        const UNSENDABLE: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ');
-        let location = percent_encoding::utf8_percent_encode(location, UNSENDABLE).to_string();
-        let location = location.as_str();
-        if let Some(scheme) = scheme_of(location) {
-            return match location[scheme.len()..].starts_with("://") {
-                true => Url::parse(location),
-                false => Err(BadUrl::Scheme(scheme.to_lowercase())),
+        let (location, fragment) = split_fragment(location);
+        let (path, query) = location.split_at(location.find('?').unwrap_or(location.len()));
+        // Servers send blanks and letters outside of ASCII as they are; no request may. As in curl,
+        // a blank of a query is `+`.
+        let path = lower_encoded(path, |byte| byte.is_ascii_graphic());
+        let query = lower_encoded(&query.replace(' ', "+"), |byte| byte.is_ascii_graphic());
+        let location = format!("{path}{query}");
+        if let Some(scheme) = scheme_of(&location) {
+            return match scheme_and_rest(&location) {
+                Some(_) => Ok(Url { fragment, ..Url::parse(&location)? }),
+                None => Err(BadUrl::Scheme(scheme.to_lowercase())),
             };
         }
         if let Some(other) = location.strip_prefix("//") {
-            return Url::parse(&format!("{}://{other}", self.scheme()));
+            return Ok(Url { fragment, ..Url::parse(&format!("{}://{other}", self.scheme()))? });
         }
-        let mut url = self.clone();
         let base = self.path.split('?').next().unwrap_or("/");
-        url.path = match location {
+        let path = match location.as_str() {
             "" => self.path.clone(),
             absolute if absolute.starts_with('/') => absolute.to_string(),
             query if query.starts_with('?') => format!("{base}{query}"),
             relative => format!("{}{relative}", &base[..base.rfind('/').map_or(0, |at| at + 1)]),
         };
-        url.path = without_dots(&url.path);
-        Ok(url)
+        Ok(Url { path: without_dots(&path), fragment, ..self.clone() })
+    }
+
+    /// The URL with more text behind its query, or with a query.
+    ///
+    /// # Errors
+    /// `Malformed` if no request line may have the text: it would end that line, or begin another
+    /// one.
+    pub(crate) fn with_query(self, more: &str) -> Result<Url, BadUrl> {
+        let more = more.split('#').next().unwrap_or_default();
+        if more.contains(is_unsendable) {
+            return Err(BadUrl::Malformed);
+        }
+        let joint = match self.path.find('?') {
+            _ if more.is_empty() => "",
+            None => "?",
+            Some(at) if at + 1 == self.path.len() => "",
+            Some(_) => "&",
+        };
+        Ok(Url { path: format!("{}{joint}{more}", self.path), ..self })
     }
 
     /// Whether scheme, host and port are the same.
@@ -113,7 +141,16 @@ impl Url {
         if self.port == usual { host.to_string() } else { format!("{host}:{}", self.port) }
     }
 
-    /// The URL without its user.
+    /// The URL with its user and its fragment.
+    pub(crate) fn effective(&self) -> String {
+        let login = self.login.as_ref().map_or(String::new(), |login| format!("{login}@"));
+        let fragment = self.fragment.as_ref().map_or(String::new(), |fragment| format!("#{fragment}"));
+        let full = self.full();
+        let rest = &full[self.scheme().len() + "://".len()..];
+        format!("{}://{login}{rest}{fragment}", self.scheme())
+    }
+
+    /// The URL without its user and its fragment.
     pub(crate) fn full(&self) -> String {
         let host = match &self.zone {
             Some(zone) => format!("[{}%25{zone}]", self.bare_host()),
@@ -181,4 +218,64 @@ fn scheme_of(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once(':')?;
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(inner)).then_some(scheme)
+}
+
+/// The scheme that a user wrote, and what follows its slashes. curl takes a digit as its first
+/// character, too. One slash is enough only behind `http:` and `https:`, because `web:/x` has a
+/// host and an empty port.
+fn scheme_and_rest(text: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = text.split_once(":/")?;
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    if scheme.is_empty() || !scheme.chars().all(inner) {
+        return None;
+    }
+    let is_ours = ["http", "https"].iter().any(|ours| scheme.eq_ignore_ascii_case(ours));
+    match rest.strip_prefix('/') {
+        Some(rest) if is_ours => Some((scheme, rest.strip_prefix('/').unwrap_or(rest))),
+        Some(rest) => Some((scheme, rest)),
+        None => is_ours.then_some((scheme, rest)),
+    }
+}
+
+fn split_fragment(text: &str) -> (&str, Option<String>) {
+    match text.split_once('#') {
+        Some((text, fragment)) => (text, Some(fragment.to_string())),
+        None => (text, None),
+    }
+}
+
+/// Whether a character would break the first line of a request.
+fn is_unsendable(c: char) -> bool {
+    c.is_ascii_whitespace() || c.is_ascii_control()
+}
+
+/// A user or a host without its percent-encoding. `None` if that hides a control character.
+fn decoded(text: &str) -> Option<String> {
+    let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    (!text.contains(char::is_control)).then_some(text)
+}
+
+/// A port of digits. 0 is one: the connection fails then.
+fn port_number(text: &str) -> Result<u16, BadUrl> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number).ok_or(BadUrl::Malformed)
+}
+
+/// A path whose bytes outside of ASCII are percent-encoded. As in curl, a query that the user wrote
+/// is sent as it is.
+fn encoded_path(path: &str) -> String {
+    let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    format!("{}{query}", lower_encoded(path, |byte| byte.is_ascii()))
+}
+
+/// Percent-encodes all bytes that are not kept, with small letters as curl does.
+fn lower_encoded(text: &str, is_kept: fn(u8) -> bool) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match is_kept(byte) {
+            true => encoded.push(char::from(byte)),
+            false => encoded.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    encoded
 }

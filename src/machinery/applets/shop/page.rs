@@ -183,7 +183,8 @@ async fn ask(page: &Arc<Page>, method: &'static str, path: String) -> Result<(u1
     let page = page.clone();
     let asking = ask_within(PATIENCE, move |deadline| {
         let (host, port) = page.logic.clone().ok_or("$LOGIC is to be HOST:PORT")?;
-        let url = Url { secure: false, host, port, path, user: None, zone: None };
+        let url =
+            Url { secure: false, host, port, path, user: None, zone: None, login: None, fragment: None };
         request(&url, method, &deadline)
     });
     asking.await

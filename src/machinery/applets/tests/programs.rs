@@ -4,6 +4,8 @@
 
 #[path = "programs/awk.rs"]
 mod awk;
+#[path = "programs/curl.rs"]
+mod curl;
 #[path = "programs/net.rs"]
 mod net;
 #[path = "programs/pipes.rs"]
@@ -32,6 +34,7 @@ const TESTS: &[Test] = &[
     ("awk_reads_a_long_record_from_a_pipe", awk::awk_reads_a_long_record_from_a_pipe),
     ("awk_waits_for_its_commands", awk::awk_waits_for_its_commands),
     ("awk_warns_once_of_what_only_gawk_heeds", awk::awk_warns_once_of_what_only_gawk_heeds),
+    ("curl_does_what_curl_7_88_1_does", curl::curl_does_what_curl_7_88_1_does),
     ("a_retry_sends_no_rest_of_standard_input", net::a_retry_sends_no_rest_of_standard_input),
     (
         "a_pattern_without_end_takes_no_memory_and_ends_at_a_signal",

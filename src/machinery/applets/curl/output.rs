@@ -1,0 +1,159 @@
+//! Where heads and bodies go.
+
+use super::super::http::{Answer, Deadline};
+use super::super::stdio::{err, reason};
+use super::faults::{Fault, fault, transfer_fault};
+use super::messages::warn;
+use super::options::{Options, Output};
+use super::pattern::Expanded;
+use super::report::Report;
+use std::fs::File;
+use std::io::{self, Write};
+
+/// Where a transfer is written. The file of the body is opened at the first byte, and once: with
+/// `-i` the heads of redirections stand in the same file.
+pub(super) struct Sink<'a> {
+    options: &'a Options,
+    wanted: Option<Output>,
+    /// What `-O` calls the file: the name in the URL that the user gave, not in one that a server
+    /// redirected to.
+    remote_name: &'a str,
+    open: Option<Box<dyn Write>>,
+    /// `-D`.
+    dump: Option<Box<dyn Write>>,
+}
+
+impl<'a> Sink<'a> {
+    /// Opens the file of `-D`, to go on behind what is there if it `is_dumped` already.
+    ///
+    /// # Errors
+    /// curl's code 23 if it cannot be opened.
+    pub(super) fn new(
+        options: &'a Options,
+        wanted: Option<&Output>,
+        url: &Expanded,
+        remote_name: &'a str,
+        is_dumped: bool,
+    ) -> Result<Sink<'a>, Fault> {
+        let wanted = wanted.map(|output| match output {
+            Output::File(name) => Output::File(url.file_name(name)),
+            Output::Remote => Output::Remote,
+        });
+        let dump = options.dump_header.as_deref().map(|name| dump_file(options, name, is_dumped));
+        Ok(Sink { options, wanted, remote_name, open: None, dump: dump.transpose()? })
+    }
+
+    /// The file that the body goes into, if it is one.
+    pub(super) fn file(&self) -> Option<&str> {
+        match &self.wanted {
+            Some(Output::File(name)) => Some(name.as_str()).filter(|name| *name != "-"),
+            Some(Output::Remote) => Some(self.remote_name),
+            None => None,
+        }
+    }
+
+    /// Writes lines of heads to the file of `-D`, and with `-i` to that of the body.
+    pub(super) fn heads(&mut self, heads: &[u8]) -> Result<(), Fault> {
+        if !self.options.include && self.dump.is_none() {
+            return Ok(());
+        }
+        // Line by line, as curl: both may be the same terminal.
+        for line in heads.split_inclusive(|byte| *byte == b'\n') {
+            if let Some(dump) = &mut self.dump {
+                print(line, dump, "header")?;
+            }
+            if self.options.include {
+                print(line, self.writer()?, "header")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the body of an answer, and the headers behind it.
+    pub(super) fn body(
+        &mut self,
+        answer: &mut Answer,
+        deadline: Deadline,
+        report: &mut Report,
+    ) -> Result<(), Fault> {
+        if self.options.compressed {
+            answer.decode_content();
+        }
+        let out = self.writer()?;
+        let copied = copy(answer, out, deadline, report);
+        report.size = answer.received;
+        let trailers = std::mem::take(&mut answer.trailers);
+        self.heads(&trailers)?;
+        copied
+    }
+
+    fn writer(&mut self) -> Result<&mut Box<dyn Write>, Fault> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.open()?,
+        };
+        Ok(self.open.insert(open))
+    }
+
+    fn open(&self) -> Result<Box<dyn Write>, Fault> {
+        Ok(match self.file() {
+            None => Box::new(io::stdout()),
+            Some("") => {
+                err("curl: Remote file name has no length!\n");
+                return Err(fault(23, "Failed writing received data to disk/application"));
+            }
+            Some(name) => Box::new(self.create(name)?),
+        })
+    }
+
+    fn create(&self, name: &str) -> Result<File, Fault> {
+        File::create(name).map_err(|e| {
+            if !self.options.silent {
+                warn(&format!("Failed to open the file {name}: {}", reason(&e)));
+            }
+            fault(23, "Failure writing output to destination")
+        })
+    }
+}
+
+fn dump_file(options: &Options, name: &str, is_dumped: bool) -> Result<Box<dyn Write>, Fault> {
+    if name == "-" {
+        return Ok(Box::new(io::stdout()));
+    }
+    let opened = match is_dumped {
+        true => File::options().append(true).create(true).open(name),
+        false => File::create(name),
+    };
+    let file = opened.map_err(|_| {
+        if !options.silent {
+            warn(&format!("Failed to open {name}"));
+        }
+        fault(23, "Failed writing received data to disk/application")
+    })?;
+    Ok(Box::new(file))
+}
+
+/// Writes bytes; `what` they are, `header` or `body`, is named if that fails.
+fn print(bytes: &[u8], output: &mut dyn Write, what: &str) -> Result<(), Fault> {
+    let written = output.write_all(bytes).and_then(|()| output.flush());
+    written.map_err(|_| fault(23, format!("Failed writing {what}")))
+}
+
+fn copy(
+    answer: &mut Answer,
+    out: &mut dyn Write,
+    deadline: Deadline,
+    report: &mut Report,
+) -> Result<(), Fault> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match answer.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                print(&buffer[..count], out, "body")?;
+                report.written += count as u64;
+            }
+            Err(e) => return Err(transfer_fault(&e, deadline, answer.received, answer.length)),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! One transfer: a request, and those that redirections ask for.
+
+use super::super::http::{Deadline, Url};
+use super::body::{Body, upload_path};
+use super::client::Client;
+use super::faults::{Fault, fault, transfer_fault, url_fault};
+use super::options::Options;
+use super::output::Sink;
+use super::pattern::Expanded;
+use super::report::Report;
+use super::request::Request;
+
+/// One transfer of a call.
+pub(super) struct Transfer<'a> {
+    pub url: &'a Expanded,
+    /// The file of `-T`.
+    pub upload: Option<&'a str>,
+    /// The place of the URL in the call.
+    pub nth: usize,
+}
+
+/// Transfers one URL, with its redirections.
+pub(super) fn transfer(
+    client: &mut Client<'_>,
+    wanted: &Transfer<'_>,
+    report: &mut Report,
+) -> Result<(), Fault> {
+    let transferred = follow(client, wanted, report);
+    if let Err(fault) = &transferred {
+        client.give_up(fault);
+    }
+    transferred
+}
+
+/// The word of the first request.
+fn method_of(options: &Options, body: Option<Body<'_>>) -> String {
+    match (&options.method, options.head, body) {
+        (Some(method), _, _) => method,
+        (None, true, _) => "HEAD",
+        (None, false, Some(Body::Data(_))) => "POST",
+        (None, false, Some(Body::File(_))) => "PUT",
+        (None, false, None) => "GET",
+    }
+    .into()
+}
+
+/// The URL that is asked first, and what is sent to it.
+pub(super) fn first_request<'a>(
+    options: &'a Options,
+    wanted: &Transfer<'a>,
+) -> Result<(Url, Option<Body<'a>>), Fault> {
+    let mut url = Url::parse(&wanted.url.url).map_err(url_fault)?;
+    let body = match (&options.data, wanted.upload) {
+        (_, Some(name)) => {
+            url.path = upload_path(&url.path, name);
+            Some(Body::File(name))
+        }
+        (Some(query), None) if options.get => {
+            url = url.with_query(&String::from_utf8_lossy(query)).map_err(url_fault)?;
+            None
+        }
+        (Some(data), None) => Some(Body::Data(data)),
+        (None, None) => None,
+    };
+    Ok((url, body))
+}
+
+fn follow(client: &mut Client<'_>, wanted: &Transfer<'_>, report: &mut Report) -> Result<(), Fault> {
+    let (options, deadline) = (client.options, Deadline::new(client.options.max_time));
+    client.check_pins()?;
+    let (mut url, mut body) = first_request(options, wanted)?;
+    let first = url.clone();
+    let is_dumped = std::mem::replace(&mut client.has_dumped, true);
+    let output = options.outputs.get(wanted.nth);
+    let mut sink = Sink::new(options, output, wanted.url, first.file_name(), is_dumped)?;
+    report.file = sink.file().map(str::to_string);
+    report.referer.clone_from(&options.referer);
+    if options.get && options.data.is_some() {
+        report.url = url.effective(); // curl puts the data into the URL before it begins
+    }
+    let mut method = method_of(options, body);
+    loop {
+        report.effective = url.effective();
+        report.method.clone_from(&method);
+        let (trusted, referer) = (url.is_same_server(&first), report.referer.clone());
+        let request = Request { url: &url, method: &method, body, trusted, referer: referer.as_deref() };
+        let answer = client.request(request, deadline, report);
+        // What came before a failure is shown, too.
+        sink.heads(&report.heads)?;
+        let mut answer = answer?;
+        let status = answer.head.status;
+        // An empty one leads nowhere.
+        let location = answer.head.get("location").filter(|to| !to.is_empty());
+        let location = location.filter(|_| (300..400).contains(&status)).map(str::to_string);
+        report.redirect = location.as_ref().and_then(|l| url.join(l).ok()).map(|u| u.effective());
+        let Some(location) = location.filter(|_| options.follow) else {
+            failed(options.fail, status)?;
+            sink.body(&mut answer, deadline, report)?;
+            failed(options.fail_with_body, status)?;
+            client.keep(url, answer, &method);
+            return Ok(());
+        };
+        if let Some(most) = options.redirects_max.filter(|most| report.redirects >= *most) {
+            return Err(fault(47, format!("Maximum ({most}) redirects followed")));
+        }
+        answer.skip_body().map_err(|e| transfer_fault(&e, deadline, answer.received, answer.length))?;
+        client.keep(url.clone(), answer, &method);
+        let mut next = url.join(&location).map_err(url_fault)?;
+        if next.user.is_none() && next.is_same_server(&url) {
+            next.user.clone_from(&url.user);
+        }
+        if options.referer_auto {
+            report.referer = Some(url.full());
+        }
+        url = next;
+        client.note(&format!("* Issue another request to this URL: '{}'\n", url.effective()));
+        report.redirects += 1;
+        report.redirected = report.start.elapsed();
+        report.redirect = None;
+        if drops_body(status, body) {
+            // `-X` only replaces the word: the body goes as without it.
+            body = None;
+            if options.method.is_none() && method != "HEAD" {
+                method = "GET".into();
+            }
+        }
+        if body.is_some_and(|body| body.is_stdin()) {
+            return Err(cannot_rewind());
+        }
+    }
+}
+
+/// Whether a redirection asks for its target without the body.
+fn drops_body(status: u16, body: Option<Body<'_>>) -> bool {
+    let posts = matches!(body, Some(Body::Data(_)));
+    status == 303 || (matches!(status, 301 | 302) && posts)
+}
+
+/// The failure of an upload that cannot be read a second time.
+pub(super) fn cannot_rewind() -> Fault {
+    fault(65, "necessary data rewind wasn't possible")
+}
+
+/// Refuses a status of an error if it is `asked` for (`-f`, `--fail-with-body`).
+fn failed(asked: bool, status: u16) -> Result<(), Fault> {
+    match asked && status >= 400 {
+        true => Err(fault(22, format!("The requested URL returned error: {status}"))),
+        false => Ok(()),
+    }
+}

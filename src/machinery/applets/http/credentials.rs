@@ -1,0 +1,23 @@
+//! Who the user is, as a header tells it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// The value of `Authorization` for `user:password` (RFC 7617). Without a password there is a colon
+/// all the same.
+pub(crate) fn basic(user: &str) -> String {
+    let colon = if user.contains(':') { "" } else { ":" };
+    format!("Basic {}", STANDARD.encode(format!("{user}{colon}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_without_a_password_has_a_colon() {
+        assert_eq!(basic("u"), "Basic dTo=");
+        assert_eq!(basic("u:"), "Basic dTo=");
+        assert_eq!(basic("u:p"), "Basic dTpw");
+    }
+}
