@@ -83,3 +83,19 @@ fn documents_are_read_as_upstream_reads_them() {
     assert!(mistakes >= 100 && lines.lines().count() >= 450);
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// As sigs.k8s.io/yaml 1.6 says it, but for the line.
+#[test]
+fn messages_begin_as_those_of_go() {
+    for (text, want) in [
+        ("a: [b, *no-one]", "yaml: line 1: unknown anchor 'no-one' referenced"),
+        ("한글: 한글\na: *b", "yaml: line 2: unknown anchor 'b' referenced"),
+        ("a: 1\nb: .inf", "line 2: json: unsupported value: +Inf"),
+        ("a: 1\n~: 1", "line 2: unsupported map key of type: null"),
+        ("a: .inf\nb: [", "yaml: line 2: did not find expected node content"),
+        ("a: !!int x\nb: c: d", "yaml: line 2: mapping values are not allowed in this context"),
+    ] {
+        let want = format!("error converting YAML to JSON: {want}");
+        assert_eq!(parse(text.as_bytes()), Err(want), "{text}");
+    }
+}
