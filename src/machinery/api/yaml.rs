@@ -129,14 +129,12 @@ fn read_first(text: &[u8], words: Words, until: Until) -> Result<Value, Refusal>
     let document = || serde_yaml::Deserializer::from_slice(text).next();
     let Some(first) = document() else { return Ok(Value::Null) };
     let result = read(first, text, words, until);
-    // What the reader refuses may stand before a mistake of syntax, of which Go tells first.
+    // What the reader refuses may stand before a mistake of syntax, which Go tells first.
     if !matches!(&result, Err(Refusal { cause: Some(Cause::Yaml(_) | Cause::Json(_)), .. })) {
         return result;
     }
     match document().map(IgnoredAny::deserialize) {
-        Some(Err(error)) if !error.to_string().starts_with("unknown anchor") => {
-            Err(Refusal { cause: None, error })
-        }
+        Some(Err(error)) => Err(read::refusal_of_library(error, text)),
         _ => result,
     }
 }

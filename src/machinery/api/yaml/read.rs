@@ -51,10 +51,15 @@ pub(super) fn read(
         cause: Cell::new(None),
     };
     let value = Node { reading: &reading, depth: 0, repeated: None }.deserialize(from);
-    value.map_err(|error| {
-        let cause = reading.cause.take().or_else(|| unknown_anchor(&error, text).map(Cause::Yaml));
-        Refusal { cause, error }
+    value.map_err(|error| match reading.cause.take() {
+        Some(cause) => Refusal { cause: Some(cause), error },
+        None => refusal_of_library(error, text),
     })
+}
+
+/// Returns why the library itself refuses the text.
+pub(super) fn refusal_of_library(error: serde_yaml::Error, text: &[u8]) -> Refusal {
+    Refusal { cause: unknown_anchor(&error, text).map(Cause::Yaml), error }
 }
 
 /// Returns Go's message for an alias whose anchor is not set: the library's has no name.
@@ -189,9 +194,11 @@ impl Node<'_> {
             let second = Origin { key: self.reading.keys.get(), merges };
             let first = fields.origins.get(&shown).copied();
             let yields = self.reading.merges_yield;
-            let repeated = first
-                .filter(|first| !yields || first.merges == merges)
-                .map(|first| Repeated { shown: &shown, first, second });
+            let repeated = first.filter(|first| !yields || first.merges == merges).map(|first| Repeated {
+                shown: &shown,
+                first,
+                second,
+            });
             let value = from.next_value_seed(Node { repeated, ..inner })?;
             fields.insert(name, shown, value, second, yields);
         }

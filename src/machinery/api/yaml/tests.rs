@@ -430,7 +430,8 @@ fn duplicate_keys_are_told_at_their_values() {
 fn a_key_overrides_what_a_merge_brings() {
     let read = |text: &str, words| {
         let document = parse_document(text.as_bytes(), words).unwrap();
-        let told: Vec<_> = document.duplicates.iter().map(|twice| (twice.key_lines, twice.overrides_merge)).collect();
+        let told: Vec<_> =
+            document.duplicates.iter().map(|twice| (twice.key_lines, twice.overrides_merge)).collect();
         (document.value["data"].clone(), told)
     };
     for (data, all, overrides_merge) in [

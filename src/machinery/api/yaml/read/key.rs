@@ -21,7 +21,7 @@ pub(super) enum Found {
 }
 
 pub(super) struct Key<'a> {
-    pub reading: &'a Reading,
+    pub(super) reading: &'a Reading,
 }
 
 impl Key<'_> {

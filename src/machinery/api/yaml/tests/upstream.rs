@@ -46,7 +46,7 @@ fn is_error_of_go(text: &str, here: &str, go: &str) -> bool {
     let go = go.replace("hexdecimal", "hexadecimal");
     let other = OTHER_MISTAKES.iter().find(|(start, _)| text.starts_with(start));
     let other = other.or_else(|| OTHER_WORDS.iter().find(|(start, _)| go.starts_with(start)));
-    let want = other.map_or(go.as_str(), |(_, want)| want);
+    let want = other.map_or(go.as_str(), |(_, want)| *want);
     match WITH_A_LINE_HERE.iter().any(|start| want.starts_with(start)) {
         true => here != want && without_line(here) == want,
         false => here == want,
@@ -93,6 +93,7 @@ fn messages_begin_as_those_of_go() {
         ("a: 1\nb: .inf", "line 2: json: unsupported value: +Inf"),
         ("a: 1\n~: 1", "line 2: unsupported map key of type: null"),
         ("a: .inf\nb: [", "yaml: line 2: did not find expected node content"),
+        ("a: !!int x\nb: *c", "yaml: line 2: unknown anchor 'c' referenced"),
         ("a: !!int x\nb: c: d", "yaml: line 2: mapping values are not allowed in this context"),
     ] {
         let want = format!("error converting YAML to JSON: {want}");
