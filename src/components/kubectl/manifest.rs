@@ -14,8 +14,8 @@ pub(crate) fn parse_yaml(text: &[u8]) -> Result<Value, String> {
 }
 
 /// Every document of a file, empty ones left out. The last value of a key that stands twice in a
-/// map counts, without a word. `kubectl edit` and the session, for text that is pasted into it, read
-/// so: they warn of no key.
+/// map counts, without a word. `kubectl edit` reads so, and the session if text is pasted into it:
+/// they warn of no key.
 ///
 /// # Errors
 /// A sentence in Go's words, with the line: the first document that is neither JSON nor YAML, is

@@ -2,22 +2,23 @@
 //! writes texts so that they are read as texts again.
 //!
 //! Its YAML library is of version 1.1: `y`, `no` and `on` are booleans, `0644` is an octal number.
-//! The library here has the words of 1.2, where they are text; its scanner is of 1.1, as Go's is. So
-//! a plain word that means something else in 1.1 is respelled before it is read; quoted text, block
-//! text and comments stay. `scan` finds the words, by the rules by which Go finds them; `respell`
+//! The library here has the words of 1.2, where they are text; its scanner is of 1.1, as Go's is.
+//! So a plain word that means something else in 1.1 is respelled before it is read; quoted text,
+//! block text and comments stay. `scan` finds the words, by the rules by which Go finds them; `respell`
 //! resolves them, and `read` makes JSON of what the library then reads.
 //!
 //! The last value of a key that stands twice in a map counts, as everywhere in Kubernetes where the
 //! decoder is not strict. [`parse`] says nothing of such keys, [`parse_document`] names them.
 //!
 //! # Left out
-//! Of a document with several mistakes the first one in the text is told, after those of syntax. Go
-//! reads the values, then the keys as text, then the numbers as JSON, and tells what it finds first.
+//! Of a document with several mistakes the first one in the text is told, after those of syntax.
+//! Go reads the values, then the keys as text, then the numbers as JSON, and tells what it finds
+//! first.
 //!
 //! Three messages have other words. Go shows its own types where a key is null, a list or a map
-//! (`unsupported map key of type: %!s(<nil>), key: <nil>, value: "b"`, `invalid map key: []interface
-//! {}{"a"}`); here the message says what the key is. An anchor whose value contains itself is
-//! nested too deeply here. And Go writes `hexdecimal`.
+//! (`unsupported map key of type: %!s(<nil>), key: <nil>, value: "b"`, `invalid map key:
+//! []interface {}{"a"}`); here the message says what the key is. An anchor whose value contains
+//! itself is nested too deeply here. And Go writes `hexdecimal`.
 //!
 //! Go reads four spellings otherwise, which no manifest has: a tag right before a comma or a
 //! bracket (`a: !!str,x` is empty text for Go, `[!!map,]` and `[!foo,]` are errors, `{!!int, }` has

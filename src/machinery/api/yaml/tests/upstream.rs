@@ -55,9 +55,9 @@ fn is_error_of_go(text: &str, here: &str, go: &str) -> bool {
 
 /// Documents in `upstream.jsonl`, each with what sigs.k8s.io/yaml 1.6.0 makes of it: `YAMLToJSON`
 /// gave the `json` or the `error` of each `text`. The first texts are from a generator with a seed:
-/// lists and maps in both styles, texts over lines, words of 1.1, tags, anchors, quotes, block text,
-/// directives and remarks. The last ones are mistakes, most of them in the first and in the second
-/// line.
+/// lists and maps in both styles, texts over lines, words of 1.1, tags, anchors, quotes, block
+/// text, directives and remarks. The last ones are mistakes, most of them in the first and in the
+/// second line.
 ///
 /// Left out are the spellings that the chapter's "Left out" names.
 #[test]
