@@ -1,7 +1,10 @@
 //! Documents in files: YAML or JSON, several in one.
 
-use api::yaml::{self, Document, Words};
+use api::yaml::{self, Document, Duplicate, Words};
 use serde_json::Value;
+
+/// Begins the line between two YAML documents.
+const SEPARATOR: &[u8] = b"---";
 
 /// One YAML document as JSON: kubeconfigs, patches, `--overrides`. The last value of a key that
 /// stands twice in a map counts, without a word, as for upstream's kubectl. The error is Go's:
@@ -11,7 +14,8 @@ pub(crate) fn parse_yaml(text: &[u8]) -> Result<Value, String> {
 }
 
 /// Every document of a file, empty ones left out. The last value of a key that stands twice in a
-/// map counts, without a word.
+/// map counts, without a word. `kubectl edit` reads so, and the session if text is pasted into it:
+/// they warn of no key.
 ///
 /// # Errors
 /// A sentence in Go's words, with the line: the first document that is neither JSON nor YAML, is
@@ -24,14 +28,15 @@ pub fn documents(text: &[u8]) -> Result<Vec<Value>, String> {
 /// has the line of the file. Upstream's kubectl says nothing: of the decoders of its manifests none
 /// is strict, and the API server that it asks for strict validation sees the JSON alone, in which
 /// the first value is missing. Here the warning is printed, because a part of what was written is
-/// not applied.
+/// not applied. A key that overrides what a merge (`<<`) brought needs none.
 ///
 /// # Errors
 /// As [`documents`].
 pub(crate) fn documents_with_warnings(text: &[u8]) -> Result<(Vec<Value>, Vec<String>), String> {
     let mut warnings = vec![];
     let documents = documents_in(text, Words::All, |before, document| {
-        warnings.extend(document.duplicates.iter().map(|twice| {
+        let duplicates = document.duplicates.iter().filter(|twice| !twice.overrides_merge);
+        warnings.extend(duplicates.map(|twice| {
             let line = before + twice.line;
             format!("line {line}: key {} stands twice in this map; only its last value counts", twice.key)
         }));
@@ -41,23 +46,36 @@ pub(crate) fn documents_with_warnings(text: &[u8]) -> Result<(Vec<Value>, Vec<St
 }
 
 /// The documents of a file as kustomize reads its resources: by a library that refuses a key that
-/// stands twice in a map (`goyaml.v3`), and without the booleans of YAML 1.1.
+/// stands twice in a map (`goyaml.v3`), unless a merge brought one of the two, and without the
+/// booleans of YAML 1.1.
 ///
 /// # Errors
-/// As [`documents`], and a key that stands twice.
+/// As [`documents`], and all keys of the first document with some that stand twice.
 pub(crate) fn kustomize_documents(text: &[u8]) -> Result<Vec<Value>, String> {
-    documents_in(text, Words::Numbers, |_, document| match document.duplicates.first() {
-        Some(twice) => {
-            let (line, key) = (twice.line, &twice.key);
-            Err(format!("yaml: unmarshal errors:\n  line {line}: mapping key {key} already defined"))
+    documents_in(text, Words::Numbers, |_, document| {
+        let mut duplicates: Vec<&Duplicate> = document.duplicates.iter().collect();
+        duplicates.sort_by_key(|twice| twice.key_lines[0]);
+        let lines: Vec<String> = duplicates.into_iter().map(defined_twice).collect();
+        match lines.is_empty() {
+            true => Ok(()),
+            false => Err(format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "))),
         }
-        None => Ok(()),
     })
 }
 
+/// `line 6: mapping key "b" already defined at line 5`. Every key is in quotes here.
+fn defined_twice(twice: &Duplicate) -> String {
+    let [first, second] = twice.key_lines;
+    let key = match twice.key.starts_with('"') {
+        true => twice.key.clone(),
+        false => format!("\"{}\"", twice.key),
+    };
+    format!("line {second}: mapping key {key} already defined at line {first}")
+}
+
 /// Reads a file. `judge` gets each YAML document with the number of lines before it. Of what stands
-/// between two lines that start with `---` the first document counts, as upstream.
-/// Source: apimachinery, `YAMLOrJSONDecoder.Decode`.
+/// between two separators the first document counts, as upstream. Source: apimachinery,
+/// `YAMLOrJSONDecoder.Decode`, and for kustomize kyaml, `splitDocuments`.
 fn documents_in(
     text: &[u8],
     words: Words,
@@ -65,11 +83,16 @@ fn documents_in(
 ) -> Result<Vec<Value>, String> {
     let Beginning { documents: mut found, rest, mut error } = json_documents(text)?;
     let mut before = lines(&text[..text.len() - rest.len()]);
-    for part in split(rest) {
+    let parts = split(rest, words);
+    for (i, part) in parts.documents.iter().enumerate() {
+        let document = match parts.wrong_separator {
+            Some(line) if i + 1 == parts.documents.len() => Err(wrong_separator(line, words)),
+            _ => yaml::parse_document(part, words),
+        };
         // What is neither JSON nor YAML was probably meant as JSON.
-        let document = yaml::parse_document(part, words).map_err(|why| error.take().unwrap_or(why))?;
+        let document = document.map_err(|why| error.take().unwrap_or(why))?;
         judge(before, &document)?;
-        before += lines(part);
+        before += lines(part) + 1; // the separator is in neither part
         error = None;
         if !document.value.is_null() {
             found.push(document.value);
@@ -120,19 +143,48 @@ fn json_documents(text: &[u8]) -> Result<Beginning<'_>, String> {
     Ok(Beginning { documents, rest, error: Some(error) })
 }
 
-/// Splits at lines that start with `---`, as kubectl does, so that line numbers count from there.
-fn split(text: &[u8]) -> Vec<&[u8]> {
-    let mut parts = vec![];
+/// The YAML documents of a file.
+struct Parts<'a> {
+    documents: Vec<&'a [u8]>,
+    /// The line that ends the last of them, if it is no separator: upstream reads no further.
+    wrong_separator: Option<&'a [u8]>,
+}
+
+/// Splits at lines that start with `---`, as upstream does, so that line numbers count from there.
+/// Behind the dashes there may be blanks and a remark. A line with which a part begins stays in it;
+/// only kubectl judges it.
+fn split(text: &[u8], words: Words) -> Parts<'_> {
+    let mut documents = vec![];
     let (mut start, mut at) = (0, 0);
     for line in text.split_inclusive(|b| *b == b'\n') {
-        if at > start && line.starts_with(b"---") {
-            parts.push(&text[start..at]);
-            start = at;
+        let next = at + line.len();
+        let is_judged = at > start || words == Words::All;
+        if let Some(behind) = line.strip_prefix(SEPARATOR).filter(|_| is_judged) {
+            let is_separator = matches!(behind.trim_ascii().first(), None | Some(b'#'));
+            if !is_separator || at > start {
+                documents.push(&text[start..at]);
+                start = next;
+            }
+            if !is_separator {
+                return Parts { documents, wrong_separator: Some(line) };
+            }
         }
-        at += line.len();
+        at = next;
     }
-    parts.push(&text[start..]);
-    parts
+    documents.push(&text[start..]);
+    Parts { documents, wrong_separator: None }
+}
+
+/// Says that a line only looks like a separator, as kubectl and as kustomize does.
+fn wrong_separator(line: &[u8], words: Words) -> String {
+    let line = String::from_utf8_lossy(line);
+    match words {
+        Words::All => {
+            let behind = line.strip_prefix("---").unwrap_or(&line).trim();
+            format!("invalid Yaml document separator: {behind}")
+        }
+        Words::Numbers => format!("invalid document separator: {}", line.trim()),
+    }
 }
 
 fn json_error(error: &serde_json::Error, text: &[u8]) -> String {
@@ -229,8 +281,50 @@ mod tests {
         assert_eq!(warnings, ["line 4: key \"b\" stands twice in this map; only its last value counts"]);
         assert!(documents_with_warnings(b"a: &x {b: 1}\nc: {d: *x}\n").unwrap().1.is_empty());
         assert_eq!(parse_yaml(b"a: 1\na: 2\n").unwrap(), json!({"a": 2}));
-        let refused = kustomize_documents(b"a: yes\nb: {c: 1, c: 2}\n").unwrap_err();
-        assert_eq!(refused, "yaml: unmarshal errors:\n  line 2: mapping key \"c\" already defined");
+        let merge = b"x: &x {b: one}\ndata: {<<: *x, b: two}\n";
+        assert!(documents_with_warnings(merge).unwrap().1.is_empty(), "that is what a merge is for");
+    }
+
+    /// As kyaml 0.20.1.
+    #[test]
+    fn kustomize_refuses_keys_that_stand_twice() {
+        let text = b"k: 1\n---\na: yes\nb: 1\na: 2\n1: x\n1: y\nb:\n  3\n";
+        let want = "yaml: unmarshal errors:
+  line 3: mapping key \"a\" already defined at line 1
+  line 6: mapping key \"b\" already defined at line 2
+  line 5: mapping key \"1\" already defined at line 4";
+        assert_eq!(kustomize_documents(text).unwrap_err(), want);
+        let inner = kustomize_documents(b"a: yes\nb: {c: 1,\n  c: 2}\n").unwrap_err();
+        assert_eq!(inner, "yaml: unmarshal errors:\n  line 3: mapping key \"c\" already defined at line 2");
+        for data in ["{<<: *x, b: two}", "{b: two, <<: *x}"] {
+            let text = format!("x: &x {{b: one}}\ndata: {data}\n");
+            let want = json!({"x": {"b": "one"}, "data": {"b": "two"}});
+            assert_eq!(kustomize_documents(text.as_bytes()), Ok(vec![want]), "{data}");
+        }
+    }
+
+    /// As `YAMLReader.Read` and kyaml's `splitDocuments`.
+    #[test]
+    fn behind_a_separator_there_are_blanks_and_remarks_only() {
+        for text in ["a: 1\n--- \t\nb: 2\n", "a: 1\n---# x\nb: 2\n", "---\na: 1\n--- # x\r\nb: 2\n"] {
+            assert_eq!(documents(text.as_bytes()), Ok(vec![json!({"a": 1}), json!({"b": 2})]), "{text}");
+        }
+        for (text, kubectl, kustomize) in [
+            ("a: 1\n--- b: 2\n", "b: 2", "--- b: 2"),
+            ("a: 1\n---foo\n", "foo", "---foo"),
+            ("a: 1\n---\nb: 2\n--- x\n{", "x", "--- x"),
+        ] {
+            let want = format!("invalid Yaml document separator: {kubectl}");
+            assert_eq!(documents(text.as_bytes()), Err(want), "{text}");
+            let want = format!("invalid document separator: {kustomize}");
+            assert_eq!(kustomize_documents(text.as_bytes()), Err(want), "{text}");
+        }
+        assert!(documents(b"--- {a: 1}\n").is_err());
+        assert_eq!(kustomize_documents(b"--- {a: 1}\n"), Ok(vec![json!({"a": 1})]));
+        let error = documents(b"a: 1\n---\nb: c: d\n--- x\n").unwrap_err();
+        assert_eq!(error, "invalid Yaml document separator: x", "it ends the document that is wrong");
+        let error = documents(b"a: 1\n---\nb: c: d\n---\nx: 1\n").unwrap_err();
+        assert!(error.ends_with("yaml: mapping values are not allowed in this context"), "{error}");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 use serde_json::{Number, Value};
 use std::io::{self, Write};
 
-/// Returns the bytes of an object as they are sent: compact, keys in the order they have. Floats are written as Go writes them, `0.000001` and not `1e-6`, and so are texts.
+/// Returns the bytes of an object as they are sent: compact, keys in the order they have. Floats
+/// are written as Go writes them, `0.000001` and not `1e-6`. In texts and keys `<`, `>`, `&`,
+/// U+2028 and U+2029 are escaped, as Go does it.
 pub fn to_vec(value: &Value) -> Vec<u8> {
     compact_bytes(value, true)
 }

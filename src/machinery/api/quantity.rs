@@ -217,7 +217,7 @@ pub fn as_stored(text: &str) -> Result<String, &'static str> {
 ///
 /// # Errors
 /// As [`Quantity::read`].
-pub(crate) fn conform(value: &mut Value) -> Result<(), String> {
+pub fn conform(value: &mut Value) -> Result<(), String> {
     let text = match &*value {
         Value::String(s) => s.trim().to_string(),
         Value::Number(number) => gojson::number(number),

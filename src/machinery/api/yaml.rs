@@ -2,15 +2,24 @@
 //! writes texts so that they are read as texts again.
 //!
 //! Its YAML library is of version 1.1: `y`, `no` and `on` are booleans, `0644` is an octal number.
-//! Ours is of 1.2, where they are text. So a plain word that means something else in 1.1 is
-//! respelled before it is read; quoted text, block text and comments stay. `scan` finds the
-//! words, by the rules by which Go finds them; `respell` resolves them, and `read` makes JSON of
-//! what the library then reads.
+//! The library here has the words of 1.2, where they are text; its scanner is of 1.1, as Go's is.
+//! So a plain word that means something else in 1.1 is respelled before it is read; quoted text,
+//! block text and comments stay. `scan` finds the words, by the rules by which Go finds them; `respell`
+//! resolves them, and `read` makes JSON of what the library then reads.
 //!
 //! The last value of a key that stands twice in a map counts, as everywhere in Kubernetes where the
 //! decoder is not strict. [`parse`] says nothing of such keys, [`parse_document`] names them.
 //!
 //! # Left out
+//! Of a document with several mistakes the first one in the text is told, after those of syntax.
+//! Go reads the values, then the keys as text, then the numbers as JSON, and tells what it finds
+//! first.
+//!
+//! Three messages have other words. Go shows its own types where a key is null, a list or a map
+//! (`unsupported map key of type: %!s(<nil>), key: <nil>, value: "b"`, `invalid map key:
+//! []interface {}{"a"}`); here the message says what the key is. An anchor whose value contains
+//! itself is nested too deeply here. And Go writes `hexdecimal`.
+//!
 //! Go reads four spellings otherwise, which no manifest has: a tag right before a comma or a
 //! bracket (`a: !!str,x` is empty text for Go, `[!!map,]` and `[!foo,]` are errors, `{!!int, }` has
 //! an empty key), and a value that a later duplicate of its key replaces (`{a: .inf, a: 1}`), which
@@ -27,15 +36,19 @@ pub mod write;
 pub use plain::Words;
 
 use super::bounds;
-use read::read;
-use refusal::{Cause, Refusal, sentence};
+use read::{Until, read};
+use refusal::{Cause, Refusal, Twice, sentence};
+use serde::Deserialize as _;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::fmt;
 
 /// At most this many duplicate keys are reported per document. Further ones are let through.
 const DUPLICATES_MAX: usize = 50;
-/// Bytes that are read to report them: a document is read once more for each.
-const REREAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes that are read to report them: a document is read [`READS_EACH`] times more for each.
+const REREAD_BYTES_MAX: usize = 24 * 1024 * 1024;
+/// Once for the value that counts, and once for each of the two keys.
+const READS_EACH: usize = 3;
 
 /// A document, and the keys in it that stand twice in a map.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +67,11 @@ pub struct Duplicate {
     pub line: usize,
     /// As Go shows it: text in quotes, numbers without.
     pub key: String,
+    /// The lines of the two keys, from 1.
+    pub key_lines: [usize; 2],
+    /// A merge (`<<`) brought the first one, and the map itself has the second one: that is what a
+    /// merge is for.
+    pub overrides_merge: bool,
 }
 
 impl fmt::Display for Duplicate {
@@ -70,37 +88,55 @@ impl fmt::Display for Duplicate {
 /// too deeply, or its first document is no YAML or too large by its aliases.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     let text = respelled_within_depth(bytes, Words::All)?;
-    read_first(&text, usize::MAX).map_err(|refusal| refusal.sentence())
+    read_first(&text, Words::All, Until::Duplicate(usize::MAX)).map_err(|refusal| refusal.sentence())
 }
 
 /// As [`parse`], and names the keys that stand twice in a map, among them those that a merge (`<<`)
-/// brought. `words`: which of YAML 1.1 there are.
+/// brought. `words`: which of YAML 1.1 there are. With [`Words::Numbers`] a key of a map counts
+/// before one that a merge brings, wherever the merge stands.
 ///
 /// # Errors
 /// As [`parse`].
 pub fn parse_document(bytes: &[u8], words: Words) -> Result<Document, String> {
     let text = respelled_within_depth(bytes, words)?;
-    let most = (REREAD_BYTES_MAX / text.len().max(1)).clamp(1, DUPLICATES_MAX);
+    let most = (REREAD_BYTES_MAX / READS_EACH / text.len().max(1)).clamp(1, DUPLICATES_MAX);
     let mut duplicates = vec![];
     loop {
         // Only an error has a line, so each duplicate is made one.
         let allowed = if duplicates.len() < most { duplicates.len() } else { usize::MAX };
-        match read_first(&text, allowed) {
+        let refusal = match read_first(&text, words, Until::Duplicate(allowed)) {
             Ok(value) => return Ok(Document { value, duplicates }),
-            Err(Refusal { cause: Some(Cause::Duplicate(key)), error }) => {
-                let line = error.location().map_or(0, |place| place.line());
-                duplicates.push(Duplicate { line, key });
-            }
-            Err(refusal) => return Err(refusal.sentence()),
+            Err(refusal) => refusal,
+        };
+        let line = refusal.line();
+        match refusal.cause {
+            Some(Cause::Duplicate(twice)) => duplicates.push(duplicate(&text, words, twice, line)),
+            _ => return Err(refusal.sentence()),
         }
     }
 }
 
+/// Finds the lines of both keys. `line` is that of the second one's value.
+fn duplicate(text: &[u8], words: Words, twice: Twice, line: usize) -> Duplicate {
+    let key_lines = twice.keys.map(|key| {
+        let refusal = read_first(text, words, Until::Key(key)).err();
+        refusal.map_or(line, |refusal| refusal.line())
+    });
+    Duplicate { line, key: twice.key, key_lines, overrides_merge: twice.overrides_merge }
+}
+
 /// The first document of a text. A text without one is null.
-fn read_first(text: &[u8], allowed: usize) -> Result<Value, Refusal> {
-    match serde_yaml::Deserializer::from_slice(text).next() {
-        Some(document) => read(document, text.len(), allowed),
-        None => Ok(Value::Null),
+fn read_first(text: &[u8], words: Words, until: Until) -> Result<Value, Refusal> {
+    let document = || serde_yaml::Deserializer::from_slice(text).next();
+    let Some(first) = document() else { return Ok(Value::Null) };
+    let result = read(first, text, words, until);
+    // What the reader refuses may stand before a mistake of syntax, which Go tells first.
+    if !matches!(&result, Err(Refusal { cause: Some(Cause::Yaml(_) | Cause::Json(_)), .. })) {
+        return result;
+    }
+    match document().map(IgnoredAny::deserialize) {
+        Some(Err(error)) => Err(read::refusal_of_library(error, text)),
+        _ => result,
     }
 }
 

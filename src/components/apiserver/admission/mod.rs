@@ -97,7 +97,7 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::subject) },
     // DefaultIngressClass
     Plugin { kinds: &[INGRESS], mutate: Some(|a, o| done(Ok(classes::ingress(a, o)))), validate: None },
-    // External addresses of Services (upstream: DenyServiceExternalIPs, which is off by default)
+    // External addresses of Services, instead of upstream's DenyServiceExternalIPs
     Plugin { kinds: &[SERVICE], mutate: None, validate: Some(addresses::check) },
     // ResourceQuota
     Plugin { kinds: &[], mutate: None, validate: Some(quota::charge) },

@@ -4,7 +4,9 @@ use api::kinds::Kind;
 use etcd::api::Revision;
 use serde_json::Value;
 
-/// What else a write does and needs: reservations of addresses and ports.
+/// What else a write does and needs: reservations of addresses and ports, quotas that it is charged
+/// to, objects that must stay as they were judged, and whether it may use the reserve of a full
+/// store.
 #[derive(Clone, Default)]
 pub(crate) struct Extra {
     /// Keys that must not exist, and are made with this value.

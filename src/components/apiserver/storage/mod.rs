@@ -8,6 +8,10 @@
 //! | `watch_queue`, `ring` | the bounded queue of events that wait for one watcher |
 //! | `watch_buffers`, `holds` | the memory of all watchers' events together |
 //! | `compaction`, `room` | which history etcd forgets, and the reserve of a full store |
+//!
+//! The cache and all queues have objects as they are sent, where `<`, `>` and `&` are escaped: such
+//! a character takes six bytes there and one in etcd. The bounds of memory (`RING_BYTES`,
+//! `BUFFERED_MAX`) count the bytes that are sent.
 
 pub(crate) mod cache;
 pub(crate) mod compaction;

@@ -18,6 +18,9 @@ pub(crate) struct Object {
     /// What of `bytes` follows kind and apiVersion, behind a comma; 0 if they do not begin with
     /// these two.
     body: usize,
+    /// Bytes of the value that the store has; 0 if the object was not read from it. They are fewer
+    /// than `bytes`, where `<`, `>` and `&` are escaped.
+    pub(crate) stored: usize,
     /// Watches that have it to tell when they begin.
     pub(crate) holds: Holds,
 }
@@ -83,7 +86,7 @@ impl Object {
         if meta != (namespace, name) {
             return Err(format!("the stored object is {}/{}, not {key}", meta.0, meta.1));
         }
-        Ok(Object::new(value, revision))
+        Ok(Object { stored: stored.len(), ..Object::new(value, revision) })
     }
 
     /// Sets the resourceVersion and encodes.
@@ -99,20 +102,20 @@ impl Object {
 
     /// One that is only passed on in here.
     pub(crate) fn unsent(value: Value, revision: Revision) -> Object {
-        Object { value, bytes: Bytes::new(), revision, body: 0, holds: Holds::default() }
+        Object { value, bytes: Bytes::new(), revision, body: 0, stored: 0, holds: Holds::default() }
     }
 
     /// From the bytes of another one.
     fn reread(bytes: Bytes, revision: Revision) -> Option<Object> {
         let value: Value = serde_json::from_slice(&bytes).ok()?;
         let body = body_of(&value, &bytes);
-        Some(Object { value, bytes, revision, body, holds: Holds::default() })
+        Some(Object { value, bytes, revision, body, stored: 0, holds: Holds::default() })
     }
 
     fn encoded(value: Value, revision: Revision) -> Object {
         let bytes = Bytes::from(gojson::to_vec(&value));
         let body = body_of(&value, &bytes);
-        Object { value, bytes, revision, body, holds: Holds::default() }
+        Object { value, bytes, revision, body, stored: 0, holds: Holds::default() }
     }
 
     /// Its bytes without kind and apiVersion, to be read after an opening brace: as an item of a

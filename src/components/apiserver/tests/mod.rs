@@ -5,6 +5,7 @@ mod blocking_store;
 mod bounds;
 mod contention;
 mod deletes;
+mod escapes;
 mod identity;
 mod lifecycle;
 mod nodes;

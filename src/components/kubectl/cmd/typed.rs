@@ -1,7 +1,7 @@
 //! What Go's structs of a kind hold: where the pod spec is, and the fields that they cannot leave
 //! out of an object that never was on a server.
 
-use api::quantity::as_stored;
+use api::quantity;
 use api::value::{self, default, list_mut};
 use serde_json::{Value, json};
 
@@ -66,11 +66,9 @@ pub(super) fn zeros(kind: &str, object: &mut Value) {
                     .into_iter()
                     .flat_map(|map| map.values_mut())
                 {
-                    // Go reads an amount, and writes it as it is stored: 0.5 of cpu is 500m.
-                    let given = amount.as_str().map_or_else(|| amount.to_string(), String::from);
-                    if let Ok(stored) = as_stored(&given) {
-                        *amount = stored.into();
-                    }
+                    // Go reads an amount, and writes it as it is stored: 0.5 of cpu is 500m. One
+                    // that it cannot read stays.
+                    let _ = quantity::conform(amount);
                 }
             }
         }
@@ -93,9 +91,9 @@ mod tests {
             "status": {"availableReplicas": 0, "replicas": 0},
         });
         assert_eq!(set, told);
-        let mut pod = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": 0.5, "memory": "0.1Gi", "a/b": 2}}}]}});
+        let mut pod = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": 0.5, "memory": "0.1Gi", "a/b": 2, "c/d": 1e20, "e/f": " 1500m "}}}]}});
         zeros("Pod", &mut pod);
-        let stored = json!({"limits": {"cpu": "500m", "memory": "107374182400m", "a/b": "2"}});
+        let stored = json!({"limits": {"cpu": "500m", "memory": "107374182400m", "a/b": "2", "c/d": "100E", "e/f": "1500m"}});
         assert_eq!(pod["spec"]["containers"][0]["resources"], stored);
     }
 }

@@ -252,6 +252,7 @@ fn remove(
 mod tests {
     use super::super::removals::{PART, Removals};
     use super::*;
+    use std::sync::Arc;
 
     #[tokio::test]
     async fn a_removal_that_lasts_holds_up_no_other_work_and_goes_on_without_its_caller() {

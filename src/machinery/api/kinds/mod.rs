@@ -149,6 +149,8 @@ pub struct Kind {
     /// these, the status and the metadata belong to the subresources, and everything but the status
     /// to the object itself.
     pub resets: &'static [(&'static str, &'static str)],
+    /// (new, old): what upstream checks before it validates, and tells alone.
+    pub validate_first: fn(&Value, Option<&Value>, &mut Errors),
     pub validate: fn(&Value, &mut Errors),
     /// What only a new object may not have.
     pub validate_create: fn(&Value, &mut Errors),
@@ -246,6 +248,7 @@ pub(super) fn plain(
         prepare_update: nothing_old,
         prepare_status_update: |_, _, _| {},
         resets: &[],
+        validate_first: |_, _, _| {},
         validate: fine,
         validate_create: fine,
         validate_update: fine_old,

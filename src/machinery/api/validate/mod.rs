@@ -22,6 +22,10 @@ pub const IMMUTABLE: &str = "field is immutable";
 /// All of a new object.
 pub fn create(kind: &Kind, object: &Value) -> Errors {
     let mut errors = Errors::default();
+    (kind.validate_first)(object, None, &mut errors);
+    if !errors.is_empty() {
+        return errors;
+    }
     metadata(kind, object, &mut errors);
     (kind.validate)(object, &mut errors);
     (kind.validate_create)(object, &mut errors);
@@ -41,6 +45,10 @@ pub fn schema(kind: &Kind, object: &Value, old: Option<&Value>) -> Errors {
 /// All of an object that replaces `old`.
 pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
+    (kind.validate_first)(new, Some(old), &mut errors);
+    if !errors.is_empty() {
+        return errors;
+    }
     metadata(kind, new, &mut errors);
     no_new_finalizers(new, old, &mut errors);
     for path in kind.immutable {

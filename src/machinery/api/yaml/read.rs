@@ -1,15 +1,19 @@
 //! One document as JSON: keys become text, tags go, `<<` brings what it refers to
 //! (`goyaml.v2/decode.go` and `yaml.go` in sigs.k8s.io/yaml).
 
-use super::refusal::{Cause, Refusal};
+mod key;
+
+use super::plain::Words;
+use super::refusal::{Cause, Refusal, Twice};
 use super::tags::{self, Scalar};
 use crate::{bounds, gostr};
+use key::{Found, Key};
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 use serde_json::{Map, Number, Value};
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Values and bytes of text together that aliases may add to a document. Without aliases a document
@@ -17,20 +21,55 @@ use std::fmt;
 /// (CVE-2019-11253).
 const ADDED_MAX: usize = 1024 * 1024;
 
-/// Reads one document of a text with so many bytes. The first `allowed` keys that stand twice in a
-/// map are let through; a key that a merge (`<<`) brought is one of those that stand there.
+/// How far a document is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Until {
+    /// To its end, or to the next key that stands twice in a map behind so many that do. A key that
+    /// a merge (`<<`) brought is one of those that stand there.
+    Duplicate(usize),
+    /// To the key with this number, which is refused, because an error knows its line.
+    Key(usize),
+}
+
+/// Reads one document of a text.
 pub(super) fn read(
     from: serde_yaml::Deserializer<'_>,
-    length: usize,
-    allowed: usize,
+    text: &[u8],
+    words: Words,
+    until: Until,
 ) -> Result<Value, Refusal> {
+    let (allowed, last_key) = match until {
+        Until::Duplicate(allowed) => (allowed, usize::MAX),
+        Until::Key(number) => (usize::MAX, number),
+    };
     let reading = Reading {
-        left: Cell::new(length.saturating_mul(2).saturating_add(ADDED_MAX)),
+        left: Cell::new(text.len().saturating_mul(2).saturating_add(ADDED_MAX)),
         allowed: Cell::new(allowed),
+        keys: Cell::new(0),
+        last_key,
+        merges_yield: words == Words::Numbers,
         cause: Cell::new(None),
     };
     let value = Node { reading: &reading, depth: 0, repeated: None }.deserialize(from);
-    value.map_err(|error| Refusal { cause: reading.cause.take(), error })
+    value.map_err(|error| match reading.cause.take() {
+        Some(cause) => Refusal { cause: Some(cause), error },
+        None => refusal_of_library(error, text),
+    })
+}
+
+/// Returns why the library itself refuses the text.
+pub(super) fn refusal_of_library(error: serde_yaml::Error, text: &[u8]) -> Refusal {
+    Refusal { cause: unknown_anchor(&error, text).map(Cause::Yaml), error }
+}
+
+/// Returns Go's message for an alias whose anchor is not set: the library's has no name.
+fn unknown_anchor(error: &serde_yaml::Error, text: &[u8]) -> Option<String> {
+    error.to_string().starts_with("unknown anchor").then_some(())?;
+    let place = error.location()?;
+    let alias = std::str::from_utf8(text).ok()?.chars().skip(place.index()); // it counts characters
+    let name: String =
+        alias.skip(1).take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect();
+    Some(format!("unknown anchor '{name}' referenced"))
 }
 
 /// What is left of the bounds while a document is read.
@@ -38,6 +77,13 @@ struct Reading {
     left: Cell<usize>,
     /// Duplicate keys that may still be met.
     allowed: Cell<usize>,
+    /// Keys that were met.
+    keys: Cell<usize>,
+    /// The number of the key that is refused.
+    last_key: usize,
+    /// A key of the map itself counts, wherever the merge stands (`goyaml.v3`). Else the later one
+    /// does.
+    merges_yield: bool,
     /// Why the document is refused. The library's error knows the line, but puts a path before the
     /// message, which Go does not.
     cause: Cell<Option<Cause>>,
@@ -50,9 +96,14 @@ impl Reading {
         Err(E::custom("refused"))
     }
 
-    /// Refuses the document with Go's message.
+    /// Refuses the document with a message of Go's YAML library.
     fn refuse_as<T, E: Error>(&self, message: impl Into<String>) -> Result<T, E> {
-        self.refuse(Cause::Message(message.into()))
+        self.refuse(Cause::Yaml(message.into()))
+    }
+
+    /// Refuses what the YAML library reads and JSON has not.
+    fn refuse_for_json<T, E: Error>(&self, message: impl Into<String>) -> Result<T, E> {
+        self.refuse(Cause::Json(message.into()))
     }
 
     fn spend<E: Error>(&self, much: usize) -> Result<(), E> {
@@ -68,9 +119,26 @@ impl Reading {
 struct Node<'a> {
     reading: &'a Reading,
     depth: usize,
-    /// The node's key as Go shows it, if the map has that key already. Go tells it with the line of
-    /// the value.
-    repeated: Option<&'a str>,
+    /// The node's key, if the map has that key already. Go tells it with the line of the value.
+    repeated: Option<Repeated<'a>>,
+}
+
+/// A key that its map has already.
+#[derive(Clone, Copy)]
+struct Repeated<'a> {
+    /// As Go shows it.
+    shown: &'a str,
+    first: Origin,
+    second: Origin,
+}
+
+/// Where a key of a map comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    /// The number of the key among all that were met.
+    key: usize,
+    /// Merges between the map and the key: 0 if it stands in the map itself.
+    merges: usize,
 }
 
 impl Node<'_> {
@@ -86,12 +154,15 @@ impl Node<'_> {
 
     /// The value, if its key may stand where it does.
     fn checked<E: Error>(self, value: Value) -> Result<Value, E> {
-        if let Some(key) = self.repeated {
-            match self.reading.allowed.get().checked_sub(1) {
-                Some(allowed) => self.reading.allowed.set(allowed),
-                None => return self.reading.refuse(Cause::Duplicate(key.to_string())),
-            }
-        }
+        let Some(Repeated { shown, first, second }) = self.repeated else { return Ok(value) };
+        let Some(allowed) = self.reading.allowed.get().checked_sub(1) else {
+            return self.reading.refuse(Cause::Duplicate(Twice {
+                key: shown.to_string(),
+                keys: [first.key, second.key],
+                overrides_merge: first.merges > second.merges,
+            }));
+        };
+        self.reading.allowed.set(allowed);
         Ok(value)
     }
 
@@ -106,18 +177,30 @@ impl Node<'_> {
         }
     }
 
-    /// Reads the fields of a map into `fields`, which may have some already.
-    fn fill<'de, A: MapAccess<'de>>(self, fields: &mut Fields, mut from: A) -> Result<(), A::Error> {
+    /// Reads the fields of a map into `fields`, which may have some already. `merges`: as
+    /// [`Origin::merges`].
+    fn fill<'de, A: MapAccess<'de>>(
+        self,
+        fields: &mut Fields,
+        merges: usize,
+        mut from: A,
+    ) -> Result<(), A::Error> {
         let inner = self.inner()?;
         while let Some(key) = from.next_key_seed(Key { reading: self.reading })? {
             let Found::Key { name, shown } = key else {
-                from.next_value_seed(Merge { node: inner, fields })?;
+                from.next_value_seed(Merge { node: inner, fields, merges: merges + 1 })?;
                 continue;
             };
-            let repeated = fields.shown.contains(&shown).then_some(shown.as_str());
+            let second = Origin { key: self.reading.keys.get(), merges };
+            let first = fields.origins.get(&shown).copied();
+            let yields = self.reading.merges_yield;
+            let repeated = first.filter(|first| !yields || first.merges == merges).map(|first| Repeated {
+                shown: &shown,
+                first,
+                second,
+            });
             let value = from.next_value_seed(Node { repeated, ..inner })?;
-            fields.map.insert(name, value);
-            fields.shown.insert(shown);
+            fields.insert(name, shown, value, second, yields);
         }
         Ok(())
     }
@@ -128,7 +211,19 @@ impl Node<'_> {
 struct Fields {
     map: Map<String, Value>,
     /// Their keys as Go shows them: `1` and `"1"` are two keys there.
-    shown: BTreeSet<String>,
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Fields {
+    /// Sets a field. If `merges_yield`, one that stands nearer to the map is kept.
+    fn insert(&mut self, name: String, shown: String, value: Value, origin: Origin, merges_yield: bool) {
+        let is_nearer = |first: &Origin| first.merges < origin.merges;
+        if merges_yield && self.origins.get(&shown).is_some_and(is_nearer) {
+            return;
+        }
+        self.map.insert(name, value);
+        self.origins.insert(shown, origin);
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
@@ -171,7 +266,7 @@ impl<'de> Visitor<'de> for Node<'_> {
         };
         match Number::from_f64(value) {
             Some(number) => self.checked(Value::Number(number)),
-            None => self.reading.refuse_as(format!("json: unsupported value: {name}")),
+            None => self.reading.refuse_for_json(format!("json: unsupported value: {name}")),
         }
     }
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
@@ -197,7 +292,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
     fn visit_map<A: MapAccess<'de>>(self, from: A) -> Result<Value, A::Error> {
         let mut fields = Fields::default();
-        self.fill(&mut fields, from)?;
+        self.fill(&mut fields, 0, from)?;
         self.checked(Value::Object(fields.map))
     }
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Value, A::Error> {
@@ -251,6 +346,8 @@ impl<'de> Visitor<'de> for Tagged<'_> {
 struct Merge<'a> {
     node: Node<'a>,
     fields: &'a mut Fields,
+    /// As [`Origin::merges`].
+    merges: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for Merge<'_> {
@@ -303,132 +400,19 @@ impl<'de> Visitor<'de> for Merge<'_> {
             let Value::Object(map) = item else { return self.no_map() };
             maps.push(map);
         }
+        let reading = self.node.reading;
+        let origin = Origin { key: reading.keys.get(), merges: self.merges };
         for (key, value) in maps.into_iter().rev().flatten() {
-            self.fields.shown.insert(gostr::quote(&key));
-            self.fields.map.insert(key, value);
+            let shown = gostr::quote(&key);
+            self.fields.insert(key, shown, value, origin, reading.merges_yield);
         }
         Ok(())
     }
     fn visit_map<A: MapAccess<'de>>(self, from: A) -> Result<(), A::Error> {
-        self.node.fill(self.fields, from)
+        self.node.fill(self.fields, self.merges, from)
     }
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<(), A::Error> {
         let (_, value) = tagged.variant::<String>()?;
         value.newtype_variant_seed(self)
-    }
-}
-
-enum Found {
-    /// `<<` without quotes.
-    Merge,
-    Key {
-        /// Its name in JSON.
-        name: String,
-        /// As Go shows it, which tells a number from a text.
-        shown: String,
-    },
-}
-
-struct Key<'a> {
-    reading: &'a Reading,
-}
-
-impl Key<'_> {
-    fn found<E: Error>(self, name: String, shown: String) -> Result<Found, E> {
-        self.reading.spend(name.len())?;
-        Ok(Found::Key { name, shown })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = Found;
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Found, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Key<'_> {
-    type Value = Found;
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a key that is text, a number or a boolean")
-    }
-    fn visit_bool<E: Error>(self, key: bool) -> Result<Found, E> {
-        self.found(key.to_string(), key.to_string())
-    }
-    fn visit_i64<E: Error>(self, key: i64) -> Result<Found, E> {
-        self.found(key.to_string(), key.to_string())
-    }
-    fn visit_u64<E: Error>(self, key: u64) -> Result<Found, E> {
-        match i64::try_from(key) {
-            Ok(key) => self.visit_i64(key),
-            Err(_) => self.reading.refuse_as(format!("unsupported map key of type: uint64, key: {key:#x}")),
-        }
-    }
-    fn visit_i128<E: Error>(self, key: i128) -> Result<Found, E> {
-        self.visit_f64(key as f64)
-    }
-    fn visit_u128<E: Error>(self, key: u128) -> Result<Found, E> {
-        self.visit_f64(key as f64)
-    }
-    fn visit_f64<E: Error>(self, key: f64) -> Result<Found, E> {
-        // Go rounds a key to 32 bits, and writes the digits that such a number needs.
-        let short = key as f32;
-        let name = match short {
-            f32::INFINITY => ".inf".to_string(),
-            f32::NEG_INFINITY => "-.inf".to_string(),
-            short if short.is_nan() => ".nan".to_string(),
-            short => gostr::general(short.to_string().parse().unwrap_or(key)),
-        };
-        let shown = if key.is_finite() { gostr::general(key) } else { name.clone() };
-        self.found(name, shown)
-    }
-    fn visit_str<E: Error>(self, key: &str) -> Result<Found, E> {
-        self.found(key.to_string(), gostr::quote(key))
-    }
-    fn visit_unit<E: Error>(self) -> Result<Found, E> {
-        self.reading.refuse_as("unsupported map key of type: null")
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Found, A::Error> {
-        self.reading.refuse_as("invalid map key: it is a list")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Found, A::Error> {
-        self.reading.refuse_as("invalid map key: it is a map")
-    }
-    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Found, A::Error> {
-        let (tag, key) = tagged.variant::<String>()?;
-        let text = key.newtype_variant_seed(Text)?;
-        match tags::handed(&tag) {
-            None => self.visit_str(&text),
-            Some("merge") if text == "<<" => Ok(Found::Merge),
-            Some(tag) => match tags::resolve(tag, &text) {
-                Ok(Scalar::Null) => self.visit_unit(),
-                Ok(Scalar::Bool(key)) => self.visit_bool(key),
-                Ok(Scalar::Unsigned(key)) => self.visit_u64(key),
-                Ok(Scalar::Signed(key)) => self.visit_i64(key),
-                Ok(Scalar::Float(key)) => self.visit_f64(key),
-                Ok(Scalar::Text(key)) => self.visit_str(&key),
-                Err(why) => self.reading.refuse_as(why),
-            },
-        }
-    }
-}
-
-/// The text of a scalar behind a tag.
-struct Text;
-
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = String;
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<String, D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Text {
-    type Value = String;
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a scalar")
-    }
-    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
-        Ok(text.to_string())
     }
 }

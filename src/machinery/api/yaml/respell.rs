@@ -139,6 +139,7 @@ impl Respeller {
 /// `\/`, Go does not: an escape that neither of them has makes the library refuse the text in the
 /// line in which Go refuses it, and in the same words.
 fn without_escaped_slash(text: &str) -> Option<String> {
+    /// Neither library has the escape `\q`.
     const UNKNOWN: char = 'q';
     let inner = text.strip_prefix('"').filter(|inner| inner.contains("\\/"))?;
     let mut out = String::from('"');

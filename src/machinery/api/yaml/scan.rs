@@ -36,8 +36,8 @@ pub(super) struct Token {
     pub end: usize,
     /// A key begins with this token. The tag or the anchor before it is the map's then.
     pub is_key: bool,
-    /// In brackets, the text has its end here only for Go: before a `?`, or with a `:` as its last
-    /// character (`[a?b]`, `[a:]`). For the library here it has to stand in quotes.
+    /// In brackets, only Go ends the text here: before a `?`, or with a last `:` (`[a?b]`, `[a:]`).
+    /// The library here reads on over a `?`, and refuses a `:` before `,?[]{}`: it needs quotes.
     pub needs_quotes: bool,
 }
 

@@ -1,3 +1,5 @@
+mod upstream;
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -77,34 +79,6 @@ fn words_behind_tags_are_what_the_tag_says() {
     assert_eq!(read("!!binary aGVsbG8=: !!binary \"eA==\"\n!foo 5: a\n"), json!({"hello": "x", "5": "a"}));
     let error = parse(b"a: !!binary xx\n").unwrap_err();
     assert!(error.contains("!!binary value contains invalid base64 data"), "{error}");
-}
-
-/// Documents in `upstream.jsonl`, each with what sigs.k8s.io/yaml 1.6.0 makes of it: `YAMLToJSON`
-/// gave the `json` or the `error` of each `text`. The texts are from a generator with a seed: lists
-/// and maps in both styles, texts over lines, words of 1.1, tags, anchors, quotes, block text,
-/// directives and remarks. Error messages are not compared, only whether there is one.
-///
-/// Left out are the spellings that the chapter's "Left out" names.
-#[test]
-fn documents_are_read_as_upstream_reads_them() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/yaml/upstream.jsonl");
-    let lines = std::fs::read_to_string(path).unwrap();
-    let mut wrong = vec![];
-    for line in lines.lines() {
-        let case: Value = serde_json::from_str(line).unwrap();
-        let text = case["text"].as_str().unwrap();
-        let read = read_with_duplicates(text).map(|(value, _)| value);
-        assert_eq!(read, parse(text.as_bytes()), "the two doors lead to one room: {text}");
-        let is_right = match (&read, case.get("json")) {
-            (Ok(read), Some(want)) => read == want,
-            (read, want) => read.is_err() && want.is_none(),
-        };
-        if !is_right {
-            wrong.push(format!("{text}\nupstream: {line}\nhere: {read:?}\n"));
-        }
-    }
-    assert!(lines.lines().count() >= 150);
-    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// As sigs.k8s.io/yaml 1.6 reads them.
@@ -342,7 +316,7 @@ fn duplicate_keys_are_told_with_their_lines() {
     assert_eq!(told, [line(4, "b"), line(5, "d"), line(6, "a")]);
     let (_, told) = read_with_duplicates(&"a: 1\n".repeat(200)).unwrap();
     assert_eq!(told.len(), DUPLICATES_MAX);
-    let long = format!("a: 1\na: 2\na: 3\nb: {}\n", "x".repeat(REREAD_BYTES_MAX));
+    let long = format!("a: 1\na: 2\na: 3\nb: {}\n", "x".repeat(REREAD_BYTES_MAX / READS_EACH));
     assert_eq!(read_with_duplicates(&long).unwrap().1.len(), 1);
 }
 
@@ -448,6 +422,32 @@ fn duplicate_keys_are_told_at_their_values() {
     ] {
         assert_eq!(read_with_duplicates(text).unwrap().1, told, "{text}");
     }
+}
+
+/// Go's `goyaml.v3`, by which kustomize reads, prefers the key of the map in both orders, its
+/// `goyaml.v2` the later one.
+#[test]
+fn a_key_overrides_what_a_merge_brings() {
+    let read = |text: &str, words| {
+        let document = parse_document(text.as_bytes(), words).unwrap();
+        let told: Vec<_> =
+            document.duplicates.iter().map(|twice| (twice.key_lines, twice.overrides_merge)).collect();
+        (document.value["data"].clone(), told)
+    };
+    for (data, all, overrides_merge) in [
+        ("\n  <<: *x\n  b: two\n", json!({"b": "two"}), true),
+        ("\n  b: two\n  <<: *x\n", json!({"b": "one"}), false),
+        ("\n  <<: {<<: *x, b: two}\n", json!({"b": "two"}), true),
+    ] {
+        let text = format!("x: &x {{b: one}}\ndata: {data}");
+        let (value, told) = read(&text, Words::All);
+        assert_eq!((value, told.len(), told[0].1), (all, 1, overrides_merge), "{text}");
+        assert_eq!(read(&text, Words::Numbers), (json!({"b": "two"}), vec![]), "{text}");
+    }
+    let lists = "x: &x {b: one}\ny: &y {b: 1, c: 2}\ndata: {c: 3, <<: [*x, *y]}\n";
+    assert_eq!(read(lists, Words::Numbers), (json!({"c": 3, "b": "one"}), vec![]));
+    let (_, told) = read("data:\n  a: 1\n  b: 2\n  a:\n    3\n", Words::Numbers);
+    assert_eq!(told, [([2, 4], false)]);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! family, IPv4.
 //!
 //! Upstream checks a Service in three steps, and so does this file. A step that finds problems is
-//! the last one: the next one would report them again in other words.
+//! the last one: the next one would report them again in other words. The first two come before all
+//! other rules for a Service.
 //!
 //! 1. [`related`]: the fields contradict neither themselves nor each other
 //!    (`ValidateServiceClusterIPsRelatedFields`).
@@ -26,14 +27,28 @@ const SINGLE: &str = "SingleStack";
 const DUAL: &str = "RequireDualStack";
 const PREFERS: &str = "PreferDualStack";
 
-/// Checks the addresses of a new Service and their families.
-pub(super) fn create(object: &Value, errors: &mut Errors) {
-    errors.append(problems(object, &Value::Null));
+/// Checks the addresses of a Service and their families before all else, as upstream does before it
+/// gives it addresses.
+pub(super) fn first(new: &Value, old: Option<&Value>, errors: &mut Errors) {
+    let old = old.unwrap_or(&Value::Null);
+    if is_external(new) || prefers_as_before(new, old) {
+        return;
+    }
+    related(new, old, errors);
+    if errors.is_empty() {
+        configured(new, old, errors);
+    }
 }
 
-/// Checks the addresses of a Service that replaces `old`, and their families.
+/// Checks what [`first`] passes over in a new Service.
+pub(super) fn create(object: &Value, errors: &mut Errors) {
+    errors.append(passed_over(object, &Value::Null));
+}
+
+/// Checks what [`first`] passes over in a Service that replaces `old`, and that addresses and
+/// families stay.
 pub(super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
-    let mut found = problems(new, old);
+    let mut found = passed_over(new, old);
     if found.is_empty() && !is_external(new) && !is_external(old) {
         same_addresses(new, old, &mut found);
         same_families(new, old, &mut found);
@@ -55,8 +70,11 @@ pub fn default_policy(service: &Value) -> &'static str {
 /// It gets the second family when it is made, and not by any later write
 /// (`isMatchingPreferDualStackClusterIPFields`).
 pub fn prefers_as_before(new: &Value, old: &Value) -> bool {
-    let is_same = |path: &&str| at(new, path) == at(old, path);
-    text(old, POLICY) == PREFERS && ["spec.type", POLICY, FAMILIES, IPS].iter().all(is_same)
+    let is_same = |path: &&str| text(new, path) == text(old, path);
+    let is_same_list = |path: &&str| list(new, path) == list(old, path); // a missing one is empty
+    text(old, POLICY) == PREFERS
+        && ["spec.type", POLICY, "spec.clusterIP"].iter().all(is_same)
+        && [FAMILIES, IPS].iter().all(is_same_list)
 }
 
 fn is_external(service: &Value) -> bool {
@@ -72,19 +90,15 @@ fn is_ipv6(ip: &Value) -> bool {
     ip.as_str().and_then(cidr::canonical_ip).is_some_and(|ip| ip.is_ipv6())
 }
 
-/// Returns what is wrong with the fields of a Service by themselves, and with what they ask of this
-/// cluster.
-fn problems(new: &Value, old: &Value) -> Errors {
+/// Returns what is wrong with the fields of a Service that [`first`] passes over.
+fn passed_over(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     if is_external(new) {
         for field in [IPS, FAMILIES, POLICY].into_iter().filter(|field| !empty(new, field)) {
             errors.forbidden(field, "may not be set for ExternalName services");
         }
-        return errors;
-    }
-    related(new, old, &mut errors);
-    if errors.is_empty() && !prefers_as_before(new, old) {
-        configured(new, old, &mut errors);
+    } else if prefers_as_before(new, old) {
+        related(new, old, &mut errors);
     }
     errors
 }
@@ -253,6 +267,15 @@ mod tests {
             (with(&["::ffff:10.96.0.9"], json!({"ipFamilies": ["IPv4"]})), vec![]),
             (with(&["None"], json!({"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"})), vec![]),
             (with(&["None"], json!({"ipFamilies": ["IPv6", "IPv4"]})), vec![]),
+            // One with a selector gets its endpoints from the cluster.
+            (
+                with(&["None"], json!({"selector": {"app": "a"}, "ipFamilies": ["IPv6"]})),
+                vec!["spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster".to_string()],
+            ),
+            (
+                with(&["None"], json!({"selector": {"app": "a"}, "ipFamilyPolicy": "RequireDualStack"})),
+                vec!["spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services".to_string()],
+            ),
             (json!({"clusterIP": four}), vec!["spec.clusterIPs: Required value".to_string()]),
             (
                 json!({"clusterIPs": [four]}),
@@ -307,10 +330,23 @@ mod tests {
                     .to_vec(),
             ),
         ] {
-            let mut errors = Errors::default();
-            create(&service(&spec), &mut errors);
+            let (service, mut errors) = (service(&spec), Errors::default());
+            first(&service, None, &mut errors);
+            if errors.is_empty() {
+                create(&service, &mut errors);
+            }
             assert_eq!(texts(&errors), want, "{spec}");
         }
+    }
+
+    #[test]
+    fn a_missing_list_is_an_empty_one() {
+        let old = service(&json!({"clusterIP": "None", "clusterIPs": ["None"], "ipFamilyPolicy": PREFERS}));
+        let mut new = old.clone();
+        new["spec"]["ipFamilies"] = json!([]);
+        assert!(prefers_as_before(&new, &old));
+        new["spec"]["ipFamilies"] = json!(["IPv4"]);
+        assert!(!prefers_as_before(&new, &old));
     }
 
     #[test]
@@ -368,8 +404,11 @@ mod tests {
                 vec!["spec.ipFamilies[1]: Invalid value: \"IPv6\": not configured on this cluster".to_string()],
             ),
         ] {
-            let mut errors = Errors::default();
-            update(&service(&new), &service(old), &mut errors);
+            let (after, before, mut errors) = (service(&new), service(old), Errors::default());
+            first(&after, Some(&before), &mut errors);
+            if errors.is_empty() {
+                update(&after, &before, &mut errors);
+            }
             assert_eq!(texts(&errors), want, "{old} -> {new}");
         }
         let mut errors = Errors::default();

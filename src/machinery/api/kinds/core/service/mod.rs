@@ -28,6 +28,7 @@ pub(super) fn kind() -> Kind {
         prepare,
         prepare_update,
         prepare_status_update,
+        validate_first: cluster_ips::first,
         validate: validate::validate,
         validate_create: validate::validate_create,
         validate_update: validate::validate_update,
@@ -120,10 +121,10 @@ fn prepare_update(new: &mut Value, old: &Value) {
         if value::empty(new, "spec.clusterIPs") {
             value::copy(old, new, "spec.clusterIPs");
         }
-        for field in ["spec.ipFamilies", "spec.ipFamilyPolicy"] {
-            if at(new, field).is_null() {
-                value::copy(old, new, field);
-            }
+        // The families follow from the addresses. A headless Service has none, and so gets those of
+        // its policy again (`initIPFamilyFields` upstream).
+        if at(new, "spec.ipFamilyPolicy").is_null() {
+            value::copy(old, new, "spec.ipFamilyPolicy");
         }
     }
     normalize_addresses(new, old);
@@ -275,6 +276,18 @@ mod tests {
         prepare_update(&mut new, &old);
         let spec = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "ports": [{"port": 80, "protocol": "TCP"}]});
         assert_eq!(new["spec"], spec);
+    }
+
+    #[test]
+    fn an_update_without_families_keeps_the_policy_alone() {
+        for ip in ["None", "10.96.0.9"] {
+            let policy = json!({"clusterIP": ip, "clusterIPs": [ip], "ipFamilyPolicy": "PreferDualStack"});
+            let mut old = json!({ "spec": policy });
+            put(&mut old, "spec.ipFamilies", json!(["IPv6"]));
+            let mut new = json!({"spec": {}});
+            prepare_update(&mut new, &old);
+            assert_eq!(new["spec"], policy);
+        }
     }
 
     #[test]

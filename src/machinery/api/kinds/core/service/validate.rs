@@ -242,8 +242,9 @@ mod tests {
             let mut spec = spec;
             spec["ports"] = json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]);
             let service = json!({"metadata": {"name": "web"}, "spec": spec});
-            let of_both = [problems(validate, service.clone()), problems(validate_create, service)];
-            of_both.concat().join("; ")
+            let first = |object: &Value, errors: &mut Errors| cluster_ips::first(object, None, errors);
+            let both = [problems(first, service.clone()), problems(validate, service)];
+            both.concat().join("; ")
         };
         for good in [
             json!({"ipFamilies": ["IPv4"], "ipFamilyPolicy": "PreferDualStack", "trafficDistribution": "PreferClose"}),
@@ -281,6 +282,23 @@ mod tests {
         let mut errors = Errors::default();
         validate_update(&balanced("x/a"), &balanced("x/b"), &mut errors);
         assert_eq!(errors.iter().count(), 1);
+    }
+
+    #[test]
+    fn what_the_cluster_cannot_give_is_told_alone() {
+        let kind = crate::kinds::find("", "v1", "Service").unwrap();
+        let of = |errors: Errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let service = |spec: Value| json!({"metadata": {"name": "web", "namespace": "d"}, "spec": spec});
+        let six = service(json!({"type": "ClusterIP", "ipFamilies": ["IPv6"]}));
+        let want = ["spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster"];
+        assert_eq!(of(crate::validate::create(kind, &six)), want, "and nothing of the ports");
+        let old = service(json!({"type": "ClusterIP", "ipFamilies": ["IPv4"]}));
+        assert_eq!(of(crate::validate::update(kind, &six, &old)), want);
+        let external = service(json!({"type": "ExternalName", "ipFamilies": ["IPv4"]}));
+        let told = of(crate::validate::create(kind, &external));
+        for why in ["spec.externalName: Required value", "spec.ipFamilies: Forbidden: "] {
+            assert!(told.iter().any(|line| line.starts_with(why)), "{told:?}");
+        }
     }
 
     #[test]
