@@ -41,10 +41,10 @@ impl Value {
     }
 }
 
-/// The variables in the order that `%{json}` has them in.
 /// A name of `-w`, and what stands for it.
 type Variable = (&'static str, fn(&Report) -> Value);
 
+/// The variables in the order that `%{json}` has them in.
 const VARIABLES: &[Variable] = &[
     ("certs", |_| Value::Text(Some(String::new()))),
     ("content_type", |r| Value::Text(r.header("content-type").map(str::to_string))),
