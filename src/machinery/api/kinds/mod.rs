@@ -37,7 +37,7 @@ pub use names::{intern, intern_all};
 use super::custom::Custom;
 use super::errors::Errors;
 use super::published;
-use super::table::Printer;
+use super::table::cells::Printer;
 use super::validate::names as valid;
 use super::{value, zeros};
 use serde_json::{Value, json};

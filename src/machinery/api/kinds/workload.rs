@@ -5,7 +5,7 @@ use crate::errors::Errors;
 use crate::kinds::ScalePaths;
 use crate::labels::Selector;
 use crate::pod_spec;
-use crate::table::{age, containers, name, number};
+use crate::table::cells::{age, containers, name, number};
 use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
 use crate::validate::{not_negative, selector};
 use crate::value::{at, empty, int, put, text};

@@ -2,7 +2,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
-use crate::table::{Printer, age, name, number};
+use crate::table::cells::{Printer, age, name, number};
 use crate::validate::not_negative;
 use crate::value::{at, flag, list, text};
 use k8s_openapi::api::apps::v1::ControllerRevision;

@@ -6,7 +6,7 @@ use crate::kinds::{Kind, of, status};
 use crate::meta::annotation;
 use crate::pod_spec::defaults::template;
 use crate::schema::equality;
-use crate::table::{Printer, age, labels, name, number, selector};
+use crate::table::cells::{Printer, age, labels, name, number, selector};
 use crate::validate::status::not_negatives;
 use crate::validate::{int_or_percent, one_of};
 use crate::value::{self, at, default, default_zero, put, text};

@@ -6,7 +6,7 @@ use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
 use crate::kinds::{Kind, SCALE, of, status};
 use crate::pod_spec::defaults::template;
 use crate::schema::equality;
-use crate::table::{Printer, age, name, number};
+use crate::table::cells::{Printer, age, name, number};
 use crate::validate::names::{self, dns_label};
 use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
 use crate::validate::{int_or_percent, not_negative, one_of};

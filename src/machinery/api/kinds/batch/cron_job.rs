@@ -6,7 +6,7 @@ use crate::kinds::batch::job_spec::{self, condition_statuses};
 use crate::kinds::workload::with_pods;
 use crate::kinds::{Kind, of, prepare_status, status};
 use crate::pod_spec::defaults::template;
-use crate::table::{Printer, age, name, or, selector, since};
+use crate::table::cells::{Printer, age, name, or, selector, since};
 use crate::validate::{not_negative, one_of};
 use crate::value::{self, at, default, default_zero, flag, list, text};
 use k8s_openapi::api::batch::v1::CronJob;

@@ -7,7 +7,7 @@ use crate::kinds::workload::{CONTAINERS, EMPTY_SELECTOR, unselected, with_pods};
 use crate::kinds::{Kind, of, status};
 use crate::labels::Selector;
 use crate::schema::equality;
-use crate::table::{self, Printer, age, name};
+use crate::table::cells::{self, Printer, age, name};
 use crate::validate::selector;
 use crate::value::{self, at, empty, flag, int, list, put, text};
 use clock::Timestamp;
@@ -194,7 +194,7 @@ static PRINTER: Printer = Printer {
             }
         };
         let cells = vec![name(o), status.into(), completions.into(), took.into(), age(o, now)];
-        with_pods(cells, o, CONTAINERS, Some(table::selector(o, "spec.selector", "<none>")))
+        with_pods(cells, o, CONTAINERS, Some(cells::selector(o, "spec.selector", "<none>")))
     },
     conditions: None,
 };

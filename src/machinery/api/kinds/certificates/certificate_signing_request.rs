@@ -3,7 +3,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::{Kind, STATUS_VERBS, of, status, sub};
-use crate::table::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, or};
 use crate::validate::names::{self, path_segment};
 use crate::value::{self, at, empty, int, list, put, text};
 use base64::Engine as _;

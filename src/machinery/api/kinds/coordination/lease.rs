@@ -3,7 +3,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
-use crate::table::{Printer, age, name};
+use crate::table::cells::{Printer, age, name};
 use crate::validate::names;
 use crate::value::{at, text};
 use k8s_openapi::api::coordination::v1::Lease;

@@ -2,7 +2,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
-use crate::table::{Printer, age, name, some};
+use crate::table::cells::{Printer, age, name, some};
 use crate::validate::addresses::{endpoint_ip, legacy_ip};
 use crate::validate::{app_protocol, names, one_of};
 use crate::value::{at, default_zero, empty, int, list, list_mut, text};

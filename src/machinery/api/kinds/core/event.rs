@@ -4,7 +4,7 @@
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::meta;
-use crate::table::{Printer, name, or, since};
+use crate::table::cells::{Printer, name, or, since};
 use crate::validate::names;
 use crate::value::{int, text};
 use clock::Timestamp;

@@ -4,7 +4,7 @@
 use crate::errors::Errors;
 use crate::kinds::{Kind, of, status, sub};
 use crate::meta;
-use crate::table::{Printer, age, name};
+use crate::table::cells::{Printer, age, name};
 use crate::validate::finalizer_name;
 use crate::validate::names::dns_label;
 use crate::value::{self, list, put, text};

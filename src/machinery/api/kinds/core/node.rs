@@ -6,7 +6,7 @@ use crate::errors::Errors;
 use crate::kinds::core::resource_quota;
 use crate::kinds::{Kind, of, status, sub};
 use crate::quantity::Quantity;
-use crate::table::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, or};
 use crate::validate::names;
 use crate::value::{self, at, empty, flag, list, map, put, text};
 use clock::Timestamp;

@@ -8,7 +8,7 @@ use crate::pod_spec::node_selector;
 use crate::pod_spec::volumes::{host_path_type, no_backsteps};
 use crate::quantity::Quantity;
 use crate::schema::equality;
-use crate::table::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, or};
 use crate::validate::{IMMUTABLE, one_of};
 use crate::value::{self, at, default, default_zero, empty, map, put, text};
 use crate::volumes::{VOLUME_PROTECTION, class_named_by};

@@ -7,7 +7,7 @@ use crate::kinds::{Kind, of, status};
 use crate::meta;
 use crate::quantity::Quantity;
 use crate::schema::equality;
-use crate::table::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, or};
 use crate::validate::{names, one_of, selector};
 use crate::value::{self, at, default, empty, put, text};
 use crate::volumes::{CLAIM_PROTECTION, OLD_CLASS, class_named_by};

@@ -5,7 +5,7 @@ use crate::kinds::{Kind, of, prepare_status, status};
 use crate::quantity::Quantity;
 use crate::quota::SCOPES;
 use crate::requests::is_extended;
-use crate::table::{Printer, age, name};
+use crate::table::cells::{Printer, age, name};
 use crate::validate::{IMMUTABLE, names};
 use crate::value::{at, list, map, text};
 use k8s_openapi::api::core::v1::ResourceQuota;

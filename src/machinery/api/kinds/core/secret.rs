@@ -4,7 +4,7 @@ use crate::errors::Errors;
 use crate::kinds::core::data::{SIZE_MAX, count, decoded, immutable, keys};
 use crate::kinds::{Kind, of};
 use crate::meta;
-use crate::table::{Printer, age, name};
+use crate::table::cells::{Printer, age, name};
 use crate::validate::IMMUTABLE;
 use crate::value::{self, at, default_zero, text};
 use base64::Engine as _;

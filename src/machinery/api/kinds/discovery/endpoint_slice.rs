@@ -3,7 +3,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
-use crate::table::{Printer, age, name, some};
+use crate::table::cells::{Printer, age, name, some};
 use crate::validate::addresses::{endpoint_ip, legacy_ip, strict_ip};
 use crate::validate::{app_protocol, names, one_of};
 use crate::value::{at, default, default_zero, int, list, list_mut, text};

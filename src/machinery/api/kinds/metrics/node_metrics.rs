@@ -3,7 +3,7 @@
 
 use crate::kinds::metrics::usage::cells;
 use crate::kinds::{Kind, of};
-use crate::table::{Printer, name};
+use crate::table::cells::{Printer, name};
 use crate::value::at;
 
 pub(super) fn kind() -> Kind {

@@ -4,7 +4,7 @@
 use crate::kinds::metrics::node_metrics;
 use crate::kinds::metrics::usage::cells;
 use crate::kinds::{Kind, of};
-use crate::table::{Printer, name};
+use crate::table::cells::{Printer, name};
 use crate::value::{at, list};
 use serde_json::Value;
 

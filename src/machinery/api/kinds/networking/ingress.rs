@@ -4,7 +4,7 @@ use crate::cidr;
 use crate::errors::Errors;
 use crate::kinds::{Kind, of, status};
 use crate::meta;
-use crate::table::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, or};
 use crate::validate::addresses::load_balancer_ingress;
 use crate::validate::{add_problems, names};
 use crate::value::{at, empty, int, list, put, text};

@@ -2,7 +2,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
-use crate::table::{Printer, age, name};
+use crate::table::cells::{Printer, age, name};
 use crate::validate::{IMMUTABLE, add_problems, names};
 use crate::value::{at, default, text};
 use k8s_openapi::api::networking::v1::IngressClass;

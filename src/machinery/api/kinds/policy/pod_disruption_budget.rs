@@ -2,7 +2,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::{Kind, of, status};
-use crate::table::{Printer, age, name, number};
+use crate::table::cells::{Printer, age, name, number};
 use crate::validate::status::{conditions, not_negatives};
 use crate::validate::{int_or_percent, one_of, selector};
 use crate::value::{at, put};

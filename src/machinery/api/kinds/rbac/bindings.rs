@@ -2,7 +2,7 @@
 
 use crate::errors::Errors;
 use crate::meta;
-use crate::table::{Printer, age, name};
+use crate::table::cells::{Printer, age, name};
 use crate::validate::add_problems;
 use crate::validate::names::{dns_subdomain, path_segment};
 use crate::value::{at, default_zero, list, list_mut, text};

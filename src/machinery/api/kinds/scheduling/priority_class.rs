@@ -4,7 +4,7 @@
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::meta;
-use crate::table::{Printer, age, name, number};
+use crate::table::cells::{Printer, age, name, number};
 use crate::validate::one_of;
 use crate::value::{at, default, flag, text};
 use k8s_openapi::api::scheduling::v1::PriorityClass;

@@ -3,7 +3,7 @@
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::meta;
-use crate::table::{Printer, age, or};
+use crate::table::cells::{Printer, age, or};
 use crate::validate::{names, one_of};
 use crate::value::{at, default_zero, flag, list, text};
 use crate::volumes::is_default_class;
