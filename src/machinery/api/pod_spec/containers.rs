@@ -1,7 +1,8 @@
 //! Containers of every kind: names, ports, environment, resources, probes, hooks.
 
+use super::lists::{GROUPS, own_name};
+use super::security;
 use super::volumes::{ENV_FIELDS, Volumes, field_ref, mounts, no_backsteps, resource_ref};
-use super::{GROUPS, own_name, security};
 use crate::errors::Errors;
 use crate::pod_spec::ephemeral::ephemeral;
 use crate::pod_spec::resources::{claims, requirements, resize, resource_name};

@@ -1,7 +1,7 @@
 //! Volumes of a pod and their mounts. Paths that end up on a node's disk are judged here and once
 //! more by the kubelet.
 
-use super::own_name;
+use super::lists::own_name;
 use crate::errors::Errors;
 use crate::quantity::Quantity;
 use crate::validate::{names, one_of};
