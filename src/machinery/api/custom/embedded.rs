@@ -6,7 +6,8 @@ use super::schema::Schema;
 use crate::errors::Errors;
 use crate::path::{Path, UnknownFields};
 use crate::schema as types;
-use crate::validate::{labels, names};
+use crate::validate::fields::labels;
+use crate::validate::names;
 use crate::value::text;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use super::lists::GROUPS;
 use super::volumes::descending;
 use crate::errors::Errors;
-use crate::validate::one_of;
+use crate::validate::fields::one_of;
 use crate::value::{at, flag, list, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;

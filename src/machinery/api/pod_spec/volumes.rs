@@ -4,7 +4,8 @@
 use super::lists::own_name;
 use crate::errors::Errors;
 use crate::quantity::Quantity;
-use crate::validate::{names, one_of};
+use crate::validate::fields::one_of;
+use crate::validate::names;
 use crate::value::{at, flag, int, list, map, text};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};

@@ -8,7 +8,7 @@ use crate::kinds::{Kind, of, status};
 use crate::labels::Selector;
 use crate::schema::equality;
 use crate::table::cells::{self, Printer, age, name};
-use crate::validate::selector;
+use crate::validate::fields::selector;
 use crate::value::{self, at, empty, flag, int, list, put, text};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -202,7 +202,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

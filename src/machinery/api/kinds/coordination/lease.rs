@@ -44,7 +44,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

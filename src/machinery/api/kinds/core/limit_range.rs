@@ -150,7 +150,7 @@ fn agree(field: &str, [max, min, default, request, ratio]: &[Amounts; 5], errors
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
 
     #[test]
     fn the_bounds_of_a_limit_range_agree() {

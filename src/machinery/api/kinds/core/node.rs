@@ -197,7 +197,7 @@ fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

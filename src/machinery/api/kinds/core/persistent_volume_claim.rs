@@ -8,7 +8,8 @@ use crate::meta;
 use crate::quantity::Quantity;
 use crate::schema::equality;
 use crate::table::cells::{Printer, age, name, or};
-use crate::validate::{names, one_of, selector};
+use crate::validate::fields::{one_of, selector};
+use crate::validate::names;
 use crate::value::{self, at, default, empty, put, text};
 use crate::volumes::{CLAIM_PROTECTION, OLD_CLASS, class_named_by};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -225,7 +226,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use clock::Timestamp;
 
     #[test]

@@ -6,7 +6,7 @@ use crate::kinds::{Kind, SCALE, of, status};
 use crate::pod_spec;
 use crate::pod_spec::defaults::template;
 use crate::table::cells::{Printer, labels};
-use crate::validate::not_negative;
+use crate::validate::fields::not_negative;
 use crate::value::{self, at, default, put};
 use k8s_openapi::api::core::v1::ReplicationController;
 use serde_json::Value;

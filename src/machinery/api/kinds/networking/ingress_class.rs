@@ -3,7 +3,8 @@
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::table::cells::{Printer, age, name};
-use crate::validate::{IMMUTABLE, add_problems, names};
+use crate::validate::fields::{IMMUTABLE, add_problems};
+use crate::validate::names;
 use crate::value::{at, default, text};
 use k8s_openapi::api::networking::v1::IngressClass;
 use serde_json::{Value, json};

@@ -4,7 +4,8 @@ use crate::cidr;
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::table::cells::{self, Printer, age, name};
-use crate::validate::{add_problems, names, selector};
+use crate::validate::fields::{add_problems, selector};
+use crate::validate::names;
 use crate::value::{at, default, empty, list, list_mut, put, text};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
@@ -152,7 +153,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
 
     #[test]
     fn a_policys_peers_and_ports_make_sense() {
