@@ -12,7 +12,7 @@ pub use decode::{conform_named, rfc3339};
 pub use numbers::keep_number_texts;
 pub(crate) use numbers::keep_number_texts_at;
 
-use super::kinds::Kind;
+use super::kinds::entry::Kind;
 use super::path::UnknownFields;
 use serde_json::Value;
 use shapes::SCHEMAS;

@@ -5,7 +5,7 @@ pub(crate) mod cells;
 pub use cells::{Column, Printer};
 
 use crate::custom::columns::{Column as Custom, name as name_cell};
-use crate::kinds::Kind;
+use crate::kinds::entry::Kind;
 use crate::value::at;
 use cells::{age, describe, name, number};
 use clock::{self, Timestamp};

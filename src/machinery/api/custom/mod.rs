@@ -44,7 +44,8 @@ pub use columns::{Column, name as name_cell};
 pub use schema::{ListType, Schema};
 
 use super::errors::Errors;
-use super::kinds::{self, Kind, ScalePaths, intern, intern_all};
+use super::kinds::entry::{self, Kind, ScalePaths};
+use super::kinds::names::{intern, intern_all};
 use super::path::{Path, UnknownFields};
 use super::schema as types;
 use super::value::{self, at, flag, list, text};
@@ -176,10 +177,10 @@ fn kind_of(definition: &Value, version: &Value, stored: &str) -> Kind {
     let path = |field| intern(text(scale, field).trim_start_matches('.'));
     let mut subresources = vec![];
     if has_status {
-        subresources.push(kinds::status(kind));
+        subresources.push(entry::status(kind));
     }
     if scale.is_object() {
-        subresources.push(kinds::SCALE);
+        subresources.push(entry::SCALE);
     }
     let schema = Arc::new(Schema::root(at(version, "schema.openAPIV3Schema")));
     let mut reversed: Vec<&str> = group.split('.').collect();
@@ -210,7 +211,7 @@ fn kind_of(definition: &Value, version: &Value, stored: &str) -> Kind {
             selector: path("labelSelectorPath"),
         }),
         custom: Some(Arc::new(custom)),
-        ..kinds::plain(group, name, kind, plural)
+        ..entry::plain(group, name, kind, plural)
     }
 }
 

@@ -2,7 +2,7 @@
 //! DaemonSets, StatefulSets, Jobs and CronJobs. Their pods' own fields are in `pod_spec`.
 
 use crate::errors::Errors;
-use crate::kinds::ScalePaths;
+use crate::kinds::entry::ScalePaths;
 use crate::labels::Selector;
 use crate::pod_spec;
 use crate::table::cells::{age, containers, name, number};

@@ -17,7 +17,7 @@
 //! keeps its spelling, so a new spelling is a write.
 
 use super::shapes::{SCHEMAS, Shape, root};
-use crate::kinds::Kind;
+use crate::kinds::entry::Kind;
 use crate::quantity::Quantity;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 
 use super::shapes::{SCHEMAS, Shape, root};
 use crate::json_text::{Container, Look, skip_items};
-use crate::kinds::Kind;
+use crate::kinds::entry::Kind;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess};
 use serde_json::Value;
 use serde_json::value::RawValue;

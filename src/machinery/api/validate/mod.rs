@@ -9,7 +9,7 @@ pub(crate) mod status;
 pub use fields::IMMUTABLE;
 
 use super::errors::Errors;
-use super::kinds::Kind;
+use super::kinds::entry::Kind;
 use super::meta;
 use super::schema::equality;
 use super::value::{self, at, list, text};

@@ -4,7 +4,7 @@
 use crate::custom::{self, rules, structural};
 use crate::errors::Errors;
 use crate::gostr::is_print;
-use crate::kinds::{Kind, of, status};
+use crate::kinds::entry::{Kind, of, status};
 use crate::validate::fields::{IMMUTABLE, one_of};
 use crate::validate::names::{dns_1035, dns_subdomain};
 use crate::value::{self, at, default, default_zero, flag, list, list_mut, text};

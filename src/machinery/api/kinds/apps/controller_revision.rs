@@ -1,7 +1,7 @@
 //! Controller revisions: earlier templates of a DaemonSet or StatefulSet, kept for a rollback.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::table::cells::{Printer, age, name, number};
 use crate::validate::fields::not_negative;
 use crate::value::{at, flag, list, text};

@@ -1,8 +1,8 @@
 //! Daemon sets: run one pod on every node that fits.
 
 use crate::errors::Errors;
+use crate::kinds::entry::{Kind, of, status};
 use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
-use crate::kinds::{Kind, of, status};
 use crate::meta::annotation;
 use crate::pod_spec::defaults::template;
 use crate::schema::equality;

@@ -2,8 +2,8 @@
 //! template changes.
 
 use crate::errors::Errors;
+use crate::kinds::entry::{Kind, SCALE, of, prepare_status, status};
 use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
-use crate::kinds::{Kind, SCALE, of, prepare_status, status};
 use crate::pod_spec::defaults::template;
 use crate::table::cells::{Printer, age, name, number, selector};
 use crate::validate::fields::{int_or_percent, not_negative};

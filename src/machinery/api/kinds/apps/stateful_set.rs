@@ -2,8 +2,8 @@
 
 use crate::errors::{Errors, FieldError};
 use crate::kinds::core::persistent_volume_claim;
+use crate::kinds::entry::{Kind, SCALE, of, status};
 use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
-use crate::kinds::{Kind, SCALE, of, status};
 use crate::pod_spec::defaults::template;
 use crate::schema::equality;
 use crate::table::cells::{Printer, age, name, number};

@@ -3,8 +3,8 @@
 use crate::cron::{self, Schedule};
 use crate::errors::Errors;
 use crate::kinds::batch::job_spec::{self, condition_statuses};
+use crate::kinds::entry::{Kind, of, prepare_status, status};
 use crate::kinds::workload::with_pods;
-use crate::kinds::{Kind, of, prepare_status, status};
 use crate::pod_spec::defaults::template;
 use crate::table::cells::{Printer, age, name, or, selector, since};
 use crate::validate::fields::{not_negative, one_of};

@@ -3,8 +3,8 @@
 use crate::duration;
 use crate::errors::Errors;
 use crate::kinds::batch::{job_spec, job_status};
+use crate::kinds::entry::{Kind, of, status};
 use crate::kinds::workload::{CONTAINERS, EMPTY_SELECTOR, unselected, with_pods};
-use crate::kinds::{Kind, of, status};
 use crate::labels::Selector;
 use crate::schema::equality;
 use crate::table::cells::{self, Printer, age, name};

@@ -2,7 +2,7 @@
 //! then the signer writes the certificate into the status.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, STATUS_VERBS, of, status, sub};
+use crate::kinds::entry::{Kind, STATUS_VERBS, of, status, sub};
 use crate::table::cells::{Printer, age, name, or};
 use crate::validate::names::{self, path_segment};
 use crate::value::{self, at, empty, int, list, put, text};

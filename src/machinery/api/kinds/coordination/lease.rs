@@ -2,7 +2,7 @@
 //! of nodes use them.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::table::cells::{Printer, age, name};
 use crate::validate::names;
 use crate::value::{at, text};

@@ -1,7 +1,7 @@
 //! Endpoints: addresses and ports of a Service's pods in one object. Deprecated for EndpointSlices.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::table::cells::{Printer, age, name, some};
 use crate::validate::addresses::{endpoint_ip, legacy_ip};
 use crate::validate::fields::{app_protocol, one_of};

@@ -2,7 +2,7 @@
 //! change.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::meta;
 use crate::table::cells::{Printer, name, or, since};
 use crate::validate::names;

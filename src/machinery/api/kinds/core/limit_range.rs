@@ -2,7 +2,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::core::resource_quota::{COMPUTE, resource_name};
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::quantity::Quantity;
 use crate::quota::{Amounts, amounts};
 use crate::validate::names;

@@ -2,7 +2,7 @@
 //! objects of a namespace before the namespace itself.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of, status, sub};
+use crate::kinds::entry::{Kind, of, status, sub};
 use crate::meta;
 use crate::table::cells::{Printer, age, name};
 use crate::validate::fields::finalizer_name;

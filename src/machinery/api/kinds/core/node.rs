@@ -4,7 +4,7 @@
 use crate::cidr;
 use crate::errors::Errors;
 use crate::kinds::core::resource_quota;
-use crate::kinds::{Kind, of, status, sub};
+use crate::kinds::entry::{Kind, of, status, sub};
 use crate::quantity::Quantity;
 use crate::table::cells::{Printer, age, name, or};
 use crate::validate::names;

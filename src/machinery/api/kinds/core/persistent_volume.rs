@@ -2,7 +2,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::core::volumes::{access_modes, amount, class_name, modes, protect};
-use crate::kinds::{Kind, of, status};
+use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::pod_spec::node_selector;
 use crate::pod_spec::volumes::{host_path_type, no_backsteps};

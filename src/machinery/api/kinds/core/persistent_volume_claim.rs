@@ -3,7 +3,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::core::volumes::{access_modes, amount, class_name, modes, protect};
-use crate::kinds::{Kind, of, status};
+use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::quantity::Quantity;
 use crate::schema::equality;

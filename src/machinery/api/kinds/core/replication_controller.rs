@@ -1,8 +1,8 @@
 //! Replication controllers: keep a number of equal pods running. The older form of ReplicaSets.
 
 use crate::errors::Errors;
+use crate::kinds::entry::{Kind, SCALE, of, status};
 use crate::kinds::workload::{self, REPLICA_COLUMNS, always_restarts, replica_cells, unselected};
-use crate::kinds::{Kind, SCALE, of, status};
 use crate::pod_spec;
 use crate::pod_spec::defaults::template;
 use crate::table::cells::{Printer, labels};

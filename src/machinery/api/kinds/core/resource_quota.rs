@@ -1,7 +1,7 @@
 //! Resource quotas: how much of each resource, and how many objects, a namespace may have.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of, prepare_status, status};
+use crate::kinds::entry::{Kind, of, prepare_status, status};
 use crate::quantity::Quantity;
 use crate::quota::SCOPES;
 use crate::requests::is_extended;

@@ -2,7 +2,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::core::data::{SIZE_MAX, count, decoded, immutable, keys};
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::meta;
 use crate::table::cells::{Printer, age, name};
 use crate::validate::fields::IMMUTABLE;

@@ -2,7 +2,7 @@
 //! and the DNS server read them.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::table::cells::{Printer, age, name, some};
 use crate::validate::addresses::{endpoint_ip, legacy_ip, strict_ip};
 use crate::validate::fields::{app_protocol, one_of};

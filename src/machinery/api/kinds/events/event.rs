@@ -3,7 +3,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::core::event::{FIELDS, PRINTER, validate_any};
-use crate::kinds::{Conversion, Kind, of};
+use crate::kinds::entry::{Conversion, Kind, of};
 use crate::validate::fields::IMMUTABLE;
 use crate::value::{at, int, text};
 use k8s_openapi::api::events::v1::Event;

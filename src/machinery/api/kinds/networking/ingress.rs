@@ -2,7 +2,7 @@
 
 use crate::cidr;
 use crate::errors::Errors;
-use crate::kinds::{Kind, of, status};
+use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::table::cells::{Printer, age, name, or};
 use crate::validate::addresses::load_balancer_ingress;

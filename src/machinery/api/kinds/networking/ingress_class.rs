@@ -1,7 +1,7 @@
 //! Ingress classes: which controller serves the Ingresses that name the class.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::table::cells::{Printer, age, name};
 use crate::validate::fields::{IMMUTABLE, add_problems};
 use crate::validate::names;

@@ -2,7 +2,7 @@
 
 use crate::cidr;
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::table::cells::{self, Printer, age, name};
 use crate::validate::fields::{add_problems, selector};
 use crate::validate::names;

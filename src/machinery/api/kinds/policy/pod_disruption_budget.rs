@@ -1,7 +1,7 @@
 //! Pod disruption budgets: how many pods of an application may be evicted at the same time.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of, status};
+use crate::kinds::entry::{Kind, of, status};
 use crate::table::cells::{Printer, age, name, number};
 use crate::validate::fields::{int_or_percent, one_of, selector};
 use crate::validate::status::{conditions, not_negatives};

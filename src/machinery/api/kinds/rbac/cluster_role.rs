@@ -2,8 +2,8 @@
 //! not about objects.
 
 use crate::errors::Errors;
+use crate::kinds::entry::{Kind, of};
 use crate::kinds::rbac::role;
-use crate::kinds::{Kind, of};
 use crate::validate::fields::selector_at;
 use crate::validate::names::path_segment;
 use crate::value::{at, list};

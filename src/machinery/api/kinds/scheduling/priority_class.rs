@@ -2,7 +2,7 @@
 //! priority for those of a higher one.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::meta;
 use crate::table::cells::{Printer, age, name, number};
 use crate::validate::fields::one_of;

@@ -1,7 +1,7 @@
 //! Storage classes: which provisioner makes the volume of a claim, and when.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::meta;
 use crate::table::cells::{Printer, age, or};
 use crate::validate::fields::one_of;
