@@ -1,7 +1,7 @@
 //! The entry of a kind: its names, verbs, rules and printing. The kinds make theirs here; so do the
 //! definitions of custom kinds.
 
-use crate::custom::Custom;
+use crate::custom::version::Custom;
 use crate::errors::Errors;
 use crate::published;
 use crate::table::cells::Printer;
@@ -337,7 +337,7 @@ impl Kind {
     /// A stored object as this version shows it.
     pub fn from_stored<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
         if let Some(custom) = &self.custom {
-            return custom.shown(self, object);
+            return custom.shown(self.group, self.version, object);
         }
         match self.conversion {
             None => Cow::Borrowed(object),

@@ -31,7 +31,7 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-pub(in crate::kinds) fn defaults(object: &mut Value) {
+pub(crate) fn defaults(object: &mut Value) {
     default(object, "spec.volumeMode", "Filesystem");
 }
 
@@ -82,7 +82,7 @@ fn pair_sources(spec: &mut Value) {
     }
 }
 
-pub(in crate::kinds) fn validate(object: &Value, errors: &mut Errors) {
+pub(crate) fn validate(object: &Value, errors: &mut Errors) {
     access_modes(object, errors, "at least 1 access mode is required");
     let storage = at(object, "spec.resources.requests").get("storage").and_then(Value::as_str);
     match storage.map(Quantity::parse) {
