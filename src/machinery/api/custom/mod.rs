@@ -23,6 +23,7 @@
 //! `kinds/catalog.rs`.
 
 mod addresses;
+mod arguments;
 mod check;
 pub(crate) mod columns;
 mod cost;
@@ -34,10 +35,12 @@ mod mail;
 mod numbers;
 mod prune;
 mod publish;
+mod rule;
 pub(crate) mod rules;
 mod schema;
 pub(crate) mod structural;
 mod terms;
+mod typed;
 pub(crate) mod version;
 
 pub use crate::kinds::apiextensions::custom_resource_definition::{self as definition, is};
