@@ -228,7 +228,7 @@ fn whole_network(network: &IpNet) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     fn told(group: &str, kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {

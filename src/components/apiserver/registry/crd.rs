@@ -115,7 +115,7 @@ impl Caretaker {
             let mut objects = None;
             let done = if !meta::is_terminating(&object.value) {
                 let others = all.iter().map(|(_, o)| &o.value);
-                match definition::name(&object.value, others) {
+                match definition::name(&object.value, others, kinds::all()) {
                     Some(named) => establish(state, tap, name, &named).await,
                     None => Ok(true),
                 }

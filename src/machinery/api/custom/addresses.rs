@@ -1,8 +1,9 @@
 //! IP addresses and networks in CEL (`library/ip.go` and `library/cidr.go` upstream), and what is a
 //! URI.
 
-use super::terms::{Run, Value, word};
+use super::arguments::{Run, word};
 use crate::cidr;
+use cel::Value;
 use cel::objects::Opaque;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -2,6 +2,7 @@
 
 use crate::duration;
 use crate::jsonpath::JsonPath;
+use crate::table::cells::describe;
 use crate::value::{at, int, text};
 use clock::Timestamp;
 use serde_json::{Value, json};
@@ -60,7 +61,7 @@ impl Column {
     /// The `columnDefinition` that clients read.
     pub fn definition(&self) -> Value {
         let described = match (self.description.as_str(), self.name.as_str()) {
-            ("", "Age") => crate::table::describe("Age").to_string(),
+            ("", "Age") => describe("Age").to_string(),
             ("", _) => {
                 format!("Custom resource definition column (in JSONPath format): {}", self.path.0.source())
             }

@@ -8,6 +8,7 @@
 //! (`maxItems`) when a definition is made, and counts while a rule runs; the limits are upstream's.
 
 use super::terms;
+use super::typed;
 use cel::common::ast::{EntryExpr, Expr as Node, LiteralValue};
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -239,7 +240,7 @@ impl<'a> Scope<'a> {
         for map in parts.iter().filter_map(|part| part.as_object()) {
             let field = map.get(name).or_else(|| {
                 self.work += map.len() as f64;
-                let escaped = |(key, _): &(&String, &Json)| terms::escaped(key).as_deref() == Some(name);
+                let escaped = |(key, _): &(&String, &Json)| typed::escaped(key).as_deref() == Some(name);
                 map.iter().find(escaped).map(|(_, value)| value)
             });
             found.extend(field);

@@ -1,12 +1,13 @@
 //! Objects inside an object: a pod template in a custom resource has metadata of its own, of the
 //! type that all metadata has.
 
-use super::OBJECT_META;
 use super::schema::Schema;
 use crate::errors::Errors;
 use crate::path::{Path, UnknownFields};
-use crate::schema as types;
-use crate::validate::{labels, names};
+use crate::published::OBJECT_META;
+use crate::schema::decode;
+use crate::validate::fields::labels;
+use crate::validate::names;
 use crate::value::text;
 use serde_json::Value;
 
@@ -30,7 +31,7 @@ pub(super) fn conform(
             if let Some(metadata) = map.get_mut("metadata").filter(|m| is_inner && !m.is_null()) {
                 let place = path.field("metadata").to_string();
                 let found =
-                    types::conform_named(OBJECT_META, metadata).map_err(|e| format!("{place}: {e}"))?;
+                    decode::conform_named(OBJECT_META, metadata).map_err(|e| format!("{place}: {e}"))?;
                 unknown.add_below(&place, found);
             }
             for (name, field) in map.iter_mut().filter(|(name, _)| !(is_inner && *name == "metadata")) {

@@ -1,6 +1,6 @@
 //! Mail addresses as Go's `net/mail` reads them: `a@b`, `"a b"@c.d`, `Bob <a@b.c>`.
 
-use crate::schema::BASE64;
+use crate::schema::decode::BASE64;
 use base64::Engine as _;
 use std::net::IpAddr;
 

@@ -23,6 +23,7 @@
 //! `kinds/catalog.rs`.
 
 mod addresses;
+mod arguments;
 mod check;
 pub(crate) mod columns;
 mod cost;
@@ -34,112 +35,26 @@ mod mail;
 mod numbers;
 mod prune;
 mod publish;
+mod rule;
 pub(crate) mod rules;
 mod schema;
 pub(crate) mod structural;
 mod terms;
+mod typed;
+pub(crate) mod version;
 
-pub use crate::kinds::apiextensions::custom_resource_definition as definition;
+pub use crate::kinds::apiextensions::custom_resource_definition::{self as definition, is};
 pub use columns::{Column, name as name_cell};
 pub use schema::{ListType, Schema};
+pub use version::Custom;
 
-use super::errors::Errors;
-use super::kinds::{self, Kind, ScalePaths, intern, intern_all};
-use super::path::{Path, UnknownFields};
-use super::schema as types;
-use super::value::{self, at, flag, list, text};
+use super::kinds::entry::{self, Kind, ScalePaths};
+use super::kinds::names::{intern, intern_all};
+use super::value::{at, flag, list, text};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
-
-const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-
-/// What a definition says about one of its versions.
-pub struct Custom {
-    /// Where the objects rest in the store: `stable.example.com/crontabs`.
-    pub place: String,
-    pub list_kind: String,
-    pub columns: Vec<Column>,
-    /// Fields that a field selector may ask for, with their paths.
-    pub fields: Vec<(String, String)>,
-    /// What clients are told about the schema, as OpenAPI.
-    pub published: Value,
-    pub schema: Arc<Schema>,
-    /// The version in which objects are stored, as `group/version`.
-    stored: String,
-}
-
-impl Custom {
-    /// Takes away the fields that the schema does not know, and returns them. Numbers are written
-    /// as a Go server writes them.
-    ///
-    /// # Errors
-    /// The decoder's message for metadata that has a value of the wrong type, here or in an
-    /// embedded object. The object may be pruned in part then.
-    pub fn conform(&self, object: &mut Value) -> Result<UnknownFields, String> {
-        numbers::normalize(object);
-        let mut unknown = UnknownFields::default();
-        if let Some(metadata) = object.get_mut("metadata").filter(|m| !m.is_null()) {
-            unknown.add_below("metadata", types::conform_named(OBJECT_META, metadata)?);
-        }
-        let of_metadata = unknown.told().len();
-        prune::prune(&self.schema, object, &mut unknown);
-        unknown.told_mut()[of_metadata..].sort(); // as upstream tells them
-        fill::nulls(&self.schema, object);
-        embedded::conform(&self.schema, object, Path::Root, &mut unknown)?;
-        Ok(unknown)
-    }
-
-    /// Fills in defaults.
-    pub fn fill(&self, object: &mut Value) {
-        fill::defaults(&self.schema, object);
-    }
-
-    /// Judges an object by the schema and its rules, as a change of `old` if there is one.
-    pub fn validate(&self, object: &Value, old: Option<&Value>, errors: &mut Errors) {
-        check::object(&self.schema, object, old, errors);
-        if errors.iter().any(|e| e.kind.hides_rules()) {
-            let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
-            if self.schema.has_rules {
-                errors.invalid_text("<nil>", "null", why);
-            }
-            return;
-        }
-        rules::judge(&self.schema, object, old, errors);
-    }
-
-    /// Under the name of the version that is stored.
-    pub fn to_stored(&self, object: &mut Value) {
-        value::put(object, "apiVersion", self.stored.clone());
-    }
-
-    /// A stored object under the name of `kind`'s version, with the fields and the defaults that
-    /// the definition has by now: it may have been stored under an older schema, or in another
-    /// version.
-    pub fn shown<'a>(&self, kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
-        let as_it_is = text(object, "apiVersion").split_once('/') == Some((kind.group, kind.version));
-        let fits = prune::is_pruned(&self.schema, object) && !fill::has_nulls(&self.schema, object);
-        if as_it_is && fits && !self.schema.has_defaults {
-            return Cow::Borrowed(object);
-        }
-        let mut shown = object.clone();
-        value::put(&mut shown, "apiVersion", kind.api_version());
-        if !fits {
-            prune::prune(&self.schema, &mut shown, &mut UnknownFields::default());
-            fill::nulls(&self.schema, &mut shown);
-        }
-        fill::defaults(&self.schema, &mut shown);
-        if shown == *object { Cow::Borrowed(object) } else { Cow::Owned(shown) }
-    }
-}
-
-/// Is a condition of a definition true?
-pub fn is(definition: &Value, condition: &str) -> bool {
-    list(definition, "status.conditions")
-        .iter()
-        .any(|c| text(c, "type") == condition && text(c, "status") == "True")
-}
 
 /// The kinds that a definition adds: one a served version, none before it is established.
 pub fn kinds_of(definition: &Value) -> Vec<Kind> {
@@ -176,10 +91,10 @@ fn kind_of(definition: &Value, version: &Value, stored: &str) -> Kind {
     let path = |field| intern(text(scale, field).trim_start_matches('.'));
     let mut subresources = vec![];
     if has_status {
-        subresources.push(kinds::status(kind));
+        subresources.push(entry::status(kind));
     }
     if scale.is_object() {
-        subresources.push(kinds::SCALE);
+        subresources.push(entry::SCALE);
     }
     let schema = Arc::new(Schema::root(at(version, "schema.openAPIV3Schema")));
     let mut reversed: Vec<&str> = group.split('.').collect();
@@ -210,7 +125,7 @@ fn kind_of(definition: &Value, version: &Value, stored: &str) -> Kind {
             selector: path("labelSelectorPath"),
         }),
         custom: Some(Arc::new(custom)),
-        ..kinds::plain(group, name, kind, plural)
+        ..entry::plain(group, name, kind, plural)
     }
 }
 

@@ -3,47 +3,18 @@
 //! there is something to compare with.
 
 use super::cost;
+use super::rule::Rule;
 use super::schema::{ENVELOPE, Schema};
-use super::terms::{self, Term, Value};
+use super::terms;
+use super::typed;
 use crate::errors::Errors;
 use crate::path::Path;
 use crate::value::{at, flag, list, text};
-use cel::Context;
+use cel::{Context, Value};
 use serde_json::Value as Json;
 use std::borrow::Cow;
 
-/// One rule, compiled.
-#[derive(Debug)]
-pub struct Rule {
-    source: String,
-    term: Term,
-    message: String,
-    message_expression: Option<Term>,
-    reason: String,
-    field_path: String,
-    /// It names `oldSelf`.
-    transition: bool,
-    /// `oldSelf` may be nothing: the rule is asked for new values, too.
-    optional_old: bool,
-}
-
 impl Rule {
-    /// `None` if it cannot be compiled, which its definition was refused for.
-    pub fn read(said: &Json) -> Option<Rule> {
-        let term = terms::compile(text(said, "rule")).ok()?;
-        let expression = text(said, "messageExpression");
-        Some(Rule {
-            source: text(said, "rule").trim().to_string(),
-            transition: term.program.references().has_variable("oldSelf"),
-            term,
-            message: text(said, "message").trim().to_string(),
-            message_expression: terms::compile(expression).ok().filter(|_| !expression.is_empty()),
-            reason: text(said, "reason").to_string(),
-            field_path: text(said, "fieldPath").to_string(),
-            optional_old: flag(said, "optionalOldSelf"),
-        })
-    }
-
     fn otherwise(&self) -> Cow<'_, str> {
         match self.message.as_str() {
             "" => format!("failed rule: {}", self.source).into(),
@@ -167,12 +138,12 @@ fn node(
             return errors.invalid_text(field, schema.kind.name(), &why);
         }
         let (this, before) =
-            values.get_or_insert_with(|| (terms::value(schema, here), old.map(|o| terms::value(schema, o))));
+            values.get_or_insert_with(|| (typed::value(schema, here), old.map(|o| typed::value(schema, o))));
         let mut scope = root.new_inner_scope();
         scope.add_variable_from_value("self", this.clone());
         if rule.transition {
             match (rule.optional_old, before.clone()) {
-                (true, before) => scope.add_variable_from_value("oldSelf", terms::optional(before)),
+                (true, before) => scope.add_variable_from_value("oldSelf", typed::optional(before)),
                 (false, Some(before)) => scope.add_variable_from_value("oldSelf", before),
                 (false, None) => {}
             }
@@ -341,7 +312,7 @@ fn is_known(schema: &Json, steps: &[String], is_root: bool) -> bool {
         .as_object()
         .into_iter()
         .flatten()
-        .find(|(name, _)| terms::escaped(name).as_deref() == Some(first));
+        .find(|(name, _)| typed::escaped(name).as_deref() == Some(first));
     match named {
         _ if is_root && ENVELOPE.contains(&first.as_str()) => true,
         Some((_, inner)) => is_known(inner, rest, false),

@@ -2,7 +2,7 @@
 //! lenient: what a definition may say was judged when it was written (`structural`).
 
 use super::numbers;
-use super::rules::Rule;
+use super::rule::Rule;
 use crate::bounds;
 use crate::value::{at, flag, list, map, text};
 use regex::Regex;

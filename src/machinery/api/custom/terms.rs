@@ -1,25 +1,21 @@
-//! The CEL of definitions: values typed by their schema, the functions that Kubernetes adds to the
-//! standard ones, and what can be said about an expression before it runs.
+//! The CEL of definitions: the functions that Kubernetes adds to the standard ones, and what can be
+//! said about an expression before it runs.
 
 use super::addresses;
-use super::formats;
+use super::arguments::{Run, text, word};
 use super::lists;
-use super::schema::{ENVELOPE, Schema, Type};
 use crate::bounds;
 use crate::cel as standard;
 use crate::quantity::Quantity;
 use cel::common::ast::Expr as Node;
 use cel::extractors::{Arguments, This};
-use cel::objects::{Key, Map, Opaque, OptionalValue};
-use cel::{Context, Env, ExecutionError, Program, extensions};
+use cel::objects::Opaque;
+use cel::{Context, Env, ExecutionError, Program, Value, extensions};
 use parking_lot::Mutex;
 use regex::Regex;
-use serde_json::Value as Json;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
-
-pub(super) use cel::Value;
 
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
@@ -174,152 +170,6 @@ fn in_words_of_upstream(error: &ExecutionError) -> String {
     }
 }
 
-// -- values
-// -------------------------------------------------------------------------------------------------
-
-/// A field's name as expressions write it: `__dot__` for a dot, `__namespace__` for the reserved
-/// word. `None` if it cannot be written.
-pub(super) fn escaped(name: &str) -> Option<String> {
-    const RESERVED: [&str; 20] = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-    ];
-    if RESERVED.contains(&name) || name == "while" {
-        return Some(format!("__{name}__"));
-    }
-    let starts = name.chars().next()?;
-    if !(starts.is_ascii_alphabetic() || starts == '_') {
-        return None;
-    }
-    let mut out = String::new();
-    let mut rest = name;
-    while let Some(c) = rest.chars().next() {
-        let word = match c {
-            '_' if rest.starts_with("__") => "__underscores__",
-            '.' => "__dot__",
-            '-' => "__dash__",
-            '/' => "__slash__",
-            c if c.is_ascii_alphanumeric() || c == '_' => "",
-            _ => return None,
-        };
-        let taken = if word == "__underscores__" { 2 } else { c.len_utf8() };
-        out.push_str(if word.is_empty() { &rest[..taken] } else { word });
-        rest = &rest[taken..];
-    }
-    Some(out)
-}
-
-/// A value as its schema types it.
-pub(super) fn value(schema: &Schema, json: &Json) -> Value {
-    match json {
-        Json::Object(fields) => {
-            let mut map = HashMap::new();
-            for (name, field) in fields {
-                let typed = |inner: &Schema| value(inner, field);
-                let entry = match schema.properties.get(name) {
-                    // What is null where it may be is as if it were not there.
-                    Some(inner) if field.is_null() && inner.nullable => None,
-                    Some(inner) => escaped(name).map(|name| (name, typed(inner))),
-                    None if schema.embedded && ENVELOPE.contains(&name.as_str()) => {
-                        Some((name.clone(), plain(&envelope(name, field))))
-                    }
-                    None => match &schema.additional {
-                        Some(inner) => Some((name.clone(), typed(inner))),
-                        None => schema.properties.is_empty().then(|| (name.clone(), plain(field))),
-                    },
-                };
-                if let Some((name, value)) = entry {
-                    map.insert(Key::String(Arc::new(name)), value);
-                }
-            }
-            Value::Map(Map { map: Arc::new(map) })
-        }
-        Json::Array(items) => {
-            let item = |item: &Json| schema.items.as_ref().map_or_else(|| plain(item), |s| value(s, item));
-            Value::List(Arc::new(items.iter().map(item).collect()))
-        }
-        Json::String(text) => typed(&schema.format, text),
-        Json::Number(n) if schema.kind == Type::Number => Value::Float(n.as_f64().unwrap_or_default()),
-        Json::Number(n) if schema.kind == Type::Integer => {
-            Value::Int(n.as_i64().or(n.as_f64().map(|f| f as i64)).unwrap_or_default())
-        }
-        other => plain(other),
-    }
-}
-
-/// Of an object's metadata rules see only its name.
-fn envelope(name: &str, field: &Json) -> Json {
-    match (name, field) {
-        ("metadata", Json::Object(all)) => {
-            let seen = all.iter().filter(|(name, _)| matches!(name.as_str(), "name" | "generateName"));
-            Json::Object(seen.map(|(name, value)| (name.clone(), value.clone())).collect())
-        }
-        _ => field.clone(),
-    }
-}
-
-fn plain(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => {
-            n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or_default()), Value::Int)
-        }
-        Json::String(s) => text(s),
-        Json::Array(items) => Value::List(Arc::new(items.iter().map(plain).collect())),
-        Json::Object(fields) => {
-            let fields = fields.iter().map(|(k, v)| (Key::String(Arc::new(k.clone())), plain(v)));
-            Value::Map(Map { map: Arc::new(fields.collect()) })
-        }
-    }
-}
-
-fn text(s: &str) -> Value {
-    Value::String(Arc::new(s.to_string()))
-}
-
-/// A text that its format makes a time, a duration or bytes.
-fn typed(format: &str, said: &str) -> Value {
-    let time = |at: jiff::Timestamp| {
-        let utc = chrono::DateTime::from_timestamp(at.as_second(), at.subsec_nanosecond().max(0) as u32);
-        utc.map(|utc| Value::Timestamp(utc.fixed_offset()))
-    };
-    let found = match format {
-        "date-time" => said.parse().ok().and_then(time),
-        "date" => format!("{said}T00:00:00Z").parse().ok().and_then(time),
-        "duration" => formats::duration(said).map(chrono::Duration::nanoseconds).map(Value::Duration),
-        "byte" => {
-            use base64::Engine as _;
-            base64::engine::general_purpose::STANDARD.decode(said).ok().map(|b| Value::Bytes(Arc::new(b)))
-        }
-        _ => None,
-    };
-    found.unwrap_or_else(|| text(said))
-}
-
-/// `oldSelf` of a rule that is asked for new values, too.
-pub(super) fn optional(value: Option<Value>) -> Value {
-    Value::Opaque(Arc::new(value.map_or_else(OptionalValue::none, OptionalValue::of)))
-}
-
 // -- functions
 // -------------------------------------------------------------------------------------------------
 
@@ -331,8 +181,6 @@ impl Opaque for Amount {
         "kubernetes.Quantity"
     }
 }
-
-pub(super) type Run = fn(&[Value]) -> Result<Value, String>;
 
 /// Name, how many values beside the one it is called on, what it does with all of them.
 const OWN: &[(&str, Run)] = &[
@@ -397,13 +245,6 @@ const OWN: &[(&str, Run)] = &[
     }),
     ("asApproximateFloat", |v| Ok(Value::Float(amount(v, 0)?.approximate()))),
 ];
-
-pub(super) fn word(values: &[Value], at: usize) -> Result<&str, String> {
-    match values.get(at) {
-        Some(Value::String(s)) => Ok(s),
-        _ => Err("no such overload".into()),
-    }
-}
 
 fn items(values: &[Value]) -> Result<&[Value], String> {
     match values.first() {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::errors::Errors;
+use crate::{kinds, value};
 use serde_json::json;
 
 fn definition(schema: Value) -> Value {
@@ -17,7 +19,7 @@ fn judged(schema: Value) -> Vec<String> {
 
 fn kind(schema: Value) -> Kind {
     let fresh = definition(schema);
-    let named = definition::name(&fresh, std::iter::empty()).unwrap();
+    let named = definition::name(&fresh, std::iter::empty(), kinds::all()).unwrap();
     kinds_of(&named).remove(0)
 }
 
@@ -182,18 +184,22 @@ fn a_definition_says_only_what_can_be_kept() {
 
 #[test]
 fn names_belong_to_whoever_had_them_first() {
-    let first = definition::name(&definition(spec(json!({}))), std::iter::empty()).unwrap();
+    let first = definition::name(&definition(spec(json!({}))), std::iter::empty(), kinds::all()).unwrap();
     assert!(is(&first, "Established") && is(&first, "NamesAccepted"));
     let mut second = definition(spec(json!({})));
     second["metadata"]["name"] = "others.stable.example.com".into();
     second["spec"]["names"]["plural"] = "others".into();
     second["spec"]["names"]["singular"] = "other".into();
-    let second = definition::name(&second, [&first].into_iter()).unwrap();
+    let second = definition::name(&second, [&first].into_iter(), kinds::all()).unwrap();
     assert!(!is(&second, "Established"));
     let refused = &list(&second, "status.conditions")[0];
     assert_eq!(text(refused, "reason"), "ListKindConflict");
     assert!(kinds_of(&second).is_empty());
-    assert_eq!(definition::name(&first, [&second].into_iter()), None, "nothing changes for the first");
+    assert_eq!(
+        definition::name(&first, [&second].into_iter(), kinds::all()),
+        None,
+        "nothing changes for the first"
+    );
 }
 
 #[test]

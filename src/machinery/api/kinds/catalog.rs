@@ -1,7 +1,8 @@
 //! All kinds that are served at one moment: those of the table, and those that
 //! CustomResourceDefinitions add.
 
-use super::{Kind, all, resource};
+use super::entry::Kind;
+use super::table::{all, resource};
 use crate::custom;
 use crate::meta;
 use crate::value::at;

@@ -2,12 +2,12 @@
 //! DaemonSets, StatefulSets, Jobs and CronJobs. Their pods' own fields are in `pod_spec`.
 
 use crate::errors::Errors;
-use crate::kinds::ScalePaths;
+use crate::kinds::entry::ScalePaths;
 use crate::labels::Selector;
 use crate::pod_spec;
-use crate::table::{age, containers, name, number};
+use crate::table::cells::{age, containers, name, number};
+use crate::validate::fields::{not_negative, selector};
 use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
-use crate::validate::{not_negative, selector};
 use crate::value::{at, empty, int, put, text};
 use clock::Timestamp;
 use serde_json::{Value, json};

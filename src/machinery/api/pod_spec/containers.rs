@@ -1,11 +1,13 @@
 //! Containers of every kind: names, ports, environment, resources, probes, hooks.
 
+use super::lists::{GROUPS, own_name};
+use super::security;
 use super::volumes::{ENV_FIELDS, Volumes, field_ref, mounts, no_backsteps, resource_ref};
-use super::{GROUPS, own_name, security};
 use crate::errors::Errors;
 use crate::pod_spec::ephemeral::ephemeral;
 use crate::pod_spec::resources::{claims, requirements, resize, resource_name};
-use crate::validate::{names, one_of};
+use crate::validate::fields::one_of;
+use crate::validate::names;
 use crate::value::{at, int, list, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;

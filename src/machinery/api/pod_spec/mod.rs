@@ -5,6 +5,7 @@
 mod containers;
 pub(crate) mod defaults;
 pub(crate) mod ephemeral;
+mod lists;
 mod resources;
 mod scheduling;
 mod security;
@@ -18,13 +19,11 @@ use crate::cidr;
 use crate::errors::Errors;
 use crate::quantity::Quantity;
 use crate::requests;
-use crate::validate::{annotations, labels, names, one_of};
+use crate::validate::fields::{annotations, labels, one_of};
+use crate::validate::names;
 use crate::value::{at, empty, flag, int, list, map, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-
-/// The lists of containers in a pod's spec.
-const GROUPS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 /// The template at `path` of a workload.
 pub(crate) fn template(object: &Value, path: &str, errors: &mut Errors) {
@@ -106,21 +105,6 @@ pub(crate) fn spec(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors)
         resources::amount(name, amount, &format!("{field}.overhead[{name}]"), errors);
     }
     security::os(spec, field, errors);
-}
-
-/// A DNS label that nothing before it in the list has, which `seen` holds.
-fn own_name<'a>(named: &'a Value, field: &str, seen: &mut HashSet<&'a str>, errors: &mut Errors) {
-    let (name, field) = (text(named, "name"), format!("{field}.name"));
-    if name.is_empty() {
-        errors.required(field, "");
-    } else if seen.contains(&name) {
-        errors.duplicate(field, &json!(name));
-    } else {
-        for problem in names::dns_label(name) {
-            errors.invalid_text(&field, name, &problem);
-        }
-    }
-    seen.insert(name);
 }
 
 /// Requests and limits of the pod as a whole.

@@ -1,7 +1,8 @@
 //! Where a pod may run: affinity, tolerations, spreading.
 
 use crate::errors::Errors;
-use crate::validate::{names, one_of, selector_at};
+use crate::validate::fields::{one_of, selector_at};
+use crate::validate::names;
 use crate::value::{at, int, list, map, text};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};

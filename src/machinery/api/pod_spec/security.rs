@@ -1,8 +1,9 @@
 //! Security contexts of pods and containers.
 
+use super::lists::GROUPS;
 use super::volumes::descending;
 use crate::errors::Errors;
-use crate::validate::one_of;
+use crate::validate::fields::one_of;
 use crate::value::{at, flag, list, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -128,7 +129,7 @@ fn host_users(spec: &Value, field: &str, errors: &mut Errors) {
             errors.forbidden(format!("{field}.{shown}"), "when `hostUsers` is false");
         }
     }
-    for group in super::GROUPS {
+    for group in GROUPS {
         for (i, c) in list(spec, group).iter().enumerate() {
             if !list(c, "volumeDevices").is_empty() {
                 errors.forbidden(format!("{field}.{group}[{i}].volumeDevices"), "when `hostUsers` is false");
@@ -225,7 +226,7 @@ pub(super) fn os(spec: &Value, field: &str, errors: &mut Errors) {
             forbid(spec, path, field, errors);
         }
     }
-    for group in super::GROUPS {
+    for group in GROUPS {
         for (i, c) in list(spec, group).iter().enumerate() {
             let here = format!("{field}.{group}[{i}].securityContext");
             for path in of_container {

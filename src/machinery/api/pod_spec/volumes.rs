@@ -1,10 +1,11 @@
 //! Volumes of a pod and their mounts. Paths that end up on a node's disk are judged here and once
 //! more by the kubelet.
 
-use super::own_name;
+use super::lists::own_name;
 use crate::errors::Errors;
 use crate::quantity::Quantity;
-use crate::validate::{names, one_of};
+use crate::validate::fields::one_of;
+use crate::validate::names;
 use crate::value::{at, flag, int, list, map, text};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};

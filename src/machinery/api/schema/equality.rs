@@ -16,8 +16,8 @@
 //! ControllerRevisions, and all of a custom resource, whose fields have no Go type. What is stored
 //! keeps its spelling, so a new spelling is a write.
 
-use super::{SCHEMAS, Shape};
-use crate::kinds::Kind;
+use super::shapes::{SCHEMAS, Shape, root};
+use crate::kinds::entry::Kind;
 use crate::quantity::Quantity;
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ pub fn equal(type_name: &str, path: &str, a: &Value, b: &Value) -> bool {
 /// Compares the values that two objects of a kind have at `path`.
 pub fn equal_in(kind: &Kind, path: &str, a: &Value, b: &Value) -> bool {
     // The name of a custom kind's type may be that of a published one.
-    match super::root(kind).filter(|_| kind.custom.is_none()) {
+    match root(kind.schema_name).filter(|_| kind.custom.is_none()) {
         Some(root) => equal_below(root, path, a, b),
         None => a == b,
     }

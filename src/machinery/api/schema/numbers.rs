@@ -1,9 +1,9 @@
 //! Quantities that are numbers in a JSON body. Go reads such a number from its bytes, and so keeps
 //! `1e3` as it is written; a parsed number is 1000 and nothing more.
 
-use super::{SCHEMAS, Shape};
+use super::shapes::{SCHEMAS, Shape, root};
 use crate::json_text::{Container, Look, skip_items};
-use crate::kinds::Kind;
+use crate::kinds::entry::Kind;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 /// from which the object was parsed. A body without such numbers is not read again.
 pub fn keep_number_texts(kind: &Kind, object: &mut Value, body: &[u8]) {
     // The name of a custom kind's type may be that of a published one.
-    let Some(root) = super::root(kind).filter(|_| kind.custom.is_none()) else { return };
+    let Some(root) = root(kind.schema_name).filter(|_| kind.custom.is_none()) else { return };
     keep(&Shape::Struct(root), object, body);
 }
 
@@ -24,7 +24,7 @@ pub(crate) fn keep_number_texts_at<'a>(
     value: &mut Value,
     body: &[u8],
 ) {
-    let Some(root) = super::root(kind).filter(|_| kind.custom.is_none()) else { return };
+    let Some(root) = root(kind.schema_name).filter(|_| kind.custom.is_none()) else { return };
     let root = Shape::Struct(root);
     let mut shape = &root;
     for step in path {

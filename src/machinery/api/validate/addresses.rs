@@ -109,7 +109,8 @@ pub(crate) fn one_of_each_family<'a>(all: impl Iterator<Item = &'a str>) -> bool
 mod tests {
     use crate::errors::Errors;
     use crate::kinds::{Kind, find};
-    use crate::validate::{self, problems};
+    use crate::validate;
+    use crate::validate::fields::problems;
     use serde_json::{Value, json};
 
     fn kind(group: &str, kind: &str) -> &'static Kind {

@@ -2,7 +2,8 @@
 //! are refused before a controller reads them. Source: the functions
 //! `Validate…StatusUpdate` of upstream's `pkg/apis/*/validation`.
 
-use super::{names, not_negative};
+use super::fields::not_negative;
+use super::names;
 use crate::errors::Errors;
 use crate::value::{at, list, text};
 use serde_json::{Value, json};

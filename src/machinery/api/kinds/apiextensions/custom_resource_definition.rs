@@ -1,14 +1,14 @@
 //! Custom resource definitions: each adds a kind to the API while the cluster runs. This file has
 //! its rules and the choice of its names; `custom` has what the added kinds are made of.
 
-use crate::custom::{self, rules, structural};
+use crate::custom::{columns, rules, structural};
 use crate::errors::Errors;
 use crate::gostr::is_print;
-use crate::kinds::{Kind, of, status};
+use crate::kinds::entry::{Kind, of, status};
+use crate::meta;
+use crate::validate::fields::{IMMUTABLE, one_of};
 use crate::validate::names::{dns_1035, dns_subdomain};
-use crate::validate::{IMMUTABLE, one_of};
 use crate::value::{self, at, default, default_zero, flag, list, list_mut, text};
-use crate::{kinds, meta};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -85,6 +85,13 @@ fn storage(definition: &Value) -> Option<Value> {
     Some(at(storage, "name").clone())
 }
 
+/// Is a condition of a definition true?
+pub fn is(definition: &Value, condition: &str) -> bool {
+    list(definition, "status.conditions")
+        .iter()
+        .any(|c| text(c, "type") == condition && text(c, "status") == "True")
+}
+
 /// Sets a condition; its time changes only with its status. Answers whether anything changed.
 pub fn set_condition(object: &mut Value, kind: &str, holds: bool, reason: &str, message: &str) -> bool {
     let status = if holds { "True" } else { "False" };
@@ -111,9 +118,13 @@ pub fn set_condition(object: &mut Value, kind: &str, holds: bool, reason: &str, 
 // -------------------------------------------------------------------------------------------------
 
 /// The names that a definition is given, and whether they are all that it asks for. `others` are
-/// all definitions; in a group a name belongs to the definition that had it accepted first. Pure:
-/// answers the definition with its new status, if that differs.
-pub fn name<'a>(definition: &Value, others: impl Iterator<Item = &'a Value>) -> Option<Value> {
+/// all definitions; in a group a name belongs to the definition that had it accepted first, unless a
+/// kind of the `table` has it. Pure: answers the definition with its new status, if that differs.
+pub fn name<'a>(
+    definition: &Value,
+    others: impl Iterator<Item = &'a Value>,
+    table: &[Kind],
+) -> Option<Value> {
     let group = text(definition, "spec.group");
     let (mut resources, mut types) = (BTreeSet::new(), BTreeSet::new());
     let same_group = |d: &&Value| text(d, "spec.group") == group && meta::name(d) != meta::name(definition);
@@ -126,7 +137,7 @@ pub fn name<'a>(definition: &Value, others: impl Iterator<Item = &'a Value>) -> 
             ["kind", "listKind"].map(|f| text(names, f).to_string()).into_iter().filter(|w| !w.is_empty()),
         );
     }
-    for kind in kinds::all().iter().filter(|k| k.group == group) {
+    for kind in table.iter().filter(|k| k.group == group) {
         resources.extend([kind.plural.to_string(), kind.singular.clone()]);
         types.extend([kind.kind.to_string(), kind.list_kind()]);
     }
@@ -160,7 +171,7 @@ pub fn name<'a>(definition: &Value, others: impl Iterator<Item = &'a Value>) -> 
     copy_name(&mut accepted, "categories", at(wanted, "categories"));
     let mut new = definition.clone();
     value::put(&mut new, "status.acceptedNames", accepted);
-    let was_established = custom::is(definition, "Established");
+    let was_established = is(definition, "Established");
     match conflict {
         Some((reason, message)) => {
             set_condition(&mut new, "NamesAccepted", false, reason, &message);
@@ -416,7 +427,7 @@ fn columns(version: &Value, path: &str, errors: &mut Errors) {
         match text(column, "jsonPath") {
             "" => errors.required(format!("{place}.jsonPath"), ""),
             said => {
-                if let Err(why) = custom::columns::Path::read(said) {
+                if let Err(why) = columns::Path::read(said) {
                     errors.invalid_text(format!("{place}.jsonPath"), said, &why);
                 }
             }
@@ -463,7 +474,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
             errors.invalid(path, at(new, path), IMMUTABLE);
         }
     }
-    if custom::is(old, "Established") {
+    if is(old, "Established") {
         for path in ["spec.scope", "spec.names.kind"] {
             if at(new, path) != at(old, path) {
                 errors.invalid(path, at(new, path), IMMUTABLE);

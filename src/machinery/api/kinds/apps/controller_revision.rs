@@ -1,9 +1,9 @@
 //! Controller revisions: earlier templates of a DaemonSet or StatefulSet, kept for a rollback.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
-use crate::table::{Printer, age, name, number};
-use crate::validate::not_negative;
+use crate::kinds::entry::{Kind, of};
+use crate::table::cells::{Printer, age, name, number};
+use crate::validate::fields::not_negative;
 use crate::value::{at, flag, list, text};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::Value;
@@ -53,7 +53,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

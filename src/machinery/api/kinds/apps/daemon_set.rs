@@ -1,14 +1,14 @@
 //! Daemon sets: run one pod on every node that fits.
 
 use crate::errors::Errors;
+use crate::kinds::entry::{Kind, of, status};
 use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
-use crate::kinds::{Kind, of, status};
 use crate::meta::annotation;
 use crate::pod_spec::defaults::template;
 use crate::schema::equality;
-use crate::table::{Printer, age, labels, name, number, selector};
+use crate::table::cells::{Printer, age, labels, name, number, selector};
+use crate::validate::fields::{int_or_percent, one_of};
 use crate::validate::status::not_negatives;
-use crate::validate::{int_or_percent, one_of};
 use crate::value::{self, at, default, default_zero, put, text};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use serde_json::Value;
@@ -161,7 +161,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     fn about(found: Vec<String>, part: &str) -> Vec<String> {

@@ -2,12 +2,12 @@
 //! template changes.
 
 use crate::errors::Errors;
+use crate::kinds::entry::{Kind, SCALE, of, prepare_status, status};
 use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
-use crate::kinds::{Kind, SCALE, of, prepare_status, status};
 use crate::pod_spec::defaults::template;
-use crate::table::{Printer, age, name, number, selector};
+use crate::table::cells::{Printer, age, name, number, selector};
+use crate::validate::fields::{int_or_percent, not_negative};
 use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
-use crate::validate::{int_or_percent, not_negative};
 use crate::value::{at, default, default_zero, int, text};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::Value;

@@ -6,7 +6,7 @@ mod deployment;
 mod replica_set;
 mod stateful_set;
 
-use super::Kind;
+use crate::kinds::entry::Kind;
 
 /// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {

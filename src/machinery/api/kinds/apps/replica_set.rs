@@ -2,10 +2,10 @@
 //! templates.
 
 use crate::errors::Errors;
+use crate::kinds::entry::{Kind, SCALE, of, status};
 use crate::kinds::workload::{self, REPLICA_COLUMNS, replica_cells};
-use crate::kinds::{Kind, SCALE, of, status};
 use crate::pod_spec::defaults::template;
-use crate::table::{Printer, selector};
+use crate::table::cells::{Printer, selector};
 use crate::value::default;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use serde_json::Value;

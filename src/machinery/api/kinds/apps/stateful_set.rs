@@ -2,14 +2,14 @@
 
 use crate::errors::{Errors, FieldError};
 use crate::kinds::core::persistent_volume_claim;
+use crate::kinds::entry::{Kind, SCALE, of, status};
 use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
-use crate::kinds::{Kind, SCALE, of, status};
 use crate::pod_spec::defaults::template;
 use crate::schema::equality;
-use crate::table::{Printer, age, name, number};
+use crate::table::cells::{Printer, age, name, number};
+use crate::validate::fields::{int_or_percent, not_negative, one_of};
 use crate::validate::names::{self, dns_label};
 use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
-use crate::validate::{int_or_percent, not_negative, one_of};
 use crate::value::{self, at, default, default_zero, list, list_mut, put, text};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::{Value, json};
@@ -191,7 +191,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
 
     fn about(found: Vec<String>, part: &str) -> Vec<String> {
         found.into_iter().filter(|e| e.contains(part)).collect()

@@ -3,7 +3,7 @@
 mod self_subject_review;
 mod token_review;
 
-use super::Kind;
+use crate::kinds::entry::Kind;
 
 /// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {

@@ -1,6 +1,6 @@
 //! Self subject reviews: the API server answers as which user it knows the client. Never stored.
 
-use crate::kinds::{CREATE, Kind, of};
+use crate::kinds::entry::{CREATE, Kind, of};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 
 pub(super) fn kind() -> Kind {

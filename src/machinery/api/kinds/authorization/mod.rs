@@ -5,7 +5,7 @@ mod self_subject_access_review;
 mod self_subject_rules_review;
 mod subject_access_review;
 
-use super::Kind;
+use crate::kinds::entry::Kind;
 
 /// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {

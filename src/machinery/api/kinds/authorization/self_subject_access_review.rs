@@ -1,7 +1,7 @@
 //! Self subject access reviews: the API server answers whether the client may do something. Never
 //! stored.
 
-use crate::kinds::{CREATE, Kind, of};
+use crate::kinds::entry::{CREATE, Kind, of};
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 
 pub(super) fn kind() -> Kind {

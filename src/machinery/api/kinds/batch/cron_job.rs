@@ -3,11 +3,11 @@
 use crate::cron::{self, Schedule};
 use crate::errors::Errors;
 use crate::kinds::batch::job_spec::{self, condition_statuses};
+use crate::kinds::entry::{Kind, of, prepare_status, status};
 use crate::kinds::workload::with_pods;
-use crate::kinds::{Kind, of, prepare_status, status};
 use crate::pod_spec::defaults::template;
-use crate::table::{Printer, age, name, or, selector, since};
-use crate::validate::{not_negative, one_of};
+use crate::table::cells::{Printer, age, name, or, selector, since};
+use crate::validate::fields::{not_negative, one_of};
 use crate::value::{self, at, default, default_zero, flag, list, text};
 use k8s_openapi::api::batch::v1::CronJob;
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
 
     fn about(found: Vec<String>, part: &str) -> Vec<String> {
         found.into_iter().filter(|e| e.contains(part)).collect()

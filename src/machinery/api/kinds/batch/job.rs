@@ -3,12 +3,12 @@
 use crate::duration;
 use crate::errors::Errors;
 use crate::kinds::batch::{job_spec, job_status};
+use crate::kinds::entry::{Kind, of, status};
 use crate::kinds::workload::{CONTAINERS, EMPTY_SELECTOR, unselected, with_pods};
-use crate::kinds::{Kind, of, status};
 use crate::labels::Selector;
 use crate::schema::equality;
-use crate::table::{self, Printer, age, name};
-use crate::validate::selector;
+use crate::table::cells::{self, Printer, age, name};
+use crate::validate::fields::selector;
 use crate::value::{self, at, empty, flag, int, list, put, text};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -194,7 +194,7 @@ static PRINTER: Printer = Printer {
             }
         };
         let cells = vec![name(o), status.into(), completions.into(), took.into(), age(o, now)];
-        with_pods(cells, o, CONTAINERS, Some(table::selector(o, "spec.selector", "<none>")))
+        with_pods(cells, o, CONTAINERS, Some(cells::selector(o, "spec.selector", "<none>")))
     },
     conditions: None,
 };
@@ -202,7 +202,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

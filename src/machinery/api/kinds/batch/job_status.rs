@@ -6,7 +6,7 @@
 use crate::errors::{ErrorKind, Errors, FieldError};
 use crate::kinds::batch::indexes;
 use crate::meta;
-use crate::validate::IMMUTABLE;
+use crate::validate::fields::IMMUTABLE;
 use crate::validate::status::{counter, not_negatives};
 use crate::value::{at, flag, int, list, text};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ mod job;
 mod job_spec;
 mod job_status;
 
-use super::Kind;
+use crate::kinds::entry::Kind;
 
 /// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {

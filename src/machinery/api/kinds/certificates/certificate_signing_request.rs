@@ -2,8 +2,8 @@
 //! then the signer writes the certificate into the status.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, STATUS_VERBS, of, status, sub};
-use crate::table::{Printer, age, name, or};
+use crate::kinds::entry::{Kind, STATUS_VERBS, of, status, sub};
+use crate::table::cells::{Printer, age, name, or};
 use crate::validate::names::{self, path_segment};
 use crate::value::{self, at, empty, int, list, put, text};
 use base64::Engine as _;

@@ -2,8 +2,8 @@
 //! of nodes use them.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
-use crate::table::{Printer, age, name};
+use crate::kinds::entry::{Kind, of};
+use crate::table::cells::{Printer, age, name};
 use crate::validate::names;
 use crate::value::{at, text};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -44,7 +44,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod lease;
 
-use super::Kind;
+use crate::kinds::entry::Kind;
 
 /// In the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {

@@ -1,6 +1,6 @@
 //! Bindings: the scheduler writes one to put a pod on a node. Never stored.
 
-use crate::kinds::{ALL, CREATE, Kind, of};
+use crate::kinds::entry::{ALL, CREATE, Kind, of};
 use crate::published;
 use k8s_openapi::api::core::v1::{Binding, Pod};
 

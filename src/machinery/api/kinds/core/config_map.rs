@@ -2,8 +2,8 @@
 
 use crate::errors::Errors;
 use crate::kinds::core::data::{SIZE_MAX, count, decoded, immutable, keys};
-use crate::kinds::{Kind, of};
-use crate::table::{Printer, age, name};
+use crate::kinds::entry::{Kind, of};
+use crate::table::cells::{Printer, age, name};
 use crate::value::{at, map};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::Value;

@@ -1,10 +1,11 @@
 //! Endpoints: addresses and ports of a Service's pods in one object. Deprecated for EndpointSlices.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
-use crate::table::{Printer, age, name, some};
+use crate::kinds::entry::{Kind, of};
+use crate::table::cells::{Printer, age, name, some};
 use crate::validate::addresses::{endpoint_ip, legacy_ip};
-use crate::validate::{app_protocol, names, one_of};
+use crate::validate::fields::{app_protocol, one_of};
+use crate::validate::names;
 use crate::value::{at, default_zero, empty, int, list, list_mut, text};
 use k8s_openapi::api::core::v1::Endpoints;
 use serde_json::{Value, json};

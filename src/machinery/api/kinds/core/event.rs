@@ -2,9 +2,9 @@
 //! change.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::meta;
-use crate::table::{Printer, name, or, since};
+use crate::table::cells::{Printer, name, or, since};
 use crate::validate::names;
 use crate::value::{int, text};
 use clock::Timestamp;
@@ -25,7 +25,7 @@ pub(super) fn kind() -> Kind {
 
 /// Events are kept for an hour after their last change.
 const TTL_SECS: u32 = 3600;
-pub(in crate::kinds) const FIELDS: &[(&str, &str)] = &[
+pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("involvedObject.kind", "involvedObject.kind"),
     ("involvedObject.namespace", "involvedObject.namespace"),
     ("involvedObject.name", "involvedObject.name"),
@@ -56,7 +56,7 @@ fn validate(object: &Value, errors: &mut Errors) {
 
 /// Rules of both versions (`legacyValidateEvent`). An Event with an `eventTime` was made with the
 /// new API, and must have its fields.
-pub(in crate::kinds) fn validate_any(object: &Value, controller_field: &str, errors: &mut Errors) {
+pub(crate) fn validate_any(object: &Value, controller_field: &str, errors: &mut Errors) {
     let (namespace, involved) = (meta::namespace(object), text(object, "involvedObject.namespace"));
     let is_new = !text(object, "eventTime").is_empty();
     let fits = match (involved, is_new) {
@@ -92,7 +92,7 @@ pub(in crate::kinds) fn validate_any(object: &Value, controller_field: &str, err
     }
 }
 
-pub(in crate::kinds) static PRINTER: Printer = Printer {
+pub(crate) static PRINTER: Printer = Printer {
     columns: &[
         ("Last Seen", "string", false),
         ("Type", "string", false),

@@ -2,7 +2,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::core::resource_quota::{COMPUTE, resource_name};
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::quantity::Quantity;
 use crate::quota::{Amounts, amounts};
 use crate::validate::names;
@@ -150,7 +150,7 @@ fn agree(field: &str, [max, min, default, request, ratio]: &[Amounts; 5], errors
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
 
     #[test]
     fn the_bounds_of_a_limit_range_agree() {

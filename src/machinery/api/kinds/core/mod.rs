@@ -18,7 +18,7 @@ pub mod service;
 mod service_account;
 mod volumes;
 
-use super::Kind;
+use crate::kinds::entry::Kind;
 
 /// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {

@@ -2,10 +2,10 @@
 //! objects of a namespace before the namespace itself.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of, status, sub};
+use crate::kinds::entry::{Kind, of, status, sub};
 use crate::meta;
-use crate::table::{Printer, age, name};
-use crate::validate::finalizer_name;
+use crate::table::cells::{Printer, age, name};
+use crate::validate::fields::finalizer_name;
 use crate::validate::names::dns_label;
 use crate::value::{self, list, put, text};
 use k8s_openapi::api::core::v1::Namespace;
@@ -117,7 +117,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
 
     #[test]
     fn a_namespace_s_finalizers_are_known_or_have_a_domain() {

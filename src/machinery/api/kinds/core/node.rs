@@ -4,9 +4,9 @@
 use crate::cidr;
 use crate::errors::Errors;
 use crate::kinds::core::resource_quota;
-use crate::kinds::{Kind, of, status, sub};
+use crate::kinds::entry::{Kind, of, status, sub};
 use crate::quantity::Quantity;
-use crate::table::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, or};
 use crate::validate::names;
 use crate::value::{self, at, empty, flag, list, map, put, text};
 use clock::Timestamp;
@@ -197,7 +197,7 @@ fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

@@ -2,14 +2,14 @@
 
 use crate::errors::Errors;
 use crate::kinds::core::volumes::{access_modes, amount, class_name, modes, protect};
-use crate::kinds::{Kind, of, status};
+use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::pod_spec::node_selector;
 use crate::pod_spec::volumes::{host_path_type, no_backsteps};
 use crate::quantity::Quantity;
 use crate::schema::equality;
-use crate::table::{Printer, age, name, or};
-use crate::validate::{IMMUTABLE, one_of};
+use crate::table::cells::{Printer, age, name, or};
+use crate::validate::fields::{IMMUTABLE, one_of};
 use crate::value::{self, at, default, default_zero, empty, map, put, text};
 use crate::volumes::{VOLUME_PROTECTION, class_named_by};
 use k8s_openapi::api::core::v1::PersistentVolume;
@@ -210,7 +210,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
 
     #[test]
     fn a_volume_keeps_its_mode_and_its_nodes() {

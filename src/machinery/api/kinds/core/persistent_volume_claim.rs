@@ -3,12 +3,13 @@
 
 use crate::errors::Errors;
 use crate::kinds::core::volumes::{access_modes, amount, class_name, modes, protect};
-use crate::kinds::{Kind, of, status};
+use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::quantity::Quantity;
 use crate::schema::equality;
-use crate::table::{Printer, age, name, or};
-use crate::validate::{names, one_of, selector};
+use crate::table::cells::{Printer, age, name, or};
+use crate::validate::fields::{one_of, selector};
+use crate::validate::names;
 use crate::value::{self, at, default, empty, put, text};
 use crate::volumes::{CLAIM_PROTECTION, OLD_CLASS, class_named_by};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -30,7 +31,7 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-pub(in crate::kinds) fn defaults(object: &mut Value) {
+pub(crate) fn defaults(object: &mut Value) {
     default(object, "spec.volumeMode", "Filesystem");
 }
 
@@ -81,7 +82,7 @@ fn pair_sources(spec: &mut Value) {
     }
 }
 
-pub(in crate::kinds) fn validate(object: &Value, errors: &mut Errors) {
+pub(crate) fn validate(object: &Value, errors: &mut Errors) {
     access_modes(object, errors, "at least 1 access mode is required");
     let storage = at(object, "spec.resources.requests").get("storage").and_then(Value::as_str);
     match storage.map(Quantity::parse) {
@@ -225,7 +226,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use clock::Timestamp;
 
     #[test]

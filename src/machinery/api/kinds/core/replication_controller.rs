@@ -1,12 +1,12 @@
 //! Replication controllers: keep a number of equal pods running. The older form of ReplicaSets.
 
 use crate::errors::Errors;
+use crate::kinds::entry::{Kind, SCALE, of, status};
 use crate::kinds::workload::{self, REPLICA_COLUMNS, always_restarts, replica_cells, unselected};
-use crate::kinds::{Kind, SCALE, of, status};
 use crate::pod_spec;
 use crate::pod_spec::defaults::template;
-use crate::table::{Printer, labels};
-use crate::validate::not_negative;
+use crate::table::cells::{Printer, labels};
+use crate::validate::fields::not_negative;
 use crate::value::{self, at, default, put};
 use k8s_openapi::api::core::v1::ReplicationController;
 use serde_json::Value;

@@ -1,12 +1,13 @@
 //! Resource quotas: how much of each resource, and how many objects, a namespace may have.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of, prepare_status, status};
+use crate::kinds::entry::{Kind, of, prepare_status, status};
 use crate::quantity::Quantity;
 use crate::quota::SCOPES;
 use crate::requests::is_extended;
-use crate::table::{Printer, age, name};
-use crate::validate::{IMMUTABLE, names};
+use crate::table::cells::{Printer, age, name};
+use crate::validate::fields::IMMUTABLE;
+use crate::validate::names;
 use crate::value::{at, list, map, text};
 use k8s_openapi::api::core::v1::ResourceQuota;
 use serde_json::Value;
@@ -187,7 +188,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

@@ -2,10 +2,10 @@
 
 use crate::errors::Errors;
 use crate::kinds::core::data::{SIZE_MAX, count, decoded, immutable, keys};
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::meta;
-use crate::table::{Printer, age, name};
-use crate::validate::IMMUTABLE;
+use crate::table::cells::{Printer, age, name};
+use crate::validate::fields::IMMUTABLE;
 use crate::value::{self, at, default_zero, text};
 use base64::Engine as _;
 use k8s_openapi::api::core::v1::Secret;
@@ -107,7 +107,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

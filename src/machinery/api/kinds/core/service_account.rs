@@ -1,7 +1,7 @@
 //! Service accounts: the identity under which the programs in a pod talk to the API server.
 
-use crate::kinds::{CREATE, Kind, Sub, of};
-use crate::table::{Printer, age, name};
+use crate::kinds::entry::{CREATE, Kind, Sub, of};
+use crate::table::cells::{Printer, age, name};
 use k8s_openapi::api::core::v1::ServiceAccount;
 
 pub(super) fn kind() -> Kind {

@@ -1,7 +1,7 @@
 //! What PersistentVolumes and PersistentVolumeClaims share.
 
 use crate::errors::Errors;
-use crate::table::or;
+use crate::table::cells::or;
 use crate::validate::names;
 use crate::value::{empty, list, put, text};
 use serde_json::Value;

@@ -2,10 +2,11 @@
 //! and the DNS server read them.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
-use crate::table::{Printer, age, name, some};
+use crate::kinds::entry::{Kind, of};
+use crate::table::cells::{Printer, age, name, some};
 use crate::validate::addresses::{endpoint_ip, legacy_ip, strict_ip};
-use crate::validate::{app_protocol, names, one_of};
+use crate::validate::fields::{app_protocol, one_of};
+use crate::validate::names;
 use crate::value::{at, default, default_zero, int, list, list_mut, text};
 use clock::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;

@@ -3,8 +3,8 @@
 
 use crate::errors::Errors;
 use crate::kinds::core::event::{FIELDS, PRINTER, validate_any};
-use crate::kinds::{Conversion, Kind, of};
-use crate::validate::IMMUTABLE;
+use crate::kinds::entry::{Conversion, Kind, of};
+use crate::validate::fields::IMMUTABLE;
 use crate::value::{at, int, text};
 use k8s_openapi::api::events::v1::Event;
 use serde_json::Value;

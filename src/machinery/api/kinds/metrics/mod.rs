@@ -5,7 +5,7 @@ mod node_metrics;
 mod pod_metrics;
 mod usage;
 
-use super::Kind;
+use crate::kinds::entry::Kind;
 
 /// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {

@@ -1,9 +1,9 @@
 //! Node metrics: the CPU and memory that a node uses now. Never stored: the API server asks the
 //! kubelet for each request.
 
+use crate::kinds::entry::{Kind, of};
 use crate::kinds::metrics::usage::cells;
-use crate::kinds::{Kind, of};
-use crate::table::{Printer, name};
+use crate::table::cells::{Printer, name};
 use crate::value::at;
 
 pub(super) fn kind() -> Kind {

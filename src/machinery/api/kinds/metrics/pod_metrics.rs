@@ -1,10 +1,10 @@
 //! Pod metrics: the CPU and memory that the containers of a pod use now. Never stored: the API
 //! server asks the kubelet for each request.
 
+use crate::kinds::entry::{Kind, of};
 use crate::kinds::metrics::node_metrics;
 use crate::kinds::metrics::usage::cells;
-use crate::kinds::{Kind, of};
-use crate::table::{Printer, name};
+use crate::table::cells::{Printer, name};
 use crate::value::{at, list};
 use serde_json::Value;
 

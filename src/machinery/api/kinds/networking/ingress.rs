@@ -2,11 +2,12 @@
 
 use crate::cidr;
 use crate::errors::Errors;
-use crate::kinds::{Kind, of, status};
+use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
-use crate::table::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, or};
 use crate::validate::addresses::load_balancer_ingress;
-use crate::validate::{add_problems, names};
+use crate::validate::fields::add_problems;
+use crate::validate::names;
 use crate::value::{at, empty, int, list, put, text};
 use k8s_openapi::api::networking::v1::Ingress;
 use serde_json::{Value, json};
@@ -222,7 +223,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
 
     #[test]
     fn an_ingress_says_where_everything_goes() {

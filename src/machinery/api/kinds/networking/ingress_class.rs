@@ -1,9 +1,10 @@
 //! Ingress classes: which controller serves the Ingresses that name the class.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
-use crate::table::{Printer, age, name};
-use crate::validate::{IMMUTABLE, add_problems, names};
+use crate::kinds::entry::{Kind, of};
+use crate::table::cells::{Printer, age, name};
+use crate::validate::fields::{IMMUTABLE, add_problems};
+use crate::validate::names;
 use crate::value::{at, default, text};
 use k8s_openapi::api::networking::v1::IngressClass;
 use serde_json::{Value, json};

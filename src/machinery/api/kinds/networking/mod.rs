@@ -4,7 +4,7 @@ mod ingress;
 mod ingress_class;
 mod network_policy;
 
-use super::Kind;
+use crate::kinds::entry::Kind;
 
 /// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {

@@ -2,9 +2,10 @@
 
 use crate::cidr;
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
-use crate::table::{self, Printer, age, name};
-use crate::validate::{add_problems, names, selector};
+use crate::kinds::entry::{Kind, of};
+use crate::table::cells::{self, Printer, age, name};
+use crate::validate::fields::{add_problems, selector};
+use crate::validate::names;
 use crate::value::{at, default, empty, list, list_mut, put, text};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
@@ -145,14 +146,14 @@ fn ip_block(block: &Value, field: &str, errors: &mut Errors) {
 
 static PRINTER: Printer = Printer {
     columns: &[("Name", "string", false), ("Pod-Selector", "string", false), ("Age", "string", false)],
-    cells: |o, now| vec![name(o), table::selector(o, "spec.podSelector", "<none>").into(), age(o, now)],
+    cells: |o, now| vec![name(o), cells::selector(o, "spec.podSelector", "<none>").into(), age(o, now)],
     conditions: None,
 };
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
 
     #[test]
     fn a_policys_peers_and_ports_make_sense() {

@@ -1,10 +1,10 @@
 //! Pod disruption budgets: how many pods of an application may be evicted at the same time.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of, status};
-use crate::table::{Printer, age, name, number};
+use crate::kinds::entry::{Kind, of, status};
+use crate::table::cells::{Printer, age, name, number};
+use crate::validate::fields::{int_or_percent, one_of, selector};
 use crate::validate::status::{conditions, not_negatives};
-use crate::validate::{int_or_percent, one_of, selector};
 use crate::value::{at, put};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::Value;
@@ -76,7 +76,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

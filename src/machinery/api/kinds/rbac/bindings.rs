@@ -2,8 +2,8 @@
 
 use crate::errors::Errors;
 use crate::meta;
-use crate::table::{Printer, age, name};
-use crate::validate::add_problems;
+use crate::table::cells::{Printer, age, name};
+use crate::validate::fields::add_problems;
 use crate::validate::names::{dns_subdomain, path_segment};
 use crate::value::{at, default_zero, list, list_mut, text};
 use serde_json::Value;
@@ -101,7 +101,7 @@ pub(super) static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     /// The problems of a binding in `namespace`; none for a ClusterRoleBinding.

@@ -2,10 +2,10 @@
 //! not about objects.
 
 use crate::errors::Errors;
+use crate::kinds::entry::{Kind, of};
 use crate::kinds::rbac::role;
-use crate::kinds::{Kind, of};
+use crate::validate::fields::selector_at;
 use crate::validate::names::path_segment;
-use crate::validate::selector_at;
 use crate::value::{at, list};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use serde_json::Value;
@@ -34,7 +34,7 @@ fn validate(object: &Value, errors: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Cluster role bindings: grant a cluster role to users, groups and service accounts everywhere.
 
+use crate::kinds::entry::{Kind, of};
 use crate::kinds::rbac::bindings;
-use crate::kinds::{Kind, of};
 use crate::validate::names::path_segment;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 

@@ -6,7 +6,7 @@ mod cluster_role_binding;
 mod role;
 mod role_binding;
 
-use super::Kind;
+use crate::kinds::entry::Kind;
 
 /// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {

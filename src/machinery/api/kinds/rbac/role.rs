@@ -1,7 +1,7 @@
 //! Roles: rights within one namespace.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::meta;
 use crate::validate::names::path_segment;
 use crate::value::{at, list};

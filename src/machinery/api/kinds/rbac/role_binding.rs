@@ -1,7 +1,7 @@
 //! Role bindings: grant a role to users, groups and service accounts within one namespace.
 
+use crate::kinds::entry::{Kind, of};
 use crate::kinds::rbac::bindings;
-use crate::kinds::{Kind, of};
 use crate::validate::names::path_segment;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 

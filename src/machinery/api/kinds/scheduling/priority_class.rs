@@ -2,10 +2,10 @@
 //! priority for those of a higher one.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::meta;
-use crate::table::{Printer, age, name, number};
-use crate::validate::one_of;
+use crate::table::cells::{Printer, age, name, number};
+use crate::validate::fields::one_of;
 use crate::value::{at, default, flag, text};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::Value;
@@ -87,7 +87,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]

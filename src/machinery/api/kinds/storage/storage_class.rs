@@ -1,10 +1,11 @@
 //! Storage classes: which provisioner makes the volume of a claim, and when.
 
 use crate::errors::Errors;
-use crate::kinds::{Kind, of};
+use crate::kinds::entry::{Kind, of};
 use crate::meta;
-use crate::table::{Printer, age, or};
-use crate::validate::{names, one_of};
+use crate::table::cells::{Printer, age, or};
+use crate::validate::fields::one_of;
+use crate::validate::names;
 use crate::value::{at, default_zero, flag, list, text};
 use crate::volumes::is_default_class;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -108,7 +109,7 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
 
     #[test]
     fn provisioners_and_labels_have_names() {

@@ -6,7 +6,7 @@ mod printer;
 mod validate;
 
 use crate::errors::Errors;
-use crate::kinds::{Conversion, Kind, of, status};
+use crate::kinds::entry::{Conversion, Kind, of, status};
 use crate::validate::status::not_negatives;
 use crate::value::{self, at, default, empty, put};
 use k8s_openapi::api::autoscaling::{v1, v2};

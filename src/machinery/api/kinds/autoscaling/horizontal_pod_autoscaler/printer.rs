@@ -1,6 +1,6 @@
 //! The columns of a HorizontalPodAutoscaler.
 
-use crate::table::{Printer, age, name, number};
+use crate::table::cells::{Printer, age, name, number};
 use crate::value::{at, list, text};
 use serde_json::Value;
 

@@ -2,8 +2,8 @@
 
 use crate::errors::Errors;
 use crate::quantity::Quantity;
+use crate::validate::fields::{one_of, selector_at};
 use crate::validate::names::{dns_label, path_segment};
-use crate::validate::{one_of, selector_at};
 use crate::value::{at, empty, int, list, text};
 use serde_json::Value;
 
@@ -261,7 +261,7 @@ fn target(target: &Value, field: &str, errors: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     fn told(more: Value) -> Vec<String> {

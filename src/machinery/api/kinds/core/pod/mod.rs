@@ -9,7 +9,7 @@ mod validate;
 pub use printer::{Summary, summary};
 pub use validate::ephemeral_update;
 
-use crate::kinds::{self, CREATE, Kind, STATUS_VERBS, Sub, of, sub};
+use crate::kinds::entry::{self, CREATE, Kind, STATUS_VERBS, Sub, of, sub};
 use crate::pod_spec::defaults::spec;
 use crate::requests::{self, qos_class_of_value};
 use crate::value::{self, at, default, default_zero, list, list_mut, put, text};
@@ -25,7 +25,7 @@ pub(super) fn kind() -> Kind {
         sub("exec", "PodExecOptions", &["create", "get"]),
         sub("log", "Pod", &["get"]),
         sub("portforward", "PodPortForwardOptions", &["create", "get"]),
-        kinds::status("Pod"),
+        entry::status("Pod"),
     ];
     Kind {
         short_names: &["po"],

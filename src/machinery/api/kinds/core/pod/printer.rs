@@ -1,7 +1,7 @@
 //! The columns of a Pod. READY, STATUS and RESTARTS are computed from many fields (`printPod`
 //! upstream).
 
-use crate::table::{self, Printer, age, or, since};
+use crate::table::cells::{self, Printer, age, or, since};
 use crate::value::{at, empty, flag, int, list, text};
 use clock::Timestamp;
 use serde_json::{Value, json};
@@ -176,7 +176,7 @@ fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
     let gates = list(pod, "spec.readinessGates");
     let open = gates.iter().filter(|g| is_true(pod, text(g, "conditionType"))).count();
     vec![
-        table::name(pod),
+        cells::name(pod),
         format!("{}/{}", s.ready, s.total).into(),
         s.status.into(),
         restarts.into(),

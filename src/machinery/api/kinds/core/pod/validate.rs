@@ -152,7 +152,7 @@ pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
     use serde_json::json;
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_new_pod_brings_no_debugger_and_does_not_go_round_its_gates() {
-        let told = |spec: Value| crate::validate::problems(validate_create, json!({"spec": spec}));
+        let told = |spec: Value| crate::validate::fields::problems(validate_create, json!({"spec": spec}));
         let gates = json!([{"name": "a"}]);
         assert_eq!(told(json!({"nodeName": "n"})), [""; 0]);
         assert_eq!(told(json!({"schedulingGates": gates})), [""; 0]);

@@ -14,7 +14,7 @@
 use crate::cidr;
 use crate::errors::Errors;
 use crate::validate::addresses::legacy_ip;
-use crate::validate::one_of;
+use crate::validate::fields::one_of;
 use crate::value::{at, empty, list, text};
 use serde_json::Value;
 use std::collections::HashSet;

@@ -6,8 +6,8 @@ mod validate;
 
 pub use cluster_ips::{default_policy, has_own_endpoints, prefers_as_before};
 
-use crate::kinds::{Kind, of, status};
-use crate::table::{Printer, age, labels, name, or};
+use crate::kinds::entry::{Kind, of, status};
+use crate::table::cells::{Printer, age, labels, name, or};
 use crate::validate::names::dns_1035;
 use crate::value::{self, at, default, default_zero, int, list, list_mut, put, text};
 use clock::Timestamp;

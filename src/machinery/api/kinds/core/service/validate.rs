@@ -4,7 +4,8 @@ use crate::cidr;
 use crate::errors::Errors;
 use crate::kinds::core::service::cluster_ips;
 use crate::validate::addresses::{external_ip, load_balancer_ingress};
-use crate::validate::{app_protocol, labels, names, one_of};
+use crate::validate::fields::{app_protocol, labels, one_of};
+use crate::validate::names;
 use crate::value::{at, empty, int, list, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -234,7 +235,7 @@ pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Erro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::problems;
+    use crate::validate::fields::problems;
 
     #[test]
     fn addresses_have_the_family_that_the_cluster_has() {

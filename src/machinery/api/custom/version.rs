@@ -1,0 +1,92 @@
+//! What stands behind the kind of a definition: the schema and the columns of one version.
+
+use super::columns::Column;
+use super::schema::Schema;
+use super::{check, embedded, fill, numbers, prune, rules};
+use crate::errors::Errors;
+use crate::path::{Path, UnknownFields};
+use crate::published::OBJECT_META;
+use crate::schema::decode;
+use crate::value::{self, text};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What a definition says about one of its versions.
+pub struct Custom {
+    /// Where the objects rest in the store: `stable.example.com/crontabs`.
+    pub place: String,
+    pub list_kind: String,
+    pub columns: Vec<Column>,
+    /// Fields that a field selector may ask for, with their paths.
+    pub fields: Vec<(String, String)>,
+    /// What clients are told about the schema, as OpenAPI.
+    pub published: Value,
+    pub schema: Arc<Schema>,
+    /// The version in which objects are stored, as `group/version`.
+    pub(super) stored: String,
+}
+
+impl Custom {
+    /// Takes away the fields that the schema does not know, and returns them. Numbers are written
+    /// as a Go server writes them.
+    ///
+    /// # Errors
+    /// The decoder's message for metadata that has a value of the wrong type, here or in an
+    /// embedded object. The object may be pruned in part then.
+    pub fn conform(&self, object: &mut Value) -> Result<UnknownFields, String> {
+        numbers::normalize(object);
+        let mut unknown = UnknownFields::default();
+        if let Some(metadata) = object.get_mut("metadata").filter(|m| !m.is_null()) {
+            unknown.add_below("metadata", decode::conform_named(OBJECT_META, metadata)?);
+        }
+        let of_metadata = unknown.told().len();
+        prune::prune(&self.schema, object, &mut unknown);
+        unknown.told_mut()[of_metadata..].sort(); // as upstream tells them
+        fill::nulls(&self.schema, object);
+        embedded::conform(&self.schema, object, Path::Root, &mut unknown)?;
+        Ok(unknown)
+    }
+
+    /// Fills in defaults.
+    pub fn fill(&self, object: &mut Value) {
+        fill::defaults(&self.schema, object);
+    }
+
+    /// Judges an object by the schema and its rules, as a change of `old` if there is one.
+    pub fn validate(&self, object: &Value, old: Option<&Value>, errors: &mut Errors) {
+        check::object(&self.schema, object, old, errors);
+        if errors.iter().any(|e| e.kind.hides_rules()) {
+            let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            if self.schema.has_rules {
+                errors.invalid_text("<nil>", "null", why);
+            }
+            return;
+        }
+        rules::judge(&self.schema, object, old, errors);
+    }
+
+    /// Under the name of the version that is stored.
+    pub fn to_stored(&self, object: &mut Value) {
+        value::put(object, "apiVersion", self.stored.clone());
+    }
+
+    /// A stored object under the name of this version, with the fields and the defaults that the
+    /// definition has by now: it may have been stored under an older schema, or in another
+    /// version.
+    pub fn shown<'a>(&self, group: &str, version: &str, object: &'a Value) -> Cow<'a, Value> {
+        let as_it_is = text(object, "apiVersion").split_once('/') == Some((group, version));
+        let fits = prune::is_pruned(&self.schema, object) && !fill::has_nulls(&self.schema, object);
+        if as_it_is && fits && !self.schema.has_defaults {
+            return Cow::Borrowed(object);
+        }
+        let mut shown = object.clone();
+        value::put(&mut shown, "apiVersion", format!("{group}/{version}"));
+        if !fits {
+            prune::prune(&self.schema, &mut shown, &mut UnknownFields::default());
+            fill::nulls(&self.schema, &mut shown);
+        }
+        fill::defaults(&self.schema, &mut shown);
+        if shown == *object { Cow::Borrowed(object) } else { Cow::Owned(shown) }
+    }
+}

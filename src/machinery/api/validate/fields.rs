@@ -1,0 +1,155 @@
+//! Checks of single fields that many kinds share: labels, selectors, numbers, names of finalizers.
+
+use super::names;
+use crate::errors::Errors;
+use crate::value::{at, list, pairs, text};
+use serde_json::Value;
+
+/// Finalizers of Kubernetes itself whose names have no domain.
+const FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
+/// The problem of a changed field that may not change.
+pub const IMMUTABLE: &str = "field is immutable";
+
+/// The protocol of an application that a port names, such as `kubernetes.io/h2c`.
+pub(crate) fn app_protocol(port: &Value, field: &str, errors: &mut Errors) {
+    let protocol = at(port, "appProtocol").as_str();
+    for (protocol, problem) in
+        protocol.iter().flat_map(|p| names::qualified_name(p).into_iter().map(move |why| (*p, why)))
+    {
+        errors.invalid_text(format!("{field}.appProtocol"), protocol, &problem);
+    }
+}
+
+/// Checks the name of a finalizer. A name without a domain is a slip of the pen unless Kubernetes
+/// knows it: no controller would ever take it off.
+pub(crate) fn finalizer_name(name: &str, field: &str, asks_domain: bool, errors: &mut Errors) {
+    for problem in names::qualified_name(name) {
+        errors.invalid_text(field, name, &problem);
+    }
+    if asks_domain && !name.contains('/') && !FINALIZERS.contains(&name) {
+        let why = "name is neither a standard finalizer name nor is it fully qualified";
+        errors.invalid_text(field, name, why);
+    }
+}
+
+/// Labels at `path`, reported as `field`.
+pub(crate) fn labels(object: &Value, path: &str, field: &str, errors: &mut Errors) {
+    for (key, value) in pairs(object, path) {
+        for problem in names::qualified_name(key) {
+            errors.invalid_text(field, key, &problem);
+        }
+        for problem in names::label_value(value) {
+            errors.invalid_text(field, value, &problem);
+        }
+    }
+}
+
+/// Annotations of an object or of a template, reported as `field`.
+pub(crate) fn annotations(object: &Value, field: &str, errors: &mut Errors) {
+    let mut size = 0;
+    for (key, value) in pairs(object, "metadata.annotations") {
+        for problem in names::qualified_name(&key.to_lowercase()) {
+            errors.invalid_text(field, key, &problem);
+        }
+        size += key.len() + value.len();
+    }
+    if size > 256 * 1024 {
+        errors.too_long(field, 256 * 1024);
+    }
+}
+
+/// A `metav1.LabelSelector` at `path`.
+pub(crate) fn selector(object: &Value, path: &str, errors: &mut Errors) {
+    selector_at(at(object, path), path, errors);
+}
+
+/// A `metav1.LabelSelector`, reported as `field`.
+pub(crate) fn selector_at(selector: &Value, field: &str, errors: &mut Errors) {
+    labels(selector, "matchLabels", &format!("{field}.matchLabels"), errors);
+    for (i, e) in list(selector, "matchExpressions").iter().enumerate() {
+        let field = format!("{field}.matchExpressions[{i}]");
+        let values = list(e, "values");
+        match text(e, "operator") {
+            "In" | "NotIn" if values.is_empty() => {
+                errors.required(
+                    format!("{field}.values"),
+                    "must be specified when `operator` is 'In' or 'NotIn'",
+                );
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                errors.forbidden(
+                    format!("{field}.values"),
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                );
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.invalid_text(format!("{field}.operator"), other, "not a valid selector operator"),
+        }
+        for problem in names::qualified_name(text(e, "key")) {
+            errors.invalid_text(format!("{field}.key"), text(e, "key"), &problem);
+        }
+        for (j, value) in values.iter().enumerate() {
+            let value = value.as_str().unwrap_or("");
+            for problem in names::label_value(value) {
+                errors.invalid_text(format!("{field}.values[{j}]"), value, &problem);
+            }
+        }
+    }
+}
+
+/// A number at `path` that may not be negative.
+pub(crate) fn not_negative(object: &Value, path: &str, errors: &mut Errors) {
+    if at(object, path).as_i64().is_some_and(|n| n < 0) {
+        errors.invalid(path, at(object, path), "must be greater than or equal to 0");
+    }
+}
+
+/// One of `allowed`, if it is set.
+pub(crate) fn one_of(object: &Value, path: &str, field: &str, allowed: &[&str], errors: &mut Errors) {
+    let value = at(object, path);
+    if !value.is_null() && !allowed.contains(&value.as_str().unwrap_or("")) {
+        errors.not_supported(field, value, allowed);
+    }
+}
+
+/// What a check has to say about an object, as clients read it.
+#[cfg(test)]
+pub(crate) fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<String> {
+    let mut errors = Errors::default();
+    check(&object, &mut errors);
+    errors.iter().map(ToString::to_string).collect()
+}
+
+/// A number or a percentage, not negative.
+pub(crate) fn int_or_percent(object: &Value, path: &str, errors: &mut Errors) {
+    match at(object, path) {
+        Value::String(s) => {
+            let digits = s.strip_suffix('%').filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+            match digits.and_then(|n| n.parse::<u32>().ok()) {
+                None => errors.invalid_text(path, s, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"),
+                Some(p) if p > 100 && !path.ends_with("maxSurge") => errors.invalid_text(path, s, "must not be greater than 100%"),
+                Some(_) => {}
+            }
+        }
+        _ => not_negative(object, path, errors),
+    }
+}
+
+/// Adds these problems of the text at `field`.
+pub(crate) fn add_problems(problems: Vec<String>, field: &str, value: &str, errors: &mut Errors) {
+    problems.iter().for_each(|problem| errors.invalid_text(field, value, problem));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_part_is_written_in_digits() {
+        let told =
+            |part: &str| problems(|o, e| int_or_percent(o, "spec.x", e), json!({"spec": {"x": part}})).len();
+        assert_eq!((told("5%"), told("+5%"), told("5"), told("%")), (0, 1, 1, 1));
+    }
+}
