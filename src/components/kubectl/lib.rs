@@ -56,12 +56,12 @@ pub mod table;
 mod testing;
 pub mod wire;
 
-pub use api::gostr;
 pub use complete::complete;
 pub use print::formats::print_template;
 pub use stdio::main_with_stdio;
 pub use wire::api::MANNER_MAX;
 
+use api::gostr;
 use error::Fail;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

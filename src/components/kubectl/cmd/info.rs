@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// A verb that only holds others: its help, and a complaint about a word that is none of them.
 pub(crate) async fn group(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(word) = ctx.args.first() {
-        return ctx.usage(format!("unknown command {}", crate::gostr::quote(word)));
+        return ctx.usage(format!("unknown command {}", api::gostr::quote(word)));
     }
     let help = help::of(table::named(ctx.verb));
     match ctx.verb {
@@ -176,7 +176,7 @@ pub(crate) async fn api_resources(ctx: &Ctx) -> Result<(), Fail> {
 
 pub(crate) async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(word) = ctx.args.first() {
-        return ctx.usage(format!("unknown command {}", crate::gostr::quote(word)));
+        return ctx.usage(format!("unknown command {}", api::gostr::quote(word)));
     }
     let namespace =
         if ctx.flags.text("namespace").is_empty() { "kube-system" } else { ctx.flags.text("namespace") };
@@ -236,7 +236,7 @@ pub(crate) async fn completion(ctx: &Ctx) -> Result<(), Fail> {
         }
         [] => return ctx.usage("Shell not specified."),
         [shell] => {
-            return ctx.usage(format!("Unsupported shell type {}.", crate::gostr::quote(shell)));
+            return ctx.usage(format!("Unsupported shell type {}.", api::gostr::quote(shell)));
         }
         _ => return ctx.usage("Too many arguments. Expected only the shell type."),
     };

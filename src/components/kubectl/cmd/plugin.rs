@@ -3,9 +3,9 @@
 use crate::Env;
 use crate::ctx::{Ctx, Input};
 use crate::error::{Fail, text};
-use crate::gostr::quote;
 use crate::output::Output;
 use crate::table;
+use api::gostr::quote;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -186,7 +186,7 @@ async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
 fn of_pod(pod: &Value, key: &str) -> Amounts {
     let amounts = |owner: &Value, path: &str| -> Amounts {
         let map = value::map(owner, path).into_iter().flatten();
-        map.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&crate::gostr::plain(q))?))).collect()
+        map.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&api::gostr::plain(q))?))).collect()
     };
     let own = |container: &Value| amounts(container, &format!("resources.{key}"));
     let mut total = Amounts::new();

@@ -365,7 +365,7 @@ async fn refusal(method: &Method, path: &str, response: Response<Body>) -> Fail 
             "InternalError",
             format!(
                 "an error on the server ({}) has prevented the request from succeeding",
-                crate::gostr::quote(&said)
+                api::gostr::quote(&said)
             ),
         ),
         code => ("", format!("the server responded with the status code {code} but did not return more information")),

@@ -8,7 +8,7 @@
 use super::config::Entry;
 use crate::Env;
 use crate::error::{Fail, go_io};
-use crate::gostr::quote;
+use api::gostr::quote;
 use api::value;
 use base64::Engine as _;
 use clock::{self, Timestamp};

@@ -2,7 +2,7 @@
 //! `text/template/parse`.
 
 use super::Term;
-use crate::gostr;
+use api::gostr;
 use serde_json::Value;
 
 fn wrong(why: &str) -> String {

@@ -8,7 +8,7 @@ mod parse;
 mod printf;
 mod run;
 
-use crate::gostr;
+use api::gostr;
 use parse::{Tokens, block};
 use run::Run;
 use serde_json::Value;

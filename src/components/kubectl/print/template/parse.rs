@@ -2,7 +2,7 @@
 
 use super::functions::FUNCTIONS;
 use super::{Node, Pipe, Term, literal};
-use crate::gostr;
+use api::gostr;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@
 //! wherever it comes from; in Go constants and lengths are `int`.
 
 use super::TOO_MUCH;
-use crate::gostr;
+use api::gostr;
 use serde_json::Value;
 
 /// The largest width and precision. Go's limit is a million.

@@ -2,7 +2,7 @@
 
 use super::functions::{call, kind_of};
 use super::{Node, Pipe, TOO_MUCH, Term, printed, truth};
-use crate::gostr;
+use api::gostr;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
