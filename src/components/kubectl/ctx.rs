@@ -1,7 +1,9 @@
 //! What a verb works with: flags, streams, and the cluster on demand.
 
+use super::env::Env;
 use super::error::{Fail, text};
 use super::flag::Flags;
+use super::io::Terminal;
 use super::output::Output;
 use super::wire::api::Api;
 use super::wire::clientcmd;
@@ -9,7 +11,6 @@ use super::wire::config::Kubeconfig;
 use super::wire::discovery::Discovery;
 use super::wire::resource::Resource;
 use super::wire::target::Target;
-use super::{Env, Terminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,12 +2,14 @@
 //! there.
 
 use crate::ctx::{Ctx, Streams};
+use crate::env::Env;
 use crate::error::{Fail, text};
 use crate::output::Output;
 use crate::print::{json, tab, yaml};
 use crate::wire::paths;
 use crate::wire::resource::Resource;
-use crate::{Env, VERSION, complete, help, parse, table};
+use crate::{complete, help, parse, table};
+use api::VERSION;
 use api::value;
 use serde_json::{Value, json};
 use std::sync::Arc;
