@@ -1,4 +1,4 @@
-//! The entry of one verb in the table. The table itself has what an entry finds in it: other verbs, flags.
+//! The entry of one verb. What it finds in the table (other verbs, flags) stands beside the table.
 
 use crate::ctx::{Ctx, command_path};
 use crate::error::Fail;

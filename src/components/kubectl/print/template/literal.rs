@@ -1,7 +1,7 @@
 //! Constants of a template: text in quotes, characters, numbers. Source: Go's `strconv.Unquote` and
 //! `text/template/parse`.
 
-use super::Term;
+use super::tree::Term;
 use api::gostr;
 use serde_json::Value;
 

@@ -4,7 +4,7 @@
 //! Left out: `%p`, `%b` and `%x` of fractions, and `#` with them. A whole number is an `int64`
 //! wherever it comes from; in Go constants and lengths are `int`.
 
-use super::TOO_MUCH;
+use super::values::TOO_MUCH;
 use api::gostr;
 use serde_json::Value;
 
