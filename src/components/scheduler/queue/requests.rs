@@ -1,5 +1,5 @@
-//! Requests of volumes for the open claims of one pod, before it is bound. Upstream: `BindPodVolumes`
-//! in `pkg/scheduler/framework/plugins/volumebinding/binder.go`.
+//! Requests of volumes for the open claims of one pod, before it is bound. Upstream:
+//! `bindAPIUpdate` in `pkg/scheduler/framework/plugins/volumebinding/binder.go`.
 
 use crate::volumes::{Choice, Open};
 use api::volumes::{SELECTED_NODE, reservation};
