@@ -4,10 +4,10 @@
 use super::ctx::Ctx;
 use super::error::{Fail, text};
 use super::files;
-use super::gostr::quote;
 use super::info::{Info, Options};
 use super::wire::paths;
 use super::wire::resource::Resource;
+use api::gostr::quote;
 use api::value;
 use serde_json::Value;
 use std::sync::Arc;

@@ -1,7 +1,9 @@
 //! What a verb works with: flags, streams, and the cluster on demand.
 
+use super::env::Env;
 use super::error::{Fail, text};
 use super::flag::Flags;
+use super::io::Terminal;
 use super::output::Output;
 use super::wire::api::Api;
 use super::wire::clientcmd;
@@ -9,7 +11,6 @@ use super::wire::config::Kubeconfig;
 use super::wire::discovery::Discovery;
 use super::wire::resource::Resource;
 use super::wire::target::Target;
-use super::{Env, Terminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -146,8 +147,8 @@ impl Ctx {
                     "" | "0" => None,
                     limit => {
                         let limit = match limit.parse::<i64>() {
-                            Ok(secs) if secs >= 0 => super::gostr::Nanos::secs(secs),
-                            _ => super::gostr::parse_duration(limit).map_err(|_| {
+                            Ok(secs) if secs >= 0 => api::gostr::Nanos::secs(secs),
+                            _ => api::gostr::parse_duration(limit).map_err(|_| {
                                 Fail::Text("Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)".into())
                             })?,
                         };
@@ -196,7 +197,7 @@ impl Ctx {
             Some(resource) => Ok(resource),
             None => {
                 let name = word.split('.').next().unwrap_or(word);
-                text(format!("the server doesn't have a resource type {}", super::gostr::quote(name)))
+                text(format!("the server doesn't have a resource type {}", api::gostr::quote(name)))
             }
         }
     }

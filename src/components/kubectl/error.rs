@@ -1,6 +1,6 @@
 //! What went wrong, and how kubectl says it.
 
-use super::gostr::quote;
+use api::gostr::quote;
 use api::value;
 use serde_json::Value;
 

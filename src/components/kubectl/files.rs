@@ -3,10 +3,10 @@
 
 use super::ctx::Ctx;
 use super::error::{Fail, go_io, text};
-use super::gostr::quote;
 use super::info::{Info, Options};
 use super::manifest::{self, sorted};
 use super::wire::resource::Resource;
+use api::gostr::quote;
 use api::labels::Selector;
 use api::value;
 use serde_json::Value;

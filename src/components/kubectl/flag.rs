@@ -1,6 +1,6 @@
 //! Flags: what each one is, and the values of those that were given, as pflag reads them.
 
-use super::gostr;
+use api::gostr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -97,7 +97,7 @@ fn first_word(verb: &Verb, words: &[String]) -> Option<usize> {
 }
 
 fn unknown(word: &str) -> Fail {
-    let mut text = format!("unknown command {} for \"kubectl\"", super::gostr::quote(word));
+    let mut text = format!("unknown command {} for \"kubectl\"", api::gostr::quote(word));
     let near: Vec<&str> = table::root()
         .children()
         .map(Verb::name)

@@ -2,6 +2,7 @@
 
 mod claims;
 mod pod_volumes;
+mod requests;
 
 use super::cache::{Cache, is_live};
 use super::decide::{self, Decision};
@@ -298,7 +299,7 @@ impl Scheduler {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let start = clock::Instant::now();
         let client = self.config.client.caused_by(cause.clone());
-        let requested = claims::request_volumes(&client, choices, node).await?;
+        let requested = requests::request_volumes(&client, choices, node).await?;
         if !requested.is_empty() {
             self.await_volumes(&requested, node, key, pod).await?;
             self.volumes_are_on(pod, node)?;

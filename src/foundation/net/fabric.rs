@@ -1,11 +1,11 @@
 //! The wire that joins the nodes: a namespace with a bridge.
 
-use super::Refused;
 use super::addresses::{BRIDGE, node_ip, pods};
 use super::host::Host;
 use super::link::{self, mac};
 use super::namespace::Namespace;
 use super::node::Node;
+use super::refused::Refused;
 use cni::{Error, HostNetwork, NodeNetwork, Result};
 use linux::namespace::{disable_ipv6, set_network_sysctls};
 use nlink::netlink::addr::Ipv4Address;

@@ -54,36 +54,8 @@ mod nft;
 mod node;
 mod plan;
 pub mod probe;
+mod refused;
 mod rules;
 
 pub use fabric::Fabric;
 pub use namespace::Namespace;
-
-use cni::Error;
-
-/// Says what was tried when the kernel refuses.
-trait Refused<T> {
-    fn during(self, what: impl FnOnce() -> String) -> cni::Result<T>;
-}
-
-impl<T> Refused<T> for nlink::Result<T> {
-    fn during(self, what: impl FnOnce() -> String) -> cni::Result<T> {
-        self.map_err(|e| {
-            let kind = e.errno().map(|errno| std::io::Error::from_raw_os_error(errno.abs()).kind());
-            let kind = kind.unwrap_or(std::io::ErrorKind::Other);
-            Error::Kernel { what: what(), cause: std::io::Error::new(kind, e.to_string()) }
-        })
-    }
-}
-
-impl<T> Refused<T> for std::io::Result<T> {
-    fn during(self, what: impl FnOnce() -> String) -> cni::Result<T> {
-        self.map_err(|cause| Error::Kernel { what: what(), cause })
-    }
-}
-
-impl<T> Refused<T> for linux::Result<T> {
-    fn during(self, what: impl FnOnce() -> String) -> cni::Result<T> {
-        self.map_err(|e| Error::Kernel { what: format!("{}: {}", what(), e.what), cause: e.cause })
-    }
-}

@@ -1,6 +1,6 @@
 //! Wires between namespaces.
 
-use super::Refused;
+use super::refused::Refused;
 use cni::{Error, Result};
 use nlink::netlink::link::VethLink;
 use nlink::netlink::neigh::Neighbor;

@@ -9,6 +9,7 @@ use super::sandbox::{self, Sandbox};
 use super::spec::{self, Request, Role, What};
 use super::terminal::Terminal;
 use super::zygote::{Started, Unborn};
+use super::{groups, work};
 use clock::{self, Timestamp};
 use cri::{self, ContainerConfig, ContainerState, Error, EventKind, Result, Security, Writer};
 use linux::process::Exit;
@@ -263,7 +264,7 @@ impl Container {
                         "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc \
                          create failed: unable to start container process: {reason}: unknown"
                     ),
-                    other => super::chain(&other),
+                    other => work::chain(&other),
                 };
                 self.lock_launch().take();
                 self.status.send_modify(|status| {
@@ -290,14 +291,15 @@ impl Container {
             harmless_devices: !self.config.security.privileged,
             of_groups: false,
         };
-        let group = super::make_group(&means.config.cgroups, self.sandbox.group_of(&self.id), limits).await?;
+        let group =
+            groups::make_group(&means.config.cgroups, self.sandbox.group_of(&self.id), limits).await?;
         let oom_before = group.oom_kills(); // a small limit may end the process before its program runs
         let made = self.make_process(means, &*group, &launch).await;
         let (started, streams) = match made {
             Ok(made) => made,
             Err(e) => {
                 let oom = group.oom_kills() > oom_before;
-                super::remove_group(group, &means.crew).await;
+                groups::remove_group(group, &means.crew).await;
                 return Err(match oom {
                     true => Error::Start("container init was OOM-killed (memory limit too low?)".into()),
                     false => e,
@@ -313,10 +315,10 @@ impl Container {
         let (stdin, terminal, pumps) = match connected {
             Ok(connected) => connected,
             Err(e) => {
-                super::kill_group(&group).await; // with its own descriptor in case that there are no cgroups
+                groups::kill_group(&group).await; // with its own descriptor in case that there are no cgroups
                 let _ = process.signal(nix::libc::SIGKILL);
                 process.exit().await;
-                super::remove_group(group, &means.crew).await;
+                groups::remove_group(group, &means.crew).await;
                 self.log.close();
                 return Err(e);
             }
@@ -486,10 +488,10 @@ impl Container {
         pumps: Pumps,
     ) {
         let finished = clock::now();
-        super::kill_group(&group).await; // in a shared PID namespace others may be left
+        groups::kill_group(&group).await; // in a shared PID namespace others may be left
         pumps.end().await;
         let oom = group.oom_kills() > oom_before;
-        super::remove_group(group, &means.crew).await;
+        groups::remove_group(group, &means.crew).await;
         self.log.close();
         self.lock_launch().take();
         tell_end(&self.status, &self.live, |status| {
@@ -518,7 +520,7 @@ impl Container {
             let _ = tokio::time::timeout(grace, live.process.exit()).await;
         }
         if live.process.ended().is_none() {
-            super::kill_group(&live.group).await;
+            groups::kill_group(&live.group).await;
         }
         // A group that was empty of it (no cgroups at all) cannot kill it; its own descriptor can.
         let _ = live.process.signal(nix::libc::SIGKILL);
@@ -550,7 +552,7 @@ impl Container {
 
     pub(crate) async fn remove(&self) {
         let directory = self.directory.clone();
-        super::clean_up(move || drop(fs::remove_dir_all(directory))).await;
+        work::clean_up(move || drop(fs::remove_dir_all(directory))).await;
         self.log.remove();
     }
 }

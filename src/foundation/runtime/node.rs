@@ -6,6 +6,7 @@ use super::names::Names;
 use super::sandbox::Sandbox;
 use super::stats::{self, Processes};
 use super::stream;
+use super::work;
 use async_trait::async_trait;
 use cri::{self, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image};
 use cri::{Result, Runtime, SandboxConfig, Session, Stats};
@@ -146,7 +147,7 @@ async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send +
 async fn counted(
     count: impl FnOnce() -> BTreeMap<String, Usage> + Send + 'static,
 ) -> Result<BTreeMap<String, Stats>> {
-    let used = super::blocking(count).await;
+    let used = work::blocking(count).await;
     let used =
         used.map_err(|cause| Error::Io { what: "cannot count the use of containers".into(), cause })?;
     let stats = |used: Usage| Stats { cpu_usage: used.cpu, memory_working_set: used.working_set };
@@ -235,7 +236,7 @@ impl Runtime for NodeRuntime {
             };
             let _reserved = shared.names.reserve(format!("{name}_{}_{attempt}", sandbox.id), is_made)?;
             let (preparing, id) = (shared.means.clone(), shared.new_id());
-            let prepared = super::blocking(move || Container::prepare(&preparing, id, sandbox, config)).await;
+            let prepared = work::blocking(move || Container::prepare(&preparing, id, sandbox, config)).await;
             let io = |cause| Error::Io { what: "cannot prepare the container".into(), cause };
             let container = Arc::new(prepared.map_err(io)??);
             if let Err(e) = shared.add_container(&container) {
@@ -306,7 +307,7 @@ impl Runtime for NodeRuntime {
             namespace::in_network(network.as_fd(), || Ok((TcpSocket::new_v4()?, TcpSocket::new_v6())))
         };
         let connect = async {
-            let (v4, v6) = super::blocking(sockets).await.flatten().flatten()?;
+            let (v4, v6) = work::blocking(sockets).await.flatten().flatten()?;
             if is_reserved(&v4) || v6.as_ref().is_ok_and(is_reserved) {
                 return Err(std::io::Error::from_raw_os_error(nix::libc::EMFILE)); // the reserve is the store's
             }

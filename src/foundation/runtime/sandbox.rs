@@ -5,6 +5,7 @@ use super::means::Means;
 use super::pace::Pace;
 use super::spec::{Pause, Request, Role, What};
 use super::zygote::Unborn;
+use super::{groups, work};
 use clock::{self, Timestamp};
 use cni::NodeNetwork;
 use cri::{self, Dns, Error, Result, SandboxConfig, SandboxState};
@@ -76,13 +77,13 @@ impl Sandbox {
             of_groups: true,
             ..cgroup::Limits::default()
         };
-        let group = super::make_group(&means.config.cgroups, id.clone(), limits).await?;
+        let group = groups::make_group(&means.config.cgroups, id.clone(), limits).await?;
         let made = make_pause(means, &id, &config).await;
         let (process, users, user_namespace) = match made {
             Ok((process, Some(users))) => (process, Some(users.range), Some(Arc::new(users.namespace))),
             Ok((process, None)) => (process, None, None),
             Err(e) => {
-                super::remove_group(group, &means.crew).await;
+                groups::remove_group(group, &means.crew).await;
                 return Err(e);
             }
         };
@@ -105,7 +106,7 @@ impl Sandbox {
             Err(e) => {
                 if let Err(second) = sandbox.stop(means).await {
                     let id = &sandbox.id;
-                    tracing::warn!("what is left of sandbox {id} after a failure: {}", super::chain(&second));
+                    tracing::warn!("what is left of sandbox {id} after a failure: {}", work::chain(&second));
                 }
                 Err(e)
             }
@@ -136,7 +137,7 @@ impl Sandbox {
                 Error::Start(format!(
                     "failed to setup network for sandbox {:?}: {}",
                     self.id,
-                    super::chain(&e)
+                    work::chain(&e)
                 ))
             })?,
         };
@@ -261,10 +262,10 @@ impl Sandbox {
         self.process.exit().await;
         drop(self.lock_network().take());
         drop(self.user_namespace.lock().take());
-        super::remove_group(self.group.clone(), &means.crew).await;
+        groups::remove_group(self.group.clone(), &means.crew).await;
         self.remove_files().await;
         if !self.config.host_network {
-            means.config.network.remove_pod(&self.id).await.map_err(|e| Error::State(super::chain(&e)))?;
+            means.config.network.remove_pod(&self.id).await.map_err(|e| Error::State(work::chain(&e)))?;
         }
         let before = std::mem::replace(&mut *self.lock_phase(), Phase::Ended);
         Ok(matches!(before, Phase::Ending(SandboxState::Ready)))
@@ -273,7 +274,7 @@ impl Sandbox {
     /// Idempotent.
     async fn remove_files(&self) {
         let directory = self.directory.clone();
-        super::clean_up(move || {
+        work::clean_up(move || {
             let _ = mount::detach(&directory); // nothing is mounted if its network could not be made
             let _ = std::fs::remove_dir_all(directory);
         })
@@ -308,14 +309,14 @@ async fn make_pause(
         true if config.host_network => return Err(Error::Unsupported("hostUsers: false with hostNetwork")),
         true => {
             let ranges = means.config.zygote.ranges().clone();
-            let taken = super::blocking(move || ranges.take()).await; // reads and locks files
+            let taken = work::blocking(move || ranges.take()).await; // reads and locks files
             let io = |cause| Error::Io { what: "cannot take ids for the pod's users".into(), cause };
             Some(taken.map_err(io)?.map_err(start)?)
         }
         false => None,
     };
     let limits = cgroup::Limits::default();
-    let own = super::make_group(&means.config.cgroups, format!("{id}/pause"), limits).await?;
+    let own = groups::make_group(&means.config.cgroups, format!("{id}/pause"), limits).await?;
     let entry = own.entry().map_err(start)?;
     let node = means.config.network.netns();
     let mut fds = Vec::new();

@@ -9,7 +9,7 @@
 //!
 //! [likeness]: plain
 
-use super::Lang;
+use super::language::Lang;
 use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};

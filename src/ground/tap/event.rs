@@ -1,6 +1,6 @@
 //! Everything that can happen in a cluster, one variant each.
 
-use super::Fault;
+use super::fault::Fault;
 use super::parts::{Answer, Decision, Peer, ProgressState, RaftRole, VoteRefusal, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -4,7 +4,10 @@
 //! API server and etcd both `commit`. There the record's component tells which one is meant, so the
 //! form is read in two steps: [`tag`] finds the variant, then serde reads the detail.
 
-use super::{Cause, Component, Event, ObjectRef, Record, Request, Timestamp};
+use super::component::Component;
+use super::event::Event;
+use super::record::{Cause, ObjectRef, Record, Request};
+use clock::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 

@@ -1,6 +1,7 @@
 //! How much memory a record takes.
 
-use super::{Cause, Event, Record};
+use super::event::Event;
+use super::record::{Cause, Record};
 use bytes::Bytes;
 
 /// Bytes that a record holds beside its fixed part: texts, event and object. Clients choose most of

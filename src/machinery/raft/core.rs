@@ -1,13 +1,13 @@
 //! One member's Raft, without any input or output: what goes in is stepped, what must happen comes
 //! out as a [`Ready`].
 
+use super::interface::{Asked, ConfError, Core, NotLeader, ProposeError, Ready, Status};
 use super::log::Log;
 use super::message::{
     Body, ConfChange, ConfState, Entry, Event, HardState, Index, MemberId, Message, NONE, Payload,
     ProgressState, Role, SnapshotRef, Term,
 };
 use super::progress::{INFLIGHT_MAX, Progress};
-use super::{Asked, ConfError, Core, NotLeader, ProposeError, Ready, Status};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 

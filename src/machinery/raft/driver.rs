@@ -10,10 +10,10 @@ mod sim;
 #[path = "driver_tests.rs"]
 mod tests;
 
-use super::ConfError;
 use super::codec;
 use super::core::Config;
 use super::disk::{DirLock, Disk, RealDisk};
+use super::interface::ConfError;
 use super::member::{Capture, Edge, Member, Persisted, SnapshotPolicy, StateMachine, Write, wants_data};
 use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, Payload, SnapshotRef};
 use super::snapfile;

@@ -2,9 +2,9 @@
 //! file of its own: the [`Edge`] has those, a real one in `driver` and a simulated one in `sim`.
 
 use super::core::{Config, Raft, Stored};
+use super::interface::{ConfError, Core, ProposeError, Status};
 use super::message::{Body, ConfChange, Entry, Event, Index, Message, Payload, SnapshotRef, Term};
 use super::records::Records;
-use super::{ConfError, Core, ProposeError, Status};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What one write of the log has for the disk: the records of a [`Ready`], one after another.
 
-use super::Ready;
+use super::interface::Ready;
 use super::message::{HardState, Index};
 use super::segment;
 

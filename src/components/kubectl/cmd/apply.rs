@@ -8,13 +8,13 @@ use crate::builder::about;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::files;
-use crate::gostr::quote;
 use crate::info::{Info, Options};
 use crate::manifest;
 use crate::merge;
 use crate::print::{formats, json, yaml};
 use crate::wire::api::{APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, encoded};
 use crate::wire::resource::Resource;
+use api::gostr::quote;
 use api::{kinds, value};
 use serde_json::{Value, json};
 

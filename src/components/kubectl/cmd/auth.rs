@@ -2,8 +2,8 @@
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::gostr;
 use crate::print::{formats, tab};
+use api::gostr;
 use api::value;
 use serde_json::{Value, json};
 

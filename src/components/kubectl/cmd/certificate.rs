@@ -4,8 +4,8 @@ use crate::builder;
 use crate::cmd::common::{DryRun, Teller};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::gostr::quote;
 use crate::info::{Info, Options};
+use api::gostr::quote;
 use api::value;
 use serde_json::json;
 

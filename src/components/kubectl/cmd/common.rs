@@ -2,11 +2,11 @@
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
-use crate::gostr::quote;
 use crate::info::Info;
 use crate::print::formats::{self, Format};
 use crate::print::json;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
+use api::gostr::quote;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 

@@ -5,8 +5,8 @@ use super::wait::{Away, Deadline, FOREVER, until};
 use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::gostr::quote;
 use crate::info::{Info, Options};
+use api::gostr::quote;
 use api::value;
 use serde_json::{Value, json};
 

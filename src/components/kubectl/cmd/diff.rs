@@ -229,7 +229,7 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
     }
     .await;
     let output =
-        outcome.map_err(|e| Fail::Text(format!("failed to run {}: {e}", crate::gostr::quote(program))))?;
+        outcome.map_err(|e| Fail::Text(format!("failed to run {}: {e}", api::gostr::quote(program))))?;
     ctx.output.bytes(&output.stdout);
     ctx.output.err_bytes(&output.stderr);
     match output.status.code() {

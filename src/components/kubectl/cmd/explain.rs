@@ -2,8 +2,8 @@
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::gostr::{self, quote};
 use crate::wire::resource::Resource;
+use api::gostr::{self, quote};
 use api::value;
 use serde_json::Value;
 use std::sync::Arc;

@@ -5,9 +5,9 @@ use super::run::overridden;
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::gostr::quote;
 use crate::info::{Info, Options};
 use crate::wire::paths;
+use api::gostr::quote;
 use api::value;
 use serde_json::{Map, Value, json};
 

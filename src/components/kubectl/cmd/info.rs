@@ -2,12 +2,14 @@
 //! there.
 
 use crate::ctx::{Ctx, Streams};
+use crate::env::Env;
 use crate::error::{Fail, text};
 use crate::output::Output;
 use crate::print::{json, tab, yaml};
 use crate::wire::paths;
 use crate::wire::resource::Resource;
-use crate::{Env, VERSION, complete, help, parse, table};
+use crate::{complete, help, parse, table};
+use api::VERSION;
 use api::value;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 /// A verb that only holds others: its help, and a complaint about a word that is none of them.
 pub(crate) async fn group(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(word) = ctx.args.first() {
-        return ctx.usage(format!("unknown command {}", crate::gostr::quote(word)));
+        return ctx.usage(format!("unknown command {}", api::gostr::quote(word)));
     }
     let help = help::of(table::named(ctx.verb));
     match ctx.verb {
@@ -176,7 +178,7 @@ pub(crate) async fn api_resources(ctx: &Ctx) -> Result<(), Fail> {
 
 pub(crate) async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(word) = ctx.args.first() {
-        return ctx.usage(format!("unknown command {}", crate::gostr::quote(word)));
+        return ctx.usage(format!("unknown command {}", api::gostr::quote(word)));
     }
     let namespace =
         if ctx.flags.text("namespace").is_empty() { "kube-system" } else { ctx.flags.text("namespace") };
@@ -236,7 +238,7 @@ pub(crate) async fn completion(ctx: &Ctx) -> Result<(), Fail> {
         }
         [] => return ctx.usage("Shell not specified."),
         [shell] => {
-            return ctx.usage(format!("Unsupported shell type {}.", crate::gostr::quote(shell)));
+            return ctx.usage(format!("Unsupported shell type {}.", api::gostr::quote(shell)));
         }
         _ => return ctx.usage("Too many arguments. Expected only the shell type."),
     };

@@ -3,9 +3,9 @@
 use super::kubeconfig_file::{entry, file_of_current, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
-use crate::gostr::quote;
 use crate::print::{formats, tab, yaml};
 use crate::wire::config::Kubeconfig;
+use api::gostr::quote;
 use api::value;
 use serde_json::{Map, Value};
 use std::path::PathBuf;

@@ -5,10 +5,10 @@ use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::files;
-use crate::gostr::quote;
 use crate::info::Options;
 use crate::print::{json, yaml};
 use crate::wire::api::{MERGE_PATCH, encoded};
+use api::gostr::quote;
 use api::value;
 use serde_json::{Value, json as object};
 

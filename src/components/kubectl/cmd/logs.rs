@@ -5,10 +5,10 @@ use super::pods::{container_of, first_pod, info, selector_of, sort_active_first}
 use crate::builder::whole;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::gostr::{self, quote};
 use crate::info::Info;
 use crate::wire::paths;
 use crate::wire::resource::Resource;
+use api::gostr::{self, quote};
 use api::value;
 use http_body_util::BodyExt;
 use serde_json::Value;

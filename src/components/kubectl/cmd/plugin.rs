@@ -1,11 +1,11 @@
 //! Plugins: programs on PATH whose names start with `kubectl-`.
 
-use crate::Env;
 use crate::ctx::{Ctx, Input};
+use crate::env::Env;
 use crate::error::{Fail, text};
-use crate::gostr::quote;
 use crate::output::Output;
 use crate::table;
+use api::gostr::quote;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

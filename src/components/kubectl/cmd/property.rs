@@ -3,8 +3,8 @@
 use super::kubeconfig_file::{entry, file_of_current, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::gostr::quote;
 use crate::wire::config::Kubeconfig;
+use api::gostr::quote;
 use api::value;
 use base64::Engine as _;
 use serde_json::{Value, json};

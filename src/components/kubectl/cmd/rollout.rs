@@ -4,12 +4,12 @@ use super::common::{DryRun, Teller, strategic_patch};
 use super::wait;
 use crate::builder;
 use crate::ctx::Ctx;
-use crate::describe;
+use crate::describe::{self, related};
 use crate::error::{Fail, text};
-use crate::gostr::quote;
 use crate::info::{Info, Options};
 use crate::print::{formats, tab};
 use crate::wire::api::{JSON_PATCH, STRATEGIC_PATCH, encoded};
+use api::gostr::quote;
 use api::schema::equality;
 use api::value;
 use serde_json::{Map, Value, json};
@@ -82,7 +82,7 @@ async fn revisions(ctx: &Ctx, info: &Info, seeker: &str, sought: &str) -> Result
     let selector = value::at(&info.object, "spec.selector");
     let mut found: Vec<Revision> = match info.resource.kind.as_str() {
         "Deployment" => {
-            let sets = describe::list(ctx, info, "replicasets", selector).await?;
+            let sets = related::list(ctx, info, "replicasets", selector).await?;
             let revision = |set: &Value| Revision {
                 number: annotation(set, REVISION).parse().unwrap_or(0),
                 cause: annotation(set, CHANGE_CAUSE).to_string(),
@@ -92,7 +92,7 @@ async fn revisions(ctx: &Ctx, info: &Info, seeker: &str, sought: &str) -> Result
             owned_by(&sets, &info.object).map(revision).collect()
         }
         "DaemonSet" | "StatefulSet" => {
-            let kept = describe::list(ctx, info, "controllerrevisions", selector).await?;
+            let kept = related::list(ctx, info, "controllerrevisions", selector).await?;
             let revision = |kept: &Value| Revision {
                 number: value::int(kept, "revision").unwrap_or(0),
                 cause: annotation(kept, CHANGE_CAUSE).to_string(),

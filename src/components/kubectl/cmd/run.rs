@@ -7,9 +7,9 @@ use super::image::is_reference;
 use super::wait::{Away, until};
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text};
-use crate::gostr::quote;
 use crate::info::Info;
 use crate::wire::paths;
+use api::gostr::quote;
 use api::{patch, strategic, value};
 use serde_json::{Map, Value, json};
 

@@ -3,11 +3,11 @@
 use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::gostr::quote;
 use crate::info::{Info, Options};
 use crate::print::formats;
 use crate::print::jsonpath::{self, JsonPath};
 use crate::wire::api::JSON;
+use api::gostr::quote;
 use api::value;
 use serde_json::Value;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use super::text::{Text, rfc1123};
 use super::workloads::count;
-use crate::gostr;
+use api::gostr;
 use api::value::{self, at, list, text as part};
 use serde_json::Value;
 

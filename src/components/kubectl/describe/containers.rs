@@ -1,7 +1,7 @@
 //! Containers of a pod or a pod template.
 
 use super::text::{Text, capital, or_none, rfc1123};
-use crate::gostr::quote;
+use api::gostr::quote;
 use api::quantity::{Quantity, as_stored};
 use api::value;
 use serde_json::Value;
@@ -145,7 +145,7 @@ pub(super) fn canonical(quantity: &Value) -> String {
 }
 
 fn port_text(port: &Value) -> String {
-    crate::gostr::plain(port)
+    api::gostr::plain(port)
 }
 
 fn probe(probe: &Value) -> String {
@@ -160,7 +160,7 @@ fn probe(probe: &Value) -> String {
     );
     let (exec, http, tcp, grpc) = (&probe["exec"], &probe["httpGet"], &probe["tcpSocket"], &probe["grpc"]);
     if !exec.is_null() {
-        format!("exec {} {attributes}", crate::gostr::plain(&exec["command"]))
+        format!("exec {} {attributes}", api::gostr::plain(&exec["command"]))
     } else if !http.is_null() {
         let scheme = match value::text(http, "scheme") {
             "" => "http".to_string(),
@@ -268,7 +268,7 @@ fn resource_of(container: &Value, reference: &Value) -> String {
     let Some((list @ ("limits" | "requests"), name)) = parts.filter(|(_, name)| known(name)) else {
         return String::new();
     };
-    let quantity = |found: &Value| Quantity::parse(&crate::gostr::plain(found));
+    let quantity = |found: &Value| Quantity::parse(&api::gostr::plain(found));
     let measure = |q: Quantity| if name == "cpu" { q.milli() } else { q.units() };
     let divisor = quantity(&reference["divisor"]).filter(|q| !q.is_zero()).unwrap_or(Quantity::of_units(1));
     let amount = quantity(&value::at(container, &format!("resources.{list}"))[name]).map_or(0, measure);

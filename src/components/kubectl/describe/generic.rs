@@ -1,7 +1,7 @@
 //! Any kind: its fields, named as people would.
 
 use super::text::Text;
-use crate::gostr;
+use api::gostr;
 use api::value;
 use serde_json::{Map, Value};
 

@@ -13,6 +13,7 @@ mod node;
 mod pods;
 mod policy;
 mod rbac;
+pub(crate) mod related;
 mod services;
 mod storage;
 mod text;
@@ -22,8 +23,6 @@ mod workloads;
 use super::ctx::Ctx;
 use super::error::Fail;
 use super::info::Info;
-use crate::wire::paths;
-use api::value;
 pub(crate) use rbac::rows as rules;
 use serde_json::Value;
 pub(crate) use text::{Text, interval};
@@ -93,43 +92,10 @@ pub(crate) async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
         _ => generic::object(&mut text, object),
     }
     if events {
-        let found = events_of(ctx, info).await?;
+        let found = related::events_of(ctx, info).await?;
         text.events(&found);
     }
     Ok(text.finish())
-}
-
-/// Core events that speak of an object.
-pub(crate) async fn events_of(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
-    let uid = value::text(&info.object, "metadata.uid");
-    let mut selector =
-        format!("involvedObject.name={},involvedObject.namespace={}", info.name, info.namespace);
-    if info.resource.plural != "pods" {
-        selector.push_str(&format!(",involvedObject.kind={}", info.resource.kind));
-    }
-    selector.push_str(&format!(",involvedObject.uid={uid}"));
-    events_matching(ctx, &info.namespace, &selector).await
-}
-
-/// Events that a field selector selects; none if they may not be read.
-pub(crate) async fn events_matching(ctx: &Ctx, namespace: &str, selector: &str) -> Result<Vec<Value>, Fail> {
-    let path = match namespace {
-        "" => "/api/v1/events".to_string(),
-        namespace => paths::within("/api/v1", namespace, "events"),
-    };
-    match crate::builder::whole(ctx, &path, &[("fieldSelector", selector)]).await {
-        Ok(list) => Ok(value::list(&list, "items").to_vec()),
-        Err(Fail::Api(_)) => Ok(vec![]),
-        Err(other) => Err(other),
-    }
-}
-
-/// Objects of an `apps/v1` resource in the same namespace that a selector selects.
-pub(crate) async fn list(ctx: &Ctx, info: &Info, plural: &str, selector: &Value) -> Result<Vec<Value>, Fail> {
-    let path = paths::within("/apis/apps/v1", &info.namespace, plural);
-    let selector = api::labels::Selector::of(selector).map_or(String::new(), |s| s.to_string());
-    let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector)]).await?;
-    Ok(value::list(&list, "items").to_vec())
 }
 
 /// A pod template alone; its tabs stay tabs, as kubectl's `rollout` prints them.

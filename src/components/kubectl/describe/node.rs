@@ -1,6 +1,7 @@
 //! Nodes: what they have, what runs there, what of it is promised.
 
 use super::containers::canonical;
+use super::related::events_matching;
 use super::text::{Text, rfc1123, since};
 use crate::ctx::Ctx;
 use crate::error::Fail;
@@ -94,7 +95,7 @@ pub(super) async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: b
         let mut events = vec![];
         for uid in [part("metadata.uid"), &info.name] {
             let selector = format!("{about},involvedObject.uid={uid}");
-            events.extend(super::events_matching(ctx, "", &selector).await?);
+            events.extend(events_matching(ctx, "", &selector).await?);
         }
         text.events(&events);
     }
@@ -186,7 +187,7 @@ async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
 fn of_pod(pod: &Value, key: &str) -> Amounts {
     let amounts = |owner: &Value, path: &str| -> Amounts {
         let map = value::map(owner, path).into_iter().flatten();
-        map.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&crate::gostr::plain(q))?))).collect()
+        map.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&api::gostr::plain(q))?))).collect()
     };
     let own = |container: &Value| amounts(container, &format!("resources.{key}"));
     let mut total = Amounts::new();

@@ -13,7 +13,7 @@ pub(super) fn budget(text: &mut Text, budget: &Value) {
     {
         let amount = value::at(budget, path);
         if !amount.is_null() {
-            text.field(0, title, crate::gostr::plain(amount));
+            text.field(0, title, api::gostr::plain(amount));
             break;
         }
     }

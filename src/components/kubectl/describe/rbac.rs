@@ -1,7 +1,7 @@
 //! Roles and bindings.
 
 use super::text::Text;
-use crate::gostr;
+use api::gostr;
 use api::value;
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 use super::text::{Text, joined_labels};
 use crate::ctx::Ctx;
 use crate::error::Fail;
-use crate::gostr;
 use crate::info::Info;
 use crate::wire::paths;
+use api::gostr;
 use api::value;
 use serde_json::Value;
 

@@ -1,11 +1,11 @@
 //! What a folder changes in everything below it, in kustomize's order.
 
+use super::patches;
 use super::refs::each;
+use super::resource::Resource;
 use super::types::{Image, Kustomization, Label, Pairs, Replica};
-use super::{Resource, patches};
 use crate::error::{Fail, text as fail};
 use crate::print::json;
-use api::kinds;
 use api::value::{self, text};
 use regex::Regex;
 use serde_json::Value;
@@ -13,22 +13,6 @@ use std::path::Path;
 
 /// Kinds whose name is their meaning.
 const KEEP_NAME: [&str; 3] = ["APIService", "CustomResourceDefinition", "Namespace"];
-/// Cluster-scoped kinds that the table of kinds does not have.
-const CLUSTER: [&str; 13] = [
-    "APIService",
-    "CSIDriver",
-    "CSINode",
-    "ClusterTrustBundle",
-    "CustomResourceDefinition",
-    "FlowSchema",
-    "MutatingWebhookConfiguration",
-    "PriorityLevelConfiguration",
-    "RuntimeClass",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-    "ValidatingWebhookConfiguration",
-    "VolumeAttachment",
-];
 
 pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
     patches::run(kustomization, root, all)?;
@@ -43,14 +27,6 @@ pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Reso
 
 // -- namespace and names
 // ----------------------------------------------------------------------------------------------
-
-/// Records whether objects of a kind have no namespace.
-pub(super) fn is_cluster_scoped(group: &str, version: &str, kind: &str) -> bool {
-    match kinds::find(group, version, kind) {
-        Some(kind) => !kind.namespaced,
-        None => CLUSTER.contains(&kind),
-    }
-}
 
 /// Sets the namespace of a map that is at a path, or `made` if it is not there.
 fn put_namespace(object: &mut Value, path: &str, namespace: &str, made: bool) {

@@ -1,7 +1,7 @@
 //! ConfigMaps and Secrets from literals and files, and the hash that is a part of their names.
 
-use super::Resource;
 use super::load;
+use super::resource::Resource;
 use super::types::{GeneratorOptions, Kustomization, SecretArgs};
 use crate::error::{Fail, text};
 use crate::print::json;

@@ -1,13 +1,13 @@
 //! Reading kustomization files and what they name.
 
-use super::Resource;
+use super::resource::Resource;
 use super::strict::{At, Decode};
 use super::types::Kustomization;
 use crate::error::{Fail, text};
 use crate::manifest;
 use api::value;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 const API_VERSION: &str = "kustomize.config.k8s.io/v1beta1";
@@ -96,7 +96,7 @@ fn warnings(content: &Value) -> Vec<String> {
 pub(super) fn file(root: &Path, entry: &str) -> Result<Vec<u8>, Fail> {
     let path = root.join(entry);
     let Ok(real) = std::fs::canonicalize(&path) else {
-        let missing = super::first_missing(&path);
+        let missing = first_missing(&path);
         return text(format!(
             "evalsymlink failure on '{}' : lstat {}: no such file or directory",
             missing.display(),
@@ -108,6 +108,22 @@ pub(super) fn file(root: &Path, entry: &str) -> Result<Vec<u8>, Fail> {
     }
     std::fs::read(&real)
         .map_err(|e| Fail::Text(format!("read {}: {}", real.display(), crate::error::go_io(&e))))
+}
+
+/// The part of a path where it ends in nothing.
+pub(super) fn first_missing(path: &Path) -> PathBuf {
+    let mut here = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => drop(here.pop()),
+            std::path::Component::CurDir => {}
+            other => here.push(other),
+        }
+        if !here.exists() {
+            break;
+        }
+    }
+    here
 }
 
 /// The objects of a manifest; lists are taken apart.

@@ -24,6 +24,7 @@ mod load;
 mod order;
 mod patches;
 mod refs;
+mod resource;
 mod strict;
 mod target;
 mod types;
@@ -34,116 +35,10 @@ use crate::error::{Fail, text};
 use crate::manifest::sorted;
 use crate::print::yaml;
 use crate::wire;
-use api::value;
-use change::is_cluster_scoped;
 use load::Loaded;
+use resource::Resource;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-
-/// Kind, namespace and name of an object.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub kind: String,
-    pub namespace: String,
-    pub name: String,
-}
-
-impl Place {
-    fn of(object: &Value) -> Place {
-        let part = |path| value::text(object, path).to_string();
-        Place { kind: part("kind"), namespace: part("metadata.namespace"), name: part("metadata.name") }
-    }
-}
-
-/// One object on its way up.
-#[derive(Clone, Debug)]
-pub(crate) struct Resource {
-    pub object: Value,
-    /// Where it was before each change of its place, the first one first.
-    pub known: Vec<Place>,
-    /// What was put before its name at each level, also if it was nothing.
-    pub prefixes: Vec<String>,
-    /// The same behind its name.
-    pub suffixes: Vec<String>,
-    /// A generator made it.
-    pub generated: bool,
-    /// Its name gets a hash of its content.
-    pub hashed: bool,
-}
-
-impl Resource {
-    pub(crate) fn new(object: Value) -> Resource {
-        let (prefixes, suffixes) = (vec![], vec![]);
-        Resource { object, known: vec![], prefixes, suffixes, generated: false, hashed: false }
-    }
-    /// Remembers where it is before that changes.
-    pub(crate) fn remember_place(&mut self) {
-        self.known.push(self.place());
-    }
-    pub(crate) fn place(&self) -> Place {
-        Place::of(&self.object)
-    }
-    /// Returns where it was at first.
-    pub(crate) fn first_place(&self) -> Place {
-        self.known.first().cloned().unwrap_or_else(|| self.place())
-    }
-    pub(crate) fn kind(&self) -> &str {
-        value::text(&self.object, "kind")
-    }
-    pub(crate) fn name(&self) -> &str {
-        value::text(&self.object, "metadata.name")
-    }
-    pub(crate) fn group(&self) -> &str {
-        value::text(&self.object, "apiVersion").split_once('/').map_or("", |(group, _)| group)
-    }
-    pub(crate) fn version(&self) -> &str {
-        let version = value::text(&self.object, "apiVersion");
-        version.split_once('/').map_or(version, |(_, version)| version)
-    }
-    /// Returns the namespace that counts for one of the object's places: `default` for none, and
-    /// one of its own for what is cluster-scoped. Source: kustomize, `ResId.EffectiveNamespace`.
-    pub(crate) fn effective_namespace<'a>(&self, place: &'a Place) -> &'a str {
-        match place.namespace.as_str() {
-            _ if is_cluster_scoped(self.group(), self.version(), &place.kind) => "_non_namespaceable_",
-            "" => "default",
-            named => named,
-        }
-    }
-    /// Records whether an object of its kind has no namespace.
-    pub(crate) fn is_cluster_scoped(&self) -> bool {
-        is_cluster_scoped(self.group(), self.version(), self.kind())
-    }
-    /// Is this object, at one of its places, what `other` now is?
-    fn has_id(&self, place: &Place, other: &Resource) -> bool {
-        let there = other.place();
-        (self.group(), self.version()) == (other.group(), other.version())
-            && (&place.kind, &place.name) == (&there.kind, &there.name)
-            && self.effective_namespace(place) == other.effective_namespace(&there)
-    }
-    /// Records whether both have the same kind, name and effective namespace now.
-    pub(crate) fn is_same_as(&self, other: &Resource) -> bool {
-        self.has_id(&self.place(), other)
-    }
-    /// Records whether the object has, or once had, the place that `other` has now.
-    pub(crate) fn is_known_as(&self, other: &Resource) -> bool {
-        self.known.iter().any(|place| self.has_id(place, other)) || self.is_same_as(other)
-    }
-    /// `Pod.v1.[noGrp]/b.[noNs]`
-    pub(crate) fn id(&self) -> String {
-        id(
-            self.kind(),
-            self.version(),
-            self.group(),
-            self.name(),
-            value::text(&self.object, "metadata.namespace"),
-        )
-    }
-}
-
-fn id(kind: &str, version: &str, group: &str, name: &str, namespace: &str) -> String {
-    let or = |text: &str, none: &str| if text.is_empty() { none.to_string() } else { text.to_string() };
-    format!("{kind}.{}.{}/{name}.{}", or(version, "[noVer]"), or(group, "[noGrp]"), or(namespace, "[noNs]"))
-}
 
 /// What a folder comes to.
 pub(crate) struct Built {
@@ -184,25 +79,9 @@ fn folder(dir: &Path, shown: &str) -> Result<PathBuf, Fail> {
         Ok(root) => text(format!("must build at directory: '{}': file is not directory", root.display())),
         Err(_) => text(format!(
             "must build at directory: not a valid directory: evalsymlink failure on '{shown}' : lstat {}: no such file or directory",
-            first_missing(dir).display()
+            load::first_missing(dir).display()
         )),
     }
-}
-
-/// The part of a path where it ends in nothing.
-fn first_missing(path: &Path) -> PathBuf {
-    let mut here = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::ParentDir => drop(here.pop()),
-            std::path::Component::CurDir => {}
-            other => here.push(other),
-        }
-        if !here.exists() {
-            break;
-        }
-    }
-    here
 }
 
 /// Everything below a folder, with the folder's changes. `above`: the folders that led here.

@@ -1,6 +1,6 @@
 //! The order in which objects can be applied: what others need comes first.
 
-use super::Resource;
+use super::resource::Resource;
 use api::value;
 
 const FIRST: [&str; 21] = [

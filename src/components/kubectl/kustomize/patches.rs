@@ -1,7 +1,8 @@
 //! Strategic merge patches and JSON patches of a kustomization.
 
+use super::resource::Resource;
 use super::types::{Kustomization, Patch};
-use super::{Resource, load, target};
+use super::{load, target};
 use crate::error::{Fail, text as fail};
 use crate::manifest;
 use api::value::{self, text};

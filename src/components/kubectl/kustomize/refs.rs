@@ -4,7 +4,7 @@
 //! leads to the one object that had its name before and that the referrer can reach: an object of
 //! the same namespace, a cluster-scoped one, or, for a role binding, a service account.
 
-use super::{Place, Resource};
+use super::resource::{Place, Resource};
 use crate::error::{Fail, text as fail};
 use api::value::{self, at, text};
 use serde_json::Value;

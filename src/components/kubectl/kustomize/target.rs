@@ -1,6 +1,6 @@
 //! Which objects a patch is for.
 
-use super::Resource;
+use super::resource::Resource;
 use super::types::Selector as Target;
 use crate::error::{Fail, text as fail};
 use api::labels::Selector;

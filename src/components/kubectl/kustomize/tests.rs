@@ -1,6 +1,7 @@
 //! What kubectl 1.33's own kustomize says about the same folders.
 
 use super::*;
+use api::value;
 use serde_json::json;
 
 pub(super) fn write(dir: &Path, files: &[(&str, &str)]) {

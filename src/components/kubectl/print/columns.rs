@@ -3,7 +3,7 @@
 use super::jsonpath::{self, JsonPath};
 use super::table::escaped;
 use super::{json, tab};
-use crate::gostr;
+use api::gostr;
 use serde_json::Value;
 
 pub(crate) struct Columns {

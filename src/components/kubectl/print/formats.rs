@@ -6,7 +6,7 @@ use super::template::Template;
 use super::{json, kyaml, yaml};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
-use crate::gostr::quote;
+use api::gostr::quote;
 use api::value;
 use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};

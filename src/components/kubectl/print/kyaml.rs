@@ -19,7 +19,7 @@
 //! }
 //! ```
 
-use crate::gostr::is_print;
+use api::gostr::is_print;
 use serde_json::{Map, Value};
 
 /// One document, with its header and a line end. `sorted`: as an object that Go keeps in a map.

@@ -1,6 +1,6 @@
 //! Server-side tables (`metav1.Table`) as rows of text.
 
-use crate::gostr;
+use api::gostr;
 use api::quantity::Quantity;
 use api::value;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! Every verb: its words, usage, flags and the function that runs it.
 
-use super::Verb;
 use super::flags::*;
+use super::verb::Verb;
 use crate::cmd::*;
 use crate::flag::Flag;
 

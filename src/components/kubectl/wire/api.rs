@@ -3,7 +3,7 @@
 use super::http::{Body, Http};
 use super::paths::resource_of;
 use super::target::{Target, identity};
-use crate::Env;
+use crate::env::Env;
 use crate::error::{Fail, Refusal};
 use crate::output::Output;
 use api::value;
@@ -92,7 +92,7 @@ impl Api {
                 headers.append(name, text);
             }
         };
-        put("user-agent", &format!("kubectl/{} (linux/amd64) ropewalk", crate::VERSION));
+        put("user-agent", &format!("kubectl/{} (linux/amd64) ropewalk", api::VERSION));
         put("kubectl-command", command);
         put("kubectl-session", &uuid::Uuid::new_v4().to_string());
         for (name, text) in manner.iter().filter_map(|(name, text)| Some((name, (*text)?))) {
@@ -365,7 +365,7 @@ async fn refusal(method: &Method, path: &str, response: Response<Body>) -> Fail 
             "InternalError",
             format!(
                 "an error on the server ({}) has prevented the request from succeeding",
-                crate::gostr::quote(&said)
+                api::gostr::quote(&said)
             ),
         ),
         code => ("", format!("the server responded with the status code {code} but did not return more information")),

@@ -6,7 +6,7 @@ use super::config::{Entry, Kubeconfig};
 use super::credential::Plugin;
 use super::target::Target;
 use super::{entries, in_pod};
-use crate::Env;
+use crate::env::Env;
 use crate::error::{Fail, text};
 use crate::flag::Flags;
 use api::value;
@@ -44,7 +44,7 @@ pub fn target(env: &Env, flags: &Flags, files: &Kubeconfig) -> Result<Target, Fa
         match Kubeconfig::find(list, name) {
             Some(entry) => Ok(entry.clone()),
             None if !flags.global(flag).is_empty() && what == "cluster" => {
-                text(format!("no server found for cluster {}", crate::gostr::quote(name)))
+                text(format!("no server found for cluster {}", api::gostr::quote(name)))
             }
             None if !flags.global(flag).is_empty() => Err(missing(what, name)),
             None => Ok(empty.clone()),
@@ -57,7 +57,7 @@ pub fn target(env: &Env, flags: &Flags, files: &Kubeconfig) -> Result<Target, Fa
     if !proxy.is_empty() {
         return text(format!(
             "cluster {} is reached through the proxy {proxy} (proxy-url), which ropewalk's built-in kubectl cannot do; remove it with `kubectl config unset clusters.{}.proxy-url`, or use another kubectl",
-            crate::gostr::quote(&cluster.name),
+            api::gostr::quote(&cluster.name),
             cluster.name
         ));
     }
@@ -108,7 +108,7 @@ fn secure(target: &mut Target, env: &Env, user: &Entry, cluster: &Entry) -> Resu
 }
 
 fn missing(what: &str, name: &str) -> Fail {
-    Fail::Text(format!("{what} {} does not exist", crate::gostr::quote(name)))
+    Fail::Text(format!("{what} {} does not exist", api::gostr::quote(name)))
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@
 //! process. Source: client-go, `plugin/pkg/client/auth/exec`.
 
 use super::config::Entry;
-use crate::Env;
+use crate::env::Env;
 use crate::error::{Fail, go_io};
-use crate::gostr::quote;
+use api::gostr::quote;
 use api::value;
 use base64::Engine as _;
 use clock::{self, Timestamp};

@@ -4,7 +4,7 @@
 //! codes in gorilla/websocket, which kubectl prints.
 
 use crate::error::{Fail, text as fail};
-use crate::gostr::quote;
+use api::gostr::quote;
 use api::value;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite;

@@ -47,7 +47,7 @@ pub fn checked(path: &str) -> Result<(), String> {
             let namespace =
                 path.split('/').nth(i) == Some("namespaces") && path.split('/').nth(i + 2).is_some();
             let what = if namespace { "namespace" } else { "resource name" };
-            return Err(format!("invalid {what} {}: [{}]", crate::gostr::quote(&name), wrong.join(" ")));
+            return Err(format!("invalid {what} {}: [{}]", api::gostr::quote(&name), wrong.join(" ")));
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Where to connect and as whom.
 
 use super::credential::{Credential, Plugin};
-use crate::Env;
+use crate::env::Env;
 use crate::error::{Fail, text};
 use crate::flag::Flags;
 use api::value;
@@ -33,7 +33,7 @@ pub struct Target {
 /// # Errors
 /// It cannot be sent. Without it the request would be another user's, so it must not be left out.
 pub fn identity(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fail> {
-    let quote = crate::gostr::quote;
+    let quote = api::gostr::quote;
     let Ok(header) = HeaderName::try_from(name) else {
         return crate::error::text(format!("net/http: invalid header field name {}", quote(name)));
     };
@@ -77,7 +77,7 @@ impl Target {
         let with_scheme = if has_scheme { server.to_string() } else { format!("http://{server}") };
         let uri: Option<http::Uri> = with_scheme.parse().ok();
         let Some(uri) = uri.filter(|uri| has_scheme || matches!(uri.path(), "" | "/")) else {
-            let shown = crate::gostr::quote(server);
+            let shown = api::gostr::quote(server);
             return text(format!("host must be a URL or a host:port pair: {shown}"));
         };
         let scheme = uri.scheme_str().unwrap_or("http").to_string();

@@ -3,7 +3,7 @@
 use super::http::Http;
 use super::target::Target;
 use crate::error::{Fail, text};
-use crate::gostr::quote;
+use api::gostr::quote;
 use base64::Engine as _;
 use bytes::Bytes;
 use http::{Request, Uri};

@@ -1,67 +1,18 @@
-//! How a pod's open claims get their volumes before the pod is bound: the volumes are requested,
-//! and the binding waits until every claim has one. Upstream: `checkBindings` in
+//! How the binding of a pod waits for the volumes that were requested for its open claims, until
+//! every claim has one. Upstream: `checkBindings` in
 //! `pkg/scheduler/framework/plugins/volumebinding/binder.go`.
 
 use super::Scheduler;
+use super::requests::{Requested, version_of};
 use crate::node_info::NodeInfo;
-use crate::volumes::{Choice, Open};
-use api::volumes::{SELECTED_NODE, is_bound, is_reserved_for, reservation};
-use client::{Client, Key, reference};
+use crate::volumes::Choice;
+use api::volumes::{SELECTED_NODE, is_bound, is_reserved_for};
+use client::Key;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
-use kube::api::{Patch, PatchParams};
-use serde_json::json;
 use std::time::Duration;
 
 /// The claims of a pod that wait for their first consumer get this long, together, to be bound.
 const BIND_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// An open claim whose volume was requested.
-pub(super) struct Requested {
-    pub open: Open,
-    pub choice: Choice,
-    /// The claim's resource version in the answer to the request for a provisioner. A cache that is
-    /// older may not show the request yet.
-    pub version: Option<u64>,
-}
-
-fn version_of(claim: &PersistentVolumeClaim) -> Option<u64> {
-    claim.metadata.resource_version.as_deref()?.parse().ok()
-}
-
-/// Requests the volumes of all open claims, before the first one is waited for. If the scheduler
-/// ends in between, a reserved volume is bound all the same, and the pod's next decision goes where
-/// its volumes are.
-///
-/// # Errors
-/// Of a request. Those after it are not sent.
-pub(super) async fn request_volumes(
-    client: &Client,
-    choices: Vec<(Open, Choice)>,
-    node: &str,
-) -> Result<Vec<Requested>, kube::Error> {
-    let mut requested = Vec::with_capacity(choices.len());
-    for (open, choice) in choices {
-        let mut version = None;
-        match &choice {
-            Choice::Reserve(volume) => {
-                let patch = reservation(volume, &open.claim, &reference(&*open.claim));
-                let api = client.cluster::<PersistentVolume>();
-                let name = volume.metadata.name.as_deref().unwrap_or_default();
-                api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-            }
-            Choice::Provision => {
-                let annotations = json!({SELECTED_NODE: node});
-                let patch = json!({"metadata": {"uid": open.claim.metadata.uid, "annotations": annotations}});
-                let api = client.within::<PersistentVolumeClaim>(&open.key.namespace);
-                let claim = api.patch(&open.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-                version = version_of(&claim);
-            }
-            Choice::Await => {}
-        }
-        requested.push(Requested { open, choice, version });
-    }
-    Ok(requested)
-}
 
 impl Scheduler {
     /// Waits until all claims have volumes that are known.

@@ -1,10 +1,10 @@
 //! Clients: each asks one thing at a time of a member that it picks, waits for the answer or loses
 //! patience, and remembers both.
 
-use super::Up;
 use super::history::{Record, Run, key_name, value};
 use super::leases::{Ledger, TTL, firm, steps};
 use super::linear::{ABSENT, Action, Value};
+use super::up::Up;
 use crate::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RangeRequest, RequestOp,
     ResponseOp, Revision, TxnRequest,

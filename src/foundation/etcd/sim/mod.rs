@@ -11,6 +11,7 @@ mod history;
 mod leases;
 mod linear;
 mod tests;
+mod up;
 mod watching;
 
 use super::api::Error;
@@ -20,13 +21,12 @@ use super::command::Command;
 use super::kv::Kv;
 use super::machine::Shared;
 use super::question::{Answer, Question};
-use super::server::{Door, Member};
+use super::server::Member;
 use super::waiting::Waiting;
 use bytes::Bytes;
 use clients::Clients;
-use history::{Run, Truth};
+use history::Truth;
 use leases::Ledger;
-use parking_lot::Mutex;
 use raft::member::StateMachine;
 use raft::sim::guest::{Guest, Members, Read};
 use raft::sim::world::{Bug, STEP};
@@ -36,48 +36,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tap::{Component, Tap};
 use tokio::runtime::Runtime;
+use up::{Ask, Inbox, Up};
 use watching::Watching;
 
 const WATCHERS: u64 = 2;
-
-enum Ask {
-    Propose { id: u64, data: Bytes },
-    Read { ctx: u64 },
-    Question { ctx: u64, question: Bytes },
-}
-
-/// What waits for a member until it is its turn.
-#[derive(Clone, Default)]
-struct Inbox {
-    asks: Arc<Mutex<Vec<Ask>>>,
-}
-
-impl Inbox {
-    fn push(&self, ask: Ask) -> bool {
-        self.asks.lock().push(ask);
-        true
-    }
-}
-
-impl Door for Inbox {
-    fn propose(&self, id: u64, data: Bytes) -> bool {
-        self.push(Ask::Propose { id, data })
-    }
-    fn read(&self, ctx: u64) -> bool {
-        self.push(Ask::Read { ctx })
-    }
-    fn ask(&self, ctx: u64, question: Bytes) -> bool {
-        self.push(Ask::Question { ctx, question })
-    }
-}
-
-/// A member that is up, as clients reach it.
-struct Up {
-    kv: Kv,
-    waiting: Arc<Waiting>,
-    inbox: Inbox,
-    run: Run,
-}
 
 /// The store and its clients.
 pub(super) struct Etcd {

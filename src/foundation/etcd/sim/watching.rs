@@ -1,7 +1,7 @@
 //! Clients that watch everything, and begin again elsewhere when their member leaves them.
 
-use super::Up;
 use super::history::{Change, Truth, change};
+use super::up::Up;
 use crate::api::{Error, Revision, WatchRequest};
 use crate::watch::Watcher;
 use raft::MemberId;

@@ -6,6 +6,7 @@ use crate::driver::{ROOM_PERIOD, write_group};
 use crate::member::{Capture, Edge, Member, Persisted, SnapshotPolicy, StateMachine, Write, wants_data};
 use crate::wal::{Wal, WalOptions};
 use crate::*;
+use bytes::Bytes;
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};

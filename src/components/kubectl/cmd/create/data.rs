@@ -5,7 +5,7 @@ use super::super::set_env::check_variable;
 use super::{submit, within};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
-use crate::gostr::quote;
+use api::gostr::quote;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use super::rules::{resource_rules, url_rule, verbs};
 use super::{submit, within};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::gostr::quote;
+use api::gostr::quote;
 use serde_json::{Map, Value, json};
 
 const GROUP: &str = "rbac.authorization.k8s.io";

@@ -2,7 +2,7 @@
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::gostr::quote;
+use api::gostr::quote;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 

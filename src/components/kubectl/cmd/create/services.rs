@@ -59,7 +59,7 @@ fn port(ctx: &Ctx, text_of: &str, kind: &str) -> Result<Value, Fail> {
             true => "value out of range",
             false => "invalid syntax",
         };
-        Fail::Text(format!("strconv.ParseUint: parsing {}: {why}", crate::gostr::quote(port)))
+        Fail::Text(format!("strconv.ParseUint: parsing {}: {why}", api::gostr::quote(port)))
     })?;
     let target = match target.parse::<i64>() {
         Ok(number) if text_of.contains(':') && !(1..=65535).contains(&number) => {

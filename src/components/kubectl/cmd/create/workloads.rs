@@ -4,7 +4,7 @@ use super::super::common::{enforced, metadata, one_name, rest};
 use super::{submit, within};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::gostr::quote;
+use api::gostr::quote;
 use api::value;
 use rng::Rng;
 use serde_json::{Value, json};

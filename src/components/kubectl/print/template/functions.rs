@@ -1,7 +1,7 @@
 //! What a pipeline may call.
 
 use super::printf::{formatted, type_of};
-use super::{printed, truth};
+use super::values::{printed, truth};
 use serde_json::Value;
 use std::cmp::Ordering;
 

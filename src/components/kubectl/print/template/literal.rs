@@ -1,8 +1,8 @@
 //! Constants of a template: text in quotes, characters, numbers. Source: Go's `strconv.Unquote` and
 //! `text/template/parse`.
 
-use super::Term;
-use crate::gostr;
+use super::tree::Term;
+use api::gostr;
 use serde_json::Value;
 
 fn wrong(why: &str) -> String {

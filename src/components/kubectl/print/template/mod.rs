@@ -7,47 +7,15 @@ mod literal;
 mod parse;
 mod printf;
 mod run;
+mod tree;
+mod values;
 
-use crate::gostr;
+use api::gostr;
 use parse::{Tokens, block};
 use run::Run;
 use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// Why a template is given up.
-const TOO_MUCH: &str = "the template prints too much, or runs for too long";
-
-#[derive(Debug, Clone)]
-enum Node {
-    Text(String),
-    Print(Pipe),
-    /// A pipeline whose value is kept: in a new variable of this block, or (`false`) in the one
-    /// that is there.
-    Keep(String, bool, Pipe),
-    /// With `{{if $x := …}}` the value is a variable of both branches.
-    If(Option<String>, Pipe, Vec<Node>, Vec<Node>),
-    With(Option<String>, Pipe, Vec<Node>, Vec<Node>),
-    /// key variable, value variable
-    Range(Option<String>, Option<String>, Pipe, Vec<Node>, Vec<Node>),
-    /// A template that was defined, with its dot.
-    Call(String, Option<Pipe>),
-    Break,
-    Continue,
-}
-
-type Pipe = Vec<Vec<Term>>;
-
-#[derive(Debug, Clone)]
-enum Term {
-    /// `.a.b`
-    Dot(Vec<String>),
-    /// `$`, `$x.a`
-    Var(String, Vec<String>),
-    Word(String),
-    Literal(Value),
-    /// `(pipe).a`
-    Group(Pipe, Vec<String>),
-}
+use tree::Node;
 
 pub(crate) struct Template {
     source: String,
@@ -87,26 +55,6 @@ impl Template {
                 gostr::quote(&self.source)
             )),
         }
-    }
-}
-
-/// As `if` and `and` see it.
-fn truth(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(b) => *b,
-        Value::Number(n) => n.as_f64() != Some(0.0),
-        Value::String(s) => !s.is_empty(),
-        Value::Array(a) => !a.is_empty(),
-        Value::Object(o) => !o.is_empty(),
-    }
-}
-
-/// As a template prints it.
-fn printed(value: &Value) -> String {
-    match value {
-        Value::Null => "<no value>".into(),
-        other => gostr::plain(other),
     }
 }
 

@@ -1,8 +1,9 @@
 //! From text to nodes.
 
 use super::functions::FUNCTIONS;
-use super::{Node, Pipe, Term, literal};
-use crate::gostr;
+use super::literal;
+use super::tree::{Node, Pipe, Term};
+use api::gostr;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

@@ -4,8 +4,8 @@
 //! Left out: `%p`, `%b` and `%x` of fractions, and `#` with them. A whole number is an `int64`
 //! wherever it comes from; in Go constants and lengths are `int`.
 
-use super::TOO_MUCH;
-use crate::gostr;
+use super::values::TOO_MUCH;
+use api::gostr;
 use serde_json::Value;
 
 /// The largest width and precision. Go's limit is a million.

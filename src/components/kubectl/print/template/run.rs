@@ -1,8 +1,9 @@
 //! Nodes run over an object: what they print, and where `break` and `continue` lead.
 
 use super::functions::{call, kind_of};
-use super::{Node, Pipe, TOO_MUCH, Term, printed, truth};
-use crate::gostr;
+use super::tree::{Node, Pipe, Term};
+use super::values::{TOO_MUCH, printed, truth};
+use api::gostr;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;

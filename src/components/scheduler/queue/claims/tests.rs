@@ -2,8 +2,9 @@
 
 use super::super::tests::{claim, free_volume, of, over, pod, scheduler};
 use super::*;
+use crate::volumes::Open;
 use client::testing::Scripted;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 fn open(claim: PersistentVolumeClaim) -> Open {

@@ -1,0 +1,28 @@
+//! The environment that a command is given: variables, the kubeconfig, the working directory.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What a command finds around it.
+#[derive(Clone, Debug, Default)]
+pub struct Env {
+    /// Used unless `--kubeconfig` is given, whatever `KUBECONFIG` says.
+    pub kubeconfig: Option<PathBuf>,
+    /// `KUBECONFIG`, `HOME`, `EDITOR`, `KUBE_EDITOR`, …
+    pub vars: BTreeMap<String, String>,
+    /// What relative paths start from.
+    pub cwd: PathBuf,
+}
+
+impl Env {
+    /// This process' own.
+    pub fn of_process() -> Env {
+        Env {
+            kubeconfig: None,
+            vars: std::env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+                .collect(),
+            cwd: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The streams that a command is given, and the terminal behind them.
+
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// A terminal behind the streams, for `exec -t` and the like.
+pub trait Terminal: Send + Sync {
+    /// Both input and output are terminals.
+    fn is_tty(&self) -> bool;
+    /// Columns and rows, and every change of them.
+    fn size(&self) -> watch::Receiver<(u16, u16)>;
+    /// Switches between raw mode (keys go to the remote program as they are) and the mode it was
+    /// in.
+    fn raw(&self, on: bool);
+}
+
+/// The streams of one command.
+pub struct Io {
+    pub stdin: Box<dyn AsyncRead + Send + Unpin>,
+    pub stdout: Box<dyn AsyncWrite + Send + Unpin>,
+    pub stderr: Box<dyn AsyncWrite + Send + Unpin>,
+    pub terminal: Option<Arc<dyn Terminal>>,
+    /// These are this process' own streams: a plugin inherits them. Otherwise a plugin reads
+    /// `stdin` and writes to the others through pipes.
+    pub own: bool,
+    /// Ctrl-C. A cancelled command returns 130.
+    pub cancel: CancellationToken,
+}

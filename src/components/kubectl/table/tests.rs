@@ -1,0 +1,67 @@
+//! The table against the code behind it, and flags that are refused.
+
+use super::*;
+
+/// Flags that kubectl takes and that change nothing, there as here: its code sets itself what
+/// they would say (`run.go`, `apply.go`, `replace.go`), or they only divide large answers.
+const IDLE: &[(&str, &str)] = &[
+    ("run", "filename"),
+    ("run", "force"),
+    ("run", "grace-period"),
+    ("run", "kustomize"),
+    ("run", "recursive"),
+    ("run", "timeout"),
+    ("run", "wait"),
+    ("drain", "chunk-size"),
+    ("describe", "chunk-size"),
+    ("events", "chunk-size"),
+    ("apply", "wait"),
+    ("replace", "wait"),
+];
+
+#[test]
+fn every_flag_is_read_or_refused() {
+    let code = reads::Code::of_room();
+    let readers = code.readers();
+    let known = |flag: &Flag| REFUSED.contains(&flag.name) || WITHOUT_EFFECT.contains(&flag.name);
+    let mut idle = vec![];
+    for verb in all().iter().filter(|verb| !verb.path.is_empty()) {
+        let text = &readers[verb.path];
+        let read = |flag: &Flag| text.contains(&format!("\"{}\"", flag.name));
+        let unread = verb.flags.iter().filter(|flag| !known(flag) && !read(flag));
+        idle.extend(unread.map(|flag| (verb.path, flag.name)));
+    }
+    assert_eq!(idle, IDLE, "the code behind a verb does not read a flag of it, or does by now");
+    // What every verb takes is read where the server and the user are found.
+    let all = code.everything();
+    for flag in global().iter().filter(|flag| !known(flag)) {
+        assert!(all.contains(&format!("\"{}\"", flag.name)), "no code reads --{}", flag.name);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_flag_is_named() {
+    let server = crate::testing::Server::start().await;
+    let said = server.kubectl(&["get", "cm", "--server-print=false"]).await;
+    assert!(said.code == 1 && said.err.contains("--server-print is not implemented"), "{said:?}");
+    let said = server.kubectl(&["get", "cm", "--server-print=true", "-o", "name"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[tokio::test]
+async fn a_flag_that_a_verb_cannot_obey_is_refused() {
+    let server = crate::testing::Server::start().await;
+    for (words, why) in [
+        (vec!["kustomize", ".", "-e", "A=1"], "--env is not implemented in ropewalk's built-in kubectl"),
+        (vec!["wait", "--local", "--for=delete", "cm/a"], "--local cannot be used with wait"),
+        (vec!["config", "view", "--merge=false"], "if merge==false a precise file must be specified"),
+        (vec!["exec", "p", "--pod-running-timeout=0s", "--", "x"], "--pod-running-timeout must be higher"),
+        (vec!["attach", "p", "--pod-running-timeout=0s"], "--pod-running-timeout must be higher"),
+        (vec!["port-forward", "p", "80", "--pod-running-timeout=0s"], "--pod-running-timeout must be higher"),
+        (vec!["cluster-info", "dump", "--pod-running-timeout=0s"], "--pod-running-timeout must be higher"),
+    ] {
+        let said = server.kubectl(&words).await;
+        assert!(said.code == 1 && said.err.contains(why), "{words:?}: {said:?}");
+    }
+    assert!(server.asked().is_empty());
+}

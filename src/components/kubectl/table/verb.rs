@@ -1,0 +1,36 @@
+//! The entry of one verb. What it finds in the table (other verbs, flags) stands beside the table.
+
+use crate::ctx::{Ctx, command_path};
+use crate::error::Fail;
+use crate::flag::Flag;
+use futures::future::BoxFuture;
+
+/// What runs a verb.
+pub type Run = for<'a> fn(&'a Ctx) -> BoxFuture<'a, Result<(), Fail>>;
+
+/// One verb, e.g. `rollout status`.
+pub struct Verb {
+    /// Words after `kubectl`, separated by a space.
+    pub path: &'static str,
+    /// Other names of the last word.
+    pub aliases: &'static [&'static str],
+    pub short: &'static str,
+    /// The usage line without `kubectl `.
+    pub usage: &'static str,
+    pub flags: &'static [Flag],
+    /// Flags that must be given.
+    pub required: &'static [&'static str],
+    pub run: Run,
+}
+
+impl Verb {
+    /// The last word.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit(' ').next().unwrap_or("")
+    }
+
+    /// `kubectl rollout status`
+    pub fn command_path(&self) -> String {
+        command_path(self.path)
+    }
+}

@@ -1,0 +1,21 @@
+//! Work that blocks, beside the tasks that wait for it, and its errors in one line.
+
+/// Runs blocking work on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)
+}
+
+/// Blocking work whose failure nobody can mend.
+pub(crate) async fn clean_up(work: impl FnOnce() + Send + 'static) {
+    if let Err(e) = blocking(work).await {
+        tracing::warn!("clean-up failed: {e}");
+    }
+}
+
+/// An error with its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,147 @@
+//! What goes into a member and comes out of it: how a core is asked, what it answers, and why it
+//! refuses.
+
+use super::message::{
+    ConfChange, Entry, Event, HardState, Index, MemberId, Message, ProgressState, Role, SnapshotRef, Term,
+};
+use bytes::Bytes;
+
+/// No leader can be reached from here; nothing was proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no leader")]
+pub struct NotLeader;
+
+/// Why nothing was proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// No leader is known, or the leader hands over to another member.
+    #[error("no leader")]
+    NotLeader,
+    /// The leader's log holds too many bytes that are not settled: not yet committed, or not yet
+    /// durable on the leader.
+    #[error("too many proposals wait for the disk or for a majority")]
+    Full,
+}
+
+/// Why a change of the configuration was not proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfError {
+    #[error("not the leader")]
+    NotLeader,
+    #[error("the change before is not committed yet")]
+    Busy,
+    #[error("nobody would be left to vote")]
+    NoVoters,
+    #[error("0 is no member's number")]
+    NoMember,
+    /// Add it as a learner first; it may vote when it follows.
+    #[error("the member does not have enough of the log to vote")]
+    NotReady,
+}
+
+/// A consensus core: no clock, no threads, no I/O and no global randomness inside.
+pub trait Core: Send {
+    /// Time passes.
+    fn tick(&mut self);
+    fn step(&mut self, message: Message);
+    /// Returns `Some(index)` if this member leads, `None` if the proposal was passed on to the
+    /// leader, which drops it if its own log is full.
+    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, ProposeError>;
+    fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError>;
+    /// Asks from which index on a read is linearizable; the answer comes in [`Ready::reads`], or
+    /// never.
+    fn read_index(&mut self, ctx: u64) -> Result<(), NotLeader>;
+    /// Hands leadership to another voter.
+    fn transfer(&mut self, to: MemberId);
+    /// A snapshot is durable; the log in memory may forget entries up to `upto`, at most the
+    /// snapshot's index.
+    fn compact(&mut self, upto: Index, snapshot: SnapshotRef);
+    /// What must happen now. Call until `None`.
+    fn ready(&mut self) -> Option<Ready>;
+    /// All batches up to this one are durable.
+    fn persisted(&mut self, batch: u64);
+    fn status(&self) -> Status;
+}
+
+/// What must happen, in this order: persist (`hard`, `snapshot`, `truncate_from`, `append`, all or
+/// nothing), meanwhile send `send`; once it is durable send `send_after_persist` and call
+/// [`Core::persisted`]. A ready without anything to write still queues its `send_after_persist`
+/// behind the batches before it.
+#[derive(Debug, Default)]
+pub struct Ready {
+    pub batch: u64,
+    pub hard: Option<HardState>,
+    /// Comes before `append`: everything older is replaced. The state is restored from it when the
+    /// batch is durable, not before; nothing is committed behind it until then.
+    pub snapshot: Option<SnapshotRef>,
+    pub truncate_from: Option<Index>,
+    /// At most 16 MiB, or one entry. What is left comes with the next ready.
+    pub append: Vec<Entry>,
+    pub send: Vec<Message>,
+    /// Empty while entries are left for the next ready: these messages may promise those entries.
+    pub send_after_persist: Vec<Message>,
+    /// Durable here and on a majority: apply in order.
+    pub committed: Vec<Entry>,
+    /// Reads that are linearizable once this index is applied.
+    pub reads: Vec<(u64, Index)>,
+    /// On the leader: what followers ask its state machine.
+    pub asked: Vec<Asked>,
+    /// What the leader's state machine answered this member.
+    pub answers: Vec<(u64, Bytes)>,
+    pub events: Vec<Event>,
+}
+
+/// A follower's question to the leader's state machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub from: MemberId,
+    /// The follower's name for it.
+    pub ctx: u64,
+    /// The last entry that the follower has applied.
+    pub applied: Index,
+    pub data: Bytes,
+}
+
+impl Ready {
+    /// There is something for the disk.
+    pub fn writes(&self) -> bool {
+        self.hard.is_some()
+            || self.snapshot.is_some()
+            || self.truncate_from.is_some()
+            || !self.append.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.writes()
+            && self.send.is_empty()
+            && self.send_after_persist.is_empty()
+            && self.committed.is_empty()
+            && self.reads.is_empty()
+            && self.asked.is_empty()
+            && self.answers.is_empty()
+            && self.events.is_empty()
+    }
+}
+
+/// A core's view of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub id: MemberId,
+    pub term: Term,
+    pub vote: MemberId,
+    pub role: Role,
+    /// `NONE` if unknown.
+    pub leader: MemberId,
+    pub commit: Index,
+    pub last: Index,
+    pub persisted: Index,
+    /// How many vote in the configuration in force. A member that was removed, or is a learner,
+    /// counts the others.
+    pub voters: usize,
+    /// This member is the only voter: it decides without asking another member.
+    pub only_voter: bool,
+    /// Whom a leader hands over to; until then it takes no proposals. `NONE` if nobody.
+    pub transferee: MemberId,
+    /// On a leader: each follower, what it has, how it is treated.
+    pub progress: Vec<(MemberId, Index, ProgressState)>,
+}
