@@ -66,9 +66,9 @@ pub(super) fn refusal_of_library(error: serde_yaml::Error, text: &[u8]) -> Refus
 fn unknown_anchor(error: &serde_yaml::Error, text: &[u8]) -> Option<String> {
     error.to_string().starts_with("unknown anchor").then_some(())?;
     let place = error.location()?;
-    let alias = std::str::from_utf8(text).ok()?.chars().skip(place.index()); // it counts characters
-    let name: String =
-        alias.skip(1).take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect();
+    let alias = text.get(place.index()..)?; // it counts bytes
+    let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let name: String = alias.iter().skip(1).copied().take_while(is_of_name).map(char::from).collect();
     Some(format!("unknown anchor '{name}' referenced"))
 }
 

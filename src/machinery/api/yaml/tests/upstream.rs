@@ -6,11 +6,12 @@ use serde_json::Value;
 
 /// Mistakes of which another one stands before the one that Go tells, by the beginning of the text,
 /// and what is told here.
-const OTHER_MISTAKES: [(&str, &str); 4] = [
+const OTHER_MISTAKES: [(&str, &str); 5] = [
     ("- &x\n  null:  *x", "unsupported map key of type: null"),
     ("한글:  on\nk15: { true", "json: unsupported value: +Inf"),
     ("12:30: !!map", "unsupported map key of type: null"),
     ("~:\n\n  é\n", "unsupported map key of type: null"),
+    ("x: 1\n{?: b}", "yaml: line 3: could not find expected ':'"),
 ];
 
 /// Beginnings of messages of Go that have other words here.

@@ -127,7 +127,7 @@ fn answer(mut stream: TcpStream, answer: &str) -> Vec<u8> {
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut request = Vec::new();
-    let head_of = |request: &[u8]| latin(request).find("\r\n\r\n").map(|at| at + 4);
+    let head_of = |request: &[u8]| request.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4);
     while head_of(&request).is_none() && more(&mut stream, &mut request) {}
     let length = head_of(&request).unwrap_or(request.len());
     let head = latin(&request[..length]).to_ascii_lowercase();
