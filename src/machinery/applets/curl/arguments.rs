@@ -50,6 +50,9 @@ impl Arguments<'_> {
             None => (name, true),
         };
         let known = option_table::by_name(name).map_err(|what| refused(word, what))?;
+        if !is_on && !known.name.eq_ignore_ascii_case(name) {
+            return Err(refused(word, "is unknown")); // behind `--no-`, curl wants the whole name
+        }
         if !is_on && !matches!(known.effect, Effect::Switch(_)) {
             return Err(refused(word, NO_SWITCH));
         }
@@ -93,8 +96,9 @@ impl Arguments<'_> {
             }
         }
         if self.options.fail && self.options.fail_with_body {
-            let both = "You must select either --fail or --fail-with-body, not both.";
-            return Err(Refused::Usage(format!("{both}\ncurl: option {shown}: is badly used here")));
+            let both = "You must select either --fail or --fail-with-body, not both.\ncurl: ";
+            let both = if self.options.silent { "" } else { both };
+            return Err(Refused::Usage(format!("{both}option {shown}: is badly used here")));
         }
         Ok(())
     }

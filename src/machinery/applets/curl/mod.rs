@@ -26,6 +26,7 @@
 //! * Protocols other than http and https; HTTP/2, HTTP/3, HTTP/0.9; proxies, and the variables that
 //!   name one; `.curlrc` and `.netrc`; other ways to log in than Basic and a bearer token.
 //! * Cookies that a server sets: `-c` and files for `-b` are refused, `-b NAME=VALUE` is sent.
+//! * `-u USER` without a password does not ask for one; it is empty.
 //! * Forms (`-F`), transfers in parallel (`-Z`), several sets of options (`--next`).
 //! * The codings br and zstd: `--compressed` asks for deflate and gzip only.
 //! * The progress meter, and what `-v` shows of TLS.

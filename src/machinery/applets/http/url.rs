@@ -116,7 +116,7 @@ impl Url {
             Some(at) if at + 1 == self.path.len() => "",
             Some(_) => "&",
         };
-        Ok(Url { path: format!("{}{joint}{more}", self.path), ..self })
+        Ok(Url { path: format!("{}{joint}{}", self.path, with_small_escapes(more)), ..self })
     }
 
     /// Whether scheme, host and port are the same.
@@ -278,4 +278,19 @@ fn lower_encoded(text: &str, is_kept: fn(u8) -> bool) -> String {
         }
     }
     encoded
+}
+
+/// Writes the digits of `%2F` small, as curl does in what it adds to a URL.
+fn with_small_escapes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        let digits = rest.get(at + 1..at + 3).filter(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let digits = digits.unwrap_or_default();
+        out.push_str(&rest[..=at]);
+        out.push_str(&digits.to_ascii_lowercase());
+        rest = &rest[at + 1 + digits.len()..];
+    }
+    out.push_str(rest);
+    out
 }
