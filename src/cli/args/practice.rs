@@ -63,7 +63,7 @@ pub(crate) enum Drill {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// Show the next hint of the present task; done after the last one, it is asked again the next day
+    /// Show the next hint; a task that is done after its last hint is asked again the next day
     Hint,
     /// Leave the present task undone, and go on; it is asked again the next day
     Skip,

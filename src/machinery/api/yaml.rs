@@ -4,8 +4,8 @@
 //! Its YAML library is of version 1.1: `y`, `no` and `on` are booleans, `0644` is an octal number.
 //! The library here has the words of 1.2, where they are text; its scanner is of 1.1, as Go's is.
 //! So a plain word that means something else in 1.1 is respelled before it is read; quoted text,
-//! block text and comments stay. `scan` finds the words, by the rules by which Go finds them; `respell`
-//! resolves them, and `read` makes JSON of what the library then reads.
+//! block text and comments stay. `scan` finds the words, by the rules by which Go finds them;
+//! `respell` resolves them, and `read` makes JSON of what the library then reads.
 //!
 //! The last value of a key that stands twice in a map counts, as everywhere in Kubernetes where the
 //! decoder is not strict. [`parse`] says nothing of such keys, [`parse_document`] names them.

@@ -35,8 +35,8 @@ fn store_key(kind: &Kind, key: &str) -> Bytes {
     format!("{ROOT}{}/{key}", kind.place()).into()
 }
 
-/// The bytes of an object in the store. Upstream stores custom objects as JSON, by the serializer of
-/// its answers, and all others as protobuf, which escapes nothing.
+/// The bytes of an object in the store. Upstream stores custom objects as JSON, by the serializer
+/// of its answers, and all others as protobuf, which escapes nothing.
 fn stored_bytes(kind: &Kind, object: &Value) -> Bytes {
     match kind.custom.is_some() {
         true => gojson::to_vec(object).into(),

@@ -1,6 +1,6 @@
 //! Looking without judging: how the tasks stand, since when, and which hint is next.
 
-use super::{Current, LabRun, NETWORK_EVERY, exprs, follow, kinds};
+use super::{Current, LabRun, exprs, follow, kinds};
 use crate::blocking::in_place;
 use crate::cel::{Expr, facts};
 use crate::format::EN;
@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// How often tasks that need the network are looked at in between, to date when they became green.
+pub(super) const NETWORK_EVERY: Duration = Duration::from_secs(5);
 
 /// `check` waits less than grading: it may be asked again.
 const CHECK_MAX: Duration = Duration::from_secs(2);

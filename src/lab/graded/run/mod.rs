@@ -31,6 +31,7 @@ use crate::run::Teacher;
 use cluster::guest::{Host, Room};
 use cluster::undo::Past;
 use doing::Doing;
+use look::NETWORK_EVERY;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,9 +46,6 @@ use tokio::sync::watch;
 /// The symptom has to show by then, and for so long before the clock starts.
 const SYMPTOM_MAX: Duration = Duration::from_secs(90);
 const SYMPTOM_HOLD: Duration = Duration::from_millis(500);
-/// How often tasks that need the network are looked at in between, to date when they became green.
-const NETWORK_EVERY: Duration = Duration::from_secs(5);
-
 /// A question waits for others that are at work for so long.
 const TURN_MAX: Duration = Duration::from_secs(10);
 

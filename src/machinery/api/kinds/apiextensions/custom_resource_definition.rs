@@ -118,8 +118,8 @@ pub fn set_condition(object: &mut Value, kind: &str, holds: bool, reason: &str, 
 // -------------------------------------------------------------------------------------------------
 
 /// The names that a definition is given, and whether they are all that it asks for. `others` are
-/// all definitions; in a group a name belongs to the definition that had it accepted first, unless a
-/// kind of the `table` has it. Pure: answers the definition with its new status, if that differs.
+/// all definitions; in a group a name belongs to the definition that had it accepted first, unless
+/// a kind of the `table` has it. Pure: answers the definition with its new status, if that differs.
 pub fn name<'a>(
     definition: &Value,
     others: impl Iterator<Item = &'a Value>,

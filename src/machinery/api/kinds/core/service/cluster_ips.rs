@@ -257,10 +257,19 @@ mod tests {
         spec
     }
 
+    /// Why a new Service with this spec is refused.
+    fn refused(spec: &Value) -> Vec<String> {
+        let (service, mut errors) = (service(spec), Errors::default());
+        first(&service, None, &mut errors);
+        if errors.is_empty() {
+            create(&service, &mut errors);
+        }
+        texts(&errors)
+    }
+
     #[test]
     fn addresses_and_families_of_a_new_service_fit_together() {
         let four = "10.96.0.9";
-        let several = "must be 'RequireDualStack' or 'PreferDualStack' when multiple";
         for (spec, want) in [
             (json!({}), vec![]),
             (with(&[four], json!({"ipFamilies": ["IPv4"], "ipFamilyPolicy": "PreferDualStack"})), vec![]),
@@ -276,6 +285,16 @@ mod tests {
                 with(&["None"], json!({"selector": {"app": "a"}, "ipFamilyPolicy": "RequireDualStack"})),
                 vec!["spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services".to_string()],
             ),
+        ] {
+            assert_eq!(refused(&spec), want, "{spec}");
+        }
+    }
+
+    #[test]
+    fn addresses_fit_each_other_and_the_families() {
+        let four = "10.96.0.9";
+        let several = "must be 'RequireDualStack' or 'PreferDualStack' when multiple";
+        for (spec, want) in [
             (json!({"clusterIP": four}), vec!["spec.clusterIPs: Required value".to_string()]),
             (
                 json!({"clusterIPs": [four]}),
@@ -330,12 +349,7 @@ mod tests {
                     .to_vec(),
             ),
         ] {
-            let (service, mut errors) = (service(&spec), Errors::default());
-            first(&service, None, &mut errors);
-            if errors.is_empty() {
-                create(&service, &mut errors);
-            }
-            assert_eq!(texts(&errors), want, "{spec}");
+            assert_eq!(refused(&spec), want, "{spec}");
         }
     }
 
