@@ -95,11 +95,7 @@ async fn check(
 }
 
 /// Gives an order, which may be about what `drill show` shows, and prints what came of it.
-async fn act(
-    place: &Place,
-    style: &PageStyle,
-    order: impl FnOnce(&DrillView) -> Ask,
-) -> anyhow::Result<i32> {
+async fn act(place: &Place, style: &PageStyle, order: impl FnOnce(&DrillView) -> Ask) -> anyhow::Result<i32> {
     let before = asked(place, style.lang, Ask::Show).await?;
     let view = asked(place, style.lang, order(&before)).await?;
     print!("{}", front::changed(style, &before, &view, clock::now()));

@@ -83,7 +83,9 @@ mod tests {
         assert_eq!((question.lang.as_str(), question.ask), ("ko", 7));
         let refused = read::<Question<u8>>(json!({"lang": "ko"})).expect_err("no question");
         let told: Vec<Reply> = refused.collect().await;
-        assert!(matches!(told.as_slice(), [Reply::Error(text)] if text.starts_with("알 수 없는 질문입니다: ")));
+        assert!(
+            matches!(told.as_slice(), [Reply::Error(text)] if text.starts_with("알 수 없는 질문입니다: "))
+        );
         let refused = read::<Question<u8>>(json!(7)).expect_err("no question");
         let told: Vec<Reply> = refused.collect().await;
         assert!(matches!(told.as_slice(), [Reply::Error(text)] if text.starts_with("not a question: ")));

@@ -42,7 +42,9 @@ impl Error {
     pub fn say(&self, lang: Lang) -> String {
         let say = |word: Word, with: &[&str]| lang.say(word, with);
         match self {
-            Error::File { path, cause } => say(Word::File, &[&path.display().to_string(), &cause.to_string()]),
+            Error::File { path, cause } => {
+                say(Word::File, &[&path.display().to_string(), &cause.to_string()])
+            }
             Error::Newer { path, found, known } => {
                 let (path, found, known) = (path.display().to_string(), found.to_string(), known.to_string());
                 say(Word::Newer, &[&path, &found, &known])

@@ -11,8 +11,14 @@ const SHELLS: [&str; 5] = ["sh", "ash", "bash", "dash", "zsh"];
 /// Letters among `kubectl exec`'s options that take no value, and its long options without one; `-i`
 /// and `--stdin` are looked at apart.
 const SWITCHES: [char; 2] = ['t', 'q'];
-const LONG_SWITCHES: [&str; 6] =
-    ["tty", "quiet", "disable-compression", "insecure-skip-tls-verify", "match-server-version", "warnings-as-errors"];
+const LONG_SWITCHES: [&str; 6] = [
+    "tty",
+    "quiet",
+    "disable-compression",
+    "insecure-skip-tls-verify",
+    "match-server-version",
+    "warnings-as-errors",
+];
 /// Options of shells whose value is the next word.
 const SHELL_VALUES: [&str; 6] = ["-o", "+o", "-O", "+O", "--rcfile", "--init-file"];
 

@@ -286,6 +286,20 @@ mod tests {
         assert_eq!(json!(map)["skills"][0]["title"], "파드 실행하기");
     }
 
+    #[test]
+    fn what_cannot_be_read_is_named_in_the_learners_language() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        for file in ["labs.json", record::FILE] {
+            std::fs::write(place.root.join(file), "{").unwrap();
+        }
+        for (lang, part) in [("en", " is damaged: "), ("ko", " 파일이 손상되었습니다: ")] {
+            let notices = SkillMap::read(&place, lang).notices;
+            assert!(notices.len() == 2 && notices.iter().all(|told| told.contains(part)), "{notices:?}");
+        }
+    }
+
     /// The bar and the skill follow one rule.
     #[test]
     fn a_step_that_this_cluster_cannot_do_counts_for_the_lesson_and_the_skill() {

@@ -258,7 +258,7 @@ impl Practice {
 }
 
 /// Waits until every task shows what it is about; all of them share [`READY_MAX`].
-async fn await_ready(drill: &Drill, lang: &str) -> Result<(), String> {
+pub(super) async fn await_ready(drill: &Drill, lang: &str) -> Result<(), String> {
     let end = Instant::now() + READY_MAX;
     for (at, task) in drill.tasks.iter().enumerate() {
         let Some(ready_when) = &task.ready_when else { continue };
