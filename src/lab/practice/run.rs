@@ -315,9 +315,7 @@ impl Practice {
         self.announce_change();
         drop(orders);
         let open = Open { namespace: drill.namespace.clone(), revision_before: drill.revision_before };
-        if !self.take_away(&open).await {
-            self.crew.spawn(self.clone().sweep()); // the cluster may be too busy just now
-        }
+        self.take_away_or_sweep(&open).await;
         drill.crew.kill();
     }
 

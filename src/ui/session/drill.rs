@@ -209,7 +209,7 @@ fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
                     [] | ["start"] => Some(Word::Begin(None)),
                     ["--seed", seed] | ["start", "--seed", seed] => {
                         // 0 is refused with the words of the command line.
-                        let seed = seed.parse().ok().filter(|seed| *seed > 0);
+                        let seed = seed.parse::<u64>().ok().filter(|seed| *seed > 0);
                         seed.map(|seed| Word::Begin(Some(seed)))
                     }
                     [word] if *word != "next" => alone(word),

@@ -207,7 +207,7 @@ impl Practice {
             prepared = self.set_up(&drill, &ids, &open, lang) => prepared,
         };
         if let Err(why) = prepared {
-            self.take_away(&open).await;
+            self.take_away_or_sweep(&open).await;
             *self.drill.lock() = None; // first: who has stopped it sees no drill that is over
             drill.state().phase = Phase::Stopped;
             drill.crew.kill();

@@ -8,6 +8,7 @@ use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use cluster::guest::Room;
 use cluster::undo::Past;
 use lang::Lang;
+use std::sync::Arc;
 use std::time::Duration;
 use tap::TEACHER;
 
@@ -56,6 +57,14 @@ impl Practice {
             tracing::error!(error = cluster::chain(&error), "cannot write practice.json");
         }
         true
+    }
+
+    /// Takes away what a drill made. If that cannot be done now, e.g. because the cluster is too
+    /// busy, a sweep tries again.
+    pub(super) async fn take_away_or_sweep(self: &Arc<Practice>, open: &Open) {
+        if !self.take_away(open).await {
+            self.crew.spawn(self.clone().sweep());
+        }
     }
 
     /// Goes back to before a drill, or deletes its namespace. False: neither can be done now.
@@ -138,7 +147,6 @@ mod tests {
     use client::testing::{Asked, Scripted, refusal};
     use cluster::guest::Host;
     use serde_json::{Value, json};
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use task::Crew;
 

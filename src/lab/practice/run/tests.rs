@@ -8,8 +8,8 @@ use client::testing::{Asked, Scripted, refusal};
 use serde_json::json;
 use std::path::Path;
 
-/// A namespace that is no drill's: of such a one no API server is asked. A clock that is paused jumps
-/// ahead while a test waits for a socket.
+/// A namespace that is no drill's: of such a one no API server is asked. A clock that is paused
+/// jumps ahead while a test waits for a socket.
 const OTHER: &str = "elsewhere";
 
 /// Practice on a cluster without namespaces. The server of the teacher's kubectl accepts connections
