@@ -18,8 +18,9 @@ use ui::{drill_proof, settings, terminal};
 /// Without a command: at a terminal a session that begins with a drill, else as `start`.
 pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
     let Practice { command, seed, name, lang } = asked_for;
+    let home = Home::find()?;
     if command.is_some() && seed.is_some() {
-        eprintln!("ropewalk: `--seed` stands behind `drill start` or `drill test`");
+        eprintln!("ropewalk: {}", front::misplaced_seed(settings::language(lang, &home)));
         return Ok(USAGE);
     }
     let in_prompt = std::env::var_os(settings::LANG_VARIABLE).is_some();
@@ -27,7 +28,6 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
         let options = Options { name, lang, plain: true, drill: Some(seed), ..Options::default() };
         return Ok(repl::run(options).await?);
     }
-    let home = Home::find()?;
     let lang = settings::language(lang, &home);
     let place = home.cluster(&name)?;
     let style = PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false };
@@ -38,11 +38,12 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
         Command::Show { output } => show(asked(&place, lang, Ask::Show).await?, &style, output),
         Command::Check { task, output } => check(&place, &style, task.as_deref(), output).await,
         Command::Hint => {
-            print!("{}", front::hint(&style, &asked(&place, lang, Ask::Hint).await?));
+            let task = asked(&place, lang, Ask::Show).await?.present().into();
+            print!("{}", front::hint(&style, &asked(&place, lang, Ask::Hint { task }).await?));
             Ok(0)
         }
-        Command::Skip => act(&place, &style, Ask::Skip).await,
-        Command::Stop => act(&place, &style, Ask::Stop).await,
+        Command::Skip => act(&place, &style, |before| Ask::Skip { task: before.present().into() }).await,
+        Command::Stop => act(&place, &style, |_| Ask::Stop).await,
         Command::Test { ids, all, seed, part } => test(&ids, all, seed, part).await,
     }
 }
@@ -71,7 +72,7 @@ async fn check(
     let before = asked(place, style.lang, Ask::Show).await?;
     let named = task.map(|id| before.tasks.iter().position(|task| task.id == id));
     if named == Some(None) {
-        eprintln!("ropewalk: this drill has no task {:?}", task.unwrap_or_default());
+        eprintln!("ropewalk: {}", front::no_such_task(style.lang, task.unwrap_or_default()));
         return Ok(USAGE);
     }
     let at = named.flatten().unwrap_or(before.at);
@@ -93,9 +94,10 @@ async fn check(
     Ok(i32::from(!is_done))
 }
 
-async fn act(place: &Place, style: &PageStyle, ask: Ask) -> anyhow::Result<i32> {
+/// Gives an order, which may be about what `drill show` shows, and prints what came of it.
+async fn act(place: &Place, style: &PageStyle, order: impl FnOnce(&DrillView) -> Ask) -> anyhow::Result<i32> {
     let before = asked(place, style.lang, Ask::Show).await?;
-    let view = asked(place, style.lang, ask).await?;
+    let view = asked(place, style.lang, order(&before)).await?;
     print!("{}", front::changed(style, &before, &view, clock::now()));
     Ok(0)
 }

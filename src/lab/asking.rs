@@ -1,6 +1,7 @@
 //! How guests of the cluster's process are asked: reads a question, waits for the work that answers
 //! it, and makes a reply of the answer.
 
+use crate::words::{self, Word};
 use cluster::control::Reply;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -26,32 +27,35 @@ pub(crate) type Work<W> = Arc<OnceLock<Result<W, String>>>;
 /// # Errors
 /// It is none; the stream says so to the asker.
 pub(crate) fn read<Q: DeserializeOwned>(question: Value) -> Result<Q, BoxStream<'static, Reply>> {
-    serde_json::from_value(question)
-        .map_err(|error| stream::iter([Reply::Error(format!("not a question: {error}"))]).boxed())
+    let lang = question["lang"].as_str().unwrap_or_default().to_string();
+    serde_json::from_value(question).map_err(|error| {
+        let told = words::say(&lang, Word::NotAQuestion, &[&error.to_string()]);
+        stream::iter([Reply::Error(told)]).boxed()
+    })
 }
 
-/// The work, if it has begun. `early`: what an asker is told before.
+/// The work, if it has begun. `lang`: in which an asker is told that it has not.
 ///
 /// # Errors
 /// It has not begun, or could not.
-pub(crate) fn ready<'a, W>(work: &'a OnceLock<Result<W, String>>, early: &str) -> Result<&'a W, String> {
+pub(crate) fn ready<'a, W>(work: &'a OnceLock<Result<W, String>>, lang: &str) -> Result<&'a W, String> {
     match work.get() {
         Some(Ok(work)) => Ok(work),
         Some(Err(why)) => Err(why.clone()),
-        None => Err(early.into()),
+        None => Err(words::say(lang, Word::StillStarting, &[])),
     }
 }
 
-/// Waits until the work has begun, or could not. `begun` is told of that; `None`: it never will be.
-pub(crate) async fn begun<'a, W>(
+/// Waits until the work has begun, or could not. `started` changes then; `None`: it never will.
+pub(crate) async fn await_start<'a, W>(
     work: &'a OnceLock<Result<W, String>>,
-    begun: &mut watch::Receiver<()>,
+    started: &mut watch::Receiver<()>,
 ) -> Option<&'a Result<W, String>> {
     loop {
         if let Some(work) = work.get() {
             return Some(work);
         }
-        begun.changed().await.ok()?;
+        started.changed().await.ok()?;
     }
 }
 
@@ -79,18 +83,25 @@ mod tests {
         assert_eq!((question.lang.as_str(), question.ask), ("ko", 7));
         let refused = read::<Question<u8>>(json!({"lang": "ko"})).expect_err("no question");
         let told: Vec<Reply> = refused.collect().await;
+        assert!(
+            matches!(told.as_slice(), [Reply::Error(text)] if text.starts_with("알 수 없는 질문입니다: "))
+        );
+        let refused = read::<Question<u8>>(json!(7)).expect_err("no question");
+        let told: Vec<Reply> = refused.collect().await;
         assert!(matches!(told.as_slice(), [Reply::Error(text)] if text.starts_with("not a question: ")));
         let work: Work<u8> = Work::default();
         let (tell, mut told) = watch::channel(());
-        assert_eq!(ready(&work, "too early"), Err("too early".to_string()));
-        let waits = async { begun(&work, &mut told).await.cloned() };
+        for (lang, part) in [("en", "still starting"), ("ko", "시작하는 중")] {
+            assert!(ready(&work, lang).is_err_and(|text| text.contains(part)), "{lang}");
+        }
+        let waits = async { await_start(&work, &mut told).await.cloned() };
         let begins = async {
             work.set(Ok(3)).expect("it begins once");
             tell.send_replace(());
         };
         assert_eq!(tokio::join!(waits, begins).0, Some(Ok(3)));
-        assert_eq!(ready(&work, "too early"), Ok(&3));
+        assert_eq!(ready(&work, "en"), Ok(&3));
         let failed: Work<u8> = Arc::new(OnceLock::from(Err("no key".to_string())));
-        assert_eq!(ready(&failed, "too early"), Err("no key".to_string()));
+        assert_eq!(ready(&failed, "en"), Err("no key".to_string()));
     }
 }

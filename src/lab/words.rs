@@ -5,6 +5,8 @@ use lang::{Lang, texts};
 texts! {
     /// Sentences; `{}` stands for what is filled in.
     pub enum Word {
+    NotAQuestion: "not a question: {}", "알 수 없는 질문입니다: {}";
+    StillStarting: "the cluster is still starting; try again", "클러스터를 시작하는 중입니다. 잠시 뒤 다시 시도하세요";
     Remember: "*Remember: {}*", "*기억하세요: {}*";
     PredictedRight: "You said “{}”: so it was.", "예측한 답은 “{}”, 실제로도 그랬습니다.";
     PredictedWrong: "You said “{}”. It was “{}”.", "예측한 답은 “{}”, 실제 답은 “{}”입니다.";

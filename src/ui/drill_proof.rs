@@ -11,7 +11,7 @@ use super::proof_stop::Stop;
 use super::texts::Lang;
 use clock::Instant;
 use lab::practice::table::SkillTable;
-use lab::practice::view::{Ask, DrillView, Lines, Phase};
+use lab::practice::view::{Ask, DrillView, Lines, Phase, Wrong};
 use lang::charset::println;
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ async fn play(cluster: &ProofCluster, task: &str, seed: u64) -> Result<String, S
     let _: DrillView = asked(cluster, begin()).await?;
     let lines: Lines = asked(cluster, Ask::Solution).await?;
     for wrong in &lines.wrong {
-        let said = cluster.lines(&wrong.lines, LINES_MAX).await?;
+        let said = wrong_answer(cluster, wrong).await?;
         red(cluster).await.map_err(|why| format!("{why} after “{}”\n      {}", wrong.why, tail(&said)))?;
         let _: DrillView = asked(cluster, Ask::Stop).await?;
         let _: DrillView = asked(cluster, begin()).await?;
@@ -90,6 +90,30 @@ async fn play(cluster: &ProofCluster, task: &str, seed: u64) -> Result<String, S
         lines.also.len(),
         took.as_secs_f64()
     ))
+}
+
+/// Types a wrong answer and returns what was said. One that is refused changes nothing, so that the
+/// task stays red proves nothing.
+async fn wrong_answer(cluster: &ProofCluster, wrong: &Wrong) -> Result<String, String> {
+    let Some((code, said)) = cluster.repl(&wrong.lines, LINES_MAX).await? else {
+        return Err(format!("“{}” took more than {} s", wrong.why, LINES_MAX.as_secs()));
+    };
+    match refusal(code, &said) {
+        Some(why) => Err(format!("“{}” is refused: {why}", wrong.why)),
+        None => Ok(said),
+    }
+}
+
+/// Finds the line by which kubectl has refused a command. `code` is that of the last command; of the
+/// others only what they said is known.
+fn refusal(code: i32, said: &str) -> Option<String> {
+    const BEGINNINGS: [&str; 3] = ["error: ", "Error from server", "Error: "];
+    let is_refusal = |line: &&str| {
+        let is_invalid = line.starts_with("The ") && line.contains(" is invalid: ");
+        is_invalid || BEGINNINGS.iter().any(|beginning| line.starts_with(beginning))
+    };
+    let told = said.lines().map(str::trim).find(is_refusal).map(String::from);
+    told.or_else(|| (code != 0).then(|| format!("exit code {code}")))
 }
 
 /// The task is red, and stays so.
@@ -115,7 +139,7 @@ async fn red(cluster: &ProofCluster) -> Result<(), String> {
 async fn hints(cluster: &ProofCluster, task: &str) -> Result<(), String> {
     let wanted = SkillTable::built_in().task(task).map_or(0, |(_, task)| task.hints());
     for number in 1..=wanted {
-        let view: DrillView = asked(cluster, Ask::Hint).await?;
+        let view: DrillView = asked(cluster, Ask::Hint { task: task.into() }).await?;
         if view.hints.len() != number || view.hints.iter().any(String::is_empty) {
             return Err(format!("hint {number} of {wanted} cannot be said"));
         }
@@ -137,5 +161,24 @@ async fn green(cluster: &ProofCluster) -> Result<Duration, String> {
                 return Err(format!("not done: {}", unmet.collect::<Vec<_>>().join("; ")));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal;
+
+    #[test]
+    fn a_wrong_answer_that_kubectl_refuses_is_noticed() {
+        assert_eq!(refusal(0, "pod/mast created\nservice/web scaled\n"), None);
+        for said in [
+            "error: unknown flag: --replica",
+            "Error from server (NotFound): deployments.apps \"crane\" not found",
+            "The Deployment \"crane\" is invalid: spec.replicas: Invalid value: -1",
+        ] {
+            let told = format!("deployment.apps/crane created\n{said}\nservice/crane created\n");
+            assert_eq!(refusal(0, &told).as_deref(), Some(said), "also one that is not the last");
+        }
+        assert_eq!(refusal(127, "sh: kubctl: not found").as_deref(), Some("exit code 127"));
     }
 }

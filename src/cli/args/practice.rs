@@ -10,7 +10,8 @@ use ui::proof_part::Part;
   ropewalk drill --seed 417         the tasks of that drill once more, with the same names
   ropewalk drill start              the same for a script: then `drill check`, `drill skip`, `drill stop`
   ropewalk drill test --all         prove every task, on a cluster of its own
-A skill is asked again a day after the first success and then after a week; what was skipped, the next day.
+A skill is asked again a day after the first success and then after a week; what was skipped comes
+first in the next drill.
 The tasks are in a namespace of their own, which is removed at the end.")]
 pub(crate) struct Practice {
     #[command(subcommand)]
@@ -63,9 +64,9 @@ pub(crate) enum Drill {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// Show the next hint; a task that is done after its last hint is asked again the next day
+    /// Show the next hint; a task that is done after its last hint comes first in the next drill
     Hint,
-    /// Leave the present task undone, and go on; it is asked again the next day
+    /// Leave the present task undone, and go on; it comes first in the next drill
     Skip,
     /// End the drill; what was done counts
     Stop,

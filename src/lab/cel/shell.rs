@@ -8,8 +8,19 @@ const BEFORE: [&str; 15] = [
 ];
 /// Shells of the images, and of others that a learner may know.
 const SHELLS: [&str; 5] = ["sh", "ash", "bash", "dash", "zsh"];
-/// Letters among `kubectl exec`'s options that take no value; `-i` is looked at apart.
-const SWITCHES: [char; 3] = ['t', 'q', 'h'];
+/// Letters among `kubectl exec`'s options that take no value, and its long options without one; `-i`
+/// and `--stdin` are looked at apart.
+const SWITCHES: [char; 2] = ['t', 'q'];
+const LONG_SWITCHES: [&str; 6] = [
+    "tty",
+    "quiet",
+    "disable-compression",
+    "insecure-skip-tls-verify",
+    "match-server-version",
+    "warnings-as-errors",
+];
+/// Options of shells whose value is the next word.
+const SHELL_VALUES: [&str; 6] = ["-o", "+o", "-O", "+O", "--rcfile", "--init-file"];
 
 /// Returns whether a line begins a shell in a container that reads its commands from the terminal
 /// or from a pipe: `kubectl exec` with its standard input open, and a shell without `-c` as the
@@ -53,13 +64,16 @@ fn is_shell_by_exec(command: &[String]) -> bool {
     has_stdin(options.unwrap_or_default()) && is_bare_shell(program.unwrap_or_default())
 }
 
-/// Do `kubectl exec`'s options open the standard input?
+/// Do `kubectl exec`'s options open the standard input? With a question for help nothing runs.
 fn has_stdin(options: &[&str]) -> bool {
     let mut is_open = false;
-    for option in options {
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
         if let Some(long) = option.strip_prefix("--") {
             match long.split_once('=') {
+                None if long == "help" => return false,
                 None if long == "stdin" => is_open = true,
+                None if !LONG_SWITCHES.contains(&long) => drop(options.next()), // its value
                 Some(("stdin", value)) => is_open = is_true(value),
                 _ => {}
             }
@@ -68,10 +82,15 @@ fn has_stdin(options: &[&str]) -> bool {
         let Some(letters) = option.strip_prefix('-') else { continue };
         let mut letters = letters.chars();
         while let Some(letter) = letters.next() {
-            if letter == 'i' {
-                is_open = letters.as_str().strip_prefix('=').is_none_or(is_true);
-            } else if !SWITCHES.contains(&letter) {
-                break; // the rest is its value
+            let rest = letters.as_str();
+            match letter {
+                'h' => return false,
+                'i' => is_open = rest.strip_prefix('=').is_none_or(is_true),
+                letter if SWITCHES.contains(&letter) => {}
+                _ if rest.is_empty() => {
+                    options.next(); // its value
+                }
+                _ => break, // the rest is its value
             }
         }
     }
@@ -85,14 +104,41 @@ fn is_true(word: &str) -> bool {
 
 /// Is the program in the container a shell that reads commands from its standard input?
 fn is_bare_shell(program: &[&str]) -> bool {
-    let is_before =
-        |word: &&&str| matches!(file_name(word), "env" | "busybox" | "exec") || word.contains('=');
-    let mut words = program.iter().skip_while(is_before);
-    let Some(shell) = words.next() else { return false };
-    // `-l` and `-i` still read; `-c` and a file's name do not. What the outer shell redirects is
-    // not the program's.
-    let mut own = words.take_while(|word| !word.contains(['<', '>']));
-    SHELLS.contains(&file_name(shell)) && own.all(|word| word.starts_with('-') && !word.contains('c'))
+    // What the outer shell redirects is not the program's.
+    let mut words = program.iter().copied().take_while(|word| !word.contains(['<', '>']));
+    let Some(shell) = first_program(&mut words) else { return false };
+    if !SHELLS.contains(&shell) {
+        return false;
+    }
+    // `-l` and `-i` still read; `-c` and a file's name do not, nor does a question for help.
+    while let Some(word) = words.next() {
+        let is_short = word.starts_with('-') && !word.starts_with("--");
+        match word {
+            "--help" | "--version" => return false,
+            "-s" => return true, // what follows are the shell's arguments
+            _ if SHELL_VALUES.contains(&word) => drop(words.next()),
+            _ if is_short && word.contains('c') => return false,
+            _ if word.starts_with(['-', '+']) => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// The name of the program that words run, behind `env` with its options, `busybox` and `exec`.
+fn first_program<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut is_env = false;
+    loop {
+        let word = words.next()?;
+        match file_name(word) {
+            "env" => is_env = true,
+            "busybox" | "exec" => is_env = false,
+            _ if word.contains('=') => {}
+            _ if is_env && matches!(word, "-u" | "--unset" | "-C" | "--chdir") => drop(words.next()),
+            _ if is_env && word.starts_with('-') => {}
+            name => return Some(name),
+        }
+    }
 }
 
 fn file_name(word: &str) -> &str {
@@ -128,6 +174,15 @@ mod tests {
             "kubectl get pods && kubectl exec -it tester -- sh; echo over",
             "timeout 20 kubectl exec -it tester -- sh",
             "(kubectl exec -it tester -- sh)",
+            "kubectl exec -it tester -- bash --norc",
+            "kubectl exec -it tester -- bash --rcfile /tmp/rc -i",
+            "kubectl exec -it tester -- env -i sh",
+            "kubectl exec -it tester -- env -u HOME -i TERM=dumb sh -l",
+            "kubectl exec -it tester -- sh -o vi",
+            "kubectl exec -it tester -- sh -h",
+            "kubectl exec -i tester -- sh -s web",
+            "kubectl exec -c writer -it tester -- sh",
+            "kubectl exec --container writer --stdin tester -- sh",
         ] {
             assert!(opens_shell(line), "{line}");
         }
@@ -147,6 +202,16 @@ mod tests {
             "kubectl exec -it tester -- hostname",
             "kubectl exec tester -- ls -i sh",
             "kubectl exec tester -c -it -- sh -c true",
+            "kubectl exec tester -c -it -- sh",
+            "kubectl exec tester --container --stdin -- sh",
+            "kubectl exec -it tester -h -- sh",
+            "kubectl exec -it tester --help -- sh",
+            "kubectl exec -ith tester -- sh",
+            "kubectl exec -it tester -- bash --version",
+            "kubectl exec -it tester -- bash --norc script",
+            "kubectl exec -it tester -- env -i",
+            "kubectl exec -it tester -- env -u sh hostname",
+            "kubectl exec -it tester -- sh -lc hostname",
             "kubectl exec -citit tester -- sh",
             "kubectl logs -it tester -- sh",
             "echo kubectl exec -it tester -- sh",

@@ -56,7 +56,7 @@ impl Following {
         let (desk, mut follower) = match self {
             Following::Ended => return None,
             Following::Follows(desk, follower) => (desk, follower),
-            Following::Waits(desk, mut begun, lang) => match asking::begun(&desk, &mut begun).await? {
+            Following::Waits(desk, mut begun, lang) => match asking::await_start(&desk, &mut begun).await? {
                 Err(why) => return Some((Reply::Error(why.clone()), Following::Ended)),
                 Ok(run) => {
                     let follower = Box::new(run.follower(&lang));
@@ -102,7 +102,7 @@ impl Guest for Graded {
         }
         let run = self.run.clone();
         asking::once(async move {
-            let run = asking::ready(&run, "the cluster is not that far yet")?;
+            let run = asking::ready(&run, &question.lang)?;
             run.answer(question.ask, &question.lang).await
         })
     }

@@ -63,7 +63,7 @@ mod words;
 pub mod world;
 
 pub use error::Error;
-pub use opened::Opened;
+pub use opened::{Opened, Opening, Reserved};
 
 /// The variable that `lab test` sets for the clusters that it starts. Only such a cluster names the
 /// parts of a check that are not so.

@@ -1,4 +1,4 @@
-//! Which lab is open.
+//! Which lab is open, and whether a drill is.
 
 use super::book::Open;
 use cluster::undo::Loss;
@@ -7,12 +7,43 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The lab that is open, for the lesson engine beside the lab run: a jump to an older revision
-/// would sweep the lab away.
+/// would sweep the lab away. Labs and drills get in each other's way, too: only one of them is open.
 #[derive(Clone, Debug, Default)]
 pub struct Opened {
-    lab: Arc<Mutex<Option<Noted>>>,
-    /// A drill is open: labs and drills get in each other's way.
-    drill: Arc<Mutex<bool>>,
+    holders: Arc<Mutex<Holders>>,
+}
+
+#[derive(Debug, Default)]
+struct Holders {
+    lab: Option<Noted>,
+    /// A drill is open.
+    drill: bool,
+    /// What is about to be opened.
+    reserved: Vec<Opening>,
+}
+
+/// A lab by its id, or a drill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opening {
+    Lab(String),
+    Drill,
+}
+
+/// Keeps the cluster for what is being opened, until it is dropped: by then it is open, and noted as
+/// such, or could not be opened.
+#[derive(Debug)]
+pub struct Reserved {
+    opened: Opened,
+    opening: Opening,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let mut holders = self.opened.holders.lock();
+        if let Some(at) = holders.reserved.iter().position(|reserved| *reserved == self.opening) {
+            holders.reserved.swap_remove(at);
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -28,29 +59,50 @@ impl Opened {
         // Until its clock runs, it is set up: that begins behind `base`.
         let began = |open: &Open| open.began.max(open.base.saturating_add(1));
         let noted = open.map(|open| Noted { lab: open.lab.clone(), began: began(open), places });
-        *self.lab.lock() = noted;
+        self.holders.lock().lab = noted;
     }
 
     /// The id of the open lab.
     pub fn name(&self) -> Option<String> {
-        self.lab.lock().as_ref().map(|open| open.lab.clone())
+        self.holders.lock().lab.as_ref().map(|open| open.lab.clone())
     }
 
     /// Notes whether a drill is open, so that no lab is started beside it.
     pub fn note_drill(&self, is_open: bool) {
-        *self.drill.lock() = is_open;
+        self.holders.lock().drill = is_open;
     }
 
     /// Returns whether a drill is open.
     pub fn has_drill(&self) -> bool {
-        *self.drill.lock()
+        self.holders.lock().drill
+    }
+
+    /// Reserves the cluster for a lab or a drill. To look first and to open later leaves time for
+    /// the other one to be opened in between.
+    ///
+    /// # Errors
+    /// What is in the way, because it is open or about to be: a drill for a lab, a lab for a drill.
+    pub fn try_reserve(&self, opening: Opening) -> Result<Reserved, Opening> {
+        let mut holders = self.holders.lock();
+        let is_lab = |opening: &Opening| matches!(opening, Opening::Lab(_));
+        let mut reserved = holders.reserved.iter();
+        let other = reserved.find(|reserved| is_lab(reserved) != is_lab(&opening)).cloned();
+        let open = match &opening {
+            Opening::Lab(_) => holders.drill.then_some(Opening::Drill),
+            Opening::Drill => holders.lab.as_ref().map(|open| Opening::Lab(open.lab.clone())),
+        };
+        if let Some(in_the_way) = open.or(other) {
+            return Err(in_the_way);
+        }
+        holders.reserved.push(opening.clone());
+        Ok(Reserved { opened: self.clone(), opening })
     }
 
     /// The open lab, if a way back to this store revision takes it away. `places`: the namespaces
     /// that go back; `None`: all.
     pub fn swept_by(&self, revision: i64, places: Option<&BTreeSet<String>>) -> Option<Loss> {
-        let open = self.lab.lock();
-        let open = open.as_ref().filter(|open| revision < open.began)?;
+        let holders = self.holders.lock();
+        let open = holders.lab.as_ref().filter(|open| revision < open.began)?;
         if let (Some(back), Some(labs)) = (places, &open.places)
             && back.is_disjoint(labs)
         {
@@ -71,14 +123,33 @@ mod tests {
         assert_eq!(opened.swept_by(1, None), None, "none is open");
         let of = |name: &str| -> BTreeSet<String> { [name.to_string()].into() };
         let noted = |places| Some(Noted { lab: "wrong-image".into(), began: 40, places });
-        *opened.lab.lock() = noted(Some(of("zoo")));
+        opened.holders.lock().lab = noted(Some(of("zoo")));
         assert_eq!(opened.swept_by(39, None).unwrap().to_string(), "labs/wrong-image");
         assert_eq!(opened.swept_by(40, None), None);
         assert!(opened.swept_by(39, Some(&of("zoo"))).is_some());
         assert_eq!(opened.swept_by(39, Some(&of("default"))), None, "it stays in its namespace");
-        *opened.lab.lock() = noted(None);
+        opened.holders.lock().lab = noted(None);
         assert!(opened.swept_by(39, Some(&of("default"))).is_some(), "it may be anywhere");
         opened.note(None, None);
         assert_eq!(opened.swept_by(1, None), None);
+    }
+
+    #[test]
+    fn a_lab_and_a_drill_are_not_opened_at_once() {
+        let opened = Opened::default();
+        let lab = |id: &str| Opening::Lab(id.to_string());
+        let starting = opened.try_reserve(lab("wrong-image")).unwrap();
+        assert_eq!(opened.try_reserve(Opening::Drill).unwrap_err(), lab("wrong-image"));
+        drop(starting); // it could not be set up
+        let starting = opened.try_reserve(Opening::Drill).unwrap();
+        assert_eq!(opened.try_reserve(lab("wrong-image")).unwrap_err(), Opening::Drill);
+        opened.note_drill(true);
+        drop(starting);
+        assert_eq!(opened.try_reserve(lab("wrong-image")).unwrap_err(), Opening::Drill);
+        opened.note_drill(false);
+        drop(opened.try_reserve(lab("wrong-image")).unwrap());
+        opened.holders.lock().lab = Some(Noted { lab: "orphans".into(), began: 4, places: None });
+        assert_eq!(opened.try_reserve(Opening::Drill).unwrap_err(), lab("orphans"));
+        assert!(opened.try_reserve(lab("wrong-image")).is_ok(), "it takes the place of the open one");
     }
 }

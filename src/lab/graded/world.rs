@@ -557,7 +557,7 @@ impl World {
         before: i64,
         after: i64,
     ) -> Result<BTreeMap<String, String>, String> {
-        let (then, now) = (self.pods_at(before).await?, self.pods_at(after).await?);
+        let (then, now) = (self.objects_at("Pod", before).await?, self.objects_at("Pod", after).await?);
         let uid = |o: &Object| o.json["metadata"]["uid"].as_str().unwrap_or_default().to_string();
         let here = |namespace: &String| places.is_none_or(|places| places.contains(namespace));
         let both =
@@ -565,14 +565,18 @@ impl World {
         Ok(both.map(|(is, was)| (uid(is), uid(was))).filter(|(is, was)| is != was).collect())
     }
 
-    /// The pods of a revision, by namespace and name.
+    /// The objects of a kind at a revision, by namespace and name.
     ///
     /// # Errors
     /// The store does not have them any more, or no API server answers.
-    pub(super) async fn pods_at(&self, revision: i64) -> Result<BTreeMap<(String, String), Object>, String> {
-        match watch::at_revision(&self.client, "Pod", &Room::default(), revision).await {
-            Then::Objects(pods) => Ok(pods),
-            _ => Err(format!("the pods of revision {revision} cannot be listed")),
+    pub(super) async fn objects_at(
+        &self,
+        kind: &str,
+        revision: i64,
+    ) -> Result<BTreeMap<(String, String), Object>, String> {
+        match watch::at_revision(&self.client, kind, &Room::default(), revision).await {
+            Then::Objects(objects) => Ok(objects),
+            _ => Err(format!("the objects of kind {kind} at revision {revision} cannot be listed")),
         }
     }
 

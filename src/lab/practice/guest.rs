@@ -24,7 +24,7 @@ type Room = Work<Arc<Practice>>;
 pub struct Drills {
     practice: Room,
     /// Wakes followers that asked before practice had begun.
-    begun: watch::Sender<()>,
+    started: watch::Sender<()>,
     opened: Opened,
 }
 
@@ -39,9 +39,9 @@ impl Drills {
 
     /// The view in a language now and after every change. Time that runs is no change.
     fn follow(&self, lang: String) -> BoxStream<'static, Reply> {
-        let (practice, mut begun) = (self.practice.clone(), self.begun.subscribe());
+        let (practice, mut started) = (self.practice.clone(), self.started.subscribe());
         let first = async move {
-            let practice = asking::begun(&practice, &mut begun).await?.as_ref().ok()?.clone();
+            let practice = asking::await_start(&practice, &mut started).await?.as_ref().ok()?.clone();
             let mut changes = practice.changes();
             changes.mark_changed();
             Some((practice, changes, None))
@@ -78,7 +78,7 @@ impl Guest for Drills {
         if let Ok(practice) = made {
             crew.spawn(practice.clone().sweep());
         }
-        self.begun.send_replace(());
+        self.started.send_replace(());
     }
 
     fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
@@ -91,7 +91,7 @@ impl Guest for Drills {
         }
         let practice = self.practice.clone();
         asking::once(async move {
-            let practice = asking::ready(&practice, "the cluster is still starting; try again")?;
+            let practice = asking::ready(&practice, &question.lang)?;
             practice.answer(question.ask, &question.lang).await
         })
     }

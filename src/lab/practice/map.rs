@@ -11,7 +11,9 @@ use crate::format::Library;
 use crate::graded::read::Labs;
 use clock::Timestamp;
 use cluster::Place;
+use lang::Lang;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The format of the document. A field that is added changes nothing of it.
 pub const FORMAT: u32 = 1;
@@ -96,7 +98,8 @@ pub struct SkillLine {
     /// When it was last practised, and when it is to be practised; RFC 3339, null if nobody knows.
     pub last: Option<String>,
     pub due: Option<String>,
-    /// Days from now until it is due, rounded down: -1 from the moment on when it is due.
+    /// Whole days from now until it is due, rounded down: 0 on the last day before that, -1 on the
+    /// first day after it.
     pub due_days: Option<i64>,
     /// The last try was no success.
     pub failed: bool,
@@ -118,7 +121,7 @@ impl SkillMap {
         let mut met = Met::read(place, &library);
         let record = Record::load(&place.root.join(record::FILE));
         let record = record.unwrap_or_else(|error| {
-            met.unread.push(cluster::chain(&error));
+            met.unread.push(Arc::new(error));
             Record::default()
         });
         let map = build(&met, &record, &Known { library: &library, labs: &labs }, clock::now(), lang);
@@ -139,12 +142,13 @@ pub(super) struct Known<'a> {
 
 /// The map from what is known.
 pub(super) fn build(met: &Met, record: &Record, known: &Known<'_>, now: Timestamp, lang: &str) -> SkillMap {
+    let spoken = Lang::parse(lang).unwrap_or_default();
     SkillMap {
         format: FORMAT,
         lessons: lessons(met, known.library, lang),
         labs: graded(met, known.labs, lang),
         skills: skills(met, record, now, lang),
-        notices: met.unread.clone(),
+        notices: met.unread.iter().map(|error| error.say(spoken)).collect(),
         ..SkillMap::default()
     }
 }
@@ -248,6 +252,7 @@ mod tests {
         let mut record = Record::default();
         record.note("restart", true, None, at("2026-03-09T20:00:00Z"));
         record.note("config-map", false, None, at("2026-03-09T20:00:00Z"));
+        record.note("scale", true, None, at("2026-03-09T20:00:00Z"));
         let met = Met::of(progress, book, &library, vec![]);
         let known = Known { library: &library, labs: &labs };
         build(&met, &record, &known, at("2026-03-10T10:00:00Z"), lang)
@@ -279,6 +284,20 @@ mod tests {
         assert_eq!(map.count(State::NotMet) + 3, map.skills.len());
         assert_eq!((map.lessons.done, map.lessons.tracks[0].done, map.labs.score), (1, 1, 140));
         assert_eq!(json!(map)["skills"][0]["title"], "파드 실행하기");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_in_the_learners_language() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        for file in ["labs.json", record::FILE] {
+            std::fs::write(place.root.join(file), "{").unwrap();
+        }
+        for (lang, part) in [("en", " is damaged: "), ("ko", " 파일이 손상되었습니다: ")] {
+            let notices = SkillMap::read(&place, lang).notices;
+            assert!(notices.len() == 2 && notices.iter().all(|told| told.contains(part)), "{notices:?}");
+        }
     }
 
     /// The bar and the skill follow one rule.

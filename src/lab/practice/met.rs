@@ -2,12 +2,14 @@
 //! directory. So it can be told while the cluster is down.
 
 use super::table::Skill;
+use crate::error::Error;
 use crate::format::{Library, Step};
 use crate::graded::book::{self, Book};
 use crate::progress::{self, Progress};
 use clock::Timestamp;
 use cluster::Place;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How far the learner is.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +19,7 @@ pub struct Met {
     /// Finished lessons and labs by their ids, and when, if that is known.
     finished: BTreeMap<String, Option<Timestamp>>,
     /// Files that could not be read, and why.
-    pub unread: Vec<String>,
+    pub unread: Vec<Arc<Error>>,
 }
 
 impl Met {
@@ -27,19 +29,19 @@ impl Met {
         let mut unread = Vec::new();
         let lessons = Progress::load(&place.root.join("lessons.json"));
         let progress = lessons.unwrap_or_else(|error| {
-            unread.push(cluster::chain(&error));
+            unread.push(Arc::new(error));
             Progress::default()
         });
         let labs = progress::load::<Book>(&place.root.join("labs.json"), book::FORMAT);
         let book = labs.map(Option::unwrap_or_default).unwrap_or_else(|error| {
-            unread.push(cluster::chain(&error));
+            unread.push(Arc::new(error));
             Book::default()
         });
         Met::of(progress, book, library, unread)
     }
 
     /// The same from what was read.
-    pub(super) fn of(progress: Progress, book: Book, library: &Library, unread: Vec<String>) -> Met {
+    pub(super) fn of(progress: Progress, book: Book, library: &Library, unread: Vec<Arc<Error>>) -> Met {
         let mut finished = BTreeMap::new();
         for lesson in &library.lessons {
             let is_over = |step: &Step| step.optional || is_step_over(&progress, &lesson.id, &step.id);
@@ -83,6 +85,7 @@ mod tests {
     use super::*;
     use crate::graded::book::Best;
     use crate::practice::table::SkillTable;
+    use lang::Lang;
 
     #[test]
     fn a_skill_is_met_when_a_lesson_or_a_lab_that_teaches_it_is_finished() {
@@ -116,6 +119,9 @@ mod tests {
         std::fs::create_dir_all(&place.root).unwrap();
         std::fs::write(place.root.join("lessons.json"), "{").unwrap();
         let met = Met::read(&place, &library);
-        assert!(met.unread.len() == 1 && met.unread[0].contains("lessons.json"), "{:?}", met.unread);
+        let told = |lang| met.unread.iter().map(|error| error.say(lang)).collect::<Vec<_>>();
+        let (english, korean) = (told(Lang::En), told(Lang::Ko));
+        assert!(english.len() == 1 && english[0].contains("lessons.json is damaged"), "{english:?}");
+        assert!(korean[0].contains("lessons.json 파일이 손상되었습니다"), "{korean:?}");
     }
 }

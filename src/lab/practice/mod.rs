@@ -8,14 +8,15 @@
 //! with the lessons and labs that teach it and with tasks whose names and numbers come from a seed,
 //! as those of a lab do ([`crate::graded::draw`]). [`met`] tells which skills a learner has met,
 //! from the files of lessons and labs. [`record`] keeps how each was practised, and says when it is
-//! due: a day after the first success, then after a week; a failure brings it back the next day.
-//! [`pick`] chooses up to five tasks that fit in the time, the most overdue skills first. [`run`]
+//! due: a day after the first success, then after a week; a failure brings it back in the next
+//! drill. [`pick`] chooses up to five tasks that fit in the time: skills that were failed or
+//! forgotten first, then those that are due, each group in an order by chance. [`run`]
 //! is a drill: two minutes, in a namespace of its own, which is taken away afterwards by a way back
 //! to the revision before it, as of a lab. Each task is judged as a lab is: by expressions over the
 //! live cluster ([`crate::graded::world`]), which have to hold for a moment. Nothing that was typed
 //! is compared. [`map`] is the skill map: what is fresh, due, rusty, or not met.
 //!
-//! A drill ends gently: what was done counts, what was skipped is asked again the next day, and
+//! A drill ends gently: what was done counts, what was skipped comes first in the next drill, and
 //! the task that was open when the time was over is not counted. The record is a file of its own;
 //! `undo` does not touch it, `reset` removes it with the cluster.
 //! ## Left out

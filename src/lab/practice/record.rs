@@ -42,7 +42,8 @@ pub struct Record {
 pub struct Open {
     pub namespace: String,
     /// The store's revision before it.
-    pub base: i64,
+    #[serde(rename = "base")]
+    pub revision_before: i64,
 }
 
 /// The tasks of a drill, so that its seed repeats it.
@@ -126,10 +127,11 @@ impl Record {
 
     /// Notes a try. `met`: when the skill was met, if that is known. A further success
     /// before the skill is due changes nothing of when it is: to practise it twice in an evening is
-    /// no week of memory. The first one, and the first after a failure, always count.
+    /// no week of memory. The first one, the first after a failure, and the first after the clock
+    /// was set back always count.
     pub fn note(&mut self, skill: &str, success: bool, met: Option<Timestamp>, now: Timestamp) {
         let before = self.skills.get(skill);
-        let was_due = due(before, met).is_none_or(|due| due <= now);
+        let was_due = is_ahead(before, met, now) || due(before, met).is_none_or(|due| due <= now);
         let known = before.cloned();
         let first = known.is_none();
         let mut noted = known.unwrap_or(Practised {
@@ -157,7 +159,7 @@ impl Record {
         self.skills.insert(skill.into(), noted);
     }
 
-    /// Notes a task that was done with its last hint: it comes back the next day as after a
+    /// Notes a task that was done with its last hint: it comes first in the next drill as after a
     /// failure, and is not counted as one.
     pub fn note_helped(&mut self, skill: &str, met: Option<Timestamp>, now: Timestamp) {
         let missed = self.skills.get(skill).map_or(0, |practised| practised.missed);
@@ -187,6 +189,16 @@ pub fn due(practised: Option<&Practised>, met: Option<Timestamp>) -> Option<Time
     practised.map(|p| p.due).or_else(|| met.map(|met| clock::after(met, DAY)))
 }
 
+/// Returns whether the times that are noted of a skill are ahead of the clock, because that was set
+/// back. They must not keep the skill fresh until it is that late again. A skill that was practised
+/// is due after [`WEEK`] at the latest: a later time is from before the clock was set back, too.
+fn is_ahead(practised: Option<&Practised>, met: Option<Timestamp>, now: Timestamp) -> bool {
+    match practised {
+        Some(p) => p.last > now || p.due > clock::after(p.last, WEEK),
+        None => met.is_some_and(|met| met > now),
+    }
+}
+
 /// How well a skill that was met is known.
 ///
 /// ```text
@@ -195,13 +207,13 @@ pub fn due(practised: Option<&Practised>, met: Option<Timestamp>) -> Option<Time
 /// due since nine days   rusty
 /// the last try failed   rusty
 /// practised tomorrow    due: the clock was set back
+/// met tomorrow          due, likewise
 /// ```
 pub fn state(practised: Option<&Practised>, met: Option<Timestamp>, now: Timestamp) -> State {
     if practised.is_some_and(|p| p.failed) {
         return State::Rusty;
     }
-    // A clock that was set back must not keep a skill fresh until it is that late again.
-    if practised.is_some_and(|p| p.last > now) {
+    if is_ahead(practised, met, now) {
         return State::Due;
     }
     match due(practised, met) {
@@ -265,7 +277,7 @@ mod tests {
         assert_eq!(of("2026-03-02T09:59:59Z"), State::Fresh);
         assert_eq!(of("2026-03-02T10:00:00Z"), State::Due);
         assert_eq!(of("2026-03-09T10:00:00Z"), State::Rusty);
-        // Practised before it is due: the day after the lesson stays.
+        // Practised before it is due: the first practice counts, so the day moves on.
         let mut record = Record::default();
         record.note("scale", true, Some(met), at("2026-03-01T12:00:00Z"));
         assert_eq!(record.skills["scale"].due, at("2026-03-02T12:00:00Z"), "the first practice counts");
@@ -277,6 +289,16 @@ mod tests {
         record.note("scale", true, None, at("2026-05-01T10:00:00Z"));
         let of = |now: &str| state(record.skills.get("scale"), None, at(now));
         assert_eq!((of("2026-05-01T10:00:00Z"), of("2026-03-01T10:00:00Z")), (State::Fresh, State::Due));
+        // A success counts as one that was due: the skill is not fresh until May.
+        record.note("scale", true, None, at("2026-03-01T10:00:00Z"));
+        let noted = &record.skills["scale"];
+        assert_eq!((noted.streak, noted.due), (2, at("2026-03-08T10:00:00Z")));
+        let met = Some(at("2026-05-01T10:00:00Z"));
+        assert_eq!(state(None, met, at("2026-03-01T10:00:00Z")), State::Due);
+        // A record of which only the last try is from after that.
+        let due = at("2026-05-08T10:00:00Z");
+        let noted = Practised { due, ..record.skills["scale"].clone() };
+        assert_eq!(state(Some(&noted), None, at("2026-03-02T10:00:00Z")), State::Due);
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use super::drawn::Drawn;
 use super::record::{self, Open, Record};
 use super::table::SkillTable;
-use super::view::{Ask, Lines, Outcome, Phase, Wrong};
-use super::words::{self, Word};
+use super::view::{Outcome, Phase};
 use crate::blocking::in_place;
 use crate::engine::Lazily;
 use crate::format::Library;
@@ -14,10 +13,8 @@ use crate::recorder::Recorder;
 use crate::run::Teacher;
 use api::kinds::Kind;
 use clock::Instant;
-use cluster::guest::{Host, Room};
-use cluster::undo::Past;
+use cluster::guest::Host;
 use parking_lot::{Mutex, MutexGuard};
-use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -26,7 +23,9 @@ use tap::TEACHER;
 use task::{Crew, Owned};
 use tokio::sync::{mpsc, watch};
 
+mod asked;
 mod begin;
+mod namespace;
 
 /// How long a task has to be true. A pod that breaks at once is ready for a moment.
 const HOLD: Duration = Duration::from_millis(700);
@@ -78,7 +77,7 @@ pub(super) struct Drill {
     pub seed: u64,
     pub namespace: String,
     /// The store's revision before it.
-    base: i64,
+    revision_before: i64,
     pub limit: Duration,
     pub tasks: Vec<Drawn>,
     /// When each of its skills was met.
@@ -112,6 +111,10 @@ pub(super) struct DrillState {
     pub notices: Vec<usize>,
     /// Damaged records that were put aside. The views of this drill name them until it ends.
     pub put_aside: Vec<PathBuf>,
+    /// What the learner has learned and could not be read. Named as long.
+    pub unread: Vec<Arc<crate::Error>>,
+    /// Why the last result could not be written into the record. The next write brings it along.
+    pub not_kept: Option<crate::Error>,
 }
 
 /// What came of a task.
@@ -162,16 +165,18 @@ impl Drill {
         self.world.watch(kinds);
     }
 
-    /// The present task begins: what is asked for has to happen from here on.
-    fn begin(&self, host: &Host, at: usize) {
+    /// Begins a task: what is asked for has to happen from here on. The drill runs from its first
+    /// task on, and never without one. `ends`: when its time is over.
+    fn begin_task(&self, host: &Host, at: usize, ends: Instant) {
         self.world.read(host.tap());
         self.world.forget_answers();
         let revision = {
             let mut known = self.world.know();
             known.recorder.begin_step();
-            known.recorder.revision.max(self.base)
+            known.recorder.revision.max(self.revision_before)
         };
         let mut state = self.state();
+        (state.phase, state.ends) = (Phase::Running, (!self.is_rehearsal).then_some(ends));
         (state.at, state.revision, state.began) = (at, revision, Some(Instant::now()));
         state.hints.clear();
         state.checks.clear();
@@ -195,27 +200,36 @@ impl Drill {
         self.world.settled(&task.exprs(), &self.frame(), Duration::ZERO, within).await.is_ok()
     }
 
-    /// Evaluates the conditions of the present task, and the general hints, for the next views.
-    fn look(&self) {
-        let at = self.state().at;
-        let Some(task) = self.tasks.get(at) else { return };
-        let frame = self.frame();
-        let truth = |expr: &crate::cel::Expr| self.world.truth(expr, &frame, CHECK_MAX) == Some(true);
-        let checks: Vec<bool> = in_place(|| task.exprs().into_iter().map(truth).collect());
-        let fits = |at: &usize| task.general[*at].when.as_ref().is_some_and(truth);
-        let notices: Vec<usize> = in_place(|| (0..task.general.len()).filter(fits).collect());
-        let mut state = self.state();
-        (state.checks, state.notices) = (checks, notices);
+    /// The place of a task, if it is the present one.
+    fn present(&self, task: &str) -> Option<usize> {
+        let state = self.state();
+        let is_present = self.tasks.get(state.at).is_some_and(|present| present.id == task);
+        (is_present && state.phase == Phase::Running).then_some(state.at)
     }
 
-    /// The places of the hints that could be given now, the next one first.
-    pub(super) fn hints_left(&self) -> Vec<usize> {
-        let (at, shown) = {
-            let state = self.state();
-            (state.at, state.hints.clone())
-        };
+    /// Evaluates the conditions of the task at `at`, and the general hints, for the next views. If
+    /// the drill has gone on meanwhile, they are another task's and are dropped.
+    fn judge_conditions(&self, at: usize) {
+        let Some(task) = self.tasks.get(at) else { return };
+        let frame = self.frame_of(at);
+        let truth = |expr: &crate::cel::Expr| self.world.truth(expr, &frame, CHECK_MAX) == Some(true);
+        let checks: Vec<bool> = in_place(|| task.exprs().into_iter().map(truth).collect());
+        let fits = |place: &usize| task.general[*place].when.as_ref().is_some_and(truth);
+        let notices: Vec<usize> = in_place(|| (0..task.general.len()).filter(fits).collect());
+        let mut state = self.state();
+        if state.at == at {
+            (state.checks, state.notices) = (checks, notices);
+        }
+    }
+
+    /// The places of the hints of the task at `at` that could be given now, the next one first.
+    pub(super) fn hints_left(&self, at: usize) -> Vec<usize> {
         let Some(task) = self.tasks.get(at) else { return vec![] };
-        let frame = self.frame();
+        let shown = {
+            let state = self.state();
+            if state.at == at { state.hints.clone() } else { return vec![] }
+        };
+        let frame = self.frame_of(at);
         let fits = |place: &usize| {
             let when = task.hints[*place].when.as_ref();
             !shown.contains(place)
@@ -263,109 +277,18 @@ impl Practice {
     }
 
     /// Wakes followers, and notes for labs whether a drill is open.
-    fn tell(&self) {
+    fn announce_change(&self) {
         self.opened.note_drill(self.drill().is_some_and(|drill| drill.is_open()));
         self.changed.send_replace(());
-    }
-
-    /// Answers a question with the document that [`Ask`] names.
-    ///
-    /// # Errors
-    /// Says in `lang` why it was not done.
-    pub async fn answer(self: &Arc<Practice>, ask: Ask, lang: &str) -> Result<Value, String> {
-        match ask {
-            Ask::Show | Ask::Follow => {}
-            Ask::Start { seed } => self.start(seed, lang).await?,
-            Ask::Rehearse { task, seed } => self.rehearse(&task, seed, lang).await?,
-            Ask::Check => self.check(lang).await?,
-            Ask::Hint => self.hint(lang)?,
-            Ask::Skip => self.order(Act::Skip, lang).await?,
-            Ask::Stop => self.order(Act::Stop, lang).await?,
-            Ask::Solution => return self.solution(lang),
-        }
-        Ok(json!(self.view(lang)))
-    }
-
-    /// The drill that is prepared or runs.
-    fn open(&self, lang: &str) -> Result<Arc<Drill>, String> {
-        let drill = self.drill().filter(|drill| drill.is_open());
-        drill.ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))
-    }
-
-    /// The drill that runs: its present task is on the screen.
-    fn running(&self, lang: &str) -> Result<Arc<Drill>, String> {
-        let drill = self.open(lang)?;
-        let phase = drill.state().phase;
-        if phase == Phase::Preparing { Err(words::say(lang, Word::Preparing, &[])) } else { Ok(drill) }
-    }
-
-    async fn check(&self, lang: &str) -> Result<(), String> {
-        let drill = self.running(lang)?;
-        let (at, mut changes) = (drill.state().at, self.changes());
-        drill.world.read(self.host.tap());
-        if drill.is_done(CHECK_MAX).await {
-            // The drill itself sees that it holds, and goes on.
-            let moved = async {
-                while drill.is_open() && drill.state().at == at {
-                    if changes.changed().await.is_err() {
-                        return;
-                    }
-                }
-            };
-            let _ = clock::limit(HOLD + CHECK_MAX, moved).await; // else it did not hold
-        }
-        if drill.is_open() && drill.state().at == at {
-            drill.look();
-            self.tell();
-        }
-        Ok(())
-    }
-
-    fn hint(&self, lang: &str) -> Result<(), String> {
-        let drill = self.running(lang)?;
-        drill.world.read(self.host.tap());
-        let left = drill.hints_left();
-        let next = left.first().ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
-        drill.state().hints.push(*next);
-        self.tell();
-        Ok(())
-    }
-
-    /// Gives an order, and waits until it is obeyed. A drill that is still prepared can be stopped.
-    async fn order(&self, act: Act, lang: &str) -> Result<(), String> {
-        let drill = if act == Act::Stop { self.open(lang)? } else { self.running(lang)? };
-        let (at, mut changes) = (drill.state().at, self.changes());
-        if drill.orders.send(Order { at, act }).await.is_err() {
-            return Ok(()); // it has ended meanwhile
-        }
-        while drill.is_open() && (act == Act::Stop || drill.state().at == at) {
-            if changes.changed().await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn solution(&self, lang: &str) -> Result<Value, String> {
-        let drill = self.running(lang)?;
-        let task = drill.tasks.first().filter(|_| drill.is_rehearsal);
-        let task = task.ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
-        let wrong = task.wrong.iter().map(|w| Wrong { lines: w.lines.clone(), why: w.why.clone() });
-        let (solution, also) = (task.solution.clone(), task.also.clone());
-        Ok(json!(Lines { solution, also, wrong: wrong.collect() }))
     }
 
     /// Asks one task after the other, until the last one, the end of the time, or an order.
     async fn run(self: Arc<Practice>, drill: Arc<Drill>, mut orders: mpsc::Receiver<Order>) {
         let ends = Instant::now() + drill.limit;
-        {
-            let mut state = drill.state();
-            (state.phase, state.ends) = (Phase::Running, (!drill.is_rehearsal).then_some(ends));
-        }
         let mut last = Phase::Finished;
         for at in 0..drill.tasks.len() {
-            drill.begin(&self.host, at);
-            self.tell();
+            drill.begin_task(&self.host, at, ends);
+            self.announce_change();
             let end = tokio::select! {
                 biased;
                 () = drill.done(at) => None,
@@ -389,9 +312,10 @@ impl Practice {
         // Before the drill is over: a drill that begins in between would use the same namespace.
         let _turn = self.turn.lock().await;
         drill.state().phase = last;
-        self.tell();
+        self.announce_change();
         drop(orders);
-        self.take_away(&Open { namespace: drill.namespace.clone(), base: drill.base }).await;
+        let open = Open { namespace: drill.namespace.clone(), revision_before: drill.revision_before };
+        self.take_away_or_sweep(&open).await;
         drill.crew.kill();
     }
 
@@ -408,7 +332,7 @@ impl Practice {
                 Some(Act::Stop) => Outcome::Unfinished,
             }
         };
-        let mut due = None;
+        let (mut due, mut not_kept) = (None, None);
         if outcome != Outcome::Unfinished && !drill.is_rehearsal {
             let met = drill.met.get(at).copied().flatten();
             let kept = self.keep(|record| {
@@ -421,9 +345,14 @@ impl Practice {
             });
             if let Err(error) = kept {
                 tracing::error!(error = cluster::chain(&error), "cannot write practice.json");
+                // A day that is not on the disk is no promise.
+                (due, not_kept) = (None, Some(error));
             }
         }
         let mut state = drill.state();
+        if outcome != Outcome::Unfinished {
+            state.not_kept = not_kept;
+        }
         let took_s = state.began.map(|began| began.elapsed().as_secs());
         if let Some(result) = state.results.get_mut(at) {
             *result = TaskResult { outcome, took_s, due };
@@ -439,35 +368,6 @@ impl Practice {
             change(record);
             record.save(&self.path)
         })
-    }
-
-    /// Takes away what a drill made. Where the store no longer has the revision before it, its
-    /// namespace is deleted.
-    async fn take_away(&self, open: &Open) {
-        let places = [open.namespace.clone()].into();
-        if !self.is_own(open).await {
-            tracing::warn!(namespace = open.namespace, "no drill has made this namespace; it stays");
-        } else if let Err(why) = self.host.past(Past::back(open.base, Some(places))).await {
-            tracing::debug!(why, "there is no way back before the drill; its namespace is deleted");
-            let name = &open.namespace;
-            let lines = [
-                format!("kubectl delete namespace {name} --ignore-not-found --wait=false"),
-                format!("-kubectl delete pod --all -n {name} --now --wait=false"),
-            ];
-            if let Err(error) = self.teacher.play(&lines, &Room::default()).await {
-                tracing::error!(error = cluster::chain(&error), "a drill's namespace cannot be deleted");
-                return; // the record still has it, and the next drill tries again
-            }
-        }
-        let kept = self.keep(|record| {
-            // Never another drill's: what it makes has to be found again.
-            if record.open.as_ref() == Some(open) {
-                record.open = None;
-            }
-        });
-        if let Err(error) = kept {
-            tracing::error!(error = cluster::chain(&error), "cannot write practice.json");
-        }
     }
 }
 

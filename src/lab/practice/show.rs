@@ -1,9 +1,12 @@
 //! The view of a drill: its phase, its tasks, and what was asked for of the present one.
 
-use super::run::{Drill, Practice, TaskResult};
+use super::run::{Drill, DrillState, Practice, TaskResult};
 use super::view::{Check, DrillView, Outcome, Phase, TaskView};
 use super::words::{self, Word};
 use clock::Instant;
+use lang::Lang;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 impl Practice {
     /// The drill that is open, or the last one, in a language.
@@ -15,7 +18,8 @@ impl Practice {
 impl Drill {
     fn view(&self, lang: &str) -> DrillView {
         let is_running = self.state().phase == Phase::Running;
-        let hints_left = if is_running { self.hints_left().len() } else { 0 };
+        let present = self.state().at;
+        let hints_left = if is_running { self.hints_left(present).len() } else { 0 };
         let facts = self.world().facts(&self.frame());
         let state = self.state();
         let left = state.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
@@ -26,11 +30,7 @@ impl Drill {
             limit_s: self.limit.as_secs(),
             left_s: left.filter(|_| state.phase.is_open()).unwrap_or_default().as_secs(),
             at: state.at,
-            notices: state
-                .put_aside
-                .iter()
-                .map(|path| words::say(lang, Word::PutAside, &[&path.display().to_string()]))
-                .collect(),
+            notices: notices(&state, lang),
             ..DrillView::default()
         };
         for (task, result) in self.tasks.iter().zip(&state.results) {
@@ -57,6 +57,22 @@ impl Drill {
         }
         view
     }
+}
+
+/// What the learner has to know of files: until the drill ends, which of them cannot be read; as
+/// long as the drill is shown, that its last result is not written.
+fn notices(state: &DrillState, lang: &str) -> Vec<String> {
+    let spoken = Lang::parse(lang).unwrap_or_default();
+    let mut told = Vec::new();
+    if !state.phase.is_over() {
+        let aside = |path: &PathBuf| words::say(lang, Word::PutAside, &[&path.display().to_string()]);
+        told.extend(state.put_aside.iter().map(aside));
+        let unread = |error: &Arc<crate::Error>| words::say(lang, Word::UnreadPart, &[&error.say(spoken)]);
+        told.extend(state.unread.iter().map(unread));
+    }
+    let not_kept = state.not_kept.as_ref();
+    told.extend(not_kept.map(|error| words::say(lang, Word::ResultNotKept, &[&error.say(spoken)])));
+    told
 }
 
 fn shown(result: &TaskResult) -> TaskView {

@@ -21,10 +21,11 @@ pub enum Ask {
     Follow,
     /// Judges the present task: the conditions that are not met yet.
     Check,
-    /// The next hint of the present task.
-    Hint,
-    /// Leaves the present task undone, and goes on.
-    Skip,
+    /// The next hint of the present task. `task`: its id. A drill goes on by itself: what was meant
+    /// for a task that is over meanwhile is refused.
+    Hint { task: String },
+    /// Leaves the present task undone, and goes on. `task`: as for `Hint`.
+    Skip { task: String },
     /// Ends the drill. What was done counts.
     Stop,
     /// The lines of the present task of a rehearsal: answers with [`Lines`].
@@ -69,8 +70,17 @@ pub struct DrillView {
     /// Hints of the present task that were asked for, the oldest first. Markdown.
     pub hints: Vec<String>,
     pub hints_left: usize,
-    /// What `check` has noticed beside: the change went elsewhere.
+    /// What the learner has to know beside: the change went elsewhere, a file cannot be read or
+    /// written.
     pub notices: Vec<String>,
+}
+
+impl DrillView {
+    /// The id of the present task; empty if there is none.
+    pub fn present(&self) -> &str {
+        let task = self.tasks.get(self.at).filter(|_| self.phase == Phase::Running);
+        task.map_or("", |task| task.id.as_str())
+    }
 }
 
 /// How far a drill is.

@@ -9,6 +9,11 @@ texts! {
     IsOpen: "a drill is already open; `drill stop` ends it", "이미 진행 중인 연습이 있습니다. `drill stop`으로 끝낼 수 있습니다";
     LabOpen: "the graded lab {} is open, and a drill would disturb it; grade it, or end it with `lab leave`", "채점 실습({})이 열려 있어 연습을 시작할 수 없습니다. 채점을 받거나 `lab leave`로 끝내세요";
     NoneMet: "there is nothing to practise yet: a drill asks for what you have met in lessons. Begin with the lesson {} “{}”: `lesson {}`", "아직 연습할 것이 없습니다. 연습에서는 강의에서 배운 것만 묻습니다. 먼저 {} “{}” 강의를 마치세요: `lesson {}`";
+    Unread: "what you have learned cannot be read, so it is not known what to practise: {}", "배운 내용을 읽을 수 없어 무엇을 연습할지 알 수 없습니다: {}";
+    UnreadPart: "Not everything that you have learned can be read: {}", "배운 내용 가운데 읽을 수 없는 것이 있습니다: {}";
+    ResultNotKept: "The last result could not be written into the record: {}", "마지막 결과를 기록하지 못했습니다: {}";
+    GoneOn: "the drill has gone on meanwhile, so nothing was done; `drill show` shows the present task", "그사이 다른 과제로 넘어가서 아무것도 하지 않았습니다. `drill show`로 지금 과제를 확인하세요";
+    NoRevision: "the store does not say its revision", "저장소가 리비전을 알려 주지 않습니다";
     NotKept: "the record of practice cannot be used, so no drill begins: {}", "연습 기록을 사용할 수 없어 시작하지 않았습니다: {}";
     PutAside: "The record of practice was damaged. It is now {}, and the record begins anew.", "연습 기록이 손상되어 {} 파일로 옮기고 새로 시작합니다.";
     SetupFailed: "the drill could not be set up: {}", "연습을 준비하지 못했습니다: {}";

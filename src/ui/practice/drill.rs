@@ -71,8 +71,9 @@ pub fn page(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
         return say(Say::NoDrill, &[]) + "\n";
     }
     let mut out = String::new();
-    for notice in view.notices.iter().filter(|_| !view.phase.is_over()) {
-        out.push_str(&marked(style, "! ", notice));
+    // Behind a drill that is over they stand in its summary.
+    if !view.phase.is_over() {
+        out.push_str(&notices(style, view));
     }
     let minutes = (view.limit_s / 60).to_string();
     let head = say(Say::Head, &[&view.seed.to_string(), &view.tasks.len().to_string(), &minutes]);
@@ -89,6 +90,10 @@ pub fn page(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
         _ => out.push_str(&summary(style, view, now)),
     }
     out
+}
+
+fn notices(style: &PageStyle, view: &DrillView) -> String {
+    view.notices.iter().map(|notice| marked(style, "! ", notice)).collect()
 }
 
 /// The present task.
@@ -108,9 +113,7 @@ pub fn verdict(style: &PageStyle, view: &DrillView) -> String {
     for check in &view.checks {
         out.push_str(&marked(style, if check.met { "  ✓ " } else { "  · " }, &check.that));
     }
-    for notice in &view.notices {
-        out.push_str(&marked(style, "! ", notice));
-    }
+    out.push_str(&notices(style, view));
     let told = match view.checks.iter().find(|check| !check.met) {
         Some(check) => style.lang.say(Say::NotYet, &[&check.that]),
         None => style.lang.say(Say::AllMet, &[]),
@@ -140,29 +143,36 @@ pub fn summary(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
     };
     let mut out = bold(style, &say(word, &[&done, &view.tasks.len().to_string()])) + "\n";
     for task in &view.tasks {
-        out.push_str(&format!("  {}\n", outcome(style.lang, task, now)));
+        out.push_str(&format!("  {}\n", outcome(style.lang, view.phase, task, now)));
     }
+    out.push_str(&notices(style, view));
     out.push_str(&marked(style, "", &say(Say::After, &[&view.seed.to_string()])));
     out
 }
 
-/// `✓ Scale a Deployment: done in 14 s, again tomorrow`
-fn outcome(lang: Lang, task: &TaskView, now: Timestamp) -> String {
+/// `✓ Scale a Deployment: done in 14 s, again in 24 h`. `phase`: how far the drill is.
+fn outcome(lang: Lang, phase: Phase, task: &TaskView, now: Timestamp) -> String {
     let seconds = task.took_s.unwrap_or_default().to_string();
     let (mark, told) = match task.outcome {
         Outcome::Done => ("✓", lang.say(Say::Done, &[&seconds])),
         Outcome::Helped => ("✓", lang.say(Say::Helped, &[])),
         Outcome::Skipped => ("✗", lang.say(Say::Skipped, &[])),
+        Outcome::Waiting if phase.is_open() => ("·", lang.say(Say::NotItsTurn, &[])),
         Outcome::Unfinished | Outcome::Open | Outcome::Waiting => ("·", lang.say(Say::Unfinished, &[])),
     };
     let due = task.due.as_ref().and_then(|due| due.parse::<Timestamp>().ok());
-    let again = due.map(|due| format!(", {}", lang.say(Say::Again, &[&until(lang, due, now)])));
+    let again = due.map(|due| match task.outcome {
+        // As after every failure, whatever day that is.
+        Outcome::Skipped | Outcome::Helped => format!(", {}", lang.say(Say::AgainFirst, &[])),
+        _ => format!(", {}", lang.say(Say::Again, &[&until(lang, due, now)])),
+    });
     format!("{mark} {}: {told}{}", harmless(&task.title), again.unwrap_or_default())
 }
 
 /// What came of one task, as a line.
 pub fn result(style: &PageStyle, view: &DrillView, at: usize, now: Timestamp) -> String {
-    view.tasks.get(at).map(|task| outcome(style.lang, task, now) + "\n").unwrap_or_default()
+    let told = view.tasks.get(at).map(|task| outcome(style.lang, view.phase, task, now) + "\n");
+    told.unwrap_or_default()
 }
 
 /// Is the task that stood at `at` done in a later view of the same drill? That the drill has gone
@@ -188,30 +198,62 @@ pub(crate) fn news(
     if view.phase != Phase::Running || !was_running || before.at == view.at {
         return None; // what begins is told to the learner who asked for it
     }
-    let over = view.tasks.get(before.at).map(|task| outcome(style.lang, task, now)).unwrap_or_default();
-    Some(format!("{}\n{}", bold(style, &over), task(style, view)))
+    let over = view.tasks.get(before.at).map(|task| outcome(style.lang, view.phase, task, now));
+    Some(format!("{}\n{}", bold(style, &over.unwrap_or_default()), task(style, view)))
 }
 
 /// What an answer has changed: the next task, or the end.
 pub fn changed(style: &PageStyle, before: &DrillView, view: &DrillView, now: Timestamp) -> String {
+    if before.phase == Phase::Preparing && view.phase == Phase::None {
+        return not_begun(style.lang, view);
+    }
     news(style, before, view, now).unwrap_or_default()
+}
+
+/// What `stop` says of a drill that was still prepared: of one that ran its follower tells the end.
+pub(crate) fn not_begun(lang: Lang, view: &DrillView) -> String {
+    if view.phase == Phase::None { lang.say(Say::NotBegun, &[]) + "\n" } else { String::new() }
+}
+
+/// Says that a drill has no such task.
+pub fn no_such_task(lang: Lang, id: &str) -> String {
+    lang.say(Say::NoSuchTask, &[&harmless(id)])
+}
+
+/// Says where the option `--seed` stands.
+pub fn misplaced_seed(lang: Lang) -> String {
+    lang.say(Say::SeedPlace, &[])
 }
 
 /// What a session knows of the drill that runs: for its prompt, and for words that mean the drill
 /// as long as one runs.
 #[derive(Default)]
-pub(crate) struct Running(Mutex<Option<Instant>>);
+pub(crate) struct Running(Mutex<Option<Shown>>);
+
+/// A drill that runs, as the session has shown it.
+struct Shown {
+    ends: Instant,
+    /// The id of the present task.
+    task: String,
+}
 
 impl Running {
     /// Takes in what was told of a drill.
     pub(crate) fn learn(&self, view: &DrillView) {
         let ends = Instant::now() + Duration::from_secs(view.left_s);
-        *self.0.lock() = (view.phase == Phase::Running).then_some(ends);
+        let shown = || Shown { ends, task: view.present().into() };
+        *self.0.lock() = (view.phase == Phase::Running).then(shown);
+    }
+
+    /// The id of the task that is shown. A word that is typed means it, also if the drill has gone
+    /// on meanwhile. `None`: no drill runs.
+    pub(crate) fn task(&self) -> Option<String> {
+        self.0.lock().as_ref().map(|shown| shown.task.clone())
     }
 
     /// Seconds left; `None`: no drill runs.
     pub(crate) fn left(&self) -> Option<i64> {
-        let ends = (*self.0.lock())?;
+        let ends = self.0.lock().as_ref()?.ends;
         Some(ends.saturating_duration_since(Instant::now()).as_secs() as i64)
     }
 
@@ -293,7 +335,7 @@ mod tests {
         let told = news(&PLAIN, &view(), &second(), now()).unwrap();
         assert_eq!(
             told,
-            "✓ Run a pod: done in 14 s, again tomorrow\n2/2 · 1:10 left\n▸ Create a ConfigMap named ink.\n"
+            "✓ Run a pod: done in 14 s, again in 24 h\n2/2 · 1:10 left\n▸ Create a ConfigMap named ink.\n"
         );
         let mut over = DrillView { phase: Phase::TimeOver, ..second() };
         over.tasks[1].outcome = Outcome::Unfinished;
@@ -304,7 +346,7 @@ mod tests {
         assert_eq!(news(&PLAIN, &over, &over, now()), None, "said once");
         let korean = PageStyle { lang: Lang::Ko, ..PLAIN };
         let told = news(&korean, &second(), &over, now()).unwrap();
-        assert!(told.contains("14초 만에 완료, 다음 연습: 내일"), "{told}");
+        assert!(told.contains("14초 만에 완료, 다음 연습: 24시간 뒤"), "{told}");
     }
 
     #[test]
@@ -327,7 +369,7 @@ mod tests {
             assert!(!is_done(&view(), &left, 0), "{outcome:?}");
         }
         assert!(!is_done(&view(), &DrillView { seed: 418, ..second() }, 0), "another drill");
-        assert_eq!(result(&PLAIN, &second(), 0, now()), "✓ Run a pod: done in 14 s, again tomorrow\n");
+        assert_eq!(result(&PLAIN, &second(), 0, now()), "✓ Run a pod: done in 14 s, again in 24 h\n");
     }
 
     #[test]
@@ -336,7 +378,55 @@ mod tests {
             let due = ::clock::after(now(), std::time::Duration::from_secs(hours as u64 * 3600));
             until(Lang::En, due, now())
         };
-        let told = ["today", "in 1 h", "in 11 h", "tomorrow", "tomorrow", "in 2 days", "in 7 days"];
-        assert_eq!([0, 1, 11, 12, 24, 25, 168].map(after), told);
+        // At 10 o'clock, 12 hours from now are still today.
+        let told = ["now", "in 1 h", "in 12 h", "in 24 h", "in 2 days", "in 2 days", "in 7 days"];
+        assert_eq!([0, 1, 12, 24, 25, 48, 168].map(after), told);
+    }
+
+    #[test]
+    fn a_task_that_was_skipped_or_helped_comes_first_in_the_next_drill() {
+        let mut view = second();
+        for outcome in [Outcome::Skipped, Outcome::Helped] {
+            view.tasks[0].outcome = outcome;
+            let told = result(&PLAIN, &view, 0, now());
+            assert!(told.ends_with(", first in the next drill\n"), "{told}");
+            let korean = PageStyle { lang: Lang::Ko, ..PLAIN };
+            assert!(result(&korean, &view, 0, now()).ends_with(", 다음 연습에서 먼저 다시\n"));
+        }
+    }
+
+    #[test]
+    fn a_task_that_is_still_to_come_is_not_its_turn_yet() {
+        assert_eq!(result(&PLAIN, &view(), 1, now()), "· Create a ConfigMap: not its turn yet\n");
+        let over = DrillView { phase: Phase::Stopped, ..view() };
+        assert!(result(&PLAIN, &over, 1, now()).contains("not finished"));
+    }
+
+    #[test]
+    fn a_result_that_could_not_be_written_is_told_with_the_summary() {
+        let notices = vec!["The last result could not be written.".to_string()];
+        let over = DrillView { phase: Phase::Finished, notices, ..second() };
+        let told = page(&PLAIN, &over, now());
+        assert_eq!(told.matches("! The last result could not be written.").count(), 1, "{told}");
+    }
+
+    #[test]
+    fn to_stop_a_drill_that_is_prepared_says_so() {
+        let before = DrillView { phase: Phase::Preparing, ..view() };
+        let told = changed(&PLAIN, &before, &DrillView::default(), now());
+        assert_eq!(told, "The drill was stopped before it began.\n");
+        assert_eq!(not_begun(Lang::En, &DrillView { phase: Phase::Stopped, ..view() }), "");
+    }
+
+    #[test]
+    fn a_session_knows_the_task_that_it_has_shown() {
+        let running = Running::default();
+        assert_eq!(running.task(), None);
+        let mut view = view();
+        view.tasks[0].id = "run-pod".into();
+        running.learn(&view);
+        assert_eq!(running.task().as_deref(), Some("run-pod"));
+        running.learn(&DrillView { phase: Phase::TimeOver, ..view });
+        assert_eq!(running.task(), None);
     }
 }

@@ -24,7 +24,7 @@ pub fn picture(lang: Lang, map: &SkillMap, now: Timestamp, colour: bool) -> Stri
     let number = |n: usize| n.to_string();
     let mut out = String::new();
     for notice in &map.notices {
-        out.push_str(&format!("! {}\n", harmless(notice)));
+        out.push_str(&folded(&format!("! {}", harmless(notice)), "  "));
     }
     let lessons = &map.lessons;
     let done = say(Say::LessonsDone, &[&number(lessons.done), &number(lessons.all)]);
@@ -45,17 +45,23 @@ pub fn picture(lang: Lang, map: &SkillMap, now: Timestamp, colour: bool) -> Stri
     let counts = say(Say::SkillsCount, &counts.each_ref().map(String::as_str));
     out.push_str(&head(&say(Say::Skills, &[]), &counts, colour));
     map.skills.iter().for_each(|s| out.push_str(&skill(lang, s, now, colour)));
-    out.push_str(&format!("  {}\n\n", say(Say::Legend, &[])));
+    out.push_str(&folded(&format!("  {}", say(Say::Legend, &[])), "  "));
+    out.push('\n');
     let is_met = map.skills.iter().any(|skill| skill.state != State::NotMet);
     // The first of the library, as `drill` says it; skills stand in another order.
     let teaches = |id: &String| map.skills.iter().any(|skill| skill.lessons.contains(id));
     let first = map.lessons.list.iter().map(|lesson| &lesson.id).find(|id| teaches(id));
-    out.push_str(&match (is_met, first) {
+    let last = match (is_met, first) {
         (false, Some(lesson)) => say(Say::ToBegin, &[&harmless(lesson)]),
         _ => say(Say::ToPractise, &[]),
-    });
-    out.push('\n');
+    };
+    out.push_str(&folded(&last, ""));
     out
+}
+
+/// A text in lines; `rest` stands before the further ones.
+fn folded(line: &str, rest: &str) -> String {
+    text::fold(line, WIDTH, rest).join("\n") + "\n"
 }
 
 fn head(title: &str, told: &str, colour: bool) -> String {

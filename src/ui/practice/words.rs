@@ -17,7 +17,12 @@ texts! {
     Helped: "done with the last hint", "마지막 힌트를 보고 완료";
     Skipped: "skipped", "건너뜀";
     Unfinished: "not finished; it does not count", "끝내지 못함 (기록하지 않음)";
+    NotItsTurn: "not its turn yet", "아직 차례가 아닙니다";
     Again: "again {}", "다음 연습: {}";
+    AgainFirst: "first in the next drill", "다음 연습에서 먼저 다시";
+    NotBegun: "The drill was stopped before it began.", "연습을 시작하기 전에 끝냈습니다.";
+    NoSuchTask: "this drill has no task {}", "이 연습에 {} 과제는 없습니다";
+    SeedPlace: "`--seed` stands behind `drill start` or `drill test`", "`--seed`는 `drill start`나 `drill test` 뒤에 씁니다";
     NoNext: "A drill goes on by itself when a task is done; `skip` leaves this task.", "과제를 완료하면 연습이 알아서 다음으로 넘어갑니다. 이 과제를 건너뛰려면 `skip`을 입력하세요.";
     LittleTime: "30 seconds are left.", "30초 남았습니다.";
     Finished: "The drill is over: {} of {} done.", "연습이 끝났습니다. 과제 {}개 완료(전체 {}개).";
@@ -32,11 +37,10 @@ texts! {
     HintsLeft: "({} more)", "(남은 힌트 {}개)";
     HintsOver: "(no more)", "(더 없습니다)";
     // -- times
-    Tomorrow: "tomorrow", "내일";
+    Now: "now", "지금";
     InHours: "in {} h", "{}시간 뒤";
     InDays: "in {} days", "{}일 뒤";
-    Today: "today", "오늘";
-    Yesterday: "since yesterday", "어제부터";
+    SinceHours: "for {} h", "{}시간 전부터";
     SinceDays: "for {} days", "{}일 전부터";
     // -- the map
     Lessons: "Lessons", "강의";
@@ -46,7 +50,7 @@ texts! {
     LabsNone: "none of {} graded yet", "채점받은 실습이 아직 없음(전체 {}개)";
     Skills: "Skills", "익힌 기술";
     SkillsCount: "{} fresh · {} due · {} rusty · {} not met", "익숙함 {} · 복습할 때 {} · 잊혀 가는 중 {} · 배우기 전 {}";
-    Legend: "due: time to practise · rusty: the last try failed, or due for a week", "복습할 때: 복습할 날이 됨 · 잊혀 가는 중: 실패했거나 일주일이 지남";
+    Legend: "due: time to practise · rusty: the last try failed, or due for a week", "복습할 때: 복습할 날이 됨 · 잊혀 가는 중: 지난번에 실패했거나 복습할 날이 일주일 넘게 지남";
     Fresh: "fresh", "익숙함";
     Due: "due", "복습할 때";
     Rusty: "rusty", "잊혀 가는 중";
@@ -59,23 +63,29 @@ texts! {
 }
 }
 
-/// When a skill is due: `in 3 h`, `tomorrow`, `in 7 days`. A part of a day counts as a whole one.
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+
+/// When a skill is due: `in 3 h`, `in 24 h`, `in 7 days`. A part of an hour or a day counts as a
+/// whole one. Words of the calendar would need the learner's time zone: twenty hours from now may be
+/// this evening.
 pub(super) fn until(lang: Lang, due: Timestamp, now: Timestamp) -> String {
     let seconds = due.duration_since(now).as_secs();
-    let counted_up = |unit: i64| seconds.saturating_add(unit - 1).div_euclid(unit);
-    match (counted_up(3600), counted_up(86_400)) {
-        (..=0, _) => lang.say(Say::Today, &[]),
-        (hours @ 1..=11, _) => lang.say(Say::InHours, &[&hours.to_string()]),
-        (_, 1) => lang.say(Say::Tomorrow, &[]),
-        (_, days) => lang.say(Say::InDays, &[&days.to_string()]),
+    let counted_up = |unit: i64| seconds.saturating_add(unit - 1).div_euclid(unit).to_string();
+    match seconds {
+        ..=0 => lang.say(Say::Now, &[]),
+        1..=DAY => lang.say(Say::InHours, &[&counted_up(HOUR)]),
+        _ => lang.say(Say::InDays, &[&counted_up(DAY)]),
     }
 }
 
-/// Since when a skill is due: `since yesterday`, `for 8 days`. Only whole days count.
+/// Since when a skill is due: `for 5 h`, `for 8 days`. Only whole hours and days count, and days
+/// from the second on.
 pub(super) fn since(lang: Lang, due: Timestamp, now: Timestamp) -> String {
-    match now.duration_since(due).as_secs().div_euclid(86_400) {
-        ..=0 => lang.say(Say::Today, &[]),
-        1 => lang.say(Say::Yesterday, &[]),
-        days => lang.say(Say::SinceDays, &[&days.to_string()]),
+    let seconds = now.duration_since(due).as_secs();
+    match (seconds.div_euclid(HOUR), seconds.div_euclid(DAY)) {
+        (..=0, _) => lang.say(Say::Now, &[]),
+        (hours, ..=1) => lang.say(Say::SinceHours, &[&hours.to_string()]),
+        (_, days) => lang.say(Say::SinceDays, &[&days.to_string()]),
     }
 }

@@ -25,14 +25,14 @@ impl Session {
         Some(match word {
             Word::Begin(seed) => self.begin_drill(seed),
             Word::Show => self.drilled(Ask::Show, |style, view| drill::page(style, view, clock::now())),
-            Word::Hint => self.drilled(Ask::Hint, drill::hint),
+            Word::Hint => self.on_task(|task| Ask::Hint { task }, drill::hint),
             // What came of them tells the task that follows.
             Word::Next => {
                 print!("{}\n", drill::no_next(self.lang()));
                 1
             }
-            Word::Skip => self.drilled(Ask::Skip, |_, _| String::new()),
-            Word::Stop => self.drilled(Ask::Stop, |_, _| String::new()),
+            Word::Skip => self.on_task(|task| Ask::Skip { task }, |_, _| String::new()),
+            Word::Stop => self.drilled(Ask::Stop, |style, view| drill::not_begun(style.lang, view)),
             Word::Check => self.check_drill(),
         })
     }
@@ -58,6 +58,26 @@ impl Session {
             if has_moved { String::new() } else { drill::verdict(style, view) }
         });
         if code == 0 && !is_done { 1 } else { code }
+    }
+
+    /// Asks something about the task that this session has shown, if it has shown one, else about
+    /// the present one.
+    fn on_task(
+        &mut self,
+        ask: impl FnOnce(String) -> Ask,
+        part: impl FnOnce(&PageStyle, &DrillView) -> String,
+    ) -> i32 {
+        if !self.alive() {
+            return 1;
+        }
+        let task = match self.drill.task() {
+            Some(task) => task,
+            None => match self.ask_drill(Ask::Show) {
+                Ok(view) => view.present().into(),
+                Err(why) => return self.unanswered(&why),
+            },
+        };
+        self.drilled(ask(task), part)
     }
 
     /// Asks practice and prints what `part` makes of its view.
@@ -188,7 +208,9 @@ fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
                 ["drill", "--name", name, rest @ ..] if *name == cluster => match rest {
                     [] | ["start"] => Some(Word::Begin(None)),
                     ["--seed", seed] | ["start", "--seed", seed] => {
-                        seed.parse().ok().map(|n| Word::Begin(Some(n)))
+                        // 0 is refused with the words of the command line.
+                        let seed = seed.parse::<u64>().ok().filter(|seed| *seed > 0);
+                        seed.map(|seed| Word::Begin(Some(seed)))
                     }
                     [word] if *word != "next" => alone(word),
                     _ => None,
@@ -227,9 +249,15 @@ mod tests {
         assert_eq!(of("drill --seed 417", false), Some(Word::Begin(Some(417))));
         assert_eq!(of("drill stop", false), Some(Word::Stop));
         // Another cluster's, a form for machines, help and slips are for a process of their own.
-        for text in
-            ["drill --name other", "drill check -o json", "drill --help", "drill --seed x", "drill next"]
-        {
+        for text in [
+            "drill --name other",
+            "drill check -o json",
+            "drill --help",
+            "drill --seed x",
+            "drill --seed 0",
+            "drill start --seed 0",
+            "drill next",
+        ] {
             assert_eq!(of(text, true), None, "{text}");
         }
         for text in ["show", "check first-voyage/04", "stop it", "skip | cat", "get pods"] {

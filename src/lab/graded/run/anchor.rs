@@ -106,9 +106,9 @@ impl LabRun {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graded::Opened;
     use crate::graded::seal::Chain;
     use crate::graded::world::World;
+    use crate::graded::{Opened, Opening};
     use crate::stage::{self, Lost, Stage};
     use cluster::guest::{Ground, Host};
     use serde_json::json;
@@ -147,6 +147,10 @@ mod tests {
         let cluster = Cluster::new().await;
         let run = cluster.process();
         run.opened.note_drill(true);
+        let told = run.start("orphans", Some(7), &json!(null), "en").await.unwrap_err();
+        assert!(told.contains("a drill is open"), "{told}");
+        run.opened.note_drill(false);
+        let _begins = run.opened.try_reserve(Opening::Drill).unwrap();
         let told = run.start("orphans", Some(7), &json!(null), "en").await.unwrap_err();
         assert!(told.contains("a drill is open"), "{told}");
         assert_eq!(run.book().open, None);

@@ -16,7 +16,7 @@ use super::PROOF;
 use super::book::{Before, Book, Open};
 use super::draw;
 use super::error::Error;
-use super::opened::Opened;
+use super::opened::{Opened, Opening};
 use super::read::{Lab, Labs, Task};
 use super::seal::{self, Chain};
 use super::stopwatch::Stopwatch;
@@ -360,9 +360,9 @@ impl LabRun {
     /// Starts a lab. `back`: the plan of the way back from the open one that was agreed to; null:
     /// any.
     async fn start(&self, id: &str, seed: Option<u64>, back: &Value, lang: &str) -> Result<Value, String> {
-        if self.opened.has_drill() {
+        let Ok(_reserved) = self.opened.try_reserve(Opening::Lab(id.into())) else {
             return Err(words::say(lang, Word::DrillOpen, &[]));
-        }
+        };
         let lab = self.known(id, lang)?;
         if let Some(need) = self.lacks(lab) {
             return Err(words::say(lang, Word::Lacks, &[&need]));

@@ -1,8 +1,10 @@
 //! The beginning of a drill: its tasks are picked, drawn and set up.
 
+use super::namespace::LABEL;
 use super::{Act, Drill, DrillState, ORDERS_MAX, Order, Practice, REHEARSAL_MAX, TaskResult, act_for};
 use crate::blocking::in_place;
 use crate::graded::world::World;
+use crate::graded::{Opening, Reserved};
 use crate::practice::drawn::Drawn;
 use crate::practice::met::Met;
 use crate::practice::pick::{self, Candidate, LIMIT};
@@ -10,23 +12,16 @@ use crate::practice::record::{self, Open, Record};
 use crate::practice::table::Skill;
 use crate::practice::view::Phase;
 use crate::practice::words::{self, Word};
-use client::Api;
-use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use clock::Instant;
 use cluster::guest::Room;
 use cluster::undo::Past;
+use lang::Lang;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tap::TEACHER;
 use tokio::sync::mpsc;
 
-/// Names of the drill's namespace that are tried, in this order.
-const NAMES: [&str; 4] = ["drill", "drill-2", "drill-3", "drill-4"];
-/// The label of a namespace that a drill has made.
-const LABEL: &str = "ropewalk.io/drill";
-/// How long the API server may take to show a namespace.
-const SHOWN_MAX: Duration = Duration::from_secs(5);
 /// All tasks together have to show what they are about by then.
 const READY_MAX: Duration = Duration::from_secs(60);
 /// How often this process tries to take away what a drill of an earlier one has left, and how many
@@ -43,6 +38,8 @@ struct Plan {
     ids: Vec<String>,
     /// When the skill of each was met.
     met: Vec<Option<clock::Timestamp>>,
+    /// What the learner has learned and could not be read.
+    unread: Vec<Arc<crate::Error>>,
     limit: Duration,
     is_rehearsal: bool,
 }
@@ -50,13 +47,12 @@ struct Plan {
 impl Practice {
     /// Reads the record, unless that was done. A damaged one is put aside, and the next drill says
     /// where it is.
-    fn read_record(&self) -> Result<(), String> {
+    fn read_record(&self) -> Result<(), crate::Error> {
         let mut record = self.record.lock();
         if record.is_some() {
             return Ok(());
         }
-        let read = Record::load_or_put_aside(&self.path);
-        let (read, aside) = read.map_err(|error| cluster::chain(&error))?;
+        let (read, aside) = Record::load_or_put_aside(&self.path)?;
         *record = Some(read);
         self.aside.lock().extend(aside);
         Ok(())
@@ -70,34 +66,38 @@ impl Practice {
         for _ in 0..SWEEPS_MAX {
             clock::pause(SWEEP_EVERY).await;
             let _turn = self.turn.lock().await;
-            let left = self.record.lock().as_ref().and_then(|record| record.open.clone());
-            match left.filter(|_| self.drill().is_none_or(|drill| !drill.is_open())) {
-                Some(open) => self.take_away(&open).await,
-                None => return,
-            }
+            let open = self.record.lock().as_ref().and_then(|record| record.open.clone());
+            let Some(open) = open.filter(|_| self.drill().is_none_or(|drill| !drill.is_open())) else {
+                return;
+            };
+            self.take_away(&open).await; // if that fails, the record still has it
         }
     }
 
     /// Begins a drill over what was met.
     pub(super) async fn start(self: &Arc<Practice>, seed: Option<u64>, lang: &str) -> Result<(), String> {
         let _turn = self.turn.lock().await;
-        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
-        self.read_record().map_err(not_kept)?;
-        self.may_begin(lang)?;
+        self.read_record().map_err(|error| not_kept(&error, lang))?;
+        let _reserved = self.reserve(lang)?;
         let met = in_place(|| Met::read(self.host.place(), &self.library));
         let now = clock::now();
         let record = self.record.lock().clone().unwrap_or_default();
         let seed = seed.unwrap_or_else(|| unknown_seed(&record));
         let picked = self.picked(seed, &met, &record, now);
         if picked.is_empty() {
-            return Err(self.none_met(lang));
+            let told: Vec<String> = met.unread.iter().map(|error| error.say(language(lang))).collect();
+            return Err(match told.is_empty() {
+                true => self.none_met(lang),
+                false => words::say(lang, Word::Unread, &[&told.join("; ")]),
+            });
         }
         let since = |id: &String| {
             let (skill, _) = self.table.task(id)?;
             met.since(skill).flatten()
         };
-        let met = picked.iter().map(since).collect();
-        self.begin_drill(Plan { seed, ids: picked, met, limit: LIMIT, is_rehearsal: false }, lang).await
+        let (since, unread) = (picked.iter().map(since).collect(), met.unread.clone());
+        let plan = Plan { seed, ids: picked, met: since, unread, limit: LIMIT, is_rehearsal: false };
+        self.begin_drill(plan, lang).await
     }
 
     /// Begins a drill of one task, without a clock and without a record.
@@ -108,37 +108,38 @@ impl Practice {
         lang: &str,
     ) -> Result<(), String> {
         let _turn = self.turn.lock().await;
-        self.read_record().map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
-        self.may_begin(lang)?;
+        self.read_record().map_err(|error| not_kept(&error, lang))?;
+        let _reserved = self.reserve(lang)?;
         if self.table.task(task).is_none() {
             return Err(words::say(lang, Word::NoTask, &[task]));
         }
         let ids = vec![task.into()];
-        let plan = Plan { seed, ids, met: vec![None], limit: REHEARSAL_MAX, is_rehearsal: true };
+        let (met, limit) = (vec![None], REHEARSAL_MAX);
+        let plan = Plan { seed, ids, met, unread: vec![], limit, is_rehearsal: true };
         self.begin_drill(plan, lang).await
     }
 
-    fn may_begin(&self, lang: &str) -> Result<(), String> {
+    /// Reserves the cluster for a drill: until it is open, no lab may begin.
+    fn reserve(&self, lang: &str) -> Result<Reserved, String> {
         if self.drill().is_some_and(|drill| drill.is_open()) {
             return Err(words::say(lang, Word::IsOpen, &[]));
         }
-        match self.opened.name() {
-            Some(lab) => Err(words::say(lang, Word::LabOpen, &[&lab])),
-            None => Ok(()),
-        }
+        self.opened.try_reserve(Opening::Drill).map_err(|in_the_way| match in_the_way {
+            Opening::Lab(lab) => words::say(lang, Word::LabOpen, &[&lab]),
+            Opening::Drill => words::say(lang, Word::IsOpen, &[]),
+        })
     }
 
     /// The tasks of a seed: those that it had here before, as far as they still exist, else new
     /// ones.
     pub(super) fn picked(&self, seed: u64, met: &Met, record: &Record, now: clock::Timestamp) -> Vec<String> {
         if let Some(before) = record.tasks_of(seed) {
-            let known = before.iter().filter(|id| self.table.task(id).is_some()).cloned();
-            let known: Vec<String> = known.collect();
             // The record is a file: it may name a task twice, or a thousand.
             let mut once = BTreeSet::new();
-            let known: Vec<String> = known.into_iter().filter(|id| once.insert(id.clone())).collect();
-            if !known.is_empty() {
-                return known.into_iter().take(pick::MOST).collect();
+            let existing = before.iter().filter(|id| self.table.task(id).is_some());
+            let existing: Vec<String> = existing.filter(|id| once.insert(*id)).cloned().collect();
+            if !existing.is_empty() {
+                return existing.into_iter().take(pick::MOST).collect();
             }
         }
         let candidate = |skill: &'_ Skill| {
@@ -163,44 +164,54 @@ impl Practice {
 
     /// Sets the tasks up and starts the clock.
     async fn begin_drill(self: &Arc<Practice>, plan: Plan, lang: &str) -> Result<(), String> {
-        let Plan { seed, ids, met, limit, is_rehearsal } = plan;
+        let Plan { seed, ids, met, unread, limit, is_rehearsal } = plan;
         let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
-        let left = self.record.lock().as_ref().and_then(|record| record.open.clone());
-        if let Some(open) = left {
-            self.take_away(&open).await;
+        let earlier = self.record.lock().as_ref().and_then(|record| record.open.clone());
+        if let Some(open) = earlier {
+            self.take_away(&open).await; // if that fails, the next line deletes its namespace
         }
         let namespace = self.free_namespace(lang).await?;
         let drawn = ids.iter().map(|id| self.table.draw(id, &namespace, seed));
         let drawn: Result<Vec<Drawn>, _> = in_place(|| drawn.collect());
         let tasks =
             drawn.map_err(|faults| failed(faults.first().map(ToString::to_string).unwrap_or_default()))?;
-        let base = self.host.past(Past::Steps).await.map_err(failed)?["revision"].as_i64();
-        let base = base.ok_or_else(|| failed("the store does not say its revision".into()))?;
+        let revision = self.host.past(Past::Steps).await.map_err(failed)?["revision"].as_i64();
+        let revision_before = revision.ok_or_else(|| failed(words::say(lang, Word::NoRevision, &[])))?;
         let crew = self.crew.part();
-        let world = World::start(&crew, &self.host).map_err(|e| failed(cluster::chain(&e)))?;
+        let world = World::start(&crew, &self.host).map_err(|e| failed(e.say(language(lang))))?;
         let (orders, mut given) = mpsc::channel(ORDERS_MAX);
         let results = vec![TaskResult::default(); tasks.len()];
         // A rehearsal has no learner who reads it.
         let put_aside = if is_rehearsal { vec![] } else { self.aside.lock().clone() };
-        let state = DrillState { phase: Phase::Preparing, results, put_aside, ..DrillState::default() };
-        let state = Mutex::new(state);
-        let drill =
-            Drill { seed, namespace, base, limit, tasks, met, is_rehearsal, state, orders, world, crew };
-        let drill = Arc::new(drill);
+        let phase = Phase::Preparing;
+        let state = Mutex::new(DrillState { phase, results, put_aside, unread, ..DrillState::default() });
+        let drill = Arc::new(Drill {
+            seed,
+            namespace,
+            revision_before,
+            limit,
+            tasks,
+            met,
+            is_rehearsal,
+            state,
+            orders,
+            world,
+            crew,
+        });
         *self.drill.lock() = Some(drill.clone());
-        self.tell();
-        let open = Open { namespace: drill.namespace.clone(), base };
+        self.announce_change();
+        let open = Open { namespace: drill.namespace.clone(), revision_before };
         let prepared = tokio::select! {
             biased;
             () = stopped(&mut given) => Err(words::say(lang, Word::StoppedEarly, &[])),
             prepared = self.set_up(&drill, &ids, &open, lang) => prepared,
         };
         if let Err(why) = prepared {
-            self.take_away(&open).await;
+            self.take_away_or_sweep(&open).await;
+            *self.drill.lock() = None; // first: who has stopped it sees no drill that is over
             drill.state().phase = Phase::Stopped;
-            *self.drill.lock() = None;
             drill.crew.kill();
-            self.tell();
+            self.announce_change();
             return Err(why);
         }
         if !is_rehearsal {
@@ -228,7 +239,7 @@ impl Practice {
                 record.remember(drill.seed, ids.to_vec());
             }
         });
-        kept.map_err(|error| words::say(lang, Word::NotKept, &[&cluster::chain(&error)]))?;
+        kept.map_err(|error| not_kept(&error, lang))?;
         drill.listen(&self.host);
         let name = &drill.namespace;
         // With its label from the first moment on: without it, nobody takes the namespace away.
@@ -241,52 +252,30 @@ impl Practice {
         ];
         lines.extend(drill.tasks.iter().flat_map(|task| task.setup.iter().cloned()));
         let played = self.teacher.play(&lines, &Room::default()).await;
-        played.map_err(|error| failed(cluster::chain(&error)))?;
-        for (at, task) in drill.tasks.iter().enumerate() {
-            let Some(ready_when) = &task.ready_when else { continue };
-            let frame = drill.frame_of(at);
-            let ready = drill.world.settled(&[ready_when], &frame, Duration::ZERO, READY_MAX).await;
-            ready.map_err(|_| words::say(lang, Word::NotReady, &[&task.id]))?;
-        }
-        Ok(())
+        played.map_err(|error| failed(error.say(language(lang))))?;
+        await_ready(drill, lang).await
     }
+}
 
-    /// Returns whether a drill has made what the record names. The file may be another cluster's,
-    /// and a learner may have a namespace of this name.
-    pub(super) async fn is_own(&self, open: &Open) -> bool {
-        if !is_of_a_drill(&open.namespace) {
-            return false;
-        }
-        let Ok(client) = self.host.client(TEACHER) else { return true };
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
-        let api = Api::<DynamicObject>::all_with(client.kube(), &resource);
-        match clock::limit(SHOWN_MAX, api.get_opt(&open.namespace)).await {
-            Some(Ok(Some(found))) => is_labelled(&found),
-            _ => true, // it is gone, or cannot be taken away now either
-        }
+/// Waits until every task shows what it is about; all of them share [`READY_MAX`].
+pub(super) async fn await_ready(drill: &Drill, lang: &str) -> Result<(), String> {
+    let end = Instant::now() + READY_MAX;
+    for (at, task) in drill.tasks.iter().enumerate() {
+        let Some(ready_when) = &task.ready_when else { continue };
+        let within = end.saturating_duration_since(Instant::now());
+        let ready = drill.world.settled(&[ready_when], &drill.frame_of(at), Duration::ZERO, within).await;
+        ready.map_err(|_| words::say(lang, Word::NotReady, &[&task.id]))?;
     }
+    Ok(())
+}
 
-    /// A name that no namespace has. What an earlier drill has left under one is deleted, as far as
-    /// that is not under way: an `undo` may have brought it back.
-    async fn free_namespace(&self, lang: &str) -> Result<String, String> {
-        let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
-        let client = self.host.client(TEACHER).map_err(|e| failed(cluster::chain(&e)))?;
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
-        let api = Api::<DynamicObject>::all_with(client.kube(), &resource);
-        let mut free = None;
-        for name in NAMES {
-            match api.get_opt(name).await.map_err(|e| failed(cluster::chain(&e)))? {
-                None => free = free.or(Some(name)),
-                Some(found) => {
-                    if is_labelled(&found) && found.metadata.deletion_timestamp.is_none() {
-                        let line = format!("-kubectl delete namespace {name} --wait=false");
-                        let _ = self.teacher.play(&[line], &Room::default()).await; // the next drill tries again
-                    }
-                }
-            }
-        }
-        free.map(String::from).ok_or_else(|| words::say(lang, Word::NoName, &[&NAMES.join(", ")]))
-    }
+fn language(lang: &str) -> Lang {
+    Lang::parse(lang).unwrap_or_default()
+}
+
+/// Says that the record cannot be used, and why.
+fn not_kept(error: &crate::Error, lang: &str) -> String {
+    words::say(lang, Word::NotKept, &[&error.say(language(lang))])
 }
 
 /// Waits until a drill that is still prepared is to end.
@@ -304,19 +293,9 @@ fn unknown_seed(record: &Record) -> u64 {
     seeds.find(|seed| !known.contains(seed)).unwrap_or(first)
 }
 
-/// Returns whether a namespace has the label that drills give to theirs.
-fn is_labelled(namespace: &DynamicObject) -> bool {
-    namespace.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL))
-}
-
-/// Returns whether a drill may have this namespace.
-fn is_of_a_drill(namespace: &str) -> bool {
-    NAMES.contains(&namespace)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{SEED_MAX, is_of_a_drill, unknown_seed};
+    use super::{SEED_MAX, unknown_seed};
     use crate::practice::record::{DrillTasks, Record};
 
     /// The file may name more seeds than a drill remembers; almost all of them are taken here.
@@ -326,13 +305,5 @@ mod tests {
         let known = (1..SEED_MAX).filter(|seed| seed % 100 != 7);
         record.drills = known.map(|seed| DrillTasks { seed, tasks: vec![] }).collect();
         assert_eq!(unknown_seed(&record) % 100, 7);
-    }
-
-    #[test]
-    fn only_a_namespace_of_a_drill_is_taken_away() {
-        assert!(is_of_a_drill("drill") && is_of_a_drill("drill-4"));
-        for name in ["default", "kube-system", "drill-5", "", "drill/../default"] {
-            assert!(!is_of_a_drill(name), "{name:?}");
-        }
     }
 }

@@ -1,14 +1,25 @@
 use super::*;
+use crate::graded::Opening;
 use crate::practice::pick::LIMIT;
 use crate::practice::record::Practised;
+use crate::practice::view::Ask;
 use crate::stage::{self, Stage};
+use client::testing::{Asked, Scripted, refusal};
+use serde_json::json;
 use std::path::Path;
 
-/// Practice beside an API server that accepts connections and answers nothing.
+/// A namespace that is no drill's: of such a one no API server is asked. A clock that is paused
+/// jumps ahead while a test waits for a socket.
+const OTHER: &str = "elsewhere";
+
+/// Practice on a cluster without namespaces. The server of the teacher's kubectl accepts connections
+/// and answers nothing.
 async fn practice(dir: &Path) -> (tokio::net::TcpListener, Crew, Arc<Practice>) {
     let (silent, address) = stage::silent().await;
     let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
-    let host: Host = Stage::new(dir, address, past).await;
+    let is_of_namespace = |asked: &Asked| asked.line.starts_with("GET /api/v1/namespaces/");
+    let server = Scripted::new(move |asked| is_of_namespace(asked).then(|| refusal(404, "NotFound"))?).await;
+    let host: Host = Stage::seen_by(server.client, dir, address, past);
     let crew = Crew::new("practice");
     let practice = Practice::new(&crew, host, Opened::default()).unwrap();
     (silent, crew, practice)
@@ -18,13 +29,17 @@ async fn practice(dir: &Path) -> (tokio::net::TcpListener, Crew, Arc<Practice>) 
 async fn who_has_met_nothing_is_told_where_to_begin() {
     let dir = tempfile::tempdir().unwrap();
     let (_silent, crew, practice) = practice(dir.path()).await;
-    for (lang, part) in [("en", "Begin with the lesson first-voyage/03"), ("ko", "first-voyage/03")] {
+    for (lang, part) in
+        [("en", "Begin with the lesson first-voyage/03"), ("ko", "강의를 마치세요: `lesson first-voyage/03`")]
+    {
         let told = practice.answer(Ask::Start { seed: None }, lang).await.unwrap_err();
         assert!(told.contains(part), "{told}");
     }
     let view = practice.answer(Ask::Show, "en").await.unwrap();
     assert_eq!((&view["phase"], &view["seed"]), (&json!("none"), &json!(0)));
-    for ask in [Ask::Check, Ask::Hint, Ask::Skip, Ask::Stop, Ask::Solution] {
+    let task = || "scale-up".to_string();
+    let asks = [Ask::Check, Ask::Hint { task: task() }, Ask::Skip { task: task() }, Ask::Stop, Ask::Solution];
+    for ask in asks {
         let told = practice.answer(ask, "en").await.unwrap_err();
         assert!(told.contains("no drill is open"), "{told}");
     }
@@ -47,7 +62,8 @@ async fn a_record_of_a_newer_program_is_left_alone() {
 async fn what_an_earlier_process_has_left_is_taken_away() {
     let dir = tempfile::tempdir().unwrap();
     let (_silent, crew, practice) = practice(dir.path()).await;
-    let mut record = Record { open: Some(Open { namespace: "drill".into(), base: 7 }), ..Record::default() };
+    let open = Open { namespace: OTHER.into(), revision_before: 7 };
+    let mut record = Record { open: Some(open), ..Record::default() };
     record.note("scale", true, None, clock::now());
     record.save(&practice.path).unwrap();
     practice.clone().sweep().await;
@@ -82,7 +98,7 @@ async fn a_namespace_that_no_drill_makes_stays() {
     let crew = Crew::new("practice");
     let practice = Practice::new(&crew, host, Opened::default()).unwrap();
     for namespace in ["default", "kube-system", "drill --all", "drill-5", ""] {
-        let open = Open { namespace: namespace.into(), base: 1 };
+        let open = Open { namespace: namespace.into(), revision_before: 1 };
         *practice.record.lock() = Some(Record { open: Some(open.clone()), ..Record::default() });
         practice.take_away(&open).await;
         assert_eq!(Record::load(&practice.path).unwrap().open, None, "{namespace}");
@@ -105,7 +121,7 @@ async fn a_seed_of_the_record_has_no_task_twice_and_not_more_than_a_drill() {
 
 /// A drill of these tasks that was set up, and the orders that it gets.
 fn drill(practice: &Practice, crew: &Crew, tasks: Vec<Drawn>) -> (Arc<Drill>, mpsc::Receiver<Order>) {
-    let open = Open { namespace: "drill".into(), base: 7 };
+    let open = Open { namespace: OTHER.into(), revision_before: 7 };
     *practice.record.lock() = Some(Record { open: Some(open.clone()), ..Record::default() });
     let crew = crew.part();
     let world = World::start(&crew, &practice.host).unwrap();
@@ -116,7 +132,7 @@ fn drill(practice: &Practice, crew: &Crew, tasks: Vec<Drawn>) -> (Arc<Drill>, mp
     let drill = Drill {
         seed: 7,
         namespace: open.namespace,
-        base: open.base,
+        revision_before: open.revision_before,
         limit: LIMIT,
         tasks,
         met,
@@ -190,13 +206,13 @@ async fn a_second_skip_for_the_same_task_leaves_the_next_one_open() {
 }
 
 /// The end of an earlier drill must not make the record forget a later one.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn another_drill_stays_in_the_record() {
     let dir = tempfile::tempdir().unwrap();
     let (_silent, crew, practice) = practice(dir.path()).await;
-    let later = Open { namespace: "drill".into(), base: 9 };
+    let later = Open { namespace: "drill".into(), revision_before: 9 };
     *practice.record.lock() = Some(Record { open: Some(later.clone()), ..Record::default() });
-    practice.take_away(&Open { namespace: "drill".into(), base: 7 }).await;
+    assert!(practice.take_away(&Open { namespace: "drill".into(), revision_before: 7 }).await);
     assert_eq!(Record::load(&practice.path).unwrap().open, Some(later));
     crew.kill();
 }
@@ -224,12 +240,194 @@ async fn a_drill_that_is_still_prepared_can_be_stopped() {
         changes.changed().await.unwrap();
     }
     assert!(practice.opened.has_drill(), "no lab begins beside it");
-    let told = practice.answer(Ask::Skip, "en").await.unwrap_err();
+    let told = practice.answer(Ask::Skip { task: "scale-up".into() }, "en").await.unwrap_err();
     assert!(told.contains("still being prepared"), "{told}");
     practice.answer(Ask::Stop, "en").await.unwrap();
     let told = begun.await.unwrap().unwrap_err();
     assert!(told.contains("stopped before it began"), "{told}");
     assert!(!practice.opened.has_drill());
     assert_eq!(Record::load(&practice.path).unwrap().open, None);
+    crew.kill();
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_no_learner_who_has_learned_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    std::fs::write(practice.host.place().root.join("lessons.json"), "{").unwrap();
+    for (lang, part) in [("en", "lessons.json is damaged"), ("ko", "lessons.json 파일이 손상되었습니다")]
+    {
+        let told = practice.answer(Ask::Start { seed: None }, lang).await.unwrap_err();
+        assert!(told.contains(part) && !told.contains("first-voyage/03"), "{told}");
+    }
+    crew.kill();
+}
+
+/// The lessons can be read, so there is something to practise; what labs have taught is missing.
+#[tokio::test]
+async fn a_drill_names_what_could_not_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    let root = &practice.host.place().root;
+    let mut progress = crate::progress::Progress::default();
+    let lesson = practice.library.get("first-voyage/06").unwrap();
+    lesson.steps.iter().for_each(|step| progress.step(&lesson.id, &step.id).done = true);
+    progress.save(&root.join("lessons.json")).unwrap();
+    std::fs::write(root.join("labs.json"), "{").unwrap();
+    let mut changes = practice.changes();
+    let asked = practice.clone();
+    let begun = tokio::spawn(async move { asked.answer(Ask::Start { seed: Some(7) }, "en").await });
+    while practice.drill().is_none() {
+        changes.changed().await.unwrap();
+    }
+    for (lang, part) in [("en", "labs.json is damaged"), ("ko", "labs.json 파일이 손상되었습니다")]
+    {
+        let notices = practice.view(lang).notices;
+        assert!(notices.len() == 1 && notices[0].contains(part), "{notices:?}");
+    }
+    practice.answer(Ask::Stop, "en").await.unwrap();
+    begun.await.unwrap().unwrap_err();
+    crew.kill();
+}
+
+#[tokio::test]
+async fn no_drill_begins_while_a_lab_is_being_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    let starting = practice.opened.try_reserve(Opening::Lab("orphans".into())).unwrap();
+    let told = practice.answer(Ask::Start { seed: None }, "en").await.unwrap_err();
+    assert!(told.contains("the graded lab orphans"), "{told}");
+    drop(starting);
+    let told = practice.answer(Ask::Start { seed: None }, "en").await.unwrap_err();
+    assert!(told.contains("nothing to practise yet"), "{told}");
+    assert!(
+        practice.opened.try_reserve(Opening::Lab("orphans".into())).is_ok(),
+        "a start that fails keeps nothing"
+    );
+    crew.kill();
+}
+
+/// A drill whose tasks up to the one at `at` have begun, as the one that is open.
+fn running(practice: &Practice, crew: &Crew, ids: &[&str], at: usize) -> (Arc<Drill>, mpsc::Receiver<Order>) {
+    let (drill, given) = drill(practice, crew, tasks(practice, ids, &[]));
+    for at in 0..=at {
+        drill.begin_task(&practice.host, at, Instant::now() + LIMIT);
+    }
+    *practice.drill.lock() = Some(drill.clone());
+    (drill, given)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drill_never_shows_itself_running_without_a_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    let (drill, _given) = drill(&practice, &crew, tasks(&practice, &["scale-up", "logs"], &[]));
+    *practice.drill.lock() = Some(drill.clone());
+    let view = practice.view("en");
+    assert_eq!((view.phase, view.present(), view.left_s), (Phase::Preparing, "", 0));
+    drill.begin_task(&practice.host, 0, Instant::now() + LIMIT);
+    let view = practice.view("en");
+    assert_eq!((view.phase, view.at, view.present(), view.left_s), (Phase::Running, 0, "scale-up", 120));
+    assert!(view.tasks[0].task.contains("Scale it to"), "{:?}", view.tasks[0]);
+    assert_eq!((view.tasks[1].outcome, view.tasks[1].task.as_str()), (Outcome::Waiting, ""));
+    assert_eq!(view.hints_left, drill.tasks[0].hints.len());
+    crew.kill();
+}
+
+/// The learner types `skip` while the first task is done and the second one comes.
+#[tokio::test(start_paused = true)]
+async fn what_was_typed_for_a_task_that_is_over_leaves_the_next_one_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    let (drill, mut given) = running(&practice, &crew, &["scale-up", "logs"], 1);
+    let task = |id: &str| id.to_string();
+    for ask in [Ask::Skip { task: task("scale-up") }, Ask::Hint { task: task("scale-up") }] {
+        let told = practice.answer(ask.clone(), "en").await.unwrap_err();
+        assert!(told.contains("the drill has gone on meanwhile"), "{told}");
+        let told = practice.answer(ask, "ko").await.unwrap_err();
+        assert!(told.contains("다른 과제로 넘어가서"), "{told}");
+    }
+    assert!(given.try_recv().is_err(), "no order was given");
+    assert!(drill.state().hints.is_empty() && drill.hints_left(0).is_empty());
+    let view = practice.answer(Ask::Hint { task: task("logs") }, "en").await.unwrap();
+    assert_eq!(view["hints"], json!(["The subcommand is `logs`."]));
+    practice.answer(Ask::Hint { task: task("logs") }, "en").await.unwrap();
+    let told = practice.answer(Ask::Hint { task: task("logs") }, "en").await.unwrap_err();
+    assert!(told.contains("no further hints"), "{told}");
+    crew.kill();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_skip_leaves_the_task_that_it_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    let (drill, given) = drill(&practice, &crew, tasks(&practice, &["scale-up", "logs", "quota"], &[]));
+    *practice.drill.lock() = Some(drill.clone());
+    let mut changes = practice.changes();
+    let runs = tokio::spawn(practice.clone().run(drill.clone(), given));
+    while drill.state().phase != Phase::Running {
+        changes.changed().await.unwrap();
+    }
+    let skip = || Ask::Skip { task: "scale-up".into() };
+    let view = practice.answer(skip(), "en").await.unwrap();
+    assert_eq!((&view["at"], &view["tasks"][0]["outcome"]), (&json!(1), &json!("skipped")));
+    practice.answer(skip(), "en").await.unwrap_err();
+    practice.answer(Ask::Stop, "en").await.unwrap();
+    runs.await.unwrap();
+    assert_eq!(outcomes(&drill), [Outcome::Skipped, Outcome::Unfinished, Outcome::Waiting]);
+    crew.kill();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_judges_the_present_task_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    let (drill, _given) = running(&practice, &crew, &["create-deployment", "quota"], 1);
+    drill.judge_conditions(0);
+    assert!(drill.state().checks.is_empty(), "they are of the task before");
+    let view = practice.answer(Ask::Check, "en").await.unwrap();
+    let checks = view["checks"].as_array().unwrap();
+    assert!(checks.len() == 1 && checks[0]["met"] == false, "{view}");
+    crew.kill();
+}
+
+/// A directory stands where the record has to be.
+#[tokio::test(start_paused = true)]
+async fn a_result_that_cannot_be_written_promises_no_day_and_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    let (drill, _given) = running(&practice, &crew, &["scale-up"], 0);
+    std::fs::create_dir(&practice.path).unwrap();
+    practice.note(&drill, 0, None);
+    drill.state().phase = Phase::Finished;
+    let view = practice.view("en");
+    assert_eq!((view.tasks[0].outcome, &view.tasks[0].due), (Outcome::Done, &None));
+    assert!(view.notices[0].contains("practice.json"), "{:?}", view.notices);
+    assert!(practice.view("ko").notices[0].contains("마지막 결과를 기록하지 못했습니다"));
+    std::fs::remove_dir(&practice.path).unwrap();
+    practice.note(&drill, 0, None);
+    let view = practice.view("en");
+    assert!(view.tasks[0].due.is_some() && view.notices.is_empty(), "{view:?}");
+    crew.kill();
+}
+
+/// The first task shows what it is about after fifty seconds, the second one never.
+#[tokio::test(start_paused = true)]
+async fn all_tasks_together_have_a_minute_to_become_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    clock::pin("2026-03-01T10:00:00Z".parse().unwrap());
+    let after = |time: &str| {
+        let source = format!("now > timestamp(\"{time}\")");
+        Some(crate::cel::Expr::compile(&source, crate::cel::Use::Check, &[]).unwrap())
+    };
+    let mut all = tasks(&practice, &["scale-up", "logs"], &[]);
+    all[0].ready_when = after("2026-03-01T10:00:50Z");
+    all[1].ready_when = after("2999-01-01T00:00:00Z");
+    let (drill, _given) = drill(&practice, &crew, all);
+    let began = Instant::now();
+    let told = begin::await_ready(&drill, "en").await.unwrap_err();
+    assert!(told.contains("logs"), "{told}");
+    assert!((60..70).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     crew.kill();
 }

@@ -1,7 +1,10 @@
 use super::*;
+use crate::cel::facts::{self, Facts, Object};
 use crate::format::Library;
 use crate::graded::read::Labs;
+use crate::practice::drawn::Drawn;
 use crate::{lines, playable};
+use serde_json::json;
 use std::collections::BTreeSet;
 
 fn tasks(table: &SkillTable) -> impl Iterator<Item = &Task> {
@@ -65,6 +68,49 @@ fn each_task_can_be_drawn() {
             }
         }
     }
+}
+
+/// A Deployment that was scaled to nothing has all the pods that it asks for.
+#[test]
+fn a_deployment_without_pods_is_no_solution() {
+    let table = SkillTable::built_in();
+    let asks = "ready(object(\"Deployment\", v.ns, v.app))";
+    let mut judged = 0;
+    for task in tasks(&table) {
+        // Where another condition tells the number, none is no answer already.
+        let tells_number = |check: &Check| {
+            check
+                .expect
+                .as_ref()
+                .is_some_and(|part| part.get("spec").is_some_and(|s| s["replicas"] != Value::Null))
+        };
+        if task.checks.iter().any(tells_number) {
+            continue;
+        }
+        let drawn = table.draw(&task.id, "drill", 7).unwrap();
+        let facts = scaled_to_nothing(&drawn);
+        for (check, expr) in task.checks.iter().zip(drawn.exprs()) {
+            if check.is.as_ref().is_some_and(|is| is.contains(asks)) {
+                assert_eq!(expr.truth(&facts), Some(false), "{}: {:?}", task.id, check.that);
+                judged += 1;
+            }
+        }
+    }
+    assert!(judged >= 7, "{judged}");
+}
+
+/// The Deployment that a task is about, with no pod and none wanted.
+fn scaled_to_nothing(drawn: &Drawn) -> Arc<Facts> {
+    let app = drawn.value("app").and_then(Value::as_str).unwrap();
+    let mut facts = Facts { variant: Some(drawn.variant()), ..Facts::default() };
+    for kind in ["Deployment", "ReplicaSet", "Pod", "Service", "Node"] {
+        facts.objects.insert(facts::kind(kind).unwrap().qualified(), Arc::default());
+    }
+    let deployment = json!({"kind": "Deployment", "metadata": {"namespace": "drill", "name": app},
+        "spec": {"replicas": 0, "template": {"spec": {"containers": [{"image": "nginx"}]}}}, "status": {}});
+    let all = facts.objects.get_mut(&facts::kind("Deployment").unwrap().qualified()).unwrap();
+    Arc::make_mut(all).insert(("drill".into(), app.into()), Object::new(deployment));
+    Arc::new(facts)
 }
 
 /// Tasks of one drill share a namespace: none of them uses another's names.

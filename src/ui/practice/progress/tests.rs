@@ -77,8 +77,15 @@ fn the_map_in_korean() {
 /// A syllable of Hangul takes two cells, and none is cut in half.
 #[test]
 fn no_line_is_wider_than_eighty_cells() {
-    for lang in [Lang::En, Lang::Ko] {
-        for line in picture(lang, &map(), now(), false).lines() {
+    let path = "/home/somebody/.local/share/ropewalk/clusters/main/practice.json";
+    let notice = |text: &str| SkillMap { notices: vec![text.replace("{}", path)], ..beginner() };
+    let maps = [
+        map(),
+        notice("{} is damaged: expected value at line 1 column 1; move it away to begin anew"),
+        notice("{} 파일이 손상되었습니다: expected value. 새로 시작하려면 파일을 다른 곳으로 옮기세요"),
+    ];
+    for (lang, map) in [Lang::En, Lang::Ko].into_iter().flat_map(|lang| maps.iter().map(move |m| (lang, m))) {
+        for line in picture(lang, map, now(), false).lines() {
             assert!(prose::cells(line) < 80, "{} cells: {line}", prose::cells(line));
         }
     }
@@ -110,8 +117,8 @@ fn what_was_done_with_the_last_hint_is_no_failure() {
     assert!(line.contains("done with the last hint") && !line.contains("failed"), "{line}");
 }
 
-#[test]
-fn a_beginner_is_told_where_to_begin() {
+/// The map of a learner who has learned nothing yet.
+fn beginner() -> SkillMap {
     let mut map = map();
     map.skills.retain(|skill| skill.state == State::NotMet);
     let line = |id: &str| LessonLine { id: id.into(), ..LessonLine::default() };
@@ -119,6 +126,11 @@ fn a_beginner_is_told_where_to_begin() {
     let mut earlier = map.skills[0].clone();
     earlier.lessons = vec!["first-voyage/13".into()];
     map.skills.push(earlier);
-    let told = picture(Lang::En, &map, now(), false);
+    map
+}
+
+#[test]
+fn a_beginner_is_told_where_to_begin() {
+    let told = picture(Lang::En, &beginner(), now(), false).replace('\n', " ");
     assert!(told.contains("`lesson first-voyage/13` is the first lesson"), "{told}");
 }
