@@ -221,17 +221,7 @@ async fn another_drill_stays_in_the_record() {
 #[tokio::test]
 async fn a_drill_that_is_still_prepared_can_be_stopped() {
     let dir = tempfile::tempdir().unwrap();
-    let (_silent, address) = stage::silent().await;
-    let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
-    let missing =
-        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404});
-    let no_namespace = move |asked: &client::testing::Asked| {
-        asked.line.contains("/namespaces/drill").then(|| (404, missing.clone()))
-    };
-    let client = client::testing::Scripted::new(no_namespace).await.client;
-    let host: Host = Stage::seen_by(client, dir.path(), address, past);
-    let crew = Crew::new("practice");
-    let practice = Practice::new(&crew, host, Opened::default()).unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
     let mut changes = practice.changes();
     let asked = practice.clone();
     let rehearse = Ask::Rehearse { task: "scale-up".into(), seed: 1 };
