@@ -113,6 +113,7 @@ pub(super) fn transfer_fault(error: &Error, deadline: Deadline, got: u64, length
             61,
             "Unrecognized content encoding type. libcurl understands deflate, gzip content encodings.",
         ),
+        Error::ManyCodings => fault(61, "Reject response due to more than 5 content encodings"),
         Error::Decoding(why) => fault(61, format!("Error while processing content unencoding: {why}")),
         Error::Trailing => fault(23, "Failed writing received data to disk/application"),
         Error::Upload(_) => fault(UNREADABLE, UNREADABLE_TEXT),

@@ -2,6 +2,7 @@
 
 use super::super::http::Answer;
 use clock::Instant;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -35,8 +36,8 @@ pub(super) struct Report {
     pub request_size: usize,
     /// Bytes of the body as it was sent, before its codings were taken off.
     pub size: u64,
-    /// Bytes of the body that were written.
-    pub written: u64,
+    /// Bytes that were written where the body goes, those of heads with `-i` included.
+    pub written: Cell<u64>,
     /// Bytes of the request's body.
     pub sent: u64,
     /// The request's body may have been read, at least in part.
@@ -83,7 +84,7 @@ impl Report {
             header_size: 0,
             request_size: 0,
             size: 0,
-            written: 0,
+            written: Cell::new(0),
             sent: 0,
             upload_begun: false,
             refused: false,

@@ -86,7 +86,7 @@ fn follow(client: &mut Client<'_>, wanted: &Transfer<'_>, report: &mut Report) -
         let request = Request { url: &url, method: &method, body, trusted, referer: referer.as_deref() };
         let answer = client.request(request, deadline, report);
         // What came before a failure is shown, too.
-        sink.heads(&report.heads)?;
+        sink.heads(&report.heads, &report.written)?;
         let mut answer = answer?;
         let status = answer.head.status;
         // An empty one leads nowhere.

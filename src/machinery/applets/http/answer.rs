@@ -105,8 +105,10 @@ impl Answer {
     /// Reads a part of the body. Returns how many bytes; 0 is its end.
     ///
     /// # Errors
-    /// `TimedOut`, `Cut`, `Chunk`, `Coding`, `Decoding`, `Trailing`, or why nothing comes.
+    /// `TimedOut`, `Cut`, `Chunk`, `Coding`, `ManyCodings`, `Decoding`, `Trailing`, or why nothing
+    /// comes.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.decoder.check()?;
         if self.decoder.is_empty() {
             return self.read_coded(buffer);
         }
@@ -116,12 +118,15 @@ impl Answer {
             if let Some(failure) = self.failure.take() {
                 return Err(failure);
             }
-            let mut part = [0; PART];
-            let count = self.read_coded(&mut part)?;
-            if count == 0 {
-                return Ok(0);
+            self.failure = self.decoder.decode(&mut self.decoded).err();
+            if self.decoded.is_empty() && self.failure.is_none() {
+                let mut part = [0; PART];
+                let count = self.read_coded(&mut part)?;
+                if count == 0 {
+                    return Ok(0);
+                }
+                self.decoder.feed(&part[..count]);
             }
-            self.failure = self.decoder.decode(&part[..count], &mut self.decoded).err();
         }
         let left = &self.decoded[self.handed_out..];
         let count = buffer.len().min(left.len());
