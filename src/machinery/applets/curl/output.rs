@@ -1,13 +1,13 @@
 //! Where heads and bodies go.
 
-use super::super::http::{Answer, Deadline};
+use super::super::http::{Answer, Deadline, Error};
 use super::super::stdio::{err, reason};
 use super::faults::{Fault, fault, transfer_fault};
 use super::messages::warn;
 use super::options::{Options, Output};
 use super::pattern::Expanded;
 use super::report::Report;
-use std::cell::Cell;
+use super::trace;
 use std::fs::File;
 use std::io::{self, Write};
 
@@ -60,9 +60,8 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Writes lines of heads to the file of `-D`, and with `-i` to that of the body, whose bytes
-    /// `written` counts.
-    pub(super) fn heads(&mut self, heads: &[u8], written: &Cell<u64>) -> Result<(), Fault> {
+    /// Writes lines of heads to the file of `-D`, and with `-i` to that of the body.
+    pub(super) fn heads(&mut self, heads: &[u8]) -> Result<(), Fault> {
         if !self.options.include && self.dump.is_none() {
             return Ok(());
         }
@@ -73,7 +72,6 @@ impl<'a> Sink<'a> {
             }
             if self.options.include {
                 print(line, self.writer()?, "header")?;
-                written.set(written.get() + line.len() as u64);
             }
         }
         Ok(())
@@ -92,20 +90,26 @@ impl<'a> Sink<'a> {
         let copied = self.copy(answer, deadline, report);
         report.size = answer.received;
         let trailers = std::mem::take(&mut answer.trailers);
-        self.heads(&trailers, &report.written)?;
+        self.heads(&trailers)?;
         copied
     }
 
-    fn copy(&mut self, answer: &mut Answer, deadline: Deadline, report: &Report) -> Result<(), Fault> {
+    fn copy(&mut self, answer: &mut Answer, deadline: Deadline, report: &mut Report) -> Result<(), Fault> {
+        let failed = |e: &Error, answer: &Answer| transfer_fault(e, deadline, answer.received, answer.length);
+        if self.options.verbose
+            && let Some(count) = answer.await_body().map_err(|e| failed(&e, answer))?
+        {
+            trace::data(self.options, report, count);
+        }
         let mut buffer = vec![0; 64 * 1024];
         loop {
             match answer.read(&mut buffer) {
-                Ok(0) => return self.writer().map(drop),
+                Ok(0) => return self.writer().map(|_| ()),
                 Ok(count) => {
                     print(&buffer[..count], self.writer()?, "body")?;
-                    report.written.set(report.written.get() + count as u64);
+                    report.written += count as u64;
                 }
-                Err(e) => return Err(transfer_fault(&e, deadline, answer.received, answer.length)),
+                Err(e) => return Err(failed(&e, answer)),
             }
         }
     }

@@ -1,8 +1,7 @@
 //! What is known of a transfer while it runs, and at its end.
 
-use super::super::http::Answer;
+use super::super::http::Stream;
 use clock::Instant;
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -36,8 +35,8 @@ pub(super) struct Report {
     pub request_size: usize,
     /// Bytes of the body as it was sent, before its codings were taken off.
     pub size: u64,
-    /// Bytes that were written where the body goes, those of heads with `-i` included.
-    pub written: Cell<u64>,
+    /// Bytes of the body that were written.
+    pub written: u64,
     /// Bytes of the request's body.
     pub sent: u64,
     /// The request's body may have been read, at least in part.
@@ -84,7 +83,7 @@ impl Report {
             header_size: 0,
             request_size: 0,
             size: 0,
-            written: Cell::new(0),
+            written: 0,
             sent: 0,
             upload_begun: false,
             refused: false,
@@ -124,8 +123,8 @@ impl Report {
         }
     }
 
-    pub(super) fn addresses(&mut self, answer: &Answer) {
-        (self.remote, self.local) = answer.addresses();
+    pub(super) fn addresses(&mut self, stream: &Stream) {
+        (self.remote, self.local) = stream.addresses();
     }
 
     /// The value of the first header of that name.
