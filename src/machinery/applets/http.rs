@@ -16,6 +16,7 @@
 
 use super::resolve;
 use super::tls;
+use std::collections::VecDeque;
 use std::io::{self, BufReader};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpStream};
 use std::time::Duration;
@@ -37,13 +38,20 @@ pub(crate) use answer::Answer;
 pub(crate) use credentials::basic;
 pub(crate) use error::Error;
 pub(crate) use head::HEAD_MAX;
-pub(crate) use send::Upload;
+pub(crate) use send::{Progress, Upload};
 pub(crate) use stream::Stream;
 pub(crate) use url::{BadUrl, Url, zone};
 
-/// Headers of the user, in lower case, that are meant for the first server alone: they say who the
-/// user is, or name that server. A server that a redirect leads to does not get them.
-pub(crate) const OF_THE_FIRST: [&str; 3] = ["authorization", "cookie", "host"];
+/// The name of a header that the user wrote, in lower case. curl ends it with `;`, too.
+pub(crate) fn header_name(header: &str) -> String {
+    header.split([':', ';']).next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Whether a header that the user wrote says who the user is. A server that a redirect leads to
+/// does not get it.
+pub(crate) fn is_private(header: &str) -> bool {
+    matches!(header_name(header).as_str(), "authorization" | "cookie")
+}
 
 /// Connects to a port of the first address that answers; `told` hears of each attempt.
 pub(crate) fn connect(
@@ -109,7 +117,8 @@ pub(crate) fn secured(
 }
 
 /// Sends a request, with what `upload` reads behind it, and reads the head of the answer. A server
-/// that answers before it has read all, and refuses, gets no more of it. With `is_head` the answer
+/// that answers before it has read all, and refuses or reads no more, gets no more of it. With
+/// `is_head` the answer
 /// has no body, whatever its head says.
 ///
 /// The heads, also those of interim answers, are appended to `heads` as the server sent them, and
@@ -128,7 +137,7 @@ pub(crate) fn exchange(
     idle: Option<Duration>,
     heads: &mut Vec<u8>,
 ) -> Result<Answer, Error> {
-    let mut reader = BufReader::new(Timed { stream, deadline, idle });
+    let mut reader = BufReader::new(Timed { stream, deadline, idle, ahead: VecDeque::new() });
     let (head, is_early) = match send::send(&mut reader, request, upload, heads)? {
         Some(head) => (head, true),
         None => (head::final_head(&mut reader, heads)?, false),

@@ -121,7 +121,7 @@ fn url_fault(text: &str, fault: BadUrl) -> String {
         BadUrl::Scheme(scheme) => {
             format!("{scheme} is not implemented by this wget, only http and https: {text}")
         }
-        BadUrl::Malformed => format!("bad URL: {text}"),
+        BadUrl::NoHost | BadUrl::Port | BadUrl::Malformed => format!("bad URL: {text}"),
     }
 }
 
@@ -188,7 +188,8 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
         }
         match (answer.head.status, answer.head.get("location")) {
             (300..=399, Some(location)) => {
-                url = url.join(location).map_err(|fault| url_fault(location, fault))?;
+                let bytes = answer.head.location.as_deref().unwrap_or_default();
+                url = url.join(bytes).map_err(|fault| url_fault(location, fault))?;
                 continue;
             }
             (200..=299, _) => {}
@@ -198,18 +199,18 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
             note("remote file exists".into());
             return Ok(());
         }
-        return save(call, &url, &mut answer, note);
+        return save(call, &first, &mut answer, note);
     }
     Err("too many redirections".into())
 }
 
 /// Makes a request. Another server than the first one gets no `--header` that says who the user is
-/// ([`http::OF_THE_FIRST`]); busybox sends all of them to every server.
+/// and no `Host`; busybox sends all of them to every server.
 fn request(call: &Call, url: &Url, method: &str, is_first: bool) -> String {
-    let name_of = |header: &str| header.split(':').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_sent = |header: &&String| is_first || !http::OF_THE_FIRST.contains(&name_of(header).as_str());
+    let is_sent =
+        |header: &&String| is_first || !(http::is_private(header) || http::header_name(header) == "host");
     let headers: Vec<&String> = call.headers.iter().filter(is_sent).collect();
-    let own = |name: &str| headers.iter().any(|header| name_of(header) == name);
+    let own = |name: &str| headers.iter().any(|header| http::header_name(header) == name);
     let mut text = format!("{method} {} HTTP/1.1\r\n", url.path);
     if !own("host") {
         text += &format!("Host: {}\r\n", url.authority());
@@ -231,8 +232,15 @@ fn request(call: &Call, url: &Url, method: &str, is_first: bool) -> String {
     text + "\r\n" + call.post.as_deref().unwrap_or_default()
 }
 
+/// The name of the file of a URL: the last part of its path with the query, as in busybox.
+fn file_name(url: &Url) -> &str {
+    url.path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("index.html")
+}
+
+/// Saves an answer. `url` is the user's, which names the file: a server that redirects must not name
+/// one, such as `.bashrc`.
 fn save(call: &Call, url: &Url, answer: &mut http::Answer, note: impl Fn(String)) -> Result<(), String> {
-    let named = Some(url.file_name()).filter(|name| !name.is_empty()).unwrap_or("index.html");
+    let named = file_name(url);
     let (name, mut output): (String, Box<dyn Write>) = match call.output.as_deref() {
         Some("-") => ("-".into(), Box::new(io::stdout())),
         path => {
@@ -327,6 +335,20 @@ mod tests {
         let told = fetch(&call, &format!("127.0.0.1:{port}")).unwrap_err();
         assert_eq!(told, "can't connect to remote host (127.0.0.1): Connection refused");
         assert!(fetch(&call, "ftp://web").unwrap_err().starts_with("ftp is not implemented"));
+    }
+
+    #[test]
+    fn the_users_url_names_the_file_and_the_servers_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let call = Call { quiet: true, directory: Some(dir.path().display().to_string()), ..Call::default() };
+        for (path, name) in [("/a/page?q=1", "page?q=1"), ("/a/", "index.html"), ("/a?b=c/d", "d")] {
+            let moved = "HTTP/1.1 302 Found\r\nLocation: /.bashrc\r\n\r\n";
+            let (port, server) = http::tests::server(vec![moved, "HTTP/1.1 200 OK\r\n\r\nhello"]);
+            fetch(&call, &format!("http://127.0.0.1:{port}{path}")).unwrap();
+            server.join().unwrap();
+            assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), "hello", "{path}");
+        }
+        assert!(!dir.path().join(".bashrc").exists());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a request carries: data of `-d`, or a file of `-T`.
 
-use super::super::http::Upload;
+use super::super::http::{Progress, Upload};
 use super::faults::{Fault, unreadable};
 use std::fs::File;
 use std::io::{self, Read};
@@ -82,7 +82,13 @@ impl<'a> Opened<'a> {
 
     /// The content, to be sent.
     pub(super) fn upload(&mut self) -> Upload<'_> {
-        Upload { content: &mut self.content, length: self.length, sent: 0, expects: self.expects }
+        Upload {
+            content: &mut self.content,
+            length: self.length,
+            sent: 0,
+            expects: self.expects,
+            progress: Progress::default(),
+        }
     }
 }
 

@@ -72,6 +72,42 @@ fn a_connection_is_kept_for_the_next_url() {
     }
 }
 
+#[test]
+fn connections_to_several_servers_are_kept() {
+    let kept = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let (first, second) = (keeping_server(kept, 9, 1), keeping_server(kept, 9, 1));
+    let url = |port: u16| format!("http://127.0.0.1:{port}/");
+    let (a, b) = (url(first.0), url(second.0));
+    assert_eq!(
+        call(&[
+            "-s",
+            "-o",
+            "/dev/null",
+            "-o",
+            "/dev/null",
+            "-o",
+            "/dev/null",
+            "-o",
+            "/dev/null",
+            &a,
+            &b,
+            &a,
+            &b
+        ]),
+        0
+    );
+    assert_eq!((first.1.join().unwrap(), second.1.join().unwrap()), (vec![2], vec![2]));
+    // Six servers are one too many: the oldest connection is closed, and a second one is made.
+    let servers: Vec<_> = (0..6).map(|nth| keeping_server(kept, 9, if nth == 0 { 2 } else { 1 })).collect();
+    let mut words = vec!["-s".to_string()];
+    for port in servers.iter().map(|server| server.0).chain([servers[0].0]) {
+        words.extend(["-o".into(), "/dev/null".into(), url(port)]);
+    }
+    assert_eq!(call(&words.iter().map(String::as_str).collect::<Vec<_>>()), 0);
+    let carried: Vec<usize> = servers.into_iter().flat_map(|server| server.1.join().unwrap()).collect();
+    assert_eq!(carried, [1; 7]);
+}
+
 /// Sends two requests to a server that answers the second one with `second` and hangs up. Returns
 /// curl's exit code, and whether a third request came.
 fn second_answer(second: &'static str) -> (i32, bool) {

@@ -31,8 +31,21 @@ pub(super) fn url_fault(bad: BadUrl) -> Fault {
         BadUrl::Scheme(scheme) => {
             fault(1, format!("Protocol \"{scheme}\" not supported or disabled in libcurl"))
         }
-        BadUrl::Malformed => fault(3, "URL using bad/illegal format or missing URL"),
+        BadUrl::NoHost | BadUrl::Port | BadUrl::Malformed => {
+            fault(3, "URL using bad/illegal format or missing URL")
+        }
     }
+}
+
+/// A `Location` that leads nowhere.
+pub(super) fn redirect_fault(bad: BadUrl) -> Fault {
+    let (code, why) = match bad {
+        BadUrl::Scheme(_) => (1, "Unsupported URL scheme"),
+        BadUrl::NoHost => (3, "No host part in the URL"),
+        BadUrl::Port => (3, "Port number was not a decimal number between 0 and 65535"),
+        BadUrl::Malformed => (3, "Malformed input to a URL function"),
+    };
+    fault(code, format!("The redirect target URL could not be parsed: {why}"))
 }
 
 pub(super) fn connect_fault(error: &io::Error, url: &Url, took: Duration, deadline: Deadline) -> Fault {
@@ -113,6 +126,7 @@ pub(super) fn transfer_fault(error: &Error, deadline: Deadline, got: u64, length
             61,
             "Unrecognized content encoding type. libcurl understands deflate, gzip content encodings.",
         ),
+        Error::ManyCodings => fault(61, "Reject response due to more than 5 content encodings"),
         Error::Decoding(why) => fault(61, format!("Error while processing content unencoding: {why}")),
         Error::Trailing => fault(23, "Failed writing received data to disk/application"),
         Error::Upload(_) => fault(UNREADABLE, UNREADABLE_TEXT),

@@ -14,9 +14,10 @@
 //! 2. `pattern` makes URLs of braces and brackets: `h/[1-3]` is three transfers.
 //! 3. `retry` runs each transfer, and runs it again after a wait if its failure may pass.
 //! 4. `transfer` sends the request and follows redirections. `body` is what is sent, `request` the
-//!    head in front of it, `client` the connection, which the next request to the same server uses
-//!    again, and `pins` the addresses of `--resolve`. HTTP itself is `super::http`.
-//! 5. `output` writes heads and bodies; `report` collects what `write_out` prints for `-w`.
+//!    head in front of it, `client` the connections, which the next requests to the same servers
+//!    use again, and `pins` the addresses of `--resolve`. HTTP itself is `super::http`.
+//! 5. `output` writes heads and bodies; `report` collects what `write_out` prints for `-w`, and
+//!    `trace` tells the lines of `-v`.
 //!
 //! `faults` has the failures with curl's codes and words, `messages` its warnings, `help` its help.
 //!
@@ -25,18 +26,23 @@
 //! ## Left out
 //! * Protocols other than http and https; HTTP/2, HTTP/3, HTTP/0.9; proxies, and the variables that
 //!   name one; `.curlrc` and `.netrc`; other ways to log in than Basic and a bearer token.
-//! * Cookies that a server sets: `-c` and files for `-b` are refused, `-b NAME=VALUE` is sent.
+//! * Cookies that a server sets: `-c` and files for `-b` are refused. `-b NAME=VALUE` is sent to
+//!   every server that a redirection leads to, as in curl; `-H Cookie:` only to the first one.
 //! * `-u USER` without a password does not ask for one; it is empty.
 //! * Forms (`-F`), transfers in parallel (`-Z`), several sets of options (`--next`).
 //! * The codings br and zstd: `--compressed` asks for deflate and gzip only.
-//! * The progress meter, and what `-v` shows of TLS.
+//! * The progress meter, and what `-v` shows of TLS. Of the other lines of `-v`, the sizes of parts
+//!   of a body are those of this program's reads, and the line `* Closing connection -1` of a URL
+//!   that cannot be read is missing.
 //! * Names outside of ASCII in hosts (IDNA).
+//! * A password of the client's key: `-E FILE:PASSWORD` names a file with a colon.
 //!
 //! An option that is left out is refused with the words of a curl that was built without it.
 //! Different from curl on purpose: an upload from standard input is not sent a second time, where
 //! curl would send the rest of it; what OpenSSL tells of a certificate, rustls tells here; and with
 //! `-k`, `%{ssl_verify_result}` is 0, because nothing was verified. Where the file of `-D` cannot
-//! be made, curl 7.88.1 crashes, and this one ends with 23.
+//! be made, curl 7.88.1 crashes, and this one ends with 23. A connection on which bytes follow an
+//! answer is closed, where curl may throw them away and keep it.
 //! ## Read next
 //! `transfer`, then `client` and `super::http`. `option_table` stands for itself.
 
@@ -58,6 +64,7 @@ mod request;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod transfer;
 mod values;
 mod write_out;

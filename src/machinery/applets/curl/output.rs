@@ -1,17 +1,19 @@
 //! Where heads and bodies go.
 
-use super::super::http::{Answer, Deadline};
+use super::super::http::{Answer, Deadline, Error};
 use super::super::stdio::{err, reason};
 use super::faults::{Fault, fault, transfer_fault};
 use super::messages::warn;
 use super::options::{Options, Output};
 use super::pattern::Expanded;
 use super::report::Report;
+use super::trace;
 use std::fs::File;
 use std::io::{self, Write};
 
-/// Where a transfer is written. The file of the body is opened at the first byte, and once: with
-/// `-i` the heads of redirections stand in the same file.
+/// Where a transfer is written. The file of the body is opened before its first byte is written, or
+/// at the end of an empty body: a transfer that fails before keeps what the file had. It is opened
+/// once: with `-i` the heads of redirections stand in the same file.
 pub(super) struct Sink<'a> {
     options: &'a Options,
     wanted: Option<Output>,
@@ -27,7 +29,7 @@ impl<'a> Sink<'a> {
     /// Opens the file of `-D`, to go on behind what is there if it `is_dumped` already.
     ///
     /// # Errors
-    /// curl's code 23 if it cannot be opened.
+    /// curl's code 23 if it cannot be opened, or if `-O` finds no name in the URL.
     pub(super) fn new(
         options: &'a Options,
         wanted: Option<&Output>,
@@ -39,6 +41,12 @@ impl<'a> Sink<'a> {
             Output::File(name) => Output::File(url.file_name(name)),
             Output::Remote => Output::Remote,
         });
+        if matches!(wanted, Some(Output::Remote)) && remote_name.is_empty() {
+            if !options.silent {
+                err("curl: Remote file name has no length!\n");
+            }
+            return Err(fault(23, "Failed writing received data to disk/application"));
+        }
         let dump = options.dump_header.as_deref().map(|name| dump_file(options, name, is_dumped));
         Ok(Sink { options, wanted, remote_name, open: None, dump: dump.transpose()? })
     }
@@ -79,12 +87,31 @@ impl<'a> Sink<'a> {
         if self.options.compressed {
             answer.decode_content();
         }
-        let out = self.writer()?;
-        let copied = copy(answer, out, deadline, report);
+        let copied = self.copy(answer, deadline, report);
         report.size = answer.received;
         let trailers = std::mem::take(&mut answer.trailers);
         self.heads(&trailers)?;
         copied
+    }
+
+    fn copy(&mut self, answer: &mut Answer, deadline: Deadline, report: &mut Report) -> Result<(), Fault> {
+        let failed = |e: &Error, answer: &Answer| transfer_fault(e, deadline, answer.received, answer.length);
+        if self.options.verbose
+            && let Some(count) = answer.await_body().map_err(|e| failed(&e, answer))?
+        {
+            trace::data(self.options, report, count);
+        }
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match answer.read(&mut buffer) {
+                Ok(0) => return self.writer().map(|_| ()),
+                Ok(count) => {
+                    print(&buffer[..count], self.writer()?, "body")?;
+                    report.written += count as u64;
+                }
+                Err(e) => return Err(failed(&e, answer)),
+            }
+        }
     }
 
     fn writer(&mut self) -> Result<&mut Box<dyn Write>, Fault> {
@@ -98,10 +125,6 @@ impl<'a> Sink<'a> {
     fn open(&self) -> Result<Box<dyn Write>, Fault> {
         Ok(match self.file() {
             None => Box::new(io::stdout()),
-            Some("") => {
-                err("curl: Remote file name has no length!\n");
-                return Err(fault(23, "Failed writing received data to disk/application"));
-            }
             Some(name) => Box::new(self.create(name)?),
         })
     }
@@ -137,23 +160,4 @@ fn dump_file(options: &Options, name: &str, is_dumped: bool) -> Result<Box<dyn W
 fn print(bytes: &[u8], output: &mut dyn Write, what: &str) -> Result<(), Fault> {
     let written = output.write_all(bytes).and_then(|()| output.flush());
     written.map_err(|_| fault(23, format!("Failed writing {what}")))
-}
-
-fn copy(
-    answer: &mut Answer,
-    out: &mut dyn Write,
-    deadline: Deadline,
-    report: &mut Report,
-) -> Result<(), Fault> {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match answer.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => {
-                print(&buffer[..count], out, "body")?;
-                report.written += count as u64;
-            }
-            Err(e) => return Err(transfer_fault(&e, deadline, answer.received, answer.length)),
-        }
-    }
 }

@@ -336,7 +336,6 @@ mod tests {
         let mut all = pattern.expand();
         let first: Vec<String> = all.by_ref().take(3).map(|expanded| expanded.url).collect();
         assert_eq!(first, ["h/0", "h/1", "h/2"]);
-        assert!(size_of_val(&all) <= 64, "it keeps its place, and nothing that was or will be");
     }
 
     #[test]

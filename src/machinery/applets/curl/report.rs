@@ -1,6 +1,6 @@
 //! What is known of a transfer while it runs, and at its end.
 
-use super::super::http::Answer;
+use super::super::http::Stream;
 use clock::Instant;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -123,8 +123,8 @@ impl Report {
         }
     }
 
-    pub(super) fn addresses(&mut self, answer: &Answer) {
-        (self.remote, self.local) = answer.addresses();
+    pub(super) fn addresses(&mut self, stream: &Stream) {
+        (self.remote, self.local) = stream.addresses();
     }
 
     /// The value of the first header of that name.

@@ -18,26 +18,38 @@ pub(super) struct Request<'a> {
     pub body: Option<Body<'a>>,
     /// The server may know who the user is.
     pub trusted: bool,
+    /// The server's host has the name of the first one.
+    pub is_named: bool,
     pub referer: Option<&'a str>,
 }
 
-/// The headers of `-H` that a server gets, as they were written.
-struct Own<'a>(Vec<&'a str>);
+/// The headers of `-H`, as they were written.
+struct Own<'a> {
+    all: Vec<&'a str>,
+    /// The server may know who the user is.
+    trusted: bool,
+    /// `Host` names this server, too.
+    is_named: bool,
+}
 
 impl<'a> Own<'a> {
-    /// Without `trusted`, those that say who the user is are left out, and so is `Host`, which
-    /// names the first server.
-    fn new(options: &'a Options, trusted: bool) -> Own<'a> {
-        let name =
-            |header: &str| header.split([':', ';']).next().unwrap_or_default().trim().to_ascii_lowercase();
-        let headers = options.headers.iter().map(String::as_str);
-        Own(headers
-            .filter(|header| trusted || !http::OF_THE_FIRST.contains(&name(header).as_str()))
-            .collect())
+    fn new(options: &'a Options, request: &Request<'_>) -> Own<'a> {
+        let all = options.headers.iter().map(String::as_str).collect();
+        Own { all, trusted: request.trusted, is_named: request.is_named }
     }
 
+    /// Those that the server gets, beside `Host`.
+    fn sent(&self) -> impl Iterator<Item = &'a str> {
+        let is_sent =
+            move |header: &&str| !is_named(header, "Host") && (self.trusted || !http::is_private(header));
+        self.all.iter().copied().filter(is_sent)
+    }
+
+    /// Finds a header. As in curl, one that the server does not get takes the place of curl's own,
+    /// too; only `Host` is curl's own then.
     fn find(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().copied().find(|header| is_named(header, name))
+        let is_there = self.is_named || !name.eq_ignore_ascii_case("host");
+        self.all.iter().copied().find(|header| is_there && is_named(header, name))
     }
 
     /// Whether the user says what curl would say of itself.
@@ -81,7 +93,7 @@ pub(super) fn open<'a>(
     options: &Options,
     request: Request<'a>,
 ) -> Result<(Option<Opened<'a>>, String), Fault> {
-    let own = Own::new(options, request.trusted);
+    let own = Own::new(options, &request);
     let mut opened = request.body.map(Body::open).transpose()?;
     if let Some(body) = &mut opened {
         let asks = if own.has("Expect") { own.is("Expect", "100-continue") } else { body.is_large() };
@@ -135,8 +147,7 @@ fn head(options: &Options, request: Request<'_>, body: Option<&Opened<'_>>, own:
     if let Some(cookies) = &options.cookies {
         add("Cookie", cookies);
     }
-    let others = own.0.iter().filter(|header| !is_named(header, "Host"));
-    text.extend(others.filter_map(|header| line(header)));
+    text.extend(own.sent().filter_map(line));
     text + &about_body(options, body, own) + "\r\n"
 }
 
@@ -163,6 +174,18 @@ fn about_body(options: &Options, body: Option<&Opened<'_>>, own: &Own<'_>) -> St
         add("Expect", "100-continue");
     }
     text
+}
+
+/// What `-v` says of the user that a request names.
+pub(super) fn user_line(options: &Options, request: Request<'_>) -> Option<String> {
+    let value = authorization(options, request)?;
+    if Own::new(options, &request).has("Authorization") {
+        return None;
+    }
+    let scheme = value.split(' ').next().unwrap_or_default();
+    let user = options.user.as_ref().filter(|_| request.trusted).or(request.url.user.as_ref());
+    let name = user.and_then(|user| user.split(':').next()).unwrap_or_default();
+    Some(format!("Server auth using {scheme} with user '{name}'"))
 }
 
 /// Who the user is. A token counts more than a user with a password, and that one more than a user

@@ -9,6 +9,7 @@ use super::options::{Options, Retries};
 use super::report::Report;
 use super::transfer::{Transfer, cannot_rewind, transfer};
 use clock::Instant;
+use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 /// The wait before the first retry; each later one is twice as long.
@@ -123,10 +124,21 @@ pub(super) fn with_retries(
         }
         let (what, seconds) = (problem.words(), wait.as_secs());
         say(options, &format!("Problem {what}. Will retry in {seconds} seconds. {count} retries left."));
-        if report.written > 0 && report.file.is_some() && !options.silent {
-            err(&format!("Throwing away {} bytes\n", report.written));
-        }
+        throw_away(options, &report);
         sleep(wait);
+    }
+}
+
+/// Empties the file of a transfer that is made again, if it wrote there: the next one may write less
+/// or nothing. A device has no length and is left as it is.
+fn throw_away(options: &Options, report: &Report) {
+    let (Some(name), count @ 1..) = (&report.file, report.written) else { return };
+    if !options.silent {
+        err(&format!("Throwing away {count} bytes\n"));
+    }
+    let is_file = std::fs::metadata(name).is_ok_and(|found| found.is_file());
+    if is_file && File::create(name).is_err() && !options.silent {
+        err("Failed to truncate file\n");
     }
 }
 

@@ -1,14 +1,15 @@
 //! One transfer: a request, and those that redirections ask for.
 
-use super::super::http::{Deadline, Url};
+use super::super::http::{Answer, Deadline, Error, Url};
 use super::body::{Body, upload_path};
 use super::client::Client;
-use super::faults::{Fault, fault, transfer_fault, url_fault};
+use super::faults::{Fault, fault, redirect_fault, transfer_fault, url_fault};
 use super::options::Options;
 use super::output::Sink;
 use super::pattern::Expanded;
 use super::report::Report;
 use super::request::Request;
+use super::trace;
 
 /// One transfer of a call.
 pub(super) struct Transfer<'a> {
@@ -83,29 +84,32 @@ fn follow(client: &mut Client<'_>, wanted: &Transfer<'_>, report: &mut Report) -
         report.effective = url.effective();
         report.method.clone_from(&method);
         let (trusted, referer) = (url.is_same_server(&first), report.referer.clone());
-        let request = Request { url: &url, method: &method, body, trusted, referer: referer.as_deref() };
+        let (is_named, referer) = (url.is_same_host(&first), referer.as_deref());
+        let request = Request { url: &url, method: &method, body, trusted, is_named, referer };
         let answer = client.request(request, deadline, report);
         // What came before a failure is shown, too.
         sink.heads(&report.heads)?;
         let mut answer = answer?;
         let status = answer.head.status;
         // An empty one leads nowhere.
-        let location = answer.head.get("location").filter(|to| !to.is_empty());
-        let location = location.filter(|_| (300..400).contains(&status)).map(str::to_string);
+        let location = answer.head.location.clone().filter(|to| !to.is_empty());
+        let location = location.filter(|_| (300..400).contains(&status));
         report.redirect = location.as_ref().and_then(|l| url.join(l).ok()).map(|u| u.effective());
         let Some(location) = location.filter(|_| options.follow) else {
             failed(options.fail, status)?;
             sink.body(&mut answer, deadline, report)?;
-            failed(options.fail_with_body, status)?;
+            trace::excess(options, &answer, &url.path);
             client.keep(url, answer, &method);
-            return Ok(());
+            return failed(options.fail_with_body, status);
         };
         if let Some(most) = options.redirects_max.filter(|most| report.redirects >= *most) {
             return Err(fault(47, format!("Maximum ({most}) redirects followed")));
         }
-        answer.skip_body().map_err(|e| transfer_fault(&e, deadline, answer.received, answer.length))?;
+        skip(client, &mut answer, deadline, report)?;
         client.keep(url.clone(), answer, &method);
-        let mut next = url.join(&location).map_err(url_fault)?;
+        let mut next = url.join(&location).map_err(redirect_fault).inspect_err(|fault| {
+            client.note(&format!("* {}\n", fault.text));
+        })?;
         if next.user.is_none() && next.is_same_server(&url) {
             next.user.clone_from(&url.user);
         }
@@ -128,6 +132,19 @@ fn follow(client: &mut Client<'_>, wanted: &Transfer<'_>, report: &mut Report) -
             return Err(cannot_rewind());
         }
     }
+}
+
+/// Reads the body of a redirection away, if the connection goes on behind it.
+fn skip(client: &Client<'_>, answer: &mut Answer, deadline: Deadline, report: &Report) -> Result<(), Fault> {
+    let failed = |e: &Error, answer: &Answer| transfer_fault(e, deadline, answer.received, answer.length);
+    if client.options.verbose
+        && answer.is_kept()
+        && let Some(count) = answer.await_body().map_err(|e| failed(&e, answer))?
+    {
+        client.note("* Ignoring the response-body\n");
+        trace::data(client.options, report, count);
+    }
+    answer.skip_body().map_err(|e| failed(&e, answer))
 }
 
 /// Whether a redirection asks for its target without the body.

@@ -2,6 +2,7 @@
 
 use super::report::Report;
 use serde_json::Value as Json;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// What `-w` writes, and where.
@@ -180,19 +181,19 @@ fn json(report: &Report) -> String {
 
 /// All headers, each with all of its values, in curl's lines.
 fn header_json(report: &Report) -> String {
-    let mut names: Vec<String> = Vec::new();
-    for (name, _) in &report.headers {
+    // The names in their order, and where each stands among them.
+    let mut named: Vec<(String, Vec<&str>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (name, value) in &report.headers {
         let name = name.to_ascii_lowercase();
-        if !names.contains(&name) {
-            names.push(name);
+        let place = *places.entry(name.clone()).or_insert(named.len());
+        if place == named.len() {
+            named.push((name, Vec::new()));
         }
+        named[place].1.push(value);
     }
-    let values = |name: &str| -> Vec<&str> {
-        let named = report.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        named.map(|(_, value)| value.as_str()).collect()
-    };
     let pairs =
-        names.iter().map(|name| format!("{}:{}", Json::from(name.as_str()), Json::from(values(name))));
+        named.into_iter().map(|(name, values)| format!("{}:{}", Json::from(name), Json::from(values)));
     format!("{{{}\n}}", pairs.collect::<Vec<_>>().join(",\n"))
 }
 
@@ -228,6 +229,16 @@ mod tests {
         let written = write_out(&report, "a%{stderr}b%{nope}%{stdout}c%{stderr}d");
         let err = "bcurl: unknown --write-out variable: 'nope'\nd";
         assert_eq!(written, Written { out: "ac".into(), err: err.into() });
+    }
+
+    /// As many names as a head has room for: to look for each among all would take a minute.
+    #[test]
+    fn many_names_are_written_at_once() {
+        let mut report = Report::new("u");
+        let names = (0..60_000).map(|nth| (format!("x{nth}"), "v".to_string()));
+        report.headers = names.collect();
+        let json: Json = serde_json::from_str(&out(&report, "%{header_json}")).unwrap();
+        assert_eq!(json.as_object().unwrap().len(), 60_000);
     }
 
     #[test]

@@ -4,8 +4,7 @@ use super::coding::Decoder;
 use super::error::{BadChunk, Error};
 use super::head::{self, Head};
 use super::stream::{Stream, Timed};
-use std::io::{self, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{self, BufRead, BufReader, Read};
 
 /// Bytes of a coded body that are read at once.
 const PART: usize = 16 * 1024;
@@ -35,6 +34,8 @@ pub(crate) struct Answer {
     pub trailers: Vec<u8>,
     /// Bytes of the body that were read, before its codings were taken off.
     pub received: u64,
+    /// Those that had come before the last read from the connection.
+    received_before: u64,
     reader: BufReader<Timed>,
     framing: Framing,
     /// The server had answered before it had the whole request.
@@ -69,6 +70,7 @@ impl Answer {
             length: if let Framing::Length(length) = framing { Some(length) } else { None },
             trailers: Vec::new(),
             received: 0,
+            received_before: 0,
             reader,
             framing,
             is_early,
@@ -84,14 +86,37 @@ impl Answer {
         self.decoder.add(&self.head.all("content-encoding").unwrap_or_default());
     }
 
-    /// The address we spoke to, and ours.
-    pub(crate) fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
-        let stream = self.reader.get_ref().stream.tcp();
-        (stream.peer_addr().ok(), stream.local_addr().ok())
+    /// Whether only the end of the connection tells that of the body, though the server did not say
+    /// that it would close.
+    pub(crate) fn assumes_close(&self) -> bool {
+        self.framing == Framing::UntilClose && self.head.keeps
+    }
+
+    /// Waits for the body, and returns how many bytes of it are there, with the frames of chunks
+    /// and what follows the body. `None` if there is no body.
+    ///
+    /// # Errors
+    /// Why nothing comes.
+    pub(crate) fn await_body(&mut self) -> Result<Option<usize>, Error> {
+        if matches!(self.framing, Framing::Over | Framing::Length(0)) {
+            return Ok(None);
+        }
+        match self.reader.fill_buf() {
+            // The body is cut; the reading tells that.
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            there => Ok(Some(there?.len()).filter(|count| *count > 0)),
+        }
+    }
+
+    /// Bytes that came behind the end of the body, and those of the body that had come before the
+    /// last read from the connection.
+    pub(crate) fn excess(&self) -> (usize, u64) {
+        let is_over = matches!(self.framing, Framing::Over | Framing::Length(0));
+        (if is_over { self.reader.buffer().len() } else { 0 }, self.received_before)
     }
 
     /// Whether the connection can carry another request once the body was read.
-    fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.head.keeps && !self.is_early && self.framing != Framing::UntilClose
     }
 
@@ -105,8 +130,10 @@ impl Answer {
     /// Reads a part of the body. Returns how many bytes; 0 is its end.
     ///
     /// # Errors
-    /// `TimedOut`, `Cut`, `Chunk`, `Coding`, `Decoding`, `Trailing`, or why nothing comes.
+    /// `TimedOut`, `Cut`, `Chunk`, `Coding`, `ManyCodings`, `Decoding`, `Trailing`, or why nothing
+    /// comes.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.decoder.check()?;
         if self.decoder.is_empty() {
             return self.read_coded(buffer);
         }
@@ -116,12 +143,15 @@ impl Answer {
             if let Some(failure) = self.failure.take() {
                 return Err(failure);
             }
-            let mut part = [0; PART];
-            let count = self.read_coded(&mut part)?;
-            if count == 0 {
-                return Ok(0);
+            self.failure = self.decoder.decode(&mut self.decoded).err();
+            if self.decoded.is_empty() && self.failure.is_none() {
+                let mut part = [0; PART];
+                let count = self.read_coded(&mut part)?;
+                if count == 0 {
+                    return Ok(0);
+                }
+                self.decoder.feed(&part[..count]);
             }
-            self.failure = self.decoder.decode(&part[..count], &mut self.decoded).err();
         }
         let left = &self.decoded[self.handed_out..];
         let count = buffer.len().min(left.len());
@@ -144,6 +174,9 @@ impl Answer {
             Framing::Chunked(None) => 0,
         };
         let missing = if let Framing::Length(left) = self.framing { Some(left) } else { None };
+        if self.reader.buffer().is_empty() {
+            self.received_before = self.received;
+        }
         let read = match self.reader.read(&mut buffer[..wanted]) {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(Error::Cut { missing }),
             read => read?,

@@ -50,6 +50,9 @@ pub(crate) enum Error {
     /// A coding that is neither gzip nor deflate.
     #[error("the body has a coding that is not known")]
     Coding,
+    /// The server names more codings than are taken off.
+    #[error("the body has more than 5 codings")]
+    ManyCodings,
     /// The body is not what its coding says.
     #[error("cannot decode the body: {0}")]
     Decoding(String),

@@ -25,6 +25,8 @@ pub(crate) struct Head {
     /// In their order, names as sent. A folded header has the value of its first line: curl too
     /// only shows the others.
     pub headers: Vec<(String, String)>,
+    /// The first `Location`, whose bytes need not be UTF-8: a URL takes them as they are.
+    pub location: Option<Vec<u8>>,
     /// The last `Content-Length`; `None` if there is none, or one of more than 63 bits.
     pub(super) length: Option<u64>,
     /// Whether the server offers to use the connection again.
@@ -91,8 +93,8 @@ impl Head {
         Ok(())
     }
 
-    /// Takes a line behind the first one.
-    fn add(&mut self, line: &str) -> Result<(), Error> {
+    /// Takes a line behind the first one, as text and as its bytes.
+    fn add(&mut self, line: &str, bytes: &[u8]) -> Result<(), Error> {
         let is_folded = line.starts_with([' ', '\t']);
         if is_folded && !self.headers.is_empty() {
             return Ok(());
@@ -115,6 +117,10 @@ impl Head {
             } else if value.contains("close") {
                 self.keeps = false;
             }
+        }
+        if name.eq_ignore_ascii_case("location") && self.location.is_none() {
+            let value = bytes.get(name.len() + 1..).unwrap_or_default(); // the name is ASCII
+            self.location = Some(value.trim_ascii().to_vec());
         }
         self.headers.push((name.to_string(), value.to_string()));
         Ok(())
@@ -198,7 +204,7 @@ pub(super) fn read_head(reader: &mut impl BufRead, raw: &mut Vec<u8>) -> Result<
         match is_over {
             _ if is_first => head.begin(text)?,
             true => {}
-            false => head.add(text)?,
+            false => head.add(text, &line)?,
         }
         raw.extend_from_slice(&line);
         if raw.len() > HEAD_MAX {

@@ -6,13 +6,17 @@ use super::stream::{Stream, Timed};
 use clock::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, send as send_part};
+use nix::sys::socket::{MsgFlags, recv, send as send_part};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 /// Bytes that are read from an upload at once.
 const PART: usize = 64 * 1024;
+
+/// Bytes of an answer that are kept while the request is still being sent, at most. A server that
+/// says more and does not read gets no more.
+const AHEAD_MAX: usize = 1024 * 1024;
 
 /// The status that gives leave to send the body.
 const CONTINUE: u16 = 100;
@@ -28,11 +32,25 @@ pub(crate) struct Upload<'a> {
     /// The head asks for leave with `Expect: 100-continue`: so long the body waits for it (RFC
     /// 9110, 10.1.1).
     pub expects: Option<Duration>,
+    pub progress: Progress,
+}
+
+/// How an upload went, for a program that shows it.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Bytes of heads that had come when the body was begun; `None` if it was not.
+    pub heads: Option<usize>,
+    /// Bytes of the first part of the body, with the frame of its chunk.
+    pub first: usize,
+    /// The wait for leave was over before leave came.
+    pub has_waited: bool,
+    /// All was sent.
+    pub is_whole: bool,
 }
 
 /// Why sending stopped.
 enum Stop {
-    /// The server has something to say.
+    /// The server has something to say, or has said so much that it gets no more.
     Answered,
     /// The connection takes no more.
     Lost(io::Error),
@@ -99,8 +117,9 @@ fn send_all(
     let Some(upload) = upload else { return Ok(reader.get_mut().stream.flush()?) };
     if let Some(wait) = upload.expects {
         reader.get_mut().stream.flush()?;
-        await_leave(reader, wait, heard)?;
+        upload.progress.has_waited = !await_leave(reader, wait, heard)?;
     }
+    upload.progress.heads = Some(heard.lines.len());
     let chunked = upload.length.is_none();
     let mut part = vec![0; PART];
     loop {
@@ -112,28 +131,30 @@ fn send_all(
             let shorter = io::Error::other("it got shorter while it was sent");
             return Err(Stop::Failed(Error::Upload(shorter)));
         }
-        if chunked {
-            write_all(reader, format!("{count:x}\r\n").as_bytes(), heard)?;
+        let size = if chunked { format!("{count:x}\r\n") } else { String::new() };
+        let end: &[u8] = if chunked { b"\r\n" } else { b"" };
+        if upload.sent == 0 && count > 0 {
+            upload.progress.first = size.len() + count + end.len();
         }
+        write_all(reader, size.as_bytes(), heard)?;
         write_all(reader, &part[..count], heard)?;
-        if chunked {
-            write_all(reader, b"\r\n", heard)?;
-        }
+        write_all(reader, end, heard)?;
         upload.sent += count as u64;
         if count == 0 {
+            upload.progress.is_whole = true;
             return Ok(reader.get_mut().stream.flush()?);
         }
     }
 }
 
 /// Waits for `100 Continue`. Many servers never send one, so the body follows after `wait` all the
-/// same; a final answer takes its place.
-fn await_leave(reader: &mut BufReader<Timed>, wait: Duration, heard: &mut Heard<'_>) -> Result<(), Stop> {
+/// same; a final answer takes its place. Returns false if none came in time.
+fn await_leave(reader: &mut BufReader<Timed>, wait: Duration, heard: &mut Heard<'_>) -> Result<bool, Stop> {
     let begun = Instant::now();
     loop {
         let left = wait.saturating_sub(begun.elapsed());
         if left.is_zero() {
-            return Ok(());
+            return Ok(false);
         }
         let idle = reader.get_ref().idle;
         reader.get_mut().idle = Some(idle.map_or(left, |idle| idle.min(left)));
@@ -156,7 +177,7 @@ fn await_leave(reader: &mut BufReader<Timed>, wait: Duration, heard: &mut Heard<
             return Err(Stop::Answered);
         }
         if may_go_on {
-            return Ok(());
+            return Ok(true);
         }
     }
 }
@@ -167,7 +188,7 @@ fn write_all(reader: &mut BufReader<Timed>, bytes: &[u8], heard: &mut Heard<'_>)
     while !rest.is_empty() {
         let written = match write_part(reader.get_mut(), rest, heard.early.is_none()) {
             Ok(written) => written,
-            Err(Stop::Answered) => {
+            Err(Stop::Answered) if heard.early.is_none() => {
                 let head = read_head(reader, heard.lines)?;
                 let refused = head.status >= 400;
                 if !head.is_interim() {
@@ -185,8 +206,10 @@ fn write_all(reader: &mut BufReader<Timed>, bytes: &[u8], heard: &mut Heard<'_>)
     Ok(())
 }
 
-/// Writes what the connection takes now. With `listen`, an answer that comes first stops it; TLS
-/// hears no answers meanwhile, because its records are not only answers.
+/// Writes what the connection takes now. With `listen`, an answer that comes first stops it.
+/// Without, what the server goes on to say is kept for later: a server that reads only while it is
+/// read would wait for ever. TLS hears no answers meanwhile, because its records are not only
+/// answers.
 fn write_part(to: &mut Timed, bytes: &[u8], listen: bool) -> Result<usize, Stop> {
     let left = to.deadline.left()?.into_iter().chain(to.idle).min();
     let tcp = match &mut to.stream {
@@ -196,10 +219,9 @@ fn write_part(to: &mut Timed, bytes: &[u8], listen: bool) -> Result<usize, Stop>
             return Ok(tls.write(bytes)?);
         }
     };
-    let wanted = if listen { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLOUT };
     let wait = left.map(|left| left + Duration::from_micros(999));
     let wait = wait.map_or(PollTimeout::NONE, |wait| PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX));
-    let mut polled = [PollFd::new(tcp.as_fd(), wanted)];
+    let mut polled = [PollFd::new(tcp.as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT)];
     match poll(&mut polled, wait) {
         Ok(0) => return Err(Stop::Lost(io::ErrorKind::TimedOut.into())),
         Ok(_) | Err(Errno::EINTR) => {}
@@ -211,6 +233,16 @@ fn write_part(to: &mut Timed, bytes: &[u8], listen: bool) -> Result<usize, Stop>
         && !ready.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)
     {
         return Err(Stop::Answered);
+    }
+    if !listen && ready.contains(PollFlags::POLLIN) && !ready.contains(PollFlags::POLLOUT) {
+        let mut said = [0; 16 * 1024];
+        let count = match recv(tcp.as_raw_fd(), &mut said, MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(0),
+            heard => heard.map_err(|e| Stop::Lost(e.into()))?,
+        };
+        to.ahead.extend(&said[..count]);
+        let has_ended = count == 0;
+        return if has_ended || to.ahead.len() >= AHEAD_MAX { Err(Stop::Answered) } else { Ok(0) };
     }
     match send_part(tcp.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
         Ok(written) => Ok(written),

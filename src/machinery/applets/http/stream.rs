@@ -4,8 +4,9 @@ use super::super::deadline::Deadline;
 use super::super::tls;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -21,6 +22,11 @@ impl Stream {
             Stream::Plain(tcp) => tcp,
             Stream::Tls(tls) => &tls.sock.tcp,
         }
+    }
+
+    /// The address we speak to, and ours.
+    pub(crate) fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        (self.tcp().peer_addr().ok(), self.tcp().local_addr().ok())
     }
 
     /// Whether the server has neither ended the connection nor said anything unasked.
@@ -75,10 +81,15 @@ pub(super) struct Timed {
     pub(super) deadline: Deadline,
     /// For one read, if set.
     pub(super) idle: Option<Duration>,
+    /// What the server said while a request was sent: it is read before the stream is.
+    pub(super) ahead: VecDeque<u8>,
 }
 
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.ahead.is_empty() {
+            return self.ahead.read(buffer);
+        }
         self.stream.limit(&self.deadline, self.idle)?;
         self.stream.read(buffer).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),

@@ -67,9 +67,9 @@ fn urls_are_taken_apart() {
     assert_eq!((locked.secure, locked.port, locked.full().as_str()), (true, 443, "https://web/"));
     assert_eq!(locked.join("//other/x").unwrap().full(), "https://other/x");
     assert_eq!(Url::parse("https://web:80/").unwrap().authority(), "web:80");
-    assert_eq!(Url::parse("http://"), Err(BadUrl::Malformed));
+    assert_eq!(Url::parse("http://"), Err(BadUrl::NoHost));
     assert_eq!(Url::parse("http://[::1"), Err(BadUrl::Malformed));
-    assert_eq!(Url::parse("http://web:x/"), Err(BadUrl::Malformed));
+    assert_eq!(Url::parse("http://web:x/"), Err(BadUrl::Port));
     assert_eq!(url.join("../c").unwrap().path, "/c");
     for (path, meant) in [
         ("/a/../index.html", "/index.html"),
@@ -123,9 +123,12 @@ fn urls_may_be_written_carelessly() {
         "h/a b",
         "h/a\tb",
         "h/a\u{7f}",
+        "a+b",
+        "127.0.0.1+",
     ];
     for text in malformed {
-        assert_eq!(Url::parse(text), Err(BadUrl::Malformed), "{text}");
+        let bad = Url::parse(text).unwrap_err();
+        assert!(matches!(bad, BadUrl::Malformed | BadUrl::NoHost | BadUrl::Port), "{text}: {bad:?}");
     }
     for (text, scheme) in [("1x://y", "1x"), ("A+b://y", "a+b")] {
         assert_eq!(Url::parse(text), Err(BadUrl::Scheme(scheme.into())), "{text}");
@@ -141,6 +144,40 @@ fn urls_may_be_written_carelessly() {
         assert_eq!(base.join(location).map(|url| url.effective()), Ok(effective.to_string()), "{location}");
     }
     assert_eq!(base.join("x:/y"), Err(BadUrl::Scheme("x".into())));
+}
+
+/// As curl 7.88.1 reads them.
+#[test]
+fn hosts_that_are_numbers_are_addresses() {
+    for (host, address) in [
+        ("127.1", "127.0.0.1"),
+        ("127.0.1", "127.0.0.1"),
+        ("0", "0.0.0.0"),
+        ("0x7f000001", "127.0.0.1"),
+        ("0x7f.1", "127.0.0.1"),
+        ("127.0X1", "127.0.0.1"),
+        ("017700000001", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("1.65535", "1.0.255.255"),
+        ("1.2.3.4", "1.2.3.4"),
+    ] {
+        assert_eq!(Url::parse(host).unwrap().host, address, "{host}");
+    }
+    for name in
+        ["127.0.0.1.", "4294967296", "1.2.3.4.5", "127.0.0.256", "256.1", "08", "0x", "1.2.65536", "1a"]
+    {
+        assert_eq!(Url::parse(name).unwrap().host, name);
+    }
+}
+
+#[test]
+fn a_location_need_not_be_text() {
+    let base = Url::parse("http://h/a").unwrap();
+    let moved = base.join(b"/\xe9\xc3\xa9?\xe9 x#\xe9").unwrap();
+    assert_eq!(moved.full(), "http://h/%e9%c3%a9?%e9+x");
+    let head = b"HTTP/1.1 302 Found\r\nlocation:  /\xe9 \r\nLocation: /b\r\n\r\n";
+    let head = head::read_head(&mut &head[..], &mut Vec::new()).unwrap();
+    assert_eq!(head.location.as_deref(), Some(&b"/\xe9"[..]));
 }
 
 #[test]

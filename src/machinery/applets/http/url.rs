@@ -1,6 +1,7 @@
 //! URLs of http and https (RFC 3986), as people and servers write them.
 
 use nix::net::if_::if_nametoindex;
+use std::net::Ipv4Addr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
@@ -25,13 +26,16 @@ pub(crate) struct Url {
 pub(crate) enum BadUrl {
     /// A scheme other than http and https.
     Scheme(String),
+    NoHost,
+    /// A port that is no number of 16 bits.
+    Port,
     Malformed,
 }
 
 /// What a host must not have, beside blanks and control characters.
 const NO_HOST: &[char] = &[
     '/', ':', '#', '?', '!', '@', '{', '}', '[', ']', '\\', '$', '\'', '"', '^', '`', '*', '<', '>', '=',
-    ';', ',', '&', '(', ')',
+    ';', ',', '&', '(', ')', '+',
 ];
 
 impl Url {
@@ -63,8 +67,12 @@ impl Url {
         };
         let (host, zone) = without_zone(host).ok_or(BadUrl::Malformed)?;
         let host = if host.starts_with('[') { host } else { decoded(&host).ok_or(BadUrl::Malformed)? };
+        let host = number(&host).map_or(host, |address| address.to_string());
         let is_address = host.starts_with('[') && host.ends_with(']');
-        if host.is_empty() || host.contains(' ') || (!is_address && host.contains(NO_HOST)) {
+        if host.is_empty() {
+            return Err(BadUrl::NoHost);
+        }
+        if host.contains(' ') || (!is_address && host.contains(NO_HOST)) {
             return Err(BadUrl::Malformed);
         }
         let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
@@ -73,13 +81,19 @@ impl Url {
     }
 
     /// What a `Location` of an answer from here means.
-    pub(crate) fn join(&self, location: &str) -> Result<Url, BadUrl> {
-        let (location, fragment) = split_fragment(location);
-        let (path, query) = location.split_at(location.find('?').unwrap_or(location.len()));
-        // Servers send blanks and letters outside of ASCII as they are; no request may. As in curl,
-        // a blank of a query is `+`.
+    pub(crate) fn join(&self, location: impl AsRef<[u8]>) -> Result<Url, BadUrl> {
+        let location = location.as_ref();
+        let place = |of: u8, text: &[u8]| text.iter().position(|byte| *byte == of);
+        let (location, fragment) = match place(b'#', location) {
+            Some(at) => (&location[..at], Some(String::from_utf8_lossy(&location[at + 1..]).into_owned())),
+            None => (location, None),
+        };
+        let (path, query) = location.split_at(place(b'?', location).unwrap_or(location.len()));
+        // Servers send blanks and letters outside of ASCII as they are, in whichever encoding; no
+        // request may. As in curl, a blank of a query is `+`.
+        let query: Vec<u8> = query.iter().map(|byte| if *byte == b' ' { b'+' } else { *byte }).collect();
         let path = lower_encoded(path, |byte| byte.is_ascii_graphic());
-        let query = lower_encoded(&query.replace(' ', "+"), |byte| byte.is_ascii_graphic());
+        let query = lower_encoded(&query, |byte| byte.is_ascii_graphic());
         let location = format!("{path}{query}");
         if let Some(scheme) = scheme_of(&location) {
             return match scheme_and_rest(&location) {
@@ -123,6 +137,11 @@ impl Url {
     pub(crate) fn is_same_server(&self, other: &Url) -> bool {
         self.host.eq_ignore_ascii_case(&other.host)
             && (self.port, self.secure, &self.zone) == (other.port, other.secure, &other.zone)
+    }
+
+    /// Whether the name of the host is the same, whatever the scheme and the port are.
+    pub(crate) fn is_same_host(&self, other: &Url) -> bool {
+        self.host.eq_ignore_ascii_case(&other.host)
     }
 
     /// `https` or `http`.
@@ -244,6 +263,27 @@ fn split_fragment(text: &str) -> (&str, Option<String>) {
     }
 }
 
+/// An IPv4 address as inet_aton(3) reads it: one to four numbers, decimal, octal (`0177`) or
+/// hexadecimal (`0x7f`), of which the last one fills the bytes that are left. `127.1` is
+/// `127.0.0.1`.
+fn number(host: &str) -> Option<Ipv4Addr> {
+    let digits = |part: &str| match part.as_bytes() {
+        [b'0', b'x' | b'X', ..] => u32::from_str_radix(part.get(2..)?, 16).ok(),
+        [b'0', _, ..] => u32::from_str_radix(part, 8).ok(),
+        _ => part.parse().ok(),
+    };
+    // The number parsers of the standard library take a sign, strtoul(3) would not end there.
+    let is_plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+    let parts: Vec<u32> = host.split('.').filter(|_| is_plain).map(digits).collect::<Option<_>>()?;
+    let (last, bytes) = parts.split_last()?;
+    let room = 32_u32.checked_sub(8 * u32::try_from(bytes.len()).ok()?).filter(|room| *room > 0)?;
+    if bytes.iter().any(|byte| *byte > 255) || u64::from(*last) >> room > 0 {
+        return None;
+    }
+    let begin = bytes.iter().zip([24, 16, 8]).map(|(byte, shift)| byte << shift).sum::<u32>();
+    Some(Ipv4Addr::from(begin | last))
+}
+
 /// Whether a character would break the first line of a request.
 fn is_unsendable(c: char) -> bool {
     c.is_ascii_whitespace() || c.is_ascii_control()
@@ -258,22 +298,22 @@ fn decoded(text: &str) -> Option<String> {
 /// A port of digits. 0 is one: the connection fails then.
 fn port_number(text: &str) -> Result<u16, BadUrl> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| is_number).ok_or(BadUrl::Malformed)
+    text.parse().ok().filter(|_| is_number).ok_or(BadUrl::Port)
 }
 
 /// A path whose bytes outside of ASCII are percent-encoded. As in curl, a query that the user wrote
 /// is sent as it is.
 fn encoded_path(path: &str) -> String {
     let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
-    format!("{}{query}", lower_encoded(path, |byte| byte.is_ascii()))
+    format!("{}{query}", lower_encoded(path.as_bytes(), |byte| byte.is_ascii()))
 }
 
 /// Percent-encodes all bytes that are not kept, with small letters as curl does.
-fn lower_encoded(text: &str, is_kept: fn(u8) -> bool) -> String {
+fn lower_encoded(text: &[u8], is_kept: fn(u8) -> bool) -> String {
     let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match is_kept(byte) {
-            true => encoded.push(char::from(byte)),
+    for byte in text {
+        match is_kept(*byte) {
+            true => encoded.push(char::from(*byte)),
             false => encoded.push_str(&format!("%{byte:02x}")),
         }
     }

@@ -12,8 +12,9 @@ use std::time::Duration;
 /// curl 7.88.1 in place of the room's: it makes an empty folder with `files`, begins a server on
 /// the loopback that gives `answers`, calls curl with `args` (`{port}` is the server's port) and
 /// `stdin`, and writes down the `requests` that came, the output, the exit code, and the files that
-/// were `made`. Characters of all of these stand for bytes, except in `args`. Times to connect are
-/// written as `N`.
+/// were `made`. Characters of all of these stand for bytes, except in `args`. Times to connect and
+/// places in memory are written as `N`. With `kept` the server keeps its connections, and a request
+/// may come over any of them.
 const CALLS: &str = include_str!("curl.jsonl");
 
 /// Calls that are replayed at the same time: some wait before they retry.
@@ -75,7 +76,8 @@ fn replay(room: &Room, call: &Value) -> Seen {
         texts(&call["answers"]).iter().map(|answer| answer.replace("{port}", &port)).collect();
     let is_done = AtomicBool::new(false);
     let (requests, output) = std::thread::scope(|scope| {
-        let server = scope.spawn(|| serve(&listener, &answers, &is_done));
+        let is_kept = call["kept"].as_bool() == Some(true);
+        let server = scope.spawn(|| serve(&listener, &answers, is_kept, &is_done));
         let mut command = room.program("curl");
         command.args(texts(&call["args"]).iter().map(|word| word.replace("{port}", &port)));
         command.current_dir(dir.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -100,23 +102,36 @@ fn replay(room: &Room, call: &Value) -> Seen {
     Seen {
         requests: requests.iter().map(|request| clean(request)).collect(),
         out: clean(&output.stdout),
-        err: without_times(&clean(&output.stderr)),
+        err: without_places(&without_times(&clean(&output.stderr))),
         code: i64::from(output.status.code().unwrap_or(-1)),
         made,
     }
 }
 
-/// Answers one connection after the other, until all answers are given or curl `is_done`. Returns
-/// the requests.
-fn serve(listener: &TcpListener, answers: &[String], is_done: &AtomicBool) -> Vec<Vec<u8>> {
-    let mut requests = Vec::new();
-    while requests.len() < answers.len() {
+/// Answers one connection after the other, until all answers are given and, if it keeps its
+/// connections, curl `is_done`. Returns the requests.
+fn serve(listener: &TcpListener, answers: &[String], is_kept: bool, is_done: &AtomicBool) -> Vec<Vec<u8>> {
+    let (mut requests, mut kept) = (Vec::new(), Vec::<TcpStream>::new());
+    while requests.len() < answers.len() || is_kept {
         // Asked first: once curl is done, its last connection is there.
         let was_done = is_done.load(Ordering::Relaxed);
-        match listener.accept() {
-            Ok((stream, _)) => requests.push(answer(stream, &answers[requests.len()])),
-            Err(_) if was_done => break,
-            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        let said = kept.iter().position(|stream| stream.peek(&mut [0]).is_ok());
+        let next =
+            said.map(|at| kept.remove(at)).or_else(|| listener.accept().ok().map(|(stream, _)| stream));
+        match (next, answers.get(requests.len())) {
+            (Some(stream), Some(text)) => {
+                let again = is_kept.then(|| stream.try_clone().unwrap());
+                let request = answer(stream, text);
+                // A kept connection that the client closes says nothing.
+                if !is_kept || !request.is_empty() {
+                    requests.push(request);
+                    kept.extend(again.inspect(|stream| stream.set_nonblocking(true).unwrap()));
+                }
+            }
+            (None, _) if was_done => break,
+            (None, _) => std::thread::sleep(Duration::from_millis(1)),
+            // No answer is left: the connection is closed.
+            (Some(_), None) => {}
         }
     }
     requests
@@ -181,6 +196,16 @@ fn latin(bytes: &[u8]) -> String {
 /// The bytes that characters stand for.
 fn bytes(text: &str) -> Vec<u8> {
     text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
+}
+
+/// The place in memory of a bundle of connections as `N`.
+fn without_places(text: &str) -> String {
+    const BUNDLE: &str = "Found bundle for host: ";
+    let line = |line: &str| match line.split_once(BUNDLE).and_then(|(_, rest)| rest.split_once(' ')) {
+        Some((_, rest)) => format!("* {BUNDLE}N {rest}"),
+        None => line.to_string(),
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 /// `after 3 ms` as `after N ms`.
