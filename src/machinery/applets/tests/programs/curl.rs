@@ -75,8 +75,8 @@ fn replay(room: &Room, call: &Value) -> Seen {
     let answers: Vec<String> =
         texts(&call["answers"]).iter().map(|answer| answer.replace("{port}", &port)).collect();
     let is_done = AtomicBool::new(false);
+    let is_kept = call["kept"].as_bool() == Some(true);
     let (requests, output) = std::thread::scope(|scope| {
-        let is_kept = call["kept"].as_bool() == Some(true);
         let server = scope.spawn(|| serve(&listener, &answers, is_kept, &is_done));
         let mut command = room.program("curl");
         command.args(texts(&call["args"]).iter().map(|word| word.replace("{port}", &port)));
