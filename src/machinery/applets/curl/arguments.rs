@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(options("--max-t 5 x").unwrap().max_time, Some(Duration::from_secs(5)));
         assert_eq!(options("--MAX-TIME 5 x").unwrap().max_time, Some(Duration::from_secs(5)));
         assert!(!options("-f --no-fail x").unwrap().fail);
-        assert!(!options("-k --no-insec x").unwrap().terms.insecure);
+        assert!(!options("-k --no-insecure x").unwrap().terms.insecure);
         assert!(options("--no-progress-meter --no-buffer --noproxy * x").is_ok());
         assert!(options("--fail x").unwrap().fail, "a whole name is not the beginning of another one");
         for (line, what) in [
@@ -187,6 +187,7 @@ mod tests {
             ("--no-data a x", "option --no-data: used '--no-' for option that isn't a boolean"),
             ("--no-ipv4 x", "option --no-ipv4: used '--no-' for option that isn't a boolean"),
             ("--no- x", "option --no-: is unknown"),
+            ("--no-insec x", "option --no-insec: is unknown"),
             ("--max-time=5 x", "option --max-time=5: is unknown"),
             ("--fail -s --fail-with-body x", "option --fail-with-body: is badly used here"),
         ] {
