@@ -87,6 +87,19 @@ struct Worker {
 }
 
 impl Worker {
+    /// Binds a claim to the smallest volume that fits (upstream: `syncClaim`,
+    /// `findBestMatchForClaim`). The claim `data` asks for 5Gi of the class `manual`; free are
+    /// `pv-small` (1Gi), `pv-a` (10Gi) and `pv-b` (100Gi):
+    ///
+    /// ```text
+    /// 1  pv-a    spec.claimRef = data      from now on no other claim gets it
+    /// 2  pv-a    status.phase = Bound
+    /// 3  data    spec.volumeName = pv-a
+    /// 4  data    status.phase = Bound, capacity 10Gi
+    /// ```
+    ///
+    /// The reservation comes first: if the controller ends after step 1, the next look finds a
+    /// volume that is reserved for this claim, and goes on with it.
     async fn claim(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(claim) = self.shared.claims.get(&key) else { return Ok(Outcome::Done) };
         if claim.metadata.deletion_timestamp.is_some() {

@@ -179,6 +179,10 @@ impl Look<'_> {
         self.worker.recorder.warning(&self.about, reason, message, self.cause.clone());
     }
 
+    /// Reads the target's scale, asks the metrics, and writes the scale if the number is another
+    /// one. Outside `minReplicas` and `maxReplicas` no metric is asked. A target that a user scaled
+    /// to 0 is left alone: that is how autoscaling is switched off. Upstream:
+    /// `reconcileAutoscaler`.
     async fn look(&mut self) {
         let spec = self.autoscaler.spec.clone().unwrap_or_default();
         let (path, scale) = match self.read_scale(&spec.scale_target_ref).await {
