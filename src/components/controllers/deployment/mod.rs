@@ -124,8 +124,6 @@ impl Look<'_> {
         if self.deployment.metadata.deletion_timestamp.is_some() {
             return self.write_status(&sets, new.as_ref(), Step::Count).await;
         }
-        // The new set's revision is one more than that of all others, not a count of changes: so
-        // after `rollout undo` the old set is the one with the highest revision.
         let highest = sets
             .iter()
             .filter(|s| new.as_ref().is_none_or(|n| n.metadata.uid != s.metadata.uid))
