@@ -195,6 +195,10 @@ impl Node {
         connected.map(|()| near)
     }
 
+    /// The pod with 10.244.1.2 has this address alone (`/32`) and one way out: a default route by
+    /// 169.254.1.1, which is no interface but only an entry with the hardware address of the node's
+    /// end. The node has a route of one address for each pod. So pods of one node meet in its
+    /// routing table, where the rules for Services see them, and not on a bridge.
     async fn configure(&self, ip: Ipv4Addr, pod: &Connection<Route>, near: u32) -> Result<()> {
         let eth0 = link::index_of(pod, "eth0").await?;
         let address = Ipv4Address::with_index(eth0, ip, 32);
