@@ -97,7 +97,8 @@ pub fn status(
         fully_labeled_replicas: count(active.iter().filter(labelled).count()),
         ready_replicas: count(active.iter().filter(|p| pods::ready_since(p).is_some()).count()),
         available_replicas: count(active.iter().filter(|p| is_available(p, seconds, now)).count()),
-        // Reported also if there are none: a Deployment cannot add up what is missing.
+        // Written even if it is 0: a Deployment adds these counts up over its sets, and one set
+        // without the field would leave the sum unknown.
         terminating_replicas: Some(seen.terminating as i32),
         observed_generation: seen.generation,
         conditions: (!conditions.is_empty()).then_some(conditions),

@@ -1,5 +1,5 @@
-//! Everything known about a pod on this node, and what follows from it for each of its containers:
-//! the ground of [`super::decide`] and [`super::status`]. Pure.
+//! Everything known about a pod on this node, and what follows from it for each of its containers.
+//! [`super::decide`] and [`super::status`] are made from it. Pure.
 
 use super::probe::{Kind, Seen};
 use clock::Timestamp;

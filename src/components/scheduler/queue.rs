@@ -64,7 +64,7 @@ struct Scheduler {
     reserved: Mutex<OnTheirWay>,
     /// Pods whose last binding failed. Forgotten when a pod is bound or gone.
     failures: Mutex<BTreeMap<Key, Failures>>,
-    /// Fit nowhere when last looked at, or are just being looked at; and when that was.
+    /// Pods that fitted on no node at the last look, or are being looked at now, with the time.
     waiting: Mutex<BTreeMap<Key, clock::Instant>>,
     /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a
     /// pod or a node has gone, another binding has ended.

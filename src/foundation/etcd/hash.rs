@@ -46,6 +46,7 @@ pub(crate) fn record(version: &Version) -> Vec<u8> {
 /// at the revision of the last compaction can still be compared (etcd: since 3.5.13).
 ///
 /// Errors: `Compacted`, `FutureRevision`.
+///
 /// Two members that answer different numbers for the same revision and the same compaction hold
 /// different data, which must never be. `etcdctl endpoint hashkv` shows the numbers.
 pub(crate) fn of(frozen: &Frozen, revision: Revision) -> Result<Hash, Error> {

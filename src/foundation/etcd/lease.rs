@@ -143,6 +143,7 @@ impl Leases {
 
     /// Everybody gets the full time again: a new leader cannot know when the old one was asked
     /// last, and while writes are refused nobody can renew.
+    ///
     /// A lease of 10 s was renewed 9 s before the old leader died. The new one gives it 10 s from
     /// now on. A lease that lives too long does less harm than one that ends while its holder
     /// renews it.

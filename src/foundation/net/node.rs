@@ -62,7 +62,8 @@ pub(crate) struct Node {
     services: tokio::sync::Mutex<Services>,
     /// The index of the fabric's end of its wire, which is a port of the bridge.
     bridge_port: u32,
-    /// What is lost of the packets from other nodes, in percent.
+    /// The share of packets from other nodes that is dropped on purpose, in percent, by the number
+    /// of the other node.
     losses: tokio::sync::Mutex<BTreeMap<u8, f64>>,
 }
 

@@ -186,6 +186,7 @@ impl Known {
 
 /// Returns whether clients reach two versions of a service at the same addresses and ports, and are
 /// served by both or by none.
+///
 /// With one endpoint more: alike. Without any endpoint, or at another port: not alike.
 fn is_reached_alike(one: &ServiceRule, other: &ServiceRule) -> bool {
     let parts = |rule: &ServiceRule| (rule.protocol, rule.port, rule.node_port, rule.everywhere().is_empty());

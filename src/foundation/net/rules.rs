@@ -352,11 +352,10 @@ fn add(
     Ok(t.add_set_elements(&node_ports(), &[port_key(service, port).verdict(goto(&entry)?)]))
 }
 
-/// One of the endpoints, by chance.
+/// Makes the rule that chooses one of the endpoints by chance.
 ///
-/// Of three endpoints each gets about a third of the connections, whatever it is doing. A
-/// connection keeps its endpoint until it ends: a client that keeps one open is not balanced at
-/// all.
+/// Of three endpoints each gets about a third of the connections, however busy it is. A connection
+/// keeps its endpoint until it ends: a client that keeps one open is not balanced at all.
 fn balance(t: Transaction, chain: &str, endpoints: &[(Ipv4Addr, u16)]) -> Transaction {
     let elements: Vec<SetElement> = (0u32..)
         .zip(endpoints)

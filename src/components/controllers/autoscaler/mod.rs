@@ -240,7 +240,8 @@ impl Look<'_> {
         }
     }
 
-    /// What the metrics ask for, within the limits, and why. `None` if none of them can tell.
+    /// Returns the number of replicas that the metrics ask for, within what the limits allow, and
+    /// the reason for the Event. `None` if no metric gives a number.
     async fn wanted(&mut self, current: i32, scale: &Scale) -> Option<(i32, String)> {
         let spec = self.autoscaler.spec.clone().unwrap_or_default();
         let selector = scale.status.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();

@@ -216,6 +216,7 @@ impl Look<'_> {
     }
 
     /// The deployment's sets: its own that match, and orphans that match, which it adopts.
+    ///
     /// A ReplicaSet that lost its Deployment to `kubectl delete --cascade=orphan` is adopted by the
     /// next Deployment with the same selector: with the same template its pods need not be
     /// replaced. A set whose labels were changed is released, and keeps its pods.

@@ -24,6 +24,7 @@ fn is_saturated(new: &ReplicaSet, replicas: i32) -> bool {
 
 impl Look<'_> {
     /// Did `spec.replicas` change since the sets were last written?
+    ///
     /// The annotation `desired-replicas` says what the Deployment wanted when a set was last
     /// written. A rollout of 4 replicas with `maxSurge` 1 stands at old 3, new 2, both with `4`;
     /// the user writes `replicas: 8`. The sets are first scaled in proportion, because the

@@ -21,6 +21,7 @@ const MOST: usize = 1000;
 
 /// Pure: endpoints as the older kind has them, in the order of their addresses. Unlike a slice, a
 /// subset has no endpoints without ports, unless the service has none.
+///
 /// Clients of the older kind know two states only: `addresses` are to be used, `notReadyAddresses`
 /// are not yet. A pod that is being deleted is in neither list, even if it still serves (unless the
 /// Service has `publishNotReadyAddresses`).

@@ -90,7 +90,7 @@ fn target_of(name: &str) -> Option<Target> {
     Some((u32::from_str_radix(ip, 16).ok()?.into(), u16::from_str_radix(port, 16).ok()?))
 }
 
-/// What a rule is there for.
+/// Returns what a rule does for connections, judged by its chain and its expressions.
 fn role_of_rule(rule: &RuleInfo) -> Does {
     let expressions = rule.expressions();
     let looks_up =
