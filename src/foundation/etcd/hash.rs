@@ -24,6 +24,9 @@ pub struct Hash {
 }
 
 /// A version's name among the records: `revision | '_' | position`, and `t` behind a tombstone's.
+///
+/// The first change of revision 4 is 8 bytes with 4, `_`, and 8 bytes with 0. In the order of their
+/// bytes the records are in the order of what happened.
 pub(crate) fn record_key(version: &Version) -> Vec<u8> {
     let mut key = version.kv.mod_revision.to_be_bytes().to_vec();
     key.push(b'_');

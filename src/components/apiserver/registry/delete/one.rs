@@ -48,6 +48,9 @@ enum Step {
 }
 
 /// Seconds that an object has to end by itself.
+///
+/// Only a pod that a kubelet runs needs time: 30 s, or what it says, or what the client asks for. A
+/// negative number asks for the shortest, 1 s.
 fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
     if kind.kind != "Pod" || !kind.group.is_empty() {
         return 0;
