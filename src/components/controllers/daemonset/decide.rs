@@ -258,7 +258,8 @@ fn choose<'a>(
 /// may then still be missing. `room`: how many nodes may be without an available pod.
 ///
 /// Five nodes, `maxUnavailable` 2. All old pods are available: two are deleted. One old pod is
-/// broken: it is deleted, and one more. It serves nobody, so that replacing it costs nothing.
+/// broken: it is deleted, and one more. A broken pod serves no client, so replacing it costs
+/// nothing.
 fn replace(plan: &mut Plan, places: &BTreeMap<String, Place>, room: usize, available: &dyn Fn(&Pod) -> bool) {
     let unready = |p: &&&Arc<Pod>| !available(p);
     let waiting = places.values().flat_map(|p| &p.new).filter(unready).count();

@@ -170,7 +170,7 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
         return vec![];
     }
     let least = goal.replicas - goal.unavailable;
-    // New pods that are not available yet protect nobody: they are subtracted, or a broken image
+    // New pods that are not available yet serve no client: they are subtracted, or a broken image
     // would cost more old pods with each look.
     let new_unavailable = new.wanted - new.available;
     let mut budget = total - least - new_unavailable;
@@ -201,7 +201,7 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
 /// Pure: a change of `spec.replicas` in the middle of a rollout is shared out over the sets in
 /// proportion to their size.
 ///
-/// Why not give everything to the new set? Nobody knows yet whether the new version works: if it
+/// Why not give everything to the new set? It is not known yet whether the new version works: if it
 /// does not, all of the growth would be lost. Upstream: `scale` with `GetReplicaSetProportion`.
 ///
 /// ```text

@@ -157,8 +157,8 @@ fn is_among(pod: &Pod, names: &[String]) -> bool {
 
 /// Pods that wait for a job that is no more: of an earlier job of this name, or orphaned.
 ///
-/// Only the Job that counts a pod takes its finalizer off. If that Job is gone, nobody would, and
-/// the pod could never be deleted.
+/// Only the Job that counts a pod takes its finalizer off. If that Job is gone, the finalizer would
+/// stay, and the pod could never be deleted.
 fn strays(shared: &Shared, key: &Key, uid: &Option<String>) -> Vec<Arc<Pod>> {
     let stray = |pod: &Arc<Pod>| match pods::controller_of(&pod.metadata) {
         Some(owner) => owner.kind == "Job" && owner.name == key.name && Some(&owner.uid) != uid.as_ref(),
