@@ -43,6 +43,18 @@ pub struct Plan {
 }
 
 /// Pure: what to do about a CronJob that owns these jobs.
+///
+/// Schedule `0 * * * *`, last run at 10:00, now 12:05: the run of 12:00 is started. That of 11:00
+/// is lost: a schedule says when to begin, not how often.
+///
+/// ```text
+/// startingDeadlineSeconds: 120       nothing: 12:00 is more than 120 s ago
+/// Forbid, the Job of 10:00 runs      nothing now; its end brings the next look, which starts 12:00
+/// Replace, the Job of 10:00 runs     deletes it, starts 12:00
+/// Allow                              starts 12:00 beside it
+/// ```
+///
+/// The next look comes at 13:00. Upstream: `syncCronJob`, `mostRecentScheduleTime`.
 pub fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
     let spec = cron.spec.clone().unwrap_or_default();
     let mut plan = Plan { status: cron.status.clone().unwrap_or_default(), ..Plan::default() };

@@ -43,12 +43,24 @@ fn scaled(amount: &IntOrString, total: i32) -> Result<i32, Error> {
 }
 
 /// Does the count come from the pods' owners, and not from the pods that are there?
+///
+/// "At most one may be missing" needs to know of how many. The pods that exist cannot tell: those
+/// that are missing are not among them. So the owner's `spec.replicas` is asked.
 fn asks_owners(spec: &PodDisruptionBudgetSpec) -> bool {
     spec.max_unavailable.is_some() || matches!(spec.min_available, Some(IntOrString::String(_)))
 }
 
 /// Pure: expected pods, and how many of them must be healthy. `scale` is what their owners want
 /// together.
+///
+/// Upstream: `getExpectedPodCount`. The owners want 7 pods together, 6 exist:
+///
+/// ```text
+/// minAvailable: 2        expected 6, 2 must be healthy
+/// minAvailable: "50%"    expected 7, 4 must be healthy (3.5 rounded up)
+/// maxUnavailable: 1      expected 7, 6 must be healthy
+/// maxUnavailable: "30%"  expected 7, 4 must be healthy (2.1 rounded up to 3)
+/// ```
 fn wanted(spec: &PodDisruptionBudgetSpec, pods: usize, scale: i32) -> Result<(i32, i32), Error> {
     match (&spec.max_unavailable, &spec.min_available) {
         (Some(max), _) => Ok((scale, (scale - scaled(max, scale)?).max(0))),
@@ -71,6 +83,10 @@ struct Count {
 }
 
 /// Pure: counts the pods of a budget.
+///
+/// An evicted pod is not healthy from the moment the eviction was allowed, although it still runs.
+/// Otherwise two drains within a second would both be told that one pod may go. After two minutes
+/// without a deletion the pod counts again. Upstream: `buildDisruptedPodMap`.
 fn count(pods: &[Arc<Pod>], before: &BTreeMap<String, Time>, now: Timestamp) -> Count {
     let mut count = Count::default();
     for pod in pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()) {
@@ -127,6 +143,10 @@ fn condition(
 }
 
 /// Pure: the status that the counts give.
+///
+/// Three ready pods of which two must be healthy: `disruptionsAllowed` 1. `kubectl drain` evicts
+/// one: healthy 2, allowed 0, so the next eviction gets 429 and is tried again by the client until
+/// the replacement is ready.
 fn status(
     budget: &PodDisruptionBudget,
     count: &Count,

@@ -49,6 +49,22 @@ fn address_of(pod: &Pod) -> Option<Ipv4Addr> {
 /// Pure: the endpoints of a service, grouped by ports (a named target port may be another number in
 /// each pod), by pod name. A pod that has none of the ports is an endpoint all the same, as
 /// upstream: DNS answers its address for a headless service.
+///
+/// The Service selects `app=web` and has the port 80; the script `golden/readiness` has more.
+///
+/// ```text
+/// pod                                 ready   serving   terminating
+/// a, passes its readiness probe       true    true      false
+/// b, fails its readiness probe        false   false     false
+/// a, being deleted, still answers     false   true      true
+/// c, phase Succeeded                  no endpoint
+/// d, no address yet                   no endpoint
+/// ```
+///
+/// A proxy sends to `ready` endpoints. If there is none, it may send to those that serve while they
+/// terminate, so that the last pods of a rollout still answer (KEP-1672, KEP-1669). With
+/// `publishNotReadyAddresses` all of them are ready: members of a database find each other before
+/// they are. Left out: IPv6.
 pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
     let Some(spec) = &service.spec else { return vec![] };
     let selector = spec.selector.clone().unwrap_or_default();
@@ -146,6 +162,9 @@ fn container_port(pod: &Pod, name: &str, protocol: Option<&str>) -> Option<i32> 
 }
 
 /// The services that select a pod, by its labels or by those that it had `before`.
+///
+/// Labels of before count, too: a pod that is relabelled from `app=web` to `app=debug` has to leave
+/// the endpoints of `web`.
 fn services_of(shared: &Shared, pod: &Pod, before: Option<&BTreeMap<String, String>>) -> Vec<Key> {
     let selects = |service: &Service| {
         let selector = service.spec.as_ref().and_then(|s| s.selector.as_ref()).filter(|s| !s.is_empty());
@@ -233,6 +252,8 @@ fn is_ours(endpoints: &Endpoints) -> bool {
     labels.and_then(|l| l.get(old::MANAGED_BY)).map(String::as_str) == Some(old::MANAGER)
 }
 
+/// A pod's status changes often, for example with each restart of a container. A change that no
+/// endpoint shows is not worth a look at every Service that selects the pod.
 fn same_for_us(old: &Pod, new: &Pod) -> bool {
     let of = |p: &Pod| {
         let ip = address_of(p);

@@ -53,8 +53,8 @@ impl Open {
     }
 }
 
-/// Open writes by owner. Owners without any are left out, so that each change of an object costs
-/// little.
+/// Writes that the cache does not show yet, by owner. An owner without such writes has no entry:
+/// each change of an object is compared with all entries.
 #[derive(Clone, Default)]
 pub(crate) struct Expectations(Arc<Mutex<BTreeMap<Key, Open>>>);
 

@@ -41,6 +41,15 @@ pub struct Plan {
 ///
 /// A Deployment has an old set with a pod on `n1` and one on `n2`, and a new set with a pod on
 /// `n1`. Scaled down by one, the old set gives up the pod on `n1`, which has two of them.
+///
+/// Upstream: `manageReplicas`, and `getPodsToDelete` for the choice. The count is all there is: the
+/// controller does not know why a pod is missing, and needs no history.
+///
+/// ```text
+/// wanted 3, active a b              create 1
+/// wanted 3, active a b c d          delete the least useful, for example one that is not ready
+/// wanted 2000, active none          create 500, the rest in the next looks
+/// ```
 pub fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan {
     let have = active.len();
     if have <= wanted {
@@ -63,6 +72,10 @@ pub struct Seen<'a> {
 }
 
 /// Pure: the status that the pods give.
+///
+/// Three pods, one ready for 30 s, one ready for 2 s, one still pulls its image; `minReadySeconds`
+/// is 10: `replicas` 3, `readyReplicas` 2, `availableReplicas` 1. A Deployment goes by the last
+/// number.
 pub fn status(
     spec: &ReplicaSetSpec,
     before: Option<&ReplicaSetStatus>,
@@ -84,7 +97,8 @@ pub fn status(
         fully_labeled_replicas: count(active.iter().filter(labelled).count()),
         ready_replicas: count(active.iter().filter(|p| pods::ready_since(p).is_some()).count()),
         available_replicas: count(active.iter().filter(|p| is_available(p, seconds, now)).count()),
-        // Reported also if there are none: a Deployment cannot add up what is missing.
+        // Written even if it is 0: a Deployment adds these counts up over its sets, and one set
+        // without the field would leave the sum unknown.
         terminating_replicas: Some(seen.terminating as i32),
         observed_generation: seen.generation,
         conditions: (!conditions.is_empty()).then_some(conditions),
@@ -92,6 +106,9 @@ pub fn status(
 }
 
 /// Pure: the conditions, with a failure as it first was, or without it if all went well.
+///
+/// A quota allows 2 of 3 pods: `ReplicaFailure` is True with the reason `FailedCreate` and the API
+/// server's words. The condition is removed, not set to False, once a look goes well, as upstream.
 fn conditions(
     spec: &ReplicaSetSpec,
     before: Option<&ReplicaSetStatus>,
@@ -181,6 +198,9 @@ impl<K: Replicated> PodOwner for Replicas<K> {
         object.selector()
     }
 
+    /// Claims the pods, counts, makes or deletes, and writes the status. While `look.settled` is
+    /// false an earlier write has not come back through the watch: then only the status is written.
+    /// Counting now would make the same pods a second time.
     async fn sync(look: &Look<'_, K>) -> Result<Outcome, Error> {
         let (object, hands) = (&look.object, &look.hands);
         let spec = object.wants();

@@ -111,7 +111,9 @@ impl Mapper {
         self.known().resources.remove(&(group.to_string(), kind.to_string()));
     }
 
-    /// `counts` judges by its time whether a reading that did not name the kind counts.
+    /// Returns the resource of a kind, and reads discovery if it has to. `counts` gets the time at
+    /// which discovery was last read, and says whether that reading is new enough to show that a
+    /// kind which it did not name is not served.
     async fn find_if(
         &self,
         client: &Client,

@@ -87,6 +87,19 @@ struct Worker {
 }
 
 impl Worker {
+    /// Binds a claim to the smallest volume that fits (upstream: `syncClaim`,
+    /// `findBestMatchForClaim`). The claim `data` asks for 5Gi of the class `manual`; free are
+    /// `pv-small` (1Gi), `pv-a` (10Gi) and `pv-b` (100Gi):
+    ///
+    /// ```text
+    /// 1  pv-a    spec.claimRef = data      from now on no other claim gets it
+    /// 2  pv-a    status.phase = Bound
+    /// 3  data    spec.volumeName = pv-a
+    /// 4  data    status.phase = Bound, capacity 10Gi
+    /// ```
+    ///
+    /// The reservation comes first: if the controller ends after step 1, the next look finds a
+    /// volume that is reserved for this claim, and goes on with it.
     async fn claim(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(claim) = self.shared.claims.get(&key) else { return Ok(Outcome::Done) };
         if claim.metadata.deletion_timestamp.is_some() {
@@ -186,6 +199,15 @@ impl Worker {
     }
 
     /// Nothing fits: ask the class' provisioner, or say what is missing.
+    ///
+    /// ```text
+    /// names a volume that does not fit     Pending, Event FailedBinding
+    /// no class, and there is a default     the class is written into the claim
+    /// class ""                             Event FailedBinding: a volume has to be made by hand
+    /// class that does not exist            Event ProvisioningFailed
+    /// class that waits for a consumer      Event WaitForFirstConsumer, until a pod uses the claim
+    /// otherwise                            Event ExternalProvisioning, for the provisioner
+    /// ```
     async fn wait(
         &self,
         key: &Key,
@@ -278,6 +300,15 @@ impl Worker {
         Ok(Outcome::Done) // the watch tells of it, and then its phase is looked at
     }
 
+    /// Brings the volume's phase up to date (upstream: `syncVolume`):
+    ///
+    /// ```text
+    /// no claimRef                          Available
+    /// claimRef, the claim names it too     Bound
+    /// claimRef without a uid, no claim     Available: an administrator reserved it
+    /// claimRef with a uid, claim is gone   Released: it may hold data, so no other claim gets it
+    /// Released, at the next look           see `reclaim`
+    /// ```
     async fn volume(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(volume) = self.shared.volumes.get(&key) else { return Ok(Outcome::Done) };
         let spec = volume.spec.clone().unwrap_or_default();

@@ -71,6 +71,10 @@ pub(crate) trait PodOwner: 'static {
 }
 
 /// Starts the controller and gives its queue, for changes of other kinds that concern its objects.
+///
+/// Every change ends up as a key, for example `default/web`: an object that was changed ten times
+/// while a worker was busy is looked at once, as it is then. That is why a look asks what is, and
+/// never what happened.
 pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
     let queue: WorkQueue<Key> = WorkQueue::retrying(&shared.crew, C::BACKOFF);
     let worker = Arc::new(Worker::new(shared, C::COMPONENT));
@@ -135,6 +139,10 @@ impl Worker {
     }
 
     /// Whom a change of a pod concerns; what was awaited of it has been seen.
+    ///
+    /// A pod that changes its owner concerns both, so the old and the new version of the pod are
+    /// asked. A pod without an owner concerns every object whose selector chooses it: one of them
+    /// adopts it.
     fn owners<C: PodOwner>(&self, change: &Change<Pod>) -> Vec<Key> {
         let (pod, kind) = (change.object(), <C::Kind as kube::Resource>::kind(&()));
         let mut owners: Vec<Key> = owner_key(pod, &kind).into_iter().collect();

@@ -144,6 +144,12 @@ impl Admissions {
         node.pods.iter().filter(counts).cloned().collect()
     }
 
+    /// ```text
+    ///                                ordinary pod   critical pod
+    /// enough left, its port taken    NodePorts      NodePorts
+    /// 200m of CPU lack               OutOfcpu       admitted, others are preempted
+    /// 200m lack and port taken       OutOfcpu       NodePorts, nothing is preempted
+    /// ```
     fn judge(&self, pod: &Pod, node: &OnNode, preempted: &[Arc<Pod>]) -> Verdict {
         let running = self.running(node, preempted);
         let used = sum(node.statics.iter().copied()).and(sum(running.iter().map(|p| &**p)));
@@ -207,6 +213,10 @@ fn rejection(lack: &Lack) -> Failure {
 /// Chooses the pods that go for a critical one: as few as possible of the quality classes that
 /// matter more, and of each class those that come closest to what is missing. `None`: all together
 /// would not be enough.
+///
+/// 300m of CPU are missing; `logs` (BestEffort), `b1` with 200m and `b2` with 400m (Burstable) and
+/// `db` with 500m (Guaranteed) run. `b2` goes: it is enough alone. `logs` requests nothing, so its
+/// end would free nothing, and `db` is not needed. Upstream: `getPodsToPreempt`.
 fn preempt(pod: &Pod, lacks: &[Lack], running: &[Arc<Pod>]) -> Option<Vec<Arc<Pod>>> {
     let mut need = Amount::default();
     for lack in lacks {

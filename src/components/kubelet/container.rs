@@ -51,6 +51,14 @@ fn checked_id(field: &str, id: Option<i64>) -> Result<Option<u32>, String> {
     }
 }
 
+/// ```text
+/// pod runAsUser 1000, container runAsUser 2000   2000: the container's own counts
+/// runAsNonRoot, no runAsUser                     refused: it would run as root
+/// runAsNonRoot, runAsUser 1000                   1000
+/// runAsUser -1, or 4294967295                    refused
+/// ```
+///
+/// An error is shown as CreateContainerConfigError: what cannot be kept must not be ignored.
 fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
     let of_pod = pod.spec.as_ref().and_then(|s| s.security_context.clone()).unwrap_or_default();
     let own = spec.security_context.clone().unwrap_or_default();
@@ -96,6 +104,9 @@ fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
 
 /// The part of a volume that a container sees. Links in it are resolved when it is mounted, and
 /// never out of the volume.
+///
+/// `subPathExpr: $(POD_NAME)/logs` is `web-0/logs`, so that the pods of a StatefulSet share a
+/// volume and not their files.
 ///
 /// # Errors
 /// As upstream's kubelet: an absolute path, `..`, and an expression with a variable that there is

@@ -14,6 +14,19 @@ use std::collections::BTreeMap;
 pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 
 /// The status of one container, as its newest attempt and what probes say make it.
+///
+/// What `kubectl get pod` and `kubectl describe` show of it:
+///
+/// ```text
+/// not made yet, its image is pulled        waiting, ContainerCreating
+/// not made yet, an init container runs     waiting, PodInitializing
+/// runs, readiness probe not passed         running, ready false
+/// crashed, waits for its restart           waiting, CrashLoopBackOff; lastState terminated
+/// crashed, policy Never                    terminated, with exit code and reason
+/// ```
+///
+/// `restartCount` is the number of the attempt. It survives a restart of the machine, because the
+/// stored status is read where the runtime has forgotten.
 pub(crate) fn container(
     view: &View,
     spec: &Spec,

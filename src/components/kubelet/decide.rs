@@ -27,6 +27,9 @@ pub(crate) fn is_turn(pod: &Pod, name: &str, running: &[&str]) -> bool {
 }
 
 /// The next steps for a pod that is done: what still runs ends gracefully, then its sandbox goes.
+///
+/// The program of a Job's pod has ended with 0, its sidecar still runs: stop the sidecar. In the
+/// next look nothing runs: stop the sandbox, and with it the pod's network.
 pub(crate) fn wind_up(view: &View) -> Vec<Step> {
     let Some(sandbox) = view.ready_sandbox() else { return vec![] };
     let runs = |c: &&Container| c.sandbox_id == sandbox.id && c.state == ContainerState::Running;
@@ -39,6 +42,21 @@ pub(crate) fn wind_up(view: &View) -> Vec<Step> {
 }
 
 /// The next steps for a pod that shall run.
+///
+/// Upstream: `computePodActions`. A pod with the init container `migrate` and the containers `web`
+/// and `log`, restart policy Always:
+///
+/// ```text
+/// nothing there                        CreateSandbox
+/// sandbox ready                        Start migrate
+/// migrate runs                         nothing: web and log wait for its end
+/// migrate ended with 0                 Start web, Start log
+/// web crashed for the first time       Start web, attempt 1
+/// web crashed once more                LookAgain in 10 s; log is not touched
+/// the pod's image of web was changed   Stop web, and in a later look Start web
+/// ```
+///
+/// Left out: resizing a container in place (KEP-1287), and restart rules of single containers.
 pub(crate) fn decide(view: &View) -> Vec<Step> {
     if view.finished().is_some() {
         return wind_up(view);

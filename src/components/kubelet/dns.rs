@@ -22,6 +22,10 @@ const SEARCH_MAX: usize = 253;
 /// ClusterFirst  yes           the pod's                 the pod's
 /// None          any           the pod's                 the pod's
 /// ```
+///
+/// A pod of the namespace `shop` asks for `db`: the name has fewer than five dots (`ndots:5`), so
+/// `db.shop.svc.cluster.local` is tried first. That is why a Service can be called by its short
+/// name in its own namespace, and as `db.shop` from another one.
 pub(crate) fn of_pod(pod: &Pod, cluster_dns: Ipv4Addr, domain: &str) -> (Dns, Vec<String>) {
     let spec = pod.spec.clone().unwrap_or_default();
     let mut dns = Dns::default();

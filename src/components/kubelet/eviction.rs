@@ -86,6 +86,9 @@ pub(crate) fn has_limits(pod: &Pod) -> bool {
 /// emptyDir "scratch" with sizeLimit 1Mi, 2 MiB used
 ///     ->  Usage of EmptyDir volume "scratch" exceeds the limit "1Mi".
 /// ```
+///
+/// In this order: the size of a single volume, then all volumes and logs against the sum of the
+/// containers' limits of `ephemeral-storage`, then the logs of a single container against its own.
 pub(crate) fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
     for volume in volumes(pod) {
         let Some((limit, most)) = size_limit(volume) else { continue };

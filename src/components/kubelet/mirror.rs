@@ -49,6 +49,9 @@ fn following(status: &PodStatus, shown: Option<&PodStatus>) -> PodStatus {
 }
 
 /// Whether a pod of the API is a mirror on this node, so that it is this kubelet's to replace.
+///
+/// Each control-plane node has a static pod `etcd`; their mirrors are `etcd-control-plane` and
+/// `etcd-control-plane2`. A kubelet leaves those of other nodes alone.
 fn is_of_node(pod: &Pod, node: &str) -> bool {
     is_one(pod) && pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) == Some(node)
 }

@@ -53,6 +53,8 @@ impl Runtime {
         }
     }
 
+    /// A runtime that hangs for less than 30 s is not told: a busy disk may hold up a single
+    /// answer, and a node that is not ready loses its pods in the end.
     fn is_up(&self) -> bool {
         self.answered.is_some_and(|at| at.elapsed() < RUNTIME_SILENT)
     }
@@ -160,6 +162,9 @@ async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::E
     write_status(config, old, &reporter.status(old, pressed)).await
 }
 
+/// Two signs of life (KEP-589): the Lease every 10 s, which is a few hundred bytes, and this
+/// status, which is some kilobytes and is written when it changes, or after five minutes. In a
+/// cluster of thousands of nodes the status every 10 s would be most of what etcd writes.
 async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>) {
     let config = &reporter.config;
     let mut written = clock::Instant::now();
@@ -206,6 +211,9 @@ async fn write_status(
 }
 
 /// Ignores what changes with every look.
+///
+/// The time of the heartbeat is new each time and is no change. A condition that turned from False
+/// to True is one, and so are other images, addresses or capacities.
 pub(super) fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
     let plain = |s: &NodeStatus| {
         let mut s = s.clone();
@@ -302,6 +310,8 @@ fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures, runtime
     }
 }
 
+/// The Lease has the node's name, in the namespace `kube-node-lease`. Its owner is the Node: if the
+/// Node is deleted, the garbage collector deletes the Lease.
 async fn renew(config: &Config) -> Result<(), kube::Error> {
     let api = config.client.within::<Lease>("kube-node-lease");
     let now = MicroTime(clock::now());

@@ -5,6 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// In this order: a startup probe silences the others until it succeeds.
+///
+/// ```text
+/// startup     not yet: the other two are not asked    failed: the container is restarted
+/// readiness   failed: its pod gets no requests        well again: it gets them again
+/// liveness    failed: the container is restarted
+/// ```
+///
+/// A slow start needs a startup probe, not a liveness probe with a long delay: the delay would also
+/// hold later, when a hanging program should be found soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Startup,
@@ -53,6 +62,8 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
+    /// With the defaults a liveness probe finds a hanging program after some 30 s: three failures
+    /// in a row, one each 10 s.
     pub(crate) fn of(probe: &Probe) -> Numbers {
         let number = |value: Option<i32>, default: u32| {
             value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default)

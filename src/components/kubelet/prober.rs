@@ -158,6 +158,14 @@ impl Prober {
 
 /// Before the first answer. What was ready before a restart of the kubelet counts as ready until a
 /// probe says otherwise.
+///
+/// ```text
+/// a new container, with a readiness probe         not ready until the first success
+/// a new container, without one                    ready as soon as it runs
+/// the kubelet restarts, the container runs on     as the pod's stored status says
+/// ```
+///
+/// Otherwise a restart of the kubelet would take every pod of the node out of its Services at once.
 fn at_first(pod: &Pod, spec: &Spec, container: &Container) -> Probed {
     let status = pod.status.iter();
     let mut stored =
@@ -194,6 +202,9 @@ struct Round {
 }
 
 impl Round {
+    /// First the startup probe alone, then readiness and liveness side by side. A pod that is being
+    /// deleted is still asked whether it is ready, but no longer whether it lives: it is ending
+    /// anyway.
     async fn go(&self) {
         let startup = async {
             match Kind::Startup.of(&self.spec) {

@@ -8,6 +8,9 @@ use k8s_openapi::api::core::v1::{Container as Spec, Pod, ResourceRequirements};
 use std::collections::BTreeMap;
 
 /// Limits and shares as the kernel wants them.
+///
+/// Requests `cpu: 250m` and limits `cpu: 500m, memory: 64Mi` become 256 shares, 500 thousandths of
+/// a CPU, and 67108864 bytes. A container with a limit and no request has the limit as its request.
 pub(crate) fn resources(spec: &Spec) -> Resources {
     let amounts = spec.resources.clone().unwrap_or_default();
     let amount =
@@ -26,6 +29,9 @@ pub(crate) fn resources(spec: &Spec) -> Resources {
 }
 
 /// `cpu.shares` for a request in millicores; the kernel takes no less than 2.
+///
+/// 1000m are 1024, 250m are 256, and nothing is 2. Shares count only while the CPU is busy: then a
+/// container of 512 gets twice as much time as one of 256.
 fn shares(milli: u64) -> u64 {
     (milli.saturating_mul(1024) / 1000).max(2)
 }
@@ -90,6 +96,9 @@ pub(crate) fn allocatable(pod: &Pod, node: Amount) -> Amount {
 /// container without that limit is what its pod or the node has to give ([`allocatable`]): a
 /// program that sizes its heap by it must not read 0. Source: `MergeContainerResourceLimits` in
 /// `pkg/api/v1/resource/helpers.go`.
+///
+/// `limits.memory` of 64Mi with the divisor `1Mi` is `64`; `limits.cpu` of 250m with the divisor
+/// `1` is `1`.
 pub(crate) fn resource_field(
     spec: &Spec,
     field: &str,

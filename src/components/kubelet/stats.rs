@@ -26,7 +26,7 @@ const BASE: Duration = Duration::from_secs(5);
 /// Under which the node's own process is kept among the containers, whose ids are longer.
 const OWN: &str = "";
 
-/// CPU used until a moment.
+/// The CPU time that a container had used at a moment. Two of them give a rate.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     at: Instant,
@@ -57,7 +57,7 @@ struct Past {
     told: Duration,
 }
 
-/// What a look has found.
+/// The running containers of the node and what they use, as one look has found them.
 struct Found {
     /// Running containers, those of one pod side by side.
     running: Vec<Use>,

@@ -27,12 +27,12 @@ const LOG_TAIL: u64 = 64 << 10;
 /// Bytes of all message files of one pod. Only [`MESSAGE_MAX`] of each are read, so this is room
 /// enough for hundreds of containers.
 const POD_MAX: u64 = 1 << 20;
-/// Files and directories in it: a directory for each container, a file for each of its last
-/// attempts.
+/// Files and directories on the file system of one pod: a directory for each container, in it a
+/// file for each of its last attempts.
 const POD_FILES_MAX: u64 = 4096;
 /// Below the pod's directory.
 const DIRECTORY: &str = "containers";
-/// Beside it, until it takes its place: see [`settle`].
+/// The plain copy of the messages, beside [`DIRECTORY`] until it takes its place: see [`settle`].
 const SETTLED: &str = "containers.settled";
 
 /// Mounts the file system of a pod's message files, unless it is there already (from before a

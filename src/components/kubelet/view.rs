@@ -1,5 +1,5 @@
-//! Everything known about a pod on this node, and what follows from it for each of its containers:
-//! the ground of [`super::decide`] and [`super::status`]. Pure.
+//! Everything known about a pod on this node, and what follows from it for each of its containers.
+//! [`super::decide`] and [`super::status`] are made from it. Pure.
 
 use super::probe::{Kind, Seen};
 use clock::Timestamp;
@@ -42,6 +42,10 @@ pub(crate) fn ran(container: &Container) -> Duration {
 
 /// The pause after the next crash, given the one before this restart and how long the container
 /// ran.
+///
+/// A program that crashes again and again waits 10, 20, 40, 80, 160 and then always 300 s. After a
+/// run of ten minutes it begins with 10 s again. Without the pause a broken image would keep the
+/// node busy with nothing but starts.
 pub(crate) fn next_backoff(before: Option<Duration>, ran: Duration) -> Duration {
     match before {
         Some(before) if ran < BACKOFF_RESET => (before * 2).min(BACKOFF.1),
@@ -137,6 +141,10 @@ impl<'a> View<'a> {
 
     /// Was this container made from another definition than the pod has now? An init container that
     /// has done its work is not done again.
+    ///
+    /// `kubectl set image` on a running pod is the only change of a container that the API allows
+    /// without a new pod. The container then ends and starts from the new image; the pod keeps its
+    /// address.
     pub(crate) fn changed(spec: &Spec, init: bool, container: &Container) -> bool {
         let concerned = !init || Self::is_sidecar(spec);
         concerned && container.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec))
@@ -164,6 +172,15 @@ impl<'a> View<'a> {
     }
 
     /// Whether the restart policy starts a container again that ended with this code.
+    ///
+    /// ```text
+    ///                     Always   OnFailure   Never
+    /// container, exit 0   yes      no          no
+    /// container, exit 1   yes      yes         no
+    /// init, exit 0        no       no          no: the next one's turn
+    /// init, exit 1        yes      yes         no: the pod fails
+    /// sidecar             yes      yes         yes
+    /// ```
     fn restarts_after(&self, spec: &Spec, init: bool, exit_code: i32) -> bool {
         if init {
             return Self::is_sidecar(spec) || (exit_code != 0 && self.policy() != "Never");
@@ -250,6 +267,15 @@ impl<'a> View<'a> {
     /// Has the pod come to its end? `Some(true)` if well. A pod that restarts its containers never
     /// has. One that does not, and has lost its sandbox after a container ended, gets no other
     /// sandbox: what was not started by then never will be.
+    ///
+    /// ```text
+    /// Never, a ended with 0, b ended with 0     Some(true): phase Succeeded
+    /// Never, a ended with 1, b ended with 0     Some(false): phase Failed
+    /// Never, a ended with 1, b runs             None: b may finish its work
+    /// Always, a ended with 0                    None: it is started again
+    /// ```
+    ///
+    /// Sidecars are not asked: a Job is done when its work is, and its sidecars are ended then.
     pub(crate) fn finished(&self) -> Option<bool> {
         for spec in self.init_specs().iter().filter(|s| !Self::is_sidecar(s)) {
             if let Some(c) = self.current(&spec.name)

@@ -92,6 +92,9 @@ pub fn wanted(
 }
 
 /// Gives each number to the first port that asks for it, and adds the others to `refused`.
+///
+/// Two Services ask for 30080 by TCP: the first in the list gets it. The second one is told so by
+/// an Event, since nothing in its status would say why it does not answer.
 fn hand_out(
     asking: Vec<(HostPort, Arc<Service>)>,
     refused: &mut Vec<Refused>,

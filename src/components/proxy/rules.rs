@@ -101,7 +101,7 @@ impl<'a> Slices<'a> {
         Slices(indexed.collect())
     }
 
-    /// Returns the slices and endpoints that are read once, whatever the ports are.
+    /// Returns the cost of reading the slices once, in bytes as [`Budget::spend`] counts them.
     pub(crate) fn work(&self) -> usize {
         64 * self.0.iter().map(|(_, count, _)| 1 + count).sum::<usize>()
     }
@@ -128,13 +128,13 @@ impl<'a> Slices<'a> {
     }
 }
 
-/// What may still be computed at one change, by namespace. The ports of a Service times its
-/// endpoints may be any number, and what is beyond the bounds of the kernel's table is thrown away.
+/// How much was computed at one change, by namespace, so that it can be bounded: a Service may have
+/// any number of ports times endpoints, and the kernel's table has no room for all of them.
 #[derive(Default)]
 pub(crate) struct Budget(HashMap<String, usize>);
 
 impl Budget {
-    /// Is there anything left for this namespace?
+    /// Returns whether this namespace has some of its budget left.
     pub(crate) fn has(&self, namespace: &str) -> bool {
         self.0.get(namespace).is_none_or(|spent| *spent < 2 * NAMESPACE_MAX)
     }
@@ -182,7 +182,7 @@ pub struct Refused {
     pub service: Arc<Service>,
     /// The reason of the Event.
     pub reason: &'static str,
-    /// For an Event on the Service.
+    /// The message of the Event on the Service.
     pub message: String,
 }
 

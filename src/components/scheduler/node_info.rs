@@ -7,6 +7,19 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A node and what is already on it.
+///
+/// Two nodes with 2 CPU and 4Gi; on `n2` runs a pod that requests 1 CPU and 1Gi. The next such pod
+/// (the script `golden/resources`):
+///
+/// ```text
+///      filter NodeResourcesFit   score NodeResourcesFit: what would be free, in percent
+/// n1   0 + 1 of 2 CPU: fits      cpu 50, memory 75: 62
+/// n2   1 + 1 of 2 CPU: fits      cpu  0, memory 50: 25
+/// ```
+///
+/// `n1` is chosen. What pods request counts, and not what they use: a node whose pods are idle can
+/// be full. For the score a container that requests nothing counts 100m and 200Mi, or any number of
+/// such pods would go to the same node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct NodeInfo {
     pub name: String,

@@ -64,7 +64,7 @@ struct Scheduler {
     reserved: Mutex<OnTheirWay>,
     /// Pods whose last binding failed. Forgotten when a pod is bound or gone.
     failures: Mutex<BTreeMap<Key, Failures>>,
-    /// Fit nowhere when last looked at, or are just being looked at; and when that was.
+    /// Pods that fitted on no node at the last look, or are being looked at now, with the time.
     waiting: Mutex<BTreeMap<Key, clock::Instant>>,
     /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a
     /// pod or a node has gone, another binding has ended.
@@ -173,6 +173,8 @@ fn same_for_us(old: &Node, new: &Node) -> bool {
     of(old) == of(new)
 }
 
+/// Not the scheduler's: a pod that has a node, that names another scheduler, that is held by a
+/// scheduling gate (KEP-3521), or that is going or has ended.
 fn is_pending(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
@@ -366,6 +368,11 @@ impl Scheduler {
 
     /// A binding has failed: the room is given back, people are told, and the pod comes again after
     /// a pause.
+    ///
+    /// The scheduler counts a pod as being on its node before the API server has taken the binding
+    /// (it *assumes* it), so that the next decision need not wait. If the binding fails, for
+    /// example because the node was deleted, this has to be taken back. Upstream:
+    /// `handleBindingCycleError`.
     async fn failed(&self, key: &Key, pod: &Pod, node: &str, why: &str, cause: Option<Cause>) {
         let is_to_bind = |now: &Pod| now.metadata.uid == pod.metadata.uid && is_pending(now);
         let is_there = self.pods.get(key).is_some_and(|now| is_to_bind(&now));
@@ -383,6 +390,9 @@ impl Scheduler {
         self.queue.add_after_pause(key.clone(), cause, pause);
     }
 
+    /// The pod stays Pending. `kubectl get events` shows each refusal; the condition is written
+    /// only if its message is another one, because each write of the pod would bring it back to the
+    /// scheduler.
     async fn refuse(
         &self,
         key: &Key,

@@ -34,8 +34,8 @@ pub(crate) struct Open {
     pub node: Option<String>,
     /// Another pod's binding is on its way that gives it a volume.
     pub is_shared: bool,
-    /// The volumes that fit it and that no binding on its way reserves: the first that is reachable
-    /// is taken. Kept, because each node asks and `fits` is costly.
+    /// The volumes that fit the claim and that no binding on its way reserves. A node gets the
+    /// first that it can reach. They are kept because every node asks, and `fits` is costly.
     pub fitting: Vec<Arc<PersistentVolume>>,
 }
 

@@ -94,6 +94,9 @@ impl Applier {
 }
 
 impl StateMachine for Applier {
+    /// Applies entries of the log in their order. Every member does the same with the same entries,
+    /// so all have the same keys and revisions without comparing them. A caller waits on one member
+    /// only, which sends it the outcome.
     fn apply(&mut self, entries: &[Entry], now: Moment) {
         self.checked = None; // a snapshot that is to be restored comes before the entries behind it
         let (mut changes, mut answers) = (Vec::new(), Vec::new());

@@ -23,6 +23,16 @@ const SLACK: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Txn(TxnRequest),
+    /// Forgets history (`Store::compact`). `a=1` is revision 2, `b=2` is 3, `a=4` is 4; compact 3:
+    ///
+    /// ```text
+    /// read at 3 or 4    a=1 b=2, a=4 b=2: the state at 3 stays, so a=1 does
+    /// read at 2         Compacted
+    /// watch from 3      b=2, a=4
+    /// watch from 2      Compacted: list the keys, and watch from there
+    /// ```
+    ///
+    /// A key that was deleted before revision 3 is forgotten with its last version.
     Compact {
         revision: Revision,
     },

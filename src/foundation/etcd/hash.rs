@@ -24,6 +24,9 @@ pub struct Hash {
 }
 
 /// A version's name among the records: `revision | '_' | position`, and `t` behind a tombstone's.
+///
+/// The first change of revision 4 is 8 bytes with 4, `_`, and 8 bytes with 0. In the order of their
+/// bytes the records are in the order of what happened.
 pub(crate) fn record_key(version: &Version) -> Vec<u8> {
     let mut key = version.kv.mod_revision.to_be_bytes().to_vec();
     key.push(b'_');
@@ -46,6 +49,9 @@ pub(crate) fn record(version: &Version) -> Vec<u8> {
 /// at the revision of the last compaction can still be compared (etcd: since 3.5.13).
 ///
 /// Errors: `Compacted`, `FutureRevision`.
+///
+/// Two members that answer different numbers for the same revision and the same compaction hold
+/// different data, which must never be. `etcdctl endpoint hashkv` shows the numbers.
 pub(crate) fn of(frozen: &Frozen, revision: Revision) -> Result<Hash, Error> {
     let compacted = frozen.compacted;
     if revision > 0 && revision < compacted {

@@ -105,6 +105,15 @@ impl Leases {
     /// `seen`. Returns no keys, and the lease stays, if its holder has renewed it behind that
     /// entry.
     ///
+    /// ```text
+    /// entry 100   the leader has applied it, and sees that the lease has expired
+    /// entry 101   the holder renews the lease: its request came at the same time
+    /// entry 102   LeaseExpire, seen 100: the renewal is newer, so the lease lives
+    /// ```
+    ///
+    /// Every member decides the same, because only the order of the log counts and no member's
+    /// clock.
+    ///
     /// # Errors
     /// `LeaseNotFound` if there is no such lease: it was revoked before.
     pub fn expire(&mut self, id: i64, seen: u64) -> Result<BTreeSet<Bytes>, Error> {
@@ -134,6 +143,10 @@ impl Leases {
 
     /// Everybody gets the full time again: a new leader cannot know when the old one was asked
     /// last, and while writes are refused nobody can renew.
+    ///
+    /// A lease of 10 s was renewed 9 s before the old leader died. The new one gives it 10 s from
+    /// now on. A lease that lives too long does less harm than one that ends while its holder
+    /// renews it.
     pub(crate) fn renew_all(&mut self, now: Moment) {
         for lease in self.all.values_mut() {
             lease.expires = now + wait(lease.ttl);
@@ -145,6 +158,10 @@ impl Leases {
 
     /// The leases whose revocation is to be proposed now. Each comes again after [`RETRY`], if it
     /// still exists; of many that expire together some come later.
+    ///
+    /// A lease of 10 s, granted at 0 s and never renewed: nothing at 9 s; its id at 10 s; nothing
+    /// until 13 s, and then its id again if the revocation has not been applied meanwhile. The keys
+    /// are deleted by the revocation, as a write like any other: watchers see a DELETE.
     pub(crate) fn take_expired(&mut self, now: Moment) -> Vec<i64> {
         if now.saturating_sub(self.second) >= Duration::from_secs(1) {
             (self.second, self.proposed) = (now, 0);

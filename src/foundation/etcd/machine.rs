@@ -96,6 +96,15 @@ impl Shared {
     }
 
     /// Does an alarm forbid this command?
+    ///
+    /// ```text
+    /// alarm     put, grant   delete, compaction   renewal, end of an alarm
+    /// none      yes          yes                  yes
+    /// NoSpace   NoSpace      yes                  yes
+    /// Corrupt   Corrupt      Corrupt              yes
+    /// ```
+    ///
+    /// Under NoSpace deletions and compactions go on: they are what makes room.
     fn forbidden(&self, command: &Command) -> Result<(), Error> {
         let alarms = self.alarms();
         // A renewal changes no key, and a client that was refused one would give the lease up.
@@ -122,6 +131,12 @@ impl Shared {
     /// Applies one command. `events` takes the changes, which the caller hands to
     /// [`Shared::publish`] before it answers anybody. Deterministic but for `now`, which only moves
     /// lease deadlines. `at`: the command's entry in the log.
+    ///
+    /// `put a=1` on an empty store is revision 2, with one event. `Compact` and the commands for
+    /// leases and alarms change no key: they have no event and no revision of their own, but for a
+    /// revocation, which deletes the keys of its lease in one revision.
+    ///
+    /// A command that fails (a lease that is not there) is an answer too, the same on every member.
     pub(crate) fn apply(
         &self,
         command: &Command,
@@ -178,6 +193,9 @@ impl Shared {
     }
 
     /// Makes applied changes known to watchers and to [`Shared::revision`].
+    ///
+    /// Watchers have a change before its writer has the answer, and reads see its revision after
+    /// that.
     pub(crate) fn publish(&self, events: &[Arc<[Event]>]) {
         if let Some(revision) = events.last().and_then(|change| change.first()).map(|e| e.kv.mod_revision) {
             self.hub.publish(events, revision);

@@ -12,6 +12,9 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
 /// Its leases expire when the next request comes.
+///
+/// Without Raft a proposal is applied at once, under one lock, and its answer is there before the
+/// caller waits for it. No timer runs.
 pub(super) struct Memory {
     shared: Arc<Shared>,
     /// Held while a command is applied and published, so that watchers see the order of revisions.

@@ -58,7 +58,7 @@ pub(crate) fn check_compare(compare: &Compare) -> Result<(), Error> {
     if compare.key.is_empty() { Err(Error::EmptyKey) } else { Ok(()) }
 }
 
-/// What can be said of one operation that is no transaction.
+/// Checks one operation, which is no inner transaction, without looking at the store.
 pub(crate) fn check_op(op: &RequestOp) -> Result<(), Error> {
     let key = match op {
         RequestOp::Range(r) => &r.key,

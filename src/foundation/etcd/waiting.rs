@@ -62,6 +62,9 @@ impl Waiting {
         self.callers.lock()
     }
 
+    /// Returns a new number and where its outcome will arrive. The number goes through the log with
+    /// the command. Every member applies the command, and the one that still knows the number
+    /// answers.
     pub(crate) fn proposal(&self) -> Result<(u64, Pending<Outcome>), Error> {
         let (id, (answer, pending)) = (self.next.fetch_add(1, Ordering::Relaxed), oneshot::channel());
         let mut callers = self.callers();
@@ -120,6 +123,7 @@ impl Waiting {
         Some((since.elapsed(), answer))
     }
 
+    /// Ends a proposal that reached no leader. The caller may propose it again: it is in no log.
     pub(crate) fn refuse(&self, id: u64) {
         let error = self.failed().unwrap_or(Error::NoLeader);
         if let Some((_, answer)) = self.take(id) {

@@ -51,7 +51,7 @@ const DIALS_MAX: usize = (DESCRIPTORS - 1) as usize;
 struct Places {
     most: usize,
     taken: Mutex<Taken>,
-    /// A place became free.
+    /// Notified when a place becomes free.
     freed: Notify,
 }
 

@@ -18,6 +18,8 @@ pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 pub(crate) const NODE_END: [u8; 6] = [0xee; 6];
 
 /// The hardware address of an interface with this address, so that neighbours need not ask.
+///
+/// 10.244.1.2 has 0a:58:0a:f4:01:02: the last four bytes are the address.
 pub(crate) fn mac(ip: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = ip.octets();
     [0x0a, 0x58, a, b, c, d]

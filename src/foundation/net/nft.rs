@@ -110,6 +110,8 @@ const SIDES: u32 = 10_000;
 
 /// Returns how many sides of the die lose a packet, for a share of more than 0 and less than 100
 /// percent: at least one and not all, so that a link that is listed as lossy is.
+///
+/// 50 % are 5000 of 10000 sides, 0.001 % is 1.
 fn losing_sides(percent: f64) -> u32 {
     ((percent * f64::from(SIDES) / 100.0).round() as u32).clamp(1, SIDES - 1)
 }

@@ -62,7 +62,8 @@ pub(crate) struct Node {
     services: tokio::sync::Mutex<Services>,
     /// The index of the fabric's end of its wire, which is a port of the bridge.
     bridge_port: u32,
-    /// What is lost of the packets from other nodes, in percent.
+    /// The share of packets from other nodes that is dropped on purpose, in percent, by the number
+    /// of the other node.
     losses: tokio::sync::Mutex<BTreeMap<u8, f64>>,
 }
 
@@ -195,6 +196,10 @@ impl Node {
         connected.map(|()| near)
     }
 
+    /// The pod with 10.244.1.2 has this address alone (`/32`) and one way out: a default route by
+    /// 169.254.1.1, which is no interface but only an entry with the hardware address of the node's
+    /// end. The node has a route of one address for each pod. So pods of one node meet in its
+    /// routing table, where the rules for Services see them, and not on a bridge.
     async fn configure(&self, ip: Ipv4Addr, pod: &Connection<Route>, near: u32) -> Result<()> {
         let eth0 = link::index_of(pod, "eth0").await?;
         let address = Ipv4Address::with_index(eth0, ip, 32);

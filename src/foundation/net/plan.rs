@@ -52,6 +52,18 @@ impl Table {
     /// What makes this table say `wanted`, and the table it will be then. Removals come first and
     /// additions last, so that an address may move from one service to another. Of two rules with
     /// one key the later counts.
+    ///
+    /// The kernel has 0: `a` to 10.244.1.2 and 1: `b` to 10.244.1.3 (the script `golden/changes`):
+    ///
+    /// ```text
+    /// nothing has changed                    no change, and no write
+    /// a gets 10.244.1.4 as well              remove 0, add 2; b is not touched
+    /// the same, with sessionAffinity on a    replace 0 by 0: clients stay with their endpoints
+    /// ```
+    ///
+    /// A new rule has a new number, so that the old chains and the new ones may stand in one
+    /// transaction: no packet finds the Service without a rule. What is written grows with what has
+    /// changed, not with the cluster.
     pub(crate) fn change_to(&self, wanted: &[ServiceRule]) -> (Vec<Change>, Table) {
         let wanted: BTreeMap<&str, &ServiceRule> =
             wanted.iter().map(|rule| (rule.key.as_str(), rule)).collect();
@@ -126,6 +138,10 @@ impl Default for Known {
 
 impl Known {
     /// Begins a write, unless the kernel has the wanted rules.
+    ///
+    /// A kube-proxy is killed in the middle of a write. The next one begins in the state `Unsure`
+    /// and gets a write that makes the table anew (`anew`), with every rule that may have been
+    /// there as `replaced`: UDP flows that such a rule has led are forgotten too.
     pub(crate) fn begin(&mut self, wanted: &[ServiceRule]) -> Option<Write> {
         let write = match self {
             Known::Unsure(rules) => {
@@ -170,6 +186,8 @@ impl Known {
 
 /// Returns whether clients reach two versions of a service at the same addresses and ports, and are
 /// served by both or by none.
+///
+/// With one endpoint more: alike. Without any endpoint, or at another port: not alike.
 fn is_reached_alike(one: &ServiceRule, other: &ServiceRule) -> bool {
     let parts = |rule: &ServiceRule| (rule.protocol, rule.port, rule.node_port, rule.everywhere().is_empty());
     parts(one) == parts(other) && one.addresses == other.addresses

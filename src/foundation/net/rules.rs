@@ -110,6 +110,18 @@ fn number(protocol: Protocol) -> u8 {
 
 /// A transaction that makes the table anew, without services. `node` is the third number of the
 /// pods' addresses.
+///
+/// The way of a connection from a pod to the Service 10.96.0.10, port 80, with two endpoints:
+///
+/// ```text
+/// prerouting    jump services
+/// services      map vips has 10.96.0.10 . tcp . 80: goto s0
+/// s0            a number by chance, 0 or 1; map e_s0: dnat to 10.244.2.2:8080
+/// postrouting   masquerade only if the endpoint is the pod itself
+/// ```
+///
+/// Later packets, and the answers, follow the connection that the kernel has noted: they pass no
+/// map.
 pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
     let mut t = nft::anew(connection, TABLE).add_chain(chain("services")?);
     for (hook, name, priority) in [
@@ -340,7 +352,10 @@ fn add(
     Ok(t.add_set_elements(&node_ports(), &[port_key(service, port).verdict(goto(&entry)?)]))
 }
 
-/// One of the endpoints, by chance.
+/// Makes the rule that chooses one of the endpoints by chance.
+///
+/// Of three endpoints each gets about a third of the connections, however busy it is. A connection
+/// keeps its endpoint until it ends: a client that keeps one open is not balanced at all.
 fn balance(t: Transaction, chain: &str, endpoints: &[(Ipv4Addr, u16)]) -> Transaction {
     let elements: Vec<SetElement> = (0u32..)
         .zip(endpoints)

@@ -638,7 +638,8 @@ impl<M: StateMachine> Run<M> {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break Flow::Kill,
             };
-            // whatever came meanwhile is handled together, and shares a write to the log
+            // What came meanwhile is handled together with the first input, and shares one write to
+            // the log.
             let more = if first.is_some() { 4096 } else { 0 };
             let now = Instant::now();
             let tick = now >= next_tick;

@@ -95,6 +95,11 @@ impl Raft {
     }
 
     /// Starts an election, or with `pre` asks whether one would succeed.
+    ///
+    /// In term 5 a pre-vote asks "would you vote for me in term 6?", and changes no term. With a
+    /// majority of yes the term becomes 6 and real votes are asked for. Without this question a
+    /// member that is cut off would count its term up for hours, and disturb the others with it
+    /// when it comes back.
     pub(super) fn campaign(&mut self, pre: bool, transfer: bool) {
         self.votes.clear();
         self.leader = NONE;
@@ -133,6 +138,8 @@ impl Raft {
         self.role == Role::Candidate && !self.votes.contains_key(&self.id())
     }
 
+    /// Three members: two votes elect, two refusals end the candidacy; with one of each the timeout
+    /// starts another election, at a time that chance chooses for each member.
     pub(super) fn tally(&mut self, from: MemberId, granted: bool) {
         self.votes.insert(from, granted);
         let count =
@@ -149,6 +156,8 @@ impl Raft {
         }
     }
 
+    /// The empty entry is the first of the new term: entries of earlier terms are committed only
+    /// together with one of this term, see `maybe_commit`.
     fn lead(&mut self) {
         self.enter(Role::Leader);
         self.leader = self.id();

@@ -4,6 +4,8 @@ use super::core::{MESSAGE_BYTES, Raft, Read};
 use super::message::{Body, Entry, Event, Index, MemberId, NONE, ProgressState, Role, SnapshotRef, Term};
 
 impl Raft {
+    /// A heartbeat tells a follower how far entries are committed, but no further than it is known
+    /// to have the log: with commit 9 and a follower that has confirmed 7 it says 7.
     pub(super) fn broadcast_heartbeat(&mut self) {
         // A read that comes after this must not be confirmed by it.
         self.want_heartbeat = false;
@@ -66,6 +68,17 @@ impl Raft {
     }
 
     /// A leader's entries. What we have beyond agreement is dropped; what is missing is asked for.
+    ///
+    /// The follower has entries 1 to 5, of which 4 and 5 are of an old leader's term 2, and none of
+    /// them is committed beyond 3:
+    ///
+    /// ```text
+    /// from 3 (term 1): entry 4 of term 3    5 and 4 are dropped, the new 4 is taken; answer: 4
+    /// from 6 (term 3): entry 7              rejected, with a hint where the logs may agree
+    /// from 2 (term 1): entry 3, known       nothing changes; answer: 3
+    /// ```
+    ///
+    /// A committed entry is never dropped: a majority has it, so every later leader does.
     pub(super) fn on_append(
         &mut self,
         from: MemberId,
@@ -168,6 +181,11 @@ impl Raft {
     }
 
     /// Commits what a majority has made durable, if it is of this term (section 5.4.2 of the
+    /// paper).
+    ///
+    /// Three members in term 4, durable up to 9, 8 and 5: a majority has 8. If entry 8 is of term 4
+    /// it is committed, and everything before it. If it is of term 3 it is not yet: a leader with a
+    /// newer term's entry could still replace it, although a majority has it (figure 8 of the
     /// paper).
     pub(super) fn maybe_commit(&mut self) {
         let me = self.id();

@@ -12,7 +12,7 @@ pub(crate) struct Attributes<'a> {
     pub state: &'a Arc<State>,
     pub ctx: &'a Context,
     pub kind: &'a Kind,
-    /// What is stored; `None` for a new object.
+    /// The object as it is stored; `None` if it is being created.
     pub old: Option<&'a Value>,
 }
 

@@ -44,6 +44,10 @@ pub(super) fn fill(a: &Attributes, object: &mut Value) -> Value {
 }
 
 /// Pure: gives every container what it does not say, and says what that was.
+///
+/// `defaultRequest: {cpu: 100m}`, `default: {cpu: 500m}`: the container `web`, which says nothing,
+/// gets the request 100m and the limit 500m. The annotation of the pod tells: `cpu request for
+/// container web`, `cpu limit for container web`.
 fn set_defaults(pod: &mut Value, limits: &Defaults, requests: &Defaults) -> Vec<String> {
     let mut told = vec![];
     for (path, what) in [("spec.containers", "container"), ("spec.initContainers", "init container")] {
@@ -114,6 +118,14 @@ fn pod_problems(range: &Value, pod: &Value) -> Vec<String> {
     wrong
 }
 
+/// `min: {cpu: 100m}`, `max: {cpu: 1}`, `maxLimitRequestRatio: {cpu: 4}`:
+///
+/// ```text
+/// request 50m,  limit 100m   minimum cpu usage per Container is 100m, but request is 50m
+/// request 100m, no limit     maximum cpu usage per Container is 1.  No limit is specified
+/// request 100m, limit 500m   the ratio is 5
+/// request 200m, limit 500m   fine
+/// ```
 fn problems(item: &Value, requests: &Amounts, limits: &Amounts, wrong: &mut Vec<String>) {
     let kind = text(item, "type");
     for (name, bound) in &amounts(item, "min") {

@@ -91,6 +91,14 @@ fn is_below(group: &str, domain: &str) -> bool {
 }
 
 /// Labels that a kubelet may not set.
+///
+/// ```text
+/// node-restriction.kubernetes.io/team    restricted: pods rely on it
+/// kubernetes.io/hostname                 free, it is in the list
+/// kubernetes.io/made-up                  restricted: Kubernetes' own names
+/// node.kubernetes.io/instance-type       free
+/// example.com/disk                       free
+/// ```
 fn is_restricted(label: &str) -> bool {
     let group = group(label);
     let own = is_below(group, "kubernetes.io") || is_below(group, "k8s.io");
@@ -109,6 +117,8 @@ fn restricted_labels(new: &Value, old: Option<&Value>) -> Vec<String> {
     changed.filter(|label| is_restricted(label)).cloned().collect()
 }
 
+/// A kubelet that could take the taint off its own Node, or set the label of another team, would
+/// draw pods with their Secrets to its machine.
 fn node_object(node: &str, new: &Value, old: Option<&Value>) -> Option<String> {
     let mut labels = restricted_labels(new, old);
     if meta::name(new) != node {
@@ -128,6 +138,10 @@ fn node_object(node: &str, new: &Value, old: Option<&Value>) -> Option<String> {
     (!labels.is_empty()).then(|| format!("is not allowed to modify labels: {}", labels.join(", ")))
 }
 
+/// A static pod comes from a file on the node, without the API server. The kubelet creates a mirror
+/// of it so that `kubectl get pods` shows it. Returns why this pod is no proper mirror: it has to
+/// say so by its annotation, be bound to the node, be owned by the Node, and name no Secret or
+/// other object.
 fn mirror_pod(state: &State, node: &str, pod: &Value, old: Option<&Value>) -> Option<String> {
     if old.is_some() {
         return Some(format!(
@@ -205,6 +219,8 @@ fn references(pod: &Value) -> Option<&'static str> {
     }
 }
 
+/// The kubelet writes the status of its own pods, and through it nothing that others go by: with
+/// other labels a pod could be counted by another ReplicaSet.
 fn pod_status(node: &str, pod: &Value, old: &Value) -> Option<String> {
     if text(old, "spec.nodeName") != node {
         return Some(format!(

@@ -20,6 +20,11 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
 
 /// ServiceAccount: name, token volume, pull secrets.
+///
+/// The pod `{containers: [web]}` becomes one that runs as the ServiceAccount `default` and has the
+/// volume `kube-api-access-x7k2p` mounted at `/var/run/secrets/kubernetes.io/serviceaccount`:
+/// token, certificate of the API server, namespace. `automountServiceAccountToken: false` in the
+/// pod, or else in the account, leaves the volume out.
 pub(super) async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
     let state = a.state;
     if meta::annotation(pod, MIRROR).is_some() {

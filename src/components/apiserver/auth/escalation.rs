@@ -29,6 +29,10 @@ const TOO_MANY: &str = "the rules name too many combinations of verbs, groups, r
 /// aggregated role. Only what the garbage collector changes is free, so that it can finish a
 /// deletion. The check lets other tasks on while it compares.
 ///
+/// A user may create Roles, and read pods. A Role that lets its holder read Secrets is refused:
+/// bound to the user itself it would give what the user does not have. A Role that reads pods is
+/// taken.
+///
 /// # Errors
 /// 403 with the rules that the user lacks; 404 if the role of a binding does not exist.
 pub(crate) async fn check(

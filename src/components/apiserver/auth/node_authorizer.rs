@@ -20,6 +20,21 @@ const LEASES: &str = "kube-node-lease";
 
 /// Whether the kubelet of `node` may.
 ///
+/// The kubelet of `n1`:
+///
+/// ```text
+/// get Node n1                                      allowed
+/// get Node n2                                      not
+/// list pods with spec.nodeName=n1                  allowed
+/// list all pods                                    not
+/// get Secret db, a pod on n1 mounts it             allowed
+/// get Secret db, only pods on other nodes do       not
+/// list Secrets                                     not: it would show those of others
+/// create a pod                                     allowed here; admission takes mirror pods only
+/// ```
+///
+/// An attacker on one node can read the Secrets of its pods, and not those of the cluster.
+///
 /// # Errors
 /// The reason, in upstream's words; often empty.
 pub(crate) fn may(state: &State, node: &str, a: &Attributes) -> Result<(), String> {

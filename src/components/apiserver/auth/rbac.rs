@@ -38,6 +38,18 @@ fn names_resource(named: &str, a: &Attributes) -> bool {
 }
 
 /// Does one rule of a role allow it?
+///
+/// The rule `verbs: [get, list]`, `apiGroups: [""]`, `resources: [pods]`:
+///
+/// ```text
+/// get pods/web        allowed
+/// delete pods/web     not: another verb
+/// get pods/web/log    not: pods/log is a resource of its own
+/// get deployments     not: their group is apps
+/// ```
+///
+/// With `resourceNames: [web]` a get of `web` is allowed, and a list of all pods is not: it names
+/// none.
 pub(crate) fn allows(rule: &Value, a: &Attributes) -> bool {
     if !any(list(rule, "verbs"), a.verb) {
         return false;
@@ -86,6 +98,10 @@ pub(crate) async fn authorize(state: &State, ctx: &Context) -> Result<(), Status
 
 impl State {
     /// `Ok` if the user may; the error is a reason, often empty.
+    ///
+    /// Three answers are asked for in turn: the group `system:masters`, the node rules, the roles.
+    /// The first that allows decides. No rule forbids: a user may do what any of its roles says,
+    /// and a role never takes away what another one gives.
     pub(crate) fn authorize(&self, user: &User, a: &Attributes) -> Result<(), String> {
         if user.is_in(MASTERS) {
             return Ok(());

@@ -117,6 +117,10 @@ impl FairQueue {
 
     /// Whether an account that has turns of weight `has` may have `more`, while all turns weigh
     /// `all`.
+    ///
+    /// Memory of 100 with at most 80 for one account; 40 are in use, 30 of it by eve. Eve wants 20
+    /// more, and has to wait: she would have 50, and would leave 40 free. Bob, who has nothing,
+    /// gets 20.
     fn may_have(&self, has: usize, more: usize, all: usize) -> bool {
         let left = self.at_once.saturating_sub(all + more);
         has + more <= self.each && (!self.leaves_room || has + more <= left)

@@ -74,7 +74,7 @@ struct Held {
     memory: Option<Place>,
     /// The memory of the answer is counted elsewhere.
     is_covered: bool,
-    /// Other shares of something bounded.
+    /// Shares of other bounded things that the request has, kept only to be given back with it.
     others: Vec<Box<dyn Send>>,
 }
 
@@ -211,7 +211,7 @@ impl Seat {
     }
 }
 
-/// A seat's entry in the list.
+/// The entry of a seat in [`Seats`]; dropping it removes the seat from there.
 struct Listed {
     seats: Arc<Seats>,
     number: u64,

@@ -36,6 +36,15 @@ const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption
 const MANY: &str =
     "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
 
+/// What `kubectl drain` sends for each pod, instead of a delete:
+///
+/// ```text
+/// no budget selects it               deleted
+/// its budget allows one more         the budget is written first, then the pod is deleted
+/// its budget allows none             429, the client tries again after some seconds
+/// two budgets select it              500: which one to ask is not defined
+/// it has not started, or has ended   deleted, no budget is asked
+/// ```
 pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
     let mut eviction = EVICTION.read(ctx, body)?;
     let kind = pods()?;
@@ -200,6 +209,19 @@ fn is_ready(pod: &Value) -> bool {
 }
 
 /// Pure: may this pod, which runs, be evicted?
+///
+/// At least 2 pods have to be healthy:
+///
+/// ```text
+/// 3 healthy, allowed 1, pod ready        Spend: allowed 0, the pod is noted in disruptedPods
+/// 2 healthy, allowed 0, pod ready        Refuse
+/// 3 healthy, pod not ready               Free: it is not among the three
+/// 1 healthy, allowed 0, pod not ready    Refuse: it may become the second healthy one
+/// the same, policy AlwaysAllow           Free
+/// status older than the spec             Refuse: it counts by the old spec
+/// ```
+///
+/// AlwaysAllow (KEP-3017) is for programs that never become ready: a drain would wait for ever.
 fn judge(budget: &Value, pod: &Value, now: Timestamp) -> Verdict {
     let status = |field: &str| int(budget, &format!("status.{field}")).unwrap_or(0);
     let name = meta::name(budget);

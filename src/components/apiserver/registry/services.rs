@@ -51,6 +51,9 @@ fn owned_ports(service: &Value) -> Vec<i64> {
 }
 
 /// What a Service that goes gives back.
+///
+/// A Service with 10.96.0.9 and the node port 30080 has two keys in the store, which go in the same
+/// transaction as the Service: in the next moment another Service may have both.
 pub(crate) fn release(kind: &Kind, service: &Value) -> Extra {
     if !is_service(kind) {
         return Extra::default();

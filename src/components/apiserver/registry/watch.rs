@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of lines that are sent in one piece.
+/// Bytes of events that are collected and sent to the client in one write.
 const PIECE: usize = 64 << 10;
 /// Bytes of one revision's lines that are still sent in one piece, so that who reads them has them
 /// together: a controller that sees half of what a transaction did acts on a state that never was.
@@ -287,8 +287,8 @@ impl Writer {
 struct Feed {
     state: Arc<State>,
     user: User,
-    /// What there was has not been sent yet, and when it must be: until then old objects may stay
-    /// in memory for this watch.
+    /// Until when the initial objects have to be sent; `None` once they are. They may stay in
+    /// memory for this watch so long.
     begins_until: Option<Instant>,
     /// The end of what there was is still to be marked.
     mark_initial: bool,

@@ -129,7 +129,7 @@ impl Context {
         }
     }
 
-    /// The same request with what it holds of what is bounded.
+    /// The same request with its seat: its share of the memory and of the requests in flight.
     pub(crate) fn seated(self, seat: Arc<Seat>) -> Context {
         Context { seat, ..self }
     }

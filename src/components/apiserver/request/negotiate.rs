@@ -45,6 +45,14 @@ pub(crate) fn form_of_review(accept: &str, query: &Query) -> Result<Form, Status
     choose(accept, query, false)
 }
 
+/// ```text
+/// application/json;as=Table;v=v1;g=meta.k8s.io,application/json    Table: kubectl get
+/// application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io metadata: a garbage collector
+/// application/json                                                 the object
+/// text/html                                                        406
+/// ```
+///
+/// The columns of a Table come from the server, so that an old kubectl prints new kinds well.
 fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status> {
     if accept.is_empty() {
         return Ok(Form::Object);

@@ -218,7 +218,7 @@ fn has_found_a_node(past: &Value, present: &Value) -> bool {
         && !text(present, "spec.nodeName").is_empty()
 }
 
-/// Where to, and what that means for the steps.
+/// An undo or a redo: the revision that it leads to, and the steps that it takes back.
 struct Journey {
     to: Revision,
     /// Steps that are undone by it, newest first; none for a redo.

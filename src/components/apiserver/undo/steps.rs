@@ -61,7 +61,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// Who pays for it: one person has one share, under however many names.
+    /// The account that the step is charged to: one for a person, whatever names `--as` gives it.
     fn account(&self) -> &str {
         if self.account.is_empty() { &self.user } else { &self.account }
     }

@@ -60,6 +60,11 @@ fn window(rules: Option<&HPAScalingRules>, default: Duration) -> Duration {
 }
 
 /// How far the rules let the number go from `current`.
+///
+/// The policies "4 pods in 15 s" and "100 % in 15 s", up from 10 replicas: 14 and 20 are allowed,
+/// so 20 with `selectPolicy: Max` and 14 with `Min`. Ten seconds later 6 of them have been added:
+/// the period still began at 10, so the bound is still 20 and not 32. Upstream:
+/// `calculateScaleUpLimitWithScalingRules`.
 fn bound(rules: &HPAScalingRules, past: &Past, current: i32, up: bool, now: Instant) -> i32 {
     if rules.select_policy.as_deref() == Some("Disabled") {
         return current;
@@ -130,6 +135,17 @@ fn stabilize(
 }
 
 /// Pure (but for what it adds to the past): the number that a recommendation comes to.
+///
+/// Without a behavior, from 1 replica, of which the metric wants 10, with `maxReplicas: 8`:
+///
+/// ```text
+/// 1 -> 4   ScaleUpLimit: at most twice as many, but at least 4
+/// 4 -> 8   TooManyReplicas
+/// 8 -> 8   the load is gone and 1 is wanted: ScaleDownStabilized for 300 s
+/// 8 -> 1   nothing more was wanted within the last 300 s
+/// ```
+///
+/// Up fast and down late, because a pod too few costs users something, and load often comes back.
 pub fn limit(
     spec: &HorizontalPodAutoscalerSpec,
     past: &mut Past,

@@ -137,6 +137,9 @@ struct Groups<'a> {
     missing: Vec<&'a Pod>,
 }
 
+/// Sorts the pods by what their use says. A pod of phase Failed, or one that is being deleted, is
+/// in no group. For CPU alone a pod that is starting counts as unready: many programs use much CPU
+/// at their start, and scaling by that would start more of them. Upstream: `groupPods`.
 fn group<'a>(
     metric: &Metric,
     all: &'a [Arc<Pod>],
@@ -158,6 +161,13 @@ fn group<'a>(
     groups
 }
 
+/// ```text
+/// started 2 min ago, not ready                             starting
+/// started 2 min ago, ready for 10 s, measured over 15 s    starting: it was measured before, too
+/// started 2 min ago, ready for 60 s, measured over 15 s    counts
+/// started 10 min ago, unready since 10 s after its start   starting: it was never ready
+/// started 10 min ago, unready since a minute ago           counts: it was ready once
+/// ```
 fn is_starting(pod: &Pod, sample: &Sample, now: Timestamp) -> bool {
     let status = pod.status.clone().unwrap_or_default();
     let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready");

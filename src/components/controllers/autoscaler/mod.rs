@@ -179,6 +179,10 @@ impl Look<'_> {
         self.worker.recorder.warning(&self.about, reason, message, self.cause.clone());
     }
 
+    /// Reads the target's scale, asks the metrics, and writes the scale if the number is another
+    /// one. Outside `minReplicas` and `maxReplicas` no metric is asked. A target that a user scaled
+    /// to 0 is left alone: that is how autoscaling is switched off. Upstream:
+    /// `reconcileAutoscaler`.
     async fn look(&mut self) {
         let spec = self.autoscaler.spec.clone().unwrap_or_default();
         let (path, scale) = match self.read_scale(&spec.scale_target_ref).await {
@@ -236,7 +240,8 @@ impl Look<'_> {
         }
     }
 
-    /// What the metrics ask for, within the limits, and why. `None` if none of them can tell.
+    /// Returns the number of replicas that the metrics ask for, within what the limits allow, and
+    /// the reason for the Event. `None` if no metric gives a number.
     async fn wanted(&mut self, current: i32, scale: &Scale) -> Option<(i32, String)> {
         let spec = self.autoscaler.spec.clone().unwrap_or_default();
         let selector = scale.status.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();

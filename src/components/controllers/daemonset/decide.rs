@@ -37,6 +37,18 @@ pub struct Plan {
 }
 
 /// Pure: should a daemon pod with this template run on the node, and may one that is there stay?
+///
+/// The scheduler is not asked: it would say "no room" of a full node, and the pod should wait there
+/// instead of not being made. Upstream: `NodeShouldRunDaemonPod`.
+///
+/// ```text
+/// node                                              should run   may stay
+/// plain                                             yes          yes
+/// cordoned, or under memory pressure                yes          yes, always tolerated
+/// taint dedicated=gpu:NoSchedule, not tolerated     no           yes
+/// taint dedicated=gpu:NoExecute, not tolerated      no           no
+/// label disk=hdd, nodeSelector disk=ssd             no           no
+/// ```
 pub fn belongs(template: &PodTemplateSpec, node: &Node) -> (bool, bool) {
     let spec = template.spec.clone().unwrap_or_default();
     let bound = spec.node_name.as_deref().unwrap_or_default();
@@ -101,6 +113,9 @@ pub struct Limits {
 impl Limits {
     /// Of a set that runs on so many nodes. Percentages are rounded up; if both come to nothing,
     /// one may be unavailable.
+    ///
+    /// On 15 nodes `maxUnavailable: 10%` are 2. Rounded up, unlike a Deployment's: a node without
+    /// its daemon is expected during an update, and a small cluster must get on too.
     fn of(spec: &DaemonSetSpec, nodes: usize) -> Limits {
         let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
         let amount = |value: Option<&_>, default: i32| {
@@ -144,6 +159,17 @@ struct Place<'a> {
 ///
 /// First every node is brought to one pod (or, while an update surges, an old one and a new one);
 /// the update goes on only when nothing of that is left to do.
+///
+/// Nodes `a`, `b` and `c`, `maxUnavailable` 1, and the template has changed (upstream:
+/// `podsShouldBeOnNode`, then `rollingUpdate`):
+///
+/// ```text
+/// a, b, c have an old pod                 delete that of a
+/// a has none, b and c have an old pod     create one on a; no update meanwhile
+/// a has a new pod, not available yet      nothing: a counts as unavailable
+/// a has a new pod, available              delete that of b
+/// b is removed from the cluster           delete its pod
+/// ```
 pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &str, now: Timestamp) -> Plan {
     let spec = set.spec.clone().unwrap_or_default();
     let rolling = spec.update_strategy.as_ref().and_then(|s| s.type_.as_deref()) != Some("OnDelete");
@@ -230,6 +256,10 @@ fn choose<'a>(
 
 /// An update that takes an old pod away first: all that are not available, and as many others as
 /// may then still be missing. `room`: how many nodes may be without an available pod.
+///
+/// Five nodes, `maxUnavailable` 2. All old pods are available: two are deleted. One old pod is
+/// broken: it is deleted, and one more. A broken pod serves no client, so replacing it costs
+/// nothing.
 fn replace(plan: &mut Plan, places: &BTreeMap<String, Place>, room: usize, available: &dyn Fn(&Pod) -> bool) {
     let unready = |p: &&&Arc<Pod>| !available(p);
     let waiting = places.values().flat_map(|p| &p.new).filter(unready).count();
@@ -273,6 +303,9 @@ fn surge_on(
 }
 
 /// Pure: the status that nodes and pods give.
+///
+/// Nodes `a` and `b` should run a pod and `c` should not, but has one; the pod of `b` is not ready:
+/// desired 2, current 2, ready 1, `numberMisscheduled` 1.
 pub fn status(
     set: &DaemonSet,
     nodes: &[Arc<Node>],

@@ -100,6 +100,17 @@ impl Worker {
 }
 
 impl Look<'_> {
+    /// Takes one step of the rollout (upstream: `syncDeployment`). A user changes the image of
+    /// `web` from `web:1` to `web:2`, with 4 replicas and `maxSurge` 1:
+    ///
+    /// ```text
+    /// first look     no set has this template: makes one with 1 pod and revision 2
+    /// next looks     scale the new set up and the old one down, one step each
+    /// last look      nothing left to scale: deletes sets beyond `revisionHistoryLimit`
+    /// ```
+    ///
+    /// A rollback is the same: the template is that of an older set again, and this set becomes the
+    /// new one, with the next revision.
     async fn sync(&self) -> Result<Outcome, Error> {
         let mut sets = self.claim().await?;
         sets.sort_by_key(|s| (s.metadata.creation_timestamp.clone().map(|t| t.0), s.metadata.name.clone()));
@@ -134,6 +145,9 @@ impl Look<'_> {
                     return self.write_status(&sets, None, Step::Roll).await;
                 }
                 let total = rollout::sum(sets.iter().map(|s| Set::of(s).wanted));
+                // A new set starts with as many pods as the surge leaves room for: 4 of a
+                // Deployment that has none yet, 1 if four old pods exist and `maxSurge` is 1.
+                // Upstream: `NewRSNewReplicas`.
                 let first = match goal.recreate {
                     true => goal.replicas,
                     false => (goal.replicas + goal.surge - total).clamp(0, goal.replicas),
@@ -202,6 +216,10 @@ impl Look<'_> {
     }
 
     /// The deployment's sets: its own that match, and orphans that match, which it adopts.
+    ///
+    /// A ReplicaSet that lost its Deployment to `kubectl delete --cascade=orphan` is adopted by the
+    /// next Deployment with the same selector: with the same template its pods need not be
+    /// replaced. A set whose labels were changed is released, and keeps its pods.
     async fn claim(&self) -> Result<Vec<Arc<ReplicaSet>>, Error> {
         let owner = owned_by(self.deployment);
         let alive = self.deployment.metadata.deletion_timestamp.is_none();

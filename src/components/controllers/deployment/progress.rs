@@ -70,6 +70,9 @@ pub(super) enum Step {
 }
 
 /// How long a rollout may make no progress; `None`: for ever, and the progress is not told.
+///
+/// The default is 600 s. 2147483647 means "no deadline", as upstream (`HasProgressDeadline`): then
+/// the condition `Progressing` is removed.
 fn deadline(spec: &DeploymentSpec) -> Option<Duration> {
     let seconds = spec.progress_deadline_seconds.filter(|seconds| *seconds != i32::MAX)?;
     Some(Duration::from_secs(seconds.max(0) as u64))
@@ -97,6 +100,15 @@ fn pause_or_resume(conditions: &mut Vec<DeploymentCondition>, spec: &DeploymentS
 }
 
 /// Pure: the deployment's status, and when time alone will change it.
+///
+/// Four replicas, `maxUnavailable` 1, in the middle of a rollout: the old set has 2 pods, both
+/// available, and the new one 3, of which 1 is available.
+///
+/// ```text
+/// replicas 5, updatedReplicas 3, availableReplicas 3, unavailableReplicas 2
+/// Available    True    at least 4 - 1 are available
+/// Progressing  True    one more pod is available than the last status says
+/// ```
 pub(super) fn status(
     deployment: &Deployment,
     spec: &DeploymentSpec,
@@ -186,6 +198,16 @@ struct Seen {
 
 /// Pure: the condition `Progressing` of a deployment with a deadline; returns when time alone will
 /// change it.
+///
+/// The deadline begins anew with each sign of progress. It judges and does not act: nothing is
+/// rolled back, and a rollout that gets on after its deadline is `True` again.
+///
+/// ```text
+/// the new set was made                        True, NewReplicaSetCreated; look again in 600 s
+/// a pod more is ready                         True, ReplicaSetUpdated; 600 s from now
+/// all pods are new and available              True, NewReplicaSetAvailable; no deadline any more
+/// nothing has changed for 600 s               False, ProgressDeadlineExceeded
+/// ```
 fn judge(
     conditions: &mut Vec<DeploymentCondition>,
     About { kind, name }: About<'_>,
@@ -250,6 +272,9 @@ fn tell_failure(conditions: &mut Vec<DeploymentCondition>, sets: &[Set], new: Op
 type Told<'a> = (&'a str, &'a str, &'a str, String);
 
 /// Writes a condition; its times change only if something else did.
+///
+/// So `lastTransitionTime` tells since when the condition has had its status, however often the
+/// controller looked in between.
 fn put(conditions: &mut Vec<DeploymentCondition>, now: Timestamp, told: Told) {
     let known = conditions.iter().find(|c| c.type_ == told.0);
     if known.is_none_or(|c| c.status != told.1 || c.reason.as_deref() != Some(told.2)) {

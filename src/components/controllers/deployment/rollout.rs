@@ -26,6 +26,8 @@ pub(super) struct Set {
 }
 
 impl Set {
+    /// `terminating` distinguishes "none" from "not known": a set that no controller has observed
+    /// yet has no pods, so it has none that are being deleted either.
     pub(super) fn of(set: &ReplicaSet) -> Set {
         let status = set.status.clone().unwrap_or_default();
         Set {
@@ -58,6 +60,16 @@ pub(super) struct Goal {
 }
 
 impl Goal {
+    /// Turns the two limits into numbers of pods: `maxSurge` is rounded up and `maxUnavailable`
+    /// down, so that a percentage never takes away more pods than it says. Upstream:
+    /// `ResolveFenceposts`.
+    ///
+    /// ```text
+    /// replicas   maxSurge   maxUnavailable   surge   unavailable
+    /// 10         25%        25%              3       2
+    /// 3          10%        10%              1       0
+    /// 3          0          10%              0       1: otherwise no pod could ever be replaced
+    /// ```
     pub(super) fn of(spec: &DeploymentSpec) -> Goal {
         let replicas = spec.replicas.unwrap_or(1);
         let strategy = spec.strategy.clone().unwrap_or_default();
@@ -93,6 +105,11 @@ pub(super) struct Scaling {
 
 /// Pure: which sets to scale now. `old` in order of age. `running_old`: an old pod still exists,
 /// ending or not.
+///
+/// One call is one small step. The ReplicaSet controller then makes and deletes the pods, the sets'
+/// statuses change, and the next look calls this function again with the new numbers. Nothing is
+/// remembered between two steps, so a controller that restarts in the middle goes on where the
+/// numbers are. The scripts in `golden` show whole rollouts.
 pub(super) fn decide(goal: &Goal, new: &Set, old: &[Set], running_old: bool) -> Vec<Scaling> {
     match goal.recreate {
         true => recreate(goal, new, old, running_old),
@@ -106,6 +123,11 @@ pub(super) fn all_down(sets: &[Set]) -> Vec<Scaling> {
 }
 
 /// All down, then, when the last old pod is gone, all up.
+///
+/// For programs of which two versions must never run at the same time, such as a database on one
+/// volume. Three replicas: `web-1` from 3 to 0; nothing while one of its pods still ends, even if
+/// it takes its whole grace period; then `web-2` from 0 to 3. Nothing serves in between. Upstream:
+/// `rolloutRecreate`.
 fn recreate(goal: &Goal, new: &Set, old: &[Set], running_old: bool) -> Vec<Scaling> {
     let down = all_down(old);
     if !down.is_empty() {
@@ -116,6 +138,22 @@ fn recreate(goal: &Goal, new: &Set, old: &[Set], running_old: bool) -> Vec<Scali
 }
 
 /// Never more pods than `maxSurge` allows, never fewer available than `maxUnavailable` allows.
+///
+/// Upstream: `reconcileNewReplicaSet`, then `reconcileOldReplicaSets`. One look changes the new set
+/// or the old ones, never both. Four replicas, `maxSurge` 1, `maxUnavailable` 1, and each new pod
+/// is available before the next look:
+///
+/// ```text
+/// look   new set   old set   why
+/// 1      0 -> 1    4         4 + 1 pods may exist, 4 do
+/// 2      1         4 -> 2    5 are available, 3 have to be
+/// 3      1 -> 3    2         3 pods exist, room for 2
+/// 4      3         2 -> 0    5 are available, 3 have to be
+/// 5      3 -> 4    0         the new set lacks one
+/// ```
+///
+/// If the new image does not start, look 2 takes one old pod away, look 3 starts a second new one,
+/// and then every look returns nothing: three old pods go on serving.
 fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
     // First the new set: as far up as the surge allows.
     if new.wanted > goal.replicas {
@@ -132,6 +170,8 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
         return vec![];
     }
     let least = goal.replicas - goal.unavailable;
+    // New pods that are not available yet serve no client: they are subtracted, or a broken image
+    // would cost more old pods with each look.
     let new_unavailable = new.wanted - new.available;
     let mut budget = total - least - new_unavailable;
     if budget <= 0 {
@@ -160,6 +200,18 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
 
 /// Pure: a change of `spec.replicas` in the middle of a rollout is shared out over the sets in
 /// proportion to their size.
+///
+/// Why not give everything to the new set? It is not known yet whether the new version works: if it
+/// does not, all of the growth would be lost. Upstream: `scale` with `GetReplicaSetProportion`.
+///
+/// ```text
+/// 10 replicas with maxSurge 3 stand at old 8, new 5, then the user asks for 15
+/// 15 + 3 pods may exist, 13 do: 5 more
+/// old  8 * 18 / 13 = 11, 3 more     new  5 * 18 / 13 = 7, 2 more
+/// ```
+///
+/// 13 is the number of pods that was allowed when the sets were last scaled: it stands in the
+/// annotation `deployment.kubernetes.io/max-replicas` of each set.
 pub(super) fn proportional(goal: &Goal, sets: &[(Set, i32)]) -> Vec<Scaling> {
     let total = sum(sets.iter().map(|(s, _)| s.wanted));
     let allowed = if goal.replicas > 0 { goal.replicas + goal.surge } else { 0 };

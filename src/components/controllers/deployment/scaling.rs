@@ -13,6 +13,9 @@ use std::sync::Arc;
 use tap::Event;
 
 /// Has the new set all of its pods, and are they available? Then the old ones are not needed.
+///
+/// The annotation has to agree too. Directly after a change of `spec.replicas` the set's own
+/// numbers are still those of before, and would look complete. Upstream: `IsSaturated`.
 fn is_saturated(new: &ReplicaSet, replicas: i32) -> bool {
     let told = new.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED)?.parse().ok());
     let numbers = Set::of(new);
@@ -21,6 +24,12 @@ fn is_saturated(new: &ReplicaSet, replicas: i32) -> bool {
 
 impl Look<'_> {
     /// Did `spec.replicas` change since the sets were last written?
+    ///
+    /// The annotation `desired-replicas` says what the Deployment wanted when a set was last
+    /// written. A rollout of 4 replicas with `maxSurge` 1 stands at old 3, new 2, both with `4`;
+    /// the user writes `replicas: 8`. The sets are first scaled in proportion, because the
+    /// rollout's own arithmetic would start four pods of an unproven version at once. Upstream:
+    /// `isScalingEvent`.
     pub(super) fn scaled_meanwhile(&self, sets: &[Arc<ReplicaSet>]) -> bool {
         let replicas = self.spec.replicas.unwrap_or(1).to_string();
         sets.iter().filter(|s| Set::of(s).wanted > 0).any(|set| {
@@ -30,6 +39,14 @@ impl Look<'_> {
     }
 
     /// Gives the sets their shares of the number that the deployment wants now.
+    ///
+    /// ```text
+    /// one set has pods                         it gets all of them
+    /// no set has pods                          the new set gets them, else the newest old one
+    /// several, and the new one is complete     the old ones go to 0
+    /// several, strategy Recreate               nothing: the rollout goes on first
+    /// several                                  each its part, see `proportional`
+    /// ```
     pub(super) async fn share_out(
         &self,
         sets: &[Arc<ReplicaSet>],
@@ -80,6 +97,10 @@ impl Look<'_> {
 
     /// Writes the number, and the annotations that tell a later look what the deployment wanted
     /// then.
+    ///
+    /// The write carries the set's resource version: a set that changed since it was read is looked
+    /// at again. Number and annotations are one write, so that no look ever sees one without the
+    /// other. A set that keeps its number may still need newer annotations.
     pub(super) async fn scale(&self, set: &ReplicaSet, scaling: &Scaling) -> Result<(), Error> {
         let start = clock::Instant::now();
         let goal = Goal::of(&self.spec);

@@ -103,6 +103,14 @@ impl Look<'_> {
         annotations
     }
 
+    /// Creates the ReplicaSet of a template. Its name is the Deployment's and a hash of the
+    /// template, for example `web-5d8f6c7b9`. The hash is also a label of its pods and part of its
+    /// selector: without it the sets of two versions would count each other's pods. Upstream:
+    /// `getNewReplicaSet`.
+    ///
+    /// The name comes from the content, so a controller that crashed after the request and creates
+    /// the set once more gets 409 and finds its own set. Two templates with the same hash are told
+    /// apart by `status.collisionCount`, which is part of what is hashed.
     pub(super) async fn create(&self, revision: i64, replicas: i32) -> Result<Arc<ReplicaSet>, Error> {
         let start = clock::Instant::now();
         let collisions = self.deployment.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
@@ -171,6 +179,13 @@ impl Look<'_> {
 
     /// Brings an existing new set's annotations up to date: it may be an old one that a rollback
     /// made new again.
+    ///
+    /// ```text
+    /// revision 1 (web:1), revision 2 (web:2); `rollout undo` writes web:1 again
+    /// the set of revision 1 becomes revision 3, and its history is "1"
+    /// ```
+    ///
+    /// `rollout history` then shows 2 and 3. Two sets never have the same number.
     pub(super) async fn refresh(&self, set: Arc<ReplicaSet>, next: i64) -> Result<Arc<ReplicaSet>, Error> {
         let have = revision_of(&set.metadata);
         let revision = have.max(next);

@@ -21,6 +21,15 @@ const MOST: usize = 1000;
 
 /// Pure: endpoints as the older kind has them, in the order of their addresses. Unlike a slice, a
 /// subset has no endpoints without ports, unless the service has none.
+///
+/// Clients of the older kind know two states only: `addresses` are to be used, `notReadyAddresses`
+/// are not yet. A pod that is being deleted is in neither list, even if it still serves (unless the
+/// Service has `publishNotReadyAddresses`).
+///
+/// ```text
+/// 10.244.1.2 ready, 10.244.2.2 not ready, 10.244.3.2 terminating
+/// addresses [10.244.1.2], notReadyAddresses [10.244.2.2]
+/// ```
 pub(super) fn subsets(service: &Service, groups: &[Group]) -> Vec<EndpointSubset> {
     let mut subsets = Vec::new();
     let has_ports = service.spec.as_ref().is_some_and(|s| s.ports.as_ref().is_some_and(|p| !p.is_empty()));

@@ -291,8 +291,8 @@ impl Collector {
         }
         let (has_dependents, unwatched) = {
             let graph = self.graph();
-            // Of an owner that is not in the graph nobody tells when it goes. That another look has
-            // found it gone meanwhile does not count: it stood when this one asked.
+            // No watch reports the end of an owner that is not in the graph. That another look has
+            // found it gone meanwhile does not count: the owner was there when this look asked.
             let told = |(owner, standing): (&OwnerReference, &Standing)| {
                 graph.nodes.contains_key(&owner.uid) || *standing == Standing::Gone
             };

@@ -21,6 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Pure: has a finished job outlived its `ttlSecondsAfterFinished`? If not, what is left of them.
+///
+/// `ttlSecondsAfterFinished: 100`, finished at 10:00:00: at 10:01:00 `(false, 40 s)`, at 10:02:00
+/// `(true, None)`. A Job without the field is never deleted by this controller.
 pub(super) fn expiry(job: &Job, now: Timestamp) -> (bool, Option<Duration>) {
     let ttl = job.spec.as_ref().and_then(|s| s.ttl_seconds_after_finished);
     let (Some(ttl), Some(end)) = (ttl, finished(job)) else { return (false, None) };
@@ -31,6 +34,19 @@ pub(super) fn expiry(job: &Job, now: Timestamp) -> (bool, Option<Duration>) {
 
 /// Pure: what to do about a job whose pods are these. `settled`: all earlier writes have been seen,
 /// so the pods may be counted.
+///
+/// Three completions, two at a time (the script `golden/completions`; upstream: `syncJob`):
+///
+/// ```text
+/// no pod                            create two
+/// p1 succeeded, p2 runs             count p1, create p3
+/// p1, p2, p3 succeeded              count them, announce the end: SuccessCriteriaMet
+/// all three are counted             Complete
+/// ```
+///
+/// `settled` false: the Job may have pods that the cache does not show yet. Ended pods are counted
+/// all the same, because that only writes down facts. No pod is made, and none is deleted unless
+/// the Job ends.
 pub fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: bool, now: Timestamp) -> Plan {
     let spec = job.spec.clone().unwrap_or_default();
     let status = job.status.clone().unwrap_or_default();
@@ -64,6 +80,20 @@ pub fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: bool, now:
 
 impl Case<'_> {
     /// Moves uids from "ended" to "noted" to "counted".
+    ///
+    /// Each look takes a pod one step further. If the controller dies between two steps, the next
+    /// one finds on which step the pod is (KEP-2307, upstream:
+    /// `trackJobStatusAndRemoveFinalizers`):
+    ///
+    /// ```text
+    /// look   the pod (uid u1) has     status afterwards               then
+    /// 1      ended, has a finalizer   succeeded 0, uncounted [u1]     the finalizer is taken off
+    /// 2      ended, has none          succeeded 1, uncounted []
+    /// ```
+    ///
+    /// Counting at once and taking the finalizer off later would count p1 twice after a crash; the
+    /// other order would lose it. In an Indexed Job a success needs no list: its index is added to
+    /// `completedIndexes`, and adding it twice changes nothing.
     fn count(&mut self) {
         let held: BTreeSet<&str> = self.pods.iter().filter(|p| is_tracked(p)).map(|p| uid(p)).collect();
         let flush = |noted: &mut Option<Vec<String>>, count: &mut Option<i32>| {
@@ -97,6 +127,9 @@ impl Case<'_> {
 
     /// Pods that the controller has deleted itself have not failed.
     /// `is_old`: the status may lack what was counted last.
+    ///
+    /// The pause before the next pod depends on when the last ones failed. Failed pods may be
+    /// deleted by then, so their ends are remembered here (upstream: the back-off store).
     fn remember_ends(&mut self, is_old: bool) {
         let has_ended = |p: &Pod| pods::phase(p) == "Succeeded" || self.has_failed(p);
         let ended = self.pods.iter().filter(|p| has_ended(p) && !self.memory.dismissed.contains(uid(p)));
@@ -112,6 +145,9 @@ impl Case<'_> {
         noted.flatten().any(|u| u == uid(pod))
     }
 
+    /// With `backoffLimitPerIndex: 1` (KEP-3850) the first pod of index 4 carries the count 0 and
+    /// its successor 1. When the successor fails too, its count has reached the limit: index 4 is
+    /// lost, and the other indexes go on.
     fn note_failure(&mut self, pod: &Arc<Pod>) {
         let verdict = failure::verdict(self.spec.pod_failure_policy.as_ref(), pod);
         let index = index_of(pod).filter(|i| self.indexed && *i < self.completions);
@@ -166,6 +202,8 @@ impl Case<'_> {
         has_ended && (!awaits || self.ending().is_some())
     }
 
+    /// `suspend: true` deletes the active pods and keeps the counts. A Job that is resumed gets a
+    /// new `startTime`: the time of its suspension does not count towards `activeDeadlineSeconds`.
     fn suspend_or_resume(&mut self) {
         let was = condition(&self.plan.status, "Suspended").is_some();
         // A job that is complete is not suspended any more.
@@ -185,6 +223,9 @@ impl Case<'_> {
         }
     }
 
+    /// Writes what was counted into the status. The number of active pods is that after the plan:
+    /// with 1 active pod and 1 to create it is 2. While earlier writes are unseen the old number
+    /// stays.
     fn plan(mut self, settled: bool) -> Plan {
         let status = &mut self.plan.status;
         if self.indexed {

@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Uids of dismissed pods that are still in the cache, by their Job. At most as many as there are
-/// pods.
+/// Uids of the pods that the controller has deleted itself and that the cache still shows, by Job.
+/// At most as many as there are pods.
 #[derive(Default)]
 pub(crate) struct Dismissed(Mutex<BTreeMap<Key, BTreeSet<String>>>);
 

@@ -38,6 +38,20 @@ impl Case<'_> {
     }
 
     /// Is this the end, for better or worse?
+    ///
+    /// The first cause that holds is the one that the Job tells for ever:
+    ///
+    /// ```text
+    /// a rule of podFailurePolicy said FailJob      Failed, PodFailurePolicy
+    /// backoffLimit 2, three pods failed            Failed, BackoffLimitExceeded
+    /// activeDeadlineSeconds are over               Failed, DeadlineExceeded
+    /// more than maxFailedIndexes are lost          Failed, MaxFailedIndexesExceeded
+    /// every index is done or lost, one is lost     Failed, FailedIndexes
+    /// a rule of successPolicy holds                Complete, SuccessPolicy
+    /// ```
+    ///
+    /// That enough pods have succeeded is no end of this kind: it is found after the pods are
+    /// managed.
     pub(super) fn end(&mut self) -> Option<End> {
         if let Some(end) = self.ending() {
             return Some(end);
@@ -73,6 +87,10 @@ impl Case<'_> {
     }
 
     /// Pods that restart their own containers are not replaced; there the restarts count.
+    ///
+    /// With `restartPolicy: OnFailure` the kubelet starts the container again in the same pod: no
+    /// pod fails, and `backoffLimit` would never be reached. The restarts of all active pods are
+    /// added up. Upstream: `pastBackoffLimitOnFailure`.
     fn restarted_too_often(&self, limit: i32) -> bool {
         let template = self.spec.template.spec.as_ref();
         if template.and_then(|s| s.restart_policy.as_deref()) != Some("OnFailure") {
@@ -86,6 +104,10 @@ impl Case<'_> {
     }
 
     /// `spec.successPolicy`: the first rule that is met.
+    ///
+    /// A rule with `succeededIndexes: "0,2-3"` and `succeededCount: 2` is met when two of the
+    /// indexes 0, 2 and 3 are done. Example: the leader of a parallel computation has index 0; when
+    /// it succeeds the workers are not needed any more (KEP-3998).
     fn successful_enough(&self) -> Option<End> {
         let policy = self.spec.success_policy.as_ref().filter(|_| self.indexed)?;
         let met = policy.rules.iter().position(|rule| {
@@ -119,6 +141,9 @@ impl Case<'_> {
 
     /// Announces the end; it becomes final when no pod is left to wait for. Until all writes have
     /// been seen (`settled`) there may be pods that are not known: nothing would end them later.
+    ///
+    /// Why in two steps: a client that sees `Complete` may start what depends on the Job, so no pod
+    /// of the Job may run any more. `SuccessCriteriaMet` says earlier how it will end.
     pub(super) fn end_with(&mut self, end: End, settled: bool) {
         if self.ending().is_none() {
             let kind = if end.good { "SuccessCriteriaMet" } else { "FailureTarget" };

@@ -18,6 +18,16 @@ pub(super) enum Verdict {
 }
 
 /// Pure: the first rule that matches decides.
+///
+/// Not every failure is the program's fault (KEP-3329). Rule 0: FailJob if the exit code is 42.
+/// Rule 1: Ignore if the pod has the condition DisruptionTarget.
+///
+/// ```text
+/// exit code 42                         FailJob: the program says that another try is useless
+/// drained node, DisruptionTarget       Ignore: replaced, and not counted
+/// exit code 1                          Count: no rule matches
+/// drained node, exit code 42           FailJob: rule 0 comes first
+/// ```
 pub(super) fn verdict(policy: Option<&PodFailurePolicy>, pod: &Pod) -> Verdict {
     for (i, rule) in policy.iter().flat_map(|p| &p.rules).enumerate() {
         let Some(why) = matches(rule, i, pod) else { continue };
@@ -31,6 +41,8 @@ pub(super) fn verdict(policy: Option<&PodFailurePolicy>, pod: &Pod) -> Verdict {
     Verdict::Count
 }
 
+/// Returns the message for the Job's condition if the rule matches. Exit code 0 never matches:
+/// `NotIn` would otherwise match every container that ended well.
 fn matches(rule: &PodFailurePolicyRule, number: usize, pod: &Pod) -> Option<String> {
     let name = format!(
         "{}/{}",

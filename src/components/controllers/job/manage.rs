@@ -18,6 +18,9 @@ const BURST: usize = 500;
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
 
 /// The pause after so many failures in a row.
+///
+/// 1 failure 10 s, 2 failures 20 s, 3 failures 40 s, and so on; from 7 failures on 600 s. A success
+/// begins anew. Upstream: `DefaultJobPodFailureBackOff` and `MaxJobPodFailureBackOff`.
 fn pause(failures: i32) -> Duration {
     match failures {
         ..=0 => Duration::ZERO,
@@ -27,6 +30,20 @@ fn pause(failures: i32) -> Duration {
 
 impl Case<'_> {
     /// Makes and deletes pods until there are as many as wanted.
+    ///
+    /// Upstream: `manageJob`.
+    ///
+    /// ```text
+    /// completions  parallelism  succeeded  active   so many are wanted
+    /// 5            3            0          0        3: create three
+    /// 5            3            4          1        1: only one completion is missing
+    /// 5            1            0          3        1: parallelism was lowered, delete two
+    /// none         3            0          3        3
+    /// none         3            1          2        2: one success is enough, create no more
+    /// ```
+    ///
+    /// Without `completions` the pods take work from a queue of their own: if one of them says that
+    /// the queue is empty, the others finish what they have.
     pub(super) fn manage(&mut self) {
         let ranked = pods::least_useful_first(&self.active, &self.active);
         if self.suspended() {
@@ -89,6 +106,9 @@ impl Case<'_> {
         wait.is_some()
     }
 
+    /// `completions: 10`, `parallelism: 3`, indexes 0 and 1 done, 2 active: creates the pods of 3
+    /// and 4. With `backoffLimitPerIndex`, if the pod of 3 has just failed, 3 waits for its pause
+    /// and 4 is created alone.
     fn make_indexes(&mut self, missing: usize, mut taken: BTreeSet<i32>, by_index: bool) {
         if self.replaces_late() {
             let going = self.pods.iter().filter(|p| p.metadata.deletion_timestamp.is_some() && !ended(p));

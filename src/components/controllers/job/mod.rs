@@ -156,6 +156,9 @@ fn is_among(pod: &Pod, names: &[String]) -> bool {
 }
 
 /// Pods that wait for a job that is no more: of an earlier job of this name, or orphaned.
+///
+/// Only the Job that counts a pod takes its finalizer off. If that Job is gone, the finalizer would
+/// stay, and the pod could never be deleted.
 fn strays(shared: &Shared, key: &Key, uid: &Option<String>) -> Vec<Arc<Pod>> {
     let stray = |pod: &Arc<Pod>| match pods::controller_of(&pod.metadata) {
         Some(owner) => owner.kind == "Job" && owner.name == key.name && Some(&owner.uid) != uid.as_ref(),
@@ -239,6 +242,9 @@ async fn expire(look: &Look<'_, Job>) -> Result<Outcome, Error> {
 
 /// A pod of the job; of an Indexed one, with its index in name, host name, label, annotation and
 /// environment.
+///
+/// The pod of index 3 of the Job `render` has the host name `render-3`, a name such as
+/// `render-3-x7k2p`, and 3 in the variable `JOB_COMPLETION_INDEX` of its containers.
 fn pod_of(look: &Look<'_, Job>, new: &New) -> Pod {
     let template = look.object.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
     let job = &look.key.name;

@@ -86,6 +86,10 @@ async fn sweep(shared: &Shared) {
 
 /// Pure: is the pod being deleted and has no node? A finalizer keeps it. Its owner waits for its
 /// end, which no kubelet reports (upstream's `gcUnscheduledTerminating`).
+///
+/// A pod that was never bound, for lack of room, is deleted while a finalizer of its owner holds
+/// it. [`end`] sets its phase to Failed, which a kubelet does for other pods; then its owner can
+/// take the finalizer off.
 fn is_stuck(pod: &Pod) -> bool {
     let is_over = has_ended(pod) && pod.metadata.deletion_grace_period_seconds == Some(0);
     pod.metadata.deletion_timestamp.is_some() && node_of(pod).is_empty() && !is_over
@@ -111,6 +115,10 @@ async fn end(shared: &Shared, key: &Key, pod: &Pod) -> Result<(), Error> {
 }
 
 /// Pure: the ended pods beyond `most`: those that were evicted before others, the oldest first.
+///
+/// Two may be kept, and three have ended: `a` (evicted, made at 10:00), `b` (made at 8:00) and `c`
+/// (at 9:00). `a` goes, although it is the youngest, because it was evicted. `b` would be next.
+/// Upstream: `gcTerminated`.
 fn surplus(mut pods: Vec<Arc<Pod>>, most: usize) -> Vec<Arc<Pod>> {
     pods.retain(|p| has_ended(p) && p.metadata.deletion_timestamp.is_none());
     let over = pods.len().saturating_sub(most);

@@ -58,6 +58,9 @@ fn beside_since(pod: &Pod, taint: &Taint, now: Timestamp) -> Timestamp {
 /// ```
 ///
 /// Of several tolerations that fit, the first counts, as upstream.
+///
+/// The API server gives every pod a toleration of 300 s for `not-ready` and `unreachable` if it has
+/// none (admission plug-in DefaultTolerationSeconds). So pods outlive a node that restarts.
 fn allowed_stay(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Stay> {
     let tolerations = pod.spec.as_ref().and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
     let stays = taints.iter().filter(|t| t.effect == "NoExecute").filter_map(|taint| {

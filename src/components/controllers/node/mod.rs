@@ -76,6 +76,18 @@ pub(crate) fn start(shared: &Shared) {
 }
 
 /// Marks a silent node and its pods as not ready.
+///
+/// A kubelet dies at 10:00:00, just after it renewed its Lease (upstream: `monitorNodeHealth`):
+///
+/// ```text
+/// 10:00:50 to 10:00:55   a check finds 50 s of silence: Ready becomes Unknown,
+///                        and the Ready conditions of the node's pods become False
+/// at once after that     taints unreachable:NoSchedule and :NoExecute
+/// 5 minutes later        the pods that tolerate the taint for the default 300 s are deleted
+/// ```
+///
+/// The controller does not compare the Lease's own time with its clock. It notes when it last saw
+/// the Lease or the status change: clocks of nodes may differ.
 async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mut Seen) -> Result<(), Error> {
     let name = node.metadata.name.clone().unwrap_or_default();
     let lease = shared.leases.get(&Key::new("kube-node-lease", name.clone()));
@@ -132,6 +144,9 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
 }
 
 /// Pods of a silent node are not ready either: services stop sending to them.
+///
+/// The kubelet cannot say so itself. Without this a Service would send requests to a dead node for
+/// as long as the pods are not deleted.
 async fn mark_pods(shared: &Shared, recorder: &Recorder, node: &str) -> Result<(), Error> {
     let mut failed = Ok(());
     for pod in shared.pods.list() {

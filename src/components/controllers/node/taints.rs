@@ -36,6 +36,17 @@ pub(super) fn ready(node: &Node) -> Option<&str> {
 ///
 /// A node that has never told its condition Ready takes no new pods, but loses none: its kubelet
 /// may be starting.
+///
+/// ```text
+/// Ready True                          no taint
+/// Ready False (the runtime is down)   not-ready:NoSchedule, not-ready:NoExecute
+/// Ready Unknown (silent)              unreachable:NoSchedule, unreachable:NoExecute
+/// kubectl cordon                      unschedulable:NoSchedule
+/// DiskPressure True                   disk-pressure:NoSchedule
+/// ```
+///
+/// Why taints and not the conditions themselves: pods can tolerate a taint, and say for how long.
+/// The scheduler reads taints only. A taint that the node has already keeps its `timeAdded`.
 pub(super) fn taints(node: &Node, now: Timestamp) -> Vec<Taint> {
     let spec = node.spec.clone().unwrap_or_default();
     let condition = |kind: &str| {

@@ -58,6 +58,9 @@ fn of_revision(pod: &Pod, revision: &str) -> bool {
 
 /// The ordinal from which on pods are to be of the update revision; `None` if the controller
 /// replaces none (OnDelete).
+///
+/// A way to try a new version on a few pods: `partition: 2` of three pods updates `web-2` only.
+/// With `spec.ordinals.start: 5` the same partition begins at `web-7`.
 fn partition(set: &StatefulSet) -> Option<i32> {
     let strategy = set.spec.as_ref().and_then(|s| s.update_strategy.clone()).unwrap_or_default();
     if strategy.type_.as_deref() == Some("OnDelete") {
@@ -69,6 +72,9 @@ fn partition(set: &StatefulSet) -> Option<i32> {
 
 /// How many pods an update may take away at a time, at least one: a number, or so many percent,
 /// rounded down.
+///
+/// Of 10 replicas `25%` are 2; of 3 replicas `10%` are 0, so 1. Without the field 1, the only
+/// number that there was before KEP-961.
 fn max_unavailable(set: &StatefulSet) -> i32 {
     let Some(spec) = &set.spec else { return 1 };
     let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
@@ -83,6 +89,25 @@ pub fn is_in_order(set: &StatefulSet) -> bool {
 }
 
 /// Pure: the next steps for a set that has these pods.
+///
+/// `web` wants 3 pods, and its template has changed from v1 to v2. Upstream: `updateStatefulSet`
+/// with `processReplica` and `processCondemned`.
+///
+/// ```text
+/// web-0 v1, web-1 missing, web-2 v1       create web-1; nothing else until it is available
+/// web-0 v1 not ready, web-1 v1, web-2 v1  nothing: order before progress
+/// web-0 v1, web-1 v1, web-2 v1            delete web-2
+/// web-0 v1, web-1 v1                      create web-2 with v2
+/// web-0 v1, web-1 v1, web-2 v2 not ready  nothing: the others keep the version that works
+/// web-0 v2, web-1 v2, web-2 v2            nothing: done
+/// ```
+///
+/// Databases are the reason for the order: the first member forms the cluster and later ones join
+/// it, and a member that leaves must not take the majority with it. `Parallel` gives the order up
+/// for starts and for scaling, but updates still go down from the highest ordinal.
+///
+/// A pod is deleted here and created by a later look: two pods with the same name cannot exist at
+/// the same time.
 pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Timestamp) -> Plan {
     let spec = set.spec.clone().unwrap_or_default();
     let in_order = is_in_order(set);
@@ -139,6 +164,9 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
     }
     // Down, the highest first; in order, no pod is deleted while another one is ill. So of two pods
     // that have ended the higher waits for the lower one for ever, as upstream's.
+    // With the order kept all wanted pods are available here, so only condemned ones can be ill.
+    // `web` wants 1 pod and has 3: if `web-2` alone is ill, or `web-1` alone, `web-2` goes; if both
+    // are ill, none goes.
     let all = by_ordinal.range(wanted.clone()).map(|(_, pod)| pod).chain(condemned.iter().rev());
     let is_ill = |p: &Pod| !is_ready(p) || !is_available(p, seconds, now);
     let first_ill = all.into_iter().find(|p| is_ill(p) || is_going(p)).map(|p| name(p));
@@ -192,6 +220,17 @@ pub fn round(index: i32, in_order: bool) -> i32 {
 }
 
 /// Pure: the status that the pods give.
+///
+/// `web` with 3 ready pods, of which `web-2` is of the new revision `web-b` and the others of
+/// `web-a`:
+///
+/// ```text
+/// replicas 3, readyReplicas 3, currentReplicas 2, updatedReplicas 1
+/// currentRevision web-a, updateRevision web-b
+/// ```
+///
+/// When all three are of `web-b` and ready, `currentRevision` becomes `web-b` (upstream:
+/// `completeRollingUpdate`). Until then a pod below the partition that dies is made from `web-a`.
 pub fn status(
     set: &StatefulSet,
     mine: &[Arc<Pod>],

@@ -93,6 +93,7 @@ impl PodOwner for StatefulSets {
     }
 }
 
+/// Claims come before pods: a pod whose claim is missing would wait for the scheduler in vain.
 async fn act(
     look: &Look<'_, StatefulSet>,
     plan: &Plan,

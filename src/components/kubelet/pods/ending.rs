@@ -149,6 +149,10 @@ impl Kubelet {
 
     /// Ends a container and waits for that: its preStop hook, its turn, the stop signal, SIGKILL at
     /// `deadline`. Whatever orders the end of a container once more, its hook runs once.
+    ///
+    /// Of a grace period of 30 s the hook `sleep 5` leaves 25 s for the program between the stop
+    /// signal and SIGKILL. A hook that takes all 30 s leaves [`MINIMUM_GRACE`]: the program is
+    /// asked in any case before it is killed. Upstream: `killContainer`.
     async fn end(
         &self,
         key: &Key,
@@ -292,6 +296,18 @@ impl Kubelet {
         }
     }
 
+    /// Ends a pod whose deletion was requested. Each step is taken by a look that finds the one
+    /// before it done:
+    ///
+    /// ```text
+    /// containers run           stop them, within deletionGracePeriodSeconds
+    /// none runs                stop the sandbox
+    /// sandbox stopped          write the last status: phase, exit codes
+    /// status written           give the volumes back, delete the object with grace 0
+    /// ```
+    ///
+    /// The API server only marked the pod. It goes when the kubelet says that nothing of it is
+    /// left, so that a StatefulSet never has two pods of the same name.
     pub(super) async fn terminate(
         self: &Arc<Self>,
         key: &Key,
@@ -387,6 +403,9 @@ impl Kubelet {
 /// Whether an attempt can go. The newest two that ran stay, for `logs --previous`. One that never
 /// ran, because its kubelet ended between making and starting it, is needed only as long as it is
 /// the newest.
+///
+/// Attempts 0, 1 and 2 have ended and 3 runs: 0 and 1 can go, 2 stays for `kubectl logs
+/// --previous`.
 fn is_old(container: &Container, all: &[Container]) -> bool {
     let mut newer = all.iter().filter(|c| c.name == container.name && c.attempt > container.attempt);
     match container.state {

@@ -20,6 +20,9 @@ use tap::Cause;
 
 /// Pure: how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this
 /// node, in the cluster's time. Zero: it is over.
+///
+/// `activeDeadlineSeconds: 60`, started at 10:00:00: 20 s are left at 10:00:40. A pod that has not
+/// started yet has no end.
 fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
     let deadline = u64::try_from(pod.spec.as_ref()?.active_deadline_seconds?).ok()?;
     let started = pod.status.as_ref()?.start_time.as_ref()?.0;
@@ -132,6 +135,10 @@ impl Kubelet {
     }
 
     /// Whether the pod has to fail now, and if not, when to look again.
+    ///
+    /// In this order: its deadline, a decision made earlier (it is evicted or preempted),
+    /// admission, its use of the disk. A static pod is never rejected or evicted. A pod with a
+    /// limit of its disk is looked at every 10 s, because no event tells that a file has grown.
     pub(super) async fn judge(
         self: &Arc<Self>,
         key: &Key,

@@ -22,7 +22,7 @@ pub(super) struct Memory {
     pub waiting: Waiting,
     /// Image → (pause, since when, the message).
     pub pulls: BTreeMap<String, (Duration, clock::Instant, String)>,
-    /// Where its volumes are, each since it was made for the first time.
+    /// Where the pod's volumes are on the node. Each is here from the moment it was made.
     pub volumes: Volumes,
     /// Container → its variables as they were read last, if they come from ConfigMaps or Secrets.
     pub variables: BTreeMap<String, Vec<(String, String)>>,

@@ -15,6 +15,17 @@ const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::f
 
 impl Kubelet {
     /// Makes the image present. `Some`: not now, look again then.
+    ///
+    /// ```text
+    /// imagePullPolicy   image on the node   not on the node
+    /// IfNotPresent      used as it is       pulled
+    /// Always            pulled              pulled
+    /// Never             used as it is       ErrImageNeverPull
+    /// ```
+    ///
+    /// A pull that failed is shown as ErrImagePull, and then as ImagePullBackOff for 10, 20, 40 up
+    /// to 300 s. The back-off belongs to the pod and image: two containers with the same image wait
+    /// together.
     #[allow(clippy::too_many_arguments)]
     pub(super) async fn pull(
         &self,

@@ -18,9 +18,10 @@ impl Default for Removals {
 }
 
 impl Removals {
-    /// Calls `part` until it says that all is removed, with the time at which it has to stop, on a
-    /// thread that may block: each time when the removals before it had a part. It goes on to its
-    /// end when the caller is gone.
+    /// Removes files in portions. Calls `part` with the time at which it has to stop, again and
+    /// again, until it returns true. One removal of the node works at a time and they take turns,
+    /// so that a large tree does not hold up the small ones. It goes on to its end if the caller is
+    /// dropped.
     pub(super) async fn one_by_one(
         &self,
         mut part: impl FnMut(Instant) -> Result<bool, Error> + Send + 'static,

@@ -15,7 +15,7 @@ use std::time::Duration;
 const BIND_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Scheduler {
-    /// Waits until all claims have volumes that are known.
+    /// Waits until every claim of the pod is bound to a volume that the cache shows.
     ///
     /// # Errors
     /// A claim, the pod or its node is gone, a claim gets no volume there any more, or the time is

@@ -1,4 +1,4 @@
-//! Between messages and the store's own words.
+//! Converts protobuf messages to the types of the store, and back.
 
 use super::super::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, Event, EventType, KeyValue, PutRequest,

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch as channel};
 /// clients do not compare. A kube-apiserver asks watches for their progress from 3.5.13 on.
 pub const VERSION: &str = concat!("3.6.6+ropewalk", env!("CARGO_PKG_VERSION"));
 
-/// What a member's face is made of.
+/// The gRPC side of a member: answers the calls of etcd's services with what the store has.
 pub struct Face {
     pub(super) kv: Kv,
     pub(super) raft: Handle,

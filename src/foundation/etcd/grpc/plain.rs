@@ -1,6 +1,6 @@
-//! What is asked without gRPC: etcd's pages for probes. Everything else is refused, so that no
-//! client takes an answer without content for a success, and no web page can write keys: a browser
-//! sends another content type than gRPC's to every server, and asks before it sends gRPC's.
+//! Requests that are not gRPC: etcd's pages for health probes are answered, and everything else is
+//! refused. So no client takes an empty answer for a success. And no web page can write keys: a
+//! browser may send gRPC's content type to another server only after it has asked that server.
 
 use super::super::alarm::AlarmKind;
 use super::super::api::Error;

@@ -84,6 +84,10 @@ impl Place {
     /// Runs to its end also if the caller goes away meanwhile: else its key would be put, and
     /// nothing would know that it is to be given up.
     ///
+    /// A lock named `jobs`, asked for with lease 7 and then with lease 11: the keys `jobs/7` and
+    /// `jobs/b`, in hexadecimal. `jobs/7` was created first and has the lock. When it is deleted,
+    /// or its lease ends, `jobs/b` is the oldest.
+    ///
     /// # Errors
     /// Those of [`Kv::txn`] and [`Kv::lease_grant`]. After `Timeout` the key may still be put, as
     /// with etcd: it ends with its lease.

@@ -73,6 +73,8 @@ fn place(name: &str) -> u8 {
 }
 
 /// The number in the name of a Service's chain, map or set; `None`: it is for all.
+///
+/// `s12` and `e_s12` belong to Service 12, `t3_0af401021f90` to Service 3, `vips` to all.
 fn number_of(name: &str) -> Option<u32> {
     let name = name.strip_prefix("e_").unwrap_or(name);
     let digits = name.strip_prefix(['s', 'x', 'y', 't', 'a'])?;
@@ -80,13 +82,15 @@ fn number_of(name: &str) -> Option<u32> {
 }
 
 /// The endpoint in the name of a chain or set that remembers its clients.
+///
+/// `t3_0af401021f90` leads to 10.244.1.2, port 8080.
 fn target_of(name: &str) -> Option<Target> {
     let (_, hex) = name.strip_prefix(['t', 'a'])?.split_once('_')?;
     let (ip, port) = hex.split_at_checked(8)?;
     Some((u32::from_str_radix(ip, 16).ok()?.into(), u16::from_str_radix(port, 16).ok()?))
 }
 
-/// What a rule is there for.
+/// Returns what a rule does for connections, judged by its chain and its expressions.
 fn role_of_rule(rule: &RuleInfo) -> Does {
     let expressions = rule.expressions();
     let looks_up =

@@ -48,6 +48,9 @@ enum Step {
 }
 
 /// Seconds that an object has to end by itself.
+///
+/// Only a pod that a kubelet runs needs time: 30 s, or what it says, or what the client asks for. A
+/// negative number asks for the shortest, 1 s.
 fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
     if kind.kind != "Pod" || !kind.group.is_empty() {
         return 0;
@@ -82,6 +85,19 @@ fn shortened(
 }
 
 /// Pure: what `options` ask for, done to `object` at `now`.
+///
+/// ```text
+/// ConfigMap                               Erase
+/// ConfigMap with a finalizer              Mark: deletionTimestamp now
+/// running pod, 30 s of grace              Mark: deletionTimestamp in 30 s
+/// pod that no node has yet                Erase
+/// Deployment, policy Foreground           Mark, with the finalizer foregroundDeletion
+/// running pod, a second delete            Pending
+/// running pod, the kubelet's, with 0 s    Erase
+/// ```
+///
+/// A marked object is still there and can be read. It is erased when its grace period is 0 and the
+/// last finalizer is gone; a write that takes this finalizer off erases it.
 fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp) -> Step {
     let mut new = object.clone();
     mark_finalizers(kind, &mut new, options.propagation.as_deref());

@@ -60,6 +60,16 @@ fn check_manager(ctx: &Context) -> Result<(), Status> {
 /// Applies what the manager of the request wants, in the object's stored form. True: the object was
 /// created.
 ///
+/// Each field has owners (KEP-555). `ci` applied the label `tier` and `replicas: 3`; then `scaler`
+/// applies `replicas: 5`:
+///
+/// ```text
+/// without force      409: conflict with "ci" over .spec.replicas
+/// with force         5, owned by scaler
+/// ci applies without replicas   5 stays: a field goes only with its last owner
+/// ci applies without tier       the label goes: ci was its only owner
+/// ```
+///
 /// # Errors
 /// 409 for fields of other managers, and those of every write.
 pub(crate) async fn applied(

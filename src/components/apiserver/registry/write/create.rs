@@ -37,6 +37,9 @@ pub(crate) async fn create(
 }
 
 /// Creates a decoded object (in its stored form) on behalf of the user of `ctx`.
+///
+/// `generateName: web-` makes names such as `web-x7k2p`. Another object may have the name, so up to
+/// eight are tried: with five letters that happens rarely, and a client never sees it.
 pub(crate) async fn create_object(
     state: &Arc<State>,
     ctx: &Context,
@@ -97,6 +100,18 @@ async fn create_named(
 }
 
 /// A write of a new object.
+///
+/// The pipeline calls its steps in this order, for a Pod for example:
+///
+/// ```text
+/// decode     the body, read before: retries begin from it
+/// default    restartPolicy: Always, imagePullPolicy; a status that the client sent is dropped
+/// admit      ServiceAccount, tolerations, LimitRanger's defaults
+/// validate   a wrong image name or port: 422 with every problem at once
+/// commit     quota, one transaction with the store
+/// ```
+///
+/// Defaults come before admission, so that a plug-in sees the object as it will be stored.
 struct Creation<'a> {
     state: &'a Arc<State>,
     ctx: &'a Context,
@@ -183,6 +198,9 @@ impl Write for Creation<'_> {
                     return Ok(made);
                 }
                 Err(Refused::Error(status)) => return Err(status),
+                // Something that the transaction relied on has changed. Either the object exists by
+                // now, or a quota, an address or the namespace did, and the same object is planned
+                // anew.
                 Err(Refused::Changed) => {
                     state.fresh().await?;
                     let namespace = meta::namespace(&object);

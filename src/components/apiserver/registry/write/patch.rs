@@ -47,6 +47,17 @@ pub(crate) async fn patch(
 }
 
 /// The patch applied, in the version of the request.
+///
+/// Three ways to give the container `a` of `[a, b]` another image:
+///
+/// ```text
+/// JSON patch       [{"op": "replace", "path": "/spec/containers/0/image", "value": "z"}]
+/// merge patch      {"spec": {"containers": [a with z, b]}}: a list is replaced as a whole
+/// strategic merge  {"spec": {"containers": [{"name": "a", "image": "z"}]}}: merged by name
+/// ```
+///
+/// A JSON patch goes by position and may hit another container if the list changed meanwhile. How
+/// lists merge is part of a built-in kind's schema; custom kinds have no strategic merge.
 fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, Status> {
     let mut object = negotiate::versioned(kind, old).into_owned();
     match media {

@@ -150,6 +150,10 @@ impl Write for Edit<'_> {
     type Planned = Edited;
     type Done = Tried;
 
+    /// Two clients read version 7. The first one's update makes it 8; the second one's, which says
+    /// 7, is a conflict: it would undo what it has not seen. An update without a version replaces
+    /// whatever is there, and a patch is applied to it.
+    ///
     /// # Errors
     /// 409 for a write that means another version of the object or another object.
     fn decode(&self) -> Result<Edited, Status> {
@@ -265,6 +269,9 @@ impl Edit<'_> {
     }
 
     /// Fills in what the server fills in, and notes who wrote what.
+    ///
+    /// `metadata.generation` grows when the spec changes, and not with the status. A controller
+    /// copies it to `status.observedGeneration`, and so says which spec its status is about.
     fn settle(&self, new: &mut Value) {
         let Edit { ctx, kind, part, .. } = *self;
         let old = &self.old.value;
