@@ -8,6 +8,7 @@ mod labs;
 mod replay;
 mod show;
 mod speed;
+mod typing;
 mod views;
 
 use super::cluster::Change;

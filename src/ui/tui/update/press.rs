@@ -95,8 +95,8 @@ pub(super) fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>)
     if key.code == KeyCode::F(6) && key.modifiers == KeyModifiers::SHIFT && !program {
         return turn(model, -1);
     }
-    if model.overlay.is_some() {
-        return over(model, keys::latin(key), effects);
+    if model.overlay.is_some() && over(model, keys::latin(key), effects) {
+        return;
     }
     if super::answer::typed(model, key, effects) {
         return;
@@ -330,8 +330,11 @@ fn in_map(model: &mut Model, key: KeyEvent) {
     }
 }
 
-fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
-    let Some(overlay) = model.overlay else { return };
+/// A key while something lies over the panes. False: it is the first letter of a line, which the
+/// learner begins to type without a look at the screen: the overlay closes, and the pane below it
+/// gets the letter.
+fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) -> bool {
+    let Some(overlay) = model.overlay else { return false };
     let last = render::last(model, overlay);
     let (Overlay::Help(at) | Overlay::Views(at) | Overlay::Time(at)) = overlay;
     let at = at.min(last);
@@ -346,7 +349,7 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
                 model.show(view);
                 model.overlay = None;
             }
-            return;
+            return true;
         }
         KeyCode::Enter => {
             model.overlay = None;
@@ -361,17 +364,22 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
                     }
                 }
             }
-            return;
+            return true;
         }
         KeyCode::Esc | KeyCode::Char('q' | '?') => {
             model.overlay = None;
-            return;
+            return true;
         }
-        _ => return,
+        KeyCode::Char(_) => {
+            model.overlay = None;
+            return false;
+        }
+        _ => return true,
     };
     model.overlay = Some(match overlay {
         Overlay::Help(_) => Overlay::Help(at),
         Overlay::Views(_) => Overlay::Views(at),
         Overlay::Time(_) => Overlay::Time(at),
     });
+    true
 }
