@@ -10,6 +10,7 @@ use super::lab;
 use super::marks::Marks;
 use super::paragraph::{marked, text};
 use crate::lesson::missing;
+use crate::texts::Lang;
 use ::lab::view::{Judged, LessonView, Predict, State, Verdict};
 use ratatui::text::{Line, Span};
 
@@ -216,5 +217,14 @@ fn asking(predict: &Predict, model: &Model, room: usize, out: &mut Vec<Line<'sta
         out.extend(marked(choice, look, Tone::Plain, room, &format!("  {letter}  "), "     "));
     }
     let letters: Vec<&str> = predict.choices.iter().map(|(letter, _)| letter.as_str()).collect();
-    out.extend(text(&lang.say(Word::PredictAsk, &[&letters.join(" ")]), look, Tone::Accent, room, "", ""));
+    let ask = lang.say(Word::PredictAsk, &[&one_of(lang, &letters)]);
+    out.extend(text(&ask, look, Tone::Accent, room, "", ""));
+}
+
+/// The letters as a choice of one: a bare row of them reads as if all were to be typed.
+fn one_of(lang: Lang, letters: &[&str]) -> String {
+    match (lang, letters.split_last()) {
+        (Lang::En, Some((last, first))) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => letters.join(", "),
+    }
 }
