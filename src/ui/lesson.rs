@@ -148,7 +148,7 @@ impl PageStyle {
     pub fn over(&self, view: &LessonView) -> String {
         let word = if view.state == State::Solved { Say::LessonSolved } else { Say::LessonDone };
         let mut out = self.bold(&self.say(word, &[])) + "\n";
-        if self.beside && !view.finished {
+        if self.beside && !view.is_at_the_end() {
             return out;
         }
         for told in view.debrief.iter().filter(|_| !self.beside) {
@@ -165,7 +165,7 @@ impl PageStyle {
         if !view.closing.is_empty() && !self.beside {
             out.push_str(&format!("\n{}\n", self.prose(&view.closing, "")));
         }
-        out.push_str(&match (&view.next, view.finished) {
+        out.push_str(&match (&view.next, view.is_at_the_end()) {
             (Some((id, title)), true) => self.say(Say::LessonFinishedNext, &[id, title]),
             (None, true) => self.say(Say::LessonFinishedAll, &[]),
             _ => self.say(Say::LessonNext, &[]),
@@ -412,6 +412,15 @@ mod tests {
         };
         assert!(PLAIN.over(&over).contains("You can now run a pod."));
         assert!(!PLAIN.over(&view()).contains("You can now"));
+    }
+
+    #[test]
+    fn only_the_last_step_of_a_finished_lesson_leads_to_the_next_lesson() {
+        let next = Some(("t/05".to_string(), "More".to_string()));
+        let at = |step| LessonView { step, finished: true, state: State::Done, next: next.clone(), ..view() };
+        assert!(PLAIN.over(&at(2)).contains("`next` opens t/05 More"));
+        let again = PLAIN.over(&at(0));
+        assert!(again.contains("`next` goes on") && !again.contains("t/05"), "{again}");
     }
 
     #[test]

@@ -159,12 +159,12 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
         out.extend(marked(&lang.say(Word::Stuck, &[]), look, Tone::Accent, room, "", "  "));
     }
     let (words, tone) = match (&view.next, view.state) {
-        _ if !view.finished && open => return out,
-        (Some((id, title)), _) if view.finished => {
+        _ if !view.is_at_the_end() && open => return out,
+        (Some((id, title)), _) if view.is_at_the_end() => {
             let number = id.rsplit('/').next().unwrap_or_default();
             (lang.say(Word::FinishedNext, &[number, title]), Tone::Good)
         }
-        (None, _) if view.finished => (lang.say(Word::FinishedLast, &[]), Tone::Good),
+        (None, _) if view.is_at_the_end() => (lang.say(Word::FinishedLast, &[]), Tone::Good),
         (_, State::Solved) => (lang.say(Word::Solved, &[]), Tone::Good),
         (_, State::Skipped) => (lang.say(Word::Skipped, &[]), Tone::Warn),
         _ => (lang.say(Word::Done, &[]), Tone::Good),

@@ -299,3 +299,23 @@ fn the_list_moves_only_when_its_mark_would_leave_it() {
     press(&mut model, KeyCode::Down);
     assert_eq!(model.scroll(), Scroll::To(0));
 }
+
+#[test]
+fn only_the_last_step_of_a_finished_lesson_says_that_it_is_finished() {
+    for (lang, end, on) in [
+        (Lang::En, "Lesson finished.", "next goes on"),
+        (Lang::Ko, "강의를 마쳤습니다.", "next로 계속합니다"),
+    ] {
+        let shown = |step, state| {
+            let next = Some(("first-voyage/05".to_string(), "More".to_string()));
+            let view = LessonView { step, state, finished: true, next, ..lesson(lang) };
+            let mut model = model(120, 34, lang, Look::default());
+            tell(&mut model, Event::Lesson(Box::new(view)));
+            text(&screen(&model))
+        };
+        let again = shown(0, State::Done);
+        assert!(!again.contains(end) && again.contains(on), "{again}");
+        assert!(!shown(0, State::Open).contains(end), "the task of an optional step stands alone");
+        assert!(shown(2, State::Done).contains(end), "{}", shown(2, State::Done));
+    }
+}
