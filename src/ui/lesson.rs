@@ -1,6 +1,7 @@
 //! Lessons in the REPL: words become questions to the engine, its views become text.
 
-use super::prose::{self, lay_out};
+use super::prose;
+use super::terminal;
 use super::texts::{Lang, Say};
 use lab::view::{Check, Entry, Form, Judged, LessonView, State, Verdict};
 
@@ -23,14 +24,25 @@ impl PageStyle {
     /// The widest line that is pleasant to read.
     pub const WIDEST: usize = 78;
 
+    /// For the output of a command: as wide as its terminal, and no wider than is pleasant to read.
+    /// The pane of a shell may have fewer columns than [`PageStyle::WIDEST`].
+    pub fn for_output(lang: Lang) -> PageStyle {
+        PageStyle { lang, width: PageStyle::fitting(terminal::size().0), colour: false, beside: false }
+    }
+
+    /// The width of lines on a terminal of this many columns.
+    pub(crate) fn fitting(columns: u16) -> usize {
+        usize::from(columns).min(PageStyle::WIDEST)
+    }
+
     fn say(&self, say: Say, with: &[&str]) -> String {
         self.lang.say(say, with)
     }
-    fn prose(&self, markdown: &str, indent: &str) -> String {
-        prose::print(&lay_out(markdown, self.width.saturating_sub(prose::cells(indent))), indent, self.colour)
+    pub(crate) fn prose(&self, markdown: &str, indent: &str) -> String {
+        prose::text(markdown, self.width, indent, self.colour)
     }
     /// A paragraph behind a mark, its further lines under its first.
-    fn marked(&self, mark: &str, markdown: &str) -> String {
+    pub(crate) fn marked(&self, mark: &str, markdown: &str) -> String {
         let hang = " ".repeat(prose::cells(mark));
         let text = self.prose(markdown, &hang);
         format!("{mark}{}", text.strip_prefix(&hang).unwrap_or(&text))
@@ -310,6 +322,12 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
+    }
+
+    #[test]
+    fn a_page_is_as_wide_as_a_narrow_terminal_and_no_wider_than_is_pleasant() {
+        assert_eq!([40, 75, 78, 200].map(PageStyle::fitting), [40, 75, 78, 78]);
+        assert!(PageStyle::for_output(Lang::Ko).width <= PageStyle::WIDEST);
     }
 
     #[test]
