@@ -3,6 +3,7 @@
 use super::prose;
 use super::terminal;
 use super::texts::{Lang, Say};
+use super::tracks;
 use lab::view::{Check, Entry, Form, Judged, LessonView, State, Verdict};
 
 mod asking;
@@ -223,7 +224,8 @@ impl PageStyle {
         for entry in entries {
             if entry.track != track {
                 track = &entry.track;
-                out.push_str(&format!("{}{}\n", if out.is_empty() { "" } else { "\n" }, self.bold(track)));
+                let head = self.bold(&tracks::head(track, self.lang));
+                out.push_str(&format!("{}{head}\n", if out.is_empty() { "" } else { "\n" }));
             }
             let mark = match entry.done {
                 _ if entry.id == open => "▸",
@@ -322,6 +324,19 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
+    }
+
+    #[test]
+    fn the_list_names_each_track_by_its_title() {
+        let entry = |id: &str| {
+            let track = id.split('/').next().unwrap_or_default().to_string();
+            Entry { id: id.into(), track, steps: 1, ..Entry::default() }
+        };
+        let entries = [entry("first-voyage/01"), entry("first-voyage/02"), entry("harbour/01")];
+        let korean = PageStyle { lang: Lang::Ko, ..PLAIN }.list(&entries, "");
+        assert_eq!(korean.matches("첫 항해 (first-voyage)").count(), 1, "{korean}");
+        assert!(PLAIN.list(&entries, "").starts_with("First voyage (first-voyage)\n"));
+        assert!(korean.contains("\nharbour\n"), "{korean}");
     }
 
     #[test]

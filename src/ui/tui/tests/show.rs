@@ -319,3 +319,24 @@ fn only_the_last_step_of_a_finished_lesson_says_that_it_is_finished() {
         assert!(shown(2, State::Done).contains(end), "{}", shown(2, State::Done));
     }
 }
+
+#[test]
+fn the_list_of_lessons_names_the_tracks() {
+    use lab::view::Entry;
+    let entry = |track: &str| Entry {
+        id: format!("{track}/01"),
+        title: "Hello".into(),
+        track: track.into(),
+        ..Entry::default()
+    };
+    for (lang, first, second) in
+        [(Lang::En, "First voyage", "Control tower"), (Lang::Ko, "첫 항해", "관제탑")]
+    {
+        let mut model = model(120, 34, lang, Look::default());
+        tell(&mut model, Event::Lesson(Box::default()));
+        tell(&mut model, Event::Lessons(vec![entry("first-voyage"), entry("control-tower")]));
+        let shown = text(&screen(&model));
+        let places = [first, "01 Hello", second].map(|part| shown.find(part));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{shown}");
+    }
+}
