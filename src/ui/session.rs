@@ -283,6 +283,7 @@ impl Session {
             }
         }
         if outside {
+            self.suggest_kind(text);
             self.before = Some(Typed { line: text.trim().into(), code: self.last });
         }
         if acts {
