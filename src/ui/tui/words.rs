@@ -10,14 +10,14 @@ texts! { pub enum Word {
     Scrolled: "{} lines back", "{}줄 위";
     FootProgram: "F keys go to the program. Ctrl-] then: 1-9,0 = F1-F10 of the frame  Tab pane", "F 키는 프로그램으로 갑니다. Ctrl-] 다음: 1-9,0 = 이 화면의 F1-F10  Tab 창 이동";
     Foot: "F1 help  F2 zoom  F3 view  F4 time  F5 play  F6 pane  F10 quit", "F1 도움말  F2 확대  F3 그림  F4 시간  F5 재생  F6 창 이동  F10 종료";
-    FootLesson: "↑↓ read  n next  b back  h hint  c check  o list  Esc to the shell", "↑↓ 읽기  n 다음  b 이전  h 힌트  c 확인  o 목록  Esc 셸로";
-    FootAnswer: "Enter answer  n next  b back  h hint  c check  o list  Esc to the shell", "Enter 답하기  n 다음  b 이전  h 힌트  c 확인  o 목록  Esc 셸로";
+    FootLesson: "↑↓ read  n next  b back  h hint  c check  t type  w words  o list  Esc shell", "↑↓ 읽기  n 다음  b 이전  h 힌트  c 확인  t 입력  w 용어  o 목록  Esc 셸로";
+    FootAnswer: "Enter answer  n next  h hint  c check  t type  w words  o list  Esc shell", "Enter 답하기  n 다음  h 힌트  c 확인  t 입력  w 용어  o 목록  Esc 셸로";
     FootDraft: "Enter sends the answer   Esc gives it up", "Enter 답 보내기   Esc 그만두기";
     FootPlaying: "s stops the preparation   Esc to the shell", "s 준비 멈춤   Esc 셸로";
     FootListBack: "↑↓ choose  Enter open  o back  Esc to the shell", "↑↓ 고르기  Enter 열기  o 돌아가기  Esc 셸로";
     FootList: "↑↓ choose  Enter open  Esc to the shell", "↑↓ 고르기  Enter 열기  Esc 셸로";
     FootLab: "↑↓ read  h hint  c check  g grade  u give up  l leave  o list  Esc to the shell", "↑↓ 읽기  h 힌트  c 확인  g 채점  u 포기  l 끝내기  o 목록  Esc 셸로";
-    FootPredict: "answer with a letter: {}   o list   Esc to the shell", "글자로 답하세요: {}   o 목록   Esc 셸로";
+    FootPredict: "answer with a letter: {}   w words   o list   Esc to the shell", "글자로 답하세요: {}   w 용어   o 목록   Esc 셸로";
     FootMap: "Space play  ← → step  ↑↓ other  1-{} view  + - speed 1/{}  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-{} 그림  + - 속도 1/{}  Esc 셸로";
     FootPrefix: "Ctrl-] then: 1-9,0 = F1-F10  Tab pane  PgUp PgDn scroll  z suspend", "Ctrl-] 다음: 1-9,0 = F1-F10  Tab 창 이동  PgUp PgDn 스크롤  z 잠시 멈춤";
     CannotSuspend: "nobody could wake this program up again: it was not started by a shell", "셸에서 시작한 프로그램이 아니어서 멈추면 다시 깨울 수 없습니다";
@@ -201,6 +201,14 @@ texts! { pub enum Word {
     TimeTitle: "time: what was done, newest first", "시간: 지금까지 한 일, 최근 것부터";
     TimeNone: "Nothing was changed yet.", "아직 바뀐 것이 없습니다.";
     TimeHint: "Enter puts `rewind` to just before it on the line   Esc back", "Enter: 그 직전으로 가는 `rewind`를 줄에 적습니다   Esc 닫기";
+    // -- what the text names
+    CommandsTitle: "commands of this text", "본문의 명령";
+    CommandsHint: "Enter puts it on the line of the shell and does not run it   Esc back", "Enter: 실행하지 않고 셸의 입력 줄에 적습니다   Esc 닫기";
+    CommandLines: "({} lines)", "({}줄)";
+    NoCommand: "this text shows no command", "본문에 명령이 없습니다";
+    TermsTitle: "words of this text", "본문의 용어";
+    TermsHint: "↑↓ another word   Esc back   in the shell: what TERM", "↑↓ 다른 용어   Esc 닫기   셸에서는 what 용어";
+    NoTerm: "no word of this text is in the glossary; `what` in the shell lists it", "본문에 용어집의 용어가 없습니다. 셸에서 `what`을 입력하면 모두 볼 수 있습니다";
     // -- help
     HelpTitle: "help", "도움말";
     Help:
@@ -219,11 +227,13 @@ texts! { pub enum Word {
          \n\
          in the shell\n\
          \x20 get pods     kubectl, with or without the word kubectl\n\
+         \x20 what TERM    what a word means: what pod, what control plane\n\
          \x20 hint  check  next  back  goto STEP  solve  lesson     the lesson\n\
          \x20 why  trace  undo  redo  rewind  status  lang ko      the cluster\n\
-         \x20 lab list  lab start ID                               exercises\n\
+         \x20 lab list  lab start ID  drill  progress              exercises\n\
          \n\
          lesson   n next   b back   h hint   c check   a-d answer   o list\n\
+         \x20        t type a command of the text   w explain a word of it\n\
          lab      h hint   c check   g grade   u give up   l leave   o list\n\
          map      Space play/pause   ← → one hop   ↑↓ another command\n\
          \x20        1-{} views   + - speed\n\
@@ -248,11 +258,13 @@ texts! { pub enum Word {
          \n\
          셸에서\n\
          \x20 get pods     kubectl 명령. kubectl이라는 말은 빼도 됩니다\n\
+         \x20 what 용어    용어의 뜻: what 파드, what 컨트롤 플레인\n\
          \x20 hint  check  next  back  goto 단계  solve  lesson     강의\n\
          \x20 why  trace  undo  redo  rewind  status  lang en       클러스터\n\
-         \x20 lab list  lab start ID                                실습\n\
+         \x20 lab list  lab start ID  drill  progress               실습, 연습\n\
          \n\
          강의     n 다음   b 이전   h 힌트   c 확인   a-d 답   o 목록\n\
+         \x20        t 본문의 명령을 셸에 적기   w 본문의 용어 뜻 보기\n\
          실습     h 힌트   c 확인   g 채점   u 포기   l 끝내기   o 목록\n\
          그림     Space 재생/멈춤   ← → 한 단계   ↑↓ 다른 명령\n\
          \x20        1-{} 그림   + - 속도\n\
