@@ -240,6 +240,9 @@ texts! { pub enum Word {
          scroll   wheel, or Shift-PgUp and Shift-PgDn\n\
          mouse    click chooses a pane; hold Shift to mark text\n\
          \n\
+         below    1+2 nodes: control planes + workers\n\
+         \x20        revision: the number of the last change of an object\n\
+         \n\
          {} ready   {} starting   {} leaving   {} failed   {} waiting   {} leader\n\
          Times are measured ones; the lights run slower, 1/100 at first. Very\n\
          short and long hops have their own speed: the map's corner tells it.",
@@ -270,6 +273,9 @@ texts! { pub enum Word {
          \x20        1-{} 그림   + - 속도\n\
          스크롤   휠, 또는 Shift-PgUp과 Shift-PgDn\n\
          마우스   클릭하면 창을 고르고, Shift를 누른 채 글자를 선택합니다\n\
+         \n\
+         맨 아래  노드 1+2개: 컨트롤 플레인 노드와 워커 노드의 수\n\
+         \x20        리비전: 오브젝트를 마지막으로 바꾼 변경의 번호\n\
          \n\
          {} 준비됨   {} 시작 중   {} 나가는 중   {} 실패   {} 대기   {} 리더\n\
          시간은 모두 실제로 잰 값이고, 불빛만 느리게 움직입니다(처음에는 1/100).\n\

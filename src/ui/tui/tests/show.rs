@@ -340,3 +340,19 @@ fn the_list_of_lessons_names_the_tracks() {
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{shown}");
     }
 }
+
+#[test]
+fn the_leader_stands_in_the_status_line_where_there_is_something_to_agree_on() {
+    for (lang, leader) in [(Lang::En, "leader control-plane"), (Lang::Ko, "리더 control-plane")] {
+        let mut model = model(80, 24, lang, Look::default());
+        let status =
+            |model: &Model| text(&screen(model)).lines().last().map(String::from).unwrap_or_default();
+        assert!(!status(&model).contains(leader), "one member: {}", status(&model));
+        model.view = View::Raft;
+        assert!(status(&model).contains(leader), "{}", status(&model));
+        model.view = View::Cluster;
+        let planes = ["ropewalk-control-plane", "ropewalk-control-plane2", "ropewalk-control-plane3"];
+        all(&mut model, "nodes", planes.map(|name| node(name, true, true)).into());
+        assert!(status(&model).contains(leader), "{}", status(&model));
+    }
+}
