@@ -272,7 +272,8 @@ fn sign(check: &Check) -> &'static str {
     }
 }
 
-/// What changed so that someone at the prompt should hear of it.
+/// What changed so that someone at the prompt should hear of it. Beside the lesson's pane only
+/// success is said: what is missing stands in the pane, and would break into what is typed.
 pub(crate) fn news(style: &PageStyle, before: &LessonView, now: &LessonView) -> Option<String> {
     let same = before.id == now.id && before.step_id == now.step_id;
     let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
@@ -280,6 +281,7 @@ pub(crate) fn news(style: &PageStyle, before: &LessonView, now: &LessonView) -> 
     let offer = || format!("{}\n", style.say(Say::LessonOffer, &[]));
     let told = match same {
         true if over(now) && !over(before) => Some(style.verdict(now)),
+        _ if style.beside => None,
         true if now.not_yet.is_some() && before.not_yet.is_none() => Some(style.verdict(now)),
         true if now.lost.is_some() && before.lost.is_none() => Some(style.checks(now)),
         _ => None,
@@ -356,6 +358,19 @@ mod tests {
         let late = LessonView { not_yet: Some("it is ready".into()), ..stuck() };
         let told = news(&PLAIN, &view(), &late).unwrap();
         assert!(told.contains("not yet: it is ready") && told.contains("`hint`"), "{told}");
+    }
+
+    #[test]
+    fn what_is_missing_does_not_break_into_the_shell_beside_the_lesson() {
+        let beside = PageStyle { beside: true, ..PLAIN };
+        let late = LessonView { not_yet: Some("it is ready".into()), ..view() };
+        let lost = LessonView { lost: Some("It is gone.".into()), ..view() };
+        for now in [late, lost] {
+            assert!(news(&PLAIN, &view(), &now).is_some(), "in lines there is no other place for it");
+            assert_eq!(news(&beside, &view(), &now), None);
+        }
+        let done = LessonView { state: State::Done, ..view() };
+        assert!(news(&beside, &view(), &done).is_some_and(|told| told.contains("Done.")));
     }
 
     #[test]
