@@ -272,7 +272,7 @@ impl Session {
                         style.answered(view) + &style.ask(view)
                     }),
                     Ok(false) if self.takes_letters() => self.answer(&letter.to_string()),
-                    Ok(false) => self.in_shell(&text, true),
+                    Ok(false) => self.letter_in_shell(letter, &text),
                     Err(_) => CUT,
                 }
             }
