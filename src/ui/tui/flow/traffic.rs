@@ -187,6 +187,7 @@ impl Traffic {
                 hops: vec![],
                 requests: BTreeSet::new(),
                 revisions: BTreeMap::new(),
+                refusal: String::new(),
                 fsyncs: BTreeMap::new(),
             };
             changed = Some(flow.take(&record));

@@ -41,6 +41,12 @@ impl Canvas<'_> {
         x + cells(&text)
     }
 
+    /// Is this sign in the cell?
+    pub(crate) fn shows(&self, x: usize, y: usize, sign: &str) -> bool {
+        let inside = x < self.width() && y < self.height();
+        inside && self.buffer[(self.area.x + x as u16, self.area.y + y as u16)].symbol() == sign
+    }
+
     /// Pieces one behind the other.
     pub(crate) fn row(&mut self, x: usize, y: usize, pieces: &[(&str, Tone)]) -> usize {
         pieces.iter().fold(x, |x, (text, tone)| self.put(x, y, text, *tone))

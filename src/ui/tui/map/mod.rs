@@ -10,6 +10,7 @@ mod pod;
 mod raft;
 mod rollout;
 mod scheduling;
+mod sequence;
 mod steps;
 
 pub(crate) use canvas::Canvas;

@@ -6,6 +6,7 @@ mod answers;
 mod keys;
 mod labs;
 mod replay;
+mod sequence;
 mod show;
 mod speed;
 mod views;
