@@ -356,7 +356,9 @@ impl Model {
             let whole = Duration::from_secs(self.now.saturating_sub(*first).as_secs());
             *first + (whole + SECOND).max(SILENT)
         });
-        [self.traffic.due(), clock, letter, silent, self.lab.due(self.now)].into_iter().flatten().min()
+        // The age of a late lease is shown, too.
+        let beat = self.cluster.beat_due(self.now).filter(|_| !self.ended && self.view == View::Cluster);
+        [self.traffic.due(), clock, letter, silent, beat, self.lab.due(self.now)].into_iter().flatten().min()
     }
 
     /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at

@@ -108,7 +108,10 @@ pub(super) fn scrubber(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, x: u
     let x = canvas.put(x, y, &keys, Tone::Accent) + 2;
     let all = flow.hops.len();
     let hop = if all == 0 { 0 } else { (play.at + 1).min(all) };
-    let tail = format!(" {hop}/{all}  {}  1/{}", took(flow.total()), play.slower);
+    let mut tail = format!(" {hop}/{all}  {}  1/{}", took(flow.total()), play.slower);
+    if x + cells(&tail) + 10 > canvas.width() {
+        tail = format!(" {hop}/{all}  {}", took(flow.total()));
+    }
     let room = canvas.width().saturating_sub(x + cells(&tail) + 2);
     let done = if all == 0 { 0 } else { room * play.at.min(all) / all };
     let x = canvas.put(x, y, &canvas.sign(Sign::LineLit).repeat(done), Tone::Accent);

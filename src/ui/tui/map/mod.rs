@@ -6,6 +6,8 @@ mod common;
 mod control;
 mod hops;
 mod network;
+mod plan;
+mod plan_node;
 mod pod;
 mod raft;
 mod rollout;

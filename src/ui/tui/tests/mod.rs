@@ -5,6 +5,7 @@ mod agreement;
 mod answers;
 mod keys;
 mod labs;
+mod plan;
 mod replay;
 mod sequence;
 mod show;

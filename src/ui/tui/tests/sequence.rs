@@ -8,7 +8,7 @@ const RICH: Look = Look { ascii: false, colour: true, light: false };
 const ASCII: Look = Look { ascii: true, colour: false, light: false };
 
 /// The lines of the map at the right of the lesson, without the frame.
-fn map(model: &Model) -> Vec<String> {
+pub(super) fn map(model: &Model) -> Vec<String> {
     let (pane, buffer) = (model.panes().map, screen(model));
     let line = |y: u16| {
         let cells = |x: u16| buffer[(x, y)].symbol().to_string();
