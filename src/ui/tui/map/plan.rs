@@ -88,7 +88,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     }
     // The control plane's name is the longest.
     let longest = nodes.first().map_or(0, |(node, _)| cells(short(&node.name)));
-    let extra = if nodes.len() > 1 && longest > 10 { 4 } else { 0 };
+    let extra = if nodes.len() > 1 && width < 30 && longest > 10 { 4 } else { 0 };
     let others = room.saturating_sub(width + extra) / nodes.len().saturating_sub(1).max(1);
     let mut x = 1;
     for (at, (node, pods)) in nodes.iter().enumerate() {
@@ -140,7 +140,10 @@ fn upper(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, places: &Place
         let object = flow.object().map_or(String::new(), |o| o.name.clone());
         match places.rows > 3 {
             true => vec![(flow.command.clone(), Tone::Plain), (object, Tone::Plain)],
-            false => vec![(format!("{} {object}", flow.command), Tone::Plain)],
+            false => {
+                let command = flow.command.strip_prefix("kubectl ").unwrap_or(&flow.command);
+                vec![(format!("{command} {object}"), Tone::Plain)]
+            }
         }
     });
     let you = canvas.word(Word::You, &[]);
@@ -244,7 +247,11 @@ fn lower(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, places: &Place
     let schedules = from == Some(&Spot::Scheduler) || to == Some(&Spot::Scheduler);
     let title = named(canvas, model, "scheduler", "kube-scheduler-");
     let mut texts = done(&[Lane::Scheduler]);
-    texts.extend(tray(canvas, scene));
+    if let Some((waiting, tone)) = tray(canvas, scene) {
+        let last = texts.last().filter(|_| places.rows == 3);
+        let text = last.map_or(waiting.clone(), |(text, _)| format!("{waiting}  {text}"));
+        texts.push((text, tone));
+    }
     component(canvas, places.scheduler, size, &title, schedules, &texts);
     for (number, place, acts) in [(3, places.controllers, controls), (4, places.scheduler, schedules)] {
         if acts {

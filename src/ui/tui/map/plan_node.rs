@@ -18,7 +18,9 @@ const WIDE: usize = 30;
 /// Cells for the name of an owner.
 const OWNER: usize = 11;
 /// Cells of a gauge.
-const GAUGE: usize = 6;
+const GAUGE: usize = 5;
+/// Cells that are kept for the age of a lease.
+const AGE: usize = 9;
 /// A lease that was not renewed for this long makes its node NotReady, in seconds.
 const LEASE: u64 = 40;
 
@@ -46,8 +48,9 @@ pub(super) fn node_box(
     let end = x + width.saturating_sub(1);
     let state = if cells(&state) <= end.saturating_sub(at) { format!("{state} ") } else { sign_of(&state) };
     canvas.put_in(at, y, end.saturating_sub(at), &state, tone);
-    lease(canvas, model, node, end, y);
-    gauges(canvas, node, pods, (x + 1, y + height.saturating_sub(1)), end);
+    let edge = y + height.saturating_sub(1);
+    lease(canvas, model, node, end, edge);
+    gauges(canvas, node, pods, (x + 1, edge), end.saturating_sub(AGE));
     let (system, own): (Vec<&Pod>, Vec<&Pod>) = pods.iter().copied().partition(|pod| pod.system());
     let room = height.saturating_sub(2 + usize::from(!system.is_empty()));
     let (left, inside) = (x + 2, width.saturating_sub(4));
