@@ -156,6 +156,8 @@ texts! { pub enum Word {
     NoAddresses: "Pods with these labels: {}, none with an address yet.", "이 레이블을 가진 파드: {}개. 아직 주소가 없습니다.";
     NotEndpoints: "Pods with these labels: {}, none of them an endpoint.", "이 레이블을 가진 파드: {}개. 엔드포인트가 된 파드는 없습니다.";
     PickOne: "one of {}, at random", "{}개 중 하나를 무작위로";
+    Visits: "connections: {}", "연결 {}건";
+    CutBetween: "cut: {}", "끊김: {}";
     RulesWritten: "{}: rules written in {}", "{}: 규칙 기록 {}";
     Wanted: "{} of {} ready", "{}/{} 준비됨";
     Surge: "surge {}, unavailable {}", "추가 {}, 중단 {}";

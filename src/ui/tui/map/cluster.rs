@@ -197,7 +197,11 @@ fn component(
     }
 }
 
-pub(super) fn node_state(canvas: &Canvas<'_>, node: &Node) -> (String, Tone) {
+pub(super) fn node_state(canvas: &Canvas<'_>, model: &Model, node: &Node) -> (String, Tone) {
+    // A fault is known at once. The node becomes NotReady when its lease has run out.
+    if is_off(model, node) {
+        return (format!("{} {}", canvas.sign(Sign::Down), canvas.word(Word::RaftOff, &[])), Tone::Bad);
+    }
     match (node.ready, node.cordoned) {
         (false, _) => {
             (format!("{} {}", canvas.sign(Sign::Down), canvas.word(Word::NodeNotReady, &[])), Tone::Bad)
@@ -209,6 +213,11 @@ pub(super) fn node_state(canvas: &Canvas<'_>, node: &Node) -> (String, Tone) {
             (format!("{} {}", canvas.sign(Sign::Ready), canvas.word(Word::NodeReady, &[])), Tone::Good)
         }
     }
+}
+
+/// Was the node switched off, in order or by a crash?
+fn is_off(model: &Model, node: &Node) -> bool {
+    model.traffic.agreement.off.contains(&node.name)
 }
 
 /// The kubelet or the proxy of this node is at work.
@@ -238,7 +247,7 @@ fn column(
         canvas.put_in(x, y, width, short(&node.name), tone);
     }
     if y + 1 < foot {
-        let (state, tone) = node_state(canvas, node);
+        let (state, tone) = node_state(canvas, model, node);
         canvas.put_in(x, y + 1, width, &state, tone);
     }
     y += 2;
@@ -319,7 +328,7 @@ pub(super) fn line_of(canvas: &mut Canvas<'_>, pod: &Pod, x: usize, y: usize, wi
 /// A node on one line: for many nodes, or little room.
 fn line(canvas: &mut Canvas<'_>, model: &Model, node: &Node, pods: &[&Pod], y: usize) {
     let tone = if works(model, node) { Tone::Lit } else { Tone::Strong };
-    let (sign, state) = match node.ready {
+    let (sign, state) = match node.ready && !is_off(model, node) {
         true => (Sign::Ready, Tone::Good),
         false => (Sign::Down, Tone::Bad),
     };

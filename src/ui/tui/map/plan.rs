@@ -299,7 +299,7 @@ pub(super) fn tail(canvas: &Canvas<'_>, name: &str) -> String {
 fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) {
     let moves = model.traffic.moving() || refusal(model).is_some();
     let told = caption(model, false);
-    let warning = [not_listed(model, &["nodes", "pods"]), lost(canvas, scene)];
+    let warning = [not_listed(model, &["nodes", "pods"]), cuts(canvas, model), lost(canvas, scene)];
     let warning = warning.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("  ");
     let warned = !warning.is_empty();
     if warned {
@@ -307,7 +307,7 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) {
     } else if moves {
         canvas.put(1, last.saturating_sub(1), &told.0, told.1);
     } else {
-        service(canvas, scene, last.saturating_sub(1));
+        service(canvas, model, scene, last.saturating_sub(1));
     }
     let wanted = wanted(canvas, scene);
     let (text, tone) = match wanted {
@@ -325,6 +325,18 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) {
     scrubber(canvas, model, flow, x.max(room.saturating_sub(60)) + 3, last);
 }
 
+/// The links that a fault has cut.
+fn cuts(canvas: &Canvas<'_>, model: &Model) -> String {
+    let cuts = &model.traffic.agreement.cuts;
+    let links: Vec<String> = cuts.iter().map(|(a, b)| format!("{} - {}", short(a), short(b))).collect();
+    match links.is_empty() {
+        true => String::new(),
+        false => {
+            format!("{} {}", canvas.sign(Sign::Cut), canvas.word(Word::CutBetween, &[&links.join(", ")]))
+        }
+    }
+}
+
 fn lost(canvas: &Canvas<'_>, scene: &Cluster) -> String {
     let lost = scene.pods.values().filter(|pod| is_lost(scene, pod));
     let names: Vec<&str> = lost.map(|pod| pod.name.as_str()).collect();
@@ -335,7 +347,7 @@ fn lost(canvas: &Canvas<'_>, scene: &Cluster) -> String {
 }
 
 /// The newest Service, and the pods behind it.
-fn service(canvas: &mut Canvas<'_>, scene: &Cluster, y: usize) {
+fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
     let services = scene.services_by_age();
     let Some((key, service)) = services.first() else { return };
     let port = service.ports.first();
@@ -343,7 +355,9 @@ fn service(canvas: &mut Canvas<'_>, scene: &Cluster, y: usize) {
     let arrow = canvas.sign(Sign::Right);
     let address = port.map_or(service.ip.clone(), |p| format!("{}:{}", service.ip, p.0));
     let x = canvas.put(1, y, &service.name, Tone::Strong);
-    let text = format!("  {}{node_port} {arrow} {address} {arrow}", service.kind);
+    let times = if canvas.look.ascii { 'x' } else { '×' };
+    let visits = model.traffic.visits.get(*key).map_or(String::new(), |n| format!(" {times}{n}"));
+    let text = format!("  {}{node_port}{visits} {arrow} {address} {arrow}", service.kind);
     let mut x = canvas.put(x, y, &text, Tone::Plain);
     let endpoints = scene.endpoints(key);
     if endpoints.is_empty() {

@@ -43,7 +43,7 @@ pub(super) fn node_box(
         false => short(&node.name).to_string(),
     };
     canvas.frame(corner, size, &name, if acts { Tone::Lit } else { Tone::Strong });
-    let (state, tone) = node_state(canvas, node);
+    let (state, tone) = node_state(canvas, model, node);
     let at = x + 3 + cells(&name);
     let end = x + width.saturating_sub(1);
     let state = if cells(&state) <= end.saturating_sub(at) { format!("{state} ") } else { sign_of(&state) };

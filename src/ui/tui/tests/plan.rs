@@ -4,6 +4,7 @@ use super::sequence::map;
 use super::*;
 use crate::tui::model::View;
 use std::time::Duration;
+use tap::{Act, Component, Fault};
 
 const RICH: Look = Look { ascii: false, colour: true, light: false };
 const ASCII: Look = Look { ascii: true, colour: false, light: false };
@@ -112,4 +113,49 @@ fn a_lease_that_is_late_shows_its_age_before_the_node_is_not_ready() {
     model.now = Duration::from_secs(20);
     assert!(line(&model).ends_with("─ ♥ 20 s ┘"), "{}", line(&model));
     assert_eq!(model.due(), Some(Duration::from_secs(21)));
+}
+
+/// A record that a component of the machine wrote.
+fn told(component: Component, event: tap::Event) -> Record {
+    let mut record = Record::new(event).object("services", "default", "pod-svc");
+    (record.seq, record.component) = (9000, component);
+    record.at = "2026-11-20T12:07:00Z".parse().expect("a time");
+    record
+}
+
+#[test]
+fn connections_to_a_node_port_are_counted() {
+    for (lang, words) in [(Lang::En, "connections: 5"), (Lang::Ko, "연결 5건")] {
+        let mut model = midway(lang, RICH);
+        model.traffic.finish();
+        for connections in [2, 3] {
+            let visit = tap::Event::Visit { port: 31234, connections };
+            let (_, changed) = update(&mut model, Event::Records(vec![told(Component::Localhost, visit)]));
+            assert!(changed, "it is on the screen");
+        }
+        for (view, words) in [(View::Cluster, "NodePort 31234 ×5 ──▶"), (View::Network, words)] {
+            model.view = view;
+            let shown = text(&screen(&model));
+            assert!(shown.contains(words), "{view:?}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn what_a_fault_has_broken_is_marked_at_once() {
+    for (width, height) in [(80, 24), (120, 36)] {
+        let mut model = midway(Lang::En, RICH);
+        model.traffic.finish();
+        tell(&mut model, Event::Resize(Size::new(width, height)));
+        let crash = Fault::Node { node: "ropewalk-worker".into(), act: Act::Crash };
+        tell(&mut model, Event::Records(vec![told(Component::Fault, tap::Event::Fault(crash))]));
+        let shown = text(&screen(&model));
+        assert!(shown.contains("╳ off"), "{shown}");
+    }
+    let mut model = midway(Lang::En, RICH);
+    model.traffic.finish();
+    let cut = Fault::Cut { a: "ropewalk-worker".into(), b: "ropewalk-worker2".into() };
+    tell(&mut model, Event::Records(vec![told(Component::Fault, tap::Event::Fault(cut))]));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("✂ cut: worker - worker2"), "{shown}");
 }
