@@ -28,7 +28,7 @@ pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
 
 /// The kubelet renews the lease of its node every 10 s. One that was not renewed for this long is
 /// late. After 40 s the node is NotReady.
-const BEAT_LATE: Duration = Duration::from_secs(15);
+const HEARTBEAT_LATE: Duration = Duration::from_secs(15);
 
 /// Events kept; the oldest goes.
 const EVENTS_MAX: usize = 200;
@@ -61,7 +61,7 @@ pub(crate) struct Cluster {
     /// Lease → holder.
     pub leases: BTreeMap<Key, String>,
     /// Node → when the watch told last that its lease was renewed, on the interface's own clock.
-    pub beats: BTreeMap<String, Duration>,
+    pub heartbeats: BTreeMap<String, Duration>,
     /// What that clock showed at the latest change.
     pub now: Duration,
     pub events: BTreeMap<Key, Happened>,
@@ -80,7 +80,7 @@ impl Cluster {
     /// come with its own lists, perhaps before this is told.
     pub(crate) fn restart(&mut self) {
         (self.revision, self.past) = (0, Past::default());
-        self.beats.clear();
+        self.heartbeats.clear();
     }
 
     /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as
@@ -179,7 +179,7 @@ impl Cluster {
             "deployments" => take(&mut self.deployments, key).map(|(k, was)| Before::Deployment(k, was)),
             "replicasets" => take(&mut self.replicasets, key).map(|(k, was)| Before::ReplicaSet(k, was)),
             "leases" => {
-                self.beats.remove(&key.1);
+                self.heartbeats.remove(&key.1);
                 return self.leases.remove(&key).is_some();
             }
             _ => return self.events.remove(&key).is_some(),
@@ -223,7 +223,7 @@ impl Cluster {
             "replicasets" => place(&mut self.replicasets, key, replicaset(object))
                 .map(|(k, was)| Before::ReplicaSet(k, was)),
             "leases" => {
-                let was_late = key.0 == "kube-node-lease" && self.beat(&key.1);
+                let was_late = key.0 == "kube-node-lease" && self.note_heartbeat(&key.1);
                 return was_late
                     | place(&mut self.leases, key, text(object, "spec.holderIdentity").to_string())
                         .is_some();
@@ -248,23 +248,23 @@ impl Cluster {
     }
 
     /// A node's lease was renewed; true if it was late.
-    fn beat(&mut self, node: &str) -> bool {
+    fn note_heartbeat(&mut self, node: &str) -> bool {
         let was_late = self.late(node, self.now).is_some();
-        self.beats.insert(node.to_string(), self.now);
+        self.heartbeats.insert(node.to_string(), self.now);
         was_late
     }
 
     /// For how long the lease of a node was not renewed, if it is late.
     pub(crate) fn late(&self, node: &str, now: Duration) -> Option<Duration> {
-        let age = now.saturating_sub(*self.beats.get(node)?);
-        (age >= BEAT_LATE).then_some(age)
+        let age = now.saturating_sub(*self.heartbeats.get(node)?);
+        (age >= HEARTBEAT_LATE).then_some(age)
     }
 
     /// When the screen shows another age of a lease. `None`: no node has one.
-    pub(crate) fn beat_due(&self, now: Duration) -> Option<Duration> {
-        let oldest = *self.beats.values().min()?;
+    pub(crate) fn heartbeat_due(&self, now: Duration) -> Option<Duration> {
+        let oldest = *self.heartbeats.values().min()?;
         let whole = Duration::from_secs(now.saturating_sub(oldest).as_secs());
-        Some(oldest + (whole + Duration::from_secs(1)).max(BEAT_LATE))
+        Some(oldest + (whole + Duration::from_secs(1)).max(HEARTBEAT_LATE))
     }
 
     /// Who leads: the holder of a component's Lease, without its random part.
@@ -402,13 +402,16 @@ mod tests {
             "spec": {"holderIdentity": "w"}})
         };
         let seconds = Duration::from_secs;
-        assert_eq!(cluster.beat_due(seconds(0)), None);
+        assert_eq!(cluster.heartbeat_due(seconds(0)), None);
         put(&mut cluster, "leases", lease("7"));
-        assert_eq!((cluster.late("w", seconds(14)), cluster.beat_due(seconds(0))), (None, Some(seconds(15))));
+        assert_eq!(
+            (cluster.late("w", seconds(14)), cluster.heartbeat_due(seconds(0))),
+            (None, Some(seconds(15)))
+        );
         cluster.now = seconds(10);
         assert!(!put(&mut cluster, "leases", lease("8")), "a heartbeat must not redraw");
         let late = cluster.late("w", seconds(26));
-        assert_eq!((late, cluster.beat_due(seconds(26))), (Some(seconds(16)), Some(seconds(27))));
+        assert_eq!((late, cluster.heartbeat_due(seconds(26))), (Some(seconds(16)), Some(seconds(27))));
         cluster.now = seconds(26);
         assert!(put(&mut cluster, "leases", lease("9")), "the old age is on the screen");
         assert_eq!(cluster.late("w", seconds(26)), None);

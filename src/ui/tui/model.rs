@@ -357,8 +357,9 @@ impl Model {
             *first + (whole + SECOND).max(SILENT)
         });
         // The age of a late lease is shown, too.
-        let beat = self.cluster.beat_due(self.now).filter(|_| !self.ended && self.view == View::Cluster);
-        [self.traffic.due(), clock, letter, silent, beat, self.lab.due(self.now)].into_iter().flatten().min()
+        let lease =
+            self.cluster.heartbeat_due(self.now).filter(|_| !self.ended && self.view == View::Cluster);
+        [self.traffic.due(), clock, letter, silent, lease, self.lab.due(self.now)].into_iter().flatten().min()
     }
 
     /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at

@@ -172,7 +172,7 @@ texts! { pub enum Word {
     PlanLeaving: "leaving {}", "나가는 중 {}";
     PlanFailed: "failed {}", "실패 {}";
     NoOwner: "owner: none", "소유자 없음";
-    BeatLate: "{} s", "{}초";
+    LeaseLate: "{} s", "{}초";
     MapOld: "as it was {} s ago", "{}초 전 모습";
     // -- the control plane's sentences, at most 73 cells
     WhyStages: "Each request passes these gates in order before anything is stored.", "모든 요청은 저장되기 전에 이 관문을 차례로 통과합니다.";

@@ -65,7 +65,7 @@ pub(super) fn node_box(
             }
         }
     } else {
-        crowd(canvas, &groups, (left, y + 1), (inside, room));
+        signs_of_many(canvas, &groups, (left, y + 1), (inside, room));
     }
     if !system.is_empty() && height > 2 {
         system_line(canvas, &system, (left, y + height.saturating_sub(2)), inside);
@@ -80,7 +80,7 @@ fn sign_of(state: &str) -> String {
 /// The heart of a node: its lease is renewed, or for how long it was not.
 fn lease(canvas: &mut Canvas<'_>, model: &Model, node: &Node, end: usize, y: usize) {
     // While the API server is silent nothing is known of leases.
-    if !model.cluster.beats.contains_key(&node.name) || !model.silent.is_empty() {
+    if !model.cluster.heartbeats.contains_key(&node.name) || !model.silent.is_empty() {
         return;
     }
     let heart = canvas.sign(Sign::Heart);
@@ -88,7 +88,7 @@ fn lease(canvas: &mut Canvas<'_>, model: &Model, node: &Node, end: usize, y: usi
         None => (format!(" {heart} "), Tone::Dim),
         Some(age) => {
             let seconds = age.as_secs();
-            let text = canvas.word(Word::BeatLate, &[&seconds.to_string()]);
+            let text = canvas.word(Word::LeaseLate, &[&seconds.to_string()]);
             let tone = if seconds >= LEASE { Tone::Bad } else { Tone::Warn };
             (format!(" {heart} {text} "), tone)
         }
@@ -163,7 +163,7 @@ fn pod_line(canvas: &mut Canvas<'_>, pod: &Pod, owner: &str, (x, y): (usize, usi
 }
 
 /// Too many pods for a line each: a sign for each, and lines for those that are not well.
-fn crowd(
+fn signs_of_many(
     canvas: &mut Canvas<'_>,
     groups: &[Group<'_>],
     (x, y): (usize, usize),
