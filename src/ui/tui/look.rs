@@ -52,6 +52,19 @@ pub(crate) enum Sign {
     Block,
     Hollow,
     Warn,
+    /// A lifeline, where an arrow leaves it to the right or to the left, and where one crosses it.
+    Rail,
+    Fork,
+    Join,
+    Cross,
+    /// The line of a watch.
+    Dots,
+    Tip,
+    TipBack,
+    Stored,
+    /// The rest of a gauge.
+    Empty,
+    Heart,
 }
 
 impl Look {
@@ -93,6 +106,16 @@ impl Look {
             Block => ("█", "#"),
             Hollow => ("□", "o"),
             Warn => ("⚠", "!"),
+            Rail => ("│", "|"),
+            Fork => ("├", "|"),
+            Join => ("┤", "|"),
+            Cross => ("┼", "+"),
+            Dots => ("┄", "."),
+            Tip => ("▶", ">"),
+            TipBack => ("◀", "<"),
+            Stored => ("■", "#"),
+            Empty => ("░", "."),
+            Heart => ("♥", "v"),
         };
         if self.ascii { ascii } else { unicode }
     }

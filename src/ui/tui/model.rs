@@ -392,7 +392,10 @@ impl Model {
             let whole = Duration::from_secs(self.now.saturating_sub(*first).as_secs());
             *first + (whole + SECOND).max(SILENT)
         });
-        [self.traffic.due(), clock, letter, silent, self.lab.due(self.now)].into_iter().flatten().min()
+        // The age of a late lease is shown, too.
+        let lease =
+            self.cluster.heartbeat_due(self.now).filter(|_| !self.ended && self.view == View::Cluster);
+        [self.traffic.due(), clock, letter, silent, lease, self.lab.due(self.now)].into_iter().flatten().min()
     }
 
     /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at

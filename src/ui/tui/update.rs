@@ -114,6 +114,7 @@ fn absorb(model: &mut Model, change: Change) -> bool {
         }
         Change::Put { .. } | Change::Gone { .. } => false,
     };
+    model.cluster.now = model.now;
     model.cluster.absorb(change) | back
 }
 

@@ -126,7 +126,6 @@ texts! { pub enum Word {
     ChosenNobody: "no node fits: the pod waits", "맞는 노드가 없어 파드가 기다립니다";
     Gone: "  deleted since", "  삭제됨";
     Fits: "fits", "통과";
-    Committed: "committed {}", "커밋 {}";
     Quorum: "quorum {} of {}", "정족수 {}/{}";
     RaftLog: "log", "로그";
     RaftVotes: "leads, {} of {} votes", "리더, {}/{}표";
@@ -157,6 +156,8 @@ texts! { pub enum Word {
     NoAddresses: "Pods with these labels: {}, none with an address yet.", "이 레이블을 가진 파드: {}개. 아직 주소가 없습니다.";
     NotEndpoints: "Pods with these labels: {}, none of them an endpoint.", "이 레이블을 가진 파드: {}개. 엔드포인트가 된 파드는 없습니다.";
     PickOne: "one of {}, at random", "{}개 중 하나를 무작위로";
+    Visits: "connections: {}", "연결 {}건";
+    CutBetween: "cut: {}", "끊김: {}";
     RulesWritten: "{}: rules written in {}", "{}: 규칙 기록 {}";
     Wanted: "{} of {} ready", "{}/{} 준비됨";
     Surge: "surge {}, unavailable {}", "추가 {}, 중단 {}";
@@ -165,7 +166,25 @@ texts! { pub enum Word {
     On: "on {}", "노드 {}";
     Life: "what happened to it", "지나온 길";
     NodeGone: "on a deleted node:", "삭제된 노드의 파드:";
+    PlanWanted: "{}: desired {}, ready {}", "{}: 목표 {}, 준비됨 {}";
+    PlanWaiting: "waiting {}", "대기 {}";
+    PlanStarting: "starting {}", "시작 중 {}";
+    PlanLeaving: "leaving {}", "나가는 중 {}";
+    PlanFailed: "failed {}", "실패 {}";
+    NoOwner: "owner: none", "소유자 없음";
+    LeaseLate: "{} s", "{}초";
     MapOld: "as it was {} s ago", "{}초 전 모습";
+    // -- the control plane's sentences, at most 73 cells
+    WhyStages: "Each request passes these gates in order before anything is stored.", "모든 요청은 저장되기 전에 이 관문을 차례로 통과합니다.";
+    WhyStored: "Only the API server talks to etcd. It is a record; nothing runs yet.", "etcd와는 API 서버만 통신합니다. 아직 기록일 뿐, 실행되지 않았습니다.";
+    WhyAnswered: "kubectl is done here. What follows happens without it.", "kubectl은 여기서 끝납니다. 나머지는 kubectl 없이 진행됩니다.";
+    WhyRefused: "The request ended at this gate. Nothing was stored.", "요청이 이 관문에서 끝나 아무것도 저장되지 않았습니다.";
+    WhyDeployments: "Why this controller? It watches Deployments and writes ReplicaSets.", "왜 이 컨트롤러인가? 디플로이먼트를 감시하고 레플리카셋을 기록합니다.";
+    WhyReplicaSets: "Why this controller? It compares the pods there are with those wanted.", "왜 이 컨트롤러인가? 있는 파드 수와 원하는 파드 수를 비교합니다.";
+    WhyControllers: "Why a controller? Each compares what is wanted with what there is.", "왜 컨트롤러인가? 원하는 상태와 실제 상태를 비교합니다.";
+    WhyScheduler: "Why the scheduler? It watches pods without a node; it gets no calls.", "왜 스케줄러인가? 노드가 없는 파드를 감시합니다. 호출받지 않습니다.";
+    WhyKubelet: "Why this kubelet? It watches the pods that are bound to its node.", "왜 이 kubelet인가? 자기 노드에 배정된 파드를 감시합니다.";
+    WhyProxy: "Why the proxy? It watches Services and endpoints, and writes rules.", "왜 프록시인가? 서비스와 엔드포인트를 감시하고 규칙을 기록합니다.";
     // -- hops
     HopStage: "api: {}", "api: {}";
     HopStored: "etcd: stored as revision {}", "etcd: 저장, 리비전 {}";
