@@ -113,7 +113,7 @@ pub(super) fn scrubber(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, x: u
         tail = format!(" {hop}/{all}  {}", took(flow.total()));
     }
     let room = canvas.width().saturating_sub(x + cells(&tail) + 2);
-    let done = if all == 0 { 0 } else { room * play.at.min(all) / all };
+    let done = (room * play.at.min(all)).checked_div(all).unwrap_or(0);
     let x = canvas.put(x, y, &canvas.sign(Sign::LineLit).repeat(done), Tone::Accent);
     let x = canvas.put(x, y, &canvas.sign(Sign::Line).repeat(room - done), Tone::Dim);
     canvas.put(x, y, &tail, Tone::Dim);
