@@ -104,8 +104,8 @@ async fn wrong_answer(cluster: &ProofCluster, wrong: &Wrong) -> Result<String, S
     }
 }
 
-/// Finds the line by which kubectl has refused a command. `code` is that of the last command; of the
-/// others only what they said is known.
+/// Finds the line by which kubectl has refused a command. `code` is that of the last command; of
+/// the others only what they said is known.
 fn refusal(code: i32, said: &str) -> Option<String> {
     const BEGINNINGS: [&str; 3] = ["error: ", "Error from server", "Error: "];
     let is_refusal = |line: &&str| {

@@ -8,8 +8,8 @@ const BEFORE: [&str; 15] = [
 ];
 /// Shells of the images, and of others that a learner may know.
 const SHELLS: [&str; 5] = ["sh", "ash", "bash", "dash", "zsh"];
-/// Letters among `kubectl exec`'s options that take no value, and its long options without one; `-i`
-/// and `--stdin` are looked at apart.
+/// Letters among `kubectl exec`'s options that take no value, and its long options without one;
+/// `-i` and `--stdin` are looked at apart.
 const SWITCHES: [char; 2] = ['t', 'q'];
 const LONG_SWITCHES: [&str; 6] = [
     "tty",

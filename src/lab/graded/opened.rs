@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The lab that is open, for the lesson engine beside the lab run: a jump to an older revision
-/// would sweep the lab away. Labs and drills get in each other's way, too: only one of them is open.
+/// would sweep the lab away. Labs and drills get in each other's way, too: only one of them is
+/// open.
 #[derive(Clone, Debug, Default)]
 pub struct Opened {
     holders: Arc<Mutex<Holders>>,
@@ -29,8 +30,8 @@ pub enum Opening {
     Drill,
 }
 
-/// Keeps the cluster for what is being opened, until it is dropped: by then it is open, and noted as
-/// such, or could not be opened.
+/// Keeps the cluster for what is being opened, until it is dropped: by then it is open, and noted
+/// as such, or could not be opened.
 #[derive(Debug)]
 pub struct Reserved {
     opened: Opened,

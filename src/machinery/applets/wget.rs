@@ -237,8 +237,8 @@ fn file_name(url: &Url) -> &str {
     url.path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("index.html")
 }
 
-/// Saves an answer. `url` is the user's, which names the file: a server that redirects must not name
-/// one, such as `.bashrc`.
+/// Saves an answer. `url` is the user's, which names the file: a server that redirects must not
+/// name one, such as `.bashrc`.
 fn save(call: &Call, url: &Url, answer: &mut http::Answer, note: impl Fn(String)) -> Result<(), String> {
     let named = file_name(url);
     let (name, mut output): (String, Box<dyn Write>) = match call.output.as_deref() {

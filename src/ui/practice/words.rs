@@ -67,8 +67,8 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
 /// When a skill is due: `in 3 h`, `in 24 h`, `in 7 days`. A part of an hour or a day counts as a
-/// whole one. Words of the calendar would need the learner's time zone: twenty hours from now may be
-/// this evening.
+/// whole one. Words of the calendar would need the learner's time zone: twenty hours from now may
+/// be this evening.
 pub(super) fn until(lang: Lang, due: Timestamp, now: Timestamp) -> String {
     let seconds = due.duration_since(now).as_secs();
     let counted_up = |unit: i64| seconds.saturating_add(unit - 1).div_euclid(unit).to_string();

@@ -12,8 +12,8 @@ use std::path::Path;
 /// jumps ahead while a test waits for a socket.
 const OTHER: &str = "elsewhere";
 
-/// Practice on a cluster without namespaces. The server of the teacher's kubectl accepts connections
-/// and answers nothing.
+/// Practice on a cluster without namespaces. The server of the teacher's kubectl accepts
+/// connections and answers nothing.
 async fn practice(dir: &Path) -> (tokio::net::TcpListener, Crew, Arc<Practice>) {
     let (silent, address) = stage::silent().await;
     let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));

@@ -307,8 +307,8 @@ impl<'a> Client<'a> {
     }
 }
 
-/// The limit of `--connect-timeout`, for all that comes before the request, or that of `-m`. Without
-/// both it is [`CONNECT_LIMIT`].
+/// The limit of `--connect-timeout`, for all that comes before the request, or that of `-m`.
+/// Without both it is [`CONNECT_LIMIT`].
 pub(super) fn connect_limit(options: &Options, deadline: Deadline) -> Deadline {
     let usual = deadline.limit.is_none().then_some(CONNECT_LIMIT);
     let own = options.connect_timeout.or(usual).map(|connect| deadline.start.elapsed() + connect);

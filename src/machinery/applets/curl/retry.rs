@@ -129,8 +129,8 @@ pub(super) fn with_retries(
     }
 }
 
-/// Empties the file of a transfer that is made again, if it wrote there: the next one may write less
-/// or nothing. A device has no length and is left as it is.
+/// Empties the file of a transfer that is made again, if it wrote there: the next one may write
+/// less or nothing. A device has no length and is left as it is.
 fn throw_away(options: &Options, report: &Report) {
     let (Some(name), count @ 1..) = (&report.file, report.written) else { return };
     if !options.silent {
