@@ -21,9 +21,9 @@ pub(crate) const ROPEWALK: &str = match option_env!("ROPEWALK_TEST_PROGRAM") {
 static TAKEN: Mutex<usize> = Mutex::new(0);
 static GIVEN_BACK: Condvar = Condvar::new();
 
-/// Tests that may have a cluster at a time: much of their time they wait, so four fit on two
+/// Tests that may have a cluster at a time: much of their time they wait, so three fit on two
 /// processors.
-const TURNS: usize = 4;
+const TURNS: usize = 3;
 
 /// The longest that a test has; one that hangs would otherwise take the time of all others with it,
 /// and nobody would hear which it was.
@@ -60,7 +60,7 @@ pub(crate) fn turn() -> Turn {
 }
 
 /// For a test with many clusters at once. They wait for one another and for the kubelets, so it
-/// takes one place: all lessons beside all labs and two more tests keep two processors busy. Every
+/// takes one place: all lessons beside all labs and one more test keep two processors busy. Every
 /// lesson makes it longer.
 pub(crate) fn turn_of_many() -> Turn {
     take_turn(1, 3 * TURN_MAX)
