@@ -30,7 +30,7 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
     }
     let lang = settings::language(lang, &home);
     let place = home.cluster(&name)?;
-    let style = PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false };
+    let style = PageStyle::for_output(lang);
     match command.unwrap_or(Command::Start { seed, output: None }) {
         Command::Start { seed, output } => {
             show(asked(&place, lang, Ask::Start { seed }).await?, &style, output)

@@ -50,7 +50,7 @@ pub(crate) async fn run(
         return Ok(USAGE);
     }
     let load = || Labs::at(directory.as_deref());
-    let (place, style) = (&place, PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false });
+    let (place, style) = (&place, PageStyle::for_output(lang));
     match command {
         Command::List { output } => list(directory.is_none().then_some(place), load(), &style, output).await,
         Command::Show { id, seed, output } => {
@@ -242,10 +242,7 @@ async fn solve(place: &Place, id: Option<String>, seed: Option<u64>, lang: Lang)
         return Ok(code); // a signal: the process would not heed another one during the wait
     }
     let view: LabView = asked(place, lang, Ask::Await { within_ms: TAKES_EFFECT.as_millis() as u64 }).await?;
-    print!(
-        "{}",
-        front::tasks(&PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false }, &view)
-    );
+    print!("{}", front::tasks(&PageStyle::for_output(lang), &view));
     Ok(if all_green(&view) { 0 } else { 1 })
 }
 

@@ -126,10 +126,6 @@ pub(crate) async fn run(
     }
 }
 
-fn style(lang: Lang) -> PageStyle {
-    PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false }
-}
-
 /// Progress comes from the cluster at `place` if it runs; the list itself needs none. Without a
 /// place the lessons are not those of a cluster.
 async fn list(
@@ -149,7 +145,7 @@ async fn list(
     if output == Some(Output::Json) {
         std::println!("{}", serde_json::to_string_pretty(&entries)?);
     } else {
-        print!("{}", style(lang).list(&entries, ""));
+        print!("{}", PageStyle::for_output(lang).list(&entries, ""));
     }
     for fault in &library.faults {
         eprintln!("ropewalk: {fault}");
@@ -182,7 +178,7 @@ async fn show(
         let view = front::view(place, lang, Ask::Show).await?;
         match output {
             Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
-            None => print!("{}", style(lang).page(&view)),
+            None => print!("{}", PageStyle::for_output(lang).page(&view)),
         }
         return Ok(0);
     };
@@ -205,8 +201,8 @@ async fn show(
         std::println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(0);
     }
-    let print =
-        |markdown: &str| print!("{}", prose::print(&prose::lay_out(markdown, PageStyle::WIDEST), "", false));
+    let width = PageStyle::for_output(lang).width;
+    let print = |markdown: &str| print!("{}", prose::text(markdown, width, "", false));
     println!("{} {}\n", lesson.id, lesson.title.get(tag));
     print(lesson.intro.get(tag));
     for (at, step) in lesson.steps.iter().enumerate() {
@@ -225,7 +221,7 @@ async fn check(place: &Place, id: Option<String>, lang: Lang, output: Option<Out
     let view = front::view(place, lang, Ask::Check { id }).await.map_err(|e| anyhow!(e.say(lang)))?;
     match output {
         Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
-        None => print!("{}", style(lang).verdict(&view)),
+        None => print!("{}", PageStyle::for_output(lang).verdict(&view)),
     }
     Ok(if matches!(view.state, State::Done | State::Solved) { 0 } else { 1 })
 }
@@ -244,7 +240,7 @@ async fn solve(
         let question = id.clone().map_or(Ask::Show, |id| Ask::Open { id });
         let view = front::view(place, lang, question).await.ok();
         match view.filter(|v| all && v.state == State::Skipped) {
-            Some(skipped) => print!("{}", style(lang).verdict(&skipped)),
+            Some(skipped) => print!("{}", PageStyle::for_output(lang).verdict(&skipped)),
             None => {
                 let line = id.map_or("solve".into(), |id| format!("solve {id}"));
                 let options = Options { lines: vec![line], lang: Some(lang), ..on.clone() };

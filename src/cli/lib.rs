@@ -63,7 +63,7 @@ fn write_failure(panic: &str) -> Option<i32> {
 /// Runs one command line and returns the exit code.
 pub fn run(args: Vec<OsString>) -> i32 {
     end_with_the_reader();
-    let args = match Args::try_parse_from(args) {
+    let args = match Args::try_parse_from(args::behind_the_subcommand(args)) {
         Ok(args) => args,
         Err(error) => {
             match usage::told(&error) {
@@ -75,6 +75,12 @@ pub fn run(args: Vec<OsString>) -> i32 {
             return error.exit_code();
         }
     };
+    // A session has a language of its own, which the learner may change while it runs.
+    let is_session =
+        matches!(args.command, None | Some(Command::Repl { .. } | Command::Learn { .. } | Command::Drill(_)));
+    if let Some(lang) = args.session.lang.filter(|_| !is_session) {
+        ui::settings::ask_for(lang);
+    }
     if let Some(Command::Doctor { output }) = &args.command {
         return finish(doctor::doctor(*output)); // before there are threads
     }

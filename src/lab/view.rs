@@ -212,6 +212,12 @@ pub struct LessonView {
 }
 
 impl LessonView {
+    /// True at the last step of a lesson that is done: `next` leaves the lesson here. At an earlier
+    /// step of such a lesson, which is looked at again, it opens the step behind.
+    pub fn is_at_the_end(&self) -> bool {
+        self.finished && self.step + 1 >= self.steps
+    }
+
     /// The position of the check that is missing: the one that the engine names, else the first
     /// that is unmet. One that only has to hold a little longer is not missing.
     pub fn missing(&self) -> Option<usize> {

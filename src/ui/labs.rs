@@ -1,7 +1,7 @@
 //! Graded labs at the prompt: questions to the lab engine, its answers as text.
 
 use super::lesson::{PageStyle, tag};
-use super::prose::{self, harmless, lay_out};
+use super::prose::{self, harmless};
 use super::texts::{Lang, Say};
 use cluster::control::{self, Control};
 use cluster::{Error, Place};
@@ -42,13 +42,6 @@ pub(crate) fn clock(seconds: i64) -> String {
     format!("{sign}{}:{:02}", seconds.abs() / 60, seconds.abs() % 60)
 }
 
-fn marked(style: &PageStyle, mark: &str, markdown: &str) -> String {
-    let hang = " ".repeat(prose::cells(mark));
-    let laid = lay_out(markdown, style.width.saturating_sub(hang.len()));
-    let text = prose::print(&laid, &hang, style.colour);
-    format!("{mark}{}", text.strip_prefix(&hang).unwrap_or(&text))
-}
-
 /// Everything there is to see of a lab.
 pub fn page(style: &PageStyle, view: &LabView) -> String {
     let say = |say, with: &[&str]| style.lang.say(say, with);
@@ -61,17 +54,16 @@ pub fn page(style: &PageStyle, view: &LabView) -> String {
         harmless(&view.id),
         say(Say::LabSeed, &[&view.seed.to_string()])
     );
-    out.push_str(&prose::print(&lay_out(&view.text, style.width), "", style.colour));
+    out.push_str(&style.prose(&view.text, ""));
     out.push('\n');
     out.push_str(&tasks(style, view));
     let minutes = view.minutes.to_string();
-    out.push('\n');
-    out.push_str(&match view.started.is_empty() {
+    let time = match view.started.is_empty() {
         true => say(Say::LabMinutes, &[&minutes]),
         false => say(Say::LabLeft, &[&clock(view.left_s), &minutes]),
-    });
+    };
     out.push('\n');
-    out
+    out + &style.prose(&time, "")
 }
 
 /// One line a task. A check that is hidden stays hidden: only its result is shown.
@@ -83,7 +75,7 @@ pub fn tasks(style: &PageStyle, view: &LabView) -> String {
             Some(false) => "·",
             None => " ",
         };
-        out.push_str(&marked(style, &format!(" {mark} {:>3}  ", task.weight), &task.task));
+        out.push_str(&style.marked(&format!(" {mark} {:>3}  ", task.weight), &task.task));
     }
     out
 }
@@ -92,9 +84,8 @@ pub fn tasks(style: &PageStyle, view: &LabView) -> String {
 pub fn hint(style: &PageStyle, view: &LabView) -> String {
     let Some(last) = view.hints.last() else { return String::new() };
     let number = view.hints.len().to_string();
-    marked(style, &format!("{} ", style.lang.say(Say::LessonHint, &[&number])), last)
-        + &style.lang.say(Say::LabHintsLeft, &[&view.hints_left.to_string()])
-        + "\n"
+    style.marked(&format!("{} ", style.lang.say(Say::LessonHint, &[&number])), last)
+        + &style.prose(&style.lang.say(Say::LabHintsLeft, &[&view.hints_left.to_string()]), "")
 }
 
 /// The solution and its explanation, for a learner who has given up.
@@ -102,7 +93,7 @@ pub fn given_up(style: &PageStyle, given: &GivenUp) -> String {
     let mut out = String::new();
     for told in &given.told {
         let told = told.get(tag(style.lang));
-        out.push_str(&prose::print(&lay_out(told, style.width.saturating_sub(2)), "  ", style.colour));
+        out.push_str(&style.prose(told, "  "));
     }
     out.push_str(&format!("\n{}\n", style.lang.say(Say::LabWay, &[])));
     given.lines.iter().for_each(|line| out.push_str(&format!("  {}\n", harmless(line))));
@@ -120,24 +111,24 @@ pub fn grade(style: &PageStyle, graded: &Graded, view: &LabView) -> String {
         let points = if found.green { found.weight } else { 0 };
         let mark = if found.green { "✓" } else { "✗" };
         let mark = format!(" {mark} {points:>3}/{:<3} ", found.weight);
-        out.push_str(&marked(style, &mark, text));
+        out.push_str(&style.marked(&mark, text));
         if !found.green && !found.told.is_empty() {
             let told = found.told.get(tag(style.lang));
-            out.push_str(&marked(style, &" ".repeat(prose::cells(&mark)), told));
+            out.push_str(&style.marked(&" ".repeat(prose::cells(&mark)), told));
         }
     }
     out.push_str(&format!(
         "\n{}\n",
         say(Say::LabScore, &[&record["score"].to_string(), &record["max"].to_string()])
     ));
-    remarks(style.lang, record).into_iter().for_each(|line| out.push_str(&(line + "\n")));
+    remarks(style.lang, record).iter().for_each(|line| out.push_str(&style.prose(line, "")));
     if graded.untold > 0 {
-        out.push_str(&(say(Say::LabUntold, &[&graded.untold.to_string()]) + "\n"));
+        out.push_str(&style.prose(&say(Say::LabUntold, &[&graded.untold.to_string()]), ""));
     }
     if !graded.debrief.is_empty() {
         out.push('\n');
         for told in graded.debrief.iter().map(|told| told.get(tag(style.lang))) {
-            out.push_str(&prose::print(&lay_out(told, style.width.saturating_sub(2)), "  ", style.colour));
+            out.push_str(&style.prose(told, "  "));
         }
     }
     out.push_str(&format!("\n{}\n", say(Say::LabRecord, &[&graded.file])));
@@ -240,6 +231,22 @@ mod tests {
             assert!(page.contains(part), "{part}\n{page}");
         }
         assert_eq!(clock(-65), "-1:05");
+    }
+
+    #[test]
+    fn every_line_of_a_lab_fits_its_width() {
+        for lang in [Lang::En, Lang::Ko] {
+            let style = PageStyle { lang, width: 50, ..PLAIN };
+            let fresh = LabView { started: String::new(), ..view() };
+            let hinted = LabView { hints: vec!["Read what the Service selects.".into()], ..view() };
+            let record = json!({"score": 0, "max": 80, "tampered": true, "attempts": {"gave_up": true}});
+            let graded = Graded { record, untold: 1, ..Graded::default() };
+            let pages = [page(&style, &view()), page(&style, &fresh), hint(&style, &hinted)];
+            for text in pages.into_iter().chain([grade(&style, &graded, &view())]) {
+                let wide = text.lines().find(|line| prose::cells(line) > 50);
+                assert_eq!(wide, None, "{text}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Lessons in the REPL: words become questions to the engine, its views become text.
 
-use super::prose::{self, lay_out};
+use super::prose;
+use super::terminal;
 use super::texts::{Lang, Say};
+use super::tracks;
 use lab::view::{Check, Entry, Form, Judged, LessonView, State, Verdict};
 
 mod asking;
@@ -23,14 +25,25 @@ impl PageStyle {
     /// The widest line that is pleasant to read.
     pub const WIDEST: usize = 78;
 
+    /// For the output of a command: as wide as its terminal, and no wider than is pleasant to read.
+    /// The pane of a shell may have fewer columns than [`PageStyle::WIDEST`].
+    pub fn for_output(lang: Lang) -> PageStyle {
+        PageStyle { lang, width: PageStyle::fitting(terminal::size().0), colour: false, beside: false }
+    }
+
+    /// The width of lines on a terminal of this many columns.
+    pub(crate) fn fitting(columns: u16) -> usize {
+        usize::from(columns).min(PageStyle::WIDEST)
+    }
+
     fn say(&self, say: Say, with: &[&str]) -> String {
         self.lang.say(say, with)
     }
-    fn prose(&self, markdown: &str, indent: &str) -> String {
-        prose::print(&lay_out(markdown, self.width.saturating_sub(prose::cells(indent))), indent, self.colour)
+    pub(crate) fn prose(&self, markdown: &str, indent: &str) -> String {
+        prose::text(markdown, self.width, indent, self.colour)
     }
     /// A paragraph behind a mark, its further lines under its first.
-    fn marked(&self, mark: &str, markdown: &str) -> String {
+    pub(crate) fn marked(&self, mark: &str, markdown: &str) -> String {
         let hang = " ".repeat(prose::cells(mark));
         let text = self.prose(markdown, &hang);
         format!("{mark}{}", text.strip_prefix(&hang).unwrap_or(&text))
@@ -148,7 +161,7 @@ impl PageStyle {
     pub fn over(&self, view: &LessonView) -> String {
         let word = if view.state == State::Solved { Say::LessonSolved } else { Say::LessonDone };
         let mut out = self.bold(&self.say(word, &[])) + "\n";
-        if self.beside && !view.finished {
+        if self.beside && !view.is_at_the_end() {
             return out;
         }
         for told in view.debrief.iter().filter(|_| !self.beside) {
@@ -165,7 +178,7 @@ impl PageStyle {
         if !view.closing.is_empty() && !self.beside {
             out.push_str(&format!("\n{}\n", self.prose(&view.closing, "")));
         }
-        out.push_str(&match (&view.next, view.finished) {
+        out.push_str(&match (&view.next, view.is_at_the_end()) {
             (Some((id, title)), true) => self.say(Say::LessonFinishedNext, &[id, title]),
             (None, true) => self.say(Say::LessonFinishedAll, &[]),
             _ => self.say(Say::LessonNext, &[]),
@@ -211,7 +224,8 @@ impl PageStyle {
         for entry in entries {
             if entry.track != track {
                 track = &entry.track;
-                out.push_str(&format!("{}{}\n", if out.is_empty() { "" } else { "\n" }, self.bold(track)));
+                let head = self.bold(&tracks::head(track, self.lang));
+                out.push_str(&format!("{}{head}\n", if out.is_empty() { "" } else { "\n" }));
             }
             let mark = match entry.done {
                 _ if entry.id == open => "▸",
@@ -258,7 +272,8 @@ fn sign(check: &Check) -> &'static str {
     }
 }
 
-/// What changed so that someone at the prompt should hear of it.
+/// What changed so that someone at the prompt should hear of it. Beside the lesson's pane only
+/// success is said: what is missing stands in the pane, and would break into what is typed.
 pub(crate) fn news(style: &PageStyle, before: &LessonView, now: &LessonView) -> Option<String> {
     let same = before.id == now.id && before.step_id == now.step_id;
     let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
@@ -266,6 +281,7 @@ pub(crate) fn news(style: &PageStyle, before: &LessonView, now: &LessonView) -> 
     let offer = || format!("{}\n", style.say(Say::LessonOffer, &[]));
     let told = match same {
         true if over(now) && !over(before) => Some(style.verdict(now)),
+        _ if style.beside => None,
         true if now.not_yet.is_some() && before.not_yet.is_none() => Some(style.verdict(now)),
         true if now.lost.is_some() && before.lost.is_none() => Some(style.checks(now)),
         _ => None,
@@ -313,6 +329,25 @@ mod tests {
     }
 
     #[test]
+    fn the_list_names_each_track_by_its_title() {
+        let entry = |id: &str| {
+            let track = id.split('/').next().unwrap_or_default().to_string();
+            Entry { id: id.into(), track, steps: 1, ..Entry::default() }
+        };
+        let entries = [entry("first-voyage/01"), entry("first-voyage/02"), entry("harbour/01")];
+        let korean = PageStyle { lang: Lang::Ko, ..PLAIN }.list(&entries, "");
+        assert_eq!(korean.matches("첫 항해 (first-voyage)").count(), 1, "{korean}");
+        assert!(PLAIN.list(&entries, "").starts_with("First voyage (first-voyage)\n"));
+        assert!(korean.contains("\nharbour\n"), "{korean}");
+    }
+
+    #[test]
+    fn a_page_is_as_wide_as_a_narrow_terminal_and_no_wider_than_is_pleasant() {
+        assert_eq!([40, 75, 78, 200].map(PageStyle::fitting), [40, 75, 78, 78]);
+        assert!(PageStyle::for_output(Lang::Ko).width <= PageStyle::WIDEST);
+    }
+
+    #[test]
     fn who_is_stuck_is_offered_a_hint_once() {
         let stuck = || LessonView { is_stuck: true, hints_left: 1, ..view() };
         let told = news(&PLAIN, &view(), &stuck()).unwrap();
@@ -323,6 +358,19 @@ mod tests {
         let late = LessonView { not_yet: Some("it is ready".into()), ..stuck() };
         let told = news(&PLAIN, &view(), &late).unwrap();
         assert!(told.contains("not yet: it is ready") && told.contains("`hint`"), "{told}");
+    }
+
+    #[test]
+    fn what_is_missing_does_not_break_into_the_shell_beside_the_lesson() {
+        let beside = PageStyle { beside: true, ..PLAIN };
+        let late = LessonView { not_yet: Some("it is ready".into()), ..view() };
+        let lost = LessonView { lost: Some("It is gone.".into()), ..view() };
+        for now in [late, lost] {
+            assert!(news(&PLAIN, &view(), &now).is_some(), "in lines there is no other place for it");
+            assert_eq!(news(&beside, &view(), &now), None);
+        }
+        let done = LessonView { state: State::Done, ..view() };
+        assert!(news(&beside, &view(), &done).is_some_and(|told| told.contains("Done.")));
     }
 
     #[test]
@@ -412,6 +460,15 @@ mod tests {
         };
         assert!(PLAIN.over(&over).contains("You can now run a pod."));
         assert!(!PLAIN.over(&view()).contains("You can now"));
+    }
+
+    #[test]
+    fn only_the_last_step_of_a_finished_lesson_leads_to_the_next_lesson() {
+        let next = Some(("t/05".to_string(), "More".to_string()));
+        let at = |step| LessonView { step, finished: true, state: State::Done, next: next.clone(), ..view() };
+        assert!(PLAIN.over(&at(2)).contains("`next` opens t/05 More"));
+        let again = PLAIN.over(&at(0));
+        assert!(again.contains("`next` goes on") && !again.contains("t/05"), "{again}");
     }
 
     #[test]

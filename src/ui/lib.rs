@@ -79,6 +79,7 @@ pub mod settings;
 mod shell;
 pub mod terminal;
 pub mod texts;
+mod tracks;
 mod tui;
 mod typed;
 

@@ -48,7 +48,18 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
 /// cuts or wraps them where it shows them. No control character is in a line, not even one that the
 /// text names (`&#27;`).
 pub fn lay_out(markdown: &str, width: usize) -> Vec<Row> {
-    let mut page = Page { width: width.max(10), ..Page::default() };
+    laid(markdown, Page { width: width.max(10), ..Page::default() })
+}
+
+/// Markdown as lines of at most `width` cells behind the indent, with ANSI styles if `colour`. Code
+/// in a sentence keeps its backticks: colour alone says nothing to a screen reader, a log or a
+/// terminal without colours.
+pub fn text(markdown: &str, width: usize, indent: &str, colour: bool) -> String {
+    let room = width.saturating_sub(cells(indent)).max(10);
+    print(&laid(markdown, Page { width: room, has_ticks: true, ..Page::default() }), indent, colour)
+}
+
+fn laid(markdown: &str, mut page: Page) -> Vec<Row> {
     for event in Parser::new_ext(markdown, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {
         page.take(event);
     }
@@ -102,6 +113,8 @@ struct Page {
     quote: usize,
     code: Option<String>,
     cell: bool,
+    /// Code in a sentence keeps its backticks.
+    has_ticks: bool,
     /// Emphasis has ended on a sign that is no letter: see [`particle`].
     closed: bool,
 }
@@ -117,7 +130,13 @@ impl Page {
                     self.push(if joins { &text[1..] } else { &text }, self.style)
                 }
             },
-            Event::Code(text) => self.push(&text, Style { code: true, ..self.style }),
+            Event::Code(text) => {
+                let style = Style { code: true, ..self.style };
+                match self.has_ticks {
+                    true => self.push(&format!("`{text}`"), style),
+                    false => self.push(&text, style),
+                }
+            }
             Event::SoftBreak => self.push(" ", self.style),
             Event::HardBreak => self.wrap(),
             Event::Rule => self.gap(),
@@ -373,6 +392,17 @@ mod tests {
             ["노드(node)라고 합니다. (a) 다음"]
         );
         assert_eq!(plain("`kubectl`은 클라이언트다", 14), ["kubectl은", "클라이언트다"]);
+    }
+
+    #[test]
+    fn code_in_a_sentence_is_marked_without_colour() {
+        let printed = text("Type `kubectl run 이름` now.\n\n```\nls\n```", 24, "  ", false);
+        assert_eq!(printed, "  Type `kubectl run\n  이름` now.\n\n    ls\n");
+        assert!(text("`hint`은 도움말", 40, "", true).starts_with("\x1b[36m`hint`\x1b[0m은"));
+        for width in 10..40 {
+            let printed = text("a `kubectl get pods -A` and `b` and `c` and `d` `e`", width, "", false);
+            assert!(printed.lines().all(|line| cells(line) <= width), "{width}: {printed}");
+        }
     }
 
     #[test]

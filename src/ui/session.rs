@@ -272,7 +272,7 @@ impl Session {
                         style.answered(view) + &style.ask(view)
                     }),
                     Ok(false) if self.takes_letters() => self.answer(&letter.to_string()),
-                    Ok(false) => self.in_shell(&text, true),
+                    Ok(false) => self.letter_in_shell(letter, &text),
                     Err(_) => CUT,
                 }
             }
@@ -283,6 +283,7 @@ impl Session {
             }
         }
         if outside {
+            self.suggest_kind(text);
             self.before = Some(Typed { line: text.trim().into(), code: self.last });
         }
         if acts {

@@ -5,6 +5,7 @@ use cluster::Home;
 use lab::why::Typed;
 use lang::charset;
 use serde_json::{Value, json};
+use std::sync::OnceLock;
 
 /// The saved language, if one was ever chosen and can be shown. A damaged file counts as none: it
 /// is asked for again.
@@ -53,11 +54,20 @@ pub(crate) fn last(typed: &Typed) -> Option<String> {
     serde_json::to_string(&Typed { line: typed.line[..cut].into(), code: typed.code }).ok()
 }
 
-/// `--lang`, else the language of the REPL that asks, else the saved choice, else `LC_ALL` or
-/// `LANG`; English where Korean cannot be shown.
+/// The language of `--lang` on this program's command line.
+static ASKED: OnceLock<Lang> = OnceLock::new();
+
+/// Answers every later [`language`] of this process with the language of `--lang`. Only for a
+/// command that ends with its answer: a session's language may change.
+pub fn ask_for(lang: Lang) {
+    let _ = ASKED.set(lang); // a command line has one
+}
+
+/// `--lang`, else the language of the REPL that asks, else the saved choice, else that of the
+/// environment; English where Korean cannot be shown.
 pub fn language(asked: Option<Lang>, home: &Home) -> Lang {
     let of_repl = || std::env::var(LANG_VARIABLE).ok().and_then(|v| Lang::parse(&v));
-    let asked = asked.map(|lang| charset::presentable(lang, true));
+    let asked = asked.or(ASKED.get().copied()).map(|lang| charset::presentable(lang, true));
     asked.or_else(of_repl).or_else(|| saved(home)).unwrap_or_else(environment)
 }
 
@@ -67,10 +77,25 @@ pub fn environment() -> Lang {
     charset::presentable(from_environment(), false)
 }
 
-/// The language that `LC_ALL` or `LANG` names; English without them.
+/// The language that the environment names; English if it names none.
 pub(crate) fn from_environment() -> Lang {
-    let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-    var("LC_ALL").or_else(|| var("LANG")).and_then(|v| Lang::parse(&v)).unwrap_or_default()
+    named(|name| std::env::var(name).ok()).unwrap_or_default()
+}
+
+/// The language by these variables, as gettext(3) reads them: `LC_ALL`, `LC_MESSAGES` and `LANG` in
+/// this order, and `LANGUAGE`, a list of languages by preference, before all of them. A locale
+/// without a language (`C`, `POSIX`, `C.UTF-8`) is passed over, unlike in gettext: it is often set
+/// for its character set alone.
+fn named(variable: impl Fn(&str) -> Option<String>) -> Option<Lang> {
+    let preferred = variable("LANGUAGE").unwrap_or_default();
+    let locales = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().filter_map(|name| variable(name));
+    let locales: Vec<String> = locales.filter(|locale| !speaks_none(locale)).collect();
+    preferred.split(':').find_map(Lang::parse).or_else(|| locales.first().and_then(|l| Lang::parse(l)))
+}
+
+/// True for a locale that names a character set at most.
+fn speaks_none(locale: &str) -> bool {
+    matches!(locale.split('.').next(), Some("" | "C" | "POSIX"))
 }
 
 fn load(home: &Home) -> Value {
@@ -93,6 +118,24 @@ mod tests {
         assert_eq!(load(&home)["theme"], "dark");
         std::fs::write(home.settings(), "{").unwrap();
         assert_eq!(saved(&home), None);
+    }
+
+    #[test]
+    fn a_locale_that_names_no_language_leaves_it_to_the_others() {
+        let of = |set: &[(&str, &str)]| {
+            named(|name| set.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_string()))
+        };
+        let (korean, german) = (("LANG", "ko_KR.UTF-8"), ("LC_ALL", "de_DE.UTF-8"));
+        assert_eq!(of(&[korean]), Some(Lang::Ko));
+        for locale in ["C.UTF-8", "C", "POSIX", "C.utf8", ""] {
+            assert_eq!(of(&[("LC_ALL", locale), korean]), Some(Lang::Ko), "{locale}");
+            assert_eq!(of(&[("LC_ALL", locale)]), None, "{locale}");
+        }
+        assert_eq!(of(&[german, korean]), None, "German is a language, if not one of the texts");
+        assert_eq!(of(&[("LC_MESSAGES", "ko_KR.UTF-8"), ("LANG", "en_US.UTF-8")]), Some(Lang::Ko));
+        assert_eq!(of(&[("LANGUAGE", "de:ko:en"), ("LANG", "en_US.UTF-8")]), Some(Lang::Ko));
+        assert_eq!(of(&[("LANGUAGE", ""), ("LC_ALL", "C.UTF-8"), korean]), Some(Lang::Ko));
+        assert_eq!(of(&[("LANGUAGE", "de"), korean]), Some(Lang::Ko));
     }
 
     #[test]

@@ -216,6 +216,7 @@ texts! {
         "열려 있는 강의가 없습니다. `lesson`으로 목록을 보고, `next`로 아직 끝나지 않은 첫 강의를 엽니다.";
     LessonEmpty: "There are no lessons here.", "강의가 없습니다.";
     LessonStep: "step {} of {}", "{}/{}";
+    GuessKept: "You have guessed already: {}. The first guess stays.", "이미 답했습니다: {}. 첫 예측은 바뀌지 않습니다.";
     LessonChoose: "Answer with its letter.", "글자로 답하세요.";
     AnswerText: "Answer with `answer TEXT`.", "`answer 답`으로 답하세요.";
     AnswerNumber: "Answer with `answer NUMBER`.", "`answer 숫자`로 답하세요.";

@@ -112,7 +112,7 @@ fn a_setup_that_failed_is_tried_again() {
         session(&["lesson probe/02", "create configmap ground", label, "lesson probe/02 --yes", label]);
     assert_eq!(again.matches("The setup of this lesson failed").count(), 1, "{again}");
     assert!(
-        again.split_whitespace().collect::<Vec<_>>().join(" ").contains("lesson probe/02 tries it again"),
+        again.split_whitespace().collect::<Vec<_>>().join(" ").contains("`lesson probe/02` tries it again"),
         "{again}"
     );
     assert!(

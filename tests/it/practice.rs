@@ -83,7 +83,7 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     assert_eq!((&now["at"], &now["tasks"][0]["outcome"]), (&1.into(), &"skipped".into()));
     // A change in another namespace is no answer, and that is said.
     cluster.kubectl(&any, &["create", "configmap", "astray"]).ok();
-    assert!(drill(&["check"]).out.contains("Add -n drill: your change"));
+    assert!(drill(&["check"]).out.contains("Add `-n drill`: your change"));
     assert!(drill(&["stop"]).ok().contains("0 of 3 done"));
     drill(&["skip"]).fails("no drill is open");
     let skipped = tasks[0]["id"].as_str().expect("an id");

@@ -167,6 +167,7 @@ fn at_a_terminal() {
     assert!(session.line("stty size").contains("30 100\r\n"));
 
     assert!(session.line("kubctl get pods").contains("Did you mean `kubectl get pods`?"));
+    assert!(session.line("get namesapces").contains("Did you mean `get namespaces`?"));
     assert!(
         session
             .line("etcdctl get --prefix /registry/namespaces/def --keys-only")

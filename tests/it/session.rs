@@ -60,7 +60,9 @@ impl Session {
             native_pty_system().openpty(PtySize { rows, cols: columns, ..PtySize::default() }).unwrap();
         let mut command = CommandBuilder::new(ROPEWALK);
         command.args(args);
-        ["LC_ALL", "LC_CTYPE", "LANG"].iter().for_each(|name| command.env_remove(name));
+        ["LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LANG", "LANGUAGE"]
+            .iter()
+            .for_each(|name| command.env_remove(name));
         for (key, value) in env.iter().chain(&[("SHELL", "/bin/sh")]) {
             command.env(key, value);
         }

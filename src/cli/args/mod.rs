@@ -2,6 +2,7 @@
 //! lessons and labs, and of faults.
 
 mod fault;
+mod language;
 mod learn;
 mod net;
 mod output;
@@ -9,6 +10,7 @@ mod practice;
 
 use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use fault::{DiskState, Fault, NodeAct};
+pub(crate) use language::behind_the_subcommand;
 pub(crate) use learn::{Lab, Lesson, Report};
 pub(crate) use net::Net;
 pub(crate) use output::Output;
@@ -38,7 +40,7 @@ pub(crate) struct Session {
     #[arg(long, default_value = "main")]
     pub name: String,
     /// Language of the texts [default: the saved choice, else that of LANG]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, global = true)]
     pub lang: Option<ui::texts::Lang>,
     /// Port of the API on 127.0.0.1 if the cluster has to be started [default: the one that an
     /// earlier start named, else 6443 or the next free one]

@@ -60,7 +60,7 @@ pub fn presentable(lang: Lang, asked: bool) -> Lang {
 }
 
 /// Why, and what to do.
-pub(crate) const NO_KOREAN: &str = "Korean cannot be shown here, because the locale is not UTF-8; try: export LC_ALL=C.UTF-8 (and a terminal that shows it)";
+pub(crate) const NO_KOREAN: &str = "Korean cannot be shown here, because the locale is not UTF-8; try: export LC_ALL=C.UTF-8 LANG=ko_KR.UTF-8 (and a terminal that shows it)";
 
 /// A text as it may be written.
 pub fn shown(text: String) -> String {

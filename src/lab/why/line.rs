@@ -197,6 +197,19 @@ pub(super) fn near_kind(word: &str) -> Option<&'static str> {
     all.map(|k| (distance(k), k.plural)).filter(|(d, _)| *d <= most).min().map(|(_, plural)| plural)
 }
 
+/// The line with the kind that was probably meant in the place of one that no table has; begins as
+/// the learner's line does. `None`: it names no such kind.
+pub fn with_meant_kind(line: &str) -> Option<String> {
+    let command = Command::read(line)?;
+    let wrong = command.unknown_kind(|_| false)?;
+    let fixed = command.with(wrong, near_kind(wrong)?);
+    let begins_with = line.split_whitespace().next()?;
+    match begins_with {
+        "kubectl" | "k" => Some(fixed),
+        _ => fixed.strip_prefix("kubectl ").map(String::from),
+    }
+}
+
 /// The verb that was probably meant.
 pub(super) fn near_verb(word: &str) -> Option<&'static str> {
     if let Some((_, verb)) = OTHER_WORDS.iter().find(|(other, _)| *other == word) {
@@ -246,6 +259,21 @@ mod tests {
         assert_eq!(near_kind("zzzzzzzz"), None);
         assert_eq!(near_kind("xy"), None);
         assert!(Command::read("curl localhost:80").is_none() && Command::read("").is_none());
+    }
+
+    #[test]
+    fn a_slip_in_a_kind_is_corrected_as_it_was_typed() {
+        for (line, meant) in [
+            ("get namesapces", Some("get namespaces")),
+            ("kubectl describe nod/worker -o wide", None),
+            ("kubectl describe nodee/worker", Some("kubectl describe nodes/worker")),
+            ("get pods", None),
+            ("get po", None),
+            ("get widgets", None),
+            ("ls nodez", None),
+        ] {
+            assert_eq!(with_meant_kind(line).as_deref(), meant, "{line}");
+        }
     }
 
     #[test]

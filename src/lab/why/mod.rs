@@ -25,5 +25,5 @@ mod workload;
 
 pub use explain::explain;
 pub use guest::Why;
-pub use line::Typed;
+pub use line::{Typed, with_meant_kind};
 pub use question::{Explanation, Question};

@@ -3,7 +3,7 @@
 use super::words::{Say, until};
 use crate::labs::clock;
 use crate::lesson::{PageStyle, tag};
-use crate::prose::{self, harmless, lay_out};
+use crate::prose::harmless;
 use crate::texts::Lang;
 use ::clock::{Instant, Timestamp};
 use cluster::control::{self, Control};
@@ -51,14 +51,6 @@ fn question(lang: Lang, ask: Ask) -> control::Ask {
     control::Ask::Guest { name: NAME.into(), question }
 }
 
-/// A paragraph behind a mark, its further lines under its first.
-fn marked(style: &PageStyle, mark: &str, markdown: &str) -> String {
-    let hang = " ".repeat(prose::cells(mark));
-    let laid = lay_out(markdown, style.width.saturating_sub(hang.len()));
-    let text = prose::print(&laid, &hang, style.colour);
-    format!("{mark}{}", text.strip_prefix(&hang).unwrap_or(&text))
-}
-
 fn bold(style: &PageStyle, text: &str) -> String {
     if style.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
 }
@@ -82,8 +74,8 @@ pub fn page(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
         Phase::Preparing => out.push_str(&format!("{}\n", say(Say::Preparing, &[]))),
         Phase::Running => {
             let place = say(Say::Place, &[&view.namespace, &view.namespace]);
-            out.push_str(&marked(style, "", &place));
-            out.push_str(&marked(style, "", &say(Say::Keys, &[])));
+            out.push_str(&style.marked("", &place));
+            out.push_str(&style.marked("", &say(Say::Keys, &[])));
             out.push('\n');
             out.push_str(&task(style, view));
         }
@@ -93,7 +85,7 @@ pub fn page(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
 }
 
 fn notices(style: &PageStyle, view: &DrillView) -> String {
-    view.notices.iter().map(|notice| marked(style, "! ", notice)).collect()
+    view.notices.iter().map(|notice| style.marked("! ", notice)).collect()
 }
 
 /// The present task.
@@ -104,21 +96,21 @@ pub fn task(style: &PageStyle, view: &DrillView) -> String {
         0 => style.lang.say(Say::TaskAlone, &[&at, &all]),
         left => style.lang.say(Say::Task, &[&at, &all, &clock(left as i64)]),
     };
-    format!("{}\n{}", bold(style, &count), marked(style, "▸ ", &task.task))
+    format!("{}\n{}", bold(style, &count), style.marked("▸ ", &task.task))
 }
 
 /// What is not so yet of the present task.
 pub fn verdict(style: &PageStyle, view: &DrillView) -> String {
     let mut out = String::new();
     for check in &view.checks {
-        out.push_str(&marked(style, if check.met { "  ✓ " } else { "  · " }, &check.that));
+        out.push_str(&style.marked(if check.met { "  ✓ " } else { "  · " }, &check.that));
     }
     out.push_str(&notices(style, view));
     let told = match view.checks.iter().find(|check| !check.met) {
         Some(check) => style.lang.say(Say::NotYet, &[&check.that]),
         None => style.lang.say(Say::AllMet, &[]),
     };
-    out + &marked(style, "", &told)
+    out + &style.marked("", &told)
 }
 
 /// The last hint that was given, and how many are left.
@@ -126,7 +118,7 @@ pub fn hint(style: &PageStyle, view: &DrillView) -> String {
     let Some(last) = view.hints.last() else { return String::new() };
     let (number, left) = (view.hints.len().to_string(), view.hints_left.to_string());
     let more = if view.hints_left > 0 { Say::HintsLeft } else { Say::HintsOver };
-    marked(style, &format!("{} ", style.lang.say(Say::Hint, &[&number])), last)
+    style.marked(&format!("{} ", style.lang.say(Say::Hint, &[&number])), last)
         + &style.lang.say(more, &[&left])
         + "\n"
 }
@@ -146,7 +138,7 @@ pub fn summary(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
         out.push_str(&format!("  {}\n", outcome(style.lang, view.phase, task, now)));
     }
     out.push_str(&notices(style, view));
-    out.push_str(&marked(style, "", &say(Say::After, &[&view.seed.to_string()])));
+    out.push_str(&style.marked("", &say(Say::After, &[&view.seed.to_string()])));
     out
 }
 
@@ -319,9 +311,9 @@ mod tests {
         let page = page(&PLAIN, &view(), now());
         for part in [
             "Drill · seed 417 · tasks: 2 · 2 minutes",
-            "add -n drill",
+            "add `-n drill`",
             "1/2 · 1:35 left",
-            "▸ Run a pod named mast.",
+            "▸ Run a pod named `mast`.",
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
@@ -335,7 +327,7 @@ mod tests {
         let told = news(&PLAIN, &view(), &second(), now()).unwrap();
         assert_eq!(
             told,
-            "✓ Run a pod: done in 14 s, again in 24 h\n2/2 · 1:10 left\n▸ Create a ConfigMap named ink.\n"
+            "✓ Run a pod: done in 14 s, again in 24 h\n2/2 · 1:10 left\n▸ Create a ConfigMap named `ink`.\n"
         );
         let mut over = DrillView { phase: Phase::TimeOver, ..second() };
         over.tasks[1].outcome = Outcome::Unfinished;
@@ -356,7 +348,7 @@ mod tests {
         let view = DrillView { checks, notices: vec!["Add `-n drill`.".into()], ..view() };
         assert_eq!(
             verdict(&PLAIN, &view),
-            "  ✓ the pod mast exists\n  · its container is ready\n! Add -n drill.\nNot yet: its container is ready\n"
+            "  ✓ the pod mast exists\n  · its container is ready\n! Add `-n drill`.\nNot yet: its container is ready\n"
         );
     }
 

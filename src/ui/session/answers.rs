@@ -4,24 +4,44 @@ use super::help;
 use super::{Manner, Session};
 use crate::lesson;
 use crate::line::needs_shell;
+use crate::texts::Say;
 use lab::view::{Ask, Form, Judged, LessonView, State};
-use lang::charset::println;
+use lang::charset::{eprintln, println};
 use std::time::Duration;
 
 /// How long the engine may take to tell whether a question waits for letters. A single letter is
 /// else a line for the shell, which must not wait longer.
 const HEARD_MAX: Duration = Duration::from_millis(500);
+/// The exit code of a shell for a command that it does not find (POSIX, 2.8.2).
+const NOT_FOUND: i32 = 127;
 
 impl Session {
-    /// True if the open step asks for the letters of choices, and has no right answer yet.
-    pub(super) fn takes_letters(&self) -> bool {
+    /// The lesson as it stands; `None` if the engine does not answer soon.
+    fn open_step(&self) -> Option<LessonView> {
         let (place, lang) = (self.place.clone(), self.lang());
         let asked = async move { lesson::view(&place, lang, Ask::Show).await };
-        let view = self.handle.block_on(async { clock::timeout(HEARD_MAX, asked).await });
-        let Some(Ok(LessonView { state: State::Open, answer: Some(answer), .. })) = view else {
+        self.handle.block_on(async { clock::timeout(HEARD_MAX, asked).await })?.ok()
+    }
+
+    /// True if the open step asks for the letters of choices, and has no right answer yet.
+    pub(super) fn takes_letters(&self) -> bool {
+        let Some(LessonView { state: State::Open, answer: Some(answer), .. }) = self.open_step() else {
             return false;
         };
         answer.form == Form::Choices && answer.state != Judged::Right
+    }
+
+    /// Runs a letter that answers nothing in the learner's shell, where it may be an alias. If it is
+    /// unknown there, it was meant as another guess.
+    pub(super) fn letter_in_shell(&mut self, letter: char, text: &str) -> i32 {
+        let code = self.in_shell(text, true);
+        if code == NOT_FOUND
+            && let Some(view) = self.open_step()
+            && let Some(guess) = kept_guess(&view, letter)
+        {
+            eprintln!("{}", self.say(Say::GuessKept, &[guess]));
+        }
+        code
     }
 
     /// Answers the question of the open step; the exit code is 0 only if the answer is right.
@@ -78,6 +98,14 @@ impl Session {
     }
 }
 
+/// The learner's guess, if the open step has one and the letter is another of its choices, or the
+/// same again.
+fn kept_guess(view: &LessonView, letter: char) -> Option<&str> {
+    let predict = view.predict.as_ref()?;
+    let guess = predict.chosen.as_deref()?;
+    predict.choices.iter().any(|(choice, _)| choice.chars().eq([letter])).then_some(guess)
+}
+
 /// A text without the quotes around it.
 fn unquoted(written: &str) -> &str {
     let inside = |quote: char| written.strip_prefix(quote)?.strip_suffix(quote);
@@ -87,6 +115,19 @@ fn unquoted(written: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lab::view::Predict;
+
+    #[test]
+    fn a_second_guess_is_told_from_a_command() {
+        let choices = vec![("a".to_string(), "here".to_string()), ("b".into(), "there".into())];
+        let predict = Predict { choices, chosen: Some("b".into()), ..Predict::default() };
+        let view = LessonView { predict: Some(predict.clone()), ..LessonView::default() };
+        assert_eq!((kept_guess(&view, 'a'), kept_guess(&view, 'b')), (Some("b"), Some("b")));
+        assert_eq!(kept_guess(&view, 'c'), None, "no choice");
+        let fresh = Predict { chosen: None, ..predict };
+        assert_eq!(kept_guess(&LessonView { predict: Some(fresh), ..view }, 'a'), None);
+        assert_eq!(kept_guess(&LessonView::default(), 'a'), None);
+    }
 
     #[test]
     fn quotes_around_an_answer_are_not_part_of_it() {

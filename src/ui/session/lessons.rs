@@ -417,7 +417,7 @@ fn question_id() -> String {
 
 /// Of a line on the learner's terminal, as wide as is pleasant to read.
 pub(super) fn width() -> usize {
-    usize::from(terminal::size().0).min(PageStyle::WIDEST)
+    PageStyle::fitting(terminal::size().0)
 }
 
 #[cfg(test)]

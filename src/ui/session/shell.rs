@@ -7,6 +7,7 @@ use crate::line;
 use crate::shell::{Ran, START_PATIENCE, Setting, Shell, Variables};
 use crate::texts::Say;
 use cluster::Place;
+use lab::why::with_meant_kind;
 use lang::charset::eprintln;
 use std::path::{Path, PathBuf};
 
@@ -147,6 +148,15 @@ impl Session {
             let mut fixed = vec![meant.to_string()];
             fixed.extend_from_slice(&words[1..]);
             eprintln!("{}", self.say(Say::DidYouMean, &[&fixed.join(" ")]));
+        }
+    }
+
+    /// Suggests a known kind for an unknown one, if the line was a command of kubectl's and failed:
+    /// kubectl itself suggests verbs only.
+    pub(super) fn suggest_kind(&self, text: &str) {
+        let has_failed = self.last == 1 && self.manner == Manner::Terminal;
+        if let Some(meant) = with_meant_kind(text.trim()).filter(|_| has_failed) {
+            eprintln!("{}", self.say(Say::DidYouMean, &[&meant]));
         }
     }
 

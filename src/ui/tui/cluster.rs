@@ -12,6 +12,7 @@ use past::{Before, Past};
 use read::{deployment, happened, node, pod, replicaset, service, slice};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// The kinds that are watched: plural, group, version, kind.
 pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
@@ -24,6 +25,10 @@ pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
     ("leases", "coordination.k8s.io", "v1", "Lease"),
     ("events", "", "v1", "Event"),
 ];
+
+/// The kubelet renews the lease of its node every 10 s. One that was not renewed for this long is
+/// late. After 40 s the node is NotReady.
+const HEARTBEAT_LATE: Duration = Duration::from_secs(15);
 
 /// Events kept; the oldest goes.
 const EVENTS_MAX: usize = 200;
@@ -55,6 +60,10 @@ pub(crate) struct Cluster {
     pub replicasets: BTreeMap<Key, ReplicaSet>,
     /// Lease → holder.
     pub leases: BTreeMap<Key, String>,
+    /// Node → when the watch told last that its lease was renewed, on the interface's own clock.
+    pub heartbeats: BTreeMap<String, Duration>,
+    /// What that clock showed at the latest change.
+    pub now: Duration,
     pub events: BTreeMap<Key, Happened>,
     /// The newest revision seen.
     pub revision: u64,
@@ -71,6 +80,7 @@ impl Cluster {
     /// come with its own lists, perhaps before this is told.
     pub(crate) fn restart(&mut self) {
         (self.revision, self.past) = (0, Past::default());
+        self.heartbeats.clear();
     }
 
     /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as
@@ -168,7 +178,10 @@ impl Cluster {
             "endpointslices" => take(&mut self.slices, key).map(|(k, was)| Before::Slice(k, was)),
             "deployments" => take(&mut self.deployments, key).map(|(k, was)| Before::Deployment(k, was)),
             "replicasets" => take(&mut self.replicasets, key).map(|(k, was)| Before::ReplicaSet(k, was)),
-            "leases" => return self.leases.remove(&key).is_some(),
+            "leases" => {
+                self.heartbeats.remove(&key.1);
+                return self.leases.remove(&key).is_some();
+            }
             _ => return self.events.remove(&key).is_some(),
         };
         before.map(|before| self.past.note(revision, before)).is_some()
@@ -210,8 +223,10 @@ impl Cluster {
             "replicasets" => place(&mut self.replicasets, key, replicaset(object))
                 .map(|(k, was)| Before::ReplicaSet(k, was)),
             "leases" => {
-                return place(&mut self.leases, key, text(object, "spec.holderIdentity").to_string())
-                    .is_some();
+                let was_late = key.0 == "kube-node-lease" && self.note_heartbeat(&key.1);
+                return was_late
+                    | place(&mut self.leases, key, text(object, "spec.holderIdentity").to_string())
+                        .is_some();
             }
             "events" => {
                 if self.events.len() >= EVENTS_MAX
@@ -230,6 +245,26 @@ impl Cluster {
             self.past.note(revision, before);
         }
         changed
+    }
+
+    /// A node's lease was renewed; true if it was late.
+    fn note_heartbeat(&mut self, node: &str) -> bool {
+        let was_late = self.late(node, self.now).is_some();
+        self.heartbeats.insert(node.to_string(), self.now);
+        was_late
+    }
+
+    /// For how long the lease of a node was not renewed, if it is late.
+    pub(crate) fn late(&self, node: &str, now: Duration) -> Option<Duration> {
+        let age = now.saturating_sub(*self.heartbeats.get(node)?);
+        (age >= HEARTBEAT_LATE).then_some(age)
+    }
+
+    /// When the screen shows another age of a lease. `None`: no node has one.
+    pub(crate) fn heartbeat_due(&self, now: Duration) -> Option<Duration> {
+        let oldest = *self.heartbeats.values().min()?;
+        let whole = Duration::from_secs(now.saturating_sub(oldest).as_secs());
+        Some(oldest + (whole + Duration::from_secs(1)).max(HEARTBEAT_LATE))
     }
 
     /// Who leads: the holder of a component's Lease, without its random part.
@@ -357,6 +392,29 @@ mod tests {
         assert!(!put(&mut cluster, "leases", lease("8")), "a heartbeat must not redraw");
         assert!(!put(&mut cluster, "nodes", node("b", "9")));
         assert_eq!((cluster.leader("kube-scheduler"), cluster.revision), (Some("cp"), 9));
+    }
+
+    #[test]
+    fn a_lease_that_is_not_renewed_is_late_long_before_the_node_is_not_ready() {
+        let mut cluster = Cluster::default();
+        let lease = |rv: &str| {
+            json!({"metadata": {"name": "w", "namespace": "kube-node-lease", "resourceVersion": rv},
+            "spec": {"holderIdentity": "w"}})
+        };
+        let seconds = Duration::from_secs;
+        assert_eq!(cluster.heartbeat_due(seconds(0)), None);
+        put(&mut cluster, "leases", lease("7"));
+        assert_eq!(
+            (cluster.late("w", seconds(14)), cluster.heartbeat_due(seconds(0))),
+            (None, Some(seconds(15)))
+        );
+        cluster.now = seconds(10);
+        assert!(!put(&mut cluster, "leases", lease("8")), "a heartbeat must not redraw");
+        let late = cluster.late("w", seconds(26));
+        assert_eq!((late, cluster.heartbeat_due(seconds(26))), (Some(seconds(16)), Some(seconds(27))));
+        cluster.now = seconds(26);
+        assert!(put(&mut cluster, "leases", lease("9")), "the old age is on the screen");
+        assert_eq!(cluster.late("w", seconds(26)), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::cluster::Change;
 use crate::texts::Lang;
 use cluster::faults::Broken;
 use crossterm::event::{KeyEvent, MouseEvent};
+use lab::format::Terms;
 use lab::graded::view::{Ask as LabAsk, Entry as LabEntry, LabView};
 use lab::view::{Ask, Entry, LessonView};
 use ratatui::layout::Size;
@@ -51,6 +52,8 @@ pub(crate) enum Event {
     Refused(String),
     /// There is no lesson to follow.
     NoLesson(String),
+    /// The glossary was read.
+    Glossary(Terms),
 }
 
 /// Something to do.

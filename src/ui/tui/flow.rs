@@ -32,6 +32,8 @@ pub(crate) struct Flow {
     requests: BTreeSet<String>,
     /// Revisions, the requests that made them, and of what.
     revisions: BTreeMap<u64, (String, Option<ObjectRef>)>,
+    /// The message of the last answer that refused a request of the command.
+    pub refusal: String,
     /// How long the disk took for these revisions, in microseconds.
     fsyncs: BTreeMap<u64, u64>,
 }
@@ -111,6 +113,9 @@ impl Flow {
             self.revisions.extend(record.revision.map(|r| (r, (request.id.clone(), record.object.clone()))));
         }
         let Some(hop) = self.hop(record) else { return false };
+        if let (Did::Answered { code: 400.., .. }, Some(answer)) = (&hop.did, record.answer()) {
+            self.refusal = answer.message.clone();
+        }
         self.hops.push(hop);
         true
     }
@@ -147,6 +152,7 @@ impl Flow {
             to,
             did,
             object: record.object.clone(),
+            subresource: record.request.as_ref().map_or(String::new(), |r| r.subresource.clone()),
             revision: record.revision,
         };
         // Of a component's request the revision stands on its commit, which comes just before the

@@ -39,7 +39,6 @@ pub(crate) enum Sign {
     Last,
     Right,
     RightLit,
-    Left,
     LeftLit,
     Line,
     LineLit,
@@ -52,6 +51,19 @@ pub(crate) enum Sign {
     Block,
     Hollow,
     Warn,
+    /// A lifeline, where an arrow leaves it to the right or to the left, and where one crosses it.
+    Rail,
+    Fork,
+    Join,
+    Cross,
+    /// The line of a watch.
+    Dots,
+    Tip,
+    TipBack,
+    Stored,
+    /// The rest of a gauge.
+    Empty,
+    Heart,
 }
 
 impl Look {
@@ -80,7 +92,6 @@ impl Look {
             Last => ("▸▸", ">>"),
             Right => ("──▶", "-->"),
             RightLit => ("━━▶", "==>"),
-            Left => ("◀──", "<--"),
             LeftLit => ("◀━━", "<=="),
             Line => ("─", "-"),
             LineLit => ("━", "="),
@@ -93,6 +104,16 @@ impl Look {
             Block => ("█", "#"),
             Hollow => ("□", "o"),
             Warn => ("⚠", "!"),
+            Rail => ("│", "|"),
+            Fork => ("├", "|"),
+            Join => ("┤", "|"),
+            Cross => ("┼", "+"),
+            Dots => ("┄", "."),
+            Tip => ("▶", ">"),
+            TipBack => ("◀", "<"),
+            Stored => ("■", "#"),
+            Empty => ("░", "."),
+            Heart => ("♥", "v"),
         };
         if self.ascii { ascii } else { unicode }
     }

@@ -56,6 +56,7 @@ mod osc;
 mod reflow;
 pub(crate) mod render;
 mod scroll;
+pub(crate) mod shown;
 pub(crate) mod terminal;
 pub(crate) mod text;
 pub(crate) mod update;

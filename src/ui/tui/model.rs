@@ -11,6 +11,7 @@ use super::terminal::Emulator;
 use super::words::Word;
 use crate::texts::Lang;
 use clock::Timestamp;
+use lab::format::Terms;
 use lab::graded::view::LabView;
 use lab::view::{Entry, Judged, LessonView, Predict, State};
 use ratatui::layout::{Rect, Size};
@@ -90,6 +91,34 @@ pub(crate) enum Overlay {
     Views(usize),
     /// The list of steps, with the one that is marked, counted from the newest.
     Time(usize),
+    /// The commands in the lesson's pane, with the one that is marked.
+    Commands(usize),
+    /// The terms in the lesson's pane, with the one that is explained.
+    Terms(usize),
+}
+
+impl Overlay {
+    /// The line that it begins with, or its mark.
+    pub(crate) fn at(self) -> usize {
+        match self {
+            Overlay::Help(at)
+            | Overlay::Views(at)
+            | Overlay::Time(at)
+            | Overlay::Commands(at)
+            | Overlay::Terms(at) => at,
+        }
+    }
+
+    /// The same at another line.
+    pub(crate) fn moved(self, at: usize) -> Overlay {
+        match self {
+            Overlay::Help(_) => Overlay::Help(at),
+            Overlay::Views(_) => Overlay::Views(at),
+            Overlay::Time(_) => Overlay::Time(at),
+            Overlay::Commands(_) => Overlay::Commands(at),
+            Overlay::Terms(_) => Overlay::Terms(at),
+        }
+    }
 }
 
 /// What a letter in the lesson's pane does.
@@ -100,6 +129,10 @@ pub(crate) enum Act {
     Type(String),
     /// Shows the list of lessons and labs; from there, goes back to what is open.
     Turn,
+    /// Chooses a command of the text for the line of the prompt.
+    Commands,
+    /// Explains a word of the text.
+    Terms,
 }
 
 /// What the lesson's pane shows.
@@ -176,6 +209,8 @@ pub(crate) struct Model {
     pub page: Page,
     pub lesson: Lesson,
     pub lab: Lab,
+    /// What the terms mean that a text may have; empty until it is read.
+    pub glossary: Terms,
     pub shell: Emulator,
     /// The name of the cluster.
     pub name: String,
@@ -215,6 +250,7 @@ impl Model {
             page: Page::default(),
             lesson: Lesson::default(),
             lab: Lab::default(),
+            glossary: Terms::default(),
             shell: Emulator::new(24, 80),
             name: name.into(),
             status: None,
@@ -356,7 +392,10 @@ impl Model {
             let whole = Duration::from_secs(self.now.saturating_sub(*first).as_secs());
             *first + (whole + SECOND).max(SILENT)
         });
-        [self.traffic.due(), clock, letter, silent, self.lab.due(self.now)].into_iter().flatten().min()
+        // The age of a late lease is shown, too.
+        let lease =
+            self.cluster.heartbeat_due(self.now).filter(|_| !self.ended && self.view == View::Cluster);
+        [self.traffic.due(), clock, letter, silent, lease, self.lab.due(self.now)].into_iter().flatten().min()
     }
 
     /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at

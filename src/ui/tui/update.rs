@@ -63,12 +63,7 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             do_pressed(model, &mut effects);
         }
         Event::Objects(change) => changed = absorb(model, change),
-        Event::Silent(resource) => {
-            changed = false; // the time that is due tells it
-            if model.cluster.heard {
-                model.silent.entry(resource).or_insert(model.now);
-            }
-        }
+        Event::Silent(resource) => changed = fall_silent(model, resource),
         Event::Denied(resource) => changed = deny(model, resource),
         Event::Records(records) => changed = record(model, records),
         Event::Lost(count) => model.traffic.lost += count,
@@ -101,6 +96,7 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             }
         }
         Event::NoLesson(why) => absent(model, why),
+        Event::Glossary(terms) => (model.glossary, changed) = (terms, false),
     }
     let inside = layout::inside(model.panes().shell);
     if model.shell.resize(inside.height, inside.width, model.at_prompt) {
@@ -118,6 +114,7 @@ fn absorb(model: &mut Model, change: Change) -> bool {
         }
         Change::Put { .. } | Change::Gone { .. } => false,
     };
+    model.cluster.now = model.now;
     model.cluster.absorb(change) | back
 }
 
@@ -127,6 +124,15 @@ fn deny(model: &mut Model, resource: String) -> bool {
     model.silent.remove(&resource);
     model.cluster.forget(&resource);
     model.denied.insert(resource)
+}
+
+/// Notes since when the API server tells nothing of a resource. False: the screen does not look
+/// different yet, the time that is due tells it.
+fn fall_silent(model: &mut Model, resource: String) -> bool {
+    if model.cluster.heard {
+        model.silent.entry(resource).or_insert(model.now);
+    }
+    false
 }
 
 /// Forgets what was told of the cluster before.
@@ -206,7 +212,8 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
             Wish::Prompt(on) => {
                 model.at_prompt = on;
                 if on && let Some(line) = model.at_next_prompt.take() {
-                    effects.push(Effect::Type(line.into_bytes()));
+                    // The lines of a block stay together, and wait for Enter.
+                    effects.push(Effect::Type(keys::paste(&line, line.contains('\n'))));
                 }
             }
         }

@@ -10,14 +10,14 @@ texts! { pub enum Word {
     Scrolled: "{} lines back", "{}줄 위";
     FootProgram: "F keys go to the program. Ctrl-] then: 1-9,0 = F1-F10 of the frame  Tab pane", "F 키는 프로그램으로 갑니다. Ctrl-] 다음: 1-9,0 = 이 화면의 F1-F10  Tab 창 이동";
     Foot: "F1 help  F2 zoom  F3 view  F4 time  F5 play  F6 pane  F10 quit", "F1 도움말  F2 확대  F3 그림  F4 시간  F5 재생  F6 창 이동  F10 종료";
-    FootLesson: "↑↓ read  n next  b back  h hint  c check  o list  Esc to the shell", "↑↓ 읽기  n 다음  b 이전  h 힌트  c 확인  o 목록  Esc 셸로";
-    FootAnswer: "Enter answer  n next  b back  h hint  c check  o list  Esc to the shell", "Enter 답하기  n 다음  b 이전  h 힌트  c 확인  o 목록  Esc 셸로";
+    FootLesson: "↑↓ read  n next  b back  h hint  c check  t type  w words  o list  Esc shell", "↑↓ 읽기  n 다음  b 이전  h 힌트  c 확인  t 입력  w 용어  o 목록  Esc 셸로";
+    FootAnswer: "Enter answer  n next  h hint  c check  t type  w words  o list  Esc shell", "Enter 답하기  n 다음  h 힌트  c 확인  t 입력  w 용어  o 목록  Esc 셸로";
     FootDraft: "Enter sends the answer   Esc gives it up", "Enter 답 보내기   Esc 그만두기";
     FootPlaying: "s stops the preparation   Esc to the shell", "s 준비 멈춤   Esc 셸로";
     FootListBack: "↑↓ choose  Enter open  o back  Esc to the shell", "↑↓ 고르기  Enter 열기  o 돌아가기  Esc 셸로";
     FootList: "↑↓ choose  Enter open  Esc to the shell", "↑↓ 고르기  Enter 열기  Esc 셸로";
     FootLab: "↑↓ read  h hint  c check  g grade  u give up  l leave  o list  Esc to the shell", "↑↓ 읽기  h 힌트  c 확인  g 채점  u 포기  l 끝내기  o 목록  Esc 셸로";
-    FootPredict: "answer with a letter: {}   o list   Esc to the shell", "글자로 답하세요: {}   o 목록   Esc 셸로";
+    FootPredict: "answer with a letter: {}   w words   o list   Esc to the shell", "글자로 답하세요: {}   w 용어   o 목록   Esc 셸로";
     FootMap: "Space play  ← → step  ↑↓ other  1-{} view  + - speed 1/{}  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-{} 그림  + - 속도 1/{}  Esc 셸로";
     FootPrefix: "Ctrl-] then: 1-9,0 = F1-F10  Tab pane  PgUp PgDn scroll  z suspend", "Ctrl-] 다음: 1-9,0 = F1-F10  Tab 창 이동  PgUp PgDn 스크롤  z 잠시 멈춤";
     CannotSuspend: "nobody could wake this program up again: it was not started by a shell", "셸에서 시작한 프로그램이 아니어서 멈추면 다시 깨울 수 없습니다";
@@ -126,7 +126,6 @@ texts! { pub enum Word {
     ChosenNobody: "no node fits: the pod waits", "맞는 노드가 없어 파드가 기다립니다";
     Gone: "  deleted since", "  삭제됨";
     Fits: "fits", "통과";
-    Committed: "committed {}", "커밋 {}";
     Quorum: "quorum {} of {}", "정족수 {}/{}";
     RaftLog: "log", "로그";
     RaftVotes: "leads, {} of {} votes", "리더, {}/{}표";
@@ -157,6 +156,8 @@ texts! { pub enum Word {
     NoAddresses: "Pods with these labels: {}, none with an address yet.", "이 레이블을 가진 파드: {}개. 아직 주소가 없습니다.";
     NotEndpoints: "Pods with these labels: {}, none of them an endpoint.", "이 레이블을 가진 파드: {}개. 엔드포인트가 된 파드는 없습니다.";
     PickOne: "one of {}, at random", "{}개 중 하나를 무작위로";
+    Visits: "connections: {}", "연결 {}건";
+    CutBetween: "cut: {}", "끊김: {}";
     RulesWritten: "{}: rules written in {}", "{}: 규칙 기록 {}";
     Wanted: "{} of {} ready", "{}/{} 준비됨";
     Surge: "surge {}, unavailable {}", "추가 {}, 중단 {}";
@@ -165,7 +166,25 @@ texts! { pub enum Word {
     On: "on {}", "노드 {}";
     Life: "what happened to it", "지나온 길";
     NodeGone: "on a deleted node:", "삭제된 노드의 파드:";
+    PlanWanted: "{}: desired {}, ready {}", "{}: 목표 {}, 준비됨 {}";
+    PlanWaiting: "waiting {}", "대기 {}";
+    PlanStarting: "starting {}", "시작 중 {}";
+    PlanLeaving: "leaving {}", "나가는 중 {}";
+    PlanFailed: "failed {}", "실패 {}";
+    NoOwner: "owner: none", "소유자 없음";
+    LeaseLate: "{} s", "{}초";
     MapOld: "as it was {} s ago", "{}초 전 모습";
+    // -- the control plane's sentences, at most 73 cells
+    WhyStages: "Each request passes these gates in order before anything is stored.", "모든 요청은 저장되기 전에 이 관문을 차례로 통과합니다.";
+    WhyStored: "Only the API server talks to etcd. It is a record; nothing runs yet.", "etcd와는 API 서버만 통신합니다. 아직 기록일 뿐, 실행되지 않았습니다.";
+    WhyAnswered: "kubectl is done here. What follows happens without it.", "kubectl은 여기서 끝납니다. 나머지는 kubectl 없이 진행됩니다.";
+    WhyRefused: "The request ended at this gate. Nothing was stored.", "요청이 이 관문에서 끝나 아무것도 저장되지 않았습니다.";
+    WhyDeployments: "Why this controller? It watches Deployments and writes ReplicaSets.", "왜 이 컨트롤러인가? 디플로이먼트를 감시하고 레플리카셋을 기록합니다.";
+    WhyReplicaSets: "Why this controller? It compares the pods there are with those wanted.", "왜 이 컨트롤러인가? 있는 파드 수와 원하는 파드 수를 비교합니다.";
+    WhyControllers: "Why a controller? Each compares what is wanted with what there is.", "왜 컨트롤러인가? 원하는 상태와 실제 상태를 비교합니다.";
+    WhyScheduler: "Why the scheduler? It watches pods without a node; it gets no calls.", "왜 스케줄러인가? 노드가 없는 파드를 감시합니다. 호출받지 않습니다.";
+    WhyKubelet: "Why this kubelet? It watches the pods that are bound to its node.", "왜 이 kubelet인가? 자기 노드에 배정된 파드를 감시합니다.";
+    WhyProxy: "Why the proxy? It watches Services and endpoints, and writes rules.", "왜 프록시인가? 서비스와 엔드포인트를 감시하고 규칙을 기록합니다.";
     // -- hops
     HopStage: "api: {}", "api: {}";
     HopStored: "etcd: stored as revision {}", "etcd: 저장, 리비전 {}";
@@ -201,6 +220,14 @@ texts! { pub enum Word {
     TimeTitle: "time: what was done, newest first", "시간: 지금까지 한 일, 최근 것부터";
     TimeNone: "Nothing was changed yet.", "아직 바뀐 것이 없습니다.";
     TimeHint: "Enter puts `rewind` to just before it on the line   Esc back", "Enter: 그 직전으로 가는 `rewind`를 줄에 적습니다   Esc 닫기";
+    // -- what the text names
+    CommandsTitle: "commands of this text", "본문의 명령";
+    CommandsHint: "Enter puts it on the line of the shell and does not run it   Esc back", "Enter: 실행하지 않고 셸의 입력 줄에 적습니다   Esc 닫기";
+    CommandLines: "({} lines)", "({}줄)";
+    NoCommand: "this text shows no command", "본문에 명령이 없습니다";
+    TermsTitle: "words of this text", "본문의 용어";
+    TermsHint: "↑↓ another word   Esc back   in the shell: what TERM", "↑↓ 다른 용어   Esc 닫기   셸에서는 what 용어";
+    NoTerm: "no word of this text is in the glossary; `what` in the shell lists it", "본문에 용어집의 용어가 없습니다. 셸에서 `what`을 입력하면 모두 볼 수 있습니다";
     // -- help
     HelpTitle: "help", "도움말";
     Help:
@@ -219,16 +246,21 @@ texts! { pub enum Word {
          \n\
          in the shell\n\
          \x20 get pods     kubectl, with or without the word kubectl\n\
+         \x20 what TERM    what a word means: what pod, what control plane\n\
          \x20 hint  check  next  back  goto STEP  solve  lesson     the lesson\n\
          \x20 why  trace  undo  redo  rewind  status  lang ko      the cluster\n\
-         \x20 lab list  lab start ID                               exercises\n\
+         \x20 lab list  lab start ID  drill  progress              exercises\n\
          \n\
          lesson   n next   b back   h hint   c check   a-d answer   o list\n\
+         \x20        t type a command of the text   w explain a word of it\n\
          lab      h hint   c check   g grade   u give up   l leave   o list\n\
          map      Space play/pause   ← → one hop   ↑↓ another command\n\
          \x20        1-{} views   + - speed\n\
          scroll   wheel, or Shift-PgUp and Shift-PgDn\n\
          mouse    click chooses a pane; hold Shift to mark text\n\
+         \n\
+         below    1+2 nodes: control planes + workers\n\
+         \x20        revision: the number of the last change of an object\n\
          \n\
          {} ready   {} starting   {} leaving   {} failed   {} waiting   {} leader\n\
          Times are measured ones; the lights run slower, 1/100 at first. Very\n\
@@ -248,16 +280,21 @@ texts! { pub enum Word {
          \n\
          셸에서\n\
          \x20 get pods     kubectl 명령. kubectl이라는 말은 빼도 됩니다\n\
+         \x20 what 용어    용어의 뜻: what 파드, what 컨트롤 플레인\n\
          \x20 hint  check  next  back  goto 단계  solve  lesson     강의\n\
          \x20 why  trace  undo  redo  rewind  status  lang en       클러스터\n\
-         \x20 lab list  lab start ID                                실습\n\
+         \x20 lab list  lab start ID  drill  progress               실습, 연습\n\
          \n\
          강의     n 다음   b 이전   h 힌트   c 확인   a-d 답   o 목록\n\
+         \x20        t 본문의 명령을 셸에 적기   w 본문의 용어 뜻 보기\n\
          실습     h 힌트   c 확인   g 채점   u 포기   l 끝내기   o 목록\n\
          그림     Space 재생/멈춤   ← → 한 단계   ↑↓ 다른 명령\n\
          \x20        1-{} 그림   + - 속도\n\
          스크롤   휠, 또는 Shift-PgUp과 Shift-PgDn\n\
          마우스   클릭하면 창을 고르고, Shift를 누른 채 글자를 선택합니다\n\
+         \n\
+         맨 아래  노드 1+2개: 컨트롤 플레인 노드와 워커 노드의 수\n\
+         \x20        리비전: 오브젝트를 마지막으로 바꾼 변경의 번호\n\
          \n\
          {} 준비됨   {} 시작 중   {} 나가는 중   {} 실패   {} 대기   {} 리더\n\
          시간은 모두 실제로 잰 값이고, 불빛만 느리게 움직입니다(처음에는 1/100).\n\

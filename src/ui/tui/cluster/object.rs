@@ -14,6 +14,9 @@ pub(crate) struct Node {
     pub control_plane: bool,
     pub ready: bool,
     pub cordoned: bool,
+    /// What pods may request of it: thousandths of a processor, and bytes.
+    pub cpu: i64,
+    pub memory: i64,
 }
 
 /// How a pod stands, as its sign shows it.
@@ -48,6 +51,9 @@ pub(crate) struct Pod {
     pub revision: u64,
     /// What it asks for, as the scheduler counts it: `cpu 500m  memory 1Gi`.
     pub asks: String,
+    /// The same in thousandths of a processor and in bytes.
+    pub cpu: i64,
+    pub memory: i64,
     pub selector: String,
     /// `metadata.creationTimestamp`, in whole seconds.
     pub created: Option<Timestamp>,

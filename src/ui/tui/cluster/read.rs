@@ -2,6 +2,7 @@
 
 use super::object::{Deployment, Endpoint, Happened, Node, Pod, ReplicaSet, Service, Slice, Stand, revision};
 use api::kinds::core::pod::summary;
+use api::quantity::Quantity;
 use api::requests::{self, Field};
 use api::value::{at, flag, int, list, pairs, text};
 use serde_json::Value;
@@ -36,6 +37,8 @@ pub(super) fn node(object: &Value) -> Node {
         control_plane: labels.get("node-role.kubernetes.io/control-plane").is_some(),
         ready: condition(object, "Ready"),
         cordoned: flag(object, "spec.unschedulable"),
+        cpu: Quantity::parse(text(object, "status.allocatable.cpu")).map_or(0, |q| q.milli()),
+        memory: Quantity::parse(text(object, "status.allocatable.memory")).map_or(0, |q| q.units()),
     }
 }
 
@@ -83,6 +86,8 @@ pub(super) fn pod(object: &Value) -> Pod {
         image: image(object, "spec.containers"),
         ip: text(object, "status.podIP").into(),
         revision: revision(object),
+        cpu: requests.get("cpu").map_or(0, Quantity::milli),
+        memory: requests.get("memory").map_or(0, Quantity::units),
         asks: asks.collect::<Vec<_>>().join("  "),
         selector: pairs(object, "spec.nodeSelector")
             .map(|(k, v)| format!("{k}={v}"))

@@ -12,6 +12,7 @@ use client::kube::core::{ApiResource, GroupVersionKind};
 use cluster::control::{Ask, Control, has_started};
 use cluster::faults::{Broken, Fault};
 use cluster::{Error, Place};
+use lab::format::Library;
 use lab::view::{self, Entry, LessonView};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -35,6 +36,14 @@ pub(super) fn start(place: &Place, tell: &Sender<Event>) -> JoinSet<()> {
         all.spawn(objects(place.clone(), resource, tell.clone()));
     }
     all
+}
+
+/// Reads the glossary aside: the first picture does not wait for it.
+pub(super) async fn glossary(tell: Sender<Event>) {
+    let read = tokio::task::spawn_blocking(|| Library::load().terms.clone()).await;
+    if let Ok(terms) = read {
+        let _ = tell.send(Event::Glossary(terms)).await; // the interface may have ended
+    }
 }
 
 /// The record stream, joined again where it broke off.

@@ -153,6 +153,7 @@ impl Interface {
             pty.type_in(answer.typed);
         }
         let mut tasks = feed::start(&setting.place, &tell);
+        tasks.spawn(feed::glossary(tell.clone()));
         let welcomed = Arc::new(AtomicBool::new(setting.lesson.is_some()));
         let follow =
             tasks.spawn(feed::follow(setting.place.clone(), setting.lang, welcomed.clone(), tell.clone()));

@@ -64,6 +64,8 @@ pub(crate) struct Hop {
     pub to: Spot,
     pub did: Did,
     pub object: Option<ObjectRef>,
+    /// The subresource that a request asked for, e.g. `status`; else empty.
+    pub subresource: String,
     pub revision: Option<u64>,
 }
 

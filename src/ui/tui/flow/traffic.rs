@@ -89,6 +89,8 @@ pub(crate) struct Traffic {
     pub decisions: VecDeque<Record>,
     /// The last writing of a node's Service rules.
     pub rules: Option<Record>,
+    /// Connections to NodePorts of `localhost` that were told, for each Service.
+    pub visits: BTreeMap<Key, u64>,
     /// The newest entries of the store's log, by index.
     pub written: BTreeMap<u64, Written>,
     pub play: Play,
@@ -123,6 +125,12 @@ impl Traffic {
                 }
             }
             Event::Rules { .. } => self.rules = Some(record.clone()),
+            Event::Visit { connections, .. } => {
+                let Some(service) = &record.object else { return };
+                let key = (service.namespace.clone(), service.name.clone());
+                let count = self.visits.entry(key).or_default();
+                *count = count.saturating_add(connections);
+            }
             Event::Schedule(_) => {
                 let Some(pod) = &record.object else { return };
                 self.decisions.retain(|r| r.object.as_ref() != Some(pod));
@@ -187,6 +195,7 @@ impl Traffic {
                 hops: vec![],
                 requests: BTreeSet::new(),
                 revisions: BTreeMap::new(),
+                refusal: String::new(),
                 fsyncs: BTreeMap::new(),
             };
             changed = Some(flow.take(&record));
@@ -227,7 +236,7 @@ impl Traffic {
                 record.event,
                 Event::Append { .. } | Event::CommitEntry { .. } | Event::CompactLog { .. }
             ),
-            component => component == Component::Scheduler,
+            component => matches!(component, Component::Scheduler | Component::Localhost | Component::Fault),
         };
         changed.unwrap_or(false) || matters
     }

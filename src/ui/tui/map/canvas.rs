@@ -41,6 +41,35 @@ impl Canvas<'_> {
         x + cells(&text)
     }
 
+    /// Is this sign in the cell?
+    pub(crate) fn shows(&self, x: usize, y: usize, sign: &str) -> bool {
+        let inside = x < self.width() && y < self.height();
+        inside && self.buffer[(self.area.x + x as u16, self.area.y + y as u16)].symbol() == sign
+    }
+
+    /// A box of `width` by `height` cells with a title in its upper edge.
+    pub(crate) fn frame(
+        &mut self,
+        (x, y): (usize, usize),
+        (width, height): (usize, usize),
+        title: &str,
+        tone: Tone,
+    ) {
+        if width < 4 || height < 2 {
+            return;
+        }
+        let set = self.look.border();
+        for row in y..y + height {
+            let (left, fill, right) = match row {
+                _ if row == y => (set.top_left, set.horizontal_top, set.top_right),
+                _ if row + 1 == y + height => (set.bottom_left, set.horizontal_bottom, set.bottom_right),
+                _ => (set.vertical_left, " ", set.vertical_right),
+            };
+            self.put_in(x, row, width, &format!("{left}{}{right}", fill.repeat(width - 2)), Tone::Dim);
+        }
+        self.put_in(x + 1, y, width - 2, &format!(" {title} "), tone);
+    }
+
     /// Pieces one behind the other.
     pub(crate) fn row(&mut self, x: usize, y: usize, pieces: &[(&str, Tone)]) -> usize {
         pieces.iter().fold(x, |x, (text, tone)| self.put(x, y, text, *tone))

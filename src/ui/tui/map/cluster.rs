@@ -9,6 +9,7 @@ use super::super::words::Word;
 use super::canvas::Canvas;
 use super::common::{caption, lit, not_listed, refusal};
 use super::hops::short;
+use super::plan;
 use std::collections::BTreeMap;
 
 /// Narrower columns than this are of no use: the nodes become lines.
@@ -26,55 +27,69 @@ pub(super) fn stand(stand: Stand) -> (Sign, Tone) {
 }
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+    if plan::fits(canvas) {
+        return plan::draw(canvas, model, scene);
+    }
     let roomy = canvas.height() >= 13 && canvas.width() >= 60;
-    let mut y = path(canvas, model, roomy);
+    let y = path(canvas, model, roomy);
     let last = canvas.height().saturating_sub(1);
     let (text, tone) = caption(model, canvas.width() < 60);
     canvas.put(1, last, &text, tone);
-    let pods: Vec<&Pod> = scene.pods.values().collect();
     let texts = [not_listed(model, &["nodes", "pods"]), nowhere(canvas, scene)];
     let text = texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("  ");
     let foot = last.saturating_sub(usize::from(!text.is_empty()));
     if !text.is_empty() {
         canvas.put(1, foot, &text, Tone::Warn);
     }
+    let nodes = nodes(scene);
+    let width = canvas.width().saturating_sub(1) / nodes.len().max(1);
+    if width < COLUMN_MIN {
+        return lines(canvas, model, &nodes, y, foot);
+    }
+    // The control plane's name is the longest, and its node has room to give.
+    let longest = nodes.first().map_or(0, |(n, _)| cells(short(&n.name)) + 1);
+    let extra = longest.saturating_sub(width).min(if nodes.len() > 1 { 4 } else { 0 });
+    let others = (canvas.width().saturating_sub(1 + width + extra)) / (nodes.len().saturating_sub(1)).max(1);
+    let mut x = 1;
+    for (at, (node, pods)) in nodes.iter().enumerate() {
+        let width = if at == 0 { width + extra } else { others };
+        column(canvas, model, node, pods, x, y, width - 1, foot, roomy);
+        x += width;
+    }
+}
+
+/// The nodes, those of the control plane first, and the pods on each.
+pub(super) fn nodes(scene: &Cluster) -> Vec<(&Node, Vec<&Pod>)> {
     let mut by_node: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
-    for pod in &pods {
+    for pod in scene.pods.values() {
         by_node.entry(&pod.node).or_default().push(pod);
     }
     let mut nodes: Vec<&Node> = scene.nodes.values().collect();
     nodes.sort_by_key(|n| (!n.control_plane, n.name.len(), &n.name));
-    let width = canvas.width().saturating_sub(1) / nodes.len().max(1);
-    let pods = |node: &Node| {
-        let mut pods: Vec<&Pod> = by_node.get(node.name.as_str()).cloned().unwrap_or_default();
-        pods.sort_by_key(|p| (&p.namespace, &p.name)); // a place does not change while a pod does
-        pods
-    };
-    if width < COLUMN_MIN {
-        for (at, node) in nodes.iter().enumerate() {
-            if y >= foot {
-                break;
-            }
-            if y + 1 >= foot && at + 1 < nodes.len() {
-                let left = (nodes.len() - at).to_string();
-                let text = canvas.word(Word::MoreNodes, &[&left]);
-                canvas.put(1, y, &text, Tone::Dim);
-                break;
-            }
-            line(canvas, model, node, &pods(node), y);
-            y += 1;
+    // A place does not change while a pod does: pods are in the order of their names.
+    nodes.into_iter().map(|node| (node, by_node.remove(node.name.as_str()).unwrap_or_default())).collect()
+}
+
+/// A line for each node, down to the foot.
+pub(super) fn lines(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    nodes: &[(&Node, Vec<&Pod>)],
+    from: usize,
+    foot: usize,
+) {
+    for (at, (node, pods)) in nodes.iter().enumerate() {
+        let y = from + at;
+        if y >= foot {
+            break;
         }
-        return;
-    }
-    // The control plane's name is the longest, and its node has room to give.
-    let longest = nodes.first().map_or(0, |n| cells(short(&n.name)) + 1);
-    let extra = longest.saturating_sub(width).min(if nodes.len() > 1 { 4 } else { 0 });
-    let others = (canvas.width().saturating_sub(1 + width + extra)) / (nodes.len().saturating_sub(1)).max(1);
-    let mut x = 1;
-    for (at, node) in nodes.iter().enumerate() {
-        let width = if at == 0 { width + extra } else { others };
-        column(canvas, model, node, &pods(node), x, y, width - 1, foot, roomy);
-        x += width;
+        if y + 1 >= foot && at + 1 < nodes.len() {
+            let left = (nodes.len() - at).to_string();
+            let text = canvas.word(Word::MoreNodes, &[&left]);
+            canvas.put(1, y, &text, Tone::Dim);
+            break;
+        }
+        line(canvas, model, node, pods, y);
     }
 }
 
@@ -88,11 +103,13 @@ fn nowhere(canvas: &Canvas<'_>, scene: &Cluster) -> String {
         (!names.is_empty()).then_some(text)
     };
     let waiting = named(Sign::Waiting, Word::NoNodeYet, &|pod| pod.node.is_empty());
-    // Before the nodes are listed nothing is known of them.
-    let listed = !scene.nodes.is_empty();
-    let is_lost = |pod: &Pod| listed && !pod.node.is_empty() && !scene.nodes.contains_key(&pod.node);
-    let lost = named(Sign::Down, Word::NodeGone, &is_lost);
+    let lost = named(Sign::Down, Word::NodeGone, &|pod| is_lost(scene, pod));
     [lost, waiting].into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
+/// Was the pod's Node deleted? Before the nodes are listed nothing is known of them.
+pub(super) fn is_lost(scene: &Cluster, pod: &Pod) -> bool {
+    !scene.nodes.is_empty() && !pod.node.is_empty() && !scene.nodes.contains_key(&pod.node)
 }
 
 /// The way of every request; the row below it.
@@ -180,7 +197,11 @@ fn component(
     }
 }
 
-fn node_state(canvas: &Canvas<'_>, node: &Node) -> (String, Tone) {
+pub(super) fn node_state(canvas: &Canvas<'_>, model: &Model, node: &Node) -> (String, Tone) {
+    // A fault is known at once. The node becomes NotReady when its lease has run out.
+    if is_off(model, node) {
+        return (format!("{} {}", canvas.sign(Sign::Down), canvas.word(Word::RaftOff, &[])), Tone::Bad);
+    }
     match (node.ready, node.cordoned) {
         (false, _) => {
             (format!("{} {}", canvas.sign(Sign::Down), canvas.word(Word::NodeNotReady, &[])), Tone::Bad)
@@ -194,8 +215,13 @@ fn node_state(canvas: &Canvas<'_>, node: &Node) -> (String, Tone) {
     }
 }
 
+/// Was the node switched off, in order or by a crash?
+fn is_off(model: &Model, node: &Node) -> bool {
+    model.traffic.agreement.off.contains(&node.name)
+}
+
 /// The kubelet or the proxy of this node is at work.
-fn works(model: &Model, node: &Node) -> bool {
+pub(super) fn works(model: &Model, node: &Node) -> bool {
     let (from, to) = lit(model);
     [from, to]
         .into_iter()
@@ -221,7 +247,7 @@ fn column(
         canvas.put_in(x, y, width, short(&node.name), tone);
     }
     if y + 1 < foot {
-        let (state, tone) = node_state(canvas, node);
+        let (state, tone) = node_state(canvas, model, node);
         canvas.put_in(x, y + 1, width, &state, tone);
     }
     y += 2;
@@ -276,7 +302,7 @@ fn column(
 }
 
 /// `◐ nginx-pod ContainerCreating`: the name first, then as much of its state as fits.
-fn line_of(canvas: &mut Canvas<'_>, pod: &Pod, x: usize, y: usize, width: usize) {
+pub(super) fn line_of(canvas: &mut Canvas<'_>, pod: &Pod, x: usize, y: usize, width: usize) {
     let (sign, tone) = stand(pod.stand);
     let end = x + width;
     let at = canvas.put_in(x, y, width, &format!("{} ", canvas.sign(sign)), tone);
@@ -302,7 +328,7 @@ fn line_of(canvas: &mut Canvas<'_>, pod: &Pod, x: usize, y: usize, width: usize)
 /// A node on one line: for many nodes, or little room.
 fn line(canvas: &mut Canvas<'_>, model: &Model, node: &Node, pods: &[&Pod], y: usize) {
     let tone = if works(model, node) { Tone::Lit } else { Tone::Strong };
-    let (sign, state) = match node.ready {
+    let (sign, state) = match node.ready && !is_off(model, node) {
         true => (Sign::Ready, Tone::Good),
         false => (Sign::Down, Tone::Bad),
     };

@@ -5,8 +5,9 @@ use super::super::cluster::Key;
 use super::super::flow::{Flow, Gate, Spot};
 use super::super::look::{Sign, Tone};
 use super::super::model::{Model, View};
-use super::super::text::took;
+use super::super::text::{cells, took};
 use super::super::words::Word;
+use super::canvas::Canvas;
 use super::hops::{brief, describe};
 
 /// What is lit: where the request comes from, and where it goes.
@@ -31,6 +32,12 @@ pub(super) fn subject(model: &Model, resource: &str, scene: &[Key], present: &[K
     written.or_else(|| now.and_then(find)).or(Some(model.subject.min(last)))
 }
 
+/// The command and the object that it is about.
+pub(super) fn title(flow: &Flow) -> String {
+    let object = flow.object().map_or(String::new(), |o| format!(" {}", o.name));
+    format!("{}{object}", flow.command)
+}
+
 /// What stands in the frame's upper right corner.
 pub(crate) fn corner(model: &Model) -> String {
     let play = &model.traffic.play;
@@ -48,7 +55,14 @@ pub(crate) fn corner(model: &Model) -> String {
             // The speed of the lit hop itself: very short and very long ones have not the one that
             // was chosen.
             let pace = model.traffic.pace().map_or(String::new(), |pace| pace.to_string());
-            format!("{sign} {pace}").trim_end().to_string()
+            let corner = format!("{sign} {pace}").trim_end().to_string();
+            match model.traffic.shown() {
+                // In a small pane the command stands in the picture.
+                Some(flow) if model.view == View::ControlPlane && model.panes().map.width >= 64 => {
+                    format!("{corner} {} {}", model.look.sign(Sign::Dot), title(flow))
+                }
+                _ => corner,
+            }
         }
         View::Cluster if model.cluster.revision > 0 => {
             model.lang.say(Word::RevisionShort, &[&model.cluster.revision.to_string()])
@@ -75,11 +89,34 @@ pub(super) fn caption(model: &Model, narrow: bool) -> (String, Tone) {
             (format!("{} {told}  {}{paused}", model.look.sign(Sign::Pick), took(hop.took_us)), Tone::Strong)
         }
         None => {
-            let object = flow.object().map_or(String::new(), |o| format!(" {}", o.name));
             let end = lang.say(Word::Finish, &[&took(flow.total())]);
-            (format!("{}{object}: {end}", flow.command), Tone::Dim)
+            (format!("{}: {end}", title(flow)), Tone::Dim)
         }
     }
+}
+
+/// The scrubber, from a column to the right edge: the keys of the show, how far it is, its time and
+/// its speed.
+///
+/// ```text
+/// << < || > >>  ========------------  9/14  114 ms  1/100
+/// ```
+pub(super) fn scrubber(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, x: usize, y: usize) {
+    let play = &model.traffic.play;
+    let middle = if play.playing && model.traffic.moving() { Sign::Pause } else { Sign::Play };
+    let keys = [Sign::First, Sign::Back, middle, Sign::Step, Sign::Last].map(|s| canvas.sign(s)).join(" ");
+    let x = canvas.put(x, y, &keys, Tone::Accent) + 2;
+    let all = flow.hops.len();
+    let hop = if all == 0 { 0 } else { (play.at + 1).min(all) };
+    let mut tail = format!(" {hop}/{all}  {}  1/{}", took(flow.total()), play.slower);
+    if x + cells(&tail) + 10 > canvas.width() {
+        tail = format!(" {hop}/{all}  {}", took(flow.total()));
+    }
+    let room = canvas.width().saturating_sub(x + cells(&tail) + 2);
+    let done = (room * play.at.min(all)).checked_div(all).unwrap_or(0);
+    let x = canvas.put(x, y, &canvas.sign(Sign::LineLit).repeat(done), Tone::Accent);
+    let x = canvas.put(x, y, &canvas.sign(Sign::Line).repeat(room - done), Tone::Dim);
+    canvas.put(x, y, &tail, Tone::Dim);
 }
 
 /// The stage that has refused the command that is shown, once the play has come to its answer.

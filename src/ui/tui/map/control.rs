@@ -1,21 +1,39 @@
-//! Who did what? The six stations of a command, filled in as the show reaches them.
+//! Who did what? A sequence diagram that grows downwards: a column for each component, a row for
+//! each act, the times at the left. Requests are solid lines, watches dotted ones.
 
-use super::super::flow::{Did, Flow, Hop, Spot};
+use super::super::flow::{Flow, Gate};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::{cells, took};
+use super::super::text::{cells, cut, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
-use super::common::caption;
-use super::hops::{brief, describe, short, told};
+use super::common::{caption, scrubber, title};
+use super::hops::short;
+use super::sequence::{Act, Lane, Row, kubelets, lanes, rows};
+
+/// The column of the learner.
+const YOU: usize = 10;
+/// The columns of the four gates of the API server, and what stands above them.
+const GATES: [(usize, &str, &str); 4] = [
+    (16, "authenticate", "authn"),
+    (22, "authorize", "authz"),
+    (28, "admit", "admit"),
+    (34, "validate", "valid"),
+];
+/// Where lines leave the API server and reach it.
+const API: usize = 38;
+/// The column of etcd.
+const STORE: usize = 41;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let Some(flow) = model.traffic.shown() else {
         return empty(canvas, model);
     };
+    let rows = rows(model, flow, model.traffic.play.at);
+    let lanes = lanes(model, flow);
     match canvas.width() >= 62 && canvas.height() >= 13 {
-        true => stations(canvas, model, flow),
-        false => list(canvas, model, flow),
+        true => diagram(canvas, model, flow, &rows, &lanes),
+        false => graph(canvas, model, flow, &rows, lanes),
     }
 }
 
@@ -30,267 +48,283 @@ fn empty(canvas: &mut Canvas<'_>, model: &Model) {
     canvas.note(last.saturating_sub(1), &model.lang.say(Word::Quiet, &[]));
 }
 
-/// The number of the station where a hop ends.
-fn station(hop: &Hop) -> usize {
-    match (&hop.did, &hop.from, &hop.to) {
-        (Did::Answered { .. }, ..) => 1,
-        (Did::Asked { .. }, from, _) => of(from),
-        (_, _, to) => of(to),
+/// Is this the row of the hop that is lit?
+fn is_lit(model: &Model, row: &Row) -> bool {
+    row.last == Some(model.traffic.play.at)
+}
+
+/// Milliseconds with a tenth, or seconds, without room for a unit.
+fn clock(us: u64) -> String {
+    if us < 1_000_000 { format!("{:.1}", us as f64 / 1e3) } else { took(us).replace(' ', "") }
+}
+
+fn row_tone(row: &Row, lit: bool) -> Tone {
+    match &row.act {
+        Act::Asked { failed: true } | Act::Answered { code: 400.., .. } => Tone::Bad,
+        _ if lit => Tone::Strong,
+        _ => Tone::Plain,
     }
 }
 
-fn of(spot: &Spot) -> usize {
-    match spot {
-        Spot::Client => 1,
-        Spot::Api => 2,
-        Spot::Store => 3,
-        Spot::Scheduler | Spot::Controller(_) | Spot::Other(_) => 4,
-        Spot::Kubelet(_) => 5,
-        Spot::Proxy(_) => 6,
+fn diagram(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], lanes: &[Lane]) {
+    let step = (canvas.width().saturating_sub(STORE + 2) / lanes.len().max(1)).min(16);
+    let columns: Vec<(Lane, usize)> =
+        lanes.iter().enumerate().map(|(at, lane)| (*lane, STORE + step * (at + 1) - step / 2 + 3)).collect();
+    let lit = rows.iter().rev().find(|row| is_lit(model, row));
+    heads(canvas, flow, lit, &columns, step);
+    let room = canvas.height().saturating_sub(4);
+    let skipped = rows.len().saturating_sub(room);
+    let mut before = skipped.checked_sub(1).and_then(|at| rows.get(at)).map(|row| row.lane);
+    for (y, row) in rows.iter().skip(skipped).enumerate() {
+        let column = columns.iter().find(|(lane, _)| *lane == row.lane).map_or(STORE, |(_, x)| *x);
+        let place = Place { y: y + 2, column, begins: before != Some(row.lane), lit: is_lit(model, row) };
+        rails(canvas, &columns, place.y);
+        act(canvas, model, flow, row, &place);
+        before = Some(row.lane);
     }
-}
-
-fn title(flow: &Flow) -> String {
-    let object = flow.object().map_or(String::new(), |o| format!(" {}", o.name));
-    format!("{}{object}", flow.command)
-}
-
-/// In a small pane: the hops one below the other, the lit one in sight.
-fn list(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
-    let now = model.traffic.play.at;
-    let total = took(flow.total());
-    let end = canvas.width().saturating_sub(cells(&total) + 1);
-    canvas.put_in(1, 0, end.saturating_sub(2), &title(flow), Tone::Strong);
-    canvas.put(end, 0, &total, Tone::Dim);
-    let rows = canvas.height().saturating_sub(1);
-    let last = now.min(flow.hops.len().saturating_sub(1));
-    let first = (last + 2).saturating_sub(rows).min(flow.hops.len().saturating_sub(rows));
-    for (row, (at, hop)) in flow.hops.iter().enumerate().skip(first).take(rows).enumerate() {
-        let (mark, tone) = match at.cmp(&now) {
-            std::cmp::Ordering::Less => (canvas.look.number(station(hop)), Tone::Plain),
-            std::cmp::Ordering::Equal => (canvas.sign(Sign::Pick).to_string(), Tone::Strong),
-            std::cmp::Ordering::Greater => (canvas.look.number(station(hop)), Tone::Dim),
-        };
-        let refuses = matches!(hop.did, Did::Answered { refused: Some(_), .. });
-        let tone = if refuses && at <= now { Tone::Bad } else { tone };
-        let took = took(hop.took_us);
-        let end = canvas.width().saturating_sub(cells(&took) + 1);
-        canvas.put(1, row + 1, &mark, Tone::Accent);
-        canvas.put_in(3, row + 1, end.saturating_sub(4), &brief(model.lang, hop), tone);
-        canvas.put(end, row + 1, &took, tone);
-    }
-}
-
-/// A command in the middle of its show, and where the stations of its request stand.
-struct Show<'a> {
-    flow: &'a Flow,
-    /// The hop that is lit.
-    now: usize,
-    /// The station that is lit; 0: none.
-    lit: usize,
-    /// The columns of the API server and of the store.
-    api: usize,
-    store: usize,
-}
-
-impl<'a> Show<'a> {
-    /// The hops of the command's last request and what it led to, up to the lit one: kubectl may
-    /// have looked first.
-    fn last_request(&self) -> Vec<(usize, &'a Hop)> {
-        let hops = self.flow.hops.iter().enumerate().take_while(|(at, _)| *at <= self.now);
-        let seen: Vec<(usize, &Hop)> = hops.collect();
-        let stage = seen.iter().rposition(|(_, h)| matches!(h.did, Did::Stage(_))).unwrap_or(0);
-        let answered = seen[..stage].iter().rposition(|(_, h)| matches!(h.did, Did::Answered { .. }));
-        seen[answered.map_or(0, |at| at + 1)..].to_vec()
-    }
-
-    fn head(&self, station: usize) -> Tone {
-        if self.lit == station { Tone::Lit } else { Tone::Strong }
-    }
-
-    /// The tone of a hop's text.
-    fn tone(&self, at: usize, otherwise: Tone) -> Tone {
-        if at == self.now { Tone::Lit } else { otherwise }
-    }
-}
-
-/// In a large pane: the stations where they stand in the architecture.
-fn stations(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
-    let lit = model.traffic.lit().map_or(0, station);
-    let (api, store) = (canvas.width() * 30 / 100, canvas.width() * 68 / 100);
-    let show = Show { flow, now: model.traffic.play.at, lit, api, store };
-    request(canvas, &show);
-    let watch = if lit >= 4 { Sign::WatchLit } else { Sign::Watch };
-    canvas.put(api + 8, 4, canvas.sign(watch), if lit >= 4 { Tone::Strong } else { Tone::Dim });
-    canvas.put(api + 10, 4, "watch", Tone::Dim);
-    watchers(canvas, model, &show);
     let last = canvas.height().saturating_sub(1);
-    bar(canvas, model, flow, last.saturating_sub(1));
-    let (text, tone) = caption(model, false);
-    canvas.put(1, last, &text, tone);
-}
-
-/// 1 you, 2 the API server, 3 etcd.
-fn request(canvas: &mut Canvas<'_>, show: &Show<'_>) {
-    let (api, store) = (show.api, show.store);
-    let you = format!("{} {}", canvas.look.number(1), canvas.word(Word::You, &[]));
-    canvas.put(1, 0, &you, show.head(1));
-    canvas.put(api, 0, &format!("{} kube-apiserver", canvas.look.number(2)), show.head(2));
-    canvas.put(store, 0, &format!("{} etcd", canvas.look.number(3)), show.head(3));
-    canvas.put_in(1, 1, api - 6, &title(show.flow), Tone::Plain);
-    let seen = show.last_request();
-    stages(canvas, show, &seen);
-    if let Some((at, stored)) = seen.iter().rfind(|(_, h)| h.did == Did::Stored) {
-        arrow(canvas, store - 4, 1, show.lit == 3, false);
-        let revision = stored.revision.map_or(String::new(), |r| r.to_string());
-        let text = canvas.word(Word::StatusRevision, &[&revision]);
-        canvas.put(store, 1, &text, show.tone(*at, Tone::Plain));
-        if let Some(fsync) = stored.revision.and_then(|revision| show.flow.fsync(revision)) {
-            canvas.put(store, 2, &format!("fsync {}", took(fsync)), Tone::Plain);
-        }
-        let text = canvas.word(Word::Committed, &[&took(stored.took_us)]);
-        canvas.put(store, 3, &text, Tone::Plain);
-        arrow(canvas, store - 4, 3, show.lit == 3, true);
-    }
-    if let Some((at, hop)) = seen.iter().rfind(|(_, h)| matches!(h.did, Did::Answered { .. }))
-        && let Did::Answered { verb, code, .. } = &hop.did
-    {
-        let tone = if *code >= 400 { Tone::Bad } else { Tone::Good };
-        canvas.put_in(1, 3, api - 6, &format!("{verb}: {code}"), show.tone(*at, tone));
-        arrow(canvas, api - 4, 3, *at == show.now, true);
-        canvas.put(api, 4, &took(hop.took_us), Tone::Dim);
-    }
-}
-
-/// An arrow to the right, or back.
-fn arrow(canvas: &mut Canvas<'_>, x: usize, y: usize, on: bool, back: bool) {
-    let sign = match (on, back) {
-        (true, false) => Sign::RightLit,
-        (false, false) => Sign::Right,
-        (true, true) => Sign::LeftLit,
-        (false, true) => Sign::Left,
+    let (text, tone) = match lit {
+        Some(row) => why(model, flow, row),
+        None => caption(model, false),
     };
-    let tone = if on { Tone::Strong } else { Tone::Dim };
-    canvas.put(x, y, canvas.look.sign(sign), tone);
+    canvas.put(1, last.saturating_sub(1), &text, tone);
+    scrubber(canvas, model, flow, 1, last);
 }
 
-/// The last six stages of the request, in at most three lines.
-fn stages(canvas: &mut Canvas<'_>, show: &Show<'_>, seen: &[(usize, &Hop)]) {
-    let (api, store) = (show.api, show.store);
-    let stages: Vec<_> = seen.iter().filter(|(_, h)| matches!(h.did, Did::Stage(_))).collect();
-    if !stages.is_empty() {
-        arrow(canvas, api - 4, 1, show.lit == 2, false);
+/// The sentence below the picture, about the row that is lit.
+fn why(model: &Model, flow: &Flow, row: &Row) -> (String, Tone) {
+    let word = match &row.act {
+        Act::Answered { refused: Some(_), .. } if !flow.refusal.is_empty() => {
+            return (flow.refusal.clone(), Tone::Bad);
+        }
+        Act::Answered { refused: Some(_), .. } => Word::WhyRefused,
+        Act::Answered { .. } => Word::WhyAnswered,
+        _ => row.lane.why(),
+    };
+    (model.lang.say(word, &[]), Tone::Plain)
+}
+
+fn heads(canvas: &mut Canvas<'_>, flow: &Flow, lit: Option<&Row>, columns: &[(Lane, usize)], step: usize) {
+    let tone = |lane: Lane| if lit.is_some_and(|row| row.lane == lane) { Tone::Lit } else { Tone::Strong };
+    let you = canvas.word(Word::You, &[]);
+    canvas.put(YOU.saturating_sub(cells(&you) / 2), 0, &you, tone(Lane::You));
+    canvas.put(18, 0, Lane::Api.head().0, tone(Lane::Api));
+    canvas.put(STORE - 2, 0, Lane::Store.head().0, tone(Lane::Store));
+    for (x, _, name) in GATES {
+        canvas.put(x - 2, 1, name, Tone::Dim);
     }
-    let (mut x, mut y) = (api, 1);
-    for (at, hop) in &stages[stages.len().saturating_sub(6)..] {
-        let Did::Stage(stage) = &hop.did else { continue };
-        let stage = match stage.as_str() {
-            "authenticate" => "authn",
-            "authorize" => "authz",
-            other => other,
+    let nodes = kubelets(flow);
+    for (lane, x) in columns {
+        let (first, second) = match (lane, nodes.as_slice()) {
+            (Lane::Kubelet, [node]) => (lane.head().0, short(node)),
+            _ => lane.head(),
         };
-        let text = format!("{stage} {}", took(hop.took_us).trim_end_matches(" ms"));
-        if x > api && x + cells(&text) + 4 > store {
-            (x, y) = (api, y + 1);
+        if step < 8 {
+            canvas.put(*x, 0, lane.letter(), tone(*lane));
+            let name = format!("{}{}", lane.head().0.trim_end_matches('-'), lane.head().1);
+            canvas.put_in(x.saturating_sub(step / 2), 1, step.saturating_sub(1), &name, Tone::Dim);
+            continue;
         }
-        if y > 3 {
-            break;
-        }
-        x = canvas.put_in(x, y, store.saturating_sub(x + 4), &text, show.tone(*at, Tone::Plain)) + 2;
-    }
-    // The stage at which the request ended.
-    let ends = |(_, hop): &&(usize, &Hop)| matches!(hop.did, Did::Answered { refused: Some(_), .. });
-    if let Some((_, hop)) = seen.iter().rfind(ends)
-        && let Did::Answered { refused: Some(gate), .. } = &hop.did
-    {
-        let text = format!("{} {}", canvas.sign(Sign::Failed), canvas.word(gate.word(), &[]));
-        if x > api && x + cells(&text) + 2 > store {
-            (x, y) = (api, (y + 1).min(3));
-        }
-        canvas.put_in(x, y, store.saturating_sub(x + 1), &text, Tone::Bad);
+        canvas.put(x.saturating_sub(cells(first) / 2), 0, first, tone(*lane));
+        canvas.put_in(x.saturating_sub(cells(second).min(step) / 2), 1, step, second, Tone::Dim);
     }
 }
 
-/// 4 scheduler and controllers, 5 kubelet, 6 proxy: they hear of the write by a watch.
-fn watchers(canvas: &mut Canvas<'_>, model: &Model, show: &Show<'_>) {
-    let top = 6;
-    let width = canvas.width();
-    let columns = [1, width * 36 / 100, width * 70 / 100];
-    let room = |n: usize| columns.get(n + 1).copied().unwrap_or(width).saturating_sub(columns[n] + 1);
-    let rows = canvas.height().saturating_sub(top + 3).max(1);
-    let seen = show.last_request();
-    let mut nodes: Vec<&str> = seen
-        .iter()
-        .flat_map(|(_, h)| [&h.from, &h.to])
-        .filter_map(|s| if let Spot::Kubelet(n) = s { Some(short(n)) } else { None })
-        .collect();
-    nodes.dedup();
-    let heads = [
-        format!("{} scheduler, controllers", canvas.look.number(4)),
-        format!("{} kubelet {}", canvas.look.number(5), nodes.last().copied().unwrap_or_default()),
-        format!("{} kube-proxy", canvas.look.number(6)),
-    ];
-    for (n, text) in heads.iter().enumerate() {
-        canvas.put_in(columns[n], top, room(n), text, show.head(n + 4));
-        let done: Vec<_> = seen.iter().filter(|(_, h)| station(h) == n + 4).collect();
-        for (row, (at, hop)) in done[done.len().saturating_sub(rows)..].iter().enumerate() {
-            let time = took(hop.took_us);
-            let text = action(model, hop, n == 1 && nodes.len() > 1);
-            let (y, end) = (top + 1 + row, columns[n] + room(n));
-            let text_room = room(n).saturating_sub(cells(&time) + 1);
-            let x = canvas.put_in(columns[n], y, text_room, &text, show.tone(*at, Tone::Plain));
-            let time_at = end.saturating_sub(cells(&time)).max(x + 1);
-            canvas.put_in(time_at, y, cells(&time), &time, Tone::Dim);
-        }
+/// The lifelines of a row.
+fn rails(canvas: &mut Canvas<'_>, columns: &[(Lane, usize)], y: usize) {
+    let rail = canvas.sign(Sign::Rail);
+    for x in [YOU, STORE].into_iter().chain(columns.iter().map(|(_, x)| *x)) {
+        canvas.put(x, y, rail, Tone::Dim);
     }
 }
 
-/// A hop in the column of who did it: without the name that stands above.
-fn action(model: &Model, hop: &Hop, named: bool) -> String {
-    let name = hop.object.as_ref().map_or("", |o| o.name.as_str());
-    match &hop.did {
-        Did::Scheduled { fit, of, scores, .. } => {
-            let scores: Vec<String> = scores.iter().take(3).map(ToString::to_string).collect();
-            model.lang.say(Word::BriefFit, &[&fit.to_string(), &of.to_string(), &scores.join(" / ")])
-        }
-        Did::Bound { node } => format!("bind {}", short(node)),
-        Did::Rules { rules, changed } => {
-            let node = if let Spot::Proxy(node) = &hop.to { short(node) } else { "" };
-            format!("{node} {rules} ({changed})")
-        }
-        Did::Asked { verb, code, refused } if *code >= 400 => {
-            let gate = refused.map_or(String::new(), |gate| format!(" {}", model.lang.say(gate.word(), &[])));
-            format!("{verb} {code}{gate}")
-        }
-        Did::Asked { verb, .. } => {
-            let revision = hop
-                .revision
-                .map_or(String::new(), |r| format!(" {} {r}", if model.look.ascii { ">" } else { "→" }));
-            let resource = hop.object.as_ref().map_or("", |o| o.resource.as_str());
-            let verb = if hop.from == Spot::Scheduler && verb == "create" { "bind" } else { verb };
-            format!("{verb} {resource}{revision}")
-        }
-        Did::Told(event) => {
-            let text = told(model.lang, event, name);
-            match (&hop.to, named) {
-                (Spot::Kubelet(node), true) => format!("{}: {text}", short(node)),
-                _ => text,
+/// Where a row is drawn.
+struct Place {
+    y: usize,
+    /// The column of its component.
+    column: usize,
+    /// The row before it is of another component.
+    begins: bool,
+    lit: bool,
+}
+
+fn act(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, row: &Row, place: &Place) {
+    let y = place.y;
+    let tone = row_tone(row, place.lit);
+    if place.lit {
+        canvas.put(1, y, canvas.sign(Sign::Pick), Tone::Accent);
+    }
+    let time = clock(row.since);
+    let strength = if place.lit { Tone::Strong } else { Tone::Dim };
+    canvas.put(8_usize.saturating_sub(cells(&time)), y, &time, strength);
+    match &row.act {
+        Act::Stages(stages) => {
+            canvas.put(YOU, y, canvas.sign(Sign::Fork), tone);
+            line(canvas, Sign::Line, (YOU + 1, GATES[0].0 - 2), y, tone);
+            canvas.put(GATES[0].0 - 2, y, canvas.sign(Sign::Tip), tone);
+            for (x, stage, _) in GATES {
+                if stages.iter().any(|passed| passed == stage) {
+                    canvas.put(x, y, canvas.sign(Sign::Met), Tone::Good);
+                }
             }
         }
-        _ => describe(model.lang, hop),
+        Act::Stored => {
+            line(canvas, Sign::Line, (API, STORE - 1), y, tone);
+            canvas.put(STORE - 1, y, canvas.sign(Sign::Tip), tone);
+            canvas.put(STORE, y, canvas.sign(Sign::Stored), tone);
+            let revision = row.revision.map_or(String::new(), |r| r.to_string());
+            let x = canvas.put(STORE + 2, y, &revision, tone);
+            if let Some(fsync) = row.revision.and_then(|r| flow.fsync(r)) {
+                canvas.put(x + 1, y, &format!("fsync {}", took(fsync)), Tone::Dim);
+            }
+        }
+        Act::Answered { code, refused } => answered(canvas, *code, *refused, row, place),
+        Act::Heard => watched(canvas, place, tone),
+        Act::Asked { .. } => asked(canvas, row, place, tone),
+        Act::Done => {
+            if place.begins {
+                watched(canvas, place, tone);
+            }
+            beside(canvas, &row.text(model.look.ascii), place, tone);
+        }
     }
 }
 
-/// The keys of the show, and how far it is.
-fn bar(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, y: usize) {
-    let play = &model.traffic.play;
-    let middle = if play.playing && model.traffic.moving() { Sign::Pause } else { Sign::Play };
-    let keys = [Sign::First, Sign::Back, middle, Sign::Step, Sign::Last].map(|s| canvas.sign(s)).join(" ");
-    let x = canvas.put(1, y, &keys, Tone::Accent) + 2;
-    let tail = format!(" {}  1/{}", took(flow.total()), play.slower);
-    let room = canvas.width().saturating_sub(x + cells(&tail) + 2);
-    let done = if flow.hops.is_empty() { 0 } else { room * play.at.min(flow.hops.len()) / flow.hops.len() };
-    let x = canvas.put(x, y, &canvas.sign(Sign::LineLit).repeat(done), Tone::Accent);
-    let x = canvas.put(x, y, &canvas.sign(Sign::Line).repeat(room - done), Tone::Dim);
-    canvas.put(x, y, &tail, Tone::Dim);
+/// A horizontal line over these columns, the last one not included. It crosses lifelines.
+fn line(canvas: &mut Canvas<'_>, sign: Sign, (from, to): (usize, usize), y: usize, tone: Tone) {
+    let rail = canvas.sign(Sign::Rail);
+    for x in from..to {
+        let sign = if canvas.shows(x, y, rail) { Sign::Cross } else { sign };
+        canvas.put(x, y, canvas.sign(sign), tone);
+    }
+}
+
+/// The answer to the command, from the API server or from the gate that refused the request.
+fn answered(canvas: &mut Canvas<'_>, code: u16, refused: Option<Gate>, row: &Row, place: &Place) {
+    let y = place.y;
+    let tone = row_tone(row, place.lit);
+    canvas.put(YOU + 1, y, canvas.sign(Sign::TipBack), tone);
+    let gate = match refused {
+        Some(Gate::Authentication) | None => 0,
+        Some(Gate::Authorization) => 1,
+        Some(Gate::Admission) => 2,
+        Some(Gate::Validation) => 3,
+    };
+    let end = GATES[gate].0;
+    line(canvas, Sign::Line, (YOU + 2, end - 1), y, tone);
+    match refused {
+        Some(gate) => {
+            let gate = canvas.word(gate.word(), &[]);
+            canvas.put(end, y, &format!("{} {gate} {code}", canvas.sign(Sign::Failed)), tone);
+        }
+        None => {
+            let good = if code < 400 { Tone::Good } else { Tone::Bad };
+            let x = canvas.put(end, y, &code.to_string(), good);
+            canvas.put(x + 2, y, &took(row.took), Tone::Dim);
+        }
+    }
+}
+
+/// A watch of the API server tells the component.
+fn watched(canvas: &mut Canvas<'_>, place: &Place, tone: Tone) {
+    canvas.put(API - 6, place.y, "watch", Tone::Dim);
+    line(canvas, Sign::Dots, (API, place.column.saturating_sub(1)), place.y, tone);
+    canvas.put(place.column.saturating_sub(1), place.y, canvas.sign(Sign::Tip), tone);
+}
+
+/// The component asks the API server.
+fn asked(canvas: &mut Canvas<'_>, row: &Row, place: &Place, tone: Tone) {
+    canvas.put(API - 1, place.y, canvas.sign(Sign::TipBack), tone);
+    line(canvas, Sign::Line, (API, place.column), place.y, tone);
+    canvas.put(place.column, place.y, canvas.sign(Sign::Join), tone);
+    if row.revision.is_some() {
+        canvas.put(STORE, place.y, canvas.sign(Sign::Stored), tone);
+    }
+    beside(canvas, &row.text(canvas.look.ascii), place, tone);
+}
+
+/// A text at the right of the column, or where there is no room for it at the left.
+fn beside(canvas: &mut Canvas<'_>, text: &str, place: &Place, tone: Tone) {
+    let right = canvas.width().saturating_sub(place.column + 2);
+    if cells(text) <= right {
+        canvas.put(place.column + 2, place.y, text, tone);
+        return;
+    }
+    let left = place.column.saturating_sub(API + 4);
+    if left <= right {
+        canvas.put_in(place.column + 2, place.y, right, text, tone);
+        return;
+    }
+    let text = format!(" {} ", cut(text, left, canvas.sign(Sign::Ellipsis)));
+    canvas.put(place.column.saturating_sub(1 + cells(&text)), place.y, &text, tone);
+}
+
+/// In a small pane: a letter for each component, and the text at the right.
+fn graph(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], lanes: Vec<Lane>) {
+    let columns: Vec<Lane> = [Lane::You, Lane::Api, Lane::Store].into_iter().chain(lanes).collect();
+    let lit = rows.iter().rev().find(|row| is_lit(model, row));
+    for (at, lane) in columns.iter().enumerate() {
+        let on = lit.is_some_and(|row| row.lane == *lane);
+        canvas.put(1 + 2 * at, 0, lane.letter(), if on { Tone::Lit } else { Tone::Strong });
+    }
+    let text = 2 + 2 * columns.len();
+    let total = took(flow.total());
+    let end = canvas.width().saturating_sub(cells(&total) + 1);
+    canvas.put_in(text, 0, end.saturating_sub(text + 1), &title(flow), Tone::Strong);
+    canvas.put(end, 0, &total, Tone::Dim);
+    let room = canvas.height().saturating_sub(1);
+    let skipped = rows.len().saturating_sub(room);
+    for (y, row) in rows.iter().skip(skipped).enumerate() {
+        let tone = row_tone(row, is_lit(model, row));
+        arrow(canvas, &columns, row, y + 1, tone);
+        let time = if row.act == Act::Heard { String::new() } else { took(row.took) };
+        let end = canvas.width().saturating_sub(cells(&time) + 1);
+        canvas.put_in(text, y + 1, end.saturating_sub(text + 1), &brief(model, row), tone);
+        canvas.put(end, y + 1, &time, tone);
+    }
+}
+
+/// The lifelines of a small row with its arrow.
+fn arrow(canvas: &mut Canvas<'_>, columns: &[Lane], row: &Row, y: usize, tone: Tone) {
+    let x = |lane: Lane| 1 + 2 * columns.iter().position(|l| *l == lane).unwrap_or(0);
+    for lane in columns {
+        canvas.put(x(*lane), y, canvas.sign(Sign::Rail), Tone::Dim);
+    }
+    let (from, to) = match &row.act {
+        Act::Stages(_) => (Lane::You, Lane::Api),
+        Act::Stored => (Lane::Api, Lane::Store),
+        Act::Answered { .. } => (Lane::Api, Lane::You),
+        Act::Asked { .. } => (row.lane, Lane::Api),
+        Act::Heard => (Lane::Api, row.lane),
+        Act::Done => {
+            canvas.put(x(row.lane), y, canvas.sign(Sign::Stored), tone);
+            return;
+        }
+    };
+    let (from, to) = (x(from), x(to));
+    let sign = if row.act == Act::Heard { Sign::Dots } else { Sign::Line };
+    line(canvas, sign, (from.min(to) + 1, from.max(to)), y, tone);
+    let (begin, tip) = if from < to { (Sign::Fork, Sign::Tip) } else { (Sign::Join, Sign::TipBack) };
+    canvas.put(from, y, canvas.sign(begin), tone);
+    canvas.put(to, y, canvas.sign(tip), tone);
+}
+
+/// The text of a small row.
+fn brief(model: &Model, row: &Row) -> String {
+    match &row.act {
+        Act::Stages(stages) => {
+            let passed = model.look.sign(Sign::Met).repeat(stages.len());
+            format!("{passed} {}", stages.last().map_or("", String::as_str))
+        }
+        Act::Stored => {
+            let revision = row.revision.map_or(String::new(), |r| r.to_string());
+            model.lang.say(Word::StatusRevision, &[&revision])
+        }
+        Act::Answered { code, refused: Some(gate) } => {
+            let gate = model.lang.say(gate.word(), &[]);
+            model.lang.say(Word::BriefRefused, &[&gate, &code.to_string()])
+        }
+        Act::Heard => "watch".to_string(),
+        Act::Answered { .. } | Act::Asked { .. } | Act::Done => row.text(model.look.ascii),
+    }
 }

@@ -6,10 +6,13 @@ mod common;
 mod control;
 mod hops;
 mod network;
+mod plan;
+mod plan_node;
 mod pod;
 mod raft;
 mod rollout;
 mod scheduling;
+mod sequence;
 mod steps;
 
 pub(crate) use canvas::Canvas;

@@ -24,7 +24,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         0,
         &[("Service ", Tone::Dim), (&name, Tone::Strong), ("  ", Tone::Plain), (&service.kind, Tone::Accent)],
     );
-    let mut y = ports(canvas, key, service);
+    let visits = model.traffic.visits.get(*key).copied().unwrap_or_default();
+    let mut y = ports(canvas, key, service, visits);
     let selector: Vec<String> = service.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let text = match selector.is_empty() {
         true => canvas.word(Word::NoSelector, &[]),
@@ -61,12 +62,12 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
 }
 
 /// Draws the addresses of a Service, from line 1 on; returns the line behind them.
-fn ports(canvas: &mut Canvas<'_>, key: &Key, service: &Service) -> usize {
+fn ports(canvas: &mut Canvas<'_>, key: &Key, service: &Service, visits: u64) -> usize {
     let arrow = canvas.sign(Sign::Right);
     let mut y = 1;
     for (port, target, node_port) in &service.ports {
         if let Some(node_port) = node_port {
-            canvas.row(
+            let x = canvas.row(
                 1,
                 y,
                 &[
@@ -77,6 +78,10 @@ fn ports(canvas: &mut Canvas<'_>, key: &Key, service: &Service) -> usize {
                     (" NodePort", Tone::Dim),
                 ],
             );
+            if visits > 0 {
+                let text = canvas.word(Word::Visits, &[&visits.to_string()]);
+                canvas.put(x + 2, y, &text, Tone::Accent);
+            }
             y += 1;
         }
         // A headless Service has no address of its own: its name leads to the pods.

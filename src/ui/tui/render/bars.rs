@@ -104,7 +104,9 @@ fn status(model: &Model) -> String {
             parts.push(lang.say(Word::StatusNodes, &[&nodes]));
             parts.push(lang.say(Word::StatusPods, &[&model.cluster.pods.len().to_string()]));
             parts.push(lang.say(Word::StatusRevision, &[&model.cluster.revision.to_string()]));
-            if let Some((leader, term)) = map::leader(model) {
+            // A member alone has nothing to agree on: its leader and term are for the view of Raft.
+            let is_told = |leader: Option<&str>| leader.is_none() || control > 1 || model.view == View::Raft;
+            if let Some((leader, term)) = map::leader(model).filter(|(leader, _)| is_told(*leader)) {
                 parts.push(match leader {
                     Some(leader) => lang.say(Word::StatusLeader, &[map::short(leader)]),
                     None => lang.say(Word::StatusNoLeader, &[]),

@@ -37,6 +37,31 @@ pub(super) fn over(area: Rect, width: u16, height: u16, buffer: &mut Buffer) -> 
     let (width, height) = (width.min(area.width), height.min(area.height));
     let place =
         Rect::new(area.x + (area.width - width) / 2, area.y + (area.height - height) / 2, width, height);
+    // Where the left border cuts through a wide letter, the terminal would draw both of its halves.
+    if place.x > area.x {
+        for y in place.top()..place.bottom() {
+            let beside = &mut buffer[(place.x - 1, y)];
+            if cells(beside.symbol()) > 1 {
+                beside.set_symbol(" ");
+            }
+        }
+    }
     Clear.render(place, buffer);
     place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::style::Style;
+
+    #[test]
+    fn a_wide_letter_is_not_left_half_under_a_border() {
+        let area = Rect::new(0, 0, 12, 3);
+        let mut buffer = Buffer::empty(area);
+        buffer.set_string(0, 1, "a이미지로가", Style::new());
+        let place = over(area, 4, 1, &mut buffer);
+        assert_eq!((place.x, place.y), (4, 1), "in the second half of the second syllable");
+        assert_eq!([1, 3, 4].map(|x| buffer[(x, 1)].symbol()), ["이", " ", " "]);
+    }
 }

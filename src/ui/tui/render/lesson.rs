@@ -10,6 +10,7 @@ use super::lab;
 use super::marks::Marks;
 use super::paragraph::{marked, text};
 use crate::lesson::missing;
+use crate::texts::Lang;
 use ::lab::view::{Judged, LessonView, Predict, State, Verdict};
 use ratatui::text::{Line, Span};
 
@@ -158,12 +159,12 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
         out.extend(marked(&lang.say(Word::Stuck, &[]), look, Tone::Accent, room, "", "  "));
     }
     let (words, tone) = match (&view.next, view.state) {
-        _ if !view.finished && open => return out,
-        (Some((id, title)), _) if view.finished => {
+        _ if !view.is_at_the_end() && open => return out,
+        (Some((id, title)), _) if view.is_at_the_end() => {
             let number = id.rsplit('/').next().unwrap_or_default();
             (lang.say(Word::FinishedNext, &[number, title]), Tone::Good)
         }
-        (None, _) if view.finished => (lang.say(Word::FinishedLast, &[]), Tone::Good),
+        (None, _) if view.is_at_the_end() => (lang.say(Word::FinishedLast, &[]), Tone::Good),
         (_, State::Solved) => (lang.say(Word::Solved, &[]), Tone::Good),
         (_, State::Skipped) => (lang.say(Word::Skipped, &[]), Tone::Warn),
         _ => (lang.say(Word::Done, &[]), Tone::Good),
@@ -216,5 +217,14 @@ fn asking(predict: &Predict, model: &Model, room: usize, out: &mut Vec<Line<'sta
         out.extend(marked(choice, look, Tone::Plain, room, &format!("  {letter}  "), "     "));
     }
     let letters: Vec<&str> = predict.choices.iter().map(|(letter, _)| letter.as_str()).collect();
-    out.extend(text(&lang.say(Word::PredictAsk, &[&letters.join(" ")]), look, Tone::Accent, room, "", ""));
+    let ask = lang.say(Word::PredictAsk, &[&one_of(lang, &letters)]);
+    out.extend(text(&ask, look, Tone::Accent, room, "", ""));
+}
+
+/// The letters as a choice of one: a bare row of them reads as if all were to be typed.
+fn one_of(lang: Lang, letters: &[&str]) -> String {
+    match (lang, letters.split_last()) {
+        (Lang::En, Some((last, first))) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => letters.join(", "),
+    }
 }

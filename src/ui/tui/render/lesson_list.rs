@@ -7,6 +7,7 @@ use super::super::model::Model;
 use super::super::words::Word;
 use super::paragraph::{marked, text};
 use crate::texts::Say;
+use crate::tracks;
 use ::lab::graded::view::Entry as LabEntry;
 use ::lab::view::Entry;
 use ratatui::text::Line;
@@ -51,8 +52,17 @@ fn blocks(model: &Model, room: usize) -> Vec<Block> {
         None => head.extend(no_lessons(model, room)),
     }
     let mut out: Vec<Block> = vec![(None, head)];
-    let lessons = model.lesson.list.iter().enumerate();
-    out.extend(lessons.map(|(at, entry)| (Some(at), lesson(model, room, at, entry))));
+    let mut track = "";
+    for (at, entry) in model.lesson.list.iter().enumerate() {
+        // Numbers begin anew in each track.
+        if entry.track != track {
+            track = &entry.track;
+            let mut head = vec![Line::default(); usize::from(at > 0)];
+            head.extend(text(&tracks::head(track, lang), look, Tone::Title, room, "", ""));
+            out.push((None, head));
+        }
+        out.push((Some(at), lesson(model, room, at, entry)));
+    }
     if !model.lab.list.is_empty() {
         let mut head = vec![Line::default()];
         head.extend(text(&lang.say(Word::LabList, &[]), look, Tone::Title, room, "", ""));

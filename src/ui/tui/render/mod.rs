@@ -11,6 +11,7 @@ mod overlay;
 mod paragraph;
 mod sheet;
 mod shell;
+mod shown;
 
 pub(crate) use bars::tab_at;
 pub(crate) use overlay::last;

@@ -3,9 +3,11 @@
 use super::super::look::{Sign, Tone};
 use super::super::map::{self, Canvas};
 use super::super::model::{Model, Overlay, View};
+use super::super::shown as named;
 use super::super::text::{cells, fold};
 use super::super::words::Word;
 use super::boxes::{boxed, over};
+use super::shown;
 use crate::tui::layout::inside;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -15,11 +17,13 @@ pub(super) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
         Some(Overlay::Help(at)) => help(model, at, area, buffer),
         Some(Overlay::Views(at)) => views(model, at, area, buffer),
         Some(Overlay::Time(at)) => time(model, at, area, buffer),
+        Some(Overlay::Commands(at)) => shown::commands(model, at, area, buffer),
+        Some(Overlay::Terms(at)) => shown::terms(model, at, area, buffer),
         None => {}
     }
 }
 
-fn canvas<'a>(model: &Model, area: Rect, buffer: &'a mut Buffer) -> Canvas<'a> {
+pub(super) fn canvas<'a>(model: &Model, area: Rect, buffer: &'a mut Buffer) -> Canvas<'a> {
     Canvas { buffer, area, look: model.look, lang: model.lang }
 }
 
@@ -35,6 +39,8 @@ pub(crate) fn last(model: &Model, overlay: Overlay) -> usize {
         }
         Overlay::Views(_) => View::ALL.len() - 1,
         Overlay::Time(_) => map::steps(&model.traffic).len().saturating_sub(1),
+        Overlay::Commands(_) => named::commands(model).len().saturating_sub(1),
+        Overlay::Terms(_) => named::terms(model).len().saturating_sub(1),
     }
 }
 

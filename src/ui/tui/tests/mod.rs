@@ -5,9 +5,12 @@ mod agreement;
 mod answers;
 mod keys;
 mod labs;
+mod plan;
 mod replay;
+mod sequence;
 mod show;
 mod speed;
+mod typing;
 mod views;
 
 use super::cluster::Change;

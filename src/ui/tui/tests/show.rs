@@ -299,3 +299,60 @@ fn the_list_moves_only_when_its_mark_would_leave_it() {
     press(&mut model, KeyCode::Down);
     assert_eq!(model.scroll(), Scroll::To(0));
 }
+
+#[test]
+fn only_the_last_step_of_a_finished_lesson_says_that_it_is_finished() {
+    for (lang, end, on) in [
+        (Lang::En, "Lesson finished.", "next goes on"),
+        (Lang::Ko, "강의를 마쳤습니다.", "next로 계속합니다"),
+    ] {
+        let shown = |step, state| {
+            let next = Some(("first-voyage/05".to_string(), "More".to_string()));
+            let view = LessonView { step, state, finished: true, next, ..lesson(lang) };
+            let mut model = model(120, 34, lang, Look::default());
+            tell(&mut model, Event::Lesson(Box::new(view)));
+            text(&screen(&model))
+        };
+        let again = shown(0, State::Done);
+        assert!(!again.contains(end) && again.contains(on), "{again}");
+        assert!(!shown(0, State::Open).contains(end), "the task of an optional step stands alone");
+        assert!(shown(2, State::Done).contains(end), "{}", shown(2, State::Done));
+    }
+}
+
+#[test]
+fn the_list_of_lessons_names_the_tracks() {
+    use lab::view::Entry;
+    let entry = |track: &str| Entry {
+        id: format!("{track}/01"),
+        title: "Hello".into(),
+        track: track.into(),
+        ..Entry::default()
+    };
+    for (lang, first, second) in
+        [(Lang::En, "First voyage", "Control tower"), (Lang::Ko, "첫 항해", "관제탑")]
+    {
+        let mut model = model(120, 34, lang, Look::default());
+        tell(&mut model, Event::Lesson(Box::default()));
+        tell(&mut model, Event::Lessons(vec![entry("first-voyage"), entry("control-tower")]));
+        let shown = text(&screen(&model));
+        let places = [first, "01 Hello", second].map(|part| shown.find(part));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{shown}");
+    }
+}
+
+#[test]
+fn the_leader_stands_in_the_status_line_where_there_is_something_to_agree_on() {
+    for (lang, leader) in [(Lang::En, "leader control-plane"), (Lang::Ko, "리더 control-plane")] {
+        let mut model = model(80, 24, lang, Look::default());
+        let status =
+            |model: &Model| text(&screen(model)).lines().last().map(String::from).unwrap_or_default();
+        assert!(!status(&model).contains(leader), "one member: {}", status(&model));
+        model.view = View::Raft;
+        assert!(status(&model).contains(leader), "{}", status(&model));
+        model.view = View::Cluster;
+        let planes = ["ropewalk-control-plane", "ropewalk-control-plane2", "ropewalk-control-plane3"];
+        all(&mut model, "nodes", planes.map(|name| node(name, true, true)).into());
+        assert!(status(&model).contains(leader), "{}", status(&model));
+    }
+}

@@ -8,6 +8,7 @@ use crate::tui::map;
 use crate::tui::model::{Act, BURST, Model, Overlay, Page, View};
 use crate::tui::render::{self, scrolled};
 use crate::tui::scroll::Scroll;
+use crate::tui::shown;
 use crate::tui::words::Word;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lab::graded::view::{Ask as LabAsk, LabView};
@@ -36,6 +37,19 @@ pub(super) fn do_pressed(model: &mut Model, effects: &mut Vec<Effect>) {
         Act::Ask(question) => _ = ask(model, question, effects),
         Act::Type(line) => put_on_line(model, line, effects),
         Act::Turn => turn_page(model, effects),
+        Act::Commands => choose_command(model, effects),
+        Act::Terms if shown::terms(model).is_empty() => model.notice = Some(Word::NoTerm),
+        Act::Terms => model.overlay = Some(Overlay::Terms(0)),
+    }
+}
+
+/// Puts the command of the text on the line of the prompt; of several, the learner chooses one.
+fn choose_command(model: &mut Model, effects: &mut Vec<Effect>) {
+    let mut commands = shown::commands(model);
+    match (commands.pop(), commands.len()) {
+        (None, _) => model.notice = Some(Word::NoCommand),
+        (Some(only), 0) => put_on_line(model, only, effects),
+        (Some(_), _) => model.overlay = Some(Overlay::Commands(0)),
     }
 }
 
@@ -95,8 +109,8 @@ pub(super) fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>)
     if key.code == KeyCode::F(6) && key.modifiers == KeyModifiers::SHIFT && !program {
         return turn(model, -1);
     }
-    if model.overlay.is_some() {
-        return over(model, keys::latin(key), effects);
+    if model.overlay.is_some() && over(model, keys::latin(key), effects) {
+        return;
     }
     if super::answer::typed(model, key, effects) {
         return;
@@ -254,7 +268,7 @@ fn choose(model: &mut Model, effects: &mut Vec<Effect>) {
 /// What a letter in the lesson's pane does there and now.
 fn act(model: &Model, letter: char) -> Option<Act> {
     if let Some(view) = model.shown_lab() {
-        return act_in_lab(view, letter);
+        return act_in_lab(view, letter).or_else(|| about_the_text(letter));
     }
     if letter == 's' && model.plays() {
         return Some(Act::Ask((&Ask::Stop { question: None }).into()));
@@ -262,7 +276,7 @@ fn act(model: &Model, letter: char) -> Option<Act> {
     if letter == 'o' && model.open_ids().next().is_some() {
         return Some(Act::Turn);
     }
-    // While a question waits, all other letters are answers and nothing else.
+    // While a question waits, letters are answers, or look at the text, and nothing else.
     let asked = match model.question() {
         Some(predict) => {
             let choice = letter.to_string();
@@ -277,7 +291,17 @@ fn act(model: &Model, letter: char) -> Option<Act> {
             _ => None,
         },
     };
-    asked.map(|asked| Act::Ask((&asked).into()))
+    let of_text = || about_the_text(letter).filter(|_| model.open_lesson().is_some());
+    asked.map(|asked| Act::Ask((&asked).into())).or_else(of_text)
+}
+
+/// What a letter does with the text of a lesson or a lab.
+fn about_the_text(letter: char) -> Option<Act> {
+    match letter {
+        't' => Some(Act::Commands),
+        'w' => Some(Act::Terms),
+        _ => None,
+    }
 }
 
 /// The same while the pane shows a lab. What only looks is asked at once; what counts or cannot be
@@ -330,11 +354,13 @@ fn in_map(model: &mut Model, key: KeyEvent) {
     }
 }
 
-fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
-    let Some(overlay) = model.overlay else { return };
+/// A key while something lies over the panes. False: it is the first letter of a line, which the
+/// learner begins to type without a look at the screen: the overlay closes, and the pane below it
+/// gets the letter.
+fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) -> bool {
+    let Some(overlay) = model.overlay else { return false };
     let last = render::last(model, overlay);
-    let (Overlay::Help(at) | Overlay::Views(at) | Overlay::Time(at)) = overlay;
-    let at = at.min(last);
+    let at = overlay.at().min(last);
     let at = match key.code {
         KeyCode::Up => at.saturating_sub(1),
         KeyCode::Down => at.saturating_add(1).min(last),
@@ -346,12 +372,17 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
                 model.show(view);
                 model.overlay = None;
             }
-            return;
+            return true;
         }
         KeyCode::Enter => {
             model.overlay = None;
             match overlay {
-                Overlay::Help(_) => {}
+                Overlay::Help(_) | Overlay::Terms(_) => {}
+                Overlay::Commands(_) => {
+                    if let Some(line) = shown::commands(model).into_iter().nth(at) {
+                        put_on_line(model, line, effects);
+                    }
+                }
                 Overlay::Views(_) => model.show(View::ALL[at]),
                 Overlay::Time(_) => {
                     let line =
@@ -361,17 +392,22 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
                     }
                 }
             }
-            return;
+            return true;
         }
-        KeyCode::Esc | KeyCode::Char('q' | '?') => {
+        KeyCode::Esc | KeyCode::Char(_) => {
             model.overlay = None;
-            return;
+            let opened_by = match overlay {
+                Overlay::Commands(_) => 't',
+                Overlay::Terms(_) => 'w',
+                Overlay::Help(_) | Overlay::Views(_) | Overlay::Time(_) => '?',
+            };
+            return match key.code {
+                KeyCode::Char(c) => c == 'q' || c == '?' || c == opened_by,
+                _ => true,
+            };
         }
-        _ => return,
+        _ => return true,
     };
-    model.overlay = Some(match overlay {
-        Overlay::Help(_) => Overlay::Help(at),
-        Overlay::Views(_) => Overlay::Views(at),
-        Overlay::Time(_) => Overlay::Time(at),
-    });
+    model.overlay = Some(overlay.moved(at));
+    true
 }

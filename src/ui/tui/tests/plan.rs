@@ -1,0 +1,161 @@
+//! The cluster view where there is room: a box for each part, pods under their owners.
+
+use super::sequence::map;
+use super::*;
+use crate::tui::model::View;
+use std::time::Duration;
+use tap::{Act, Component, Fault};
+
+const RICH: Look = Look { ascii: false, colour: true, light: false };
+const ASCII: Look = Look { ascii: true, colour: false, light: false };
+
+fn midway(lang: Lang, look: Look) -> Model {
+    let mut model = model(120, 36, lang, look);
+    (model.view, model.chosen) = (View::Cluster, true);
+    model.traffic.play.playing = false;
+    model.traffic.play.at = 8;
+    model
+}
+
+/// Two nodes, of which one has a size.
+fn two_nodes(model: &mut Model) {
+    let mut worker = node("ropewalk-worker", false, true);
+    worker["status"]["allocatable"] = json!({"cpu": "4", "memory": "8Gi"});
+    all(model, "nodes", vec![node("ropewalk-control-plane", true, true), worker]);
+}
+
+#[test]
+fn each_part_has_a_box_and_the_one_that_acts_is_marked() {
+    let lines = map(&midway(Lang::En, RICH));
+    for (row, parts) in [
+        (0, vec!["┌ you ─", "┌ kube-apiserver ─", "┌ etcd ─"]),
+        (1, vec!["│ run web2     │───▶│ bind → 861  6.0 ms", "│───▶│ 860 ▸861"]),
+        (2, vec![" watch "]),
+        (3, vec!["┌ controllers ★ ─", "┌ ▶ scheduler ★ ─"]),
+        (4, vec!["│ ◌ big  bound worker", "│④"]),
+        (6, vec!["┌ control-plane ● Ready ─", "┌ worker ● Ready ─", "┌ worker2 ╳ NotReady ┐"]),
+        (14, vec![" ▶ scheduler: bound to worker  9.3 ms  (paused)"]),
+        (15, vec![" web: desired 4, ready 1, starting 1", "◂◂ ◂ ▶ ▸ ▸▸", " 9/16  114 ms"]),
+    ] {
+        for part in parts {
+            assert!(lines[row].contains(part), "{row} {part}: {lines:#?}");
+        }
+    }
+    let all = lines.join("\n");
+    for part in ["▪▪▪▪ system 4", "◐ web-5c9c7b…jc628", "✗ web-5c9c7b…p5bq4", "● web-76f8d5…7ksfg", "◐ web2"]
+    {
+        assert!(all.contains(part), "{part}: {lines:#?}");
+    }
+}
+
+#[test]
+fn the_boxes_in_ascii_and_in_korean() {
+    let all = map(&midway(Lang::En, ASCII)).join("\n");
+    for part in
+        ["+ you -", "|--->| bind > 861", "860 >861", "+ > scheduler L -", "| . big", "x web-5c9c7b~p5bq4"]
+    {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    let korean = text(&screen(&midway(Lang::Ko, RICH)));
+    for part in ["┌ 컨트롤러 ★ ─", "web: 목표 4, 준비됨 1, 시작 중 1", "스케줄러: worker 노드에 배정"]
+    {
+        assert!(korean.contains(part), "{part}: {korean}");
+    }
+}
+
+#[test]
+fn pods_stand_under_their_owners_and_a_service_shows_its_pods() {
+    let mut model = midway(Lang::En, RICH);
+    model.traffic.finish();
+    two_nodes(&mut model);
+    let mut first = pod("default", "web-76f8d594c6-7ksfg", "ropewalk-worker", "Running", 801);
+    first["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1500m"}});
+    let second = pod("default", "web-5c9c7b9f4d-jc628", "ropewalk-worker", "ContainerCreating", 805);
+    let bare = pod("default", "alone", "ropewalk-worker", "Running", 900);
+    all(&mut model, "pods", vec![first, second, bare]);
+    let lines = map(&model);
+    let shown = lines.join("\n");
+    for part in [
+        "alone      ● owner: none  10.244.1.5",
+        "web        ◐ …628  ContainerCre",
+        "           ● …sfg  10.244.1.5",
+        " cpu ██░░░  mem ░░░░░ ",
+        " pod-svc  NodePort 31234 ──▶ 10.98.113.25:80 ──▶ ● …sfg ◐ …628",
+    ] {
+        assert!(shown.contains(part), "{part}: {lines:#?}");
+    }
+}
+
+#[test]
+fn many_pods_are_signs_and_those_that_are_not_well_have_lines() {
+    let mut model = midway(Lang::En, RICH);
+    model.traffic.finish();
+    two_nodes(&mut model);
+    let state = |n: usize| if n == 7 { "ImagePullBackOff" } else { "Running" };
+    let pods = (0..12).map(|n| pod("default", &format!("a-{n:05}"), "ropewalk-worker", state(n), 900));
+    all(&mut model, "pods", pods.collect());
+    let shown = map(&model).join("\n");
+    assert!(shown.contains("a          ●●●●●●●✗●●●●"), "{shown}");
+    assert!(shown.contains("✗ a-00007 ImagePullBackOff"), "{shown}");
+}
+
+#[test]
+fn a_lease_that_is_late_shows_its_age_before_the_node_is_not_ready() {
+    let mut model = midway(Lang::En, RICH);
+    model.traffic.finish();
+    two_nodes(&mut model);
+    let lease = json!({"metadata": {"name": "ropewalk-worker", "namespace": "kube-node-lease",
+        "resourceVersion": "900"}, "spec": {"holderIdentity": "ropewalk-worker"}});
+    all(&mut model, "leases", vec![lease]);
+    let line = |model: &Model| map(model)[13].clone();
+    assert!(line(&model).ends_with("─ ♥ ┘"), "{}", line(&model));
+    assert_eq!(model.due(), Some(Duration::from_secs(15)));
+    model.now = Duration::from_secs(20);
+    assert!(line(&model).ends_with("─ ♥ 20 s ┘"), "{}", line(&model));
+    assert_eq!(model.due(), Some(Duration::from_secs(21)));
+}
+
+/// A record that a component of the machine wrote.
+fn told(component: Component, event: tap::Event) -> Record {
+    let mut record = Record::new(event).object("services", "default", "pod-svc");
+    (record.seq, record.component) = (9000, component);
+    record.at = "2026-11-20T12:07:00Z".parse().expect("a time");
+    record
+}
+
+#[test]
+fn connections_to_a_node_port_are_counted() {
+    for (lang, words) in [(Lang::En, "connections: 5"), (Lang::Ko, "연결 5건")] {
+        let mut model = midway(lang, RICH);
+        model.traffic.finish();
+        for connections in [2, 3] {
+            let visit = tap::Event::Visit { port: 31234, connections };
+            let (_, changed) = update(&mut model, Event::Records(vec![told(Component::Localhost, visit)]));
+            assert!(changed, "it is on the screen");
+        }
+        for (view, words) in [(View::Cluster, "NodePort 31234 ×5 ──▶"), (View::Network, words)] {
+            model.view = view;
+            let shown = text(&screen(&model));
+            assert!(shown.contains(words), "{view:?}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn what_a_fault_has_broken_is_marked_at_once() {
+    for (width, height) in [(80, 24), (120, 36)] {
+        let mut model = midway(Lang::En, RICH);
+        model.traffic.finish();
+        tell(&mut model, Event::Resize(Size::new(width, height)));
+        let crash = Fault::Node { node: "ropewalk-worker".into(), act: Act::Crash };
+        tell(&mut model, Event::Records(vec![told(Component::Fault, tap::Event::Fault(crash))]));
+        let shown = text(&screen(&model));
+        assert!(shown.contains("╳ off"), "{shown}");
+    }
+    let mut model = midway(Lang::En, RICH);
+    model.traffic.finish();
+    let cut = Fault::Cut { a: "ropewalk-worker".into(), b: "ropewalk-worker2".into() };
+    tell(&mut model, Event::Records(vec![told(Component::Fault, tap::Event::Fault(cut))]));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("✂ cut: worker - worker2"), "{shown}");
+}

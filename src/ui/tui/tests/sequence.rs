@@ -1,0 +1,145 @@
+//! The control-plane view: a row for each act, a column for each component.
+
+use super::*;
+use crate::tui::model::View;
+use tap::{Cause, Component, Request};
+
+const RICH: Look = Look { ascii: false, colour: true, light: false };
+const ASCII: Look = Look { ascii: true, colour: false, light: false };
+
+/// The lines of the map at the right of the lesson, without the frame.
+pub(super) fn map(model: &Model) -> Vec<String> {
+    let (pane, buffer) = (model.panes().map, screen(model));
+    let line = |y: u16| {
+        let cells = |x: u16| buffer[(x, y)].symbol().to_string();
+        (pane.x + 1..pane.right() - 1).map(cells).collect::<String>().trim_end().to_string()
+    };
+    (pane.y + 1..pane.bottom() - 1).map(line).collect()
+}
+
+fn midway(width: u16, height: u16, lang: Lang, look: Look, at: usize) -> Model {
+    let mut model = model(width, height, lang, look);
+    (model.view, model.chosen) = (View::ControlPlane, true);
+    model.traffic.play.playing = false;
+    model.traffic.play.at = at;
+    model
+}
+
+#[test]
+fn a_command_is_a_sequence_that_grows_downwards() {
+    let lines = map(&midway(120, 36, Lang::En, RICH, 8));
+    assert!(lines[0].contains("you") && lines[0].contains("kube-apiserver"), "{lines:#?}");
+    assert!(lines[1].contains("authn authz admit valid") && lines[1].contains("worker"), "{lines:#?}");
+    assert!(lines[2].contains("├───▶ ✓     ✓     ✓     ✓"), "{lines:#?}");
+    assert!(lines[3].contains("──▶■ 860"), "{lines:#?}");
+    assert!(lines[4].contains("│◀─── 201  2.0 ms"), "{lines:#?}");
+    assert!(lines[5].contains("watch ┄┄┄┼┄┄┄┄┄┄┄┄┄▶│ 2 of 3 fit: 79 / 79"), "{lines:#?}");
+    assert!(lines[6].contains("◀───■──────────┤ bind → 861"), "{lines:#?}");
+    assert!(lines[7].starts_with(" ▶") && lines[7].contains("│ bound worker"), "{lines:#?}");
+    // What comes later is not drawn yet.
+    assert!(lines[8..14].iter().all(String::is_empty), "{lines:#?}");
+    assert_eq!(lines[14], " Why the scheduler? It watches pods without a node; it gets no calls.");
+    assert!(lines[15].starts_with(" ◂◂ ◂ ▶ ▸ ▸▸  ━") && lines[15].contains(" 9/16 "), "{lines:#?}");
+}
+
+#[test]
+fn the_same_sequence_in_ascii_and_in_korean() {
+    let lines = map(&midway(120, 36, Lang::En, ASCII, 8));
+    assert!(lines[2].contains("|---> +     +     +     +"), "{lines:#?}");
+    assert!(lines[5].contains("watch ...+.........>| 2 of 3 fit: 79 / 79"), "{lines:#?}");
+    assert!(lines[6].contains("<---#----------| bind > 861"), "{lines:#?}");
+    let korean = text(&screen(&midway(120, 36, Lang::Ko, RICH, 8)));
+    assert!(korean.contains("왜 스케줄러인가?") && korean.contains("2/3 통과: 79 / 79"), "{korean}");
+}
+
+#[test]
+fn a_small_pane_has_a_letter_for_each_component() {
+    let lines = map(&midway(80, 24, Lang::En, RICH, 8));
+    assert!(lines[0].starts_with(" y a e s k  kubectl run web2"), "{lines:#?}");
+    assert!(lines[1].starts_with(" ├─▶ │ │ │  ✓✓✓✓ validate"), "{lines:#?}");
+    assert!(lines[2].starts_with(" │ ├─▶ │ │  revision 860"), "{lines:#?}");
+    assert!(lines[3].starts_with(" ◀─┤ │ │ │  create 201"), "{lines:#?}");
+    assert!(lines[4].starts_with(" │ │ │ ■ │  2 of 3 fit"), "{lines:#?}");
+    assert!(lines[5].starts_with(" │ ◀─┼─┤ │  bind → 861"), "{lines:#?}");
+}
+
+/// A component's request: the answer, and the commit if there is a revision.
+fn asked(seq: u64, agent: &str, verb: &str, resource: &str, name: &str, revision: u64) -> Vec<Record> {
+    let request = Request {
+        id: format!("r{seq}"),
+        user: "system:kube-controller-manager".into(),
+        user_agent: agent.into(),
+        verb: verb.into(),
+        code: 201,
+        ..Request::default()
+    };
+    let answer = tap::Answer { verb: verb.into(), ..Default::default() };
+    let events = [tap::Event::Commit(tap::Write::UPDATED), tap::Event::Answer(answer.into())];
+    let record = |(at, event): (usize, tap::Event)| {
+        let mut record = Record::new(event)
+            .object(resource, "default", name)
+            .revision(revision)
+            .cause(Some(Cause::Revision(860)));
+        (record.seq, record.took_us) = (seq + at as u64, 1000);
+        record.at = "2026-11-20T12:06:14Z".parse().expect("a time");
+        record.request = Some(request.clone());
+        record
+    };
+    events.into_iter().enumerate().map(record).collect()
+}
+
+#[test]
+fn equal_acts_are_one_row_and_what_was_written_tells_the_controller() {
+    let mut model = midway(120, 36, Lang::En, RICH, 0);
+    let manager = "kube-controller-manager/v1.35.0";
+    tell(&mut model, Event::Records(asked(9000, manager, "create", "replicasets", "web-1a", 880)));
+    for n in 0..3 {
+        let name = format!("web-1a-{n}");
+        tell(&mut model, Event::Records(asked(9010 + 2 * n, manager, "create", "pods", &name, 881 + n)));
+    }
+    tell(&mut model, Event::Records(asked(9030, manager, "create", "pods", "job-x", 890)));
+    model.traffic.finish();
+    let lines = map(&model);
+    let line = |part: &str| {
+        let found = lines.iter().find(|line| line.contains(part));
+        found.unwrap_or_else(|| panic!("{part}: {lines:#?}")).clone()
+    };
+    assert!(lines[0].ends_with("d     r     c     s     k"), "{lines:#?}");
+    line("create replicasets → 880");
+    line("create pods ×3 → 883");
+    line("◀─ create pods → 890 ─┤");
+    let watches = lines.iter().filter(|line| line.contains(" watch ┄")).count();
+    assert!(watches >= 3, "each of them is told by a watch: {lines:#?}");
+}
+
+#[test]
+fn a_request_that_was_refused_ends_at_its_gate_with_its_message() {
+    let mut model = midway(120, 36, Lang::En, RICH, 0);
+    let message = "pods is forbidden: User \"guest\" cannot create resource \"pods\"";
+    let request = Request {
+        id: "refused".into(),
+        user: "guest".into(),
+        session: "refused".into(),
+        command: "kubectl run".into(),
+        verb: "create".into(),
+        code: 403,
+        ..Request::default()
+    };
+    let answer = tap::Answer { verb: "create".into(), message: message.into(), ..Default::default() };
+    let events = [tap::Event::Authenticate { groups: vec![] }, tap::Event::Answer(answer.into())];
+    let records = events.into_iter().enumerate().map(|(at, event)| {
+        let mut record = Record::new(event).object("pods", "default", "web");
+        (record.seq, record.component) = (9900 + at as u64, Component::ApiServer);
+        record.at = "2026-11-20T12:07:00Z".parse().expect("a time");
+        record.request = Some(request.clone());
+        record
+    });
+    model.traffic.finish();
+    tell(&mut model, Event::Records(records.collect()));
+    model.traffic.play.playing = false;
+    model.traffic.play.at = 1;
+    let lines = map(&model);
+    assert!(lines[2].contains("├───▶ ✓") && !lines[2].contains("✓     ✓"), "{lines:#?}");
+    assert!(lines[3].contains("│◀───────── ✗ authorization 403"), "{lines:#?}");
+    assert!(lines[14].contains("cannot create resource"), "{lines:#?}");
+}
