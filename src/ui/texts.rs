@@ -120,6 +120,7 @@ texts! {
          \x20          why [KIND/NAME]   what is the matter, in a sentence or two\n\
          back       undo [N]   redo   rewind REVISION|TIME|5m     undo --list\n\
          break      fault kill COMPONENT[/NODE]        ends a component; it comes back\n\
+         \x20          fault stop COMPONENT[/NODE]        stays down until `fault start`\n\
          here       help [VERB]   lang en|ko   clear   quit (Ctrl-D)   exit [CODE]\n\
          keys       Tab completes · Ctrl-R searches history · Ctrl-C cancels a command\n\
          \n\
@@ -138,6 +139,7 @@ texts! {
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
          되돌리기   undo [N]   redo   rewind 리비전|시각|5m     undo --list\n\
          고장 내기  fault kill 컴포넌트[/노드]   컴포넌트를 죽입니다 (다시 살아납니다)\n\
+         \x20          fault stop 컴포넌트[/노드]   `fault start`까지 멈춰 둡니다\n\
          여기       help [동사]   lang en|ko   clear   quit (Ctrl-D)   exit [코드]\n\
          키         Tab 자동 완성 · Ctrl-R 기록 검색 · Ctrl-C 명령 취소\n\
          \n\
@@ -177,6 +179,9 @@ texts! {
     OtherKey: "signed with another key, {}", "다른 키로 서명되어 있습니다: {}";
     NoSuchLab: "there is no lab {}; `lab list` shows them", "{} 실습은 없습니다. `lab list`로 목록을 볼 수 있습니다";
     Killed: "killed {}", "강제 종료했습니다: {}";
+    Held: "stopped {}; it stays down until `ropewalk fault start {}`", "{} 컴포넌트를 멈췄습니다. `ropewalk fault start {}`로 다시 시작할 때까지 멈춰 있습니다";
+    Released: "{} starts", "{} 컴포넌트를 시작합니다";
+    Silent: "no API server answers kubectl until then; pods run on", "그때까지 kubectl에 답하는 API 서버가 없습니다. 파드는 계속 실행됩니다";
     LinkCut: "cut {} from {}; `ropewalk fault heal` mends it", "{} 노드와 {} 노드 사이를 끊었습니다. `ropewalk fault heal`로 잇습니다";
     LinkSlow: "{} and {} send {} ms late", "{} 노드와 {} 노드가 {} ms 늦게 보냅니다";
     LinkLossy: "lost between {} and {}: {} % of the packets", "{} 노드와 {} 노드 사이에서 패킷의 {} %를 잃습니다";
