@@ -166,6 +166,7 @@ fn entry(lesson: &Lesson, lang: Lang) -> Entry {
         minutes: lesson.minutes,
         done: 0,
         steps: lesson.steps.len(),
+        first: vec![], // without a cluster nobody knows what is done
         cannot: vec![],
     }
 }

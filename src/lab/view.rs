@@ -131,6 +131,9 @@ pub struct Entry {
     /// Steps done, of [`Entry::steps`].
     pub done: usize,
     pub steps: usize,
+    /// Ids of lessons that this one builds on, and that have a step left to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<String>,
     /// Steps that this cluster cannot do: what the step is called, and what is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cannot: Vec<(String, String)>,

@@ -103,6 +103,7 @@ texts! {
         "{} 에 강의용으로 만든 네임스페이스가 있습니다: {}. 그 안의 모든 것과 함께 지울까요? [y/N] ";
     RoomsGone: "Deleted: {}", "지웠습니다: {}";
     RoomsNone: "There is nothing of ours there.", "지울 네임스페이스가 없습니다.";
+    LessonFirst: "first: lesson {}, not done yet", "먼저 할 강의: {} (아직 끝내지 않음)";
     LessonCannot: "not here, step {}: it needs {}", "여기서는 할 수 없는 단계 {}: 필요한 것은 {}";
     // -- help
     Help:
