@@ -2,7 +2,7 @@
 
 use super::cel::facts::UNKNOWN;
 use super::engine::Engine;
-use super::format::{Lesson, Repair, Step};
+use super::format::{File, Lesson, Repair, Step};
 use super::view::{Check, Entry, LessonView, Predict, Proof, State, Verdict};
 use super::words::{self, With, Word};
 use super::{cel, debrief, reach};
@@ -13,6 +13,16 @@ const SOURCE_MAX: usize = 160;
 /// The other ways of a step that a learner should know.
 fn shown(step: &Step) -> Vec<Vec<String>> {
     step.also.iter().filter(|way| way.show).map(|way| way.lines.clone()).collect()
+}
+
+/// The files of a lesson, as Markdown behind the text of its first step.
+fn files_shown(lesson: &Lesson, lang: &str) -> String {
+    let shown = |file: &File| {
+        let kind = file.name.rsplit_once('.').map_or("text", |(_, ending)| ending);
+        let head = words::say(lang, Word::FileIs, &[&file.name]);
+        format!("\n\n{head}\n\n```{kind}\n{}\n```", file.text.trim_end())
+    };
+    lesson.files.iter().map(shown).collect()
 }
 
 /// A value of a notice, in a language.
@@ -45,6 +55,7 @@ impl Engine {
             (0, intro) if !intro.is_empty() => format!("{intro}\n\n{}", step.prose.get(lang)),
             _ => step.prose.get(lang).to_string(),
         };
+        let prose = if open.step == 0 { prose + &files_shown(lesson, lang) } else { prose };
         let checks = step.checks.iter().enumerate().map(|(at, check)| Check {
             that: match check.that.get(lang) {
                 "" => step.task.get(lang).to_string(),
@@ -83,6 +94,7 @@ impl Engine {
             steps: lesson.steps.len(),
             step_id: step.id.clone(),
             prose,
+            files: lesson.files.clone(),
             after: if waits { String::new() } else { step.after.get(lang).into() },
             closing: if finished { lesson.closing.get(lang).into() } else { String::new() },
             task: if waits { String::new() } else { step.task.get(lang).into() },
@@ -324,6 +336,25 @@ mod tests {
         }
         assert_eq!(engine.view("en").notices, Vec::<String>::new());
         assert_eq!(first(&engine), [Vec::<String>::new(), vec![]]);
+    }
+
+    #[test]
+    fn the_files_of_a_lesson_are_shown_at_its_first_step_and_told_to_the_session() {
+        let mut engine = crate::engine::tests::engine();
+        let web = File { name: "web.yaml".into(), text: "kind: Pod\n".into() };
+        let open = engine.open.as_mut().unwrap();
+        Arc::make_mut(&mut open.lesson).files = vec![web.clone()];
+        let view = engine.view("en");
+        assert!(
+            view.prose.ends_with("`web.yaml` of this lesson:\n\n```yaml\nkind: Pod\n```"),
+            "{}",
+            view.prose
+        );
+        assert_eq!(view.files, [web]);
+        assert!(engine.view("ko").prose.contains("이 강의의 `web.yaml` 파일:"));
+        engine.open.as_mut().unwrap().step = 1;
+        let view = engine.view("en");
+        assert!(!view.prose.contains("web.yaml") && view.files.len() == 1, "{}", view.prose);
     }
 
     /// Most other ways are there to prove the check: a learner has no use for them.

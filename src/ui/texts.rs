@@ -103,6 +103,9 @@ texts! {
         "{} 에 강의용으로 만든 네임스페이스가 있습니다: {}. 그 안의 모든 것과 함께 지울까요? [y/N] ";
     RoomsGone: "Deleted: {}", "지웠습니다: {}";
     RoomsNone: "There is nothing of ours there.", "지울 네임스페이스가 없습니다.";
+    FilePlaced: "The lesson's file {} is in your folder, {}. Open it with `{}`.", "강의의 {} 파일을 현재 폴더({})에 넣었습니다. `{}`로 열 수 있습니다.";
+    FileKept: "Your folder has another file {}, which was left as it is. To get the lesson's, move yours away and open the lesson again.", "현재 폴더에 다른 {} 파일이 있어서 그대로 두었습니다. 강의의 파일을 쓰려면 그 파일을 옮기고 강의를 다시 여세요.";
+    FileFailed: "The lesson's file {} could not be placed in your folder: {}", "강의의 {} 파일을 현재 폴더에 넣지 못했습니다: {}";
     LessonFirst: "first: lesson {}, not done yet", "먼저 할 강의: {} (아직 끝내지 않음)";
     LessonCannot: "not here, step {}: it needs {}", "여기서는 할 수 없는 단계 {}: 필요한 것은 {}";
     // -- help
