@@ -5,7 +5,7 @@ use super::args::{self, NodeAct, Output, Session, Up};
 use anyhow::{Context, anyhow, bail};
 use cluster::control::{self, Ask, Control};
 use cluster::external_etcd::ExternalEtcd;
-use cluster::faults::{Act, Broken, Fault};
+use cluster::faults::{Act, Broken, Fault, component_and_node};
 use cluster::home::Home;
 use cluster::launch::{self, Launched, WHOLE_MAX};
 use cluster::{Error, Place, Refusal, Spec, kubeconfig, wipe};
@@ -512,35 +512,25 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
     let lang = settings::language(None, &home);
     let place = home.cluster(name)?;
     let mut control = Control::connect(&place).await?;
-    let mut output = None;
-    let fault = match fault {
-        args::Fault::Kill { target } => match target.split_once('/') {
-            Some((component, node)) => Fault::Kill { component: component.into(), node: Some(node.into()) },
-            None => Fault::Kill { component: target, node: None },
-        },
-        args::Fault::List { output: form } => {
-            output = form;
-            Fault::List
-        }
-        args::Fault::Cut { a, b } => Fault::Cut { a, b },
-        args::Fault::Disk { state: args::DiskState::Full, node } => Fault::Disk { node },
-        args::Fault::Heal => Fault::Heal,
-        args::Fault::Slow { a, b, millis } => Fault::Slow { a, b, millis },
-        args::Fault::Loss { a, b, percent } => Fault::Loss { a, b, percent },
-        args::Fault::Node { act, node } => {
-            let act = match act {
-                NodeAct::Stop => Act::Stop,
-                NodeAct::Start => Act::Start,
-                NodeAct::Crash => Act::Crash,
-            };
-            Fault::Node { node, act }
-        }
-    };
+    let (fault, output) = meant(fault);
     let answer = control.ask(&Ask::Fault { fault: fault.clone() }).await?;
     match fault {
         Fault::Kill { .. } => {
             for killed in answer["killed"].as_array().into_iter().flatten().filter_map(Value::as_str) {
                 println!("{}", lang.say(Say::Killed, &[killed]));
+            }
+        }
+        Fault::Stop { .. } => {
+            for stopped in answer["stopped"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                println!("{}", lang.say(Say::Held, &[stopped, stopped]));
+            }
+            if answer["silent"] == true {
+                println!("{}", lang.say(Say::Silent, &[]));
+            }
+        }
+        Fault::Start { .. } => {
+            for started in answer["started"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                println!("{}", lang.say(Say::Released, &[started]));
             }
         }
         Fault::List => list_faults(&answer["faults"], output, lang)?,
@@ -568,6 +558,43 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
     Ok(0)
 }
 
+/// The fault that the arguments name, and the form of its answer.
+fn meant(fault: args::Fault) -> (Fault, Option<Output>) {
+    let mut output = None;
+    let fault = match fault {
+        args::Fault::Kill { target } => {
+            let (component, node) = component_and_node(&target);
+            Fault::Kill { component, node }
+        }
+        args::Fault::Stop { target } => {
+            let (component, node) = component_and_node(&target);
+            Fault::Stop { component, node }
+        }
+        args::Fault::Start { target } => {
+            let (component, node) = component_and_node(&target);
+            Fault::Start { component, node }
+        }
+        args::Fault::List { output: form } => {
+            output = form;
+            Fault::List
+        }
+        args::Fault::Cut { a, b } => Fault::Cut { a, b },
+        args::Fault::Disk { state: args::DiskState::Full, node } => Fault::Disk { node },
+        args::Fault::Heal => Fault::Heal,
+        args::Fault::Slow { a, b, millis } => Fault::Slow { a, b, millis },
+        args::Fault::Loss { a, b, percent } => Fault::Loss { a, b, percent },
+        args::Fault::Node { act, node } => {
+            let act = match act {
+                NodeAct::Stop => Act::Stop,
+                NodeAct::Start => Act::Start,
+                NodeAct::Crash => Act::Crash,
+            };
+            Fault::Node { node, act }
+        }
+    };
+    (fault, output)
+}
+
 fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Result<()> {
     if output == Some(Output::Json) {
         std::println!("{}", serde_json::to_string_pretty(faults)?);
@@ -581,7 +608,7 @@ fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Re
         let amount = match (broken.fault.as_str(), broken.amount) {
             ("slow", Some(millis)) => lang.say(Say::BrokenBy, &[&millis.to_string()]),
             ("loss", Some(percent)) => lang.say(Say::BrokenOf, &[&percent.to_string()]),
-            _ => String::new(),
+            _ => broken.component.as_ref().map(|component| format!(": {component}")).unwrap_or_default(),
         };
         let since = clock::rfc3339(broken.since);
         let with = [broken.fault.as_str(), &amount, &broken.nodes.join(" - "), &since];

@@ -162,6 +162,7 @@ fn entry(lesson: &Lesson, lang: Lang) -> Entry {
         minutes: lesson.minutes,
         done: 0,
         steps: lesson.steps.len(),
+        first: vec![], // without a cluster nobody knows what is done
         cannot: vec![],
     }
 }
@@ -197,7 +198,7 @@ async fn show(
             .map(|s| json!({"id": s.id, "task": s.task.get(tag), "prose": s.prose.get(tag)}))
             .collect();
         let all = json!({"id": lesson.id, "title": lesson.title.get(tag), "track": lesson.track, "languages": lesson.languages,
-            "minutes": lesson.minutes, "needs": lesson.needs, "requires": lesson.requires, "intro": lesson.intro.get(tag), "steps": steps});
+            "minutes": lesson.minutes, "needs": lesson.needs, "requires": lesson.requires, "files": lesson.files, "intro": lesson.intro.get(tag), "steps": steps});
         std::println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(0);
     }

@@ -6,18 +6,24 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-pub use tap::{Act, Fault};
+pub use tap::{Act, Fault, component_and_node};
 
 /// The longest delay that a link can have: beyond it even the slowest timeouts take the link for a
 /// cut one.
 pub const DELAY_MAX: u64 = 10_000;
 
+/// The fault of a component that stays down until it is started.
+pub const HELD: &str = "component stopped";
+
 /// Something that is broken now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Broken {
-    /// `cut`, `slow`, `loss`, `disk full`, `stopped` or `crashed`.
+    /// `cut`, `slow`, `loss`, `disk full`, `stopped` or `crashed`; [`HELD`] of a component.
     pub fault: String,
+    /// The component that is held down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
     /// The node, or the two.
     pub nodes: Vec<String>,
     /// Milliseconds or percent.
@@ -55,8 +61,30 @@ impl Faults {
         let mut all = self.all();
         all.retain(|b| b.nodes != nodes || b.fault != fault && !(is_link(fault) && is_link(&b.fault)));
         if amount != Some(0.0) {
-            all.push(Broken { fault: fault.into(), nodes, amount, since: clock::now() });
+            all.push(Broken { fault: fault.into(), component: None, nodes, amount, since: clock::now() });
         }
+    }
+
+    /// Notes that a component is to stay down on this node.
+    pub(crate) fn hold(&self, component: &str, node: &str) {
+        self.release(component, node);
+        self.all().push(Broken {
+            fault: HELD.into(),
+            component: Some(component.into()),
+            nodes: vec![node.into()],
+            amount: None,
+            since: clock::now(),
+        });
+    }
+
+    /// The component may run on this node again.
+    pub(crate) fn release(&self, component: &str, node: &str) {
+        self.all().retain(|b| !holds(b, component, node));
+    }
+
+    /// Is the component to stay down on this node?
+    pub(crate) fn is_held(&self, component: &str, node: &str) -> bool {
+        self.all().iter().any(|b| holds(b, component, node))
     }
 
     /// Waits until no other fault is being injected. None is while the result lives.
@@ -64,11 +92,12 @@ impl Faults {
         self.acting.lock().await
     }
 
-    /// Removes all faults but machines that are switched off. Returns how many those were.
+    /// Removes all faults but machines that are switched off and components that are held down.
+    /// Returns how many those were.
     pub(crate) fn heal(&self) -> usize {
         let mut all = self.all();
         let before = all.len();
-        all.retain(is_off);
+        all.retain(|b| is_off(b) || b.component.is_some());
         before - all.len()
     }
 
@@ -77,9 +106,10 @@ impl Faults {
         self.all().retain(|b| b.nodes != [node] || !is_off(b));
     }
 
-    /// Is anything wrong with the node or its links?
+    /// Is anything wrong with the node, its disk or its links? A component that is held down is
+    /// not: nothing is sent to it, because it does not listen.
     pub fn touches(&self, node: &str) -> bool {
-        self.all().iter().any(|b| b.nodes.iter().any(|n| n == node))
+        self.all().iter().any(|b| b.component.is_none() && b.nodes.iter().any(|n| n == node))
     }
 
     /// Returns by how much a fault delays all that the node sends; zero if none does.
@@ -98,6 +128,11 @@ impl Faults {
 /// True if it is a whole machine that is switched off.
 fn is_off(broken: &Broken) -> bool {
     matches!(broken.fault.as_str(), "stopped" | "crashed")
+}
+
+/// True if this fault holds the component down on the node.
+fn holds(broken: &Broken, component: &str, node: &str) -> bool {
+    broken.component.as_deref() == Some(component) && broken.nodes == [node]
 }
 
 #[cfg(test)]
@@ -137,6 +172,26 @@ mod tests {
     }
 
     #[test]
+    fn a_component_is_held_on_its_node_until_it_is_released() {
+        let faults = Faults::default();
+        faults.hold("kube-scheduler", "a");
+        faults.hold("kubelet", "a");
+        faults.hold("kube-scheduler", "a");
+        faults.note("cut", &["a", "b"], None);
+        assert!(faults.is_held("kube-scheduler", "a") && !faults.is_held("kube-scheduler", "b"));
+        assert!(!faults.is_off("a"), "the machine runs");
+        assert!(faults.touches("b") && faults.touches("a"), "the cut");
+        assert_eq!(faults.list().len(), 3, "once, and the cut");
+        assert_eq!(faults.heal(), 1, "the cut alone");
+        assert!(!faults.touches("a"));
+        faults.note("crashed", &["a"], None);
+        faults.note_on("a");
+        assert!(faults.is_held("kubelet", "a"), "a machine that is switched on again changes nothing");
+        faults.release("kube-scheduler", "a");
+        assert!(!faults.is_held("kube-scheduler", "a") && faults.is_held("kubelet", "a"));
+    }
+
+    #[test]
     fn faults_are_written_as_on_the_command_line() {
         let parse = |line: &str| Fault::parse(&line.split(' ').map(String::from).collect::<Vec<_>>());
         let kill = Fault::Kill { component: "etcd".into(), node: Some("n1".into()) };
@@ -148,6 +203,9 @@ mod tests {
             "disk full a",
             "kill etcd",
             "kill etcd/n1",
+            "stop kubelet",
+            "stop etcd/n1",
+            "start kube-scheduler",
             "cut a b",
             "slow a b 30",
             "loss a b 0.5",

@@ -4,6 +4,7 @@
 use super::components;
 use super::error::{Error, chain};
 use super::faults::DELAY_MAX;
+use super::held;
 use super::kubelets::keep_kubelet;
 use super::node::Node;
 use super::refusal::Refusal;
@@ -13,6 +14,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Act, Component, Event, Fault, Record};
+
+/// What faults call the kubelet, which is no container.
+pub(super) const KUBELET: &str = "kubelet";
 
 /// A graceful end of a node gives its components this long.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
@@ -31,6 +35,8 @@ pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
     let answer = match fault {
         Fault::List => return Ok(json!({ "faults": world.faults.list() })),
         Fault::Kill { component, node } => kill(world, &component, node.as_deref())?,
+        Fault::Stop { component, node } => held::stop(world, &component, node.as_deref())?,
+        Fault::Start { component, node } => held::start(world, &component, node.as_deref())?,
         Fault::Cut { a, b } => {
             let (one, other) = pair(world, &a, &b)?;
             world.fabric.lose(one, other, 100.0).await?;
@@ -71,7 +77,7 @@ pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
     Ok(answer)
 }
 
-fn named(world: &World, name: &str) -> Result<Arc<Node>, Error> {
+pub(super) fn named(world: &World, name: &str) -> Result<Arc<Node>, Error> {
     world.node(name).ok_or_else(|| {
         let known = world.all_nodes().iter().map(|n| n.spec.name.clone()).collect();
         Refusal::NoSuchNode { node: name.into(), known }.into()
@@ -113,7 +119,7 @@ fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Err
     let mut killed = Vec::new();
     for node in nodes {
         let hit = match component {
-            "kubelet" => {
+            KUBELET => {
                 let crew = node.kubelet.lock().clone();
                 crew.inspect(|c| c.kill()).is_some()
             }
@@ -132,9 +138,9 @@ fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Err
     }
 }
 
-/// What `fault kill` takes.
+/// What `fault kill`, `fault stop` and `fault start` take.
 pub fn killable() -> impl Iterator<Item = &'static str> {
-    std::iter::once("kubelet").chain(components::ALL)
+    std::iter::once(KUBELET).chain(components::ALL)
 }
 
 async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error> {
@@ -146,7 +152,10 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
             world.fabric.plug(node.spec.index, true).await?;
             // First, for a node that is off starts nothing.
             world.faults.note_on(name);
-            if let Err(error) = keep_kubelet(world, &node) {
+            // A kubelet that `fault stop` holds down waits for its `fault start`.
+            if !world.faults.is_held(KUBELET, name)
+                && let Err(error) = keep_kubelet(world, &node)
+            {
                 world.faults.note("stopped", &[name], None);
                 return Err(error);
             }

@@ -24,7 +24,7 @@
 //! the interface for what runs beside a cluster but is no part of it. Guests can use a cluster that
 //! Ropewalk did not start, too: [`foreign`] gives them the same interface on a kubeconfig.
 //! [`inject`] breaks components, links, whole nodes, and the disk that a store writes to, which
-//! refuses as a full one does.
+//! refuses as a full one does; `held` keeps a component down until it is started.
 //! ## Left out
 //! Simulated nodes. The number of control planes and whose store it is are chosen at the first
 //! start and stay. An external store keeps its data when the cluster is wiped, and its writes are
@@ -44,6 +44,7 @@ pub mod faults;
 pub mod foreign;
 mod full_disk;
 pub mod guest;
+mod held;
 pub mod home;
 mod images;
 pub mod inject;

@@ -11,6 +11,9 @@ use task::Crew;
 pub trait ComponentRuntime: Runtime {
     /// Ends a component without asking it. `false`: it does not run here.
     fn kill(&self, component: &str) -> bool;
+
+    /// Makes the kubelet look again at the pods of a component that has ended.
+    fn wake(&self, component: &str);
 }
 
 /// A node of the cluster.

@@ -4,7 +4,6 @@ use super::components;
 use super::images::{PREFIX, component_of};
 use super::logs;
 use super::manifests;
-use super::node::ComponentRuntime;
 use super::node_events;
 use super::sandboxes::Sandboxes;
 use super::spec::NodeSpec;
@@ -26,6 +25,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use task::{Crew, End};
 use tokio::sync::broadcast;
+
+mod held;
 
 const EVENTS: usize = 1024;
 
@@ -255,21 +256,6 @@ fn image_id(image: &str) -> String {
 
 const IN_PROCESS: &str = "this container is a component that runs inside the ropewalk process";
 
-impl ComponentRuntime for NodeCri {
-    fn kill(&self, component: &str) -> bool {
-        let crews: Vec<Crew> = self
-            .components()
-            .values()
-            .filter(|c| {
-                component_of(&c.config.image) == Some(component) && c.state == ContainerState::Running
-            })
-            .filter_map(|c| c.crew.clone())
-            .collect();
-        crews.iter().for_each(Crew::kill);
-        !crews.is_empty()
-    }
-}
-
 #[async_trait]
 impl Runtime for NodeCri {
     fn version(&self) -> String {
@@ -319,6 +305,7 @@ impl Runtime for NodeCri {
         };
         let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
         self.admit(&world, &sandbox.pod, &config.image)?;
+        self.refuse_held(&world, &config.image)?;
         let id = format!("{}{}", world.rng.uuid().replace('-', ""), world.rng.uuid().replace('-', ""));
         let component = Component {
             id: id.clone(),
@@ -354,6 +341,7 @@ impl Runtime for NodeCri {
         if world.faults.is_off(&self.node.name) {
             return Err(Error::State(format!("{} is switched off", self.node.name)));
         }
+        self.refuse_held(&world, &image)?;
         if let Err(error) = self.admit(&world, &pod, &image).and_then(|()| self.claim(id)) {
             self.ended(id, &End::Done(Err(error.to_string())));
             return Err(error);
@@ -386,8 +374,8 @@ impl Runtime for NodeCri {
             log::remove(&log.path, log.limits); // its container was removed meanwhile
         }
         // A kubelet that was killed may have been here meanwhile, and the fault that switched the
-        // node off did not find this crew.
-        if !is_there || world.faults.is_off(&self.node.name) {
+        // node off or stopped the component did not find this crew.
+        if !is_there || world.faults.is_off(&self.node.name) || self.refuse_held(&world, &image).is_err() {
             crew.kill();
         }
         self.tell(&pod, id, EventKind::Started);

@@ -96,6 +96,14 @@ pub enum Refusal {
     NodeOff {
         node: String,
     },
+    /// The component is held down already.
+    Stopped {
+        component: String,
+    },
+    /// No `fault stop` holds the component down.
+    NotStopped {
+        component: String,
+    },
     /// It has no store of this cluster's.
     NoStore {
         node: String,
@@ -157,6 +165,8 @@ texts! {
         TooSlow: "a link cannot be delayed by {} ms; write at most {}, or cut the link with `ropewalk fault cut A B`", "링크를 {}ms 늦출 수는 없습니다. {} 이하를 적거나, `ropewalk fault cut A B`로 링크를 끊으세요";
         NodeRuns: "{} is running", "{} 노드는 이미 돌고 있습니다";
         NodeOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드는 꺼져 있습니다. `ropewalk fault node start {}`로 켤 수 있습니다";
+        Stopped: "{} is stopped already; `ropewalk fault start {}` starts it", "{} 컴포넌트는 이미 멈춰 있습니다. `ropewalk fault start {}`로 다시 시작할 수 있습니다";
+        NotStopped: "{} was not stopped with `fault stop`; `ropewalk fault list` shows what is broken", "{} 컴포넌트는 `fault stop`으로 멈춘 것이 아닙니다. 무엇이 고장 났는지는 `ropewalk fault list`로 볼 수 있습니다";
         NoStore: "{} keeps no store: only control planes do, and only where `up` was not told of an etcd elsewhere", "{}에는 저장소가 없습니다. 저장소는 컨트롤 플레인에만 있으며, `up --etcd`로 외부 etcd를 쓰면 없습니다";
         NoNetem: "the kernel cannot delay packets here ({}); try `sudo modprobe sch_netem`", "이 커널은 패킷을 늦추지 못합니다({}). `sudo modprobe sch_netem`을 시도하세요";
         NothingTraced: "no command has been traced yet; run a kubectl command first", "아직 추적한 명령이 없습니다. kubectl 명령을 먼저 실행하세요";
@@ -215,6 +225,8 @@ impl Refusal {
             }
             Refusal::NodeRuns { node } => say(Word::NodeRuns, &[node]),
             Refusal::NodeOff { node } => say(Word::NodeOff, &[node, node]),
+            Refusal::Stopped { component } => say(Word::Stopped, &[component, component]),
+            Refusal::NotStopped { component } => say(Word::NotStopped, &[component]),
             Refusal::NoStore { node } => say(Word::NoStore, &[node]),
             Refusal::NoNetem { why } => say(Word::NoNetem, &[why]),
             Refusal::NothingTraced => say(Word::NothingTraced, &[]),

@@ -5,7 +5,7 @@ use kubectl::table;
 use std::collections::BTreeSet;
 
 /// The line without a `-` before it, and whether there was one.
-pub(super) fn may_fail(line: &str) -> (&str, bool) {
+pub(crate) fn may_fail(line: &str) -> (&str, bool) {
     line.strip_prefix('-').map_or((line, false), |rest| (rest.trim_start(), true))
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn needs_shell(lines: &[String]) -> bool {
 
 /// Nothing in it only a shell could do. What stands in quotes is a word like any other, but for
 /// what a shell puts into double ones.
-pub(super) fn is_plain(line: &str) -> bool {
+pub(crate) fn is_plain(line: &str) -> bool {
     let word = line.split_whitespace().next().unwrap_or_default();
     let known = word.is_empty()
         || ["fault", "k", "kubectl"].contains(&word)

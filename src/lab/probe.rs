@@ -202,7 +202,7 @@ fn told(answer: Result<(i64, String), String>, began: Instant) -> Value {
         Ok((status, body)) => (status, body, String::new()),
         Err(error) => (0, String::new(), error),
     };
-    let by = body.lines().find_map(|l| l.trim().strip_prefix("pod: ")).unwrap_or_default().to_string();
+    let by = answered_by(&body).unwrap_or_default();
     value::map([
         ("status", Value::Int(status)),
         ("body", value::text(&body)),
@@ -210,6 +210,31 @@ fn told(answer: Result<(i64, String), String>, began: Instant) -> Value {
         ("ms", Value::Float(began.elapsed().as_secs_f64() * 1000.0)),
         ("by", value::text(&by)),
     ])
+}
+
+/// Returns the name of the pod that answered, where the answer says it: `echo` in its first line or
+/// its JSON, `shop-logic` in its JSON, `shop-page` below its page. A page of nginx begins with the
+/// same line as an answer of `echo` if its author wrote it there. Lines below the first one do not
+/// count in `echo`'s text: they repeat the request. A program may write any name, so a check that
+/// must not be deceived compares it with names of pods.
+///
+/// ```text
+/// Hostname: web-1                                                web-1
+/// {"hostname": "web-1", ...}                                     web-1
+/// {"logic": "logic-1", "program": "shop-logic, ...", ...}        logic-1
+/// <p>Answered by page page-1, logic logic-1 (version 1.0).</p>   page-1
+/// ```
+fn answered_by(body: &str) -> Option<String> {
+    if let Some(name) = body.lines().next().and_then(|line| line.strip_prefix("Hostname: ")) {
+        return Some(name.trim().into());
+    }
+    if body.starts_with('{') {
+        let said: serde_json::Value = serde_json::from_str(body).ok()?;
+        let is_logic = said["program"].as_str().is_some_and(|program| program.starts_with("shop-logic"));
+        return said[if is_logic { "logic" } else { "hostname" }].as_str().map(String::from);
+    }
+    let below = body.lines().find_map(|line| line.strip_prefix("<p>Answered by page "))?;
+    Some(below.split([',', '<']).next()?.trim_end_matches('.').into())
 }
 
 /// One GET on a connection of its own, so that a Service chooses anew each time.
@@ -258,6 +283,26 @@ mod tests {
     use crate::cel::value::{int_field, str_field};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    /// What the programs of the built-in images answer: their own tests compare them with it.
+    const ECHO: &str = include_str!("../machinery/applets/answers/echo.txt");
+    const ECHO_JSON: &str = include_str!("../machinery/applets/answers/echo.json");
+    const LOGIC: &str = include_str!("../machinery/applets/answers/logic.json");
+    const PAGE: &str = include_str!("../machinery/applets/answers/page.html");
+
+    #[test]
+    fn the_pod_that_answered_is_read_from_what_each_built_in_image_says() {
+        let by = |body: &str| answered_by(body).unwrap_or_default();
+        assert_eq!([by(ECHO), by(ECHO_JSON), by(LOGIC), by(PAGE)], ["web-1", "web-1", "logic-1", "page-1"]);
+        let both = PAGE.replace("page page-1.", "page page-1, logic logic-1 (version 1.1).");
+        assert_eq!(by(&both), "page-1", "the one that was asked, not the one that it asked");
+        assert_eq!(by("Hostname: menu-7f\n"), "menu-7f", "a page of nginx");
+        for silent in
+            ["", "<h1>Welcome to nginx!</h1>\n", "ok\n", "{\"a\":1}", "{", "[1]", "x\nHostname: y\n"]
+        {
+            assert_eq!(by(silent), "", "{silent:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_page_is_fetched_and_a_closed_port_is_an_answer() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -266,7 +311,8 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut buffer = [0; 512];
             let n = stream.read(&mut buffer).await.unwrap();
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\npod: web-1\nx").await.unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", ECHO.len());
+            stream.write_all(format!("{head}{ECHO}").as_bytes()).await.unwrap();
             String::from_utf8_lossy(&buffer[..n]).into_owned()
         });
         let answer = http(&format!("http://127.0.0.1:{port}/a?b")).await;

@@ -2,7 +2,7 @@
 
 use super::cel::facts::UNKNOWN;
 use super::engine::Engine;
-use super::format::{Lesson, Repair, Step};
+use super::format::{File, Lesson, Repair, Step};
 use super::view::{Check, Entry, LessonView, Predict, Proof, State, Verdict};
 use super::words::{self, With, Word};
 use super::{cel, debrief, reach};
@@ -13,6 +13,16 @@ const SOURCE_MAX: usize = 160;
 /// The other ways of a step that a learner should know.
 fn shown(step: &Step) -> Vec<Vec<String>> {
     step.also.iter().filter(|way| way.show).map(|way| way.lines.clone()).collect()
+}
+
+/// The files of a lesson, as Markdown behind the text of its first step.
+fn files_shown(lesson: &Lesson, lang: &str) -> String {
+    let shown = |file: &File| {
+        let kind = file.name.rsplit_once('.').map_or("text", |(_, ending)| ending);
+        let head = words::say(lang, Word::FileIs, &[&file.name]);
+        format!("\n\n{head}\n\n```{kind}\n{}\n```", file.text.trim_end())
+    };
+    lesson.files.iter().map(shown).collect()
 }
 
 /// A value of a notice, in a language.
@@ -45,6 +55,7 @@ impl Engine {
             (0, intro) if !intro.is_empty() => format!("{intro}\n\n{}", step.prose.get(lang)),
             _ => step.prose.get(lang).to_string(),
         };
+        let prose = if open.step == 0 { prose + &files_shown(lesson, lang) } else { prose };
         let checks = step.checks.iter().enumerate().map(|(at, check)| Check {
             that: match check.that.get(lang) {
                 "" => step.task.get(lang).to_string(),
@@ -83,6 +94,7 @@ impl Engine {
             steps: lesson.steps.len(),
             step_id: step.id.clone(),
             prose,
+            files: lesson.files.clone(),
             after: if waits { String::new() } else { step.after.get(lang).into() },
             closing: if finished { lesson.closing.get(lang).into() } else { String::new() },
             task: if waits { String::new() } else { step.task.get(lang).into() },
@@ -159,6 +171,13 @@ impl Engine {
     fn notices(&self, lang: &str) -> Vec<String> {
         let mut told = self.general(lang);
         let Some((open, step)) = self.current() else { return told };
+        // Before the first step is done: later the learner has decided.
+        if open.step == 0 && self.state() == State::Open {
+            for first in self.first(&open.lesson) {
+                let with = [first.id.as_str(), first.title.get(lang), &first.id];
+                told.push(words::say(lang, Word::First, &with));
+            }
+        }
         if let Some(scale) = self.scale() {
             let seconds = 300_u32.div_ceil(scale).to_string();
             told.push(words::say(lang, Word::Clock, &[&scale.to_string(), &seconds]));
@@ -206,12 +225,20 @@ impl Engine {
     /// Returns the id of the first lesson with a step that is left to do: neither done, nor
     /// optional, nor beyond this cluster.
     pub(crate) fn unfinished(&self) -> Option<String> {
-        let done = |lesson: &str, step: &str| self.progress.look(lesson, step).is_some_and(|p| p.done);
-        let is_unfinished = |lesson: &&super::format::Lesson| {
-            let mut needed = lesson.steps.iter().filter(|s| !s.optional);
-            needed.any(|s| !done(&lesson.id, &s.id) && self.lacks(lesson, s).is_none())
-        };
-        self.library.lessons.iter().find(is_unfinished).map(|lesson| lesson.id.clone())
+        self.library.lessons.iter().find(|l| self.is_unfinished(l)).map(|lesson| lesson.id.clone())
+    }
+
+    fn is_unfinished(&self, lesson: &Lesson) -> bool {
+        let is_done = |step: &Step| self.progress.look(&lesson.id, &step.id).is_some_and(|p| p.done);
+        let mut needed = lesson.steps.iter().filter(|s| !s.optional);
+        needed.any(|s| !is_done(s) && self.lacks(lesson, s).is_none())
+    }
+
+    /// The lessons that this one builds on, and that have a step left to do. Of a lesson that is
+    /// not among those that are read nothing is known.
+    fn first<'a>(&'a self, lesson: &'a Lesson) -> impl Iterator<Item = &'a Lesson> {
+        let needed = lesson.needs.iter().filter_map(move |id| self.library.get(id));
+        needed.filter(move |needed| self.is_unfinished(needed))
     }
 
     pub(crate) fn list(&self, lang: &str) -> Vec<Entry> {
@@ -224,6 +251,7 @@ impl Engine {
             minutes: lesson.minutes,
             done: lesson.steps.iter().filter(|s| done(&lesson.id, &s.id)).count(),
             steps: lesson.steps.len(),
+            first: self.first(lesson).map(|needed| needed.id.clone()).collect(),
             cannot: lesson
                 .steps
                 .iter()
@@ -280,6 +308,54 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::format::Library;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_lesson_says_at_its_start_and_in_the_list_what_comes_before_it() {
+        let mut engine = crate::engine::tests::engine();
+        let library = Arc::make_mut(&mut engine.library);
+        library.faults.clear(); // its notice would be the first one
+        let mut before = library.lessons[0].clone();
+        (before.id, before.needs) = ("first-voyage/03".into(), vec![]);
+        let steps: Vec<String> = before.steps.iter().map(|step| step.id.clone()).collect();
+        library.lessons.insert(0, before);
+        let first = |engine: &Engine| engine.list("en").into_iter().map(|e| e.first).collect::<Vec<_>>();
+        assert_eq!(first(&engine), [vec![], vec!["first-voyage/03".to_string()]]);
+        for (lang, words) in [("en", "builds on lesson first-voyage/03"), ("ko", "first-voyage/03 강의(")] {
+            let notices = engine.view(lang).notices;
+            assert!(
+                notices[0].contains(words) && notices[0].contains("`lesson first-voyage/03`"),
+                "{notices:?}"
+            );
+        }
+        engine.open.as_mut().unwrap().step = 1;
+        assert_eq!(engine.view("en").notices, Vec::<String>::new(), "at the start alone");
+        engine.open.as_mut().unwrap().step = 0;
+        for step in steps {
+            engine.progress.step("first-voyage/03", &step).done = true;
+        }
+        assert_eq!(engine.view("en").notices, Vec::<String>::new());
+        assert_eq!(first(&engine), [Vec::<String>::new(), vec![]]);
+    }
+
+    #[test]
+    fn the_files_of_a_lesson_are_shown_at_its_first_step_and_told_to_the_session() {
+        let mut engine = crate::engine::tests::engine();
+        let web = File { name: "web.yaml".into(), text: "kind: Pod\n".into() };
+        let open = engine.open.as_mut().unwrap();
+        Arc::make_mut(&mut open.lesson).files = vec![web.clone()];
+        let view = engine.view("en");
+        assert!(
+            view.prose.ends_with("`web.yaml` of this lesson:\n\n```yaml\nkind: Pod\n```"),
+            "{}",
+            view.prose
+        );
+        assert_eq!(view.files, [web]);
+        assert!(engine.view("ko").prose.contains("이 강의의 `web.yaml` 파일:"));
+        engine.open.as_mut().unwrap().step = 1;
+        let view = engine.view("en");
+        assert!(!view.prose.contains("web.yaml") && view.files.len() == 1, "{}", view.prose);
+    }
 
     /// Most other ways are there to prove the check: a learner has no use for them.
     #[test]

@@ -1,7 +1,7 @@
 //! What the engine shows and is asked: plain data, the same on the control socket, in the REPL and
 //! in the terminal interface.
 
-pub use super::format::Form;
+pub use super::format::{File, Form};
 use cluster::undo::Loss;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -131,6 +131,9 @@ pub struct Entry {
     /// Steps done, of [`Entry::steps`].
     pub done: usize,
     pub steps: usize,
+    /// Ids of lessons that this one builds on, and that have a step left to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<String>,
     /// Steps that this cluster cannot do: what the step is called, and what is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cannot: Vec<(String, String)>,
@@ -161,6 +164,9 @@ pub struct LessonView {
     pub step_id: String,
     /// Markdown: the lesson's introduction (at its first step) and this step's section.
     pub prose: String,
+    /// What the session places in the learner's folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
     /// Markdown: what of the section may be read once the question is answered.
     pub after: String,
     /// Markdown: what the learner can do now, when all steps are done.

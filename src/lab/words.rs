@@ -31,6 +31,8 @@ texts! {
     AnswerOrder: "`answer` and all letters in the right order, for example `answer {}`", "`answer`와 모든 글자를 올바른 순서로, 예: `answer {}`";
     Answered: "Your answer: {}", "내 답: {}";
     AnsweredAfter: "Your answer: {}. Before that: {}", "내 답: {}. 그 전의 답: {}";
+    First: "This lesson builds on lesson {} ({}), which is not done yet. `lesson {}` opens it.", "이 강의는 아직 끝내지 않은 {} 강의({})의 내용을 바탕으로 합니다. `lesson {}`로 열 수 있습니다.";
+    FileIs: "The file `{}` of this lesson:", "이 강의의 `{}` 파일:";
     FirstStep: "this is the first step", "첫 단계입니다";
     AllDone: "this was the last lesson; `lesson` lists them all", "마지막 강의까지 끝났습니다. `lesson`으로 전체 목록을 볼 수 있습니다";
     StepDone: "this step is done; `next` goes on", "이 단계는 끝났습니다. `next`로 계속하세요";

@@ -81,8 +81,8 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
             next.map(String::from).collect()
         }
         Some("fault") => match before.get(1).map(String::as_str) {
-            None => owned(&["cut", "disk", "heal", "kill", "list", "loss", "node", "slow"]),
-            Some("kill") => killable().map(String::from).collect(),
+            None => owned(&["cut", "disk", "heal", "kill", "list", "loss", "node", "slow", "start", "stop"]),
+            Some("kill" | "start" | "stop") => killable().map(String::from).collect(),
             Some("disk") if before.len() == 2 => owned(&["full"]),
             Some("node") if before.len() == 2 => owned(&["crash", "start", "stop"]),
             Some("cut" | "disk" | "loss" | "slow" | "node") => names_of("nodes", source),
@@ -221,6 +221,8 @@ mod tests {
         assert_eq!(words("apply -f "), ["FILES"]);
         assert_eq!(words("vi ma"), ["FILES"]);
         assert_eq!(words("fault kill kube-s"), ["kube-scheduler"]);
+        assert_eq!(words("fault stop kube-s"), ["kube-scheduler"]);
+        assert_eq!(words("fault st"), ["start", "stop"]);
         assert_eq!(words("fault node s"), ["start", "stop"]);
         assert_eq!(words("k set image deployment w"), ["web"]);
         // What the line says decides whose word it is, as when it is run.

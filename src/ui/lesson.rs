@@ -221,7 +221,7 @@ impl PageStyle {
     pub fn list(&self, entries: &[Entry], open: &str) -> String {
         let mut out = String::new();
         let mut track = "";
-        for entry in entries {
+        for (at, entry) in entries.iter().enumerate() {
             if entry.track != track {
                 track = &entry.track;
                 let head = self.bold(&tracks::head(track, self.lang));
@@ -240,6 +240,9 @@ impl PageStyle {
                 " {mark} {number}  {}{pad} {}/{}   {minutes}\n",
                 entry.title, entry.done, entry.steps
             ));
+            if let Some(first) = first(self.lang, entries, at) {
+                out.push_str(&self.prose(&first, "       "));
+            }
             for (step, why) in &entry.cannot {
                 out.push_str(&self.prose(&self.say(Say::LessonCannot, &[step, why]), "       "));
             }
@@ -249,6 +252,24 @@ impl PageStyle {
         }
         out
     }
+}
+
+/// What comes before the entry at this place of the list and is not done yet. Nothing if the entry
+/// itself is done, or if that is the lesson right above it: its own mark says how it stands.
+///
+/// ```text
+/// 07 builds on 04            first: lesson 04, not done yet
+/// 06 builds on 05            nothing: 05 stands above it
+/// ```
+pub(crate) fn first(lang: Lang, entries: &[Entry], at: usize) -> Option<String> {
+    let entry = entries.get(at).filter(|entry| entry.done < entry.steps)?;
+    let above = at.checked_sub(1).and_then(|at| entries.get(at)).map(|above| &above.id);
+    let named = entry.first.iter().filter(|id| Some(*id) != above).map(|id| {
+        let own = id.strip_prefix(&entry.track).and_then(|rest| rest.strip_prefix('/'));
+        own.unwrap_or(id)
+    });
+    let named: Vec<&str> = named.collect();
+    (!named.is_empty()).then(|| lang.say(Say::LessonFirst, &[&named.join(", ")]))
 }
 
 /// How many conditions of a step are met, and which one is missing, in words.
@@ -345,6 +366,34 @@ mod tests {
     fn a_page_is_as_wide_as_a_narrow_terminal_and_no_wider_than_is_pleasant() {
         assert_eq!([40, 75, 78, 200].map(PageStyle::fitting), [40, 75, 78, 78]);
         assert!(PageStyle::for_output(Lang::Ko).width <= PageStyle::WIDEST);
+    }
+
+    #[test]
+    fn the_list_says_what_comes_first_unless_it_stands_right_above() {
+        let entry = |number: &str, done, first: &[&str]| Entry {
+            id: format!("t/{number}"),
+            title: format!("Lesson {number}"),
+            track: "t".into(),
+            steps: 2,
+            done,
+            first: first.iter().map(ToString::to_string).collect(),
+            ..Entry::default()
+        };
+        let entries = [
+            entry("04", 0, &[]),
+            entry("05", 0, &["t/04"]),
+            entry("07", 0, &["t/04", "u/01"]),
+            entry("08", 2, &["t/04"]),
+        ];
+        let first = |at| first(Lang::En, &entries, at);
+        assert_eq!([first(0), first(1), first(3)], [None, None, None]);
+        assert_eq!(first(2).as_deref(), Some("first: lesson 04, u/01, not done yet"));
+        let list = PLAIN.list(&entries, "");
+        assert!(
+            list.contains("0/2") && list.contains("       first: lesson 04, u/01, not done yet\n"),
+            "{list}"
+        );
+        assert_eq!(list.matches("first:").count(), 1, "{list}");
     }
 
     #[test]

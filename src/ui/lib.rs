@@ -55,6 +55,7 @@ mod kubeconfig;
 pub mod lab_proof;
 pub mod labs;
 pub mod lesson;
+mod lesson_files;
 mod line;
 mod names;
 pub mod options;

@@ -1,5 +1,6 @@
 //! One case of a lesson's proof, and how it is played on a cluster.
 
+use super::lesson_files::{Placed, place};
 use super::proof_cluster::ProofCluster;
 use clock::Instant;
 use lab::format::{EN, Lesson, sh_blocks};
@@ -97,6 +98,11 @@ impl Found {
 /// Its setup failed, which spoils everything after it.
 pub(super) async fn open(lesson: &Lesson, proof_cluster: &ProofCluster) -> Result<(), String> {
     let opened = proof_cluster.view(Ask::Open { id: lesson.id.clone() }).await?;
+    for file in &lesson.files {
+        if let Placed::Failed(why) = place(file, &proof_cluster.folder()) {
+            return Err(format!("{} cannot be placed: {why}", file.name));
+        }
+    }
     match opened.notices.iter().find(|n| n.contains("setup")).filter(|_| !lesson.setup.is_empty()) {
         Some(notice) => Err(notice.clone()),
         None => Ok(()),

@@ -2,7 +2,7 @@
 //! root and as an ordinary user.
 
 use super::support::{
-    Cluster, Home, Kubectl, PATIENCE, built_in, capable, eventually, http_get, real_kubectl, skip, turn,
+    Cluster, Home, Kubectl, PATIENCE, Said, built_in, capable, eventually, http_get, real_kubectl, skip, turn,
 };
 use regex::Regex;
 use serde_json::Value;
@@ -178,6 +178,28 @@ fn the_first_document_as_an_ordinary_user() {
     exercise(&cluster, &kubectl);
 }
 
+/// Stopped on purpose, the scheduler stays down: pods get no node until it is started again.
+fn stays_down_until_it_is_started(home: &Home, k: &impl Fn(&str) -> Said, scheduler: &impl Fn() -> Value) {
+    let fault = |args: &[&str]| home.ropewalk(&[&["fault"], args, &["--name", "t"]].concat());
+    fault(&["start", "kube-scheduler"]).fails("was not stopped");
+    fault(&["stop", "kube-scheduler"]).ok();
+    let list = fault(&["list"]).ok();
+    assert!(list.contains("kube-scheduler") && list.contains("ropewalk-control-plane"), "{list}");
+    fault(&["stop", "kube-scheduler"]).fails("stopped already");
+    fault(&["stop", "kube-scheduler/nowhere"]).fails("there is no node");
+    fault(&["stop", "etcd/ropewalk-worker"]).fails("does not run there");
+    // The back-off of the kill before may last a while: then the runtime refuses it.
+    let refused =
+        |status: &Value| status["state"]["waiting"]["reason"].as_str() == Some("CreateContainerError");
+    let held = eventually(PATIENCE, scheduler, refused);
+    assert!(held.to_string().contains("fault start kube-scheduler"), "{held}");
+    k("run later --image=nginx").ok();
+    assert_eq!(k("get pod later -o jsonpath={.spec.nodeName}").ok(), "");
+    fault(&["start", "kube-scheduler"]).ok();
+    eventually(PATIENCE, || k("get pod later -o jsonpath={.status.phase}").ok(), |p| p == "Running");
+    assert!(!fault(&["list"]).ok().contains("kube-scheduler"));
+}
+
 #[test]
 fn components_are_the_running_thing() {
     if !capable() {
@@ -212,6 +234,7 @@ fn components_are_the_running_thing() {
         now["restartCount"] == killed["restartCount"] || message.contains("leaderelection lost"),
         "the component itself ran on: {now}"
     );
+    stays_down_until_it_is_started(&home, &k, &scheduler);
     // A name server is an ordinary pod.
     k("delete pod -n kube-system -l k8s-app=kube-dns").ok();
     eventually(PATIENCE, || k("get deploy -n kube-system coredns").ok(), |t| t.contains("2/2"));

@@ -10,6 +10,16 @@ pub(crate) enum Fault {
         /// COMPONENT or COMPONENT/NODE
         target: String,
     },
+    /// End a component and keep it down until it is started
+    Stop {
+        /// COMPONENT or COMPONENT/NODE
+        target: String,
+    },
+    /// Start a component that was stopped
+    Start {
+        /// COMPONENT or COMPONENT/NODE
+        target: String,
+    },
     /// What is broken now
     List {
         #[arg(short, long, value_enum)]

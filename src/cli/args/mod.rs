@@ -175,6 +175,7 @@ is offered for deletion at the end. The file is only read, and outside that name
   ropewalk fault list                                 what is broken now
   ropewalk fault kill kube-scheduler                  every scheduler; kube-scheduler/NODE for one
   ropewalk fault kill kubelet/ropewalk-worker
+  ropewalk fault stop kube-scheduler                  stays down until `ropewalk fault start kube-scheduler`
   ropewalk fault cut ropewalk-control-plane ropewalk-control-plane2
   ropewalk fault loss ropewalk-worker ropewalk-worker2 20
   ropewalk fault disk full ropewalk-control-plane     its store finds no room; without NODE every store

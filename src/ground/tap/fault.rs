@@ -10,6 +10,10 @@ pub enum Fault {
     List,
     /// Ends a component without asking it; on every node if none is named.
     Kill { component: String, node: Option<String> },
+    /// Ends a component and holds it down until it is started; on every node if none is named.
+    Stop { component: String, node: Option<String> },
+    /// Starts a component that is held down.
+    Start { component: String, node: Option<String> },
     /// Loses everything between two nodes.
     Cut { a: String, b: String },
     /// Delays what two nodes send, by milliseconds.
@@ -52,12 +56,18 @@ impl Fault {
             ["heal"] => Fault::Heal,
             ["disk", "full"] => Fault::Disk { node: None },
             ["disk", "full", node] => Fault::Disk { node: Some(owned(node)) },
-            ["kill", target] => match target.split_once('/') {
-                Some((component, node)) => {
-                    Fault::Kill { component: owned(component), node: Some(owned(node)) }
-                }
-                None => Fault::Kill { component: owned(target), node: None },
-            },
+            ["kill", target] => {
+                let (component, node) = component_and_node(target);
+                Fault::Kill { component, node }
+            }
+            ["stop", target] => {
+                let (component, node) = component_and_node(target);
+                Fault::Stop { component, node }
+            }
+            ["start", target] => {
+                let (component, node) = component_and_node(target);
+                Fault::Start { component, node }
+            }
             ["cut", a, b] => Fault::Cut { a: owned(a), b: owned(b) },
             ["slow", a, b, millis] => Fault::Slow { a: owned(a), b: owned(b), millis: whole(millis)? },
             ["loss", a, b, percent] => Fault::Loss { a: owned(a), b: owned(b), percent: number(percent)? },
@@ -72,7 +82,7 @@ impl Fault {
             }
             other => {
                 return Err(format!(
-                    "no fault is written {:?}; write list, heal, kill COMPONENT[/NODE], cut A B, slow A B MS, loss A B PERCENT, disk full [NODE] or node stop|start|crash NODE",
+                    "no fault is written {:?}; write list, heal, kill|stop|start COMPONENT[/NODE], cut A B, slow A B MS, loss A B PERCENT, disk full [NODE] or node stop|start|crash NODE",
                     other.join(" ")
                 ));
             }
@@ -80,16 +90,29 @@ impl Fault {
     }
 }
 
+/// Reads `COMPONENT` or `COMPONENT/NODE`.
+pub fn component_and_node(target: &str) -> (String, Option<String>) {
+    match target.split_once('/') {
+        Some((component, node)) => (component.into(), Some(node.into())),
+        None => (target.into(), None),
+    }
+}
+
 /// The words that [`Fault::parse`] reads.
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let target = |component: &str, node: &Option<String>| match node {
+            Some(node) => format!("{component}/{node}"),
+            None => component.to_string(),
+        };
         match self {
             Fault::List => f.write_str("list"),
             Fault::Heal => f.write_str("heal"),
             Fault::Disk { node: Some(node) } => write!(f, "disk full {node}"),
             Fault::Disk { node: None } => f.write_str("disk full"),
-            Fault::Kill { component, node: Some(node) } => write!(f, "kill {component}/{node}"),
-            Fault::Kill { component, node: None } => write!(f, "kill {component}"),
+            Fault::Kill { component, node } => write!(f, "kill {}", target(component, node)),
+            Fault::Stop { component, node } => write!(f, "stop {}", target(component, node)),
+            Fault::Start { component, node } => write!(f, "start {}", target(component, node)),
             Fault::Cut { a, b } => write!(f, "cut {a} {b}"),
             Fault::Slow { a, b, millis } => write!(f, "slow {a} {b} {millis}"),
             Fault::Loss { a, b, percent } => write!(f, "loss {a} {b} {percent}"),

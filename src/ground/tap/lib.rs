@@ -48,7 +48,7 @@ mod who;
 
 pub use component::Component;
 pub use event::Event;
-pub use fault::{Act, Fault};
+pub use fault::{Act, Fault, component_and_node};
 pub use parts::{
     Answer, Decision, Journey, Peer, ProgressState, RaftRole, Refusal, Verdict, VoteRefusal, Write,
 };

@@ -61,6 +61,10 @@ fn every_example_of_the_chapter_can_be_read() {
     assert!(has_step(&|step| step.lost.is_some()) && has_step(&|step| step.answer.is_some()));
     assert!(has_step(&|step| step.checks.len() == 3) && has_step(&|step| step.predict.is_some()));
     assert!(read_all.iter().any(|lesson| lesson.defines.names().count() == 2));
+    let with_file = read_all.iter().find(|lesson| !lesson.files.is_empty()).expect("an example of `files`");
+    assert_eq!(with_file.files[0].name, "web.yaml");
+    let played = &with_file.steps[0].solution;
+    assert!(played[0] == "kubectl apply -f -" && played.contains(&"kind: Pod".to_string()), "{played:?}");
 }
 
 #[test]

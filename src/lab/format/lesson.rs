@@ -1,5 +1,6 @@
 //! A lesson as the engine plays it, after its files were read.
 
+use super::files::File;
 use super::question::Answer;
 use super::text::{EN, Text};
 use crate::cel::{Defines, Expr, Template};
@@ -40,6 +41,8 @@ pub struct Lesson {
     pub requires: Vec<String>,
     /// REPL lines run as the teacher before the first step.
     pub setup: Vec<String>,
+    /// What is placed in the learner's folder when the lesson is opened.
+    pub files: Vec<File>,
     pub clock: u32,
     pub view: String,
     pub steps: Vec<Step>,

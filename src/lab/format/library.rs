@@ -30,7 +30,12 @@ pub struct Library {
     /// The glossary.
     pub terms: Terms,
     pub faults: Vec<Fault>,
+    /// Lessons that are not here and may be needed: see [`write_alone`].
+    pub(crate) elsewhere: BTreeSet<String>,
 }
+
+/// The file in which [`write_alone`] notes what its lesson needs.
+const ELSEWHERE: &str = "_elsewhere.yaml";
 
 impl Library {
     /// From the directory that the environment names, read anew; else [`Library::built_in`].
@@ -94,6 +99,10 @@ impl Library {
                     let doubles = library.terms.extend(terms);
                     if doubles.is_empty() { Ok(()) } else { Err(doubles) }
                 }),
+                ELSEWHERE => {
+                    library.elsewhere.extend(serde_yaml::from_str::<Vec<String>>(text).unwrap_or_default());
+                    Ok(())
+                }
                 _ => Ok(()),
             };
             library.faults.extend(read.err().into_iter().flatten());
@@ -107,6 +116,8 @@ impl Library {
     fn check(&mut self) {
         let ids: Vec<String> = self.lessons.iter().map(|l| l.id.clone()).collect();
         self.faults.extend(self.terms.faults(&ids));
+        let built_in = built_in_ids();
+        let is_known = |id: &String| ids.contains(id) || built_in.contains(id) || self.elsewhere.contains(id);
         for lesson in &self.lessons {
             let mut fault =
                 |what: String| self.faults.push(Fault { file: lesson.file.clone(), line: 1, what });
@@ -115,6 +126,9 @@ impl Library {
             }
             if lesson.needs.contains(&lesson.id) {
                 fault(format!("needs: {:?} is the lesson itself", lesson.id));
+            }
+            for unknown in lesson.needs.iter().filter(|id| !is_known(id)) {
+                fault(format!("needs: there is no lesson {unknown:?}; `lesson list` shows their ids"));
             }
             for step in &lesson.steps {
                 let named = step.debrief.iter().flat_map(|entry| debrief::alternatives(entry));
@@ -178,7 +192,25 @@ pub fn write_alone(lesson: &Lesson, directory: Option<&Path>, into: &Path) -> Re
             .and_then(|()| std::fs::write(place.join(name), text))
             .map_err(fault)?;
     }
+    if !lesson.needs.is_empty() {
+        // They are not copied, and were looked up where all lessons are.
+        let list: String = lesson.needs.iter().map(|id| format!("- {id:?}\n")).collect();
+        let place = into.join(ELSEWHERE);
+        let fault = |e: std::io::Error| Fault { file: place.clone(), line: 1, what: e.to_string() };
+        std::fs::create_dir_all(into).and_then(|()| std::fs::write(&place, list)).map_err(fault)?;
+    }
     Ok(())
+}
+
+/// The ids of the lessons in the binary, from the names of their folders: `TRACK/NN-name`. A pack
+/// may build on them.
+fn built_in_ids() -> BTreeSet<String> {
+    let folders = BUILT_IN.dirs().flat_map(Dir::dirs).filter_map(|dir| dir.path().to_str());
+    let id = |folder: &str| {
+        let (track, name) = folder.split_once('/')?;
+        Some(format!("{track}/{}", name.split('-').next()?))
+    };
+    folders.filter_map(id).collect()
 }
 
 /// Tracks in the order in which they are learnt; others follow by name.
@@ -323,6 +355,37 @@ mod tests {
         library.lessons[1].needs.push(id);
         library.check();
         assert!(library.faults.iter().any(|fault| fault.what.contains("is the lesson itself")));
+    }
+
+    #[test]
+    fn a_need_is_a_lesson_that_is_here_or_in_the_binary() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let of_needs = |library: &Library| -> Vec<String> {
+            let all = library.faults.iter().map(ToString::to_string);
+            all.filter(|fault| fault.contains("needs:")).collect()
+        };
+        let mut library = Library::read(&fixtures);
+        assert_eq!(library.lessons[0].needs, ["first-voyage/03"]);
+        assert_eq!(of_needs(&library), Vec::<String>::new(), "it is in the binary");
+        library.lessons[0].needs = vec!["first-voyage/99".into(), "harbour/02".into()];
+        library.check();
+        let told = of_needs(&library);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].contains("no lesson \"first-voyage/99\"") && told[0].contains("lesson.md:1"),
+            "{told:?}"
+        );
+        // A lesson that is copied alone keeps what it needs.
+        let place = tempfile::tempdir().unwrap();
+        write_alone(&library.lessons[0], Some(&fixtures), place.path()).unwrap();
+        let mut alone = Library::read(place.path());
+        alone.lessons[0].needs = library.lessons[0].needs.clone();
+        alone.check();
+        assert_eq!(of_needs(&alone), Vec::<String>::new());
+        assert!(
+            built_in_ids().contains("control-tower/11")
+                && built_in_ids().len() == Library::built_in().lessons.len()
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod check_tests;
 mod compiler;
 mod expect;
 pub(crate) mod file;
+mod files;
 pub(crate) mod lesson;
 pub mod library;
 pub(crate) mod prose;
@@ -23,6 +24,7 @@ mod track;
 mod translate;
 
 pub use beats::{Beat, Beats};
+pub use files::File;
 pub use lesson::{Check, Hint, Keep, Lesson, Lost, Predict, Repair, Step, Templates, Way, Wrong};
 pub use library::Library;
 pub use prose::{Section, sh_blocks};

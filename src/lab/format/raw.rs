@@ -26,6 +26,9 @@ pub(crate) struct Lesson {
     pub requires: Vec<String>,
     #[serde(default)]
     pub setup: Vec<String>,
+    /// Texts of files by their names.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
     #[serde(default)]
     pub clock: Clock,
     /// Verbs of `fault` that its steps use, if the lesson names them.

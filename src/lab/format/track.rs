@@ -2,6 +2,7 @@
 
 use super::compiler::Compiler;
 use super::file::plain;
+use super::files::Files;
 use super::lesson::Lesson;
 use super::prose;
 use super::raw;
@@ -36,7 +37,7 @@ pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<
 
 fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, Fault> {
     let (front, first, body, body_first) = prose::split(text, file)?;
-    let raw: raw::Lesson = raw::read(front, file, first)?;
+    let mut raw: raw::Lesson = raw::read(front, file, first)?;
     let (intro, mut sections) = prose::sections(body, body_first, file)?;
     let closing = prose::closing(&mut sections);
     let mut on = Compiler::new(text, file, faults);
@@ -55,9 +56,12 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     }
     check_head(&mut on, &raw);
     define(&mut on, &raw.define);
+    let mut files = Files::read(&mut on, std::mem::take(&mut raw.files));
+    raw.setup = files.with_texts(&mut on, raw.setup);
     on.lines(&raw.setup);
     let mut steps = Vec::new();
-    for step in raw.steps {
+    for mut step in raw.steps {
+        step.solution = files.with_texts(&mut on, step.solution);
         on.faults_of_step(&step.faults);
         let section = sections.iter().find(|s| s.id == step.id);
         let mut step = one_step(&mut on, step, section);
@@ -75,6 +79,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         needs: raw.needs,
         requires: raw.requires,
         setup: raw.setup,
+        files: files.into_all(),
         clock: raw.clock.scale as u32,
         view: raw.view,
         steps,

@@ -4,6 +4,7 @@ use super::help;
 use super::{CUT, Manner, Session};
 use crate::consent;
 use crate::lesson::{self, PageStyle};
+use crate::lesson_files;
 use crate::terminal::{self, Unedited};
 use crate::texts::Say;
 use cluster::Error;
@@ -184,12 +185,16 @@ impl Session {
         if !self.alive() {
             return 1;
         }
+        let opens = opens(&ask);
         let view = self.ask(ask).and_then(|value| {
             serde_json::from_value(value).map_err(|e| Unanswered::Refused(Error::Control(e.to_string())))
         });
         match view {
             Ok(view) => {
                 print!("{}", part(&self.style(), &view));
+                if opens && let Ok(folder) = std::env::current_dir() {
+                    print!("{}", lesson_files::place_all(self.lang(), &view.files, &folder, true));
+                }
                 0
             }
             Err(why) => self.unanswered(&why),
@@ -380,6 +385,16 @@ impl Session {
                     if let Some(words) = known.as_ref().and_then(|known| lesson::news(&style, known, &view)) {
                         news.tell(words);
                     }
+                    // Also of a lesson that was opened by a key of the interface.
+                    if !view.finished
+                        && known.as_ref().is_none_or(|known| known.id != view.id)
+                        && let Ok(folder) = std::env::current_dir()
+                    {
+                        let told = lesson_files::place_all(spoken, &view.files, &folder, false);
+                        if !told.is_empty() {
+                            news.tell(told);
+                        }
+                    }
                     known = Some(view);
                     pause = None;
                     let value = match &mut control {
@@ -406,6 +421,15 @@ impl Session {
         if let Some(before) = self.following.replace(following.abort_handle()) {
             before.abort();
         }
+    }
+}
+
+/// True if the question opens a lesson, or goes to a step of one.
+fn opens(ask: &Ask) -> bool {
+    match ask {
+        Ask::Open { .. } | Ask::Goto { .. } | Ask::Next => true,
+        Ask::Sure { ask, .. } => opens(ask),
+        _ => false,
     }
 }
 

@@ -3,7 +3,7 @@
 //! the records are.
 
 use clock::Timestamp;
-use cluster::faults::{Act, Broken, Fault};
+use cluster::faults::{Act, Broken, Fault, HELD};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tap::{Component, Event, RaftRole, Record};
@@ -129,6 +129,9 @@ impl Agreement {
                 ("stopped" | "crashed", [node]) => {
                     off.insert(node.clone());
                 }
+                (HELD, [node]) if fault.component.as_deref() == Some(Component::Etcd.name()) => {
+                    off.insert(node.clone());
+                }
                 _ => {}
             }
         }
@@ -157,7 +160,23 @@ impl Agreement {
             Fault::Kill { component, node } if component == Component::Etcd.name() => {
                 self.starts_anew(node.as_deref())
             }
-            Fault::List | Fault::Kill { .. } | Fault::Slow { .. } | Fault::Disk { .. } => {}
+            Fault::Stop { component, node: Some(node) } if component == Component::Etcd.name() => {
+                self.off.insert(node.clone());
+                self.starts_anew(Some(node));
+            }
+            Fault::Start { component, node: Some(node) } if component == Component::Etcd.name() => {
+                self.off.remove(node);
+            }
+            // Of all members: the list of faults names them.
+            Fault::Stop { component, node: None } if component == Component::Etcd.name() => {
+                self.starts_anew(None)
+            }
+            Fault::List
+            | Fault::Kill { .. }
+            | Fault::Stop { .. }
+            | Fault::Start { .. }
+            | Fault::Slow { .. }
+            | Fault::Disk { .. } => {}
         }
         // What broke is the beginning of whatever follows; two cuts in a row are one beginning.
         if self.story.iter().any(|told| !matches!(told.happening, Happening::Fault(_))) {

@@ -120,10 +120,18 @@ fn mending(faults: &[Fault], broken: &[Broken]) -> Vec<String> {
             let is_broken = broken.iter().any(|b| is_off(b) && b.nodes == [node.as_str()]);
             is_broken.then(|| format!("fault node start {node}"))
         }
-        Fault::Cut { .. } | Fault::Slow { .. } | Fault::Loss { .. } | Fault::Disk { .. } => {
-            broken.iter().any(|b| !is_off(b)).then(|| "fault heal".to_string())
+        Fault::Stop { component, node } => {
+            let is_held = |b: &Broken| {
+                b.component.as_ref() == Some(component)
+                    && node.as_ref().is_none_or(|node| b.nodes == [node.as_str()])
+            };
+            let to = node.as_ref().map(|node| format!("/{node}")).unwrap_or_default();
+            broken.iter().any(is_held).then(|| format!("fault start {component}{to}"))
         }
-        Fault::List | Fault::Kill { .. } | Fault::Heal | Fault::Node { .. } => None,
+        Fault::Cut { .. } | Fault::Slow { .. } | Fault::Loss { .. } | Fault::Disk { .. } => {
+            broken.iter().any(|b| !is_off(b) && b.component.is_none()).then(|| "fault heal".to_string())
+        }
+        Fault::List | Fault::Kill { .. } | Fault::Start { .. } | Fault::Heal | Fault::Node { .. } => None,
     };
     faults.iter().filter_map(mends).collect::<BTreeSet<_>>().into_iter().collect()
 }
@@ -174,6 +182,7 @@ mod tests {
             let setup: Vec<String> = setup.iter().map(ToString::to_string).collect();
             let broken = broken.iter().map(|(fault, nodes)| Broken {
                 fault: fault.to_string(),
+                component: fault.strip_prefix("component stopped ").map(String::from),
                 nodes: nodes.iter().map(ToString::to_string).collect(),
                 amount: None,
                 since: clock::now(),
@@ -187,6 +196,11 @@ mod tests {
         assert_eq!(of(&both, &[]), "");
         assert_eq!(of(&["fault node stop n1"], &[("stopped", &["n2"]), ("slow", &["n1"])]), "");
         assert_eq!(of(&["fault disk full"], &[("disk full", &["n1"])]), "fault heal");
+        let held: (&str, &[&str]) = ("component stopped etcd", &["n1"]);
+        let start = "fault start etcd";
+        assert_eq!(of(&["fault stop etcd"], &[held]), start);
+        assert_eq!(of(&["fault stop etcd/n1", "fault cut n1 n2"], &[held]), format!("{start}/n1"));
+        assert_eq!(of(&["fault stop etcd/n2", "fault stop kubelet"], &[held]), "");
         assert_eq!(of(&["fault kill etcd", "fault heal", "fault node start n1"], &[crashed]), "");
     }
 

@@ -278,6 +278,8 @@ mod tests {
             status == 200 && text.contains("\"version\":\"1.0\"") && text.contains("of Ropewalk"),
             "{text}"
         );
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(read(&text), read(include_str!("../answers/logic.json")));
         assert_eq!(said(&shop, "GET", "/buy?item=rope").await.0, 405);
         assert_eq!(said(&shop, "POST", "/buy").await.0, 400);
         assert_eq!(said(&shop, "GET", "/x").await.0, 404);

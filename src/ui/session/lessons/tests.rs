@@ -372,3 +372,15 @@ fn interrupted_in_front_of_a_busy_engine() {
 fn ctrl_c_while_the_engine_is_busy_keeps_the_line_from_running() {
     in_a_process("interrupted_in_front_of_a_busy_engine");
 }
+
+/// The question itself, and as one that was agreed to.
+#[test]
+fn what_opens_a_lesson_places_its_files() {
+    let sure = |ask: Ask| Ask::Sure { ask: Box::new(ask), agreed: None };
+    for ask in [Ask::Open { id: "t/01".into() }, Ask::Goto { step: "2".into() }, Ask::Next] {
+        assert!(opens(&ask) && opens(&sure(ask.clone())), "{ask:?}");
+    }
+    for ask in [Ask::Show, Ask::Hint, Ask::Back, sure(Ask::Show)] {
+        assert!(!opens(&ask), "{ask:?}");
+    }
+}

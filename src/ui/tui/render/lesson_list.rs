@@ -6,6 +6,7 @@ use super::super::markdown;
 use super::super::model::Model;
 use super::super::words::Word;
 use super::paragraph::{marked, text};
+use crate::lesson::first;
 use crate::texts::Say;
 use crate::tracks;
 use ::lab::graded::view::Entry as LabEntry;
@@ -111,7 +112,11 @@ fn lesson(model: &Model, room: usize, at: usize, entry: &Entry) -> Vec<Line<'sta
         n => format!(" {n}/{}", entry.steps),
     };
     let number = entry.id.rsplit('/').next().unwrap_or_default();
-    text(&format!("{number} {}{done}", entry.title), look, tone, room, &mark, "     ")
+    let mut lines = text(&format!("{number} {}{done}", entry.title), look, tone, room, &mark, "     ");
+    if let Some(first) = first(model.lang, &model.lesson.list, at) {
+        lines.extend(text(&first, look, Tone::Dim, room, "     ", "     "));
+    }
+    lines
 }
 
 /// A lab of the list: its level, its time, the best grade, and a mark when it was passed.

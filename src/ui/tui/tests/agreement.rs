@@ -71,6 +71,7 @@ fn faults_that_no_record_tells_of_are_drawn_from_the_list() {
     use cluster::faults::Broken;
     let broken = |fault: &str, nodes: &[&str]| Broken {
         fault: fault.into(),
+        component: None,
         nodes: nodes.iter().map(ToString::to_string).collect(),
         amount: None,
         since: "2026-01-01T00:00:00Z".parse().expect("a time"),

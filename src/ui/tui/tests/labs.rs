@@ -399,6 +399,25 @@ fn an_interface_that_is_opened_in_a_lab_shows_the_lab() {
 }
 
 #[test]
+fn a_lesson_of_the_list_says_what_comes_before_it() {
+    for (lang, words) in [(Lang::En, "first: lesson 01, not done yet"), (Lang::Ko, "먼저 할 강의: 01")] {
+        let mut model = model(120, 34, lang, Look::default());
+        tell(&mut model, Event::Lesson(Box::default()));
+        let entry = |id: &str, first: &[&str]| view::Entry {
+            id: id.into(),
+            track: "t".into(),
+            steps: 1,
+            first: first.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        };
+        let lessons = vec![entry("t/01", &[]), entry("t/02", &["t/01"]), entry("t/03", &["t/01"])];
+        tell(&mut model, Event::Lessons(lessons));
+        let shown = text(&screen(&model));
+        assert_eq!(shown.matches(words).count(), 1, "below 03 alone: {shown}");
+    }
+}
+
+#[test]
 fn labs_stand_below_the_lessons_and_enter_puts_the_start_on_the_line() {
     for lang in [Lang::En, Lang::Ko] {
         let mut model = model(80, 24, lang, Look::default());

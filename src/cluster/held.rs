@@ -1,0 +1,152 @@
+//! `ropewalk fault stop COMPONENT` and `fault start COMPONENT`: a component that stays down until
+//! it is started. `fault kill` ends it once, and the kubelet starts it again.
+//!
+//! ```text
+//! fault stop kube-scheduler     the hold is noted, then the component is ended
+//!   kubelet: CreateContainer    refused by the runtime as long as the hold is there: the pod shows
+//!                               CreateContainerError with the command that ends it
+//! fault start kube-scheduler    the hold is removed, and the kubelet looks at the pod at once
+//! ```
+//!
+//! A kubelet has nobody who would start it but its keeper, which gives up when the node's place for
+//! a kubelet is empty.
+
+use super::components;
+use super::error::Error;
+use super::inject::{KUBELET, killable, named};
+use super::kubelets::keep_kubelet;
+use super::node::Node;
+use super::refusal::Refusal;
+use super::spec::Spec;
+use super::world::World;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tap::Component;
+
+/// Ends a component and holds it down: on the node that is named, else on every node that is on.
+///
+/// # Errors
+/// [`Refusal`]: no such component or node, the node is off, the store is somebody else's, or the
+/// component is stopped already.
+pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> Result<Value, Error> {
+    let mut stopped = Vec::new();
+    for node in places(world, component, node)? {
+        let name = &node.spec.name;
+        if world.faults.is_held(component, name) {
+            continue;
+        }
+        // First, for a component that is held is not started again.
+        world.faults.hold(component, name);
+        if component == KUBELET {
+            let kubelet = node.kubelet.lock().take();
+            if let Some(kubelet) = kubelet {
+                kubelet.kill();
+            }
+        } else {
+            node.cri.kill(component);
+        }
+        stopped.push(format!("{component}/{name}"));
+    }
+    if stopped.is_empty() {
+        return Err(Refusal::Stopped { component: component.into() }.into());
+    }
+    let is_down =
+        |component: &str, node: &str| world.faults.is_held(component, node) || world.faults.is_off(node);
+    Ok(json!({ "stopped": stopped, "silent": is_silent(&world.spec, is_down) }))
+}
+
+/// Ends a hold, so that the component starts again.
+///
+/// # Errors
+/// As [`stop`], but the component has to be stopped; and the kubelet may fail to start.
+pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> Result<Value, Error> {
+    let mut started = Vec::new();
+    for node in places(world, component, node)? {
+        let name = &node.spec.name;
+        if !world.faults.is_held(component, name) {
+            continue;
+        }
+        world.faults.release(component, name);
+        if component == KUBELET {
+            if let Err(error) = keep_kubelet(world, &node) {
+                world.faults.hold(component, name);
+                return Err(error);
+            }
+        } else {
+            node.cri.wake(component);
+        }
+        started.push(format!("{component}/{name}"));
+    }
+    match started.is_empty() {
+        true => Err(Refusal::NotStopped { component: component.into() }.into()),
+        false => Ok(json!({ "started": started })),
+    }
+}
+
+/// True if no API server can answer: fewer than a majority of the store's members run, or no node
+/// has both an API server and the member that it asks.
+fn is_silent(spec: &Spec, is_down: impl Fn(&str, &str) -> bool) -> bool {
+    let planes: Vec<_> = spec.nodes().into_iter().filter(|n| n.control_plane).collect();
+    let runs = |component: Component, node: &str| !is_down(component.name(), node);
+    let members = planes.iter().filter(|n| runs(Component::Etcd, &n.name)).count();
+    let answers =
+        planes.iter().any(|n| runs(Component::Etcd, &n.name) && runs(Component::ApiServer, &n.name));
+    members * 2 <= planes.len() || !answers
+}
+
+/// The nodes that a fault of this component is about. Components of the control plane run on its
+/// nodes only, all others may run anywhere.
+fn places(world: &World, component: &str, node: Option<&str>) -> Result<Vec<Arc<Node>>, Error> {
+    let unknown = || {
+        let known = killable().map(String::from).collect();
+        Refusal::NoSuchComponent { component: component.into(), known }
+    };
+    if !killable().any(|known| known == component) {
+        return Err(unknown().into());
+    }
+    if component == Component::Etcd.name() && world.spec.external_etcd.is_some() {
+        return Err(Refusal::NoStore { node: node.unwrap_or(&world.spec.name).into() }.into());
+    }
+    let anywhere = component == KUBELET || components::ADDONS.contains(&component);
+    let fits = |node: &Arc<Node>| anywhere || node.spec.control_plane;
+    match node {
+        Some(name) => {
+            let node = named(world, name)?;
+            if !fits(&node) {
+                return Err(unknown().into());
+            }
+            if world.faults.is_off(name) {
+                return Err(Refusal::NodeOff { node: name.into() }.into());
+            }
+            Ok(vec![node])
+        }
+        None => {
+            let mut nodes = world.all_nodes();
+            nodes.retain(|node| fits(node) && !world.faults.is_off(&node.spec.name));
+            Ok(nodes)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_is_silent_without_a_store_or_without_a_server() {
+        let silent = |control_planes: u8, held: &[(&str, usize)]| {
+            let spec = Spec { control_planes, ..Spec::new("t") };
+            let planes: Vec<_> = spec.nodes().into_iter().filter(|n| n.control_plane).collect();
+            is_silent(&spec, |component, node| {
+                held.iter().any(|(what, at)| *what == component && planes[*at].name == node)
+            })
+        };
+        let (etcd, api) = (Component::Etcd.name(), Component::ApiServer.name());
+        assert!(silent(1, &[(etcd, 0)]) && silent(1, &[(api, 0)]));
+        assert!(!silent(1, &[("kube-scheduler", 0)]) && !silent(1, &[]));
+        assert!(!silent(3, &[(etcd, 0)]) && silent(3, &[(etcd, 0), (etcd, 2)]));
+        assert!(!silent(3, &[(api, 0), (api, 1)]) && silent(3, &[(api, 0), (api, 1), (api, 2)]));
+        assert!(!silent(3, &[(api, 0), (api, 1), (etcd, 0)]), "the third has both");
+        assert!(silent(3, &[(api, 0), (api, 1), (etcd, 2)]), "no node has both");
+    }
+}

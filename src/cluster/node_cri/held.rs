@@ -1,0 +1,51 @@
+//! What faults do to the components of one node: end them, hold them down, let them start again.
+
+use super::NodeCri;
+use crate::images::component_of;
+use crate::node::ComponentRuntime;
+use crate::world::World;
+use cri::{ContainerState, Error, EventKind, PodId, Result};
+use task::Crew;
+
+impl NodeCri {
+    /// Checks that no `fault stop` holds the component of this image down here.
+    ///
+    /// # Errors
+    /// [`Error::State`]: one does. The pod's status shows the message.
+    pub(super) fn refuse_held(&self, world: &World, image: &str) -> Result<()> {
+        let node = &self.node.name;
+        match component_of(image).filter(|component| world.faults.is_held(component, node)) {
+            None => Ok(()),
+            Some(component) => Err(Error::State(format!(
+                "{component} was stopped with `fault stop`; `ropewalk fault start {component}/{node}` starts it"
+            ))),
+        }
+    }
+}
+
+impl ComponentRuntime for NodeCri {
+    fn kill(&self, component: &str) -> bool {
+        let crews: Vec<Crew> = self
+            .components()
+            .values()
+            .filter(|c| {
+                component_of(&c.config.image) == Some(component) && c.state == ContainerState::Running
+            })
+            .filter_map(|c| c.crew.clone())
+            .collect();
+        crews.iter().for_each(Crew::kill);
+        !crews.is_empty()
+    }
+
+    fn wake(&self, component: &str) {
+        let pods: Vec<(String, PodId)> = self
+            .components()
+            .values()
+            .filter(|c| component_of(&c.config.image) == Some(component))
+            .map(|c| (c.id.clone(), c.pod.clone()))
+            .collect();
+        for (id, pod) in pods {
+            self.tell(&pod, &id, EventKind::Stopped);
+        }
+    }
+}
