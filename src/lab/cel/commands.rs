@@ -1,12 +1,11 @@
 //! The commands that a typed line surely ran. Words between quotes, behind `#` or in a
 //! here-document run nothing, and what stands behind `||` or inside `if` may not have run.
 
+use super::line::{Part, Sign, split};
 use super::shell::file_name;
 use super::value;
 use cel::Value;
 use chrono::Duration;
-use std::iter::Peekable;
-use std::str::Chars;
 
 /// How deep commands may stand in `$(…)` and `(…)`.
 const DEPTH_MAX: usize = 8;
@@ -31,6 +30,30 @@ pub(super) struct Command {
 }
 
 impl Command {
+    /// Returns whether it runs this program with this subcommand. Options may stand before the
+    /// subcommand, each with a value; a question for help runs nothing.
+    ///
+    /// ```text
+    /// wanted: etcdctl get
+    /// etcdctl -w json get foo    yes
+    /// etcdctl put get foo        no: `get` is the key
+    /// etcdctl get --help         no
+    /// ```
+    pub(super) fn is(&self, wanted: &str) -> bool {
+        let mut wanted = wanted.split(' ');
+        if wanted.next() != Some(self.program.as_str())
+            || self.args.iter().any(|arg| matches!(arg.as_str(), "-h" | "--help"))
+        {
+            return false;
+        }
+        let Some(subcommand) = wanted.next() else { return true };
+        let is_option = |arg: &String| arg.starts_with('-');
+        let Some(at) = self.args.iter().position(|arg| arg == subcommand) else { return false };
+        self.args.iter().take(at).enumerate().all(|(at, arg)| {
+            is_option(arg) || at.checked_sub(1).and_then(|at| self.args.get(at)).is_some_and(is_option)
+        })
+    }
+
     pub(super) fn value(&self) -> Value {
         value::map([
             ("program", value::text(&self.program)),
@@ -56,27 +79,6 @@ pub(super) fn commands(line: &str, code: i64) -> Vec<Command> {
         read(&parts, code, 0, &mut found);
     }
     found
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Sign {
-    /// `;` or the end of a line.
-    End,
-    /// `&`
-    Background,
-    And,
-    Or,
-    Pipe,
-}
-
-#[derive(Debug)]
-enum Part {
-    Word(String),
-    /// The text of a `$(…)`, of backquotes, or of a subshell.
-    Inner(String),
-    Sign(Sign),
-    /// A function's definition: what follows is not read.
-    Unknown,
 }
 
 fn is_end(part: &Part) -> bool {
@@ -226,173 +228,6 @@ fn seconds(word: &str) -> Option<Duration> {
     Some(Duration::milliseconds((time * 1_000.0) as i64))
 }
 
-/// Reads the characters of a line.
-struct Splitter<'a> {
-    chars: Peekable<Chars<'a>>,
-    parts: Vec<Part>,
-    /// The word that has begun.
-    word: Option<String>,
-    /// The next word is the file of a redirection.
-    is_target: bool,
-    /// A here-document begins at the next line.
-    has_document: bool,
-}
-
-/// Splits a line into words and signs. `None`: quotes or brackets are not closed.
-fn split(line: &str) -> Option<Vec<Part>> {
-    let chars = line.chars().peekable();
-    let mut line = Splitter { chars, parts: Vec::new(), word: None, is_target: false, has_document: false };
-    while let Some(c) = line.chars.next() {
-        match c {
-            '\n' if line.has_document => break,
-            '\\' => match line.chars.next() {
-                Some('\n') | None => {}
-                Some(c) => line.push(c),
-            },
-            '\'' => {
-                let text = line.until('\'')?;
-                line.word.get_or_insert_default().push_str(&text);
-            }
-            '"' => line.double_quoted()?,
-            '`' | '$' => line.inner(c)?,
-            '#' if line.word.is_none() => while line.chars.next_if(|c| *c != '\n').is_some() {},
-            '(' => {
-                line.end_word();
-                if matches!(line.parts.last(), Some(Part::Word(_))) {
-                    line.parts.push(Part::Unknown);
-                    break;
-                }
-                let text = line.until_closed()?;
-                line.parts.push(Part::Inner(text));
-            }
-            ')' => return None,
-            '<' | '>' => line.redirection(c),
-            '&' if line.chars.next_if_eq(&'>').is_some() => line.redirection('>'),
-            ';' | '\n' | '&' | '|' => line.sign(c),
-            c if c.is_whitespace() => line.end_word(),
-            c => line.push(c),
-        }
-    }
-    line.end_word();
-    Some(line.parts)
-}
-
-impl Splitter<'_> {
-    fn push(&mut self, c: char) {
-        self.word.get_or_insert_default().push(c);
-    }
-
-    fn end_word(&mut self) {
-        let Some(word) = self.word.take() else { return };
-        if self.is_target {
-            self.is_target = false;
-        } else {
-            self.parts.push(Part::Word(word));
-        }
-    }
-
-    fn sign(&mut self, first: char) {
-        self.end_word();
-        let sign = match first {
-            '&' if self.chars.next_if_eq(&'&').is_some() => Sign::And,
-            '&' => Sign::Background,
-            '|' if self.chars.next_if_eq(&'|').is_some() => Sign::Or,
-            '|' => {
-                self.chars.next_if_eq(&'&');
-                Sign::Pipe
-            }
-            _ => Sign::End,
-        };
-        self.parts.push(Part::Sign(sign));
-    }
-
-    /// Reads the sign of a redirection. The file's number before it is no word of the command.
-    fn redirection(&mut self, first: char) {
-        let is_number = |word: &String| word.chars().all(|c| c.is_ascii_digit());
-        if self.word.as_ref().is_some_and(is_number) {
-            self.word = None;
-        }
-        self.end_word();
-        if first == '<' && self.chars.next_if_eq(&'<').is_some() {
-            // `<<<` has a word, and no document.
-            self.has_document |= self.chars.next_if_eq(&'<').is_none();
-            self.chars.next_if_eq(&'-');
-        }
-        while self.chars.next_if(|c| matches!(c, '>' | '&' | '|')).is_some() {}
-        self.is_target = true;
-    }
-
-    /// Reads what runs inside a word: `$(…)` or backquotes. Another `$` is a letter like others.
-    fn inner(&mut self, first: char) -> Option<()> {
-        let text = match first {
-            '`' => self.until('`')?,
-            _ if self.chars.next_if_eq(&'(').is_some() => self.until_closed()?,
-            letter => {
-                self.push(letter);
-                return Some(());
-            }
-        };
-        self.word.get_or_insert_default();
-        self.parts.push(Part::Inner(text));
-        Some(())
-    }
-
-    fn double_quoted(&mut self) -> Option<()> {
-        self.word.get_or_insert_default();
-        loop {
-            match self.chars.next()? {
-                '"' => return Some(()),
-                '\\' => match self.chars.next()? {
-                    '\n' => {}
-                    c @ ('"' | '\\' | '$' | '`') => self.push(c),
-                    c => {
-                        self.push('\\');
-                        self.push(c);
-                    }
-                },
-                c @ ('$' | '`') => self.inner(c)?,
-                c => self.push(c),
-            }
-        }
-    }
-
-    /// Returns the text up to a sign.
-    fn until(&mut self, end: char) -> Option<String> {
-        let mut text = String::new();
-        loop {
-            match self.chars.next()? {
-                c if c == end => return Some(text),
-                c => text.push(c),
-            }
-        }
-    }
-
-    /// Returns the text up to the bracket that closes the one that was read.
-    fn until_closed(&mut self) -> Option<String> {
-        let mut text = String::new();
-        let (mut open, mut quote) = (1, None);
-        loop {
-            let c = self.chars.next()?;
-            match (c, quote) {
-                ('\\', None | Some('"')) => {
-                    text.push(c);
-                    text.push(self.chars.next()?);
-                    continue;
-                }
-                ('\'' | '"', None) => quote = Some(c),
-                (c, Some(end)) if c == end => quote = None,
-                ('(', None) => open += 1,
-                (')', None) => open -= 1,
-                _ => {}
-            }
-            if open == 0 {
-                return Some(text);
-            }
-            text.push(c);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Command, commands};
@@ -465,6 +300,23 @@ mod tests {
             assert!(!told(line, 0).iter().any(|command| command.starts_with("etcdctl")), "{line}");
         }
         assert_eq!(told("a && b", 1), ["a"], "it may be a that failed");
+    }
+
+    #[test]
+    fn a_subcommand_stands_before_the_names_that_it_takes() {
+        for (line, wanted, is) in [
+            ("etcdctl get foo", "etcdctl get", true),
+            ("etcdctl -w json get foo", "etcdctl get", true),
+            ("etcdctl --write-out=json --debug get foo", "etcdctl get", true),
+            ("etcdctl put get foo", "etcdctl get", false),
+            ("etcdctl get --help", "etcdctl get", false),
+            ("etcdctl foo", "etcdctl get", false),
+            ("trace pod/parcel", "trace", true),
+            ("trace -h", "trace", false),
+            ("echo get", "etcdctl get", false),
+        ] {
+            assert_eq!(commands(line, 0).iter().any(|command| command.is(wanted)), is, "{line}");
+        }
     }
 
     #[test]

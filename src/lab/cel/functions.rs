@@ -112,9 +112,11 @@ pub(super) const TABLE: &[Function] = &[
         let code = i32::try_from(value::int_field(&args[0], "code")).unwrap_or(-1);
         Ok(acts::knock(str_field(&args[0], "line"), code).unwrap_or_default().value())
     }),
-    of("commands", 1..=1, |_, args| {
+    of("commands", 1..=2, |_, args| {
+        let wanted = if args.len() > 1 { Some(word(args, 1)?) } else { None };
         let found = commands::commands(str_field(&args[0], "line"), value::int_field(&args[0], "code"));
-        Ok(value::list(found.iter().map(commands::Command::value).collect()))
+        let found = found.iter().filter(|command| wanted.is_none_or(|wanted| command.is(wanted)));
+        Ok(value::list(found.map(commands::Command::value).collect()))
     }),
     of("opens_shell", 1..=1, |_, args| Ok(Value::Bool(shell::opens_shell(str_field(&args[0], "line"))))),
     of("alike", 2..=2, |_, args| compare::alike(&args[0], &args[1]).map(Value::Bool)),

@@ -19,6 +19,7 @@ mod expr;
 pub mod facts;
 mod functions;
 mod language;
+mod line;
 pub mod memo;
 mod narrowed;
 mod owned;
