@@ -230,7 +230,10 @@ fn seconds(word: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::facts::Line;
+    use super::super::{Expr, Facts, Use};
     use super::{Command, commands};
+    use std::sync::Arc;
 
     /// The commands as texts, and whether they ran in the background.
     fn told(line: &str, code: i64) -> Vec<String> {
@@ -327,5 +330,20 @@ mod tests {
         assert_eq!(limit("timeout 2m etcdctl watch foo"), Some(120_000));
         assert_eq!(limit("timeout 0 etcdctl watch foo"), limit("etcdctl watch foo"));
         assert_eq!(limit("timeout long etcdctl watch foo"), None);
+    }
+
+    #[test]
+    fn a_check_asks_for_a_command_and_its_words() {
+        let check = r#"ran.exists(r, commands(r, "etcdctl watch").exists(c,
+            c.background && "foo" in c.args && c.limit > duration("30s")))"#;
+        let check = Expr::compile(check, Use::Check, &[]).unwrap();
+        let holds = |line: &str| {
+            let ran = vec![Line { line: line.into(), ..Line::default() }];
+            check.holds(&Arc::new(Facts { ran, ..Facts::default() }))
+        };
+        assert!(holds("timeout 60 etcdctl watch foo &"));
+        assert!(!holds("timeout 5 etcdctl watch foo &"), "it ends too early");
+        assert!(!holds("etcdctl watch foo"), "the line has waited for it");
+        assert!(!holds("echo 'x; etcdctl watch foo &'"), "words between quotes");
     }
 }
