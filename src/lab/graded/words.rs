@@ -68,9 +68,27 @@ pub(super) fn red(word: Word, with: &[&str]) -> Red {
     Red { unmet: say(EN, word, with), told: Text::said(|lang| say(lang, word, with)) }
 }
 
+/// A reason that an error tells, which is told in the learner's language, too.
+pub(super) fn red_by_error(word: Word, error: &crate::Error) -> Red {
+    let told = |lang: &str| say(lang, word, &[&error.say(Lang::parse(lang).unwrap_or_default())]);
+    Red { unmet: told(EN), told: Text::said(told) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_line_of_the_grading_is_told_in_the_learners_language() {
+        let error = crate::Error::Line { line: "kubectl get x".into(), why: "refused".into() };
+        let red = red_by_error(Word::ProbeFailed, &error);
+        assert!(red.unmet.contains("cannot be run: refused"), "{}", red.unmet);
+        let korean = red.told.get("ko");
+        assert!(
+            korean.contains("실행할 수 없습니다: refused") && !korean.contains("cannot be run"),
+            "{korean}"
+        );
+    }
 
     /// A learner has practised the bootstrapping of a node, and its kubelet writes statuses.
     #[test]

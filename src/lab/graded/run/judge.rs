@@ -309,7 +309,7 @@ impl LabRun {
         }
         drop(quiet);
         self.settled_again(current, before, &back.map_err(failed)?).await.map_err(failed)?;
-        played.map_err(|e| failed(chain_text(&e)))?;
+        played.map_err(|e| words::red_by_error(Word::ProbeFailed, &e))?;
         match meddled {
             true => Err(words::red_by(Word::Meddled, &world.know().who.borrowed)),
             false => Ok(verdict),
