@@ -4,6 +4,7 @@ use super::acts;
 use super::budget::{self, Budget};
 use super::callable::{Callable, Run};
 use super::change;
+use super::commands;
 use super::compare;
 use super::covers::covers;
 use super::facts::{Facts, Object, Probe};
@@ -110,6 +111,10 @@ pub(super) const TABLE: &[Function] = &[
     of("knock", 1..=1, |_, args| {
         let code = i32::try_from(value::int_field(&args[0], "code")).unwrap_or(-1);
         Ok(acts::knock(str_field(&args[0], "line"), code).unwrap_or_default().value())
+    }),
+    of("commands", 1..=1, |_, args| {
+        let found = commands::commands(str_field(&args[0], "line"), value::int_field(&args[0], "code"));
+        Ok(value::list(found.iter().map(commands::Command::value).collect()))
     }),
     of("opens_shell", 1..=1, |_, args| Ok(Value::Bool(shell::opens_shell(str_field(&args[0], "line"))))),
     of("alike", 2..=2, |_, args| compare::alike(&args[0], &args[1]).map(Value::Bool)),

@@ -9,6 +9,7 @@ mod acts;
 mod budget;
 mod callable;
 mod change;
+mod commands;
 mod compare;
 mod compile;
 mod covers;

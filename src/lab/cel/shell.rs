@@ -141,7 +141,8 @@ fn first_program<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<&'a st
     }
 }
 
-fn file_name(word: &str) -> &str {
+/// Returns a program's name without its directories.
+pub(super) fn file_name(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
 }
 

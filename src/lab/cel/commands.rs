@@ -1,0 +1,479 @@
+//! The commands that a typed line surely ran. Words between quotes, behind `#` or in a
+//! here-document run nothing, and what stands behind `||` or inside `if` may not have run.
+
+use super::shell::file_name;
+use super::value;
+use cel::Value;
+use chrono::Duration;
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// How deep commands may stand in `$(…)` and `(…)`.
+const DEPTH_MAX: usize = 8;
+/// Words that begin what may run, run often, or end the shell: what follows is not known.
+const UNKNOWN: [&str; 14] = [
+    "if", "then", "elif", "else", "while", "until", "case", "select", "function", "exit", "return", "break",
+    "continue", "exec",
+];
+/// How long a command without `timeout` may run: longer than any sitting, in hours.
+const UNLIMITED: i64 = 24;
+
+/// A command with its words, as the shell hands them to the program.
+#[derive(Debug, PartialEq)]
+pub(super) struct Command {
+    /// The program's name, without directories.
+    pub program: String,
+    pub args: Vec<String>,
+    /// The time after which `timeout` ends it.
+    pub limit: Duration,
+    /// The line did not wait for its end.
+    pub is_background: bool,
+}
+
+impl Command {
+    pub(super) fn value(&self) -> Value {
+        value::map([
+            ("program", value::text(&self.program)),
+            ("args", value::list(self.args.iter().map(|arg| value::text(arg)).collect())),
+            ("limit", Value::Duration(self.limit)),
+            ("background", Value::Bool(self.is_background)),
+        ])
+    }
+}
+
+/// Returns the commands that a line ran, those in `$(…)` first. `code` is the exit code of the
+/// line: after `&&` a command counts only at the end of a line that succeeded.
+///
+/// ```text
+/// etcdctl version; timeout 5 etcdctl get foo    etcdctl version, and etcdctl get foo (limit 5 s)
+/// echo 'x; etcdctl get foo'                     echo
+/// true || etcdctl get foo                       true
+/// ```
+pub(super) fn commands(line: &str, code: i64) -> Vec<Command> {
+    let mut found = Vec::new();
+    // A line that ends inside quotes is a mistake of its syntax, and nothing of it ran.
+    if let Some(parts) = split(line) {
+        read(&parts, code, 0, &mut found);
+    }
+    found
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sign {
+    /// `;` or the end of a line.
+    End,
+    /// `&`
+    Background,
+    And,
+    Or,
+    Pipe,
+}
+
+#[derive(Debug)]
+enum Part {
+    Word(String),
+    /// The text of a `$(…)`, of backquotes, or of a subshell.
+    Inner(String),
+    Sign(Sign),
+    /// A function's definition: what follows is not read.
+    Unknown,
+}
+
+fn is_end(part: &Part) -> bool {
+    matches!(part, Part::Sign(Sign::End | Sign::Background))
+}
+
+fn is_pipe(part: &Part) -> bool {
+    matches!(part, Part::Sign(Sign::Pipe))
+}
+
+/// Reads lists of commands, one after the other, until something comes that may not have run.
+fn read(parts: &[Part], code: i64, depth: usize, found: &mut Vec<Command>) {
+    let lists: Vec<&[Part]> = parts.split_inclusive(is_end).collect();
+    let is_command = |part: &Part| matches!(part, Part::Word(_) | Part::Inner(_));
+    let last = lists.iter().rposition(|list| list.iter().any(is_command));
+    for (at, list) in lists.iter().enumerate() {
+        let is_background = matches!(list.last(), Some(Part::Sign(Sign::Background)));
+        // The line's exit code is that of its last list.
+        let has_succeeded = code == 0 && !is_background && Some(at) == last;
+        let begun = found.len();
+        let is_known = read_list(list, has_succeeded, depth, found);
+        for command in found.iter_mut().skip(begun) {
+            command.is_background |= is_background;
+        }
+        if !is_known {
+            return;
+        }
+    }
+}
+
+/// Reads pipelines joined by `&&` and `||`. Returns whether what follows can be known.
+///
+/// The first one runs. `a || b && c` runs c if it succeeds as a whole; of b nothing is known.
+fn read_list(list: &[Part], has_succeeded: bool, depth: usize, found: &mut Vec<Command>) -> bool {
+    let is_joint = |part: &Part| matches!(part, Part::Sign(Sign::And | Sign::Or));
+    let last_or = list.iter().rposition(|part| matches!(part, Part::Sign(Sign::Or)));
+    let mut begin = 0_usize;
+    for pipeline in list.split(is_joint) {
+        let joint = begin.checked_sub(1); // where the sign before it stands
+        let is_sure = joint.is_none_or(|joint| has_succeeded && last_or.is_none_or(|or| joint > or));
+        begin += pipeline.len() + 1;
+        for simple in pipeline.split(is_pipe) {
+            if !read_command(simple, is_sure, depth, found) {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Reads one command. Returns whether what follows can be known.
+fn read_command(parts: &[Part], is_sure: bool, depth: usize, found: &mut Vec<Command>) -> bool {
+    let mut words = Vec::new();
+    for part in parts {
+        match part {
+            Part::Word(word) => words.push(word.as_str()),
+            Part::Inner(text) if is_sure && depth < DEPTH_MAX => {
+                if let Some(parts) = split(text) {
+                    read(&parts, -1, depth + 1, found); // its exit code is not known
+                }
+            }
+            Part::Unknown => return false,
+            _ => {}
+        }
+    }
+    match words.first() {
+        Some(word) if UNKNOWN.contains(word) => false,
+        // The block's later commands are behind a `;` of their own.
+        Some(&("{" | "for")) if !is_sure => false,
+        // `for i in 1 2` has something to do, `for i in` has nothing.
+        Some(&"for") => words.len() > 3,
+        _ => {
+            if is_sure {
+                found.extend(command(&words));
+            }
+            true
+        }
+    }
+}
+
+/// Returns the program that words run, behind assignments, `timeout` and the like. `None`: they run
+/// nothing, such as `A=1`, `done` or `timeout --help`.
+fn command(words: &[&str]) -> Option<Command> {
+    let mut limit = Duration::hours(UNLIMITED);
+    let mut words = words;
+    loop {
+        let (first, rest) = words.split_first()?;
+        let is_option_next = rest.first().is_some_and(|word| word.starts_with('-'));
+        words = match file_name(first) {
+            _ if is_assignment(first) => rest,
+            "}" | "done" | "fi" | "esac" => return None,
+            "do" | "{" | "!" => rest,
+            "command" if !is_option_next => rest,
+            "time" | "nohup" => behind_options(rest, &[])?,
+            "env" => behind_options(rest, &["-u", "-C"])?,
+            "nice" => behind_options(rest, &["-n"])?,
+            "sudo" => behind_options(rest, &["-u", "-g"])?,
+            "ropewalk" => behind_options(rest, &["--home", "--context", "--lang", "--name"])?,
+            "timeout" => {
+                let (time, rest) = behind_options(rest, &["-k", "-s"])?.split_first()?;
+                limit = seconds(time)?;
+                rest
+            }
+            program => {
+                let args = rest.iter().map(|arg| arg.to_string()).collect();
+                return Some(Command { program: program.into(), args, limit, is_background: false });
+            }
+        };
+    }
+}
+
+/// Is it `NAME=value`?
+fn is_assignment(word: &str) -> bool {
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && is_name(name))
+}
+
+/// Returns the words behind options; `valued` are those whose value is the next word. `None`: help
+/// was asked for, and nothing runs.
+fn behind_options<'a, 'b>(words: &'a [&'b str], valued: &[&str]) -> Option<&'a [&'b str]> {
+    let mut words = words;
+    while let Some((first, rest)) = words.split_first() {
+        match *first {
+            "--help" | "--version" => return None,
+            option if valued.contains(&option) => words = rest.get(1..)?,
+            option if option.starts_with('-') => words = rest,
+            _ => break,
+        }
+    }
+    Some(words)
+}
+
+/// The time of `timeout`: `5`, `0.5s`, `2m`. Zero is no limit.
+fn seconds(word: &str) -> Option<Duration> {
+    let (number, unit) = match word.strip_suffix(['s', 'm', 'h', 'd']) {
+        Some(number) if word.ends_with('m') => (number, 60.0),
+        Some(number) if word.ends_with('h') => (number, 3_600.0),
+        Some(number) if word.ends_with('d') => (number, 86_400.0),
+        Some(number) => (number, 1.0),
+        None => (word, 1.0),
+    };
+    let time = number.parse::<f64>().ok()? * unit;
+    let unlimited = Duration::hours(UNLIMITED);
+    if time == 0.0 || time > unlimited.num_seconds() as f64 {
+        return Some(unlimited);
+    }
+    Some(Duration::milliseconds((time * 1_000.0) as i64))
+}
+
+/// Reads the characters of a line.
+struct Splitter<'a> {
+    chars: Peekable<Chars<'a>>,
+    parts: Vec<Part>,
+    /// The word that has begun.
+    word: Option<String>,
+    /// The next word is the file of a redirection.
+    is_target: bool,
+    /// A here-document begins at the next line.
+    has_document: bool,
+}
+
+/// Splits a line into words and signs. `None`: quotes or brackets are not closed.
+fn split(line: &str) -> Option<Vec<Part>> {
+    let chars = line.chars().peekable();
+    let mut line = Splitter { chars, parts: Vec::new(), word: None, is_target: false, has_document: false };
+    while let Some(c) = line.chars.next() {
+        match c {
+            '\n' if line.has_document => break,
+            '\\' => match line.chars.next() {
+                Some('\n') | None => {}
+                Some(c) => line.push(c),
+            },
+            '\'' => {
+                let text = line.until('\'')?;
+                line.word.get_or_insert_default().push_str(&text);
+            }
+            '"' => line.double_quoted()?,
+            '`' | '$' => line.inner(c)?,
+            '#' if line.word.is_none() => while line.chars.next_if(|c| *c != '\n').is_some() {},
+            '(' => {
+                line.end_word();
+                if matches!(line.parts.last(), Some(Part::Word(_))) {
+                    line.parts.push(Part::Unknown);
+                    break;
+                }
+                let text = line.until_closed()?;
+                line.parts.push(Part::Inner(text));
+            }
+            ')' => return None,
+            '<' | '>' => line.redirection(c),
+            '&' if line.chars.next_if_eq(&'>').is_some() => line.redirection('>'),
+            ';' | '\n' | '&' | '|' => line.sign(c),
+            c if c.is_whitespace() => line.end_word(),
+            c => line.push(c),
+        }
+    }
+    line.end_word();
+    Some(line.parts)
+}
+
+impl Splitter<'_> {
+    fn push(&mut self, c: char) {
+        self.word.get_or_insert_default().push(c);
+    }
+
+    fn end_word(&mut self) {
+        let Some(word) = self.word.take() else { return };
+        if self.is_target {
+            self.is_target = false;
+        } else {
+            self.parts.push(Part::Word(word));
+        }
+    }
+
+    fn sign(&mut self, first: char) {
+        self.end_word();
+        let sign = match first {
+            '&' if self.chars.next_if_eq(&'&').is_some() => Sign::And,
+            '&' => Sign::Background,
+            '|' if self.chars.next_if_eq(&'|').is_some() => Sign::Or,
+            '|' => {
+                self.chars.next_if_eq(&'&');
+                Sign::Pipe
+            }
+            _ => Sign::End,
+        };
+        self.parts.push(Part::Sign(sign));
+    }
+
+    /// Reads the sign of a redirection. The file's number before it is no word of the command.
+    fn redirection(&mut self, first: char) {
+        let is_number = |word: &String| word.chars().all(|c| c.is_ascii_digit());
+        if self.word.as_ref().is_some_and(is_number) {
+            self.word = None;
+        }
+        self.end_word();
+        if first == '<' && self.chars.next_if_eq(&'<').is_some() {
+            // `<<<` has a word, and no document.
+            self.has_document |= self.chars.next_if_eq(&'<').is_none();
+            self.chars.next_if_eq(&'-');
+        }
+        while self.chars.next_if(|c| matches!(c, '>' | '&' | '|')).is_some() {}
+        self.is_target = true;
+    }
+
+    /// Reads what runs inside a word: `$(…)` or backquotes. Another `$` is a letter like others.
+    fn inner(&mut self, first: char) -> Option<()> {
+        let text = match first {
+            '`' => self.until('`')?,
+            _ if self.chars.next_if_eq(&'(').is_some() => self.until_closed()?,
+            letter => {
+                self.push(letter);
+                return Some(());
+            }
+        };
+        self.word.get_or_insert_default();
+        self.parts.push(Part::Inner(text));
+        Some(())
+    }
+
+    fn double_quoted(&mut self) -> Option<()> {
+        self.word.get_or_insert_default();
+        loop {
+            match self.chars.next()? {
+                '"' => return Some(()),
+                '\\' => match self.chars.next()? {
+                    '\n' => {}
+                    c @ ('"' | '\\' | '$' | '`') => self.push(c),
+                    c => {
+                        self.push('\\');
+                        self.push(c);
+                    }
+                },
+                c @ ('$' | '`') => self.inner(c)?,
+                c => self.push(c),
+            }
+        }
+    }
+
+    /// Returns the text up to a sign.
+    fn until(&mut self, end: char) -> Option<String> {
+        let mut text = String::new();
+        loop {
+            match self.chars.next()? {
+                c if c == end => return Some(text),
+                c => text.push(c),
+            }
+        }
+    }
+
+    /// Returns the text up to the bracket that closes the one that was read.
+    fn until_closed(&mut self) -> Option<String> {
+        let mut text = String::new();
+        let (mut open, mut quote) = (1, None);
+        loop {
+            let c = self.chars.next()?;
+            match (c, quote) {
+                ('\\', None | Some('"')) => {
+                    text.push(c);
+                    text.push(self.chars.next()?);
+                    continue;
+                }
+                ('\'' | '"', None) => quote = Some(c),
+                (c, Some(end)) if c == end => quote = None,
+                ('(', None) => open += 1,
+                (')', None) => open -= 1,
+                _ => {}
+            }
+            if open == 0 {
+                return Some(text);
+            }
+            text.push(c);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, commands};
+
+    /// The commands as texts, and whether they ran in the background.
+    fn told(line: &str, code: i64) -> Vec<String> {
+        let told = |command: Command| {
+            let words: Vec<String> = std::iter::once(command.program).chain(command.args).collect();
+            format!("{}{}", words.join(" "), if command.is_background { " &" } else { "" })
+        };
+        commands(line, code).into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn a_command_counts_however_it_is_written() {
+        for line in [
+            "etcdctl get foo",
+            "etcdctl  get 'foo' # and look",
+            "/usr/bin/etcdctl get \"foo\" 2>&1",
+            "ETCDCTL_API=3 etcdctl get foo >/tmp/out",
+            "timeout -k 2 20 env A=1 etcdctl get foo < /dev/null",
+            "ropewalk --home x etcdctl get foo",
+            "(etcdctl get foo)",
+            "{ etcdctl get foo; }",
+            "for i in 1 2; do etcdctl get foo; done",
+            "etcdctl get foo &>/tmp/out",
+            "etcdctl get foo <<EOF\netcdctl get bar\nEOF",
+            "etcdctl get f\\oo",
+        ] {
+            assert_eq!(told(line, 0), ["etcdctl get foo"], "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_of_a_line_is_told() {
+        for (line, wanted) in [
+            ("a; b c | d\ne", ["a", "b c", "d", "e"].as_slice()),
+            ("a & sleep 1; b", &["a &", "sleep 1", "b"]),
+            ("echo \"$(a b)\" `c`", &["a b", "c", "echo  "]),
+            ("a && b && c", &["a", "b", "c"]),
+            ("a || b && c", &["a", "c"]),
+            ("echo -n world | etcdctl put foo", &["echo -n world", "etcdctl put foo"]),
+            ("etcdctl put foo ''", &["etcdctl put foo "]),
+            ("(a; b) &", &["a &", "b &"]),
+        ] {
+            assert_eq!(told(line, 0), wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn words_that_ran_nothing_do_not_count() {
+        for line in [
+            "echo 'x; etcdctl get foo'",
+            "echo \"x; etcdctl get foo\"",
+            "echo x # ; etcdctl get foo",
+            "cat <<EOF\netcdctl get foo\nEOF",
+            "true || etcdctl get foo",
+            "true || { :; etcdctl get foo; }",
+            "true || (etcdctl get foo)",
+            "false && etcdctl get foo; true",
+            "false && etcdctl get foo &",
+            "if false; then etcdctl get foo; fi",
+            "for i in; do etcdctl get foo; done",
+            "etcdctl() { :; }; etcdctl get foo",
+            "exit 0; etcdctl get foo",
+            "command -v etcdctl get foo",
+            "timeout --help 5 etcdctl get foo",
+            "echo 'etcdctl get foo",
+        ] {
+            assert!(!told(line, 0).iter().any(|command| command.starts_with("etcdctl")), "{line}");
+        }
+        assert_eq!(told("a && b", 1), ["a"], "it may be a that failed");
+    }
+
+    #[test]
+    fn timeout_tells_how_long_a_command_may_run() {
+        let limit = |line: &str| commands(line, 0).first().map(|command| command.limit.num_milliseconds());
+        assert_eq!(limit("timeout 60 etcdctl watch foo &"), Some(60_000));
+        assert_eq!(limit("timeout -s INT 0.5s etcdctl watch foo"), Some(500));
+        assert_eq!(limit("timeout 2m etcdctl watch foo"), Some(120_000));
+        assert_eq!(limit("timeout 0 etcdctl watch foo"), limit("etcdctl watch foo"));
+        assert_eq!(limit("timeout long etcdctl watch foo"), None);
+    }
+}
