@@ -8,6 +8,7 @@ use super::commands;
 use super::compare;
 use super::covers::covers;
 use super::facts::{Facts, Object, Probe};
+use super::kubectl_calls;
 use super::language::function_name;
 use super::owned;
 use super::shell;
@@ -115,6 +116,10 @@ pub(super) const TABLE: &[Function] = &[
     of("commands", 1..=1, |_, args| {
         let found = commands::commands(str_field(&args[0], "line"), value::int_field(&args[0], "code"));
         Ok(value::list(found.iter().map(commands::Command::value).collect()))
+    }),
+    of("kubectl_calls", 1..=1, |_, args| {
+        let found = kubectl_calls::calls(str_field(&args[0], "line"), value::int_field(&args[0], "code"));
+        Ok(value::list(found.iter().map(kubectl_calls::Call::value).collect()))
     }),
     of("opens_shell", 1..=1, |_, args| Ok(Value::Bool(shell::opens_shell(str_field(&args[0], "line"))))),
     of("alike", 2..=2, |_, args| compare::alike(&args[0], &args[1]).map(Value::Bool)),
