@@ -127,6 +127,7 @@ pub(super) const TABLE: &[Function] = &[
     of("same_items", 2..=2, |_, args| compare::same_items(&args[0], &args[1]).map(Value::Bool)),
     of("fits", 2..=2, |_, args| Ok(Value::Bool(compare::fits(&args[0], &args[1])))),
     of("base64", 1..=1, |_, args| Ok(value::text(&BASE64.encode(word(args, 0)?)))),
+    of("sum", 1..=1, |_, args| compare::sum(&args[0]).map(Value::Int)),
     of("min", 1..=10, |_, args| extreme(args, Ordering::Less)),
     of("max", 1..=10, |_, args| extreme(args, Ordering::Greater)),
     of("get", 3..=3, |_, args| match at(&args[0], word(args, 1)?) {
