@@ -69,6 +69,11 @@ impl Flags {
         self.given.contains_key(name)
     }
 
+    /// The flags that were given, each with the value that counts: the last one.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.given.iter().filter_map(|(name, values)| values.last().map(|value| (*name, value.as_str())))
+    }
+
     /// The value of a global flag; nothing if the verb has a flag of its own by that name.
     pub fn global(&self, name: &str) -> &str {
         if self.own.contains(name) { "" } else { self.text(name) }

@@ -112,6 +112,20 @@ fn pairs(found: &[Value], wanted: &[Value]) -> bool {
     (0..wanted.len()).all(|at| place(at, found, wanted, &mut taken, &mut vec![false; found.len()]))
 }
 
+/// Returns the sum of a list of whole numbers; that of an empty list is 0.
+///
+/// # Errors
+/// It is no such list, or the sum is too large for 64 bits.
+pub(super) fn sum(list: &Value) -> Result<i64, String> {
+    let none = "sum() takes a list of whole numbers";
+    let Value::List(items) = list else { return Err(none.into()) };
+    let add = |sum: i64, item: &Value| match item {
+        Value::Int(n) => sum.checked_add(*n).ok_or("the sum is too large"),
+        _ => Err(none),
+    };
+    items.iter().try_fold(0, add).map_err(String::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Expr, Facts, Use};
@@ -142,6 +156,10 @@ mod tests {
             ("same_items(['b', 'a'], ['a', 'b'])", Some(true)),
             ("same_items(['a'], ['a', 'b'])", Some(false)),
             ("same_items('a', ['a'])", None),
+            ("sum([3, 4]) == 7 && sum([]) == 0", Some(true)),
+            ("sum([{'n': 3}, {'n': 4}].map(one, one.n)) == 7", Some(true)),
+            ("sum([3, 'a']) == 3", None),
+            ("sum([9223372036854775807, 1]) > 0", None),
         ] {
             assert_eq!(eval(source), truth, "{source}");
         }

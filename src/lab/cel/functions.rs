@@ -8,6 +8,7 @@ use super::commands;
 use super::compare;
 use super::covers::covers;
 use super::facts::{Facts, Object, Probe};
+use super::kubectl_calls;
 use super::language::function_name;
 use super::owned;
 use super::shell;
@@ -118,12 +119,17 @@ pub(super) const TABLE: &[Function] = &[
         let found = found.iter().filter(|command| wanted.is_none_or(|wanted| command.is(wanted)));
         Ok(value::list(found.map(commands::Command::value).collect()))
     }),
+    of("kubectl_calls", 1..=1, |_, args| {
+        let found = kubectl_calls::calls(str_field(&args[0], "line"), value::int_field(&args[0], "code"));
+        Ok(value::list(found.iter().map(kubectl_calls::Call::value).collect()))
+    }),
     of("opens_shell", 1..=1, |_, args| Ok(Value::Bool(shell::opens_shell(str_field(&args[0], "line"))))),
     of("alike", 2..=2, |_, args| compare::alike(&args[0], &args[1]).map(Value::Bool)),
     of("near", 3..=3, |_, args| compare::near(&args[0], &args[1], &args[2]).map(Value::Bool)),
     of("same_items", 2..=2, |_, args| compare::same_items(&args[0], &args[1]).map(Value::Bool)),
     of("fits", 2..=2, |_, args| Ok(Value::Bool(compare::fits(&args[0], &args[1])))),
     of("base64", 1..=1, |_, args| Ok(value::text(&BASE64.encode(word(args, 0)?)))),
+    of("sum", 1..=1, |_, args| compare::sum(&args[0]).map(Value::Int)),
     of("min", 1..=10, |_, args| extreme(args, Ordering::Less)),
     of("max", 1..=10, |_, args| extreme(args, Ordering::Greater)),
     of("get", 3..=3, |_, args| match at(&args[0], word(args, 1)?) {

@@ -18,6 +18,7 @@ mod error;
 mod expr;
 pub mod facts;
 mod functions;
+mod kubectl_calls;
 mod language;
 mod line;
 pub mod memo;

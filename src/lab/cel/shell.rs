@@ -7,7 +7,7 @@ const BEFORE: [&str; 15] = [
     "until", "!", "{",
 ];
 /// Shells of the images, and of others that a learner may know.
-const SHELLS: [&str; 5] = ["sh", "ash", "bash", "dash", "zsh"];
+pub(super) const SHELLS: [&str; 5] = ["sh", "ash", "bash", "dash", "zsh"];
 /// Letters among `kubectl exec`'s options that take no value, and its long options without one;
 /// `-i` and `--stdin` are looked at apart.
 const SWITCHES: [char; 2] = ['t', 'q'];
