@@ -123,8 +123,7 @@ texts! {
          \x20          what [TERM]       explains a word: what pod, what control plane\n\
          \x20          why [KIND/NAME]   what is the matter, in a sentence or two\n\
          back       undo [N]   redo   rewind REVISION|TIME|5m     undo --list\n\
-         break      fault kill COMPONENT[/NODE]        ends a component; it comes back\n\
-         \x20          fault stop COMPONENT[/NODE]        stays down until `fault start`\n\
+         break      fault kill|stop|start COMPONENT[/NODE]   a stopped one stays down\n\
          here       help [VERB]   lang en|ko   clear   quit (Ctrl-D)   exit [CODE]\n\
          keys       Tab completes · Ctrl-R searches history · Ctrl-C cancels a command\n\
          \n\
@@ -142,8 +141,7 @@ texts! {
          \x20          what [용어]       용어의 뜻: what 파드, what 컨트롤 플레인\n\
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
          되돌리기   undo [N]   redo   rewind 리비전|시각|5m     undo --list\n\
-         고장 내기  fault kill 컴포넌트[/노드]   컴포넌트를 죽입니다 (다시 살아납니다)\n\
-         \x20          fault stop 컴포넌트[/노드]   `fault start`까지 멈춰 둡니다\n\
+         고장 내기  fault kill|stop|start 컴포넌트[/노드]   stop하면 start까지 멈춥니다\n\
          여기       help [동사]   lang en|ko   clear   quit (Ctrl-D)   exit [코드]\n\
          키         Tab 자동 완성 · Ctrl-R 기록 검색 · Ctrl-C 명령 취소\n\
          \n\

@@ -76,7 +76,7 @@ fn pods_stand_under_their_owners_and_a_service_shows_its_pods() {
     let lines = map(&model);
     let shown = lines.join("\n");
     for part in [
-        "alone      ● owner: none  10.244.1.5",
+        "alone      ● owner: none  10.24",
         "web        ◐ …628  ContainerCre",
         "           ● …sfg  10.244.1.5",
         " cpu ██░░░  mem ░░░░░ ",
