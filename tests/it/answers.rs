@@ -117,7 +117,7 @@ fn a_wrong_answer_is_told_without_the_right_one() {
         "Not right: “red”.",
         "first answer the question: `answer TEXT`",
         "Right: “blue”",
-        "Not yet: Read the ConfigMap note.",
+        "Not yet: Read the ConfigMap `note`.",
         "Done.",
         "Your answer: “blue”. Before that: “red”",
     ] {
