@@ -53,26 +53,26 @@ pub(crate) fn is_private(header: &str) -> bool {
     matches!(header_name(header).as_str(), "authorization" | "cookie")
 }
 
-/// Connects to a port of the first address that answers; `told` hears of each attempt.
+/// Connects to a port of the first address that answers. `on_attempt` is called before each attempt.
 pub(crate) fn connect(
     addresses: &[IpAddr],
     port: u16,
     deadline: &Deadline,
-    told: impl FnMut(SocketAddr),
+    on_attempt: impl FnMut(SocketAddr),
 ) -> io::Result<TcpStream> {
     let places: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
-    connect_to(&places, deadline, told)
+    connect_to(&places, deadline, on_attempt)
 }
 
-/// Connects to the first place that answers; `told` hears of each attempt.
+/// Connects to the first place that answers. `on_attempt` is called before each attempt.
 pub(crate) fn connect_to(
     places: &[SocketAddr],
     deadline: &Deadline,
-    mut told: impl FnMut(SocketAddr),
+    mut on_attempt: impl FnMut(SocketAddr),
 ) -> io::Result<TcpStream> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for (nth, place) in places.iter().enumerate() {
-        told(*place);
+        on_attempt(*place);
         let connected = match deadline.left()? {
             // One that is silent leaves half of the time to the next ones, as in curl.
             Some(left) if nth + 1 < places.len() => {

@@ -35,8 +35,8 @@
 //!   of a body are those of this program's reads, and the line `* Closing connection -1` of a URL
 //!   that cannot be read is missing.
 //! * Names outside of ASCII in hosts (IDNA).
-//! * Bytes that are not UTF-8 in the words of the call and in the files of `-H @FILE` and `-w @FILE`:
-//!   they are replaced. The files of `-d` and `-T` may have any bytes.
+//! * Bytes that are not UTF-8 in the words of the call and in the files of `-H @FILE` and
+//!   `-w @FILE`: they are replaced. The files of `-d` and `-T` may have any bytes.
 //! * A password of the client's key: `-E FILE:PASSWORD` names a file with a colon.
 //!
 //! An option that is left out is refused with the words of a curl that was built without it.
@@ -140,13 +140,13 @@ fn transfer_all(client: &mut Client<'_>, nth: usize) -> Result<i32, i32> {
     let mut code = 0;
     let Some(files) = files else {
         for url in urls.expand() {
-            code = one(client, &Transfer { url: &url, upload: None, nth });
+            code = transfer_one(client, &Transfer { url: &url, upload: None, nth });
         }
         return Ok(code);
     };
     for file in files.expand() {
         for url in urls.expand() {
-            code = one(client, &Transfer { url: &url, upload: Some(&file.url), nth });
+            code = transfer_one(client, &Transfer { url: &url, upload: Some(&file.url), nth });
             if code == faults::UNREADABLE {
                 return Err(code);
             }
@@ -156,7 +156,7 @@ fn transfer_all(client: &mut Client<'_>, nth: usize) -> Result<i32, i32> {
 }
 
 /// Transfers one URL and writes what `-w` asks for. Returns curl's exit code.
-fn one(client: &mut Client<'_>, wanted: &Transfer<'_>) -> i32 {
+fn transfer_one(client: &mut Client<'_>, wanted: &Transfer<'_>) -> i32 {
     let report = retry::with_retries(client, wanted, std::thread::sleep);
     if let Some(format) = &client.options.write_out {
         let written = write_out::write_out(&report, format);

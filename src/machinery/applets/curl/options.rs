@@ -23,7 +23,8 @@ pub(super) struct Options {
     pub data: Option<Vec<u8>>,
     /// `--json`: the data is JSON, and so shall the answer be.
     pub json: bool,
-    /// `-T`, one for each URL: a pattern of files, `-` or `.` for standard input, or empty for none.
+    /// `-T`, one for each URL: a pattern of files, `-` or `.` for standard input, or empty for no
+    /// upload.
     pub uploads: Vec<String>,
     /// How long a body waits for `100 Continue`; [`EXPECT_WAIT`] if it is not set.
     pub expect_wait: Option<Duration>,
