@@ -53,7 +53,8 @@ pub(crate) fn is_private(header: &str) -> bool {
     matches!(header_name(header).as_str(), "authorization" | "cookie")
 }
 
-/// Connects to a port of the first address that answers. `on_attempt` is called before each attempt.
+/// Connects to a port of the first address that answers. `on_attempt` is called before each
+/// attempt.
 pub(crate) fn connect(
     addresses: &[IpAddr],
     port: u16,
