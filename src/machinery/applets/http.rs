@@ -14,7 +14,7 @@
 //! ## Read next
 //! `curl`, which uses all of it.
 
-use super::resolve;
+use super::resolve::{self, Family};
 use super::tls;
 use std::collections::VecDeque;
 use std::io::{self, BufReader};
@@ -53,26 +53,27 @@ pub(crate) fn is_private(header: &str) -> bool {
     matches!(header_name(header).as_str(), "authorization" | "cookie")
 }
 
-/// Connects to a port of the first address that answers; `told` hears of each attempt.
+/// Connects to a port of the first address that answers. `on_attempt` is called before each
+/// attempt.
 pub(crate) fn connect(
     addresses: &[IpAddr],
     port: u16,
     deadline: &Deadline,
-    told: impl FnMut(SocketAddr),
+    on_attempt: impl FnMut(SocketAddr),
 ) -> io::Result<TcpStream> {
     let places: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
-    connect_to(&places, deadline, told)
+    connect_to(&places, deadline, on_attempt)
 }
 
-/// Connects to the first place that answers; `told` hears of each attempt.
+/// Connects to the first place that answers. `on_attempt` is called before each attempt.
 pub(crate) fn connect_to(
     places: &[SocketAddr],
     deadline: &Deadline,
-    mut told: impl FnMut(SocketAddr),
+    mut on_attempt: impl FnMut(SocketAddr),
 ) -> io::Result<TcpStream> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for (nth, place) in places.iter().enumerate() {
-        told(*place);
+        on_attempt(*place);
         let connected = match deadline.left()? {
             // One that is silent leaves half of the time to the next ones, as in curl.
             Some(left) if nth + 1 < places.len() => {
@@ -92,13 +93,22 @@ pub(crate) fn connect_to(
     Err(failure)
 }
 
-/// The places that a URL's host and port mean.
-pub(crate) fn look_up(url: &Url, deadline: &Deadline) -> Result<Vec<SocketAddr>, resolve::Failure> {
+/// Looks up the places that a URL's host and port mean, those of one `family` of addresses if that
+/// is set.
+///
+/// # Errors
+/// Why the host has no address.
+pub(crate) fn look_up(
+    url: &Url,
+    family: Option<Family>,
+    deadline: &Deadline,
+) -> Result<Vec<SocketAddr>, resolve::Failure> {
     let place = |ip: IpAddr| match ip {
         IpAddr::V4(_) => SocketAddr::new(ip, url.port),
         IpAddr::V6(ip) => SocketAddrV6::new(ip, url.port, 0, url.scope()).into(),
     };
-    Ok(resolve::addresses(&url.host, deadline.at())?.into_iter().map(place).collect())
+    let found = resolve::family_addresses(&url.host, family, deadline.at())?;
+    Ok(found.into_iter().map(place).collect())
 }
 
 /// Speaks TLS on a connection if the URL asks for it, within the deadline.
@@ -118,8 +128,7 @@ pub(crate) fn secured(
 
 /// Sends a request, with what `upload` reads behind it, and reads the head of the answer. A server
 /// that answers before it has read all, and refuses or reads no more, gets no more of it. With
-/// `is_head` the answer
-/// has no body, whatever its head says.
+/// `is_head` the answer has no body, whatever its head says.
 ///
 /// The heads, also those of interim answers, are appended to `heads` as the server sent them, and
 /// so are the lines that came before a failure: while there are none, the server has not answered

@@ -8,7 +8,7 @@ use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use rng::Rng;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// What /etc/resolv.conf says.
@@ -136,17 +136,39 @@ impl Config {
     }
 }
 
+/// A kind of address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(crate) fn of(ip: &IpAddr) -> Family {
+        if ip.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
 impl Config {
-    /// The addresses of a name that servers know. An answer about an IPv4 address may have an alias
-    /// in it and no address; then IPv6 is asked for, too.
-    fn addresses(&self, host: &str, deadline: Option<Instant>) -> Result<Vec<IpAddr>, Failure> {
+    /// The addresses of a name that servers know. Without a `family` IPv4 is asked for, and IPv6 if
+    /// there is none: such an answer may have an alias in it and no address.
+    fn addresses(
+        &self,
+        host: &str,
+        family: Option<Family>,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<IpAddr>, Failure> {
         let ask = |kind| match self.search(host, kind, deadline).map(|(_, answer)| addresses_of(&answer)) {
             Ok(found) if found.is_empty() => Err(Failure::NoData),
             found => found,
         };
-        match ask(RecordType::A) {
-            Err(Failure::NoData | Failure::NoSuchName) => ask(RecordType::AAAA),
-            found => found,
+        match family {
+            Some(Family::V4) => ask(RecordType::A),
+            Some(Family::V6) => ask(RecordType::AAAA),
+            None => match ask(RecordType::A) {
+                Err(Failure::NoData | Failure::NoSuchName) => ask(RecordType::AAAA),
+                found => found,
+            },
         }
     }
 }
@@ -243,17 +265,37 @@ pub(crate) fn addresses_of(answer: &Message) -> Vec<IpAddr> {
 /// The addresses of a host: it may be an address, stand in /etc/hosts, or be known to a server.
 /// IPv4 comes first.
 pub(crate) fn addresses(host: &str, deadline: Option<Instant>) -> Result<Vec<IpAddr>, Failure> {
+    family_addresses(host, None, deadline)
+}
+
+/// The addresses of a host, as [`addresses`] finds them, of one kind only if there is a `family`. A
+/// host that is an address is returned whatever its kind is: no other one can be found.
+pub(crate) fn family_addresses(
+    host: &str,
+    family: Option<Family>,
+    deadline: Option<Instant>,
+) -> Result<Vec<IpAddr>, Failure> {
     if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse() {
         return Ok(vec![address]);
     }
-    let hosts = from_hosts(&std::fs::read_to_string("/etc/hosts").unwrap_or_default(), host);
-    if !hosts.is_empty() {
-        return Ok(hosts);
+    let is_wanted = |ip: &IpAddr| family.is_none_or(|family| Family::of(ip) == family);
+    let mut known = from_hosts(&std::fs::read_to_string("/etc/hosts").unwrap_or_default(), host);
+    known.retain(is_wanted);
+    if known.is_empty() && is_loopback_name(host) {
+        known = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        known.retain(is_wanted);
     }
-    if host == "localhost" {
-        return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
+    match known.is_empty() {
+        true => Config::load().addresses(host, family, deadline),
+        false => Ok(known),
     }
-    Config::load().addresses(host, deadline)
+}
+
+/// Whether a name is `localhost` or ends in `.localhost`: no server is asked for those (RFC 6761,
+/// 6.3).
+fn is_loopback_name(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
 }
 
 /// Addresses that /etc/hosts gives a name, IPv4 first.
@@ -337,8 +379,47 @@ mod tests {
                 server.send_to(&answer.to_vec().unwrap(), from).unwrap();
             }
         });
-        assert_eq!(config.addresses("web.local.", None).ok(), Some(vec!["fd00::7".parse().unwrap()]));
+        assert_eq!(config.addresses("web.local.", None, None).ok(), Some(vec!["fd00::7".parse().unwrap()]));
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn only_the_wanted_kind_of_address_is_asked_for() {
+        use hickory_proto::rr::{Record, rdata};
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let config = Config { servers: vec![server.local_addr().unwrap()], ..Config::parse("") };
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            for _ in 0..3 {
+                let (length, from) = server.recv_from(&mut buffer).unwrap();
+                let mut answer = Message::from_vec(&buffer[..length]).unwrap();
+                answer.metadata.message_type = hickory_proto::op::MessageType::Response;
+                let (name, kind) = (answer.queries[0].name().clone(), answer.queries[0].query_type());
+                let address = match kind {
+                    RecordType::AAAA => RData::AAAA(rdata::AAAA("fd00::7".parse().unwrap())),
+                    _ => RData::A(rdata::A(Ipv4Addr::new(10, 0, 0, 7))),
+                };
+                answer.answers = vec![Record::from_rdata(name, 5, address)];
+                server.send_to(&answer.to_vec().unwrap(), from).unwrap();
+            }
+        });
+        for (family, address) in
+            [(Some(Family::V6), "fd00::7"), (Some(Family::V4), "10.0.0.7"), (None, "10.0.0.7")]
+        {
+            let found = config.addresses("web.local.", family, None);
+            assert_eq!(found.ok(), Some(vec![address.parse().unwrap()]), "{family:?}");
+        }
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn names_below_localhost_are_this_host() {
+        let found = |host: &str, family| family_addresses(host, family, None).unwrap();
+        let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        assert_eq!(found("shop.test.localhost", None), both);
+        assert_eq!(found("shop.LocalHost.", Some(Family::V6)), both[1..]);
+        assert_eq!(found("localhost", Some(Family::V6)), both[1..]);
+        assert!(!is_loopback_name("localhost.shop") && !is_loopback_name("mylocalhost"));
     }
 
     #[test]

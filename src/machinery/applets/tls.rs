@@ -1,4 +1,4 @@
-//! HTTP's lock: TLS for `curl` and `wget`, blocking like the rest of them.
+//! TLS for `curl` and `wget`: a client that blocks, as those programs do.
 
 use super::stdio::reason;
 use clock::Instant;
@@ -9,10 +9,10 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Whom the program believes, and what it shows.
+/// Which servers are trusted, and the certificate that the client shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Terms {
-    /// Believe anybody.
+    /// Trusts every server: nothing is verified.
     pub insecure: bool,
     /// A file of authorities, in place of the machine's.
     pub authorities: Option<String>,

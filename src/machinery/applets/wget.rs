@@ -1,105 +1,51 @@
-//! `wget` as busybox has it.
+//! # wget
+//!
+//! ## In Kubernetes
+//! Images with busybox have no curl: people and probes in their containers ask with `wget -qO-`.
+//! ## How this one works
+//! It has the options, the texts and the exit codes of busybox 1.35's wget for http and https URLs.
+//! `arguments` reads the command line; HTTP itself is `super::http`.
+//! ## Left out
+//! * FTP, proxies, `-c` and `-o`.
+//! * Words of the command line that are not UTF-8: such bytes are replaced.
+//!
+//! Different from busybox on purpose: `--spider` sends `HEAD`, so that the server need not send a
+//! body that is thrown away. Another server than the first one is not told who the user is. A
+//! certificate that cannot be verified is refused. A relative `Location` is resolved as RFC 3986
+//! says. A URL with a blank in it is refused, and its fragment is not sent. A failure to read an
+//! answer names its reason.
+//! ## Read next
+//! `super::http`, then `curl`, which uses all of it.
 
-use super::http::{self, BadUrl, Deadline, Url};
+mod arguments;
+#[cfg(test)]
+mod tests;
+
+use super::http::{self, BadUrl, Deadline, Stream, Url};
 use super::tls::{Refusal, Terms};
-use std::cell::Cell;
+use arguments::{Call, Post, Refused, parse};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::time::Duration;
 
-const USAGE: &str = "Usage: wget [-qS] [--spider] [--header STR] [--post-data STR] [-O FILE] [-P DIR] [-T SEC] [-U STR] URL...";
+const USAGE: &str = "Usage: wget [-qS] [--spider] [--header STR] [--post-data STR | --post-file FILE] \
+                     [--no-check-certificate] [-O FILE] [-P DIR] [-T SEC] [-U STR] URL...";
 
 const REDIRECTS_MAX: usize = 20;
 
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Call {
-    urls: Vec<String>,
-    quiet: bool,
-    show_headers: bool,
-    spider: bool,
-    output: Option<String>,
-    directory: Option<String>,
-    timeout: Option<Duration>,
-    headers: Vec<String>,
-    agent: Option<String>,
-    post: Option<String>,
-    /// `--no-check-certificate`.
-    insecure: bool,
-    /// The file of `-O` holds an earlier URL's answer: the next one goes behind it.
-    begun: Cell<bool>,
-}
-
-fn parse(args: &[String]) -> Result<Call, String> {
-    let mut call = Call::default();
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        let Some(option) = word.strip_prefix('-').filter(|o| !o.is_empty()) else {
-            call.urls.push(word.clone());
-            continue;
-        };
-        if let Some(long) = option.strip_prefix('-') {
-            let (name, value) = match long.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_string())),
-                None => (long, None),
-            };
-            let mut value = || {
-                value
-                    .clone()
-                    .or_else(|| words.next().cloned())
-                    .ok_or(format!("--{name} requires an argument"))
-            };
-            match name {
-                "quiet" => call.quiet = true,
-                "server-response" => call.show_headers = true,
-                "spider" => call.spider = true,
-                "no-check-certificate" => call.insecure = true,
-                "output-document" => call.output = Some(value()?),
-                "directory-prefix" => call.directory = Some(value()?),
-                "timeout" => call.timeout = Some(seconds(&value()?)?),
-                "header" => call.headers.push(value()?),
-                "user-agent" => call.agent = Some(value()?),
-                "post-data" => call.post = Some(value()?),
-                _ => return Err(format!("unrecognized option '--{name}'")),
-            }
-            continue;
-        }
-        let mut letters = option.chars();
-        while let Some(letter) = letters.next() {
-            if "OPTUt".contains(letter) {
-                let rest: String = letters.by_ref().collect();
-                let value = if rest.is_empty() { words.next().cloned() } else { Some(rest) };
-                let value = value.ok_or(format!("option requires an argument -- '{letter}'"))?;
-                match letter {
-                    'O' => call.output = Some(value),
-                    'P' => call.directory = Some(value),
-                    'T' => call.timeout = Some(seconds(&value)?),
-                    'U' => call.agent = Some(value),
-                    _ => {} // -t, tries: there is one
-                }
-                continue;
-            }
-            match letter {
-                'q' => call.quiet = true,
-                'S' => call.show_headers = true,
-                'c' => return Err("-c (continue) is not implemented".into()),
-                other => return Err(format!("unrecognized option: {other}")),
-            }
-        }
-    }
-    if call.urls.is_empty() { Err(String::new()) } else { Ok(call) }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| format!("invalid number '{text}'"))?;
-    Ok(Duration::from_secs(seconds))
-}
+/// The longest wait for one read without `-T`, as in busybox.
+const IDLE: Duration = Duration::from_secs(900);
 
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let call = match parse(&args) {
         Ok(call) => call,
-        Err(what) => {
+        Err(Refused::Value(what)) => {
+            eprintln!("wget: {what}");
+            return 1;
+        }
+        Err(Refused::Usage(what)) => {
             if !what.is_empty() {
                 eprintln!("wget: {what}");
             }
@@ -116,12 +62,32 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     0
 }
 
+/// Prints progress, unless `-q` silences it.
+fn note(call: &Call, text: &str) {
+    if !call.quiet {
+        eprintln!("{text}");
+    }
+}
+
+/// Returns the text up to its first control character, as busybox shows what a server sent: an
+/// escape sequence would steer the user's terminal.
+fn printable(text: &str) -> &str {
+    text.split(char::is_control).next().unwrap_or_default()
+}
+
+/// The lines that `-S` prints for the head of an answer.
+fn shown_head(head: &str) -> String {
+    let lines = head.split_terminator("\r\n").map(|line| format!("  {}\n", printable(line)));
+    lines.collect::<String>() + "  \n"
+}
+
 fn url_fault(text: &str, fault: BadUrl) -> String {
+    let text = printable(text);
     match fault {
         BadUrl::Scheme(scheme) => {
             format!("{scheme} is not implemented by this wget, only http and https: {text}")
         }
-        BadUrl::NoHost | BadUrl::Port | BadUrl::Malformed => format!("bad URL: {text}"),
+        BadUrl::NoHost | BadUrl::Port | BadUrl::Ipv6 | BadUrl::Malformed => format!("bad URL: {text}"),
     }
 }
 
@@ -134,79 +100,100 @@ fn unanswered(error: http::Error) -> String {
     }
 }
 
-/// Errors in busybox' words.
+/// Statuses whose `Location` is followed.
+fn is_redirection(status: u16) -> bool {
+    matches!(status, 300..=303 | 307 | 308)
+}
+
+/// Statuses whose body is the file. A part of it (206) is not: this wget asks for none.
+fn is_success(status: u16) -> bool {
+    matches!(status, 200..=204)
+}
+
+/// Fetches one URL, with its redirections, and saves it.
+///
+/// # Errors
+/// What went wrong, in busybox' words.
 fn fetch(call: &Call, text: &str) -> Result<(), String> {
-    let mut url = Url::parse(text).map_err(|fault| url_fault(text, fault))?;
-    let first = url.clone();
-    // Busybox' own default is 900 s for each wait.
-    let idle = Some(call.timeout.filter(|t| !t.is_zero()).unwrap_or(Duration::from_secs(900)));
+    let first = Url::parse(text).map_err(|fault| url_fault(text, fault))?;
+    let (mut url, mut names_server) = (first.clone(), true);
+    let idle = Some(call.timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(IDLE));
     let method = match (&call.post, call.spider) {
         (Some(_), _) => "POST",
         (None, true) => "HEAD",
         (None, false) => "GET",
     };
-    let note = |text: String| {
-        if !call.quiet {
-            eprintln!("{text}");
+    let body = match &call.post {
+        Some(Post::Data(data)) => Some(data.clone().into_bytes()),
+        Some(Post::File(name)) => {
+            let content = std::fs::read(name);
+            Some(content.map_err(|e| format!("can't open '{name}': {}", super::reason(&e)))?)
         }
+        None => None,
     };
     for _ in 0..=REDIRECTS_MAX {
-        let places =
-            http::look_up(&url, &Deadline::new(None)).map_err(|_| format!("bad address '{}'", url.host))?;
-        let mut tried = None;
-        let stream = http::connect_to(&places, &Deadline::new(idle), |address| {
-            note(format!("Connecting to {} ({address})", url.authority()));
-            tried = Some(address.ip());
-        })
-        .map_err(|e| match e.kind() {
-            io::ErrorKind::TimedOut => "download timed out".to_string(),
-            _ => {
-                let address = tried.map_or(String::new(), |ip| format!(" ({ip})"));
-                format!("can't connect to remote host{address}: {}", super::reason(&e))
-            }
-        })?;
-        let terms = Terms { insecure: call.insecure, ..Terms::default() };
-        let stream = http::secured(stream, &url, &terms, &Deadline::new(idle)).map_err(|r| match r {
-            Refusal::Unbelieved(why) => {
-                format!("TLS certificate is not believed: {why}; --no-check-certificate asks no questions")
-            }
-            Refusal::OtherName => format!(
-                "TLS certificate is not one of {}; --no-check-certificate asks no questions",
-                url.host
-            ),
-            Refusal::Handshake(why) => format!("TLS error: {why}"),
-            Refusal::Authorities(_) | Refusal::Certificate { .. } => "TLS error".into(), // wget takes none
-            Refusal::Io(e) => unanswered(e.into()),
-        })?;
-        let request = request(call, &url, method, url.is_same_server(&first));
+        let stream = connect(call, &url, idle, names_server)?;
+        let request = request(call, &url, method, body.as_deref(), url.is_same_server(&first));
         let (is_head, deadline) = (method == "HEAD", Deadline::new(None));
-        let answer =
-            http::exchange(stream, request.as_bytes(), None, is_head, deadline, idle, &mut Vec::new());
+        let answer = http::exchange(stream, &request, None, is_head, deadline, idle, &mut Vec::new());
         let mut answer = answer.map_err(unanswered)?;
         if call.show_headers {
-            eprint!("{}", answer.head.text().lines().map(|line| format!("  {line}\n")).collect::<String>());
+            eprint!("{}", shown_head(&answer.head.text()));
         }
-        match (answer.head.status, answer.head.get("location")) {
-            (300..=399, Some(location)) => {
-                let bytes = answer.head.location.as_deref().unwrap_or_default();
-                url = url.join(bytes).map_err(|fault| url_fault(location, fault))?;
-                continue;
-            }
-            (200..=299, _) => {}
-            _ => return Err(format!("server returned error: {}", answer.head.start)),
+        let status = answer.head.status;
+        if let Some(location) = answer.head.location.as_ref().filter(|_| is_redirection(status)) {
+            url = url.join(location).map_err(|fault| url_fault(&String::from_utf8_lossy(location), fault))?;
+            // As in busybox, only a whole URL is told where it leads.
+            names_server = !location.starts_with(b"/");
+            continue;
+        }
+        if !is_success(status) && !is_redirection(status) {
+            return Err(format!("server returned error: {}", printable(&answer.head.start)));
         }
         if call.spider {
-            note("remote file exists".into());
+            note(call, "remote file exists");
             return Ok(());
         }
-        return save(call, &first, &mut answer, note);
+        return save(call, &first, &mut answer);
     }
     Err("too many redirections".into())
 }
 
+/// Connects to the server of a URL; `is_told` says whether that is announced.
+fn connect(call: &Call, url: &Url, idle: Option<Duration>, is_told: bool) -> Result<Stream, String> {
+    let places =
+        http::look_up(url, None, &Deadline::new(None)).map_err(|_| format!("bad address '{}'", url.host))?;
+    let mut tried = None;
+    let stream = http::connect_to(&places, &Deadline::new(idle), |address| {
+        if is_told {
+            note(call, &format!("Connecting to {} ({address})", url.authority()));
+        }
+        tried = Some(address.ip());
+    });
+    let stream = stream.map_err(|e| match e.kind() {
+        io::ErrorKind::TimedOut => "download timed out".to_string(),
+        _ => {
+            let address = tried.map_or(String::new(), |ip| format!(" ({ip})"));
+            format!("can't connect to remote host{address}: {}", super::reason(&e))
+        }
+    })?;
+    let terms = Terms { insecure: call.insecure, ..Terms::default() };
+    http::secured(stream, url, &terms, &Deadline::new(idle)).map_err(|refusal| match refusal {
+        Refusal::Unbelieved(why) => {
+            format!("TLS certificate is not believed: {why}; --no-check-certificate asks no questions")
+        }
+        Refusal::OtherName => {
+            format!("TLS certificate is not one of {}; --no-check-certificate asks no questions", url.host)
+        }
+        Refusal::Handshake(why) => format!("TLS error: {why}"),
+        Refusal::Authorities(_) | Refusal::Certificate { .. } => "TLS error".into(), // wget takes none
+        Refusal::Io(e) => unanswered(e.into()),
+    })
+}
+
 /// Makes a request. Another server than the first one gets no `--header` that says who the user is
 /// and no `Host`; busybox sends all of them to every server.
-fn request(call: &Call, url: &Url, method: &str, is_first: bool) -> String {
+fn request(call: &Call, url: &Url, method: &str, body: Option<&[u8]>, is_first: bool) -> Vec<u8> {
     let is_sent =
         |header: &&String| is_first || !(http::is_private(header) || http::header_name(header) == "host");
     let headers: Vec<&String> = call.headers.iter().filter(is_sent).collect();
@@ -218,18 +205,19 @@ fn request(call: &Call, url: &Url, method: &str, is_first: bool) -> String {
     if !own("user-agent") {
         text += &format!("User-Agent: {}\r\n", call.agent.as_deref().unwrap_or("Wget"));
     }
-    if let Some(user) = &url.user {
+    text += "Connection: close\r\n";
+    if let Some(user) = url.user.as_ref().filter(|_| !own("authorization")) {
         text += &format!("Authorization: {}\r\n", http::basic(user));
     }
-    text += "Connection: close\r\n";
-    if let Some(data) = &call.post {
+    if let Some(body) = body {
         if !own("content-type") {
             text += "Content-Type: application/x-www-form-urlencoded\r\n";
         }
-        text += &format!("Content-Length: {}\r\n", data.len());
+        text += &format!("Content-Length: {}\r\n", body.len());
     }
     text += &headers.iter().map(|header| format!("{header}\r\n")).collect::<String>();
-    text + "\r\n" + call.post.as_deref().unwrap_or_default()
+    text += "\r\n";
+    [text.as_bytes(), body.unwrap_or_default()].concat()
 }
 
 /// The name of the file of a URL: the last part of its path with the query, as in busybox.
@@ -239,7 +227,7 @@ fn file_name(url: &Url) -> &str {
 
 /// Saves an answer. `url` is the user's, which names the file: a server that redirects must not
 /// name one, such as `.bashrc`.
-fn save(call: &Call, url: &Url, answer: &mut http::Answer, note: impl Fn(String)) -> Result<(), String> {
+fn save(call: &Call, url: &Url, answer: &mut http::Answer) -> Result<(), String> {
     let named = file_name(url);
     let (name, mut output): (String, Box<dyn Write>) = match call.output.as_deref() {
         Some("-") => ("-".into(), Box::new(io::stdout())),
@@ -253,7 +241,7 @@ fn save(call: &Call, url: &Url, answer: &mut http::Answer, note: impl Fn(String)
             );
             // A name from a URL hits no file that was there; one that the user gave may be written
             // over, once.
-            let file = match (&call.output, call.begun.replace(true)) {
+            let file = match (&call.output, call.has_written.replace(true)) {
                 (None, _) => File::create_new(&path),
                 (Some(_), false) => File::create(&path),
                 (Some(_), true) => File::options().append(true).create(true).open(&path),
@@ -263,7 +251,8 @@ fn save(call: &Call, url: &Url, answer: &mut http::Answer, note: impl Fn(String)
         }
     };
     let to_stdout = name == "-";
-    note(if to_stdout { "writing to stdout".into() } else { format!("saving to '{name}'") });
+    let begun: String = if to_stdout { "writing to stdout".into() } else { format!("saving to '{name}'") };
+    note(call, &begun);
     let mut buffer = vec![0; 64 * 1024];
     let mut total: u64 = 0;
     loop {
@@ -279,96 +268,8 @@ fn save(call: &Call, url: &Url, answer: &mut http::Answer, note: impl Fn(String)
     }
     output.flush().map_err(|e| format!("write error: {}", super::reason(&e)))?;
     let short: String = name.rsplit('/').next().unwrap_or(&name).chars().take(20).collect();
-    note(format!("{short:<20} 100% |{}| {total:>5}  0:00:00 ETA", "*".repeat(32)));
-    note(if to_stdout { "written to stdout".into() } else { format!("'{name}' saved") });
+    note(call, &format!("{short:<20} 100% |{}| {total:>5}  0:00:00 ETA", "*".repeat(32)));
+    let done: String = if to_stdout { "written to stdout".into() } else { format!("'{name}' saved") };
+    note(call, &done);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn call(line: &str) -> Result<Call, String> {
-        parse(&line.split(' ').map(str::to_string).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn options_are_busyboxs() {
-        let got = call("-qO- -T 2 --header=A:b http://web").unwrap();
-        assert!(got.quiet && got.output.as_deref() == Some("-"));
-        assert_eq!((got.timeout, &got.headers[..]), (Some(Duration::from_secs(2)), &["A:b".to_string()][..]));
-        assert_eq!(call("-x http://web"), Err("unrecognized option: x".into()));
-        assert_eq!(call("-q"), Err(String::new()));
-    }
-
-    #[test]
-    fn a_page_is_saved_and_errors_are_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("page").to_str().unwrap().to_string();
-        let moved = "HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n";
-        let (port, server) = http::tests::server(vec![moved, "HTTP/1.1 200 OK\r\n\r\nhello"]);
-        let call = Call { quiet: true, output: Some(path.clone()), ..Call::default() };
-        fetch(&call, &format!("http://127.0.0.1:{port}/here")).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "hello");
-        let again = |call: &Call, body: &'static str| {
-            let (port, server) = http::tests::server(vec![body]);
-            let done = fetch(call, &format!("http://127.0.0.1:{port}/here"));
-            server.join().unwrap();
-            done
-        };
-        again(&call, "HTTP/1.1 200 OK\r\n\r\n, again").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "hello, again", "the second URL of one call");
-        let here = Call { quiet: true, directory: Some(dir.path().display().to_string()), ..Call::default() };
-        again(&here, "HTTP/1.1 200 OK\r\n\r\nfirst").unwrap();
-        let told = again(&here, "HTTP/1.1 200 OK\r\n\r\nsecond").unwrap_err();
-        assert!(told.ends_with("here': File exists"), "{told}");
-        assert_eq!(std::fs::read_to_string(dir.path().join("here")).unwrap(), "first");
-        let requests = server.join().unwrap();
-        assert!(
-            requests[1].starts_with("GET /there HTTP/1.1\r\n")
-                && requests[1].contains("User-Agent: Wget\r\n")
-        );
-        let (port, server) = http::tests::server(vec!["HTTP/1.1 404 Not Found\r\n\r\n"]);
-        let told = fetch(&call, &format!("127.0.0.1:{port}")).unwrap_err();
-        assert_eq!(told, "server returned error: HTTP/1.1 404 Not Found");
-        server.join().unwrap();
-        let told = fetch(&call, &format!("127.0.0.1:{port}")).unwrap_err();
-        assert_eq!(told, "can't connect to remote host (127.0.0.1): Connection refused");
-        assert!(fetch(&call, "ftp://web").unwrap_err().starts_with("ftp is not implemented"));
-    }
-
-    #[test]
-    fn the_users_url_names_the_file_and_the_servers_does_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let call = Call { quiet: true, directory: Some(dir.path().display().to_string()), ..Call::default() };
-        for (path, name) in [("/a/page?q=1", "page?q=1"), ("/a/", "index.html"), ("/a?b=c/d", "d")] {
-            let moved = "HTTP/1.1 302 Found\r\nLocation: /.bashrc\r\n\r\n";
-            let (port, server) = http::tests::server(vec![moved, "HTTP/1.1 200 OK\r\n\r\nhello"]);
-            fetch(&call, &format!("http://127.0.0.1:{port}{path}")).unwrap();
-            server.join().unwrap();
-            assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), "hello", "{path}");
-        }
-        assert!(!dir.path().join(".bashrc").exists());
-    }
-
-    #[test]
-    fn another_server_is_not_told_who_the_user_is() {
-        let (port, other) = http::tests::server(vec!["HTTP/1.1 200 OK\r\n\r\n"]);
-        let moved = format!("HTTP/1.1 302 Found\r\nLocation: http://localhost:{port}/b\r\n\r\n");
-        let moved: &'static str = Box::leak(moved.into_boxed_str());
-        let again = "HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n";
-        let (first_port, first) = http::tests::server(vec![again, moved]);
-        let headers = ["Authorization: Bearer x", "cookie : c=1", "Host: web", "Keep: 1"];
-        let headers = headers.map(String::from).to_vec();
-        let call = Call { quiet: true, output: Some("/dev/null".into()), headers, ..Call::default() };
-        fetch(&call, &format!("http://127.0.0.1:{first_port}/a")).unwrap();
-        for request in first.join().unwrap() {
-            let all = ["Authorization: Bearer x", "cookie : c=1", "Host: web", "Keep: 1"];
-            assert!(all.iter().all(|header| request.contains(header)), "{request}");
-        }
-        let other = other.join().unwrap().remove(0);
-        assert!(other.contains("Keep: 1\r\n"), "{other}");
-        assert!(other.contains(&format!("Host: localhost:{port}\r\n")), "{other}");
-        assert!(!other.contains("Bearer") && !other.contains("c=1") && !other.contains("web"), "{other}");
-    }
 }

@@ -111,7 +111,7 @@ fn refused(shown: &str, what: &str) -> Refused {
 /// Checks that the options ask for one kind of request.
 fn check_method(options: &Options) -> Result<(), Refused> {
     let asked = [
-        (!options.uploads.is_empty(), "PUT (-T, --upload-file)"),
+        (options.uploads.iter().any(|pattern| !pattern.is_empty()), "PUT (-T, --upload-file)"),
         (options.data.is_some() && !options.get, "POST (-d, --data)"),
         (options.head, "HEAD (-I, --head)"),
         (options.get && !options.head, "GET (-G, --get)"),
@@ -254,6 +254,9 @@ mod tests {
             );
         }
         assert!(options("-I -G -d a x").is_ok());
+        let words = ["-T", "", "-I", "-T", "f"].map(str::to_string);
+        assert_eq!(parse(&words[..3], |_| Ok(Vec::new())).unwrap().upload_of(0), None);
+        assert!(parse(&words, |_| Ok(Vec::new())).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! it.
 
 use super::super::http::{self, Answer, Deadline, Stream, Url};
-use super::super::resolve;
+use super::super::resolve::{self, Family};
 use super::super::stdio::{err, reason};
 use super::body::Opened;
 use super::faults::{Fault, connect_fault, fault, tls_fault, transfer_fault};
@@ -171,7 +171,7 @@ impl<'a> Client<'a> {
             self.note(&format!("* Hostname {} was found in DNS cache\n", url.host));
             return self.of_the_kind(known.places.clone(), url);
         }
-        let places = http::look_up(url, limit).map_err(|e| match e {
+        let places = http::look_up(url, self.options.family, limit).map_err(|e| match e {
             resolve::Failure::Timeout if limit.left().is_err() => fault(
                 28,
                 format!("Resolving timed out after {} milliseconds", deadline.start.elapsed().as_millis()),
@@ -187,8 +187,8 @@ impl<'a> Client<'a> {
 
     /// Those of the places that `-4` or `-6` allows.
     fn of_the_kind(&self, mut places: Vec<SocketAddr>, url: &Url) -> Result<Vec<SocketAddr>, Fault> {
-        places
-            .retain(|place| self.options.ip_version.is_none_or(|version| place.is_ipv6() == (version == 6)));
+        let wanted = self.options.family;
+        places.retain(|place| wanted.is_none_or(|family| Family::of(&place.ip()) == family));
         match (places.is_empty(), url.bare_host().parse::<IpAddr>()) {
             (false, _) => Ok(places),
             // An address needs no resolving; it is of the kind that `-4` or `-6` forbids.

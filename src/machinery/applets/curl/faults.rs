@@ -31,7 +31,7 @@ pub(super) fn url_fault(bad: BadUrl) -> Fault {
         BadUrl::Scheme(scheme) => {
             fault(1, format!("Protocol \"{scheme}\" not supported or disabled in libcurl"))
         }
-        BadUrl::NoHost | BadUrl::Port | BadUrl::Malformed => {
+        BadUrl::NoHost | BadUrl::Port | BadUrl::Ipv6 | BadUrl::Malformed => {
             fault(3, "URL using bad/illegal format or missing URL")
         }
     }
@@ -43,6 +43,7 @@ pub(super) fn redirect_fault(bad: BadUrl) -> Fault {
         BadUrl::Scheme(_) => (1, "Unsupported URL scheme"),
         BadUrl::NoHost => (3, "No host part in the URL"),
         BadUrl::Port => (3, "Port number was not a decimal number between 0 and 65535"),
+        BadUrl::Ipv6 => (3, "Bad IPv6 address"),
         BadUrl::Malformed => (3, "Malformed input to a URL function"),
     };
     fault(code, format!("The redirect target URL could not be parsed: {why}"))

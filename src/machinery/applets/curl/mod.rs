@@ -35,6 +35,8 @@
 //!   of a body are those of this program's reads, and the line `* Closing connection -1` of a URL
 //!   that cannot be read is missing.
 //! * Names outside of ASCII in hosts (IDNA).
+//! * Bytes that are not UTF-8 in the words of the call and in the files of `-H @FILE` and
+//!   `-w @FILE`: they are replaced. The files of `-d` and `-T` may have any bytes.
 //! * A password of the client's key: `-E FILE:PASSWORD` names a file with a colon.
 //!
 //! An option that is left out is refused with the words of a curl that was built without it.
@@ -113,6 +115,9 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
             Err(code) => return code,
         };
     }
+    if options.outputs.len().max(options.uploads.len()) > options.urls.len() && !options.silent {
+        warn("Got more output options than URLs");
+    }
     code
 }
 
@@ -123,25 +128,25 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
 /// The exit code of what ends the call, as in curl: a pattern or a file that cannot be read.
 fn transfer_all(client: &mut Client<'_>, nth: usize) -> Result<i32, i32> {
     let options = client.options;
-    let parse = |text: &String| {
+    let parse = |text: &str| {
         let pattern = if options.globoff { Ok(Pattern::plain(text)) } else { Pattern::parse(text) };
         pattern.map_err(|fault| {
             faults::tell(options, &fault);
             fault.code
         })
     };
-    let files = options.uploads.get(nth).map(parse).transpose()?;
+    let files = options.upload_of(nth).map(parse).transpose()?;
     let urls = parse(&options.urls[nth])?;
     let mut code = 0;
     let Some(files) = files else {
         for url in urls.expand() {
-            code = one(client, &Transfer { url: &url, upload: None, nth });
+            code = transfer_one(client, &Transfer { url: &url, upload: None, nth });
         }
         return Ok(code);
     };
     for file in files.expand() {
         for url in urls.expand() {
-            code = one(client, &Transfer { url: &url, upload: Some(&file.url), nth });
+            code = transfer_one(client, &Transfer { url: &url, upload: Some(&file.url), nth });
             if code == faults::UNREADABLE {
                 return Err(code);
             }
@@ -151,7 +156,7 @@ fn transfer_all(client: &mut Client<'_>, nth: usize) -> Result<i32, i32> {
 }
 
 /// Transfers one URL and writes what `-w` asks for. Returns curl's exit code.
-fn one(client: &mut Client<'_>, wanted: &Transfer<'_>) -> i32 {
+fn transfer_one(client: &mut Client<'_>, wanted: &Transfer<'_>) -> i32 {
     let report = retry::with_retries(client, wanted, std::thread::sleep);
     if let Some(format) = &client.options.write_out {
         let written = write_out::write_out(&report, format);

@@ -1,6 +1,7 @@
 //! The options of curl 7.88.1: those that are there, each with what it does, and the names of the
 //! others.
 
+use super::super::resolve::Family;
 use super::options::{Options, Output};
 use super::values::{Given, Lines, Refused};
 use std::time::Duration;
@@ -57,8 +58,8 @@ pub(super) const TABLE: &[Known] = &[
     switch(None, "retry-connrefused", |o, on| o.retries.if_refused = on),
     switch(None, "retry-all-errors", |o, on| o.retries.all_errors = on),
     switch(Some('O'), "remote-name", |o, on| o.outputs.extend(on.then_some(Output::Remote))),
-    once(Some('4'), "ipv4", |o| o.ip_version = Some(4)),
-    once(Some('6'), "ipv6", |o| o.ip_version = Some(6)),
+    once(Some('4'), "ipv4", |o| o.family = Some(Family::V4)),
+    once(Some('6'), "ipv6", |o| o.family = Some(Family::V6)),
     // Nothing to do: without a progress meter, a .curlrc, a buffer that waits, a proxy, another
     // way to log in, and with TLS 1.2 as the oldest one, this is so anyway.
     switch(Some('#'), "progress-bar", |_, _| ()),
@@ -80,6 +81,9 @@ pub(super) const TABLE: &[Known] = &[
     once(None, "tlsv1.2", |_| ()),
     value(None, "url", |o, given| keep(&mut o.urls, given)),
     value(Some('o'), "output", |o, given| {
+        if given.value.is_empty() {
+            return Err(given.refused("is badly used here"));
+        }
         o.outputs.push(Output::File(given.value.into()));
         Ok(())
     }),

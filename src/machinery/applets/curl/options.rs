@@ -1,5 +1,6 @@
 //! What a call of curl asks for.
 
+use super::super::resolve::Family;
 use super::super::tls::Terms;
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ pub(super) struct Options {
     pub data: Option<Vec<u8>>,
     /// `--json`: the data is JSON, and so shall the answer be.
     pub json: bool,
-    /// `-T`, one for each URL: a pattern of files, or `-` or `.` for standard input.
+    /// `-T`, one for each URL: a pattern of files, `-` or `.` for standard input, or empty for no
+    /// upload.
     pub uploads: Vec<String>,
     /// How long a body waits for `100 Continue`; [`EXPECT_WAIT`] if it is not set.
     pub expect_wait: Option<Duration>,
@@ -57,7 +59,7 @@ pub(super) struct Options {
     /// `-g`: braces and brackets in a URL and in the file of `-T` are plain text.
     pub globoff: bool,
     /// `-4` or `-6`: the only addresses to connect to.
-    pub ip_version: Option<u8>,
+    pub family: Option<Family>,
     /// `--resolve`, in their order: `HOST:PORT:ADDRESS[,ADDRESS]...`.
     pub pins: Vec<String>,
     pub help: bool,
@@ -89,6 +91,11 @@ pub(super) enum Output {
 }
 
 impl Options {
+    /// The pattern of files that the nth URL gets. As in curl an empty one is none.
+    pub(super) fn upload_of(&self, nth: usize) -> Option<&str> {
+        self.uploads.get(nth).map(String::as_str).filter(|pattern| !pattern.is_empty())
+    }
+
     /// Adds data for the body; `joined` with `&` to what is there.
     pub(super) fn add_data(&mut self, more: &[u8], joined: bool) {
         match &mut self.data {

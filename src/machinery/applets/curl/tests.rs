@@ -22,7 +22,7 @@ pub(super) fn fetch(line: &str, url: &str) -> (Result<(), Fault>, Report) {
 
 /// The transfer of the first URL of a call.
 fn wanted<'a>(url: &'a Expanded, options: &'a Options) -> Transfer<'a> {
-    Transfer { url, upload: options.uploads.first().map(String::as_str), nth: 0 }
+    Transfer { url, upload: options.upload_of(0), nth: 0 }
 }
 
 /// Calls curl with words. Returns its exit code.

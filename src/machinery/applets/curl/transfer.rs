@@ -91,9 +91,7 @@ fn follow(client: &mut Client<'_>, wanted: &Transfer<'_>, report: &mut Report) -
         sink.heads(&report.heads)?;
         let mut answer = answer?;
         let status = answer.head.status;
-        // An empty one leads nowhere.
-        let location = answer.head.location.clone().filter(|to| !to.is_empty());
-        let location = location.filter(|_| (300..400).contains(&status));
+        let location = answer.head.location.clone().filter(|_| (300..400).contains(&status));
         report.redirect = location.as_ref().and_then(|l| url.join(l).ok()).map(|u| u.effective());
         let Some(location) = location.filter(|_| options.follow) else {
             failed(options.fail, status)?;

@@ -130,6 +130,9 @@ fn urls_may_be_written_carelessly() {
         let bad = Url::parse(text).unwrap_err();
         assert!(matches!(bad, BadUrl::Malformed | BadUrl::NoHost | BadUrl::Port), "{text}: {bad:?}");
     }
+    for text in ["[]", "[1]:80", "http://[web]/", "http://[1::2::3]/", "[127.0.0.1]"] {
+        assert_eq!(Url::parse(text), Err(BadUrl::Ipv6), "{text}");
+    }
     for (text, scheme) in [("1x://y", "1x"), ("A+b://y", "a+b")] {
         assert_eq!(Url::parse(text), Err(BadUrl::Scheme(scheme.into())), "{text}");
     }
@@ -175,9 +178,18 @@ fn a_location_need_not_be_text() {
     let base = Url::parse("http://h/a").unwrap();
     let moved = base.join(b"/\xe9\xc3\xa9?\xe9 x#\xe9").unwrap();
     assert_eq!(moved.full(), "http://h/%e9%c3%a9?%e9+x");
-    let head = b"HTTP/1.1 302 Found\r\nlocation:  /\xe9 \r\nLocation: /b\r\n\r\n";
+    let head = b"HTTP/1.1 302 Found\r\nLocation: \r\nlocation:  /\xe9 \r\nLocation: /b\r\n\r\n";
     let head = head::read_head(&mut &head[..], &mut Vec::new()).unwrap();
     assert_eq!(head.location.as_deref(), Some(&b"/\xe9"[..]));
+}
+
+#[test]
+fn a_file_name_has_no_slash_of_either_kind() {
+    for (url, name) in
+        [("h/a/b?c/d", "b"), ("h/a\\b", "b"), ("h/a\\b\\", ""), ("h/a\\b/c", "c"), ("h/a/", "")]
+    {
+        assert_eq!(Url::parse(url).unwrap().file_name(), name, "{url}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! URLs of http and https (RFC 3986), as people and servers write them.
 
 use nix::net::if_::if_nametoindex;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
@@ -29,6 +29,8 @@ pub(crate) enum BadUrl {
     NoHost,
     /// A port that is no number of 16 bits.
     Port,
+    /// Brackets around something else than an IPv6 address.
+    Ipv6,
     Malformed,
 }
 
@@ -55,7 +57,7 @@ impl Url {
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let (login, authority) = match authority.split_once('@') {
-            Some((login, host)) => (Some(login.to_string()).filter(|login| !login.is_empty()), host),
+            Some((login, host)) => (Some(login.to_string()), host),
             None => (None, authority),
         };
         let user = login.as_deref().map(|login| decoded(login).ok_or(BadUrl::Malformed)).transpose()?;
@@ -68,11 +70,14 @@ impl Url {
         let (host, zone) = without_zone(host).ok_or(BadUrl::Malformed)?;
         let host = if host.starts_with('[') { host } else { decoded(&host).ok_or(BadUrl::Malformed)? };
         let host = number(&host).map_or(host, |address| address.to_string());
-        let is_address = host.starts_with('[') && host.ends_with(']');
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if bracketed.is_some_and(|address| address.parse::<Ipv6Addr>().is_err()) {
+            return Err(BadUrl::Ipv6);
+        }
         if host.is_empty() {
             return Err(BadUrl::NoHost);
         }
-        if host.contains(' ') || (!is_address && host.contains(NO_HOST)) {
+        if host.contains(' ') || (bracketed.is_none() && host.contains(NO_HOST)) {
             return Err(BadUrl::Malformed);
         }
         let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
@@ -189,9 +194,10 @@ impl Url {
         zone.parse::<u32>().or_else(|_| if_nametoindex(zone)).unwrap_or(0)
     }
 
-    /// The last part of the path; empty for a directory.
+    /// The last part of the path; empty for a directory. As in curl, a backslash ends a part, too.
     pub(crate) fn file_name(&self) -> &str {
-        self.path.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default()
+        let path = self.path.split('?').next().unwrap_or_default();
+        path.rsplit(['/', '\\']).next().unwrap_or_default()
     }
 }
 
