@@ -14,6 +14,9 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use std::time::Duration;
 
+/// A drill that has not begun by then is announced as being prepared; a refusal comes earlier.
+const SOON: Duration = Duration::from_millis(700);
+
 /// Asks practice one question and returns its answer.
 ///
 /// # Errors
@@ -33,6 +36,32 @@ pub async fn asked<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Error> {
     let value = ask(place, lang, question).await?;
     serde_json::from_value(value).map_err(|e| Error::Control(e.to_string()))
+}
+
+/// Begins a drill. `slow` is called if the answer does not come soon: its tasks are being set up
+/// then, which may take a minute.
+///
+/// # Errors
+/// Those of [`ask`], and an answer of another shape.
+pub async fn start(
+    place: &Place,
+    lang: Lang,
+    seed: Option<u64>,
+    slow: impl FnOnce(),
+) -> Result<DrillView, Error> {
+    let mut answer = std::pin::pin!(asked::<DrillView>(place, lang, Ask::Start { seed }));
+    match ::clock::limit(SOON, answer.as_mut()).await {
+        Some(answer) => answer,
+        None => {
+            slow();
+            answer.await
+        }
+    }
+}
+
+/// Says that the tasks are being set up.
+pub fn preparing(lang: Lang) -> String {
+    lang.say(Say::Preparing, &[])
 }
 
 /// Follows the drill: returns its view, and the connection on which a view comes after every
@@ -71,7 +100,7 @@ pub fn page(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
     let head = say(Say::Head, &[&view.seed.to_string(), &view.tasks.len().to_string(), &minutes]);
     out.push_str(&format!("{}\n", bold(style, &format!("── {head} ──"))));
     match view.phase {
-        Phase::Preparing => out.push_str(&format!("{}\n", say(Say::Preparing, &[]))),
+        Phase::Preparing => out.push_str(&format!("{}\n", preparing(style.lang))),
         Phase::Running => {
             let place = say(Say::Place, &[&view.namespace, &view.namespace]);
             out.push_str(&style.marked("", &place));
@@ -99,7 +128,7 @@ pub fn task(style: &PageStyle, view: &DrillView) -> String {
     format!("{}\n{}", bold(style, &count), style.marked("▸ ", &task.task))
 }
 
-/// What is not so yet of the present task.
+/// The conditions of the present task, and the first one that is not met yet.
 pub fn verdict(style: &PageStyle, view: &DrillView) -> String {
     let mut out = String::new();
     for check in &view.checks {
@@ -167,15 +196,16 @@ pub fn result(style: &PageStyle, view: &DrillView, at: usize, now: Timestamp) ->
     told.unwrap_or_default()
 }
 
-/// Is the task that stood at `at` done in a later view of the same drill? That the drill has gone
-/// on says nothing: the time may be over, and another session may have skipped it.
+/// Returns whether the task at `at` is done in a later view of the same drill. A drill that is at
+/// another task proves nothing: another session may have skipped this one.
 pub fn is_done(before: &DrillView, view: &DrillView, at: usize) -> bool {
     let is_same = (before.seed, &before.namespace) == (view.seed, &view.namespace);
     let task = view.tasks.get(at).filter(|_| is_same);
     task.is_some_and(|task| matches!(task.outcome, Outcome::Done | Outcome::Helped))
 }
 
-/// What changed so that a learner at the prompt should hear of it.
+/// Returns what changed between two views, if the learner at the prompt has not asked for it: a
+/// task is over, and the next one or the summary follows.
 pub(crate) fn news(
     style: &PageStyle,
     before: &DrillView,
@@ -202,7 +232,8 @@ pub fn changed(style: &PageStyle, before: &DrillView, view: &DrillView, now: Tim
     news(style, before, view, now).unwrap_or_default()
 }
 
-/// What `stop` says of a drill that was still prepared: of one that ran its follower tells the end.
+/// The answer to `stop` for a drill that was still being prepared. For one that was running, the
+/// session prints the summary as [`news`].
 pub(crate) fn not_begun(lang: Lang, view: &DrillView) -> String {
     if view.phase == Phase::None { lang.say(Say::NotBegun, &[]) + "\n" } else { String::new() }
 }
@@ -217,8 +248,8 @@ pub fn misplaced_seed(lang: Lang) -> String {
     lang.say(Say::SeedPlace, &[])
 }
 
-/// What a session knows of the drill that runs: for its prompt, and for words that mean the drill
-/// as long as one runs.
+/// The task that a session has shown last, and when the drill ends: for the prompt, and for words
+/// that mean the drill while one runs.
 #[derive(Default)]
 pub(crate) struct Running(Mutex<Option<Shown>>);
 
@@ -230,7 +261,7 @@ struct Shown {
 }
 
 impl Running {
-    /// Takes in what was told of a drill.
+    /// Keeps the task and the end of a view; forgets them if no drill runs.
     pub(crate) fn learn(&self, view: &DrillView) {
         let ends = Instant::now() + Duration::from_secs(view.left_s);
         let shown = || Shown { ends, task: view.present().into() };
@@ -269,6 +300,7 @@ pub(crate) fn little_time(lang: Lang) -> String {
 mod tests {
     use super::*;
     use lab::practice::view::Check;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
     const PLAIN: PageStyle = PageStyle { lang: Lang::En, width: 78, colour: false, beside: false };
 
@@ -400,6 +432,30 @@ mod tests {
         let over = DrillView { phase: Phase::Finished, notices, ..second() };
         let told = page(&PLAIN, &over, now());
         assert_eq!(told.matches("! The last result could not be written.").count(), 1, "{told}");
+    }
+
+    /// The cluster answers only once the learner was told that it takes its time.
+    #[tokio::test]
+    async fn a_setup_that_takes_its_time_is_announced() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let listener = tokio::net::UnixListener::bind(place.socket()).unwrap();
+        let (announce, announced) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let (read, mut write) = listener.accept().await.unwrap().0.into_split();
+            let mut lines = BufReader::new(read).lines();
+            lines.next_line().await.unwrap(); // the greeting
+            write.write_all(b"{\"ok\":null}\n").await.unwrap();
+            lines.next_line().await.unwrap(); // the question
+            announced.await.unwrap();
+            let answer = serde_json::json!({ "ok": view() });
+            write.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+            drop(lines.next_line().await); // until the answer was read
+        });
+        let begun = start(&place, Lang::En, None, || announce.send(()).unwrap());
+        let begun = tokio::time::timeout(Duration::from_secs(60), begun).await.expect("an announcement");
+        assert_eq!(begun.unwrap(), view());
     }
 
     #[test]
