@@ -31,7 +31,8 @@ pub struct Drawn {
     values: Map<String, Value>,
 }
 
-/// A hint with the values filled in. It is offered where `when` is true or missing.
+/// A hint with the values filled in. It is offered where `when` is true or, in a task's own hints,
+/// missing.
 #[derive(Clone, Debug)]
 pub(super) struct DrawnHint {
     pub when: Option<Expr>,

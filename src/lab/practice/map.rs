@@ -101,11 +101,11 @@ pub struct SkillLine {
     /// Whole days from now until it is due, rounded down: 0 on the last day before that, -1 on the
     /// first day after it.
     pub due_days: Option<i64>,
-    /// The last try was no success.
+    /// The last try did not succeed: the task was skipped, or done with its last hint.
     pub failed: bool,
-    /// It was not, because the task was done with its last hint.
+    /// The last try needed the last hint.
     pub helped: bool,
-    /// Tries in drills that succeeded, and that failed.
+    /// Tries in drills that succeeded, and that failed. One that needed the last hint is neither.
     pub done: u32,
     pub missed: u32,
     /// What teaches it.
@@ -134,13 +134,13 @@ impl SkillMap {
     }
 }
 
-/// What there is to do.
+/// The lessons and labs that the program knows.
 pub(super) struct Known<'a> {
     pub library: &'a Library,
     pub labs: &'a Labs,
 }
 
-/// The map from what is known.
+/// Builds the map from what a learner has finished and practised.
 pub(super) fn build(met: &Met, record: &Record, known: &Known<'_>, now: Timestamp, lang: &str) -> SkillMap {
     let spoken = Lang::parse(lang).unwrap_or_default();
     SkillMap {

@@ -1,8 +1,8 @@
-//! # Practice: what was learned, once more
+//! # Practice: drills that repeat what was learned
 //!
 //! ## In Kubernetes
-//! There is no such part. People who run clusters have the commands in their fingers, and those
-//! who learned them a month ago look them up.
+//! Kubernetes has no such part. People who run clusters every day know the commands by heart, and
+//! those who learned them a month ago look them up.
 //! ## How this one works
 //! A skill is a thing that a learner does with a command: [`table`] reads them from one file, each
 //! with the lessons and labs that teach it and with tasks whose names and numbers come from a seed,
@@ -16,8 +16,8 @@
 //! live cluster ([`crate::graded::world`]), which have to hold for a moment. Nothing that was typed
 //! is compared. [`map`] is the skill map: what is fresh, due, rusty, or not met.
 //!
-//! A drill ends gently: what was done counts, what was skipped comes first in the next drill, and
-//! the task that was open when the time was over is not counted. The record is a file of its own;
+//! At the end of a drill every task that was done counts, a task that was skipped comes first in
+//! the next drill, and the task that was open when the time was up does not count. The record is a file of its own;
 //! `undo` does not touch it, `reset` removes it with the cluster.
 //! ## Left out
 //! Drills on another's cluster: the way back and the trace are Ropewalk's own. A drill does not
