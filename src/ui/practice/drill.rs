@@ -364,7 +364,7 @@ mod tests {
         let mut over = DrillView { phase: Phase::TimeOver, ..second() };
         over.tasks[1].outcome = Outcome::Unfinished;
         let told = news(&PLAIN, &second(), &over, now()).unwrap();
-        assert!(told.starts_with("The time is over: 1 of 2 done."), "{told}");
+        assert!(told.starts_with("Time is up: 1 of 2 done."), "{told}");
         assert!(told.contains("  · Create a ConfigMap: not finished"), "{told}");
         assert!(told.contains("drill --seed 417"), "{told}");
         assert_eq!(news(&PLAIN, &over, &over, now()), None, "said once");
@@ -415,7 +415,7 @@ mod tests {
             let told = result(&PLAIN, &view, 0, now());
             assert!(told.ends_with(", first in the next drill\n"), "{told}");
             let korean = PageStyle { lang: Lang::Ko, ..PLAIN };
-            assert!(result(&korean, &view, 0, now()).ends_with(", 다음 연습에서 먼저 다시\n"));
+            assert!(result(&korean, &view, 0, now()).ends_with(", 다음 연습에서 먼저 나옴\n"));
         }
     }
 
