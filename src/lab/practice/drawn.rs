@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// A task that can be set.
 #[derive(Clone, Debug)]
-pub struct Drawn {
+pub(super) struct Drawn {
     pub skill: String,
     pub id: String,
     /// The skill's title.
@@ -209,7 +209,7 @@ impl SkillTable {
     ///
     /// # Errors
     /// What is wrong with the task's file.
-    pub fn draw(&self, task: &str, namespace: &str, seed: u64) -> Result<Drawn, Vec<Fault>> {
+    pub(super) fn draw(&self, task: &str, namespace: &str, seed: u64) -> Result<Drawn, Vec<Fault>> {
         let Some((skill, task)) = self.task(task) else {
             return Err(vec![table::fault(format!("there is no task {task:?}"))]);
         };

@@ -52,7 +52,7 @@ struct Order {
 }
 
 /// Practice on one cluster.
-pub struct Practice {
+pub(super) struct Practice {
     host: Host,
     crew: Crew,
     teacher: Teacher,
@@ -245,7 +245,7 @@ impl Practice {
     ///
     /// # Errors
     /// The teacher has no kubeconfig.
-    pub fn new(crew: &Crew, host: Host, opened: Opened) -> Result<Arc<Practice>, cluster::Error> {
+    pub(super) fn new(crew: &Crew, host: Host, opened: Opened) -> Result<Arc<Practice>, cluster::Error> {
         let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
         let library: Lazily<Library> = LazyLock::new(Box::new(Library::load));
         Ok(Arc::new(Practice {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 impl Practice {
     /// The drill that is open, or the last one, in a language.
-    pub fn view(&self, lang: &str) -> DrillView {
+    pub(super) fn view(&self, lang: &str) -> DrillView {
         self.drill().map(|drill| drill.view(lang)).unwrap_or_default()
     }
 }

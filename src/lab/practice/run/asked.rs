@@ -11,7 +11,11 @@ impl Practice {
     ///
     /// # Errors
     /// Says in `lang` why it was not done.
-    pub async fn answer(self: &Arc<Practice>, ask: Ask, lang: &str) -> Result<Value, String> {
+    pub(in crate::practice) async fn answer(
+        self: &Arc<Practice>,
+        ask: Ask,
+        lang: &str,
+    ) -> Result<Value, String> {
         match ask {
             Ask::Show | Ask::Follow => {}
             Ask::Start { seed } => self.start(seed, lang).await?,
