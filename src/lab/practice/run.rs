@@ -189,8 +189,8 @@ impl Drill {
         while self.world.settled(&task.exprs(), &frame, HOLD, REHEARSAL_MAX).await.is_err() {}
     }
 
-    /// Returns whether all conditions of the task at `at` are met at one moment. The drill may go on
-    /// meanwhile, so the caller says which task it means.
+    /// Returns whether all conditions of the task at `at` are met at one moment. The drill may go
+    /// on meanwhile, so the caller says which task it means.
     async fn is_done(&self, at: usize, within: Duration) -> bool {
         let Some(task) = self.tasks.get(at) else { return false };
         self.world.settled(&task.exprs(), &self.frame_of(at), Duration::ZERO, within).await.is_ok()
