@@ -43,7 +43,7 @@ impl Session {
             return 1;
         }
         let (place, lang) = (self.place.clone(), self.lang());
-        let preparing = move || print!("{}", drill::preparing(lang));
+        let preparing = move || print!("{}\n", drill::preparing(lang));
         let begun = self.await_answer(async { drill::start(&place, lang, seed, preparing).await });
         self.show_answer(begun, |style, view| drill::page(style, view, clock::now()))
     }
@@ -129,7 +129,7 @@ impl Session {
                 let spoken = *lang.lock();
                 let (mut control, mut view) = match drill::follow(&place, spoken).await {
                     Ok(following) => following,
-                    Err(Error::NotRunning(_)) => return,
+                    Err(Error::NotRunning(_)) => return running.learn(&DrillView::default()),
                     Err(_) => {
                         clock::pause(pause).await;
                         pause = (pause * 2).min(lessons::AGAIN.1);
