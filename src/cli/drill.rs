@@ -33,7 +33,13 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
     let style = PageStyle::for_output(lang);
     match command.unwrap_or(Command::Start { seed, output: None }) {
         Command::Start { seed, output } => {
-            show(asked(&place, lang, Ask::Start { seed }).await?, &style, output)
+            let announce = || {
+                if output.is_none() {
+                    eprintln!("{}", front::preparing(lang));
+                }
+            };
+            let begun = front::start(&place, lang, seed, announce).await;
+            show(begun.map_err(|e| anyhow!(e.say(lang)))?, &style, output)
         }
         Command::Show { output } => show(asked(&place, lang, Ask::Show).await?, &style, output),
         Command::Check { task, output } => check(&place, &style, task.as_deref(), output).await,

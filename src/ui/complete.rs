@@ -88,7 +88,11 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
             Some("cut" | "disk" | "loss" | "slow" | "node") => names_of("nodes", source),
             Some(_) => vec![],
         },
-        Some("drill") => owned(&["--seed", "check", "hint", "show", "skip", "stop"]),
+        Some("drill") => match before.get(1).map(String::as_str) {
+            None => owned(&["--seed", "check", "hint", "show", "skip", "start", "stop"]),
+            Some("start") if before.len() == 2 => owned(&["--seed"]),
+            Some(_) => vec![],
+        },
         Some("lang") => owned(&["en", "ko"]),
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
         Some("lesson") => source.lessons().into_iter().chain(owned(&["stop"])).collect(),
@@ -242,6 +246,9 @@ mod tests {
         assert_eq!(words("lab leave "), ["broken-selector"]);
         assert_eq!(words("why pod/w"), ["pod/web"]);
         assert_eq!(words("next "), Vec::<String>::new());
+        assert_eq!(words("drill st"), ["start", "stop"]);
+        assert_eq!(words("drill start "), ["--seed"]);
+        assert_eq!(words("drill check "), Vec::<String>::new());
     }
 
     #[test]

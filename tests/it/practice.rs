@@ -2,7 +2,9 @@
 //! proved on a cluster of its own.
 
 use super::course::part;
-use super::support::{Home, Said, capable, turn, turn_of_many};
+use super::support::{
+    Cluster, Home, Kubectl, PATIENCE, Said, any_kubectl, capable, eventually, turn, turn_of_many,
+};
 use serde_json::{Value, json};
 
 fn json_of(said: &Said) -> Value {
@@ -71,7 +73,7 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     assert!(tasks[1]["task"] == "" && tasks[0]["task"] != "", "a task is shown when it is its turn: {begun}");
     drill(&["start"]).fails("already open");
     assert_eq!(begun["namespace"], "drill");
-    let any = super::support::any_kubectl();
+    let any = any_kubectl();
     cluster.kubectl(&any, &["get", "namespace", "drill"]).ok();
 
     // Not yet, a hint, and on to the next one: it is noted.
@@ -89,14 +91,33 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     let skipped = tasks[0]["id"].as_str().expect("an id");
     assert_eq!(drill(&["check", skipped]).code, 1, "a task that was skipped is not done");
     let gone = || cluster.kubectl(&any, &["get", "namespace", "drill"]);
-    let gone = super::support::eventually(super::support::PATIENCE, gone, |said| said.code != 0);
+    let gone = eventually(PATIENCE, gone, |said| said.code != 0);
     gone.fails("not found");
 
-    repeats(&home, &begun);
+    repeats(&home, &cluster, &any, &begun);
+}
+
+/// Does the task of a drill that runs with the command that its last hint tells.
+fn do_with_last_hint(home: &Home, cluster: &Cluster<'_>, any: &Kubectl, task: &Value) {
+    let drill = |args: &[&str]| home.ropewalk(&[&["drill"], args, &["--name", "t", "--lang", "en"]].concat());
+    let mut now = json_of(&drill(&["show", "-o", "json"]));
+    while now["hintsLeft"] != 0 {
+        drill(&["hint"]).ok();
+        now = json_of(&drill(&["show", "-o", "json"]));
+    }
+    let last = now["hints"].as_array().and_then(|hints| hints.last()).and_then(Value::as_str);
+    let line = last.expect("a hint").trim_matches('`').strip_prefix("kubectl ").expect("a command");
+    let words: Vec<&str> = line.split(' ').collect();
+    cluster.kubectl(any, &words).ok();
+    let id = task["id"].as_str().expect("an id");
+    let told = eventually(PATIENCE, || drill(&["check", id]), |said| said.code == 0);
+    assert!(told.out.contains("done with the last hint, first in the next drill"), "{told:?}");
+    let now = json_of(&drill(&["show", "-o", "json"]));
+    assert_eq!((&now["tasks"][0]["outcome"], &now["at"]), (&"helped".into(), &1.into()), "{now}");
 }
 
 /// The same seed has the same tasks, and what was skipped is known.
-fn repeats(home: &Home, begun: &Value) {
+fn repeats(home: &Home, cluster: &Cluster<'_>, any: &Kubectl, begun: &Value) {
     let drill = |args: &[&str]| home.ropewalk(&[&["drill"], args, &["--name", "t", "--lang", "en"]].concat());
     let progress =
         |args: &[&str]| home.ropewalk(&[&["progress", "--name", "t", "--lang", "en"], args].concat());
@@ -106,13 +127,15 @@ fn repeats(home: &Home, begun: &Value) {
     };
     assert_eq!(ids(&again["tasks"]), ids(&begun["tasks"]));
     assert_eq!(again["tasks"][0]["task"], begun["tasks"][0]["task"]);
+    do_with_last_hint(home, cluster, any, &again["tasks"][0]);
     drill(&["stop"]).ok();
     let map = json_of(&progress(&["-o", "json"]));
     let skipped = begun["tasks"][0]["skill"].as_str().expect("a skill");
     let line = map["skills"].as_array().expect("skills").iter().find(|s| s["id"] == skipped).expect("it");
+    // The skip is the one failure; what was done with the last hint comes back as well.
     assert_eq!(
-        (&line["failed"], &line["missed"], &line["state"]),
-        (&true.into(), &1.into(), &"rusty".into())
+        (&line["failed"], &line["missed"], &line["helped"], &line["state"]),
+        (&true.into(), &1.into(), &true.into(), &"rusty".into())
     );
 
     // A damaged record is put aside.

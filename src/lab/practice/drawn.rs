@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// A task that can be set.
 #[derive(Clone, Debug)]
-pub struct Drawn {
+pub(super) struct Drawn {
     pub skill: String,
     pub id: String,
     /// The skill's title.
@@ -31,7 +31,8 @@ pub struct Drawn {
     values: Map<String, Value>,
 }
 
-/// A hint with the values filled in. It is offered where `when` is true or missing.
+/// A hint with the values filled in. It is offered where `when` is true or, in a task's own hints,
+/// missing.
 #[derive(Clone, Debug)]
 pub(super) struct DrawnHint {
     pub when: Option<Expr>,
@@ -208,7 +209,7 @@ impl SkillTable {
     ///
     /// # Errors
     /// What is wrong with the task's file.
-    pub fn draw(&self, task: &str, namespace: &str, seed: u64) -> Result<Drawn, Vec<Fault>> {
+    pub(super) fn draw(&self, task: &str, namespace: &str, seed: u64) -> Result<Drawn, Vec<Fault>> {
         let Some((skill, task)) = self.task(task) else {
             return Err(vec![table::fault(format!("there is no task {task:?}"))]);
         };

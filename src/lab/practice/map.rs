@@ -101,11 +101,11 @@ pub struct SkillLine {
     /// Whole days from now until it is due, rounded down: 0 on the last day before that, -1 on the
     /// first day after it.
     pub due_days: Option<i64>,
-    /// The last try was no success.
+    /// The last try did not succeed: the task was skipped, or done with its last hint.
     pub failed: bool,
-    /// It was not, because the task was done with its last hint.
+    /// The last try needed the last hint.
     pub helped: bool,
-    /// Tries in drills that succeeded, and that failed.
+    /// Tries in drills that succeeded, and that failed. One that needed the last hint is neither.
     pub done: u32,
     pub missed: u32,
     /// What teaches it.
@@ -134,26 +134,26 @@ impl SkillMap {
     }
 }
 
-/// What there is to do.
+/// The lessons and labs that the program knows.
 pub(super) struct Known<'a> {
     pub library: &'a Library,
     pub labs: &'a Labs,
 }
 
-/// The map from what is known.
+/// Builds the map from what a learner has finished and practised.
 pub(super) fn build(met: &Met, record: &Record, known: &Known<'_>, now: Timestamp, lang: &str) -> SkillMap {
     let spoken = Lang::parse(lang).unwrap_or_default();
     SkillMap {
         format: FORMAT,
-        lessons: lessons(met, known.library, lang),
-        labs: graded(met, known.labs, lang),
-        skills: skills(met, record, now, lang),
+        lessons: lesson_counts(met, known.library, lang),
+        labs: lab_grades(met, known.labs, lang),
+        skills: skill_lines(met, record, now, lang),
         notices: met.unread.iter().map(|error| error.say(spoken)).collect(),
         ..SkillMap::default()
     }
 }
 
-fn lessons(met: &Met, library: &Library, lang: &str) -> Lessons {
+fn lesson_counts(met: &Met, library: &Library, lang: &str) -> Lessons {
     let mut all = Lessons::default();
     for lesson in &library.lessons {
         let is_over = |id: &str| met::is_step_over(&met.progress, &lesson.id, id);
@@ -178,7 +178,7 @@ fn lessons(met: &Met, library: &Library, lang: &str) -> Lessons {
     all
 }
 
-fn graded(met: &Met, labs: &Labs, lang: &str) -> Grades {
+fn lab_grades(met: &Met, labs: &Labs, lang: &str) -> Grades {
     let mut all = Grades { all: labs.labs.len(), ..Grades::default() };
     for lab in &labs.labs {
         let Some(best) = met.book.best.get(&lab.id) else { continue };
@@ -197,7 +197,7 @@ fn graded(met: &Met, labs: &Labs, lang: &str) -> Grades {
     all
 }
 
-fn skills(met: &Met, record: &Record, now: Timestamp, lang: &str) -> Vec<SkillLine> {
+fn skill_lines(met: &Met, record: &Record, now: Timestamp, lang: &str) -> Vec<SkillLine> {
     let line = |skill: &super::table::Skill| {
         let practised = record.skills.get(&skill.id);
         let since = met.since(skill);
@@ -253,7 +253,7 @@ mod tests {
         record.note("restart", true, None, at("2026-03-09T20:00:00Z"));
         record.note("config-map", false, None, at("2026-03-09T20:00:00Z"));
         record.note("scale", true, None, at("2026-03-09T20:00:00Z"));
-        let met = Met::of(progress, book, &library, vec![]);
+        let met = Met::from_parts(progress, book, &library, vec![]);
         let known = Known { library: &library, labs: &labs };
         build(&met, &record, &known, at("2026-03-10T10:00:00Z"), lang)
     }
@@ -311,9 +311,9 @@ mod tests {
         }
         let last = progress.step(&lesson.id, &lesson.steps[0].id);
         (last.done, last.state) = (false, crate::view::State::Skipped);
-        let met = Met::of(progress, Book::default(), &library, vec![]);
+        let met = Met::from_parts(progress, Book::default(), &library, vec![]);
         assert!(met.since(SkillTable::built_in().skill("scale").unwrap()).is_some());
-        assert_eq!(lessons(&met, &library, "en").done, 1);
+        assert_eq!(lesson_counts(&met, &library, "en").done, 1);
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod tests {
         for lab in ["stale-settings", "wrong-image"] {
             book.best.insert(lab.into(), Best { score: u32::MAX, max: u32::MAX, ..Best::default() });
         }
-        let met = Met::of(Progress::default(), book, &library, vec![]);
-        assert_eq!(graded(&met, &labs, "en").score, u32::MAX);
+        let met = Met::from_parts(Progress::default(), book, &library, vec![]);
+        assert_eq!(lab_grades(&met, &labs, "en").score, u32::MAX);
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// How far the learner is.
 #[derive(Clone, Debug, Default)]
-pub struct Met {
+pub(super) struct Met {
     pub progress: Progress,
     pub book: Book,
     /// Finished lessons and labs by their ids, and when, if that is known.
@@ -25,7 +25,7 @@ pub struct Met {
 impl Met {
     /// Reads what lessons and labs have kept. A file that cannot be read counts as empty, and is
     /// named.
-    pub fn read(place: &Place, library: &Library) -> Met {
+    pub(super) fn read(place: &Place, library: &Library) -> Met {
         let mut unread = Vec::new();
         let lessons = Progress::load(&place.root.join("lessons.json"));
         let progress = lessons.unwrap_or_else(|error| {
@@ -37,11 +37,16 @@ impl Met {
             unread.push(Arc::new(error));
             Book::default()
         });
-        Met::of(progress, book, library, unread)
+        Met::from_parts(progress, book, library, unread)
     }
 
-    /// The same from what was read.
-    pub(super) fn of(progress: Progress, book: Book, library: &Library, unread: Vec<Arc<Error>>) -> Met {
+    /// Builds it from files that were read.
+    pub(super) fn from_parts(
+        progress: Progress,
+        book: Book,
+        library: &Library,
+        unread: Vec<Arc<Error>>,
+    ) -> Met {
         let mut finished = BTreeMap::new();
         for lesson in &library.lessons {
             let is_over = |step: &Step| step.optional || is_step_over(&progress, &lesson.id, &step.id);
@@ -65,7 +70,7 @@ impl Met {
 
     /// When a skill was met: when the first lesson or lab that teaches it was finished. The outer
     /// `None`: it was not; the inner one: the time is not known.
-    pub fn since(&self, skill: &Skill) -> Option<Option<Timestamp>> {
+    pub(super) fn since(&self, skill: &Skill) -> Option<Option<Timestamp>> {
         let all = skill.lessons.iter().chain(&skill.labs).filter_map(|id| self.finished.get(id));
         let all: Vec<&Option<Timestamp>> = all.collect();
         let first = all.iter().filter_map(|time| **time).min();
@@ -94,7 +99,7 @@ mod tests {
         let lesson = library.get("first-voyage/06").unwrap();
         let mut progress = Progress::default();
         for (number, step) in lesson.steps.iter().enumerate() {
-            let met = Met::of(progress.clone(), Book::default(), &library, vec![]);
+            let met = Met::from_parts(progress.clone(), Book::default(), &library, vec![]);
             assert_eq!(met.since(skill("scale")), None, "step {number} is open");
             let noted = progress.step(&lesson.id, &step.id);
             noted.done = true;
@@ -104,7 +109,7 @@ mod tests {
         let mut book = Book::default();
         book.best.insert("stale-settings".into(), Best { passed: true, ..Best::default() });
         book.best.insert("wrong-image".into(), Best { score: 40, max: 100, ..Best::default() });
-        let met = Met::of(progress, book, &library, vec![]);
+        let met = Met::from_parts(progress, book, &library, vec![]);
         assert_eq!(met.since(skill("scale")), Some(Some(last)));
         assert_eq!(met.since(skill("restart")), Some(None));
         assert_eq!(met.since(skill("update-image")), None, "not passed");

@@ -1,24 +1,24 @@
-//! # Practice: what was learned, once more
+//! # Practice: drills that repeat what was learned
 //!
 //! ## In Kubernetes
-//! There is no such part. People who run clusters have the commands in their fingers, and those
-//! who learned them a month ago look them up.
+//! Kubernetes has no such part. People who run clusters every day know the commands by heart, and
+//! those who learned them a month ago look them up.
 //! ## How this one works
-//! A skill is a thing that a learner does with a command: [`table`] reads them from one file, each
-//! with the lessons and labs that teach it and with tasks whose names and numbers come from a seed,
-//! as those of a lab do ([`crate::graded::draw`]). [`met`] tells which skills a learner has met,
-//! from the files of lessons and labs. [`record`] keeps how each was practised, and says when it is
-//! due: a day after the first success, then after a week; a failure brings it back in the next
-//! drill. [`pick`] chooses up to five tasks that fit in the time: skills that were failed or
-//! forgotten first, then those that are due, each group in an order by chance. [`run`]
-//! is a drill: two minutes, in a namespace of its own, which is taken away afterwards by a way back
-//! to the revision before it, as of a lab. Each task is judged as a lab is: by expressions over the
-//! live cluster ([`crate::graded::world`]), which have to hold for a moment. Nothing that was typed
-//! is compared. [`map`] is the skill map: what is fresh, due, rusty, or not met.
+//! A skill is one thing that a learner does with a command. [`table`] reads the skills from one
+//! file, each with the lessons and labs that teach it and with the tasks that practise it. The
+//! names and numbers of a task are drawn from a seed, as in a lab ([`crate::graded::draw`]). `met`
+//! reads from the files of lessons and labs which skills a learner has met. [`record`] keeps how
+//! each was practised, and computes when it is due: a day after the first success, then after a
+//! week; a failure brings it back in the next drill. `pick` chooses up to five tasks that fit in
+//! the time: rusty skills first, then those that are due, each group in random order. `run` runs a
+//! drill: two minutes, in a namespace of its own. At its end the namespace goes back to the
+//! revision before the drill, as after a lab. A task is judged by expressions over the live
+//! cluster ([`crate::graded::world`]), which have to stay true for a moment; what was typed is not
+//! compared. [`map`] is the skill map: what is fresh, due, rusty, or not met.
 //!
-//! A drill ends gently: what was done counts, what was skipped comes first in the next drill, and
-//! the task that was open when the time was over is not counted. The record is a file of its own;
-//! `undo` does not touch it, `reset` removes it with the cluster.
+//! At the end of a drill every task that was done counts, a task that was skipped comes first in
+//! the next drill, and the task that was open when the time was up does not count. The record is a
+//! file of its own; `undo` does not touch it, `reset` removes it with the cluster.
 //! ## Left out
 //! Drills on another's cluster: the way back and the trace are Ropewalk's own. A drill does not
 //! go on after a restart of the cluster: what was done counts, and what it made is taken away. An
@@ -29,13 +29,13 @@
 //! ## Read next
 //! `ui`, which shows drills at the prompt.
 
-pub mod drawn;
+mod drawn;
 pub mod guest;
 pub mod map;
-pub mod met;
-pub mod pick;
+mod met;
+mod pick;
 pub mod record;
-pub mod run;
+mod run;
 mod show;
 pub mod table;
 pub mod view;

@@ -6,7 +6,7 @@ use rng::Rng;
 use std::time::Duration;
 
 /// How long a drill takes.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
 /// Tasks beyond [`LEAST`] are added as long as all of them take a learner who knows how no longer
 /// than this: the rest of the time is for remembering.
 const FILL: Duration = Duration::from_secs(90);
@@ -15,7 +15,7 @@ const LEAST: usize = 3;
 pub(super) const MOST: usize = 5;
 
 /// A skill that was met, and how well it is known.
-pub struct Candidate<'a> {
+pub(super) struct Candidate<'a> {
     pub skill: &'a Skill,
     pub state: State,
 }
@@ -30,7 +30,7 @@ pub struct Candidate<'a> {
 /// 1 rusty, 1 due, 6 fresh     the rusty one, the due one, and 1 to 3 of the fresh ones
 /// 1 met, with two tasks       both tasks
 /// ```
-pub fn pick<'a>(seed: u64, met: &[Candidate<'a>]) -> Vec<(&'a Skill, &'a Task)> {
+pub(super) fn pick<'a>(seed: u64, met: &[Candidate<'a>]) -> Vec<(&'a Skill, &'a Task)> {
     let rng = Rng::seeded(seed).fork("drill");
     let mut order: Vec<(State, u64, &Skill, Vec<&Task>)> = Vec::new();
     // In the order of the table: what one skill draws does not hang on how well another is known.

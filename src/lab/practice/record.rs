@@ -20,7 +20,7 @@ pub const DAY: Duration = Duration::from_secs(24 * 3600);
 /// for so long is rusty.
 pub const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Seeds of which the tasks are remembered, the last ones.
+/// The record keeps the tasks of this many drills, the last ones.
 const DRILLS_MAX: usize = 50;
 
 /// The file `practice.json`.
@@ -65,13 +65,13 @@ pub struct Practised {
     /// Successes since the last failure, of those that came when the skill was due.
     #[serde(default, rename = "row")]
     pub streak: u32,
-    /// The last try was no success.
+    /// The last try did not succeed: the task was skipped, or done with its last hint.
     #[serde(default)]
     pub failed: bool,
-    /// It was not, because the task was done with its last hint.
+    /// The last try needed the last hint.
     #[serde(default)]
     pub helped: bool,
-    /// Tries that succeeded, and that failed.
+    /// Tries that succeeded, and that failed. One that needed the last hint is neither.
     #[serde(default)]
     pub done: u32,
     #[serde(default)]

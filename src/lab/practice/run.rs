@@ -52,7 +52,7 @@ struct Order {
 }
 
 /// Practice on one cluster.
-pub struct Practice {
+pub(super) struct Practice {
     host: Host,
     crew: Crew,
     teacher: Teacher,
@@ -111,7 +111,8 @@ pub(super) struct DrillState {
     pub notices: Vec<usize>,
     /// Damaged records that were put aside. The views of this drill name them until it ends.
     pub put_aside: Vec<PathBuf>,
-    /// What the learner has learned and could not be read. Named as long.
+    /// Why parts of what the learner has learned could not be read. The views name them until the
+    /// drill ends, too.
     pub unread: Vec<Arc<crate::Error>>,
     /// Why the last result could not be written into the record. The next write brings it along.
     pub not_kept: Option<crate::Error>,
@@ -130,14 +131,9 @@ impl Drill {
         self.state.lock()
     }
 
-    /// What the expressions of the present task see beside the cluster.
-    pub(super) fn frame(&self) -> Frame {
-        let at = self.state().at;
-        self.frame_of(at)
-    }
-
-    /// The same for a task that need not be the present one.
-    fn frame_of(&self, at: usize) -> Frame {
+    /// What the expressions of the task at `at` see beside the cluster: its values, and when the
+    /// present task began.
+    pub(super) fn frame_of(&self, at: usize) -> Frame {
         Frame { began: self.state().revision, variant: self.tasks.get(at).map(Drawn::variant) }
     }
 
@@ -186,22 +182,22 @@ impl Drill {
         }
     }
 
-    /// Returns once the present task is done.
-    async fn done(&self, at: usize) {
+    /// Waits until the task at `at`, the present one, is done.
+    async fn await_done(&self, at: usize) {
         let Some(task) = self.tasks.get(at) else { return };
-        let frame = self.frame();
+        let frame = self.frame_of(at);
         while self.world.settled(&task.exprs(), &frame, HOLD, REHEARSAL_MAX).await.is_err() {}
     }
 
-    /// Returns whether the present task is done at this moment.
-    async fn is_done(&self, within: Duration) -> bool {
-        let at = self.state().at;
+    /// Returns whether all conditions of the task at `at` are met at one moment. The drill may go
+    /// on meanwhile, so the caller says which task it means.
+    async fn is_done(&self, at: usize, within: Duration) -> bool {
         let Some(task) = self.tasks.get(at) else { return false };
-        self.world.settled(&task.exprs(), &self.frame(), Duration::ZERO, within).await.is_ok()
+        self.world.settled(&task.exprs(), &self.frame_of(at), Duration::ZERO, within).await.is_ok()
     }
 
     /// The place of a task, if it is the present one.
-    fn present(&self, task: &str) -> Option<usize> {
+    fn place_of_present(&self, task: &str) -> Option<usize> {
         let state = self.state();
         let is_present = self.tasks.get(state.at).is_some_and(|present| present.id == task);
         (is_present && state.phase == Phase::Running).then_some(state.at)
@@ -222,7 +218,8 @@ impl Drill {
         }
     }
 
-    /// The places of the hints of the task at `at` that could be given now, the next one first.
+    /// The places of the hints that the task at `at` can still give, the next one first: those that
+    /// were not shown yet, and whose condition is true.
     pub(super) fn hints_left(&self, at: usize) -> Vec<usize> {
         let Some(task) = self.tasks.get(at) else { return vec![] };
         let shown = {
@@ -248,7 +245,7 @@ impl Practice {
     ///
     /// # Errors
     /// The teacher has no kubeconfig.
-    pub fn new(crew: &Crew, host: Host, opened: Opened) -> Result<Arc<Practice>, cluster::Error> {
+    pub(super) fn new(crew: &Crew, host: Host, opened: Opened) -> Result<Arc<Practice>, cluster::Error> {
         let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
         let library: Lazily<Library> = LazyLock::new(Box::new(Library::load));
         Ok(Arc::new(Practice {
@@ -291,10 +288,10 @@ impl Practice {
             self.announce_change();
             let end = tokio::select! {
                 biased;
-                () = drill.done(at) => None,
-                act = act_for(&mut orders, at) => Some(act),
+                () = drill.await_done(at) => None,
+                act = next_act_for(&mut orders, at) => Some(act),
                 () = clock::pause_until(ends) => {
-                    match drill.is_done(Duration::ZERO).await {
+                    match drill.is_done(at, Duration::ZERO).await {
                         true => None,
                         false => {
                             last = Phase::TimeOver;
@@ -371,9 +368,9 @@ impl Practice {
     }
 }
 
-/// Waits for an order for the task at `at`, and drops those for earlier tasks. Without anybody who
-/// could give one, the drill ends.
-async fn act_for(orders: &mut mpsc::Receiver<Order>, at: usize) -> Act {
+/// Waits for an order for the task at `at`, and drops those for earlier tasks. If the channel is
+/// closed, no order can come any more, and the drill ends.
+async fn next_act_for(orders: &mut mpsc::Receiver<Order>, at: usize) -> Act {
     loop {
         match orders.recv().await {
             None => return Act::Stop,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 impl Practice {
     /// The drill that is open, or the last one, in a language.
-    pub fn view(&self, lang: &str) -> DrillView {
+    pub(super) fn view(&self, lang: &str) -> DrillView {
         self.drill().map(|drill| drill.view(lang)).unwrap_or_default()
     }
 }
@@ -20,7 +20,7 @@ impl Drill {
         let is_running = self.state().phase == Phase::Running;
         let present = self.state().at;
         let hints_left = if is_running { self.hints_left(present).len() } else { 0 };
-        let facts = self.world().facts(&self.frame());
+        let facts = self.world().facts(&self.frame_of(present));
         let state = self.state();
         let left = state.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
         let mut view = DrillView {
@@ -40,7 +40,7 @@ impl Drill {
                 skill: task.skill.clone(),
                 title: task.title.get(lang).into(),
                 task: if is_shown { task.task.get(lang).into() } else { String::new() },
-                ..shown(result)
+                ..result_view(result)
             });
         }
         if let Some(task) = self.tasks.get(state.at).filter(|_| state.phase == Phase::Running) {
@@ -59,8 +59,8 @@ impl Drill {
     }
 }
 
-/// What the learner has to know of files: until the drill ends, which of them cannot be read; as
-/// long as the drill is shown, that its last result is not written.
+/// Tells of files that cannot be read, until the drill ends, and of a last result that could not be
+/// written, also afterwards.
 fn notices(state: &DrillState, lang: &str) -> Vec<String> {
     let spoken = Lang::parse(lang).unwrap_or_default();
     let mut told = Vec::new();
@@ -75,7 +75,8 @@ fn notices(state: &DrillState, lang: &str) -> Vec<String> {
     told
 }
 
-fn shown(result: &TaskResult) -> TaskView {
+/// The part of a task's view that tells its result.
+fn result_view(result: &TaskResult) -> TaskView {
     TaskView {
         outcome: result.outcome,
         took_s: result.took_s,

@@ -73,7 +73,8 @@ pub(super) struct Check {
     pub code: Option<u16>,
 }
 
-/// A hint as it is written. It is offered where `when` is true or missing.
+/// A hint as it is written. It is offered where `when` is true or missing; a hint of every task has
+/// to have one.
 #[derive(Clone, Debug)]
 pub(super) struct Hint {
     pub when: Option<String>,
@@ -224,6 +225,10 @@ mod written {
                 tasks: skill.tasks.into_iter().map(|task| task.read(&mut faults)).collect(),
             });
             let skills = skills.collect();
+            // `check` would show it with every task.
+            if self.hints.iter().any(|hint| hint.when.is_none()) {
+                faults.push(fault("a hint of every task needs `when`".into()));
+            }
             super::SkillTable { skills, hints: self.hints.into_iter().map(Hint::read).collect(), faults }
         }
     }

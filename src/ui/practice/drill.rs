@@ -14,6 +14,9 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use std::time::Duration;
 
+/// A drill that has not begun by then is announced as being prepared; a refusal comes earlier.
+const SOON: Duration = Duration::from_millis(700);
+
 /// Asks practice one question and returns its answer.
 ///
 /// # Errors
@@ -33,6 +36,32 @@ pub async fn asked<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Error> {
     let value = ask(place, lang, question).await?;
     serde_json::from_value(value).map_err(|e| Error::Control(e.to_string()))
+}
+
+/// Begins a drill. `slow` is called if the answer does not come soon: its tasks are being set up
+/// then, which may take a minute.
+///
+/// # Errors
+/// Those of [`ask`], and an answer of another shape.
+pub async fn start(
+    place: &Place,
+    lang: Lang,
+    seed: Option<u64>,
+    slow: impl FnOnce(),
+) -> Result<DrillView, Error> {
+    let mut answer = std::pin::pin!(asked::<DrillView>(place, lang, Ask::Start { seed }));
+    match ::clock::limit(SOON, answer.as_mut()).await {
+        Some(answer) => answer,
+        None => {
+            slow();
+            answer.await
+        }
+    }
+}
+
+/// Says that the tasks are being set up.
+pub fn preparing(lang: Lang) -> String {
+    lang.say(Say::Preparing, &[])
 }
 
 /// Follows the drill: returns its view, and the connection on which a view comes after every
@@ -71,7 +100,7 @@ pub fn page(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
     let head = say(Say::Head, &[&view.seed.to_string(), &view.tasks.len().to_string(), &minutes]);
     out.push_str(&format!("{}\n", bold(style, &format!("── {head} ──"))));
     match view.phase {
-        Phase::Preparing => out.push_str(&format!("{}\n", say(Say::Preparing, &[]))),
+        Phase::Preparing => out.push_str(&format!("{}\n", preparing(style.lang))),
         Phase::Running => {
             let place = say(Say::Place, &[&view.namespace, &view.namespace]);
             out.push_str(&style.marked("", &place));
@@ -99,7 +128,7 @@ pub fn task(style: &PageStyle, view: &DrillView) -> String {
     format!("{}\n{}", bold(style, &count), style.marked("▸ ", &task.task))
 }
 
-/// What is not so yet of the present task.
+/// The conditions of the present task, and the first one that is not met yet.
 pub fn verdict(style: &PageStyle, view: &DrillView) -> String {
     let mut out = String::new();
     for check in &view.checks {
@@ -118,9 +147,19 @@ pub fn hint(style: &PageStyle, view: &DrillView) -> String {
     let Some(last) = view.hints.last() else { return String::new() };
     let (number, left) = (view.hints.len().to_string(), view.hints_left.to_string());
     let more = if view.hints_left > 0 { Say::HintsLeft } else { Say::HintsOver };
-    style.marked(&format!("{} ", style.lang.say(Say::Hint, &[&number])), last)
-        + &style.lang.say(more, &[&left])
-        + "\n"
+    let head = style.lang.say(Say::Hint, &[&number]);
+    let text = match sole_command(last) {
+        Some(command) => format!("{head}\n  {}\n", harmless(command)),
+        None => style.marked(&format!("{head} "), last),
+    };
+    text + &style.lang.say(more, &[&left]) + "\n"
+}
+
+/// The command of a hint that is nothing else. It is printed without a line break, so that it can
+/// be copied whole.
+fn sole_command(hint: &str) -> Option<&str> {
+    let command = hint.strip_prefix('`')?.strip_suffix('`')?;
+    (!command.contains('`')).then_some(command)
 }
 
 /// What came of each task, and when its skill is asked again.
@@ -167,15 +206,16 @@ pub fn result(style: &PageStyle, view: &DrillView, at: usize, now: Timestamp) ->
     told.unwrap_or_default()
 }
 
-/// Is the task that stood at `at` done in a later view of the same drill? That the drill has gone
-/// on says nothing: the time may be over, and another session may have skipped it.
+/// Returns whether the task at `at` is done in a later view of the same drill. A drill that is at
+/// another task proves nothing: another session may have skipped this one.
 pub fn is_done(before: &DrillView, view: &DrillView, at: usize) -> bool {
     let is_same = (before.seed, &before.namespace) == (view.seed, &view.namespace);
     let task = view.tasks.get(at).filter(|_| is_same);
     task.is_some_and(|task| matches!(task.outcome, Outcome::Done | Outcome::Helped))
 }
 
-/// What changed so that a learner at the prompt should hear of it.
+/// Returns what changed between two views, if the learner at the prompt has not asked for it: a
+/// task is over, and the next one or the summary follows.
 pub(crate) fn news(
     style: &PageStyle,
     before: &DrillView,
@@ -202,7 +242,8 @@ pub fn changed(style: &PageStyle, before: &DrillView, view: &DrillView, now: Tim
     news(style, before, view, now).unwrap_or_default()
 }
 
-/// What `stop` says of a drill that was still prepared: of one that ran its follower tells the end.
+/// The answer to `stop` for a drill that was still being prepared. For one that was running, the
+/// session prints the summary as [`news`].
 pub(crate) fn not_begun(lang: Lang, view: &DrillView) -> String {
     if view.phase == Phase::None { lang.say(Say::NotBegun, &[]) + "\n" } else { String::new() }
 }
@@ -217,8 +258,8 @@ pub fn misplaced_seed(lang: Lang) -> String {
     lang.say(Say::SeedPlace, &[])
 }
 
-/// What a session knows of the drill that runs: for its prompt, and for words that mean the drill
-/// as long as one runs.
+/// The task that a session has shown last, and when the drill ends: for the prompt, and for words
+/// that mean the drill while one runs.
 #[derive(Default)]
 pub(crate) struct Running(Mutex<Option<Shown>>);
 
@@ -230,7 +271,7 @@ struct Shown {
 }
 
 impl Running {
-    /// Takes in what was told of a drill.
+    /// Keeps the task and the end of a view; forgets them if no drill runs.
     pub(crate) fn learn(&self, view: &DrillView) {
         let ends = Instant::now() + Duration::from_secs(view.left_s);
         let shown = || Shown { ends, task: view.present().into() };
@@ -266,159 +307,4 @@ pub(crate) fn little_time(lang: Lang) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use lab::practice::view::Check;
-
-    const PLAIN: PageStyle = PageStyle { lang: Lang::En, width: 78, colour: false, beside: false };
-
-    fn now() -> Timestamp {
-        "2026-03-01T10:00:00Z".parse().unwrap()
-    }
-
-    fn view() -> DrillView {
-        let task = |title: &str, task: &str, outcome| TaskView {
-            title: title.into(),
-            task: task.into(),
-            outcome,
-            ..TaskView::default()
-        };
-        DrillView {
-            seed: 417,
-            namespace: "drill".into(),
-            phase: Phase::Running,
-            limit_s: 120,
-            left_s: 95,
-            tasks: vec![
-                task("Run a pod", "Run a pod named `mast`.", Outcome::Open),
-                task("Create a ConfigMap", "", Outcome::Waiting),
-            ],
-            ..DrillView::default()
-        }
-    }
-
-    fn second() -> DrillView {
-        let mut view = DrillView { at: 1, left_s: 70, ..view() };
-        let due = Some("2026-03-02T10:00:00Z".to_string());
-        view.tasks[0] = TaskView { outcome: Outcome::Done, took_s: Some(14), due, ..view.tasks[0].clone() };
-        view.tasks[1].task = "Create a ConfigMap named `ink`.".into();
-        view.tasks[1].outcome = Outcome::Open;
-        view
-    }
-
-    #[test]
-    fn a_drill_says_where_it_is_and_how_long_it_lasts() {
-        let page = page(&PLAIN, &view(), now());
-        for part in [
-            "Drill · seed 417 · tasks: 2 · 2 minutes",
-            "add `-n drill`",
-            "1/2 · 1:35 left",
-            "▸ Run a pod named `mast`.",
-        ] {
-            assert!(page.contains(part), "{part}\n{page}");
-        }
-        assert!(super::page(&PLAIN, &DrillView::default(), now()).starts_with("No drill is open."));
-    }
-
-    #[test]
-    fn a_task_that_is_done_brings_the_next_one_and_the_end_a_summary() {
-        assert_eq!(news(&PLAIN, &DrillView::default(), &view(), now()), None, "its page is shown");
-        assert_eq!(news(&PLAIN, &view(), &view(), now()), None);
-        let told = news(&PLAIN, &view(), &second(), now()).unwrap();
-        assert_eq!(
-            told,
-            "✓ Run a pod: done in 14 s, again in 24 h\n2/2 · 1:10 left\n▸ Create a ConfigMap named `ink`.\n"
-        );
-        let mut over = DrillView { phase: Phase::TimeOver, ..second() };
-        over.tasks[1].outcome = Outcome::Unfinished;
-        let told = news(&PLAIN, &second(), &over, now()).unwrap();
-        assert!(told.starts_with("The time is over: 1 of 2 done."), "{told}");
-        assert!(told.contains("  · Create a ConfigMap: not finished"), "{told}");
-        assert!(told.contains("drill --seed 417"), "{told}");
-        assert_eq!(news(&PLAIN, &over, &over, now()), None, "said once");
-        let korean = PageStyle { lang: Lang::Ko, ..PLAIN };
-        let told = news(&korean, &second(), &over, now()).unwrap();
-        assert!(told.contains("14초 만에 완료, 다음 연습: 24시간 뒤"), "{told}");
-    }
-
-    #[test]
-    fn a_check_names_what_is_missing_and_what_went_astray() {
-        let check = |that: &str, met| Check { that: that.into(), met };
-        let checks = vec![check("the pod mast exists", true), check("its container is ready", false)];
-        let view = DrillView { checks, notices: vec!["Add `-n drill`.".into()], ..view() };
-        assert_eq!(
-            verdict(&PLAIN, &view),
-            "  ✓ the pod mast exists\n  · its container is ready\n! Add `-n drill`.\nNot yet: its container is ready\n"
-        );
-    }
-
-    #[test]
-    fn a_drill_that_goes_on_is_no_task_that_is_done() {
-        assert!(is_done(&view(), &second(), 0));
-        for outcome in [Outcome::Skipped, Outcome::Unfinished, Outcome::Open] {
-            let mut left = DrillView { phase: Phase::TimeOver, ..second() };
-            left.tasks[0].outcome = outcome;
-            assert!(!is_done(&view(), &left, 0), "{outcome:?}");
-        }
-        assert!(!is_done(&view(), &DrillView { seed: 418, ..second() }, 0), "another drill");
-        assert_eq!(result(&PLAIN, &second(), 0, now()), "✓ Run a pod: done in 14 s, again in 24 h\n");
-    }
-
-    #[test]
-    fn days_are_counted_up() {
-        let after = |hours: i64| {
-            let due = ::clock::after(now(), std::time::Duration::from_secs(hours as u64 * 3600));
-            until(Lang::En, due, now())
-        };
-        // At 10 o'clock, 12 hours from now are still today.
-        let told = ["now", "in 1 h", "in 12 h", "in 24 h", "in 2 days", "in 2 days", "in 7 days"];
-        assert_eq!([0, 1, 12, 24, 25, 48, 168].map(after), told);
-    }
-
-    #[test]
-    fn a_task_that_was_skipped_or_helped_comes_first_in_the_next_drill() {
-        let mut view = second();
-        for outcome in [Outcome::Skipped, Outcome::Helped] {
-            view.tasks[0].outcome = outcome;
-            let told = result(&PLAIN, &view, 0, now());
-            assert!(told.ends_with(", first in the next drill\n"), "{told}");
-            let korean = PageStyle { lang: Lang::Ko, ..PLAIN };
-            assert!(result(&korean, &view, 0, now()).ends_with(", 다음 연습에서 먼저 다시\n"));
-        }
-    }
-
-    #[test]
-    fn a_task_that_is_still_to_come_is_not_its_turn_yet() {
-        assert_eq!(result(&PLAIN, &view(), 1, now()), "· Create a ConfigMap: not its turn yet\n");
-        let over = DrillView { phase: Phase::Stopped, ..view() };
-        assert!(result(&PLAIN, &over, 1, now()).contains("not finished"));
-    }
-
-    #[test]
-    fn a_result_that_could_not_be_written_is_told_with_the_summary() {
-        let notices = vec!["The last result could not be written.".to_string()];
-        let over = DrillView { phase: Phase::Finished, notices, ..second() };
-        let told = page(&PLAIN, &over, now());
-        assert_eq!(told.matches("! The last result could not be written.").count(), 1, "{told}");
-    }
-
-    #[test]
-    fn to_stop_a_drill_that_is_prepared_says_so() {
-        let before = DrillView { phase: Phase::Preparing, ..view() };
-        let told = changed(&PLAIN, &before, &DrillView::default(), now());
-        assert_eq!(told, "The drill was stopped before it began.\n");
-        assert_eq!(not_begun(Lang::En, &DrillView { phase: Phase::Stopped, ..view() }), "");
-    }
-
-    #[test]
-    fn a_session_knows_the_task_that_it_has_shown() {
-        let running = Running::default();
-        assert_eq!(running.task(), None);
-        let mut view = view();
-        view.tasks[0].id = "run-pod".into();
-        running.learn(&view);
-        assert_eq!(running.task().as_deref(), Some("run-pod"));
-        running.learn(&DrillView { phase: Phase::TimeOver, ..view });
-        assert_eq!(running.task(), None);
-    }
-}
+mod tests;

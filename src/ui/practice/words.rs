@@ -10,7 +10,7 @@ texts! {
     // -- a drill
     Head: "Drill · seed {} · tasks: {} · {} minutes", "연습 · 시드 {} · 과제 {}개 · {}분";
     Place: "Everything is in the namespace `{}`: add `-n {}` to your commands.", "모든 과제는 `{}` 네임스페이스에서 합니다. 명령에 `-n {}` 옵션을 붙이세요.";
-    Keys: "`check` says what is missing, `hint` helps, `skip` leaves this task, `stop` ends.", "`check`는 남은 조건, `hint`는 힌트, `skip`은 건너뛰기, `stop`은 끝내기입니다.";
+    Keys: "`check` says what is missing, `hint` helps, `skip` leaves this task, `stop` ends the drill.", "`check`는 남은 조건, `hint`는 힌트, `skip`은 건너뛰기, `stop`은 끝내기입니다.";
     Task: "{}/{} · {} left", "{}/{} · 남은 시간 {}";
     TaskAlone: "{}/{}", "{}/{}";
     Done: "done in {} s", "{}초 만에 완료";
@@ -19,20 +19,20 @@ texts! {
     Unfinished: "not finished; it does not count", "끝내지 못함 (기록하지 않음)";
     NotItsTurn: "not its turn yet", "아직 차례가 아닙니다";
     Again: "again {}", "다음 연습: {}";
-    AgainFirst: "first in the next drill", "다음 연습에서 먼저 다시";
+    AgainFirst: "first in the next drill", "다음 연습에서 먼저 나옴";
     NotBegun: "The drill was stopped before it began.", "연습을 시작하기 전에 끝냈습니다.";
     NoSuchTask: "this drill has no task {}", "이 연습에 {} 과제는 없습니다";
-    SeedPlace: "`--seed` stands behind `drill start` or `drill test`", "`--seed`는 `drill start`나 `drill test` 뒤에 씁니다";
-    NoNext: "A drill goes on by itself when a task is done; `skip` leaves this task.", "과제를 완료하면 연습이 알아서 다음으로 넘어갑니다. 이 과제를 건너뛰려면 `skip`을 입력하세요.";
+    SeedPlace: "write `--seed` after `drill start` or `drill test`", "`--seed`는 `drill start`나 `drill test` 뒤에 씁니다";
+    NoNext: "A drill goes on by itself when a task is done; `skip` leaves this task.", "과제를 완료하면 자동으로 다음 과제로 넘어갑니다. 이 과제를 건너뛰려면 `skip`을 입력하세요.";
     LittleTime: "30 seconds are left.", "30초 남았습니다.";
     Finished: "The drill is over: {} of {} done.", "연습이 끝났습니다. 과제 {}개 완료(전체 {}개).";
-    TimeOver: "The time is over: {} of {} done. What you did counts.", "시간이 다 되었습니다. 과제 {}개 완료(전체 {}개). 완료한 과제는 기록되었습니다.";
+    TimeOver: "Time is up: {} of {} done. What you did counts.", "시간이 다 되었습니다. 과제 {}개 완료(전체 {}개). 완료한 과제는 기록되었습니다.";
     Stopped: "The drill was ended: {} of {} done. What you did counts.", "연습을 끝냈습니다. 과제 {}개 완료(전체 {}개). 완료한 과제는 기록되었습니다.";
-    After: "`progress` shows your skills, `drill` begins another one, `drill --seed {}` repeats this one.", "`progress`로 익힌 기술을 보고, `drill`로 새 연습을, `drill --seed {}`로 같은 연습을 다시 시작합니다.";
+    After: "`progress` shows your skills, `drill` begins a new drill, `drill --seed {}` repeats this one.", "`progress`로 익힌 기술을 보고, `drill`로 새 연습을, `drill --seed {}`로 같은 연습을 다시 시작합니다.";
     NoDrill: "No drill is open. `drill` begins one.", "진행 중인 연습이 없습니다. `drill`로 시작하세요.";
     Preparing: "preparing the drill …", "연습을 준비하는 중 …";
     NotYet: "Not yet: {}", "남은 조건: {}";
-    AllMet: "All conditions are met at this moment; they have to hold.", "지금은 모든 조건을 충족합니다. 이 상태가 유지되어야 합니다.";
+    AllMet: "All conditions are met now. They have to stay true for a moment.", "지금은 모든 조건을 충족합니다. 이 상태가 잠시 유지되어야 합니다.";
     Hint: "hint {}:", "힌트 {}:";
     HintsLeft: "({} more)", "(남은 힌트 {}개)";
     HintsOver: "(no more)", "(더 없습니다)";
@@ -50,7 +50,7 @@ texts! {
     LabsNone: "none of {} graded yet", "채점받은 실습이 아직 없음(전체 {}개)";
     Skills: "Skills", "익힌 기술";
     SkillsCount: "{} fresh · {} due · {} rusty · {} not met", "익숙함 {} · 복습할 때 {} · 잊혀 가는 중 {} · 배우기 전 {}";
-    Legend: "due: time to practise · rusty: the last try failed, or due for a week", "복습할 때: 복습할 날이 됨 · 잊혀 가는 중: 지난번에 실패했거나 복습할 날이 일주일 넘게 지남";
+    Legend: "due: time to practise · rusty: the last try failed, or due for a week", "복습할 때: 복습할 시간이 됨 · 잊혀 가는 중: 지난번에 완료하지 못했거나 복습할 시간이 일주일 넘게 지남";
     Fresh: "fresh", "익숙함";
     Due: "due", "복습할 때";
     Rusty: "rusty", "잊혀 가는 중";
@@ -58,8 +58,8 @@ texts! {
     Failed: "the last try failed", "지난번에 완료하지 못함";
     LessonId: "lesson {}", "강의 {}";
     LabId: "lab {}", "실습 {}";
-    ToPractise: "`drill` practises for two minutes: what is rusty or due comes first.", "`drill`로 2분 동안 연습합니다. 잊혀 가는 것과 복습할 것부터 나옵니다.";
-    ToBegin: "You have not learned any of these yet. `lesson {}` is the first lesson that teaches one of these.", "아직 배운 것이 없습니다. 이 가운데 하나를 가르치는 첫 강의는 `lesson {}`입니다.";
+    ToPractise: "`drill` gives two minutes of practice: rusty skills first, then those due.", "`drill`로 2분 동안 연습합니다. 잊혀 가는 기술, 복습할 기술 순서로 나옵니다.";
+    ToBegin: "You have not learned any of these yet. `lesson {}` is the first lesson that teaches one of these.", "아직 배운 기술이 없습니다. 이 기술을 처음 배우는 강의는 `lesson {}`입니다.";
 }
 }
 

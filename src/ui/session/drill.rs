@@ -10,7 +10,7 @@ use lab::practice::view::{Ask, DrillView, Phase};
 use lang::charset::print;
 use std::time::Duration;
 
-/// So much time is left when that is said.
+/// The learner is told once that only this much time is left.
 const LITTLE: Duration = Duration::from_secs(30);
 
 impl Session {
@@ -26,11 +26,11 @@ impl Session {
             Word::Begin(seed) => self.begin_drill(seed),
             Word::Show => self.drilled(Ask::Show, |style, view| drill::page(style, view, clock::now())),
             Word::Hint => self.on_task(|task| Ask::Hint { task }, drill::hint),
-            // What came of them tells the task that follows.
             Word::Next => {
                 print!("{}\n", drill::no_next(self.lang()));
                 1
             }
+            // `watch_drill` prints the result of these two.
             Word::Skip => self.on_task(|task| Ask::Skip { task }, |_, _| String::new()),
             Word::Stop => self.drilled(Ask::Stop, |style, view| drill::not_begun(style.lang, view)),
             Word::Check => self.check_drill(),
@@ -39,7 +39,13 @@ impl Session {
 
     /// Begins a drill, and shows its first task; the exit code.
     pub(crate) fn begin_drill(&mut self, seed: Option<u64>) -> i32 {
-        self.drilled(Ask::Start { seed }, |style, view| drill::page(style, view, clock::now()))
+        if !self.alive() {
+            return 1;
+        }
+        let (place, lang) = (self.place.clone(), self.lang());
+        let preparing = move || print!("{}\n", drill::preparing(lang));
+        let begun = self.await_answer(async { drill::start(&place, lang, seed, preparing).await });
+        self.show_answer(begun, |style, view| drill::page(style, view, clock::now()))
     }
 
     fn check_drill(&mut self) -> i32 {
@@ -54,7 +60,7 @@ impl Session {
         let code = self.drilled(Ask::Check, |style, view| {
             is_done = drill::is_done(&before, view, before.at);
             let has_moved = before.at != view.at || view.phase != Phase::Running;
-            // The task that follows the drill tells what came of it.
+            // `watch_drill` prints the result of a task that is over.
             if has_moved { String::new() } else { drill::verdict(style, view) }
         });
         if code == 0 && !is_done { 1 } else { code }
@@ -85,7 +91,17 @@ impl Session {
         if !self.alive() {
             return 1;
         }
-        match self.ask_drill(ask) {
+        let answer = self.ask_drill(ask);
+        self.show_answer(answer, part)
+    }
+
+    /// Prints what `part` makes of a view, or why there is none; the exit code.
+    fn show_answer(
+        &mut self,
+        answer: Result<DrillView, Unanswered>,
+        part: impl FnOnce(&PageStyle, &DrillView) -> String,
+    ) -> i32 {
+        match answer {
             Ok(view) => {
                 self.drill.learn(&view);
                 print!("{}", part(&self.style(), &view));
@@ -100,8 +116,9 @@ impl Session {
         self.await_answer(async { drill::asked(&place, lang, ask).await })
     }
 
-    /// Says what becomes of a drill, until the cluster ends. After an error it is followed anew,
-    /// with a growing pause.
+    /// Follows the drill until the cluster ends, and prints each task that is over and the next
+    /// one. After an error it is followed again, with a growing pause; after a change of language
+    /// at once, in the new one.
     pub(crate) fn watch_drill(&mut self) {
         let (place, lang, style) = (self.place.clone(), self.lang.clone(), self.style());
         let (news, running) = (self.news.clone(), self.drill.clone());
@@ -112,14 +129,15 @@ impl Session {
                 let spoken = *lang.lock();
                 let (mut control, mut view) = match drill::follow(&place, spoken).await {
                     Ok(following) => following,
-                    Err(Error::NotRunning(_)) => return,
+                    Err(Error::NotRunning(_)) => return running.learn(&DrillView::default()),
                     Err(_) => {
                         clock::pause(pause).await;
                         pause = (pause * 2).min(lessons::AGAIN.1);
                         continue;
                     }
                 };
-                loop {
+                pause = lessons::AGAIN.0;
+                let is_same_language = loop {
                     running.learn(&view);
                     let style = PageStyle { lang: spoken, width: lessons::width(), ..style };
                     let told =
@@ -137,15 +155,18 @@ impl Session {
                         }
                     };
                     if *lang.lock() != spoken {
-                        break; // follow again in the other language
+                        break false;
                     }
                     match next {
                         Ok(Some(value)) => view = serde_json::from_value(value).unwrap_or_default(),
-                        _ => break,
+                        _ => break true,
                     }
+                };
+                // A drill that goes on in another language keeps its clock in the prompt.
+                if is_same_language {
+                    running.learn(&DrillView::default());
+                    clock::pause(pause).await;
                 }
-                running.learn(&DrillView::default());
-                clock::pause(pause).await;
             }
         });
         if let Some(before) = self.following_drill.replace(following.abort_handle()) {
@@ -175,7 +196,8 @@ enum Word {
     Show,
     Check,
     Hint,
-    /// Of lessons: who has the habit would leave a task that has just come.
+    /// A word of lessons, which a drill refuses: it goes on by itself, so a learner who types
+    /// `next` out of habit would leave the task that has just begun.
     Next,
     Skip,
     Stop,
@@ -187,8 +209,8 @@ fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
     let alone = |word: &str| {
         Some(match word {
             "show" => Word::Show,
-            "check" => Word::Check,
-            "hint" => Word::Hint,
+            "check" | "확인" => Word::Check,
+            "hint" | "힌트" => Word::Hint,
             "next" => Word::Next,
             "skip" | "건너뛰기" => Word::Skip,
             "stop" | "그만" => Word::Stop,
@@ -226,6 +248,61 @@ fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
 mod tests {
     use super::*;
     use crate::line::classify;
+    use crate::texts::Lang;
+    use lab::practice::view::TaskView;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+    use tokio::net::UnixListener;
+    use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+    use tokio::runtime::Runtime;
+
+    /// Accepts the next connection that follows the drill, and reads up to its question.
+    async fn follower(listener: &UnixListener) -> (Lines<BufReader<OwnedReadHalf>>, OwnedWriteHalf) {
+        let (read, mut write) = listener.accept().await.unwrap().0.into_split();
+        let mut lines = BufReader::new(read).lines();
+        lines.next_line().await.unwrap(); // the greeting
+        write.write_all(b"{\"ok\":null}\n").await.unwrap();
+        lines.next_line().await.unwrap(); // the question
+        (lines, write)
+    }
+
+    /// A drill of two tasks that runs; its task at `at` is open.
+    fn running(at: usize) -> DrillView {
+        let task = |id: &str| TaskView { id: id.into(), ..TaskView::default() };
+        let tasks = vec![task("scale-up"), task("logs")];
+        DrillView { seed: 7, phase: Phase::Running, left_s: 20, at, tasks, ..DrillView::default() }
+    }
+
+    /// The prompt keeps its clock, and `skip` stays a word of the drill: the session knows the task
+    /// when it follows again.
+    #[test]
+    fn a_change_of_language_forgets_no_drill() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let (mut session, listener) = {
+            let _inside = runtime.enter();
+            let listener = UnixListener::bind(place.socket()).unwrap();
+            (Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone()), listener)
+        };
+        let (tell, known) = std::sync::mpsc::channel();
+        let shown = session.drill.clone();
+        runtime.spawn(async move {
+            let mut first = follower(&listener).await;
+            // The second view is news; at the third one the follower sees the new language.
+            for view in [running(0), running(1), running(1)] {
+                let told = serde_json::json!({ "ok": view });
+                first.1.write_all(format!("{told}\n").as_bytes()).await.unwrap();
+            }
+            let _second = follower(&listener).await;
+            drop(tell.send(shown.task())); // the test may have ended
+            std::future::pending::<()>().await;
+        });
+        let lang = session.lang.clone();
+        session.print_news_with(move |_| *lang.lock() = Lang::Ko);
+        session.watch_drill();
+        let known = known.recv_timeout(Duration::from_secs(60)).expect("the drill is followed again");
+        assert_eq!(known.as_deref(), Some("logs"));
+    }
 
     #[test]
     fn words_of_lessons_mean_the_drill_while_one_runs() {
@@ -247,7 +324,14 @@ mod tests {
         assert_eq!(of("연습", false), Some(Word::Begin(None)));
         assert_eq!(of("ㅇ갸ㅣㅣ", false), Some(Word::Begin(None)), "the keys of drill");
         assert_eq!(of("drill --seed 417", false), Some(Word::Begin(Some(417))));
-        assert_eq!(of("drill stop", false), Some(Word::Stop));
+        for text in ["drill stop", "연습 그만"] {
+            assert_eq!(of(text, false), Some(Word::Stop), "{text}");
+        }
+        for (text, word) in
+            [("연습 힌트", Word::Hint), ("연습 확인", Word::Check), ("연습 건너뛰기", Word::Skip)]
+        {
+            assert_eq!(of(text, true), Some(word), "{text}");
+        }
         // Another cluster's, a form for machines, help and slips are for a process of their own.
         for text in [
             "drill --name other",

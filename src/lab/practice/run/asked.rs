@@ -11,7 +11,11 @@ impl Practice {
     ///
     /// # Errors
     /// Says in `lang` why it was not done.
-    pub async fn answer(self: &Arc<Practice>, ask: Ask, lang: &str) -> Result<Value, String> {
+    pub(in crate::practice) async fn answer(
+        self: &Arc<Practice>,
+        ask: Ask,
+        lang: &str,
+    ) -> Result<Value, String> {
         match ask {
             Ask::Show | Ask::Follow => {}
             Ask::Start { seed } => self.start(seed, lang).await?,
@@ -26,23 +30,23 @@ impl Practice {
     }
 
     /// The drill that is prepared or runs.
-    fn open(&self, lang: &str) -> Result<Arc<Drill>, String> {
+    fn open_drill(&self, lang: &str) -> Result<Arc<Drill>, String> {
         let drill = self.drill().filter(|drill| drill.is_open());
         drill.ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))
     }
 
     /// The drill that runs: its present task is on the screen.
-    fn running(&self, lang: &str) -> Result<Arc<Drill>, String> {
-        let drill = self.open(lang)?;
+    fn running_drill(&self, lang: &str) -> Result<Arc<Drill>, String> {
+        let drill = self.open_drill(lang)?;
         let phase = drill.state().phase;
         if phase == Phase::Preparing { Err(words::say(lang, Word::Preparing, &[])) } else { Ok(drill) }
     }
 
     async fn check(&self, lang: &str) -> Result<(), String> {
-        let drill = self.running(lang)?;
+        let drill = self.running_drill(lang)?;
         let (at, mut changes) = (drill.state().at, self.changes());
         drill.world.read(self.host.tap());
-        if drill.is_done(CHECK_MAX).await {
+        if drill.is_done(at, CHECK_MAX).await {
             // The drill itself sees that it holds, and goes on.
             let moved = async {
                 while drill.is_open() && drill.state().at == at {
@@ -62,9 +66,9 @@ impl Practice {
 
     /// Gives the next hint of a task, if it is still the present one.
     fn hint(&self, task: &str, lang: &str) -> Result<(), String> {
-        let drill = self.running(lang)?;
+        let drill = self.running_drill(lang)?;
         let gone_on = || words::say(lang, Word::GoneOn, &[]);
-        let at = drill.present(task).ok_or_else(gone_on)?;
+        let at = drill.place_of_present(task).ok_or_else(gone_on)?;
         drill.world.read(self.host.tap());
         let hints = drill.hints_left(at);
         {
@@ -83,10 +87,10 @@ impl Practice {
 
     /// Skips a task, if it is still the present one, and waits until the drill goes on.
     async fn skip(&self, task: &str, lang: &str) -> Result<(), String> {
-        let drill = self.running(lang)?;
+        let drill = self.running_drill(lang)?;
         let gone_on = || words::say(lang, Word::GoneOn, &[]);
-        let at = drill.present(task).ok_or_else(gone_on)?;
-        self.give(&drill, Order { at, act: Act::Skip }).await;
+        let at = drill.place_of_present(task).ok_or_else(gone_on)?;
+        self.give_order(&drill, Order { at, act: Act::Skip }).await;
         // It may have been done, or the time may have been over, in the same moment.
         let outcome = drill.state().results.get(at).map(|result| result.outcome);
         if outcome == Some(Outcome::Skipped) { Ok(()) } else { Err(gone_on()) }
@@ -94,14 +98,14 @@ impl Practice {
 
     /// Ends the drill, also one that is still prepared.
     async fn stop(&self, lang: &str) -> Result<(), String> {
-        let drill = self.open(lang)?;
+        let drill = self.open_drill(lang)?;
         let at = drill.state().at;
-        self.give(&drill, Order { at, act: Act::Stop }).await;
+        self.give_order(&drill, Order { at, act: Act::Stop }).await;
         Ok(())
     }
 
-    /// Gives an order, and waits until it is obeyed or no longer means anything.
-    async fn give(&self, drill: &Drill, order: Order) {
+    /// Gives an order, and waits until it is obeyed or the task that it names is over.
+    async fn give_order(&self, drill: &Drill, order: Order) {
         let mut changes = self.changes();
         if drill.orders.send(order).await.is_err() {
             return; // it has ended meanwhile
@@ -113,10 +117,11 @@ impl Practice {
         }
     }
 
+    /// The lines of a rehearsal. A drill with a clock keeps its solutions to itself.
     fn solution(&self, lang: &str) -> Result<Value, String> {
-        let drill = self.running(lang)?;
+        let drill = self.running_drill(lang)?;
         let task = drill.tasks.first().filter(|_| drill.is_rehearsal);
-        let task = task.ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
+        let task = task.ok_or_else(|| words::say(lang, Word::NoRehearsal, &[]))?;
         let wrong = task.wrong.iter().map(|w| Wrong { lines: w.lines.clone(), why: w.why.clone() });
         let (solution, also) = (task.solution.clone(), task.also.clone());
         Ok(json!(Lines { solution, also, wrong: wrong.collect() }))

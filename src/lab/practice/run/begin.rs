@@ -1,7 +1,7 @@
 //! The beginning of a drill: its tasks are picked, drawn and set up.
 
 use super::namespace::LABEL;
-use super::{Act, Drill, DrillState, ORDERS_MAX, Order, Practice, REHEARSAL_MAX, TaskResult, act_for};
+use super::{Act, Drill, DrillState, ORDERS_MAX, Order, Practice, REHEARSAL_MAX, TaskResult, next_act_for};
 use crate::blocking::in_place;
 use crate::graded::world::World;
 use crate::graded::{Opening, Reserved};
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// All tasks together have to show what they are about by then.
+/// The objects of all tasks together have to be ready by then.
 const READY_MAX: Duration = Duration::from_secs(60);
 /// How often this process tries to take away what a drill of an earlier one has left, and how many
 /// times.
@@ -61,7 +61,7 @@ impl Practice {
     /// Takes away what a drill of an earlier process has left, as soon as the cluster answers.
     pub(in crate::practice) async fn sweep(self: Arc<Practice>) {
         if !self.path.exists() || self.read_record().is_err() {
-            return; // a drill that begins tells it
+            return; // `start` reads the record again, and refuses with the error
         }
         for _ in 0..SWEEPS_MAX {
             clock::pause(SWEEP_EVERY).await;
@@ -77,7 +77,7 @@ impl Practice {
     /// Begins a drill over what was met.
     pub(super) async fn start(self: &Arc<Practice>, seed: Option<u64>, lang: &str) -> Result<(), String> {
         let _turn = self.turn.lock().await;
-        self.read_record().map_err(|error| not_kept(&error, lang))?;
+        self.read_record().map_err(|error| record_unusable(&error, lang))?;
         let _reserved = self.reserve(lang)?;
         let met = in_place(|| Met::read(self.host.place(), &self.library));
         let now = clock::now();
@@ -108,7 +108,7 @@ impl Practice {
         lang: &str,
     ) -> Result<(), String> {
         let _turn = self.turn.lock().await;
-        self.read_record().map_err(|error| not_kept(&error, lang))?;
+        self.read_record().map_err(|error| record_unusable(&error, lang))?;
         let _reserved = self.reserve(lang)?;
         if self.table.task(task).is_none() {
             return Err(words::say(lang, Word::NoTask, &[task]));
@@ -203,12 +203,14 @@ impl Practice {
         let open = Open { namespace: drill.namespace.clone(), revision_before };
         let prepared = tokio::select! {
             biased;
-            () = stopped(&mut given) => Err(words::say(lang, Word::StoppedEarly, &[])),
+            () = await_stop(&mut given) => Err(words::say(lang, Word::StoppedEarly, &[])),
             prepared = self.set_up(&drill, &ids, &open, lang) => prepared,
         };
         if let Err(why) = prepared {
             self.take_away_or_sweep(&open).await;
-            *self.drill.lock() = None; // first: who has stopped it sees no drill that is over
+            // Before its phase changes: the session that has stopped it must see that there is no
+            // drill, and not one that is over.
+            *self.drill.lock() = None;
             drill.state().phase = Phase::Stopped;
             drill.crew.kill();
             self.announce_change();
@@ -229,7 +231,7 @@ impl Practice {
         Ok(())
     }
 
-    /// Makes the namespace and what the tasks are about, and waits until all of it shows.
+    /// Creates the namespace and the objects of the tasks, and waits until all of them are ready.
     async fn set_up(&self, drill: &Drill, ids: &[String], open: &Open, lang: &str) -> Result<(), String> {
         let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
         // Before anything is made: a process after this one has to find it.
@@ -239,7 +241,7 @@ impl Practice {
                 record.remember(drill.seed, ids.to_vec());
             }
         });
-        kept.map_err(|error| not_kept(&error, lang))?;
+        kept.map_err(|error| record_unusable(&error, lang))?;
         drill.listen(&self.host);
         let name = &drill.namespace;
         // With its label from the first moment on: without it, nobody takes the namespace away.
@@ -257,7 +259,7 @@ impl Practice {
     }
 }
 
-/// Waits until every task shows what it is about; all of them share [`READY_MAX`].
+/// Waits until `ready_when` of every task is true; all of them share [`READY_MAX`].
 pub(super) async fn await_ready(drill: &Drill, lang: &str) -> Result<(), String> {
     let end = Instant::now() + READY_MAX;
     for (at, task) in drill.tasks.iter().enumerate() {
@@ -273,14 +275,14 @@ fn language(lang: &str) -> Lang {
     Lang::parse(lang).unwrap_or_default()
 }
 
-/// Says that the record cannot be used, and why.
-fn not_kept(error: &crate::Error, lang: &str) -> String {
+/// Says that no drill begins because the record cannot be read or written, and why.
+fn record_unusable(error: &crate::Error, lang: &str) -> String {
     words::say(lang, Word::NotKept, &[&error.say(language(lang))])
 }
 
-/// Waits until a drill that is still prepared is to end.
-async fn stopped(orders: &mut mpsc::Receiver<Order>) {
-    while act_for(orders, 0).await != Act::Stop {}
+/// Waits for the order to stop a drill that is still being prepared.
+async fn await_stop(orders: &mut mpsc::Receiver<Order>) {
+    while next_act_for(orders, 0).await != Act::Stop {}
 }
 
 /// Draws a seed that the record does not know: one that it knows would repeat old tasks instead of

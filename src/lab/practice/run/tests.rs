@@ -333,7 +333,7 @@ async fn what_was_typed_for_a_task_that_is_over_leaves_the_next_one_alone() {
     let task = |id: &str| id.to_string();
     for ask in [Ask::Skip { task: task("scale-up") }, Ask::Hint { task: task("scale-up") }] {
         let told = practice.answer(ask.clone(), "en").await.unwrap_err();
-        assert!(told.contains("the drill has gone on meanwhile"), "{told}");
+        assert!(told.contains("that task is over already"), "{told}");
         let told = practice.answer(ask, "ko").await.unwrap_err();
         assert!(told.contains("다른 과제로 넘어가서"), "{told}");
     }
@@ -373,11 +373,18 @@ async fn a_check_judges_the_present_task_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let (_silent, crew, practice) = practice(dir.path()).await;
     let (drill, _given) = running(&practice, &crew, &["create-deployment", "quota"], 1);
+    // A task without conditions is done; the present one has some.
+    let done_first = tasks(&practice, &["create-deployment", "quota"], &[0]);
+    let (other, _given) = self::drill(&practice, &crew, done_first);
+    other.begin_task(&practice.host, 1, Instant::now() + LIMIT);
+    assert!(other.is_done(0, Duration::ZERO).await && !other.is_done(1, Duration::ZERO).await);
     drill.judge_conditions(0);
     assert!(drill.state().checks.is_empty(), "they are of the task before");
     let view = practice.answer(Ask::Check, "en").await.unwrap();
     let checks = view["checks"].as_array().unwrap();
     assert!(checks.len() == 1 && checks[0]["met"] == false, "{view}");
+    let told = practice.answer(Ask::Solution, "en").await.unwrap_err();
+    assert!(told.contains("does not tell its solutions"), "{told}");
     crew.kill();
 }
 

@@ -34,6 +34,17 @@ fn the_table_in_the_binary_is_sound() {
 }
 
 #[test]
+fn a_hint_of_every_task_needs_a_condition() {
+    let read = |when: &str| {
+        let text = format!("hints:\n  - {{{when}say: {{en: Look., ko: 보세요.}}}}\nskills: []\n");
+        SkillTable::read(&text).faults
+    };
+    assert_eq!(read("when: 'true', "), []);
+    let faults = read("");
+    assert!(faults.len() == 1 && faults[0].what.contains("needs `when`"), "{faults:?}");
+}
+
+#[test]
 fn each_skill_names_lessons_and_labs_that_exist() {
     let (library, labs) = (Library::built_in(), Labs::built_in());
     for skill in &SkillTable::built_in().skills {
