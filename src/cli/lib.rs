@@ -17,6 +17,7 @@ mod clusters;
 mod codes;
 mod doctor;
 mod drill;
+mod korean;
 mod lab;
 mod lesson;
 mod net;
@@ -30,7 +31,7 @@ mod why;
 
 use args::{Args, Command, Net};
 use clap::Parser;
-use lang::charset::{self, eprint, eprintln, print, println};
+use lang::charset::{eprintln, println};
 use paths::absolute;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -63,17 +64,10 @@ fn write_failure(panic: &str) -> Option<i32> {
 /// Runs one command line and returns the exit code.
 pub fn run(args: Vec<OsString>) -> i32 {
     end_with_the_reader();
-    let args = match Args::try_parse_from(args::behind_the_subcommand(args)) {
+    let words = args::behind_the_subcommand(args);
+    let args = match Args::try_parse_from(&words) {
         Ok(args) => args,
-        Err(error) => {
-            match usage::told(&error) {
-                Some(text) => eprintln!("{text}"),
-                None if charset::ascii_only() && error.use_stderr() => eprint!("{error}"),
-                None if charset::ascii_only() => print!("{error}"),
-                None => _ = error.print(), // a closed terminal needs no text
-            }
-            return error.exit_code();
-        }
+        Err(error) => return usage::report(&words, &error),
     };
     // A session has a language of its own, which the learner may change while it runs.
     let is_session =

@@ -1,7 +1,9 @@
 //! What went wrong, in the learner's language.
 
+use super::korean;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use cluster::{self, Home};
+use lang::charset::{self, eprint, eprintln, print};
 use std::ffi::OsString;
 use ui::texts::{Lang, Say, problem};
 use ui::{self, settings};
@@ -20,8 +22,27 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("why", "why · why pod/web"),
 ];
 
-fn language() -> Lang {
-    Home::find().map_or_else(|_| settings::environment(), |home| settings::language(None, &home))
+fn language(asked: Option<Lang>) -> Lang {
+    let without_home = || asked.map_or_else(settings::environment, |lang| charset::presentable(lang, true));
+    Home::find().map_or_else(|_| without_home(), |home| settings::language(asked, &home))
+}
+
+/// Prints what is wrong with a command line, or the page of the help that it asks for. Returns the
+/// exit code.
+pub(crate) fn report(words: &[OsString], error: &clap::Error) -> i32 {
+    let lang = language(korean::asked_language(words));
+    let korean = if lang == Lang::Ko { korean::error(words, super::trace::room()) } else { None };
+    match (told(lang, error), &korean) {
+        (Some(text), _) => eprintln!("{text}"),
+        (None, Some(korean)) => match korean::text(korean) {
+            Some(text) => eprint!("{text}"),
+            None => _ = korean.print(), // a closed terminal needs no text
+        },
+        (None, None) if charset::ascii_only() && error.use_stderr() => eprint!("{error}"),
+        (None, None) if charset::ascii_only() => print!("{error}"),
+        (None, None) => _ = error.print(), // likewise
+    }
+    error.exit_code()
 }
 
 fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
@@ -33,7 +54,7 @@ fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
 
 /// An error with its causes.
 pub(crate) fn reason(error: &anyhow::Error) -> String {
-    of_cluster(error).map_or_else(|| format!("{error:#}"), |inner| inner.say(language()))
+    of_cluster(error).map_or_else(|| format!("{error:#}"), |inner| inner.say(language(None)))
 }
 
 /// The exit code for an error: a command line that can never do anything is a usage error, also if
@@ -47,11 +68,11 @@ pub(crate) fn code(error: &anyhow::Error) -> i32 {
 
 /// A word of the prompt that was written wrongly, with an example; outside of the prompt the whole
 /// usage is told (`None`).
-pub(crate) fn told(error: &clap::Error) -> Option<String> {
+fn told(lang: Lang, error: &clap::Error) -> Option<String> {
     std::env::var_os(settings::LANG_VARIABLE)?;
     let word = word(std::env::args_os())?;
     let (_, example) = EXAMPLES.iter().find(|(w, _)| *w == word)?;
-    sentence(language(), error, &word, example)
+    sentence(lang, error, &word, example)
 }
 
 /// The first word behind the program's name. Any of the words may be no text.

@@ -25,6 +25,8 @@ pub struct Part {
 impl Part {
     /// Leaves nothing out.
     pub const ALL: Part = Part { first: 0, every: 1 };
+    /// Tells how a part is written: the error of [`Part::from_str`].
+    pub const FORM: &str = "write K/N: every Nth answer, beginning with the Kth, for example 2/3";
 
     pub(super) fn is_all(self) -> bool {
         self.every == 1
@@ -55,7 +57,7 @@ impl FromStr for Part {
             let (which, every): (usize, usize) = (which.parse().ok()?, every.parse().ok()?);
             (1..=every).contains(&which).then(|| Part { first: which - 1, every })
         });
-        part.ok_or_else(|| "write K/N: every Nth answer, beginning with the Kth, for example 2/3".into())
+        part.ok_or_else(|| Part::FORM.into())
     }
 }
 

@@ -59,6 +59,40 @@ fn wrong_command_lines_are_usage_errors() {
     }
 }
 
+/// The same streams and exit codes as in English. A locale that only names a character set leaves
+/// the language to LANG.
+#[test]
+fn help_and_argument_errors_speak_the_readers_language() {
+    let home = Home::new();
+    let say = |words: &[&str], lang: &str, all: &str| -> Said {
+        let mut command = home.command(ROPEWALK);
+        command.args(words).env("LANG", lang).env("LC_ALL", all);
+        for name in ["LANGUAGE", "LC_MESSAGES", "ROPEWALK_LANG"] {
+            command.env_remove(name);
+        }
+        command.output().expect("it runs").into()
+    };
+    let korean = |words: &[&str]| say(words, "ko_KR.UTF-8", "C.UTF-8");
+    let english = |words: &[&str]| say(words, "en_US.UTF-8", "");
+    for (said, code, out, err) in [
+        (korean(&["--help"]), 0, "사용법: ropewalk [옵션]", ""),
+        (korean(&["help", "lab", "grade"]), 0, "서명한 기록", ""),
+        (english(&["up", "--help", "--lang", "ko"]), 0, "클러스터를 시작합니다", ""),
+        (korean(&["up", "--help", "--lang", "en"]), 0, "Start a cluster", ""),
+        (say(&["up", "--help"], "ko_KR.UTF-8", "en_US.UTF-8"), 0, "Start a cluster", ""),
+        (korean(&["lab"]), 2, "", "사용법: ropewalk lab"),
+        (korean(&["upp"]), 2, "", "비슷한 하위 명령: 'up'"),
+        (english(&["--lang", "ko", "up", "--workers", "many"]), 2, "", "정수를 쓰세요"),
+        (english(&["upp"]), 2, "", "a similar subcommand exists: 'up'"),
+    ] {
+        assert_eq!(said.code, code, "{said:?}");
+        assert!(said.out.contains(out) && said.err.contains(err), "{out:?}, {err:?}: {said:?}");
+        assert_eq!((said.out.is_empty(), said.err.is_empty()), (out.is_empty(), err.is_empty()), "{said:?}");
+    }
+    let kubectl = korean(&["kubectl", "--help"]);
+    assert!(kubectl.out.contains("kubectl controls the Kubernetes cluster manager"), "{kubectl:?}");
+}
+
 #[test]
 fn output_that_cannot_be_shown_or_written_is_told() {
     let home = Home::new();

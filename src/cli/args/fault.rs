@@ -1,6 +1,7 @@
 //! The commands that break and mend parts of a cluster.
 
 use super::output::Output;
+use super::refused::Refused;
 use clap::Subcommand;
 
 #[derive(Subcommand, Debug)]
@@ -60,10 +61,10 @@ pub(crate) enum Fault {
 }
 
 /// What is no number has no form in JSON, so the cluster would not even understand the question.
-fn share(text: &str) -> Result<f64, String> {
+fn share(text: &str) -> Result<f64, Refused> {
     match text.parse::<f64>() {
         Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
-        _ => Err("write a number from 0 to 100".into()),
+        _ => Err(Refused::Percent),
     }
 }
 

@@ -7,6 +7,7 @@ mod learn;
 mod net;
 mod output;
 mod practice;
+mod refused;
 
 use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use fault::{DiskState, Fault, NodeAct};
@@ -15,6 +16,7 @@ pub(crate) use learn::{Lab, Lesson, Report};
 pub(crate) use net::Net;
 pub(crate) use output::Output;
 pub(crate) use practice::{Drill, Practice, Progress};
+pub(crate) use refused::Refused;
 
 /// A whole, real Kubernetes cluster in one program, to learn with.
 #[derive(Parser, Debug)]
@@ -436,22 +438,20 @@ pub(crate) struct Up {
 }
 
 /// What is in a server's URL is shown by `status` and in the API server's pod.
-fn server(text: &str) -> Result<String, String> {
+fn server(text: &str) -> Result<String, Refused> {
     match text.trim() {
-        "" => Err("write a URL, e.g. https://127.0.0.1:2379".into()),
-        url if url.contains('@') => {
-            Err("a user and a password have no place there; show a certificate with --etcd-certfile".into())
-        }
+        "" => Err(Refused::EtcdUrl),
+        url if url.contains('@') => Err(Refused::EtcdUser),
         url => Ok(url.to_string()),
     }
 }
 
-fn range(text: &str) -> Result<(u16, u16), String> {
-    let (from, to) = text.split_once('-').ok_or("write it as FROM-TO, e.g. 30000-32767")?;
-    let number = |t: &str| t.trim().parse::<u16>().map_err(|_| format!("{t:?} is not a port"));
+fn range(text: &str) -> Result<(u16, u16), Refused> {
+    let (from, to) = text.split_once('-').ok_or(Refused::PortRange)?;
+    let number = |t: &str| t.trim().parse::<u16>().map_err(|_| Refused::NoPort(t.into()));
     match (number(from)?, number(to)?) {
-        (0, _) => Err("ports begin at 1".into()),
-        (from, to) if from > to => Err(format!("{from} is greater than {to}")),
+        (0, _) => Err(Refused::PortZero),
+        (from, to) if from > to => Err(Refused::Descends(from, to)),
         range => Ok(range),
     }
 }
