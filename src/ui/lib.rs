@@ -32,6 +32,9 @@
 //! know the difference. A script ends with its shell: its next line would run without the directory
 //! and the variables of before. Texts for people are in tables, in English and Korean ([`texts`],
 //! and `tui::words` for the interface).
+//! One play head moves all views of the map: its line stands under each of them, with marks for a
+//! typed command (`$`), a fault and a step that turned green. F4 puts the objects of an earlier
+//! moment beside those of now and restores nothing; `rewind` restores.
 //! ## Left out
 //! Shells with a grammar of their own (fish, nu, tcsh): bash or sh runs instead, and a terminal
 //! session says so.

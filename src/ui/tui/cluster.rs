@@ -123,7 +123,7 @@ impl Cluster {
                     self.revision = self.revision.max(revision);
                 }
                 let revision = if revision == 0 { self.revision } else { revision };
-                self.remove(&resource, (namespace, name), revision)
+                self.remove(&resource, (namespace, name), revision, true)
             }
             Change::All { resource, objects } => {
                 // What the first list tells was there before: it is no change.
@@ -137,8 +137,11 @@ impl Cluster {
                 // It left at some time since the last news of the watch.
                 let revision = self.revision;
                 gone.into_iter().for_each(|key| {
-                    self.remove(&resource, key, revision);
+                    self.remove(&resource, key, revision, true);
                 });
+                if !later {
+                    self.past.begin(self.revision);
+                }
                 true
             }
         }
@@ -148,7 +151,7 @@ impl Cluster {
     pub(crate) fn forget(&mut self, resource: &str) {
         let revision = self.revision;
         for key in self.keys(resource) {
-            self.remove(resource, key, revision);
+            self.remove(resource, key, revision, false);
         }
         self.listed.remove(resource);
     }
@@ -166,7 +169,8 @@ impl Cluster {
         }
     }
 
-    fn remove(&mut self, resource: &str, key: Key, revision: u64) -> bool {
+    /// Takes an object away. `ended`: it was deleted; otherwise nothing is known of it any more.
+    fn remove(&mut self, resource: &str, key: Key, revision: u64, ended: bool) -> bool {
         /// The key and the value that was there.
         fn take<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K) -> Option<(K, Option<V>)> {
             map.remove(&key).map(|was| (key, Some(was)))
@@ -184,7 +188,8 @@ impl Cluster {
             }
             _ => return self.events.remove(&key).is_some(),
         };
-        before.map(|before| self.past.note(revision, before)).is_some()
+        let now = self.now;
+        before.map(|before| self.past.note(revision, now, ended, before)).is_some()
     }
 
     /// Takes in an object; true if something on the screen may look different. `noted`: the value
@@ -242,7 +247,7 @@ impl Cluster {
         };
         let changed = before.is_some();
         if let Some(before) = before.filter(|_| noted) {
-            self.past.note(revision, before);
+            self.past.note(revision, self.now, false, before);
         }
         changed
     }

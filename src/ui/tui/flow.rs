@@ -90,6 +90,16 @@ impl Flow {
         self.hops.iter().any(|h| h.did == Did::Stored)
     }
 
+    /// The revision before its first write. `None`: it wrote nothing.
+    pub(crate) fn before(&self) -> Option<u64> {
+        self.hops.iter().filter_map(Hop::made).min().map(|first| first - 1)
+    }
+
+    /// The newest revision that it led to.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.revisions.keys().next_back().copied()
+    }
+
     fn contains(&self, record: &Record) -> bool {
         let request = record.request.as_ref();
         if request.is_some_and(|r| r.session == self.session || self.requests.contains(&r.id)) {

@@ -64,6 +64,12 @@ pub(crate) enum Sign {
     /// The rest of a gauge.
     Empty,
     Heart,
+    /// A command that was typed.
+    Typed,
+    /// What went away.
+    Ghost,
+    /// Below a place on a line.
+    Here,
 }
 
 impl Look {
@@ -114,6 +120,9 @@ impl Look {
             Stored => ("■", "#"),
             Empty => ("░", "."),
             Heart => ("♥", "v"),
+            Typed => ("$", "$"),
+            Ghost => ("†", "%"),
+            Here => ("▲", "^"),
         };
         if self.ascii { ascii } else { unicode }
     }

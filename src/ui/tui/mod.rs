@@ -17,7 +17,9 @@
 //! terminal of its own ([`terminal`]): kubectl, completion and the words of lessons live there,
 //! once. [`flow`] turns records into the hops of a command and plays them at a speed that eyes can
 //! follow; [`map`] draws them. A hop is lit for 0.25 to 1.2 s, so a very short or long one has a
-//! speed of its own: the map's corner tells it.
+//! speed of its own: the map's corner tells it. There is one play head for all views, and its line
+//! stands under each of them, with marks: a command, a fault, a step of the lesson that turned
+//! green. What a command removed stays in the picture with the time of its end.
 //!
 //! The lesson's pane is the lab's while a lab is open. Both engines are followed: a view comes
 //! after every change, whichever session made it. What only looks (a hint, a check) is asked from
@@ -35,13 +37,14 @@
 //! F1 is F1 of whatever runs in the shell.
 //! ## Left out
 //! A selection of text that ends at a pane's edge (Shift and the mouse select as the terminal does
-//! it). The time view compares nothing yet: it lists what was done and writes the `rewind` that
-//! undoes it.
+//! it). The time view compares the few fields of the objects that the map knows, as far back as the
+//! interface has seen them and 4000 changes reach; `rewind` goes further, and restores all.
 //! ## Read next
 //! [`flow`], then [`map`].
 
 pub(crate) mod agreement;
 pub(crate) mod cluster;
+mod compare;
 mod edge;
 pub(crate) mod event;
 pub(crate) mod flow;

@@ -89,7 +89,7 @@ pub(crate) enum Overlay {
     Help(usize),
     /// The choice of a view, with the one that is marked.
     Views(usize),
-    /// The list of steps, with the one that is marked, counted from the newest.
+    /// The moments that can be looked back at, with the one that is marked, from the newest on.
     Time(usize),
     /// The commands in the lesson's pane, with the one that is marked.
     Commands(usize),
@@ -185,6 +185,8 @@ pub(crate) struct Model {
     pub focus: Pane,
     pub zoom: bool,
     pub overlay: Option<Overlay>,
+    /// The time view shows only the objects that differ.
+    pub only_different: bool,
     /// The prefix key was pressed; the next key is for the frame.
     pub prefix: bool,
     /// Why the last key did nothing, until the next one.
@@ -235,6 +237,7 @@ impl Model {
             focus: Pane::Shell,
             zoom: false,
             overlay: None,
+            only_different: false,
             prefix: false,
             notice: None,
             leaving: false,

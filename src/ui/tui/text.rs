@@ -1,5 +1,6 @@
 //! Text measured in terminal cells: Hangul takes two, and is never cut in half.
 
+use clock::Timestamp;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_segmentation::UnicodeSegmentation;
@@ -150,6 +151,11 @@ pub(crate) fn wrap(pieces: &[Piece], room: usize, first: &str, rest: &str) -> Ve
     }
     flush(&mut word, &mut lines, &mut used, &mut begun, &mut space);
     lines.into_iter().map(Line::from).collect()
+}
+
+/// The time of day where the learner is: `12:03:41`.
+pub(crate) fn time_of_day(at: Timestamp) -> String {
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
 /// A duration for people: `0.02 ms`, `3.1 ms`, `324 ms`, `1.2 s`.

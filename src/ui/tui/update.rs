@@ -147,20 +147,19 @@ fn restart(model: &mut Model) {
 fn record(model: &mut Model, records: Vec<Record>) -> bool {
     let (now, opened) = (model.now, model.opened);
     // A newer command pushes the marked one down the list: Enter is for the one that was read.
-    let session = |model: &Model, at: usize| {
-        let steps = super::map::steps(&model.traffic);
-        steps.get(at).map(|step| step.flow.session.clone())
+    let marked_id = |model: &Model, at: usize| {
+        let steps = super::map::steps(model);
+        steps.get(at).map(|step| step.id())
     };
     let marked = match model.overlay {
-        Some(Overlay::Time(at)) => session(model, at),
+        Some(Overlay::Time(at)) => marked_id(model, at),
         _ => None,
     };
     let watched = |r: &Record| model.view == View::Raft && r.component == Component::Etcd;
     let watched = records.iter().any(watched);
     let changed = records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
     if let Some(marked) = marked {
-        let steps = super::map::steps(&model.traffic);
-        let at = steps.iter().position(|step| step.flow.session == marked);
+        let at = super::map::steps(model).iter().position(|step| step.id() == marked);
         model.overlay = at.map(Overlay::Time).or(model.overlay);
     }
     watched | changed
@@ -224,11 +223,18 @@ fn learn(model: &mut Model, view: LessonView) {
     let before = model.lesson.view.as_ref();
     let moved = before.is_none_or(|b| (&b.id, b.step) != (&view.id, view.step));
     let grew = before.is_some_and(|b| b.debrief.is_empty() && !view.debrief.is_empty());
+    let was_open = before.is_some_and(|b| b.state == State::Open) && !moved;
+    let turned_green = was_open && matches!(view.state, State::Done | State::Solved);
     let has_guessed = |v: &LessonView| v.predict.as_ref().is_some_and(|p| p.chosen.is_some());
     let guessed = before.is_some_and(|b| !has_guessed(b)) && has_guessed(&view);
     // Who asks for a lesson while a lab is open wants to see it.
     if view.playing.is_some() || moved && before.is_some() {
         model.page = Page::Lesson;
+    }
+    if turned_green {
+        let step = format!("{} {}/{}", view.id, view.step + 1, view.steps);
+        let at = model.opened.checked_add(model.now).unwrap_or(model.opened);
+        model.traffic.mark_green(step, at, model.now);
     }
     if moved {
         model.lesson.since = model.now;

@@ -164,6 +164,8 @@ texts! { pub enum Word {
     RevisionShort: "rev {}", "리비전 {}";
     Restarts: "{} restarts", "재시작 {}회";
     On: "on {}", "노드 {}";
+    Ended: "ended {}", "{} 삭제됨";
+    Undecided: "At this moment the scheduler has not chosen a node yet.", "이 시점에는 스케줄러가 아직 노드를 고르지 않았습니다.";
     Life: "what happened to it", "지나온 길";
     NodeGone: "on a deleted node:", "삭제된 노드의 파드:";
     PlanWanted: "{}: desired {}, ready {}", "{}: 목표 {}, 준비됨 {}";
@@ -219,7 +221,12 @@ texts! { pub enum Word {
     // -- time
     TimeTitle: "time: what was done, newest first", "시간: 지금까지 한 일, 최근 것부터";
     TimeNone: "Nothing was changed yet.", "아직 바뀐 것이 없습니다.";
-    TimeHint: "Enter puts `rewind` to just before it on the line   Esc back", "Enter: 그 직전으로 가는 `rewind`를 줄에 적습니다   Esc 닫기";
+    TimeHint: "Enter puts `rewind` on the line   ↑↓ move   d difference   Esc back", "Enter: `rewind`를 줄에 적기   ↑↓ 이동   d 차이만   Esc 닫기";
+    TimeThen: "then: rev {}", "그때: 리비전 {}";
+    TimeNow: "now", "지금";
+    TimeSame: "No object differs between then and now.", "그때와 지금 사이에 달라진 오브젝트가 없습니다.";
+    TimeUnknown: "How the objects were then is not known: this screen was opened later.", "이 화면을 열기 전이어서 그때 오브젝트의 모습은 알 수 없습니다.";
+    TimeMore: "+{} more", "{}개 더";
     // -- what the text names
     CommandsTitle: "commands of this text", "본문의 명령";
     CommandsHint: "Enter puts it on the line of the shell and does not run it   Esc back", "Enter: 실행하지 않고 셸의 입력 줄에 적습니다   Esc 닫기";
@@ -256,6 +263,9 @@ texts! { pub enum Word {
          lab      h hint   c check   g grade   u give up   l leave   o list\n\
          map      Space play/pause   ← → one hop   ↑↓ another command\n\
          \x20        1-{} views   + - speed\n\
+         \x20        its line: {} a command   {} a fault   {} a step is green\n\
+         \x20        {} went away, and when\n\
+         time     F4: ↑↓ a moment, then and now   d what differs   Enter rewind\n\
          scroll   wheel, or Shift-PgUp and Shift-PgDn\n\
          mouse    click chooses a pane; hold Shift to mark text\n\
          \n\
@@ -290,6 +300,9 @@ texts! { pub enum Word {
          실습     h 힌트   c 확인   g 채점   u 포기   l 끝내기   o 목록\n\
          그림     Space 재생/멈춤   ← → 한 단계   ↑↓ 다른 명령\n\
          \x20        1-{} 그림   + - 속도\n\
+         \x20        재생 줄: {} 명령   {} 장애   {} 통과한 단계\n\
+         \x20        {} 사라진 것과 그 시각\n\
+         시간     F4: ↑↓ 시점의 그때와 지금   d 차이만   Enter rewind\n\
          스크롤   휠, 또는 Shift-PgUp과 Shift-PgDn\n\
          마우스   클릭하면 창을 고르고, Shift를 누른 채 글자를 선택합니다\n\
          \n\

@@ -8,6 +8,7 @@
 
 use super::object::{Deployment, Key, Node, Pod, ReplicaSet, Service, Slice};
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// Changes kept, of all objects together; the oldest goes. A picture of a time before the oldest
 /// change shows the state before that change.
@@ -24,29 +25,92 @@ pub(super) enum Before {
     ReplicaSet(Key, Option<ReplicaSet>),
 }
 
+/// A change of an object.
+#[derive(Clone, Debug)]
+struct Noted {
+    /// The store revision that it made.
+    revision: u64,
+    /// When the watch told it, on the interface's own clock.
+    at: Duration,
+    /// The object was deleted.
+    ended: bool,
+    before: Before,
+}
+
+/// A pod that was deleted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended<'a> {
+    pub pod: &'a Pod,
+    /// The revision of its deletion.
+    pub revision: u64,
+    /// When the watch told it, on the interface's own clock.
+    pub at: Duration,
+}
+
 /// The log, oldest change first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
-    changes: VecDeque<(u64, Before)>,
+    changes: VecDeque<Noted>,
+    /// The oldest revision that the log reaches back to: of a time before it only the state at this
+    /// revision is known.
+    from: u64,
 }
 
 impl Past {
-    /// Notes a change that was made at this store revision.
-    pub(super) fn note(&mut self, revision: u64, before: Before) {
-        if self.changes.len() == CHANGES_MAX {
-            self.changes.pop_front();
+    /// Notes a change that was made at this store revision and told at this time. `ended`: the
+    /// object was deleted.
+    pub(super) fn note(&mut self, revision: u64, at: Duration, ended: bool, before: Before) {
+        if self.changes.len() == CHANGES_MAX
+            && let Some(oldest) = self.changes.pop_front()
+        {
+            self.from = self.from.max(oldest.revision);
         }
-        self.changes.push_back((revision, before));
+        self.changes.push_back(Noted { revision, at, ended, before });
+    }
+
+    /// A resource was listed for the first time at this revision: nothing is known of it before.
+    pub(super) fn begin(&mut self, revision: u64) {
+        self.from = self.from.max(revision);
+    }
+
+    /// Does the log tell how the objects were at this revision?
+    pub(crate) fn reaches(&self, revision: u64) -> bool {
+        revision >= self.from
+    }
+
+    /// Returns the newest revision that was known at this time of the interface's own clock.
+    pub(crate) fn revision_at(&self, at: Duration) -> u64 {
+        let told = self.changes.iter().filter(|change| change.at <= at).map(|change| change.revision);
+        told.max().unwrap_or(self.from)
+    }
+
+    /// Returns the pods that were deleted after the revision `since` and did not exist at the
+    /// revision `until`, the newest first.
+    pub(crate) fn ended(&self, since: u64, until: u64) -> Vec<Ended<'_>> {
+        let (mut seen, mut ended) = (BTreeSet::new(), Vec::new());
+        for change in self.changes.iter().rev().filter(|change| change.revision <= until) {
+            // The newest change of a pod tells whether it is still there.
+            if let Before::Pod(key, was) = &change.before
+                && seen.insert(key)
+                && change.ended
+                && change.revision > since
+                && let Some(pod) = was
+            {
+                ended.push(Ended { pod, revision: change.revision, at: change.at });
+            }
+        }
+        ended
     }
 
     /// What was before the changes that were made after this store revision, newest change first.
     pub(super) fn after(&self, revision: u64) -> impl Iterator<Item = &Before> {
-        self.changes.iter().rev().filter(move |(at, _)| *at > revision).map(|(_, before)| before)
+        let after = move |change: &&Noted| change.revision > revision;
+        self.changes.iter().rev().filter(after).map(|change| &change.before)
     }
 
     /// The pods whose changes are in the log: of the others only the present is known.
     pub(crate) fn pods(&self) -> BTreeSet<&Key> {
-        let pods = self.changes.iter().filter_map(|(_, before)| match before {
+        let pods = self.changes.iter().filter_map(|change| match &change.before {
             Before::Pod(key, _) => Some(key),
             _ => None,
         });
@@ -107,6 +171,41 @@ mod tests {
     }
 
     #[test]
+    fn a_deleted_pod_is_told_with_its_last_state_until_it_exists_again() {
+        let mut cluster = Cluster::default();
+        let objects = vec![pod("a", 10, false), pod("b", 11, false)];
+        cluster.absorb(Change::All { resource: "pods".into(), objects });
+        put(&mut cluster, pod("b", 20, true));
+        cluster.now = Duration::from_secs(7);
+        gone(&mut cluster, "b", 25);
+        let ended = |cluster: &Cluster, since: u64, until: u64| -> Vec<(String, Stand, u64, u64)> {
+            let ended = cluster.past.ended(since, until).into_iter();
+            ended.map(|e| (e.pod.name.clone(), e.pod.stand, e.revision, e.at.as_secs())).collect()
+        };
+        let b = || ("b".to_string(), Stand::Leaving, 25, 7);
+        assert_eq!(ended(&cluster, 19, 24), []);
+        assert_eq!(ended(&cluster, 19, 25), [b()]);
+        assert_eq!(ended(&cluster, 25, 99), [], "it was gone before");
+        put(&mut cluster, pod("b", 30, false));
+        assert_eq!(ended(&cluster, 19, 29), [b()]);
+        assert_eq!(ended(&cluster, 19, 30), [], "it exists again");
+        // A resource that may not be listed any more is unknown, not deleted.
+        cluster.forget("pods");
+        assert_eq!(ended(&cluster, 0, 99), []);
+    }
+
+    #[test]
+    fn the_log_knows_how_far_it_reaches_back() {
+        let mut cluster = Cluster::default();
+        cluster.absorb(Change::All { resource: "pods".into(), objects: vec![pod("a", 10, false)] });
+        assert!(cluster.past.reaches(10) && !cluster.past.reaches(9));
+        cluster.now = Duration::from_secs(5);
+        put(&mut cluster, pod("a", 20, true));
+        let at = |seconds: u64| cluster.past.revision_at(Duration::from_secs(seconds));
+        assert_eq!([at(4), at(5), at(6)], [10, 20, 20]);
+    }
+
+    #[test]
     fn the_log_is_bounded() {
         let mut cluster = Cluster::default();
         cluster.absorb(Change::All { resource: "pods".into(), objects: vec![] });
@@ -115,6 +214,7 @@ mod tests {
         }
         assert_eq!(cluster.past.changes.len(), CHANGES_MAX);
         assert_eq!(cluster.past.pods().len(), 1);
+        assert!(cluster.past.reaches(CHANGES_MAX as u64) && !cluster.past.reaches(CHANGES_MAX as u64 - 1));
         assert_eq!(cluster.at(1).pods.len(), 1, "before the oldest change, the oldest known state");
     }
 }

@@ -70,6 +70,11 @@ pub(crate) struct Hop {
 }
 
 impl Hop {
+    /// The revision that it made, if it changed the store.
+    pub(crate) fn made(&self) -> Option<u64> {
+        self.revision.filter(|revision| *revision > 0 && self.writes())
+    }
+
     /// Did it change the store?
     pub(crate) fn writes(&self) -> bool {
         match &self.did {

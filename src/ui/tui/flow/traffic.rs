@@ -14,6 +14,8 @@ pub(super) const WRITES_MAX: usize = 30;
 pub(super) const READS_MAX: usize = 10;
 /// Decisions of the scheduler kept, one for a pod; the oldest goes.
 const DECISIONS_MAX: usize = 200;
+/// Faults and finished steps kept; the oldest goes.
+const MARKS_MAX: usize = 100;
 /// Entries of the store's log of which the writing to disk is kept, the newest. Heartbeats make one
 /// or two a second.
 pub(super) const WRITTEN_MAX: usize = 512;
@@ -73,6 +75,24 @@ pub(crate) enum Then {
     Starting,
 }
 
+/// What happened beside the commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// A fault was made or mended: the words of `ropewalk fault`.
+    Fault(String),
+    /// A step of a lesson turned green: the lesson and the step.
+    Green(String),
+}
+
+/// When something happened beside the commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub at: Timestamp,
+    /// The same on the interface's own clock. `None`: before it was opened.
+    pub heard: Option<Duration>,
+    pub what: Marked,
+}
+
 /// An entry of the store's log, as a member told of its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
@@ -94,6 +114,10 @@ pub(crate) struct Traffic {
     /// The newest entries of the store's log, by index.
     pub written: BTreeMap<u64, Written>,
     pub play: Play,
+    /// What happened beside the commands, the oldest first.
+    pub marks: VecDeque<Mark>,
+    /// When the newest record was written.
+    newest: Option<Timestamp>,
     /// Records that came too fast to be heard.
     pub lost: u64,
     /// What the store's members told of themselves.
@@ -143,6 +167,30 @@ impl Traffic {
         }
     }
 
+    /// Notes when a record was written, and a fault. `heard`: when it was told, if the interface was
+    /// open by then.
+    fn keep_time(&mut self, record: &Record, heard: Option<Duration>) {
+        self.newest = self.newest.max(Some(record.at));
+        if let Event::Fault(fault) = &record.event {
+            self.mark(Mark { at: record.at, heard, what: Marked::Fault(fault.to_string()) });
+        }
+    }
+
+    /// Notes a mark, at the place of its time.
+    fn mark(&mut self, mark: Mark) {
+        if self.marks.len() == MARKS_MAX {
+            self.marks.pop_front();
+        }
+        self.marks.push_back(mark);
+    }
+
+    /// Notes that a step turned green just now. A cluster's clock may run ahead of the interface's:
+    /// the mark stands behind all records so far.
+    pub(crate) fn mark_green(&mut self, step: String, at: Timestamp, now: Duration) {
+        let at = self.newest.map_or(at, |newest| newest.max(at));
+        self.mark(Mark { at, heard: Some(now), what: Marked::Green(step) });
+    }
+
     /// The scheduler's decisions, the newest first, one for each pod.
     pub(crate) fn newest_decisions(&self) -> impl Iterator<Item = &Record> {
         self.decisions.iter().rev()
@@ -175,6 +223,7 @@ impl Traffic {
     pub(crate) fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
         self.agreement.absorb(&record);
         self.keep(&record);
+        self.keep_time(&record, (record.at >= opened).then_some(now));
         let at_end = self.shown().is_some() && !self.moving();
         let mut changed =
             self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));
@@ -269,10 +318,19 @@ impl Traffic {
     /// `None`: nothing is replayed, or the command wrote nothing.
     pub(crate) fn revision(&self) -> Option<u64> {
         let flow = self.moving().then(|| self.shown()).flatten()?;
-        let written = |hop: &Hop| hop.revision.filter(|r| *r > 0 && hop.writes());
-        let first = flow.hops.iter().filter_map(written).min()?;
-        let so_far = flow.hops.iter().take(self.play.at + 1).filter_map(written).max();
-        Some(so_far.unwrap_or(first - 1))
+        let before = flow.before()?;
+        let so_far = flow.hops.iter().take(self.play.at + 1).filter_map(Hop::made).max();
+        Some(so_far.unwrap_or(before))
+    }
+
+    /// Has the play not yet come to the scheduler's decision about this pod?
+    pub(crate) fn undecided(&self, namespace: &str, name: &str) -> bool {
+        let Some(flow) = self.shown().filter(|_| self.moving()) else { return false };
+        let decides = |hop: &Hop| {
+            let pod = hop.object.as_ref().filter(|o| o.name == name && o.namespace == namespace);
+            pod.is_some() && matches!(hop.did, Did::Scheduled { .. })
+        };
+        flow.hops.iter().rposition(decides).is_some_and(|decided| self.play.at < decided)
     }
 
     /// How a pod stands at the lit hop, if the command on the stage made it; the outer `None`: as

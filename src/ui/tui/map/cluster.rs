@@ -8,6 +8,7 @@ use super::super::text::{cells, cut_middle};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::common::{caption, lit, not_listed, refusal};
+use super::ghosts::{ghost_line, ghosts};
 use super::hops::short;
 use super::plan;
 use std::collections::BTreeMap;
@@ -280,9 +281,25 @@ fn column(
         for (at, pod) in own.iter().enumerate() {
             line_of(canvas, pod, x, y + at, width);
         }
+        y += own.len();
+        let gone = ghosts(model).into_iter().filter(|ghost| ghost.pod.node == node.name);
+        for (at, ghost) in gone.take(foot.saturating_sub(y)).enumerate() {
+            ghost_line(canvas, &ghost, (x, y + at), width);
+        }
         return;
     }
-    // Too many for names: a sign for each, and the names of those that are not well.
+    signs_of_many(canvas, &own, (x, y), width, foot);
+}
+
+/// Too many pods for names: a sign for each, and the names of those that are not well.
+fn signs_of_many(
+    canvas: &mut Canvas<'_>,
+    own: &[&Pod],
+    (x, mut y): (usize, usize),
+    width: usize,
+    foot: usize,
+) {
+    let room = foot.saturating_sub(y);
     let across = width.saturating_sub(1).max(1);
     let rows = own.len().div_ceil(across).min(room.saturating_sub(1)).max(1).min(room);
     for (at, pod) in own.iter().take(rows * across).enumerate() {

@@ -5,9 +5,8 @@ use super::super::cluster::Key;
 use super::super::flow::{Flow, Gate, Spot};
 use super::super::look::{Sign, Tone};
 use super::super::model::{Model, View};
-use super::super::text::{cells, took};
+use super::super::text::took;
 use super::super::words::Word;
-use super::canvas::Canvas;
 use super::hops::{brief, describe};
 
 /// What is lit: where the request comes from, and where it goes.
@@ -93,30 +92,6 @@ pub(super) fn caption(model: &Model, narrow: bool) -> (String, Tone) {
             (format!("{}: {end}", title(flow)), Tone::Dim)
         }
     }
-}
-
-/// The scrubber, from a column to the right edge: the keys of the show, how far it is, its time and
-/// its speed.
-///
-/// ```text
-/// << < || > >>  ========------------  9/14  114 ms  1/100
-/// ```
-pub(super) fn scrubber(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, x: usize, y: usize) {
-    let play = &model.traffic.play;
-    let middle = if play.playing && model.traffic.moving() { Sign::Pause } else { Sign::Play };
-    let keys = [Sign::First, Sign::Back, middle, Sign::Step, Sign::Last].map(|s| canvas.sign(s)).join(" ");
-    let x = canvas.put(x, y, &keys, Tone::Accent) + 2;
-    let all = flow.hops.len();
-    let hop = if all == 0 { 0 } else { (play.at + 1).min(all) };
-    let mut tail = format!(" {hop}/{all}  {}  1/{}", took(flow.total()), play.slower);
-    if x + cells(&tail) + 10 > canvas.width() {
-        tail = format!(" {hop}/{all}  {}", took(flow.total()));
-    }
-    let room = canvas.width().saturating_sub(x + cells(&tail) + 2);
-    let done = (room * play.at.min(all)).checked_div(all).unwrap_or(0);
-    let x = canvas.put(x, y, &canvas.sign(Sign::LineLit).repeat(done), Tone::Accent);
-    let x = canvas.put(x, y, &canvas.sign(Sign::Line).repeat(room - done), Tone::Dim);
-    canvas.put(x, y, &tail, Tone::Dim);
 }
 
 /// The stage that has refused the command that is shown, once the play has come to its answer.

@@ -7,8 +7,9 @@ use super::super::model::Model;
 use super::super::text::{cells, cut, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
-use super::common::{caption, scrubber, title};
+use super::common::{caption, title};
 use super::hops::short;
+use super::scrubber;
 use super::sequence::{Act, Lane, Row, kubelets, lanes, rows};
 
 /// The column of the learner.
@@ -25,13 +26,18 @@ const API: usize = 38;
 /// The column of etcd.
 const STORE: usize = 41;
 
+/// Is there room for the diagram? It has the line of the play head.
+pub(super) fn fits(canvas: &Canvas<'_>) -> bool {
+    canvas.width() >= 62 && canvas.height() >= 13
+}
+
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let Some(flow) = model.traffic.shown() else {
         return empty(canvas, model);
     };
     let rows = rows(model, flow, model.traffic.play.at);
     let lanes = lanes(model, flow);
-    match canvas.width() >= 62 && canvas.height() >= 13 {
+    match fits(canvas) {
         true => diagram(canvas, model, flow, &rows, &lanes),
         false => graph(canvas, model, flow, &rows, lanes),
     }
@@ -88,7 +94,7 @@ fn diagram(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], la
         None => caption(model, false),
     };
     canvas.put(1, last.saturating_sub(1), &text, tone);
-    scrubber(canvas, model, flow, 1, last);
+    scrubber::draw(canvas, model, 1, last);
 }
 
 /// The sentence below the picture, about the row that is lit.

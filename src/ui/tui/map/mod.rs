@@ -4,6 +4,7 @@ mod canvas;
 mod cluster;
 mod common;
 mod control;
+mod ghosts;
 mod hops;
 mod network;
 mod plan;
@@ -12,6 +13,7 @@ mod pod;
 mod raft;
 mod rollout;
 mod scheduling;
+mod scrubber;
 mod sequence;
 mod steps;
 
@@ -19,7 +21,7 @@ pub(crate) use canvas::Canvas;
 pub(crate) use common::corner;
 pub(crate) use hops::short;
 pub(crate) use raft::leader;
-pub(crate) use steps::steps;
+pub(crate) use steps::{Step, steps};
 
 use super::cluster::WATCHED;
 use super::model::{Model, View};
@@ -42,6 +44,17 @@ pub(crate) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
         let seconds = model.now.as_secs().to_string();
         canvas.note(1, &model.lang.say(Word::MapWaiting, &[&seconds]));
         return;
+    }
+    // Two pictures have a place for the line of the play head in their own last row.
+    let has_line = match model.view {
+        View::Cluster => plan::fits(&canvas),
+        View::ControlPlane => control::fits(&canvas),
+        View::Raft | View::Scheduling | View::Network | View::Rollout | View::Pod => false,
+    };
+    if !has_line && scrubber::fits(&canvas, model) {
+        let last = canvas.height() - 1;
+        scrubber::draw(&mut canvas, model, 1, last);
+        canvas.area.height -= 1;
     }
     match model.view {
         View::Cluster => cluster::draw(&mut canvas, model, &model.scene()),

@@ -7,6 +7,7 @@ use super::super::text::took;
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::common::{none_of, subject};
+use super::ghosts::{Ghost, ghost_line, ghosts};
 use super::hops::short;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
@@ -49,6 +50,17 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
             &[(&endpoint.pod, Tone::Plain), (" ", Tone::Plain), (short(&endpoint.node), Tone::Dim)],
         );
         y += 1;
+    }
+    // Its former pods, in the rows that are left.
+    let carried = |ghost: &Ghost<'_>| {
+        let labels = &ghost.pod.labels;
+        let carries = service.selector.iter().all(|(k, v)| labels.get(k) == Some(v));
+        ghost.pod.namespace == key.0 && !service.selector.is_empty() && carries
+    };
+    let gone = ghosts(model).into_iter().filter(carried);
+    for (at, ghost) in gone.take(last.saturating_sub(y)).enumerate() {
+        let room = canvas.width().saturating_sub(3);
+        ghost_line(canvas, &ghost, (2, y + at), room);
     }
     let text = match (ready, &model.traffic.rules) {
         (_, Some(record)) => canvas.word(

@@ -17,9 +17,10 @@ use super::super::text::{cells, cut, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::{is_lost, lines, nodes, stand};
-use super::common::{caption, lit, not_listed, refusal, scrubber};
+use super::common::{caption, lit, not_listed, refusal};
 use super::hops::short;
 use super::plan_node::{NODE_MIN, node_box};
+use super::scrubber;
 use super::sequence::{Act, Lane, Row, rows};
 
 /// The smallest pane in which all boxes have room.
@@ -317,12 +318,12 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) {
         None => told,
     };
     let room = canvas.width().saturating_sub(2);
-    let Some(flow) = model.traffic.shown().filter(|_| room >= SCRUBBER) else {
+    if model.traffic.shown().is_none() || room < SCRUBBER {
         canvas.put(1, last, &text, tone);
         return;
-    };
+    }
     let x = canvas.put_in(1, last, room - SCRUBBER, &text, tone);
-    scrubber(canvas, model, flow, x.max(room.saturating_sub(60)) + 3, last);
+    scrubber::draw(canvas, model, x.max(room.saturating_sub(60)) + 3, last);
 }
 
 /// The links that a fault has cut.

@@ -7,6 +7,7 @@ use super::super::text::cells;
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::{line_of, node_state, stand, works};
+use super::ghosts::{ghost_line, ghosts};
 use super::hops::short;
 use super::plan::tail;
 use std::collections::BTreeMap;
@@ -55,8 +56,8 @@ pub(super) fn node_box(
     let room = height.saturating_sub(2 + usize::from(!system.is_empty()));
     let (left, inside) = (x + 2, width.saturating_sub(4));
     let groups = groups(scene, &own);
+    let mut row = y + 1;
     if own.len() <= room {
-        let mut row = y + 1;
         for (owner, pods) in &groups {
             for (at, pod) in pods.iter().enumerate() {
                 let owner = if at == 0 { owner.as_str() } else { "" };
@@ -65,7 +66,11 @@ pub(super) fn node_box(
             }
         }
     } else {
-        signs_of_many(canvas, &groups, (left, y + 1), (inside, room));
+        row = signs_of_many(canvas, &groups, (left, y + 1), (inside, room));
+    }
+    let gone = ghosts(model).into_iter().filter(|ghost| ghost.pod.node == node.name);
+    for (at, ghost) in gone.take((y + 1 + room).saturating_sub(row)).enumerate() {
+        ghost_line(canvas, &ghost, (left, row + at), inside);
     }
     if !system.is_empty() && height > 2 {
         system_line(canvas, &system, (left, y + height.saturating_sub(2)), inside);
@@ -162,25 +167,23 @@ fn pod_line(canvas: &mut Canvas<'_>, pod: &Pod, owner: &str, (x, y): (usize, usi
     canvas.put_in(at, y, end.saturating_sub(at), &more, tone);
 }
 
-/// Too many pods for a line each: a sign for each, and lines for those that are not well.
+/// Too many pods for a line each: a sign for each, and lines for those that are not well. Returns
+/// the row behind them.
 fn signs_of_many(
     canvas: &mut Canvas<'_>,
     groups: &[Group<'_>],
     (x, y): (usize, usize),
     (width, room): (usize, usize),
-) {
-    if room == 0 {
-        return;
-    }
+) -> usize {
     let (mut row, end) = (y, y + room);
     for (at, (owner, pods)) in groups.iter().enumerate() {
         if row + 1 == end && at + 1 < groups.len() {
             let left: usize = groups[at..].iter().map(|(_, pods)| pods.len()).sum();
             canvas.put_in(x, row, width, &canvas.word(Word::StatusPods, &[&left.to_string()]), Tone::Dim);
-            return;
+            return end;
         }
         if row >= end {
-            return;
+            return end;
         }
         canvas.put_in(x, row, OWNER - 1, owner, Tone::Strong);
         let count = pods.len().to_string();
@@ -198,6 +201,7 @@ fn signs_of_many(
         line_of(canvas, pod, x, row, width);
         row += 1;
     }
+    row
 }
 
 /// The pods of the cluster itself, a sign for each.

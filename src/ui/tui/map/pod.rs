@@ -9,6 +9,7 @@ use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::stand;
 use super::common::{none_of, subject};
+use super::ghosts::{ghost_line, ghosts};
 use super::hops::{describe, short};
 use tap::ObjectRef;
 
@@ -44,7 +45,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         .rev()
         .find(|e| e.warning)
         .filter(|_| !matches!(pod.stand, super::super::cluster::Stand::Ready));
-    canvas.put(1, 2, &model.lang.say(Word::Life, &[]), Tone::Dim);
+    let x = canvas.put(1, 2, &model.lang.say(Word::Life, &[]), Tone::Dim);
+    if let Some(ghost) = ghosts(model).first() {
+        let room = canvas.width().saturating_sub(x + 4);
+        ghost_line(canvas, ghost, (x + 3, 2), room);
+    }
     if hops.is_empty() {
         let skip = events.len().saturating_sub(rows);
         for (at, event) in events.iter().skip(skip).enumerate() {

@@ -194,6 +194,9 @@ fn log(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: usiz
     let agreement = &model.traffic.agreement;
     canvas.put(1, top, &model.lang.say(Word::RaftLog, &[]), Tone::Dim);
     let committed = agreement.committed();
+    // The entry that the play head has come to.
+    let lit = model.traffic.revision();
+    let revision = |index: u64| model.traffic.written.get(&index).and_then(|written| written.revision);
     let mut before = None;
     for (at, index) in agreement.lines(rows).into_iter().enumerate() {
         let y = top + at;
@@ -203,6 +206,9 @@ fn log(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: usiz
         }
         before = Some(index);
         canvas.put(5, y, &index.to_string(), Tone::Plain);
+        if lit.is_some() && revision(index) == lit {
+            canvas.put(2, y, canvas.sign(Sign::Pick), Tone::Accent);
+        }
         let mut end = 0;
         for column in columns {
             let (sign, tone) = match agreement.mark(column.node, index) {

@@ -1,12 +1,13 @@
 //! What replaces what? A Deployment's ReplicaSets, and a sign for each pod.
 
-use super::super::cluster::{Cluster, Deployment, Key, Pod};
-use super::super::look::Tone;
+use super::super::cluster::{Cluster, Deployment, Key, Pod, ReplicaSet};
+use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::stand;
 use super::common::{none_of, subject};
+use super::ghosts::{Ghost, ghosts};
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let deployments = scene.deployments_by_age();
@@ -34,6 +35,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
     canvas.row(1, 1, &[(&wanted, tone), ("   ", Tone::Plain), (&surge, Tone::Dim)]);
     let mut y = 3;
+    let ghosts = ghosts(model);
     let last = canvas.height().saturating_sub(1);
     let sets = scene.replicasets_of(key);
     // Old ones with nothing left are history; the newest two or three tell the story.
@@ -54,13 +56,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
                 (&set.image, Tone::Dim),
             ],
         );
-        let mut x = 3;
-        for pod in &pods {
-            let (sign, tone) = stand(pod.stand);
-            x = canvas.put(x, y + 1, canvas.sign(sign), tone);
-        }
-        let count = canvas.word(Word::Wanted, &[&set.ready.to_string(), &set.wanted.to_string()]);
-        canvas.put(x + 2, y + 1, &count, Tone::Dim);
+        let of_set = |ghost: &&Ghost<'_>| ghost.pod.namespace == key.0 && ghost.pod.owner == set.name;
+        let gone: Vec<&Ghost<'_>> = ghosts.iter().filter(of_set).collect();
+        signs(canvas, set, &pods, &gone, y + 1);
         y += 2;
         if y >= last {
             break;
@@ -68,5 +66,22 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     }
     if let Some(event) = scene.events_about("Deployment", key).last() {
         canvas.put(1, last, &event.message, Tone::Dim);
+    }
+}
+
+/// A sign for each pod of a ReplicaSet, also for those that went away, and how many are ready.
+fn signs(canvas: &mut Canvas<'_>, set: &ReplicaSet, pods: &[&Pod], gone: &[&Ghost<'_>], y: usize) {
+    let mut x = 3;
+    for pod in pods {
+        let (sign, tone) = stand(pod.stand);
+        x = canvas.put(x, y, canvas.sign(sign), tone);
+    }
+    for _ in gone {
+        x = canvas.put(x, y, canvas.sign(Sign::Ghost), Tone::Dim);
+    }
+    let count = canvas.word(Word::Wanted, &[&set.ready.to_string(), &set.wanted.to_string()]);
+    let x = canvas.put(x + 2, y, &count, Tone::Dim);
+    if let Some(newest) = gone.first() {
+        canvas.put(x + 2, y, &newest.told(canvas), Tone::Dim);
     }
 }

@@ -28,11 +28,13 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         0,
         &[("pod ", Tone::Dim), (&object.name, Tone::Strong), (&asks, Tone::Plain), (&gone, Tone::Dim)],
     );
+    if model.traffic.undecided(&object.namespace, &object.name) {
+        return canvas.note(2, &model.lang.say(Word::Undecided, &[]));
+    }
     let Event::Schedule(decision) = &record.event else { return };
     let verdicts = &decision.verdicts;
     let names = verdicts.iter().map(|v| cells(short(&v.node))).max().unwrap_or(4);
-    let first = names.min(canvas.width() / 3).max(4) + 2;
-    let wide = canvas.width() >= 60;
+    let (first, wide) = (names.min(canvas.width() / 3).max(4) + 2, canvas.width() >= 60);
     let score = if wide { canvas.width() * 62 / 100 } else { canvas.width().saturating_sub(6) };
     let heads = [Word::Node, Word::Filter, Word::Score].map(|w| model.lang.say(w, &[]));
     canvas.put(1, 2, &heads[0], Tone::Dim);

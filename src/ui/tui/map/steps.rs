@@ -1,21 +1,76 @@
-//! Commands that can be undone: the list of the time view.
+//! The moments of the time view: commands that changed something, faults, and finished steps.
 
-use super::super::flow::traffic::Traffic;
+use super::super::flow::traffic::{Mark, Marked};
 use super::super::flow::{Did, Flow, Hop};
+use super::super::look::{Sign, Tone};
+use super::super::model::Model;
+use super::scrubber::sign_of;
+use clock::Timestamp;
+use std::cmp::Reverse;
 
-/// A command that changed something: a step that can be gone back to.
-pub(crate) struct Step<'a> {
-    pub flow: &'a Flow,
-    /// The revision before its first write.
-    pub before: u64,
+/// What happened at a moment.
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Command(&'a Flow),
+    Mark(&'a Mark),
 }
 
-/// What was done, the newest first.
-pub(crate) fn steps<'a>(traffic: &'a Traffic) -> Vec<Step<'a>> {
-    let step = |flow: &'a Flow| {
+/// A moment that can be looked back at.
+pub(crate) struct Step<'a> {
+    what: What<'a>,
+    pub at: Timestamp,
+    /// The revision before a command's first write, or when the other thing happened. `None`: it
+    /// happened before the interface was opened.
+    pub before: Option<u64>,
+}
+
+impl Step<'_> {
+    /// Tells it from the others, also when newer ones have come.
+    pub(crate) fn id(&self) -> String {
+        match self.what {
+            What::Command(flow) => flow.session.clone(),
+            What::Mark(mark) => format!("{mark:?}"),
+        }
+    }
+
+    pub(crate) fn sign(&self) -> (Sign, Tone) {
+        match self.what {
+            What::Command(_) => (Sign::Typed, Tone::Strong),
+            What::Mark(mark) => sign_of(&mark.what),
+        }
+    }
+
+    /// `kubectl create deployments/web`, or what else it was.
+    pub(crate) fn told(&self) -> String {
+        match self.what {
+            What::Command(flow) => {
+                let object = flow.object().map_or(String::new(), |o| format!("{}/{}", o.resource, o.name));
+                format!("{} {object}", flow.command)
+            }
+            What::Mark(Mark { what: Marked::Fault(words), .. }) => format!("fault {words}"),
+            What::Mark(Mark { what: Marked::Green(step), .. }) => step.clone(),
+        }
+    }
+}
+
+/// What happened, the newest first.
+pub(crate) fn steps(model: &Model) -> Vec<Step<'_>> {
+    let command = |flow: &Flow| -> Option<u64> {
         let stored = |hop: &&Hop| hop.did == Did::Stored;
         let first = flow.hops.iter().filter(stored).find_map(|hop| hop.revision)?;
-        Some(Step { flow, before: first.saturating_sub(1) })
+        Some(first.saturating_sub(1))
     };
-    traffic.flows.iter().rev().filter_map(step).collect()
+    let traffic = &model.traffic;
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    for flow in traffic.flows.iter().rev() {
+        if let Some(before) = command(flow) {
+            steps.push(Step { what: What::Command(flow), at: flow.began, before: Some(before) });
+        }
+    }
+    for mark in traffic.marks.iter().rev() {
+        let before = mark.heard.map(|heard| model.cluster.past.revision_at(heard));
+        steps.push(Step { what: What::Mark(mark), at: mark.at, before });
+    }
+    steps.sort_by_key(|step| Reverse(step.at));
+    steps
 }

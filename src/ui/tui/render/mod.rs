@@ -12,6 +12,7 @@ mod paragraph;
 mod sheet;
 mod shell;
 mod shown;
+mod time;
 
 pub(crate) use bars::tab_at;
 pub(crate) use overlay::last;

@@ -7,7 +7,7 @@ use super::super::shown as named;
 use super::super::text::{cells, fold};
 use super::super::words::Word;
 use super::boxes::{boxed, over};
-use super::shown;
+use super::{shown, time};
 use crate::tui::layout::inside;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -16,7 +16,7 @@ pub(super) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
     match model.overlay {
         Some(Overlay::Help(at)) => help(model, at, area, buffer),
         Some(Overlay::Views(at)) => views(model, at, area, buffer),
-        Some(Overlay::Time(at)) => time(model, at, area, buffer),
+        Some(Overlay::Time(at)) => time::render(model, at, area, buffer),
         Some(Overlay::Commands(at)) => shown::commands(model, at, area, buffer),
         Some(Overlay::Terms(at)) => shown::terms(model, at, area, buffer),
         None => {}
@@ -38,7 +38,7 @@ pub(crate) fn last(model: &Model, overlay: Overlay) -> usize {
             help_lines(model, model.size.width).len().saturating_sub(rows)
         }
         Overlay::Views(_) => View::ALL.len() - 1,
-        Overlay::Time(_) => map::steps(&model.traffic).len().saturating_sub(1),
+        Overlay::Time(_) => map::steps(model).len().saturating_sub(1),
         Overlay::Commands(_) => named::commands(model).len().saturating_sub(1),
         Overlay::Terms(_) => named::terms(model).len().saturating_sub(1),
     }
@@ -49,7 +49,9 @@ fn help_lines(model: &Model, width: u16) -> Vec<String> {
     let look = model.look;
     let signs = [Sign::Ready, Sign::Starting, Sign::Leaving, Sign::Failed, Sign::Waiting, Sign::Leader];
     let views = View::ALL.len().to_string();
-    let with: Vec<&str> = [views.as_str()].into_iter().chain(signs.map(|s| look.sign(s))).collect();
+    let marks = [Sign::Typed, Sign::Down, Sign::Met, Sign::Ghost].map(|s| look.sign(s));
+    let signs = signs.map(|s| look.sign(s));
+    let with: Vec<&str> = [views.as_str()].into_iter().chain(marks).chain(signs).collect();
     let text = model.lang.say(Word::Help, &with);
     let text = match look.ascii {
         true => text.replace("↑↓", "Up/Down").replace('←', "<-").replace('→', "->").replace('…', ".."),
@@ -89,32 +91,4 @@ fn views(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
         let asks = canvas.word(asks, &[]);
         canvas.put(24, y, &asks, Tone::Dim);
     }
-}
-
-/// A first form of the time view: the commands that changed something, and the revision before
-/// each.
-fn time(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
-    let steps = map::steps(&model.traffic);
-    let height = (steps.len().max(1) as u16 + 4).min(area.height.saturating_sub(2).max(6));
-    let place = over(area, 76, height, buffer);
-    boxed(model.look, place, true, &model.lang.say(Word::TimeTitle, &[]), ("", Tone::Dim), buffer);
-    let mut canvas = canvas(model, inside(place), buffer);
-    let rows = canvas.height().saturating_sub(2).max(1);
-    if steps.is_empty() {
-        canvas.note(0, &model.lang.say(Word::TimeNone, &[]));
-    }
-    let first = (at + 1).saturating_sub(rows);
-    for (y, (n, step)) in steps.iter().enumerate().skip(first).take(rows).enumerate() {
-        let mark = if n == at { canvas.sign(Sign::Pick) } else { " " };
-        let tone = if n == at { Tone::Lit } else { Tone::Plain };
-        let time = step.flow.began.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
-        let object = step.flow.object().map_or(String::new(), |o| format!("{}/{}", o.resource, o.name));
-        let x = canvas.put(1, y, &format!("{mark} {time}  "), Tone::Plain);
-        canvas.put_in(x, y, 44, &format!("{} {object}", step.flow.command), tone);
-        let revision = canvas.word(Word::RevisionShort, &[&(step.before + 1).to_string()]);
-        canvas.put(canvas.width().saturating_sub(14), y, &revision, Tone::Dim);
-    }
-    let last = canvas.height().saturating_sub(1);
-    let hint = canvas.word(Word::TimeHint, &[]);
-    canvas.put(1, last, &hint, Tone::Dim);
 }

@@ -7,9 +7,11 @@ mod keys;
 mod labs;
 mod plan;
 mod replay;
+mod scrubber;
 mod sequence;
 mod show;
 mod speed;
+mod time;
 mod typing;
 mod views;
 

@@ -10,8 +10,8 @@ const LOOK: Look = Look { ascii: false, colour: true, light: false };
 
 /// A cluster on which a command is played: what its watches and its record stream tell, change by
 /// change.
-struct Stage {
-    model: Model,
+pub(super) struct Stage {
+    pub(super) model: Model,
     seq: u64,
 }
 
@@ -67,7 +67,7 @@ impl Stage {
         tell(&mut self.model, Event::Records(records.to_vec()));
     }
 
-    fn put(&mut self, resource: &str, object: Value) {
+    pub(super) fn put(&mut self, resource: &str, object: Value) {
         tell(&mut self.model, Event::Objects(Change::Put { resource: resource.into(), object }));
     }
 
@@ -77,7 +77,7 @@ impl Stage {
     }
 
     /// The play stands still at the hop that wrote this revision.
-    fn at(&mut self, revision: u64) -> String {
+    pub(super) fn at(&mut self, revision: u64) -> String {
         self.model.traffic.play.playing = false;
         let hops = &self.model.traffic.shown().expect("a command").hops;
         self.model.traffic.play.at = hops.iter().rposition(|h| h.revision == Some(revision)).expect("a hop");
@@ -85,7 +85,7 @@ impl Stage {
         format!("== revision {revision}\n{}", self.shown())
     }
 
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         // The map alone: the panes beside it say nothing of this.
         text(&screen(&self.model)).lines().map(|l| l.chars().skip(42).collect::<String>() + "\n").collect()
     }
@@ -95,7 +95,7 @@ impl Stage {
     }
 }
 
-fn deployment(replicas: i64, ready: i64, image: &str, revision: u64) -> Value {
+pub(super) fn deployment(replicas: i64, ready: i64, image: &str, revision: u64) -> Value {
     json!({"metadata": {"name": "web", "namespace": "default", "resourceVersion": revision.to_string()},
         "spec": {"replicas": replicas, "template": {"spec": {"containers": [{"name": "c", "image": image}]}},
             "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}},
@@ -120,7 +120,7 @@ const CONTROLLER: (&str, &str) = ("system:kube-controller-manager", "");
 const LEARNER: (&str, &str) = ("learner", "s1");
 
 /// `kubectl scale deployment web --replicas=3` with ten pods.
-fn scaled(view: View) -> Stage {
+pub(super) fn scaled(view: View) -> Stage {
     let mut stage = Stage::new(view);
     let name = |n: u64| format!("web-aaa-{n:05}");
     let running = |n: u64| pod("default", &name(n), "ropewalk-worker", "Running", 100 + n);

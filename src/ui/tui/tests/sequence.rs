@@ -39,7 +39,7 @@ fn a_command_is_a_sequence_that_grows_downwards() {
     // What comes later is not drawn yet.
     assert!(lines[8..14].iter().all(String::is_empty), "{lines:#?}");
     assert_eq!(lines[14], " Why the scheduler? It watches pods without a node; it gets no calls.");
-    assert!(lines[15].starts_with(" ◂◂ ◂ ▶ ▸ ▸▸  ━") && lines[15].contains(" 9/16 "), "{lines:#?}");
+    assert!(lines[15].starts_with(" ◂◂ ◂ ▶ ▸ ▸▸  $━") && lines[15].contains(" 9/16 "), "{lines:#?}");
 }
 
 #[test]

@@ -354,6 +354,26 @@ fn in_map(model: &mut Model, key: KeyEvent) {
     }
 }
 
+/// Takes what is marked in an overlay, and closes it.
+fn enter(model: &mut Model, overlay: Overlay, at: usize, effects: &mut Vec<Effect>) {
+    model.overlay = None;
+    match overlay {
+        Overlay::Help(_) | Overlay::Terms(_) => {}
+        Overlay::Commands(_) => {
+            if let Some(line) = shown::commands(model).into_iter().nth(at) {
+                put_on_line(model, line, effects);
+            }
+        }
+        Overlay::Views(_) => model.show(View::ALL[at]),
+        Overlay::Time(_) => {
+            let before = map::steps(model).get(at).and_then(|step| step.before);
+            if let Some(before) = before {
+                put_on_line(model, format!("rewind {before}"), effects);
+            }
+        }
+    }
+}
+
 /// A key while something lies over the panes. False: it is the first letter of a line, which the
 /// learner begins to type without a look at the screen: the overlay closes, and the pane below it
 /// gets the letter.
@@ -364,6 +384,13 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) -> bool {
     let at = match key.code {
         KeyCode::Up => at.saturating_sub(1),
         KeyCode::Down => at.saturating_add(1).min(last),
+        // On the line of the time view what is older stands at the left.
+        KeyCode::Left if matches!(overlay, Overlay::Time(_)) => at.saturating_add(1).min(last),
+        KeyCode::Right if matches!(overlay, Overlay::Time(_)) => at.saturating_sub(1),
+        KeyCode::Char('d') if matches!(overlay, Overlay::Time(_)) => {
+            model.only_different = !model.only_different;
+            at
+        }
         KeyCode::PageUp => at.saturating_sub(8),
         KeyCode::PageDown | KeyCode::Char(' ') => at.saturating_add(8).min(last),
         KeyCode::Home => 0,
@@ -375,23 +402,7 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) -> bool {
             return true;
         }
         KeyCode::Enter => {
-            model.overlay = None;
-            match overlay {
-                Overlay::Help(_) | Overlay::Terms(_) => {}
-                Overlay::Commands(_) => {
-                    if let Some(line) = shown::commands(model).into_iter().nth(at) {
-                        put_on_line(model, line, effects);
-                    }
-                }
-                Overlay::Views(_) => model.show(View::ALL[at]),
-                Overlay::Time(_) => {
-                    let line =
-                        map::steps(&model.traffic).get(at).map(|step| format!("rewind {}", step.before));
-                    if let Some(line) = line {
-                        put_on_line(model, line, effects);
-                    }
-                }
-            }
+            enter(model, overlay, at, effects);
             return true;
         }
         KeyCode::Esc | KeyCode::Char(_) => {
