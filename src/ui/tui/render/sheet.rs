@@ -1,7 +1,7 @@
 //! Where the lines of the lesson's pane go: what to read scrolls above, what to do stands firmly
 //! below it.
 
-use super::super::layout::{Pane, inside};
+use super::super::layout::{Form, Pane, inside};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::scroll::Scroll;
@@ -19,6 +19,9 @@ use ratatui::text::Line;
 /// many where the checks can be told in fewer words.
 const READ_MIN: usize = 2;
 const READ_FAIR: usize = 5;
+/// The same beside a strip of the map, where a line is twice as long: then each check that is
+/// missing stays in sight.
+const READ_LONG: usize = 3;
 
 /// The pane's lines and where they go.
 struct Sheet {
@@ -48,7 +51,11 @@ impl Sheet {
         let (mut upper, mut marks) = reading(model, view, room);
         let fits = |lower: &Vec<Line<'_>>, read: usize| lower.len() + upper.len().min(read) <= height;
         let mut lower = doing(model, view, room, Checks::All);
-        if !fits(&lower, READ_FAIR) {
+        let long = model.form() == Form::Strip;
+        if long && !fits(&lower, READ_FAIR) {
+            lower = doing(model, view, room, Checks::Open);
+        }
+        if !fits(&lower, if long { READ_LONG } else { READ_FAIR }) {
             lower = doing(model, view, room, Checks::Unmet);
         }
         if !fits(&lower, READ_MIN) {
