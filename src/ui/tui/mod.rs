@@ -19,6 +19,9 @@
 //! follow; [`map`] draws them. A hop is lit for 0.25 to 1.2 s, so a very short or long one has a
 //! speed of its own: the map's corner tells it.
 //!
+//! On a narrow screen the map is a strip of two lines, so that the lesson has all columns
+//! ([`layout::Form`]); while the map has the focus, it has the whole screen.
+//!
 //! The lesson's pane is the lab's while a lab is open. Both engines are followed: a view comes
 //! after every change, whichever session made it. What only looks (a hint, a check) is asked from
 //! the pane; what ends something (`lab grade`, `lab leave`) is put on the prompt's line, where the

@@ -65,7 +65,8 @@ pub(crate) fn corner(model: &Model) -> String {
                 _ => corner,
             }
         }
-        View::Cluster if model.cluster.revision > 0 => {
+        // Below a strip the status line has it.
+        View::Cluster if model.cluster.revision > 0 && !panes.strip => {
             model.lang.say(Word::RevisionShort, &[&model.cluster.revision.to_string()])
         }
         _ => String::new(),

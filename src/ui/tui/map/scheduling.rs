@@ -8,6 +8,7 @@ use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::short;
 use super::strip::Lines;
+use std::cmp::Reverse;
 use tap::{Event, Refusal, Verdict};
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
@@ -115,7 +116,11 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
             None => (format!("{node} {} {}", canvas.sign(Sign::Met), verdict.total), Tone::Good),
         }
     };
-    Lines { counts, news: decision.verdicts.iter().map(verdict).collect() }
+    let mut verdicts: Vec<&Verdict> = decision.verdicts.iter().collect();
+    verdicts.sort_by_key(|verdict| {
+        (chosen != Some(verdict.node.as_str()), !verdict.refused.is_empty(), Reverse(verdict.total))
+    });
+    Lines { counts, news: verdicts.into_iter().map(verdict).collect() }
 }
 
 /// Why a node was refused; in little room without the words that all reasons begin with.

@@ -2,7 +2,7 @@
 //! the newest event of it. The whole map is one key away.
 //!
 //! ```text
-//! map: cluster  nodes 3/3  web 3/4 o1  * nginx-pod               rev 812  F2 whole map
+//! map: cluster  nodes 3/3  web 3/4 o1  * nginx-pod                         F2 whole map
 //! kubectl scale web: done after 14.2 ms  SuccessfulCreate web-76f8d594c6: Created pod: web-76 ...
 //! ```
 
@@ -94,20 +94,20 @@ fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     }
 }
 
-/// What is broken, then the nodes, the Deployments and the learner's other pods.
+/// The nodes, by name where something is broken, then the Deployments and the learner's other pods.
 fn counts(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
     let mut out = vec![(not_listed(model, &["nodes", "pods"]), Tone::Warn)];
     let states = scene.nodes.values().map(|node| (node, node_state(canvas, model, node)));
     let troubled = states.filter(|(_, (_, tone))| *tone != Tone::Good);
     let troubled = troubled.map(|(node, (state, tone))| (format!("{} {state}", short(&node.name)), tone));
-    out.extend(troubled.take(NODES_MAX));
+    let troubled: Vec<Piece> = troubled.take(NODES_MAX).collect();
+    if troubled.is_empty() && !scene.nodes.is_empty() {
+        let all = scene.nodes.len().to_string();
+        out.push((canvas.word(Word::StripNodes, &[&all, &all]), Tone::Plain));
+    }
+    out.extend(troubled);
     out.push((cuts(canvas, model), Tone::Warn));
     out.push((lost(canvas, scene), Tone::Warn));
-    if !scene.nodes.is_empty() {
-        let ready = scene.nodes.values().filter(|node| node.ready).count();
-        let with = [ready.to_string(), scene.nodes.len().to_string()];
-        out.push((canvas.word(Word::StripNodes, &with.each_ref().map(String::as_str)), Tone::Plain));
-    }
     for (key, deployment) in scene.deployments_by_age() {
         if key.0 != "kube-system" {
             let pods = pods_of(scene, key);

@@ -10,6 +10,7 @@ mod replay;
 mod sequence;
 mod show;
 mod speed;
+mod strip;
 mod typing;
 mod views;
 
