@@ -41,6 +41,7 @@
 //! what its view counts (`web 3/4`: ready and desired pods), and the newest event. F2 shows the
 //! whole map and goes back. While a question waits for its answer there is no strip. Below 80
 //! columns or 24 lines one pane is shown at a time.
+//! In a lab the tasks that are not done stand there. A drill prints its tasks into the shell.
 //! ## Left out
 //! Shells with a grammar of their own (fish, nu, tcsh): bash or sh runs instead, and a terminal
 //! session says so.

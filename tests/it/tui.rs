@@ -3,6 +3,18 @@
 use super::session::{Session, at_prompt, given_back, nothing_is_left};
 use super::support::{Home, PATIENCE, capable, kill, turn};
 
+/// Asks for the map of the cluster on a narrow screen, where it has two lines. F2 shows the whole
+/// map, and goes back. Returns both screens.
+fn see_three_nodes(session: &Session, ready: &str) -> [String; 2] {
+    session.press("map cluster\r");
+    let strip = session.until("the strip", |_, t| t.contains("nodes 3/3") && t.contains("ropewalk>"));
+    session.press("\x1bOQ");
+    let whole = session.until("three nodes", |_, t| t.contains("worker2") && t.matches(ready).count() == 3);
+    session.press("\x1bOQ");
+    session.sees("ropewalk>");
+    [strip, whole]
+}
+
 #[test]
 fn from_the_start_to_quit() {
     let _turn = turn();
@@ -15,13 +27,7 @@ fn from_the_start_to_quit() {
     // The lesson's question has the upper half to itself until the map is asked for.
     session.sees("Guess first");
     session.sees("ropewalk>");
-    // On this screen the map has two lines; F2 shows the whole of it, and goes back.
-    session.press("map cluster\r");
-    session.until("the strip", |_, t| t.contains("map: cluster") && t.contains("nodes 3/3"));
-    session.press("\x1bOQ");
-    session.until("three nodes", |_, t| t.contains("worker2") && t.matches("● Ready").count() == 3);
-    session.press("\x1bOQ");
-    session.sees("ropewalk>");
+    see_three_nodes(&session, "● Ready");
     session.press("get nodes --no-headers | wc -l\r");
     session.until("3", |_, t| super::session::is_line(t, "3"));
 
@@ -138,13 +144,9 @@ fn without_an_answer_the_interface_is_ascii_and_exit_codes_pass() {
         24,
     );
     session.sees("Guess first");
-    session.press("map cluster\r");
-    let text = session.until("the strip", |_, t| t.contains("nodes 3/3") && t.contains("ropewalk>"));
-    assert!(text.is_ascii(), "{text}");
-    session.press("\x1bOQ");
-    let text = session.until("three nodes", |_, t| t.matches("* Ready").count() == 3);
-    assert!(text.is_ascii(), "{text}");
-    session.press("\x1bOQ");
+    for text in see_three_nodes(&session, "* Ready") {
+        assert!(text.is_ascii(), "{text}");
+    }
     session.press("exit 3\r");
     assert_eq!(session.end(), 3);
     nothing_is_left(&home);

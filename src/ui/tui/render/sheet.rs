@@ -41,8 +41,15 @@ impl Sheet {
         let room = usize::from(area.width).saturating_sub(2);
         let height = usize::from(area.height);
         if let Some(view) = model.shown_lab() {
-            let (upper, marks) = lab::reading(model, view, room);
-            return Sheet::firm(upper, lab::standing(model, view, room), marks, height);
+            let mut lower = lab::standing(model, view, room);
+            let open = lab::open_tasks(model, view, room);
+            let fits = open.len() + lower.len() + READ_LONG <= height;
+            let apart = model.form() == Form::Strip && fits && !open.is_empty();
+            if apart {
+                lower.splice(0..0, open);
+            }
+            let (upper, marks) = lab::reading(model, view, room, apart);
+            return Sheet::firm(upper, lower, marks, height);
         }
         let Some(view) = model.open_lesson() else {
             let upper = nothing_open(model, room);
