@@ -35,6 +35,16 @@
 //! One play head moves all views of the map: its line stands under each of them, with marks for a
 //! typed command (`$`), a fault and a step that turned green. F4 puts the objects of an earlier
 //! moment beside those of now and restores nothing; `rewind` restores.
+//!
+//! How the screen is divided follows from its size alone (`tui::layout`). From 110 columns and 30
+//! lines on the lesson stands at the left, the map above the shell at the right; with fewer lines
+//! lesson and map stand side by side above the shell. With fewer than 110 columns half of them
+//! would cut commands inside their words. So the lesson, the lab or the list has the whole width,
+//! its task and what is missing stand firmly below its text, and the map is a strip of two lines:
+//! what its view counts (`web 3/4`: ready and desired pods), and the newest event. F2 shows the
+//! whole map and goes back. While a question waits for its answer there is no strip. Below 80
+//! columns or 24 lines one pane is shown at a time.
+//! In a lab the tasks that are not done stand there. A drill prints its tasks into the shell.
 //! ## Left out
 //! Shells with a grammar of their own (fish, nu, tcsh): bash or sh runs instead, and a terminal
 //! session says so.

@@ -3,6 +3,18 @@
 use super::session::{Session, at_prompt, given_back, nothing_is_left};
 use super::support::{Home, PATIENCE, capable, kill, turn};
 
+/// Asks for the map of the cluster on a narrow screen, where it has two lines. F2 shows the whole
+/// map, and goes back. Returns both screens.
+fn see_three_nodes(session: &Session, ready: &str) -> [String; 2] {
+    session.press("map cluster\r");
+    let strip = session.until("the strip", |_, t| t.contains("nodes 3/3") && t.contains("ropewalk>"));
+    session.press("\x1bOQ");
+    let whole = session.until("three nodes", |_, t| t.contains("worker2") && t.matches(ready).count() == 3);
+    session.press("\x1bOQ");
+    session.sees("ropewalk>");
+    [strip, whole]
+}
+
 #[test]
 fn from_the_start_to_quit() {
     let _turn = turn();
@@ -15,15 +27,14 @@ fn from_the_start_to_quit() {
     // The lesson's question has the upper half to itself until the map is asked for.
     session.sees("Guess first");
     session.sees("ropewalk>");
-    session.press("map cluster\r");
-    session.until("three nodes", |_, t| t.contains("worker2") && t.matches("● Ready").count() == 3);
+    see_three_nodes(&session, "● Ready");
     session.press("get nodes --no-headers | wc -l\r");
     session.until("3", |_, t| super::session::is_line(t, "3"));
 
     // A command lights its path, and the pod stands on a node.
     session.press("kubectl run web --image=nginx\r");
     session.sees("pod/web created");
-    session.sees("━━▶");
+    session.until("a lit hop", |_, t| ["▶ api", "▶ etcd", "▶ kubelet"].iter().any(|hop| t.contains(hop)));
     session.until("the pod", |_, t| t.contains("● web"));
     // F7 goes back to where it was not there yet.
     session.press("\x1b[18~");
@@ -51,7 +62,7 @@ fn from_the_start_to_quit() {
     session.resize(50, 12);
     session.until("one pane", |_, t| t.contains("[shell]") && !t.contains("kube-apiserver"));
     session.resize(80, 24);
-    session.sees("worker2");
+    session.sees("map: cluster");
 
     // Views by key and by word, help by key.
     session.press("\x1bOR");
@@ -85,7 +96,7 @@ fn signals_find_the_terminal_given_back() {
     let session = Session::start(&home, &["learn", "first-voyage/01", "--name", "t", "--lang", "ko"], 80, 24);
     session.sees("먼저 예측");
     session.press("map cluster\r");
-    session.until("the prompt and the map", |_, t| t.contains("ropewalk>") && t.contains("worker2"));
+    session.until("the prompt and the map", |_, t| t.contains("ropewalk>") && t.contains("그림: 클러스터"));
     // Stopped, it leaves the terminal as a shell needs it; going on, it draws itself anew.
     kill(session.pid(), nix::libc::SIGTSTP);
     session.until("the usual screen", |screen, _| given_back(screen));
@@ -133,10 +144,9 @@ fn without_an_answer_the_interface_is_ascii_and_exit_codes_pass() {
         24,
     );
     session.sees("Guess first");
-    session.press("map cluster\r");
-    let text =
-        session.until("three nodes", |_, t| t.matches("* Ready").count() == 3 && t.contains("ropewalk>"));
-    assert!(text.is_ascii(), "{text}");
+    for text in see_three_nodes(&session, "* Ready") {
+        assert!(text.is_ascii(), "{text}");
+    }
     session.press("exit 3\r");
     assert_eq!(session.end(), 3);
     nothing_is_left(&home);

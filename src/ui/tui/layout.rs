@@ -14,12 +14,49 @@ pub(crate) enum Pane {
 pub(crate) const SMALL: (u16, u16) = (80, 24);
 /// From this on the lesson stands at the left for the whole height.
 const LARGE: (u16, u16) = (110, 30);
+/// On a screen that is narrower, half of it cuts the commands of a lesson inside their words: the
+/// lesson has all columns, and the map a strip.
+const NARROW: u16 = LARGE.0;
+/// Lines of that strip.
+const STRIP: u16 = 2;
+
+/// How a screen of some size is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One pane at a time.
+    Single,
+    /// The lesson over the whole width, two lines of the map, the shell. The map itself has the
+    /// whole screen while it has the focus.
+    Strip,
+    /// Lesson and map side by side above the shell.
+    Halves,
+    /// The lesson at the left, the map above the shell at the right.
+    Large,
+}
+
+impl Form {
+    pub(crate) fn of(area: Rect) -> Form {
+        match (area.width, area.height) {
+            (width, height) if width < SMALL.0 || height < SMALL.1 => Form::Single,
+            (width, _) if width < NARROW => Form::Strip,
+            (_, height) if height < LARGE.1 => Form::Halves,
+            _ => Form::Large,
+        }
+    }
+
+    /// Is the map shown whole only while it has the focus?
+    pub(crate) fn hides_map(self) -> bool {
+        matches!(self, Form::Single | Form::Strip)
+    }
+}
 
 /// Rectangles with their borders; empty: not on the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Panes {
     pub lesson: Rect,
     pub map: Rect,
+    /// The map has no frame, and says in its two lines what it would show.
+    pub strip: bool,
     pub shell: Rect,
     /// The line with the names of the panes where only one is shown.
     pub tabs: Rect,
@@ -55,11 +92,13 @@ fn share(length: u16, hundredths: u32) -> u16 {
 /// `ponders`: a question waits for its answer, so there is much to read and nothing yet to see.
 pub(crate) fn panes(area: Rect, focus: Pane, zoom: bool, ponders: bool) -> Panes {
     let mut panes = Panes::default();
-    let small = area.width < SMALL.0 || area.height < SMALL.1;
+    let form = Form::of(area);
+    let small = form == Form::Single;
+    let opened = form == Form::Strip && focus == Pane::Map;
     let foot = if small { 1 } else { 2 }.min(area.height);
     let (top, rest) = (area.y, area.height - foot);
     panes.foot = Rect::new(area.x, area.y + rest, area.width, foot);
-    if small || zoom {
+    if small || zoom || opened {
         let tabs = u16::from(small && rest > 3);
         panes.tabs = Rect::new(area.x, top, area.width, tabs);
         let whole = Rect::new(area.x, top + tabs, area.width, rest - tabs);
@@ -70,7 +109,7 @@ pub(crate) fn panes(area: Rect, focus: Pane, zoom: bool, ponders: bool) -> Panes
         }
         return panes;
     }
-    if area.width >= LARGE.0 && area.height >= LARGE.1 {
+    if form == Form::Large {
         let left = share(area.width, 36).clamp(42, 64);
         let upper = share(rest, 55).clamp(15, 30);
         panes.lesson = Rect::new(area.x, top, left, rest);
@@ -79,10 +118,17 @@ pub(crate) fn panes(area: Rect, focus: Pane, zoom: bool, ponders: bool) -> Panes
         return panes;
     }
     let upper = share(rest, 57).clamp(12, 18);
+    panes.shell = Rect::new(area.x, top + upper, area.width, rest - upper);
+    if form == Form::Strip {
+        panes.strip = !ponders;
+        let strip = if panes.strip { STRIP } else { 0 };
+        panes.lesson = Rect::new(area.x, top, area.width, upper - strip);
+        panes.map = Rect::new(area.x, top + upper - strip, area.width, strip);
+        return panes;
+    }
     let left = if ponders && focus != Pane::Map { area.width } else { area.width / 2 };
     panes.lesson = Rect::new(area.x, top, left, upper);
     panes.map = Rect::new(area.x + left, top, area.width - left, upper);
-    panes.shell = Rect::new(area.x, top + upper, area.width, rest - upper);
     panes
 }
 
@@ -127,11 +173,34 @@ mod tests {
     }
 
     #[test]
-    fn at_80_by_24_the_shell_has_eight_lines() {
-        let p = panes(Rect::new(0, 0, 80, 24), Pane::Shell, false, false);
-        assert!(inside(p.shell).height >= 8, "{p:?}");
-        assert_eq!((p.lesson.width, p.map.width), (40, 40));
-        let asked = panes(Rect::new(0, 0, 80, 24), Pane::Shell, false, true);
-        assert_eq!((asked.lesson.width, asked.map.width, asked.shell), (80, 0, p.shell));
+    fn at_80_by_24_the_lesson_has_all_columns_and_the_map_two_lines() {
+        let area = Rect::new(0, 0, 80, 24);
+        let p = panes(area, Pane::Shell, false, false);
+        assert_eq!(inside(p.shell).height, 8, "{p:?}");
+        assert_eq!((p.lesson.width, p.map, p.strip), (80, Rect::new(0, 10, 80, 2), true));
+        assert_eq!(panes(area, Pane::Lesson, false, false), p);
+        let asked = panes(area, Pane::Shell, false, true);
+        assert_eq!((asked.lesson.height, asked.map.height, asked.shell), (12, 0, p.shell));
+        let opened = panes(area, Pane::Map, false, false);
+        assert_eq!((opened.map, opened.strip), (Rect::new(0, 0, 80, 22), false));
+        assert!(opened.lesson.is_empty() && opened.shell.is_empty());
+    }
+
+    #[test]
+    fn the_size_alone_decides_how_a_screen_is_divided() {
+        for (size, form) in [
+            ((79, 24), Form::Single),
+            ((80, 23), Form::Single),
+            ((80, 24), Form::Strip),
+            ((109, 60), Form::Strip),
+            ((110, 24), Form::Halves),
+            ((200, 29), Form::Halves),
+            ((110, 30), Form::Large),
+            ((120, 36), Form::Large),
+        ] {
+            let area = Rect::new(0, 0, size.0, size.1);
+            assert_eq!(Form::of(area), form, "{size:?}");
+            assert_eq!(panes(area, Pane::Shell, false, false).strip, form == Form::Strip, "{size:?}");
+        }
     }
 }

@@ -21,6 +21,9 @@
 //! stands under each of them, with marks: a command, a fault, a step of the lesson that turned
 //! green. What a command removed stays in the picture with the time of its end.
 //!
+//! On a narrow screen the map is a strip of two lines, so that the lesson has all columns
+//! ([`layout::Form`]); while the map has the focus, it has the whole screen.
+//!
 //! The lesson's pane is the lab's while a lab is open. Both engines are followed: a view comes
 //! after every change, whichever session made it. What only looks (a hint, a check) is asked from
 //! the pane; what ends something (`lab grade`, `lab leave`) is put on the prompt's line, where the

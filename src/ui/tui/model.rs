@@ -4,7 +4,7 @@ use super::cluster::{Cluster, Key, Stand};
 use super::event::Question;
 use super::flow::traffic::{Then, Traffic};
 use super::lab::Lab;
-use super::layout::{self, Pane, Panes};
+use super::layout::{self, Form, Pane, Panes};
 use super::look::Look;
 use super::scroll::Scroll;
 use super::terminal::Emulator;
@@ -183,6 +183,8 @@ pub(crate) struct Model {
     pub opened: Timestamp,
     pub size: Size,
     pub focus: Pane,
+    /// The pane that F2 goes back to from the map.
+    pub back: Pane,
     pub zoom: bool,
     pub overlay: Option<Overlay>,
     /// The time view shows only the objects that differ.
@@ -235,6 +237,7 @@ impl Model {
             opened,
             size,
             focus: Pane::Shell,
+            back: Pane::Shell,
             zoom: false,
             overlay: None,
             only_different: false,
@@ -276,6 +279,19 @@ impl Model {
 
     pub(crate) fn panes_on(&self, area: Rect) -> Panes {
         layout::panes(area, self.focus, self.zoom, self.ponders())
+    }
+
+    /// How the screen is divided.
+    pub(crate) fn form(&self) -> Form {
+        Form::of(self.area())
+    }
+
+    /// Gives a pane the focus.
+    pub(crate) fn go_to(&mut self, pane: Pane) {
+        if pane == Pane::Map && self.focus != Pane::Map {
+            self.back = self.focus;
+        }
+        self.focus = pane;
     }
 
     /// A question waits for its answer, and the learner has not asked for a diagram meanwhile.

@@ -10,6 +10,7 @@ texts! { pub enum Word {
     Scrolled: "{} lines back", "{}줄 위";
     FootProgram: "F keys go to the program. Ctrl-] then: 1-9,0 = F1-F10 of the frame  Tab pane", "F 키는 프로그램으로 갑니다. Ctrl-] 다음: 1-9,0 = 이 화면의 F1-F10  Tab 창 이동";
     Foot: "F1 help  F2 zoom  F3 view  F4 time  F5 play  F6 pane  F10 quit", "F1 도움말  F2 확대  F3 그림  F4 시간  F5 재생  F6 창 이동  F10 종료";
+    FootStrip: "F1 help  F2 map  F3 view  F4 time  F5 play  F6 pane  F10 quit", "F1 도움말  F2 그림 전체  F3 그림 선택  F4 시간  F5 재생  F6 창 이동  F10 종료";
     FootLesson: "↑↓ read  n next  b back  h hint  c check  t type  w words  o list  Esc shell", "↑↓ 읽기  n 다음  b 이전  h 힌트  c 확인  t 입력  w 용어  o 목록  Esc 셸로";
     FootAnswer: "Enter answer  n next  h hint  c check  t type  w words  o list  Esc shell", "Enter 답하기  n 다음  h 힌트  c 확인  t 입력  w 용어  o 목록  Esc 셸로";
     FootDraft: "Enter sends the answer   Esc gives it up", "Enter 답 보내기   Esc 그만두기";
@@ -19,7 +20,8 @@ texts! { pub enum Word {
     FootLab: "↑↓ read  h hint  c check  g grade  u give up  l leave  o list  Esc to the shell", "↑↓ 읽기  h 힌트  c 확인  g 채점  u 포기  l 끝내기  o 목록  Esc 셸로";
     FootPredict: "answer with a letter: {}   w words   o list   Esc to the shell", "글자로 답하세요: {}   w 용어   o 목록   Esc 셸로";
     FootMap: "Space play  ← → step  ↑↓ other  1-{} view  + - speed 1/{}  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-{} 그림  + - 속도 1/{}  Esc 셸로";
-    FootPrefix: "Ctrl-] then: 1-9,0 = F1-F10  Tab pane  PgUp PgDn scroll  z suspend", "Ctrl-] 다음: 1-9,0 = F1-F10  Tab 창 이동  PgUp PgDn 스크롤  z 잠시 멈춤";
+    FootMapWhole: "F2 back  Space play  ← → step  ↑↓ other  1-{} view  + - speed 1/{}  Esc shell", "F2 뒤로  Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-{} 그림  + - 속도 1/{}";
+    FootPrefix: "Ctrl-] then: 1-9,0 = F1-F10  f large  Tab pane  PgUp PgDn scroll  z suspend", "Ctrl-] 다음: 1-9,0 = F1-F10  f 확대  Tab 창  PgUp PgDn 스크롤  z 잠시 멈춤";
     CannotSuspend: "nobody could wake this program up again: it was not started by a shell", "셸에서 시작한 프로그램이 아니어서 멈추면 다시 깨울 수 없습니다";
     QuitAgain: "a full-screen program has the shell: the same key again quits", "셸에서 전체 화면 프로그램이 실행 중입니다. 한 번 더 누르면 종료합니다";
     StillAsked: "the last question is still being answered", "앞의 요청을 처리하는 중입니다";
@@ -85,6 +87,9 @@ texts! { pub enum Word {
     LabLeaving: "What the lab made is being taken away, {} s", "실습에서 만든 것을 삭제하는 중, {}초";
     LabList: "Labs", "실습";
     LabListHint: "Something is broken: mend it in time, and it is graded. Enter puts `lab start` on the line of the shell.", "고장 난 것을 제한 시간 안에 고치고 채점받습니다. Enter를 누르면 셸에 `lab start`가 적힙니다.";
+    // -- the map in two lines
+    StripHint: "F2 whole map", "F2 그림 전체";
+    StripNodes: "nodes {}/{}", "노드 {}/{}";
     // -- views
     ViewCluster: "cluster", "클러스터";
     ViewControlPlane: "control plane", "컨트롤 플레인";
@@ -240,11 +245,14 @@ texts! { pub enum Word {
     Help:
         "Above: the lesson, and a live map of the cluster.\n\
          Below: a real shell. Type kubectl commands there.\n\
+         With less than 110 columns the map has two lines: what it counts, and\n\
+         the newest event. F2 then shows the whole map, and goes back.\n\
          \n\
          F1   this help                  F6   next pane (Shift-F6: back)\n\
-         F2   this pane large, or not    F5   the last request: play, pause\n\
+         F2   map or pane large, back    F5   the last request: play, pause\n\
          F3   choose the view            F7 F8   one hop back, forward\n\
          F4   what was done so far       F10  leave (or `quit` in the shell)\n\
+         Shift-F2 or Ctrl-] f: always this pane large, and back.\n\
          \n\
          Without function keys: Ctrl-] and then 1, 2, 3 … 0, or Tab.\n\
          Everything else you type in the shell is the shell's, Ctrl-C too.\n\
@@ -277,11 +285,14 @@ texts! { pub enum Word {
          short and long hops have their own speed: the map's corner tells it.",
         "위: 강의와, 지금 클러스터를 그대로 보여 주는 그림입니다.\n\
          아래: 진짜 셸입니다. 여기에 kubectl 명령을 입력합니다.\n\
+         화면이 110칸보다 좁으면 그림은 두 줄(개수와 최근 이벤트)로 줄어듭니다.\n\
+         그때 F2를 누르면 그림 전체가 보이고, 다시 누르면 돌아옵니다.\n\
          \n\
          F1   이 도움말                  F6   다음 창 (Shift-F6: 이전 창)\n\
-         F2   이 창을 크게, 다시 작게    F5   마지막 요청 재생, 멈춤\n\
+         F2   그림이나 창을 크게, 뒤로   F5   마지막 요청 재생, 멈춤\n\
          F3   그림 고르기                F7 F8   한 단계 뒤로, 앞으로\n\
          F4   지금까지 한 일             F10  나가기 (셸에서는 `quit`)\n\
+         Shift-F2 또는 Ctrl-] f: 언제나 이 창을 크게, 다시 작게.\n\
          \n\
          기능 키가 없으면 Ctrl-] 다음에 1, 2, 3 … 0 또는 Tab을 누릅니다.\n\
          그 밖에 셸에서 누르는 키는 Ctrl-C까지 모두 셸의 것입니다.\n\
@@ -333,6 +344,8 @@ mod tests {
             if matches!(
                 word,
                 Word::Foot
+                    | Word::FootStrip
+                    | Word::FootMapWhole
                     | Word::FootProgram
                     | Word::FootLesson
                     | Word::FootLab

@@ -40,6 +40,7 @@ pub(super) fn title(flow: &Flow) -> String {
 /// What stands in the frame's upper right corner.
 pub(crate) fn corner(model: &Model) -> String {
     let play = &model.traffic.play;
+    let panes = model.panes();
     // These draw records: the store's members and the scheduler tell of themselves.
     let of_objects = !matches!(model.view, View::ControlPlane | View::Raft | View::Scheduling);
     if of_objects && let Some(since) = model.silent_since() {
@@ -56,14 +57,15 @@ pub(crate) fn corner(model: &Model) -> String {
             let pace = model.traffic.pace().map_or(String::new(), |pace| pace.to_string());
             let corner = format!("{sign} {pace}").trim_end().to_string();
             match model.traffic.shown() {
-                // In a small pane the command stands in the picture.
-                Some(flow) if model.view == View::ControlPlane && model.panes().map.width >= 64 => {
+                // In a small pane and in a strip the command stands in the picture.
+                Some(flow) if model.view == View::ControlPlane && panes.map.width >= 64 && !panes.strip => {
                     format!("{corner} {} {}", model.look.sign(Sign::Dot), title(flow))
                 }
                 _ => corner,
             }
         }
-        View::Cluster if model.cluster.revision > 0 => {
+        // Below a strip the status line has it.
+        View::Cluster if model.cluster.revision > 0 && !panes.strip => {
             model.lang.say(Word::RevisionShort, &[&model.cluster.revision.to_string()])
         }
         _ => String::new(),

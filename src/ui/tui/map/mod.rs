@@ -16,12 +16,14 @@ mod scheduling;
 mod scrubber;
 mod sequence;
 mod steps;
+mod strip;
 
 pub(crate) use canvas::Canvas;
 pub(crate) use common::corner;
 pub(crate) use hops::short;
 pub(crate) use raft::leader;
 pub(crate) use steps::{Step, steps};
+pub(crate) use strip::strip;
 
 use super::cluster::WATCHED;
 use super::model::{Model, View};
@@ -30,20 +32,25 @@ use common::not_listed;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+/// Why there is nothing to draw yet, in words. `None`: the watches have answered.
+fn unheard(model: &Model) -> Option<String> {
+    if model.cluster.heard {
+        return None;
+    }
+    let denied = not_listed(model, &WATCHED.iter().map(|(plural, ..)| *plural).collect::<Vec<_>>());
+    let seconds = model.now.as_secs().to_string();
+    let waiting = || model.lang.say(Word::MapWaiting, &[&seconds]);
+    Some(if denied.is_empty() { waiting() } else { denied })
+}
+
 /// Draws the view that is chosen; a word of waiting until the watches answer.
 pub(crate) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }
     let mut canvas = Canvas { buffer, area, look: model.look, lang: model.lang };
-    if !model.cluster.heard {
-        let denied = not_listed(model, &WATCHED.iter().map(|(plural, ..)| *plural).collect::<Vec<_>>());
-        if !denied.is_empty() {
-            return canvas.note(1, &denied);
-        }
-        let seconds = model.now.as_secs().to_string();
-        canvas.note(1, &model.lang.say(Word::MapWaiting, &[&seconds]));
-        return;
+    if let Some(waiting) = unheard(model) {
+        return canvas.note(1, &waiting);
     }
     // Two pictures have a place for the line of the play head in their own last row.
     let has_line = match model.view {

@@ -9,13 +9,19 @@ use super::canvas::Canvas;
 use super::common::{none_of, subject};
 use super::ghosts::{Ghost, ghost_line, ghosts};
 use super::hops::short;
+use super::strip::Lines;
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+/// The Service that the view is about.
+fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Service)> {
     let services = scene.services_by_age();
     let keys = |all: &[(&Key, &Service)]| all.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
     let present = keys(&model.cluster.services_by_age());
-    let at = subject(model, "services", &keys(&services), &present);
-    let Some((key, service)) = at.and_then(|at| services.get(at)) else {
+    let at = subject(model, "services", &keys(&services), &present)?;
+    services.get(at).copied()
+}
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+    let Some((key, service)) = shown(model, scene) else {
         return canvas.note(1, &none_of(model, "services", Word::NoService));
     };
     let last = canvas.height().saturating_sub(1);
@@ -25,7 +31,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         0,
         &[("Service ", Tone::Dim), (&name, Tone::Strong), ("  ", Tone::Plain), (&service.kind, Tone::Accent)],
     );
-    let visits = model.traffic.visits.get(*key).copied().unwrap_or_default();
+    let visits = model.traffic.visits.get(key).copied().unwrap_or_default();
     let mut y = ports(canvas, key, service, visits);
     let selector: Vec<String> = service.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let text = match selector.is_empty() {
@@ -71,6 +77,35 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         (n, None) => canvas.word(Word::PickOne, &[&n.to_string()]),
     };
     canvas.put(1, last, &text, Tone::Dim);
+}
+
+/// The same in two lines: the Service with its first address, and its endpoints.
+pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
+    let Some((key, service)) = shown(model, scene) else {
+        return Lines::none(none_of(model, "services", Word::NoService));
+    };
+    let mut counts = vec![(service.name.clone(), Tone::Strong), (service.kind.clone(), Tone::Accent)];
+    if let Some((port, target, node_port)) = service.ports.first() {
+        let address = match service.ip.as_str() {
+            "" | "None" => format!("{}.{}:{port}", key.1, key.0),
+            ip => format!("{ip}:{port}"),
+        };
+        let arrow = canvas.sign(Sign::Right);
+        let outside = node_port.map_or(String::new(), |port| format!("localhost:{port} {arrow} "));
+        counts.push((format!("{outside}{address} {arrow} {target}"), Tone::Plain));
+    }
+    let endpoints = scene.endpoints(key);
+    let ready = endpoints.iter().filter(|e| e.ready).count();
+    let text = sentence(canvas, scene, key, service, ready, endpoints.len());
+    let mut news = vec![(text, if ready == 0 { Tone::Bad } else { Tone::Strong })];
+    if let Some(visits) = model.traffic.visits.get(key).filter(|visits| **visits > 0) {
+        news.push((canvas.word(Word::Visits, &[&visits.to_string()]), Tone::Accent));
+    }
+    if let Some(record) = &model.traffic.rules {
+        let proxy = format!("kube-proxy {}", short(&record.node));
+        news.push((canvas.word(Word::RulesWritten, &[&proxy, &took(record.took_us)]), Tone::Dim));
+    }
+    Lines { counts, news }
 }
 
 /// Draws the addresses of a Service, from line 1 on; returns the line behind them.

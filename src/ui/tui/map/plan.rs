@@ -327,7 +327,7 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) {
 }
 
 /// The links that a fault has cut.
-fn cuts(canvas: &Canvas<'_>, model: &Model) -> String {
+pub(super) fn cuts(canvas: &Canvas<'_>, model: &Model) -> String {
     let cuts = &model.traffic.agreement.cuts;
     let links: Vec<String> = cuts.iter().map(|(a, b)| format!("{} - {}", short(a), short(b))).collect();
     match links.is_empty() {
@@ -338,7 +338,8 @@ fn cuts(canvas: &Canvas<'_>, model: &Model) -> String {
     }
 }
 
-fn lost(canvas: &Canvas<'_>, scene: &Cluster) -> String {
+/// The pods whose Node was deleted.
+pub(super) fn lost(canvas: &Canvas<'_>, scene: &Cluster) -> String {
     let lost = scene.pods.values().filter(|pod| is_lost(scene, pod));
     let names: Vec<&str> = lost.map(|pod| pod.name.as_str()).collect();
     if names.is_empty() {
@@ -400,7 +401,7 @@ fn wanted(canvas: &Canvas<'_>, scene: &Cluster) -> Option<String> {
 }
 
 /// The pods of all ReplicaSets of a Deployment.
-fn pods_of<'a>(scene: &'a Cluster, deployment: &Key) -> Vec<&'a Pod> {
+pub(super) fn pods_of<'a>(scene: &'a Cluster, deployment: &Key) -> Vec<&'a Pod> {
     let sets: Vec<&str> = scene.replicasets_of(deployment).into_iter().map(|set| set.name.as_str()).collect();
     let of = |pod: &&Pod| pod.namespace == deployment.0 && sets.contains(&pod.owner.as_str());
     scene.pods.values().filter(of).collect()

@@ -1,6 +1,6 @@
 //! What is it going through? One pod, and all that was told about it, in order.
 
-use super::super::cluster::{Cluster, Pod};
+use super::super::cluster::{Cluster, Pod, Stand};
 use super::super::flow::{Did, Flow, Hop};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
@@ -11,14 +11,41 @@ use super::cluster::stand;
 use super::common::{none_of, subject};
 use super::ghosts::{ghost_line, ghosts};
 use super::hops::{describe, short};
+use super::strip::{Lines, told};
 use tap::ObjectRef;
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+/// The pod that the view is about.
+fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<&'a Pod> {
     let pods = scene.pods_by_age();
     let keys = |all: &[&Pod]| all.iter().map(|p| (p.namespace.clone(), p.name.clone())).collect::<Vec<_>>();
     let present = keys(&model.cluster.pods_by_age());
-    let at = subject(model, "pods", &keys(&pods), &present);
-    let Some(pod) = at.and_then(|at| pods.get(at)) else {
+    let at = subject(model, "pods", &keys(&pods), &present)?;
+    pods.get(at).copied()
+}
+
+/// The same in two lines: the pod with its facts, and what happened to it last.
+pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
+    let Some(pod) = shown(model, scene) else {
+        return Lines::none(none_of(model, "pods", Word::NoPod));
+    };
+    let (sign, tone) = stand(pod.stand);
+    let name = format!("{} {}", canvas.sign(sign), pod.name);
+    let counts = vec![(name, tone), (pod.status.clone(), tone), (facts(canvas, pod), Tone::Dim)];
+    let events = scene.events_about("Pod", &(pod.namespace.clone(), pod.name.clone()));
+    let unwell = !matches!(pod.stand, Stand::Ready);
+    let warned = events.iter().rev().find(|event| event.warning && unwell);
+    let hop = hops_about(model, pod).pop().map(|(text, time)| (format!("{text}  {time}"), Tone::Plain));
+    let event = match (warned, &hop) {
+        (Some(event), _) => Some(*event),
+        (None, Some(_)) => None,
+        (None, None) => events.last().copied(),
+    };
+    let news = event.map(|event| told(canvas, event)).into_iter().chain(hop).collect();
+    Lines { counts, news }
+}
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+    let Some(pod) = shown(model, scene) else {
         return canvas.note(1, &none_of(model, "pods", Word::NoPod));
     };
     let (sign, tone) = stand(pod.stand);
@@ -40,11 +67,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let key = (pod.namespace.clone(), pod.name.clone());
     let events = scene.events_about("Pod", &key);
     let rows = canvas.height().saturating_sub(4);
-    let warned = events
-        .iter()
-        .rev()
-        .find(|e| e.warning)
-        .filter(|_| !matches!(pod.stand, super::super::cluster::Stand::Ready));
+    let warned = events.iter().rev().find(|e| e.warning).filter(|_| !matches!(pod.stand, Stand::Ready));
     let x = canvas.put(1, 2, &model.lang.say(Word::Life, &[]), Tone::Dim);
     if let Some(ghost) = ghosts(model).first() {
         let room = canvas.width().saturating_sub(x + 4);

@@ -9,6 +9,7 @@ use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::short;
+use super::strip::Lines;
 use std::cmp::Ordering;
 
 /// Where the members' columns begin, behind the entries' numbers.
@@ -39,20 +40,65 @@ fn brief(name: &str, room: usize) -> String {
     if cells(name) <= room { name.to_string() } else { name.replacen("control-plane", "cp", 1) }
 }
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
-    let agreement = &model.traffic.agreement;
-    let members = model.cluster.members();
-    let width =
-        (canvas.width().saturating_sub(LEFT) / members.len().max(1)).clamp(*COLUMN.start(), *COLUMN.end());
-    let columns: Vec<Column<'_>> = members
-        .iter()
-        .enumerate()
+/// The members, each in a column of this width.
+fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
+    let off = &model.traffic.agreement.off;
+    let members = model.cluster.members().into_iter().enumerate();
+    members
         .map(|(at, member)| Column {
             node: &member.node,
             x: LEFT + at * width,
-            up: member.stand == Stand::Ready && !agreement.off.contains(&member.node),
+            up: member.stand == Stand::Ready && !off.contains(&member.node),
         })
-        .collect();
+        .collect()
+}
+
+/// Can the members that reach each other still write? There is one answer for several of them.
+fn writes(agreement: &Agreement, columns: &[Column<'_>]) -> Option<(Word, Tone)> {
+    let quorum = columns.len() / 2 + 1;
+    let up: Vec<&str> = columns.iter().filter(|c| c.up).map(|c| c.node).collect();
+    let agree = up.iter().map(|m| agreement.reaches(m, &up).count()).max().unwrap_or_default();
+    let told = if agree >= quorum { (Word::WritesGoOn, Tone::Good) } else { (Word::WritesWait, Tone::Bad) };
+    (columns.len() > 1).then_some(told)
+}
+
+/// Term and quorum, in words.
+fn term_and_quorum(canvas: &Canvas<'_>, agreement: &Agreement, members: usize) -> [(String, Tone); 2] {
+    let term = match agreement.term() {
+        0 => String::new(),
+        term => canvas.word(Word::StatusTerm, &[&term.to_string()]),
+    };
+    let needed = canvas.word(Word::Quorum, &[&(members / 2 + 1).to_string(), &members.to_string()]);
+    [(term, Tone::Strong), (needed, Tone::Dim)]
+}
+
+/// The same in two lines: the members, and what happened last.
+pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
+    let agreement = &model.traffic.agreement;
+    let columns = columns(model, *COLUMN.start());
+    let mut counts = Vec::from(term_and_quorum(canvas, agreement, columns.len()));
+    counts.extend(writes(agreement, &columns).map(|(word, tone)| (canvas.word(word, &[]), tone)));
+    for column in &columns {
+        let (sign, tone) = standing(agreement, column, columns.len() == 1);
+        counts.push((format!("{} {}", brief(column.node, 8), canvas.sign(sign)), tone));
+    }
+    if agreement.committed() == 0 {
+        return Lines { counts, ..Lines::none(canvas.word(Word::NoRaft, &[])) };
+    }
+    let mut news: Vec<(String, Tone)> = Vec::new();
+    news.extend(agreement.story.last().map(|told| action(canvas, told)));
+    let committed = agreement.committed();
+    let text = format!("{} {committed}", canvas.word(Word::RaftEnd, &[]));
+    news.push((text, Tone::Plain));
+    news.extend(written(canvas, model, committed).map(|text| (text, Tone::Dim)));
+    Lines { counts, news }
+}
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+    let agreement = &model.traffic.agreement;
+    let members = model.cluster.members().len().max(1);
+    let width = (canvas.width().saturating_sub(LEFT) / members).clamp(*COLUMN.start(), *COLUMN.end());
+    let columns = columns(model, width);
     head(canvas, agreement, &columns, width);
     if agreement.committed() == 0 {
         return canvas.note(3, &model.lang.say(Word::NoRaft, &[]));
@@ -66,18 +112,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
 
 /// Term, quorum, and the members' names.
 fn head(canvas: &mut Canvas<'_>, agreement: &Agreement, columns: &[Column<'_>], width: usize) {
-    let quorum = columns.len() / 2 + 1;
-    let term = match agreement.term() {
-        0 => String::new(),
-        term => canvas.word(Word::StatusTerm, &[&term.to_string()]),
-    };
-    let needed = canvas.word(Word::Quorum, &[&quorum.to_string(), &columns.len().to_string()]);
-    let x = canvas.row(1, 0, &[(&term, Tone::Strong), ("  ", Tone::Plain), (&needed, Tone::Dim)]);
-    if columns.len() > 1 {
-        let up: Vec<&str> = columns.iter().filter(|c| c.up).map(|c| c.node).collect();
-        let agree = up.iter().map(|m| agreement.reaches(m, &up).count()).max().unwrap_or_default();
-        let (word, tone) =
-            if agree >= quorum { (Word::WritesGoOn, Tone::Good) } else { (Word::WritesWait, Tone::Bad) };
+    let [(term, strong), (needed, dim)] = term_and_quorum(canvas, agreement, columns.len());
+    let x = canvas.row(1, 0, &[(&term, strong), ("  ", Tone::Plain), (&needed, dim)]);
+    if let Some((word, tone)) = writes(agreement, columns) {
         canvas.put(x + 2, 0, &canvas.word(word, &[]), tone);
     }
     for column in columns {

@@ -8,13 +8,53 @@ use super::canvas::Canvas;
 use super::cluster::stand;
 use super::common::{none_of, subject};
 use super::ghosts::{Ghost, ghosts};
+use super::strip::{Lines, counted, news, told};
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+/// The Deployment that the view is about.
+fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Deployment)> {
     let deployments = scene.deployments_by_age();
     let keys = |all: &[(&Key, &Deployment)]| all.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
     let present = keys(&model.cluster.deployments_by_age());
-    let at = subject(model, "deployments", &keys(&deployments), &present);
-    let Some((key, deployment)) = at.and_then(|at| deployments.get(at)) else {
+    let at = subject(model, "deployments", &keys(&deployments), &present)?;
+    deployments.get(at).copied()
+}
+
+/// The pods of a ReplicaSet.
+fn pods_of_set<'a>(scene: &'a Cluster, set: &ReplicaSet) -> Vec<&'a Pod> {
+    let of = |pod: &&Pod| pod.namespace == set.namespace && pod.owner == set.name;
+    scene.pods.values().filter(of).collect()
+}
+
+/// The same in two lines: ready and desired pods, those of each revision, and the newest event.
+pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
+    let Some((key, deployment)) = shown(model, scene) else {
+        return Lines::none(none_of(model, "deployments", Word::NoRollout));
+    };
+    let wanted = [deployment.ready.to_string(), deployment.wanted.to_string()];
+    let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
+    let mut counts = vec![
+        (key.1.clone(), Tone::Strong),
+        (canvas.word(Word::Wanted, &wanted.each_ref().map(String::as_str)), tone),
+    ];
+    // The newest revision stands first: where room is scarce, old ones are left out.
+    for set in scene.replicasets_of(key).into_iter().rev() {
+        let pods = pods_of_set(scene, set);
+        if !pods.is_empty() || set.wanted > 0 {
+            let revision = canvas.word(Word::RevisionShort, &[&set.number.to_string()]);
+            counts.push(counted(canvas, &revision, &pods, Some(set.wanted)));
+        }
+    }
+    let newest = scene.events_about("Deployment", key).last().map(|event| told(canvas, event));
+    let mut news = news(canvas, model, scene);
+    if let Some(newest) = newest.filter(|_| !model.traffic.moving()) {
+        news.truncate(1);
+        news.insert(0, newest);
+    }
+    Lines { counts, news }
+}
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+    let Some((key, deployment)) = shown(model, scene) else {
         return canvas.note(1, &none_of(model, "deployments", Word::NoRollout));
     };
     canvas.row(
@@ -41,8 +81,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     // Old ones with nothing left are history; the newest two or three tell the story.
     let skip = sets.len().saturating_sub(last.saturating_sub(y) / 2);
     for set in sets.iter().skip(skip) {
-        let pods: Vec<&Pod> =
-            scene.pods.values().filter(|p| p.namespace == key.0 && p.owner == set.name).collect();
+        let pods = pods_of_set(scene, set);
         let revision = canvas.word(Word::RevisionShort, &[&set.number.to_string()]);
         let tone = if pods.is_empty() && set.wanted == 0 { Tone::Dim } else { Tone::Plain };
         canvas.row(

@@ -7,7 +7,9 @@ use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::short;
-use tap::{Event, Refusal};
+use super::strip::Lines;
+use std::cmp::Reverse;
+use tap::{Event, Refusal, Verdict};
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let place = model.place(&model.traffic.decided());
@@ -78,6 +80,49 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         None => canvas.word(Word::ChosenNobody, &[]),
     };
     canvas.put(1, last, &text, if chosen.is_some() { Tone::Strong } else { Tone::Warn });
+}
+
+/// The same in two lines: the pod with its node, and the verdict about each node.
+pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
+    let place = model.place(&model.traffic.decided());
+    let record = model.traffic.newest_decisions().nth(place);
+    let decision = record.and_then(|record| match &record.event {
+        Event::Schedule(decision) => Some((record.object.as_ref()?, decision)),
+        _ => None,
+    });
+    let Some((object, decision)) = decision else {
+        return Lines::none(canvas.word(Word::NoDecision, &[]));
+    };
+    let fit = decision.verdicts.iter().filter(|verdict| verdict.refused.is_empty()).count();
+    let (fit, all) = (fit.to_string(), decision.verdicts.len().to_string());
+    let chosen = decision.chosen.as_deref();
+    let result = match chosen {
+        Some(node) => (canvas.word(Word::BriefFit, &[&fit, &all, short(node)]), Tone::Good),
+        None => (canvas.word(Word::ChosenNobody, &[]), Tone::Warn),
+    };
+    let key = (object.namespace.clone(), object.name.clone());
+    let gone = match model.cluster.pods.contains_key(&key) {
+        true => String::new(),
+        false => canvas.word(Word::Gone, &[]).trim().to_string(),
+    };
+    let counts = vec![(format!("pod {}", object.name), Tone::Strong), result, (gone, Tone::Dim)];
+    let verdict = |verdict: &Verdict| {
+        let node = short(&verdict.node);
+        match verdict.refused.first() {
+            Some(refused) => {
+                (format!("{node} {} {}", canvas.sign(Sign::Unmet), reason(refused, false)), Tone::Bad)
+            }
+            None if chosen == Some(verdict.node.as_str()) => {
+                (format!("{node} {} {}", canvas.sign(Sign::Leader), verdict.total), Tone::Strong)
+            }
+            None => (format!("{node} {} {}", canvas.sign(Sign::Met), verdict.total), Tone::Good),
+        }
+    };
+    let mut verdicts: Vec<&Verdict> = decision.verdicts.iter().collect();
+    verdicts.sort_by_key(|verdict| {
+        (chosen != Some(verdict.node.as_str()), !verdict.refused.is_empty(), Reverse(verdict.total))
+    });
+    Lines { counts, news: verdicts.into_iter().map(verdict).collect() }
 }
 
 /// Why a node was refused; in little room without the words that all reasons begin with.

@@ -55,10 +55,13 @@ fn keys(model: &Model) -> String {
     }
     match model.focus {
         Pane::Shell if model.program_has_keys() => lang.say(Word::FootProgram, &[]),
+        // There F2 shows the whole map, unless it gives a large pane its place back.
+        Pane::Shell if model.form().hides_map() && !model.zoom => lang.say(Word::FootStrip, &[]),
         Pane::Shell => lang.say(Word::Foot, &[]),
         Pane::Map => {
             let (views, slower) = (View::ALL.len().to_string(), model.traffic.play.slower.to_string());
-            lang.say(Word::FootMap, &[&views, &slower])
+            let word = if model.form().hides_map() { Word::FootMapWhole } else { Word::FootMap };
+            lang.say(word, &[&views, &slower])
         }
         Pane::Lesson => {
             if model.shown_lab().is_some() {

@@ -11,7 +11,7 @@ use super::paragraph::{marked, text};
 use crate::labs::{clock, remarks};
 use crate::lesson::tag;
 use crate::texts::Say;
-use ::lab::graded::view::{GivenUp, Graded, LabView, Work};
+use ::lab::graded::view::{GivenUp, Graded, LabView, Task, Work};
 use ratatui::text::Line;
 
 /// Cells of the frame's upper edge that its title cannot have: the mark of the focus, the clock,
@@ -44,8 +44,14 @@ pub(super) fn corner_tone(model: &Model) -> Tone {
     }
 }
 
-/// What is read: the text, the tasks, the hints, the last grade and the way.
-pub(super) fn reading(model: &Model, view: &LabView, room: usize) -> (Vec<Line<'static>>, Marks) {
+/// What is read: the text, the tasks, the hints, the last grade and the way. `apart`: the tasks
+/// that are not done stand firmly below it, see [`open_tasks`].
+pub(super) fn reading(
+    model: &Model,
+    view: &LabView,
+    room: usize,
+    apart: bool,
+) -> (Vec<Line<'static>>, Marks) {
     let (lang, look) = (model.lang, model.look);
     let (mut out, mut marks) = (Vec::new(), Marks::default());
     if cells(&view.title) + CLOCK > room {
@@ -60,17 +66,12 @@ pub(super) fn reading(model: &Model, view: &LabView, room: usize) -> (Vec<Line<'
     }
     out.push(Line::default());
     out.extend(markdown::lines(&view.text, room, look));
-    out.push(Line::default());
-    marks.tasks = Some(out.len());
-    out.extend(text(&lang.say(Word::LabTasks, &[]), look, Tone::Title, room, "", ""));
-    for task in &view.tasks {
-        let (sign, tone) = match task.green {
-            Some(true) => (look.sign(Sign::Met), Tone::Good),
-            // A cross would say that it is wrong; it is only not done yet.
-            Some(false) => (look.sign(Sign::Dot), Tone::Plain),
-            None => (" ", Tone::Plain),
-        };
-        out.extend(marked(&task.task, look, tone, room, &format!("{sign} {:>3} ", task.weight), "      "));
+    let tasks: Vec<&Task> = view.tasks.iter().filter(|task| !apart || task.green == Some(true)).collect();
+    if !tasks.is_empty() {
+        out.push(Line::default());
+        marks.tasks = Some(out.len());
+        out.extend(text(&lang.say(Word::LabTasks, &[]), look, Tone::Title, room, "", ""));
+        out.extend(tasks.into_iter().flat_map(|task| task_lines(model, task, room)));
     }
     hints(model, view, room, &mut out, &mut marks);
     if let Some(grade) = &view.grade {
@@ -84,6 +85,27 @@ pub(super) fn reading(model: &Model, view: &LabView, room: usize) -> (Vec<Line<'
         way(model, given_up, room, &mut out);
     }
     (out, marks)
+}
+
+fn task_lines(model: &Model, task: &Task, room: usize) -> Vec<Line<'static>> {
+    let look = model.look;
+    let (sign, tone) = match task.green {
+        Some(true) => (look.sign(Sign::Met), Tone::Good),
+        // A cross would say that it is wrong; it is only not done yet.
+        Some(false) => (look.sign(Sign::Dot), Tone::Plain),
+        None => (" ", Tone::Plain),
+    };
+    marked(&task.task, look, tone, room, &format!("{sign} {:>3} ", task.weight), "      ")
+}
+
+/// The tasks that are not done, for a pane of long lines, where they can stay in sight. None once
+/// there is a grade, or the solution was shown: then there is something else to read.
+pub(super) fn open_tasks(model: &Model, view: &LabView, room: usize) -> Vec<Line<'static>> {
+    if view.work == Work::Starting || view.grade.is_some() || view.over {
+        return vec![];
+    }
+    let open = view.tasks.iter().filter(|task| task.green != Some(true));
+    open.flat_map(|task| task_lines(model, task, room)).collect()
 }
 
 fn hints(model: &Model, view: &LabView, room: usize, out: &mut Vec<Line<'static>>, marks: &mut Marks) {

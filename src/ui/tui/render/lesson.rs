@@ -11,7 +11,7 @@ use super::marks::Marks;
 use super::paragraph::{marked, text};
 use crate::lesson::missing;
 use crate::texts::Lang;
-use ::lab::view::{Judged, LessonView, Predict, State, Verdict};
+use ::lab::view::{Check, Judged, LessonView, Predict, State, Verdict};
 use ratatui::text::{Line, Span};
 
 /// The frame's title and its corner.
@@ -103,6 +103,8 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checks {
     All,
+    /// Each that is missing; those that are met in one line.
+    Open,
     /// The one that is missing, and how many are met, in words.
     Unmet,
     /// The same in figures.
@@ -155,7 +157,11 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
         out.extend(hinted(model, view.hints.len(), &hint.say, room, Tone::Accent));
     }
     // The task has to be seen whole; who looks for help finds `hint` in the bar as well.
-    if view.is_stuck && open && question.is_none() && matches!(which, Checks::All | Checks::Unmet) {
+    if view.is_stuck
+        && open
+        && question.is_none()
+        && matches!(which, Checks::All | Checks::Open | Checks::Unmet)
+    {
         out.extend(marked(&lang.say(Word::Stuck, &[]), look, Tone::Accent, room, "", "  "));
     }
     let (words, tone) = match (&view.next, view.state) {
@@ -180,7 +186,7 @@ fn hinted(model: &Model, number: usize, say: &str, room: usize, tone: Tone) -> V
 
 fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mut Vec<Line<'static>>) {
     let look = model.look;
-    if which != Checks::All && view.checks.len() > 1 {
+    if !matches!(which, Checks::All | Checks::Open) && view.checks.len() > 1 {
         let (sign, tone) = match view.missing() {
             None => (Sign::Holding, Tone::Warn),
             Some(_) if view.not_yet.is_some() => (Sign::Dot, Tone::Warn),
@@ -196,7 +202,14 @@ fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mu
         };
         return out.extend(marked(&words, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
     }
-    for (at, check) in view.checks.iter().enumerate() {
+    let met = view.checks.iter().filter(|check| check.state == Verdict::Met).count();
+    let folded = which == Checks::Open && met > 1;
+    if folded {
+        let told = format!("{met}/{}", view.checks.len());
+        out.extend(text(&told, look, Tone::Good, room, &format!("{} ", look.sign(Sign::Met)), "  "));
+    }
+    let told = |check: &Check| !folded || check.state != Verdict::Met;
+    for (at, check) in view.checks.iter().enumerate().filter(|(_, check)| told(check)) {
         // After a while without success the one that is missing stands out.
         let late = view.not_yet.is_some() && Some(at) == view.missing();
         let (sign, tone) = match check.state {

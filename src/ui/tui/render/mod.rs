@@ -34,8 +34,13 @@ pub(crate) fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<P
     let panes = model.panes_on(area);
     frame(model, Pane::Lesson, panes.lesson, buffer);
     sheet::render(model, panes.lesson, buffer);
-    frame(model, Pane::Map, panes.map, buffer);
-    map::render(model, layout::inside(panes.map), buffer);
+    match panes.strip {
+        true => map::strip(model, panes.map, buffer),
+        false => {
+            frame(model, Pane::Map, panes.map, buffer);
+            map::render(model, layout::inside(panes.map), buffer);
+        }
+    }
     frame(model, Pane::Shell, panes.shell, buffer);
     let cursor = shell::render(model, layout::inside(panes.shell), buffer);
     bars::tabs(model, panes.tabs, buffer);

@@ -1,7 +1,7 @@
 //! Where the lines of the lesson's pane go: what to read scrolls above, what to do stands firmly
 //! below it.
 
-use super::super::layout::{Pane, inside};
+use super::super::layout::{Form, Pane, inside};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::scroll::Scroll;
@@ -19,6 +19,9 @@ use ratatui::text::Line;
 /// many where the checks can be told in fewer words.
 const READ_MIN: usize = 2;
 const READ_FAIR: usize = 5;
+/// The same beside a strip of the map, where a line is twice as long: then each check that is
+/// missing stays in sight.
+const READ_LONG: usize = 3;
 
 /// The pane's lines and where they go.
 struct Sheet {
@@ -38,8 +41,15 @@ impl Sheet {
         let room = usize::from(area.width).saturating_sub(2);
         let height = usize::from(area.height);
         if let Some(view) = model.shown_lab() {
-            let (upper, marks) = lab::reading(model, view, room);
-            return Sheet::firm(upper, lab::standing(model, view, room), marks, height);
+            let mut lower = lab::standing(model, view, room);
+            let open = lab::open_tasks(model, view, room);
+            let fits = open.len() + lower.len() + READ_LONG <= height;
+            let apart = model.form() == Form::Strip && fits && !open.is_empty();
+            if apart {
+                lower.splice(0..0, open);
+            }
+            let (upper, marks) = lab::reading(model, view, room, apart);
+            return Sheet::firm(upper, lower, marks, height);
         }
         let Some(view) = model.open_lesson() else {
             let upper = nothing_open(model, room);
@@ -48,7 +58,11 @@ impl Sheet {
         let (mut upper, mut marks) = reading(model, view, room);
         let fits = |lower: &Vec<Line<'_>>, read: usize| lower.len() + upper.len().min(read) <= height;
         let mut lower = doing(model, view, room, Checks::All);
-        if !fits(&lower, READ_FAIR) {
+        let long = model.form() == Form::Strip;
+        if long && !fits(&lower, READ_FAIR) {
+            lower = doing(model, view, room, Checks::Open);
+        }
+        if !fits(&lower, if long { READ_LONG } else { READ_FAIR }) {
             lower = doing(model, view, room, Checks::Unmet);
         }
         if !fits(&lower, READ_MIN) {
@@ -233,6 +247,7 @@ mod tests {
     fn at_80_by_24_the_pane_starts_at_the_guess_and_a_new_step_at_its_top() {
         use crate::tui::{event::Event, update::update};
         let library = Library::built_in();
+        let mut scrolled_to = 0;
         let questions = library.lessons.iter().flat_map(|l| l.steps.iter().map(move |s| (l, s)));
         for (lesson, step) in questions.filter(|(_, step)| step.predict.is_some()) {
             for (lang, said) in [(Lang::En, "You said a: "), (Lang::Ko, "예 측 : a: ")] {
@@ -245,8 +260,12 @@ mod tests {
                 show(&mut model, view(lesson, step, tag(lang), true));
                 let place = format!("{} {} {lang:?}", lesson.id, step.id);
                 let sheet = Sheet::of(&model, inside(model.panes().lesson));
-                assert!(sheet.upper.len() > sheet.rows, "{place} fits: nothing has to be scrolled");
-                assert!(first_line(&model).trim().starts_with(said), "{place}: {:?}", first_line(&model));
+                // A text that fits is all in sight: nothing has to be scrolled.
+                if sheet.upper.len() > sheet.rows {
+                    let first = first_line(&model);
+                    assert!(first.trim().starts_with(said), "{place}: {first:?}");
+                    scrolled_to += 1;
+                }
                 let next = LessonView { step: 99, ..view(lesson, step, tag(lang), false) };
                 show(&mut model, next);
                 assert_eq!(model.lesson.scroll, Scroll::To(0), "{place}");
@@ -255,6 +274,7 @@ mod tests {
                 assert!(!first_line(&model).trim().starts_with(said), "{place}");
             }
         }
+        assert!(scrolled_to > 20, "{scrolled_to}: the pane was not scrolled to a guess");
     }
 
     #[test]

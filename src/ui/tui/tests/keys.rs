@@ -67,6 +67,8 @@ fn panes_turn_by_key_prefix_and_mouse() {
     control(&mut model, ']');
     press(&mut model, KeyCode::Tab);
     assert_eq!(model.focus, Pane::Map);
+    press(&mut model, KeyCode::F(2));
+    assert_eq!(model.focus, Pane::Lesson, "the whole map goes back to the pane before");
     mouse(&mut model, MouseEventKind::Down(MouseButton::Left), 5, 20);
     assert_eq!(model.focus, Pane::Shell);
     control(&mut model, ']');
@@ -80,8 +82,9 @@ fn panes_turn_by_key_prefix_and_mouse() {
 #[test]
 fn the_size_of_the_shell_follows_its_pane() {
     let mut model = fresh();
-    assert_eq!(press(&mut model, KeyCode::F(2)), [Effect::Size(20, 78)]);
-    assert_eq!(press(&mut model, KeyCode::F(2)), [Effect::Size(8, 78)]);
+    let large = KeyEvent::new(KeyCode::F(2), KeyModifiers::SHIFT);
+    assert_eq!(tell(&mut model, Event::Key(large)), [Effect::Size(20, 78)]);
+    assert_eq!(tell(&mut model, Event::Key(large)), [Effect::Size(8, 78)]);
     let grown = tell(&mut model, Event::Resize(Size::new(120, 34)));
     assert!(matches!(grown[..], [Effect::Size(rows, 75)] if rows > 10), "{grown:?}");
     // Zooming another pane hides the shell, which then keeps its size.

@@ -253,6 +253,22 @@ fn a_grade_the_way_and_a_hint_come_into_sight() {
     }
 }
 
+/// On a narrow screen, where a task is one line.
+#[test]
+fn the_tasks_that_are_not_done_stay_in_sight() {
+    let mut model = playing(80, 24, Lang::En, open(Lang::En));
+    let tasks = ["is complete, with the image", "returns the page", "This is still true", "the original"];
+    for end in [KeyCode::Home, KeyCode::End] {
+        press(&mut model, end);
+        let shown = text(&screen(&model));
+        assert!(tasks.iter().all(|task| shown.contains(task)) && shown.contains("map: "), "{shown}");
+    }
+    lab(&mut model, checked(Lang::En));
+    press(&mut model, KeyCode::Home);
+    let shown = text(&screen(&model));
+    assert!(tasks[1..3].iter().all(|task| shown.contains(task)) && !shown.contains(tasks[0]), "{shown}");
+}
+
 #[test]
 fn the_clock_runs_and_says_in_words_when_little_is_left() {
     let mut model = playing(80, 24, Lang::En, LabView { left_s: 62, ..open(Lang::En) });

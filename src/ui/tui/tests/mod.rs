@@ -11,6 +11,7 @@ mod scrubber;
 mod sequence;
 mod show;
 mod speed;
+mod strip;
 mod time;
 mod typing;
 mod views;

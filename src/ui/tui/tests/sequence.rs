@@ -54,7 +54,9 @@ fn the_same_sequence_in_ascii_and_in_korean() {
 
 #[test]
 fn a_small_pane_has_a_letter_for_each_component() {
-    let lines = map(&midway(80, 24, Lang::En, RICH, 8));
+    let mut model = midway(40, 14, Lang::En, RICH, 8);
+    model.focus = crate::tui::layout::Pane::Map;
+    let lines = map(&model);
     assert!(lines[0].starts_with(" y a e s k  kubectl run web2"), "{lines:#?}");
     assert!(lines[1].starts_with(" ├─▶ │ │ │  ✓✓✓✓ validate"), "{lines:#?}");
     assert!(lines[2].starts_with(" │ ├─▶ │ │  revision 860"), "{lines:#?}");

@@ -45,14 +45,14 @@ pub(super) fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effe
             && panes.tabs.contains((mouse.column, mouse.row).into())
             && let Some(pane) = render::tab_at(model, mouse.column)
         {
-            model.focus = pane;
+            model.go_to(pane);
             return true;
         }
         return false;
     };
     let focused = model.focus == pane;
     if matches!(mouse.kind, MouseEventKind::Down(_)) {
-        model.focus = pane;
+        model.go_to(pane);
     }
     match pane {
         Pane::Shell => {

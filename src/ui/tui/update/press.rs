@@ -3,7 +3,7 @@
 use super::ask::ask;
 use crate::tui::event::Effect;
 use crate::tui::keys;
-use crate::tui::layout::Pane;
+use crate::tui::layout::{Form, Pane};
 use crate::tui::map;
 use crate::tui::model::{Act, BURST, Model, Overlay, Page, View};
 use crate::tui::render::{self, scrolled};
@@ -106,8 +106,11 @@ pub(super) fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>)
     {
         return;
     }
-    if key.code == KeyCode::F(6) && key.modifiers == KeyModifiers::SHIFT && !program {
-        return turn(model, -1);
+    if let KeyCode::F(n @ (2 | 6)) = key.code
+        && key.modifiers == KeyModifiers::SHIFT
+        && !program
+    {
+        return if n == 2 { zoom(model) } else { turn(model, -1) };
     }
     if model.overlay.is_some() && over(model, keys::latin(key), effects) {
         return;
@@ -139,6 +142,7 @@ fn prefixed(model: &mut Model, key: KeyEvent, again: bool, leaving: bool, effect
         KeyCode::Char('?') => {
             function(model, 1, leaving, effects);
         }
+        KeyCode::Char('f') => zoom(model),
         KeyCode::Char('z') => effects.push(Effect::Suspend),
         KeyCode::Char('q') => quit(model, leaving, effects),
         KeyCode::Up | KeyCode::Char('k') => model.shell.scroll(1),
@@ -171,7 +175,7 @@ fn function(model: &mut Model, n: u8, leaving: bool, effects: &mut Vec<Effect>) 
     };
     match n {
         1 => model.overlay = toggled(model, Overlay::Help(0)),
-        2 => model.zoom = !model.zoom,
+        2 => enlarge(model),
         3 => {
             let here = View::ALL.iter().position(|v| *v == model.view).unwrap_or_default();
             model.overlay = toggled(model, Overlay::Views(here));
@@ -187,10 +191,27 @@ fn function(model: &mut Model, n: u8, leaving: bool, effects: &mut Vec<Effect>) 
     true
 }
 
+/// Makes the pane that has the focus as large as the screen, or gives it its place back.
+fn zoom(model: &mut Model) {
+    model.zoom = !model.zoom;
+}
+
+/// Shows the whole map where it has two lines or none, and goes back from there to the pane before.
+/// Elsewhere the map is on the screen: the pane that has the focus is made large, or small again.
+fn enlarge(model: &mut Model) {
+    match (model.form(), model.focus) {
+        (Form::Halves | Form::Large, _) => return zoom(model),
+        (_, Pane::Map) => (model.focus, model.zoom) = (model.back, false),
+        (Form::Strip, _) if model.zoom => return zoom(model),
+        _ => model.go_to(Pane::Map),
+    }
+    model.overlay = None;
+}
+
 fn turn(model: &mut Model, by: isize) {
     let order = [Pane::Shell, Pane::Lesson, Pane::Map];
     let here = order.iter().position(|p| *p == model.focus).unwrap_or_default() as isize;
-    model.focus = order[(here + by).rem_euclid(order.len() as isize) as usize];
+    model.go_to(order[(here + by).rem_euclid(order.len() as isize) as usize]);
     model.overlay = None;
 }
 

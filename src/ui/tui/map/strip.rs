@@ -1,0 +1,227 @@
+//! The map in two lines, for screens on which a lesson needs the room: what the view counts, and
+//! the newest event of it. The whole map is one key away.
+//!
+//! ```text
+//! map: cluster  nodes 3/3  web 3/4 o1  * nginx-pod                         F2 whole map
+//! kubectl scale web: done after 14.2 ms  SuccessfulCreate web-76f8d594c6: Created pod: web-76 ...
+//! ```
+
+use super::super::cluster::{Cluster, Happened, Pod, Stand};
+use super::super::look::{Sign, Tone};
+use super::super::model::{Model, View};
+use super::super::text::{cells, took};
+use super::super::words::Word;
+use super::canvas::Canvas;
+use super::cluster::{node_state, stand};
+use super::common::{caption, corner, not_listed, refusal, title};
+use super::hops::short;
+use super::plan::{cuts, lost, pods_of};
+use super::{network, pod, raft, rollout, scheduling, unheard};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use std::collections::BTreeMap;
+
+/// Nodes that are told by name because something is wrong with them.
+const NODES_MAX: usize = 3;
+
+/// A text and how it is dressed.
+pub(super) type Piece = (String, Tone);
+
+/// What the two lines of a view say.
+pub(super) struct Lines {
+    /// The objects of the view, with how many of them are ready.
+    pub counts: Vec<Piece>,
+    /// What happened last.
+    pub news: Vec<Piece>,
+}
+
+impl Lines {
+    /// There is nothing to count: why, in a sentence.
+    pub(super) fn none(sentence: String) -> Lines {
+        Lines { counts: vec![], news: vec![(sentence, Tone::Dim)] }
+    }
+}
+
+/// Draws the view that is chosen in two lines.
+pub(crate) fn strip(model: &Model, area: Rect, buffer: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
+    let mut canvas = Canvas { buffer, area, look: model.look, lang: model.lang };
+    let name = canvas.word(model.view.words().0, &[]);
+    let title = format!("{}: {name}", canvas.word(Word::PaneMap, &[]));
+    let x = canvas.put(1, 0, &title, Tone::Strong) + 2;
+    let end = right(&mut canvas, model);
+    let lines = lines(&canvas, model);
+    row(&mut canvas, (x, 0), end, &lines.counts);
+    let end = canvas.width().saturating_sub(1);
+    row(&mut canvas, (1, 1), end, &lines.news);
+}
+
+/// The right end of the first line: what the map's corner says, and how to see the whole map. The
+/// column where it begins.
+fn right(canvas: &mut Canvas<'_>, model: &Model) -> usize {
+    let (corner, hint) = (corner(model), canvas.word(Word::StripHint, &[]));
+    let gap = if corner.is_empty() { "" } else { "  " };
+    let corner = format!("{corner}{gap}");
+    let x = canvas.width().saturating_sub(cells(&corner) + cells(&hint) + 1);
+    let at = canvas.put(x, 0, &corner, Tone::Dim);
+    canvas.put(at, 0, &hint, Tone::Accent);
+    x.saturating_sub(2)
+}
+
+/// Pieces one behind the other, two cells apart, as many as there is room for.
+fn row(canvas: &mut Canvas<'_>, place: (usize, usize), end: usize, pieces: &[Piece]) {
+    let (mut x, y) = place;
+    for (text, tone) in pieces.iter().filter(|(text, _)| !text.is_empty()) {
+        x = canvas.put_in(x, y, end.saturating_sub(x), text, *tone) + 2;
+    }
+}
+
+fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
+    if let Some(waiting) = unheard(model) {
+        return Lines::none(waiting);
+    }
+    let scene = model.scene();
+    match model.view {
+        View::Cluster => Lines { counts: counts(canvas, model, &scene), news: news(canvas, model, &scene) },
+        View::ControlPlane => command(canvas, model),
+        View::Raft => raft::lines(canvas, model),
+        View::Scheduling => scheduling::lines(canvas, model),
+        View::Network => network::lines(canvas, model, &scene),
+        View::Rollout => rollout::lines(canvas, model, &scene),
+        View::Pod => pod::lines(canvas, model, &scene),
+    }
+}
+
+/// The nodes, by name where something is broken, then the Deployments and the learner's other pods.
+fn counts(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
+    let mut out = vec![(not_listed(model, &["nodes", "pods"]), Tone::Warn)];
+    let states = scene.nodes.values().map(|node| (node, node_state(canvas, model, node)));
+    let troubled = states.filter(|(_, (_, tone))| *tone != Tone::Good);
+    let troubled = troubled.map(|(node, (state, tone))| (format!("{} {state}", short(&node.name)), tone));
+    let troubled: Vec<Piece> = troubled.take(NODES_MAX).collect();
+    if troubled.is_empty() && !scene.nodes.is_empty() {
+        let all = scene.nodes.len().to_string();
+        out.push((canvas.word(Word::StripNodes, &[&all, &all]), Tone::Plain));
+    }
+    out.extend(troubled);
+    out.push((cuts(canvas, model), Tone::Warn));
+    out.push((lost(canvas, scene), Tone::Warn));
+    for (key, deployment) in scene.deployments_by_age() {
+        if key.0 != "kube-system" {
+            let pods = pods_of(scene, key);
+            out.push(counted(canvas, &deployment.name, &pods, Some(deployment.wanted)));
+        }
+    }
+    out.extend(others(canvas, scene));
+    out
+}
+
+/// `web 3/4 o1`: a name, ready and desired pods, and how the others stand. Without a number that is
+/// desired, the ready ones have a sign, too.
+pub(super) fn counted(canvas: &Canvas<'_>, name: &str, pods: &[&Pod], wanted: Option<i64>) -> Piece {
+    let count = |stand: Stand| pods.iter().filter(|pod| pod.stand == stand).count();
+    let ready = count(Stand::Ready);
+    let mut text = name.to_string();
+    if let Some(wanted) = wanted {
+        text = format!("{text} {ready}/{wanted}");
+    }
+    let all = [Stand::Ready, Stand::Waiting, Stand::Starting, Stand::Failed, Stand::Leaving, Stand::Done];
+    for state in all.into_iter().filter(|state| *state != Stand::Ready || wanted.is_none()) {
+        let count = count(state);
+        if count > 0 {
+            text = format!("{text} {}{count}", canvas.sign(stand(state).0));
+        }
+    }
+    let enough = wanted.map_or(pods.len(), |wanted| usize::try_from(wanted).unwrap_or_default());
+    let tone = match () {
+        () if count(Stand::Failed) > 0 => Tone::Bad,
+        () if ready < enough && count(Stand::Done) == 0 => Tone::Warn,
+        () => Tone::Good,
+    };
+    (text, tone)
+}
+
+/// The learner's pods that belong to no Deployment: by what owns them, and each by its name that
+/// nothing owns.
+fn others(canvas: &Canvas<'_>, scene: &Cluster) -> Vec<Piece> {
+    let mut owned: BTreeMap<(&str, &str), Vec<&Pod>> = BTreeMap::new();
+    let mut out = Vec::new();
+    for pod in scene.pods.values().filter(|pod| !pod.system()) {
+        let set = scene.replicasets.get(&(pod.namespace.clone(), pod.owner.clone()));
+        let deployment =
+            |owner: &str| scene.deployments.contains_key(&(pod.namespace.clone(), owner.to_string()));
+        if set.is_some_and(|set| deployment(&set.owner)) {
+            continue;
+        }
+        if !pod.owner.is_empty() {
+            owned.entry((pod.namespace.as_str(), pod.owner.as_str())).or_default().push(pod);
+            continue;
+        }
+        let (sign, tone) = stand(pod.stand);
+        let status = match pod.stand {
+            Stand::Ready | Stand::Done => String::new(),
+            _ => format!(" {}", pod.status),
+        };
+        out.push((format!("{} {}{status}", canvas.sign(sign), pod.name), tone));
+    }
+    let owned = owned.into_iter().map(|((namespace, owner), pods)| {
+        let set = scene.replicasets.get(&(namespace.to_string(), owner.to_string()));
+        counted(canvas, owner, &pods, set.map(|set| set.wanted))
+    });
+    owned.chain(out).collect()
+}
+
+/// The command on the stage, or where it was refused.
+fn stage(canvas: &Canvas<'_>, model: &Model) -> Vec<Piece> {
+    let Some((code, gate)) = refusal(model) else { return vec![caption(model, false)] };
+    let gate = canvas.word(gate.word(), &[]);
+    let message = model.traffic.shown().map_or(String::new(), |flow| flow.refusal.clone());
+    vec![(format!("{} {gate} {code}", canvas.sign(Sign::Failed)), Tone::Bad), (message, Tone::Plain)]
+}
+
+/// The command on the stage, and when it has come to its end the newest Event: a warning comes
+/// first.
+pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
+    let mut out = stage(canvas, model);
+    if model.traffic.moving() {
+        return out;
+    }
+    if let Some(event) = newest(scene) {
+        let at = if event.warning && refusal(model).is_none() { 0 } else { out.len() };
+        out.insert(at, told(canvas, event));
+    }
+    out
+}
+
+/// The newest Event about something of the learner's. A warning about a pod that is gone, or ready
+/// by now, is over.
+fn newest(scene: &Cluster) -> Option<&Happened> {
+    let is_well = |pod: &Pod| matches!(pod.stand, Stand::Ready | Stand::Done);
+    let lasts = |event: &Happened| match event.kind.as_str() {
+        "Pod" => scene.pods.get(&event.about).is_some_and(|pod| !event.warning || !is_well(pod)),
+        _ => true,
+    };
+    let own = scene.events.values().filter(|event| event.about.0 != "kube-system" && lasts(event));
+    own.max_by_key(|event| event.revision)
+}
+
+/// An Event on one line.
+pub(super) fn told(canvas: &Canvas<'_>, event: &Happened) -> Piece {
+    let text = format!("{} {}: {}", event.reason, short(&event.about.1), event.message);
+    match event.warning {
+        true => (format!("{} {text}", canvas.sign(Sign::Warn)), Tone::Bad),
+        false => (text, Tone::Dim),
+    }
+}
+
+/// The command that is shown: its hops so far, and the time of all.
+fn command(canvas: &Canvas<'_>, model: &Model) -> Lines {
+    let counts = model.traffic.shown().map_or(vec![], |flow| {
+        let all = flow.hops.len();
+        let at = (model.traffic.play.at + 1).min(all);
+        vec![(title(flow), Tone::Plain), (format!("{at}/{all}"), Tone::Dim), (took(flow.total()), Tone::Dim)]
+    });
+    Lines { counts, news: stage(canvas, model) }
+}
