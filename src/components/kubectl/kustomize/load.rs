@@ -134,7 +134,7 @@ pub(super) fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
         ))
     };
     let mut out = vec![];
-    for document in manifest::kustomize_documents(bytes)
+    for document in manifest::kustomize::documents(bytes)
         .map_err(|e| broken(format!("MalformedYAMLError: {e} in File: {name}")))?
     {
         let items = match document.get("items") {
