@@ -95,6 +95,11 @@ impl Scalar {
     }
 }
 
+/// True for a text that stays text without a tag and quotes.
+pub(super) fn is_text(text: &str) -> bool {
+    matches!(untagged(text), Scalar::Text(_)) && !is_timestamp(text)
+}
+
 /// The text as it is read without tag and quotes.
 fn untagged(text: &str) -> Scalar {
     let respelled = plain::respelled(text, Words::All);
