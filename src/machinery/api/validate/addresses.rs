@@ -50,7 +50,8 @@ pub(crate) fn endpoint_ip(text: &str, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Returns why no traffic may be sent to an address: it leads to no other machine, or is not routed.
+/// Returns why no traffic may be sent to an address: it leads to no other machine, or no router
+/// forwards what is sent to it.
 fn problem_of_range(ip: IpAddr) -> Option<&'static str> {
     let (is_link_local, is_multicast) = match ip {
         IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
@@ -74,8 +75,8 @@ pub(crate) fn external_ip(text: &str, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Checks the addresses and the host names in `status.loadBalancer.ingress`. An entry may have both,
-/// or neither. An address that `old` has is accepted, whatever it is.
+/// Checks the addresses and the host names in `status.loadBalancer.ingress`. An entry may have
+/// both, or neither. An address that `old` has is accepted, whatever it is.
 pub(crate) fn load_balancer_ingress(new: &Value, old: &Value, errors: &mut Errors) {
     const FIELD: &str = "status.loadBalancer.ingress";
     let before: HashSet<&str> = list(old, FIELD).iter().map(|one| text(one, "ip")).collect();

@@ -1,5 +1,5 @@
-//! Scalars behind a core tag: `!!int "0x1f"`, `!!timestamp 2001-01-01`
-//! (`goyaml.v2/resolve.go` in sigs.k8s.io/yaml).
+//! Scalars behind a core tag: `!!int "0x1f"`, `!!timestamp 2001-01-01` (`resolve.go` in
+//! go.yaml.in/yaml/v2).
 
 use super::plain::{self, Words};
 use crate::schema;

@@ -119,8 +119,8 @@ fn is_other_type(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// As kubectl 1.33 and go.yaml.in/yaml/v2 2.4.3 print them; but for the line breaks of YAML 1.1,
-    /// which they lose.
+    /// As kubectl 1.33 and go.yaml.in/yaml/v2 2.4.3 print them, except for the line breaks of YAML
+    /// 1.1, which they lose.
     #[test]
     fn quotes_are_chosen_as_kubectl_chooses_them() {
         for (text, want) in [
