@@ -360,6 +360,18 @@ mod tests {
         assert_eq!(server.object(&at("a")).unwrap()["data"], json!({"c": "d"}));
     }
 
+    /// PowerShell's `>` writes UTF-16.
+    #[tokio::test]
+    async fn a_file_in_utf_16_is_read() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let text = format!("\u{feff}{}", config_map("a", json!({"k": "é"})));
+        let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let file = dir.path().join("a.yaml").display().to_string();
+        std::fs::write(&file, bytes).unwrap();
+        let said = server.kubectl(&["create", "-f", &file]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a created\n"), "{said:?}");
+    }
+
     #[tokio::test]
     async fn a_pattern_names_the_files_that_match() {
         let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
