@@ -19,6 +19,20 @@ pub(crate) fn parse_yaml(text: &[u8]) -> Result<Value, String> {
     yaml::parse(text)
 }
 
+/// As [`parse_yaml`], for files of which upstream makes JSON in a step of its own (`YAMLToJSON`): a
+/// kustomization, and the patch of `kubectl patch`.
+///
+/// # Errors
+/// Go's message, which does not name this step: `yaml: line 3: …`.
+pub(crate) fn yaml_to_json(text: &[u8]) -> Result<Value, String> {
+    parse_yaml(text).map_err(without_conversion)
+}
+
+/// Returns the message of Go's YAML library alone.
+fn without_conversion(why: String) -> String {
+    why.strip_prefix("error converting YAML to JSON: ").map(str::to_string).unwrap_or(why)
+}
+
 /// Returns a text in UTF-8 without its byte order mark. PowerShell's `>` writes a mark of UTF-16,
 /// which says how the text is decoded. Upstream reads files and standard input so, but no URLs
 /// (`FileVisitor.Visit` in k8s.io/cli-runtime).
@@ -234,6 +248,13 @@ mod tests {
         }
         let error = documents(b"a: 1\n---\nb: c: d\n---\nx: 1\n").unwrap_err();
         assert!(error.ends_with("yaml: mapping values are not allowed in this context"), "{error}");
+    }
+
+    #[test]
+    fn a_conversion_of_its_own_is_not_named_in_its_error() {
+        let why = "yaml: line 2: mapping values are not allowed in this context";
+        assert_eq!(yaml_to_json(b"a: 1\nb: c: d\n"), Err(why.to_string()));
+        assert_eq!(parse_yaml(b"a: 1\nb: c: d\n"), Err(format!("error converting YAML to JSON: {why}")));
     }
 
     #[test]

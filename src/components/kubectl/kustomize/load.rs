@@ -44,7 +44,7 @@ pub(super) fn kustomization(root: &Path) -> Result<Loaded, Fail> {
     };
     let bytes = std::fs::read(root.join(name))?;
     let invalid = |why| Fail::Text(format!("invalid Kustomization: {why}"));
-    let content = manifest::parse_yaml(&bytes).map_err(invalid)?;
+    let content = manifest::yaml_to_json(&bytes).map_err(invalid)?;
     let mut file = Kustomization::read(&content, &At::root()).map_err(invalid)?;
     check(&content, &file, root)?;
     // What these were called once.

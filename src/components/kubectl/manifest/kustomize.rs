@@ -2,7 +2,7 @@
 //! error, and `yes` is text (`ByteReader.Read` in sigs.k8s.io/kustomize/kyaml; the YAML library is
 //! go.yaml.in/yaml/v3).
 
-use super::{SEPARATOR, content_behind_separator};
+use super::{SEPARATOR, content_behind_separator, without_conversion};
 use api::yaml::{self, Duplicate, Words};
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 pub(crate) fn documents(text: &[u8]) -> Result<Vec<Value>, String> {
     let mut found = vec![];
     for part in split(text)? {
-        let document = yaml::parse_document(part, Words::Numbers)?;
+        let document = yaml::parse_document(part, Words::Numbers).map_err(without_conversion)?;
         refuse_duplicates(&document.duplicates)?;
         if !document.value.is_null() {
             found.push(document.value);
@@ -98,6 +98,17 @@ mod tests {
             ["{\"a\":1}\n{\"b\":2}\n---\nc: 3\n", "{\"a\":1} \n---\n---\n{c: 3}", "{a: 1,}\n---\nc: 3"]
         {
             assert_eq!(documents(text.as_bytes()), Ok(vec![a.clone(), c.clone()]), "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_those_of_the_yaml_library() {
+        for (text, why) in [
+            ("a: 1\nb: c: d\n", "yaml: line 2: mapping values are not allowed in this context"),
+            ("x: 1\ny: 2\n- z", "yaml: line 2: did not find expected key"),
+            ("{\"a\": \"\\q\"}", "yaml: found unknown escape character"),
+        ] {
+            assert_eq!(documents(text.as_bytes()), Err(why.into()), "{text}");
         }
     }
 
