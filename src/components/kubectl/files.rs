@@ -116,7 +116,8 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
     let mut missing = vec![];
     for file in files {
         if file == "-" {
-            found.push(Source { name: "STDIN".into(), text: ctx.read_stdin().await? });
+            let text = manifest::without_byte_order_mark(ctx.read_stdin().await?);
+            found.push(Source { name: "STDIN".into(), text });
         } else if file.starts_with("http://") || file.starts_with("https://") {
             found.push(Source { name: file.clone(), text: super::wire::url::read(file).await?.to_vec() });
         } else {
@@ -130,7 +131,7 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
             for (path, name) in names {
                 let text =
                     std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
-                found.push(Source { name, text });
+                found.push(Source { name, text: manifest::without_byte_order_mark(text) });
             }
             if found.is_empty() && missing.is_empty() {
                 // A folder of folders, mostly, without -R: that nothing is done must be told.
@@ -346,17 +347,29 @@ mod tests {
         assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
     }
 
-    /// kubectl takes the last value without a word.
+    /// Upstream's kubectl warns of nothing.
     #[tokio::test]
-    async fn a_key_that_stands_twice_is_a_warning() {
+    async fn a_duplicate_key_is_a_warning() {
         let server = Server::start().await;
         let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: default}\n";
         let text = format!("{head}data: {{a: b}}\ndata: {{c: d}}\n");
         let said = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
         assert_eq!((said.code, said.out.as_str()), (0, "configmap/a created\n"), "{said:?}");
-        let why = "line 5: key \"data\" stands twice in this map; only its last value counts";
+        let why = "line 5: duplicate key \"data\": only its last value is used";
         assert_eq!(said.err, format!("Warning: STDIN: {why}\n"));
         assert_eq!(server.object(&at("a")).unwrap()["data"], json!({"c": "d"}));
+    }
+
+    /// PowerShell's `>` writes UTF-16.
+    #[tokio::test]
+    async fn a_file_in_utf_16_is_read() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let text = format!("\u{feff}{}", config_map("a", json!({"k": "v"})));
+        let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let file = dir.path().join("a.yaml").display().to_string();
+        std::fs::write(&file, bytes).unwrap();
+        let said = server.kubectl(&["create", "-f", &file]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a created\n"), "{said:?}");
     }
 
     #[tokio::test]

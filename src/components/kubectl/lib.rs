@@ -23,8 +23,8 @@
 //! generators, transformers and functions (`-e`), and remote bases; each says so. Of 1.35
 //! `--as-user-extra` and `top --show-swap`; `completion powershell`, `explain -o
 //! plaintext-openapiv2`, `api-resources -o json`. Typed verbs send JSON where kubectl sends
-//! protobuf. Klog lines (`-v`, retries of discovery) are not printed. A key that stands
-//! twice in a map of a manifest is a warning, of which kubectl says nothing. Who names no
+//! protobuf. Klog lines (`-v`, retries of discovery) are not printed. A duplicate key
+//! in a manifest is a warning; upstream's kubectl prints none. Who names no
 //! credentials is anonymous and not asked for a name and a password; go-templates nest a hundred
 //! levels deep at most; in a pod without a kubeconfig `--as` acts in the pod's own cluster, where
 //! kubectl looks for a server at localhost:8080; `proxy` always sends the kubeconfig's own

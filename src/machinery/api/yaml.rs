@@ -1,19 +1,22 @@
-//! YAML bodies and files: the one place that knows how Kubernetes reads plain words. [`write`]
-//! writes texts so that they are read as texts again.
+//! YAML bodies and files, read as JSON as Kubernetes reads them (sigs.k8s.io/yaml 1.6, whose YAML
+//! library is go.yaml.in/yaml/v2). [`write`] writes texts so that they are read as texts again.
 //!
-//! Its YAML library is of version 1.1: `y`, `no` and `on` are booleans, `0644` is an octal number.
-//! The library here has the words of 1.2, where they are text; its scanner is of 1.1, as Go's is.
-//! So a plain word that means something else in 1.1 is respelled before it is read; quoted text,
-//! block text and comments stay. `scan` finds the words, by the rules by which Go finds them;
-//! `respell` resolves them, and `read` makes JSON of what the library then reads.
+//! Kubernetes reads YAML 1.1: `y`, `no` and `on` are booleans, `0644` is an octal number. The
+//! library here, serde_yaml, resolves plain words by 1.2, where those are text or other numbers. So
+//! a document is read in three steps:
 //!
-//! The last value of a key that stands twice in a map counts, as everywhere in Kubernetes where the
-//! decoder is not strict. [`parse`] says nothing of such keys, [`parse_document`] names them.
+//! 1. `scan` finds the tokens, where Go's scanner finds them.
+//! 2. `respell` writes each plain word that 1.2 reads otherwise in the spelling of 1.2: `a: yes`
+//!    becomes `a: true`, `0644` becomes `420`. Quoted text, block text and comments stay.
+//! 3. `read` makes JSON of what serde_yaml then reads.
+//!
+//! Of a duplicate key the last value is used, as in every decoder of Kubernetes that is not strict.
+//! [`parse`] ignores duplicates, [`parse_document`] names them.
 //!
 //! # Left out
-//! Of a document with several mistakes the first one in the text is told, after those of syntax.
-//! Go reads the values, then the keys as text, then the numbers as JSON, and tells what it finds
-//! first.
+//! Of a document with several mistakes the first one in the text is reported, after those of
+//! syntax. Go reads the values, then the keys as text, then the numbers as JSON, and reports the
+//! first one that it meets so.
 //!
 //! Three messages have other words. Go shows its own types where a key is null, a list or a map
 //! (`unsupported map key of type: %!s(<nil>), key: <nil>, value: "b"`, `invalid map key:
@@ -45,22 +48,23 @@ use std::fmt;
 
 /// At most this many duplicate keys are reported per document. Further ones are let through.
 const DUPLICATES_MAX: usize = 50;
-/// Bytes that are read to report them: a document is read [`READS_EACH`] times more for each.
+/// Bytes that are read again to report duplicate keys: a document is read [`READS_EACH`] times more
+/// for each, because only an error of serde_yaml knows its line.
 const REREAD_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// Once for the value that counts, and once for each of the two keys.
 const READS_EACH: usize = 3;
 
-/// A document, and the keys in it that stand twice in a map.
+/// A document with its duplicate keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// Of a key that stands twice it has the last value.
+    /// Of a duplicate key it has the last value.
     pub value: Value,
-    /// In the order in which they are met: those inside of a value come before its own key.
+    /// In the order in which their values end: those inside of a value come before its own key.
     pub duplicates: Vec<Duplicate>,
 }
 
-/// A key that its map has already. Shown as a strict decoder of Go says it: `line 3: key "a"
-/// already set in map`.
+/// A key that its map has already. Shown as Go's strict decoder shows it: `line 3: key "a" already
+/// set in map`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Duplicate {
     /// The line of the value that counts, from 1.
@@ -80,8 +84,8 @@ impl fmt::Display for Duplicate {
     }
 }
 
-/// Reads the first document of a text as JSON. As upstream, it passes over all that follows it. The
-/// last value of a key that stands twice in a map counts.
+/// Reads the first document of a text as JSON. As upstream, it ignores further documents. Of a
+/// duplicate key the last value is used.
 ///
 /// # Errors
 /// `error converting YAML to JSON: yaml: line 3: …` in Go's words: the text is not UTF-8, nested
@@ -91,9 +95,9 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     read_first(&text, Words::All, Until::Duplicate(usize::MAX)).map_err(|refusal| refusal.sentence())
 }
 
-/// As [`parse`], and names the keys that stand twice in a map, among them those that a merge (`<<`)
-/// brought. `words`: which of YAML 1.1 there are. With [`Words::Numbers`] a key of a map counts
-/// before one that a merge brings, wherever the merge stands.
+/// As [`parse`], and names the duplicate keys, among them those that a merge (`<<`) brought.
+/// `words`: which words of YAML 1.1 are read as such. With [`Words::Numbers`] a key of the map
+/// itself has precedence over one of a merge, wherever the merge stands.
 ///
 /// # Errors
 /// As [`parse`].
@@ -102,7 +106,7 @@ pub fn parse_document(bytes: &[u8], words: Words) -> Result<Document, String> {
     let most = (REREAD_BYTES_MAX / READS_EACH / text.len().max(1)).clamp(1, DUPLICATES_MAX);
     let mut duplicates = vec![];
     loop {
-        // Only an error has a line, so each duplicate is made one.
+        // Only an error has a line, so the next duplicate is read as an error.
         let allowed = if duplicates.len() < most { duplicates.len() } else { usize::MAX };
         let refusal = match read_first(&text, words, Until::Duplicate(allowed)) {
             Ok(value) => return Ok(Document { value, duplicates }),
@@ -130,7 +134,7 @@ fn read_first(text: &[u8], words: Words, until: Until) -> Result<Value, Refusal>
     let document = || serde_yaml::Deserializer::from_slice(text).next();
     let Some(first) = document() else { return Ok(Value::Null) };
     let result = read(first, text, words, until);
-    // What the reader refuses may stand before a mistake of syntax, which Go tells first.
+    // What the reader refuses may stand before a mistake of syntax, which Go reports first.
     if !matches!(&result, Err(Refusal { cause: Some(Cause::Yaml(_) | Cause::Json(_)), .. })) {
         return result;
     }

@@ -37,10 +37,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let (patch, bytes) = if given.trim_start().starts_with('{') {
         (serde_json::from_str(&given).unwrap_or(Value::Null), Bytes::from(given.clone()))
     } else {
-        let patch = manifest::parse_yaml(given.as_bytes()).map_err(|why| {
-            let why = why.trim_start_matches("error converting YAML to JSON: ");
-            Fail::Text(format!("unable to parse {}: {why}", quote(&given)))
-        })?;
+        let patch = manifest::yaml_to_json(given.as_bytes())
+            .map_err(|why| Fail::Text(format!("unable to parse {}: {why}", quote(&given))))?;
         let bytes = Bytes::from(json::compact(&patch));
         (patch, bytes)
     };

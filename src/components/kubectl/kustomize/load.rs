@@ -44,7 +44,7 @@ pub(super) fn kustomization(root: &Path) -> Result<Loaded, Fail> {
     };
     let bytes = std::fs::read(root.join(name))?;
     let invalid = |why| Fail::Text(format!("invalid Kustomization: {why}"));
-    let content = manifest::parse_yaml(&bytes).map_err(invalid)?;
+    let content = manifest::yaml_to_json(&bytes).map_err(invalid)?;
     let mut file = Kustomization::read(&content, &At::root()).map_err(invalid)?;
     check(&content, &file, root)?;
     // What these were called once.
@@ -134,7 +134,7 @@ pub(super) fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
         ))
     };
     let mut out = vec![];
-    for document in manifest::kustomize_documents(bytes)
+    for document in manifest::kustomize::documents(bytes)
         .map_err(|e| broken(format!("MalformedYAMLError: {e} in File: {name}")))?
     {
         let items = match document.get("items") {

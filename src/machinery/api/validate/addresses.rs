@@ -45,23 +45,26 @@ pub(crate) fn endpoint_ip(text: &str, field: &str, errors: &mut Errors) {
     if ip.is_unspecified() {
         errors.invalid_text(field, text, &format!("may not be unspecified ({text})"));
     }
-    // An address has one problem of these at most.
-    if let Some(why) = special(ip) {
+    if let Some(why) = problem_of_range(ip) {
         errors.invalid_text(field, text, why);
     }
 }
 
-/// Why an address leads to no other machine, or past every router.
-fn special(ip: IpAddr) -> Option<&'static str> {
-    let (local, multicast) = match ip {
+/// Returns why no traffic may be sent to an address: it leads to no other machine, or no router
+/// forwards what is sent to it.
+fn problem_of_range(ip: IpAddr) -> Option<&'static str> {
+    let (is_link_local, is_multicast) = match ip {
         IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
         IpAddr::V6(ip) => (ip.segments()[0] & 0xffc0 == 0xfe80, ip.segments()[0] & 0xff0f == 0xff02),
     };
-    match () {
-        () if ip.is_loopback() => Some("may not be in the loopback range (127.0.0.0/8, ::1/128)"),
-        () if local => Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
-        () if multicast => Some("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
-        () => None,
+    if ip.is_loopback() {
+        Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")
+    } else if is_link_local {
+        Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+    } else if is_multicast {
+        Some("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+    } else {
+        None
     }
 }
 
@@ -72,8 +75,8 @@ pub(crate) fn external_ip(text: &str, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Checks the list `status.loadBalancer.ingress`: each entry has an address, a host name, or both.
-/// An address that is in `old` is accepted, whatever it is.
+/// Checks the addresses and the host names in `status.loadBalancer.ingress`. An entry may have
+/// both, or neither. An address that `old` has is accepted, whatever it is.
 pub(crate) fn load_balancer_ingress(new: &Value, old: &Value, errors: &mut Errors) {
     const FIELD: &str = "status.loadBalancer.ingress";
     let before: HashSet<&str> = list(old, FIELD).iter().map(|one| text(one, "ip")).collect();
@@ -94,7 +97,7 @@ pub(crate) fn load_balancer_ingress(new: &Value, old: &Value, errors: &mut Error
     }
 }
 
-/// Checks that several addresses are one of each family, e.g. those of a pod
+/// Returns whether several addresses are one of each family, e.g. those of a pod
 /// (`IsDualStackIPStrings`).
 pub(crate) fn one_of_each_family<'a>(all: impl Iterator<Item = &'a str>) -> bool {
     let parsed: Vec<Option<IpAddr>> = all.map(cidr::canonical_ip).collect();
@@ -124,7 +127,7 @@ mod tests {
     const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
     #[test]
-    fn traffic_is_not_led_to_the_machine_itself() {
+    fn addresses_that_lead_to_no_other_machine_are_refused() {
         let (service, endpoints) = (check_of("", "Service"), check_of("", "Endpoints"));
         let endpoint_slice = check_of("discovery.k8s.io", "EndpointSlice");
         for (ip, why) in [
@@ -222,9 +225,9 @@ mod tests {
         }
     }
 
-    /// It was written into the store by hand, or by rules of another time.
+    /// An object may have been stored by an older version with other rules.
     #[test]
-    fn what_stands_in_the_stored_object_may_stay() {
+    fn an_address_of_the_stored_object_is_accepted() {
         let told = |kind: &Kind, new: &Value, old: &Value| {
             let errors = validate::update(kind, new, old);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()

@@ -1,5 +1,5 @@
-//! Plain words that YAML 1.2 reads otherwise than Go's library of 1.1
-//! (`goyaml.v2/resolve.go` in sigs.k8s.io/yaml).
+//! Plain words that YAML 1.2 reads otherwise than Go's library of 1.1 (`resolve.go` in
+//! go.yaml.in/yaml/v2).
 
 /// Which plain words of 1.1 are read as such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,11 +7,12 @@ pub enum Words {
     /// All: `yes` is a boolean, `0644` an octal number. The server and kubectl read so.
     All,
     /// Numbers alone: `yes` and `on` stay text. kustomize reads its resources so, by another
-    /// version of Go's library (`goyaml.v3`).
+    /// version of Go's library (go.yaml.in/yaml/v3).
     Numbers,
 }
 
-/// What a plain word of 1.1 is called in 1.2, if that differs.
+/// Returns the spelling of a plain word of 1.1 in 1.2, if it differs: `true` for `yes`, `420` for
+/// `0644`, `8080` for `8_080`.
 pub(super) fn respelled(word: &str, words: Words) -> Option<String> {
     match word {
         _ if words == Words::Numbers => {}
@@ -44,7 +45,7 @@ pub(super) fn respelled(word: &str, words: Words) -> Option<String> {
     }
 }
 
-/// Digits that are no octal number, or too large a one: a float.
+/// Writes digits that are no octal number, or too large a one, as a float: `08` as `8.0`.
 fn whole_float(sign: &str, digits: &str) -> String {
     format!("{sign}{}.0", digits.trim_start_matches('0'))
 }
@@ -68,7 +69,7 @@ pub(super) fn float(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| is_float && number.is_finite())
 }
 
-/// The radix of `0x1F` and its digits.
+/// Splits a number with a prefix into its radix and its digits: `0x1F` into 16 and `1F`.
 fn based(digits: &str) -> Option<(u32, &str)> {
     let (prefix, rest) = digits.split_at_checked(2)?;
     match prefix {
@@ -79,8 +80,8 @@ fn based(digits: &str) -> Option<(u32, &str)> {
     }
 }
 
-/// A number with a prefix in decimal digits, or in quotes if it has more than 64 bits: then it is
-/// text. `None` for what is no number.
+/// Writes a number with a prefix in decimal digits, or in quotes if it has more than 64 bits: then
+/// it is text. `None` if it is no number.
 fn in_base(word: &str, sign: &str, radix: u32, rest: &str) -> Option<String> {
     const NEGATIVE_MAX: u64 = 1 << 63;
     if rest.is_empty() || !rest.chars().all(|c| c.is_digit(radix)) {

@@ -1,5 +1,5 @@
-//! One document as JSON: keys become text, tags go, `<<` brings what it refers to
-//! (`goyaml.v2/decode.go` and `yaml.go` in sigs.k8s.io/yaml).
+//! One document as JSON: keys become text, tags are resolved, `<<` merges the map that it refers to
+//! (`decode.go` in go.yaml.in/yaml/v2, `yaml.go` in sigs.k8s.io/yaml).
 
 mod key;
 
@@ -24,10 +24,10 @@ const ADDED_MAX: usize = 1024 * 1024;
 /// How far a document is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Until {
-    /// To its end, or to the next key that stands twice in a map behind so many that do. A key that
-    /// a merge (`<<`) brought is one of those that stand there.
+    /// To its end, or to a duplicate key: so many are allowed, and the next one is refused. A key
+    /// duplicates one that a merge (`<<`) brought, too.
     Duplicate(usize),
-    /// To the key with this number, which is refused, because an error knows its line.
+    /// To the key with this number, which is refused: an error has a line.
     Key(usize),
 }
 
@@ -72,17 +72,18 @@ fn unknown_anchor(error: &serde_yaml::Error, text: &[u8]) -> Option<String> {
     Some(format!("unknown anchor '{name}' referenced"))
 }
 
-/// What is left of the bounds while a document is read.
+/// State of one pass over a document.
 struct Reading {
+    /// Values and bytes of text that may still be read.
     left: Cell<usize>,
-    /// Duplicate keys that may still be met.
+    /// Duplicate keys that are still allowed.
     allowed: Cell<usize>,
-    /// Keys that were met.
+    /// Number of keys that were read.
     keys: Cell<usize>,
     /// The number of the key that is refused.
     last_key: usize,
-    /// A key of the map itself counts, wherever the merge stands (`goyaml.v3`). Else the later one
-    /// does.
+    /// A key of the map itself has precedence over one of a merge, wherever the merge stands
+    /// (go.yaml.in/yaml/v3). Else the later one has.
     merges_yield: bool,
     /// Why the document is refused. The library's error knows the line, but puts a path before the
     /// message, which Go does not.
@@ -106,8 +107,9 @@ impl Reading {
         self.refuse(Cause::Json(message.into()))
     }
 
-    fn spend<E: Error>(&self, much: usize) -> Result<(), E> {
-        match self.left.get().checked_sub(much) {
+    /// Counts values and bytes of text against the bound on aliases.
+    fn spend<E: Error>(&self, amount: usize) -> Result<(), E> {
+        match self.left.get().checked_sub(amount) {
             Some(left) => self.left.set(left),
             None => return self.refuse_as("document contains excessive aliasing"),
         }
@@ -119,7 +121,7 @@ impl Reading {
 struct Node<'a> {
     reading: &'a Reading,
     depth: usize,
-    /// The node's key, if the map has that key already. Go tells it with the line of the value.
+    /// The node's key, if the map has that key already. Go reports it with the line of the value.
     repeated: Option<Repeated<'a>>,
 }
 
@@ -135,13 +137,14 @@ struct Repeated<'a> {
 /// Where a key of a map comes from.
 #[derive(Clone, Copy)]
 struct Origin {
-    /// The number of the key among all that were met.
+    /// The number of the key. Each alias repeats the keys of its value, with further numbers.
     key: usize,
     /// Merges between the map and the key: 0 if it stands in the map itself.
     merges: usize,
 }
 
 impl Node<'_> {
+    /// Returns the node for a value inside of this one, one level deeper.
     fn inner<E: Error>(self) -> Result<Self, E> {
         match self.depth < bounds::DEPTH_MAX {
             true => Ok(Node { depth: self.depth + 1, repeated: None, ..self }),
@@ -152,7 +155,7 @@ impl Node<'_> {
         }
     }
 
-    /// The value, if its key may stand where it does.
+    /// Returns the value, unless its key is a duplicate that is to be reported.
     fn checked<E: Error>(self, value: Value) -> Result<Value, E> {
         let Some(Repeated { shown, first, second }) = self.repeated else { return Ok(value) };
         let Some(allowed) = self.reading.allowed.get().checked_sub(1) else {
@@ -359,7 +362,7 @@ impl<'de> DeserializeSeed<'de> for Merge<'_> {
 }
 
 impl Merge<'_> {
-    fn no_map<E: Error>(self) -> Result<(), E> {
+    fn refuse_value<E: Error>(self) -> Result<(), E> {
         self.node.reading.refuse_as("map merge requires map or sequence of maps as the value")
     }
 }
@@ -370,34 +373,34 @@ impl<'de> Visitor<'de> for Merge<'_> {
         f.write_str("a map or a list of maps")
     }
     fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        self.no_map()
+        self.refuse_value()
     }
     fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        self.no_map()
+        self.refuse_value()
     }
     fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        self.no_map()
+        self.refuse_value()
     }
     fn visit_i128<E: Error>(self, _: i128) -> Result<(), E> {
-        self.no_map()
+        self.refuse_value()
     }
     fn visit_u128<E: Error>(self, _: u128) -> Result<(), E> {
-        self.no_map()
+        self.refuse_value()
     }
     fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        self.no_map()
+        self.refuse_value()
     }
     fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        self.no_map()
+        self.refuse_value()
     }
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.no_map()
+        self.refuse_value()
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let inner = self.node.inner()?;
         let mut maps = vec![];
         while let Some(item) = items.next_element_seed(inner)? {
-            let Value::Object(map) = item else { return self.no_map() };
+            let Value::Object(map) = item else { return self.refuse_value() };
             maps.push(map);
         }
         let reading = self.node.reading;

@@ -1,13 +1,13 @@
-//! Why a document is refused, in Go's words (`goyaml.v2`, which the YAML library of
-//! sigs.k8s.io/yaml is a copy of): the line, but no path and no column. Go names the line only of
-//! what its scanner and its parser refuse; here a value that is refused later has it, too.
+//! Why a document is refused, in the words of go.yaml.in/yaml/v2: with the line, but without a path
+//! and a column. Go names the line only of what its scanner and its parser refuse; here a value
+//! that is refused later has a line, too.
 
 /// Why the reader refuses a document that the YAML library can read.
 #[derive(Debug)]
 pub(super) enum Cause {
     /// The value of a key that its map has already.
     Duplicate(Twice),
-    /// The key whose line is asked for.
+    /// The key at which `Until::Key` ends the pass.
     AskedKey,
     /// A message of Go's YAML library, which begins all of them with `yaml: `.
     Yaml(String),

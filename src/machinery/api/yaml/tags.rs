@@ -1,5 +1,5 @@
-//! Scalars behind a core tag: `!!int "0x1f"`, `!!timestamp 2001-01-01`
-//! (`goyaml.v2/resolve.go` in sigs.k8s.io/yaml).
+//! Scalars behind a core tag: `!!int "0x1f"`, `!!timestamp 2001-01-01` (`resolve.go` in
+//! go.yaml.in/yaml/v2).
 
 use super::plain::{self, Words};
 use crate::schema;
@@ -93,6 +93,11 @@ impl Scalar {
             Scalar::Text(_) => "str",
         }
     }
+}
+
+/// True for a text that stays text without a tag and quotes.
+pub(super) fn is_text(text: &str) -> bool {
+    matches!(untagged(text), Scalar::Text(_)) && !is_timestamp(text)
 }
 
 /// The text as it is read without tag and quotes.

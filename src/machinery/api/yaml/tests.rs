@@ -8,7 +8,7 @@ fn read(text: &str) -> Value {
     parse(text.as_bytes()).unwrap()
 }
 
-/// The value, and what is said of keys that stand twice.
+/// The value, and the messages about duplicate keys.
 fn read_with_duplicates(text: &str) -> Result<(Value, Vec<String>), String> {
     let document = parse_document(text.as_bytes(), Words::All)?;
     Ok((document.value, document.duplicates.iter().map(ToString::to_string).collect()))
@@ -19,7 +19,7 @@ fn respelled(text: &[u8], words: Words) -> String {
 }
 
 #[test]
-fn plain_words_are_those_of_the_older_yaml() {
+fn plain_words_are_those_of_yaml_1_1() {
     assert_eq!(
         read("a: yes\nb: No\nc: on # really\nd: y\n"),
         json!({"a": true, "b": false, "c": true, "d": true})
@@ -143,7 +143,7 @@ fn text_over_lines_is_no_number() {
 }
 
 #[test]
-fn a_colon_before_a_comma_is_passed() {
+fn a_colon_before_a_comma_does_not_loop() {
     for text in ["[:]", "{:}", ":,", "[:a]", "[a,:b]", "{:a: b}"] {
         let _ = parse(text.as_bytes()); // whatever it says, it comes to an end
     }
@@ -188,7 +188,7 @@ fn what_go_reads_otherwise_in_brackets_is_as_in_go() {
 
 /// As sigs.k8s.io/yaml 1.6 reads them.
 #[test]
-fn the_line_breaks_of_the_older_yaml_end_lines() {
+fn line_breaks_of_yaml_1_1_end_lines() {
     for (text, want) in [
         ("a: |\n  x\u{85}  y\n", json!({"a": "x\ny\n"})),
         ("a: |\n  x\u{85}y: 1\n", json!({"a": "x\n", "true": 1})),
@@ -307,7 +307,7 @@ fn merge_keys_tags_and_plain_keys_become_json() {
 }
 
 #[test]
-fn duplicate_keys_are_told_with_their_lines() {
+fn duplicate_keys_are_reported_with_their_lines() {
     let text = "a: 1\nspec:\n  b: 1\n  b: 2\n  c: [{d: 1, d: 2}]\na: 3\n";
     let (value, told) = read_with_duplicates(text).unwrap();
     assert_eq!(value, json!({"a": 3, "spec": {"b": 2, "c": [{"d": 2}]}}));
@@ -400,9 +400,9 @@ fn merge_keys_stand_in_their_place() {
     }
 }
 
-/// As sigs.k8s.io/yaml 1.6 tells them.
+/// As sigs.k8s.io/yaml 1.6 reports them.
 #[test]
-fn duplicate_keys_are_told_at_their_values() {
+fn duplicate_keys_have_the_line_of_their_values() {
     for (text, told) in [
         ("a: 1\na:\n  b: 2\n", vec!["line 3: key \"a\" already set in map"]),
         ("1: a\n0x1: b\n", vec!["line 2: key 1 already set in map"]),
@@ -424,8 +424,8 @@ fn duplicate_keys_are_told_at_their_values() {
     }
 }
 
-/// Go's `goyaml.v3`, by which kustomize reads, prefers the key of the map in both orders, its
-/// `goyaml.v2` the later one.
+/// go.yaml.in/yaml/v3, by which kustomize reads, prefers the key of the map in both orders, v2 the
+/// later one.
 #[test]
 fn a_key_overrides_what_a_merge_brings() {
     let read = |text: &str, words| {

@@ -74,9 +74,8 @@ impl Writer {
 
     /// Entries at `depth`; the cursor stands where the first key goes.
     fn map(&mut self, map: &serde_json::Map<String, Value>, depth: usize) {
-        let mut keys: Vec<&String> = map.keys().collect();
-        keys.sort_by(|a, b| natural(a, b));
-        for (i, key) in keys.into_iter().enumerate() {
+        let keys: Vec<&String> = map.keys().collect();
+        for (i, key) in sorted_keys(&keys).into_iter().enumerate() {
             if i > 0 {
                 self.put(&" ".repeat(depth));
             }
@@ -265,45 +264,48 @@ fn escaped(c: char) -> String {
     }
 }
 
-/// go-yaml's order of keys: letters after other characters, numbers by value. Numbers beyond 128
-/// bits are all as large: one that wraps, as go-yaml's do, would make `a < b < c < a` possible, for
-/// which a sort of Rust may panic.
-fn natural(a: &str, b: &str) -> Ordering {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut digits = false;
-    for i in 0..a.len().min(b.len()) {
-        if a[i] == b[i] {
-            digits = a[i].is_numeric();
-            continue;
-        }
-        match (a[i].is_alphabetic(), b[i].is_alphabetic()) {
-            (true, true) => return a[i].cmp(&b[i]),
-            (true, false) => return if digits { Ordering::Less } else { Ordering::Greater },
-            (false, true) => return if digits { Ordering::Greater } else { Ordering::Less },
-            (false, false) => {}
-        }
-        let (mut an, mut bn) = (0u128, 0u128);
-        if a[i] == '0' || b[i] == '0' {
-            for j in (0..i).rev().take_while(|j| a[*j].is_ascii_digit()) {
-                if a[j] != '0' {
-                    (an, bn) = (1, 1);
-                    break;
-                }
-            }
-        }
-        let run = |text: &[char], mut n: u128| {
-            let mut end = i;
-            while let Some(d) = text.get(end).and_then(|c| c.to_digit(10)) {
-                n = n.saturating_mul(10).saturating_add(d.into());
-                end += 1;
-            }
-            (n, end)
-        };
-        let (an, ai) = run(&a, an);
-        let (bn, bi) = run(&b, bn);
-        return an.cmp(&bn).then(ai.cmp(&bi)).then(a[i].cmp(&b[i]));
+/// Sorts keys by [`compare_keys`], which is no total order (`31 < 3a < 23a < 31`): a sort of the
+/// standard library may panic then. This one merges, and each key is in order with the next one. Go
+/// prints keys that have no order as its map happens to give them.
+fn sorted_keys<'a>(keys: &[&'a String]) -> Vec<&'a String> {
+    if keys.len() < 2 {
+        return keys.to_vec();
     }
-    a.len().cmp(&b.len())
+    let (left, right) = keys.split_at(keys.len() / 2);
+    let mut left = sorted_keys(left).into_iter().peekable();
+    let mut right = sorted_keys(right).into_iter().peekable();
+    let mut all: Vec<&'a String> = Vec::with_capacity(keys.len());
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        let is_left = compare_keys(a, b).is_le();
+        all.extend(if is_left { left.next() } else { right.next() });
+    }
+    all.extend(left.chain(right));
+    all
+}
+
+/// Compares keys where they begin to differ: letters come after other characters, and digits are
+/// compared as whole numbers, `a-1 < a2 < a10 < ab` (`keyList.Less` in go.yaml.in/yaml/v2).
+fn compare_keys(a: &str, b: &str) -> Ordering {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let Some(at) = a.iter().zip(&b).position(|(a, b)| a != b) else { return a.len().cmp(&b.len()) };
+    match (a[at].is_alphabetic(), b[at].is_alphabetic()) {
+        (true, true) => return a[at].cmp(&b[at]),
+        (true, false) => return Ordering::Greater,
+        (false, true) => return Ordering::Less,
+        (false, false) => {}
+    }
+    // A zero behind another digit makes the number longer: `a1.b < a10`.
+    let mut before = a[..at].iter().rev().take_while(|c| c.is_ascii_digit());
+    let has_zero = a[at] == '0' || b[at] == '0';
+    let first = u128::from(has_zero && before.any(|c| *c != '0'));
+    let number = |text: &[char]| {
+        let digits = text[at..].iter().map_while(|c| c.to_digit(10));
+        // Numbers beyond 128 bits are all equal here; in Go they wrap.
+        digits.fold((first, 0), |(n, length), digit| {
+            (n.saturating_mul(10).saturating_add(digit.into()), length + 1)
+        })
+    };
+    number(&a).cmp(&number(&b)).then(a[at].cmp(&b[at]))
 }
 
 #[cfg(test)]
@@ -406,12 +408,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_have_one_order(keys in proptest::collection::vec("[0-9a-b-]{0,5}|[0-9]{17,42}", 3)) {
-            let (a, b, c) = (&keys[0], &keys[1], &keys[2]);
-            prop_assert_eq!(natural(a, b), natural(b, a).reverse());
-            if natural(a, b).is_le() && natural(b, c).is_le() {
-                prop_assert!(natural(a, c).is_le(), "{} {} {}", a, b, c);
+        fn each_key_is_in_order_with_the_next(
+            keys in proptest::collection::vec("[0-9a-b-]{0,5}|[0-9]{17,42}", 0..60),
+        ) {
+            let sorted = sorted_keys(&keys.iter().collect::<Vec<_>>());
+            prop_assert_eq!(sorted.len(), keys.len());
+            for pair in sorted.windows(2) {
+                prop_assert!(compare_keys(pair[0], pair[1]).is_le(), "{:?}", pair);
+                prop_assert_eq!(compare_keys(pair[0], pair[1]), compare_keys(pair[1], pair[0]).reverse());
             }
+        }
+    }
+
+    /// As sigs.k8s.io/yaml 1.6 with go.yaml.in/yaml/v2 2.4.3 sorts them.
+    #[test]
+    fn keys_stand_in_the_order_of_go() {
+        for keys in [
+            vec!["a1", "a1.b", "a10", "a1b", "a2"],
+            vec!["1", "01-x", "01a-x"],
+            vec!["k8s-app", "k8sapp"],
+            vec!["a1", "a01", "a001"],
+            vec!["v1", "v1alpha1", "v1beta1", "v2", "v10"],
+            vec!["tls-key", "tls.crt", "tls1", "tlsa"],
+        ] {
+            let keys: Vec<String> = keys.into_iter().map(String::from).collect();
+            let backwards: Vec<&String> = keys.iter().rev().collect();
+            assert_eq!(sorted_keys(&backwards), keys.iter().collect::<Vec<_>>());
         }
     }
 

@@ -5,10 +5,10 @@
 //! the last one: the next one would report them again in other words. The first two come before all
 //! other rules for a Service.
 //!
-//! 1. [`related`]: the fields contradict neither themselves nor each other
+//! 1. [`check_related_fields`]: the fields contradict neither themselves nor each other
 //!    (`ValidateServiceClusterIPsRelatedFields`).
-//! 2. [`configured`]: the cluster has what they ask for (`initIPFamilyFields`).
-//! 3. [`same_addresses`] and [`same_families`]: what was set once stays
+//! 2. [`check_cluster_has_families`]: the cluster has what they ask for (`initIPFamilyFields`).
+//! 3. [`check_addresses_stay`] and [`check_families_stay`]: what was set once stays
 //!    (`validateUpgradeDowngradeClusterIPs`, `validateUpgradeDowngradeIPFamilies`).
 
 use crate::cidr;
@@ -23,35 +23,35 @@ const IPS: &str = "spec.clusterIPs";
 const FAMILIES: &str = "spec.ipFamilies";
 const POLICY: &str = "spec.ipFamilyPolicy";
 
-const SINGLE: &str = "SingleStack";
-const DUAL: &str = "RequireDualStack";
-const PREFERS: &str = "PreferDualStack";
+const SINGLE_STACK: &str = "SingleStack";
+const REQUIRE_DUAL_STACK: &str = "RequireDualStack";
+const PREFER_DUAL_STACK: &str = "PreferDualStack";
 
-/// Checks the addresses of a Service and their families before all else, as upstream does before it
-/// gives it addresses.
-pub(super) fn first(new: &Value, old: Option<&Value>, errors: &mut Errors) {
+/// Checks the addresses of a Service and their families before all other rules, as upstream does
+/// before it allocates addresses (`beginCreate` and `beginUpdate` in `registry/core/service`).
+pub(super) fn check_before_allocation(new: &Value, old: Option<&Value>, errors: &mut Errors) {
     let old = old.unwrap_or(&Value::Null);
     if is_external(new) || prefers_as_before(new, old) {
         return;
     }
-    related(new, old, errors);
+    check_related_fields(new, old, errors);
     if errors.is_empty() {
-        configured(new, old, errors);
+        check_cluster_has_families(new, old, errors);
     }
 }
 
-/// Checks what [`first`] passes over in a new Service.
-pub(super) fn create(object: &Value, errors: &mut Errors) {
-    errors.append(passed_over(object, &Value::Null));
+/// Checks what [`check_before_allocation`] passes over in a new Service.
+pub(super) fn check_new(object: &Value, errors: &mut Errors) {
+    errors.append(check_skipped(object, &Value::Null));
 }
 
-/// Checks what [`first`] passes over in a Service that replaces `old`, and that addresses and
-/// families stay.
-pub(super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
-    let mut found = passed_over(new, old);
+/// Checks what [`check_before_allocation`] passes over in a Service that replaces `old`, and that
+/// addresses and families stay.
+pub(super) fn check_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let mut found = check_skipped(new, old);
     if found.is_empty() && !is_external(new) && !is_external(old) {
-        same_addresses(new, old, &mut found);
-        same_families(new, old, &mut found);
+        check_addresses_stay(new, old, &mut found);
+        check_families_stay(new, old, &mut found);
     }
     errors.append(found);
 }
@@ -63,7 +63,7 @@ pub fn has_own_endpoints(service: &Value) -> bool {
 
 /// Returns the family policy of a Service that names none.
 pub fn default_policy(service: &Value) -> &'static str {
-    if has_own_endpoints(service) { DUAL } else { SINGLE }
+    if has_own_endpoints(service) { REQUIRE_DUAL_STACK } else { SINGLE_STACK }
 }
 
 /// True for a Service that prefers two families and leaves its families and addresses as they were.
@@ -72,7 +72,7 @@ pub fn default_policy(service: &Value) -> &'static str {
 pub fn prefers_as_before(new: &Value, old: &Value) -> bool {
     let is_same = |path: &&str| text(new, path) == text(old, path);
     let is_same_list = |path: &&str| list(new, path) == list(old, path); // a missing one is empty
-    text(old, POLICY) == PREFERS
+    text(old, POLICY) == PREFER_DUAL_STACK
         && ["spec.type", POLICY, "spec.clusterIP"].iter().all(is_same)
         && [FAMILIES, IPS].iter().all(is_same_list)
 }
@@ -90,22 +90,23 @@ fn is_ipv6(ip: &Value) -> bool {
     ip.as_str().and_then(cidr::canonical_ip).is_some_and(|ip| ip.is_ipv6())
 }
 
-/// Returns what is wrong with the fields of a Service that [`first`] passes over.
-fn passed_over(new: &Value, old: &Value) -> Errors {
+/// Checks a Service that [`check_before_allocation`] passes over: one of type `ExternalName`, and
+/// one that prefers two families as before.
+fn check_skipped(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     if is_external(new) {
         for field in [IPS, FAMILIES, POLICY].into_iter().filter(|field| !empty(new, field)) {
             errors.forbidden(field, "may not be set for ExternalName services");
         }
     } else if prefers_as_before(new, old) {
-        related(new, old, &mut errors);
+        check_related_fields(new, old, &mut errors);
     }
     errors
 }
 
 /// Checks the fields each by itself and then with each other. An address that `old` has is accepted
 /// in whatever form.
-fn related(new: &Value, old: &Value, errors: &mut Errors) {
+fn check_related_fields(new: &Value, old: &Value, errors: &mut Errors) {
     let (one, all, whole) = (text(new, "spec.clusterIP"), list(new, IPS), at(new, IPS));
     // Strategy has filled in the list of an object that has the single address alone.
     match all.first() {
@@ -116,18 +117,10 @@ fn related(new: &Value, old: &Value, errors: &mut Errors) {
         Some(first) if first != one => errors.invalid(IPS, whole, "first value must match `clusterIP`"),
         _ => {}
     }
-    let (families, mut seen) = (list(new, FAMILIES), HashSet::new());
-    for (i, family) in families.iter().enumerate() {
-        let field = format!("{FAMILIES}[{i}]");
-        if !matches!(family.as_str(), Some("IPv4" | "IPv6")) {
-            errors.not_supported(&field, family, &["IPv4", "IPv6"]);
-        }
-        if !seen.insert(family) {
-            errors.duplicate(field, family);
-        }
-    }
-    one_of(new, POLICY, POLICY, &[PREFERS, DUAL, SINGLE], errors);
-    let are_addresses = forms(new, old, errors);
+    let families = list(new, FAMILIES);
+    check_family_names(families, errors);
+    one_of(new, POLICY, POLICY, &[PREFER_DUAL_STACK, REQUIRE_DUAL_STACK, SINGLE_STACK], errors);
+    let are_addresses = check_address_forms(new, old, errors);
     if all.len() > 2 {
         errors.invalid(IPS, whole, "may only hold up to 2 values");
     }
@@ -137,7 +130,28 @@ fn related(new: &Value, old: &Value, errors: &mut Errors) {
     if all.len() > 1 && (all.iter().all(is_ipv6) || !all.iter().any(is_ipv6)) {
         errors.invalid(IPS, whole, "may specify no more than one IP for each IP family");
     }
-    for (i, (ip, family)) in all.iter().zip(families).enumerate().filter(|_| !is_headless(new)) {
+    if !is_headless(new) {
+        check_address_families(all, families, errors);
+    }
+}
+
+/// Checks that each family is known, and that none is named twice.
+fn check_family_names(families: &[Value], errors: &mut Errors) {
+    let mut seen = HashSet::new();
+    for (i, family) in families.iter().enumerate() {
+        let field = format!("{FAMILIES}[{i}]");
+        if !matches!(family.as_str(), Some("IPv4" | "IPv6")) {
+            errors.not_supported(&field, family, &["IPv4", "IPv6"]);
+        }
+        if !seen.insert(family) {
+            errors.duplicate(field, family);
+        }
+    }
+}
+
+/// Checks that each address is of the family at its place, if there is one.
+fn check_address_families(ips: &[Value], families: &[Value], errors: &mut Errors) {
+    for (i, (ip, family)) in ips.iter().zip(families).enumerate() {
         let is_other = match family.as_str() {
             Some("IPv4") => is_ipv6(ip),
             Some("IPv6") => !is_ipv6(ip),
@@ -152,7 +166,7 @@ fn related(new: &Value, old: &Value, errors: &mut Errors) {
 }
 
 /// Checks that each item of the list is an address, or that the only one is `None`. False if not.
-fn forms(new: &Value, old: &Value, errors: &mut Errors) -> bool {
+fn check_address_forms(new: &Value, old: &Value, errors: &mut Errors) -> bool {
     let (all, before) = (list(new, IPS), list(old, IPS));
     let mut are_addresses = true;
     for (i, ip) in all.iter().enumerate() {
@@ -171,18 +185,20 @@ fn forms(new: &Value, old: &Value, errors: &mut Errors) -> bool {
 
 /// Checks that the policy fits the number of addresses and families, and that the cluster has the
 /// families.
-fn configured(new: &Value, old: &Value, errors: &mut Errors) {
+fn check_cluster_has_families(new: &Value, old: &Value, errors: &mut Errors) {
     let (ips, families) = (list(new, IPS), list(new, FAMILIES));
     let policy = Some(text(new, POLICY)).filter(|set| !set.is_empty()).unwrap_or_else(|| default_policy(new));
     let is_fewer = |field: &str| (1..list(old, field).len()).contains(&list(new, field).len());
     for (field, several, secondary) in
         [(IPS, "multiple cluster IPs", "cluster IP"), (FAMILIES, "multiple IP families", "IP family")]
     {
-        if policy == SINGLE && list(new, field).len() == 2 {
-            let why = format!("must be '{DUAL}' or '{PREFERS}' when {several} are specified");
+        if policy == SINGLE_STACK && list(new, field).len() == 2 {
+            let why = format!(
+                "must be '{REQUIRE_DUAL_STACK}' or '{PREFER_DUAL_STACK}' when {several} are specified"
+            );
             errors.invalid_text(POLICY, policy, &why);
-        } else if policy != SINGLE && is_fewer(field) {
-            let why = format!("must be '{SINGLE}' to release the secondary {secondary}");
+        } else if policy != SINGLE_STACK && is_fewer(field) {
+            let why = format!("must be '{SINGLE_STACK}' to release the secondary {secondary}");
             errors.invalid_text(POLICY, policy, &why);
         }
     }
@@ -193,7 +209,7 @@ fn configured(new: &Value, old: &Value, errors: &mut Errors) {
     if !errors.is_empty() || has_own_endpoints(new) {
         return;
     }
-    if policy == DUAL {
+    if policy == REQUIRE_DUAL_STACK {
         errors.invalid_text(POLICY, policy, "this cluster is not configured for dual-stack services");
     }
     if let Some(i) = families.iter().position(|family| family == "IPv6") {
@@ -203,7 +219,7 @@ fn configured(new: &Value, old: &Value, errors: &mut Errors) {
 
 /// Checks that the addresses stay: a second one may come and go, and nothing else changes. Another
 /// spelling is a change, too.
-fn same_addresses(new: &Value, old: &Value, errors: &mut Errors) {
+fn check_addresses_stay(new: &Value, old: &Value, errors: &mut Errors) {
     let (after, before, whole) = (list(new, IPS), list(old, IPS), at(new, IPS));
     if is_headless(new) && is_headless(old) {
         return;
@@ -217,8 +233,9 @@ fn same_addresses(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// Checks that the families stay, as [`same_addresses`]. Those of a headless Service may change.
-fn same_families(new: &Value, old: &Value, errors: &mut Errors) {
+/// Checks that the families stay: a second one may come and go. Those of a headless Service may
+/// change.
+fn check_families_stay(new: &Value, old: &Value, errors: &mut Errors) {
     if is_headless(new) || is_headless(old) {
         return;
     }
@@ -260,9 +277,9 @@ mod tests {
     /// Why a new Service with this spec is refused.
     fn refused(spec: &Value) -> Vec<String> {
         let (service, mut errors) = (service(spec), Errors::default());
-        first(&service, None, &mut errors);
+        check_before_allocation(&service, None, &mut errors);
         if errors.is_empty() {
-            create(&service, &mut errors);
+            check_new(&service, &mut errors);
         }
         texts(&errors)
     }
@@ -355,7 +372,9 @@ mod tests {
 
     #[test]
     fn a_missing_list_is_an_empty_one() {
-        let old = service(&json!({"clusterIP": "None", "clusterIPs": ["None"], "ipFamilyPolicy": PREFERS}));
+        let old = service(
+            &json!({"clusterIP": "None", "clusterIPs": ["None"], "ipFamilyPolicy": PREFER_DUAL_STACK}),
+        );
         let mut new = old.clone();
         new["spec"]["ipFamilies"] = json!([]);
         assert!(prefers_as_before(&new, &old));
@@ -419,15 +438,15 @@ mod tests {
             ),
         ] {
             let (after, before, mut errors) = (service(&new), service(old), Errors::default());
-            first(&after, Some(&before), &mut errors);
+            check_before_allocation(&after, Some(&before), &mut errors);
             if errors.is_empty() {
-                update(&after, &before, &mut errors);
+                check_update(&after, &before, &mut errors);
             }
             assert_eq!(texts(&errors), want, "{old} -> {new}");
         }
         let mut errors = Errors::default();
         let six = with(&["10.96.0.9"], json!({"ipFamilies": ["IPv6"]}));
-        same_families(&service(&six), &service(&old), &mut errors);
+        check_families_stay(&service(&six), &service(&old), &mut errors);
         assert_eq!(texts(&errors), [format!("spec.ipFamilies[0]: Invalid value: [\"IPv6\"]: {STAYS}")]);
     }
 }

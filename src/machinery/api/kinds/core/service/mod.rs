@@ -28,7 +28,7 @@ pub(super) fn kind() -> Kind {
         prepare,
         prepare_update,
         prepare_status_update,
-        validate_first: cluster_ips::first,
+        validate_first: cluster_ips::check_before_allocation,
         validate: validate::validate,
         validate_create: validate::validate_create,
         validate_update: validate::validate_update,

@@ -79,7 +79,7 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
 
 /// Checks the addresses of a new Service: an update may leave what a stored one has.
 pub(super) fn validate_create(object: &Value, errors: &mut Errors) {
-    cluster_ips::create(object, errors);
+    cluster_ips::check_new(object, errors);
 }
 
 /// Checks each port, and that no two have the same name or number.
@@ -194,7 +194,7 @@ fn target_port(port: &Value, field: &str, errors: &mut Errors) {
 }
 
 pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
-    cluster_ips::update(new, old, errors);
+    cluster_ips::check_update(new, old, errors);
     const CLASS: &str = "spec.loadBalancerClass";
     let balanced = |s: &Value| text(s, "spec.type") == "LoadBalancer";
     if balanced(new) && balanced(old) && at(new, CLASS) != at(old, CLASS) {
@@ -243,7 +243,9 @@ mod tests {
             let mut spec = spec;
             spec["ports"] = json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]);
             let service = json!({"metadata": {"name": "web"}, "spec": spec});
-            let first = |object: &Value, errors: &mut Errors| cluster_ips::first(object, None, errors);
+            let first = |object: &Value, errors: &mut Errors| {
+                cluster_ips::check_before_allocation(object, None, errors)
+            };
             let both = [problems(first, service.clone()), problems(validate, service)];
             both.concat().join("; ")
         };
