@@ -88,7 +88,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
             Some("cut" | "disk" | "loss" | "slow" | "node") => names_of("nodes", source),
             Some(_) => vec![],
         },
-        Some("drill") => owned(&["--seed", "check", "hint", "show", "skip", "stop"]),
+        Some("drill") => owned(&["--seed", "--skill", "check", "hint", "show", "skip", "stop"]),
         Some("lang") => owned(&["en", "ko"]),
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
         Some("lesson") => source.lessons().into_iter().chain(owned(&["stop"])).collect(),

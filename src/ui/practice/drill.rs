@@ -212,7 +212,7 @@ pub fn no_such_task(lang: Lang, id: &str) -> String {
     lang.say(Say::NoSuchTask, &[&harmless(id)])
 }
 
-/// Says where the option `--seed` stands.
+/// Says where the options `--seed` and `--skill` stand.
 pub fn misplaced_seed(lang: Lang) -> String {
     lang.say(Say::SeedPlace, &[])
 }
