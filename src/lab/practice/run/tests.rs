@@ -1,5 +1,6 @@
 use super::*;
 use crate::graded::Opening;
+use crate::practice::met::Met;
 use crate::practice::pick::LIMIT;
 use crate::practice::record::Practised;
 use crate::practice::view::Ask;
@@ -419,5 +420,22 @@ async fn all_tasks_together_have_a_minute_to_become_ready() {
     let told = begin::await_ready(&drill, "en").await.unwrap_err();
     assert!(told.contains("logs"), "{told}");
     assert!((60..70).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    crew.kill();
+}
+
+#[tokio::test]
+async fn a_drill_of_named_skills_asks_for_these_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    let skills = ["exec".to_string()];
+    let (met, mut record) = (Met::default(), Record::default());
+    record.remember(7, vec!["scale-up".into()]);
+    let mut picked = practice.picked(7, &skills, &met, &record, clock::now());
+    picked.sort();
+    assert_eq!(picked, ["exec", "exec-second"], "nothing was met, and the seed is known");
+    assert_eq!(practice.picked(7, &[], &met, &record, clock::now()), ["scale-up"]);
+    let unknown = Ask::Start { seed: None, skills: vec!["swim".into()] };
+    let told = practice.answer(unknown, "en").await.unwrap_err();
+    assert!(told.contains("there is no skill swim"), "{told}");
     crew.kill();
 }
