@@ -15,7 +15,8 @@ const LESSON_MAX: usize = 400;
 const TEXTS: &[&str] =
     &["task", "that", "question", "choices", "say", "remember", "unmet", "debrief", "title"];
 /// What stands in a sentence that defines its bold word.
-const DEFINES: &[&str] = &[" is ", " are ", " means ", " called ", " stores ", ", which ", "**, a", "**, the", "**: "];
+const DEFINES: &[&str] =
+    &[" is ", " are ", " means ", " called ", " stores ", ", which ", "**, a", "**, the", "**: "];
 
 /// Returns the files of this name below a directory of the project.
 fn files(directory: &str, name: &str) -> Vec<PathBuf> {
@@ -141,8 +142,9 @@ fn no_sentence_of_a_lesson_or_lab_is_long() {
 
 #[test]
 fn sentences_are_counted_without_code() {
-    let text = "# Title\nRun `kubectl get pods -A`. It\nlists ${size(x) > 0 ? \"{a. b}\" : \"\"} pods.\n\n```sh\nls. ls.\n```\n- One\n";
-    assert_eq!(sentences(text), ["Run x.", "It lists x pods.", "- One"]);
+    let prose = "# Title\nRun `kubectl get pods -A`. It\nlists ${size(x) > 0 ? \"{a. b}\" : \"\"} pods.\n\n";
+    let text = format!("{prose}```sh\nls. ls.\n```\n- One\n");
+    assert_eq!(sentences(&text), ["Run x.", "It lists x pods.", "- One"]);
 }
 
 #[test]

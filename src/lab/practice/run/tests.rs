@@ -267,7 +267,8 @@ async fn a_drill_names_what_could_not_be_read() {
     std::fs::write(root.join("labs.json"), "{").unwrap();
     let mut changes = practice.changes();
     let asked = practice.clone();
-    let begun = tokio::spawn(async move { asked.answer(Ask::Start { seed: Some(7), skills: vec![] }, "en").await });
+    let begun =
+        tokio::spawn(async move { asked.answer(Ask::Start { seed: Some(7), skills: vec![] }, "en").await });
     while practice.drill().is_none() {
         changes.changed().await.unwrap();
     }
