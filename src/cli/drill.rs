@@ -8,7 +8,7 @@ use lab::practice::table::SkillTable;
 use lab::practice::view::{Ask, DrillView, Phase};
 use lang::charset::{eprintln, print};
 use ui::lesson::PageStyle;
-use ui::options::Options;
+use ui::options::{Drill, Options};
 use ui::practice::drill as front;
 use ui::proof_part::Part;
 use ui::repl;
@@ -17,28 +17,29 @@ use ui::{drill_proof, settings, terminal};
 
 /// Without a command: at a terminal a session that begins with a drill, else as `start`.
 pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
-    let Practice { command, seed, name, lang } = asked_for;
+    let Practice { command, seed, skill, name, lang } = asked_for;
     let home = Home::find()?;
-    if command.is_some() && seed.is_some() {
+    if command.is_some() && (seed.is_some() || !skill.is_empty()) {
         eprintln!("ropewalk: {}", front::misplaced_seed(settings::language(lang, &home)));
         return Ok(USAGE);
     }
     let in_prompt = std::env::var_os(settings::LANG_VARIABLE).is_some();
     if command.is_none() && !in_prompt && terminal::is_terminal() {
-        let options = Options { name, lang, plain: true, drill: Some(seed), ..Options::default() };
+        let drill = Some(Drill { seed, skills: skill });
+        let options = Options { name, lang, plain: true, drill, ..Options::default() };
         return Ok(repl::run(options).await?);
     }
     let lang = settings::language(lang, &home);
     let place = home.cluster(&name)?;
     let style = PageStyle::for_output(lang);
-    match command.unwrap_or(Command::Start { seed, output: None }) {
-        Command::Start { seed, output } => {
+    match command.unwrap_or(Command::Start { seed, skill, output: None }) {
+        Command::Start { seed, skill, output } => {
             let announce = || {
                 if output.is_none() {
                     eprintln!("{}", front::preparing(lang));
                 }
             };
-            let begun = front::start(&place, lang, seed, announce).await;
+            let begun = front::start(&place, lang, seed, skill, announce).await;
             show(begun.map_err(|e| anyhow!(e.say(lang)))?, &style, output)
         }
         Command::Show { output } => show(asked(&place, lang, Ask::Show).await?, &style, output),

@@ -130,6 +130,8 @@ impl Engine {
             clock: self.offers.own.then(clock::scale),
             playing: self.playing,
             finished,
+            // Labs and drills need a cluster of our own.
+            then: lesson.then.clone().filter(|_| finished && self.offers.own),
             done,
             next: finished
                 .then(|| self.library.after(&lesson.id))

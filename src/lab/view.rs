@@ -1,7 +1,7 @@
 //! What the engine shows and is asked: plain data, the same on the control socket, in the REPL and
 //! in the terminal interface.
 
-pub use super::format::{File, Form};
+pub use super::format::{File, Form, Then};
 use cluster::undo::Loss;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -215,6 +215,9 @@ pub struct LessonView {
     /// Whether each step of the lesson has been done.
     pub done: Vec<bool>,
     pub next: Option<(String, String)>,
+    /// What to do alone, when all steps are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub then: Option<Then>,
 }
 
 impl LessonView {

@@ -89,8 +89,8 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
             Some(_) => vec![],
         },
         Some("drill") => match before.get(1).map(String::as_str) {
-            None => owned(&["--seed", "check", "hint", "show", "skip", "start", "stop"]),
-            Some("start") if before.len() == 2 => owned(&["--seed"]),
+            None => owned(&["--seed", "--skill", "check", "hint", "show", "skip", "start", "stop"]),
+            Some("start") if before.len() == 2 => owned(&["--seed", "--skill"]),
             Some(_) => vec![],
         },
         Some("lang") => owned(&["en", "ko"]),

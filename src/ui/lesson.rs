@@ -4,7 +4,7 @@ use super::prose;
 use super::terminal;
 use super::texts::{Lang, Say};
 use super::tracks;
-use lab::view::{Check, Entry, Form, Judged, LessonView, State, Verdict};
+use lab::view::{Check, Entry, Form, Judged, LessonView, State, Then, Verdict};
 
 mod asking;
 
@@ -178,6 +178,9 @@ impl PageStyle {
         if !view.closing.is_empty() && !self.beside {
             out.push_str(&format!("\n{}\n", self.prose(&view.closing, "")));
         }
+        if let Some(then) = view.then.as_ref().filter(|_| view.is_at_the_end()) {
+            out.push_str(&self.prose(&alone(self.lang, then), ""));
+        }
         out.push_str(&match (&view.next, view.is_at_the_end()) {
             (Some((id, title)), true) => self.say(Say::LessonFinishedNext, &[id, title]),
             (None, true) => self.say(Say::LessonFinishedAll, &[]),
@@ -283,6 +286,15 @@ pub(crate) fn missing(lang: Lang, view: &LessonView) -> String {
         (Some(that), all, 1) => lang.say(Say::LessonMetOne, &[&met, &all.to_string(), that]),
         (Some(that), all, _) => lang.say(Say::LessonMet, &[&met, &all.to_string(), that]),
     }
+}
+
+/// What a learner does without guidance after a lesson, with the line to type.
+pub(crate) fn alone(lang: Lang, then: &Then) -> String {
+    let say = match then {
+        Then::Lab(_) => Say::LessonThenLab,
+        Then::Drill(_) => Say::LessonThenDrill,
+    };
+    lang.say(say, &[&then.command()])
 }
 
 fn sign(check: &Check) -> &'static str {
@@ -518,6 +530,23 @@ mod tests {
         assert!(PLAIN.over(&at(2)).contains("`next` opens t/05 More"));
         let again = PLAIN.over(&at(0));
         assert!(again.contains("`next` goes on") && !again.contains("t/05"), "{again}");
+    }
+
+    #[test]
+    fn the_last_step_of_a_finished_lesson_names_what_to_do_alone() {
+        let at = |step, then| {
+            let view = LessonView { step, finished: true, state: State::Done, ..view() };
+            LessonView { then: Some(then), ..view }
+        };
+        let lab = || Then::Lab("wrong-port".into());
+        let drill = Then::Drill(["logs", "exec"].map(String::from).to_vec());
+        let beside = PageStyle { beside: true, ..PLAIN };
+        for told in [PLAIN.over(&at(2, lab())), beside.over(&at(2, lab()))] {
+            assert!(told.contains("lab start wrong-port"), "{told}");
+        }
+        assert!(!PLAIN.over(&at(0, lab())).contains("lab start"), "an earlier step");
+        let korean = PageStyle { lang: Lang::Ko, ..PLAIN }.over(&at(2, drill));
+        assert!(korean.contains("drill --skill logs,exec"), "{korean}");
     }
 
     #[test]

@@ -29,8 +29,17 @@ pub struct Options {
     /// This is the shell pane of the interface, with the token by which it sends commands to the
     /// interface. The interface itself starts the cluster and asks the questions at the end.
     pub in_pane: Option<String>,
-    /// Begins with a drill: of this seed, or by chance.
-    pub drill: Option<Option<u64>>,
+    /// Begins with a drill.
+    pub drill: Option<Drill>,
+}
+
+/// Which drill is to begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drill {
+    /// Repeat the drill of this seed; `None`: by chance.
+    pub seed: Option<u64>,
+    /// Ids of the skills to ask for; empty: all that were met.
+    pub skills: Vec<String>,
 }
 
 impl Options {

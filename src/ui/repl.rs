@@ -3,7 +3,7 @@
 use super::connection;
 use super::editor::{self, Prompt};
 use super::names::Names;
-use super::options::Options;
+use super::options::{Drill, Options};
 use super::script::{self, Script};
 use super::session::{Manner, Session};
 use super::terminal::{self, AsFound, EndSignals, Unedited};
@@ -141,9 +141,9 @@ fn ended_by_signal(code: i32) -> bool {
     matches!(code, 129..=131 | 143)
 }
 
-/// On a thread of its own: the editor and the shell block. `drill`: begins with one, of this seed
-/// or by chance.
-fn run_prompt(mut session: Session, drill: Option<Option<u64>>) -> Result<(i32, Lang), Error> {
+/// On a thread of its own: the editor and the shell block. `drill`: begins with this
+/// one.
+fn run_prompt(mut session: Session, drill: Option<Drill>) -> Result<(i32, Lang), Error> {
     let handle = Handle::current();
     let names = Arc::new(Names::new(handle.clone(), &session.place.kubeconfig()));
     let mut prompt = Prompt::new(&session, names)?;
@@ -175,8 +175,8 @@ fn run_prompt(mut session: Session, drill: Option<Option<u64>>) -> Result<(i32, 
         }
     });
     let _ = session.start_shell(); // an error is shown when a line needs the shell
-    if let Some(seed) = drill {
-        let code = session.begin_drill(seed);
+    if let Some(drill) = drill {
+        let code = session.begin_drill(drill);
         if code != 0 {
             return Ok((code, session.lang()));
         }

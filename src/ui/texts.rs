@@ -237,6 +237,8 @@ texts! {
     LessonAlso: "Another way:", "다른 방법:";
     LessonNext: "`next` goes on.", "`next`로 계속합니다.";
     LessonFinishedNext: "The lesson is complete. `next` opens {} {}.", "강의를 마쳤습니다. `next`로 다음 강의를 엽니다: {} {}";
+    LessonThenLab: "Now on your own: `{}` gives you something broken to repair.", "이제 혼자 해 볼 차례입니다. `{}` 명령으로 시작하고, 고장 난 것을 고쳐 보세요.";
+    LessonThenDrill: "Now on your own: `{}` asks for what you have learned.", "이제 혼자 해 볼 차례입니다. `{}` 명령으로 배운 것을 연습해 보세요.";
     LessonFinishedAll: "This was the last lesson. Now mend what is broken: `lab list`. `lesson` lists the lessons, to look things up.", "마지막 강의를 마쳤습니다. 이제 고장 난 것을 고칠 차례입니다. `lab list`를 입력하세요. 지난 강의는 `lesson`으로 다시 찾아볼 수 있습니다.";
     LessonAgain: "The lessons do not answer: {}. They are asked again.", "강의가 응답하지 않습니다: {}. 다시 요청합니다.";
     LessonHint: "hint {}:", "힌트 {}:";

@@ -8,6 +8,7 @@ use ui::proof_part::Part;
 #[command(after_help = "Examples:
   ropewalk drill                    a prompt with up to five tasks and a clock; `stop` ends them early
   ropewalk drill --seed 417         the tasks of that drill once more, with the same names
+  ropewalk drill --skill logs,exec  only these skills, also before they are due
   ropewalk drill start              the same for a script: then `drill check`, `drill skip`, `drill stop`
   ropewalk drill test --all         prove every task, on a cluster of its own
 A skill is asked again a day after the first success and then after a week; what was skipped comes
@@ -19,6 +20,9 @@ pub(crate) struct Practice {
     /// Repeat the drill of this seed [default: by chance]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub seed: Option<u64>,
+    /// Ask only for these skills, met or not; their ids are in `progress -o json`
+    #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with = "seed")]
+    pub skill: Vec<String>,
     #[arg(long, default_value = "main", global = true)]
     pub name: String,
     #[arg(long, value_enum, global = true)]
@@ -49,6 +53,9 @@ pub(crate) enum Drill {
         /// Repeat the drill of this seed [default: by chance]
         #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
         seed: Option<u64>,
+        /// Ask only for these skills, met or not; their ids are in `progress -o json`
+        #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with = "seed")]
+        skill: Vec<String>,
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
@@ -108,9 +115,19 @@ mod tests {
             "drill --name shop start --seed 417",
             "drill --name shop show",
             "drill --name shop --seed 417",
+            "drill --name shop --skill logs,exec",
+            "drill start --name shop --skill logs",
         ] {
             let words = Words::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
             assert_eq!(words.practice.name, "shop", "{line}");
         }
+    }
+
+    #[test]
+    fn skills_are_named_with_commas_and_without_a_seed() {
+        let parsed = |line: &str| Words::try_parse_from(line.split(' ')).map(|words| words.practice.skill);
+        assert_eq!(parsed("drill --skill logs,exec").unwrap(), ["logs", "exec"]);
+        assert!(parsed("drill").unwrap().is_empty());
+        assert!(parsed("drill --skill logs --seed 7").is_err());
     }
 }

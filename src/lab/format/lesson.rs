@@ -3,6 +3,7 @@
 use super::files::File;
 use super::question::Answer;
 use super::text::{EN, Text};
+use super::then::Then;
 use crate::cel::{Defines, Expr, Template};
 use crate::need::Need;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,8 @@ pub struct Lesson {
     pub row: String,
     pub minutes: u32,
     pub needs: Vec<String>,
+    /// What to do alone when the lesson is finished.
+    pub then: Option<Then>,
     pub requires: Vec<String>,
     /// REPL lines run as the teacher before the first step.
     pub setup: Vec<String>,

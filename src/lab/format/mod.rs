@@ -9,6 +9,8 @@ mod chapter_tests;
 #[cfg(test)]
 mod check_tests;
 mod compiler;
+#[cfg(test)]
+mod course_tests;
 mod expect;
 pub(crate) mod file;
 mod files;
@@ -20,6 +22,7 @@ pub(crate) mod raw;
 mod step;
 mod terms;
 mod text;
+mod then;
 mod track;
 mod translate;
 
@@ -32,4 +35,5 @@ pub use question::{Answer, Form, Odd};
 pub(crate) use step::checks;
 pub use terms::{Term, Terms};
 pub use text::{EN, Fault, OTHERS, Text};
+pub use then::Then;
 pub use track::{VIEWS, parse};

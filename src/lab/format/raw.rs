@@ -22,6 +22,8 @@ pub(crate) struct Lesson {
     pub minutes: u32,
     #[serde(default)]
     pub needs: Vec<String>,
+    /// What to do alone when the lesson is finished.
+    pub then: Option<Then>,
     #[serde(default)]
     pub requires: Vec<String>,
     #[serde(default)]
@@ -39,6 +41,14 @@ pub(crate) struct Lesson {
     #[serde(default)]
     pub define: serde_json::Map<String, serde_json::Value>, // which keeps the order
     pub steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Then {
+    pub lab: Option<String>,
+    #[serde(default)]
+    pub drill: Vec<String>,
 }
 
 fn minutes() -> u32 {

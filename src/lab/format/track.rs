@@ -8,6 +8,7 @@ use super::prose;
 use super::raw;
 use super::step::{check_repairs, one_step};
 use super::text::{EN, Fault, OTHERS, Text};
+use super::then::Then;
 use super::translate::translate;
 use crate::reach;
 use std::collections::BTreeSet;
@@ -56,6 +57,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     }
     check_head(&mut on, &raw);
     define(&mut on, &raw.define);
+    let then = Then::read(&mut on, raw.then.take());
     let mut files = Files::read(&mut on, std::mem::take(&mut raw.files));
     raw.setup = files.with_texts(&mut on, raw.setup);
     on.lines(&raw.setup);
@@ -77,6 +79,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         row: raw.row,
         minutes: raw.minutes,
         needs: raw.needs,
+        then,
         requires: raw.requires,
         setup: raw.setup,
         files: files.into_all(),
@@ -271,6 +274,30 @@ mod tests {
             ),
             ["lesson.md:27: nothing here is called \"raedy\"; did you mean \"ready\"?"]
         );
+    }
+
+    #[test]
+    fn what_comes_then_is_a_lab_or_skills_that_there_are() {
+        let then = |text: &str| {
+            let with = LESSON.replacen("minutes: 7\n", &format!("minutes: 7\nthen: {text}\n"), 1);
+            assert_ne!(with, LESSON);
+            read(&with, KOREAN)
+        };
+        let command = |text: &str| then(text).unwrap().then.unwrap().command();
+        assert_eq!(command("{lab: wrong-port}"), "lab start wrong-port");
+        assert_eq!(command("{drill: [logs, exec]}"), "drill --skill logs,exec");
+        assert_eq!(read(LESSON, KOREAN).unwrap().then, None);
+        for (text, told) in [
+            ("{lab: wrong-prot}", "there is no lab \"wrong-prot\""),
+            ("{lab: wrong-port/lab.md}", "there is no lab"),
+            ("{drill: [logs, swim]}", "there is no skill \"swim\""),
+            ("{}", "either a lab or"),
+            ("{lab: wrong-port, drill: [logs]}", "either a lab or"),
+        ] {
+            let faults = then(text).unwrap_err();
+            assert!(faults.len() == 1 && faults[0].starts_with("lesson.md:8: then:"), "{faults:?}");
+            assert!(faults[0].contains(told), "{faults:?}");
+        }
     }
 
     #[test]

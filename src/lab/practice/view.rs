@@ -12,7 +12,12 @@ pub type Question = crate::asking::Question<Ask>;
 pub enum Ask {
     /// Picks tasks, sets them up, and starts the clock. Errors: a drill or a graded lab is open, or
     /// no skill was met yet.
-    Start { seed: Option<u64> },
+    Start {
+        seed: Option<u64>,
+        /// Ids of the skills to ask for, whether they were met or not; empty: all that were met.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        skills: Vec<String>,
+    },
     /// Sets one task up, by its id, without a clock and without a record: for `drill test`.
     Rehearse { task: String, seed: u64 },
     /// The drill that is open, or the last one; empty if there was none since the cluster started.

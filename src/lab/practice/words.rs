@@ -21,6 +21,7 @@ texts! {
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
     NoName: "every name for the drill's namespace is taken: {}", "연습에 쓸 네임스페이스 이름이 모두 사용 중입니다: {}";
     NoRehearsal: "a drill does not tell its solutions; `drill hint` helps", "연습 중에는 풀이를 볼 수 없습니다. `drill hint`로 힌트를 보세요";
+    NoSkill: "there is no skill {}; `progress -o json` lists their ids", "{} 기술은 없습니다. `progress -o json`에서 기술의 id를 볼 수 있습니다";
     NoTask: "there is no task {}", "{} 과제는 없습니다";
     StoppedEarly: "the drill was stopped before it began", "연습을 시작하기 전에 끝냈습니다";
     Preparing: "the drill is still being prepared", "연습을 아직 준비하는 중입니다";

@@ -47,9 +47,10 @@ pub async fn start(
     place: &Place,
     lang: Lang,
     seed: Option<u64>,
+    skills: Vec<String>,
     slow: impl FnOnce(),
 ) -> Result<DrillView, Error> {
-    let mut answer = std::pin::pin!(asked::<DrillView>(place, lang, Ask::Start { seed }));
+    let mut answer = std::pin::pin!(asked::<DrillView>(place, lang, Ask::Start { seed, skills }));
     match ::clock::limit(SOON, answer.as_mut()).await {
         Some(answer) => answer,
         None => {
@@ -253,7 +254,7 @@ pub fn no_such_task(lang: Lang, id: &str) -> String {
     lang.say(Say::NoSuchTask, &[&harmless(id)])
 }
 
-/// Says where the option `--seed` stands.
+/// Says where the options `--seed` and `--skill` stand.
 pub fn misplaced_seed(lang: Lang) -> String {
     lang.say(Say::SeedPlace, &[])
 }

@@ -22,7 +22,7 @@ texts! {
     AgainFirst: "first in the next drill", "다음 연습에서 먼저 나옴";
     NotBegun: "The drill was stopped before it began.", "연습을 시작하기 전에 끝냈습니다.";
     NoSuchTask: "this drill has no task {}", "이 연습에 {} 과제는 없습니다";
-    SeedPlace: "write `--seed` after `drill start` or `drill test`", "`--seed`는 `drill start`나 `drill test` 뒤에 씁니다";
+    SeedPlace: "write `--seed` after `drill start` or `drill test`, and `--skill` after `drill start`", "`--seed`는 `drill start`나 `drill test` 뒤에, `--skill`은 `drill start` 뒤에 씁니다";
     NoNext: "A drill goes on by itself when a task is done; `skip` leaves this task.", "과제를 완료하면 자동으로 다음 과제로 넘어갑니다. 이 과제를 건너뛰려면 `skip`을 입력하세요.";
     LittleTime: "30 seconds are left.", "30초 남았습니다.";
     Finished: "The drill is over: {} of {} done.", "연습이 끝났습니다. 과제 {}개 완료(전체 {}개).";

@@ -4,6 +4,7 @@ use super::lessons::{self, Unanswered};
 use super::{Manner, Session};
 use crate::lesson::PageStyle;
 use crate::line::{Line, latin_among};
+use crate::options::Drill;
 use crate::practice::drill;
 use cluster::Error;
 use lab::practice::view::{Ask, DrillView, Phase};
@@ -23,7 +24,7 @@ impl Session {
         }
         let word = meant(line, &self.place.name, self.drill.left().is_some())?;
         Some(match word {
-            Word::Begin(seed) => self.begin_drill(seed),
+            Word::Begin(drill) => self.begin_drill(drill),
             Word::Show => self.drilled(Ask::Show, |style, view| drill::page(style, view, clock::now())),
             Word::Hint => self.on_task(|task| Ask::Hint { task }, drill::hint),
             Word::Next => {
@@ -38,13 +39,13 @@ impl Session {
     }
 
     /// Begins a drill, and shows its first task; the exit code.
-    pub(crate) fn begin_drill(&mut self, seed: Option<u64>) -> i32 {
+    pub(crate) fn begin_drill(&mut self, asked_for: Drill) -> i32 {
         if !self.alive() {
             return 1;
         }
         let (place, lang) = (self.place.clone(), self.lang());
         let preparing = move || print!("{}\n", drill::preparing(lang));
-        let begun = self.await_answer(async { drill::start(&place, lang, seed, preparing).await });
+        let begun = self.await_answer(async { drill::start(&place, lang, asked_for.seed, asked_for.skills, preparing).await });
         self.show_answer(begun, |style, view| drill::page(style, view, clock::now()))
     }
 
@@ -190,9 +191,9 @@ async fn wait(until: Option<Duration>) {
 }
 
 /// A word of practice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Word {
-    Begin(Option<u64>),
+    Begin(Drill),
     Show,
     Check,
     Hint,
@@ -228,18 +229,30 @@ fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
             let words: Vec<&str> = args.iter().map(String::as_str).collect();
             match words.as_slice() {
                 ["drill", "--name", name, rest @ ..] if *name == cluster => match rest {
-                    [] | ["start"] => Some(Word::Begin(None)),
-                    ["--seed", seed] | ["start", "--seed", seed] => {
-                        // 0 is refused with the words of the command line.
-                        let seed = seed.parse::<u64>().ok().filter(|seed| *seed > 0);
-                        seed.map(|seed| Word::Begin(Some(seed)))
-                    }
-                    [word] if *word != "next" => alone(word),
-                    _ => None,
+                    [word] if !matches!(*word, "next" | "start") => alone(word),
+                    _ => begun(rest.strip_prefix(&["start"]).unwrap_or(rest)).map(Word::Begin),
                 },
                 _ => None,
             }
         }
+        _ => None,
+    }
+}
+
+/// The drill that these options ask for. `None`: what they say is refused, with the words of the
+/// command line.
+fn begun(options: &[&str]) -> Option<Drill> {
+    let skills = |list: &str| -> Option<Vec<String>> {
+        let all: Vec<String> = list.split(',').map(String::from).collect();
+        all.iter().all(|id| !id.is_empty()).then_some(all)
+    };
+    match options {
+        [] => Some(Drill::default()),
+        ["--seed", seed] => {
+            let seed = seed.parse::<u64>().ok().filter(|seed| *seed > 0)?;
+            Some(Drill { seed: Some(seed), ..Drill::default() })
+        }
+        ["--skill", list] => Some(Drill { skills: skills(list)?, ..Drill::default() }),
         _ => None,
     }
 }
@@ -320,10 +333,17 @@ mod tests {
         ] {
             assert_eq!((of(text, true), of(text, false)), (Some(word), None), "{text}");
         }
-        assert_eq!(of("drill", false), Some(Word::Begin(None)));
-        assert_eq!(of("연습", false), Some(Word::Begin(None)));
-        assert_eq!(of("ㅇ갸ㅣㅣ", false), Some(Word::Begin(None)), "the keys of drill");
-        assert_eq!(of("drill --seed 417", false), Some(Word::Begin(Some(417))));
+        let begin = |seed, skills: &[&str]| {
+            let skills = skills.iter().map(ToString::to_string).collect();
+            Some(Word::Begin(Drill { seed, skills }))
+        };
+        assert_eq!(of("drill", false), begin(None, &[]));
+        assert_eq!(of("drill start", false), begin(None, &[]));
+        assert_eq!(of("연습", false), begin(None, &[]));
+        assert_eq!(of("ㅇ갸ㅣㅣ", false), begin(None, &[]), "the keys of drill");
+        assert_eq!(of("drill --seed 417", false), begin(Some(417), &[]));
+        assert_eq!(of("drill --skill scale,exec", false), begin(None, &["scale", "exec"]));
+        assert_eq!(of("drill start --skill logs", false), begin(None, &["logs"]));
         for text in ["drill stop", "연습 그만"] {
             assert_eq!(of(text, false), Some(Word::Stop), "{text}");
         }
@@ -340,6 +360,8 @@ mod tests {
             "drill --seed x",
             "drill --seed 0",
             "drill start --seed 0",
+            "drill --skill",
+            "drill --skill scale,",
             "drill next",
         ] {
             assert_eq!(of(text, true), None, "{text}");

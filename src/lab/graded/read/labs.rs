@@ -104,6 +104,14 @@ impl Labs {
         self
     }
 
+    /// Returns whether a lab has this id, without reading it: in the binary, or in the directory
+    /// that [`DIRECTORY`] names.
+    pub fn is_known(id: &str) -> bool {
+        let is_name = !id.is_empty() && !id.contains(['/', '.']);
+        let is_in = |directory: PathBuf| directory.join(id).join("lab.md").is_file();
+        is_name && (EMBEDDED.get_dir(id).is_some() || directory().is_some_and(is_in))
+    }
+
     /// The lab with this id.
     pub fn get(&self, id: &str) -> Option<&Lab> {
         self.labs.iter().find(|l| l.id == id)

@@ -18,7 +18,7 @@ impl Practice {
     ) -> Result<Value, String> {
         match ask {
             Ask::Show | Ask::Follow => {}
-            Ask::Start { seed } => self.start(seed, lang).await?,
+            Ask::Start { seed, skills } => self.start(seed, &skills, lang).await?,
             Ask::Rehearse { task, seed } => self.rehearse(&task, seed, lang).await?,
             Ask::Check => self.check(lang).await?,
             Ask::Hint { task } => self.hint(&task, lang)?,

@@ -74,16 +74,24 @@ impl Practice {
         }
     }
 
-    /// Begins a drill over what was met.
-    pub(super) async fn start(self: &Arc<Practice>, seed: Option<u64>, lang: &str) -> Result<(), String> {
+    /// Begins a drill over what was met, or over the skills that are named.
+    pub(super) async fn start(
+        self: &Arc<Practice>,
+        seed: Option<u64>,
+        skills: &[String],
+        lang: &str,
+    ) -> Result<(), String> {
         let _turn = self.turn.lock().await;
+        if let Some(unknown) = skills.iter().find(|id| self.table.skill(id).is_none()) {
+            return Err(words::say(lang, Word::NoSkill, &[unknown]));
+        }
         self.read_record().map_err(|error| record_unusable(&error, lang))?;
         let _reserved = self.reserve(lang)?;
         let met = in_place(|| Met::read(self.host.place(), &self.library));
         let now = clock::now();
         let record = self.record.lock().clone().unwrap_or_default();
         let seed = seed.unwrap_or_else(|| unknown_seed(&record));
-        let picked = self.picked(seed, &met, &record, now);
+        let picked = self.picked(seed, skills, &met, &record, now);
         if picked.is_empty() {
             let told: Vec<String> = met.unread.iter().map(|error| error.say(language(lang))).collect();
             return Err(match told.is_empty() {
@@ -131,9 +139,16 @@ impl Practice {
     }
 
     /// The tasks of a seed: those that it had here before, as far as they still exist, else new
-    /// ones.
-    pub(super) fn picked(&self, seed: u64, met: &Met, record: &Record, now: clock::Timestamp) -> Vec<String> {
-        if let Some(before) = record.tasks_of(seed) {
+    /// ones. `skills`: only those, whether they were met or not, and always new ones.
+    pub(super) fn picked(
+        &self,
+        seed: u64,
+        skills: &[String],
+        met: &Met,
+        record: &Record,
+        now: clock::Timestamp,
+    ) -> Vec<String> {
+        if let Some(before) = record.tasks_of(seed).filter(|_| skills.is_empty()) {
             // The record is a file: it may name a task twice, or a thousand.
             let mut once = BTreeSet::new();
             let existing = before.iter().filter(|id| self.table.task(id).is_some());
@@ -143,7 +158,11 @@ impl Practice {
             }
         }
         let candidate = |skill: &'_ Skill| {
-            let since = met.since(skill)?;
+            let since = match skills.contains(&skill.id) {
+                true => met.since(skill).flatten(),
+                false if skills.is_empty() => met.since(skill)?,
+                false => return None,
+            };
             Some(record::state(record.skills.get(&skill.id), since, now))
         };
         let candidates = self.table.skills.iter().filter_map(|skill| {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::graded::Opening;
+use crate::practice::met::Met;
 use crate::practice::pick::LIMIT;
 use crate::practice::record::Practised;
 use crate::practice::view::Ask;
@@ -32,7 +33,7 @@ async fn who_has_met_nothing_is_told_where_to_begin() {
     for (lang, part) in
         [("en", "Begin with the lesson first-voyage/03"), ("ko", "강의를 마치세요: `lesson first-voyage/03`")]
     {
-        let told = practice.answer(Ask::Start { seed: None }, lang).await.unwrap_err();
+        let told = practice.answer(Ask::Start { seed: None, skills: vec![] }, lang).await.unwrap_err();
         assert!(told.contains(part), "{told}");
     }
     let view = practice.answer(Ask::Show, "en").await.unwrap();
@@ -51,7 +52,7 @@ async fn a_record_of_a_newer_program_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (_silent, crew, practice) = practice(dir.path()).await;
     std::fs::write(&practice.path, r#"{"format": 9}"#).unwrap();
-    let told = practice.answer(Ask::Start { seed: Some(1) }, "en").await.unwrap_err();
+    let told = practice.answer(Ask::Start { seed: Some(1), skills: vec![] }, "en").await.unwrap_err();
     assert!(told.contains("newer ropewalk"), "{told}");
     assert_eq!(std::fs::read_to_string(&practice.path).unwrap(), r#"{"format": 9}"#);
     crew.kill();
@@ -83,7 +84,7 @@ async fn a_damaged_record_is_remembered_until_a_drill_tells_it() {
     let aside = vec![practice.path.with_extension("json.damaged")];
     assert!(aside[0].exists() && !practice.path.exists());
     assert_eq!(*practice.aside.lock(), aside);
-    practice.answer(Ask::Start { seed: Some(1) }, "en").await.unwrap_err();
+    practice.answer(Ask::Start { seed: Some(1), skills: vec![] }, "en").await.unwrap_err();
     assert_eq!(*practice.aside.lock(), aside, "a drill that did not begin has told nothing");
     crew.kill();
 }
@@ -247,7 +248,7 @@ async fn what_cannot_be_read_is_no_learner_who_has_learned_nothing() {
     std::fs::write(practice.host.place().root.join("lessons.json"), "{").unwrap();
     for (lang, part) in [("en", "lessons.json is damaged"), ("ko", "lessons.json 파일이 손상되었습니다")]
     {
-        let told = practice.answer(Ask::Start { seed: None }, lang).await.unwrap_err();
+        let told = practice.answer(Ask::Start { seed: None, skills: vec![] }, lang).await.unwrap_err();
         assert!(told.contains(part) && !told.contains("first-voyage/03"), "{told}");
     }
     crew.kill();
@@ -266,7 +267,8 @@ async fn a_drill_names_what_could_not_be_read() {
     std::fs::write(root.join("labs.json"), "{").unwrap();
     let mut changes = practice.changes();
     let asked = practice.clone();
-    let begun = tokio::spawn(async move { asked.answer(Ask::Start { seed: Some(7) }, "en").await });
+    let begun =
+        tokio::spawn(async move { asked.answer(Ask::Start { seed: Some(7), skills: vec![] }, "en").await });
     while practice.drill().is_none() {
         changes.changed().await.unwrap();
     }
@@ -285,10 +287,10 @@ async fn no_drill_begins_while_a_lab_is_being_started() {
     let dir = tempfile::tempdir().unwrap();
     let (_silent, crew, practice) = practice(dir.path()).await;
     let starting = practice.opened.try_reserve(Opening::Lab("orphans".into())).unwrap();
-    let told = practice.answer(Ask::Start { seed: None }, "en").await.unwrap_err();
+    let told = practice.answer(Ask::Start { seed: None, skills: vec![] }, "en").await.unwrap_err();
     assert!(told.contains("the graded lab orphans"), "{told}");
     drop(starting);
-    let told = practice.answer(Ask::Start { seed: None }, "en").await.unwrap_err();
+    let told = practice.answer(Ask::Start { seed: None, skills: vec![] }, "en").await.unwrap_err();
     assert!(told.contains("nothing to practise yet"), "{told}");
     assert!(
         practice.opened.try_reserve(Opening::Lab("orphans".into())).is_ok(),
@@ -426,5 +428,22 @@ async fn all_tasks_together_have_a_minute_to_become_ready() {
     let told = begin::await_ready(&drill, "en").await.unwrap_err();
     assert!(told.contains("logs"), "{told}");
     assert!((60..70).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    crew.kill();
+}
+
+#[tokio::test]
+async fn a_drill_of_named_skills_asks_for_these_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    let skills = ["exec".to_string()];
+    let (met, mut record) = (Met::default(), Record::default());
+    record.remember(7, vec!["scale-up".into()]);
+    let mut picked = practice.picked(7, &skills, &met, &record, clock::now());
+    picked.sort();
+    assert_eq!(picked, ["exec", "exec-second"], "nothing was met, and the seed is known");
+    assert_eq!(practice.picked(7, &[], &met, &record, clock::now()), ["scale-up"]);
+    let unknown = Ask::Start { seed: None, skills: vec!["swim".into()] };
+    let told = practice.answer(unknown, "en").await.unwrap_err();
+    assert!(told.contains("there is no skill swim"), "{told}");
     crew.kill();
 }

@@ -9,7 +9,7 @@ use super::answer;
 use super::lab;
 use super::marks::Marks;
 use super::paragraph::{marked, text};
-use crate::lesson::missing;
+use crate::lesson::{alone, missing};
 use crate::texts::Lang;
 use ::lab::view::{Check, Judged, LessonView, Predict, State, Verdict};
 use ratatui::text::{Line, Span};
@@ -176,6 +176,10 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
         _ => (lang.say(Word::Done, &[]), Tone::Good),
     };
     out.extend(marked(&words, look, tone, room, &format!("{} ", look.sign(Sign::Met)), "  "));
+    if let Some(then) = view.then.as_ref().filter(|_| view.is_at_the_end()) {
+        let lead = format!("{} ", look.sign(Sign::Task));
+        out.extend(marked(&alone(lang, then), look, Tone::Accent, room, &lead, "  "));
+    }
     out
 }
 

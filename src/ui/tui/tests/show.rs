@@ -308,13 +308,15 @@ fn only_the_last_step_of_a_finished_lesson_says_that_it_is_finished() {
     ] {
         let shown = |step, state| {
             let next = Some(("first-voyage/05".to_string(), "More".to_string()));
-            let view = LessonView { step, state, finished: true, next, ..lesson(lang) };
+            let then = Some(lab::view::Then::Lab("wrong-port".into()));
+            let view = LessonView { step, state, finished: true, next, then, ..lesson(lang) };
             let mut model = model(120, 34, lang, Look::default());
             tell(&mut model, Event::Lesson(Box::new(view)));
             text(&screen(&model))
         };
         let again = shown(0, State::Done);
         assert!(!again.contains(end) && again.contains(on), "{again}");
+        assert!(!again.contains("wrong-port") && shown(2, State::Done).contains("wrong-port"));
         assert!(!shown(0, State::Open).contains(end), "the task of an optional step stands alone");
         assert!(shown(2, State::Done).contains(end), "{}", shown(2, State::Done));
     }
