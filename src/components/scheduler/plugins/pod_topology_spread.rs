@@ -1,7 +1,7 @@
 //! PodTopologySpread: spreads the pods of one controller over the nodes.
 //!
-//! It only scores, and only by node: the fewer pods of the pod's own controller a node has, compared
-//! with the node that has most, the better. A fourth pod of the ReplicaSet `web`:
+//! It only scores, and only by node: the fewer pods of the pod's own controller a node has,
+//! compared with the node that has most, the better. A fourth pod of the ReplicaSet `web`:
 //!
 //! ```text
 //!      pods of web   score                  times 2

@@ -1,8 +1,8 @@
 //! TaintToleration: refuses nodes with a hard taint (`NoSchedule`, `NoExecute`) that the pod does
 //! not tolerate, and prefers nodes with few soft ones (`PreferNoSchedule`).
 //!
-//! The score counts the soft taints that the pod does not tolerate; fewer is better. Three nodes for
-//! a pod without tolerations:
+//! The score counts the soft taints that the pod does not tolerate; fewer is better. Three nodes
+//! for a pod without tolerations:
 //!
 //! ```text
 //!      taints                     filter    count   of the largest, reversed   times 3

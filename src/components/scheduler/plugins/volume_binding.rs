@@ -1,5 +1,5 @@
-//! VolumeBinding: refuses nodes that cannot reach a volume of the pod, or where an open claim of the
-//! pod finds none.
+//! VolumeBinding: refuses nodes that cannot reach a volume of the pod, or where an open claim of
+//! the pod finds none.
 //!
 //! The pod has the claim `data`, which is bound to a volume on n1, and the claim `logs` of a class
 //! that waits for its first consumer and has no provisioner; one free volume for it is on n1, one
