@@ -109,96 +109,139 @@ pub fn is_in_order(set: &StatefulSet) -> bool {
 /// A pod is deleted here and created by a later look: two pods with the same name cannot exist at
 /// the same time.
 pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Timestamp) -> Plan {
-    let spec = set.spec.clone().unwrap_or_default();
-    let in_order = is_in_order(set);
-    let seconds = spec.min_ready_seconds.unwrap_or(0);
-    let set_name = set.metadata.name.as_deref().unwrap_or_default();
-    let start = first(set);
-    let wanted = start..start.saturating_add(spec.replicas.unwrap_or(1).max(0));
-    let mut by_ordinal: BTreeMap<i32, &Arc<Pod>> = BTreeMap::new();
-    for pod in mine {
-        by_ordinal.extend(identity::ordinal(set_name, &name(pod)).map(|n| (n, pod)));
+    let look = Look::new(set, mine, now);
+    let mut plan = Plan { condemned: look.condemned.iter().map(|p| name(p)).collect(), ..Plan::default() };
+    if look.fill_up(&mut plan) && look.scale_down(&mut plan) {
+        look.update(&mut plan, revision);
     }
-    let mut plan = Plan::default();
-    let condemned: Vec<&Arc<Pod>> =
-        by_ordinal.iter().rev().filter(|(n, _)| !wanted.contains(n)).map(|(_, pod)| *pod).collect();
-    plan.condemned = condemned.iter().map(|p| name(p)).collect();
-    let partition = partition(set);
-    // Up, the lowest first. Here and below the work grows with the pods there are and with BURST,
-    // not with `replicas`.
-    let most = if in_order { 1 } else { BURST };
-    let fill = |plan: &mut Plan, gap: Range<i32>| {
-        let room = most - plan.create.len();
-        plan.create.extend(gap.take(room).map(|n| (n, partition.is_none_or(|p| n >= p))));
-    };
-    let mut next = start;
-    for (ordinal, pod) in by_ordinal.range(wanted.clone()) {
-        fill(&mut plan, next..*ordinal);
-        if in_order && !plan.create.is_empty() {
-            return plan;
-        }
-        next = ordinal.saturating_add(1);
-        if matches!(pods::phase(pod), "Succeeded" | "Failed") {
-            if !is_going(pod) {
-                plan.ended.push(*ordinal);
-            }
-            if in_order {
-                return plan;
-            }
-            continue;
-        }
-        if pods::phase(pod) == "Pending" && !is_going(pod) {
-            plan.waiting.push(*ordinal);
-        }
-        let available = is_ready(pod) && is_available(pod, seconds, now);
-        if in_order && (is_going(pod) || !available) {
-            return plan;
-        }
-        if !(identity::is_labelled(pod) && identity::has_storage(set, pod, *ordinal)) {
-            plan.repair.push(*ordinal);
-        }
-    }
-    fill(&mut plan, next..wanted.end);
-    if in_order && !plan.create.is_empty() {
-        return plan;
-    }
-    // Down, the highest first; in order, no pod is deleted while another one is ill. So of two pods
-    // that have ended the higher waits for the lower one for ever, as upstream's.
-    // With the order kept all wanted pods are available here, so only condemned ones can be ill.
-    // `web` wants 1 pod and has 3: if `web-2` alone is ill, or `web-1` alone, `web-2` goes; if both
-    // are ill, none goes.
-    let all = by_ordinal.range(wanted.clone()).map(|(_, pod)| pod).chain(condemned.iter().rev());
-    let is_ill = |p: &Pod| !is_ready(p) || !is_available(p, seconds, now);
-    let first_ill = all.into_iter().find(|p| is_ill(p) || is_going(p)).map(|p| name(p));
-    for pod in &condemned {
-        if is_going(pod) {
-            if in_order {
-                return plan;
-            }
-            continue;
-        }
-        if in_order && is_ill(pod) && first_ill.as_ref() != Some(&name(pod)) {
-            return plan;
-        }
-        plan.delete.push(name(pod));
-        if in_order {
-            return plan;
-        }
-    }
-    // Update, the highest first. At most `maxUnavailable` pods may be missing or not available,
-    // whatever their ordinals and revisions. An old pod that is not available takes one of the
-    // places of those that go. A set with too many of them waits until they are available or a user
-    // deletes them, as upstream 1.35.0 (kubernetes/kubernetes#137409).
-    let Some(partition) = partition else { return plan };
-    let here: Vec<(&i32, &&Arc<Pod>)> = by_ordinal.range(wanted.clone()).collect();
-    let serving = here.iter().filter(|(_, p)| !is_ill(p) && !is_going(p)).count() as i64;
-    let whole = i64::from(wanted.end) - i64::from(wanted.start);
-    let may_go = i64::from(max_unavailable(set)) - (whole - serving);
-    let old = here.into_iter().rev().take_while(|(n, _)| **n >= partition);
-    let old = old.filter(|(_, pod)| !of_revision(pod, revision.update) && !is_going(pod));
-    let doomed: Vec<_> = old.take(usize::try_from(may_go).unwrap_or(0)).collect();
-    plan.delete.extend(doomed.iter().filter(|(n, _)| !plan.ended.contains(n)).map(|(_, pod)| name(pod)));
     plan
+}
+
+/// A set and its pods at one look.
+struct Look<'a> {
+    set: &'a StatefulSet,
+    in_order: bool,
+    /// `minReadySeconds`.
+    seconds: i32,
+    now: Timestamp,
+    /// The ordinals that the set wants.
+    wanted: Range<i32>,
+    by_ordinal: BTreeMap<i32, &'a Arc<Pod>>,
+    /// Pods whose ordinals are not wanted, the highest first.
+    condemned: Vec<&'a Arc<Pod>>,
+    /// See [`partition`].
+    partition: Option<i32>,
+}
+
+impl<'a> Look<'a> {
+    fn new(set: &'a StatefulSet, mine: &'a [Arc<Pod>], now: Timestamp) -> Look<'a> {
+        let spec = set.spec.clone().unwrap_or_default();
+        let set_name = set.metadata.name.as_deref().unwrap_or_default();
+        let start = first(set);
+        let wanted = start..start.saturating_add(spec.replicas.unwrap_or(1).max(0));
+        let mut by_ordinal: BTreeMap<i32, &Arc<Pod>> = BTreeMap::new();
+        for pod in mine {
+            by_ordinal.extend(identity::ordinal(set_name, &name(pod)).map(|n| (n, pod)));
+        }
+        let condemned = by_ordinal.iter().rev().filter(|(n, _)| !wanted.contains(n));
+        let condemned = condemned.map(|(_, pod)| *pod).collect();
+        let (in_order, partition) = (is_in_order(set), partition(set));
+        let seconds = spec.min_ready_seconds.unwrap_or(0);
+        Look { set, in_order, seconds, now, wanted, by_ordinal, condemned, partition }
+    }
+
+    /// Returns whether the pod does not serve, or not for long enough yet.
+    fn is_ill(&self, pod: &Pod) -> bool {
+        !is_ready(pod) || !is_available(pod, self.seconds, self.now)
+    }
+
+    /// Plans the pods that are missing, up from the lowest, and repairs of those that are there.
+    /// False: in order, nothing else may be done in this look. Here and below the work grows with
+    /// the pods there are and with BURST, not with `replicas`.
+    fn fill_up(&self, plan: &mut Plan) -> bool {
+        let most = if self.in_order { 1 } else { BURST };
+        let fill = |plan: &mut Plan, gap: Range<i32>| {
+            let room = most - plan.create.len();
+            plan.create.extend(gap.take(room).map(|n| (n, self.partition.is_none_or(|p| n >= p))));
+        };
+        let mut next = self.wanted.start;
+        for (ordinal, pod) in self.by_ordinal.range(self.wanted.clone()) {
+            fill(plan, next..*ordinal);
+            if self.in_order && !plan.create.is_empty() {
+                return false;
+            }
+            next = ordinal.saturating_add(1);
+            if matches!(pods::phase(pod), "Succeeded" | "Failed") {
+                if !is_going(pod) {
+                    plan.ended.push(*ordinal);
+                }
+                if self.in_order {
+                    return false;
+                }
+                continue;
+            }
+            if pods::phase(pod) == "Pending" && !is_going(pod) {
+                plan.waiting.push(*ordinal);
+            }
+            if self.in_order && (is_going(pod) || self.is_ill(pod)) {
+                return false;
+            }
+            if !(identity::is_labelled(pod) && identity::has_storage(self.set, pod, *ordinal)) {
+                plan.repair.push(*ordinal);
+            }
+        }
+        fill(plan, next..self.wanted.end);
+        !self.in_order || plan.create.is_empty()
+    }
+
+    /// Plans the end of condemned pods, down from the highest; in order, no pod is deleted while
+    /// another one is ill. So of two pods that have ended the higher waits for the lower one for
+    /// ever, as upstream's. False: in order, nothing else may be done in this look.
+    ///
+    /// With the order kept all wanted pods are available here, so only condemned ones can be ill.
+    /// `web` wants 1 pod and has 3: if `web-2` alone is ill, or `web-1` alone, `web-2` goes; if
+    /// both are ill, none goes.
+    fn scale_down(&self, plan: &mut Plan) -> bool {
+        let wanted = self.by_ordinal.range(self.wanted.clone()).map(|(_, pod)| pod);
+        let mut all = wanted.chain(self.condemned.iter().rev());
+        let first_ill = all.find(|p| self.is_ill(p) || is_going(p)).map(|p| name(p));
+        for pod in &self.condemned {
+            if is_going(pod) {
+                if self.in_order {
+                    return false;
+                }
+                continue;
+            }
+            if self.in_order && self.is_ill(pod) && first_ill.as_ref() != Some(&name(pod)) {
+                return false;
+            }
+            plan.delete.push(name(pod));
+            if self.in_order {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Plans the end of pods of an old revision, down from the highest. At most `maxUnavailable`
+    /// pods may be missing or not available, whatever their ordinals and revisions. An old pod that
+    /// is not available takes one of the places of those that go. A set with too many of them waits
+    /// until they are available or a user deletes them, as upstream 1.35.0
+    /// (kubernetes/kubernetes#137409).
+    fn update(&self, plan: &mut Plan, revision: Revisions) {
+        let Some(partition) = self.partition else { return };
+        let here: Vec<(&i32, &&Arc<Pod>)> = self.by_ordinal.range(self.wanted.clone()).collect();
+        let serving = here.iter().filter(|(_, p)| !self.is_ill(p) && !is_going(p)).count() as i64;
+        let whole = i64::from(self.wanted.end) - i64::from(self.wanted.start);
+        let may_go = i64::from(max_unavailable(self.set)) - (whole - serving);
+        let old = here.into_iter().rev().take_while(|(n, _)| **n >= partition);
+        let old = old.filter(|(_, pod)| !of_revision(pod, revision.update) && !is_going(pod));
+        let doomed: Vec<_> = old.take(usize::try_from(may_go).unwrap_or(0)).collect();
+        let ended = &plan.ended;
+        let running = doomed.iter().filter(|(n, _)| !ended.contains(n));
+        let names: Vec<String> = running.map(|(_, pod)| name(pod)).collect();
+        plan.delete.extend(names);
+    }
 }
 
 /// Pure: the round in which a pod is created, repaired, or deleted because it has ended. The first
