@@ -158,20 +158,7 @@ async fn live(
     let crew = world.crew.clone();
     let stop = CancellationToken::new();
     let progress = watch::Sender::new(Progress { nodes: order.spec.nodes().len(), ..Progress::default() });
-    let server = control::Server {
-        target: Arc::new(target::Main {
-            world: world.clone(),
-            pids,
-            api_url: format!("https://127.0.0.1:{api_port}"),
-        }),
-        progress: progress.subscribe(),
-        stop: stop.clone(),
-        guests: guests(),
-    };
-    for guest in &server.guests {
-        guest.start(&crew, Arc::new(guest::Home { world: world.clone() }));
-    }
-    control::serve(&crew, listener, server);
+    serve_control(&world, pids, listener, &progress, &stop, guests);
     let inside = world.fabric.listen(API_PORT).await.map_err(Error::Kernel)?;
     balancer::start(&crew, &world, vec![api, inside]);
     let strangers = parts.zygote.clone();
@@ -205,13 +192,41 @@ async fn live(
     }
     tell(&Word::Started { api_port, unlimited });
 
-    let client = world.client(
-        "",
-        tap::ADMIN,
-        "system:masters",
-        &format!("ropewalk/{}", api::VERSION),
-        world.dialer(),
-    )?;
+    let agent = format!("ropewalk/{}", api::VERSION);
+    let client = world.client("", tap::ADMIN, "system:masters", &agent, world.dialer())?;
+    start_upkeep(&world, &client, progress);
+    let ended = end.await;
+    let _ = tokio::time::timeout(STOP_PATIENCE, shut_down(&world)).await;
+    crew.kill();
+    ended.map(|why| tracing::info!("{why}"))
+}
+
+/// Starts the guests, and answers on the cluster's socket.
+fn serve_control(
+    world: &Arc<World>,
+    pids: boot::Pids,
+    listener: tokio::net::UnixListener,
+    progress: &watch::Sender<Progress>,
+    stop: &CancellationToken,
+    guests: Guests,
+) {
+    let api_url = format!("https://127.0.0.1:{}", world.api_port);
+    let server = control::Server {
+        target: Arc::new(target::Main { world: world.clone(), pids, api_url }),
+        progress: progress.subscribe(),
+        stop: stop.clone(),
+        guests: guests(),
+    };
+    for guest in &server.guests {
+        guest.start(&world.crew, Arc::new(guest::Home { world: world.clone() }));
+    }
+    control::serve(&world.crew, listener, server);
+}
+
+/// Starts what works on a cluster whose API answers: the progress of its start, the Services of
+/// this machine, the addons, and the Node objects of an earlier run.
+fn start_upkeep(world: &Arc<World>, client: &::client::Client, progress: watch::Sender<Progress>) {
+    let crew = &world.crew;
     // Nobody waits for the end of the cluster's own crew, in which a panic ends one task alone.
     // What is made of several tasks that need each other has a crew of its own, which is kept.
     let (ready_world, ready_client) = (world.clone(), client.clone());
@@ -232,11 +247,6 @@ async fn live(
         let reconcile = || node_objects::reconcile(&nodes_world, &nodes);
         until_done("the nodes of an earlier run are not brought up to date yet", reconcile).await;
     });
-
-    let ended = end.await;
-    let _ = tokio::time::timeout(STOP_PATIENCE, shut_down(&world)).await;
-    crew.kill();
-    ended.map(|why| tracing::info!("{why}"))
 }
 
 /// Resolves when the cluster has to end, with the reason.

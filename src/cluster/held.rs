@@ -26,7 +26,7 @@ use tap::Component;
 /// Ends a component and holds it down: on the node that is named, else on every node that is on.
 ///
 /// # Errors
-/// [`Refusal`]: no such component or node, the node is off, the store is somebody else's, or the
+/// [`Refusal`]: no such component or node, the node is off, the store is external, or the
 /// component is stopped already.
 pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> Result<Value, Error> {
     let mut stopped = Vec::new();

@@ -165,11 +165,32 @@ fn coredns(labels: &Value, tolerations: &Value) -> Value {
 /// and so does an image of another name.
 fn addons(world: &World) -> Vec<Value> {
     let labels = json!({"k8s-app": "kube-dns"});
-    let provisioner = json!({"app": PROVISIONER});
     let critical = json!([
         {"key": "CriticalAddonsOnly", "operator": "Exists"},
         {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
     ]);
+    let mut all = accounts();
+    all.extend([
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "coredns", "namespace": "kube-system"},
+            "data": {"Corefile": corefile(&world.domain)},
+        }),
+        dns_service(world, &labels),
+        coredns(&labels, &critical),
+        kube_proxy(),
+        json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "provisioner": addons::storage::PROVISIONER,
+            "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer",
+        }),
+        provisioner(&critical),
+    ]);
+    all
+}
+
+/// The accounts of the addons, and what each may do.
+fn accounts() -> Vec<Value> {
     let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "kube-system"}});
     let binding = |name: &str, role: &str, account: &str| {
         json!({
@@ -201,69 +222,71 @@ fn addons(world: &World) -> Vec<Value> {
             ]),
         ),
         binding("system:storage-provisioner", "system:storage-provisioner", "storage-provisioner"),
-        json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "coredns", "namespace": "kube-system"},
-            "data": {"Corefile": corefile(&world.domain)},
-        }),
-        json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {
-                "name": "kube-dns", "namespace": "kube-system",
-                "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"},
-            },
-            "spec": {
-                "clusterIP": world.dns_ip(), "selector": labels,
-                "ports": [
-                    {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
-                    {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
-                ],
-            },
-        }),
-        coredns(&labels, &critical),
-        json!({
-            "apiVersion": "apps/v1", "kind": "DaemonSet",
-            "metadata": {"name": "kube-proxy", "namespace": "kube-system", "labels": {"k8s-app": "kube-proxy"}},
-            "spec": {
-                "selector": {"matchLabels": {"k8s-app": "kube-proxy"}},
-                "template": {
-                    "metadata": {"labels": {"k8s-app": "kube-proxy"}},
-                    "spec": {
-                        "serviceAccountName": "kube-proxy", "priorityClassName": "system-node-critical",
-                        "hostNetwork": true, "tolerations": [{"operator": "Exists"}], "automountServiceAccountToken": false,
-                        "containers": [{
-                            "name": "kube-proxy", "image": image("kube-proxy"), "imagePullPolicy": "IfNotPresent",
-                            "command": ["kube-proxy", "--proxy-mode=nftables"],
-                        }],
-                    },
-                },
-            },
-        }),
-        json!({
-            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
-            "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-            "provisioner": addons::storage::PROVISIONER,
-            "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer",
-        }),
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": PROVISIONER, "namespace": "kube-system", "labels": provisioner},
-            "spec": {
-                // A node runs one provisioner at a time.
-                "replicas": 1, "selector": {"matchLabels": provisioner}, "strategy": {"type": "Recreate"},
-                "template": {
-                    "metadata": {"labels": provisioner},
-                    "spec": {
-                        "serviceAccountName": PROVISIONER, "tolerations": critical,
-                        "nodeSelector": {"node-role.kubernetes.io/control-plane": ""}, "automountServiceAccountToken": false,
-                        "containers": [{
-                            "name": PROVISIONER, "image": image(PROVISIONER),
-                            "imagePullPolicy": "IfNotPresent", "command": ["/storage-provisioner"],
-                        }],
-                    },
-                },
-            },
-        }),
     ]
+}
+
+/// The Service of the cluster's DNS, which labels of its pods select.
+fn dns_service(world: &World, labels: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kube-dns", "namespace": "kube-system",
+            "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"},
+        },
+        "spec": {
+            "clusterIP": world.dns_ip(), "selector": labels,
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ],
+        },
+    })
+}
+
+/// The DaemonSet of kube-proxy.
+fn kube_proxy() -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "kube-proxy", "namespace": "kube-system", "labels": {"k8s-app": "kube-proxy"}},
+        "spec": {
+            "selector": {"matchLabels": {"k8s-app": "kube-proxy"}},
+            "template": {
+                "metadata": {"labels": {"k8s-app": "kube-proxy"}},
+                "spec": {
+                    "serviceAccountName": "kube-proxy", "priorityClassName": "system-node-critical",
+                    "hostNetwork": true, "tolerations": [{"operator": "Exists"}], "automountServiceAccountToken": false,
+                    "containers": [{
+                        "name": "kube-proxy", "image": image("kube-proxy"), "imagePullPolicy": "IfNotPresent",
+                        "command": ["kube-proxy", "--proxy-mode=nftables"],
+                    }],
+                },
+            },
+        },
+    })
+}
+
+/// The Deployment that makes volumes of the class `standard`.
+fn provisioner(tolerations: &Value) -> Value {
+    let labels = json!({"app": PROVISIONER});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": PROVISIONER, "namespace": "kube-system", "labels": labels},
+        "spec": {
+            // A node runs one provisioner at a time.
+            "replicas": 1, "selector": {"matchLabels": labels}, "strategy": {"type": "Recreate"},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "serviceAccountName": PROVISIONER, "tolerations": tolerations,
+                    "nodeSelector": {"node-role.kubernetes.io/control-plane": ""}, "automountServiceAccountToken": false,
+                    "containers": [{
+                        "name": PROVISIONER, "image": image(PROVISIONER),
+                        "imagePullPolicy": "IfNotPresent", "command": ["/storage-provisioner"],
+                    }],
+                },
+            },
+        },
+    })
 }
 
 /// Makes what is missing, brings the components' images to this program's version, and notes which

@@ -129,6 +129,33 @@ struct Inner {
     nodes: usize,
 }
 
+/// Starts the guests, and answers on the session's socket. A request to stop ends the crew.
+fn serve_control(crew: &Crew, inner: &Arc<Inner>, door: UnixListener, guests: Guests) {
+    let ready = Progress {
+        store: true,
+        api: true,
+        nodes: inner.nodes,
+        nodes_ready: inner.nodes,
+        ready: true,
+        started: true,
+        ..Progress::default()
+    };
+    let (keep, progress) = watch::channel(ready);
+    let server =
+        control::Server { target: inner.clone(), progress, stop: CancellationToken::new(), guests: guests() };
+    for guest in &server.guests {
+        guest.start(crew, inner.clone());
+    }
+    let stop = server.stop.clone();
+    control::serve(crew, door, server);
+    let over = crew.clone();
+    tokio::spawn(async move {
+        let _open = keep; // who asks for progress hears of the end by the end of the connection
+        stop.cancelled().await;
+        over.kill();
+    });
+}
+
 impl Foreign {
     /// Starts the relay and the guests. `prefix` begins the names of namespaces.
     ///
@@ -184,33 +211,7 @@ impl Foreign {
         let door = UnixListener::bind(&socket).map_err(|cause| Error::File { path: socket, cause })?;
         let crew = Crew::new("foreign");
         relay::start(&crew, listener, tls, Relay { upstream, observer, namespace: inner.namespace.clone() });
-        let ready = Progress {
-            store: true,
-            api: true,
-            nodes: inner.nodes,
-            nodes_ready: inner.nodes,
-            ready: true,
-            started: true,
-            ..Progress::default()
-        };
-        let (keep, progress) = watch::channel(ready);
-        let server = control::Server {
-            target: inner.clone(),
-            progress,
-            stop: CancellationToken::new(),
-            guests: guests(),
-        };
-        for guest in &server.guests {
-            guest.start(&crew, inner.clone());
-        }
-        let stop = server.stop.clone();
-        control::serve(&crew, door, server);
-        let over = crew.clone();
-        tokio::spawn(async move {
-            let _open = keep; // who asks for progress hears of the end by the end of the connection
-            stop.cancelled().await;
-            over.kill();
-        });
+        serve_control(&crew, &inner, door, guests);
         Ok(Foreign { inner, crew, _lock: lock })
     }
 

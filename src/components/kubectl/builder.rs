@@ -109,45 +109,10 @@ pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -
             "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'",
         );
     }
-    let at = |resource: &Arc<Resource>, name: &str| Info {
-        namespace: if resource.namespaced { namespace.clone() } else { String::new() },
-        resource: resource.clone(),
-        name: name.to_string(),
-        object: Value::Null,
-        source: String::new(),
-    };
     if slashes > 0 {
-        let mut pairs = vec![];
-        for arg in &args {
-            pairs.push(type_and_name(arg)?);
-        }
-        if is_selected(ctx, options) {
-            return text("selectors and the all flag cannot be used when passing resource/name arguments");
-        }
-        let mut infos = vec![];
-        for (kind, name) in pairs {
-            infos.push(at(&ctx.resource(kind).await?, name));
-        }
-        if options.all_namespaces {
-            return text("a resource cannot be retrieved by name across all namespaces");
-        }
-        return Ok(Asked::Objects(infos, vec![]));
+        return by_pairs(ctx, &args, &namespace, options).await;
     }
-    let mut resources: Vec<Arc<Resource>> = vec![];
-    for word in args[0].split(',') {
-        let category = ctx.discovery().await?.category(word);
-        if category.is_empty() {
-            resources.push(ctx.resource(word).await?);
-        } else {
-            resources.extend(category);
-        }
-    }
-    let mut seen: Vec<Arc<Resource>> = vec![];
-    resources.retain(|resource| {
-        let fresh = !seen.contains(resource);
-        seen.extend(fresh.then(|| resource.clone()));
-        fresh
-    });
+    let resources = resources_of(ctx, &args[0]).await?;
     let names = &args[1..];
     if !names.is_empty() {
         if is_selected(ctx, options) {
@@ -158,7 +123,7 @@ pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -
         }
         let mut infos: Vec<Info> = vec![];
         for resource in &resources {
-            infos.extend(names.iter().map(|name| at(resource, name)));
+            infos.extend(names.iter().map(|name| unread(resource, &namespace, name)));
         }
         return Ok(Asked::Objects(infos, vec![]));
     }
@@ -187,6 +152,53 @@ pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -
         })
         .collect();
     Ok(Asked::Lists(listings))
+}
+
+/// An object that is known by its name alone.
+fn unread(resource: &Arc<Resource>, namespace: &str, name: &str) -> Info {
+    Info {
+        namespace: if resource.namespaced { namespace.to_string() } else { String::new() },
+        resource: resource.clone(),
+        name: name.to_string(),
+        object: Value::Null,
+        source: String::new(),
+    }
+}
+
+/// Reads arguments of the form `pod/web`.
+async fn by_pairs(ctx: &Ctx, args: &[String], namespace: &str, options: Options) -> Result<Asked, Fail> {
+    let pairs = args.iter().map(|arg| type_and_name(arg)).collect::<Result<Vec<_>, Fail>>()?;
+    if is_selected(ctx, options) {
+        return text("selectors and the all flag cannot be used when passing resource/name arguments");
+    }
+    let mut infos = vec![];
+    for (kind, name) in pairs {
+        infos.push(unread(&ctx.resource(kind).await?, namespace, name));
+    }
+    if options.all_namespaces {
+        return text("a resource cannot be retrieved by name across all namespaces");
+    }
+    Ok(Asked::Objects(infos, vec![]))
+}
+
+/// The resources of a word such as `pods,services` or `all`, each once.
+async fn resources_of(ctx: &Ctx, word: &str) -> Result<Vec<Arc<Resource>>, Fail> {
+    let mut resources: Vec<Arc<Resource>> = vec![];
+    for word in word.split(',') {
+        let category = ctx.discovery().await?.category(word);
+        if category.is_empty() {
+            resources.push(ctx.resource(word).await?);
+        } else {
+            resources.extend(category);
+        }
+    }
+    let mut seen: Vec<Arc<Resource>> = vec![];
+    resources.retain(|resource| {
+        let fresh = !seen.contains(resource);
+        seen.extend(fresh.then(|| resource.clone()));
+        fresh
+    });
+    Ok(resources)
 }
 
 /// The text of a flag with a selector; empty: it selects nothing in particular.

@@ -266,6 +266,13 @@ async fn flatten(
         }
         return Ok(());
     }
+    into.push(info_of(ctx, document, source, options).await?);
+    Ok(())
+}
+
+/// The object of a document that says its kind: which resource it is, and its namespace.
+async fn info_of(ctx: &Ctx, mut document: Value, source: &str, options: Options) -> Result<Info, Fail> {
+    let (api_version, kind) = (value::text(&document, "apiVersion"), value::text(&document, "kind"));
     let name = value::text(&document, "metadata.name").to_string();
     let (default, enforced) = ctx.namespace()?;
     if options.local {
@@ -274,8 +281,7 @@ async fn flatten(
         let resource = Resource { kind: kind.into(), group, version, plural, ..Resource::default() };
         let namespace = value::text(&document, "metadata.namespace").to_string();
         let (resource, source) = (Arc::new(resource), source.to_string());
-        into.push(Info { resource, namespace, name, object: document, source });
-        return Ok(());
+        return Ok(Info { resource, namespace, name, object: document, source });
     }
     let resource = match ctx.discovery().await?.of_kind(api_version, kind) {
         Some(resource) => resource,
@@ -291,7 +297,6 @@ async fn flatten(
             ));
         }
     };
-    let mut document = document;
     let mut namespace = value::text(&document, "metadata.namespace").to_string();
     if !resource.namespaced {
         namespace = String::new();
@@ -305,8 +310,7 @@ async fn flatten(
             quote(&default)
         ));
     }
-    into.push(Info { resource, namespace, name, object: document, source: source.to_string() });
-    Ok(())
+    Ok(Info { resource, namespace, name, object: document, source: source.to_string() })
 }
 
 #[cfg(test)]

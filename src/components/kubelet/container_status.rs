@@ -34,11 +34,6 @@ pub(crate) fn container(
     waiting: &Waiting,
     has_init: bool,
 ) -> ContainerStatus {
-    let current = view.current(&spec.name);
-    let wait = |reason: &str, message: Option<String>| ContainerState {
-        waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }),
-        ..ContainerState::default()
-    };
     let mut status = ContainerStatus {
         name: spec.name.clone(),
         image: spec.image.clone().unwrap_or_default(),
@@ -47,41 +42,7 @@ pub(crate) fn container(
         last_state: Some(ContainerState::default()),
         ..ContainerStatus::default()
     };
-    let Some(c) = current else {
-        if let Some(before) = view.stored(&spec.name) {
-            // After a restart of the machine nothing runs. One that will not run again stays as it
-            // ended.
-            let ended = before.state.as_ref().and_then(|s| s.terminated.clone());
-            let was_running = before.state.as_ref().is_some_and(|s| s.running.is_some());
-            let lost = was_running.then(|| ContainerStateTerminated {
-                container_id: before.container_id.clone(),
-                started_at: before.state.as_ref().and_then(|s| s.running.as_ref()?.started_at.clone()),
-                ..unknown_end("The container could not be located: the machine or this program was restarted")
-            });
-            let end = ended.or(lost);
-            if end.is_some() && view.finished().is_some() {
-                return ContainerStatus {
-                    ready: false,
-                    started: Some(false),
-                    state: Some(ContainerState { terminated: end, ..ContainerState::default() }),
-                    ..before.clone()
-                };
-            }
-            // The others start again, and the count goes on.
-            status.restart_count = i32::try_from(view.next_attempt(&spec.name)).unwrap_or(i32::MAX);
-            status.last_state = match end {
-                Some(end) => Some(ContainerState { terminated: Some(end), ..ContainerState::default() }),
-                None => before.last_state.clone().or(status.last_state),
-            };
-        }
-        let (reason, message) = match waiting.get(&spec.name) {
-            Some((reason, message)) => (reason.as_str(), Some(message.clone()).filter(|m| !m.is_empty())),
-            None if has_init => ("PodInitializing", None),
-            None => ("ContainerCreating", None),
-        };
-        status.state = Some(wait(reason, message));
-        return status;
-    };
+    let Some(c) = view.current(&spec.name) else { return not_made(view, spec, waiting, has_init, status) };
     status.restart_count = c.attempt as i32;
     status.container_id = Some(format!("ropewalk://{}", c.id));
     status.image = c.image.clone();
@@ -125,6 +86,59 @@ pub(crate) fn container(
             }
         }
     }
+    status
+}
+
+/// The state of a container that waits.
+fn wait(reason: &str, message: Option<String>) -> ContainerState {
+    ContainerState {
+        waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }),
+        ..ContainerState::default()
+    }
+}
+
+/// The status of a container that the runtime does not have: it is not made yet, or the machine was
+/// restarted and only the stored status tells of it. `status` is that of a container without a
+/// past.
+fn not_made(
+    view: &View,
+    spec: &Spec,
+    waiting: &Waiting,
+    has_init: bool,
+    mut status: ContainerStatus,
+) -> ContainerStatus {
+    if let Some(before) = view.stored(&spec.name) {
+        // After a restart of the machine nothing runs. One that will not run again stays as it
+        // ended.
+        let ended = before.state.as_ref().and_then(|s| s.terminated.clone());
+        let was_running = before.state.as_ref().is_some_and(|s| s.running.is_some());
+        let lost = was_running.then(|| ContainerStateTerminated {
+            container_id: before.container_id.clone(),
+            started_at: before.state.as_ref().and_then(|s| s.running.as_ref()?.started_at.clone()),
+            ..unknown_end("The container could not be located: the machine or this program was restarted")
+        });
+        let end = ended.or(lost);
+        if end.is_some() && view.finished().is_some() {
+            return ContainerStatus {
+                ready: false,
+                started: Some(false),
+                state: Some(ContainerState { terminated: end, ..ContainerState::default() }),
+                ..before.clone()
+            };
+        }
+        // The others start again, and the count goes on.
+        status.restart_count = i32::try_from(view.next_attempt(&spec.name)).unwrap_or(i32::MAX);
+        status.last_state = match end {
+            Some(end) => Some(ContainerState { terminated: Some(end), ..ContainerState::default() }),
+            None => before.last_state.clone().or(status.last_state),
+        };
+    }
+    let (reason, message) = match waiting.get(&spec.name) {
+        Some((reason, message)) => (reason.as_str(), Some(message.clone()).filter(|m| !m.is_empty())),
+        None if has_init => ("PodInitializing", None),
+        None => ("ContainerCreating", None),
+    };
+    status.state = Some(wait(reason, message));
     status
 }
 

@@ -6,7 +6,7 @@ use super::specs::spec_of;
 use api::cidr;
 use api::gostr;
 use api::requests::Amount;
-use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, EnvVarSource, Pod, Secret, Service};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -238,45 +238,24 @@ fn text(value: &[u8], key: &str, secret: &str) -> Result<String, String> {
     })
 }
 
-/// The container's own variables, in order, on top of the service variables. An error is the
-/// message of `CreateContainerConfigError`.
+/// Returns the variables of a container: its own, in order, on top of the service variables. An
+/// error is the message of `CreateContainerConfigError`.
+///
+/// ```text
+/// services                 WEB_PORT=80
+/// envFrom configMap        COLOR=red
+/// env                      COLOR=blue, URL=http://$(COLOR):$(WEB_PORT)
+/// result                   WEB_PORT=80, COLOR=blue, URL=http://blue:80
+/// ```
 pub(crate) fn of(
     spec: &Spec,
     facts: &Facts,
     sources: &Sources,
     services: Vec<(String, String)>,
 ) -> Result<Vec<(String, String)>, String> {
-    let mut own: Vec<(String, String)> = Vec::new();
     let mut left = ALL_MAX;
     services.iter().try_for_each(|(name, value)| take(&mut left, size(name, value)))?;
-    let namespace = facts.pod.metadata.namespace.as_deref().unwrap_or("default");
-    for from in spec.env_from.iter().flatten() {
-        let prefix = from.prefix.clone().unwrap_or_default();
-        if let Some(r) = &from.config_map_ref {
-            match sources.config_maps.get(&r.name) {
-                Some(map) => {
-                    for (k, v) in map.data.iter().flatten() {
-                        take(&mut left, prefix.len() + size(k, v))?;
-                        own.push((format!("{prefix}{k}"), v.clone()));
-                    }
-                }
-                None if r.optional == Some(true) => {}
-                None => return Err(format!("configmap {:?} not found", r.name)),
-            }
-        }
-        if let Some(r) = &from.secret_ref {
-            match sources.secrets.get(&r.name) {
-                Some(secret) => {
-                    for (k, v) in secret.data.iter().flatten() {
-                        take(&mut left, prefix.len() + size(k, &v.0))?;
-                        own.push((format!("{prefix}{k}"), text(&v.0, k, &r.name)?));
-                    }
-                }
-                None if r.optional == Some(true) => {}
-                None => return Err(format!("secret {:?} not found", r.name)),
-            }
-        }
-    }
+    let mut own = from_whole_objects(spec, sources, &mut left)?;
     let known: BTreeMap<String, String> = services.iter().cloned().collect();
     // The last of each name; a pod may have thousands.
     let mut last: BTreeMap<String, usize> =
@@ -288,67 +267,97 @@ pub(crate) fn of(
                     Some(at) => Some(own[*at].1.clone()),
                     None => known.get(name).cloned(),
                 };
-                expand(variable.value.as_deref().unwrap_or_default(), lookup)?
+                Some(expand(variable.value.as_deref().unwrap_or_default(), lookup)?)
             }
-            Some(from) => {
-                if let Some(r) = &from.config_map_key_ref {
-                    let optional = r.optional == Some(true);
-                    match sources.config_maps.get(&r.name) {
-                        Some(map) => match map.data.as_ref().and_then(|d| d.get(&r.key)) {
-                            Some(value) => value.clone(),
-                            None if optional => continue,
-                            None => {
-                                return Err(format!(
-                                    "couldn't find key {} in ConfigMap {namespace}/{}",
-                                    r.key, r.name
-                                ));
-                            }
-                        },
-                        None if optional => continue,
-                        None => return Err(format!("configmap {:?} not found", r.name)),
-                    }
-                } else if let Some(r) = &from.secret_key_ref {
-                    let optional = r.optional == Some(true);
-                    match sources.secrets.get(&r.name) {
-                        Some(secret) => match secret.data.as_ref().and_then(|d| d.get(&r.key)) {
-                            Some(value) => text(&value.0, &r.key, &r.name)?,
-                            None if optional => continue,
-                            None => {
-                                return Err(format!(
-                                    "couldn't find key {} in Secret {namespace}/{}",
-                                    r.key, r.name
-                                ));
-                            }
-                        },
-                        None if optional => continue,
-                        None => return Err(format!("secret {:?} not found", r.name)),
-                    }
-                } else if let Some(r) = &from.field_ref {
-                    facts.field(&r.field_path)?
-                } else if let Some(r) = &from.resource_field_ref {
-                    let named = r.container_name.as_deref().filter(|name| !name.is_empty());
-                    let of = match named {
-                        Some(name) => {
-                            spec_of(facts.pod, name).ok_or_else(|| format!("container {name} not found"))?
-                        }
-                        None => spec,
-                    };
-                    resource_field(
-                        of,
-                        &r.resource,
-                        r.divisor.as_ref().map(|d| d.0.as_str()),
-                        &facts.allocatable,
-                    )?
-                } else {
-                    String::new()
-                }
-            }
+            Some(from) => value_from(from, spec, facts, sources)?,
         };
+        let Some(value) = value else { continue };
         take(&mut left, size(&variable.name, &value))?;
         last.insert(variable.name.clone(), own.len());
         own.push((variable.name.clone(), value));
     }
-    let mut all = services;
+    Ok(replace_by_name(services, own))
+}
+
+/// Returns the variables of `envFrom`: all keys of ConfigMaps and Secrets, with their prefixes.
+/// Each takes its bytes of `left`.
+fn from_whole_objects(
+    spec: &Spec,
+    sources: &Sources,
+    left: &mut usize,
+) -> Result<Vec<(String, String)>, String> {
+    let mut own = Vec::new();
+    for from in spec.env_from.iter().flatten() {
+        let prefix = from.prefix.clone().unwrap_or_default();
+        if let Some(r) = &from.config_map_ref {
+            match sources.config_maps.get(&r.name) {
+                Some(map) => {
+                    for (k, v) in map.data.iter().flatten() {
+                        take(left, prefix.len() + size(k, v))?;
+                        own.push((format!("{prefix}{k}"), v.clone()));
+                    }
+                }
+                None if r.optional == Some(true) => {}
+                None => return Err(format!("configmap {:?} not found", r.name)),
+            }
+        }
+        if let Some(r) = &from.secret_ref {
+            match sources.secrets.get(&r.name) {
+                Some(secret) => {
+                    for (k, v) in secret.data.iter().flatten() {
+                        take(left, prefix.len() + size(k, &v.0))?;
+                        own.push((format!("{prefix}{k}"), text(&v.0, k, &r.name)?));
+                    }
+                }
+                None if r.optional == Some(true) => {}
+                None => return Err(format!("secret {:?} not found", r.name)),
+            }
+        }
+    }
+    Ok(own)
+}
+
+/// Returns the value of a variable with `valueFrom`. `None`: the reference is optional and names
+/// nothing that is there, so the container does not get the variable.
+fn value_from(
+    from: &EnvVarSource,
+    spec: &Spec,
+    facts: &Facts,
+    sources: &Sources,
+) -> Result<Option<String>, String> {
+    let namespace = facts.pod.metadata.namespace.as_deref().unwrap_or("default");
+    if let Some(r) = &from.config_map_key_ref {
+        let map = sources.config_maps.get(&r.name);
+        return match map.map(|map| map.data.as_ref().and_then(|d| d.get(&r.key))) {
+            Some(Some(value)) => Ok(Some(value.clone())),
+            _ if r.optional == Some(true) => Ok(None),
+            Some(None) => Err(format!("couldn't find key {} in ConfigMap {namespace}/{}", r.key, r.name)),
+            None => Err(format!("configmap {:?} not found", r.name)),
+        };
+    }
+    if let Some(r) = &from.secret_key_ref {
+        let secret = sources.secrets.get(&r.name);
+        return match secret.map(|secret| secret.data.as_ref().and_then(|d| d.get(&r.key))) {
+            Some(Some(value)) => text(&value.0, &r.key, &r.name).map(Some),
+            _ if r.optional == Some(true) => Ok(None),
+            Some(None) => Err(format!("couldn't find key {} in Secret {namespace}/{}", r.key, r.name)),
+            None => Err(format!("secret {:?} not found", r.name)),
+        };
+    }
+    if let Some(r) = &from.field_ref {
+        return facts.field(&r.field_path).map(Some);
+    }
+    let Some(r) = &from.resource_field_ref else { return Ok(Some(String::new())) };
+    let of = match r.container_name.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) => spec_of(facts.pod, name).ok_or_else(|| format!("container {name} not found"))?,
+        None => spec,
+    };
+    let divisor = r.divisor.as_ref().map(|d| d.0.as_str());
+    resource_field(of, &r.resource, divisor, &facts.allocatable).map(Some)
+}
+
+/// Adds variables to others: one whose name is there takes that one's place.
+fn replace_by_name(mut all: Vec<(String, String)>, own: Vec<(String, String)>) -> Vec<(String, String)> {
     let mut places: BTreeMap<String, usize> =
         all.iter().enumerate().rev().map(|(at, (name, _))| (name.clone(), at)).collect();
     for (name, value) in own {
@@ -360,7 +369,7 @@ pub(crate) fn of(
             }
         }
     }
-    Ok(all)
+    all
 }
 
 /// Bytes of one value or argument after its references are replaced: the kernel takes no longer one

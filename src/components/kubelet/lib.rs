@@ -7,13 +7,14 @@
 //! ## How this one works
 //! [`decide`] and [`status`] are pure: from a pod and what the runtime shows to the next steps, and
 //! to the status. [`pods`] is the thin edge: a work queue of pod names, fed by the informer and by
-//! the runtime's events, with a worker for each pod (upstream's pod workers), so that none waits
-//! for another's hook; a call of the runtime is waited for no longer than `runtimeRequestTimeout`,
-//! but for a pull ([`patience`]). Time alone brings a pod back each minute if it has volumes that
-//! may change, and each ten seconds if it has limits of storage. Static pods (the control plane)
-//! start before there is an API server; their *mirror* objects are made when it answers. A
-//! restarted kubelet lists what runs and goes on: containers belong to the node's runtime, not to
-//! the kubelet. Stop it with `ropewalk fault kill kubelet/NODE` and see that pods run on.
+//! the runtime's events ([`pleg`]), with a worker for each pod (upstream's pod workers), so that
+//! none waits for another's hook; a call of the runtime is waited for no longer than
+//! `runtimeRequestTimeout`, but for a pull ([`patience`]). Time alone brings a pod back each minute
+//! if it has volumes that may change, and each ten seconds if it has limits of storage. Static pods
+//! (the control plane) start before there is an API server; their *mirror* objects are made when it
+//! answers. A restarted kubelet lists what runs and goes on: containers belong to the node's
+//! runtime, not to the kubelet. Stop it with `ropewalk fault kill kubelet/NODE` and see that pods
+//! run on.
 //!
 //! A container's probes are one task beside it ([`prober`]); what the answers amount to ([`probe`])
 //! is one more fact for [`decide`] and [`status`]. Probes and lifecycle hooks do the same things
@@ -66,6 +67,7 @@ mod node_files;
 mod node_match;
 mod oom;
 mod patience;
+mod pleg;
 mod pods;
 pub mod pressure;
 mod probe;

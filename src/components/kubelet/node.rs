@@ -263,8 +263,6 @@ fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures, runtime
         };
         condition(kind.name(), if pressed.has(kind) { "True" } else { "False" }, reason, message)
     };
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_string();
-    let machine_id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_string();
     NodeStatus {
         capacity: Some(capacity),
         allocatable: Some(allocatable),
@@ -290,23 +288,27 @@ fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures, runtime
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(PORT) }),
         }),
         images: runtime.images(old),
-        node_info: Some(NodeSystemInfo {
-            architecture: api::architecture().into(),
-            boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-                .unwrap_or_default()
-                .trim()
-                .into(),
-            container_runtime_version: config.runtime.version(),
-            kernel_version: kernel,
-            kube_proxy_version: String::new(),
-            kubelet_version: config.version.clone(),
-            machine_id: machine_id.clone(),
-            operating_system: "linux".into(),
-            os_image: format!("Ropewalk {}", env!("CARGO_PKG_VERSION")),
-            system_uuid: machine_id,
-            swap: None,
-        }),
+        node_info: Some(node_info(config)),
         ..NodeStatus::default()
+    }
+}
+
+/// What the node is: its kernel, its runtime, its kubelet. All nodes have the machine's identity.
+fn node_info(config: &Config) -> NodeSystemInfo {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_string();
+    let machine_id = read("/etc/machine-id");
+    NodeSystemInfo {
+        architecture: api::architecture().into(),
+        boot_id: read("/proc/sys/kernel/random/boot_id"),
+        container_runtime_version: config.runtime.version(),
+        kernel_version: read("/proc/sys/kernel/osrelease"),
+        kube_proxy_version: String::new(),
+        kubelet_version: config.version.clone(),
+        machine_id: machine_id.clone(),
+        operating_system: "linux".into(),
+        os_image: format!("Ropewalk {}", env!("CARGO_PKG_VERSION")),
+        system_uuid: machine_id,
+        swap: None,
     }
 }
 

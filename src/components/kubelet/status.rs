@@ -51,60 +51,8 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
     let sandbox_ready = view.sandbox.filter(|s| s.state == SandboxState::Ready);
     let ip = view.sandbox.and_then(|s| s.ip).filter(|_| !done || before.pod_ip.is_some());
     let ip = ip.map(|ip| ip.to_string()).or(before.pod_ip.clone());
-
-    let (not_ready_reason, not_ready_message) = match (phase, unready.is_empty()) {
-        ("Succeeded", _) => (Some("PodCompleted".to_string()), None),
-        ("Failed", _) => (Some("PodFailed".to_string()), None),
-        (_, false) => (
-            Some("ContainersNotReady".to_string()),
-            Some(format!("containers with unready status: [{}]", unready.join(" "))),
-        ),
-        _ => (None, None),
-    };
-    let containers_ready = !done && unready.is_empty() && sandbox_ready.is_some();
-    let gates = closed_gates(view.pod, &before);
-    let ready = containers_ready && gates.is_empty();
-    let (pod_reason, pod_message) = match containers_ready && !gates.is_empty() {
-        true => (Some("ReadinessGatesNotReady".to_string()), Some(gates.join(", "))),
-        false => (not_ready_reason.clone(), not_ready_message.clone()),
-    };
-    let mut conditions = vec![
-        condition("PodReadyToStartContainers", sandbox_ready.is_some(), None, None),
-        match initialized {
-            true => condition(
-                "Initialized",
-                true,
-                (phase == "Succeeded").then(|| "PodCompleted".to_string()),
-                None,
-            ),
-            false => {
-                let open: Vec<&str> = init
-                    .iter()
-                    .filter(|s| terminated(s).is_none_or(|t| t.exit_code != 0))
-                    .map(|s| s.name.as_str())
-                    .collect();
-                let message = format!("containers with incomplete status: [{}]", open.join(" "));
-                condition("Initialized", false, Some("ContainersNotInitialized".into()), Some(message))
-            }
-        },
-        condition("Ready", ready, pod_reason.filter(|_| !ready), pod_message),
-        condition(
-            "ContainersReady",
-            containers_ready,
-            not_ready_reason.filter(|_| !containers_ready),
-            not_ready_message,
-        ),
-        // It is on a node: whatever a scheduler has written that did not hear of that.
-        condition("PodScheduled", true, None, None),
-    ];
-    keep_conditions(&mut conditions, before.conditions.as_deref().unwrap_or_default());
-    for condition in &mut conditions {
-        condition.last_transition_time.get_or_insert(Time(view.now));
-        // Conditions of others (readiness gates, disruption) were observed by them.
-        if OWN.contains(&condition.type_.as_str()) {
-            condition.observed_generation = view.pod.metadata.generation;
-        }
-    }
+    let readiness = Readiness { phase, unready: &unready, has_sandbox: sandbox_ready.is_some() };
+    let conditions = conditions(view, &before, &init, initialized, &readiness);
     main.sort_by(|a, b| a.name.cmp(&b.name)); // as upstream; init containers stay in their order
     let mut status = PodStatus {
         phase: Some(phase.into()),
@@ -131,6 +79,93 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
         leave_containers_out(&mut status);
     }
     status
+}
+
+/// What decides whether a pod is ready.
+struct Readiness<'a> {
+    phase: &'a str,
+    /// Names of the containers and sidecars that are not ready.
+    unready: &'a [&'a str],
+    /// Its sandbox is ready.
+    has_sandbox: bool,
+}
+
+/// The pod's conditions. One container of two is ready:
+///
+/// ```text
+/// PodReadyToStartContainers   True
+/// Initialized                 True
+/// Ready                       False   ContainersNotReady: containers with unready status: [web]
+/// ContainersReady             False   the same
+/// PodScheduled                True
+/// ```
+///
+/// With a closed readiness gate and both containers ready, only `Ready` is False.
+fn conditions(
+    view: &View,
+    before: &PodStatus,
+    init: &[ContainerStatus],
+    initialized: bool,
+    readiness: &Readiness,
+) -> Vec<PodCondition> {
+    let Readiness { phase, unready, has_sandbox } = *readiness;
+    let done = phase == "Succeeded" || phase == "Failed";
+    let (not_ready_reason, not_ready_message) = match (phase, unready.is_empty()) {
+        ("Succeeded", _) => (Some("PodCompleted".to_string()), None),
+        ("Failed", _) => (Some("PodFailed".to_string()), None),
+        (_, false) => (
+            Some("ContainersNotReady".to_string()),
+            Some(format!("containers with unready status: [{}]", unready.join(" "))),
+        ),
+        _ => (None, None),
+    };
+    let containers_ready = !done && unready.is_empty() && has_sandbox;
+    let gates = closed_gates(view.pod, before);
+    let ready = containers_ready && gates.is_empty();
+    let (pod_reason, pod_message) = match containers_ready && !gates.is_empty() {
+        true => (Some("ReadinessGatesNotReady".to_string()), Some(gates.join(", "))),
+        false => (not_ready_reason.clone(), not_ready_message.clone()),
+    };
+    let mut conditions = vec![
+        condition("PodReadyToStartContainers", has_sandbox, None, None),
+        match initialized {
+            true => {
+                let reason = (phase == "Succeeded").then(|| "PodCompleted".to_string());
+                condition("Initialized", true, reason, None)
+            }
+            false => not_initialized(init),
+        },
+        condition("Ready", ready, pod_reason.filter(|_| !ready), pod_message),
+        condition(
+            "ContainersReady",
+            containers_ready,
+            not_ready_reason.filter(|_| !containers_ready),
+            not_ready_message,
+        ),
+        // It is on a node: whatever a scheduler has written that did not hear of that.
+        condition("PodScheduled", true, None, None),
+    ];
+    keep_conditions(&mut conditions, before.conditions.as_deref().unwrap_or_default());
+    for condition in &mut conditions {
+        condition.last_transition_time.get_or_insert(Time(view.now));
+        // Conditions of others (readiness gates, disruption) were observed by them.
+        if OWN.contains(&condition.type_.as_str()) {
+            condition.observed_generation = view.pod.metadata.generation;
+        }
+    }
+    conditions
+}
+
+/// The condition `Initialized` of a pod whose init containers, which it names, have not all ended
+/// with 0.
+fn not_initialized(init: &[ContainerStatus]) -> PodCondition {
+    let open: Vec<&str> = init
+        .iter()
+        .filter(|s| terminated(s).is_none_or(|t| t.exit_code != 0))
+        .map(|s| s.name.as_str())
+        .collect();
+    let message = format!("containers with incomplete status: [{}]", open.join(" "));
+    condition("Initialized", false, Some("ContainersNotInitialized".into()), Some(message))
 }
 
 fn all_containers(status: &mut PodStatus) -> impl Iterator<Item = &mut ContainerStatus> {

@@ -17,7 +17,7 @@ use client::{Client, is_unanswered, optional};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
     ConfigMap, EmptyDirVolumeSource, KeyToPath, Node, NodeSelector, PersistentVolume, PersistentVolumeClaim,
-    Pod, Secret, ServiceAccount, Volume,
+    Pod, Secret, ServiceAccount, Volume, VolumeProjection,
 };
 use kube::api::PostParams;
 use linux::beneath::{Kind, Root};
@@ -126,8 +126,23 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
         }
         return Ok(Place::of_node(context.node_root, &path, claim.read_only.unwrap_or(false)));
     }
-    let mut files = Gathered::new(left);
     let mut owners = owners(context.facts.pod);
+    let files = gather(context, volume, &dir, left, &mut owners).await?;
+    make_dir(&dir, 0o755).map_err(io)?;
+    files::write(&dir, &files.files, &owners)?;
+    Ok(Place::of_kubelet(dir, true))
+}
+
+/// Reads the files of a volume that shows objects: configMap, secret, downwardAPI, projected.
+async fn gather<'a>(
+    context: &Context<'_>,
+    volume: &Volume,
+    dir: &Path,
+    left: &'a mut usize,
+    owners: &mut Owners,
+) -> Result<Gathered<'a>, Unmade> {
+    let namespace = context.facts.pod.metadata.namespace.as_deref().unwrap_or("default");
+    let mut files = Gathered::new(left);
     if let Some(source) = &volume.config_map {
         let mode = source.default_mode.unwrap_or(0o644) as u32;
         let optional = source.optional.unwrap_or(false);
@@ -146,36 +161,46 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
     } else if let Some(source) = &volume.projected {
         let mode = source.default_mode.unwrap_or(0o644) as u32;
         for part in source.sources.iter().flatten() {
-            if let Some(p) = &part.config_map {
-                let optional = p.optional.unwrap_or(false);
-                config_map(context, namespace, &p.name, p.items.as_deref(), optional, mode, &mut files)
-                    .await?;
-            }
-            if let Some(p) = &part.secret {
-                let optional = p.optional.unwrap_or(false);
-                secret(context, namespace, &p.name, p.items.as_deref(), optional, mode, &mut files).await?;
-            }
-            for item in part.downward_api.iter().flat_map(|p| p.items.iter().flatten()) {
-                downward(context, item, mode, &mut files)?;
-            }
-            if let Some(p) = &part.service_account_token {
-                let path = &files::clean_path(&p.path)?;
-                let bytes = match kept_token(&dir, path) {
-                    Some(token) => token,
-                    None => token(context, namespace, p.audience.clone(), p.expiration_seconds)
-                        .await?
-                        .into_bytes(),
-                };
-                files.add(path, &bytes, owners.close(path, mode))?;
-            }
+            project(context, part, mode, dir, &mut files, owners).await?;
         }
     } else {
         let known = "emptyDir, hostPath, configMap, secret, downwardAPI, projected and persistentVolumeClaim";
         return Err(format!("this kind of volume is not implemented; {known} are").into());
     }
-    make_dir(&dir, 0o755).map_err(io)?;
-    files::write(&dir, &files.files, &owners)?;
-    Ok(Place::of_kubelet(dir, true))
+    Ok(files)
+}
+
+/// Reads the files of one source of a projected volume. A token that is still fresh in `dir` is
+/// kept.
+async fn project(
+    context: &Context<'_>,
+    part: &VolumeProjection,
+    mode: u32,
+    dir: &Path,
+    files: &mut Gathered<'_>,
+    owners: &mut Owners,
+) -> Result<(), Unmade> {
+    let namespace = context.facts.pod.metadata.namespace.as_deref().unwrap_or("default");
+    if let Some(p) = &part.config_map {
+        let optional = p.optional.unwrap_or(false);
+        config_map(context, namespace, &p.name, p.items.as_deref(), optional, mode, files).await?;
+    }
+    if let Some(p) = &part.secret {
+        let optional = p.optional.unwrap_or(false);
+        secret(context, namespace, &p.name, p.items.as_deref(), optional, mode, files).await?;
+    }
+    for item in part.downward_api.iter().flat_map(|p| p.items.iter().flatten()) {
+        downward(context, item, mode, files)?;
+    }
+    if let Some(p) = &part.service_account_token {
+        let path = &files::clean_path(&p.path)?;
+        let bytes = match kept_token(dir, path) {
+            Some(token) => token,
+            None => token(context, namespace, p.audience.clone(), p.expiration_seconds).await?.into_bytes(),
+        };
+        files.add(path, &bytes, owners.close(path, mode))?;
+    }
+    Ok(())
 }
 
 /// Whom the files of a pod's volumes belong to: its `fsGroup`, and the user of its containers if

@@ -7,13 +7,14 @@
 //! ## How this one works
 //! One pod at a time. `decide` is pure: pod and nodes in, a `Decision` out that says for every node
 //! which filter refused it, or which scores it got; it goes to the tap as it is, so the scheduling
-//! view shows what really decided. Between decision and the watch that confirms it the pod is
-//! *assumed* on its node, so the next pod sees the room as taken; `cache` keeps what is on each
-//! node. Only [`start`] talks to the API. A claim that waits for its first consumer gets its volume
-//! together with the node: a free one that fits there, which is reserved before the Binding, or one
-//! that the provisioner makes. A Binding that fails is told in an Event and tried again after a
-//! pause. `sim` runs it in a simulated world, where a seed is a history of late, refused and lost
-//! requests, of kills, and of nodes that go.
+//! view shows what really decided. The filters and scores are `plugins`, a file for each, with
+//! upstream's names, order and weights; `framework` says what a plug-in is. Between decision and
+//! the watch that confirms it the pod is *assumed* on its node, so the next pod sees the room as
+//! taken; `cache` keeps what is on each node. Only [`start`] talks to the API. A claim that waits
+//! for its first consumer gets its volume together with the node: a free one that fits there, which
+//! is reserved before the Binding, or one that the provisioner makes. A Binding that fails is told
+//! in an Event and tried again after a pause. `sim` runs it in a simulated world, where a seed is a
+//! history of late, refused and lost requests, of kills, and of nodes that go.
 //!
 //! The folder `golden` shows decisions with their reasons, as scripts to read.
 //! ## Left out
@@ -29,9 +30,11 @@
 
 mod cache;
 mod decide;
+mod framework;
 #[cfg(test)]
 mod golden;
 mod node_info;
+mod plugins;
 mod queue;
 #[cfg(test)]
 mod sim;

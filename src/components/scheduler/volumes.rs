@@ -3,7 +3,8 @@
 //!
 //! A claim that waits for its first consumer has no volume yet. A pod with one may go to a node
 //! where a free volume fits, or where the class' provisioner can make one; which it is, is decided
-//! together with the node. Upstream: plug-in VolumeBinding.
+//! together with the node. The plug-ins VolumeRestrictions, VolumeBinding and VolumeZone ask this
+//! file; upstream: `pkg/scheduler/framework/plugins/volumebinding`.
 
 use super::node_info::NodeInfo;
 use api::volumes::{fits, is_reachable, is_reserved_for, preference};
@@ -11,16 +12,6 @@ use client::Key;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Labels that tie a volume to a zone or a region, and the name that each of them has now.
-const ZONES: [(&str, &str); 4] = [
-    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
-    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
-    ("topology.kubernetes.io/zone", "topology.kubernetes.io/zone"),
-    ("topology.kubernetes.io/region", "topology.kubernetes.io/region"),
-];
-/// Stands between the zones of a volume that is in several.
-const ZONE_SEPARATOR: &str = "__";
 
 /// A claim that waits for a decision.
 #[derive(Clone, Debug)]
@@ -77,29 +68,6 @@ pub(crate) struct Refusal {
 }
 
 impl Volumes {
-    /// Why the pod cannot run on the node; empty: it can. The first plug-in that refuses tells all
-    /// its reasons: a bound claim whose volume is on another node, and an open one for which this
-    /// node has no volume, are two.
-    pub(crate) fn refusals(&self, node: &NodeInfo) -> Vec<Refusal> {
-        if self.is_taken {
-            let reason = "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod";
-            return vec![Refusal { filter: "VolumeRestrictions", reason, is_final: false }];
-        }
-        let of_binding = |reason| Refusal { filter: "VolumeBinding", reason, is_final: true };
-        let mut refused = Vec::new();
-        if !self.bound.iter().all(|v| is_reachable(v, &node.name, &node.labels)) {
-            refused.push(of_binding("node(s) didn't match PersistentVolume's node affinity"));
-        }
-        if self.choose(node).is_none() {
-            refused.push(of_binding("node(s) didn't find available persistent volumes to bind"));
-        }
-        if refused.is_empty() && !self.bound.iter().all(|v| is_in_zone(v, &node.labels)) {
-            let reason = "node(s) had no available volume zone";
-            refused.push(Refusal { filter: "VolumeZone", reason, is_final: true });
-        }
-        refused
-    }
-
     /// A volume for every open claim on this node; `None` if one of them gets none. Each takes the
     /// one that is reserved for it, or else the smallest that fits and that no other takes: with
     /// volumes of 1Gi and 5Gi, claims of 1Gi and 2Gi take one each, whatever their order.
@@ -144,25 +112,6 @@ impl Volumes {
         }
         Some(chosen)
     }
-}
-
-/// Is the volume where the node is? One without a zone is everywhere, and a node without zones and
-/// regions has all. A volume with an old label is found at a node with the new one, but not the
-/// reverse. A label that has an empty zone (`""`, `a____b`) does not count. Upstream: plug-in
-/// VolumeZone.
-fn is_in_zone(volume: &PersistentVolume, labels: &BTreeMap<String, String>) -> bool {
-    if ZONES.iter().all(|(name, _)| !labels.contains_key(*name)) {
-        return true;
-    }
-    let tied = volume.metadata.labels.as_ref();
-    ZONES.iter().all(|(name, now)| match tied.and_then(|tied| tied.get(*name)) {
-        None => true,
-        Some(zones) if zones.split(ZONE_SEPARATOR).any(str::is_empty) => true,
-        Some(zones) => {
-            let own = labels.get(*name).or_else(|| labels.get(*now));
-            own.is_some_and(|own| zones.split(ZONE_SEPARATOR).any(|zone| zone == own))
-        }
-    })
 }
 
 /// The uid of the pod whose binding it is. Its name is not enough: a pod that is gone may have a

@@ -123,20 +123,7 @@ impl Wal {
         for dir in [&wal_dir, &snap_dir] {
             disk.create_dir(dir).map_err(WalError::io("make the directory", dir))?;
         }
-        let mut segments = Vec::new();
-        for name in disk.list(&wal_dir).map_err(WalError::io("list", &wal_dir))? {
-            match number_of(&name) {
-                Some((number, "wal")) => segments.push(number),
-                Some((_, "tmp")) => {
-                    let path = wal_dir.join(name); // a segment that was being prepared
-                    disk.remove(&path).map_err(WalError::io("delete", &path))?;
-                }
-                _ => {
-                    let path = wal_dir.join(name);
-                    tracing::warn!(path = %path.display(), "ignored: this is no file of the log");
-                }
-            }
-        }
+        let segments = list_segments(&*disk, &wal_dir)?;
         let snapshot = snapfile::load(&*disk, &snap_dir)?;
         for dir in [&wal_dir, &snap_dir] {
             // From now on the disk holds both open. A name that was found may not be durable yet:
@@ -146,33 +133,8 @@ impl Wal {
         }
         snapfile::clean_halves(&*disk, &snap_dir)?;
         snapfile::clean(&*disk, &snap_dir)?;
-        let mut replay = Replay::from(initial);
-        let (mut torn, mut closed) = (None, Vec::new());
-        let (mut offset, mut length) = (HEADER as u64, options.segment_bytes);
-        let mut newest = Bytes::new();
-        for (i, number) in segments.iter().enumerate() {
-            let path = wal_dir.join(segment_name(*number));
-            let bytes = Bytes::from(disk.read(&path).map_err(WalError::io("read", &path))?);
-            let last = i + 1 == segments.len();
-            replay.highest = 0;
-            let segment = Segment::new(&path, &bytes, *number)?;
-            let end = segment.replay(&mut replay)?;
-            (offset, length) = (end as u64, bytes.len() as u64);
-            if segment.torn(end, replay.sequence, last)? {
-                cut_tail(&*disk, &path, end, bytes.len())
-                    .map_err(WalError::io("cut the torn tail of", &path))?;
-                torn = Some((path.clone(), offset));
-            }
-            if segment.version == 1 {
-                length = offset; // what comes next goes into a segment of today
-            }
-            match last {
-                true => newest = bytes.slice(..end),
-                false => {
-                    closed.push(Closed { number: *number, highest: replay.highest, has_batch: end > HEADER });
-                }
-            }
-        }
+        let read = read_segments(&*disk, &wal_dir, &segments, Replay::from(initial), options.segment_bytes)?;
+        let ReadLog { replay, closed, offset, length, newest, torn } = read;
         let fresh = replay.sequence == 0;
         if let Some(snapshot) = snapshot.as_ref().filter(|_| fresh) {
             // The first batch is durable before any snapshot is made.
@@ -180,24 +142,8 @@ impl Wal {
             return Err(WalError::Damaged { path: wal_dir, offset: 0, what });
         }
         let file = match segments.last() {
-            Some(number) => {
-                let path = wal_dir.join(segment_name(*number));
-                let mut file = disk.open(&path).map_err(WalError::io("open", &path))?;
-                // What was read may be in the page cache only, and is about to count as durable. A
-                // sync alone would not do: after one that failed, the kernel takes the pages for
-                // clean and writes them no more (fsync(2), NOTES). Written again, they are dirty
-                // again. Where the disk has them already, this changes no byte.
-                file.write_at(&newest, 0).map_err(WalError::io("write again", &path))?;
-                file.sync().map_err(WalError::io("sync", &path))?;
-                file
-            }
-            None => create_segment(&*disk, &wal_dir, 1, options.segment_bytes)
-                .and_then(|file| {
-                    name_segment(&*disk, &wal_dir, 1)?;
-                    disk.sync_dir(&wal_dir)?;
-                    Ok(file)
-                })
-                .map_err(|e| WalError::io("make the first segment of", &wal_dir)(e.cause))?,
+            Some(number) => reopen_segment(&*disk, &wal_dir.join(segment_name(*number)), &newest)?,
+            None => first_segment(&*disk, &wal_dir, options.segment_bytes)?,
         };
         let mut wal = Wal {
             dir: wal_dir,
@@ -219,9 +165,7 @@ impl Wal {
             disk,
         };
         if fresh {
-            let mut first = Records::default();
-            segment::put_snapshot(&mut first.payload, initial);
-            wal.append(&[first])?;
+            wal.append(&[snapshot_batch(initial)])?;
         }
         wal.prepare();
         let end = replay.end();
@@ -232,9 +176,7 @@ impl Wal {
             // what is between. One that ends at the same index in another term ends elsewhere, too:
             // what follows would be thrown away with the entry that the snapshot does not agree
             // with.
-            let mut again = Records::default();
-            segment::put_snapshot(&mut again.payload, &stored.snapshot);
-            wal.append(&[again])?;
+            wal.append(&[snapshot_batch(&stored.snapshot)])?;
         }
         Ok((wal, Recovered { stored, fresh, torn }))
     }
@@ -415,6 +357,98 @@ impl Drop for Wal {
 }
 
 /// The number and the kind (`wal`, `tmp`) of a file of the log; `None` for one that is not.
+/// A batch that says from which snapshot the log goes on.
+fn snapshot_batch(snapshot: &SnapshotRef) -> Records {
+    let mut batch = Records::default();
+    segment::put_snapshot(&mut batch.payload, snapshot);
+    batch
+}
+
+/// What the segments of a log say.
+struct ReadLog {
+    replay: Replay,
+    /// All but the newest.
+    closed: Vec<Closed>,
+    /// Where the next batch goes in the newest segment, and how many bytes the segment has.
+    offset: u64,
+    length: u64,
+    /// The batches of the newest segment, with its header.
+    newest: Bytes,
+    /// See [`Recovered::torn`].
+    torn: Option<(PathBuf, u64)>,
+}
+
+/// Lists the numbers of the segments, and deletes segments that were being prepared.
+fn list_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, WalError> {
+    let mut segments = Vec::new();
+    for name in disk.list(dir).map_err(WalError::io("list", dir))? {
+        let path = dir.join(&name);
+        match number_of(&name) {
+            Some((number, "wal")) => segments.push(number),
+            Some((_, "tmp")) => disk.remove(&path).map_err(WalError::io("delete", &path))?,
+            _ => tracing::warn!(path = %path.display(), "ignored: this is no file of the log"),
+        }
+    }
+    Ok(segments)
+}
+
+/// Reads the batches of all segments, in order, and cuts off a torn tail. Without segments the next
+/// one begins empty, with `size` bytes.
+fn read_segments(
+    disk: &dyn Disk,
+    dir: &Path,
+    segments: &[u64],
+    replay: Replay,
+    size: u64,
+) -> Result<ReadLog, WalError> {
+    let (offset, newest) = (HEADER as u64, Bytes::new());
+    let mut read = ReadLog { replay, closed: Vec::new(), offset, length: size, newest, torn: None };
+    for (i, number) in segments.iter().enumerate() {
+        let path = dir.join(segment_name(*number));
+        let bytes = Bytes::from(disk.read(&path).map_err(WalError::io("read", &path))?);
+        let last = i + 1 == segments.len();
+        read.replay.highest = 0;
+        let segment = Segment::new(&path, &bytes, *number)?;
+        let end = segment.replay(&mut read.replay)?;
+        (read.offset, read.length) = (end as u64, bytes.len() as u64);
+        if segment.torn(end, read.replay.sequence, last)? {
+            cut_tail(disk, &path, end, bytes.len()).map_err(WalError::io("cut the torn tail of", &path))?;
+            read.torn = Some((path.clone(), read.offset));
+        }
+        if segment.version == 1 {
+            read.length = read.offset; // what comes next goes into a segment of today
+        }
+        let (highest, has_batch) = (read.replay.highest, end > HEADER);
+        match last {
+            true => read.newest = bytes.slice(..end),
+            false => read.closed.push(Closed { number: *number, highest, has_batch }),
+        }
+    }
+    Ok(read)
+}
+
+/// Opens the newest segment, whose batches were read, to write behind them.
+fn reopen_segment(disk: &dyn Disk, path: &Path, batches: &Bytes) -> Result<Box<dyn DiskFile>, WalError> {
+    let mut file = disk.open(path).map_err(WalError::io("open", path))?;
+    // What was read may be in the page cache only, and is about to count as durable. A sync alone
+    // would not do: after one that failed, the kernel takes the pages for clean and writes them no
+    // more (fsync(2), NOTES). Written again, they are dirty again. Where the disk has them already,
+    // this changes no byte.
+    file.write_at(batches, 0).map_err(WalError::io("write again", path))?;
+    file.sync().map_err(WalError::io("sync", path))?;
+    Ok(file)
+}
+
+/// Makes the first segment of a log.
+fn first_segment(disk: &dyn Disk, dir: &Path, size: u64) -> Result<Box<dyn DiskFile>, WalError> {
+    let made = create_segment(disk, dir, 1, size).and_then(|file| {
+        name_segment(disk, dir, 1)?;
+        disk.sync_dir(dir)?;
+        Ok(file)
+    });
+    made.map_err(|e| WalError::io("make the first segment of", dir)(e.cause))
+}
+
 fn number_of(name: &str) -> Option<(u64, &str)> {
     let (number, kind) = name.split_once('.')?;
     Some((snapfile::hexadecimal(number)?, kind))

@@ -31,8 +31,8 @@ impl Session {
         answer.form == Form::Choices && answer.state != Judged::Right
     }
 
-    /// Runs a letter that answers nothing in the learner's shell, where it may be an alias. If it is
-    /// unknown there, it was meant as another guess.
+    /// Runs a letter that answers nothing in the learner's shell, where it may be an alias. If it
+    /// is unknown there, it was meant as another guess.
     pub(super) fn letter_in_shell(&mut self, letter: char, text: &str) -> i32 {
         let code = self.in_shell(text, true);
         if code == NOT_FOUND

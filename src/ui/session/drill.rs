@@ -45,7 +45,9 @@ impl Session {
         }
         let (place, lang) = (self.place.clone(), self.lang());
         let preparing = move || print!("{}\n", drill::preparing(lang));
-        let begun = self.await_answer(async { drill::start(&place, lang, asked_for.seed, asked_for.skills, preparing).await });
+        let begun = self.await_answer(async {
+            drill::start(&place, lang, asked_for.seed, asked_for.skills, preparing).await
+        });
         self.show_answer(begun, |style, view| drill::page(style, view, clock::now()))
     }
 

@@ -9,8 +9,8 @@ use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 
 /// The language of a block whose lines are commands.
 const COMMANDS: &str = "sh";
-/// A shorter word of ASCII letters is an abbreviation of kubectl's (`no` for nodes), and an everyday
-/// word in a text.
+/// A shorter word of ASCII letters is an abbreviation of kubectl's (`no` for nodes), and in a text
+/// an everyday word.
 const WORD_MIN: usize = 3;
 
 /// The Markdown in the pane, as it is read: of the open lab, else of the open lesson.

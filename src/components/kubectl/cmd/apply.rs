@@ -31,24 +31,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("must specify one of -f and -k");
     }
     let server_side = ctx.flags.is("server-side");
-    if ctx.flags.is("force-conflicts") && !server_side {
-        return text("--force-conflicts only works with --server-side");
-    }
-    let dry_run = DryRun::of(ctx)?;
-    if dry_run == DryRun::Client && server_side {
-        return text(
-            "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
-        );
-    }
-    if ctx.flags.is("force") && server_side {
-        return text("--force cannot be used with --server-side");
-    }
-    if ctx.flags.is("force") && dry_run == DryRun::Server {
-        return text("--dry-run=server cannot be used with --force");
-    }
-    if !ctx.flags.text("subresource").is_empty() && !server_side {
-        return text("--subresource can only be specified for --server-side");
-    }
+    let dry_run = checked_dry_run(ctx, server_side)?;
     propagation(ctx)?;
     prune::check(ctx).await?;
     let teller = Teller::of(ctx, dry_run)?;
@@ -98,6 +81,29 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         ctx.out(format.print(&shown, done.len() == 1)?);
     }
     Fail::join(failures)
+}
+
+/// Reads `--dry-run`, and checks that the flags fit to each other and to it.
+fn checked_dry_run(ctx: &Ctx, server_side: bool) -> Result<DryRun, Fail> {
+    if ctx.flags.is("force-conflicts") && !server_side {
+        return text("--force-conflicts only works with --server-side");
+    }
+    let dry_run = DryRun::of(ctx)?;
+    if dry_run == DryRun::Client && server_side {
+        return text(
+            "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
+        );
+    }
+    if ctx.flags.is("force") && server_side {
+        return text("--force cannot be used with --server-side");
+    }
+    if ctx.flags.is("force") && dry_run == DryRun::Server {
+        return text("--dry-run=server cannot be used with --force");
+    }
+    if !ctx.flags.text("subresource").is_empty() && !server_side {
+        return text("--subresource can only be specified for --server-side");
+    }
+    Ok(dry_run)
 }
 
 /// The field manager of a server-side apply: the one that was named, else kubectl's own.

@@ -24,24 +24,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let grace = grace(ctx)?;
     let policy = propagation(ctx)?;
-    let all_namespaces = ctx.flags.is("all-namespaces");
-    let options = Options { all_namespaces, all_selects: true, ..Options::default() };
-    let asked = builder::ask(ctx, &ctx.args, options).await?;
-    let by_list = matches!(asked, Asked::Lists(_));
+    let (infos, mut failures, by_list) = find(ctx).await?;
     let ignore =
         if ctx.flags.changed("ignore-not-found") { ctx.flags.is("ignore-not-found") } else { by_list };
-    let mut failures = vec![];
-    let infos = match asked {
-        Asked::Objects(infos, unread) => {
-            failures = unread;
-            infos
-        }
-        lists => {
-            let (found, refused) = builder::objects(ctx, lists).await?;
-            failures = refused;
-            found
-        }
-    };
     if ctx.flags.is("interactive") {
         Fail::join(std::mem::take(&mut failures))?; // before anything is asked
     }
@@ -57,37 +42,27 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         value::put(&mut body, "dryRun", json!(["All"]));
     }
     let mut warned = false;
-    let (mut gone, mut found) = (vec![], 0);
+    let mut gone = vec![];
     for info in infos {
         if ctx.flags.changed("namespace") && !info.resource.namespaced && !warned {
             ctx.note("Warning: deleting cluster-scoped resources, not scoped to the provided namespace");
             warned = true;
         }
-        let mut answer = Value::Null;
-        if dry_run == DryRun::Client {
-            if info.object.is_null() {
-                match ctx.api().await?.get(&info.path(), &[]).await {
-                    Ok(_) => {}
-                    Err(fail) if fail.is_not_found() && ignore => continue,
-                    Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
-                        failures.push(fail);
-                        continue;
-                    }
-                    Err(other) => return Err(other),
-                }
-            }
-        } else {
-            match ctx.api().await?.delete(&info.path(), &[], &body).await {
-                Ok(status) => answer = status,
-                Err(fail) if fail.is_not_found() && ignore => continue,
-                Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
-                    failures.push(builder::about(fail, "deleting", &info.source));
-                    continue;
-                }
-                Err(other) => return Err(other),
-            }
+        if dry_run != DryRun::Client || info.object.is_null() {
+            ctx.api().await?; // without it no other object could be deleted either
         }
-        found += 1;
+        let answer = match delete(ctx, &info, &body, dry_run).await {
+            Ok(answer) => answer,
+            Err(fail) if fail.is_not_found() && ignore => continue,
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
+                failures.push(match dry_run {
+                    DryRun::Client => fail,
+                    _ => builder::about(fail, "deleting", &info.source),
+                });
+                continue;
+            }
+            Err(other) => return Err(other),
+        };
         told(ctx, &info, dry_run, grace == Some(0));
         let uid = match value::text(&answer, "details.uid") {
             "" => value::text(&answer, "metadata.uid"),
@@ -95,25 +70,59 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         gone.push((info, uid.to_string()));
     }
-    if found == 0 && failures.is_empty() {
+    if gone.is_empty() && failures.is_empty() {
         if !ctx.flags.is("ignore-not-found") || by_list {
             ctx.line("No resources found");
         }
         return Ok(());
     }
     if dry_run == DryRun::No && ctx.flags.is("wait") && failures.is_empty() {
-        // One time limit for all of them.
-        let deadline = Deadline::of(ctx.flags.duration("timeout"), FOREVER);
-        for (mut info, uid) in gone {
-            match wait_gone(ctx, &mut info, &uid, deadline).await {
-                Ok(()) => {}
-                // Who may delete need not be allowed to look: the deletion has succeeded.
-                Err(fail) if matches!(fail.code(), Some(403 | 405)) => {}
-                Err(fail) => failures.push(fail),
-            }
-        }
+        failures = wait_for_all(ctx, gone).await;
     }
     Fail::join(failures)
+}
+
+/// Finds the objects that are to be deleted, with what could not be read of them. True if the
+/// command names them by a list: by selector or with `--all`.
+async fn find(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>, bool), Fail> {
+    let all_namespaces = ctx.flags.is("all-namespaces");
+    let options = Options { all_namespaces, all_selects: true, ..Options::default() };
+    match builder::ask(ctx, &ctx.args, options).await? {
+        Asked::Objects(infos, unread) => Ok((infos, unread, false)),
+        lists => {
+            let by_list = matches!(lists, Asked::Lists(_));
+            let (found, refused) = builder::objects(ctx, lists).await?;
+            Ok((found, refused, by_list))
+        }
+    }
+}
+
+/// Deletes an object and returns the answer. With `--dry-run=client` it only looks whether the
+/// object is there, unless it was read already.
+async fn delete(ctx: &Ctx, info: &Info, body: &Value, dry_run: DryRun) -> Result<Value, Fail> {
+    if dry_run != DryRun::Client {
+        return ctx.api().await?.delete(&info.path(), &[], body).await;
+    }
+    if info.object.is_null() {
+        ctx.api().await?.get(&info.path(), &[]).await?;
+    }
+    Ok(Value::Null)
+}
+
+/// Waits until the objects with these uids are gone. Returns the failures.
+async fn wait_for_all(ctx: &Ctx, objects: Vec<(Info, String)>) -> Vec<Fail> {
+    // One time limit for all of them.
+    let deadline = Deadline::of(ctx.flags.duration("timeout"), FOREVER);
+    let mut failures = vec![];
+    for (mut info, uid) in objects {
+        match wait_gone(ctx, &mut info, &uid, deadline).await {
+            Ok(()) => {}
+            // Who may delete need not be allowed to look: the deletion has succeeded.
+            Err(fail) if matches!(fail.code(), Some(403 | 405)) => {}
+            Err(fail) => failures.push(fail),
+        }
+    }
+    failures
 }
 
 /// Sends the request as it is, with the file as its body, if one was named: DeleteOptions.

@@ -25,16 +25,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         if all { "/api/v1/events".to_string() } else { paths::within("/api/v1", &namespace, "events") };
     let selector = match ctx.flags.text("for") {
         "" => String::new(),
-        given => {
-            let (kind, name) =
-                type_and_name(given).map_err(|_| Fail::Text("--for must be in resource/name form".into()))?;
-            let resource = ctx.resource(kind).await?;
-            format!(
-                "involvedObject.kind={},involvedObject.apiVersion={},involvedObject.name={name}",
-                resource.kind,
-                resource.api_version()
-            )
-        }
+        given => involved(ctx, given).await?,
     };
     let mut query: Vec<(&str, &str)> = vec![];
     if !selector.is_empty() {
@@ -86,20 +77,44 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         if !selector.is_empty() {
             query.push(("fieldSelector", &selector));
         }
-        let mut changes = ctx.api().await?.watch(&path, &query, JSON).await?;
-        ctx.output.flush().await;
-        while let Some(change) = changes.next().await {
-            let event = value::at(&change, "object");
-            match value::text(&change, "type") {
-                "ERROR" => return Err(Fail::Api(Refusal::of(event, 500))),
-                "DELETED" => {}
-                _ if !wanted(event) => {}
-                _ => print(std::slice::from_ref(event))?,
-            }
-            ctx.output.flush().await;
-        }
+        follow(ctx, &path, &query, wanted, print).await?;
     }
     Ok(())
+}
+
+/// Prints the wanted events of a watch as they come, until it ends.
+async fn follow(
+    ctx: &Ctx,
+    path: &str,
+    query: &[(&str, &str)],
+    wanted: impl Fn(&Value) -> bool,
+    mut print: impl FnMut(&[Value]) -> Result<(), Fail>,
+) -> Result<(), Fail> {
+    let mut changes = ctx.api().await?.watch(path, query, JSON).await?;
+    ctx.output.flush().await;
+    while let Some(change) = changes.next().await {
+        let event = value::at(&change, "object");
+        match value::text(&change, "type") {
+            "ERROR" => return Err(Fail::Api(Refusal::of(event, 500))),
+            "DELETED" => {}
+            _ if !wanted(event) => {}
+            _ => print(std::slice::from_ref(event))?,
+        }
+        ctx.output.flush().await;
+    }
+    Ok(())
+}
+
+/// The field selector of events about an object, which `--for` names.
+async fn involved(ctx: &Ctx, given: &str) -> Result<String, Fail> {
+    let (kind, name) =
+        type_and_name(given).map_err(|_| Fail::Text("--for must be in resource/name form".into()))?;
+    let resource = ctx.resource(kind).await?;
+    Ok(format!(
+        "involvedObject.kind={},involvedObject.apiVersion={},involvedObject.name={name}",
+        resource.kind,
+        resource.api_version()
+    ))
 }
 
 /// An event with the fields that Go's struct cannot leave out.

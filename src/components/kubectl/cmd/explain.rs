@@ -14,18 +14,7 @@ const WIDTH: usize = 76;
 const CHOICES_MAX: usize = 4;
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    let word = match ctx.args.as_slice() {
-        [] => {
-            return text(
-                "You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources.",
-            );
-        }
-        [word] => word,
-        _ => return text("We accept only this format: explain RESOURCE"),
-    };
-    if ctx.flags.text("output") != "plaintext" {
-        return text(format!("unrecognized format: {}", ctx.flags.text("output")));
-    }
+    let word = asked_word(ctx)?;
     let (name, path) = word.split_once('.').unwrap_or((word, ""));
     // `deployments.apps` and `deployments.v1.apps` name a resource too; else the dots lead to a
     // field.
@@ -85,6 +74,23 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     ctx.line("");
     Ok(())
+}
+
+/// Returns the one argument: a resource, or the path of a field.
+fn asked_word(ctx: &Ctx) -> Result<&str, Fail> {
+    let word = match ctx.args.as_slice() {
+        [] => {
+            return text(
+                "You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources.",
+            );
+        }
+        [word] => word,
+        _ => return text("We accept only this format: explain RESOURCE"),
+    };
+    if ctx.flags.text("output") != "plaintext" {
+        return text(format!("unrecognized format: {}", ctx.flags.text("output")));
+    }
+    Ok(word)
 }
 
 /// The resource of the same name in the group and version that `--api-version` says, which need not

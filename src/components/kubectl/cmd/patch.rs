@@ -26,22 +26,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             ));
         }
     };
-    let given = match (ctx.flags.text("patch"), ctx.flags.text("patch-file")) {
-        ("", "") => return text("must specify --patch or --patch-file containing the contents of the patch"),
-        ("", file) => std::fs::read_to_string(ctx.path(file))
-            .map_err(|e| Fail::Text(format!("unable to read patch file: open {file}: {}", go_io(&e))))?,
-        (patch, "") => patch.to_string(),
-        _ => return text("cannot specify --patch and --patch-file together"),
-    };
-    // What looks like JSON goes to the server as it is; `locally` refuses it if it is none.
-    let (patch, bytes) = if given.trim_start().starts_with('{') {
-        (serde_json::from_str(&given).unwrap_or(Value::Null), Bytes::from(given.clone()))
-    } else {
-        let patch = manifest::yaml_to_json(given.as_bytes())
-            .map_err(|why| Fail::Text(format!("unable to parse {}: {why}", quote(&given))))?;
-        let bytes = Bytes::from(json::compact(&patch));
-        (patch, bytes)
-    };
+    let (patch, bytes) = read_patch(ctx)?;
     let dry_run = DryRun::of(ctx)?;
     let format = formats::of(ctx, false)?;
     let (infos, mut failures) = builder::local_or_there(ctx, &ctx.args, Options::default()).await?;
@@ -95,6 +80,26 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
     }
     Fail::join(failures)
+}
+
+/// Reads the patch of `--patch` or `--patch-file`: its value, and the JSON that is sent.
+fn read_patch(ctx: &Ctx) -> Result<(Value, Bytes), Fail> {
+    let given = match (ctx.flags.text("patch"), ctx.flags.text("patch-file")) {
+        ("", "") => return text("must specify --patch or --patch-file containing the contents of the patch"),
+        ("", file) => std::fs::read_to_string(ctx.path(file))
+            .map_err(|e| Fail::Text(format!("unable to read patch file: open {file}: {}", go_io(&e))))?,
+        (patch, "") => patch.to_string(),
+        _ => return text("cannot specify --patch and --patch-file together"),
+    };
+    // What looks like JSON goes to the server as it is; `locally` refuses it if it is none.
+    Ok(if given.trim_start().starts_with('{') {
+        (serde_json::from_str(&given).unwrap_or(Value::Null), Bytes::from(given.clone()))
+    } else {
+        let patch = manifest::yaml_to_json(given.as_bytes())
+            .map_err(|why| Fail::Text(format!("unable to parse {}: {why}", quote(&given))))?;
+        let bytes = Bytes::from(json::compact(&patch));
+        (patch, bytes)
+    })
 }
 
 fn locally(object: &Value, kind: &str, how: &str, patch: &Value, bytes: &[u8]) -> Result<Value, Fail> {

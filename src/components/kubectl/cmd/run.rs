@@ -18,33 +18,12 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return ctx.usage("NAME is required for run");
     };
     let words = ctx.args[1..].to_vec();
-    let (interactive, tty) = (ctx.flags.is("stdin"), ctx.flags.is("tty"));
+    let interactive = ctx.flags.is("stdin");
     let attach = if ctx.flags.changed("attach") { ctx.flags.is("attach") } else { interactive };
     let remove = ctx.flags.is("rm");
     let dry_run = DryRun::of(ctx)?;
     let image = ctx.flags.list("image").join(",");
-    let restart = ctx.flags.text("restart");
-    if tty && !interactive {
-        return ctx.usage("-i/--stdin is required for containers with -t/--tty=true");
-    }
-    if ctx.flags.is("expose") && ctx.flags.text("port").is_empty() {
-        return ctx.usage("--port must be set when exposing a service");
-    }
-    if image.is_empty() {
-        return text("--image is required");
-    }
-    if !is_reference(&image) {
-        return text(format!("Invalid image name {}: invalid reference format", quote(&image)));
-    }
-    if remove && !attach {
-        return ctx.usage("--rm should only be used for attached containers");
-    }
-    if attach && dry_run != DryRun::No {
-        return ctx.usage("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)");
-    }
-    if !matches!(restart, "Always" | "OnFailure" | "Never") {
-        return ctx.usage(format!("invalid restart policy: {restart}"));
-    }
+    check_flags(ctx, &image, attach, dry_run)?;
     propagation(ctx)?; // before anything is made
     let teller = Teller::of(ctx, dry_run)?;
     let mut pod = pod_of(ctx, name, &image, &words)?;
@@ -92,6 +71,34 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         teller.tell(ctx, &pod, "created", false)?;
     }
     Fail::join(failures)
+}
+
+/// Checks that the flags fit to each other, before anything is made.
+fn check_flags(ctx: &Ctx, image: &str, attach: bool, dry_run: DryRun) -> Result<(), Fail> {
+    let (interactive, tty) = (ctx.flags.is("stdin"), ctx.flags.is("tty"));
+    let (remove, restart) = (ctx.flags.is("rm"), ctx.flags.text("restart"));
+    if tty && !interactive {
+        return ctx.usage("-i/--stdin is required for containers with -t/--tty=true");
+    }
+    if ctx.flags.is("expose") && ctx.flags.text("port").is_empty() {
+        return ctx.usage("--port must be set when exposing a service");
+    }
+    if image.is_empty() {
+        return text("--image is required");
+    }
+    if !is_reference(image) {
+        return text(format!("Invalid image name {}: invalid reference format", quote(image)));
+    }
+    if remove && !attach {
+        return ctx.usage("--rm should only be used for attached containers");
+    }
+    if attach && dry_run != DryRun::No {
+        return ctx.usage("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)");
+    }
+    if !matches!(restart, "Always" | "OnFailure" | "Never") {
+        return ctx.usage(format!("invalid restart policy: {restart}"));
+    }
+    Ok(())
 }
 
 /// Deletes an object that `--rm` removes; one that is gone already is no failure.

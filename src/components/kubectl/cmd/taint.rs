@@ -85,40 +85,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
         return text("cannot set --all and --selector at the same time");
     }
-    let mut changes = vec![];
-    for word in words {
-        changes.push(parse(ctx, word)?);
-    }
-    for (i, (taint, remove)) in changes.iter().enumerate() {
-        let twin = |(t, r): &(Taint, bool)| t.key == taint.key && t.effect == taint.effect && r == remove;
-        if changes[..i].iter().any(twin) {
-            return ctx.usage(format!(
-                "duplicated taints with the same key and effect: {{{} {} {} <nil>}}",
-                taint.key, taint.value, taint.effect
-            ));
-        }
-    }
-    let shown = |t: &Taint| match (t.value.as_str(), t.effect.as_str()) {
-        ("", "") => format!("{}=", t.key),
-        ("", effect) => format!("{}={effect}", t.key),
-        (value_of, effect) => format!("{}={value_of}:{effect}", t.key),
-    };
-    let both: Vec<String> = changes
-        .iter()
-        .filter(|(t, remove)| {
-            *remove
-                && changes.iter().any(|(new, gone)| {
-                    !gone && new.key == t.key && (t.effect.is_empty() || new.effect == t.effect)
-                })
-        })
-        .map(|(t, _)| shown(t))
-        .collect();
-    if !both.is_empty() {
-        return text(format!(
-            "can not both modify and remove the following taint(s) in the same command: {}",
-            both.join(",")
-        ));
-    }
+    let changes = read_changes(ctx, words)?;
     let resource = ctx.resource(kind).await?;
     if resource.plural != "nodes" {
         return text(format!("invalid resource type {kind}, only node types are supported"));
@@ -158,6 +125,46 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         teller.tell(ctx, &info.object, operation, true)?;
     }
     Fail::join(failures)
+}
+
+/// Reads what the words change, each with whether it removes the taint. No two may be about the
+/// same taint.
+fn read_changes(ctx: &Ctx, words: &[String]) -> Result<Vec<(Taint, bool)>, Fail> {
+    let mut changes = vec![];
+    for word in words {
+        changes.push(parse(ctx, word)?);
+    }
+    for (i, (taint, remove)) in changes.iter().enumerate() {
+        let twin = |(t, r): &(Taint, bool)| t.key == taint.key && t.effect == taint.effect && r == remove;
+        if changes[..i].iter().any(twin) {
+            return ctx.usage(format!(
+                "duplicated taints with the same key and effect: {{{} {} {} <nil>}}",
+                taint.key, taint.value, taint.effect
+            ));
+        }
+    }
+    let shown = |t: &Taint| match (t.value.as_str(), t.effect.as_str()) {
+        ("", "") => format!("{}=", t.key),
+        ("", effect) => format!("{}={effect}", t.key),
+        (value_of, effect) => format!("{}={value_of}:{effect}", t.key),
+    };
+    let both: Vec<String> = changes
+        .iter()
+        .filter(|(t, remove)| {
+            *remove
+                && changes.iter().any(|(new, gone)| {
+                    !gone && new.key == t.key && (t.effect.is_empty() || new.effect == t.effect)
+                })
+        })
+        .map(|(t, _)| shown(t))
+        .collect();
+    if !both.is_empty() {
+        return text(format!(
+            "can not both modify and remove the following taint(s) in the same command: {}",
+            both.join(",")
+        ));
+    }
+    Ok(changes)
 }
 
 /// The new taints of a node, and what was done to it.

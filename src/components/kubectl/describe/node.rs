@@ -30,26 +30,7 @@ pub(super) async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: b
     taints(text, value::list(n, "spec.taints"));
     text.field(0, "Unschedulable", value::flag(n, "spec.unschedulable"));
     lease(ctx, text, &info.name).await?;
-    let conditions = value::list(n, "status.conditions");
-    if !conditions.is_empty() {
-        text.line(0, "Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage");
-        text.line(1, "----\t------\t-----------------\t------------------\t------\t-------");
-        for c in conditions {
-            let part = |key: &str| value::text(c, key);
-            text.line(
-                1,
-                format!(
-                    "{} \t{} \t{} \t{} \t{} \t{}",
-                    part("type"),
-                    part("status"),
-                    rfc1123(part("lastHeartbeatTime")),
-                    rfc1123(part("lastTransitionTime")),
-                    part("reason"),
-                    part("message")
-                ),
-            );
-        }
-    }
+    conditions(text, value::list(n, "status.conditions"));
     text.line(0, "Addresses:");
     for address in value::list(n, "status.addresses") {
         text.field(1, value::text(address, "type"), value::text(address, "address"));
@@ -61,21 +42,7 @@ pub(super) async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: b
         names.sort();
         names.into_iter().for_each(|name| text.field(1, name, canonical(&map[name])));
     }
-    text.line(0, "System Info:");
-    for (title, key) in [
-        ("Machine ID", "machineID"),
-        ("System UUID", "systemUUID"),
-        ("Boot ID", "bootID"),
-        ("Kernel Version", "kernelVersion"),
-        ("OS Image", "osImage"),
-        ("Operating System", "operatingSystem"),
-        ("Architecture", "architecture"),
-        ("Container Runtime Version", "containerRuntimeVersion"),
-        ("Kubelet Version", "kubeletVersion"),
-        ("Kube-Proxy Version", "kubeProxyVersion"),
-    ] {
-        text.field(1, title, part(&format!("status.nodeInfo.{key}")));
-    }
+    system_info(text, n);
     if !part("spec.podCIDR").is_empty() {
         text.field(0, "PodCIDR", part("spec.podCIDR"));
     }
@@ -100,6 +67,48 @@ pub(super) async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: b
         text.events(&events);
     }
     Ok(())
+}
+
+/// The conditions of a node, with the times of their last heartbeats and changes.
+fn conditions(text: &mut Text, conditions: &[Value]) {
+    if !conditions.is_empty() {
+        text.line(0, "Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage");
+        text.line(1, "----\t------\t-----------------\t------------------\t------\t-------");
+        for c in conditions {
+            let part = |key: &str| value::text(c, key);
+            text.line(
+                1,
+                format!(
+                    "{} \t{} \t{} \t{} \t{} \t{}",
+                    part("type"),
+                    part("status"),
+                    rfc1123(part("lastHeartbeatTime")),
+                    rfc1123(part("lastTransitionTime")),
+                    part("reason"),
+                    part("message")
+                ),
+            );
+        }
+    }
+}
+
+/// What a node is made of: kernel, runtime, kubelet.
+fn system_info(text: &mut Text, n: &Value) {
+    text.line(0, "System Info:");
+    for (title, key) in [
+        ("Machine ID", "machineID"),
+        ("System UUID", "systemUUID"),
+        ("Boot ID", "bootID"),
+        ("Kernel Version", "kernelVersion"),
+        ("OS Image", "osImage"),
+        ("Operating System", "operatingSystem"),
+        ("Architecture", "architecture"),
+        ("Container Runtime Version", "containerRuntimeVersion"),
+        ("Kubelet Version", "kubeletVersion"),
+        ("Kube-Proxy Version", "kubeProxyVersion"),
+    ] {
+        text.field(1, title, value::text(n, &format!("status.nodeInfo.{key}")));
+    }
 }
 
 /// Returns the pods of a list; none if the user may not list pods.

@@ -31,20 +31,7 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
     }
     text.labels("Labels", value::at(pod, "metadata.labels"));
     text.annotations("Annotations", value::at(pod, "metadata.annotations"));
-    let phase = part("status.phase");
-    let deleted = part("metadata.deletionTimestamp");
-    if !deleted.is_empty() && !matches!(phase, "Failed" | "Succeeded") {
-        text.field(0, "Status", format!("Terminating (lasts {})", since(deleted)));
-        let grace = value::int(pod, "metadata.deletionGracePeriodSeconds").unwrap_or(0);
-        text.field(0, "Termination Grace Period", format!("{grace}s"));
-    } else {
-        text.field(0, "Status", phase);
-    }
-    for (title, path) in [("Reason", "status.reason"), ("Message", "status.message")] {
-        if !part(path).is_empty() {
-            text.field(0, title, part(path));
-        }
-    }
+    status(text, pod);
     let profile = value::at(pod, "spec.securityContext.seccompProfile");
     if !profile.is_null() {
         text.field(0, "SeccompProfile", value::text(profile, "type"));
@@ -77,6 +64,35 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
             containers(text, title, list, value::list(pod, status), Some(pod), "");
         }
     }
+    gates_and_conditions(text, pod);
+    volumes(text, value::list(pod, "spec.volumes"), "");
+    text.field(0, "QoS Class", part("status.qosClass"));
+    text.labels("Node-Selectors", value::at(pod, "spec.nodeSelector"));
+    text.tolerations("Tolerations", value::list(pod, "spec.tolerations"));
+    spread(text, value::list(pod, "spec.topologySpreadConstraints"), "");
+}
+
+/// The pod's phase, or how long it has been terminating, and why it is in that phase.
+fn status(text: &mut Text, pod: &Value) {
+    let part = |path: &str| value::text(pod, path);
+    let phase = part("status.phase");
+    let deleted = part("metadata.deletionTimestamp");
+    if !deleted.is_empty() && !matches!(phase, "Failed" | "Succeeded") {
+        text.field(0, "Status", format!("Terminating (lasts {})", since(deleted)));
+        let grace = value::int(pod, "metadata.deletionGracePeriodSeconds").unwrap_or(0);
+        text.field(0, "Termination Grace Period", format!("{grace}s"));
+    } else {
+        text.field(0, "Status", phase);
+    }
+    for (title, path) in [("Reason", "status.reason"), ("Message", "status.message")] {
+        if !part(path).is_empty() {
+            text.field(0, title, part(path));
+        }
+    }
+}
+
+/// Readiness gates with the conditions that they wait for, and all conditions.
+fn gates_and_conditions(text: &mut Text, pod: &Value) {
     let conditions = value::list(pod, "status.conditions");
     let gates = value::list(pod, "spec.readinessGates");
     if !gates.is_empty() {
@@ -93,11 +109,6 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
             text.line(1, format!("{} \t{} ", value::text(c, "type"), value::text(c, "status")));
         }
     }
-    volumes(text, value::list(pod, "spec.volumes"), "");
-    text.field(0, "QoS Class", part("status.qosClass"));
-    text.labels("Node-Selectors", value::at(pod, "spec.nodeSelector"));
-    text.tolerations("Tolerations", value::list(pod, "spec.tolerations"));
-    spread(text, value::list(pod, "spec.topologySpreadConstraints"), "");
 }
 
 /// Topology spread constraints, if there are any.

@@ -26,19 +26,7 @@ fn optional(source: &Value) -> bool {
 pub(super) fn source(text: &mut Text, volume: &Value) {
     let there = |key: &str| volume.get(key).filter(|v| !v.is_null());
     if let Some(path) = there("hostPath") {
-        let kind = match value::text(path, "type") {
-            "" => {
-                if path.get("type").is_some() {
-                    ""
-                } else {
-                    "<none>"
-                }
-            }
-            kind => kind,
-        };
-        text.field(2, "Type", "HostPath (bare host directory volume)");
-        text.field(2, "Path", value::text(path, "path"));
-        text.field(2, "HostPathType", kind);
+        host_path(text, path);
     } else if let Some(dir) = there("emptyDir") {
         let limit = match value::at(dir, "sizeLimit") {
             Value::Null => "<unset>".to_string(),
@@ -67,15 +55,7 @@ pub(super) fn source(text: &mut Text, volume: &Value) {
         text.field(2, "Type", "Projected (a volume that contains injected data from multiple sources)");
         value::list(projected, "sources").iter().for_each(|s| projection(text, s));
     } else if let Some(api) = there("downwardAPI") {
-        text.field(2, "Type", "DownwardAPI (a volume populated by information about the pod)");
-        text.line(2, "Items:");
-        for item in value::list(api, "items") {
-            let from = match value::text(item, "fieldRef.fieldPath") {
-                "" => value::text(item, "resourceFieldRef.resource"),
-                path => path,
-            };
-            text.line(3, format!("{from} -> {}", value::text(item, "path")));
-        }
+        downward_api(text, api);
     } else if let Some(nfs) = there("nfs") {
         text.field(2, "Type", "NFS (an NFS mount that lasts the lifetime of a pod)");
         text.field(2, "Server", value::text(nfs, "server"));
@@ -85,15 +65,7 @@ pub(super) fn source(text: &mut Text, volume: &Value) {
         text.field(2, "Type", "LocalVolume (a persistent volume backed by local storage on a node)");
         text.field(2, "Path", value::text(local, "path"));
     } else if let Some(csi) = there("csi") {
-        text.field(2, "Type", "CSI (a Container Storage Interface (CSI) volume source)");
-        text.field(2, "Driver", value::text(csi, "driver"));
-        text.field(2, "FSType", value::text(csi, "fsType"));
-        // Volumes of pods have none.
-        if !value::empty(csi, "volumeHandle") {
-            text.field(2, "VolumeHandle", value::text(csi, "volumeHandle"));
-        }
-        text.field(2, "ReadOnly", value::flag(csi, "readOnly"));
-        attributes(text, csi);
+        csi_volume(text, csi);
     } else if let Some(image) = there("image") {
         text.field(2, "Type", "Image (a container image or OCI artifact)");
         text.field(2, "Reference", value::text(image, "reference"));
@@ -108,6 +80,49 @@ pub(super) fn source(text: &mut Text, volume: &Value) {
     } else {
         text.line(2, "<unknown>");
     }
+}
+
+/// A directory of the node.
+fn host_path(text: &mut Text, path: &Value) {
+    let kind = match value::text(path, "type") {
+        "" => {
+            if path.get("type").is_some() {
+                ""
+            } else {
+                "<none>"
+            }
+        }
+        kind => kind,
+    };
+    text.field(2, "Type", "HostPath (bare host directory volume)");
+    text.field(2, "Path", value::text(path, "path"));
+    text.field(2, "HostPathType", kind);
+}
+
+/// Facts about the pod, as files.
+fn downward_api(text: &mut Text, api: &Value) {
+    text.field(2, "Type", "DownwardAPI (a volume populated by information about the pod)");
+    text.line(2, "Items:");
+    for item in value::list(api, "items") {
+        let from = match value::text(item, "fieldRef.fieldPath") {
+            "" => value::text(item, "resourceFieldRef.resource"),
+            path => path,
+        };
+        text.line(3, format!("{from} -> {}", value::text(item, "path")));
+    }
+}
+
+/// A volume of a CSI driver.
+fn csi_volume(text: &mut Text, csi: &Value) {
+    text.field(2, "Type", "CSI (a Container Storage Interface (CSI) volume source)");
+    text.field(2, "Driver", value::text(csi, "driver"));
+    text.field(2, "FSType", value::text(csi, "fsType"));
+    // Volumes of pods have none.
+    if !value::empty(csi, "volumeHandle") {
+        text.field(2, "VolumeHandle", value::text(csi, "volumeHandle"));
+    }
+    text.field(2, "ReadOnly", value::flag(csi, "readOnly"));
+    attributes(text, csi);
 }
 
 /// The claim that a pod makes for a volume of its own.

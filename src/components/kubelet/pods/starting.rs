@@ -47,6 +47,20 @@ fn cut_hostname(name: &str) -> String {
     }
 }
 
+/// Sets the pause before the container's next restart, after one that ended. An attempt with a new
+/// definition begins without one: it has not failed yet.
+fn lengthen_backoff(key: &Key, spec: &Spec, init: bool, previous: Option<&Container>, memory: &mut Memory) {
+    let Some(previous) = previous else { return };
+    if View::changed(spec, init, previous) {
+        memory.backoffs.remove(&spec.name);
+    } else if previous.state == ContainerState::Exited {
+        let before = memory.backoffs.get(&spec.name).copied();
+        let pause = view::next_backoff(before, view::ran(previous));
+        tracing::debug!(pod = %key, container = spec.name, pause = go_duration(pause.as_secs()), "restarting");
+        memory.backoffs.insert(spec.name.clone(), pause);
+    }
+}
+
 impl Kubelet {
     pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32, dns: Dns) -> SandboxConfig {
         let part = |p: &Option<String>| p.clone().unwrap_or_default();
@@ -164,10 +178,7 @@ impl Kubelet {
         let pod_dir = self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default());
         let message =
             termination::mount(&pod_dir).and_then(|()| termination::prepare(&pod_dir, spec, attempt));
-        let message = match message {
-            Ok(message) => message,
-            Err(error) => return Err(failed(memory, "CreateContainerConfigError", error.line())),
-        };
+        let message = message.map_err(|error| failed(memory, "CreateContainerConfigError", error.line()))?;
         let mut config = match container::config(pod, spec, attempt, variables, volumes, message.as_ref()) {
             Ok(config) => config,
             Err(why) => return Err(failed(memory, "CreateContainerConfigError", why)),
@@ -179,14 +190,7 @@ impl Kubelet {
             Err(error) => return Err(failed(memory, "CreateContainerError", error.line())),
         };
         self.recorder.normal(&about, "Created", format!("Created container: {}", spec.name), cause.clone());
-        if previous.is_some_and(|p| View::changed(spec, init, p)) {
-            memory.backoffs.remove(&spec.name); // a new definition has not failed yet
-        } else if let Some(previous) = previous.filter(|p| p.state == ContainerState::Exited) {
-            let before = memory.backoffs.get(&spec.name).copied();
-            let pause = view::next_backoff(before, view::ran(previous));
-            tracing::debug!(pod = %key, container = spec.name, pause = go_duration(pause.as_secs()), "restarting");
-            memory.backoffs.insert(spec.name.clone(), pause);
-        }
+        lengthen_backoff(key, spec, init, previous, memory);
         if let Err(error) = self.config.runtime.start_container(&id).await {
             // The runtime shows it as ended with StartError; the back-off applies from here on.
             self.recorder.warning(&about, "Failed", format!("Error: {}", error.line()), cause.clone());
@@ -207,16 +211,29 @@ impl Kubelet {
             tracing::debug!(pod = %key, container = spec.name, why, "postStart hook failed");
             self.recorder.warning(&about, "FailedPostStartHook", "PostStartHook failed", cause.clone());
             memory.waiting.insert(spec.name.clone(), ("PostStartHookError".into(), why));
-            // As upstream it is ended with its preStop hook and its grace period. Nothing else
-            // waits for that: the runtime's event brings the key back.
-            let container = self.config.runtime.container_status(&id).await?;
-            let (grace, message) = ending::reason(pod, &spec.name, Why::Hook);
-            let (sandboxes, deadline) = (std::slice::from_ref(sandbox), clock::deadline(grace));
-            memory.unhooked.insert(id);
-            let manner = ending::Manner { deadline, message, in_order: false };
-            self.stop(key, pod, sandboxes, &container, manner, memory, cause);
+            self.stop_unhooked(key, pod, id, sandbox, memory, cause).await?;
         }
         Ok(None)
+    }
+
+    /// Ends a container whose postStart hook failed, as upstream with its preStop hook and its
+    /// grace period. Nothing else waits for that: the runtime's event brings the key back.
+    async fn stop_unhooked(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        id: String,
+        sandbox: &Sandbox,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        let container = self.config.runtime.container_status(&id).await?;
+        let (grace, message) = ending::reason(pod, &container.name, Why::Hook);
+        let (sandboxes, deadline) = (std::slice::from_ref(sandbox), clock::deadline(grace));
+        memory.unhooked.insert(id);
+        let manner = ending::Manner { deadline, message, in_order: false };
+        self.stop(key, pod, sandboxes, &container, manner, memory, cause);
+        Ok(())
     }
 
     /// Runs beside the container's own program and holds up the pod until it is done, or the pod

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::ObjectRef;
 use task::Crew;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -74,20 +75,7 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, me
     let Some(tls) = config.tls.clone() else { return };
     let (config, owner) = (config.clone(), crew.clone());
     crew.spawn(async move {
-        let address = SocketAddr::from((config.node_ip, PORT));
-        let listener = loop {
-            match config.network.listen(address).await {
-                Ok(listener) => break listener,
-                // The one before was killed and has not let go yet.
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                    clock::pause(Duration::from_millis(20)).await;
-                }
-                Err(error) => {
-                    tracing::warn!(%address, %error, "the kubelet's server cannot listen, trying again");
-                    clock::pause(Duration::from_secs(1)).await;
-                }
-            }
-        };
+        let listener = listen(&config).await;
         let acceptor = tokio_rustls::TlsAcceptor::from(tls);
         let visitors = Visitors::new(descriptors::connections(descriptors::limit(), 2, DESCRIPTORS));
         loop {
@@ -146,6 +134,24 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, me
             });
         }
     });
+}
+
+/// Listens on the node's address. It tries until that is possible.
+async fn listen(config: &Config) -> TcpListener {
+    let address = SocketAddr::from((config.node_ip, PORT));
+    loop {
+        match config.network.listen(address).await {
+            Ok(listener) => return listener,
+            // The one before was killed and has not let go yet.
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                clock::pause(Duration::from_millis(20)).await;
+            }
+            Err(error) => {
+                tracing::warn!(%address, %error, "the kubelet's server cannot listen, trying again");
+                clock::pause(Duration::from_secs(1)).await;
+            }
+        }
+    }
 }
 
 /// Who is connected.
@@ -389,95 +395,121 @@ fn upgrade(
     talk: Talk,
 ) -> Result<Response<Body>, Response<Body>> {
     let wanted = header_words(request.headers(), "upgrade").join(",").to_lowercase();
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    match wanted.as_str() {
+        "websocket" => upgrade_to_websocket(crew, visit, request.headers(), on_upgrade, talk),
+        "spdy/3.1" => upgrade_to_spdy(crew, visit, request.headers(), on_upgrade, talk),
+        _ => Err(refuse(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request")),
+    }
+}
+
+/// The answer that the connection speaks another protocol from now on.
+fn switching(protocol: &str) -> Response<Body> {
     let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS, "");
     let headers = response.headers_mut();
     headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
-    let put = |headers: &mut HeaderMap, name: &'static str, value: &str| {
-        if let Ok(value) = http::HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
+    put(headers, "upgrade", protocol);
+    response
+}
+
+/// Sets a header. A value that no header may have is left out.
+fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = http::HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// As [`upgrade`], to WebSocket. `asked` are the headers of the request.
+fn upgrade_to_websocket(
+    crew: Crew,
+    visit: Arc<Visit>,
+    asked: &HeaderMap,
+    on_upgrade: hyper::upgrade::OnUpgrade,
+    talk: Talk,
+) -> Result<Response<Body>, Response<Body>> {
+    let offered = header_words(asked, "sec-websocket-protocol");
+    let known: &[&str] = match talk {
+        Talk::Process { .. } => &PROCESS_WS,
+        Talk::Ports { .. } => &[TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io"],
     };
-    let on_upgrade = hyper::upgrade::on(&mut request);
-    if wanted == "websocket" {
-        let offered = header_words(request.headers(), "sec-websocket-protocol");
-        let known: &[&str] = match talk {
-            Talk::Process { .. } => &PROCESS_WS,
-            Talk::Ports { .. } => &[TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io"],
+    // A client that names no protocol speaks the oldest.
+    let protocol = if offered.is_empty() { Some(OLDEST.to_string()) } else { agree(&offered, known) };
+    let key = asked.get("sec-websocket-key").map(|k| k.as_bytes().to_vec());
+    let (Some(protocol), Some(key)) = (protocol, key) else {
+        return Err(refuse(
+            StatusCode::BAD_REQUEST,
+            format!("unable to upgrade: none of {offered:?} is spoken here"),
+        ));
+    };
+    let mut response = switching("websocket");
+    put(
+        response.headers_mut(),
+        "sec-websocket-accept",
+        &tokio_tungstenite::tungstenite::handshake::derive_accept_key(&key),
+    );
+    if !offered.is_empty() {
+        put(response.headers_mut(), "sec-websocket-protocol", &protocol);
+    }
+    let owner = crew.clone();
+    crew.spawn(async move {
+        let Ok(connection) = on_upgrade.await else { return };
+        let io = TokioIo::new(connection);
+        let talking = async {
+            match talk {
+                Talk::Process { ask, open } => websocket::process(io, &protocol, ask, open).await,
+                Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
+                    let io = websocket::tunnel(&owner, io);
+                    spdy_streams::ports(io, runtime, sandbox).await;
+                }
+                Talk::Ports { runtime, sandbox, ports } => {
+                    websocket::ports(io, runtime, sandbox, ports).await
+                }
+            }
         };
-        // A client that names no protocol speaks the oldest.
-        let protocol = if offered.is_empty() { Some(OLDEST.to_string()) } else { agree(&offered, known) };
-        let key = request.headers().get("sec-websocket-key").map(|k| k.as_bytes().to_vec());
-        let (Some(protocol), Some(key)) = (protocol, key) else {
-            return Err(refuse(
-                StatusCode::BAD_REQUEST,
-                format!("unable to upgrade: none of {offered:?} is spoken here"),
-            ));
-        };
-        put(headers, "upgrade", "websocket");
-        put(
-            headers,
-            "sec-websocket-accept",
-            &tokio_tungstenite::tungstenite::handshake::derive_accept_key(&key),
-        );
-        if !offered.is_empty() {
-            put(headers, "sec-websocket-protocol", &protocol);
+        tokio::select! {
+            () = talking => {}
+            () = visit.abandoned() => {}
         }
-        let owner = crew.clone();
-        crew.spawn(async move {
-            let Ok(connection) = on_upgrade.await else { return };
-            let io = TokioIo::new(connection);
-            let talking = async {
-                match talk {
-                    Talk::Process { ask, open } => websocket::process(io, &protocol, ask, open).await,
-                    Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
-                        let io = websocket::tunnel(&owner, io);
-                        spdy_streams::ports(io, runtime, sandbox).await;
-                    }
-                    Talk::Ports { runtime, sandbox, ports } => {
-                        websocket::ports(io, runtime, sandbox, ports).await
-                    }
-                }
-            };
-            tokio::select! {
-                () = talking => {}
-                () = visit.abandoned() => {}
+    });
+    Ok(response)
+}
+
+/// As [`upgrade`], to SPDY. `asked` are the headers of the request.
+fn upgrade_to_spdy(
+    crew: Crew,
+    visit: Arc<Visit>,
+    asked: &HeaderMap,
+    on_upgrade: hyper::upgrade::OnUpgrade,
+    talk: Talk,
+) -> Result<Response<Body>, Response<Body>> {
+    let offered = header_words(asked, "x-stream-protocol-version");
+    let known: &[&str] = match talk {
+        Talk::Process { .. } => &PROCESS_SPDY,
+        Talk::Ports { .. } => &["portforward.k8s.io"],
+    };
+    let Some(protocol) = agree(&offered, known) else {
+        let mut refused =
+            refuse(StatusCode::FORBIDDEN, format!("unable to upgrade: none of {offered:?} is spoken here"));
+        put(refused.headers_mut(), "x-accepted-stream-protocol-versions", &known.join(","));
+        return Err(refused);
+    };
+    let mut response = switching("SPDY/3.1");
+    put(response.headers_mut(), "x-stream-protocol-version", &protocol);
+    crew.spawn(async move {
+        let Ok(connection) = on_upgrade.await else { return };
+        let io = TokioIo::new(connection);
+        let talking = async {
+            match talk {
+                Talk::Process { ask, open } => spdy_streams::process(io, &protocol, ask, open).await,
+                Talk::Ports { runtime, sandbox, .. } => spdy_streams::ports(io, runtime, sandbox).await,
             }
-        });
-        return Ok(response);
-    }
-    if wanted == "spdy/3.1" {
-        let offered = header_words(request.headers(), "x-stream-protocol-version");
-        let known: &[&str] = match talk {
-            Talk::Process { .. } => &PROCESS_SPDY,
-            Talk::Ports { .. } => &["portforward.k8s.io"],
         };
-        let Some(protocol) = agree(&offered, known) else {
-            let mut refused = refuse(
-                StatusCode::FORBIDDEN,
-                format!("unable to upgrade: none of {offered:?} is spoken here"),
-            );
-            put(refused.headers_mut(), "x-accepted-stream-protocol-versions", &known.join(","));
-            return Err(refused);
-        };
-        put(headers, "upgrade", "SPDY/3.1");
-        put(headers, "x-stream-protocol-version", &protocol);
-        crew.spawn(async move {
-            let Ok(connection) = on_upgrade.await else { return };
-            let io = TokioIo::new(connection);
-            let talking = async {
-                match talk {
-                    Talk::Process { ask, open } => spdy_streams::process(io, &protocol, ask, open).await,
-                    Talk::Ports { runtime, sandbox, .. } => spdy_streams::ports(io, runtime, sandbox).await,
-                }
-            };
-            tokio::select! {
-                () = talking => {}
-                () = visit.abandoned() => {}
-            }
-        });
-        return Ok(response);
-    }
-    Err(refuse(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request"))
+        tokio::select! {
+            () = talking => {}
+            () = visit.abandoned() => {}
+        }
+    });
+    Ok(response)
 }
 
 /// Why there is no log of a container that does not exist yet. Source: `validateContainerLogStatus`

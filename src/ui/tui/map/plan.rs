@@ -1,6 +1,6 @@
-//! The cluster as a map on which each part has its place: you, the API server and etcd above, the
-//! controllers and the scheduler below them, then the nodes with their pods. At the foot stands what
-//! is wanted beside what there is.
+//! The cluster as a map on which each part has its place: you, the API server and etcd above,
+//! the controllers and the scheduler below them, then the nodes with their pods. The last line
+//! compares what is desired with what there is.
 //!
 //! ```text
 //! [ you ]--->[ kube-apiserver ]--->[ etcd ]

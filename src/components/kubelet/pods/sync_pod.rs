@@ -1,0 +1,353 @@
+//! One pass after the other over a pod, until what runs is what is wanted.
+
+use super::ending;
+use super::kubelet::Kubelet;
+use super::memory::Memory;
+use crate::container::Volumes;
+use crate::decide;
+use crate::error::Error;
+use crate::specs::{self, long_name, reference};
+use crate::view::{self, Step, View};
+use crate::{dns, volumes};
+use client::{Key, Outcome};
+use cri::{Container, ContainerState, Sandbox, SandboxState};
+use k8s_openapi::api::core::v1::Pod;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Cause, Event};
+
+/// Volumes that may change are looked at this often, like the kubelet's sync period.
+const REFRESH: Duration = Duration::from_secs(60);
+/// Passes over one pod before others get a turn.
+const PASSES: usize = 8;
+
+/// What one pass over a pod has come to.
+#[derive(Default)]
+struct Pass {
+    /// Time alone may bring a next step after so long: the end of a back-off, for example.
+    look_again: Option<Duration>,
+    /// The first step that failed.
+    failure: Option<Error>,
+    /// Another pass at once would find nothing to do.
+    is_last: bool,
+}
+
+impl Kubelet {
+    /// Brings a pod from what runs to what is wanted, and reports its status. Upstream: `SyncPod`.
+    ///
+    /// A new pod with the containers `web` and `log`:
+    ///
+    /// ```text
+    /// pass 1   nothing runs            make the sandbox; report ContainerCreating meanwhile
+    /// pass 2   sandbox                 start web, start log
+    /// pass 3   sandbox, web, log       nothing to do
+    /// report Running
+    /// ```
+    ///
+    /// # Errors
+    /// Of the runtime, of a step, or of the report. The pod worker tries again after a pause.
+    pub(super) async fn sync_pod(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> Result<Outcome, Error> {
+        let has_ended = view::has_ended(pod);
+        let mut judged = None;
+        if has_ended {
+            self.forget_sentence(key, &memory.uid);
+            memory.variables.clear(); // nothing starts any more
+        } else {
+            memory.volumes_gone = false; // a deletion may have been undone
+            let (fails, later) = self.judge(key, pod, memory).await?;
+            if let Some(fails) = fails {
+                return Ok(match self.fail(key, pod, memory, cause, fails).await? {
+                    true => Outcome::After(Duration::ZERO), // then it is wound up
+                    false => Outcome::Done,
+                });
+            }
+            judged = later;
+        }
+        let mut done = Pass::default();
+        for number in 0..PASSES {
+            let Some(pass) = self.pass(key, pod, memory, cause, number == 0).await? else {
+                return Ok(Outcome::Done);
+            };
+            done = pass;
+            if done.is_last {
+                break;
+            }
+        }
+        let Pass { mut look_again, failure, .. } = done;
+        if let Some(wait) = look_again {
+            // Also if something fails from here on: the retry knows nothing of a container's
+            // back-off.
+            self.queue.add_after(key.clone(), cause.clone(), wait);
+        }
+        let sandboxes = self.report_passes(key, pod, memory, cause, failure).await?;
+        if volumes::is_live(pod) && !has_ended {
+            self.refresh_volumes(pod, &sandboxes, memory, cause).await;
+            look_again = Some(look_again.map_or(REFRESH, |a| a.min(REFRESH)));
+        }
+        let next = [look_again, judged].into_iter().flatten().min();
+        Ok(next.map_or(Outcome::Done, Outcome::After))
+    }
+
+    /// Looks at what the runtime has for the pod, and does what is to do next. `None`: the pod has
+    /// ended, and nothing of it is left.
+    async fn pass(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+        is_first: bool,
+    ) -> Result<Option<Pass>, Error> {
+        let has_ended = view::has_ended(pod);
+        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        if has_ended && !containers.iter().any(|c| c.state == ContainerState::Running) {
+            self.give_volumes_back(pod, memory, cause).await?;
+        }
+        if has_ended && containers.is_empty() {
+            // It ended before this kubelet's time, or failed before any container was made.
+            for sandbox in sandboxes.iter().filter(|s| s.state == SandboxState::Ready) {
+                self.config.runtime.stop_pod_sandbox(&sandbox.id).await?;
+            }
+            return Ok(None);
+        }
+        let (steps, look_again) = self.next_steps(key, pod, memory, &sandboxes, &containers);
+        if steps.is_empty() {
+            return Ok(Some(Pass { look_again, failure: None, is_last: true }));
+        }
+        // A container that is ending takes its time; the runtime's event brings the key back.
+        let only_ends = steps.iter().all(|s| matches!(s, Step::Stop { .. }));
+        let makes_sandbox = is_first && matches!(steps[0], Step::CreateSandbox { .. });
+        let status = makes_sandbox.then(|| self.status_of(key, pod, &sandboxes, &containers, memory));
+        let mut scratch = Memory { uid: memory.uid.clone(), ..Memory::default() };
+        let announce = async {
+            match status {
+                // ContainerCreating, while the sandbox is made
+                Some(status) if !self.statics.contains_key(key) => {
+                    self.report(key, pod, &mut scratch, cause, status).await
+                }
+                _ => Ok(true),
+            }
+        };
+        let work = self.carry_out(key, pod, memory, cause, steps, &sandboxes, &containers);
+        let (announced, (wait, failure)) = futures::join!(announce, work);
+        memory.written = scratch.written.or(memory.written.take());
+        if let Err(error) = announced {
+            // The report after the last pass says more; no container waits for an API server that
+            // is away.
+            tracing::debug!(pod = %key, %error, "cannot tell that a pod is being made");
+        }
+        let is_last = only_ends || wait.is_some() || failure.is_some();
+        Ok(Some(Pass { look_again: [look_again, wait].into_iter().flatten().min(), failure, is_last }))
+    }
+
+    /// Decides the next steps of a pod, and after which time to look again. Events tell of the
+    /// containers that back off.
+    fn next_steps(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        memory: &mut Memory,
+        sandboxes: &[Sandbox],
+        containers: &[Container],
+    ) -> (Vec<Step>, Option<Duration>) {
+        let probes = &self.probes(key, pod, sandboxes, containers, memory);
+        let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
+        let (backoffs, replaced, now) = (&memory.backoffs, &memory.replaced, clock::now());
+        let view = View { pod, sandbox, containers, backoffs, replaced, probes, now };
+        let mut steps = match view::has_ended(pod) {
+            true => decide::wind_up(&view),
+            false => decide::decide(&view),
+        };
+        if view::has_ended(pod) && self.is_ending(key, &memory.uid) {
+            steps.retain(|step| !matches!(step, Step::Stop { .. }));
+        }
+        let backing_off = backing_off(&view, &steps);
+        let look_again = steps.iter().find_map(|s| if let Step::LookAgain(d) = s { Some(*d) } else { None });
+        steps.retain(|s| !matches!(s, Step::LookAgain(_)));
+        for (container, init) in backing_off {
+            if memory.tell_again(&container) {
+                let message =
+                    format!("Back-off restarting failed container {container} in pod {}", long_name(pod));
+                let about = reference(pod, Some((&container, init)));
+                self.recorder.warning(&about, "BackOff", message, None);
+            }
+        }
+        (steps, look_again)
+    }
+
+    /// Reports what the passes have come to, and forgets what is no more. Returns the pod's
+    /// sandboxes.
+    ///
+    /// # Errors
+    /// The failure of the passes, once it is reported what runs; else that of the report.
+    async fn report_passes(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+        failure: Option<Error>,
+    ) -> Result<Vec<Sandbox>, Error> {
+        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let seen = memory.with_newest_status(pod);
+        let status = self.status_of(key, &seen, &sandboxes, &containers, memory);
+        let reported = self.report(key, &seen, memory, cause, status).await;
+        memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
+        memory.replaced.retain(|id| containers.iter().any(|c| c.id == *id));
+        memory.unhooked.retain(|id| containers.iter().any(|c| c.id == *id));
+        // Also if no API server answers: containers restart without one, and their attempts would
+        // pile up.
+        self.forget_old(&memory.uid, &sandboxes, &containers).await?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        reported?;
+        Ok(sandboxes)
+    }
+
+    /// Writes the files of the pod's volumes anew if they were written a while ago, or the pod's
+    /// labels or annotations are others now. An Event tells of a failure.
+    async fn refresh_volumes(
+        &self,
+        pod: &Pod,
+        sandboxes: &[Sandbox],
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) {
+        let called = (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
+        let late = |at: &clock::Instant| clock::passed(*at, clock::Instant::now()) >= REFRESH;
+        let before = memory.refreshed.as_ref();
+        if before.is_some_and(|(at, before)| !late(at) && *before == called) {
+            return;
+        }
+        // When the first container was started they were written.
+        if memory.refreshed.is_some()
+            && let Err(error) = self.volumes(pod, sandboxes, memory, cause).await
+        {
+            // What is on the disk stays, and the next refresh tries again.
+            self.recorder.warning(&reference(pod, None), "FailedMount", error.line(), cause.clone());
+        }
+        memory.refreshed = Some((clock::Instant::now(), called));
+    }
+
+    /// Does the steps in order. Returns the time after which to look again, and the first failure.
+    /// A container that cannot be started keeps no other from being started or stopped.
+    #[allow(clippy::too_many_arguments)] // the facts of one pass, named once
+    async fn carry_out(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+        steps: Vec<Step>,
+        sandboxes: &[Sandbox],
+        containers: &[Container],
+    ) -> (Option<Duration>, Option<Error>) {
+        let mut prepared: Option<Option<Volumes>> = None; // inside `None`: they could not be made
+        let (mut wait, mut failure): (Option<Duration>, Option<Error>) = (None, None);
+        for step in steps {
+            let done = match step {
+                Step::LookAgain(_) => Ok(None),
+                Step::StopSandbox { id } => {
+                    self.config.runtime.stop_pod_sandbox(&id).await.map(|()| None).map_err(Error::from)
+                }
+                Step::Stop { name, id, why } => {
+                    let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
+                    let (grace, message) = ending::reason(pod, &name, why);
+                    let deadline = clock::deadline(grace);
+                    if why == view::Why::Changed {
+                        memory.replaced.insert(id);
+                    }
+                    let manner = ending::Manner { deadline, message, in_order: why == view::Why::Over };
+                    self.stop(key, pod, sandboxes, container, manner, memory, cause);
+                    Ok(None)
+                }
+                Step::CreateSandbox { attempt } => {
+                    self.create_sandbox(key, pod, attempt, sandboxes, cause).await.map(|()| None)
+                }
+                Step::Start { name, init, attempt } => {
+                    let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
+                    let extra = specs::ephemeral(pod);
+                    let specs =
+                        pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
+                    let spec = specs.chain(&extra).find(|c| c.name == name);
+                    let (Some(sandbox), Some(spec)) = (sandbox, spec) else {
+                        continue;
+                    };
+                    if prepared.is_none() {
+                        let made = self.volumes(pod, sandboxes, memory, cause).await;
+                        prepared = Some(match made {
+                            Ok(volumes) => Some(volumes),
+                            Err(error) => {
+                                let (about, message) = (reference(pod, None), error.line());
+                                self.recorder.warning(&about, "FailedMount", message, cause.clone());
+                                failure.get_or_insert(error);
+                                None
+                            }
+                        });
+                    }
+                    let Some(volumes) = prepared.as_ref().and_then(Option::as_ref) else { continue };
+                    let previous = containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt);
+                    self.start_container(
+                        key, pod, spec, init, attempt, sandbox, previous, volumes, memory, cause,
+                    )
+                    .await
+                }
+            };
+            match done {
+                Ok(later) => wait = [wait, later].into_iter().flatten().min(),
+                Err(error) => _ = failure.get_or_insert(error),
+            }
+        }
+        (wait, failure)
+    }
+
+    /// Makes the pod's next sandbox, once the ones before are stopped.
+    async fn create_sandbox(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        attempt: u32,
+        sandboxes: &[Sandbox],
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        for old in sandboxes.iter().filter(|s| s.state == SandboxState::NotReady) {
+            self.config.runtime.stop_pod_sandbox(&old.id).await?;
+        }
+        let start = clock::Instant::now();
+        let (dns, left_out) = dns::of_pod(pod, self.config.cluster_dns, &self.config.cluster_domain);
+        for what in left_out {
+            self.recorder.warning(&reference(pod, None), "DNSConfigForming", what, cause.clone());
+        }
+        let config = self.sandbox_config(pod, attempt, dns);
+        if let Err(error) = self.config.runtime.run_pod_sandbox(config).await {
+            let message = format!("Failed to create pod sandbox: {}", error.line());
+            tracing::warn!(pod = %Key::of(pod), reason = error.line(), "no sandbox");
+            let about = reference(pod, None);
+            self.recorder.warning(&about, "FailedCreatePodSandBox", message, cause.clone());
+            return Err(error.into());
+        }
+        self.tell(Event::Sandbox { attempt }, key, start, cause);
+        Ok(())
+    }
+}
+
+/// Containers that wait for the end of their back-off, and whether each is an init container.
+fn backing_off(view: &View, steps: &[Step]) -> Vec<(String, bool)> {
+    if !steps.iter().any(|s| matches!(s, Step::LookAgain(_))) {
+        return vec![];
+    }
+    let all = view.specs().iter().map(|s| (s, false)).chain(view.init_specs().iter().map(|s| (s, true)));
+    all.filter(|(spec, _)| {
+        let ended = view.current(&spec.name).filter(|c| c.state == ContainerState::Exited);
+        ended.is_some_and(|c| view.backoff_left(spec, c).is_some())
+    })
+    .map(|(spec, init)| (spec.name.clone(), init))
+    .collect()
+}
