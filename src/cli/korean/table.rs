@@ -87,6 +87,7 @@ impl Table {
 }
 
 /// All pages.
+#[cfg(test)]
 pub(super) fn table() -> &'static Table {
     &TABLE
 }

@@ -115,7 +115,7 @@ async fn a_seed_of_the_record_has_no_task_twice_and_not_more_than_a_drill() {
     let all: Vec<String> = all.flat_map(|id| [id.clone(), id]).collect();
     let mut record = Record::default();
     record.remember(7, all.clone());
-    let picked = practice.picked(7, &crate::practice::met::Met::default(), &record, clock::now());
+    let picked = practice.picked(7, &[], &crate::practice::met::Met::default(), &record, clock::now());
     assert_eq!(picked, [0, 2, 4, 6, 8].map(|at: usize| all[at].clone()));
     crew.kill();
 }

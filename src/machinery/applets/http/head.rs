@@ -38,13 +38,6 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-    }
-
     /// The values of all headers of that name, which mean the same as one with commas between them
     /// (RFC 9110, 5.3).
     pub(super) fn all(&self, name: &str) -> Option<String> {

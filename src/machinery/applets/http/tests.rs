@@ -407,7 +407,7 @@ fn the_zone_of_an_address_is_an_interface() {
         assert_eq!((url.host.as_str(), url.zone.as_deref()), ("[fe80::1]", Some(zone)), "{host}");
         assert_eq!(url.authority(), "[fe80::1]:81");
         assert_eq!(url.full(), format!("http://[fe80::1%25{zone}]:81/"));
-        let places = look_up(&url, &Deadline::new(None)).unwrap();
+        let places = look_up(&url, None, &Deadline::new(None)).unwrap();
         assert_eq!(places, [SocketAddr::V6(SocketAddrV6::new("fe80::1".parse().unwrap(), 81, 0, scope))]);
     }
     assert_eq!(Url::parse("http://[fe80::1%]/"), Err(BadUrl::Malformed));

@@ -196,8 +196,8 @@ fn request(url: &Url, method: &str, deadline: &Deadline) -> Result<(u16, Value),
         client::Error::NoAnswer | client::Error::Cut { .. } => "it ended the connection".to_string(),
         e => e.to_string(),
     };
-    let places =
-        client::look_up(url, deadline).map_err(|e| format!("cannot find the name {}: {e}", url.host))?;
+    let places = client::look_up(url, None, deadline)
+        .map_err(|e| format!("cannot find the name {}: {e}", url.host))?;
     let stream = client::connect_to(&places, deadline, |_| {}).map_err(|e| failed(e.into()))?;
     let request = format!(
         "{method} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: shop-page\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",

@@ -164,7 +164,7 @@ async fn a_setup_that_takes_its_time_is_announced() {
         write.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
         drop(lines.next_line().await); // until the answer was read
     });
-    let begun = start(&place, Lang::En, None, || announce.send(()).unwrap());
+    let begun = start(&place, Lang::En, None, vec![], || announce.send(()).unwrap());
     let begun = tokio::time::timeout(Duration::from_secs(60), begun).await.expect("an announcement");
     assert_eq!(begun.unwrap(), view());
 }

@@ -44,7 +44,7 @@ fn a_deleted_pod_that_a_finalizer_keeps_gives_its_volumes_back() {
         let world = World::new(&crew, api.await, dir, whole.clone());
         world.look().await.unwrap();
         let made = world.kubelet.pod_dir("u").join("volumes/v");
-        assert!(volumes::is_mounted(&made).unwrap());
+        assert!(crate::volumes::is_mounted(&made).unwrap());
         for container in world.runtime.list_containers().await.unwrap() {
             world.runtime.exit(&container.id, 0, "Completed");
         }
