@@ -119,7 +119,7 @@ fn lessons_that_need_nothing_of_ours_are_sound_elsewhere_and_leave_nothing_behin
     assert!(why("first-voyage/03", "Delete the scheduler's pod").contains("namespace `kube-system`"));
     assert!(why("first-voyage/08", "Send a request from outside").contains("NodePorts on localhost"));
     assert!(why("first-voyage/01", "Read the columns").contains("node `ropewalk-worker`"));
-    assert!(learner.ropewalk(&["lesson", "list"]).ok().contains("it needs fault"));
+    assert!(learner.ropewalk(&["lesson", "list"]).ok().contains("it needs `fault`"));
     eventually(PATIENCE, || objects(&cluster, &any), |now| *now == before);
 
     // Red at the start and after each wrong answer, green after the solution and each other way.

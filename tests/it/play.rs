@@ -146,7 +146,7 @@ fn lesson_10_survives_kill_9() {
     nothing_is_left(&home);
 
     let session = Session::start(&home, &["--name", "t", "--lang", "en"], 120, 34);
-    session.until("where it was left", |_, t| t.contains("10 Self-healing") && t.contains(ENGLISH.done));
+    session.until("where it was left", |_, t| t.contains("10 Delete a pod") && t.contains(ENGLISH.done));
     for (at, step) in steps.iter().enumerate().skip(1) {
         session.press("next\r");
         play(&session, &ENGLISH, at, step, |_| {});
