@@ -33,17 +33,6 @@ pub struct Flag {
     pub help: &'static str,
 }
 
-pub(super) const fn flag(
-    name: &'static str,
-    short: &'static str,
-    kind: Kind,
-    default: &'static str,
-    alone: &'static str,
-    help: &'static str,
-) -> Flag {
-    Flag { name, short, kind, default, alone, help }
-}
-
 /// The values of flags that were given.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {

@@ -6,15 +6,16 @@
 //! kubectl is its words: the verbs, the tables, the three-way merge of `apply`, the texts of its
 //! errors.
 //! ## How this one works
-//! [`table`] is the one table of verbs and flags; parsing ([`parse`]), help, completion and
-//! dispatch derive from it. A verb is an async function over a [`ctx::Ctx`]: the flags, the
-//! streams, and on demand the kubeconfig, a connection ([`wire::api::Api`]) and the server's list
-//! of resources ([`wire::discovery`]). [`builder`] turns `deploy/web` or `-l app=web` into objects,
-//! [`files`] does so with `-f x.yaml`; [`print`](mod@print) turns objects into text. [`merge`]
-//! computes the patches of `apply`; [`describe`] tells all about one object. Streams are handed in
-//! ([`Io`]), so the REPL runs a command in its own process and can cancel it. The texts are those
-//! of kubectl 1.35, of which there are transcripts: `tests/it/kubectl.rs` compares every byte, and
-//! a real kubectl of that version where there is one. [`VERSION`] is the API's.
+//! [`table`] is the one table of verbs and flags, a text (`table/kubectl.txt`) that is read at its
+//! first use; parsing ([`parse`]), help, completion and dispatch derive from it. A verb is an async
+//! function over a [`ctx::Ctx`]: the flags, the streams, and on demand the kubeconfig, a connection
+//! ([`wire::api::Api`]) and the server's list of resources ([`wire::discovery`]). [`builder`] turns
+//! `deploy/web` or `-l app=web` into objects, [`files`] does so with `-f x.yaml`;
+//! [`print`](mod@print) turns objects into text. [`merge`] computes the patches of `apply`;
+//! [`describe`] tells all about one object. Streams are handed in ([`Io`]), so the REPL runs a
+//! command in its own process and can cancel it. The texts are those of kubectl 1.35, of which
+//! there are transcripts: `tests/it/kubectl.rs` compares every byte, and a real kubectl of that
+//! version where there is one. [`VERSION`] is the API's.
 //! ## Left out
 //! Applysets and the discovery cache on disk; `debug node/…` and `debug --custom`; clusters behind
 //! a proxy (a `proxy-url` is refused, `HTTPS_PROXY` is not read); half-closed connections of

@@ -1,16 +1,29 @@
 //! The one table of verbs and flags. Parsing, help, completion and dispatch derive from it.
+//!
+//! It is a text, `kubectl.txt`: verbs, their usage lines and their flags are data, and many verbs
+//! share flags. `text.rs` reads it when the table is first used; `functions.rs` has the function of
+//! each verb.
 
-pub mod flags;
+mod functions;
 #[cfg(test)]
 mod reads;
 #[cfg(test)]
 mod tests;
+mod text;
 mod verb;
-mod verbs;
 
 pub use verb::{Run, Verb};
 
 use crate::flag::Flag;
+use functions::FUNCTIONS;
+use std::sync::LazyLock;
+use text::Table;
+
+/// The text of the table; its opening comment says what it looks like.
+const TEXT: &str = include_str!("kubectl.txt");
+
+static TABLE: LazyLock<Table> =
+    LazyLock::new(|| text::read(TEXT, FUNCTIONS).unwrap_or_else(|why| Table::unreadable(&why)));
 
 impl Verb {
     /// The verbs one word longer than this one.
@@ -46,7 +59,7 @@ impl Verb {
     /// Its own flags, then the global ones.
     pub(crate) fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
         let own: &'static [Flag] = self.flags;
-        own.iter().chain(verbs::GLOBAL.iter())
+        own.iter().chain(global())
     }
 }
 
@@ -87,7 +100,7 @@ const WITHOUT_EFFECT: &[&str] = &[
 
 /// Every verb; the first is `kubectl` itself.
 pub fn all() -> &'static [Verb] {
-    verbs::TREE
+    &TABLE.verbs
 }
 
 /// The verb of this path; `kubectl` itself if there is none.
@@ -97,10 +110,10 @@ pub(crate) fn named(path: &str) -> &'static Verb {
 
 /// Flags that every verb takes.
 pub fn global() -> &'static [Flag] {
-    verbs::GLOBAL
+    &TABLE.global
 }
 
 /// `kubectl` itself.
 pub fn root() -> &'static Verb {
-    &verbs::TREE[0]
+    &all()[0]
 }

@@ -43,8 +43,8 @@ fn regex(text: &str) -> Regex {
 impl Code {
     /// Reads the sources of this room, without its tests and the table itself.
     pub(super) fn of_room() -> Code {
-        let line = regex(r#"path: "([^"]*)".*Box::pin\((?:\w+::)*?(\w+)::(\w+)\(c\)\)"#);
-        let verbs = include_str!("verbs.rs").lines().filter_map(|text| line.captures(text));
+        let line = regex(r#"^    "([^"]*)" => (?:\w+::)*?(\w+)::(\w+),$"#);
+        let verbs = include_str!("functions.rs").lines().filter_map(|text| line.captures(text));
         let verbs = verbs.map(|c| (c[1].to_string(), (c[2].to_string(), c[3].to_string()))).collect();
         let mut code = Code { items: vec![], imports: BTreeMap::new(), words: BTreeMap::new(), verbs };
         code.folder(Path::new(env!("CARGO_MANIFEST_DIR")), "");

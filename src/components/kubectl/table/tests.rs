@@ -19,6 +19,22 @@ const IDLE: &[(&str, &str)] = &[
     ("replace", "wait"),
 ];
 
+/// Reading fails, too, where a verb has no function or no verb takes a shared flag.
+#[test]
+fn the_text_of_the_table_is_read() {
+    let read = text::read(TEXT, FUNCTIONS);
+    assert_eq!(read.as_ref().err(), None);
+    assert_eq!(read.map_or(0, |table| table.verbs.len()), FUNCTIONS.len());
+    assert_eq!(all().len(), FUNCTIONS.len());
+}
+
+#[test]
+fn a_text_with_a_mistake_leaves_a_kubectl_that_says_so() {
+    let table = Table::unreadable("line 7: no kind of flag is called \"number\"");
+    let help = crate::help::of(&table.verbs[0]);
+    assert!(help.contains("cannot be read: line 7: no kind of flag is called \"number\".\n"), "{help}");
+}
+
 #[test]
 fn every_flag_is_read_or_refused() {
     let code = reads::Code::of_room();
