@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(words("why pod/w"), ["pod/web"]);
         assert_eq!(words("next "), Vec::<String>::new());
         assert_eq!(words("drill st"), ["start", "stop"]);
-        assert_eq!(words("drill start "), ["--seed"]);
+        assert_eq!(words("drill start "), ["--seed", "--skill"]);
         assert_eq!(words("drill check "), Vec::<String>::new());
     }
 

@@ -31,9 +31,9 @@ fn fault(model: &mut Model, at: &str) {
 fn every_view_has_the_line_of_the_one_play_head() {
     for view in View::ALL {
         for (size, look, keys) in [
-            ((80, 24), RICH, "◂◂ ◂ ▶ ▸ ▸▸  $"),
+            ((110, 30), RICH, "◂◂ ◂ ▶ ▸ ▸▸  $"),
             ((120, 36), RICH, "◂◂ ◂ ▶ ▸ ▸▸  $"),
-            ((80, 24), ASCII, "<< < > > >>  $"),
+            ((110, 30), ASCII, "<< < > > >>  $"),
             ((120, 36), ASCII, "<< < > > >>  $"),
         ] {
             let mut model = midway(size, look, *view);
