@@ -1,130 +1,101 @@
-//! The pictures of README and book: screens of the real interface, drawn while a lesson is played.
+//! The pictures of README and book: screens of the real interface, drawn while a lesson is played,
+//! and a moving one of the same session.
 //!
 //! `scripts/pictures` writes them anew; the test draws the same ones and looks whether they say
 //! what they should.
 
+mod frames;
+mod reading;
+mod svg;
+
 use super::session::{Session, nothing_is_left};
 use super::support::{Home, capable, turn};
+use frames::{LARGEST, moving};
+use reading::Picture;
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use tui_term::vt100::{Color, Screen};
+use std::time::Duration;
+use svg::{Frame, svg};
 
-/// Size of a character cell in the picture, in its own units.
-const CELL: (usize, usize) = (8, 17);
-const BACKGROUND: &str = "#16181d";
-const TEXT: &str = "#d7dae0";
-/// The sixteen colours of a terminal.
-const PALETTE: [&str; 16] = [
-    "#3b4048", "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#abb2bf", "#5c6370",
-    "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#ffffff",
+/// Between two keys that are typed.
+const KEY: Duration = Duration::from_millis(55);
+/// So long the session waits where those who watch the moving picture read.
+const READ: Duration = Duration::from_millis(2500);
+/// Seconds of the moving picture.
+const SECONDS: std::ops::RangeInclusive<f64> = 20.0..=30.0;
+/// What the moving picture shows, in this order.
+const STORY: [&str; 8] = [
+    "Guess first",
+    "You said b",
+    "ropewalk> kubectl run nginx-pod --image=nginx",
+    "pod/nginx-pod created",
+    "bound worker",
+    "Done. next",
+    "done after",
+    "● nginx-pod",
 ];
 
-fn colour(colour: Color, otherwise: &str) -> String {
-    match colour {
-        Color::Default => otherwise.into(),
-        Color::Idx(n) => PALETTE.get(usize::from(n)).map_or(otherwise, |c| c).into(),
-        Color::Rgb(r, g, b) => format!("#{r:02x}{g:02x}{b:02x}"),
-    }
+/// Puts a picture into the book with `ROPEWALK_PICTURES=1`, else into `scratch`.
+fn keep(scratch: &Path, name: &str, picture: &str) {
+    let into = match std::env::var_os("ROPEWALK_PICTURES").is_some_and(|v| v == "1") {
+        true => book(),
+        false => PathBuf::from(scratch),
+    };
+    std::fs::create_dir_all(&into).expect("a directory");
+    std::fs::write(into.join(format!("{name}.svg")), picture).expect("a picture");
 }
 
-/// How a cell looks: text colour, background, bold.
-type Style = (String, String, bool);
-
-/// A run of cells of one style.
-struct Run {
-    column: usize,
-    cells: usize,
-    text: String,
-    style: Style,
+/// The folder of the pictures in the book.
+fn book() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("book/src/pictures")
 }
 
-fn runs(screen: &Screen, row: u16) -> Vec<Run> {
-    let mut runs: Vec<Run> = vec![];
-    let columns = screen.size().1;
-    for column in 0..columns {
-        let Some(cell) = screen.cell(row, column).filter(|c| !c.is_wide_continuation()) else { continue };
-        let (mut fore, mut back) = (colour(cell.fgcolor(), TEXT), colour(cell.bgcolor(), BACKGROUND));
-        if cell.inverse() {
-            (fore, back) = (back, fore);
-        }
-        let (style, cells) = ((fore, back, cell.bold()), 1 + usize::from(cell.is_wide()));
-        let text = if cell.has_contents() { cell.contents() } else { " " };
-        // A gap ends a run, so that what follows it stands in its column even where the font is
-        // none of a terminal's.
-        let border = |text: &str| text.chars().all(|c| ('\u{2500}'..='\u{257f}').contains(&c));
-        let gap = |run: &Run| {
-            (run.text.ends_with("  ") && text != " ")
-                || border(text) != run.text.chars().all(|c| border(&c.to_string()))
-        };
-        match runs.last_mut() {
-            Some(run) if run.style == style && !gap(run) => {
-                run.text.push_str(text);
-                run.cells += cells;
-            }
-            _ => runs.push(Run { column: column.into(), cells, text: text.into(), style }),
-        }
-    }
-    runs
-}
-
-/// A screen as a picture. Every run is stretched to its cells, so that borders meet whatever the
-/// font.
-fn svg(screen: &Screen, title: &str) -> String {
-    let (rows, columns) = screen.size();
-    let (width, height) = (usize::from(columns) * CELL.0 + 16, usize::from(rows) * CELL.1 + 16);
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-         font-family=\"DejaVu Sans Mono, ui-monospace, Noto Sans Mono CJK KR, monospace\" font-size=\"13\">\n\
-         <title>{title}</title>\n<rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"{BACKGROUND}\"/>\n"
-    );
-    for row in 0..rows {
-        let top = 8 + usize::from(row) * CELL.1;
-        for run in runs(screen, row) {
-            let (x, length) = (8 + run.column * CELL.0, run.cells * CELL.0);
-            let (fore, back, bold) = &run.style;
-            if back != BACKGROUND {
-                let _ = writeln!(
-                    out,
-                    "<rect x=\"{x}\" y=\"{top}\" width=\"{length}\" height=\"{}\" fill=\"{back}\"/>",
-                    CELL.1
-                );
-            }
-            if run.text.trim().is_empty() {
-                continue;
-            }
-            let text = run.text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-            let weight = if *bold { " font-weight=\"bold\"" } else { "" };
-            let _ = writeln!(
-                out,
-                "<text x=\"{x}\" y=\"{}\" textLength=\"{length}\" lengthAdjust=\"spacingAndGlyphs\" \
-                 fill=\"{fore}\"{weight} xml:space=\"preserve\">{text}</text>",
-                top + 13
-            );
-        }
-    }
-    out + "</svg>\n"
-}
-
-/// Draws the screen as soon as it shows all of this; with `ROPEWALK_PICTURES=1` into the book, else
-/// into `scratch`.
+/// Draws the screen as soon as it shows all of this.
 fn draw(session: &Session, scratch: &Path, name: &str, title: &str, shows: &[&str]) {
     let picture = RefCell::new(String::new());
     session.until(name, |screen, text| {
         let there = shows.iter().all(|part| text.contains(part));
         if there {
-            picture.replace(svg(screen, title));
+            picture.replace(svg(&[Frame::new(Duration::ZERO, screen)], title));
         }
         there
     });
     let picture = picture.into_inner();
     assert!(picture.matches("<text").count() > 20, "an empty picture: {name}");
-    let into = match std::env::var_os("ROPEWALK_PICTURES").is_some_and(|v| v == "1") {
-        true => Path::new(env!("CARGO_MANIFEST_DIR")).join("book/src/pictures"),
-        false => PathBuf::from(scratch),
-    };
-    std::fs::create_dir_all(&into).expect("a directory");
-    std::fs::write(into.join(format!("{name}.svg")), picture).expect("a picture");
+    keep(scratch, name, &picture);
+}
+
+/// Types a line as a person does, so that it is seen.
+fn types(session: &Session, line: &str) {
+    for key in line.chars() {
+        session.press(&key.to_string());
+        std::thread::sleep(KEY);
+    }
+    session.press("\r");
+}
+
+/// Asserts that a moving picture tells the story, and that a page on GitHub can show it.
+fn tells_the_story(picture: &str) {
+    assert!(picture.len() <= LARGEST, "{} bytes, at most {LARGEST}", picture.len());
+    for outside in ["<script", "<image", "<foreignObject", "href=", "url(", "@import"] {
+        assert!(!picture.contains(outside), "an image in a page may not have {outside}");
+    }
+    assert!(
+        picture.contains("@media (prefers-reduced-motion:no-preference)"),
+        "it also moves where less motion is asked for"
+    );
+    let seen = Picture::read(picture);
+    assert!(SECONDS.contains(&seen.seconds), "{} s", seen.seconds);
+    let frames: Vec<String> = seen.changes().iter().map(|at| seen.at(*at).join("\n")).collect();
+    assert!(frames.len() > 30, "only {} frames", frames.len());
+    let mut from = 0;
+    for part in STORY {
+        let later = frames[from..].iter().position(|frame| frame.contains(part));
+        from += later.unwrap_or_else(|| panic!("{part:?} is not seen after frame {from}"));
+    }
+    assert!(frames[0].contains(STORY[0]) && !frames[0].contains(STORY[1]), "{}", frames[0]);
+    let still = seen.still().join("\n");
+    assert!(still.contains("map: cluster") && still.contains("● nginx-pod"), "{still}");
 }
 
 #[test]
@@ -139,13 +110,23 @@ fn pictures_are_of_the_real_interface() {
         Session::start(&home, &["learn", "first-voyage/04", "--name", "t", "--lang", "en"], 120, 34);
     let asks = ["04 Run a pod", "Guess first", "ropewalk>"];
     draw(&session, &scratch, "predict", "A lesson asks before it lets you do", &asks);
-    session.press("b\r");
+    let begins = session.elapsed();
+    std::thread::sleep(READ);
+    types(&session, "b");
     session.until("the guess is taken", |_, t| !t.contains("Guess first"));
-    session.press("kubectl run nginx-pod --image=nginx\r");
+    std::thread::sleep(READ);
+    types(&session, "kubectl run nginx-pod --image=nginx");
     let lit = ["pod/nginx-pod created", "map: control plane", "Done. next", "done after"];
     draw(&session, &scratch, "control-plane", "A request on its way through the control plane", &lit);
-    session.press("map cluster\r");
+    std::thread::sleep(READ);
+    types(&session, "map cluster");
     draw(&session, &scratch, "cluster", "The cluster, live", &["map: cluster", "● nginx-pod"]);
+    std::thread::sleep(READ / 2); // the prompt comes back
+    let title = "A pod is started: the request goes through the control plane, the step is done";
+    let (frames, picture) = moving(&session.recording(), begins, title);
+    Picture::read(&picture).is_of(&frames);
+    tells_the_story(&picture);
+    keep(&scratch, "motion", &picture);
     session.press("lang ko\r");
     draw(&session, &scratch, "korean", "같은 강의, 한국어", &["파드 실행하기", "그림: 클러스터"]);
     session.press("quit\r");
@@ -155,7 +136,8 @@ fn pictures_are_of_the_real_interface() {
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README");
     for line in readme.lines().filter_map(|l| l.split("](book/src/pictures/").nth(1)) {
         let name = line.split(')').next().unwrap_or_default();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("book/src/pictures").join(name);
-        assert!(path.exists(), "README shows {name}, which is not there");
+        assert!(book().join(name).exists(), "README shows {name}, which is not there");
     }
+    assert!(readme.contains("](book/src/pictures/motion.svg)"), "README shows the interface in motion");
+    tells_the_story(&std::fs::read_to_string(book().join("motion.svg")).expect("the moving picture"));
 }

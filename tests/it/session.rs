@@ -5,7 +5,7 @@ use parking_lot::{Condvar, Mutex};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tui_term::vt100;
 
 /// Answers where the cursor is: the interface asks before it draws anything but ASCII.
@@ -32,7 +32,20 @@ struct Seen {
     screen: Mutex<(vt100::Parser<Answers>, bool)>,
     /// Every byte that came.
     bytes: Mutex<Vec<u8>>,
+    /// For each read: when it ended, and how many bytes had come by then.
+    reads: Mutex<Vec<(Duration, usize)>>,
+    began: Instant,
     news: Condvar,
+}
+
+/// What a terminal received, and when.
+pub(crate) struct Recording {
+    /// Rows and columns.
+    pub size: (u16, u16),
+    pub bytes: Vec<u8>,
+    /// For each read, ascending: when it ended, counted from the session's start, and how many of
+    /// the bytes had come by then.
+    pub reads: Vec<(Duration, usize)>,
 }
 
 /// A program that runs at a terminal, and what the terminal shows.
@@ -75,6 +88,8 @@ impl Session {
         let seen = Arc::new(Seen {
             screen: Mutex::new((parser, false)),
             bytes: Mutex::default(),
+            reads: Mutex::default(),
+            began: Instant::now(),
             news: Condvar::new(),
         });
         let (own, answer) = (seen.clone(), keys.clone());
@@ -82,7 +97,10 @@ impl Session {
             let mut bytes = [0; 8192];
             loop {
                 let n = output.read(&mut bytes).unwrap_or(0);
-                own.bytes.lock().extend(&bytes[..n]);
+                let mut all = own.bytes.lock();
+                all.extend(&bytes[..n]);
+                own.reads.lock().push((own.began.elapsed(), all.len()));
+                drop(all);
                 let mut screen = own.screen.lock();
                 screen.0.process(&bytes[..n]);
                 screen.1 = n == 0;
@@ -117,6 +135,19 @@ impl Session {
     #[track_caller]
     pub(crate) fn sees(&self, part: &str) -> String {
         self.until(part, |_, text| text.contains(part))
+    }
+
+    /// Since its start; the clock of its recording.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.seen.began.elapsed()
+    }
+
+    /// What its terminal has received so far. The terminal must not have been resized.
+    pub(crate) fn recording(&self) -> Recording {
+        let size = self.seen.screen.lock().0.screen().size();
+        let bytes = self.seen.bytes.lock();
+        let reads = self.seen.reads.lock().clone();
+        Recording { size, bytes: bytes.clone(), reads }
     }
 
     /// Where something that is not ASCII came, with what was around it; `None` if nothing did.
