@@ -115,6 +115,11 @@ pub(crate) async fn run(
                 chosen = library.lessons.clone();
             }
             if dry_run {
+                for lesson in &chosen {
+                    if let Some(declared) = &lesson.cluster {
+                        println!("{} is proved on its own cluster: {declared}", lesson.id);
+                    }
+                }
                 println!("{} lessons read, {} faults", library.lessons.len(), library.faults.len());
                 return Ok(if library.faults.is_empty() { 0 } else { 1 });
             }
