@@ -132,7 +132,8 @@ impl Actor {
         let Some(lesson) = self.engine.library.find(id, self.track().as_deref()).cloned() else {
             return Ok(());
         };
-        // On a foreign cluster a lesson has a namespace of its own. One that is refused takes nothing.
+        // On a foreign cluster a lesson has a namespace of its own. One that is refused takes
+        // nothing.
         if !self.engine.offers.own || self.refuse_other_cluster(&lesson, EN).is_err() {
             return Ok(());
         }

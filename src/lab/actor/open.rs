@@ -7,7 +7,7 @@ use crate::engine::Open;
 use crate::error::Error;
 use crate::format::{Lesson, Step};
 use crate::judge::{self, Memory};
-use crate::view::State;
+use crate::view::{Elsewhere, State};
 use crate::words::{self, Notice, With, Word};
 use crate::{base, watch};
 use std::collections::{BTreeSet, HashMap};
@@ -73,6 +73,14 @@ impl Actor {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The cluster on which a lesson is played, if it is another than this one of Ropewalk's.
+    pub(super) fn elsewhere(&self, id: &str) -> Option<Elsewhere> {
+        let lesson = self.engine.library.find(id, self.track().as_deref())?;
+        let offers = &self.engine.offers;
+        let cluster = lesson.cluster.clone().filter(|cluster| offers.own && !cluster.fits(offers))?;
+        Some(Elsewhere { id: lesson.id.clone(), cluster })
     }
 
     /// Opens the lesson whose state is asked for. To look changes nothing: one that has to be set
@@ -166,7 +174,7 @@ impl Actor {
         self.read_tap(); // what it made is the lesson's
         self.engine.preparing = None;
         // The step is open all the same: where it was entered from may not be there any more.
-        let stopped = || (Word::FaultsStopped, vec![number.clone().into()]);
+        let stopped = || -> Notice { (Word::FaultsStopped, vec![number.clone().into()]) };
         match set_up {
             Ok(()) => {}
             Err(Error::Stopped { .. }) => return vec![stopped()],

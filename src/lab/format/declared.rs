@@ -5,6 +5,7 @@
 use super::raw;
 use cluster::Spec;
 use cluster::guest::Offers;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A declared cluster runs beside the learner's own, so it has so many workers at most.
@@ -16,7 +17,8 @@ const NODE_MB: u32 = 25;
 const SUFFIX: &str = "-lesson";
 
 /// The nodes of a declared cluster. What is not named is as in the usual cluster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Declared {
     pub control_planes: u8,
     pub workers: u8,
@@ -75,8 +77,8 @@ impl fmt::Display for Declared {
     }
 }
 
-/// The name of the declared cluster beside the learner's own. Seen from a declared cluster it is the
-/// same name: there is one at a time.
+/// The name of the declared cluster beside the learner's own. Seen from a declared cluster it is
+/// the same name: there is one at a time.
 pub fn beside(own: &str) -> String {
     format!("{}{SUFFIX}", own.strip_suffix(SUFFIX).unwrap_or(own))
 }
