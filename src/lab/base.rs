@@ -194,6 +194,7 @@ mod tests {
         assert_eq!(all.left, [0], "{all:?}");
         assert!(again(lesson, 4, &BTreeSet::new(), |_| true).played.is_empty(), "nothing is gone");
     }
+
     /// Its own setup makes it when it begins; an earlier step's setup is played with the step.
     #[test]
     fn what_a_setup_of_a_step_makes_is_made_by_the_step() {
