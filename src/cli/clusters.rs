@@ -622,15 +622,19 @@ fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Re
 /// # Errors
 /// The session cannot start, or ends with an error.
 pub(crate) async fn session(session: Session, more: impl FnOnce(Options) -> Options) -> anyhow::Result<i32> {
-    let options = Options {
+    Ok(repl::run(more(options(session))).await?)
+}
+
+/// What an interactive session was asked for.
+pub(crate) fn options(session: Session) -> Options {
+    Options {
         name: session.name,
         lang: session.lang,
         api_port: session.api_port,
         plain: session.screen.plain,
         ascii: session.screen.ascii,
         ..Options::default()
-    };
-    Ok(repl::run(more(options)).await?)
+    }
 }
 
 #[cfg(test)]

@@ -143,6 +143,11 @@ pub(crate) async fn run(
             }
             let sound = labs.faults.is_empty();
             if dry_run {
+                for lab in &chosen {
+                    if let Some(declared) = &lab.cluster {
+                        println!("{} is proved on its own cluster: {declared}", lab.id);
+                    }
+                }
                 println!("{} labs read, {} faults", labs.labs.len(), labs.faults.len());
                 return Ok(if sound { 0 } else { 1 });
             }

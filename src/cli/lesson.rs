@@ -115,6 +115,11 @@ pub(crate) async fn run(
                 chosen = library.lessons.clone();
             }
             if dry_run {
+                for lesson in &chosen {
+                    if let Some(declared) = &lesson.cluster {
+                        println!("{} is proved on its own cluster: {declared}", lesson.id);
+                    }
+                }
                 println!("{} lessons read, {} faults", library.lessons.len(), library.faults.len());
                 return Ok(if library.faults.is_empty() { 0 } else { 1 });
             }
@@ -198,7 +203,7 @@ async fn show(
             .map(|s| json!({"id": s.id, "task": s.task.get(tag), "prose": s.prose.get(tag)}))
             .collect();
         let all = json!({"id": lesson.id, "title": lesson.title.get(tag), "track": lesson.track, "languages": lesson.languages,
-            "minutes": lesson.minutes, "needs": lesson.needs, "requires": lesson.requires, "files": lesson.files, "intro": lesson.intro.get(tag), "steps": steps});
+            "minutes": lesson.minutes, "needs": lesson.needs, "requires": lesson.requires, "cluster": lesson.cluster, "files": lesson.files, "intro": lesson.intro.get(tag), "steps": steps});
         std::println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(0);
     }

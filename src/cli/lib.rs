@@ -13,6 +13,7 @@
 //! `cluster`, which `up` starts.
 
 mod args;
+mod beside;
 mod clusters;
 mod codes;
 mod doctor;
@@ -189,9 +190,10 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
             clusters::session(session, |o| Options { lines, file, kubeconfig, in_pane, plain: true, ..o })
                 .await
         }
-        Some(Command::Learn { lesson, kubeconfig, session }) => {
+        Some(Command::Learn { lesson, kubeconfig, yes, session }) => {
             let kubeconfig = absolute(kubeconfig)?;
-            clusters::session(session, |o| Options { lesson, kubeconfig, ..o }).await
+            let options = Options { lesson, kubeconfig, ..clusters::options(session) };
+            beside::learn(options, yes).await
         }
         None => clusters::session(args.session, |o| o).await,
     }

@@ -535,6 +535,12 @@ impl Actor {
                 // A number is one of the track that was open: by it the cost was found out.
                 self.open_named(Some(named.as_ref().unwrap_or(&id)), lang).await.map(|()| None)
             }
+            Ask::Elsewhere { id } => Ok(Some(json!(self.elsewhere(&id)))),
+            Ask::Learnt { progress } => {
+                self.engine.progress.learn(&progress);
+                self.save();
+                Ok(None)
+            }
             Ask::Next => self.next(lang).await.map(|()| None),
             Ask::Back => self.back(lang).await.map(|()| None),
             Ask::Goto { step } => self.goto(&step, plan, lang).await.map(|()| None),

@@ -68,8 +68,10 @@ pub(crate) fn again(
     can: impl Fn(&Step) -> bool,
 ) -> Again {
     let makes = |lines: &[String]| own::makes(lines).iter().any(|key| gone.contains(key));
-    let makers = gone.iter().map(|key| {
-        let is_maker = |at: &usize| own::makes(&lesson.steps[*at].solution).contains(key);
+    // What its own setup makes is there when the step begins.
+    let prepared = lesson.steps.get(to).map(|step| own::makes(&step.setup)).unwrap_or_default();
+    let makers = gone.difference(&prepared).map(|key| {
+        let is_maker = |at: &usize| own::makes(&lesson.steps[*at].whole()).contains(key);
         (0..to).rev().find(is_maker)
     });
     let makers: Vec<Option<usize>> = makers.collect();
@@ -78,7 +80,7 @@ pub(crate) fn again(
         false => (makers.into_iter().flatten().min().unwrap_or(to), Again::default()),
     };
     for (at, step) in lesson.steps.iter().enumerate().take(to).skip(from).filter(|(_, step)| can(step)) {
-        let lines = step.marked_solution();
+        let lines = step.whole();
         match lines::needs_shell(&lines) {
             false => again.played.push(lines),
             true if makes(&lines) => again.left.push(at),
@@ -191,5 +193,17 @@ mod tests {
         let all = again(lesson, 4, &gone("deployments.apps/default/web"), |_| true);
         assert_eq!(all.left, [0], "{all:?}");
         assert!(again(lesson, 4, &BTreeSet::new(), |_| true).played.is_empty(), "nothing is gone");
+    }
+
+    /// Its own setup makes it when it begins; an earlier step's setup is played with the step.
+    #[test]
+    fn what_a_setup_of_a_step_makes_is_made_by_the_step() {
+        let library = Library::built_in();
+        let mut lesson = library.find("first-voyage/04", None).unwrap().clone();
+        let line = "-kubectl create configmap extra";
+        let extra = BTreeSet::from(["configmaps/default/extra".to_string()]);
+        lesson.steps[1].setup = vec![line.into()];
+        assert_eq!(again(&lesson, 1, &extra, |_| true), Again::default());
+        assert_eq!(again(&lesson, 2, &extra, |_| true).played[0], lesson.steps[1].whole());
     }
 }

@@ -1,5 +1,6 @@
 //! What a cluster which is not Ropewalk's own may lack, and what may stand under `requires:`.
 
+use super::format::Declared;
 use super::words::{self, Word};
 use cluster::guest::Offers;
 
@@ -25,6 +26,8 @@ pub enum Need {
     Requires(String),
     /// To list and watch these.
     Right(String),
+    /// Exactly the cluster that the lesson or lab declares.
+    Cluster(Declared),
 }
 
 impl Need {
@@ -44,6 +47,10 @@ impl Need {
                 _ => what.clone(),
             },
             Need::Right(kinds) => with(Word::NeedRight, kinds),
+            Need::Cluster(declared) => {
+                let (control_planes, workers) = (declared.control_planes, declared.workers);
+                words::say(lang, Word::NeedCluster, &[&control_planes.to_string(), &workers.to_string()])
+            }
         }
     }
 }

@@ -31,10 +31,15 @@ pub(crate) fn resource(plural: &str, body: Option<&[u8]>) -> String {
     qualified(group, plural)
 }
 
+/// The lines of a lesson's setup, and of the setups and solutions of its steps.
+fn parts_of(lesson: &Lesson) -> impl Iterator<Item = &Vec<String>> {
+    let steps = lesson.steps.iter().flat_map(|step| [&step.setup, &step.solution]);
+    std::iter::once(&lesson.setup).chain(steps)
+}
+
 /// Keys of the objects that the lines of a lesson's setup and solutions make or delete.
 pub(crate) fn names(lesson: &Lesson) -> BTreeSet<String> {
-    let parts = std::iter::once(&lesson.setup).chain(lesson.steps.iter().map(|step| &step.solution));
-    let lines = parts.flat_map(|lines| lines::commands(lines));
+    let lines = parts_of(lesson).flat_map(|lines| lines::commands(lines));
     lines.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
@@ -60,8 +65,7 @@ pub(crate) fn makes(lines: &[String]) -> BTreeSet<String> {
 
 /// The namespaces in which a lesson is played. `None`: it changes more than namespaces hold.
 pub(crate) fn places(lesson: &Lesson) -> Option<BTreeSet<String>> {
-    let parts = std::iter::once(&lesson.setup).chain(lesson.steps.iter().map(|step| &step.solution));
-    let all = parts.map(|lines| namespaces(lines)).collect::<Option<Vec<_>>>()?;
+    let all = parts_of(lesson).map(|lines| namespaces(lines)).collect::<Option<Vec<_>>>()?;
     // The learner may do it otherwise, in the namespace that every lesson calls its own.
     Some(all.into_iter().flatten().chain([USUAL.to_string()]).collect())
 }

@@ -105,6 +105,19 @@ impl Progress {
         *noted = Lesson { steps, made, ..Lesson::default() };
     }
 
+    /// Notes the steps that were done on another cluster.
+    pub fn learn(&mut self, there: &Progress) {
+        for (lesson, noted) in &there.lessons {
+            for (id, step) in noted.steps.iter().filter(|(_, step)| step.done) {
+                let own = self.step(lesson, id);
+                own.done = true;
+                if own.debrief.is_empty() {
+                    own.debrief = step.debrief.clone();
+                }
+            }
+        }
+    }
+
     /// An object was made, at a revision: by a lesson, or (`None`) by a person beside all lessons.
     pub fn note_made(&mut self, object: &str, revision: i64, lesson: Option<&str>) {
         self.lessons.values_mut().for_each(|noted| _ = noted.made.remove(object));

@@ -13,6 +13,9 @@ pub use super::need::{Need, met, odd_requirement};
 
 /// The first thing that a step needs and does not have there.
 pub fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) -> Option<Need> {
+    if let Some(declared) = lesson.cluster.as_ref().filter(|declared| !declared.fits(offers)) {
+        return Some(Need::Cluster(declared.clone()));
+    }
     let required = lesson.requires.iter().chain(&step.requires).find(|n| !met(n, offers)).cloned();
     if let Some(required) = required {
         return Some(Need::Requires(required));
@@ -37,6 +40,7 @@ pub fn of_step(step: &Step, setup: &[String]) -> BTreeSet<Need> {
     let mut needs: BTreeSet<Need> = checks(step).flat_map(of_expr).collect();
     needs.extend(of_lines(&step.solution));
     needs.extend(of_lines(setup));
+    needs.extend(of_lines(&step.setup));
     needs.extend(step.faults.iter().map(|_| Need::Own("fault".into())));
     needs
 }

@@ -1,7 +1,9 @@
 //! What the engine shows and is asked: plain data, the same on the control socket, in the REPL and
 //! in the terminal interface.
 
+use super::format::Declared;
 pub use super::format::{File, Form, Then};
+use super::progress::Progress;
 use cluster::undo::Loss;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -31,6 +33,15 @@ pub enum Ask {
     /// Opens a lesson at the step where it was left, or at its first.
     Open {
         id: String,
+    },
+    /// The cluster that a lesson declares, if this one is another: answers with [`Elsewhere`], or
+    /// with null.
+    Elsewhere {
+        id: String,
+    },
+    /// Notes steps as done that were done on a cluster that a lesson had declared.
+    Learnt {
+        progress: Progress,
     },
     Next,
     Back,
@@ -102,6 +113,15 @@ pub enum Ask {
     },
     /// What is true of the step besides its checks, for `lesson test`: answers with [`Proof`].
     Prove,
+}
+
+/// A lesson that is played on another cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Elsewhere {
+    /// The lesson's id.
+    pub id: String,
+    pub cluster: Declared,
 }
 
 /// What `lesson test` wants to know.

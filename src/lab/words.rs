@@ -1,5 +1,7 @@
 //! What the engine itself says to people, in every language.
 
+use super::format::{Declared, declared};
+use super::need::Need;
 use lang::{Lang, texts};
 
 texts! {
@@ -15,6 +17,7 @@ texts! {
     CostUnknown: "nothing was done, because it cannot be found out what this would take from you: {}", "무엇이 사라지거나 되돌아가는지 확인할 수 없어 아무것도 하지 않았습니다: {}";
     NotBegun: "lesson {} is not open, and to open it prepares the cluster; `lesson {}` does that", "{} 강의가 열려 있지 않습니다. 강의를 열면 클러스터를 준비하는 명령이 실행됩니다. 열려면 `lesson {}`를 입력하세요";
     NotBack: "the objects could not be put back as they were when the step began: {}. Nothing was changed; enter the same command again", "오브젝트를 단계가 시작할 때의 상태로 되돌리지 못했습니다: {}. 바뀐 것은 없습니다. 같은 명령을 다시 입력하세요";
+    OtherCluster: "`{}` needs {}, and this cluster is another. Start that one beside this with `{}`: about {} MB of memory and a minute. `ropewalk --name {}` opens it, and there `{}` begins. `ropewalk reset --name {}` takes it away afterwards. This cluster stays as it is", "`{}`에 필요한 것: {}. 지금 클러스터는 이와 다릅니다. `{}` 명령으로 옆에 하나 더 시작하세요(메모리 약 {} MB, 1분 정도). `ropewalk --name {}`로 연 다음 `{}`를 입력하면 됩니다. 끝나면 `ropewalk reset --name {}`로 삭제하세요. 지금 클러스터는 그대로 남습니다";
     NoLesson: "no lesson is open; `lesson` lists them, `lesson ID` opens one", "열려 있는 강의가 없습니다. `lesson`으로 목록을 보고 `lesson ID`로 여세요";
     NoSuchLesson: "there is no lesson {}; `lesson` lists them", "{} 강의는 없습니다. `lesson`으로 목록을 볼 수 있습니다";
     NoSuchStep: "this lesson has no step {}; there are {}", "이 강의에는 {} 단계가 없습니다. 단계: {}";
@@ -51,16 +54,18 @@ texts! {
     NeedNode: "the node `{}` of Ropewalk's own cluster", "Ropewalk 자체 클러스터의 `{}` 노드";
     NeedImage: "the image `{}`, which is built into Ropewalk and in no registry", "`{}` 이미지(Ropewalk에 내장되어 있고 레지스트리에는 없음)";
     NeedWorkers: "worker nodes, {} or more", "워커 노드 {}개 이상";
+    NeedCluster: "a cluster of Ropewalk's with control planes: {}, workers: {}", "컨트롤 플레인 {}개와 워커 노드 {}개로 된 Ropewalk 클러스터";
     NeedRight: "the right to list and watch {}", "조회(list)와 감시(watch) 권한: {}";
     RoomFresh: "This lesson is played in a namespace of its own, made just now: {}. Where the lesson says default it means this one, and kubectl in this session looks into it.", "이 강의 전용 네임스페이스를 방금 만들었습니다: {}. 강의에서 default라고 하면 이 네임스페이스를 뜻하며, 이 세션의 kubectl도 이 네임스페이스를 봅니다.";
     Playing: "The cluster is being prepared: command {} of {} is running. `lesson stop` stops this.", "클러스터를 준비하고 있습니다. 명령 {}/{} 실행 중입니다. 멈추려면 `lesson stop`을 입력하세요.";
     Stopped: "stopped at command {} of {}: what the commands before it changed stays; enter the same command again to begin anew", "명령 {}/{}에서 멈췄습니다. 앞선 명령이 바꾼 것은 그대로 남습니다. 같은 명령을 다시 입력하면 처음부터 시작합니다";
-    FaultsStopped: "Stopped before everything that this step needs was broken. `goto {}` begins the step anew.", "이 단계에 필요한 고장을 모두 내기 전에 멈췄습니다. `goto {}` 명령으로 단계를 새로 시작하세요.";
+    FaultsStopped: "Stopped before this step was prepared to its end. `goto {}` begins the step anew.", "이 단계의 준비가 끝나기 전에 멈췄습니다. `goto {}` 명령으로 단계를 새로 시작하세요.";
     NothingPlays: "nothing is being prepared that could be stopped", "멈출 준비 작업이 없습니다";
     TooDear: "An expression of step {} cannot be evaluated ({}): `{}`. Tell the author of the lesson; what it decides stays undecided.", "{} 단계의 식을 계산할 수 없습니다({}): `{}`. 강의 작성자에게 알려 주세요. 이 식에 따른 판정은 내려지지 않습니다.";
     Fault: "Broken on purpose for this step: {}", "이 단계를 위해 일부러 고장 낸 것: {}";
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
     SetupFailed: "The setup of this lesson failed: {}. As long as no step is done, `lesson {}` tries it again.", "강의 준비에 실패했습니다: {}. 아직 끝낸 단계가 없으면 `lesson {}`로 다시 시도할 수 있습니다.";
+    StepSetupFailed: "The setup of this step failed: {}. `goto {}` begins the step anew.", "이 단계의 준비에 실패했습니다: {}. `goto {}` 명령으로 단계를 새로 시작하세요.";
     NotResumed: "Lesson {} could not be opened again: {}. `lesson {}` opens it.", "{} 강의를 다시 열지 못했습니다: {}. `lesson {}`로 열 수 있습니다.";
     JumpCut: "A jump to this step was cut off, and the objects were not put back as they were when it began: {}. `goto {}` does it again.", "이 단계로 이동하던 중에 멈춰서 오브젝트를 시작할 때의 상태로 되돌리지 못했습니다: {}. `goto {}` 명령으로 다시 이동하세요.";
     FaultsEnded: "What was broken on purpose for this step is whole again, because the cluster was started anew. `goto {}` begins the step anew.", "클러스터가 다시 시작되어 이 단계를 위해 낸 고장이 사라졌습니다. `goto {}` 명령으로 단계를 새로 시작하세요.";
@@ -93,6 +98,15 @@ pub(crate) type Notice = (Word, Vec<With>);
 /// The text in a language given by its code, with each `{}` replaced in order.
 pub(crate) fn say(lang: &str, word: Word, with: &[&str]) -> String {
     Lang::parse(lang).unwrap_or_default().say(word, with)
+}
+
+/// Says that a lesson or lab is played on another cluster than this one, and how to start that.
+/// `own`: the name of this one. `begin`: the line that opens the lesson or lab there.
+pub(crate) fn other_cluster(lang: &str, declared: &Declared, own: &str, begin: &str) -> String {
+    let name = declared::beside(own);
+    let (need, memory) = (Need::Cluster(declared.clone()).say(lang), declared.megabytes().to_string());
+    let command = declared.command(&name);
+    say(lang, Word::OtherCluster, &[begin, &need, &command, &memory, &name, begin, &name])
 }
 
 /// What is told when a learner has agreed to less than would be done by now.

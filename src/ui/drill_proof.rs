@@ -31,7 +31,7 @@ pub async fn prove(tasks: Vec<String>, seed: u64, part: Part) -> bool {
     let tasks = part.select(tasks);
     let some = played(tasks.len(), all);
     let work = async {
-        let cluster = match ProofCluster::for_labs(None, &stop).await {
+        let cluster = match ProofCluster::for_labs(None, None, &stop).await {
             Ok(cluster) => cluster,
             Err(why) => {
                 println!("✗ {why}");

@@ -268,7 +268,7 @@ impl Account {
 
 /// Everything that is played with one seed, one after the other; what is wrong.
 async fn play(plan: Plan, directory: Option<&Path>, stop: &Stop) -> Vec<Outcome> {
-    let proof_cluster = match ProofCluster::for_labs(directory, stop).await {
+    let proof_cluster = match ProofCluster::for_labs(directory, plan.lab.cluster.as_ref(), stop).await {
         Ok(proof_cluster) => proof_cluster,
         Err(why) => return vec![(None, Err(format!("seed {}: {why}", plan.seed)))],
     };

@@ -193,6 +193,10 @@ pub(super) async fn begins(
         found.notes.push(format!("{}: skipped, {}", step.id, view.notices.join("; ")));
         return Ok(false);
     }
+    let failed = view.notices.iter().find(|n| n.contains("setup of this step"));
+    if let Some(failed) = failed.filter(|_| !step.setup.is_empty()) {
+        return Err(format!("{}: {failed}", step.id));
+    }
     found.notes.extend(view.notices.iter().map(|n| format!("{}: {n}", step.id)));
     proof_cluster.guess(step).await?;
     if !proof_cluster.stays_red(step.settle).await? {

@@ -16,7 +16,7 @@ use cluster::control::{Ask as Request, Control};
 use cluster::foreign::{self, Foreign};
 use cluster::launch::{self, Launched, WHOLE_MAX};
 use cluster::{Error, Home, Place, Spec};
-use lab::format::{Lesson, Step, library};
+use lab::format::{Declared, Lesson, Step, library};
 use lab::graded::{PROOF, read};
 use lab::view::{Ask, LessonView, Proof, State};
 use lang::charset::eprintln;
@@ -112,6 +112,14 @@ fn green_limit(patience: Duration, hold: Duration) -> Duration {
     patience + hold
 }
 
+/// The name of a cluster of the proof, in a home of its own.
+const NAME: &str = "main";
+
+/// Exactly the cluster that is declared, else the usual one.
+fn spec(declared: Option<&Declared>) -> Spec {
+    declared.map_or_else(|| Spec::new(NAME), |declared| declared.spec(NAME))
+}
+
 static PROOFS: AtomicUsize = AtomicUsize::new(0);
 
 impl ProofCluster {
@@ -131,25 +139,36 @@ impl ProofCluster {
             home.remove();
             return Err(fault.to_string());
         }
-        ProofCluster::open(home, &[(library::DIRECTORY, alone.as_os_str())], stop).await
+        let variables = [(library::DIRECTORY, alone.as_os_str())];
+        ProofCluster::open(home, &spec(lesson.cluster.as_ref()), &variables, stop).await
     }
 
     /// Starts a cluster for labs, which names the parts of checks. `directory`: of the labs.
+    /// `declared`: the cluster that they declare.
     ///
     /// # Errors
     /// As [`ProofCluster::for_lesson`].
-    pub(super) async fn for_labs(directory: Option<&Path>, stop: &Stop) -> Result<ProofCluster, String> {
+    pub(super) async fn for_labs(
+        directory: Option<&Path>,
+        declared: Option<&Declared>,
+        stop: &Stop,
+    ) -> Result<ProofCluster, String> {
         let mut variables = vec![(PROOF, OsStr::new("1"))];
         variables.extend(directory.map(|d| (read::DIRECTORY, d.as_os_str())));
-        ProofCluster::open(Private::make()?, &variables, stop).await
+        ProofCluster::open(Private::make()?, &spec(declared), &variables, stop).await
     }
 
-    async fn open(home: Private, variables: &[(&str, &OsStr)], stop: &Stop) -> Result<ProofCluster, String> {
+    async fn open(
+        home: Private,
+        spec: &Spec,
+        variables: &[(&str, &OsStr)],
+        stop: &Stop,
+    ) -> Result<ProofCluster, String> {
         if stop.wanted() {
             home.remove();
             return Err(STOPPED.into());
         }
-        let place = match Home::at(home.path()).cluster("main") {
+        let place = match Home::at(home.path()).cluster(NAME) {
             Ok(place) => place,
             Err(e) => {
                 home.remove();
@@ -163,10 +182,9 @@ impl ProofCluster {
                 return Err(why);
             }
         };
-        let spec = Spec::new("main");
         let late = || "the cluster did not become ready".to_string();
         let launched =
-            match clock::timeout(WHOLE_MAX, launch::launch_with(&place, &spec, true, variables)).await {
+            match clock::timeout(WHOLE_MAX, launch::launch_with(&place, spec, true, variables)).await {
                 Some(Ok(launched)) => launched,
                 failed => {
                     home.remove();

@@ -86,9 +86,9 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     session.ends = Some(heard);
     let in_pane = options.in_pane.is_some();
     session.frame = options.in_pane;
-    let drill = options.drill;
+    let (drill, lesson) = (options.drill, options.lesson);
     let (column, end_news) = (session.column.clone(), session.end_news());
-    let conversation = tokio::task::spawn_blocking(move || run_prompt(session, drill));
+    let conversation = tokio::task::spawn_blocking(move || run_prompt(session, drill, lesson));
     let (result, lang) = tokio::select! {
         done = conversation => match done {
             Ok(Ok((code, lang))) => (Ok(code), lang),
@@ -142,8 +142,12 @@ fn ended_by_signal(code: i32) -> bool {
 }
 
 /// On a thread of its own: the editor and the shell block. `drill`: begins with this
-/// one.
-fn run_prompt(mut session: Session, drill: Option<Drill>) -> Result<(i32, Lang), Error> {
+/// one. `lesson`: is opened first.
+fn run_prompt(
+    mut session: Session,
+    drill: Option<Drill>,
+    lesson: Option<String>,
+) -> Result<(i32, Lang), Error> {
     let handle = Handle::current();
     let names = Arc::new(Names::new(handle.clone(), &session.place.kubeconfig()));
     let mut prompt = Prompt::new(&session, names)?;
@@ -180,6 +184,9 @@ fn run_prompt(mut session: Session, drill: Option<Drill>) -> Result<(i32, Lang),
         if code != 0 {
             return Ok((code, session.lang()));
         }
+    }
+    if let Some(id) = lesson {
+        session.open_lesson(id, false); // what is wrong is said, and the session goes on
     }
     let code = editor::run_lines(&mut session, &mut prompt);
     Ok((code, session.lang()))

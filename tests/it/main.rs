@@ -9,6 +9,7 @@ mod clients;
 mod course;
 mod crash;
 mod custom;
+mod declared;
 mod dependencies;
 mod doctor;
 mod etcd;

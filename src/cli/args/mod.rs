@@ -115,13 +115,18 @@ pub(crate) enum Command {
   ropewalk learn first-voyage/04 --lang ko
   ropewalk learn first-voyage/04 --kubeconfig ~/.kube/config
 With --kubeconfig lessons are played on the cluster of that file's current context, each in a namespace of its own, which
-is offered for deletion at the end. The file is only read, and outside that namespace nothing is changed.")]
+is offered for deletion at the end. The file is only read, and outside that namespace nothing is changed.
+A lesson that declares another cluster than yours is played on that one, beside yours, after a question. The end of the
+session removes it.")]
     Learn {
         /// TRACK/LESSON, e.g. first-voyage/04
         lesson: Option<String>,
         /// Play on the cluster behind this kubeconfig instead of one of Ropewalk's own
         #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "api_port"])]
         kubeconfig: Option<std::path::PathBuf>,
+        /// Start the cluster that the lesson declares without asking
+        #[arg(short, long)]
+        yes: bool,
         #[command(flatten)]
         session: Session,
     },

@@ -4,7 +4,7 @@ pub(crate) mod look;
 
 use super::{Actor, step_names};
 use crate::base;
-use crate::format::Lesson;
+use crate::format::{EN, Lesson, Step};
 use crate::view::{Ask, State};
 use crate::words::{self, Word};
 use crate::{lines, own, playable};
@@ -58,6 +58,7 @@ impl Actor {
             Ask::Open { id } | Ask::Solve { id: Some(id) } => self.cost_of_opening(id, &mut cost).await,
             Ask::Next => self.cost_of_next(lang, &mut cost).await,
             Ask::Goto { step } => self.cost_of_going(step, lang, &mut cost).await,
+            Ask::Back => self.cost_of_back(lang, &mut cost).await,
             _ => Ok(()),
         };
         found.map_err(|why| words::say(lang, Word::CostUnknown, &[&why]))?;
@@ -68,6 +69,10 @@ impl Actor {
     pub(super) fn consent(&mut self, ask: &Ask, lang: &str) -> String {
         match ask {
             Ask::Goto { step } => format!("goto {step} --yes"),
+            Ask::Back => match self.opened(lang) {
+                Ok((_, step)) => format!("goto {step} --yes"), // the number of the one before
+                Err(_) => "back".into(),
+            },
             Ask::Open { id } | Ask::Solve { id: Some(id) } => format!("lesson {id} --yes"),
             _ => match self.follower(lang) {
                 Some(id) => format!("lesson {id} --yes"),
@@ -96,10 +101,30 @@ impl Actor {
             let lines = playable::playable(&lesson.steps[step].marked_solution());
             cost.add(self.cost_of_lines(&lines, &own::names(&lesson)).await?);
         }
-        match self.follower(lang) {
-            Some(id) => self.cost_of_opening(&id, cost).await,
-            None => Ok(()),
+        match (self.follower(lang), self.opened(lang)) {
+            (Some(id), _) => self.cost_of_opening(&id, cost).await,
+            (None, Ok((lesson, step))) => self.cost_of_entering(&lesson, step + 1, cost).await,
+            (None, Err(_)) => Ok(()),
         }
+    }
+
+    /// What `back` would take: a jump may have left the step before out, and then it begins now.
+    async fn cost_of_back(&mut self, lang: &str, cost: &mut Cost) -> Result<(), String> {
+        match self.opened(lang) {
+            Ok((lesson, step)) if step > 0 => self.cost_of_entering(&lesson, step - 1, cost).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// What the setup of a step that has not begun yet would delete or change, except what belongs
+    /// to the lesson.
+    async fn cost_of_entering(&self, lesson: &Lesson, at: usize, cost: &mut Cost) -> Result<(), String> {
+        let Some(step) = lesson.steps.get(at).filter(|step| !step.setup.is_empty()) else { return Ok(()) };
+        // On a foreign cluster a lesson has a namespace of its own.
+        if self.engine.offers.own && self.engine.since_of(&lesson.id, &step.id) == 0 {
+            cost.add(self.cost_of_lines(&step.setup, &own::names(lesson)).await?);
+        }
+        Ok(())
     }
 
     /// What the setup of a lesson would delete or change, except what lessons have made.
@@ -107,11 +132,17 @@ impl Actor {
         let Some(lesson) = self.engine.library.find(id, self.track().as_deref()).cloned() else {
             return Ok(());
         };
-        // On a foreign cluster a lesson has a namespace of its own.
-        if !self.engine.offers.own || !self.wants_setup(&lesson.id) {
+        // On a foreign cluster a lesson has a namespace of its own. One that is refused takes
+        // nothing.
+        if !self.engine.offers.own || self.refuse_other_cluster(&lesson, EN).is_err() {
             return Ok(());
         }
-        cost.add(self.cost_of_lines(&lesson.setup, &BTreeSet::new()).await?);
+        let left = self.engine.progress.lessons.get(&lesson.id).and_then(|noted| lesson.step(&noted.step));
+        let at = left.unwrap_or(0);
+        self.cost_of_entering(&lesson, at, cost).await?;
+        if self.wants_setup(&lesson.id) {
+            cost.add(self.cost_of_lines(&lesson.setup, &BTreeSet::new()).await?);
+        }
         Ok(())
     }
 
@@ -143,6 +174,9 @@ impl Actor {
             None => self.opened(lang).ok().map(|(lesson, _)| (*lesson).clone()),
         };
         let Some(lesson) = lesson else { return Ok(()) };
+        if id.is_some() && self.refuse_other_cluster(&lesson, lang).is_err() {
+            return Ok(()); // it is not gone to
+        }
         let is_open = self.engine.open.as_ref().is_some_and(|open| open.lesson.id == lesson.id);
         if let Some(id) = id.filter(|_| !is_open) {
             self.cost_of_opening(id, cost).await?;
@@ -159,6 +193,7 @@ impl Actor {
             for line in self.lines_on_the_way(&lesson, to, begins) {
                 cost.add(self.cost_of_lines(&line, &named).await?);
             }
+            self.cost_of_entering(&lesson, to, cost).await?;
             return self.cost_of_making_again(&lesson, to, since, cost).await;
         }
         // Elsewhere nothing goes back.
@@ -222,7 +257,8 @@ impl Actor {
         let is_done = |id: &str| self.engine.progress.look(&lesson.id, id).is_some_and(|s| s.done);
         let steps = lesson.steps[from.min(to)..to].iter();
         let played = steps.filter(|s| !is_done(&s.id) && self.engine.lacks(lesson, s).is_none());
-        played.map(|step| step.solution.clone()).take_while(|lines| !lines::needs_shell(lines)).collect()
+        let lines = |step: &Step| [step.setup.as_slice(), &step.solution].concat();
+        played.map(lines).take_while(|lines| !lines::needs_shell(lines)).collect()
     }
 
     /// Has a lesson made it, or a controller from what a lesson has made? Or is it a part of the

@@ -7,7 +7,7 @@ use crate::engine::Open;
 use crate::error::Error;
 use crate::format::{Lesson, Step};
 use crate::judge::{self, Memory};
-use crate::view::State;
+use crate::view::{Elsewhere, State};
 use crate::words::{self, Notice, With, Word};
 use crate::{base, watch};
 use std::collections::{BTreeSet, HashMap};
@@ -32,6 +32,7 @@ impl Actor {
         if self.engine.open.as_ref().is_some_and(|o| o.lesson.id == lesson.id) {
             return Ok(());
         }
+        self.refuse_other_cluster(&lesson, lang)?;
         self.move_in(&lesson, true).await?;
         let mut notices = match self.wants_setup(&lesson.id) {
             true => match self.set_up(&lesson).await {
@@ -59,6 +60,29 @@ impl Actor {
         Ok(())
     }
 
+    /// Refuses a lesson that declares another cluster than this one.
+    ///
+    /// # Errors
+    /// It does; the text says how to start that one. On a cluster that is not Ropewalk's the steps
+    /// say what is missing, as those of other lessons do.
+    pub(super) fn refuse_other_cluster(&self, lesson: &Lesson, lang: &str) -> Result<(), String> {
+        match &lesson.cluster {
+            Some(declared) if self.engine.offers.own && !declared.fits(&self.engine.offers) => {
+                let begin = format!("lesson {}", lesson.id);
+                Err(words::other_cluster(lang, declared, &self.host.place().name, &begin))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The cluster on which a lesson is played, if it is another than this one of Ropewalk's.
+    pub(super) fn elsewhere(&self, id: &str) -> Option<Elsewhere> {
+        let lesson = self.engine.library.find(id, self.track().as_deref())?;
+        let offers = &self.engine.offers;
+        let cluster = lesson.cluster.clone().filter(|cluster| offers.own && !cluster.fits(offers))?;
+        Some(Elsewhere { id: lesson.id.clone(), cluster })
+    }
+
     /// Opens the lesson whose state is asked for. To look changes nothing: one that has to be set
     /// up first is not opened.
     ///
@@ -69,7 +93,8 @@ impl Actor {
         let track = self.track();
         if let Some(lesson) = id.and_then(|id| self.engine.library.find(id, track.as_deref())).cloned() {
             let is_open = self.engine.open.as_ref().is_some_and(|open| open.lesson.id == lesson.id);
-            let prepares = !lesson.setup.is_empty() || lesson.steps.iter().any(|s| !s.faults.is_empty());
+            let prepares = !lesson.setup.is_empty()
+                || lesson.steps.iter().any(|s| !s.faults.is_empty() || !s.setup.is_empty());
             // On another cluster the setup stays in a namespace of the lesson's own.
             if self.engine.offers.own && !is_open && prepares && self.wants_setup(&lesson.id) {
                 return Err(words::say(lang, Word::NotBegun, &[&lesson.id, &lesson.id]));
@@ -125,18 +150,7 @@ impl Actor {
         let this = &lesson.steps[step];
         let fresh = self.engine.progress.look(&lesson.id, &this.id).is_none_or(|s| s.since == 0);
         if fresh && self.engine.lacks(&lesson, this).is_none() {
-            for line in &this.faults {
-                match self.play(std::slice::from_ref(line)).await {
-                    Ok(()) => notices.push((Word::Fault, vec![line.clone().into()])),
-                    // The step is open all the same: where it was entered from may not be there any
-                    // more.
-                    Err(Error::Stopped { .. }) => {
-                        notices.push((Word::FaultsStopped, vec![(step + 1).to_string().into()]));
-                        break;
-                    }
-                    Err(error) => notices.push((Word::FaultFailed, vec![error.to_string().into()])),
-                }
-            }
+            notices = self.prepare(&lesson, step).await;
         }
         self.host.catch_up().await;
         self.read_tap();
@@ -148,6 +162,37 @@ impl Actor {
             open.gone = gone;
             open.notices.extend(notices);
         }
+    }
+
+    /// Plays the setup of a step that begins, and what breaks something for it. Returns what the
+    /// learner has to know: of the setup only that it failed.
+    async fn prepare(&mut self, lesson: &Lesson, step: usize) -> Vec<Notice> {
+        let (this, number) = (&lesson.steps[step], (step + 1).to_string());
+        let mut notices = Vec::new();
+        self.engine.preparing = Some(lesson.id.clone());
+        let set_up = self.play(&this.setup).await;
+        self.read_tap(); // what it made is the lesson's
+        self.engine.preparing = None;
+        // The step is open all the same: where it was entered from may not be there any more.
+        let stopped = || -> Notice { (Word::FaultsStopped, vec![number.clone().into()]) };
+        match set_up {
+            Ok(()) => {}
+            Err(Error::Stopped { .. }) => return vec![stopped()],
+            Err(error) => {
+                notices.push((Word::StepSetupFailed, vec![error.to_string().into(), number.clone().into()]));
+            }
+        }
+        for line in &this.faults {
+            match self.play(std::slice::from_ref(line)).await {
+                Ok(()) => notices.push((Word::Fault, vec![line.clone().into()])),
+                Err(Error::Stopped { .. }) => {
+                    notices.push(stopped());
+                    break;
+                }
+                Err(error) => notices.push((Word::FaultFailed, vec![error.to_string().into()])),
+            }
+        }
+        notices
     }
 
     /// Looks which objects that a step builds on, and that lessons made, are not there. What cannot

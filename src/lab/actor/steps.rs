@@ -156,7 +156,7 @@ impl Actor {
             // and what comes after it.
             let mut played = false;
             if left.is_empty() {
-                let ended = self.play(&step.marked_solution()).await;
+                let ended = self.play(&step.whole()).await;
                 if let Err(stopped) = Stopped::of(&ended) {
                     self.read_tap();
                     return Err(stopped.say(lang));

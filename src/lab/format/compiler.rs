@@ -101,6 +101,17 @@ impl<'a> Compiler<'a> {
             }
         }
     }
+    /// Lines that prepare a step whenever it begins, also once more: what they make may be there.
+    pub(super) fn setup_of_step(&mut self, lines: &[String]) {
+        self.lines(lines);
+        for (line, _) in lines::commands(lines) {
+            let mut words = line.split_whitespace().skip_while(|word| matches!(*word, "k" | "kubectl"));
+            if matches!(words.next(), Some("autoscale" | "create" | "expose" | "run")) {
+                let what = "fails when the step begins once more; use `kubectl apply`, or a `-` before it";
+                self.fault(&line, format!("{line:?} {what}"));
+            }
+        }
+    }
     /// Lines that break something when a step begins. What they cost nobody is asked, so they
     /// change no object.
     pub(super) fn faults_of_step(&mut self, lines: &[String]) {

@@ -1,5 +1,6 @@
 //! A lesson as the engine plays it, after its files were read.
 
+use super::declared::Declared;
 use super::files::File;
 use super::question::Answer;
 use super::text::{EN, Text};
@@ -42,6 +43,8 @@ pub struct Lesson {
     /// What to do alone when the lesson is finished.
     pub then: Option<Then>,
     pub requires: Vec<String>,
+    /// The cluster that it is played on, if not any.
+    pub cluster: Option<Declared>,
     /// REPL lines run as the teacher before the first step.
     pub setup: Vec<String>,
     /// What is placed in the learner's folder when the lesson is opened.
@@ -82,6 +85,8 @@ pub struct Step {
     pub keep: Option<Keep>,
     /// When it can no longer succeed.
     pub lost: Option<Lost>,
+    /// Lines run as the teacher whenever the step begins; the learner is not told of them.
+    pub setup: Vec<String>,
     pub faults: Vec<String>,
     pub requires: Vec<String>,
     pub optional: bool,
@@ -209,6 +214,11 @@ impl Step {
             false => line.clone(),
         };
         self.solution.iter().enumerate().map(marked).collect()
+    }
+
+    /// What the teacher plays in place of the learner: its setup, and the marked solution.
+    pub fn whole(&self) -> Vec<String> {
+        self.setup.iter().cloned().chain(self.marked_solution()).collect()
     }
 
     /// Kinds of which it may ask what there was when it began.

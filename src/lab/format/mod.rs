@@ -8,9 +8,12 @@ pub(crate) mod beats;
 mod chapter_tests;
 #[cfg(test)]
 mod check_tests;
+#[cfg(test)]
+mod cluster_tests;
 mod compiler;
 #[cfg(test)]
 mod course_tests;
+pub mod declared;
 mod expect;
 pub(crate) mod file;
 mod files;
@@ -27,6 +30,7 @@ mod track;
 mod translate;
 
 pub use beats::{Beat, Beats};
+pub use declared::Declared;
 pub use files::File;
 pub use lesson::{Check, Hint, Keep, Lesson, Lost, Predict, Repair, Step, Templates, Way, Wrong};
 pub use library::Library;

@@ -26,13 +26,13 @@ pub(crate) struct Lesson {
     pub then: Option<Then>,
     #[serde(default)]
     pub requires: Vec<String>,
+    pub cluster: Option<Cluster>,
     #[serde(default)]
     pub setup: Vec<String>,
     /// Texts of files by their names.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
-    #[serde(default)]
-    pub clock: Clock,
+    pub clock: Option<Clock>,
     /// Verbs of `fault` that its steps use, if the lesson names them.
     pub faults: Option<Vec<String>>,
     #[serde(default = "cluster")]
@@ -63,10 +63,23 @@ fn cluster() -> String {
 pub(crate) struct Clock {
     pub scale: f64,
 }
-impl Default for Clock {
-    fn default() -> Clock {
-        Clock { scale: 1.0 }
+
+impl Lesson {
+    /// How many times as fast as real time the cluster's clock is to run.
+    pub(crate) fn scale(&self) -> f64 {
+        let declared = self.cluster.as_ref().and_then(|cluster| cluster.clock);
+        self.clock.as_ref().map(|clock| clock.scale).or(declared).unwrap_or(1.0)
     }
+}
+
+/// The cluster that is declared; what is not named is as usual.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Cluster {
+    pub control_planes: Option<u8>,
+    pub workers: Option<u8>,
+    /// Of lessons: the same as `clock: {scale: N}`.
+    pub clock: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +96,8 @@ pub(crate) struct Step {
     pub settle: Option<Span>,
     pub keep: Option<Keep>,
     pub lost: Option<Lost>,
+    #[serde(default)]
+    pub setup: Vec<String>,
     #[serde(default)]
     pub faults: Vec<String>,
     #[serde(default)]

@@ -152,6 +152,7 @@ pub(super) fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&
         settle: step.settle.map_or(SETTLE, |s| s.0),
         lost,
         keep: step.keep.and_then(|k| Some(Keep { is: on.expr(&k.is, Use::Check)?, say: Text::new(&k.say) })),
+        setup: step.setup,
         faults: step.faults,
         requires: step.requires,
         optional: step.optional,

@@ -1,6 +1,7 @@
 //! From text to a lesson that can be played, or to what is wrong with it.
 
 use super::compiler::Compiler;
+use super::declared::Declared;
 use super::file::plain;
 use super::files::Files;
 use super::lesson::Lesson;
@@ -56,6 +57,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         on.faults.push(Fault { file: file.into(), line, what });
     }
     check_head(&mut on, &raw);
+    let (clock, cluster) = (raw.scale() as u32, cluster_of(&mut on, &raw));
     define(&mut on, &raw.define);
     let then = Then::read(&mut on, raw.then.take());
     let mut files = Files::read(&mut on, std::mem::take(&mut raw.files));
@@ -63,7 +65,9 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     on.lines(&raw.setup);
     let mut steps = Vec::new();
     for mut step in raw.steps {
+        step.setup = files.with_texts(&mut on, step.setup);
         step.solution = files.with_texts(&mut on, step.solution);
+        on.setup_of_step(&step.setup);
         on.faults_of_step(&step.faults);
         let section = sections.iter().find(|s| s.id == step.id);
         let mut step = one_step(&mut on, step, section);
@@ -81,9 +85,10 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         needs: raw.needs,
         then,
         requires: raw.requires,
+        cluster,
         setup: raw.setup,
         files: files.into_all(),
-        clock: raw.clock.scale as u32,
+        clock,
         view: raw.view,
         steps,
         intro: Text::new(&intro),
@@ -136,7 +141,7 @@ fn check_head(on: &mut Compiler<'_>, raw: &raw::Lesson) {
     for odd in requires.filter_map(|need| reach::odd_requirement(need)) {
         on.fault("requires:", odd);
     }
-    let scale = raw.clock.scale;
+    let scale = raw.scale();
     if !(scale.fract() == 0.0 && (1.0..=f64::from(clock::SCALE_MAX)).contains(&scale)) {
         let most = clock::SCALE_MAX;
         on.fault("clock:", format!("a clock runs ×1 (real time) to ×{most}, in whole numbers, not ×{scale}"));
@@ -160,6 +165,15 @@ fn check_head(on: &mut Compiler<'_>, raw: &raw::Lesson) {
             );
         }
     }
+}
+
+/// The cluster that the lesson declares, if it does.
+fn cluster_of(on: &mut Compiler<'_>, raw: &raw::Lesson) -> Option<Declared> {
+    let written = raw.cluster.as_ref()?;
+    if written.clock.is_some() && raw.clock.is_some() {
+        on.fault("clock:", "the clock stands twice: in `cluster` and in `clock`".into());
+    }
+    Declared::read(written).map_err(|why| on.fault("cluster:", why)).ok()
 }
 
 /// The verbs of the `fault` lines that a step plays itself or has the learner type.

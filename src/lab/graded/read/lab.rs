@@ -1,7 +1,7 @@
 //! A lab as it was read, before its values are drawn.
 
 use crate::cel::Expr;
-use crate::format::Text;
+use crate::format::{Declared, Text};
 use crate::graded::draw::{self, Choices};
 use crate::own;
 use crate::who::Meddling;
@@ -20,6 +20,8 @@ pub struct Lab {
     pub minutes: u32,
     pub needs: Vec<String>,
     pub requires: Vec<String>,
+    /// The cluster that it is played on, if not any.
+    pub cluster: Option<Declared>,
     pub choices: Choices,
     pub derived: Vec<(String, Expr)>,
     pub setup: Vec<Also>,

@@ -4,7 +4,7 @@ use super::lab::{Also, Hint, Lab, Task, Wrong};
 use super::written;
 use crate::cel::{Expr, Template, Use};
 use crate::format::file::plain;
-use crate::format::{EN, Fault, Text};
+use crate::format::{Declared, EN, Fault, Text};
 use crate::format::{prose, raw};
 use crate::graded::draw::{self, Choice, Choices};
 use crate::graded::seal::sha256;
@@ -52,6 +52,13 @@ impl On<'_> {
                 self.fault(&line, format!("{line:?} cannot be played: {why}"));
             }
         }
+    }
+    /// The cluster that the lab declares.
+    fn cluster(&mut self, written: &raw::Cluster) -> Option<Declared> {
+        if written.clock.is_some() {
+            self.fault("cluster:", "a lab runs in real time: its limit is in minutes".into());
+        }
+        Declared::read(written).map_err(|why| self.fault("cluster:", why)).ok()
     }
     /// A text that is shown as it is names no values.
     fn bare(&mut self, text: &str) {
@@ -142,6 +149,7 @@ pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) ->
     for odd in raw.requires.iter().filter_map(|need| reach::odd_requirement(need)) {
         on.fault("requires:", odd);
     }
+    let cluster = raw.cluster.as_ref().and_then(|written| on.cluster(written));
     [Some(&raw.title), raw.remember.as_ref()].into_iter().flatten().for_each(|text| on.bare(text));
     let choices = choices(&raw.variants, &mut on);
     let mut derived = Vec::new();
@@ -280,6 +288,7 @@ pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) ->
         minutes: raw.minutes,
         needs: raw.needs,
         requires: raw.requires,
+        cluster,
         choices,
         derived,
         setup,
@@ -425,6 +434,9 @@ mod tests {
         assert!(broken("level: 1", "level: 5").contains("levels go from 1 to 4"));
         assert!(broken("minutes: 10", "minutes: 0").contains("from 1 to 1440 minutes"));
         assert!(broken("minutes: 10", "requires: [kernle]\nminutes: 10").contains("\"kernle\""));
+        let cluster = |keys: &str| broken("minutes: 10", &format!("cluster: {{{keys}}}\nminutes: 10"));
+        assert!(cluster("control-planes: 4").contains("1, 3 or 5 control planes"));
+        assert!(cluster("clock: 20").contains("a lab runs in real time"));
         assert!(broken("id: where, tier: 1", "id: where, tier: 0").contains("tiers are 1"));
         assert!(broken("id: durable", "id: traffic").contains("two tasks are called \"traffic\""));
         assert!(broken("id: what, tier: 2", "id: where, tier: 2").contains("two hints are called \"where\""));

@@ -21,6 +21,7 @@ pub(super) struct Lab {
     pub needs: Vec<String>,
     #[serde(default)]
     pub requires: Vec<String>,
+    pub cluster: Option<raw::Cluster>,
     /// serde_json's map keeps the order.
     #[serde(default)]
     pub variants: Map<String, Value>,

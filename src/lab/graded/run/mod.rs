@@ -25,7 +25,6 @@ use super::words::{self, Word};
 use super::world::{Frame, World};
 use crate::cel::{Expr, facts, value};
 use crate::engine::Lazily;
-use crate::reach;
 use crate::recorder::Recorder;
 use crate::run::Teacher;
 use cluster::guest::{Host, Room};
@@ -364,8 +363,8 @@ impl LabRun {
             return Err(words::say(lang, Word::DrillOpen, &[]));
         };
         let lab = self.known(id, lang)?;
-        if let Some(need) = self.lacks(lab) {
-            return Err(words::say(lang, Word::Lacks, &[&need]));
+        if let Some(why) = self.lacks(lab, lang) {
+            return Err(why);
         }
         // Before anything is taken away: half a start is no start.
         let (seed, variant) = self.free_seed(lab, seed, lang).await?;
@@ -467,11 +466,6 @@ impl LabRun {
         known.solving = false;
         (known.places, known.reads) = (places, reads);
         known.begin(None);
-    }
-
-    fn lacks(&self, lab: &Lab) -> Option<String> {
-        let offers = self.host.offers();
-        lab.requires.iter().find(|need| !reach::met(need, &offers)).cloned()
     }
 
     /// The store's newest revision.

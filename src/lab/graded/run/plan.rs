@@ -5,7 +5,7 @@ use crate::graded::book::Open;
 use crate::graded::read::Lab;
 use crate::graded::view::{Left, Plan};
 use crate::graded::words::{self, Word};
-use crate::{lines, own, run};
+use crate::{lines, own, reach, run};
 use api::kinds;
 use api::status::qualified;
 use cluster::guest::Room;
@@ -89,6 +89,17 @@ impl LabRun {
             let broken = self.labs.faults.iter().find(|f| f.file.to_string_lossy().contains(id));
             broken.map_or_else(|| words::say(lang, Word::NoSuchLab, &[id]), ToString::to_string)
         })
+    }
+
+    /// Why this cluster cannot do a lab, for people.
+    pub(super) fn lacks(&self, lab: &Lab, lang: &str) -> Option<String> {
+        let offers = self.host.offers();
+        if let Some(declared) = lab.cluster.as_ref().filter(|declared| !declared.fits(&offers)) {
+            let begin = format!("lab start {}", lab.id);
+            return Some(crate::words::other_cluster(lang, declared, &self.host.place().name, &begin));
+        }
+        let need = lab.requires.iter().find(|need| !reach::met(need, &offers))?;
+        Some(words::say(lang, Word::Lacks, &[need]))
     }
 
     /// The seed that was asked for, or one whose names nobody has taken, with what it draws.

@@ -64,7 +64,7 @@ fn in_a_process(test: &str) {
 }
 
 /// A cluster whose lesson engine takes questions, passes them to `asked`, and answers none but
-/// those that stop it.
+/// those that stop it. No lesson declares a cluster.
 fn busy(runtime: &Runtime, place: &Place, asked: tokio::sync::mpsc::UnboundedSender<String>) {
     std::fs::create_dir_all(&place.root).unwrap();
     let _inside = runtime.enter();
@@ -76,7 +76,8 @@ fn busy(runtime: &Runtime, place: &Place, asked: tokio::sync::mpsc::UnboundedSen
                 let (read, mut write) = stream.into_split();
                 let mut lines = BufReader::new(read).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
-                    if line.contains("hello") {
+                    // The second asks whether the lesson has a cluster of its own.
+                    if line.contains("hello") || line.contains("\"elsewhere\"") {
                         write.write_all(b"{\"ok\":null}\n").await.unwrap();
                         continue;
                     }
@@ -382,5 +383,21 @@ fn what_opens_a_lesson_places_its_files() {
     }
     for ask in [Ask::Show, Ask::Hint, Ask::Back, sure(Ask::Show)] {
         assert!(!opens(&ask), "{ask:?}");
+    }
+}
+
+/// The engine says that the lesson is played on another cluster: the learner's shell runs the
+/// session on that, with the name of this one.
+#[test]
+fn a_lesson_of_another_cluster_begins_in_the_shell_beside_this_one() {
+    assert_eq!(
+        session_beside("hard-way/03", "main"),
+        "ropewalk learn 'hard-way/03' --plain --yes --name main"
+    );
+    assert_eq!(session_beside("a'; ls", "t"), r"ropewalk learn 'a'\''; ls' --plain --yes --name t");
+    let declared = lab::format::Declared { control_planes: 3, workers: 2 };
+    for lang in [Lang::En, Lang::Ko] {
+        let told = lesson::offer(lang, "hard-way/03", &declared, "main");
+        assert!(["hard-way/03", "3", "(main)", "125 MB"].iter().all(|part| told.contains(part)), "{told}");
     }
 }
