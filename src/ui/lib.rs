@@ -80,7 +80,7 @@ pub mod settings;
 mod shell;
 pub mod terminal;
 pub mod texts;
-mod tracks;
+pub mod tracks;
 mod tui;
 mod typed;
 

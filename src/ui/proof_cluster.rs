@@ -131,7 +131,8 @@ impl ProofCluster {
             home.remove();
             return Err(fault.to_string());
         }
-        ProofCluster::open(home, &[(library::DIRECTORY, alone.as_os_str())], stop).await
+        let variables = [(library::DIRECTORY, alone.as_os_str()), (library::ONLY, OsStr::new("1"))];
+        ProofCluster::open(home, &variables, stop).await
     }
 
     /// Starts a cluster for labs, which names the parts of checks. `directory`: of the labs.

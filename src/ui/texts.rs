@@ -175,6 +175,8 @@ texts! {
     OwnDirectory:
         "the cluster answers `{}`, and it read its lessons and labs when it started: leave out {}, and start the cluster with {}={}",
         "`{}` 명령에는 클러스터가 답하며, 강의와 실습은 클러스터가 시작할 때 읽습니다. {} 옵션을 빼고, 클러스터를 시작할 때 {}={} 환경 변수를 지정하세요";
+    Pack: "pack: {}", "강의 묶음: {}";
+    PackBy: "pack: {}, by {}", "강의 묶음: {} (만든 사람: {})";
     NoSuchLesson:
         "there is no lesson {}; `lesson list` shows them",
         "{} 강의는 없습니다. `lesson list`로 목록을 볼 수 있습니다";

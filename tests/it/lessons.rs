@@ -103,7 +103,11 @@ fn a_setup_that_failed_is_tried_again() {
         let lines = lines.iter().flat_map(|line| ["-c", line]);
         let args: Vec<&str> = ["repl", "--lang", "en"].into_iter().chain(lines).collect();
         let mut command = home.command_of_ours(home.program(), &args);
-        let said = command.env("ROPEWALK_LESSONS", &lessons).output().expect("the program runs");
+        let said = command
+            .env("ROPEWALK_LESSONS", &lessons)
+            .env("ROPEWALK_LESSONS_ONLY", "1")
+            .output()
+            .expect("the program runs");
         Said::from(said).ok()
     };
     let label = "get configmap ground -o jsonpath=label:{.metadata.labels.seen}.";
@@ -192,7 +196,11 @@ fn what_the_learner_made_is_not_taken_without_a_word() {
     let args: Vec<&str> =
         ["repl", "--lang", "en"].into_iter().chain(lines.iter().flat_map(|line| ["-c", line])).collect();
     let mut command = home.command_of_ours(home.program(), &args);
-    let said = command.env("ROPEWALK_LESSONS", &lessons).output().expect("the program runs");
+    let said = command
+        .env("ROPEWALK_LESSONS", &lessons)
+        .env("ROPEWALK_LESSONS_ONLY", "1")
+        .output()
+        .expect("the program runs");
     let said = Said::from(said);
     let told = format!("{}\n--\n{}", said.out, said.err);
     for part in [

@@ -1,6 +1,7 @@
 //! Lessons as files: what machines read and English in `lesson.md`, further languages beside it,
 //! texts only.
 
+mod alone;
 mod answer;
 mod asked;
 pub(crate) mod beats;
@@ -14,6 +15,7 @@ pub(crate) mod file;
 mod files;
 pub(crate) mod lesson;
 pub mod library;
+pub mod pack;
 pub(crate) mod prose;
 mod question;
 pub(crate) mod raw;
@@ -27,6 +29,7 @@ pub use beats::{Beat, Beats};
 pub use files::File;
 pub use lesson::{Check, Hint, Keep, Lesson, Lost, Predict, Repair, Step, Templates, Way, Wrong};
 pub use library::Library;
+pub use pack::Pack;
 pub use prose::{Section, sh_blocks};
 pub use question::{Answer, Form, Odd};
 pub(crate) use step::checks;
