@@ -10,6 +10,7 @@ mod chapter_tests;
 #[cfg(test)]
 mod check_tests;
 mod compiler;
+pub mod draft;
 mod expect;
 pub(crate) mod file;
 mod files;
