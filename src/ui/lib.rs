@@ -72,6 +72,7 @@ pub mod proof_part;
 mod proof_stop;
 mod proof_turns;
 pub mod prose;
+pub mod record;
 pub mod repl;
 mod screen;
 mod script;
