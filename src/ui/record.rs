@@ -49,7 +49,7 @@ impl Tape {
         self.0.lock().pasted = text.into();
     }
 
-    /// Notes a line that has run, if it acts on the cluster or in the shell. `name`: of the cluster.
+    /// Notes a line that has run, if it acts on the cluster or in the shell. `name`: the cluster's.
     pub(crate) fn note(&self, text: &str, name: &str, code: i32, began: Timestamp) {
         let meant = line::of_korean_layout(text);
         let text = meant.as_deref().unwrap_or(text).trim();

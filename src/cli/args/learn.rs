@@ -63,7 +63,7 @@ Lines are written as you type them, so type no passwords."
         /// TRACK/NN-name
         id: String,
     },
-    /// Show a lesson of a folder as it reads, or its faults, again after each change; Ctrl-C ends it
+    /// Show a folder's lesson as it reads, or its faults, after each change; Ctrl-C ends it
     Preview {
         /// The folder of lessons
         #[arg(value_name = "DIR")]
