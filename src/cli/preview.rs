@@ -144,7 +144,7 @@ mod tests {
         let file = dir.path().join("harbour/01-first/lesson.md");
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(&file, text.replace("title: first", "title: The changed one")).unwrap();
-        let later = std::time::SystemTime::now() + Duration::from_secs(5);
+        let later = std::fs::metadata(&file).unwrap().modified().unwrap() + Duration::from_secs(5);
         std::fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
         let second = preview.changed().expect("it has changed");
         assert!(second.contains("harbour/01 The changed one"), "{second}");

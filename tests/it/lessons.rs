@@ -411,7 +411,9 @@ fn packs_stand_beside_the_built_in_lessons() {
     for part in ["First voyage (first-voyage)", "Probes (probe)\n   pack: School 1.0, by Kim\n"] {
         assert!(list.contains(part), "{part}\n{list}");
     }
-    let korean = home.ropewalk(&["lesson", "show", "probe/01", "--lang", "ko"]).ok();
+    let mut command = home.command(home.program());
+    command.args(["lesson", "show", "probe/01", "--lang", "ko"]).env("LC_ALL", "C.UTF-8");
+    let korean = Said::from(command.output().expect("it runs")).ok();
     assert!(korean.contains("강의 묶음: 학교 1.0 (만든 사람: Kim)"), "{korean}");
     let folder = pack.to_str().expect("UTF-8");
     let only = home.ropewalk(&["lesson", "list", "--lang", "en", "--lessons", folder, "--only"]).ok();
