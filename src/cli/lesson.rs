@@ -3,13 +3,14 @@
 use super::args::{Lesson as Command, Output};
 use super::codes::USAGE;
 use super::paths::absolute;
+use super::{preview, record};
 use anyhow::anyhow;
 use cluster::{Home, Place, foreign};
-use lab::format::{Lesson, Library, library};
-use lab::view::{Ask, Entry, State};
+use lab::format::{Lesson, Library, library, pack};
+use lab::view::{Ask, Entry, PackNote, State};
 use lang::charset::{eprintln, print, println};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use ui::connection::{self, Connection};
 use ui::lesson::{self as front, PageStyle};
@@ -19,16 +20,26 @@ use ui::prose;
 use ui::repl;
 use ui::settings;
 use ui::texts::{Lang, Say};
+use ui::tracks;
 
 pub(crate) async fn run(
     command: Command,
     kubeconfig: Option<PathBuf>,
     lessons: Option<PathBuf>,
+    only: bool,
     name: &str,
     lang: Option<Lang>,
 ) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
+    let command = match command {
+        Command::Preview { directory, id } => return preview::run(directory, id, only, lang).await,
+        command => command,
+    };
+    if only && lessons.is_none() {
+        eprintln!("ropewalk: {}", lang.say(Say::OnlyWhat, &[library::ONLY, library::DIRECTORY]));
+        return Ok(USAGE);
+    }
     let kubeconfig = absolute(kubeconfig)?;
     if kubeconfig.is_some() && lessons.is_some() {
         eprintln!("ropewalk: with --kubeconfig, name the lessons' directory in {}", library::DIRECTORY);
@@ -39,7 +50,12 @@ pub(crate) async fn run(
         Command::Solve { .. } => Some("lesson solve"),
         Command::Show { id: None, .. } => Some("lesson show"),
         Command::Leave => Some("lesson leave"),
-        Command::List { .. } | Command::Show { .. } | Command::Test { .. } | Command::New { .. } => None,
+        Command::List { .. }
+        | Command::Show { .. }
+        | Command::Test { .. }
+        | Command::Record { .. }
+        | Command::Preview { .. }
+        | Command::New { .. } => None,
     };
     if let (Some(word), Some(directory)) = (answered, &lessons) {
         let directory = directory.display().to_string();
@@ -66,7 +82,7 @@ pub(crate) async fn run(
         true => Some(connection::open(&options, place.clone(), lang).await?),
         false => None,
     };
-    let load = || Library::at(lessons.as_deref());
+    let load = || Library::at(lessons.as_deref(), only);
     match command {
         Command::List { output } => {
             let ours = lessons.is_none().then_some(&place);
@@ -91,7 +107,16 @@ pub(crate) async fn run(
             code
         }
         Command::Leave => leave(&place, lang).await,
-        Command::New { id } => new(&lessons.unwrap_or_else(|| PathBuf::from("lessons")), &id),
+        Command::New { id } => new(&lessons.unwrap_or_else(|| PathBuf::from("lessons")), &id, lang),
+        Command::Preview { directory, id } => preview::run(directory, id, only, lang).await,
+        Command::Record { id } if kubeconfig.is_none() => {
+            let directory = lessons.unwrap_or_else(|| PathBuf::from("lessons"));
+            record::run(&directory, &id, name, lang).await
+        }
+        Command::Record { .. } => {
+            eprintln!("ropewalk: {}", lang.say(Say::RecordForeign, &[]));
+            Ok(USAGE)
+        }
         Command::Test { ids, all, jobs, dry_run, part } => {
             if ids.is_empty() && !all {
                 eprintln!("ropewalk: name lessons, or --all");
@@ -99,11 +124,15 @@ pub(crate) async fn run(
             }
             let library = load();
             for fault in &library.faults {
-                println!("✗ {fault}");
+                println!("✗ {}", prose::harmless(&fault.to_string()));
             }
+            // With a directory its lessons are meant, and not those that are built in.
+            let is_meant = |lesson: &Lesson| {
+                lessons.as_ref().is_none_or(|folder| only || is_from(&library, lesson, folder))
+            };
             let mut chosen: Vec<Lesson> = Vec::new();
             for id in &ids {
-                match library.find(id, None) {
+                match library.find(id, None).filter(|lesson| is_meant(lesson)) {
                     Some(lesson) => chosen.push(lesson.clone()),
                     None => {
                         eprintln!("ropewalk: there is no lesson {id:?} that can be read");
@@ -112,7 +141,7 @@ pub(crate) async fn run(
                 }
             }
             if all {
-                chosen = library.lessons.clone();
+                chosen = library.lessons.iter().filter(|lesson| is_meant(lesson)).cloned().collect();
             }
             if dry_run {
                 for lesson in &chosen {
@@ -145,7 +174,7 @@ async fn list(
     };
     let entries: Vec<Entry> = match running.and_then(|v| serde_json::from_value(v).ok()) {
         Some(entries) => entries,
-        None => library.lessons.iter().map(|l| entry(l, lang)).collect(),
+        None => library.lessons.iter().map(|l| entry(&library, l, lang)).collect(),
     };
     if output == Some(Output::Json) {
         std::println!("{}", serde_json::to_string_pretty(&entries)?);
@@ -153,13 +182,14 @@ async fn list(
         print!("{}", PageStyle::for_output(lang).list(&entries, ""));
     }
     for fault in &library.faults {
-        eprintln!("ropewalk: {fault}");
+        eprintln!("ropewalk: {}", prose::harmless(&fault.to_string()));
     }
     Ok(if library.faults.is_empty() { 0 } else { 1 })
 }
 
-fn entry(lesson: &Lesson, lang: Lang) -> Entry {
+fn entry(library: &Library, lesson: &Lesson, lang: Lang) -> Entry {
     Entry {
+        pack: note(library, lesson, lang),
         id: lesson.id.clone(),
         title: lesson.title.get(front::tag(lang)).into(),
         track: lesson.track.clone(),
@@ -170,6 +200,16 @@ fn entry(lesson: &Lesson, lang: Lang) -> Entry {
         first: vec![], // without a cluster nobody knows what is done
         cannot: vec![],
     }
+}
+
+/// True for a lesson of the pack in this folder.
+fn is_from(library: &Library, lesson: &Lesson, folder: &Path) -> bool {
+    library.pack_of(&lesson.id).is_some_and(|pack| pack.folder == folder)
+}
+
+fn note(library: &Library, lesson: &Lesson, lang: Lang) -> Option<PackNote> {
+    let pack = library.pack_of(&lesson.id)?;
+    Some(PackNote::of(pack, &lesson.track, front::tag(lang)))
 }
 
 /// A whole lesson as text, needing no cluster; without an id the open step as it stands.
@@ -190,7 +230,7 @@ async fn show(
     };
     let Some(lesson) = library.find(&id, None) else {
         for fault in &library.faults {
-            eprintln!("ropewalk: {fault}");
+            eprintln!("ropewalk: {}", prose::harmless(&fault.to_string()));
         }
         eprintln!("ropewalk: {}", lang.say(Say::NoSuchLesson, &[&id]));
         return Ok(1);
@@ -203,24 +243,31 @@ async fn show(
             .map(|s| json!({"id": s.id, "task": s.task.get(tag), "prose": s.prose.get(tag)}))
             .collect();
         let all = json!({"id": lesson.id, "title": lesson.title.get(tag), "track": lesson.track, "languages": lesson.languages,
-            "minutes": lesson.minutes, "needs": lesson.needs, "requires": lesson.requires, "cluster": lesson.cluster, "files": lesson.files, "intro": lesson.intro.get(tag), "steps": steps});
+            "minutes": lesson.minutes, "pack": note(&library, lesson, lang), "needs": lesson.needs, "requires": lesson.requires, "cluster": lesson.cluster, "files": lesson.files, "intro": lesson.intro.get(tag), "steps": steps});
         std::println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(0);
     }
-    let width = PageStyle::for_output(lang).width;
-    let print = |markdown: &str| print!("{}", prose::text(markdown, width, "", false));
-    println!("{} {}\n", lesson.id, lesson.title.get(tag));
-    print(lesson.intro.get(tag));
-    for (at, step) in lesson.steps.iter().enumerate() {
-        println!(
-            "\n── {} ──\n",
-            lang.say(Say::LessonStep, &[&(at + 1).to_string(), &lesson.steps.len().to_string()])
-        );
-        print(step.prose.get(tag));
-        println!();
-        print(&format!("▸ {}", step.task.get(tag)));
-    }
+    print!("{}", page(&library, lesson, lang));
     Ok(0)
+}
+
+/// A lesson as it reads: its pack, its texts, and the task of each step.
+pub(super) fn page(library: &Library, lesson: &Lesson, lang: Lang) -> String {
+    let (tag, width) = (front::tag(lang), PageStyle::for_output(lang).width);
+    let text = |markdown: &str| prose::text(markdown, width, "", false);
+    let mut out = format!("{} {}\n", lesson.id, prose::harmless(lesson.title.get(tag)));
+    if let Some(pack) = note(library, lesson, lang) {
+        out.push_str(&text(&tracks::pack(&pack, lang)));
+    }
+    out.push('\n');
+    out.push_str(&text(lesson.intro.get(tag)));
+    for (at, step) in lesson.steps.iter().enumerate() {
+        let number = [(at + 1).to_string(), lesson.steps.len().to_string()];
+        let head = lang.say(Say::LessonStep, &[&number[0], &number[1]]);
+        out.push_str(&format!("\n── {head} ──\n\n{}\n", text(step.prose.get(tag))));
+        out.push_str(&text(&format!("▸ {}", step.task.get(tag))));
+    }
+    out
 }
 
 async fn check(place: &Place, id: Option<String>, lang: Lang, output: Option<Output>) -> anyhow::Result<i32> {
@@ -284,30 +331,39 @@ async fn leave(place: &Place, lang: Lang) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// Writes a lesson that loads and can be proved, with a remark at every key.
-fn new(directory: &std::path::Path, id: &str) -> anyhow::Result<i32> {
-    let parsed = id.split_once('/').and_then(|(track, rest)| {
-        let (number, name) = rest.split_once('-')?;
-        let order: u32 = number.parse().ok()?;
-        let is_word = |text: &str| {
-            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            !text.is_empty() && text.chars().all(plain)
-        };
-        let is_number = number.len() == 2 && number.bytes().all(|b| b.is_ascii_digit());
-        (is_number && is_word(name) && is_word(track)).then_some((track, order, name))
-    });
-    let Some((track, order, name)) = parsed else {
-        eprintln!(
-            "ropewalk: write TRACK/NN-name in lower-case letters, digits and '-', e.g. first-voyage/13-update"
-        );
+/// The track, the number and the name of a lesson in `TRACK/NN-name`.
+pub(super) fn named(id: &str) -> Option<(&str, u32, &str)> {
+    let (track, rest) = id.split_once('/')?;
+    let (number, name) = rest.split_once('-')?;
+    let order: u32 = number.parse().ok()?;
+    let is_word = |text: &str| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        !text.is_empty() && text.chars().all(plain)
+    };
+    let is_number = number.len() == 2 && number.bytes().all(|b| b.is_ascii_digit());
+    (is_number && is_word(name) && is_word(track)).then_some((track, order, name))
+}
+
+/// Writes a lesson that loads and can be proved, with a remark at every key. A directory that is
+/// new or empty gets a `pack.yaml`, too.
+pub(super) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32> {
+    let Some((track, order, name)) = named(id) else {
+        eprintln!("ropewalk: {}", lang.say(Say::LessonName, &[]));
         return Ok(USAGE);
     };
+    let is_empty = std::fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none());
     let place = directory.join(track).join(format!("{order:02}-{name}"));
     let title = name.replace('-', " ");
     let files = [("lesson.md", TEMPLATE), ("lesson.ko.md", TEMPLATE_KO)];
     if let Some(there) = files.iter().map(|(file, _)| place.join(file)).find(|path| path.exists()) {
         eprintln!("ropewalk: {} is there already", there.display());
         return Ok(1);
+    }
+    if is_empty {
+        let path = directory.join(pack::FILE);
+        std::fs::create_dir_all(directory)?;
+        std::fs::write(&path, PACK.replace("TRACK", track))?;
+        println!("{}", path.display());
     }
     for (file, template) in files {
         let path = place.join(file);
@@ -326,6 +382,7 @@ fn new(directory: &std::path::Path, id: &str) -> anyhow::Result<i32> {
 
 const TEMPLATE: &str = include_str!("lesson_template.md");
 const TEMPLATE_KO: &str = include_str!("lesson_template.ko.md");
+const PACK: &str = include_str!("pack_template.yaml");
 
 #[cfg(test)]
 mod tests {
@@ -334,27 +391,31 @@ mod tests {
     #[test]
     fn the_template_is_a_sound_lesson() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(new(dir.path(), "first-voyage/13-a-new-one").unwrap(), 0);
+        assert_eq!(new(dir.path(), "harbour/13-a-new-one", Lang::En).unwrap(), 0);
         let library = Arc::new(Library::read(dir.path()));
         assert_eq!(library.faults, []);
+        assert_eq!((library.lessons[0].id.as_str(), library.lessons[0].languages.len()), ("harbour/13", 2));
         assert_eq!(
-            (library.lessons[0].id.as_str(), library.lessons[0].languages.len()),
-            ("first-voyage/13", 2)
-        );
-        assert_eq!(
-            new(dir.path(), "first-voyage/13-a-new-one").unwrap(),
+            new(dir.path(), "harbour/13-a-new-one", Lang::En).unwrap(),
             1,
             "an author's work is not overwritten"
         );
         for nonsense in ["nonsense", "../13-up", "a/13-../../b", "a/13-b/c", "a/+1-b", "a/13-x: y", "A/13-b"]
         {
-            assert_eq!(new(dir.path(), nonsense).unwrap(), USAGE, "{nonsense}");
+            assert_eq!(new(dir.path(), nonsense, Lang::Ko).unwrap(), USAGE, "{nonsense}");
         }
+        let merged = Library::at(Some(dir.path()), false);
+        assert_eq!(merged.faults, []);
+        let pack = merged.pack_of("harbour/13").expect("it has a pack.yaml");
+        assert_eq!((pack.version.as_str(), pack.tracks.contains_key("harbour")), ("0.1", true));
+        let lesson = merged.get("harbour/13").unwrap();
+        assert!(is_from(&merged, lesson, dir.path()) && !is_from(&merged, &merged.lessons[0], dir.path()));
+        assert!(page(&merged, lesson, Lang::En).contains("\npack: My lessons 0.1, by Your name\n"));
         // Only the translation is there: nothing is written beside it.
         let half = dir.path().join("first-voyage/14-half");
         std::fs::create_dir_all(&half).unwrap();
         std::fs::write(half.join("lesson.ko.md"), "").unwrap();
-        assert_eq!(new(dir.path(), "first-voyage/14-half").unwrap(), 1);
+        assert_eq!(new(dir.path(), "first-voyage/14-half", Lang::En).unwrap(), 1);
         assert!(!half.join("lesson.md").exists());
     }
 }

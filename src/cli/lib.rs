@@ -23,7 +23,9 @@ mod lab;
 mod lesson;
 mod net;
 mod paths;
+mod preview;
 mod progress;
+mod record;
 mod trace;
 mod undo;
 mod usage;
@@ -144,16 +146,16 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Reset { name, yes }) => clusters::reset(&name, yes).await,
         Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
         Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
-        Some(Command::Lesson { command, kubeconfig, lessons, name, lang }) => {
-            lesson::run(command, kubeconfig, lessons, &name, lang).await
+        Some(Command::Lesson { command, kubeconfig, lessons, only, name, lang }) => {
+            lesson::run(command, kubeconfig, lessons, only, &name, lang).await
         }
         Some(Command::Lab { command, labs, name, lang }) => lab::run(command, labs, &name, lang).await,
         Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
         Some(Command::Net { command: Net::Show { what, namespace, lang, output }, name }) => {
             net::show(&name, what, &namespace, lang, output).await
         }
-        Some(Command::What { words, lessons, lang, output }) => {
-            what::what(&words, lessons.as_deref(), lang, output)
+        Some(Command::What { words, lessons, only, lang, output }) => {
+            what::what(&words, lessons.as_deref(), only, lang, output)
         }
         Some(Command::Why { about, namespace, lang, name, output }) => {
             why::why(&name, about, namespace, lang, output).await

@@ -17,11 +17,12 @@ const WIDTH_MAX: usize = 84;
 pub(crate) fn what(
     words: &[String],
     lessons: Option<&Path>,
+    only: bool,
     lang: Option<Lang>,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
     let lang = settings::language(lang, &Home::find()?);
-    let library = Library::at(lessons);
+    let library = Library::at(lessons, only);
     // A term of a file that cannot be read is not "unknown".
     for fault in &library.faults {
         eprintln!("ropewalk: {}", prose::harmless(&fault.to_string()));

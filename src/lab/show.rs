@@ -3,7 +3,7 @@
 use super::cel::facts::UNKNOWN;
 use super::engine::Engine;
 use super::format::{File, Lesson, Repair, Step};
-use super::view::{Check, Entry, LessonView, Predict, Proof, State, Verdict};
+use super::view::{Check, Entry, LessonView, PackNote, Predict, Proof, State, Verdict};
 use super::words::{self, With, Word};
 use super::{cel, debrief, reach};
 
@@ -259,6 +259,7 @@ impl Engine {
                 .iter()
                 .filter_map(|s| Some((s.called(lang), self.lacks(lesson, s)?.say(lang))))
                 .collect(),
+            pack: self.library.pack_of(&lesson.id).map(|pack| PackNote::of(pack, &lesson.track, lang)),
         };
         self.library.lessons.iter().map(entry).collect()
     }

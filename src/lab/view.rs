@@ -1,7 +1,7 @@
 //! What the engine shows and is asked: plain data, the same on the control socket, in the REPL and
 //! in the terminal interface.
 
-use super::format::Declared;
+use super::format::{Declared, Pack};
 pub use super::format::{File, Form, Then};
 use super::progress::Progress;
 use cluster::undo::Loss;
@@ -157,6 +157,32 @@ pub struct Entry {
     /// Steps that this cluster cannot do: what the step is called, and what is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cannot: Vec<(String, String)>,
+    /// The pack that it is from; `None`: it is built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<PackNote>,
+}
+
+/// What a list says of the pack of a lesson, in the language asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PackNote {
+    pub title: String,
+    pub authors: Vec<String>,
+    pub version: String,
+    /// The title of the lesson's track, if the pack gives it one.
+    pub track: String,
+}
+
+impl PackNote {
+    /// The note about the pack that a lesson is from.
+    pub fn of(pack: &Pack, track: &str, lang: &str) -> PackNote {
+        PackNote {
+            title: pack.title.get(lang).into(),
+            authors: pack.authors.clone(),
+            version: pack.version.clone(),
+            track: pack.tracks.get(track).map(|title| title.get(lang).into()).unwrap_or_default(),
+        }
+    }
 }
 
 /// The lines that solve a step.

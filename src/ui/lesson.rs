@@ -231,13 +231,17 @@ impl PageStyle {
     /// The list of lessons.
     pub fn list(&self, entries: &[Entry], open: &str) -> String {
         let mut out = String::new();
-        let mut track = "";
+        let (mut track, mut pack) = ("", None);
         for (at, entry) in entries.iter().enumerate() {
             if entry.track != track {
-                track = &entry.track;
-                let head = self.bold(&tracks::head(track, self.lang));
+                (track, pack) = (entry.track.as_str(), None);
+                let head = self.bold(&tracks::head_of(entry, self.lang));
                 out.push_str(&format!("{}{head}\n", if out.is_empty() { "" } else { "\n" }));
             }
+            if let Some(other) = entry.pack.as_ref().filter(|other| Some(*other) != pack) {
+                out.push_str(&self.prose(&tracks::pack(other, self.lang), "   "));
+            }
+            pack = entry.pack.as_ref();
             let mark = match entry.done {
                 _ if entry.id == open => "▸",
                 done if done >= entry.steps => "✓",
@@ -248,8 +252,11 @@ impl PageStyle {
             let pad = " ".repeat(46usize.saturating_sub(prose::cells(&entry.title)));
             let minutes = self.say(Say::LessonMinutes, &[&entry.minutes.to_string()]);
             out.push_str(&format!(
-                " {mark} {number}  {}{pad} {}/{}   {minutes}\n",
-                entry.title, entry.done, entry.steps
+                " {mark} {}  {}{pad} {}/{}   {minutes}\n",
+                prose::harmless(number),
+                prose::harmless(&entry.title),
+                entry.done,
+                entry.steps
             ));
             if let Some(first) = first(self.lang, entries, at) {
                 out.push_str(&self.prose(&first, "       "));

@@ -85,6 +85,7 @@ pub mod proof_part;
 mod proof_stop;
 mod proof_turns;
 pub mod prose;
+pub mod record;
 pub mod repl;
 mod screen;
 mod script;
@@ -93,7 +94,7 @@ pub mod settings;
 mod shell;
 pub mod terminal;
 pub mod texts;
-mod tracks;
+pub mod tracks;
 mod tui;
 mod typed;
 

@@ -1,9 +1,11 @@
 //! What was asked of a session on the command line.
 
 use super::Error;
+use super::record::Tape;
 use super::texts::Lang;
 use cluster::{Home, Place, foreign};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Which cluster a session uses, in which form, and what it runs.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,8 @@ pub struct Options {
     pub in_pane: Option<String>,
     /// Begins with a drill.
     pub drill: Option<Drill>,
+    /// Notes what is typed, for the draft of a lesson.
+    pub record: Option<Arc<Tape>>,
 }
 
 /// Which drill is to begin.

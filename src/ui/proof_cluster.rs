@@ -139,7 +139,7 @@ impl ProofCluster {
             home.remove();
             return Err(fault.to_string());
         }
-        let variables = [(library::DIRECTORY, alone.as_os_str())];
+        let variables = [(library::DIRECTORY, alone.as_os_str()), (library::ONLY, OsStr::new("1"))];
         ProofCluster::open(home, &spec(lesson.cluster.as_ref()), &variables, stop).await
     }
 

@@ -8,7 +8,7 @@ use super::script::{self, Script};
 use super::session::{Manner, Session};
 use super::terminal::{self, AsFound, EndSignals, Unedited};
 use super::texts::{Lang, Say};
-use super::{Error, settings, tui};
+use super::{Error, record, settings, tui};
 use cluster::Home;
 use lang::charset::{self, print, println, shown};
 use linux::signal::{self, stop_requested};
@@ -49,13 +49,16 @@ pub async fn run(options: Options) -> Result<i32, Error> {
     let lang = settings::language(options.lang, &home);
     let connection = connection::take(&options, place.clone(), lang, std::future::pending()).await?;
     let asked = stop_requested().map_err(Error::Signals)?;
+    let recording = record::start(options.record.as_ref(), &place);
     let mut session = Session::new(place, lang, manner, Handle::current());
+    session.tape = options.record;
     session.ends = Some(EndSignals::new(EndSignals::SCRIPT).map_err(Error::Signals)?);
     let played = tokio::task::spawn_blocking(move || script::play(&mut session, script));
     let code = tokio::select! {
         played = played => played.map_err(|_| Error::Panicked),
         signal = asked => Ok(128 + signal::number(signal).unwrap_or_default()),
     };
+    record::finish(recording).await;
     connection.leave(lang, false).await;
     code
 }
@@ -82,7 +85,9 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
             _ => lang.say(Say::Welcome, &[&connection.nodes.to_string()]),
         }
     );
+    let recording = record::start(options.record.as_ref(), &place);
     let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
+    session.tape = options.record;
     session.ends = Some(heard);
     let in_pane = options.in_pane.is_some();
     session.frame = options.in_pane;
@@ -98,6 +103,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
         code = end.recv() => (Ok(code), lang),
     };
     end_news();
+    record::finish(recording).await;
     let signalled = matches!(result, Ok(code) if ended_by_signal(code));
     if column.full_screen() {
         terminal::leave_full_screen();

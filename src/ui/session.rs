@@ -5,6 +5,7 @@ use super::commands::{self, Input};
 use super::line::{self, Line};
 use super::paste::{self, Paste};
 use super::practice::drill::Running;
+use super::record::Tape;
 use super::screen::Resizer;
 use super::settings;
 use super::shell::Shell;
@@ -108,6 +109,8 @@ pub(crate) struct Session {
     pub drill: Arc<Running>,
     /// The task that follows drills.
     following_drill: Option<tokio::task::AbortHandle>,
+    /// Notes what is typed, for the draft of a lesson.
+    pub tape: Option<Arc<Tape>>,
 }
 
 impl Session {
@@ -144,6 +147,7 @@ impl Session {
             stopped: None,
             drill: Arc::default(),
             following_drill: None,
+            tape: None,
         }
     }
 
@@ -218,7 +222,12 @@ impl Session {
         if let Some(code) = self.asked_to_end() {
             return Flow::Leave(code);
         }
-        match self.run_line(text, lines) {
+        let began = clock::now();
+        let flow = self.run_line(text, lines);
+        if let Some(tape) = &self.tape {
+            tape.note(text, &self.place.name, self.last, began);
+        }
+        match flow {
             Flow::Next if self.shell_lost && self.manner != Manner::Terminal => Flow::Leave(self.last),
             flow => flow,
         }
@@ -345,6 +354,9 @@ impl Session {
             // Its end is missing if the signal has ended the program that wrote it.
             if let Some(code) = self.asked_to_end() {
                 return code;
+            }
+            if let Some(tape) = &self.tape {
+                tape.keep_pasted(&text);
             }
             input = Input::Text(text);
         }

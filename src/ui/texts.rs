@@ -175,6 +175,30 @@ texts! {
     OwnDirectory:
         "the cluster answers `{}`, and it read its lessons and labs when it started: leave out {}, and start the cluster with {}={}",
         "`{}` 명령에는 클러스터가 답하며, 강의와 실습은 클러스터가 시작할 때 읽습니다. {} 옵션을 빼고, 클러스터를 시작할 때 {}={} 환경 변수를 지정하세요";
+    Pack: "pack: {}", "강의 묶음: {}";
+    PackBy: "pack: {}, by {}", "강의 묶음: {} (만든 사람: {})";
+    OnlyWhat:
+        "--only needs --lessons DIR; for a cluster, set {}=1 beside {}",
+        "--only는 --lessons 디렉터리와 함께 씁니다. 클러스터에는 {}=1을 {} 환경 변수와 함께 지정하세요";
+    LessonName:
+        "write TRACK/NN-name in lower-case letters, digits and '-', e.g. harbour/01-config",
+        "트랙/NN-이름 형식으로 적으세요. 영어 소문자, 숫자, '-'만 쓸 수 있습니다. 예: harbour/01-config";
+    RecordThere: "{} is there already; choose another number or name", "{} 폴더가 이미 있습니다. 다른 번호나 이름을 쓰세요";
+    RecordBegins:
+        "Recording for {}. Do what the learner shall do; `quit` writes the draft.",
+        "{} 폴더에 쓸 내용을 기록합니다. 학습자가 할 일을 그대로 해 보세요. `quit`를 입력하면 초안을 저장합니다.";
+    RecordNothing:
+        "nothing was written: no command changed an object or asked for one",
+        "저장한 것이 없습니다. 오브젝트를 바꾸거나 조회한 명령이 없습니다";
+    RecordForeign:
+        "`lesson record` needs a cluster of Ropewalk's own: leave out --kubeconfig",
+        "`lesson record`는 Ropewalk 자체 클러스터에서만 쓸 수 있습니다. --kubeconfig를 빼세요";
+    Recorded:
+        "A draft of {} steps; {} places are left for you, each marked {}.",
+        "{}단계 초안입니다. 직접 채울 곳이 {}군데 있으며 {}로 표시되어 있습니다.";
+    PreviewOf:
+        "faults: {} · read again after each change; Ctrl-C ends it",
+        "오류: {}개 · 파일이 바뀌면 다시 읽습니다. 끝내려면 Ctrl-C";
     NoSuchLesson:
         "there is no lesson {}; `lesson list` shows them",
         "{} 강의는 없습니다. `lesson list`로 목록을 볼 수 있습니다";

@@ -1,6 +1,8 @@
-//! Titles of the built-in tracks of lessons.
+//! Titles of tracks of lessons, and the packs that they are from.
 
-use super::texts::Lang;
+use super::prose::harmless;
+use super::texts::{Lang, Say};
+use lab::view::{Entry, PackNote};
 
 /// The name in ids, and the titles in English and Korean.
 const TITLES: &[(&str, &str, &str)] = &[
@@ -10,9 +12,27 @@ const TITLES: &[(&str, &str, &str)] = &[
     ("operations", "Operations", "운영"),
 ];
 
-/// The head of a track in a list: its title and the name that ids begin with. Another author's
-/// track has the name alone.
-pub(crate) fn head(track: &str, lang: Lang) -> String {
+/// The head of the track that begins with this entry: its title and the name that ids begin with. A
+/// track whose pack gives it no title has the name alone.
+pub(crate) fn head_of(entry: &Entry, lang: Lang) -> String {
+    match entry.pack.as_ref().map(|pack| harmless(&pack.track)) {
+        Some(title) if !title.is_empty() => format!("{title} ({})", harmless(&entry.track)),
+        _ => head(&entry.track, lang),
+    }
+}
+
+/// What a pack is called, which version it is, and who wrote it.
+pub fn pack(pack: &PackNote, lang: Lang) -> String {
+    let named = format!("{} {}", pack.title, pack.version);
+    let (named, authors) =
+        (harmless(named.trim()).into_owned(), harmless(&pack.authors.join(", ")).into_owned());
+    match authors.is_empty() {
+        true => lang.say(Say::Pack, &[&named]),
+        false => lang.say(Say::PackBy, &[&named, &authors]),
+    }
+}
+
+fn head(track: &str, lang: Lang) -> String {
     let titled = TITLES.iter().find(|(name, ..)| *name == track);
     titled.map_or_else(
         || track.to_string(),
@@ -27,6 +47,23 @@ pub(crate) fn head(track: &str, lang: Lang) -> String {
 mod tests {
     use super::*;
     use lab::format::Library;
+
+    #[test]
+    fn a_pack_names_its_tracks_and_its_authors() {
+        let note = PackNote {
+            title: "School\u{1b}[31m".into(),
+            authors: vec!["Kim".into(), "Lee".into()],
+            version: "1.2".into(),
+            track: "The harbour".into(),
+        };
+        assert_eq!(pack(&note, Lang::En), "pack: School[31m 1.2, by Kim, Lee");
+        assert_eq!(pack(&note, Lang::Ko), "강의 묶음: School[31m 1.2 (만든 사람: Kim, Lee)");
+        let bare = PackNote { title: "school".into(), ..PackNote::default() };
+        assert_eq!(pack(&bare, Lang::En), "pack: school");
+        let entry = |pack| Entry { track: "harbour".into(), pack: Some(pack), ..Entry::default() };
+        assert_eq!(head_of(&entry(note), Lang::En), "The harbour (harbour)");
+        assert_eq!(head_of(&entry(bare), Lang::En), "harbour");
+    }
 
     #[test]
     fn every_built_in_track_has_a_title() {

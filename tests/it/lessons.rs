@@ -103,7 +103,11 @@ fn a_setup_that_failed_is_tried_again() {
         let lines = lines.iter().flat_map(|line| ["-c", line]);
         let args: Vec<&str> = ["repl", "--lang", "en"].into_iter().chain(lines).collect();
         let mut command = home.command_of_ours(home.program(), &args);
-        let said = command.env("ROPEWALK_LESSONS", &lessons).output().expect("the program runs");
+        let said = command
+            .env("ROPEWALK_LESSONS", &lessons)
+            .env("ROPEWALK_LESSONS_ONLY", "1")
+            .output()
+            .expect("the program runs");
         Said::from(said).ok()
     };
     let label = "get configmap ground -o jsonpath=label:{.metadata.labels.seen}.";
@@ -192,7 +196,11 @@ fn what_the_learner_made_is_not_taken_without_a_word() {
     let args: Vec<&str> =
         ["repl", "--lang", "en"].into_iter().chain(lines.iter().flat_map(|line| ["-c", line])).collect();
     let mut command = home.command_of_ours(home.program(), &args);
-    let said = command.env("ROPEWALK_LESSONS", &lessons).output().expect("the program runs");
+    let said = command
+        .env("ROPEWALK_LESSONS", &lessons)
+        .env("ROPEWALK_LESSONS_ONLY", "1")
+        .output()
+        .expect("the program runs");
     let said = Said::from(said);
     let told = format!("{}\n--\n{}", said.out, said.err);
     for part in [
@@ -387,4 +395,74 @@ fn what_happened_before_a_restart_counts_after_it() {
         assert!(after.out.contains("not yet: the pod nginx-pod is ready"), "{after:?}");
         eventually(PATIENCE, || repl(&["check"]), is_done); // the pod starts again after the cluster
     }
+}
+
+/// A pack adds to the built-in lessons, and a bad one takes nothing from them.
+#[test]
+fn packs_stand_beside_the_built_in_lessons() {
+    let home = Home::new();
+    let pack = home.path().join("packs/school");
+    std::fs::create_dir_all(pack.join("probe/01-inside")).expect("a directory");
+    std::fs::write(pack.join("probe/01-inside/lesson.md"), INSIDE).expect("a file");
+    let about =
+        "title: {en: School, ko: 학교}\nauthors: [Kim]\nversion: '1.0'\ntracks: {probe: {en: Probes}}\n";
+    std::fs::write(pack.join("pack.yaml"), about).expect("a file");
+    let list = home.ropewalk(&["lesson", "list", "--lang", "en"]).ok();
+    for part in ["First voyage (first-voyage)", "Probes (probe)\n   pack: School 1.0, by Kim\n"] {
+        assert!(list.contains(part), "{part}\n{list}");
+    }
+    let mut command = home.command(home.program());
+    command.args(["lesson", "show", "probe/01", "--lang", "ko"]).env("LC_ALL", "C.UTF-8");
+    let korean = Said::from(command.output().expect("it runs")).ok();
+    assert!(korean.contains("강의 묶음: 학교 1.0 (만든 사람: Kim)"), "{korean}");
+    let folder = pack.to_str().expect("UTF-8");
+    let only = home.ropewalk(&["lesson", "list", "--lang", "en", "--lessons", folder, "--only"]).ok();
+    assert!(only.contains("Probes (probe)") && !only.contains("first-voyage"), "{only}");
+    home.ropewalk(&["lesson", "list", "--only"]).fails("ROPEWALK_LESSONS_ONLY=1");
+    // The same pack a second time: everything in it stands twice.
+    let twice = home.ropewalk(&["lesson", "list", "--lang", "en", "--lessons", folder]);
+    assert!(twice.code == 1 && twice.err.contains("the lesson \"probe/01\" is already in"), "{twice:?}");
+    std::fs::write(pack.join("pack.yaml"), "title: {en: \"\\e]0;x\"}\n").expect("a file");
+    let bad = home.ropewalk(&["lesson", "list", "--lang", "en"]);
+    assert!(bad.code == 1 && bad.err.contains("pack.yaml:1: the character U+001B"), "{bad:?}");
+    assert!(bad.out.contains("First voyage (first-voyage)") && !bad.out.contains("probe"), "{bad:?}");
+}
+
+/// What is done in a session becomes a lesson that can be read, and is written once.
+#[test]
+fn a_session_is_recorded_as_a_draft() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let _cluster = home.up(&[]);
+    let lessons = home.path().join("mine");
+    let folder = lessons.to_str().expect("UTF-8");
+    let args = ["lesson", "record", "probe/04-notes", "--lessons", folder, "--name", "t", "--lang", "en"];
+    let record = |lines: &str| -> Said {
+        let mut command = home.command(home.program());
+        let piped = std::process::Stdio::piped;
+        let mut child =
+            command.args(args).stdin(piped()).stdout(piped()).stderr(piped()).spawn().expect("it runs");
+        let mut input = child.stdin.take().expect("a pipe");
+        std::io::Write::write_all(&mut input, lines.as_bytes()).expect("it reads");
+        drop(input);
+        child.wait_with_output().expect("it ends").into()
+    };
+    let said = record(
+        "help\ncreate configmap note --from-literal=a=1\nget pod ghost\nkubectl delete configmap note\n",
+    );
+    assert!(said.ok().contains("A draft of 2 steps"), "it says how much there is to do");
+    let text = std::fs::read_to_string(lessons.join("probe/04-notes/lesson.md")).expect("a draft");
+    for part in [
+        "is: \"present(\\\"ConfigMap\\\", \\\"default\\\", \\\"note\\\")\"",
+        "is: \"!present(\\\"ConfigMap\\\", \\\"default\\\", \\\"note\\\")\"",
+        "- \"-get pod ghost\"",
+        "TODO",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    home.ropewalk(&["lesson", "test", "probe/04", "--dry-run", "--lessons", folder]).ok();
+    record("get pods\n").fails("is there already");
+    assert_eq!(std::fs::read_to_string(lessons.join("probe/04-notes/lesson.md")).expect("a draft"), text);
 }

@@ -35,7 +35,7 @@ pub(crate) enum Lesson {
     /// after the solution and each other way
     Test {
         ids: Vec<String>,
-        /// All there are
+        /// All there are; with --lessons those of that directory
         #[arg(long, conflicts_with = "ids")]
         all: bool,
         /// Clusters side by side at most; a third starts only while the processors have time
@@ -52,6 +52,25 @@ pub(crate) enum Lesson {
     Leave,
     /// Write a template: TRACK/NN-name
     New { id: String },
+    /// Open a prompt, and write what you do there as the draft of a lesson
+    #[command(
+        after_help = "The draft is written when you leave the prompt: to lessons/TRACK/NN-name, or below --lessons DIR.
+A folder that is there is never written to. Each command that changed an object, or asked for one, becomes
+a step with its solution and proposed checks; what is left for you to write is marked TODO.
+Lines are written as you type them, so type no passwords."
+    )]
+    Record {
+        /// TRACK/NN-name
+        id: String,
+    },
+    /// Show a folder's lesson as it reads, or its faults, after each change; Ctrl-C ends it
+    Preview {
+        /// The folder of lessons
+        #[arg(value_name = "DIR")]
+        directory: std::path::PathBuf,
+        /// The lesson to show [default: the one that was changed last]
+        id: Option<String>,
+    },
 }
 
 /// Forms of a grade.

@@ -226,9 +226,12 @@ Exit code 1: there is no such term.")]
         /// The term, in English or in Korean; kubectl's abbreviations too
         #[arg(value_name = "TERM")]
         words: Vec<String>,
-        /// Read the glossary from this directory of lessons instead of the one in the program
+        /// Read this directory of lessons, too: its terms are explained beside the built-in ones
         #[arg(long, value_name = "DIR")]
         lessons: Option<std::path::PathBuf>,
+        /// With --lessons: only that directory's terms
+        #[arg(long, requires = "lessons")]
+        only: bool,
         /// Language of the answer
         #[arg(long, value_enum)]
         lang: Option<lang::Lang>,
@@ -309,7 +312,10 @@ Examples:
   ropewalk lesson list                        all lessons, and how far you are
   ropewalk lesson check first-voyage/04       is its current step done? exit code 0 only then
   ropewalk lesson test first-voyage/04        prove it: red before, green after, each wrong answer red
-  ropewalk lesson new first-voyage/13-update  a template to fill in
+  ropewalk lesson new harbour/01-config       a template to fill in
+  ropewalk lesson record harbour/02-restart   do it once, and get a draft
+  ropewalk lesson preview lessons             read it while you write; Ctrl-C ends it
+  ropewalk lesson list --lessons lessons      yours beside the built-in ones; --only: yours alone
   ropewalk lesson list --kubeconfig FILE      what can be played on that cluster, and why the rest cannot
   ropewalk lesson solve first-voyage/04 --all --kubeconfig FILE
   ropewalk lesson leave --kubeconfig FILE     delete the namespaces that were made there")]
@@ -320,10 +326,13 @@ Examples:
         /// Ropewalk's own
         #[arg(long, global = true, value_name = "FILE", conflicts_with = "name")]
         kubeconfig: Option<std::path::PathBuf>,
-        /// Read lessons from this directory instead of those in the program: list, show ID, test,
-        /// new
+        /// Read this directory of lessons beside those in the program, or write to it: list, show
+        /// ID, test, new, record
         #[arg(long, global = true, value_name = "DIR")]
         lessons: Option<std::path::PathBuf>,
+        /// With --lessons or `preview`: without the lessons in the program
+        #[arg(long, global = true)]
+        only: bool,
         #[arg(long, default_value = "main", global = true)]
         name: String,
         #[arg(long, value_enum, global = true)]

@@ -1,32 +1,47 @@
-//! All lessons: those in the binary, or those in a directory.
+//! All lessons: those in the binary, and those of packs beside them.
 
 use super::beats::Beats;
 use super::lesson::Lesson;
+use super::pack::{self, Pack};
 use super::terms::Terms;
 use super::text::{Fault, OTHERS};
 use super::track::parse;
-use super::{beats, file, terms};
+use super::{beats, terms};
 use crate::debrief;
 use include_dir::{Dir, include_dir};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+pub use super::alone::write_alone;
+
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../lessons");
 
-/// The variable that names a directory to read lessons from, instead of those in the binary.
+/// The variable that names a directory of lessons, a pack, to read beside those in the binary.
 pub const DIRECTORY: &str = "ROPEWALK_LESSONS";
+
+/// The variable that, if it is set, leaves out all lessons but those of [`DIRECTORY`].
+pub const ONLY: &str = "ROPEWALK_LESSONS_ONLY";
 
 /// The directory that the environment names.
 pub fn directory() -> Option<PathBuf> {
     std::env::var_os(DIRECTORY).filter(|d| !d.is_empty()).map(PathBuf::from)
 }
 
+/// Returns whether the environment leaves out all lessons but those of [`directory`].
+pub fn is_only() -> bool {
+    std::env::var_os(ONLY).is_some_and(|value| !value.is_empty() && value != "0")
+}
+
 /// Lessons in order, and what is wrong with those that could not be read.
 #[derive(Clone, Debug, Default)]
 pub struct Library {
     pub lessons: Vec<Lesson>,
+    /// The packs that were read beside the built-in lessons.
+    pub packs: Vec<Pack>,
     pub beats: Beats,
+    /// Where each beat stands: the file, and the line there.
+    pub(crate) beat_places: BTreeMap<String, (PathBuf, usize)>,
     /// The glossary.
     pub terms: Terms,
     pub faults: Vec<Fault>,
@@ -35,20 +50,99 @@ pub struct Library {
 }
 
 /// The file in which [`write_alone`] notes what its lesson needs.
-const ELSEWHERE: &str = "_elsewhere.yaml";
+pub(super) const ELSEWHERE: &str = "_elsewhere.yaml";
 
 impl Library {
-    /// From the directory that the environment names, read anew; else [`Library::built_in`].
+    /// The built-in lessons with the packs of the home folder and the one that the environment
+    /// names, read anew; without packs, [`Library::built_in`].
     pub fn load() -> Arc<Library> {
-        match directory() {
-            Some(directory) => Library::read(&directory).into(),
-            None => Library::built_in(),
+        Library::at(None, false)
+    }
+
+    /// The same with this pack instead of the one that the environment names. `only`: its lessons
+    /// alone.
+    pub fn at(given: Option<&Path>, only: bool) -> Arc<Library> {
+        match (given, directory()) {
+            (Some(given), _) if only => Library::read(given).into(),
+            (Some(given), _) => Library::with_packs(pack::folders_of_home(), Some(given)),
+            (None, Some(named)) if is_only() => Library::read(&named).into(),
+            (None, named) => Library::with_packs(pack::folders_of_home(), named.as_deref()),
         }
     }
 
-    /// Those in a directory; without one, as [`Library::load`].
-    pub fn at(directory: Option<&Path>) -> Arc<Library> {
-        directory.map_or_else(Library::load, |directory| Library::read(directory).into())
+    /// The built-in lessons and these packs. What is wrong with a pack is among the faults, and
+    /// takes nothing from the lessons that are built in.
+    pub(super) fn with_packs(packs: Vec<PathBuf>, named: Option<&Path>) -> Arc<Library> {
+        if packs.is_empty() && named.is_none() {
+            return Library::built_in();
+        }
+        let mut library = Arc::unwrap_or_clone(Library::built_in());
+        for folder in packs {
+            library.add_pack(&folder);
+        }
+        if let Some(folder) = named {
+            let before = (library.lessons.len(), library.faults.len());
+            library.add_pack(folder);
+            if before == (library.lessons.len(), library.faults.len()) && !folder.join(pack::LABS).is_dir() {
+                library.faults.push(none_here(folder));
+            }
+        }
+        library.sort();
+        library.check();
+        library.into()
+    }
+
+    /// Adds the lessons, beats and terms of a pack. One that is there already stays as it is: the
+    /// pack's is left out, and a fault names both files.
+    fn add_pack(&mut self, folder: &Path) {
+        let (mut files, faults) = pack::files_in(folder);
+        self.faults.extend(faults);
+        let mut pack = match pack::read(folder, &files) {
+            Ok(pack) => pack,
+            Err(faults) => return self.faults.extend(faults),
+        };
+        self.faults.extend(pack::take_harmful(&mut files));
+        let other = Library::gathered(&files);
+        self.faults.extend(other.faults);
+        for lesson in other.lessons {
+            if let Some(first) = self.get(&lesson.id) {
+                let line = files.get(&lesson.file).map_or(1, |text| pack::line_of(text, "id"));
+                let first = first.file.display();
+                let what = format!("the lesson {:?} is already in {first}; give it another id", lesson.id);
+                self.faults.push(Fault { file: lesson.file, line, what });
+                continue;
+            }
+            pack.lessons.insert(lesson.id.clone());
+            self.lessons.push(lesson);
+        }
+        let doubles = self.add_beats(other.beats, &other.beat_places);
+        self.faults.extend(doubles);
+        self.faults.extend(self.terms.extend(other.terms));
+        self.packs.push(pack);
+    }
+
+    /// Adds beats that are not there yet; the others are returned as faults.
+    fn add_beats(&mut self, beats: Beats, places: &BTreeMap<String, (PathBuf, usize)>) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (name, beat) in beats {
+            let (file, line) = places.get(&name).cloned().unwrap_or_default();
+            match self.beat_places.get(&name) {
+                Some((first, at)) => {
+                    let what = format!("the beat {name:?} is already in {}:{at}", first.display());
+                    faults.push(Fault { file, line, what });
+                }
+                None => {
+                    self.beat_places.insert(name.clone(), (file, line));
+                    self.beats.insert(name, beat);
+                }
+            }
+        }
+        faults
+    }
+
+    /// The pack that a lesson is from; `None` for a lesson that is built in.
+    pub fn pack_of(&self, id: &str) -> Option<&Pack> {
+        self.packs.iter().find(|pack| pack.lessons.contains(id))
     }
 
     /// Those in the binary. A process reads them once, when it first needs them: that takes as long
@@ -58,18 +152,38 @@ impl Library {
         READ.clone()
     }
 
-    /// From a directory laid out as `TRACK/NN-name/lesson.md`.
+    /// From a directory laid out as `TRACK/NN-name/lesson.md`, and nothing else.
     pub fn read(directory: &Path) -> Library {
-        let (files, mut faults) = files_in(directory);
+        let (files, mut faults) = pack::files_in(directory);
         if files.is_empty() && faults.is_empty() {
-            faults.push(Fault { file: directory.into(), line: 1, what: "there are no lessons here".into() });
+            faults.push(none_here(directory));
         }
         let mut library = Library::of(&files);
         library.faults.extend(faults);
+        match pack::read(directory, &files) {
+            Ok(mut pack) if files.contains_key(&directory.join(pack::FILE)) => {
+                pack.lessons = library.lessons.iter().map(|lesson| lesson.id.clone()).collect();
+                library.packs.push(pack);
+            }
+            Ok(_) => {}
+            Err(faults) => library.faults.extend(faults),
+        }
         library
     }
 
     fn of(files: &BTreeMap<PathBuf, String>) -> Library {
+        let mut library = Library::gathered(files);
+        library.sort();
+        library.check();
+        library
+    }
+
+    fn sort(&mut self) {
+        self.lessons.sort_by_key(|l| (track_order(&l.track), l.track.clone(), l.order));
+    }
+
+    /// What stands in the files, without a look at whether it fits together.
+    fn gathered(files: &BTreeMap<PathBuf, String>) -> Library {
         let mut library = Library::default();
         let beside = |file: &'_ Path, stem: &str, ending: &str| -> Vec<(&'static str, &str, PathBuf)> {
             let other = |lang: &&'static str| {
@@ -87,12 +201,10 @@ impl Library {
             let read = match name {
                 "lesson.md" => parse(text, file, &others).map(|lesson| library.lessons.push(lesson)),
                 "_beats.yaml" => beats::parse(text, file, &others).and_then(|beats| {
-                    let double = |name: &&String| library.beats.contains_key(*name);
-                    let what = |name| format!("the beat {name:?} is there twice, in two files");
-                    let doubles = beats.keys().filter(double).map(what);
-                    let doubles = doubles.map(|what| Fault { file: file.clone(), line: 1, what });
-                    let doubles: Vec<Fault> = doubles.collect();
-                    library.beats.extend(beats);
+                    let place = |name: &String| (file.clone(), pack::line_of(text, name));
+                    let places = beats.keys().map(|name| (name.clone(), place(name)));
+                    let places: BTreeMap<_, _> = places.collect();
+                    let doubles = library.add_beats(beats, &places);
                     if doubles.is_empty() { Ok(()) } else { Err(doubles) }
                 }),
                 "_terms.yaml" => terms::parse(text, file, &others).and_then(|terms| {
@@ -107,8 +219,6 @@ impl Library {
             };
             library.faults.extend(read.err().into_iter().flatten());
         }
-        library.lessons.sort_by_key(|l| (track_order(&l.track), l.track.clone(), l.order));
-        library.check();
         library
     }
 
@@ -165,41 +275,8 @@ impl Library {
     }
 }
 
-/// Writes the files of one lesson, and the sentences of debriefs, to where [`Library::read`] finds
-/// them. A cluster in which one lesson is played need not read and compile all.
-///
-/// `directory`: where the lesson was read from; none: from the binary.
-///
-/// # Errors
-/// The file that cannot be written, and why.
-pub fn write_alone(lesson: &Lesson, directory: Option<&Path>, into: &Path) -> Result<(), Fault> {
-    let files = directory.map_or_else(built_in_files, |directory| files_in(directory).0);
-    let directories: BTreeSet<&Path> = files.keys().filter_map(|path| path.parent()).collect();
-    // The lesson may have been read by a relative path, and `directory` may be absolute.
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-    let own = lesson.file.parent().map(absolute);
-    for (path, text) in &files {
-        let name = path.file_name().unwrap_or_default();
-        let is_own = path.parent().map(absolute) == own;
-        if !is_own && !name.to_str().is_some_and(|name| name.starts_with("_beats.")) {
-            continue;
-        }
-        // Files of two directories may have the same name.
-        let place = directories.iter().position(|d| Some(*d) == path.parent()).unwrap_or_default();
-        let place = into.join(place.to_string());
-        let fault = |e: std::io::Error| Fault { file: place.join(name), line: 1, what: e.to_string() };
-        std::fs::create_dir_all(&place)
-            .and_then(|()| std::fs::write(place.join(name), text))
-            .map_err(fault)?;
-    }
-    if !lesson.needs.is_empty() {
-        // They are not copied, and were looked up where all lessons are.
-        let list: String = lesson.needs.iter().map(|id| format!("- {id:?}\n")).collect();
-        let place = into.join(ELSEWHERE);
-        let fault = |e: std::io::Error| Fault { file: place.clone(), line: 1, what: e.to_string() };
-        std::fs::create_dir_all(into).and_then(|()| std::fs::write(&place, list)).map_err(fault)?;
-    }
-    Ok(())
+fn none_here(directory: &Path) -> Fault {
+    Fault { file: directory.into(), line: 1, what: "there are no lessons here".into() }
 }
 
 /// The ids of the lessons in the binary, from the names of their folders: `TRACK/NN-name`. A pack
@@ -219,21 +296,10 @@ fn track_order(track: &str) -> usize {
     known.iter().position(|t| *t == track).unwrap_or(known.len())
 }
 
-fn built_in_files() -> BTreeMap<PathBuf, String> {
+pub(super) fn built_in_files() -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
     gather(&BUILT_IN, &mut files);
     files
-}
-
-/// The files of a directory that may be a lesson's, and those that cannot be read.
-fn files_in(directory: &Path) -> (BTreeMap<PathBuf, String>, Vec<Fault>) {
-    let (mut files, mut faults) = (BTreeMap::new(), Vec::new());
-    walk(directory, 0, &mut |found| match found.and_then(|path| Ok((file::text(&path)?, path))) {
-        Ok((Some(text), path)) => _ = files.insert(path, text),
-        Ok((None, _)) => {} // it has just gone
-        Err(fault) => faults.push(fault),
-    });
-    (files, faults)
 }
 
 fn gather(dir: &Dir<'_>, into: &mut BTreeMap<PathBuf, String>) {
@@ -243,24 +309,6 @@ fn gather(dir: &Dir<'_>, into: &mut BTreeMap<PathBuf, String>) {
         }
     }
     dir.dirs().for_each(|d| gather(d, into));
-}
-
-/// Every file that may be a lesson's, and every directory that cannot be looked into.
-fn walk(directory: &Path, depth: usize, found: &mut impl FnMut(Result<PathBuf, Fault>)) {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(e) => {
-            let what = format!("cannot be looked into: {e}");
-            return found(Err(Fault { file: directory.into(), line: 1, what }));
-        }
-    };
-    for path in entries.flatten().map(|e| e.path()) {
-        if path.is_dir() && depth < 4 {
-            walk(&path, depth + 1, found);
-        } else if path.extension().is_some_and(|e| e == "md" || e == "yaml") {
-            found(Ok(path));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -340,7 +388,7 @@ mod tests {
         });
         let faults: Vec<String> =
             Library::of(&files.collect()).faults.iter().map(ToString::to_string).collect();
-        assert_eq!(faults, ["b/_beats.yaml:1: the beat \"healed\" is there twice, in two files"]);
+        assert_eq!(faults, ["b/_beats.yaml:1: the beat \"healed\" is already in a/_beats.yaml:1"]);
     }
 
     /// What a lesson needs is another one, and in this program it is there.

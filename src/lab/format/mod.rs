@@ -1,6 +1,7 @@
 //! Lessons as files: what machines read and English in `lesson.md`, further languages beside it,
 //! texts only.
 
+mod alone;
 mod answer;
 mod asked;
 pub(crate) mod beats;
@@ -14,11 +15,13 @@ mod compiler;
 #[cfg(test)]
 mod course_tests;
 pub mod declared;
+pub mod draft;
 mod expect;
 pub(crate) mod file;
 mod files;
 pub(crate) mod lesson;
 pub mod library;
+pub mod pack;
 pub(crate) mod prose;
 mod question;
 pub(crate) mod raw;
@@ -34,6 +37,7 @@ pub use declared::Declared;
 pub use files::File;
 pub use lesson::{Check, Hint, Keep, Lesson, Lost, Predict, Repair, Step, Templates, Way, Wrong};
 pub use library::Library;
+pub use pack::Pack;
 pub use prose::{Section, sh_blocks};
 pub use question::{Answer, Form, Odd};
 pub(crate) use step::checks;

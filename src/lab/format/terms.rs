@@ -5,7 +5,7 @@
 
 use super::raw;
 use super::text::{EN, Fault, OTHERS, Text};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A term and what `what` tells of it.
@@ -79,16 +79,22 @@ impl Terms {
         ids.into_iter().take(3).filter_map(|id| self.get(id)).collect()
     }
 
-    /// Adds the terms of another file; returns what both have.
+    /// Adds the terms of another file. One with a word that is there already is left out, and is
+    /// returned as a fault.
     pub(super) fn extend(&mut self, other: Terms) -> Vec<Fault> {
-        let mut faults = Vec::new();
+        let (mut faults, mut doubles) = (Vec::new(), BTreeSet::new());
         for (word, id) in &other.words {
             let (Some(first), Some(term)) = (self.words.get(word), other.all.get(id)) else { continue };
+            let mut what = format!("{id}: {word:?} is a word for {first} too");
+            if let Some((file, line)) = self.all.get(first).map(|first| &first.place) {
+                what.push_str(&format!(", in {}:{line}", file.display()));
+            }
             let (file, line) = term.place.clone();
-            faults.push(Fault { file, line, what: format!("{id}: {word:?} is a word for {first} too") });
+            faults.push(Fault { file, line, what });
+            doubles.insert(id.clone());
         }
-        self.all.extend(other.all);
-        self.words.extend(other.words);
+        self.all.extend(other.all.into_iter().filter(|(id, _)| !doubles.contains(id)));
+        self.words.extend(other.words.into_iter().filter(|(_, id)| !doubles.contains(id)));
         faults
     }
 
@@ -229,7 +235,8 @@ mod tests {
         assert!(slips(&again, KO_TEXT)[0].contains("duplicate entry with key \"pod\""));
         let mut both = read(EN_TEXT, KO_TEXT).unwrap();
         let doubles = both.extend(read(EN_TEXT, KO_TEXT).unwrap());
-        assert!(doubles.iter().any(|f| f.to_string() == "_terms.yaml:1: pod: \"po\" is a word for pod too"));
+        let told = "_terms.yaml:1: pod: \"po\" is a word for pod too, in _terms.yaml:1";
+        assert!(doubles.iter().any(|f| f.to_string() == told));
         let terms = read(EN_TEXT, KO_TEXT).unwrap();
         assert_eq!(terms.faults(&["a/01".into()]), []);
         assert_eq!(terms.faults(&[])[0].to_string(), "_terms.yaml:1: pod: there is no lesson \"a/01\"");

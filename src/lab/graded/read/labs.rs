@@ -1,18 +1,21 @@
-//! All labs, from the binary or from a directory.
+//! All labs: those in the binary with those of packs, or those of a directory alone.
 
 use super::lab::Lab;
 use super::parse::parse;
-use crate::format::{Fault, OTHERS, file};
+use crate::format::{Fault, OTHERS, file, library, pack};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-/// All labs: those in the binary, or those in a directory.
+/// All labs: those in the binary with those of packs, or those of a directory alone.
 #[derive(Clone, Debug, Default)]
 pub struct Labs {
     pub labs: Vec<Lab>,
     pub faults: Vec<Fault>,
-    /// `None`: they are those in the binary.
+    /// All of them are from this directory; `None`: from the binary and from packs.
     pub directory: Option<PathBuf>,
+    /// Folders of packs that have labs.
+    pub(crate) packs: Vec<PathBuf>,
 }
 
 static EMBEDDED: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/../../labs");
@@ -29,12 +32,65 @@ pub fn directory() -> Option<PathBuf> {
 }
 
 impl Labs {
-    /// From the directory that the environment names, read anew; else [`Labs::built_in`].
+    /// From the directory that [`DIRECTORY`] names, and nothing else; without one the built-in labs
+    /// with those of packs. Packs are read anew.
     pub fn load() -> Arc<Labs> {
-        match directory() {
-            Some(directory) => Labs::read(&directory).into(),
-            None => Labs::built_in(),
+        if let Some(directory) = directory() {
+            return Labs::read(&directory).into();
         }
+        let mut packs = pack::folders_of_home();
+        packs.extend(library::directory().filter(|_| !library::is_only()));
+        Labs::with_packs(&packs)
+    }
+
+    /// The built-in labs and those in the folder `labs` of packs.
+    pub(crate) fn with_packs(packs: &[PathBuf]) -> Arc<Labs> {
+        let folders = packs.iter().map(|pack| pack.join(pack::LABS));
+        let folders: Vec<PathBuf> = folders.filter(|folder| folder.is_dir()).collect();
+        if folders.is_empty() {
+            return Labs::built_in();
+        }
+        let mut labs = Arc::unwrap_or_clone(Labs::built_in());
+        for folder in folders {
+            labs.add_pack(folder);
+        }
+        labs.sorted().into()
+    }
+
+    /// Adds the labs of a pack. One whose id is there already is left out, and a fault names both
+    /// files.
+    fn add_pack(&mut self, folder: PathBuf) {
+        let (mut files, faults) = pack::files_in(&folder);
+        self.faults.extend(faults);
+        self.faults.extend(pack::take_harmful(&mut files));
+        let mut other = Labs::default();
+        let dirs: BTreeSet<PathBuf> = files.keys().filter_map(|file| Some(file.parent()?.into())).collect();
+        for dir in dirs {
+            other.add(|name| {
+                let path = dir.join(name);
+                Ok(files.get(&path).map(|text| (path, text.clone())))
+            });
+        }
+        self.faults.extend(other.faults);
+        for lab in other.labs {
+            match self.get(&lab.id) {
+                Some(first) => {
+                    let line = files.get(&lab.file).map_or(1, |text| pack::line_of(text, "id"));
+                    let first = first.file.display();
+                    let what = format!("the lab {:?} is already in {first}; give it another id", lab.id);
+                    self.faults.push(Fault { file: lab.file, line, what });
+                }
+                None => self.labs.push(lab),
+            }
+        }
+        self.packs.push(folder);
+    }
+
+    /// Where a lab was read from, as a record names it: [`BUILT_IN`], or a directory.
+    pub fn source(&self, lab: &Lab) -> String {
+        let of_pack = || self.packs.iter().find(|folder| lab.file.starts_with(folder));
+        let directory = self.directory.as_ref().or_else(of_pack);
+        directory.map_or_else(|| BUILT_IN.into(), |directory| directory.display().to_string())
     }
 
     /// Those in a directory; without one, as [`Labs::load`].

@@ -7,7 +7,7 @@ use crate::cel::{Facts, Template, Use};
 use crate::format::{EN, Text};
 use crate::graded::book::Best;
 use crate::graded::parts;
-use crate::graded::read::{BUILT_IN, Lab, Task};
+use crate::graded::read::{Lab, Task};
 use crate::graded::score::{self, About, Found, Red};
 use crate::graded::stopwatch::Stopwatch;
 use crate::graded::view::Graded;
@@ -156,7 +156,7 @@ impl LabRun {
             limit_s: u64::from(lab.minutes) * 60,
             used: open.used(),
             content: lab.content.clone(),
-            labs: self.labs.directory.as_ref().map_or_else(|| BUILT_IN.into(), |d| d.display().to_string()),
+            labs: self.labs.source(lab),
             attempts: open.attempts(),
             tampered: open.tampered,
             trace: json!({"format": open.chain.format, "from": open.began, "to": self.world.know().recorder.revision, "records": open.chain.records, "head": open.chain.head}),

@@ -53,15 +53,19 @@ fn blocks(model: &Model, room: usize) -> Vec<Block> {
         None => head.extend(no_lessons(model, room)),
     }
     let mut out: Vec<Block> = vec![(None, head)];
-    let mut track = "";
+    let (mut track, mut pack) = ("", None);
     for (at, entry) in model.lesson.list.iter().enumerate() {
         // Numbers begin anew in each track.
         if entry.track != track {
-            track = &entry.track;
+            (track, pack) = (entry.track.as_str(), None);
             let mut head = vec![Line::default(); usize::from(at > 0)];
-            head.extend(text(&tracks::head(track, lang), look, Tone::Title, room, "", ""));
+            head.extend(text(&tracks::head_of(entry, lang), look, Tone::Title, room, "", ""));
             out.push((None, head));
         }
+        if let Some(other) = entry.pack.as_ref().filter(|other| Some(*other) != pack) {
+            out.push((None, text(&tracks::pack(other, lang), look, Tone::Dim, room, "", "")));
+        }
+        pack = entry.pack.as_ref();
         out.push((Some(at), lesson(model, room, at, entry)));
     }
     if !model.lab.list.is_empty() {

@@ -1,0 +1,158 @@
+//! `lesson preview`: a lesson as it reads, again after every change of its files.
+
+use super::lesson::page;
+use lab::format::{Lesson, Library};
+use lang::charset::print;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use ui::lesson::PageStyle;
+use ui::prose::harmless;
+use ui::texts::{Lang, Say};
+
+/// How often the folder is looked at.
+const AGAIN: Duration = Duration::from_millis(400);
+/// Files that are looked at, at most, and how deep they lie.
+const FILES_MAX: usize = 2000;
+const DEPTH_MAX: usize = 4;
+
+/// When a file was changed, and how long it is.
+type Stamps = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+
+/// What is shown, and of which state of the folder.
+pub(crate) struct Preview {
+    pub directory: PathBuf,
+    /// The lesson that is shown; `None`: the one that was changed last.
+    pub id: Option<String>,
+    /// Without the built-in lessons.
+    pub only: bool,
+    pub lang: Lang,
+    seen: Option<Stamps>,
+}
+
+/// Shows the folder's lesson until Ctrl-C.
+pub(crate) async fn run(
+    directory: PathBuf,
+    id: Option<String>,
+    only: bool,
+    lang: Lang,
+) -> anyhow::Result<i32> {
+    let asked = linux::signal::stop_requested()?;
+    let shown = show(Preview { directory, id, only, lang, seen: None });
+    tokio::select! {
+        shown = shown => shown,
+        _ = asked => Ok(0),
+    }
+}
+
+async fn show(mut preview: Preview) -> anyhow::Result<i32> {
+    loop {
+        // Reading compiles every expression, which takes a while.
+        let looked = tokio::task::spawn_blocking(move || {
+            let told = preview.changed();
+            (preview, told)
+        });
+        let told;
+        (preview, told) = looked.await?;
+        if let Some(text) = told {
+            if std::io::stdout().is_terminal() {
+                print!("\x1b[H\x1b[2J\x1b[3J");
+            }
+            print!("{text}");
+            let _ = std::io::stdout().flush(); // the next print tells of a reader that left
+        }
+        clock::pause(AGAIN).await;
+    }
+}
+
+impl Preview {
+    /// The text, if the files have changed since the last one.
+    fn changed(&mut self) -> Option<String> {
+        let mut stamps = Stamps::new();
+        stamp(&self.directory, 0, &mut stamps);
+        if self.seen.as_ref() == Some(&stamps) {
+            return None;
+        }
+        let text = self.text(&stamps);
+        self.seen = Some(stamps);
+        Some(text)
+    }
+
+    fn text(&self, stamps: &Stamps) -> String {
+        let library = Library::at(Some(&self.directory), self.only);
+        let mut out = String::new();
+        for fault in &library.faults {
+            out.push_str(&format!("✗ {}\n", harmless(&fault.to_string())));
+        }
+        match self.lesson(&library, stamps) {
+            Some(lesson) => out.push_str(&page(&library, lesson, self.lang)),
+            // What keeps it from being read stands above.
+            None if !library.faults.is_empty() => {}
+            None => out.push_str(&format!("{}\n", self.lang.say(Say::LessonEmpty, &[]))),
+        }
+        let line = "─".repeat(PageStyle::for_output(self.lang).width.min(40));
+        let faults = library.faults.len().to_string();
+        out + &format!("{line}\n{}\n", self.lang.say(Say::PreviewOf, &[&faults]))
+    }
+
+    /// The lesson that was asked for, else the one whose files were changed last.
+    fn lesson<'a>(&self, library: &'a Library, stamps: &Stamps) -> Option<&'a Lesson> {
+        if let Some(id) = &self.id {
+            return library.find(id, None);
+        }
+        let own = library.lessons.iter().filter(|lesson| lesson.file.starts_with(&self.directory));
+        own.max_by_key(|lesson| {
+            let folder = lesson.file.parent();
+            stamps.iter().filter(|(path, _)| path.parent() == folder).map(|(_, (at, _))| *at).max()
+        })
+    }
+}
+
+/// Notes the files below a folder. What cannot be looked into is told of by who reads it.
+fn stamp(folder: &Path, depth: usize, stamps: &mut Stamps) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if stamps.len() >= FILES_MAX {
+            return;
+        }
+        // A link is not followed: its target is not the folder's.
+        let Ok(about) = entry.metadata() else { continue };
+        if about.is_dir() && depth < DEPTH_MAX {
+            stamp(&path, depth + 1, stamps);
+        } else if path.extension().is_some_and(|ending| ending == "md" || ending == "yaml") {
+            stamps.insert(path, (about.modified().ok(), about.len()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_a_file_is_shown_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        super::super::lesson::new(dir.path(), "harbour/01-first", Lang::En).unwrap();
+        super::super::lesson::new(dir.path(), "harbour/02-second", Lang::En).unwrap();
+        let directory = dir.path().to_path_buf();
+        let mut preview = Preview { directory, id: None, only: false, lang: Lang::En, seen: None };
+        let first = preview.changed().expect("the first look");
+        assert!(first.contains("faults: 0") && first.contains("Make a ConfigMap named"), "{first}");
+        assert_eq!(preview.changed(), None);
+        let file = dir.path().join("harbour/01-first/lesson.md");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("title: first", "title: The changed one")).unwrap();
+        let later = std::fs::metadata(&file).unwrap().modified().unwrap() + Duration::from_secs(5);
+        std::fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
+        let second = preview.changed().expect("it has changed");
+        assert!(second.contains("harbour/01 The changed one"), "{second}");
+        std::fs::write(&file, text.replace("  - id: make", "  - idd: make")).unwrap();
+        let broken = preview.changed().expect("it has changed");
+        assert!(broken.contains("lesson.md:") && broken.contains("unknown key \"idd\""), "{broken}");
+        assert!(broken.contains("faults: 1"), "{broken}");
+        let mut korean = Preview { lang: Lang::Ko, id: Some("harbour/02".into()), seen: None, ..preview };
+        assert!(korean.changed().is_some_and(|text| text.contains("컨피그맵을 만들어")));
+    }
+}

@@ -1,0 +1,105 @@
+//! `lesson record`: what a teacher does once in a session becomes the draft of a lesson.
+
+use super::codes::USAGE;
+use super::lesson::named;
+use lab::format::Library;
+use lab::format::draft::{self, Named, OPEN};
+use lang::charset::{eprintln, println};
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use ui::options::Options;
+use ui::prose::harmless;
+use ui::record::Tape;
+use ui::repl;
+use ui::texts::{Lang, Say};
+
+/// Records a session on the cluster `name`, and writes the draft below `directory`. Exit code 0: it
+/// is written and can be read.
+pub(crate) async fn run(directory: &Path, id: &str, name: &str, lang: Lang) -> anyhow::Result<i32> {
+    let Some((track, order, word)) = named(id) else {
+        eprintln!("ropewalk: {}", lang.say(Say::LessonName, &[]));
+        return Ok(USAGE);
+    };
+    let folder = directory.join(track).join(format!("{order:02}-{word}"));
+    if folder.symlink_metadata().is_ok() {
+        eprintln!("ropewalk: {}", lang.say(Say::RecordThere, &[&folder.display().to_string()]));
+        return Ok(1);
+    }
+    println!("{}", lang.say(Say::RecordBegins, &[&folder.display().to_string()]));
+    let tape = Arc::new(Tape::default());
+    let options = Options {
+        name: name.into(),
+        lang: Some(lang),
+        plain: true,
+        record: Some(tape.clone()),
+        ..Options::default()
+    };
+    // Of a line that failed the draft tells, too; what the session ended with says nothing.
+    repl::run(options).await?;
+    let title = word.replace('-', " ");
+    let Some(draft) = draft::draft(Named { track, order, title: &title }, &tape.acts()) else {
+        eprintln!("ropewalk: {}", lang.say(Say::RecordNothing, &[]));
+        return Ok(1);
+    };
+    let files = [("lesson.md", draft.english.as_str()), ("lesson.ko.md", draft.korean.as_str())];
+    for path in write_new(&folder, &files)? {
+        println!("{}", path.display());
+    }
+    let open = files.iter().map(|(_, text)| text.matches(OPEN).count()).sum::<usize>();
+    println!("{}", lang.say(Say::Recorded, &[&draft.steps.to_string(), &open.to_string(), OPEN]));
+    Ok(judge(directory, &folder))
+}
+
+/// Reads the draft as `lesson test --dry-run` does, and prints what is wrong with it.
+fn judge(directory: &Path, folder: &Path) -> i32 {
+    let library = Library::at(Some(directory), false);
+    let own: Vec<_> = library.faults.iter().filter(|fault| fault.file.starts_with(folder)).collect();
+    own.iter().for_each(|fault| println!("✗ {}", harmless(&fault.to_string())));
+    if own.is_empty() { 0 } else { 1 }
+}
+
+/// Writes files into a folder that must not be there yet, and returns their paths.
+fn write_new(folder: &Path, files: &[(&str, &str)]) -> std::io::Result<Vec<PathBuf>> {
+    if let Some(above) = folder.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    DirBuilder::new().create(folder)?; // it may have been made since the recording began
+    let mut paths = Vec::new();
+    for (name, text) in files {
+        let path = folder.join(name);
+        OpenOptions::new().write(true).create_new(true).open(&path)?.write_all(text.as_bytes())?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::format::draft::Act;
+
+    #[test]
+    fn a_draft_is_written_once_and_passes() {
+        let dir = tempfile::tempdir().unwrap();
+        let act = Act { line: "kubectl get pods".into(), ..Act::default() };
+        let named = Named { track: "harbour", order: 3, title: "a shop" };
+        let draft = draft::draft(named, &[act]).unwrap();
+        let files = [("lesson.md", draft.english.as_str()), ("lesson.ko.md", draft.korean.as_str())];
+        let folder = dir.path().join("harbour/03-a-shop");
+        assert_eq!(write_new(&folder, &files).unwrap().len(), 2);
+        assert_eq!(judge(dir.path(), &folder), 0);
+        let again = write_new(&folder, &[("lesson.md", "")]).unwrap_err();
+        assert_eq!(again.kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(folder.join("lesson.md")).unwrap(), draft.english);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_recorded_over_a_lesson() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("harbour/03-a-shop")).unwrap();
+        assert_eq!(run(dir.path(), "harbour/03-a-shop", "main", Lang::En).await.unwrap(), 1);
+        assert_eq!(run(dir.path(), "../03-a-shop", "main", Lang::Ko).await.unwrap(), USAGE);
+    }
+}
