@@ -9,15 +9,20 @@
 //! kube-rs does the protocol; this room adds what our components share: a transport whose sockets
 //! come from the node's own network namespace ([`Dialer`]), so that a cut link really cuts;
 //! [`Api`], which escapes the names in the paths of requests; [`Reflector`], the one loop that lists
-//! and watches, of a typed kind or of any resource; [`Informer`], a cache with handlers over it;
-//! [`WorkQueue`], [`Recorder`] and [`LeaderElection`]. What a reflector says is a [`Delta`]; an
-//! informer knows the old object too, so its handlers get a [`Change`]. Components have informers;
-//! the garbage collector, the lessons and the map keep their own picture of the cluster, so they
-//! read a reflector. What led to a write travels with it: a queue's item is
-//! (key, cause), and [`Client::caused_by`] sends the cause as a header that the API server believes
-//! from components only. One object never stops a component: an informer skips and reports what it
-//! cannot decode ([`Item`]), and a panic on one key of a queue costs that key a pause. client-go's
-//! informers fail as a whole on such a list.
+//! and watches, typed kinds or any resource; [`Informer`], a cache with handlers over a reflector;
+//! [`WorkQueue`], [`Recorder`] and [`LeaderElection`].
+//!
+//! A reflector says a [`Delta`]: a complete list, an object that was written, one that was deleted.
+//! An informer knows the old version too, so its handlers get a [`Change`]: added, updated from
+//! this to that, deleted. Most components have informers. The garbage collector, the lessons and
+//! the map keep a picture of their own (a graph, what checks see, a few fields), so each of them
+//! reads a reflector and no object is kept twice.
+//!
+//! What led to a write travels with it: a queue's item is (key, cause), and [`Client::caused_by`]
+//! sends the cause as a header that the API server believes from components only. One object never
+//! stops a component: an informer skips and reports what it cannot decode ([`Item`]), and a panic
+//! on one key of a queue costs that key a pause. client-go's informers fail as a whole on such a
+//! list.
 //! ## Left out
 //! Client-side throttling (QPS and burst): the server is on the same machine.
 //! ## Read next
