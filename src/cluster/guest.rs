@@ -10,7 +10,7 @@ use super::undo::Past;
 use super::world::World;
 use api::kinds::Kind;
 use bytes::Bytes;
-use client::Client;
+use client::{Client, Delta};
 use etcd::{
     self, Storage,
     api::{
@@ -85,22 +85,11 @@ impl Room {
     }
 }
 
-/// How a watch came to show an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// It was there when the watch began.
-    There,
-    Put,
-    /// It went; this is what it was at last.
-    Gone,
-}
-
-/// A version of an object that a watch has shown.
-#[derive(Clone, Copy, Debug)]
+/// Versions of objects that a watch has shown.
+#[derive(Clone, Debug)]
 pub struct Seen<'a> {
-    pub how: How,
     pub plural: &'a str,
-    pub object: &'a Value,
+    pub delta: Delta<&'a Value>,
 }
 
 /// A question about a cluster's inside.

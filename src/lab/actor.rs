@@ -118,7 +118,7 @@ pub(crate) struct Actor {
     /// The id of the question that is being answered.
     asked_by: String,
     /// What the watches tell.
-    reports: mpsc::UnboundedReceiver<(u64, Told)>,
+    reports: mpsc::Receiver<(u64, Told)>,
     /// The watches of the present room, which end with it.
     watches: Crew,
     watched: BTreeSet<String>,
@@ -126,7 +126,7 @@ pub(crate) struct Actor {
     scale: u32,
     /// Counts rooms: what a watch of an earlier one still tells is not listened to.
     stay: u64,
-    told: mpsc::UnboundedSender<(u64, Told)>,
+    told: mpsc::Sender<(u64, Told)>,
     answers: mpsc::UnboundedSender<(u64, Probe, Value)>,
     waiters: Vec<Waiter>,
     /// Counts those who ever waited.
@@ -146,7 +146,7 @@ pub(crate) async fn run(
     questions: mpsc::UnboundedReceiver<Asked>,
     views: channel::Sender<Views>,
 ) -> Result<(), Error> {
-    let (told, reports) = mpsc::unbounded_channel();
+    let (told, reports) = mpsc::channel(watch::WAITING_MAX);
     let (answers, mut answered) = mpsc::unbounded_channel();
     let (looked, mut looks) = mpsc::unbounded_channel();
     let (begun, mut beginnings) = mpsc::unbounded_channel();
@@ -366,7 +366,7 @@ impl Actor {
             let room = &self.engine.recorder.room;
             let (host, told, stay) = (self.host.clone(), self.told.clone(), self.stay);
             let saw = move |seen: Seen<'_>| host.saw(seen);
-            watch::start(&self.watches, &self.client, kind, room, saw, move |t| told.send((stay, t)).is_ok());
+            watch::start(&self.watches, &self.client, kind, room, saw, told, move |t| (stay, t));
         }
     }
 

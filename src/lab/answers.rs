@@ -196,7 +196,7 @@ mod tests {
     fn pod_with(engine: &mut Engine, address: &str) {
         let pod = json!({"kind": "Pod", "metadata": {"namespace": "default", "name": "web"}, "status": {"podIP": address}});
         let objects = [(("default".to_string(), "web".to_string()), Object::new(pod))].into();
-        engine.told(Told::All { kind: "pods".into(), objects, revision: 7 });
+        engine.told(Told::list("pods", objects, 7));
     }
     fn judged(engine: &Engine) -> Judged {
         engine.view("en").answer.unwrap().state
@@ -246,7 +246,7 @@ mod tests {
         engine.settle();
         assert_eq!(judged(&engine), Judged::Wrong, "the pod has changed, and nobody has looked again");
         let mut engine = asking("", "");
-        engine.told(Told::All { kind: "pods".into(), objects: [].into(), revision: 7 });
+        engine.told(Told::list("pods", [].into(), 7));
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
         engine.close_answer(0);
@@ -327,7 +327,7 @@ mod tests {
             engine.open = Some(Open::new(Arc::new(lesson), 0, Memory::default()));
             engine.settle();
             assert_eq!(engine.view("en").lost, None, "no watch has told of the pods");
-            engine.told(Told::All { kind: "pods".into(), objects: [].into(), revision: 7 });
+            engine.told(Told::list("pods", [].into(), 7));
             engine.settle();
             let told = engine.view("en").lost;
             pod_with(&mut engine, "10.244.1.7");

@@ -18,6 +18,7 @@ use super::watch::{Look, Then, Told};
 use super::words::Notice;
 use api::kinds;
 use cel::Value;
+use client::Delta;
 use cluster::guest::{Offers, Room};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -336,29 +337,14 @@ impl Engine {
 
     /// A watch has told something.
     pub(crate) fn told(&mut self, told: Told) {
-        let (Told::All { kind, .. } | Told::Put { kind, .. } | Told::Gone { kind, .. }) = &told;
-        *self.generations.entry(kind.clone()).or_default() += 1;
-        let plural = |kind: &str| kind.split('.').next().unwrap_or_default().to_string();
-        let seen = match told {
-            Told::All { kind, objects, revision } => {
-                let plural = plural(&kind);
-                objects.values().for_each(|o| self.recorder.found(&plural, &o.json));
-                self.objects.insert(kind, Arc::new(objects));
-                (plural, revision)
-            }
-            Told::Put { kind, key, object, revision } => {
-                let plural = plural(&kind);
-                Arc::make_mut(self.objects.entry(kind).or_default()).insert(key, object);
-                (plural, revision)
-            }
-            Told::Gone { kind, key, revision } => {
-                let plural = plural(&kind);
-                Arc::make_mut(self.objects.entry(kind).or_default()).remove(&key);
-                (plural, revision)
-            }
-        };
-        let newest = self.seen.entry(seen.0).or_default();
-        *newest = (*newest).max(seen.1);
+        *self.generations.entry(told.kind.clone()).or_default() += 1;
+        let plural = told.kind.split('.').next().unwrap_or_default().to_string();
+        if let Delta::Replaced(objects) = &told.delta {
+            objects.iter().for_each(|(_, o)| self.recorder.found(&plural, &o.json));
+        }
+        let newest = self.seen.entry(plural).or_default();
+        *newest = (*newest).max(told.revision);
+        told.apply(&mut self.objects);
     }
 
     /// A record of the tap.
@@ -850,7 +836,7 @@ pub(crate) mod tests {
             (("default".to_string(), format!("web-{n}")), object)
         };
         let objects = (0..1_000).map(pod).collect();
-        engine.told(Told::All { kind: "pods".into(), objects, revision: 7 });
+        engine.told(Told::list("pods", objects, 7));
         let open = engine.open.as_mut().unwrap();
         let step = &mut Arc::make_mut(&mut open.lesson).steps[0];
         step.checks[0].is = Expr::compile(&source, Use::Check, &[]).unwrap();
@@ -863,7 +849,7 @@ pub(crate) mod tests {
             assert!(notices.iter().any(told), "{notices:?}");
         }
         let objects = (0..3).map(pod).collect();
-        engine.told(Told::All { kind: "pods".into(), objects, revision: 8 });
+        engine.told(Told::list("pods", objects, 8));
         engine.settle();
         assert!(engine.memo.stopped().is_empty(), "with fewer pods it has a value");
     }
@@ -1034,7 +1020,7 @@ pub(crate) mod tests {
                 .unwrap();
         engine.progress.step(&id, "run").since = since;
         engine.recorder.revision = since;
-        engine.told(Told::All { kind: "pods".into(), objects: BTreeMap::new(), revision: since });
+        engine.told(Told::list("pods", BTreeMap::new(), since));
         engine
     }
 
@@ -1250,7 +1236,7 @@ pub(crate) mod tests {
             "spec": {"containers": [{"image": "ngnix"}]}});
         let key = ("default".to_string(), "nginx-pod".to_string());
         let objects = [(key, Object::new(pod))].into();
-        engine.told(Told::All { kind: "pods".into(), objects, revision: 7 });
+        engine.told(Told::list("pods", objects, 7));
         engine.settle();
         let said = said(&engine);
         assert!(said.len() == 2 && said[1].contains("There is no image ngnix"), "{said:?}");

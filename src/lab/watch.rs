@@ -1,38 +1,59 @@
 //! Live objects of one kind, told to the engine as they change.
 
-use super::cel::facts::{self, Object};
+use super::cel::facts::{self, Object, Objects};
 use api::kinds::Kind;
+use client::kube::Resource;
 use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
+use client::kube::core::DynamicResourceScope;
 use client::kube::runtime::watcher;
-use client::{Api, Client};
-use cluster::guest::{How, Room, Seen};
-use futures::StreamExt;
-use std::collections::{BTreeMap, BTreeSet};
+use client::{Api, Client, Delta, Item, Reflector};
+use cluster::guest::{Room, Seen};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
+use tokio::sync::mpsc;
 
-/// What a watch says. `kind` is the qualified plural.
-pub(crate) enum Told {
-    /// All that there is: at first, and after a gap.
-    All {
-        kind: String,
-        objects: BTreeMap<(String, String), Object>,
-        revision: i64,
-    },
-    Put {
-        kind: String,
-        key: (String, String),
-        object: Object,
-        revision: i64,
-    },
-    Gone {
-        kind: String,
-        key: (String, String),
-        revision: i64,
-    },
+/// An object by (namespace, name), both as lessons know it.
+type Named = ((String, String), Object);
+
+/// What a watch says of one kind.
+pub(crate) struct Told {
+    /// The qualified plural.
+    pub kind: String,
+    /// The revision of the newest object in it.
+    pub revision: i64,
+    pub delta: Delta<Named>,
 }
 
-/// Pause after a failed list or watch; doubles up to the second value.
+impl Told {
+    /// Takes it over into the live objects, by kind.
+    pub(crate) fn apply(self, live: &mut HashMap<String, Objects>) {
+        let objects = live.entry(self.kind).or_default();
+        match self.delta {
+            Delta::Replaced(all) => *objects = Arc::new(all.into_iter().collect()),
+            Delta::Updated((key, object)) => {
+                Arc::make_mut(objects).insert(key, object);
+            }
+            Delta::Deleted((key, _)) => {
+                Arc::make_mut(objects).remove(&key);
+            }
+        }
+    }
+
+    /// A complete list.
+    #[cfg(test)]
+    pub(crate) fn list(kind: &str, all: BTreeMap<(String, String), Object>, revision: i64) -> Told {
+        Told { kind: kind.into(), revision, delta: Delta::Replaced(all.into_iter().collect()) }
+    }
+}
+
+/// What the watches have told and the engine has not taken over yet. When so much waits, the
+/// watches wait too, and then the API server's bound for slow watchers holds.
+pub(crate) const WAITING_MAX: usize = 64;
+
+/// Pause after a watch panicked; doubles up to the second value.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// The HTTP status of a revision that was compacted.
@@ -69,7 +90,7 @@ fn number(revision: Option<&str>) -> i64 {
 /// by how much.
 pub(crate) async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, Look)> {
     let known = facts::kind(name)?;
-    let list = api(client, known, room).list_metadata(&ListParams::default()).await;
+    let list = api::<DynamicObject>(client, known, room).list_metadata(&ListParams::default()).await;
     let list = list.inspect_err(|error| tracing::debug!(name, %error, "cannot be looked at")).ok()?;
     let at = number(list.metadata.resource_version.as_deref());
     let mut look = Look { newest: 0, at, there: BTreeSet::new() };
@@ -91,7 +112,7 @@ pub(crate) async fn between(
     name: &str,
     room: &Room,
     revision: i64,
-) -> Result<(Vec<serde_json::Value>, Vec<serde_json::Value>, i64), Then> {
+) -> Result<(Vec<Value>, Vec<Value>, i64), Then> {
     let then = at_revision(client, name, room, revision).await.objects()?;
     let (_, look) = look(client, name, room).await.ok_or(Then::Failed)?;
     let now = at_revision(client, name, room, look.at).await.objects()?;
@@ -133,7 +154,7 @@ pub(crate) async fn at_revision(client: &Client, name: &str, room: &Room, revisi
         return Then::Gone;
     }
     let exact = ListParams::default().at(&revision.to_string()).matching(VersionMatch::Exact);
-    let list = match api(client, known, room).list(&exact).await {
+    let list = match api::<DynamicObject>(client, known, room).list(&exact).await {
         Ok(list) => list,
         Err(error) => {
             tracing::debug!(name, revision, %error, "cannot be listed");
@@ -148,18 +169,13 @@ pub(crate) async fn at_revision(client: &Client, name: &str, room: &Room, revisi
             };
         }
     };
-    let whole = |object: DynamicObject| {
-        let mut json = serde_json::to_value(object).unwrap_or_default();
-        json["kind"] = known.kind.into(); // items of a list come without
-        json["apiVersion"] = known.api_version().into();
-        room.retell(&mut json);
-        let part = |key: &str| json["metadata"][key].as_str().unwrap_or_default().to_string();
-        ((part("namespace"), part("name")), Object::new(json))
-    };
-    Then::Objects(list.items.into_iter().map(whole).collect())
+    Then::Objects(list.items.into_iter().map(|object| named(room, whole(known, object))).collect())
 }
 
-fn api(client: &Client, known: &Kind, room: &Room) -> Api<DynamicObject> {
+fn api<K>(client: &Client, known: &Kind, room: &Room) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
     let gvk = GroupVersionKind::gvk(known.group, known.version, known.kind);
     let resource = ApiResource::from_gvk_with_plural(&gvk, known.plural);
     match &room.namespace {
@@ -168,83 +184,75 @@ fn api(client: &Client, known: &Kind, room: &Room) -> Api<DynamicObject> {
     }
 }
 
-/// Watches a kind in a room. `saw` hears of every version as it came, `tell` of what there is as
-/// lessons know it; the watch ends when that answers false. One that panics begins anew, so that a
-/// lesson does not wait for ever. False if there is no such kind.
-pub(crate) fn start(
+/// An object with its kind: items of a list come without.
+fn whole(known: &Kind, object: DynamicObject) -> Value {
+    let mut json = serde_json::to_value(object).unwrap_or_default();
+    json["kind"] = known.kind.into();
+    json["apiVersion"] = known.api_version().into();
+    json
+}
+
+/// An object as lessons know it.
+fn named(room: &Room, mut json: Value) -> Named {
+    room.retell(&mut json);
+    let part = |key: &str| json["metadata"][key].as_str().unwrap_or_default().to_string();
+    ((part("namespace"), part("name")), Object::new(json))
+}
+
+/// Watches a kind in a room. `saw` hears of every version as it came; what there is, as lessons
+/// know it, goes through `wrap` into `tell`. The watch ends when nothing receives there any more.
+/// One that panics begins anew, so that a lesson does not wait for ever. False if there is no such
+/// kind.
+pub(crate) fn start<T: Send + 'static>(
     crew: &Crew,
     client: &Client,
     name: &str,
     room: &Room,
     saw: impl Fn(Seen<'_>) + Send + Sync + 'static,
-    tell: impl Fn(Told) -> bool + Send + Sync + 'static,
+    tell: mpsc::Sender<T>,
+    wrap: impl Fn(Told) -> T + Send + Sync + 'static,
 ) -> bool {
     let Some(known) = facts::kind(name) else { return false };
-    let api = api(client, known, room);
-    let (kind, version, qualified) = (known.kind, known.api_version(), known.qualified());
-    let (plural, room) = (known.plural, room.clone());
+    let (client, room) = (client.clone(), room.clone());
     crew.spawn(async move {
         let mut again = RETRY.0;
         loop {
-            let mut stream = watcher(api.clone().for_watcher(), watcher::Config::default()).boxed();
-            let follow = async {
-                let read = |object: &DynamicObject, how: How| {
-                    let mut json = serde_json::to_value(object).unwrap_or_default();
-                    json["kind"] = kind.into(); // items of a list come without
-                    json["apiVersion"] = version.clone().into();
-                    saw(Seen { how, plural, object: &json });
-                    room.retell(&mut json);
-                    let part = |key: &str| json["metadata"][key].as_str().unwrap_or_default().to_string();
-                    let revision = part("resourceVersion").parse::<i64>().unwrap_or_default();
-                    ((part("namespace"), part("name")), Object::new(json), revision)
-                };
-                let mut pause = RETRY.0;
-                let (mut fresh, mut newest) = (BTreeMap::new(), 0);
-                while let Some(event) = stream.next().await {
-                    let told = match event {
-                        Ok(watcher::Event::Init) => {
-                            (fresh, newest) = (BTreeMap::new(), 0);
-                            continue;
-                        }
-                        Ok(watcher::Event::InitApply(object)) => {
-                            let (key, object, revision) = read(&object, How::There);
-                            newest = newest.max(revision);
-                            fresh.insert(key, object);
-                            continue;
-                        }
-                        Ok(watcher::Event::InitDone) => Told::All {
-                            kind: qualified.clone(),
-                            objects: std::mem::take(&mut fresh),
-                            revision: newest,
-                        },
-                        Ok(watcher::Event::Apply(object)) => {
-                            let (key, object, revision) = read(&object, How::Put);
-                            Told::Put { kind: qualified.clone(), key, object, revision }
-                        }
-                        Ok(watcher::Event::Delete(object)) => {
-                            let (key, _, revision) = read(&object, How::Gone);
-                            Told::Gone { kind: qualified.clone(), key, revision }
-                        }
-                        Err(error) => {
-                            tracing::debug!(kind, %error, "watch failed, trying again");
-                            clock::pause(pause).await;
-                            pause = (pause * 2).min(RETRY.1);
-                            continue;
-                        }
-                    };
-                    pause = RETRY.0;
-                    if !tell(told) {
-                        return; // the engine has ended
-                    }
-                }
-            };
+            let follow = follow(&client, known, &room, &saw, &tell, &wrap);
             let Err(panic) = task::guard(follow).await else { return };
-            tracing::error!(kind, panic, "a watch panicked and begins anew");
+            tracing::error!(kind = known.kind, panic, "a watch panicked and begins anew");
             clock::pause(again).await;
             again = (again * 2).min(RETRY.1);
         }
     });
     true
+}
+
+/// Passes on what a watch says until nothing receives it any more. A watch that fails goes on.
+async fn follow<T: Send>(
+    client: &Client,
+    known: &Kind,
+    room: &Room,
+    saw: &(impl Fn(Seen<'_>) + Sync),
+    tell: &mpsc::Sender<T>,
+    wrap: &(impl Fn(Told) -> T + Sync),
+) {
+    let api = api::<Item<DynamicObject>>(client, known, room);
+    let mut reflector = Reflector::<DynamicObject>::new(known.kind, api, watcher::Config::default());
+    while let Some(next) = reflector.next_decoded().await {
+        let Ok(delta) = next else { continue };
+        let delta = delta.map(|object| whole(known, object));
+        saw(Seen { plural: known.plural, delta: delta.as_ref() });
+        let revision = |json: &Value| number(json["metadata"]["resourceVersion"].as_str());
+        let newest = match &delta {
+            Delta::Replaced(all) => all.iter().map(revision).max().unwrap_or_default(),
+            Delta::Updated(json) | Delta::Deleted(json) => revision(json),
+        };
+        let delta = delta.map(|json| named(room, json));
+        let told = Told { kind: known.qualified(), revision: newest, delta };
+        if tell.send(wrap(told)).await.is_err() {
+            return; // the engine has ended
+        }
+    }
 }
 
 #[cfg(test)]
@@ -266,6 +274,22 @@ mod tests {
         assert!(look.is_known(12, &objects(&[("a", 5), ("b", 11), ("made since", 12)])));
         assert!(look.is_known(12, &objects(&[("b", 7)])), "one that has gone since");
         assert!(Look { newest: 0, at: 9, there: BTreeSet::new() }.is_known(0, &objects(&[])));
+    }
+
+    #[test]
+    fn what_a_watch_tells_becomes_the_live_objects() {
+        let object = |name: &str| (("d".to_string(), name.to_string()), Object::new(json!({})));
+        let mut live = HashMap::new();
+        let mut tell = |delta: Delta<Named>| {
+            Told { kind: "pods".into(), revision: 1, delta }.apply(&mut live);
+            let names = live["pods"].keys().map(|(_, name)| name.clone());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(tell(Delta::Replaced(vec![])), "", "the kind is known from now on");
+        assert_eq!(tell(Delta::Updated(object("a"))), "a");
+        assert_eq!(tell(Delta::Updated(object("b"))), "a b");
+        assert_eq!(tell(Delta::Deleted(object("a"))), "b");
+        assert_eq!(tell(Delta::Replaced(vec![object("c")])), "c", "the end of b was missed");
     }
 
     #[tokio::test]
@@ -306,12 +330,11 @@ mod tests {
         })
         .await;
         let (crew, first) = (Crew::new("t"), AtomicBool::new(true));
-        let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let (told, mut heard) = mpsc::channel(1);
         let saw = move |_: Seen<'_>| assert!(!first.swap(false, Ordering::Relaxed), "boom");
-        let tell = move |what: Told| told.send(what).is_ok();
-        assert!(start(&crew, &server.client, "Pod", &Room::default(), saw, tell));
-        match heard.recv().await {
-            Some(Told::All { objects, .. }) => assert_eq!(objects.len(), 1),
+        assert!(start(&crew, &server.client, "Pod", &Room::default(), saw, told, |what| what));
+        match heard.recv().await.map(|told| told.delta) {
+            Some(Delta::Replaced(objects)) => assert_eq!(objects.len(), 1),
             _ => panic!("it tells nothing"),
         }
         crew.kill();

@@ -55,8 +55,7 @@ fn from_the_start_to_quit() {
 
     // Another size, another layout; the shell hears of it.
     session.resize(120, 34);
-    session
-        .until("the large layout", |_, t| t.contains("kube-apiserver") && t.contains("controllers ★"));
+    session.until("the large layout", |_, t| t.contains("kube-apiserver") && t.contains("controllers ★"));
     session.press("stty size\r");
     session.until("its size", |_, t| t.lines().any(|l| l.trim_end_matches(['│', ' ']).ends_with(" 75")));
     session.resize(50, 12);

@@ -5,11 +5,12 @@
 //! A version tells what there is, not who wrote it. The answer to a write names the version that it
 //! made, so a reader of the tap that keeps both knows the writer too.
 
-use crate::guest::{How, Seen};
+use crate::guest::Seen;
 use api::value::{at, text};
 use apiserver::Info;
 use apiserver::http::Query;
 use apiserver::{is_dry_run, is_own, is_trial};
+use client::Delta;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use rng::Rng;
@@ -49,6 +50,14 @@ impl Known {
             let live = &self.live;
             self.newest.retain(|key, _| live.contains_key(key));
         }
+    }
+
+    /// Notes a version that a watch shows; returns the uid of the object of this name that a watch
+    /// has shown before.
+    fn show(&mut self, key: Key, object: &Value) -> Option<String> {
+        let newest = self.newest.entry(key.clone()).or_default();
+        *newest = revision(object).unwrap_or_default().max(*newest);
+        self.live.insert(key, text(object, "metadata.uid").to_string())
     }
 
     fn forget_namespace(&mut self, namespace: &str) {
@@ -216,32 +225,32 @@ impl Observer {
 
     /// A watch has shown a version.
     pub(super) fn saw(&self, seen: Seen<'_>) {
-        let Seen { how, plural, object } = seen;
-        let about = ObjectRef::new(plural, text(object, "metadata.namespace"), text(object, "metadata.name"));
-        let revision = revision(object).unwrap_or_default();
-        let (key, uid) = (key(&about), text(object, "metadata.uid").to_string());
-        let write = {
-            let mut known = self.known();
-            let newest = known.newest.entry(key.clone()).or_default();
-            *newest = revision.max(*newest);
-            match how {
-                How::There => {
-                    known.live.insert(key, uid);
-                    return;
+        let about = |object: &Value| {
+            ObjectRef::new(seen.plural, text(object, "metadata.namespace"), text(object, "metadata.name"))
+        };
+        let (object, write) = match seen.delta {
+            // It was there when the watch began: the list does not say who wrote it, or when.
+            Delta::Replaced(objects) => {
+                let mut known = self.known();
+                for object in objects {
+                    known.show(key(&about(object)), object);
                 }
-                How::Put => match known.live.insert(key, uid.clone()) {
-                    Some(before) if before == uid => Write::UPDATED,
-                    _ => Write::CREATED,
-                },
-                How::Gone => {
-                    known.live.remove(&key);
-                    known.newest.remove(&key);
-                    Write::DELETED
-                }
+                return;
+            }
+            Delta::Updated(object) => {
+                let before = self.known().show(key(&about(object)), object);
+                let is_same = before.is_some_and(|uid| uid == text(object, "metadata.uid"));
+                (object, if is_same { Write::UPDATED } else { Write::CREATED })
+            }
+            Delta::Deleted(object) => {
+                let (mut known, key) = (self.known(), key(&about(object)));
+                known.live.remove(&key);
+                known.newest.remove(&key);
+                (object, Write::DELETED)
             }
         };
-        let mut record = Record::new(Event::Commit(write)).revision(revision);
-        record.object = Some(about);
+        let mut record = Record::new(Event::Commit(write)).revision(revision(object).unwrap_or_default());
+        record.object = Some(about(object));
         record.body = Some(object.to_string().into());
         self.tap.emit(record);
     }
@@ -346,8 +355,14 @@ mod tests {
     fn a_watch_shows_what_comes_changes_and_goes() {
         let tap = Tap::new();
         let observer = Observer::new(tap.at("far", Component::ApiServer), Rng::seeded(1));
-        for (how, revision) in [(How::There, "5"), (How::Put, "6"), (How::Gone, "7"), (How::Put, "8")] {
-            observer.saw(Seen { how, plural: "pods", object: &pod(revision) });
+        let (first, second, last, next) = (pod("5"), pod("6"), pod("7"), pod("8"));
+        for delta in [
+            Delta::Replaced(vec![&first]),
+            Delta::Updated(&second),
+            Delta::Deleted(&last),
+            Delta::Updated(&next),
+        ] {
+            observer.saw(Seen { plural: "pods", delta });
         }
         let told: Vec<Write> = tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
         assert_eq!(told, [Write::UPDATED, Write::DELETED, Write::CREATED]);
@@ -362,7 +377,7 @@ mod tests {
         for (revision, uid) in [("5", "first"), ("6", "first"), ("9", "second"), ("10", "second")] {
             let mut object = pod(revision);
             object["metadata"]["uid"] = uid.into();
-            observer.saw(Seen { how: How::Put, plural: "pods", object: &object });
+            observer.saw(Seen { plural: "pods", delta: Delta::Updated(&object) });
         }
         let told: Vec<Write> = tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
         assert_eq!(told, [Write::CREATED, Write::UPDATED, Write::CREATED, Write::UPDATED]);

@@ -1,55 +1,24 @@
-//! A local cache of one kind, kept up to date by a watch.
+//! A local cache of one kind, kept up to date by a [`Reflector`].
 
 use super::api_client::Client;
+use super::item::{Item, Key, Undecodable};
 use super::objects::Api;
 use super::recorder::Recorder;
+use super::reflector::{Delta, Reflector};
 use futures::FutureExt;
-use futures::stream::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher;
 use parking_lot::{Mutex, MutexGuard};
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
-use serde_json::Value;
-use std::borrow::Cow;
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 use tap::Cause;
 use task::{Crew, panic_text};
 use tokio::sync::Notify;
-
-/// Namespace (empty for cluster-scoped kinds) and name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    pub namespace: String,
-    pub name: String,
-}
-
-impl Key {
-    /// A key of its two parts. The namespace is empty for a cluster-scoped kind.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Key {
-        Key { namespace: namespace.into(), name: name.into() }
-    }
-    /// The key of an object. A part that the object does not have is empty.
-    pub fn of<K: kube::Resource>(object: &K) -> Key {
-        let meta = object.meta();
-        Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
-    }
-}
-
-impl std::fmt::Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.namespace.is_empty() {
-            true => f.write_str(&self.name),
-            false => write!(f, "{}/{}", self.namespace, self.name),
-        }
-    }
-}
 
 /// What a watch said about one object.
 #[derive(Debug)]
@@ -97,114 +66,6 @@ type Handler<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 type ListHandler = Box<dyn Fn(u64) + Send + Sync>;
 /// Tells people about an object that cannot be decoded.
 type Report = Box<dyn Fn(&Undecodable) + Send + Sync>;
-
-/// An object that the type `K` does not accept, as far as it can be read.
-#[derive(Clone, Debug, Default)]
-pub struct Undecodable {
-    /// Name, namespace, uid and resource version alone; each empty if it is no string.
-    meta: ObjectMeta,
-    reason: String,
-}
-
-impl Undecodable {
-    fn new(value: &Value, reason: String) -> Undecodable {
-        let text = |field: &str| value["metadata"][field].as_str().map(String::from);
-        let meta = ObjectMeta {
-            name: text("name"),
-            namespace: text("namespace"),
-            uid: text("uid"),
-            resource_version: text("resourceVersion"),
-            ..ObjectMeta::default()
-        };
-        Undecodable { meta, reason }
-    }
-
-    /// The decoder's message.
-    pub fn reason(&self) -> &str {
-        &self.reason
-    }
-
-    fn key(&self) -> Key {
-        Key::new(self.meta.namespace.clone().unwrap_or_default(), self.meta.name.clone().unwrap_or_default())
-    }
-
-    /// True unless the uid can be read and is another one.
-    fn may_be<K: kube::Resource>(&self, known: &K) -> bool {
-        self.meta.uid.is_none() || self.meta.uid == known.meta().uid
-    }
-}
-
-/// An item of a list or of a watch. Every item is read as an untyped value first, so that one that
-/// cannot be decoded does not fail the whole list.
-#[derive(Clone, Debug)]
-pub enum Item<K> {
-    Decoded(K),
-    Undecodable(Box<Undecodable>),
-}
-
-/// What upstream reads as the time of a condition that has none.
-const NO_TIME: &str = "0001-01-01T00:00:00Z";
-
-/// Gives a time to each condition of the status that has none, and returns whether there was one.
-/// The API server accepts `lastTransitionTime: null`, as upstream's does (Go writes it for a time
-/// that nobody set), but the type of a condition needs a time. Example: kube-proxy would skip a
-/// Service of which a client has written such a condition.
-fn complete_conditions(value: &mut Value) -> bool {
-    let conditions = value.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
-    let mut changed = false;
-    for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
-        let time = condition.entry("lastTransitionTime").or_insert(Value::Null);
-        if time.is_null() {
-            *time = NO_TIME.into();
-            changed = true;
-        }
-    }
-    changed
-}
-
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Item<K> {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let mut value = Value::deserialize(input)?;
-        let decoded = K::deserialize(&value).or_else(|error| match complete_conditions(&mut value) {
-            true => K::deserialize(&value),
-            false => Err(error),
-        });
-        Ok(match decoded {
-            Ok(object) => Item::Decoded(object),
-            Err(error) => Item::Undecodable(Box::new(Undecodable::new(&value, error.to_string()))),
-        })
-    }
-}
-
-impl<K: kube::Resource> kube::Resource for Item<K> {
-    type DynamicType = K::DynamicType;
-    type Scope = K::Scope;
-
-    fn kind(dt: &K::DynamicType) -> Cow<'_, str> {
-        K::kind(dt)
-    }
-    fn group(dt: &K::DynamicType) -> Cow<'_, str> {
-        K::group(dt)
-    }
-    fn version(dt: &K::DynamicType) -> Cow<'_, str> {
-        K::version(dt)
-    }
-    fn plural(dt: &K::DynamicType) -> Cow<'_, str> {
-        K::plural(dt)
-    }
-    fn meta(&self) -> &ObjectMeta {
-        match self {
-            Item::Decoded(object) => object.meta(),
-            Item::Undecodable(found) => &found.meta,
-        }
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        match self {
-            Item::Decoded(object) => object.meta_mut(),
-            Item::Undecodable(found) => &mut found.meta,
-        }
-    }
-}
 
 struct Inner<K> {
     objects: BTreeMap<Key, Arc<K>>,
@@ -265,111 +126,10 @@ impl<K> Drop for Watched<K> {
     }
 }
 
-/// Events that are taken over in one go.
+/// Deltas that are taken over in one go.
 const AT_ONCE: usize = 256;
-/// Pause after a failed list or watch, doubled at each further failure ...
-const RETRY: Duration = Duration::from_millis(50);
-/// ... up to this, if the API server refused.
-const RETRY_REFUSED: Duration = Duration::from_secs(5);
-/// ... up to this, if it did not answer or cannot serve yet, as at a cluster's start.
-const RETRY_UNANSWERED: Duration = Duration::from_millis(500);
-/// After so long without a failure the first pause holds again, and the watch was well meanwhile.
-const CALM: Duration = Duration::from_secs(120);
-/// A watch that was open for so long was well, although it brought nothing: one that keeps failing
-/// fails sooner after a pause. An attempt to open one may take longer than this and fail.
-const WELL_AFTER: Duration = Duration::from_secs(10);
-/// A watch that has failed for so long is told at all, as a cluster's start ends sooner ...
-const TELL_AFTER: Duration = Duration::from_secs(10);
-/// ... and then once in this time.
-const TELL_EVERY: Duration = Duration::from_secs(60);
-/// No server's `Retry-After` is waited for longer.
-const RETRY_TOLD: Duration = Duration::from_secs(60);
 /// The reason of the Event on an object that cannot be decoded.
 const UNDECODABLE: &str = "FailedDecode";
-
-/// What the API server answered instead of objects, if it answered.
-fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
-    match error {
-        watcher::Error::WatchError(status)
-        | watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
-        _ => None,
-    }
-}
-
-/// How a watch fails: how long the next pause is, and what the log is told.
-struct Failures {
-    pause: Duration,
-    /// When the pause after the last failure ends.
-    last: clock::Instant,
-    /// Since when the watch is not well.
-    since: Option<clock::Instant>,
-    told: Option<clock::Instant>,
-}
-
-impl Failures {
-    fn new() -> Failures {
-        Failures { pause: RETRY, last: clock::Instant::now(), since: None, told: None }
-    }
-
-    /// A change came, or the end of a list. Parts of a list do not count: a list whose second page
-    /// fails brings its first page each time.
-    fn ended(&mut self, kind: &str) {
-        self.pause = RETRY;
-        self.well(kind);
-    }
-
-    fn well(&mut self, kind: &str) {
-        self.since = None;
-        if self.told.take().is_some() {
-            tracing::info!(kind, "the watch goes on");
-        }
-    }
-
-    /// Tells of a failure; returns how long to wait.
-    fn failed(&mut self, kind: &str, error: &watcher::Error) -> Duration {
-        let now = clock::Instant::now();
-        // kube-rs does not tell that a watch was opened again, but which failure ends an open one.
-        let was_open = matches!(error, watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_));
-        let calm = now.saturating_duration_since(self.last);
-        if calm > CALM || was_open && calm > WELL_AFTER {
-            self.well(kind);
-        }
-        if calm > CALM {
-            self.pause = RETRY;
-        }
-        let since = now - *self.since.get_or_insert(now);
-        if since >= TELL_AFTER && self.told.is_none_or(|told| now - told >= TELL_EVERY) {
-            self.told = Some(now);
-            tracing::warn!(kind, %error, ?since, "the watch fails again and again");
-        } else {
-            tracing::debug!(kind, %error, "watch failed, trying again");
-        }
-        // Codes from 500 on say that it cannot serve just now.
-        let answer = answer(error);
-        let refused = answer.is_some_and(|status| status.code < 500);
-        let longest = if refused { RETRY_REFUSED } else { RETRY_UNANSWERED };
-        let pause = self.pause.min(longest);
-        self.pause = (pause * 2).min(longest);
-        let asked_for =
-            answer.and_then(|status| status.details.as_ref()).map_or(0, |d| d.retry_after_seconds);
-        let pause = pause.max(Duration::from_secs(asked_for.into()).min(RETRY_TOLD));
-        self.last = now + pause;
-        pause
-    }
-}
-
-/// A list that is being read.
-struct Fresh<K> {
-    objects: BTreeMap<Key, Arc<K>>,
-    undecodable: Vec<Undecodable>,
-}
-
-impl<K> Default for Fresh<K> {
-    fn default() -> Self {
-        Fresh { objects: BTreeMap::new(), undecodable: Vec::new() }
-    }
-}
 
 /// Reports to the log and, through a recorder that is made when it is first needed, in an Event on
 /// the object.
@@ -383,7 +143,7 @@ where
     Box::new(move |found| {
         let (dt, key) = (K::DynamicType::default(), found.key());
         let kind = K::kind(&dt);
-        tracing::warn!(%kind, object = %key, reason = found.reason, "object cannot be decoded, skipped");
+        tracing::warn!(%kind, object = %key, reason = found.reason(), "object cannot be decoded, skipped");
         if key.name.is_empty() {
             return;
         }
@@ -397,7 +157,7 @@ where
             ..ObjectReference::default()
         };
         let recorder = recorder.get_or_init(|| Recorder::new(&crew, &client, crew.name(), ""));
-        let message = format!("the object cannot be decoded and is skipped: {}", found.reason);
+        let message = format!("the object cannot be decoded and is skipped: {}", found.reason());
         recorder.warning(&about, UNDECODABLE, message, None);
     })
 }
@@ -429,43 +189,27 @@ where
         let informer = Informer::new(reporter::<K>(crew, client));
         let watched = Watched(informer.clone());
         crew.spawn_essential(async move {
-            watched.0.follow(watcher(api.for_watcher(), config).boxed()).await;
+            watched.0.follow(Reflector::new(std::any::type_name::<K>(), api, config)).await;
         });
         informer
     }
 
     /// Takes over what a watch says until it ends.
-    async fn follow(&self, mut stream: impl Stream<Item = watcher::Result<watcher::Event<Item<K>>>> + Unpin) {
-        let mut fresh: Option<Fresh<K>> = None;
-        let (kind, mut failures) = (std::any::type_name::<K>(), Failures::new());
-        while let Some(first) = stream.next().await {
-            let (mut good, mut failed) = (Vec::new(), None);
-            let mut next = Some(first);
-            while let Some(event) = next.take() {
-                match event {
-                    // The beginning of a list says only that it will be asked for.
-                    Ok(event) => {
-                        match event {
-                            // Counted before the stream is polled again, which sends the request.
-                            watcher::Event::Init => self.0.lists.lock().begun += 1,
-                            watcher::Event::InitApply(_) => {}
-                            _ => failures.ended(kind),
-                        }
-                        good.push(event);
-                    }
-                    // Nothing is taken after it: to poll the stream again would send a request.
-                    Err(error) => failed = Some(error),
-                }
-                if failed.is_none() && good.len() < AT_ONCE {
-                    next = stream.next().now_or_never().flatten();
+    async fn follow(&self, reflector: Reflector<K>) {
+        let shared = self.0.clone();
+        let mut reflector = reflector.on_list(move || shared.lists.lock().begun += 1);
+        while let Some(first) = reflector.next().await {
+            let (mut good, mut next) = (Vec::new(), Some(first));
+            // Nothing is taken after a failure: the next request has to wait.
+            while let Some(Ok(delta)) = next.take() {
+                good.push(delta);
+                if good.len() < AT_ONCE {
+                    next = reflector.next().now_or_never().flatten();
                 }
             }
             // All that has come is taken over before any handler runs: the changes of one revision
             // appear together.
-            self.absorb(good, &mut fresh);
-            if let Some(error) = failed {
-                clock::pause(failures.failed(kind, &error)).await;
-            }
+            self.absorb(good);
         }
     }
 
@@ -493,56 +237,44 @@ where
     /// As if a watch had shown it.
     #[cfg(any(test, feature = "testing"))]
     pub fn tell_of(&self, object: K) {
-        self.absorb(vec![watcher::Event::Apply(Item::Decoded(object))], &mut None);
+        self.absorb(vec![Delta::Updated(Item::Decoded(object))]);
     }
 
     /// As if everything had been listed anew.
     #[cfg(any(test, feature = "testing"))]
     pub fn tell_list(&self, objects: impl IntoIterator<Item = K>) {
         self.0.lists.lock().begun += 1;
-        let items = objects.into_iter().map(|object| watcher::Event::InitApply(Item::Decoded(object)));
-        let events = std::iter::once(watcher::Event::Init).chain(items);
-        self.absorb(events.chain([watcher::Event::InitDone]).collect(), &mut None);
+        self.absorb(vec![Delta::Replaced(objects.into_iter().map(Item::Decoded).collect())]);
     }
 
     /// As if a watch had shown its end.
     #[cfg(any(test, feature = "testing"))]
     pub fn tell_gone(&self, object: K) {
-        self.absorb(vec![watcher::Event::Delete(Item::Decoded(object))], &mut None);
+        self.absorb(vec![Delta::Deleted(Item::Decoded(object))]);
     }
 
-    /// Takes over events in their order, then tells the handlers what changed, then reports what
+    /// Takes over deltas in their order, then tells the handlers what changed, then reports what
     /// could not be decoded.
-    fn absorb(&self, events: Vec<watcher::Event<Item<K>>>, fresh: &mut Option<Fresh<K>>) {
+    fn absorb(&self, deltas: Vec<Delta<Item<K>>>) {
         let handlers = self.0.handlers.lock();
         let (mut changes, mut failures, mut listed) = (Vec::new(), Vec::new(), false);
         {
             let mut inner = self.lock();
-            for event in events {
-                match event {
-                    watcher::Event::Init => *fresh = Some(Fresh::default()),
-                    watcher::Event::InitApply(Item::Decoded(object)) => {
-                        let key = Key::of(&object);
-                        fresh.get_or_insert_default().objects.insert(key, Arc::new(object));
-                    }
-                    watcher::Event::InitApply(Item::Undecodable(found)) => {
-                        fresh.get_or_insert_default().undecodable.push(*found);
-                    }
-                    watcher::Event::InitDone => {
-                        inner.replace(fresh.take().unwrap_or_default(), &mut changes, &mut failures);
+            for delta in deltas {
+                match delta {
+                    Delta::Replaced(items) => {
+                        inner.replace(items, &mut changes, &mut failures);
                         listed = true;
                     }
-                    watcher::Event::Apply(Item::Decoded(object)) => {
-                        inner.put(Arc::new(object), &mut changes);
-                    }
-                    watcher::Event::Apply(Item::Undecodable(found)) => {
+                    Delta::Updated(Item::Decoded(object)) => inner.put(Arc::new(object), &mut changes),
+                    Delta::Updated(Item::Undecodable(found)) => {
                         inner.put_undecodable(*found, &mut changes, &mut failures);
                     }
-                    watcher::Event::Delete(Item::Decoded(object)) => {
+                    Delta::Deleted(Item::Decoded(object)) => {
                         let key = Key::of(&object);
                         inner.remove(&key, Some(Arc::new(object)), &mut changes);
                     }
-                    watcher::Event::Delete(Item::Undecodable(found)) => {
+                    Delta::Deleted(Item::Undecodable(found)) => {
                         inner.remove(&found.key(), None, &mut changes);
                     }
                 }
@@ -640,8 +372,21 @@ where
     K: kube::Resource + Clone,
     K::DynamicType: Default,
 {
-    fn replace(&mut self, fresh: Fresh<K>, changes: &mut Vec<Change<K>>, failures: &mut Vec<Undecodable>) {
-        let Fresh { mut objects, undecodable } = fresh;
+    fn replace(
+        &mut self,
+        items: Vec<Item<K>>,
+        changes: &mut Vec<Change<K>>,
+        failures: &mut Vec<Undecodable>,
+    ) {
+        let (mut objects, mut undecodable) = (BTreeMap::new(), Vec::new());
+        for item in items {
+            match item {
+                Item::Decoded(object) => {
+                    objects.insert(Key::of(&object), Arc::new(object));
+                }
+                Item::Undecodable(found) => undecodable.push(*found),
+            }
+        }
         let listed: BTreeSet<Key> = undecodable.iter().map(Undecodable::key).collect();
         self.reported.retain(|key, _| listed.contains(key));
         for found in undecodable {
@@ -711,349 +456,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::Scripted;
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use serde_json::json;
-
-    fn map(name: &str, uid: &str, rv: &str) -> ConfigMap {
-        let mut map = ConfigMap::default();
-        map.metadata.namespace = Some("d".into());
-        map.metadata.name = Some(name.into());
-        map.metadata.uid = Some(uid.into());
-        map.metadata.resource_version = Some(rv.into());
-        map
-    }
-
-    #[tokio::test]
-    async fn waiters_for_the_first_list_wake_in_the_order_in_which_they_came() {
-        let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
-        let woken = Arc::new(Mutex::new(Vec::new()));
-        let waiters = (0..16).map(|number| {
-            let (informer, woken) = (informer.clone(), woken.clone());
-            tokio::spawn(async move {
-                informer.synced().await;
-                woken.lock().push(number);
-            })
-        });
-        let waiters: Vec<_> = waiters.collect();
-        tokio::task::yield_now().await; // all wait by now: this test has one thread
-        assert!(woken.lock().is_empty());
-        informer.tell_list([]);
-        futures::future::join_all(waiters).await;
-        assert_eq!(*woken.lock(), Vec::from_iter(0..16));
-        informer.synced().await; // a later one does not wait
-    }
-
-    /// A list that is refused is followed at once by the beginning of the next one, which says
-    /// nothing yet.
-    #[tokio::test(start_paused = true)]
-    async fn lists_that_fail_are_asked_for_less_and_less_often() {
-        let refused = || -> kube::Error {
-            let status = json!({"status": "Failure", "code": 403, "reason": "Forbidden", "message": "no"});
-            kube::Error::Api(serde_json::from_value(status).unwrap())
-        };
-        let unanswered = || kube::Error::Service("nobody listens".into());
-        let asked = |error: fn() -> kube::Error| async move {
-            let times = Arc::new(Mutex::new(0));
-            let counted = times.clone();
-            let failures = futures::stream::iter(std::iter::repeat_with(move || {
-                *counted.lock() += 1;
-                [Err(watcher::Error::InitialListFailed(error())), Ok(watcher::Event::Init)]
-            }))
-            .flat_map(futures::stream::iter);
-            let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
-            let followed = informer.follow(failures);
-            assert!(clock::timeout(Duration::from_secs(60), followed).await.is_none());
-            *times.lock()
-        };
-        let of_refused = asked(refused).await;
-        assert!((10..30).contains(&of_refused), "{of_refused}");
-        let of_unanswered = asked(unanswered).await;
-        assert!((100..150).contains(&of_unanswered), "{of_unanswered}");
-    }
-
-    /// The first page of a list is no reason to ask for the second one without a pause.
-    #[tokio::test(start_paused = true)]
-    async fn lists_whose_second_page_fails_are_asked_for_less_and_less_often() {
-        let log = crate::testing::Log::default();
-        let _listening = log.listen();
-        let times = Arc::new(Mutex::new(0));
-        let counted = times.clone();
-        let failures = futures::stream::iter(std::iter::repeat_with(move || {
-            *counted.lock() += 1;
-            let page = watcher::Event::InitApply(Item::Decoded(map("a", "1", "1")));
-            let error = kube::Error::Service("nobody listens any more".into());
-            [Ok(watcher::Event::Init), Ok(page), Err(watcher::Error::InitialListFailed(error))]
-        }))
-        .flat_map(futures::stream::iter);
-        let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
-        assert!(clock::timeout(Duration::from_secs(100), informer.follow(failures)).await.is_none());
-        let asked = *times.lock();
-        assert!((150..250).contains(&asked), "{asked}");
-        // The first after ten seconds, the second a minute later.
-        let warnings = log.warnings();
-        assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings[0].contains("nobody listens any more"), "{warnings:?}");
-    }
-
-    /// An API server that restarts twice within two minutes is no reason for a warning about each
-    /// kind that does not change. One whose attempts hang is.
-    #[tokio::test(start_paused = true)]
-    async fn a_quiet_watch_between_two_failures_is_well() {
-        let log = crate::testing::Log::default();
-        let _listening = log.listen();
-        let broken = || watcher::Error::WatchFailed(kube::Error::Service("it ends".into()));
-        let refused = || watcher::Error::WatchStartFailed(kube::Error::Service("nobody listens".into()));
-        let mut failures = Failures::new();
-        for _ in 0..2 {
-            for error in [broken(), refused(), refused(), refused()] {
-                clock::pause(failures.failed("quiet", &error)).await;
-            }
-            clock::pause(Duration::from_secs(97)).await;
-        }
-        assert!(log.warnings().is_empty(), "{:?}", log.warnings());
-        let mut failures = Failures::new();
-        for _ in 0..2 {
-            clock::pause(failures.failed("hangs", &refused())).await;
-            clock::pause(Duration::from_secs(70)).await;
-        }
-        assert_eq!(log.warnings().len(), 1, "{:?}", log.warnings());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_says_when_to_come_again_is_not_asked_before() {
-        let busy = |seconds: u32| {
-            let status = json!({"status": "Failure", "code": 429, "reason": "TooManyRequests", "message": "busy",
-                "details": {"retryAfterSeconds": seconds}});
-            Err(watcher::Error::InitialListFailed(kube::Error::Api(serde_json::from_value(status).unwrap())))
-        };
-        for (told, waited) in [(7, 7), (4_000_000_000, 60)] {
-            let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
-            let began = clock::Instant::now();
-            informer.follow(futures::stream::iter([busy(told)])).await;
-            assert_eq!(began.elapsed().as_secs(), waited);
-        }
-    }
-
-    /// What a list showed before it failed is taken over, and the pause begins anew after something
-    /// has come.
-    #[tokio::test(start_paused = true)]
-    async fn a_watch_that_brings_something_begins_with_the_shortest_pause() {
-        let failed = || Err(watcher::Error::WatchError(Box::default()));
-        let events = (0..20).flat_map(|n| {
-            let object = map(&format!("m{n}"), "u", "1");
-            [Ok(watcher::Event::Apply(Item::Decoded(object))), failed()]
-        });
-        let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
-        let began = clock::Instant::now();
-        informer.follow(futures::stream::iter(events)).await;
-        assert_eq!(informer.list().len(), 20);
-        assert_eq!(began.elapsed().as_millis(), 20 * 50);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn lists_are_counted_when_they_are_asked_for_and_told_when_they_are_complete() {
-        let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let (log, known) = (told.clone(), informer.clone());
-        informer.on_list(move |list| log.lock().push((list, known.list().len())));
-        let asked = informer.clone();
-        let item = || watcher::Event::InitApply(Item::Decoded(map("a", "1", "1")));
-        let failed = || Err(watcher::Error::WatchError(Box::default()));
-        // The second list fails. When the third one is asked for, it has begun, and is not
-        // complete.
-        let rest = futures::stream::once(async move {
-            assert_eq!(asked.lists(), Lists { begun: 3, complete: 1 });
-            Ok(watcher::Event::InitDone)
-        });
-        let first = [Ok(watcher::Event::Init), Ok(item()), Ok(watcher::Event::InitDone), failed()];
-        let second = [Ok(watcher::Event::Init), failed(), Ok(watcher::Event::Init)];
-        let events = futures::stream::iter(first.into_iter().chain(second)).chain(rest);
-        informer.follow(events.boxed()).await;
-        assert_eq!(*told.lock(), [(1, 1), (3, 0)]);
-        assert_eq!(informer.lists(), Lists { begun: 3, complete: 3 });
-    }
-
-    #[tokio::test]
-    async fn a_handler_that_comes_after_the_end_is_let_go() {
-        let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
-        drop(Watched(informer.clone()));
-        let held = Arc::new(());
-        let kept = Arc::downgrade(&held);
-        informer.on(move |_| drop(held.clone()));
-        assert!(kept.upgrade().is_none());
-    }
-
-    #[tokio::test]
-    async fn handlers_and_what_they_hold_go_with_the_crew() {
-        let server = Scripted::new(|_| None).await;
-        let crew = Crew::new("t");
-        let informer = Informer::<ConfigMap>::all(&crew, &server.client);
-        let (held, own) = (Arc::new(()), informer.clone());
-        let kept = Arc::downgrade(&held);
-        informer.on(move |_| {
-            let _ = (&held, own.list());
-        });
-        assert!(kept.upgrade().is_some());
-        crew.kill();
-        let gone = async {
-            while kept.upgrade().is_some() {
-                tokio::task::yield_now().await;
-            }
-        };
-        assert!(clock::timeout(Duration::from_secs(10), gone).await.is_some());
-    }
-
-    #[test]
-    fn a_relist_tells_what_was_missed() {
-        let informer = Informer::fixed([]);
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let seen = log.clone();
-        informer.on(move |change: &Change<ConfigMap>| {
-            let word = match change {
-                Change::Added(_) => "+",
-                Change::Updated { .. } => "~",
-                Change::Deleted(_) => "-",
-            };
-            seen.lock().push(format!("{word}{}", change.key().name));
-        });
-        let mut fresh = None;
-        let mut list = |maps: Vec<ConfigMap>| {
-            let items = maps.into_iter().map(|m| watcher::Event::InitApply(Item::Decoded(m)));
-            let events = std::iter::once(watcher::Event::Init).chain(items);
-            informer.absorb(events.chain([watcher::Event::InitDone]).collect(), &mut fresh);
-        };
-        list(vec![map("a", "1", "1"), map("b", "2", "2"), map("c", "3", "3")]);
-        // a unchanged, b replaced by another object of the same name, c gone, d new
-        list(vec![map("a", "1", "1"), map("b", "9", "9"), map("d", "4", "8")]);
-        informer.tell_of(map("a", "1", "10"));
-        assert_eq!(*log.lock(), ["+a", "+b", "+c", "-c", "-b", "+b", "+d", "~a"]);
-        assert_eq!(informer.within("d").len(), 3);
-    }
-
-    /// An informer of ConfigMaps, and the names with versions that it reported.
-    fn reporting() -> (Informer<ConfigMap>, Arc<Mutex<Vec<String>>>) {
-        let reports = Arc::new(Mutex::new(Vec::new()));
-        let seen = reports.clone();
-        let report: Report = Box::new(move |found| {
-            let version = found.meta.resource_version.as_deref().unwrap_or("-");
-            seen.lock().push(format!("{}@{version}", found.key()));
-        });
-        (Informer::new(report), reports)
-    }
-
-    fn item(name: &str, uid: &str, rv: &str, data: Value) -> Item<ConfigMap> {
-        let meta = json!({"name": name, "namespace": "d", "uid": uid, "resourceVersion": rv});
-        serde_json::from_value(json!({"metadata": meta, "data": data})).unwrap()
-    }
-
-    fn names(informer: &Informer<ConfigMap>) -> Vec<String> {
-        let version = |m: &ConfigMap| m.metadata.resource_version.clone().unwrap_or_default();
-        informer.list().iter().map(|m| format!("{}@{}", Key::of(&**m).name, version(m))).collect()
-    }
-
-    #[test]
-    fn an_object_that_cannot_be_decoded_is_skipped_and_the_rest_of_its_list_is_not() {
-        let (informer, reports) = reporting();
-        let (good, odd) = (json!({"k": "v"}), json!(5));
-        let list = |items: Vec<Item<ConfigMap>>| {
-            let items = items.into_iter().map(watcher::Event::InitApply);
-            let events = std::iter::once(watcher::Event::Init).chain(items);
-            informer.absorb(events.chain([watcher::Event::InitDone]).collect(), &mut None);
-        };
-        let both = || vec![item("bad", "1", "3", odd.clone()), item("good", "2", "4", good.clone())];
-        list(both());
-        assert_eq!(names(&informer), ["good@4"]);
-        assert!(
-            informer.0.synced.load(Ordering::Acquire),
-            "one odd object does not keep the cache from being complete"
-        );
-        list(both());
-        assert_eq!(*reports.lock(), ["d/bad@3"], "once for each version");
-        // It can be decoded again, then no more: the last good version stays, in a relist too.
-        let one = |event| informer.absorb(vec![event], &mut None);
-        one(watcher::Event::Apply(item("bad", "1", "5", good.clone())));
-        one(watcher::Event::Apply(item("bad", "1", "6", odd.clone())));
-        assert_eq!(names(&informer), ["bad@5", "good@4"]);
-        list(vec![item("bad", "1", "6", odd.clone()), item("good", "2", "4", good.clone())]);
-        assert_eq!(names(&informer), ["bad@5", "good@4"]);
-        // Another object took the name: the one that was known is gone.
-        one(watcher::Event::Apply(item("bad", "9", "7", odd.clone())));
-        assert_eq!(names(&informer), ["good@4"]);
-        one(watcher::Event::Delete(item("good", "2", "8", odd.clone())));
-        assert_eq!(names(&informer), Vec::<String>::new(), "a deletion needs no decoded object");
-        assert_eq!(*reports.lock(), ["d/bad@3", "d/bad@6", "d/bad@7"]);
-    }
-
-    #[test]
-    fn a_condition_without_a_time_does_not_hide_its_object() {
-        use k8s_openapi::api::core::v1::Service;
-        let with = |condition: Value| {
-            let status = json!({"conditions": [condition]});
-            serde_json::from_value::<Item<Service>>(json!({"metadata": {"name": "s"}, "status": status}))
-                .unwrap()
-        };
-        let untimed = json!({"type": "Ready", "status": "True", "reason": "r", "message": "m"});
-        let mut null = untimed.clone();
-        null["lastTransitionTime"] = Value::Null;
-        for condition in [untimed, null] {
-            let Item::Decoded(service) = with(condition) else { panic!("not decoded") };
-            let conditions = service.status.and_then(|s| s.conditions).unwrap_or_default();
-            assert_eq!(serde_json::to_value(&conditions[0].last_transition_time).unwrap(), json!(NO_TIME));
-        }
-        let Item::Undecodable(found) = with(json!({"type": 5})) else { panic!("decoded") };
-        assert!(found.reason().contains("integer"), "{}", found.reason());
-    }
-
-    #[test]
-    fn metadata_of_any_shape_is_read_as_an_item() {
-        for value in [
-            json!(null),
-            json!([]),
-            json!({"metadata": 5}),
-            json!({"metadata": {"name": 5, "managedFields": [{"time": ""}]}}),
-        ] {
-            let (informer, reports) = reporting();
-            let item: Item<ConfigMap> = serde_json::from_value(value).unwrap();
-            informer.absorb(vec![watcher::Event::Apply(item)], &mut None);
-            assert_eq!(*reports.lock(), ["@-"]);
-        }
-    }
-
-    #[test]
-    fn a_handler_that_panics_misses_one_change_and_the_others_see_all() {
-        let informer = Informer::fixed([]);
-        informer.on(|change: &Change<ConfigMap>| assert_ne!(change.key().name, "b", "boom"));
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let log = seen.clone();
-        informer.on(move |change: &Change<ConfigMap>| log.lock().push(change.key().name));
-        ["a", "b", "c"].into_iter().for_each(|name| informer.tell_of(map(name, name, "1")));
-        assert_eq!(*seen.lock(), ["a", "b", "c"]);
-    }
-
-    #[test]
-    fn handlers_of_two_kinds_may_read_each_others_caches() {
-        let (a, b) = (Informer::fixed([]), Informer::fixed([]));
-        let meeting = Arc::new(std::sync::Barrier::new(2));
-        for (own, other) in [(&a, &b), (&b, &a)] {
-            let (other, meeting) = (other.clone(), meeting.clone());
-            own.on(move |_: &Change<ConfigMap>| {
-                meeting.wait(); // both are inside their handlers
-                other.list();
-            });
-        }
-        let (done, ended) = std::sync::mpsc::channel();
-        for informer in [a, b] {
-            let done = done.clone();
-            std::thread::spawn(move || {
-                informer.tell_of(map("a", "1", "1"));
-                done.send(()).unwrap();
-            });
-        }
-        for _ in 0..2 {
-            ended.recv_timeout(Duration::from_secs(20)).expect("the two handlers wait for each other");
-        }
-    }
-}
+mod tests;

@@ -8,12 +8,21 @@
 //! ## How this one works
 //! kube-rs does the protocol; this room adds what our components share: a transport whose sockets
 //! come from the node's own network namespace ([`Dialer`]), so that a cut link really cuts;
-//! [`Api`], which escapes the names in the paths of requests; [`Informer`], [`WorkQueue`],
-//! [`Recorder`] and [`LeaderElection`]. What led to a write travels with it: a queue's item is
-//! (key, cause), and [`Client::caused_by`] sends the cause as a header that the API server believes
-//! from components only. One object never stops a component: an informer skips and reports what it
-//! cannot decode ([`Item`]), and a panic on one key of a queue costs that key a pause. client-go's
-//! informers fail as a whole on such a list.
+//! [`Api`], which escapes the names in the paths of requests; [`Reflector`], the one loop that lists
+//! and watches, typed kinds or any resource; [`Informer`], a cache with handlers over a reflector;
+//! [`WorkQueue`], [`Recorder`] and [`LeaderElection`].
+//!
+//! A reflector says a [`Delta`]: a complete list, an object that was written, one that was deleted.
+//! An informer knows the old version too, so its handlers get a [`Change`]: added, updated from
+//! this to that, deleted. Most components have informers. The garbage collector, the lessons and
+//! the map keep a picture of their own (a graph, what checks see, a few fields), so each of them
+//! reads a reflector and no object is kept twice.
+//!
+//! What led to a write travels with it: a queue's item is (key, cause), and [`Client::caused_by`]
+//! sends the cause as a header that the API server believes from components only. One object never
+//! stops a component: an informer skips and reports what it cannot decode ([`Item`]), and a panic
+//! on one key of a queue costs that key a pause. client-go's informers fail as a whole on such a
+//! list.
 //! ## Left out
 //! Client-side throttling (QPS and burst): the server is on the same machine.
 //! ## Read next
@@ -24,10 +33,12 @@ mod api_client;
 mod connections;
 mod election;
 mod informer;
+mod item;
 pub mod kubeconfig;
 mod objects;
 mod queue;
 mod recorder;
+mod reflector;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
 #[cfg(any(test, feature = "testing"))]
@@ -37,13 +48,15 @@ mod transport;
 pub use answers::{is_code, is_unanswered, optional, segment};
 pub use api_client::{Client, Error};
 pub use election::LeaderElection;
-pub use informer::{Change, Informer, Item, Key, Lists, Undecodable};
+pub use informer::{Change, Informer, Lists};
+pub use item::{Item, Key, Undecodable};
 pub use kube;
 pub use objects::Api;
 #[cfg(any(test, feature = "testing"))]
 pub use queue::spin;
 pub use queue::{BACKOFF, Backoff, Outcome, WorkQueue};
 pub use recorder::{Recorder, reference};
+pub use reflector::{Delta, Reflector};
 pub use transport::{CAUSE_HEADER, Dialer, Endpoint, direct};
 
 /// Sessions with kubelets (logs, exec, attach, port-forward, proxy) that one API server has at a

@@ -69,7 +69,7 @@ struct Meanwhile<'a> {
     views: &'a channel::Sender<Views>,
     questions: &'a mut mpsc::UnboundedReceiver<Asked>,
     later: &'a mut VecDeque<Asked>,
-    reports: &'a mut mpsc::UnboundedReceiver<(u64, Told)>,
+    reports: &'a mut mpsc::Receiver<(u64, Told)>,
     stay: u64,
     /// The id of the question that has lines played.
     asked_by: &'a str,
@@ -195,7 +195,7 @@ mod tests {
             people: impl FnOnce(Hands) -> F,
         ) -> Result<(), Error> {
             let (told, begun) = mpsc::unbounded_channel();
-            let (_tell, mut reports) = mpsc::unbounded_channel();
+            let (_tell, mut reports) = mpsc::channel(1);
             let people = people((self.ask.clone(), self.shown.clone(), told));
             let meanwhile = Meanwhile {
                 engine: &mut self.engine,

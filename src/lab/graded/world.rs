@@ -17,8 +17,8 @@ use crate::watch::{self, Then, Told};
 use crate::who::{Meddling, Who};
 use api::kinds::Kind;
 use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
-use client::{Api, Client};
-use cluster::guest::{Host, Room};
+use client::{Api, Client, Delta};
+use cluster::guest::{Host, Room, Seen};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -125,7 +125,7 @@ pub struct World {
     host: Host,
     pub(super) client: Client,
     kubeconfig: PathBuf,
-    told: mpsc::UnboundedSender<Told>,
+    told: mpsc::Sender<Told>,
     changed: channel::Sender<u64>,
 }
 
@@ -366,23 +366,14 @@ impl Known {
     }
 
     fn told(&mut self, told: Told) {
-        let (Told::All { kind, .. } | Told::Put { kind, .. } | Told::Gone { kind, .. }) = &told;
-        *self.generations.entry(kind.clone()).or_default() += 1;
-        let plural = |kind: &str| kind.split('.').next().unwrap_or_default().to_string();
-        match told {
-            Told::All { kind, objects, .. } => {
-                if !self.quiet {
-                    objects.values().for_each(|o| self.recorder.found(&plural(&kind), &o.json));
-                }
-                self.objects.insert(kind, Arc::new(objects));
-            }
-            Told::Put { kind, key, object, .. } => {
-                _ = Arc::make_mut(self.objects.entry(kind).or_default()).insert(key, object)
-            }
-            Told::Gone { kind, key, .. } => {
-                _ = Arc::make_mut(self.objects.entry(kind).or_default()).remove(&key)
-            }
+        *self.generations.entry(told.kind.clone()).or_default() += 1;
+        if let Delta::Replaced(objects) = &told.delta
+            && !self.quiet
+        {
+            let plural = told.kind.split('.').next().unwrap_or_default();
+            objects.iter().for_each(|(_, o)| self.recorder.found(plural, &o.json));
         }
+        told.apply(&mut self.objects);
     }
 }
 
@@ -392,7 +383,7 @@ impl World {
     /// # Errors
     /// The teacher has no kubeconfig, or no client can be made of it.
     pub fn start(crew: &Crew, host: &Host) -> Result<Arc<World>, cluster::Error> {
-        let (told, mut reports) = mpsc::unbounded_channel();
+        let (told, mut reports) = mpsc::channel(watch::WAITING_MAX);
         let world = Arc::new(World {
             known: Mutex::default(),
             crew: crew.clone(),
@@ -451,14 +442,8 @@ impl World {
             if self.know().watched.insert(name) {
                 let told = self.told.clone();
                 // What a lab needs to know the tap has told.
-                watch::start(
-                    &self.crew,
-                    &self.client,
-                    &kind,
-                    &Room::default(),
-                    |_| {},
-                    move |t| told.send(t).is_ok(),
-                );
+                let saw = |_: Seen<'_>| {};
+                watch::start(&self.crew, &self.client, &kind, &Room::default(), saw, told, |t| t);
             }
         }
     }

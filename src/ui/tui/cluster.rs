@@ -7,6 +7,7 @@ mod read;
 pub(crate) use object::{Deployment, Endpoint, Happened, Key, Node, Pod, ReplicaSet, Service, Slice, Stand};
 
 use api::value::text;
+use client::Delta;
 use object::{key, revision};
 use past::{Before, Past};
 use read::{deployment, happened, node, pod, replicaset, service, slice};
@@ -32,22 +33,6 @@ const HEARTBEAT_LATE: Duration = Duration::from_secs(15);
 
 /// Events kept; the oldest goes.
 const EVENTS_MAX: usize = 200;
-
-/// What a watch told.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Change {
-    /// An object as it is now.
-    Put { resource: String, object: Value },
-    Gone {
-        resource: String,
-        namespace: String,
-        name: String,
-        /// The store revision of the deletion; 0 if the watch did not tell it.
-        revision: u64,
-    },
-    /// A complete list: what is not in it is gone.
-    All { resource: String, objects: Vec<Value> },
-}
 
 /// Everything the watches have told.
 #[derive(Clone, Debug, Default)]
@@ -113,31 +98,33 @@ impl Cluster {
         then
     }
 
-    /// Takes in what a watch told; true if something on the screen may look different.
-    pub(crate) fn absorb(&mut self, change: Change) -> bool {
+    /// Takes in what a watch told of a resource; true if something on the screen may look
+    /// different.
+    pub(crate) fn absorb(&mut self, resource: &str, delta: Delta<Value>) -> bool {
         self.heard = true;
-        match change {
-            Change::Put { resource, object } => self.put(&resource, &object, true),
-            Change::Gone { resource, namespace, name, revision } => {
+        match delta {
+            Delta::Updated(object) => self.put(resource, &object, true),
+            Delta::Deleted(object) => {
+                let deleted = revision(&object);
                 if resource != "leases" {
-                    self.revision = self.revision.max(revision);
+                    self.revision = self.revision.max(deleted);
                 }
-                let revision = if revision == 0 { self.revision } else { revision };
-                self.remove(&resource, (namespace, name), revision, true)
+                // 0: the watch did not tell it.
+                let deleted = if deleted == 0 { self.revision } else { deleted };
+                self.remove(resource, key(&object), deleted, true)
             }
-            Change::All { resource, objects } => {
+            Delta::Replaced(objects) => {
                 // What the first list tells was there before: it is no change.
-                let later = !self.listed.insert(resource.clone());
+                let later = !self.listed.insert(resource.to_string());
                 let there: BTreeSet<Key> = objects.iter().map(key).collect();
-                let gone: Vec<Key> =
-                    self.keys(&resource).into_iter().filter(|k| !there.contains(k)).collect();
+                let gone: Vec<Key> = self.keys(resource).into_iter().filter(|k| !there.contains(k)).collect();
                 objects.iter().for_each(|object| {
-                    self.put(&resource, object, later);
+                    self.put(resource, object, later);
                 });
                 // It left at some time since the last news of the watch.
                 let revision = self.revision;
                 gone.into_iter().for_each(|key| {
-                    self.remove(&resource, key, revision, true);
+                    self.remove(resource, key, revision, true);
                 });
                 if !later {
                     self.past.begin(self.revision);
@@ -379,7 +366,7 @@ mod tests {
     }
 
     fn put(cluster: &mut Cluster, resource: &str, object: Value) -> bool {
-        cluster.absorb(Change::Put { resource: resource.into(), object })
+        cluster.absorb(resource, Delta::Updated(object))
     }
 
     #[test]
@@ -387,7 +374,7 @@ mod tests {
         let mut cluster = Cluster::default();
         let node = |name: &str, rv: &str| json!({"metadata": {"name": name, "resourceVersion": rv}});
         put(&mut cluster, "nodes", node("a", "5"));
-        assert!(cluster.absorb(Change::All { resource: "nodes".into(), objects: vec![node("b", "6")] }));
+        assert!(cluster.absorb("nodes", Delta::Replaced(vec![node("b", "6")])));
         assert_eq!(cluster.nodes.keys().collect::<Vec<_>>(), ["b"]);
         let lease = |rv: &str| {
             json!({"metadata": {"name": "kube-scheduler", "namespace": "kube-system", "resourceVersion": rv},

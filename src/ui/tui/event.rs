@@ -1,7 +1,7 @@
 //! What comes in and what goes out: the two sides of [`update`](super::update).
 
-use super::cluster::Change;
 use crate::texts::Lang;
+use client::Delta;
 use cluster::faults::Broken;
 use crossterm::event::{KeyEvent, MouseEvent};
 use lab::format::Terms;
@@ -26,7 +26,8 @@ pub(crate) enum Event {
     Gone,
     /// The time that [`Model::due`](super::model::Model::due) named has come.
     Tick,
-    Objects(Change),
+    /// What a watch tells of a resource.
+    Objects(String, Delta<Value>),
     /// The API server tells nothing of this resource any more, until a complete list of it comes.
     Silent(String),
     /// The learner may not list this resource: nothing is told of it until a complete list comes.

@@ -1,6 +1,5 @@
 //! What an event changes, and what is to be done about it. Pure: no clock, no terminal, no socket.
 
-use super::cluster::Change;
 use super::event::{Effect, Event};
 use super::keys;
 use super::layout::{self, Pane};
@@ -8,8 +7,10 @@ use super::model::{Model, Overlay, Page, View};
 use super::render::in_sight;
 use super::scroll::Scroll;
 use super::terminal::Wish;
+use client::Delta;
 use crossterm::event::KeyEventKind;
 use lab::view::{LessonView, State};
+use serde_json::Value;
 use tap::{Component, Record};
 
 mod answer;
@@ -62,7 +63,7 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             model.traffic.tick(model.now);
             do_pressed(model, &mut effects);
         }
-        Event::Objects(change) => changed = absorb(model, change),
+        Event::Objects(resource, delta) => changed = absorb(model, &resource, delta),
         Event::Silent(resource) => changed = fall_silent(model, resource),
         Event::Denied(resource) => changed = deny(model, resource),
         Event::Records(records) => changed = record(model, records),
@@ -107,15 +108,13 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
 }
 
 /// Takes in objects; true if the screen looks different now.
-fn absorb(model: &mut Model, change: Change) -> bool {
-    let back = match &change {
-        Change::All { resource, .. } => {
-            model.denied.remove(resource) | model.silent.remove(resource).is_some()
-        }
-        Change::Put { .. } | Change::Gone { .. } => false,
+fn absorb(model: &mut Model, resource: &str, delta: Delta<Value>) -> bool {
+    let back = match &delta {
+        Delta::Replaced(_) => model.denied.remove(resource) | model.silent.remove(resource).is_some(),
+        Delta::Updated(_) | Delta::Deleted(_) => false,
     };
     model.cluster.now = model.now;
-    model.cluster.absorb(change) | back
+    model.cluster.absorb(resource, delta) | back
 }
 
 /// Forgets the objects of a resource that may not be listed any more: it is not known whether they

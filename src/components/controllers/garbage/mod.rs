@@ -13,8 +13,7 @@ use super::resources::{Mapper, Resource, discover};
 use crate::error::Error;
 use crate::shared::{Shared, record};
 use api::kinds;
-use client::{Api, Informer, Item, Key, Outcome, Recorder, WorkQueue, is_code};
-use futures::StreamExt;
+use client::{Api, Delta, Informer, Item, Key, Outcome, Recorder, Reflector, WorkQueue, is_code};
 use graph::{FOREGROUND, Graph, Node, Standing, Verdict, verdict};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -35,8 +34,8 @@ const ORPHAN: &str = "orphan";
 const WORKERS: usize = 8;
 /// New kinds are looked for whenever a definition changes, and this often at least.
 const REDISCOVER: Duration = Duration::from_secs(30);
-/// After a watch was refused.
-const REFUSED: Duration = Duration::from_millis(500);
+/// After the watch of a kind has ended, before its kind is looked for again.
+const ENDED: Duration = Duration::from_millis(500);
 /// An owner whose kind is not watched (an event, a kind that is just being defined) is asked for
 /// again after this: nobody tells of its end.
 const UNWATCHED: Duration = Duration::from_secs(2);
@@ -116,6 +115,9 @@ pub(crate) fn start(shared: &Shared) {
 /// Of a definition only that it changed counts.
 type Definition = PartialObjectMeta<CustomResourceDefinition>;
 
+/// Of an object of any kind only its metadata counts.
+type Metadata = Item<PartialObjectMeta<DynamicObject>>;
+
 /// Of a kind, whatever its version: every version shows all objects, and a second watch that ends,
 /// because its version is no longer served, would take the objects out of the graph.
 fn name_of(api: &ApiResource) -> String {
@@ -137,37 +139,29 @@ impl Collector {
         let (done, synced) = tokio::sync::oneshot::channel();
         self.shared.crew.spawn_essential(async move {
             let client = collector.shared.config.client.kube();
-            let api: Api<Item<PartialObjectMeta<DynamicObject>>> = Api::all_with(client, &resource.api);
-            let mut stream = watcher(api.for_watcher(), watcher::Config::default()).boxed();
-            let (mut done, mut fresh): (Option<_>, BTreeSet<String>) = (Some(done), BTreeSet::new());
-            while let Some(event) = stream.next().await {
-                match event {
-                    Ok(watcher::Event::Init) => fresh.clear(),
-                    Ok(watcher::Event::InitApply(object)) => {
-                        fresh.insert(object.meta().uid.clone().unwrap_or_default());
-                        collector.saw(&resource, &object);
-                    }
-                    Ok(watcher::Event::InitDone) => {
-                        collector.keep_only(&resource.api, &fresh);
+            let api: Api<Metadata> = Api::all_with(client, &resource.api);
+            let mut reflector = Reflector::new(&resource.api.plural, api, watcher::Config::default());
+            let mut done = Some(done);
+            while let Some(delta) = reflector.next().await {
+                match delta {
+                    Ok(Delta::Replaced(objects)) => {
+                        collector.replace(&resource, &objects);
                         done.take().map(|d: tokio::sync::oneshot::Sender<()>| d.send(()));
                     }
-                    Ok(watcher::Event::Apply(object)) => collector.saw(&resource, &object),
-                    Ok(watcher::Event::Delete(object)) => collector.lost(object.meta()),
+                    Ok(Delta::Updated(object)) => collector.saw(&resource, &object),
+                    Ok(Delta::Deleted(object)) => collector.lost(object.meta()),
                     // The kind is gone, and with it its objects, or is served in another version
                     // only. A watch that cannot be started is tried again and not listed anew.
                     Err(
                         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error),
                     ) if is_code(&error, 404) => break,
-                    Err(error) => {
-                        tracing::debug!(kind = resource.api.plural, %error, "watch failed, trying again");
-                        clock::pause(REFUSED).await;
-                    }
+                    Err(_) => {} // logged; the next call waits
                 }
             }
             collector.keep_only(&resource.api, &BTreeSet::new());
             collector.watched().remove(&name_of(&resource.api));
             // It may be defined again by now: a discovery meanwhile found it watched.
-            clock::pause(REFUSED).await;
+            clock::pause(ENDED).await;
             collector.defined.notify_one();
         });
         async move {
@@ -175,7 +169,15 @@ impl Collector {
         }
     }
 
-    fn saw(&self, resource: &Resource, object: &Item<PartialObjectMeta<DynamicObject>>) {
+    /// Takes over a complete list. What is in it comes first: when the end of an owner is told, the
+    /// newest owners of its dependents are known.
+    fn replace(&self, resource: &Resource, objects: &[Metadata]) {
+        objects.iter().for_each(|object| self.saw(resource, object));
+        let fresh = objects.iter().map(|object| object.meta().uid.clone().unwrap_or_default());
+        self.keep_only(&resource.api, &fresh.collect());
+    }
+
+    fn saw(&self, resource: &Resource, object: &Metadata) {
         let meta = object.meta();
         let Some(uid) = meta.uid.clone() else { return };
         if let Item::Undecodable(found) = object {

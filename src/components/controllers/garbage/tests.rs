@@ -312,6 +312,26 @@ async fn a_version_that_is_no_longer_served_is_not_watched_for_ever() {
     collector.shared.crew.kill();
 }
 
+/// An object whose metadata cannot be decoded exists all the same, and may own others.
+#[tokio::test]
+async fn a_list_takes_out_what_it_lacks_and_keeps_what_cannot_be_decoded() {
+    let server = Scripted::new(|_| None).await;
+    let collector = collector(&server);
+    let resource = Resource { api: dependent().api, namespaced: true, verbs: vec![] };
+    for uid in ["gone", "odd"] {
+        collector.graph().put(uid, dependent());
+    }
+    let item = |metadata: Value| serde_json::from_value::<Metadata>(json!({"metadata": metadata})).unwrap();
+    let odd = item(json!({"namespace": "d", "name": "odd", "uid": "odd", "labels": 5}));
+    assert!(matches!(odd, Item::Undecodable(_)));
+    let new = item(json!({"namespace": "d", "name": "new", "uid": "new"}));
+    collector.replace(&resource, &[new, odd]);
+    let mut uids: Vec<String> = collector.graph().nodes.keys().cloned().collect();
+    uids.sort();
+    assert_eq!(uids, ["new", "odd"]);
+    collector.shared.crew.kill();
+}
+
 fn reference_to(api_version: &str, kind: &str, uid: &str) -> OwnerReference {
     OwnerReference {
         api_version: api_version.into(),

@@ -120,8 +120,9 @@ impl Past {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Change, Cluster, Stand};
+    use super::super::{Cluster, Stand};
     use super::*;
+    use client::Delta;
     use serde_json::{Value, json};
 
     fn pod(name: &str, revision: u64, deleting: bool) -> Value {
@@ -137,11 +138,10 @@ mod tests {
         pod
     }
     fn put(cluster: &mut Cluster, object: Value) {
-        cluster.absorb(Change::Put { resource: "pods".into(), object });
+        cluster.absorb("pods", Delta::Updated(object));
     }
     fn gone(cluster: &mut Cluster, name: &str, revision: u64) {
-        let (resource, namespace, name) = ("pods".into(), "default".into(), name.into());
-        cluster.absorb(Change::Gone { resource, namespace, name, revision });
+        cluster.absorb("pods", Delta::Deleted(pod(name, revision, true)));
     }
     fn stands(cluster: &Cluster) -> Vec<(&str, Stand)> {
         cluster.pods.values().map(|p| (p.name.as_str(), p.stand)).collect()
@@ -151,7 +151,7 @@ mod tests {
     fn what_left_is_there_until_the_moment_it_left() {
         let mut cluster = Cluster::default();
         let objects = vec![pod("a", 10, false), pod("b", 11, false)];
-        cluster.absorb(Change::All { resource: "pods".into(), objects });
+        cluster.absorb("pods", Delta::Replaced(objects));
         put(&mut cluster, pod("b", 20, true));
         gone(&mut cluster, "b", 25);
         put(&mut cluster, pod("c", 30, false));
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(stands(&cluster.at(0)), stands(&cluster.at(19)));
         // A list that is read again tells what left in between.
         let objects = vec![pod("c", 30, false)];
-        cluster.absorb(Change::All { resource: "pods".into(), objects });
+        cluster.absorb("pods", Delta::Replaced(objects));
         assert_eq!(stands(&cluster), [("c", Stand::Ready)]);
         assert_eq!(stands(&cluster.at(29)), [("a", Stand::Ready)]);
     }
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn the_log_is_bounded() {
         let mut cluster = Cluster::default();
-        cluster.absorb(Change::All { resource: "pods".into(), objects: vec![] });
+        cluster.absorb("pods", Delta::Replaced(vec![]));
         for n in 0..2 * CHANGES_MAX as u64 {
             put(&mut cluster, pod("a", n + 1, false));
         }

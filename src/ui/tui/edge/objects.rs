@@ -1,15 +1,13 @@
 //! Objects through the API, as the learner.
 
-use super::super::cluster::Change;
 use super::super::event::Event;
 use super::follow::AGAIN;
 use crate::kubeconfig::of_map;
 use client::kube::core::{ApiResource, DynamicObject};
 use client::kube::runtime::watcher;
-use client::{Api, Client, is_code};
+use client::{Api, Client, Delta, Item, Reflector, is_code};
 use cluster::Place;
 use cluster::control::Control;
-use futures::StreamExt;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::SendError;
@@ -81,40 +79,22 @@ async fn watch_kind(
     tell: &Sender<Event>,
     silent: &mut bool,
 ) -> Result<Watched, SendError<Event>> {
-    let plural = || resource.plural.clone();
-    let value = |object: &DynamicObject| serde_json::to_value(object).unwrap_or_default();
-    let revision = |object: &DynamicObject| object.metadata.resource_version.as_ref()?.parse().ok();
-    let api = Api::<DynamicObject>::all_with(client.kube(), resource);
-    let mut stream = watcher(api.for_watcher(), watcher::Config::default()).boxed();
-    let mut fresh = Vec::new();
-    while let Some(event) = stream.next().await {
-        let change = match event {
-            Ok(watcher::Event::Init) => {
-                fresh.clear();
-                continue;
-            }
-            Ok(watcher::Event::InitApply(object)) => {
-                fresh.push(value(&object));
-                continue;
-            }
-            Ok(watcher::Event::InitDone) => {
-                *silent = false;
-                Change::All { resource: plural(), objects: std::mem::take(&mut fresh) }
-            }
-            Ok(watcher::Event::Apply(object)) => Change::Put { resource: plural(), object: value(&object) },
-            Ok(watcher::Event::Delete(object)) => Change::Gone {
-                resource: plural(),
-                revision: revision(&object).unwrap_or_default(), // that of its deletion
-                namespace: object.metadata.namespace.unwrap_or_default(),
-                name: object.metadata.name.unwrap_or_default(),
-            },
+    let api = Api::<Item<DynamicObject>>::all_with(client.kube(), resource);
+    let mut reflector = Reflector::<DynamicObject>::new(&resource.kind, api, watcher::Config::default());
+    while let Some(next) = reflector.next_decoded().await {
+        let delta = match next {
+            Ok(delta) => delta,
             Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 403) => {
                 return Ok(Watched::Denied);
             }
             // The server may be back elsewhere, with another certificate: from the kubeconfig on.
             Err(_) => break,
         };
-        tell.send(Event::Objects(change)).await?;
+        if matches!(delta, Delta::Replaced(_)) {
+            *silent = false;
+        }
+        let delta = delta.map(|object| serde_json::to_value(object).unwrap_or_default());
+        tell.send(Event::Objects(resource.plural.clone(), delta)).await?;
     }
     Ok(Watched::Broken)
 }
@@ -163,6 +143,7 @@ mod tests {
         assert!(told.try_recv().is_err(), "there is no picture that could be an old one");
         allowed.store(true, Ordering::SeqCst);
         assert_eq!(watch_once(Some(server.client), &resource, &tell, &mut silent).await.unwrap(), AGAIN);
-        assert!(matches!(told.try_recv(), Ok(Event::Objects(Change::All { .. }))), "from now on it is seen");
+        let seen = told.try_recv();
+        assert!(matches!(seen, Ok(Event::Objects(_, Delta::Replaced(_)))), "from now on it is seen");
     }
 }

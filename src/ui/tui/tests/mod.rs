@@ -16,13 +16,13 @@ mod time;
 mod typing;
 mod views;
 
-use super::cluster::Change;
 use super::event::{Effect, Event};
 use super::look::Look;
 use super::model::Model;
 use super::render::render;
 use super::update::update;
 use crate::texts::Lang;
+use client::Delta;
 use lab::view::{Check, Hint, LessonView, Predict, State, Verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
@@ -75,7 +75,7 @@ pub(super) fn tell(model: &mut Model, event: Event) -> Vec<Effect> {
 }
 
 pub(super) fn all(model: &mut Model, resource: &str, objects: Vec<Value>) {
-    tell(model, Event::Objects(Change::All { resource: resource.into(), objects }));
+    tell(model, Event::Objects(resource.into(), Delta::Replaced(objects)));
 }
 
 /// A cluster with something of everything.

@@ -68,12 +68,13 @@ impl Stage {
     }
 
     pub(super) fn put(&mut self, resource: &str, object: Value) {
-        tell(&mut self.model, Event::Objects(Change::Put { resource: resource.into(), object }));
+        tell(&mut self.model, Event::Objects(resource.into(), Delta::Updated(object)));
     }
 
     fn gone(&mut self, name: &str, revision: u64) {
-        let (resource, namespace, name) = ("pods".into(), "default".into(), name.to_string());
-        tell(&mut self.model, Event::Objects(Change::Gone { resource, namespace, name, revision }));
+        let last = json!({"metadata":
+            {"namespace": "default", "name": name, "resourceVersion": revision.to_string()}});
+        tell(&mut self.model, Event::Objects("pods".into(), Delta::Deleted(last)));
     }
 
     /// The play stands still at the hop that wrote this revision.

@@ -148,7 +148,7 @@ fn a_service_without_endpoints_says_why() {
     assert!(text(&screen(&model)).contains("No pod carries these labels"), "{}", text(&screen(&model)));
     let mut waiting = pod("default", "web-1", "", "Pending", 900);
     waiting["metadata"]["labels"] = json!({"app": "web"});
-    tell(&mut model, Event::Objects(Change::Put { resource: "pods".into(), object: waiting }));
+    tell(&mut model, Event::Objects("pods".into(), Delta::Updated(waiting)));
     let shown = text(&screen(&model));
     assert!(shown.contains("Pods with these labels: 1") && !shown.contains("No pod carries"), "{shown}");
     // Without a selector nobody looks for pods.

@@ -1,0 +1,168 @@
+//! Objects as lists and watches bring them, and their keys.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// Namespace (empty for cluster-scoped kinds) and name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Key {
+    /// A key of its two parts. The namespace is empty for a cluster-scoped kind.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Key {
+        Key { namespace: namespace.into(), name: name.into() }
+    }
+    /// The key of an object. A part that the object does not have is empty.
+    pub fn of<K: kube::Resource>(object: &K) -> Key {
+        let meta = object.meta();
+        Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.namespace.is_empty() {
+            true => f.write_str(&self.name),
+            false => write!(f, "{}/{}", self.namespace, self.name),
+        }
+    }
+}
+
+/// An object that the type `K` does not accept, as far as it can be read.
+#[derive(Clone, Debug, Default)]
+pub struct Undecodable {
+    /// Name, namespace, uid and resource version alone; each empty if it is no string.
+    pub(super) meta: ObjectMeta,
+    reason: String,
+}
+
+impl Undecodable {
+    fn new(value: &Value, reason: String) -> Undecodable {
+        let text = |field: &str| value["metadata"][field].as_str().map(String::from);
+        let meta = ObjectMeta {
+            name: text("name"),
+            namespace: text("namespace"),
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+            ..ObjectMeta::default()
+        };
+        Undecodable { meta, reason }
+    }
+
+    /// The decoder's message.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key::new(self.meta.namespace.clone().unwrap_or_default(), self.meta.name.clone().unwrap_or_default())
+    }
+
+    /// True unless the uid can be read and is another one.
+    pub(super) fn may_be<K: kube::Resource>(&self, known: &K) -> bool {
+        self.meta.uid.is_none() || self.meta.uid == known.meta().uid
+    }
+}
+
+/// An item of a list or of a watch. Every item is read as an untyped value first, so that one that
+/// cannot be decoded does not fail the whole list.
+#[derive(Clone, Debug)]
+pub enum Item<K> {
+    Decoded(K),
+    Undecodable(Box<Undecodable>),
+}
+
+/// What upstream reads as the time of a condition that has none.
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// Gives a time to each condition of the status that has none, and returns whether there was one.
+/// The API server accepts `lastTransitionTime: null`, as upstream's does (Go writes it for a time
+/// that nobody set), but the type of a condition needs a time. Example: kube-proxy would skip a
+/// Service of which a client has written such a condition.
+fn complete_conditions(value: &mut Value) -> bool {
+    let conditions = value.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+    let mut changed = false;
+    for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let time = condition.entry("lastTransitionTime").or_insert(Value::Null);
+        if time.is_null() {
+            *time = NO_TIME.into();
+            changed = true;
+        }
+    }
+    changed
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Item<K> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let mut value = Value::deserialize(input)?;
+        let decoded = K::deserialize(&value).or_else(|error| match complete_conditions(&mut value) {
+            true => K::deserialize(&value),
+            false => Err(error),
+        });
+        Ok(match decoded {
+            Ok(object) => Item::Decoded(object),
+            Err(error) => Item::Undecodable(Box::new(Undecodable::new(&value, error.to_string()))),
+        })
+    }
+}
+
+impl<K: kube::Resource> kube::Resource for Item<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dt: &K::DynamicType) -> Cow<'_, str> {
+        K::kind(dt)
+    }
+    fn group(dt: &K::DynamicType) -> Cow<'_, str> {
+        K::group(dt)
+    }
+    fn version(dt: &K::DynamicType) -> Cow<'_, str> {
+        K::version(dt)
+    }
+    fn plural(dt: &K::DynamicType) -> Cow<'_, str> {
+        K::plural(dt)
+    }
+    fn meta(&self) -> &ObjectMeta {
+        match self {
+            Item::Decoded(object) => object.meta(),
+            Item::Undecodable(found) => &found.meta,
+        }
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Item::Decoded(object) => object.meta_mut(),
+            Item::Undecodable(found) => &mut found.meta,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_condition_without_a_time_does_not_hide_its_object() {
+        use k8s_openapi::api::core::v1::Service;
+        let with = |condition: Value| {
+            let status = json!({"conditions": [condition]});
+            serde_json::from_value::<Item<Service>>(json!({"metadata": {"name": "s"}, "status": status}))
+                .unwrap()
+        };
+        let untimed = json!({"type": "Ready", "status": "True", "reason": "r", "message": "m"});
+        let mut null = untimed.clone();
+        null["lastTransitionTime"] = Value::Null;
+        for condition in [untimed, null] {
+            let Item::Decoded(service) = with(condition) else { panic!("not decoded") };
+            let conditions = service.status.and_then(|s| s.conditions).unwrap_or_default();
+            assert_eq!(serde_json::to_value(&conditions[0].last_transition_time).unwrap(), json!(NO_TIME));
+        }
+        let Item::Undecodable(found) = with(json!({"type": 5})) else { panic!("decoded") };
+        assert!(found.reason().contains("integer"), "{}", found.reason());
+    }
+}

@@ -1,0 +1,371 @@
+//! The list and the watch of one kind, typed or untyped: the only loop of this kind in the program.
+//! client-go's `Reflector`.
+
+use super::item::Item;
+use super::objects::Api;
+use futures::stream::{BoxStream, Stream, StreamExt};
+use kube::runtime::watcher;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// What a list or a watch says about the objects of a kind (client-go's `Delta`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delta<T> {
+    /// A complete list, at first and after a gap: an object that is not in it does not exist.
+    Replaced(Vec<T>),
+    /// An object that is new or has changed; kube-rs does not say which of the two.
+    Updated(T),
+    /// An object that was deleted, as it was at last. Its resource version is that of the deletion.
+    Deleted(T),
+}
+
+impl<T> Delta<T> {
+    /// Converts every object.
+    pub fn map<U>(self, mut convert: impl FnMut(T) -> U) -> Delta<U> {
+        match self {
+            Delta::Replaced(objects) => Delta::Replaced(objects.into_iter().map(convert).collect()),
+            Delta::Updated(object) => Delta::Updated(convert(object)),
+            Delta::Deleted(object) => Delta::Deleted(convert(object)),
+        }
+    }
+
+    /// Converts every object or leaves it out; `None` if it was the only one.
+    fn filter_map<U>(self, mut convert: impl FnMut(T) -> Option<U>) -> Option<Delta<U>> {
+        match self {
+            Delta::Replaced(objects) => {
+                Some(Delta::Replaced(objects.into_iter().filter_map(convert).collect()))
+            }
+            Delta::Updated(object) => convert(object).map(Delta::Updated),
+            Delta::Deleted(object) => convert(object).map(Delta::Deleted),
+        }
+    }
+
+    /// The same with references to the objects.
+    pub fn as_ref(&self) -> Delta<&T> {
+        match self {
+            Delta::Replaced(objects) => Delta::Replaced(objects.iter().collect()),
+            Delta::Updated(object) => Delta::Updated(object),
+            Delta::Deleted(object) => Delta::Deleted(object),
+        }
+    }
+}
+
+/// Lists the objects of a kind, then watches them.
+///
+/// kube-rs resumes a watch at the newest bookmark or object, and lists anew if the API server no
+/// longer has that revision (410). Added here: a list is told as a whole; after a failure the next
+/// request waits, longer at each further failure, and the log says why if it goes on; one object
+/// that cannot be decoded does not fail its list. The reader asks for one [`Delta`] after the
+/// other: no queue grows when it is slow, the API server's bound for slow watchers holds instead.
+///
+/// Example: a watch of pods that is cut for longer than the API server keeps events tells
+/// `Replaced([a, b])`, `Updated(b)`, an error, an error, `Replaced([b, c])`.
+pub struct Reflector<K> {
+    /// What the log calls the kind.
+    kind: String,
+    stream: BoxStream<'static, watcher::Result<watcher::Event<Item<K>>>>,
+    failures: Failures,
+    /// What has to pass before the next request.
+    pause: Option<Duration>,
+    /// The list that is being read, as far as its pages have come.
+    page: Vec<Item<K>>,
+    on_list: Box<dyn Fn() + Send>,
+}
+
+impl<K> Reflector<K>
+where
+    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    /// Reflects the objects of `api` that the selectors of `config` name. Nothing is asked before
+    /// the first [`Reflector::next`].
+    pub fn new(kind: &str, api: Api<Item<K>>, config: watcher::Config) -> Reflector<K> {
+        Reflector::over(kind, watcher(api.for_watcher(), config))
+    }
+
+    pub(super) fn over(
+        kind: &str,
+        stream: impl Stream<Item = watcher::Result<watcher::Event<Item<K>>>> + Send + 'static,
+    ) -> Reflector<K> {
+        Reflector {
+            kind: kind.to_string(),
+            stream: stream.boxed(),
+            failures: Failures::new(),
+            pause: None,
+            page: Vec::new(),
+            on_list: Box::new(|| {}),
+        }
+    }
+
+    /// Calls `begun` before each request for a list.
+    pub(super) fn on_list(self, begun: impl Fn() + Send + 'static) -> Reflector<K> {
+        Reflector { on_list: Box::new(begun), ..self }
+    }
+
+    /// Waits for the next delta. `None`: the watch has ended, which one of an API server never does.
+    /// It may be dropped before it is ready: nothing is lost.
+    ///
+    /// # Errors
+    /// A list or a watch failed. The next call waits and tries again.
+    pub async fn next(&mut self) -> Option<Result<Delta<Item<K>>, watcher::Error>> {
+        if let Some(pause) = self.pause {
+            clock::pause(pause).await;
+            self.pause = None;
+        }
+        loop {
+            let delta = match self.stream.next().await? {
+                // The list is asked for when the stream is polled again.
+                Ok(watcher::Event::Init) => {
+                    self.page.clear();
+                    (self.on_list)();
+                    continue;
+                }
+                Ok(watcher::Event::InitApply(object)) => {
+                    self.page.push(object);
+                    continue;
+                }
+                Ok(watcher::Event::InitDone) => Delta::Replaced(std::mem::take(&mut self.page)),
+                Ok(watcher::Event::Apply(object)) => Delta::Updated(object),
+                Ok(watcher::Event::Delete(object)) => Delta::Deleted(object),
+                // The stream is not polled again before the pause: that would send a request.
+                Err(error) => {
+                    self.pause = Some(self.failures.failed(&self.kind, &error));
+                    return Some(Err(error));
+                }
+            };
+            self.failures.ended(&self.kind);
+            return Some(Ok(delta));
+        }
+    }
+
+    /// As [`Reflector::next`], without the objects that cannot be decoded: the log names each.
+    ///
+    /// # Errors
+    /// As [`Reflector::next`].
+    pub async fn next_decoded(&mut self) -> Option<Result<Delta<K>, watcher::Error>> {
+        loop {
+            let delta = match self.next().await? {
+                Ok(delta) => delta,
+                Err(error) => return Some(Err(error)),
+            };
+            let kept = delta.filter_map(|item| decoded(&self.kind, item));
+            if let Some(delta) = kept {
+                return Some(Ok(delta));
+            }
+        }
+    }
+}
+
+/// The object, if it could be decoded.
+fn decoded<K>(kind: &str, item: Item<K>) -> Option<K> {
+    match item {
+        Item::Decoded(object) => Some(object),
+        Item::Undecodable(found) => {
+            let (key, reason) = (found.key(), found.reason());
+            tracing::warn!(kind, object = %key, reason, "object cannot be decoded, skipped");
+            None
+        }
+    }
+}
+
+/// Pause after a failed list or watch, doubled at each further failure ...
+const RETRY: Duration = Duration::from_millis(50);
+/// ... up to this, if the API server refused.
+const RETRY_REFUSED: Duration = Duration::from_secs(5);
+/// ... up to this, if it did not answer or cannot serve yet, as at a cluster's start.
+const RETRY_UNANSWERED: Duration = Duration::from_millis(500);
+/// After so long without a failure the first pause holds again, and the watch was well meanwhile.
+const CALM: Duration = Duration::from_secs(120);
+/// A watch that was open for so long was well, although it brought nothing: one that keeps failing
+/// fails sooner after a pause. An attempt to open one may take longer than this and fail.
+const WELL_AFTER: Duration = Duration::from_secs(10);
+/// A watch that has failed for so long is told at all, as a cluster's start ends sooner ...
+const TELL_AFTER: Duration = Duration::from_secs(10);
+/// ... and then once in this time.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// No server's `Retry-After` is waited for longer.
+const RETRY_TOLD: Duration = Duration::from_secs(60);
+
+/// What the API server answered instead of objects, if it answered.
+fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
+    match error {
+        watcher::Error::WatchError(status)
+        | watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
+        _ => None,
+    }
+}
+
+/// How a watch fails: how long the next pause is, and what the log is told.
+struct Failures {
+    pause: Duration,
+    /// When the pause after the last failure ends.
+    last: clock::Instant,
+    /// Since when the watch is not well.
+    since: Option<clock::Instant>,
+    told: Option<clock::Instant>,
+}
+
+impl Failures {
+    fn new() -> Failures {
+        Failures { pause: RETRY, last: clock::Instant::now(), since: None, told: None }
+    }
+
+    /// A change came, or the end of a list. Parts of a list do not count: a list whose second page
+    /// fails brings its first page each time.
+    fn ended(&mut self, kind: &str) {
+        self.pause = RETRY;
+        self.well(kind);
+    }
+
+    fn well(&mut self, kind: &str) {
+        self.since = None;
+        if self.told.take().is_some() {
+            tracing::info!(kind, "the watch goes on");
+        }
+    }
+
+    /// Tells of a failure; returns how long to wait.
+    fn failed(&mut self, kind: &str, error: &watcher::Error) -> Duration {
+        let now = clock::Instant::now();
+        // kube-rs does not tell that a watch was opened again, but which failure ends an open one.
+        let was_open = matches!(error, watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_));
+        let calm = now.saturating_duration_since(self.last);
+        if calm > CALM || was_open && calm > WELL_AFTER {
+            self.well(kind);
+        }
+        if calm > CALM {
+            self.pause = RETRY;
+        }
+        let since = now - *self.since.get_or_insert(now);
+        if since >= TELL_AFTER && self.told.is_none_or(|told| now - told >= TELL_EVERY) {
+            self.told = Some(now);
+            tracing::warn!(kind, %error, ?since, "the watch fails again and again");
+        } else {
+            tracing::debug!(kind, %error, "watch failed, trying again");
+        }
+        // Codes from 500 on say that it cannot serve just now.
+        let answer = answer(error);
+        let refused = answer.is_some_and(|status| status.code < 500);
+        let longest = if refused { RETRY_REFUSED } else { RETRY_UNANSWERED };
+        let pause = self.pause.min(longest);
+        self.pause = (pause * 2).min(longest);
+        let asked_for =
+            answer.and_then(|status| status.details.as_ref()).map_or(0, |d| d.retry_after_seconds);
+        let pause = pause.max(Duration::from_secs(asked_for.into()).min(RETRY_TOLD));
+        self.last = now + pause;
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::api::DynamicObject;
+    use serde_json::{Value, json};
+
+    fn item(metadata: Value) -> Item<DynamicObject> {
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    fn named(name: &str) -> Item<DynamicObject> {
+        item(json!({"name": name, "namespace": "d"}))
+    }
+
+    fn names(delta: Delta<DynamicObject>) -> Delta<String> {
+        delta.map(|object| object.metadata.name.unwrap_or_default())
+    }
+
+    /// Everything that a reflector tells of these events; an error is `None`.
+    async fn told(
+        events: Vec<watcher::Result<watcher::Event<Item<DynamicObject>>>>,
+    ) -> Vec<Option<Delta<String>>> {
+        let mut reflector = Reflector::over("Pod", futures::stream::iter(events));
+        let mut told = Vec::new();
+        while let Some(next) = reflector.next_decoded().await {
+            told.push(next.ok().map(names));
+        }
+        told
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_is_told_as_a_whole_and_one_that_fails_halfway_not_at_all() {
+        let failed = kube::Error::Service("nobody listens".into());
+        let events = vec![
+            Ok(watcher::Event::Init),
+            Ok(watcher::Event::InitApply(named("gone"))),
+            Err(watcher::Error::InitialListFailed(failed)),
+            Ok(watcher::Event::Init),
+            Ok(watcher::Event::InitApply(named("a"))),
+            Ok(watcher::Event::InitApply(named("b"))),
+            Ok(watcher::Event::InitDone),
+            Ok(watcher::Event::Apply(named("c"))),
+            Ok(watcher::Event::Delete(named("a"))),
+        ];
+        let began = clock::Instant::now();
+        let told = told(events).await;
+        let (a, b, c) = ("a".to_string(), "b".to_string(), "c".to_string());
+        let list = Delta::Replaced(vec![a.clone(), b]);
+        assert_eq!(told, [None, Some(list), Some(Delta::Updated(c)), Some(Delta::Deleted(a))]);
+        assert_eq!(
+            began.elapsed().as_millis(),
+            RETRY.as_millis(),
+            "the second list was asked for after a pause"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_untyped_object_that_cannot_be_decoded_is_left_out() {
+        let odd = || item(json!({"name": "odd", "labels": 5}));
+        let events = vec![
+            Ok(watcher::Event::Init),
+            Ok(watcher::Event::InitApply(odd())),
+            Ok(watcher::Event::InitApply(named("a"))),
+            Ok(watcher::Event::InitDone),
+            Ok(watcher::Event::Apply(odd())),
+            Ok(watcher::Event::Apply(named("b"))),
+        ];
+        let list = Delta::Replaced(vec!["a".to_string()]);
+        assert_eq!(told(events).await, [Some(list), Some(Delta::Updated("b".to_string()))]);
+    }
+
+    #[tokio::test]
+    async fn objects_of_any_resource_in_a_namespace_are_reflected() {
+        let server = crate::testing::Scripted::new(|_| {
+            let pod = json!({"metadata": {"namespace": "d", "name": "a", "resourceVersion": "4"}});
+            Some((200, json!({"metadata": {"resourceVersion": "5"}, "items": [pod]})))
+        })
+        .await;
+        let kind = kube::core::GroupVersionKind::gvk("example.com", "v1", "Thing");
+        let resource = kube::core::ApiResource::from_gvk_with_plural(&kind, "things");
+        let api = Api::<Item<DynamicObject>>::namespaced_with(server.client.kube(), "d", &resource);
+        let mut reflector = Reflector::new("Thing", api, watcher::Config::default());
+        let list = reflector.next_decoded().await.unwrap().unwrap();
+        assert_eq!(names(list), Delta::Replaced(vec!["a".to_string()]));
+        assert_eq!(server.lines()[0], "GET /apis/example.com/v1/namespaces/d/things");
+    }
+
+    /// An API server that restarts twice within two minutes is no reason for a warning about each
+    /// kind that does not change. One whose attempts hang is.
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_watch_between_two_failures_is_well() {
+        let log = crate::testing::Log::default();
+        let _listening = log.listen();
+        let broken = || watcher::Error::WatchFailed(kube::Error::Service("it ends".into()));
+        let refused = || watcher::Error::WatchStartFailed(kube::Error::Service("nobody listens".into()));
+        let mut failures = Failures::new();
+        for _ in 0..2 {
+            for error in [broken(), refused(), refused(), refused()] {
+                clock::pause(failures.failed("quiet", &error)).await;
+            }
+            clock::pause(Duration::from_secs(97)).await;
+        }
+        assert!(log.warnings().is_empty(), "{:?}", log.warnings());
+        let mut failures = Failures::new();
+        for _ in 0..2 {
+            clock::pause(failures.failed("hangs", &refused())).await;
+            clock::pause(Duration::from_secs(70)).await;
+        }
+        assert_eq!(log.warnings().len(), 1, "{:?}", log.warnings());
+    }
+}
