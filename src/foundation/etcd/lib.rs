@@ -112,7 +112,7 @@ pub mod txn;
 mod waiting;
 mod watch;
 
-pub use kv::{Kv, REQUEST_MAX, Room, UNBOUNDED_MAX};
+pub use kv::{Kv, REQUEST_MAX, Room};
 pub use lease::LeaseTtl;
 pub use member::{Status, member_id};
 pub use server::{Config, Server, StartError, quota_for};

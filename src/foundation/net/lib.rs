@@ -42,7 +42,7 @@
 
 pub mod addresses;
 mod conntrack;
-pub mod fabric;
+mod fabric;
 #[cfg(test)]
 mod golden;
 mod host;

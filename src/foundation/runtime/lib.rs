@@ -75,7 +75,7 @@ mod layers;
 pub mod log;
 mod means;
 mod names;
-pub mod node;
+mod node;
 mod output;
 mod pace;
 mod passwd;

@@ -23,7 +23,7 @@ const TERM_STEP: u64 = 1 << 32;
 /// message with the largest term that can be read would be the last: no member could read the
 /// messages of the next election. A term of 2^61 + 2^32 is believed by every member, the next 2^32
 /// terms only by those that got there.
-pub fn term_in_reach(own: u64, term: u64) -> bool {
+pub(crate) fn term_in_reach(own: u64, term: u64) -> bool {
     term <= own.max(REACH_MAX) + TERM_STEP
 }
 
@@ -188,7 +188,7 @@ impl Reader {
 }
 
 /// Appends a configuration: a count and the numbers of the voters, then of the learners.
-pub fn put_conf(out: &mut Vec<u8>, conf: &ConfState) {
+pub(crate) fn put_conf(out: &mut Vec<u8>, conf: &ConfState) {
     for set in [&conf.voters, &conf.learners] {
         put_u64(out, set.len() as u64);
         set.iter().for_each(|id| put_u64(out, *id));
@@ -217,7 +217,7 @@ pub fn conf(r: &mut Reader) -> Result<ConfState, DecodeError> {
 }
 
 /// Appends an entry: term, index, kind (0 empty, 1 data, 2 configuration), and its payload.
-pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     put_u64(out, entry.term);
     put_u64(out, entry.index);
     match &entry.payload {
@@ -250,7 +250,7 @@ pub fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
 }
 
 /// Appends term, vote and commit index.
-pub fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
+pub(crate) fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
     for n in [hard.term, hard.vote, hard.commit] {
         put_u64(out, n);
     }
@@ -322,7 +322,7 @@ pub fn encode_message(m: &Message) -> Vec<u8> {
 /// - `Impossible` for numbers that no member sends, e.g. an entry newer than the term of its
 ///   message.
 /// - `Short` or `Long` if the bytes end too early, or go on behind the message.
-pub fn decode_message(bytes: Bytes) -> Result<Message, DecodeError> {
+pub(crate) fn decode_message(bytes: Bytes) -> Result<Message, DecodeError> {
     let r = &mut Reader::new(bytes);
     let version = r.u8()?;
     if version != MESSAGE_VERSION {

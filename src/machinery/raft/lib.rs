@@ -89,12 +89,12 @@ pub mod message;
 #[cfg(test)]
 mod paper;
 mod progress;
-pub mod records;
+mod records;
 mod replication;
 mod segment;
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
-pub mod snapfile;
+mod snapfile;
 pub mod wal;
 pub mod wal_error;
 #[cfg(test)]
