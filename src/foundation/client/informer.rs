@@ -26,7 +26,9 @@ use tokio::sync::Notify;
 /// Namespace (empty for cluster-scoped kinds) and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
+    /// Empty for cluster-scoped kinds.
     pub namespace: String,
+    /// `metadata.name`.
     pub name: String,
 }
 
@@ -54,8 +56,16 @@ impl std::fmt::Display for Key {
 /// What a watch said about one object.
 #[derive(Debug)]
 pub enum Change<K> {
+    /// It is new, or the informer sees it for the first time.
     Added(Arc<K>),
-    Updated { old: Arc<K>, new: Arc<K> },
+    /// It has changed since the informer last saw it.
+    Updated {
+        /// The object as it was last seen.
+        old: Arc<K>,
+        /// The object as it is now.
+        new: Arc<K>,
+    },
+    /// The object as it last was.
     Deleted(Arc<K>),
 }
 
@@ -138,7 +148,9 @@ impl Undecodable {
 /// cannot be decoded does not fail the whole list.
 #[derive(Clone, Debug)]
 pub enum Item<K> {
+    /// The object in its type.
     Decoded(K),
+    /// What could be read of an object that does not fit its type.
     Undecodable(Box<Undecodable>),
 }
 

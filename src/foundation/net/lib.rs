@@ -40,6 +40,8 @@
 //! ## Read next
 //! [`fabric`], [`node`], [`rules`]; then `proxy`, which decides what the rules should be.
 
+#![warn(missing_docs)]
+
 pub mod addresses;
 mod conntrack;
 mod fabric;

@@ -65,6 +65,8 @@
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.
 
+#![warn(missing_docs)]
+
 mod bear;
 mod container;
 mod groups;

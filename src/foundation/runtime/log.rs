@@ -15,7 +15,9 @@ const LINE_MAX: usize = 16 * 1024;
 /// Which standard stream an entry comes from. The output of a terminal is `Stdout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
+    /// File descriptor 1.
     Stdout,
+    /// File descriptor 2.
     Stderr,
 }
 
