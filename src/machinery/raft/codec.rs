@@ -30,15 +30,28 @@ pub(crate) fn term_in_reach(own: u64, term: u64) -> bool {
 /// Why bytes could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
+    /// The bytes end in the middle of a field.
     #[error("ends too early")]
     Short,
+    /// A later version may know it; this one does not.
     #[error("unknown {what} {value}")]
-    Unknown { what: &'static str, value: u64 },
+    Unknown {
+        /// The kind of the field, e.g. `message`.
+        what: &'static str,
+        /// The number that was read.
+        value: u64,
+    },
+    /// Everything was read, and bytes are left.
     #[error("{0} bytes left over")]
     Long(usize),
     /// No member that follows the protocol says this.
     #[error("{what} {value} cannot be")]
-    Impossible { what: &'static str, value: u64 },
+    Impossible {
+        /// The field, e.g. `term`.
+        what: &'static str,
+        /// The number that was read.
+        value: u64,
+    },
 }
 
 /// Appends a number in 1 to 10 bytes, seven bits each, least first (protobuf's varint).

@@ -71,6 +71,8 @@
 //! ## Read next
 //! `etcd`, the state machine behind it.
 
+#![warn(missing_docs)]
+
 pub mod codec;
 mod core;
 pub mod disk;

@@ -96,6 +96,7 @@ pub struct Wal {
 
 /// What opening the log found.
 pub struct Recovered {
+    /// What the core begins with.
     pub stored: Stored,
     /// There was nothing: a new member.
     pub fresh: bool,
