@@ -79,6 +79,8 @@
 //! ## Read next
 //! `raft`, which agrees on the order of commands before they come here; `etcdctl`, the client.
 
+#![warn(missing_docs)]
+
 pub mod alarm;
 pub mod api;
 mod applier;

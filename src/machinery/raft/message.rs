@@ -125,7 +125,7 @@ pub struct Message {
     pub from: MemberId,
     /// The receiver.
     pub to: MemberId,
-    /// See the type.
+    /// The sender's; of a pre-vote the term that the candidate would begin.
     pub term: Term,
     /// What it says.
     pub body: Body,
