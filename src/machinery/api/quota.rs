@@ -31,7 +31,7 @@ const PLAIN: [&str; 7] = [
     "services",
 ];
 /// The scopes that a quota may have, in alphabetical order.
-pub const SCOPES: [&str; 6] = [
+pub(crate) const SCOPES: [&str; 6] = [
     "BestEffort",
     "CrossNamespacePodAffinity",
     "NotBestEffort",

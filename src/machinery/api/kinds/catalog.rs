@@ -16,7 +16,9 @@ use std::sync::{Arc, OnceLock};
 /// One kind, of the table or of a definition that may go while its last request is still answered.
 #[derive(Clone)]
 pub enum KindRef {
+    /// A kind that is built in.
     Table(&'static Kind),
+    /// A kind of a CustomResourceDefinition.
     Custom(Arc<Kind>),
 }
 
