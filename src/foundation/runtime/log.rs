@@ -168,7 +168,7 @@ impl Log {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn reopen(&self) -> io::Result<()> {
+    pub(crate) fn reopen(&self) -> io::Result<()> {
         let file = (self.opener)(&self.path)?;
         *self.lock() = Some(file);
         Ok(())

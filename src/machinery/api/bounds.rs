@@ -250,7 +250,7 @@ pub fn check_depth(value: &Value) -> Result<(), Status> {
 }
 
 /// The answer for a value that nests too deep.
-pub fn too_deep() -> Status {
+pub(crate) fn too_deep() -> Status {
     Status::bad_request(format!(
         "the object provided is nested too deeply: at most {DEPTH_MAX} levels of lists and maps are allowed"
     ))

@@ -130,7 +130,7 @@ impl Quantity {
         if scale == 0 { mantissa } else { mantissa * power_of_ten(scale) }
     }
     /// Returns whether it is less than 0.
-    pub fn is_negative(&self) -> bool {
+    pub(crate) fn is_negative(&self) -> bool {
         self.number < 0
     }
     /// Returns whether it is 0, however it is written.
@@ -138,7 +138,7 @@ impl Quantity {
         self.number == 0
     }
     /// Returns whether it has no fraction: `1500m` has one, `2000m` has none.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.power >= 0 || power_of(-self.power).is_some_and(|unit| self.number % unit == 0)
     }
     /// Returns the whole units, if it has no fraction and they have 64 bits.

@@ -212,7 +212,7 @@ pub(crate) fn put_conf(out: &mut Vec<u8>, conf: &ConfState) {
 ///
 /// # Errors
 /// `Impossible` if it has no voter, or member 0, or a member twice; those of the [`Reader`].
-pub fn conf(r: &mut Reader) -> Result<ConfState, DecodeError> {
+pub(crate) fn conf(r: &mut Reader) -> Result<ConfState, DecodeError> {
     let (mut conf, mut seen) = (ConfState::default(), BTreeSet::new());
     for set in [&mut conf.voters, &mut conf.learners] {
         for _ in 0..r.count()? {
@@ -250,7 +250,7 @@ pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
 ///
 /// # Errors
 /// `Unknown` for another kind; those of [`Reader::counted`] and [`conf`].
-pub fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
+pub(crate) fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
     let (term, index) = (r.counted("term")?, r.counted("index")?);
     let payload = match r.u8()? {
         0 => Payload::Empty,
@@ -273,7 +273,7 @@ pub(crate) fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
 ///
 /// # Errors
 /// Those of [`Reader::counted`].
-pub fn hard(r: &mut Reader) -> Result<HardState, DecodeError> {
+pub(crate) fn hard(r: &mut Reader) -> Result<HardState, DecodeError> {
     Ok(HardState { term: r.counted("term")?, vote: r.u64()?, commit: r.counted("index")? })
 }
 

@@ -363,7 +363,7 @@ impl Raft {
     }
 
     /// What stands for the entries up to `index`, which must be applied and not yet compacted away.
-    pub fn snapshot_ref(&self, index: Index) -> Option<SnapshotRef> {
+    pub(crate) fn snapshot_ref(&self, index: Index) -> Option<SnapshotRef> {
         let term = self.log.term(index).filter(|_| index <= self.handed)?;
         Some(SnapshotRef { index, term, conf: self.log.conf_at(index).clone(), data: Bytes::new() })
     }
@@ -419,7 +419,7 @@ impl Raft {
     }
 
     /// Who takes part, as far as this member's log says.
-    pub fn conf_state(&self) -> &ConfState {
+    pub(crate) fn conf_state(&self) -> &ConfState {
         self.conf()
     }
 }

@@ -432,7 +432,7 @@ impl<M: StateMachine> Member<M> {
     }
 
     /// A snapshot that this member made is durable; or making it failed.
-    pub fn snapshot_saved(&mut self, snapshot: Option<SnapshotRef>, edge: &mut dyn Edge) {
+    pub(crate) fn snapshot_saved(&mut self, snapshot: Option<SnapshotRef>, edge: &mut dyn Edge) {
         self.snapshotting = false;
         let Some(snapshot) = snapshot else {
             self.snapshot_rest = SNAPSHOT_AGAIN_TICKS;

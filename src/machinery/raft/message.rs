@@ -29,7 +29,7 @@ impl ConfState {
     }
 
     /// How many voters are a majority.
-    pub fn quorum(&self) -> usize {
+    pub(crate) fn quorum(&self) -> usize {
         self.voters.len() / 2 + 1
     }
 

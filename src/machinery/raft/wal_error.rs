@@ -58,7 +58,7 @@ impl WalError {
     }
 
     /// Something is missing that comes back by itself: room, descriptors, memory.
-    pub fn is_scarcity(&self) -> bool {
+    pub(crate) fn is_scarcity(&self) -> bool {
         matches!(self, WalError::Io { cause, .. } if is_scarcity(cause))
     }
 

@@ -163,7 +163,7 @@ pub fn port_name(text: &str) -> Vec<String> {
 }
 
 /// Problems of a port number; none for 1 to 65535.
-pub fn port_number(port: i64) -> Option<&'static str> {
+pub(crate) fn port_number(port: i64) -> Option<&'static str> {
     if (1..=65535).contains(&port) { None } else { Some("must be between 1 and 65535, inclusive") }
 }
 
