@@ -59,7 +59,7 @@ pub enum Does {
     },
     /// `externalTrafficPolicy: Local` does not bind clients inside the cluster: they go on here.
     LeadsInside {
-        /// The chain of the endpoints on all nodes.
+        /// The chain where they go on.
         chain: String,
     },
     /// `Local`, and no endpoint on this node: silence.

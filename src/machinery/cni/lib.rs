@@ -32,7 +32,7 @@ pub enum Error {
     /// All addresses of the node's range, e.g. `10.244.2.0/24`, are given out.
     #[error("no free pod address in {0}")]
     NoAddress(String),
-    /// Another program has the port of 127.0.0.1 or ::1 open.
+    /// The port of 127.0.0.1 or ::1 cannot be opened; as a rule another program has it.
     #[error("port {port} of this machine is taken: {cause}")]
     PortTaken {
         /// The port that was asked for.

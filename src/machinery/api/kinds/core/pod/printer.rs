@@ -50,7 +50,7 @@ pub struct Summary {
     pub ready: usize,
     /// Containers of the pod; init containers count only if they are sidecars.
     pub total: usize,
-    /// Restarts of the containers that count, together.
+    /// Restarts of all its containers together; while it initializes, of the init containers.
     pub restarts: i64,
     /// When a container last ended before it was restarted.
     pub last_restart: Option<Timestamp>,
