@@ -23,8 +23,16 @@ use tokio::sync::Notify;
 /// What a watch said about one object.
 #[derive(Debug)]
 pub enum Change<K> {
+    /// It is new, or the informer sees it for the first time.
     Added(Arc<K>),
-    Updated { old: Arc<K>, new: Arc<K> },
+    /// It has changed since the informer last saw it.
+    Updated {
+        /// The object as it was last seen.
+        old: Arc<K>,
+        /// The object as it is now.
+        new: Arc<K>,
+    },
+    /// The object as it last was.
     Deleted(Arc<K>),
 }
 

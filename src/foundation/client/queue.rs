@@ -12,7 +12,9 @@ use tokio::sync::Notify;
 /// How long a failing key waits: `first`, doubled at each further failure, up to `longest`.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
+    /// The pause after the first failure.
     pub first: Duration,
+    /// No pause is longer.
     pub longest: Duration,
 }
 

@@ -35,6 +35,7 @@ pub struct Bounds {
     /// Names of files and directories: a file with several names counts once for each, else a tree
     /// of links would have no bound.
     pub names: u64,
+    /// The moment at which it gives up, however much is left.
     pub until: Instant,
 }
 

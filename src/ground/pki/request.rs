@@ -20,19 +20,31 @@ use x509_parser::x509::X509Name;
 /// What a requester says about itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
+    /// The user's name (`CN`), e.g. `system:node:worker`. Of several the last one counts.
     pub common_name: String,
+    /// The subject's attribute 2.5.4.5; not the number of a certificate.
     pub serial_number: String,
     /// Groups.
     pub organizations: Vec<String>,
+    /// `OU`, one for each attribute of the subject.
     pub units: Vec<String>,
+    /// `C`: codes of two letters.
     pub countries: Vec<String>,
+    /// `L`: towns.
     pub localities: Vec<String>,
+    /// `ST`: states and provinces.
     pub provinces: Vec<String>,
+    /// 2.5.4.9: street and house number.
     pub streets: Vec<String>,
+    /// 2.5.4.17: postal codes, as text.
     pub postal_codes: Vec<String>,
+    /// DNS names of the subject's alternative names, e.g. `web.default.svc`.
     pub dns_names: Vec<String>,
+    /// Mail addresses of the subject's alternative names.
     pub emails: Vec<String>,
+    /// URIs of the subject's alternative names. Each was checked as Go's `net/url` would.
     pub uris: Vec<String>,
+    /// IP addresses of the subject's alternative names, as text: `10.96.0.1`, `fd00::1`.
     pub addresses: Vec<String>,
     /// As it came; what is signed is read from here.
     pub der: Vec<u8>,
@@ -47,7 +59,9 @@ const RSA: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// Whether the signature of a request proves that the requester has its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
+    /// The signature fits the key in the request.
     Good,
+    /// The signature does not fit, or the request does not parse.
     Wrong,
     /// The kind of key or signature is not known here. Another signer may know it.
     Unknown,

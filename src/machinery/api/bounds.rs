@@ -194,7 +194,7 @@ fn member(text: &str, out: &mut String) -> (usize, bool) {
 
 /// Levels of lists and maps in `value`; 0 for a scalar. It never counts (nor recurses) beyond
 /// [`DEPTH_MAX`] + 1. Every value that it looks at is taken from `left`; `None` if that is used up.
-pub fn depth_within(value: &Value, left: &mut usize) -> Option<usize> {
+pub(crate) fn depth_within(value: &Value, left: &mut usize) -> Option<usize> {
     level(value, 0, left)
 }
 
@@ -250,7 +250,7 @@ pub fn check_depth(value: &Value) -> Result<(), Status> {
 }
 
 /// The answer for a value that nests too deep.
-pub fn too_deep() -> Status {
+pub(crate) fn too_deep() -> Status {
     Status::bad_request(format!(
         "the object provided is nested too deeply: at most {DEPTH_MAX} levels of lists and maps are allowed"
     ))

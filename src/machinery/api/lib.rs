@@ -25,6 +25,8 @@
 //! ## Read next
 //! `apiserver`, which serves these objects; `kinds/coordination/lease.rs`, a small kind.
 
+#![warn(missing_docs)]
+
 pub mod bounds;
 #[cfg(test)]
 mod bulk;

@@ -48,12 +48,12 @@ const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40)
 const DECIMAL: [(&str, i32); 10] =
     [("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3), ("", 0), ("m", -3), ("u", -6), ("n", -9)];
 /// Upstream's message for text that does not look like a quantity.
-pub const INVALID: &str =
+pub(crate) const INVALID: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 /// Upstream's message for a suffix that looks right and is none: `1K`, `1e`.
-pub const BAD_SUFFIX: &str = "unable to parse quantity's suffix";
+pub(crate) const BAD_SUFFIX: &str = "unable to parse quantity's suffix";
 /// Upstream's message for a suffix alone that needs a number before it: `Ei`.
-pub const BAD_NUMBER: &str = "unable to parse numeric part of quantity";
+pub(crate) const BAD_NUMBER: &str = "unable to parse numeric part of quantity";
 
 impl Quantity {
     /// As [`Quantity::read`], without the reason.
@@ -95,7 +95,7 @@ impl Quantity {
     }
 
     /// Returns the amount rounded to thousandths, away from zero: `100u` is `1m`.
-    pub fn rounded(self) -> Quantity {
+    pub(crate) fn rounded(self) -> Quantity {
         if self.power >= MILLI_POWER {
             return self;
         }
@@ -120,7 +120,7 @@ impl Quantity {
     }
     /// Returns the amount as a float (`AsApproximateFloat64` upstream): the mantissa times a power
     /// of ten, so that `3.3` is 3.3000000000000003, as there.
-    pub fn approximate(&self) -> f64 {
+    pub(crate) fn approximate(&self) -> f64 {
         let more = i64::from(self.scale) - self.power;
         let is_exact = more <= 0 || power_of(more).is_some_and(|unit| self.number % unit == 0);
         let scale = if is_exact { self.scale } else { NANO_SCALE };
@@ -130,7 +130,7 @@ impl Quantity {
         if scale == 0 { mantissa } else { mantissa * power_of_ten(scale) }
     }
     /// Returns whether it is less than 0.
-    pub fn is_negative(&self) -> bool {
+    pub(crate) fn is_negative(&self) -> bool {
         self.number < 0
     }
     /// Returns whether it is 0, however it is written.
@@ -138,11 +138,11 @@ impl Quantity {
         self.number == 0
     }
     /// Returns whether it has no fraction: `1500m` has one, `2000m` has none.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.power >= 0 || power_of(-self.power).is_some_and(|unit| self.number % unit == 0)
     }
     /// Returns the whole units, if it has no fraction and they have 64 bits.
-    pub fn as_integer(&self) -> Option<i64> {
+    pub(crate) fn as_integer(&self) -> Option<i64> {
         self.whole_units().and_then(|units| i64::try_from(units).ok())
     }
     /// Returns the whole units, if it has no fraction and they have 128 bits.

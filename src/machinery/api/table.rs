@@ -33,15 +33,20 @@ pub static SCALE: Printer = Printer {
 /// How a kind's objects are printed: by a printer of ours, or in the columns of a definition.
 #[derive(Clone, Copy)]
 pub enum Printing<'a> {
+    /// Columns and cells of a kind of the table.
     Own(&'static Printer),
+    /// `additionalPrinterColumns`, after the name.
     Columns(&'a [Custom]),
 }
 
 /// What a row carries beside its cells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Include {
+    /// The object's metadata (`PartialObjectMetadata`): what clients get that do not ask.
     Metadata,
+    /// The whole object, e.g. for `--sort-by`.
     Object,
+    /// Nothing.
     None,
 }
 

@@ -49,6 +49,7 @@ const PEER_BYTES: usize = 64 << 20;
 /// Only a `MsgProp` must not arrive twice: it would be appended twice. (A stream that is cut loses
 /// messages, but repeats none.)
 pub trait Link: Send + Sync {
+    /// Hands over one encoded message. What cannot be sent now is dropped: Raft repeats it.
     fn send(&self, to: MemberId, message: Bytes);
 }
 
@@ -61,27 +62,42 @@ impl Link for NoLink {
 /// Why a member did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The log cannot be read or written, or is damaged.
     #[error(transparent)]
     Log(#[from] WalError),
+    /// The lock of this directory is held.
     #[error("the directory {} is in use by another process", .0.display())]
     InUse(PathBuf),
+    /// The state machine refuses the snapshot that lies there.
     #[error("the snapshot in {} cannot be read: {why}", dir.display())]
-    Snapshot { dir: PathBuf, why: String },
+    Snapshot {
+        /// The member's directory.
+        dir: PathBuf,
+        /// The state machine's reason.
+        why: String,
+    },
+    /// The machine has no room for another thread.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
 }
 
 /// What a member needs.
 pub struct Options {
+    /// This member's number, not 0.
     pub id: MemberId,
     /// `wal/` and `snap/` are made in here.
     pub dir: PathBuf,
     /// Who takes part, if this is a new member.
     pub initial: ConfState,
+    /// Where election timeouts are drawn from.
     pub seed: u64,
+    /// The way to the other members.
     pub link: Arc<dyn Link>,
+    /// When a snapshot is made.
     pub policy: SnapshotPolicy,
+    /// The sizes of the log's files.
     pub wal: WalOptions,
+    /// The file system; tests have one of their own.
     pub disk: Arc<dyn Disk>,
 }
 

@@ -71,6 +71,8 @@
 //! ## Read next
 //! `etcd`, the state machine behind it.
 
+#![warn(missing_docs)]
+
 pub mod codec;
 mod core;
 pub mod disk;
@@ -89,12 +91,12 @@ pub mod message;
 #[cfg(test)]
 mod paper;
 mod progress;
-pub mod records;
+mod records;
 mod replication;
 mod segment;
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
-pub mod snapfile;
+mod snapfile;
 pub mod wal;
 pub mod wal_error;
 #[cfg(test)]

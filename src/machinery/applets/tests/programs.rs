@@ -52,8 +52,11 @@ const TESTS: &[Test] = &[
 /// What a program said, and its exit status: 128 and the signal if one ended it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Told {
+    /// Its standard output.
     pub out: String,
+    /// Its standard error.
     pub err: String,
+    /// The exit status.
     pub code: i32,
 }
 
@@ -61,6 +64,7 @@ pub struct Told {
 pub struct Room {
     _dir: tempfile::TempDir,
     bin: PathBuf,
+    /// The empty directory: the programs' working directory.
     pub work: PathBuf,
 }
 
