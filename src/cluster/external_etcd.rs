@@ -25,10 +25,11 @@ const OWNER: &str = "/ropewalk.io/cluster";
 pub struct ExternalEtcd {
     /// `http://host:2379` or `https://host:2379`, one a server.
     pub endpoints: Vec<String>,
-    /// Absolute paths of PEM files. `https` needs the authority; with certificates for clients also
-    /// the other two.
+    /// Absolute path of a PEM file: the authority of the servers' certificates. `https` needs it.
     pub cacert: Option<PathBuf>,
+    /// Absolute path of a PEM file: our certificate, if the servers want to see one.
     pub cert: Option<PathBuf>,
+    /// Absolute path of a PEM file: the private key of `cert`.
     pub key: Option<PathBuf>,
 }
 
@@ -39,7 +40,7 @@ impl ExternalEtcd {
     /// [`Refusal::NoEtcd`] with the reason: an endpoint is no `http` or `https` address, a PEM file
     /// cannot be read or used, or no server answers. The user has to correct `--etcd` or the files;
     /// servers that do not answer yet may be tried later.
-    pub async fn connect(&self) -> Result<Remote, Refusal> {
+    pub(crate) async fn connect(&self) -> Result<Remote, Refusal> {
         let refusal = |why: String| Refusal::NoEtcd { endpoints: self.endpoints.join(","), why };
         let endpoints = self.endpoints.iter().map(|e| Endpoint::parse(e, false));
         let endpoints: Vec<Endpoint> = endpoints.collect::<Result<_, _>>().map_err(|e| refusal(chain(&e)))?;
@@ -68,7 +69,7 @@ impl ExternalEtcd {
     ///
     /// # Errors
     /// The etcd does not answer.
-    pub async fn claim(&self, store: &dyn Storage, authority: &str) -> Result<bool, Refusal> {
+    pub(crate) async fn claim(&self, store: &dyn Storage, authority: &str) -> Result<bool, Refusal> {
         let refusal = |why: String| Refusal::NoEtcd { endpoints: self.endpoints.join(","), why };
         let digest = Sha256::digest(authority);
         let own: Bytes = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into();
@@ -97,7 +98,7 @@ impl ExternalEtcd {
     }
 
     /// What to say of an etcd that holds another cluster's objects.
-    pub fn foreign(&self) -> Refusal {
+    pub(crate) fn foreign(&self) -> Refusal {
         let why = format!(
             "it holds the objects of another cluster, which its key {OWNER} names if Ropewalk made it; give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/"
         );
@@ -105,7 +106,7 @@ impl ExternalEtcd {
     }
 
     /// Its part of a cluster's status, as that of the cluster's own store.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         json!({"endpoints": self.endpoints, "cacert": self.cacert, "cert": self.cert, "key": self.key})
     }
 }

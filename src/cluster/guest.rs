@@ -39,7 +39,9 @@ pub struct Offers {
     /// It is Ropewalk's own: every hop is told, it can be broken on purpose and taken back, and its
     /// NodePorts are on localhost.
     pub own: bool,
+    /// Nodes that run pods only.
     pub workers: u8,
+    /// Nodes with a control plane: 1, 3 or 5 in a cluster of our own.
     pub control_planes: u8,
 }
 
@@ -90,6 +92,7 @@ impl Room {
 pub enum How {
     /// It was there when the watch began.
     There,
+    /// It was made or changed.
     Put,
     /// It went; this is what it was at last.
     Gone,
@@ -98,8 +101,11 @@ pub enum How {
 /// A version of an object that a watch has shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
+    /// What happened to it.
     pub how: How,
+    /// The kind's plural, with its group for a custom resource: `widgets.example.com`.
     pub plural: &'a str,
+    /// The whole object; its last version if it went.
     pub object: &'a Value,
 }
 
@@ -121,6 +127,7 @@ pub trait Ground: Send + Sync + 'static {
     fn place(&self) -> &Place;
     /// Everything that is told of what happens.
     fn tap(&self) -> &Tap;
+    /// Size and abilities of this cluster, for lessons that need some.
     fn offers(&self) -> Offers;
     /// A client of the API under a user name of its own, so that its acts are not taken for the
     /// learner's.
