@@ -14,7 +14,7 @@ pub struct Parsed {
     pub verb_at: Option<usize>,
     /// The verb's flags and the global ones.
     pub flags: Flags,
-    /// The words that are no flags, without those of the verb: `pods web` of `get pods web -o json`.
+    /// Words that are no flags, without those of the verb: `pods web` of `get pods web -o json`.
     pub args: Vec<String>,
     /// How many of `args` stood before `--`, if there was one.
     pub dash: Option<usize>,
