@@ -40,7 +40,7 @@ impl ExternalEtcd {
     /// [`Refusal::NoEtcd`] with the reason: an endpoint is no `http` or `https` address, a PEM file
     /// cannot be read or used, or no server answers. The user has to correct `--etcd` or the files;
     /// servers that do not answer yet may be tried later.
-    pub(crate) async fn connect(&self) -> Result<Remote, Refusal> {
+    pub async fn connect(&self) -> Result<Remote, Refusal> {
         let refusal = |why: String| Refusal::NoEtcd { endpoints: self.endpoints.join(","), why };
         let endpoints = self.endpoints.iter().map(|e| Endpoint::parse(e, false));
         let endpoints: Vec<Endpoint> = endpoints.collect::<Result<_, _>>().map_err(|e| refusal(chain(&e)))?;
@@ -106,7 +106,7 @@ impl ExternalEtcd {
     }
 
     /// Its part of a cluster's status, as that of the cluster's own store.
-    pub(crate) fn status(&self) -> Value {
+    pub fn status(&self) -> Value {
         json!({"endpoints": self.endpoints, "cacert": self.cacert, "cert": self.cert, "key": self.key})
     }
 }

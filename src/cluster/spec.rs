@@ -150,10 +150,12 @@ impl Spec {
 /// One node of a cluster: its name, and the index that decides its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSpec {
-    pub(crate) name: String,
+    /// `ropewalk-control-plane`, `ropewalk-worker`, `ropewalk-worker2`, …
+    pub name: String,
     /// 1 and up: 172.30.0.(10+index), 10.244.index.0/24.
-    pub(crate) index: u8,
-    pub(crate) control_plane: bool,
+    pub index: u8,
+    /// A control plane; else a worker.
+    pub control_plane: bool,
 }
 
 #[cfg(test)]
