@@ -512,7 +512,7 @@ impl Machine {
     }
 
     /// Asks for the memory now.
-    pub(crate) fn memory(&self) -> Option<Memory> {
+    pub fn memory(&self) -> Option<Memory> {
         (self.meter)()
     }
 
