@@ -46,7 +46,7 @@ impl Capacity {
 
 /// What a kubelet needs to know of its node, and what it works with: API server, runtime, network.
 pub struct Config {
-    /// The name of the Node object that the kubelet registers, which is also its host name.
+    /// The name of the Node object that the kubelet registers.
     pub node_name: String,
     /// The node's `InternalIP`; the kubelet's server listens on it.
     pub node_ip: Ipv4Addr,
