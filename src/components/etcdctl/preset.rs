@@ -16,8 +16,8 @@ pub struct Preset {
 }
 
 impl Preset {
-    /// Reads the `etcd` part of a cluster's status: `{"endpoints": [URL, …], "cacert": PATH, "cert":
-    /// PATH, "key": PATH}`. What it lacks stays empty.
+    /// Reads the `etcd` part of a cluster's status: `endpoints` is a list of URLs; `cacert`, `cert`
+    /// and `key` are paths. What it lacks stays empty.
     pub fn of_status(etcd: &serde_json::Value) -> Preset {
         let file = |name: &str| etcd[name].as_str().map(PathBuf::from);
         let endpoints = etcd["endpoints"].as_array().into_iter().flatten();
