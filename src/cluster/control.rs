@@ -31,16 +31,20 @@ pub use super::reply::Reply;
 pub enum Ask {
     /// Checks that the cluster answers.
     Hello,
+    /// Answers with what `ropewalk status` shows, as JSON: nodes, store, ports, progress.
     Status,
     /// Answers with progress lines until the cluster is ready.
     Wait,
+    /// Ends the cluster; the answer comes before it has ended.
     Stop,
     /// Breaks something, or mends it.
     Fault {
+        /// The act: what to break or mend, and where.
         fault: Fault,
     },
     /// Records that followed from the last command, a request, or about an object.
     Trace {
+        /// Which records.
         what: Trace,
     },
     /// What the kernels of the nodes have for connections to Services: answers with
@@ -48,16 +52,20 @@ pub enum Ask {
     Network,
     /// The cluster's past: what can be undone, and going back.
     Past {
+        /// What is asked, or done.
         past: Past,
     },
     /// Answers with every record after this number, the kept ones first, then each new one, without
     /// end. `{"lost": N}` stands for N records that a slow reader missed.
     Records {
+        /// The number of a record; 0 begins with the oldest that is kept.
         since: u64,
     },
     /// A question to a guest, in the guest's own words.
     Guest {
+        /// [`Guest::name`], e.g. `lesson`.
         name: String,
+        /// JSON that only the guest reads.
         question: Value,
     },
 }
@@ -70,13 +78,19 @@ pub enum Trace {
     Last,
     /// The request with this id, and what followed from it.
     Request(String),
-    /// One object. `resource` is the plural, with its group for a custom resource
-    /// (`widgets.example.com`); `namespace` is empty for an object without one.
-    Object { resource: String, namespace: String, name: String },
+    /// One object, and what followed from requests for it.
+    Object {
+        /// The plural: `pods`, `widgets.example.com`.
+        resource: String,
+        /// Empty for an object without one.
+        namespace: String,
+        /// `metadata.name`.
+        name: String,
+    },
 }
 
 /// Whose control socket it is: what only it can answer.
-pub trait Target: Send + Sync + 'static {
+pub(crate) trait Target: Send + Sync + 'static {
     fn tap(&self) -> &tap::Tap;
     fn status(&self, progress: &Progress) -> Value;
     /// Breaks something, or mends it.
@@ -89,7 +103,7 @@ pub trait Target: Send + Sync + 'static {
 }
 
 /// Everything that [`serve`] needs to answer the clients of one control socket.
-pub struct Server {
+pub(crate) struct Server {
     pub target: Arc<dyn Target>,
     pub progress: watch::Receiver<Progress>,
     pub stop: CancellationToken,
@@ -97,7 +111,7 @@ pub struct Server {
 }
 
 /// Answers until the crew ends.
-pub fn serve(crew: &Crew, listener: UnixListener, server: Server) {
+pub(crate) fn serve(crew: &Crew, listener: UnixListener, server: Server) {
     let (own, server) = (crew.clone(), Arc::new(server));
     crew.spawn(async move {
         loop {

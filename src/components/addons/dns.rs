@@ -50,13 +50,17 @@ const FORWARDS_OF_ONE: usize = FORWARDS_MAX / 8;
 
 /// What the name server works with.
 pub struct Config {
+    /// Watches the Services and EndpointSlices that have names.
     pub client: Client,
+    /// The cluster's domain, e.g. `cluster.local`.
     pub domain: String,
-    /// Sockets on port 53 of the pod's address.
+    /// Port 53 of the pod's address.
     pub udp: UdpSocket,
+    /// Port 53 of the pod's address, for answers that are too large for UDP.
     pub tcp: TcpListener,
-    /// Sockets on [`HEALTH_PORT`] and [`READY_PORT`] of the pod's address.
+    /// [`HEALTH_PORT`] of the pod's address.
     pub health: TcpListener,
+    /// [`READY_PORT`] of the pod's address.
     pub ready: TcpListener,
     /// Where other names are asked, from the machine's own network.
     pub upstream: Vec<SocketAddr>,

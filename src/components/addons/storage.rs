@@ -27,7 +27,9 @@ const ASKED: &str = "volume.kubernetes.io/storage-provisioner";
 
 /// What the provisioner works with.
 pub struct Config {
+    /// Watches claims, volumes and classes, and writes volumes.
     pub client: Client,
+    /// Where records of volumes that come and go are written.
     pub tap: Tap,
     /// The cluster's nodes by name: the directory on this machine that is the node's file system.
     /// The name is `host`, and what lies beside it is out of the pods' sight.

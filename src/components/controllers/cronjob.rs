@@ -32,7 +32,7 @@ type Told = (bool, &'static str, String);
 
 /// What to do about one CronJob.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub status: CronJobStatus,
     /// Names of jobs to delete: too old, or replaced by the next.
     pub delete: Vec<String>,
@@ -55,7 +55,7 @@ pub struct Plan {
 /// ```
 ///
 /// The next look comes at 13:00. Upstream: `syncCronJob`, `mostRecentScheduleTime`.
-pub fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
+pub(crate) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
     let spec = cron.spec.clone().unwrap_or_default();
     let mut plan = Plan { status: cron.status.clone().unwrap_or_default(), ..Plan::default() };
     account(&mut plan, jobs);

@@ -26,12 +26,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
-pub use group::Group;
+use group::Group;
 
 const WORKERS: usize = 5;
 const ZONE: &str = "topology.kubernetes.io/zone";
 /// The label of an EndpointSlice that names its Service.
-pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 
@@ -65,7 +65,7 @@ fn address_of(pod: &Pod) -> Option<Ipv4Addr> {
 /// terminate, so that the last pods of a rollout still answer (KEP-1672, KEP-1669). With
 /// `publishNotReadyAddresses` all of them are ready: members of a database find each other before
 /// they are. Left out: IPv6.
-pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
+pub(crate) fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
     let Some(spec) = &service.spec else { return vec![] };
     let selector = spec.selector.clone().unwrap_or_default();
     let publish_unready = spec.publish_not_ready_addresses.unwrap_or(false);

@@ -29,39 +29,40 @@
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 
+#![warn(missing_docs)]
+
 mod amount;
-pub mod autoscaler;
-pub mod certificates;
+mod autoscaler;
+mod certificates;
 mod clusterrole;
-pub mod cronjob;
+mod cronjob;
 pub mod daemonset;
-pub mod deployment;
-pub mod disruption;
-pub mod endpoints;
+mod deployment;
+mod disruption;
+mod endpoints;
 mod error;
 mod expectations;
-pub mod garbage;
-pub mod job;
-pub mod namespace;
-pub mod node;
+mod garbage;
+mod job;
+mod namespace;
+mod node;
 mod pauses;
 mod pods;
 mod protection;
-pub mod replicaset;
+mod replicaset;
 mod replicationcontroller;
-pub mod resourcequota;
+mod resourcequota;
 mod resources;
 mod revisions;
-pub mod serviceaccount;
+mod serviceaccount;
 mod shared;
 #[cfg(test)]
 mod sim;
-pub mod statefulset;
-pub mod volume;
+mod statefulset;
+mod volume;
 mod workload;
 mod write;
 
-pub use error::Error;
 pub use shared::Config;
 
 use client::LeaderElection;

@@ -30,7 +30,7 @@ const FAILURE: &str = "ReplicaFailure";
 
 /// What to do about the number of pods.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub create: usize,
     /// Names, the least useful first.
     pub delete: Vec<String>,
@@ -50,7 +50,7 @@ pub struct Plan {
 /// wanted 3, active a b c d          delete the least useful, for example one that is not ready
 /// wanted 2000, active none          create 500, the rest in the next looks
 /// ```
-pub fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan {
+pub(crate) fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan {
     let have = active.len();
     if have <= wanted {
         return Plan { create: (wanted - have).min(BURST), delete: vec![] };
@@ -63,7 +63,7 @@ pub fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan 
 
 /// What one look at the pods came to.
 #[derive(Default)]
-pub struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     pub active: &'a [Arc<Pod>],
     pub terminating: usize,
     /// Why pods could not be made or deleted.
@@ -76,7 +76,7 @@ pub struct Seen<'a> {
 /// Three pods, one ready for 30 s, one ready for 2 s, one still pulls its image; `minReadySeconds`
 /// is 10: `replicas` 3, `readyReplicas` 2, `availableReplicas` 1. A Deployment goes by the last
 /// number.
-pub fn status(
+pub(crate) fn status(
     spec: &ReplicaSetSpec,
     before: Option<&ReplicaSetStatus>,
     seen: &Seen,

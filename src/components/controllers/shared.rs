@@ -26,10 +26,13 @@ use tokio::sync::broadcast;
 /// Everything that the controllers need from outside.
 #[derive(Clone)]
 pub struct Config {
+    /// Authenticates as `system:kube-controller-manager`.
     pub client: Client,
+    /// Where records of what the controllers do go.
     pub tap: Tap,
+    /// Draws the suffixes of generated names: `web-x7k2p`.
     pub rng: Rng,
-    /// Who stands for election: `NODE_UUID`.
+    /// The holder of the Lease while this process leads: `NODE_UUID`.
     pub identity: String,
     /// Its certificate is published to every namespace as `kube-root-ca.crt`; it signs what people
     /// and kubelets ask for.

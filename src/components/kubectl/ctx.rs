@@ -24,14 +24,14 @@ pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 const WORD_MAX: usize = 64;
 
 /// Standard input of one command, its terminal if it has one, and the sign that it has to end.
-pub struct Streams {
+pub(crate) struct Streams {
     pub stdin: Input,
     pub terminal: Option<Arc<dyn Terminal>>,
     pub cancel: CancellationToken,
 }
 
 /// A command line that was understood.
-pub struct Line {
+pub(crate) struct Line {
     /// The verb's words after `kubectl`.
     pub verb: &'static str,
     /// The verb's usage line without `kubectl `.
@@ -48,7 +48,7 @@ pub(crate) fn command_path(verb: &str) -> String {
 }
 
 /// One command at work.
-pub struct Ctx {
+pub(crate) struct Ctx {
     /// The verb's words after `kubectl`.
     pub verb: &'static str,
     /// The verb's usage line without `kubectl `.
@@ -70,7 +70,7 @@ pub struct Ctx {
 
 impl Ctx {
     /// A command that was parsed and has not begun: no file is read, no connection made.
-    pub fn new(line: Line, streams: Streams, env: Env, output: Arc<Output>) -> Ctx {
+    pub(crate) fn new(line: Line, streams: Streams, env: Env, output: Arc<Output>) -> Ctx {
         Ctx {
             verb: line.verb,
             usage_line: line.usage,
@@ -94,18 +94,18 @@ impl Ctx {
     }
 
     /// Prints to standard output.
-    pub fn out(&self, text: impl AsRef<str>) {
+    pub(crate) fn out(&self, text: impl AsRef<str>) {
         self.output.out(text.as_ref());
     }
 
     /// Prints a line.
-    pub fn line(&self, text: impl AsRef<str>) {
+    pub(crate) fn line(&self, text: impl AsRef<str>) {
         self.output.out(text.as_ref());
         self.output.out("\n");
     }
 
     /// Prints a line to standard error.
-    pub fn note(&self, text: impl AsRef<str>) {
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
         self.output.err(text.as_ref());
         self.output.err("\n");
     }
@@ -114,7 +114,7 @@ impl Ctx {
     ///
     /// # Errors
     /// Always: [`Fail::Text`] with the message and a hint at `-h`. It is for `return`.
-    pub fn usage<T>(&self, message: impl AsRef<str>) -> Result<T, Fail> {
+    pub(crate) fn usage<T>(&self, message: impl AsRef<str>) -> Result<T, Fail> {
         Err(Fail::usage(&self.command_path(), message.as_ref()))
     }
 
@@ -122,7 +122,7 @@ impl Ctx {
     ///
     /// # Errors
     /// As [`Kubeconfig::load`].
-    pub fn kubeconfig(&self) -> Result<Kubeconfig, Fail> {
+    pub(crate) fn kubeconfig(&self) -> Result<Kubeconfig, Fail> {
         Kubeconfig::load(&self.env, &self.flags)
     }
 
@@ -130,7 +130,7 @@ impl Ctx {
     ///
     /// # Errors
     /// As [`Kubeconfig::load`] and [`clientcmd::target`].
-    pub fn target(&self) -> Result<Target, Fail> {
+    pub(crate) fn target(&self) -> Result<Target, Fail> {
         let files = self.kubeconfig()?;
         clientcmd::target(&self.env, &self.flags, &files)
     }
@@ -140,7 +140,7 @@ impl Ctx {
     /// # Errors
     /// [`Fail::Text`]: `--request-timeout` is no duration. Also as [`Ctx::target`] and
     /// [`Api::new`]. The next call tries again.
-    pub async fn api(&self) -> Result<&Arc<Api>, Fail> {
+    pub(crate) async fn api(&self) -> Result<&Arc<Api>, Fail> {
         self.api
             .get_or_try_init(|| async {
                 let limit = match self.flags.global("request-timeout") {
@@ -181,7 +181,7 @@ impl Ctx {
     ///
     /// # Errors
     /// As [`Ctx::api`] and [`Discovery::load`].
-    pub async fn discovery(&self) -> Result<&Arc<Discovery>, Fail> {
+    pub(crate) async fn discovery(&self) -> Result<&Arc<Discovery>, Fail> {
         self.discovery
             .get_or_try_init(|| async { Ok(Arc::new(Discovery::load(self.api().await?).await?)) })
             .await
@@ -192,7 +192,7 @@ impl Ctx {
     /// # Errors
     /// [`Fail::Text`] in kubectl's words: the server has no such resource. Also as
     /// [`Ctx::discovery`].
-    pub async fn resource(&self, word: &str) -> Result<Arc<Resource>, Fail> {
+    pub(crate) async fn resource(&self, word: &str) -> Result<Arc<Resource>, Fail> {
         match self.discovery().await?.find(word) {
             Some(resource) => Ok(resource),
             None => {
@@ -206,7 +206,7 @@ impl Ctx {
     ///
     /// # Errors
     /// As [`Ctx::target`], if no flag names a namespace.
-    pub fn namespace(&self) -> Result<(String, bool), Fail> {
+    pub(crate) fn namespace(&self) -> Result<(String, bool), Fail> {
         match self.flags.global("namespace") {
             "" => Ok((self.target()?.namespace, false)),
             named => Ok((named.to_string(), true)),
@@ -255,7 +255,7 @@ impl Ctx {
     }
 
     /// A path as the user means it.
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.env.cwd.join(path)
     }
 
@@ -263,7 +263,7 @@ impl Ctx {
     ///
     /// # Errors
     /// [`Fail::Text`] with the number of warnings that the server sent. What the verb did stays.
-    pub fn finish(&self) -> Result<(), Fail> {
+    pub(crate) fn finish(&self) -> Result<(), Fail> {
         let warned = self.api.get().map_or(0, |api| api.warnings());
         match warned {
             1 if self.flags.is("warnings-as-errors") => text("1 warning received"),

@@ -20,7 +20,8 @@ impl Kept {
     }
 
     /// Keeps everything, without a bound: for output that is known to be small.
-    pub fn all() -> Kept {
+    #[cfg(test)]
+    pub(crate) fn all() -> Kept {
         Kept::up_to(usize::MAX)
     }
 
@@ -29,14 +30,14 @@ impl Kept {
     }
 
     /// Appends bytes, as far as there is room.
-    pub fn push(&self, bytes: &[u8]) {
+    pub(crate) fn push(&self, bytes: &[u8]) {
         let mut kept = self.bytes();
         let room = self.most.saturating_sub(kept.len());
         kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     /// What was kept so far, which is kept no longer.
-    pub fn take(&self) -> Vec<u8> {
+    pub(crate) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.bytes())
     }
 

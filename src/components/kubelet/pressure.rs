@@ -37,11 +37,11 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// A node's share of the disk in bytes: `status.capacity["ephemeral-storage"]`.
-pub const CAPACITY: u64 = 10 << 30;
+pub(crate) const CAPACITY: u64 = 10 << 30;
 /// What of it is kept free: `nodefs.available<10%`.
 const NODE_RESERVE: u64 = CAPACITY / 10;
 /// `status.allocatable["ephemeral-storage"]`.
-pub const ALLOCATABLE: u64 = CAPACITY - NODE_RESERVE;
+pub(crate) const ALLOCATABLE: u64 = CAPACITY - NODE_RESERVE;
 /// Bytes of the machine's disk that pods leave free, at most. Upstream's 10 % of a large disk would
 /// evict pods on machines that have room.
 const DISK_RESERVE: u64 = 1 << 30;
@@ -53,7 +53,7 @@ const MEMORY_RESERVE: u64 = 100 << 20;
 /// files: the machine may be full of something else.
 const WORTH: Amount = Amount { bytes: 16 << 20, files: 1000 };
 /// Bytes that are written in a second, and files that are made in a second, at most.
-pub const RATE: Amount = Amount { bytes: 2 << 30, files: 500_000 };
+pub(crate) const RATE: Amount = Amount { bytes: 2 << 30, files: 500_000 };
 /// The machine is asked after at least, and at most, this time.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// A node that has not looked for so long is gone, or switched off.
@@ -61,11 +61,11 @@ const GONE: Duration = Duration::from_secs(5);
 /// The nodes wait this long for each other's figures before one of them evicts.
 const TOGETHER: Duration = Duration::from_secs(2);
 /// Pods of at least this priority are never evicted in kube-system: `system-cluster-critical`.
-pub const CRITICAL: i32 = 2_000_000_000;
+pub(crate) const CRITICAL: i32 = 2_000_000_000;
 
 /// What may run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resource {
+pub(crate) enum Resource {
     Memory,
     Storage,
     Inodes,
@@ -73,7 +73,7 @@ pub enum Resource {
 
 impl Resource {
     /// Returns the resource's name in the message of an eviction.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Resource::Memory => "memory",
             Resource::Storage => "ephemeral-storage",
@@ -82,7 +82,7 @@ impl Resource {
     }
 
     /// Returns the condition that a node has while this resource is low.
-    pub fn pressure(self) -> Pressure {
+    pub(crate) fn pressure(self) -> Pressure {
         match self {
             Resource::Memory => Pressure::Memory,
             Resource::Storage | Resource::Inodes => Pressure::Disk,
@@ -92,17 +92,17 @@ impl Resource {
 
 /// A condition of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pressure {
+pub(crate) enum Pressure {
     Memory,
     Disk,
 }
 
 impl Pressure {
     /// Both conditions.
-    pub const ALL: [Pressure; 2] = [Pressure::Memory, Pressure::Disk];
+    pub(crate) const ALL: [Pressure; 2] = [Pressure::Memory, Pressure::Disk];
 
     /// Returns the `type` of the condition in the Node's status.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Pressure::Memory => "MemoryPressure",
             Pressure::Disk => "DiskPressure",
@@ -110,7 +110,7 @@ impl Pressure {
     }
 
     /// The reason of the Event that tells of a change.
-    pub fn reason(self, begins: bool) -> &'static str {
+    pub(crate) fn reason(self, begins: bool) -> &'static str {
         match (self, begins) {
             (Pressure::Memory, true) => "NodeHasInsufficientMemory",
             (Pressure::Memory, false) => "NodeHasSufficientMemory",
@@ -122,7 +122,7 @@ impl Pressure {
 
 /// Which conditions a node has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pressures {
+pub(crate) struct Pressures {
     pub memory: bool,
     pub disk: bool,
     /// While the disk is low: tenths of a GiB on it that no eviction frees ([`super::kept`]).
@@ -131,7 +131,7 @@ pub struct Pressures {
 
 impl Pressures {
     /// Returns whether the node has the condition.
-    pub fn has(self, pressure: Pressure) -> bool {
+    pub(crate) fn has(self, pressure: Pressure) -> bool {
         match pressure {
             Pressure::Memory => self.memory,
             Pressure::Disk => self.disk,
@@ -139,7 +139,7 @@ impl Pressures {
     }
 
     /// Notes that the node has the condition, or no longer.
-    pub fn set(&mut self, pressure: Pressure, on: bool) {
+    pub(crate) fn set(&mut self, pressure: Pressure, on: bool) {
         match pressure {
             Pressure::Memory => self.memory = on,
             Pressure::Disk => self.disk = on,
@@ -149,7 +149,7 @@ impl Pressures {
     /// Why a new pod is not taken, in upstream's words; `None` if it is. A pod that comes while the
     /// disk is low would only make it worse. While only memory is low, one that requests some is
     /// taken, and one that tolerates the taint.
-    pub fn refuse(self, pod: &Pod) -> Option<String> {
+    pub(crate) fn refuse(self, pod: &Pod) -> Option<String> {
         let names: Vec<&str> =
             Pressure::ALL.into_iter().filter(|p| self.has(*p)).map(Pressure::name).collect();
         let taint = Taint {
@@ -169,7 +169,7 @@ impl Pressures {
 
 /// What a file system has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Free {
+pub(crate) struct Free {
     pub now: Amount,
     /// Zero files: the file system has no fixed number of them.
     pub total: Amount,
@@ -188,7 +188,7 @@ pub struct Memory {
 
 /// What the machine has left.
 #[derive(Clone, Copy, Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     pub disk: Free,
     /// `None`: nobody counts it.
     pub memory: Option<Memory>,
@@ -198,7 +198,7 @@ pub struct Signals {
 ///
 /// # Errors
 /// As statvfs(3).
-pub fn free(dir: &Path) -> std::io::Result<Free> {
+pub(crate) fn free(dir: &Path) -> std::io::Result<Free> {
     let found = nix::sys::statvfs::statvfs(dir)?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
     Ok(Free {
@@ -209,7 +209,7 @@ pub fn free(dir: &Path) -> std::io::Result<Free> {
 
 /// How much of the machine pods leave free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thresholds {
+pub(crate) struct Thresholds {
     disk: Amount,
     /// Bytes of what pods may use.
     memory: u64,
@@ -219,14 +219,14 @@ pub struct Thresholds {
 
 /// Bytes that pods leave free of what they may use together: 100 MiB, and on a small machine a
 /// tenth.
-pub fn memory_reserve(limit: u64) -> u64 {
+pub(crate) fn memory_reserve(limit: u64) -> u64 {
     MEMORY_RESERVE.min(limit / 10)
 }
 
 impl Thresholds {
     /// 10 % of the disk's bytes, 5 % of its inodes and 100 MiB of memory, but no more than half of
     /// what the machine has free now: a cluster on a nearly full machine works too.
-    pub fn of(now: &Signals) -> Thresholds {
+    pub(crate) fn of(now: &Signals) -> Thresholds {
         let (free, memory) = (&now.disk, now.memory.as_ref());
         Thresholds {
             disk: Amount {
@@ -241,7 +241,7 @@ impl Thresholds {
 
 /// A signal that is below its threshold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Low {
+pub(crate) struct Low {
     pub resource: Resource,
     threshold: u64,
     available: u64,
@@ -251,7 +251,7 @@ pub struct Low {
 
 /// What is low, memory first, as upstream's eviction manager sorts: memory; the disk, or else this
 /// node's share of it, of which its pods use `used` bytes.
-pub fn low(now: &Signals, least: Thresholds, used: u64) -> Vec<Low> {
+pub(crate) fn low(now: &Signals, least: Thresholds, used: u64) -> Vec<Low> {
     let low = |resource, threshold, available, shared| Some(Low { resource, threshold, available, shared });
     let of_memory = now.memory.and_then(|memory| {
         let of_pods = memory.limit.saturating_sub(memory.used);
@@ -279,7 +279,7 @@ pub fn low(now: &Signals, least: Thresholds, used: u64) -> Vec<Low> {
 /// ```text
 /// 9 GiB above the threshold  ->  1 s    512 MiB above  ->  250 ms    at the threshold  ->  100 ms
 /// ```
-pub fn pause(now: &Signals, least: Thresholds, used: u64) -> Duration {
+pub(crate) fn pause(now: &Signals, least: Thresholds, used: u64) -> Duration {
     let seconds = |room: u64, rate: u64| room as f64 / rate as f64;
     let free = now.disk.now;
     let mut bytes = free.bytes.saturating_sub(least.disk.bytes).min(ALLOCATABLE.saturating_sub(used));
@@ -296,7 +296,7 @@ pub fn pause(now: &Signals, least: Thresholds, used: u64) -> Duration {
 
 /// A container's use, and what it requests, in bytes.
 #[derive(Clone, Debug, Default)]
-pub struct ContainerUse {
+pub(crate) struct ContainerUse {
     pub name: String,
     pub logs: u64,
     pub storage_request: u64,
@@ -306,7 +306,7 @@ pub struct ContainerUse {
 
 /// A pod's use of the machine, and what it requests.
 #[derive(Clone, Debug)]
-pub struct Usage {
+pub(crate) struct Usage {
     pub key: Key,
     pub uid: String,
     pub priority: i32,
@@ -327,7 +327,7 @@ pub struct Usage {
 
 impl Usage {
     /// A pod of which nothing is measured yet.
-    pub fn of_pod(key: Key, pod: &Pod) -> Usage {
+    pub(crate) fn of_pod(key: Key, pod: &Pod) -> Usage {
         let specs = pod.spec.iter().flat_map(|s| &s.containers);
         let containers: Vec<ContainerUse> = specs
             .map(|c| ContainerUse {
@@ -353,7 +353,7 @@ impl Usage {
     }
 
     /// What it has of a resource and answers for.
-    pub fn has(&self, resource: Resource) -> u64 {
+    pub(crate) fn has(&self, resource: Resource) -> u64 {
         let disk = self.disk.plus(self.wrote);
         match resource {
             Resource::Memory => self.memory,
@@ -393,7 +393,7 @@ fn request(container: &k8s_openapi::api::core::v1::Container, resource: &str) ->
 
 /// Whether a pod may be evicted: not one that the cluster needs, and not one that has ended. Static
 /// pods are the kubelet's own and are not asked about; an annotation says nothing here.
-pub fn evictable(pod: &Pod) -> bool {
+pub(crate) fn evictable(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
     priority(pod) < CRITICAL && !matches!(phase, "Succeeded" | "Failed")
 }
@@ -407,7 +407,7 @@ pub fn evictable(pod: &Pod) -> bool {
 /// kube-system, system-node-critical  ->  2000001000
 /// default, system-node-critical  ->  0       default, 1000  ->  1000
 /// ```
-pub fn priority(pod: &Pod) -> i32 {
+pub(crate) fn priority(pod: &Pod) -> i32 {
     let named = pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0);
     let of_system = pod.metadata.namespace.as_deref() == Some("kube-system");
     if named >= CRITICAL && !of_system { 0 } else { named }
@@ -415,7 +415,7 @@ pub fn priority(pod: &Pod) -> i32 {
 
 /// Whether the node's share would be used up although all its pods were evicted: what fills it
 /// stays. Of the whole machine nobody knows that.
-pub fn is_futile(pods: &[Usage], low: &Low) -> bool {
+pub(crate) fn is_futile(pods: &[Usage], low: &Low) -> bool {
     let freed = pods.iter().fold(0u64, |sum, pod| sum.saturating_add(pod.frees(low.resource)));
     !low.shared && low.available.saturating_add(freed) < low.threshold
 }
@@ -423,7 +423,7 @@ pub fn is_futile(pods: &[Usage], low: &Low) -> bool {
 /// The pod to evict: one that uses more than it requests before one that does not, then the lower
 /// priority, then the larger excess. Where evictions cannot help, only one that still writes files
 /// which stay.
-pub fn victim<'a>(pods: &'a [Usage], low: &Low) -> Option<&'a Usage> {
+pub(crate) fn victim<'a>(pods: &'a [Usage], low: &Low) -> Option<&'a Usage> {
     let amount = |all: Amount| if low.resource == Resource::Inodes { all.files } else { all.bytes };
     let worth = amount(WORTH);
     let futile = is_futile(pods, low);
@@ -437,7 +437,7 @@ pub fn victim<'a>(pods: &'a [Usage], low: &Low) -> Option<&'a Usage> {
 }
 
 /// Why the pod has to go, in upstream's words.
-pub fn message(pod: &Usage, low: &Low) -> String {
+pub(crate) fn message(pod: &Usage, low: &Low) -> String {
     let amount = |n: u64| if low.resource == Resource::Inodes { n.to_string() } else { binary(n) };
     let name = low.resource.name();
     let mut text = format!(
@@ -517,7 +517,7 @@ impl Machine {
     }
 
     /// The same for all nodes, from what the first of them found.
-    pub fn thresholds(&self, now: &Signals) -> Thresholds {
+    pub(crate) fn thresholds(&self, now: &Signals) -> Thresholds {
         *self.thresholds.get_or_init(|| Thresholds::of(now))
     }
 
@@ -526,7 +526,7 @@ impl Machine {
     }
 
     /// A node found the machine low on something, or not.
-    pub fn looked(&self, pressure: Pressure, node: &str, low: bool, now: Instant) {
+    pub(crate) fn looked(&self, pressure: Pressure, node: &str, low: bool, now: Instant) {
         let mut nodes = self.nodes(pressure);
         nodes.low_since = if low { nodes.low_since.or(Some(now)) } else { None };
         let new = Figures { looked: now, measured: now, worst: 0 };
@@ -535,7 +535,7 @@ impl Machine {
 
     /// Under pressure: a node has measured its pods. Whether it is the one to evict its worst: all
     /// others that live have measured too, and have none that is larger.
-    pub fn is_worst(&self, pressure: Pressure, node: &str, worst: u64, now: Instant) -> bool {
+    pub(crate) fn is_worst(&self, pressure: Pressure, node: &str, worst: u64, now: Instant) -> bool {
         let mut nodes = self.nodes(pressure);
         nodes.by_name.insert(node.into(), Figures { looked: now, measured: now, worst });
         let since = nodes.low_since.unwrap_or(now);

@@ -41,10 +41,13 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// Everything that the scheduler needs from outside.
 #[derive(Clone)]
 pub struct Config {
+    /// Reads pods, nodes and volumes, and writes bindings, as `system:kube-scheduler`.
     pub client: Client,
+    /// Where records of decisions go.
     pub tap: Tap,
+    /// Chooses among nodes with the same score.
     pub rng: Rng,
-    /// Who stands for election: `NODE_UUID`.
+    /// The holder of the Lease while this process leads: `NODE_UUID`.
     pub identity: String,
 }
 

@@ -4,8 +4,8 @@
 //! many replicas would bring that to the target, [`limits`] how much of it may be done now; then
 //! the target's `/scale` is written, whatever kind it is. Source: `pkg/controller/podautoscaler`.
 
-pub mod limits;
-pub mod metric;
+mod limits;
+mod metric;
 mod source;
 mod target;
 

@@ -26,7 +26,7 @@ const NO_NETWORK: (&str, &str) = ("node.kubernetes.io/network-unavailable", "NoS
 
 /// What to do on the nodes.
 #[derive(Debug, Default, PartialEq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Nodes that lack a pod, or get a new one beside an old one.
     pub create: Vec<String>,
     /// Names of pods that are too many, on the wrong node, or of an old revision.
@@ -105,7 +105,7 @@ pub fn target(pod: &Pod) -> Option<String> {
 /// How an update goes on: so many nodes at a time may be without a pod that is available, or so
 /// many may have a second pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     pub unavailable: usize,
     pub surge: usize,
 }
@@ -170,7 +170,13 @@ struct Place<'a> {
 /// a has a new pod, available              delete that of b
 /// b is removed from the cluster           delete its pod
 /// ```
-pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &str, now: Timestamp) -> Plan {
+pub(crate) fn decide(
+    set: &DaemonSet,
+    nodes: &[Arc<Node>],
+    mine: &[Arc<Pod>],
+    hash: &str,
+    now: Timestamp,
+) -> Plan {
     let spec = set.spec.clone().unwrap_or_default();
     let rolling = spec.update_strategy.as_ref().and_then(|s| s.type_.as_deref()) != Some("OnDelete");
     let places = nodes.iter().filter(|n| belongs(&spec.template, n).0).count();
@@ -306,7 +312,7 @@ fn surge_on(
 ///
 /// Nodes `a` and `b` should run a pod and `c` should not, but has one; the pod of `b` is not ready:
 /// desired 2, current 2, ready 1, `numberMisscheduled` 1.
-pub fn status(
+pub(crate) fn status(
     set: &DaemonSet,
     nodes: &[Arc<Node>],
     mine: &[Arc<Pod>],

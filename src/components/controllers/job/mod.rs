@@ -6,8 +6,8 @@
 //! Job with `ttlSecondsAfterFinished` deletes itself. Source: `pkg/controller/job`,
 //! `pkg/controller/ttlafterfinished`.
 
-pub mod case;
-pub mod decide;
+mod case;
+mod decide;
 pub(crate) mod dismissed;
 #[cfg(test)]
 mod dismissed_tests;
@@ -15,7 +15,7 @@ mod ending;
 #[cfg(test)]
 mod ending_tests;
 pub(crate) mod ends;
-pub mod facts;
+pub(crate) mod facts;
 mod failure;
 #[cfg(test)]
 mod golden;
@@ -48,7 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Component, Event};
 
-pub use names::TRACKING;
+pub(crate) use names::TRACKING;
 
 /// The label of a pod that names its Job.
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";

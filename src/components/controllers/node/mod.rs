@@ -30,8 +30,6 @@ use taints::ready;
 use tap::{Component, Event, Record};
 use task::guard;
 
-pub use taints::{NOT_READY, UNREACHABLE};
-
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// A node that was silent for so long is not healthy.
 const GRACE: Duration = Duration::from_secs(50);

@@ -12,9 +12,9 @@ use serde_json::json;
 use std::sync::Arc;
 
 /// The taint of a node whose condition Ready is False, or has never been told.
-pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
+pub(crate) const NOT_READY: &str = "node.kubernetes.io/not-ready";
 /// The taint of a node whose condition Ready is Unknown: its kubelet is silent.
-pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+pub(crate) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// Conditions that keep new pods away while they are True.
 const PRESSURES: [(&str, &str); 4] = [

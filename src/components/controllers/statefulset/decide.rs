@@ -17,14 +17,14 @@ const BURST: usize = 500;
 
 /// Names of the revision that pods had, and of the one that they are to have.
 #[derive(Clone, Copy, Debug)]
-pub struct Revisions<'a> {
+pub(crate) struct Revisions<'a> {
     pub current: &'a str,
     pub update: &'a str,
 }
 
 /// What to do.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Ordinals, each with whether the pod is of the update revision.
     pub create: Vec<(i32, bool)>,
     /// Ordinals of pods whose identity label or claims are not the set's. Nothing after them is
@@ -84,7 +84,7 @@ fn max_unavailable(set: &StatefulSet) -> i32 {
 }
 
 /// True unless the set's pods come and go all at once (`podManagementPolicy: Parallel`).
-pub fn is_in_order(set: &StatefulSet) -> bool {
+pub(crate) fn is_in_order(set: &StatefulSet) -> bool {
     set.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref()) != Some("Parallel")
 }
 
@@ -108,7 +108,7 @@ pub fn is_in_order(set: &StatefulSet) -> bool {
 ///
 /// A pod is deleted here and created by a later look: two pods with the same name cannot exist at
 /// the same time.
-pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Timestamp) -> Plan {
+pub(crate) fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Timestamp) -> Plan {
     let look = Look::new(set, mine, now);
     let mut plan = Plan { condemned: look.condemned.iter().map(|p| name(p)).collect(), ..Plan::default() };
     if look.fill_up(&mut plan) && look.scale_down(&mut plan) {
@@ -252,7 +252,7 @@ impl<'a> Look<'a> {
 /// | index | 0 | 1, 2 | 3 to 6 | 255 to 510 | 511 to 1010 |
 /// |---|---|---|---|---|---|
 /// | round | 0 | 1 | 2 | 8 | 9 |
-pub fn round(index: i32, in_order: bool) -> i32 {
+pub(crate) fn round(index: i32, in_order: bool) -> i32 {
     /// Indexes in the rounds that double.
     const DOUBLED: i32 = 511;
     match index.max(0) {
@@ -274,7 +274,7 @@ pub fn round(index: i32, in_order: bool) -> i32 {
 ///
 /// When all three are of `web-b` and ready, `currentRevision` becomes `web-b` (upstream:
 /// `completeRollingUpdate`). Until then a pod below the partition that dies is made from `web-a`.
-pub fn status(
+pub(crate) fn status(
     set: &StatefulSet,
     mine: &[Arc<Pod>],
     revision: Revisions,

@@ -5,7 +5,7 @@
 //! its claims and then the pod itself are made. What pods are made of is kept in
 //! ControllerRevisions. Source: `pkg/controller/statefulset`.
 
-pub mod decide;
+mod decide;
 #[cfg(test)]
 mod golden;
 mod identity;
