@@ -16,18 +16,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::OnceCell;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 
 /// A longer answer to a question is none.
 const WORD_MAX: usize = 64;
 
-/// Standard input of one command, its terminal if it has one, and the sign that it has to end.
+/// Standard input of one command, and its terminal if it has one.
 pub(crate) struct Streams {
     pub stdin: Input,
     pub terminal: Option<Arc<dyn Terminal>>,
-    pub cancel: CancellationToken,
 }
 
 /// A command line that was understood.
@@ -60,7 +58,6 @@ pub(crate) struct Ctx {
     pub env: Env,
     pub output: Arc<Output>,
     pub terminal: Option<Arc<dyn Terminal>>,
-    pub cancel: CancellationToken,
     stdin: tokio::sync::Mutex<Option<Input>>,
     /// Standard input was read to its end.
     stdin_read: AtomicBool,
@@ -80,7 +77,6 @@ impl Ctx {
             env,
             output,
             terminal: streams.terminal,
-            cancel: streams.cancel,
             stdin: tokio::sync::Mutex::new(Some(streams.stdin)),
             stdin_read: AtomicBool::new(false),
             api: OnceCell::new(),

@@ -30,7 +30,7 @@ impl Kept {
     }
 
     /// Appends bytes, as far as there is room.
-    pub(crate) fn push(&self, bytes: &[u8]) {
+    pub fn push(&self, bytes: &[u8]) {
         let mut kept = self.bytes();
         let room = self.most.saturating_sub(kept.len());
         kept.extend_from_slice(&bytes[..bytes.len().min(room)]);

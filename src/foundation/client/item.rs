@@ -75,7 +75,9 @@ impl Undecodable {
 /// cannot be decoded does not fail the whole list.
 #[derive(Clone, Debug)]
 pub enum Item<K> {
+    /// The object in its type.
     Decoded(K),
+    /// What could be read of an object that does not fit its type.
     Undecodable(Box<Undecodable>),
 }
 

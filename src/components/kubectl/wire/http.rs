@@ -153,7 +153,7 @@ impl tower::Service<Uri> for Dial {
 }
 
 /// A connection as hyper wants it.
-pub(crate) struct Conn {
+pub struct Conn {
     io: TokioIo<Box<dyn Duplex>>,
     h2: bool,
 }
