@@ -1,5 +1,5 @@
-//! Reads the types of all kinds from the table of kinds (`kinds!` in the `mod.rs` of each group below
-//! `src/machinery/api/kinds`) and writes them as the list `types![...]` for `main.rs`.
+//! Reads the types of all kinds from the table of kinds (`kinds!` in the `mod.rs` of each group
+//! below `src/machinery/api/kinds`) and writes them as the list `types![...]` for `main.rs`.
 
 use std::path::Path;
 

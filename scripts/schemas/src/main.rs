@@ -3,9 +3,9 @@
 //!
 //! k8s-openapi makes the schemas with several megabytes of generated code. Compiling that code in
 //! every build cost two processor minutes, so the result is kept in the repository. Run
-//! `scripts/schemas/make` after a change of k8s-openapi's version or of the table of kinds; the tests
-//! of `src/machinery/api/published.rs` fail when a version or a kind is missing. What k8s-openapi
-//! leaves out of upstream's schemas comes from `extensions.txt`.
+//! `scripts/schemas/make` after a change of k8s-openapi's version or of the table of kinds; the
+//! tests of `src/machinery/api/published.rs` fail when a version or a kind is missing. What
+//! k8s-openapi leaves out of upstream's schemas comes from `extensions.txt`.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -27,8 +27,8 @@ macro_rules! types {
     };
 }
 
-// Every kind that src/machinery/api/kinds names, and what is sent to subresources: `build.rs` writes
-// the list. What these consist of follows by itself.
+// Every kind that src/machinery/api/kinds names, and what is sent to subresources: `build.rs`
+// writes the list. What these consist of follows by itself.
 include!(concat!(env!("OUT_DIR"), "/types.rs"));
 
 fn published<T: Resource + JsonSchema>(generator: &mut SchemaGenerator, kinds: &mut Map<String, Value>) {
