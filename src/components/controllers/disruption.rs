@@ -12,10 +12,11 @@ use super::pods::{controller_of, ready_since};
 use super::resources::Mapper;
 use super::write::{self, Guard};
 use crate::error::Error;
-use crate::shared::{Shared, record};
+use crate::shared::{Controller, Shared, record};
 use api::labels::Selector;
 use client::{Api, Change, Client, Key, Outcome, Recorder, WorkQueue, is_code, reference, segment};
 use clock::{self, Timestamp};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, OwnerReference, Time};
@@ -189,20 +190,30 @@ fn selects(selector: Option<&LabelSelector>, pod: &Pod) -> bool {
     Selector::of(&selector).is_some_and(|s| s.matches(&labels))
 }
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<PodDisruptionBudget>();
+        informers.all::<Pod>();
+        informers.all::<ReplicaSet>();
+        informers.all::<Deployment>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     stale::start(shared);
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
     let q = queue.clone();
-    shared.budgets.on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<PodDisruptionBudget>().on(move |change| q.add(change.key(), change.cause()));
     let (q, all, tell) = (queue.clone(), shared.clone(), recorder.clone());
-    shared.pods.on(move |change| {
+    shared.informer::<Pod>().on(move |change| {
         let mut seen = vec![change.object()];
         if let Change::Updated { old, .. } = change {
             seen.push(old);
         }
         let namespace = change.key().namespace;
-        let budgets = all.budgets.within(&namespace);
+        let budgets = all.informer::<PodDisruptionBudget>().within(&namespace);
         let mine = |pod: &Pod| -> Vec<Key> {
             let selector = |b: &PodDisruptionBudget| b.spec.as_ref().and_then(|s| s.selector.clone());
             budgets.iter().filter(|b| selects(selector(b).as_ref(), pod)).map(|b| Key::of(&**b)).collect()
@@ -221,7 +232,7 @@ pub(crate) fn start(shared: &Shared) {
         keys.into_iter().for_each(|key| q.add(key, change.cause()));
     });
     let worker = Arc::new(Worker { shared: shared.clone(), recorder, kinds: Mapper::default() });
-    shared.report_panics(&queue, &shared.budgets, "disruption");
+    shared.report_panics(&queue, shared.informer::<PodDisruptionBudget>(), "disruption");
     queue.work("disruption", WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }
@@ -237,11 +248,13 @@ struct Worker {
 
 impl Worker {
     async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let Some(budget) = self.shared.budgets.get(&key) else { return Ok(Outcome::Done) };
+        let Some(budget) = self.shared.informer::<PodDisruptionBudget>().get(&key) else {
+            return Ok(Outcome::Done);
+        };
         let start = clock::Instant::now();
         let about = reference(&*budget);
         let spec = budget.spec.clone().unwrap_or_default();
-        let pods = self.shared.pods.within(&key.namespace);
+        let pods = self.shared.informer::<Pod>().within(&key.namespace);
         let pods: Vec<Arc<Pod>> = pods.into_iter().filter(|p| selects(spec.selector.as_ref(), p)).collect();
         if pods.is_empty() {
             self.recorder.normal(&about, "NoPods", "No matching pods found", cause.clone());
@@ -328,13 +341,13 @@ impl Worker {
         if owner.kind != "ReplicaSet" {
             return self.scale(&namespace, owner).await?.map(|n| (owner.uid.clone(), n)).ok_or_else(none);
         }
-        let set = self.shared.replica_sets.get(&Key::new(namespace.clone(), owner.name.clone()));
+        let set = self.shared.informer::<ReplicaSet>().get(&Key::new(namespace.clone(), owner.name.clone()));
         let set = set.filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid)).ok_or_else(none)?;
         let replicas = |n: Option<i32>| n.unwrap_or(1);
         let Some(above) = controller_of(&set.metadata).filter(|o| o.kind == "Deployment") else {
             return Ok((owner.uid.clone(), replicas(set.spec.as_ref().and_then(|s| s.replicas))));
         };
-        let deployment = self.shared.deployments.get(&Key::new(namespace, above.name.clone()));
+        let deployment = self.shared.informer::<Deployment>().get(&Key::new(namespace, above.name.clone()));
         let deployment =
             deployment.filter(|d| d.metadata.uid.as_ref() == Some(&above.uid)).ok_or_else(none)?;
         Ok((above.uid.clone(), replicas(deployment.spec.as_ref().and_then(|s| s.replicas))))
@@ -463,7 +476,6 @@ mod tests {
     /// different.
     #[tokio::test]
     async fn a_wrong_amount_is_told_and_not_tried_again() {
-        use client::Informer;
         use client::testing::Scripted;
         let server = Scripted::new(|_| None).await;
         let budget = |min: &str| -> PodDisruptionBudget {
@@ -473,8 +485,8 @@ mod tests {
             )
             .unwrap()
         };
-        let mut shared = Shared::fixed(&server.client);
-        shared.budgets = Informer::fixed([budget("half")]);
+        let shared = Shared::fixed(&server.client);
+        shared.informer::<PodDisruptionBudget>().tell_of(budget("half"));
         let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
         let worker = Worker { shared, recorder, kinds: Mapper::default() };
         let ended = worker.sync(Key::new("d", "b"), None).await;

@@ -11,7 +11,7 @@ mod slices;
 use super::expectations::Expectations;
 use super::pods::{self, is_namespace_ending, owned_by};
 use crate::error::Error;
-use crate::shared::{Shared, record};
+use crate::shared::{Controller, Shared, record};
 use api::cidr;
 use client::{Api, Change, Key, Outcome, WorkQueue, is_code};
 use group::{HEADLESS, is_headless};
@@ -171,7 +171,7 @@ fn services_of(shared: &Shared, pod: &Pod, before: Option<&BTreeMap<String, Stri
         let mut labels = [pod.metadata.labels.as_ref(), before].into_iter().flatten();
         selector.is_some_and(|all| labels.any(|has| all.iter().all(|(k, v)| has.get(k) == Some(v))))
     };
-    let services = shared.services.within(pod.metadata.namespace.as_deref().unwrap_or_default());
+    let services = shared.informer::<Service>().within(pod.metadata.namespace.as_deref().unwrap_or_default());
     services.iter().filter(|service| selects(service)).map(|service| Key::of(&**service)).collect()
 }
 
@@ -189,16 +189,27 @@ fn services_on(shared: &Shared, change: &Change<Node>) -> Vec<Key> {
     }
     let node = change.key().name;
     let is_here = |pod: &Pod| pod.spec.as_ref().and_then(|s| s.node_name.as_ref()) == Some(&node);
-    let pods = shared.pods.list();
+    let pods = shared.informer::<Pod>().list();
     pods.iter().filter(|pod| is_here(pod)).flat_map(|pod| services_of(shared, pod, None)).collect()
 }
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<Service>();
+        informers.all::<Pod>();
+        informers.all::<Node>();
+        informers.all::<EndpointSlice>();
+        informers.all::<Endpoints>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = queue.clone();
-    shared.services.on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<Service>().on(move |change| q.add(change.key(), change.cause()));
     let (q, all) = (queue.clone(), shared.clone());
-    shared.pods.on(move |change| {
+    shared.informer::<Pod>().on(move |change| {
         if let Change::Updated { old, new } = change
             && same_for_us(old, new)
         {
@@ -212,26 +223,26 @@ pub(crate) fn start(shared: &Shared) {
         services.into_iter().for_each(|service| q.add(service, change.cause()));
     });
     let (q, all) = (queue.clone(), shared.clone());
-    shared.nodes.on(move |change| {
+    shared.informer::<Node>().on(move |change| {
         services_on(&all, change).into_iter().for_each(|service| q.add(service, change.cause()));
     });
     let awaited = Expectations::default();
-    awaited.watch(&shared.slices, &queue);
+    awaited.watch(shared.informer::<EndpointSlice>(), &queue);
     let (q, seen) = (queue.clone(), awaited.clone());
-    shared.slices.on(move |change| {
+    shared.informer::<EndpointSlice>().on(move |change| {
         seen.seen(change).into_iter().for_each(|service| q.add(service, change.cause()));
         // One of ours was deleted or changed: put it right.
         ours(change.object()).into_iter().for_each(|service| q.add(service, change.cause()));
     });
     let q = queue.clone();
     // Also those that an earlier life of this controller left: their service may be gone.
-    shared.endpoints.on(move |change| {
+    shared.informer::<Endpoints>().on(move |change| {
         if is_ours(change.object()) {
             q.add(change.key(), change.cause());
         }
     });
     let worker = Arc::new(Worker { shared: shared.clone(), awaited });
-    shared.report_panics(&queue, &shared.services, "endpointslice");
+    shared.report_panics(&queue, shared.informer::<Service>(), "endpointslice");
     queue.work("endpointslice", WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }
@@ -273,7 +284,9 @@ struct Worker {
 
 impl Worker {
     async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let Some(service) = self.shared.services.get(&key) else { return self.forget(&key, &cause).await };
+        let Some(service) = self.shared.informer::<Service>().get(&key) else {
+            return self.forget(&key, &cause).await;
+        };
         let spec = service.spec.clone().unwrap_or_default();
         let selects = spec.selector.as_ref().is_some_and(|s| !s.is_empty());
         if !selects
@@ -283,10 +296,12 @@ impl Worker {
             return Ok(Outcome::Done); // others write its endpoints, or it has none
         }
         let start = clock::Instant::now();
-        let groups = decide(&service, &self.shared.pods.within(&key.namespace));
+        let groups = decide(&service, &self.shared.informer::<Pod>().within(&key.namespace));
         let mut sliced = groups.clone();
         let keeps_lost = spec.publish_not_ready_addresses.unwrap_or(false);
-        look_up_nodes(&mut sliced, keeps_lost, |name| self.shared.nodes.get(&Key::new("", name)));
+        look_up_nodes(&mut sliced, keeps_lost, |name| {
+            self.shared.informer::<Node>().get(&Key::new("", name))
+        });
         let slices = self.write_slices(&key, &service, &sliced, &cause).await;
         let old = old::write(&self.shared, &key, &service, &groups, &cause).await;
         if slices? | old? {
@@ -304,7 +319,7 @@ impl Worker {
     /// The service is gone: its slices go with their owner, but nobody owns an Endpoints object.
     async fn forget(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
         self.awaited.forget(key);
-        let Some(old) = self.shared.endpoints.get(key).filter(|e| is_ours(e)) else {
+        let Some(old) = self.shared.informer::<Endpoints>().get(key).filter(|e| is_ours(e)) else {
             return Ok(Outcome::Done);
         };
         let params = DeleteParams {
@@ -391,7 +406,7 @@ impl Worker {
             let by = |o: &OwnerReference| o.kind == "Service" && Some(&o.uid) == uid;
             s.metadata.owner_references.iter().flatten().any(by)
         };
-        let all = self.shared.slices.within(&key.namespace).into_iter().filter(is_ours);
+        let all = self.shared.informer::<EndpointSlice>().within(&key.namespace).into_iter().filter(is_ours);
         all.partition(|slice| slice.address_type == ADDRESSES && is_owned(slice))
     }
 
@@ -418,7 +433,7 @@ impl Worker {
             ports: slices::ports_of(&group),
             endpoints: group.endpoints,
         };
-        let lists = || self.shared.slices.lists();
+        let lists = || self.shared.informer::<EndpointSlice>().lists();
         self.awaited.creating(key, &name, lists());
         let made = api.create(&PostParams::default(), &slice).await;
         match &made {

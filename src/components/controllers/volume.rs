@@ -9,7 +9,7 @@
 
 use super::write::{self, Guard, unless_gone};
 use crate::error::Error;
-use crate::shared::{Shared, record};
+use crate::shared::{Controller, Shared, record};
 use api::volumes::{
     BIND_COMPLETED, BOUND_BY_CONTROLLER, OLD_CLASS, SELECTED_NODE, class_of, fits, is_bound,
     is_default_class, is_reserved_for, preference, reservation,
@@ -28,44 +28,53 @@ const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 const MIGRATED_TO: &str = "pv.kubernetes.io/migrated-to";
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<PersistentVolumeClaim>();
+        informers.all::<PersistentVolume>();
+        informers.all::<StorageClass>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "persistentvolume-controller", "");
     let claims: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let volumes: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let (q, v, all) = (claims.clone(), volumes.clone(), shared.clone());
-    shared.claims.on(move |change| {
+    shared.informer::<PersistentVolumeClaim>().on(move |change| {
         q.add(change.key(), change.cause());
-        for volume in all.volumes.list() {
+        for volume in all.informer::<PersistentVolume>().list() {
             if claim_key(&volume) == Some(change.key()) {
                 v.add(Key::of(&*volume), change.cause());
             }
         }
     });
     let (q, v, all) = (claims.clone(), volumes.clone(), shared.clone());
-    shared.volumes.on(move |change| {
+    shared.informer::<PersistentVolume>().on(move |change| {
         v.add(change.key(), change.cause());
         // Claims without a volume, this volume's own, and those of a volume of its name that may be
         // lost.
         let name = change.key().name;
         let concerned = |c: &&Arc<PersistentVolumeClaim>| bound_to(c).is_none_or(|bound| bound == name);
-        for claim in all.claims.list().iter().filter(concerned) {
+        for claim in all.informer::<PersistentVolumeClaim>().list().iter().filter(concerned) {
             q.add(Key::of(&**claim), change.cause());
         }
     });
     let (q, all) = (claims.clone(), shared.clone());
-    shared.classes.on(move |change| {
-        for claim in all.claims.list().iter().filter(|c| bound_to(c).is_none()) {
+    shared.informer::<StorageClass>().on(move |change| {
+        for claim in all.informer::<PersistentVolumeClaim>().list().iter().filter(|c| bound_to(c).is_none()) {
             q.add(Key::of(&**claim), change.cause());
         }
     });
     let worker = Arc::new(Worker { shared: shared.clone(), recorder });
     let w = worker.clone();
-    shared.report_panics(&claims, &shared.claims, "persistentvolume-binder");
+    shared.report_panics(&claims, shared.informer::<PersistentVolumeClaim>(), "persistentvolume-binder");
     claims.work("claim", 1, move |key, cause| {
         let worker = w.clone();
         async move { worker.claim(key, cause).await } // one worker: a volume must not be given twice
     });
-    shared.report_panics(&volumes, &shared.volumes, "persistentvolume-binder");
+    shared.report_panics(&volumes, shared.informer::<PersistentVolume>(), "persistentvolume-binder");
     volumes.work("volume", 1, move |key, cause| {
         let worker = worker.clone();
         async move { worker.volume(key, cause).await }
@@ -101,7 +110,9 @@ impl Worker {
     /// The reservation comes first: if the controller ends after step 1, the next look finds a
     /// volume that is reserved for this claim, and goes on with it.
     async fn claim(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let Some(claim) = self.shared.claims.get(&key) else { return Ok(Outcome::Done) };
+        let Some(claim) = self.shared.informer::<PersistentVolumeClaim>().get(&key) else {
+            return Ok(Outcome::Done);
+        };
         if claim.metadata.deletion_timestamp.is_some() {
             return Ok(Outcome::Done);
         }
@@ -116,7 +127,13 @@ impl Worker {
         // Where the first consumer decides, the scheduler reserves the volume.
         let late = self.is_late(&claim) && bound_to(&claim).is_none();
         let may_have = |v: &Arc<PersistentVolume>| fits(v, &claim) && (!late || is_reserved_for(v, &claim));
-        let fitting = self.shared.volumes.list().into_iter().filter(may_have).min_by_key(|v| preference(v));
+        let fitting = self
+            .shared
+            .informer::<PersistentVolume>()
+            .list()
+            .into_iter()
+            .filter(may_have)
+            .min_by_key(|v| preference(v));
         let client = self.shared.config.client.caused_by(cause.clone());
         let Some(volume) = fitting else { return self.wait(&key, &claim, &cause).await };
         let name = volume.metadata.name.clone().unwrap_or_default();
@@ -154,7 +171,7 @@ impl Worker {
 
     /// Does the claim's class wait for the first consumer?
     fn is_late(&self, claim: &PersistentVolumeClaim) -> bool {
-        let class = self.shared.classes.get(&Key::new("", class_of(claim)));
+        let class = self.shared.informer::<StorageClass>().get(&Key::new("", class_of(claim)));
         class.is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
     }
 
@@ -167,7 +184,7 @@ impl Worker {
         cause: &Option<Cause>,
     ) -> Result<bool, Error> {
         let name = bound_to(claim).unwrap_or_default();
-        let mut volume = self.shared.volumes.get(&Key::new("", name.clone()));
+        let mut volume = self.shared.informer::<PersistentVolume>().get(&Key::new("", name.clone()));
         if volume.as_ref().is_none_or(|v| !is_reserved_for(v, claim)) {
             // The cache may be behind: that of the claims is another one.
             let api = self.shared.config.client.cluster::<PersistentVolume>();
@@ -238,7 +255,7 @@ impl Worker {
         let noted = claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(OLD_CLASS));
         if unset
             && !noted
-            && let Some(name) = default_class(&self.shared.classes.list())
+            && let Some(name) = default_class(&self.shared.informer::<StorageClass>().list())
         {
             // The claim is older than the default class. The change brings its key back.
             let patch = json!({"metadata": {"uid": claim.metadata.uid}, "spec": {"storageClassName": name}});
@@ -251,7 +268,7 @@ impl Worker {
             self.recorder.normal(&about, "FailedBinding", message, cause.clone());
             return Ok(Outcome::Done);
         }
-        let Some(class) = self.shared.classes.get(&Key::new("", class.clone())) else {
+        let Some(class) = self.shared.informer::<StorageClass>().get(&Key::new("", class.clone())) else {
             let message = format!("storageclass.storage.k8s.io {class:?} not found");
             self.recorder.warning(&about, "ProvisioningFailed", message, cause.clone());
             return Ok(Outcome::Done);
@@ -310,7 +327,9 @@ impl Worker {
     /// Released, at the next look           see `reclaim`
     /// ```
     async fn volume(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let Some(volume) = self.shared.volumes.get(&key) else { return Ok(Outcome::Done) };
+        let Some(volume) = self.shared.informer::<PersistentVolume>().get(&key) else {
+            return Ok(Outcome::Done);
+        };
         let spec = volume.spec.clone().unwrap_or_default();
         let phase = volume.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
         let was_released = matches!(phase, "Released" | "Failed");
@@ -320,7 +339,10 @@ impl Worker {
                 let same =
                     |c: &PersistentVolumeClaim| reference.uid.is_none() || c.metadata.uid == reference.uid;
                 let place = claim_key(&volume);
-                let mut claim = place.as_ref().and_then(|k| self.shared.claims.get(k)).filter(|c| same(c));
+                let mut claim = place
+                    .as_ref()
+                    .and_then(|k| self.shared.informer::<PersistentVolumeClaim>().get(k))
+                    .filter(|c| same(c));
                 if claim.is_none()
                     && let Some(place) = place.filter(|_| reference.uid.is_some() && !was_released)
                 {

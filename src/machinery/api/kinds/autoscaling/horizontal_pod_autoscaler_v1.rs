@@ -1,10 +1,18 @@
-//! A HorizontalPodAutoscaler in two versions: `autoscaling/v2`, which is stored, and v1, which has
-//! one CPU target only. What v1 has no field for travels in annotations, so that a client of v1
-//! changes nothing that it does not see.
+//! Horizontal pod autoscalers as `autoscaling/v1` shows them, which has one CPU target only.
+//! `autoscaling/v2` is stored. What v1 has no field for travels in annotations, so that a client of
+//! v1 changes nothing that it does not see.
 
+use super::horizontal_pod_autoscaler::common;
+use crate::kinds::entry::{Conversion, Kind, of};
 use crate::schema;
 use crate::value::{self, at, list, put, remove, slot_map, text};
+use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
 use serde_json::{Value, json};
+
+pub(super) fn kind() -> Kind {
+    let conversion = Conversion { to_stored: to_v2, from_stored: to_v1, validate: |_, _, _| {} };
+    Kind { conversion: Some(conversion), ..common(of::<HorizontalPodAutoscaler>()) }
+}
 
 /// (annotation, where v2 keeps it, its type there)
 const CARRIED: [(&str, &str, &str); 2] = [
@@ -24,7 +32,7 @@ fn is_cpu(metric: &Value) -> bool {
 /// autoscaling/v1 → v2. What an annotation carries becomes part of the object only if it has the
 /// form of v2; otherwise the annotation is dropped, as upstream does: a field of the wrong type
 /// would make typed clients fail to read any list.
-pub(super) fn to_v2(object: &mut Value) {
+fn to_v2(object: &mut Value) {
     put(object, "apiVersion", "autoscaling/v2");
     let mut metrics = take_metrics(object, METRICS, "target");
     if let Some(percent) = remove(object, "spec.targetCPUUtilizationPercentage").filter(Value::is_number) {
@@ -55,7 +63,7 @@ pub(super) fn to_v2(object: &mut Value) {
 }
 
 /// autoscaling/v2 → v1
-pub(super) fn to_v1(object: &mut Value) {
+fn to_v1(object: &mut Value) {
     put(object, "apiVersion", "autoscaling/v1");
     // What a client of v2 wrote under these names would be read as the fields of v1.
     for annotation in [METRICS, CURRENT].into_iter().chain(CARRIED.map(|(annotation, ..)| annotation)) {
