@@ -9,7 +9,7 @@ use crate::engine::Lazily;
 use crate::format::Library;
 use crate::graded::Opened;
 use crate::graded::world::{Frame, World};
-use crate::recorder::Recorder;
+use crate::observe::recorder::Recorder;
 use crate::run::Teacher;
 use api::kinds::Kind;
 use clock::Instant;

@@ -14,7 +14,7 @@ use crate::graded::view::Graded;
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
-use crate::who::Meddling;
+use crate::observe::who::Meddling;
 use clock::Timestamp;
 use cluster::guest::Room;
 use cluster::undo::Past;

@@ -25,7 +25,7 @@ use super::words::{self, Word};
 use super::world::{Frame, World};
 use crate::cel::{Expr, facts, value};
 use crate::engine::Lazily;
-use crate::recorder::Recorder;
+use crate::observe::recorder::Recorder;
 use crate::run::Teacher;
 use cluster::guest::{Host, Room};
 use cluster::undo::Past;

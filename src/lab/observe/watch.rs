@@ -1,6 +1,6 @@
 //! Live objects of one kind, told to the engine as they change.
 
-use super::cel::facts::{self, Object, Objects};
+use crate::cel::facts::{self, Object, Objects};
 use api::kinds::Kind;
 use client::kube::Resource;
 use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
