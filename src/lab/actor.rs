@@ -7,8 +7,8 @@ use super::error::Error;
 use super::format::{EN, Lesson, Library, OTHERS};
 use super::graded::Opened;
 use super::observe::probe;
-use super::observe::recorder::Recorder;
 use super::observe::watch::{self, Told};
+use super::observe::{self, Observer};
 use super::progress::{self, Progress};
 use super::run::Teacher;
 use super::view::{Ask, LessonView, Question, Solution, State};
@@ -17,6 +17,7 @@ use super::{cel::Probe, cel::facts, in_room};
 use ::cel::Value;
 use api::kinds::Kind;
 use client::Client;
+use clock::Instant;
 use cluster::control::Reply;
 use cluster::guest::{Host, Room, Seen};
 use meant::Meant;
@@ -27,7 +28,6 @@ use std::time::Duration;
 use tap::TEACHER;
 use task::Crew;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
-use tokio::time::Instant;
 
 mod consent;
 pub(crate) mod cost;
@@ -162,14 +162,8 @@ pub(crate) async fn run(
         progress,
         path,
         offers: host.offers(),
-        recorder: Recorder::default(),
-        objects: HashMap::new(),
-        seen: HashMap::new(),
-        answers: HashMap::new(),
-        asking: Default::default(),
-        era: 0,
+        observer: Observer::default(),
         unproven: Default::default(),
-        generations: HashMap::new(),
         before: HashMap::new(),
         asking_before: Default::default(),
         failed_before: HashMap::new(),
@@ -243,7 +237,7 @@ pub(crate) async fn run(
                 }
             }
             Some((era, probe, answer)) = answered.recv() => {
-                if !actor.engine.answered(era, probe, answer) {
+                if !actor.engine.observer.answers.take(era, probe, None, answer) {
                     continue;
                 }
             }
@@ -253,7 +247,7 @@ pub(crate) async fn run(
                 }
             }
             record = records.recv() => match record {
-                Ok(record) if record.seq <= actor.engine.recorder.seq => continue,
+                Ok(record) if record.seq <= actor.engine.observer.recorder.seq => continue,
                 // All that has come by then is read when it is judged.
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
@@ -266,7 +260,7 @@ pub(crate) async fn run(
 
 async fn until(wake: Option<Instant>) {
     match wake {
-        Some(at) => tokio::time::sleep_until(at).await,
+        Some(at) => clock::pause_until(at).await,
         None => std::future::pending().await,
     }
 }
@@ -287,7 +281,7 @@ fn publish(engine: &Engine, views: &channel::Sender<Views>) {
 impl Actor {
     /// Everything that the tap has and the engine has not seen.
     fn read_tap(&mut self) {
-        for record in self.host.tap().since(self.engine.recorder.seq) {
+        for record in self.host.tap().since(self.engine.observer.recorder.seq) {
             self.engine.record(&record);
         }
     }
@@ -301,7 +295,7 @@ impl Actor {
         kinds.dedup_by_key(|k| (k.group, k.plural));
         let Some(mut room) = self.host.room(lesson.id.clone(), kinds, make).await? else { return Ok(false) };
         let fresh = std::mem::take(&mut room.fresh);
-        if room != self.engine.recorder.room {
+        if room != self.engine.observer.recorder.room {
             self.watches.kill();
             self.watches = Crew::new("watches");
             self.watched.clear();
@@ -324,7 +318,7 @@ impl Actor {
         }
         for kind in needs.before {
             let (client, begun, stay) = (self.client.clone(), self.begun.clone(), self.stay);
-            let (room, since) = (self.engine.recorder.room.clone(), self.engine.since_step());
+            let (room, since) = (self.engine.observer.recorder.room.clone(), self.engine.since_step());
             self.crew.spawn(async move {
                 let Some(name) = qualified(&kind) else { return };
                 let objects = watch::at_revision(&client, &kind, &room, since).await;
@@ -334,8 +328,8 @@ impl Actor {
         for probe in needs.probes {
             let (client, kubeconfig, answers) =
                 (self.client.clone(), self.teacher.kubeconfig.clone(), self.answers.clone());
-            let (host, era) = (self.host.clone(), self.engine.era);
-            let room = self.engine.recorder.room.clone();
+            let (host, era) = (self.host.clone(), self.engine.observer.answers.era());
+            let room = self.engine.observer.recorder.room.clone();
             self.crew.spawn(async move {
                 let answer = probe::ask(&probe, &host, &client, &kubeconfig, &room).await;
                 let _ = answers.send((era, probe, answer)); // the engine may have ended
@@ -357,14 +351,14 @@ impl Actor {
 
     fn watch(&mut self, kind: &str) {
         if let Some(name) = qualified(kind)
-            && !self.engine.recorder.room.denied.contains(&name)
+            && !self.engine.observer.recorder.room.denied.contains(&name)
             && self.watched.insert(name.clone())
         {
             // Its list will be newer than this: a last deletion leaves no object that could say so.
-            let plural = name.split('.').next().unwrap_or_default();
-            let newest = self.engine.recorder.of_plural.get(plural).copied().unwrap_or_default();
-            self.engine.seen.insert(plural.to_string(), newest);
-            let room = &self.engine.recorder.room;
+            let plural = observe::plural(&name);
+            let newest = self.engine.observer.recorder.of_plural.get(plural).copied().unwrap_or_default();
+            self.engine.observer.seen.insert(plural.to_string(), newest);
+            let room = &self.engine.observer.recorder.room;
             let (host, told, stay) = (self.host.clone(), self.told.clone(), self.stay);
             let saw = move |seen: Seen<'_>| host.saw(seen);
             watch::start(&self.watches, &self.client, kind, room, saw, told, move |t| (stay, t));
@@ -386,7 +380,7 @@ impl Actor {
     /// Answers who waits for a verdict, once there is one; the next deadline.
     fn answer_waiters(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        let busy = !self.engine.asking.is_empty()
+        let busy = self.engine.observer.answers.is_waiting()
             || !self.engine.asking_before.is_empty()
             || self
                 .engine
@@ -399,11 +393,11 @@ impl Actor {
                 .iter()
                 .filter_map(|k| qualified(k))
                 .filter(|k| self.watched.contains(k))
-                .any(|k| !self.engine.objects.contains_key(&k));
+                .any(|k| !self.engine.observer.objects.contains_key(&k));
         let mut rest = Vec::new();
         for waiter in std::mem::take(&mut self.waiters) {
-            let shown = waiter.looks.as_ref().is_some_and(|looks| self.engine.shows(looks));
-            if waiter.deadline > now && (busy || !shown || !self.engine.caught_up(&waiter.needs)) {
+            let shown = waiter.looks.as_ref().is_some_and(|looks| self.engine.observer.shows(looks));
+            if waiter.deadline > now && (busy || !shown || !self.engine.observer.caught_up(&waiter.needs)) {
                 rest.push(waiter);
                 continue;
             }
@@ -428,7 +422,7 @@ impl Actor {
         if self.engine.offers.own {
             return Some(Looks::new());
         }
-        let (kinds, room) = (self.engine.kinds(), self.engine.recorder.room.clone());
+        let (kinds, room) = (self.engine.kinds(), self.engine.observer.recorder.room.clone());
         let watched = |k: &String| qualified(k).is_some_and(|name| self.watched.contains(&name));
         let kinds: Vec<String> = kinds.into_iter().filter(watched).collect();
         let (client, number, looked) = (self.client.clone(), self.asked, self.looked.clone());
@@ -503,9 +497,9 @@ impl Actor {
     /// Replies when the step, or the learner's last answer, is judged by what the store has now.
     fn await_verdict(&mut self, lang: String, reply: oneshot::Sender<Reply>, on_answer: bool) {
         // What was answered, or asked, before the learner acted proves nothing.
-        self.engine.forget_answers();
+        self.engine.observer.answers.forget();
         let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| s.hold);
-        let needs = self.engine.recorder.of_plural.clone();
+        let needs = self.engine.observer.recorder.of_plural.clone();
         let deadline = Instant::now() + hold + PATIENCE;
         self.asked += 1;
         let (number, looks) = (self.asked, self.look());
@@ -569,7 +563,7 @@ impl Actor {
                     self.engine.solving = true;
                     self.save();
                 }
-                let room = &self.engine.recorder.room;
+                let room = &self.engine.observer.recorder.room;
                 let (lines, may_fail) = crate::lines::unmarked(in_room::lines(&step.marked_solution(), room));
                 Ok(Some(json!(Solution { lines, may_fail })))
             }

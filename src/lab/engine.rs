@@ -2,14 +2,15 @@
 //! [`super::actor`] feeds it.
 
 use super::cel::facts::{Line, Objects, Wanted};
-use super::cel::{Facts, Memo, Probe, value};
+use super::cel::{Facts, Memo, Probe};
 use super::debrief;
 use super::format::{EN, Lesson, Library, Step};
 use super::given::{self, Given};
 use super::in_room;
 use super::judge::{self, Memory, Outcome};
-use super::observe::recorder::Recorder;
-use super::observe::watch::{Look, Then, Told};
+use super::observe::answers::Question;
+use super::observe::watch::{Then, Told};
+use super::observe::{self, Observer};
 use super::own;
 use super::progress::Progress;
 use super::reach::{self, Need};
@@ -18,13 +19,12 @@ use super::view::{Hint, State};
 use super::words::Notice;
 use api::kinds;
 use cel::Value;
-use client::Delta;
+use clock::Instant;
 use cluster::guest::{Offers, Room};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How often an answer from the network is renewed, and when it is too old to count.
 const RENEW: Duration = Duration::from_millis(900);
@@ -32,9 +32,6 @@ const STALE: Duration = Duration::from_secs(2);
 /// The pause after the first failed question about a step's beginning is [`RENEW`]; it doubles up
 /// to this value.
 const FAILED_MAX: Duration = Duration::from_secs(30);
-/// A question that is out for longer gets no answer any more: each has a limit of its own that is
-/// shorter.
-const ASKING_MAX: Duration = Duration::from_secs(20);
 /// A debrief grows for this long after the step is done: the last hops may still be on their way.
 const GROWS: Duration = Duration::from_secs(3);
 /// Typed lines that hints see, and lines with their exit codes that checks see: the newest.
@@ -101,13 +98,6 @@ impl Open {
     }
 }
 
-/// What the network answered: when it was asked, and when the answer came.
-pub(crate) struct Answer {
-    pub asked: Instant,
-    pub came: Instant,
-    pub value: Value,
-}
-
 /// When a question that failed is asked again, and the pause before that.
 pub(crate) struct Retry {
     pub at: Instant,
@@ -123,20 +113,10 @@ pub(crate) struct Engine {
     pub path: PathBuf,
     /// What the cluster has.
     pub offers: Offers,
-    pub recorder: Recorder,
-    pub objects: HashMap<String, Objects>,
-    /// The newest revision that each watch has told, by plural.
-    pub seen: HashMap<String, i64>,
-    pub answers: HashMap<Probe, Answer>,
-    /// Questions that are out, and since when.
-    pub asking: HashMap<Probe, Instant>,
-    /// Counts how often answers were forgotten: one to a question from before is not listened to.
-    pub era: u64,
+    pub observer: Observer,
     /// What the last proof missed. A step that is done is judged no more, so nothing else asks for
     /// the answers that its proof needs.
     pub unproven: Wanted,
-    /// How often the objects of a kind have changed.
-    pub generations: HashMap<String, u64>,
     /// Objects as they were when the open step began, by qualified plural: of the kinds that were
     /// asked for.
     pub before: HashMap<String, Objects>,
@@ -211,7 +191,7 @@ impl Engine {
 
     /// The first thing that a step needs and this cluster does not have.
     pub(crate) fn lacks(&self, lesson: &Lesson, step: &Step) -> Option<Need> {
-        reach::lacks(&self.offers, &self.recorder.room, lesson, step)
+        reach::lacks(&self.offers, &self.observer.recorder.room, lesson, step)
     }
 
     /// What the proof of the prediction's answer would need.
@@ -222,10 +202,7 @@ impl Engine {
 
     /// Moves into another room: what was known of the old one is forgotten.
     pub(crate) fn move_to(&mut self, room: Room) {
-        self.recorder.move_to(room);
-        self.objects.clear();
-        self.seen.clear();
-        self.forget_answers();
+        self.observer.move_to(room);
         self.begin_step();
     }
 
@@ -253,36 +230,11 @@ impl Engine {
             noted.at = clock::rfc3339_nano(clock::now());
         }
         if since > 0 {
-            self.recorder.resume_step(kept, since, at);
+            self.observer.recorder.resume_step(kept, since, at);
         } else {
-            noted.since = self.recorder.revision;
-            self.recorder.begin_step();
+            noted.since = self.observer.recorder.revision;
+            self.observer.recorder.begin_step();
         }
-    }
-
-    /// Forgets answers and open questions: the learner has acted since they were asked, or they are
-    /// about another room. They are asked anew.
-    pub(crate) fn forget_answers(&mut self) {
-        self.answers.clear();
-        self.asking.clear();
-        self.era += 1;
-    }
-
-    /// Is a question out whose answer may still come?
-    fn is_asking(&self, probe: &Probe, now: Instant) -> bool {
-        self.asking.get(probe).is_some_and(|since| now.duration_since(*since) <= ASKING_MAX)
-    }
-
-    /// An answer from the network to a question that was asked in `era`. False if it comes too late
-    /// to count.
-    pub(crate) fn answered(&mut self, era: u64, probe: Probe, answer: Value) -> bool {
-        if era != self.era {
-            return false;
-        }
-        let came = Instant::now();
-        let asked = self.asking.remove(&probe).unwrap_or(came);
-        self.answers.insert(probe, Answer { asked, came, value: answer });
-        true
     }
 
     /// The objects of a kind when the open step began, as a server has answered. What it no longer
@@ -306,13 +258,13 @@ impl Engine {
                 self.lost_before.insert(kind.to_string());
                 return;
             }
-            Then::Gone if !self.recorder.reaches(self.since_step()) => {
+            Then::Gone if !self.observer.recorder.reaches(self.since_step()) => {
                 self.lost_before.insert(kind.to_string());
                 return;
             }
             Then::Gone => {
-                let plural = kind.split('.').next().unwrap_or_default();
-                self.recorder.objects_at(plural, self.since_step())
+                let plural = observe::plural(kind);
+                self.observer.recorder.objects_at(plural, self.since_step())
             }
         };
         self.before.insert(kind.to_string(), Arc::new(objects));
@@ -322,7 +274,7 @@ impl Engine {
     /// restored from a backup or replaced since the revision was noted. On a foreign cluster, and
     /// before the first record, that is not known.
     pub(crate) fn is_ahead(&self, revision: i64) -> bool {
-        self.offers.own && (1..revision).contains(&self.recorder.revision)
+        self.offers.own && (1..revision).contains(&self.observer.recorder.revision)
     }
 
     /// The revision at which the open step began.
@@ -337,19 +289,12 @@ impl Engine {
 
     /// A watch has told something.
     pub(crate) fn told(&mut self, told: Told) {
-        *self.generations.entry(told.kind.clone()).or_default() += 1;
-        let plural = told.kind.split('.').next().unwrap_or_default().to_string();
-        if let Delta::Replaced(objects) = &told.delta {
-            objects.iter().for_each(|(_, o)| self.recorder.found(&plural, &o.json));
-        }
-        let newest = self.seen.entry(plural).or_default();
-        *newest = (*newest).max(told.revision);
-        told.apply(&mut self.objects);
+        self.observer.told(told, true);
     }
 
     /// A record of the tap.
     pub(crate) fn record(&mut self, record: &tap::Record) {
-        self.recorder.take(record, self.open.as_ref().map(|_| self.solving));
+        self.observer.recorder.take(record, self.open.as_ref().map(|_| self.solving));
         self.note_made(record);
         let learners = record.request.as_ref().is_some_and(|r| {
             r.is_persons()
@@ -391,7 +336,8 @@ impl Engine {
                 self.preparing.clone().or_else(|| self.open.as_ref().map(|open| open.lesson.id.clone()));
             let lesson = open.filter(|_| by_lesson).and_then(|id| self.library.get(&id));
             // As the lesson calls it.
-            let called = own::key(&resource, self.recorder.room.told(&object.namespace), &object.name);
+            let called =
+                own::key(&resource, self.observer.recorder.room.told(&object.namespace), &object.name);
             let lesson = lesson.filter(|lesson| own::names(lesson).contains(&called)).map(|l| l.id.clone());
             if lesson.is_none() && !self.progress.is_made(&name) {
                 return;
@@ -412,7 +358,7 @@ impl Engine {
     pub(crate) fn typed(&mut self, line: String) {
         self.acted();
         if let Some(open) = &mut self.open {
-            let room = &self.recorder.room;
+            let room = &self.observer.recorder.room;
             let solution = &open.lesson.steps[open.step].solution;
             // A session that plays the solution may end before it says that it is over.
             self.solving &= in_room::lines(solution, room).iter().any(|lines| {
@@ -451,30 +397,9 @@ impl Engine {
 
     /// A snapshot for evaluations.
     pub(crate) fn facts(&self) -> Arc<Facts> {
-        let now = Instant::now();
-        // On a busy machine the next answer takes its time: the one before it counts until it
-        // comes.
-        let counts = |probe: &Probe, answer: &Answer| {
-            now.duration_since(answer.came) <= STALE || self.is_asking(probe, now)
-        };
-        let fresh = self.answers.iter().filter(|(probe, answer)| counts(probe, answer));
-        let mut facts = Facts {
-            objects: self.objects.clone(),
-            history: self.recorder.versions.clone(),
-            forgotten: self.recorder.forgotten.clone(),
-            trace: self.recorder.trace.clone(),
-            trace_kept: self.recorder.trace_kept.clone(),
-            trace_from: self.recorder.trace_from,
-            epoch: self.recorder.epoch,
-            versions: self.recorder.taken,
-            generations: self.generations.clone(),
-            before: Some(self.before.clone()),
-            lost_before: self.lost_before.clone(),
-            memo: self.memo.clone(),
-            now: Some(value::time(clock::now())),
-            answers: fresh.map(|(probe, answer)| (probe.clone(), answer.value.clone())).collect(),
-            ..Facts::default()
-        };
+        let mut facts = self.observer.facts(STALE, self.memo.clone());
+        facts.before = Some(self.before.clone());
+        facts.lost_before.clone_from(&self.lost_before);
         if let Some((open, step)) = self.current() {
             facts.typed = open.typed.clone();
             facts.ran = open.ran.clone();
@@ -531,7 +456,7 @@ impl Engine {
         if state == State::Open {
             save |= given::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
             let truths = judge::truths(&step.checks, &facts, &open.memory);
-            let asked = facts.oldest_used(|probe| Some(self.answers.get(probe)?.asked));
+            let asked = facts.oldest_used(|probe| self.observer.answers.asked(probe));
             let held = open.memory.held.clone();
             open.outcome = judge::judge(&step.checks, step.hold, &truths, &mut open.memory, now);
             // One answer is a look. That something has held a question has to say that was asked
@@ -610,7 +535,7 @@ impl Engine {
     /// being asked for, may not be listed here, or the last question failed a moment ago.
     fn ask_before(&mut self, kind: String, now: Instant, needs: &mut Needs) {
         let Some(name) = qualified(&kind) else { return };
-        let is_denied = self.recorder.room.denied.contains(&name);
+        let is_denied = self.observer.recorder.room.denied.contains(&name);
         if is_denied || self.before.contains_key(&name) || self.lost_before.contains(&name) {
             return;
         }
@@ -627,41 +552,13 @@ impl Engine {
             self.ask_before(kind, now, needs);
         }
         for probe in wanted.probes.into_iter().chain(wanted.used) {
-            if self.is_asking(&probe, now) {
-                continue;
-            }
-            match self.answers.get(&probe) {
-                Some(answer) if now.duration_since(answer.came) < RENEW => {
-                    needs.wake = earlier(needs.wake, Some(answer.came + RENEW))
-                }
-                _ => {
-                    self.asking.insert(probe.clone(), now);
-                    needs.probes.push(probe);
-                }
+            match self.observer.answers.ask(&probe, RENEW, now) {
+                Question::Out => {}
+                Question::Answered(renew) => needs.wake = earlier(needs.wake, Some(renew)),
+                Question::Put => needs.probes.push(probe),
             }
         }
-        let asking = &self.asking;
-        self.answers.retain(|probe, answer| {
-            now.duration_since(answer.came) <= STALE * 2 || asking.contains_key(probe)
-        });
-    }
-
-    /// Has every watch told what the store had when the question came?
-    pub(crate) fn caught_up(&self, with: &HashMap<String, i64>) -> bool {
-        self.objects.keys().all(|kind| {
-            let plural = kind.split('.').next().unwrap_or_default();
-            with.get(plural).is_none_or(|wanted| self.seen.get(plural).is_some_and(|seen| seen >= wanted))
-        })
-    }
-
-    /// Have the watches told what a look at the server found?
-    pub(crate) fn shows(&self, looks: &HashMap<String, Look>) -> bool {
-        looks.iter().all(|(kind, look)| {
-            let seen = self.seen.get(kind.split('.').next().unwrap_or_default());
-            self.objects
-                .get(kind)
-                .is_some_and(|objects| look.is_known(seen.copied().unwrap_or_default(), objects))
-        })
+        self.observer.answers.drop_old(STALE * 2, now);
     }
 
     /// Shows the next hint: one that fits the state before one that fits always, lower tiers first.
@@ -770,7 +667,9 @@ pub(crate) fn qualified(kind: &str) -> Option<String> {
 pub(crate) mod tests {
     use super::*;
     use crate::cel::facts::Object;
-    use crate::cel::{Expr, Template, Use};
+    use crate::cel::{Expr, Template, Use, value};
+    use crate::observe::answers::ASKING_MAX;
+    use crate::observe::recorder::Recorder;
     use crate::progress;
     use serde_json::json;
     use std::path::Path;
@@ -789,14 +688,8 @@ pub(crate) mod tests {
             progress,
             path: PathBuf::new(),
             offers: Offers { own: true, workers: 1, control_planes: 1 },
-            recorder: Recorder::default(),
-            objects: HashMap::new(),
-            seen: HashMap::new(),
-            answers: HashMap::new(),
-            asking: HashMap::new(),
-            era: 0,
+            observer: Observer::default(),
             unproven: Wanted::default(),
-            generations: HashMap::new(),
             before: HashMap::new(),
             asking_before: HashSet::new(),
             failed_before: HashMap::new(),
@@ -913,7 +806,7 @@ pub(crate) mod tests {
         let noted = engine.progress.look(&id, "run").unwrap();
         assert!(noted.since == 5 && !noted.at.is_empty(), "what logs say is new from now on");
         let told: Vec<&str> =
-            engine.recorder.trace.iter().map(|record| value::str_field(record, "request")).collect();
+            engine.observer.recorder.trace.iter().map(|record| value::str_field(record, "request")).collect();
         assert_eq!(told, ["made"]);
     }
 
@@ -944,10 +837,10 @@ pub(crate) mod tests {
     async fn an_answer_counts_until_the_next_one_comes() {
         let mut engine = engine();
         let probe = Probe::Logs { target: "d/a".into() };
-        engine.answered(0, probe.clone(), value::text("x"));
+        engine.observer.answers.take(0, probe.clone(), None, value::text("x"));
         tokio::time::advance(STALE + Duration::from_millis(100)).await;
         assert!(engine.facts().answers.is_empty(), "nobody asks any more");
-        engine.asking.insert(probe.clone(), Instant::now());
+        engine.observer.answers.ask(&probe, RENEW, Instant::now());
         assert!(engine.facts().answers.contains_key(&probe));
         tokio::time::advance(ASKING_MAX + Duration::from_millis(100)).await;
         assert!(engine.facts().answers.is_empty(), "whatever was asked has ended without an answer");
@@ -961,17 +854,26 @@ pub(crate) mod tests {
     #[test]
     fn what_is_forgotten_is_asked_anew_and_its_late_answer_does_not_count() {
         let log = |target: &str| Probe::Logs { target: target.into() };
-        let ways: [fn(&mut Engine); 2] = [Engine::forget_answers, |engine| engine.move_to(Room::default())];
+        let ways: [fn(&mut Engine); 2] =
+            [|engine| engine.observer.answers.forget(), |engine| engine.move_to(Room::default())];
         for forget in ways {
             let mut engine = engine();
-            engine.asking.insert(log("d/a"), Instant::now());
-            assert!(engine.answered(0, log("d/b"), value::text("old")));
+            engine.observer.answers.ask(&log("d/a"), RENEW, Instant::now());
+            assert!(engine.observer.answers.take(0, log("d/b"), None, value::text("old")));
             forget(&mut engine);
-            assert!(engine.asking.is_empty() && engine.answers.is_empty());
-            engine.asking.insert(log("d/a"), Instant::now());
-            assert!(!engine.answered(0, log("d/a"), value::text("from before")));
-            assert!(engine.asking.contains_key(&log("d/a")) && engine.facts().answers.is_empty());
-            assert!(engine.answered(engine.era, log("d/a"), value::text("new")));
+            assert!(!engine.observer.answers.is_waiting() && engine.facts().answers.is_empty());
+            engine.observer.answers.ask(&log("d/a"), RENEW, Instant::now());
+            assert!(!engine.observer.answers.take(0, log("d/a"), None, value::text("from before")));
+            assert!(
+                engine.observer.answers.is_asking(&log("d/a"), Instant::now())
+                    && engine.facts().answers.is_empty()
+            );
+            assert!(engine.observer.answers.take(
+                engine.observer.answers.era(),
+                log("d/a"),
+                None,
+                value::text("new")
+            ));
             assert_eq!(engine.facts().answers[&log("d/a")], value::text("new"));
         }
     }
@@ -991,19 +893,22 @@ pub(crate) mod tests {
         let answer = || value::text("2026-11-22T16:00:10Z x");
         let ms = |ms| tokio::time::advance(Duration::from_millis(ms));
         engine.settle();
-        assert!(engine.asking.contains_key(&log), "it is asked");
+        assert!(engine.observer.answers.is_asking(&log, Instant::now()), "it is asked");
         ms(10).await;
-        engine.answered(0, log.clone(), answer());
+        engine.observer.answers.take(0, log.clone(), None, answer());
         engine.settle();
         ms(1_000).await;
         engine.settle(); // asks again: the answer is older than it may be
         let is_green = |engine: &Engine| engine.open.as_ref().unwrap().outcome.green;
-        assert!(engine.asking.contains_key(&log) && !is_green(&engine), "a single look");
+        assert!(
+            engine.observer.answers.is_asking(&log, Instant::now()) && !is_green(&engine),
+            "a single look"
+        );
         // The machine is slow, and the first answer counts until the second one is there.
         ms(3_000).await;
         engine.settle();
         assert!(!is_green(&engine));
-        engine.answered(0, log, answer());
+        engine.observer.answers.take(0, log, None, answer());
         engine.settle();
         assert!(is_green(&engine), "two answers, the second to a question that was asked while it held");
     }
@@ -1019,7 +924,7 @@ pub(crate) mod tests {
             Expr::compile("get(before('Pod','d','a'), 'spec.nodeName', 'none') == 'none'", Use::Check, &[])
                 .unwrap();
         engine.progress.step(&id, "run").since = since;
-        engine.recorder.revision = since;
+        engine.observer.recorder.revision = since;
         engine.told(Told::list("pods", BTreeMap::new(), since));
         engine
     }
@@ -1056,8 +961,8 @@ pub(crate) mod tests {
     #[test]
     fn a_beginning_that_the_store_is_not_at_any_more_is_lost() {
         let mut engine = compares_with_the_beginning(9);
-        engine.recorder = Recorder::default();
-        engine.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(4), None);
+        engine.observer.recorder = Recorder::default();
+        engine.observer.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(4), None);
         engine.settle();
         engine.knew_before("pods", Then::Failed);
         let (needs, _) = engine.settle();
@@ -1075,7 +980,7 @@ pub(crate) mod tests {
     #[test]
     fn a_beginning_that_cannot_be_had_or_is_not_needed_is_not_asked_for() {
         let mut engine = compares_with_the_beginning(9);
-        engine.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
+        engine.observer.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
         assert_eq!(engine.settle().0.before, ["Pod"]);
         engine.knew_before("pods", Then::Refused);
         assert!(engine.settle().0.before.is_empty());
@@ -1083,7 +988,7 @@ pub(crate) mod tests {
         assert_eq!(outcome(&engine), Some(0), "what was not told is not what was not there");
 
         let mut engine = compares_with_the_beginning(9);
-        engine.recorder.room.denied = ["pods".to_string()].into();
+        engine.observer.recorder.room.denied = ["pods".to_string()].into();
         let mut needs = engine.settle().0;
         let wanted = Wanted { before: ["Pod".to_string()].into(), ..Wanted::default() };
         engine.see_to(wanted, Instant::now(), &mut needs);
@@ -1101,7 +1006,7 @@ pub(crate) mod tests {
     fn a_beginning_that_nobody_knows_is_neither_green_nor_unsaid() {
         let mut engine = compares_with_the_beginning(7);
         engine.settle();
-        engine.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
+        engine.observer.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
         engine.knew_before("pods", Then::Gone);
         let (needs, _) = engine.settle();
         assert!(needs.before.is_empty(), "it is gone for good");
@@ -1112,7 +1017,7 @@ pub(crate) mod tests {
         }
         // A program that has seen the step begin knows what was there.
         let mut engine = compares_with_the_beginning(9);
-        engine.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
+        engine.observer.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
         engine.knew_before("pods", Then::Gone);
         engine.settle();
         assert_eq!(engine.open.as_ref().unwrap().outcome.unmet, None);
@@ -1127,15 +1032,15 @@ pub(crate) mod tests {
         Arc::make_mut(&mut open.lesson).steps[0].checks[0].is =
             Expr::compile(source, Use::Check, &[]).unwrap();
         let told = |engine: &Engine| engine.view("en").notices.iter().any(|n| n.contains("`goto 1`"));
-        engine.recorder.keep_from(7, 7);
+        engine.observer.recorder.keep_from(7, 7);
         engine.settle();
         assert!(!told(&engine));
         let key = ("pods".to_string(), "d".to_string(), "a".to_string());
-        Arc::make_mut(&mut engine.recorder.forgotten).note(key, 9, 0);
+        Arc::make_mut(&mut engine.observer.recorder.forgotten).note(key, 9, 0);
         engine.memo = Arc::default(); // nobody has looked before
         engine.settle();
         assert!(told(&engine));
-        engine.recorder.keep_from(12, 12); // `goto run` begins the step anew
+        engine.observer.recorder.keep_from(12, 12); // `goto run` begins the step anew
         engine.settle();
         assert!(!told(&engine));
     }
@@ -1149,7 +1054,7 @@ pub(crate) mod tests {
         engine.progress.step(&lesson, "run").at = "2026-11-22T16:00:09.000000000Z".into();
         engine.typed("curl localhost:30080".into());
         let log = "2026-11-22T16:00:08Z old line\n2026-11-22T16:00:10Z new line\n";
-        engine.answered(0, Probe::Logs { target: "d/web".into() }, value::text(log));
+        engine.observer.answers.take(0, Probe::Logs { target: "d/web".into() }, None, value::text(log));
         let is = |source: &str| Expr::compile(source, Use::Check, &[]).unwrap().holds(&engine.facts());
         assert!(is("new_logs('d/web').contains('new') && !new_logs('d/web').contains('old')"));
     }
@@ -1169,7 +1074,7 @@ pub(crate) mod tests {
             let later = Duration::from_secs(seen.map_or(0, |(_, later)| later));
             engine.follow_calendar(time(now), kernel + later);
             let log = "2026-11-22T11:10:30Z new line\n";
-            engine.answered(0, Probe::Logs { target: "d/web".into() }, value::text(log));
+            engine.observer.answers.take(0, Probe::Logs { target: "d/web".into() }, None, value::text(log));
             let is_new = Expr::compile("new_logs('d/web').contains('new')", Use::Check, &[]).unwrap();
             let noted = engine.progress.step(&lesson, "run").at.clone();
             (time(&noted), engine.noted, is_new.holds(&engine.facts()))
@@ -1197,7 +1102,7 @@ pub(crate) mod tests {
         let log = Probe::Logs { target: "d/web".into() };
         assert_eq!(engine.proof().because, Some(false));
         assert_eq!(engine.settle().0.probes, std::slice::from_ref(&log));
-        engine.answered(0, log, value::text("2026-11-22T16:00:10Z GET /\n"));
+        engine.observer.answers.take(0, log, None, value::text("2026-11-22T16:00:10Z GET /\n"));
         assert_eq!(engine.proof().because, Some(true));
     }
 

@@ -44,7 +44,7 @@ impl Actor {
     /// # Errors
     /// As [`Teacher::play`](crate::run::Teacher::play), and [`Error::Stopped`].
     pub(super) async fn play(&mut self, lines: &[String]) -> Result<(), Error> {
-        let (teacher, room) = (self.teacher.clone(), self.engine.recorder.room.clone());
+        let (teacher, room) = (self.teacher.clone(), self.engine.observer.recorder.room.clone());
         let (told, begun) = mpsc::unbounded_channel();
         let playing = teacher.play_telling(lines, &room, move |at, of| {
             let _ = told.send((at, of)); // it is over

@@ -8,27 +8,27 @@ use super::seal::{self, Chain};
 use super::stopwatch::Stopwatch;
 use super::words::{self, Word};
 use crate::blocking::in_place;
-use crate::cel::facts::{self, Object, Objects, Wanted};
-use crate::cel::{Expr, Facts, Memo, Probe, STOPPED, value};
+use crate::cel::facts::{self, Object, Wanted};
+use crate::cel::{Expr, Facts, Memo, STOPPED};
 use crate::format::Text;
-use crate::observe::probe;
-use crate::observe::recorder::Recorder;
+use crate::observe::answers::Question;
 use crate::observe::watch::{self, Then, Told};
 use crate::observe::who::{Meddling, Who};
+use crate::observe::{Observer, probe};
 use api::kinds::Kind;
 use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
-use client::{Api, Client, Delta};
+use client::{Api, Client};
+use clock::Instant;
 use cluster::guest::{Host, Room, Seen};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::TEACHER;
 use task::Crew;
 use tokio::sync::{broadcast, mpsc, watch as channel};
-use tokio::time::Instant;
 
 /// How often an answer from the network is renewed while a judgement waits for it, and when it is
 /// too old to count.
@@ -37,9 +37,6 @@ const STALE: Duration = Duration::from_secs(3);
 /// A first answer of the network may take this long beyond the time that a task is given: a
 /// question has a limit of its own.
 const ANSWER: Duration = Duration::from_secs(6);
-
-/// A question that is out for longer gets no answer any more.
-const ASKING_MAX: Duration = Duration::from_secs(20);
 
 /// An answer that nobody has asked for again is dropped then. It is older than any that counts, and
 /// than any that would be renewed.
@@ -50,26 +47,13 @@ const DROPPED: Duration = Duration::from_secs(30);
 const RESTARTED_MAX: usize = 200;
 const RESTARTED_BYTES: usize = 64 << 10;
 
-/// What the network answered: when it was asked, and when the answer came.
-struct Answer {
-    asked: Instant,
-    came: Instant,
-    value: cel::Value,
-}
-
 /// What is known of the cluster, and of the open lab as far as it goes on in memory.
 #[derive(Default)]
 pub struct Known {
-    pub recorder: Recorder,
-    objects: HashMap<String, Objects>,
+    pub observer: Observer,
     watched: BTreeSet<String>,
-    /// How often the objects of a kind have changed.
-    generations: HashMap<String, u64>,
     /// What earlier evaluations have found out, and of which values of a lab.
     memo: (Option<cel::Value>, Arc<Memo>),
-    answers: HashMap<Probe, Answer>,
-    /// Questions that are out, and since when.
-    asking: HashMap<Probe, Instant>,
     /// A lab is open: what happens is remembered.
     pub recording: bool,
     /// The judge is at work: what happens is hashed, but is nothing that a check or the learner's
@@ -105,9 +89,6 @@ pub struct Known {
     pub who: Who,
     /// Of all this something has not been written down yet.
     pub unsaved: bool,
-    /// Counts what was asked, so that an answer to an older question is not taken for a newer
-    /// one's.
-    era: u64,
 }
 
 /// What a snapshot needs beside what is known.
@@ -174,7 +155,7 @@ impl Known {
     /// reader has taken meanwhile is not taken twice.
     fn take_all(&mut self, records: &[(Option<String>, Arc<tap::Record>)]) {
         for (digest, record) in records {
-            if record.seq <= self.recorder.seq {
+            if record.seq <= self.observer.recorder.seq {
                 continue;
             }
             if self.recording {
@@ -191,7 +172,7 @@ impl Known {
         if !self.recording {
             // A name that is got before a lab can be used in it.
             self.unsaved |= self.who.note(record);
-            self.recorder.seq = record.seq;
+            self.observer.recorder.seq = record.seq;
             return;
         }
         let here = self.is_here(record);
@@ -232,8 +213,8 @@ impl Known {
             self.note_restart(record);
         }
         match self.quiet {
-            true => self.recorder.skip(record),
-            false => self.recorder.take(record, Some(self.solving)),
+            true => self.observer.recorder.skip(record),
+            false => self.observer.recorder.take(record, Some(self.solving)),
         }
     }
 
@@ -265,10 +246,10 @@ impl Known {
     /// none between the beginning and now. If not all were kept, no pod's history is known.
     fn recall_restarts(&mut self) {
         for kept in self.restarted.values() {
-            self.recorder.recall("pods", &kept.pod, kept.revision);
+            self.observer.recorder.recall("pods", &kept.pod, kept.revision);
         }
         if self.restarts_lost {
-            self.recorder.forget_all("pods");
+            self.observer.recorder.forget_all("pods");
         }
     }
 
@@ -304,39 +285,15 @@ impl Known {
         self.restarts_lost = false;
     }
 
-    /// The answers that count. On a busy machine the next one takes its time: the one before it
-    /// counts until it comes.
-    fn fresh(&self) -> HashMap<Probe, cel::Value> {
-        let now = Instant::now();
-        let counts = |probe: &Probe, answer: &Answer| {
-            now.duration_since(answer.came) <= STALE || self.is_asking(probe, now)
-        };
-        let fresh = self.answers.iter().filter(|(probe, answer)| counts(probe, answer));
-        fresh.map(|(probe, answer)| (probe.clone(), answer.value.clone())).collect()
-    }
-
-    /// Drops answers to questions that nobody puts any more: those about a pod that was replaced.
-    fn drop_answers(&mut self, now: Instant) {
-        self.asking.retain(|_, since| now.duration_since(*since) <= ASKING_MAX);
-        let asking = &self.asking;
-        self.answers
-            .retain(|probe, answer| asking.contains_key(probe) || now.duration_since(answer.came) <= DROPPED);
-    }
-
-    /// Is a question out whose answer may still come?
-    fn is_asking(&self, probe: &Probe, now: Instant) -> bool {
-        self.asking.get(probe).is_some_and(|since| now.duration_since(*since) <= ASKING_MAX)
-    }
-
     /// The objects of a kind, by namespace and name, that were there at a revision, that no
     /// controller makes anew, and that are gone.
     pub fn gone(&self, kind: &Kind, revision: i64) -> Vec<((String, String), Object)> {
-        let Some(now) = self.objects.get(&kind.qualified()) else { return vec![] };
+        let Some(now) = self.observer.objects.get(&kind.qualified()) else { return vec![] };
         let is_made = |object: &Object| {
             let owners = object.json["metadata"]["ownerReferences"].as_array();
             owners.is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true))
         };
-        let then = self.recorder.objects_at(kind.plural, revision);
+        let then = self.observer.recorder.objects_at(kind.plural, revision);
         then.into_iter().filter(|(key, object)| !now.contains_key(key) && !is_made(object)).collect()
     }
 
@@ -346,34 +303,15 @@ impl Known {
             self.memo = (frame.variant.clone(), Arc::default());
         }
         Facts {
-            objects: self.objects.clone(),
-            history: self.recorder.versions.clone(),
-            forgotten: self.recorder.forgotten.clone(),
-            trace: self.recorder.trace.clone(),
-            trace_kept: self.recorder.trace_kept.clone(),
-            trace_from: self.recorder.trace_from,
-            epoch: self.recorder.epoch,
-            versions: self.recorder.taken,
-            generations: self.generations.clone(),
-            memo: self.memo.1.clone(),
             lesson_began: frame.began,
             since_step: frame.began,
-            now: Some(value::time(clock::now())),
             variant: frame.variant.clone(),
-            answers: self.fresh(),
-            ..Facts::default()
+            ..self.observer.facts(STALE, self.memo.1.clone())
         }
     }
 
     fn told(&mut self, told: Told) {
-        *self.generations.entry(told.kind.clone()).or_default() += 1;
-        if let Delta::Replaced(objects) = &told.delta
-            && !self.quiet
-        {
-            let plural = told.kind.split('.').next().unwrap_or_default();
-            objects.iter().for_each(|(_, o)| self.recorder.found(plural, &o.json));
-        }
-        told.apply(&mut self.objects);
+        self.observer.told(told, !self.quiet);
     }
 }
 
@@ -422,7 +360,7 @@ impl World {
     pub fn read(&self, tap: &tap::Tap) {
         let (since, recording) = {
             let known = self.know();
-            (known.recorder.seq, known.recording)
+            (known.observer.recorder.seq, known.recording)
         };
         // Objects may be large: they are hashed while evaluations can go on.
         let hashed = |record: Arc<tap::Record>| (recording.then(|| seal::digest(&record)), record);
@@ -455,10 +393,7 @@ impl World {
 
     /// Answers of the network that were given before now count no longer.
     pub fn forget_answers(&self) {
-        let mut known = self.know();
-        known.answers.clear();
-        known.asking.clear();
-        known.era += 1;
+        self.know().observer.answers.forget();
     }
 
     /// Sees to what an evaluation missed: kinds that are not watched, questions that are not asked
@@ -466,29 +401,23 @@ impl World {
     fn see_to(self: &Arc<World>, wanted: Wanted, renew: Duration) {
         self.watch(wanted.kinds);
         let now = Instant::now();
-        self.know().drop_answers(now);
+        self.know().observer.answers.drop_old(DROPPED, now);
         for probe in wanted.probes.into_iter().chain(wanted.used) {
             let era = {
                 let mut known = self.know();
-                let fresh = known.answers.get(&probe).is_some_and(|a| now.duration_since(a.came) < renew);
-                if fresh || known.is_asking(&probe, now) {
+                let answers = &mut known.observer.answers;
+                if answers.ask(&probe, renew, now) != Question::Put {
                     continue;
                 }
-                known.asking.insert(probe.clone(), now);
-                known.era
+                answers.era()
             };
             let world = self.clone();
             self.crew.spawn(async move {
                 let asked = Instant::now();
                 let value =
                     probe::ask(&probe, &world.host, &world.client, &world.kubeconfig, &Room::default()).await;
-                {
-                    let mut known = world.know();
-                    if known.era != era {
-                        return;
-                    }
-                    known.asking.remove(&probe);
-                    known.answers.insert(probe, Answer { asked, came: Instant::now(), value });
+                if !world.know().observer.answers.take(era, probe, Some(asked), value) {
+                    return;
                 }
                 world.changed.send_modify(|n| *n += 1);
             });
@@ -497,7 +426,8 @@ impl World {
 
     /// Of these kinds, what was there at a revision and what has become of it, from the store
     /// itself: for a process that was not there to see it, or has only watches that may be behind.
-    /// `reborn`: what the judge took away and put back, as of [`Recorder::gap`].
+    /// `reborn`: what the judge took away and put back, as of
+    /// [`gap`](crate::observe::recorder::Recorder::gap).
     ///
     /// # Errors
     /// The API server does not list a kind as it was at the revision, or as it is now.
@@ -525,7 +455,7 @@ impl World {
                 };
                 all.into_iter().map(whole).collect()
             };
-            self.know().recorder.gap(kind.plural, &json(then.items), &json(now.items), at, reborn);
+            self.know().observer.recorder.gap(kind.plural, &json(then.items), &json(now.items), at, reborn);
         }
         self.know().recall_restarts();
         Ok(())
@@ -580,8 +510,7 @@ impl World {
     ) -> (Option<bool>, Option<Instant>) {
         // Before the snapshot is taken: an answer that comes in between is newer than the one that
         // was used.
-        let asked: HashMap<Probe, Instant> =
-            self.know().answers.iter().map(|(probe, answer)| (probe.clone(), answer.asked)).collect();
+        let asked = self.know().observer.answers.all_asked();
         let facts = self.facts(frame);
         let truth = expr.truth(&facts);
         let wanted = facts.take_wanted();
@@ -635,7 +564,7 @@ impl World {
                 }
                 Some(unmet) => {
                     since = None;
-                    let waits = truths[unmet].is_none() && !self.know().asking.is_empty();
+                    let waits = truths[unmet].is_none() && self.know().observer.answers.is_waiting();
                     let patience = if waits { within + ANSWER } else { within };
                     if now.duration_since(began) >= patience {
                         return Err(unmet);
@@ -663,6 +592,9 @@ fn holds(first: Instant, now: Instant, hold: Duration, asked: Option<Instant>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cel::facts::Objects;
+    use crate::cel::value;
+    use client::Delta;
     use serde_json::json;
 
     /// Two readers may have asked the tap at the same time.
@@ -702,16 +634,14 @@ mod tests {
             (expr.truth(&facts), facts.memo.work().evaluated - before)
         };
         assert_eq!(look(&mut known, "web").0, None, "nobody watches pods");
-        let objects = BTreeMap::new();
-        known.objects.insert("pods".into(), Arc::new(objects));
-        known.generations.insert("pods".into(), 1);
+        known.observer.told(Told::list("pods", BTreeMap::new(), 5), false);
         assert_eq!(look(&mut known, "web"), (Some(false), 1));
         assert_eq!(look(&mut known, "web"), (Some(false), 0));
         let object =
             Object::new(json!({"metadata": {"namespace": "shop", "name": "web", "resourceVersion": "6"}}));
         let key = ("shop".to_string(), "web".to_string());
-        Arc::make_mut(known.objects.entry("pods".into()).or_default()).insert(key, object);
-        *known.generations.entry("pods".into()).or_default() += 1;
+        let delta = Delta::Updated((key, object));
+        known.observer.told(Told { kind: "pods".into(), revision: 6, delta }, false);
         assert_eq!((look(&mut known, "web"), look(&mut known, "web")), ((Some(true), 1), (Some(true), 0)));
         assert_eq!(look(&mut known, "db"), (Some(false), 1), "another lab's values");
     }
@@ -729,43 +659,6 @@ mod tests {
         assert!(holds(after(100), after(100), Duration::ZERO, Some(first)), "nothing has to hold");
     }
 
-    /// The machine is busy, and the next answer takes longer than the last one may be old.
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_counts_until_the_next_one_comes() {
-        let mut known = Known::default();
-        let probe = Probe::Logs { target: "shop/web".into() };
-        let answer = Answer { asked: Instant::now(), came: Instant::now(), value: value::text("x") };
-        known.answers.insert(probe.clone(), answer);
-        tokio::time::advance(STALE + Duration::from_secs(1)).await;
-        assert!(known.fresh().is_empty(), "nobody asks any more");
-        known.asking.insert(probe, Instant::now());
-        assert_eq!(known.fresh().len(), 1);
-        tokio::time::advance(ASKING_MAX + Duration::from_secs(1)).await;
-        assert!(known.fresh().is_empty(), "whatever was asked has ended without an answer");
-    }
-
-    /// A task asks every pod of a Deployment, which replaces them all night.
-    #[tokio::test(start_paused = true)]
-    async fn answers_about_pods_that_are_gone_are_dropped() {
-        let mut known = Known::default();
-        let probe = |n: u64| Probe::Logs { target: format!("shop/web-{n}") };
-        for n in 0..100 {
-            let now = Instant::now();
-            known.answers.insert(probe(n), Answer { asked: now, came: now, value: value::text("x") });
-            known.drop_answers(now);
-            tokio::time::advance(Duration::from_secs(10)).await;
-        }
-        assert!(known.answers.len() <= 4, "{}", known.answers.len());
-        assert!(known.answers.contains_key(&probe(99)));
-        known.asking.insert(probe(99), Instant::now());
-        tokio::time::advance(ASKING_MAX).await;
-        known.drop_answers(Instant::now());
-        assert_eq!(known.answers.len(), 1, "the next answer is still to come");
-        tokio::time::advance(DROPPED).await;
-        known.drop_answers(Instant::now());
-        assert!(known.answers.is_empty() && known.asking.is_empty());
-    }
-
     #[test]
     fn what_a_lab_builds_on_and_is_gone_is_named() {
         let pod = |name: &str, owner: Option<&str>| {
@@ -775,13 +668,13 @@ mod tests {
         };
         let mut known = Known::default();
         for object in [pod("tester", None), pod("web-1", Some("ReplicaSet")), pod("bare", None)] {
-            known.recorder.found("pods", &object);
+            known.observer.recorder.found("pods", &object);
         }
         let key = |name: &str| ("shop".to_string(), name.to_string());
         let there = BTreeMap::from([(key("bare"), Object::new(pod("bare", None)))]);
         let pods = facts::kind("Pod").unwrap();
         assert!(known.gone(pods, 5).is_empty(), "nobody watches them");
-        known.objects.insert("pods".into(), Arc::new(there));
+        known.observer.objects.insert("pods".into(), Arc::new(there));
         let gone: Vec<_> = known.gone(pods, 5).into_iter().map(|(key, _)| key).collect();
         assert_eq!(gone, [key("tester")], "a ReplicaSet makes its pods anew");
         assert!(known.gone(pods, 3).is_empty(), "they were made when the clock ran");
@@ -994,10 +887,11 @@ mod tests {
         // The next process: what the book has kept, and what the store tells.
         let mut next = Known { restarted: known.restarted, ..Known::default() };
         let (then, now) = (pod(0, "", 5), pod(2, "ContainerStatusUnknown", 30));
-        next.recorder.gap("pods", &[then], &[now], 30, &BTreeMap::new());
+        next.observer.recorder.gap("pods", &[then], &[now], 30, &BTreeMap::new());
         next.recall_restarts();
         let key = ("pods".to_string(), "shop".to_string(), "web".to_string());
-        let told: Vec<_> = next.recorder.versions[&key].iter().map(|v| (v.revision, v.verb)).collect();
+        let told: Vec<_> =
+            next.observer.recorder.versions[&key].iter().map(|v| (v.revision, v.verb)).collect();
         assert_eq!(told, [(5, "ADDED"), (20, "MODIFIED"), (30, "MODIFIED")]);
     }
 
@@ -1030,16 +924,13 @@ mod tests {
             assert!(known.unsaved && known.restarted.len() <= RESTARTED_MAX);
             // The next process: what the book has kept, and what the store tells. The cluster's own
             // restart excuses the count.
-            let mut next = Known {
-                restarted: known.restarted,
-                restarts_lost: known.restarts_lost,
-                objects: [("pods".to_string(), Objects::default())].into(),
-                ..Known::default()
-            };
+            let mut next =
+                Known { restarted: known.restarted, restarts_lost: known.restarts_lost, ..Known::default() };
+            next.observer.objects.insert("pods".into(), Objects::default());
             let there = [pod("web", 0, 0)];
-            next.recorder.gap("pods", &there, &there, 1000, &BTreeMap::new());
+            next.observer.recorder.gap("pods", &there, &there, 1000, &BTreeMap::new());
             next.recall_restarts();
-            next.recorder.keep_from(10, 10);
+            next.observer.recorder.keep_from(10, 10);
             let frame = Frame { began: 10, variant: None };
             let facts = Arc::new(next.facts(&frame));
             assert_eq!(owned.truth(&facts), truth, "{others} {note}");

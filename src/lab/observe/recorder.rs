@@ -138,6 +138,12 @@ impl Recorder {
         *self = Recorder { room, seq, revision, first, epoch, taken, who, ..Recorder::default() };
     }
 
+    /// Forgets everything but how far the trace was read. `who`: which names people got hold of
+    /// before.
+    pub fn start_over(&mut self, who: Who) {
+        *self = Recorder { seq: self.seq, who, ..Recorder::default() };
+    }
+
     /// Is everything known that has happened since a revision, so that what has no version from
     /// before was not there? Not of one that is still to come: the store has gone back since it was
     /// noted.
