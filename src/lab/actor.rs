@@ -44,6 +44,17 @@ mod steps;
 pub(crate) type Views = Arc<BTreeMap<String, LessonView>>;
 pub(crate) type Asked = (Question, oneshot::Sender<Reply>);
 
+/// Questions that wait for the engine, and as many more that wait until the teacher has played its
+/// lines. The engine answers one after the other, most of them at once. A session puts one question
+/// and waits for its reply, so this is more than the sessions that people have open. A question
+/// beyond that is refused with a message; a line that was typed or has ended waits, because checks
+/// look at it.
+pub(crate) const QUESTIONS_MAX: usize = 64;
+
+/// What tasks have found out for the engine and it has not taken over yet. A task asks one thing
+/// and ends; when so much waits, the tasks wait with what they bring.
+const FOUND_MAX: usize = 64;
+
 /// `check` waits this long for watches and the network to catch up, beside `hold`.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -113,7 +124,7 @@ pub(crate) struct Actor {
     teacher: Teacher,
     crew: Crew,
     views: channel::Sender<Views>,
-    questions: mpsc::UnboundedReceiver<Asked>,
+    questions: mpsc::Receiver<Asked>,
     /// Questions that came while the teacher played, and that wait until it is done.
     later: VecDeque<Asked>,
     /// The id of the question that is being answered.
@@ -128,29 +139,32 @@ pub(crate) struct Actor {
     /// Counts rooms: what a watch of an earlier one still tells is not listened to.
     stay: u64,
     told: mpsc::Sender<(u64, Told)>,
-    answers: mpsc::UnboundedSender<(u64, Probe, Value)>,
+    found: mpsc::Sender<Found>,
     waiters: Vec<Waiter>,
     /// Counts those who ever waited.
     asked: u64,
-    looked: mpsc::UnboundedSender<(u64, Looks)>,
-    begun: mpsc::UnboundedSender<Begun>,
 }
 
-/// Of a room and a step that began at a revision: the objects of a kind as they were then.
-type Begun = (u64, i64, String, watch::Then);
+/// What a task has found out for the engine.
+enum Found {
+    /// What the network answered to a question of an era.
+    Answer { era: u64, probe: Probe, value: Value },
+    /// What a foreign server has, for the waiter of this number.
+    Looks { number: u64, looks: Looks },
+    /// Of a room and a step that began at a revision: the objects of a kind as they were then.
+    Begun { stay: u64, since: i64, kind: String, objects: watch::Then },
+}
 
 /// Runs until the crew ends.
 pub(crate) async fn run(
     crew: Crew,
     host: Host,
     labs: Opened,
-    questions: mpsc::UnboundedReceiver<Asked>,
+    questions: mpsc::Receiver<Asked>,
     views: channel::Sender<Views>,
 ) -> Result<(), Error> {
     let (told, reports) = mpsc::channel(watch::WAITING_MAX);
-    let (answers, mut answered) = mpsc::unbounded_channel();
-    let (looked, mut looks) = mpsc::unbounded_channel();
-    let (begun, mut beginnings) = mpsc::unbounded_channel();
+    let (found, mut finds) = mpsc::channel(FOUND_MAX);
     let path = host.place().root.join("lessons.json");
     let (progress, problem) = match Progress::load(&path) {
         Ok(progress) => (progress, None),
@@ -199,11 +213,9 @@ pub(crate) async fn run(
         scale: clock::scale(),
         stay: 0,
         told,
-        answers,
+        found,
         waiters: vec![],
         asked: 0,
-        looked,
-        begun,
     };
     actor.read_tap();
     actor.resume().await;
@@ -230,22 +242,10 @@ pub(crate) async fn run(
                 true => actor.engine.told(told),
                 false => continue,
             },
-            Some((stay, since, kind, objects)) = beginnings.recv() => {
-                match stay == actor.stay && since == actor.engine.since_step() {
-                    true => actor.engine.knew_before(&kind, objects),
-                    false => continue,
-                }
-            }
-            Some((era, probe, answer)) = answered.recv() => {
-                if !actor.engine.observer.answers.take(era, probe, None, answer) {
-                    continue;
-                }
-            }
-            Some((number, found)) = looks.recv() => {
-                if let Some(waiter) = actor.waiters.iter_mut().find(|w| w.number == number) {
-                    waiter.looks = Some(found);
-                }
-            }
+            Some(found) = finds.recv() => match actor.take(found) {
+                true => {}
+                false => continue,
+            },
             record = records.recv() => match record {
                 Ok(record) if record.seq <= actor.engine.observer.recorder.seq => continue,
                 // All that has come by then is read when it is judged.
@@ -263,6 +263,11 @@ async fn until(wake: Option<Instant>) {
         Some(at) => clock::pause_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// The reply to a question that finds [`QUESTIONS_MAX`] others waiting.
+pub(crate) fn too_many(lang: &str) -> Reply {
+    Reply::Error(words::say(lang, Word::Busy, &[&QUESTIONS_MAX.to_string()]))
 }
 
 /// Tells those who follow what is to be seen now, if it has changed.
@@ -283,6 +288,27 @@ impl Actor {
     fn read_tap(&mut self) {
         for record in self.host.tap().since(self.engine.observer.recorder.seq) {
             self.engine.record(&record);
+        }
+    }
+
+    /// Takes over what a task has found out. False if it is about another room or step, or comes
+    /// too late to count.
+    fn take(&mut self, found: Found) -> bool {
+        match found {
+            Found::Answer { era, probe, value } => self.engine.observer.answers.take(era, probe, None, value),
+            Found::Looks { number, looks } => {
+                if let Some(waiter) = self.waiters.iter_mut().find(|w| w.number == number) {
+                    waiter.looks = Some(looks);
+                }
+                true
+            }
+            Found::Begun { stay, since, kind, objects } => {
+                let is_current = stay == self.stay && since == self.engine.since_step();
+                if is_current {
+                    self.engine.knew_before(&kind, objects);
+                }
+                is_current
+            }
         }
     }
 
@@ -317,22 +343,23 @@ impl Actor {
             self.watch(&kind);
         }
         for kind in needs.before {
-            let (client, begun, stay) = (self.client.clone(), self.begun.clone(), self.stay);
+            let (client, found, stay) = (self.client.clone(), self.found.clone(), self.stay);
             let (room, since) = (self.engine.observer.recorder.room.clone(), self.engine.since_step());
             self.crew.spawn(async move {
                 let Some(name) = qualified(&kind) else { return };
                 let objects = watch::at_revision(&client, &kind, &room, since).await;
-                let _ = begun.send((stay, since, name, objects)); // the engine may have ended
+                let begun = Found::Begun { stay, since, kind: name, objects };
+                let _ = found.send(begun).await; // the engine may have ended
             });
         }
         for probe in needs.probes {
-            let (client, kubeconfig, answers) =
-                (self.client.clone(), self.teacher.kubeconfig.clone(), self.answers.clone());
+            let (client, kubeconfig, found) =
+                (self.client.clone(), self.teacher.kubeconfig.clone(), self.found.clone());
             let (host, era) = (self.host.clone(), self.engine.observer.answers.era());
             let room = self.engine.observer.recorder.room.clone();
             self.crew.spawn(async move {
-                let answer = probe::ask(&probe, &host, &client, &kubeconfig, &room).await;
-                let _ = answers.send((era, probe, answer)); // the engine may have ended
+                let value = probe::ask(&probe, &host, &client, &kubeconfig, &room).await;
+                let _ = found.send(Found::Answer { era, probe, value }).await; // the engine may have ended
             });
         }
         let again = |unkept: &Option<(Instant, String)>| unkept.as_ref().map(|(at, _)| *at + KEEP_AGAIN);
@@ -425,11 +452,11 @@ impl Actor {
         let (kinds, room) = (self.engine.kinds(), self.engine.observer.recorder.room.clone());
         let watched = |k: &String| qualified(k).is_some_and(|name| self.watched.contains(&name));
         let kinds: Vec<String> = kinds.into_iter().filter(watched).collect();
-        let (client, number, looked) = (self.client.clone(), self.asked, self.looked.clone());
+        let (client, number, found) = (self.client.clone(), self.asked, self.found.clone());
         self.crew.spawn(async move {
-            let found = kinds.iter().map(|kind| watch::look(&client, kind, &room));
-            let found = futures::future::join_all(found).await;
-            let _ = looked.send((number, found.into_iter().flatten().collect())); // the engine may have ended
+            let looks = kinds.iter().map(|kind| watch::look(&client, kind, &room));
+            let looks = futures::future::join_all(looks).await.into_iter().flatten().collect();
+            let _ = found.send(Found::Looks { number, looks }).await; // the engine may have ended
         });
         None
     }
