@@ -165,6 +165,33 @@ pub(crate) struct Needs {
 }
 
 impl Engine {
+    /// An engine that has no lesson open, nothing noted, and sees nothing of the cluster yet.
+    /// `path`: of the file that keeps the progress.
+    pub(crate) fn new(library: Lazily<Library>, path: PathBuf, offers: Offers) -> Engine {
+        Engine {
+            library,
+            progress: Progress::default(),
+            path,
+            offers,
+            observer: Observer::default(),
+            unproven: Wanted::default(),
+            before: HashMap::new(),
+            asking_before: HashSet::new(),
+            failed_before: HashMap::new(),
+            lost_before: HashSet::new(),
+            memo: Arc::default(),
+            open: None,
+            solving: false,
+            preparing: None,
+            playing: None,
+            clocks: None,
+            noted: false,
+            problem: None,
+            unkept: None,
+            unresumed: None,
+        }
+    }
+
     pub(crate) fn current(&self) -> Option<(&Open, &Step)> {
         let open = self.open.as_ref()?;
         Some((open, open.lesson.steps.get(open.step)?))
@@ -683,28 +710,9 @@ pub(crate) mod tests {
         let mut progress = Progress::default();
         progress.step(&lesson.id, "run").hints = vec!["help".into(), "pull".into()];
         let open = Open::new(lesson, 0, Memory::default());
-        Engine {
-            library: LazyLock::new(Box::new(|| library.into())),
-            progress,
-            path: PathBuf::new(),
-            offers: Offers { own: true, workers: 1, control_planes: 1 },
-            observer: Observer::default(),
-            unproven: Wanted::default(),
-            before: HashMap::new(),
-            asking_before: HashSet::new(),
-            failed_before: HashMap::new(),
-            lost_before: HashSet::new(),
-            memo: Arc::default(),
-            open: Some(open),
-            solving: false,
-            preparing: None,
-            playing: None,
-            clocks: None,
-            noted: false,
-            problem: None,
-            unkept: None,
-            unresumed: None,
-        }
+        let offers = Offers { own: true, workers: 1, control_planes: 1 };
+        let library: Lazily<Library> = LazyLock::new(Box::new(|| library.into()));
+        Engine { progress, open: Some(open), ..Engine::new(library, PathBuf::new(), offers) }
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::stage::{self, Stage};
+use crate::view::Ask;
 use cluster::guest::Ground;
 use cluster::undo::{Moment, Past};
 use parking_lot::Mutex;
+use serde_json::json;
 use std::path::Path;
 use tap::Record;
 
