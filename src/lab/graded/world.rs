@@ -13,12 +13,11 @@ use crate::observe::answers::Question;
 use crate::observe::probe;
 use crate::observe::watch::{self, Then, Told};
 use api::kinds::Kind;
-use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
-use client::{Api, Client};
+use client::Client;
+use client::kube::api::ListParams;
 use clock::Instant;
 use cluster::guest::{Host, Room, Seen};
 use parking_lot::{Mutex, MutexGuard};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -176,25 +175,13 @@ impl World {
         revision: i64,
         reborn: &BTreeMap<String, String>,
     ) -> Result<(), String> {
-        let said = |e: client::kube::Error| cluster::chain(&e);
+        let (room, said) = (Room::default(), |e: client::kube::Error| cluster::chain(&e));
         for kind in kinds.iter().filter_map(|k| facts::kind(k)) {
-            let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
-            let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
-            let api: Api<DynamicObject> = Api::all_with(self.client.kube(), &resource);
-            let exact = ListParams::default().at(&revision.to_string()).matching(VersionMatch::Exact);
-            let then = api.list(&exact).await.map_err(said)?;
-            let now = api.list(&ListParams::default()).await.map_err(said)?;
-            let at = now.metadata.resource_version.as_ref().and_then(|r| r.parse().ok()).unwrap_or_default();
-            let json = |all: Vec<DynamicObject>| -> Vec<Value> {
-                let whole = |object: DynamicObject| {
-                    let mut object = serde_json::to_value(object).unwrap_or_default();
-                    object["kind"] = kind.kind.into(); // items of a list come without
-                    object["apiVersion"] = kind.api_version().into();
-                    object
-                };
-                all.into_iter().map(whole).collect()
-            };
-            self.know().observer.recorder.gap(kind.plural, &json(then.items), &json(now.items), at, reborn);
+            let asked = watch::exactly(revision);
+            let (then, _) = watch::list(&self.client, kind, &room, &asked).await.map_err(said)?;
+            let (now, at) =
+                watch::list(&self.client, kind, &room, &ListParams::default()).await.map_err(said)?;
+            self.know().observer.recorder.gap(kind.plural, &then, &now, at, reborn);
         }
         self.know().recall_restarts();
         Ok(())
