@@ -134,8 +134,8 @@ impl Engine {
         changed
     }
 
-    /// Adds to `needs` what evaluations missed: kinds to watch, objects of the step's beginning, and
-    /// questions to the network that are not out and whose answers are not young.
+    /// Adds to `needs` what evaluations missed: kinds to watch, objects of the step's beginning,
+    /// and questions to the network that are not out and whose answers are not young.
     pub(super) fn see_to(&mut self, wanted: Wanted, now: Instant, needs: &mut Needs) {
         needs.kinds.extend(wanted.kinds);
         for kind in wanted.before {

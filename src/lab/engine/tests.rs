@@ -5,7 +5,6 @@ use crate::cel::facts::Object;
 use crate::cel::{Expr, Use, value};
 use crate::format::EN;
 use crate::observe::answers::ASKING_MAX;
-use crate::observe::recorder::Recorder;
 use crate::progress;
 use serde_json::json;
 use std::path::Path;
