@@ -7,8 +7,7 @@
 //! API watches ─▶ Told      live objects              ├─▶ Observer::facts ─▶ expressions
 //! network ─────▶ Answers   http, exec, logs, can     ┘
 //! ```
-//! `why` explains one moment: it reads the same records of the tap, and each kind once
-//! ([`lists`]).
+//! `why` explains one moment: it reads the same records of the tap, and each kind once (`lists`).
 //!
 //! Example: the learner deletes a pod. The tap tells of the commit, and the [`Recorder`] has one
 //! version more, `DELETED`. The watch of pods tells of it, too, and the pod is no longer among the
