@@ -151,7 +151,7 @@ impl Actor {
     async fn cost_of_lines(&self, lines: &[String], named: &BTreeSet<String>) -> Result<Vec<Loss>, String> {
         let mut lost: Vec<Loss> = Vec::new();
         for (line, input) in lines::commands(lines) {
-            let room = &self.engine.recorder.room;
+            let room = &self.engine.observer.recorder.room;
             for loss in self.teacher.would_take(&line, &input, room).await? {
                 let known = lost.iter().any(|l| {
                     (&l.resource, &l.group, &l.namespace, &l.name)
@@ -230,7 +230,7 @@ impl Actor {
         let step = &lesson.steps[to];
         let mut gone = self.gone(step).await;
         for base in base::of(step) {
-            let then = (since > 0).then(|| self.engine.recorder.objects_at(base.kind.plural, since));
+            let then = (since > 0).then(|| self.engine.observer.recorder.objects_at(base.kind.plural, since));
             if then.is_some_and(|then| then.contains_key(&(base.namespace.clone(), base.name.clone()))) {
                 gone.remove(&base.key());
             }

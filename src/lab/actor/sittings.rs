@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::stage::{self, Stage};
+use crate::view::Ask;
 use cluster::guest::Ground;
 use cluster::undo::{Moment, Past};
 use parking_lot::Mutex;
+use serde_json::json;
 use std::path::Path;
 use tap::Record;
 
@@ -18,7 +20,7 @@ const WITH_SETUP: &str = "first-voyage/07";
 const WITHOUT: &str = "first-voyage/02";
 
 struct Sitting {
-    ask: mpsc::UnboundedSender<Asked>,
+    ask: mpsc::Sender<Asked>,
     views: channel::Receiver<Views>,
     crew: Crew,
     stage: Arc<Stage>,
@@ -38,7 +40,7 @@ impl Sitting {
     async fn with(dir: &Path, past: stage::Answer, kubectl: std::net::SocketAddr, client: Client) -> Sitting {
         let stage = Stage::seen_by(client, dir, kubectl, past);
         stage.tap().emit(Record::new(tap::Event::Commit(tap::Write::UPDATED)).revision(7));
-        let (ask, questions) = mpsc::unbounded_channel();
+        let (ask, questions) = mpsc::channel(QUESTIONS_MAX);
         let (shown, views) = channel::channel(Views::default());
         let crew = Crew::new("lessons");
         let (own, host) = (crew.clone(), stage.clone());
@@ -49,7 +51,7 @@ impl Sitting {
     fn send(&self, lang: &str, ask: Ask) -> oneshot::Receiver<Reply> {
         let (reply, answer) = oneshot::channel();
         let question = Question { lang: lang.into(), ask, id: "q".into() };
-        assert!(self.ask.send((question, reply)).is_ok());
+        assert!(self.ask.try_send((question, reply)).is_ok());
         answer
     }
 
@@ -135,13 +137,13 @@ async fn who_asked_for_a_setup_takes_it_back() {
 #[tokio::test]
 async fn a_jump_that_was_cut_off_goes_on_after_the_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let (went, mut goes) = mpsc::unbounded_channel();
+    let (went, mut goes) = mpsc::channel(64);
     let noted = dir.path().to_path_buf();
     // A way back never ends.
     let past = stage::answer(move |past| {
         let back = matches!(past, Past::Rewind { .. } | Past::RewindWithin { .. });
         if back {
-            let _ = went.send((past, kept(&noted)));
+            let _ = went.try_send((past, kept(&noted)));
         }
         match back {
             true => Box::pin(std::future::pending()),

@@ -2,33 +2,33 @@
 //! hop, answers of the network. A pump feeds it; the judge takes a snapshot and asks for what is
 //! missing.
 
-use super::book::Restarted;
 use super::score::Red;
-use super::seal::{self, Chain};
-use super::stopwatch::Stopwatch;
+use super::seal;
 use super::words::{self, Word};
 use crate::blocking::in_place;
-use crate::cel::facts::{self, Object, Objects, Wanted};
-use crate::cel::{Expr, Facts, Memo, Probe, STOPPED, value};
+use crate::cel::facts::{self, Object, Wanted};
+use crate::cel::{Expr, Facts, STOPPED};
 use crate::format::Text;
-use crate::probe;
-use crate::recorder::Recorder;
-use crate::watch::{self, Then, Told};
-use crate::who::{Meddling, Who};
+use crate::observe::answers::Question;
+use crate::observe::probe;
+use crate::observe::watch::{self, Then, Told};
 use api::kinds::Kind;
-use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
-use client::{Api, Client, Delta};
+use client::Client;
+use client::kube::api::ListParams;
+use clock::Instant;
 use cluster::guest::{Host, Room, Seen};
 use parking_lot::{Mutex, MutexGuard};
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::TEACHER;
 use task::Crew;
 use tokio::sync::{broadcast, mpsc, watch as channel};
-use tokio::time::Instant;
+
+mod known;
+
+pub use known::{Frame, Known};
 
 /// How often an answer from the network is renewed while a judgement waits for it, and when it is
 /// too old to count.
@@ -38,85 +38,9 @@ const STALE: Duration = Duration::from_secs(3);
 /// question has a limit of its own.
 const ANSWER: Duration = Duration::from_secs(6);
 
-/// A question that is out for longer gets no answer any more.
-const ASKING_MAX: Duration = Duration::from_secs(20);
-
 /// An answer that nobody has asked for again is dropped then. It is older than any that counts, and
 /// than any that would be renewed.
 const DROPPED: Duration = Duration::from_secs(30);
-
-/// Pods of an open lab of which a restart is kept, at most, and the bytes of each. What is beyond
-/// that is [lost](Known::restarts_lost).
-const RESTARTED_MAX: usize = 200;
-const RESTARTED_BYTES: usize = 64 << 10;
-
-/// What the network answered: when it was asked, and when the answer came.
-struct Answer {
-    asked: Instant,
-    came: Instant,
-    value: cel::Value,
-}
-
-/// What is known of the cluster, and of the open lab as far as it goes on in memory.
-#[derive(Default)]
-pub struct Known {
-    pub recorder: Recorder,
-    objects: HashMap<String, Objects>,
-    watched: BTreeSet<String>,
-    /// How often the objects of a kind have changed.
-    generations: HashMap<String, u64>,
-    /// What earlier evaluations have found out, and of which values of a lab.
-    memo: (Option<cel::Value>, Arc<Memo>),
-    answers: HashMap<Probe, Answer>,
-    /// Questions that are out, and since when.
-    asking: HashMap<Probe, Instant>,
-    /// A lab is open: what happens is remembered.
-    pub recording: bool,
-    /// The judge is at work: what happens is hashed, but is nothing that a check or the learner's
-    /// account should see.
-    pub quiet: bool,
-    /// The judge writes as the teacher: such writes are its own.
-    pub playing: bool,
-    /// The solution is being played.
-    pub solving: bool,
-    pub chain: Chain,
-    /// Since when the lab has been open.
-    pub watch: Option<Stopwatch>,
-    /// When a client that is no component and not the judge last wrote an object, acted in a
-    /// container, or broke or mended something: milliseconds from the start.
-    pub changed_ms: Option<u64>,
-    /// A client that is no component wrote something while the judge was at work.
-    pub meddled: bool,
-    /// Revisions of journeys into the past, and how many there were before this process.
-    pub journeys: BTreeSet<i64>,
-    pub journeys_before: u32,
-    /// Namespaces of the open lab; `None`: it may be anywhere.
-    pub places: Option<BTreeSet<String>>,
-    /// Resources (plurals) that the open lab's expressions look at.
-    pub reads: BTreeSet<String>,
-    /// What people did in the lab's namespaces that a task may exclude.
-    pub meddling: BTreeSet<Meddling>,
-    /// Pods in the lab's namespaces whose containers ended while the cluster ran, by namespace,
-    /// name and uid.
-    pub restarted: BTreeMap<String, Restarted>,
-    /// A restart of a pod was not kept there: the process after this one does not know how often
-    /// pods restarted.
-    pub restarts_lost: bool,
-    pub who: Who,
-    /// Of all this something has not been written down yet.
-    pub unsaved: bool,
-    /// Counts what was asked, so that an answer to an older question is not taken for a newer
-    /// one's.
-    era: u64,
-}
-
-/// What a snapshot needs beside what is known.
-#[derive(Clone, Debug, Default)]
-pub struct Frame {
-    /// Store revision when the clock started.
-    pub began: i64,
-    pub variant: Option<cel::Value>,
-}
 
 /// One cluster, watched for labs: [`Known`] and what feeds it.
 pub struct World {
@@ -127,254 +51,6 @@ pub struct World {
     kubeconfig: PathBuf,
     told: mpsc::Sender<Told>,
     changed: channel::Sender<u64>,
-}
-
-/// A write that a request made, and of whom.
-fn writer(record: &tap::Record) -> Option<&tap::Request> {
-    record.request.as_ref().filter(|_| record.write().is_some() && record.body.is_some())
-}
-
-/// Resources without a namespace that change nothing of what is in one.
-const APART: [&str; 8] = [
-    "apiservices",
-    "certificatesigningrequests",
-    "csidrivers",
-    "csinodes",
-    "customresourcedefinitions",
-    "flowschemas",
-    "prioritylevelconfigurations",
-    "volumeattachments",
-];
-
-/// The namespace of what serves all others.
-const SYSTEM: &str = "kube-system";
-
-/// Kinds by which nothing is served: programs write them by themselves, all the time.
-const PASSING: [&str; 2] = ["events", "leases"];
-
-/// May a write of an object without a namespace change what is in these? A volume that belongs to a
-/// claim elsewhere, rights for accounts elsewhere, and objects of a kind that is nobody's but its
-/// author's do not; a node, or rights for a user may.
-fn reaches(resource: &str, body: Option<&[u8]>, places: &BTreeSet<String>) -> bool {
-    let object: Value = body.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
-    let is_elsewhere = |namespace: &Value| namespace.as_str().is_some_and(|named| !places.contains(named));
-    match resource {
-        "persistentvolumes" => !is_elsewhere(&object["spec"]["claimRef"]["namespace"]),
-        "clusterrolebindings" => {
-            let subjects = object["subjects"].as_array().map_or(&[][..], Vec::as_slice);
-            subjects.is_empty()
-                || subjects.iter().any(|s| s["kind"] != "ServiceAccount" || !is_elsewhere(&s["namespace"]))
-        }
-        resource => !APART.contains(&resource) && api::kinds::stored(resource).is_some(),
-    }
-}
-
-impl Known {
-    /// Takes records in their order, each with its digest if that was made already. What another
-    /// reader has taken meanwhile is not taken twice.
-    fn take_all(&mut self, records: &[(Option<String>, Arc<tap::Record>)]) {
-        for (digest, record) in records {
-            if record.seq <= self.recorder.seq {
-                continue;
-            }
-            if self.recording {
-                match digest {
-                    Some(digest) => self.chain.add(digest),
-                    None => self.chain.add(&seal::digest(record)),
-                }
-            }
-            self.take(record);
-        }
-    }
-
-    fn take(&mut self, record: &tap::Record) {
-        if !self.recording {
-            // A name that is got before a lab can be used in it.
-            self.unsaved |= self.who.note(record);
-            self.recorder.seq = record.seq;
-            return;
-        }
-        let here = self.is_here(record);
-        let journey = here && record.write().is_some_and(|write| write.journey.is_some());
-        if let (true, false, Some(revision)) = (journey, self.quiet, record.revision) {
-            self.unsaved |= self.journeys.insert(revision as i64);
-        }
-        let writer = writer(record);
-        let learner = writer.is_some_and(tap::Request::is_persons);
-        // Under any name: a writer that is no component of the cluster counts as a person.
-        let somebody = writer.is_some() && !self.who.is_components(record);
-        let teacher = writer.is_some_and(|r| tap::actor(&r.user, &r.impersonator) == TEACHER);
-        // What a person does elsewhere while the lab is open, e.g. a lesson, changes nothing of the
-        // lab.
-        let wanted = learner || (somebody && !(self.quiet && teacher)) || (journey && !self.quiet);
-        // Lessons change their part of kube-system while a lab is open.
-        let reaches = !teacher && (learner || somebody) && self.is_systems(record);
-        let meddling = self.who.meddling(record).filter(|_| here);
-        // A fault has no author; while the judge is at work it is the probe's.
-        let is_fault = matches!(record.event, tap::Event::Fault(_)) && !self.quiet;
-        if (here && wanted) || reaches || meddling.is_some() || is_fault {
-            self.changed_ms = self.watch.map(|w| w.ms());
-            self.unsaved = true;
-        }
-        if let Some(meddling) = meddling
-            && self.watch.is_some()
-        {
-            self.unsaved |= self.meddling.insert(meddling);
-        }
-        let others = match teacher {
-            // A lesson's setup elsewhere is the teacher's, too.
-            true => here && !self.playing && !journey,
-            false => reaches || (here && (learner || somebody)) || meddling.is_some(),
-        };
-        self.meddled |= self.quiet && others && (somebody || meddling.is_some());
-        self.unsaved |= self.who.note(record);
-        if here && !self.quiet && self.watch.is_some() {
-            self.note_restart(record);
-        }
-        match self.quiet {
-            true => self.recorder.skip(record),
-            false => self.recorder.take(record, Some(self.solving)),
-        }
-    }
-
-    /// Keeps the version of a pod that tells of more restarts than the one before, for the process
-    /// after this one.
-    fn note_restart(&mut self, record: &tap::Record) {
-        let Some((object, body)) = record.object.as_ref().zip(record.body.as_deref()) else { return };
-        if object.resource != "pods" || record.write().is_none_or(|write| write.deleted) {
-            return;
-        }
-        let revision = record.revision.unwrap_or_default() as i64;
-        let Some(found) = Restarted::of(revision, body) else { return };
-        let uid = found.pod["metadata"]["uid"].as_str().unwrap_or_default();
-        let key = format!("{}/{}/{uid}", object.namespace, object.name);
-        let known = self.restarted.get(&key);
-        if known.is_some_and(|known| found.count <= known.count) {
-            return;
-        }
-        let has_room = known.is_some() || self.restarted.len() < RESTARTED_MAX;
-        if has_room && body.len() <= RESTARTED_BYTES {
-            self.restarted.insert(key, found);
-            self.unsaved = true;
-        } else {
-            self.unsaved |= !std::mem::replace(&mut self.restarts_lost, true);
-        }
-    }
-
-    /// Adds the versions that were kept to a history that was read from the store, and that has
-    /// none between the beginning and now. If not all were kept, no pod's history is known.
-    fn recall_restarts(&mut self) {
-        for kept in self.restarted.values() {
-            self.recorder.recall("pods", &kept.pod, kept.revision);
-        }
-        if self.restarts_lost {
-            self.recorder.forget_all("pods");
-        }
-    }
-
-    /// Is the record about something in the open lab's namespaces, or about an object without one
-    /// that may change what is in them?
-    fn is_here(&self, record: &tap::Record) -> bool {
-        let Some((places, object)) = self.places.as_ref().zip(record.object.as_ref()) else { return true };
-        match (object.namespace.as_str(), object.qualified().as_str()) {
-            ("", "namespaces") => places.contains(&object.name),
-            ("", resource) if self.reads.contains(resource) => true,
-            ("", resource) => reaches(resource, record.body.as_deref(), places),
-            (namespace, _) => places.contains(namespace),
-        }
-    }
-
-    /// Is the record about something in kube-system by which the lab's namespaces are served? What
-    /// the cluster's DNS answers, for one, can make a task green from there.
-    fn is_systems(&self, record: &tap::Record) -> bool {
-        let object = record.object.as_ref().filter(|object| object.namespace == SYSTEM);
-        object.is_some_and(|object| !PASSING.contains(&object.resource.as_str()))
-    }
-
-    /// The clock starts now; what was done so far is nobody's story.
-    pub fn begin(&mut self, watch: Option<Stopwatch>) {
-        self.watch = watch;
-        self.chain = Chain::default();
-        self.changed_ms = None;
-        self.journeys.clear();
-        self.journeys_before = 0;
-        self.meddled = false;
-        self.meddling.clear();
-        self.restarted.clear();
-        self.restarts_lost = false;
-    }
-
-    /// The answers that count. On a busy machine the next one takes its time: the one before it
-    /// counts until it comes.
-    fn fresh(&self) -> HashMap<Probe, cel::Value> {
-        let now = Instant::now();
-        let counts = |probe: &Probe, answer: &Answer| {
-            now.duration_since(answer.came) <= STALE || self.is_asking(probe, now)
-        };
-        let fresh = self.answers.iter().filter(|(probe, answer)| counts(probe, answer));
-        fresh.map(|(probe, answer)| (probe.clone(), answer.value.clone())).collect()
-    }
-
-    /// Drops answers to questions that nobody puts any more: those about a pod that was replaced.
-    fn drop_answers(&mut self, now: Instant) {
-        self.asking.retain(|_, since| now.duration_since(*since) <= ASKING_MAX);
-        let asking = &self.asking;
-        self.answers
-            .retain(|probe, answer| asking.contains_key(probe) || now.duration_since(answer.came) <= DROPPED);
-    }
-
-    /// Is a question out whose answer may still come?
-    fn is_asking(&self, probe: &Probe, now: Instant) -> bool {
-        self.asking.get(probe).is_some_and(|since| now.duration_since(*since) <= ASKING_MAX)
-    }
-
-    /// The objects of a kind, by namespace and name, that were there at a revision, that no
-    /// controller makes anew, and that are gone.
-    pub fn gone(&self, kind: &Kind, revision: i64) -> Vec<((String, String), Object)> {
-        let Some(now) = self.objects.get(&kind.qualified()) else { return vec![] };
-        let is_made = |object: &Object| {
-            let owners = object.json["metadata"]["ownerReferences"].as_array();
-            owners.is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true))
-        };
-        let then = self.recorder.objects_at(kind.plural, revision);
-        then.into_iter().filter(|(key, object)| !now.contains_key(key) && !is_made(object)).collect()
-    }
-
-    /// A snapshot for one evaluation.
-    fn facts(&mut self, frame: &Frame) -> Facts {
-        if self.memo.0 != frame.variant {
-            self.memo = (frame.variant.clone(), Arc::default());
-        }
-        Facts {
-            objects: self.objects.clone(),
-            history: self.recorder.versions.clone(),
-            forgotten: self.recorder.forgotten.clone(),
-            trace: self.recorder.trace.clone(),
-            trace_kept: self.recorder.trace_kept.clone(),
-            trace_from: self.recorder.trace_from,
-            epoch: self.recorder.epoch,
-            versions: self.recorder.taken,
-            generations: self.generations.clone(),
-            memo: self.memo.1.clone(),
-            lesson_began: frame.began,
-            since_step: frame.began,
-            now: Some(value::time(clock::now())),
-            variant: frame.variant.clone(),
-            answers: self.fresh(),
-            ..Facts::default()
-        }
-    }
-
-    fn told(&mut self, told: Told) {
-        *self.generations.entry(told.kind.clone()).or_default() += 1;
-        if let Delta::Replaced(objects) = &told.delta
-            && !self.quiet
-        {
-            let plural = told.kind.split('.').next().unwrap_or_default();
-            objects.iter().for_each(|(_, o)| self.recorder.found(plural, &o.json));
-        }
-        told.apply(&mut self.objects);
-    }
 }
 
 impl World {
@@ -422,7 +98,7 @@ impl World {
     pub fn read(&self, tap: &tap::Tap) {
         let (since, recording) = {
             let known = self.know();
-            (known.recorder.seq, known.recording)
+            (known.observer.recorder.seq, known.recording)
         };
         // Objects may be large: they are hashed while evaluations can go on.
         let hashed = |record: Arc<tap::Record>| (recording.then(|| seal::digest(&record)), record);
@@ -455,10 +131,7 @@ impl World {
 
     /// Answers of the network that were given before now count no longer.
     pub fn forget_answers(&self) {
-        let mut known = self.know();
-        known.answers.clear();
-        known.asking.clear();
-        known.era += 1;
+        self.know().observer.answers.forget();
     }
 
     /// Sees to what an evaluation missed: kinds that are not watched, questions that are not asked
@@ -466,29 +139,23 @@ impl World {
     fn see_to(self: &Arc<World>, wanted: Wanted, renew: Duration) {
         self.watch(wanted.kinds);
         let now = Instant::now();
-        self.know().drop_answers(now);
+        self.know().observer.answers.drop_old(DROPPED, now);
         for probe in wanted.probes.into_iter().chain(wanted.used) {
             let era = {
                 let mut known = self.know();
-                let fresh = known.answers.get(&probe).is_some_and(|a| now.duration_since(a.came) < renew);
-                if fresh || known.is_asking(&probe, now) {
+                let answers = &mut known.observer.answers;
+                if answers.ask(&probe, renew, now) != Question::Put {
                     continue;
                 }
-                known.asking.insert(probe.clone(), now);
-                known.era
+                answers.era()
             };
             let world = self.clone();
             self.crew.spawn(async move {
                 let asked = Instant::now();
                 let value =
                     probe::ask(&probe, &world.host, &world.client, &world.kubeconfig, &Room::default()).await;
-                {
-                    let mut known = world.know();
-                    if known.era != era {
-                        return;
-                    }
-                    known.asking.remove(&probe);
-                    known.answers.insert(probe, Answer { asked, came: Instant::now(), value });
+                if !world.know().observer.answers.take(era, probe, Some(asked), value) {
+                    return;
                 }
                 world.changed.send_modify(|n| *n += 1);
             });
@@ -497,7 +164,8 @@ impl World {
 
     /// Of these kinds, what was there at a revision and what has become of it, from the store
     /// itself: for a process that was not there to see it, or has only watches that may be behind.
-    /// `reborn`: what the judge took away and put back, as of [`Recorder::gap`].
+    /// `reborn`: what the judge took away and put back, as of
+    /// [`gap`](crate::observe::recorder::Recorder::gap).
     ///
     /// # Errors
     /// The API server does not list a kind as it was at the revision, or as it is now.
@@ -507,25 +175,13 @@ impl World {
         revision: i64,
         reborn: &BTreeMap<String, String>,
     ) -> Result<(), String> {
-        let said = |e: client::kube::Error| cluster::chain(&e);
+        let (room, said) = (Room::default(), |e: client::kube::Error| cluster::chain(&e));
         for kind in kinds.iter().filter_map(|k| facts::kind(k)) {
-            let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
-            let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
-            let api: Api<DynamicObject> = Api::all_with(self.client.kube(), &resource);
-            let exact = ListParams::default().at(&revision.to_string()).matching(VersionMatch::Exact);
-            let then = api.list(&exact).await.map_err(said)?;
-            let now = api.list(&ListParams::default()).await.map_err(said)?;
-            let at = now.metadata.resource_version.as_ref().and_then(|r| r.parse().ok()).unwrap_or_default();
-            let json = |all: Vec<DynamicObject>| -> Vec<Value> {
-                let whole = |object: DynamicObject| {
-                    let mut object = serde_json::to_value(object).unwrap_or_default();
-                    object["kind"] = kind.kind.into(); // items of a list come without
-                    object["apiVersion"] = kind.api_version().into();
-                    object
-                };
-                all.into_iter().map(whole).collect()
-            };
-            self.know().recorder.gap(kind.plural, &json(then.items), &json(now.items), at, reborn);
+            let asked = watch::exactly(revision);
+            let (then, _) = watch::list(&self.client, kind, &room, &asked).await.map_err(said)?;
+            let (now, at) =
+                watch::list(&self.client, kind, &room, &ListParams::default()).await.map_err(said)?;
+            self.know().observer.recorder.gap(kind.plural, &then, &now, at, reborn);
         }
         self.know().recall_restarts();
         Ok(())
@@ -580,8 +236,7 @@ impl World {
     ) -> (Option<bool>, Option<Instant>) {
         // Before the snapshot is taken: an answer that comes in between is newer than the one that
         // was used.
-        let asked: HashMap<Probe, Instant> =
-            self.know().answers.iter().map(|(probe, answer)| (probe.clone(), answer.asked)).collect();
+        let asked = self.know().observer.answers.all_asked();
         let facts = self.facts(frame);
         let truth = expr.truth(&facts);
         let wanted = facts.take_wanted();
@@ -635,7 +290,7 @@ impl World {
                 }
                 Some(unmet) => {
                     since = None;
-                    let waits = truths[unmet].is_none() && !self.know().asking.is_empty();
+                    let waits = truths[unmet].is_none() && self.know().observer.answers.is_waiting();
                     let patience = if waits { within + ANSWER } else { within };
                     if now.duration_since(began) >= patience {
                         return Err(unmet);
@@ -663,58 +318,6 @@ fn holds(first: Instant, now: Instant, hold: Duration, asked: Option<Instant>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    /// Two readers may have asked the tap at the same time.
-    #[test]
-    fn the_chain_covers_what_was_written_and_takes_no_record_twice() {
-        let head = |image: &str, readers: usize, is_hashed: bool| {
-            let tap = tap::Tap::new();
-            let body = Some(json!({ "image": image }).to_string().into());
-            tap.emit(tap::Record {
-                body,
-                ..write(tap::LEARNER, "").object("pods", "shop", "web").revision(7)
-            });
-            let mut record = (*tap.since(0)[0]).clone();
-            record.at = tap::Record::new(tap::Event::Now).at;
-            let digest = is_hashed.then(|| seal::digest(&record));
-            let records = [(digest, Arc::new(record))];
-            let mut known = Known { recording: true, ..Known::default() };
-            known.begin(None);
-            (0..readers).for_each(|_| known.take_all(&records));
-            assert_eq!(known.chain.records, 1);
-            known.chain.head
-        };
-        assert_eq!(head("nginx", 1, true), head("nginx", 2, true));
-        assert_eq!(head("nginx", 1, true), head("nginx", 1, false), "hashed later");
-        assert_ne!(head("nginx", 1, true), head("httpd", 1, true));
-    }
-
-    /// A lab is looked at five times a second: what has not changed is not evaluated again.
-    #[test]
-    fn an_expression_is_evaluated_again_when_something_has_changed() {
-        let expr = Expr::compile("present('Pod', 'shop', v.name)", crate::cel::Use::Check, &[]).unwrap();
-        let mut known = Known::default();
-        let look = |known: &mut Known, name: &str| {
-            let variant = Some(value::of_json(&json!({ "name": name })));
-            let facts = Arc::new(known.facts(&Frame { began: 5, variant }));
-            let before = facts.memo.work().evaluated;
-            (expr.truth(&facts), facts.memo.work().evaluated - before)
-        };
-        assert_eq!(look(&mut known, "web").0, None, "nobody watches pods");
-        let objects = BTreeMap::new();
-        known.objects.insert("pods".into(), Arc::new(objects));
-        known.generations.insert("pods".into(), 1);
-        assert_eq!(look(&mut known, "web"), (Some(false), 1));
-        assert_eq!(look(&mut known, "web"), (Some(false), 0));
-        let object =
-            Object::new(json!({"metadata": {"namespace": "shop", "name": "web", "resourceVersion": "6"}}));
-        let key = ("shop".to_string(), "web".to_string());
-        Arc::make_mut(known.objects.entry("pods".into()).or_default()).insert(key, object);
-        *known.generations.entry("pods".into()).or_default() += 1;
-        assert_eq!((look(&mut known, "web"), look(&mut known, "web")), ((Some(true), 1), (Some(true), 0)));
-        assert_eq!(look(&mut known, "db"), (Some(false), 1), "another lab's values");
-    }
 
     /// A single answer is a look, however long it counts; the one after it shows that something has
     /// stayed.
@@ -727,357 +330,5 @@ mod tests {
         assert!(!holds(after(100), after(1500), hold, Some(first)));
         assert!(holds(after(100), after(1500), hold, Some(after(900))));
         assert!(holds(after(100), after(100), Duration::ZERO, Some(first)), "nothing has to hold");
-    }
-
-    /// The machine is busy, and the next answer takes longer than the last one may be old.
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_counts_until_the_next_one_comes() {
-        let mut known = Known::default();
-        let probe = Probe::Logs { target: "shop/web".into() };
-        let answer = Answer { asked: Instant::now(), came: Instant::now(), value: value::text("x") };
-        known.answers.insert(probe.clone(), answer);
-        tokio::time::advance(STALE + Duration::from_secs(1)).await;
-        assert!(known.fresh().is_empty(), "nobody asks any more");
-        known.asking.insert(probe, Instant::now());
-        assert_eq!(known.fresh().len(), 1);
-        tokio::time::advance(ASKING_MAX + Duration::from_secs(1)).await;
-        assert!(known.fresh().is_empty(), "whatever was asked has ended without an answer");
-    }
-
-    /// A task asks every pod of a Deployment, which replaces them all night.
-    #[tokio::test(start_paused = true)]
-    async fn answers_about_pods_that_are_gone_are_dropped() {
-        let mut known = Known::default();
-        let probe = |n: u64| Probe::Logs { target: format!("shop/web-{n}") };
-        for n in 0..100 {
-            let now = Instant::now();
-            known.answers.insert(probe(n), Answer { asked: now, came: now, value: value::text("x") });
-            known.drop_answers(now);
-            tokio::time::advance(Duration::from_secs(10)).await;
-        }
-        assert!(known.answers.len() <= 4, "{}", known.answers.len());
-        assert!(known.answers.contains_key(&probe(99)));
-        known.asking.insert(probe(99), Instant::now());
-        tokio::time::advance(ASKING_MAX).await;
-        known.drop_answers(Instant::now());
-        assert_eq!(known.answers.len(), 1, "the next answer is still to come");
-        tokio::time::advance(DROPPED).await;
-        known.drop_answers(Instant::now());
-        assert!(known.answers.is_empty() && known.asking.is_empty());
-    }
-
-    #[test]
-    fn what_a_lab_builds_on_and_is_gone_is_named() {
-        let pod = |name: &str, owner: Option<&str>| {
-            let owners: Vec<Value> =
-                owner.map(|kind| json!({"kind": kind, "controller": true})).into_iter().collect();
-            json!({"metadata": {"namespace": "shop", "name": name, "resourceVersion": "4", "ownerReferences": owners}})
-        };
-        let mut known = Known::default();
-        for object in [pod("tester", None), pod("web-1", Some("ReplicaSet")), pod("bare", None)] {
-            known.recorder.found("pods", &object);
-        }
-        let key = |name: &str| ("shop".to_string(), name.to_string());
-        let there = BTreeMap::from([(key("bare"), Object::new(pod("bare", None)))]);
-        let pods = facts::kind("Pod").unwrap();
-        assert!(known.gone(pods, 5).is_empty(), "nobody watches them");
-        known.objects.insert("pods".into(), Arc::new(there));
-        let gone: Vec<_> = known.gone(pods, 5).into_iter().map(|(key, _)| key).collect();
-        assert_eq!(gone, [key("tester")], "a ReplicaSet makes its pods anew");
-        assert!(known.gone(pods, 3).is_empty(), "they were made when the clock ran");
-    }
-
-    fn write(user: &str, impersonator: &str) -> tap::Record {
-        let (user, impersonator) = (user.into(), impersonator.into());
-        let request = tap::Request { user, impersonator, ..tap::Request::default() };
-        let record = tap::Record::new(tap::Event::Commit(tap::Write::UPDATED));
-        tap::Record { request: Some(request), body: Some("{}".into()), ..record }
-    }
-
-    /// Cheat 2 of the review: work under another name than one's own.
-    #[tokio::test]
-    async fn whoever_writes_has_written() {
-        let changed = |user: &str, impersonator: &str, quiet: bool| {
-            let mut known = Known { recording: true, ..Known::default() };
-            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-            known.quiet = quiet;
-            known.take(&write(user, impersonator));
-            (known.changed_ms.is_some(), known.meddled)
-        };
-        for user in [tap::LEARNER, TEACHER, "system:serviceaccount:shop:robot", "system:masters", "anybody"] {
-            assert_eq!(changed(user, "", false), (true, false), "{user}");
-        }
-        assert_eq!(changed("system:kube-scheduler", tap::LEARNER, false), (true, false));
-        for component in ["system:kube-controller-manager", tap::ADMIN] {
-            assert_eq!(changed(component, "", false), (false, false), "{component}");
-        }
-        // A node's name lets change its own objects, and this is none; a person's program in
-        // kube-system is no addon.
-        for borrowed in ["system:node:n", "system:serviceaccount:kube-system:robot"] {
-            assert_eq!(changed(borrowed, "", false), (true, false), "{borrowed}");
-        }
-        // While the judge looks: its own writes are its own, those of another client under the same
-        // name are not.
-        assert_eq!(changed(tap::LEARNER, "", true), (true, true));
-        assert_eq!(changed(TEACHER, "", true), (false, true));
-        assert_eq!(changed("system:serviceaccount:shop:robot", "", true), (true, true));
-        let mut known = Known { recording: true, quiet: true, playing: true, ..Known::default() };
-        known.take(&write(TEACHER, ""));
-        assert!(!known.meddled);
-    }
-
-    /// While the judge looks whether it heals by itself, a command in a pod of the lab is a hand
-    /// lent, and one elsewhere is not.
-    #[test]
-    fn a_command_in_the_labs_pods_is_a_hand_lent() {
-        let act = |namespace: &str, subresource: &str, quiet: bool| {
-            let mut known = Known { recording: true, ..Known::default() };
-            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-            known.places = Some(["shop".to_string()].into());
-            known.quiet = quiet;
-            let (user, subresource) = (tap::LEARNER.into(), subresource.into());
-            let request = tap::Request { user, subresource, code: 101, ..tap::Request::default() };
-            let record =
-                tap::Record::new(tap::Event::Answer(Box::default())).object("pods", namespace, "tester");
-            known.take(&tap::Record { request: Some(request), ..record });
-            (known.meddled, known.meddling.contains(&Meddling::Exec))
-        };
-        assert_eq!(act("shop", "exec", true), (true, true));
-        assert_eq!(act("shop", "attach", true), (true, true));
-        assert_eq!(act("shop", "exec", false), (false, true), "noted, for tasks that exclude it");
-        assert_eq!(act("default", "exec", true), (false, false));
-        assert_eq!(act("shop", "log", true), (false, false));
-    }
-
-    /// The time is over, and the program is started by hand that should have been there: no object
-    /// changes.
-    #[test]
-    fn what_is_done_without_writing_an_object_is_late_too() {
-        let changed = |namespace: &str, event: tap::Event, subresource: &str, quiet: bool| {
-            let mut known = Known { recording: true, ..Known::default() };
-            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-            known.places = Some(["shop".to_string()].into());
-            known.quiet = quiet;
-            let (user, subresource) = (tap::LEARNER.into(), subresource.into());
-            let request = tap::Request { user, subresource, code: 101, ..tap::Request::default() };
-            let record = tap::Record::new(event).object("pods", namespace, "web");
-            known.take(&tap::Record { request: Some(request), ..record });
-            known.changed_ms.is_some()
-        };
-        let answer = || tap::Event::Answer(Box::default());
-        assert!(changed("shop", answer(), "exec", false) && changed("shop", answer(), "attach", false));
-        assert!(!changed("default", answer(), "exec", false), "elsewhere");
-        assert!(!changed("shop", answer(), "log", false), "only looked at");
-        let heal = |quiet: bool| {
-            let mut known = Known { recording: true, quiet, ..Known::default() };
-            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-            known.places = Some(["shop".to_string()].into());
-            known.take(&tap::Record::new(tap::Event::Fault(tap::Fault::Heal)));
-            known.changed_ms.is_some()
-        };
-        assert_eq!((heal(false), heal(true)), (true, false), "while the judge is at work it is the judge's");
-    }
-
-    /// The time is over, and the learner goes on with a lesson in another namespace: the lab is as
-    /// it was.
-    #[test]
-    fn a_write_elsewhere_is_not_late() {
-        let changed = |resource: &str, namespace: &str, name: &str, quiet: bool| {
-            let mut known = Known { recording: true, ..Known::default() };
-            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-            known.places = Some(["shop".to_string()].into());
-            known.quiet = quiet;
-            known.take(&write(tap::LEARNER, "").object(resource, namespace, name));
-            (known.changed_ms.is_some(), known.meddled)
-        };
-        assert_eq!(changed("pods", "default", "web", false), (false, false));
-        assert_eq!(changed("namespaces", "", "default", true), (false, false));
-        assert_eq!(changed("pods", "shop", "web", false), (true, false));
-        assert_eq!(changed("pods", "shop", "web", true), (true, true));
-        assert_eq!(changed("clusterroles", "", "x", false), (true, false), "that may be about the lab");
-    }
-
-    /// After the limit a wrong name of a Service is mended by what the cluster's DNS answers.
-    #[test]
-    fn a_write_to_what_serves_the_lab_counts_as_one_in_it() {
-        let changed = |user: &str, resource: &str, quiet: bool| {
-            let mut known = Known { recording: true, ..Known::default() };
-            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-            known.places = Some(["shop".to_string()].into());
-            known.quiet = quiet;
-            known.take(&write(user, "").object(resource, "kube-system", "coredns"));
-            (known.changed_ms.is_some(), known.meddled)
-        };
-        assert_eq!(changed(tap::LEARNER, "configmaps", false), (true, false));
-        assert_eq!(changed(tap::LEARNER, "configmaps", true), (true, true), "a hand lent to the judge");
-        assert_eq!(changed(tap::LEARNER, "leases", false), (false, false));
-        assert_eq!(changed(tap::ADMIN, "configmaps", false), (false, false), "the cluster's own");
-        assert_eq!(changed(TEACHER, "configmaps", true), (false, false), "a lesson's");
-    }
-
-    #[test]
-    fn a_write_without_a_namespace_counts_if_it_can_change_what_is_in_the_labs() {
-        let counts = |resource: &str, body: Value| {
-            let mut known = Known { recording: true, ..Known::default() };
-            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-            known.places = Some(["shop".to_string()].into());
-            known.reads = ["certificatesigningrequests".to_string()].into();
-            let record = write(tap::LEARNER, "").object(resource, "", "x");
-            known.take(&tap::Record { body: Some(body.to_string().into()), ..record });
-            known.changed_ms.is_some()
-        };
-        let claimed = |namespace: &str| json!({"spec": {"claimRef": {"namespace": namespace}}});
-        let bound =
-            |namespace: &str| json!({"subjects": [{"kind": "ServiceAccount", "namespace": namespace}]});
-        let user = json!({"subjects": [{"kind": "User", "name": "eve"}]});
-        for (resource, body, here) in [
-            ("nodes", json!({}), true),
-            ("persistentvolumes", json!({}), true),
-            ("persistentvolumes", claimed("shop"), true),
-            ("persistentvolumes", claimed("default"), false),
-            ("clusterrolebindings", user, true),
-            ("clusterrolebindings", bound("shop"), true),
-            ("clusterrolebindings", bound("default"), false),
-            ("customresourcedefinitions", json!({}), false),
-            ("ships", json!({}), false),
-            ("certificatesigningrequests", json!({}), true), // this lab looks at them
-        ] {
-            assert_eq!(counts(resource, body.clone()), here, "{resource} {body}");
-        }
-    }
-
-    /// A lesson's setup is played by the teacher in another namespace while the judge is at work.
-    #[test]
-    fn what_the_teacher_does_elsewhere_lends_no_hand() {
-        let meddled = |namespace: &str| {
-            let mut known = Known { recording: true, quiet: true, ..Known::default() };
-            known.places = Some(["shop".to_string()].into());
-            known.take(&write(TEACHER, "").object("pods", namespace, "web"));
-            known.meddled
-        };
-        assert_eq!((meddled("shop"), meddled("default")), (true, false));
-    }
-
-    #[test]
-    fn a_name_that_was_got_before_the_lab_is_known_in_it() {
-        let mut known = Known::default();
-        let pod = json!({"spec": {"serviceAccountName": "coredns"}}).to_string();
-        let record = write(tap::LEARNER, "").object("pods", "kube-system", "mine");
-        known.take(&tap::Record { body: Some(pod.into()), ..record });
-        assert!(known.unsaved, "it is written down, for the process after this one");
-        known.recording = true;
-        known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-        known.take(&write("system:serviceaccount:kube-system:coredns", ""));
-        assert!(known.changed_ms.is_some());
-    }
-
-    /// Cheat 1 of the second look: end the programs, restart the cluster, and let its restart
-    /// excuse yours.
-    #[test]
-    fn a_restart_of_the_cluster_hides_no_restart_of_before() {
-        let pod = |count: i64, reason: &str, revision: i64| {
-            let status = json!({"containerStatuses": [{"restartCount": count, "lastState": {"terminated": {"reason": reason}}}]});
-            json!({"kind": "Pod", "status": status, "metadata": {"namespace": "shop", "name": "web", "uid": "u", "resourceVersion": revision.to_string()}})
-        };
-        let mut known = Known { recording: true, ..Known::default() };
-        known.places = Some(["shop".to_string()].into());
-        known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-        let committed = |body: Value, revision: u64| {
-            let event = tap::Event::Commit(tap::Write::UPDATED);
-            let record = tap::Record::new(event).object("pods", "shop", "web").revision(revision);
-            tap::Record { body: Some(body.to_string().into()), ..record }
-        };
-        known.take(&committed(pod(1, "Completed", 20), 20));
-        assert!(std::mem::take(&mut known.unsaved), "it is written down");
-        known.take(&committed(pod(1, "Completed", 21), 21));
-        assert!(!known.unsaved, "it is known already");
-        // The next process: what the book has kept, and what the store tells.
-        let mut next = Known { restarted: known.restarted, ..Known::default() };
-        let (then, now) = (pod(0, "", 5), pod(2, "ContainerStatusUnknown", 30));
-        next.recorder.gap("pods", &[then], &[now], 30, &BTreeMap::new());
-        next.recall_restarts();
-        let key = ("pods".to_string(), "shop".to_string(), "web".to_string());
-        let told: Vec<_> = next.recorder.versions[&key].iter().map(|v| (v.revision, v.verb)).collect();
-        assert_eq!(told, [(5, "ADDED"), (20, "MODIFIED"), (30, "MODIFIED")]);
-    }
-
-    /// Two hundred other pods restart first, or the pod is too large to be kept: what is lost is
-    /// known to be lost.
-    #[test]
-    fn restarts_that_were_not_kept_are_not_excused_by_a_restart_of_the_cluster() {
-        let pod = |name: &str, count: i64, note: usize| {
-            let status = json!({"containerStatuses": [{"restartCount": count, "lastState": {"terminated": {"reason": "Error"}}}]});
-            let metadata = json!({"namespace": "shop", "name": name, "uid": name, "resourceVersion": "5",
-                "annotations": {"note": "x".repeat(note)}});
-            json!({"kind": "Pod", "status": status, "metadata": metadata})
-        };
-        let owned =
-            "!history('Pod','shop','web').exists(h, h.object.status.containerStatuses[0].restartCount > 0)";
-        let owned = Expr::compile(owned, crate::cel::Use::Check, &[]).unwrap();
-        for (others, note, truth) in
-            [(0, 0, Some(false)), (RESTARTED_MAX, 0, None), (0, RESTARTED_BYTES, None)]
-        {
-            let mut known = Known { recording: true, ..Known::default() };
-            known.places = Some(["shop".to_string()].into());
-            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-            let mut take = |name: &str, note: usize, revision: u64| {
-                let event = tap::Event::Commit(tap::Write::UPDATED);
-                let record = tap::Record::new(event).object("pods", "shop", name).revision(revision);
-                known.take(&tap::Record { body: Some(pod(name, 1, note).to_string().into()), ..record });
-            };
-            (0..others).for_each(|n| take(&format!("junk-{n}"), 0, 20 + n as u64));
-            take("web", note, 900);
-            assert!(known.unsaved && known.restarted.len() <= RESTARTED_MAX);
-            // The next process: what the book has kept, and what the store tells. The cluster's own
-            // restart excuses the count.
-            let mut next = Known {
-                restarted: known.restarted,
-                restarts_lost: known.restarts_lost,
-                objects: [("pods".to_string(), Objects::default())].into(),
-                ..Known::default()
-            };
-            let there = [pod("web", 0, 0)];
-            next.recorder.gap("pods", &there, &there, 1000, &BTreeMap::new());
-            next.recall_restarts();
-            next.recorder.keep_from(10, 10);
-            let frame = Frame { began: 10, variant: None };
-            let facts = Arc::new(next.facts(&frame));
-            assert_eq!(owned.truth(&facts), truth, "{others} {note}");
-        }
-    }
-
-    /// The pod of a StatefulSet restarted twice, was made anew, and restarted once.
-    #[test]
-    fn a_restart_of_a_pods_successor_is_kept() {
-        let mut known = Known { recording: true, ..Known::default() };
-        known.places = Some(["shop".to_string()].into());
-        known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-        for (uid, count, revision) in [("a", 1, 20), ("a", 2, 21), ("b", 1, 30), ("b", 1, 31)] {
-            let status = json!({"containerStatuses": [{"restartCount": count, "lastState": {"terminated": {"reason": "Error"}}}]});
-            let metadata = json!({"namespace": "shop", "name": "web-0", "uid": uid});
-            let pod = json!({"kind": "Pod", "metadata": metadata, "status": status});
-            let event = tap::Event::Commit(tap::Write::UPDATED);
-            let record = tap::Record::new(event).object("pods", "shop", "web-0").revision(revision);
-            known.take(&tap::Record { body: Some(pod.to_string().into()), ..record });
-        }
-        let kept: Vec<(i64, i64)> =
-            known.restarted.values().map(|kept| (kept.revision, kept.count)).collect();
-        assert_eq!(kept, [(21, 2), (30, 1)]);
-    }
-
-    /// A lesson's way back in its own namespaces is no undo of the lab's.
-    #[test]
-    fn a_way_back_elsewhere_is_not_the_labs() {
-        let journey = |namespace: &str| {
-            let mut known = Known { recording: true, ..Known::default() };
-            known.begin(None);
-            known.places = Some(["shop".to_string()].into());
-            let mut record = write(TEACHER, "").object("pods", namespace, "web").revision(9);
-            let journey = Some(tap::Journey::Rewind(4));
-            record.event = tap::Event::Commit(tap::Write { journey, ..tap::Write::UPDATED });
-            known.take(&record);
-            known.journeys.len()
-        };
-        assert_eq!((journey("shop"), journey("default")), (1, 0));
     }
 }

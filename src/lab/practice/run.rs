@@ -9,7 +9,6 @@ use crate::engine::Lazily;
 use crate::format::Library;
 use crate::graded::Opened;
 use crate::graded::world::{Frame, World};
-use crate::recorder::Recorder;
 use crate::run::Teacher;
 use api::kinds::Kind;
 use clock::Instant;
@@ -151,9 +150,8 @@ impl Drill {
         let kinds: BTreeSet<String> = self.tasks.iter().flat_map(Drawn::kinds).collect();
         let reads = kinds.iter().filter_map(|kind| crate::cel::facts::kind(kind)).map(plural).collect();
         let mut known = self.world.know();
-        let (seq, who) = (known.recorder.seq, known.who.clone());
-        known.recorder = Recorder::default();
-        (known.recorder.seq, known.recorder.who) = (seq, who);
+        let who = known.who.clone();
+        known.observer.recorder.start_over(who);
         known.recording = true;
         (known.places, known.reads) = (Some([self.namespace.clone()].into()), reads);
         known.begin(None);
@@ -168,8 +166,8 @@ impl Drill {
         self.world.forget_answers();
         let revision = {
             let mut known = self.world.know();
-            known.recorder.begin_step();
-            known.recorder.revision.max(self.revision_before)
+            known.observer.recorder.begin_step();
+            known.observer.recorder.revision.max(self.revision_before)
         };
         let mut state = self.state();
         (state.phase, state.ends) = (Phase::Running, (!self.is_rehearsal).then_some(ends));

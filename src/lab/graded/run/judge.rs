@@ -14,8 +14,8 @@ use crate::graded::view::Graded;
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
-use crate::who::Meddling;
-use clock::Timestamp;
+use crate::observe::who::Meddling;
+use clock::{Instant, Timestamp};
 use cluster::guest::Room;
 use cluster::undo::Past;
 use serde_json::{Value, json};
@@ -23,7 +23,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long what was disturbed by the judge may take to be as before.
 const RECOVERY_MAX: Duration = Duration::from_secs(25);
@@ -67,7 +66,7 @@ impl LabRun {
         self.world.read(self.host.tap());
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         let ended = self.ms();
-        let asked_at = self.world.know().recorder.revision;
+        let asked_at = self.world.know().observer.recorder.revision;
         self.note_limit(&current).await.map_err(not_kept)?;
         // Counted before anything is told, and also if nobody waits for the end of it.
         self.note(|open| open.gradings = open.gradings.saturating_add(1)).map_err(not_kept)?;
@@ -159,7 +158,7 @@ impl LabRun {
             labs: self.labs.source(lab),
             attempts: open.attempts(),
             tampered: open.tampered,
-            trace: json!({"format": open.chain.format, "from": open.began, "to": self.world.know().recorder.revision, "records": open.chain.records, "head": open.chain.head}),
+            trace: json!({"format": open.chain.format, "from": open.began, "to": self.world.know().observer.recorder.revision, "records": open.chain.records, "head": open.chain.head}),
         };
         let mut record = score::record(&about, &all);
         self.key.sign(&mut record);
@@ -213,7 +212,7 @@ impl LabRun {
         verdict: Result<(), Unmet>,
         since: Option<(u64, i64)>,
     ) -> Found {
-        let now = (self.ms(), self.world.know().recorder.revision);
+        let now = (self.ms(), self.world.know().observer.recorder.revision);
         let (at_ms, revision) = since.unwrap_or(now);
         let mut found = Found {
             id: task.id.clone(),

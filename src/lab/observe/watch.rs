@@ -1,6 +1,6 @@
 //! Live objects of one kind, told to the engine as they change.
 
-use super::cel::facts::{self, Object, Objects};
+use crate::cel::facts::{self, Object, Objects};
 use api::kinds::Kind;
 use client::kube::Resource;
 use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
@@ -153,9 +153,8 @@ pub(crate) async fn at_revision(client: &Client, name: &str, room: &Room, revisi
     if revision == 0 {
         return Then::Gone;
     }
-    let exact = ListParams::default().at(&revision.to_string()).matching(VersionMatch::Exact);
-    let list = match api::<DynamicObject>(client, known, room).list(&exact).await {
-        Ok(list) => list,
+    let all = match list(client, known, room, &exactly(revision)).await {
+        Ok((all, _)) => all,
         Err(error) => {
             tracing::debug!(name, revision, %error, "cannot be listed");
             let code = match &error {
@@ -169,7 +168,27 @@ pub(crate) async fn at_revision(client: &Client, name: &str, room: &Room, revisi
             };
         }
     };
-    Then::Objects(list.items.into_iter().map(|object| named(room, whole(known, object))).collect())
+    Then::Objects(all.into_iter().map(|json| named(room, json)).collect())
+}
+
+/// Asks for objects as they were at a revision, and at no later one.
+pub(crate) fn exactly(revision: i64) -> ListParams {
+    ListParams::default().at(&revision.to_string()).matching(VersionMatch::Exact)
+}
+
+/// The objects of a kind in a room as the server has them, and the revision of the list.
+///
+/// # Errors
+/// The server cannot be asked, or refuses.
+pub(crate) async fn list(
+    client: &Client,
+    known: &Kind,
+    room: &Room,
+    asked: &ListParams,
+) -> Result<(Vec<Value>, i64), client::kube::Error> {
+    let list = api::<DynamicObject>(client, known, room).list(asked).await?;
+    let at = number(list.metadata.resource_version.as_deref());
+    Ok((list.items.into_iter().map(|object| whole(known, object)).collect(), at))
 }
 
 fn api<K>(client: &Client, known: &Kind, room: &Room) -> Api<K>

@@ -1,8 +1,8 @@
 //! What has to be asked over the network: HTTP from the host, commands in containers, logs, access
 //! reviews, the store and its members. All read only.
 
-use super::cel::{Probe, value};
-use super::run;
+use crate::cel::{Probe, value};
+use crate::run;
 use cel::Value;
 use client::kube::api::PostParams;
 use client::{Api, Client};
@@ -284,10 +284,10 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// What the programs of the built-in images answer: their own tests compare them with it.
-    const ECHO: &str = include_str!("../machinery/applets/answers/echo.txt");
-    const ECHO_JSON: &str = include_str!("../machinery/applets/answers/echo.json");
-    const LOGIC: &str = include_str!("../machinery/applets/answers/logic.json");
-    const PAGE: &str = include_str!("../machinery/applets/answers/page.html");
+    const ECHO: &str = include_str!("../../machinery/applets/answers/echo.txt");
+    const ECHO_JSON: &str = include_str!("../../machinery/applets/answers/echo.json");
+    const LOGIC: &str = include_str!("../../machinery/applets/answers/logic.json");
+    const PAGE: &str = include_str!("../../machinery/applets/answers/page.html");
 
     #[test]
     fn the_pod_that_answered_is_read_from_what_each_built_in_image_says() {
