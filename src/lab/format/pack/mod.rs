@@ -298,5 +298,4 @@ impl Found {
 }
 
 #[cfg(test)]
-#[path = "pack_tests.rs"]
 mod tests;

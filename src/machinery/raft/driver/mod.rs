@@ -1,13 +1,11 @@
 //! A member in the real world: one thread for the core, one for the log, and a link to the others.
 //!
 //! What the threads decide is in [`Run::turn`] and [`Writer::turn`]. Neither waits nor looks at a
-//! clock, so `driver_sim` takes turns with them in the order that a seed gives.
+//! clock, so `sim` takes turns with them in the order that a seed gives.
 
 #[cfg(test)]
-#[path = "driver_sim.rs"]
 mod sim;
 #[cfg(test)]
-#[path = "driver_tests.rs"]
 mod tests;
 
 use super::codec;

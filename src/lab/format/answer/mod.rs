@@ -141,5 +141,4 @@ pub(super) fn translate(
 }
 
 #[cfg(test)]
-#[path = "answer_tests.rs"]
 mod tests;

@@ -179,7 +179,7 @@ fn a_pack_has_a_size() {
 #[test]
 fn labs_of_a_pack_stand_beside_the_built_in_ones() {
     let packs = tempfile::tempdir().unwrap();
-    let (there, built_in) = (include_str!("../../../labs/broken-selector/lab.md"), Labs::built_in());
+    let (there, built_in) = (include_str!("../../../../labs/broken-selector/lab.md"), Labs::built_in());
     let mine = there.replacen("id: broken-selector", "id: my-selector", 1);
     let files = [("labs/my-selector/lab.md", mine.as_str()), ("labs/broken-selector/lab.md", there)];
     let folder = with(packs.path(), "school", &files);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 const FILE: &str = "src/lab/practice/skills.yaml";
-static TEXT: &str = include_str!("skills.yaml");
+static TEXT: &str = include_str!("../skills.yaml");
 
 /// The value that a drill gives to every task: its namespace.
 pub const NAMESPACE: &str = "ns";

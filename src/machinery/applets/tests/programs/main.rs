@@ -2,17 +2,11 @@
 //! signals, closed pipes and exit statuses exist only between processes, so unit tests do not reach
 //! them. This file has no test harness: called under the name of a program it is that program.
 
-#[path = "programs/awk.rs"]
 mod awk;
-#[path = "programs/curl.rs"]
 mod curl;
-#[path = "programs/net.rs"]
 mod net;
-#[path = "programs/pipes.rs"]
 mod pipes;
-#[path = "programs/servers.rs"]
 mod servers;
-#[path = "programs/shell.rs"]
 mod shell;
 
 use std::ffi::OsString;
