@@ -9,7 +9,8 @@ use crate::format::{Lesson, Step};
 use crate::judge::{self, Memory};
 use crate::view::{Elsewhere, State};
 use crate::words::{self, Notice, With, Word};
-use crate::{base, watch};
+use crate::base;
+use crate::observe::watch;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
