@@ -210,7 +210,6 @@ texts! { pub enum Word {
     Events: "events", "이벤트";
     RaftSingle: "One member is a majority by itself: no other vote is needed.", "멤버가 하나면 혼자서 과반수이므로 다른 멤버의 표가 필요 없습니다.";
     RaftEntries: "entries", "엔트리";
-    RaftNoLeader: "no leader", "리더 없음";
     RaftEntry: "entry", "엔트리";
     RaftObject: "object", "오브젝트";
     RaftRevision: "revision", "리비전";
