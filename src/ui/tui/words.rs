@@ -210,6 +210,7 @@ texts! { pub enum Word {
     Events: "events", "이벤트";
     RaftSingle: "One member is a majority by itself: no other vote is needed.", "멤버가 하나면 혼자서 과반수이므로 다른 멤버의 표가 필요 없습니다.";
     RaftEntries: "entries", "엔트리";
+    LinkCut: "cut", "끊김";
     RaftEntry: "entry", "엔트리";
     RaftObject: "object", "오브젝트";
     RaftRevision: "revision", "리비전";
@@ -223,9 +224,9 @@ texts! { pub enum Word {
     LineDown: "steps down", "물러남";
     LineHands: "hands over", "넘김";
     EndpointGets: "gets connections", "연결을 받음";
-    EndpointWaits: "not ready: gets none", "준비 안 됨: 받지 않음";
-    EndpointLeaves: "leaving: gets none", "나가는 중: 받지 않음";
-    NotInSlice: "no endpoint: gets none", "엔드포인트 아님: 받지 않음";
+    EndpointWaits: "not ready", "준비 안 됨";
+    EndpointLeaves: "leaving", "나가는 중";
+    NotInSlice: "not in a slice", "슬라이스에 없음";
     RefusedPort: "localhost:{} is closed: connections are refused here", "localhost:{} 닫힘: 연결이 여기서 거부됩니다";
     RefusedRules: "no endpoint is ready: connections are refused here", "준비된 엔드포인트 없음: 연결이 여기서 거부됩니다";
     // -- the control plane's sentences, at most 73 cells

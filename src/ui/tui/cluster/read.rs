@@ -117,8 +117,7 @@ fn asked(probe: &Value) -> String {
 }
 
 fn probes(spec: &Value) -> Vec<Probe> {
-    let kinds =
-        [("startup", "startupProbe"), ("readiness", "readinessProbe"), ("liveness", "livenessProbe")];
+    let kinds = [("startup", "startupProbe"), ("readiness", "readinessProbe"), ("liveness", "livenessProbe")];
     let probe = |(kind, field): (&'static str, &str)| {
         let probe = at(spec, field);
         (!probe.is_null()).then(|| Probe { kind, asks: asked(probe) })
@@ -336,7 +335,9 @@ mod tests {
             probes,
             [("startup", "exec cat /ready"), ("readiness", "GET :80/healthz"), ("liveness", "tcp :web")]
         );
-        assert!(matches!(&main.state, ContainerState::Waiting { reason, .. } if reason == "CrashLoopBackOff"));
+        assert!(
+            matches!(&main.state, ContainerState::Waiting { reason, .. } if reason == "CrashLoopBackOff")
+        );
         assert_eq!(main.last.as_ref().map(|exit| exit.code), Some(1));
         assert_eq!((main.restarts, main.started, main.ready), (3, true, false));
     }

@@ -49,11 +49,10 @@ pub(super) fn draw(
 ) {
     let moment = moment(model);
     let ghosts = ghosts(model);
-    let block = |set| {
+    let blocks = scene.replicasets_of(key).into_iter().rev().map(|set| {
         let of_set = |ghost: &&Ghost<'_>| ghost.pod.namespace == key.0 && ghost.pod.owner == set.name;
         Block { set, pods: pods_of_set(scene, set), gone: ghosts.iter().filter(of_set).collect() }
-    };
-    let blocks = scene.replicasets_of(key).into_iter().rev().map(block);
+    });
     let is_active = |b: &Block<'_>| b.set.wanted > 0 || !b.pods.is_empty() || !b.gone.is_empty();
     let (active, old): (Vec<_>, Vec<_>) = blocks.partition(is_active);
     gauge(canvas, deployment, &active);
@@ -109,7 +108,7 @@ fn gauge(canvas: &mut Canvas<'_>, deployment: &Deployment, active: &[Block<'_>])
     let text = canvas.word(Word::GaugeNow, &[&now.to_string(), &ready.to_string()]);
     canvas.put(left + cell(whole) + 2, GAUGE, &text, Tone::Strong);
     // A mark stands below the last cell of its pods, the lower one behind its text.
-    let place = |count: usize| left + cell(count).saturating_sub(1);
+    let place = |count: usize| left + cell(count) - 1;
     let tone = if ready < min { Tone::Warn } else { Tone::Good };
     let text = canvas.word(Word::GaugeMin, &[&min.to_string()]);
     canvas.put(place(min).saturating_sub(cells(&text) + 1), GAUGE + 1, &text, tone);

@@ -142,13 +142,7 @@ fn node(
 
 /// What came of it: the node, or that the pod waits, with the words of its Event. The row behind
 /// it.
-fn result(
-    canvas: &mut Canvas<'_>,
-    scene: &Cluster,
-    record: &Record,
-    decision: &Decision,
-    y: usize,
-) -> usize {
+fn result(canvas: &mut Canvas<'_>, scene: &Cluster, record: &Record, decision: &Decision, y: usize) -> usize {
     let facts = format!("{}  {}", took(record.took_us), time_of_day(record.at));
     match decision.chosen.as_deref() {
         Some(node) => {
@@ -182,9 +176,7 @@ fn line(canvas: &mut Canvas<'_>, pod: &ObjectRef, decision: &Decision, first: us
     for verdict in by_rank(decision) {
         let node = short(&verdict.node);
         let (text, tone) = match verdict.refused.first() {
-            Some(refused) => {
-                (format!("{} {node} {}", canvas.sign(Sign::Unmet), refused.filter), Tone::Bad)
-            }
+            Some(refused) => (format!("{} {node} {}", canvas.sign(Sign::Unmet), refused.filter), Tone::Bad),
             None if decision.chosen.as_ref() == Some(&verdict.node) => {
                 (format!("{} {node} {}", canvas.sign(Sign::Leader), verdict.total), Tone::Strong)
             }
