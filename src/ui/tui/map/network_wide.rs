@@ -24,7 +24,7 @@ use tap::Event;
 /// The row of the first address.
 const TOP: usize = 2;
 /// The column of an endpoint's pod.
-const POD: usize = 24;
+const POD: usize = 23;
 /// The column of an endpoint's node, counted from the right edge.
 const NODE: usize = 31;
 /// The column of what an endpoint gets, counted from the right edge.
