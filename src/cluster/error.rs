@@ -7,43 +7,75 @@ use lang::{Lang, texts};
 /// What went wrong, why, and what to try: for people.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Nothing listens on the control socket of the cluster with this name.
     #[error("cluster {0:?} is not running; start it with `ropewalk up --name {0}`")]
     NotRunning(String),
     /// Something holds its control socket and says nothing.
     #[error("cluster {name:?} does not answer; `ropewalk down --name {name}` ends it")]
-    Hangs { name: String, main: Option<i32> },
+    Hangs {
+        /// The cluster's name.
+        name: String,
+        /// The process id behind the socket, if the kernel told it.
+        main: Option<i32>,
+    },
+    /// A file or directory cannot be read, written or made.
     #[error("cannot use {}", path.display())]
     File {
+        /// The file.
         path: std::path::PathBuf,
+        /// The kernel's reason.
         #[source]
         cause: std::io::Error,
     },
+    /// A file has a format that only later versions of this program know.
     #[error("{path} was written by a newer ropewalk (format {found}, this one knows {known}); use that one, or `ropewalk reset`", path = path.display())]
-    Newer { path: std::path::PathBuf, found: u32, known: u32 },
+    Newer {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The format's number in the file.
+        found: u32,
+        /// The newest number that this program knows.
+        known: u32,
+    },
+    /// A file of the cluster's is not what this program writes.
     #[error("{path} is damaged: {why}; mend it, or `ropewalk reset` wipes the cluster and starts anew", path = path.display())]
-    Damaged { path: std::path::PathBuf, why: String },
+    Damaged {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with its content.
+        why: String,
+    },
+    /// The supervisor ended, or could not be started; the text says why.
     #[error("the cluster did not start: {0}")]
     Start(String),
     /// What the other process said, in its own words.
     #[error("{0}")]
     Told(String),
+    /// The cluster cannot do what was asked; it has its sentence in every language.
     #[error("{0}")]
     Refusal(#[from] Refusal),
+    /// A certificate or key cannot be made, read or written.
     #[error(transparent)]
     Pki(#[from] pki::Error),
+    /// A client of the API cannot be made.
     #[error(transparent)]
     Client(#[from] client::Error),
+    /// The learner's kubeconfig cannot be locked for a change.
     #[error(transparent)]
     ConfigLock(#[from] client::kubeconfig::LockError),
+    /// A node's network namespace, link or rules cannot be made.
     #[error("the network could not be made")]
     Network(#[from] cni::Error),
+    /// A node's runtime cannot be started.
     #[error("the container runtime could not be made")]
     Runtime(#[from] cri::Error),
+    /// A system call failed that is about no file, e.g. a namespace or a process.
     #[error("the kernel refused")]
     Kernel(#[source] std::io::Error),
     /// It was connected, and ended before it had answered.
     #[error("the cluster ended while it was asked")]
     Ended,
+    /// An answer on the control socket cannot be read, e.g. that of a program of another version.
     #[error("the cluster's control socket: {0}")]
     Control(String),
 }

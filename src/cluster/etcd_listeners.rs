@@ -31,7 +31,7 @@ const CLIENT: &str = "healthcheck-client";
 /// The members are the control-plane nodes, from the first moment on and whether their etcd runs or
 /// not, as the `members` bucket of an etcd has them. So `endpoint health --cluster` says that a
 /// member that has ended is unhealthy.
-pub struct EtcdListeners {
+pub(crate) struct EtcdListeners {
     /// Each has one client URL: the port that it has, had, or is to have.
     members: watch::Sender<Vec<pb::Member>>,
     /// The ids of those that listen.
@@ -46,7 +46,7 @@ impl EtcdListeners {
     /// # Errors
     /// [`Error::Pki`]: the certificate cannot be made, or a file cannot be written; the error names
     /// it. The cluster does not start then.
-    pub fn new(place: &Place, ca: &Ca, nodes: &[NodeSpec]) -> Result<EtcdListeners, Error> {
+    pub(crate) fn new(place: &Place, ca: &Ca, nodes: &[NodeSpec]) -> Result<EtcdListeners, Error> {
         let dir = place.etcd_pki();
         let client = ca.issue(&Subject::client("kube-etcd-healthcheck-client", ""))?;
         write_private(&dir.join(format!("{CLIENT}.crt")), &client.cert_pem)?;
@@ -71,7 +71,7 @@ impl EtcdListeners {
 
     /// What `status -o json` says of the store: `{endpoints[], cacert, cert, key}`. The endpoints
     /// are those that can be asked now.
-    pub fn status(&self, place: &Place) -> Value {
+    pub(crate) fn status(&self, place: &Place) -> Value {
         status(place, &self.endpoints())
     }
 
@@ -82,7 +82,7 @@ impl EtcdListeners {
     }
 
     /// Notes that a member has ended. It stays in the list of members, with its address.
-    pub fn close(&self, node: &str) {
+    pub(crate) fn close(&self, node: &str) {
         self.open.lock().remove(&etcd::member_id(node));
     }
 
@@ -93,7 +93,7 @@ impl EtcdListeners {
     /// A text for people: no port from [`CLIENT_PORT`] on is free, or the member's certificate or
     /// TLS configuration cannot be made. The member serves the API server all the same; the caller
     /// only logs that etcd clients on the host cannot reach it.
-    pub async fn open(
+    pub(crate) async fn open(
         &self,
         spec: &Spec,
         ca: &Ca,

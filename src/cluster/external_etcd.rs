@@ -25,10 +25,11 @@ const OWNER: &str = "/ropewalk.io/cluster";
 pub struct ExternalEtcd {
     /// `http://host:2379` or `https://host:2379`, one a server.
     pub endpoints: Vec<String>,
-    /// Absolute paths of PEM files. `https` needs the authority; with certificates for clients also
-    /// the other two.
+    /// Absolute path of a PEM file: the authority of the servers' certificates. `https` needs it.
     pub cacert: Option<PathBuf>,
+    /// Absolute path of a PEM file: our certificate, if the servers want to see one.
     pub cert: Option<PathBuf>,
+    /// Absolute path of a PEM file: the private key of `cert`.
     pub key: Option<PathBuf>,
 }
 
@@ -68,7 +69,7 @@ impl ExternalEtcd {
     ///
     /// # Errors
     /// The etcd does not answer.
-    pub async fn claim(&self, store: &dyn Storage, authority: &str) -> Result<bool, Refusal> {
+    pub(crate) async fn claim(&self, store: &dyn Storage, authority: &str) -> Result<bool, Refusal> {
         let refusal = |why: String| Refusal::NoEtcd { endpoints: self.endpoints.join(","), why };
         let digest = Sha256::digest(authority);
         let own: Bytes = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into();
@@ -97,7 +98,7 @@ impl ExternalEtcd {
     }
 
     /// What to say of an etcd that holds another cluster's objects.
-    pub fn foreign(&self) -> Refusal {
+    pub(crate) fn foreign(&self) -> Refusal {
         let why = format!(
             "it holds the objects of another cluster, which its key {OWNER} names if Ropewalk made it; give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/"
         );

@@ -10,7 +10,7 @@ pub use tap::{Act, Fault, component_and_node};
 
 /// The longest delay that a link can have: beyond it even the slowest timeouts take the link for a
 /// cut one.
-pub const DELAY_MAX: u64 = 10_000;
+pub(crate) const DELAY_MAX: u64 = 10_000;
 
 /// The fault of a component that stays down until it is started.
 pub const HELD: &str = "component stopped";
@@ -29,12 +29,13 @@ pub struct Broken {
     /// Milliseconds or percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<f64>,
+    /// When it was broken.
     pub since: Timestamp,
 }
 
 /// All that is broken, the newest last.
 #[derive(Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     broken: Mutex<Vec<Broken>>,
     /// Held while a machine is switched on or off, or a link changed: the list says what was done
     /// last.
@@ -47,7 +48,7 @@ impl Faults {
     }
 
     /// Everything that is broken now, the newest last.
-    pub fn list(&self) -> Vec<Broken> {
+    pub(crate) fn list(&self) -> Vec<Broken> {
         self.all().clone()
     }
 
@@ -108,7 +109,7 @@ impl Faults {
 
     /// Is anything wrong with the node, its disk or its links? A component that is held down is
     /// not: nothing is sent to it, because it does not listen.
-    pub fn touches(&self, node: &str) -> bool {
+    pub(crate) fn touches(&self, node: &str) -> bool {
         self.all().iter().any(|b| b.component.is_none() && b.nodes.iter().any(|n| n == node))
     }
 

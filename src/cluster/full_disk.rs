@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// The nodes whose stores find no room.
 #[derive(Clone, Default)]
-pub struct FullDisks(Arc<Mutex<BTreeSet<String>>>);
+pub(crate) struct FullDisks(Arc<Mutex<BTreeSet<String>>>);
 
 impl FullDisks {
     fn all(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -18,22 +18,22 @@ impl FullDisks {
     }
 
     /// From now on every write of this node's store fails with `ENOSPC`.
-    pub fn fill(&self, node: &str) {
+    pub(crate) fn fill(&self, node: &str) {
         self.all().insert(node.into());
     }
 
     /// True if writes of this node's store fail.
-    pub fn is_full(&self, node: &str) -> bool {
+    pub(crate) fn is_full(&self, node: &str) -> bool {
         self.all().contains(node)
     }
 
     /// There is room everywhere again.
-    pub fn empty(&self) {
+    pub(crate) fn empty(&self) {
         self.all().clear();
     }
 
     /// What the store of this node writes to, now and after a restart.
-    pub fn of(&self, node: &str) -> Arc<dyn Disk> {
+    pub(crate) fn of(&self, node: &str) -> Arc<dyn Disk> {
         Arc::new(NodeDisk { node: node.into(), full: self.clone(), real: RealDisk::default() })
     }
 }

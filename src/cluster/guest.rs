@@ -39,7 +39,9 @@ pub struct Offers {
     /// It is Ropewalk's own: every hop is told, it can be broken on purpose and taken back, and its
     /// NodePorts are on localhost.
     pub own: bool,
+    /// Nodes that run pods only.
     pub workers: u8,
+    /// Nodes with a control plane: 1, 3 or 5 in a cluster of our own.
     pub control_planes: u8,
 }
 
@@ -88,7 +90,9 @@ impl Room {
 /// Versions of objects that a watch has shown.
 #[derive(Clone, Debug)]
 pub struct Seen<'a> {
+    /// The kind's plural, with its group for a custom resource: `widgets.example.com`.
     pub plural: &'a str,
+    /// What happened to them: whole objects, the last version of one that was deleted.
     pub delta: Delta<&'a Value>,
 }
 
@@ -110,6 +114,7 @@ pub trait Ground: Send + Sync + 'static {
     fn place(&self) -> &Place;
     /// Everything that is told of what happens.
     fn tap(&self) -> &Tap;
+    /// Size and abilities of this cluster, for lessons that need some.
     fn offers(&self) -> Offers;
     /// A client of the API under a user name of its own, so that its acts are not taken for the
     /// learner's.

@@ -91,8 +91,11 @@ impl Home {
 /// One cluster's directory.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// The cluster's name: 1 to 40 characters of `a-z`, `0-9` and inner `-`.
     pub name: String,
+    /// `HOME/clusters/NAME`, which may not be there yet.
     pub root: PathBuf,
+    /// The home that the directory is in.
     pub home: Home,
 }
 
@@ -111,11 +114,11 @@ impl Place {
         self.home.0.join("locks").join(&self.name).join("lock")
     }
     /// Where a directory that is removed lies meanwhile.
-    pub fn gone(&self, number: usize) -> PathBuf {
+    pub(crate) fn gone(&self, number: usize) -> PathBuf {
         self.home.0.join("clusters").join(format!(".{}.gone-{number}", self.name))
     }
     /// The file with the cluster's [`Spec`](super::spec::Spec).
-    pub fn spec(&self) -> PathBuf {
+    pub(crate) fn spec(&self) -> PathBuf {
         self.root.join("cluster.json")
     }
     /// What is remembered of a foreign cluster; its presence says that this is one's directory.
@@ -131,7 +134,7 @@ impl Place {
         self.pki().join("etcd")
     }
     /// Where the cluster's processes mount their file systems in memory; empty for all others.
-    pub fn scratch(&self) -> PathBuf {
+    pub(crate) fn scratch(&self) -> PathBuf {
         self.root.join("run")
     }
     /// The log of the cluster's processes.
@@ -139,7 +142,7 @@ impl Place {
         self.root.join("log").join("ropewalk.log")
     }
     /// `data/<node>`.
-    pub fn node(&self, node: &str) -> PathBuf {
+    pub(crate) fn node(&self, node: &str) -> PathBuf {
         self.root.join("data").join(node)
     }
 

@@ -26,7 +26,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// # Errors
 /// A node, component or amount that does not exist, and what the kernel refuses; in words for
 /// people.
-pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
+pub(crate) async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
     let event = Event::Fault(fault.clone());
     let _acting = match fault {
         Fault::List => None,

@@ -30,10 +30,13 @@ pub const WHOLE_MAX: Duration = Duration::from_secs(600);
 
 /// A cluster that this process started.
 pub struct Launched {
+    /// The supervisor's process.
     pub child: Child,
     /// While this is open an attached cluster lives.
     pub leash: Option<ChildStdin>,
+    /// The API's port on 127.0.0.1: the one that was asked for, or the first free one.
     pub api_port: u16,
+    /// Why limits of containers are not enforced, or not all of them.
     pub unlimited: Option<String>,
     /// Why the context that a merge has put into the learner's kubeconfig is still that of an
     /// earlier start.

@@ -32,6 +32,8 @@
 //! ## Read next
 //! [`boot`], the whole start on one page.
 
+#![warn(missing_docs)]
+
 mod addon_pods;
 mod balancer;
 pub mod boot;

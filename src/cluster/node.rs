@@ -8,7 +8,7 @@ use std::sync::Arc;
 use task::Crew;
 
 /// A runtime that also runs the components of the cluster.
-pub trait ComponentRuntime: Runtime {
+pub(crate) trait ComponentRuntime: Runtime {
     /// Ends a component without asking it. `false`: it does not run here.
     fn kill(&self, component: &str) -> bool;
 
@@ -17,7 +17,7 @@ pub trait ComponentRuntime: Runtime {
 }
 
 /// A node of the cluster.
-pub struct Node {
+pub(crate) struct Node {
     pub spec: NodeSpec,
     pub network: Arc<dyn NodeNetwork>,
     pub cri: Arc<dyn ComponentRuntime>,

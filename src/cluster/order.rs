@@ -22,7 +22,7 @@ pub(crate) struct Order {
 /// What a starting cluster says on its standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Word {
+pub(crate) enum Word {
     #[serde(rename_all = "camelCase")]
     Started {
         api_port: u16,

@@ -22,7 +22,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 /// How far a start has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Progress {
+pub(crate) struct Progress {
     pub store: bool,
     pub api: bool,
     pub nodes_ready: usize,

@@ -11,131 +11,178 @@ pub enum Refusal {
     NoHome,
     /// A home whose path is no text: orders and records of a cluster are.
     NotText {
+        /// The path, with U+FFFD for what is not UTF-8.
         path: String,
     },
+    /// Not 1 to 40 characters of `a-z`, `0-9` and inner `-`.
     BadName {
+        /// The name as it was given.
         name: String,
     },
     /// A path that is too long for a socket.
     LongPath {
+        /// The path of the control socket.
         path: String,
     },
     /// It is the directory of a foreign cluster.
     Foreign {
+        /// The name of its directory.
         name: String,
     },
     /// No kubeconfig, or one that leads nowhere.
     BadKubeconfig {
+        /// The file.
         path: String,
+        /// What is wrong with it.
         why: String,
     },
     /// A number of control planes that no cluster has.
     ControlPlanes {
+        /// The number that was given.
         asked: u8,
     },
     /// Another number than that of the first start.
     ControlPlanesStay {
+        /// The cluster's name.
         name: String,
+        /// The number that was given now.
         asked: u8,
+        /// The number of the first start.
         made: u8,
     },
     /// A clock that runs backwards, not at all, or too fast for real programs.
     Clock {
+        /// How many times as fast as real time it was to run.
         asked: u32,
     },
     /// The cluster's objects are in a store of its own.
     OwnStore {
+        /// The cluster's name.
         name: String,
     },
     /// Files for an external etcd, and no etcd.
     FilesWithoutEtcd,
     /// The cluster is running already.
     Running {
+        /// The cluster's name.
         name: String,
     },
     /// Its processes are there, and it does not answer yet.
     Starting {
+        /// The cluster's name.
         name: String,
+        /// The path of its log.
         log: String,
     },
+    /// Another program listens on it.
     PortTaken {
+        /// The port of 127.0.0.1.
         port: u16,
     },
     /// The user may not listen on it.
     PortForbidden {
+        /// The port of 127.0.0.1, mostly one below 1024.
         port: u16,
     },
     /// Namespaces on a foreign cluster would be forgotten.
     ForeignNamespaces {
+        /// The namespaces.
         names: Vec<String>,
         /// Where they are written down.
         ledger: String,
     },
+    /// The cluster has no node of this name.
     NoSuchNode {
+        /// The name that was given.
         node: String,
+        /// Names of the nodes that there are.
         known: Vec<String>,
     },
+    /// No component of this name runs there.
     NoSuchComponent {
+        /// The name that was given.
         component: String,
+        /// Names of components that can be given.
         known: Vec<String>,
     },
     /// A link was to be cut between a node and itself.
     OneNode {
+        /// The node's name.
         node: String,
     },
+    /// Not a number from 0 to 100.
     NotAShare {
+        /// What was given.
         percent: String,
     },
     /// A delay that is longer than any.
     TooSlow {
+        /// The delay that was given, in milliseconds.
         millis: u64,
     },
+    /// The node was to be started, and is on.
     NodeRuns {
+        /// The node's name.
         node: String,
     },
+    /// The node has to be on for this.
     NodeOff {
+        /// The node's name.
         node: String,
     },
     /// The component is held down already.
     Stopped {
+        /// The component as it was given: `etcd`.
         component: String,
     },
     /// No `fault stop` holds the component down.
     NotStopped {
+        /// The component as it was given.
         component: String,
     },
     /// It has no store of this cluster's.
     NoStore {
+        /// The node's name.
         node: String,
     },
     /// The kernel cannot delay packets.
     NoNetem {
+        /// The kernel's reason.
         why: String,
     },
     /// Nobody has run kubectl yet.
     NothingTraced,
+    /// No step is left that can be undone.
     NothingToUndo,
+    /// No undo was done, a write has followed it, or the state before it is no longer kept.
     NothingToRedo,
     /// More steps were to be undone than there are.
     FewerSteps {
+        /// How many steps were to be undone.
         asked: usize,
     },
+    /// Below 1, above the newest one, or from before the cluster's own namespaces and roles.
     NoSuchRevision {
+        /// The revision that was given.
         revision: i64,
     },
     /// What was agreed to is not what would be done any more.
     PlanChanged,
     /// It was compacted.
     RevisionGone {
+        /// The revision that was given.
         revision: i64,
     },
     /// The external etcd cannot be used.
     NoEtcd {
+        /// Its URLs, as the sentence names them.
         endpoints: String,
+        /// What the last server said, or why none was reached.
         why: String,
     },
     /// A time before anything that is remembered.
     TooLongAgo {
+        /// The earliest time that is remembered, as text.
         oldest: String,
     },
 }

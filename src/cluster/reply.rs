@@ -9,7 +9,9 @@ use serde_json::Value;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reply {
+    /// The answer; its shape depends on the question.
     Ok(Value),
+    /// A sentence in English, with its causes.
     Error(String),
     /// A refusal that has its sentence in every language.
     Refusal(Refusal),

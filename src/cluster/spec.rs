@@ -16,13 +16,15 @@ pub const WORKERS_MAX: u8 = 200 - CONTROL_PLANES_MAX;
 
 /// The format of the data directory. Older ones are migrated (there are none yet), newer ones
 /// refused.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// Size, ports and store of one cluster, as `cluster.json` has them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Spec {
+    /// The number of the data directory's format; a newer one than the program's is refused.
     pub format: u32,
+    /// The cluster's name.
     pub name: String,
     /// 1, 3 or 5.
     pub control_planes: u8,
@@ -148,9 +150,11 @@ impl Spec {
 /// One node of a cluster: its name, and the index that decides its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSpec {
+    /// `ropewalk-control-plane`, `ropewalk-worker`, `ropewalk-worker2`, …
     pub name: String,
     /// 1 and up: 172.30.0.(10+index), 10.244.index.0/24.
     pub index: u8,
+    /// A control plane; else a worker.
     pub control_plane: bool,
 }
 

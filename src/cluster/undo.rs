@@ -18,26 +18,36 @@ use tap::Record;
 pub enum Past {
     /// What can be undone and redone.
     Steps,
+    /// Takes the newest steps back.
     Undo {
+        /// How many, 1 or more.
         count: usize,
     },
+    /// Does the step again that was undone last.
     Redo,
+    /// Brings every object back to what it was at a moment.
     Rewind {
+        /// The moment.
         to: Moment,
     },
     /// The same for some namespaces, with what is in them; everything else stays as it is.
     RewindWithin {
+        /// The moment.
         to: Moment,
+        /// Names of the namespaces that go back.
         namespaces: BTreeSet<String>,
     },
     /// What people made or changed since then that this would remove or change back, beyond the
     /// steps that it undoes: answers with `lost: [{resource, group, namespace, name, removed}]`.
     Plan {
+        /// The act that is planned: undo, redo or rewind.
         of: Box<Past>,
     },
     /// Does it if that is still what a plan said: refused if a person has begun another step since.
     Agreed {
+        /// The act that was planned.
         of: Box<Past>,
+        /// What the answer to the plan said.
         plan: Agreed,
     },
 }
@@ -45,7 +55,9 @@ pub enum Past {
 /// What identifies a plan: the revision that it was made at, and the one that it goes back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreed {
+    /// The revision that the plan was made at.
     pub known: i64,
+    /// The revision that it goes back to.
     pub to: i64,
 }
 
@@ -82,7 +94,9 @@ pub struct Loss {
     /// The API group; empty for the core group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub group: String,
+    /// The object's namespace; empty if it has none.
     pub namespace: String,
+    /// `metadata.name`.
     pub name: String,
     /// It would be gone; else it would be what it was.
     pub removed: bool,
@@ -109,13 +123,14 @@ pub fn losses(answer: &Value) -> Vec<Loss> {
 pub enum Moment {
     /// A resourceVersion.
     Revision(i64),
+    /// A time of the clock on the wall.
     At(Timestamp),
     /// So many seconds ago.
     Ago(u64),
 }
 
 /// Asks an API server, and returns its answer as the control socket carries it.
-pub async fn ask(world: &World, past: Past) -> Reply {
+pub(crate) async fn ask(world: &World, past: Past) -> Reply {
     match send(world, past).await {
         Ok(value) => Reply::Ok(value),
         Err(error) => error.into(),
@@ -129,7 +144,7 @@ pub async fn ask(world: &World, past: Past) -> Reply {
 /// the tap's oldest record, or a plan that no longer holds. [`Error::Told`]: the API server refused
 /// for another reason, or does not answer. [`Error::Pki`] and [`Error::Client`]: no client can be
 /// made. After a refusal nothing was changed.
-pub async fn send(world: &World, past: Past) -> Result<Value, Error> {
+pub(crate) async fn send(world: &World, past: Past) -> Result<Value, Error> {
     let (past, plan, agreed) = match past {
         Past::Plan { of } => (*of, true, None),
         Past::Agreed { of, plan } => (*of, false, Some(plan)),

@@ -49,7 +49,7 @@ pub fn has_leftovers(place: &Place) -> bool {
 /// # Errors
 /// As [`wipe`], of the first directory that cannot be removed. What is left is found by the next
 /// call.
-pub fn leftovers(place: &Place, _held: &Lock) -> io::Result<()> {
+pub(crate) fn leftovers(place: &Place, _held: &Lock) -> io::Result<()> {
     for gone in (0..GONE_MAX).map(|number| place.gone(number)) {
         if gone.symlink_metadata().is_ok() {
             wipe(&gone)?;

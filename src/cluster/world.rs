@@ -31,7 +31,7 @@ pub(crate) const SERVICE_CIDR: &str = "10.96.0.0/12";
 pub(crate) const DNS_INDEX: u32 = 10;
 
 /// The state that all nodes of one cluster share, for as long as its process lives.
-pub struct World {
+pub(crate) struct World {
     pub place: Place,
     pub spec: Spec,
     pub ca: Arc<Ca>,
@@ -82,7 +82,7 @@ impl World {
     /// [`Error::Pki`]: a certificate or key in the directory is damaged or expired, or cannot be
     /// written. [`Error::Network`]: the kernel has no network namespace, bridge or veth for us;
     /// `ropewalk doctor` says which.
-    pub async fn new(
+    pub(crate) async fn new(
         place: Place,
         spec: Spec,
         api_port: u16,
@@ -154,7 +154,7 @@ impl World {
     }
 
     /// The node of this name, once it is made.
-    pub fn node(&self, name: &str) -> Option<Arc<Node>> {
+    pub(crate) fn node(&self, name: &str) -> Option<Arc<Node>> {
         self.nodes.lock().get(name).cloned()
     }
 
@@ -163,7 +163,7 @@ impl World {
     }
 
     /// The control-plane nodes.
-    pub fn control_planes(&self) -> Vec<NodeSpec> {
+    pub(crate) fn control_planes(&self) -> Vec<NodeSpec> {
         self.spec.nodes().into_iter().filter(|n| n.control_plane).collect()
     }
 
@@ -196,7 +196,7 @@ impl World {
     ///
     /// # Errors
     /// [`Error::Pki`]: the authority cannot make the certificate.
-    pub fn identity(&self, user: &str, group: &str) -> Result<Identity, Error> {
+    pub(crate) fn identity(&self, user: &str, group: &str) -> Result<Identity, Error> {
         let key = (user.to_string(), group.to_string());
         let known = self.identities.lock().get(&key).cloned();
         if let Some(identity) = known {
@@ -215,7 +215,7 @@ impl World {
     /// # Errors
     /// [`Error::Pki`] as [`World::identity`]; [`Error::Client`]: the TLS library refuses the
     /// authority's certificate or the user's.
-    pub fn client(
+    pub(crate) fn client(
         &self,
         node: &str,
         user: &str,

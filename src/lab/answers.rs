@@ -166,8 +166,8 @@ mod tests {
     use crate::engine::tests::engine;
     use crate::format::parse;
     use crate::judge::Memory;
+    use crate::observe::watch::Told;
     use crate::progress::{self, Progress};
-    use crate::watch::Told;
     use serde_json::json;
     use std::path::Path;
     use std::sync::Arc;

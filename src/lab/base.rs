@@ -100,7 +100,7 @@ impl Engine {
             return None;
         }
         let place = |base: &Base| (base.namespace.clone(), base.name.clone());
-        let is_gone = |base: &Base| match self.objects.get(&base.kind.qualified()) {
+        let is_gone = |base: &Base| match self.observer.objects.get(&base.kind.qualified()) {
             Some(all) => !all.contains_key(&place(base)),
             // No watch has told yet: what a look found when the step was opened.
             None => open.gone.contains(&base.key()),
@@ -117,7 +117,8 @@ impl Engine {
             }
             let had = |at: &usize| {
                 let since = open.lesson.steps.get(*at).map_or(0, |s| self.since_of(&open.lesson.id, &s.id));
-                since > 0 && self.recorder.objects_at(base.kind.plural, since).contains_key(&place(base))
+                since > 0
+                    && self.observer.recorder.objects_at(base.kind.plural, since).contains_key(&place(base))
             };
             // This step, if it began with it, or if it can be made again on the way. Else the
             // nearest step that did; where the history does not tell, the first one plays the
@@ -132,7 +133,7 @@ impl Engine {
 
     /// Has a lesson made it? What was never there is not gone.
     pub(crate) fn is_made(&self, base: &Base) -> bool {
-        let namespace = self.recorder.room.real(&base.namespace);
+        let namespace = self.observer.recorder.room.real(&base.namespace);
         self.progress.is_made(&own::key(&base.kind.qualified(), namespace, &base.name))
     }
 }

@@ -1,7 +1,7 @@
 //! The engine as a guest of the cluster's process: a door for questions, a stream for those who
 //! follow.
 
-use super::actor::{self, Asked, Views};
+use super::actor::{self, Asked, QUESTIONS_MAX, Views, too_many};
 use super::asking;
 use super::format::{EN, OTHERS};
 use super::graded::Opened;
@@ -13,6 +13,7 @@ use futures::stream::{self, BoxStream};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use task::Crew;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// The word by which the engine is asked for.
@@ -20,11 +21,11 @@ pub const NAME: &str = "lesson";
 
 const ENDED: &str = "the lesson engine has ended; the cluster's log says why";
 
-type Start = (mpsc::UnboundedReceiver<Asked>, watch::Sender<Views>);
+type Start = (mpsc::Receiver<Asked>, watch::Sender<Views>);
 
 /// The lesson engine as a guest: questions go in, views come out.
 pub struct Lessons {
-    questions: mpsc::UnboundedSender<Asked>,
+    questions: mpsc::Sender<Asked>,
     views: watch::Receiver<Views>,
     start: Mutex<Option<Start>>,
     labs: Opened,
@@ -33,7 +34,7 @@ pub struct Lessons {
 impl Lessons {
     /// `labs` says which lab is open.
     pub fn new(labs: Opened) -> Lessons {
-        let (questions, asked) = mpsc::unbounded_channel();
+        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let (shown, views) = watch::channel(Views::default());
         Lessons { questions, views, start: Mutex::new(Some((asked, shown))), labs }
     }
@@ -93,24 +94,78 @@ impl Guest for Lessons {
             return self.follow(question.lang);
         }
         let (reply, answer) = oneshot::channel();
-        // The prompt does not wait for the engine, except once: before the lesson of the last
-        // session is open again, a command would be judged (and, on another's cluster, refused) as
+        // The prompt does not wait for the engine, except before the lesson of the last session is
+        // open again: until then a command would be judged (and, on another's cluster, refused) as
         // if none were.
-        let resumed = !self.views.borrow().is_empty();
-        if resumed && matches!(question.ask, Ask::Typed { .. } | Ask::Ran { .. }) {
-            let told = match self.questions.send((question, reply)) {
-                Ok(()) => Reply::Ok(Value::Null),
-                Err(_) => Reply::Error(ENDED.into()),
-            };
-            return stream::iter([told]).boxed();
-        }
-        let asked = self.questions.send((question, reply));
-        let answer = async move {
-            match (asked, answer.await) {
-                (Ok(()), Ok(reply)) => reply,
-                _ => Reply::Error(ENDED.into()),
+        let is_line = matches!(question.ask, Ask::Typed { .. } | Ask::Ran { .. });
+        let is_noted = is_line && !self.views.borrow().is_empty();
+        let lang = question.lang.clone();
+        let told = match self.questions.try_send((question, reply)) {
+            Ok(()) if is_noted => Reply::Ok(Value::Null),
+            Ok(()) => return stream::once(answered(answer)).boxed(),
+            // A check that looks at the lines would miss one: here the prompt does wait.
+            Err(TrySendError::Full(asked)) if is_line => {
+                let questions = self.questions.clone();
+                let sent = async move {
+                    match questions.send(asked).await {
+                        Ok(()) if is_noted => Reply::Ok(Value::Null),
+                        Ok(()) => answered(answer).await,
+                        Err(_) => Reply::Error(ENDED.into()),
+                    }
+                };
+                return stream::once(sent).boxed();
             }
+            Err(TrySendError::Full(_)) => too_many(&lang),
+            Err(TrySendError::Closed(_)) => Reply::Error(ENDED.into()),
         };
-        stream::once(answer).boxed()
+        stream::iter([told]).boxed()
+    }
+}
+
+/// Waits for the engine's reply.
+async fn answered(answer: oneshot::Receiver<Reply>) -> Reply {
+    answer.await.unwrap_or_else(|_| Reply::Error(ENDED.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(lessons: &Lessons, lang: &str, ask: Ask) -> BoxStream<'static, Reply> {
+        lessons.ask(json!(Question { lang: lang.into(), ask, id: String::new() }))
+    }
+
+    async fn told(mut replies: BoxStream<'static, Reply>) -> Reply {
+        replies.next().await.expect("a reply")
+    }
+
+    /// The engine is at work for a minute, and more sessions ask than can wait for it.
+    #[tokio::test]
+    async fn a_full_engine_refuses_questions_and_keeps_every_line() {
+        let lessons = Lessons::new(Opened::default());
+        let (mut asked, shown) = lessons.start.lock().take().expect("it has not started");
+        shown.send_replace(std::sync::Arc::new([(EN.to_string(), LessonView::default())].into()));
+        let waiting: Vec<_> = (0..QUESTIONS_MAX).map(|_| ask(&lessons, EN, Ask::Show)).collect();
+        for (lang, said) in [("en", "64 questions wait"), ("ko", "질문 64개")] {
+            match told(ask(&lessons, lang, Ask::Next)).await {
+                Reply::Error(why) => assert!(why.contains(said), "{why}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        let line = Ask::Ran { line: "kubectl get pods".into(), code: 0 };
+        let mut ran = tokio::spawn(told(ask(&lessons, EN, line)));
+        tokio::task::yield_now().await;
+        assert!(!ran.is_finished(), "the prompt waits for room");
+        let (_, reply) = asked.recv().await.expect("the first question");
+        assert!(matches!((&mut ran).await, Ok(Reply::Ok(Value::Null))), "there is room now");
+        drop(reply);
+        let mut last = None;
+        while let Ok((question, _)) = asked.try_recv() {
+            last = Some(question.ask);
+        }
+        assert!(matches!(last, Some(Ask::Ran { code: 0, .. })), "{last:?}");
+        for unanswered in waiting {
+            assert!(matches!(told(unanswered).await, Reply::Error(why) if why == ENDED));
+        }
     }
 }

@@ -3,9 +3,9 @@
 use super::cel::Facts;
 use super::format::Check;
 use super::view::Verdict;
+use clock::Instant;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// What has to be remembered between two judgements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

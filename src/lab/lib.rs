@@ -30,12 +30,12 @@
 //! reason, and never green.
 //! ## Bounds
 //! 500 versions of an object (20 of a Lease) and 5 000 in all, 10 000 hops a step: the oldest go
-//! first ([`recorder`]), but not those that were current when the lesson or the step began. A
-//! history of which a version since then is gone is not answered: such a check is not green. A
-//! version is kept as the bytes that were stored, and read when an expression asks for it. One
-//! evaluation has a limit of steps and of processor time ([`cel`]). The tap lives as long as the
-//! process: after a restart, `trace` begins anew and `history` opens with what the watches found
-//! (WAS or ADDED without a user). What a check had seen is kept.
+//! first ([`observe::recorder`]), but not those that were current when the lesson or the step
+//! began. A history of which a version since then is gone is not answered: such a check is not
+//! green. A version is kept as the bytes that were stored, and read when an expression asks for it.
+//! One evaluation has a limit of steps and of processor time ([`cel`]). The tap lives as long as
+//! the process: after a restart, `trace` begins anew and `history` opens with what the watches
+//! found (WAS or ADDED without a user). What a check had seen is kept.
 //!
 //! A lesson whose header asks for a faster clock gets it while it is open, on a cluster of our own,
 //! and a notice says so: the engine runs in the cluster's process. Its `hold` and `within` stay
@@ -67,21 +67,18 @@ mod in_room;
 pub mod judge;
 mod lines;
 mod need;
+pub mod observe;
 mod own;
 mod playable;
 pub mod practice;
-mod probe;
 pub mod progress;
 pub mod reach;
-pub mod recorder;
 mod run;
 mod show;
 #[cfg(test)]
 mod stage;
 mod stuck;
 pub mod view;
-mod watch;
-mod who;
 pub mod why;
 mod words;
 

@@ -215,7 +215,7 @@ impl Engine {
 
     /// Does a check ask for versions of the step that are no longer kept?
     fn has_lost_history(&self, check: &super::format::Check) -> bool {
-        !self.recorder.forgotten.is_empty()
+        !self.observer.recorder.forgotten.is_empty()
             && check.is.calls("history")
             && check.is.value(&self.facts(), &[]).is_err_and(|why| why.contains(UNKNOWN))
     }

@@ -9,6 +9,7 @@ texts! {
     pub enum Word {
     NotAQuestion: "not a question: {}", "알 수 없는 질문입니다: {}";
     StillStarting: "the cluster is still starting; try again", "클러스터를 시작하는 중입니다. 잠시 뒤 다시 시도하세요";
+    Busy: "the lesson engine is busy: {} questions wait for it; try again in a moment", "강의 엔진이 다른 일을 하고 있습니다. 이미 질문 {}개가 기다리고 있으니 잠시 뒤 다시 시도하세요";
     Remember: "*Remember: {}*", "*기억하세요: {}*";
     PredictedRight: "You said “{}”: so it was.", "예측한 답은 “{}”, 실제로도 그랬습니다.";
     PredictedWrong: "You said “{}”. It was “{}”.", "예측한 답은 “{}”, 실제 답은 “{}”입니다.";

@@ -68,6 +68,11 @@ const RULES: &[Rule] = &[
         remedy: "take the time from the room clock, which simulations and lessons steer",
         find: tokio_time,
     },
+    Rule {
+        name: "module-style",
+        remedy: "a module with parts of its own is a folder with a `mod.rs`",
+        find: parts_of_plain_files,
+    },
 ];
 
 /// A file of Rust.
@@ -87,7 +92,7 @@ impl Source {
             || stem == "tests"
             || stem.ends_with("_tests")
             || stem == "testing"
-            || ["/sim/", "/tests/", "/simulated/"].iter().any(|dir| name.contains(dir));
+            || ["/sim/", "/tests/", "/simulated/", "_tests/"].iter().any(|dir| name.contains(dir));
         let module = |at: &usize| {
             lines[*at].starts_with("#[cfg(test)]")
                 && lines.get(at + 1).is_some_and(|l| l.contains("mod ") && l.ends_with('{'))
@@ -116,6 +121,22 @@ fn parts(line: &str) -> (&str, Option<&str>) {
         Some((at, _)) => (&line[..at], Some(&line[at..])),
         None => (line, None),
     }
+}
+
+/// Modules with a file of their own that a file declares which is no root of its folder.
+fn parts_of_plain_files(source: &Source) -> Vec<(usize, String)> {
+    let file = source.name.rsplit('/').next().unwrap_or(&source.name);
+    if ["mod.rs", "lib.rs", "main.rs"].contains(&file) {
+        return Vec::new();
+    }
+    let declared = |line: &str| {
+        let (before, after) = line.trim_start().split_once("mod ")?;
+        let name = after.strip_suffix(';')?;
+        let is_item = before.is_empty() || before.starts_with("pub");
+        (is_item && name.chars().all(|c| c.is_alphanumeric() || c == '_')).then(|| name.to_string())
+    };
+    let lines = source.lines.iter().enumerate();
+    lines.filter_map(|(at, line)| Some((at, declared(line)?))).collect()
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -371,6 +392,7 @@ fn each_rule_finds_what_is_planted() {
         ("bare-spawn", "    tokio::spawn(work());\n"),
         ("unbounded-channel", "    let (tx, rx) = mpsc::unbounded_channel();\n"),
         ("tokio-time", "    tokio::time::sleep(PAUSE).await;\n"),
+        ("module-style", "pub(crate) mod part;\n"),
     ];
     for rule in RULES {
         let (_, text) =

@@ -3,15 +3,13 @@
 //!
 //! k8s-openapi makes the schemas with several megabytes of generated code. Compiling that code in
 //! every build cost two processor minutes, so the result is kept in the repository. Run
-//! `scripts/schemas/make` after a change of k8s-openapi's version or of `TYPES`; the tests of
-//! `src/machinery/api/published.rs` fail when a version or a kind is missing. What k8s-openapi leaves
-//! out of upstream's schemas comes from `extensions.txt`.
+//! `scripts/schemas/make` after a change of k8s-openapi's version or of the table of kinds; the
+//! tests of `src/machinery/api/published.rs` fail when a version or a kind is missing. What
+//! k8s-openapi leaves out of upstream's schemas comes from `extensions.txt`.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use k8s_openapi::Resource;
-use k8s_openapi::api::*;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, ObjectMeta, Status, Time};
 use schemars::JsonSchema;
@@ -29,58 +27,9 @@ macro_rules! types {
     };
 }
 
-// Every kind that src/machinery/api/kinds names, and what is sent to subresources. What
-// these consist of follows by itself.
-types![
-    apiextensions::v1::CustomResourceDefinition,
-    apps::v1::ControllerRevision,
-    apps::v1::DaemonSet,
-    apps::v1::Deployment,
-    apps::v1::ReplicaSet,
-    apps::v1::StatefulSet,
-    authentication::v1::SelfSubjectReview,
-    authentication::v1::TokenRequest,
-    authentication::v1::TokenReview,
-    authorization::v1::LocalSubjectAccessReview,
-    authorization::v1::SelfSubjectAccessReview,
-    authorization::v1::SelfSubjectRulesReview,
-    authorization::v1::SubjectAccessReview,
-    autoscaling::v1::HorizontalPodAutoscaler,
-    autoscaling::v1::Scale,
-    autoscaling::v2::HorizontalPodAutoscaler,
-    batch::v1::CronJob,
-    batch::v1::Job,
-    certificates::v1::CertificateSigningRequest,
-    coordination::v1::Lease,
-    core::v1::Binding,
-    core::v1::ConfigMap,
-    core::v1::Endpoints,
-    core::v1::Event,
-    core::v1::LimitRange,
-    core::v1::Namespace,
-    core::v1::Node,
-    core::v1::PersistentVolume,
-    core::v1::PersistentVolumeClaim,
-    core::v1::Pod,
-    core::v1::ReplicationController,
-    core::v1::ResourceQuota,
-    core::v1::Secret,
-    core::v1::Service,
-    core::v1::ServiceAccount,
-    discovery::v1::EndpointSlice,
-    events::v1::Event,
-    networking::v1::Ingress,
-    networking::v1::IngressClass,
-    networking::v1::NetworkPolicy,
-    policy::v1::Eviction,
-    policy::v1::PodDisruptionBudget,
-    rbac::v1::ClusterRole,
-    rbac::v1::ClusterRoleBinding,
-    rbac::v1::Role,
-    rbac::v1::RoleBinding,
-    scheduling::v1::PriorityClass,
-    storage::v1::StorageClass,
-];
+// Every kind that src/machinery/api/kinds names, and what is sent to subresources: `build.rs`
+// writes the list. What these consist of follows by itself.
+include!(concat!(env!("OUT_DIR"), "/types.rs"));
 
 fn published<T: Resource + JsonSchema>(generator: &mut SchemaGenerator, kinds: &mut Map<String, Value>) {
     generator.subschema_for::<T>();

@@ -27,6 +27,8 @@
 //! ## Read next
 //! `cluster`, which starts them.
 
+#![warn(missing_docs)]
+
 pub mod dns;
 mod dns_known;
 mod dns_tcp;

@@ -63,6 +63,8 @@
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with
 //! it.
 
+#![warn(missing_docs)]
+
 mod admission;
 mod auth;
 mod flowcontrol;
@@ -81,7 +83,6 @@ pub mod testing;
 mod tests;
 mod undo;
 
-pub use auth::authn::ISSUER;
 pub use auth::user::User;
 pub use proxy::forward;
 pub use registry::cidr::Cidr;
@@ -123,14 +124,18 @@ pub struct Config {
     pub kv: Arc<dyn Storage>,
     /// Already at this server's node and component.
     pub tap: Tap,
+    /// Draws the suffixes of `generateName`, uids and the addresses of Services.
     pub rng: Rng,
+    /// The server's certificate; asks a client for one, which `clients` verifies.
     pub tls: Arc<rustls::ServerConfig>,
     /// Verifies client certificates and reads the user from them.
     pub clients: Clients,
     /// Group in the certificates of this process's own teacher, which nobody else knows: the name
     /// alone is not believed.
     pub teachers: String,
+    /// Signs and verifies the tokens of service accounts.
     pub tokens: Arc<TokenKey>,
+    /// The range of Services' addresses; `kubernetes` has the first.
     pub service_cidr: Cidr,
     /// First and last NodePort.
     pub node_ports: (u16, u16),

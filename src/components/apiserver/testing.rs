@@ -35,6 +35,7 @@ pub struct Busy {
 }
 
 impl Busy {
+    /// Sends requests until all turns are taken.
     pub async fn begin(server: &Server) -> Busy {
         let (go_on, told) = watch::channel(false);
         let mut working = vec![];
@@ -57,6 +58,7 @@ impl Busy {
         }
     }
 
+    /// Lets the requests go on, and waits for their answers.
     pub async fn end(self) {
         self.go_on.send_replace(true);
         for one in self.working {
@@ -65,10 +67,15 @@ impl Busy {
     }
 }
 
+/// An API server that listens on loopback, and what a test needs beside it.
 pub struct Fixture {
+    /// The server itself, for requests without a connection.
     pub server: Server,
+    /// Signs certificates of further users.
     pub ca: Ca,
+    /// What the server records.
     pub tap: Tap,
+    /// The text of a kubeconfig for a member of `system:masters`.
     pub kubeconfig: String,
 }
 

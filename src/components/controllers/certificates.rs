@@ -6,7 +6,7 @@
 //! `pkg/controller/certificates` (approver, signer, cleaner).
 
 use crate::error::Error;
-use crate::shared::{Shared, record};
+use crate::shared::{Controller, Shared, record};
 use client::{Key, Outcome, WorkQueue, is_code};
 use clock::{self, Timestamp};
 use jiff::SignedDuration;
@@ -141,12 +141,19 @@ fn is_over(csr: &Csr, now: Timestamp) -> bool {
     expired || conditions.iter().any(is_old) || (is_pending && older(made, KEEP_PENDING))
 }
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<Csr>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = queue.clone();
-    shared.requests.on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<Csr>().on(move |change| q.add(change.key(), change.cause()));
     let all = Arc::new(shared.clone());
-    shared.report_panics(&queue, &shared.requests, "certificate");
+    shared.report_panics(&queue, shared.informer::<Csr>(), "certificate");
     queue.work("certificate", WORKERS, move |key, cause| {
         let shared = all.clone();
         async move { sync(&shared, key, cause).await }
@@ -155,7 +162,7 @@ pub(crate) fn start(shared: &Shared) {
     shared.crew.spawn_essential(async move {
         loop {
             clock::pause(SWEEP).await;
-            for csr in all.requests.list().iter().filter(|csr| is_over(csr, clock::now())) {
+            for csr in all.informer::<Csr>().list().iter().filter(|csr| is_over(csr, clock::now())) {
                 let name = csr.metadata.name.clone().unwrap_or_default();
                 let gone = all.config.client.all::<Csr>().delete(&name, &DeleteParams::default()).await;
                 if let Err(error) = gone
@@ -169,7 +176,7 @@ pub(crate) fn start(shared: &Shared) {
 }
 
 async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-    let Some(csr) = shared.requests.get(&key) else { return Ok(Outcome::Done) };
+    let Some(csr) = shared.informer::<Csr>().get(&key) else { return Ok(Outcome::Done) };
     if has_certificate(&csr) || has(&csr, "Denied") || has(&csr, "Failed") {
         return Ok(Outcome::Done);
     }
@@ -392,7 +399,7 @@ mod tests {
         .await;
         let shared = Shared::fixed(&server.client);
         shared
-            .requests
+            .informer::<Csr>()
             .tell_of(serde_json::from_value(json!({"metadata": {"name": "r"}, "spec": spec})).unwrap());
         let look = || sync(&shared, Key::new("", "r"), None);
         assert_eq!(look().await.unwrap(), Outcome::Pause(ASK_AGAIN));

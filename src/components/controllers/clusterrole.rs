@@ -4,7 +4,7 @@
 //! each rule once; what stood in it before goes. Source: `pkg/controller/clusterroleaggregation`.
 
 use super::write::unless_gone;
-use crate::shared::{Shared, record};
+use crate::shared::{Controller, Shared, record};
 use api::labels::Selector;
 use client::{Api, Key, Outcome, WorkQueue};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
@@ -35,14 +35,21 @@ fn aggregated(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Option<Vec<Policy
     Some(rules)
 }
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<ClusterRole>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = queue.clone();
     // Any role may be one of those that others are made of: one look at all.
-    shared.cluster_roles.on(move |change| q.add(Key::default(), change.cause()));
+    shared.informer::<ClusterRole>().on(move |change| q.add(Key::default(), change.cause()));
     let shared = shared.clone();
     queue.work("clusterrole-aggregation", 1, move |_, cause| {
-        let (shared, all) = (shared.clone(), shared.cluster_roles.list());
+        let (shared, all) = (shared.clone(), shared.informer::<ClusterRole>().list());
         async move {
             let mut failed = Ok(Outcome::Done);
             for role in &all {
@@ -83,11 +90,11 @@ mod tests {
         for name in ["a", "b"] {
             let rule = json!({"clusterRoleSelectors": [{"matchLabels": {"x": "y"}}]});
             let role = role(json!({"metadata": {"name": name, "uid": name}, "aggregationRule": rule}));
-            shared.cluster_roles.tell_of((*role).clone());
+            shared.informer::<ClusterRole>().tell_of((*role).clone());
         }
         let part =
             role(json!({"metadata": {"name": "part", "labels": {"x": "y"}}, "rules": [{"verbs": ["get"]}]}));
-        shared.cluster_roles.tell_of((*part).clone());
+        shared.informer::<ClusterRole>().tell_of((*part).clone());
         start(&shared);
         let written = async {
             while !server.lines().iter().any(|l| l.starts_with("PATCH") && l.ends_with("/b")) {

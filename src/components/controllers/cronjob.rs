@@ -7,7 +7,7 @@
 use super::job::facts::finished;
 use super::pods::{controller_of, is_namespace_ending, owned_by};
 use crate::error::Error;
-use crate::shared::{Shared, record};
+use crate::shared::{Controller, Shared, record};
 use api::cron::{self, Schedule};
 use client::{Change, Key, Outcome, Recorder, WorkQueue, is_code, reference};
 use clock::{self, Timestamp};
@@ -32,7 +32,7 @@ type Told = (bool, &'static str, String);
 
 /// What to do about one CronJob.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub status: CronJobStatus,
     /// Names of jobs to delete: too old, or replaced by the next.
     pub delete: Vec<String>,
@@ -55,7 +55,7 @@ pub struct Plan {
 /// ```
 ///
 /// The next look comes at 13:00. Upstream: `syncCronJob`, `mostRecentScheduleTime`.
-pub fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
+pub(crate) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
     let spec = cron.spec.clone().unwrap_or_default();
     let mut plan = Plan { status: cron.status.clone().unwrap_or_default(), ..Plan::default() };
     account(&mut plan, jobs);
@@ -215,19 +215,27 @@ fn last_of_interval(first: Timestamp, seconds: i64, now: Timestamp) -> (Option<T
     (last, usize::try_from(steps).unwrap_or(usize::MAX).saturating_add(1))
 }
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<CronJob>();
+        informers.all::<Job>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let recorder = Recorder::new(&shared.crew, &shared.config.client, COMPONENT.name(), "");
     let q = queue.clone();
-    shared.cron_jobs.on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<CronJob>().on(move |change| q.add(change.key(), change.cause()));
     let q = queue.clone();
-    shared.jobs.on(move |change: &Change<Job>| {
+    shared.informer::<Job>().on(move |change: &Change<Job>| {
         if let Some(owner) = controller_of(&change.object().metadata).filter(|o| o.kind == "CronJob") {
             q.add(Key::new(change.key().namespace, owner.name.clone()), change.cause());
         }
     });
     let worker = Arc::new(Worker { shared: shared.clone(), recorder });
-    shared.report_panics(&queue, &shared.cron_jobs, COMPONENT.name());
+    shared.report_panics(&queue, shared.informer::<CronJob>(), COMPONENT.name());
     queue.work(COMPONENT.name(), WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }
@@ -241,14 +249,14 @@ struct Worker {
 
 impl Worker {
     async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let Some(cron) = self.shared.cron_jobs.get(&key) else { return Ok(Outcome::Done) };
+        let Some(cron) = self.shared.informer::<CronJob>().get(&key) else { return Ok(Outcome::Done) };
         let owned = |j: &Arc<Job>| {
             controller_of(&j.metadata).is_some_and(|o| Some(&o.uid) == cron.metadata.uid.as_ref())
         };
         let client = self.shared.config.client.caused_by(cause.clone());
         let (about, api) = (reference(&*cron), client.within::<Job>(&key.namespace));
         let mut jobs: Vec<Arc<Job>> =
-            self.shared.jobs.within(&key.namespace).into_iter().filter(owned).collect();
+            self.shared.informer::<Job>().within(&key.namespace).into_iter().filter(owned).collect();
         for active in cron.status.iter().flat_map(|s| s.active.iter().flatten()) {
             // Not in the cache: either gone, or made a moment ago.
             if !jobs.iter().any(|j| j.metadata.uid == active.uid)
@@ -477,7 +485,7 @@ mod tests {
             let server =
                 Scripted::new(move |a| a.line.starts_with("POST").then(|| (403, status.clone()))).await;
             let shared = Shared::fixed(&server.client);
-            shared.cron_jobs.tell_of(cron(json!({"schedule": "* * * * *"}), T, &[]));
+            shared.informer::<CronJob>().tell_of(cron(json!({"schedule": "* * * * *"}), T, &[]));
             let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
             let looked = Worker { shared, recorder }.sync(Key::new("d", "c"), None).await;
             assert_eq!(looked.is_ok(), well, "{reason}");

@@ -2,7 +2,7 @@
 
 /// Why one look at an object did not do its work.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error(transparent)]
     Api(#[from] kube::Error),
     #[error(transparent)]

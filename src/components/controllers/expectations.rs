@@ -284,11 +284,11 @@ mod tests {
         let shared = crate::shared::Shared::fixed(&server.client);
         let (awaited, owner) = (Expectations::default(), Key::new("d", "o"));
         let queue = WorkQueue::new(&shared.crew);
-        awaited.watch(&shared.pods, &queue);
-        awaited.creating(&owner, "p", shared.pods.lists());
-        awaited.answered(&owner, "p", Some("u".into()), shared.pods.lists());
+        awaited.watch(shared.informer::<Pod>(), &queue);
+        awaited.creating(&owner, "p", shared.informer::<Pod>().lists());
+        awaited.answered(&owner, "p", Some("u".into()), shared.informer::<Pod>().lists());
         assert!(!awaited.met(&owner));
-        shared.pods.tell_list([]);
+        shared.informer::<Pod>().tell_list([]);
         assert_eq!(queue.next().await.0, owner);
         assert!(awaited.met(&owner));
     }

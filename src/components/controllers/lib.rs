@@ -7,10 +7,12 @@
 //! object.
 //! ## How this one works
 //! Every controller is a pure decision with a thin edge: informers put keys into a work queue, a
-//! worker looks at the caches, decides, and writes. What led to a look travels with the key as its
-//! cause. They are level-triggered: a restart at any point converges. Controllers whose objects own
-//! pods (ReplicaSet, ReplicationController, DaemonSet, Job, StatefulSet) differ in their decisions;
-//! the rest is one shape, `workload`. Only the replica that holds the Lease
+//! worker looks at the caches, decides, and writes. A controller names the kinds that it reads and
+//! is one line of the list `CONTROLLERS`; those that name the same kind share one watch, and none
+//! starts before the first list of every kind is complete. What led to a look travels with the key
+//! as its cause. They are level-triggered: a restart at any point converges. Controllers whose
+//! objects own pods (ReplicaSet, ReplicationController, DaemonSet, Job, StatefulSet) differ in
+//! their decisions; the rest is one shape, `workload`. Only the replica that holds the Lease
 //! `kube-controller-manager` works. A panic on one object is told in an Event (`ControllerPanic`)
 //! and tried again after a pause; the other objects go on. A write that meets a newer object brings
 //! its key back (`write`); what fails again and again is logged as a warning. The controllers of
@@ -29,46 +31,69 @@
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 
+#![warn(missing_docs)]
+
 mod amount;
-pub mod autoscaler;
-pub mod certificates;
+mod autoscaler;
+mod certificates;
 mod clusterrole;
-pub mod cronjob;
+mod cronjob;
 pub mod daemonset;
-pub mod deployment;
-pub mod disruption;
-pub mod endpoints;
+mod deployment;
+mod disruption;
+mod endpoints;
 mod error;
 mod expectations;
-pub mod garbage;
-pub mod job;
-pub mod namespace;
-pub mod node;
+mod garbage;
+mod informers;
+mod job;
+mod namespace;
+mod node;
 mod pauses;
 mod pods;
 mod protection;
-pub mod replicaset;
+mod replicaset;
 mod replicationcontroller;
-pub mod resourcequota;
+mod resourcequota;
 mod resources;
 mod revisions;
-pub mod serviceaccount;
+mod serviceaccount;
 mod shared;
 #[cfg(test)]
 mod sim;
-pub mod statefulset;
-pub mod volume;
+mod statefulset;
+mod volume;
 mod workload;
 mod write;
 
-pub use error::Error;
 pub use shared::Config;
 
 use client::LeaderElection;
-use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::ReplicationController;
-use shared::Shared;
+use shared::{Controller, Shared};
 use task::Crew;
+
+/// All controllers, in the order in which they start.
+const CONTROLLERS: &[Controller] = &[
+    replicaset::CONTROLLER,
+    replicationcontroller::CONTROLLER,
+    deployment::CONTROLLER,
+    daemonset::CONTROLLER,
+    job::CONTROLLER,
+    cronjob::CONTROLLER,
+    statefulset::CONTROLLER,
+    autoscaler::CONTROLLER,
+    endpoints::CONTROLLER,
+    namespace::CONTROLLER,
+    garbage::CONTROLLER,
+    serviceaccount::CONTROLLER,
+    node::CONTROLLER,
+    volume::CONTROLLER,
+    protection::CONTROLLER,
+    disruption::CONTROLLER,
+    resourcequota::CONTROLLER,
+    certificates::CONTROLLER,
+    clusterrole::CONTROLLER,
+];
 
 /// Stands for election and runs every controller while it leads. Ends with an error when the Lease
 /// is lost, as upstream exits then.
@@ -79,27 +104,9 @@ pub fn start(crew: &Crew, config: Config) {
             LeaderElection::new(config.client.clone(), "kube-controller-manager", &config.identity);
         let tap = config.tap.clone();
         let work = |crew: Crew| async move {
-            let shared = Shared::new(&crew, &config);
+            let shared = Shared::new(&crew, &config, CONTROLLERS);
             shared.synced().await;
-            workload::start::<replicaset::Replicas<ReplicaSet>>(&shared);
-            workload::start::<replicaset::Replicas<ReplicationController>>(&shared);
-            deployment::start(&shared);
-            daemonset::start(&shared);
-            workload::start::<job::Jobs>(&shared);
-            cronjob::start(&shared);
-            statefulset::start(&shared);
-            autoscaler::start(&shared);
-            endpoints::start(&shared);
-            namespace::start(&shared);
-            garbage::start(&shared);
-            serviceaccount::start(&shared);
-            node::start(&shared);
-            volume::start(&shared);
-            protection::start(&shared);
-            disruption::start(&shared);
-            resourcequota::start(&shared);
-            certificates::start(&shared);
-            clusterrole::start(&shared);
+            CONTROLLERS.iter().for_each(|controller| (controller.start)(&shared));
             tracing::info!("controllers started");
         };
         election.lead(&own, &tap, work).await

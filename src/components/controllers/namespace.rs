@@ -9,10 +9,10 @@ use super::pods::why;
 use super::resources::{Resource, discover};
 use super::write::{self, Guard, unless_gone};
 use crate::error::Error;
-use crate::shared::{Shared, record};
+use crate::shared::{Controller, Shared, record};
 use client::{Api, Backoff, Change, Client, Item, Key, Outcome, WorkQueue, is_code};
 use clock::{self, Timestamp};
-use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus};
+use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource as _;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
@@ -33,26 +33,35 @@ const FINALIZER: &str = "kubernetes";
 /// Errors that a condition names; more are only counted.
 const ERRORS_TOLD: usize = 3;
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<Namespace>();
+        informers.all::<Pod>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::retrying(&shared.crew, BACKOFF);
     let q = queue.clone();
-    shared.namespaces.on(move |change| {
+    shared.informer::<Namespace>().on(move |change| {
         if change.object().metadata.deletion_timestamp.is_some() && !matches!(change, Change::Deleted(_)) {
             q.add(change.key(), change.cause());
         }
     });
     let (q, all) = (queue.clone(), shared.clone());
-    shared.pods.on(move |change| {
+    shared.informer::<Pod>().on(move |change| {
         // The last pod's end is what a dying namespace usually waits for.
         let key = Key::new("", change.key().namespace);
-        let dying =
-            |key: &Key| all.namespaces.get(key).is_some_and(|n| n.metadata.deletion_timestamp.is_some());
+        let dying = |key: &Key| {
+            all.informer::<Namespace>().get(key).is_some_and(|n| n.metadata.deletion_timestamp.is_some())
+        };
         if matches!(change, Change::Deleted(_)) && dying(&key) {
             q.add(key, change.cause());
         }
     });
     let shared = Arc::new(shared.clone());
-    shared.report_panics(&queue, &shared.namespaces, "namespace");
+    shared.report_panics(&queue, shared.informer::<Namespace>(), "namespace");
     queue.work("namespace", 2, move |key, cause| {
         let shared = shared.clone();
         async move { sync(&shared, key, cause).await }
@@ -154,7 +163,7 @@ fn conditions(before: &[NamespaceCondition], pass: &Pass, now: Timestamp) -> Vec
 }
 
 async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-    let Some(namespace) = shared.namespaces.get(&key) else { return Ok(Outcome::Done) };
+    let Some(namespace) = shared.informer::<Namespace>().get(&key) else { return Ok(Outcome::Done) };
     if namespace.metadata.deletion_timestamp.is_none() {
         return Ok(Outcome::Done);
     }
@@ -316,7 +325,7 @@ mod tests {
         let pods = Arc::new(Mutex::new(true));
         let server = server(pods.clone()).await;
         let shared = Shared::fixed(&server.client);
-        shared.namespaces.tell_of(dying());
+        shared.informer::<Namespace>().tell_of(dying());
         let key = Key::new("", "n");
         assert_eq!(sync(&shared, key.clone(), None).await.unwrap(), Outcome::Pause(LOOK_AGAIN));
         let asked = server.take();
@@ -364,7 +373,7 @@ mod tests {
             let shared = Shared::fixed(&server.client);
             let mut namespace = serde_json::to_value(dying()).unwrap();
             namespace["spec"] = json!({"finalizers": finalizers});
-            shared.namespaces.tell_of(serde_json::from_value(namespace).unwrap());
+            shared.informer::<Namespace>().tell_of(serde_json::from_value(namespace).unwrap());
             assert_eq!(sync(&shared, Key::new("", "n"), None).await.unwrap(), Outcome::Done);
             let asked = server.take();
             let put = asked.iter().find(|a| a.line == "PUT /api/v1/namespaces/n/finalize");

@@ -192,7 +192,7 @@ impl Hands<'_> {
     /// Makes a pod. The namespace's end is no error: the pods go with it.
     pub(crate) async fn create(&self, pod: Pod) -> Result<(), kube::Error> {
         let name = pod.metadata.name.clone().unwrap_or_default();
-        let lists = || self.shared.pods.lists();
+        let lists = || self.shared.informer::<Pod>().lists();
         self.expectations.creating(self.owner, &name, lists());
         match self.client().within::<Pod>(&self.owner.namespace).create(&PostParams::default(), &pod).await {
             Ok(made) => {

@@ -7,7 +7,7 @@
 
 use super::write::unless_gone;
 use crate::error::Error;
-use crate::shared::Shared;
+use crate::shared::{Controller, Shared};
 use api::volumes::{CLAIM_PROTECTION, VOLUME_PROTECTION, claims_of};
 use client::{Api, Change, Client, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
@@ -19,12 +19,21 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use tap::Cause;
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<PersistentVolumeClaim>();
+        informers.all::<PersistentVolume>();
+        informers.all::<Pod>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let claims: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = claims.clone();
-    shared.claims.on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<PersistentVolumeClaim>().on(move |change| q.add(change.key(), change.cause()));
     let q = claims.clone();
-    shared.pods.on(move |change| {
+    shared.informer::<Pod>().on(move |change| {
         let namespace = change.key().namespace;
         let mut named: Vec<String> = claims_of(change.object()).collect();
         if let Change::Updated { old, .. } = change {
@@ -33,16 +42,16 @@ pub(crate) fn start(shared: &Shared) {
         named.into_iter().for_each(|name| q.add(Key::new(namespace.clone(), name), change.cause()));
     });
     let all = Arc::new(shared.clone());
-    shared.report_panics(&claims, &shared.claims, "pvc-protection");
+    shared.report_panics(&claims, shared.informer::<PersistentVolumeClaim>(), "pvc-protection");
     claims.work("pvc-protection", 2, move |key, cause| {
         let shared = all.clone();
         async move { claim(&shared, &key, cause).await }
     });
     let volumes: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = volumes.clone();
-    shared.volumes.on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<PersistentVolume>().on(move |change| q.add(change.key(), change.cause()));
     let all = Arc::new(shared.clone());
-    shared.report_panics(&volumes, &shared.volumes, "pv-protection");
+    shared.report_panics(&volumes, shared.informer::<PersistentVolume>(), "pv-protection");
     volumes.work("pv-protection", 2, move |key, cause| {
         let shared = all.clone();
         async move { volume(&shared, &key, cause).await }
@@ -75,10 +84,10 @@ fn uses(pod: &Pod, claim: &str) -> bool {
 }
 
 async fn claim(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-    let Some(claim) = shared.claims.get(key) else { return Ok(Outcome::Done) };
+    let Some(claim) = shared.informer::<PersistentVolumeClaim>().get(key) else { return Ok(Outcome::Done) };
     let Some(step) = step(&claim.metadata, CLAIM_PROTECTION) else { return Ok(Outcome::Done) };
     if step == Step::Remove {
-        if shared.pods.within(&key.namespace).iter().any(|p| uses(p, &key.name)) {
+        if shared.informer::<Pod>().within(&key.namespace).iter().any(|p| uses(p, &key.name)) {
             return Ok(Outcome::Done); // the end of the last such pod brings the next look
         }
         // The cache may be behind a pod that was bound a moment ago.
@@ -93,7 +102,7 @@ async fn claim(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outco
 }
 
 async fn volume(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-    let Some(volume) = shared.volumes.get(key) else { return Ok(Outcome::Done) };
+    let Some(volume) = shared.informer::<PersistentVolume>().get(key) else { return Ok(Outcome::Done) };
     let Some(step) = step(&volume.metadata, VOLUME_PROTECTION) else { return Ok(Outcome::Done) };
     let bound = volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
     if step == Step::Remove && bound {
@@ -156,8 +165,8 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.claims.tell_of(of(json!({"metadata": claim})));
-        cached.into_iter().for_each(|pod| shared.pods.tell_of(pod));
+        shared.informer::<PersistentVolumeClaim>().tell_of(of(json!({"metadata": claim})));
+        cached.into_iter().for_each(|pod| shared.informer::<Pod>().tell_of(pod));
         let _ = super::claim(&shared, &Key::new("d", "x"), None).await;
         server
             .take()
@@ -192,7 +201,7 @@ mod tests {
                 json!({"metadata": meta(true, json!([VOLUME_PROTECTION])), "status": {"phase": phase}});
             let mut volume: PersistentVolume = of(volume);
             (volume.metadata.namespace, volume.metadata.resource_version) = (None, Some(phase.into()));
-            shared.volumes.tell_of(volume);
+            shared.informer::<PersistentVolume>().tell_of(volume);
             super::volume(&shared, &key, None).await.unwrap();
             assert_eq!(server.take().len(), patches, "{phase}");
         }

@@ -6,10 +6,10 @@
 //! `pkg/controller/replicaset`, `pkg/controller/replication`.
 
 use super::pods::{self, is_active, is_available};
-use super::workload::{Look, PodOwner};
+use super::workload::{self, Look, PodOwner};
 use crate::error::Error;
-use crate::shared::Shared;
-use client::{Informer, Outcome};
+use crate::shared::Controller;
+use client::Outcome;
 use clock::{self, Timestamp};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus};
@@ -30,7 +30,7 @@ const FAILURE: &str = "ReplicaFailure";
 
 /// What to do about the number of pods.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub create: usize,
     /// Names, the least useful first.
     pub delete: Vec<String>,
@@ -50,7 +50,7 @@ pub struct Plan {
 /// wanted 3, active a b c d          delete the least useful, for example one that is not ready
 /// wanted 2000, active none          create 500, the rest in the next looks
 /// ```
-pub fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan {
+pub(crate) fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan {
     let have = active.len();
     if have <= wanted {
         return Plan { create: (wanted - have).min(BURST), delete: vec![] };
@@ -63,7 +63,7 @@ pub fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan 
 
 /// What one look at the pods came to.
 #[derive(Default)]
-pub struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     pub active: &'a [Arc<Pod>],
     pub terminating: usize,
     /// Why pods could not be made or deleted.
@@ -76,7 +76,7 @@ pub struct Seen<'a> {
 /// Three pods, one ready for 30 s, one ready for 2 s, one still pulls its image; `minReadySeconds`
 /// is 10: `replicas` 3, `readyReplicas` 2, `availableReplicas` 1. A Deployment goes by the last
 /// number.
-pub fn status(
+pub(crate) fn status(
     spec: &ReplicaSetSpec,
     before: Option<&ReplicaSetStatus>,
     seen: &Seen,
@@ -148,7 +148,6 @@ pub(crate) trait Replicated:
     /// Who writes its events and records, e.g. `replicaset-controller`.
     const COMPONENT: Component;
 
-    fn informer(shared: &Shared) -> &Informer<Self>;
     fn selector(&self) -> Option<Cow<'_, LabelSelector>>;
     /// What it wants, in the words of a ReplicaSet.
     fn wants(&self) -> ReplicaSetSpec;
@@ -162,9 +161,6 @@ impl Replicated for ReplicaSet {
     type Status = ReplicaSetStatus;
     const COMPONENT: Component = Component::ReplicaSetController;
 
-    fn informer(shared: &Shared) -> &Informer<ReplicaSet> {
-        &shared.replica_sets
-    }
     fn selector(&self) -> Option<Cow<'_, LabelSelector>> {
         self.spec.as_ref().map(|s| Cow::Borrowed(&s.selector))
     }
@@ -182,6 +178,14 @@ impl Replicated for ReplicaSet {
     }
 }
 
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<Pod>();
+        informers.all::<ReplicaSet>();
+    },
+    start: |shared| drop(workload::start::<Replicas<ReplicaSet>>(shared)),
+};
+
 /// The controller of a kind that is replicated.
 pub(crate) struct Replicas<K>(std::marker::PhantomData<K>);
 
@@ -189,10 +193,6 @@ impl<K: Replicated> PodOwner for Replicas<K> {
     type Kind = K;
     const COMPONENT: Component = K::COMPONENT;
     const WORKERS: usize = 5;
-
-    fn informer(shared: &Shared) -> &Informer<K> {
-        K::informer(shared)
-    }
 
     fn selector(object: &K) -> Option<Cow<'_, LabelSelector>> {
         object.selector()
@@ -247,12 +247,12 @@ impl<K: Replicated> PodOwner for Replicas<K> {
 /// The active pods of all sets that have the same controller as this one; its own if it has none.
 fn related<K: Replicated>(look: &Look<'_, K>, active: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
     let Some(owner) = pods::controller_of(look.object.meta()) else { return active.to_vec() };
-    let sets = look.shared.replica_sets.within(&look.key.namespace);
+    let sets = look.shared.informer::<ReplicaSet>().within(&look.key.namespace);
     let is_sibling =
         |set: &&Arc<ReplicaSet>| pods::controller_of(&set.metadata).is_some_and(|o| o.uid == owner.uid);
     let siblings: Vec<&String> =
         sets.iter().filter(is_sibling).filter_map(|s| s.metadata.uid.as_ref()).collect();
-    let mut all = look.shared.pods.within(&look.key.namespace);
+    let mut all = look.shared.informer::<Pod>().within(&look.key.namespace);
     all.retain(|p| {
         is_active(p) && pods::controller_of(&p.metadata).is_some_and(|o| siblings.contains(&&o.uid))
     });
@@ -294,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn pods_of_the_owners_other_sets_count_on_their_nodes() {
-        use crate::workload;
+        use crate::shared::Shared;
         use client::Key;
         use client::testing::Scripted;
         let owned = |kind: &str, name: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": name, "controller": true}]);
@@ -305,13 +305,15 @@ mod tests {
         };
         let server = Scripted::new(|_| None).await;
         let shared = Shared::fixed(&server.client);
-        [set("old", 1), set("new", 1)].into_iter().for_each(|set| shared.replica_sets.tell_of(set));
+        [set("old", 1), set("new", 1)]
+            .into_iter()
+            .for_each(|set| shared.informer::<ReplicaSet>().tell_of(set));
         for (name, of, node) in [("a", "old", "n2"), ("b", "old", "n1"), ("c", "new", "n1")] {
             let mut one = (*pod(name, node, "Running", true, "2026-01-01T00:00:00Z")).clone();
             one.metadata = serde_json::from_value(json!({"name": name, "namespace": "d", "uid": name,
                 "labels": {"set": of}, "ownerReferences": owned("ReplicaSet", of)}))
             .unwrap();
-            shared.pods.tell_of(one);
+            shared.informer::<Pod>().tell_of(one);
         }
         workload::look_once::<Replicas<ReplicaSet>>(&shared, &Key::new("d", "old")).await.unwrap();
         let gone: Vec<String> = server.lines().into_iter().filter(|l| l.starts_with("DELETE")).collect();
@@ -354,7 +356,7 @@ mod tests {
     /// An undo brings a set and its pods back at once, and the watch of the sets is ahead.
     #[tokio::test]
     async fn pods_that_the_cache_does_not_know_yet_are_not_made_again() {
-        use crate::workload;
+        use crate::shared::Shared;
         use client::Key;
         use client::testing::Scripted;
         let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "1", "resourceVersion": "5"},
@@ -374,8 +376,8 @@ mod tests {
             })
             .await;
             let shared = Shared::fixed(&server.client);
-            shared.replica_sets.tell_of(serde_json::from_value(set.clone()).unwrap());
-            shared.pods.tell_of(serde_json::from_value(pod("p")).unwrap());
+            shared.informer::<ReplicaSet>().tell_of(serde_json::from_value(set.clone()).unwrap());
+            shared.informer::<Pod>().tell_of(serde_json::from_value(pod("p")).unwrap());
             let looked = workload::look_once::<Replicas<ReplicaSet>>(&shared, &Key::new("d", "s")).await;
             assert_eq!(looked.is_err(), made == 0, "{:?}", looked.err());
             let posts = server.take().iter().filter(|a| a.line.starts_with("POST")).count();

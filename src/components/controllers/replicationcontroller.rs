@@ -4,24 +4,29 @@
 //! plain map of labels; so it is read as one, and the loop of [`super::replicaset`] does the rest.
 //! Source: `pkg/controller/replication/conversion.go`.
 
-use super::replicaset::Replicated;
-use crate::shared::Shared;
-use client::Informer;
-use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus};
+use super::replicaset::{Replicas, Replicated};
+use super::workload;
+use crate::shared::Controller;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{
-    ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
+    Pod, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use std::borrow::Cow;
 use tap::Component;
 
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<Pod>();
+        informers.all::<ReplicationController>();
+        informers.all::<ReplicaSet>();
+    },
+    start: |shared| drop(workload::start::<Replicas<ReplicationController>>(shared)),
+};
+
 impl Replicated for ReplicationController {
     type Status = ReplicationControllerStatus;
     const COMPONENT: Component = Component::ReplicationController;
-
-    fn informer(shared: &Shared) -> &Informer<ReplicationController> {
-        &shared.replication_controllers
-    }
 
     fn selector(&self) -> Option<Cow<'_, LabelSelector>> {
         let match_labels = self.spec.as_ref()?.selector.clone();

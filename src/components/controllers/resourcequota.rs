@@ -10,7 +10,7 @@ use super::pods::phase;
 use super::resources::discover;
 use super::write::unless_gone;
 use crate::error::Error;
-use crate::shared::{Shared, record};
+use crate::shared::{Controller, Shared, record};
 use api::quota::{Amounts, amounts, counted, matches, stored, usage};
 use api::{quantity::Quantity, value};
 use client::{Change, Key, Outcome, WorkQueue, is_code, segment};
@@ -48,10 +48,18 @@ fn used(hard: &Amounts, before: &Amounts, counted: &Amounts) -> Amounts {
     hard.keys().filter_map(|name| Some((name.clone(), of(name)?))).collect()
 }
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<ResourceQuota>();
+        informers.all::<Pod>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = queue.clone();
-    shared.quotas.on(move |change| {
+    shared.informer::<ResourceQuota>().on(move |change| {
         let fresh = match change {
             Change::Added(_) => true,
             Change::Updated { old, new } => old.spec != new.spec || is_dirty(new),
@@ -62,7 +70,7 @@ pub(crate) fn start(shared: &Shared) {
         }
     });
     let (q, all) = (queue.clone(), shared.clone());
-    shared.pods.on(move |change| {
+    shared.informer::<Pod>().on(move |change| {
         if let Change::Updated { old, new } = change
             && has_ended(new)
             && !has_ended(old)
@@ -76,7 +84,7 @@ pub(crate) fn start(shared: &Shared) {
         add_all(&q, &all, namespace, &cause);
     }));
     let shared = Arc::new(shared.clone());
-    shared.report_panics(&queue, &shared.quotas, "resourcequota");
+    shared.report_panics(&queue, shared.informer::<ResourceQuota>(), "resourcequota");
     queue.work("resourcequota", WORKERS, move |key, cause| {
         let shared = shared.clone();
         async move { sync(&shared, key, cause).await }
@@ -107,8 +115,8 @@ async fn listen(
 
 fn add_all(queue: &WorkQueue<Key>, shared: &Shared, namespace: Option<&str>, cause: &Option<Cause>) {
     let quotas = match namespace {
-        Some(namespace) => shared.quotas.within(namespace),
-        None => shared.quotas.list(),
+        Some(namespace) => shared.informer::<ResourceQuota>().within(namespace),
+        None => shared.informer::<ResourceQuota>().list(),
     };
     quotas.iter().for_each(|quota| queue.add(Key::of(&**quota), cause.clone()));
 }
@@ -243,7 +251,7 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.quotas.tell_of(serde_json::from_value(cached).unwrap());
+        shared.informer::<ResourceQuota>().tell_of(serde_json::from_value(cached).unwrap());
         sync(&shared, Key::new("d", "q"), None).await.unwrap();
         let asked = server.take();
         let written = asked.iter().find(|a| a.line.starts_with("PATCH")).expect("the status is written");

@@ -80,8 +80,13 @@ pub(crate) async fn keep<K: Typed>(
     let uid = look.object.meta().uid.as_ref();
     let owned =
         |r: &Arc<ControllerRevision>| pods::controller_of(&r.metadata).is_some_and(|o| Some(&o.uid) == uid);
-    let mut all: Vec<_> =
-        look.shared.revisions.within(&look.key.namespace).into_iter().filter(owned).collect();
+    let mut all: Vec<_> = look
+        .shared
+        .informer::<ControllerRevision>()
+        .within(&look.key.namespace)
+        .into_iter()
+        .filter(owned)
+        .collect();
     all.extend(adopt_orphans(look, selector).await?);
     all.sort_by_key(|r| r.revision);
     let hash = template_hash(template, collisions.unwrap_or(0));
@@ -136,7 +141,7 @@ pub(crate) async fn keep<K: Typed>(
 /// needs them.
 pub(crate) fn watch(shared: &Shared, kind: &'static str, queue: &WorkQueue<Key>) {
     let queue = queue.clone();
-    shared.revisions.on(move |change| {
+    shared.informer::<ControllerRevision>().on(move |change| {
         let meta = &change.object().metadata;
         let owner = pods::controller_of(meta).filter(|o| o.kind == kind);
         if let Some(owner) = owner.filter(|_| !matches!(change, Change::Added(_))) {
@@ -188,7 +193,7 @@ async fn adopt_orphans<K: Typed>(
             && meta.deletion_timestamp.is_none()
             && pods::selects(selector, meta.labels.as_ref())
     };
-    let mut orphans = look.shared.revisions.within(&look.key.namespace);
+    let mut orphans = look.shared.informer::<ControllerRevision>().within(&look.key.namespace);
     orphans.retain(is_orphan);
     let mut adopted = Vec::new();
     if orphans.is_empty() || !look.still_there().await? {
@@ -272,8 +277,8 @@ mod tests {
             serde_json::from_value(json!({"metadata": meta, "revision": 1})).unwrap()
         };
         for kind in ["StatefulSet", "DaemonSet"] {
-            shared.revisions.tell_of(of(kind));
-            shared.revisions.tell_gone(of(kind));
+            shared.informer::<ControllerRevision>().tell_of(of(kind));
+            shared.informer::<ControllerRevision>().tell_gone(of(kind));
         }
         assert_eq!(queue.next().await.0, Key::new("n", "d"));
         let more = clock::timeout(std::time::Duration::from_millis(50), queue.next()).await;

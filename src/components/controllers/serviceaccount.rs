@@ -5,10 +5,10 @@
 
 use super::pods::is_namespace_ending;
 use crate::error::Error;
-use crate::shared::Shared;
+use crate::shared::{Controller, Shared};
 use client::{Key, Outcome, WorkQueue, is_code, optional, reference};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use pki::LEGACY_ISSUER;
@@ -19,25 +19,37 @@ const ROOT_CA: &str = "kube-root-ca.crt";
 const ACCOUNT: &str = "kubernetes.io/service-account.name";
 const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<Namespace>();
+        informers.all::<ServiceAccount>();
+        informers.only::<ConfigMap>("metadata.name=kube-root-ca.crt");
+        informers.only::<Secret>("type=kubernetes.io/service-account-token");
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue: WorkQueue<String> = WorkQueue::new(&shared.crew);
     let q = queue.clone();
-    shared.namespaces.on(move |change| q.add(change.key().name, change.cause()));
+    shared.informer::<Namespace>().on(move |change| q.add(change.key().name, change.cause()));
     let q = queue.clone();
-    shared.accounts.on(move |change| q.add(change.key().namespace, change.cause()));
+    shared.informer::<ServiceAccount>().on(move |change| q.add(change.key().namespace, change.cause()));
     let q = queue.clone();
-    shared.config_maps.on(move |change| q.add(change.key().namespace, change.cause()));
+    shared.informer::<ConfigMap>().on(move |change| q.add(change.key().namespace, change.cause()));
     let all = Arc::new(shared.clone());
     let told = shared.clone();
     queue.on_panic(move |namespace, panic| {
-        if let Some(object) = told.namespaces.get(&Key::new("", namespace.clone())) {
+        if let Some(object) = told.informer::<Namespace>().get(&Key::new("", namespace.clone())) {
             told.tell_panic(&reference(&*object), "serviceaccount", panic);
         }
     });
     queue.work("serviceaccount", 2, move |namespace, cause| {
         let shared = all.clone();
         async move {
-            let Some(object) = shared.namespaces.get(&Key::new("", namespace.clone())) else { return Ok(Outcome::Done) };
+            let Some(object) = shared.informer::<Namespace>().get(&Key::new("", namespace.clone())) else {
+                return Ok(Outcome::Done);
+            };
             if object.metadata.deletion_timestamp.is_some() {
                 return Ok(Outcome::Done);
             }
@@ -47,7 +59,7 @@ pub(crate) fn start(shared: &Shared) {
                 namespace: Some(namespace.clone()),
                 ..ObjectMeta::default()
             };
-            if shared.accounts.get(&Key::new(namespace.clone(), "default")).is_none() {
+            if shared.informer::<ServiceAccount>().get(&Key::new(namespace.clone(), "default")).is_none() {
                 let account = ServiceAccount { metadata: named("default"), ..ServiceAccount::default() };
                 tolerate(client.within(&namespace).create(&PostParams::default(), &account).await)?;
             }
@@ -55,7 +67,7 @@ pub(crate) fn start(shared: &Shared) {
             let about = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such \
                          as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
                          distributions of Kubernetes clusters.";
-            let known = shared.config_maps.get(&Key::new(namespace.clone(), ROOT_CA));
+            let known = shared.informer::<ConfigMap>().get(&Key::new(namespace.clone(), ROOT_CA));
             let mut map = ConfigMap { metadata: named(ROOT_CA), data: Some(data), ..ConfigMap::default() };
             map.metadata.annotations = Some([("kubernetes.io/description".to_string(), about.to_string())].into());
             match known {
@@ -72,15 +84,15 @@ pub(crate) fn start(shared: &Shared) {
 
     let tokens: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = tokens.clone();
-    shared.secrets.on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<Secret>().on(move |change| q.add(change.key(), change.cause()));
     let (q, all) = (tokens.clone(), shared.clone());
-    shared.accounts.on(move |change| {
-        for secret in all.secrets.within(&change.key().namespace) {
+    shared.informer::<ServiceAccount>().on(move |change| {
+        for secret in all.informer::<Secret>().within(&change.key().namespace) {
             q.add(Key::of(&*secret), change.cause());
         }
     });
     let all = Arc::new(shared.clone());
-    shared.report_panics(&tokens, &shared.secrets, "token");
+    shared.report_panics(&tokens, shared.informer::<Secret>(), "token");
     tokens.work("token", 2, move |key, _| {
         let shared = all.clone();
         async move { token(&shared, key).await }
@@ -99,7 +111,7 @@ fn tolerate<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
 /// Fills a secret of type `kubernetes.io/service-account-token`, and deletes it when its account is
 /// gone.
 async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
-    let Some(secret) = shared.secrets.get(&key) else { return Ok(Outcome::Done) };
+    let Some(secret) = shared.informer::<Secret>().get(&key) else { return Ok(Outcome::Done) };
     let annotation = |name: &str| secret.metadata.annotations.as_ref().and_then(|a| a.get(name)).cloned();
     let Some(name) = annotation(ACCOUNT) else { return Ok(Outcome::Done) };
     let api = shared.config.client.within::<Secret>(&key.namespace);
@@ -107,7 +119,7 @@ async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
     let is_same = |account: &ServiceAccount| {
         annotation(ACCOUNT_UID).is_none_or(|uid| uid.is_empty() || Some(uid) == account.metadata.uid)
     };
-    let known = shared.accounts.get(&Key::new(key.namespace.clone(), name.clone()));
+    let known = shared.informer::<ServiceAccount>().get(&Key::new(key.namespace.clone(), name.clone()));
     let mut account = known.filter(|account| is_same(account));
     if account.is_none() {
         // The cache of the accounts may be behind that of the secrets.
@@ -171,10 +183,12 @@ mod tests {
         .await;
         let shared = Shared::fixed(&server.client);
         if !known.is_empty() {
-            shared.accounts.tell_of(serde_json::from_value(account(known)).unwrap());
+            shared.informer::<ServiceAccount>().tell_of(serde_json::from_value(account(known)).unwrap());
         }
         let meta = json!({"name": "s", "namespace": "n", "uid": "u", "annotations": annotations});
-        shared.secrets.tell_of(serde_json::from_value(json!({"metadata": meta, "data": data})).unwrap());
+        shared
+            .informer::<Secret>()
+            .tell_of(serde_json::from_value(json!({"metadata": meta, "data": data})).unwrap());
         token(&shared, Key::new("n", "s")).await.ok();
         shared.crew.kill();
         server.take().into_iter().filter(|asked| !asked.line.starts_with("GET")).collect()
@@ -223,7 +237,9 @@ mod tests {
         .await;
         let shared = Shared::fixed(&server.client);
         start(&shared);
-        shared.namespaces.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+        shared
+            .informer::<Namespace>()
+            .tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
         let again = async {
             while tries.load(std::sync::atomic::Ordering::Relaxed) < 2 {
                 clock::sleep(Duration::from_millis(5)).await;

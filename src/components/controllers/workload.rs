@@ -10,7 +10,7 @@ use super::pods::{self, Hands, Words, owner_key};
 use super::write::{self, Guard};
 use crate::error::Error;
 use crate::shared::{Shared, record};
-use client::{Api, Backoff, Change, Informer, Key, Outcome, Recorder, WorkQueue, reference};
+use client::{Api, Backoff, Change, Key, Outcome, Recorder, WorkQueue, reference};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -46,7 +46,7 @@ impl<K> Typed for K where
 
 /// A kind whose objects own pods, and how its controller looks at one of them.
 pub(crate) trait PodOwner: 'static {
-    type Kind: Typed + Send + Sync;
+    type Kind: Typed + Send + Sync + 'static;
     /// Who writes its events and records, e.g. `replicaset-controller`.
     const COMPONENT: Component;
     const WORKERS: usize;
@@ -56,7 +56,6 @@ pub(crate) trait PodOwner: 'static {
     /// The finalizer that its pods carry.
     const FINALIZER: Option<&'static str> = None;
 
-    fn informer(shared: &Shared) -> &Informer<Self::Kind>;
     fn selector(object: &Self::Kind) -> Option<Cow<'_, LabelSelector>>;
     /// One look at one object: decide, act, write the status.
     fn sync(look: &Look<'_, Self::Kind>) -> impl Future<Output = Result<Outcome, Error>> + Send;
@@ -78,14 +77,14 @@ pub(crate) trait PodOwner: 'static {
 pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
     let queue: WorkQueue<Key> = WorkQueue::retrying(&shared.crew, C::BACKOFF);
     let worker = Arc::new(Worker::new(shared, C::COMPONENT));
-    worker.expectations.watch(&shared.pods, &queue);
+    worker.expectations.watch(shared.informer::<Pod>(), &queue);
     let q = queue.clone();
-    C::informer(shared).on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<C::Kind>().on(move |change| q.add(change.key(), change.cause()));
     let (q, w) = (queue.clone(), worker.clone());
-    shared.pods.on(move |change| {
+    shared.informer::<Pod>().on(move |change| {
         w.owners::<C>(change).into_iter().for_each(|owner| q.add(owner, change.cause()));
     });
-    shared.report_panics(&queue, C::informer(shared), C::COMPONENT.name());
+    shared.report_panics(&queue, shared.informer::<C::Kind>(), C::COMPONENT.name());
     queue.work(C::COMPONENT.name(), C::WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync::<C>(&key, &cause).await }
@@ -108,7 +107,7 @@ impl Driven {
     pub(crate) fn new(shared: &Shared) -> Driven {
         let worker = Arc::new(Worker::new(shared, Component::ControllerManager));
         let w = worker.clone();
-        shared.pods.on(move |change| drop(w.expectations.seen(change)));
+        shared.informer::<Pod>().on(move |change| drop(w.expectations.seen(change)));
         Driven(worker)
     }
 
@@ -155,7 +154,7 @@ impl Worker {
             let namespace = pod.metadata.namespace.clone().unwrap_or_default();
             let labels = pod.metadata.labels.as_ref();
             let chosen = |o: &Arc<C::Kind>| C::selector(o).is_some_and(|s| pods::selects(&s, labels));
-            let all = C::informer(&self.shared).within(&namespace);
+            let all = self.shared.informer::<C::Kind>().within(&namespace);
             owners.extend(all.iter().filter(|o| chosen(o)).map(|o| Key::of(&**o)));
             owners.extend(C::lost_owner(pod));
         }
@@ -165,7 +164,7 @@ impl Worker {
     }
 
     async fn sync<C: PodOwner>(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
-        let Some(object) = C::informer(&self.shared).get(key) else {
+        let Some(object) = self.shared.informer::<C::Kind>().get(key) else {
             self.expectations.forget(key);
             self.dismissed.forget(key);
             self.ends.forget(key);
@@ -278,7 +277,7 @@ impl<K: Typed> Look<'_, K> {
         });
         let is_new = |meta: &ObjectMeta| {
             let key = Key::new(&self.key.namespace, meta.name.as_deref().unwrap_or_default());
-            self.shared.pods.get(&key).is_none_or(|pod| pod.metadata.uid != meta.uid)
+            self.shared.informer::<Pod>().get(&key).is_none_or(|pod| pod.metadata.uid != meta.uid)
         };
         match mine.filter(|meta| is_new(meta)).count() {
             0 => Ok(()),
@@ -319,7 +318,7 @@ impl<K: Typed> Look<'_, K> {
     ) -> Result<Vec<Arc<Pod>>, Error> {
         let (owner, hands) = (self.owner(), &self.hands);
         let (mut mine, mut orphans) = (Vec::new(), Vec::new());
-        for pod in self.shared.pods.within(&self.key.namespace) {
+        for pod in self.shared.informer::<Pod>().within(&self.key.namespace) {
             let matches = pods::selects(selector, pod.metadata.labels.as_ref()) && is_member(&pod);
             match pods::controller_of(&pod.metadata) {
                 Some(controller) if controller.uid != owner.uid => {}

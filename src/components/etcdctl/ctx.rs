@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 /// One command at work. No connection is made before a verb asks for one.
-pub struct Ctx<'io> {
+pub(crate) struct Ctx<'io> {
     pub given: Given,
     pub out: Out<'io>,
     stdin: &'io mut (dyn tokio::io::AsyncRead + Send + Unpin),
@@ -28,7 +28,7 @@ impl<'io> Ctx<'io> {
     /// # Errors
     /// [`Fail`] with the exit code: an unknown format (`FEATURE`), a duration that is none
     /// (`FAILED`), or as [`Target::of`].
-    pub fn new(given: Given, io: &'io mut Io, preset: Preset) -> Result<Ctx<'io>, Fail> {
+    pub(crate) fn new(given: Given, io: &'io mut Io, preset: Preset) -> Result<Ctx<'io>, Fail> {
         let format = Format::named(&given.text("write-out"))?;
         let out = Out { format, hex: given.on("hex"), to: &mut *io.stdout };
         let target = Target::of(&given, preset)?;
@@ -38,12 +38,12 @@ impl<'io> Ctx<'io> {
     }
 
     /// The longest wait for an answer, if the command line or the environment names one.
-    pub fn chosen_timeout(&self) -> Option<Duration> {
+    pub(crate) fn chosen_timeout(&self) -> Option<Duration> {
         self.given.was_set("command-timeout").then_some(self.timeout)
     }
 
     /// The arguments without the verb and the flags.
-    pub fn args(&self) -> &[String] {
+    pub(crate) fn args(&self) -> &[String] {
         &self.given.args
     }
 
@@ -51,7 +51,7 @@ impl<'io> Ctx<'io> {
     ///
     /// # Errors
     /// As [`Etcd::connect`].
-    pub async fn connect(&self) -> Result<Etcd, Fail> {
+    pub(crate) async fn connect(&self) -> Result<Etcd, Fail> {
         Etcd::connect(&self.target, self.timeout).await
     }
 
@@ -60,7 +60,7 @@ impl<'io> Ctx<'io> {
     ///
     /// # Errors
     /// With `--cluster` as [`Etcd::connect`] and [`Etcd::members`]; without it never.
-    pub async fn endpoints(&self) -> Result<Vec<String>, Fail> {
+    pub(crate) async fn endpoints(&self) -> Result<Vec<String>, Fail> {
         match self.given.on("cluster") {
             true => {
                 Ok(self.connect().await?.members().await?.into_iter().flat_map(|m| m.client_urls).collect())
@@ -73,12 +73,12 @@ impl<'io> Ctx<'io> {
     ///
     /// # Errors
     /// As [`Etcd::connect`].
-    pub async fn member(&self, endpoint: &str) -> Result<Etcd, Fail> {
+    pub(crate) async fn member(&self, endpoint: &str) -> Result<Etcd, Fail> {
         Etcd::connect(&self.target.only(endpoint), self.timeout).await
     }
 
     /// A line beside the answer.
-    pub async fn tell(&mut self, text: &str) {
+    pub(crate) async fn tell(&mut self, text: &str) {
         let _ = self.stderr.write_all(format!("{text}\n").as_bytes()).await; // nobody may be listening
         let _ = self.stderr.flush().await;
     }
@@ -87,7 +87,7 @@ impl<'io> Ctx<'io> {
     ///
     /// # Errors
     /// It cannot be read ([`FILE`]).
-    pub async fn read_bytes(&mut self) -> Result<Vec<u8>, Fail> {
+    pub(crate) async fn read_bytes(&mut self) -> Result<Vec<u8>, Fail> {
         let mut bytes = Vec::new();
         self.stdin.read_to_end(&mut bytes).await.map_err(|e| Fail::new(FILE, e.to_string()))?;
         Ok(bytes)

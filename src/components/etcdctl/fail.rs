@@ -9,22 +9,22 @@ pub(crate) const CANCELED: i32 = 5;
 pub(crate) const FILE: i32 = 6;
 pub(crate) const ARGUMENTS: i32 = 128;
 /// The exit code of a command that was interrupted.
-pub const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: i32 = 130;
 
 /// Why a command failed, for people, and its exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fail {
+pub(crate) struct Fail {
     pub code: i32,
     pub text: String,
 }
 
 impl Fail {
     /// A failure with one of etcdctl's exit codes; an empty text prints nothing.
-    pub fn new(code: i32, text: impl Into<String>) -> Fail {
+    pub(crate) fn new(code: i32, text: impl Into<String>) -> Fail {
         Fail { code, text: text.into() }
     }
     /// A failure because of the arguments on the command line: exit code 128.
-    pub fn arguments(text: impl Into<String>) -> Fail {
+    pub(crate) fn arguments(text: impl Into<String>) -> Fail {
         Fail::new(ARGUMENTS, text)
     }
 }

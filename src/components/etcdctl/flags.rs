@@ -3,14 +3,14 @@
 
 /// What a flag's value is; a switch may stand without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Switch,
     Text,
     Number,
 }
 
 /// One flag of a verb, or a global one.
-pub struct Flag {
+pub(crate) struct Flag {
     pub name: &'static str,
     pub short: Option<char>,
     pub kind: Kind,

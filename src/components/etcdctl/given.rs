@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// What was given to a verb.
 #[derive(Clone, Debug, Default)]
-pub struct Given {
+pub(crate) struct Given {
     flags: BTreeMap<&'static str, String>,
     /// Flags that stood on the line.
     pub set: Vec<&'static str>,
@@ -20,15 +20,15 @@ pub struct Given {
 
 impl Given {
     /// The value of a flag, or its default; empty if the verb has no such flag.
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.flags.get(name).cloned().unwrap_or_default()
     }
     /// True if a switch is on.
-    pub fn on(&self, name: &str) -> bool {
+    pub(crate) fn on(&self, name: &str) -> bool {
         self.flags.get(name).is_some_and(|v| v == "true")
     }
     /// A number; its shape was checked when it was read.
-    pub fn number(&self, name: &str) -> i64 {
+    pub(crate) fn number(&self, name: &str) -> i64 {
         self.flags.get(name).and_then(|v| v.parse().ok()).unwrap_or_default()
     }
     pub(crate) fn was_set(&self, name: &str) -> bool {
@@ -38,7 +38,7 @@ impl Given {
     ///
     /// # Errors
     /// It is none, or negative ([`FAILED`]); the text names the flag.
-    pub fn duration(&self, name: &str) -> Result<Duration, Fail> {
+    pub(crate) fn duration(&self, name: &str) -> Result<Duration, Fail> {
         let text = self.text(name);
         match parse_duration(&text) {
             Ok(time) if time.0 >= 0 => Ok(time.duration()),

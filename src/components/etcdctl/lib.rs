@@ -23,6 +23,8 @@
 //! ## Read next
 //! `etcd`, which answers; `cmd/keys.rs`, the verbs to start with.
 
+#![warn(missing_docs)]
+
 mod cmd;
 mod ctx;
 mod fail;
@@ -38,13 +40,11 @@ mod tests;
 mod version;
 mod wire;
 
-pub use fail::INTERRUPTED;
-pub use io::Io;
 pub use preset::Preset;
-pub use version::VERSION;
 
 use ctx::Ctx;
-use fail::Fail;
+use fail::{Fail, INTERRUPTED};
+use io::Io;
 use parse::Found;
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,8 +59,10 @@ pub fn needs_a_store(words: &[String]) -> bool {
     }
 }
 
-/// Runs a command line; `args[0]` is the program's name. Returns the exit code.
-pub async fn run(args: Vec<String>, io: Io, preset: Preset) -> i32 {
+/// Runs a command line on the streams of a test; `args[0]` is the program's name. Returns the exit
+/// code.
+#[cfg(test)]
+async fn run(args: Vec<String>, io: Io, preset: Preset) -> i32 {
     run_parsed(parse::parse(args.get(1..).unwrap_or_default()), io, preset).await
 }
 

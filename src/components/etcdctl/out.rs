@@ -8,7 +8,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// How answers are printed: the values of `--write-out` that this etcdctl has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     Simple,
     Json,
     Fields,
@@ -21,7 +21,7 @@ impl Format {
     /// # Errors
     /// There is no such format, or it is `protobuf`, which this etcdctl does not print
     /// ([`FEATURE`]).
-    pub fn named(name: &str) -> Result<Format, Fail> {
+    pub(crate) fn named(name: &str) -> Result<Format, Fail> {
         match name {
             "simple" => Ok(Format::Simple),
             "json" => Ok(Format::Json),
@@ -36,7 +36,7 @@ impl Format {
 }
 
 /// Standard output, and how answers are printed on it.
-pub struct Out<'io> {
+pub(crate) struct Out<'io> {
     pub format: Format,
     /// Keys and values in hexadecimal (`\x61`); in the format `fields` the ids instead.
     pub hex: bool,
@@ -45,7 +45,7 @@ pub struct Out<'io> {
 
 /// Text that grows, with what is the same in many answers.
 #[derive(Default)]
-pub struct Page {
+pub(crate) struct Page {
     pub bytes: Vec<u8>,
     hex: bool,
 }
@@ -68,13 +68,13 @@ pub(crate) fn human(bytes: u64) -> String {
 
 impl Page {
     /// Appends text and the end of the line.
-    pub fn line(&mut self, text: impl AsRef<str>) {
+    pub(crate) fn line(&mut self, text: impl AsRef<str>) {
         self.bytes.extend(text.as_ref().as_bytes());
         self.bytes.push(b'\n');
     }
 
     /// A byte string as it is, or in hexadecimal.
-    pub fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         match self.hex {
             true => bytes.iter().for_each(|b| self.bytes.extend(format!("\\x{b:02x}").as_bytes())),
             false => self.bytes.extend(bytes),
@@ -83,13 +83,13 @@ impl Page {
     }
 
     /// Appends a line of the format `fields`: `"name" : value`.
-    pub fn field(&mut self, name: &str, value: impl std::fmt::Display) {
+    pub(crate) fn field(&mut self, name: &str, value: impl std::fmt::Display) {
         self.line(format!("\"{name}\" : {value}"));
     }
 
     /// Appends the id of a cluster or of a member as a field; with `--hex` in hexadecimal, as
     /// `move-leader` takes it.
-    pub fn id(&mut self, name: &str, id: u64) {
+    pub(crate) fn id(&mut self, name: &str, id: u64) {
         match self.hex {
             true => self.field(name, format_args!("{id:x}")),
             false => self.field(name, id),
@@ -97,7 +97,7 @@ impl Page {
     }
 
     /// Appends a lease as a field; with `--hex` in hexadecimal, as the verbs of leases take it.
-    pub fn lease_id(&mut self, name: &str, id: i64) {
+    pub(crate) fn lease_id(&mut self, name: &str, id: i64) {
         match self.hex {
             true => self.field(name, format_args!("{id:016x}")),
             false => self.field(name, id),
@@ -105,7 +105,7 @@ impl Page {
     }
 
     /// Appends cluster, member, revision and term of an answer as fields; 0 for an answer without.
-    pub fn header(&mut self, header: &Option<pb::ResponseHeader>) {
+    pub(crate) fn header(&mut self, header: &Option<pb::ResponseHeader>) {
         let header = header.clone().unwrap_or_default();
         self.id("ClusterID", header.cluster_id);
         self.id("MemberID", header.member_id);
@@ -124,7 +124,7 @@ impl Page {
     }
 
     /// Appends a key and its value, a line each, as the format `simple` has them.
-    pub fn kv(&mut self, kv: &pb::KeyValue) {
+    pub(crate) fn kv(&mut self, kv: &pb::KeyValue) {
         self.raw(&kv.key);
         self.raw(&kv.value);
     }
@@ -157,7 +157,7 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 
 impl Out<'_> {
     /// An empty page for one answer.
-    pub fn page(&self) -> Page {
+    pub(crate) fn page(&self) -> Page {
         Page { bytes: vec![], hex: self.hex }
     }
 
@@ -165,7 +165,7 @@ impl Out<'_> {
     ///
     /// # Errors
     /// Standard output cannot be written, e.g. because its reader has ended ([`FILE`]).
-    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Fail> {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Fail> {
         let failed = |e: std::io::Error| Fail::new(FILE, e.to_string());
         self.to.write_all(bytes).await.map_err(failed)?;
         self.to.flush().await.map_err(failed)
@@ -175,7 +175,7 @@ impl Out<'_> {
     ///
     /// # Errors
     /// As [`Out::send`].
-    pub async fn line(&mut self, text: &str) -> Result<(), Fail> {
+    pub(crate) async fn line(&mut self, text: &str) -> Result<(), Fail> {
         self.send(format!("{text}\n").as_bytes()).await
     }
 
@@ -183,7 +183,7 @@ impl Out<'_> {
     ///
     /// # Errors
     /// As [`Out::send`]; or the value has no JSON ([`FILE`]).
-    pub async fn json(&mut self, value: &impl Serialize) -> Result<(), Fail> {
+    pub(crate) async fn json(&mut self, value: &impl Serialize) -> Result<(), Fail> {
         let text = serde_json::to_string(value).map_err(|e| Fail::new(FILE, e.to_string()))?;
         self.line(&text).await
     }
@@ -192,7 +192,7 @@ impl Out<'_> {
     ///
     /// # Errors
     /// The format is `table` ([`FEATURE`]; nothing is written); or as [`Out::send`].
-    pub async fn answer<A: Serialize>(
+    pub(crate) async fn answer<A: Serialize>(
         &mut self,
         answer: &A,
         simple: impl FnOnce(&mut Page, &A),

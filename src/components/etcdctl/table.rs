@@ -1,4 +1,4 @@
-//! The one table of verbs and flags.
+//! The one table of verbs and flags. Completion outside this crate reads the names only.
 
 use super::cmd::{keys, lease, lock, maintenance, member, txn, watch};
 use super::ctx::Ctx;
@@ -10,15 +10,15 @@ type Run = for<'a, 'io> fn(&'a mut Ctx<'io>) -> LocalBoxFuture<'a, Result<(), Fa
 
 /// One verb of etcdctl, with what runs it.
 pub struct Verb {
-    /// `lease grant`
+    /// The words that choose the verb, with one space between them: `lease grant`.
     pub name: &'static str,
-    /// What stands behind it.
-    pub usage: &'static str,
-    pub help: &'static str,
-    pub flags: &'static [Flag],
-    pub run: Run,
+    /// The arguments behind the name, as the usage line shows them: `<key> [range_end]`.
+    pub(crate) usage: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) flags: &'static [Flag],
+    pub(crate) run: Run,
     /// Ends what it has begun when it is interrupted.
-    pub tidies: bool,
+    pub(crate) tidies: bool,
 }
 
 macro_rules! verb {
@@ -37,7 +37,7 @@ macro_rules! verb {
     };
 }
 
-/// Every verb, sorted by its name.
+/// Every verb that runs here, sorted by its name; the others are in `ABSENT`.
 pub const VERBS: &[Verb] = &[
     verb!("alarm disarm", "", "End every alarm", [], maintenance::disarm),
     verb!("alarm list", "", "Show the alarms in force", [], maintenance::alarms),
@@ -127,7 +127,7 @@ pub const VERBS: &[Verb] = &[
 ];
 
 /// Verbs of etcdctl that are not here, and why.
-pub const ABSENT: &[(&str, &str)] = &[
+pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("auth", "this store has no users and roles"),
     ("check", "load tests are not built in"),
     ("make-mirror", "mirrors are not built in"),

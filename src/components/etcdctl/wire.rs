@@ -25,7 +25,7 @@ pub(crate) const LEASE_NOT_FOUND: &str = "etcdserver: requested lease not found"
 
 /// Where the members are, and who we are.
 #[derive(Clone)]
-pub struct Target {
+pub(crate) struct Target {
     pub endpoints: Vec<String>,
     tls: Option<Arc<rustls::ClientConfig>>,
     dial_timeout: Duration,
@@ -39,7 +39,7 @@ impl Target {
     /// A file of `--cacert`, `--cert` or `--key` cannot be read ([`FILE`]) or used, only one of
     /// `--cert` and `--key` was given or both without `--cacert`, `--insecure-skip-tls-verify` was
     /// given, or `--dial-timeout` is no duration ([`FAILED`]).
-    pub fn of(given: &Given, preset: Preset) -> Result<Target, Fail> {
+    pub(crate) fn of(given: &Given, preset: Preset) -> Result<Target, Fail> {
         let said = |name: &str| Some(given.text(name)).filter(|v| !v.is_empty());
         let file = |name: &str, preset: Option<PathBuf>| said(name).map(PathBuf::from).or(preset);
         let endpoints = match said("endpoints") {
@@ -70,7 +70,7 @@ impl Target {
     }
 
     /// The same with one endpoint.
-    pub fn only(&self, endpoint: &str) -> Target {
+    pub(crate) fn only(&self, endpoint: &str) -> Target {
         Target { endpoints: vec![endpoint.into()], ..self.clone() }
     }
 }
@@ -81,7 +81,7 @@ fn read(path: &Path) -> Result<String, Fail> {
 
 /// A member that answers.
 #[derive(Clone)]
-pub struct Etcd {
+pub(crate) struct Etcd {
     channel: Channel,
     timeout: Duration,
     target: Target,
@@ -114,7 +114,7 @@ impl Etcd {
     /// # Errors
     /// No endpoint was given ([`CONNECTION`]), or none can be reached within `--dial-timeout` each
     /// ([`FAILED`]): the text is about the last one.
-    pub async fn connect(target: &Target, timeout: Duration) -> Result<Etcd, Fail> {
+    pub(crate) async fn connect(target: &Target, timeout: Duration) -> Result<Etcd, Fail> {
         Etcd::connect_from(target, timeout, 0).await
     }
 
@@ -139,7 +139,7 @@ impl Etcd {
 
     /// Connects again after the connection was lost, to the same member last of all. Tries until a
     /// member can be reached: the caller sets the limit.
-    pub async fn reconnect(&mut self) {
+    pub(crate) async fn reconnect(&mut self) {
         loop {
             clock::pause(RETRY_WAIT).await;
             let next = self.at.wrapping_add(1);
@@ -151,7 +151,7 @@ impl Etcd {
     }
 
     /// Returns how long a call may take.
-    pub fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
@@ -160,7 +160,7 @@ impl Etcd {
     /// # Errors
     /// [`FAILED`]: the member refused, in the words of etcd's client library; the connection broke;
     /// or the time is over. A call that was not answered may still have been carried out.
-    pub async fn call<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Fail>
+    pub(crate) async fn call<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Fail>
     where
         Q: Message + Default + 'static,
         A: Message + Default + 'static,
@@ -176,7 +176,7 @@ impl Etcd {
     ///
     /// # Errors
     /// As [`Etcd::call`], but for the time and for a lost connection.
-    pub async fn wait_on_any<Q, A>(&mut self, path: &'static str, ask: Q) -> Result<A, Fail>
+    pub(crate) async fn wait_on_any<Q, A>(&mut self, path: &'static str, ask: Q) -> Result<A, Fail>
     where
         Q: Message + Default + Clone + 'static,
         A: Message + Default + 'static,
@@ -193,7 +193,7 @@ impl Etcd {
     ///
     /// # Errors
     /// The member's status, until the stream begins; later ones are in the stream.
-    pub async fn answers<Q, A>(&self, path: &'static str, ask: Q) -> Result<Streaming<A>, Status>
+    pub(crate) async fn answers<Q, A>(&self, path: &'static str, ask: Q) -> Result<Streaming<A>, Status>
     where
         Q: Message + Default + 'static,
         A: Message + Default + 'static,
@@ -205,7 +205,7 @@ impl Etcd {
     ///
     /// # Errors
     /// As [`Etcd::answers`].
-    pub async fn stream<Q, A>(
+    pub(crate) async fn stream<Q, A>(
         &self,
         path: &'static str,
         asks: impl Stream<Item = Q> + Send + 'static,
@@ -221,7 +221,7 @@ impl Etcd {
     ///
     /// # Errors
     /// As [`Etcd::call`].
-    pub async fn range(&self, r: pb::RangeRequest) -> Result<pb::RangeResponse, Fail> {
+    pub(crate) async fn range(&self, r: pb::RangeRequest) -> Result<pb::RangeResponse, Fail> {
         self.call("/etcdserverpb.KV/Range", r).await
     }
 
@@ -229,7 +229,7 @@ impl Etcd {
     ///
     /// # Errors
     /// As [`Etcd::call`], also if the cluster has no leader.
-    pub async fn members(&self) -> Result<Vec<pb::Member>, Fail> {
+    pub(crate) async fn members(&self) -> Result<Vec<pb::Member>, Fail> {
         let ask = pb::MemberListRequest { linearizable: true };
         let answer: pb::MemberListResponse = self.call("/etcdserverpb.Cluster/MemberList", ask).await?;
         Ok(answer.members)
@@ -239,7 +239,7 @@ impl Etcd {
     ///
     /// # Errors
     /// As [`Etcd::call`].
-    pub async fn grant(&self, ttl: i64) -> Result<pb::LeaseGrantResponse, Fail> {
+    pub(crate) async fn grant(&self, ttl: i64) -> Result<pb::LeaseGrantResponse, Fail> {
         self.call("/etcdserverpb.Lease/LeaseGrant", pb::LeaseGrantRequest { ttl, id: 0 }).await
     }
 
@@ -247,7 +247,7 @@ impl Etcd {
     ///
     /// # Errors
     /// As [`Etcd::call`], also if there is no such lease.
-    pub async fn revoke(&self, id: i64) -> Result<pb::LeaseRevokeResponse, Fail> {
+    pub(crate) async fn revoke(&self, id: i64) -> Result<pb::LeaseRevokeResponse, Fail> {
         self.call("/etcdserverpb.Lease/LeaseRevoke", pb::LeaseRevokeRequest { id }).await
     }
 
@@ -257,7 +257,7 @@ impl Etcd {
     ///
     /// # Errors
     /// In the stream: a member refuses to renew.
-    pub fn keep_alive(
+    pub(crate) fn keep_alive(
         self,
         id: i64,
         patience: Duration,

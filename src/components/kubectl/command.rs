@@ -15,7 +15,7 @@ pub const INTERRUPTED: i32 = 130;
 /// Runs one command line and returns its exit code. `args[0]` is the program's name.
 pub async fn run(args: Vec<String>, io: Io, env: Env) -> i32 {
     let output = Arc::new(Output::new(io.stdout, io.stderr));
-    let streams = Streams { stdin: io.stdin, terminal: io.terminal, cancel: io.cancel.clone() };
+    let streams = Streams { stdin: io.stdin, terminal: io.terminal };
     let work = command(&args, streams, io.own, env, output.clone());
     let gone = output.gone.clone();
     let code = tokio::select! {

@@ -6,6 +6,7 @@ use api::kinds;
 /// One word that may stand at the cursor.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Candidate {
+    /// The whole word, as it is inserted: `--namespace`, `deployments.apps`, `web-1`.
     pub text: String,
     /// One line about it; may be empty.
     pub help: String,
@@ -44,10 +45,9 @@ const TYPED: &[&str] = &[
 const OF_PODS: &[&str] = &["logs", "exec", "attach", "port-forward", "cp"];
 const OF_NODES: &[&str] = &["cordon", "uncordon", "drain"];
 
-/// What may stand at the end of `line[..cursor]` (a line with or without `kubectl` before it).
-/// `live(resource, namespace)` names the objects that exist; the namespace is empty if the line
-/// names none.
-pub fn complete(line: &str, cursor: usize, live: impl Fn(&str, &str) -> Vec<String>) -> Vec<Candidate> {
+/// As [`of_words`], at the end of `line[..cursor]` (a line with or without `kubectl` before it).
+#[cfg(test)]
+fn complete(line: &str, cursor: usize, live: impl Fn(&str, &str) -> Vec<String>) -> Vec<Candidate> {
     let line = line.get(..cursor).unwrap_or(line);
     let mut words: Vec<String> = line.split_whitespace().map(String::from).collect();
     let last = if line.ends_with(char::is_whitespace) || line.is_empty() {
@@ -61,7 +61,9 @@ pub fn complete(line: &str, cursor: usize, live: impl Fn(&str, &str) -> Vec<Stri
     of_words(&words, &last, &live)
 }
 
-/// As [`complete`], with the words before the one to complete.
+/// Returns what may stand for `last`, sorted; `words` are those before it, behind `kubectl`.
+/// `live(resource, namespace)` names the objects that exist; the namespace is empty if the line
+/// names none.
 pub fn of_words(words: &[String], last: &str, live: &dyn Fn(&str, &str) -> Vec<String>) -> Vec<Candidate> {
     let Some(line) = Line::read(words) else { return vec![] };
     let mut found = match line.flag_value {

@@ -16,22 +16,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::OnceCell;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 
 /// A longer answer to a question is none.
 const WORD_MAX: usize = 64;
 
-/// Standard input of one command, its terminal if it has one, and the sign that it has to end.
-pub struct Streams {
+/// Standard input of one command, and its terminal if it has one.
+pub(crate) struct Streams {
     pub stdin: Input,
     pub terminal: Option<Arc<dyn Terminal>>,
-    pub cancel: CancellationToken,
 }
 
 /// A command line that was understood.
-pub struct Line {
+pub(crate) struct Line {
     /// The verb's words after `kubectl`.
     pub verb: &'static str,
     /// The verb's usage line without `kubectl `.
@@ -48,7 +46,7 @@ pub(crate) fn command_path(verb: &str) -> String {
 }
 
 /// One command at work.
-pub struct Ctx {
+pub(crate) struct Ctx {
     /// The verb's words after `kubectl`.
     pub verb: &'static str,
     /// The verb's usage line without `kubectl `.
@@ -60,7 +58,6 @@ pub struct Ctx {
     pub env: Env,
     pub output: Arc<Output>,
     pub terminal: Option<Arc<dyn Terminal>>,
-    pub cancel: CancellationToken,
     stdin: tokio::sync::Mutex<Option<Input>>,
     /// Standard input was read to its end.
     stdin_read: AtomicBool,
@@ -70,7 +67,7 @@ pub struct Ctx {
 
 impl Ctx {
     /// A command that was parsed and has not begun: no file is read, no connection made.
-    pub fn new(line: Line, streams: Streams, env: Env, output: Arc<Output>) -> Ctx {
+    pub(crate) fn new(line: Line, streams: Streams, env: Env, output: Arc<Output>) -> Ctx {
         Ctx {
             verb: line.verb,
             usage_line: line.usage,
@@ -80,7 +77,6 @@ impl Ctx {
             env,
             output,
             terminal: streams.terminal,
-            cancel: streams.cancel,
             stdin: tokio::sync::Mutex::new(Some(streams.stdin)),
             stdin_read: AtomicBool::new(false),
             api: OnceCell::new(),
@@ -94,18 +90,18 @@ impl Ctx {
     }
 
     /// Prints to standard output.
-    pub fn out(&self, text: impl AsRef<str>) {
+    pub(crate) fn out(&self, text: impl AsRef<str>) {
         self.output.out(text.as_ref());
     }
 
     /// Prints a line.
-    pub fn line(&self, text: impl AsRef<str>) {
+    pub(crate) fn line(&self, text: impl AsRef<str>) {
         self.output.out(text.as_ref());
         self.output.out("\n");
     }
 
     /// Prints a line to standard error.
-    pub fn note(&self, text: impl AsRef<str>) {
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
         self.output.err(text.as_ref());
         self.output.err("\n");
     }
@@ -114,7 +110,7 @@ impl Ctx {
     ///
     /// # Errors
     /// Always: [`Fail::Text`] with the message and a hint at `-h`. It is for `return`.
-    pub fn usage<T>(&self, message: impl AsRef<str>) -> Result<T, Fail> {
+    pub(crate) fn usage<T>(&self, message: impl AsRef<str>) -> Result<T, Fail> {
         Err(Fail::usage(&self.command_path(), message.as_ref()))
     }
 
@@ -122,7 +118,7 @@ impl Ctx {
     ///
     /// # Errors
     /// As [`Kubeconfig::load`].
-    pub fn kubeconfig(&self) -> Result<Kubeconfig, Fail> {
+    pub(crate) fn kubeconfig(&self) -> Result<Kubeconfig, Fail> {
         Kubeconfig::load(&self.env, &self.flags)
     }
 
@@ -130,7 +126,7 @@ impl Ctx {
     ///
     /// # Errors
     /// As [`Kubeconfig::load`] and [`clientcmd::target`].
-    pub fn target(&self) -> Result<Target, Fail> {
+    pub(crate) fn target(&self) -> Result<Target, Fail> {
         let files = self.kubeconfig()?;
         clientcmd::target(&self.env, &self.flags, &files)
     }
@@ -140,7 +136,7 @@ impl Ctx {
     /// # Errors
     /// [`Fail::Text`]: `--request-timeout` is no duration. Also as [`Ctx::target`] and
     /// [`Api::new`]. The next call tries again.
-    pub async fn api(&self) -> Result<&Arc<Api>, Fail> {
+    pub(crate) async fn api(&self) -> Result<&Arc<Api>, Fail> {
         self.api
             .get_or_try_init(|| async {
                 let limit = match self.flags.global("request-timeout") {
@@ -181,7 +177,7 @@ impl Ctx {
     ///
     /// # Errors
     /// As [`Ctx::api`] and [`Discovery::load`].
-    pub async fn discovery(&self) -> Result<&Arc<Discovery>, Fail> {
+    pub(crate) async fn discovery(&self) -> Result<&Arc<Discovery>, Fail> {
         self.discovery
             .get_or_try_init(|| async { Ok(Arc::new(Discovery::load(self.api().await?).await?)) })
             .await
@@ -192,7 +188,7 @@ impl Ctx {
     /// # Errors
     /// [`Fail::Text`] in kubectl's words: the server has no such resource. Also as
     /// [`Ctx::discovery`].
-    pub async fn resource(&self, word: &str) -> Result<Arc<Resource>, Fail> {
+    pub(crate) async fn resource(&self, word: &str) -> Result<Arc<Resource>, Fail> {
         match self.discovery().await?.find(word) {
             Some(resource) => Ok(resource),
             None => {
@@ -206,7 +202,7 @@ impl Ctx {
     ///
     /// # Errors
     /// As [`Ctx::target`], if no flag names a namespace.
-    pub fn namespace(&self) -> Result<(String, bool), Fail> {
+    pub(crate) fn namespace(&self) -> Result<(String, bool), Fail> {
         match self.flags.global("namespace") {
             "" => Ok((self.target()?.namespace, false)),
             named => Ok((named.to_string(), true)),
@@ -255,7 +251,7 @@ impl Ctx {
     }
 
     /// A path as the user means it.
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.env.cwd.join(path)
     }
 
@@ -263,7 +259,7 @@ impl Ctx {
     ///
     /// # Errors
     /// [`Fail::Text`] with the number of warnings that the server sent. What the verb did stays.
-    pub fn finish(&self) -> Result<(), Fail> {
+    pub(crate) fn finish(&self) -> Result<(), Fail> {
         let warned = self.api.get().map_or(0, |api| api.warnings());
         match warned {
             1 if self.flags.is("warnings-as-errors") => text("1 warning received"),

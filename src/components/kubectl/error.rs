@@ -7,16 +7,19 @@ use serde_json::Value;
 /// A failed answer of the API server (`metav1.Status`).
 #[derive(Clone, Debug, Default)]
 pub struct Refusal {
+    /// The HTTP status code, 400 and more.
     pub code: u16,
+    /// One word for programs, e.g. `NotFound` or `AlreadyExists`; may be empty.
     pub reason: String,
+    /// A sentence for people: `pods "web" not found`.
     pub message: String,
-    /// `details`, or null.
+    /// `details`, which name the object and the causes, or null.
     pub details: Value,
 }
 
 impl Refusal {
     /// Reads a `Status`. `code` is the HTTP status code, for a `Status` that has none.
-    pub fn of(status: &Value, code: u16) -> Refusal {
+    pub(crate) fn of(status: &Value, code: u16) -> Refusal {
         Refusal {
             code: value::int(status, "code").map_or(code, |c| c as u16),
             reason: value::text(status, "reason").to_string(),
@@ -26,13 +29,13 @@ impl Refusal {
     }
 
     /// `pods "x" not found`, made up where the server said it in another way.
-    pub fn not_found(resource: &str, name: &str) -> Refusal {
+    pub(crate) fn not_found(resource: &str, name: &str) -> Refusal {
         let message = format!("{resource} {} not found", quote(name));
         Refusal { code: 404, reason: "NotFound".into(), message, details: Value::Null }
     }
 
     /// The same with something before its message.
-    pub fn prefixed(mut self, prefix: &str) -> Refusal {
+    pub(crate) fn prefixed(mut self, prefix: &str) -> Refusal {
         self.message = format!("{prefix}{}", self.message);
         self
     }
@@ -85,18 +88,18 @@ pub(crate) fn go_io(error: &std::io::Error) -> String {
 ///
 /// # Errors
 /// Always: [`Fail::Text`]. It is for `return`.
-pub fn text<T>(message: impl Into<String>) -> Result<T, Fail> {
+pub(crate) fn text<T>(message: impl Into<String>) -> Result<T, Fail> {
     Err(Fail::Text(message.into()))
 }
 
 impl Fail {
     /// A mistake in the use of a verb, with kubectl's hint.
-    pub fn usage(command_path: &str, message: &str) -> Fail {
+    pub(crate) fn usage(command_path: &str, message: &str) -> Fail {
         Fail::Text(format!("{message}\nSee '{command_path} -h' for help and examples"))
     }
 
     /// The HTTP status code with which the server refused; `None` for every other failure.
-    pub fn code(&self) -> Option<u16> {
+    pub(crate) fn code(&self) -> Option<u16> {
         match self {
             Fail::Api(refusal) => Some(refusal.code),
             _ => None,
@@ -104,7 +107,7 @@ impl Fail {
     }
 
     /// True if the server has no such object or path.
-    pub fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Fail::Api(r) if r.reason == "NotFound" || (r.code == 404 && r.reason.is_empty()))
     }
 
@@ -118,7 +121,7 @@ impl Fail {
     ///
     /// # Errors
     /// The only failure, or [`Fail::Many`] with all of them in their order.
-    pub fn join(mut failures: Vec<Fail>) -> Result<(), Fail> {
+    pub(crate) fn join(mut failures: Vec<Fail>) -> Result<(), Fail> {
         match failures.len() {
             0 => Ok(()),
             1 => Err(failures.remove(0)),
@@ -127,7 +130,7 @@ impl Fail {
     }
 
     /// Go's `err.Error()`.
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         match self {
             Fail::Api(refusal) => refusal.message.clone(),
             Fail::Refused(host) => {

@@ -7,12 +7,15 @@ use std::time::Duration;
 /// What a flag's value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// `true` or `false`, as Go reads them; the flag alone is `true`.
     Bool,
+    /// A number of 64 bits, as Go reads it: `12`, `-3`, `0x1f`.
     Int,
-    /// A number of 32 bits.
+    /// As `Int`, with 32 bits.
     Int32,
     /// `5s`, `2m`, `1h30m`
     Duration,
+    /// Any text; of a repeated flag the last value counts.
     Text,
     /// May be repeated; commas separate values too.
     List,
@@ -23,14 +26,16 @@ pub enum Kind {
 /// One flag.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
+    /// The long name without dashes: `namespace`.
     pub name: &'static str,
     /// One letter, or nothing.
-    pub short: &'static str,
+    pub(crate) short: &'static str,
+    /// How a value is read.
     pub kind: Kind,
-    pub default: &'static str,
+    pub(crate) default: &'static str,
     /// The value of the flag alone (`--dry-run`); empty: it needs an argument.
     pub alone: &'static str,
-    pub help: &'static str,
+    pub(crate) help: &'static str,
 }
 
 /// The values of flags that were given.
@@ -64,7 +69,7 @@ impl Flags {
     }
 
     /// The value of a global flag; nothing if the verb has a flag of its own by that name.
-    pub fn global(&self, name: &str) -> &str {
+    pub(crate) fn global(&self, name: &str) -> &str {
         if self.own.contains(name) { "" } else { self.text(name) }
     }
 
@@ -92,12 +97,12 @@ impl Flags {
     }
 
     /// The value of a flag for a duration; zero if there is no such flag.
-    pub fn duration(&self, name: &str) -> Duration {
+    pub(crate) fn duration(&self, name: &str) -> Duration {
         gostr::parse_duration(self.text(name)).map_or(Duration::ZERO, |ms| ms.duration())
     }
 
     /// All pairs of a flag that maps names to values: `--env=a=1,b=2`.
-    pub fn pairs(&self, name: &str) -> Vec<String> {
+    pub(crate) fn pairs(&self, name: &str) -> Vec<String> {
         self.given.get(name).into_iter().flatten().flat_map(|v| split_pairs(v)).collect()
     }
 

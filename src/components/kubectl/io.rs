@@ -18,9 +18,13 @@ pub trait Terminal: Send + Sync {
 
 /// The streams of one command.
 pub struct Io {
+    /// Read by verbs that take `-f -`, ask a question, or pass it on (`exec -i`).
     pub stdin: Box<dyn AsyncRead + Send + Unpin>,
+    /// Answers.
     pub stdout: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Errors, warnings and questions.
     pub stderr: Box<dyn AsyncWrite + Send + Unpin>,
+    /// The terminal behind the streams; `None`: they are files or pipes.
     pub terminal: Option<Arc<dyn Terminal>>,
     /// These are this process' own streams: a plugin inherits them. Otherwise a plugin reads
     /// `stdin` and writes to the others through pipes.

@@ -20,7 +20,8 @@ impl Kept {
     }
 
     /// Keeps everything, without a bound: for output that is known to be small.
-    pub fn all() -> Kept {
+    #[cfg(test)]
+    pub(crate) fn all() -> Kept {
         Kept::up_to(usize::MAX)
     }
 
@@ -36,7 +37,7 @@ impl Kept {
     }
 
     /// What was kept so far, which is kept no longer.
-    pub fn take(&self) -> Vec<u8> {
+    pub(crate) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.bytes())
     }
 

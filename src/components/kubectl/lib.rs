@@ -33,6 +33,8 @@
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 
+#![warn(missing_docs)]
+
 mod builder;
 mod cmd;
 mod command;
@@ -63,7 +65,6 @@ pub mod wire;
 /// What `kubectl version --client` says.
 pub use api::VERSION;
 pub use command::{INTERRUPTED, asks_a_server, may_be_plugin, run};
-pub use complete::complete;
 pub use env::Env;
 pub use io::{Io, Terminal};
 pub use print::formats::print_template;

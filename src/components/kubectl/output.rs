@@ -13,7 +13,7 @@ enum Stream {
 }
 
 /// Standard output and standard error of one command.
-pub struct Output {
+pub(crate) struct Output {
     queue: Mutex<Vec<(Stream, Vec<u8>)>>,
     sinks: tokio::sync::Mutex<(Sink, Sink)>,
     /// Nobody reads standard output any more.
@@ -22,7 +22,7 @@ pub struct Output {
 
 impl Output {
     /// Output that writes to these two streams, in the order in which text was queued.
-    pub fn new(stdout: Sink, stderr: Sink) -> Output {
+    pub(crate) fn new(stdout: Sink, stderr: Sink) -> Output {
         Output {
             queue: Mutex::default(),
             sinks: tokio::sync::Mutex::new((stdout, stderr)),
@@ -39,17 +39,17 @@ impl Output {
     }
 
     /// Queues text for standard output.
-    pub fn out(&self, text: &str) {
+    pub(crate) fn out(&self, text: &str) {
         self.push(Stream::Out, text.as_bytes());
     }
 
     /// Queues bytes for standard output.
-    pub fn bytes(&self, bytes: &[u8]) {
+    pub(crate) fn bytes(&self, bytes: &[u8]) {
         self.push(Stream::Out, bytes);
     }
 
     /// Queues text for standard error.
-    pub fn err(&self, text: &str) {
+    pub(crate) fn err(&self, text: &str) {
         self.push(Stream::Err, text.as_bytes());
     }
 
@@ -58,7 +58,7 @@ impl Output {
     }
 
     /// Writes what is queued. A reader that is gone ends the command, as SIGPIPE would.
-    pub async fn flush(&self) {
+    pub(crate) async fn flush(&self) {
         let mut sinks = self.sinks.lock().await;
         loop {
             let queued = std::mem::take(&mut *self.queue.lock());

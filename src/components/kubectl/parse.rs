@@ -7,14 +7,18 @@ use super::table::{self, Verb};
 
 /// A command line that was understood.
 pub struct Parsed {
+    /// The verb, `kubectl` itself if there is none.
     pub verb: &'static Verb,
     /// Where the verb's first word stands among the words; `None`: there is no verb. A word before
     /// it that is called like it is the value of a flag.
     pub verb_at: Option<usize>,
+    /// The verb's flags and the global ones.
     pub flags: Flags,
+    /// Words that are no flags, without those of the verb: `pods web` of `get pods web -o json`.
     pub args: Vec<String>,
     /// How many of `args` stood before `--`, if there was one.
     pub dash: Option<usize>,
+    /// `-h` or `--help` was given: the verb does not run.
     pub help: bool,
 }
 

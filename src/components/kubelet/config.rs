@@ -13,15 +13,18 @@ use std::sync::Arc;
 use tap::Tap;
 
 /// The port of the kubelet's own server, as everywhere.
-pub const PORT: u16 = 10250;
+pub(crate) const PORT: u16 = 10250;
 
-/// What a node has to give.
+/// What a node has to give: `status.capacity` of its Node, and what its pods get of it.
 #[derive(Clone, Debug)]
 pub struct Capacity {
+    /// Thousandths of a processor: 2000 is `cpu: 2`.
     pub cpu_milli: u64,
+    /// Memory of the whole node, in bytes.
     pub memory_bytes: u64,
-    /// What of it all pods together may use.
+    /// Memory that all pods together may use, in bytes; more than `memory_bytes` counts as that.
     pub pods_memory_bytes: u64,
+    /// Pods that run at a time, at most.
     pub pods: u32,
 }
 
@@ -43,25 +46,35 @@ impl Capacity {
 
 /// What a kubelet needs to know of its node, and what it works with: API server, runtime, network.
 pub struct Config {
+    /// The name of the Node object that the kubelet registers.
     pub node_name: String,
+    /// The node's `InternalIP`; the kubelet's server listens on it.
     pub node_ip: Ipv4Addr,
-    /// e.g. `10.244.1.0/24`.
+    /// The node's range of pod addresses, e.g. `10.244.1.0/24`.
     pub pod_cidr: String,
+    /// Labels of the Node object.
     pub labels: BTreeMap<String, String>,
+    /// Annotations of the Node object.
     pub annotations: BTreeMap<String, String>,
+    /// Taints that the Node object is registered with.
     pub taints: Vec<Taint>,
+    /// What the Node object reports, and the bounds of admission and eviction.
     pub capacity: Capacity,
+    /// Authenticates as `system:node:NAME`.
     pub client: Client,
+    /// Runs containers and pulls images.
     pub runtime: Arc<dyn Runtime>,
+    /// Gives pods their addresses.
     pub network: Arc<dyn NodeNetwork>,
-    /// `data/<node>`.
+    /// The node's directory, `data/<node>`.
     pub dir: PathBuf,
     /// The machine, whose memory and disk the nodes of a cluster share.
     pub machine: Arc<pressure::Machine>,
     /// What is kept of each container's output.
     pub logs: cri::LogLimits,
+    /// The address of the Service `kube-dns`, for the pods' `/etc/resolv.conf`.
     pub cluster_dns: Ipv4Addr,
-    /// e.g. `cluster.local`.
+    /// The domain of Services, e.g. `cluster.local`.
     pub cluster_domain: String,
     /// Pods that run without being asked for through the API.
     pub static_pods: Vec<Pod>,
@@ -69,8 +82,9 @@ pub struct Config {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Is the process of the whole cluster counted as this node's use? So of one node only.
     pub hosts_cluster: bool,
-    /// e.g. `v1.35.0+ropewalk`.
+    /// The version that the Node reports, e.g. `v1.35.0+ropewalk`.
     pub version: String,
+    /// Where records of what the kubelet does go.
     pub tap: Tap,
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Why the work on a pod failed. The pod worker tries again after a pause.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error(transparent)]
     Api(#[from] kube::Error),
     #[error(transparent)]

@@ -45,6 +45,8 @@
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 
+#![warn(missing_docs)]
+
 mod action;
 mod admission;
 mod bounds;
@@ -87,8 +89,7 @@ mod view;
 mod volumes;
 mod walk;
 
-pub use config::{Capacity, Config, PORT};
-pub use error::Error;
+pub use config::{Capacity, Config};
 
 use std::sync::Arc;
 use task::Crew;

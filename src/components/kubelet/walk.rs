@@ -29,7 +29,7 @@ static TURN: Semaphore = Semaphore::const_new(1);
 
 /// What a tree takes of the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amount {
+pub(crate) struct Amount {
     /// Bytes of allocated blocks.
     pub bytes: u64,
     /// Files and directories (inodes).
@@ -38,10 +38,10 @@ pub struct Amount {
 
 impl Amount {
     /// More than any limit.
-    pub const BEYOND: Amount = Amount { bytes: u64::MAX, files: u64::MAX };
+    pub(crate) const BEYOND: Amount = Amount { bytes: u64::MAX, files: u64::MAX };
 
     /// Returns the difference of both numbers, 0 if the other one is larger.
-    pub fn minus(self, other: Amount) -> Amount {
+    pub(crate) fn minus(self, other: Amount) -> Amount {
         Amount {
             bytes: self.bytes.saturating_sub(other.bytes),
             files: self.files.saturating_sub(other.files),
@@ -49,12 +49,12 @@ impl Amount {
     }
 
     /// The smaller number of bytes, and the smaller number of files.
-    pub fn min(self, other: Amount) -> Amount {
+    pub(crate) fn min(self, other: Amount) -> Amount {
         Amount { bytes: self.bytes.min(other.bytes), files: self.files.min(other.files) }
     }
 
     /// Returns the sum of both numbers, `u64::MAX` if it is larger.
-    pub fn plus(self, other: Amount) -> Amount {
+    pub(crate) fn plus(self, other: Amount) -> Amount {
         Amount {
             bytes: self.bytes.saturating_add(other.bytes),
             files: self.files.saturating_add(other.files),

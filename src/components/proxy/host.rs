@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_secs(10);
 ///
 /// With `externalTrafficPolicy: Local` a port leads only to nodes that have an endpoint: the others
 /// drop what comes, and the learner's client would wait for minutes.
-pub fn wanted(
+pub(crate) fn wanted(
     services: &[Arc<Service>],
     slices: &BTreeMap<String, Vec<Arc<k8s_openapi::api::discovery::v1::EndpointSlice>>>,
     nodes: &[(String, Ipv4Addr)],

@@ -22,6 +22,8 @@
 //! ## Read next
 //! `net`, which turns rules into nftables.
 
+#![warn(missing_docs)]
+
 #[cfg(test)]
 mod golden;
 pub mod host;
@@ -47,9 +49,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What the proxy of one node needs: the API server, which tells it of Services, and the node's
 /// network.
 pub struct Config {
+    /// The Node object's name: endpoints on this node are the local ones of
+    /// `externalTrafficPolicy: Local`.
     pub node_name: String,
+    /// Watches Services, EndpointSlices and Nodes.
     pub client: Client,
+    /// Takes the rules of this node's kernel.
     pub network: Arc<dyn NodeNetwork>,
+    /// Where records of changed rules go.
     pub tap: Tap,
 }
 

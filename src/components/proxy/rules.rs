@@ -178,7 +178,7 @@ pub(crate) fn owner_for<'a>(service: &Service, owner: &'a str) -> &'a str {
 /// What a Service asks for and does not get: it is another Service's, or more than there is room
 /// for.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub(crate) struct Refused {
     pub service: Arc<Service>,
     /// The reason of the Event.
     pub reason: &'static str,

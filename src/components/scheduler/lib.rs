@@ -28,6 +28,8 @@
 //! ## Read next
 //! `kubelet`, which notices the binding.
 
+#![warn(missing_docs)]
+
 mod cache;
 mod decide;
 mod framework;

@@ -10,8 +10,10 @@ use tap::Cause;
 /// Why a client could not be made, or a request of it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The address is no host name or IP address, or a certificate or key cannot be used.
     #[error("the API server's address or a certificate cannot be used")]
     Pki(#[from] pki::Error),
+    /// The request failed: no connection, or the server's answer, a `Status`, says why.
     #[error(transparent)]
     Api(#[from] kube::Error),
 }

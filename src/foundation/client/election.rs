@@ -50,6 +50,7 @@ impl Silence {
 
 /// A Lease that at most one holder renews. Kubernetes' times: 15 s / 10 s / 2 s.
 pub struct LeaderElection {
+    /// Reads and writes the Lease.
     pub client: Client,
     /// Name of the Lease in kube-system, e.g. `kube-scheduler`.
     pub name: String,

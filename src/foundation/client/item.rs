@@ -8,7 +8,9 @@ use std::borrow::Cow;
 /// Namespace (empty for cluster-scoped kinds) and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
+    /// Empty for cluster-scoped kinds.
     pub namespace: String,
+    /// `metadata.name`.
     pub name: String,
 }
 
@@ -73,7 +75,9 @@ impl Undecodable {
 /// cannot be decoded does not fail the whole list.
 #[derive(Clone, Debug)]
 pub enum Item<K> {
+    /// The object in its type.
     Decoded(K),
+    /// What could be read of an object that does not fit its type.
     Undecodable(Box<Undecodable>),
 }
 

@@ -24,12 +24,17 @@ const LINKS_MAX: usize = 40;
 /// The current context, resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
+    /// The name of the context (`current-context`).
     pub context: String,
+    /// The context's namespace; `default` if it has none.
     pub namespace: String,
     /// `https://127.0.0.1:6443`
     pub server: String,
+    /// The authority's certificate, decoded; empty if there is none.
     pub ca_pem: String,
+    /// The user's certificate, decoded; empty if there is none.
     pub cert_pem: String,
+    /// The key of `cert_pem`, decoded; empty if there is none.
     pub key_pem: String,
 }
 
@@ -91,6 +96,7 @@ pub enum LockError {
     Io {
         /// The lock file.
         path: PathBuf,
+        /// The kernel's answer.
         #[source]
         cause: io::Error,
     },

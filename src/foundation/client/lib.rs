@@ -28,6 +28,8 @@
 //! ## Read next
 //! `controllers`, which are made of these parts.
 
+#![warn(missing_docs)]
+
 mod answers;
 mod api_client;
 mod connections;

@@ -94,12 +94,14 @@ where
 pub struct Asked {
     /// Method and path, without the query: `GET /api/v1/nodes/a`.
     pub line: String,
+    /// The request's JSON; `null` without a body.
     pub body: Value,
 }
 
 /// A server that answers what the test says, and the requests that it was sent, in order.
 #[derive(Clone)]
 pub struct Scripted {
+    /// Sends to this server.
     pub client: Client,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
@@ -190,6 +192,7 @@ impl Log {
         tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
     }
 
+    /// The texts that were logged as warnings, in order.
     pub fn warnings(&self) -> Vec<String> {
         let all = self.0.lock();
         all.iter().filter(|(level, _)| *level == tracing::Level::WARN).map(|(_, text)| text.clone()).collect()

@@ -38,10 +38,13 @@ pub struct Endpoint {
     pub servers: Vec<SocketAddr>,
     /// The name that the server's certificate must have.
     pub server_name: String,
+    /// Certificates of the authorities that the server's certificate may come from.
     pub ca_pem: String,
+    /// The client's certificate and key; `None`: it is anonymous.
     pub identity: Option<pki::Identity>,
     /// e.g. `kube-scheduler/v1.35.0`.
     pub user_agent: String,
+    /// Opens the TCP connections, e.g. from a node's network namespace.
     pub dial: Dialer,
 }
 

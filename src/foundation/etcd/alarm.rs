@@ -7,7 +7,9 @@ use raft::codec::{DecodeError, Reader};
 /// client ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm {
+    /// What is wrong.
     pub kind: AlarmKind,
+    /// The number of the member that raised it; see [`member_id`](super::member_id).
     pub member: u64,
 }
 

@@ -17,7 +17,9 @@ use std::collections::BTreeMap;
 /// What [`super::Kv::hash`] answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hash {
+    /// CRC-32C of all records up to `revision`: equal on members with equal data.
     pub hash: u32,
+    /// The revision that it was computed at.
     pub revision: Revision,
     /// [`NOT_COMPACTED`](super::mvcc::NOT_COMPACTED) if nothing was compacted.
     pub compacted: Revision,

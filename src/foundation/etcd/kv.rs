@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, watch};
 /// Largest request of a client, in bytes (etcd's `--max-request-bytes`).
 pub const REQUEST_MAX: usize = 3 << 19; // 1.5 MiB
 /// Largest request inside the program: an undo of the whole cluster is one entry of the log.
-pub const UNBOUNDED_MAX: usize = 256 << 20;
+pub(crate) const UNBOUNDED_MAX: usize = 256 << 20;
 /// How long a request waits for a leader and a quorum (etcd: 5 s and two election timeouts).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
 

@@ -79,6 +79,8 @@
 //! ## Read next
 //! `raft`, which agrees on the order of commands before they come here; `etcdctl`, the client.
 
+#![warn(missing_docs)]
+
 pub mod alarm;
 pub mod api;
 mod applier;
@@ -112,7 +114,7 @@ pub mod txn;
 mod waiting;
 mod watch;
 
-pub use kv::{Kv, REQUEST_MAX, Room, UNBOUNDED_MAX};
+pub use kv::{Kv, REQUEST_MAX, Room};
 pub use lease::LeaseTtl;
 pub use member::{Status, member_id};
 pub use server::{Config, Server, StartError, quota_for};

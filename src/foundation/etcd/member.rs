@@ -22,16 +22,19 @@ pub fn member_id(name: &str) -> MemberId {
 pub struct Status {
     /// This member's name, e.g. `ropewalk-control-plane`.
     pub member: String,
+    /// This member leads.
     pub is_leader: bool,
     /// The leader's name; empty while there is none.
     pub leader: String,
     /// On a leader: the number of the follower that has most of the log, 0 if there is none.
     pub heir: u64,
+    /// Raft's term: how many elections were begun, at least.
     pub term: u64,
     /// Last entry known to be committed.
     pub index: u64,
     /// Last entry applied to the keys.
     pub applied: u64,
+    /// The revision of the last write that was applied.
     pub revision: Revision,
     /// Bytes of keys and values, all kept versions included.
     pub db_size: u64,

@@ -27,7 +27,9 @@ type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 /// Keys from `key` to `end`, in etcd's notation (see [`RangeRequest`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
+    /// The first key.
     pub key: Bytes,
+    /// Empty: the one key; `\0`: to the end; else behind the last key.
     pub end: Bytes,
 }
 
@@ -110,6 +112,7 @@ impl Pick<'_> {
 /// One version of a key. A deletion is a version too (a tombstone): its `kv.version` is 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
+    /// The key and its value at this version.
     pub kv: KeyValue,
     /// Position among the changes of its revision, from 0.
     pub sub: u32,

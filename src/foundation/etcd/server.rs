@@ -52,14 +52,19 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Names of all members of a new cluster, this one included. A member that has data ignores it.
     pub initial_cluster: Vec<String>,
+    /// Where the member records what it does.
     pub tap: Tap,
+    /// Where election timeouts and lease ids are drawn from.
     pub rng: Rng,
     /// How to reach the other members; `None` for a member that is alone.
     pub link: Option<Arc<dyn Link>>,
     /// Bytes of keys and values above which writes are refused with `NoSpace`.
     pub quota_bytes: u64,
+    /// When a snapshot is made and the log before it dropped.
     pub snapshots: SnapshotPolicy,
+    /// The sizes of the log's files.
     pub wal: WalOptions,
+    /// The file system; tests have one of their own.
     pub disk: Arc<dyn Disk>,
 }
 
@@ -84,14 +89,24 @@ impl Config {
 /// Why a member did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The log, its directory or the snapshot cannot be used.
     #[error(transparent)]
     Member(#[from] driver::StartError),
+    /// The cluster's members do not include this one.
     #[error("member {name} is not in the initial cluster {cluster:?}")]
-    NotAMember { name: String, cluster: Vec<String> },
+    NotAMember {
+        /// This member's name.
+        name: String,
+        /// The names that were given.
+        cluster: Vec<String>,
+    },
+    /// Numbers are made from names, and these two names give one number.
     #[error("members {0} and {1} have the same number; rename one")]
     SameNumber(String, String),
+    /// Its first read got no answer in time, e.g. on a full disk. The data are as they were.
     #[error("the member ended while it started: {0}")]
     Ended(Error),
+    /// Its log could not be written while it started.
     #[error("the member's log failed while it started: {0}")]
     Failed(Error),
 }

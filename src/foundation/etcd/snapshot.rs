@@ -21,12 +21,15 @@ const VERSION: u8 = 3;
 /// applies and under the store's read lock. It is taken once for each snapshot of the log, and for
 /// checksums and database files.
 pub struct Frozen {
+    /// The store's revision in it.
     pub revision: i64,
     /// [`NOT_COMPACTED`] if nothing was compacted.
     pub compacted: i64,
     /// Id, TTL and index of the last renewal.
     pub leases: Vec<(i64, i64, u64)>,
+    /// All kept versions of all keys.
     pub versions: Vec<Version>,
+    /// The alarms in force.
     pub alarms: Vec<Alarm>,
 }
 

@@ -17,12 +17,17 @@ pub type Changes = BoxStream<'static, Result<WatchResponse, Error>>;
 /// A store as its one client sees it. The words are those of [`Kv`], where each is explained.
 #[async_trait]
 pub trait Storage: Send + Sync {
+    /// See [`Kv::range`].
     async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error>;
+    /// See [`Kv::txn`].
     async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error>;
     /// A transaction without a client's limits where the store can do without them, for undo.
     async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error>;
+    /// See [`Kv::watch`].
     async fn watch(&self, r: WatchRequest) -> Result<Changes, Error>;
+    /// See [`Kv::compact`].
     async fn compact(&self, revision: Revision) -> Result<(), Error>;
+    /// See [`Kv::lease_grant`].
     async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error>;
     /// Resolves when [`revision`](Storage::revision) is at least that of every write acknowledged
     /// before this call.

@@ -181,7 +181,7 @@ fn value_len(compare: &Compare) -> usize {
 }
 
 /// Some branch may add bytes to the store.
-pub fn puts(txn: &TxnRequest) -> bool {
+pub(crate) fn puts(txn: &TxnRequest) -> bool {
     txn.success.iter().chain(&txn.failure).any(|op| match op {
         RequestOp::Put(_) => true,
         RequestOp::Txn(t) => puts(t),

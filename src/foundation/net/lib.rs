@@ -40,9 +40,11 @@
 //! ## Read next
 //! [`fabric`], [`node`], [`rules`]; then `proxy`, which decides what the rules should be.
 
+#![warn(missing_docs)]
+
 pub mod addresses;
 mod conntrack;
-pub mod fabric;
+mod fabric;
 #[cfg(test)]
 mod golden;
 mod host;

@@ -109,13 +109,19 @@ pub struct Definition {
     pub name: &'static str,
     /// The first one is this image's own; the directory of its layer is named by it.
     pub tags: &'static [&'static str],
+    /// The program and its first arguments (`ENTRYPOINT`).
     pub entrypoint: &'static [&'static str],
+    /// The arguments that a pod's `args` replaces (`CMD`).
     pub command: &'static [&'static str],
+    /// Names and values (`ENV`), beside `PATH`.
     pub env: &'static [(&'static str, &'static str)],
+    /// TCP ports (`EXPOSE`), for readers only: they open nothing.
     pub exposed_ports: &'static [u16],
+    /// The name of the signal that asks it to end (`STOPSIGNAL`), e.g. `SIGQUIT`.
     pub stop_signal: &'static str,
     /// Directory of the links, from the root.
     pub links_in: &'static str,
+    /// Names that lead to this program, each an applet, e.g. `ls`.
     pub links: &'static [&'static str],
     /// Further programs beside the links and the one that it starts.
     pub programs: &'static [&'static str],

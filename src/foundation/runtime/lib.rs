@@ -65,6 +65,8 @@
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.
 
+#![warn(missing_docs)]
+
 mod bear;
 mod container;
 mod groups;
@@ -75,7 +77,7 @@ mod layers;
 pub mod log;
 mod means;
 mod names;
-pub mod node;
+mod node;
 mod output;
 mod pace;
 mod passwd;

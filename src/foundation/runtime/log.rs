@@ -15,7 +15,9 @@ const LINE_MAX: usize = 16 * 1024;
 /// Which standard stream an entry comes from. The output of a terminal is `Stdout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
+    /// File descriptor 1.
     Stdout,
+    /// File descriptor 2.
     Stderr,
 }
 
@@ -166,7 +168,7 @@ impl Log {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn reopen(&self) -> io::Result<()> {
+    pub(crate) fn reopen(&self) -> io::Result<()> {
         let file = (self.opener)(&self.path)?;
         *self.lock() = Some(file);
         Ok(())

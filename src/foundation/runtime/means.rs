@@ -16,13 +16,19 @@ use tokio::sync::broadcast;
 pub struct Config {
     /// The node's name.
     pub node: String,
+    /// Makes the containers' processes.
     pub zygote: Zygote,
+    /// The built-in images and those of the cluster's store.
     pub images: Arc<Images>,
+    /// Makes and limits control groups.
     pub cgroups: Arc<dyn cgroup::Backend>,
+    /// Which user and group ids containers may have.
     pub ids: Ids,
+    /// The node's network, to which sandboxes are connected.
     pub network: Arc<dyn NodeNetwork>,
     /// A directory for writable layers, e.g. below [`linux::boot::Main::writable`].
     pub directory: PathBuf,
+    /// Makes the ids of sandboxes and containers.
     pub rng: Rng,
 }
 

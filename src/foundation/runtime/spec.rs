@@ -23,8 +23,11 @@ pub enum Role {
     Container,
     /// A cgroup directory to be born into.
     Cgroup,
+    /// What the process reads from descriptor 0.
     Stdin,
+    /// Where its descriptor 1 goes.
     Stdout,
+    /// Where its descriptor 2 goes.
     Stderr,
 }
 
@@ -33,28 +36,35 @@ pub enum Role {
 pub struct Request {
     /// Roles of the descriptors after the first.
     pub roles: Vec<Role>,
+    /// Which user and group ids there are.
     pub ids: Ids,
     /// The pod has a user namespace of its own: the id of its user 0 out here.
     pub users: Option<u32>,
     /// cgroup v1: files to write `0` to.
     pub tasks: Vec<PathBuf>,
+    /// The process, with what is needed for its kind.
     pub what: What,
 }
 
 /// The kind of process to make.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum What {
+    /// The first process of a sandbox.
     Pause(Pause),
+    /// The first process of a container.
     Container(Box<Container>),
+    /// A further process in the container of [`Role::Container`].
     Exec(Box<Process>),
 }
 
 /// The process that holds a pod's namespaces.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Pause {
+    /// The name of the pod's UTS namespace.
     pub hostname: String,
     /// A directory with the program `pause`.
     pub root: PathBuf,
+    /// A new network namespace is made, unless the pod uses the node's.
     pub own_network: bool,
     /// It is pid 1 of the pod (`shareProcessNamespace`).
     pub own_pids: bool,
@@ -69,7 +79,9 @@ pub struct Container {
     pub image: PathBuf,
     /// Bytes that the writable layer may hold.
     pub layer_max: u64,
+    /// Volumes and files, in the order in which they are mounted.
     pub mounts: Vec<Mount>,
+    /// The root is mounted read-only, once the mounts are in it.
     pub read_only_root: bool,
     /// Its control group is of cgroup v2, and is shown read-only at /sys/fs/cgroup.
     pub cgroup_v2: bool,
@@ -81,6 +93,7 @@ pub struct Container {
     pub read_only_proc: bool,
     /// Uses the sandbox' PID namespace instead of one of its own.
     pub shared_pids: bool,
+    /// The program that it runs.
     pub process: Process,
 }
 
@@ -89,10 +102,13 @@ pub struct Container {
 pub struct Mount {
     /// A trusted directory, where `from` is an untrusted path in it. Without one `from` is trusted.
     pub root: Option<PathBuf>,
+    /// The source: absolute, or as seen from `root`.
     pub from: PathBuf,
     /// A part of `from`, which cannot be left.
     pub part: PathBuf,
+    /// Where the container sees it; absolute.
     pub to: PathBuf,
+    /// Nothing in it can be written from the container.
     pub read_only: bool,
 }
 
@@ -112,17 +128,25 @@ impl Mount {
 /// The program to run, and the rights that its process keeps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Process {
+    /// The program, looked up in `PATH`, and its arguments.
     pub argv: Vec<String>,
+    /// The whole environment: names and values.
     pub env: Vec<(String, String)>,
+    /// The working directory, as the container sees it.
     pub cwd: PathBuf,
+    /// The user id inside the container; without one 0.
     pub uid: Option<u32>,
     /// Without one: what /etc/passwd in the container says about the user, else 0.
     pub gid: Option<u32>,
+    /// Supplementary group ids.
     pub groups: Vec<u32>,
     /// Names without `CAP_`.
     pub capabilities: Vec<String>,
+    /// `allowPrivilegeEscalation: false`.
     pub no_new_privs: bool,
+    /// System calls are filtered; not so in a privileged container.
     pub seccomp: bool,
+    /// Its streams are a new terminal, whose master goes to main.
     pub terminal: bool,
     /// See [`linux::oom::score_adj`].
     pub oom_score_adj: i32,

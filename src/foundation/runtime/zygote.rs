@@ -207,6 +207,7 @@ pub struct Zygote {
 
 /// A process that runs its program.
 pub struct Started {
+    /// Its number, and its end once it has ended.
     pub process: Arc<Process>,
     /// The master, if a terminal was asked for.
     pub terminal: Option<OwnedFd>,

@@ -53,6 +53,8 @@
 //! ## Read next
 //! `tap`, whose records are stamped here.
 
+#![warn(missing_docs)]
+
 use parking_lot::RwLock;
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;

@@ -26,6 +26,8 @@
 //! ## Read next
 //! The folders `golden` of `raft`, `etcd`, `scheduler` and `proxy`.
 
+#![warn(missing_docs)]
+
 pub use goldenscript::{Command, Context, Runner};
 
 use std::error::Error;

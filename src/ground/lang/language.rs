@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A language of the texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[allow(missing_docs)] // clap prints comments of the values in `--help`, in English only
 pub enum Lang {
     #[default]
     En,

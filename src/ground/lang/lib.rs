@@ -13,6 +13,8 @@
 //! ## Read next
 //! `ui`, whose table is the largest.
 
+#![warn(missing_docs)]
+
 pub mod charset;
 mod language;
 

@@ -26,7 +26,9 @@ use tokio_util::sync::CancellationToken;
 /// before.
 #[derive(Clone, Copy)]
 pub struct Bounds {
+    /// Connections of one address; the address' oldest one is closed for the next.
     pub of_one: usize,
+    /// Connections of all strangers together.
     pub most: usize,
 }
 

@@ -25,7 +25,7 @@ const TRIALS: &[Trial] = &[
 ];
 
 /// The first that is missing or refused, and the kernel's answer.
-pub fn missing() -> Option<(&'static str, io::Error)> {
+pub(crate) fn missing() -> Option<(&'static str, io::Error)> {
     TRIALS.iter().find_map(|(name, number, [a, b, c, d, e])| {
         // SAFETY: none of the calls in the table follows a pointer: those that take one get null
         // and a size of 0, and refuse it.
@@ -37,7 +37,7 @@ pub fn missing() -> Option<(&'static str, io::Error)> {
 }
 
 /// Their names, for people.
-pub fn names() -> String {
+pub(crate) fn names() -> String {
     TRIALS.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ")
 }
 

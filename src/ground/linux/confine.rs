@@ -36,8 +36,11 @@ pub fn all_capabilities() -> Vec<String> {
 
 /// What is left to a process.
 pub struct Rights<'a> {
+    /// User id, as the container's user namespace counts.
     pub uid: u32,
+    /// Group id, as the container's user namespace counts.
     pub gid: u32,
+    /// Supplementary group ids.
     pub groups: &'a [u32],
     /// Names without `CAP_`; one that is not known here is not granted.
     pub capabilities: &'a [String],
@@ -45,6 +48,7 @@ pub struct Rights<'a> {
     pub no_new_privs: bool,
     /// `None` for a privileged container.
     pub seccomp: Option<&'a Profile>,
+    /// Which ids can be set at all.
     pub ids: Ids,
 }
 

@@ -69,7 +69,7 @@ pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
 ///
 /// # Errors
 /// `EPERM`: it lacks that capability. `ESRCH`: no such process. Else as [`send`].
-pub fn send_pid(socket: BorrowedFd<'_>, pid: i32) -> io::Result<()> {
+pub(crate) fn send_pid(socket: BorrowedFd<'_>, pid: i32) -> io::Result<()> {
     let credentials = UnixCredentials::from(libc::ucred { pid, uid: 0, gid: 0 });
     let control = [ControlMessage::ScmCredentials(&credentials)];
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"pid")], &control, MsgFlags::MSG_NOSIGNAL, None)?;
@@ -80,7 +80,7 @@ pub fn send_pid(socket: BorrowedFd<'_>, pid: i32) -> io::Result<()> {
 ///
 /// # Errors
 /// The descriptor is not a Unix socket.
-pub fn accept_pids(socket: &impl AsFd) -> io::Result<()> {
+pub(crate) fn accept_pids(socket: &impl AsFd) -> io::Result<()> {
     Ok(setsockopt(&socket.as_fd(), sockopt::PassCred, &true)?)
 }
 
@@ -89,7 +89,7 @@ pub fn accept_pids(socket: &impl AsFd) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`receive`].
-pub fn receive_pid(socket: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+pub(crate) fn receive_pid(socket: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     let mut bytes = [0; 8];
     let mut space = nix::cmsg_space!(libc::ucred);
     let mut slices = [IoSliceMut::new(&mut bytes)];
@@ -129,7 +129,7 @@ pub fn memory_file(text: &[u8]) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// fcntl(2) refuses, which it does only if a filter forbids the call.
-pub fn keep_over_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn keep_over_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
     Ok(())
 }
@@ -138,7 +138,7 @@ pub fn keep_over_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`keep_over_exec`].
-pub fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
     Ok(())
 }

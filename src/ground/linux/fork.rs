@@ -10,6 +10,7 @@ pub struct Alone(());
 /// Which of the two a process is after a fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
+    /// The new process.
     Child,
     /// The child's number.
     Parent(i32),

@@ -26,10 +26,12 @@
 //! ## Read next
 //! [`boot`], then `runtime`, which builds containers from these parts.
 
+#![warn(missing_docs)]
+
 pub mod beneath;
 pub mod boot;
 pub mod callers;
-pub mod calls;
+mod calls;
 pub mod cgroup;
 pub mod confine;
 pub mod descriptors;
@@ -63,7 +65,9 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Error {
+    /// What was tried, with its object: `cannot mount /proc`.
     pub what: String,
+    /// The kernel's answer, e.g. `EPERM` as `Operation not permitted`.
     #[source]
     pub cause: io::Error,
 }
@@ -85,6 +89,7 @@ impl Error {
 
 /// Says what was tried when a call fails.
 pub trait Context<T> {
+    /// Turns the error into an [`Error`]; `what` is called only then.
     fn during(self, what: impl FnOnce() -> String) -> Result<T>;
 }
 

@@ -87,7 +87,7 @@ pub fn limit_cores() -> io::Result<()> {
 
 /// Whether containers start with [`CORE`]: Ropewalk's own hard limit is as much, or it may raise it
 /// (CAP_SYS_RESOURCE in the machine's first user namespace, setrlimit(2)).
-pub fn cores_held() -> bool {
+pub(crate) fn cores_held() -> bool {
     getrlimit(Resource::RLIMIT_CORE).is_ok_and(|(_, hard)| hard >= CORE) || rules_resources()
 }
 

@@ -28,7 +28,7 @@ impl Lock {
     ///
     /// # Errors
     /// `WouldBlock` if another process still has it then.
-    pub fn take_cleared(path: &Path, patience: Duration, clearing: Duration) -> io::Result<Lock> {
+    pub(crate) fn take_cleared(path: &Path, patience: Duration, clearing: Duration) -> io::Result<Lock> {
         let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
         let start = Instant::now();
         loop {
@@ -51,12 +51,12 @@ impl Lock {
 
     /// Tells those who wait for the lock that its holder only clears up. Where that cannot be
     /// written they wait less.
-    pub fn tell_clearing(&self) {
+    pub(crate) fn tell_clearing(&self) {
         let _ = self.0.write_all_at(CLEARING, 0);
     }
 
     /// Closes this process' copy without opening the lock: for a forked child.
-    pub fn forget_copy(&self) {
+    pub(crate) fn forget_copy(&self) {
         use std::os::fd::AsRawFd;
         // SAFETY: called in a forked child that never drops its copy of the `Lock`, so the number
         // is closed once. Closing, in contrast to unlocking, leaves the parent's lock alone.

@@ -110,7 +110,7 @@ pub fn fresh_proc(at: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Neither can be mounted; the error is that of [`bind`].
-pub fn proc_or_outer(at: &Path, outer: &Path) -> Result<()> {
+pub(crate) fn proc_or_outer(at: &Path, outer: &Path) -> Result<()> {
     fresh_proc(at).or_else(|_| bind(outer, at, false))
 }
 
@@ -120,7 +120,7 @@ pub fn proc_or_outer(at: &Path, outer: &Path) -> Result<()> {
 /// # Errors
 /// `ENOENT`: the directory is missing. `EINVAL`: it is not the root of a mount, or the old root is
 /// an initramfs.
-pub fn enter_root(root: &Path) -> Result<()> {
+pub(crate) fn enter_root(root: &Path) -> Result<()> {
     enter_opened_root(&Root::open(root)?)
         .map_err(|e| super::Error::new(format!("cannot enter {}", root.display()), e.cause))
 }
@@ -146,6 +146,7 @@ pub fn leave_old_root() -> Result<()> {
 /// What a mount of a volume does not allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
+    /// Nothing there can be written.
     pub read_only: bool,
     /// Device nodes there cannot be opened.
     pub no_devices: bool,

@@ -35,14 +35,18 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// happens to the pid.
 #[derive(Debug)]
 pub struct Child {
+    /// Its number in this process' PID namespace.
     pub pid: i32,
+    /// Its descriptor, which `poll` reports as readable when the process has ended.
     pub pidfd: OwnedFd,
 }
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    /// It returned from `main` or called `exit`, with this code from 0 to 255.
     Code(i32),
+    /// This signal ended it, e.g. 9 for `SIGKILL`.
     Signal(i32),
 }
 
@@ -66,7 +70,7 @@ pub fn set_umask(mask: u32) -> u32 {
 
 /// Does `work` with another umask. Afterwards this process has its own one again, because its files
 /// outside of containers are the user's. Only in a single-threaded process: threads share a umask.
-pub fn with_umask<T>(mask: u32, work: impl FnOnce() -> T) -> T {
+pub(crate) fn with_umask<T>(mask: u32, work: impl FnOnce() -> T) -> T {
     let own = set_umask(mask);
     let done = work();
     set_umask(own);
@@ -156,7 +160,7 @@ pub fn wait_pidfd(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Exit>
 ///
 /// # Errors
 /// A filter refuses waitid(2).
-pub fn peek_ended_child() -> io::Result<Option<i32>> {
+pub(crate) fn peek_ended_child() -> io::Result<Option<i32>> {
     let options = libc::WEXITED | libc::__WALL | libc::WNOHANG | libc::WNOWAIT;
     match wait_id(libc::P_ALL, 0, options) {
         Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(None),
@@ -286,14 +290,14 @@ pub fn end_stdio() -> io::Result<()> {
 ///
 /// # Errors
 /// /dev/null cannot be opened; as [`set_stdio`].
-pub fn silence_stdio() -> io::Result<()> {
+pub(crate) fn silence_stdio() -> io::Result<()> {
     use std::os::fd::AsFd;
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     set_stdio([null.as_fd(); 3])
 }
 
 /// Whether this process has exactly one thread. False also where a filter forbids the question.
-pub fn single_threaded() -> bool {
+pub(crate) fn single_threaded() -> bool {
     unshare_threads().is_ok()
 }
 
@@ -301,7 +305,7 @@ pub fn single_threaded() -> bool {
 ///
 /// # Errors
 /// `EINVAL`: there are more threads. Another one: a filter forbids the question.
-pub fn unshare_threads() -> io::Result<()> {
+pub(crate) fn unshare_threads() -> io::Result<()> {
     // SAFETY: as in `spawn_forked`: no pointers, no effect.
     check(unsafe { libc::unshare(libc::CLONE_THREAD) }.into()).map(drop)
 }
@@ -311,7 +315,7 @@ pub fn unshare_threads() -> io::Result<()> {
 ///
 /// # Errors
 /// A filter refuses prctl(2).
-pub fn die_with_parent() -> io::Result<()> {
+pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
 }
 #[cfg(test)]

@@ -158,6 +158,8 @@ pub type Pidfd = Arc<AsyncFd<OwnedFd>>;
 /// A child of this process whose owner waits for its end. Its pidfd is closed as soon as its end is
 /// known: what is remembered of ended children, of which there may be thousands, is data.
 pub struct Process {
+    /// Its number in this process' PID namespace. It may name a stranger once this one was
+    /// collected.
     pub pid: i32,
     /// `None` once it was collected.
     pidfd: Mutex<Option<Pidfd>>,

@@ -487,7 +487,7 @@ impl Profile {
 }
 
 /// The error of asking for a ring without a socket: `EBADF`, or a filter's before it.
-pub fn ring_of_nothing() -> io::Error {
+pub(crate) fn ring_of_nothing() -> io::Error {
     // SAFETY: there is no descriptor -1, so nothing is read.
     let answer =
         unsafe { libc::setsockopt(-1, libc::SOL_PACKET, PACKET_RX_RING as i32, std::ptr::null(), 0) };

@@ -70,7 +70,7 @@ pub const STOP: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
 /// Runs work that has to be gone through: the signals that ask this process to end wait until it
 /// is done. SIGKILL does not.
-pub fn while_held<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn while_held<T>(work: impl FnOnce() -> T) -> T {
     let held: SigSet = STOP.into_iter().chain([Signal::SIGQUIT]).collect();
     let before = held.thread_swap_mask(SigmaskHow::SIG_BLOCK);
     let done = work();
@@ -84,7 +84,7 @@ pub fn while_held<T>(work: impl FnOnce() -> T) -> T {
 ///
 /// # Errors
 /// A filter refuses the call.
-pub fn block_only(signals: &[Signal]) -> io::Result<()> {
+pub(crate) fn block_only(signals: &[Signal]) -> io::Result<()> {
     let set: SigSet = signals.iter().copied().collect();
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None)?)
 }

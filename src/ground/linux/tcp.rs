@@ -111,6 +111,7 @@ pub fn give_up_after(socket: &impl AsFd, patience: Duration) -> io::Result<()> {
 pub struct Options {
     /// Bytes that the kernel keeps for a client that does not read, with its own overhead.
     pub unread: usize,
+    /// Whether the kernel probes an idle connection (`SO_KEEPALIVE`).
     pub is_probed: bool,
 }
 

@@ -21,7 +21,9 @@ static ANY: AtomicBool = AtomicBool::new(false);
 /// What a signal does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// What the kernel does by itself (`SIG_DFL`): most signals end the process.
     Default,
+    /// It is dropped (`SIG_IGN`).
     Ignore,
     /// It is remembered until [`take`], and interrupts the system call that is waiting.
     Note,
@@ -132,6 +134,7 @@ pub fn wait_until<T>(mut ready: impl FnMut() -> Option<T>) -> io::Result<T> {
 /// What ended a wait for input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
+    /// There is something to read, or the other side has closed.
     Ready,
     /// A signal came first, even a moment before the call.
     Signal,

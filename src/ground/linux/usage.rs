@@ -6,6 +6,7 @@ use std::time::Duration;
 /// What a process or a group used since it was made.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
+    /// Time on a processor, in user and kernel mode, summed over all threads.
     pub cpu: Duration,
     /// Bytes that cannot be taken away without the processes noticing.
     pub working_set: u64,
@@ -39,6 +40,7 @@ pub fn proc_is_own(proc: &Path) -> std::io::Result<bool> {
 /// The machine's memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
+    /// All memory that the kernel manages (`MemTotal`).
     pub total: u64,
     /// What can be used before the kernel swaps or kills.
     pub available: u64,

@@ -33,7 +33,7 @@ impl Ids {
 
 /// A line of /etc/subuid or /etc/subgid for this user: first id and count. The file names users by
 /// name or number.
-pub fn subordinate_range(file: &str, name: &str, id: u32) -> Option<(u32, u32)> {
+pub(crate) fn subordinate_range(file: &str, name: &str, id: u32) -> Option<(u32, u32)> {
     file.lines().find_map(|line| {
         let mut fields = line.split(':');
         let owner = fields.next()?;
@@ -43,7 +43,7 @@ pub fn subordinate_range(file: &str, name: &str, id: u32) -> Option<(u32, u32)> 
 }
 
 /// The name of a user id in the text of /etc/passwd.
-pub fn user_name(passwd: &str, id: u32) -> Option<&str> {
+pub(crate) fn user_name(passwd: &str, id: u32) -> Option<&str> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -72,7 +72,7 @@ pub fn enter() -> Result<Ids> {
 
 /// The command after which an ordinary user may make user namespaces, by the kernel's answer and
 /// this machine's settings.
-pub fn how_to_allow(refusal: &io::Error) -> &'static str {
+pub(crate) fn how_to_allow(refusal: &io::Error) -> &'static str {
     let setting = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
     let is = |name: &str, value: &str| setting(name).trim() == value;
     match refusal.raw_os_error() {

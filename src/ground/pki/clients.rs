@@ -22,9 +22,11 @@ const UID: &str = "1.3.6.1.4.1.57683.2";
 /// The owner of a certificate that one of the authority's is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
+    /// The common name of the subject, which Kubernetes takes as the user's name.
     pub name: String,
     /// Empty unless the certificate has one.
     pub uid: String,
+    /// The organizations of the subject, e.g. `system:masters`.
     pub groups: Vec<String>,
     /// The SHA-256 of the certificate, in hexadecimal digits.
     pub fingerprint: String,

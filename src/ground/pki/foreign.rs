@@ -49,12 +49,16 @@ pub enum Trust {
 /// What of a configuration is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
+    /// No certificate in the authorities' PEM can be used.
     #[error("{0}")]
     Authorities(String),
+    /// The client's certificate cannot be read, or the key is not its own.
     #[error("{0}")]
     Certificate(String),
+    /// The client's key cannot be read.
     #[error("{0}")]
     Key(String),
+    /// The library supports no version of TLS that both sides allow.
     #[error("{0}")]
     Versions(String),
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 /// A certificate and its key, as PEM texts.
 #[derive(Clone)]
 pub struct Identity {
+    /// The certificate, and after it those that lead to the authority, if any.
     pub cert_pem: String,
+    /// The private key, in PKCS #8.
     pub key_pem: String,
 }
 

@@ -21,6 +21,8 @@
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
+#![warn(missing_docs)]
+
 mod authorities;
 mod ca;
 mod clients;

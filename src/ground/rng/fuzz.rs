@@ -29,6 +29,7 @@ const SHOWN_MAX: usize = 4000;
 
 /// Something that reads input.
 pub struct Target {
+    /// The name in reports of a failure, e.g. `strategic merge patch`.
     pub name: &'static str,
     /// Input that it understands, to begin with. The run fails if it does not.
     pub examples: Vec<Vec<u8>>,

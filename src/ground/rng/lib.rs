@@ -15,6 +15,8 @@
 //! ## Read next
 //! `raft`, whose elections depend on it.
 
+#![warn(missing_docs)]
+
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzz;
 #[cfg(any(test, feature = "testing"))]

@@ -9,23 +9,65 @@ pub enum Fault {
     /// Lists what is broken now. It changes nothing and leaves no record.
     List,
     /// Ends a component without asking it; on every node if none is named.
-    Kill { component: String, node: Option<String> },
+    Kill {
+        /// The component's name, e.g. `kube-scheduler`.
+        component: String,
+        /// The only node on which it ends.
+        node: Option<String>,
+    },
     /// Ends a component and holds it down until it is started; on every node if none is named.
-    Stop { component: String, node: Option<String> },
+    Stop {
+        /// The component's name, e.g. `kubelet`.
+        component: String,
+        /// The only node on which it stops.
+        node: Option<String>,
+    },
     /// Starts a component that is held down.
-    Start { component: String, node: Option<String> },
+    Start {
+        /// The component's name.
+        component: String,
+        /// The only node on which it starts.
+        node: Option<String>,
+    },
     /// Loses everything between two nodes.
-    Cut { a: String, b: String },
+    Cut {
+        /// One of the two nodes.
+        a: String,
+        /// The other one. Both directions are cut.
+        b: String,
+    },
     /// Delays what two nodes send, by milliseconds.
-    Slow { a: String, b: String, millis: u64 },
+    Slow {
+        /// One of the two nodes.
+        a: String,
+        /// The other one. Both directions are slow.
+        b: String,
+        /// Added to each packet of either node; a round trip has it twice.
+        millis: u64,
+    },
     /// Loses a share of what passes between two nodes, in percent.
-    Loss { a: String, b: String, percent: f64 },
+    Loss {
+        /// One of the two nodes.
+        a: String,
+        /// The other one. Both directions lose packets.
+        b: String,
+        /// From 0 to 100, of the packets in each direction.
+        percent: f64,
+    },
     /// Fills the disk of a store; of every control plane's store if no node is named.
-    Disk { node: Option<String> },
+    Disk {
+        /// The node whose store runs full.
+        node: Option<String>,
+    },
     /// Mends every link and empties every disk that was filled.
     Heal,
     /// Switches a node's machine off or on.
-    Node { node: String, act: Act },
+    Node {
+        /// The name of the node.
+        node: String,
+        /// Off, on, or off at once.
+        act: Act,
+    },
 }
 
 /// How a node's machine is switched.

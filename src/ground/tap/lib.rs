@@ -35,6 +35,8 @@
 //! ## Read next
 //! `apiserver`, which writes most records; `ui`, which prints them.
 
+#![warn(missing_docs)]
+
 mod component;
 mod event;
 mod fault;

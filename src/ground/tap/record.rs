@@ -49,8 +49,10 @@ pub struct ObjectRef {
     /// others.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub group: String,
+    /// Empty for an object of the whole cluster.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
+    /// The object's name; for a list or a collection it is empty.
     pub name: String,
 }
 
@@ -79,11 +81,14 @@ impl ObjectRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
+    /// The `Audit-Id` of the request: unique, and the same in all of its records.
     pub id: String,
+    /// The user's name after authentication and impersonation, e.g. `system:kube-scheduler`.
     pub user: String,
     /// Who let themselves be taken for `user` (`--as`); empty: `user` speaks for itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub impersonator: String,
+    /// The `User-Agent` header, e.g. `kubectl/v1.35.0`.
     pub user_agent: String,
     /// The `Kubectl-Session` header: one kubectl command, possibly several requests.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -97,7 +102,10 @@ pub struct Request {
     /// e.g. `exec`, `log`, `scale`; empty for the object itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subresource: String,
+    /// The HTTP status of the answer; 0 before there is one.
     pub code: u16,
+    /// Nothing is stored: the query has `dryRun=All`, or it is a read of a kubectl command that
+    /// only tries.
     pub dry_run: bool,
 }
 

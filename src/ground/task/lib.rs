@@ -15,6 +15,8 @@
 //! a poll.
 //! ## Read next
 //! `cluster`, which runs components as containers whose runtime is this module.
+
+#![warn(missing_docs)]
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;

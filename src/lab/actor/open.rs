@@ -122,7 +122,7 @@ impl Actor {
     /// the lesson is opened next.
     async fn set_up(&mut self, lesson: &Lesson) -> Result<Vec<Notice>, Stopped> {
         let mut notices = Vec::new();
-        let own = self.engine.recorder.room.namespace.clone();
+        let own = self.engine.observer.recorder.room.namespace.clone();
         match self.engine.progress.lesson(&lesson.id).began {
             0 => notices.extend(own.map(|namespace| (Word::RoomFresh, vec![namespace.into()]))),
             // Tried once more: the steps begin behind it, or its acts would count as what happened
@@ -140,7 +140,7 @@ impl Actor {
         self.read_tap();
         self.engine.preparing = None;
         stopped?;
-        self.engine.progress.lesson(&lesson.id).began = self.engine.recorder.revision;
+        self.engine.progress.lesson(&lesson.id).began = self.engine.observer.recorder.revision;
         Ok(notices)
     }
 
@@ -203,7 +203,8 @@ impl Actor {
         for base in base::of(step).into_iter().filter(|base| self.engine.is_made(base)) {
             let kind = base.kind.qualified();
             if !looks.contains_key(&kind) {
-                let look = watch::look(&self.client, &base.written, &self.engine.recorder.room).await;
+                let look =
+                    watch::look(&self.client, &base.written, &self.engine.observer.recorder.room).await;
                 looks.insert(kind.clone(), look.map(|(_, look)| look));
             }
             let place = (base.namespace.clone(), base.name.clone());
@@ -253,7 +254,7 @@ impl Actor {
         let this = &lesson.steps[step];
         self.engine.take_up(&lesson.id, &this.id, &self.host.tap().since(0));
         let began = self.engine.progress.lesson(&lesson.id).began;
-        self.engine.recorder.keep_from(began, self.engine.since_of(&lesson.id, &this.id));
+        self.engine.observer.recorder.keep_from(began, self.engine.since_of(&lesson.id, &this.id));
         let held = judge::fitting(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);
         self.engine.solving = false;
         self.engine.begin_step();

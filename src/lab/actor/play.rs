@@ -5,17 +5,17 @@
 //! taken over, and the lines can be stopped. Any other question waits: it would find a lesson that
 //! is half set up.
 
-use super::{Actor, Asked, Views, publish};
+use super::{Actor, Asked, QUESTIONS_MAX, Views, publish, too_many};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::lines;
+use crate::observe::watch::Told;
 use crate::view::{Ask, Question};
-use crate::watch::Told;
 use crate::words::{self, Word};
 use cluster::control::Reply;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use tokio::sync::{mpsc, watch as channel};
+use tokio::sync::{mpsc, oneshot, watch as channel};
 
 /// The lines were stopped at this one, of so many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +44,10 @@ impl Actor {
     /// # Errors
     /// As [`Teacher::play`](crate::run::Teacher::play), and [`Error::Stopped`].
     pub(super) async fn play(&mut self, lines: &[String]) -> Result<(), Error> {
-        let (teacher, room) = (self.teacher.clone(), self.engine.recorder.room.clone());
-        let (told, begun) = mpsc::unbounded_channel();
+        let (teacher, room) = (self.teacher.clone(), self.engine.observer.recorder.room.clone());
+        let (told, begun) = channel::channel((0, 0));
         let playing = teacher.play_telling(lines, &room, move |at, of| {
-            let _ = told.send((at, of)); // it is over
+            told.send_replace((at, of));
         });
         let meanwhile = Meanwhile {
             engine: &mut self.engine,
@@ -67,7 +67,7 @@ impl Actor {
 struct Meanwhile<'a> {
     engine: &'a mut Engine,
     views: &'a channel::Sender<Views>,
-    questions: &'a mut mpsc::UnboundedReceiver<Asked>,
+    questions: &'a mut mpsc::Receiver<Asked>,
     later: &'a mut VecDeque<Asked>,
     reports: &'a mut mpsc::Receiver<(u64, Told)>,
     stay: u64,
@@ -82,15 +82,15 @@ impl Meanwhile<'_> {
     async fn attend(
         mut self,
         playing: impl Future<Output = Result<(), Error>>,
-        mut begun: mpsc::UnboundedReceiver<(usize, usize)>,
+        mut begun: channel::Receiver<(usize, usize)>,
     ) -> Result<(), Error> {
         tokio::pin!(playing);
         let played = loop {
             tokio::select! {
                 // What has begun is known before a question stops it.
                 biased;
-                Some(at) = begun.recv() => {
-                    self.engine.playing = Some(at);
+                Ok(()) = begun.changed() => {
+                    self.engine.playing = Some(*begun.borrow_and_update());
                     if self.is_resumed() {
                         publish(self.engine, self.views);
                     }
@@ -134,7 +134,7 @@ impl Meanwhile<'_> {
                 }
             },
             question if !resumed => {
-                self.later.push_back((question, reply));
+                self.put_off(question, reply);
                 return None;
             }
             Question { ask: Ask::Typed { line }, .. } => {
@@ -148,12 +148,22 @@ impl Meanwhile<'_> {
             Question { ask: Ask::Show, lang, .. } => json!(self.engine.view(&lang)),
             Question { ask: Ask::List, lang, .. } => json!(self.engine.list(&lang)),
             question => {
-                self.later.push_back((question, reply));
+                self.put_off(question, reply);
                 return None;
             }
         };
         let _ = reply.send(Reply::Ok(answer)); // the session may be gone
         stopped
+    }
+
+    /// Keeps a question until the lines have been played. One that finds [`QUESTIONS_MAX`] others
+    /// there is refused.
+    fn put_off(&mut self, question: Question, reply: oneshot::Sender<Reply>) {
+        if self.later.len() >= QUESTIONS_MAX {
+            let _ = reply.send(too_many(&question.lang)); // the session may be gone
+            return;
+        }
+        self.later.push_back((question, reply));
     }
 }
 
@@ -162,25 +172,23 @@ mod tests {
     use super::*;
     use crate::engine::tests::engine;
     use std::sync::Arc;
-    use tokio::sync::oneshot;
 
     /// An engine whose lines are in the test's hand.
     struct Stage {
         engine: Engine,
         views: channel::Sender<Views>,
         shown: channel::Receiver<Views>,
-        ask: mpsc::UnboundedSender<Asked>,
-        questions: mpsc::UnboundedReceiver<Asked>,
+        ask: mpsc::Sender<Asked>,
+        questions: mpsc::Receiver<Asked>,
         later: VecDeque<Asked>,
     }
 
     /// What people ask through, see, and what tells which line has begun.
-    type Hands =
-        (mpsc::UnboundedSender<Asked>, channel::Receiver<Views>, mpsc::UnboundedSender<(usize, usize)>);
+    type Hands = (mpsc::Sender<Asked>, channel::Receiver<Views>, channel::Sender<(usize, usize)>);
 
     impl Stage {
         fn new() -> Stage {
-            let (ask, questions) = mpsc::unbounded_channel();
+            let (ask, questions) = mpsc::channel(QUESTIONS_MAX);
             let (views, shown) = channel::channel(Views::default());
             let engine = engine();
             publish(&engine, &views);
@@ -194,7 +202,7 @@ mod tests {
             end: oneshot::Receiver<Result<(), Error>>,
             people: impl FnOnce(Hands) -> F,
         ) -> Result<(), Error> {
-            let (told, begun) = mpsc::unbounded_channel();
+            let (told, begun) = channel::channel((0, 0));
             let (_tell, mut reports) = mpsc::channel(1);
             let people = people((self.ask.clone(), self.shown.clone(), told));
             let meanwhile = Meanwhile {
@@ -212,15 +220,10 @@ mod tests {
         }
     }
 
-    fn asked(
-        ask: &mpsc::UnboundedSender<Asked>,
-        lang: &str,
-        what: Ask,
-        id: &str,
-    ) -> oneshot::Receiver<Reply> {
+    fn asked(ask: &mpsc::Sender<Asked>, lang: &str, what: Ask, id: &str) -> oneshot::Receiver<Reply> {
         let (reply, answer) = oneshot::channel();
         let question = Question { lang: lang.into(), ask: what, id: id.into() };
-        assert!(ask.send((question, reply)).is_ok());
+        assert!(ask.try_send((question, reply)).is_ok());
         answer
     }
 
@@ -296,6 +299,33 @@ mod tests {
         assert!(played.is_ok());
         let waiting: Vec<&str> = stage.later.iter().map(|(question, _)| question.id.as_str()).collect();
         assert_eq!(waiting, ["kept"]);
+    }
+
+    /// More sessions ask during a setup than can wait for its end.
+    #[tokio::test]
+    async fn a_question_that_finds_too_many_others_waiting_is_refused() {
+        let mut stage = Stage::new();
+        let (end, ended) = oneshot::channel();
+        let played = stage
+            .play(ended, |(ask, _, _)| async move {
+                let mut waiting = Vec::new();
+                for _ in 0..QUESTIONS_MAX {
+                    waiting.push(asked(&ask, "en", Ask::Next, "other"));
+                    // A question that is put after it is answered, so this one was seen.
+                    asked(&ask, "en", Ask::Show, "").await.unwrap();
+                }
+                for (lang, said) in [("en", "64 questions wait"), ("ko", "질문 64개")] {
+                    match asked(&ask, lang, Ask::Next, "other").await.unwrap() {
+                        Reply::Error(why) => assert!(why.contains(said), "{why}"),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                assert!(waiting.iter_mut().all(|next| next.try_recv().is_err()), "they still wait");
+                end.send(Ok(())).unwrap();
+            })
+            .await;
+        assert!(played.is_ok());
+        assert_eq!(stage.later.len(), QUESTIONS_MAX);
     }
 
     /// The lesson of the last session is still being opened.

@@ -8,8 +8,8 @@ use super::Actor;
 use super::steps::Remake;
 use crate::cel::facts;
 use crate::format::Lesson;
+use crate::observe::watch::{self, Then};
 use crate::view::State;
-use crate::watch::{self, Then};
 use crate::words::{Notice, Word};
 use cluster::undo::Past;
 use serde_json::Value;
@@ -105,7 +105,7 @@ impl Actor {
         }
         let steps = answered(|| self.host.past(Past::Steps)).await?;
         let revision = steps["revision"].as_i64().unwrap_or_default();
-        self.engine.recorder.revision = self.engine.recorder.revision.max(revision);
+        self.engine.observer.recorder.revision = self.engine.observer.recorder.revision.max(revision);
         Ok(())
     }
 
@@ -117,14 +117,14 @@ impl Actor {
         let mut tries = TRIES_OF_PAST;
         let is_known = since > 0 && !self.engine.is_ahead(since);
         for kind in kinds.into_iter().filter(|_| is_known) {
-            let room = self.engine.recorder.room.clone();
+            let room = self.engine.observer.recorder.room.clone();
             let Some(known) = facts::kind(kind).filter(|k| !room.denied.contains(&k.qualified())) else {
                 continue;
             };
             loop {
                 match watch::between(&self.client, kind, &room, since).await {
                     Ok((then, now, at)) => {
-                        self.engine.recorder.gap(known.plural, &then, &now, at, &BTreeMap::new());
+                        self.engine.observer.recorder.gap(known.plural, &then, &now, at, &BTreeMap::new());
                     }
                     Err(Then::Failed) if tries > 0 => {
                         tries -= 1;

@@ -288,6 +288,7 @@ mod tests {
             Act { code: 1, ..act("kubectl get pod ghost", &[]) },
             act("kubectl scale deployment web --replicas=3", &[("deployments", "web", How::Updated)]),
             act("k get pods -o wide", &[]),
+            act("kubectl get pods | head", &[]),
             Act {
                 pasted: manifest.into(),
                 ..act("kubectl apply -f -", &[("configmaps", "c", How::Created)])

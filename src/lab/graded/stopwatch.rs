@@ -1,9 +1,8 @@
 //! How long a lab has been open, by two clocks: the calendar's, which anybody may set, and the
 //! kernel's, which nobody can.
 
-use clock::{self, Timestamp};
+use clock::{self, Instant, Timestamp};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Runs from a start in the calendar. Whichever clock says that more time has gone is believed: the
 /// kernel's stands still while the machine sleeps and knows nothing of the process before this one;

@@ -1,14 +1,14 @@
 //! The objects and records that an explanation rests on.
 
+use crate::observe::lists::{Custom, path, read};
 use api::kinds::{self, Kind};
 use api::meta;
-use api::value::{at, list, text};
+use api::value::{at, list};
 use client::Client;
 use clock::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tap::Record;
 
 /// Kinds that explanations look at, as API paths.
@@ -50,9 +50,6 @@ pub(super) const BARE: &[&str] = &[
     "serviceaccounts",
     "namespaces",
 ];
-
-/// A list that has not come by then is not waited for: without a quorum none does.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// A moment of the cluster.
 #[derive(Default)]
@@ -154,64 +151,6 @@ impl Facts {
     }
 }
 
-/// A resource that a CustomResourceDefinition adds.
-pub(super) struct Custom {
-    /// With its group: `crontabs.stable.example.com`.
-    pub resource: String,
-    pub singular: String,
-    pub namespaced: bool,
-    /// The API path of all its objects.
-    path: String,
-    names: Vec<String>,
-}
-
-impl Custom {
-    fn of(definition: &Value) -> Custom {
-        let names = at(definition, "spec.names");
-        let (plural, group) = (text(names, "plural"), text(definition, "spec.group"));
-        let mut versions = list(definition, "spec.versions").iter();
-        let served = versions.find(|version| at(version, "served") == true);
-        let version = served.map_or("", |version| text(version, "name"));
-        // By default, and before the server has filled it in, the singular is the kind in small
-        // letters.
-        let singular = match text(names, "singular") {
-            "" => text(names, "kind").to_lowercase(),
-            singular => singular.to_string(),
-        };
-        let short = list(names, "shortNames").iter().filter_map(Value::as_str).map(String::from);
-        let bare: Vec<String> = short.chain([plural.to_string(), singular.clone()]).collect();
-        let with_group = bare.iter().map(|name| format!("{name}.{group}"));
-        Custom {
-            resource: format!("{plural}.{group}"),
-            singular,
-            namespaced: text(definition, "spec.scope") != "Cluster",
-            path: format!("/apis/{group}/{version}/{plural}"),
-            names: with_group.chain(bare.clone()).collect(),
-        }
-    }
-
-    fn is_called(&self, word: &str) -> bool {
-        self.names.iter().any(|name| name == word)
-    }
-}
-
-/// Reads lists, by plural and path.
-async fn read(client: &Client, lists: BTreeMap<String, String>) -> BTreeMap<String, Vec<Value>> {
-    let lists = lists.into_iter().map(|(plural, path)| async move {
-        let request = http::Request::get(&path).body(vec![]).ok()?;
-        match tokio::time::timeout(ANSWER_MAX, client.kube().request::<Value>(request)).await {
-            Ok(Ok(mut found)) => {
-                let items = found["items"].take();
-                return Some((plural, items.as_array().cloned().unwrap_or_default()));
-            }
-            Ok(Err(error)) => tracing::debug!(%error, path, "cannot be read"),
-            Err(_) => tracing::debug!(path, "does not come in time"),
-        }
-        None
-    });
-    futures::future::join_all(lists).await.into_iter().flatten().collect()
-}
-
 /// The resources that the last command of a person was about, custom ones with their group: what it
 /// left behind is explained.
 fn touched(records: &[Arc<Record>]) -> Vec<String> {
@@ -254,11 +193,6 @@ fn lists(about: &[String], touched: &[String]) -> BTreeMap<String, String> {
         }
     }
     lists
-}
-
-fn path(kind: &Kind) -> String {
-    let group = if kind.group.is_empty() { "/api".into() } else { format!("/apis/{}", kind.group) };
-    format!("{group}/{}/{}", kind.version, kind.plural)
 }
 
 /// `po`, `pod`, `Pod`, `pods` → the kind.

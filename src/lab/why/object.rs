@@ -2,7 +2,7 @@
 //! there.
 
 use super::claim;
-use super::facts::{Custom, kind};
+use super::facts::kind;
 use super::line;
 use super::pod;
 use super::question::Explanation;
@@ -10,6 +10,7 @@ use super::reader::{Reader, flag, last_warning, near, terminating};
 use super::service;
 use super::texts::Word;
 use super::workload;
+use crate::observe::lists::Custom;
 use api::meta;
 use api::value::{at, list, text};
 use serde_json::Value;

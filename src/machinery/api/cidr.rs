@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Reads an address as fields of objects have it: decimal numbers of IPv4 may begin with zeros
 /// (`ParseIPSloppy` upstream), so that `010.1.2.3` is 10.1.2.3.
-pub fn parse_ip(text: &str) -> Option<IpAddr> {
+pub(crate) fn parse_ip(text: &str) -> Option<IpAddr> {
     let Some((head, tail)) = text.rsplit_once(':') else { return parse_ipv4(text).map(IpAddr::V4) };
     let ip: Option<Ipv6Addr> = match tail.contains('.') {
         true => format!("{head}:{}", parse_ipv4(tail)?).parse().ok(),
@@ -55,7 +55,7 @@ pub fn parse(text: &str) -> Option<IpNet> {
 }
 
 /// As [`parse`], and no zeros before a number, as in rules (Go's `netip.ParsePrefix`).
-pub fn parse_strictly(text: &str) -> Option<IpNet> {
+pub(crate) fn parse_strictly(text: &str) -> Option<IpNet> {
     let (ip, bits) = text.split_once('/')?;
     let has_zeros = (bits.len() > 1 && bits.starts_with('0')) || ip.parse::<IpAddr>().is_err();
     if has_zeros { None } else { parse(text) }

@@ -14,7 +14,9 @@ const YEARS: i16 = 5;
 /// When something is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Schedule {
+    /// Five fields or a name such as `@daily`: at the minutes that all of them allow.
     Calendar(Box<Calendar>),
+    /// `@every 1h30m`: at this distance from the time before.
     Every(SignedDuration),
 }
 

@@ -16,20 +16,29 @@ const TOTAL_MAX: usize = 256 << 10;
 /// Why a field is refused, as upstream's `field.ErrorType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
+    /// It is missing, or empty.
     Required,
+    /// Its value breaks a rule, which the message tells.
     Invalid,
+    /// Another item of the list has the same key.
     Duplicate,
+    /// It is none of the values that the message lists.
     NotSupported,
+    /// It may not be set here, or not be changed.
     Forbidden,
+    /// It names something that the object does not have.
     NotFound,
+    /// Its text has too many characters or bytes.
     TooLong,
+    /// Its list has too many items.
     TooMany,
+    /// It is, say, a text where a number is wanted.
     TypeInvalid,
 }
 
 impl ErrorKind {
     /// Rules are not checked over values that are not what their schema says.
-    pub fn hides_rules(self) -> bool {
+    pub(crate) fn hides_rules(self) -> bool {
         matches!(self, ErrorKind::Required | ErrorKind::TooLong | ErrorKind::TooMany | ErrorKind::TypeInvalid)
     }
 }
@@ -37,6 +46,7 @@ impl ErrorKind {
 /// One thing that is wrong with one field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldError {
+    /// Why it is refused.
     pub kind: ErrorKind,
     /// `spec.containers[0].name`
     pub field: String,
@@ -191,7 +201,7 @@ impl Errors {
         self.push(ErrorKind::NotFound, field, format!("Not found: {}", shown(value)));
     }
     /// A value of the wrong type; `found` is the name of its own.
-    pub fn type_invalid(&mut self, field: impl Into<String>, found: &str, detail: &str) {
+    pub(crate) fn type_invalid(&mut self, field: impl Into<String>, found: &str, detail: &str) {
         self.push(ErrorKind::TypeInvalid, field, join(format!("Invalid value: {found:?}"), detail));
     }
     /// Adds `Too many: FOUND: must have at most MAX items`.

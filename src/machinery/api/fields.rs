@@ -8,9 +8,13 @@ use serde_json::Value;
 /// must be equal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
+    /// As the selector spells it, e.g. `spec.nodeName`.
     pub field: String,
+    /// Where the object has it, in most cases the same.
     pub path: String,
+    /// The value, without the selector's escapes.
     pub value: String,
+    /// False for `!=`.
     pub equal: bool,
 }
 

@@ -158,7 +158,7 @@ pub fn parse_duration(text: &str) -> Result<Nanos, String> {
 
 /// A float as Go's `encoding/json` writes it: with an exponent below 1e-6 and from 1e+21 on, and
 /// without a zero before its digit.
-pub fn float(f: f64) -> String {
+pub(crate) fn float(f: f64) -> String {
     if f == 0.0 {
         return "0".into();
     }

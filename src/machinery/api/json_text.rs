@@ -64,7 +64,7 @@ impl<'de, C: Container<'de>> Visitor<'de> for Look<C> {
 ///
 /// # Errors
 /// Those of the text.
-pub fn skip_items<'de, A: SeqAccess<'de>>(items: &mut A) -> Result<(), A::Error> {
+pub(crate) fn skip_items<'de, A: SeqAccess<'de>>(items: &mut A) -> Result<(), A::Error> {
     while items.next_element::<IgnoredAny>()?.is_some() {}
     Ok(())
 }

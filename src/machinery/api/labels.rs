@@ -9,20 +9,30 @@ use std::fmt;
 pub enum Op {
     /// Written with a sign and one value, which is how it is printed, too.
     Equals,
+    /// `a!=b`; also true without such a label.
     NotEquals,
+    /// `a in (b,c)`: the label has one of the values.
     In,
+    /// `a notin (b,c)`; also true without such a label.
     NotIn,
+    /// `a`: there is such a label, whatever its value.
     Exists,
+    /// `!a`: there is no such label.
     DoesNotExist,
+    /// `a>5`: both are whole numbers, and the label's is greater.
     GreaterThan,
+    /// `a<5`: both are whole numbers, and the label's is less.
     LessThan,
 }
 
 /// One part of a selector: `tier in (a,b)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requirement {
+    /// The label's key, e.g. `app.kubernetes.io/name`.
     pub key: String,
+    /// How the label's value must compare.
     pub op: Op,
+    /// What it is compared with: none for `Exists` and `DoesNotExist`, one for signs.
     pub values: Vec<String>,
 }
 

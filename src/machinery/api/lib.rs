@@ -7,7 +7,8 @@
 //! ## How this one works
 //! An object is a [`serde_json::Value`]. What distinguishes one kind from another is in **one
 //! file** per kind, `kinds/GROUP/KIND.rs`: the entry in the table of [`kinds`], defaults, strategy,
-//! validation and printer columns. Everything else derives from the table: [`discovery`],
+//! validation and printer columns ([`kinds`] says why the text of `kubectl describe` and the
+//! default roles are not in it). Everything else derives from the table: [`discovery`],
 //! [`openapi`], the routing of the API server, [`table`]s. A kind's [`schema`] comes from the
 //! published types; it finds unknown fields and wrong types, as Go's decoder would, before `zeros`
 //! takes out what Go does not write, the kind's defaults fill in and [`validate`] judges.
@@ -24,6 +25,8 @@
 //! it); protobuf answers.
 //! ## Read next
 //! `apiserver`, which serves these objects; `kinds/coordination/lease.rs`, a small kind.
+
+#![warn(missing_docs)]
 
 pub mod bounds;
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub const PATH_MAX: usize = 1024;
 /// A place in an object, as a list of steps from the root.
 #[derive(Clone, Copy, Debug)]
 pub enum Path<'a> {
+    /// The object itself.
     Root,
     /// A path that was made elsewhere.
     Text(&'a str),
@@ -117,7 +118,7 @@ impl UnknownFields {
     }
 
     /// Adds those that were found in the field `name`.
-    pub fn add_below(&mut self, name: &str, inner: UnknownFields) {
+    pub(crate) fn add_below(&mut self, name: &str, inner: UnknownFields) {
         for field in &inner.told {
             self.add(Path::Text(name).field(field));
         }

@@ -28,7 +28,7 @@ pub(crate) fn schemas() -> &'static Map<String, Value> {
     &PUBLISHED.schemas
 }
 
-/// The name of a kind's schema; empty if scripts/schemas does not list the kind.
+/// The name of a kind's schema; empty if scripts/schemas has not packed the kind.
 pub(crate) fn name(group: &str, version: &str, kind: &str) -> &'static str {
     PUBLISHED.kinds.get(&format!("{group}/{version}/{kind}")).map(String::as_str).unwrap_or_default()
 }
@@ -69,7 +69,7 @@ mod tests {
         for kind in kinds::all() {
             assert!(
                 schemas().contains_key(kind.schema_name),
-                "{}: name it in scripts/schemas/src/main.rs",
+                "{}: name its type in the `mod.rs` of its group and run scripts/schemas/make",
                 kind.kind
             );
         }

@@ -31,7 +31,7 @@ const PLAIN: [&str; 7] = [
     "services",
 ];
 /// The scopes that a quota may have, in alphabetical order.
-pub const SCOPES: [&str; 6] = [
+pub(crate) const SCOPES: [&str; 6] = [
     "BestEffort",
     "CrossNamespacePodAffinity",
     "NotBestEffort",
@@ -204,7 +204,7 @@ fn reaches_other_namespaces(affinity: &Value) -> bool {
 
 /// What the containers of a pod do not say although `hard` limits it: `cpu for: web; memory for:
 /// db,web`. They need not speak if the pod has resources as a whole (KEP-2837).
-pub fn unsaid(pod: &Value, hard: &Amounts) -> Option<String> {
+pub(crate) fn unsaid(pod: &Value, hard: &Amounts) -> Option<String> {
     let whole = ["spec.resources.requests", "spec.resources.limits"].map(|path| amounts(pod, path));
     if whole.iter().flat_map(Amounts::keys).any(|name| requests::is_of_whole_pod(name)) {
         return None;

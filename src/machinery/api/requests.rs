@@ -28,7 +28,9 @@ pub type Amounts = BTreeMap<String, Quantity>;
 /// The two maps of `resources`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
+    /// What the scheduler reserves.
     Requests,
+    /// What the kernel enforces.
     Limits,
 }
 
@@ -250,7 +252,7 @@ pub fn qos_class(pod: &Pod) -> &'static str {
 }
 
 /// As [`qos_class`], for a pod as the API server has it.
-pub fn qos_class_of_value(pod: &Value) -> &'static str {
+pub(crate) fn qos_class_of_value(pod: &Value) -> &'static str {
     Parts::of_spec(value::at(pod, "spec")).qos_class()
 }
 
@@ -291,6 +293,7 @@ pub fn lacking_scalars(asks: &Scalars, used: &Scalars, allocatable: &Scalars) ->
 /// What is counted when a pod is fitted on a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amount {
+    /// How many pods; 1 for one pod.
     pub pods: i64,
     /// Millicores.
     pub cpu: i64,
@@ -352,9 +355,13 @@ impl Amount {
 /// A resource of which a node has not enough left for a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lack {
+    /// `pods`, `cpu`, `memory` or `ephemeral-storage`.
     pub resource: &'static str,
+    /// What the pod asks for, in the units of [`Amount`].
     pub requested: i64,
+    /// What the node's pods request already.
     pub used: i64,
+    /// What the node has to give (`allocatable`).
     pub capacity: i64,
 }
 

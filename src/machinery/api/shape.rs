@@ -91,17 +91,22 @@ pub enum Merge {
 /// A place in an object of some kind.
 #[derive(Clone, Copy)]
 pub enum Shape<'a> {
+    /// A place that upstream's published schema describes.
     Typed(Typed),
+    /// A place that the schema of a CustomResourceDefinition describes.
     Schema(&'a Schema),
+    /// Nothing is known of it: lists there are atomic.
     Free,
 }
 
 /// What a list's items are told apart by.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Keys {
+    /// By nothing: the list is one value.
     Atomic,
     /// In alphabetical order.
     By(Vec<String>),
+    /// By the items themselves, which are primitives.
     Set,
 }
 
@@ -142,7 +147,7 @@ impl<'a> Shape<'a> {
     }
 
     /// A map that is owned as a whole.
-    pub fn is_atomic(self) -> bool {
+    pub(crate) fn is_atomic(self) -> bool {
         match self {
             Shape::Typed(typed) => typed.is_atomic(),
             Shape::Free => false,

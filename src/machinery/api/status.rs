@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 /// An answer that is not an object. `code` is also the HTTP status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
+    /// The HTTP status, e.g. 404.
     pub code: u16,
     /// `NotFound`, `Conflict`, …; may be empty.
     pub reason: &'static str,
+    /// For people, in upstream's words.
     pub message: String,
     /// `details`, or null.
     pub details: Value,

@@ -55,7 +55,7 @@ pub fn class_of(claim: &PersistentVolumeClaim) -> String {
 }
 
 /// The name of a volume's class; empty for none.
-pub fn class_of_volume(volume: &PersistentVolume) -> String {
+pub(crate) fn class_of_volume(volume: &PersistentVolume) -> String {
     class(&volume.metadata, volume.spec.as_ref().and_then(|s| s.storage_class_name.as_ref()))
 }
 

@@ -16,6 +16,8 @@
 //! ## Read next
 //! `runtime::images`, which lists the links of each image.
 
+#![warn(missing_docs)]
+
 use linux::trap;
 use std::ffi::OsString;
 use stdio::{err, out, reason};

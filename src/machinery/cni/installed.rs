@@ -20,6 +20,7 @@ pub struct Installed {
     pub within: String,
     /// As `nft list ruleset` prints it.
     pub text: String,
+    /// Its part in the way of a connection.
     pub does: Does,
 }
 
@@ -36,31 +37,93 @@ pub enum Does {
     /// Looks a port of the node's own address up among the node ports.
     FindsNodePort,
     /// Leads an address and port of a Service to its chain.
-    LeadsAddress { address: Ipv4Addr, port: u16, chain: String },
+    LeadsAddress {
+        /// A cluster IP, or an external or load-balancer address.
+        address: Ipv4Addr,
+        /// The Service's port.
+        port: u16,
+        /// The Service's chain, e.g. `s4`.
+        chain: String,
+    },
     /// Leads a node port to its chain.
-    LeadsNodePort { port: u16, chain: String },
+    LeadsNodePort {
+        /// A port of the node, from 30000 to 32767.
+        port: u16,
+        /// The Service's chain, e.g. `s4`.
+        chain: String,
+    },
     /// Marks a connection, so that it gets the node's address as its source, and goes on.
-    Marks { chain: String },
+    Marks {
+        /// Where the connection goes on.
+        chain: String,
+    },
     /// `externalTrafficPolicy: Local` does not bind clients inside the cluster: they go on here.
-    LeadsInside { chain: String },
+    LeadsInside {
+        /// The chain where they go on.
+        chain: String,
+    },
     /// `Local`, and no endpoint on this node: silence.
     Drops,
     /// Draws one of the endpoints by lot.
-    Chooses { map: String },
+    Chooses {
+        /// The map of the endpoints, e.g. `e_s4`.
+        map: String,
+    },
     /// The endpoint with this number.
-    Endpoint { number: u32, ip: Ipv4Addr, port: u16 },
+    Endpoint {
+        /// From 0, within the map.
+        number: u32,
+        /// The endpoint's address, as a rule a pod's.
+        ip: Ipv4Addr,
+        /// The endpoint's port.
+        port: u16,
+    },
     /// `sessionAffinity: ClientIP`: a number and the chain of its endpoint.
-    LeadsToSticky { number: u32, ip: Ipv4Addr, port: u16 },
+    LeadsToSticky {
+        /// From 0, within the map.
+        number: u32,
+        /// The endpoint's address.
+        ip: Ipv4Addr,
+        /// The endpoint's port.
+        port: u16,
+    },
     /// Leads a client that has been at this endpoint to it again.
-    KnowsClients { ip: Ipv4Addr, port: u16 },
+    KnowsClients {
+        /// The endpoint's address.
+        ip: Ipv4Addr,
+        /// The endpoint's port.
+        port: u16,
+    },
     /// Remembers the client of this endpoint.
-    Remembers { ip: Ipv4Addr, port: u16 },
+    Remembers {
+        /// The endpoint's address.
+        ip: Ipv4Addr,
+        /// The endpoint's port.
+        port: u16,
+    },
     /// Puts the endpoint's address in place of the Service's.
-    Translates { ip: Ipv4Addr, port: u16 },
+    Translates {
+        /// The endpoint's address.
+        ip: Ipv4Addr,
+        /// The endpoint's port.
+        port: u16,
+    },
     /// A client that goes to this endpoint again.
-    Client { client: Ipv4Addr, ip: Ipv4Addr, port: u16 },
+    Client {
+        /// The client's address.
+        client: Ipv4Addr,
+        /// The endpoint's address.
+        ip: Ipv4Addr,
+        /// The endpoint's port.
+        port: u16,
+    },
     /// A Service without endpoints: its clients are refused.
-    Refused { address: Ipv4Addr, port: u16 },
+    Refused {
+        /// An address of the Service.
+        address: Ipv4Addr,
+        /// The Service's port.
+        port: u16,
+    },
     /// Refuses what is listed as without endpoints.
     RefusesListed,
     /// Refuses addresses of the service range that no Service has.

@@ -12,6 +12,8 @@
 //! ## Read next
 //! `net`, then `proxy`, which decides the rules.
 
+#![warn(missing_docs)]
+
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,16 +29,33 @@ pub use installed::{Does, Installed};
 /// Why a call to a node's network, or to the network of this machine, failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// All addresses of the node's range, e.g. `10.244.2.0/24`, are given out.
     #[error("no free pod address in {0}")]
     NoAddress(String),
+    /// The port of 127.0.0.1 or ::1 cannot be opened; as a rule another program has it.
     #[error("port {port} of this machine is taken: {cause}")]
-    PortTaken { port: u16, cause: std::io::Error },
+    PortTaken {
+        /// The port that was asked for.
+        port: u16,
+        /// The kernel's answer, e.g. `Address already in use`.
+        cause: std::io::Error,
+    },
     /// The kernel refuses something else. The text has its answer.
     #[error("{what}: {cause}")]
-    Kernel { what: String, cause: std::io::Error },
+    Kernel {
+        /// What was tried.
+        what: String,
+        /// The kernel's answer.
+        cause: std::io::Error,
+    },
     /// The kernel refuses nftables itself, or the first rules of a node.
     #[error("{what}: {cause}")]
-    Nftables { what: String, cause: std::io::Error },
+    Nftables {
+        /// What was tried.
+        what: String,
+        /// The kernel's answer.
+        cause: std::io::Error,
+    },
 }
 
 impl Error {
@@ -55,7 +74,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// The transport protocol of a port. SCTP, which Kubernetes has too, is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
+    /// Number 6 in an IP header.
     Tcp,
+    /// Number 17 in an IP header.
     Udp,
 }
 
@@ -64,10 +85,13 @@ pub enum Protocol {
 pub struct ServiceRule {
     /// `namespace/name:port`, unique.
     pub key: String,
+    /// The protocol of `port`, `node_port` and all endpoints.
     pub protocol: Protocol,
     /// Cluster IP, and external and load-balancer addresses.
     pub addresses: Vec<Ipv4Addr>,
+    /// The port at `addresses`.
     pub port: u16,
+    /// The port at every node's own address; `None` unless the type is NodePort or LoadBalancer.
     pub node_port: Option<u16>,
     /// Endpoints that connections to the cluster IP may use. None at all, here and in
     /// `all_endpoints`: connections are refused.
@@ -109,6 +133,7 @@ impl ServiceRule {
 /// One node's network namespace.
 #[async_trait]
 pub trait NodeNetwork: Send + Sync {
+    /// The node's address in the fabric, which other nodes reach.
     fn node_ip(&self) -> Ipv4Addr;
 
     /// Connects a pod's network namespace; returns its address. Idempotent for the same sandbox.
@@ -140,7 +165,9 @@ pub trait NodeNetwork: Send + Sync {
 /// A port of the learner's own loopback (127.0.0.1 and ::1) that leads into the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
+    /// The port at 127.0.0.1 and ::1.
     pub port: u16,
+    /// TCP connections or UDP datagrams.
     pub protocol: Protocol,
     /// Where it leads, as seen from the fabric that joins the nodes.
     pub to: Vec<SocketAddr>,

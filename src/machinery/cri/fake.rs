@@ -24,7 +24,14 @@ pub enum Script {
     /// Runs until it is stopped and then uses up the whole grace period: code 137.
     IgnoreStop,
     /// Ends by itself.
-    Exit { after: Duration, code: i32, reason: &'static str },
+    Exit {
+        /// The time from its start to its end, on the clock of the tests.
+        after: Duration,
+        /// The exit code.
+        code: i32,
+        /// `Completed`, `Error` or `OOMKilled`.
+        reason: &'static str,
+    },
     /// Cannot be started, for this reason.
     FailStart(String),
 }

@@ -18,6 +18,8 @@
 //! ## Read next
 //! `runtime`, which does it for real; `kubelet`, which asks for it.
 
+#![warn(missing_docs)]
+
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -29,51 +31,11 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use clock::Timestamp;
 
+mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
 
-/// Why the runtime did not do what it was asked. [`Error::line`] tells the causes, too.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No sandbox, container or process of that id.
-    #[error("{0} not found")]
-    NotFound(String),
-    /// The image is neither built in nor in the store. `known` lists what is.
-    #[error("{reference}: not found: this cluster works offline and has these images: {}", known.join(", "))]
-    NoImage { reference: String, known: Vec<String> },
-    #[error("couldn't parse image name {0:?}: invalid reference format")]
-    BadImageName(String),
-    /// The image stands for a component of the cluster, and this pod is none of those that run it.
-    #[error(
-        "image {image:?} is reserved: {component} runs from the cluster's own manifests only (static pods of a control-plane node, addons in kube-system)"
-    )]
-    Reserved { image: String, component: String },
-    /// The container could not be set up or its program could not be run. The message is for
-    /// people.
-    #[error("{0}")]
-    Start(String),
-    /// The call makes no sense in the object's state.
-    #[error("{0}")]
-    State(String),
-    /// This runtime does not do that.
-    #[error("{0} is not implemented by this runtime")]
-    Unsupported(&'static str),
-    #[error("{what}")]
-    Io {
-        what: String,
-        #[source]
-        cause: std::io::Error,
-    },
-}
-
-impl Error {
-    /// Returns the error with its causes on one line, for Events: `cannot make /x: Permission
-    /// denied (os error 13)`.
-    pub fn line(&self) -> String {
-        let causes = std::iter::successors(std::error::Error::source(self), |e| e.source());
-        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
-    }
-}
+pub use error::Error;
 
 /// What the calls of a runtime return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -81,16 +43,22 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Which pod a sandbox is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodId {
+    /// `metadata.namespace` of the pod.
     pub namespace: String,
+    /// `metadata.name` of the pod.
     pub name: String,
+    /// `metadata.uid` of the pod. A pod of the same name that is made later has another one.
     pub uid: String,
 }
 
 /// `/etc/resolv.conf` of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dns {
+    /// Addresses, one `nameserver` line each; resolvers use the first three.
     pub servers: Vec<String>,
+    /// Domains that are tried after a short name, e.g. `default.svc.cluster.local`.
     pub searches: Vec<String>,
+    /// Words of the line `options`, e.g. `ndots:5`.
     pub options: Vec<String>,
 }
 
@@ -124,16 +92,20 @@ pub fn rotated_log(path: &Path, age: usize) -> PathBuf {
 /// together (`PodSandboxConfig` in CRI).
 #[derive(Clone, Debug, Default)]
 pub struct SandboxConfig {
+    /// The pod that it is for.
     pub pod: PodId,
     /// How often a sandbox was made for this pod before.
     pub attempt: u32,
+    /// What `hostname` prints in its containers; the pod's name, unless `spec.hostname` is set.
     pub hostname: String,
     /// The name that the cluster's DNS knows it by, if its pod asks for one (`spec.subdomain`):
     /// `web-0.db.default.svc.cluster.local`.
     pub fqdn: Option<String>,
     /// Containers' log paths are relative to this directory.
     pub log_directory: PathBuf,
+    /// How much of each container's log is kept.
     pub logs: LogLimits,
+    /// What its containers find in `/etc/resolv.conf`.
     pub dns: Dns,
     /// Further lines of `/etc/hosts`: address, then names.
     pub host_aliases: Vec<(String, Vec<String>)>,
@@ -166,17 +138,24 @@ impl SandboxConfig {
 /// ended, is `NotReady`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SandboxState {
+    /// Its first process runs: containers can be started in it.
     Ready,
+    /// It was stopped, or its first process has ended.
     NotReady,
 }
 
 /// A sandbox as the runtime lists it (`PodSandbox` in CRI).
 #[derive(Clone, Debug)]
 pub struct Sandbox {
+    /// Made by the runtime, unique on its node.
     pub id: String,
+    /// The pod that it is for.
     pub pod: PodId,
+    /// How often a sandbox was made for this pod before.
     pub attempt: u32,
+    /// Whether containers can be started in it.
     pub state: SandboxState,
+    /// When it was asked for.
     pub created_at: Timestamp,
     /// Pod address; the node's own with `host_network`.
     pub ip: Option<Ipv4Addr>,
@@ -190,13 +169,16 @@ pub struct Mount {
     /// (hostPath and local volumes: the node's file system). `None`: `host_path` is trusted, made
     /// by the kubelet itself.
     pub host_root: Option<PathBuf>,
+    /// The source: absolute, or as seen from `host_root`.
     pub host_path: PathBuf,
     /// A part of it, relative; empty is the whole. Made as a directory if it is not there. The real
     /// CRI has no such field: there the kubelet binds the part to a place of its own first. A pod
     /// that can write into a volume decides what names in it lead to, so the part is looked up when
     /// it is mounted, and never outside of `host_path`.
     pub sub_path: PathBuf,
+    /// Where the container sees it; absolute.
     pub container_path: PathBuf,
+    /// Nothing in it can be written from the container, also in what is mounted below.
     pub read_only: bool,
 }
 
@@ -209,6 +191,7 @@ pub struct Resources {
     pub cpu_limit_milli: Option<u64>,
     /// Memory limit in bytes.
     pub memory_limit: Option<u64>,
+    /// How many processes and threads there may be at a time.
     pub pids_limit: Option<u64>,
     /// How soon the kernel ends its processes when memory runs out: -1000 (never) to 1000 (first).
     /// The runtime raises values below its own.
@@ -219,15 +202,21 @@ pub struct Resources {
 /// Ids are numbers inside the container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Security {
+    /// `None`: the image's user.
     pub run_as_user: Option<u32>,
+    /// `None`: the group that `/etc/passwd` has for the user, else 0.
     pub run_as_group: Option<u32>,
+    /// Further groups of the process, beside its own.
     pub supplemental_groups: Vec<u32>,
+    /// `readOnlyRootFilesystem`: only volumes can be written.
     pub read_only_root: bool,
+    /// All capabilities and devices, and no filter of system calls.
     pub privileged: bool,
     /// `allowPrivilegeEscalation: false`.
     pub no_new_privs: bool,
     /// Capability names without `CAP_`.
     pub add_capabilities: Vec<String>,
+    /// Capability names without `CAP_`, or `ALL`.
     pub drop_capabilities: Vec<String>,
 }
 
@@ -235,7 +224,9 @@ pub struct Security {
 /// grows with each restart.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerConfig {
+    /// The container's name in its pod, e.g. `web`.
     pub name: String,
+    /// 0, or how many containers of this name there were before.
     pub attempt: u32,
     /// As the pod wrote it, e.g. `nginx`; resolved by the runtime.
     pub image: String,
@@ -243,25 +234,38 @@ pub struct ContainerConfig {
     pub command: Vec<String>,
     /// Overrides the image's arguments if not empty (or if `command` is given).
     pub args: Vec<String>,
+    /// `None`: the image's directory.
     pub working_dir: Option<String>,
+    /// Names and values, beside the image's own.
     pub env: Vec<(String, String)>,
+    /// Volumes and files that it sees, in the order in which they are mounted.
     pub mounts: Vec<Mount>,
     /// Relative to the sandbox' log directory, in CRI log format.
     pub log_path: PathBuf,
+    /// The process has an input that sessions can write to. Without it: `/dev/null`.
     pub stdin: bool,
+    /// The input ends when the first session that wrote to it ends.
     pub stdin_once: bool,
+    /// The three streams are one terminal.
     pub tty: bool,
+    /// Its limits.
     pub resources: Resources,
+    /// What its processes may do, and as whom.
     pub security: Security,
+    /// Kept and listed by the runtime, which does not read them.
     pub labels: BTreeMap<String, String>,
+    /// Kept and listed by the runtime, which does not read them.
     pub annotations: BTreeMap<String, String>,
 }
 
 /// How far a container has come. It is started once at most: a restart is another container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerState {
+    /// It is prepared, and its program does not run yet.
     Created,
+    /// Its first process runs.
     Running,
+    /// Its first process has ended, or could not be started.
     Exited,
 }
 
@@ -269,21 +273,31 @@ pub enum ContainerState {
 /// are absent until then.
 #[derive(Clone, Debug)]
 pub struct Container {
+    /// Made by the runtime, unique on its node.
     pub id: String,
+    /// The sandbox that it is in.
     pub sandbox_id: String,
+    /// The container's name in its pod.
     pub name: String,
+    /// 0 for the first container of this name; grows with each restart.
     pub attempt: u32,
+    /// How far it has come.
     pub state: ContainerState,
+    /// The first tag of its image, normalized.
     pub image: String,
     /// Content digest, `sha256:…`.
     pub image_id: String,
+    /// When it was prepared.
     pub created_at: Timestamp,
+    /// When its program began.
     pub started_at: Option<Timestamp>,
+    /// When its first process ended.
     pub finished_at: Option<Timestamp>,
     /// 128 + signal for a process ended by one.
     pub exit_code: i32,
     /// `Completed`, `Error`, `OOMKilled`, `StartError`.
     pub reason: String,
+    /// Why it did not start or how it ended, for people; often empty.
     pub message: String,
     /// What the pod asked for and this container does not have, one sentence each, e.g.
     /// capabilities that the machine does not grant. Known once the container was started; empty if
@@ -291,7 +305,9 @@ pub struct Container {
     pub warnings: Vec<String>,
     /// Absolute.
     pub log_path: PathBuf,
+    /// As they were given in [`ContainerConfig`].
     pub labels: BTreeMap<String, String>,
+    /// As they were given in [`ContainerConfig`].
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -302,6 +318,7 @@ pub struct Image {
     pub id: String,
     /// Normalized references, e.g. `docker.io/library/nginx:latest`.
     pub tags: Vec<String>,
+    /// Bytes of its layers.
     pub size: u64,
 }
 
@@ -309,18 +326,24 @@ pub struct Image {
 /// evented PLEG). It does not use the other fields, which CRI has; tests do.
 #[derive(Clone, Debug)]
 pub struct Event {
+    /// The pod of the container or the sandbox.
     pub pod: PodId,
     /// The container's id, or the sandbox' own, as with containerd.
     pub container_id: String,
+    /// What happened.
     pub kind: EventKind,
 }
 
 /// What happened to the container or the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
+    /// It was made, and does not run.
     Created,
+    /// Its first process runs.
     Started,
+    /// Its first process has ended.
     Stopped,
+    /// It was removed, with its file system and log.
     Deleted,
 }
 
@@ -333,23 +356,31 @@ pub type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 /// shell. `tty`: with a terminal. `stdin`: with an input.
 #[derive(Clone, Debug, Default)]
 pub struct ExecRequest {
+    /// A container that runs.
     pub container_id: String,
+    /// The program, looked up in the container's `PATH`, and its arguments.
     pub command: Vec<String>,
+    /// The process gets a terminal of its own.
     pub tty: bool,
+    /// The process gets an input; without it `/dev/null`.
     pub stdin: bool,
 }
 
 /// A terminal's size in character cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
+    /// Characters of one line.
     pub columns: u16,
+    /// Lines.
     pub rows: u16,
 }
 
 /// A running process' ends, held by the client that talks to it. Dropping the session kills an
 /// exec'd process and detaches from an attached one.
 pub struct Session {
+    /// Absent unless an input was asked for. Dropping it ends the input.
     pub stdin: Option<Writer>,
+    /// What the process writes; with a terminal its errors, too.
     pub stdout: Reader,
     /// Absent with a terminal.
     pub stderr: Option<Reader>,
@@ -362,6 +393,7 @@ pub struct Session {
 /// Use since the container, or the sandbox, started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stats {
+    /// Time on a processor, summed over all its processes.
     pub cpu_usage: Duration,
     /// Memory that cannot be reclaimed without the process noticing, in bytes.
     pub memory_working_set: u64,
@@ -383,6 +415,7 @@ pub trait Runtime: Send + Sync {
     async fn stop_pod_sandbox(&self, id: &str) -> Result<()>;
     /// Removes a stopped sandbox and its containers. Idempotent.
     async fn remove_pod_sandbox(&self, id: &str) -> Result<()>;
+    /// All sandboxes, also stopped ones.
     async fn list_pod_sandboxes(&self) -> Result<Vec<Sandbox>>;
     /// Use of the sandboxes at this moment, by id: of all containers of one together, with what
     /// ended ones left in volumes in memory.
@@ -390,18 +423,22 @@ pub trait Runtime: Send + Sync {
 
     /// Prepares a container; the program does not run yet. Returns its id.
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String>;
+    /// Runs the program of a container that was prepared. It can be started once.
     async fn start_container(&self, id: &str) -> Result<()>;
     /// Stop signal, at most `grace`, then SIGKILL. Returns when it has ended. Idempotent. `grace`
     /// is real time: a real program ends in it.
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<()>;
     /// Removes a container, its file system and its log. One that runs is ended first. Idempotent.
     async fn remove_container(&self, id: &str) -> Result<()>;
+    /// All containers, also ended ones.
     async fn list_containers(&self) -> Result<Vec<Container>>;
+    /// One container as it is now; `NotFound` if there is none of that id.
     async fn container_status(&self, id: &str) -> Result<Container>;
     /// Use of the running containers at this moment, by id. One whose use cannot be told is left
     /// out.
     async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>>;
 
+    /// Runs another program in a running container.
     async fn exec(&self, request: ExecRequest) -> Result<Session>;
     /// Joins a running container's streams. `stdin`: the session writes to its input, too, if it
     /// has one; a session that only looks neither takes the input nor ends it.
@@ -413,6 +450,7 @@ pub trait Runtime: Send + Sync {
     async fn pull_image(&self, reference: &str) -> Result<String>;
     /// `None` if it is not present.
     async fn image_status(&self, reference: &str) -> Result<Option<Image>>;
+    /// The images that are present: built in, or in the cluster's store.
     async fn list_images(&self) -> Result<Vec<Image>>;
 
     /// Events from now on.

@@ -23,22 +23,35 @@ const TERM_STEP: u64 = 1 << 32;
 /// message with the largest term that can be read would be the last: no member could read the
 /// messages of the next election. A term of 2^61 + 2^32 is believed by every member, the next 2^32
 /// terms only by those that got there.
-pub fn term_in_reach(own: u64, term: u64) -> bool {
+pub(crate) fn term_in_reach(own: u64, term: u64) -> bool {
     term <= own.max(REACH_MAX) + TERM_STEP
 }
 
 /// Why bytes could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
+    /// The bytes end in the middle of a field.
     #[error("ends too early")]
     Short,
+    /// A later version may know it; this one does not.
     #[error("unknown {what} {value}")]
-    Unknown { what: &'static str, value: u64 },
+    Unknown {
+        /// The kind of the field, e.g. `message`.
+        what: &'static str,
+        /// The number that was read.
+        value: u64,
+    },
+    /// Everything was read, and bytes are left.
     #[error("{0} bytes left over")]
     Long(usize),
     /// No member that follows the protocol says this.
     #[error("{what} {value} cannot be")]
-    Impossible { what: &'static str, value: u64 },
+    Impossible {
+        /// The field, e.g. `term`.
+        what: &'static str,
+        /// The number that was read.
+        value: u64,
+    },
 }
 
 /// Appends a number in 1 to 10 bytes, seven bits each, least first (protobuf's varint).
@@ -188,7 +201,7 @@ impl Reader {
 }
 
 /// Appends a configuration: a count and the numbers of the voters, then of the learners.
-pub fn put_conf(out: &mut Vec<u8>, conf: &ConfState) {
+pub(crate) fn put_conf(out: &mut Vec<u8>, conf: &ConfState) {
     for set in [&conf.voters, &conf.learners] {
         put_u64(out, set.len() as u64);
         set.iter().for_each(|id| put_u64(out, *id));
@@ -199,7 +212,7 @@ pub fn put_conf(out: &mut Vec<u8>, conf: &ConfState) {
 ///
 /// # Errors
 /// `Impossible` if it has no voter, or member 0, or a member twice; those of the [`Reader`].
-pub fn conf(r: &mut Reader) -> Result<ConfState, DecodeError> {
+pub(crate) fn conf(r: &mut Reader) -> Result<ConfState, DecodeError> {
     let (mut conf, mut seen) = (ConfState::default(), BTreeSet::new());
     for set in [&mut conf.voters, &mut conf.learners] {
         for _ in 0..r.count()? {
@@ -217,7 +230,7 @@ pub fn conf(r: &mut Reader) -> Result<ConfState, DecodeError> {
 }
 
 /// Appends an entry: term, index, kind (0 empty, 1 data, 2 configuration), and its payload.
-pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     put_u64(out, entry.term);
     put_u64(out, entry.index);
     match &entry.payload {
@@ -237,7 +250,7 @@ pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
 ///
 /// # Errors
 /// `Unknown` for another kind; those of [`Reader::counted`] and [`conf`].
-pub fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
+pub(crate) fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
     let (term, index) = (r.counted("term")?, r.counted("index")?);
     let payload = match r.u8()? {
         0 => Payload::Empty,
@@ -250,7 +263,7 @@ pub fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
 }
 
 /// Appends term, vote and commit index.
-pub fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
+pub(crate) fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
     for n in [hard.term, hard.vote, hard.commit] {
         put_u64(out, n);
     }
@@ -260,7 +273,7 @@ pub fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
 ///
 /// # Errors
 /// Those of [`Reader::counted`].
-pub fn hard(r: &mut Reader) -> Result<HardState, DecodeError> {
+pub(crate) fn hard(r: &mut Reader) -> Result<HardState, DecodeError> {
     Ok(HardState { term: r.counted("term")?, vote: r.u64()?, commit: r.counted("index")? })
 }
 
@@ -322,7 +335,7 @@ pub fn encode_message(m: &Message) -> Vec<u8> {
 /// - `Impossible` for numbers that no member sends, e.g. an entry newer than the term of its
 ///   message.
 /// - `Short` or `Long` if the bytes end too early, or go on behind the message.
-pub fn decode_message(bytes: Bytes) -> Result<Message, DecodeError> {
+pub(crate) fn decode_message(bytes: Bytes) -> Result<Message, DecodeError> {
     let r = &mut Reader::new(bytes);
     let version = r.u8()?;
     if version != MESSAGE_VERSION {

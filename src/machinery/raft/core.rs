@@ -33,9 +33,11 @@ pub(super) const PROPOSAL_BYTES: usize = 1 << 30;
 /// How one core behaves. Times are in ticks.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
+    /// This member's number, not 0.
     pub id: MemberId,
     /// Without a leader for this long to twice this long, a follower starts an election.
     pub election_ticks: u32,
+    /// A leader sends heartbeats at this interval; far shorter than `election_ticks`.
     pub heartbeat_ticks: u32,
     /// Where election timeouts are drawn from.
     pub seed: u64,
@@ -44,6 +46,7 @@ pub struct Config {
 /// What a member finds on its disk when it starts.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
+    /// Term, vote and commit index as they were last made durable.
     pub hard: HardState,
     /// Index 0 with the initial configuration if there is no snapshot yet.
     pub snapshot: SnapshotRef,
@@ -360,7 +363,7 @@ impl Raft {
     }
 
     /// What stands for the entries up to `index`, which must be applied and not yet compacted away.
-    pub fn snapshot_ref(&self, index: Index) -> Option<SnapshotRef> {
+    pub(crate) fn snapshot_ref(&self, index: Index) -> Option<SnapshotRef> {
         let term = self.log.term(index).filter(|_| index <= self.handed)?;
         Some(SnapshotRef { index, term, conf: self.log.conf_at(index).clone(), data: Bytes::new() })
     }
@@ -416,7 +419,7 @@ impl Raft {
     }
 
     /// Who takes part, as far as this member's log says.
-    pub fn conf_state(&self) -> &ConfState {
+    pub(crate) fn conf_state(&self) -> &ConfState {
         self.conf()
     }
 }

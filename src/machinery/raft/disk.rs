@@ -18,7 +18,7 @@ const RESERVE: usize = 4;
 
 /// Is only something missing that comes back by itself: room, descriptors, memory; or was the call
 /// interrupted?
-pub fn is_scarcity(error: &io::Error) -> bool {
+pub(crate) fn is_scarcity(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
     let scarce = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN, libc::EINTR];
     matches!(error.kind(), StorageFull | QuotaExceeded | OutOfMemory | WouldBlock | Interrupted)
@@ -31,6 +31,7 @@ pub trait Disk: Send + Sync + 'static {
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Names in a directory, sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// The whole content of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// A new file of `len` zeros (durable after a sync); an old one of that name is emptied.
     fn create(&self, path: &Path, len: u64) -> io::Result<Box<dyn DiskFile>>;
@@ -38,7 +39,9 @@ pub trait Disk: Send + Sync + 'static {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Durable after [`Disk::sync_dir`], as is every change of names.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes the name of a file. Durable after [`Disk::sync_dir`].
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that this process can write to new files in this directory, if the file system tells.
     fn free_bytes(&self, dir: &Path) -> Option<u64>;
@@ -52,6 +55,7 @@ pub type DirLock = Box<dyn std::any::Any + Send + Sync>;
 
 /// A file open for writing.
 pub trait DiskFile: Send {
+    /// Writes all bytes at this offset. What is not synced may be lost, or half of it.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes data and length durable. An error is final: what was written may be gone (fsync(2),
     /// NOTES).

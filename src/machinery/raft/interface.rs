@@ -26,12 +26,16 @@ pub enum ProposeError {
 /// Why a change of the configuration was not proposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfError {
+    /// Only the leader proposes changes; [`Status::leader`] says who that is.
     #[error("not the leader")]
     NotLeader,
+    /// One change at a time: the earlier one is in the log, and not yet committed.
     #[error("the change before is not committed yet")]
     Busy,
+    /// The change would remove the last voter.
     #[error("nobody would be left to vote")]
     NoVoters,
+    /// 0 stands for "no member" and cannot be one's number.
     #[error("0 is no member's number")]
     NoMember,
     /// Add it as a learner first; it may vote when it follows.
@@ -43,10 +47,12 @@ pub enum ConfError {
 pub trait Core: Send {
     /// Time passes.
     fn tick(&mut self);
+    /// Takes a message of another member.
     fn step(&mut self, message: Message);
     /// Returns `Some(index)` if this member leads, `None` if the proposal was passed on to the
     /// leader, which drops it if its own log is full.
     fn propose(&mut self, data: Bytes) -> Result<Option<Index>, ProposeError>;
+    /// Proposes a change of who takes part; returns the index of its entry.
     fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError>;
     /// Asks from which index on a read is linearizable; the answer comes in [`Ready::reads`], or
     /// never.
@@ -60,6 +66,7 @@ pub trait Core: Send {
     fn ready(&mut self) -> Option<Ready>;
     /// All batches up to this one are durable.
     fn persisted(&mut self, batch: u64);
+    /// This member's view at this moment.
     fn status(&self) -> Status;
 }
 
@@ -69,14 +76,18 @@ pub trait Core: Send {
 /// behind the batches before it.
 #[derive(Debug, Default)]
 pub struct Ready {
+    /// The number that [`Core::persisted`] is called with, from 1.
     pub batch: u64,
+    /// Term, vote and commit index, if they changed.
     pub hard: Option<HardState>,
     /// Comes before `append`: everything older is replaced. The state is restored from it when the
     /// batch is durable, not before; nothing is committed behind it until then.
     pub snapshot: Option<SnapshotRef>,
+    /// Entries from this index on are replaced: another leader's log has won.
     pub truncate_from: Option<Index>,
     /// At most 16 MiB, or one entry. What is left comes with the next ready.
     pub append: Vec<Entry>,
+    /// These messages promise nothing that is not durable yet.
     pub send: Vec<Message>,
     /// Empty while entries are left for the next ready: these messages may promise those entries.
     pub send_after_persist: Vec<Message>,
@@ -88,17 +99,20 @@ pub struct Ready {
     pub asked: Vec<Asked>,
     /// What the leader's state machine answered this member.
     pub answers: Vec<(u64, Bytes)>,
+    /// What happened since the last ready, in order.
     pub events: Vec<Event>,
 }
 
 /// A follower's question to the leader's state machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
+    /// The follower that asks.
     pub from: MemberId,
     /// The follower's name for it.
     pub ctx: u64,
     /// The last entry that the follower has applied.
     pub applied: Index,
+    /// The question, in the state machine's own encoding.
     pub data: Bytes,
 }
 
@@ -126,14 +140,21 @@ impl Ready {
 /// A core's view of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
+    /// This member's number.
     pub id: MemberId,
+    /// The newest term that it has seen.
     pub term: Term,
+    /// The candidate that got its vote in this term; `NONE` if no one did.
     pub vote: MemberId,
+    /// What it does in this term.
     pub role: Role,
     /// `NONE` if unknown.
     pub leader: MemberId,
+    /// The last entry that it knows to be on a majority.
     pub commit: Index,
+    /// The last entry of its log.
     pub last: Index,
+    /// The last entry that is durable on its own disk.
     pub persisted: Index,
     /// How many vote in the configuration in force. A member that was removed, or is a learner,
     /// counts the others.

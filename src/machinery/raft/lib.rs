@@ -13,7 +13,7 @@
 //! with the way to recover). `member` joins the two and a [`StateMachine`]; `driver` gives a member
 //! its thread, clock and link. The same `member` runs under a simulated clock, disk and link in
 //! `sim`, where a seed is a history; disks lose power there, are slow, and are full for a while.
-//! The driver's own queues and threads take turns by a seed in `driver_sim`. Bugs that are planted
+//! The driver's own queues and threads take turns by a seed in `driver::sim`. Bugs that are planted
 //! on purpose (a promise before the disk has it or though there was no room, a vote forgotten, an
 //! entry applied twice) must be caught.
 //!
@@ -71,6 +71,8 @@
 //! ## Read next
 //! `etcd`, the state machine behind it.
 
+#![warn(missing_docs)]
+
 pub mod codec;
 mod core;
 pub mod disk;
@@ -89,12 +91,12 @@ pub mod message;
 #[cfg(test)]
 mod paper;
 mod progress;
-pub mod records;
+mod records;
 mod replication;
 mod segment;
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
-pub mod snapfile;
+mod snapfile;
 pub mod wal;
 pub mod wal_error;
 #[cfg(test)]

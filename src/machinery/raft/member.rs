@@ -95,6 +95,7 @@ pub trait StateMachine: Send {
     fn answered(&mut self, _ctx: u64, _answer: Option<Bytes>) {}
     /// Term, role, leader or indexes changed; `applied` is the last entry applied.
     fn status(&mut self, status: &Status, applied: Index, now: Duration);
+    /// What happened in the core, in order.
     fn events(&mut self, events: &[Event]);
     /// A batch became durable.
     fn persisted(&mut self, write: &Persisted);
@@ -112,6 +113,7 @@ pub struct Persisted {
     pub entries: usize,
     /// Index and term of the last of them.
     pub last: Option<(Index, Term)>,
+    /// Bytes that were written.
     pub bytes: usize,
     /// How long write and sync took.
     pub took: Duration,
@@ -119,8 +121,11 @@ pub struct Persisted {
 
 /// One batch for the disk.
 pub struct Write {
+    /// The number that [`Member::persisted`] reports.
     pub batch: u64,
+    /// What is written to the log.
     pub records: Records,
+    /// How many entries are among the records.
     pub entries: usize,
     /// Index and term of the last entry.
     pub last: Option<(Index, Term)>,
@@ -132,6 +137,7 @@ pub struct Write {
 pub trait Edge {
     /// Queue for the disk, in order; [`Member::persisted`] reports.
     fn write(&mut self, write: Write);
+    /// Hands a message to the network. It may be lost.
     fn send(&mut self, message: Message);
     /// Make and save a snapshot; [`Member::snapshot_saved`] reports.
     fn snapshot(&mut self, snapshot: SnapshotRef, capture: Capture);
@@ -426,7 +432,7 @@ impl<M: StateMachine> Member<M> {
     }
 
     /// A snapshot that this member made is durable; or making it failed.
-    pub fn snapshot_saved(&mut self, snapshot: Option<SnapshotRef>, edge: &mut dyn Edge) {
+    pub(crate) fn snapshot_saved(&mut self, snapshot: Option<SnapshotRef>, edge: &mut dyn Edge) {
         self.snapshotting = false;
         let Some(snapshot) = snapshot else {
             self.snapshot_rest = SNAPSHOT_AGAIN_TICKS;

@@ -16,6 +16,7 @@ pub const NONE: MemberId = 0;
 /// Who takes part.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ConfState {
+    /// They vote, and a majority of them commits.
     pub voters: BTreeSet<MemberId>,
     /// Receive the log, but do not vote and do not count.
     pub learners: BTreeSet<MemberId>,
@@ -28,7 +29,7 @@ impl ConfState {
     }
 
     /// How many voters are a majority.
-    pub fn quorum(&self) -> usize {
+    pub(crate) fn quorum(&self) -> usize {
         self.voters.len() / 2 + 1
     }
 
@@ -51,8 +52,11 @@ impl ConfState {
 /// overlapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfChange {
+    /// A voter, e.g. a learner that has caught up.
     AddNode(MemberId),
+    /// A learner: it gets the log and does not count.
     AddLearnerNode(MemberId),
+    /// A voter or a learner leaves.
     RemoveNode(MemberId),
 }
 
@@ -61,6 +65,7 @@ pub enum ConfChange {
 pub enum Payload {
     /// A new leader's first entry: with it, all before become committed.
     Empty,
+    /// What the state machine applies.
     Normal(Bytes),
     /// In force from the moment it is in the log.
     ConfChange(ConfState),
@@ -80,15 +85,20 @@ impl Payload {
 /// One line of the log. Index and term together name it: no two different entries share both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
+    /// The term of the leader that appended it.
     pub term: Term,
+    /// Its position in the log, from 1.
     pub index: Index,
+    /// What it carries.
     pub payload: Payload,
 }
 
 /// What a member must not forget beside its log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HardState {
+    /// The newest term that it has seen.
     pub term: Term,
+    /// The candidate that got its vote in this term; `NONE` if no one did.
     pub vote: MemberId,
     /// A hint that saves time at the next start; never ahead of the log written with it.
     pub commit: Index,
@@ -97,8 +107,11 @@ pub struct HardState {
 /// The state after entry `index`, standing in for all entries up to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SnapshotRef {
+    /// The last entry that is in it.
     pub index: Index,
+    /// The term of that entry.
     pub term: Term,
+    /// Who takes part, as of that entry.
     pub conf: ConfState,
     /// Empty inside the core; the driver fills it in when a snapshot goes out.
     pub data: Bytes,
@@ -108,9 +121,13 @@ pub struct SnapshotRef {
 /// the term that the candidate would begin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
+    /// The sender.
     pub from: MemberId,
+    /// The receiver.
     pub to: MemberId,
+    /// The sender's; of a pre-vote the term that the candidate would begin.
     pub term: Term,
+    /// What it says.
     pub body: Body,
 }
 
@@ -119,69 +136,102 @@ pub struct Message {
 pub enum Body {
     /// "After the entry (`index`, `log_term`) come these."
     MsgApp {
+        /// The entry before `entries`.
         index: Index,
+        /// The term of the entry `index`: the receiver must have the same.
         log_term: Term,
+        /// They follow without a gap; empty for a probe.
         entries: Vec<Entry>,
+        /// The leader's commit index.
         commit: Index,
     },
     /// "I have everything up to `index`", or, with `reject`, "I do not have `index`; look near the
     /// hint".
     MsgAppResp {
+        /// The last entry that matches, or with `reject` the one that was missing.
         index: Index,
+        /// The follower's log does not have the entry that should come before.
         reject: bool,
+        /// The last entry that could match.
         hint_index: Index,
+        /// The term of `hint_index` in the follower's log.
         hint_term: Term,
     },
     /// "I still lead." `read` numbers the newest linearizable read that waits for the answer.
     MsgHeartbeat {
+        /// The commit index, at most what the receiver is known to have.
         commit: Index,
+        /// 0 if no read waits.
         read: u64,
     },
+    /// "I still follow you."
     MsgHeartbeatResp {
+        /// The number of the heartbeat, given back.
         read: u64,
     },
     /// "Would you vote for me?", before a term is spent on it.
     MsgPreVote {
+        /// The last entry of the candidate's log.
         index: Index,
+        /// Its term.
         log_term: Term,
     },
+    /// "I would", or I would not.
     MsgPreVoteResp {
+        /// The vote would be refused.
         reject: bool,
     },
     /// `transfer`: the leader itself asked for this election.
     MsgVote {
+        /// The last entry of the candidate's log.
         index: Index,
+        /// Its term.
         log_term: Term,
+        /// Voters that hear a leader may vote all the same.
         transfer: bool,
     },
+    /// "You have my vote", or not.
     MsgVoteResp {
+        /// The vote is refused.
         reject: bool,
     },
+    /// A follower whose next entry the leader has no longer gets the whole state.
     MsgSnap(SnapshotRef),
     /// "Start an election now": the leader hands over.
     MsgTimeoutNow,
     /// A follower passes on what its client wants written.
     MsgProp {
+        /// The proposal.
         data: Bytes,
     },
     /// A follower asks from which index on it may answer a read.
     MsgReadIndex {
+        /// The follower's name for the read.
         ctx: u64,
     },
+    /// The leader's answer, once a majority has confirmed that it leads.
     MsgReadIndexResp {
+        /// The follower's name for the read.
         ctx: u64,
+        /// The read may be answered once this entry is applied.
         index: Index,
     },
     /// A follower asks the leader's state machine something that the log does not hold, such as how
     /// long a lease still has. It has applied entry `applied`; the leader answers only if it has,
     /// too. Not of Raft: etcd asks with HTTP, at `/leases/internal`.
     MsgAsk {
+        /// The follower's name for the question.
         ctx: u64,
+        /// The last entry that the follower has applied.
         applied: Index,
+        /// The question.
         data: Bytes,
     },
+    /// The answer of the leader's state machine.
     MsgAnswer {
+        /// The follower's name for the question.
         ctx: u64,
+        /// The answer.
         data: Bytes,
     },
 }
@@ -222,10 +272,14 @@ impl Body {
 /// What a member does in its term. There are learners too: they stay followers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
+    /// It takes entries from a leader, and votes.
     #[default]
     Follower,
+    /// It asks whether it would win, before it begins a term.
     PreCandidate,
+    /// It has begun a term and asks for votes.
     Candidate,
+    /// It has the votes of a majority: it alone appends in this term.
     Leader,
 }
 
@@ -266,19 +320,98 @@ pub enum Refusal {
 /// them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    Role { term: Term, role: Role },
-    Leader { term: Term, leader: MemberId },
-    ElectionTimeout { term: Term },
-    Voted { term: Term, to: MemberId, pre: bool },
-    Refused { term: Term, to: MemberId, pre: bool, why: Refusal },
-    Append { first: Index, last: Index, term: Term },
-    Truncate { from: Index },
-    Commit { index: Index },
+    /// This member begins to do something else.
+    Role {
+        /// The term in which it does.
+        term: Term,
+        /// What it does from now on.
+        role: Role,
+    },
+    /// This member learned who leads.
+    Leader {
+        /// The leader's term.
+        term: Term,
+        /// `NONE`: the leader is not known any more.
+        leader: MemberId,
+    },
+    /// Nothing was heard of a leader for too long.
+    ElectionTimeout {
+        /// The term that it was in.
+        term: Term,
+    },
+    /// This member gave its vote.
+    Voted {
+        /// The term of the vote.
+        term: Term,
+        /// The candidate.
+        to: MemberId,
+        /// A pre-vote: it binds to nothing.
+        pre: bool,
+    },
+    /// This member refused its vote.
+    Refused {
+        /// The term of the vote.
+        term: Term,
+        /// The candidate.
+        to: MemberId,
+        /// A pre-vote.
+        pre: bool,
+        /// The rule that says no.
+        why: Refusal,
+    },
+    /// Entries were added to this member's log.
+    Append {
+        /// The first of them.
+        first: Index,
+        /// The last of them.
+        last: Index,
+        /// The term of the last of them.
+        term: Term,
+    },
+    /// Entries that contradict the leader's were dropped.
+    Truncate {
+        /// The first of them.
+        from: Index,
+    },
+    /// More entries are known to be on a majority.
+    Commit {
+        /// The last of them.
+        index: Index,
+    },
+    /// Who takes part from now on.
     Conf(ConfState),
-    Progress { member: MemberId, state: ProgressState },
-    ReadConfirmed { ctx: u64, index: Index },
-    Transfer { to: MemberId },
-    StepDown { why: &'static str },
-    SnapshotInstalled { index: Index },
-    Compacted { upto: Index },
+    /// A leader treats a follower in another way.
+    Progress {
+        /// The follower.
+        member: MemberId,
+        /// How it is treated from now on.
+        state: ProgressState,
+    },
+    /// A majority has confirmed that this leader still leads.
+    ReadConfirmed {
+        /// The name of the read.
+        ctx: u64,
+        /// The read may be answered once this entry is applied.
+        index: Index,
+    },
+    /// A leader begins to hand over.
+    Transfer {
+        /// The voter that takes over.
+        to: MemberId,
+    },
+    /// A leader gives up its place.
+    StepDown {
+        /// The reason, e.g. that it hears no majority.
+        why: &'static str,
+    },
+    /// The state was replaced by a snapshot of the leader.
+    SnapshotInstalled {
+        /// The last entry that is in it.
+        index: Index,
+    },
+    /// Entries were dropped from memory, since a snapshot has them.
+    Compacted {
+        /// The last of them.
+        upto: Index,
+    },
 }

@@ -33,7 +33,7 @@ pub(super) struct Unwritten {
 /// # Errors
 /// `Io` if the file cannot be written, or it or its name cannot be synced. The log still has
 /// everything, so the caller may try again later.
-pub fn save(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), WalError> {
+pub(crate) fn save(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), WalError> {
     write(disk, dir, snapshot).map_err(|unwritten| unwritten.error)?;
     disk.sync_dir(dir).map_err(WalError::io("sync", dir))
 }
@@ -95,7 +95,7 @@ fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, WalError> {
 ///   just replaced: read again.
 /// - `Damaged` if the file does not fit its checksum or its form, and `Newer` if a later version
 ///   wrote it. An older snapshot does not help: the log before this one is gone.
-pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError> {
+pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError> {
     let Some(newest) = names(disk, dir)?.pop() else { return Ok(None) }; // names sort by index
     let path = dir.join(newest);
     let bytes = Bytes::from(disk.read(&path).map_err(WalError::io("read", &path))?);

@@ -96,6 +96,7 @@ pub struct Wal {
 
 /// What opening the log found.
 pub struct Recovered {
+    /// What the core begins with.
     pub stored: Stored,
     /// There was nothing: a new member.
     pub fresh: bool,
@@ -231,7 +232,7 @@ impl Wal {
 
     /// Nothing that was written may have been lost: no sync of the open segment, of a leader's
     /// snapshot or of a directory has failed.
-    pub fn sound(&self) -> bool {
+    pub(crate) fn sound(&self) -> bool {
         self.sound
     }
 
@@ -240,7 +241,7 @@ impl Wal {
     /// back. So any error waits that comes from making a segment or from writing a leader's
     /// snapshot, except from their syncs: also `EIO`, `EACCES` and `EROFS`. Nothing is lost by
     /// waiting, and an administrator may mend it.
-    pub fn may_retry(&self, error: &WalError) -> bool {
+    pub(crate) fn may_retry(&self, error: &WalError) -> bool {
         self.sound && matches!(error, WalError::Io { .. }) && (!self.begun || error.is_scarcity())
     }
 
@@ -299,7 +300,7 @@ impl Wal {
     ///
     /// # Errors
     /// `Io`: as of [`Wal::append`]. A retry does not write again what is written.
-    pub fn save_snapshot(&mut self, snapshot: &SnapshotRef) -> Result<(), WalError> {
+    pub(crate) fn save_snapshot(&mut self, snapshot: &SnapshotRef) -> Result<(), WalError> {
         self.begun = false;
         let name = (snapshot.index, snapshot.term);
         if self.saved != Some(name) {

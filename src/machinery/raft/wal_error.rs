@@ -7,13 +7,18 @@ use std::path::{Path, PathBuf};
 /// Why a file cannot be read or written, or is not believed.
 #[derive(Debug, thiserror::Error)]
 pub enum WalError {
+    /// The system refused a call; [scarcity](WalError::is_scarcity) may pass.
     #[error("cannot {what} {}", path.display())]
     Io {
+        /// What was tried: `read`, `write`, `sync` and so on.
         what: &'static str,
+        /// The file or directory.
         path: PathBuf,
+        /// The system's answer.
         #[source]
         cause: io::Error,
     },
+    /// A checksum or a length does not fit, where no crash explains it.
     #[error(
         "{} is damaged at byte {offset}: {what}. What comes after it cannot be trusted. If this is the cluster's only \
          member, restore its directory from a backup. One of several must start neither from a backup nor empty: it would \
@@ -21,9 +26,24 @@ pub enum WalError {
          they are a majority; save their keys with `ropewalk etcdctl snapshot save`. `ropewalk reset` starts an empty \
          cluster", path.display()
     )]
-    Damaged { path: PathBuf, offset: u64, what: String },
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The byte at which the damaged record begins.
+        offset: u64,
+        /// What does not fit.
+        what: String,
+    },
+    /// The file's format is newer than this program.
     #[error("{} was written by a later version (format {version}, this program knows {known}); use that version", path.display())]
-    Newer { path: PathBuf, version: u32, known: u32 },
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format of the file.
+        version: u32,
+        /// The newest format that this program reads.
+        known: u32,
+    },
 }
 
 impl WalError {
@@ -38,7 +58,7 @@ impl WalError {
     }
 
     /// Something is missing that comes back by itself: room, descriptors, memory.
-    pub fn is_scarcity(&self) -> bool {
+    pub(crate) fn is_scarcity(&self) -> bool {
         matches!(self, WalError::Io { cause, .. } if is_scarcity(cause))
     }
 

@@ -19,7 +19,7 @@ use tap::TEACHER;
 
 /// The issuer (`iss`) of service-account tokens, and the address at which pods find the keys that
 /// verify them. The same as kubeadm sets.
-pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// The extra attribute of a user that tells with which credential it authenticated.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";

@@ -16,10 +16,13 @@ pub(crate) const NODES: &str = "system:nodes";
 /// A user as authentication found it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct User {
+    /// E.g. `admin` or `system:serviceaccount:shop:robot`.
     pub name: String,
+    /// The uid of a service account; empty for users of certificates.
     pub uid: String,
+    /// Groups, with `system:authenticated` or `system:unauthenticated` among them.
     pub groups: Vec<String>,
-    pub extra: BTreeMap<String, Vec<String>>,
+    pub(crate) extra: BTreeMap<String, Vec<String>>,
     /// The authenticated user who impersonates this one (`--as`). Empty without impersonation.
     pub impersonator: String,
 }
@@ -32,12 +35,12 @@ impl User {
     }
 
     /// The user of a request without credentials: `system:anonymous` in `system:unauthenticated`.
-    pub fn anonymous() -> User {
+    pub(crate) fn anonymous() -> User {
         User { name: "system:anonymous".into(), groups: vec![UNAUTHENTICATED.into()], ..User::default() }
     }
 
     /// `system:serviceaccount:<namespace>:<name>` with its groups.
-    pub fn service_account(namespace: &str, name: &str) -> User {
+    pub(crate) fn service_account(namespace: &str, name: &str) -> User {
         let own = format!("system:serviceaccounts:{namespace}");
         User::new(&format!("system:serviceaccount:{namespace}:{name}"), &["system:serviceaccounts", &own])
     }
@@ -51,7 +54,7 @@ impl User {
     }
 
     /// True if nobody showed who they are.
-    pub fn is_anonymous(&self) -> bool {
+    pub(crate) fn is_anonymous(&self) -> bool {
         self.name == "system:anonymous"
     }
 
@@ -63,7 +66,7 @@ impl User {
     /// True for a person, whose acts can be undone: not for a component or a service account
     /// (`system:…`), the cluster's own administrator or the teacher. Of an impersonated user the
     /// impersonator counts.
-    pub fn is_person(&self) -> bool {
+    pub(crate) fn is_person(&self) -> bool {
         tap::is_person(tap::actor(&self.name, &self.impersonator))
     }
 
@@ -74,7 +77,7 @@ impl User {
 
     /// May what it writes to an object on its way out use the space that a full store keeps for
     /// repairs? Components and administrators end such objects.
-    pub fn may_repair(&self) -> bool {
+    pub(crate) fn may_repair(&self) -> bool {
         self.is_in(MASTERS)
             || self.is_in(NODES)
             || self.name.starts_with("system:kube-")

@@ -17,7 +17,7 @@ impl Cidr {
         }
     }
     /// How many addresses it has.
-    pub fn size(&self) -> u32 {
+    pub(crate) fn size(&self) -> u32 {
         1u32.checked_shl(32 - u32::from(self.0.prefix_len())).unwrap_or(u32::MAX)
     }
     /// The `n`th address; the first is 0.
@@ -25,7 +25,7 @@ impl Cidr {
         Ipv4Addr::from_bits(self.0.network().to_bits().wrapping_add(n))
     }
     /// True if the address is in this network.
-    pub fn contains(&self, ip: Ipv4Addr) -> bool {
+    pub(crate) fn contains(&self, ip: Ipv4Addr) -> bool {
         self.0.contains(&ip)
     }
 }

@@ -28,7 +28,7 @@ pub type Answer = Response<Body>;
 pub const BODY_MAX: usize = 3 << 20;
 
 /// A connection on which no request comes for this long is closed; upstream's.
-pub const IDLE_MAX: Duration = Duration::from_secs(90);
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(90);
 /// Requests and watches of one HTTP/2 connection at a time; more wait. Upstream's.
 const STREAMS_MAX: u32 = 250;
 /// Bytes that a client may send ahead of the server, on one stream and on all streams of a
@@ -41,7 +41,7 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Bytes that one connection of HTTP/1.1 buffers in each direction: the longest head of a request,
 /// and what its client does not read. A path of 64 KiB, the longest that hyper takes, and 16 KiB of
 /// headers, as many as HTTP/2 has; upstream takes a head of 1 MiB.
-pub const HTTP1_BUFFER: usize = 80 << 10;
+pub(crate) const HTTP1_BUFFER: usize = 80 << 10;
 
 /// How connections of clients are served: HTTP/1.1 and HTTP/2, whichever they speak.
 pub fn http_server() -> auto::Builder<TokioExecutor> {
@@ -58,7 +58,7 @@ pub fn http_server() -> auto::Builder<TokioExecutor> {
 }
 
 /// A body that keeps `held` until it has been sent, or is dropped.
-pub fn holding<T: Unpin + Send + 'static>(body: Body, held: T) -> Body {
+pub(crate) fn holding<T: Unpin + Send + 'static>(body: Body, held: T) -> Body {
     Holding { body, _held: held }.boxed_unsync()
 }
 
@@ -91,7 +91,7 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
 }
 
 /// A body of several pieces, whose length is known.
-pub fn pieces(pieces: impl IntoIterator<Item = Bytes>) -> Body {
+pub(crate) fn pieces(pieces: impl IntoIterator<Item = Bytes>) -> Body {
     Pieces(pieces.into_iter().filter(|piece| !piece.is_empty()).collect()).boxed_unsync()
 }
 
@@ -116,17 +116,17 @@ impl http_body::Body for Pieces {
 }
 
 /// An answer whose body is JSON already. `code` is the HTTP status.
-pub fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Answer {
+pub(crate) fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Answer {
     typed(code, "application/json", bytes)
 }
 
 /// An answer with `value` as JSON, on one line.
-pub fn json(code: u16, value: &Value) -> Answer {
+pub(crate) fn json(code: u16, value: &Value) -> Answer {
     json_bytes(code, gojson::to_vec(value))
 }
 
 /// An answer of plain text in UTF-8, with `nosniff`, so that browsers do not take it for HTML.
-pub fn plain(code: u16, text: impl Into<Bytes>) -> Answer {
+pub(crate) fn plain(code: u16, text: impl Into<Bytes>) -> Answer {
     let mut answer = typed(code, "text/plain; charset=utf-8", text);
     answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     answer
@@ -134,7 +134,7 @@ pub fn plain(code: u16, text: impl Into<Bytes>) -> Answer {
 
 /// An answer with this content type; a cache has to ask before it uses it again. A `code` that is
 /// no HTTP status becomes 500; a content type that cannot be a header is left out.
-pub fn typed(code: u16, content_type: &str, bytes: impl Into<Bytes>) -> Answer {
+pub(crate) fn typed(code: u16, content_type: &str, bytes: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(full(bytes));
     *answer.status_mut() =
         http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
@@ -159,7 +159,7 @@ pub fn failure(status: &Status) -> Answer {
 }
 
 /// What a server says to a path that it does not know.
-pub fn not_found_page() -> Answer {
+pub(crate) fn not_found_page() -> Answer {
     plain(404, "404 page not found\n")
 }
 
@@ -178,30 +178,30 @@ impl Query {
         self.0.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v)
     }
     /// True if the key is there, also without a value.
-    pub fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.0.iter().any(|(k, _)| k == key)
     }
     /// All values of a key, in their order.
-    pub fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+    pub(crate) fn all(&self, key: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
     }
     /// As upstream reads truth values: whatever is said is true, but `0` and `false`.
-    pub fn is_true(&self, key: &str) -> bool {
+    pub(crate) fn is_true(&self, key: &str) -> bool {
         self.has(key) && !(self.get(key) == "0" || self.get(key).eq_ignore_ascii_case("false"))
     }
     /// Appends a value. It replaces none: [`Query::get`] still returns the first one.
-    pub fn set(&mut self, key: &str, value: &str) {
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.0.push((key.to_string(), value.to_string()));
     }
     /// Takes a key and all its values out.
-    pub fn remove(&mut self, key: &str) {
+    pub(crate) fn remove(&mut self, key: &str) {
         self.0.retain(|(k, _)| k != key);
     }
     /// The number of a key; `None` if the key is not there or has no value.
     ///
     /// # Errors
     /// 400 for a value that is no decimal `i64`, in the words of Go's `strconv`.
-    pub fn number(&self, key: &str) -> Result<Option<i64>, Status> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<i64>, Status> {
         match self.get(key) {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(|_| {
@@ -217,12 +217,12 @@ impl Query {
 /// # Errors
 /// 400 for bytes that are no text: what cannot be read is not absent, or a request that gives
 /// rights away would keep them.
-pub fn identity<'a>(name: &str, value: &'a http::HeaderValue) -> Result<&'a str, Status> {
+pub(crate) fn identity<'a>(name: &str, value: &'a http::HeaderValue) -> Result<&'a str, Status> {
     std::str::from_utf8(value.as_bytes())
         .map_err(|_| Status::bad_request(format!("the value of the header {name:?} is not UTF-8")))
 }
 
 /// A header's text, empty if there is none.
-pub fn header<'a>(headers: &'a http::HeaderMap, name: &str) -> &'a str {
+pub(crate) fn header<'a>(headers: &'a http::HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
 }

@@ -10,23 +10,29 @@ pub struct Info {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; or a
     /// lower-case HTTP method.
     pub verb: String,
+    /// The path of the URL as it came, still percent-encoded.
     pub path: String,
+    /// The path names a resource, below `/api/V` or `/apis/GROUP/V`.
     pub is_resource: bool,
+    /// The API group; empty for the core group.
     pub group: String,
-    pub version: String,
+    pub(crate) version: String,
+    /// The plural: `deployments`.
     pub resource: String,
+    /// E.g. `status` or `scale`; mostly empty.
     pub subresource: String,
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// The path has `namespaces/<namespace>/` before its resource. Kinds without namespaces are not
     /// served there.
     pub in_namespace: bool,
+    /// The object's name; empty for a collection.
     pub name: String,
     /// The node that a list or watch of pods is limited to, by its field selector.
-    pub on_node: String,
+    pub(crate) on_node: String,
     /// What follows the subresource: `nodes/n1/proxy/<rest>`.
-    pub rest: String,
+    pub(crate) rest: String,
     /// The path has the old prefix `watch/`, as `/api/v1/watch/pods`. Only reads are served there.
-    pub watch_prefix: bool,
+    pub(crate) watch_prefix: bool,
 }
 
 impl Info {

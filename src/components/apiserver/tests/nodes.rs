@@ -304,7 +304,7 @@ async fn a_kubelet_gets_tokens_for_the_audiences_of_its_pods_only() {
     for (audiences, why) in [
         (json!(["bank"]), "audience \"bank\" not found in pod spec volume"),
         (json!([]), "audience \"\" not found in pod spec volume"),
-        (json!([crate::ISSUER]), "not found in pod spec volume"),
+        (json!([crate::auth::authn::ISSUER]), "not found in pod spec volume"),
         (json!(["vault", "bank"]), "node may only request 0 or 1 audiences"),
     ] {
         let (code, answer) = ask(kubelet("n1"), audiences.clone()).await;

@@ -14,18 +14,18 @@ const UP_LEAST: i32 = 4;
 
 /// What an autoscaler did and wanted.
 #[derive(Clone, Debug, Default)]
-pub struct Past {
+pub(crate) struct Past {
     recommended: Vec<(Instant, i32)>,
     /// By how many replicas it changed.
     changed: Vec<(Instant, i32)>,
 }
 
 /// A condition: its reason and message.
-pub type Reason = (&'static str, &'static str);
+pub(crate) type Reason = (&'static str, &'static str);
 
 /// What remains of a recommendation.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Limited {
+pub(crate) struct Limited {
     pub replicas: i32,
     /// Why it was held back for a while.
     pub stabilized: Option<Reason>,
@@ -36,7 +36,7 @@ pub struct Limited {
 impl Past {
     /// Remembers that the scale was changed at `now`: `by` replicas more, or fewer if negative. The
     /// scaling policies count these.
-    pub fn change(&mut self, now: Instant, by: i32) {
+    pub(crate) fn change(&mut self, now: Instant, by: i32) {
         self.changed.push((now, by));
     }
 
@@ -146,7 +146,7 @@ fn stabilize(
 /// ```
 ///
 /// Up fast and down late, because a pod too few costs users something, and load often comes back.
-pub fn limit(
+pub(crate) fn limit(
     spec: &HorizontalPodAutoscalerSpec,
     past: &mut Past,
     current: i32,

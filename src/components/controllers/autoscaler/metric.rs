@@ -17,7 +17,7 @@ const INITIAL_READINESS: Duration = Duration::from_secs(30);
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Target {
+pub(crate) enum Target {
     /// Per cent of what the pods request.
     Utilization(i64),
     /// Thousandths a pod.
@@ -26,7 +26,7 @@ pub enum Target {
 
 /// A use this near to its target is left alone: parts of it, for more and for fewer replicas.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tolerance {
+pub(crate) struct Tolerance {
     /// 0.1: up to 1.1 times the target is near enough.
     pub up: f64,
     /// 0.1: down to 0.9 times the target is near enough.
@@ -47,7 +47,7 @@ impl Tolerance {
 
 /// A metric: a resource, of all containers or of one.
 #[derive(Clone, Debug)]
-pub struct Metric {
+pub(crate) struct Metric {
     pub resource: String,
     pub container: Option<String>,
     pub target: Target,
@@ -56,7 +56,7 @@ pub struct Metric {
 
 /// A pod's use: thousandths by container and then by resource, and over which time until when.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub(crate) struct Sample {
     pub at: Timestamp,
     pub window: Duration,
     pub used: BTreeMap<String, BTreeMap<String, i64>>,
@@ -64,7 +64,7 @@ pub struct Sample {
 
 /// What a metric says.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     pub replicas: i32,
     /// Thousandths a pod.
     pub average: i64,
@@ -219,7 +219,7 @@ fn clamped(n: i128) -> i64 {
 /// # Errors
 /// Why nothing can be decided, in upstream's words: there are no samples, no pods, or no ready pod
 /// with a sample; or the target is a utilization and a pod requests nothing of the resource.
-pub fn replicas(
+pub(crate) fn replicas(
     metric: &Metric,
     current: i32,
     all: &[Arc<Pod>],

@@ -4,15 +4,15 @@
 //! many replicas would bring that to the target, [`limits`] how much of it may be done now; then
 //! the target's `/scale` is written, whatever kind it is. Source: `pkg/controller/podautoscaler`.
 
-pub mod limits;
-pub mod metric;
+mod limits;
+mod metric;
 mod source;
 mod target;
 
 use super::resources::Mapper;
 use super::write;
 use crate::error::Error;
-use crate::shared::{Shared, record};
+use crate::shared::{Controller, Shared, record};
 use client::{Client, Key, Outcome, Recorder, WorkQueue, reference};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::{
@@ -36,10 +36,18 @@ const WORKERS: usize = 5;
 /// Looks are this far apart, whatever happens: `--horizontal-pod-autoscaler-sync-period`.
 const EVERY: Duration = Duration::from_secs(15);
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<HorizontalPodAutoscaler>();
+        informers.all::<Pod>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = queue.clone();
-    shared.autoscalers.on(move |change| {
+    shared.informer::<HorizontalPodAutoscaler>().on(move |change| {
         // Its own status is no news.
         if let client::Change::Updated { old, new } = change
             && old.spec == new.spec
@@ -54,7 +62,7 @@ pub(crate) fn start(shared: &Shared) {
         kinds: Mapper::default(),
         known: Mutex::default(),
     });
-    shared.report_panics(&queue, &shared.autoscalers, COMPONENT.name());
+    shared.report_panics(&queue, shared.informer::<HorizontalPodAutoscaler>(), COMPONENT.name());
     queue.work(COMPONENT.name(), WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }
@@ -122,7 +130,7 @@ impl Worker {
     }
 
     async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let Some(autoscaler) = self.shared.autoscalers.get(&key) else {
+        let Some(autoscaler) = self.shared.informer::<HorizontalPodAutoscaler>().get(&key) else {
             self.known().remove(&key);
             return Ok(Outcome::Done);
         };
@@ -381,7 +389,14 @@ impl Look<'_> {
     fn pods(&self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
         let selector = api::labels::Selector::parse(selector)?;
         let chosen = |pod: &Arc<Pod>| selector.matches(&labels(pod));
-        Ok(self.worker.shared.pods.within(&self.key.namespace).into_iter().filter(chosen).collect())
+        Ok(self
+            .worker
+            .shared
+            .informer::<Pod>()
+            .within(&self.key.namespace)
+            .into_iter()
+            .filter(chosen)
+            .collect())
     }
 
     /// What the pods use, by name; thousandths of each resource by container.

@@ -17,7 +17,7 @@ async fn look(server: &client::testing::Scripted, api_version: &str, kind: &str)
     let target = json!({"apiVersion": api_version, "kind": kind, "name": "x"});
     let object = json!({"metadata": {"name": "h", "namespace": "d", "uid": "u"},
         "spec": {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 5}});
-    shared.autoscalers.tell_of(serde_json::from_value(object).unwrap());
+    shared.informer::<HorizontalPodAutoscaler>().tell_of(serde_json::from_value(object).unwrap());
     let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
     let worker = Worker { shared, recorder, kinds: Mapper::default(), known: Mutex::default() };
     worker.sync(Key::new("d", "h"), None).await.unwrap();
@@ -106,12 +106,12 @@ fn worker(server: &client::testing::Scripted, names: &[&str], metrics: &Value, b
     let pod = json!({"metadata": {"name": "p", "namespace": "d", "labels": {"a": "b"}},
         "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "100m"}}}]},
         "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "conditions": [ready]}});
-    shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+    shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
     for name in names {
         let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
         let object = json!({"metadata": {"name": name, "namespace": "d", "uid": name, "generation": 1},
             "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 5, "metrics": metrics, "behavior": behavior}});
-        shared.autoscalers.tell_of(serde_json::from_value(object).unwrap());
+        shared.informer::<HorizontalPodAutoscaler>().tell_of(serde_json::from_value(object).unwrap());
     }
     let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
     Worker { shared, recorder, kinds: Mapper::default(), known: Mutex::default() }
@@ -201,9 +201,11 @@ async fn a_status_is_written_only_if_something_is_new() {
                     condition["lastTransitionTime"] = json!("2026-01-01T00:00:00Z");
                 }
                 assert!(put.body["metadata"]["labels"].is_null(), "others write the metadata");
-                let mut next = (*worker.shared.autoscalers.get(&Key::new("d", "h")).unwrap()).clone();
+                let mut next =
+                    (*worker.shared.informer::<HorizontalPodAutoscaler>().get(&Key::new("d", "h")).unwrap())
+                        .clone();
                 next.status = serde_json::from_value(put.body["status"].clone()).unwrap();
-                worker.shared.autoscalers.tell_of(next);
+                worker.shared.informer::<HorizontalPodAutoscaler>().tell_of(next);
                 written += 1;
             }
         }
@@ -246,12 +248,12 @@ async fn a_status_does_not_keep_a_value_that_is_not_measured_any_more() {
         let server = server(false).await;
         let worker = worker(&server, &["h"], &json!([metric("memory", 50)]), &Value::Null);
         let key = Key::new("d", "h");
-        let mut told = (*worker.shared.autoscalers.get(&key).unwrap()).clone();
+        let mut told = (*worker.shared.informer::<HorizontalPodAutoscaler>().get(&key).unwrap()).clone();
         let memory = json!({"name": "memory", "current": {"averageUtilization": 250}});
         let shown = json!([{"type": "Resource", "resource": memory}]);
         told.status = serde_json::from_value(json!({"desiredReplicas": 1, "currentMetrics": shown})).unwrap();
         told.spec.as_mut().unwrap().min_replicas = Some(least);
-        worker.shared.autoscalers.tell_of(told);
+        worker.shared.informer::<HorizontalPodAutoscaler>().tell_of(told);
         worker.sync(key, None).await.unwrap();
         let put = server.take().into_iter().find(|a| a.line.ends_with("/h/status")).expect("a status");
         assert_eq!(put.body["status"].get("currentMetrics"), Some(&want), "at least {least}");
@@ -319,7 +321,7 @@ async fn two_autoscalers_of_the_same_pods_scale_nothing() {
     assert_eq!(server.event("FailedComputeMetricsReplicas").await, told);
     worker
         .shared
-        .autoscalers
+        .informer::<HorizontalPodAutoscaler>()
         .tell_gone(serde_json::from_value(json!({"metadata": {"name": "two", "namespace": "d"}})).unwrap());
     worker.sync(Key::new("d", "two"), None).await.unwrap();
     worker.sync(Key::new("d", "one"), None).await.unwrap();

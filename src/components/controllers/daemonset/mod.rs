@@ -10,10 +10,10 @@ use super::pods::{self, template_hash};
 use super::revisions::{self, HASH};
 use super::workload::{self, Look, PodOwner};
 use crate::error::Error;
-use crate::shared::Shared;
-use client::{Change, Informer, Key, Outcome, reference};
+use crate::shared::{Controller, Shared};
+use client::{Change, Key, Outcome, reference};
 use decide::{decide, status, tolerated};
-use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{
     Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodTemplateSpec, Toleration,
 };
@@ -25,16 +25,26 @@ use tap::{Component, Event};
 /// The controller of DaemonSets.
 struct DaemonSets;
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<DaemonSet>();
+        informers.all::<Pod>();
+        informers.all::<ControllerRevision>();
+        informers.all::<Node>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue = workload::start::<DaemonSets>(shared);
     revisions::watch(shared, "DaemonSet", &queue);
     let all = shared.clone();
-    shared.nodes.on(move |change| {
+    shared.informer::<Node>().on(move |change| {
         let of = |n: &Node| (n.metadata.labels.clone(), n.spec.clone());
         if matches!(change, Change::Updated { old, new } if of(old) == of(new)) {
             return;
         }
-        for set in all.daemon_sets.list() {
+        for set in all.informer::<DaemonSet>().list() {
             queue.add(Key::of(&*set), change.cause());
         }
     });
@@ -45,10 +55,6 @@ impl PodOwner for DaemonSets {
     const COMPONENT: Component = Component::DaemonSetController;
     const WORKERS: usize = 2;
 
-    fn informer(shared: &Shared) -> &Informer<DaemonSet> {
-        &shared.daemon_sets
-    }
-
     fn selector(set: &DaemonSet) -> Option<Cow<'_, LabelSelector>> {
         set.spec.as_ref().map(|s| Cow::Borrowed(&s.selector))
     }
@@ -57,7 +63,7 @@ impl PodOwner for DaemonSets {
         let (set, hands) = (&look.object, &look.hands);
         let spec = set.spec.clone().unwrap_or_default();
         let mine = look.claim(&spec.selector, pods::is_staying).await?;
-        let nodes = look.shared.nodes.list();
+        let nodes = look.shared.informer::<Node>().list();
         let collisions = set.status.as_ref().and_then(|s| s.collision_count);
         let mut hash = template_hash(&spec.template, collisions.unwrap_or(0));
         if look.alive() {
@@ -253,9 +259,11 @@ mod tests {
         })
         .await;
         let shared = crate::shared::Shared::fixed(&server.client);
-        shared.daemon_sets.tell_of(serde_json::from_value(set).unwrap());
-        shared.revisions.tell_of(serde_json::from_value(revision).unwrap());
-        shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+        shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<ControllerRevision>().tell_of(serde_json::from_value(revision).unwrap());
+        shared
+            .informer::<Node>()
+            .tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
         workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await.unwrap();
         let asked = server.take();
         let made = asked.iter().find(|a| a.line == "POST /api/v1/namespaces/d/pods").expect("a pod");
@@ -288,10 +296,12 @@ mod tests {
             })
             .await;
             let shared = crate::shared::Shared::fixed(&server.client);
-            shared.daemon_sets.tell_of(serde_json::from_value(set.clone()).unwrap());
-            shared.pods.tell_of(serde_json::from_value(pod("n1")).unwrap());
+            shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set.clone()).unwrap());
+            shared.informer::<Pod>().tell_of(serde_json::from_value(pod("n1")).unwrap());
             for node in ["n1", "n2"] {
-                shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": node}})).unwrap());
+                shared
+                    .informer::<Node>()
+                    .tell_of(serde_json::from_value(json!({"metadata": {"name": node}})).unwrap());
             }
             let looked = workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await;
             assert_eq!(looked.is_err(), made == 0, "{:?}", looked.err());
@@ -323,11 +333,11 @@ mod tests {
         })
         .await;
         let shared = crate::shared::Shared::fixed(&server.client);
-        shared.daemon_sets.tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set).unwrap());
         for revision in
             [left("left", "b", json!([])), left("strange", "c", json!([])), left("owned", "b", other)]
         {
-            shared.revisions.tell_of(serde_json::from_value(revision).unwrap());
+            shared.informer::<ControllerRevision>().tell_of(serde_json::from_value(revision).unwrap());
         }
         workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await.unwrap();
         let asked = server.take();

@@ -26,7 +26,7 @@ mod sets;
 use super::pods::{self, controller_of, owned_by, selects};
 use super::workload::still_there;
 use crate::error::Error;
-use crate::shared::Shared;
+use crate::shared::{Controller, Shared};
 use client::{Change, Key, Outcome, Recorder, WorkQueue};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -41,13 +41,22 @@ use tap::Cause;
 
 const WORKERS: usize = 5;
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<Deployment>();
+        informers.all::<ReplicaSet>();
+        informers.all::<Pod>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let recorder = Recorder::new(&shared.crew, &shared.config.client, COMPONENT.name(), "");
     let q = queue.clone();
-    shared.deployments.on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<Deployment>().on(move |change| q.add(change.key(), change.cause()));
     let (q, all) = (queue.clone(), shared.clone());
-    shared.replica_sets.on(move |change| {
+    shared.informer::<ReplicaSet>().on(move |change| {
         let mut owners = Vec::new();
         let namespace = change.key().namespace;
         let mut note = |set: &ReplicaSet| match controller_of(&set.metadata) {
@@ -56,7 +65,7 @@ pub(crate) fn start(shared: &Shared) {
             }
             Some(_) => {}
             None => owners.extend(
-                all.deployments
+                all.informer::<Deployment>()
                     .within(&namespace)
                     .iter()
                     .filter(|d| {
@@ -73,17 +82,18 @@ pub(crate) fn start(shared: &Shared) {
         owners.into_iter().for_each(|owner| q.add(owner, change.cause()));
     });
     let (q, all) = (queue.clone(), shared.clone());
-    shared.pods.on(move |change| {
+    shared.informer::<Pod>().on(move |change| {
         // Only Recreate waits for pods: it goes on when the last old one is gone.
         if let Change::Deleted(pod) = change
-            && let Some(set) = pods::owner_key(pod, "ReplicaSet").and_then(|key| all.replica_sets.get(&key))
+            && let Some(set) =
+                pods::owner_key(pod, "ReplicaSet").and_then(|key| all.informer::<ReplicaSet>().get(&key))
             && let Some(owner) = controller_of(&set.metadata)
         {
             q.add(Key::new(change.key().namespace, owner.name.clone()), change.cause());
         }
     });
     let worker = Arc::new(Worker { shared: shared.clone(), recorder });
-    shared.report_panics(&queue, &shared.deployments, "deployment");
+    shared.report_panics(&queue, shared.informer::<Deployment>(), "deployment");
     queue.work("deployment", WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }
@@ -92,7 +102,9 @@ pub(crate) fn start(shared: &Shared) {
 
 impl Worker {
     async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let Some(deployment) = self.shared.deployments.get(&key) else { return Ok(Outcome::Done) };
+        let Some(deployment) = self.shared.informer::<Deployment>().get(&key) else {
+            return Ok(Outcome::Done);
+        };
         let spec = deployment.spec.clone().unwrap_or_default();
         let look = Look { worker: self, key: &key, cause: &cause, deployment: &deployment, spec };
         look.sync().await
@@ -224,7 +236,7 @@ impl Look<'_> {
         let owner = owned_by(self.deployment);
         let alive = self.deployment.metadata.deletion_timestamp.is_none();
         let (mut mine, mut orphans) = (Vec::new(), Vec::new());
-        for set in self.worker.shared.replica_sets.within(&self.key.namespace) {
+        for set in self.worker.shared.informer::<ReplicaSet>().within(&self.key.namespace) {
             let matches = selects(&self.spec.selector, set.metadata.labels.as_ref());
             match controller_of(&set.metadata) {
                 Some(controller) if controller.uid != owner.uid => {}
@@ -269,7 +281,7 @@ impl Look<'_> {
         let live = |pod: &Pod| !matches!(pods::phase(pod), "Succeeded" | "Failed");
         self.worker
             .shared
-            .pods
+            .informer::<Pod>()
             .within(&self.key.namespace)
             .iter()
             .any(|p| live(p) && controller_of(&p.metadata).is_some_and(|o| uids.contains(&&o.uid)))
@@ -309,8 +321,8 @@ mod tests {
     /// What one look asks for: each request with its body.
     async fn look(server: &Scripted, deployment: Deployment, sets: Vec<ReplicaSet>) -> Vec<(String, Value)> {
         let shared = Shared::fixed(&server.client);
-        shared.deployments.tell_of(deployment);
-        sets.into_iter().for_each(|set| shared.replica_sets.tell_of(set));
+        shared.informer::<Deployment>().tell_of(deployment);
+        sets.into_iter().for_each(|set| shared.informer::<ReplicaSet>().tell_of(set));
         let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
         let _ = Worker { shared, recorder }.sync(Key::new("n", "d"), None).await;
         server.take().into_iter().map(|a| (a.line, a.body)).collect()

@@ -24,13 +24,13 @@ const WORKERS: usize = 2;
 pub(super) fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = queue.clone();
-    shared.pods.on(move |change| {
+    shared.informer::<Pod>().on(move |change| {
         if !matches!(change, Change::Deleted(_)) && is_announced(change.object()).is_some() {
             q.add(change.key(), change.cause());
         }
     });
     let all = Arc::new(shared.clone());
-    shared.report_panics(&queue, &shared.pods, "disruption");
+    shared.report_panics(&queue, shared.informer::<Pod>(), "disruption");
     queue.work("stale-disruption", WORKERS, move |key, cause| {
         let shared = all.clone();
         async move { sync(&shared, &key, cause).await }
@@ -54,7 +54,7 @@ fn left(told: &PodCondition, now: Timestamp) -> Duration {
 }
 
 async fn sync(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-    let Some(pod) = shared.pods.get(key) else { return Ok(Outcome::Done) };
+    let Some(pod) = shared.informer::<Pod>().get(key) else { return Ok(Outcome::Done) };
     let (now, Some(told)) = (clock::now(), is_announced(&pod)) else { return Ok(Outcome::Done) };
     let left = left(told, now);
     if !left.is_zero() {
@@ -102,7 +102,7 @@ mod tests {
         ] {
             let server = Scripted::new(|_| None).await;
             let shared = Shared::fixed(&server.client);
-            shared.pods.tell_of(pod);
+            shared.informer::<Pod>().tell_of(pod);
             assert_eq!(sync(&shared, &Key::new("d", "p"), None).await.unwrap(), Outcome::Done);
             let asked = server.take();
             assert_eq!(asked.len(), usize::from(stale));

@@ -9,7 +9,7 @@ pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// Endpoints that share their ports.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Group {
+pub(crate) struct Group {
     pub ports: Vec<EndpointPort>,
     pub endpoints: Vec<Endpoint>,
 }

@@ -123,7 +123,7 @@ pub(super) async fn write(
     if is_headless(service) {
         labels.insert(HEADLESS.into(), String::new());
     }
-    let known = shared.endpoints.get(key);
+    let known = shared.informer::<Endpoints>().get(key);
     let mut annotations =
         known.as_ref().and_then(|known| known.metadata.annotations.clone()).unwrap_or_default();
     match is_truncated {

@@ -11,7 +11,7 @@ mod graph;
 
 use super::resources::{Mapper, Resource, discover};
 use crate::error::Error;
-use crate::shared::{Shared, record};
+use crate::shared::{Controller, Shared, record};
 use api::kinds;
 use client::{Api, Delta, Informer, Item, Key, Outcome, Recorder, Reflector, WorkQueue, is_code};
 use graph::{FOREGROUND, Graph, Node, Standing, Verdict, verdict};
@@ -59,7 +59,13 @@ pub(crate) struct Collector {
 /// Who writes its events.
 const SOURCE: &str = "garbage-collector-controller";
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    // It reads every kind that can be watched, also custom ones: its graph is a cache of its own.
+    informers: |_| {},
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue: WorkQueue<String> = WorkQueue::new(&shared.crew);
     let collector = Arc::new(Collector {
         shared: shared.clone(),

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// A pod to make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct New {
+pub(crate) struct New {
     pub index: Option<i32>,
     /// How often the index has failed, if that is counted by index.
     pub failures: Option<i32>,
@@ -27,7 +27,7 @@ pub struct New {
 
 /// What the controller remembers of a Job's pods.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// Uids of pods that it has deleted itself.
     pub dismissed: BTreeSet<String>,
     /// When pods ended.
@@ -36,7 +36,7 @@ pub struct Memory {
 
 /// What to do, in this order.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub delete: Vec<String>,
     pub create: Vec<New>,
     pub status: JobStatus,

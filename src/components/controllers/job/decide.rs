@@ -47,7 +47,7 @@ pub(super) fn expiry(job: &Job, now: Timestamp) -> (bool, Option<Duration>) {
 /// `settled` false: the Job may have pods that the cache does not show yet. Ended pods are counted
 /// all the same, because that only writes down facts. No pod is made, and none is deleted unless
 /// the Job ends.
-pub fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: bool, now: Timestamp) -> Plan {
+pub(crate) fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: bool, now: Timestamp) -> Plan {
     let spec = job.spec.clone().unwrap_or_default();
     let status = job.status.clone().unwrap_or_default();
     let held = || pods.iter().filter(|p| is_tracked(p)).map(name).collect();

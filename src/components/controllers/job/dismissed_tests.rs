@@ -2,6 +2,8 @@
 
 use super::TRACKING;
 use super::world::World;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 #[test]
@@ -42,8 +44,8 @@ async fn the_controller_remembers_whom_it_sent_away() {
     clock::pin("2026-01-01T00:00:00Z".parse().unwrap());
     let shared = Shared::fixed(&server.client);
     let (worker, key) = (workload::Driven::new(&shared), Key::new("d", "j"));
-    shared.jobs.tell_of(serde_json::from_value(job(true)).unwrap());
-    shared.pods.tell_of(serde_json::from_value(pod.clone()).unwrap());
+    shared.informer::<Job>().tell_of(serde_json::from_value(job(true)).unwrap());
+    shared.informer::<Pod>().tell_of(serde_json::from_value(pod.clone()).unwrap());
     worker.look::<super::Jobs>(&key).await.unwrap();
     assert!(server.lines().contains(&"DELETE /api/v1/namespaces/d/pods/p".to_string()));
     let meta = &mut pod["metadata"];
@@ -51,8 +53,8 @@ async fn the_controller_remembers_whom_it_sent_away() {
     meta["finalizers"] = json!([]);
     meta["deletionTimestamp"] = json!("2026-01-01T00:00:30Z");
     meta["deletionGracePeriodSeconds"] = json!(30);
-    shared.pods.tell_of(serde_json::from_value(pod).unwrap());
-    shared.jobs.tell_of(serde_json::from_value(job(false)).unwrap());
+    shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+    shared.informer::<Job>().tell_of(serde_json::from_value(job(false)).unwrap());
     worker.look::<super::Jobs>(&key).await.unwrap();
     assert!(server.lines().contains(&"POST /api/v1/namespaces/d/pods".to_string()));
 }

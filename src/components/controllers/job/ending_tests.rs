@@ -50,7 +50,7 @@ async fn a_job_does_not_end_before_its_pods_are_known() {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.jobs.tell_of(serde_json::from_value(late()).unwrap());
+        shared.informer::<Job>().tell_of(serde_json::from_value(late()).unwrap());
         let looked = workload::look_once::<Jobs>(&shared, &Key::new("d", "j")).await;
         assert_eq!(looked.is_err(), unknown > 0, "{:?}", looked.err());
         let written: Vec<Value> =

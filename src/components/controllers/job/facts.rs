@@ -13,19 +13,19 @@ pub(super) fn condition<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a Job
 }
 
 /// When and how a job has ended: its condition Complete or Failed.
-pub fn finished(job: &Job) -> Option<&JobCondition> {
+pub(crate) fn finished(job: &Job) -> Option<&JobCondition> {
     let status = job.status.as_ref()?;
     condition(status, "Complete").or_else(|| condition(status, "Failed"))
 }
 
 /// True while the pod has the finalizer `batch.kubernetes.io/job-tracking`: it stays until the Job
 /// has counted it.
-pub fn is_tracked(pod: &Pod) -> bool {
+pub(crate) fn is_tracked(pod: &Pod) -> bool {
     pod.metadata.finalizers.iter().flatten().any(|f| f == TRACKING)
 }
 
 /// The completion index that a pod is for.
-pub fn index_of(pod: &Pod) -> Option<i32> {
+pub(crate) fn index_of(pod: &Pod) -> Option<i32> {
     pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
 }
 

@@ -6,8 +6,8 @@
 //! Job with `ttlSecondsAfterFinished` deletes itself. Source: `pkg/controller/job`,
 //! `pkg/controller/ttlafterfinished`.
 
-pub mod case;
-pub mod decide;
+mod case;
+mod decide;
 pub(crate) mod dismissed;
 #[cfg(test)]
 mod dismissed_tests;
@@ -15,7 +15,7 @@ mod ending;
 #[cfg(test)]
 mod ending_tests;
 pub(crate) mod ends;
-pub mod facts;
+pub(crate) mod facts;
 mod failure;
 #[cfg(test)]
 mod golden;
@@ -30,11 +30,11 @@ mod tests;
 mod world;
 
 use super::pods;
-use super::workload::{Look, PodOwner};
+use super::workload::{self, Look, PodOwner};
 use crate::error::Error;
-use crate::shared::Shared;
+use crate::shared::{Controller, Shared};
 use case::{Memory, New, Plan};
-use client::{Backoff, Client, Informer, Key, Outcome, is_code};
+use client::{Backoff, Client, Key, Outcome, is_code};
 use ends::Remembered;
 use facts::is_tracked;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
@@ -48,12 +48,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Component, Event};
 
-pub use names::TRACKING;
+pub(crate) use names::TRACKING;
 
 /// The label of a pod that names its Job.
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 /// What a program in a pod of an Indexed Job reads to know its share of the work.
 const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
+
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<Job>();
+        informers.all::<Pod>();
+    },
+    start: |shared| drop(workload::start::<Jobs>(shared)),
+};
 
 /// The controller of Jobs.
 pub(crate) struct Jobs;
@@ -66,10 +74,6 @@ impl PodOwner for Jobs {
     /// is room. Upstream: `MaxJobApiBackOff`.
     const BACKOFF: Backoff = Backoff { longest: Duration::from_secs(60), ..client::BACKOFF };
     const FINALIZER: Option<&'static str> = Some(TRACKING);
-
-    fn informer(shared: &Shared) -> &Informer<Job> {
-        &shared.jobs
-    }
 
     fn selector(job: &Job) -> Option<Cow<'_, LabelSelector>> {
         job.spec.as_ref()?.selector.as_ref().map(Cow::Borrowed)
@@ -164,14 +168,19 @@ fn strays(shared: &Shared, key: &Key, uid: &Option<String>) -> Vec<Arc<Pod>> {
         Some(owner) => owner.kind == "Job" && owner.name == key.name && Some(&owner.uid) != uid.as_ref(),
         None => Jobs::lost_owner(pod).as_ref() == Some(key) && !is_wanted(shared, pod),
     };
-    shared.pods.within(&key.namespace).into_iter().filter(|p| is_tracked(p) && stray(p)).collect()
+    shared
+        .informer::<Pod>()
+        .within(&key.namespace)
+        .into_iter()
+        .filter(|p| is_tracked(p) && stray(p))
+        .collect()
 }
 
 /// Does a live job select this pod, and so adopt it?
 fn is_wanted(shared: &Shared, pod: &Pod) -> bool {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let labels = pod.metadata.labels.as_ref();
-    shared.jobs.within(namespace).iter().any(|job| {
+    shared.informer::<Job>().within(namespace).iter().any(|job| {
         job.metadata.deletion_timestamp.is_none()
             && pods::is_staying(pod)
             && Jobs::selector(job).is_some_and(|selector| pods::selects(&selector, labels))

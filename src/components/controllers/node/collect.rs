@@ -37,22 +37,22 @@ struct Orphans {
 pub(super) fn start(shared: &Shared) {
     let nodes: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let (q, all) = (nodes.clone(), shared.clone());
-    shared.pods.on(move |change| {
+    shared.informer::<Pod>().on(move |change| {
         let node = Key::new("", node_of(change.object()));
-        let is_missing = !node.name.is_empty() && all.nodes.get(&node).is_none();
+        let is_missing = !node.name.is_empty() && all.informer::<Node>().get(&node).is_none();
         if is_missing && !matches!(change, Change::Deleted(_)) {
             q.add(node, change.cause());
         }
     });
     let q = nodes.clone();
     // Also a node that is added: it is missing no longer.
-    shared.nodes.on(move |change| {
+    shared.informer::<Node>().on(move |change| {
         if !matches!(change, Change::Updated { .. }) {
             q.add(change.key(), change.cause());
         }
     });
     let worker = Arc::new(Orphans { shared: shared.clone(), missing: Mutex::default() });
-    shared.report_panics(&nodes, &shared.nodes, "pod-garbage-collector");
+    shared.report_panics(&nodes, shared.informer::<Node>(), "pod-garbage-collector");
     nodes.work("pod-garbage-collector", 2, move |node, cause| {
         let worker = worker.clone();
         async move { worker.sync(&node.name, &cause).await }
@@ -69,7 +69,7 @@ pub(super) fn start(shared: &Shared) {
 /// Deletes pods that no kubelet will ever end because they were never bound, and ended ones beyond
 /// what is kept.
 async fn sweep(shared: &Shared) {
-    let all = shared.pods.list();
+    let all = shared.informer::<Pod>().list();
     let mut pods: Vec<Arc<Pod>> = all.iter().filter(|p| is_stuck(p)).cloned().collect();
     pods.extend(surplus(all, ENDED_MOST));
     for pod in pods {
@@ -138,8 +138,8 @@ impl Orphans {
     /// begins anew. Otherwise an owner that binds its pods to a missing node would replace them as
     /// fast as they are deleted.
     async fn sync(&self, node: &str, cause: &Option<Cause>) -> Result<Outcome, Error> {
-        let is_there = self.shared.nodes.get(&Key::new("", node)).is_some();
-        let mut pods = if is_there { vec![] } else { self.shared.pods.list() };
+        let is_there = self.shared.informer::<Node>().get(&Key::new("", node)).is_some();
+        let mut pods = if is_there { vec![] } else { self.shared.informer::<Pod>().list() };
         pods.retain(|pod| node_of(pod) == node);
         if pods.is_empty() {
             self.forget(node);
@@ -196,7 +196,7 @@ mod tests {
         let shared = Shared::fixed(&server.client);
         let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"nodeName": "n", "containers": []}, "status": {"phase": "Running"}});
-        shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+        shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
         Orphans { shared, missing: Mutex::default() }
     }
 
@@ -248,7 +248,10 @@ mod tests {
         assert_eq!(server.lines(), ["GET /api/v1/nodes/n"]);
         orphans.sync("n", &None).await.unwrap();
         end_quarantine(&orphans);
-        orphans.shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+        orphans
+            .shared
+            .informer::<Node>()
+            .tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
         assert_eq!(orphans.sync("n", &None).await.unwrap(), Outcome::Done);
         assert_eq!(server.lines(), [""; 0]);
         assert!(orphans.missing.lock().is_empty(), "it is missing no longer");
@@ -269,7 +272,7 @@ mod tests {
             let meta = json!({"name": name, "namespace": "d", "uid": name, "finalizers": ["a.b/c"],
                 "deletionTimestamp": going, "deletionGracePeriodSeconds": 0});
             let pod = json!({"metadata": meta, "spec": {"nodeName": node, "containers": []}, "status": {"phase": phase}});
-            shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+            shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
         }
         sweep(&shared).await;
         let asked = server.take();

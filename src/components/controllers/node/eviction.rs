@@ -147,21 +147,21 @@ fn taints_of(node: &Node) -> Vec<Taint> {
 pub(super) fn start(shared: &Shared, recorder: &Recorder) {
     let pods: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = pods.clone();
-    shared.pods.on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<Pod>().on(move |change| q.add(change.key(), change.cause()));
     let (q, all) = (pods.clone(), shared.clone());
-    shared.nodes.on(move |change| {
+    shared.informer::<Node>().on(move |change| {
         let moved = match change {
             Change::Updated { old, new } => taints_of(old) != taints_of(new),
             _ => true,
         };
         if moved {
             let name = change.key().name;
-            for pod in all.pods.list().iter().filter(|p| node_of(p) == name) {
+            for pod in all.informer::<Pod>().list().iter().filter(|p| node_of(p) == name) {
                 q.add(Key::of(&**pod), change.cause());
             }
         }
     });
-    shared.report_panics(&pods, &shared.pods, "taint-eviction");
+    shared.report_panics(&pods, shared.informer::<Pod>(), "taint-eviction");
     let worker =
         Arc::new(Eviction { shared: shared.clone(), recorder: recorder.clone(), stays: Mutex::default() });
     pods.work("taint-eviction", 4, move |key, cause| {
@@ -198,8 +198,8 @@ impl Eviction {
 
     async fn sync(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
         let now = clock::now();
-        let pod = self.shared.pods.get(key).filter(|p| p.metadata.deletion_timestamp.is_none());
-        let node = pod.as_ref().and_then(|p| self.shared.nodes.get(&Key::new("", node_of(p))));
+        let pod = self.shared.informer::<Pod>().get(key).filter(|p| p.metadata.deletion_timestamp.is_none());
+        let node = pod.as_ref().and_then(|p| self.shared.informer::<Node>().get(&Key::new("", node_of(p))));
         let taints = node.map(|n| taints_of(&n)).unwrap_or_default();
         let allowed = pod.as_ref().and_then(|p| allowed_stay(p, &taints, now));
         let uid = pod.as_ref().and_then(|p| p.metadata.uid.as_ref());
@@ -234,10 +234,10 @@ mod tests {
     ) -> Eviction {
         let shared = Shared::fixed(&server.client);
         let node = json!({"metadata": {"name": "n"}, "spec": {"taints": [taint]}});
-        shared.nodes.tell_of(serde_json::from_value(node).unwrap());
+        shared.informer::<Node>().tell_of(serde_json::from_value(node).unwrap());
         let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "u"},
             "spec": {"nodeName": "n", "containers": [], "tolerations": tolerations}});
-        shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+        shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
         Eviction { shared, recorder, stays: Mutex::default() }
     }
@@ -268,7 +268,10 @@ mod tests {
             (told["type"].as_str(), told["reason"].as_str()),
             (Some("DisruptionTarget"), Some(BY_TAINT.reason))
         );
-        eviction.shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+        eviction
+            .shared
+            .informer::<Node>()
+            .tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
         eviction.sync(&key, &None).await.unwrap();
         assert!(eviction.stays.lock().is_empty(), "the taint is gone, and the count with it");
     }
@@ -292,7 +295,7 @@ mod tests {
         assert!(matches!(first, Outcome::After(left) if left <= minute), "{first:?}");
         let tell = |taints: serde_json::Value| {
             let node = json!({"metadata": {"name": "n"}, "spec": {"taints": taints}});
-            eviction.shared.nodes.tell_of(serde_json::from_value(node).unwrap());
+            eviction.shared.informer::<Node>().tell_of(serde_json::from_value(node).unwrap());
         };
         tell(json!([taint(UNREACHABLE, 0)]));
         let second = eviction.sync(&key, &None).await.unwrap();
@@ -323,14 +326,14 @@ mod tests {
         let eviction = eviction(&server, taint, tolerations).await;
         let key = Key::new("d", "p");
         for (created, scheduled, stays) in [(60, None, false), (4, None, true), (60, Some(4), true)] {
-            let mut pod = Pod::clone(&eviction.shared.pods.get(&key).unwrap());
+            let mut pod = Pod::clone(&eviction.shared.informer::<Pod>().get(&key).unwrap());
             pod.metadata.creation_timestamp = Some(minutes_ago(created));
             pod.metadata.uid = Some(format!("{created} {scheduled:?}")); // no stay of the pod before
             let scheduled = scheduled.map(
                 |n| json!([{"type": "PodScheduled", "status": "True", "lastTransitionTime": minutes_ago(n)}]),
             );
             pod.status = serde_json::from_value(json!({"conditions": scheduled})).unwrap();
-            eviction.shared.pods.tell_of(pod);
+            eviction.shared.informer::<Pod>().tell_of(pod);
             let outcome = eviction.sync(&key, &None).await.unwrap();
             let minute = Duration::from_secs(60);
             let waits = matches!(outcome, Outcome::After(left) if left <= minute && !left.is_zero());

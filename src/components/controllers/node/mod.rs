@@ -17,8 +17,9 @@ mod taints;
 use super::pods::{node_of, ready_since};
 use super::write::unless_gone;
 use crate::error::Error;
-use crate::shared::Shared;
+use crate::shared::{Controller, Shared};
 use client::{Key, Recorder, reference};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
@@ -29,8 +30,6 @@ use std::time::Duration;
 use taints::ready;
 use tap::{Component, Event, Record};
 use task::guard;
-
-pub use taints::{NOT_READY, UNREACHABLE};
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// A node that was silent for so long is not healthy.
@@ -46,7 +45,16 @@ const CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPr
 /// The last sign of life of each node, and when it was seen: by this clock, not the node's.
 type Seen = BTreeMap<String, (String, clock::Instant)>;
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<Node>();
+        informers.all::<Pod>();
+        informers.within::<Lease>("kube-node-lease");
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "node-controller", "");
     taints::start(shared);
     eviction::start(shared, &recorder);
@@ -55,7 +63,7 @@ pub(crate) fn start(shared: &Shared) {
     shared.crew.spawn_essential(async move {
         let mut seen = Seen::new();
         loop {
-            let nodes = all.nodes.list();
+            let nodes = all.informer::<Node>().list();
             seen.retain(|name, _| nodes.iter().any(|n| n.metadata.name.as_ref() == Some(name)));
             for node in nodes {
                 // One node must not keep the others from being watched.
@@ -90,7 +98,7 @@ pub(crate) fn start(shared: &Shared) {
 /// the Lease or the status change: clocks of nodes may differ.
 async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mut Seen) -> Result<(), Error> {
     let name = node.metadata.name.clone().unwrap_or_default();
-    let lease = shared.leases.get(&Key::new("kube-node-lease", name.clone()));
+    let lease = shared.informer::<Lease>().get(&Key::new("kube-node-lease", name.clone()));
     let renewed = lease.and_then(|l| l.metadata.resource_version.clone());
     let status = node.status.clone().unwrap_or_default();
     let heartbeat =
@@ -149,7 +157,7 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
 /// as long as the pods are not deleted.
 async fn mark_pods(shared: &Shared, recorder: &Recorder, node: &str) -> Result<(), Error> {
     let mut failed = Ok(());
-    for pod in shared.pods.list() {
+    for pod in shared.informer::<Pod>().list() {
         if node_of(&pod) != node || ready_since(&pod).is_none() {
             continue;
         }
@@ -200,7 +208,7 @@ mod tests {
 
     async fn asked_after(ago: Duration, server: &Scripted, node: Arc<Node>, pods: Vec<Pod>) -> Vec<String> {
         let shared = Shared::fixed(&server.client);
-        pods.into_iter().for_each(|pod| shared.pods.tell_of(pod));
+        pods.into_iter().for_each(|pod| shared.informer::<Pod>().tell_of(pod));
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
         let sign = "None None".to_string();
         let mut seen = Seen::from([("n".to_string(), (sign, clock::Instant::now() - ago))]);

@@ -12,9 +12,9 @@ use serde_json::json;
 use std::sync::Arc;
 
 /// The taint of a node whose condition Ready is False, or has never been told.
-pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
+pub(crate) const NOT_READY: &str = "node.kubernetes.io/not-ready";
 /// The taint of a node whose condition Ready is Unknown: its kubelet is silent.
-pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+pub(crate) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// Conditions that keep new pods away while they are True.
 const PRESSURES: [(&str, &str); 4] = [
@@ -95,13 +95,13 @@ pub(super) fn taints(node: &Node, now: Timestamp) -> Vec<Taint> {
 pub(super) fn start(shared: &Shared) {
     let nodes: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = nodes.clone();
-    shared.nodes.on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<Node>().on(move |change| q.add(change.key(), change.cause()));
     let all = Arc::new(shared.clone());
-    shared.report_panics(&nodes, &shared.nodes, "node-taints");
+    shared.report_panics(&nodes, shared.informer::<Node>(), "node-taints");
     nodes.work("node-taints", 2, move |key, cause| {
         let shared = all.clone();
         async move {
-            let Some(node) = shared.nodes.get(&key) else { return Ok(Outcome::Done) };
+            let Some(node) = shared.informer::<Node>().get(&key) else { return Ok(Outcome::Done) };
             let want = taints(&node, clock::now());
             let have = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
             if want != have {

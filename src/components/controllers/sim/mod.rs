@@ -11,11 +11,10 @@ mod nodes;
 mod tests;
 mod user;
 
-use crate::shared::Shared;
-use crate::{daemonset, deployment, expectations, garbage, job, replicaset, statefulset, workload};
+use crate::shared::{Config, Controller, Shared};
+use crate::{daemonset, deployment, expectations, garbage, job, replicaset, statefulset};
 use client::simulated::{Bug as Mistake, Door, Faults, Store, Tally};
-use client::{Informer, Recorder, spin};
-use k8s_openapi::api::apps::v1::ReplicaSet;
+use client::spin;
 use rng::Rng;
 use std::time::Duration;
 use task::Crew;
@@ -109,32 +108,23 @@ async fn history(seed: u64, bug: Option<Bug>) -> (Tally, u64) {
     (door.tally(), store.hash())
 }
 
+/// The controllers that run here.
+const CONTROLLERS: &[Controller] = &[
+    replicaset::CONTROLLER,
+    deployment::CONTROLLER,
+    daemonset::CONTROLLER,
+    job::CONTROLLER,
+    statefulset::CONTROLLER,
+    garbage::CONTROLLER,
+];
+
 /// Starts the controllers of workloads, as the controller manager does once it leads.
 fn start(crew: &Crew, door: &Door, rng: &Rng) {
-    let client = door.client();
-    let mut shared = Shared {
-        crew: crew.clone(),
-        pods: Informer::all(crew, &client),
-        replica_sets: Informer::all(crew, &client),
-        deployments: Informer::all(crew, &client),
-        daemon_sets: Informer::all(crew, &client),
-        jobs: Informer::all(crew, &client),
-        stateful_sets: Informer::all(crew, &client),
-        revisions: Informer::all(crew, &client),
-        nodes: Informer::all(crew, &client),
-        claims: Informer::all(crew, &client),
-        recorder: Recorder::new(crew, &client, "kube-controller-manager", ""),
-        ..Shared::fixed(&client)
-    };
-    shared.config.rng = rng.clone();
+    let config = Config { rng: rng.clone(), ..Config::fixed(&door.client()) };
+    let shared = Shared::new(crew, &config, CONTROLLERS);
     crew.spawn_main(async move {
         shared.synced().await;
-        workload::start::<replicaset::Replicas<ReplicaSet>>(&shared);
-        deployment::start(&shared);
-        daemonset::start(&shared);
-        workload::start::<job::Jobs>(&shared);
-        statefulset::start(&shared);
-        garbage::start(&shared);
+        CONTROLLERS.iter().for_each(|controller| (controller.start)(&shared));
         std::future::pending::<Result<(), String>>().await
     });
 }

@@ -5,7 +5,7 @@
 //! its claims and then the pod itself are made. What pods are made of is kept in
 //! ControllerRevisions. Source: `pkg/controller/statefulset`.
 
-pub mod decide;
+mod decide;
 #[cfg(test)]
 mod golden;
 mod identity;
@@ -15,8 +15,8 @@ use super::revisions;
 use super::workload::{self, Look, PodOwner};
 use super::write::unless_gone;
 use crate::error::Error;
-use crate::shared::Shared;
-use client::{Informer, Outcome, is_code};
+use crate::shared::{Controller, Shared};
+use client::{Outcome, is_code};
 use decide::{Plan, Revisions};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -31,7 +31,17 @@ use tap::{Component, Event};
 /// The controller of StatefulSets.
 pub(crate) struct StatefulSets;
 
-pub(crate) fn start(shared: &Shared) {
+pub(crate) const CONTROLLER: Controller = Controller {
+    informers: |informers| {
+        informers.all::<StatefulSet>();
+        informers.all::<Pod>();
+        informers.all::<ControllerRevision>();
+        informers.all::<PersistentVolumeClaim>();
+    },
+    start,
+};
+
+fn start(shared: &Shared) {
     let queue = workload::start::<StatefulSets>(shared);
     revisions::watch(shared, "StatefulSet", &queue);
 }
@@ -45,10 +55,6 @@ impl PodOwner for StatefulSets {
         deleted: |set, pod| format!("delete Pod {pod} in StatefulSet {set} successful"),
         refused: |set, pod, why| format!("create Pod {pod} in StatefulSet {set} failed error: {why}"),
     };
-
-    fn informer(shared: &Shared) -> &Informer<StatefulSet> {
-        &shared.stateful_sets
-    }
 
     fn selector(set: &StatefulSet) -> Option<Cow<'_, LabelSelector>> {
         set.spec.as_ref().map(|s| Cow::Borrowed(&s.selector))
@@ -222,7 +228,7 @@ async fn make_claims(look: &Look<'_, StatefulSet>, ordinal: i32) -> Result<(), E
     for mut claim in identity::claims(&look.object, ordinal) {
         let name = claim.metadata.name.clone().unwrap_or_default();
         let key = client::Key::new(look.key.namespace.clone(), name.clone());
-        match look.shared.claims.get(&key) {
+        match look.shared.informer::<PersistentVolumeClaim>().get(&key) {
             Some(there) if there.metadata.deletion_timestamp.is_some() => {
                 return Err(Error::NotYet(format!("pvc {name} is being deleted")));
             }
@@ -275,7 +281,7 @@ async fn own_claims(look: &Look<'_, StatefulSet>, plan: &Plan, mine: &[Arc<Pod>]
         for wanted in identity::claims(&look.object, ordinal) {
             let claim_name = wanted.metadata.name.unwrap_or_default();
             let key = client::Key::new(look.key.namespace.clone(), claim_name.clone());
-            let Some(claim) = look.shared.claims.get(&key) else { continue };
+            let Some(claim) = look.shared.informer::<PersistentVolumeClaim>().get(&key) else { continue };
             let owners = identity::claim_owners(&look.object, &claim, (ordinal, Some(pod)), condemned);
             if owners == claim.metadata.owner_references.clone().unwrap_or_default() {
                 continue;
@@ -326,8 +332,8 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.stateful_sets.tell_of(serde_json::from_value(set).unwrap());
-        shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+        shared.informer::<StatefulSet>().tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
         let looked = workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await;
         let writes = server.take().into_iter().filter(|asked| {
             ["/pods", "/pods/web-0", "/persistentvolumeclaims"].iter().any(|end| asked.line.ends_with(end))
@@ -388,10 +394,10 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.stateful_sets.tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<StatefulSet>().tell_of(serde_json::from_value(set).unwrap());
         // The cache knows the claim, and nothing of its owner yet.
         let known = json!({"metadata": {"name": "data-web-0", "namespace": "d", "uid": "c"}});
-        shared.claims.tell_of(serde_json::from_value(known).unwrap());
+        shared.informer::<PersistentVolumeClaim>().tell_of(serde_json::from_value(known).unwrap());
         let looked = workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await;
         let pods =
             server.lines().into_iter().filter(|line| line.starts_with("POST") && line.ends_with("/pods"));
@@ -430,16 +436,16 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.stateful_sets.tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<StatefulSet>().tell_of(serde_json::from_value(set).unwrap());
         let owner = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "1", "controller": true});
         let pod = |name: &str, owners: Value| {
             let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": {"a": "b"}, "ownerReferences": owners});
             serde_json::from_value(json!({"metadata": meta, "spec": {"containers": []}})).unwrap()
         };
         for name in ["web-0", "debug", "other-0", "web-x"] {
-            shared.pods.tell_of(pod(name, json!([])));
+            shared.informer::<Pod>().tell_of(pod(name, json!([])));
         }
-        shared.pods.tell_of(pod("foreign", json!([owner])));
+        shared.informer::<Pod>().tell_of(pod("foreign", json!([owner])));
         workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.unwrap();
         let asked = server.take();
         let owners = asked.iter().filter(|a| a.line.starts_with("PATCH") && a.line.contains("/pods/"));
@@ -461,7 +467,7 @@ mod tests {
             "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": {}}, "status": status});
         let server = Scripted::new(|_| None).await;
         let shared = Shared::fixed(&server.client);
-        shared.stateful_sets.tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<StatefulSet>().tell_of(serde_json::from_value(set).unwrap());
         workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.unwrap();
         let asked = server.take();
         assert_eq!(asked.len(), 1, "{asked:?}");

@@ -26,9 +26,9 @@ fn volume(reserved: Option<&str>) -> PersistentVolume {
 fn worker(server: &Scripted, claims: Vec<PersistentVolumeClaim>, volumes: Vec<PersistentVolume>) -> Worker {
     let shared = Shared::fixed(&server.client);
     let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
-    shared.classes.tell_of(of(late));
-    claims.into_iter().for_each(|claim| shared.claims.tell_of(claim));
-    volumes.into_iter().for_each(|volume| shared.volumes.tell_of(volume));
+    shared.informer::<StorageClass>().tell_of(of(late));
+    claims.into_iter().for_each(|claim| shared.informer::<PersistentVolumeClaim>().tell_of(claim));
+    volumes.into_iter().for_each(|volume| shared.informer::<PersistentVolume>().tell_of(volume));
     let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
     Worker { shared, recorder }
 }
@@ -155,7 +155,7 @@ async fn a_claim_without_a_class_gets_the_default_one_when_there_is_one() {
             class("b", "2026-01-02T00:00:00Z", "true"),
             class("newest", "2026-01-03T00:00:00Z", "false"),
         ] {
-            worker.shared.classes.tell_of(class);
+            worker.shared.informer::<StorageClass>().tell_of(class);
         }
         worker.claim(key(), None).await.unwrap();
         let set = server.take().first().map(|asked| asked.body["spec"]["storageClassName"].clone());
@@ -191,12 +191,12 @@ async fn a_released_volume_that_nothing_reclaims_fails_once_and_says_why() {
         server.take().into_iter().find(|a| a.line.ends_with("/v/status")).unwrap().body["status"].clone();
     assert_eq!((&status["phase"], &status["message"]), (&json!("Failed"), &json!(why)));
     released.status = of(status);
-    worker.shared.volumes.tell_of(released.clone());
+    worker.shared.informer::<PersistentVolume>().tell_of(released.clone());
     worker.volume(Key::new("", "v"), None).await.unwrap();
     assert_eq!(server.lines(), [""; 0], "neither does the claim's end need to be confirmed again");
     // Its claim is taken off: the message goes with the phase.
     released.spec.as_mut().unwrap().claim_ref = None;
-    worker.shared.volumes.tell_of(released);
+    worker.shared.informer::<PersistentVolume>().tell_of(released);
     worker.volume(Key::new("", "v"), None).await.unwrap();
     let status = server.take()[0].body["status"].clone();
     assert_eq!((&status["phase"], &status["message"]), (&json!("Available"), &Value::Null));

@@ -266,11 +266,7 @@ pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Outpu
             line.extend(["-n".to_string(), namespace]);
         }
         let parsed = parse::parse(&line)?;
-        let streams = Streams {
-            stdin: Box::new(tokio::io::empty()),
-            terminal: None,
-            cancel: tokio_util::sync::CancellationToken::new(),
-        };
+        let streams = Streams { stdin: Box::new(tokio::io::empty()), terminal: None };
         let ctx = Ctx::new(parsed.line(), streams, env, output.clone());
         let resource = ctx.resource(&kind).await?;
         let (namespace, _) = ctx.namespace()?;

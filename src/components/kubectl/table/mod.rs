@@ -12,7 +12,7 @@ mod tests;
 mod text;
 mod verb;
 
-pub use verb::{Run, Verb};
+pub use verb::Verb;
 
 use crate::flag::Flag;
 use functions::FUNCTIONS;
@@ -64,7 +64,7 @@ impl Verb {
 }
 
 /// Flags that are kubectl's and not carried out here: refused unless they say what is so anyway.
-pub const REFUSED: &[&str] = &[
+pub(crate) const REFUSED: &[&str] = &[
     "append-server-path",
     "as-current-user",
     "auth-provider-arg",
@@ -109,7 +109,7 @@ pub(crate) fn named(path: &str) -> &'static Verb {
 }
 
 /// Flags that every verb takes.
-pub fn global() -> &'static [Flag] {
+pub(crate) fn global() -> &'static [Flag] {
     &TABLE.global
 }
 

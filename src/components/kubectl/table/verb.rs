@@ -6,21 +6,22 @@ use crate::flag::Flag;
 use futures::future::BoxFuture;
 
 /// What runs a verb.
-pub type Run = for<'a> fn(&'a Ctx) -> BoxFuture<'a, Result<(), Fail>>;
+pub(crate) type Run = for<'a> fn(&'a Ctx) -> BoxFuture<'a, Result<(), Fail>>;
 
 /// One verb, e.g. `rollout status`.
 pub struct Verb {
     /// Words after `kubectl`, separated by a space.
     pub path: &'static str,
     /// Other names of the last word.
-    pub aliases: &'static [&'static str],
-    pub short: &'static str,
+    pub(crate) aliases: &'static [&'static str],
+    pub(crate) short: &'static str,
     /// The usage line without `kubectl `.
-    pub usage: &'static str,
+    pub(crate) usage: &'static str,
+    /// The verb's own flags, without the global ones.
     pub flags: &'static [Flag],
     /// Flags that must be given.
-    pub required: &'static [&'static str],
-    pub run: Run,
+    pub(crate) required: &'static [&'static str],
+    pub(crate) run: Run,
 }
 
 impl Verb {

@@ -18,9 +18,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Content type of JSON, for bodies and for `Accept`.
-pub const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 /// `Accept` for a list as a `Table`, or as plain JSON from a server that has no tables.
-pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 pub(crate) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
@@ -30,16 +30,16 @@ pub(crate) const APPLY_PATCH: &str = "application/apply-patch+yaml";
 const RETRIES: u32 = 10;
 
 /// One query parameter after another, in alphabetical order.
-pub type Query<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Query<'a> = &'a [(&'a str, &'a str)];
 
 /// Headers that tell what no request shows, e.g. how a table is printed: for readers of the tap,
 /// which explain afterwards what was done. At most [`MANNER_MAX`] characters of each.
-pub type Manner<'a> = &'a [(&'a str, Option<&'a str>)];
+pub(crate) type Manner<'a> = &'a [(&'a str, Option<&'a str>)];
 /// What is longer is cut off, and so only in part known to a reader.
 pub const MANNER_MAX: usize = 1_000;
 
 /// A client of one API server for one command, as the user of the kubeconfig.
-pub struct Api {
+pub(crate) struct Api {
     /// As the files and flags say; who the user is may be up to a plugin.
     target: Target,
     env: Env,
@@ -52,7 +52,7 @@ pub struct Api {
 }
 
 /// Connections as one user.
-pub struct User {
+pub(crate) struct User {
     http: Http,
     authorization: Option<(HeaderName, HeaderValue)>,
 }
@@ -65,7 +65,7 @@ impl User {
     }
 
     /// The server, with this user's credentials.
-    pub fn target(&self) -> &Arc<Target> {
+    pub(crate) fn target(&self) -> &Arc<Target> {
         &self.http.target
     }
 }
@@ -78,7 +78,7 @@ impl Api {
     /// # Errors
     /// [`Fail::Transport`]: the credential plugin fails. [`Fail::Text`]: a certificate or key
     /// cannot be used, or the name of a user to impersonate cannot be sent.
-    pub async fn new(
+    pub(crate) async fn new(
         target: Target,
         env: &Env,
         command: &str,
@@ -110,17 +110,17 @@ impl Api {
     }
 
     /// The user that requests are sent as now.
-    pub fn user(&self) -> Arc<User> {
+    pub(crate) fn user(&self) -> Arc<User> {
         self.user.lock().clone()
     }
 
     /// The server, with the credentials that requests are sent with now.
-    pub fn target(&self) -> Arc<Target> {
+    pub(crate) fn target(&self) -> Arc<Target> {
         self.user().target().clone()
     }
 
     /// Headers of every request.
-    pub fn headers(&self, user: &User) -> HeaderMap {
+    pub(crate) fn headers(&self, user: &User) -> HeaderMap {
         let mut headers = self.headers.clone();
         headers.extend(user.authorization.clone());
         headers
@@ -128,7 +128,7 @@ impl Api {
 
     /// Asks the user's credential plugin once more, if there is one: the server answered 401. A
     /// failure of the plugin is told and hides nothing.
-    pub async fn refused(&self, user: &User) {
+    pub(crate) async fn refused(&self, user: &User) {
         let again = self.target.reauthenticated(&self.env, user.target()).await;
         match again.and_then(|target| target.map(User::of).transpose()) {
             Ok(None) => {}
@@ -145,7 +145,7 @@ impl Api {
     /// [`Fail::Refused`]: no server listens there. [`Fail::Transport`]: the connection failed, or
     /// `--request-timeout` is over. [`Fail::Text`]: the path cannot be sent. After a 401 the
     /// credential plugin is asked once more, so the caller may try again.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -215,7 +215,7 @@ impl Api {
     }
 
     /// How many warnings the server sent.
-    pub fn warnings(&self) -> usize {
+    pub(crate) fn warnings(&self) -> usize {
         self.warned.lock().len()
     }
 
@@ -223,7 +223,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::send`], also while the answer is read.
-    pub async fn bytes(
+    pub(crate) async fn bytes(
         &self,
         method: Method,
         path: &str,
@@ -254,7 +254,7 @@ impl Api {
     /// # Errors
     /// As [`Api::send`]; [`Fail::Text`]: a name in the path is empty or invalid (nothing was sent
     /// then), or the answer is no JSON.
-    pub async fn get(&self, path: &str, query: Query<'_>) -> Result<Value, Fail> {
+    pub(crate) async fn get(&self, path: &str, query: Query<'_>) -> Result<Value, Fail> {
         let mut got = self.value(Method::GET, path, query, JSON, None).await?;
         type_items(&mut got);
         Ok(got)
@@ -268,7 +268,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::get`].
-    pub async fn post(&self, path: &str, query: Query<'_>, body: &Value) -> Result<Value, Fail> {
+    pub(crate) async fn post(&self, path: &str, query: Query<'_>, body: &Value) -> Result<Value, Fail> {
         self.value(Method::POST, path, query, JSON, Some((JSON, encoded(body)))).await
     }
 
@@ -276,7 +276,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::get`]. The code is 409 if another client wrote the object since it was read.
-    pub async fn put(&self, path: &str, query: Query<'_>, body: &Value) -> Result<Value, Fail> {
+    pub(crate) async fn put(&self, path: &str, query: Query<'_>, body: &Value) -> Result<Value, Fail> {
         self.value(Method::PUT, path, query, JSON, Some((JSON, encoded(body)))).await
     }
 
@@ -284,7 +284,13 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::get`].
-    pub async fn patch(&self, path: &str, query: Query<'_>, kind: &str, patch: Bytes) -> Result<Value, Fail> {
+    pub(crate) async fn patch(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        kind: &str,
+        patch: Bytes,
+    ) -> Result<Value, Fail> {
         self.value(Method::PATCH, path, query, JSON, Some((kind, patch))).await
     }
 
@@ -292,7 +298,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::get`].
-    pub async fn delete(&self, path: &str, query: Query<'_>, options: &Value) -> Result<Value, Fail> {
+    pub(crate) async fn delete(&self, path: &str, query: Query<'_>, options: &Value) -> Result<Value, Fail> {
         self.value(Method::DELETE, path, query, JSON, Some((JSON, encoded(options)))).await
     }
 
@@ -300,7 +306,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::send`], until the answer begins. Later failures end the events.
-    pub async fn watch(&self, path: &str, query: Query<'_>, accept: &str) -> Result<Lines, Fail> {
+    pub(crate) async fn watch(&self, path: &str, query: Query<'_>, accept: &str) -> Result<Lines, Fail> {
         let response = self.send(Method::GET, path, query, accept, None).await?;
         Ok(Lines { body: response.into_body(), buffer: BytesMut::new() })
     }
@@ -317,7 +323,7 @@ fn type_items(list: &mut Value) {
 }
 
 /// An object's bytes.
-pub fn encoded(value: &Value) -> Bytes {
+pub(crate) fn encoded(value: &Value) -> Bytes {
     Bytes::from(value.to_string())
 }
 
@@ -380,14 +386,14 @@ async fn refusal(method: &Method, path: &str, response: Response<Body>) -> Fail 
 }
 
 /// A body of one JSON document a line.
-pub struct Lines {
+pub(crate) struct Lines {
     body: Body,
     buffer: BytesMut,
 }
 
 impl Lines {
     /// The next event; `None` when the server closed the stream.
-    pub async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
                 let line = self.buffer.split_to(end + 1);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// One named entry and the file it stands in.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     pub name: String,
     pub value: Value,
     pub file: PathBuf,
@@ -18,16 +18,16 @@ pub struct Entry {
 /// All kubeconfig files, merged: of entries with one name the first counts.
 #[derive(Clone, Debug, Default)]
 pub struct Kubeconfig {
-    pub clusters: Vec<Entry>,
-    pub users: Vec<Entry>,
-    pub contexts: Vec<Entry>,
-    pub current: String,
+    pub(crate) clusters: Vec<Entry>,
+    pub(crate) users: Vec<Entry>,
+    pub(crate) contexts: Vec<Entry>,
+    pub(crate) current: String,
     /// Null if no file has any.
-    pub preferences: Value,
+    pub(crate) preferences: Value,
     /// The files that were asked for, whether they exist or not.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// One file was named with `--kubeconfig`.
-    pub explicit: bool,
+    pub(crate) explicit: bool,
 }
 
 impl Kubeconfig {
@@ -102,17 +102,17 @@ impl Kubeconfig {
     }
 
     /// True if no file has a cluster, a user or a context.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.clusters.is_empty() && self.contexts.is_empty() && self.users.is_empty()
     }
 
     /// The entry of this name.
-    pub fn find<'a>(list: &'a [Entry], name: &str) -> Option<&'a Entry> {
+    pub(crate) fn find<'a>(list: &'a [Entry], name: &str) -> Option<&'a Entry> {
         list.iter().find(|e| e.name == name)
     }
 
     /// The whole as one `v1.Config`, entries sorted by name.
-    pub fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         let list = |entries: &[Entry], key: &str| -> Value {
             let mut sorted: Vec<&Entry> = entries.iter().collect();
             sorted.sort_by(|a, b| a.name.cmp(&b.name));

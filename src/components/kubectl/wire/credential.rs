@@ -61,7 +61,7 @@ static ASKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 impl Plugin {
     /// What is incomplete in a user's entry, in client-go's words.
-    pub fn faults(user: &Entry) -> Vec<String> {
+    pub(crate) fn faults(user: &Entry) -> Vec<String> {
         let (exec, name) = (value::at(&user.value, "exec"), &user.name);
         let mut wrong = vec![];
         if exec.is_null() {
@@ -93,7 +93,11 @@ impl Plugin {
     ///
     /// # Errors
     /// Its version is none that is known.
-    pub fn of(user: &Entry, cluster: &Entry, authority: Option<&[u8]>) -> Result<Option<Plugin>, Fail> {
+    pub(crate) fn of(
+        user: &Entry,
+        cluster: &Entry,
+        authority: Option<&[u8]>,
+    ) -> Result<Option<Plugin>, Fail> {
         let exec = value::at(&user.value, "exec");
         if exec.is_null() {
             return Ok(None);

@@ -11,7 +11,7 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 
 /// All resources, the preferred version of a group first.
 #[derive(Debug, Default)]
-pub struct Discovery {
+pub(crate) struct Discovery {
     pub resources: Vec<Arc<Resource>>,
     /// `apps/v1`, … in the server's order.
     pub group_versions: Vec<String>,
@@ -24,7 +24,7 @@ impl Discovery {
     /// # Errors
     /// As [`Api::get`], for `/api` and `/apis`. A single group version that the server refuses is
     /// left out, so that a broken one does not hide the others.
-    pub async fn load(api: &Api) -> Result<Discovery, Fail> {
+    pub(crate) async fn load(api: &Api) -> Result<Discovery, Fail> {
         let mut all = Discovery::default();
         for path in ["/api", "/apis"] {
             let list = api.get_as(path, &[("timeout", "32s")], AGGREGATED).await?;
@@ -97,7 +97,7 @@ impl Discovery {
     }
 
     /// The resource that a word means: `po`, `pods`, `Pod`, `deployments.apps`, `deploy.v1.apps`.
-    pub fn find(&self, word: &str) -> Option<Arc<Resource>> {
+    pub(crate) fn find(&self, word: &str) -> Option<Arc<Resource>> {
         if word.is_empty() {
             return None; // some resources have no singular name
         }
@@ -130,7 +130,7 @@ impl Discovery {
     }
 
     /// The resource of a manifest's kind.
-    pub fn of_kind(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
+    pub(crate) fn of_kind(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
         self.resources.iter().find(|r| r.kind == kind && r.api_version() == api_version).cloned()
     }
 
@@ -147,7 +147,7 @@ impl Discovery {
     }
 
     /// Each resource once, in its preferred version.
-    pub fn preferred(&self) -> Vec<Arc<Resource>> {
+    pub(crate) fn preferred(&self) -> Vec<Arc<Resource>> {
         let mut found: Vec<Arc<Resource>> = vec![];
         for resource in &self.resources {
             if !found.iter().any(|f| f.group == resource.group && f.plural == resource.plural) {

@@ -187,7 +187,7 @@ impl Write for Conn {
 }
 
 /// A pool of connections to one target.
-pub struct Http {
+pub(crate) struct Http {
     client: Client<Dial, Full<Bytes>>,
     pub target: Arc<Target>,
 }
@@ -197,7 +197,7 @@ impl Http {
     ///
     /// # Errors
     /// As [`Dial::new`].
-    pub fn new(target: Target) -> Result<Http, Fail> {
+    pub(crate) fn new(target: Target) -> Result<Http, Fail> {
         Http::with_pings(target, SILENT, NO_SIGN)
     }
 
@@ -218,13 +218,13 @@ impl Http {
     /// # Errors
     /// [`Fail::Refused`]: nothing listens there. [`Fail::Transport`]: the connection cannot be
     /// made, or broke off.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Fail> {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Fail> {
         self.client.request(request).await.map_err(|error| fail_of(&self.target, &error))
     }
 }
 
 /// The body of an answer. It fails when the time of its request is over.
-pub struct Body {
+pub(crate) struct Body {
     inner: Incoming,
     over: Option<Pin<Box<Sleep>>>,
     target: Arc<Target>,
@@ -232,7 +232,7 @@ pub struct Body {
 
 impl Body {
     /// A body that fails at `until`; `None`: it has all the time.
-    pub fn new(inner: Incoming, until: Option<Instant>, target: &Arc<Target>) -> Body {
+    pub(crate) fn new(inner: Incoming, until: Option<Instant>, target: &Arc<Target>) -> Body {
         let over = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
         Body { inner, over, target: target.clone() }
     }

@@ -5,7 +5,7 @@ pub use client::segment;
 
 /// `/apis/apps/v1/namespaces/default/deployments`; an empty namespace is all of them (or a
 /// cluster-scoped resource).
-pub fn collection(resource: &Resource, namespace: &str) -> String {
+pub(crate) fn collection(resource: &Resource, namespace: &str) -> String {
     let root = match resource.group.as_str() {
         "" => format!("/api/{}", resource.version),
         group => format!("/apis/{group}/{}", resource.version),
@@ -17,12 +17,12 @@ pub fn collection(resource: &Resource, namespace: &str) -> String {
 }
 
 /// The collection of a resource in one namespace, below a root such as `/apis/apps/v1`.
-pub fn within(root: &str, namespace: &str, plural: &str) -> String {
+pub(crate) fn within(root: &str, namespace: &str, plural: &str) -> String {
     format!("{root}/namespaces/{}/{plural}", segment(namespace))
 }
 
 /// One object.
-pub fn object(resource: &Resource, namespace: &str, name: &str) -> String {
+pub(crate) fn object(resource: &Resource, namespace: &str, name: &str) -> String {
     format!("{}/{}", collection(resource, namespace), segment(name))
 }
 
@@ -31,7 +31,7 @@ pub fn object(resource: &Resource, namespace: &str, name: &str) -> String {
 ///
 /// # Errors
 /// A sentence in kubectl's words, about the first such name.
-pub fn checked(path: &str) -> Result<(), String> {
+pub(crate) fn checked(path: &str) -> Result<(), String> {
     for (i, part) in path.trim_start_matches('/').split('/').enumerate() {
         let name = percent_encoding::percent_decode_str(part).decode_utf8_lossy();
         let wrong: Vec<String> = match name.as_ref() {
@@ -54,7 +54,7 @@ pub fn checked(path: &str) -> Result<(), String> {
 }
 
 /// The resource (`deployments.apps`) and name that a path speaks of.
-pub fn resource_of(path: &str) -> Option<(String, String)> {
+pub(crate) fn resource_of(path: &str) -> Option<(String, String)> {
     let path = path.split('?').next()?;
     let mut words = path.trim_start_matches('/').split('/');
     let group = match words.next()? {

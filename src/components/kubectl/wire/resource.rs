@@ -2,7 +2,7 @@
 
 /// One resource of the server in one version, as discovery describes it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Resource {
+pub(crate) struct Resource {
     pub group: String,
     pub version: String,
     pub kind: String,
@@ -18,11 +18,11 @@ pub struct Resource {
 
 impl Resource {
     /// `deployments.apps`, `pods`
-    pub fn qualified(&self) -> String {
+    pub(crate) fn qualified(&self) -> String {
         api::status::qualified(&self.group, &self.plural)
     }
     /// `apps/v1`, `v1`
-    pub fn api_version(&self) -> String {
+    pub(crate) fn api_version(&self) -> String {
         match self.group.as_str() {
             "" => self.version.clone(),
             group => format!("{group}/{}", self.version),
@@ -34,7 +34,7 @@ impl Resource {
         if self.group.is_empty() { kind } else { format!("{kind}.{}", self.group) }
     }
     /// True if the resource has this verb (`list`, `patch`).
-    pub fn can(&self, verb: &str) -> bool {
+    pub(crate) fn can(&self, verb: &str) -> bool {
         self.verbs.iter().any(|v| v == verb)
     }
 }

@@ -47,7 +47,7 @@ const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
 /// A WebSocket over a connection to the API server.
-pub type Socket = WebSocketStream<Box<dyn Duplex>>;
+pub(crate) type Socket = WebSocketStream<Box<dyn Duplex>>;
 
 /// Opens a WebSocket with one of `protocols`, separated by commas.
 ///
@@ -55,7 +55,12 @@ pub type Socket = WebSocketStream<Box<dyn Duplex>>;
 /// [`Fail::Api`] or [`Fail::Text`]: the server refused the upgrade, with or without a `Status`; a
 /// 401 makes the credential plugin be asked once more for the next try. [`Fail::Refused`] and
 /// [`Fail::Transport`]: no connection.
-pub async fn connect(api: &Api, path: &str, query: Query<'_>, protocols: &str) -> Result<Socket, Fail> {
+pub(crate) async fn connect(
+    api: &Api,
+    path: &str,
+    query: Query<'_>,
+    protocols: &str,
+) -> Result<Socket, Fail> {
     let user = api.user();
     let target = user.target().clone();
     let dial = Dial::new(target.clone(), &[])?;
@@ -98,7 +103,7 @@ pub async fn connect(api: &Api, path: &str, query: Query<'_>, protocols: &str) -
 }
 
 /// What a remote process is given.
-pub struct Given {
+pub(crate) struct Given {
     pub stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
     /// Sizes of the terminal, if the process has one.
     pub sizes: Option<watch::Receiver<(u16, u16)>>,
@@ -126,7 +131,7 @@ fn resized((columns, rows): (u16, u16)) -> Message {
 /// [`Fail::Coded`]: the process ended with another exit code than 0. [`Fail::Text`]: the server
 /// could not run it, and says why; or the connection broke off, the server was silent for
 /// [`SILENCE`], or its status cannot be read, and then it is not known what became of the process.
-pub async fn process(socket: Socket, given: Given, output: &Arc<Output>) -> Result<(), Fail> {
+pub(crate) async fn process(socket: Socket, given: Given, output: &Arc<Output>) -> Result<(), Fail> {
     let (mut sink, mut source) = socket.split();
     let line = Line { heard: Mutex::new(Instant::now()), blocked: AtomicBool::new(false) };
     let ended = tokio::select! {
@@ -268,7 +273,7 @@ async fn send(sink: &mut SplitSink<Socket, Message>, given: Given, line: &Line) 
 /// # Errors
 /// [`Fail::Text`]: the kubelet told an error (nothing listens on the pod's port), or the connection
 /// broke off on either side. The other connections of the forwarded port go on.
-pub async fn forward(socket: Socket, mut local: TcpStream) -> Result<(), Fail> {
+pub(crate) async fn forward(socket: Socket, mut local: TcpStream) -> Result<(), Fail> {
     let _ = tcp::keep_alive(&local, KEEP_ALIVE); // without it only the pod's side ends the connection
     let (mut sink, mut source) = socket.split();
     let (mut reader, mut writer) = local.split();

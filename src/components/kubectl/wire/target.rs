@@ -11,18 +11,25 @@ use serde_json::Value;
 /// A server and a user of it.
 #[derive(Clone, Debug, Default)]
 pub struct Target {
+    /// `https` or `http`.
     pub scheme: String,
-    /// `127.0.0.1:6443`
+    /// Host and port: `127.0.0.1:6443`; the scheme's port if it names none.
     pub host: String,
     /// Path before `/api`, without a slash at its end.
     pub base: String,
+    /// Authorities that may have signed the server's certificate, as PEM; `None`: the system's.
     pub ca_pem: Option<Vec<u8>>,
+    /// The server's certificate is not checked (`--insecure-skip-tls-verify`).
     pub insecure: bool,
+    /// The name that the server's certificate must have, if it is not the host's.
     pub server_name: Option<String>,
+    /// The user's certificate and its key, as PEM.
     pub certificate: Option<(Vec<u8>, Vec<u8>)>,
-    /// `Authorization`
+    /// The value of the header `Authorization`: `Bearer …` or `Basic …`.
     pub authorization: Option<String>,
+    /// Headers `Impersonate-…` with their values (`--as`, `--as-group`).
     pub impersonate: Vec<(String, String)>,
+    /// The namespace of a command that names none.
     pub namespace: String,
     /// Whom to ask who the user is: [`Target::authenticated`].
     pub plugin: Option<Plugin>,
@@ -32,7 +39,7 @@ pub struct Target {
 ///
 /// # Errors
 /// It cannot be sent. Without it the request would be another user's, so it must not be left out.
-pub fn identity(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fail> {
+pub(crate) fn identity(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fail> {
     let quote = api::gostr::quote;
     let Ok(header) = HeaderName::try_from(name) else {
         return crate::error::text(format!("net/http: invalid header field name {}", quote(name)));
@@ -67,7 +74,7 @@ fn extra_header(key: &str) -> String {
 
 impl Target {
     /// Some server, as nobody in particular; `host` with or without a port.
-    pub fn anybody(scheme: &str, host: &str) -> Target {
+    pub(crate) fn anybody(scheme: &str, host: &str) -> Target {
         Target { scheme: scheme.into(), host: host.into(), ..Target::default() }
     }
 
@@ -123,7 +130,7 @@ impl Target {
     /// # Errors
     /// [`Fail::Transport`]: the plugin is not installed, fails, or answers no usable
     /// `ExecCredential`. The next call asks it again.
-    pub async fn authenticated(self, env: &Env) -> Result<Target, Fail> {
+    pub(crate) async fn authenticated(self, env: &Env) -> Result<Target, Fail> {
         match (&self.plugin, &self.authorization) {
             (Some(plugin), None) => {
                 let credential = plugin.credential(env, |_| false).await?;
@@ -154,7 +161,7 @@ impl Target {
     }
 
     /// `https://127.0.0.1:6443`
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.host, self.base)
     }
 }

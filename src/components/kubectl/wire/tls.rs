@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// # Errors
 /// [`Fail::Text`] in Go's words: certificate and key are no pair, or one of them or the authorities
 /// cannot be used. The user has to correct the kubeconfig.
-pub fn client(target: &Target, alpn: &[&str]) -> Result<Arc<ClientConfig>, Fail> {
+pub(crate) fn client(target: &Target, alpn: &[&str]) -> Result<Arc<ClientConfig>, Fail> {
     let trust = match (&target.ca_pem, target.insecure) {
         (_, true) => Trust::Anyone,
         (Some(pem), false) => Trust::These(pem.clone()),

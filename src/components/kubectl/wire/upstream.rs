@@ -56,7 +56,7 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Http::new`].
-    pub fn over(target: Target, env: &Env) -> Result<Upstream, Fail> {
+    pub(crate) fn over(target: Target, env: &Env) -> Result<Upstream, Fail> {
         let http = Mutex::new(Arc::new(Http::new(target.clone())?));
         Ok(Upstream { target, http, env: env.clone(), context: String::new() })
     }

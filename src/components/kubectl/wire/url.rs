@@ -24,7 +24,7 @@ const LENGTH_MAX: usize = 32 << 20;
 /// # Errors
 /// [`Fail::Refused`] or [`Fail::Text`]: it is no URL, the server does not answer or fails
 /// [`TRIES`] times, the answer is no success or longer than [`LENGTH_MAX`].
-pub async fn read(url: &str) -> Result<Bytes, Fail> {
+pub(crate) async fn read(url: &str) -> Result<Bytes, Fail> {
     let mut here = url.to_string();
     for _ in 0..=REDIRECTS {
         match get(url, &here).await? {

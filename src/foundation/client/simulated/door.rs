@@ -74,13 +74,21 @@ pub enum Bug {
 /// What happened in a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Requests of all kinds that came.
     pub requests: u64,
+    /// Requests to write that were not refused.
     pub writes: u64,
+    /// Answers with status 409.
     pub conflicts: u64,
+    /// Requests that were refused on purpose.
     pub refused: u64,
+    /// Answers that got lost on purpose, after the request was done.
     pub lost: u64,
+    /// Watches that ended on purpose.
     pub cut: u64,
+    /// Watches that could not go on where they were (status 410), on purpose.
     pub expired: u64,
+    /// Times that the component was killed while it wrote.
     pub killed: u64,
 }
 
@@ -110,6 +118,7 @@ struct Inner {
     untold: Mutex<BTreeSet<String>>,
 }
 
+/// The way from a component to the simulated API server. Cheap to clone.
 #[derive(Clone)]
 pub struct Door(Arc<Inner>);
 
@@ -168,6 +177,7 @@ static DISCOVERY: LazyLock<[Bytes; 2]> = LazyLock::new(|| {
 });
 
 impl Door {
+    /// A door to `store` at which `faults` happen by chance, and `bug` always.
     pub fn new(store: &Store, rng: &Rng, faults: Faults, bug: Option<Bug>) -> Door {
         Door(Arc::new(Inner {
             store: store.clone(),
@@ -181,6 +191,7 @@ impl Door {
         }))
     }
 
+    /// A client whose requests go through this door.
     pub fn client(&self) -> Client {
         Client::simulated(self.kube())
     }
@@ -195,6 +206,7 @@ impl Door {
         self.0.killed.notified().await;
     }
 
+    /// What happened so far.
     pub fn tally(&self) -> Tally {
         *self.tally_mut()
     }

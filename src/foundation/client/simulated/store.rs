@@ -19,18 +19,24 @@ const FIRST: u64 = 100;
 /// One version of an object, and its JSON, which is made once for all that read it.
 #[derive(Debug)]
 pub struct Item {
+    /// The object.
     pub value: Value,
+    /// Its JSON.
     pub bytes: Bytes,
 }
 
 /// One change of one object.
 #[derive(Clone)]
 pub struct Event {
+    /// The store's revision after this change; `metadata.resourceVersion` of the object.
     pub revision: u64,
+    /// When it was written, on the simulated clock.
     pub at: clock::Instant,
+    /// The version before; `None` if the object is new.
     pub was: Option<Arc<Item>>,
     /// As it is now, or as it last was.
     pub item: Arc<Item>,
+    /// The object was removed by this change.
     pub gone: bool,
 }
 
@@ -54,6 +60,8 @@ struct State {
     hash: u64,
 }
 
+/// The objects of a simulated cluster, in memory, with every change since its start. Cheap to
+/// clone; all clones are one store.
 #[derive(Clone)]
 pub struct Store {
     state: Arc<Mutex<State>>,
@@ -62,6 +70,7 @@ pub struct Store {
 }
 
 impl Store {
+    /// An empty store; `rng` makes uids and names.
     pub fn new(rng: Rng) -> Store {
         let shelf = |kind| Shelf { kind, objects: BTreeMap::new(), log: Vec::new(), news: Arc::default() };
         let shelves = SERVED.iter().map(|(_, _, plural)| (*plural, shelf(kind(plural)))).collect();
@@ -73,6 +82,7 @@ impl Store {
         self.state.lock()
     }
 
+    /// The revision of the last change.
     pub fn revision(&self) -> u64 {
         self.lock().revision
     }
@@ -98,6 +108,7 @@ impl Store {
         log.get(log.partition_point(|event| event.revision <= revision)).cloned()
     }
 
+    /// The object as it is now.
     pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Item>> {
         self.lock().shelves[kind.plural].objects.get(&(namespace.into(), name.into())).cloned()
     }

@@ -32,7 +32,9 @@ const DEPTH_MAX: u32 = 32;
 /// A bucket's records, in the order of their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
+    /// etcd's buckets are `key`, `lease`, `alarm`, `meta`, `members`, `cluster` and others.
     pub name: Vec<u8>,
+    /// Key and value of each record.
     pub records: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 

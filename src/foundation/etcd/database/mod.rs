@@ -59,7 +59,9 @@ pub fn write(frozen: &Frozen, members: &[pb::Member], applied: u64, term: u64) -
 /// What `snapshot status` tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
+    /// CRC-32C of all buckets, as `etcdutl snapshot status` prints it.
     pub hash: u32,
+    /// The revision of the newest record.
     pub revision: i64,
     /// Records in all buckets.
     pub total_keys: u64,

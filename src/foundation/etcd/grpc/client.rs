@@ -30,21 +30,33 @@ const PING_WAIT: Duration = Duration::from_secs(10);
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
+    /// The text is no endpoint.
     #[error("{0:?} is not an endpoint; it looks like https://127.0.0.1:2379")]
     Endpoint(String),
+    /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] pki::Error),
+    /// The endpoint is `https`, and no certificates were given.
     #[error("{0} needs certificates: give --cacert, --cert and --key")]
     NoTls(String),
+    /// No connection: refused, no answer, or a certificate that is not believed.
     #[error("{endpoint} cannot be reached: {cause}")]
-    Dial { endpoint: String, cause: String },
+    Dial {
+        /// The endpoint, as it was given.
+        endpoint: String,
+        /// The reason.
+        cause: String,
+    },
 }
 
 /// Where an etcd listens: `https://host:port`, `http://host:port` or `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
+    /// `https`.
     pub tls: bool,
+    /// A name or an address; IPv6 without brackets.
     pub host: String,
+    /// 2379 if the text has none.
     pub port: u16,
 }
 

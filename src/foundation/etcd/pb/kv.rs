@@ -99,12 +99,16 @@ messages! {
 /// The operation in a [`RequestOp`] (`oneof request` in etcd's `rpc.proto`).
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
 pub enum Request {
+    /// Reads keys.
     #[prost(message, tag = 1)]
     RequestRange(RangeRequest),
+    /// Sets one key.
     #[prost(message, tag = 2)]
     RequestPut(PutRequest),
+    /// Deletes keys.
     #[prost(message, tag = 3)]
     RequestDeleteRange(DeleteRangeRequest),
+    /// A transaction within.
     #[prost(message, tag = 4)]
     RequestTxn(TxnRequest),
 }
@@ -112,12 +116,16 @@ pub enum Request {
 /// The answer in a [`ResponseOp`] (`oneof response` in etcd's `rpc.proto`).
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
 pub enum Response {
+    /// To [`Request::RequestRange`].
     #[prost(message, tag = 1)]
     ResponseRange(RangeResponse),
+    /// To [`Request::RequestPut`].
     #[prost(message, tag = 2)]
     ResponsePut(PutResponse),
+    /// To [`Request::RequestDeleteRange`].
     #[prost(message, tag = 3)]
     ResponseDeleteRange(DeleteRangeResponse),
+    /// To [`Request::RequestTxn`].
     #[prost(message, tag = 4)]
     ResponseTxn(TxnResponse),
 }
@@ -125,15 +133,20 @@ pub enum Response {
 /// The value that a [`Compare`] compares with (`oneof target_union` in etcd's `rpc.proto`).
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
 pub enum TargetUnion {
+    /// Writes since the key was created.
     #[prost(int64, tag = 4)]
     Version(i64),
+    /// The revision of the write that created the key.
     #[prost(int64, tag = 5)]
     CreateRevision(i64),
+    /// The revision of the last write.
     #[prost(int64, tag = 6)]
     ModRevision(i64),
+    /// The bytes of the value.
     #[prost(bytes = "bytes", tag = 7)]
     #[serde(serialize_with = "super::messages::base64")]
     Value(Bytes),
+    /// The id of the key's lease.
     #[prost(int64, tag = 8)]
     Lease(i64),
 }

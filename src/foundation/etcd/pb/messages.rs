@@ -14,6 +14,7 @@ macro_rules! messages {
         $($doc)*
         ///
         /// One of etcd's messages: its fields and their numbers are those of the `.proto` file.
+        #[allow(missing_docs)] // of fields: etcd's `.proto` files explain them
         #[derive(Clone, PartialEq, prost::Message, serde::Serialize)]
         pub struct $name { $($done)* }
     };

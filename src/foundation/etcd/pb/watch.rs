@@ -38,10 +38,13 @@ messages! {
 /// What a client asks of its stream (`oneof request_union` of [`WatchRequest`]).
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
 pub enum WatchUnion {
+    /// Begins a watch on this stream.
     #[prost(message, tag = 1)]
     CreateRequest(WatchCreateRequest),
+    /// Ends one watch.
     #[prost(message, tag = 2)]
     CancelRequest(WatchCancelRequest),
+    /// Asks up to which revision everything was sent.
     #[prost(message, tag = 3)]
     ProgressRequest(WatchProgressRequest),
 }

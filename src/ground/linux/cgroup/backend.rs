@@ -25,6 +25,7 @@ pub struct Limits {
     pub cpu_milli: Option<u64>,
     /// Bytes. Swap is not given beyond it, where [`Backend::controls_swap`].
     pub memory: Option<u64>,
+    /// How many processes and threads there may be at a time.
     pub pids: Option<u64>,
     /// The group is for other groups and has no processes of its own: a pod's, in which its
     /// containers' are (`pod/container`).
@@ -76,6 +77,7 @@ pub trait Backend: Send + Sync {
 
 /// The group of a pod or of a container.
 pub trait Group: Send + Sync {
+    /// Opens what a process needs to be born in this group.
     fn entry(&self) -> Result<Entry>;
     /// `None` where the kernel does not count for us.
     fn usage(&self) -> Option<Usage>;

@@ -9,13 +9,20 @@ use std::path::{Path, PathBuf};
 pub enum Found {
     /// Places for the cluster's group, nearest first: our own group, then those above it.
     V2 {
+        /// Paths as this process sees them, e.g. `/sys/fs/cgroup/user.slice`.
         bases: Vec<PathBuf>,
     },
+    /// Each controller in a tree of its own. Hybrid machines, whose v2 tree lacks the memory
+    /// controller, belong here.
     V1 {
+        /// Name and own group of each, e.g. `memory` and `/sys/fs/cgroup/memory/user.slice`.
         controllers: Vec<(String, PathBuf)>,
+        /// Own group in the v2 tree of a hybrid machine.
         unified: Option<PathBuf>,
     },
+    /// No tree that can be used.
     Nothing {
+        /// The reason, for `ropewalk doctor`.
         why: String,
     },
 }

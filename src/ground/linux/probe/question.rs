@@ -9,7 +9,9 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Capability {
+    /// What `ropewalk doctor` calls it, in the language of the question.
     pub name: String,
+    /// Whether the trial succeeded.
     pub ok: bool,
     /// What was found, or the kernel's answer.
     pub found: String,
@@ -50,6 +52,7 @@ impl Capability {
 /// Who asks, and what for.
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
+    /// The language of the answers.
     pub lang: Lang,
     /// Where clusters keep their files. It need not exist yet.
     pub home: &'a Path,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::progress::{Lesson as Noted, Step as NotedStep};
+use crate::view::State;
 use client::testing::Scripted;
 use std::net::SocketAddr;
 

@@ -3,8 +3,8 @@
 use crate::cel::Expr;
 use crate::format::{Declared, Text};
 use crate::graded::draw::{self, Choices};
+use crate::observe::who::Meddling;
 use crate::own;
-use crate::who::Meddling;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::path::PathBuf;

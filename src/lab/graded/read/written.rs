@@ -1,7 +1,7 @@
 //! `lab.md` as it is written, before anything is checked or compiled.
 
 use crate::format::raw;
-use crate::who::Meddling;
+use crate::observe::who::Meddling;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};

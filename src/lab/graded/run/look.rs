@@ -8,10 +8,10 @@ use crate::graded::read::{Hint, Lab, Task};
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::own;
+use clock::Instant;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How often tasks that need the network are looked at in between, to date when they became green.
 pub(super) const NETWORK_EVERY: Duration = Duration::from_secs(5);
@@ -115,7 +115,7 @@ impl LabRun {
     /// probe are noted, too: from then on they hold as far as can be told without disturbing
     /// anything.
     pub(super) fn note_green(&self) {
-        let revision = self.world.know().recorder.revision;
+        let revision = self.world.know().observer.recorder.revision;
         let at = self.ms();
         let mut changed = false;
         if let Some(open) = &mut self.book().open {

@@ -25,7 +25,6 @@ use super::words::{self, Word};
 use super::world::{Frame, World};
 use crate::cel::{Expr, facts, value};
 use crate::engine::Lazily;
-use crate::recorder::Recorder;
 use crate::run::Teacher;
 use cluster::guest::{Host, Room};
 use cluster::undo::Past;
@@ -159,7 +158,7 @@ impl LabRun {
             known.meddling = open.meddling.clone();
             known.restarted = open.restarted.clone();
             known.restarts_lost = open.restarts_lost;
-            known.recorder.who = known.who.clone();
+            known.observer.recorder.who = known.who.clone();
             known.recording = true;
             known.watch = Some(Stopwatch::taken_up(open.started, open.ran_ms));
             known.chain = open.chain.clone();
@@ -426,10 +425,10 @@ impl LabRun {
         open.started = clock::now();
         {
             let mut known = world.know();
-            known.recorder.begin_step();
+            known.observer.recorder.begin_step();
             known.begin(Some(Stopwatch::taken_up(open.started, 0)));
-            open.began = known.recorder.revision.max(base);
-            known.recorder.keep_from(open.began, open.began);
+            open.began = known.observer.recorder.revision.max(base);
+            known.observer.recorder.keep_from(open.began, open.began);
         }
         let mut current = Current { lab: Arc::new(lab.clone()), variant, open };
         let frame = current.frame();
@@ -458,9 +457,8 @@ impl LabRun {
         // Also of what the pump has not read yet it is known who got a component's name.
         self.world.read(self.host.tap());
         let mut known = self.world.know();
-        let (seq, who) = (known.recorder.seq, known.who.clone());
-        known.recorder = Recorder::default();
-        (known.recorder.seq, known.recorder.who) = (seq, who);
+        let who = known.who.clone();
+        known.observer.recorder.start_over(who);
         known.recording = true;
         known.quiet = false;
         known.solving = false;

@@ -54,7 +54,7 @@ impl LabRun {
             let began = current.open.began;
             let reborn = self.book().open.as_ref().map(|open| open.reborn.clone()).unwrap_or_default();
             self.world.recall_since(kinds, began, &reborn).await.map_err(failed)?;
-            self.world.know().recorder.keep_from(began, began);
+            self.world.know().observer.recorder.keep_from(began, began);
         }
         self.hold().await.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
         self.taken_up.store(true, Ordering::Relaxed);

@@ -27,11 +27,15 @@ impl Path {
 
 /// A column, from a definition's `additionalPrinterColumns`.
 pub struct Column {
+    /// The heading.
     pub name: String,
     /// `integer`, `number`, `string`, `boolean` or `date`.
     pub kind: String,
+    /// A hint for clients, e.g. `byte`; as a rule empty.
     pub format: String,
+    /// What clients are told about the column; may be empty.
     pub description: String,
+    /// Above 0: shown with `-o wide` only.
     pub priority: i64,
     path: Path,
 }

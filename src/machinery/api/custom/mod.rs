@@ -149,7 +149,7 @@ fn selectable(version: &Value) -> Vec<(String, String)> {
 
 /// How versions of a group are sorted: `v2`, `v1`, `v1beta1`, `v1alpha1`, then whatever else there
 /// is by name.
-pub fn version_order(version: &str) -> (u8, Reverse<u64>, Reverse<u64>, String) {
+pub(crate) fn version_order(version: &str) -> (u8, Reverse<u64>, Reverse<u64>, String) {
     let parsed = || {
         let rest = version.strip_prefix('v')?;
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

@@ -15,12 +15,19 @@ pub enum Type {
     /// Not said.
     #[default]
     Any,
+    /// A map: fields, or keys of any name.
     Object,
+    /// A list.
     Array,
+    /// A text.
     String,
+    /// A whole number.
     Integer,
+    /// A number.
     Number,
+    /// `true` or `false`.
     Boolean,
+    /// A whole number or a text (`x-kubernetes-int-or-string`).
     IntOrString,
 }
 
@@ -44,8 +51,10 @@ impl Type {
 /// How a list's items are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ListType {
+    /// By nothing: the list is one value.
     #[default]
     Atomic,
+    /// By the items themselves.
     Set,
     /// By these fields.
     Map(Vec<String>),
@@ -54,42 +63,64 @@ pub enum ListType {
 /// A minimum or maximum, and whether it is exclusive.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound {
+    /// The number itself.
     pub value: f64,
+    /// The number itself is not allowed.
     pub exclusive: bool,
 }
 
 /// One node of a schema.
 #[derive(Debug, Default)]
 pub struct Schema {
+    /// `type`.
     pub kind: Type,
+    /// `null` is allowed, too.
     pub nullable: bool,
     /// Unknown fields stay.
     pub preserve: bool,
     /// An object with apiVersion, kind and metadata of its own.
     pub embedded: bool,
+    /// The fields that are known, with their schemas.
     pub properties: BTreeMap<String, Schema>,
     /// The values of a map.
     pub additional: Option<Box<Schema>>,
+    /// The items of a list.
     pub items: Option<Box<Schema>>,
+    /// Fields that must be there.
     pub required: Vec<String>,
+    /// What a field gets that is missing.
     pub default: Option<Value>,
+    /// How a list's items are told apart.
     pub list: ListType,
     /// A map that is owned and compared as a whole.
     pub atomic: bool,
+    /// e.g. `date-time`; only some are checked.
     pub format: String,
+    /// `enum`: no other value is allowed. Empty: any.
     pub one_of_these: Vec<Value>,
+    /// The least number.
     pub minimum: Option<Bound>,
+    /// The greatest number.
     pub maximum: Option<Bound>,
+    /// A number must be a multiple of this.
     pub multiple_of: Option<f64>,
+    /// `minLength` and `maxLength` of a text, in characters.
     pub length: (Option<u64>, Option<u64>),
+    /// `minItems` and `maxItems` of a list.
     pub count: (Option<u64>, Option<u64>),
+    /// `minProperties` and `maxProperties` of a map.
     pub size: (Option<u64>, Option<u64>),
     /// As it is written, and compiled.
     pub pattern: Option<(String, Regex)>,
+    /// All of them must hold.
     pub all_of: Vec<Schema>,
+    /// One of them must hold, if there are any.
     pub any_of: Vec<Schema>,
+    /// Exactly one of them must hold, if there are any.
     pub one_of: Vec<Schema>,
+    /// It must not hold.
     pub not: Option<Box<Schema>>,
+    /// `x-kubernetes-validations`: rules in CEL.
     pub rules: Vec<Rule>,
     /// Is there a default here or below?
     pub has_defaults: bool,
@@ -197,7 +228,7 @@ impl Schema {
     /// The items of the list `old` by their keys, as far as items can be told apart. Made once for
     /// a list: to look for each item from the beginning would take time that grows with the square
     /// of its length.
-    pub fn items_by_key<'a>(&self, old: Option<&'a Value>) -> ByKey<'a> {
+    pub(crate) fn items_by_key<'a>(&self, old: Option<&'a Value>) -> ByKey<'a> {
         let mut found = HashMap::new();
         if let (ListType::Map(keys), Some(Value::Array(items))) = (&self.list, old) {
             for item in items {
@@ -221,11 +252,11 @@ impl Schema {
 }
 
 /// The items of a list by their keys.
-pub struct ByKey<'a>(HashMap<String, &'a Value>);
+pub(crate) struct ByKey<'a>(HashMap<String, &'a Value>);
 
 impl<'a> ByKey<'a> {
     /// The item with the same keys as `item`, an item of a list of `schema`.
-    pub fn same(&self, schema: &Schema, item: &Value) -> Option<&'a Value> {
+    pub(crate) fn same(&self, schema: &Schema, item: &Value) -> Option<&'a Value> {
         let ListType::Map(keys) = &schema.list else { return None };
         if self.0.is_empty() {
             return None;

@@ -16,12 +16,15 @@ use std::sync::Arc;
 pub struct Custom {
     /// Where the objects rest in the store: `stable.example.com/crontabs`.
     pub place: String,
+    /// The kind of a list, e.g. `CronTabList`.
     pub list_kind: String,
+    /// What `kubectl get` prints after the name.
     pub columns: Vec<Column>,
     /// Fields that a field selector may ask for, with their paths.
     pub fields: Vec<(String, String)>,
     /// What clients are told about the schema, as OpenAPI.
     pub published: Value,
+    /// The schema that objects are read, pruned, filled and judged by.
     pub schema: Arc<Schema>,
     /// The version in which objects are stored, as `group/version`.
     pub(super) stored: String,

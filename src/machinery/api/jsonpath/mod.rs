@@ -81,7 +81,7 @@ impl JsonPath {
     /// # Errors
     /// kubectl's; or the template comes to more than [`VALUES_EACH`] values for each one of the
     /// object.
-    pub fn find_in<'a>(&'a self, object: &'a Value) -> Result<Vec<Vec<&'a Value>>, String> {
+    pub(crate) fn find_in<'a>(&'a self, object: &'a Value) -> Result<Vec<Vec<&'a Value>>, String> {
         let mut found = vec![];
         let left = Cell::new(VALUES_EACH.saturating_mul(size(object)).saturating_add(VALUES_LEAST));
         Walk { strict: self.strict, left: &left }.block(&self.root, object, &mut found)?;

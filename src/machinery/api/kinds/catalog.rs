@@ -16,7 +16,9 @@ use std::sync::{Arc, OnceLock};
 /// One kind, of the table or of a definition that may go while its last request is still answered.
 #[derive(Clone)]
 pub enum KindRef {
+    /// A kind that is built in.
     Table(&'static Kind),
+    /// A kind of a CustomResourceDefinition.
     Custom(Arc<Kind>),
 }
 
@@ -144,7 +146,7 @@ impl Catalog {
     }
 
     /// What the documents of a group are made of; empty for a group of the table alone.
-    pub fn stamp(&self, group: &str) -> String {
+    pub(crate) fn stamp(&self, group: &str) -> String {
         let of = |a: &&Added| a.kinds.iter().any(|k| k.group == group);
         let all: Vec<String> =
             self.added.iter().filter(of).map(|a| format!("{}@{}", a.of.0, a.of.1)).collect();

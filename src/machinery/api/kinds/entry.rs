@@ -18,11 +18,15 @@ pub const CREATE: &[&str] = &["create"];
 
 /// A subresource: `pods/eviction`.
 pub struct Sub {
+    /// The last part of the path, e.g. `eviction`.
     pub name: &'static str,
     /// Group, version and kind of its objects; empty group and version: the parent's.
     pub group: &'static str,
+    /// See `group`.
     pub version: &'static str,
+    /// The kind of the objects that are read and written through it, e.g. `Eviction`.
     pub kind: &'static str,
+    /// What clients may do with it, e.g. `get` and `update`.
     pub verbs: &'static [&'static str],
 }
 
@@ -45,7 +49,9 @@ pub(crate) const SCALE: Sub =
 /// Another version of a kind: how its objects are turned into those that are stored, and back.
 #[derive(Clone, Copy)]
 pub struct Conversion {
+    /// Turns an object of this version into the stored one.
     pub to_stored: fn(&mut Value),
+    /// Turns a stored object into this version.
     pub from_stored: fn(&mut Value),
     /// What this version asks for beyond the stored one: the new object in its stored form, and the
     /// one that it replaces.
@@ -55,8 +61,11 @@ pub struct Conversion {
 /// Where a kind keeps what `/scale` shows.
 #[derive(Clone, Copy)]
 pub struct ScalePaths {
+    /// How many are wanted, e.g. `spec.replicas`.
     pub spec_replicas: &'static str,
+    /// How many there are, e.g. `status.replicas`.
     pub status_replicas: &'static str,
+    /// Which pods are meant, e.g. `spec.selector`; empty if the kind has none.
     pub selector: &'static str,
 }
 
@@ -64,15 +73,25 @@ pub struct ScalePaths {
 /// verbs, rules and printing. It is an entry of the table of kinds, or made from a
 /// CustomResourceDefinition.
 pub struct Kind {
+    /// The API group; empty for the core group.
     pub group: &'static str,
+    /// The version, e.g. `v1`.
     pub version: &'static str,
+    /// The name in manifests, e.g. `Pod`.
     pub kind: &'static str,
+    /// The name in paths, e.g. `pods`.
     pub plural: &'static str,
+    /// The name of one object on the command line, e.g. `pod`.
     pub singular: String,
+    /// Further names on the command line, e.g. `po`.
     pub short_names: &'static [&'static str],
+    /// Names of groups of kinds on the command line, e.g. `all`.
     pub categories: &'static [&'static str],
+    /// Its objects are in namespaces.
     pub namespaced: bool,
+    /// What clients may do with its objects, in alphabetical order.
     pub verbs: &'static [&'static str],
+    /// What has a path below an object, e.g. `status`.
     pub subresources: Vec<Sub>,
     /// Names under which the schema is known: `io.k8s.api.core.v1.Pod`.
     pub schema_name: &'static str,
@@ -100,6 +119,7 @@ pub struct Kind {
     pub needs_version: bool,
     /// Deleting orphans dependents unless asked otherwise (Jobs).
     pub orphans: bool,
+    /// What is wrong with a name of its objects, one sentence each; empty: nothing.
     pub name_rule: fn(&str) -> Vec<String>,
     /// Fills in what the client left out.
     pub defaults: fn(&mut Value),
@@ -117,6 +137,7 @@ pub struct Kind {
     pub resets: &'static [(&'static str, &'static str)],
     /// (new, old): what upstream checks before it validates, and tells alone.
     pub validate_first: fn(&Value, Option<&Value>, &mut Errors),
+    /// What no object may have, new or changed.
     pub validate: fn(&Value, &mut Errors),
     /// What only a new object may not have.
     pub validate_create: fn(&Value, &mut Errors),
@@ -134,8 +155,11 @@ pub struct Kind {
     pub immutable: &'static [&'static str],
     /// Fields that a field selector may ask for, with their paths.
     pub fields: &'static [(&'static str, &'static str)],
+    /// The columns of `kubectl get`; `None`: name and age.
     pub printer: Option<&'static Printer>,
+    /// For a version that is not the stored one.
     pub conversion: Option<Conversion>,
+    /// For a kind with the subresource `scale`.
     pub scale: Option<ScalePaths>,
     /// The first thing that a deletion does to an object that does not go at once.
     pub prepare_delete: fn(&mut Value),
@@ -155,6 +179,7 @@ fn fine_old(_: &Value, _: &Value, _: &mut Errors) {}
 
 /// Whether a scope is that of namespaced objects.
 pub trait ScopeOf {
+    /// True for the scope of namespaced objects.
     const NAMESPACED: bool;
 }
 impl ScopeOf for k8s_openapi::NamespaceResourceScope {
@@ -273,7 +298,7 @@ impl Kind {
         }
     }
     /// `/api/v1` or `/apis/apps/v1`
-    pub fn root_path(&self) -> String {
+    pub(crate) fn root_path(&self) -> String {
         if self.group.is_empty() {
             format!("/api/{}", self.version)
         } else {
@@ -281,7 +306,7 @@ impl Kind {
         }
     }
     /// True if the kind has the verb, e.g. `patch`. Subresources have verbs of their own.
-    pub fn has_verb(&self, verb: &str) -> bool {
+    pub(crate) fn has_verb(&self, verb: &str) -> bool {
         self.verbs.contains(&verb)
     }
     /// Is it kept in the store (and not only asked)?

@@ -98,6 +98,10 @@ mod tests {
     #[test]
     fn the_table_is_consistent() {
         assert_eq!(BY_PLURAL.len(), TABLE.len(), "two kinds share a plural");
+        for pair in TABLE.windows(2).filter(|pair| pair[0].group == pair[1].group) {
+            let (plural, next) = (pair[0].plural, pair[1].plural);
+            assert!(plural <= next, "{next} comes before {plural} in discovery");
+        }
         for kind in all() {
             assert!(stored(kind.plural).is_some() || !kind.is_stored(), "{} has no stored form", kind.kind);
             if kind.has_status {

@@ -20,6 +20,7 @@ pub struct Conflict {
 
 /// The outcome of an apply.
 pub struct Applied {
+    /// What the object becomes, once there are no conflicts.
     pub object: Value,
     /// At most [`CONFLICTS_MAX`] of them.
     pub conflicts: Vec<Conflict>,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 /// A field manager: the client that makes a write.
 #[derive(Clone, Copy, Debug)]
 pub struct Manager<'a> {
+    /// `metadata.managedFields[].manager`, e.g. `kubectl-client-side-apply`.
     pub name: &'a str,
     /// The version that the object was written in.
     pub api_version: &'a str,

@@ -11,8 +11,11 @@ pub type Column = (&'static str, &'static str, bool);
 
 /// How objects of a kind become rows. Cells come in the order of the columns, wide ones too.
 pub struct Printer {
+    /// The headings in order.
     pub columns: &'static [Column],
+    /// The cells of one object, as many as there are columns; the time is now, for ages.
     pub cells: fn(&Value, Timestamp) -> Vec<Value>,
+    /// `conditions` of an object's row: kubectl takes a pod that has ended for completed.
     pub conditions: Option<fn(&Value) -> Value>,
 }
 

@@ -52,7 +52,7 @@ pub fn dns_label(text: &str) -> Vec<String> {
 }
 
 /// As [`dns_label`], but starts with a letter: services.
-pub fn dns_1035(text: &str) -> Vec<String> {
+pub(crate) fn dns_1035(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > 63 {
         problems.push("must be no more than 63 bytes".to_string());
@@ -64,7 +64,7 @@ pub fn dns_1035(text: &str) -> Vec<String> {
 }
 
 /// RBAC names: a path segment.
-pub fn path_segment(text: &str) -> Vec<String> {
+pub(crate) fn path_segment(text: &str) -> Vec<String> {
     match text {
         "." | ".." => return vec![format!("may not be '{text}'")],
         _ => {}
@@ -116,7 +116,7 @@ pub fn label_value(text: &str) -> Vec<String> {
 }
 
 /// A key of a ConfigMap or Secret.
-pub fn config_key(text: &str) -> Vec<String> {
+pub(crate) fn config_key(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > 253 {
         problems.push("must be no more than 253 bytes".to_string());
@@ -134,7 +134,7 @@ pub fn config_key(text: &str) -> Vec<String> {
 }
 
 /// An environment variable's name (relaxed as since 1.34).
-pub fn env_name(text: &str) -> Vec<String> {
+pub(crate) fn env_name(text: &str) -> Vec<String> {
     let ok = !text.is_empty() && text.bytes().all(|c| (0x20..0x7f).contains(&c) && c != b'=');
     if ok { vec![] } else { vec![ENV_NAME.to_string()] }
 }
@@ -163,7 +163,7 @@ pub fn port_name(text: &str) -> Vec<String> {
 }
 
 /// Problems of a port number; none for 1 to 65535.
-pub fn port_number(port: i64) -> Option<&'static str> {
+pub(crate) fn port_number(port: i64) -> Option<&'static str> {
     if (1..=65535).contains(&port) { None } else { Some("must be between 1 and 65535, inclusive") }
 }
 

@@ -194,10 +194,12 @@ impl SimDisk {
         self.lock().panics = true;
     }
 
+    /// How many syncs have begun, also those that failed.
     pub fn syncs_begun(&self) -> u64 {
         self.lock().begun
     }
 
+    /// Syncs succeed again.
     pub fn mend_sync(&self) {
         let mut state = self.lock();
         (state.broken_sync, state.forgets) = (false, false);
@@ -215,6 +217,7 @@ impl SimDisk {
         self.lock().sync_takes = sync_takes;
     }
 
+    /// How many syncs have succeeded.
     pub fn syncs(&self) -> u64 {
         self.lock().syncs
     }
@@ -237,6 +240,7 @@ impl SimDisk {
         how(&mut inode.seen);
     }
 
+    /// The paths of all files, sorted.
     pub fn files(&self) -> Vec<PathBuf> {
         self.lock().names.keys().cloned().collect()
     }

@@ -14,6 +14,7 @@ pub type Members<'a, M> = BTreeMap<MemberId, &'a mut Member<Witness<M>>>;
 /// A state machine with its clients. What must be true of it is its own to assert; of the log
 /// beneath, the world's.
 pub trait Guest {
+    /// What the members agree about.
     type Machine: StateMachine;
     /// A member starts. `seed` is another one at every start.
     fn starts(&mut self, member: MemberId, seed: u64) -> Self::Machine;
@@ -45,7 +46,9 @@ pub type Read = (u64, bool, Index);
 
 /// Stands before a state machine and remembers what it was told.
 pub struct Witness<M> {
+    /// The state machine itself.
     pub inner: M,
+    /// The last entry that it applied.
     pub applied: Index,
     pub(super) fresh: Vec<Entry>,
     pub(super) reads: Vec<Read>,

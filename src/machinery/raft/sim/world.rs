@@ -93,25 +93,36 @@ pub enum Bug {
 /// How rough the world is.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
+    /// How many members there are at the start.
     pub members: u64,
+    /// Length of the storm. After it everything is mended and must come to rest.
     pub steps: u64,
     /// The operator also removes members, and adds them again with what their disks still have.
     pub removals: bool,
+    /// The mistake that is planted, if any.
     pub bug: Option<Bug>,
 }
 
 /// What a run amounted to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Of all that happened: equal seeds have equal hashes.
     pub hash: u64,
+    /// Terms that had a leader.
     pub terms: usize,
+    /// Entries that were committed.
     pub commits: usize,
+    /// Linearizable reads that were answered.
     pub reads: usize,
+    /// Members that were killed.
     pub crashes: usize,
+    /// Starts that found a write which a crash had torn.
     pub torn: usize,
+    /// Changes of configuration.
     pub confs: usize,
     /// Of the changes of configuration those that removed a member.
     pub removed: usize,
+    /// Snapshots that members received from a leader.
     pub snapshots: usize,
     /// Writes for which there was no room.
     pub full: usize,
@@ -148,6 +159,7 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
+/// A cluster in one thread: members, disks, network and clock, all from one seed.
 pub struct World<G: Guest> {
     pub(super) seed: u64,
     pub(super) weather: Weather,
@@ -182,6 +194,7 @@ pub struct World<G: Guest> {
 }
 
 impl<G: Guest> World<G> {
+    /// Starts the members; the seed decides everything that follows.
     pub fn new(seed: u64, weather: Weather, guest: G) -> World<G> {
         let root = Rng::seeded(seed);
         let mut world = World {
@@ -527,6 +540,7 @@ impl<G: Guest> World<G> {
         panic!("seed {}: no {what}", self.seed);
     }
 
+    /// Runs the storm and the calm after it, and judges what happened.
     pub fn run(mut self) -> (Tally, G) {
         for _ in 0..self.weather.steps {
             self.step();

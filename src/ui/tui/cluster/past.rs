@@ -174,7 +174,7 @@ mod tests {
     fn a_deleted_pod_is_told_with_its_last_state_until_it_exists_again() {
         let mut cluster = Cluster::default();
         let objects = vec![pod("a", 10, false), pod("b", 11, false)];
-        cluster.absorb(Change::All { resource: "pods".into(), objects });
+        cluster.absorb("pods", Delta::Replaced(objects));
         put(&mut cluster, pod("b", 20, true));
         cluster.now = Duration::from_secs(7);
         gone(&mut cluster, "b", 25);
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn the_log_knows_how_far_it_reaches_back() {
         let mut cluster = Cluster::default();
-        cluster.absorb(Change::All { resource: "pods".into(), objects: vec![pod("a", 10, false)] });
+        cluster.absorb("pods", Delta::Replaced(vec![pod("a", 10, false)]));
         assert!(cluster.past.reaches(10) && !cluster.past.reaches(9));
         cluster.now = Duration::from_secs(5);
         put(&mut cluster, pod("a", 20, true));

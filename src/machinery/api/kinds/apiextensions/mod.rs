@@ -1,10 +1,5 @@
 //! The group `apiextensions.k8s.io`.
 
-pub mod custom_resource_definition;
-
-use crate::kinds::entry::Kind;
-
-/// The kinds of this group, in the order of discovery.
-pub(super) fn kinds() -> Vec<Kind> {
-    vec![custom_resource_definition::kind()]
+kinds! {
+    pub mod custom_resource_definition: k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 }

@@ -1,20 +1,9 @@
 //! The group `apps`.
 
-mod controller_revision;
-mod daemon_set;
-mod deployment;
-mod replica_set;
-mod stateful_set;
-
-use crate::kinds::entry::Kind;
-
-/// The kinds of this group, in the order of discovery.
-pub(super) fn kinds() -> Vec<Kind> {
-    vec![
-        controller_revision::kind(),
-        daemon_set::kind(),
-        deployment::kind(),
-        replica_set::kind(),
-        stateful_set::kind(),
-    ]
+kinds! {
+    mod controller_revision: k8s_openapi::api::apps::v1::ControllerRevision;
+    mod daemon_set: k8s_openapi::api::apps::v1::DaemonSet;
+    mod deployment: k8s_openapi::api::apps::v1::Deployment;
+    mod replica_set: k8s_openapi::api::apps::v1::ReplicaSet;
+    mod stateful_set: k8s_openapi::api::apps::v1::StatefulSet;
 }

@@ -1,11 +1,6 @@
 //! The group `authentication.k8s.io`: kinds that are posted and answered, never stored.
 
-mod self_subject_review;
-mod token_review;
-
-use crate::kinds::entry::Kind;
-
-/// The kinds of this group, in the order of discovery.
-pub(super) fn kinds() -> Vec<Kind> {
-    vec![self_subject_review::kind(), token_review::kind()]
+kinds! {
+    mod self_subject_review: k8s_openapi::api::authentication::v1::SelfSubjectReview;
+    mod token_review: k8s_openapi::api::authentication::v1::TokenReview;
 }

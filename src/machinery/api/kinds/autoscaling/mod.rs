@@ -1,10 +1,6 @@
 //! The group `autoscaling`.
 
-mod horizontal_pod_autoscaler;
-
-use crate::kinds::entry::Kind;
-
-/// The kinds of this group, in the order of discovery.
-pub(super) fn kinds() -> Vec<Kind> {
-    vec![horizontal_pod_autoscaler::kind(), horizontal_pod_autoscaler::kind_v1()]
+kinds! {
+    mod horizontal_pod_autoscaler: k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+    mod horizontal_pod_autoscaler_v1: k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
 }

@@ -1,42 +1,22 @@
 //! The core group, whose name is empty: `/api/v1`.
 
-mod binding;
-mod config_map;
 mod data;
-mod endpoints;
-pub(super) mod event;
-mod limit_range;
-mod namespace;
-mod node;
-pub(crate) mod persistent_volume;
-pub(super) mod persistent_volume_claim;
-pub mod pod;
-mod replication_controller;
-mod resource_quota;
-mod secret;
-pub mod service;
-mod service_account;
 mod volumes;
 
-use crate::kinds::entry::Kind;
-
-/// The kinds of this group, in the order of discovery.
-pub(super) fn kinds() -> Vec<Kind> {
-    vec![
-        binding::kind(),
-        config_map::kind(),
-        endpoints::kind(),
-        event::kind(),
-        limit_range::kind(),
-        namespace::kind(),
-        node::kind(),
-        persistent_volume_claim::kind(),
-        persistent_volume::kind(),
-        pod::kind(),
-        replication_controller::kind(),
-        resource_quota::kind(),
-        secret::kind(),
-        service_account::kind(),
-        service::kind(),
-    ]
+kinds! {
+    mod binding: k8s_openapi::api::core::v1::Binding;
+    mod config_map: k8s_openapi::api::core::v1::ConfigMap;
+    mod endpoints: k8s_openapi::api::core::v1::Endpoints;
+    pub(super) mod event: k8s_openapi::api::core::v1::Event;
+    mod limit_range: k8s_openapi::api::core::v1::LimitRange;
+    mod namespace: k8s_openapi::api::core::v1::Namespace;
+    mod node: k8s_openapi::api::core::v1::Node;
+    pub(super) mod persistent_volume_claim: k8s_openapi::api::core::v1::PersistentVolumeClaim;
+    pub(crate) mod persistent_volume: k8s_openapi::api::core::v1::PersistentVolume;
+    pub mod pod: k8s_openapi::api::core::v1::Pod;
+    mod replication_controller: k8s_openapi::api::core::v1::ReplicationController;
+    mod resource_quota: k8s_openapi::api::core::v1::ResourceQuota;
+    mod secret: k8s_openapi::api::core::v1::Secret;
+    mod service_account: k8s_openapi::api::core::v1::ServiceAccount;
+    pub mod service: k8s_openapi::api::core::v1::Service;
 }

@@ -1,10 +1,5 @@
 //! The group `policy`.
 
-mod pod_disruption_budget;
-
-use crate::kinds::entry::Kind;
-
-/// The kinds of this group, in the order of discovery.
-pub(super) fn kinds() -> Vec<Kind> {
-    vec![pod_disruption_budget::kind()]
+kinds! {
+    mod pod_disruption_budget: k8s_openapi::api::policy::v1::PodDisruptionBudget;
 }

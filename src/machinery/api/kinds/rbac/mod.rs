@@ -1,14 +1,10 @@
 //! The group `rbac.authorization.k8s.io`.
 
 mod bindings;
-mod cluster_role;
-mod cluster_role_binding;
-mod role;
-mod role_binding;
 
-use crate::kinds::entry::Kind;
-
-/// The kinds of this group, in the order of discovery.
-pub(super) fn kinds() -> Vec<Kind> {
-    vec![cluster_role_binding::kind(), cluster_role::kind(), role_binding::kind(), role::kind()]
+kinds! {
+    mod cluster_role_binding: k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+    mod cluster_role: k8s_openapi::api::rbac::v1::ClusterRole;
+    mod role_binding: k8s_openapi::api::rbac::v1::RoleBinding;
+    mod role: k8s_openapi::api::rbac::v1::Role;
 }

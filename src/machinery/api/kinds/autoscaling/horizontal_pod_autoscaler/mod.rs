@@ -1,30 +1,22 @@
 //! Horizontal pod autoscalers: change the number of pods of a workload by what its metrics say. The
-//! version `autoscaling/v2` is stored, `autoscaling/v1` is served too.
+//! version `autoscaling/v2`, which is stored; the file beside this folder has v1.
 
-mod conversion;
 mod printer;
 mod validate;
 
 use crate::errors::Errors;
-use crate::kinds::entry::{Conversion, Kind, of, status};
+use crate::kinds::entry::{Kind, of, status};
 use crate::validate::status::not_negatives;
 use crate::value::{self, at, default, empty, put};
-use k8s_openapi::api::autoscaling::{v1, v2};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::{Value, json};
 
-/// The version that is stored.
 pub(super) fn kind() -> Kind {
-    common(of::<v2::HorizontalPodAutoscaler>())
+    common(of::<HorizontalPodAutoscaler>())
 }
 
-/// The older version.
-pub(super) fn kind_v1() -> Kind {
-    let conversion =
-        Conversion { to_stored: conversion::to_v2, from_stored: conversion::to_v1, validate: |_, _, _| {} };
-    Kind { conversion: Some(conversion), ..common(of::<v1::HorizontalPodAutoscaler>()) }
-}
-
-fn common(kind: Kind) -> Kind {
+/// What both versions share.
+pub(super) fn common(kind: Kind) -> Kind {
     Kind {
         short_names: &["hpa"],
         categories: &["all"],

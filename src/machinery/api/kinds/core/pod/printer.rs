@@ -44,9 +44,13 @@ fn is_true(pod: &Value, kind: &str) -> bool {
 
 /// The content of the columns STATUS, READY and RESTARTS.
 pub struct Summary {
+    /// `Running`, `Completed`, `CrashLoopBackOff` and so on.
     pub status: String,
+    /// Containers that are ready.
     pub ready: usize,
+    /// Containers of the pod; init containers count only if they are sidecars.
     pub total: usize,
+    /// Restarts of all its containers together; while it initializes, of the init containers.
     pub restarts: i64,
     /// When a container last ended before it was restarted.
     pub last_restart: Option<Timestamp>,

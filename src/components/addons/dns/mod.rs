@@ -1,0 +1,245 @@
+//! The cluster's DNS: names of services and pods. [`answer`](answer::answer) is pure; schema:
+//! `kubernetes/dns/docs/specification.md` 1.1.0.
+
+mod answer;
+mod limits;
+mod message;
+mod probes;
+mod resolvers;
+pub(crate) mod zone;
+
+use super::dns_known::Known;
+use super::dns_tcp;
+use super::places::{Place, Places};
+use client::{Client, Informer};
+use hickory_proto::op::{Message, ResponseCode};
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use limits::EDNS_MAX;
+use message::{Outside, Served, complete, encode, question_for, serve};
+use resolvers::Resolvers;
+use rng::Rng;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use task::Crew;
+use tokio::net::{TcpListener, UdpSocket};
+use zone::Zone;
+
+/// Where the kubelet's liveness probe asks `/health`, as in kubeadm's manifest.
+pub const HEALTH_PORT: u16 = 8080;
+/// Where its readiness probe asks `/ready`.
+pub const READY_PORT: u16 = 8181;
+
+/// How long the start waits for the lists of the cluster, as in CoreDNS. Without them names outside
+/// are answered, and those of the cluster with SERVFAIL.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a question whether it is ready waits for the lists: less than a probe's time-out of a
+/// second. So a start is not delayed by the probe's period.
+const READY_WAIT: Duration = Duration::from_millis(800);
+/// How long questions are answered after a request to stop: until every kube-proxy has left this
+/// server out (`lameduck` in the Corefile).
+const LAME_DUCK: Duration = Duration::from_secs(1);
+/// Bytes of an answer over UDP, unless the client allows more ([`EDNS_MAX`]).
+const UDP_MAX: usize = 512;
+/// Questions that are asked outside at the same time, of all addresses and of one. What comes
+/// beyond is dropped, over TCP with its connection, and so is the oldest question of the address
+/// with the most when another address needs its place; the resolver asks again.
+const FORWARDS_MAX: usize = 512;
+const FORWARDS_OF_ONE: usize = FORWARDS_MAX / 8;
+
+/// What the name server works with.
+pub struct Config {
+    /// Watches the Services and EndpointSlices that have names.
+    pub client: Client,
+    /// The cluster's domain, e.g. `cluster.local`.
+    pub domain: String,
+    /// Port 53 of the pod's address.
+    pub udp: UdpSocket,
+    /// Port 53 of the pod's address, for answers that are too large for UDP.
+    pub tcp: TcpListener,
+    /// [`HEALTH_PORT`] of the pod's address.
+    pub health: TcpListener,
+    /// [`READY_PORT`] of the pod's address.
+    pub ready: TcpListener,
+    /// Where other names are asked, from the machine's own network.
+    pub upstream: Vec<SocketAddr>,
+    /// Chooses the address that an answer begins with.
+    pub rng: Rng,
+}
+
+/// Places for questions that are asked outside.
+fn forwards() -> Arc<Places> {
+    Arc::new(Places::new(FORWARDS_MAX, FORWARDS_OF_ONE))
+}
+
+/// Answers until the crew ends.
+pub fn start(crew: &Crew, config: Config) {
+    let own = crew.clone();
+    crew.spawn_main(async move { run(&own, config).await });
+}
+
+async fn run(crew: &Crew, config: Config) -> Result<(), String> {
+    // A crew that was asked to stop takes no new tasks, and questions are answered for a while yet.
+    let work = crew.part();
+    let zone = Known::new(Zone::unsynced(&config.domain));
+    let full = zone.clone();
+    let is_ready = move || {
+        let zone = full.clone();
+        async move { tokio::time::timeout(READY_WAIT, zone.complete()).await.is_ok() }
+    };
+    work.spawn(probes::serve(config.health, work.clone(), "/health", || std::future::ready(true)));
+    work.spawn(probes::serve(config.ready, work.clone(), "/ready", is_ready));
+    let lists = Lists::watch(crew, &config.client);
+    work.spawn(lists.keep(config.domain.clone(), zone.clone()));
+    let stop = crew.token();
+    tokio::select! {
+        complete = tokio::time::timeout(SYNC_TIMEOUT, zone.complete()) => if complete.is_err() {
+            tracing::warn!("starting server with unsynced Kubernetes API");
+        },
+        () = stop.cancelled() => return Ok(()), // without an API server it is never complete
+    }
+    tracing::info!(domain = config.domain, "CoreDNS-like server of Ropewalk, serving on :53");
+    let upstream = Resolvers::new(config.upstream);
+    let server = Arc::new(Server { zone, upstream, forwards: forwards(), rng: config.rng });
+    let (checking, ended) = (server.clone(), work.token());
+    work.spawn(async move { checking.upstream.check(&ended).await });
+    let tcp_server = server.clone();
+    work.spawn(dns_tcp::serve(config.tcp, work.clone(), move |bytes: Vec<u8>, from| {
+        let server = tcp_server.clone();
+        async move { server.answer_tcp(&bytes, from).await }
+    }));
+    let mut serving = std::pin::pin!(server.serve_udp(config.udp, &work));
+    tokio::select! {
+        failed = &mut serving => return Err(failed),
+        () = stop.cancelled() => {}
+    }
+    match tokio::time::timeout(LAME_DUCK, serving).await {
+        Ok(failed) => Err(failed),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What the zone is made from.
+struct Lists {
+    services: Informer<Service>,
+    slices: Informer<EndpointSlice>,
+    namespaces: Informer<Namespace>,
+}
+
+impl Lists {
+    fn watch(crew: &Crew, client: &Client) -> Lists {
+        Lists {
+            services: Informer::all(crew, client),
+            slices: Informer::all(crew, client),
+            namespaces: Informer::all(crew, client),
+        }
+    }
+
+    /// Keeps the zone in step with the cluster, from when the lists are complete, for ever.
+    async fn keep(self, domain: String, zone: Arc<Known>) {
+        let Lists { services, slices, namespaces } = self;
+        futures::join!(services.synced(), slices.synced(), namespaces.synced());
+        let [on_service, on_slice, on_namespace] = [(); 3].map(|()| zone.clone());
+        services.on(move |_| on_service.forget());
+        slices.on(move |_| on_slice.forget());
+        namespaces.on(move |_| on_namespace.forget());
+        zone.forget();
+        zone.keep(move || Zone::of(&domain, &services.list(), &slices.list(), &namespaces.list())).await;
+    }
+}
+
+struct Server {
+    zone: Arc<Known>,
+    upstream: Resolvers,
+    forwards: Arc<Places>,
+    rng: Rng,
+}
+
+impl Server {
+    fn serve(&self, bytes: &[u8], limit: usize) -> Served {
+        let chance = usize::try_from(self.rng.range(0, u32::MAX.into())).unwrap_or_default();
+        serve(&self.zone.get(), bytes, limit, chance)
+    }
+
+    /// Answers what comes over UDP, until the socket fails: why.
+    async fn serve_udp(self: &Arc<Self>, udp: UdpSocket, work: &Crew) -> String {
+        let (udp, mut buffer) = (Arc::new(udp), vec![0; EDNS_MAX]);
+        loop {
+            let (count, from) = match udp.recv_from(&mut buffer).await {
+                Ok(received) => received,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => continue,
+                Err(error) => return format!("cannot receive: {error}"),
+            };
+            match self.serve(&buffer[..count], UDP_MAX) {
+                // A full socket drops it, as it would drop a question.
+                Served::Reply(reply) => _ = udp.try_send_to(&reply, from),
+                Served::Outside(outside) => {
+                    let Some(place) = Place::begin(&self.forwards, from.ip()) else { continue };
+                    let (bytes, server, udp) = (buffer[..count].to_vec(), self.clone(), udp.clone());
+                    work.spawn(async move {
+                        let forwarded = place.end.run_until_cancelled(server.ask(*outside, &bytes, UDP_MAX));
+                        if let Some(reply) = forwarded.await.flatten() {
+                            let _ = udp.send_to(&reply, from).await; // the client may have left
+                        }
+                    });
+                }
+                Served::Nothing => {}
+            }
+        }
+    }
+
+    /// What a message over TCP is answered with. A question that is asked outside takes a place as
+    /// those over UDP do; `None`, the end of the connection, where there is none or another address
+    /// gets it.
+    async fn answer_tcp(&self, bytes: &[u8], from: IpAddr) -> Option<Vec<u8>> {
+        // An answer of 64 KiB takes milliseconds, and the client may have sent many questions
+        // ahead: others have their turn in between.
+        tokio::task::yield_now().await;
+        match self.serve(bytes, usize::from(u16::MAX)) {
+            Served::Reply(reply) => Some(reply),
+            Served::Outside(outside) => {
+                let place = Place::begin(&self.forwards, from)?;
+                let asked = self.ask(*outside, bytes, usize::from(u16::MAX));
+                place.end.run_until_cancelled(asked).await.flatten()
+            }
+            Served::Nothing => None,
+        }
+    }
+
+    /// Asks outside what a message asks, or for the name that the answer so far leads to.
+    async fn ask(&self, outside: Outside, bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
+        // A client that came by TCP may take a long answer, and came perhaps because it was cut off
+        // over UDP.
+        let long = limit > EDNS_MAX;
+        let Outside { request, follow } = outside;
+        match follow {
+            None => self.forward(bytes, &request, long).await,
+            Some((response, target)) => {
+                let question = question_for(&request, &target)?;
+                let found = self.forward(&question, &request, long).await?;
+                encode(&request, complete(response, &target, &found)?, limit)
+            }
+        }
+    }
+
+    /// Asks the resolvers outside. If none answers, the answer says so.
+    async fn forward(&self, bytes: &[u8], request: &Message, long: bool) -> Option<Vec<u8>> {
+        if let Some(reply) = self.upstream.ask(bytes, long).await {
+            return Some(reply);
+        }
+        let mut response =
+            Message::error_msg(request.metadata.id, request.metadata.op_code, ResponseCode::ServFail);
+        response.add_queries(request.queries.iter().cloned());
+        encode(request, response, UDP_MAX)
+    }
+}
+
+#[cfg(test)]
+mod outside_tests;
+#[cfg(test)]
+mod srv_tests;
+#[cfg(test)]
+mod start_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,436 @@
+//! The edge of the scheduler: pending pods in, Bindings out.
+
+mod claims;
+mod pod_volumes;
+mod requests;
+
+use super::cache::{Cache, is_live};
+use super::decide::{self, Decision};
+use super::volumes::{Choice, OnTheirWay, Open};
+use api::volumes::claims_of;
+use client::{
+    Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, is_code, reference,
+};
+use k8s_openapi::api::core::v1::{
+    Binding, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, PodCondition,
+};
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::api::{Patch, PatchParams};
+use parking_lot::Mutex;
+use rng::Rng;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Cause, Event, Record, Tap};
+use task::{Crew, guard};
+use tokio::sync::watch;
+
+const NAME: &str = "default-scheduler";
+/// Reasons of the condition `PodScheduled`: no node fits, or the binding failed.
+const UNSCHEDULABLE: &str = "Unschedulable";
+const SCHEDULER_ERROR: &str = "SchedulerError";
+/// A pod that fits nowhere is looked at again after this time even if nothing seems to have
+/// changed.
+const FLUSH: Duration = Duration::from_secs(300);
+/// The pause after a binding that failed, doubled at each further failure, up to the second value:
+/// upstream's back-off of pods.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// Everything that the scheduler needs from outside.
+#[derive(Clone)]
+pub struct Config {
+    /// Reads pods, nodes and volumes, and writes bindings, as `system:kube-scheduler`.
+    pub client: Client,
+    /// Where records of decisions go.
+    pub tap: Tap,
+    /// Chooses among nodes with the same score.
+    pub rng: Rng,
+    /// The holder of the Lease while this process leads: `NODE_UUID`.
+    pub identity: String,
+}
+
+struct Scheduler {
+    config: Config,
+    pods: Informer<Pod>,
+    nodes: Informer<Node>,
+    claims: Informer<PersistentVolumeClaim>,
+    volumes: Informer<PersistentVolume>,
+    classes: Informer<StorageClass>,
+    queue: WorkQueue<Key>,
+    recorder: Recorder,
+    crew: Crew,
+    /// What is on each node, with the pods that were decided and are not seen in the watch yet.
+    cache: Arc<Cache>,
+    /// Volumes and claims that bindings on their way take.
+    reserved: Mutex<OnTheirWay>,
+    /// Pods whose last binding failed. Forgotten when a pod is bound or gone.
+    failures: Mutex<BTreeMap<Key, Failures>>,
+    /// Pods that fitted on no node at the last look, or are being looked at now, with the time.
+    waiting: Mutex<BTreeMap<Key, clock::Instant>>,
+    /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a
+    /// pod or a node has gone, another binding has ended.
+    news: watch::Sender<()>,
+}
+
+/// The bindings of one pod that failed in a row.
+struct Failures {
+    uid: Option<String>,
+    count: u32,
+    /// The pod is not decided again before this time, whatever changes: upstream's `errorBackoffQ`.
+    until: clock::Instant,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
+/// Stands for election and schedules while it leads. Ends with an error when the Lease is lost, as
+/// upstream exits then.
+pub fn start(crew: &Crew, config: Config) {
+    let own = crew.clone();
+    crew.spawn_main(async move {
+        let election = LeaderElection::new(config.client.clone(), "kube-scheduler", &config.identity);
+        let tap = config.tap.clone();
+        election.lead(&own, &tap, |crew: Crew| async move { run(&crew, config).await }).await
+    });
+}
+
+pub(super) async fn run(crew: &Crew, config: Config) {
+    let pods = Informer::all(crew, &config.client);
+    let nodes = Informer::all(crew, &config.client);
+    let scheduler = Arc::new(Scheduler {
+        cache: Cache::follow(&pods, &nodes),
+        pods,
+        nodes,
+        claims: Informer::all(crew, &config.client),
+        volumes: Informer::all(crew, &config.client),
+        classes: Informer::all(crew, &config.client),
+        queue: WorkQueue::new(crew),
+        recorder: Recorder::new(crew, &config.client, NAME, ""),
+        crew: crew.clone(),
+        reserved: Mutex::default(),
+        failures: Mutex::default(),
+        waiting: Mutex::default(),
+        news: watch::Sender::new(()),
+        config,
+    });
+    futures::join!(
+        scheduler.pods.synced(),
+        scheduler.nodes.synced(),
+        scheduler.claims.synced(),
+        scheduler.volumes.synced(),
+        scheduler.classes.synced()
+    );
+    let s = scheduler.clone();
+    scheduler.pods.on(move |change| s.pod_changed(change));
+    let s = scheduler.clone();
+    scheduler.nodes.on(move |change| {
+        let same = matches!(change, Change::Updated { old, new } if same_for_us(old, new));
+        if matches!(change, Change::Deleted(_)) {
+            s.news.send_replace(());
+        }
+        if !same {
+            s.try_again(change.cause());
+        }
+    });
+    let s = scheduler.clone();
+    scheduler.claims.on(move |change| {
+        s.news.send_replace(());
+        s.try_again(change.cause());
+    });
+    let s = scheduler.clone();
+    scheduler.volumes.on(move |change| {
+        s.news.send_replace(());
+        s.try_again(change.cause());
+    });
+    let s = scheduler.clone();
+    scheduler.classes.on(move |change| s.try_again(change.cause()));
+    let s = scheduler.clone();
+    scheduler.queue.on_panic(move |key, panic| {
+        if let Some(pod) = s.pods.get(key) {
+            let message = format!("the scheduler panicked on this pod and tries again later: {panic}");
+            s.recorder.warning(&reference(&*pod), "SchedulerPanic", message, None);
+        }
+    });
+    let s = scheduler.clone();
+    // What matters most goes first, as upstream's PrioritySort; of equals, what waits for longest.
+    scheduler.queue.rank_by(move |key| {
+        let pod = s.pods.get(key);
+        -i64::from(pod.and_then(|p| p.spec.as_ref().and_then(|s| s.priority)).unwrap_or(0))
+    });
+    let s = scheduler.clone();
+    // One worker: a decision must see the ones before it.
+    scheduler.queue.work("scheduler", 1, move |key, cause| {
+        let s = s.clone();
+        async move { s.schedule(key, cause).await }
+    });
+}
+
+/// Heartbeats change nothing that matters here.
+fn same_for_us(old: &Node, new: &Node) -> bool {
+    let of = |n: &Node| (n.spec.clone(), n.metadata.labels.clone(), n.status.clone().map(|s| s.allocatable));
+    of(old) == of(new)
+}
+
+/// Not the scheduler's: a pod that has a node, that names another scheduler, that is held by a
+/// scheduling gate (KEP-3521), or that is going or has ended.
+fn is_pending(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
+    spec.node_name.as_deref().unwrap_or_default().is_empty()
+        && spec.scheduler_name.as_deref().unwrap_or(NAME) == NAME
+        && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
+        && pod.metadata.deletion_timestamp.is_none()
+        && !matches!(phase, "Succeeded" | "Failed")
+}
+
+/// Does the pod say beside which other pods it runs? That is not implemented.
+fn asks_for_neighbours(pod: &Pod) -> bool {
+    let spec = pod.spec.as_ref();
+    spec.and_then(|s| s.affinity.as_ref())
+        .is_some_and(|a| a.pod_affinity.is_some() || a.pod_anti_affinity.is_some())
+        || spec.is_some_and(|s| s.topology_spread_constraints.as_ref().is_some_and(|t| !t.is_empty()))
+}
+
+impl Scheduler {
+    fn pod_changed(&self, change: &Change<Pod>) {
+        let (pod, key) = (change.object(), change.key());
+        let gone = matches!(change, Change::Deleted(_));
+        if !gone && is_pending(pod) {
+            // Its own status changes when it is refused; that is no news.
+            let refused_only = matches!(change, Change::Updated { old, new } if old.spec == new.spec && old.metadata.labels == new.metadata.labels);
+            if !(refused_only && self.waiting.lock().contains_key(&key)) {
+                self.queue.add(key, change.cause());
+            }
+            return;
+        }
+        self.waiting.lock().remove(&key);
+        self.failures.lock().remove(&key);
+        let confirmed = self.cache.forget(&key, pod);
+        if gone {
+            self.news.send_replace(());
+        }
+        let is_bound = pod.spec.as_ref().is_some_and(|s| s.node_name.as_ref().is_some_and(|n| !n.is_empty()));
+        if gone || !is_live(pod) || (confirmed && !is_bound) {
+            self.try_again(change.cause()); // a pod left its node: there may be room now
+        }
+    }
+
+    /// Has every pod that fitted nowhere looked at again: those first that wait for longest. One
+    /// that pauses after a binding that failed goes on pausing, see [`Scheduler::schedule`].
+    fn try_again(&self, cause: Option<Cause>) {
+        let mut waiting: Vec<_> = std::mem::take(&mut *self.waiting.lock()).into_iter().collect();
+        waiting.sort_by_key(|(_, since)| *since);
+        for (key, _) in waiting {
+            self.queue.add(key, cause.clone());
+        }
+    }
+
+    /// The claims of a namespace that other pods use which have a node, or are on their way to one.
+    fn used_by_others(&self, namespace: &str, pod: &Pod) -> BTreeSet<String> {
+        let mut used = BTreeSet::new();
+        for other in self.pods.within(namespace) {
+            let node = other.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default();
+            let counts = other.metadata.uid != pod.metadata.uid
+                && is_live(&other)
+                && (!node.is_empty() || self.cache.is_assumed(&Key::of(&*other)));
+            if counts {
+                used.extend(claims_of(&other));
+            }
+        }
+        used
+    }
+
+    async fn schedule(self: &Arc<Self>, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+        let Some(pod) = self.pods.get(&key).filter(|p| is_pending(p)) else { return Ok(Outcome::Done) };
+        if self.cache.has_assumed(&key, &pod) {
+            return Ok(Outcome::Done); // on its way
+        }
+        if let Some(rest) = self.rest_of_pause(&key, &pod) {
+            return Ok(Outcome::Pause(rest));
+        }
+        // Before the picture is taken: what changes while the decision is made brings the pod back.
+        self.waiting.lock().insert(key.clone(), clock::Instant::now());
+        let start = clock::Instant::now();
+        let nodes = self.cache.picture();
+        let tell = |decision: &Decision| {
+            let record = Record::new(decision.event()).object("pods", &key.namespace, &key.name);
+            self.config.tap.emit(record.cause(cause.clone()).took(start.elapsed()));
+        };
+        let volumes = match self.volumes_of(&pod) {
+            Ok(found) => found,
+            Err(why) => {
+                let decision = Decision::refused_everywhere(&nodes, "VolumeBinding", &why);
+                tell(&decision);
+                self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await?;
+                return Ok(Outcome::After(FLUSH));
+            }
+        };
+        let decision = decide::decide(&pod, &nodes, &volumes, &self.config.rng);
+        tell(&decision);
+        let Some(node) = decision.chosen.clone() else {
+            self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await?;
+            return Ok(Outcome::After(FLUSH));
+        };
+        let on = nodes.iter().find(|n| n.name == node);
+        let choices = on.and_then(|node| volumes.choose(node)).unwrap_or_default();
+        self.reserved.lock().add(&pod, &node, &choices);
+        self.cache.assume(&key, &pod, &node);
+        self.waiting.lock().remove(&key);
+        let scheduler = self.clone();
+        self.crew.spawn(async move {
+            // A panic must not leave the pod assumed on a node for ever.
+            let bound = guard(scheduler.bind(&key, &pod, &node, choices, &cause)).await;
+            scheduler.reserved.lock().remove(&pod);
+            scheduler.news.send_replace(());
+            if let Err(error) = bound.unwrap_or_else(|panic| Err(format!("panic: {panic}").into())) {
+                scheduler.failed(&key, &pod, &node, &error.to_string(), cause).await;
+            }
+        });
+        Ok(Outcome::Done)
+    }
+
+    async fn bind(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        node: &str,
+        choices: Vec<(Open, Choice)>,
+        cause: &Option<Cause>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let start = clock::Instant::now();
+        let client = self.config.client.caused_by(cause.clone());
+        let requested = requests::request_volumes(&client, choices, node).await?;
+        if !requested.is_empty() {
+            self.await_volumes(&requested, node, key, pod).await?;
+            self.volumes_are_on(pod, node)?;
+        }
+        let binding = Binding {
+            metadata: ObjectMeta {
+                name: Some(key.name.clone()),
+                uid: pod.metadata.uid.clone(),
+                ..ObjectMeta::default()
+            },
+            target: ObjectReference {
+                api_version: Some("v1".into()),
+                kind: Some("Node".into()),
+                name: Some(node.into()),
+                ..ObjectReference::default()
+            },
+        };
+        let api = client.within::<Pod>(&key.namespace);
+        let body = serde_json::to_vec(&binding)?;
+        let request = http::Request::post(format!("{}/binding", api.path(&key.name)))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body)?;
+        match client.kube().request_text(request).await {
+            Ok(_) => {}
+            Err(error) if is_code(&error, 404) => {
+                self.cache.forget(key, pod);
+                return Ok(()); // the watch tells that it is gone
+            }
+            // Also where another scheduler was faster: the watch may have told it before this pod
+            // could be looked at again.
+            Err(error) => return Err(error.into()),
+        }
+        let bound = Record::new(Event::Bind { node: node.to_string() });
+        let record = bound.object("pods", &key.namespace, &key.name).cause(cause.clone());
+        self.config.tap.emit(record.took(start.elapsed()));
+        let message = format!("Successfully assigned {key} to {node}");
+        self.recorder.normal(&reference(pod), "Scheduled", message, cause.clone());
+        if asks_for_neighbours(pod) {
+            let message = "pod affinity and topology spread constraints are not implemented yet: the pod is scheduled without them";
+            self.recorder.warning(&reference(pod), "AffinityNotImplemented", message, cause.clone());
+        }
+        Ok(())
+    }
+
+    /// Counts a binding of the pod that failed. Returns how many did so in a row, and the pause
+    /// before the next try: 1 s, 2 s, 4 s, 8 s, 10 s, 10 s …
+    fn begin_pause(&self, key: &Key, pod: &Pod) -> (u32, Duration) {
+        let mut failures = self.failures.lock();
+        let before = failures.get(key).filter(|f| f.uid == pod.metadata.uid).map_or(0, |f| f.count);
+        let count = before.saturating_add(1);
+        let pause = BACKOFF.0.saturating_mul(1 << before.min(10)).min(BACKOFF.1);
+        let until = clock::Instant::now() + pause;
+        failures.insert(key.clone(), Failures { uid: pod.metadata.uid.clone(), count, until });
+        (count, pause)
+    }
+
+    /// Returns how long this pod still pauses after a binding that failed; `None`: it does not.
+    fn rest_of_pause(&self, key: &Key, pod: &Pod) -> Option<Duration> {
+        let failures = self.failures.lock();
+        let until = failures.get(key).filter(|f| f.uid == pod.metadata.uid)?.until;
+        let rest = until.saturating_duration_since(clock::Instant::now());
+        (!rest.is_zero()).then_some(rest)
+    }
+
+    /// A binding has failed: the room is given back, people are told, and the pod comes again after
+    /// a pause.
+    ///
+    /// The scheduler counts a pod as being on its node before the API server has taken the binding
+    /// (it *assumes* it), so that the next decision need not wait. If the binding fails, for
+    /// example because the node was deleted, this has to be taken back. Upstream:
+    /// `handleBindingCycleError`.
+    async fn failed(&self, key: &Key, pod: &Pod, node: &str, why: &str, cause: Option<Cause>) {
+        let is_to_bind = |now: &Pod| now.metadata.uid == pod.metadata.uid && is_pending(now);
+        let is_there = self.pods.get(key).is_some_and(|now| is_to_bind(&now));
+        // Before its room is given back: that has this pod looked at, too.
+        let pause = is_there.then(|| self.begin_pause(key, pod));
+        self.cache.forget(key, pod);
+        self.try_again(cause.clone()); // its room is another one's now
+        let Some((failures, pause)) = pause else { return }; // the pod is gone, or it is bound
+        tracing::warn!(pod = %key, node, error = why, failures, ?pause, "binding failed, trying again");
+        let message = format!("binding to node {node:?} failed: {why}");
+        self.waiting.lock().insert(key.clone(), clock::Instant::now()); // its own condition is no news, see `pod_changed`
+        if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, &cause).await {
+            tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
+        }
+        self.queue.add_after_pause(key.clone(), cause, pause);
+    }
+
+    /// The pod stays Pending. `kubectl get events` shows each refusal; the condition is written
+    /// only if its message is another one, because each write of the pod would bring it back to the
+    /// scheduler.
+    async fn refuse(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        reason: &str,
+        message: String,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let before = conditions.into_iter().find(|c| c.type_ == "PodScheduled").cloned();
+        self.recorder.warning(&reference(pod), "FailedScheduling", message.clone(), cause.clone());
+        let same =
+            before.as_ref().is_some_and(|c| c.message.as_deref() == Some(&message) && c.status == "False");
+        if same {
+            return Ok(());
+        }
+        let since = before.filter(|c| c.status == "False").and_then(|c| c.last_transition_time);
+        let condition = PodCondition {
+            type_: "PodScheduled".into(),
+            status: "False".into(),
+            reason: Some(reason.into()),
+            message: Some(message),
+            last_transition_time: Some(since.unwrap_or_else(|| Time(clock::now()))),
+            observed_generation: pod.metadata.generation,
+            ..PodCondition::default()
+        };
+        let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
+        let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
+        match api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

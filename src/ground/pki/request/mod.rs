@@ -1,0 +1,261 @@
+//! Certificate requests of others (PKCS #10, RFC 2986), and what is asked of certificates in PEM
+//! form.
+
+use super::{pem, uri};
+use clock::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use x509_parser::certificate::Validity;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::cri_attributes::ParsedCriAttribute;
+use x509_parser::error::X509Error;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::X509Name;
+
+/// What a requester says about itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// The user's name (`CN`), e.g. `system:node:worker`. Of several the last one counts.
+    pub common_name: String,
+    /// The subject's attribute 2.5.4.5; not the number of a certificate.
+    pub serial_number: String,
+    /// Groups.
+    pub organizations: Vec<String>,
+    /// `OU`, one for each attribute of the subject.
+    pub units: Vec<String>,
+    /// `C`: codes of two letters.
+    pub countries: Vec<String>,
+    /// `L`: towns.
+    pub localities: Vec<String>,
+    /// `ST`: states and provinces.
+    pub provinces: Vec<String>,
+    /// 2.5.4.9: street and house number.
+    pub streets: Vec<String>,
+    /// 2.5.4.17: postal codes, as text.
+    pub postal_codes: Vec<String>,
+    /// DNS names of the subject's alternative names, e.g. `web.default.svc`.
+    pub dns_names: Vec<String>,
+    /// Mail addresses of the subject's alternative names.
+    pub emails: Vec<String>,
+    /// URIs of the subject's alternative names. Each was checked as Go's `net/url` would.
+    pub uris: Vec<String>,
+    /// IP addresses of the subject's alternative names, as text: `10.96.0.1`, `fd00::1`.
+    pub addresses: Vec<String>,
+    /// As it came; what is signed is read from here.
+    pub der: Vec<u8>,
+}
+
+/// Attributes of a subject that a request is judged by, and that its certificate has: the last
+/// numbers of 2.5.4.N (X.520).
+const NAMED: [u8; 9] = [3, 5, 6, 7, 8, 9, 10, 11, 17];
+/// Bits of the RSA keys whose signatures can be checked here.
+const RSA: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// Whether the signature of a request proves that the requester has its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The signature fits the key in the request.
+    Good,
+    /// The signature does not fit, or the request does not parse.
+    Wrong,
+    /// The kind of key or signature is not known here. Another signer may know it.
+    Unknown,
+}
+
+impl Request {
+    /// Reads a request in PEM form. What cannot be read is refused and not dropped: a signer would
+    /// decide on less than the requester asks for.
+    ///
+    /// # Errors
+    /// The request is malformed, in a sentence.
+    pub fn parse(pem: &[u8]) -> Result<Request, String> {
+        // Only the first block counts: behind a private key, say, the request would be stored, and
+        // shown to everybody who may read requests, together with that key.
+        let der = match pem::blocks(pem).into_iter().next() {
+            Some(block) if block.label == "CERTIFICATE REQUEST" => block.der,
+            _ => return Err("PEM block type must be CERTIFICATE REQUEST".into()),
+        };
+        let (rest, parsed) = X509CertificationRequest::from_der(&der)
+            .map_err(|e| format!("x509: malformed certificate request: {e}"))?;
+        if !rest.is_empty() {
+            return Err("x509: malformed certificate request: trailing data".into());
+        }
+        let name = &parsed.certification_request_info.subject;
+        if name.iter_attributes().any(|a| is_named(a.attr_type().as_bytes()) && a.as_str().is_err()) {
+            return Err("x509: the subject has text that is neither UTF-8 nor printable".into());
+        }
+        let mut request = Request {
+            common_name: common_name(name).unwrap_or_default(),
+            serial_number: all(name, 5).pop().unwrap_or_default(),
+            organizations: all(name, 10),
+            units: all(name, 11),
+            countries: all(name, 6),
+            localities: all(name, 7),
+            provinces: all(name, 8),
+            streets: all(name, 9),
+            postal_codes: all(name, 17),
+            ..Request::default()
+        };
+        let requested = parsed.certification_request_info.iter_attributes();
+        let requested = requested.filter_map(|attribute| match attribute.parsed_attribute() {
+            ParsedCriAttribute::ExtensionRequest(requested) => Some(&requested.extensions),
+            _ => None,
+        });
+        let mut seen = HashSet::new();
+        for extension in requested.flatten() {
+            if !seen.insert(extension.oid.as_bytes()) {
+                return Err("x509: certificate request contains duplicate requested extensions".into());
+            }
+            if extension.oid.to_id_string() != "2.5.29.17" {
+                continue;
+            }
+            let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else {
+                return Err("x509: the subject alternative names are malformed".into());
+            };
+            for name in &names.general_names {
+                request.add_name(name)?;
+            }
+        }
+        drop(parsed);
+        request.der = der;
+        Ok(request)
+    }
+
+    /// Adds a subject alternative name. As in Go, kinds of names that no certificate here has are
+    /// ignored.
+    fn add_name(&mut self, name: &GeneralName<'_>) -> Result<(), String> {
+        let malformed = |kind: &str| format!("x509: SAN {kind} is malformed");
+        let text = |kind: &str, text: &str| match text.is_ascii() {
+            true => Ok(text.to_string()),
+            false => Err(malformed(kind)),
+        };
+        match name {
+            GeneralName::DNSName(name) => self.dns_names.push(text("dNSName", name)?),
+            GeneralName::RFC822Name(name) => self.emails.push(text("rfc822Name", name)?),
+            GeneralName::URI(name) => {
+                let uri = text("uniformResourceIdentifier", name)?;
+                uri::check(&uri)?;
+                self.uris.push(uri);
+            }
+            GeneralName::IPAddress(bytes) => {
+                let length = || format!("x509: cannot parse IP address of length {}", bytes.len());
+                self.addresses.push(address(bytes).ok_or_else(length)?);
+            }
+            GeneralName::Invalid(tag, _) => match tag.0 {
+                1 => return Err(malformed("rfc822Name")),
+                2 => return Err(malformed("dNSName")),
+                6 => return Err(malformed("uniformResourceIdentifier")),
+                _ => {}
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Checks the signature of the request with the key in it.
+    pub fn proof(&self) -> Proof {
+        let Ok((_, parsed)) = X509CertificationRequest::from_der(&self.der) else { return Proof::Wrong };
+        proof(&parsed)
+    }
+}
+
+pub(super) fn proof(request: &X509CertificationRequest) -> Proof {
+    let key = request.certification_request_info.subject_pki.parsed();
+    if let Ok(PublicKey::RSA(key)) = key
+        && !RSA.contains(&key.key_size())
+    {
+        return Proof::Unknown;
+    }
+    match request.verify_signature() {
+        Ok(()) => Proof::Good,
+        Err(X509Error::SignatureUnsupportedAlgorithm) => Proof::Unknown,
+        Err(_) => Proof::Wrong,
+    }
+}
+
+/// Returns true for the number of an attribute by which a request is judged, as it is encoded.
+pub(super) fn is_named(oid: &[u8]) -> bool {
+    matches!(oid, [0x55, 4, last] if NAMED.contains(last))
+}
+
+/// Returns the values of an attribute 2.5.4.N of a name, e.g. 10 for organizations.
+pub(super) fn all(name: &X509Name, number: u8) -> Vec<String> {
+    name.iter_attributes()
+        .filter(|a| a.attr_type().as_bytes() == [0x55, 4, number])
+        .filter_map(|a| a.as_str().ok().map(String::from))
+        .collect()
+}
+
+/// Returns the common name of a subject: the last one if it has several, as Go's `pkix.Name` does.
+///
+/// Approvers judge a request by this name and the API server authenticates the certificate by it,
+/// so both read it here. `/CN=system:kube-controller-manager/CN=system:node:n1` names the node `n1`
+/// for both.
+pub(super) fn common_name(name: &X509Name) -> Option<String> {
+    all(name, 3).pop()
+}
+
+fn address(bytes: &[u8]) -> Option<String> {
+    match bytes.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).to_string()),
+        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string()),
+        _ => None,
+    }
+}
+
+/// Returns until when a certificate in PEM form is valid; `None` if it is none.
+pub fn valid_until(pem: &[u8]) -> Option<Timestamp> {
+    validity(pem).map(|(_, until)| until)
+}
+
+/// Judges what a signer gives as a certificate: one or more blocks in PEM form, of nothing else.
+/// Text between them does not matter.
+///
+/// # Errors
+/// What is wrong, in a sentence (upstream: `validateCertificate`).
+pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
+    let mut all = 0;
+    for block in pem::blocks(pem) {
+        if block.label != "CERTIFICATE" {
+            return Err(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
+        }
+        if block.has_headers {
+            return Err("no PEM block headers are permitted".into());
+        }
+        let mut rest = block.der.as_slice();
+        if rest.is_empty() {
+            return Err("found CERTIFICATE PEM block containing 0 certificates".into());
+        }
+        while !rest.is_empty() {
+            let (more, _) = x509_parser::parse_x509_certificate(rest)
+                .map_err(|why| format!("x509: malformed certificate: {why}"))?;
+            (rest, all) = (more, all + 1);
+        }
+    }
+    match all {
+        0 => Err("must contain at least one CERTIFICATE PEM block".into()),
+        _ => Ok(()),
+    }
+}
+
+/// Returns from and until when a certificate in PEM form is valid.
+pub(super) fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    let (_, cert) = x509_parser::parse_x509_certificate(&der).ok()?;
+    Some(times(cert.validity()))
+}
+
+/// Returns the begin and the end of a certificate. `99991231235959Z`, which stands for no end
+/// (RFC 5280, 4.1.2.5), is a day later than the last time of our calendar: it becomes that one.
+pub(super) fn times(validity: &Validity) -> (Timestamp, Timestamp) {
+    let at = |time: ASN1Time| Timestamp::from_second(time.timestamp());
+    (at(validity.not_before).unwrap_or(Timestamp::MIN), at(validity.not_after).unwrap_or(Timestamp::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,347 @@
+//! The engine's loop: takes what the tap, the watches and people say, one after the other, and
+//! tells everyone who follows what is to be seen now.
+
+use super::blocking::in_place;
+use super::engine::{Engine, Lazily, qualified};
+use super::error::Error;
+use super::format::{EN, Lesson, Library, OTHERS};
+use super::graded::Opened;
+use super::observe::watch::{self, Told};
+use super::observe::{self, probe};
+use super::progress::{self, Progress};
+use super::run::Teacher;
+use super::view::{LessonView, Question};
+use super::words::{self, Word};
+use super::{cel::Probe, cel::facts};
+use ::cel::Value;
+use api::kinds::Kind;
+use client::Client;
+use clock::Instant;
+use cluster::control::Reply;
+use cluster::guest::{Host, Seen};
+use pace::Pace;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use tap::TEACHER;
+use task::Crew;
+use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
+use verdict::{Looks, Waiter};
+
+mod asked;
+mod consent;
+pub(crate) mod cost;
+mod meant;
+mod open;
+mod pace;
+mod play;
+mod resume;
+#[cfg(test)]
+mod sittings;
+mod step_names;
+mod steps;
+mod verdict;
+
+/// What is to be seen, by language.
+pub(crate) type Views = Arc<BTreeMap<String, LessonView>>;
+pub(crate) type Asked = (Question, oneshot::Sender<Reply>);
+
+/// Questions that wait for the engine, and as many more that wait until the teacher has played its
+/// lines. The engine answers one after the other, most of them at once. A session puts one question
+/// and waits for its reply, so this is more than the sessions that people have open. A question
+/// beyond that is refused with a message; a line that was typed or has ended waits, because checks
+/// look at it.
+pub(crate) const QUESTIONS_MAX: usize = 64;
+
+/// What tasks have found out for the engine and it has not taken over yet. A task asks one thing
+/// and ends; when so much waits, the tasks wait with what they bring.
+const FOUND_MAX: usize = 64;
+
+/// Progress that could not be kept is tried again after this time: a disk that is full tells nobody
+/// when it no longer is.
+const KEEP_AGAIN: Duration = Duration::from_secs(2);
+
+pub(crate) struct Actor {
+    engine: Engine,
+    host: Host,
+    labs: Opened,
+    client: Client,
+    teacher: Teacher,
+    crew: Crew,
+    views: channel::Sender<Views>,
+    questions: mpsc::Receiver<Asked>,
+    /// Questions that came while the teacher played, and that wait until it is done.
+    later: VecDeque<Asked>,
+    /// The id of the question that is being answered.
+    asked_by: String,
+    /// What the watches tell.
+    reports: mpsc::Receiver<(u64, Told)>,
+    /// The watches of the present room, which end with it.
+    watches: Crew,
+    watched: BTreeSet<String>,
+    /// The scale of the cluster's clock outside of lessons.
+    scale: u32,
+    /// Counts rooms: what a watch of an earlier one still tells is not listened to.
+    stay: u64,
+    told: mpsc::Sender<(u64, Told)>,
+    found: mpsc::Sender<Found>,
+    waiters: Vec<Waiter>,
+    /// Counts those who ever waited.
+    asked: u64,
+}
+
+/// What a task has found out for the engine.
+enum Found {
+    /// What the network answered to a question of an era.
+    Answer { era: u64, probe: Probe, value: Value },
+    /// What a foreign server has, for the waiter of this number.
+    Looks { number: u64, looks: Looks },
+    /// Of a room and a step that began at a revision: the objects of a kind as they were then.
+    Begun { stay: u64, since: i64, kind: String, objects: watch::Then },
+}
+
+/// Runs until the crew ends.
+pub(crate) async fn run(
+    crew: Crew,
+    host: Host,
+    labs: Opened,
+    questions: mpsc::Receiver<Asked>,
+    views: channel::Sender<Views>,
+) -> Result<(), Error> {
+    let (found, mut finds) = mpsc::channel(FOUND_MAX);
+    let mut records = host.tap().subscribe();
+    let mut actor = Actor::new(crew, host, labs, questions, views, found)?;
+    actor.read_tap();
+    actor.resume().await;
+    let mut pace = Pace::default();
+    let mut wake = actor.settle();
+    loop {
+        while let Some(asked) = actor.later.pop_front() {
+            actor.attend(asked, &mut pace).await;
+        }
+        let now = Instant::now();
+        let next = pace.next(wake);
+        if next.is_some_and(|at| at <= now) {
+            actor.read_tap();
+            wake = actor.settle();
+            pace.judged(now, Instant::now());
+            continue;
+        }
+        tokio::select! {
+            asked = actor.questions.recv() => match asked {
+                Some(asked) => actor.attend(asked, &mut pace).await,
+                None => return Ok(()),
+            },
+            Some((stay, told)) = actor.reports.recv() => match stay == actor.stay {
+                true => actor.engine.told(told),
+                false => continue,
+            },
+            Some(found) = finds.recv() => match actor.take(found) {
+                true => {}
+                false => continue,
+            },
+            record = records.recv() => match record {
+                Ok(record) if record.seq <= actor.engine.observer.recorder.seq => continue,
+                // All that has come by then is read when it is judged.
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+            () = until(next) => continue,
+        }
+        pace.changed(Instant::now());
+    }
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => clock::pause_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The reply to a question that finds [`QUESTIONS_MAX`] others waiting.
+pub(crate) fn too_many(lang: &str) -> Reply {
+    Reply::Error(words::say(lang, Word::Busy, &[&QUESTIONS_MAX.to_string()]))
+}
+
+/// Tells those who follow what is to be seen now, if it has changed.
+fn publish(engine: &Engine, views: &channel::Sender<Views>) {
+    let langs = std::iter::once(EN).chain(OTHERS.iter().copied());
+    let fresh: BTreeMap<String, LessonView> = langs.map(|l| (l.to_string(), engine.view(l))).collect();
+    views.send_if_modified(|now| {
+        let changed = **now != fresh;
+        if changed {
+            *now = Arc::new(fresh);
+        }
+        changed
+    });
+}
+
+impl Actor {
+    /// The engine with the progress of earlier sittings, before it has seen anything of the
+    /// cluster.
+    ///
+    /// # Errors
+    /// The teacher has no kubeconfig, or no client can be made of it.
+    fn new(
+        crew: Crew,
+        host: Host,
+        labs: Opened,
+        questions: mpsc::Receiver<Asked>,
+        views: channel::Sender<Views>,
+        found: mpsc::Sender<Found>,
+    ) -> Result<Actor, Error> {
+        let (told, reports) = mpsc::channel(watch::WAITING_MAX);
+        let path = host.place().root.join("lessons.json");
+        let (progress, problem) = match Progress::load(&path) {
+            Ok(progress) => (progress, None),
+            // Played without, and said; what is in the file stays untouched.
+            Err(error) => (Progress::default(), Some(cluster::chain(&error))),
+        };
+        let library: Lazily<Library> = LazyLock::new(Box::new(Library::load));
+        let engine = Engine { progress, problem, ..Engine::new(library, path, host.offers()) };
+        let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
+        let client = host.client(TEACHER)?;
+        Ok(Actor {
+            engine,
+            host,
+            labs,
+            client,
+            teacher,
+            crew,
+            views,
+            questions,
+            later: VecDeque::new(),
+            asked_by: String::new(),
+            reports,
+            watches: Crew::new("watches"),
+            watched: BTreeSet::new(),
+            scale: clock::scale(),
+            stay: 0,
+            told,
+            found,
+            waiters: vec![],
+            asked: 0,
+        })
+    }
+
+    /// Everything that the tap has and the engine has not seen.
+    fn read_tap(&mut self) {
+        for record in self.host.tap().since(self.engine.observer.recorder.seq) {
+            self.engine.record(&record);
+        }
+    }
+
+    /// Takes over what a task has found out. False if it is about another room or step, or comes
+    /// too late to count.
+    fn take(&mut self, found: Found) -> bool {
+        match found {
+            Found::Answer { era, probe, value } => self.engine.observer.answers.take(era, probe, None, value),
+            Found::Looks { number, looks } => {
+                if let Some(waiter) = self.waiters.iter_mut().find(|w| w.number == number) {
+                    waiter.looks = Some(looks);
+                }
+                true
+            }
+            Found::Begun { stay, since, kind, objects } => {
+                let is_current = stay == self.stay && since == self.engine.since_step();
+                if is_current {
+                    self.engine.knew_before(&kind, objects);
+                }
+                is_current
+            }
+        }
+    }
+
+    /// Takes the room in which a lesson is played; false if there is none and none was to be made.
+    /// In a new one the lesson begins anew.
+    async fn move_in(&mut self, lesson: &Lesson, make: bool) -> Result<bool, String> {
+        let mut kinds: Vec<&Kind> =
+            lesson.exprs().into_iter().flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)).collect();
+        kinds.sort_by_key(|k| (k.group, k.plural));
+        kinds.dedup_by_key(|k| (k.group, k.plural));
+        let Some(mut room) = self.host.room(lesson.id.clone(), kinds, make).await? else { return Ok(false) };
+        let fresh = std::mem::take(&mut room.fresh);
+        if room != self.engine.observer.recorder.room {
+            self.watches.kill();
+            self.watches = Crew::new("watches");
+            self.watched.clear();
+            self.stay += 1;
+            self.engine.open = None; // it was played in the other room
+            self.engine.move_to(room);
+        }
+        if fresh {
+            self.engine.progress.anew(&lesson.id);
+        }
+        self.read_tap();
+        Ok(true)
+    }
+
+    /// Judges until nothing more is needed; tells everyone.
+    fn settle(&mut self) -> Option<Instant> {
+        let (needs, save) = in_place(|| self.engine.settle());
+        for kind in needs.kinds {
+            self.watch(&kind);
+        }
+        for kind in needs.before {
+            let (client, found, stay) = (self.client.clone(), self.found.clone(), self.stay);
+            let (room, since) = (self.engine.observer.recorder.room.clone(), self.engine.since_step());
+            self.crew.spawn(async move {
+                let Some(name) = qualified(&kind) else { return };
+                let objects = watch::at_revision(&client, &kind, &room, since).await;
+                let begun = Found::Begun { stay, since, kind: name, objects };
+                let _ = found.send(begun).await; // the engine may have ended
+            });
+        }
+        for probe in needs.probes {
+            let (client, kubeconfig, found) =
+                (self.client.clone(), self.teacher.kubeconfig.clone(), self.found.clone());
+            let (host, era) = (self.host.clone(), self.engine.observer.answers.era());
+            let room = self.engine.observer.recorder.room.clone();
+            self.crew.spawn(async move {
+                let value = probe::ask(&probe, &host, &client, &kubeconfig, &room).await;
+                let _ = found.send(Found::Answer { era, probe, value }).await; // the engine may have ended
+            });
+        }
+        let again = |unkept: &Option<(Instant, String)>| unkept.as_ref().map(|(at, _)| *at + KEEP_AGAIN);
+        if save || again(&self.engine.unkept).is_some_and(|at| at <= Instant::now()) {
+            self.save();
+        }
+        let again = again(&self.engine.unkept);
+        if self.engine.offers.own {
+            // This is the cluster's process. After a restart the open lesson asks for its scale
+            // again.
+            clock::set_scale(self.engine.scale().unwrap_or(self.scale));
+        }
+        publish(&self.engine, &self.views);
+        [needs.wake, self.answer_waiters(), again].into_iter().flatten().min()
+    }
+
+    fn watch(&mut self, kind: &str) {
+        if let Some(name) = qualified(kind)
+            && !self.engine.observer.recorder.room.denied.contains(&name)
+            && self.watched.insert(name.clone())
+        {
+            // Its list will be newer than this: a last deletion leaves no object that could say so.
+            let plural = observe::plural(&name);
+            let newest = self.engine.observer.recorder.of_plural.get(plural).copied().unwrap_or_default();
+            self.engine.observer.seen.insert(plural.to_string(), newest);
+            let room = &self.engine.observer.recorder.room;
+            let (host, told, stay) = (self.host.clone(), self.told.clone(), self.stay);
+            let saw = move |seen: Seen<'_>| host.saw(seen);
+            watch::start(&self.watches, &self.client, kind, room, saw, told, move |t| (stay, t));
+        }
+    }
+
+    fn save(&mut self) {
+        if self.engine.problem.is_some() {
+            return; // a file that could not be read is not overwritten
+        }
+        self.engine.progress.format = progress::FORMAT;
+        let kept = self.engine.progress.save(&self.engine.path);
+        self.engine.unkept = kept.err().map(|error| (Instant::now(), cluster::chain(&error)));
+        if let Some((_, why)) = &self.engine.unkept {
+            tracing::error!(error = why, "progress cannot be kept");
+        }
+    }
+}

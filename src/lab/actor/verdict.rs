@@ -1,0 +1,108 @@
+//! Sessions that wait for a verdict (`check`, or an answer that was given): they hear it when every
+//! watch and the network have caught up with what the store had at that moment.
+
+use super::{Actor, Found, publish};
+use crate::engine::qualified;
+use crate::observe::watch;
+use crate::view::State;
+use clock::Instant;
+use cluster::control::Reply;
+use serde_json::json;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// `check` waits this long for watches and the network to catch up, beside `hold`.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A session that waits for a verdict.
+pub(super) struct Waiter {
+    lang: String,
+    reply: oneshot::Sender<Reply>,
+    /// Revisions that the watches have to have told.
+    needs: HashMap<String, i64>,
+    /// What a foreign server had when this was asked, by kind: its own writes pass no tap that
+    /// could tell how far they are. `None`: not answered yet.
+    pub(super) looks: Option<Looks>,
+    pub(super) number: u64,
+    deadline: Instant,
+    /// The verdict is that on the answer that the learner has just given.
+    on_answer: bool,
+}
+
+/// What a foreign server has, by kind.
+pub(super) type Looks = HashMap<String, watch::Look>;
+
+impl Actor {
+    /// Answers who waits for a verdict, once there is one; the next deadline.
+    pub(super) fn answer_waiters(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let busy = self.engine.observer.answers.is_waiting()
+            || !self.engine.asking_before.is_empty()
+            || self
+                .engine
+                .open
+                .as_ref()
+                .is_some_and(|o| self.engine.state() == State::Open && o.outcome.wake.is_some())
+            || self
+                .engine
+                .kinds()
+                .iter()
+                .filter_map(|k| qualified(k))
+                .filter(|k| self.watched.contains(k))
+                .any(|k| !self.engine.observer.objects.contains_key(&k));
+        let mut rest = Vec::new();
+        for waiter in std::mem::take(&mut self.waiters) {
+            let shown = waiter.looks.as_ref().is_some_and(|looks| self.engine.observer.shows(looks));
+            if waiter.deadline > now && (busy || !shown || !self.engine.observer.caught_up(&waiter.needs)) {
+                rest.push(waiter);
+                continue;
+            }
+            if waiter.on_answer {
+                self.engine.close_answer(waiter.number);
+                publish(&self.engine, &self.views);
+            }
+            // The session that asked hears at once what is missing; those that follow hear it when
+            // its time has come.
+            let late = self.engine.open.as_mut().map(|open| std::mem::replace(&mut open.late, true));
+            let _ = waiter.reply.send(Reply::Ok(json!(self.engine.view(&waiter.lang))));
+            if let (Some(open), Some(late)) = (&mut self.engine.open, late) {
+                open.late = late;
+            }
+        }
+        self.waiters = rest;
+        self.waiters.iter().map(|w| w.deadline).min()
+    }
+
+    /// Asks a foreign server what it has; at home everything is told by the tap.
+    fn look(&self) -> Option<Looks> {
+        if self.engine.offers.own {
+            return Some(Looks::new());
+        }
+        let (kinds, room) = (self.engine.kinds(), self.engine.observer.recorder.room.clone());
+        let watched = |k: &String| qualified(k).is_some_and(|name| self.watched.contains(&name));
+        let kinds: Vec<String> = kinds.into_iter().filter(watched).collect();
+        let (client, number, found) = (self.client.clone(), self.asked, self.found.clone());
+        self.crew.spawn(async move {
+            let looks = kinds.iter().map(|kind| watch::look(&client, kind, &room));
+            let looks = futures::future::join_all(looks).await.into_iter().flatten().collect();
+            let _ = found.send(Found::Looks { number, looks }).await; // the engine may have ended
+        });
+        None
+    }
+
+    /// Replies when the step, or the learner's last answer, is judged by what the store has now.
+    pub(super) fn await_verdict(&mut self, lang: String, reply: oneshot::Sender<Reply>, on_answer: bool) {
+        // What was answered, or asked, before the learner acted proves nothing.
+        self.engine.observer.answers.forget();
+        let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| s.hold);
+        let needs = self.engine.observer.recorder.of_plural.clone();
+        let deadline = Instant::now() + hold + PATIENCE;
+        self.asked += 1;
+        let (number, looks) = (self.asked, self.look());
+        if on_answer {
+            self.engine.await_answer(number);
+        }
+        self.waiters.push(Waiter { lang, reply, needs, looks, number, deadline, on_answer });
+    }
+}

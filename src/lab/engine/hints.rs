@@ -1,0 +1,139 @@
+//! Hints: which one is next, and how it is said.
+
+use super::Engine;
+use crate::cel::Facts;
+use crate::format::{self, EN, Lesson, Step};
+use crate::view::Hint;
+use clock::Instant;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Engine {
+    /// Shows the next hint: one that fits the state before one that fits always, lower tiers first.
+    /// False if there is none.
+    pub(crate) fn hint(&mut self) -> bool {
+        let facts = self.facts();
+        let Some((open, step)) = self.current() else { return false };
+        let (lesson, step) = (open.lesson.clone(), step.clone());
+        let seen = self.progress.step(&lesson.id, &step.id).hints.clone();
+        let rendered = fitting(&step, &seen, &facts)
+            .into_iter()
+            .find_map(|hint| Some((hint.id.clone(), render(hint, &lesson, &facts)?)));
+        let Some((id, said)) = rendered else { return false };
+        self.progress.step(&lesson.id, &step.id).hints.push(id);
+        if let Some(open) = &mut self.open {
+            open.hints.push(said);
+            open.tries.start_anew(Instant::now());
+            open.is_stuck = false;
+        }
+        true
+    }
+
+    /// Hints of an earlier sitting, as they would be said by these facts. One that needs what
+    /// nobody has told yet is missing, until `settle` looks again.
+    pub(crate) fn recall_hints(&mut self, facts: &Arc<Facts>) {
+        let Some((open, step)) = self.current() else { return };
+        let ids = self.progress.look(&open.lesson.id, &step.id).map(|p| p.hints.clone()).unwrap_or_default();
+        let find = |id: &String| {
+            step.hints.iter().find(|h| h.id == *id).and_then(|h| render(h, &open.lesson, facts))
+        };
+        let hints = ids.iter().filter_map(find).collect();
+        if let Some(open) = &mut self.open {
+            open.hints = hints;
+        }
+    }
+}
+
+/// The hints that would be shown now, in their order.
+pub(super) fn fitting<'a>(step: &'a Step, seen: &[String], facts: &Arc<Facts>) -> Vec<&'a format::Hint> {
+    let fits = |h: &&format::Hint| !seen.contains(&h.id) && h.when.as_ref().is_none_or(|w| w.holds(facts));
+    let mut all: Vec<_> = step.hints.iter().filter(fits).collect();
+    all.sort_by_key(|h| (h.when.is_none(), h.tier));
+    all
+}
+
+/// Renders a hint in the lesson's languages. A language whose text fails is left out, and its
+/// readers see English; without English there is no hint.
+pub(super) fn render(
+    hint: &format::Hint,
+    lesson: &Lesson,
+    facts: &Arc<Facts>,
+) -> Option<BTreeMap<String, Hint>> {
+    let mut said = BTreeMap::new();
+    for lang in &lesson.languages {
+        if let Some(say) = hint.say.get(lang).and_then(|text| text.render(facts, &[]).ok()) {
+            said.insert(lang.clone(), Hint { tier: hint.tier, say });
+        }
+    }
+    said.contains_key(EN).then_some(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cel::facts::Object;
+    use crate::cel::{Template, Use};
+    use crate::engine::Open;
+    use crate::engine::tests::engine;
+    use crate::judge::Memory;
+    use crate::observe::watch::Told;
+    use crate::progress::Progress;
+    use serde_json::json;
+
+    #[test]
+    fn a_hint_of_an_earlier_sitting_is_said_again_as_soon_as_it_can_be() {
+        let mut engine = engine();
+        let said = |engine: &Engine| -> Vec<String> {
+            let hints = &engine.open.as_ref().unwrap().hints;
+            hints.iter().map(|h| h["en"].say.clone()).collect()
+        };
+        engine.settle();
+        assert_eq!(said(&engine).len(), 1, "no watch has told of the pod yet");
+        let pod = json!({"kind": "Pod", "metadata": {"name": "nginx-pod", "namespace": "default"},
+            "spec": {"containers": [{"image": "ngnix"}]}});
+        let key = ("default".to_string(), "nginx-pod".to_string());
+        let objects = [(key, Object::new(pod))].into();
+        engine.told(Told::list("pods", objects, 7));
+        engine.settle();
+        let said = said(&engine);
+        assert!(said.len() == 2 && said[1].contains("There is no image ngnix"), "{said:?}");
+    }
+
+    /// A text that cannot be said as long as there is no such Pod.
+    fn unsayable() -> Template {
+        Template::compile(r#"${object("Pod", "default", "none").spec.nodeName}"#, Use::Hint, &[]).unwrap()
+    }
+
+    #[test]
+    fn a_hint_that_cannot_be_said_is_not_promised() {
+        let mut engine = engine();
+        engine.progress = Progress::default();
+        engine.settle();
+        let promised = |engine: &Engine| engine.open.as_ref().map(|open| open.hints_left);
+        let before = promised(&engine);
+        let mut lesson = engine.library.lessons[0].clone();
+        let mut hint = lesson.steps[0].hints[0].clone();
+        (hint.id, hint.when) = ("unsayable".into(), None);
+        hint.say.put(EN, unsayable());
+        lesson.languages = vec![EN.into()];
+        lesson.steps[0].hints.push(hint);
+        engine.open = Some(Open::new(Arc::new(lesson), 0, Memory::default()));
+        engine.settle();
+        assert_eq!(promised(&engine), before);
+    }
+
+    #[test]
+    fn a_hint_whose_translation_fails_is_said_in_english() {
+        let engine = engine();
+        let mut lesson = engine.library.lessons[0].clone();
+        lesson.languages = vec![EN.into(), "xx".into()];
+        let facts = engine.facts();
+        let hints = || lesson.steps.iter().flat_map(|step| &step.hints);
+        let mut hint = hints().find(|hint| render(hint, &lesson, &facts).is_some()).unwrap().clone();
+        hint.say.put("xx", unsayable());
+        let said = render(&hint, &lesson, &facts).unwrap();
+        assert!(said.contains_key(EN) && !said.contains_key("xx"));
+        hint.say.put(EN, unsayable());
+        assert!(render(&hint, &lesson, &facts).is_none());
+    }
+}

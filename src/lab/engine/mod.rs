@@ -1,0 +1,428 @@
+//! The engine's state: the open lesson, what is known of the cluster, and what follows from both.
+//! [`super::actor`] feeds it.
+
+use super::cel::facts::{Line, Objects, Wanted};
+use super::cel::{Facts, Memo, Probe};
+use super::format::{Lesson, Library, Step};
+use super::given::Given;
+use super::in_room;
+use super::judge::{Memory, Outcome};
+use super::observe::Observer;
+use super::observe::watch::Told;
+use super::own;
+use super::progress::Progress;
+use super::reach::{self, Need};
+use super::stuck::Tries;
+use super::view::{Hint, State};
+use super::words::Notice;
+use api::kinds;
+use clock::Instant;
+use cluster::guest::{Offers, Room};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+mod beginning;
+mod hints;
+mod settle;
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// How often an answer from the network is renewed, and when it is too old to count.
+const RENEW: Duration = Duration::from_millis(900);
+const STALE: Duration = Duration::from_secs(2);
+/// The pause after the first failed question about a step's beginning is [`RENEW`]; it doubles up
+/// to this value.
+const FAILED_MAX: Duration = Duration::from_secs(30);
+/// A debrief grows for this long after the step is done: the last hops may still be on their way.
+const GROWS: Duration = Duration::from_secs(3);
+/// Typed lines that hints see, and lines with their exit codes that checks see: the newest.
+const TYPED_MAX: usize = 200;
+/// Bytes that are kept of a line.
+const LINE_MAX: usize = 4_096;
+
+/// The lesson that is open.
+pub(crate) struct Open {
+    pub lesson: Arc<Lesson>,
+    pub step: usize,
+    pub typed: Vec<String>,
+    /// Lines that have ended.
+    pub ran: Vec<Line>,
+    /// How many lines were typed, and have ended, in all.
+    pub lines: (u64, u64),
+    pub memory: Memory,
+    pub outcome: Outcome,
+    pub lost: bool,
+    /// The step can no longer succeed.
+    pub is_hopeless: bool,
+    /// Objects on which the step builds and that were not there when it was opened, as lessons call
+    /// them.
+    pub gone: BTreeSet<String>,
+    pub notices: Vec<Notice>,
+    /// When the learner last did something.
+    pub acted: Option<Instant>,
+    /// `within` has passed since then.
+    pub late: bool,
+    pub hints: Vec<BTreeMap<String, Hint>>,
+    pub hints_left: usize,
+    pub tries: Tries,
+    /// The learner gets no further, and is offered a hint.
+    pub is_stuck: bool,
+    pub done_at: Option<Instant>,
+    /// The learner's last answer, and how far it is judged.
+    pub given: Given,
+}
+
+impl Open {
+    /// A step of which nothing has been said or judged yet.
+    pub(crate) fn new(lesson: Arc<Lesson>, step: usize, memory: Memory) -> Open {
+        Open {
+            lesson,
+            step,
+            typed: vec![],
+            ran: vec![],
+            lines: (0, 0),
+            memory,
+            outcome: Outcome::default(),
+            lost: false,
+            is_hopeless: false,
+            gone: BTreeSet::new(),
+            notices: vec![],
+            acted: None,
+            late: false,
+            hints: vec![],
+            hints_left: 0,
+            tries: Tries::default(),
+            is_stuck: false,
+            done_at: None,
+            given: Given::default(),
+        }
+    }
+}
+
+/// When a question that failed is asked again, and the pause before that.
+pub(crate) struct Retry {
+    pub at: Instant,
+    pub pause: Duration,
+}
+
+/// Read when it is first asked for: most clusters never teach.
+pub(crate) type Lazily<T> = LazyLock<Arc<T>, Box<dyn FnOnce() -> Arc<T> + Send>>;
+
+pub(crate) struct Engine {
+    pub library: Lazily<Library>,
+    pub progress: Progress,
+    pub path: PathBuf,
+    /// What the cluster has.
+    pub offers: Offers,
+    pub observer: Observer,
+    /// What the last proof missed. A step that is done is judged no more, so nothing else asks for
+    /// the answers that its proof needs.
+    pub unproven: Wanted,
+    /// Objects as they were when the open step began, by qualified plural: of the kinds that were
+    /// asked for.
+    pub before: HashMap<String, Objects>,
+    /// Kinds whose objects at the step's beginning are being asked for.
+    pub asking_before: HashSet<String>,
+    /// Kinds of which a question for them failed.
+    pub failed_before: HashMap<String, Retry>,
+    /// Kinds whose objects at the step's beginning nobody has any more.
+    pub lost_before: HashSet<String>,
+    /// What evaluations have found out in this step.
+    pub memo: Arc<Memo>,
+    pub open: Option<Open>,
+    pub solving: bool,
+    /// The lesson whose setup is being played.
+    pub preparing: Option<String>,
+    /// The line that the teacher plays, from 1, and how many lines there are.
+    pub playing: Option<(usize, usize)>,
+    /// The calendar and the kernel's clock when they were last looked at together.
+    pub clocks: Option<(clock::Timestamp, Instant)>,
+    /// Something was noted that is not kept yet.
+    pub noted: bool,
+    /// Why the file of an earlier sitting could not be read: it is left as it is, and nothing is
+    /// kept.
+    pub problem: Option<String>,
+    /// When, and why, what there is to keep could not be written.
+    pub unkept: Option<(Instant, String)>,
+    /// The lesson of the last session that could not be opened again, and why.
+    pub unresumed: Option<(String, String)>,
+}
+
+/// What the world has to be asked after a judgement.
+#[derive(Default)]
+pub(crate) struct Needs {
+    pub kinds: Vec<String>,
+    pub probes: Vec<Probe>,
+    /// Kinds whose objects at the step's beginning are not known.
+    pub before: Vec<String>,
+    /// When to judge again if nothing happens.
+    pub wake: Option<Instant>,
+}
+
+impl Engine {
+    /// An engine that has no lesson open, nothing noted, and sees nothing of the cluster yet.
+    /// `path`: of the file that keeps the progress.
+    pub(crate) fn new(library: Lazily<Library>, path: PathBuf, offers: Offers) -> Engine {
+        Engine {
+            library,
+            progress: Progress::default(),
+            path,
+            offers,
+            observer: Observer::default(),
+            unproven: Wanted::default(),
+            before: HashMap::new(),
+            asking_before: HashSet::new(),
+            failed_before: HashMap::new(),
+            lost_before: HashSet::new(),
+            memo: Arc::default(),
+            open: None,
+            solving: false,
+            preparing: None,
+            playing: None,
+            clocks: None,
+            noted: false,
+            problem: None,
+            unkept: None,
+            unresumed: None,
+        }
+    }
+
+    pub(crate) fn current(&self) -> Option<(&Open, &Step)> {
+        let open = self.open.as_ref()?;
+        Some((open, open.lesson.steps.get(open.step)?))
+    }
+
+    /// The scale that the open lesson asks of the cluster's clock; `None`: none, or the cluster is
+    /// not Ropewalk's. A lesson that is over asks for none: its last step is done, and is shown
+    /// until the learner goes on.
+    pub(crate) fn scale(&self) -> Option<u32> {
+        let (open, step) = self.current()?;
+        let is_last = open.step + 1 == open.lesson.steps.len();
+        let over = is_last && self.state() != State::Open && !step.optional;
+        (self.offers.own && open.lesson.clock != 1 && !over).then_some(open.lesson.clock)
+    }
+
+    /// The open step's state.
+    pub(crate) fn state(&self) -> State {
+        let Some((open, step)) = self.current() else { return State::Open };
+        if self.lacks(&open.lesson, step).is_some() {
+            return State::Skipped;
+        }
+        self.progress.look(&open.lesson.id, &step.id).map_or(State::Open, |p| p.state)
+    }
+
+    /// The first thing that a step needs and this cluster does not have.
+    pub(crate) fn lacks(&self, lesson: &Lesson, step: &Step) -> Option<Need> {
+        reach::lacks(&self.offers, &self.observer.recorder.room, lesson, step)
+    }
+
+    /// What the proof of the prediction's answer would need.
+    pub(crate) fn unproved(&self, step: &Step) -> Option<Need> {
+        let because = step.predict.as_ref()?.because.as_ref().filter(|_| !self.offers.own)?;
+        reach::of_expr(because).pop_first()
+    }
+
+    /// Moves into another room: what was known of the old one is forgotten.
+    pub(crate) fn move_to(&mut self, room: Room) {
+        self.observer.move_to(room);
+        self.begin_step();
+    }
+
+    /// Another step begins, or the same one anew: what was found out about the last one is
+    /// forgotten.
+    pub(crate) fn begin_step(&mut self) {
+        self.before.clear();
+        self.asking_before.clear();
+        self.failed_before.clear();
+        self.lost_before.clear();
+        self.memo = Arc::default();
+    }
+
+    /// Notes the step that is shown now. A new one begins; an old one goes on with what the tap,
+    /// whose records these are, still has of it.
+    pub(crate) fn take_up(&mut self, lesson: &str, step: &str, kept: &[Arc<tap::Record>]) {
+        // The learner has opened one since.
+        self.unresumed = None;
+        self.progress.open = Some(lesson.into());
+        self.progress.lesson(lesson).step = step.into();
+        let noted = self.progress.step(lesson, step);
+        // Read before it is filled in: where an older program noted no time, the revision counts.
+        let (since, at): (i64, Option<clock::Timestamp>) = (noted.since, noted.at.parse().ok());
+        if since == 0 || at.is_none() {
+            noted.at = clock::rfc3339_nano(clock::now());
+        }
+        if since > 0 {
+            self.observer.recorder.resume_step(kept, since, at);
+        } else {
+            noted.since = self.observer.recorder.revision;
+            self.observer.recorder.begin_step();
+        }
+    }
+
+    /// The revision at which the open step began.
+    pub(crate) fn since_step(&self) -> i64 {
+        self.current().map_or(0, |(open, step)| self.since_of(&open.lesson.id, &step.id))
+    }
+
+    /// The revision at which a step began; 0: it never did.
+    pub(crate) fn since_of(&self, lesson: &str, step: &str) -> i64 {
+        self.progress.look(lesson, step).map_or(0, |s| s.since)
+    }
+
+    /// A watch has told something.
+    pub(crate) fn told(&mut self, told: Told) {
+        self.observer.told(told, true);
+    }
+
+    /// A record of the tap.
+    pub(crate) fn record(&mut self, record: &tap::Record) {
+        self.observer.recorder.take(record, self.open.as_ref().map(|_| self.solving));
+        self.note_made(record);
+        let learners = record.request.as_ref().is_some_and(|r| {
+            r.is_persons()
+                && record.answer().is_some()
+                && !matches!(r.verb.as_str(), "watch" | "get" | "list")
+        });
+        if learners {
+            self.acted();
+        }
+    }
+
+    /// Keeps account of what lessons have made: only that may be taken away again without a
+    /// question.
+    fn note_made(&mut self, record: &tap::Record) {
+        let (Some(object), Some(request), Some(revision), Some(write)) =
+            (&record.object, &record.request, record.revision, record.write())
+        else {
+            return;
+        };
+        let journey = write.journey.map(tap::Journey::to);
+        if journey.is_none() && !write.created {
+            return;
+        }
+        let resource = own::resource(&object.resource, record.body.as_deref());
+        let name = own::key(&resource, &object.namespace, &object.name);
+        if let Some(to) = journey {
+            let open = self.open.as_ref().map(|open| open.lesson.id.as_str());
+            // A lesson whose objects went is set up again when it is opened; the open one begins
+            // its steps anew by itself.
+            if let Some(lesson) = self.progress.note_journey(&name, to)
+                && open != Some(lesson.as_str())
+            {
+                self.progress.anew(&lesson);
+            }
+        } else {
+            let actor = tap::actor(&request.user, &request.impersonator);
+            let by_lesson = actor == tap::TEACHER || request.is_persons();
+            let open =
+                self.preparing.clone().or_else(|| self.open.as_ref().map(|open| open.lesson.id.clone()));
+            let lesson = open.filter(|_| by_lesson).and_then(|id| self.library.get(&id));
+            // As the lesson calls it.
+            let called =
+                own::key(&resource, self.observer.recorder.room.told(&object.namespace), &object.name);
+            let lesson = lesson.filter(|lesson| own::names(lesson).contains(&called)).map(|l| l.id.clone());
+            if lesson.is_none() && !self.progress.is_made(&name) {
+                return;
+            }
+            self.progress.note_made(&name, revision as i64, lesson.as_deref());
+        }
+        self.noted = true;
+    }
+
+    /// The learner did something: `within` begins anew.
+    pub(crate) fn acted(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.acted = Some(Instant::now());
+            open.late = false;
+        }
+    }
+
+    pub(crate) fn typed(&mut self, line: String) {
+        self.acted();
+        if let Some(open) = &mut self.open {
+            let room = &self.observer.recorder.room;
+            let solution = &open.lesson.steps[open.step].solution;
+            // A session that plays the solution may end before it says that it is over.
+            self.solving &= in_room::lines(solution, room).iter().any(|lines| {
+                lines.trim() == line.trim() || lines.lines().any(|of_it| of_it.trim() == line.trim())
+            });
+            if open.typed.len() == TYPED_MAX {
+                open.typed.remove(0);
+            }
+            open.typed.push(shortened(line));
+            open.lines.0 += 1;
+        }
+    }
+
+    /// Has the step a question that the learner has not answered?
+    fn waits_for_guess(&self, lesson: &Lesson, step: &Step) -> bool {
+        let noted = self.progress.look(&lesson.id, &step.id);
+        step.predict.is_some() && noted.is_none_or(|noted| noted.predicted.is_none())
+    }
+
+    /// A line of the learner's has ended.
+    pub(crate) fn ran(&mut self, line: String, code: i32) {
+        self.acted();
+        let waits = self.current().map(|(open, step)| self.waits_for_guess(&open.lesson, step));
+        if let Some(open) = &mut self.open {
+            if open.ran.len() == TYPED_MAX {
+                open.ran.remove(0);
+            }
+            open.ran.push(Line { line: shortened(line), code, at: clock::now() });
+            open.lines.1 += 1;
+            // What the solution does is not tried, and nothing can be while the question waits.
+            if waits == Some(false) && !self.solving {
+                open.tries.count_command();
+            }
+        }
+    }
+
+    /// A snapshot for evaluations.
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        let mut facts = self.observer.facts(STALE, self.memo.clone());
+        facts.before = Some(self.before.clone());
+        facts.lost_before.clone_from(&self.lost_before);
+        if let Some((open, step)) = self.current() {
+            facts.typed = open.typed.clone();
+            facts.ran = open.ran.clone();
+            facts.lines = open.lines;
+            (facts.answer, facts.answered) = self.last_answer();
+            facts.lesson_began = self.progress.lessons.get(&open.lesson.id).map_or(0, |l| l.began);
+            let noted = self.progress.look(&open.lesson.id, &step.id);
+            facts.since_step = noted.map_or(0, |s| s.since);
+            facts.step_at = noted.and_then(|s| s.at.parse().ok());
+        }
+        Arc::new(facts)
+    }
+
+    /// All kinds that the open lesson looks at.
+    pub(crate) fn kinds(&self) -> Vec<String> {
+        let Some(open) = &self.open else { return vec![] };
+        let mut all: Vec<String> =
+            open.lesson.exprs().into_iter().flat_map(|e| e.kinds.iter().cloned()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+/// As much of a line as is kept.
+fn shortened(mut line: String) -> String {
+    let end = (0..=LINE_MAX.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or_default();
+    line.truncate(end);
+    line
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The qualified plural of a kind's name.
+pub(crate) fn qualified(kind: &str) -> Option<String> {
+    super::cel::facts::kind(kind).map(kinds::Kind::qualified)
+}

@@ -1,0 +1,258 @@
+//! Judges the open step by a snapshot, and says what has to be asked to judge it better.
+
+use super::hints::{fitting, render};
+use super::{Engine, GROWS, Needs, Open, RENEW, STALE, earlier};
+use crate::cel::Facts;
+use crate::cel::facts::Wanted;
+use crate::debrief;
+use crate::format::{Hint, Lost, Step};
+use crate::given;
+use crate::judge;
+use crate::observe::answers::Question;
+use crate::view::State;
+use cel::Value;
+use clock::Instant;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Engine {
+    /// Judges the open step, and says what is needed to judge it better. True if progress has to be
+    /// saved.
+    pub(crate) fn settle(&mut self) -> (Needs, bool) {
+        let now = Instant::now();
+        let mut needs = Needs::default();
+        let noted = self.take_noted(now);
+        let facts = self.facts();
+        let state = self.state();
+        let Some(open) = &mut self.open else { return (needs, noted) };
+        let lesson = open.lesson.clone();
+        let Some(step) = lesson.steps.get(open.step) else { return (needs, noted) };
+        let mut save = noted;
+        if state == State::Open {
+            save |= given::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
+            let truths = judge::truths(&step.checks, &facts, &open.memory);
+            let asked = facts.oldest_used(|probe| self.observer.answers.asked(probe));
+            let held = open.memory.held.clone();
+            open.outcome = judge::judge(&step.checks, step.hold, &truths, &mut open.memory, now);
+            // One answer is a look. That something has held a question has to say that was asked
+            // after it became true.
+            let is_look = asked.zip(open.memory.since).is_some_and(|(asked, since)| asked < since);
+            open.outcome.green &= step.hold.is_zero() || !is_look;
+            let noted = self.progress.step(&lesson.id, &step.id);
+            open.outcome.green &= step.answer.is_none() || noted.is_right;
+            if open.memory.held != held {
+                noted.held = open.memory.held.clone();
+                save = true;
+            }
+            if open.outcome.green {
+                noted.state = if noted.solve { State::Solved } else { State::Done };
+                noted.done = true;
+                open.done_at = Some(now);
+                open.late = false;
+                save = true;
+            }
+            let due = open.acted.map(|at| at + step.within);
+            open.late |= due.is_some_and(|due| due <= now);
+            needs.wake = earlier(open.outcome.wake, due.filter(|due| *due > now));
+            let can_try = !noted.solve && (step.predict.is_none() || noted.predicted.is_some());
+            // The last command may still take effect.
+            let settles = due.is_some_and(|due| due > now);
+            open.is_stuck = can_try && open.tries.offers_hint(&open.outcome, step.hold, settles, now);
+            needs.wake = earlier(needs.wake, open.tries.due().filter(|due| can_try && *due > now));
+        }
+        look_for_loss(step, state, &facts, open);
+        let seen = self.progress.look(&lesson.id, &step.id).map_or(&[][..], |p| &p.hints);
+        // One that cannot be said by what is known is not promised.
+        let can_be_said = |hint: &&Hint| render(hint, &lesson, &facts).is_some();
+        open.hints_left = fitting(step, seen, &facts).into_iter().filter(can_be_said).count();
+        open.is_stuck &= state == State::Open && open.hints_left > 0;
+        let silent = open.hints.len() < seen.len();
+        if let Some(at) = open.done_at {
+            let over = now.duration_since(at) >= GROWS;
+            save |= self.tell_debrief(&facts);
+            match (over, &mut self.open) {
+                (true, Some(open)) => open.done_at = None,
+                _ => needs.wake = earlier(needs.wake, Some(at + GROWS)),
+            }
+        }
+        if silent {
+            self.recall_hints(&facts);
+        }
+        let mut wanted = facts.take_wanted();
+        // From the first moment on: later the store may have forgotten that one.
+        let open = (state == State::Open).then(|| step.kinds_before());
+        wanted.before.extend(open.into_iter().flatten());
+        self.see_to(wanted, now, &mut needs);
+        let unproven = std::mem::take(&mut self.unproven);
+        self.see_to(unproven, now, &mut needs);
+        (needs, save)
+    }
+
+    /// Was something noted that is not kept yet?
+    fn take_noted(&mut self, now: Instant) -> bool {
+        self.follow_calendar(clock::now(), now);
+        std::mem::take(&mut self.noted)
+    }
+
+    /// Keeps the beginning of the open step from lying ahead: the calendar was set back since, and
+    /// every line of a log would be older than the step. It goes back by as much as the calendar
+    /// did, as far as that was seen.
+    ///
+    /// Example: a step is open since 12:00. At 12:10 the calendar is set back by an hour: it then
+    /// began at 11:00, and a line of 11:10 is new.
+    fn follow_calendar(&mut self, calendar: clock::Timestamp, kernel: Instant) {
+        let seen = self.clocks.replace((calendar, kernel));
+        let Some((open, step)) = self.current() else { return };
+        let (lesson, step) = (open.lesson.id.clone(), step.id.clone());
+        let noted = self.progress.look(&lesson, &step);
+        let Some(at) = noted.and_then(|noted| noted.at.parse::<clock::Timestamp>().ok()) else { return };
+        if at <= calendar {
+            return;
+        }
+        let expected = seen.map_or(calendar, |(was, at)| clock::after(was, kernel.duration_since(at)));
+        let back = expected.as_millisecond().saturating_sub(calendar.as_millisecond()).max(0);
+        let began = clock::before(at, Duration::from_millis(back.unsigned_abs())).min(calendar);
+        self.progress.step(&lesson, &step).at = clock::rfc3339_nano(began);
+        self.noted = true;
+    }
+
+    /// Renders the debrief in every language; keeps it if it says more than before.
+    fn tell_debrief(&mut self, facts: &Arc<Facts>) -> bool {
+        let Some((open, step)) = self.current() else { return false };
+        let (lesson, step) = (open.lesson.clone(), step.clone());
+        let predicted = self.progress.look(&lesson.id, &step.id).and_then(|p| p.predicted.clone());
+        let mut changed = false;
+        for lang in &lesson.languages {
+            let mut told = debrief::tell(&step, &self.library.beats, facts, predicted.as_deref(), lang);
+            self.tell_answers(&lesson, &step, lang, &mut told);
+            let kept = self.progress.step(&lesson.id, &step.id).debrief.entry(lang.clone()).or_default();
+            if says_more(kept, &told) {
+                *kept = told;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Adds to `needs` what evaluations missed: kinds to watch, objects of the step's beginning,
+    /// and questions to the network that are not out and whose answers are not young.
+    pub(super) fn see_to(&mut self, wanted: Wanted, now: Instant, needs: &mut Needs) {
+        needs.kinds.extend(wanted.kinds);
+        for kind in wanted.before {
+            self.ask_before(kind, now, needs);
+        }
+        for probe in wanted.probes.into_iter().chain(wanted.used) {
+            match self.observer.answers.ask(&probe, RENEW, now) {
+                Question::Out => {}
+                Question::Answered(renew) => needs.wake = earlier(needs.wake, Some(renew)),
+                Question::Put => needs.probes.push(probe),
+            }
+        }
+        self.observer.answers.drop_old(STALE * 2, now);
+    }
+}
+
+/// Looks whether what has to stay true does, and whether the step can still succeed.
+fn look_for_loss(step: &Step, state: State, facts: &Arc<Facts>, open: &mut Open) {
+    if let Some(keep) = &step.keep {
+        // What cannot be evaluated yet is not lost.
+        match keep.is.value(facts, &[]) {
+            Ok(Value::Bool(kept)) => open.lost = !kept,
+            Ok(_) => open.lost = true,
+            Err(_) => {}
+        }
+    }
+    let is_lost = |lost: &Lost| lost.when.truth(facts);
+    match step.lost.as_ref().filter(|_| state == State::Open).map(is_lost) {
+        Some(None) => {}
+        truth => open.is_hopeless = truth == Some(Some(true)),
+    }
+}
+
+/// Is a debrief worth more than the one that is kept? Also one of as many sentences: the hop of a
+/// first choice, or a value, may have come only now.
+fn says_more(kept: &[String], told: &[String]) -> bool {
+    told.len() >= kept.len() && told != kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cel::{Expr, Probe, Use, value};
+    use crate::engine::tests::engine;
+
+    /// Of `a | b` the second is told as long as the hop of the first is on its way.
+    #[test]
+    fn a_debrief_keeps_its_first_choice_when_that_comes() {
+        let lines = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+        assert!(says_more(&[], &lines("b")) && says_more(&lines("b"), &lines("a")));
+        assert!(says_more(&lines("a"), &lines("a c")));
+        assert!(!says_more(&lines("a c"), &lines("a")), "what a restart forgot stays told");
+        assert!(!says_more(&lines("a"), &lines("a")), "nothing to write down");
+    }
+
+    /// A step that has to hold for a second: one look says nothing, and a question from before the
+    /// step was green says nothing of the time after.
+    #[tokio::test(start_paused = true)]
+    async fn what_has_to_hold_is_looked_at_again() {
+        let mut engine = engine();
+        let open = engine.open.as_mut().unwrap();
+        let step = &mut Arc::make_mut(&mut open.lesson).steps[0];
+        let is = Expr::compile("logs('d/a') == 'x'", Use::Check, &[]).unwrap();
+        step.checks.truncate(1);
+        step.checks[0].is = is;
+        (step.hold, step.keep) = (Duration::from_secs(1), None);
+        let log = Probe::Logs { target: "d/a".into() };
+        let answer = || value::text("2026-11-22T16:00:10Z x");
+        let ms = |ms| tokio::time::advance(Duration::from_millis(ms));
+        engine.settle();
+        assert!(engine.observer.answers.is_asking(&log, Instant::now()), "it is asked");
+        ms(10).await;
+        engine.observer.answers.take(0, log.clone(), None, answer());
+        engine.settle();
+        ms(1_000).await;
+        engine.settle(); // asks again: the answer is older than it may be
+        let is_green = |engine: &Engine| engine.open.as_ref().unwrap().outcome.green;
+        assert!(
+            engine.observer.answers.is_asking(&log, Instant::now()) && !is_green(&engine),
+            "a single look"
+        );
+        // The machine is slow, and the first answer counts until the second one is there.
+        ms(3_000).await;
+        engine.settle();
+        assert!(!is_green(&engine));
+        engine.observer.answers.take(0, log, None, answer());
+        engine.settle();
+        assert!(is_green(&engine), "two answers, the second to a question that was asked while it held");
+    }
+
+    /// A virtual machine has woken up, and its time is set by the network.
+    #[test]
+    fn a_calendar_that_is_set_back_makes_no_line_old() {
+        let time = |text: &str| text.parse::<clock::Timestamp>().unwrap();
+        let began = |seen: Option<(&str, u64)>, now: &str| {
+            let mut engine = engine();
+            let lesson = engine.open.as_ref().unwrap().lesson.id.clone();
+            engine.progress.step(&lesson, "run").at = "2026-11-22T12:00:00.000000000Z".into();
+            let kernel = Instant::now();
+            if let Some((seen, _)) = seen {
+                engine.follow_calendar(time(seen), kernel);
+            }
+            let later = Duration::from_secs(seen.map_or(0, |(_, later)| later));
+            engine.follow_calendar(time(now), kernel + later);
+            let log = "2026-11-22T11:10:30Z new line\n";
+            engine.observer.answers.take(0, Probe::Logs { target: "d/web".into() }, None, value::text(log));
+            let is_new = Expr::compile("new_logs('d/web').contains('new')", Use::Check, &[]).unwrap();
+            let noted = engine.progress.step(&lesson, "run").at.clone();
+            (time(&noted), engine.noted, is_new.holds(&engine.facts()))
+        };
+        let set_back = began(Some(("2026-11-22T12:10:00Z", 60)), "2026-11-22T11:11:00Z");
+        assert_eq!(set_back, (time("2026-11-22T11:00:00Z"), true, true));
+        let by_another_process = began(None, "2026-11-22T11:10:00Z");
+        assert_eq!(by_another_process, (time("2026-11-22T11:10:00Z"), true, true));
+        let untouched = began(Some(("2026-11-22T12:10:00Z", 60)), "2026-11-22T12:11:00Z");
+        assert_eq!(untouched, (time("2026-11-22T12:00:00Z"), false, false));
+        let still_after = began(Some(("2026-11-22T12:10:00Z", 60)), "2026-11-22T12:05:00Z");
+        assert_eq!(still_after.0, time("2026-11-22T12:00:00Z"), "lines are still newer than the step");
+    }
+}

@@ -1,0 +1,417 @@
+//! Grading: each task is asked and has to hold; what must be disturbed to be known is disturbed,
+//! judged, and taken back.
+
+use super::{Current, LabRun, chain_text, exprs};
+use crate::blocking::in_place;
+use crate::cel::{Facts, Template, Use};
+use crate::format::{EN, Text};
+use crate::graded::book::Best;
+use crate::graded::parts;
+use crate::graded::read::{Lab, Task};
+use crate::graded::score::{self, About, Found, Red};
+use crate::graded::stopwatch::Stopwatch;
+use crate::graded::view::Graded;
+use crate::graded::wills;
+use crate::graded::words::{self, Word};
+use crate::graded::world::Frame;
+use crate::observe::who::Meddling;
+use clock::{Instant, Timestamp};
+use cluster::guest::Room;
+use cluster::undo::Past;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long what was disturbed by the judge may take to be as before.
+const RECOVERY_MAX: Duration = Duration::from_secs(25);
+
+/// Characters of a learner's name in a record, at most.
+const NAME_MAX: usize = 200;
+
+/// Can it stand in a record as a learner's name? Terminals would obey its control characters.
+fn is_name(learner: &str) -> bool {
+    learner.chars().count() <= NAME_MAX && !learner.contains(char::is_control)
+}
+
+/// The first of a task's checks that is not met, and what of it is not so.
+#[derive(Default)]
+struct Unmet {
+    first: usize,
+    parts: Vec<String>,
+}
+
+impl LabRun {
+    /// Checks what can be refused before anything is judged.
+    ///
+    /// # Errors
+    /// The name cannot stand in a record, or the request names `parts` and this is not the cluster
+    /// of a proof.
+    pub(super) fn allows_grade(&self, learner: &str, parts: bool, lang: &str) -> Result<(), String> {
+        let refused = match parts && !self.is_proof {
+            true => Some(Word::NoParts),
+            false => (!is_name(learner)).then_some(Word::OddLearner),
+        };
+        refused.map_or(Ok(()), |word| Err(words::say(lang, word, &[])))
+    }
+
+    pub(super) async fn grade(
+        &self,
+        current: Current,
+        learner: String,
+        parts: bool,
+        lang: &str,
+    ) -> Result<Value, String> {
+        self.world.read(self.host.tap());
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
+        let ended = self.ms();
+        let asked_at = self.world.know().observer.recorder.revision;
+        self.note_limit(&current).await.map_err(not_kept)?;
+        // Counted before anything is told, and also if nobody waits for the end of it.
+        self.note(|open| open.gradings = open.gradings.saturating_add(1)).map_err(not_kept)?;
+        self.anchor().await.map_err(not_kept)?;
+        let frame = current.frame();
+        let lab = &current.lab;
+        let mut found: BTreeMap<String, Found> = BTreeMap::new();
+        let still: Vec<&Task> = lab.tasks.iter().filter(|t| t.probe.is_empty()).collect();
+        let judged = still.iter().map(|task| {
+            let frame = &frame;
+            async move { self.world.settled(&exprs(task), frame, task.hold, task.within).await }
+        });
+        let judged = futures::future::join_all(judged).await;
+        *self.seen() = still.iter().zip(&judged).map(|(t, v)| (t.id.clone(), v.is_ok())).collect();
+        self.note_green();
+        let green = self.book().open.as_ref().map(|o| o.green.clone()).unwrap_or_default();
+        for (task, verdict) in still.iter().zip(judged) {
+            let since = green.get(&task.id).copied();
+            let verdict = self.in_parts(task, &frame, verdict, parts);
+            let first = verdict.as_ref().err().map(|unmet| unmet.first);
+            let unknown = first.and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame));
+            let mut told = self.found(&current, task, verdict, since);
+            if let Some(red) = unknown {
+                told.turn_red(red);
+            }
+            found.insert(task.id.clone(), told);
+        }
+        let debrief_facts = self.world.facts(&frame); // before the judge's own doings
+        let gone = Text::said(|lang| self.missing_base(&current, lang).unwrap_or_default());
+        let at_limit = self.book().open.as_ref().and_then(|open| open.at_limit.clone());
+        let wills = match at_limit {
+            Some(then) => Some((then, self.world.wills(super::kinds(lab), current.places().as_ref()).await?)),
+            None => None,
+        };
+        let changed = wills.as_ref().is_some_and(|(then, now)| wills::differ(then, now));
+        let limit_ms = super::limit_ms(lab);
+        for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
+            let verdict = self.disturb(&current, task, &still, &found, parts).await;
+            let named = super::resources(exprs(task).into_iter().flat_map(|e| &e.kinds));
+            let is_remade = wills.as_ref().is_some_and(|(then, now)| wills::remade(then, now, &named));
+            let since = done_since(green.get(&task.id), (ended, asked_at), is_remade.then_some(limit_ms));
+            let told = match verdict {
+                Ok(verdict) => self.found(&current, task, verdict, Some(since)),
+                Err(why) => {
+                    let mut told = self.found(&current, task, Err(Unmet::default()), None);
+                    told.turn_red(why);
+                    told
+                }
+            };
+            found.insert(task.id.clone(), told);
+        }
+        let mut all: Vec<Found> = lab.tasks.iter().filter_map(|t| found.remove(&t.id)).collect();
+        let (meddling, borrowed) = {
+            let known = self.world.know();
+            (known.meddling.clone(), known.who.borrowed.clone())
+        };
+        for (task, told) in lab.tasks.iter().zip(&mut all) {
+            if let Some(what) = task.excludes.iter().find(|what| meddling.contains(what)) {
+                told.turn_red(match what {
+                    Meddling::Status => words::red_by(Word::ByStatus, &borrowed),
+                    Meddling::Exec => words::red(Word::ByExec, &[]),
+                    Meddling::Ephemeral => words::red(Word::ByEphemeral, &[]),
+                });
+            }
+        }
+        self.save().map_err(not_kept)?;
+        let open = self.book().open.clone().unwrap_or(current.open.clone());
+        let changed = changed || open.changed_ms.is_some_and(|at| at > limit_ms);
+        score::in_time(&mut all, limit_ms, changed, &words::red_by(Word::Late, &borrowed));
+        score::together(&mut all, |id| {
+            let with = lab.tasks.iter().find(|t| t.id == id).map(|t| t.only_with.clone()).unwrap_or_default();
+            let why = current.fill_red(&only_with(lab, &with));
+            (with, why)
+        });
+        let mut drawn = current.variant.clone();
+        drawn.retain(|key, _| lab.choices.iter().any(|(k, _)| k == key));
+        let about = About {
+            lab: lab.id.clone(),
+            seed: open.seed,
+            variant: drawn,
+            learner,
+            started: millis(open.started),
+            // By the calendar of the start, so that the two belong together even if the clock was
+            // set since.
+            ended: millis(Stopwatch::taken_up(open.started, ended).calendar(ended)),
+            limit_s: u64::from(lab.minutes) * 60,
+            used: open.used(),
+            content: lab.content.clone(),
+            labs: self.labs.source(lab),
+            attempts: open.attempts(),
+            tampered: open.tampered,
+            trace: json!({"format": open.chain.format, "from": open.began, "to": self.world.know().observer.recorder.revision, "records": open.chain.records, "head": open.chain.head}),
+        };
+        let mut record = score::record(&about, &all);
+        self.key.sign(&mut record);
+        let record = Value::Object(record);
+        let (points, max) = score::points(&all);
+        let best = Best {
+            score: points,
+            max,
+            passed: record["passed"] == true,
+            seed: open.seed,
+            attempt: open.before.starts,
+        };
+        self.book().note(&lab.id, best, !open.solve && !open.tampered);
+        self.save().map_err(not_kept)?;
+        self.anchor().await.map_err(not_kept)?;
+        let file = self.keep(&lab.id, open.seed, &record)?;
+        // The cause is told only to a learner who has found it or given up: else one grade would
+        // be the answer to the next.
+        let told_of = |id: &str| open.solve || all.iter().any(|t| t.id == id && t.green);
+        let untold = lab.tasks.iter().filter(|t| !t.debrief.is_empty() && !told_of(&t.id)).count();
+        let mut debrief = self.told(&current, &debrief_facts, told_of);
+        if !gone.is_empty() && all.iter().any(|task| !task.green) {
+            debrief.push(gone);
+        }
+        if untold == 0 && !lab.remember.is_empty() {
+            debrief.push(remember(lab));
+        }
+        let graded = Graded { record, file, debrief, untold, found: all };
+        let kept = Some(graded.clone());
+        if let Err(why) = self.note(|open| open.grade = kept) {
+            tracing::error!(why, "a grade is not shown again: it cannot be written down");
+        }
+        Ok(json!(graded))
+    }
+
+    /// Explanations of tasks, as far as these facts let them be told.
+    pub(super) fn told(&self, current: &Current, facts: &Arc<Facts>, of: impl Fn(&str) -> bool) -> Vec<Text> {
+        let told = |text: &str| {
+            let template = Template::compile(&current.fill(text), Use::Hint, &[]).ok()?;
+            template.render(facts, &[]).ok()
+        };
+        let tasks = current.lab.tasks.iter().filter(|task| of(&task.id));
+        let all = tasks.map(|task| Text::said(|lang| told(task.debrief.get(lang)).unwrap_or_default()));
+        all.filter(|text| !text.is_empty()).collect()
+    }
+
+    fn found(
+        &self,
+        current: &Current,
+        task: &Task,
+        verdict: Result<(), Unmet>,
+        since: Option<(u64, i64)>,
+    ) -> Found {
+        let now = (self.ms(), self.world.know().observer.recorder.revision);
+        let (at_ms, revision) = since.unwrap_or(now);
+        let mut found = Found {
+            id: task.id.clone(),
+            weight: task.weight,
+            green: true,
+            at_ms,
+            revision,
+            ..Found::default()
+        };
+        if let Err(Unmet { first, parts }) = verdict {
+            found.turn_red(current.fill_red(&unmet(task, first)));
+            found.parts = parts;
+        }
+        found
+    }
+
+    /// What of a task's check is not so at this moment.
+    fn in_parts(
+        &self,
+        task: &Task,
+        frame: &Frame,
+        verdict: Result<(), usize>,
+        wanted: bool,
+    ) -> Result<(), Unmet> {
+        verdict.map_err(|first| {
+            let check = task.checks.get(first).filter(|_| wanted);
+            let parts = check.map(|(_, expr)| in_place(|| parts::unmet(&self.world, expr, frame)));
+            Unmet { first, parts: parts.unwrap_or_default() }
+        })
+    }
+
+    /// Does what a task's probe says, judges, and takes it back.
+    async fn disturb(
+        &self,
+        current: &Current,
+        task: &Task,
+        still: &[&Task],
+        found: &BTreeMap<String, Found>,
+        parts: bool,
+    ) -> Result<Result<(), Unmet>, Red> {
+        // The reason is in English; the sentence around it is in the learner's language.
+        let failed = |why: String| words::red(Word::ProbeFailed, &[&why]);
+        let (world, frame) = (&self.world, current.frame());
+        // What is not so now does not stay so; nothing has to be disturbed to know that.
+        let is_whole = still.iter().all(|t| found.get(&t.id).is_some_and(|f| f.green));
+        let patience = patience_before(is_whole, task.within);
+        if let Err(unmet) = world.settled(&exprs(task), &frame, Duration::ZERO, patience).await {
+            return Ok(self.in_parts(task, &frame, Err(unmet), parts));
+        }
+        let before = self.revision().await.map_err(failed)?;
+        world.read(self.host.tap());
+        self.disturbed(Some(before)).map_err(failed)?;
+        let quiet = self.quiet();
+        world.know().playing = true;
+        let began = Instant::now();
+        let played = self.teacher.play(&current.lines(&task.probe), &Room::default()).await;
+        world.read(self.host.tap());
+        world.know().playing = false;
+        world.forget_answers();
+        let verdict = match &played {
+            Ok(()) => {
+                let within = recovery(task.within, began.elapsed());
+                world.settled(&exprs(task), &frame, task.hold, within).await
+            }
+            Err(_) => Err(0),
+        };
+        let verdict = self.in_parts(task, &frame, verdict, parts);
+        // Whether it heals by itself cannot be seen if a person has helped.
+        world.read(self.host.tap());
+        let meddled = world.know().meddled;
+        let mut back = self.host.past(Past::back(before, current.places())).await;
+        for _ in 1..BACK_TRIES {
+            // The cluster may have been too busy with what was disturbed.
+            if back.is_ok() {
+                break;
+            }
+            back = self.host.past(Past::back(before, current.places())).await;
+        }
+        if back.is_err() {
+            // The learner goes on from here: to go back at the next start would throw that work
+            // away.
+            self.disturbed(None).map_err(failed)?;
+        }
+        world.forget_answers();
+        // What was green before is green again before anybody goes on.
+        let healed = matches!(verdict, Ok(())).then_some(task);
+        let green = still.iter().filter(|t| found.get(&t.id).is_some_and(|f| f.green));
+        for task in green.copied().chain(healed) {
+            let _ = world.settled(&exprs(task), &frame, Duration::ZERO, RECOVERY_MAX).await; // if not, the next grade says so
+        }
+        if back.is_ok() {
+            self.release_left(current, before).await;
+        }
+        drop(quiet);
+        self.settled_again(current, before, &back.map_err(failed)?).await.map_err(failed)?;
+        played.map_err(|e| words::red_by_error(Word::ProbeFailed, &e))?;
+        match meddled {
+            true => Err(words::red_by(Word::Meddled, &world.know().who.borrowed)),
+            false => Ok(verdict),
+        }
+    }
+
+    /// Keeps a record in the cluster's directory, beside those before it.
+    fn keep(&self, lab: &str, seed: u64, record: &Value) -> Result<String, String> {
+        let dir = self.host.place().root.join("records");
+        std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let file = free_name(&dir, &format!("{lab}-{seed}"));
+        crate::progress::keep(&file, record).map_err(|e| chain_text(&e))?;
+        Ok(file.display().to_string())
+    }
+}
+
+/// Returns how long what a probe disturbed may take to recover, from the end of the probe. `took`:
+/// the time that the probe itself needed, in which containers were stopped and objects went. A busy
+/// machine is as slow in starting their successors, and that is not the learner's fault.
+fn recovery(within: Duration, took: Duration) -> Duration {
+    within + took.min(RECOVERY_MAX)
+}
+
+/// Returns how long a task with a probe may take to be seen as done before anything is disturbed.
+/// `is_whole`: all tasks without a probe are. Then a red answer of the network is likelier late
+/// than true: answers grow old while a task has to hold, so they are asked for anew, and on a busy
+/// machine `wget -T2` ends without one. It may try again for as long as the task allows.
+fn patience_before(is_whole: bool, within: Duration) -> Duration {
+    if is_whole { within.max(LOOK) } else { LOOK }
+}
+
+/// What is not done needs no longer look.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the judge has disturbed is taken back in so many tries; each gives up when the cluster
+/// changes faster than it can be read.
+const BACK_TRIES: usize = 5;
+
+/// Returns since when a task with a probe is done: since its checks were last seen to become true,
+/// else since the learner asked for the grade. How long the judge takes for the probe is not the
+/// learner's time. `remade`: the time limit, if what the task is about was changed after it; what
+/// it would have withstood before that nobody knows.
+fn done_since(seen: Option<&(u64, i64)>, asked: (u64, i64), remade: Option<u64>) -> (u64, i64) {
+    match (seen, remade) {
+        (Some(seen), None) => *seen,
+        (Some(seen), Some(limit_ms)) if seen.0 > limit_ms => *seen,
+        _ => asked,
+    }
+}
+
+/// What is not so of a task whose check at this place is not: the check's own sentence, else the
+/// task's. Without either the task itself stands in the record, and nothing more is told: the
+/// learner has it on the line above.
+fn unmet(task: &Task, check: usize) -> Red {
+    let that = task.checks.get(check).map(|(that, _)| that).filter(|that| !that.get(EN).is_empty());
+    let sentence = that.unwrap_or(&task.unmet);
+    match sentence.get(EN) {
+        "" => Red { unmet: task.task.get(EN).into(), told: Text::default() },
+        english => {
+            let told = Text::said(|lang| words::say(lang, Word::Unmet, &[sentence.get(lang)]));
+            Red { unmet: english.into(), told }
+        }
+    }
+}
+
+/// Says that a task which was green from the beginning counts together with others only, and names
+/// those by what they ask for: their ids are the author's.
+fn only_with(lab: &Lab, with: &[String]) -> Red {
+    let named = |lang: &str| {
+        let tasks = with.iter().filter_map(|id| lab.tasks.iter().find(|task| task.id == *id));
+        let quoted: Vec<String> = tasks.map(|task| format!("“{}”", task.task.get(lang))).collect();
+        quoted.join(", ")
+    };
+    let say = |lang: &str| words::say(lang, Word::OnlyWith, &[&named(lang)]);
+    Red { unmet: say(EN), told: Text::said(say) }
+}
+
+/// What a lab wants to be remembered.
+fn remember(lab: &Lab) -> Text {
+    let say = |text: &str, lang: &str| crate::words::say(lang, crate::words::Word::Remember, &[text]);
+    Text::said(|lang| say(lab.remember.get(lang), lang))
+}
+
+impl Current {
+    /// A reason with the lab's values filled in.
+    fn fill_red(&self, red: &Red) -> Red {
+        let told = |lang: &str| self.fill(red.told.get(lang));
+        Red { unmet: self.fill(&red.unmet), told: Text::said(told) }
+    }
+}
+
+/// `NAME.json`, or the first of `NAME-2.json`, `NAME-3.json`, … that is not there yet. The
+/// caller holds the turn.
+fn free_name(dir: &Path, name: &str) -> PathBuf {
+    let further = (2u64..).map(|n| format!("{name}-{n}.json"));
+    let mut names = std::iter::once(format!("{name}.json")).chain(further).map(|name| dir.join(name));
+    names.find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
+}
+
+/// RFC 3339 with whole milliseconds.
+fn millis(at: Timestamp) -> String {
+    format!("{:.3}", at.round(jiff::Unit::Millisecond).unwrap_or(at))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! What lessons, labs and `why` see of the cluster: the records of the trace, the objects and their
+//! history, and what the network answers. The lesson engine and the labs add what differs: steps
+//! and progress, attempts and grading.
+//!
+//! ```text
+//! tap ─────────▶ Recorder  every version, every hop ─┐
+//! API watches ─▶ Told      live objects              ├─▶ Observer::facts ─▶ expressions
+//! network ─────▶ Answers   http, exec, logs, can     ┘
+//! ```
+//! `why` explains one moment: it reads the same records of the tap, and each kind once (`lists`).
+//!
+//! Example: the learner deletes a pod. The tap tells of the commit, and the [`Recorder`] has one
+//! version more, `DELETED`. The watch of pods tells of it, too, and the pod is no longer among the
+//! live objects. The next [`Facts`] say both, and a check that asks for either turns green.
+
+pub(crate) mod answers;
+pub(crate) mod lists;
+pub(crate) mod probe;
+pub mod recorder;
+pub(crate) mod watch;
+pub(crate) mod who;
+
+use crate::cel::facts::Objects;
+use crate::cel::{Facts, Memo, value};
+use answers::Answers;
+use client::Delta;
+use cluster::guest::Room;
+use recorder::Recorder;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use watch::{Look, Told};
+
+/// What is known of one cluster.
+#[derive(Default)]
+pub struct Observer {
+    pub recorder: Recorder,
+    /// Live objects by qualified plural. A kind that is not watched, or of which no watch has told
+    /// yet, is missing.
+    pub(crate) objects: HashMap<String, Objects>,
+    /// The newest revision that each watch has told, by plural.
+    pub(crate) seen: HashMap<String, i64>,
+    pub(crate) answers: Answers,
+    /// How often the objects of a kind have changed.
+    generations: HashMap<String, u64>,
+}
+
+impl Observer {
+    /// Takes over what a watch has told. `is_history`: objects of which nothing was known yet are
+    /// told as having been there.
+    pub(crate) fn told(&mut self, told: Told, is_history: bool) {
+        *self.generations.entry(told.kind.clone()).or_default() += 1;
+        let plural = plural(&told.kind).to_string();
+        if let Delta::Replaced(objects) = &told.delta
+            && is_history
+        {
+            objects.iter().for_each(|(_, o)| self.recorder.found(&plural, &o.json));
+        }
+        let newest = self.seen.entry(plural).or_default();
+        *newest = (*newest).max(told.revision);
+        told.apply(&mut self.objects);
+    }
+
+    /// Moves into another room: what was known of the old one is forgotten.
+    pub(crate) fn move_to(&mut self, room: Room) {
+        self.recorder.move_to(room);
+        self.objects.clear();
+        self.seen.clear();
+        self.answers.forget();
+    }
+
+    /// A snapshot for evaluations: what the cluster and its network told, and nothing of what the
+    /// learner did. Answers of the network count if they came at most `stale` ago. `memo`: what
+    /// evaluations have found out.
+    pub(crate) fn facts(&self, stale: Duration, memo: Arc<Memo>) -> Facts {
+        Facts {
+            objects: self.objects.clone(),
+            history: self.recorder.versions.clone(),
+            forgotten: self.recorder.forgotten.clone(),
+            trace: self.recorder.trace.clone(),
+            trace_kept: self.recorder.trace_kept.clone(),
+            trace_from: self.recorder.trace_from,
+            epoch: self.recorder.epoch,
+            versions: self.recorder.taken,
+            generations: self.generations.clone(),
+            memo,
+            now: Some(value::time(clock::now())),
+            answers: self.answers.fresh(stale),
+            ..Facts::default()
+        }
+    }
+
+    /// Has every watch told what the store had when a question came? `with`: the newest revision of
+    /// each plural at that moment.
+    pub(crate) fn caught_up(&self, with: &HashMap<String, i64>) -> bool {
+        self.objects.keys().all(|kind| {
+            let plural = plural(kind);
+            with.get(plural).is_none_or(|wanted| self.seen.get(plural).is_some_and(|seen| seen >= wanted))
+        })
+    }
+
+    /// Have the watches told what a look at the server found?
+    pub(crate) fn shows(&self, looks: &HashMap<String, Look>) -> bool {
+        looks.iter().all(|(kind, look)| {
+            let seen = self.seen.get(plural(kind));
+            self.objects
+                .get(kind)
+                .is_some_and(|objects| look.is_known(seen.copied().unwrap_or_default(), objects))
+        })
+    }
+}
+
+/// The plural of a qualified plural: `deployments` of `deployments.apps`.
+pub(crate) fn plural(qualified: &str) -> &str {
+    qualified.split('.').next().unwrap_or_default()
+}

@@ -1,0 +1,367 @@
+//! Bounds on what a client's object may be: how deep its values nest. Most functions over values
+//! recurse, and a stack overflow ends the process, which no panic boundary holds; so a value that
+//! nests too deep is refused at the door.
+
+mod repeats;
+
+use super::status::Status;
+use regex::{Regex, RegexBuilder};
+use repeats::{Repeats, operator};
+use serde_json::Value;
+
+/// Levels of lists and maps in an object. `serde_json` reads 127 levels, and clients read an object
+/// inside of a list, of a watch event or of a table's row, with managed fields that nest as deep as
+/// the object itself: all of that has to fit.
+pub const DEPTH_MAX: usize = 100;
+
+/// Bytes of a compiled regular expression that an object brings, and of the table that matching
+/// fills for each thread.
+const PATTERN_MAX: usize = 4 * 1024 * 1024;
+
+/// Compiles a regular expression of a schema or a rule, which means what it means in Go.
+///
+/// # Errors
+/// It is none in Go, or it takes more than [`PATTERN_MAX`] bytes.
+pub fn regex(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(&as_go(pattern).map_err(regex::Error::Syntax)?)
+        .size_limit(PATTERN_MAX)
+        .dfa_size_limit(PATTERN_MAX)
+        .build()
+}
+
+/// Writes a pattern of Go's `regexp` for this program's engine. What differs:
+///
+/// ```text
+/// \d \w \s \b \B   ASCII in Go, all of Unicode here: `^\d+$` refuses other digits
+/// \< \>            the characters; here the start and the end of a word
+/// \Q...\E          text; not known here
+/// {                the character where no count follows: `^{.*}$`; here an error
+/// [ & ~ --         characters inside of a class; here operators
+/// a** a{1001}      errors; fine here
+/// ```
+///
+/// Source: `regexp/syntax/parse.go`.
+///
+/// # Errors
+/// Go's message for a repetition that it refuses.
+fn as_go(pattern: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    let mut repeats = Repeats::default();
+    while let Some(c) = rest.chars().next() {
+        let taken = match c {
+            '\\' => escape(rest, false, &mut out).0,
+            '[' => class(rest, &mut out),
+            '{' if !is_count(rest) => {
+                out.push_str("\\{");
+                1
+            }
+            '*' | '+' | '?' | '{' => {
+                let length = operator(rest);
+                out.push_str(&rest[..length]);
+                repeats.repeat(rest, length)?;
+                rest = &rest[length..];
+                continue;
+            }
+            _ => {
+                out.push(c);
+                c.len_utf8()
+            }
+        };
+        repeats.pass(c);
+        rest = &rest[taken..];
+    }
+    Ok(out)
+}
+
+/// Returns whether the text begins with `{3}`, `{3,}` or `{3,5}`.
+fn is_count(text: &str) -> bool {
+    // Only its digits are looked at: to look for the end from each brace takes the square of the
+    // length.
+    let length = text[1..].bytes().take_while(|b| b.is_ascii_digit() || *b == b',').count();
+    let (inner, rest) = text[1..].split_at(length);
+    if !rest.starts_with('}') {
+        return false;
+    }
+    let (least, most) = inner.split_once(',').unwrap_or((inner, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let is_number = |text: &str| digits(text) && (text.len() < 2 || !text.starts_with('0'));
+    !least.is_empty() && is_number(least) && is_number(most)
+}
+
+/// Writes the escape that `text` begins with. Returns how many bytes it takes, and whether it
+/// stands for several characters.
+fn escape(text: &str, in_class: bool, out: &mut String) -> (usize, bool) {
+    let Some(c) = text[1..].chars().next() else {
+        out.push('\\');
+        return (1, false);
+    };
+    let set = match c {
+        'd' => "[0-9]",
+        'D' => "[^0-9]",
+        'w' => "[0-9A-Za-z_]",
+        'W' => "[^0-9A-Za-z_]",
+        's' => "[\\t\\n\\f\\r ]",
+        'S' => "[^\\t\\n\\f\\r ]",
+        'b' if !in_class => "(?-u:\\b)",
+        'B' if !in_class => "(?-u:\\B)",
+        // The engine knows no escape for these two, for they need none.
+        '<' => "<",
+        '>' => ">",
+        'p' | 'P' | 'x' => {
+            let name = &text[2..];
+            let length = match (name.strip_prefix('{'), c) {
+                (Some(inner), _) => inner.find('}').map_or(name.len(), |end| end + 2),
+                (None, 'x') => name.bytes().take(2).take_while(u8::is_ascii_hexdigit).count(),
+                (None, _) => name.chars().next().map_or(0, char::len_utf8),
+            };
+            out.push_str(&text[..2 + length]);
+            return (2 + length, c != 'x');
+        }
+        'Q' if !in_class => {
+            let quoted = &text[2..];
+            let end = quoted.find("\\E");
+            out.push_str(&regex::escape(&quoted[..end.unwrap_or(quoted.len())]));
+            return (end.map_or(text.len(), |end| end + 4), true);
+        }
+        _ => {
+            out.extend(['\\', c]);
+            return (1 + c.len_utf8(), false);
+        }
+    };
+    out.push_str(set);
+    (2, c.is_ascii_alphabetic())
+}
+
+/// Returns how many bytes a name of characters such as `[:^digit:]` takes, if the text begins with
+/// one. Only the name is looked at, as by [`is_count`].
+fn class_name(text: &str) -> Option<usize> {
+    let name = text.strip_prefix("[:")?;
+    let length = name.bytes().take_while(|b| b.is_ascii_alphabetic() || *b == b'^').count();
+    name[length..].starts_with(":]").then_some(length + 4)
+}
+
+/// Writes the class that `text` begins with, `[^a-z]`. Returns how many bytes it takes; all if it
+/// does not end, which the engine reports.
+fn class(text: &str, out: &mut String) -> usize {
+    let mut at = 1;
+    out.push('[');
+    if text[at..].starts_with('^') {
+        out.push('^');
+        at += 1;
+    }
+    // The first character of a class is no end of it.
+    let mut first = true;
+    while at < text.len() {
+        let here = &text[at..];
+        if here.starts_with(']') && !first {
+            out.push(']');
+            return at + 1;
+        }
+        first = false;
+        if let Some(length) = class_name(here) {
+            out.push_str(&here[..length]);
+            at += length;
+            continue;
+        }
+        let (taken, is_set) = member(here, out);
+        at += taken;
+        // A range, as in `a-z`. A dash before the end is a character.
+        let after = text[at..].strip_prefix('-').filter(|a| !is_set && !a.is_empty() && !a.starts_with(']'));
+        if let Some(after) = after {
+            out.push('-');
+            at += 1 + member(after, out).0;
+        }
+    }
+    text.len()
+}
+
+/// Writes one character of a class, or an escape. Returns how many bytes it takes, and whether it
+/// is a set of characters.
+fn member(text: &str, out: &mut String) -> (usize, bool) {
+    match text.chars().next() {
+        Some('\\') => escape(text, true, out),
+        Some(c) => {
+            if c.is_ascii_punctuation() && !matches!(c, '<' | '>') {
+                out.push('\\');
+            }
+            out.push(c);
+            (c.len_utf8(), false)
+        }
+        None => (0, false),
+    }
+}
+
+/// Levels of lists and maps in `value`; 0 for a scalar. It never counts (nor recurses) beyond
+/// [`DEPTH_MAX`] + 1. Every value that it looks at is taken from `left`; `None` if that is used up.
+pub(crate) fn depth_within(value: &Value, left: &mut usize) -> Option<usize> {
+    level(value, 0, left)
+}
+
+fn level(value: &Value, above: usize, left: &mut usize) -> Option<usize> {
+    *left = left.checked_sub(1)?;
+    let here = match value {
+        Value::Array(_) | Value::Object(_) => above + 1,
+        _ => return Some(above),
+    };
+    if here > DEPTH_MAX {
+        return Some(here);
+    }
+    let mut deepest = here;
+    let mut visit = |inner: &Value| {
+        deepest = deepest.max(level(inner, here, left)?);
+        Some(deepest <= DEPTH_MAX)
+    };
+    match value {
+        Value::Array(items) => {
+            for item in items {
+                if !visit(item)? {
+                    break;
+                }
+            }
+        }
+        Value::Object(fields) => {
+            for field in fields.values() {
+                if !visit(field)? {
+                    break;
+                }
+            }
+        }
+        _ => {}
+    }
+    Some(deepest)
+}
+
+/// Levels of lists and maps in `value`, at most [`DEPTH_MAX`] + 1.
+pub fn depth(value: &Value) -> usize {
+    let mut left = usize::MAX;
+    depth_within(value, &mut left).unwrap_or(DEPTH_MAX + 1)
+}
+
+/// Refuses a value that nests deeper than [`DEPTH_MAX`].
+///
+/// # Errors
+/// 400 `BadRequest`.
+pub fn check_depth(value: &Value) -> Result<(), Status> {
+    match depth(value) > DEPTH_MAX {
+        true => Err(too_deep()),
+        false => Ok(()),
+    }
+}
+
+/// The answer for a value that nests too deep.
+pub(crate) fn too_deep() -> Status {
+    Status::bad_request(format!(
+        "the object provided is nested too deeply: at most {DEPTH_MAX} levels of lists and maps are allowed"
+    ))
+}
+
+/// A value of `levels` maps, one inside of the other.
+#[cfg(any(test, feature = "testing"))]
+pub fn nested(levels: usize) -> Value {
+    (0..levels).fold(Value::Null, |inner, _| serde_json::json!({ "a": inner }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn patterns_have_a_size() {
+        for fine in [r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]+){0,10}$", r"^\w{1,63}$", r"^.{1,253}$"]
+        {
+            assert!(regex(fine).is_ok(), "{fine}");
+        }
+        let large = regex(r"(?:\pL{30}){30}").unwrap_err().to_string();
+        assert!(large.contains("size limit"), "{large}");
+    }
+
+    /// Each of these took the square of its length.
+    #[test]
+    fn long_patterns_are_read_in_one_pass() {
+        let long = 2_000_000;
+        for pattern in
+            [format!("[{}]", "a".repeat(long)), format!("[{}x]", "[:".repeat(long / 2)), "{".repeat(long)]
+        {
+            assert!(as_go(&pattern).unwrap().len() >= long);
+        }
+        assert_eq!(class_name("[:^digit:]]x"), Some(10));
+        for none in ["[:", "[:digit", "[:di git:]", "[digit:]"] {
+            assert_eq!(class_name(none), None, "{none}");
+        }
+        for (pattern, is) in [
+            ("{3}", true),
+            ("{3,}", true),
+            ("{3,5}", true),
+            ("{,5}", false),
+            ("{3,5", false),
+            ("{a}", false),
+            ("{}", false),
+            ("{3,5,7}", false),
+            ("{0}", true),
+            ("{03}", false),
+            ("{3,05}", false),
+        ] {
+            assert_eq!(is_count(pattern), is, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn patterns_mean_what_they_mean_in_go() {
+        for (pattern, text, matches) in [
+            (r"^\d+$", "12", true),
+            (r"^\d+$", "\u{663}", false),
+            (r"^\w+$", "é", false),
+            (r"^[\w.-]+$", "a.b-c_1", true),
+            (r"^[^\s]$", "\u{a0}", true),
+            (r"^\s$", "\u{a0}", false),
+            (r"^\S$", "\u{a0}", true),
+            (r"\bé", "é", false),
+            (r"^[[a]$", "[", true),
+            (r"^[a&&b]$", "&", true),
+            (r"^[]a]$", "]", true),
+            (r"^[[:alpha:]_]+$", "a_b", true),
+            (r"^\[\d\]$", "[1]", true),
+            (r"^\p{Greek}$", "α", true),
+            (r"^\pN$", "5", true),
+            (r"^\<a\>$", "<a>", true),
+            (r"\<a", "a", false),
+            (r"^[\<\>]+$", "<>", true),
+            (r"^{.*}$", "{x}", true),
+            (r"^a{b}$", "a{b}", true),
+            (r"^a{,2}$", "a{,2}", true),
+            (r"^a{2}$", "aa", true),
+            (r"^a{1,}b{1,2}$", "aabb", true),
+            (r"^\x{41}\x42$", "AB", true),
+            (r"^[\x{41}-\x43]+$", "ABC", true),
+            (r"^[+--]+$", "+,-", true),
+            (r"^[+--]$", ".", false),
+            (r"^[--0]+$", "-./0", true),
+            (r"^[a-]+$", "a-", true),
+            (r"^[\w-x]+$", "a-x", true),
+            (r"^[a~~b]+$", "a~b", true),
+            (r"\Ba", "éa", false),
+            (r"^\Qa.b\E+$", "a.bb", true),
+            (r"^\Qa.b\E$", "axb", false),
+        ] {
+            assert_eq!(regex(pattern).unwrap().is_match(text), matches, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn levels_are_counted_and_bounded() {
+        for (value, want) in [
+            (json!(1), 0),
+            (json!({}), 1),
+            (json!({"a": [1, {"b": 2}]}), 3),
+            (nested(DEPTH_MAX), DEPTH_MAX),
+            (nested(DEPTH_MAX + 20), DEPTH_MAX + 1),
+        ] {
+            assert_eq!(depth(&value), want);
+        }
+        assert!(check_depth(&nested(DEPTH_MAX)).is_ok());
+        assert_eq!(check_depth(&nested(DEPTH_MAX + 1)).unwrap_err().code, 400);
+        assert_eq!(depth_within(&json!([1, 2, 3]), &mut 2), None);
+    }
+}

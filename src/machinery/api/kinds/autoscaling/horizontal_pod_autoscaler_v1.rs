@@ -1,0 +1,300 @@
+//! Horizontal pod autoscalers as `autoscaling/v1` shows them, which has one CPU target only.
+//! `autoscaling/v2` is stored. What v1 has no field for travels in annotations, so that a client of
+//! v1 changes nothing that it does not see.
+
+use super::horizontal_pod_autoscaler::common;
+use crate::kinds::entry::{Conversion, Kind, of};
+use crate::schema;
+use crate::value::{self, at, list, put, remove, slot_map, text};
+use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
+use serde_json::{Value, json};
+
+pub(super) fn kind() -> Kind {
+    let conversion = Conversion { to_stored: to_v2, from_stored: to_v1, validate: |_, _, _| {} };
+    Kind { conversion: Some(conversion), ..common(of::<HorizontalPodAutoscaler>()) }
+}
+
+/// (annotation, where v2 keeps it, its type there)
+const CARRIED: [(&str, &str, &str); 2] = [
+    ("autoscaling.alpha.kubernetes.io/conditions", "status.conditions", "HorizontalPodAutoscalerCondition"),
+    ("autoscaling.alpha.kubernetes.io/behavior", "spec.behavior", "HorizontalPodAutoscalerBehavior"),
+];
+const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
+const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
+
+/// True for the metric that v1 has a field for: CPU use as a percentage of the request.
+fn is_cpu(metric: &Value) -> bool {
+    text(metric, "type") == "Resource"
+        && text(metric, "resource.name") == "cpu"
+        && at(metric, "resource.target.averageUtilization").is_number()
+}
+
+/// autoscaling/v1 → v2. What an annotation carries becomes part of the object only if it has the
+/// form of v2; otherwise the annotation is dropped, as upstream does: a field of the wrong type
+/// would make typed clients fail to read any list.
+fn to_v2(object: &mut Value) {
+    put(object, "apiVersion", "autoscaling/v2");
+    let mut metrics = take_metrics(object, METRICS, "target");
+    if let Some(percent) = remove(object, "spec.targetCPUUtilizationPercentage").filter(Value::is_number) {
+        let target = json!({"type": "Utilization", "averageUtilization": percent});
+        metrics.insert(0, json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
+    }
+    if !metrics.is_empty() {
+        put(object, "spec.metrics", metrics);
+    }
+    remove(object, "status.currentCPUUtilizationPercentage");
+    let current = take_metrics(object, CURRENT, "current");
+    if !current.is_empty() {
+        put(object, "status.currentMetrics", current);
+    }
+    for (annotation, path, name) in CARRIED {
+        let Some(carried) = take_annotation(object, annotation) else { continue };
+        let is_list = carried.is_array();
+        match (well_formed(carried, name), path) {
+            (Some(all), "status.conditions") if is_list => put(object, path, all),
+            (Some(mut one), "spec.behavior") if !is_list => {
+                if let Some(behavior) = one.pop().filter(|b| b.as_object().is_some_and(|b| !b.is_empty())) {
+                    put(object, path, behavior);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// autoscaling/v2 → v1
+fn to_v1(object: &mut Value) {
+    put(object, "apiVersion", "autoscaling/v1");
+    // What a client of v2 wrote under these names would be read as the fields of v1.
+    for annotation in [METRICS, CURRENT].into_iter().chain(CARRIED.map(|(annotation, ..)| annotation)) {
+        take_annotation(object, annotation);
+    }
+    let mut metrics = match remove(object, "spec.metrics") {
+        Some(Value::Array(all)) => all,
+        _ => vec![],
+    };
+    if let Some(first) = metrics.iter().position(is_cpu) {
+        let cpu = metrics.remove(first);
+        put(
+            object,
+            "spec.targetCPUUtilizationPercentage",
+            at(&cpu, "resource.target.averageUtilization").clone(),
+        );
+    }
+    if !metrics.is_empty() {
+        let old: Vec<Value> = metrics.iter().map(|m| metric_to_v1(m, "target")).collect();
+        put_annotation(object, METRICS, &Value::Array(old));
+    }
+    let current = list(object, "status.currentMetrics").iter().find_map(|m| {
+        let cpu = text(m, "resource.name") == "cpu";
+        value::int(m, "resource.current.averageUtilization").filter(|_| cpu)
+    });
+    if let Some(percent) = current {
+        put(object, "status.currentCPUUtilizationPercentage", percent);
+    }
+    if let Some(Value::Array(all)) = remove(object, "status.currentMetrics").filter(|v| !v.is_null()) {
+        let old: Vec<Value> = all.iter().map(|m| metric_to_v1(m, "current")).collect();
+        put_annotation(object, CURRENT, &Value::Array(old));
+    }
+    for (annotation, path, _) in CARRIED {
+        if let Some(carried) = remove(object, path).filter(|v| !v.is_null()) {
+            put_annotation(object, annotation, &carried);
+        }
+    }
+}
+
+/// Takes an annotation away and returns its content, `None` if that is no JSON.
+fn take_annotation(object: &mut Value, name: &str) -> Option<Value> {
+    let said = value::at_mut(object, "metadata.annotations")?.as_object_mut()?.shift_remove(name)?;
+    serde_json::from_str(said.as_str()?).ok()
+}
+
+/// The metrics of an annotation, in the form of v2. `aim` is `target` in a spec and `current` in a
+/// status.
+fn take_metrics(object: &mut Value, name: &str, aim: &str) -> Vec<Value> {
+    let Some(Value::Array(old)) = take_annotation(object, name) else { return vec![] };
+    let new = old.iter().map(|m| metric_to_v2(m, aim)).collect();
+    well_formed(Value::Array(new), if aim == "target" { "MetricSpec" } else { "MetricStatus" })
+        .unwrap_or_default()
+}
+
+/// Brings a value, or each one of a list, into the form of the type `name` of autoscaling/v2:
+/// without unknown fields, and with quantities as they are stored. `None` if one of them is of
+/// another type.
+fn well_formed(carried: Value, name: &str) -> Option<Vec<Value>> {
+    let mut all = match carried {
+        Value::Array(all) => all,
+        one => vec![one],
+    };
+    let name = format!("io.k8s.api.autoscaling.v2.{name}");
+    all.iter_mut().all(|one| schema::conform_named(&name, one).is_ok()).then_some(all)
+}
+
+/// The target of each source of a metric: (source, amount in v2, field in v1). `T`
+/// stands for `target` or `current`. Source: `autoscaling/v1` and `v2`, types `MetricSpec` and
+/// `MetricStatus`.
+const AMOUNTS: [(&str, &str, &str); 9] = [
+    ("object", "value", "TValue"),
+    ("object", "averageValue", "averageValue"),
+    ("pods", "averageValue", "TAverageValue"),
+    ("resource", "averageUtilization", "TAverageUtilization"),
+    ("resource", "averageValue", "TAverageValue"),
+    ("containerResource", "averageUtilization", "TAverageUtilization"),
+    ("containerResource", "averageValue", "TAverageValue"),
+    ("external", "value", "TValue"),
+    ("external", "averageValue", "TAverageValue"),
+];
+
+/// Fields that have the same value in both versions: (source, path in v2, field in v1).
+const SAME: [(&str, &str, &str); 10] = [
+    ("object", "describedObject", "target"),
+    ("object", "metric.name", "metricName"),
+    ("object", "metric.selector", "selector"),
+    ("pods", "metric.name", "metricName"),
+    ("pods", "metric.selector", "selector"),
+    ("resource", "name", "name"),
+    ("containerResource", "name", "name"),
+    ("containerResource", "container", "container"),
+    ("external", "metric.name", "metricName"),
+    ("external", "metric.selector", "metricSelector"),
+];
+
+/// `targetAverageValue`
+fn old_field(field: &str, aim: &str) -> String {
+    field.strip_prefix('T').map_or_else(|| field.to_string(), |rest| format!("{aim}{rest}"))
+}
+
+fn metric_to_v1(metric: &Value, aim: &str) -> Value {
+    let mut out = json!({"type": text(metric, "type")});
+    let same = SAME.iter().map(|(source, new, old)| (*source, new.to_string(), old.to_string()));
+    let amounts =
+        AMOUNTS.iter().map(|(source, new, old)| (*source, format!("{aim}.{new}"), old_field(old, aim)));
+    for (source, new, old) in same.chain(amounts) {
+        let found = at(metric, &format!("{source}.{new}"));
+        if !found.is_null() {
+            put(&mut out, &format!("{source}.{old}"), found.clone());
+        }
+    }
+    out
+}
+
+fn metric_to_v2(metric: &Value, aim: &str) -> Value {
+    let mut out = json!({"type": text(metric, "type")});
+    for (source, new, old) in SAME {
+        let found = at(metric, &format!("{source}.{old}"));
+        if !found.is_null() {
+            put(&mut out, &format!("{source}.{new}"), found.clone());
+        }
+    }
+    for (source, new, old) in AMOUNTS {
+        let found = at(metric, &format!("{source}.{}", old_field(old, aim)));
+        if found.is_null() {
+            continue;
+        }
+        put(&mut out, &format!("{source}.{aim}.{new}"), found.clone());
+        if aim == "target" {
+            let kind = match new {
+                "averageUtilization" => "Utilization",
+                "averageValue" => "AverageValue",
+                _ => "Value",
+            };
+            value::default(&mut out, &format!("{source}.target.type"), kind);
+        }
+    }
+    out
+}
+
+fn put_annotation(object: &mut Value, name: &str, carried: &Value) {
+    slot_map(object, "metadata.annotations").insert(name.into(), carried.to_string().into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_v1_has_no_field_for_comes_back() {
+        let memory = json!({"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Mi"}}});
+        let cpu = json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}});
+        let stored = json!({"apiVersion": "autoscaling/v2", "metadata": {"name": "h", "annotations": {"a": "b"}},
+            "spec": {"maxReplicas": 3, "metrics": [cpu, memory], "behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}}}});
+        let mut object = stored.clone();
+        to_v1(&mut object);
+        assert_eq!(object["spec"], json!({"maxReplicas": 3, "targetCPUUtilizationPercentage": 50}));
+        let annotation = object["metadata"]["annotations"][METRICS].as_str().unwrap();
+        assert_eq!(
+            annotation,
+            r#"[{"type":"Resource","resource":{"name":"memory","targetAverageValue":"1Mi"}}]"#
+        );
+        to_v2(&mut object);
+        assert_eq!(object, stored);
+    }
+
+    #[test]
+    fn every_source_of_a_metric_has_the_form_of_its_version() {
+        let metric = json!({"name": "hits", "selector": {"matchLabels": {"a": "b"}}});
+        let described = json!({"kind": "Service", "name": "s", "apiVersion": "v1"});
+        let metrics = json!([
+            {"type": "Pods", "pods": {"metric": metric, "target": {"averageValue": "10", "type": "AverageValue"}}},
+            {"type": "Object", "object": {"describedObject": described, "metric": metric, "target": {"value": "5", "type": "Value"}}},
+            {"type": "External", "external": {"metric": metric, "target": {"averageValue": "5", "type": "AverageValue"}}},
+            {"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "c", "target": {"averageUtilization": 5, "type": "Utilization"}}}]);
+        let current = json!([{"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 7, "averageValue": "70m"}}}]);
+        let stored = json!({"apiVersion": "autoscaling/v2", "metadata": {"name": "h"}, "spec": {"maxReplicas": 3, "metrics": metrics},
+            "status": {"currentMetrics": current}});
+        let mut object = stored.clone();
+        to_v1(&mut object);
+        assert_eq!(object["status"]["currentCPUUtilizationPercentage"], 7);
+        let read = |name: &str| -> Value {
+            serde_json::from_str(object["metadata"]["annotations"][name].as_str().unwrap()).unwrap()
+        };
+        let old = json!({"targetAverageValue": "10", "metricName": "hits", "selector": {"matchLabels": {"a": "b"}}});
+        assert_eq!(read(METRICS)[0]["pods"], old);
+        assert_eq!(read(METRICS)[1]["object"]["target"], described);
+        assert_eq!(
+            read(CURRENT)[0]["resource"],
+            json!({"name": "cpu", "currentAverageUtilization": 7, "currentAverageValue": "70m"})
+        );
+        to_v2(&mut object);
+        value::remove(&mut object, "metadata.annotations");
+        assert_eq!(object, stored);
+    }
+
+    #[test]
+    fn annotations_that_have_not_the_form_of_v2_are_dropped() {
+        let metrics = |said: Value| json!([{"type": "Resource", "resource": said}]).to_string();
+        let behavior = "autoscaling.alpha.kubernetes.io/behavior";
+        let conditions = "autoscaling.alpha.kubernetes.io/conditions";
+        for (name, said) in [
+            (METRICS, "[{".to_string()),
+            (METRICS, metrics(json!({"name": "cpu", "targetAverageUtilization": "abc"}))),
+            (METRICS, metrics(json!({"name": "cpu", "targetAverageValue": "much"}))),
+            (CURRENT, metrics(json!({"name": 7, "currentAverageUtilization": 1}))),
+            (behavior, r#"{"scaleUp": {"stabilizationWindowSeconds": "5"}}"#.to_string()),
+            (behavior, "{}".to_string()),
+            (behavior, "[{}]".to_string()),
+            (conditions, r#"[{"type": 1}]"#.to_string()),
+            (conditions, r#"{"type": "AbleToScale"}"#.to_string()),
+        ] {
+            let mut object = json!({"apiVersion": "autoscaling/v1", "metadata": {"annotations": {name: said, "a": "b"}}, "spec": {"maxReplicas": 3}});
+            to_v2(&mut object);
+            let want = json!({"apiVersion": "autoscaling/v2", "metadata": {"annotations": {"a": "b"}}, "spec": {"maxReplicas": 3}});
+            assert_eq!(object, want, "{name} {said}");
+        }
+        let deep = format!("{}1{}", r#"{"scaleUp":"#.repeat(120), "}".repeat(120));
+        let mut object = json!({"metadata": {"annotations": {behavior: deep}}, "spec": {}});
+        to_v2(&mut object);
+        assert_eq!(object["spec"]["behavior"], json!({"scaleUp": {}}), "no deeper than the type");
+        let said = r#"{"scaleUp": {"odd": {"a": 1}, "stabilizationWindowSeconds": 5}}"#;
+        let mut object = json!({"metadata": {"annotations": {behavior: said}}, "spec": {}});
+        to_v2(&mut object);
+        assert_eq!(object["spec"]["behavior"], json!({"scaleUp": {"stabilizationWindowSeconds": 5}}));
+    }
+
+    #[test]
+    fn v1_does_not_show_stored_annotations_under_the_names_of_its_own() {
+        let mut object = json!({"apiVersion": "autoscaling/v2", "metadata": {"annotations": {METRICS: "[]", "a": "b"}}, "spec": {"maxReplicas": 3}});
+        to_v1(&mut object);
+        assert_eq!(object["metadata"]["annotations"], json!({"a": "b"}));
+    }
+}

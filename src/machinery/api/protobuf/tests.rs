@@ -1,0 +1,183 @@
+//! Bodies as clients post them, and the list of messages against the table of kinds.
+
+use super::*;
+use crate::kinds;
+use serde_json::json;
+
+/// Kinds that have no message: apiVersion and kind, with the reason.
+const WITHOUT: &[(&str, &str, &str)] = &[];
+
+#[test]
+fn every_kind_of_the_table_has_a_message() {
+    for kind in kinds::all() {
+        let (version, name) = (kind.api_version(), kind.kind);
+        let exception = WITHOUT.iter().find(|(v, k, _)| (*v, *k) == (version.as_str(), name));
+        match (decode(&body(&version, name, &[])), exception) {
+            (Err(error), None) => panic!("{version} {name}: add it to messages.txt, or to WITHOUT: {error}"),
+            (Ok(_), Some((_, _, why))) => panic!("{version} {name} is no exception any more: {why}"),
+            (Ok(object), None) => assert_eq!(object, json!({"apiVersion": version, "kind": name})),
+            (Err(_), Some(_)) => {}
+        }
+    }
+}
+
+/// Encodes field `number` as a length-delimited value.
+fn put(number: u32, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![(number << 3 | 2) as u8, bytes.len() as u8];
+    out.extend(bytes);
+    out
+}
+
+#[test]
+fn a_config_map_as_kubectl_posts_it() {
+    let meta = [put(1, b"cm"), put(2, b""), put(8, b"")].concat();
+    let raw = [put(1, &meta), put(2, &[put(1, b"a"), put(2, b"1")].concat())].concat();
+    let types = [put(1, b"v1"), put(2, b"ConfigMap")].concat();
+    let body = [b"k8s\0".to_vec(), put(1, &types), put(2, &raw), put(3, b""), put(4, b"")].concat();
+    let want =
+        json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "cm"}, "data": {"a": "1"}});
+    assert_eq!(decode(&body).unwrap(), want);
+    for cut in 4..body.len() - 5 {
+        let _ = decode(&body[..cut]); // never a panic
+    }
+}
+
+/// What a client sends that approves a request of a user with extra attributes.
+#[test]
+fn an_extra_attribute_of_a_user_is_a_list() {
+    let value = [put(1, b"a"), put(1, b"b")].concat();
+    let spec = put(6, &[put(1, b"x.io/id"), put(2, &value)].concat());
+    let object = decode(&body("certificates.k8s.io/v1", "CertificateSigningRequest", &put(2, &spec)));
+    assert_eq!(object.unwrap()["spec"], json!({"extra": {"x.io/id": ["a", "b"]}}));
+}
+
+/// The message of a group that has a repository of its own, with a duration.
+#[test]
+fn metrics_of_a_node() {
+    let window = [0x08, 0x80, 0x92, 0xe5, 0x8e, 0x27]; // 10 500 000 000 ns
+    let usage = [put(1, b"cpu"), put(2, &put(1, b"250m"))].concat();
+    let raw = [put(1, &put(1, b"n")), put(2, &[0x08, 0x01]), put(3, &window), put(4, &usage)].concat();
+    let want = json!({"apiVersion": "metrics.k8s.io/v1beta1", "kind": "NodeMetrics", "metadata": {"name": "n"},
+        "timestamp": "1970-01-01T00:00:01Z", "window": "10.5s", "usage": {"cpu": "250m"}});
+    assert_eq!(decode(&body("metrics.k8s.io/v1beta1", "NodeMetrics", &raw)).unwrap(), want);
+    let raw = put(4, &[put(1, b"c"), put(2, &usage)].concat());
+    let object = decode(&body("metrics.k8s.io/v1beta1", "PodMetrics", &raw)).unwrap();
+    assert_eq!(object["containers"], json!([{"name": "c", "usage": {"cpu": "250m"}}]));
+}
+
+/// As [`put`], for values of any length.
+fn long(number: u32, bytes: &[u8]) -> Vec<u8> {
+    let varint = |mut n: u64| {
+        let mut out = vec![];
+        while n >= 0x80 {
+            out.push(n as u8 | 0x80);
+            n >>= 7;
+        }
+        out.push(n as u8);
+        out
+    };
+    [varint(u64::from(number << 3 | 2)), varint(bytes.len() as u64), bytes.to_vec()].concat()
+}
+
+fn body(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let types = [put(1, api_version.as_bytes()), put(2, kind.as_bytes())].concat();
+    [b"k8s\0".to_vec(), long(1, &types), long(2, raw)].concat()
+}
+
+#[test]
+fn a_definition_with_its_schema() {
+    let flag = |number: u32| vec![(number << 3) as u8, 1];
+    let text = long(5, b"string");
+    let entry = |name: &str, schema: &[u8]| long(29, &[put(1, name.as_bytes()), long(2, schema)].concat());
+    let list = [long(5, b"array"), long(24, &long(1, &text)), long(8, &put(1, b"[\"a\"]"))].concat();
+    let free = [long(5, b"object"), long(30, &[8, 1])].concat();
+    let rule = long(44, &[put(1, b"self.a == 'x'"), put(4, b"FieldValueInvalid")].concat());
+    let preserve = vec![0xb0, 0x02, 1];
+    let schema =
+        [long(5, b"object"), entry("a", &text), entry("l", &list), entry("m", &free), rule, preserve]
+            .concat();
+    let version =
+        [put(1, b"v1"), flag(2), flag(3), long(4, &long(1, &schema)), long(5, &put(1, b""))].concat();
+    let names = [put(1, b"foos"), put(4, b"Foo")].concat();
+    let spec = [put(1, b"x.io"), long(3, &names), put(4, b"Namespaced"), long(7, &version)].concat();
+    let raw = [long(1, &put(1, b"foos.x.io")), long(2, &spec)].concat();
+    let object = decode(&body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &raw)).unwrap();
+    let want = json!({"type": "object", "properties": {
+            "a": {"type": "string"},
+            "l": {"type": "array", "items": {"type": "string"}, "default": ["a"]},
+            "m": {"type": "object", "additionalProperties": true}},
+        "x-kubernetes-validations": [{"rule": "self.a == 'x'", "reason": "FieldValueInvalid"}],
+        "x-kubernetes-preserve-unknown-fields": true});
+    let version = &object["spec"]["versions"][0];
+    assert_eq!(version["schema"]["openAPIV3Schema"], want);
+    assert_eq!(version["subresources"], json!({"status": {}}));
+    assert_eq!(object["spec"]["names"], json!({"plural": "foos", "kind": "Foo"}));
+    assert_eq!(object["metadata"]["name"], "foos.x.io");
+}
+
+#[test]
+fn every_field_of_a_definition_is_one_of_its_schema() {
+    for (name, fields) in MESSAGES.iter().filter(|(name, _)| name.starts_with("api.apiextensions.")) {
+        let short = name.rsplit('.').next().unwrap();
+        let schema = format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.{short}");
+        let published = crate::published::schemas();
+        let Some(properties) = published.get(&schema).and_then(|s| s["properties"].as_object()) else {
+            continue;
+        };
+        for field in fields.values() {
+            assert!(properties.contains_key(field.json), "{name}.{}", field.json);
+        }
+    }
+}
+
+#[test]
+fn schemas_that_nest_without_end_are_refused() {
+    let mut schema = long(5, b"object");
+    for _ in 0..300 {
+        schema = long(28, &schema);
+    }
+    let version = long(4, &long(1, &schema));
+    let raw = long(2, &long(7, &version));
+    let error = decode(&body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &raw)).unwrap_err();
+    assert_eq!(error, "protobuf message is nested too deeply");
+}
+
+#[test]
+fn embedded_messages_stand_inline_and_pointers_keep_their_zero() {
+    let volume = [put(1, b"v"), put(2, &put(2, b""))].concat();
+    assert_eq!(message("api.core.v1.Volume", &volume, 0).unwrap(), json!({"name": "v", "emptyDir": {}}));
+    let spec = [vec![0x08, 0x00], vec![0x28, 0x00]].concat(); // replicas 0, minReadySeconds 0
+    assert_eq!(message("api.apps.v1.DeploymentSpec", &spec, 0).unwrap(), json!({"replicas": 0}));
+    let spec = [0x60, 0, 0x68, 0]; // backoffLimitPerIndex 0, maxFailedIndexes 0: the first failure ends the Job
+    let want = json!({"backoffLimitPerIndex": 0, "maxFailedIndexes": 0});
+    assert_eq!(message("api.batch.v1.JobSpec", &spec, 0).unwrap(), want);
+    let client = message("api.core.v1.ClientIPConfig", &[0x08, 0x00], 0).unwrap();
+    assert_eq!(client, json!({"timeoutSeconds": 0}), "10800 would be filled in");
+}
+
+/// IntOrString, JSON and bool-or-schema are messages that stand for a scalar.
+#[test]
+fn pointers_to_messages_that_are_scalars_keep_their_zero() {
+    let zero = [0x08, 0x00, 0x10, 0x00]; // an IntOrString: a number, 0
+    let json = |text: &str| put(1, text.as_bytes());
+    let closed = [0x08, 0x00]; // no other fields are allowed
+    let schema = "api.apiextensions.v1.JSONSchemaProps";
+    let apps = |name: &str| format!("api.apps.v1.{name}");
+    for (name, raw, want) in [
+        ("api.policy.v1.PodDisruptionBudgetSpec", put(1, &zero), json!({"minAvailable": 0})),
+        ("api.policy.v1.PodDisruptionBudgetSpec", put(3, &zero), json!({"maxUnavailable": 0})),
+        ("api.networking.v1.NetworkPolicyPort", put(2, &zero), json!({"port": 0})),
+        (&apps("RollingUpdateDeployment"), put(1, &zero), json!({"maxUnavailable": 0})),
+        (&apps("RollingUpdateDeployment"), put(2, &zero), json!({"maxSurge": 0})),
+        (&apps("RollingUpdateDaemonSet"), put(1, &zero), json!({"maxUnavailable": 0})),
+        (&apps("RollingUpdateDaemonSet"), put(2, &zero), json!({"maxSurge": 0})),
+        (&apps("RollingUpdateStatefulSetStrategy"), put(2, &zero), json!({"maxUnavailable": 0})),
+        (schema, long(8, &json("false")), json!({"default": false})),
+        (schema, long(8, &json("0")), json!({"default": 0})),
+        (schema, long(8, &json("\"\"")), json!({"default": ""})),
+        (schema, long(30, &closed), json!({"additionalProperties": false})),
+        ("api.core.v1.ServicePort", put(4, &zero), json!({})),
+    ] {
+        assert_eq!(message(name, &raw, 0).unwrap(), want, "{name}");
+    }
+}

@@ -1,0 +1,58 @@
+//! Why a call of a runtime failed.
+
+/// Why the runtime did not do what it was asked. [`Error::line`] tells the causes, too.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No sandbox, container or process of that id.
+    #[error("{0} not found")]
+    NotFound(String),
+    /// The image is neither built in nor in the store. `known` lists what is.
+    #[error("{reference}: not found: this cluster works offline and has these images: {}", known.join(", "))]
+    NoImage {
+        /// The image, normalized.
+        reference: String,
+        /// The images that can be used.
+        known: Vec<String>,
+    },
+    /// The reference is not of the form `[host/]path[:tag][@digest]`.
+    #[error("couldn't parse image name {0:?}: invalid reference format")]
+    BadImageName(String),
+    /// The image stands for a component of the cluster, and this pod is none of those that run it.
+    #[error(
+        "image {image:?} is reserved: {component} runs from the cluster's own manifests only (static pods of a control-plane node, addons in kube-system)"
+    )]
+    Reserved {
+        /// The image, as the pod names it.
+        image: String,
+        /// The component that it stands for, e.g. `kube-scheduler`.
+        component: String,
+    },
+    /// The container could not be set up or its program could not be run. The message is for
+    /// people.
+    #[error("{0}")]
+    Start(String),
+    /// The call makes no sense in the object's state.
+    #[error("{0}")]
+    State(String),
+    /// This runtime does not do that.
+    #[error("{0} is not implemented by this runtime")]
+    Unsupported(&'static str),
+    /// A system call failed.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// The kernel's answer.
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Returns the error with its causes on one line, for Events: `cannot make /x: Permission
+    /// denied (os error 13)`.
+    pub fn line(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |e| e.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+}
