@@ -153,6 +153,8 @@ pub(crate) struct Endpoint {
     pub node: String,
     pub pod: String,
     pub ready: bool,
+    /// Its pod is leaving and still serves: it gets connections while no endpoint is ready.
+    pub drains: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -214,6 +214,7 @@ pub(super) fn slice(object: &Value) -> Slice {
         node: text(e, "nodeName").into(),
         pod: text(e, "targetRef.name").into(),
         ready: at(e, "conditions.ready") != &Value::Bool(false),
+        drains: flag(e, "conditions.serving") && flag(e, "conditions.terminating"),
     };
     Slice {
         service: at(object, "metadata.labels")["kubernetes.io/service-name"]

@@ -42,7 +42,10 @@ pub(super) fn draw(
 ) {
     let endpoints = scene.endpoints(key);
     let ready = endpoints.iter().filter(|endpoint| endpoint.ready).count();
-    let mut y = addresses(canvas, model, key, service, ready > 0);
+    // While none is ready, those that leave and still serve get the connections.
+    let is_used = |endpoint: &Endpoint| endpoint.ready || ready == 0 && endpoint.drains;
+    let is_reached = endpoints.iter().any(|endpoint| is_used(endpoint));
+    let mut y = addresses(canvas, model, key, service, is_reached);
     canvas.put(1, y, &sentence.0, sentence.1);
     if ready > 1 && !is_headless(service) {
         let text = canvas.word(Word::PickOne, &[&ready.to_string()]);
@@ -59,7 +62,8 @@ pub(super) fn draw(
         y += 1;
         for endpoint in &slice.endpoints {
             if y < last {
-                one(canvas, scene, key, endpoint, slice.ports.first().copied(), y);
+                let port = slice.ports.first().copied();
+                one(canvas, scene, key, (endpoint, is_used(endpoint)), port, y);
                 y += 1;
             }
         }
@@ -98,7 +102,13 @@ fn is_headless(service: &Service) -> bool {
 
 /// The way through each port, with its connections, and below it the place where it ends. The row
 /// behind them and an empty one.
-fn addresses(canvas: &mut Canvas<'_>, model: &Model, key: &Key, service: &Service, is_ready: bool) -> usize {
+fn addresses(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    key: &Key,
+    service: &Service,
+    is_reached: bool,
+) -> usize {
     let traffic = &model.traffic;
     let arrow = format!(" {} ", canvas.sign(Sign::Right));
     let mut y = TOP;
@@ -131,7 +141,7 @@ fn addresses(canvas: &mut Canvas<'_>, model: &Model, key: &Key, service: &Servic
         }
         y += 1 + usize::from(is_closed);
         // The rules of each node refuse what no endpoint can take.
-        if !is_ready && !is_headless(service) {
+        if !is_reached && !is_headless(service) {
             let text = canvas.word(Word::RefusedRules, &[]);
             let at = if is_closed { 1 } else { begin };
             canvas.put(at, y, &format!("{} {text}", canvas.sign(Sign::Failed)), Tone::Bad);
@@ -146,14 +156,15 @@ fn one(
     canvas: &mut Canvas<'_>,
     scene: &Cluster,
     key: &Key,
-    endpoint: &Endpoint,
+    (endpoint, is_used): (&Endpoint, bool),
     port: Option<i64>,
     y: usize,
 ) {
     let pod = scene.pods.get(&(key.0.clone(), endpoint.pod.clone()));
     let is_leaving = pod.is_some_and(|pod| pod.stand == Stand::Leaving);
-    let (sign, tone, word) = match (endpoint.ready, is_leaving) {
-        (true, _) => (Sign::Ready, Tone::Good, Word::EndpointGets),
+    let (sign, tone, word) = match (is_used, is_leaving) {
+        (true, true) => (Sign::Leaving, Tone::Warn, Word::EndpointGets),
+        (true, false) => (Sign::Ready, Tone::Good, Word::EndpointGets),
         (false, true) => (Sign::Leaving, Tone::Dim, Word::EndpointLeaves),
         (false, false) => (Sign::Starting, Tone::Warn, Word::EndpointWaits),
     };

@@ -273,6 +273,20 @@ fn each_port_counts_its_connections_and_a_refused_one_ends_at_its_place() {
 }
 
 #[test]
+fn an_endpoint_that_leaves_and_still_serves_is_the_last_resort() {
+    let mut model = ended(View::Network, Lang::En, RICH);
+    let conditions = json!({"ready": false, "serving": true, "terminating": true});
+    let endpoint = json!({"addresses": ["10.244.1.5"], "nodeName": "ropewalk-worker",
+        "targetRef": {"kind": "Pod", "name": "web-1"}, "conditions": conditions});
+    let slice = json!({"metadata": {"name": "pod-svc-1", "namespace": "default",
+        "labels": {"kubernetes.io/service-name": "pod-svc"}}, "ports": [{"port": 80}],
+        "endpoints": [endpoint]});
+    all(&mut model, "endpointslices", vec![slice]);
+    let shown = map(&model).join("\n");
+    assert!(shown.contains("gets connections") && !shown.contains("refused"), "{shown}");
+}
+
+#[test]
 fn in_little_room_the_views_keep_their_small_form() {
     for (view, large) in [
         (View::Scheduling, "NodeResourcesFit"),
