@@ -36,6 +36,17 @@
 //! typed command (`$`), a fault and a step that turned green. F4 puts the objects of an earlier
 //! moment beside those of now and restores nothing; `rewind` restores.
 //!
+//! A view draws all that it knows from 72 by 13 cells on (the map of a screen of 120 by 34, or F2
+//! at 80 by 24), and a small form below. Scheduling names the plug-in that refused each node, and
+//! has a line for each earlier decision. Rollout has a gauge between the fewest and the most pods
+//! that the strategy allows, pods with names and ages, and the old revisions. Pod has the
+//! conditions with their times, and containers with probes, restarts and back-off. Raft draws a
+//! lifeline for each member, so that an arrow never points at a member that it passes. Network
+//! follows each port to its endpoints, counts connections, and marks where one is refused. What no
+//! record and no object tells is not drawn: how many connections each pod got, for example. Ages
+//! are counted on the cluster's clock. They are the one thing that moves while nothing happens,
+//! every ten seconds, or every second while something is younger than a minute.
+//!
 //! How the screen is divided follows from its size alone (`tui::layout`). From 110 columns and 30
 //! lines on the lesson stands at the left, the map above the shell at the right; with fewer lines
 //! lesson and map stand side by side above the shell. With fewer than 110 columns half of them

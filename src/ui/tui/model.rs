@@ -6,6 +6,7 @@ use super::flow::traffic::{Then, Traffic};
 use super::lab::Lab;
 use super::layout::{self, Form, Pane, Panes};
 use super::look::Look;
+use super::map::ages_due;
 use super::scroll::Scroll;
 use super::terminal::Emulator;
 use super::words::Word;
@@ -414,7 +415,8 @@ impl Model {
         // The age of a late lease is shown, too.
         let lease =
             self.cluster.heartbeat_due(self.now).filter(|_| !self.ended && self.view == View::Cluster);
-        [self.traffic.due(), clock, letter, silent, lease, self.lab.due(self.now)].into_iter().flatten().min()
+        let due = [self.traffic.due(), clock, letter, silent, lease, self.lab.due(self.now), ages_due(self)];
+        due.into_iter().flatten().min()
     }
 
     /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at

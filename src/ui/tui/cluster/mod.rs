@@ -4,7 +4,10 @@ mod object;
 mod past;
 mod read;
 
-pub(crate) use object::{Deployment, Endpoint, Happened, Key, Node, Pod, ReplicaSet, Service, Slice, Stand};
+pub(crate) use object::{
+    Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Key, Node, Pod, ReplicaSet,
+    Service, Slice, Stand,
+};
 
 use api::value::text;
 use client::Delta;

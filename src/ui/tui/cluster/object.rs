@@ -57,6 +57,68 @@ pub(crate) struct Pod {
     pub selector: String,
     /// `metadata.creationTimestamp`, in whole seconds.
     pub created: Option<Timestamp>,
+    /// `status.conditions`, in their order.
+    pub conditions: Vec<Condition>,
+    /// Its containers, the init containers first.
+    pub containers: Vec<Container>,
+}
+
+/// A condition of a pod, e.g. `PodScheduled`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Condition {
+    pub kind: String,
+    /// Its status is `True`.
+    pub met: bool,
+    /// `lastTransitionTime`, in whole seconds.
+    pub since: Option<Timestamp>,
+    pub reason: String,
+}
+
+/// A container of a pod: what its specification and its status say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Container {
+    pub name: String,
+    pub image: String,
+    pub is_init: bool,
+    pub state: ContainerState,
+    pub ready: bool,
+    /// The startup probe has succeeded, or there is none and the container runs.
+    pub started: bool,
+    pub restarts: i64,
+    /// How it ended before the newest start, or before the start that it waits for.
+    pub last: Option<Exit>,
+    pub probes: Vec<Probe>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum ContainerState {
+    /// The kubelet has reported nothing yet.
+    #[default]
+    Unknown,
+    Waiting {
+        reason: String,
+        message: String,
+    },
+    /// Runs since this time.
+    Running(Option<Timestamp>),
+    Ended(Exit),
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Exit {
+    pub reason: String,
+    pub code: i64,
+    pub at: Option<Timestamp>,
+}
+
+/// A probe of a container.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Probe {
+    /// `startup`, `readiness` or `liveness`.
+    pub kind: &'static str,
+    /// What it asks: `GET :80/healthz`, `tcp :6379`, `exec cat /ready`.
+    pub asks: String,
 }
 
 impl Pod {
@@ -91,6 +153,8 @@ pub(crate) struct Endpoint {
     pub node: String,
     pub pod: String,
     pub ready: bool,
+    /// Its pod is leaving and still serves: it gets connections while no endpoint is ready.
+    pub drains: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -117,6 +181,30 @@ pub(crate) struct Deployment {
     pub revision: u64,
 }
 
+impl Deployment {
+    /// Returns how many pods a rollout keeps available at least, and how many there may be at most:
+    /// `maxUnavailable` is rounded down and `maxSurge` up. For example 4 replicas with 25 % of both
+    /// give 3 and 5. Upstream: `ResolveFenceposts`.
+    pub(crate) fn bounds(&self) -> (i64, i64) {
+        if self.recreates {
+            return (0, self.wanted);
+        }
+        let surge = scaled(&self.surge, self.wanted, true);
+        let unavailable = match scaled(&self.unavailable, self.wanted, false) {
+            0 if surge == 0 => 1, // both zero would never replace a pod
+            unavailable => unavailable,
+        };
+        (self.wanted.saturating_sub(unavailable).max(0), self.wanted.saturating_add(surge))
+    }
+}
+
+/// A number, or so many percent of another one.
+fn scaled(amount: &str, of: i64, round_up: bool) -> i64 {
+    let Some(percent) = amount.strip_suffix('%') else { return amount.parse().unwrap_or_default() };
+    let hundredths = of.saturating_mul(percent.parse().unwrap_or_default());
+    (if round_up { hundredths.saturating_add(99) } else { hundredths }) / 100
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ReplicaSet {
     pub namespace: String,
@@ -127,6 +215,9 @@ pub(crate) struct ReplicaSet {
     pub image: String,
     /// `deployment.kubernetes.io/revision`
     pub number: i64,
+    pub created: Option<Timestamp>,
+    /// `kubernetes.io/change-cause`
+    pub cause: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -148,4 +239,28 @@ pub(super) fn key(object: &Value) -> Key {
 /// The store revision of an object's last change; 0 if it has none.
 pub(super) fn revision(object: &Value) -> u64 {
     text(object, "metadata.resourceVersion").parse().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_stays_between_its_bounds() {
+        for (wanted, surge, unavailable, bounds) in [
+            (4, "25%", "25%", (3, 5)),
+            (10, "25%", "25%", (8, 13)),
+            (3, "10%", "10%", (3, 4)),
+            (3, "0", "10%", (2, 3)),
+            (2, "1", "0", (2, 3)),
+            (1, "0", "5", (0, 1)),
+            (0, "25%", "25%", (0, 0)),
+        ] {
+            let (surge, unavailable) = (surge.to_string(), unavailable.to_string());
+            let mut deployment = Deployment { wanted, surge, unavailable, ..Deployment::default() };
+            assert_eq!(deployment.bounds(), bounds, "{deployment:?}");
+            deployment.recreates = true;
+            assert_eq!(deployment.bounds(), (0, wanted));
+        }
+    }
 }

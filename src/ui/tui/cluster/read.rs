@@ -1,10 +1,14 @@
 //! The few fields of an object that the map shows.
 
-use super::object::{Deployment, Endpoint, Happened, Node, Pod, ReplicaSet, Service, Slice, Stand, revision};
+use super::object::{
+    Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Node, Pod, Probe, ReplicaSet,
+    Service, Slice, Stand, revision,
+};
 use api::kinds::core::pod::summary;
 use api::quantity::Quantity;
 use api::requests::{self, Field};
 use api::value::{at, flag, int, list, pairs, text};
+use clock::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -59,6 +63,91 @@ fn is_failure(status: &str) -> bool {
         || ["OOMKilled", "ContainerCannotRun", "ContainerStatusUnknown", "InvalidImageName"].contains(&reason)
 }
 
+fn time(value: &Value, path: &str) -> Option<Timestamp> {
+    text(value, path).parse().ok()
+}
+
+fn conditions(object: &Value) -> Vec<Condition> {
+    let condition = |c: &Value| Condition {
+        kind: text(c, "type").into(),
+        met: text(c, "status") == "True",
+        since: time(c, "lastTransitionTime"),
+        reason: text(c, "reason").into(),
+    };
+    list(object, "status.conditions").iter().map(condition).collect()
+}
+
+/// How a container ended, from its `state` or `lastState`.
+fn exit(state: &Value) -> Option<Exit> {
+    let ended = at(state, "terminated");
+    (!ended.is_null()).then(|| Exit {
+        reason: text(ended, "reason").into(),
+        code: int(ended, "exitCode").unwrap_or_default(),
+        at: time(ended, "finishedAt"),
+    })
+}
+
+fn container_state(state: &Value) -> ContainerState {
+    let waiting = at(state, "waiting");
+    match exit(state) {
+        Some(exit) => ContainerState::Ended(exit),
+        None if !waiting.is_null() => ContainerState::Waiting {
+            reason: text(waiting, "reason").into(),
+            message: text(waiting, "message").into(),
+        },
+        None if !at(state, "running").is_null() => ContainerState::Running(time(state, "running.startedAt")),
+        None => ContainerState::Unknown,
+    }
+}
+
+/// What a probe asks: `GET :80/healthz`, `tcp :6379`, `exec cat /ready`.
+fn asked(probe: &Value) -> String {
+    let (get, tcp, grpc) = (at(probe, "httpGet"), at(probe, "tcpSocket"), at(probe, "grpc"));
+    if !get.is_null() {
+        return format!("GET :{}{}", written(at(get, "port")), text(get, "path"));
+    }
+    if !tcp.is_null() {
+        return format!("tcp :{}", written(at(tcp, "port")));
+    }
+    if !grpc.is_null() {
+        return format!("grpc :{}", written(at(grpc, "port")));
+    }
+    let command: Vec<&str> = list(probe, "exec.command").iter().filter_map(Value::as_str).collect();
+    format!("exec {}", command.join(" "))
+}
+
+fn probes(spec: &Value) -> Vec<Probe> {
+    let kinds = [("startup", "startupProbe"), ("readiness", "readinessProbe"), ("liveness", "livenessProbe")];
+    let probe = |(kind, field): (&'static str, &str)| {
+        let probe = at(spec, field);
+        (!probe.is_null()).then(|| Probe { kind, asks: asked(probe) })
+    };
+    kinds.into_iter().filter_map(probe).collect()
+}
+
+fn containers(object: &Value) -> Vec<Container> {
+    let container = |spec: &Value, statuses: &str, is_init: bool| {
+        let name = text(spec, "name");
+        let status = list(object, statuses).iter().find(|status| text(status, "name") == name);
+        let status = status.unwrap_or(&Value::Null);
+        Container {
+            name: name.into(),
+            image: text(spec, "image").into(),
+            is_init,
+            state: container_state(at(status, "state")),
+            ready: flag(status, "ready"),
+            started: flag(status, "started"),
+            restarts: int(status, "restartCount").unwrap_or_default(),
+            last: exit(at(status, "lastState")),
+            probes: probes(spec),
+        }
+    };
+    let init = list(object, "spec.initContainers").iter();
+    let init = init.map(|spec| container(spec, "status.initContainerStatuses", true));
+    let main = list(object, "spec.containers").iter();
+    init.chain(main.map(|spec| container(spec, "status.containerStatuses", false))).collect()
+}
+
 pub(super) fn pod(object: &Value) -> Pod {
     let summary = summary(object);
     let node = text(object, "spec.nodeName").to_string();
@@ -93,7 +182,9 @@ pub(super) fn pod(object: &Value) -> Pod {
             .map(|(k, v)| format!("{k}={v}"))
             .collect::<Vec<_>>()
             .join(","),
-        created: text(object, "metadata.creationTimestamp").parse().ok(),
+        created: time(object, "metadata.creationTimestamp"),
+        conditions: conditions(object),
+        containers: containers(object),
         node,
     }
 }
@@ -123,6 +214,7 @@ pub(super) fn slice(object: &Value) -> Slice {
         node: text(e, "nodeName").into(),
         pod: text(e, "targetRef.name").into(),
         ready: at(e, "conditions.ready") != &Value::Bool(false),
+        drains: flag(e, "conditions.serving") && flag(e, "conditions.terminating"),
     };
     Slice {
         service: at(object, "metadata.labels")["kubernetes.io/service-name"]
@@ -164,6 +256,8 @@ pub(super) fn replicaset(object: &Value) -> ReplicaSet {
             .as_str()
             .and_then(|n| n.parse().ok())
             .unwrap_or_default(),
+        created: time(object, "metadata.creationTimestamp"),
+        cause: annotations["kubernetes.io/change-cause"].as_str().unwrap_or_default().into(),
     }
 }
 
@@ -217,6 +311,36 @@ mod tests {
         assert_eq!(stand(on.clone(), ready.clone(), false), Stand::Ready);
         assert_eq!(stand(on.clone(), ready, true), Stand::Leaving);
         assert_eq!(stand(on, json!({"phase": "Succeeded"}), false), Stand::Done);
+    }
+
+    #[test]
+    fn a_container_is_read_with_its_probes_and_its_last_end() {
+        let object = json!({
+            "metadata": {"name": "p"},
+            "spec": {
+                "initContainers": [{"name": "wait", "image": "busybox"}],
+                "containers": [{"name": "c", "image": "nginx",
+                    "readinessProbe": {"httpGet": {"port": 80, "path": "/healthz"}},
+                    "livenessProbe": {"tcpSocket": {"port": "web"}},
+                    "startupProbe": {"exec": {"command": ["cat", "/ready"]}}}],
+            },
+            "status": {"containerStatuses": [{"name": "c", "restartCount": 3, "started": true,
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting"}},
+                "lastState": {"terminated": {"reason": "Error", "exitCode": 1}}}]},
+        });
+        let pod = super::pod(&object);
+        let [init, main] = &pod.containers[..] else { panic!("{pod:?}") };
+        assert!(init.is_init && init.state == ContainerState::Unknown && init.probes.is_empty());
+        let probes: Vec<(&str, &str)> = main.probes.iter().map(|p| (p.kind, p.asks.as_str())).collect();
+        assert_eq!(
+            probes,
+            [("startup", "exec cat /ready"), ("readiness", "GET :80/healthz"), ("liveness", "tcp :web")]
+        );
+        assert!(
+            matches!(&main.state, ContainerState::Waiting { reason, .. } if reason == "CrashLoopBackOff")
+        );
+        assert_eq!(main.last.as_ref().map(|exit| exit.code), Some(1));
+        assert_eq!((main.restarts, main.started, main.ready), (3, true, false));
     }
 
     #[test]

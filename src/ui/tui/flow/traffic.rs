@@ -6,7 +6,7 @@ use crate::tui::cluster::Key;
 use clock::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
-use tap::{Component, Event, Record};
+use tap::{Component, Event, ObjectRef, Record};
 
 /// Flows kept for replay that wrote, and that only read; the oldest of its sort goes. `watch
 /// kubectl get pods` makes one every two seconds, and must not push out what can be gone back to.
@@ -111,6 +111,12 @@ pub(crate) struct Traffic {
     pub rules: Option<Record>,
     /// Connections to NodePorts of `localhost` that were told, for each Service.
     pub visits: BTreeMap<Key, u64>,
+    /// The same for each port.
+    pub port_visits: BTreeMap<u16, u64>,
+    /// The NodePorts that are open on `localhost`. `None`: no record has told.
+    pub open_ports: Option<BTreeSet<u16>>,
+    /// What the newest revisions changed.
+    pub changed: BTreeMap<u64, ObjectRef>,
     /// The newest entries of the store's log, by index.
     pub written: BTreeMap<u64, Written>,
     pub play: Play,
@@ -148,8 +154,18 @@ impl Traffic {
                     flow.fsyncs.insert(revision, fsync_us);
                 }
             }
+            Event::Commit(_) => {
+                let Some((revision, object)) = record.revision.zip(record.object.clone()) else { return };
+                self.changed.insert(revision, object);
+                while self.changed.len() > WRITTEN_MAX {
+                    self.changed.pop_first();
+                }
+            }
             Event::Rules { .. } => self.rules = Some(record.clone()),
-            Event::Visit { connections, .. } => {
+            Event::Ports { ref open } => self.open_ports = Some(open.iter().copied().collect()),
+            Event::Visit { port, connections } => {
+                let count = self.port_visits.entry(port).or_default();
+                *count = count.saturating_add(connections);
                 let Some(service) = &record.object else { return };
                 let key = (service.namespace.clone(), service.name.clone());
                 let count = self.visits.entry(key).or_default();
@@ -189,6 +205,11 @@ impl Traffic {
     pub(crate) fn mark_green(&mut self, step: String, at: Timestamp, now: Duration) {
         let at = self.newest.map_or(at, |newest| newest.max(at));
         self.mark(Mark { at, heard: Some(now), what: Marked::Green(step) });
+    }
+
+    /// When the newest record was written. `None`: none was heard.
+    pub(crate) fn newest(&self) -> Option<Timestamp> {
+        self.newest
     }
 
     /// The scheduler's decisions, the newest first, one for each pod.

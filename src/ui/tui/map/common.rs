@@ -7,7 +7,52 @@ use super::super::look::{Sign, Tone};
 use super::super::model::{Model, View};
 use super::super::text::took;
 use super::super::words::Word;
+use super::canvas::Canvas;
 use super::hops::{brief, describe};
+use clock::Timestamp;
+use std::time::Duration;
+
+/// The smallest pane in which the views of one object draw all that they know: that of a screen of
+/// 120 by 34 cells.
+const ROOMY: (usize, usize) = (72, 13);
+
+/// Is there place for all that a view knows? Otherwise it draws its small form.
+pub(super) fn is_roomy(canvas: &Canvas<'_>) -> bool {
+    canvas.width() >= ROOMY.0 && canvas.height() >= ROOMY.1
+}
+
+/// The time of the picture on the cluster's own clock, which may run faster than the interface's:
+/// that of the lit hop, or of now as far as it is known.
+pub(super) fn moment(model: &Model) -> Timestamp {
+    let now = model.opened.checked_add(model.now).unwrap_or(model.opened);
+    let newest = model.traffic.newest().map_or(now, |newest| newest.max(now));
+    model.traffic.lit().map_or(newest, |hop| hop.at)
+}
+
+/// How long ago something was, in one unit: `42 s`, `3 min`, `2 h`, `5 d`.
+pub(super) fn age(canvas: &Canvas<'_>, since: Timestamp, moment: Timestamp) -> String {
+    let seconds = moment.duration_since(since).as_secs().max(0);
+    let (word, count) = match seconds {
+        ..60 => (Word::AgeSeconds, seconds),
+        60..3_600 => (Word::AgeMinutes, seconds / 60),
+        3_600..86_400 => (Word::AgeHours, seconds / 3_600),
+        86_400.. => (Word::AgeDays, seconds / 86_400),
+    };
+    canvas.word(word, &[&count.to_string()])
+}
+
+/// When the ages on the screen are counted anew, on the interface's own clock: each second while
+/// something is younger than a minute, else every ten seconds. `None`: the view shows no age.
+pub(crate) fn ages_due(model: &Model) -> Option<Duration> {
+    if model.ended || !matches!(model.view, View::Rollout | View::Pod) {
+        return None;
+    }
+    let pods = model.cluster.pods.values().filter(|pod| !pod.system()).filter_map(|pod| pod.created);
+    let sets = model.cluster.replicasets.values().filter(|set| set.namespace != "kube-system");
+    let youngest = pods.chain(sets.filter_map(|set| set.created)).max()?;
+    let every = if moment(model).duration_since(youngest).as_secs() < 60 { 1 } else { 10 };
+    Some(Duration::from_secs((model.now.as_secs() / every + 1) * every))
+}
 
 /// What is lit: where the request comes from, and where it goes.
 pub(super) fn lit(model: &Model) -> (Option<&Spot>, Option<&Spot>) {

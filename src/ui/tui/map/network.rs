@@ -6,9 +6,10 @@ use super::super::model::Model;
 use super::super::text::took;
 use super::super::words::Word;
 use super::canvas::Canvas;
-use super::common::{none_of, subject};
+use super::common::{is_roomy, none_of, subject};
 use super::ghosts::{Ghost, ghost_line, ghosts};
 use super::hops::short;
+use super::network_wide;
 use super::strip::Lines;
 
 /// The Service that the view is about.
@@ -26,25 +27,30 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     };
     let last = canvas.height().saturating_sub(1);
     let name = format!("{}/{}", key.0, key.1);
-    canvas.row(
+    let x = canvas.row(
         1,
         0,
         &[("Service ", Tone::Dim), (&name, Tone::Strong), ("  ", Tone::Plain), (&service.kind, Tone::Accent)],
     );
-    let visits = model.traffic.visits.get(key).copied().unwrap_or_default();
-    let mut y = ports(canvas, key, service, visits);
     let selector: Vec<String> = service.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    let text = match selector.is_empty() {
+    let selects = match selector.is_empty() {
         true => canvas.word(Word::NoSelector, &[]),
         false => canvas.word(Word::Selects, &[&selector.join(",")]),
     };
-    canvas.put(1, y, &text, Tone::Plain);
-    y += 1;
     let endpoints = scene.endpoints(key);
     let ready = endpoints.iter().filter(|e| e.ready).count();
     let text = sentence(canvas, scene, key, service, ready, endpoints.len());
-    canvas.put(1, y, &text, if ready == 0 { Tone::Bad } else { Tone::Strong });
-    y += 1;
+    let tone = if ready == 0 { Tone::Bad } else { Tone::Strong };
+    let gone = former(model, key, service);
+    if is_roomy(canvas) {
+        canvas.put(x + 3, 0, &selects, Tone::Plain);
+        return network_wide::draw(canvas, model, scene, (key, service), &(text, tone), &gone);
+    }
+    let visits = model.traffic.visits.get(key).copied().unwrap_or_default();
+    let mut y = ports(canvas, key, service, visits);
+    canvas.put(1, y, &selects, Tone::Plain);
+    canvas.put(1, y + 1, &text, tone);
+    y += 2;
     let shown = last.saturating_sub(y);
     for endpoint in endpoints.iter().take(shown) {
         let (sign, tone) =
@@ -58,15 +64,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         y += 1;
     }
     // Its former pods, in the rows that are left.
-    let carried = |ghost: &Ghost<'_>| {
-        let labels = &ghost.pod.labels;
-        let carries = service.selector.iter().all(|(k, v)| labels.get(k) == Some(v));
-        ghost.pod.namespace == key.0 && !service.selector.is_empty() && carries
-    };
-    let gone = ghosts(model).into_iter().filter(carried);
-    for (at, ghost) in gone.take(last.saturating_sub(y)).enumerate() {
+    for (at, ghost) in gone.iter().take(last.saturating_sub(y)).enumerate() {
         let room = canvas.width().saturating_sub(3);
-        ghost_line(canvas, &ghost, (2, y + at), room);
+        ghost_line(canvas, ghost, (2, y + at), room);
     }
     let text = match (ready, &model.traffic.rules) {
         (_, Some(record)) => canvas.word(
@@ -77,6 +77,16 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         (n, None) => canvas.word(Word::PickOne, &[&n.to_string()]),
     };
     canvas.put(1, last, &text, Tone::Dim);
+}
+
+/// The pods with the Service's labels that the command on the stage made go away.
+fn former<'a>(model: &'a Model, key: &Key, service: &Service) -> Vec<Ghost<'a>> {
+    let carried = |ghost: &Ghost<'_>| {
+        let labels = &ghost.pod.labels;
+        let carries = service.selector.iter().all(|(k, v)| labels.get(k) == Some(v));
+        ghost.pod.namespace == key.0 && !service.selector.is_empty() && carries
+    };
+    ghosts(model).into_iter().filter(carried).collect()
 }
 
 /// The same in two lines: the Service with its first address, and its endpoints.

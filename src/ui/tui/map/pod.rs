@@ -8,9 +8,10 @@ use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::stand;
-use super::common::{none_of, subject};
+use super::common::{is_roomy, none_of, subject};
 use super::ghosts::{ghost_line, ghosts};
 use super::hops::{describe, short};
+use super::pod_wide;
 use super::strip::{Lines, told};
 use tap::ObjectRef;
 
@@ -63,6 +64,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     );
     let facts = facts(canvas, pod);
     canvas.put(1, 1, &facts, Tone::Dim);
+    if is_roomy(canvas) {
+        return pod_wide::draw(canvas, model, scene, pod);
+    }
     let hops = hops_about(model, pod);
     let key = (pod.namespace.clone(), pod.name.clone());
     let events = scene.events_about("Pod", &key);
@@ -111,7 +115,7 @@ fn facts(canvas: &Canvas<'_>, pod: &Pod) -> String {
 
 /// The hops about a pod in the commands that are kept, each with how long it took. Without any, its
 /// Events are shown.
-fn hops_about(model: &Model, pod: &Pod) -> Vec<(String, String)> {
+pub(super) fn hops_about(model: &Model, pod: &Pod) -> Vec<(String, String)> {
     // A pod of the same name that was deleted before had a life of its own.
     let own = |hop: &Hop| {
         let it = |o: &ObjectRef| o.resource == "pods" && o.name == pod.name && o.namespace == pod.namespace;

@@ -8,12 +8,14 @@ use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
+use super::common::is_roomy;
 use super::hops::short;
+use super::raft_wide;
 use super::strip::Lines;
 use std::cmp::Ordering;
 
 /// Where the members' columns begin, behind the entries' numbers.
-const LEFT: usize = 12;
+pub(super) const LEFT: usize = 12;
 /// Between what happened and what happened next.
 const GAP: &str = "   ";
 /// A column is at least this wide, and at most that.
@@ -28,20 +30,20 @@ pub(crate) fn leader(model: &Model) -> Option<(Option<&str>, u64)> {
 }
 
 /// One member's column.
-struct Column<'a> {
-    node: &'a str,
-    x: usize,
-    up: bool,
+pub(super) struct Column<'a> {
+    pub node: &'a str,
+    pub x: usize,
+    pub up: bool,
 }
 
 /// A name in little room: `cp2` is `ropewalk-control-plane2`.
-fn brief(name: &str, room: usize) -> String {
+pub(super) fn brief(name: &str, room: usize) -> String {
     let name = short(name);
     if cells(name) <= room { name.to_string() } else { name.replacen("control-plane", "cp", 1) }
 }
 
 /// The members, each in a column of this width.
-fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
+pub(super) fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
     let off = &model.traffic.agreement.off;
     let members = model.cluster.members().into_iter().enumerate();
     members
@@ -54,7 +56,7 @@ fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
 }
 
 /// Can the members that reach each other still write? There is one answer for several of them.
-fn writes(agreement: &Agreement, columns: &[Column<'_>]) -> Option<(Word, Tone)> {
+pub(super) fn writes(agreement: &Agreement, columns: &[Column<'_>]) -> Option<(Word, Tone)> {
     let quorum = columns.len() / 2 + 1;
     let up: Vec<&str> = columns.iter().filter(|c| c.up).map(|c| c.node).collect();
     let agree = up.iter().map(|m| agreement.reaches(m, &up).count()).max().unwrap_or_default();
@@ -63,7 +65,11 @@ fn writes(agreement: &Agreement, columns: &[Column<'_>]) -> Option<(Word, Tone)>
 }
 
 /// Term and quorum, in words.
-fn term_and_quorum(canvas: &Canvas<'_>, agreement: &Agreement, members: usize) -> [(String, Tone); 2] {
+pub(super) fn term_and_quorum(
+    canvas: &Canvas<'_>,
+    agreement: &Agreement,
+    members: usize,
+) -> [(String, Tone); 2] {
     let term = match agreement.term() {
         0 => String::new(),
         term => canvas.word(Word::StatusTerm, &[&term.to_string()]),
@@ -96,6 +102,9 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let agreement = &model.traffic.agreement;
+    if is_roomy(canvas) && agreement.committed() > 0 {
+        return raft_wide::draw(canvas, model);
+    }
     let members = model.cluster.members().len().max(1);
     let width = (canvas.width().saturating_sub(LEFT) / members).clamp(*COLUMN.start(), *COLUMN.end());
     let columns = columns(model, width);
@@ -126,7 +135,7 @@ fn head(canvas: &mut Canvas<'_>, agreement: &Agreement, columns: &[Column<'_>], 
     }
 }
 
-fn standing(agreement: &Agreement, column: &Column<'_>, alone: bool) -> (Sign, Tone) {
+pub(super) fn standing(agreement: &Agreement, column: &Column<'_>, alone: bool) -> (Sign, Tone) {
     match () {
         () if !column.up => (Sign::Down, Tone::Bad),
         () if alone || agreement.leader() == Some(column.node) => (Sign::Leader, Tone::Accent),
@@ -193,7 +202,7 @@ fn link(
 }
 
 /// What a member is, in a word or two.
-fn role(
+pub(super) fn role(
     canvas: &Canvas<'_>,
     agreement: &Agreement,
     column: &Column<'_>,
@@ -319,7 +328,7 @@ fn story(canvas: &mut Canvas<'_>, agreement: &Agreement, rows: usize) -> usize {
     shown
 }
 
-fn action(canvas: &Canvas<'_>, told: &Told) -> (String, Tone) {
+pub(super) fn action(canvas: &Canvas<'_>, told: &Told) -> (String, Tone) {
     let term = told.term.to_string();
     let who = brief(&told.who, 8);
     let with = |word: Word, other: &str| canvas.word(word, &[&who, &brief(other, 8)]);

@@ -6,8 +6,9 @@ use super::super::model::Model;
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::stand;
-use super::common::{none_of, subject};
+use super::common::{is_roomy, none_of, subject};
 use super::ghosts::{Ghost, ghosts};
+use super::rollout_wide;
 use super::strip::{Lines, counted, news, told};
 
 /// The Deployment that the view is about.
@@ -20,7 +21,7 @@ fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Deployme
 }
 
 /// The pods of a ReplicaSet.
-fn pods_of_set<'a>(scene: &'a Cluster, set: &ReplicaSet) -> Vec<&'a Pod> {
+pub(super) fn pods_of_set<'a>(scene: &'a Cluster, set: &ReplicaSet) -> Vec<&'a Pod> {
     let of = |pod: &&Pod| pod.namespace == set.namespace && pod.owner == set.name;
     scene.pods.values().filter(of).collect()
 }
@@ -74,6 +75,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     };
     let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
     canvas.row(1, 1, &[(&wanted, tone), ("   ", Tone::Plain), (&surge, Tone::Dim)]);
+    if is_roomy(canvas) {
+        return rollout_wide::draw(canvas, model, scene, key, deployment);
+    }
     let mut y = 3;
     let ghosts = ghosts(model);
     let last = canvas.height().saturating_sub(1);

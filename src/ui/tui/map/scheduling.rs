@@ -6,10 +6,12 @@ use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
+use super::common::is_roomy;
 use super::hops::short;
+use super::scheduling_wide;
 use super::strip::Lines;
 use std::cmp::Reverse;
-use tap::{Event, Refusal, Verdict};
+use tap::{Decision, Event, Record, Refusal, Verdict};
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let place = model.place(&model.traffic.decided());
@@ -34,6 +36,14 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         return canvas.note(2, &model.lang.say(Word::Undecided, &[]));
     }
     let Event::Schedule(decision) = &record.event else { return };
+    if is_roomy(canvas) {
+        return scheduling_wide::draw(canvas, model, record, decision);
+    }
+    table(canvas, model, record, decision);
+}
+
+/// A line for each node in a small pane, below the line of the pod.
+fn table(canvas: &mut Canvas<'_>, model: &Model, record: &Record, decision: &Decision) {
     let verdicts = &decision.verdicts;
     let names = verdicts.iter().map(|v| cells(short(&v.node))).max().unwrap_or(4);
     let (first, wide) = (names.min(canvas.width() / 3).max(4) + 2, canvas.width() >= 60);
@@ -118,11 +128,17 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
             None => (format!("{node} {} {}", canvas.sign(Sign::Met), verdict.total), Tone::Good),
         }
     };
+    Lines { counts, news: by_rank(decision).into_iter().map(verdict).collect() }
+}
+
+/// The verdicts, that of the chosen node first, those that refuse last.
+pub(super) fn by_rank(decision: &Decision) -> Vec<&Verdict> {
     let mut verdicts: Vec<&Verdict> = decision.verdicts.iter().collect();
     verdicts.sort_by_key(|verdict| {
-        (chosen != Some(verdict.node.as_str()), !verdict.refused.is_empty(), Reverse(verdict.total))
+        let is_chosen = decision.chosen.as_ref() == Some(&verdict.node);
+        (!is_chosen, !verdict.refused.is_empty(), Reverse(verdict.total))
     });
-    Lines { counts, news: verdicts.into_iter().map(verdict).collect() }
+    verdicts
 }
 
 /// Why a node was refused; in little room without the words that all reasons begin with.

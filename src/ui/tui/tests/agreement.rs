@@ -1,6 +1,7 @@
 //! The raft view of three members, from records of a real cluster whose leader was cut off and
 //! joined again.
 
+use super::sequence::map;
 use super::*;
 use crate::tui::agreement::{Agreement, Happening, Mark, Role};
 use crate::tui::model::View;
@@ -63,6 +64,30 @@ fn a_leader_is_cut_off_and_comes_back() {
         }
     }
     insta::assert_snapshot!(out);
+}
+
+/// The columns of the members are 14 cells wide: 12, 26 and 40.
+#[test]
+fn a_line_between_two_members_points_at_none_that_it_passes() {
+    let rich = Look { colour: true, ..Look::default() };
+    let mut model = towers(120, 36, Lang::En, rich, false);
+    let lines = map(&model);
+    let (left, gap) = (" ".repeat(12), " ".repeat(13));
+    let (lit, line, dots) = ("━".repeat(13), "─".repeat(13), "┄".repeat(13));
+    assert_eq!(lines[1], format!("{left}● cp          ★ cp2         ● cp3"));
+    assert!(lines[2].starts_with(&format!("{left}cut off       leads         follows")), "{lines:#?}");
+    assert_eq!(lines[4], format!("{left}│{gap}├{lit}▶  entries"));
+    assert_eq!(lines[5], format!("{left}├┄┄┄┄┄┄✂┄┄┄┄┄┄┤{gap}│  cut"));
+    assert_eq!(lines[6], format!("{left}├{dots}┼┄✂┄┄┄┄┄┄┄┄┄┄┄┤  cut"));
+    assert!(lines[7].starts_with(" log  committed "), "{lines:#?}");
+    assert_eq!(lines[11], format!(" 0.35 s     │{gap}◀{line}┤  votes"));
+    assert_eq!(lines[12], format!(" 0.35 s     │{gap}★{gap}│  leads, term 5"));
+    // A vote of the first member for the last crosses the line of the one between.
+    let vote = told(NODES[0], "vote", json!({"term": 6, "to": NODES[2], "pre": false}));
+    model.traffic.agreement.absorb(&vote);
+    assert_eq!(map(&model)[14], format!(" 0.00 s     ├{line}┼{line}▶  votes"));
+    let ascii = towers(120, 36, Lang::En, Look { ascii: true, ..rich }, false);
+    assert_eq!(map(&ascii)[4], format!("{left}|{gap}|{}>  entries", "=".repeat(13)));
 }
 
 /// What was broken before the interface was opened, and before the oldest record that is kept.

@@ -15,6 +15,7 @@ mod strip;
 mod time;
 mod typing;
 mod views;
+mod wide;
 
 use super::event::{Effect, Event};
 use super::look::Look;

@@ -1,0 +1,199 @@
+//! The network view where there is room: each address of the Service with the connections that came
+//! through it and the place where one is refused, then the EndpointSlices with their pods, and the
+//! pods that carry the labels but get nothing.
+//!
+//! ```text
+//! localhost:31234 --> 10.98.113.25:80 --> targetPort 80     connections: 5
+//!
+//! EndpointSlice pod-svc-x7k2p  1 of 2 endpoints ready
+//! | * 10.244.1.5:80   web-7ksfg  worker     gets connections
+//! | o 10.244.2.7:80   web-jc628  worker2    not ready
+//! ```
+
+use super::super::cluster::{Cluster, Endpoint, Key, Pod, Service, Slice, Stand};
+use super::super::look::{Sign, Tone};
+use super::super::model::Model;
+use super::super::text::{cells, cut_middle, took};
+use super::super::words::Word;
+use super::canvas::Canvas;
+use super::cluster::stand;
+use super::ghosts::{Ghost, ghost_line};
+use super::hops::short;
+use tap::Event;
+
+/// The row of the first address.
+const TOP: usize = 2;
+/// The column of an endpoint's pod.
+const POD: usize = 23;
+/// The column of an endpoint's node, counted from the right edge.
+const NODE: usize = 31;
+/// The column of what an endpoint gets, counted from the right edge.
+const GETS: usize = 17;
+
+/// Draws all below the Service's name; `sentence` says how many endpoints are ready, or why there
+/// are none.
+pub(super) fn draw(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    scene: &Cluster,
+    (key, service): (&Key, &Service),
+    sentence: &(String, Tone),
+    gone: &[Ghost<'_>],
+) {
+    let endpoints = scene.endpoints(key);
+    let ready = endpoints.iter().filter(|endpoint| endpoint.ready).count();
+    // While none is ready, those that leave and still serve get the connections.
+    let is_used = |endpoint: &Endpoint| endpoint.ready || ready == 0 && endpoint.drains;
+    let is_reached = endpoints.iter().any(|endpoint| is_used(endpoint));
+    let mut y = addresses(canvas, model, key, service, is_reached);
+    canvas.put(1, y, &sentence.0, sentence.1);
+    if ready > 1 && !is_headless(service) {
+        let text = canvas.word(Word::PickOne, &[&ready.to_string()]);
+        canvas.put(1 + cells(&sentence.0) + 2, y, &text, Tone::Dim);
+    }
+    y += 1;
+    let last = canvas.height().saturating_sub(1);
+    let of = |(slice_key, slice): &(&Key, &Slice)| slice_key.0 == key.0 && slice.service == key.1;
+    for (slice_key, slice) in scene.slices.iter().filter(of) {
+        if y >= last {
+            break;
+        }
+        canvas.row(1, y, &[("EndpointSlice ", Tone::Dim), (&slice_key.1, Tone::Plain)]);
+        y += 1;
+        for endpoint in &slice.endpoints {
+            if y < last {
+                let port = slice.ports.first().copied();
+                one(canvas, scene, key, (endpoint, is_used(endpoint)), port, y);
+                y += 1;
+            }
+        }
+    }
+    for pod in left_out(scene, key, service, &endpoints) {
+        if y < last {
+            let (sign, tone) = stand(pod.stand);
+            let text = format!("{} {}", canvas.sign(sign), pod.status);
+            canvas.put_in(3, y, POD - 4, &text, tone);
+            gets(canvas, (&pod.name, &pod.node), (Word::NotInSlice, Tone::Warn), y);
+            y += 1;
+        }
+    }
+    for (at, ghost) in gone.iter().take(last.saturating_sub(y)).enumerate() {
+        let room = canvas.width().saturating_sub(4);
+        ghost_line(canvas, ghost, (3, y + at), room);
+    }
+    if let Some(record) = &model.traffic.rules {
+        let node = short(&record.node);
+        let text = match &record.event {
+            Event::Rules { rules, changed } => {
+                let (rules, changed) = (rules.to_string(), changed.to_string());
+                canvas.word(Word::HopProxy, &[node, &rules, &changed])
+            }
+            _ => String::new(),
+        };
+        let text = format!("{text}  {}", took(record.took_us));
+        canvas.put(1, last, &text, Tone::Dim);
+    }
+}
+
+/// A Service without an address of its own: its name leads to the pods.
+fn is_headless(service: &Service) -> bool {
+    matches!(service.ip.as_str(), "" | "None")
+}
+
+/// The way through each port, with its connections, and below it the place where it ends. The row
+/// behind them and an empty one.
+fn addresses(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    key: &Key,
+    service: &Service,
+    is_reached: bool,
+) -> usize {
+    let traffic = &model.traffic;
+    let arrow = format!(" {} ", canvas.sign(Sign::Right));
+    let mut y = TOP;
+    for (port, target, node_port) in &service.ports {
+        let mut x = 1;
+        let mut is_closed = false;
+        if let Some(node_port) = node_port {
+            let number = u16::try_from(*node_port).unwrap_or_default();
+            is_closed = traffic.open_ports.as_ref().is_some_and(|open| !open.contains(&number));
+            let way = if is_closed { Tone::Bad } else { Tone::Plain };
+            let local = format!("localhost:{node_port}");
+            x = canvas.row(x, y, &[(&local, way), (&arrow, Tone::Dim)]);
+            if is_closed {
+                let text = canvas.word(Word::RefusedPort, &[&node_port.to_string()]);
+                canvas.put(1, y + 1, &format!("{} {text}", canvas.sign(Sign::Failed)), Tone::Bad);
+            }
+        }
+        let address = match is_headless(service) {
+            true => format!("{}.{}:{port}", key.1, key.0),
+            false => format!("{}:{port}", service.ip),
+        };
+        let begin = x;
+        let way = [(address.as_str(), Tone::Strong), (arrow.as_str(), Tone::Dim), ("targetPort ", Tone::Dim)];
+        x = canvas.row(x, y, &way);
+        x = canvas.put(x, y, target, Tone::Plain);
+        let visits = node_port.and_then(|port| traffic.port_visits.get(&u16::try_from(port).ok()?));
+        if let Some(visits) = visits {
+            let text = canvas.word(Word::Visits, &[&visits.to_string()]);
+            canvas.put(x + 3, y, &text, Tone::Accent);
+        }
+        y += 1 + usize::from(is_closed);
+        // The rules of each node refuse what no endpoint can take.
+        if !is_reached && !is_headless(service) {
+            let text = canvas.word(Word::RefusedRules, &[]);
+            let at = if is_closed { 1 } else { begin };
+            canvas.put(at, y, &format!("{} {text}", canvas.sign(Sign::Failed)), Tone::Bad);
+            y += 1;
+        }
+    }
+    y + 1
+}
+
+/// An endpoint: address, pod, node, and whether it gets connections.
+fn one(
+    canvas: &mut Canvas<'_>,
+    scene: &Cluster,
+    key: &Key,
+    (endpoint, is_used): (&Endpoint, bool),
+    port: Option<i64>,
+    y: usize,
+) {
+    let pod = scene.pods.get(&(key.0.clone(), endpoint.pod.clone()));
+    let is_leaving = pod.is_some_and(|pod| pod.stand == Stand::Leaving);
+    let (sign, tone, word) = match (is_used, is_leaving) {
+        (true, true) => (Sign::Leaving, Tone::Warn, Word::EndpointGets),
+        (true, false) => (Sign::Ready, Tone::Good, Word::EndpointGets),
+        (false, true) => (Sign::Leaving, Tone::Dim, Word::EndpointLeaves),
+        (false, false) => (Sign::Starting, Tone::Warn, Word::EndpointWaits),
+    };
+    let port = port.map_or(String::new(), |port| format!(":{port}"));
+    canvas.put(1, y, canvas.sign(Sign::Rail), Tone::Dim);
+    let address = format!("{} {}{port}", canvas.sign(sign), endpoint.ip);
+    canvas.put_in(3, y, POD - 4, &address, tone);
+    gets(canvas, (&endpoint.pod, &endpoint.node), (word, tone), y);
+}
+
+/// A pod with its node, and what it gets of the Service.
+fn gets(canvas: &mut Canvas<'_>, (pod, node): (&str, &str), (word, tone): (Word, Tone), y: usize) {
+    let [node_at, gets_at] = [NODE, GETS].map(|from_right| canvas.width().saturating_sub(from_right));
+    let room = node_at.saturating_sub(POD + 1);
+    let name = cut_middle(pod, room, canvas.sign(Sign::Ellipsis));
+    canvas.put_in(POD, y, room, &name, Tone::Plain);
+    canvas.put_in(node_at, y, NODE - GETS - 1, short(node), Tone::Dim);
+    let text = canvas.word(word, &[]);
+    canvas.put(gets_at, y, &text, tone);
+}
+
+/// The pods that carry the labels of a Service's selector, but stand in no EndpointSlice of it.
+fn left_out<'a>(scene: &'a Cluster, key: &Key, service: &Service, endpoints: &[&Endpoint]) -> Vec<&'a Pod> {
+    if service.selector.is_empty() {
+        return vec![];
+    }
+    let carries = |pod: &&Pod| {
+        let labels = service.selector.iter().all(|(k, v)| pod.labels.get(k) == Some(v));
+        pod.namespace == key.0 && labels && endpoints.iter().all(|endpoint| endpoint.pod != pod.name)
+    };
+    scene.pods.values().filter(carries).collect()
+}

@@ -1,0 +1,187 @@
+//! The scheduling view where there is room: one decision with the plug-in and the words by which
+//! each node was refused, or its scores; below it the decisions before, a line each.
+//!
+//! ```text
+//! pod big  cpu 1500m
+//!
+//! node           filter                                            score
+//! control-plane  x TaintToleration: node(s) had untolerated taint(s)   -
+//!                  {node-role.kubernetes.io/control-plane: }
+//! worker         + NodeResourcesFit 79                                79 L
+//! chosen: worker  0.38 ms
+//!
+//! earlier decisions
+//! web            L worker 79   + worker2 79   x control-plane TaintToleration
+//! ```
+
+use super::super::cluster::Cluster;
+use super::super::look::{Sign, Tone};
+use super::super::model::Model;
+use super::super::text::{cells, cut_middle, fold, time_of_day, took};
+use super::super::words::Word;
+use super::canvas::Canvas;
+use super::hops::short;
+use super::scheduling::by_rank;
+use tap::{Decision, ObjectRef, Record, Verdict};
+
+/// The row of the first node.
+const TOP: usize = 3;
+/// Earlier decisions that have a line even if the nodes of the first need more than one each.
+const EARLIER: usize = 4;
+/// Cells of a score with its sign, at the right edge.
+const SCORE: usize = 8;
+
+/// Draws all below the line of the pod.
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, record: &Record, decision: &Decision) {
+    let verdicts = &decision.verdicts;
+    let names = verdicts.iter().map(|v| cells(short(&v.node))).max().unwrap_or_default();
+    let first = names.clamp(8, canvas.width() / 4) + 2;
+    let score = canvas.width().saturating_sub(SCORE);
+    let heads = [(1, Word::Node), (1 + first, Word::Filter), (score, Word::Score)];
+    for (x, word) in heads {
+        let head = canvas.word(word, &[]);
+        canvas.put(x, TOP - 1, &head, Tone::Dim);
+    }
+    let earlier = earlier(model, record);
+    let below = match earlier.len() {
+        0 => 2,
+        count => 4 + count.min(EARLIER),
+    };
+    let room = canvas.height().saturating_sub(TOP + below).max(1);
+    let shown = if verdicts.len() > room { room - 1 } else { verdicts.len() };
+    let mut spare = room.saturating_sub(verdicts.len());
+    let mut y = TOP;
+    for verdict in verdicts.iter().take(shown) {
+        let is_chosen = decision.chosen.as_ref() == Some(&verdict.node);
+        y = node(canvas, verdict, is_chosen, (first, score), y, &mut spare);
+    }
+    if shown < verdicts.len() {
+        let text = canvas.word(Word::MoreNodes, &[&(verdicts.len() - shown).to_string()]);
+        canvas.put(1, y, &text, Tone::Dim);
+        y += 1;
+    }
+    y = result(canvas, &model.cluster, record, decision, y);
+    if earlier.is_empty() || y + 1 >= canvas.height() {
+        return;
+    }
+    y += usize::from(y + earlier.len() + 1 < canvas.height());
+    let head = canvas.word(Word::Earlier, &[]);
+    canvas.put(1, y, &head, Tone::Dim);
+    for (at, (pod, decision)) in earlier.into_iter().enumerate() {
+        line(canvas, pod, decision, first, y + 1 + at);
+    }
+}
+
+/// The other decisions that the play head has come to, the newest first.
+fn earlier<'a>(model: &'a Model, shown: &Record) -> Vec<(&'a ObjectRef, &'a Decision)> {
+    let others = model.traffic.newest_decisions().filter(|other| other.object != shown.object);
+    let told = others.filter_map(|record| match &record.event {
+        tap::Event::Schedule(decision) => Some((record.object.as_ref()?, decision)),
+        _ => None,
+    });
+    told.filter(|(pod, _)| !model.traffic.undecided(&pod.namespace, &pod.name)).collect()
+}
+
+/// What was found about a node, with its tone.
+fn found(canvas: &Canvas<'_>, verdict: &Verdict) -> (String, Tone) {
+    if let Some(first) = verdict.refused.first() {
+        let reason = |refused: &tap::Refusal| match &refused.detail {
+            Some(detail) => format!("{} {detail}", refused.reason),
+            None => refused.reason.clone(),
+        };
+        let reasons: Vec<String> = verdict.refused.iter().map(reason).collect();
+        let plug_in = match first.filter.is_empty() {
+            true => String::new(),
+            false => format!("{}: ", first.filter),
+        };
+        return (format!("{} {plug_in}{}", canvas.sign(Sign::Unmet), reasons.join(", ")), Tone::Bad);
+    }
+    let scores: Vec<String> = verdict.scores.iter().map(|(name, score)| format!("{name} {score}")).collect();
+    let text = match scores.is_empty() {
+        true => canvas.word(Word::Fits, &[]),
+        false => scores.join(" + "),
+    };
+    (format!("{} {text}", canvas.sign(Sign::Met)), Tone::Good)
+}
+
+/// One node's verdict: one line, or more as far as there are spare ones. The row behind it.
+fn node(
+    canvas: &mut Canvas<'_>,
+    verdict: &Verdict,
+    is_chosen: bool,
+    (first, score): (usize, usize),
+    y: usize,
+    spare: &mut usize,
+) -> usize {
+    let name = if is_chosen { Tone::Strong } else { Tone::Plain };
+    canvas.put_in(1, y, first - 1, short(&verdict.node), name);
+    let (text, tone) = found(canvas, verdict);
+    let room = score.saturating_sub(first + 3);
+    let lines = fold(&text, room, "  ");
+    let shown = lines.len().min(1 + *spare);
+    *spare -= shown - 1;
+    for (at, line) in lines.iter().take(shown).enumerate() {
+        // The last line that there is place for has the rest, and is cut.
+        let is_last = at + 1 == shown;
+        let text = if is_last { lines[at..].join(" ") } else { line.clone() };
+        canvas.put_in(1 + first, y + at, room, &text, tone);
+    }
+    match verdict.refused.is_empty() {
+        true => {
+            let x = canvas.put(score, y, &verdict.total.to_string(), Tone::Strong);
+            if is_chosen {
+                canvas.put(x + 1, y, canvas.sign(Sign::Leader), Tone::Accent);
+            }
+        }
+        false => {
+            canvas.put(score, y, canvas.sign(Sign::Line), Tone::Dim);
+        }
+    }
+    y + shown
+}
+
+/// What came of it: the node, or that the pod waits, with the words of its Event. The row behind
+/// it.
+fn result(canvas: &mut Canvas<'_>, scene: &Cluster, record: &Record, decision: &Decision, y: usize) -> usize {
+    let facts = format!("{}  {}", took(record.took_us), time_of_day(record.at));
+    match decision.chosen.as_deref() {
+        Some(node) => {
+            let text = canvas.word(Word::ChosenNode, &[short(node)]);
+            canvas.row(1, y, &[(&text, Tone::Strong), ("  ", Tone::Plain), (&facts, Tone::Dim)]);
+            y + 1
+        }
+        None => {
+            let text = canvas.word(Word::ChosenNobody, &[]);
+            canvas.row(1, y, &[(&text, Tone::Warn), ("  ", Tone::Plain), (&facts, Tone::Dim)]);
+            let key = record.object.as_ref().map(|o| (o.namespace.clone(), o.name.clone()));
+            let events = key.map_or(vec![], |key| scene.events_about("Pod", &key));
+            let Some(event) = events.iter().rev().find(|event| event.reason == "FailedScheduling") else {
+                return y + 1;
+            };
+            let text = format!("{} {}: {}", canvas.sign(Sign::Warn), event.reason, event.message);
+            canvas.put(1, y + 1, &text, Tone::Bad);
+            y + 2
+        }
+    }
+}
+
+/// A decision on one line: the node that was chosen first, those that were refused last.
+fn line(canvas: &mut Canvas<'_>, pod: &ObjectRef, decision: &Decision, first: usize, y: usize) {
+    if y >= canvas.height() {
+        return;
+    }
+    let name = cut_middle(&pod.name, first - 1, canvas.sign(Sign::Ellipsis));
+    canvas.put(1, y, &name, Tone::Plain);
+    let mut x = 1 + first;
+    for verdict in by_rank(decision) {
+        let node = short(&verdict.node);
+        let (text, tone) = match verdict.refused.first() {
+            Some(refused) => (format!("{} {node} {}", canvas.sign(Sign::Unmet), refused.filter), Tone::Bad),
+            None if decision.chosen.as_ref() == Some(&verdict.node) => {
+                (format!("{} {node} {}", canvas.sign(Sign::Leader), verdict.total), Tone::Strong)
+            }
+            None => (format!("{} {node} {}", canvas.sign(Sign::Met), verdict.total), Tone::Good),
+        };
+        x = canvas.put(x, y, &text, tone) + 3;
+    }
+}

@@ -1,0 +1,305 @@
+//! The views of one object where there is room for all that they know.
+
+use super::sequence::map;
+use super::*;
+use crate::tui::model::View;
+use crate::tui::text::time_of_day;
+use std::time::Duration;
+use tap::{Component, Decision, Refusal, Verdict};
+
+const RICH: Look = Look { ascii: false, colour: true, light: false };
+const ASCII: Look = Look { ascii: true, colour: false, light: false };
+
+/// A view at the end of the command, in the map of a screen of 120 by 36.
+fn ended(view: View, lang: Lang, look: Look) -> Model {
+    let mut model = model(120, 36, lang, look);
+    (model.view, model.chosen) = (view, true);
+    model.traffic.finish();
+    model
+}
+
+/// Each part stands in one of the lines.
+fn assert_shows(lines: &[String], parts: &[&str]) {
+    for part in parts {
+        assert!(lines.iter().any(|line| line.contains(part)), "{part}: {lines:#?}");
+    }
+}
+
+/// A decision about a pod that no node can take.
+fn refused(pod: &str) -> Record {
+    let refusal = |filter: &'static str, reason: &str, detail: Option<&str>| Refusal {
+        filter: filter.into(),
+        reason: reason.into(),
+        detail: detail.map(String::from),
+        final_: false,
+    };
+    let taint = refusal("TaintToleration", "node(s) had untolerated taint(s)", Some("{dedicated: db}"));
+    let full = refusal("NodeResourcesFit", "Insufficient cpu", None);
+    let verdict = |node: &str, refused: Refusal| Verdict {
+        node: node.into(),
+        refused: vec![refused],
+        ..Verdict::default()
+    };
+    let verdicts = vec![verdict("ropewalk-worker", full), verdict("ropewalk-worker2", taint)];
+    let mut record = Record::new(tap::Event::Schedule(Decision { verdicts, chosen: None }));
+    record = record.object("pods", "default", pod);
+    (record.seq, record.component) = (9000, Component::Scheduler);
+    record.at = "2026-11-20T12:07:00Z".parse().expect("a time");
+    record
+}
+
+#[test]
+fn a_decision_names_the_plug_in_that_refused_and_older_ones_have_a_line() {
+    let mut model = ended(View::Scheduling, Lang::En, RICH);
+    assert_shows(
+        &map(&model),
+        &[
+            "control-plane  ✗ TaintToleration: node(s) had untolerated",
+            "  {node-role.kubernetes.io/control-plane: }",
+            "worker         ✓ NodeResourcesFit 79",
+            "79 ★",
+            "chosen: worker  0.38 ms",
+        ],
+    );
+    tell(&mut model, Event::Records(vec![refused("big")]));
+    assert_shows(
+        &map(&model),
+        &[
+            " pod big",
+            "worker    ✗ NodeResourcesFit: Insufficient cpu",
+            "worker2   ✗ TaintToleration: node(s) had untolerated taint(s)",
+            "no node fits: the pod waits",
+            " earlier decisions",
+            " web2      ★ worker 79   ✓ worker2 79   ✗ control-plane TaintToleration",
+        ],
+    );
+    let lines = map(&{
+        let mut model = ended(View::Scheduling, Lang::Ko, RICH);
+        tell(&mut model, Event::Records(vec![refused("big")]));
+        model
+    });
+    assert!(lines.join("").replace(' ', "").contains("이전결정"), "{lines:#?}");
+}
+
+#[test]
+fn a_decision_that_the_play_head_has_not_come_to_is_no_earlier_one() {
+    let mut model = ended(View::Scheduling, Lang::En, RICH);
+    tell(&mut model, Event::Records(vec![refused("big")]));
+    model.traffic.play.at = 0;
+    assert!(!map(&model).join("\n").contains("web2  "), "{:#?}", map(&model));
+}
+
+#[test]
+fn a_rollout_stands_between_the_fewest_and_the_most_pods() {
+    let created = "2026-11-20T12:00:00Z";
+    let mut model = ended(View::Rollout, Lang::En, RICH);
+    let mut old = pod("default", "web-76f8d594c6-7ksfg", "ropewalk-worker", "Running", 801);
+    old["metadata"]["creationTimestamp"] = json!(created);
+    let new = pod("default", "web-5c9c7b9f4d-jc628", "ropewalk-worker2", "ContainerCreating", 805);
+    all(&mut model, "pods", vec![old, new]);
+    let set = json!({"metadata": {"name": "web-aaaa", "namespace": "default",
+            "annotations": {"deployment.kubernetes.io/revision": "1", "kubernetes.io/change-cause": "first"},
+            "ownerReferences": [{"name": "web", "controller": true}]},
+        "spec": {"replicas": 0, "template": {"spec": {"containers": [{"name": "c", "image": "nginx:1.25"}]}}}});
+    tell(&mut model, Event::Objects("replicasets".into(), Delta::Updated(set)));
+    let lines = map(&model);
+    assert_eq!(
+        lines[2],
+        format!(" pods     {}{}{}  now 2, ready 1", "█".repeat(6), "□".repeat(6), "░".repeat(18))
+    );
+    // Below the last cell of the third pod and of the fifth.
+    assert_eq!(lines[3], format!("{}min 3 ▲{}▲ max 5", " ".repeat(21), " ".repeat(11)));
+    assert_shows(
+        &lines,
+        &[
+            " rev 3  web-5c9c7b9f4d  nginx:1.27  0 of 3 ready  ◐",
+            " rev 2  web-76f8d594c6  nginx:1.26  1 of 1 ready  ●",
+            "   ◐ web-5c9c7b9f4d-jc628        ContainerCreating   worker2",
+            "   ● web-76f8d594c6-7ksfg        Running             worker",
+            " history  rev 1  web-aaaa  nginx:1.25  first",
+        ],
+    );
+    assert!(lines.iter().any(|line| line.contains("7ksfg") && line.ends_with(" 6 min")), "{lines:#?}");
+}
+
+#[test]
+fn many_pods_of_a_rollout_are_counted() {
+    let mut model = ended(View::Rollout, Lang::En, RICH);
+    let state = |n: usize| if n == 25 { "ImagePullBackOff" } else { "Running" };
+    let name = |n: usize| format!("web-5c9c7b9f4d-{n:05}");
+    let pods = (0..30).map(|n| pod("default", &name(n), "ropewalk-worker", state(n), 900));
+    all(&mut model, "pods", pods.collect());
+    let shown = map(&model).join("\n");
+    assert!(shown.contains("now 30, ready 29") && shown.contains(" more"), "{shown}");
+    assert!(shown.contains("✗ web-5c…00025"), "those that are not well come first: {shown}");
+}
+
+#[test]
+fn ages_are_counted_anew_and_nothing_else_moves() {
+    let mut model = ended(View::Rollout, Lang::En, RICH);
+    assert_eq!(model.due(), None, "no object has an age");
+    let last = records().last().expect("records").at;
+    let mut young = pod("default", "web-5c9c7b9f4d-jc628", "ropewalk-worker2", "Running", 805);
+    young["metadata"]["creationTimestamp"] = json!(last.to_string());
+    tell(&mut model, Event::Objects("pods".into(), Delta::Updated(young)));
+    assert_eq!(model.due(), Some(Duration::from_secs(1)));
+    model.view = View::Cluster;
+    assert_eq!(model.due(), None, "this view shows no ages");
+}
+
+/// A pod whose container has crashed and waits, with a probe.
+fn crashing() -> Value {
+    let at = "2026-11-20T12:00:10Z";
+    let since = |kind: &str, status: &str, reason: &str| json!({"type": kind, "status": status, "reason": reason, "lastTransitionTime": at});
+    json!({
+        "metadata": {"name": "web", "namespace": "default", "resourceVersion": "990",
+            "creationTimestamp": "2026-11-20T12:00:09Z"},
+        "spec": {"nodeName": "ropewalk-worker", "containers": [{"name": "c", "image": "nginx",
+            "readinessProbe": {"httpGet": {"port": 80, "path": "/healthz"}}}]},
+        "status": {"phase": "Running",
+            "conditions": [since("PodScheduled", "True", ""), since("Initialized", "True", ""),
+                since("ContainersReady", "False", "ContainersNotReady"),
+                since("Ready", "False", "ContainersNotReady")],
+            "containerStatuses": [{"name": "c", "restartCount": 3,
+                "state": {"waiting": {"reason": "CrashLoopBackOff",
+                    "message": "back-off 40s restarting failed container=c pod=web_default(u)"}},
+                "lastState": {"terminated": {"reason": "Error", "exitCode": 1,
+                    "finishedAt": "2026-11-20T12:02:03Z"}}}]},
+    })
+}
+
+#[test]
+fn a_pod_shows_its_conditions_containers_and_back_off() {
+    let at = |text: &str| time_of_day(text.parse().expect("a time"));
+    let mut model = ended(View::Pod, Lang::En, RICH);
+    all(&mut model, "pods", vec![crashing()]);
+    let event = json!({"metadata": {"name": "e", "namespace": "default", "resourceVersion": "991"},
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web"},
+        "type": "Warning", "reason": "BackOff", "message": "Back-off restarting", "count": 4});
+    all(&mut model, "events", vec![event]);
+    let lines = map(&model);
+    assert!(lines[2].starts_with(&format!(" created {} (", at("2026-11-20T12:00:09Z"))), "{lines:#?}");
+    assert!(lines[3].starts_with(" ✓ scheduled ━"), "{lines:#?}");
+    assert!(
+        lines[3].contains(" ✓ initialised ━") && lines[3].contains(" ◐ containers ready ─"),
+        "{lines:#?}"
+    );
+    assert!(lines[3].contains(" ◐ ready") && lines[4].contains("ContainersNotReady"), "{lines:#?}");
+    assert!(lines[4].starts_with(&format!("   {}", at("2026-11-20T12:00:10Z"))), "{lines:#?}");
+    let last = format!("   ended before: Error, exit code 1  {}   back-off 40s", at("2026-11-20T12:02:03Z"));
+    assert_shows(
+        &lines,
+        &[
+            " ✗ c              waiting: CrashLoopBackOff",
+            "3 restarts",
+            "   probes: readiness GET :80/healthz",
+            &last,
+            "⚠ BackOff: Back-off restarting",
+            "×4",
+        ],
+    );
+    let mut model = ended(View::Pod, Lang::En, ASCII);
+    let mut well = crashing();
+    well["status"]["containerStatuses"] = json!([{"name": "c", "started": true, "ready": false,
+        "restartCount": 0, "state": {"running": {}}}]);
+    all(&mut model, "pods", vec![well]);
+    let lines = map(&model);
+    assert_shows(
+        &lines,
+        &["+ scheduled =", "o ready", "o c              running", "readiness x GET :80/healthz"],
+    );
+}
+
+#[test]
+fn one_member_needs_no_vote_and_its_entries_say_what_they_changed() {
+    for (lang, sentence) in [(Lang::En, "no other vote is needed"), (Lang::Ko, "표가 필요 없습니다")]
+    {
+        let model = ended(View::Raft, lang, RICH);
+        assert!(text(&screen(&model)).contains(sentence), "{}", text(&screen(&model)));
+    }
+    let lines = map(&ended(View::Raft, Lang::En, RICH));
+    let entry = |revision: &str| lines.iter().find(|line| line.contains(revision));
+    let line = entry(" 870 ").unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(line.contains("879") && line.contains(" 2 ") && line.contains("0.14 ms"), "{line}");
+    let all = map(&{
+        let mut model = model(80, 24, Lang::En, RICH);
+        (model.view, model.chosen, model.focus) = (View::Raft, true, crate::tui::layout::Pane::Map);
+        model.traffic.finish();
+        model
+    });
+    assert_shows(&all, &["868    2       860         pods/web2", "0.28 ms"]);
+}
+
+#[test]
+fn each_port_counts_its_connections_and_a_refused_one_ends_at_its_place() {
+    let mut model = ended(View::Network, Lang::En, RICH);
+    let record = |event: tap::Event| {
+        let mut record = Record::new(event).object("services", "default", "pod-svc");
+        (record.seq, record.component) = (9000, Component::Localhost);
+        record.at = "2026-11-20T12:07:00Z".parse().expect("a time");
+        record
+    };
+    let visit = tap::Event::Visit { port: 31234, connections: 7 };
+    let open = tap::Event::Ports { open: vec![31234] };
+    tell(&mut model, Event::Records(vec![record(visit), record(open)]));
+    let lines = map(&model);
+    assert_shows(
+        &lines,
+        &[
+            " Service default/pod-svc  NodePort   selects app=web",
+            " localhost:31234 ──▶ 10.98.113.25:80 ──▶ targetPort 80   connections: 7",
+            " 1 of 2 endpoints ready",
+            " EndpointSlice pod-svc-1",
+            " │ ● 10.244.1.5:80     web-76f8d594c6-7ksfg worker        gets connections",
+            " │ ◐ 10.244.2.7:80     web-5c9c7b9f4d-jc628 worker2       not ready",
+        ],
+    );
+    assert!(!lines.join("\n").contains("refused"), "{lines:#?}");
+    // The last endpoint goes, and with it the port of localhost.
+    all(&mut model, "endpointslices", vec![]);
+    let mut waiting = pod("default", "web-1", "", "Pending", 900);
+    waiting["metadata"]["labels"] = json!({"app": "web"});
+    tell(&mut model, Event::Objects("pods".into(), Delta::Updated(waiting)));
+    tell(&mut model, Event::Records(vec![record(tap::Event::Ports { open: vec![] })]));
+    assert_shows(
+        &map(&model),
+        &[
+            " ✗ localhost:31234 is closed: connections are refused here",
+            " ✗ no endpoint is ready: connections are refused here",
+            " ◌ Pending           web-1",
+            "not in a slice",
+        ],
+    );
+}
+
+#[test]
+fn an_endpoint_that_leaves_and_still_serves_is_the_last_resort() {
+    let mut model = ended(View::Network, Lang::En, RICH);
+    let conditions = json!({"ready": false, "serving": true, "terminating": true});
+    let endpoint = json!({"addresses": ["10.244.1.5"], "nodeName": "ropewalk-worker",
+        "targetRef": {"kind": "Pod", "name": "web-1"}, "conditions": conditions});
+    let slice = json!({"metadata": {"name": "pod-svc-1", "namespace": "default",
+        "labels": {"kubernetes.io/service-name": "pod-svc"}}, "ports": [{"port": 80}],
+        "endpoints": [endpoint]});
+    all(&mut model, "endpointslices", vec![slice]);
+    let shown = map(&model).join("\n");
+    assert!(shown.contains("gets connections") && !shown.contains("refused"), "{shown}");
+}
+
+#[test]
+fn in_little_room_the_views_keep_their_small_form() {
+    for (view, large) in [
+        (View::Scheduling, "NodeResourcesFit"),
+        (View::Rollout, "min 3"),
+        (View::Pod, "0 restarts"),
+        (View::Raft, "no other vote"),
+        (View::Network, "EndpointSlice"),
+    ] {
+        let mut model = model(60, 20, Lang::En, RICH);
+        (model.view, model.chosen, model.focus) = (view, true, crate::tui::layout::Pane::Map);
+        model.traffic.finish();
+        assert!(!map(&model).join("\n").contains(large), "{view:?}: {:#?}", map(&model));
+        tell(&mut model, Event::Resize(Size::new(80, 24)));
+        assert!(map(&model).join("\n").contains(large), "{view:?}: {:#?}", map(&model));
+    }
+}
