@@ -3,14 +3,14 @@
 
 use super::Actor;
 use super::play::Stopped;
+use crate::base;
 use crate::engine::Open;
 use crate::error::Error;
 use crate::format::{Lesson, Step};
 use crate::judge::{self, Memory};
+use crate::observe::watch;
 use crate::view::{Elsewhere, State};
 use crate::words::{self, Notice, With, Word};
-use crate::base;
-use crate::observe::watch;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
