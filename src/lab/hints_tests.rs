@@ -150,6 +150,7 @@ const SO: &[&str] = &[
     "first-voyage/02#missing only-list",
     "first-voyage/03#all one-room",
     "first-voyage/05#chain pods-only",
+    "first-voyage/06#scale anew",
     "first-voyage/07#ports pods",
     "first-voyage/11#nobody made",
     "first-voyage/16#load no-service",
