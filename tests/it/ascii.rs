@@ -36,7 +36,11 @@ fn nothing_but_ascii_where_the_locale_is_not_utf_8() {
         );
         session.sees("Guess first");
         session.press("map cluster\r");
-        session.until("both nodes", |_, t| t.matches("* Ready").count() == 2 && t.contains("ropewalk>"));
+        session.until("the map in two lines", |_, t| t.contains("nodes 2/2") && t.contains("ropewalk>"));
+        session.press("\x1bOQ"); // F2: the whole map
+        session.until("both nodes", |_, t| t.matches("* Ready").count() == 2);
+        session.press("\x1bOQ");
+        session.until("the prompt again", |_, t| t.contains("ropewalk>"));
         session.press("map raft\r");
         session.sees("map: raft");
         session.press("lang ko\r");
