@@ -71,15 +71,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
                 None => return Offer::Files,
             }
         }
-        Some("etcdctl") => {
-            let typed = before[1..].join(" ");
-            let verbs = VERBS.iter().map(|v| v.name.split(' '));
-            let next = verbs.filter_map(|mut words| match typed.is_empty() {
-                true => words.next(),
-                false => (words.next() == Some(typed.as_str())).then(|| words.next()).flatten(),
-            });
-            next.map(String::from).collect()
-        }
+        Some("etcdctl") => etcdctl(&before[1..].join(" ")),
         Some("fault") => match before.get(1).map(String::as_str) {
             None => owned(&["cut", "disk", "heal", "kill", "list", "loss", "node", "slow", "start", "stop"]),
             Some("kill" | "start" | "stop") => killable().map(String::from).collect(),
@@ -120,6 +112,16 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         Some(_) => return Offer::Files,
     };
     Offer::Words(fitting(found, last))
+}
+
+/// The verbs of etcdctl, or what follows the first word of one.
+fn etcdctl(typed: &str) -> Vec<String> {
+    let verbs = VERBS.iter().map(|v| v.name.split(' '));
+    let next = verbs.filter_map(|mut words| match typed.is_empty() {
+        true => words.next(),
+        false => (words.next() == Some(typed)).then(|| words.next()).flatten(),
+    });
+    next.map(String::from).collect()
 }
 
 /// The words that begin with what was typed, sorted. An RBAC object's name may be almost anything:

@@ -126,7 +126,8 @@ fn parts(line: &str) -> (&str, Option<&str>) {
 /// Modules with a file of their own that a file declares which is no root of its folder.
 fn parts_of_plain_files(source: &Source) -> Vec<(usize, String)> {
     let file = source.name.rsplit('/').next().unwrap_or(&source.name);
-    if ["mod.rs", "lib.rs", "main.rs"].contains(&file) {
+    // Each bench is a crate, and its file the root of one.
+    if ["mod.rs", "lib.rs", "main.rs"].contains(&file) || source.name.starts_with("benches/") {
         return Vec::new();
     }
     let declared = |line: &str| {

@@ -8,9 +8,9 @@
 //! ## How this one works
 //! kube-rs does the protocol; this room adds what our components share: a transport whose sockets
 //! come from the node's own network namespace ([`Dialer`]), so that a cut link really cuts;
-//! [`Api`], which escapes the names in the paths of requests; [`Reflector`], the one loop that lists
-//! and watches, typed kinds or any resource; [`Informer`], a cache with handlers over a reflector;
-//! [`WorkQueue`], [`Recorder`] and [`LeaderElection`].
+//! [`Api`], which escapes the names in the paths of requests; [`Reflector`], the one loop that
+//! lists and watches, typed kinds or any resource; [`Informer`], a cache with handlers over a
+//! reflector; [`WorkQueue`], [`Recorder`] and [`LeaderElection`].
 //!
 //! A reflector says a [`Delta`]: a complete list, an object that was written, one that was deleted.
 //! An informer knows the old version too, so its handlers get a [`Change`]: added, updated from

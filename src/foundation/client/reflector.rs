@@ -102,8 +102,8 @@ where
         Reflector { on_list: Box::new(begun), ..self }
     }
 
-    /// Waits for the next delta. `None`: the watch has ended, which one of an API server never does.
-    /// It may be dropped before it is ready: nothing is lost.
+    /// Waits for the next delta. `None`: the watch has ended, which one of an API server never
+    /// does. It may be dropped before it is ready: nothing is lost.
     ///
     /// # Errors
     /// A list or a watch failed. The next call waits and tries again.

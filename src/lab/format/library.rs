@@ -115,14 +115,14 @@ impl Library {
             pack.lessons.insert(lesson.id.clone());
             self.lessons.push(lesson);
         }
-        let doubles = self.add_beats(other.beats, &other.beat_places);
+        let doubles = self.add_sentences(other.beats, &other.beat_places);
         self.faults.extend(doubles);
         self.faults.extend(self.terms.extend(other.terms));
         self.packs.push(pack);
     }
 
     /// Adds beats that are not there yet; the others are returned as faults.
-    fn add_beats(&mut self, beats: Beats, places: &BTreeMap<String, (PathBuf, usize)>) -> Vec<Fault> {
+    fn add_sentences(&mut self, beats: Beats, places: &BTreeMap<String, (PathBuf, usize)>) -> Vec<Fault> {
         let mut faults = Vec::new();
         for (name, beat) in beats {
             let (file, line) = places.get(&name).cloned().unwrap_or_default();
@@ -204,7 +204,7 @@ impl Library {
                     let place = |name: &String| (file.clone(), pack::line_of(text, name));
                     let places = beats.keys().map(|name| (name.clone(), place(name)));
                     let places: BTreeMap<_, _> = places.collect();
-                    let doubles = library.add_beats(beats, &places);
+                    let doubles = library.add_sentences(beats, &places);
                     if doubles.is_empty() { Ok(()) } else { Err(doubles) }
                 }),
                 "_terms.yaml" => terms::parse(text, file, &others).and_then(|terms| {

@@ -88,7 +88,8 @@ mod tests {
             peer: "10.244.1.9:4000".parse().unwrap(),
             local: "10.244.1.3:8080".parse().ok(),
         };
-        // Checks of lessons read the pod's name from these answers: see `by` in src/lab/observe/probe.rs.
+        // Checks of lessons read the pod's name from these answers: see `by` in
+        // src/lab/observe/probe.rs.
         assert_eq!(body(&asked).await, include_str!("answers/echo.txt"));
         asked.uri = "/?format=json".parse().unwrap();
         let value: Value = serde_json::from_str(&body(&asked).await).unwrap();

@@ -169,7 +169,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Reads the entries of a section. Beside flags it may have those that begin with one of `keys`.
+    /// Reads the entries of a section. Beside flags it may have entries that begin with one of
+    /// `keys`.
     fn body(&mut self, entries: Vec<Entry>, keys: &[&str]) -> Result<Body, String> {
         let mut body = Body::default();
         let mut written = BTreeSet::new();

@@ -25,8 +25,8 @@ pub(crate) struct Head {
     /// In their order, names as sent. A folded header has the value of its first line: curl too
     /// only shows the others.
     pub headers: Vec<(String, String)>,
-    /// The first `Location` that is not empty. Its bytes need not be UTF-8: a URL takes them as they
-    /// are.
+    /// The first `Location` that is not empty. Its bytes need not be UTF-8: a URL takes them as
+    /// they are.
     pub location: Option<Vec<u8>>,
     /// The last `Content-Length`; `None` if there is none, or one of more than 63 bits.
     pub(super) length: Option<u64>,

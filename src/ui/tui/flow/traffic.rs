@@ -183,8 +183,8 @@ impl Traffic {
         }
     }
 
-    /// Notes when a record was written, and a fault. `heard`: when it was told, if the interface was
-    /// open by then.
+    /// Notes when a record was written, and a fault. `heard`: when it was told, if the interface
+    /// was open by then.
     fn keep_time(&mut self, record: &Record, heard: Option<Duration>) {
         self.newest = self.newest.max(Some(record.at));
         if let Event::Fault(fault) = &record.event {
