@@ -1,10 +1,11 @@
 //! Which kinds there are: what the garbage collector watches and a dying namespace is emptied of.
 
 use client::Client;
+use client::discovery::{AGGREGATED, Discovery, ROOTS};
 use kube::core::{ApiResource, GroupVersionKind};
 use parking_lot::Mutex;
-use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A kind with its scope and verbs.
@@ -16,46 +17,18 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
+    fn of(found: &client::discovery::Resource) -> Resource {
+        let gvk = GroupVersionKind::gvk(&found.group, &found.version, &found.kind);
+        Resource {
+            api: ApiResource::from_gvk_with_plural(&gvk, &found.plural),
+            namespaced: found.namespaced,
+            verbs: found.verbs.clone(),
+        }
+    }
+
     pub(crate) fn can(&self, verb: &str) -> bool {
         self.verbs.iter().any(|v| v == verb)
     }
-}
-
-#[derive(Deserialize)]
-struct Groups {
-    items: Vec<Group>,
-}
-#[derive(Deserialize)]
-struct Group {
-    #[serde(default)]
-    metadata: Meta,
-    #[serde(default)]
-    versions: Vec<Version>,
-}
-#[derive(Default, Deserialize)]
-struct Meta {
-    #[serde(default)]
-    name: String,
-}
-#[derive(Deserialize)]
-struct Version {
-    version: String,
-    #[serde(default)]
-    resources: Vec<Entry>,
-}
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    resource: String,
-    #[serde(default)]
-    response_kind: Option<Kind>,
-    scope: String,
-    #[serde(default)]
-    verbs: Vec<String>,
-}
-#[derive(Deserialize)]
-struct Kind {
-    kind: String,
 }
 
 /// Looks kinds up in discovery, as upstream's RESTMapper, and remembers those that it found.
@@ -153,35 +126,22 @@ impl Mapper {
 /// Example: a group serves `v1` with widgets, and `v1beta1` with widgets and gadgets. Widgets are
 /// found in `v1`, gadgets in `v1beta1`.
 pub(crate) async fn discover(client: &Client) -> Result<Vec<Resource>, kube::Error> {
-    let mut found = Vec::new();
-    for path in ["/api", "/apis"] {
+    let mut all = Discovery::default();
+    for path in ROOTS {
         let request = http::Request::get(path)
-            .header(
-                http::header::ACCEPT,
-                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-            )
+            .header(http::header::ACCEPT, AGGREGATED)
             .body(Vec::new())
             .map_err(kube::Error::HttpError)?;
-        let groups: Groups = client.kube().request(request).await?;
-        for group in groups.items {
-            let mut seen = BTreeSet::new();
-            for version in group.versions {
-                for entry in version.resources {
-                    let Some(kind) = entry.response_kind else { continue };
-                    if !seen.insert(entry.resource.clone()) {
-                        continue;
-                    }
-                    let gvk = GroupVersionKind::gvk(&group.metadata.name, &version.version, &kind.kind);
-                    found.push(Resource {
-                        api: ApiResource::from_gvk_with_plural(&gvk, &entry.resource),
-                        namespaced: entry.scope == "Namespaced",
-                        verbs: entry.verbs,
-                    });
-                }
-            }
+        let list: Value = client.kube().request(request).await?;
+        // Without this check a namespace would seem to be empty: no kind, no object.
+        if !list["items"].is_array() {
+            let why = format!("the answer to {path} has no list of groups");
+            return Err(kube::Error::SerdeError(serde::de::Error::custom(why)));
         }
+        all.add_aggregated(&list);
     }
-    Ok(found)
+    let served = all.preferred().into_iter().filter(|resource| !resource.kind.is_empty());
+    Ok(served.map(|resource| Resource::of(&resource)).collect())
 }
 
 #[cfg(test)]
@@ -206,5 +166,13 @@ mod tests {
         assert_eq!(names, ["example.com/v1/widgets", "example.com/v1beta1/gadgets"]);
         let mapped = Mapper::default().find(&server.client, "example.com", "gadgets").await.unwrap();
         assert_eq!(mapped.map(|r| r.api.version).as_deref(), Some("v1beta1"));
+    }
+
+    /// Else a namespace would be taken for empty and go, with its objects left behind.
+    #[tokio::test]
+    async fn an_answer_without_a_list_of_groups_is_an_error() {
+        let server = Scripted::new(|_| Some((200, json!({"kind": "APIGroupList", "groups": []})))).await;
+        let said = discover(&server.client).await.unwrap_err().to_string();
+        assert!(said.contains("/api has no list of groups"), "{said}");
     }
 }

@@ -6,9 +6,9 @@ use super::error::{Fail, text};
 use super::files;
 use super::info::{Info, Options};
 use super::wire::paths;
-use super::wire::resource::Resource;
 use api::gostr::quote;
 use api::value;
+use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 

@@ -8,9 +8,9 @@ use super::output::Output;
 use super::wire::api::Api;
 use super::wire::clientcmd;
 use super::wire::config::Kubeconfig;
-use super::wire::discovery::Discovery;
-use super::wire::resource::Resource;
+use super::wire::discovery;
 use super::wire::target::Target;
+use client::discovery::{Discovery, Resource};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,10 +176,10 @@ impl Ctx {
     /// The resources of the server, asked for at the first call.
     ///
     /// # Errors
-    /// As [`Ctx::api`] and [`Discovery::load`].
+    /// As [`Ctx::api`] and [`discovery::load`].
     pub(crate) async fn discovery(&self) -> Result<&Arc<Discovery>, Fail> {
         self.discovery
-            .get_or_try_init(|| async { Ok(Arc::new(Discovery::load(self.api().await?).await?)) })
+            .get_or_try_init(|| async { Ok(Arc::new(discovery::load(self.api().await?).await?)) })
             .await
     }
 

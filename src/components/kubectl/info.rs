@@ -3,7 +3,7 @@
 use super::ctx::Ctx;
 use super::error::Fail;
 use super::wire::paths;
-use super::wire::resource::Resource;
+use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 

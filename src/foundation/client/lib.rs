@@ -33,6 +33,7 @@
 mod answers;
 mod api_client;
 mod connections;
+pub mod discovery;
 mod election;
 mod informer;
 mod item;

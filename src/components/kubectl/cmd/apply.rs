@@ -13,9 +13,9 @@ use crate::manifest;
 use crate::merge;
 use crate::print::{formats, json, yaml};
 use crate::wire::api::{APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, encoded};
-use crate::wire::resource::Resource;
 use api::gostr::quote;
 use api::{kinds, value};
+use client::discovery::Resource;
 use serde_json::{Value, json};
 
 /// How often a patch is computed anew because another client wrote the object meanwhile.

@@ -2,9 +2,9 @@
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::wire::resource::Resource;
 use api::gostr::{self, quote};
 use api::value;
+use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 

@@ -9,9 +9,9 @@ use crate::print::formats::{self, Format};
 use crate::print::tab::Remembering;
 use crate::print::table::{self, Head};
 use crate::wire::api::{JSON, TABLE};
-use crate::wire::resource::Resource;
 use api::gostr::quote;
 use api::value;
+use client::discovery::Resource;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

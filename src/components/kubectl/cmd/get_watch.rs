@@ -10,9 +10,9 @@ use crate::print::tab::Remembering;
 use crate::print::table::{Head, Shown};
 use crate::wire::api::{JSON, TABLE};
 use crate::wire::paths;
-use crate::wire::resource::Resource;
 use api::gostr::quote;
 use api::value;
+use client::discovery::Resource;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -7,10 +7,10 @@ use crate::error::{Fail, text};
 use crate::output::Output;
 use crate::print::{json, tab, yaml};
 use crate::wire::paths;
-use crate::wire::resource::Resource;
 use crate::{complete, help, parse, table};
 use api::VERSION;
 use api::value;
+use client::discovery::Resource;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -9,8 +9,8 @@ use crate::info::Info;
 use crate::print::table::{self, Shown};
 use crate::wire::api::TABLE;
 use crate::wire::paths;
-use crate::wire::resource::Resource;
 use api::value;
+use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 

@@ -281,7 +281,7 @@ async fn serve(ctx: &Ctx, pod: &Info, listener: TcpListener, local: u16, remote:
 mod tests {
     use super::*;
     use crate::testing::{Server, refusal};
-    use crate::wire::resource::Resource;
+    use client::discovery::Resource;
     use serde_json::json;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};

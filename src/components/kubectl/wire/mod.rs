@@ -10,7 +10,6 @@ pub mod http;
 mod in_pod;
 mod outcome;
 pub mod paths;
-pub(crate) mod resource;
 pub(crate) mod stream;
 pub mod target;
 pub(crate) mod tls;

@@ -1,6 +1,6 @@
 //! Where a resource's objects are.
 
-use super::resource::Resource;
+use client::discovery::Resource;
 pub use client::segment;
 
 /// `/apis/apps/v1/namespaces/default/deployments`; an empty namespace is all of them (or a
@@ -78,7 +78,7 @@ pub(crate) fn resource_of(path: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::{checked, object, resource_of, within};
-    use crate::wire::resource::Resource;
+    use client::discovery::Resource;
 
     #[test]
     fn a_name_is_one_segment_of_a_path() {
