@@ -1,7 +1,7 @@
 //! One command line: which verb, plugin or help it means, and its run with an exit code.
 
+use crate::Env;
 use crate::ctx::{Ctx, Streams};
-use crate::env::Env;
 use crate::error::{self, Fail};
 use crate::io::Io;
 use crate::output::Output;

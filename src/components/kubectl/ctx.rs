@@ -1,6 +1,6 @@
 //! What a verb works with: flags, streams, and the cluster on demand.
 
-use super::env::Env;
+use super::Env;
 use super::error::{Fail, text};
 use super::flag::Flags;
 use super::io::Terminal;

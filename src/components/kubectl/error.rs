@@ -1,5 +1,6 @@
 //! What went wrong, and how kubectl says it.
 
+pub(crate) use api::gostr::io_error as go_io;
 use api::gostr::quote;
 use api::value;
 use serde_json::Value;
@@ -71,16 +72,6 @@ impl From<Refusal> for Fail {
 impl From<std::io::Error> for Fail {
     fn from(error: std::io::Error) -> Fail {
         Fail::Text(go_io(&error))
-    }
-}
-
-/// An I/O error's text in Go's words.
-pub(crate) fn go_io(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file or directory".into(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
-        std::io::ErrorKind::IsADirectory => "is a directory".into(),
-        _ => error.to_string(),
     }
 }
 

@@ -41,7 +41,6 @@ mod command;
 pub mod complete;
 mod ctx;
 mod describe;
-mod env;
 pub mod error;
 mod files;
 pub mod flag;
@@ -64,8 +63,8 @@ pub mod wire;
 
 /// What `kubectl version --client` says.
 pub use api::VERSION;
+pub use client::kubeconfig::Env;
 pub use command::{INTERRUPTED, asks_a_server, may_be_plugin, run};
-pub use env::Env;
 pub use io::{Io, Terminal};
 pub use print::formats::print_template;
 pub use stdio::main_with_stdio;

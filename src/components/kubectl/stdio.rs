@@ -1,7 +1,7 @@
 //! kubectl as a program of its own: real streams, a runtime, signals.
 
+use super::Env;
 use super::command::run;
-use super::env::Env;
 use super::io::{Io, Terminal};
 use linux::{pty, trap};
 use nix::sys::termios::{self, SetArg, Termios};

@@ -17,6 +17,16 @@ pub fn is_print(c: char) -> bool {
     }
 }
 
+/// Returns the text of an I/O error as Go words it.
+pub fn io_error(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        std::io::ErrorKind::IsADirectory => "is a directory".into(),
+        _ => error.to_string(),
+    }
+}
+
 /// `%q`: a string in double quotes; special characters, and those that cannot be seen, escaped.
 pub fn quote(text: &str) -> String {
     quote_bytes(text.as_bytes())

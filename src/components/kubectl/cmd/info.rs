@@ -1,8 +1,8 @@
 //! version, api-resources, api-versions, cluster-info, help, options, completion; and what is not
 //! there.
 
+use crate::Env;
 use crate::ctx::{Ctx, Streams};
-use crate::env::Env;
 use crate::error::{Fail, text};
 use crate::output::Output;
 use crate::print::{json, tab, yaml};

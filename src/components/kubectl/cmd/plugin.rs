@@ -1,7 +1,7 @@
 //! Plugins: programs on PATH whose names start with `kubectl-`.
 
+use crate::Env;
 use crate::ctx::{Ctx, Input};
-use crate::env::Env;
 use crate::error::{Fail, text};
 use crate::output::Output;
 use crate::table;

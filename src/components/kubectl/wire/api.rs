@@ -3,7 +3,7 @@
 use super::http::{Body, Http};
 use super::paths::resource_of;
 use super::target::{Target, identity};
-use crate::env::Env;
+use crate::Env;
 use crate::error::{Fail, Refusal};
 use crate::output::Output;
 use api::value;

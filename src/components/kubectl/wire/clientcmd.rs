@@ -6,7 +6,7 @@ use super::config::{Entry, Kubeconfig};
 use super::credential::Plugin;
 use super::target::Target;
 use super::{entries, in_pod};
-use crate::env::Env;
+use crate::Env;
 use crate::error::{Fail, text};
 use crate::flag::Flags;
 use api::value;

@@ -1,6 +1,6 @@
 //! Kubeconfig files, merged.
 
-use crate::env::Env;
+use crate::Env;
 use crate::error::{Fail, go_io};
 use crate::flag::Flags;
 use api::value;

@@ -6,7 +6,7 @@
 //! process. Source: client-go, `plugin/pkg/client/auth/exec`.
 
 use super::config::Entry;
-use crate::env::Env;
+use crate::Env;
 use crate::error::{Fail, go_io};
 use api::gostr::quote;
 use api::value;

@@ -4,7 +4,7 @@
 
 use super::config::Entry;
 use super::credential::Plugin;
-use crate::env::Env;
+use crate::Env;
 use crate::error::{Fail, go_io};
 use crate::flag::Flags;
 use api::value;

@@ -1,7 +1,7 @@
 //! The server and the user of a program in a pod that has no kubeconfig.
 
 use super::target::Target;
-use crate::env::Env;
+use crate::Env;
 use crate::error::{Fail, go_io};
 use crate::flag::Flags;
 use api::value;

@@ -1,7 +1,7 @@
 //! Where to connect and as whom.
 
 use super::credential::{Credential, Plugin};
-use crate::env::Env;
+use crate::Env;
 use crate::error::{Fail, text};
 use crate::flag::Flags;
 use api::value;

@@ -5,7 +5,7 @@ use super::clientcmd;
 use super::config::Kubeconfig;
 use super::http::{Dial, Http, fail_of};
 use super::target::{Target, identity};
-use crate::env::Env;
+use crate::Env;
 use crate::error::Fail;
 use crate::flag::Flags;
 use bytes::Bytes;

@@ -1,9 +1,10 @@
-//! The environment that a command is given: variables, the kubeconfig, the working directory.
+//! The environment in which a kubeconfig is found and read: variables, files, the working
+//! directory.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What a command finds around it.
+/// What a client program finds around it.
 #[derive(Clone, Debug, Default)]
 pub struct Env {
     /// Used unless `--kubeconfig` is given, whatever `KUBECONFIG` says.
