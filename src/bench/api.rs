@@ -7,17 +7,12 @@ use super::figure::{Aim, Figure};
 use super::room::Room;
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
+use client::kubeconfig::{Env, Kubeconfig, Overrides, Target};
+use client::remote::{Dial, Upstream};
 use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use kubectl::Env;
-use kubectl::flag::Flags;
-use kubectl::wire::clientcmd;
-use kubectl::wire::config::Kubeconfig;
-use kubectl::wire::http::Dial;
-use kubectl::wire::target::Target;
-use kubectl::wire::upstream::Upstream;
 use lang::charset::eprintln;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -137,9 +132,7 @@ impl Server {
     async fn prepare(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
         let admin = Upstream::of(kubeconfig).map_err(|e| anyhow!("{}: {e}", kubeconfig.display()))?;
         let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
-        let told = |fail: kubectl::error::Fail| anyhow!("{}", fail.told().0.trim());
-        let files = Kubeconfig::load(&env, &Flags::default()).map_err(told)?;
-        let target = clientcmd::target(&env, &Flags::default(), &files).map_err(told)?;
+        let target = Kubeconfig::load(&env, "")?.target(&env, &Overrides::default())?;
         let namespace = format!("ropewalk-bench-{number}");
         let target = Target { certificate: None, plugin: None, authorization: None, ..target };
         let server = Server { admin, target: Arc::new(target), namespace };
@@ -252,8 +245,7 @@ impl Server {
     }
 
     async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-        let told = |fail: kubectl::error::Fail| anyhow!("{}", fail.told().0.trim());
-        let (io, h2) = Dial::new(self.target.clone(), &["h2"]).map_err(told)?.connect().await?;
+        let (io, h2) = Dial::new(self.target.clone(), &["h2"])?.connect().await?;
         ensure!(h2, "{} does not speak HTTP/2", self.target.host);
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await?;

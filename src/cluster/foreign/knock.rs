@@ -2,9 +2,9 @@
 
 use crate::node_objects::CONTROL_PLANE;
 use api::value::{at, list, text};
+use client::remote::Upstream;
+use client::segment;
 use http::Method;
-use kubectl::wire::paths::segment;
-use kubectl::wire::upstream::Upstream;
 use serde_json::Value;
 
 /// Nodes of one question. A Node may have 30 kB, with the images that its machine has.

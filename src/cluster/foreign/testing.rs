@@ -2,7 +2,7 @@
 
 use super::rooms::Rooms;
 use api::value::text;
-use kubectl::wire::upstream::Upstream;
+use client::remote::Upstream;
 use parking_lot::Mutex;
 use rng::Rng;
 use serde_json::{Value, json};

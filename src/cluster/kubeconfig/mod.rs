@@ -5,7 +5,7 @@ use super::error::Error;
 use super::home::Place;
 use super::refusal::Refusal;
 use super::world::World;
-use client::kubeconfig::{ConfigLock, LOCK_WITHIN, replace};
+use client::kubeconfig::{ConfigLock, Entry, Kubeconfig, LOCK_WITHIN, default_path, replace};
 use pki::Identity;
 use serde_json::{Value, json};
 use std::fs;
@@ -161,7 +161,7 @@ fn merge_within(place: &Place, target: &Path, patience: Duration) -> Result<(), 
 /// The kubeconfig that kubectl reads without `KUBECONFIG`; none without HOME.
 pub fn default_kubeconfig() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty())?;
-    Some(PathBuf::from(home).join(".kube/config"))
+    Some(default_path(Path::new(&home)))
 }
 
 /// The API's address in the cluster's kubeconfig, as a start has written it there. `None`: it has
@@ -269,11 +269,12 @@ fn own_entries(place: &Place) -> Result<Option<Entries>, Error> {
     let own: Value =
         serde_yaml::from_str(&text).map_err(|e| Error::Damaged { path: path.clone(), why: e.to_string() })?;
     let name = format!("ropewalk-{}", place.name);
-    let part = |list: &str, what: &str| {
-        let items = own[list].as_array().into_iter().flatten();
-        items.into_iter().find(|i| i["name"] == name.as_str()).map(|i| i[what].clone()).unwrap_or_default()
+    let mut all = Kubeconfig::default();
+    all.merge(&own, &path);
+    let part = |entries: &[Entry]| -> Value {
+        Kubeconfig::find(entries, &name).map(|entry| entry.value.clone()).unwrap_or_default()
     };
-    let (cluster, user) = (part("clusters", "cluster"), part("users", "user"));
+    let (cluster, user) = (part(&all.clusters), part(&all.users));
     Ok(Some(Entries { name, cluster, user }))
 }
 

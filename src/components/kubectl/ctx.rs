@@ -6,11 +6,9 @@ use super::flag::Flags;
 use super::io::Terminal;
 use super::output::Output;
 use super::wire::api::Api;
-use super::wire::clientcmd;
-use super::wire::config::Kubeconfig;
-use super::wire::discovery;
-use super::wire::target::Target;
+use super::wire::{discovery, overrides};
 use client::discovery::{Discovery, Resource};
+use client::kubeconfig::{Kubeconfig, Target};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,16 +117,24 @@ impl Ctx {
     /// # Errors
     /// As [`Kubeconfig::load`].
     pub(crate) fn kubeconfig(&self) -> Result<Kubeconfig, Fail> {
-        Kubeconfig::load(&self.env, &self.flags)
+        Ok(Kubeconfig::load(&self.env, self.flags.global("kubeconfig"))?)
+    }
+
+    /// As [`Ctx::kubeconfig`], for commands that are going to write it: the file of `--kubeconfig`
+    /// need not be there yet.
+    ///
+    /// # Errors
+    /// As [`Kubeconfig::load_or_new`].
+    pub(crate) fn kubeconfig_or_new(&self) -> Result<Kubeconfig, Fail> {
+        Ok(Kubeconfig::load_or_new(&self.env, self.flags.global("kubeconfig"))?)
     }
 
     /// The server to connect to, the user and the namespace.
     ///
     /// # Errors
-    /// As [`Kubeconfig::load`] and [`clientcmd::target`].
+    /// As [`Kubeconfig::load`] and [`Kubeconfig::target`].
     pub(crate) fn target(&self) -> Result<Target, Fail> {
-        let files = self.kubeconfig()?;
-        clientcmd::target(&self.env, &self.flags, &files)
+        Ok(self.kubeconfig()?.target(&self.env, &overrides(&self.flags))?)
     }
 
     /// The client of the API server, made at the first call.

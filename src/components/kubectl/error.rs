@@ -3,6 +3,8 @@
 pub(crate) use api::gostr::io_error as go_io;
 use api::gostr::quote;
 use api::value;
+use client::kubeconfig::{self, PluginError};
+use client::remote;
 use serde_json::Value;
 
 /// A failed answer of the API server (`metav1.Status`).
@@ -66,6 +68,36 @@ pub enum Fail {
 impl From<Refusal> for Fail {
     fn from(refusal: Refusal) -> Fail {
         Fail::Api(refusal)
+    }
+}
+
+impl From<kubeconfig::Error> for Fail {
+    fn from(error: kubeconfig::Error) -> Fail {
+        match &error {
+            kubeconfig::Error::NoContext(_) => Fail::Plain(error.to_string()),
+            kubeconfig::Error::Invalid(faults) if faults.len() > 1 => Fail::Plain(error.to_string()),
+            kubeconfig::Error::Proxy { cluster, proxy } => Fail::Text(format!(
+                "cluster {} is reached through the proxy {proxy} (proxy-url), which ropewalk's built-in kubectl cannot do; remove it with `kubectl config unset clusters.{cluster}.proxy-url`, or use another kubectl",
+                quote(cluster)
+            )),
+            _ => Fail::Text(error.to_string()),
+        }
+    }
+}
+
+impl From<PluginError> for Fail {
+    fn from(error: PluginError) -> Fail {
+        Fail::Transport(error.to_string())
+    }
+}
+
+impl From<remote::Error> for Fail {
+    fn from(error: remote::Error) -> Fail {
+        match error {
+            remote::Error::Refused(host) => Fail::Refused(host),
+            remote::Error::Transport(why) => Fail::Transport(why),
+            remote::Error::Unusable(why) => Fail::Text(why),
+        }
     }
 }
 

@@ -9,8 +9,10 @@
 //! [`table`] is the one table of verbs and flags, a text (`table/kubectl.txt`) that is read at its
 //! first use; parsing ([`parse`]), help, completion and dispatch derive from it. A verb is an async
 //! function over a [`ctx::Ctx`]: the flags, the streams, and on demand the kubeconfig, a connection
-//! ([`wire::api::Api`]) and the server's list of resources ([`wire::discovery`]). [`builder`] turns
-//! `deploy/web` or `-l app=web` into objects, [`files`] does so with `-f x.yaml`;
+//! ([`wire::api::Api`]) and the server's list of resources ([`wire::discovery`]). Kubeconfigs,
+//! credential plugins, connections and discovery are parts of `client`, as client-go has them;
+//! kubectl's are the flags that count before a kubeconfig and the words of errors. [`builder`]
+//! turns `deploy/web` or `-l app=web` into objects, [`files`] does so with `-f x.yaml`;
 //! [`print`](mod@print) turns objects into text. [`merge`] computes the patches of `apply`;
 //! [`describe`] tells all about one object. Streams are handed in ([`Io`]), so the REPL runs a
 //! command in its own process and can cancel it. The texts are those of kubectl 1.35, of which
@@ -59,7 +61,7 @@ pub mod stdio;
 pub mod table;
 #[cfg(test)]
 mod testing;
-pub mod wire;
+mod wire;
 
 /// What `kubectl version --client` says.
 pub use api::VERSION;

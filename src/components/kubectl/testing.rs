@@ -1,10 +1,10 @@
 //! An API server for the tests of verbs: it keeps objects in a map and records every request.
 
 use super::kept::Kept;
-use super::wire::http::Duplex;
 use super::wire::stream;
 use super::{Env, Io, run};
 use bytes::Bytes;
+use client::remote::Duplex;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};

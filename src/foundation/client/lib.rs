@@ -12,6 +12,11 @@
 //! lists and watches, typed kinds or any resource; [`Informer`], a cache with handlers over a
 //! reflector; [`WorkQueue`], [`Recorder`] and [`LeaderElection`].
 //!
+//! Programs that are not components know a cluster by a kubeconfig. [`kubeconfig`] merges the files
+//! and says which server and user they name; credential plugins are asked there, too. [`remote`]
+//! connects to that server and asks it as that user, and [`discovery`] reads which resources it
+//! has. The built-in kubectl, lessons on a cluster of others and the bench use these parts.
+//!
 //! A reflector says a [`Delta`]: a complete list, an object that was written, one that was deleted.
 //! An informer knows the old version too, so its handlers get a [`Change`]: added, updated from
 //! this to that, deleted. Most components have informers. The garbage collector, the lessons and
@@ -24,7 +29,8 @@
 //! on one key of a queue costs that key a pause. client-go's informers fail as a whole on such a
 //! list.
 //! ## Left out
-//! Client-side throttling (QPS and burst): the server is on the same machine.
+//! Client-side throttling (QPS and burst): the server is on the same machine. Clusters behind a
+//! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); the cache of discovery on disk.
 //! ## Read next
 //! `controllers`, which are made of these parts.
 
@@ -32,6 +38,7 @@
 
 mod answers;
 mod api_client;
+mod conn;
 mod connections;
 pub mod discovery;
 mod election;
@@ -42,6 +49,7 @@ mod objects;
 mod queue;
 mod recorder;
 mod reflector;
+pub mod remote;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
 #[cfg(any(test, feature = "testing"))]

@@ -1,16 +1,14 @@
 //! HTTP/2 over TLS over a socket that a [`Dialer`] makes.
 
+use super::conn::Conn;
 use super::connections::{Answer, Connections};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri};
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client as Http;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -191,7 +189,7 @@ struct Connector {
 }
 
 impl Connector {
-    async fn connect(self) -> io::Result<Conn> {
+    async fn connect(self) -> io::Result<Conn<TlsStream<TcpStream>>> {
         let mut last = io::Error::new(io::ErrorKind::NotConnected, "no API server is configured");
         for server in self.servers.iter() {
             let attempt = async {
@@ -200,7 +198,7 @@ impl Connector {
                 self.tls.connect(self.name.clone(), tcp).await
             };
             match tokio::time::timeout(DIAL_TIMEOUT, attempt).await {
-                Ok(Ok(tls)) => return Ok(Conn(TokioIo::new(tls))),
+                Ok(Ok(tls)) => return Ok(Conn::new(tls, true)),
                 Ok(Err(error)) => last = error,
                 Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{server} does not answer")),
             }
@@ -210,45 +208,14 @@ impl Connector {
 }
 
 impl tower::Service<Uri> for Connector {
-    type Response = Conn;
+    type Response = Conn<TlsStream<TcpStream>>;
     type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Conn>>;
+    type Future = BoxFuture<'static, io::Result<Conn<TlsStream<TcpStream>>>>;
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
     fn call(&mut self, _: Uri) -> Self::Future {
         Box::pin(self.clone().connect())
-    }
-}
-
-/// A TLS connection as hyper wants it.
-pub(super) struct Conn(TokioIo<TlsStream<TcpStream>>);
-
-impl Connection for Conn {
-    fn connected(&self) -> Connected {
-        Connected::new().negotiated_h2()
-    }
-}
-
-impl Read for Conn {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl Write for Conn {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 

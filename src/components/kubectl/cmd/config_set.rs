@@ -4,10 +4,10 @@ use super::kubeconfig::named;
 use super::kubeconfig_file::{entry, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
-use crate::wire::config::Kubeconfig;
 use api::gostr::quote;
 use api::value;
 use base64::Engine as _;
+use client::kubeconfig::Kubeconfig;
 use serde_json::{Map, Value, json};
 
 /// Copies flags into an entry.
@@ -56,7 +56,7 @@ pub(crate) async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("embed-certs") && !authority {
         return text("you must specify a --certificate-authority to embed");
     }
-    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    let files = ctx.kubeconfig_or_new()?;
     let path = home_of(&files, Kubeconfig::find(&files.clusters, &name).map(|e| e.file.as_path()));
     rewrite(&path, |config| {
         let cluster = entry(config, "clusters", "cluster", &name);
@@ -150,7 +150,7 @@ pub(crate) async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
         return text("invalid interactive mode type, can be only IfAvailable, Never, Always");
     }
     let variables = variables(&ctx.flags.list("exec-env"))?;
-    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    let files = ctx.kubeconfig_or_new()?;
     let path = home_of(&files, Kubeconfig::find(&files.users, &name).map(|e| e.file.as_path()));
     rewrite(&path, |config| {
         let user = entry(config, "users", "user", &name);

@@ -4,9 +4,9 @@ use super::kubeconfig_file::{entry, file_of_current, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::print::{formats, tab, yaml};
-use crate::wire::config::Kubeconfig;
 use api::gostr::quote;
 use api::value;
+use client::kubeconfig::Kubeconfig;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
@@ -257,7 +257,7 @@ pub(crate) async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 pub(crate) async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
-    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    let files = ctx.kubeconfig_or_new()?;
     let name = match (ctx.flags.is("current"), ctx.args.as_slice()) {
         (true, []) if files.current.is_empty() => return text("no current context is set"),
         (true, []) => files.current.clone(),

@@ -3,9 +3,8 @@
 use crate::error::{Fail, go_io, text};
 use crate::manifest;
 use crate::print::yaml;
-use crate::wire::config::Kubeconfig;
 use api::value;
-use client::kubeconfig::{ConfigLock, LockError};
+use client::kubeconfig::{ConfigLock, Kubeconfig, LockError};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -3,10 +3,10 @@
 use super::kubeconfig_file::{entry, file_of_current, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::wire::config::Kubeconfig;
 use api::gostr::quote;
 use api::value;
 use base64::Engine as _;
+use client::kubeconfig::Kubeconfig;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -152,7 +152,7 @@ pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
             json!(given)
         }
     };
-    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    let files = ctx.kubeconfig_or_new()?;
     rewrite(
         &file_of(&files, &place),
         done(|config| match &place {
@@ -180,7 +180,7 @@ pub(crate) async fn unset(ctx: &Ctx) -> Result<(), Fail> {
         return ctx.usage(format!("unexpected args: {:?}", ctx.args).replace(['"', ','], ""));
     };
     let place = place(path).map_err(Fail::Text)?;
-    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    let files = ctx.kubeconfig_or_new()?;
     let known = |list: &str, name: &str| match list {
         "clusters" => Kubeconfig::find(&files.clusters, name).is_some(),
         "users" => Kubeconfig::find(&files.users, name).is_some(),

@@ -2,8 +2,8 @@
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
-use crate::wire::upstream::Upstream;
 use bytes::Bytes;
+use client::remote::Upstream;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;

@@ -1,13 +1,14 @@
 //! Requests to the API server, and what its answers mean.
 
-use super::http::{Body, Http};
+use super::http::Body;
 use super::paths::resource_of;
-use super::target::{Target, identity};
 use crate::Env;
 use crate::error::{Fail, Refusal};
 use crate::output::Output;
 use api::value;
 use bytes::{Bytes, BytesMut};
+use client::kubeconfig::Target;
+use client::remote::{Http, identity};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
@@ -129,7 +130,7 @@ impl Api {
     /// Asks the user's credential plugin once more, if there is one: the server answered 401. A
     /// failure of the plugin is told and hides nothing.
     pub(crate) async fn refused(&self, user: &User) {
-        let again = self.target.reauthenticated(&self.env, user.target()).await;
+        let again = self.target.reauthenticated(&self.env, user.target()).await.map_err(Fail::from);
         match again.and_then(|target| target.map(User::of).transpose()) {
             Ok(None) => {}
             Ok(Some(user)) => *self.user.lock() = Arc::new(user),

@@ -1,17 +1,15 @@
-//! What is between a verb and the API server: configuration, connections, requests, discovery.
+//! What is between a verb and the API server: requests, their paths, and streams. Kubeconfigs,
+//! connections and discovery are the client room's.
 
 pub(crate) mod api;
-pub mod clientcmd;
-pub mod config;
-pub(crate) mod credential;
 pub(crate) mod discovery;
-mod entries;
-pub mod http;
-mod in_pod;
+mod http;
 mod outcome;
-pub mod paths;
+mod overrides;
+pub(crate) mod paths;
 pub(crate) mod stream;
-pub mod target;
-pub(crate) mod tls;
-pub mod upstream;
+#[cfg(test)]
+mod tests;
 pub(crate) mod url;
+
+pub(crate) use overrides::overrides;

@@ -1,7 +1,7 @@
 //! Where a resource's objects are.
 
 use client::discovery::Resource;
-pub use client::segment;
+pub(crate) use client::segment;
 
 /// `/apis/apps/v1/namespaces/default/deployments`; an empty namespace is all of them (or a
 /// cluster-scoped resource).

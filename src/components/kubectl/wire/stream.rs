@@ -1,10 +1,10 @@
 //! Upgraded connections: a remote process over WebSocket (`v5.channel.k8s.io`), and port-forwards.
 
 use super::api::{Api, Query};
-use super::http::{Dial, Duplex, fail_of};
 use super::outcome;
 use crate::error::{Fail, Refusal, text as fail};
 use crate::output::Output;
+use client::remote::{Dial, Duplex, error_of};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use http::{Request, StatusCode};
@@ -64,8 +64,8 @@ pub(crate) async fn connect(
     let user = api.user();
     let target = user.target().clone();
     let dial = Dial::new(target.clone(), &[])?;
-    let (io, _) = dial.connect().await.map_err(|e| fail_of(&target, &e))?;
-    let transport = |e: hyper::Error| fail_of(&target, &e);
+    let (io, _) = dial.connect().await.map_err(|e| error_of(&target, &e))?;
+    let transport = |e: hyper::Error| error_of(&target, &e);
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(transport)?;
     let driver = tokio::spawn(connection.with_upgrades());

@@ -1,11 +1,11 @@
 //! Manifests from the web: `-f https://…`.
 
-use super::http::Http;
-use super::target::Target;
 use crate::error::{Fail, text};
 use api::gostr::quote;
 use base64::Engine as _;
 use bytes::Bytes;
+use client::kubeconfig::Target;
+use client::remote::Http;
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use percent_encoding::percent_decode_str;
@@ -62,7 +62,7 @@ async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
         }
         let request =
             request.body(Full::default()).map_err(|e| Fail::Text(format!("parse {}: {e}", quote(url))))?;
-        let response = match http.send(request).await {
+        let response = match http.send(request).await.map_err(Fail::from) {
             Ok(response) => response,
             Err(refused @ Fail::Refused(_)) if left == 0 => return Err(refused),
             Err(fail) if left == 0 => return text(format!("Get {}: {}", quote(url), fail.message())),

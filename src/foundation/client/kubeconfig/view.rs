@@ -1,11 +1,14 @@
 //! What a kubeconfig of our own says: one server by its address, certificates within the file.
 
+use super::merged::{Entry, Kubeconfig};
 use crate::api_client::Client;
 use crate::transport::{Endpoint, direct};
+use api::value;
 use base64::Engine as _;
 use pki::Identity;
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// The current context, resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,27 +29,27 @@ pub struct View {
 
 /// Pure: resolves the current context. What is missing is empty.
 pub fn view(config: &Value) -> View {
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
-    let find = |list: &str, name: &str, what: &str| -> Value {
-        let items = config[list].as_array().into_iter().flatten();
-        items.into_iter().find(|i| i["name"] == name).map(|i| i[what].clone()).unwrap_or_default()
+    let mut all = Kubeconfig::default();
+    all.merge(config, Path::new(""));
+    let find = |list: &[Entry], name: &str| -> Value {
+        Kubeconfig::find(list, name).map(|entry| entry.value.clone()).unwrap_or_default()
     };
-    let pem = |v: &Value| {
-        let bytes = base64::engine::general_purpose::STANDARD.decode(text(v)).unwrap_or_default();
-        String::from_utf8(bytes).unwrap_or_default()
+    let text = |value: &Value, key: &str| value::text(value, key).to_string();
+    let pem = |value: &Value, key: &str| {
+        let decoded = base64::engine::general_purpose::STANDARD.decode(value::text(value, key));
+        String::from_utf8(decoded.unwrap_or_default()).unwrap_or_default()
     };
-    let name = text(&config["current-context"]);
-    let context = find("contexts", &name, "context");
-    let cluster = find("clusters", &text(&context["cluster"]), "cluster");
-    let user = find("users", &text(&context["user"]), "user");
-    let namespace = text(&context["namespace"]);
+    let context = find(&all.contexts, &all.current);
+    let cluster = find(&all.clusters, value::text(&context, "cluster"));
+    let user = find(&all.users, value::text(&context, "user"));
+    let namespace = text(&context, "namespace");
     View {
-        context: name,
+        context: all.current,
         namespace: if namespace.is_empty() { "default".into() } else { namespace },
-        server: text(&cluster["server"]),
-        ca_pem: pem(&cluster["certificate-authority-data"]),
-        cert_pem: pem(&user["client-certificate-data"]),
-        key_pem: pem(&user["client-key-data"]),
+        server: text(&cluster, "server"),
+        ca_pem: pem(&cluster, "certificate-authority-data"),
+        cert_pem: pem(&user, "client-certificate-data"),
+        key_pem: pem(&user, "client-key-data"),
     }
 }
 

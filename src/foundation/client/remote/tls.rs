@@ -1,8 +1,8 @@
 //! TLS towards an API server.
 
-use super::target::Target;
-use crate::error::Fail;
-use pki::{self, Trust, Unusable};
+use super::error::Error;
+use crate::kubeconfig::Target;
+use pki::{Trust, Unusable};
 use rustls::ClientConfig;
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use std::sync::Arc;
 /// empty: HTTP/1.1, as upgrades need it.
 ///
 /// # Errors
-/// [`Fail::Text`] in Go's words: certificate and key are no pair, or one of them or the authorities
-/// cannot be used. The user has to correct the kubeconfig.
-pub(crate) fn client(target: &Target, alpn: &[&str]) -> Result<Arc<ClientConfig>, Fail> {
+/// [`Error::Unusable`] in Go's words: certificate and key are no pair, or one of them or the
+/// authorities cannot be used. The user has to correct the kubeconfig.
+pub(super) fn client(target: &Target, alpn: &[&str]) -> Result<Arc<ClientConfig>, Error> {
     let trust = match (&target.ca_pem, target.insecure) {
         (_, true) => Trust::Anyone,
         (Some(pem), false) => Trust::These(pem.clone()),
         (None, false) => Trust::System,
     };
     if let Some((certificate, key)) = &target.certificate {
-        pki::check_pair(certificate, key).map_err(Fail::Text)?;
+        pki::check_pair(certificate, key).map_err(Error::Unusable)?;
     }
     let identity = target.certificate.as_ref().map(|(cert, key)| (&cert[..], &key[..]));
     pki::foreign_client(&trust, identity, alpn).map_err(|e| {
-        Fail::Text(match e {
+        Error::Unusable(match e {
             Unusable::Authorities(why) => format!("unable to load root certificates: {why}"),
             Unusable::Certificate(why) => format!("tls: failed to load client certificate: {why}"),
             Unusable::Key(why) => format!("tls: failed to load client key: {why}"),

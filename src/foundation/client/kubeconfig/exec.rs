@@ -5,10 +5,10 @@
 //! a token, or a client certificate with its key. What it said counts until it expires, in this
 //! process. Source: client-go, `plugin/pkg/client/auth/exec`.
 
-use super::config::Entry;
-use crate::Env;
-use crate::error::{Fail, go_io};
-use api::gostr::quote;
+use super::env::Env;
+use super::error::{Error, PluginError};
+use super::merged::Entry;
+use api::gostr::{io_error, quote};
 use api::value;
 use base64::Engine as _;
 use clock::{self, Timestamp};
@@ -40,10 +40,10 @@ pub struct Plugin {
 
 /// What a plugin answered.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Credential {
-    pub token: Option<String>,
+pub(super) struct Credential {
+    pub(super) token: Option<String>,
     /// PEM of certificate and key.
-    pub certificate: Option<(Vec<u8>, Vec<u8>)>,
+    pub(super) certificate: Option<(Vec<u8>, Vec<u8>)>,
     expires: Option<Timestamp>,
 }
 
@@ -61,7 +61,7 @@ static ASKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 impl Plugin {
     /// What is incomplete in a user's entry, in client-go's words.
-    pub(crate) fn faults(user: &Entry) -> Vec<String> {
+    pub(super) fn faults(user: &Entry) -> Vec<String> {
         let (exec, name) = (value::at(&user.value, "exec"), &user.name);
         let mut wrong = vec![];
         if exec.is_null() {
@@ -92,12 +92,12 @@ impl Plugin {
     /// `authority`: PEM of the cluster's certificate authority, wherever it stands.
     ///
     /// # Errors
-    /// Its version is none that is known.
-    pub(crate) fn of(
+    /// [`Error::PluginVersion`]: its version is none that is known.
+    pub(super) fn of(
         user: &Entry,
         cluster: &Entry,
         authority: Option<&[u8]>,
-    ) -> Result<Option<Plugin>, Fail> {
+    ) -> Result<Option<Plugin>, Error> {
         let exec = value::at(&user.value, "exec");
         if exec.is_null() {
             return Ok(None);
@@ -105,7 +105,7 @@ impl Plugin {
         let text = |key: &str| value::text(exec, key).to_string();
         let (command, api_version) = (text("command"), text("apiVersion"));
         if !VERSIONS.contains(&api_version.as_str()) {
-            return Err(Fail::Text(format!("exec plugin: invalid apiVersion {}", quote(&api_version))));
+            return Err(Error::PluginVersion(api_version));
         }
         let env = value::list(exec, "env").iter();
         let env: Vec<(String, String)> =
@@ -124,12 +124,11 @@ impl Plugin {
     }
 
     /// Who the user is: as the plugin said before, unless the server `refused` that, or asks it.
-    /// Errors are kubectl's words.
     pub(super) async fn credential(
         &self,
         env: &Env,
         refused: impl Fn(&Credential) -> bool,
-    ) -> Result<Credential, Fail> {
+    ) -> Result<Credential, PluginError> {
         let key = format!("{self:?} {env:?}");
         // Requests that are refused at the same time share one answer.
         let _asking = ASKING.lock().await;
@@ -137,8 +136,7 @@ impl Plugin {
         if let Some(known) = known.filter(|c| c.holds(clock::now()) && !refused(c)) {
             return Ok(known);
         }
-        let found =
-            self.ask(env).await.map_err(|why| Fail::Transport(format!("getting credentials: {why}")))?;
+        let found = self.ask(env).await.map_err(PluginError)?;
         KNOWN.lock().insert(key, found.clone());
         Ok(found)
     }
@@ -165,11 +163,11 @@ impl Plugin {
         command.stdout(Stdio::piped()).stderr(Stdio::inherit());
         let name = self.command.display();
         let said = match command.spawn() {
-            Ok(child) => child.wait_with_output().await.map_err(|e| format!("exec: {}", go_io(&e)))?,
+            Ok(child) => child.wait_with_output().await.map_err(|e| format!("exec: {}", io_error(&e)))?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.command.components().count() == 1 => {
                 return Err(self.not_installed());
             }
-            Err(e) => return Err(format!("exec: fork/exec {name}: {}", go_io(&e))),
+            Err(e) => return Err(format!("exec: fork/exec {name}: {}", io_error(&e))),
         };
         if !said.status.success() {
             let code = said.status.code().unwrap_or(-1);
@@ -198,7 +196,7 @@ impl Plugin {
         if said.trim_ascii().is_empty() {
             return Err(wrong_version(&format!("{GROUP}/__internal")));
         }
-        let answer = crate::manifest::parse_yaml(said).map_err(|why| format!("decoding stdout: {why}"))?;
+        let answer = api::yaml::parse(said).map_err(|why| format!("decoding stdout: {why}"))?;
         let (kind, version) = (value::text(&answer, "kind"), value::text(&answer, "apiVersion"));
         if kind != "ExecCredential" || !version.starts_with(GROUP) {
             return Err(format!(
@@ -280,7 +278,6 @@ fn told_of(cluster: &Value, authority: Option<&[u8]>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Server, at, config_map, refusal};
 
     fn plugin(command: &str) -> Plugin {
         Plugin {
@@ -313,39 +310,6 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_plugin_is_asked_once_more_after_a_401() {
-        let dir = tempfile::tempdir().unwrap();
-        // It says a token of another number each time.
-        let script = format!(
-            r#"echo x >> count; printf '{{"kind":"ExecCredential","apiVersion":"{}","status":{{"token":"t%s"}}}}' $(grep -c x count)"#,
-            VERSIONS[0]
-        );
-        let exec = json!({"apiVersion": VERSIONS[0], "command": "sh", "args": ["-c", script], "interactiveMode": "Never"});
-        let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": true}}],
-            "users": [{"name": "u", "user": {"exec": exec}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]});
-        let file = dir.path().join("config");
-        std::fs::write(&file, config.to_string()).unwrap();
-        let env = || Env { cwd: dir.path().into(), kubeconfig: Some(file.clone()), ..Env::of_process() };
-        let server = Server::start_tls(|asked| {
-            (asked.user != "Bearer t2").then(|| refusal(401, "Unauthorized", "Unauthorized"))
-        })
-        .await;
-        server.hold(&at("a"), config_map("a", json!({})));
-        let refused = server.kubectl_in(&["get", "--raw", &at("a")], "", env()).await;
-        assert!(refused.code == 1 && refused.err.contains("Unauthorized"), "{refused:?}");
-        assert_eq!(server.asked().len(), 1, "what was refused is not sent again");
-        let count = || std::fs::read_to_string(dir.path().join("count")).unwrap().lines().count();
-        assert_eq!(count(), 2);
-        for _ in 0..2 {
-            let taken = server.kubectl_in(&["get", "--raw", &at("a")], "", env()).await;
-            assert_eq!(taken.code, 0, "{taken:?}");
-        }
-        assert_eq!(count(), 2, "what the server takes is kept");
-    }
-
     #[test]
     fn a_plugin_learns_the_authority_also_from_a_file() {
         let entry = |value: Value| Entry { name: "e".into(), value, file: "/f/config".into() };
@@ -358,13 +322,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_said_in_kubectls_words() {
+    async fn what_is_wrong_is_said_in_client_gos_words() {
         let env = Env { cwd: "/".into(), ..Env::of_process() };
-        let missing = plugin("no-such-plugin").credential(&env, |_| false).await.unwrap_err().told().0;
+        let missing = plugin("no-such-plugin").credential(&env, |_| false).await.unwrap_err().to_string();
         assert!(
-            missing.starts_with(
-                "Unable to connect to the server: getting credentials: exec: executable no-such-plugin not found\n"
-            ),
+            missing.starts_with("getting credentials: exec: executable no-such-plugin not found\n"),
             "{missing}"
         );
         let read = |text: &str| plugin("x").read(text.as_bytes()).unwrap_err();

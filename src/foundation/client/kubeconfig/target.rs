@@ -1,11 +1,10 @@
 //! Where to connect and as whom.
 
-use super::credential::{Credential, Plugin};
-use crate::Env;
-use crate::error::{Fail, text};
-use crate::flag::Flags;
+use super::env::Env;
+use super::error::{Error, PluginError};
+use super::exec::{Credential, Plugin};
+use super::overrides::Overrides;
 use api::value;
-use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 /// A server and a user of it.
@@ -35,22 +34,6 @@ pub struct Target {
     pub plugin: Option<Plugin>,
 }
 
-/// A header that says who the user is, or as whom the user acts.
-///
-/// # Errors
-/// It cannot be sent. Without it the request would be another user's, so it must not be left out.
-pub(crate) fn identity(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fail> {
-    let quote = api::gostr::quote;
-    let Ok(header) = HeaderName::try_from(name) else {
-        return crate::error::text(format!("net/http: invalid header field name {}", quote(name)));
-    };
-    // Names may have letters of any script: the bytes are sent as they are.
-    match HeaderValue::from_bytes(text.as_bytes()) {
-        Ok(value) => Ok((header, value)),
-        Err(_) => crate::error::text(format!("net/http: invalid header field value for {}", quote(name))),
-    }
-}
-
 /// A key of `as-user-extra` as a part of a header's name, in which not every character may stand.
 fn extra_header(key: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -74,18 +57,20 @@ fn extra_header(key: &str) -> String {
 
 impl Target {
     /// Some server, as nobody in particular; `host` with or without a port.
-    pub(crate) fn anybody(scheme: &str, host: &str) -> Target {
+    pub fn anybody(scheme: &str, host: &str) -> Target {
         Target { scheme: scheme.into(), host: host.into(), ..Target::default() }
     }
 
     /// From the address alone.
-    pub(super) fn at(server: &str) -> Result<Target, Fail> {
+    ///
+    /// # Errors
+    /// [`Error::Address`]: it is neither a URL nor `HOST:PORT`.
+    pub(super) fn at(server: &str) -> Result<Target, Error> {
         let has_scheme = server.contains("://");
         let with_scheme = if has_scheme { server.to_string() } else { format!("http://{server}") };
         let uri: Option<http::Uri> = with_scheme.parse().ok();
         let Some(uri) = uri.filter(|uri| has_scheme || matches!(uri.path(), "" | "/")) else {
-            let shown = api::gostr::quote(server);
-            return text(format!("host must be a URL or a host:port pair: {shown}"));
+            return Err(Error::Address(server.into()));
         };
         let scheme = uri.scheme_str().unwrap_or("http").to_string();
         Ok(Target {
@@ -97,22 +82,21 @@ impl Target {
         })
     }
 
-    pub(super) fn impersonate(&mut self, flags: &Flags, user: &Value) {
-        let name = match flags.global("as") {
-            "" => value::text(user, "as"),
-            named => named,
+    /// Sets as whom the user acts: as the command line says, else as the user's entry says.
+    pub(super) fn impersonate(&mut self, overrides: &Overrides, user: &Value) {
+        let given = |named: &str, key: &str| match named {
+            "" => value::text(user, key).to_string(),
+            named => named.to_string(),
         };
+        let name = given(&overrides.impersonate, "as");
         if !name.is_empty() {
-            self.impersonate.push(("Impersonate-User".into(), name.into()));
+            self.impersonate.push(("Impersonate-User".into(), name));
         }
-        let uid = match flags.global("as-uid") {
-            "" => value::text(user, "as-uid"),
-            named => named,
-        };
+        let uid = given(&overrides.impersonate_uid, "as-uid");
         if !uid.is_empty() {
-            self.impersonate.push(("Impersonate-Uid".into(), uid.into()));
+            self.impersonate.push(("Impersonate-Uid".into(), uid));
         }
-        let mut groups = flags.list("as-group");
+        let mut groups = overrides.impersonate_groups.clone();
         if groups.is_empty() {
             let known = value::list(user, "as-groups").iter();
             groups = known.filter_map(|g| g.as_str().map(String::from)).collect();
@@ -128,9 +112,9 @@ impl Target {
     /// The same with what its plugin says, if it has one and nothing else says who the user is.
     ///
     /// # Errors
-    /// [`Fail::Transport`]: the plugin is not installed, fails, or answers no usable
-    /// `ExecCredential`. The next call asks it again.
-    pub(crate) async fn authenticated(self, env: &Env) -> Result<Target, Fail> {
+    /// The plugin is not installed, fails, or answers no usable `ExecCredential`. The next call
+    /// asks it again.
+    pub async fn authenticated(self, env: &Env) -> Result<Target, PluginError> {
         match (&self.plugin, &self.authorization) {
             (Some(plugin), None) => {
                 let credential = plugin.credential(env, |_| false).await?;
@@ -143,7 +127,10 @@ impl Target {
     /// The same after a 401 to what was sent as `refused`: the plugin is asked once more. `None`:
     /// no plugin says who the user is. As in client-go the request that was refused is not sent
     /// again; those that follow carry what the plugin says now.
-    pub(crate) async fn reauthenticated(&self, env: &Env, refused: &Target) -> Result<Option<Target>, Fail> {
+    ///
+    /// # Errors
+    /// As [`Target::authenticated`].
+    pub async fn reauthenticated(&self, env: &Env, refused: &Target) -> Result<Option<Target>, PluginError> {
         let (Some(plugin), None) = (&self.plugin, &self.authorization) else { return Ok(None) };
         let same = |known: &Credential| {
             let sent = self.clone().with(known.clone());
@@ -161,7 +148,7 @@ impl Target {
     }
 
     /// `https://127.0.0.1:6443`
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.host, self.base)
     }
 }
@@ -171,12 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_acts_is_never_left_out() {
-        let (_, value) = identity("Impersonate-User", "김철수").unwrap();
-        assert_eq!(value.as_bytes(), "김철수".as_bytes());
-        let told = identity("Impersonate-User", "a\nb").unwrap_err().message();
-        assert_eq!(told, "net/http: invalid header field value for \"Impersonate-User\"");
+    fn a_key_of_any_letters_is_a_part_of_a_header() {
         assert_eq!(extra_header("example.org/a b%"), "Impersonate-Extra-example.org%2Fa%20b%25");
-        assert!(identity(&extra_header("example.org/a b%"), "x").is_ok());
     }
 }

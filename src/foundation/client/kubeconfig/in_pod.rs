@@ -1,9 +1,9 @@
 //! The server and the user of a program in a pod that has no kubeconfig.
 
+use super::env::Env;
+use super::error::Error;
+use super::overrides::Overrides;
 use super::target::Target;
-use crate::Env;
-use crate::error::{Fail, go_io};
-use crate::flag::Flags;
 use api::value;
 use serde_json::Value;
 use std::path::Path;
@@ -11,19 +11,19 @@ use std::path::Path;
 /// Files of a pod's service account.
 pub(super) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// From inside a pod: its own cluster, as its service account. `--token` names another user and
-/// `--certificate-authority` another authority; other flags do not count. The namespace is that of
+/// From inside a pod: its own cluster, as its service account. The command line may name another
+/// user by a token, and another authority; the rest of it does not count. The namespace is that of
 /// the context, else `$POD_NAMESPACE`, else the service account's. Source: client-go,
 /// `inClusterClientConfig`.
 ///
 /// # Errors
-/// The file of `--certificate-authority` cannot be read.
+/// [`Error::File`]: the file of the other authority cannot be read.
 pub(super) fn target(
     env: &Env,
-    flags: &Flags,
+    overrides: &Overrides,
     context: &Value,
     account: &Path,
-) -> Result<Option<Target>, Fail> {
+) -> Result<Option<Target>, Error> {
     let set = |name: &str| env.vars.get(name).map(String::as_str).filter(|text| !text.is_empty());
     let read = |name: &str| std::fs::read_to_string(account.join(name)).map(|text| text.trim().to_string());
     let (Some(host), Some(port), Ok(own)) =
@@ -32,15 +32,14 @@ pub(super) fn target(
         return Ok(None);
     };
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-    let token = match flags.global("token") {
+    let token = match overrides.token.as_str() {
         "" => own.as_str(),
         named => named,
     };
-    let ca_pem = match flags.global("certificate-authority") {
+    let ca_pem = match overrides.certificate_authority.as_str() {
         "" => std::fs::read(account.join("ca.crt")).ok(),
         file => Some(
-            std::fs::read(env.cwd.join(file))
-                .map_err(|e| Fail::Text(format!("open {file}: {}", go_io(&e))))?,
+            std::fs::read(env.cwd.join(file)).map_err(|cause| Error::File { file: file.into(), cause })?,
         ),
     };
     let of_account = read("namespace").ok();
@@ -56,22 +55,17 @@ pub(super) fn target(
         namespace: namespace.into(),
         ..Target::default()
     };
-    target.impersonate(flags, &Value::Null);
+    target.impersonate(overrides, &Value::Null);
     Ok(Some(target))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse;
     use serde_json::json;
 
-    fn flags(line: &str) -> Flags {
-        parse::parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>()).unwrap().flags
-    }
-
     #[test]
-    fn in_a_pod_flags_name_another_user_and_authority() {
+    fn in_a_pod_the_command_line_names_another_user_and_authority() {
         let account = tempfile::tempdir().unwrap();
         for (name, text) in
             [("token", "own\n"), ("namespace", "ns\n"), ("ca.crt", "own"), ("other.crt", "other")]
@@ -79,22 +73,28 @@ mod tests {
             std::fs::write(account.path().join(name), text).unwrap();
         }
         let mut env = Env { cwd: account.path().into(), ..Env::default() };
-        let of = |env: &Env, line: &str, context: Value| target(env, &flags(line), &context, account.path());
-        assert!(of(&env, "get po", Value::Null).unwrap().is_none(), "not in a pod");
+        let given = |token: &str, authority: &str| Overrides {
+            token: token.into(),
+            certificate_authority: authority.into(),
+            ..Overrides::default()
+        };
+        let none = Overrides::default();
+        let of = |env: &Env, given: &Overrides, context: Value| target(env, given, &context, account.path());
+        assert!(of(&env, &none, Value::Null).unwrap().is_none(), "not in a pod");
         for (name, text) in [("KUBERNETES_SERVICE_HOST", "fd00::1"), ("KUBERNETES_SERVICE_PORT", "443")] {
             env.vars.insert(name.into(), text.into());
         }
-        let who = |env: &Env, line: &str, context: Value| {
-            let target = of(env, line, context).unwrap().unwrap();
+        let who = |env: &Env, given: &Overrides, context: Value| {
+            let target = of(env, given, context).unwrap().unwrap();
             let ca = String::from_utf8(target.ca_pem.clone().unwrap()).unwrap();
             format!("{} {} {ca} {}", target.url(), target.authorization.unwrap(), target.namespace)
         };
-        assert_eq!(who(&env, "get po", Value::Null), "https://[fd00::1]:443 Bearer own own ns");
-        let other = "get po --token=them --certificate-authority=other.crt";
-        assert_eq!(who(&env, other, Value::Null), "https://[fd00::1]:443 Bearer them other ns");
-        assert!(of(&env, "get po --certificate-authority=none.crt", Value::Null).is_err());
+        assert_eq!(who(&env, &none, Value::Null), "https://[fd00::1]:443 Bearer own own ns");
+        let other = given("them", "other.crt");
+        assert_eq!(who(&env, &other, Value::Null), "https://[fd00::1]:443 Bearer them other ns");
+        assert!(of(&env, &given("", "none.crt"), Value::Null).is_err());
         env.vars.insert("POD_NAMESPACE".into(), "pod".into());
-        assert!(who(&env, "get po", Value::Null).ends_with(" pod"));
-        assert!(who(&env, "get po", json!({"namespace": "context"})).ends_with(" context"));
+        assert!(who(&env, &none, Value::Null).ends_with(" pod"));
+        assert!(who(&env, &none, json!({"namespace": "context"})).ends_with(" context"));
     }
 }

@@ -1,54 +1,67 @@
 //! Kubeconfig files, merged.
 
-use crate::Env;
-use crate::error::{Fail, go_io};
-use crate::flag::Flags;
+use super::env::Env;
+use super::error::Error;
 use api::value;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 /// One named entry and the file it stands in.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
+    /// The name that contexts and the command line use.
     pub name: String,
+    /// What the file says under `cluster`, `user` or `context`.
     pub value: Value,
+    /// The kubeconfig. Relative paths of the entry start from its folder.
     pub file: PathBuf,
 }
 
 /// All kubeconfig files, merged: of entries with one name the first counts.
 #[derive(Clone, Debug, Default)]
 pub struct Kubeconfig {
-    pub(crate) clusters: Vec<Entry>,
-    pub(crate) users: Vec<Entry>,
-    pub(crate) contexts: Vec<Entry>,
-    pub(crate) current: String,
+    /// Servers and how they are verified.
+    pub clusters: Vec<Entry>,
+    /// Users and their credentials.
+    pub users: Vec<Entry>,
+    /// Pairs of a cluster and a user, with a namespace.
+    pub contexts: Vec<Entry>,
+    /// The name of the current context; empty if no file has one.
+    pub current: String,
     /// Null if no file has any.
-    pub(crate) preferences: Value,
+    pub preferences: Value,
     /// The files that were asked for, whether they exist or not.
-    pub(crate) files: Vec<PathBuf>,
-    /// One file was named with `--kubeconfig`.
-    pub(crate) explicit: bool,
+    pub files: Vec<PathBuf>,
+    /// One file was named on the command line.
+    pub explicit: bool,
+}
+
+/// Where a kubeconfig is looked for if nothing names another: `~/.kube/config`.
+pub fn default_path(home: &Path) -> PathBuf {
+    home.join(".kube/config")
 }
 
 impl Kubeconfig {
-    /// Reads `--kubeconfig`, else `$KUBECONFIG`, else `~/.kube/config`. Files that are absent are
-    /// left out, other than that of `--kubeconfig`.
+    /// Reads the file `explicit` (`--kubeconfig`) if that is not empty, else the one of the
+    /// environment, else those of `$KUBECONFIG`, else `~/.kube/config`. Files that are absent are
+    /// left out, other than the explicit one.
     ///
     /// # Errors
-    /// [`Fail::Text`]: the file of `--kubeconfig` is absent, or a file cannot be read or is no
-    /// YAML.
-    pub fn load(env: &Env, flags: &Flags) -> Result<Kubeconfig, Fail> {
-        let explicit = flags.global("kubeconfig");
+    /// [`Error::Absent`]: the explicit file is not there. [`Error::Unreadable`] and
+    /// [`Error::Malformed`]: a file cannot be read or is no YAML.
+    pub fn load(env: &Env, explicit: &str) -> Result<Kubeconfig, Error> {
         if !explicit.is_empty() && !env.cwd.join(explicit).exists() {
-            return Err(Fail::Text(format!("stat {explicit}: no such file or directory")));
+            return Err(Error::Absent(explicit.into()));
         }
-        Kubeconfig::load_or_new(env, flags)
+        Kubeconfig::load_or_new(env, explicit)
     }
 
     /// As [`Kubeconfig::load`], for commands that are going to write it: a file that is named need
     /// not be there yet.
-    pub(crate) fn load_or_new(env: &Env, flags: &Flags) -> Result<Kubeconfig, Fail> {
-        let explicit = flags.global("kubeconfig");
+    ///
+    /// # Errors
+    /// As [`Kubeconfig::load`], but never [`Error::Absent`].
+    pub fn load_or_new(env: &Env, explicit: &str) -> Result<Kubeconfig, Error> {
         let given = env.vars.get("KUBECONFIG").filter(|v| !v.is_empty());
         let mut all = Kubeconfig::default();
         if !explicit.is_empty() {
@@ -59,29 +72,23 @@ impl Kubeconfig {
         } else if let Some(list) = given {
             all.files = list.split(':').filter(|p| !p.is_empty()).map(|p| env.cwd.join(p)).collect();
         } else if let Some(home) = env.vars.get("HOME") {
-            all.files = vec![Path::new(home).join(".kube/config")];
+            all.files = vec![default_path(Path::new(home))];
         }
         for file in all.files.clone() {
             let text = match std::fs::read(&file) {
                 Ok(text) => text,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    return Err(Fail::Text(format!(
-                        "error loading config file \"{0}\": open {0}: {1}",
-                        file.display(),
-                        go_io(&error)
-                    )));
-                }
+                Err(cause) => return Err(Error::Unreadable { path: file, cause }),
             };
-            let parsed = crate::manifest::parse_yaml(&text).map_err(|why| {
-                Fail::Text(format!("error loading config file \"{}\": {why}", file.display()))
-            })?;
+            let parsed =
+                api::yaml::parse(&text).map_err(|why| Error::Malformed { path: file.clone(), why })?;
             all.merge(&parsed, &file);
         }
         Ok(all)
     }
 
-    fn merge(&mut self, config: &Value, file: &Path) {
+    /// Adds what one file says. Of what is known already nothing changes.
+    pub fn merge(&mut self, config: &Value, file: &Path) {
         let add = |into: &mut Vec<Entry>, list: &str, key: &str| {
             for item in value::list(config, list) {
                 let name = value::text(item, "name").to_string();
@@ -102,17 +109,17 @@ impl Kubeconfig {
     }
 
     /// True if no file has a cluster, a user or a context.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.clusters.is_empty() && self.contexts.is_empty() && self.users.is_empty()
     }
 
     /// The entry of this name.
-    pub(crate) fn find<'a>(list: &'a [Entry], name: &str) -> Option<&'a Entry> {
+    pub fn find<'a>(list: &'a [Entry], name: &str) -> Option<&'a Entry> {
         list.iter().find(|e| e.name == name)
     }
 
     /// The whole as one `v1.Config`, entries sorted by name.
-    pub(crate) fn to_value(&self) -> Value {
+    pub fn to_value(&self) -> Value {
         let list = |entries: &[Entry], key: &str| -> Value {
             let mut sorted: Vec<&Entry> = entries.iter().collect();
             sorted.sort_by(|a, b| a.name.cmp(&b.name));

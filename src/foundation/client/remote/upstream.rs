@@ -1,13 +1,11 @@
 //! An API server behind a kubeconfig, for code that passes the requests of other clients on to it:
 //! the relay of a foreign cluster, and `kubectl proxy`.
 
-use super::clientcmd;
-use super::config::Kubeconfig;
-use super::http::{Dial, Http, fail_of};
-use super::target::{Target, identity};
-use crate::Env;
-use crate::error::Fail;
-use crate::flag::Flags;
+use super::dial::Dial;
+use super::error::{Error, error_of};
+use super::header::identity;
+use super::pool::Http;
+use crate::kubeconfig::{Env, Kubeconfig, Overrides, Target};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -36,33 +34,31 @@ impl Upstream {
     /// Reads the file and nothing else; no connection is made yet.
     ///
     /// # Errors
-    /// A sentence: the file cannot be read or names no cluster. Also as [`clientcmd::target`] and
+    /// A sentence: the file cannot be read or names no cluster. Also as [`Kubeconfig::target`] and
     /// [`Http::new`].
     pub fn of(kubeconfig: &Path) -> Result<Upstream, String> {
         let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
-        let flags = Flags::default();
-        let told = |fail: Fail| fail.told().0.trim().trim_start_matches("error: ").to_string();
-        let files = Kubeconfig::load(&env, &flags).map_err(told)?;
+        let files = Kubeconfig::load(&env, "").map_err(|e| e.to_string())?;
         if files.is_empty() {
             return Err("it names no cluster".into());
         }
-        let target = clientcmd::target(&env, &flags, &files).map_err(told)?;
-        let http = Mutex::new(Arc::new(Http::new(target.clone()).map_err(told)?));
+        let target = files.target(&env, &Overrides::default()).map_err(|e| e.to_string())?;
+        let http = Mutex::new(Arc::new(Http::new(target.clone()).map_err(|e| e.to_string())?));
         let env = Env { vars: Env::of_process().vars, ..env };
         Ok(Upstream { target, http, env, context: files.current })
     }
 
-    /// A server that a command's flags and files name.
+    /// A server that a command line and files name.
     ///
     /// # Errors
     /// As [`Http::new`].
-    pub(crate) fn over(target: Target, env: &Env) -> Result<Upstream, Fail> {
+    pub fn over(target: Target, env: &Env) -> Result<Upstream, Error> {
         let http = Mutex::new(Arc::new(Http::new(target.clone())?));
         Ok(Upstream { target, http, env: env.clone(), context: String::new() })
     }
 
     /// Connections as the user. What a plugin said may have expired: then it is asked again.
-    async fn http(&self) -> Result<Arc<Http>, Fail> {
+    async fn http(&self) -> Result<Arc<Http>, Error> {
         let target = self.target.clone().authenticated(&self.env).await?;
         let mut http = self.http.lock();
         let last = &http.target;
@@ -84,7 +80,7 @@ impl Upstream {
 
     /// # Errors
     /// A header that says who the user is cannot be sent.
-    fn put_own_headers(target: &Target, headers: &mut HeaderMap) -> Result<(), Fail> {
+    fn put_own_headers(target: &Target, headers: &mut HeaderMap) -> Result<(), Error> {
         if let Some(text) = &target.authorization {
             headers.insert(header::AUTHORIZATION, identity("authorization", text)?.1);
         }
@@ -108,7 +104,7 @@ impl Upstream {
         *request.uri_mut() =
             format!("{}{path}", self.url()).parse().map_err(|e| format!("{path:?} is no path: {e}"))?;
         *request.version_mut() = http::Version::HTTP_11;
-        let told = |fail: Fail| fail.told().0.trim().to_string();
+        let told = |error: Error| error.to_string().trim().to_string();
         let http = self.http().await.map_err(told)?;
         Upstream::put_own_headers(&http.target, request.headers_mut()).map_err(told)?;
         let answer = http.send(request).await.map_err(told)?;
@@ -130,11 +126,11 @@ impl Upstream {
     /// # Errors
     /// As [`Upstream::send`].
     pub async fn upgrade(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
-        let told = |fail: Fail| fail.told().0.trim().to_string();
+        let told = |error: Error| error.to_string().trim().to_string();
         let target: Arc<Target> = self.http().await.map_err(told)?.target.clone();
         let dial = Dial::new(target.clone(), &[]).map_err(told)?;
-        let (io, _) = dial.connect().await.map_err(|e| told(fail_of(&target, &e)))?;
-        let broken = |e: hyper::Error| told(fail_of(&target, &e));
+        let (io, _) = dial.connect().await.map_err(|e| told(error_of(&target, &e)))?;
+        let broken = |e: hyper::Error| told(error_of(&target, &e));
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
         tokio::spawn(connection.with_upgrades()); // ends with either side of the connection

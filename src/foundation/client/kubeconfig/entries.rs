@@ -1,0 +1,172 @@
+//! The cluster and the user of a kubeconfig after the command line, and what client-go refuses of
+//! them.
+//!
+//! Source: client-go, `tools/clientcmd`: `getCluster`, `getAuthInfo` and `validation.go`.
+
+use super::env::Env;
+use super::error::Error;
+use super::exec::Plugin;
+use super::merged::Entry;
+use super::overrides::Overrides;
+use api::gostr::io_error;
+use api::value;
+use base64::Engine as _;
+use serde_json::Value;
+use std::path::Path;
+
+/// Overwrites a field, if the command line has a value for it.
+fn put_given(entry: &mut Value, key: &str, given: &str) {
+    if !given.is_empty() {
+        value::put(entry, key, given);
+    }
+}
+
+/// The same entry with files that are named from where its kubeconfig stands.
+fn with_files(entry: &Entry, keys: &[&str]) -> Entry {
+    let mut entry = entry.clone();
+    let folder = entry.file.parent().unwrap_or(Path::new("/"));
+    for key in keys {
+        let named = value::text(&entry.value, key);
+        if !named.is_empty() {
+            let path = folder.join(named).to_string_lossy().into_owned();
+            value::put(&mut entry.value, key, path);
+        }
+    }
+    entry
+}
+
+/// The cluster. A certificate authority on the command line replaces the one of the file and turns
+/// verification on again; `insecure` drops the file's authority; another server does not go by the
+/// name of the file's.
+pub(super) fn cluster(entry: &Entry, overrides: &Overrides) -> Entry {
+    const AUTHORITY: &str = "certificate-authority";
+    const SKIP: &str = "insecure-skip-tls-verify";
+    let mut cluster = with_files(entry, &[AUTHORITY]);
+    let value = &mut cluster.value;
+    let authority = overrides.certificate_authority.as_str();
+    if overrides.insecure || !authority.is_empty() {
+        value::put(value, SKIP, overrides.insecure);
+        value::put(value, AUTHORITY, authority);
+        value::remove(value, "certificate-authority-data");
+    }
+    if !overrides.server.is_empty() || !overrides.tls_server_name.is_empty() {
+        value::put(value, "tls-server-name", overrides.tls_server_name.as_str());
+    }
+    put_given(value, "server", &overrides.server);
+    cluster
+}
+
+/// The user. A file on the command line takes the place of the entry's file and data.
+pub(super) fn user(entry: &Entry, overrides: &Overrides) -> Entry {
+    let files =
+        [("client-certificate", &overrides.client_certificate), ("client-key", &overrides.client_key)];
+    let mut user = with_files(entry, &[files[0].0, files[1].0, "tokenFile"]);
+    for (key, given) in files {
+        if !given.is_empty() {
+            value::remove(&mut user.value, &format!("{key}-data"));
+        }
+        put_given(&mut user.value, key, given);
+    }
+    put_given(&mut user.value, "token", &overrides.token);
+    put_given(&mut user.value, "username", &overrides.username);
+    put_given(&mut user.value, "password", &overrides.password);
+    user
+}
+
+/// Complains about a file that cannot be opened, and about a file beside data.
+fn file_faults(env: &Env, entry: &Entry, key: &str, shown: &str, both: &str) -> Vec<String> {
+    let (file, name) = (value::text(&entry.value, key), &entry.name);
+    let mut faults = vec![];
+    if file.is_empty() {
+        return faults;
+    }
+    if !value::empty(&entry.value, &format!("{key}-data")) {
+        faults.push(format!("{shown}-data and {shown} are both specified for {name}{both}"));
+    }
+    if let Err(error) = std::fs::File::open(env.cwd.join(file)) {
+        let why = io_error(&error);
+        faults.push(format!("unable to read {shown} {file} for {name} due to open {file}: {why}"));
+    }
+    faults
+}
+
+/// What is wrong with a user, in client-go's words.
+fn user_faults(env: &Env, user: &Entry) -> Vec<String> {
+    let name = &user.name;
+    let has = |key: &str| !value::empty(&user.value, key);
+    let mut faults = vec![];
+    if has("client-certificate") || has("client-certificate-data") {
+        let by = ". client-cert-data will override.";
+        faults.extend(file_faults(env, user, "client-certificate", "client-cert", by));
+        if !has("client-key") && !has("client-key-data") {
+            faults.push(format!(
+                "client-key-data or client-key must be specified for {name} to use the clientCert authentication method."
+            ));
+        }
+        let by = "; client-key-data will override";
+        faults.extend(file_faults(env, user, "client-key", "client-key", by));
+    }
+    faults.extend(Plugin::faults(user));
+    if has("token") && (has("username") || has("password")) {
+        faults.push(format!(
+            "more than one authentication method found for {name}; found [token basicAuth], only one is allowed"
+        ));
+    }
+    faults
+}
+
+/// Checks the two for what client-go refuses.
+///
+/// # Errors
+/// [`Error::Invalid`] with everything that is wrong.
+pub(super) fn check(env: &Env, user: &Entry, cluster: &Entry) -> Result<(), Error> {
+    let mut faults = user_faults(env, user);
+    let by = ". certificate-authority-data will override.";
+    let authority = "certificate-authority";
+    faults.extend(file_faults(env, cluster, authority, authority, by));
+    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+}
+
+/// PEM from `KEY-data`, or from the file that `KEY` names.
+///
+/// # Errors
+/// The data is no base64, or the file cannot be read.
+pub(super) fn material(env: &Env, entry: &Entry, key: &str) -> Result<Option<Vec<u8>>, Error> {
+    let data = value::text(&entry.value, &format!("{key}-data"));
+    if !data.is_empty() {
+        let decoded = base64::engine::general_purpose::STANDARD.decode(data);
+        return decoded.map(Some).map_err(|e| Error::Base64 { key: key.into(), why: e.to_string() });
+    }
+    match value::text(&entry.value, key) {
+        "" => Ok(None),
+        path => {
+            let read = std::fs::read(env.cwd.join(path));
+            read.map(Some).map_err(|cause| Error::File { file: path.into(), cause })
+        }
+    }
+}
+
+/// The header `Authorization`: a token, else a name and its password.
+///
+/// # Errors
+/// The file that holds the token cannot be read.
+pub(super) fn authorization(env: &Env, user: &Entry) -> Result<Option<String>, Error> {
+    let text = |key: &str| value::text(&user.value, key);
+    let token = match (text("token"), text("tokenFile")) {
+        ("", "") => String::new(),
+        ("", path) => std::fs::read_to_string(env.cwd.join(path))
+            .map_err(|cause| Error::File { file: path.into(), cause })?
+            .trim()
+            .to_string(),
+        (token, _) => token.to_string(),
+    };
+    if !token.is_empty() {
+        return Ok(Some(format!("Bearer {token}")));
+    }
+    let (name, password) = (text("username"), text("password"));
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
+    Ok(Some(format!("Basic {pair}")))
+}

@@ -1,0 +1,98 @@
+//! Why a kubeconfig leads to no server, in client-go's words.
+
+use api::gostr::{io_error, quote};
+use std::io;
+use std::path::PathBuf;
+
+/// Why kubeconfig files cannot be read, or name no server that can be asked. The texts are
+/// client-go's. The user has to correct the kubeconfig or the command line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The one file that was asked for is absent.
+    #[error("stat {0}: no such file or directory")]
+    Absent(String),
+    /// A kubeconfig is there and cannot be read.
+    #[error("error loading config file \"{file}\": open {file}: {why}", file = path.display(), why = io_error(cause))]
+    Unreadable {
+        /// The kubeconfig.
+        path: PathBuf,
+        /// The kernel's answer.
+        cause: io::Error,
+    },
+    /// A kubeconfig is no YAML.
+    #[error("error loading config file \"{file}\": {why}", file = path.display())]
+    Malformed {
+        /// The kubeconfig.
+        path: PathBuf,
+        /// Go's message.
+        why: String,
+    },
+    /// No context has this name.
+    #[error("Error in configuration: context was not found for specified context: {0}")]
+    NoContext(String),
+    /// No cluster has the name that was asked for.
+    #[error("no server found for cluster {}", quote(.0))]
+    NoCluster(String),
+    /// No user has the name that was asked for.
+    #[error("auth info {} does not exist", quote(.0))]
+    NoUser(String),
+    /// The cluster is behind a proxy.
+    #[error(
+        "cluster {} is reached through the proxy {proxy} (proxy-url), which Ropewalk cannot do; remove it with `kubectl config unset clusters.{cluster}.proxy-url`",
+        quote(cluster)
+    )]
+    Proxy {
+        /// The name of the cluster's entry.
+        cluster: String,
+        /// The proxy's URL.
+        proxy: String,
+    },
+    /// The entries are incomplete or contradict themselves; a sentence for each fault, one at
+    /// least.
+    #[error("{}", listed(.0))]
+    Invalid(Vec<String>),
+    /// Groups, a uid or further properties are to be impersonated, but no user.
+    #[error("requesting uid, groups or user-extra for {0} without impersonating a user")]
+    NoImpersonatedUser(String),
+    /// An authority is given, and no certificate is to be verified.
+    #[error("specifying a root certificates file with the insecure flag is not allowed")]
+    InsecureWithAuthority,
+    /// The server's address is none.
+    #[error("host must be a URL or a host:port pair: {}", quote(.0))]
+    Address(String),
+    /// A file that an entry names cannot be read.
+    #[error("open {file}: {why}", why = io_error(cause))]
+    File {
+        /// As it was named.
+        file: String,
+        /// The kernel's answer.
+        cause: io::Error,
+    },
+    /// `KEY-data` is no base64.
+    #[error("illegal base64 data in {key}-data: {why}")]
+    Base64 {
+        /// `client-certificate`, `client-key` or `certificate-authority`.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The credential plugin speaks a version of the protocol that is not known here.
+    #[error("exec plugin: invalid apiVersion {}", quote(.0))]
+    PluginVersion(String),
+}
+
+/// One fault as it is, several in a list.
+fn listed(faults: &[String]) -> String {
+    match faults {
+        [one] => one.clone(),
+        many => {
+            let lines: Vec<String> = many.iter().map(|fault| format!("* {fault}")).collect();
+            format!("Error in configuration: \n{}", lines.join("\n"))
+        }
+    }
+}
+
+/// Why a credential plugin says of no user who it is, in client-go's words.
+#[derive(Debug, thiserror::Error)]
+#[error("getting credentials: {0}")]
+pub struct PluginError(pub(super) String);

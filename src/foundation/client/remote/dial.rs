@@ -1,0 +1,163 @@
+//! Connections to a server that a kubeconfig names: TCP, or TLS over it.
+
+use super::error::Error;
+use super::tls;
+use crate::conn::Conn;
+use crate::kubeconfig::Target;
+use futures::future::BoxFuture;
+use http::Uri;
+use linux::tcp::keep_alive;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// A server that accepts no connection in this time is given up (client-go's).
+const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A server that does not finish TLS's greeting in this time is given up too (client-go's).
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server that was silent for so long is probed by the kernel, over every protocol (client-go's).
+pub(super) const SILENT: Duration = Duration::from_secs(30);
+
+/// A connection that can be read and written: TCP, or TLS over it.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Opens connections to one target.
+#[derive(Clone)]
+pub struct Dial {
+    target: Arc<Target>,
+    tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl Dial {
+    /// Prepares connections to a target. `alpn` empty: HTTP/1.1, as upgrades need it. Nothing is
+    /// connected yet.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] of an `https` target: certificate and key are no pair, or one of them or
+    /// the authorities cannot be used.
+    pub fn new(target: Arc<Target>, alpn: &[&str]) -> Result<Dial, Error> {
+        let tls = match target.scheme.as_str() {
+            "https" => Some(tls::client(&target, alpn)?),
+            _ => None,
+        };
+        Ok(Dial { target, tls })
+    }
+
+    /// The TCP connection, and the name of the host.
+    async fn reach(&self) -> io::Result<(TcpStream, &str)> {
+        let host = self.target.host.as_str();
+        let default = if self.tls.is_some() { "443" } else { "80" };
+        let (name, address) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, format!("{name}:{port}")),
+            _ => (host, format!("{host}:{default}")),
+        };
+        let timed_out =
+            || io::Error::new(io::ErrorKind::TimedOut, format!("dial tcp {address}: i/o timeout"));
+        let tcp = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(&address))
+            .await
+            .map_err(|_| timed_out())?
+            .map_err(|e| dial_error(e, name, &address))?;
+        tcp.set_nodelay(true)?;
+        keep_alive(&tcp, SILENT)?;
+        Ok((tcp, name))
+    }
+
+    /// Opens a connection; returns it, and whether HTTP/2 was agreed on.
+    ///
+    /// # Errors
+    /// `ConnectionRefused`: nothing listens there. All others have Go's words: the host has no
+    /// address, does not accept within [`DIAL_TIMEOUT`] or [`TLS_TIMEOUT`], or its certificate is
+    /// not trusted. [`error_of`](super::error_of) makes an [`Error`] of it.
+    pub async fn connect(&self) -> io::Result<(Box<dyn Duplex>, bool)> {
+        let (tcp, name) = self.reach().await?;
+        let Some(tls) = &self.tls else {
+            return Ok((Box::new(tcp), false));
+        };
+        let name =
+            self.target.server_name.clone().unwrap_or_else(|| name.trim_matches(['[', ']']).to_string());
+        let name = rustls::pki_types::ServerName::try_from(name)
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let greeting = TlsConnector::from(tls.clone()).connect(name, tcp);
+        let stream = tokio::time::timeout(TLS_TIMEOUT, greeting)
+            .await
+            .map_err(|_| io::Error::other("net/http: TLS handshake timeout"))?
+            .map_err(tls_error)?;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((Box::new(stream), h2))
+    }
+}
+
+/// In Go's words; "connection refused" keeps its kind, which is told differently.
+fn dial_error(error: io::Error, name: &str, address: &str) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => error,
+        _ if error.raw_os_error().is_none() => {
+            io::Error::other(format!("dial tcp: lookup {name}: no such host"))
+        }
+        _ => io::Error::other(format!("dial tcp {address}: connect: {}", lower(&error))),
+    }
+}
+
+fn lower(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+fn tls_error(error: io::Error) -> io::Error {
+    use rustls::{CertificateError, Error};
+    let certificate = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
+    let why = match certificate {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority".into()
+        }
+        Some(Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => "tls: failed to verify certificate: x509: certificate has expired or is not yet valid".into(),
+        Some(other) => format!("tls: {other}"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".into(),
+        None => lower(&error),
+    };
+    io::Error::other(why)
+}
+
+impl tower::Service<Uri> for Dial {
+    type Response = Conn<Box<dyn Duplex>>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Conn<Box<dyn Duplex>>>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let dial = self.clone();
+        Box::pin(async move {
+            let (io, h2) = dial.connect().await?;
+            Ok(Conn::new(io, h2))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{getsockopt, sockopt};
+
+    /// Over HTTP/1.1, and for `exec` and `port-forward`, the kernel looks whether the server is
+    /// there.
+    #[tokio::test]
+    async fn every_connection_is_probed_by_the_kernel() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let target = Arc::new(Target { scheme: "http".into(), host, ..Target::default() });
+        let dial = Dial::new(target, &[]).unwrap();
+        let (tcp, _) = dial.reach().await.unwrap();
+        assert!(getsockopt(&tcp, sockopt::KeepAlive).unwrap());
+        assert_eq!(getsockopt(&tcp, sockopt::TcpKeepIdle).unwrap(), SILENT.as_secs() as u32);
+    }
+}
