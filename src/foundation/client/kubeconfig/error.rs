@@ -39,7 +39,7 @@ pub enum Error {
     /// The cluster is behind a proxy.
     #[error(
         "cluster {} is reached through the proxy {proxy} (proxy-url), which Ropewalk cannot do; remove it with `kubectl config unset clusters.{cluster}.proxy-url`",
-        quote(cluster)
+        quote(.cluster)
     )]
     Proxy {
         /// The name of the cluster's entry.
