@@ -2,6 +2,7 @@
 
 use super::acts;
 use super::budget::{self, Budget};
+use super::call;
 use super::callable::{Callable, Run};
 use super::change;
 use super::commands;
@@ -137,19 +138,7 @@ pub(super) const TABLE: &[Function] = &[
         Some(found) => Ok(found.clone()),
     }),
     of("ready", 1..=1, |_, args| ready(&args[0]).map(Value::Bool)),
-    network("http", 1..=2, |facts, args| {
-        let url = word(args, 0)?.to_string();
-        let ask = |nth| facts.probe(Probe::Http { url: url.clone(), nth });
-        match args.get(1) {
-            None => ask(facts.nth(url.clone())),
-            Some(Value::Int(n)) => {
-                // All of them are asked for at once; one that is missing spoils the list.
-                let answers: Vec<_> = (0..(*n).clamp(0, 1000) as usize).map(ask).collect();
-                Ok(value::list(answers.into_iter().collect::<Result<_, _>>()?))
-            }
-            Some(_) => Err("http() takes a URL and a number".into()),
-        }
-    }),
+    network("http", 1..=3, call::http),
     // From the nodes themselves: what a pod says of another may be made up.
     network("fetch", 1..=1, |facts, args| {
         let url = word(args, 0)?.to_string();
@@ -704,9 +693,9 @@ mod tests {
         assert!(eval("http('http://b', 3).all(a, a.status == 200)", &facts).is_err());
         let wanted = facts.take_wanted().probes;
         assert_eq!(
-            wanted.iter().filter(|p| matches!(p, Probe::Http { url, .. } if url == "http://b")).count(),
+            wanted.iter().filter(|p| matches!(p, Probe::Http { call, .. } if call.url == "http://b")).count(),
             3
         );
-        assert!(wanted.contains(&Probe::Http { url: "http://a".into(), nth: 0 }));
+        assert!(wanted.contains(&Probe::Http { call: call::Call::get("http://a"), nth: 0 }));
     }
 }

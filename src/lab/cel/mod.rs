@@ -7,6 +7,7 @@
 
 mod acts;
 mod budget;
+pub mod call;
 mod callable;
 mod change;
 mod commands;

@@ -17,6 +17,7 @@ pub(crate) mod answers;
 pub(crate) mod lists;
 pub(crate) mod probe;
 pub mod recorder;
+mod visit;
 pub(crate) mod watch;
 pub(crate) mod who;
 
