@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 impl Event {
     /// Every verb, in alphabetical order.
-    pub const VERBS: [&str; 55] = [
+    pub const VERBS: [&str; 56] = [
         "admit",
         "aggregate",
         "answer",
@@ -21,6 +21,7 @@ impl Event {
         "authenticate",
         "authorize",
         "bind",
+        "call",
         "collect",
         "commit",
         "compact-log",
@@ -82,6 +83,7 @@ impl Event {
             Event::Authenticate { .. } => "authenticate",
             Event::Authorize => "authorize",
             Event::Bind { .. } | Event::BindVolume { .. } => "bind",
+            Event::Call(_) => "call",
             Event::Collect => "collect",
             Event::Commit(_) | Event::CommitEntry { .. } => "commit",
             Event::CompactLog { .. } => "compact-log",

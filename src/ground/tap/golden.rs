@@ -19,7 +19,7 @@ macro_rules! variants {
 
 variants! {
     Authenticate Authorize Admit Validate Commit Answer Now
-    Append CommitEntry Truncate CompactLog InstallSnapshot
+    Append CommitEntry Truncate CompactLog InstallSnapshot Call
     ElectionTimeout Role Leader Vote RefuseVote Transfer StepDown ConfChange Progress
     PeerActive PeerLost
     DiskFull DiskHasRoom LogWaits LogGoesOn DiskFailed CutTornTail

@@ -94,6 +94,29 @@ pub struct Answer {
     pub selector: String,
 }
 
+/// What a client outside of the cluster asked a member of the store for. Values are not told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Call {
+    /// `get`, `put`, `del`, `txn`, `watch`: the words of etcdctl.
+    pub method: String,
+    /// The key, or the first key of a range; empty for a transaction.
+    pub key: String,
+    /// The end of a range, which is not part of it; empty for one key. A range without an end has
+    /// the greatest character here (U+10FFFF), so that comparisons of texts hold.
+    pub end: String,
+    /// Keys that were read, written or deleted, operations of a transaction, or changes that a
+    /// watch was sent.
+    pub count: i64,
+    /// The store's revision when it answered; 0 if it refused.
+    pub revision: i64,
+    /// The changes that a watch was sent: `PUT foo`, `DELETE foo`.
+    pub events: Vec<String>,
+    /// Why it was refused; empty if it was answered.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
 /// A role of a Raft member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RaftRole {

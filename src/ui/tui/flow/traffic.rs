@@ -304,7 +304,10 @@ impl Traffic {
         let matters = match record.component {
             Component::Etcd => !matches!(
                 record.event,
-                Event::Append { .. } | Event::CommitEntry { .. } | Event::CompactLog { .. }
+                Event::Append { .. }
+                    | Event::Call(_)
+                    | Event::CommitEntry { .. }
+                    | Event::CompactLog { .. }
             ),
             component => matches!(component, Component::Scheduler | Component::Localhost | Component::Fault),
         };
