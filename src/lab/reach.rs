@@ -50,7 +50,7 @@ const INSIDE: &[&str] = &["by_component", "node", "cause", "took", "detail", "re
 /// Whose answers a relay sees, too.
 const API_SERVER: &str = "kube-apiserver";
 /// Functions that answer from inside the cluster.
-const OWN: &[&str] = &["store", "members", "faults", "can", "fetch"];
+const OWN: &[&str] = &["store", "members", "faults", "can", "fetch", "lookups"];
 
 /// What an expression asks for that is not everywhere.
 pub fn of_expr(expr: &Expr) -> BTreeSet<Need> {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 impl Event {
     /// Every verb, in alphabetical order.
-    pub const VERBS: [&str; 56] = [
+    pub const VERBS: [&str; 57] = [
         "admit",
         "aggregate",
         "answer",
@@ -43,6 +43,7 @@ impl Event {
         "leader",
         "log-goes-on",
         "log-waits",
+        "lookup",
         "node-not-ready",
         "now",
         "peer-active",
@@ -105,6 +106,7 @@ impl Event {
             Event::Leader { .. } => "leader",
             Event::LogGoesOn {} => "log-goes-on",
             Event::LogWaits { .. } => "log-waits",
+            Event::Lookup(_) => "lookup",
             Event::NodeNotReady => "node-not-ready",
             Event::Now => "now",
             Event::PeerActive(_) => "peer-active",

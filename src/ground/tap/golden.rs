@@ -25,7 +25,7 @@ variants! {
     DiskFull DiskHasRoom LogWaits LogGoesOn DiskFailed CutTornTail
     Lead Schedule Bind
     Register Sandbox Pull Start Stop Status Exec
-    Endpoints Rules Ports Visit
+    Endpoints Rules Ports Visit Lookup
     CreateReplicaSet ScaleReplicaSet ReconcileReplicaSet ReconcileDaemonSet ReconcileStatefulSet
     ReconcileJob Expire CreateJob ScaleTarget
     ReconcileBudget ReconcileQuota BindVolume Provision Sign Refuse Aggregate

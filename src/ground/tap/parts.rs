@@ -117,6 +117,23 @@ pub struct Call {
     pub error: String,
 }
 
+/// A question to the cluster's name server, and how it was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lookup {
+    /// The name that was asked for, without the dot at its end.
+    pub name: String,
+    /// The type of the records that were asked for: `A`, `AAAA`, `SRV`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The code of the answer, as `dig` names it: `NOERROR`, `NXDOMAIN`, `SERVFAIL`.
+    pub code: String,
+    /// Records in the answer.
+    pub answers: u16,
+    /// The address of the client, e.g. of a pod.
+    pub from: String,
+}
+
 /// A role of a Raft member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RaftRole {

@@ -11,6 +11,7 @@ use super::covers::covers;
 use super::facts::{Facts, Object, Probe};
 use super::kubectl_calls;
 use super::language::function_name;
+use super::lookups;
 use super::owned;
 use super::shell;
 use super::shown;
@@ -181,6 +182,7 @@ pub(super) const TABLE: &[Function] = &[
         let mut all = learners(facts, word(args, 0)?, word(args, 1)?);
         Ok(all.find(|t| value::int_field(t, "revision") > 0).unwrap_or_else(value::empty))
     })),
+    trace(of("lookups", 1..=1, |facts, args| Ok(value::list(lookups::of_pod(facts, &args[0]))))),
     trace(of("removed", 1..=1, |facts, args| {
         let wanted = word(args, 0)?;
         let fits = |t: &&Value| {

@@ -22,6 +22,7 @@ mod functions;
 mod kubectl_calls;
 mod language;
 mod line;
+mod lookups;
 pub mod memo;
 mod narrowed;
 mod owned;
