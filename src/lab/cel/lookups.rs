@@ -9,7 +9,10 @@ use tap::Component;
 /// name, type, code, answers`. A pod is known by its addresses, so pods in the network of their
 /// node are taken for each other.
 pub(super) fn of_pod(facts: &Facts, pod: &Value) -> Vec<Value> {
-    let mut addresses = vec![str_field(at(pod, "status").unwrap_or(&Value::Null), "podIP")];
+    let mut addresses: Vec<&str> = vec![];
+    if let Some(Value::String(address)) = at(pod, "status.podIP") {
+        addresses.push(address);
+    }
     if let Some(Value::List(all)) = at(pod, "status.podIPs") {
         addresses.extend(all.iter().map(|one| str_field(one, "ip")));
     }
