@@ -131,6 +131,8 @@ pub enum Probe {
         resource: String,
         namespace: String,
     },
+    /// The contexts of the learner's kubeconfig.
+    Contexts,
     Inside(Inside),
 }
 

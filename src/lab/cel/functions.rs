@@ -165,6 +165,7 @@ pub(super) const TABLE: &[Function] = &[
         let probe = Probe::Can { user: part(0)?, verb: part(1)?, resource: part(2)?, namespace: part(3)? };
         facts.probe(probe).and_then(no_error)
     }),
+    network("contexts", 0..=0, |facts, _| facts.probe(Probe::Contexts).and_then(no_error)),
     network("store", 1..=1, |facts, args| {
         facts.probe(Probe::Inside(Inside::Key(word(args, 0)?.into()))).and_then(no_error)
     }),

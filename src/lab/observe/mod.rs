@@ -14,6 +14,7 @@
 //! live objects. The next [`Facts`] say both, and a check that asks for either turns green.
 
 pub(crate) mod answers;
+mod contexts;
 pub(crate) mod lists;
 pub(crate) mod probe;
 pub mod recorder;

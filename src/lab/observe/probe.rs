@@ -1,7 +1,7 @@
 //! What has to be asked over the network: HTTP from the host, commands in containers, logs, access
-//! reviews, the store and its members. All read only.
+//! reviews, the store and its members, the learner's kubeconfig. All read only.
 
-use super::visit;
+use super::{contexts, visit};
 use crate::cel::{Probe, value};
 use crate::run;
 use cel::Value;
@@ -93,6 +93,7 @@ pub(crate) async fn ask(
             let answer = asked.unwrap_or_else(|_| Err(LATE.into()));
             answer.map_or_else(|why| none(&why), |a| value::of_json(&a))
         }
+        Probe::Contexts => contexts::of(&host.place().kubeconfig()).await,
         Probe::Http { call, .. } => visit::http(call, kubeconfig).await,
         Probe::Within { url, .. } => visit::within(host, url).await,
         Probe::Exec { target, command, .. } => {
