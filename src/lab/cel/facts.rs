@@ -131,6 +131,8 @@ pub enum Probe {
         resource: String,
         namespace: String,
     },
+    /// What became of the load that the step declares.
+    Load,
     /// The contexts of the learner's kubeconfig.
     Contexts,
     Inside(Inside),

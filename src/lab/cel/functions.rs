@@ -165,6 +165,7 @@ pub(super) const TABLE: &[Function] = &[
         let probe = Probe::Can { user: part(0)?, verb: part(1)?, resource: part(2)?, namespace: part(3)? };
         facts.probe(probe).and_then(no_error)
     }),
+    network("load", 0..=0, |facts, _| facts.probe(Probe::Load).and_then(told_load)),
     network("contexts", 0..=0, |facts, _| facts.probe(Probe::Contexts).and_then(no_error)),
     network("store", 1..=1, |facts, args| {
         facts.probe(Probe::Inside(Inside::Key(word(args, 0)?.into()))).and_then(no_error)
@@ -290,6 +291,11 @@ fn no_error(answer: Value) -> Result<Value, String> {
         "" => Ok(answer),
         why => Err(why.into()),
     }
+}
+
+/// The counts of a load; of them, too, `error` is a field: the newest failure.
+fn told_load(counts: Value) -> Result<Value, String> {
+    if at(&counts, "sent").is_some() { Ok(counts) } else { no_error(counts) }
 }
 
 /// Returns a container's log, each line with the time at which it was written before it.

@@ -16,6 +16,7 @@
 pub(crate) mod answers;
 mod contexts;
 pub(crate) mod lists;
+pub(crate) mod load;
 pub(crate) mod probe;
 pub mod recorder;
 mod visit;

@@ -38,6 +38,14 @@ pub(super) async fn http(call: &Call, kubeconfig: &Path) -> Value {
     told(tokio::time::timeout(LIMIT, fetch(call, kubeconfig)).await.unwrap_or_else(late), began)
 }
 
+/// Sends a GET on a connection. Returns the status, and the pod that says it answered.
+pub(super) async fn get(url: &str, stream: TcpStream) -> Result<(i64, String), String> {
+    let call = Call::get(url);
+    let late = |_| Err("timed out".to_string());
+    let answer = tokio::time::timeout(LIMIT, send(&call, stream)).await.unwrap_or_else(late)?;
+    Ok((answer.status, answered_by(&answer.body).unwrap_or_default()))
+}
+
 /// What each node is answered, in the order of their names.
 pub(super) async fn within(host: &Host, url: &str) -> Value {
     let began = Instant::now();
