@@ -93,7 +93,7 @@ pub(crate) async fn ask(
             let answer = asked.unwrap_or_else(|_| Err(LATE.into()));
             answer.map_or_else(|why| none(&why), |a| value::of_json(&a))
         }
-        // Who sends one answers for it.
+        // The engine that sends a load answers this itself.
         Probe::Load => none("no load is sent here"),
         Probe::Contexts => contexts::of(&host.place().kubeconfig()).await,
         Probe::Http { call, .. } => visit::http(call, kubeconfig).await,
