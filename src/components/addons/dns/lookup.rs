@@ -21,3 +21,39 @@ pub(super) fn lookup(question: &[u8], reply: &[u8], from: IpAddr) -> Option<Look
         from: from.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::zone;
+    use super::super::{Known, Resolvers, Server, forwards};
+    use super::*;
+    use hickory_proto::op::Query;
+    use hickory_proto::rr::{Name, RecordType};
+    use rng::Rng;
+    use std::sync::Arc;
+    use tap::{Event, Record, Tap};
+
+    #[tokio::test]
+    async fn who_looked_what_up_is_recorded_with_the_answer() {
+        let (zone, upstream) = (Known::new(zone()), Resolvers::new(vec![]));
+        let server = Server { zone, upstream, forwards: forwards(), rng: Rng::seeded(1), tap: Tap::new() };
+        for (name, kind) in [("DB.default", RecordType::A), ("web.defualt", RecordType::AAAA)] {
+            let mut request = Message::query();
+            let name = Name::from_ascii(format!("{name}.svc.cluster.local.")).unwrap();
+            request.add_query(Query::query(name, kind));
+            let pod = IpAddr::from([10, 244, 1, 7]);
+            server.answer_tcp(&request.to_vec().unwrap(), pod).await.expect("an answer");
+        }
+        assert!(server.answer_tcp(b"nonsense", IpAddr::from([10, 244, 1, 7])).await.is_none());
+        let told = |record: &Arc<Record>| match &record.event {
+            Event::Lookup(l) => format!("{} {} {} {} {}", l.from, l.name, l.kind, l.code, l.answers),
+            other => panic!("{other:?}"),
+        };
+        let told: Vec<String> = server.tap.since(0).iter().map(told).collect();
+        let wanted = [
+            "10.244.1.7 db.default.svc.cluster.local A NOERROR 2",
+            "10.244.1.7 web.defualt.svc.cluster.local AAAA NXDOMAIN 0",
+        ];
+        assert_eq!(told, wanted);
+    }
+}
