@@ -318,7 +318,7 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
 
 fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Place) {
     let (domain, inner, rng) = (world.domain.clone(), crew.clone(), world.rng.fork("coredns"));
-    let upstream = resolvers();
+    let (upstream, tap) = (resolvers(), world.tap.at(&place.node, Component::Dns));
     crew.spawn_main(async move {
         let namespace = match place.netns {
             Some(fd) => Namespace::enter(fd).map_err(|e| e.to_string())?,
@@ -336,7 +336,7 @@ fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Place) {
         let server = Crew::new("coredns");
         let ended = server.clone();
         let _guard = OnEnd(move || ended.kill());
-        dns::start(&server, dns::Config { client, domain, udp, tcp, health, ready, upstream, rng });
+        dns::start(&server, dns::Config { client, domain, udp, tcp, health, ready, upstream, rng, tap });
         let stop = inner.token();
         tokio::select! {
             end = server.wait() => match end {

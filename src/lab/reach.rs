@@ -42,6 +42,7 @@ pub fn of_step(step: &Step, setup: &[String]) -> BTreeSet<Need> {
     needs.extend(of_lines(setup));
     needs.extend(of_lines(&step.setup));
     needs.extend(step.faults.iter().map(|_| Need::Own("fault".into())));
+    needs.extend(step.load.iter().map(|_| Need::Own("load".into())));
     needs
 }
 
@@ -50,7 +51,7 @@ const INSIDE: &[&str] = &["by_component", "node", "cause", "took", "detail", "re
 /// Whose answers a relay sees, too.
 const API_SERVER: &str = "kube-apiserver";
 /// Functions that answer from inside the cluster.
-const OWN: &[&str] = &["store", "members", "faults", "can", "fetch"];
+const OWN: &[&str] = &["store", "members", "faults", "can", "fetch", "load", "lookups"];
 
 /// What an expression asks for that is not everywhere.
 pub fn of_expr(expr: &Expr) -> BTreeSet<Need> {

@@ -118,6 +118,7 @@ pub struct Server {
     /// The leader's number, 0 if there is none.
     leader: watch::Receiver<u64>,
     driver: Mutex<Option<Driver>>,
+    tap: Tap,
 }
 
 impl Server {
@@ -200,7 +201,7 @@ impl Server {
         let leader = waiting.leader();
         let backend = Arc::new(Member { waiting: waiting.clone(), door: handle.clone() });
         let kv = Kv::new(shared, backend, rng.fork("leases"), config.quota_bytes);
-        let server = Server { kv, handle, leader, driver: Mutex::new(Some(driver)) };
+        let server = Server { kv, handle, leader, driver: Mutex::new(Some(driver)), tap };
         if initial_cluster.len() == 1 {
             // What is wrong with the disk says more than the time that was waited for it.
             let why = |error| match waiting.failed() {
@@ -215,6 +216,11 @@ impl Server {
     /// Returns a client of this member.
     pub fn kv(&self) -> Kv {
         self.kv.clone()
+    }
+
+    /// Where the member records what it does.
+    pub(crate) fn tap(&self) -> Tap {
+        self.tap.clone()
     }
 
     /// The door for messages from peers, leadership transfer and membership changes.

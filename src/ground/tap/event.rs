@@ -1,7 +1,7 @@
 //! Everything that can happen in a cluster, one variant each.
 
 use super::fault::Fault;
-use super::parts::{Answer, Decision, Peer, ProgressState, RaftRole, VoteRefusal, Write};
+use super::parts::{Answer, Call, Decision, Lookup, Peer, ProgressState, RaftRole, VoteRefusal, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -113,6 +113,14 @@ pub enum Event {
         /// The last entry that the state holds.
         index: u64,
     },
+
+    // etcd: its clients outside of the cluster. The API server calls the store within the program,
+    // and has records of its own.
+    //
+    //     etcdctl get foo      Call{method: get, key: foo, count: 1}
+    //     etcdctl watch foo    Call{method: watch, key: foo}  …  Call{…, events: ["DELETE foo"]}
+    /// A client outside of the cluster called this member.
+    Call(Call),
 
     // etcd: elections. A member that hears no leader asks for votes. It asks for pre-votes first,
     // so that a member which was cut off does not raise the term in vain.
@@ -310,6 +318,13 @@ pub enum Event {
         /// Connections since the record before.
         connections: u64,
     },
+
+    // Names: who looked what up, and what the answer was. A resolver tries the names of its search
+    // list one after the other.
+    //
+    //     wget http://web      Lookup{name: web.default.svc.cluster.local, code: NOERROR}
+    /// The name server answered a question.
+    Lookup(Lookup),
 
     // Workloads: each controller compares what is wanted with what is there, and acts. All of these
     // have the verb `reconcile`, `create` or `scale` in JSON; the component tells them apart.

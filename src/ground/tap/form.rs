@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 impl Event {
     /// Every verb, in alphabetical order.
-    pub const VERBS: [&str; 55] = [
+    pub const VERBS: [&str; 57] = [
         "admit",
         "aggregate",
         "answer",
@@ -21,6 +21,7 @@ impl Event {
         "authenticate",
         "authorize",
         "bind",
+        "call",
         "collect",
         "commit",
         "compact-log",
@@ -42,6 +43,7 @@ impl Event {
         "leader",
         "log-goes-on",
         "log-waits",
+        "lookup",
         "node-not-ready",
         "now",
         "peer-active",
@@ -82,6 +84,7 @@ impl Event {
             Event::Authenticate { .. } => "authenticate",
             Event::Authorize => "authorize",
             Event::Bind { .. } | Event::BindVolume { .. } => "bind",
+            Event::Call(_) => "call",
             Event::Collect => "collect",
             Event::Commit(_) | Event::CommitEntry { .. } => "commit",
             Event::CompactLog { .. } => "compact-log",
@@ -103,6 +106,7 @@ impl Event {
             Event::Leader { .. } => "leader",
             Event::LogGoesOn {} => "log-goes-on",
             Event::LogWaits { .. } => "log-waits",
+            Event::Lookup(_) => "lookup",
             Event::NodeNotReady => "node-not-ready",
             Event::Now => "now",
             Event::PeerActive(_) => "peer-active",

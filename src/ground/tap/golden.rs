@@ -19,13 +19,13 @@ macro_rules! variants {
 
 variants! {
     Authenticate Authorize Admit Validate Commit Answer Now
-    Append CommitEntry Truncate CompactLog InstallSnapshot
+    Append CommitEntry Truncate CompactLog InstallSnapshot Call
     ElectionTimeout Role Leader Vote RefuseVote Transfer StepDown ConfChange Progress
     PeerActive PeerLost
     DiskFull DiskHasRoom LogWaits LogGoesOn DiskFailed CutTornTail
     Lead Schedule Bind
     Register Sandbox Pull Start Stop Status Exec
-    Endpoints Rules Ports Visit
+    Endpoints Rules Ports Visit Lookup
     CreateReplicaSet ScaleReplicaSet ReconcileReplicaSet ReconcileDaemonSet ReconcileStatefulSet
     ReconcileJob Expire CreateJob ScaleTarget
     ReconcileBudget ReconcileQuota BindVolume Provision Sign Refuse Aggregate

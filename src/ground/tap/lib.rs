@@ -52,7 +52,8 @@ pub use component::Component;
 pub use event::Event;
 pub use fault::{Act, Fault, component_and_node};
 pub use parts::{
-    Answer, Decision, Journey, Peer, ProgressState, RaftRole, Refusal, Verdict, VoteRefusal, Write,
+    Answer, Call, Decision, Journey, Lookup, Peer, ProgressState, RaftRole, Refusal, Verdict, VoteRefusal,
+    Write,
 };
 pub use record::{Cause, ObjectRef, Record, Request};
 pub use who::{ADMIN, LEARNER, NODE, TEACHER, account, actor, is_component, is_connection, is_person};

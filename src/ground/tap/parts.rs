@@ -94,6 +94,46 @@ pub struct Answer {
     pub selector: String,
 }
 
+/// What a client outside of the cluster asked a member of the store for. Values are not told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Call {
+    /// `get`, `put`, `del`, `txn`, `watch`: the words of etcdctl.
+    pub method: String,
+    /// The key, or the first key of a range; empty for a transaction.
+    pub key: String,
+    /// The end of a range, which is not part of it; empty for one key. A range without an end has
+    /// the greatest character here (U+10FFFF), so that comparisons of texts hold.
+    pub end: String,
+    /// Keys that were read, written or deleted, operations of a transaction, or changes that a
+    /// watch was sent.
+    pub count: i64,
+    /// The store's revision when it answered; 0 if it refused.
+    pub revision: i64,
+    /// The changes that a watch was sent: `PUT foo`, `DELETE foo`.
+    pub events: Vec<String>,
+    /// Why it was refused; empty if it was answered.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
+/// A question to the cluster's name server, and how it was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lookup {
+    /// The name that was asked for, without the dot at its end.
+    pub name: String,
+    /// The type of the records that were asked for: `A`, `AAAA`, `SRV`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The code of the answer, as `dig` names it: `NOERROR`, `NXDOMAIN`, `SERVFAIL`.
+    pub code: String,
+    /// Records in the answer.
+    pub answers: u16,
+    /// The address of the client, e.g. of a pod.
+    pub from: String,
+}
+
 /// A role of a Raft member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RaftRole {

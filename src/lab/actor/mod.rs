@@ -6,11 +6,12 @@ use super::engine::{Engine, Lazily, qualified};
 use super::error::Error;
 use super::format::{EN, Lesson, Library, OTHERS};
 use super::graded::Opened;
+use super::observe::load::Running;
 use super::observe::watch::{self, Told};
 use super::observe::{self, probe};
 use super::progress::{self, Progress};
 use super::run::Teacher;
-use super::view::{LessonView, Question};
+use super::view::{LessonView, Question, State};
 use super::words::{self, Word};
 use super::{cel::Probe, cel::facts};
 use ::cel::Value;
@@ -79,6 +80,8 @@ pub(crate) struct Actor {
     /// The watches of the present room, which end with it.
     watches: Crew,
     watched: BTreeSet<String>,
+    /// The load of the open step.
+    load: Option<Running>,
     /// The scale of the cluster's clock outside of lessons.
     scale: u32,
     /// Counts rooms: what a watch of an earlier one still tells is not listened to.
@@ -216,6 +219,7 @@ impl Actor {
             reports,
             watches: Crew::new("watches"),
             watched: BTreeSet::new(),
+            load: None,
             scale: clock::scale(),
             stay: 0,
             told,
@@ -277,9 +281,29 @@ impl Actor {
         Ok(true)
     }
 
+    /// Sends the load of the open step: anew when the step begins anew, and until it is done.
+    fn keep_load(&mut self) {
+        let wanted = self.engine.load().map(|(key, load)| (key, load.clone()));
+        let (is, be) = (self.load.as_ref().map(|load| &load.key), wanted.as_ref().map(|(key, _)| key));
+        if is != be {
+            let start = |(key, load)| {
+                Running::start(key, load, self.host.clone(), self.client.clone(), &self.crew)
+            };
+            self.load = wanted.map(start);
+            self.engine.observer.answers.forget(); // its counts were those of another step
+        }
+        if let Some(load) = &self.load
+            && self.engine.state() != State::Open
+        {
+            load.stop();
+        }
+    }
+
     /// Judges until nothing more is needed; tells everyone.
     fn settle(&mut self) -> Option<Instant> {
+        self.keep_load();
         let (needs, save) = in_place(|| self.engine.settle());
+        self.keep_load();
         for kind in needs.kinds {
             self.watch(&kind);
         }
@@ -298,8 +322,12 @@ impl Actor {
                 (self.client.clone(), self.teacher.kubeconfig.clone(), self.found.clone());
             let (host, era) = (self.host.clone(), self.engine.observer.answers.era());
             let room = self.engine.observer.recorder.room.clone();
+            let load = self.load.as_ref().filter(|_| probe == Probe::Load).map(Running::told);
             self.crew.spawn(async move {
-                let value = probe::ask(&probe, &host, &client, &kubeconfig, &room).await;
+                let value = match load {
+                    Some(told) => told,
+                    None => probe::ask(&probe, &host, &client, &kubeconfig, &room).await,
+                };
                 let _ = found.send(Found::Answer { era, probe, value }).await; // the engine may have ended
             });
         }

@@ -1,5 +1,6 @@
 //! What an evaluation may know: a snapshot, cheap to take, that never changes.
 
+use super::call::Call;
 use super::memo::{Element, Frame, Fresh, Memo};
 use super::value::{self, int_field, str_field};
 use super::version::Version;
@@ -105,9 +106,9 @@ pub const UNKNOWN: &str = "cannot be known";
 /// Something that has to be asked over the network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Probe {
-    /// The n-th request to the URL within one evaluation.
+    /// The n-th request of this form within one evaluation.
     Http {
-        url: String,
+        call: Call,
         nth: usize,
     },
     /// The n-th request to the URL within one evaluation, from every node.
@@ -130,6 +131,10 @@ pub enum Probe {
         resource: String,
         namespace: String,
     },
+    /// What became of the load that the step declares.
+    Load,
+    /// The contexts of the learner's kubeconfig.
+    Contexts,
     Inside(Inside),
 }
 

@@ -2,6 +2,7 @@
 
 use super::acts;
 use super::budget::{self, Budget};
+use super::call;
 use super::callable::{Callable, Run};
 use super::change;
 use super::commands;
@@ -10,6 +11,7 @@ use super::covers::covers;
 use super::facts::{Facts, Object, Probe};
 use super::kubectl_calls;
 use super::language::function_name;
+use super::lookups;
 use super::owned;
 use super::shell;
 use super::shown;
@@ -137,19 +139,7 @@ pub(super) const TABLE: &[Function] = &[
         Some(found) => Ok(found.clone()),
     }),
     of("ready", 1..=1, |_, args| ready(&args[0]).map(Value::Bool)),
-    network("http", 1..=2, |facts, args| {
-        let url = word(args, 0)?.to_string();
-        let ask = |nth| facts.probe(Probe::Http { url: url.clone(), nth });
-        match args.get(1) {
-            None => ask(facts.nth(url.clone())),
-            Some(Value::Int(n)) => {
-                // All of them are asked for at once; one that is missing spoils the list.
-                let answers: Vec<_> = (0..(*n).clamp(0, 1000) as usize).map(ask).collect();
-                Ok(value::list(answers.into_iter().collect::<Result<_, _>>()?))
-            }
-            Some(_) => Err("http() takes a URL and a number".into()),
-        }
-    }),
+    network("http", 1..=3, call::http),
     // From the nodes themselves: what a pod says of another may be made up.
     network("fetch", 1..=1, |facts, args| {
         let url = word(args, 0)?.to_string();
@@ -175,6 +165,8 @@ pub(super) const TABLE: &[Function] = &[
         let probe = Probe::Can { user: part(0)?, verb: part(1)?, resource: part(2)?, namespace: part(3)? };
         facts.probe(probe).and_then(no_error)
     }),
+    network("load", 0..=0, |facts, _| facts.probe(Probe::Load).and_then(told_load)),
+    network("contexts", 0..=0, |facts, _| facts.probe(Probe::Contexts).and_then(no_error)),
     network("store", 1..=1, |facts, args| {
         facts.probe(Probe::Inside(Inside::Key(word(args, 0)?.into()))).and_then(no_error)
     }),
@@ -192,6 +184,7 @@ pub(super) const TABLE: &[Function] = &[
         let mut all = learners(facts, word(args, 0)?, word(args, 1)?);
         Ok(all.find(|t| value::int_field(t, "revision") > 0).unwrap_or_else(value::empty))
     })),
+    trace(of("lookups", 1..=1, |facts, args| Ok(value::list(lookups::of_pod(facts, &args[0]))))),
     trace(of("removed", 1..=1, |facts, args| {
         let wanted = word(args, 0)?;
         let fits = |t: &&Value| {
@@ -298,6 +291,11 @@ fn no_error(answer: Value) -> Result<Value, String> {
         "" => Ok(answer),
         why => Err(why.into()),
     }
+}
+
+/// The counts of a load; of them, too, `error` is a field: the newest failure.
+fn told_load(counts: Value) -> Result<Value, String> {
+    if at(&counts, "sent").is_some() { Ok(counts) } else { no_error(counts) }
 }
 
 /// Returns a container's log, each line with the time at which it was written before it.
@@ -704,9 +702,9 @@ mod tests {
         assert!(eval("http('http://b', 3).all(a, a.status == 200)", &facts).is_err());
         let wanted = facts.take_wanted().probes;
         assert_eq!(
-            wanted.iter().filter(|p| matches!(p, Probe::Http { url, .. } if url == "http://b")).count(),
+            wanted.iter().filter(|p| matches!(p, Probe::Http { call, .. } if call.url == "http://b")).count(),
             3
         );
-        assert!(wanted.contains(&Probe::Http { url: "http://a".into(), nth: 0 }));
+        assert!(wanted.contains(&Probe::Http { call: call::Call::get("http://a"), nth: 0 }));
     }
 }

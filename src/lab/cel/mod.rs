@@ -7,6 +7,7 @@
 
 mod acts;
 mod budget;
+pub mod call;
 mod callable;
 mod change;
 mod commands;
@@ -21,6 +22,7 @@ mod functions;
 mod kubectl_calls;
 mod language;
 mod line;
+mod lookups;
 pub mod memo;
 mod narrowed;
 mod owned;

@@ -1,5 +1,6 @@
 //! What an expression names: functions, kinds, objects, fields and the texts that it compares.
 
+use super::call;
 use super::error::Error;
 use super::language::{DEPTH_MAX, Named};
 use super::reads::Read;
@@ -156,6 +157,7 @@ impl Seen {
             _ => {}
         }
         match known.name {
+            "http" => call::check(&call.args)?,
             "exec" | "logs" | "new_logs" | "new_lines" => {
                 let place = text(0).and_then(|t| Some(t.split_once('/')?.0.to_string()));
                 self.namespaces.extend(place);
@@ -253,7 +255,8 @@ fn named(args: &[IdedExpr]) -> Option<Named> {
     }
 }
 
-fn literal(node: &Node) -> Option<String> {
+/// The text of a node that is one.
+pub(super) fn literal(node: &Node) -> Option<String> {
     match node {
         Node::Literal(LiteralValue::String(s)) => Some(s.inner().to_string()),
         _ => None,

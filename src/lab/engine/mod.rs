@@ -3,11 +3,12 @@
 
 use super::cel::facts::{Line, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe};
-use super::format::{Lesson, Library, Step};
+use super::format::{Lesson, Library, Load, Step};
 use super::given::Given;
 use super::in_room;
 use super::judge::{Memory, Outcome};
 use super::observe::Observer;
+use super::observe::load::Key;
 use super::observe::watch::Told;
 use super::own;
 use super::progress::Progress;
@@ -202,6 +203,14 @@ impl Engine {
         let is_last = open.step + 1 == open.lesson.steps.len();
         let over = is_last && self.state() != State::Open && !step.optional;
         (self.offers.own && open.lesson.clock != 1 && !over).then_some(open.lesson.clock)
+    }
+
+    /// The load that the open step declares, and which one it is; `None` where the nodes are not
+    /// Ropewalk's.
+    pub(crate) fn load(&self) -> Option<(Key, &Load)> {
+        let (open, step) = self.current()?;
+        let load = step.load.as_ref().filter(|_| self.offers.own)?;
+        Some(((open.lesson.id.clone(), step.id.clone(), self.since_step()), load))
     }
 
     /// The open step's state.

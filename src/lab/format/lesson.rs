@@ -2,6 +2,7 @@
 
 use super::declared::Declared;
 use super::files::File;
+use super::load::Load;
 use super::question::Answer;
 use super::text::{EN, Text};
 use super::then::Then;
@@ -87,6 +88,8 @@ pub struct Step {
     pub lost: Option<Lost>,
     /// Lines run as the teacher whenever the step begins; the learner is not told of them.
     pub setup: Vec<String>,
+    /// Requests that are sent and counted while the step is open.
+    pub load: Option<Load>,
     pub faults: Vec<String>,
     pub requires: Vec<String>,
     pub optional: bool,

@@ -29,6 +29,8 @@ pub(crate) struct Lesson {
     pub cluster: Option<Cluster>,
     #[serde(default)]
     pub setup: Vec<String>,
+    /// For every step that declares none.
+    pub load: Option<Load>,
     /// Texts of files by their names.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
@@ -98,6 +100,7 @@ pub(crate) struct Step {
     pub lost: Option<Lost>,
     #[serde(default)]
     pub setup: Vec<String>,
+    pub load: Option<Load>,
     #[serde(default)]
     pub faults: Vec<String>,
     #[serde(default)]
@@ -114,6 +117,17 @@ pub(crate) struct Step {
     #[serde(default)]
     pub debrief: Vec<String>,
     pub remember: Option<String>,
+}
+
+/// Requests to a Service that are sent in the background.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Load {
+    pub service: String,
+    pub namespace: Option<String>,
+    pub port: Option<u16>,
+    pub path: Option<String>,
+    pub every: Option<Span>,
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 use super::compiler::Compiler;
 use super::lesson::{Check, Hint, Keep, Lost, Predict, Repair, Step, Templates, Way, Wrong};
 use super::text::{EN, Fault, Text};
-use super::{answer, asked, expect, prose, raw};
+use super::{answer, asked, expect, load, prose, raw};
 use crate::cel::Use;
 use crate::lines;
 use std::collections::BTreeSet;
@@ -153,6 +153,7 @@ pub(super) fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&
         lost,
         keep: step.keep.and_then(|k| Some(Keep { is: on.expr(&k.is, Use::Check)?, say: Text::new(&k.say) })),
         setup: step.setup,
+        load: step.load.and_then(|declared| load::read(on, declared)),
         faults: step.faults,
         requires: step.requires,
         optional: step.optional,

@@ -5,6 +5,7 @@ use super::declared::Declared;
 use super::file::plain;
 use super::files::Files;
 use super::lesson::Lesson;
+use super::load;
 use super::prose;
 use super::raw;
 use super::step::{check_repairs, one_step};
@@ -60,6 +61,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     let (clock, cluster) = (raw.scale() as u32, cluster_of(&mut on, &raw));
     define(&mut on, &raw.define);
     let then = Then::read(&mut on, raw.then.take());
+    let load = raw.load.take().and_then(|declared| load::read(&mut on, declared));
     let mut files = Files::read(&mut on, std::mem::take(&mut raw.files));
     raw.setup = files.with_texts(&mut on, raw.setup);
     on.lines(&raw.setup);
@@ -71,6 +73,8 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         on.faults_of_step(&step.faults);
         let section = sections.iter().find(|s| s.id == step.id);
         let mut step = one_step(&mut on, step, section);
+        step.load = step.load.or_else(|| load.clone());
+        load::check(&mut on, &step);
         step.needs = reach::of_step(&step, &raw.setup);
         steps.push(step);
     }

@@ -14,9 +14,12 @@
 //! live objects. The next [`Facts`] say both, and a check that asks for either turns green.
 
 pub(crate) mod answers;
+mod contexts;
 pub(crate) mod lists;
+pub(crate) mod load;
 pub(crate) mod probe;
 pub mod recorder;
+mod visit;
 pub(crate) mod watch;
 pub(crate) mod who;
 

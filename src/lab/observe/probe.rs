@@ -1,33 +1,29 @@
 //! What has to be asked over the network: HTTP from the host, commands in containers, logs, access
-//! reviews, the store and its members. All read only.
+//! reviews, the store and its members, the learner's kubeconfig. All read only.
 
+use super::{contexts, visit};
 use crate::cel::{Probe, value};
 use crate::run;
 use cel::Value;
 use client::kube::api::PostParams;
 use client::{Api, Client};
 use cluster::guest::{Host, Room};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tap::{ADMIN, LEARNER, TEACHER};
-use tokio::net::TcpStream;
 
 /// A command or request that takes longer has failed.
-const LIMIT: Duration = Duration::from_secs(5);
-const BODY_MAX: usize = 1 << 20;
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
 /// The user of a request without credentials.
 const ANONYMOUS: &str = "system:anonymous";
 
-const LATE: &str = "no answer in time";
+pub(super) const LATE: &str = "no answer in time";
 
 /// There is no answer, and why: an expression that asks for it fails, so that what could not be
 /// seen is taken neither for a yes nor for a no.
-fn none(why: &str) -> Value {
+pub(super) fn none(why: &str) -> Value {
     value::map([("error", value::text(why))])
 }
 
@@ -97,8 +93,11 @@ pub(crate) async fn ask(
             let answer = asked.unwrap_or_else(|_| Err(LATE.into()));
             answer.map_or_else(|why| none(&why), |a| value::of_json(&a))
         }
-        Probe::Http { url, .. } => http(url).await,
-        Probe::Within { url, .. } => within(host, url).await,
+        // The engine that sends a load answers this itself.
+        Probe::Load => none("no load is sent here"),
+        Probe::Contexts => contexts::of(&host.place().kubeconfig()).await,
+        Probe::Http { call, .. } => visit::http(call, kubeconfig).await,
+        Probe::Within { url, .. } => visit::within(host, url).await,
         Probe::Exec { target, command, .. } => {
             let mut words: Vec<String> = ["kubectl", "exec"].map(String::from).into();
             words.extend(pod(target, room));
@@ -163,165 +162,10 @@ fn pod(target: &str, room: &Room) -> Vec<String> {
     words
 }
 
-async fn http(url: &str) -> Value {
-    let began = Instant::now();
-    let answer = tokio::time::timeout(LIMIT, fetch(url)).await.unwrap_or_else(|_| Err("timed out".into()));
-    told(answer, began)
-}
-
-/// What each node is answered, in the order of their names.
-async fn within(host: &Host, url: &str) -> Value {
-    let began = Instant::now();
-    let late = |_| Err("timed out".to_string());
-    let to = match url.parse::<hyper::Uri>() {
-        Ok(uri) => uri,
-        Err(e) => return none(&format!("{url:?} is no URL: {e}")),
-    };
-    // A field of an object may have its address in another form than URLs do.
-    let address = api::cidr::canonical_ip(to.host().unwrap_or_default().trim_matches(['[', ']']));
-    let Some(address) = address else {
-        return none(&format!("{url:?} names no address; nodes ask by address"));
-    };
-    let to = (address, to.port_u16().unwrap_or(80)).into();
-    let Ok(dialled) = tokio::time::timeout(LIMIT, host.dial(to)).await else { return none(LATE) };
-    if dialled.is_empty() {
-        return none("no node can be asked");
-    }
-    let asked = dialled.into_iter().map(|(_, stream)| async move {
-        let answer = match stream {
-            Ok(stream) => tokio::time::timeout(LIMIT, get(url, stream)).await.unwrap_or_else(late),
-            Err(error) => Err(error.to_string()),
-        };
-        told(answer, began)
-    });
-    value::list(futures::future::join_all(asked).await)
-}
-
-fn told(answer: Result<(i64, String), String>, began: Instant) -> Value {
-    let (status, body, error) = match answer {
-        Ok((status, body)) => (status, body, String::new()),
-        Err(error) => (0, String::new(), error),
-    };
-    let by = answered_by(&body).unwrap_or_default();
-    value::map([
-        ("status", Value::Int(status)),
-        ("body", value::text(&body)),
-        ("error", value::text(&error)),
-        ("ms", Value::Float(began.elapsed().as_secs_f64() * 1000.0)),
-        ("by", value::text(&by)),
-    ])
-}
-
-/// Returns the name of the pod that answered, where the answer says it: `echo` in its first line or
-/// its JSON, `shop-logic` in its JSON, `shop-page` below its page. A page of nginx begins with the
-/// same line as an answer of `echo` if its author wrote it there. Lines below the first one do not
-/// count in `echo`'s text: they repeat the request. A program may write any name, so a check that
-/// must not be deceived compares it with names of pods.
-///
-/// ```text
-/// Hostname: web-1                                                web-1
-/// {"hostname": "web-1", ...}                                     web-1
-/// {"logic": "logic-1", "program": "shop-logic, ...", ...}        logic-1
-/// <p>Answered by page page-1, logic logic-1 (version 1.0).</p>   page-1
-/// ```
-fn answered_by(body: &str) -> Option<String> {
-    if let Some(name) = body.lines().next().and_then(|line| line.strip_prefix("Hostname: ")) {
-        return Some(name.trim().into());
-    }
-    if body.starts_with('{') {
-        let said: serde_json::Value = serde_json::from_str(body).ok()?;
-        let is_logic = said["program"].as_str().is_some_and(|program| program.starts_with("shop-logic"));
-        return said[if is_logic { "logic" } else { "hostname" }].as_str().map(String::from);
-    }
-    let below = body.lines().find_map(|line| line.strip_prefix("<p>Answered by page "))?;
-    Some(below.split([',', '<']).next()?.trim_end_matches('.').into())
-}
-
-/// One GET on a connection of its own, so that a Service chooses anew each time.
-async fn fetch(url: &str) -> Result<(i64, String), String> {
-    let uri: hyper::Uri = url.parse().map_err(|e| format!("{url:?} is no URL: {e}"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err("only http:// is asked".into());
-    }
-    let host = uri.host().unwrap_or_default().to_string();
-    let port = uri.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|e| e.to_string())?;
-    get(url, stream).await
-}
-
-/// One GET on this connection.
-async fn get(url: &str, stream: TcpStream) -> Result<(i64, String), String> {
-    let uri: hyper::Uri = url.parse().map_err(|e| format!("{url:?} is no URL: {e}"))?;
-    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
-    let (mut send, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
-    let path = uri.path_and_query().map_or("/", |p| p.as_str());
-    let request = hyper::Request::get(path)
-        .header("host", format!("{host}:{port}"))
-        .header("user-agent", TEACHER)
-        .body(Empty::<Bytes>::new())
-        .map_err(|e| e.to_string())?;
-    let asked = async {
-        let answer = send.send_request(request).await.map_err(|e| e.to_string())?;
-        let status = answer.status().as_u16().into();
-        let body = Limited::new(answer.into_body(), BODY_MAX).collect().await.map_err(|e| e.to_string())?;
-        Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
-    };
-    tokio::pin!(asked);
-    tokio::select! {
-        done = &mut asked => done,
-        ended = connection => match ended {
-            Ok(()) => asked.await,
-            Err(error) => Err(error.to_string()),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cel::value::{int_field, str_field};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    /// What the programs of the built-in images answer: their own tests compare them with it.
-    const ECHO: &str = include_str!("../../machinery/applets/answers/echo.txt");
-    const ECHO_JSON: &str = include_str!("../../machinery/applets/answers/echo.json");
-    const LOGIC: &str = include_str!("../../machinery/applets/answers/logic.json");
-    const PAGE: &str = include_str!("../../machinery/applets/answers/page.html");
-
-    #[test]
-    fn the_pod_that_answered_is_read_from_what_each_built_in_image_says() {
-        let by = |body: &str| answered_by(body).unwrap_or_default();
-        assert_eq!([by(ECHO), by(ECHO_JSON), by(LOGIC), by(PAGE)], ["web-1", "web-1", "logic-1", "page-1"]);
-        let both = PAGE.replace("page page-1.", "page page-1, logic logic-1 (version 1.1).");
-        assert_eq!(by(&both), "page-1", "the one that was asked, not the one that it asked");
-        assert_eq!(by("Hostname: menu-7f\n"), "menu-7f", "a page of nginx");
-        for silent in
-            ["", "<h1>Welcome to nginx!</h1>\n", "ok\n", "{\"a\":1}", "{", "[1]", "x\nHostname: y\n"]
-        {
-            assert_eq!(by(silent), "", "{silent:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_page_is_fetched_and_a_closed_port_is_an_answer() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let server = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut buffer = [0; 512];
-            let n = stream.read(&mut buffer).await.unwrap();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", ECHO.len());
-            stream.write_all(format!("{head}{ECHO}").as_bytes()).await.unwrap();
-            String::from_utf8_lossy(&buffer[..n]).into_owned()
-        });
-        let answer = http(&format!("http://127.0.0.1:{port}/a?b")).await;
-        assert_eq!((int_field(&answer, "status"), str_field(&answer, "by")), (200, "web-1"));
-        assert!(server.await.unwrap().starts_with("GET /a?b HTTP/1.1"));
-        let refused = http(&format!("http://127.0.0.1:{port}/")).await;
-        assert_eq!(int_field(&refused, "status"), 0);
-        assert!(str_field(&refused, "error").contains("refused"), "{refused:?}");
-    }
 
     #[test]
     fn a_long_log_is_read_from_its_end() {

@@ -3,6 +3,7 @@
 
 mod answer;
 mod limits;
+mod lookup;
 mod message;
 mod probes;
 mod resolvers;
@@ -22,6 +23,7 @@ use rng::Rng;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tap::{Event, Record, Tap};
 use task::Crew;
 use tokio::net::{TcpListener, UdpSocket};
 use zone::Zone;
@@ -66,6 +68,8 @@ pub struct Config {
     pub upstream: Vec<SocketAddr>,
     /// Chooses the address that an answer begins with.
     pub rng: Rng,
+    /// Where questions are recorded, with their answers.
+    pub tap: Tap,
 }
 
 /// Places for questions that are asked outside.
@@ -101,7 +105,8 @@ async fn run(crew: &Crew, config: Config) -> Result<(), String> {
     }
     tracing::info!(domain = config.domain, "CoreDNS-like server of Ropewalk, serving on :53");
     let upstream = Resolvers::new(config.upstream);
-    let server = Arc::new(Server { zone, upstream, forwards: forwards(), rng: config.rng });
+    let (rng, tap) = (config.rng, config.tap);
+    let server = Arc::new(Server { zone, upstream, forwards: forwards(), rng, tap });
     let (checking, ended) = (server.clone(), work.token());
     work.spawn(async move { checking.upstream.check(&ended).await });
     let tcp_server = server.clone();
@@ -154,9 +159,18 @@ struct Server {
     upstream: Resolvers,
     forwards: Arc<Places>,
     rng: Rng,
+    tap: Tap,
 }
 
 impl Server {
+    /// Records who looked a name up, and how it was answered. A pod may do that without end: such
+    /// records have a share of those that are kept.
+    fn tell(&self, question: &[u8], reply: &[u8], from: IpAddr) {
+        if let Some(lookup) = lookup::lookup(question, reply, from) {
+            self.tap.emit_read(Record::new(Event::Lookup(lookup)));
+        }
+    }
+
     fn serve(&self, bytes: &[u8], limit: usize) -> Served {
         let chance = usize::try_from(self.rng.range(0, u32::MAX.into())).unwrap_or_default();
         serve(&self.zone.get(), bytes, limit, chance)
@@ -173,7 +187,10 @@ impl Server {
             };
             match self.serve(&buffer[..count], UDP_MAX) {
                 // A full socket drops it, as it would drop a question.
-                Served::Reply(reply) => _ = udp.try_send_to(&reply, from),
+                Served::Reply(reply) => {
+                    let _ = udp.try_send_to(&reply, from);
+                    self.tell(&buffer[..count], &reply, from.ip());
+                }
                 Served::Outside(outside) => {
                     let Some(place) = Place::begin(&self.forwards, from.ip()) else { continue };
                     let (bytes, server, udp) = (buffer[..count].to_vec(), self.clone(), udp.clone());
@@ -181,6 +198,7 @@ impl Server {
                         let forwarded = place.end.run_until_cancelled(server.ask(*outside, &bytes, UDP_MAX));
                         if let Some(reply) = forwarded.await.flatten() {
                             let _ = udp.send_to(&reply, from).await; // the client may have left
+                            server.tell(&bytes, &reply, from.ip());
                         }
                     });
                 }
@@ -196,7 +214,7 @@ impl Server {
         // An answer of 64 KiB takes milliseconds, and the client may have sent many questions
         // ahead: others have their turn in between.
         tokio::task::yield_now().await;
-        match self.serve(bytes, usize::from(u16::MAX)) {
+        let reply = match self.serve(bytes, usize::from(u16::MAX)) {
             Served::Reply(reply) => Some(reply),
             Served::Outside(outside) => {
                 let place = Place::begin(&self.forwards, from)?;
@@ -204,7 +222,9 @@ impl Server {
                 place.end.run_until_cancelled(asked).await.flatten()
             }
             Served::Nothing => None,
-        }
+        }?;
+        self.tell(bytes, &reply, from);
+        Some(reply)
     }
 
     /// Asks outside what a message asks, or for the name that the answer so far leads to.

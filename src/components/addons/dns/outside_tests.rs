@@ -16,6 +16,7 @@ fn server(upstream: &[SocketAddr]) -> Server {
         upstream: Resolvers::new(upstream.to_vec()),
         forwards: forwards(),
         rng: Rng::seeded(1),
+        tap: Tap::new(),
     }
 }
 

@@ -35,7 +35,8 @@ async fn started(client: &Client) -> Started {
     };
     let upstream = vec![started.outside.local_addr().unwrap()];
     let (client, domain) = (client.clone(), "cluster.local".to_string());
-    start(&crew, Config { client, domain, udp, tcp, health, ready, upstream, rng: Rng::seeded(1) });
+    let (rng, tap) = (Rng::seeded(1), Tap::new());
+    start(&crew, Config { client, domain, udp, tcp, health, ready, upstream, rng, tap });
     started
 }
 

@@ -157,10 +157,10 @@ impl Face {
             return Ok(Status::from(api::Error::NoLeader).into_http());
         }
         Ok(match path.as_str() {
-            "etcdserverpb.KV/Range" => unary(request, self, Face::range).await,
-            "etcdserverpb.KV/Put" => unary(request, self, Face::put).await,
-            "etcdserverpb.KV/DeleteRange" => unary(request, self, Face::delete_range).await,
-            "etcdserverpb.KV/Txn" => unary(request, self, Face::txn).await,
+            "etcdserverpb.KV/Range" => unary(request, self, Face::record_range).await,
+            "etcdserverpb.KV/Put" => unary(request, self, Face::record_put).await,
+            "etcdserverpb.KV/DeleteRange" => unary(request, self, Face::record_delete_range).await,
+            "etcdserverpb.KV/Txn" => unary(request, self, Face::record_txn).await,
             "etcdserverpb.KV/Compact" => unary(request, self, Face::compact).await,
             "etcdserverpb.Watch/Watch" => streams(request, self, Face::watch).await,
             "etcdserverpb.Lease/LeaseGrant" => unary(request, self, Face::lease_grant).await,

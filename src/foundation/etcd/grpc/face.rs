@@ -6,6 +6,7 @@ use crate::pb;
 use crate::server::Server;
 use raft::driver::Handle;
 use std::sync::Arc;
+use tap::Tap;
 use task::Crew;
 use tokio::sync::{Semaphore, watch as channel};
 
@@ -25,6 +26,8 @@ pub struct Face {
     pub(super) crew: Crew,
     /// Places for files on their way to a client: each is in memory until it has been read.
     pub(super) files: Arc<Semaphore>,
+    /// Where calls are recorded.
+    pub(super) tap: Tap,
 }
 
 /// Files that are sent at a time. Who comes later waits.
@@ -48,6 +51,7 @@ impl Face {
             members,
             crew: crew.clone(),
             files: Arc::new(Semaphore::new(FILES_MAX)),
+            tap: server.tap(),
         })
     }
 

@@ -24,6 +24,7 @@ mod maintenance;
 mod observe;
 mod plain;
 mod queue;
+mod record;
 mod remote;
 mod serve;
 mod watch;

@@ -10,6 +10,7 @@ use super::super::watch::Watcher;
 use super::call::Answers;
 use super::codec::MESSAGE_MAX;
 use super::face::Face;
+use super::record::{self, call};
 use futures::stream;
 use prost::Message as _;
 use std::collections::{BTreeMap, VecDeque};
@@ -192,6 +193,8 @@ impl Session {
             asked,
             receipts: VecDeque::new(),
         };
+        let answered = self.face.kv.revision();
+        self.face.record(call("watch", &create.key, &create.range_end), Ok((answered, 0)));
         self.made += 1;
         let serial = self.made;
         self.watches.insert(id, Watching { cancel, questions, serial });
@@ -340,6 +343,7 @@ impl Follow {
         if events.is_empty() {
             return Ok(false);
         }
+        let told = record::told(&self.request, response.revision, &events);
         let mut pieces = match self.fragment {
             true => {
                 let (header, fragment) = (header.clone(), true);
@@ -355,6 +359,7 @@ impl Follow {
             self.send(pb::WatchResponse { header: header.clone(), events, fragment, ..Default::default() })
                 .await?;
         }
+        self.face.emit(told);
         Ok(true)
     }
 

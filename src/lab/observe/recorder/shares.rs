@@ -35,10 +35,12 @@ impl Shares {
 
     /// `asked`: the hop is the end of a command that a person has run in a container.
     pub(super) fn of(&mut self, record: &Record, asked: bool) -> Share {
-        if record.component == Component::Etcd {
+        // What a client asked of the store, a person typed: `etcdctl get foo`.
+        let called = matches!(record.event, Event::Call(_));
+        if record.component == Component::Etcd && !called {
             return Share::Others;
         }
-        let peoples = asked || matches!(record.event, Event::Fault(_)) || is_peoples(record);
+        let peoples = asked || called || matches!(record.event, Event::Fault(_)) || is_peoples(record);
         let caused = match &record.cause {
             Some(Cause::Revision(revision)) => self.revisions.contains(&(*revision as i64)),
             Some(Cause::Request(id)) => self.requests.contains(id),

@@ -109,6 +109,19 @@ mod tests {
         assert_eq!(wrote.value(&facts, &[]), Ok(Value::Bool(true)));
     }
 
+    /// A client calls the store, which then has twenty thousand hops of its own.
+    #[test]
+    fn a_call_of_etcdctl_is_kept_beside_the_hops_of_the_store() {
+        let mut recorder = Recorder::default();
+        let called = tap::Call { method: "get".into(), key: "foo".into(), ..tap::Call::default() };
+        let record = Record { component: Component::Etcd, ..Record::new(Event::Call(called)) };
+        recorder.take(&record, Some(false));
+        (0..2 * TRACE_MAX).for_each(|_| recorder.take(&append(), Some(false)));
+        let check = "trace.exists(t, t.component == 'etcd' && t.verb == 'call' && t.detail.key == 'foo')";
+        let expr = Expr::compile(check, Use::Check, &[]).unwrap();
+        assert_eq!(expr.truth(&facts(&recorder, &Arc::default())), Some(true));
+    }
+
     #[test]
     fn people_who_never_rest_push_out_the_oldest_of_theirs() {
         let mut recorder = Recorder::default();

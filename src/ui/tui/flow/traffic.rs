@@ -302,10 +302,7 @@ impl Traffic {
         // Heartbeats are committed all the time: they are news for one view only, which asks for
         // itself.
         let matters = match record.component {
-            Component::Etcd => !matches!(
-                record.event,
-                Event::Append { .. } | Event::CommitEntry { .. } | Event::CompactLog { .. }
-            ),
+            Component::Etcd => !is_everyday(&record.event),
             component => matches!(component, Component::Scheduler | Component::Localhost | Component::Fault),
         };
         changed.unwrap_or(false) || matters
@@ -457,4 +454,12 @@ impl Traffic {
         self.play.session = Some(self.flows[to].session.clone());
         self.replay(now);
     }
+}
+
+/// Whether the store does this all the time.
+fn is_everyday(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Append { .. } | Event::Call(_) | Event::CommitEntry { .. } | Event::CompactLog { .. }
+    )
 }
