@@ -55,9 +55,15 @@ impl Declared {
         Spec { control_planes: self.control_planes, workers: self.workers, ..Spec::new(name) }
     }
 
-    /// The memory that it takes at rest, in megabytes.
+    /// How many nodes it has.
+    pub fn nodes(&self) -> u32 {
+        u32::from(self.control_planes) + u32::from(self.workers)
+    }
+
+    /// The memory that it takes at rest, in megabytes: an estimate, for where no cluster runs that
+    /// could be measured.
     pub fn megabytes(&self) -> u32 {
-        NODE_MB * (u32::from(self.control_planes) + u32::from(self.workers))
+        NODE_MB * self.nodes()
     }
 
     /// The line that starts it under this name.
@@ -81,6 +87,11 @@ impl fmt::Display for Declared {
 /// the same name: there is one at a time.
 pub fn beside(own: &str) -> String {
     format!("{}{SUFFIX}", own.strip_suffix(SUFFIX).unwrap_or(own))
+}
+
+/// The name of the learner's own cluster, seen from the declared one.
+pub fn own(beside: &str) -> &str {
+    beside.strip_suffix(SUFFIX).unwrap_or(beside)
 }
 
 #[cfg(test)]
@@ -117,6 +128,7 @@ mod tests {
         let declared = Declared { control_planes: 3, workers: 1 };
         let name = beside("main");
         assert_eq!((name.as_str(), beside(&name)), ("main-lesson", name.clone()));
+        assert_eq!((own(&name), own("main")), ("main", "main"));
         assert_eq!(
             declared.command(&name),
             "ropewalk up --name main-lesson --control-planes 3 --workers 1 --detach --wait"
