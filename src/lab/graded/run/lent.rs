@@ -7,6 +7,11 @@ use crate::graded::words::{self, Word};
 use crate::view::Elsewhere;
 use serde_json::{Value, json};
 
+/// Is this a question that the open lab need not have been taken up for, after a restart?
+pub(super) fn needs_no_lab(ask: &Ask) -> bool {
+    matches!(ask, Ask::Start { .. } | Ask::Plan { .. } | Ask::Leave { .. } | Ask::Solved | Ask::Learnt { .. })
+}
+
 impl LabRun {
     /// The answer to a question that waits for no other one. `None`: it has to take its turn.
     pub(super) fn known_at_once(&self, ask: &Ask, lang: &str) -> Option<Value> {

@@ -290,11 +290,7 @@ impl LabRun {
         let turn = self.take_turn(lang).await?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.compare().await.map_err(not_kept)?;
-        let stands_alone = matches!(
-            ask,
-            Ask::Start { .. } | Ask::Plan { .. } | Ask::Leave { .. } | Ask::Solved | Ask::Learnt { .. }
-        );
-        if !stands_alone {
+        if !lent::needs_no_lab(&ask) {
             self.take_up(lang).await?;
         }
         match ask {
