@@ -89,11 +89,6 @@ pub fn beside(own: &str) -> String {
     format!("{}{SUFFIX}", own.strip_suffix(SUFFIX).unwrap_or(own))
 }
 
-/// The name of the learner's own cluster, seen from the declared one.
-pub fn own(beside: &str) -> &str {
-    beside.strip_suffix(SUFFIX).unwrap_or(beside)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +123,6 @@ mod tests {
         let declared = Declared { control_planes: 3, workers: 1 };
         let name = beside("main");
         assert_eq!((name.as_str(), beside(&name)), ("main-lesson", name.clone()));
-        assert_eq!((own(&name), own("main")), ("main", "main"));
         assert_eq!(
             declared.command(&name),
             "ropewalk up --name main-lesson --control-planes 3 --workers 1 --detach --wait"
