@@ -1,6 +1,7 @@
 //! `lab`: what a script or a classroom asks of graded labs.
 
 use super::args::{Lab as Command, Output, Report};
+use super::beside;
 use super::codes::USAGE;
 use anyhow::anyhow;
 use cluster::{Home, Place};
@@ -8,6 +9,7 @@ use lab::graded::read::{self, Lab, Labs};
 use lab::graded::run::listing::{entry, sheet};
 use lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Left, Plan, Played};
 use lab::graded::{score, seal};
+use lab::view::Elsewhere;
 use lang::charset::{eprintln, print, println};
 use serde_json::Value;
 use std::io::Read;
@@ -18,7 +20,7 @@ use ui::lesson::{PageStyle, tag};
 use ui::options::Options;
 use ui::prose::harmless;
 use ui::texts::{Lang, Say};
-use ui::{consent, lab_proof, labs as front, repl, settings};
+use ui::{consent, lab_proof, labs as front, repl, settings, terminal};
 
 /// The variable that says whose grades these are, where the user's name does not.
 const LEARNER: &str = "ROPEWALK_LEARNER";
@@ -57,6 +59,9 @@ pub(crate) async fn run(
             show(directory.is_none().then_some(place), load(), id, seed, &style, output).await
         }
         Command::Start { id, seed, yes, output } => {
+            if let Some(there) = elsewhere(place, lang, &id, seed).await {
+                return beside::session(options_beside(place, lang), there, yes).await;
+            }
             let plan: Plan = asked(place, lang, Ask::Plan { id: Some(id.clone()), seed }).await?;
             if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
                 return Ok(1);
@@ -156,6 +161,22 @@ pub(crate) async fn run(
             Ok(if proved && sound { 0 } else { 1 })
         }
     }
+}
+
+/// The cluster that a lab declares, if it is another than this one. A script is told by the refusal
+/// how to start that: a session would end with the script's input, and the lab with the session.
+async fn elsewhere(place: &Place, lang: Lang, id: &str, seed: Option<u64>) -> Option<Elsewhere> {
+    if !terminal::is_terminal() {
+        return None;
+    }
+    let ask = Ask::Elsewhere { id: id.into(), seed };
+    front::asked(place, lang, ask).await.ok().flatten()
+}
+
+/// A session for that. Inside of a session the terminal is that one's, perhaps a pane.
+fn options_beside(place: &Place, lang: Lang) -> Options {
+    let inside = std::env::var_os(settings::LANG_VARIABLE).is_some();
+    Options { name: place.name.clone(), lang: Some(lang), plain: inside, ..Options::default() }
 }
 
 async fn asked<T: serde::de::DeserializeOwned>(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<T> {

@@ -35,7 +35,7 @@ pub enum Ask {
         id: String,
     },
     /// The cluster that a lesson declares, if this one is another: answers with [`Elsewhere`], or
-    /// with null.
+    /// with null. An empty id names the lesson that [`Ask::Next`] would open now.
     Elsewhere {
         id: String,
     },
@@ -115,13 +115,19 @@ pub enum Ask {
     Prove,
 }
 
-/// A lesson that is played on another cluster.
+/// A lesson or lab that is played on another cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Elsewhere {
-    /// The lesson's id.
+    /// The id of the lesson or lab.
     pub id: String,
     pub cluster: Declared,
+    /// It is a lab.
+    #[serde(default)]
+    pub lab: bool,
+    /// The seed that the lab is to be started with, if one was asked for.
+    #[serde(default)]
+    pub seed: Option<u64>,
 }
 
 /// What `lesson test` wants to know.

@@ -87,7 +87,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         },
         Some("lang") => owned(&["en", "ko"]),
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
-        Some("lesson") => source.lessons().into_iter().chain(owned(&["stop"])).collect(),
+        Some("lesson") => source.lessons().into_iter().chain(owned(&["leave", "stop"])).collect(),
         Some("solve" | "check") => source.lessons(),
         Some("lab") => match before.get(1).map(String::as_str) {
             None => owned(&["check", "give-up", "grade", "hint", "leave", "list", "show", "solve", "start"]),
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn words_of_this_place_have_what_follows_them() {
         assert_eq!(words("map s"), ["scheduling"]);
-        assert_eq!(words("lesson "), ["first-voyage/04", "first-voyage/05", "stop"]);
+        assert_eq!(words("lesson "), ["first-voyage/04", "first-voyage/05", "leave", "stop"]);
         assert_eq!(words("lab s"), ["show", "solve", "start"]);
         assert_eq!(words("lab start "), ["broken-selector"]);
         assert_eq!(words("lab le"), ["leave"]);

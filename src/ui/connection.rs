@@ -102,6 +102,22 @@ async fn join_or_start(options: &Options, place: &Place, lang: Lang) -> Result<O
     }
 }
 
+/// Starts a cluster for a lesson or lab: it does not wait for its start to be complete, and prints
+/// nothing, because the interface has the terminal.
+///
+/// # Errors
+/// The cluster cannot be started.
+pub(crate) async fn launch_silently(place: &Place) -> Result<Launched, cluster::Error> {
+    let spec = Spec::load(place)?.unwrap_or_else(|| Spec::new(&place.name));
+    launch::launch(place, &spec, true).await
+}
+
+/// Ends such a cluster, and returns when its processes are gone, after ten seconds at most.
+pub(crate) async fn end(mut launched: Launched) {
+    drop(launched.leash.take()); // what an attached cluster lives by
+    let _ = clock::timeout(END_PATIENCE, launched.child.wait()).await; // else it is left to its supervisor
+}
+
 async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Origin, Error> {
     let mut spec = Spec::load(place)?.unwrap_or_else(|| Spec::new(&place.name));
     spec.api_port = api_port.or(spec.api_port);
@@ -246,15 +262,14 @@ impl Connection {
             }
         };
         let name = self.place.name.as_str();
-        let mut launched = match self.origin {
+        let launched = match self.origin {
             Origin::Foreign(foreign) => return leave_foreign(&self.place, &foreign, lang, talk).await,
             Origin::Joined if runs => return tell(Say::StaysUp, &[name, name]),
             Origin::Joined => return tell(Say::ClusterEnded, &[name]),
             Origin::Launched(launched) => launched,
         };
         tell(if runs { Say::Stopping } else { Say::ClusterEnded }, &[name]);
-        drop(launched.leash.take()); // what an attached cluster lives by
-        let _ = clock::timeout(END_PATIENCE, launched.child.wait()).await; // else it is left to its supervisor
+        end(launched).await;
     }
 }
 

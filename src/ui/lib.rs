@@ -66,6 +66,7 @@
 //! ## Read next
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
 
+pub mod beside;
 mod column;
 mod commands;
 mod complete;
@@ -81,6 +82,7 @@ pub mod labs;
 pub mod lesson;
 mod lesson_files;
 mod line;
+mod memory;
 mod names;
 pub mod options;
 mod paste;

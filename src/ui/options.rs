@@ -28,6 +28,8 @@ pub struct Options {
     pub ascii: bool,
     /// The lesson that the interface opens first.
     pub lesson: Option<String>,
+    /// The lab that is started first, and its seed.
+    pub lab: Option<(String, Option<u64>)>,
     /// This is the shell pane of the interface, with the token by which it sends commands to the
     /// interface. The interface itself starts the cluster and asks the questions at the end.
     pub in_pane: Option<String>,

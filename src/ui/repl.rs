@@ -1,5 +1,6 @@
 //! Opens a session, in one of its forms, and ends it.
 
+use super::beside;
 use super::connection;
 use super::editor::{self, Prompt};
 use super::names::Names;
@@ -91,9 +92,12 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     session.ends = Some(heard);
     let in_pane = options.in_pane.is_some();
     session.frame = options.in_pane;
-    let (drill, lesson) = (options.drill, options.lesson);
+    if let Some(swept) = beside::sweep(&session.place, lang).await {
+        println!("{swept}");
+    }
+    let first = First { drill: options.drill, lesson: options.lesson, lab: options.lab };
     let (column, end_news) = (session.column.clone(), session.end_news());
-    let conversation = tokio::task::spawn_blocking(move || run_prompt(session, drill, lesson));
+    let conversation = tokio::task::spawn_blocking(move || run_prompt(session, first));
     let (result, lang) = tokio::select! {
         done = conversation => match done {
             Ok(Ok((code, lang))) => (Ok(code), lang),
@@ -125,8 +129,8 @@ async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
     let place = options.place(&home)?;
     let lang = language(&options, &home);
     let connection = connection::open(&options, place.clone(), lang).await?;
-    let setting =
-        tui::Setting { place, lang, ascii: options.ascii || charset::ascii_only(), lesson: options.lesson };
+    let first = tui::first(options.lesson, options.lab);
+    let setting = tui::Setting { place, lang, ascii: options.ascii || charset::ascii_only(), first };
     // A task of its own: its panic is an error here, and the cluster is ended all the same.
     let mut task = JoinSet::new();
     task.spawn(tui::run(setting));
@@ -147,13 +151,15 @@ fn ended_by_signal(code: i32) -> bool {
     matches!(code, 129..=131 | 143)
 }
 
-/// On a thread of its own: the editor and the shell block. `drill`: begins with this
-/// one. `lesson`: is opened first.
-fn run_prompt(
-    mut session: Session,
+/// What a session begins with.
+struct First {
     drill: Option<Drill>,
     lesson: Option<String>,
-) -> Result<(i32, Lang), Error> {
+    lab: Option<(String, Option<u64>)>,
+}
+
+/// On a thread of its own: the editor and the shell block.
+fn run_prompt(mut session: Session, first: First) -> Result<(i32, Lang), Error> {
     let handle = Handle::current();
     let names = Arc::new(Names::new(handle.clone(), &session.place.kubeconfig()));
     let mut prompt = Prompt::new(&session, names)?;
@@ -185,14 +191,18 @@ fn run_prompt(
         }
     });
     let _ = session.start_shell(); // an error is shown when a line needs the shell
-    if let Some(drill) = drill {
+    if let Some(drill) = first.drill {
         let code = session.begin_drill(drill);
         if code != 0 {
             return Ok((code, session.lang()));
         }
     }
-    if let Some(id) = lesson {
-        session.open_lesson(id, false); // what is wrong is said, and the session goes on
+    // What is wrong is said, and the session goes on.
+    if let Some(id) = first.lesson {
+        session.open_lesson(id, false);
+    }
+    if let Some((id, seed)) = first.lab {
+        session.start_lab(&id, seed);
     }
     let code = editor::run_lines(&mut session, &mut prompt);
     Ok((code, session.lang()))

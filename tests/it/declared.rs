@@ -1,7 +1,7 @@
-//! A lesson that declares its cluster, and what is left after it: nothing but the steps that were
-//! done.
+//! A lesson or lab that declares its cluster, and what is left after it: nothing but what was done.
 
-use super::support::{Cluster, Home, Said, any_kubectl, capable, turn};
+use super::session::{Session, is_line};
+use super::support::{Cluster, Home, PATIENCE, Said, any_kubectl, capable, eventually, turn};
 use serde_json::Value;
 use std::io::Write;
 use std::process::Stdio;
@@ -41,9 +41,12 @@ Make it.
 "#;
 
 fn run(home: &Home, args: &[&str], lines: &str) -> Said {
-    let lessons = home.path().join("lessons");
     let mut command = home.command(home.program());
-    command.args(args).env("ROPEWALK_LESSONS", lessons);
+    command.args(args).env("ROPEWALK_LESSONS", home.path().join("lessons"));
+    let labs = home.path().join("labs");
+    if labs.exists() {
+        command.env("ROPEWALK_LABS", labs);
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program runs");
     let mut input = child.stdin.take().expect("a pipe");
@@ -52,15 +55,30 @@ fn run(home: &Home, args: &[&str], lines: &str) -> Said {
     child.wait_with_output().expect("its output").into()
 }
 
+fn write_lesson(home: &Home) {
+    let directory = home.path().join("lessons/probe/02-two");
+    std::fs::create_dir_all(&directory).expect("a directory");
+    std::fs::write(directory.join("lesson.md"), LESSON).expect("a file");
+}
+
+/// A lab of the program's own, under another id and on another cluster.
+fn write_lab(home: &Home) {
+    let directory = home.path().join("labs/probe-lab");
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let from = format!("{}/labs/broken-selector/lab.md", env!("CARGO_MANIFEST_DIR"));
+    let lab = std::fs::read_to_string(from).expect("a lab");
+    let lab = lab.replacen("id: broken-selector", "id: probe-lab", 1);
+    let cluster = "cluster: {control-planes: 1, workers: 1}\nminutes: 10";
+    std::fs::write(directory.join("lab.md"), lab.replacen("minutes: 10", cluster, 1)).expect("a file");
+}
+
 #[test]
 fn a_lesson_has_its_cluster_beside_the_learners_own() {
     if !capable() {
         return;
     }
     let (_turn, home) = (turn(), Home::new());
-    let directory = home.path().join("lessons/probe/02-two");
-    std::fs::create_dir_all(&directory).expect("a directory");
-    std::fs::write(directory.join("lesson.md"), LESSON).expect("a file");
+    write_lesson(&home);
     let run = |args: &[&str], lines: &str| run(&home, args, lines);
 
     let dry = run(&["lesson", "test", "probe/02", "--dry-run"], "").ok();
@@ -74,9 +92,9 @@ fn a_lesson_has_its_cluster_beside_the_learners_own() {
     let refused = run(&["repl", "--name", "t", "--lang", "en", "-c", "lesson probe/02"], "");
     refused.fails("ropewalk up --name t-lesson --control-planes 1 --workers 1 --detach --wait");
     run(&["learn", "probe/02", "--name", "t", "--lang", "en"], "").fails("--yes");
-    let lines = "lesson probe/02\nkubectl create configmap hello\ncheck\n";
+    let lines = "lesson probe/02\nkubectl create configmap hello\ncheck\nlesson leave\necho not here\n";
     let played = run(&["learn", "probe/02", "--name", "t", "--lang", "en", "--yes"], lines).ok();
-    assert!(played.contains("Two nodes"), "{played}");
+    assert!(played.contains("Two nodes") && !played.contains("not here"), "{played}");
 
     let beside = home.path().join("clusters/t-lesson");
     assert!(!beside.exists(), "it is removed");
@@ -87,4 +105,62 @@ fn a_lesson_has_its_cluster_beside_the_learners_own() {
     let any = any_kubectl();
     cluster.kubectl(&any, &["get", "configmap", "hello"]).fails("not found");
     cluster.kubectl(&any, &["get", "configmap", "scene"]).fails("not found");
+}
+
+#[test]
+fn the_interface_moves_to_the_cluster_of_a_lesson_or_lab_and_back() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    write_lesson(&home);
+    write_lab(&home);
+    run(&home, &["up", "--name", "t", "--detach", "--wait"], "").ok();
+    let _cluster = Cluster { home: &home };
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let (lessons, labs) = (path("lessons"), path("labs"));
+    let env = [
+        ("LANG", "C.UTF-8"),
+        ("TERM", "xterm-256color"),
+        ("ROPEWALK_LESSONS", lessons.as_str()),
+        ("ROPEWALK_LABS", labs.as_str()),
+    ];
+    let session = Session::start_in(&home, &["--name", "t", "--lang", "en"], 100, 30, &env);
+    let beside = home.path().join("clusters/t-lesson");
+    let is_gone = || eventually(PATIENCE, || beside.exists(), |there| !there);
+    session.sees("ropewalk>");
+    session.press("kept=here\r");
+
+    session.press("lesson probe/02\r");
+    session.sees("Enter starts it");
+    session.press("\r");
+    session.until("the lesson's cluster", |_, t| {
+        t.contains("t-lesson") && t.contains("Two nodes") && t.contains("ropewalk>")
+    });
+    session.press("kubectl create configmap hello\r");
+    session.sees("goes back to your own cluster");
+    session.press("next\r");
+    session.until("the learner's own", |_, t| !t.contains("t-lesson") && t.contains("ropewalk>"));
+    session.press("echo $kept\r");
+    session.until("the same shell", |_, t| is_line(t, "here"));
+    is_gone();
+
+    session.press("lab start probe-lab\r");
+    session.sees("Enter starts it");
+    session.press("\r");
+    session.until("the lab's cluster", |_, t| {
+        t.contains("t-lesson") && t.contains("A Service does not answer") && t.contains("ropewalk>")
+    });
+    session.until("its clock", |_, t| t.contains("9:") && t.contains(" left"));
+    session.press("lab leave\r");
+    session.sees("It ends without a grade");
+    session.press("y\r");
+    session.until("the learner's own", |_, t| !t.contains("t-lesson") && t.contains("ropewalk>"));
+    is_gone();
+    let book = std::fs::read_to_string(home.path().join("clusters/t/labs.json")).expect("a book");
+    let book: Value = serde_json::from_str(&book).expect("JSON");
+    let tries = &book["tries"]["probe-lab"];
+    assert_eq!((&tries["starts"], &tries["left"]), (&1.into(), &1.into()), "{book}");
+    session.press("quit\r");
+    assert_eq!(session.end(), 0);
 }

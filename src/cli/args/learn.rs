@@ -96,7 +96,8 @@ pub(crate) enum Lab {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// Break it, and start the clock. An open lab ends, and what it made is taken away first
+    /// Break it, and start the clock. An open lab ends, and what it made is taken away first. A lab
+    /// that declares another cluster than yours is played on that one, after a question
     Start {
         id: String,
         /// Draw names and fault from this seed [default: by chance]

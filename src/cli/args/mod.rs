@@ -118,8 +118,8 @@ pub(crate) enum Command {
   ropewalk learn first-voyage/04 --kubeconfig ~/.kube/config
 With --kubeconfig lessons are played on the cluster of that file's current context, each in a namespace of its own, which
 is offered for deletion at the end. The file is only read, and outside that namespace nothing is changed.
-A lesson that declares another cluster than yours is played on that one, beside yours, after a question. The end of the
-session removes it.")]
+A lesson that declares another cluster than yours is played on that one, beside yours, after a question. `lesson leave`
+or the end of the session removes it.")]
     Learn {
         /// TRACK/LESSON, e.g. first-voyage/04
         lesson: Option<String>,

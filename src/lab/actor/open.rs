@@ -76,12 +76,26 @@ impl Actor {
         }
     }
 
-    /// The cluster on which a lesson is played, if it is another than this one of Ropewalk's.
+    /// The cluster on which a lesson is played, if it is another than this one of Ropewalk's. An
+    /// empty id names the lesson that `next` would open now.
     pub(super) fn elsewhere(&self, id: &str) -> Option<Elsewhere> {
-        let lesson = self.engine.library.find(id, self.track().as_deref())?;
+        let id = if id.is_empty() { self.next_lesson()? } else { id.to_string() };
+        let lesson = self.engine.library.find(&id, self.track().as_deref())?;
         let offers = &self.engine.offers;
         let cluster = lesson.cluster.clone().filter(|cluster| offers.own && !cluster.fits(offers))?;
-        Some(Elsewhere { id: lesson.id.clone(), cluster })
+        Some(Elsewhere { id: lesson.id.clone(), cluster, lab: false, seed: None })
+    }
+
+    /// The id of the lesson that `next` would open now: behind the last step, if that is not to be
+    /// done any more, or where no lesson is open.
+    fn next_lesson(&self) -> Option<String> {
+        let Some(open) = &self.engine.open else { return self.engine.unfinished() };
+        let (lesson, step) = (&open.lesson, open.lesson.steps.get(open.step)?);
+        let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|noted| noted.done);
+        let is_past = self.engine.state() != State::Open || step.optional || done;
+        let is_last = open.step + 1 == lesson.steps.len();
+        let after = self.engine.library.after(&lesson.id).filter(|_| is_past && is_last);
+        after.map(|lesson| lesson.id.clone())
     }
 
     /// Opens the lesson whose state is asked for. To look changes nothing: one that has to be set

@@ -55,9 +55,15 @@ impl Declared {
         Spec { control_planes: self.control_planes, workers: self.workers, ..Spec::new(name) }
     }
 
-    /// The memory that it takes at rest, in megabytes.
+    /// How many nodes it has.
+    pub fn nodes(&self) -> u32 {
+        u32::from(self.control_planes) + u32::from(self.workers)
+    }
+
+    /// The memory that it takes at rest, in megabytes: an estimate, for where no cluster runs that
+    /// could be measured.
     pub fn megabytes(&self) -> u32 {
-        NODE_MB * (u32::from(self.control_planes) + u32::from(self.workers))
+        NODE_MB * self.nodes()
     }
 
     /// The line that starts it under this name.

@@ -50,6 +50,7 @@ pub mod book;
 pub mod draw;
 mod error;
 pub mod guest;
+pub mod lent;
 mod opened;
 mod parts;
 pub mod read;

@@ -163,6 +163,17 @@ impl Key {
         Ed25519KeyPair::from_pkcs8(&document).map(Key).map_err(|e| damaged(e.to_string()))
     }
 
+    /// Copies the key from one directory to another, where none is yet.
+    ///
+    /// # Errors
+    /// As of [`load_or_create`](Key::load_or_create).
+    pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+        let (from, to) = (from.join("records.key"), to.join("records.key"));
+        let unusable = |path: &Path, why: String| Error::Key { path: path.into(), why };
+        let text = std::fs::read_to_string(&from).map_err(|e| unusable(&from, e.to_string()))?;
+        write_private(&to, &text).map_err(|e| unusable(&to, cluster::chain(&e)))
+    }
+
     /// The SHA-256 of the public key, in hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         sha256(self.0.public_key().as_ref())

@@ -20,6 +20,18 @@ pub enum Ask {
     /// The open lab now and after every change: answers with a [`LabView`] each time. The running
     /// time alone is no change; that it is over is one.
     Follow,
+    /// The cluster that a lab declares, if this one is another: answers with
+    /// [`Elsewhere`](crate::view::Elsewhere), or with null.
+    Elsewhere {
+        id: String,
+        #[serde(default)]
+        seed: Option<u64>,
+    },
+    /// Takes in the attempts that were made on a cluster that a lab had declared: the file of that
+    /// cluster, as it was sealed there. Errors: it was edited.
+    Learnt {
+        book: Value,
+    },
     /// What a start of this lab, or leaving the open one if none is named, would take: answers with
     /// [`Plan`].
     Plan {

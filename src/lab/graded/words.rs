@@ -40,6 +40,7 @@ texts! {
     TooDear: "this cannot be graded ({}); tell the author of the lab", "채점할 수 없습니다({}). 실습 작성자에게 알려 주세요";
     OddLearner: "the name of a learner has at most 200 characters, none of them a control character", "학습자 이름은 200자 이하여야 하고 제어 문자를 쓸 수 없습니다";
     NoParts: "the parts of a check are named only on a cluster that `ropewalk lab test` started; leave out `parts`", "채점식의 각 부분은 `ropewalk lab test`로 시작한 클러스터에서만 볼 수 있습니다. `parts`를 빼고 다시 요청하세요";
+    NotSealed: "the attempts on the lab's own cluster are not taken over: their file was edited", "실습 전용 클러스터의 기록 파일이 수정되어 가져오지 않았습니다";
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
     ProbeFailed: "a step of the grading itself failed: {}", "채점 동작이 실패했습니다: {}";
 }

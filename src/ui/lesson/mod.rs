@@ -4,20 +4,12 @@ use super::prose;
 use super::terminal;
 use super::texts::{Lang, Say};
 use super::tracks;
-use lab::format::Declared;
 use lab::view::{Check, Entry, Form, Judged, LessonView, State, Then, Verdict};
 
 mod asking;
 
 pub(crate) use asking::{Green, ask_as, asked, follow, until_green};
 pub use asking::{ask, tag, view};
-
-/// Offers a lesson's cluster beside the learner's own, with its name and what it costs.
-pub fn offer(lang: Lang, id: &str, declared: &Declared, own: &str) -> String {
-    let numbers = [declared.control_planes.into(), declared.workers.into(), declared.megabytes()];
-    let [control_planes, workers, memory] = numbers.map(|number: u32| number.to_string());
-    lang.say(Say::BesideOffer, &[id, &control_planes, &workers, own, &memory])
-}
 
 /// How text is to be laid out.
 #[derive(Clone, Copy, Debug)]

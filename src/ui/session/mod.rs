@@ -25,6 +25,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod alive;
 mod answers;
+mod beside;
 mod drill;
 mod help;
 mod lessons;
@@ -91,6 +92,8 @@ pub(crate) struct Session {
     pub ends: Option<EndSignals>,
     /// The exit code, after such a signal.
     ended: Option<i32>,
+    /// The learner goes back from a declared cluster: the session ends after this line.
+    leaves: bool,
     /// Ctrl-C since the line was read; at a terminal.
     interrupt: Option<Signal>,
     /// Ctrl-C since the line was read that `interrupt` has already reported.
@@ -137,6 +140,7 @@ impl Session {
             frame: None,
             ends: None,
             ended: None,
+            leaves: false,
             // Without it Ctrl-C ends the program, as it does every other.
             interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
             cut: false,
@@ -228,6 +232,7 @@ impl Session {
             tape.note(text, &self.place.name, self.last, began);
         }
         match flow {
+            Flow::Next if self.leaves => Flow::Leave(0),
             Flow::Next if self.shell_lost && self.manner != Manner::Terminal => Flow::Leave(self.last),
             flow => flow,
         }

@@ -28,6 +28,9 @@ impl Session {
             }
             _ => {}
         }
+        if let Some(code) = self.lab_beside(args) {
+            return code;
+        }
         self.follow_shell();
         let mut command = match self.own_command(args) {
             Ok(command) => command,
@@ -43,7 +46,11 @@ impl Session {
         drop(edited);
         self.news.release();
         match ended {
-            Ok(status) => exit::code(status),
+            Ok(status) => {
+                let code = exit::code(status);
+                self.after_lab(args, code);
+                code
+            }
             Err(error) => {
                 self.complain(&self.say(Say::Unreadable, &[&error.to_string()]), None, None);
                 126

@@ -6,7 +6,7 @@ use cluster::faults::Broken;
 use crossterm::event::{KeyEvent, MouseEvent};
 use lab::format::Terms;
 use lab::graded::view::{Ask as LabAsk, Entry as LabEntry, LabView};
-use lab::view::{Ask, Entry, LessonView};
+use lab::view::{Ask, Elsewhere, Entry, LessonView};
 use ratatui::layout::Size;
 use serde_json::Value;
 use tap::Record;
@@ -55,6 +55,16 @@ pub(crate) enum Event {
     NoLesson(String),
     /// The glossary was read.
     Glossary(Terms),
+    /// What was asked for is played on a cluster of its own.
+    Offer(Offer),
+}
+
+/// A cluster that a lesson or lab declares, and what it costs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Offer {
+    pub there: Elsewhere,
+    /// Memory that it will take.
+    pub megabytes: u32,
 }
 
 /// Something to do.
@@ -72,10 +82,15 @@ pub(crate) enum Effect {
     Suspend,
     /// With this exit code.
     Quit(i32),
+    /// Starts the cluster of a lesson or lab, and moves the interface to it.
+    Begin(Elsewhere),
+    /// Goes back from there to the learner's own cluster. Where the interface was opened on the
+    /// declared one it ends, with this exit code.
+    Home(i32),
 }
 
 /// A question to an engine, comparable for tests.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     Lesson(String),
     Lab(String),

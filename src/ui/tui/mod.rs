@@ -29,6 +29,10 @@
 //! the pane; what ends something (`lab grade`, `lab leave`) is put on the prompt's line, where the
 //! learner sees it before Enter.
 //!
+//! A lesson or lab that declares its cluster moves the whole interface there (`edge::moves`): model,
+//! pane and tasks of the learner's own cluster are kept aside, and new ones take their place. On
+//! the way back the tasks tell all anew, and the other cluster is removed.
+//!
 //! When the shell pane changes its size its lines are laid out anew, as terminals do. vt100, which
 //! tui-term draws, cuts them off, also in its newest release. alacritty_terminal lays out anew, but
 //! keeps to itself the sequences that it does not know, by which the REPL speaks to the frame, and
@@ -69,6 +73,15 @@ pub(crate) mod update;
 pub(crate) mod words;
 
 pub(crate) use edge::{Setting, run};
+
+/// The question that opens what the interface was asked for: a lesson, or a lab with its seed.
+pub(crate) fn first(lesson: Option<String>, lab: Option<(String, Option<u64>)>) -> Option<event::Question> {
+    use ::lab::{graded::view::Ask as LabAsk, view::Ask};
+    use event::Question;
+    let lesson = lesson.map(|id| Question::from(&Ask::Open { id }));
+    let start = |(id, seed)| Question::from(&LabAsk::Start { id, seed, agreed: None });
+    lesson.or_else(|| lab.map(start))
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! All that is on the screen, as plain data.
 
 use super::cluster::{Cluster, Key, Stand};
-use super::event::Question;
+use super::event::{Offer, Question};
 use super::flow::traffic::{Then, Traffic};
 use super::lab::Lab;
 use super::layout::{self, Form, Pane, Panes};
@@ -96,6 +96,8 @@ pub(crate) enum Overlay {
     Commands(usize),
     /// The terms in the lesson's pane, with the one that is explained.
     Terms(usize),
+    /// Whether the cluster of a lesson or lab is to be started.
+    Beside,
 }
 
 impl Overlay {
@@ -107,6 +109,7 @@ impl Overlay {
             | Overlay::Time(at)
             | Overlay::Commands(at)
             | Overlay::Terms(at) => at,
+            Overlay::Beside => 0,
         }
     }
 
@@ -118,6 +121,7 @@ impl Overlay {
             Overlay::Time(_) => Overlay::Time(at),
             Overlay::Commands(_) => Overlay::Commands(at),
             Overlay::Terms(_) => Overlay::Terms(at),
+            Overlay::Beside => Overlay::Beside,
         }
     }
 }
@@ -219,6 +223,10 @@ pub(crate) struct Model {
     pub shell: Emulator,
     /// The name of the cluster.
     pub name: String,
+    /// It was started for a lesson or lab, and is removed afterwards.
+    pub is_declared: bool,
+    /// The cluster that the overlay asks about.
+    pub offer: Option<Offer>,
     /// The cluster's own account of itself.
     pub status: Option<Value>,
     /// It answered, and does no more.
@@ -260,6 +268,8 @@ impl Model {
             glossary: Terms::default(),
             shell: Emulator::new(24, 80),
             name: name.into(),
+            is_declared: false,
+            offer: None,
             status: None,
             ended: false,
             silent: BTreeMap::new(),

@@ -1,9 +1,12 @@
 //! The shell's terminal, emulated: bytes in, a grid of cells out. What programs ask of a terminal
 //! is answered here.
 
+use super::event::Question;
 use super::osc::Bound;
 use super::reflow;
 use crate::texts::Lang;
+use lab::graded::view::Ask as LabAsk;
+use lab::view::Ask;
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use tui_term::vt100;
@@ -24,6 +27,10 @@ pub(crate) enum Wish {
     Lang(Lang),
     /// The REPL reads a line, or has begun to run one.
     Prompt(bool),
+    /// A lesson or lab is to be opened that is played on a cluster of its own.
+    Beside(Question),
+    /// The interface is to go back from such a cluster.
+    Home,
 }
 
 /// What programs said that is not text.
@@ -81,6 +88,12 @@ impl vt100::Callbacks for ScreenEvents {
             ["view", name] => Some(Wish::View((*name).into())),
             ["lang", lang] => Lang::parse(lang).map(Wish::Lang),
             ["prompt", on] => Some(Wish::Prompt(*on == "on")),
+            ["beside", "lesson", id, _] => Some(Wish::Beside((&Ask::Open { id: (*id).into() }).into())),
+            ["beside", "lab", id, seed] => {
+                let ask = LabAsk::Elsewhere { id: (*id).into(), seed: seed.parse().ok() };
+                Some(Wish::Beside((&ask).into()))
+            }
+            ["home"] => Some(Wish::Home),
             _ => None,
         });
     }

@@ -65,6 +65,7 @@ texts! { pub enum Word {
     What: "What happened", "무슨 일이 있었나";
     Also: "Other ways", "다른 방법";
     FinishedNext: "Lesson finished.  `next` opens {} {}", "강의를 마쳤습니다.  다음은 `next`: {} {}";
+    FinishedHome: "Finished.  `next` goes back to your own cluster", "마쳤습니다.  `next`로 원래 클러스터로 돌아갑니다";
     FinishedLast: "The last lesson is finished.  `lab list` shows what comes now", "마지막 강의까지 마쳤습니다.  다음은 `lab list`입니다";
     AskedAgain: "{}; asked again in {} s", "{}. {}초 뒤에 다시 요청합니다";
     Asked: "asked, {} s", "묻는 중, {}초";
@@ -288,6 +289,12 @@ texts! { pub enum Word {
     TermsTitle: "words of this text", "본문의 용어";
     TermsHint: "↑↓ another word   Esc back   in the shell: what TERM", "↑↓ 다른 용어   Esc 닫기   셸에서는 what 용어";
     NoTerm: "no word of this text is in the glossary; `what` in the shell lists it", "본문에 용어집의 용어가 없습니다. 셸에서 `what`을 입력하면 모두 볼 수 있습니다";
+    // -- the cluster of a lesson or lab
+    BesideTitle: "a cluster of its own", "전용 클러스터";
+    BesideHint: "Enter starts it   Esc no", "Enter 시작   Esc 취소";
+    BesideGoing: "the other cluster is being removed; this is your own", "전용 클러스터를 삭제하는 중입니다. 지금은 원래 클러스터입니다";
+    BesideGone: "the other cluster is removed; this is your own", "전용 클러스터를 삭제했습니다. 지금은 원래 클러스터입니다";
+    StatusLeave: "`{}` goes back", "`{}`로 돌아가기";
     // -- help
     HelpTitle: "help", "도움말";
     Help:
@@ -313,6 +320,7 @@ texts! { pub enum Word {
          \x20 hint  check  next  back  goto STEP  solve  lesson     the lesson\n\
          \x20 why  trace  undo  redo  rewind  status  lang ko      the cluster\n\
          \x20 lab list  lab start ID  drill  progress              exercises\n\
+         \x20 lesson leave  lab leave       back from a cluster of its own\n\
          \n\
          lesson   n next   b back   h hint   c check   a-d answer   o list\n\
          \x20        t type a command of the text   w explain a word of it\n\
@@ -353,6 +361,7 @@ texts! { pub enum Word {
          \x20 hint  check  next  back  goto 단계  solve  lesson     강의\n\
          \x20 why  trace  undo  redo  rewind  status  lang en       클러스터\n\
          \x20 lab list  lab start ID  drill  progress               실습, 연습\n\
+         \x20 lesson leave  lab leave       전용 클러스터에서 돌아가기\n\
          \n\
          강의     n 다음   b 이전   h 힌트   c 확인   a-d 답   o 목록\n\
          \x20        t 본문의 명령을 셸에 적기   w 본문의 용어 뜻 보기\n\

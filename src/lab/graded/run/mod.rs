@@ -5,6 +5,7 @@ mod doing;
 pub mod follow;
 mod judge;
 mod left;
+mod lent;
 pub mod listing;
 mod look;
 mod past;
@@ -283,19 +284,17 @@ impl LabRun {
     /// # Errors
     /// Says in `lang` why it was not done: e.g. others are at work, or the disk is full.
     pub async fn answer(&self, ask: Ask, lang: &str) -> Result<Value, String> {
-        if matches!(ask, Ask::List) {
-            return Ok(json!(self.list(lang)));
-        }
-        if matches!(ask, Ask::Show) {
-            return Ok(json!(self.current().map(|c| self.view(&c, lang)).unwrap_or_default()));
+        if let Some(known) = self.known_at_once(&ask, lang) {
+            return Ok(known);
         }
         let turn = self.take_turn(lang).await?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.compare().await.map_err(not_kept)?;
-        if !matches!(ask, Ask::Start { .. } | Ask::Plan { .. } | Ask::Leave { .. } | Ask::Solved) {
+        if !lent::needs_no_lab(&ask) {
             self.take_up(lang).await?;
         }
         match ask {
+            Ask::Learnt { book } => self.learn(&book, lang).await,
             Ask::Plan { id, seed } => Ok(json!(self.plan(id.as_deref(), seed, lang).await?.0)),
             Ask::Leave { id, agreed } => {
                 let back = self.still_agreed(agreed, None, None, lang).await?;
@@ -349,7 +348,8 @@ impl LabRun {
                 self.world.know().solving = false;
                 Ok(Value::Null)
             }
-            Ask::List | Ask::Show | Ask::Follow => Ok(Value::Null), // answered elsewhere
+            // Answered before.
+            Ask::List | Ask::Show | Ask::Follow | Ask::Elsewhere { .. } => Ok(Value::Null),
         }
     }
 

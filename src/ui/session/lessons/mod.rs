@@ -9,7 +9,7 @@ use crate::terminal::{self, Unedited};
 use crate::texts::Say;
 use cluster::Error;
 use cluster::undo::Loss;
-use lab::view::{Ask, Elsewhere, Entry, LessonView, State};
+use lab::view::{Ask, Entry, LessonView, State};
 use lang::charset::{eprintln, print, println};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -219,7 +219,7 @@ impl Session {
             return 2;
         }
         match (word, argument) {
-            ("next", _) => self.ask_with_consent(Ask::Next, sure),
+            ("next", _) => self.go_on(sure),
             ("back", _) => self.shown(Ask::Back, PageStyle::page),
             ("goto", Some(step)) => self.ask_with_consent(Ask::Goto { step }, sure),
             ("goto", None) => {
@@ -246,6 +246,7 @@ impl Session {
                 if code == 0 && !green { 1 } else { code }
             }
             ("lesson", Some(word)) if word == "stop" => self.stop(),
+            ("lesson", Some(word)) if word == "leave" => self.leave_lesson(),
             ("lesson", Some(id)) => self.open_lesson(id, sure),
             ("lesson", None) => self.lessons(),
             ("solve", id) => {
@@ -257,32 +258,9 @@ impl Session {
         }
     }
 
-    /// Opens a lesson. For one that declares another cluster a session on that begins, in the
-    /// foreground of this session's shell, if the learner wants it: its end leads back here.
-    pub(crate) fn open_lesson(&mut self, id: String, sure: bool) -> i32 {
-        if self.manner != Manner::Terminal || !self.alive() {
-            return self.ask_with_consent(Ask::Open { id }, sure);
-        }
-        let asked = match self.ask(Ask::Elsewhere { id: id.clone() }) {
-            Ok(asked) => serde_json::from_value::<Option<Elsewhere>>(asked).ok().flatten(),
-            Err(why @ Unanswered::Cut) => return self.unanswered(&why),
-            Err(Unanswered::Refused(_)) => None, // the question itself says what is wrong
-        };
-        let Some(there) = asked else { return self.ask_with_consent(Ask::Open { id }, sure) };
-        if !sure {
-            println!("{}", lesson::offer(self.lang(), &there.id, &there.cluster, &self.place.name));
-            match self.agrees() {
-                Ok(true) => {}
-                Ok(false) => return 1,
-                Err(why) => return self.unanswered(&why),
-            }
-        }
-        self.in_shell(&session_beside(&there.id, &self.place.name), false)
-    }
-
     /// A question whose answer may cost something that the learner made: that is listed first, and
     /// the learner is asked.
-    fn ask_with_consent(&mut self, ask: Ask, sure: bool) -> i32 {
+    pub(super) fn ask_with_consent(&mut self, ask: Ask, sure: bool) -> i32 {
         if !self.alive() {
             return 1;
         }
@@ -315,7 +293,7 @@ impl Session {
 
     /// Asks whether the loss is meant. Ctrl-C is no. News wait for the answer: they would overwrite
     /// the question.
-    fn agrees(&mut self) -> Result<bool, Unanswered> {
+    pub(super) fn agrees(&mut self) -> Result<bool, Unanswered> {
         self.news.hold();
         let edited = self.unedited.as_ref().map(Unedited::edited);
         let agreed = self.put_question();
@@ -445,11 +423,6 @@ impl Session {
             before.abort();
         }
     }
-}
-
-/// The line that begins a session on the cluster of a lesson, beside the cluster of this name.
-fn session_beside(id: &str, own: &str) -> String {
-    format!("ropewalk learn '{}' --plain --yes --name {own}", id.replace('\'', r"'\''"))
 }
 
 /// True if the question opens a lesson, or goes to a step of one.

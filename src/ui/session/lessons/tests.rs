@@ -385,19 +385,3 @@ fn what_opens_a_lesson_places_its_files() {
         assert!(!opens(&ask), "{ask:?}");
     }
 }
-
-/// The engine says that the lesson is played on another cluster: the learner's shell runs the
-/// session on that, with the name of this one.
-#[test]
-fn a_lesson_of_another_cluster_begins_in_the_shell_beside_this_one() {
-    assert_eq!(
-        session_beside("hard-way/03", "main"),
-        "ropewalk learn 'hard-way/03' --plain --yes --name main"
-    );
-    assert_eq!(session_beside("a'; ls", "t"), r"ropewalk learn 'a'\''; ls' --plain --yes --name t");
-    let declared = lab::format::Declared { control_planes: 3, workers: 2 };
-    for lang in [Lang::En, Lang::Ko] {
-        let told = lesson::offer(lang, "hard-way/03", &declared, "main");
-        assert!(["hard-way/03", "3", "(main)", "125 MB"].iter().all(|part| told.contains(part)), "{told}");
-    }
-}

@@ -1,11 +1,12 @@
 //! What the cluster tells over the control socket: records, its status, and lessons.
 
 use super::super::cluster::WATCHED;
-use super::super::event::Event;
+use super::super::event::{Event, Offer};
 use super::super::words::Word;
 use super::follow::{AGAIN, Followed, Pauses};
 use super::labs;
 use super::objects::objects;
+use crate::beside;
 use crate::lesson;
 use crate::texts::Lang;
 use client::kube::core::{ApiResource, GroupVersionKind};
@@ -245,9 +246,27 @@ async fn ask_teacher(control: &mut Control, lang: Lang, ask: view::Ask) -> Resul
     control.ask(&lesson::asked(lang, ask)).await.map(Some)
 }
 
+/// The cluster that has to be offered instead of an answer: what the question would open is played
+/// on another cluster than this one.
+async fn offer(place: &Place, lang: Lang, ask: &view::Ask) -> Option<Offer> {
+    let id = match ask {
+        view::Ask::Open { id } => id.clone(),
+        view::Ask::Next => String::new(),
+        _ => return None,
+    };
+    let asked = lesson::ask(place, lang, view::Ask::Elsewhere { id }).await.ok()?;
+    let there = serde_json::from_value::<Option<view::Elsewhere>>(asked).ok()??;
+    let megabytes = beside::megabytes(place, &there.cluster).await;
+    Some(Offer { there, megabytes })
+}
+
 /// One question to the teacher.
 pub(super) async fn question(place: Place, lang: Lang, ask: view::Ask, tell: Sender<Event>) {
     let list = matches!(ask, view::Ask::List);
+    if let Some(offer) = offer(&place, lang, &ask).await {
+        let _ = tell.send(Event::Offer(offer)).await; // the interface may have ended
+        return;
+    }
     let answer = match Control::connect(&place).await {
         Ok(mut control) => ask_teacher(&mut control, lang, ask).await,
         Err(error) => Err(error),
@@ -334,6 +353,22 @@ mod tests {
         question(place, Lang::En, view::Ask::Next, tell).await;
         let event = next(&mut told).await;
         assert!(matches!(&event, Event::Refused(why) if why.contains("damaged")), "{event:?}");
+    }
+
+    #[tokio::test]
+    async fn a_lesson_with_a_cluster_of_its_own_is_offered_and_not_opened() {
+        let cluster = lab::format::Declared { control_planes: 3, workers: 2 };
+        let there = view::Elsewhere { id: "hard-way/03".into(), cluster, lab: false, seed: None };
+        let (_dir, place) = answers(vec![vec![("elsewhere", vec![json!({ "ok": there })])]]);
+        let (tell, mut told) = channel(8);
+        for ask in [view::Ask::Open { id: "03".into() }, view::Ask::Next] {
+            question(place.clone(), Lang::En, ask, tell.clone()).await;
+            let event = next(&mut told).await;
+            let is_it = |offer: &Offer| offer.there == there && offer.megabytes == 125;
+            assert!(matches!(&event, Event::Offer(offer) if is_it(offer)), "{event:?}");
+        }
+        question(place, Lang::En, view::Ask::Hint, tell).await;
+        assert!(matches!(next(&mut told).await, Event::Answered));
     }
 
     #[tokio::test]

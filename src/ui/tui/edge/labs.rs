@@ -1,12 +1,13 @@
 //! What the lab engine tells over the control socket.
 
-use super::super::event::Event;
+use super::super::event::{Event, Offer};
 use super::follow::{AGAIN, Followed, Pauses};
-use crate::labs;
 use crate::texts::Lang;
+use crate::{beside, labs};
 use cluster::Place;
 use cluster::control::Control;
 use lab::graded::view::{Ask, LabView};
+use lab::view::Elsewhere;
 use tokio::sync::mpsc::Sender;
 
 /// Follows the open lab, in a language. After an error of the engine it is followed anew, with a
@@ -66,7 +67,15 @@ pub(super) async fn is_open(place: &Place, lang: Lang) -> bool {
 
 /// One question to the engine.
 pub(super) async fn question(place: Place, lang: Lang, ask: Ask, tell: Sender<Event>) {
+    let declared = matches!(ask, Ask::Elsewhere { .. });
     let event = match labs::ask(&place, lang, ask).await {
+        Ok(there) if declared => match serde_json::from_value::<Option<Elsewhere>>(there) {
+            Ok(Some(there)) => {
+                let megabytes = beside::megabytes(&place, &there.cluster).await;
+                Event::Offer(Offer { there, megabytes })
+            }
+            _ => Event::Answered,
+        },
         Ok(_) => Event::Answered,
         Err(error) => Event::Refused(error.say(lang)),
     };
@@ -110,6 +119,17 @@ mod tests {
         assert!(matches!(&event, Event::Refused(why) if why.contains("no further")), "{event:?}");
         question(place, Lang::En, Ask::Check { id: None, seed: None }, tell).await;
         assert!(matches!(next(&mut told).await, Event::Answered));
+    }
+
+    #[tokio::test]
+    async fn a_lab_with_a_cluster_of_its_own_is_offered() {
+        let cluster = lab::format::Declared { control_planes: 1, workers: 0 };
+        let there = Elsewhere { id: "alone".into(), cluster, lab: true, seed: Some(7) };
+        let (_dir, place) = answers(vec![vec![("elsewhere", vec![json!({ "ok": there })])]]);
+        let (tell, mut told) = channel(8);
+        question(place, Lang::En, Ask::Elsewhere { id: "alone".into(), seed: Some(7) }, tell).await;
+        let event = next(&mut told).await;
+        assert!(matches!(&event, Event::Offer(offer) if offer.there == there), "{event:?}");
     }
 
     #[tokio::test]

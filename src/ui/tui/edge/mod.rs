@@ -7,6 +7,7 @@ mod follow;
 mod guard;
 mod keyboard;
 mod labs;
+mod moves;
 mod objects;
 mod probe;
 mod pty;

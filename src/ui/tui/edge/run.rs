@@ -1,7 +1,7 @@
 //! The one loop: events in, the model moved on, effects carried out, and the screen drawn when it
 //! looks different.
 
-use super::super::event::{Effect, Event};
+use super::super::event::{Effect, Event, Question};
 use super::super::model::Model;
 use super::super::render::render;
 use super::super::update::{HUNG_UP, last_words, update};
@@ -9,14 +9,15 @@ use super::super::words::Word;
 use super::backend::Sized;
 use super::guard::{self, Taken};
 use super::keyboard::Keyboard;
+use super::moves::{self, Done, Left};
 use super::pty::Pty;
 use super::{feed, labs, probe};
+use crate::beside;
 use crate::lesson;
 use crate::terminal::{self, EndSignals};
 use crate::texts::Lang;
 use clock::Instant;
 use cluster::Place;
-use lab::view;
 use lang::charset::{self, eprintln};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::Terminal;
@@ -43,8 +44,8 @@ pub(crate) struct Setting {
     pub place: Place,
     pub lang: Lang,
     pub ascii: bool,
-    /// The lesson to open first.
-    pub lesson: Option<String>,
+    /// What to open first.
+    pub first: Option<Question>,
 }
 
 /// The signals that the interface handles.
@@ -79,12 +80,12 @@ pub(crate) async fn run(setting: Setting) -> io::Result<i32> {
     // The terminal's answer about the ground may still be on its way.
     let late = answer.light.is_none() && !charset::ascii_only();
     keyboard.start(tell.clone(), probe::Late::new(late))?;
-    let gone = tell.clone();
+    let gone = tell;
     std::thread::Builder::new().name("terminal-end".into()).spawn(move || {
         await_end_of_terminal();
         let _ = gone.blocking_send(Event::Gone); // the interface may have ended
     })?;
-    let mut interface = Interface::open(setting, answer, tell)?;
+    let mut interface = Interface::open(setting, answer)?;
     let code = loop {
         let event = match interface.next(&mut told, &mut signals).await? {
             Next::Event(event) => event,
@@ -96,7 +97,7 @@ pub(crate) async fn run(setting: Setting) -> io::Result<i32> {
             break code;
         }
     };
-    let Interface { pty, model, .. } = interface;
+    let Interface { pty, model, left, works, .. } = interface;
     drop(pty);
     drop(told);
     drop(keyboard); // what is typed from now on answers questions on the learner's own screen
@@ -104,6 +105,7 @@ pub(crate) async fn run(setting: Setting) -> io::Result<i32> {
     if let Some(words) = last_words(&model, code) {
         eprintln!("{words}");
     }
+    moves::wind_up(left, works, model.lang).await;
     Ok(code)
 }
 
@@ -117,67 +119,100 @@ enum Next {
 }
 
 /// The model and all that the loop drives with it.
-struct Interface {
-    setting: Setting,
-    model: Model,
+pub(super) struct Interface {
+    pub(super) setting: Setting,
+    pub(super) model: Model,
     /// The model's clock began then.
-    opened: Instant,
-    pty: Pty,
-    /// Every task of the interface: they end with it, and it with one that panics. Threads and
-    /// tasks of libraries are watched by the guard.
-    tasks: JoinSet<()>,
-    tell: mpsc::Sender<Event>,
+    pub(super) opened: Instant,
+    pub(super) pty: Pty,
+    pub(super) feeds: Feeds,
     /// A learner is led to the first lesson once, and not at all if another one was asked for.
-    welcomed: Arc<AtomicBool>,
-    /// Follows the lesson.
-    follow: AbortHandle,
-    /// Follows the lab.
-    follow_lab: AbortHandle,
+    pub(super) welcomed: Arc<AtomicBool>,
     screen: Terminal<Sized>,
     /// When the last picture was drawn.
     drawn: Instant,
     /// The screen would look different now.
     dirty: bool,
+    /// What was left for the cluster of a lesson or lab, and is gone back to.
+    pub(super) left: Option<Left>,
+    /// Starts and removes such clusters.
+    pub(super) works: JoinSet<Done>,
+}
+
+/// The tasks that tell of one cluster, and what they tell.
+pub(super) struct Feeds {
+    /// They end with the interface, and it with one that panics. Threads and tasks of libraries are
+    /// watched by the guard.
+    tasks: JoinSet<()>,
+    tell: mpsc::Sender<Event>,
+    told: mpsc::Receiver<Event>,
+    /// Follows the lesson.
+    follow: AbortHandle,
+    /// Follows the lab.
+    follow_lab: AbortHandle,
+}
+
+impl Feeds {
+    /// Starts them. What is to be opened first is asked as soon as the cluster answers.
+    pub(super) fn start(setting: &Setting, lang: Lang, welcomed: &Arc<AtomicBool>) -> Feeds {
+        let (tell, told) = mpsc::channel(PENDING);
+        let place = || setting.place.clone();
+        let mut tasks = feed::start(&setting.place, &tell);
+        tasks.spawn(feed::glossary(tell.clone()));
+        let follow = tasks.spawn(feed::follow(place(), lang, welcomed.clone(), tell.clone()));
+        let follow_lab = tasks.spawn(labs::follow(place(), lang, tell.clone()));
+        if let Some(first) = setting.first.clone() {
+            tasks.spawn(open_first(place(), lang, first, tell.clone()));
+        }
+        Feeds { tasks, tell, told, follow, follow_lab }
+    }
+
+    /// Puts a question to an engine.
+    fn ask(&mut self, place: Place, lang: Lang, question: Question) {
+        self.tasks.spawn(put(place, lang, question, self.tell.clone()));
+    }
+
+    /// Has lessons and labs told in another language.
+    fn speak(&mut self, place: &Place, lang: Lang, welcomed: &Arc<AtomicBool>) {
+        self.follow.abort();
+        self.follow_lab.abort();
+        let tell = || self.tell.clone();
+        self.follow_lab = self.tasks.spawn(labs::follow(place.clone(), lang, tell()));
+        self.follow = self.tasks.spawn(feed::follow(place.clone(), lang, welcomed.clone(), tell()));
+    }
 }
 
 impl Interface {
     /// Starts the REPL and the tasks, and draws the first picture.
-    fn open(setting: Setting, answer: probe::Answer, tell: mpsc::Sender<Event>) -> io::Result<Interface> {
+    fn open(setting: Setting, answer: probe::Answer) -> io::Result<Interface> {
         let look = probe::look(&answer, setting.ascii, terminal::colours());
         let (columns, rows) = terminal::size();
         let opened = Instant::now();
         let size = Size::new(columns, rows);
         let mut model = Model::new(&setting.place.name, setting.lang, look, size, clock::now());
+        model.is_declared = beside::is_declared(&setting.place);
         let pty = start_repl(&setting, &mut model)?;
         if !answer.typed.is_empty() {
             pty.type_in(answer.typed);
         }
-        let mut tasks = feed::start(&setting.place, &tell);
-        tasks.spawn(feed::glossary(tell.clone()));
-        let welcomed = Arc::new(AtomicBool::new(setting.lesson.is_some()));
-        let follow =
-            tasks.spawn(feed::follow(setting.place.clone(), setting.lang, welcomed.clone(), tell.clone()));
-        let follow_lab = tasks.spawn(labs::follow(setting.place.clone(), setting.lang, tell.clone()));
-        if let Some(id) = setting.lesson.clone() {
-            let ask = view::Ask::Open { id };
-            tasks.spawn(open_first(setting.place.clone(), setting.lang, ask, tell.clone()));
-        }
+        let welcomed = Arc::new(AtomicBool::new(setting.first.is_some()));
+        let feeds = Feeds::start(&setting, setting.lang, &welcomed);
         let mut screen = Terminal::new(Sized::new())?;
         draw(&mut screen, &model)?;
         let drawn = Instant::now();
+        let (left, works) = (None, JoinSet::new());
         Ok(Interface {
             setting,
             model,
             opened,
             pty,
-            tasks,
-            tell,
+            feeds,
             welcomed,
-            follow,
-            follow_lab,
             screen,
             drawn,
             dirty: false,
+            left,
+            works,
         })
     }
 
@@ -193,12 +228,18 @@ impl Interface {
             () = guard::panicked() => std::panic::resume_unwind(Box::new("a thread has panicked")),
             _ = signals.stopped.recv() => guard::suspend(&mut signals.continued).await?,
             _ = signals.continued.recv() => guard::retake()?,
-            Some(ended) = self.tasks.join_next() => return match ended {
+            Some(ended) = self.feeds.tasks.join_next() => return match ended {
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 _ => Ok(Next::Nothing),
             },
+            Some(done) = self.works.join_next() => match done {
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => return Ok(Next::Nothing),
+                Ok(done) => self.done(done),
+            },
             () = clock::pause_until(frame), if self.dirty => return self.draw(),
             event = told.recv() => return Ok(event.map_or(Next::End(0), Next::Event)),
+            event = self.feeds.told.recv() => return Ok(event.map_or(Next::End(0), Next::Event)),
             event = self.pty.output.recv() => return Ok(event.map_or(Next::End(0), Next::Event)),
             () = at(due) => return Ok(Next::Event(Event::Tick)),
         }
@@ -239,7 +280,8 @@ impl Interface {
             let Some(event) = next.take() else { break };
             // The last one leaves its successor in the queue.
             if left > 0 {
-                next = told.try_recv().or_else(|_| self.pty.output.try_recv()).ok();
+                let told = told.try_recv().or_else(|_| self.feeds.told.try_recv());
+                next = told.or_else(|_| self.pty.output.try_recv()).ok();
             }
             // A window that is dragged tells many sizes; each lays out all lines of the shell anew.
             if let (Event::Resize(_), Some(Event::Resize(_))) = (&event, &next) {
@@ -260,20 +302,18 @@ impl Interface {
                 Effect::Type(bytes) => self.pty.type_in(bytes),
                 Effect::Size(rows, columns) => self.pty.resize(rows, columns),
                 Effect::Ask(question) => {
-                    let (place, tell) = (self.setting.place.clone(), self.tell.clone());
-                    if let Some(ask) = question.ask() {
-                        self.tasks.spawn(feed::question(place, self.model.lang, ask, tell));
-                    } else if let Some(ask) = question.ask_lab() {
-                        self.tasks.spawn(labs::question(place, self.model.lang, ask, tell));
+                    self.feeds.ask(self.setting.place.clone(), self.model.lang, question);
+                }
+                Effect::Speak(lang) => self.feeds.speak(&self.setting.place, lang, &self.welcomed),
+                Effect::Begin(there) => self.begin(there),
+                Effect::Home(code) => match self.go_back() {
+                    // What follows was for the pane that was left.
+                    true => {
+                        self.resume()?;
+                        return Ok(quit);
                     }
-                }
-                Effect::Speak(lang) => {
-                    self.follow.abort();
-                    self.follow_lab.abort();
-                    let (place, tell) = (self.setting.place.clone(), self.tell.clone());
-                    self.follow_lab = self.tasks.spawn(labs::follow(place.clone(), lang, tell.clone()));
-                    self.follow = self.tasks.spawn(feed::follow(place, lang, self.welcomed.clone(), tell));
-                }
+                    false => quit = Some(code),
+                },
                 Effect::Bell => out(b"\x07"),
                 Effect::Suspend if terminal::can_go_on() => {
                     guard::suspend(continued).await?;
@@ -292,7 +332,7 @@ impl Interface {
 
 /// Starts the REPL of the shell pane. Only this REPL may command the frame: programs in its shell
 /// do not see its arguments from inside a container.
-fn start_repl(setting: &Setting, model: &mut Model) -> io::Result<Pty> {
+pub(super) fn start_repl(setting: &Setting, model: &mut Model) -> io::Result<Pty> {
     let token = format!("{:016x}", rng::Rng::from_os().u64());
     model.shell.trust(token.clone());
     let mut args = vec!["repl".to_string(), format!("--in-pane={token}")];
@@ -311,10 +351,18 @@ fn await_end_of_terminal() {
     while poll(&mut end, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
 }
 
-/// Opens the lesson that was asked for, as soon as the cluster answers.
-async fn open_first(place: Place, lang: Lang, ask: view::Ask, tell: mpsc::Sender<Event>) {
+/// Opens the lesson or lab that was asked for, as soon as the cluster answers.
+async fn open_first(place: Place, lang: Lang, first: Question, tell: mpsc::Sender<Event>) {
     feed::ready(&place).await;
-    feed::question(place, lang, ask, tell).await;
+    put(place, lang, first, tell).await;
+}
+
+async fn put(place: Place, lang: Lang, question: Question, tell: mpsc::Sender<Event>) {
+    if let Some(ask) = question.ask() {
+        feed::question(place, lang, ask, tell).await;
+    } else if let Some(ask) = question.ask_lab() {
+        labs::question(place, lang, ask, tell).await;
+    }
 }
 
 async fn at(due: Option<Instant>) {

@@ -90,6 +90,10 @@ fn keys(model: &Model) -> String {
 fn status(model: &Model) -> String {
     let lang = model.lang;
     let mut parts = vec![model.name.clone()];
+    if model.is_declared {
+        let leave = if model.lab.open().is_some() { "lab leave" } else { "lesson leave" };
+        parts.push(lang.say(Word::StatusLeave, &[leave]));
+    }
     let seconds = model.now.as_secs().to_string();
     match &model.status {
         _ if model.ended => parts.extend(model.stale_reason()),

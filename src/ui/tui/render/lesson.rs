@@ -166,6 +166,7 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
     }
     let (words, tone) = match (&view.next, view.state) {
         _ if !view.is_at_the_end() && open => return out,
+        _ if view.is_at_the_end() && model.is_declared => (lang.say(Word::FinishedHome, &[]), Tone::Good),
         (Some((id, title)), _) if view.is_at_the_end() => {
             let number = id.rsplit('/').next().unwrap_or_default();
             (lang.say(Word::FinishedNext, &[number, title]), Tone::Good)

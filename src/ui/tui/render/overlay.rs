@@ -19,6 +19,7 @@ pub(super) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
         Some(Overlay::Time(at)) => time::render(model, at, area, buffer),
         Some(Overlay::Commands(at)) => shown::commands(model, at, area, buffer),
         Some(Overlay::Terms(at)) => shown::terms(model, at, area, buffer),
+        Some(Overlay::Beside) => shown::beside(model, area, buffer),
         None => {}
     }
 }
@@ -41,6 +42,7 @@ pub(crate) fn last(model: &Model, overlay: Overlay) -> usize {
         Overlay::Time(_) => map::steps(model).len().saturating_sub(1),
         Overlay::Commands(_) => named::commands(model).len().saturating_sub(1),
         Overlay::Terms(_) => named::terms(model).len().saturating_sub(1),
+        Overlay::Beside => 0,
     }
 }
 

@@ -1,5 +1,5 @@
-//! Over the panes: the commands of a text, of which one is put on the line of the shell, and its
-//! terms, of which one is explained.
+//! Over the panes: the commands of a text, of which one is put on the line of the shell, its terms,
+//! of which one is explained, and the cluster that a lesson declares.
 
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
@@ -8,6 +8,7 @@ use super::super::text::{Piece, wrap};
 use super::super::words::Word;
 use super::boxes::{boxed, over};
 use super::overlay::canvas;
+use crate::beside;
 use crate::lesson::tag;
 use crate::texts::Say;
 use crate::tui::layout::inside;
@@ -97,4 +98,20 @@ pub(super) fn terms(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     }
     let hint = canvas.word(Word::TermsHint, &[]);
     canvas.put(1, last, &hint, Tone::Dim);
+}
+
+/// Asks whether the cluster of a lesson or lab is to be started, and says what it costs.
+pub(super) fn beside(model: &Model, area: Rect, buffer: &mut Buffer) {
+    let Some(offer) = &model.offer else { return };
+    let text = beside::offer(model.lang, &offer.there, offer.megabytes, &model.name);
+    let room = usize::from(WIDTH.min(area.width)).saturating_sub(EDGES);
+    let lines = wrap(&[Piece::new(&text, Style::new())], room, "", "");
+    let place = over(area, WIDTH, lines.len() as u16 + 4, buffer);
+    boxed(model.look, place, true, &model.lang.say(Word::BesideTitle, &[]), ("", Tone::Dim), buffer);
+    let mut canvas = canvas(model, inside(place), buffer);
+    let (last, hint) = (canvas.height().saturating_sub(1), canvas.word(Word::BesideHint, &[]));
+    for (y, line) in lines.iter().enumerate().take_while(|(y, _)| *y < last) {
+        canvas.put(1, y, &line.to_string(), Tone::Plain);
+    }
+    canvas.put(1, last, &hint, Tone::Lit);
 }

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod answers;
+mod beside;
 mod keys;
 mod labs;
 mod plan;

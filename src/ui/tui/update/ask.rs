@@ -5,10 +5,16 @@ use crate::tui::model::Model;
 use crate::tui::scroll::Scroll;
 use crate::tui::words::Word;
 use lab::graded::view::Ask as LabAsk;
-use lab::view::Ask;
+use lab::view::{Ask, LessonView};
 
 /// Puts a question to an engine; false if it cannot be asked now.
 pub(super) fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) -> bool {
+    // The end of a lesson is the end of the cluster that it declares.
+    let over = model.is_declared && model.open_lesson().is_some_and(LessonView::is_at_the_end);
+    if over && matches!(question.ask(), Some(Ask::Next)) {
+        effects.push(Effect::Home(0));
+        return true;
+    }
     // The question that has lines played waits for its answer while they are stopped.
     let stops = matches!(question.ask(), Some(Ask::Stop { .. }));
     if model.lesson.asked.is_some() && !stops {

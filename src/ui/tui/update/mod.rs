@@ -1,12 +1,13 @@
 //! What an event changes, and what is to be done about it. Pure: no clock, no terminal, no socket.
 
-use super::event::{Effect, Event};
+use super::event::{Effect, Event, Offer};
 use super::keys;
 use super::layout::{self, Pane};
 use super::model::{Model, Overlay, Page, View};
 use super::render::in_sight;
 use super::scroll::Scroll;
 use super::terminal::Wish;
+use crate::texts::Say;
 use client::Delta;
 use crossterm::event::KeyEventKind;
 use lab::view::{LessonView, State};
@@ -56,6 +57,7 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         }
         Event::Resize(size) => model.size = size,
         Event::Shell(bytes) => hear(model, &bytes, &mut effects),
+        Event::ShellEnded(code) if model.is_declared => effects.push(Effect::Home(code)),
         Event::ShellEnded(code) => effects.push(Effect::Quit(code)),
         Event::Gone => effects.push(Effect::Quit(HUNG_UP)),
         Event::Tick => {
@@ -98,6 +100,7 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         }
         Event::NoLesson(why) => absent(model, why),
         Event::Glossary(terms) => (model.glossary, changed) = (terms, false),
+        Event::Offer(offer) => offered(model, offer),
     }
     let inside = layout::inside(model.panes().shell);
     if model.shell.resize(inside.height, inside.width, model.at_prompt) {
@@ -180,6 +183,17 @@ fn relist(model: &mut Model, take: impl FnOnce(&mut Model)) {
     }
 }
 
+/// Asks whether a cluster is to be started. There is one beside the learner's own at a time.
+fn offered(model: &mut Model, offer: Offer) {
+    model.lesson.asked = None;
+    if model.is_declared {
+        let runs = model.lang.say(Say::BesideRuns, &[&model.name]);
+        return absent(model, runs);
+    }
+    (model.lesson.refused, model.lab.refused) = (None, None);
+    (model.offer, model.overlay) = (Some(offer), Some(Overlay::Beside));
+}
+
 fn absent(model: &mut Model, why: String) {
     match model.lesson.view {
         Some(_) => model.lesson.refused = Some(why),
@@ -203,6 +217,11 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
                     model.show(view);
                 }
             }
+            Wish::Beside(question) => {
+                model.lesson.asked = Some(model.now);
+                effects.push(Effect::Ask(question));
+            }
+            Wish::Home => effects.push(Effect::Home(0)),
             Wish::Lang(lang) => {
                 model.lang = lang;
                 effects.push(Effect::Speak(lang));

@@ -386,6 +386,12 @@ fn enter(model: &mut Model, overlay: Overlay, at: usize, effects: &mut Vec<Effec
             }
         }
         Overlay::Views(_) => model.show(View::ALL[at]),
+        Overlay::Beside => {
+            if let Some(offer) = model.offer.take() {
+                model.lesson.asked = Some(model.now);
+                effects.push(Effect::Begin(offer.there));
+            }
+        }
         Overlay::Time(_) => {
             let before = map::steps(model).get(at).and_then(|step| step.before);
             if let Some(before) = before {
@@ -426,11 +432,16 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) -> bool {
             enter(model, overlay, at, effects);
             return true;
         }
+        KeyCode::Char('y') if overlay == Overlay::Beside => {
+            enter(model, overlay, at, effects);
+            return true;
+        }
         KeyCode::Esc | KeyCode::Char(_) => {
             model.overlay = None;
             let opened_by = match overlay {
                 Overlay::Commands(_) => 't',
                 Overlay::Terms(_) => 'w',
+                Overlay::Beside => 'n',
                 Overlay::Help(_) | Overlay::Views(_) | Overlay::Time(_) => '?',
             };
             return match key.code {

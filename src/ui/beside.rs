@@ -1,0 +1,316 @@
+//! The cluster that a lesson or lab declares, beside the learner's own: started for it, and removed
+//! when it ends. What a killed session left is removed at the next start.
+
+use super::connection;
+use super::memory;
+use super::texts::{Lang, Say};
+use super::{labs, lesson};
+use cluster::control::{self, Control};
+use cluster::launch::{self, Launched};
+use cluster::{Error, Place, kubeconfig, wipe};
+use lab::format::{Declared, declared};
+use lab::graded::lent;
+use lab::graded::view::Ask as LabAsk;
+use lab::progress::Progress;
+use lab::view::{Ask, Elsewhere};
+use lang::charset::eprintln;
+use std::path::PathBuf;
+
+/// Says that a directory was made for a lesson or lab; no other one is ever removed.
+fn mark(place: &Place) -> PathBuf {
+    place.root.join("declared")
+}
+
+fn notes(place: &Place) -> PathBuf {
+    place.root.join("lessons.json")
+}
+
+/// Was this cluster made for a lesson or lab?
+pub fn is_declared(place: &Place) -> bool {
+    mark(place).exists()
+}
+
+/// Offers the cluster of a lesson or lab beside the learner's own, with its name and what it costs.
+pub fn offer(lang: Lang, there: &Elsewhere, megabytes: u32, own: &str) -> String {
+    let numbers = [there.cluster.control_planes.into(), there.cluster.workers.into(), megabytes];
+    let [control_planes, workers, memory] = numbers.map(|number: u32| number.to_string());
+    let (what, leave) = match there.lab {
+        true => (Say::BesideLab, "lab leave"),
+        false => (Say::BesideLesson, "lesson leave"),
+    };
+    let what = lang.say(what, &[&there.id]);
+    lang.say(Say::BesideOffer, &[&what, &control_planes, &workers, own, &memory, leave])
+}
+
+/// The memory in megabytes that a declared cluster will take: what the learner's own takes for each
+/// of its nodes now, if it runs and can be measured, else the usual.
+pub async fn megabytes(own: &Place, declared: &Declared) -> u32 {
+    let measured = async {
+        let status = Control::connect(own).await.ok()?.ask(&control::Ask::Status).await.ok()?;
+        let nodes = status["nodes"].as_array().map_or(0, Vec::len);
+        let supervisor = i32::try_from(status["pids"]["supervisor"].as_i64()?).ok()?;
+        let bytes = tokio::task::spawn_blocking(move || memory::of_tree(supervisor)).await.ok()??;
+        memory::share(bytes, nodes, declared.nodes())
+    };
+    measured.await.unwrap_or_else(|| declared.megabytes())
+}
+
+/// Makes the directory of a declared cluster, which can be started then. Returns its place.
+///
+/// # Errors
+/// One of the same name runs or was not made for a lesson, or files cannot be written; the text is
+/// for people.
+pub async fn prepare(own: &Place, there: &Elsewhere, lang: Lang) -> Result<Place, String> {
+    let text = |error: Error| error.say(lang);
+    let place = own.home.cluster(&declared::beside(&own.name)).map_err(text)?;
+    make_room(own, &place, lang).await?;
+    own.make().map_err(text)?;
+    place.make().map_err(text)?;
+    std::fs::write(mark(&place), &there.id).map_err(|e| format!("{}: {e}", mark(&place).display()))?;
+    if let Err(error) = lent::lend(own, &place)
+        && there.lab
+    {
+        return Err(cluster::chain(&error)); // a lesson can do without
+    }
+    there.cluster.spec(&place.name).save(&place).map_err(text)?;
+    Ok(place)
+}
+
+/// Removes a declared cluster that has ended.
+///
+/// # Errors
+/// It still runs or cannot be removed; the text is for people.
+pub async fn finish(own: &Place, place: &Place, lang: Lang) -> Result<(), String> {
+    // A context in the learner's own file would lead nowhere.
+    let unmerged = kubeconfig::default_kubeconfig().map(|target| kubeconfig::remove_from(place, &target));
+    let made = make_room(own, place, lang).await;
+    match unmerged {
+        Some(Err(error)) if made.is_ok() => Err(error.say(lang)),
+        _ => made,
+    }
+}
+
+/// Removes what a session that was killed has left beside this cluster. Returns a sentence about
+/// it, or why it is not removed; `None`: there is nothing, or it is in use.
+pub(crate) async fn sweep(own: &Place, lang: Lang) -> Option<String> {
+    if is_declared(own) || own.foreign().exists() {
+        return None;
+    }
+    let place = own.home.cluster(&declared::beside(&own.name)).ok()?;
+    if !is_declared(&place) || !ended(&place).await {
+        return None;
+    }
+    let id = std::fs::read_to_string(mark(&place)).unwrap_or_default();
+    Some(match make_room(own, &place, lang).await {
+        Ok(()) => lang.say(Say::BesideSwept, &[&place.name, super::prose::harmless(&id).trim()]),
+        Err(why) => why,
+    })
+}
+
+async fn ended(place: &Place) -> bool {
+    matches!(Control::connect(place).await, Err(Error::NotRunning(_)))
+}
+
+/// Removes the declared cluster of an earlier session, if there is one; what was learnt on it is
+/// kept.
+///
+/// # Errors
+/// It runs, it was not made for a lesson, or it cannot be removed.
+async fn make_room(own: &Place, place: &Place, lang: Lang) -> Result<(), String> {
+    let runs = || lang.say(Say::BesideRuns, &[&place.name]);
+    if !ended(place).await {
+        return Err(runs());
+    }
+    if !place.root.exists() {
+        return Ok(());
+    }
+    if !is_declared(place) {
+        return Err(lang.say(Say::BesideOther, &[&place.name, &place.name]));
+    }
+    let Some(held) = launch::hold(place).map_err(|error| error.say(lang))? else { return Err(runs()) };
+    // The learner is told, and does it once more.
+    let home = [take_home(own, place, lang).await, take_labs_home(own, place, lang).await];
+    let wiped = wipe::cluster(place, &held);
+    wiped.map_err(|error| format!("{}: {error}", place.root.display()))?;
+    home.into_iter().collect()
+}
+
+/// Notes the steps that were done on the declared cluster with the learner's own, which may run.
+async fn take_home(own: &Place, place: &Place, lang: Lang) -> Result<(), String> {
+    let chain = |error: lab::Error| cluster::chain(&error);
+    let progress = Progress::load(&notes(place)).map_err(chain)?;
+    if own.name == place.name || progress.lessons.is_empty() {
+        return Ok(());
+    }
+    match lesson::ask(own, lang, Ask::Learnt { progress: progress.clone() }).await {
+        Ok(_) => Ok(()),
+        Err(Error::NotRunning(_)) => {
+            own.make().map_err(|error| error.say(lang))?;
+            let mut kept = Progress::load(&notes(own)).map_err(chain)?;
+            kept.learn(&progress);
+            kept.save(&notes(own)).map_err(chain)
+        }
+        Err(other) => Err(other.say(lang)),
+    }
+}
+
+/// Notes the attempts at labs on the declared cluster with the learner's own.
+async fn take_labs_home(own: &Place, place: &Place, lang: Lang) -> Result<(), String> {
+    let Some(book) = lent::sealed(place).filter(|book| own.name != place.name && is_used(book)) else {
+        return Ok(());
+    };
+    match labs::ask(own, lang, LabAsk::Learnt { book: book.clone() }).await {
+        Ok(_) => Ok(()),
+        Err(Error::NotRunning(_)) => match lent::keep(own, &book) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(lang.say(Say::BesideEdited, &[])),
+            Err(error) => Err(cluster::chain(&error)),
+        },
+        Err(other) => Err(other.say(lang)),
+    }
+}
+
+/// Was it written since it was lent?
+fn is_used(book: &serde_json::Value) -> bool {
+    book["counter"].as_u64().is_some_and(|counter| counter > 1)
+}
+
+/// A cluster that was started for a lesson or lab, and the learner's own that is gone back to.
+pub(crate) struct Beside {
+    own: Place,
+    place: Place,
+    launched: Launched,
+}
+
+impl Beside {
+    /// Starts the cluster, and does not wait for its start to be complete.
+    ///
+    /// # Errors
+    /// Those of [`prepare`], or it cannot be started; the text is for people.
+    pub(crate) async fn start(own: Place, there: &Elsewhere, lang: Lang) -> Result<Beside, String> {
+        let place = prepare(&own, there, lang).await?;
+        match connection::launch_silently(&place).await {
+            Ok(launched) => Ok(Beside { own, place, launched }),
+            Err(error) => {
+                let _ = make_room(&own, &place, lang).await; // why it did not start is worth more
+                Err(error.say(lang))
+            }
+        }
+    }
+
+    /// The directory of the cluster that was started.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Ends the cluster and removes it.
+    ///
+    /// # Errors
+    /// Those of [`finish`].
+    pub(crate) async fn end(self, lang: Lang) -> Result<(), String> {
+        connection::end(self.launched).await;
+        finish(&self.own, &self.place, lang).await
+    }
+
+    /// The same where only the learner's own terminal is left to say what went wrong.
+    pub(crate) async fn end_or_say(self, lang: Lang) {
+        if let Err(why) = self.end(lang).await {
+            eprintln!("ropewalk: {why}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::Home;
+
+    fn places() -> (tempfile::TempDir, Place, Place) {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let own = home.cluster("main").unwrap();
+        let place = home.cluster(&declared::beside(&own.name)).unwrap();
+        (dir, own, place)
+    }
+
+    fn lesson() -> Elsewhere {
+        let cluster = Declared { control_planes: 3, workers: 2 };
+        Elsewhere { id: "hard-way/03".into(), cluster, lab: false, seed: None }
+    }
+
+    /// As a session that is killed leaves it.
+    fn left(place: &Place) {
+        place.make().unwrap();
+        std::fs::write(mark(place), "t/01").unwrap();
+        let mut progress = Progress { format: lab::progress::FORMAT, ..Progress::default() };
+        progress.step("t/01", "make").done = true;
+        progress.step("t/01", "look").since = 7;
+        progress.save(&notes(place)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_session_left_goes_and_what_was_learnt_stays() {
+        let (_dir, own, place) = places();
+        make_room(&own, &place, Lang::En).await.unwrap();
+        left(&place);
+        make_room(&own, &place, Lang::En).await.unwrap();
+        assert!(!place.root.exists());
+        let kept = Progress::load(&notes(&own)).unwrap();
+        assert!(kept.look("t/01", "make").unwrap().done && kept.look("t/01", "look").is_none());
+        assert_eq!(kept.open, None, "nothing of it is open on the learner's own cluster");
+    }
+
+    #[tokio::test]
+    async fn a_start_says_in_one_sentence_that_the_left_cluster_is_removed() {
+        let (_dir, own, place) = places();
+        assert_eq!(sweep(&own, Lang::En).await, None, "there is none");
+        for lang in [Lang::En, Lang::Ko] {
+            left(&place);
+            let said = sweep(&own, lang).await.unwrap();
+            assert!(said.contains("main-lesson") && said.contains("t/01"), "{said}");
+            assert!(!said.contains('\n') && !place.root.exists(), "{said}");
+        }
+        left(&place);
+        assert_eq!(sweep(&place, Lang::En).await, None, "it does not remove itself");
+        std::fs::remove_file(mark(&place)).unwrap();
+        assert_eq!(sweep(&own, Lang::En).await, None);
+        assert!(place.root.exists(), "the learner made it");
+    }
+
+    #[tokio::test]
+    async fn a_cluster_of_that_name_that_the_learner_made_stays() {
+        let (_dir, own, place) = places();
+        place.make().unwrap();
+        let why = make_room(&own, &place, Lang::En).await.unwrap_err();
+        assert!(why.contains("ropewalk reset --name main-lesson") && place.root.exists(), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_declared_cluster_is_prepared_with_its_nodes_and_the_learners_key() {
+        let (_dir, own, _) = places();
+        let place = prepare(&own, &lesson(), Lang::En).await.unwrap();
+        let spec = cluster::Spec::load(&place).unwrap().unwrap();
+        assert_eq!((spec.control_planes, spec.workers, is_declared(&place)), (3, 2, true));
+        let key = |place: &Place| std::fs::read(place.pki().join("records.key")).unwrap();
+        assert_eq!(key(&own), key(&place));
+        assert!(!is_used(&lent::sealed(&place).unwrap()), "no lab was started there");
+        finish(&own, &place, Lang::En).await.unwrap();
+        assert!(!place.root.exists() && own.root.exists());
+    }
+
+    #[tokio::test]
+    async fn an_offer_says_what_it_costs_and_how_it_ends() {
+        let (_dir, own, _) = places();
+        let megabytes = megabytes(&own, &lesson().cluster).await;
+        assert_eq!(megabytes, 125, "nothing runs that could be measured");
+        let lab = Elsewhere { id: "quorum-lost".into(), lab: true, ..lesson() };
+        for lang in [Lang::En, Lang::Ko] {
+            let told = offer(lang, &lesson(), megabytes, "main");
+            let parts = ["hard-way/03", "3", "(main)", "125 MB", "`lesson leave`"];
+            assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+            let told = offer(lang, &lab, 61, "main");
+            assert!(["quorum-lost", "61 MB", "`lab leave`"].iter().all(|p| told.contains(p)), "{told}");
+            assert!(!told.contains("{}"), "{told}");
+        }
+    }
+}

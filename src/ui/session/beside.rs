@@ -1,0 +1,240 @@
+//! Lessons and labs that declare another cluster than this one: they are offered, begun beside it,
+//! and left.
+
+use super::lessons::Unanswered;
+use super::{Manner, Session};
+use crate::texts::Say;
+use crate::{beside, labs};
+use cluster::Error;
+use lab::graded::view::Ask as LabAsk;
+use lab::view::{Ask, Elsewhere, LessonView};
+use lang::charset::println;
+
+impl Session {
+    /// Opens a lesson. For one that declares another cluster a session on that begins, if the
+    /// learner wants it.
+    pub(crate) fn open_lesson(&mut self, id: String, sure: bool) -> i32 {
+        let ask = Ask::Open { id: id.clone() };
+        self.open_here_or_beside(id, ask, sure)
+    }
+
+    /// `next`. After the last step on a declared cluster it leads back to the learner's own.
+    pub(super) fn go_on(&mut self, sure: bool) -> i32 {
+        if beside::is_declared(&self.place) && self.lesson_is_over() {
+            return self.go_home();
+        }
+        self.open_here_or_beside(String::new(), Ask::Next, sure)
+    }
+
+    fn lesson_is_over(&mut self) -> bool {
+        let view = self.ask(Ask::Show).ok().and_then(|view| serde_json::from_value::<LessonView>(view).ok());
+        view.is_some_and(|view| view.is_at_the_end())
+    }
+
+    fn open_here_or_beside(&mut self, id: String, ask: Ask, sure: bool) -> i32 {
+        if self.manner != Manner::Terminal || !self.alive() {
+            return self.ask_with_consent(ask, sure);
+        }
+        let asked = match self.ask(Ask::Elsewhere { id }) {
+            Ok(asked) => serde_json::from_value::<Option<Elsewhere>>(asked).ok().flatten(),
+            Err(why @ Unanswered::Cut) => return self.unanswered(&why),
+            Err(Unanswered::Refused(_)) => None, // the question itself says what is wrong
+        };
+        match asked {
+            Some(there) => self.begin_beside(&there, sure),
+            None => self.ask_with_consent(ask, sure),
+        }
+    }
+
+    /// Begins a lab that declares another cluster on that one. `None`: it does not, or this is no
+    /// such line. `args`: those of this program.
+    pub(super) fn lab_beside(&mut self, args: &[String]) -> Option<i32> {
+        let (id, seed, sure) = started_lab(args, &self.place.name)?;
+        if self.manner != Manner::Terminal {
+            return None;
+        }
+        let (place, lang) = (self.place.clone(), self.lang());
+        let ask = LabAsk::Elsewhere { id, seed };
+        let asked = async { labs::asked::<Option<Elsewhere>>(&place, lang, ask).await };
+        match self.await_answer(asked) {
+            Ok(there) => there.map(|there| self.begin_beside(&there, sure)),
+            Err(why @ Unanswered::Cut) => Some(self.unanswered(&why)),
+            Err(Unanswered::Refused(_)) => None, // the line itself says what is wrong
+        }
+    }
+
+    /// Begins a lesson or lab on the cluster that it declares: in the interface, which asks first
+    /// and moves there, or as a session in the foreground of this session's shell, whose end leads
+    /// back here.
+    fn begin_beside(&mut self, there: &Elsewhere, sure: bool) -> i32 {
+        if self.frame.is_some() {
+            let seed = there.seed.map_or("-".to_string(), |seed| seed.to_string());
+            let kind = if there.lab { "lab" } else { "lesson" };
+            self.tell_frame(&["beside", kind, &there.id, &seed]);
+            return 0;
+        }
+        if !sure {
+            let place = self.place.clone();
+            let measured = async { Ok::<_, Error>(beside::megabytes(&place, &there.cluster).await) };
+            let megabytes = match self.await_answer(measured) {
+                Ok(megabytes) => megabytes,
+                Err(why) => return self.unanswered(&why),
+            };
+            println!("{}", beside::offer(self.lang(), there, megabytes, &self.place.name));
+            match self.agrees() {
+                Ok(true) => {}
+                Ok(false) => return 1,
+                Err(why) => return self.unanswered(&why),
+            }
+        }
+        let line = self.with_session(session_beside(there, &self.place.name));
+        self.in_shell(&line, false)
+    }
+
+    /// `lesson leave`: back to the learner's own cluster.
+    pub(super) fn leave_lesson(&mut self) -> i32 {
+        if beside::is_declared(&self.place) {
+            return self.go_home();
+        }
+        self.complain(&self.say(Say::BesideNone, &[]), None, None);
+        1
+    }
+
+    /// After a line that ended a lab: on a declared cluster the session ends with it.
+    pub(super) fn after_lab(&mut self, args: &[String], code: i32) {
+        if code == 0 && words(args).nth(1) == Some("leave") && beside::is_declared(&self.place) {
+            self.go_home();
+        }
+    }
+
+    /// Starts a lab as the first thing of a session.
+    pub(crate) fn start_lab(&mut self, id: &str, seed: Option<u64>) -> i32 {
+        let mut args = vec!["lab".to_string(), "--name".into(), self.place.name.clone()];
+        args.extend(["start".to_string(), id.into(), "--yes".into()]);
+        if let Some(seed) = seed {
+            args.extend(["--seed".to_string(), seed.to_string()]);
+        }
+        self.own(&args)
+    }
+
+    /// Leaves a declared cluster: the session on it ends, in the interface the interface goes back.
+    fn go_home(&mut self) -> i32 {
+        match self.frame {
+            Some(_) => self.tell_frame(&["home"]),
+            None => self.leaves = true,
+        }
+        0
+    }
+}
+
+/// The words of a line of this program, without the name of the cluster.
+fn words(args: &[String]) -> impl Iterator<Item = &str> {
+    let mut named = false;
+    args.iter().map(String::as_str).filter(move |word| {
+        let is_name = std::mem::replace(&mut named, *word == "--name");
+        !is_name && *word != "--name" && !word.starts_with("--name=")
+    })
+}
+
+/// The lab that a line of this program starts on the cluster of this name, its seed, and whether
+/// the learner is sure. `None`: it starts none, says it in another form, or means another cluster.
+fn started_lab(args: &[String], name: &str) -> Option<(String, Option<u64>, bool)> {
+    let mut named = args.windows(2).filter(|pair| pair[0] == "--name").map(|pair| pair[1].as_str());
+    let is_other = named.any(|other| other != name) || args.iter().any(|word| word.starts_with("--name="));
+    let (mut words, mut id, mut seed, mut sure) = (words(args), None, None, false);
+    if is_other || (words.next(), words.next()) != (Some("lab"), Some("start")) {
+        return None;
+    }
+    while let Some(word) = words.next() {
+        match word {
+            "--yes" | "-y" => sure = true,
+            "--seed" => seed = Some(words.next()?.parse().ok()?),
+            _ if word.starts_with("--seed=") => seed = Some(word["--seed=".len()..].parse().ok()?),
+            _ if word.starts_with('-') || id.is_some() => return None,
+            _ => id = Some(word.to_string()),
+        }
+    }
+    Some((id?, seed, sure))
+}
+
+/// The line that begins a session on the cluster of a lesson or lab, beside the cluster of this
+/// name.
+fn session_beside(there: &Elsewhere, own: &str) -> String {
+    let id = format!("'{}'", there.id.replace('\'', r"'\''"));
+    let seed = there.seed.map(|seed| format!(" --seed {seed}")).unwrap_or_default();
+    match there.lab {
+        true => format!("ropewalk lab --name {own} start {id}{seed} --yes"),
+        false => format!("ropewalk learn {id} --plain --yes --name {own}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Script;
+    use crate::session::Flow;
+    use crate::texts::Lang;
+    use cluster::{Home, Place};
+    use lab::format::Declared;
+    use tokio::runtime::Runtime;
+
+    fn there(id: &str, lab: bool, seed: Option<u64>) -> Elsewhere {
+        Elsewhere { id: id.into(), cluster: Declared { control_planes: 3, workers: 2 }, lab, seed }
+    }
+
+    fn args(line: &str) -> Vec<String> {
+        line.split(' ').map(String::from).collect()
+    }
+
+    /// The engine says that it is played on another cluster: the learner's shell runs the session
+    /// on that, with the name of this one.
+    #[test]
+    fn what_has_another_cluster_begins_in_the_shell_beside_this_one() {
+        let line = |id, lab, seed| session_beside(&there(id, lab, seed), "main");
+        assert_eq!(
+            line("hard-way/03", false, None),
+            "ropewalk learn 'hard-way/03' --plain --yes --name main"
+        );
+        assert_eq!(line("a'; ls", false, None), r"ropewalk learn 'a'\''; ls' --plain --yes --name main");
+        assert_eq!(line("quorum", true, Some(7)), "ropewalk lab --name main start 'quorum' --seed 7 --yes");
+    }
+
+    #[test]
+    fn only_a_line_that_starts_a_lab_here_is_taken_for_one() {
+        let of = |line: &str| started_lab(&args(line), "main");
+        let quorum = |seed, sure| Some(("quorum".to_string(), seed, sure));
+        assert_eq!(of("lab --name main start quorum"), quorum(None, false));
+        assert_eq!(of("lab --name main start --seed 7 quorum -y"), quorum(Some(7), true));
+        assert_eq!(of("lab start quorum --seed=7"), quorum(Some(7), false));
+        for other in [
+            "lab --name main list",
+            "lab --name other start quorum",
+            "lab --name main start",
+            "lab --name main start quorum -o json",
+            "lab --name main start a b",
+            "lab --name main start a --seed x",
+            "status --name main",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        let left = args("lab --name main leave --yes");
+        assert_eq!(words(&left).nth(1), Some("leave"));
+    }
+
+    fn session(runtime: &Runtime, place: Place) -> Session {
+        Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone())
+    }
+
+    #[test]
+    fn leaving_ends_a_session_on_a_declared_cluster_and_no_other() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main-lesson").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let mut here = session(&runtime, place.clone());
+        let mut none = Script::of(std::iter::empty());
+        assert_eq!(here.run("lesson leave", &mut none), Flow::Next, "the learner's own");
+        assert_eq!(here.last(), 1);
+        std::fs::write(place.root.join("declared"), "t/01").unwrap();
+        assert_eq!(here.run("lesson leave", &mut none), Flow::Leave(0));
+    }
+}

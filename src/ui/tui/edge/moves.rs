@@ -1,0 +1,151 @@
+//! The interface moves to the cluster of a lesson or lab, and back. It keeps what it leaves: the
+//! pane's shell with its directory and variables, and where the learner was.
+
+use super::super::event::{Event, Question};
+use super::super::model::Model;
+use super::super::update::update;
+use super::super::words::Word;
+use super::pty::Pty;
+use super::run::{Feeds, Interface, Setting, start_repl};
+use crate::beside::Beside;
+use crate::terminal;
+use crate::texts::Lang;
+use clock::Instant;
+use lab::graded::view::Ask as LabAsk;
+use lab::view::{Ask, Elsewhere};
+use lang::charset::eprintln;
+use ratatui::layout::Size;
+use std::io;
+use std::mem::replace;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::task::JoinSet;
+
+/// What was left on the learner's own cluster, and the other cluster, which ends on the way back.
+pub(super) struct Left {
+    setting: Setting,
+    model: Model,
+    opened: Instant,
+    pty: Pty,
+    welcomed: Arc<AtomicBool>,
+    beside: Box<Beside>,
+}
+
+/// What a task has done to such a cluster; errors are for people.
+pub(super) enum Done {
+    Started(Elsewhere, Result<Box<Beside>, String>),
+    Ended(Result<(), String>),
+}
+
+/// What opens a lesson or lab.
+fn opening(there: &Elsewhere) -> Question {
+    let id = there.id.clone();
+    match there.lab {
+        // The cluster is a fresh one: nothing can be lost.
+        true => (&LabAsk::Start { id, seed: there.seed, agreed: None }).into(),
+        false => (&Ask::Open { id }).into(),
+    }
+}
+
+impl Interface {
+    /// Starts the cluster of a lesson or lab aside, one at a time.
+    pub(super) fn begin(&mut self, there: Elsewhere) {
+        if !self.works.is_empty() || self.left.is_some() {
+            (self.model.notice, self.model.lesson.asked) = (Some(Word::StillAsked), None);
+            return;
+        }
+        let (own, lang) = (self.setting.place.clone(), self.model.lang);
+        self.works.spawn(async move {
+            let started = Beside::start(own, &there, lang).await;
+            Done::Started(there, started.map(Box::new))
+        });
+    }
+
+    /// Takes in what a task has done: after a start the interface moves.
+    pub(super) fn done(&mut self, done: Done) {
+        let told = match done {
+            Done::Started(there, Ok(beside)) => match self.move_to(&there, beside) {
+                Ok(()) => return,
+                Err(error) => Event::Refused(error.to_string()),
+            },
+            Done::Ended(Ok(())) => {
+                self.model.notice = Some(Word::BesideGone);
+                return;
+            }
+            Done::Started(_, Err(why)) | Done::Ended(Err(why)) => Event::Refused(why),
+        };
+        update(&mut self.model, told); // it has no effects
+    }
+
+    /// Moves to a cluster that was started for a lesson or lab.
+    fn move_to(&mut self, there: &Elsewhere, beside: Box<Beside>) -> io::Result<()> {
+        let (lang, ascii) = (self.model.lang, self.setting.ascii);
+        let setting = Setting { place: beside.place().clone(), lang, ascii, first: Some(opening(there)) };
+        let (columns, rows) = terminal::size();
+        let opened = Instant::now();
+        let size = Size::new(columns, rows);
+        let mut model = Model::new(&setting.place.name, lang, self.model.look, size, clock::now());
+        model.is_declared = true;
+        let pty = match start_repl(&setting, &mut model) {
+            Ok(pty) => pty,
+            Err(error) => {
+                self.works.spawn(async move { Done::Ended(beside.end(lang).await) });
+                return Err(error);
+            }
+        };
+        let welcomed = Arc::new(AtomicBool::new(true));
+        self.feeds = Feeds::start(&setting, lang, &welcomed);
+        self.model.lesson.asked = None;
+        self.left = Some(Left {
+            setting: replace(&mut self.setting, setting),
+            model: replace(&mut self.model, model),
+            opened: replace(&mut self.opened, opened),
+            pty: replace(&mut self.pty, pty),
+            welcomed: replace(&mut self.welcomed, welcomed),
+            beside,
+        });
+        Ok(())
+    }
+
+    /// Goes back to the learner's own cluster, and removes the other one aside. False: nothing was
+    /// left.
+    pub(super) fn go_back(&mut self) -> bool {
+        let Some(left) = self.left.take() else { return false };
+        let Left { setting, model, opened, pty, welcomed, beside } = left;
+        let lang = self.model.lang; // it may have been changed there
+        self.setting = Setting { first: None, lang, ..setting };
+        (self.model, self.opened, self.welcomed) = (model, opened, welcomed);
+        let pane = replace(&mut self.pty, pty);
+        self.feeds = Feeds::start(&self.setting, lang, &self.welcomed);
+        (self.model.lang, self.model.notice) = (lang, Some(Word::BesideGoing));
+        self.model.now = self.opened.elapsed();
+        // The tasks tell all anew.
+        update(&mut self.model, Event::NewCluster);
+        let (columns, rows) = terminal::size();
+        update(&mut self.model, Event::Resize(Size::new(columns, rows)));
+        let (rows, columns) = self.model.shell.size();
+        self.pty.resize(rows, columns);
+        self.works.spawn(async move {
+            let _ = tokio::task::spawn_blocking(move || drop(pane)).await; // it waits for the REPL
+            Done::Ended(beside.end(lang).await)
+        });
+        true
+    }
+}
+
+/// Ends the cluster of a lesson or lab with the interface, also one that is just being started.
+pub(super) async fn wind_up(left: Option<Left>, mut works: JoinSet<Done>, lang: Lang) {
+    if let Some(Left { pty, beside, .. }) = left {
+        drop(pty);
+        beside.end_or_say(lang).await;
+    }
+    while let Some(done) = works.join_next().await {
+        match done {
+            Ok(Done::Started(_, Ok(beside))) => beside.end_or_say(lang).await,
+            Ok(Done::Started(_, Err(why)) | Done::Ended(Err(why))) => {
+                eprintln!("ropewalk: {why}")
+            }
+            Ok(Done::Ended(Ok(()))) | Err(_) => {}
+        }
+    }
+}
