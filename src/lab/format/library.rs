@@ -3,6 +3,7 @@
 use super::beats::Beats;
 use super::lesson::Lesson;
 use super::pack::{self, Pack};
+use super::raw;
 use super::terms::Terms;
 use super::text::{Fault, OTHERS};
 use super::track::parse;
@@ -212,8 +213,8 @@ impl Library {
                     if doubles.is_empty() { Ok(()) } else { Err(doubles) }
                 }),
                 ELSEWHERE => {
-                    library.elsewhere.extend(serde_yaml::from_str::<Vec<String>>(text).unwrap_or_default());
-                    Ok(())
+                    let ids = raw::read::<Vec<String>>(text, file, 1);
+                    ids.map(|ids| library.elsewhere.extend(ids)).map_err(|fault| vec![fault])
                 }
                 _ => Ok(()),
             };

@@ -186,8 +186,8 @@ fn harmful_places(path: &Path, text: &str) -> Vec<Fault> {
         false => prose::split(text, path).map_or("", |(front, ..)| front),
     };
     // An escape needs a backslash. What cannot be parsed is told of where it is read.
-    let value: Option<serde_yaml::Value> =
-        yaml.contains('\\').then(|| serde_yaml::from_str(yaml).ok()).flatten();
+    let has_escapes = yaml.contains('\\') && api::yaml::judge(yaml).is_ok();
+    let value: Option<serde_yaml::Value> = has_escapes.then(|| serde_yaml::from_str(yaml).ok()).flatten();
     match value.as_ref().and_then(harmful_in) {
         Some(c) => {
             let escape = text.lines().position(|line| line.contains('\\')).map_or(1, |at| at + 1);

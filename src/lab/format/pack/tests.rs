@@ -140,6 +140,33 @@ fn nothing_that_a_terminal_obeys_comes_from_a_pack() {
     assert_eq!(own, ["harbour/03"]);
 }
 
+/// A file of sixty kilobytes, of which a reader would make gigabytes or work for minutes.
+#[test]
+fn no_file_of_a_pack_costs_more_than_its_length() {
+    let packs = tempfile::tempdir().unwrap();
+    let many = |what: &str| what.repeat(12_000);
+    let multiplied = format!("a: &a [{}]\n  b: [{}]", many("x,"), many("*a,"));
+    let lesson = |define: &str| {
+        let sound = lesson("harbour/01", 1, "\"a\\tb\"");
+        sound.replacen("steps:", &format!("define:\n  {define}\nsteps:"), 1)
+    };
+    let (aliases, deep) = (lesson(&multiplied), lesson(&format!("a: {}", many("[{a: "))));
+    let elsewhere = format!("- &a {}\n{}", many("long"), many("- *a\n"));
+    let beats = format!("stored: {}\n", many("["));
+    let files = [
+        ("harbour/01-a/lesson.md", aliases.as_str()),
+        ("harbour/02-b/lesson.md", &deep),
+        ("_elsewhere.yaml", &elsewhere),
+        ("_beats.yaml", &beats),
+    ];
+    let folder = with(packs.path(), "school", &files);
+    let library = Library::with_packs(vec![folder], None);
+    let told = told(&library);
+    assert_eq!(told.iter().filter(|told| told.contains("aliases multiply")).count(), 2, "{told:?}");
+    assert_eq!(told.iter().filter(|told| told.contains("nests deeper")).count(), 2, "{told:?}");
+    assert_eq!(library.lessons.len(), Library::built_in().lessons.len());
+}
+
 #[test]
 fn nothing_is_read_from_outside_of_a_pack() {
     let packs = tempfile::tempdir().unwrap();
