@@ -251,7 +251,10 @@ mod tests {
         let (config, touch) = (config.display(), ran.display());
         let lines = [
             format!("-kubectl config set-cluster a --server=https://127.0.0.1:1 --kubeconfig={config}"),
-            format!("-kubectl config set-credentials a --exec-command=/bin/sh --exec-arg=-c --exec-arg='> {touch}; exit 1' --exec-api-version=client.authentication.k8s.io/v1 --kubeconfig={config}"),
+            format!(
+                "-kubectl config set-credentials a --exec-command=/bin/sh --exec-arg=-c --exec-arg='> {touch}' \
+                 --exec-api-version=client.authentication.k8s.io/v1 --exec-interactive-mode=Never --kubeconfig={config}"
+            ),
             format!("-kubectl config set-context a --cluster=a --user=a --kubeconfig={config}"),
             format!("-kubectl get pods --context=a --kubeconfig={config}"),
         ];

@@ -155,7 +155,9 @@ impl Library {
 
     /// From a directory laid out as `TRACK/NN-name/lesson.md`, and nothing else.
     pub fn read(directory: &Path) -> Library {
-        let (files, mut faults) = pack::files_in(directory);
+        let (mut files, mut faults) = pack::files_in(directory);
+        // Also a directory that is read alone may be a stranger's.
+        faults.extend(pack::take_harmful(&mut files));
         if files.is_empty() && faults.is_empty() {
             faults.push(none_here(directory));
         }

@@ -138,6 +138,14 @@ fn nothing_that_a_terminal_obeys_comes_from_a_pack() {
     let own: Vec<&str> =
         library.lessons.iter().map(|l| l.id.as_str()).filter(|id| id.starts_with("harbour")).collect();
     assert_eq!(own, ["harbour/03"]);
+    // Read alone it is no less a stranger's.
+    let alone = Library::read(&packs.path().join("school"));
+    assert!(alone.lessons.len() == 1 && alone.lessons[0].id == "harbour/03", "{:?}", alone.faults);
+    let lab = include_str!("../../../../labs/broken-selector/lab.md");
+    let lab = lab.replacen("id: broken-selector", "id: broken-selector # \u{9b}2J", 1);
+    let labs = with(packs.path(), "labs", &[("broken-selector/lab.md", &lab)]);
+    let labs = Labs::read(&labs);
+    assert!(labs.labs.is_empty() && labs.faults[0].what.contains("U+009B"), "{:?}", labs.faults);
 }
 
 /// A file of sixty kilobytes, of which a reader would make gigabytes or work for minutes.
@@ -179,6 +187,12 @@ fn nothing_is_read_from_outside_of_a_pack() {
     let (files, faults) = files_in(&folder);
     assert_eq!(files.keys().collect::<Vec<_>>(), [&folder.join("harbour/02-inside/lesson.md")]);
     assert!(faults.len() == 2 && faults.iter().all(|f| f.what.contains("leads out")), "{faults:?}");
+    let lab = include_str!("../../../../labs/broken-selector/lab.md");
+    let lab = lab.replacen("id: broken-selector", "id: my-selector", 1);
+    let outside = with(packs.path(), "other", &[("my-selector/lab.md", &lab)]);
+    std::os::unix::fs::symlink(&outside, folder.join("labs")).unwrap();
+    let labs = Labs::with_packs(&[folder]);
+    assert!(labs.get("my-selector").is_none() && labs.faults[0].what.contains("leads out"));
 }
 
 #[test]
