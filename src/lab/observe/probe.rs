@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tap::{ADMIN, LEARNER, TEACHER};
@@ -237,15 +238,21 @@ fn answered_by(body: &str) -> Option<String> {
     Some(below.split([',', '<']).next()?.trim_end_matches('.').into())
 }
 
-/// One GET on a connection of its own, so that a Service chooses anew each time.
+/// One GET on a connection of its own, so that a Service chooses anew each time. Ports of Services
+/// are on the loopback; a check of a stranger's asks no other host of the learner's network, and
+/// sends nothing there of what it has read.
 async fn fetch(url: &str) -> Result<(i64, String), String> {
     let uri: hyper::Uri = url.parse().map_err(|e| format!("{url:?} is no URL: {e}"))?;
     if uri.scheme_str() != Some("http") {
         return Err("only http:// is asked".into());
     }
-    let host = uri.host().unwrap_or_default().to_string();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_own = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !is_own {
+        return Err(format!("only localhost is asked, and not {host:?}"));
+    }
     let port = uri.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|e| e.to_string())?;
+    let stream = TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
     get(url, stream).await
 }
 
@@ -321,6 +328,20 @@ mod tests {
         let refused = http(&format!("http://127.0.0.1:{port}/")).await;
         assert_eq!(int_field(&refused, "status"), 0);
         assert!(str_field(&refused, "error").contains("refused"), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_check_asks_no_other_host() {
+        let others = ["http://192.0.2.1/", "http://a.example:80/", "http://0.0.0.0/", "http://[2001:db8::1]/"];
+        for url in others {
+            let answer = http(url).await;
+            assert_eq!(int_field(&answer, "status"), 0);
+            assert!(str_field(&answer, "error").starts_with("only localhost is asked"), "{answer:?}");
+        }
+        for url in ["http://127.0.0.1:1/", "http://localhost:1/", "http://[::1]:1/"] {
+            let answer = http(url).await;
+            assert!(!str_field(&answer, "error").contains("only localhost"), "{answer:?}");
+        }
     }
 
     #[test]
