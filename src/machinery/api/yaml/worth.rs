@@ -120,7 +120,8 @@ mod tests {
         for open in ["[", "{a: ", "[{a: "] {
             assert!(judge(&many(open)).is_err_and(|why| why.contains("nests")), "{open}");
         }
-        for sound in ["", "a: &a [1, 2]\nb: *a\n", "a: .nan\nb: 340282366920938463463374607431768211455\n", "*", "["] {
+        let large = "a: .nan\nb: &b 340282366920938463463374607431768211455\nc: *b\n";
+        for sound in ["", "a: &a [1, 2]\nb: *a\n", large, "*", "["] {
             assert_eq!(judge(sound), Ok(()), "{sound}");
         }
         assert_eq!(judge(&format!("a: '{}*'\n", many("[{"))), Ok(()), "quoted");
