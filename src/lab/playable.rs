@@ -4,6 +4,7 @@ use super::actor::cost::look::cannot_be_asked;
 use super::lines::{commands, is_plain, may_fail};
 use super::reach;
 use cluster::faults::Fault;
+use kubectl::machine;
 
 /// Says why the teacher can play a line on no cluster; `None`: it can be tried.
 ///
@@ -24,8 +25,23 @@ pub(crate) fn unplayable(line: &str) -> Option<String> {
     };
     match kubectl::parse::parse(given) {
         Err(fail) => fail.told().0.lines().next().map(String::from),
-        Ok(_) => cannot_be_asked(text),
+        Ok(_) => cannot_be_asked(text).or_else(|| machine::reached(given).map(|by| beyond(&by))),
     }
+}
+
+/// Says why the teacher plays no line that reaches the machine by this verb or flag.
+pub(crate) fn beyond(by: &str) -> String {
+    format!("`{by}` reaches files, programs or ports of this machine; the teacher reaches the cluster alone")
+}
+
+/// True for a line of kubectl's that reaches no file, program or port of the machine.
+fn is_within(line: &str) -> bool {
+    let words = shlex::split(line).unwrap_or_default();
+    let given = match words.first().map(String::as_str) {
+        Some("k" | "kubectl") => &words[1..],
+        _ => &words[..],
+    };
+    machine::reached(given).is_none()
 }
 
 /// Of a solution, what can be played by the teacher on any cluster: kubectl's own lines that need
@@ -38,7 +54,8 @@ pub(crate) fn playable(lines: &[String]) -> Vec<String> {
             whole.extend(input.lines().map(String::from));
             whole.push(".".into());
         }
-        if is_plain(may_fail(&whole[0]).0) && reach::of_lines(&whole).is_empty() {
+        let text = may_fail(&whole[0]).0;
+        if is_plain(text) && is_within(text) && reach::of_lines(&whole).is_empty() {
             all.extend(whole);
         }
     }
@@ -51,8 +68,14 @@ mod tests {
 
     #[test]
     fn of_a_step_that_is_passed_only_what_works_everywhere_is_played() {
-        let lines =
-            ["PORT=$(kubectl get svc)", "kubectl delete svc web", "curl localhost:1", "fault kill etcd"];
+        let lines = [
+            "PORT=$(kubectl get svc)",
+            "kubectl delete svc web",
+            "curl localhost:1",
+            "fault kill etcd",
+            "kubectl cp web:/x /tmp/x",
+            "-k --kubeconfig=mine.yaml delete ns web",
+        ];
         let manifest = ["kubectl apply -f -", "kind: Pod", "."];
         let marked = ["-kubectl create deployment Web --image=nginx", "-curl localhost:1"];
         let all = lines.iter().chain(&manifest).chain(&marked).map(ToString::to_string);
@@ -103,6 +126,8 @@ mod tests {
             ("kubectl delete pod a --nwo", "--nwo"),
             ("kubectl annotate pod 'a", "quote"),
             ("fault kil etcd", "kil"),
+            ("kubectl create configmap a --from-file=/etc/passwd", "`--from-file` reaches files"),
+            ("-k cp web:/x /tmp/x", "`cp` reaches files"),
         ] {
             let told = unplayable(line).expect(line);
             assert!(told.contains(why), "{line}: {told}");

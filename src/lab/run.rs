@@ -5,12 +5,13 @@
 use super::error::Error;
 use super::in_room;
 use super::lines::{commands, is_plain, may_fail};
+use super::playable;
 use cluster::Place;
 use cluster::control::{Ask, Control};
 use cluster::faults::Fault;
 use cluster::guest::Room;
 use kubectl::kept::Kept;
-use kubectl::{self, Env, Io, table};
+use kubectl::{self, Env, Io, machine, table};
 use parking_lot::{Mutex, MutexGuard};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -126,7 +127,8 @@ pub(crate) async fn kubectl_from_the_end(words: Vec<String>, kubeconfig: &Path, 
     Ran { code, stdout: out.text(), stderr }
 }
 
-/// Runs kubectl; returns its code and what it said of errors.
+/// Runs kubectl; returns its code and what it said of errors. A line that reaches files, programs or
+/// ports of this machine is refused.
 async fn run(
     words: Vec<String>,
     input: String,
@@ -134,6 +136,10 @@ async fn run(
     limit: Duration,
     stdout: Box<dyn AsyncWrite + Send + Unpin>,
 ) -> (i32, String) {
+    // Whoever wrote the line is not the one at whose machine it runs.
+    if let Some(by) = machine::reached(words.get(1..).unwrap_or_default()) {
+        return (1, format!("{}\n", playable::beyond(&by)));
+    }
     let err = Kept::up_to(OUTPUT_MAX);
     let cancel = CancellationToken::new();
     // Also if nobody waits for the end of it any more.
@@ -233,6 +239,32 @@ mod tests {
         assert_eq!(tail(&["a line that is too long\n"]), " too long\n");
         let all: Vec<String> = (0..100).map(|n| format!("{n}\n")).collect();
         assert_eq!(tail(&all.iter().map(String::as_str).collect::<Vec<_>>()), "97\n98\n99\n");
+    }
+
+    /// A stranger's setup runs as soon as the learner opens the lesson.
+    #[tokio::test]
+    async fn a_setup_leaves_the_machine_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = cluster::Home::at(dir.path()).cluster("none").unwrap();
+        let teacher = Teacher { place, kubeconfig: dir.path().join("none") };
+        let (config, ran) = (dir.path().join("config"), dir.path().join("ran"));
+        let (config, touch) = (config.display(), ran.display());
+        let lines = [
+            format!("-kubectl config set-cluster a --server=https://127.0.0.1:1 --kubeconfig={config}"),
+            format!(
+                "-kubectl config set-credentials a --exec-command=/bin/sh --exec-arg=-c --exec-arg='> {touch}' \
+                 --exec-api-version=client.authentication.k8s.io/v1 --exec-interactive-mode=Never --kubeconfig={config}"
+            ),
+            format!("-kubectl config set-context a --cluster=a --user=a --kubeconfig={config}"),
+            format!("-kubectl get pods --context=a --kubeconfig={config}"),
+        ];
+        let played = teacher.play(&lines, &Room::default()).await;
+        assert!(played.is_ok(), "each may fail: {played:?}");
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert!(!left.iter().any(|name| name == "config" || name == "ran"), "{left:?}");
+        let refused = teacher.play(&["kubectl apply -f /etc/passwd".into()], &Room::default()).await;
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains("--filename") && told.contains("this machine"), "{told}");
     }
 
     #[tokio::test]

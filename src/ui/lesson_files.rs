@@ -3,8 +3,10 @@
 
 use super::texts::{Lang, Say};
 use lab::view::File;
+use nix::fcntl::OFlag;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Editors that are looked for, in this order, where the environment names none.
@@ -34,12 +36,29 @@ pub(crate) fn place(file: &File, folder: &Path) -> Placed {
                 Placed::Failed(error.to_string())
             }
         },
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => match fs::read(&path) {
-            Ok(text) if text == file.text.as_bytes() => Placed::Same,
-            _ => Placed::Other,
-        },
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let is_same = holds(&path, file.text.as_bytes()).unwrap_or(false);
+            if is_same { Placed::Same } else { Placed::Other }
+        }
         Err(error) => Placed::Failed(error.to_string()),
     }
+}
+
+/// Whether a regular file has just this text. In a folder like `/tmp` somebody else may have put a
+/// pipe there, which would be waited for, or a link to what never ends.
+///
+/// # Errors
+/// It cannot be read.
+fn holds(path: &Path, text: &[u8]) -> std::io::Result<bool> {
+    let quiet = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = fs::File::options().read(true).custom_flags(quiet.bits()).open(path)?;
+    let (about, length) = (file.metadata()?, text.len() as u64);
+    if !about.is_file() || about.len() != length {
+        return Ok(false);
+    }
+    let mut there = Vec::new();
+    file.take(length + 1).read_to_end(&mut there)?; // it may have grown
+    Ok(there == text)
 }
 
 /// Places the files of a lesson in the folder, and says what the learner has to know: what is new
@@ -97,5 +116,25 @@ mod tests {
         let gone = folder.path().join("gone");
         assert!(matches!(place(&web, &gone), Placed::Failed(_)));
         assert!(place_all(Lang::Ko, std::slice::from_ref(&web), &gone, false).contains("web.yaml"));
+    }
+
+    /// Another user has put them into a folder that is everybody's.
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = nix::sys::stat::Mode::S_IRWXU;
+        nix::unistd::mkfifo(&folder.path().join("pipe"), mode).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero")).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let place_in = folder.path().to_path_buf();
+        std::thread::spawn(move || {
+            for name in ["pipe", "zero"] {
+                let file = File { name: name.into(), text: "a".into() };
+                drop(tell.send(place(&file, &place_in)));
+            }
+        });
+        let wait = std::time::Duration::from_secs(20);
+        assert_eq!(told.recv_timeout(wait), Ok(Placed::Other));
+        assert_eq!(told.recv_timeout(wait), Ok(Placed::Other));
     }
 }

@@ -2,6 +2,7 @@
 //! takes two. What stands out has a style, so that the REPL can print it and the terminal
 //! interface can paint it.
 
+use lab::format::pack::reorders;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -36,10 +37,12 @@ pub(crate) fn cells(text: &str) -> usize {
     text.width()
 }
 
-/// Removes control characters: a terminal takes those of an object's name or message for orders.
+/// Removes control characters, which a terminal takes for orders, and those that show a text in
+/// another order: those of an object's name or message are anybody's.
 pub fn harmless(text: &str) -> Cow<'_, str> {
-    match text.contains(char::is_control) {
-        true => Cow::Owned(text.replace(char::is_control, "")),
+    let is_harmful = |c: char| c.is_control() || reorders(c);
+    match text.contains(is_harmful) {
+        true => Cow::Owned(text.replace(is_harmful, "")),
         false => Cow::Borrowed(text),
     }
 }
@@ -432,6 +435,9 @@ mod tests {
         let lines = plain(text, 60);
         assert!(!lines.concat().contains(char::is_control), "{lines:?}");
         assert_eq!(lines[0], "the pod said [2J]0;x [31m 1m");
+        // These turn the words around, so that a line reads as another one.
+        let turned = plain("`rm a` &#x202e;&#8294; b\u{2069}\u{61c}", 60).concat();
+        assert!(turned.starts_with("rm a") && !turned.contains(reorders), "{turned:?}");
     }
 
     #[test]

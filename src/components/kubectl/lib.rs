@@ -52,6 +52,7 @@ mod info;
 mod io;
 pub mod kept;
 mod kustomize;
+pub mod machine;
 pub mod manifest;
 mod merge;
 mod output;

@@ -66,8 +66,8 @@ pub struct Reflector<K> {
     kind: String,
     stream: BoxStream<'static, watcher::Result<watcher::Event<Item<K>>>>,
     failures: Failures,
-    /// What has to pass before the next request.
-    pause: Option<Duration>,
+    /// Until when the next request has to wait.
+    pause: Option<clock::Instant>,
     /// The list that is being read, as far as its pages have come.
     page: Vec<Item<K>>,
     on_list: Box<dyn Fn() + Send>,
@@ -108,8 +108,8 @@ where
     /// # Errors
     /// A list or a watch failed. The next call waits and tries again.
     pub async fn next(&mut self) -> Option<Result<Delta<Item<K>>, watcher::Error>> {
-        if let Some(pause) = self.pause {
-            clock::pause(pause).await;
+        if let Some(until) = self.pause {
+            clock::pause_until(until).await;
             self.pause = None;
         }
         loop {
@@ -129,7 +129,7 @@ where
                 Ok(watcher::Event::Delete(object)) => Delta::Deleted(object),
                 // The stream is not polled again before the pause: that would send a request.
                 Err(error) => {
-                    self.pause = Some(self.failures.failed(&self.kind, &error));
+                    self.pause = Some(clock::deadline(self.failures.failed(&self.kind, &error)));
                     return Some(Err(error));
                 }
             };
@@ -312,6 +312,24 @@ mod tests {
             RETRY.as_millis(),
             "the second list was asked for after a pause"
         );
+    }
+
+    /// A reader that does something else in between would wait for ever if each call began the
+    /// pause anew.
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_goes_on_while_nobody_waits_for_its_end() {
+        let failed = watcher::Error::InitialListFailed(kube::Error::Service("nobody listens".into()));
+        let events = vec![Err(failed), Ok(watcher::Event::Init), Ok(watcher::Event::InitDone)];
+        let mut reflector = Reflector::<DynamicObject>::over("Pod", futures::stream::iter(events));
+        assert!(reflector.next().await.is_some_and(|first| first.is_err()));
+        let began = clock::Instant::now();
+        let list = loop {
+            if let Some(list) = clock::limit(RETRY / 5, reflector.next()).await {
+                break list;
+            }
+            assert!(began.elapsed() < RETRY * 2, "the pause begins anew each time");
+        };
+        assert!(matches!(list, Some(Ok(Delta::Replaced(all))) if all.is_empty()));
     }
 
     #[tokio::test]

@@ -58,8 +58,9 @@ fn files_beside(lesson: &Lesson, directory: Option<&Path>) -> BTreeMap<PathBuf, 
     let mut files = pack::files_in(&folder).0;
     let is_beats = |path: &Path| path.file_name().is_some_and(|name| name == "_beats.yaml");
     let names = |text: &str| -> BTreeSet<String> {
-        let all = serde_yaml::from_str::<BTreeMap<String, serde_yaml::Value>>(text);
-        all.unwrap_or_default().into_keys().collect()
+        let is_sound = api::yaml::judge(text).is_ok();
+        let all = is_sound.then(|| serde_yaml::from_str::<BTreeMap<String, serde_yaml::Value>>(text).ok());
+        all.flatten().unwrap_or_default().into_keys().collect()
     };
     let own = files.iter().filter(|(path, _)| is_beats(path)).flat_map(|(_, text)| names(text));
     let own: BTreeSet<String> = own.collect();

@@ -2,7 +2,10 @@
 //! why not.
 
 use super::text::Fault;
-use std::io::ErrorKind;
+use nix::fcntl::OFlag;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// No lesson is longer; what is has been put there by mistake.
@@ -28,11 +31,27 @@ pub(crate) fn text(path: &Path) -> Result<Option<String>, Fault> {
     if about.len() > LENGTH_MAX {
         return Err(fault(1, format!("is longer than {LENGTH_MAX} bytes")));
     }
-    String::from_utf8(std::fs::read(path).map_err(of_system)?).map(Some).map_err(|e| {
+    // By now another file may be there, or more in this one.
+    let quiet = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let opened = File::options().read(true).custom_flags(quiet.bits()).open(path).map_err(of_system)?;
+    if !opened.metadata().map_err(of_system)?.is_file() {
+        return Err(fault(1, "is no regular file".into()));
+    }
+    let Some(bytes) = bounded(opened).map_err(of_system)? else {
+        return Err(fault(1, format!("is longer than {LENGTH_MAX} bytes")));
+    };
+    String::from_utf8(bytes).map(Some).map_err(|e| {
         let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
         let line = 1 + before.iter().filter(|b| **b == b'\n').count();
         fault(line, "is not UTF-8 from here on; save the file as UTF-8".into())
     })
+}
+
+/// Everything that can be read; `None`: that is more than [`LENGTH_MAX`] bytes.
+fn bounded(from: impl Read) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    from.take(LENGTH_MAX + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= LENGTH_MAX).then_some(bytes))
 }
 
 /// The text without a byte order mark, every line ended by a line feed alone: editors on Windows
@@ -68,6 +87,13 @@ mod tests {
             let (at, why) = told(name).unwrap_err();
             assert!(at == line && why.contains(what), "{name}: {at}: {why}");
         }
+    }
+
+    /// A file of `/proc` says that it is empty, and one that grows says what it was.
+    #[test]
+    fn what_never_ends_is_not_read_to_its_end() {
+        assert_eq!(bounded(std::io::repeat(b' ')).unwrap(), None);
+        assert_eq!(bounded(&b"ab"[..]).unwrap(), Some(b"ab".to_vec()));
     }
 
     #[test]

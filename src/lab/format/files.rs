@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Bytes of one file: it is shown in the lesson, and a learner reads it.
 const TEXT_MAX: usize = 8 << 10;
 
+/// Files of a lesson, at most: they are placed in a folder of the learner's.
+const FILES_MAX: usize = 20;
+
 /// A file of a lesson.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,6 +43,9 @@ pub(super) struct Files {
 impl Files {
     /// Notes what is wrong with the files.
     pub(super) fn read(on: &mut Compiler<'_>, raw: BTreeMap<String, String>) -> Files {
+        if raw.len() > FILES_MAX {
+            on.fault("files:", format!("files: a lesson has at most {FILES_MAX}, not {}", raw.len()));
+        }
         for (name, text) in &raw {
             if let Some(what) = odd(name, text) {
                 on.fault(&format!("{name}:"), format!("files: {name:?}: {what}"));
@@ -160,5 +166,9 @@ mod tests {
             assert!(faults.len() == 1 && faults[0].starts_with("files:"), "{name}: {faults:?}");
         }
         assert_eq!(played(&[WEB, ("notes_1.txt", "a")], &[]).1, Vec::<String>::new());
+        let names: Vec<String> = (0..=FILES_MAX).map(|n| format!("{n}.txt")).collect();
+        let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "a")).collect();
+        assert!(played(&many, &[]).1 == ["files: a lesson has at most 20, not 21"]);
+        assert_eq!(played(&many[1..], &[]).1, Vec::<String>::new());
     }
 }

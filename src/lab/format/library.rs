@@ -3,6 +3,7 @@
 use super::beats::Beats;
 use super::lesson::Lesson;
 use super::pack::{self, Pack};
+use super::raw;
 use super::terms::Terms;
 use super::text::{Fault, OTHERS};
 use super::track::parse;
@@ -154,7 +155,9 @@ impl Library {
 
     /// From a directory laid out as `TRACK/NN-name/lesson.md`, and nothing else.
     pub fn read(directory: &Path) -> Library {
-        let (files, mut faults) = pack::files_in(directory);
+        let (mut files, mut faults) = pack::files_in(directory);
+        // Also a directory that is read alone may be a stranger's.
+        faults.extend(pack::take_harmful(&mut files));
         if files.is_empty() && faults.is_empty() {
             faults.push(none_here(directory));
         }
@@ -212,8 +215,8 @@ impl Library {
                     if doubles.is_empty() { Ok(()) } else { Err(doubles) }
                 }),
                 ELSEWHERE => {
-                    library.elsewhere.extend(serde_yaml::from_str::<Vec<String>>(text).unwrap_or_default());
-                    Ok(())
+                    let ids = raw::read::<Vec<String>>(text, file, 1);
+                    ids.map(|ids| library.elsewhere.extend(ids)).map_err(|fault| vec![fault])
                 }
                 _ => Ok(()),
             };

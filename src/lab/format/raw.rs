@@ -437,8 +437,12 @@ impl<'de> Deserialize<'de> for Span {
 }
 
 /// Reads YAML that begins on line `first` of the file. Unknown keys are answered with the nearest
-/// known one. A key that stands twice in one mapping is refused: most maps would keep the last.
+/// known one. A key that stands twice in one mapping is refused: most maps would keep the last. So
+/// is what would take far more memory or time than its length.
 pub(crate) fn read<T: DeserializeOwned>(yaml: &str, file: &Path, first: usize) -> Result<T, Fault> {
+    if let Err(why) = api::yaml::judge(yaml) {
+        return Err(Fault { file: file.into(), line: first, what: format!("the YAML {why}") });
+    }
     let read = serde_yaml::from_str(yaml);
     // This type refuses double keys.
     let read = read.and_then(|read| serde_yaml::from_str::<serde_yaml::Value>(yaml).map(|_| read));

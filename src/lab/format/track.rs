@@ -138,6 +138,11 @@ fn check_head(on: &mut Compiler<'_>, raw: &raw::Lesson) {
             format!("the id is {:?}, but track and order make {}/{:02}", raw.id, raw.track, raw.order),
         );
     }
+    // The id stands in the line that begins a session beside the learner's own.
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !raw.track.starts_with(char::is_alphanumeric) || !raw.track.chars().all(is_plain) {
+        on.fault("track:", format!("track: a name has letters, digits, `-`, `_` and `.`, not {:?}", raw.track));
+    }
     if raw.steps.is_empty() {
         on.fault("steps:", "a lesson has at least one step".into());
     }
@@ -292,6 +297,15 @@ mod tests {
             ),
             ["lesson.md:27: nothing here is called \"raedy\"; did you mean \"ready\"?"]
         );
+    }
+
+    /// Else a lesson's id could be an option of the command that opens it.
+    #[test]
+    fn a_track_has_a_plain_name() {
+        for odd in ["--kubeconfig=x", "a b", "a'b", "\"a\\nb\"", "a/b", "''"] {
+            let told = broken("track: first-voyage", &format!("track: {odd}"));
+            assert!(told.iter().any(|fault| fault.contains("track: a name has letters")), "{odd}: {told:?}");
+        }
     }
 
     #[test]

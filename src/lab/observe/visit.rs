@@ -14,6 +14,7 @@ use hyper::{HeaderMap, Uri};
 use hyper_util::rt::TokioIo;
 use pki::Trust;
 use serde_json::Value as Json;
+use std::net::IpAddr;
 use std::path::Path;
 use tap::TEACHER;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -138,6 +139,12 @@ async fn fetch(call: &Call, kubeconfig: &Path) -> Result<Answer, String> {
         _ => return Err("only http:// and https:// are asked".into()),
     };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    // Ports of Services are on the loopback. A check of a stranger's asks no other host of the
+    // learner's network, and sends nothing there of what it has read.
+    let is_own = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !is_own {
+        return Err(format!("only localhost is asked, and not {host:?}"));
+    }
     let stream = TcpStream::connect((host, port(&uri))).await.map_err(|e| e.to_string())?;
     if !is_tls {
         return send(call, stream).await;
@@ -248,6 +255,20 @@ mod tests {
             ["", "<h1>Welcome to nginx!</h1>\n", "ok\n", "{\"a\":1}", "{", "[1]", "x\nHostname: y\n"]
         {
             assert_eq!(by(silent), "", "{silent:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_check_asks_no_other_host() {
+        let others = ["http://192.0.2.1/", "http://a.example:80/", "http://0.0.0.0/", "http://[2001:db8::1]/"];
+        for url in others {
+            let answer = http(&Call::get(url), Path::new(NO_FILE)).await;
+            assert_eq!(int_field(&answer, "status"), 0);
+            assert!(str_field(&answer, "error").starts_with("only localhost is asked"), "{answer:?}");
+        }
+        for url in ["http://127.0.0.1:1/", "http://localhost:1/", "http://[::1]:1/"] {
+            let answer = http(&Call::get(url), Path::new(NO_FILE)).await;
+            assert!(!str_field(&answer, "error").contains("only localhost"), "{answer:?}");
         }
     }
 

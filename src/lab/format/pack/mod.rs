@@ -148,11 +148,14 @@ pub(crate) fn line_of(text: &str, key: &str) -> usize {
     text.lines().position(begins).map_or(1, |at| at + 1)
 }
 
-/// True for a character that a terminal obeys, or that shows the text around it in another order
-/// than it is written in.
+/// True for a character that shows the text around it in another order than it is written in.
+pub fn reorders(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// True for a character that a terminal obeys, or that reorders.
 fn is_harmful(c: char) -> bool {
-    let is_order = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    is_order || (c.is_control() && !matches!(c, '\n' | '\t'))
+    reorders(c) || (c.is_control() && !matches!(c, '\n' | '\t'))
 }
 
 /// Takes out the files that hold harmful characters, as they are or as an escape in YAML, and
@@ -166,6 +169,11 @@ pub(crate) fn take_harmful(files: &mut Files) -> Vec<Fault> {
         is_sound
     });
     faults
+}
+
+/// Refuses a text that holds harmful characters.
+pub(crate) fn harmless(path: &Path, text: &str) -> Result<(), Fault> {
+    harmful_places(path, &file::plain(text)).pop().map_or(Ok(()), Err)
 }
 
 /// The first harmful character of a file.
@@ -186,8 +194,8 @@ fn harmful_places(path: &Path, text: &str) -> Vec<Fault> {
         false => prose::split(text, path).map_or("", |(front, ..)| front),
     };
     // An escape needs a backslash. What cannot be parsed is told of where it is read.
-    let value: Option<serde_yaml::Value> =
-        yaml.contains('\\').then(|| serde_yaml::from_str(yaml).ok()).flatten();
+    let has_escapes = yaml.contains('\\') && api::yaml::judge(yaml).is_ok();
+    let value: Option<serde_yaml::Value> = has_escapes.then(|| serde_yaml::from_str(yaml).ok()).flatten();
     match value.as_ref().and_then(harmful_in) {
         Some(c) => {
             let escape = text.lines().position(|line| line.contains('\\')).map_or(1, |at| at + 1);
@@ -215,10 +223,20 @@ fn harmful_in(value: &serde_yaml::Value) -> Option<char> {
 /// The files of a folder that may be a lesson's, and those that cannot be read. Nothing is read
 /// from outside of the folder, and no more than [`FILES_MAX`] files and [`BYTES_MAX`] bytes.
 pub(crate) fn files_in(folder: &Path) -> (Files, Vec<Fault>) {
-    let mut found = Found { root: folder.canonicalize().ok(), ..Found::default() };
-    found.walk(folder, 0);
+    files_below(folder, folder)
+}
+
+/// The same of a folder below that of a pack: nothing is read from outside of the pack.
+pub(crate) fn files_below(pack: &Path, folder: &Path) -> (Files, Vec<Fault>) {
+    let mut found = Found { root: pack.canonicalize().ok(), ..Found::default() };
+    match found.is_outside(folder) {
+        true => found.fault(folder, OUTSIDE),
+        false => found.walk(folder, 0),
+    }
     (found.files, found.faults)
 }
+
+const OUTSIDE: &str = "leads out of the folder of lessons, and is not read";
 
 #[derive(Default)]
 struct Found {
@@ -277,7 +295,7 @@ impl Found {
             return self.fault(folder, format!("the name {name:?} has characters that are not allowed"));
         }
         if self.is_outside(path) {
-            return self.fault(path, "leads out of the folder of lessons, and is not read");
+            return self.fault(path, OUTSIDE);
         }
         if is_folder {
             return self.walk(path, depth + 1);

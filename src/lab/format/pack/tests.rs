@@ -138,6 +138,41 @@ fn nothing_that_a_terminal_obeys_comes_from_a_pack() {
     let own: Vec<&str> =
         library.lessons.iter().map(|l| l.id.as_str()).filter(|id| id.starts_with("harbour")).collect();
     assert_eq!(own, ["harbour/03"]);
+    // Read alone it is no less a stranger's.
+    let alone = Library::read(&packs.path().join("school"));
+    assert!(alone.lessons.len() == 1 && alone.lessons[0].id == "harbour/03", "{:?}", alone.faults);
+    let lab = include_str!("../../../../labs/broken-selector/lab.md");
+    let lab = lab.replacen("id: broken-selector", "id: broken-selector # \u{9b}2J", 1);
+    let labs = with(packs.path(), "labs", &[("broken-selector/lab.md", &lab)]);
+    let labs = Labs::read(&labs);
+    assert!(labs.labs.is_empty() && labs.faults[0].what.contains("U+009B"), "{:?}", labs.faults);
+}
+
+/// A file of sixty kilobytes, of which a reader would make gigabytes or work for minutes.
+#[test]
+fn no_file_of_a_pack_costs_more_than_its_length() {
+    let packs = tempfile::tempdir().unwrap();
+    let many = |what: &str| what.repeat(12_000);
+    let multiplied = format!("a: &a [{}]\n  b: [{}]", many("x,"), many("*a,"));
+    let lesson = |define: &str| {
+        let sound = lesson("harbour/01", 1, "\"a\\tb\"");
+        sound.replacen("steps:", &format!("define:\n  {define}\nsteps:"), 1)
+    };
+    let (aliases, deep) = (lesson(&multiplied), lesson(&format!("a: {}", many("[{a: "))));
+    let elsewhere = format!("- &a {}\n{}", many("long"), many("- *a\n"));
+    let beats = format!("stored: {}\n", many("["));
+    let files = [
+        ("harbour/01-a/lesson.md", aliases.as_str()),
+        ("harbour/02-b/lesson.md", &deep),
+        ("_elsewhere.yaml", &elsewhere),
+        ("_beats.yaml", &beats),
+    ];
+    let folder = with(packs.path(), "school", &files);
+    let library = Library::with_packs(vec![folder], None);
+    let told = told(&library);
+    assert_eq!(told.iter().filter(|told| told.contains("aliases multiply")).count(), 2, "{told:?}");
+    assert_eq!(told.iter().filter(|told| told.contains("nests deeper")).count(), 2, "{told:?}");
+    assert_eq!(library.lessons.len(), Library::built_in().lessons.len());
 }
 
 #[test]
@@ -152,6 +187,12 @@ fn nothing_is_read_from_outside_of_a_pack() {
     let (files, faults) = files_in(&folder);
     assert_eq!(files.keys().collect::<Vec<_>>(), [&folder.join("harbour/02-inside/lesson.md")]);
     assert!(faults.len() == 2 && faults.iter().all(|f| f.what.contains("leads out")), "{faults:?}");
+    let lab = include_str!("../../../../labs/broken-selector/lab.md");
+    let lab = lab.replacen("id: broken-selector", "id: my-selector", 1);
+    let outside = with(packs.path(), "other", &[("my-selector/lab.md", &lab)]);
+    std::os::unix::fs::symlink(&outside, folder.join("labs")).unwrap();
+    let labs = Labs::with_packs(&[folder]);
+    assert!(labs.get("my-selector").is_none() && labs.faults[0].what.contains("leads out"));
 }
 
 #[test]

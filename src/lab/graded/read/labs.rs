@@ -60,7 +60,8 @@ impl Labs {
     /// Adds the labs of a pack. One whose id is there already is left out, and a fault names both
     /// files.
     fn add_pack(&mut self, folder: PathBuf) {
-        let (mut files, faults) = pack::files_in(&folder);
+        let pack = folder.parent().unwrap_or(&folder);
+        let (mut files, faults) = pack::files_below(pack, &folder);
         self.faults.extend(faults);
         self.faults.extend(pack::take_harmful(&mut files));
         let mut other = Labs::default();
@@ -127,7 +128,9 @@ impl Labs {
         for dir in entries.flatten().map(|e| e.path()).filter(|path| path.is_dir()) {
             labs.add(|name| {
                 let path = dir.join(name);
-                Ok(file::text(&path)?.map(|text| (path, text)))
+                let Some(text) = file::text(&path)? else { return Ok(None) };
+                pack::harmless(&path, &text)?; // it may be a stranger's
+                Ok(Some((path, text)))
             });
         }
         if labs.labs.is_empty() && labs.faults.is_empty() {

@@ -34,9 +34,11 @@ mod refusal;
 mod respell;
 mod scan;
 mod tags;
+mod worth;
 pub mod write;
 
 pub use plain::Words;
+pub use worth::judge;
 
 use super::bounds;
 use read::{Until, read};

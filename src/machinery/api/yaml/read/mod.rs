@@ -19,7 +19,7 @@ use std::fmt;
 /// Values and bytes of text together that aliases may add to a document. Without aliases a document
 /// makes no more than its own length; `a: &a [0, 0, …]` and `b: [*a, *a, …]` multiply
 /// (CVE-2019-11253).
-const ADDED_MAX: usize = 1024 * 1024;
+pub(super) const ADDED_MAX: usize = 1024 * 1024;
 
 /// How far a document is read.
 #[derive(Clone, Copy, Debug)]

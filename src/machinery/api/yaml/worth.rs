@@ -1,0 +1,130 @@
+//! Refuses texts whose reading takes far more time or memory than their length.
+
+use super::read::ADDED_MAX;
+use super::scan;
+use crate::bounds;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+use std::cell::Cell;
+use std::fmt;
+
+/// Judges a text before serde_yaml reads it into a type of the caller's: brackets may nest
+/// [`bounds::DEPTH_MAX`] levels deep (its scanner looks at each open one for every word), and what
+/// aliases add is bounded (it follows each alias, so that `a: &a [0, 0, …]` and `b: [*a, *a, …]`
+/// multiply). [`parse`](super::parse) judges so by itself.
+///
+/// # Errors
+/// Which of the two it is. What is wrong with the text otherwise is left to its reader.
+pub fn judge(text: &str) -> Result<(), String> {
+    let (_, deepest) = scan::scan(text, bounds::DEPTH_MAX);
+    if deepest > bounds::DEPTH_MAX {
+        return Err(format!("nests deeper than {} levels", bounds::DEPTH_MAX));
+    }
+    if !text.contains('*') {
+        return Ok(()); // no alias
+    }
+    let left = Cell::new(Some(text.len().saturating_mul(2).saturating_add(ADDED_MAX)));
+    // Its other mistakes are told by who reads it.
+    let _ = Counted { left: &left }.deserialize(serde_yaml::Deserializer::from_str(text));
+    match left.get() {
+        Some(_) => Ok(()),
+        None => Err("its aliases multiply what it says".into()),
+    }
+}
+
+/// A node that is counted and not kept.
+#[derive(Clone, Copy)]
+struct Counted<'a> {
+    /// Values and bytes of text that may still be read; `None`: there were more.
+    left: &'a Cell<Option<usize>>,
+}
+
+impl Counted<'_> {
+    fn spend<E: Error>(self, amount: usize) -> Result<(), E> {
+        self.left.set(self.left.get().and_then(|left| left.checked_sub(amount)));
+        self.left.get().map(drop).ok_or_else(|| E::custom("too much"))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Counted<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        self.spend(1)?;
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Counted<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("any YAML value")
+    }
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i128<E: Error>(self, _: i128) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u128<E: Error>(self, _: u128) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        self.spend(value.len())
+    }
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_none<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(self)?.is_some() {}
+        Ok(())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while fields.next_key_seed(self)?.is_some() {
+            fields.next_value_seed(self)?;
+        }
+        Ok(())
+    }
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<(), A::Error> {
+        let (_, value) = tagged.variant::<String>()?;
+        value.newtype_variant_seed(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_costs_what_its_length_says() {
+        let many = |what: &str| what.repeat(12_000);
+        let multiplied = format!("a: &a [{}]\nb: [{}]\n", many("x,"), many("*a,"));
+        assert!(judge(&multiplied).is_err_and(|why| why.contains("aliases")));
+        let in_a_key = format!("a: &a [{}]\n? [{}]\n: c\n", many("x,"), many("*a,"));
+        assert!(judge(&in_a_key).is_err_and(|why| why.contains("aliases")));
+        for open in ["[", "{a: ", "[{a: "] {
+            assert!(judge(&many(open)).is_err_and(|why| why.contains("nests")), "{open}");
+        }
+        let large = "a: .nan\nb: &b 340282366920938463463374607431768211455\nc: *b\n";
+        for sound in ["", "a: &a [1, 2]\nb: *a\n", large, "*", "["] {
+            assert_eq!(judge(sound), Ok(()), "{sound}");
+        }
+        assert_eq!(judge(&format!("a: '{}*'\n", many("[{"))), Ok(()), "quoted");
+        assert_eq!(judge(&format!("a: &a [1]\nb: [{}]\n", many("*a,"))), Ok(()), "few values each");
+    }
+}
