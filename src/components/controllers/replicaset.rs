@@ -36,8 +36,8 @@ pub(crate) struct Plan {
     pub delete: Vec<String>,
 }
 
-/// Pure: the number wanted, and the active pods there are. `related`: the active pods of all sets
-/// of the same owner.
+/// Compares the number of pods that is wanted with the active ones. `related`: the active pods of
+/// all sets of the same owner.
 ///
 /// A Deployment has an old set with a pod on `n1` and one on `n2`, and a new set with a pod on
 /// `n1`. Scaled down by one, the old set gives up the pod on `n1`, which has two of them.
@@ -61,7 +61,7 @@ pub(crate) fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -
     Plan { create: 0, delete }
 }
 
-/// What one look at the pods came to.
+/// What a sync has found and done.
 #[derive(Default)]
 pub(crate) struct Seen<'a> {
     pub active: &'a [Arc<Pod>],
@@ -71,7 +71,7 @@ pub(crate) struct Seen<'a> {
     pub generation: Option<i64>,
 }
 
-/// Pure: the status that the pods give.
+/// Computes the status from the pods.
 ///
 /// Three pods, one ready for 30 s, one ready for 2 s, one still pulls its image; `minReadySeconds`
 /// is 10: `replicas` 3, `readyReplicas` 2, `availableReplicas` 1. A Deployment goes by the last
@@ -105,7 +105,7 @@ pub(crate) fn status(
     }
 }
 
-/// Pure: the conditions, with a failure as it first was, or without it if all went well.
+/// Computes the conditions: a failure stays as it was first written until a sync succeeds.
 ///
 /// A quota allows 2 of 3 pods: `ReplicaFailure` is True with the reason `FailedCreate` and the API
 /// server's words. The condition is removed, not set to False, once a look goes well, as upstream.
