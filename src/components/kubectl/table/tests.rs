@@ -89,6 +89,16 @@ fn the_help_of_a_flag_is_about_its_verb() {
     }
 }
 
+/// As kubectl's help shows them.
+#[test]
+fn flags_have_the_letters_and_defaults_of_kubectl() {
+    assert_eq!(named("explain").short_flag('o').map(|flag| flag.name), Some("output"));
+    let help = crate::help::of(named("port-forward"));
+    assert!(help.contains("    --address=[localhost]:\n"), "{help}");
+    let help = crate::help::of(named("top node"));
+    assert!(help.contains("    -l, --selector='':\n"), "{help}");
+}
+
 #[tokio::test]
 async fn a_refused_flag_is_named() {
     let server = crate::testing::Server::start().await;
