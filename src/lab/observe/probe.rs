@@ -25,9 +25,9 @@ const ANONYMOUS: &str = "system:anonymous";
 
 const LATE: &str = "no answer in time";
 
-/// There is no answer, and why: an expression that asks for it fails, so that what could not be
-/// seen is taken neither for a yes nor for a no.
-fn none(why: &str) -> Value {
+/// Says why there is no answer. An expression that uses it fails, so that what was not seen counts
+/// neither as a yes nor as a no.
+fn no_answer(why: &str) -> Value {
     value::map([("error", value::text(why))])
 }
 
@@ -35,7 +35,7 @@ fn none(why: &str) -> Value {
 fn logs(ran: &run::Ran) -> Value {
     match ran.code {
         0 => value::text(&ran.stdout),
-        _ => none(ran.stderr.trim()),
+        _ => no_answer(ran.stderr.trim()),
     }
 }
 
@@ -44,7 +44,7 @@ fn logs(ran: &run::Ran) -> Value {
 fn ended(ran: &run::Ran) -> Value {
     let told = format!("command terminated with exit code {}", ran.code);
     if ran.code != 0 && !ran.stderr.trim_end().ends_with(&told) {
-        return none(ran.stderr.trim());
+        return no_answer(ran.stderr.trim());
     }
     value::map([
         ("exit", Value::Int(ran.code.into())),
@@ -95,7 +95,7 @@ pub(crate) async fn ask(
         Probe::Inside(what) => {
             let asked = tokio::time::timeout(LIMIT, host.inside(what)).await;
             let answer = asked.unwrap_or_else(|_| Err(LATE.into()));
-            answer.map_or_else(|why| none(&why), |a| value::of_json(&a))
+            answer.map_or_else(|why| no_answer(&why), |a| value::of_json(&a))
         }
         Probe::Http { url, .. } => http(url).await,
         Probe::Within { url, .. } => within(host, url).await,
@@ -130,11 +130,12 @@ pub(crate) async fn ask(
             let api: Api<SubjectAccessReview> = client.all();
             let asked = tokio::time::timeout(LIMIT, api.create(&PostParams::default(), &review)).await;
             match asked {
-                Ok(Ok(answer)) => answer
-                    .status
-                    .map_or_else(|| none("a review without a verdict"), |status| Value::Bool(status.allowed)),
-                Ok(Err(error)) => none(&cluster::chain(&error)),
-                Err(_) => none(LATE),
+                Ok(Ok(answer)) => answer.status.map_or_else(
+                    || no_answer("a review without a verdict"),
+                    |status| Value::Bool(status.allowed),
+                ),
+                Ok(Err(error)) => no_answer(&cluster::chain(&error)),
+                Err(_) => no_answer(LATE),
             }
         }
     }
@@ -166,7 +167,7 @@ fn pod(target: &str, room: &Room) -> Vec<String> {
 async fn http(url: &str) -> Value {
     let began = Instant::now();
     let answer = tokio::time::timeout(LIMIT, fetch(url)).await.unwrap_or_else(|_| Err("timed out".into()));
-    told(answer, began)
+    answer_map(answer, began)
 }
 
 /// What each node is answered, in the order of their names.
@@ -175,29 +176,29 @@ async fn within(host: &Host, url: &str) -> Value {
     let late = |_| Err("timed out".to_string());
     let to = match url.parse::<hyper::Uri>() {
         Ok(uri) => uri,
-        Err(e) => return none(&format!("{url:?} is no URL: {e}")),
+        Err(e) => return no_answer(&format!("{url:?} is no URL: {e}")),
     };
     // A field of an object may have its address in another form than URLs do.
     let address = api::cidr::canonical_ip(to.host().unwrap_or_default().trim_matches(['[', ']']));
     let Some(address) = address else {
-        return none(&format!("{url:?} names no address; nodes ask by address"));
+        return no_answer(&format!("{url:?} names no address; nodes ask by address"));
     };
     let to = (address, to.port_u16().unwrap_or(80)).into();
-    let Ok(dialled) = tokio::time::timeout(LIMIT, host.dial(to)).await else { return none(LATE) };
+    let Ok(dialled) = tokio::time::timeout(LIMIT, host.dial(to)).await else { return no_answer(LATE) };
     if dialled.is_empty() {
-        return none("no node can be asked");
+        return no_answer("no node can be asked");
     }
     let asked = dialled.into_iter().map(|(_, stream)| async move {
         let answer = match stream {
             Ok(stream) => tokio::time::timeout(LIMIT, get(url, stream)).await.unwrap_or_else(late),
             Err(error) => Err(error.to_string()),
         };
-        told(answer, began)
+        answer_map(answer, began)
     });
     value::list(futures::future::join_all(asked).await)
 }
 
-fn told(answer: Result<(i64, String), String>, began: Instant) -> Value {
+fn answer_map(answer: Result<(i64, String), String>, began: Instant) -> Value {
     let (status, body, error) = match answer {
         Ok((status, body)) => (status, body, String::new()),
         Err(error) => (0, String::new(), error),
