@@ -179,7 +179,7 @@ async fn within(host: &Host, url: &str) -> Value {
         Err(e) => return no_answer(&format!("{url:?} is no URL: {e}")),
     };
     // A field of an object may have its address in another form than URLs do.
-    let address = api::cidr::canonical_ip(to.host().unwrap_or_default().trim_matches(['[', ']']));
+    let address = api::cidr::canonical_ip(host_of(&to));
     let Some(address) = address else {
         return no_answer(&format!("{url:?} names no address; nodes ask by address"));
     };
@@ -238,15 +238,19 @@ fn answered_by(body: &str) -> Option<String> {
     Some(below.split([',', '<']).next()?.trim_end_matches('.').into())
 }
 
+/// The host of a URL, an IPv6 address without its brackets: no resolver takes them.
+fn host_of(uri: &hyper::Uri) -> &str {
+    uri.host().unwrap_or_default().trim_matches(['[', ']'])
+}
+
 /// One GET on a connection of its own, so that a Service chooses anew each time.
 async fn fetch(url: &str) -> Result<(i64, String), String> {
     let uri: hyper::Uri = url.parse().map_err(|e| format!("{url:?} is no URL: {e}"))?;
     if uri.scheme_str() != Some("http") {
         return Err("only http:// is asked".into());
     }
-    let host = uri.host().unwrap_or_default().to_string();
     let port = uri.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|e| e.to_string())?;
+    let stream = TcpStream::connect((host_of(&uri), port)).await.map_err(|e| e.to_string())?;
     get(url, stream).await
 }
 
@@ -289,6 +293,17 @@ mod tests {
     const ECHO_JSON: &str = include_str!("../../machinery/applets/answers/echo.json");
     const LOGIC: &str = include_str!("../../machinery/applets/answers/logic.json");
     const PAGE: &str = include_str!("../../machinery/applets/answers/page.html");
+
+    #[test]
+    fn an_ipv6_address_is_dialled_without_its_brackets() {
+        for (url, host) in [
+            ("http://[::1]:8080/x", "::1"),
+            ("http://web.d.svc/", "web.d.svc"),
+            ("http://10.0.0.1", "10.0.0.1"),
+        ] {
+            assert_eq!(host_of(&url.parse().unwrap()), host);
+        }
+    }
 
     #[test]
     fn the_pod_that_answered_is_read_from_what_each_built_in_image_says() {
