@@ -51,7 +51,7 @@ struct Named {
 /// Where the objects come from.
 enum Source {
     Watches(Crew, Client),
-    /// Nowhere: tests tell the caches what there is.
+    /// Nowhere: tests fill the caches.
     #[cfg(test)]
     Tests,
 }
@@ -71,7 +71,7 @@ impl Informers {
         Informers { source: Source::Watches(crew.clone(), client.clone()), by_type: BTreeMap::new() }
     }
 
-    /// Caches that know nothing and watch nothing.
+    /// Caches that are empty and watch nothing.
     #[cfg(test)]
     pub(crate) fn fixed() -> Informers {
         Informers { source: Source::Tests, by_type: BTreeMap::new() }

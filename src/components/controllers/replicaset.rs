@@ -36,8 +36,8 @@ pub(crate) struct Plan {
     pub delete: Vec<String>,
 }
 
-/// Pure: the number wanted, and the active pods there are. `related`: the active pods of all sets
-/// of the same owner.
+/// Compares the number of pods that is wanted with the active ones. `related`: the active pods of
+/// all sets of the same owner.
 ///
 /// A Deployment has an old set with a pod on `n1` and one on `n2`, and a new set with a pod on
 /// `n1`. Scaled down by one, the old set gives up the pod on `n1`, which has two of them.
@@ -61,7 +61,7 @@ pub(crate) fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -
     Plan { create: 0, delete }
 }
 
-/// What one look at the pods came to.
+/// What a sync has found and done.
 #[derive(Default)]
 pub(crate) struct Seen<'a> {
     pub active: &'a [Arc<Pod>],
@@ -71,7 +71,7 @@ pub(crate) struct Seen<'a> {
     pub generation: Option<i64>,
 }
 
-/// Pure: the status that the pods give.
+/// Computes the status from the pods.
 ///
 /// Three pods, one ready for 30 s, one ready for 2 s, one still pulls its image; `minReadySeconds`
 /// is 10: `replicas` 3, `readyReplicas` 2, `availableReplicas` 1. A Deployment goes by the last
@@ -105,7 +105,7 @@ pub(crate) fn status(
     }
 }
 
-/// Pure: the conditions, with a failure as it first was, or without it if all went well.
+/// Computes the conditions: a failure stays as it was first written until a sync succeeds.
 ///
 /// A quota allows 2 of 3 pods: `ReplicaFailure` is True with the reason `FailedCreate` and the API
 /// server's words. The condition is removed, not set to False, once a look goes well, as upstream.
@@ -149,12 +149,13 @@ pub(crate) trait Replicated:
     const COMPONENT: Component;
 
     fn selector(&self) -> Option<Cow<'_, LabelSelector>>;
-    /// What it wants, in the words of a ReplicaSet.
-    fn wants(&self) -> ReplicaSetSpec;
-    /// Its status, in the words of a ReplicaSet.
-    fn told(&self) -> Option<ReplicaSetStatus>;
+    /// Its spec as that of a ReplicaSet.
+    fn spec_as_replica_set(&self) -> ReplicaSetSpec;
+    /// Its status as that of a ReplicaSet.
+    fn status_as_replica_set(&self) -> Option<ReplicaSetStatus>;
     fn status(&self) -> Option<&Self::Status>;
-    fn in_own_words(status: ReplicaSetStatus) -> Self::Status;
+    /// Converts the status of a ReplicaSet into that of this kind.
+    fn own_status(status: ReplicaSetStatus) -> Self::Status;
 }
 
 impl Replicated for ReplicaSet {
@@ -164,16 +165,16 @@ impl Replicated for ReplicaSet {
     fn selector(&self) -> Option<Cow<'_, LabelSelector>> {
         self.spec.as_ref().map(|s| Cow::Borrowed(&s.selector))
     }
-    fn wants(&self) -> ReplicaSetSpec {
+    fn spec_as_replica_set(&self) -> ReplicaSetSpec {
         self.spec.clone().unwrap_or_default()
     }
-    fn told(&self) -> Option<ReplicaSetStatus> {
+    fn status_as_replica_set(&self) -> Option<ReplicaSetStatus> {
         self.status.clone()
     }
     fn status(&self) -> Option<&ReplicaSetStatus> {
         self.status.as_ref()
     }
-    fn in_own_words(status: ReplicaSetStatus) -> ReplicaSetStatus {
+    fn own_status(status: ReplicaSetStatus) -> ReplicaSetStatus {
         status
     }
 }
@@ -203,7 +204,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
     /// Counting now would make the same pods a second time.
     async fn sync(look: &Look<'_, K>) -> Result<Outcome, Error> {
         let (object, hands) = (&look.object, &look.hands);
-        let spec = object.wants();
+        let spec = object.spec_as_replica_set();
         let all = look.claim(&spec.selector, pods::is_active).await?;
         let (active, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|p| is_active(p));
         let terminating = rest.iter().filter(|p| pods::is_terminating(p)).count();
@@ -213,7 +214,12 @@ impl<K: Replicated> PodOwner for Replicas<K> {
             let siblings = if active.len() > wanted { related(look, &active) } else { vec![] };
             let plan = decide(wanted, &active, &siblings);
             if plan.create > 0 {
-                look.expect_pods(&spec.selector, object.told().map(|s| s.replicas), active.len()).await?;
+                look.expect_pods(
+                    &spec.selector,
+                    object.status_as_replica_set().map(|s| s.replicas),
+                    active.len(),
+                )
+                .await?;
             }
             if plan.create > 0 && look.still_there().await? {
                 let template = spec.template.clone().unwrap_or_default();
@@ -235,8 +241,8 @@ impl<K: Replicated> PodOwner for Replicas<K> {
         }
         let failure = result.as_ref().err().map(pods::why);
         let seen = Seen { active: &active, terminating, failure, generation: object.meta().generation };
-        let new = status(&spec, object.told().as_ref(), &seen, clock::now());
-        look.write_status(object.status(), &K::in_own_words(new)).await?;
+        let new = status(&spec, object.status_as_replica_set().as_ref(), &seen, clock::now());
+        look.write_status(object.status(), &K::own_status(new)).await?;
         result?;
         let seconds = spec.min_ready_seconds.unwrap_or(0);
         let next: Option<Duration> = active.iter().filter_map(|p| pods::until_available(p, seconds)).min();

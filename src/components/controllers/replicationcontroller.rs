@@ -33,7 +33,7 @@ impl Replicated for ReplicationController {
         Some(Cow::Owned(LabelSelector { match_labels, match_expressions: None }))
     }
 
-    fn wants(&self) -> ReplicaSetSpec {
+    fn spec_as_replica_set(&self) -> ReplicaSetSpec {
         let spec = self.spec.clone().unwrap_or_default();
         ReplicaSetSpec {
             min_ready_seconds: spec.min_ready_seconds,
@@ -43,7 +43,7 @@ impl Replicated for ReplicationController {
         }
     }
 
-    fn told(&self) -> Option<ReplicaSetStatus> {
+    fn status_as_replica_set(&self) -> Option<ReplicaSetStatus> {
         let status = self.status.clone()?;
         let condition = |c: ReplicationControllerCondition| ReplicaSetCondition {
             last_transition_time: c.last_transition_time,
@@ -68,7 +68,7 @@ impl Replicated for ReplicationController {
     }
 
     /// Of pods that are going it has no count.
-    fn in_own_words(status: ReplicaSetStatus) -> ReplicationControllerStatus {
+    fn own_status(status: ReplicaSetStatus) -> ReplicationControllerStatus {
         let condition = |c: ReplicaSetCondition| ReplicationControllerCondition {
             last_transition_time: c.last_transition_time,
             message: c.message,

@@ -69,17 +69,17 @@ pub(crate) struct Shared {
     pub config: Config,
     pub crew: Crew,
     pub informers: Arc<Informers>,
-    /// Namespaces in which something was deleted, told by the garbage collector, which watches
-    /// everything. Who is too slow is told that it missed some, and looks at all.
+    /// Namespaces in which an object was deleted. The garbage collector, which watches all kinds,
+    /// sends them; a receiver that lags gets an error and looks at all namespaces.
     pub gone: broadcast::Sender<(String, Option<Cause>)>,
-    /// For what no controller tells of itself: that it panicked.
+    /// Records that a controller panicked on an object.
     pub recorder: Recorder,
 }
 
 /// The reason of the Event on an object on which a controller panicked.
 const PANIC: &str = "ControllerPanic";
 
-/// Deletions that a listener to [`Shared::gone`] may be behind.
+/// Deletions that a receiver of [`Shared::gone`] may lag behind.
 const GONE_BUFFER: usize = 1024;
 
 impl Shared {
@@ -99,8 +99,7 @@ impl Shared {
         }
     }
 
-    /// Caches for all controllers that know nothing and watch nothing; tests tell them what there
-    /// is.
+    /// Caches for all controllers that are empty and watch nothing: tests fill them.
     #[cfg(test)]
     pub(crate) fn fixed(client: &Client) -> Shared {
         Shared::with(&Crew::new("t"), &Config::fixed(client), crate::CONTROLLERS, Informers::fixed())

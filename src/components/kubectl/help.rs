@@ -39,7 +39,7 @@ pub(crate) fn flags(flags: &[Flag]) -> String {
     for flag in flags {
         let default = match flag.kind {
             Kind::Text => format!("'{}'", flag.default),
-            Kind::List | Kind::Array => "[]".to_string(),
+            Kind::List | Kind::Array => format!("[{}]", flag.default),
             Kind::Bool | Kind::Int | Kind::Int32 | Kind::Duration => flag.default.to_string(),
         };
         let short = if flag.short.is_empty() { String::new() } else { format!("-{}, ", flag.short) };

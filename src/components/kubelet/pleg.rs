@@ -1,5 +1,5 @@
-//! The pod lifecycle event generator, PLEG: tells the pod workers which pods the runtime has news
-//! of.
+//! The pod lifecycle event generator, PLEG: tells the pod workers which pods have changed in the
+//! runtime.
 //!
 //! Two ways, as upstream's evented PLEG:
 //!
@@ -19,7 +19,7 @@ use client::{Backoff, Key};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-/// What the runtime has news of.
+/// A change in the runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PodLifecycleEvent {
     /// Something happened to a sandbox or container of this pod.

@@ -23,10 +23,10 @@ use std::collections::BTreeSet;
 pub(crate) struct Refusal {
     pub filter: &'static str,
     pub reason: String,
-    /// What exactly it was, for records alone: a user who may see a pod need not be allowed
-    /// to see the node's taints.
+    /// The cause in detail, e.g. the taint. It goes to the tap alone: a user who may see a pod need
+    /// not be allowed to see the node's taints.
     pub detail: Option<String>,
-    /// Evicting other pods could not help either. Upstream: `UnschedulableAndUnresolvable`.
+    /// Evicting other pods would not help. Upstream: `UnschedulableAndUnresolvable`.
     pub final_: bool,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct CycleState<'a> {
 pub(crate) struct Siblings {
     /// Its uid.
     pub owner: String,
-    /// Its pods on that node, of the nodes which can take the pod, that has most of them.
+    /// The largest number of its pods on one of the nodes that passed the filters.
     pub most: i64,
 }
 
@@ -111,7 +111,7 @@ pub(crate) enum Normalize {
     Smallest,
 }
 
-/// A plug-in. What it does not implement has an answer that lets every node pass.
+/// A plug-in. The default of each extension point lets every node pass, without a score.
 pub(crate) trait Plugin: Sync {
     /// Upstream's name, which refusals and scores carry.
     fn name(&self) -> &'static str;

@@ -174,12 +174,12 @@ const RETRY: Duration = Duration::from_millis(50);
 const RETRY_REFUSED: Duration = Duration::from_secs(5);
 /// ... up to this, if it did not answer or cannot serve yet, as at a cluster's start.
 const RETRY_UNANSWERED: Duration = Duration::from_millis(500);
-/// After so long without a failure the first pause holds again, and the watch was well meanwhile.
+/// After so long without a failure the first pause holds again, and the watch has worked meanwhile.
 const CALM: Duration = Duration::from_secs(120);
-/// A watch that was open for so long was well, although it brought nothing: one that keeps failing
-/// fails sooner after a pause. An attempt to open one may take longer than this and fail.
+/// A watch that was open for so long has worked, although it brought nothing: one that keeps
+/// failing fails sooner after a pause. An attempt to open one may take longer than this and fail.
 const WELL_AFTER: Duration = Duration::from_secs(10);
-/// A watch that has failed for so long is told at all, as a cluster's start ends sooner ...
+/// A watch that has failed for so long is logged as a warning: a cluster's start ends sooner ...
 const TELL_AFTER: Duration = Duration::from_secs(10);
 /// ... and then once in this time.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -196,12 +196,12 @@ fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
     }
 }
 
-/// How a watch fails: how long the next pause is, and what the log is told.
+/// The failures of a watch: the next pause, and what is logged.
 struct Failures {
     pause: Duration,
     /// When the pause after the last failure ends.
     last: clock::Instant,
-    /// Since when the watch is not well.
+    /// When the first of the failures came that go on; `None` if the watch works.
     since: Option<clock::Instant>,
     told: Option<clock::Instant>,
 }
@@ -225,7 +225,7 @@ impl Failures {
         }
     }
 
-    /// Tells of a failure; returns how long to wait.
+    /// Logs a failure, and returns how long to wait before the next request.
     fn failed(&mut self, kind: &str, error: &watcher::Error) -> Duration {
         let now = clock::Instant::now();
         // kube-rs does not tell that a watch was opened again, but which failure ends an open one.

@@ -21,13 +21,13 @@ impl Engine {
     pub(crate) fn settle(&mut self) -> (Needs, bool) {
         let now = Instant::now();
         let mut needs = Needs::default();
-        let noted = self.take_noted(now);
+        self.follow_calendar(clock::now(), now);
+        let mut save = std::mem::take(&mut self.noted);
         let facts = self.facts();
         let state = self.state();
-        let Some(open) = &mut self.open else { return (needs, noted) };
+        let Some(open) = &mut self.open else { return (needs, save) };
         let lesson = open.lesson.clone();
-        let Some(step) = lesson.steps.get(open.step) else { return (needs, noted) };
-        let mut save = noted;
+        let Some(step) = lesson.steps.get(open.step) else { return (needs, save) };
         if state == State::Open {
             save |= given::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
             let truths = judge::truths(&step.checks, &facts, &open.memory);
@@ -62,11 +62,11 @@ impl Engine {
         }
         look_for_loss(step, state, &facts, open);
         let seen = self.progress.look(&lesson.id, &step.id).map_or(&[][..], |p| &p.hints);
-        // One that cannot be said by what is known is not promised.
+        // A hint that cannot be rendered from what is known is not counted.
         let can_be_said = |hint: &&Hint| render(hint, &lesson, &facts).is_some();
         open.hints_left = fitting(step, seen, &facts).into_iter().filter(can_be_said).count();
         open.is_stuck &= state == State::Open && open.hints_left > 0;
-        let silent = open.hints.len() < seen.len();
+        let lacks_hints = open.hints.len() < seen.len();
         if let Some(at) = open.done_at {
             let over = now.duration_since(at) >= GROWS;
             save |= self.tell_debrief(&facts);
@@ -75,23 +75,17 @@ impl Engine {
                 _ => needs.wake = earlier(needs.wake, Some(at + GROWS)),
             }
         }
-        if silent {
+        if lacks_hints {
             self.recall_hints(&facts);
         }
         let mut wanted = facts.take_wanted();
-        // From the first moment on: later the store may have forgotten that one.
-        let open = (state == State::Open).then(|| step.kinds_before());
-        wanted.before.extend(open.into_iter().flatten());
+        // Asked for at once: later the store may have compacted the revision of the beginning.
+        let before = (state == State::Open).then(|| step.kinds_before());
+        wanted.before.extend(before.into_iter().flatten());
         self.see_to(wanted, now, &mut needs);
         let unproven = std::mem::take(&mut self.unproven);
         self.see_to(unproven, now, &mut needs);
         (needs, save)
-    }
-
-    /// Was something noted that is not kept yet?
-    fn take_noted(&mut self, now: Instant) -> bool {
-        self.follow_calendar(clock::now(), now);
-        std::mem::take(&mut self.noted)
     }
 
     /// Keeps the beginning of the open step from lying ahead: the calendar was set back since, and
@@ -152,7 +146,8 @@ impl Engine {
     }
 }
 
-/// Looks whether what has to stay true does, and whether the step can still succeed.
+/// Notes whether the condition that has to stay true is lost, and whether the step can still
+/// succeed.
 fn look_for_loss(step: &Step, state: State, facts: &Arc<Facts>, open: &mut Open) {
     if let Some(keep) = &step.keep {
         // What cannot be evaluated yet is not lost.
@@ -169,8 +164,8 @@ fn look_for_loss(step: &Step, state: State, facts: &Arc<Facts>, open: &mut Open)
     }
 }
 
-/// Is a debrief worth more than the one that is kept? Also one of as many sentences: the hop of a
-/// first choice, or a value, may have come only now.
+/// True if a debrief replaces the one that is kept: it has as many sentences and others, e.g. with
+/// a value that has come only now.
 fn says_more(kept: &[String], told: &[String]) -> bool {
     told.len() >= kept.len() && told != kept
 }

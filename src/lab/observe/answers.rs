@@ -23,7 +23,7 @@ struct Answer {
     value: Value,
 }
 
-/// What becomes of a question that an expression has.
+/// The state of a question that an expression needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     /// It is out already.
@@ -112,7 +112,7 @@ impl Answers {
         self.given.get(probe).map(|answer| answer.asked)
     }
 
-    /// The same of every answer.
+    /// When each question was asked whose answer is known.
     pub(crate) fn all_asked(&self) -> HashMap<Probe, Instant> {
         self.given.iter().map(|(probe, answer)| (probe.clone(), answer.asked)).collect()
     }

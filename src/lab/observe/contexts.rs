@@ -1,7 +1,7 @@
 //! The contexts of the learner's kubeconfig: the file that `KUBECONFIG` names in every terminal of
 //! the cluster, so a change in a second terminal is seen, too.
 
-use super::probe::none;
+use super::probe::no_answer;
 use crate::cel::value;
 use cel::Value;
 use serde_json::Value as Json;
@@ -16,7 +16,7 @@ pub(super) async fn of(kubeconfig: &Path) -> Value {
     match tokio::fs::read_to_string(kubeconfig).await {
         Ok(text) => told(&text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => value::list(vec![]),
-        Err(error) => none(&error.to_string()),
+        Err(error) => no_answer(&error.to_string()),
     }
 }
 
@@ -25,7 +25,7 @@ pub(super) async fn of(kubeconfig: &Path) -> Value {
 fn told(text: &str) -> Value {
     let config: Json = match serde_yaml::from_str(text) {
         Ok(config) => config,
-        Err(error) => return none(&error.to_string()),
+        Err(error) => return no_answer(&error.to_string()),
     };
     let current = config["current-context"].as_str().unwrap_or_default();
     let one = |context: &Json| {

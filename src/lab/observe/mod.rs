@@ -49,8 +49,8 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Takes over what a watch has told. `is_history`: objects of which nothing was known yet are
-    /// told as having been there.
+    /// Takes over the report of a watch. `is_history`: objects that were not known yet are noted as
+    /// having been there before.
     pub(crate) fn told(&mut self, told: Told, is_history: bool) {
         *self.generations.entry(told.kind.clone()).or_default() += 1;
         let plural = plural(&told.kind).to_string();
@@ -93,8 +93,8 @@ impl Observer {
         }
     }
 
-    /// Has every watch told what the store had when a question came? `with`: the newest revision of
-    /// each plural at that moment.
+    /// True if every watch has reported what the store had at a moment. `with`: the newest revision
+    /// of each plural at that moment.
     pub(crate) fn caught_up(&self, with: &HashMap<String, i64>) -> bool {
         self.objects.keys().all(|kind| {
             let plural = plural(kind);
@@ -102,7 +102,7 @@ impl Observer {
         })
     }
 
-    /// Have the watches told what a look at the server found?
+    /// True if the watches have reported what a list of the server had.
     pub(crate) fn shows(&self, looks: &HashMap<String, Look>) -> bool {
         looks.iter().all(|(kind, look)| {
             let seen = self.seen.get(plural(kind));

@@ -21,9 +21,9 @@ const ANONYMOUS: &str = "system:anonymous";
 
 pub(super) const LATE: &str = "no answer in time";
 
-/// There is no answer, and why: an expression that asks for it fails, so that what could not be
-/// seen is taken neither for a yes nor for a no.
-pub(super) fn none(why: &str) -> Value {
+/// Says why there is no answer. An expression that uses it fails, so that what was not seen counts
+/// neither as a yes nor as a no.
+pub(super) fn no_answer(why: &str) -> Value {
     value::map([("error", value::text(why))])
 }
 
@@ -31,7 +31,7 @@ pub(super) fn none(why: &str) -> Value {
 fn logs(ran: &run::Ran) -> Value {
     match ran.code {
         0 => value::text(&ran.stdout),
-        _ => none(ran.stderr.trim()),
+        _ => no_answer(ran.stderr.trim()),
     }
 }
 
@@ -40,7 +40,7 @@ fn logs(ran: &run::Ran) -> Value {
 fn ended(ran: &run::Ran) -> Value {
     let told = format!("command terminated with exit code {}", ran.code);
     if ran.code != 0 && !ran.stderr.trim_end().ends_with(&told) {
-        return none(ran.stderr.trim());
+        return no_answer(ran.stderr.trim());
     }
     value::map([
         ("exit", Value::Int(ran.code.into())),
@@ -91,10 +91,10 @@ pub(crate) async fn ask(
         Probe::Inside(what) => {
             let asked = tokio::time::timeout(LIMIT, host.inside(what)).await;
             let answer = asked.unwrap_or_else(|_| Err(LATE.into()));
-            answer.map_or_else(|why| none(&why), |a| value::of_json(&a))
+            answer.map_or_else(|why| no_answer(&why), |a| value::of_json(&a))
         }
         // The engine that sends a load answers this itself.
-        Probe::Load => none("no load is sent here"),
+        Probe::Load => no_answer("no load is sent here"),
         Probe::Contexts => contexts::of(&host.place().kubeconfig()).await,
         Probe::Http { call, .. } => visit::http(call, kubeconfig).await,
         Probe::Within { url, .. } => visit::within(host, url).await,
@@ -129,11 +129,12 @@ pub(crate) async fn ask(
             let api: Api<SubjectAccessReview> = client.all();
             let asked = tokio::time::timeout(LIMIT, api.create(&PostParams::default(), &review)).await;
             match asked {
-                Ok(Ok(answer)) => answer
-                    .status
-                    .map_or_else(|| none("a review without a verdict"), |status| Value::Bool(status.allowed)),
-                Ok(Err(error)) => none(&cluster::chain(&error)),
-                Err(_) => none(LATE),
+                Ok(Ok(answer)) => answer.status.map_or_else(
+                    || no_answer("a review without a verdict"),
+                    |status| Value::Bool(status.allowed),
+                ),
+                Ok(Err(error)) => no_answer(&cluster::chain(&error)),
+                Err(_) => no_answer(LATE),
             }
         }
     }

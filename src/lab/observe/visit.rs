@@ -1,6 +1,6 @@
 //! Requests of checks over HTTP and HTTPS: from this machine, and from every node.
 
-use super::probe::{LATE, LIMIT, none};
+use super::probe::{LATE, LIMIT, no_answer};
 use crate::cel::call::Call;
 use crate::cel::value;
 use base64::Engine as _;
@@ -53,17 +53,17 @@ pub(super) async fn within(host: &Host, url: &str) -> Value {
     let late = |_| Err("timed out".to_string());
     let to = match parsed(url) {
         Ok(uri) => uri,
-        Err(why) => return none(&why),
+        Err(why) => return no_answer(&why),
     };
     // A field of an object may have its address in another form than URLs do.
     let address = api::cidr::canonical_ip(to.host().unwrap_or_default().trim_matches(['[', ']']));
     let Some(address) = address else {
-        return none(&format!("{url:?} names no address; nodes ask by address"));
+        return no_answer(&format!("{url:?} names no address; nodes ask by address"));
     };
     let to = (address, to.port_u16().unwrap_or(80)).into();
-    let Ok(dialled) = tokio::time::timeout(LIMIT, host.dial(to)).await else { return none(LATE) };
+    let Ok(dialled) = tokio::time::timeout(LIMIT, host.dial(to)).await else { return no_answer(LATE) };
     if dialled.is_empty() {
-        return none("no node can be asked");
+        return no_answer("no node can be asked");
     }
     let call = &Call::get(url);
     let asked = dialled.into_iter().map(|(_, stream)| async move {

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 /// An object by (namespace, name), both as lessons know it.
 type Named = ((String, String), Object);
 
-/// What a watch says of one kind.
+/// A report of the watch of one kind.
 pub(crate) struct Told {
     /// The qualified plural.
     pub kind: String,
@@ -49,8 +49,8 @@ impl Told {
     }
 }
 
-/// What the watches have told and the engine has not taken over yet. When so much waits, the
-/// watches wait too, and then the API server's bound for slow watchers holds.
+/// Reports of the watches that the engine has not taken over yet, at most. Then the watches wait,
+/// and the API server's bound for slow watchers holds.
 pub(crate) const WAITING_MAX: usize = 64;
 
 /// Pause after a watch panicked; doubles up to the second value.
@@ -72,8 +72,8 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    /// Has a watch told everything that this look saw? `seen` is the newest revision that it told
-    /// of.
+    /// True if a watch has reported everything that this look saw. `seen`: the newest revision that
+    /// it has reported.
     pub(crate) fn is_known(&self, seen: i64, objects: &BTreeMap<(String, String), Object>) -> bool {
         let revision = |o: &Object| number(o.json["metadata"]["resourceVersion"].as_str());
         // One that was not there has been made since; else its end has not been heard of yet.
@@ -86,8 +86,8 @@ fn number(revision: Option<&str>) -> i64 {
     revision.and_then(|r| r.parse().ok()).unwrap_or_default()
 }
 
-/// Asks what there is of a kind in a room right now. A watch may be behind that, and tells nobody
-/// by how much.
+/// Lists the names of a kind in a room as they are now. A watch may be behind that, and does not
+/// say by how much.
 pub(crate) async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, Look)> {
     let known = facts::kind(name)?;
     let list = api::<DynamicObject>(client, known, room).list_metadata(&ListParams::default()).await;

@@ -44,11 +44,9 @@ impl Verb {
         self.children().find(|v| v.name() == word || v.aliases.contains(&word))
     }
 
-    /// A flag of this verb or a global one.
+    /// A flag of this verb or a global one. A verb's own flag hides the global one of that name.
     pub fn flag(&self, name: &str) -> Option<&'static Flag> {
-        // A verb's own flag hides the global one of that name.
-        let own: Option<&'static Flag> = self.all_flags().find(|f| f.name == name);
-        own
+        self.all_flags().find(|f| f.name == name)
     }
 
     /// A flag by its letter: of this verb, or a global one.

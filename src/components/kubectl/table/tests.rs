@@ -55,6 +55,50 @@ fn every_flag_is_read_or_refused() {
     }
 }
 
+/// What a shared flag says has to be so of every verb that takes it.
+#[test]
+fn the_help_of_a_flag_is_about_its_verb() {
+    let help = |path: &str, name: &str| named(path).flag(name).map_or("", |flag| flag.help);
+    for (path, name, said) in [
+        ("create", "filename", "to use to create the resource"),
+        ("delete", "filename", "containing the resource to delete"),
+        ("get", "filename", "identifying the resource"),
+        ("get", "raw", "Raw URI to request"),
+        ("get", "output", "custom-columns-file, wide)"),
+        ("expose", "selector", "for this service"),
+        ("expose", "type", "ClusterIP, NodePort"),
+        ("run", "port", "this container exposes"),
+        ("exec", "container", "Container name"),
+        ("logs", "container", "Print the logs"),
+        ("drain", "force", "do not declare a controller"),
+        ("label", "overwrite", "allow labels"),
+        ("apply", "overwrite", "resolve conflicts"),
+        ("wait", "for", "condition to wait on"),
+        ("create configmap", "from-literal", "in configmap (i.e. mykey=somevalue)"),
+        ("create secret generic", "from-literal", "in secret (i.e. mykey=somevalue)"),
+        ("set image", "local", "the command will NOT contact"),
+        ("rollout status", "timeout", "before ending watch"),
+    ] {
+        assert!(help(path, name).contains(said), "{path} --{name}: {}", help(path, name));
+    }
+    for verb in all() {
+        for flag in verb.all_flags() {
+            let count = |bracket: char| flag.help.matches(bracket).count();
+            assert_eq!(count('('), count(')'), "{} --{}: {}", verb.path, flag.name, flag.help);
+        }
+    }
+}
+
+/// As kubectl's help shows them.
+#[test]
+fn flags_have_the_letters_and_defaults_of_kubectl() {
+    assert_eq!(named("explain").short_flag('o').map(|flag| flag.name), Some("output"));
+    let help = crate::help::of(named("port-forward"));
+    assert!(help.contains("    --address=[localhost]:\n"), "{help}");
+    let help = crate::help::of(named("top node"));
+    assert!(help.contains("    -l, --selector='':\n"), "{help}");
+}
+
 #[tokio::test]
 async fn a_refused_flag_is_named() {
     let server = crate::testing::Server::start().await;

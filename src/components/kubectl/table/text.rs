@@ -220,7 +220,8 @@ impl Reading {
     /// Reads a flag and the word that names it.
     ///
     /// Example: `-o --output text = json` with a line of help below it is a flag. `--output = yaml`
-    /// is the shared flag `--output` with another default.
+    /// is the shared flag `--output` with another default, and `--output` with help below it the
+    /// shared flag with that help.
     fn flag(&mut self, entry: Entry) -> Result<(&'static str, Flag), String> {
         let line = entry.line;
         let (left, default) = match entry.head.split_once(" = ") {
@@ -242,14 +243,15 @@ impl Reading {
             return Err(fault(line, FORM));
         };
         let Some(kind) = kind else {
-            let (Some(default), None, true) = (default, alone, entry.below.is_empty()) else {
+            if alone.is_some() || default.is_none() && entry.below.is_empty() {
                 return Err(fault(line, format!("{word} has no kind")));
-            };
+            }
             let Some(shared) = self.shared.get(word) else {
                 return Err(fault(line, format!("no shared flag is called {word}, so give its kind")));
             };
             self.idle.remove(word);
-            return Ok((word, Flag { default, ..*shared }));
+            let help = if entry.below.is_empty() { shared.help } else { kept(entry.below) };
+            return Ok((word, Flag { default: default.unwrap_or(shared.default), help, ..*shared }));
         };
         let Some((kind, zero, usual)) = kind_of(kind) else {
             return Err(fault(line, format!("no kind of flag is called {kind:?}")));
@@ -396,6 +398,8 @@ verb get
     -w --watch bool
         Go on
     --output = yaml
+    --dry-run
+        Whether nothing is shown
 ";
 
     #[test]
@@ -410,7 +414,7 @@ verb get
         assert_eq!(
             get.flags.iter().map(parts).collect::<Vec<_>>(),
             [
-                ["dry-run", "", "none", "unchanged", "Whether it is for show"],
+                ["dry-run", "", "none", "unchanged", "Whether nothing is shown"],
                 ["output", "o", "yaml", "", "Format, of which there are many"],
                 ["watch", "w", "false", "true", "Go on"],
             ]
@@ -435,7 +439,8 @@ verb get
             ),
             ("flags\n    --a number\n        Help\n", "line 2: no kind of flag is called \"number\""),
             ("flags\n    --a bool\n", "line 2: --a has no help below it"),
-            ("flags\n    --a\n        Help\n", "line 2: --a has no kind"),
+            ("flags\n    --a\n", "line 2: --a has no kind"),
+            ("flags\n    --a\n        Help\n", "line 2: no shared flag is called --a, so give its kind"),
             ("flags\n    --a = 1\n", "line 2: no shared flag is called --a, so give its kind"),
             ("flags\n    --a int\n        A\n    --a int\n        B\n", "line 4: --a stands here twice"),
             (

@@ -2,7 +2,7 @@
 //!
 //! [`sync_pod`] brings a pod from what runs to what is wanted: [`starting`] makes containers,
 //! [`pulling`] gets their images, [`ending`] ends them, [`leftovers`] clears away what they leave.
-//! [`pleg`] says which pods the runtime has news of.
+//! [`pleg`] says which pods have changed in the runtime.
 
 use super::config::Config;
 use super::error::Error;
@@ -83,7 +83,7 @@ pub(super) fn start_workers(
             first.queue.add(key.clone(), None);
         }
         first.pods.synced().await;
-        first.look_at_everything().await; // sandboxes whose pods went while nobody looked
+        first.look_at_everything().await; // sandboxes whose pods went while no kubelet ran
         first.sweep_all().await;
     });
     let worker = kubelet.clone();
@@ -237,8 +237,7 @@ impl Kubelet {
         mut status: PodStatus,
     ) -> Result<bool, Error> {
         if self.statics.contains_key(key) {
-            // Before the first API server answers, there is nobody to show the pod to: tried again
-            // soon.
+            // Before the first API server answers the mirror cannot be written: tried again soon.
             return mirror::show(&self.config, pod, &status).await.map(|()| true);
         }
         if !status::differs(pod.status.as_ref(), &status) {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event};
 
-/// Volumes that may change are looked at this often, like the kubelet's sync period.
+/// The files of volumes that may change are written anew this often, as at upstream's sync period.
 const REFRESH: Duration = Duration::from_secs(60);
 /// Passes over one pod before others get a turn.
 const PASSES: usize = 8;
@@ -24,11 +24,11 @@ const PASSES: usize = 8;
 /// What one pass over a pod has come to.
 #[derive(Default)]
 struct Pass {
-    /// Time alone may bring a next step after so long: the end of a back-off, for example.
+    /// The pass is repeated after so long, e.g. at the end of a back-off.
     look_again: Option<Duration>,
     /// The first step that failed.
     failure: Option<Error>,
-    /// Another pass at once would find nothing to do.
+    /// Another pass at once would change nothing.
     is_last: bool,
 }
 
@@ -181,11 +181,11 @@ impl Kubelet {
         (steps, look_again)
     }
 
-    /// Reports what the passes have come to, and forgets what is no more. Returns the pod's
+    /// Reports the status after the passes, and forgets containers that are gone. Returns the pod's
     /// sandboxes.
     ///
     /// # Errors
-    /// The failure of the passes, once it is reported what runs; else that of the report.
+    /// `failure`, the one of the passes, after the status is reported; else that of the report.
     async fn report_passes(
         &self,
         key: &Key,

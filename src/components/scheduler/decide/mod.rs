@@ -10,15 +10,15 @@ use rng::Rng;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a pod is told in a cluster without nodes.
+/// The message of `FailedScheduling` in a cluster without nodes.
 pub(crate) const NO_NODES: &str = "no nodes available to schedule pods";
 
-/// What one node was told.
+/// What the plug-ins said of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub node: String,
     pub refused: Vec<Refusal>,
-    /// Plug-in → weighted score.
+    /// Weighted scores by plug-in.
     pub scores: BTreeMap<&'static str, i64>,
     pub total: i64,
 }
@@ -28,14 +28,13 @@ pub(crate) struct Verdict {
 pub(crate) struct Decision {
     pub verdicts: Vec<Verdict>,
     pub chosen: Option<String>,
-    /// What keeps the pod from every node, if it is something of the pod's own.
+    /// Why the pod fits no node at all, if PreFilter says so: then the nodes were not filtered.
     pub everywhere: Option<String>,
 }
 
 impl Decision {
-    /// A decision about a pod that something of its own keeps from every node: upstream's
-    /// PreFilter. With the nodes n1 and n2 and the reason "persistentvolumeclaim "c" not found",
-    /// both have this one refusal.
+    /// A decision about a pod that PreFilter refuses. With the nodes n1 and n2 and the reason
+    /// "persistentvolumeclaim "c" not found", both have this one refusal.
     pub(crate) fn refused_everywhere(
         nodes: &[impl Borrow<NodeInfo>],
         filter: &'static str,
@@ -52,7 +51,7 @@ impl Decision {
         Decision { verdicts, chosen: None, everywhere: Some(reason.into()) }
     }
 
-    /// The decision as a record tells of it.
+    /// The decision as an event of the tap.
     pub(crate) fn event(&self) -> tap::Event {
         let refusal = |r: &Refusal| tap::Refusal {
             filter: r.filter.into(),
@@ -70,7 +69,7 @@ impl Decision {
         tap::Event::Schedule(tap::Decision { verdicts, chosen: self.chosen.clone() })
     }
 
-    /// `0/3 nodes are available: …`: the message of `FailedScheduling` of this pod.
+    /// Returns the message of `FailedScheduling` for this pod: `0/3 nodes are available: …`.
     pub(crate) fn message(&self, pod: &Pod) -> String {
         let total = self.verdicts.len();
         if total == 0 {
@@ -82,14 +81,15 @@ impl Decision {
         }
         let mut parts: Vec<String> = counts.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
         parts.sort();
-        let told = self.everywhere.clone().unwrap_or_else(|| parts.join(", "));
-        let hopeless = self.verdicts.iter().filter(|v| v.refused.iter().any(|r| r.final_)).count();
+        let reasons = self.everywhere.clone().unwrap_or_else(|| parts.join(", "));
+        let unresolvable = self.verdicts.iter().filter(|v| v.refused.iter().any(|r| r.final_)).count();
         let mut preemption = Vec::new();
-        if total > hopeless {
-            preemption.push(format!("{} No preemption victims found for incoming pod", total - hopeless));
+        if total > unresolvable {
+            let nodes = total - unresolvable;
+            preemption.push(format!("{nodes} No preemption victims found for incoming pod"));
         }
-        if hopeless > 0 {
-            preemption.push(format!("{hopeless} Preemption is not helpful for scheduling"));
+        if unresolvable > 0 {
+            preemption.push(format!("{unresolvable} Preemption is not helpful for scheduling"));
         }
         preemption.sort();
         let policy = pod.spec.as_ref().and_then(|s| s.preemption_policy.as_deref());
@@ -98,7 +98,7 @@ impl Decision {
             _ => format!("0/{total} nodes are available: {}.", preemption.join(", ")),
         };
         format!(
-            "0/{total} nodes are available: {told}. no new claims to deallocate, preemption: {preemption}"
+            "0/{total} nodes are available: {reasons}. no new claims to deallocate, preemption: {preemption}"
         )
     }
 }
@@ -156,11 +156,11 @@ pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volum
     Decision { verdicts, chosen, everywhere: None }
 }
 
-/// A plug-in and the only nodes that it lets be filtered.
+/// A plug-in and the names of the only nodes that it leaves to the filters.
 type Named = (&'static str, BTreeSet<String>);
 
-/// Asks every plug-in for the nodes that need to be filtered. Most name none; NodeAffinity names
-/// n1 for a DaemonSet's pod of n1.
+/// Runs PreFilter of every plug-in, and returns the nodes that some of them name. Most name none;
+/// NodeAffinity names n1 for a DaemonSet's pod of n1.
 ///
 /// # Errors
 /// The plug-in that knows that no node can take the pod, and why.
@@ -214,7 +214,8 @@ fn normalize(verdicts: &mut [Verdict], Entry { plugin, weight }: &Entry) {
             verdict.scores.remove(name); // it says the same of all nodes
         } else if let Some(score) = verdict.scores.get_mut(name) {
             let part = *score * 100 / most;
-            *score = if reverse { 100 - part } else { part } * weight;
+            let normalized = if reverse { 100 - part } else { part };
+            *score = normalized * weight;
         }
     }
 }

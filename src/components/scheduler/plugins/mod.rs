@@ -41,7 +41,7 @@ pub(crate) static PLUGINS: &[Entry] = &[
     Entry { plugin: &pod_topology_spread::PodTopologySpread, weight: 2 },
 ];
 
-/// A plug-in's question about a pod's volumes alone.
+/// The Filter of a plug-in that looks at a pod's volumes alone.
 type VolumeFilter = fn(&Volumes, &NodeInfo) -> Vec<volumes::Refusal>;
 
 impl Volumes {

@@ -23,7 +23,7 @@ impl Plugin for PodTopologySpread {
         "PodTopologySpread"
     }
 
-    /// Finds the node with most pods of the same controller, among those that can take the pod.
+    /// Finds the largest number of pods of the same controller on a node that passed the filters.
     fn pre_score(&self, state: &mut CycleState, fitting: &[&NodeInfo]) {
         state.siblings = controller(state.pod()).map(|owner| {
             let most = fitting.iter().map(|node| siblings_on(node, &owner)).max().unwrap_or(0);

@@ -114,7 +114,7 @@ struct Shared<K> {
 /// resource versions, in the log and in an Event. If it could be decoded before, the last good
 /// version stays: the object still exists, and treating it as deleted would end what depends on it.
 /// It is deleted when the API server says so or when another object takes its name. A handler that
-/// panics misses that one change.
+/// panics misses that one change or list.
 pub struct Informer<K>(Arc<Shared<K>>);
 
 impl<K> Clone for Informer<K> {
@@ -296,7 +296,8 @@ where
                 lists.complete = lists.begun;
                 lists.complete
             };
-            handlers.iter().flat_map(|handlers| &handlers.lists).for_each(|handler| handler(list));
+            let all = handlers.iter().flat_map(|handlers| &handlers.lists);
+            all.for_each(|handler| call_on_list::<K>(handler, list));
         }
         drop(handlers);
         failures.iter().for_each(|found| (self.0.report)(found));
@@ -372,6 +373,14 @@ fn call<K: kube::Resource>(handler: &Handler<K>, change: &Change<K>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(change))) {
         let (kind, panic) = (std::any::type_name::<K>(), panic_text(panic));
         tracing::error!(kind, object = %change.key(), panic, "a handler panicked on a change, the change is skipped");
+    }
+}
+
+/// Runs a handler of lists; its panic costs this one list, not the watch.
+fn call_on_list<K>(handler: &ListHandler, list: u64) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(list))) {
+        let (kind, panic) = (std::any::type_name::<K>(), panic_text(panic));
+        tracing::error!(kind, list, panic, "a handler panicked on a list, the list is skipped");
     }
 }
 

@@ -274,6 +274,17 @@ fn a_handler_that_panics_misses_one_change_and_the_others_see_all() {
 }
 
 #[test]
+fn a_handler_of_lists_that_panics_misses_one_list_and_the_others_see_all() {
+    let informer = Informer::<ConfigMap>::fixed([]);
+    informer.on_list(|list| assert_ne!(list, 2, "boom"));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    informer.on_list(move |list| log.lock().push(list));
+    (0..3).for_each(|_| informer.tell_list([]));
+    assert_eq!(*seen.lock(), [1, 2, 3]);
+}
+
+#[test]
 fn handlers_of_two_kinds_may_read_each_others_caches() {
     let (a, b) = (Informer::fixed([]), Informer::fixed([]));
     let meeting = Arc::new(std::sync::Barrier::new(2));

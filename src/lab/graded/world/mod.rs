@@ -38,8 +38,8 @@ const STALE: Duration = Duration::from_secs(3);
 /// question has a limit of its own.
 const ANSWER: Duration = Duration::from_secs(6);
 
-/// An answer that nobody has asked for again is dropped then. It is older than any that counts, and
-/// than any that would be renewed.
+/// An answer of this age is dropped if no expression asked for it again. It is older than any that
+/// counts, and than any that would be renewed.
 const DROPPED: Duration = Duration::from_secs(30);
 
 /// One cluster, watched for labs: [`Known`] and what feeds it.
@@ -94,7 +94,7 @@ impl World {
         self.known.lock()
     }
 
-    /// Everything that the tap has and nobody here has seen.
+    /// Reads the records of the tap that were not read yet.
     pub fn read(&self, tap: &tap::Tap) {
         let (since, recording) = {
             let known = self.know();
@@ -221,13 +221,13 @@ impl World {
         }
     }
 
-    /// Is it true now? `None`: it cannot be told yet, or its evaluation fails.
+    /// Evaluates an expression now. `None`: what it needs is not known yet, or it fails.
     pub fn truth(self: &Arc<World>, expr: &Expr, frame: &Frame, renew: Duration) -> Option<bool> {
         self.look(expr, frame, renew).0
     }
 
-    /// The same, and when the oldest of the questions was asked whose answers it is about; `None`:
-    /// it needs none.
+    /// As [`World::truth`], and when the oldest of the network's answers that it uses was asked
+    /// for; `None`: it uses none.
     fn look(
         self: &Arc<World>,
         expr: &Expr,
@@ -245,8 +245,8 @@ impl World {
         (truth, oldest)
     }
 
-    /// Says why it cannot be told at all, if so: what it compares with is no longer kept, or its
-    /// evaluation was stopped.
+    /// Says why an expression will never have a value, if so: what it compares with is no longer
+    /// kept, or its evaluation was stopped.
     pub fn unknown(&self, expr: &Expr, frame: &Frame) -> Option<Red> {
         let error = expr.value(&self.facts(frame), &[]).err()?;
         let word = match &error {
@@ -309,8 +309,8 @@ impl World {
     }
 }
 
-/// Has what is true since `first` held for so long? `asked`: when the oldest question was asked
-/// that it rests on.
+/// True if what is true since `first` has held for `hold`. `asked`: when the oldest of the answers
+/// that it uses was asked for.
 fn holds(first: Instant, now: Instant, hold: Duration, asked: Option<Instant>) -> bool {
     now.duration_since(first) >= hold && (hold.is_zero() || asked.is_none_or(|asked| asked >= first))
 }

@@ -141,7 +141,9 @@ impl Recorder {
     /// Forgets everything but how far the trace was read. `who`: which names people got hold of
     /// before.
     pub fn start_over(&mut self, who: Who) {
-        *self = Recorder { seq: self.seq, who, ..Recorder::default() };
+        // Versions are numbered anew: what was found out by their numbers is forgotten with the
+        // epoch.
+        *self = Recorder { seq: self.seq, epoch: self.epoch + 1, who, ..Recorder::default() };
     }
 
     /// Is everything known that has happened since a revision, so that what has no version from

@@ -31,6 +31,19 @@ fn a_recorder_that_moves_before_the_first_record_has_seen_no_beginning() {
     assert!(later.reaches(9) && !later.reaches(8), "what came before the move counts");
 }
 
+/// The lab that is opened next may have the same expressions and values: what was true of the last
+/// one must not be taken for it.
+#[test]
+fn a_recorder_that_starts_over_is_in_another_epoch() {
+    let mut recorder = Recorder::default();
+    let pod = json!({"metadata": {"namespace": "d", "name": "p", "resourceVersion": "9"}});
+    recorder.found("pods", &pod);
+    let before = (recorder.epoch, recorder.taken);
+    recorder.start_over(Who::default());
+    recorder.found("pods", &pod);
+    assert!(recorder.taken == before.1 && recorder.epoch > before.0, "{before:?}");
+}
+
 /// The learner looks, goes back a step and forth again: that they looked is still so, and what
 /// was before the step is still none of it.
 #[test]

@@ -160,16 +160,16 @@ impl<'a> Client<'a> {
         if let Some(addresses) = pinned {
             self.note(&format!("* Hostname {} was found in DNS cache\n", url.host));
             let places = addresses.iter().map(|ip| SocketAddr::new(*ip, url.port));
-            return self.of_the_kind(places.collect(), url);
+            return self.of_allowed_family(places.collect(), url);
         }
         self.names.retain(|name| name.since.elapsed() < NAME_AGE);
         // A zone is a matter of the URL and not of the name.
-        let is_it = |name: &&Name| {
+        let is_found = |name: &&Name| {
             url.zone.is_none() && name.port == url.port && name.host.eq_ignore_ascii_case(&url.host)
         };
-        if let Some(known) = self.names.iter().find(is_it) {
+        if let Some(known) = self.names.iter().find(is_found) {
             self.note(&format!("* Hostname {} was found in DNS cache\n", url.host));
-            return self.of_the_kind(known.places.clone(), url);
+            return self.of_allowed_family(known.places.clone(), url);
         }
         let places = http::look_up(url, self.options.family, limit).map_err(|e| match e {
             resolve::Failure::Timeout if limit.left().is_err() => fault(
@@ -182,11 +182,14 @@ impl<'a> Client<'a> {
         if url.zone.is_none() {
             self.names.push(Name { host, port: url.port, places: places.clone(), since });
         }
-        self.of_the_kind(places, url)
+        self.of_allowed_family(places, url)
     }
 
-    /// Those of the places that `-4` or `-6` allows.
-    fn of_the_kind(&self, mut places: Vec<SocketAddr>, url: &Url) -> Result<Vec<SocketAddr>, Fault> {
+    /// Keeps the places of the family that `-4` or `-6` allows.
+    ///
+    /// # Errors
+    /// None is left.
+    fn of_allowed_family(&self, mut places: Vec<SocketAddr>, url: &Url) -> Result<Vec<SocketAddr>, Fault> {
         let wanted = self.options.family;
         places.retain(|place| wanted.is_none_or(|family| Family::of(&place.ip()) == family));
         match (places.is_empty(), url.bare_host().parse::<IpAddr>()) {

@@ -43,8 +43,8 @@ impl Pins {
 
     /// The addresses of a host and a port. One that is named counts more than `*`.
     pub(super) fn addresses(&self, host: &str, port: u16) -> Option<&[IpAddr]> {
-        let found = |is_it: &dyn Fn(&str) -> bool| {
-            self.0.iter().find(|pin| pin.port == port && is_it(&pin.host)).map(|pin| &pin.addresses[..])
+        let found = |is_meant: &dyn Fn(&str) -> bool| {
+            self.0.iter().find(|pin| pin.port == port && is_meant(&pin.host)).map(|pin| &pin.addresses[..])
         };
         found(&|known: &str| known.eq_ignore_ascii_case(host)).or_else(|| found(&|known: &str| known == "*"))
     }

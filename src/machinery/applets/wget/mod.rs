@@ -32,7 +32,8 @@ use std::time::Duration;
 const USAGE: &str = "Usage: wget [-qS] [--spider] [--header STR] [--post-data STR | --post-file FILE] \
                      [--no-check-certificate] [-O FILE] [-P DIR] [-T SEC] [-U STR] URL...";
 
-const REDIRECTS_MAX: usize = 20;
+/// Requests for one URL, those of its redirections included, as in busybox.
+const REQUESTS_MAX: usize = 16;
 
 /// The longest wait for one read without `-T`, as in busybox.
 const IDLE: Duration = Duration::from_secs(900);
@@ -131,7 +132,7 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
         }
         None => None,
     };
-    for _ in 0..=REDIRECTS_MAX {
+    for _ in 0..REQUESTS_MAX {
         let stream = connect(call, &url, idle, names_server)?;
         let request = request(call, &url, method, body.as_deref(), url.is_same_server(&first));
         let (is_head, deadline) = (method == "HEAD", Deadline::new(None));

@@ -110,6 +110,17 @@ fn only_some_statuses_are_followed_or_saved() {
     }
 }
 
+/// As busybox 1.35: the answer to the sixteenth request is not followed.
+#[test]
+fn redirections_are_followed_fifteen_times() {
+    const MOVED: &str = "HTTP/1.1 302 X\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n";
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let (got, requests) = saved(Call::default(), "", vec![MOVED; 16]);
+    assert_eq!((got, requests.len()), (Err("too many redirections".into()), 16));
+    let answers = [vec![MOVED; 15], vec![OK]].concat();
+    assert_eq!(saved(Call::default(), "", answers).0, Ok("ok".into()));
+}
+
 #[test]
 fn what_a_server_says_does_not_steer_the_terminal() {
     let refused = vec!["HTTP/1.1 404 No\x1b[31mt\r\nContent-Length: 0\r\n\r\n"];

@@ -25,13 +25,12 @@ pub(super) fn is_printable(c: char) -> bool {
 
 /// What the analysis allows.
 struct Allowed {
-    multiline: bool,
     plain: bool,
     single: bool,
     block: bool,
 }
 
-/// The style of a string; `key`: it stands before a colon.
+/// The style of a string; `key`: it stands before a colon in one line, so it has no line break.
 pub(super) fn style(text: &str, key: bool) -> Style {
     let allowed = analyze(text);
     let wanted = if text.contains('\n') {
@@ -43,9 +42,8 @@ pub(super) fn style(text: &str, key: bool) -> Style {
     };
     let single_or_double = || if allowed.single { Style::Single } else { Style::Double };
     match wanted {
-        _ if key && allowed.multiline => Style::Double,
         Style::Plain if !allowed.plain || (text.is_empty() && key) => single_or_double(),
-        Style::Literal if !allowed.block || key || text.contains(LINE_SEPARATORS) => Style::Double,
+        Style::Literal if !allowed.block || text.contains(LINE_SEPARATORS) => Style::Double,
         wanted => wanted,
     }
 }
@@ -53,7 +51,7 @@ pub(super) fn style(text: &str, key: bool) -> Style {
 fn analyze(text: &str) -> Allowed {
     let chars: Vec<char> = text.chars().collect();
     let Some(last) = chars.len().checked_sub(1) else {
-        return Allowed { multiline: false, plain: true, single: true, block: false };
+        return Allowed { plain: true, single: true, block: false };
     };
     let blank_at = |i: usize| chars.get(i).is_none_or(|c| matches!(c, ' ' | '\t' | '\0') || is_break(*c));
     let mut indicators = text.starts_with("---") || text.starts_with("...");
@@ -93,7 +91,6 @@ fn analyze(text: &str) -> Allowed {
     }
     let unsafe_text = space_break || special;
     Allowed {
-        multiline: breaks,
         plain: !(leading
             || trailing_space
             || trailing_break
