@@ -286,9 +286,8 @@ impl Actor {
         let wanted = self.engine.load().map(|(key, load)| (key, load.clone()));
         let (is, be) = (self.load.as_ref().map(|load| &load.key), wanted.as_ref().map(|(key, _)| key));
         if is != be {
-            let start = |(key, load)| {
-                Running::start(key, load, self.host.clone(), self.client.clone(), &self.crew)
-            };
+            let start =
+                |(key, load)| Running::start(key, load, self.host.clone(), self.client.clone(), &self.crew);
             self.load = wanted.map(start);
             self.engine.observer.answers.forget(); // its counts were those of another step
         }

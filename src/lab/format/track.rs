@@ -141,7 +141,10 @@ fn check_head(on: &mut Compiler<'_>, raw: &raw::Lesson) {
     // The id stands in the line that begins a session beside the learner's own.
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
     if !raw.track.starts_with(char::is_alphanumeric) || !raw.track.chars().all(is_plain) {
-        on.fault("track:", format!("track: a name has letters, digits, `-`, `_` and `.`, not {:?}", raw.track));
+        on.fault(
+            "track:",
+            format!("track: a name has letters, digits, `-`, `_` and `.`, not {:?}", raw.track),
+        );
     }
     if raw.steps.is_empty() {
         on.fault("steps:", "a lesson has at least one step".into());

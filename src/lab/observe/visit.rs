@@ -260,7 +260,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_check_asks_no_other_host() {
-        let others = ["http://192.0.2.1/", "http://a.example:80/", "http://0.0.0.0/", "http://[2001:db8::1]/"];
+        let others =
+            ["http://192.0.2.1/", "http://a.example:80/", "http://0.0.0.0/", "http://[2001:db8::1]/"];
         for url in others {
             let answer = http(&Call::get(url), Path::new(NO_FILE)).await;
             assert_eq!(int_field(&answer, "status"), 0);

@@ -129,8 +129,7 @@ mod tests {
         };
         let put = pb::PutRequest { key: "foo".into(), value: "secret".into(), ..Default::default() };
         let prefix = pb::RangeRequest { key: "fo".into(), range_end: "fp".into(), ..Default::default() };
-        let all =
-            pb::RangeRequest { key: NO_END.into(), range_end: NO_END.into(), ..Default::default() };
+        let all = pb::RangeRequest { key: NO_END.into(), range_end: NO_END.into(), ..Default::default() };
         let delete = pb::DeleteRangeRequest { key: "foo".into(), ..Default::default() };
         let nothing = pb::PutRequest::default();
         assert_eq!(ask("Put", put.encode_to_vec()), Code::Ok);
