@@ -1,0 +1,448 @@
+//! A pod's status, from what the runtime shows. Pure.
+
+use super::container_status::{Waiting, container, terminated, unknown_end};
+use super::ephemeral;
+use super::view::View;
+use api::requests::qos_class;
+use clock::Timestamp;
+use cri::{self, Container, ContainerState as State, SandboxState};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::net::Ipv4Addr;
+
+/// Bytes of the termination messages of all containers of a pod, as JSON writes them: upstream's
+/// bound. Source: `MaxPodTerminationMessageLogLength`.
+const MESSAGES_MAX: usize = 12 << 10;
+/// Bytes of the pod's own message that are kept where the whole status is too large for the API.
+const OWN_MESSAGE_MAX: usize = 1024;
+
+/// Conditions that a kubelet keeps up to date.
+const OWN: [&str; 5] =
+    ["PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+
+/// The status to report. Conditions of others (the scheduler's, say) are kept from the pod as it is
+/// stored.
+pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
+    let before = view.pod.status.clone().unwrap_or_default();
+    let has_init = !view.init_specs().is_empty();
+    let init: Vec<ContainerStatus> =
+        view.init_specs().iter().map(|s| container(view, s, true, waiting, has_init)).collect();
+    let mut main: Vec<ContainerStatus> =
+        view.specs().iter().map(|s| container(view, s, false, waiting, has_init)).collect();
+    let initialized = view.has_begun()
+        || view.init_specs().iter().zip(&init).all(|(spec, status)| match View::is_sidecar(spec) {
+            true => status.started == Some(true),
+            false => terminated(status).is_some_and(|t| t.exit_code == 0),
+        });
+    // A pod that has failed or succeeded stays so, also if another component wrote that, and
+    // whatever its containers do until they have ended.
+    let phase = match before.phase.as_deref() {
+        Some("Succeeded") => "Succeeded",
+        Some("Failed") => "Failed",
+        _ => phase(view, &main, initialized),
+    };
+    let done = phase == "Succeeded" || phase == "Failed";
+    let was_refused = phase == "Failed" && before.container_statuses.is_none();
+    let sidecars =
+        view.init_specs().iter().zip(&init).filter(|(spec, _)| View::is_sidecar(spec)).map(|(_, s)| s);
+    let unready: Vec<&str> = sidecars.chain(&main).filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
+    let sandbox_ready = view.sandbox.filter(|s| s.state == SandboxState::Ready);
+    let ip = view.sandbox.and_then(|s| s.ip).filter(|_| !done || before.pod_ip.is_some());
+    let ip = ip.map(|ip| ip.to_string()).or(before.pod_ip.clone());
+    let readiness = Readiness { phase, unready: &unready, has_sandbox: sandbox_ready.is_some() };
+    let conditions = conditions(view, &before, &init, initialized, &readiness);
+    main.sort_by(|a, b| a.name.cmp(&b.name)); // as upstream; init containers stay in their order
+    let mut status = PodStatus {
+        phase: Some(phase.into()),
+        observed_generation: view.pod.metadata.generation,
+        conditions: Some(conditions),
+        host_ip: Some(node_ip.to_string()),
+        host_ips: Some(vec![HostIP { ip: node_ip.to_string() }]),
+        pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
+        pod_ip: ip,
+        start_time: before.start_time.or(Some(Time(view.now))),
+        container_statuses: Some(main),
+        init_container_statuses: has_init.then_some(init),
+        ephemeral_container_statuses: ephemeral::statuses(view, waiting),
+        qos_class: Some(qos_class(view.pod).into()),
+        message: match done || before.reason.is_some() {
+            true => before.message,
+            false => not_honored(view),
+        },
+        reason: before.reason,
+        ..PodStatus::default()
+    };
+    bound_messages(&mut status);
+    if was_refused && !has_containers(&status) {
+        leave_containers_out(&mut status);
+    }
+    status
+}
+
+/// What decides whether a pod is ready.
+struct Readiness<'a> {
+    phase: &'a str,
+    /// Names of the containers and sidecars that are not ready.
+    unready: &'a [&'a str],
+    /// Its sandbox is ready.
+    has_sandbox: bool,
+}
+
+/// The pod's conditions. One container of two is ready:
+///
+/// ```text
+/// PodReadyToStartContainers   True
+/// Initialized                 True
+/// Ready                       False   ContainersNotReady: containers with unready status: [web]
+/// ContainersReady             False   the same
+/// PodScheduled                True
+/// ```
+///
+/// With a closed readiness gate and both containers ready, only `Ready` is False.
+fn conditions(
+    view: &View,
+    before: &PodStatus,
+    init: &[ContainerStatus],
+    initialized: bool,
+    readiness: &Readiness,
+) -> Vec<PodCondition> {
+    let Readiness { phase, unready, has_sandbox } = *readiness;
+    let done = phase == "Succeeded" || phase == "Failed";
+    let (not_ready_reason, not_ready_message) = match (phase, unready.is_empty()) {
+        ("Succeeded", _) => (Some("PodCompleted".to_string()), None),
+        ("Failed", _) => (Some("PodFailed".to_string()), None),
+        (_, false) => (
+            Some("ContainersNotReady".to_string()),
+            Some(format!("containers with unready status: [{}]", unready.join(" "))),
+        ),
+        _ => (None, None),
+    };
+    let containers_ready = !done && unready.is_empty() && has_sandbox;
+    let gates = closed_gates(view.pod, before);
+    let ready = containers_ready && gates.is_empty();
+    let (pod_reason, pod_message) = match containers_ready && !gates.is_empty() {
+        true => (Some("ReadinessGatesNotReady".to_string()), Some(gates.join(", "))),
+        false => (not_ready_reason.clone(), not_ready_message.clone()),
+    };
+    let mut conditions = vec![
+        condition("PodReadyToStartContainers", has_sandbox, None, None),
+        match initialized {
+            true => {
+                let reason = (phase == "Succeeded").then(|| "PodCompleted".to_string());
+                condition("Initialized", true, reason, None)
+            }
+            false => not_initialized(init),
+        },
+        condition("Ready", ready, pod_reason.filter(|_| !ready), pod_message),
+        condition(
+            "ContainersReady",
+            containers_ready,
+            not_ready_reason.filter(|_| !containers_ready),
+            not_ready_message,
+        ),
+        // It is on a node: whatever a scheduler has written that did not hear of that.
+        condition("PodScheduled", true, None, None),
+    ];
+    keep_conditions(&mut conditions, before.conditions.as_deref().unwrap_or_default());
+    for condition in &mut conditions {
+        condition.last_transition_time.get_or_insert(Time(view.now));
+        // Conditions of others (readiness gates, disruption) were observed by them.
+        if OWN.contains(&condition.type_.as_str()) {
+            condition.observed_generation = view.pod.metadata.generation;
+        }
+    }
+    conditions
+}
+
+/// The condition `Initialized` of a pod whose init containers, which it names, have not all ended
+/// with 0.
+fn not_initialized(init: &[ContainerStatus]) -> PodCondition {
+    let open: Vec<&str> = init
+        .iter()
+        .filter(|s| terminated(s).is_none_or(|t| t.exit_code != 0))
+        .map(|s| s.name.as_str())
+        .collect();
+    let message = format!("containers with incomplete status: [{}]", open.join(" "));
+    condition("Initialized", false, Some("ContainersNotInitialized".into()), Some(message))
+}
+
+fn all_containers(status: &mut PodStatus) -> impl Iterator<Item = &mut ContainerStatus> {
+    let init = status.init_container_statuses.iter_mut().flatten();
+    let ephemeral = status.ephemeral_container_statuses.iter_mut().flatten();
+    init.chain(status.container_statuses.iter_mut().flatten()).chain(ephemeral)
+}
+
+/// Gives each container an equal share of [`MESSAGES_MAX`] for the messages of its ends, the newest
+/// first.
+fn bound_messages(status: &mut PodStatus) {
+    let share = MESSAGES_MAX / all_containers(status).count().max(1);
+    for container in all_containers(status) {
+        let mut left = share;
+        for state in [&mut container.state, &mut container.last_state].into_iter().flatten() {
+            if let Some(message) = state.terminated.as_mut().and_then(|end| end.message.as_mut()) {
+                left -= cut(message, left);
+            }
+        }
+    }
+}
+
+/// Cuts a text to at most so many bytes of JSON, between two characters. Returns how many it has.
+fn cut(text: &mut String, most: usize) -> usize {
+    let mut encoded = 0;
+    for (at, c) in text.char_indices() {
+        let size = match c {
+            '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+            '\0'..='\u{1f}' => 6, // \u001b
+            c => c.len_utf8(),
+        };
+        if encoded + size > most {
+            text.truncate(at);
+            break;
+        }
+        encoded += size;
+    }
+    encoded
+}
+
+/// Leaves of a status that is too large for the API what others decide by: no container's message,
+/// and the beginning of the pod's own.
+pub(crate) fn without_messages(status: &mut PodStatus) {
+    for container in all_containers(status) {
+        for state in [&mut container.state, &mut container.last_state].into_iter().flatten() {
+            if let Some(end) = &mut state.terminated {
+                end.message = None;
+            }
+            if let Some(waiting) = &mut state.waiting {
+                waiting.message = None;
+            }
+        }
+    }
+    if let Some(message) = &mut status.message {
+        cut(message, OWN_MESSAGE_MAX);
+    }
+}
+
+/// Gives conditions that have not changed the time of their last transition, and adds those that
+/// others have set.
+pub(crate) fn keep_conditions(conditions: &mut Vec<PodCondition>, before: &[PodCondition]) {
+    for old in before {
+        match conditions.iter_mut().find(|c| c.type_ == old.type_) {
+            Some(new) if new.status == old.status => {
+                new.last_transition_time = old.last_transition_time.clone()
+            }
+            Some(_) => {}
+            None => conditions.push(old.clone()),
+        }
+    }
+}
+
+/// Makes the status of a deleted pod whose containers have all ended a terminal one: Succeeded if
+/// all regular containers ended with code 0, else Failed. A Job, for example, may wait for that
+/// before it replaces the pod. Of a container without an end nothing is known but that it does not
+/// run; of a pod that was never initialized they stay as they are. Source: `TerminatePod` in
+/// `pkg/kubelet/status/status_manager.go`.
+pub(crate) fn end(status: &mut PodStatus, now: Timestamp) {
+    let conditions = status.conditions.get_or_insert_default();
+    if conditions.iter().any(|c| c.type_ == "Initialized" && c.status == "True") {
+        for container in status.container_statuses.iter_mut().flatten() {
+            if terminated(container).is_none() {
+                let crashed = container.last_state.as_ref().and_then(|last| last.terminated.clone());
+                // One that waits for its restart ended as `lastState` says.
+                let known = crashed.filter(|last| last.container_id == container.container_id);
+                let end = known.unwrap_or_else(|| {
+                    unknown_end("The container could not be located when the pod was terminated")
+                });
+                container.state = Some(ContainerState { terminated: Some(end), ..ContainerState::default() });
+            }
+            (container.ready, container.started) = (false, Some(false));
+        }
+    }
+    if !matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        let mut main = status.container_statuses.iter().flatten().peekable();
+        let well = main.peek().is_some() && main.all(|c| terminated(c).is_some_and(|t| t.exit_code == 0));
+        status.phase = Some(if well { "Succeeded" } else { "Failed" }.into());
+    }
+    let reason = if status.phase.as_deref() == Some("Succeeded") { "PodCompleted" } else { "PodFailed" };
+    for condition in conditions.iter_mut().filter(|c| matches!(c.type_.as_str(), "Ready" | "ContainersReady"))
+    {
+        if condition.status != "False" {
+            condition.status = "False".into();
+            condition.last_transition_time = Some(Time(now));
+        }
+        (condition.reason, condition.message) = (Some(reason.into()), None);
+    }
+}
+
+/// What the pod asked for and its running containers do not have, one sentence each.
+fn not_honored(view: &View) -> Option<String> {
+    let of_container = |c: &Container| {
+        let say = |warning: &String| format!("container {}: {warning}", c.name);
+        c.warnings.iter().map(say).collect::<Vec<_>>()
+    };
+    let all = view.specs().iter().chain(view.init_specs()).filter_map(|spec| view.current(&spec.name));
+    let told: Vec<String> = all.filter(|c| c.state == State::Running).flat_map(of_container).collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// Reason of a pod that goes for a critical one.
+pub(crate) const PREEMPTING: &str = "Preempting";
+
+/// Why the kubelet ends a pod for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub reason: String,
+    /// As the Event says it.
+    pub message: String,
+    pub kind: FailureKind,
+}
+
+/// Whose doing it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// The pod's own.
+    Own,
+    /// The pod's own: it uses more of the disk than it may. It is ended as if the node had lost
+    /// that, but it is no disruption, as upstream (`evictPod` without a condition).
+    Excess,
+    /// The node's: the pod's condition `DisruptionTarget` says so.
+    Disruption,
+    /// The pod was not admitted, so it never started.
+    Rejection,
+}
+
+impl Failure {
+    pub(crate) fn deadline_exceeded() -> Failure {
+        let message = "Pod was active on the node longer than the specified deadline".to_string();
+        Failure { reason: "DeadlineExceeded".into(), message, kind: FailureKind::Own }
+    }
+
+    pub(crate) fn evicted(message: String) -> Failure {
+        Failure { reason: "Evicted".into(), message, kind: FailureKind::Disruption }
+    }
+
+    /// The pod exceeds a limit of its own.
+    pub(crate) fn excessive(message: String) -> Failure {
+        Failure { reason: "Evicted".into(), message, kind: FailureKind::Excess }
+    }
+
+    pub(crate) fn preempted() -> Failure {
+        let message = "Preempted in order to admit critical pod".to_string();
+        Failure { reason: PREEMPTING.into(), message, kind: FailureKind::Disruption }
+    }
+
+    pub(crate) fn rejected(reason: impl Into<String>, message: String) -> Failure {
+        Failure { reason: reason.into(), message, kind: FailureKind::Rejection }
+    }
+
+    /// Makes a status that of a failed pod. Its containers still run, and what they report later
+    /// does not change it back.
+    pub(crate) fn mark(&self, status: &mut PodStatus, now: Timestamp, generation: Option<i64>) {
+        status.phase = Some("Failed".into());
+        let message = match self.kind {
+            FailureKind::Rejection => format!("Pod was rejected: {}", self.message),
+            FailureKind::Own | FailureKind::Excess | FailureKind::Disruption => self.message.clone(),
+        };
+        (status.reason, status.message) = (Some(self.reason.clone()), Some(message));
+        if self.kind == FailureKind::Rejection && !has_containers(status) {
+            return leave_containers_out(status);
+        }
+        let conditions = status.conditions.get_or_insert_default();
+        let mut set = |mut new: PodCondition| {
+            new.last_transition_time = Some(Time(now));
+            new.observed_generation = generation;
+            conditions.retain(|c| c.type_ != new.type_);
+            conditions.push(new);
+        };
+        for kind in ["Ready", "ContainersReady"] {
+            set(condition(kind, false, Some("PodFailed".into()), None));
+        }
+        if self.kind == FailureKind::Disruption {
+            let reason = Some("TerminationByKubelet".into());
+            let message = match self.reason.as_str() {
+                PREEMPTING => "Pod was preempted by Kubelet to accommodate a critical pod.".to_string(),
+                _ => self.message.clone(),
+            };
+            set(condition("DisruptionTarget", true, reason, Some(message)));
+        }
+    }
+}
+
+/// Tells nothing of containers that will never be (upstream: `rejectPod`): kubectl shows the pod's
+/// reason then, and not that they are being created.
+fn leave_containers_out(status: &mut PodStatus) {
+    status.container_statuses = None;
+    status.init_container_statuses = None;
+    status.ephemeral_container_statuses = None;
+    (status.host_ip, status.host_ips) = (None, None);
+    status.conditions.get_or_insert_default().retain(|c| !OWN.contains(&c.type_.as_str()));
+}
+
+/// Has the runtime made a container of this pod? One that ran before its kubelet began anew may be
+/// refused by it.
+fn has_containers(status: &PodStatus) -> bool {
+    let lists =
+        [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+    lists.into_iter().flatten().flatten().any(|c| c.container_id.is_some())
+}
+
+/// What `readinessGates` still miss: conditions that others have to set to True.
+fn closed_gates(pod: &Pod, before: &PodStatus) -> Vec<String> {
+    let gates = pod.spec.iter().flat_map(|s| s.readiness_gates.iter().flatten());
+    let missing = gates.filter_map(|gate| {
+        let kind = &gate.condition_type;
+        match before.conditions.iter().flatten().find(|c| c.type_ == *kind) {
+            None => Some(format!("corresponding condition of pod readiness gate {kind:?} does not exist.")),
+            Some(c) if c.status != "True" => {
+                Some(format!("the status of pod readiness gate {kind:?} is not \"True\", but {}", c.status))
+            }
+            Some(_) => None,
+        }
+    });
+    missing.collect()
+}
+
+fn condition(kind: &str, status: bool, reason: Option<String>, message: Option<String>) -> PodCondition {
+    PodCondition {
+        type_: kind.into(),
+        status: if status { "True" } else { "False" }.into(),
+        reason,
+        message,
+        ..PodCondition::default()
+    }
+}
+
+fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static str {
+    let runs = view.containers.iter().any(|c| c.state == State::Running);
+    match view.finished() {
+        Some(_) if runs => return "Running", // its sidecars are still ending
+        Some(true) => return "Succeeded",
+        Some(false) => return "Failed",
+        None => {}
+    }
+    let never_ran = |s: &ContainerStatus| {
+        s.state.as_ref().is_some_and(|s| s.waiting.is_some())
+            && s.last_state.as_ref().is_none_or(|l| l.terminated.is_none())
+    };
+    if !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
+}
+
+/// Did anything change that is worth a write? Times of unchanged conditions are already carried
+/// over.
+pub(crate) fn differs(old: Option<&PodStatus>, new: &PodStatus) -> bool {
+    old.is_none_or(|old| {
+        let json = |s: &PodStatus| serde_json::to_value(s).unwrap_or_default();
+        let (old, new) = (json(old), json(new));
+        let Some(new) = new.as_object() else { return true };
+        new.iter().any(|(key, value)| old.get(key) != Some(value))
+    })
+}
+
+/// The message of a container that could not be pulled for now.
+pub(crate) fn pull_back_off(image: &str, error: &cri::Error) -> (String, String) {
+    ("ImagePullBackOff".into(), format!("Back-off pulling image {image:?}: ErrImagePull: {}", error.line()))
+}
+
+#[cfg(test)]
+mod tests;
