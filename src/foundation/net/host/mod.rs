@@ -710,6 +710,4 @@ async fn answer_udp(
 }
 
 #[cfg(test)]
-mod port_tests;
-#[cfg(test)]
 mod tests;
