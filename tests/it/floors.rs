@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A room depends on rooms of lower floors only; on the ground floor, on those
 /// to its left.
 const FLOORS: [&[&str]; 8] = [
-    &["lang", "linux", "clock", "rng", "tap", "task", "pki", "golden"],
+    &["lang", "clock", "linux", "rng", "tap", "task", "pki", "golden"],
     &["raft", "api", "cri", "cni", "applets"],
     &["etcd", "client", "runtime", "net"],
     &["apiserver", "scheduler", "controllers", "kubelet", "proxy", "addons", "kubectl", "etcdctl"],

@@ -51,7 +51,7 @@ async fn neighbour(server: crate::Server) -> String {
                 Err(_) => return format!("{path} is not answered within {PATIENCE:?}"),
             }
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        clock::pause(Duration::from_millis(10)).await;
     }
 }
 
@@ -551,7 +551,7 @@ async fn whatever_is_asked_the_answer_is_one_of_kubernetes() {
     assert_eq!(made.0, 201, "{}", made.1);
     while fuzz.ask(Request::get("/apis/fuzz.example.com/v1").body(full("")).unwrap()).await.unwrap().0 != 200
     {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        clock::pause(Duration::from_millis(5)).await;
     }
     fuzz.learn().await;
     let neighbour = tokio::spawn(neighbour(fixture.server.clone()));

@@ -6,11 +6,11 @@
 //! to a bound for all together, while the others go on. At the bound nothing more is read from the
 //! client; a port that takes less than [`LEAST`] in [`STALLED`] then is given up.
 
+use clock::Instant;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
 
 /// Bytes of all forwarded connections of a client that wait for their ports. A frame of SPDY and a
 /// message of WebSocket are shorter.

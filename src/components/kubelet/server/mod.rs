@@ -211,9 +211,9 @@ impl Visit {
     async fn abandoned(&self) {
         let Some(socket) = &self.socket else { return std::future::pending().await };
         while !tcp::is_closed_by_peer(socket) {
-            tokio::time::sleep(GONE_EVERY).await;
+            clock::pause(GONE_EVERY).await;
         }
-        tokio::time::sleep(GONE_MAX).await;
+        clock::pause(GONE_MAX).await;
     }
 }
 

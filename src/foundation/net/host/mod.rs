@@ -3,6 +3,7 @@
 
 use super::namespace::Namespace;
 use async_trait::async_trait;
+use clock::Instant;
 use cni::{Error, HostNetwork, HostPort, Protocol};
 use linux::descriptors::unreserved;
 use linux::relay::relay;
@@ -23,7 +24,6 @@ use task::{Crew, Owned};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 /// A UDP client is forgotten when no datagram came from it, and none for it, for so long.
 const UDP_IDLE: Duration = Duration::from_secs(60);

@@ -469,7 +469,7 @@ impl Container {
                 done => told = done.is_err(),
             }
             output.send(stream, bytes, || process.exit()).await;
-            let wait = self.sandbox.pace.wrote(entries.len().max(length) as u64, tokio::time::Instant::now());
+            let wait = self.sandbox.pace.wrote(entries.len().max(length) as u64, clock::Instant::now());
             if !wait.is_zero() {
                 // Once the process has ended, no more than the pipe is left, and that has to be in
                 // the log soon.

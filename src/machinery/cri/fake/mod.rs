@@ -432,7 +432,7 @@ impl Runtime for FakeRuntime {
             script
         };
         if script == Script::IgnoreStop {
-            tokio::time::sleep(grace).await;
+            clock::pause(grace).await;
             self.end(id, 137, "Error");
         } else {
             self.end(id, 0, "Completed");
@@ -474,10 +474,10 @@ impl Runtime for FakeRuntime {
             state.exec
         };
         let (start, run) = times.ok_or(Error::Unsupported("exec"))?;
-        tokio::time::sleep(start).await;
+        clock::pause(start).await;
         let (done, exit) = oneshot::channel();
         self.crew.spawn(async move {
-            tokio::time::sleep(run).await;
+            clock::pause(run).await;
             let _ = done.send(0); // the session is gone
         });
         Ok(Session { stdin: None, stdout: Box::pin(tokio::io::empty()), stderr: None, resize: None, exit })

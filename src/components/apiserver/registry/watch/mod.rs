@@ -16,6 +16,7 @@ use api::errors::Errors;
 use api::kinds::KindRef;
 use api::{Status, gojson, table};
 use bytes::Bytes;
+use clock::Instant;
 use etcd::api::Revision;
 use futures::stream;
 use http_body::Frame;
@@ -25,7 +26,6 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Bytes of events that are collected and sent to the client in one write.
@@ -443,8 +443,8 @@ impl Feed {
                     None => self.over = true, // too slow, or the cache started anew
                 },
                 () = self.stop.cancelled() => {}
-                () = tokio::time::sleep_until(self.end) => {}
-                () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {}
+                () = clock::pause_until(self.end) => {}
+                () = clock::pause_until(self.next_bookmark), if self.bookmarks => {}
             }
         }
     }

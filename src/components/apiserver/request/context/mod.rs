@@ -5,6 +5,7 @@ use crate::flowcontrol::seat::Seat;
 use crate::request::http::{Query, header};
 use crate::request::info::Info;
 use api::path::cut;
+use clock::Instant;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -12,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tap::{self, Answer, Cause, Event, Record, Tap, Write};
-use tokio::time::Instant;
 
 pub(crate) struct Context {
     pub user: User,

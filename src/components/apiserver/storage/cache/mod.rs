@@ -16,6 +16,7 @@ use ::etcd::api::{self as etcd, EventType, KeyValue, Revision};
 use api::kinds::{self, Catalog};
 use api::meta;
 use bytes::Bytes;
+use clock::Instant;
 use futures::StreamExt;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use serde_json::Value;
@@ -24,7 +25,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
 const RING: usize = 8192;
@@ -596,15 +596,17 @@ async fn feed_once(cache: &Cache, kv: &dyn Storage) -> Result<(), etcd::Error> {
         prev_kv: false,
     };
     let mut changes = kv.watch(request).await?;
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look = std::pin::pin!(clock::pause(Duration::ZERO)); // at once, then every LOOK_EVERY
     loop {
         tokio::select! {
             change = changes.next() => match change {
                 Some(response) => cache.feed_response(response?),
                 None => return Err(etcd::Error::Stopped),
             },
-            _ = look.tick() => cache.cut_slow_watchers(),
+            () = &mut look => {
+                cache.cut_slow_watchers();
+                look.set(clock::pause(LOOK_EVERY));
+            }
         }
     }
 }

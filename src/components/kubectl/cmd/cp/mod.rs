@@ -289,7 +289,7 @@ async fn fetch(ctx: &Ctx, info: &Info, container: &str, path: &str, writer: Owne
                     fail.message()
                 ));
                 ctx.output.flush().await;
-                tokio::time::sleep(AGAIN).await;
+                clock::pause(AGAIN).await;
             }
             outcome => return outcome,
         }

@@ -99,7 +99,7 @@ impl Kubelet {
             }
             // Real time: a disk does not fill faster when the cluster's clock does.
             let Some(going) = &mut round else {
-                tokio::time::sleep(plan.pause).await;
+                clock::pause(plan.pause).await;
                 continue;
             };
             if let Ok(over) = tokio::time::timeout(plan.pause, going).await {

@@ -281,7 +281,7 @@ impl Follow {
         loop {
             let idle = async {
                 match self.notify {
-                    true => tokio::time::sleep_until(quiet + NOTIFY_EVERY).await,
+                    true => clock::pause_until(quiet + NOTIFY_EVERY).await,
                     false => std::future::pending().await,
                 }
             };
