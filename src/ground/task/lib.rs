@@ -217,17 +217,17 @@ impl Crew {
                 drop(gone);
                 result
             });
-            let handle = tokio::spawn(main.instrument(self.span.clone()));
-            self.main().push(handle.abort_handle());
-            // Made out here: a kill may come before the first poll of what stands below.
-            let guard = AbortOnDrop(handle.abort_handle());
+            // Made out here: a kill may come before the first poll of what stands below, and the set
+            // aborts its task when it is dropped.
+            let mut main_task = JoinSet::new();
+            let handle = main_task.spawn(main.instrument(self.span.clone()));
+            self.main().push(handle);
             tasks.spawn(async move {
-                let _guard = guard;
-                let end = match handle.await {
-                    Ok(Ok(())) if crew.inner.stop.is_cancelled() => End::Stopped,
-                    Ok(result) => End::Done(result),
-                    Err(e) if e.is_panic() => End::Panicked(panic_text(e.into_panic())),
-                    Err(_) => End::Killed,
+                let end = match main_task.join_next().await {
+                    Some(Ok(Ok(()))) if crew.inner.stop.is_cancelled() => End::Stopped,
+                    Some(Ok(result)) => End::Done(result),
+                    Some(Err(e)) if e.is_panic() => End::Panicked(panic_text(e.into_panic())),
+                    Some(Err(_)) | None => End::Killed,
                 };
                 crew.finish(end);
             });
@@ -329,13 +329,6 @@ impl std::ops::Deref for Owned {
     type Target = Crew;
     fn deref(&self) -> &Crew {
         &self.0
-    }
-}
-
-struct AbortOnDrop(AbortHandle);
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 use task::{Crew, Owned};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// A UDP client is forgotten when no datagram came from it, and none for it, for so long.
 const UDP_IDLE: Duration = Duration::from_secs(60);
@@ -142,7 +142,7 @@ struct Port {
     targets: Goal,
     /// Tasks that hold sockets of the door: one per address while the port is served, and aborted
     /// ones that may not have ended yet.
-    serving: Vec<JoinHandle<()>>,
+    serving: JoinSet<()>,
     /// The host's.
     connections: Crew,
     /// UDP flows, which outlive a change of targets that leaves them theirs.
@@ -250,7 +250,7 @@ impl Port {
             door,
             kept: Kept::default(),
             targets: Goal::default(),
-            serving: Vec::new(),
+            serving: JoinSet::new(),
             connections,
             flows: Arc::default(),
         };
@@ -262,18 +262,18 @@ impl Port {
     /// an aborted task drops what it has only at its next turn.
     async fn end(mut self) {
         self.stop();
-        let tasks = std::mem::take(&mut self.serving);
+        let (mut serving, mut answering) = (std::mem::take(&mut self.serving), self.flows.take_tasks());
         drop(self);
-        for task in tasks {
-            let _ = task.await; // it was aborted
+        for tasks in [&mut serving, &mut answering] {
+            while tasks.join_next().await.is_some() {} // they were aborted
         }
     }
 
     /// Ends the tasks that serve the port.
     fn stop(&mut self) {
         self.targets.set(Targets::default()); // a flow that is just being made is not added
-        self.serving.extend(self.flows.clear());
-        self.serving.iter().for_each(JoinHandle::abort);
+        self.flows.clear();
+        self.serving.abort_all();
     }
 
     /// Refuses what comes, and keeps the port.
@@ -336,9 +336,9 @@ impl Port {
         let affinity = wanted.affinity_seconds.map(|seconds| Duration::from_secs(seconds.into()));
         let targets = Targets { affinity, kept: self.kept.clone(), ..Targets::new(wanted.to.clone()) };
         self.targets.set(targets);
-        self.serving.retain(|task| !task.is_finished());
+        while self.serving.try_join_next().is_some() {} // ended ones
         if was_ready {
-            self.serving.extend(self.flows.retain(&wanted.to));
+            self.flows.retain(&wanted.to);
             return Ok(());
         }
         match &self.door {
@@ -360,7 +360,7 @@ impl Port {
                         places.clone(),
                         (wanted.port, visits.clone()),
                     );
-                    self.serving.push(tokio::spawn(serve));
+                    self.serving.spawn(serve);
                 }
             }
             Door::Udp(sockets) => {
@@ -370,7 +370,7 @@ impl Port {
                     udp::drain(&**socket);
                     udp::disconnect(&**socket)?;
                     let (goal, flows) = (self.targets.clone(), self.flows.clone());
-                    self.serving.push(tokio::spawn(serve_udp(socket.clone(), goal, fabric.clone(), flows)));
+                    self.serving.spawn(serve_udp(socket.clone(), goal, fabric.clone(), flows));
                 }
             }
         }
@@ -583,13 +583,17 @@ impl Flow {
 /// The flows of one port by client, each with the task that carries its answers back. At most
 /// [`UDP_CLIENTS`].
 #[derive(Default)]
-struct Flows(Mutex<ByClient>);
+struct Flows {
+    by_client: Mutex<ByClient>,
+    /// The tasks, and aborted ones that may not have ended yet.
+    tasks: Mutex<JoinSet<()>>,
+}
 
-type ByClient = BTreeMap<SocketAddr, (Arc<Flow>, JoinHandle<()>)>;
+type ByClient = BTreeMap<SocketAddr, (Arc<Flow>, AbortHandle)>;
 
 impl Flows {
     fn lock(&self) -> MutexGuard<'_, ByClient> {
-        self.0.lock()
+        self.by_client.lock()
     }
 
     /// Returns a client's flow, which stays for [`UDP_IDLE`] from now on.
@@ -619,7 +623,9 @@ impl Flows {
         let is_wanted = flows.len() < UDP_CLIENTS && goal.targets().to.contains(&flow.target);
         if is_wanted {
             let answers = answer_udp(flow.clone(), socket, client, self.clone(), goal.clone());
-            flows.insert(client, (flow.clone(), tokio::spawn(answers)));
+            let mut tasks = self.tasks.lock();
+            while tasks.try_join_next().is_some() {} // ended ones
+            flows.insert(client, (flow.clone(), tasks.spawn(answers)));
         }
         is_wanted
     }
@@ -636,22 +642,27 @@ impl Flows {
     }
 
     /// Ends the flows that lead to none of these targets: their clients are led to another one.
-    /// Returns their tasks.
-    fn retain(&self, targets: &[SocketAddr]) -> Vec<JoinHandle<()>> {
+    /// Returns how many there were.
+    fn retain(&self, targets: &[SocketAddr]) -> usize {
         let targets: BTreeSet<&SocketAddr> = targets.iter().collect();
         let mut flows = self.lock();
         abort(flows.extract_if(.., |_, (flow, _)| !targets.contains(&flow.target)))
     }
 
-    /// Ends all flows. Returns their tasks.
-    fn clear(&self) -> Vec<JoinHandle<()>> {
-        abort(std::mem::take(&mut *self.lock()).into_iter())
+    /// Ends all flows.
+    fn clear(&self) {
+        abort(std::mem::take(&mut *self.lock()).into_iter());
+    }
+
+    /// Returns the tasks of all flows, for the end of the port.
+    fn take_tasks(&self) -> JoinSet<()> {
+        std::mem::take(&mut *self.tasks.lock())
     }
 }
 
-/// Aborts the tasks of flows and returns them.
-fn abort(ended: impl Iterator<Item = (SocketAddr, (Arc<Flow>, JoinHandle<()>))>) -> Vec<JoinHandle<()>> {
-    ended.map(|(_, (_, task))| task).inspect(JoinHandle::abort).collect()
+/// Aborts the tasks of flows. Returns how many there were.
+fn abort(ended: impl Iterator<Item = (SocketAddr, (Arc<Flow>, AbortHandle))>) -> usize {
+    ended.map(|(_, (_, task))| task.abort()).count()
 }
 
 /// One socket in the fabric per client, so that answers find their way back.

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How long a start that was abandoned may take to end: that of a container that is stopped, and
@@ -420,25 +420,25 @@ impl Container {
         streams: Streams,
         output: &Output,
         over: &CancellationToken,
-    ) -> Result<(Stdin, Option<Terminal>, Vec<JoinHandle<()>>)> {
+    ) -> Result<(Stdin, Option<Terminal>, JoinSet<()>)> {
         let io = |cause| Error::Io { what: "cannot watch the container's output".into(), cause };
         self.log.reopen().map_err(|cause| Error::Io {
             what: format!("cannot open the log {}", self.log.path().display()),
             cause,
         })?;
+        let mut pumps = JoinSet::new();
         if let Some(master) = master {
             let terminal = Terminal::new(master).map_err(io)?;
             let (from, to) = (terminal.clone(), (Stream::Stdout, output.clone()));
-            let pump = tokio::spawn(self.clone().pump(process.clone(), from, to, over.clone()));
+            pumps.spawn(self.clone().pump(process.clone(), from, to, over.clone()));
             let stdin: Option<Writer> = self.config.stdin.then(|| Box::pin(terminal.clone()) as Writer);
-            return Ok((Arc::new(tokio::sync::Mutex::new(stdin)), Some(terminal), vec![pump]));
+            return Ok((Arc::new(tokio::sync::Mutex::new(stdin)), Some(terminal), pumps));
         }
-        let mut pumps = Vec::new();
         for (fd, stream) in [(streams.stdout, Stream::Stdout), (streams.stderr, Stream::Stderr)] {
             if let Some(fd) = fd {
                 let reader = pipe::Receiver::from_owned_fd(fd).map_err(io)?;
                 let to = (stream, output.clone());
-                pumps.push(tokio::spawn(self.clone().pump(process.clone(), reader, to, over.clone())));
+                pumps.spawn(self.clone().pump(process.clone(), reader, to, over.clone()));
             }
         }
         let stdin = streams.stdin.map(pipe::Sender::from_owned_fd).transpose().map_err(io)?;
