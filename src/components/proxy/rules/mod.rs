@@ -386,6 +386,22 @@ fn within_bounds(
     rules
 }
 
+/// Returns the IPv4 addresses that a node serves a Service at, each once: its cluster IP, its
+/// external ones and those of its load balancer.
+fn service_addresses(service: &Service, spec: &ServiceSpec, cluster_ip: Ipv4Addr) -> Vec<Ipv4Addr> {
+    let mut addresses = vec![cluster_ip];
+    addresses.extend(spec.external_ips.iter().flatten().filter_map(|a| ipv4(a)));
+    let balancers =
+        service.status.iter().filter_map(|s| s.load_balancer.as_ref()?.ingress.as_ref()).flatten();
+    // Proxy: the balancer wants to see each connection, so that nodes must not serve its address
+    // themselves.
+    let virtual_ips = balancers.filter(|i| i.ip_mode.as_deref().is_none_or(|mode| mode == "VIP"));
+    addresses.extend(virtual_ips.filter_map(|i| ipv4(i.ip.as_deref()?)));
+    let mut seen = BTreeSet::new();
+    addresses.retain(|ip| seen.insert(*ip));
+    addresses
+}
+
 /// What one Service asks for, as far as the budget goes, and whether that is all. The first address
 /// of a rule is the cluster IP.
 fn wanted_by(
@@ -412,16 +428,7 @@ fn wanted_by(
     }
     let own = Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
     budget.spend(namespace, own.work());
-    let mut addresses = vec![ip];
-    addresses.extend(spec.external_ips.iter().flatten().filter_map(|a| ipv4(a)));
-    let balancers =
-        service.status.iter().filter_map(|s| s.load_balancer.as_ref()?.ingress.as_ref()).flatten();
-    // Proxy: the balancer wants to see each connection, so that nodes must not serve its address
-    // themselves.
-    let virtual_ips = balancers.filter(|i| i.ip_mode.as_deref().is_none_or(|mode| mode == "VIP"));
-    addresses.extend(virtual_ips.filter_map(|i| ipv4(i.ip.as_deref()?)));
-    let mut seen = BTreeSet::new();
-    addresses.retain(|ip| seen.insert(*ip));
+    let addresses = service_addresses(service, spec, ip);
     let affinity = affinity_seconds(spec);
     for port in spec.ports.iter().flatten() {
         let (Some(protocol), Ok(number)) = (protocol(port), u16::try_from(port.port)) else { continue };

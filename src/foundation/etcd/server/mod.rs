@@ -111,6 +111,46 @@ pub enum StartError {
     Failed(Error),
 }
 
+/// Returns the names of a cluster's members by their numbers.
+///
+/// # Errors
+/// `SameNumber` if two names have the same [`member_id`].
+fn by_number(cluster: &[String]) -> Result<BTreeMap<MemberId, String>, StartError> {
+    let mut names: BTreeMap<MemberId, String> = BTreeMap::new();
+    for member in cluster {
+        if let Some(other) = names.insert(member_id(member), member.clone())
+            && other != *member
+        {
+            return Err(StartError::SameNumber(other, member.clone()));
+        }
+    }
+    Ok(names)
+}
+
+/// Records what happened to the log, and lets the callers' writes wait, go on or fail by it.
+fn hear_of_log(news: LogNews, callers: &Waiting, told: &Tap) {
+    let why = |error: &WalError| match error.no_space() {
+        true => Error::NoSpace,
+        false => Error::Disk { cause: error.full_text() },
+    };
+    let full = callers.writes_refused() == Some(Error::NoSpace);
+    told.emit(Record::new(match &news {
+        LogNews::Waits(error) if error.no_space() => Event::DiskFull { error: error.full_text() },
+        LogNews::Waits(error) => Event::LogWaits { error: error.full_text() },
+        LogNews::GoesOn if full => Event::DiskHasRoom {},
+        LogNews::GoesOn => Event::LogGoesOn {},
+        LogNews::Failed(error) => Event::DiskFailed { error: error.full_text() },
+    }));
+    match news {
+        LogNews::Waits(error) => callers.pause(Some(why(&error))),
+        LogNews::GoesOn => callers.pause(None),
+        LogNews::Failed(error) => {
+            callers.pause(None);
+            callers.fail(why(&error));
+        }
+    }
+}
+
 /// A running member. Dropping it is [`Server::kill`].
 pub struct Server {
     kv: Kv,
@@ -139,14 +179,7 @@ impl Server {
         if !initial_cluster.contains(&name) {
             return Err(StartError::NotAMember { name, cluster: initial_cluster });
         }
-        let mut names: BTreeMap<MemberId, String> = BTreeMap::new();
-        for member in &initial_cluster {
-            if let Some(other) = names.insert(member_id(member), member.clone())
-                && other != *member
-            {
-                return Err(StartError::SameNumber(other, member.clone()));
-            }
-        }
+        let names = by_number(&initial_cluster)?;
         let (me, tap) = (member_id(&name), tap.at(&name, Component::Etcd));
         let shared = Arc::new(Shared::new());
         // The log may still have requests of an earlier run. Their numbers must differ from those
@@ -165,28 +198,7 @@ impl Server {
             disk: config.disk,
         };
         let (callers, told) = (waiting.clone(), tap.clone());
-        let on_news = Box::new(move |news: LogNews| {
-            let why = |error: &WalError| match error.no_space() {
-                true => Error::NoSpace,
-                false => Error::Disk { cause: error.full_text() },
-            };
-            let full = callers.writes_refused() == Some(Error::NoSpace);
-            told.emit(Record::new(match &news {
-                LogNews::Waits(error) if error.no_space() => Event::DiskFull { error: error.full_text() },
-                LogNews::Waits(error) => Event::LogWaits { error: error.full_text() },
-                LogNews::GoesOn if full => Event::DiskHasRoom {},
-                LogNews::GoesOn => Event::LogGoesOn {},
-                LogNews::Failed(error) => Event::DiskFailed { error: error.full_text() },
-            }));
-            match news {
-                LogNews::Waits(error) => callers.pause(Some(why(&error))),
-                LogNews::GoesOn => callers.pause(None),
-                LogNews::Failed(error) => {
-                    callers.pause(None);
-                    callers.fail(why(&error));
-                }
-            }
-        });
+        let on_news = Box::new(move |news: LogNews| hear_of_log(news, &callers, &told));
         let opened = tokio::task::spawn_blocking(move || Driver::start(options, applier, on_news)).await;
         let (driver, torn) = match opened {
             Ok(opened) => opened?,

@@ -9,6 +9,16 @@ fn sidecar(cpu: &str) -> Value {
     json!({"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": cpu}}})
 }
 
+/// Both readers of a pod must agree, and say that it requests `want` of cpu.
+fn assert_cpu(what: &str, spec: Value, want: Option<&str>) {
+    let pod = json!({ "spec": spec });
+    let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
+    let cpu = |all: Amounts| all.get("cpu").map(Quantity::to_string);
+    assert_eq!(cpu(of_value(&pod, Field::Requests)).as_deref(), want, "{what}");
+    assert_eq!(of_value(&pod, Field::Requests), of_pod(&typed, Field::Requests), "{what}");
+    assert_eq!(of_value(&pod, Field::Limits), of_pod(&typed, Field::Limits), "{what}");
+}
+
 /// Upstream's cases (`TestPodRequestsAndLimits`, `TestPodResourceRequests`), as cpu of the
 /// whole pod. Both readers of a pod must agree.
 #[test]
@@ -76,12 +86,7 @@ fn a_pod_requests_what_upstream_says() {
             Some("1"),
         ),
     ] {
-        let pod = json!({ "spec": spec });
-        let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
-        let cpu = |all: Amounts| all.get("cpu").map(Quantity::to_string);
-        assert_eq!(cpu(of_value(&pod, Field::Requests)).as_deref(), want, "{what}");
-        assert_eq!(of_value(&pod, Field::Requests), of_pod(&typed, Field::Requests), "{what}");
-        assert_eq!(of_value(&pod, Field::Limits), of_pod(&typed, Field::Limits), "{what}");
+        assert_cpu(what, spec, want);
     }
 }
 
