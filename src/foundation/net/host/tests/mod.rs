@@ -2,7 +2,13 @@
 
 mod ports;
 
+use super::connections::{DIAL_LAST, DIAL_MAX, first_that_answers};
+use super::flows::{Flow, Flows, UDP_CLIENTS, UDP_IDLE};
+use super::places::{Place, Places};
+use super::targets::{Goal, Kept, Targets};
 use super::*;
+use clock::Instant;
+use tokio::net::TcpStream;
 
 /// A Service may have thousands of node ports, and each takes four descriptors.
 #[test]

@@ -3,6 +3,7 @@
 use super::{free, letter};
 use crate::host::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// A client downloads while the Service is deleted, or gets another node port.
 #[tokio::test(flavor = "multi_thread")]
