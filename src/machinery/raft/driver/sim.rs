@@ -6,14 +6,18 @@
 //! groups, retries and ends are what is tested. `ROPEWALK_SEEDS=100000 cargo test
 //! --profile sim -p raft --lib driver::sim` runs more histories.
 
+use super::run::Flow;
 use super::*;
-use crate::message::Entry;
+use crate::codec;
+use crate::member::Capture;
+use crate::message::{Body, Entry};
 use crate::sim::disk::SimDisk;
 use crate::{Event, Role, Status, Term};
 use nix::libc;
 use parking_lot::MutexGuard;
 use rng::Rng;
 use rng::seeds::{caught_after, sweep};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 const MEMBERS: u64 = 3;
