@@ -1,4 +1,8 @@
+use super::super::images::Definition;
+use super::program::{capabilities, program};
 use super::*;
+use cri::Security;
+use linux::confine;
 
 #[test]
 fn the_pod_overrides_the_image_as_in_kubernetes() {
