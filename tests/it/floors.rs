@@ -41,7 +41,8 @@ const UNSAID: &[(&[&str], &str, &str)] =
 /// Files that handle paths of objects and of containers. Such a path is opened by `linux::beneath`,
 /// which keeps it inside its root.
 const UNTRUSTED_PATHS: &[&str] = &[
-    "components/kubelet/volumes.rs",
+    "components/kubelet/volumes/mod.rs",
+    "components/kubelet/volumes/tokens.rs",
     "components/addons/storage/mod.rs",
     "components/addons/storage/disk.rs",
     "foundation/runtime/root.rs",

@@ -1,4 +1,8 @@
+use super::ask::Opening;
+use super::logs::{not_there, tail_of};
+use super::upgrade::{Talk, upgrade};
 use super::*;
+use k8s_openapi::api::core::v1::PodStatus;
 
 #[test]
 fn a_log_begins_with_its_last_lines_or_as_a_whole() {

@@ -4,35 +4,30 @@
 //! resolved by [`Root`]: what a volume holds is written below its own directory ([`files`]), and a
 //! path of the node stays in the node's file system.
 
+mod claims;
+mod tokens;
+
+pub(crate) use claims::claimed;
+
 use super::container::{Place, Volumes};
 use super::env::Facts;
 use super::files::{self, Gathered, Owners};
 use super::resources::{pod_limits, resource_field};
 use super::specs::{self, spec_of};
-use api::nodes;
 use api::quantity::Quantity;
-use api::volumes::is_reserved_for;
-use base64::Engine as _;
+use claims::{Claimed, check_node};
 use client::{Client, is_unanswered, optional};
-use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, EmptyDirVolumeSource, KeyToPath, Node, NodeSelector, PersistentVolume, PersistentVolumeClaim,
-    Pod, Secret, ServiceAccount, Volume, VolumeProjection,
+    ConfigMap, EmptyDirVolumeSource, KeyToPath, Node, Pod, Secret, Volume, VolumeProjection,
 };
-use kube::api::PostParams;
 use linux::beneath::{Kind, Root};
 use linux::{self, mount};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-
-/// A token is renewed when it is older than this part of its life, or than a day (in seconds).
-const RENEW_AT: f64 = 0.8;
-const RENEW_DAILY: i64 = 24 * 3600;
-/// Bytes of a token that is read back; those of the API server have about one kilobyte.
-const TOKEN_MAX: u64 = 64 << 10;
+use tokens::{kept_token, token};
 
 /// Files in a volume in memory: at least, at most.
 const FILES_IN_MEMORY: (u64, u64) = (1024, 1 << 18);
@@ -421,131 +416,6 @@ fn downward(
         String::new()
     };
     files.add(&item.path, text.as_bytes(), item.mode.map_or(mode, |m| m as u32))
-}
-
-/// The token in use, while it is young enough. What is there is read as any other file of a volume:
-/// a regular one, below its directory, of a bounded size.
-fn kept_token(dir: &Path, path: &str) -> Option<Vec<u8>> {
-    let path = Path::new("..data").join(files::clean_path(path).ok()?);
-    let file = fs::File::from(Root::open(dir).ok()?.open_beneath(&path, Kind::File).ok()?);
-    let mut token = Vec::new();
-    file.take(TOKEN_MAX + 1).read_to_end(&mut token).ok()?;
-    (token.len() as u64 <= TOKEN_MAX && is_young(&token, clock::now())).then_some(token)
-}
-
-/// Is the token in the first four fifths of its life, and no day old? It says itself when it was
-/// issued and when it ends; its file says nothing, since all files of a volume are written anew
-/// when one of them changes.
-fn is_young(token: &[u8], now: clock::Timestamp) -> bool {
-    let claims = || -> Option<(i64, i64)> {
-        let payload = token.split(|byte| *byte == b'.').nth(1)?;
-        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
-        let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
-        Some((claims.get("iat")?.as_i64()?, claims.get("exp")?.as_i64()?))
-    };
-    claims().is_some_and(|(issued, ends)| {
-        let life = ends.saturating_sub(issued);
-        let renewed = issued.saturating_add(((life as f64 * RENEW_AT) as i64).min(RENEW_DAILY));
-        now.as_second() < renewed
-    })
-}
-
-async fn token(
-    context: &Context<'_>,
-    namespace: &str,
-    audience: Option<String>,
-    life: Option<i64>,
-) -> Result<String, Unmade> {
-    let pod = context.facts.pod;
-    let account =
-        pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_else(|| "default".into());
-    let request = TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: audience.into_iter().collect(),
-            expiration_seconds: life,
-            bound_object_ref: Some(BoundObjectReference {
-                api_version: Some("v1".into()),
-                kind: Some("Pod".into()),
-                name: pod.metadata.name.clone(),
-                uid: pod.metadata.uid.clone(),
-            }),
-        },
-        ..TokenRequest::default()
-    };
-    let accounts = context.client.within::<ServiceAccount>(namespace);
-    let answer: TokenRequest = accounts
-        .create_subresource("token", &account, &PostParams::default(), &request)
-        .await
-        .map_err(|e| unread("failed to fetch token: ", e))?;
-    let token = answer.status.map(|s| s.token);
-    token.ok_or_else(|| "failed to fetch token: the answer has none".to_string().into())
-}
-
-/// What a bound claim leads to.
-pub(crate) struct Claimed {
-    /// Its PersistentVolume.
-    pub volume: String,
-    /// The directory, as a path of the node's file system.
-    pub path: String,
-    /// `hostPath.type`, e.g. `Directory` or empty; `None`: a `local` volume.
-    pub kind: Option<String>,
-    /// The nodes that the volume is on, if it says so.
-    pub on: Option<NodeSelector>,
-}
-
-/// Finds what is behind a claim.
-///
-/// # Errors
-/// As the kubelet tells them in an Event: there is no such claim, or it is not bound.
-pub(crate) async fn claimed(client: &Client, namespace: &str, name: &str) -> Result<Claimed, Unmade> {
-    let claims = client.within::<PersistentVolumeClaim>(namespace);
-    let claim = optional(claims.get(name).await).map_err(|e| unread("", e))?;
-    let claim = claim.ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
-    let bound = claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
-    let volume = claim.spec.as_ref().and_then(|s| s.volume_name.clone()).filter(|_| bound);
-    let volume = volume.ok_or_else(|| format!("persistentvolumeclaim {name:?} is not bound yet"))?;
-    let found = optional(client.all::<PersistentVolume>().get(&volume).await).map_err(|e| unread("", e))?;
-    let found = found.ok_or_else(|| format!("persistentvolume {volume:?} not found"))?;
-    Ok(behind(volume, found, &claim)?)
-}
-
-/// Finds the directory of a claim's volume. A user who may patch the status of the claims in a
-/// namespace can name any volume there, but cannot write the volume: so both have to name each
-/// other.
-///
-/// # Errors
-/// The volume belongs to another claim, or is of a kind that is not implemented.
-fn behind(volume: String, found: PersistentVolume, claim: &PersistentVolumeClaim) -> Result<Claimed, String> {
-    if !is_reserved_for(&found, claim) {
-        let name = claim.metadata.name.as_deref().unwrap_or_default();
-        return Err(format!("persistentvolume {volume:?} is not bound to persistentvolumeclaim {name:?}"));
-    }
-    let spec = found.spec.unwrap_or_default();
-    let host = spec.host_path.map(|p| (p.path, Some(p.type_.unwrap_or_default())));
-    let found = host.or(spec.local.map(|l| (l.path, None)));
-    let (path, kind) =
-        found.ok_or_else(|| format!("persistentvolume {volume:?} is of a kind that is not implemented"))?;
-    match path.split('/').any(|part| part == "..") {
-        true => Err(format!("persistentvolume {volume:?}: path {path:?} must not contain '..'")),
-        false => Ok(Claimed { volume, path, kind, on: spec.node_affinity.and_then(|a| a.required) }),
-    }
-}
-
-/// Checks that a volume is on this node. The scheduler looks at that, too, but a pod with
-/// `nodeName` has passed it by: it would find an empty directory and leave its data where no later
-/// pod looks for them.
-///
-/// # Errors
-/// None of the volume's terms fits the node.
-fn check_node(volume: &str, on: &NodeSelector, node: &Node) -> Result<(), String> {
-    let name = node.metadata.name.as_deref().unwrap_or_default();
-    let labels = node.metadata.labels.clone().unwrap_or_default();
-    match on.node_selector_terms.iter().any(|term| nodes::fits(term, name, &labels)) {
-        true => Ok(()),
-        false => Err(format!(
-            "persistentvolume {volume:?} is not on node {name:?}: none of its nodeAffinity's terms fits the node"
-        )),
-    }
 }
 
 /// Does the pod have anything that may change while it runs?

@@ -1,6 +1,10 @@
+use super::claims::{behind, check_node, claimed};
+use super::tokens::{TOKEN_MAX, is_young, kept_token};
 use super::*;
 use api::requests::Amount;
+use base64::Engine as _;
 use client::testing::{Scripted, refusal};
+use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolumeClaim};
 use std::os::unix::fs::symlink;
 
 /// A policy that forbids `prod` by its name says nothing of `prod?`: a pod that names the
