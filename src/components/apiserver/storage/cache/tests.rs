@@ -1,4 +1,7 @@
 use super::*;
+use ::etcd::api::{self as etcd, EventType};
+use api::meta;
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 fn stored(name: &str) -> String {

@@ -14,15 +14,20 @@
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them |
 
+mod objects;
+mod request;
+
+pub(crate) use request::serve;
+pub use request::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
+
 use crate::request::context::Context;
-use crate::request::http::{Answer, json};
 use crate::state::State;
 use crate::storage::cache::ROOT;
 use crate::storage::object::Object;
 use crate::storage::room::Use;
 use crate::storage::store::status_of;
-use crate::undo::steps::{self, Look, Step, Undone};
-use api::value::{self, list, text};
+use crate::undo::steps::{self, Step, Undone};
+use api::value::{self, text};
 use api::{Status, meta};
 use bytes::Bytes;
 use etcd::api::{
@@ -30,8 +35,8 @@ use etcd::api::{
     Revision, TxnRequest,
 };
 use etcd::txn::size;
-use http::Method;
-use serde::Deserialize;
+use objects::{node, owner, pod, was_free_volume};
+use request::check_writes_since;
 use serde_json::{Value, json as object};
 use std::collections::{BTreeMap, BTreeSet};
 use tap::{Event, Journey as Way, Record, Write};
@@ -142,80 +147,6 @@ fn is_within(namespaces: &BTreeSet<String>, key: &[u8], value: &[u8]) -> bool {
         }
         _ => false,
     }
-}
-
-/// True for a volume that no claim had then, and that a claim of these namespaces has now. It
-/// becomes free again; otherwise it would be released, or deleted by its policy, when its claim
-/// goes.
-fn was_free_volume(namespaces: &BTreeSet<String>, m: &Move) -> bool {
-    let Some(then) = m.put.as_ref().filter(|_| resource(&m.key) == "persistentvolumes") else {
-        return false;
-    };
-    let then: Value = serde_json::from_slice(then).unwrap_or_default();
-    text(&then, "spec.claimRef.namespace").is_empty() && is_within(namespaces, &m.key, &m.last)
-}
-
-/// Namespace and name of the Service that a reservation is for.
-fn owner(value: &[u8]) -> Option<(&str, &str)> {
-    std::str::from_utf8(value).ok()?.split_once('/')
-}
-
-/// `None`: nothing to do. `Some(None)`: it goes.
-fn node(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Bytes>> {
-    let Some(now) = now.and_then(parsed) else { return Some(Some(then.value.clone())) };
-    let mut back = parsed(then)?;
-    value::copy(&now, &mut back, "status");
-    (back != now).then(|| Some(back.to_string().into()))
-}
-
-fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth) -> Option<Option<Bytes>> {
-    let (past, present) = (then.and_then(parsed), now.and_then(parsed));
-    if [&past, &present].into_iter().flatten().any(|p| meta::annotation(p, MIRROR).is_some()) {
-        return None;
-    }
-    // One that was on its way out then has nothing to come back to.
-    let past = past.filter(|p| !meta::is_terminating(p));
-    match (past, present) {
-        // Something that nobody can read was put there since.
-        (None, None) => (then.is_none() && now.is_some()).then_some(None),
-        (None, Some(_)) => Some(None),
-        (Some(mut past), Some(present))
-            if meta::uid(&past) == meta::uid(&present)
-                && !meta::is_terminating(&present)
-                && !has_found_a_node(&past, &present) =>
-        {
-            value::copy(&present, &mut past, "status");
-            value::copy(&present, &mut past, "spec.nodeName");
-            (past != present).then(|| Some(past.to_string().into()))
-        }
-        (Some(mut past), _) => {
-            let placed = then.is_some_and(birth.placed_by_maker);
-            value::put(&mut past, "metadata.uid", (birth.uid)());
-            value::put(&mut past, "metadata.creationTimestamp", birth.now.clone());
-            if matches!(text(&past, "status.phase"), "Succeeded" | "Failed") {
-                return Some(Some(past.to_string().into()));
-            }
-            if !placed {
-                value::remove(&mut past, "spec.nodeName");
-            }
-            let status = match text(&past, "status.qosClass") {
-                "" => object!({"phase": "Pending"}),
-                class => object!({"phase": "Pending", "qosClass": class}),
-            };
-            value::put(&mut past, "status", status);
-            Some(Some(past.to_string().into()))
-        }
-    }
-}
-
-/// Did this pod wait then because no node could take it (or because of a gate), and has it one now?
-/// Nothing can take a node away from a pod, so it is made anew, and waits or not by what is true
-/// then.
-fn has_found_a_node(past: &Value, present: &Value) -> bool {
-    let told = |c: &Value| text(c, "type") == "PodScheduled" && text(c, "status") == "False";
-    text(past, "spec.nodeName").is_empty()
-        && list(past, "status.conditions").iter().any(told)
-        && !text(present, "spec.nodeName").is_empty()
 }
 
 /// An undo or a redo: the revision that it leads to, and the steps that it takes back.
@@ -523,212 +454,6 @@ fn is_by_product(object: &Value) -> bool {
             (text(object, "kind"), meta::name(object)),
             ("ConfigMap", "kube-root-ca.crt") | ("ServiceAccount", "default") | ("Endpoints", _)
         )
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Asked {
-    /// Only says what would be lost.
-    plan: bool,
-    count: Option<usize>,
-    revision: Option<Revision>,
-    /// Of a rewind: only these go back.
-    namespaces: Option<BTreeSet<String>>,
-    /// The plan that was agreed to: the revision that it was made at, and the one that it goes back
-    /// to.
-    agreed: Option<Agreed>,
-}
-
-/// What a plan has answered, sent back as a precondition.
-#[derive(Clone, Copy, Deserialize)]
-struct Agreed {
-    known: Revision,
-    to: Revision,
-}
-
-impl Agreed {
-    /// Does the journey still do what the plan said? `undone_at` is the revision of the last undo
-    /// or redo.
-    ///
-    /// Example: a plan to undo one step was made at revision 20 and goes back to 14. At 21 a person
-    /// begins another step: that one would be undone instead, so the journey is refused.
-    fn check(&self, to: Revision, done: &[Step], undone_at: Revision) -> Result<(), Status> {
-        let newest = done.iter().map(|step| step.first).max().unwrap_or_default().max(undone_at);
-        if to != self.to || newest > self.known { Err(plan_changed()) } else { Ok(()) }
-    }
-}
-
-/// Refuses a journey if a person has written since its plan was agreed to: also the later writes of
-/// a command that had begun before, which make no step of their own.
-///
-/// # Errors
-/// 409 if so.
-fn check_writes_since(ctx: &Context, agreed: Revision) -> Result<(), Status> {
-    let records = ctx.records();
-    let mut commits = records.iter().filter(|r| r.write().is_some());
-    let is_later = |at: u64| at as Revision > agreed;
-    let is_persons = |r: &Record| r.request.as_ref().is_some_and(tap::Request::is_persons);
-    match commits.any(|r| r.revision.is_some_and(is_later) && is_persons(r)) {
-        true => Err(plan_changed()),
-        false => Ok(()),
-    }
-}
-
-fn plan_changed() -> Status {
-    Status::new(409, PLAN_CHANGED, "somebody has changed the cluster since this was planned; plan it again")
-}
-
-/// Reasons of refusals, for callers that tell them in their own words.
-pub const NOTHING_TO_UNDO: &str = "NothingToUndo";
-/// 409: no undo was done, a write has followed it, or the store no longer keeps the state before
-/// it.
-pub const NOTHING_TO_REDO: &str = "NothingToRedo";
-/// 409: there are steps to undo, but fewer than `count`.
-pub const FEWER_STEPS: &str = "FewerSteps";
-/// 400: the revision is below 1 or above the newest one.
-pub const NO_SUCH_REVISION: &str = "NoSuchRevision";
-/// 409: a person has changed the cluster, or undone or redone something, since the plan that was
-/// agreed to.
-pub const PLAN_CHANGED: &str = "PlanChanged";
-
-/// Answers `/ropewalk/v1/…`.
-///
-/// # Errors
-/// 400 and 409 for what cannot be gone back to, 409 if it is not what was agreed to any more, 504
-/// if others write faster than it can be planned, and those of the store.
-pub(crate) async fn serve(
-    state: &State,
-    ctx: &Context,
-    method: &Method,
-    what: &str,
-    body: &[u8],
-) -> Result<Answer, Status> {
-    if *method == Method::GET && what == "steps" {
-        state.fresh().await?;
-        return Ok(json(200, &told(state)));
-    }
-    if *method != Method::POST {
-        return Err(Status::method_not_allowed());
-    }
-    let asked: Asked = match body {
-        [] => Asked::default(),
-        body => serde_json::from_slice(body)
-            .map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?,
-    };
-    let mut past: Option<(Revision, Past)> = None;
-    for _ in 0..TRIES {
-        // Planned anew each time: an undo at the same moment has taken the step that this one
-        // meant.
-        let known = state.fresh().await?;
-        let Some(journey) = journey(state, what, &asked, known)? else {
-            return Ok(crate::request::http::not_found_page());
-        };
-        if matches!(journey.way, Way::Rewind(_)) && journey.within.is_none() {
-            state.check_bootstrapped(journey.to).await?;
-        }
-        if asked.plan {
-            let lost = state.losses(ctx, &journey).await?;
-            let answer = object!({"to": journey.to, "known": known, "steps": journey.steps, "lost": lost});
-            return Ok(json(200, &answer));
-        }
-        if let Some(agreed) = asked.agreed {
-            let undone_at = state.revision_of(steps::UNDONE).await?;
-            agreed.check(journey.to, &state.cache.steps.look().done, undone_at)?;
-        }
-        let read = match past.take().filter(|(to, _)| *to == journey.to) {
-            Some((_, read)) => read,
-            None => state.past(journey.to).await?,
-        };
-        if let Some(told) = state.travel(ctx, &journey, &read).await? {
-            return Ok(json(200, &told));
-        }
-        past = Some((journey.to, read));
-    }
-    Err(Status::timeout("the cluster changes too fast to go back; try again"))
-}
-
-/// The steps that can be undone, and those of which the store no longer keeps the state before:
-/// history goes when it is old, or when the store needs room.
-fn parted(state: &State, look: &Look) -> (Vec<Step>, Vec<Step>) {
-    let oldest = state.kv.compacted();
-    look.done.iter().cloned().partition(|s| s.first > oldest)
-}
-
-/// What `GET /ropewalk/v1/steps` answers.
-fn told(state: &State) -> Value {
-    let steps = &state.cache.steps;
-    let look = steps.look();
-    let (done, lost) = parted(state, &look);
-    let of = |u: &Undone| u.steps.iter().filter_map(|id| steps.find(id)).collect::<Vec<_>>();
-    let undone: Vec<Value> = look
-        .undone
-        .iter()
-        .filter(|u| !u.is_forgotten())
-        .map(|u| object!({"before": u.before, "steps": of(u)}))
-        .collect();
-    let oldest = state.kv.compacted().max(1);
-    object!({"revision": state.kv.revision(), "oldest": oldest, "steps": done, "lost": lost, "undone": undone})
-}
-
-/// Plans an undo, a redo or a rewind from the steps that are known now, which are at least those up
-/// to `known`. `None`: there is no such verb.
-fn journey(state: &State, what: &str, asked: &Asked, known: Revision) -> Result<Option<Journey>, Status> {
-    let look = state.cache.steps.look();
-    let (done, lost) = parted(state, &look);
-    let (oldest, unchanged) = (state.kv.compacted(), look.unchanged_since(known));
-    let mut undone = look.undone;
-    let agreed = asked.agreed.map(|agreed| agreed.known);
-    let gone = match lost.len() {
-        0 => String::new(),
-        n => format!(
-            "; {n} earlier can no longer be undone, because the store no longer keeps the state before them"
-        ),
-    };
-    Ok(Some(match what {
-        "undo" => {
-            let count = asked.count.unwrap_or(1);
-            if count == 0 || count > done.len() {
-                return Err(match done.len() {
-                    0 => Status::new(409, NOTHING_TO_UNDO, format!("there is nothing to undo{gone}")),
-                    n => {
-                        let message = format!("{count} steps cannot be undone: there are {n}{gone}");
-                        Status::new(409, FEWER_STEPS, &message)
-                    }
-                });
-            }
-            let gone: Vec<Step> = done.iter().rev().take(count).cloned().collect();
-            let to = gone.last().map_or(0, |s| s.first - 1);
-            Journey { to, steps: gone, undone, way: Way::Undo(to), within: None, unchanged, agreed }
-        }
-        "redo" => {
-            let Some(last) = undone.pop().filter(|last| !last.is_forgotten()) else {
-                return Err(Status::new(409, NOTHING_TO_REDO, "there is nothing to redo"));
-            };
-            if last.before < oldest {
-                let message =
-                    "there is nothing to redo: the store no longer keeps the state before the last undo";
-                return Err(Status::new(409, NOTHING_TO_REDO, message));
-            }
-            let steps = &state.cache.steps;
-            let again = last.steps.iter().rev().filter_map(|id| steps.find(id)).collect();
-            let (to, within) = (last.before, last.within);
-            Journey { to, steps: again, undone, way: Way::Redo(to), within, unchanged, agreed }
-        }
-        "rewind" => {
-            let current = state.kv.revision();
-            let to = asked.revision.unwrap_or_default();
-            if to < 1 || to > current {
-                let message = format!("revision {to} is none of this cluster's: the newest is {current}");
-                return Err(Status::new(400, NO_SUCH_REVISION, &message));
-            }
-            let gone = done.iter().rev().filter(|s| s.first > to).cloned().collect();
-            // Also where only some namespaces go back, what came since cannot be undone one by one
-            // any more: its beginnings lie among what went.
-            let within = asked.namespaces.clone();
-            Journey { to, steps: gone, undone, way: Way::Rewind(to), within, unchanged, agreed }
-        }
-        _ => return Ok(None),
-    }))
 }
 
 #[cfg(test)]
