@@ -1,6 +1,9 @@
 //! One member: core, state machine, and what waits for the disk. Still without a clock, thread or
 //! file of its own: the [`Edge`] has those, a real one in `driver` and a simulated one in `sim`.
 
+mod rounds;
+mod snapshots;
+
 use super::core::{Config, Raft, Stored};
 use super::interface::{ConfError, Core, ProposeError, Status};
 use super::message::{Body, ConfChange, Entry, Event, Index, Message, Payload, SnapshotRef, Term};
@@ -11,20 +14,11 @@ use std::time::Duration;
 
 /// A question or its answer may be lost; it is asked again after this many ticks.
 const ASK_AGAIN_TICKS: u32 = 10;
-
 /// A read that is not answered after this many ticks fails, first while the leader is asked and
 /// then while its index is applied: 7 s with the driver's ticks for several members. Its caller has
 /// left by then (the store waits 6 s), and nothing else ends it while the log stands still. etcd's
 /// `linearizableReadLoop` has its request timeout for this.
 const READ_TICKS: u32 = 280;
-
-/// A snapshot that could not be saved is tried again after this many ticks: a full disk does not
-/// get room by being asked all the time.
-const SNAPSHOT_AGAIN_TICKS: u32 = 40;
-
-/// The log in memory never waits for a state larger than this many bytes; and entries that a
-/// snapshot stands for stay in it up to this many.
-const LOG_MAX: u64 = 64 << 20;
 
 /// One question to the leader, on behalf of several reads.
 struct Round {
@@ -342,41 +336,6 @@ impl<M: StateMachine> Member<M> {
         self.gathered.push(ctx);
     }
 
-    /// Asks the leader's state machine, which may be the own one. [`StateMachine::answered`]
-    /// reports; it does not if a message is lost, or while the leader has applied less than this
-    /// member.
-    pub fn ask_leader(&mut self, ctx: u64, question: Bytes, now: Duration) {
-        if self.is_leader() {
-            let answer = self.machine.answer(&question, now);
-            self.machine.answered(ctx, answer);
-        } else if self.core.ask(ctx, self.applied, question).is_err() {
-            self.machine.answered(ctx, None);
-        }
-    }
-
-    /// Asks once for all that came since the last question, as etcd does: what the leader says
-    /// after they came holds for each of them.
-    fn begin_round(&mut self) {
-        if self.round.is_none()
-            && let Some(&ctx) = self.gathered.first()
-        {
-            self.round = Some(Round { ctx, callers: std::mem::take(&mut self.gathered), ticks: 0 });
-            self.ask(ctx);
-        }
-    }
-
-    fn ask(&mut self, ctx: u64) {
-        if self.core.read_index(ctx).is_err() {
-            self.fail_round();
-        }
-    }
-
-    fn fail_round(&mut self) {
-        for ctx in self.round.take().map(|round| round.callers).unwrap_or_default() {
-            self.machine.read(ctx, false);
-        }
-    }
-
     /// Begins to hand over to the voter `to`. Does nothing if this member does not lead, or `to` is
     /// itself or no voter.
     pub fn transfer(&mut self, to: super::MemberId) {
@@ -406,17 +365,6 @@ impl<M: StateMachine> Member<M> {
         self.core.persisted(write.batch);
     }
 
-    /// Replaces the machine's state by a leader's snapshot that is durable. If it were restored
-    /// before that, a client could read what the member has forgotten after a restart.
-    fn restore(&mut self, snapshot: &SnapshotRef, now: Duration) {
-        if let Err(why) = self.machine.restore(snapshot, now) {
-            // A member that cannot read what the others agreed on must not go on.
-            panic!("the leader's snapshot up to entry {} is unreadable: {why}", snapshot.index);
-        }
-        (self.applied, self.snapshot_index) = (snapshot.index, snapshot.index);
-        (self.bytes, self.bytes_in_snapshot) = (0, 0);
-    }
-
     /// The log cannot be written any more, so this member neither promises nor applies anything
     /// from here on, and must not be stepped any more. One that is not the only voter does not lead
     /// any more: the others have elected another leader, or will.
@@ -429,24 +377,6 @@ impl<M: StateMachine> Member<M> {
         let waiting = self.reads.drain(..).map(|read| read.ctx).chain(self.gathered.drain(..));
         waiting.for_each(|ctx| self.machine.read(ctx, false));
         self.tell(now);
-    }
-
-    /// A snapshot that this member made is durable; or making it failed.
-    pub(crate) fn snapshot_saved(&mut self, snapshot: Option<SnapshotRef>, edge: &mut dyn Edge) {
-        self.snapshotting = false;
-        let Some(snapshot) = snapshot else {
-            self.snapshot_rest = SNAPSHOT_AGAIN_TICKS;
-            return; // its bytes still count, so it is due again after the rest
-        };
-        self.bytes = self.bytes.saturating_sub(self.bytes_in_snapshot);
-        self.snapshot_index = self.snapshot_index.max(snapshot.index);
-        // Followers that lag a little are cheaper to serve from the log.
-        let alone = self.core.conf_state().voters.len() + self.core.conf_state().learners.len() == 1;
-        let keep = if alone { 0 } else { self.policy.entries / 2 };
-        let index = snapshot.index;
-        let upto = self.core.forgettable(index, keep, LOG_MAX as usize);
-        self.core.compact(upto, snapshot);
-        edge.release(index);
     }
 
     /// Does everything that follows from what came in. `true` if there was anything.
@@ -507,59 +437,6 @@ impl<M: StateMachine> Member<M> {
         self.tell(now);
         self.maybe_snapshot(edge);
         any
-    }
-
-    /// Keeps messages back until the newest batch is durable. Of those that wait for the same batch
-    /// a later one replaces an earlier one of its kind to the same member, whose word it is, too:
-    /// while a disk is full, a leader's questions do not stop, and their answers would pile up.
-    fn promise(&mut self, messages: Vec<Message>) {
-        let written = self.written;
-        if self.promises.back().is_none_or(|newest| newest.batch < written) && !messages.is_empty() {
-            self.promises.push_back(Promises { batch: written, since: self.ticks, messages: vec![] });
-        }
-        let Some(Promises { messages: waiting, .. }) = self.promises.back_mut() else { return };
-        for message in messages {
-            waiting.retain(|old| !replaces(&message, old));
-            waiting.push(message);
-        }
-    }
-
-    fn answer_reads(&mut self) {
-        let applied = self.applied;
-        for read in self.reads.extract_if(.., |read| read.index <= applied) {
-            self.machine.read(read.ctx, true);
-        }
-    }
-
-    fn tell(&mut self, now: Duration) {
-        let (core, applied) = (&self.core, self.applied);
-        if self.told.as_ref().is_some_and(|(status, at)| *at == applied && core.still(status)) {
-            return;
-        }
-        let status = self.core.status();
-        let before = self.told.as_ref().map(|(s, _)| (s.term, s.leader, s.role));
-        if before.is_some_and(|before| before != (status.term, status.leader, status.role)) {
-            // the member that was asked may not answer any more
-            self.fail_round();
-        }
-        self.machine.status(&status, applied, now);
-        self.told = Some((status, applied));
-    }
-
-    fn maybe_snapshot(&mut self, edge: &mut dyn Edge) {
-        let entries = self.applied - self.snapshot_index;
-        // A snapshot is worth its bytes only when the log has grown by as many: then at most as
-        // much again is written, however large the state.
-        let bytes = self.policy.bytes.max(self.machine.size().min(LOG_MAX));
-        let due = entries >= self.policy.entries || self.bytes >= bytes;
-        if !due || self.snapshotting || self.snapshot_rest > 0 || entries == 0 {
-            return;
-        }
-        if let Some(snapshot) = self.core.snapshot_ref(self.applied) {
-            (self.snapshotting, self.bytes_in_snapshot) = (true, self.bytes);
-            let capture = self.machine.capture();
-            edge.snapshot(snapshot, capture);
-        }
     }
 }
 
