@@ -217,8 +217,8 @@ impl Crew {
                 drop(gone);
                 result
             });
-            // Made out here: a kill may come before the first poll of what stands below, and the set
-            // aborts its task when it is dropped.
+            // Made out here: a kill may come before the first poll of what stands below, and the
+            // set aborts its task when it is dropped.
             let mut main_task = JoinSet::new();
             let handle = main_task.spawn(main.instrument(self.span.clone()));
             self.main().push(handle);
