@@ -1,7 +1,7 @@
 //! A file or directory that is mounted elsewhere.
 
 use super::super::{Context, Result};
-use super::{Kind, Root, Scope, open};
+use super::{Kind, Root, Scope};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, fstat};
