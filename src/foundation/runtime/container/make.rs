@@ -11,6 +11,10 @@ use linux::{cgroup, oom};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+/// Bytes of one container's writable layer, in memory. A container whose memory limit is lower is
+/// bounded by that.
+const LAYER_MAX: u64 = 512 << 20;
+
 impl Container {
     /// What is mounted into it: the pod's own files, where it has no volume at their place, and its
     /// volumes.
@@ -83,7 +87,3 @@ impl Container {
         Ok((started?, streams))
     }
 }
-
-/// Bytes of one container's writable layer, in memory. A container whose memory limit is lower is
-/// bounded by that.
-const LAYER_MAX: u64 = 512 << 20;
