@@ -1,4 +1,4 @@
-//! The member's door: proposals, reads and messages of peers come in here.
+//! The handle of a running member: proposals, reads and messages of peers come in here.
 
 use super::super::codec;
 use super::super::interface::ConfError;
