@@ -73,7 +73,7 @@ pub(crate) fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>
         crew.spawn(async move {
             loop {
                 prober.probe().await;
-                tokio::time::sleep(PROBE_EVERY).await;
+                clock::pause(PROBE_EVERY).await;
             }
         });
     }

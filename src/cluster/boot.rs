@@ -312,7 +312,7 @@ async fn until_done<F: Future<Output = Result<(), String>>>(what: &str, attempt:
         } else {
             tracing::debug!(error, "{what}");
         }
-        tokio::time::sleep(pause).await;
+        clock::pause(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }

@@ -24,7 +24,7 @@ pub(crate) async fn listen_after(
     loop {
         match network.listen(on).await {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                clock::pause(Duration::from_millis(20)).await;
             }
             other => return other,
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A room depends on rooms of lower floors only; on the ground floor, on those
 /// to its left.
 const FLOORS: [&[&str]; 8] = [
-    &["lang", "linux", "clock", "rng", "tap", "task", "pki", "golden"],
+    &["lang", "clock", "linux", "rng", "tap", "task", "pki", "golden"],
     &["raft", "api", "cri", "cni", "applets"],
     &["etcd", "client", "runtime", "net"],
     &["apiserver", "scheduler", "controllers", "kubelet", "proxy", "addons", "kubectl", "etcdctl"],
@@ -41,7 +41,8 @@ const UNSAID: &[(&[&str], &str, &str)] =
 /// Files that handle paths of objects and of containers. Such a path is opened by `linux::beneath`,
 /// which keeps it inside its root.
 const UNTRUSTED_PATHS: &[&str] = &[
-    "components/kubelet/volumes.rs",
+    "components/kubelet/volumes/mod.rs",
+    "components/kubelet/volumes/tokens.rs",
     "components/addons/storage/mod.rs",
     "components/addons/storage/disk.rs",
     "foundation/runtime/root.rs",

@@ -11,6 +11,7 @@ use apiserver::Info;
 use apiserver::http::Query;
 use apiserver::{is_dry_run, is_own, is_trial};
 use client::Delta;
+use clock::Instant;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use rng::Rng;
@@ -18,7 +19,6 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tap::{self, Answer, Event, ObjectRef, Record, Request, Tap, Write};
-use tokio::time::Instant;
 
 /// Objects that are remembered though no watch shows them, at most.
 const UNWATCHED_MAX: usize = 4096;

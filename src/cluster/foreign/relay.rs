@@ -87,7 +87,7 @@ async fn connection(relay: Arc<Relay>, tcp: TcpStream, acceptor: TlsAcceptor, st
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {} // the other side may hang up
-        () = tokio::time::sleep(HANDSHAKE_TIMEOUT), if is_stranger => {} // it has heard its refusal
+        () = clock::pause(HANDSHAKE_TIMEOUT), if is_stranger => {} // it has heard its refusal
         () = stop.cancelled() => {}
     }
 }

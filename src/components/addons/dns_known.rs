@@ -5,9 +5,9 @@
 //! that is complete. Changes that come while one is built are in the next.
 
 use super::dns::zone::Zone;
+use clock::Instant;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
 
 pub(super) struct Known {
     zone: watch::Sender<Arc<Zone>>,
@@ -48,7 +48,7 @@ impl Known {
             if let Err(error) = built.await {
                 tracing::error!(%error, "the zone could not be built; DNS goes on with the one before");
             }
-            tokio::time::sleep(start.elapsed()).await;
+            clock::pause(start.elapsed()).await;
         }
     }
 }

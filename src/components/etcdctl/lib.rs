@@ -48,6 +48,7 @@ use io::Io;
 use parse::Found;
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Whether a command line, without the program's name, talks to a store. One that cannot be read
@@ -129,7 +130,8 @@ pub async fn on_stdio(args: Vec<String>, preset: Preset) -> i32 {
     let heeds_term = matches!(&parsed, Ok(Found::Command(verb, _)) if verb.tidies);
     let cancel = CancellationToken::new();
     let canceled = cancel.clone();
-    let signals = tokio::spawn(async move {
+    let mut signals = JoinSet::new(); // ends with this call
+    signals.spawn(async move {
         if interrupted(heeds_term).await.is_ok() {
             canceled.cancel();
         }
@@ -140,7 +142,5 @@ pub async fn on_stdio(args: Vec<String>, preset: Preset) -> i32 {
         stderr: Box::new(tokio::io::stderr()),
         cancel,
     };
-    let code = run_parsed(parsed, io, preset).await;
-    signals.abort();
-    code
+    run_parsed(parsed, io, preset).await
 }

@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Runs a command line on this process' own streams. `args[0]` is the program's name.
@@ -32,7 +33,8 @@ pub fn main_with_stdio(args: Vec<String>) -> i32 {
 pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
     let cancel = CancellationToken::new();
     let interrupted = cancel.clone();
-    let signals = tokio::spawn(async move {
+    let mut signals = JoinSet::new(); // ends with this call
+    signals.spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
             interrupted.cancel();
         }
@@ -54,7 +56,6 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
     if let Some(terminal) = terminal {
         terminal.raw(false);
     }
-    signals.abort();
     code
 }
 
@@ -83,6 +84,8 @@ struct Tty {
     cooked: Mutex<Option<Termios>>,
     size: watch::Receiver<(u16, u16)>,
     both: bool,
+    /// The task that tells `size` of changes.
+    _resizes: JoinSet<()>,
 }
 
 impl Tty {
@@ -93,8 +96,9 @@ impl Tty {
         }
         let now = || pty::size(std::io::stdin().as_fd()).unwrap_or((80, 24));
         let (tell, size) = watch::channel(now());
+        let mut resizes = JoinSet::new();
         if let Ok(mut changes) = signal(SignalKind::window_change()) {
-            tokio::spawn(async move {
+            resizes.spawn(async move {
                 while changes.recv().await.is_some() {
                     if tell.send(now()).is_err() {
                         return;
@@ -102,7 +106,8 @@ impl Tty {
                 }
             });
         }
-        Some(Arc::new(Tty { cooked: Mutex::default(), size, both: std::io::stdout().is_terminal() }))
+        let both = std::io::stdout().is_terminal();
+        Some(Arc::new(Tty { cooked: Mutex::default(), size, both, _resizes: resizes }))
     }
 }
 

@@ -296,8 +296,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn any_txn() -> impl Strategy<Value = TxnRequest> {
-        let data = || proptest::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from);
+    fn data() -> impl Strategy<Value = Bytes> {
+        proptest::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from)
+    }
+
+    fn any_compare() -> impl Strategy<Value = Compare> {
         let n = any::<i64>;
         let result = prop_oneof![
             Just(CompareResult::Equal),
@@ -312,18 +315,22 @@ mod tests {
             n().prop_map(CompareTarget::Lease),
             data().prop_map(CompareTarget::Value)
         ];
-        let compare = (data(), data(), result, target).prop_map(|(key, range_end, result, target)| Compare {
+        (data(), data(), result, target).prop_map(|(key, range_end, result, target)| Compare {
             key,
             range_end,
             result,
             target,
-        });
+        })
+    }
+
+    fn any_range() -> impl Strategy<Value = RequestOp> {
+        let n = any::<i64>;
         let order = prop_oneof![
             Just((SortOrder::None, SortTarget::Key)),
             Just((SortOrder::Ascend, SortTarget::Value)),
             Just((SortOrder::Descend, SortTarget::ModRevision))
         ];
-        let range = (data(), data(), n(), n(), any::<[bool; 3]>(), order, any::<[i64; 4]>()).prop_map(
+        (data(), data(), n(), n(), any::<[bool; 3]>(), order, any::<[i64; 4]>()).prop_map(
             |(key, range_end, limit, revision, flags, (sort_order, sort_target), bounds)| {
                 RequestOp::Range(RangeRequest {
                     key,
@@ -342,9 +349,13 @@ mod tests {
                     max_create_revision: bounds[3],
                 })
             },
-        );
+        )
+    }
+
+    fn any_txn() -> impl Strategy<Value = TxnRequest> {
+        let n = any::<i64>;
         let leaf = prop_oneof![
-            range,
+            any_range(),
             (data(), data(), n(), any::<[bool; 3]>()).prop_map(
                 |(key, value, lease, [prev_kv, ignore_value, ignore_lease])| RequestOp::Put(PutRequest {
                     key,
@@ -359,7 +370,7 @@ mod tests {
                 DeleteRangeRequest { key, range_end, prev_kv }
             )),
         ];
-        let compares = proptest::collection::vec(compare, 0..3);
+        let compares = proptest::collection::vec(any_compare(), 0..3);
         let op = leaf.prop_recursive(3, 12, 3, move |inner| {
             let ops = || proptest::collection::vec(inner.clone(), 0..3);
             (ops(), ops()).prop_map(|(success, failure)| {

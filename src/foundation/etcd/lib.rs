@@ -93,8 +93,6 @@ mod golden;
 pub mod grpc;
 mod hash;
 mod kv;
-#[cfg(test)]
-mod kv_tests;
 mod lease;
 mod machine;
 mod member;
@@ -103,8 +101,6 @@ mod mvcc;
 pub mod pb;
 mod question;
 mod server;
-#[cfg(test)]
-mod server_tests;
 #[cfg(test)]
 mod sim;
 mod snapshot;

@@ -76,7 +76,7 @@ pub(crate) async fn wait_up(connection: &Connection<Route>, index: u32) -> Resul
             let what = "a wire did not come up".to_string();
             return Err(Error::Kernel { what, cause: std::io::ErrorKind::TimedOut.into() });
         }
-        tokio::time::sleep(Duration::from_micros(200)).await;
+        clock::pause(Duration::from_micros(200)).await;
     }
 }
 

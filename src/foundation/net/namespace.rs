@@ -56,7 +56,8 @@ impl Namespace {
     #[cfg(test)]
     pub fn own() -> Namespace {
         let (jobs, work) = mpsc::channel::<Job>();
-        std::thread::spawn(move || work.into_iter().for_each(|job| job()));
+        let thread = std::thread::Builder::new().name("netns".into());
+        thread.spawn(move || work.into_iter().for_each(|job| job())).expect("a thread");
         let fd = std::fs::File::open("/proc/self/ns/net").expect("a network namespace");
         Namespace { fd: Arc::new(fd.into()), jobs }
     }

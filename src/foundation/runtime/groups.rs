@@ -48,7 +48,7 @@ pub(crate) async fn remove_group(group: Arc<dyn cgroup::Group>, crew: &Crew) {
     }
     crew.spawn(async move {
         loop {
-            tokio::time::sleep(AGAIN).await; // cgroup v1 has no event that tells
+            clock::pause(AGAIN).await; // cgroup v1 has no event that tells
             if matches!(attempt().await, Ok(Ok(()))) {
                 return;
             }

@@ -4,9 +4,9 @@
 //! container waits. Upstream has no such bound; there, containerd's shim writes, which belongs to
 //! the host, too.
 
+use clock::Instant;
 use parking_lot::{Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Bytes of log entries in a second, for all containers of a pod together.
 const RATE: u64 = 4 << 20;

@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::task::coop::unconstrained;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ pub(crate) const REST_MAX: usize = 1 << 20;
 
 /// What carries a container's output.
 pub(crate) struct Pumps {
-    pub tasks: Vec<JoinHandle<()>>,
+    pub tasks: JoinSet<()>,
     /// Ends them although something still holds the other end.
     pub over: CancellationToken,
 }
@@ -27,10 +27,11 @@ impl Pumps {
     /// in the pipes then is carried, also by a pump that was held up by a slow disk, and so is the
     /// beginning of a line that has no end yet.
     pub(crate) async fn end(self) {
-        let all = futures::future::join_all(self.tasks);
+        let Pumps { mut tasks, over } = self;
+        let all = async { while tasks.join_next().await.is_some() {} };
         tokio::pin!(all);
         if tokio::time::timeout(DRAIN, &mut all).await.is_err() {
-            self.over.cancel();
+            over.cancel();
             all.await;
         }
     }
@@ -67,14 +68,9 @@ mod tests {
     const PIECE: usize = 64;
 
     /// Carries output to a log; the disk takes the time `slow` for each piece.
-    fn pump(
-        log: &Arc<Log>,
-        mut from: DuplexStream,
-        over: &CancellationToken,
-        slow: Duration,
-    ) -> JoinHandle<()> {
-        let (log, over) = (log.clone(), over.clone());
-        tokio::spawn(async move {
+    fn pump(log: &Arc<Log>, mut from: DuplexStream, over: &CancellationToken, slow: Duration) -> JoinSet<()> {
+        let (log, over, mut tasks) = (log.clone(), over.clone(), JoinSet::new());
+        tasks.spawn(async move {
             let (mut cutter, mut buffer) = (Cutter::new(Stream::Stdout), [0; PIECE]);
             let mut rest = REST_MAX;
             while let Some(length) = read_until(&mut from, &mut buffer, &over, &mut rest).await {
@@ -82,7 +78,8 @@ mod tests {
                 log.write(&cutter.cut(&buffer[..length], clock::now())).unwrap();
             }
             log.write(&cutter.finish(clock::now())).unwrap();
-        })
+        });
+        tasks
     }
 
     /// Returns the log of a container that wrote this and has ended, while another process holds
@@ -92,9 +89,9 @@ mod tests {
         let log = Arc::new(Log::open(&dir.path().join("0.log"), cri::LogLimits::default()).unwrap());
         let (mut held, from) = tokio::io::duplex(4 * PIECE);
         let over = CancellationToken::new();
-        let pump = pump(&log, from, &over, slow);
+        let tasks = pump(&log, from, &over, slow);
         held.write_all(written.as_bytes()).await.unwrap();
-        Pumps { tasks: vec![pump], over }.end().await;
+        Pumps { tasks, over }.end().await;
         std::fs::read_to_string(log.path()).unwrap()
     }
 

@@ -70,20 +70,7 @@ pub fn confine(rights: &Rights) -> Result<Vec<String>> {
         warnings
             .push(format!("this machine does not grant Ropewalk these capabilities: {}", missing.join(", ")));
     }
-    if rights.uid == u32::MAX || rights.gid == u32::MAX || rights.groups.contains(&u32::MAX) {
-        let why = io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "4294967295 is no id: it means \"no change\" to the kernel",
-        );
-        return Err(Error::new(format!("cannot run as user {}:{}", rights.uid, rights.gid), why));
-    }
-    if rights.ids == Ids::Single && (rights.uid != 0 || rights.gid != 0) {
-        let why = "this user has no subordinate ids, so user 0 is the only one in a container; see `ropewalk doctor`";
-        return Err(Error::new(
-            format!("cannot run as user {}:{}", rights.uid, rights.gid),
-            io::Error::new(io::ErrorKind::Unsupported, why),
-        ));
-    }
+    check_ids(rights)?;
     let load = || match rights.seccomp {
         Some(profile) => profile.load().during(|| "cannot load the seccomp filters".into()),
         None => Ok(()),
@@ -131,6 +118,28 @@ pub fn confine(rights: &Rights) -> Result<Vec<String>> {
         load()?;
     }
     Ok(warnings)
+}
+
+/// Checks that the kernel and the user namespace have these ids.
+///
+/// # Errors
+/// One is 4294967295, or another than 0 where there is only user 0.
+fn check_ids(rights: &Rights) -> Result<()> {
+    if rights.uid == u32::MAX || rights.gid == u32::MAX || rights.groups.contains(&u32::MAX) {
+        let why = io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "4294967295 is no id: it means \"no change\" to the kernel",
+        );
+        return Err(Error::new(format!("cannot run as user {}:{}", rights.uid, rights.gid), why));
+    }
+    if rights.ids == Ids::Single && (rights.uid != 0 || rights.gid != 0) {
+        let why = "this user has no subordinate ids, so user 0 is the only one in a container; see `ropewalk doctor`";
+        return Err(Error::new(
+            format!("cannot run as user {}:{}", rights.uid, rights.gid),
+            io::Error::new(io::ErrorKind::Unsupported, why),
+        ));
+    }
+    Ok(())
 }
 
 /// All three user and group ids are these.

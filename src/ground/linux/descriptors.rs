@@ -5,12 +5,12 @@
 //! number. A connection whose number lies in the topmost [`reserve`] is closed at once; so
 //! connections never hold a number of the reserve, and code that opens a file finds one there.
 
+use clock::Instant;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Instant;
 
 /// Numbers that connections leave free, at most; a fourth of the limit where that is less.
 const RESERVE_MAX: u64 = 1024;
@@ -85,7 +85,7 @@ pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             logged = Some(Instant::now());
             tracing::warn!(%error, limit = limit(), "cannot accept connections; close some, or raise the limit of open files");
         }
-        tokio::time::sleep(again).await;
+        clock::pause(again).await;
         again = (again * 2).min(AGAIN_MOST);
     }
 }

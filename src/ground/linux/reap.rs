@@ -181,7 +181,7 @@ impl Process {
             drop(pidfd);
             if !self.collect() {
                 // A tracer outside has to collect it first, and no event tells when it has.
-                tokio::time::sleep(TRACED).await;
+                clock::pause(TRACED).await;
             }
         }
     }

@@ -37,7 +37,7 @@ async fn patiently<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F)
             Ok(connection) => return connection,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
+                clock::pause(ACCEPT_AGAIN).await;
             }
         }
     }

@@ -85,8 +85,6 @@ mod golden;
 mod interface;
 mod log;
 pub mod member;
-#[cfg(test)]
-mod member_tests;
 pub mod message;
 #[cfg(test)]
 mod paper;
@@ -99,8 +97,6 @@ pub mod sim;
 mod snapfile;
 pub mod wal;
 pub mod wal_error;
-#[cfg(test)]
-mod wal_tests;
 
 pub use core::{Config, Raft, Stored};
 pub use interface::{Asked, ConfError, Core, NotLeader, ProposeError, Ready, Status};

@@ -256,10 +256,4 @@ impl Server {
 }
 
 #[cfg(test)]
-mod outside_tests;
-#[cfg(test)]
-mod srv_tests;
-#[cfg(test)]
-mod start_tests;
-#[cfg(test)]
 mod tests;

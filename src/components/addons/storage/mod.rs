@@ -263,6 +263,4 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod reclaim_tests;
-#[cfg(test)]
 mod tests;

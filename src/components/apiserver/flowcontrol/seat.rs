@@ -17,6 +17,7 @@ use crate::flowcontrol::pool::Place;
 use crate::request::connections::Counted;
 use crate::request::http::{Body, BodyError};
 use bytes::Bytes;
+use clock::Instant;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use parking_lot::{Mutex, MutexGuard};
@@ -26,7 +27,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// An answer that its client has not read after this time is broken off. A connection on which no
 /// byte of an answer moves for this long is closed.

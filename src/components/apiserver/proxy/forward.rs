@@ -145,7 +145,7 @@ async fn copy_until_idle(
 async fn silence(moves: &AtomicU64, idle: Duration) {
     loop {
         let before = moves.load(Ordering::Relaxed);
-        tokio::time::sleep(idle).await;
+        clock::pause(idle).await;
         if moves.load(Ordering::Relaxed) == before {
             return;
         }

@@ -19,6 +19,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -296,7 +297,8 @@ pub(crate) async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::
     let broken = |e: &dyn std::fmt::Display| Status::new(502, "", format!("error dialing backend: {e}"));
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
-    tokio::spawn(connection); // ends with the answer
+    let mut connections = JoinSet::new(); // ends with this call
+    connections.spawn(connection);
     let request = Request::get(path).header(header::HOST, to.to_string()).body(full(""));
     let answer = sender.send_request(request.map_err(|e| broken(&e))?).await.map_err(|e| broken(&e))?;
     if !answer.status().is_success() {

@@ -1,11 +1,11 @@
 //! How long a connection has had no request, and what the head of its next one holds.
 
 use crate::flowcontrol::pool::Place;
+use clock::Instant;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// What a connection is doing. A request counts from its head to the end of its answer.
 pub(crate) struct Activity {
@@ -64,7 +64,7 @@ impl Activity {
             if until <= Instant::now() {
                 return;
             }
-            tokio::time::sleep_until(until).await;
+            clock::pause_until(until).await;
         }
     }
 }

@@ -4,11 +4,11 @@
 use crate::storage::holds::Holds;
 use api::{gojson, kinds, meta, schema, value};
 use bytes::Bytes;
+use clock::Instant;
 use etcd::api::Revision;
 use serde_json::Value;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
-use tokio::time::Instant;
 
 /// A stored object: parsed, and as the bytes that go out. `revision` is its resourceVersion.
 pub(crate) struct Object {

@@ -17,13 +17,13 @@
 use crate::storage::holds::Holds;
 use crate::storage::object::{Event, Kept, Object};
 use bytes::Bytes;
+use clock::Instant;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 /// Bytes of memory, about.
 pub(crate) const BUFFERED_MAX: usize = 128 << 20;

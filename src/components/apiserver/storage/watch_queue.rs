@@ -11,11 +11,11 @@ use crate::flowcontrol::compute::Pace;
 use crate::registry::filter::Filter;
 use crate::storage::ring::{RING_AGE, RING_BYTES, Together};
 use crate::storage::watch_buffers::{Reader, Waits, WatchBuffers};
+use clock::Instant;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 /// Revisions that a watcher may lag behind.
 pub(crate) const REVISIONS_MAX: usize = 2048;

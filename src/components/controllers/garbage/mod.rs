@@ -5,14 +5,12 @@
 //! owner until its dependents are gone (*foreground*), or cuts the bonds (*orphan*), as the owner's
 //! finalizers ask. [`graph::verdict`] is pure. Source: `pkg/controller/garbagecollector`.
 
-#[cfg(test)]
-mod golden;
 mod graph;
+mod owners;
 
 use super::resources::{Mapper, Resource, discover};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
-use api::kinds;
 use client::{Api, Delta, Informer, Item, Key, Outcome, Recorder, Reflector, WorkQueue, is_code};
 use graph::{FOREGROUND, Graph, Node, Standing, Verdict, verdict};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -20,7 +18,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource as _;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
-use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
+use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::watcher;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
@@ -29,6 +27,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 use tokio::sync::Notify;
+
+#[cfg(test)]
+mod golden;
 
 const ORPHAN: &str = "orphan";
 const WORKERS: usize = 8;
@@ -58,7 +59,6 @@ pub(crate) struct Collector {
 
 /// Who writes its events.
 const SOURCE: &str = "garbage-collector-controller";
-
 pub(crate) const CONTROLLER: Controller = Controller {
     // It reads every kind that can be watched, also custom ones: its graph is a cache of its own.
     informers: |_| {},
@@ -120,7 +120,6 @@ fn start(shared: &Shared) {
 
 /// Of a definition only that it changed counts.
 type Definition = PartialObjectMeta<CustomResourceDefinition>;
-
 /// Of an object of any kind only its metadata counts.
 type Metadata = Item<PartialObjectMeta<DynamicObject>>;
 
@@ -348,199 +347,6 @@ impl Collector {
             }
         }
         Ok(if unwatched { Outcome::Pause(UNWATCHED) } else { Outcome::Done })
-    }
-
-    /// How an owner stands, and whether it is known to be in another namespace than the dependent.
-    async fn standing(&self, dependent: &Node, owner: &OwnerReference) -> Result<(Standing, bool), Error> {
-        let is_absent = {
-            let graph = self.graph();
-            // A reference with its uid and another kind or name means an object that may not be.
-            if let Some(known) = graph.nodes.get(&owner.uid).filter(|known| known.is_meant_by(owner)) {
-                // An owner in another namespace is no owner.
-                let reachable = !known.namespaced || known.key.namespace == dependent.key.namespace;
-                return Ok(match (reachable, known.waits_for_dependents()) {
-                    _ if !dependent.may_have_owner(known.namespaced) => (Standing::Unresolvable, true),
-                    (false, _) => (Standing::Gone, true),
-                    (true, true) => (Standing::Waiting, false),
-                    (true, false) => (Standing::Solid, false),
-                });
-            }
-            graph.absent.contains(&owner.uid)
-        };
-        // Never seen: ask before anything is deleted on a guess.
-        let standing = match is_absent {
-            true => self.standing_of_absent(dependent, owner).await?,
-            false => self.ask_standing(dependent, owner, None).await?,
-        };
-        Ok((standing, standing == Standing::Unresolvable))
-    }
-
-    /// How an owner that is gone stands. Its scope is that of the kind which this dependent's own
-    /// reference names: other dependents may name the same uid with another kind, and must not
-    /// decide for this one. The scope that the owner had counts if its kind is not served any more.
-    ///
-    /// A ClusterRole `c` belonged to the ClusterRole `o`. ConfigMaps name the uid of `o` too, as
-    /// that of a ConfigMap. For `c` the owner is gone all the same, and not one that it cannot
-    /// have.
-    async fn standing_of_absent(&self, dependent: &Node, owner: &OwnerReference) -> Result<Standing, Error> {
-        if dependent.namespaced {
-            return Ok(Standing::Gone); // of every scope
-        }
-        let namespaced = match self.place_of(owner, None).await {
-            Ok((_, namespaced)) => namespaced,
-            Err(Error::NotYet(why)) => {
-                let seen = self.graph().absent.is_namespaced(&owner.uid);
-                seen.ok_or(Error::NotYet(why))?
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(if dependent.may_have_owner(namespaced) { Standing::Gone } else { Standing::Unresolvable })
-    }
-
-    /// Asks the API server once more before an object is deleted, and returns the version that may
-    /// be deleted; `None` if the object has other owners than the graph says, or one of them lives:
-    /// then the graph is brought up to date.
-    ///
-    /// The kinds come over watches of their own, so the end of an owner may be heard of before the
-    /// change that made its dependent independent of it. An undo does both in one transaction: it
-    /// removes a Deployment, and gives the ReplicaSet that the Deployment had adopted back its
-    /// state without an owner. It also brings owners back under the uids that they had.
-    async fn confirm_deletion(
-        &self,
-        uid: &str,
-        node: &Node,
-        cause: &Option<Cause>,
-    ) -> Result<Option<String>, Error> {
-        let asked = clock::Instant::now();
-        let live = match self.api(node, &None).get_metadata(&node.key.name).await {
-            Ok(live) if live.metadata.uid.as_deref() == Some(uid) => live.metadata,
-            Err(error) if !is_code(&error, 404) => return Err(error.into()),
-            _ => return Ok(None), // its own end is on the way here
-        };
-        let owners = live.owner_references.clone().unwrap_or_default();
-        if owners != node.owners || live.deletion_timestamp.is_some() != node.going {
-            let fresh = Node {
-                version: live.resource_version,
-                owners,
-                going: live.deletion_timestamp.is_some(),
-                finalizers: live.finalizers.unwrap_or_default(),
-                ..node.clone()
-            };
-            // The answer was on its way for a while: what the watch has told meanwhile is newer. An
-            // object that it has told to be gone would come back into the graph for ever, and an
-            // owner that is deleted in the foreground would wait for it.
-            let mut graph = self.graph();
-            let unchanged = graph.nodes.get(uid).is_some_and(|known| known.version == node.version);
-            let waiting_owners = if unchanged { graph.put(uid, fresh) } else { Vec::new() };
-            drop(graph);
-            waiting_owners.into_iter().for_each(|owner| self.queue.add(owner, cause.clone()));
-            self.queue.add_after_pause(uid.to_string(), cause.clone(), BEHIND);
-            return Ok(None);
-        }
-        for owner in &node.owners {
-            // Those in the graph are watched; of the others it is only remembered that they were
-            // gone.
-            let remembered = !self.graph().nodes.contains_key(&owner.uid);
-            if !remembered {
-                continue;
-            }
-            match self.ask_standing(node, owner, Some(asked)).await {
-                // A kind that is no longer served has no objects.
-                Ok(Standing::Gone) | Err(Error::NotYet(_)) => {}
-                Ok(_) => {
-                    self.graph().absent.remove(&owner.uid);
-                    self.queue.add_after_pause(uid.to_string(), cause.clone(), BEHIND);
-                    return Ok(None);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(live.resource_version)
-    }
-
-    /// Asks the API server how an owner stands, and remembers it if it is gone. `since`:
-    /// discovery that was read earlier does not say that the owner's kind is not served; `None`:
-    /// what was read in the last seconds does.
-    ///
-    /// # Errors
-    /// `NotYet`: the kind is not served.
-    async fn ask_standing(
-        &self,
-        dependent: &Node,
-        owner: &OwnerReference,
-        since: Option<clock::Instant>,
-    ) -> Result<Standing, Error> {
-        let (resource, namespaced) = self.place_of(owner, since).await?;
-        if !dependent.may_have_owner(namespaced) {
-            return Ok(Standing::Unresolvable);
-        }
-        let asked = clock::Instant::now();
-        let lives = match self.ask_for(dependent, owner, &resource, namespaced).await {
-            Err(Error::Api(error)) if is_code(&error, 404) => {
-                // The path is not served any more: the definition is gone, or is a new one.
-                self.kinds.forget(&resource.group, &owner.kind);
-                let (resource, namespaced) = self.place_of(owner, Some(asked)).await?;
-                if !dependent.may_have_owner(namespaced) {
-                    return Ok(Standing::Unresolvable);
-                }
-                self.ask_for(dependent, owner, &resource, namespaced).await?
-            }
-            answer => answer?,
-        };
-        if !lives {
-            self.graph().absent.insert(&owner.uid, None);
-        }
-        Ok(if lives { Standing::Solid } else { Standing::Gone })
-    }
-
-    /// Where an owner's kind is served, and whether it has namespaces.
-    ///
-    /// # Errors
-    /// `NotYet`: the kind is not served.
-    async fn place_of(
-        &self,
-        owner: &OwnerReference,
-        since: Option<clock::Instant>,
-    ) -> Result<(ApiResource, bool), Error> {
-        let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
-        let built_in = kinds::all()
-            .iter()
-            .find(|k| k.group == group && k.kind == owner.kind && k.is_stored() && k.conversion.is_none());
-        if let Some(kind) = built_in {
-            let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
-            return Ok((ApiResource::from_gvk_with_plural(&gvk, kind.plural), kind.namespaced));
-        }
-        let client = &self.shared.config.client;
-        let found = match since {
-            Some(since) => self.kinds.find_since(client, group, &owner.kind, since).await?,
-            None => self.kinds.find(client, group, &owner.kind).await?,
-        };
-        let kind = &owner.kind;
-        let unserved = || Error::NotYet(format!("owner kind {group}/{version} {kind} is not served"));
-        found.map(|found| (found.api, found.namespaced)).ok_or_else(unserved)
-    }
-
-    /// Asks for the owner at the path of its kind.
-    ///
-    /// # Errors
-    /// 404 if the path itself is not served.
-    async fn ask_for(
-        &self,
-        dependent: &Node,
-        owner: &OwnerReference,
-        resource: &ApiResource,
-        namespaced: bool,
-    ) -> Result<bool, Error> {
-        let client = self.shared.config.client.kube();
-        let api: Api<DynamicObject> = match namespaced {
-            true => Api::namespaced_with(client, &dependent.key.namespace, resource),
-            false => Api::all_with(client, resource),
-        };
-        match api.get_metadata(&owner.name).await {
-            Ok(found) => Ok(found.metadata.uid.as_ref() == Some(&owner.uid)),
-            Err(kube::Error::Api(status)) if status.code == 404 && status.reason == "NotFound" => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Takes owners off an object.

@@ -3,6 +3,7 @@
 use super::*;
 use client::simulated::{Door, Faults, Store, kind};
 use client::testing::{Scripted, refusal};
+use kube::core::GroupVersionKind;
 use rng::Rng;
 use std::sync::OnceLock;
 use task::Crew;

@@ -9,18 +9,12 @@
 mod case;
 mod decide;
 pub(crate) mod dismissed;
-#[cfg(test)]
-mod dismissed_tests;
 mod ending;
-#[cfg(test)]
-mod ending_tests;
 pub(crate) mod ends;
 pub(crate) mod facts;
 mod failure;
 #[cfg(test)]
 mod golden;
-#[cfg(test)]
-mod index_tests;
 mod indexes;
 mod manage;
 mod names;

@@ -2,7 +2,7 @@
 
 use super::super::ctx::Ctx;
 use super::super::fail::{FAILED, FILE, Fail};
-use super::super::out::{Format, human, table};
+use super::super::out::{Format, Page, human, table};
 use etcd::pb;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -104,6 +104,72 @@ async fn each<A>(
     Ok((answers, failed))
 }
 
+/// The columns of `endpoint status`.
+const STATUS_HEADINGS: [&str; 16] = [
+    "ENDPOINT",
+    "ID",
+    "VERSION",
+    "STORAGE VERSION",
+    "DB SIZE",
+    "IN USE",
+    "PERCENTAGE NOT IN USE",
+    "QUOTA",
+    "IS LEADER",
+    "IS LEARNER",
+    "RAFT TERM",
+    "RAFT INDEX",
+    "RAFT APPLIED INDEX",
+    "ERRORS",
+    "DOWNGRADE TARGET VERSION",
+    "DOWNGRADE ENABLED",
+];
+
+/// Returns the line of one endpoint in the table of `endpoint status`.
+fn status_row(endpoint: &str, s: &pb::StatusResponse) -> Vec<String> {
+    let me = s.header.as_ref().map_or(0, |h| h.member_id);
+    let used = (s.db_size_in_use * 100).checked_div(s.db_size).unwrap_or(100);
+    let downgrade = s.downgrade_info.clone().unwrap_or_default();
+    vec![
+        endpoint.to_string(),
+        format!("{me:x}"),
+        s.version.clone(),
+        s.storage_version.clone(),
+        human(s.db_size as u64),
+        human(s.db_size_in_use as u64),
+        format!("{}%", 100 - used),
+        human(s.db_size_quota as u64),
+        (s.leader == me).to_string(),
+        s.is_learner.to_string(),
+        s.raft_term.to_string(),
+        s.raft_index.to_string(),
+        s.raft_applied_index.to_string(),
+        s.errors.join(", "),
+        downgrade.target_version,
+        downgrade.enabled.to_string(),
+    ]
+}
+
+/// Adds one endpoint's answer to `endpoint status -w fields`.
+fn status_fields(page: &mut Page, endpoint: &str, s: &pb::StatusResponse) {
+    page.header(&s.header);
+    page.field("Version", format!("{:?}", s.version));
+    page.field("StorageVersion", format!("{:?}", s.storage_version));
+    page.field("DBSize", s.db_size);
+    page.field("DBSizeInUse", s.db_size_in_use);
+    page.field("DBSizeQuota", s.db_size_quota);
+    page.field("Leader", s.leader);
+    page.field("IsLearner", s.is_learner);
+    page.field("RaftIndex", s.raft_index);
+    page.field("RaftTerm", s.raft_term);
+    page.field("RaftAppliedIndex", s.raft_applied_index);
+    page.field("Errors", format!("[{}]", s.errors.join(" ")));
+    page.field("Endpoint", format!("{endpoint:?}"));
+    let downgrade = s.downgrade_info.clone().unwrap_or_default();
+    page.field("DowngradeTargetVersion", format!("{:?}", downgrade.target_version));
+    page.field("DowngradeEnabled", downgrade.enabled);
+    page.line("");
+}
+
 pub(crate) async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let (answers, failed) = each(ctx, "status", async |ctx: &Ctx<'_>, endpoint: &str| {
         let ask = pb::StatusRequest {};
@@ -111,30 +177,8 @@ pub(crate) async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         etcd.call::<_, pb::StatusResponse>("/etcdserverpb.Maintenance/Status", ask).await
     })
     .await?;
-    let row = |(endpoint, s): &(String, pb::StatusResponse)| {
-        let me = s.header.as_ref().map_or(0, |h| h.member_id);
-        let used = (s.db_size_in_use * 100).checked_div(s.db_size).unwrap_or(100);
-        let downgrade = s.downgrade_info.clone().unwrap_or_default();
-        vec![
-            endpoint.clone(),
-            format!("{me:x}"),
-            s.version.clone(),
-            s.storage_version.clone(),
-            human(s.db_size as u64),
-            human(s.db_size_in_use as u64),
-            format!("{}%", 100 - used),
-            human(s.db_size_quota as u64),
-            (s.leader == me).to_string(),
-            s.is_learner.to_string(),
-            s.raft_term.to_string(),
-            s.raft_index.to_string(),
-            s.raft_applied_index.to_string(),
-            s.errors.join(", "),
-            downgrade.target_version,
-            downgrade.enabled.to_string(),
-        ]
-    };
-    let rows: Vec<Vec<String>> = answers.iter().map(row).collect();
+    let rows: Vec<Vec<String>> =
+        answers.iter().map(|(endpoint, status)| status_row(endpoint, status)).collect();
     let mut page = ctx.out.page();
     match ctx.out.format {
         Format::Json => {
@@ -143,45 +187,11 @@ pub(crate) async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         }
         Format::Simple => rows.iter().for_each(|r| page.line(r.join(", "))),
         Format::Table => {
-            let headings = [
-                "ENDPOINT",
-                "ID",
-                "VERSION",
-                "STORAGE VERSION",
-                "DB SIZE",
-                "IN USE",
-                "PERCENTAGE NOT IN USE",
-                "QUOTA",
-                "IS LEADER",
-                "IS LEARNER",
-                "RAFT TERM",
-                "RAFT INDEX",
-                "RAFT APPLIED INDEX",
-                "ERRORS",
-                "DOWNGRADE TARGET VERSION",
-                "DOWNGRADE ENABLED",
-            ];
-            page.bytes = table(&headings, &rows).into_bytes();
+            page.bytes = table(&STATUS_HEADINGS, &rows).into_bytes();
         }
         Format::Fields => {
             for (endpoint, s) in &answers {
-                page.header(&s.header);
-                page.field("Version", format!("{:?}", s.version));
-                page.field("StorageVersion", format!("{:?}", s.storage_version));
-                page.field("DBSize", s.db_size);
-                page.field("DBSizeInUse", s.db_size_in_use);
-                page.field("DBSizeQuota", s.db_size_quota);
-                page.field("Leader", s.leader);
-                page.field("IsLearner", s.is_learner);
-                page.field("RaftIndex", s.raft_index);
-                page.field("RaftTerm", s.raft_term);
-                page.field("RaftAppliedIndex", s.raft_applied_index);
-                page.field("Errors", format!("[{}]", s.errors.join(" ")));
-                page.field("Endpoint", format!("{endpoint:?}"));
-                let downgrade = s.downgrade_info.clone().unwrap_or_default();
-                page.field("DowngradeTargetVersion", format!("{:?}", downgrade.target_version));
-                page.field("DowngradeEnabled", downgrade.enabled);
-                page.line("");
+                status_fields(&mut page, endpoint, s);
             }
         }
     }

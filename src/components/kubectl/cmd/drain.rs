@@ -7,9 +7,9 @@ use crate::error::{Fail, text};
 use crate::wire::paths;
 use api::gostr::{Nanos, quote};
 use api::value;
+use clock::Instant;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// A pod whose disruption budget is used up is tried again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -269,7 +269,7 @@ async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Resul
             return text(about(&fail.message()));
         }
         ctx.output.flush().await;
-        tokio::time::sleep(AGAIN).await;
+        clock::pause(AGAIN).await;
         if let Ok(fresh) = api.get(&path, &[]).await {
             going = !value::empty(&fresh, "metadata.deletionTimestamp");
         }
@@ -314,7 +314,7 @@ async fn gone(ctx: &Ctx, pod: &Value, path: &str, limit: &Limit) -> Result<(), F
             return Err(about(limit.reached()));
         }
         ctx.output.flush().await;
-        tokio::time::sleep(POLL).await;
+        clock::pause(POLL).await;
     }
 }
 

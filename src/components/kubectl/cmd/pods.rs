@@ -101,7 +101,7 @@ pub(super) async fn first_pod(
                     return Ok((info(pods, namespace, value::at(&event, "object").clone()), 1));
                 }
             }
-            tokio::time::sleep(AGAIN).await; // the server ended the watch
+            clock::pause(AGAIN).await; // the server ended the watch
         }
     };
     match tokio::time::timeout(pod_running_timeout(ctx)?.max(AGAIN), appearing).await {

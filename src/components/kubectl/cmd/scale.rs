@@ -8,8 +8,8 @@ use crate::info::{Info, Options};
 use crate::wire::api::MERGE_PATCH;
 use api::gostr::quote;
 use api::value;
+use clock::Instant;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long it is tried again after writes of others, and the pause before each attempt.
 const CONFLICTS_WITHIN: Duration = Duration::from_secs(5 * 60);
@@ -51,7 +51,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             if Instant::now() + AGAIN >= deadline {
                 return text("context deadline exceeded");
             }
-            tokio::time::sleep(AGAIN).await;
+            clock::pause(AGAIN).await;
         }
         let limit = ctx.flags.duration("timeout");
         if !limit.is_zero() && dry_run == DryRun::No {
@@ -112,7 +112,7 @@ async fn reached(ctx: &Ctx, info: &Info, replicas: i64, limit: Duration) -> Resu
         if Instant::now() >= deadline {
             return text(format!("timed out waiting for {} to be synced", quote(&info.name)));
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        clock::pause(Duration::from_millis(100)).await;
     }
 }
 

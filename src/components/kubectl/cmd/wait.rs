@@ -9,9 +9,9 @@ use crate::print::jsonpath::{self, JsonPath};
 use crate::wire::api::JSON;
 use api::gostr::quote;
 use api::value;
+use clock::Instant;
 use serde_json::Value;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// "Forever" of kubectl: a week.
 pub(crate) const FOREVER: Duration = Duration::from_secs(168 * 3600);
@@ -65,7 +65,7 @@ pub(crate) async fn until(
     let waiting = async {
         loop {
             match watch(ctx, info, &done).await {
-                Err(fail) if away == Away::Waits && is_passing(&fail) => tokio::time::sleep(AGAIN).await,
+                Err(fail) if away == Away::Waits && is_passing(&fail) => clock::pause(AGAIN).await,
                 outcome => return outcome,
             }
         }
@@ -131,7 +131,7 @@ async fn watch(ctx: &Ctx, info: &mut Info, done: &impl Fn(&Value) -> Result<bool
             }
         }
         if begun.elapsed() < AGAIN {
-            tokio::time::sleep(AGAIN).await;
+            clock::pause(AGAIN).await;
         }
     }
 }
@@ -285,7 +285,7 @@ async fn created(ctx: &Ctx, asked: &Asked, deadline: Instant) -> Result<Vec<Info
         if Instant::now() >= deadline {
             return text("timed out waiting for the condition");
         }
-        tokio::time::sleep_until(deadline.min(Instant::now() + POLL)).await;
+        clock::pause_until(deadline.min(Instant::now() + POLL)).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of [`super`].
 
 use super::*;
+use std::time::Instant;
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;

@@ -6,11 +6,11 @@
 //! to a bound for all together, while the others go on. At the bound nothing more is read from the
 //! client; a port that takes less than [`LEAST`] in [`STALLED`] then is given up.
 
+use clock::Instant;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
 
 /// Bytes of all forwarded connections of a client that wait for their ports. A frame of SPDY and a
 /// message of WebSocket are shorter.
@@ -20,6 +20,9 @@ const WAITING_MAX: usize = 4 << 20;
 const CROWDED: usize = 1 << 20;
 /// What each piece counts beside its bytes.
 const PIECE: usize = 64;
+/// Pieces of one port, with the end behind them: no more than this have a part of [`WAITING_MAX`],
+/// so the queue of a port is never full.
+const PIECES_MAX: usize = WAITING_MAX / PIECE + 1;
 /// A port that takes less than [`LEAST`] in this time, although more waits for it, is given up if
 /// others wait.
 pub(super) const STALLED: Duration = Duration::from_secs(10);
@@ -35,13 +38,13 @@ pub(super) struct Waiting(Arc<Semaphore>);
 
 /// The end at which bytes for one port arrive.
 pub(super) struct Queue {
-    pieces: mpsc::UnboundedSender<Piece>, // the semaphore bounds it
+    pieces: mpsc::Sender<Piece>,
     room: Arc<Semaphore>,
 }
 
 /// The end from which they go to the port.
 pub(super) struct Inward {
-    pieces: mpsc::UnboundedReceiver<Piece>,
+    pieces: mpsc::Receiver<Piece>,
     room: Arc<Semaphore>,
 }
 
@@ -58,7 +61,7 @@ impl Default for Waiting {
 impl Waiting {
     /// Makes the queue of one port.
     pub(super) fn queue(&self) -> (Queue, Inward) {
-        let (pieces, inward) = mpsc::unbounded_channel();
+        let (pieces, inward) = mpsc::channel(PIECES_MAX);
         (Queue { pieces, room: self.0.clone() }, Inward { pieces: inward, room: self.0.clone() })
     }
 
@@ -75,7 +78,7 @@ impl Queue {
         tokio::select! {
             room = self.room.clone().acquire_many_owned(size) => {
                 // It is never closed; a port that has gone away needs nothing.
-                let _ = room.map(|room| self.pieces.send(Some((bytes, room))));
+                let _ = room.map(|room| self.pieces.try_send(Some((bytes, room))));
             }
             () = self.pieces.closed() => {}
         }
@@ -83,7 +86,7 @@ impl Queue {
 
     /// The client has sent all.
     pub(super) fn end(&self) {
-        let _ = self.pieces.send(None);
+        let _ = self.pieces.try_send(None); // a port that has gone away needs no end
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -3,28 +3,28 @@
 
 mod ask;
 mod inward;
+mod logs;
 mod spdy;
 mod spdy_streams;
+mod upgrade;
 mod websocket;
 
 use super::config::{Config, PORT};
-use super::logs::{Options, Pieces, Reader};
 use super::pods::Kubelet;
 use super::stats::Meter;
-use ask::{Ask, OLDEST, Opening};
+use ask::Ask;
 use bytes::Bytes;
 use client::{CAUSE_HEADER, KUBELET_STREAMS_MAX, Key};
 use cri::{self, ContainerState, ExecRequest};
-use futures::StreamExt;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use k8s_openapi::api::core::v1::PodStatus;
 use linux::callers::{Bounds, Caller, Callers};
 use linux::{descriptors, tcp};
+use logs::read_logs;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -35,7 +35,7 @@ use std::time::Duration;
 use tap::ObjectRef;
 use task::Crew;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use upgrade::{Talk, upgrade};
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -58,18 +58,9 @@ const IDLE_MAX: Duration = Duration::from_secs(90);
 /// without it.
 const GONE_EVERY: Duration = Duration::from_secs(5);
 const GONE_MAX: Duration = Duration::from_secs(30);
-/// Pieces of a log on their way to the client; at the bound no more of the file is read. An answer
-/// that the client does not read holds two pieces, [`CONNECTION_BUFFER`], and what the kernel keeps
-/// for its socket.
-const LOG_BUFFER: usize = 1;
-/// Log bytes read at a time.
-const CHUNK: usize = 32 << 10;
 /// Bytes that a connection buffers in each direction: the longest head that an API server sends on,
 /// and what it does not read.
 const CONNECTION_BUFFER: usize = 80 << 10;
-/// A followed log is looked at this often; appends to a file raise no event that is worth a watch
-/// for each reader.
-const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 
 pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Arc<Meter>) {
     let Some(tls) = config.tls.clone() else { return };
@@ -211,9 +202,9 @@ impl Visit {
     async fn abandoned(&self) {
         let Some(socket) = &self.socket else { return std::future::pending().await };
         while !tcp::is_closed_by_peer(socket) {
-            tokio::time::sleep(GONE_EVERY).await;
+            clock::pause(GONE_EVERY).await;
         }
-        tokio::time::sleep(GONE_MAX).await;
+        clock::pause(GONE_MAX).await;
     }
 }
 
@@ -365,422 +356,5 @@ fn runtime_error(error: cri::Error) -> Response<Body> {
     refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
-/// What an upgraded connection is for.
-enum Talk {
-    Process { ask: Ask, open: Opening },
-    Ports { runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16> },
-}
-
-/// The first of `offered` (best first) that is also in `known`.
-fn agree(offered: &[String], known: &[&str]) -> Option<String> {
-    offered.iter().find(|o| known.contains(&o.as_str())).cloned()
-}
-
-fn header_words(headers: &HeaderMap, name: &str) -> Vec<String> {
-    let lines = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
-    lines.flat_map(|l| l.split(',')).map(|w| w.trim().to_string()).filter(|w| !w.is_empty()).collect()
-}
-
-const PROCESS_WS: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
-const PROCESS_SPDY: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
-/// SPDY inside WebSocket messages: how kubectl 1.31 and later forward ports.
-const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
-
-/// Changes protocols and talks in a task of its own, which keeps the connection's place until the
-/// session ends.
-fn upgrade(
-    crew: Crew,
-    visit: Arc<Visit>,
-    mut request: Request<Incoming>,
-    talk: Talk,
-) -> Result<Response<Body>, Response<Body>> {
-    let wanted = header_words(request.headers(), "upgrade").join(",").to_lowercase();
-    let on_upgrade = hyper::upgrade::on(&mut request);
-    match wanted.as_str() {
-        "websocket" => upgrade_to_websocket(crew, visit, request.headers(), on_upgrade, talk),
-        "spdy/3.1" => upgrade_to_spdy(crew, visit, request.headers(), on_upgrade, talk),
-        _ => Err(refuse(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request")),
-    }
-}
-
-/// The answer that the connection speaks another protocol from now on.
-fn switching(protocol: &str) -> Response<Body> {
-    let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS, "");
-    let headers = response.headers_mut();
-    headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
-    put(headers, "upgrade", protocol);
-    response
-}
-
-/// Sets a header. A value that no header may have is left out.
-fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if let Ok(value) = http::HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
-}
-
-/// As [`upgrade`], to WebSocket. `asked` are the headers of the request.
-fn upgrade_to_websocket(
-    crew: Crew,
-    visit: Arc<Visit>,
-    asked: &HeaderMap,
-    on_upgrade: hyper::upgrade::OnUpgrade,
-    talk: Talk,
-) -> Result<Response<Body>, Response<Body>> {
-    let offered = header_words(asked, "sec-websocket-protocol");
-    let known: &[&str] = match talk {
-        Talk::Process { .. } => &PROCESS_WS,
-        Talk::Ports { .. } => &[TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io"],
-    };
-    // A client that names no protocol speaks the oldest.
-    let protocol = if offered.is_empty() { Some(OLDEST.to_string()) } else { agree(&offered, known) };
-    let key = asked.get("sec-websocket-key").map(|k| k.as_bytes().to_vec());
-    let (Some(protocol), Some(key)) = (protocol, key) else {
-        return Err(refuse(
-            StatusCode::BAD_REQUEST,
-            format!("unable to upgrade: none of {offered:?} is spoken here"),
-        ));
-    };
-    let mut response = switching("websocket");
-    put(
-        response.headers_mut(),
-        "sec-websocket-accept",
-        &tokio_tungstenite::tungstenite::handshake::derive_accept_key(&key),
-    );
-    if !offered.is_empty() {
-        put(response.headers_mut(), "sec-websocket-protocol", &protocol);
-    }
-    let owner = crew.clone();
-    crew.spawn(async move {
-        let Ok(connection) = on_upgrade.await else { return };
-        let io = TokioIo::new(connection);
-        let talking = async {
-            match talk {
-                Talk::Process { ask, open } => websocket::process(io, &protocol, ask, open).await,
-                Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
-                    let io = websocket::tunnel(&owner, io);
-                    spdy_streams::ports(io, runtime, sandbox).await;
-                }
-                Talk::Ports { runtime, sandbox, ports } => {
-                    websocket::ports(io, runtime, sandbox, ports).await
-                }
-            }
-        };
-        tokio::select! {
-            () = talking => {}
-            () = visit.abandoned() => {}
-        }
-    });
-    Ok(response)
-}
-
-/// As [`upgrade`], to SPDY. `asked` are the headers of the request.
-fn upgrade_to_spdy(
-    crew: Crew,
-    visit: Arc<Visit>,
-    asked: &HeaderMap,
-    on_upgrade: hyper::upgrade::OnUpgrade,
-    talk: Talk,
-) -> Result<Response<Body>, Response<Body>> {
-    let offered = header_words(asked, "x-stream-protocol-version");
-    let known: &[&str] = match talk {
-        Talk::Process { .. } => &PROCESS_SPDY,
-        Talk::Ports { .. } => &["portforward.k8s.io"],
-    };
-    let Some(protocol) = agree(&offered, known) else {
-        let mut refused =
-            refuse(StatusCode::FORBIDDEN, format!("unable to upgrade: none of {offered:?} is spoken here"));
-        put(refused.headers_mut(), "x-accepted-stream-protocol-versions", &known.join(","));
-        return Err(refused);
-    };
-    let mut response = switching("SPDY/3.1");
-    put(response.headers_mut(), "x-stream-protocol-version", &protocol);
-    crew.spawn(async move {
-        let Ok(connection) = on_upgrade.await else { return };
-        let io = TokioIo::new(connection);
-        let talking = async {
-            match talk {
-                Talk::Process { ask, open } => spdy_streams::process(io, &protocol, ask, open).await,
-                Talk::Ports { runtime, sandbox, .. } => spdy_streams::ports(io, runtime, sandbox).await,
-            }
-        };
-        tokio::select! {
-            () = talking => {}
-            () = visit.abandoned() => {}
-        }
-    });
-    Ok(response)
-}
-
-/// Why there is no log of a container that does not exist yet. Source: `validateContainerLogStatus`
-/// in `pkg/kubelet/kubelet_pods.go`.
-fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) -> String {
-    let all = status
-        .into_iter()
-        .flat_map(|s| [&s.container_statuses, &s.init_container_statuses, &s.ephemeral_container_statuses]);
-    let found = all.flatten().flatten().find(|s| s.name == container);
-    let Some(found) = found else {
-        return format!("container {container:?} in pod {pod:?} is not available");
-    };
-    let reason = found.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
-    let why = match reason {
-        Some("ErrImagePull") => ": image can't be pulled".to_string(),
-        Some("ImagePullBackOff") => ": trying and failing to pull image".to_string(),
-        Some(other) => format!(": {other}"),
-        None => " - no logs yet".to_string(),
-    };
-    format!("container {container:?} in pod {pod:?} is waiting to start{why}")
-}
-
-/// Returns how many of its last lines a log begins with: `tail`, or without it `tailLines`; `all`
-/// or nothing for the whole log.
-fn tail_of(query: &Query) -> Option<usize> {
-    match query.get("tail").filter(|tail| !tail.is_empty()).or_else(|| query.get("tailLines"))? {
-        "all" => None,
-        lines => lines.parse().ok(),
-    }
-}
-
-async fn read_logs(
-    kubelet: Arc<Kubelet>,
-    crew: Crew,
-    key: Key,
-    container: &str,
-    query: &Query,
-) -> Result<Response<Body>, Response<Body>> {
-    let number = |name: &str| query.get(name).and_then(|v| v.parse::<i64>().ok());
-    let since =
-        number("sinceSeconds").map(|s| clock::before(clock::now(), Duration::from_secs(s.max(0) as u64)));
-    let options = Options {
-        follow: query.flag("follow"),
-        previous: query.flag("previous"),
-        timestamps: query.flag("timestamps"),
-        tail: tail_of(query),
-        since: query.get("sinceTime").and_then(|t| t.parse().ok()).or(since),
-        limit: number("limitBytes").and_then(|n| usize::try_from(n).ok()),
-    };
-    let found = kubelet.container(&key, container, options.previous).await.map_err(runtime_error)?;
-    let Some(found) = found else {
-        let pod = kubelet.pod(&key);
-        let message = match options.previous {
-            true => format!("previous terminated container {container:?} in pod {:?} not found", key.name),
-            false => not_there(pod.as_ref().and_then(|pod| pod.status.as_ref()), &key.name, container),
-        };
-        return Err(refuse(StatusCode::BAD_REQUEST, message));
-    };
-    let (sender, mut pieces) = mpsc::channel::<Bytes>(LOG_BUFFER);
-    crew.spawn(async move {
-        let (path, limits, opening) = (found.log_path.clone(), kubelet.config.logs, options.clone());
-        let opened = move || {
-            let log = Reader::open(&path, limits, opening.follow, opening.tail)?;
-            Ok::<_, std::io::Error>(Pieces::new(log, &opening, CHUNK))
-        };
-        // Files are read where a thread may wait for the disk.
-        let Ok(Ok(mut log)) = tokio::task::spawn_blocking(opened).await else { return };
-        loop {
-            // Asked before reading, so that what was written until the end is still read.
-            let running = matches!(
-                kubelet.config.runtime.container_status(&found.id).await,
-                Ok(c) if c.state == ContainerState::Running
-            );
-            while log.has_news() {
-                let read = tokio::task::spawn_blocking(move || {
-                    let piece = log.read();
-                    (log, piece)
-                });
-                let Ok((back, Ok(piece))) = read.await else { return };
-                log = back;
-                let Some(piece) = piece else { break };
-                if !piece.is_empty() && sender.send(Bytes::from(piece)).await.is_err() {
-                    return;
-                }
-            }
-            if log.is_full() || !options.follow || !running {
-                return;
-            }
-            tokio::select! {
-                () = clock::pause(FOLLOW_EVERY) => {}
-                () = sender.closed() => return, // nobody follows a log that may say nothing for days
-            }
-        }
-    });
-    let pieces = futures::stream::poll_fn(move |cx| pieces.poll_recv(cx)).map(|piece| Ok(Frame::data(piece)));
-    let mut response = Response::new(BodyExt::boxed(StreamBody::new(pieces)));
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
-    Ok(response)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_begins_with_its_last_lines_or_as_a_whole() {
-        for (asked, lines) in [
-            (&[("tailLines", "2")][..], Some(2)),
-            (&[("tailLines", "2"), ("tail", "3")], Some(3)),
-            (&[("tailLines", "2"), ("tail", "all")], None),
-            (&[("tailLines", "2"), ("tail", "")], Some(2)),
-            (&[], None),
-        ] {
-            let query = asked.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-            assert_eq!(tail_of(&Query(query.collect())), lines, "{asked:?}");
-        }
-    }
-
-    #[test]
-    fn the_log_of_a_container_that_is_not_there_yet_says_what_it_waits_for() {
-        let one = |name: &str, reason: &str| {
-            serde_json::json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
-                "state": {"waiting": {"reason": reason}}})
-        };
-        let status: PodStatus = serde_json::from_value(serde_json::json!({
-            "initContainerStatuses": [one("i", "PodInitializing")],
-            "containerStatuses": [one("a", "ErrImagePull"), one("b", "ImagePullBackOff"), one("c", "InvalidImageName")],
-            "ephemeralContainerStatuses": [one("d", "ContainerCreating")],
-        }))
-        .unwrap();
-        for (container, want) in [
-            ("i", "waiting to start: PodInitializing"),
-            ("a", "waiting to start: image can't be pulled"),
-            ("b", "waiting to start: trying and failing to pull image"),
-            ("c", "waiting to start: InvalidImageName"),
-            ("d", "waiting to start: ContainerCreating"),
-            ("e", "not available"),
-        ] {
-            let told = not_there(Some(&status), "p", container);
-            assert_eq!(told, format!("container {container:?} in pod \"p\" is {want}"));
-        }
-    }
-
-    const MANY: usize = 100_000;
-
-    #[test]
-    fn one_address_cannot_take_every_connection() {
-        let visitors = Visitors::new(CONNECTIONS_OF_ONE + 10);
-        let (pod, server) = (IpAddr::from([10, 244, 1, 2]), IpAddr::from([172, 30, 0, 11]));
-        let open = |held: &[Visit]| held.iter().filter(|visit| !visit.caller.end.is_cancelled()).count();
-        let mut calling = Visit::begin(&visitors, server);
-        let flood: Vec<Visit> = (0..1000).map(|_| Visit::begin(&visitors, pod)).collect();
-        assert_eq!(open(&flood), STRANGERS.of_one);
-        assert!(!flood.last().expect("the newest").caller.end.is_cancelled(), "the oldest make room");
-        assert!(
-            !calling.caller.end.is_cancelled() && calling.mark_known(),
-            "a handshake of another address goes on"
-        );
-        // However many addresses there are, an API server finds a place and keeps it.
-        let others: Vec<Visit> = (0..4096_u32)
-            .map(|n| Visit::begin(&visitors, IpAddr::from((0x0af4_0000 + n).to_be_bytes())))
-            .collect();
-        assert_eq!(open(&flood) + open(&others), STRANGERS.most);
-        let mut known = vec![calling];
-        for _ in 1..CONNECTIONS_OF_ONE {
-            let mut visit = Visit::begin(&visitors, server);
-            assert!(visit.mark_known(), "a place that no stranger takes");
-            known.push(visit);
-        }
-        let mut beyond = Visit::begin(&visitors, server);
-        assert!(!beyond.mark_known());
-        // Another API server has places of its own, up to what the process may have.
-        let second = IpAddr::from([172, 30, 0, 12]);
-        let more: Vec<Visit> = (0..20)
-            .map(|_| Visit::begin(&visitors, second))
-            .map_while(|mut visit| visit.mark_known().then_some(visit))
-            .collect();
-        assert_eq!((open(&known), more.len()), (CONNECTIONS_OF_ONE, 10));
-        drop((flood, others, known, beyond, more));
-        assert_eq!((visitors.known().len(), visitors.strangers.strangers()), (0, 0));
-    }
-
-    /// Bytes that a program does not read lie before the client's end: nothing that reads the
-    /// connection meets it.
-    #[tokio::test(start_paused = true)]
-    async fn a_session_ends_soon_after_its_client_also_while_nothing_is_read() {
-        use tokio::io::AsyncWriteExt;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (socket, peer) = listener.accept().await.unwrap();
-        let mut visit = Visit::begin(&Visitors::new(MANY), peer.ip());
-        visit.socket = Some(socket.as_fd().try_clone_to_owned().unwrap());
-        client.write_all(b"unread").await.unwrap();
-        let waited = tokio::time::timeout(4 * GONE_MAX, visit.abandoned()).await;
-        assert!(waited.is_err(), "the client is still there");
-        drop(client);
-        let waited = tokio::time::timeout(4 * GONE_MAX, visit.abandoned()).await;
-        assert!(waited.is_ok(), "the client is gone");
-    }
-
-    /// What made room does not become known afterwards: it counts no more.
-    #[test]
-    fn a_connection_that_made_room_is_closed() {
-        let visitors = Visitors::new(MANY);
-        let pod = IpAddr::from([10, 244, 1, 2]);
-        let mut first = Visit::begin(&visitors, pod);
-        let _flood: Vec<Visit> = (0..STRANGERS.of_one).map(|_| Visit::begin(&visitors, pod)).collect();
-        assert!(first.caller.end.is_cancelled() && !first.mark_known());
-        drop(first);
-        assert_eq!((visitors.known().len(), visitors.strangers.strangers()), (0, STRANGERS.of_one));
-    }
-
-    #[test]
-    fn ports_are_numbers_and_not_more_than_channels() {
-        let of = |text: &str| {
-            forwarded_ports(&Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect()))
-        };
-        assert_eq!(of("ports=80,81&ports=82"), Ok(vec![80, 81, 82]));
-        assert_eq!(of(""), Ok(vec![]));
-        for wrong in ["ports=0", "ports=65536", "ports=80,http"] {
-            assert!(of(wrong).unwrap_err().contains("1 to 65535"), "{wrong}");
-        }
-        let many = |n: usize| format!("ports={}", vec!["80"; n].join(","));
-        assert_eq!(of(&many(128)).map(|ports| ports.len()), Ok(128));
-        assert!(of(&many(129)).unwrap_err().contains("at most 128"));
-    }
-
-    /// The connection has changed protocols and is served no more; its place is the session's until
-    /// that ends.
-    #[tokio::test]
-    async fn a_session_keeps_its_place_until_it_ends() {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let (visitors, crew) = (Visitors::new(MANY), Crew::new("kubelet"));
-        let protocols = [
-            "Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-            "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io",
-        ];
-        for headers in protocols {
-            let mut visit = Visit::begin(&visitors, IpAddr::from([172, 30, 0, 11]));
-            assert!(visit.mark_known());
-            let (end, ended) = tokio::sync::oneshot::channel::<()>();
-            let (once, own) = (Mutex::new(Some((Arc::new(visit), ended))), crew.clone());
-            let service = service_fn(move |request| {
-                let (visit, ended) = once.lock().take().expect("one request");
-                let ask =
-                    Ask { stdin: true, stdout: false, stderr: false, tty: false, verdict: true, told: None };
-                let open: Opening = Box::pin(async move {
-                    let _ = ended.await;
-                    Err(cri::Error::NotFound("the container".into()))
-                });
-                let answer = upgrade(own.clone(), visit, request, Talk::Process { ask, open });
-                async move { Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused)) }
-            });
-            let (mut client, server) = tokio::io::duplex(4096);
-            let http = hyper::server::conn::http1::Builder::new();
-            let serving = tokio::spawn(http.serve_connection(TokioIo::new(server), service).with_upgrades());
-            let ask = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n{headers}\r\n\r\n");
-            client.write_all(ask.as_bytes()).await.unwrap();
-            let mut head = [0; 12];
-            client.read_exact(&mut head).await.unwrap();
-            assert_eq!(&head, b"HTTP/1.1 101", "{headers}");
-            serving.await.unwrap().unwrap();
-            assert_eq!(visitors.known().len(), 1, "{headers}: the session goes on");
-            let _ = end.send(());
-            drop(client);
-            let given_back = async {
-                while !visitors.known().is_empty() {
-                    tokio::task::yield_now().await;
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(20), given_back).await.expect(headers);
-        }
-    }
-}
+mod tests;

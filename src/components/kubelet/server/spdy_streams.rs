@@ -61,6 +61,60 @@ async fn pump<R: AsyncRead + Unpin>(mut from: R, stream: Option<u32>, to: mpsc::
     }
 }
 
+/// Waits for the streams of a session and returns their numbers by type. `None`: the client has
+/// left.
+async fn gather<R: AsyncRead + Unpin>(
+    reader: &mut Reader<R>,
+    out: &mpsc::Sender<Out>,
+    wanted: usize,
+) -> Option<BTreeMap<String, u32>> {
+    let mut streams = BTreeMap::new();
+    while streams.len() < wanted {
+        match reader.next().await {
+            Ok(Some(Frame::SynStream { stream, headers, .. })) => {
+                streams.insert(headers.get("streamtype").cloned().unwrap_or_default(), stream);
+                let _ = out.send(Out::Reply(stream)).await;
+            }
+            Ok(Some(Frame::Ping { id })) => drop(out.send(Out::Ping(id)).await),
+            Ok(Some(Frame::GoAway)) | Ok(None) | Err(_) => return None,
+            Ok(Some(_)) => {}
+        }
+    }
+    Some(streams)
+}
+
+/// Hands on the client's input and window sizes, each from its stream, until the client leaves.
+async fn listen<R: AsyncRead + Unpin>(
+    reader: &mut Reader<R>,
+    out: &mpsc::Sender<Out>,
+    (stdin_stream, mut stdin): (Option<u32>, Option<cri::Writer>),
+    (resize_stream, resize): (Option<u32>, Option<mpsc::Sender<cri::Size>>),
+) {
+    loop {
+        match reader.next().await {
+            Ok(Some(Frame::Data { stream, fin, bytes })) => {
+                if Some(stream) == stdin_stream {
+                    if let Some(pipe) = &mut stdin
+                        && (pipe.write_all(&bytes).await.is_err() || pipe.flush().await.is_err())
+                    {
+                        stdin = None;
+                    }
+                    if fin && let Some(mut pipe) = stdin.take() {
+                        let _ = pipe.shutdown().await;
+                    }
+                } else if Some(stream) == resize_stream
+                    && let (Some(resize), Some(size)) = (&resize, size_of(&bytes))
+                {
+                    let _ = resize.send(size).await;
+                }
+            }
+            Ok(Some(Frame::Ping { id })) => drop(out.send(Out::Ping(id)).await),
+            Ok(Some(Frame::GoAway)) | Ok(None) | Err(_) => return,
+            Ok(Some(_)) => {}
+        }
+    }
+}
+
 /// Runs one exec or attach over the connection until either side is done.
 pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
 where
@@ -72,26 +126,10 @@ where
     let writing = write(written, outgoing);
     // Owns `out`: when it ends, the writer has written everything and ends too.
     let talking = async move {
-        let mut streams: BTreeMap<String, u32> = BTreeMap::new();
         let wanted =
             1 + [ask.stdin, ask.stdout, ask.stderr && !ask.tty, ask.tty].iter().filter(|w| **w).count();
-        let gathering = async {
-            while streams.len() < wanted {
-                match reader.next().await {
-                    Ok(Some(Frame::SynStream { stream, headers, .. })) => {
-                        streams.insert(headers.get("streamtype").cloned().unwrap_or_default(), stream);
-                        let _ = out.send(Out::Reply(stream)).await;
-                    }
-                    Ok(Some(Frame::Ping { id })) => drop(out.send(Out::Ping(id)).await),
-                    Ok(Some(Frame::GoAway)) | Ok(None) | Err(_) => return false,
-                    Ok(Some(_)) => {}
-                }
-            }
-            true
-        };
-        if tokio::time::timeout(PATIENCE, gathering).await != Ok(true) {
-            return;
-        }
+        let gathering = gather(&mut reader, &out, wanted);
+        let Ok(Some(streams)) = tokio::time::timeout(PATIENCE, gathering).await else { return };
         let of = |name: &str| streams.get(name).copied();
         let error = of("error").unwrap_or_default();
         let last = streams.values().copied().max().unwrap_or_default();
@@ -104,8 +142,8 @@ where
                 return;
             }
         };
-        let (mut stdin, resize) = (session.stdin.filter(|_| ask.stdin), session.resize);
-        let (stdin_stream, resize_stream) = (of("stdin"), of("resize"));
+        let stdin = (of("stdin"), session.stdin.filter(|_| ask.stdin));
+        let input = listen(&mut reader, &out, stdin, (of("resize"), session.resize));
         let output = async {
             let stderr = async {
                 if let Some(stderr) = session.stderr {
@@ -116,31 +154,6 @@ where
             let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
             let status = ask.answer(protocol, exit).unwrap_or_default();
             let _ = out.send(Out::Fin(error, status)).await;
-        };
-        let input = async {
-            loop {
-                match reader.next().await {
-                    Ok(Some(Frame::Data { stream, fin, bytes })) => {
-                        if Some(stream) == stdin_stream {
-                            if let Some(pipe) = &mut stdin
-                                && (pipe.write_all(&bytes).await.is_err() || pipe.flush().await.is_err())
-                            {
-                                stdin = None;
-                            }
-                            if fin && let Some(mut pipe) = stdin.take() {
-                                let _ = pipe.shutdown().await;
-                            }
-                        } else if Some(stream) == resize_stream
-                            && let (Some(resize), Some(size)) = (&resize, size_of(&bytes))
-                        {
-                            let _ = resize.send(size).await;
-                        }
-                    }
-                    Ok(Some(Frame::Ping { id })) => drop(out.send(Out::Ping(id)).await),
-                    Ok(Some(Frame::GoAway)) | Ok(None) | Err(_) => return,
-                    Ok(Some(_)) => {}
-                }
-            }
         };
         tokio::pin!(input);
         tokio::select! {

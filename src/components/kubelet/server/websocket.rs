@@ -6,9 +6,9 @@
 //! closing handshake.
 
 use super::ask::{Ask, Opening, size_of};
-use super::inward::{Waiting, stalled};
+use super::inward::{Inward, Waiting, stalled};
 use bytes::Bytes;
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, Stream, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
@@ -79,6 +79,41 @@ async fn pump(mut from: cri::Reader, channel: u8, wanted: bool, to: mpsc::Sender
     }
 }
 
+/// Hands on the client's input and window sizes until the client leaves. From version 5 on
+/// (`v5`) a client can say that its input has ended.
+async fn listen<S, E>(
+    mut source: S,
+    v5: bool,
+    mut stdin: Option<cri::Writer>,
+    resize: Option<mpsc::Sender<cri::Size>>,
+) where
+    S: Stream<Item = Result<Message, E>> + Unpin,
+{
+    while let Some(Ok(next)) = source.next().await {
+        let Some((channel, bytes)) = payload(&next) else { continue };
+        match channel {
+            0 => {
+                if let Some(pipe) = &mut stdin
+                    && (pipe.write_all(&bytes).await.is_err() || pipe.flush().await.is_err())
+                {
+                    stdin = None;
+                }
+            }
+            4 => {
+                if let (Some(resize), Some(size)) = (&resize, size_of(&bytes)) {
+                    let _ = resize.send(size).await;
+                }
+            }
+            CLOSE if v5 && bytes.first() == Some(&0) => {
+                if let Some(mut pipe) = stdin.take() {
+                    let _ = pipe.shutdown().await;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Runs one exec or attach over the connection until either side is done.
 pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
 where
@@ -99,7 +134,7 @@ where
     };
     let (out, mut outgoing) = mpsc::channel::<Message>(64);
     let v5 = protocol.starts_with("v5");
-    let (mut stdin, resize) = (session.stdin.filter(|_| ask.stdin), session.resize);
+    let listening = listen(source, v5, session.stdin.filter(|_| ask.stdin), session.resize);
     let talking = async {
         let stderr = async {
             if let Some(stderr) = session.stderr {
@@ -121,31 +156,6 @@ where
             }
         }
     };
-    let listening = async {
-        while let Some(Ok(next)) = source.next().await {
-            let Some((channel, bytes)) = payload(&next) else { continue };
-            match channel {
-                0 => {
-                    if let Some(pipe) = &mut stdin
-                        && (pipe.write_all(&bytes).await.is_err() || pipe.flush().await.is_err())
-                    {
-                        stdin = None;
-                    }
-                }
-                4 => {
-                    if let (Some(resize), Some(size)) = (&resize, size_of(&bytes)) {
-                        let _ = resize.send(size).await;
-                    }
-                }
-                CLOSE if v5 && bytes.first() == Some(&0) => {
-                    if let Some(mut pipe) = stdin.take() {
-                        let _ = pipe.shutdown().await;
-                    }
-                }
-                _ => {}
-            }
-        }
-    };
     tokio::pin!(listening);
     tokio::select! {
         // The client is gone: dropping the session ends an exec'd process.
@@ -153,6 +163,33 @@ where
         _ = async { tokio::join!(talking, writing) } => {}
     }
     let _ = tokio::time::timeout(CLOSING, listening).await;
+}
+
+/// Joins a port of the sandbox to its two channels until it has answered all, or is given up.
+async fn serve_port(
+    runtime: Arc<dyn cri::Runtime>,
+    sandbox: String,
+    port: u16,
+    inward: Inward,
+    (data, error): (u8, u8),
+    out: mpsc::Sender<Message>,
+) {
+    let stream = match runtime.port_forward(&sandbox, port).await {
+        Ok(stream) => stream,
+        Err(why) => return drop(out.send(message(error, why.to_string().as_bytes())).await),
+    };
+    let (reader, mut writer) = tokio::io::split(stream);
+    let answers = pump(Box::pin(reader), data, true, out.clone());
+    // A port ends when it has answered all, whatever it still has to read.
+    let inwards = async {
+        if inward.write_to(&mut writer).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = answers => {}
+        () = inwards => drop(out.send(message(error, stalled(port).as_bytes())).await),
+    }
 }
 
 /// Port-forward as kube-rs and the Python client do it: channel 2i is the data, 2i+1 the error of
@@ -176,26 +213,9 @@ where
             let _ = out.send(message(error, &port.to_le_bytes())).await;
             let (queue, inward) = waiting.queue();
             queues.push(queue);
-            let (out, runtime, sandbox) = (out.clone(), runtime.clone(), sandbox.clone());
             // Beside the others: a program that accepts nothing keeps its own port waiting only.
-            connections.push(async move {
-                let stream = match runtime.port_forward(&sandbox, port).await {
-                    Ok(stream) => stream,
-                    Err(why) => return drop(out.send(message(error, why.to_string().as_bytes())).await),
-                };
-                let (reader, mut writer) = tokio::io::split(stream);
-                let answers = pump(Box::pin(reader), data, true, out.clone());
-                // A port ends when it has answered all, whatever it still has to read.
-                let inwards = async {
-                    if inward.write_to(&mut writer).await.is_ok() {
-                        std::future::pending::<()>().await;
-                    }
-                };
-                tokio::select! {
-                    () = answers => {}
-                    () = inwards => drop(out.send(message(error, stalled(port).as_bytes())).await),
-                }
-            });
+            let (runtime, sandbox) = (runtime.clone(), sandbox.clone());
+            connections.push(serve_port(runtime, sandbox, port, inward, (data, error), out.clone()));
         }
         drop(out);
         let listening = async {

@@ -80,6 +80,15 @@ fn weather(rng: &Rng) -> (Faults, runtime::Faults) {
     (faults, runtime::Faults { slow: some(0.3), failed: some(0.1), lost: some(0.1), killed: some(0.1) })
 }
 
+/// Says how the containers of each image end.
+fn write_scripts(fake: &FakeRuntime) {
+    let ends = |seconds, code, reason| Script::Exit { after: Duration::from_secs(seconds), code, reason };
+    fake.script("deaf", Script::IgnoreStop);
+    fake.script("works", ends(3, 0, "Completed"));
+    fake.script("crashes", ends(2, 1, "Error"));
+    fake.script("refuses", Script::FailStart("no such program".into()));
+}
+
 async fn history(seed: u64, bug: Option<Bug>) -> Ran {
     clock::pin("2026-01-02T03:04:05Z".parse().expect("a time"));
     let dir = tempfile::tempdir().expect("a directory");
@@ -95,11 +104,7 @@ async fn history(seed: u64, bug: Option<Bug>) -> Ran {
     let fake = FakeRuntime::new(NODE, PODS, rng.fork("runtime"));
     let rough = Rough::new(&fake, rng.fork("rough"), faults, of_runtime);
     let (user, restarts) = (rng.fork("user"), rng.fork("restarts"));
-    let ends = |seconds, code, reason| Script::Exit { after: Duration::from_secs(seconds), code, reason };
-    fake.script("deaf", Script::IgnoreStop);
-    fake.script("works", ends(3, 0, "Completed"));
-    fake.script("crashes", ends(2, 1, "Error"));
-    fake.script("refuses", Script::FailStart("no such program".into()));
+    write_scripts(&fake);
     let script = async {
         act(&store, &fake, &user).await;
         door.calm();

@@ -18,8 +18,6 @@ mod health;
 mod kv;
 mod lease;
 mod lock;
-#[cfg(test)]
-mod lock_tests;
 mod maintenance;
 mod observe;
 mod plain;
@@ -28,8 +26,6 @@ mod record;
 mod remote;
 mod serve;
 mod watch;
-#[cfg(test)]
-mod watch_tests;
 
 pub use face::{Face, VERSION};
 pub use remote::Remote;

@@ -9,7 +9,7 @@
 
 use super::terms;
 use super::typed;
-use cel::common::ast::{EntryExpr, Expr as Node, LiteralValue};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -173,63 +173,69 @@ impl<'a> Scope<'a> {
                 }
                 (sum.0, Known::Size(sum.1))
             }
-            Node::Call(call) => {
-                // `lists.range(3)`: the name of a library is no value.
-                let is_value = |target: &&'a Node| {
-                    !matches!(target, Node::Ident(name)
-                        if terms::is_library(name) && !self.names.iter().any(|(n, _)| n == name))
-                };
-                let target = call.target.iter().map(|t| &t.expr).filter(is_value);
-                let parts: Vec<&Node> = target.chain(call.args.iter().map(|a| &a.expr)).collect();
-                let (mut cost, mut values, mut numbers) = (1.0, vec![], vec![]);
-                for part in parts {
-                    let (steps, value) = self.node(part);
-                    cost += steps;
-                    values.push(value);
-                    numbers.push(whole(part));
-                }
-                let (own, value) = self.call_of(&call.func_name, values, &numbers);
-                let written = call.args.first().is_some_and(|a| matches!(a.expr, Node::Literal(_)));
-                let compiles = matches!(call.func_name.as_str(), "matches" | "find" | "findAll") && !written;
-                (cost + own + if compiles { PATTERN } else { 0.0 }, value)
-            }
-            Node::Comprehension(c) => {
-                let (range_cost, range) = self.node(&c.iter_range.expr);
-                let (init_cost, init) = self.node(&c.accu_init.expr);
-                let turns = match &c.iter_range.expr {
-                    Node::List(list) => list.elements.len() as f64,
-                    _ => self.length(&range),
-                };
-                let depth = self.names.len();
-                let (keys, items) = self.members(range);
-                match &c.iter_var2 {
-                    Some(second) => {
-                        self.names.push((&c.iter_var, keys));
-                        self.names.push((second, items));
-                    }
-                    // Of a map it runs over the keys, of a list over the items.
-                    None => {
-                        let either = self.larger(keys, items);
-                        self.names.push((&c.iter_var, either));
-                    }
-                }
-                let before = self.weight(&init);
-                self.names.push((&c.accu_var, init.clone()));
-                let condition = self.node(&c.loop_cond.expr).0;
-                let (step, grown) = self.node(&c.loop_step.expr);
-                let end = match turns > 0.0 {
-                    true => Known::Size(before + turns * (self.weight(&grown) - before).max(0.0)),
-                    false => init,
-                };
-                if let Some(last) = self.names.last_mut() {
-                    last.1 = end;
-                }
-                let (result_cost, result) = self.node(&c.result.expr);
-                self.names.truncate(depth);
-                (range_cost + init_cost + turns * (condition + step + 1.0) + result_cost, result)
-            }
+            Node::Call(call) => self.call(call),
+            Node::Comprehension(c) => self.comprehension(c),
             _ => (1.0, Known::Size(1.0)),
         }
+    }
+
+    /// Steps of a call, its arguments included, and its value.
+    fn call(&mut self, call: &'a CallExpr) -> (f64, Known<'a>) {
+        // `lists.range(3)`: the name of a library is no value.
+        let is_value = |target: &&'a Node| {
+            !matches!(target, Node::Ident(name)
+                if terms::is_library(name) && !self.names.iter().any(|(n, _)| n == name))
+        };
+        let target = call.target.iter().map(|t| &t.expr).filter(is_value);
+        let parts: Vec<&Node> = target.chain(call.args.iter().map(|a| &a.expr)).collect();
+        let (mut cost, mut values, mut numbers) = (1.0, vec![], vec![]);
+        for part in parts {
+            let (steps, value) = self.node(part);
+            cost += steps;
+            values.push(value);
+            numbers.push(whole(part));
+        }
+        let (own, value) = self.call_of(&call.func_name, values, &numbers);
+        let written = call.args.first().is_some_and(|a| matches!(a.expr, Node::Literal(_)));
+        let compiles = matches!(call.func_name.as_str(), "matches" | "find" | "findAll") && !written;
+        (cost + own + if compiles { PATTERN } else { 0.0 }, value)
+    }
+
+    /// Steps of a macro over all items of its range, and its value.
+    fn comprehension(&mut self, c: &'a ComprehensionExpr) -> (f64, Known<'a>) {
+        let (range_cost, range) = self.node(&c.iter_range.expr);
+        let (init_cost, init) = self.node(&c.accu_init.expr);
+        let turns = match &c.iter_range.expr {
+            Node::List(list) => list.elements.len() as f64,
+            _ => self.length(&range),
+        };
+        let depth = self.names.len();
+        let (keys, items) = self.members(range);
+        match &c.iter_var2 {
+            Some(second) => {
+                self.names.push((&c.iter_var, keys));
+                self.names.push((second, items));
+            }
+            // Of a map it runs over the keys, of a list over the items.
+            None => {
+                let either = self.larger(keys, items);
+                self.names.push((&c.iter_var, either));
+            }
+        }
+        let before = self.weight(&init);
+        self.names.push((&c.accu_var, init.clone()));
+        let condition = self.node(&c.loop_cond.expr).0;
+        let (step, grown) = self.node(&c.loop_step.expr);
+        let end = match turns > 0.0 {
+            true => Known::Size(before + turns * (self.weight(&grown) - before).max(0.0)),
+            false => init,
+        };
+        if let Some(last) = self.names.last_mut() {
+            last.1 = end;
+        }
+        let (result_cost, result) = self.node(&c.result.expr);
+        self.names.truncate(depth);
+        (range_cost + init_cost + turns * (condition + step + 1.0) + result_cost, result)
     }
 
     /// What a field of it is.

@@ -130,6 +130,22 @@ pub struct Schema {
     pub has_embedded: bool,
 }
 
+impl Type {
+    /// Reads the type that a node of a schema names.
+    fn read(said: &Value) -> Type {
+        match text(said, "type") {
+            _ if flag(said, "x-kubernetes-int-or-string") => Type::IntOrString,
+            "object" => Type::Object,
+            "array" => Type::Array,
+            "string" => Type::String,
+            "integer" => Type::Integer,
+            "number" => Type::Number,
+            "boolean" => Type::Boolean,
+            _ => Type::Any,
+        }
+    }
+}
+
 impl Schema {
     /// The schema of whole objects.
     pub fn root(said: &Value) -> Schema {
@@ -159,16 +175,7 @@ impl Schema {
             keys.map(String::from).collect()
         };
         let mut schema = Schema {
-            kind: match text(said, "type") {
-                _ if flag(said, "x-kubernetes-int-or-string") => Type::IntOrString,
-                "object" => Type::Object,
-                "array" => Type::Array,
-                "string" => Type::String,
-                "integer" => Type::Integer,
-                "number" => Type::Number,
-                "boolean" => Type::Boolean,
-                _ => Type::Any,
-            },
+            kind: Type::read(said),
             nullable: flag(said, "nullable"),
             preserve: flag(said, "x-kubernetes-preserve-unknown-fields"),
             embedded: flag(said, "x-kubernetes-embedded-resource"),

@@ -7,7 +7,7 @@ use super::lists;
 use crate::bounds;
 use crate::cel as standard;
 use crate::quantity::Quantity;
-use cel::common::ast::Expr as Node;
+use cel::common::ast::{CallExpr, Expr as Node};
 use cel::extractors::{Arguments, This};
 use cel::objects::Opaque;
 use cel::{Context, Env, ExecutionError, Program, Value, extensions};
@@ -319,6 +319,27 @@ pub(super) fn problems(source: &str, known: &dyn Fn(&[String]) -> bool) -> Resul
     walk(&term.program.expression().expr, &mut vec![], known)
 }
 
+/// Checks that there is a function of the name that is called.
+fn check_name(call: &CallExpr) -> Result<(), String> {
+    let name = call.func_name.as_str();
+    let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let short = name.rsplit('.').next().unwrap_or(name);
+    let owner = match call.target.as_deref().map(|t| &t.expr) {
+        Some(Node::Ident(owner)) => format!("{owner}.{name}"),
+        _ => name.to_string(),
+    };
+    let missing = MISSING.iter().find(|m| **m == name || **m == owner);
+    if let Some(missing) = missing.filter(|_| !operator) {
+        return Err(format!(
+            "ERROR: <input>: the function '{missing}' of Kubernetes is not implemented in Ropewalk"
+        ));
+    }
+    if !operator && !is_function(name, short) {
+        return Err(format!("ERROR: <input>: undeclared reference to '{name}' (in container '')"));
+    }
+    Ok(())
+}
+
 /// `inner` are the names that the macros around this node bind.
 fn walk(node: &Node, inner: &mut Vec<String>, known: &dyn Fn(&[String]) -> bool) -> Result<(), String> {
     if let Some(steps) = path(node)
@@ -330,22 +351,7 @@ fn walk(node: &Node, inner: &mut Vec<String>, known: &dyn Fn(&[String]) -> bool)
     }
     match node {
         Node::Call(call) => {
-            let name = call.func_name.as_str();
-            let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
-            let short = name.rsplit('.').next().unwrap_or(name);
-            let owner = match call.target.as_deref().map(|t| &t.expr) {
-                Some(Node::Ident(owner)) => format!("{owner}.{name}"),
-                _ => name.to_string(),
-            };
-            let missing = MISSING.iter().find(|m| **m == name || **m == owner);
-            if let Some(missing) = missing.filter(|_| !operator) {
-                return Err(format!(
-                    "ERROR: <input>: the function '{missing}' of Kubernetes is not implemented in Ropewalk"
-                ));
-            }
-            if !operator && !is_function(name, short) {
-                return Err(format!("ERROR: <input>: undeclared reference to '{name}' (in container '')"));
-            }
+            check_name(call)?;
             // `strings.quote(x)` is a name, not a value that is called on.
             let target = call.target.iter().map(|t| &t.expr);
             let target = target.filter(|t| !matches!(t, Node::Ident(n) if is_library(n)));

@@ -28,6 +28,29 @@ fn conform_struct(index: usize, object: &mut Value) -> Result<UnknownFields, Str
     Ok(walk.unknown)
 }
 
+/// Writes a time as it is stored.
+///
+/// # Errors
+/// The text is no time.
+fn canonical_time(shape: &Shape, text: &mut String) -> Result<(), String> {
+    let layout = match shape {
+        Shape::Time => "2006-01-02T15:04:05Z07:00",
+        _ => "2006-01-02T15:04:05.000000Z07:00",
+    };
+    // The empty text is no time either: typed clients fail to read a list with one such
+    // object.
+    let Some(time) = rfc3339(text) else {
+        return Err(format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""));
+    };
+    // Go writes a time in UTC and with as many digits as its type has. Stored times are
+    // compared as text.
+    *text = match shape {
+        Shape::Time => clock::rfc3339(time),
+        _ => clock::rfc3339_micro(time),
+    };
+    Ok(())
+}
+
 struct Walk {
     unknown: UnknownFields,
     /// JSON names from the root, as Go's decoder reports them.
@@ -86,26 +109,7 @@ impl Walk {
                 Ok(())
             }
             (Shape::Quantity, Value::String(_) | Value::Number(_)) => quantity::conform(value),
-            (Shape::Time | Shape::MicroTime, Value::String(text)) => {
-                let layout = match shape {
-                    Shape::Time => "2006-01-02T15:04:05Z07:00",
-                    _ => "2006-01-02T15:04:05.000000Z07:00",
-                };
-                // The empty text is no time either: typed clients fail to read a list with one such
-                // object.
-                let Some(time) = rfc3339(text) else {
-                    return Err(format!(
-                        "parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""
-                    ));
-                };
-                // Go writes a time in UTC and with as many digits as its type has. Stored times are
-                // compared as text.
-                *text = match shape {
-                    Shape::Time => clock::rfc3339(time),
-                    _ => clock::rfc3339_micro(time),
-                };
-                Ok(())
-            }
+            (Shape::Time | Shape::MicroTime, Value::String(text)) => canonical_time(shape, text),
             _ => Err(format!(
                 "json: cannot unmarshal {} into Go struct field {}.{} of type {}",
                 json_type(value),

@@ -1,5 +1,11 @@
 //! The threads of a member: what they share, and how they end.
 
+use super::super::member::{Capture, Edge};
+use super::super::message::Body;
+use super::super::{codec, snapfile};
+use super::edge::RealEdge;
+use super::handle::PeersWaiting;
+use super::writer::{Writer, write_log};
 use super::*;
 use crate::message::Entry;
 use crate::records::Records;

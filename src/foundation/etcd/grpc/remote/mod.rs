@@ -183,7 +183,7 @@ impl Remote {
                 } else if !reads || status.code() != Code::Unavailable {
                     return Err(self.seen.error(&status));
                 }
-                tokio::time::sleep(AGAIN).await;
+                clock::pause(AGAIN).await;
             }
         };
         match tokio::time::timeout(CALL, attempts).await {

@@ -1,0 +1,475 @@
+//! Watches: first what there is (if asked for), then every event, in order, as it comes.
+
+use crate::auth::user::User;
+use crate::flowcontrol::compute::LARGE;
+use crate::flowcontrol::seat::ANSWER_TIME;
+use crate::registry::filter::Filter;
+use crate::request::context::Context;
+use crate::request::http::{Answer, BodyError, typed};
+use crate::request::negotiate::{self, Form, form};
+use crate::state::State;
+use crate::storage::cache::{Subscription, TooOld};
+use crate::storage::object::{Change, Event, Kept, frame};
+use crate::storage::ring::Together;
+use crate::storage::watch_buffers::WatchBuffers;
+use api::errors::Errors;
+use api::kinds::KindRef;
+use api::{Status, gojson, table};
+use bytes::Bytes;
+use clock::Instant;
+use etcd::api::Revision;
+use futures::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes of events that are collected and sent to the client in one write.
+const PIECE: usize = 64 << 10;
+/// Bytes of one revision's lines that are still sent in one piece, so that who reads them has them
+/// together: a controller that sees half of what a transaction did acts on a state that never was.
+const REVISION_PIECE: usize = 1 << 20;
+/// An object that a filter passes over costs as much time as so many bytes, about.
+const LOOKED_AT: usize = 256;
+/// How often a quiet watcher that wants bookmarks gets one.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// A watch without a time limit ends after this and half as much at random.
+const LIFE_MIN_SECS: u64 = 1800;
+
+/// Answers a watch: a body of lines that goes on until the watch's time is over, the server stops,
+/// or the client reads too slowly.
+///
+/// # Errors
+/// 400 and 422 for what a watch cannot be asked for, 504 if a revision to begin with does not come,
+/// 429 while this server has not read the store yet. That a revision is too old is an event of the
+/// watch.
+pub(crate) async fn watch(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: KindRef,
+    stop: CancellationToken,
+) -> Result<Answer, Status> {
+    let request = WatchRequest::read(state, ctx, &kind)?;
+    request.wait_for_start(state).await?;
+    let subscription = match subscribe(state, &kind, &request) {
+        Ok(subscription) => subscription,
+        Err(gone) => return Ok(too_old(request.revision, &gone)),
+    };
+    let seat = Arc::downgrade(&ctx.seat); // the seat holds the answer, which holds the line
+    subscription.live.at_end(move || {
+        if let Some(seat) = seat.upgrade() {
+            seat.give_up();
+        }
+    });
+    let unsent = state.cache.watch_buffers.clone();
+    let writer = Writer { kind, form: request.form, first: true, out: VecDeque::new(), unsent };
+    let feed = Feed::new(state.clone(), ctx.user.clone(), subscription, writer, &request, stop);
+    let body = stream::unfold(feed, |mut feed| async move {
+        let bytes = feed.next().await?;
+        Some((Ok::<_, BodyError>(Frame::data(bytes)), feed))
+    });
+    let mut answer = typed(200, "application/json", Bytes::new());
+    *answer.body_mut() = StreamBody::new(body).boxed_unsync();
+    Ok(answer)
+}
+
+/// What a request says of its watch.
+struct WatchRequest {
+    form: Form,
+    filter: Filter,
+    bookmarks: bool,
+    /// `sendInitialEvents`.
+    initial: Option<bool>,
+    /// `resourceVersion`; 0 also if there is none.
+    revision: Revision,
+    is_revision_given: bool,
+    /// How long the watch goes on.
+    life: Duration,
+}
+
+impl WatchRequest {
+    fn read(state: &State, ctx: &Context, kind: &KindRef) -> Result<WatchRequest, Status> {
+        let form = form(ctx.accept(), &ctx.query)?;
+        let mut filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
+        if !ctx.info.name.is_empty() {
+            if !filter.name.is_empty() && filter.name != ctx.info.name {
+                return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
+            }
+            filter.name = ctx.info.name.clone();
+        }
+        let bookmarks = ctx.query.is_true("allowWatchBookmarks");
+        let initial = initial_events(ctx)?;
+        let version = ctx.query.get("resourceVersion");
+        let revision = if version.is_empty() { 0 } else { crate::registry::read::revision(version)? };
+        let life = match ctx.query.number("timeoutSeconds")? {
+            Some(n) if n > 0 => Duration::from_secs(n as u64),
+            _ => Duration::from_secs(state.rng.range(LIFE_MIN_SECS, LIFE_MIN_SECS * 2)),
+        };
+        let is_revision_given = !version.is_empty();
+        Ok(WatchRequest { form, filter, bookmarks, initial, revision, is_revision_given, life })
+    }
+
+    /// Waits until this server knows what the watch begins with: what the store has now, if the
+    /// request says `sendInitialEvents` or names no revision.
+    async fn wait_for_start(&self, state: &State) -> Result<(), Status> {
+        if !self.is_revision_given || self.initial.is_some() {
+            state.fresh().await?;
+        }
+        if self.initial == Some(true) {
+            crate::registry::read::reach(state, self.revision).await?;
+        }
+        crate::registry::read::filled(state).await
+    }
+
+    /// The revision whose events come first; `None`: the watch begins with all objects that there
+    /// are.
+    ///
+    /// | `sendInitialEvents` | `resourceVersion` | begins |
+    /// |---|---|---|
+    /// | - | none, `0` | with all objects |
+    /// | - | `7` | with the events after 7 |
+    /// | `true` | any | with all objects |
+    /// | `false` | none, `0` | with the events from now on |
+    /// | `false` | `7` | with the events after 7 |
+    fn events_after(&self, now: Revision) -> Option<Revision> {
+        match (self.initial.unwrap_or(self.revision == 0), self.revision) {
+            (true, _) => None,
+            (false, 0) => Some(now),
+            (false, revision) => Some(revision),
+        }
+    }
+}
+
+/// Subscribes to the cache.
+///
+/// # Errors
+/// The cache no longer has the events after the revision that the watch begins with.
+fn subscribe(state: &State, kind: &KindRef, request: &WatchRequest) -> Result<Subscription, TooOld> {
+    let after = request.events_after(state.cache.revision());
+    let mut subscription = state.cache.watch(kind.place(), request.filter.clone(), after)?;
+    // A watch may begin at a revision that is still to come: its bookmarks must not lead back
+    // behind it.
+    subscription.revision = subscription.revision.max(request.revision);
+    // Its definition may have changed since the request was understood: then it ends as every watch
+    // of it did.
+    if !state.cache.kinds().serves(kind) {
+        subscription.live.close();
+    }
+    Ok(subscription)
+}
+
+/// The watch whose only event is that its revision is too old. Its client lists again.
+fn too_old(revision: Revision, gone: &TooOld) -> Answer {
+    let status = Status::expired(format!("too old resource version: {revision} ({})", gone.oldest));
+    let line = format!("{}\n", json!({"type": "ERROR", "object": status.to_value()}));
+    typed(200, "application/json", line)
+}
+
+/// `sendInitialEvents`, if it is asked for in the way that is allowed.
+fn initial_events(ctx: &Context) -> Result<Option<bool>, Status> {
+    if !ctx.query.has("sendInitialEvents") {
+        if !ctx.query.get("resourceVersionMatch").is_empty() {
+            let mut errors = Errors::default();
+            errors.forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
+            return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
+        }
+        return Ok(None);
+    }
+    if ctx.query.get("resourceVersionMatch") != "NotOlderThan" {
+        let mut errors = Errors::default();
+        errors.forbidden(
+            "resourceVersionMatch",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        );
+        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
+    }
+    Ok(Some(ctx.query.is_true("sendInitialEvents")))
+}
+
+/// Turns events into lines.
+struct Writer {
+    kind: KindRef,
+    form: Form,
+    /// The first Table of a watch names its columns.
+    first: bool,
+    out: VecDeque<Line>,
+    /// Counts what waits in `out`, and what is on its way to the client.
+    unsent: Arc<WatchBuffers>,
+}
+
+struct Line {
+    bytes: Bytes,
+    /// More of the same revision follows.
+    goes_on: bool,
+}
+
+impl Writer {
+    /// What one revision did.
+    fn revision(&mut self, told: &Together) {
+        told.iter().for_each(|(change, event)| {
+            self.event(*change, event);
+            self.out.back_mut().into_iter().for_each(|line| line.goes_on = true);
+        });
+        self.out.back_mut().into_iter().for_each(|line| line.goes_on = false);
+    }
+
+    fn event(&mut self, change: Change, event: &Arc<Event>) {
+        let shown = event.shown(change);
+        let line = if self.form == Form::Object && self.is_as_stored(&shown.value) {
+            self.unsent.of_event(event.frame(change), event)
+        } else {
+            let line = self.line(change, &shown.value);
+            self.unsent.of_one(line)
+        };
+        self.add(line);
+    }
+
+    fn add(&mut self, bytes: Bytes) {
+        self.out.push_back(Line { bytes, goes_on: false });
+    }
+
+    /// Is this version's form that in which the object is stored?
+    fn is_as_stored(&self, value: &Value) -> bool {
+        matches!(negotiate::versioned(&self.kind, value), Cow::Borrowed(_))
+    }
+
+    fn line(&mut self, change: Change, value: &Value) -> Bytes {
+        let mut object = negotiate::one_value(&self.kind, self.form, value);
+        if matches!(self.form, Form::Table(..)) && !std::mem::take(&mut self.first) {
+            object["columnDefinitions"] = Value::Null;
+        }
+        frame(change, &gojson::to_vec(&object))
+    }
+
+    /// What waits to be sent, as much as goes into one piece.
+    fn next(&mut self) -> Option<Bytes> {
+        let Line { bytes: first, mut goes_on } = self.out.pop_front()?;
+        let mut piece = Vec::new();
+        while let Some(line) = self.out.front()
+            && first.len().max(piece.len()) + line.bytes.len() <= if goes_on { REVISION_PIECE } else { PIECE }
+        {
+            if piece.is_empty() {
+                piece.extend_from_slice(&first);
+            }
+            piece.extend_from_slice(&line.bytes);
+            goes_on = line.goes_on;
+            self.out.pop_front();
+        }
+        Some(if piece.is_empty() { first } else { self.unsent.of_one(piece) })
+    }
+
+    fn bookmark(&mut self, revision: i64, initial_end: bool) {
+        let mut meta = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if initial_end {
+            meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = match self.form {
+            Form::Table(version, _) => json!({"kind": "Table", "apiVersion": version, "metadata": meta,
+                "columnDefinitions": table::definitions(table::printing(&self.kind)), "rows": []}),
+            Form::Partial(version) => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": meta})
+            }
+            Form::Object => {
+                json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": meta})
+            }
+        };
+        self.add(format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into());
+    }
+}
+
+struct Feed {
+    state: Arc<State>,
+    user: User,
+    /// Until when the initial objects have to be sent; `None` once they are. They may stay in
+    /// memory for this watch so long.
+    begins_until: Option<Instant>,
+    /// The end of what there was is still to be marked.
+    mark_initial: bool,
+    subscription: Subscription,
+    writer: Writer,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    end: Instant,
+    stop: CancellationToken,
+    over: bool,
+}
+
+impl Feed {
+    fn new(
+        state: Arc<State>,
+        user: User,
+        subscription: Subscription,
+        writer: Writer,
+        request: &WatchRequest,
+        stop: CancellationToken,
+    ) -> Feed {
+        let now = Instant::now();
+        Feed {
+            state,
+            user,
+            begins_until: Some(now + ANSWER_TIME),
+            // The mark is a bookmark: upstream sends none to a client that did not ask for them.
+            mark_initial: request.initial == Some(true) && request.bookmarks,
+            subscription,
+            writer,
+            bookmarks: request.bookmarks,
+            next_bookmark: now + BOOKMARK_EVERY,
+            end: clock::deadline(request.life),
+            stop,
+            over: false,
+        }
+    }
+
+    /// Encodes what there was when the watch began, about one piece at a time: ten thousand objects
+    /// at once would hold up the thread, and take memory for a client that does not read. What the
+    /// filter passes over counts as well.
+    async fn begin(&mut self) {
+        let mut made = 0;
+        while made < PIECE {
+            if let Some(object) = self.subscription.initial.pop() {
+                made += LOOKED_AT;
+                if !self.subscription.filter.matches(&object.value) {
+                    continue;
+                }
+                let writer = &mut self.writer;
+                let line = match writer.form == Form::Object && writer.is_as_stored(&object.value) {
+                    true => frame(Change::Added, &object.bytes),
+                    false => writer.line(Change::Added, &object.value),
+                };
+                let line = writer.unsent.of_one(line);
+                writer.add(line);
+                made += object.bytes.len();
+            } else if let Some(kept) = self.subscription.backlog.pop() {
+                made += LOOKED_AT;
+                if !self.subscription.filter.is_about_key(kept.key()) {
+                    continue;
+                }
+                made += kept.to_parse(); // whether it matches or not
+                let Some(event) = self.parsed(kept).await else {
+                    (self.begins_until, self.over) = (None, true);
+                    return;
+                };
+                if let Some(change) = self.subscription.filter.classify(&event) {
+                    self.writer.event(change, &event);
+                }
+            } else {
+                self.begins_until = None;
+                if std::mem::take(&mut self.mark_initial) {
+                    self.writer.bookmark(self.subscription.revision, true);
+                }
+                return;
+            }
+        }
+    }
+
+    /// The event again: here if it is small, otherwise as all work on large objects. `None`: it
+    /// cannot be made now, and the watch ends; its client resumes from the last event that it saw.
+    async fn parsed(&self, kept: Arc<Kept>) -> Option<Arc<Event>> {
+        let (bytes, revision) = (kept.to_parse(), kept.revision);
+        let event = match bytes <= LARGE {
+            true => kept.event(),
+            false => {
+                let parsing = async move { Ok(kept.event()) };
+                let parsed = self.state.compute.run(&self.user, bytes, self.stop.clone(), parsing).await;
+                parsed
+                    .inspect_err(|status| {
+                        tracing::debug!(revision, message = status.message, "ended a watch")
+                    })
+                    .ok()?
+            }
+        };
+        if event.is_none() {
+            tracing::error!(revision, "a kept event cannot be parsed; its watch ends");
+        }
+        event.map(Arc::new)
+    }
+
+    /// Encodes what one revision did. The cache tells it to the watchers before it says that it has
+    /// reached the revision, and a bookmark must not lead back before an event.
+    fn add_revision(&mut self, told: &Together) {
+        let newest = told.iter().map(|(_, event)| event.revision).max();
+        self.subscription.revision = self.subscription.revision.max(newest.unwrap_or_default());
+        self.writer.revision(told);
+    }
+
+    /// Everything up to the revision reached before looking has been sent once the queue is empty.
+    fn add_bookmark(&mut self) {
+        let reached = self.state.cache.revision();
+        while let Some(told) = self.subscription.live.try_recv() {
+            self.add_revision(&told);
+        }
+        // To a watcher that was cut off, or whose resource was read anew from the store, a bookmark
+        // would hide what it missed.
+        if !self.subscription.live.is_closed() {
+            self.writer.bookmark(reached.max(self.subscription.revision), false);
+        }
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(until) = self.begins_until
+                && self.writer.out.is_empty()
+            {
+                if Instant::now() > until {
+                    tracing::debug!("ended a watch whose client does not read what there was when it began");
+                    return None;
+                }
+                self.begin().await;
+            }
+            if let Some(bytes) = self.writer.next() {
+                return Some(bytes);
+            }
+            if self.over {
+                return None;
+            }
+            if self.begins_until.is_some() {
+                tokio::task::yield_now().await; // many objects, and none of them matched
+                continue;
+            }
+            if self.keep_time() {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                event = self.subscription.live.recv() => match event {
+                    Some(told) => self.add_revision(&told),
+                    None => self.over = true, // too slow, or the cache started anew
+                },
+                () = self.stop.cancelled() => {}
+                () = clock::pause_until(self.end) => {}
+                () = clock::pause_until(self.next_bookmark), if self.bookmarks => {}
+            }
+        }
+    }
+
+    /// Ends the watch, or adds a bookmark, if it is time to. This is asked before each event: where
+    /// there is always one, the watch would never wait for anything else. Returns whether something
+    /// was due.
+    fn keep_time(&mut self) -> bool {
+        let now = Instant::now();
+        if self.stop.is_cancelled() {
+            self.over = true;
+        } else if now >= self.end {
+            if self.bookmarks {
+                self.add_bookmark();
+            }
+            self.over = true;
+        } else if self.bookmarks && now >= self.next_bookmark {
+            self.add_bookmark();
+            self.next_bookmark = now + BOOKMARK_EVERY;
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

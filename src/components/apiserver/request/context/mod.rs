@@ -1,0 +1,371 @@
+//! One request on its way: who, what, since when, and what it leaves in the tap.
+
+use crate::auth::user::User;
+use crate::flowcontrol::seat::Seat;
+use crate::request::http::{Query, header};
+use crate::request::info::Info;
+use api::path::cut;
+use clock::Instant;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tap::{self, Answer, Cause, Event, Record, Tap, Write};
+
+pub(crate) struct Context {
+    pub user: User,
+    pub info: Info,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub request: tap::Request,
+    pub cause: Option<Cause>,
+    /// Set for a write that is only tried.
+    pub dry_run: bool,
+    /// What this request holds of what is bounded.
+    pub seat: Arc<Seat>,
+    tap: Tap,
+    /// The name in a new object's body: its path has none.
+    named: OnceLock<String>,
+    /// A deletion that is only tried: its options stand in the body.
+    tried: AtomicBool,
+    /// What an update that is only tried would have made.
+    outcome: OnceLock<Value>,
+    warnings: Mutex<Vec<String>>,
+    /// The records of a request that is not authorized yet: what is refused must not fill the tap.
+    early: Mutex<Vec<Record>>,
+    is_authorized: AtomicBool,
+    stage: Mutex<Instant>,
+}
+
+/// The media type of a server-side apply.
+pub(crate) const APPLY: &str = "application/apply-patch";
+/// A manager's name is not longer.
+pub(crate) const MANAGER_MAX: usize = 128;
+
+/// Is this a part of this program that looks around by itself: an informer, completion, the
+/// interface?
+pub fn is_own(agent: &str) -> bool {
+    agent.contains("+ropewalk") || agent.starts_with("ropewalk")
+}
+
+/// Warnings of one answer, and bytes of one of them. Clients and proxies bound an answer's head.
+const WARNINGS_MAX: usize = 50;
+const WARNING_MAX: usize = 1024;
+
+/// Bytes of a name, a client or a session on a record, and of a command, a message or a selector.
+/// Clients choose them.
+const RECORDED_NAME_MAX: usize = 512;
+const RECORDED_TEXT_MAX: usize = 4096;
+
+/// The text as a record keeps it: whole, or its first `most` bytes and `…`.
+fn short(text: &str, most: usize) -> String {
+    match text.len() > most {
+        true => format!("{}…", &text[..text.floor_char_boundary(most)]),
+        false => text.to_string(),
+    }
+}
+
+/// Is it a look that kubectl takes for a command which only tries? Of a write that is told by the
+/// request itself.
+pub fn is_trial(headers: &HeaderMap, info: &Info) -> bool {
+    let looks = matches!(info.verb.as_str(), "get" | "list") && !tap::is_connection(&info.subresource);
+    looks && !header(headers, "kubectl-dry-run").is_empty()
+}
+
+/// Is the request told to be tried only, by its query? A command in a container runs whatever
+/// stands there, as upstream, the parameters of a proxy are those of the server behind it, and a
+/// token is issued.
+pub fn is_dry_run(info: &Info, query: &Query) -> bool {
+    let is_done = tap::is_connection(&info.subresource) || info.subresource == "token";
+    !is_done && query.has("dryRun") && query.all("dryRun").all(|value| value == "All")
+}
+
+impl Context {
+    pub(crate) fn new(
+        id: String,
+        user: User,
+        info: Info,
+        query: Query,
+        headers: HeaderMap,
+        tap: Tap,
+    ) -> Context {
+        let is_component = tap::is_component(tap::actor(&user.name, &user.impersonator));
+        let cause = header(&headers, client::CAUSE_HEADER).parse().ok().filter(|_| is_component);
+        let request = tap::Request {
+            id,
+            user: short(&user.name, RECORDED_NAME_MAX),
+            impersonator: short(&user.impersonator, RECORDED_NAME_MAX),
+            user_agent: short(header(&headers, "user-agent"), RECORDED_NAME_MAX),
+            session: short(header(&headers, "kubectl-session"), RECORDED_NAME_MAX),
+            command: short(header(&headers, "kubectl-command"), RECORDED_TEXT_MAX),
+            verb: short(&info.verb, RECORDED_NAME_MAX),
+            subresource: short(&info.subresource, RECORDED_NAME_MAX),
+            code: 0,
+            dry_run: false,
+        };
+        // What else may stand there is refused before anything is written; deletions read their
+        // options for themselves.
+        let dry_run = !info.verb.starts_with("delete") && is_dry_run(&info, &query);
+        let tried = AtomicBool::new(is_trial(&headers, &info));
+        Context {
+            user,
+            info,
+            query,
+            headers,
+            request,
+            cause,
+            dry_run,
+            seat: Seat::new(None),
+            tap,
+            named: OnceLock::new(),
+            tried,
+            outcome: OnceLock::new(),
+            warnings: Mutex::default(),
+            early: Mutex::default(),
+            is_authorized: AtomicBool::new(false),
+            stage: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// The same request with its seat: its share of the memory and of the requests in flight.
+    pub(crate) fn seated(self, seat: Arc<Seat>) -> Context {
+        Context { seat, ..self }
+    }
+
+    /// An act of the server itself: nobody has to allow it.
+    pub(crate) fn of_server(self) -> Context {
+        Context { is_authorized: AtomicBool::new(true), ..self }
+    }
+
+    /// This request as the cause of what others do for it, in the form of a header.
+    pub(crate) fn cause_of_this(&self) -> String {
+        tap::Cause::Request(self.request.id.clone()).to_string()
+    }
+
+    pub(crate) fn accept(&self) -> &str {
+        header(&self.headers, "accept")
+    }
+
+    /// Whose fields this request writes: the manager it names, else the first part of its user
+    /// agent. The cluster's own components are called what they are.
+    pub(crate) fn manager(&self) -> String {
+        let agent = self.request.user_agent.split('/').next().unwrap_or_default();
+        let name = match (self.query.get("fieldManager"), agent) {
+            ("", "") if self.user.node().is_some() => "kubelet",
+            ("", "") => self.user.name.rsplit(':').next().unwrap_or_default(),
+            ("", agent) => agent,
+            (named, _) => named,
+        };
+        name.chars().filter(|c| !c.is_control()).take(MANAGER_MAX).collect()
+    }
+
+    /// Is this a server-side apply?
+    pub(crate) fn applies(&self) -> bool {
+        self.info.verb == "patch" && header(&self.headers, "content-type").starts_with(APPLY)
+    }
+
+    /// Warnings for the client, as `Warning` headers.
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        let mut warnings = self.warnings.lock();
+        let text = cut(text.into(), WARNING_MAX);
+        if warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+    pub(crate) fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.warnings.lock())
+    }
+
+    /// Restarts the watch that times stages.
+    fn lap(&self) -> Duration {
+        let mut stage = self.stage.lock();
+        let took = stage.elapsed();
+        *stage = Instant::now();
+        took
+    }
+
+    /// The object of this request turned out to be called so.
+    pub(crate) fn name(&self, name: &str) {
+        if !name.is_empty() {
+            let _ = self.named.set(name.to_string()); // the first name is the one that was asked for
+        }
+    }
+
+    /// The request turned out to be a dry run.
+    pub(crate) fn only_tried(&self) {
+        self.tried.store(true, Ordering::Relaxed);
+    }
+
+    /// Requests whose every stage is recorded: writes of people and components, but not the
+    /// heartbeats of leases; and what kubectl asks.
+    fn is_told(&self) -> bool {
+        let write =
+            matches!(self.info.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
+        let heartbeat = self.info.group == "coordination.k8s.io" && self.info.resource == "leases";
+        (write && !heartbeat) || !self.request.session.is_empty()
+    }
+
+    /// Requests whose answer is recorded: beside those, whatever people look at, with whichever
+    /// client, and every command in a container. The looking of this program's own parts is not
+    /// told; anybody can give themselves out for one of them, and then only their looking is not.
+    fn is_answer_told(&self) -> bool {
+        let info = &self.info;
+        let may_be_told = tap::is_connection(&info.subresource) || !is_own(&self.request.user_agent);
+        self.is_told() || (info.is_resource && may_be_told)
+    }
+
+    /// What the tap still knows of what happened, oldest first.
+    pub(crate) fn records(&self) -> Vec<std::sync::Arc<Record>> {
+        self.tap.since(0)
+    }
+
+    fn record(&self, event: Event) -> Record {
+        let mut record = Record::new(event).cause(self.cause.clone()).took(self.lap());
+        if self.info.is_resource {
+            let name = match self.info.name.as_str() {
+                "" => self.named.get().map_or("", String::as_str),
+                name => name,
+            };
+            let names =
+                [self.info.resource.as_str(), self.info.object_namespace(), name, self.info.custom_group()];
+            let [resource, namespace, name, group] = names.map(|text| short(text, RECORDED_NAME_MAX));
+            record = record.object(&resource, &namespace, &name).group(&group);
+        }
+        record.request = Some(tap::Request {
+            dry_run: self.dry_run || self.tried.load(Ordering::Relaxed),
+            ..self.request.clone()
+        });
+        record
+    }
+
+    /// Remembers what a write would have made that is only tried.
+    pub(crate) fn would_make(&self, object: &Value) {
+        if self.is_answer_told() {
+            let mut object = object.clone();
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.remove("managedFields");
+            }
+            let _ = self.outcome.set(object); // the first try tells as much as the next
+        }
+    }
+
+    /// Records that a stage is over: [`Event::Authenticate`], [`Event::Authorize`],
+    /// [`Event::Admit`], [`Event::Validate`].
+    pub(crate) fn stage(&self, event: Event) {
+        if self.is_told() {
+            let record = self.record(event);
+            match self.is_authorized.load(Ordering::Relaxed) {
+                true => self.emit(record),
+                false => self.early.lock().push(record),
+            }
+        }
+    }
+
+    /// Records that the request may go on; what was recorded of it so far is as good as the rest.
+    pub(crate) fn authorized(&self) {
+        self.is_authorized.store(true, Ordering::Relaxed);
+        self.emit_early();
+        self.stage(Event::Authorize);
+    }
+
+    fn emit_early(&self) {
+        let early = std::mem::take(&mut *self.early.lock());
+        early.into_iter().for_each(|record| self.emit(record));
+    }
+
+    /// Records whether the request changes nothing, so that it costs its sender nothing to send any
+    /// number of them. What goes on over a stream, a command in a container for example, is an act.
+    fn only_reads(&self) -> bool {
+        let info = &self.info;
+        let streams = tap::is_connection(&info.subresource);
+        let looks = matches!(info.verb.as_str(), "get" | "list" | "watch") && !streams;
+        let asks = matches!(info.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io");
+        looks || asks || self.dry_run
+    }
+
+    /// Adds a record of this request to the tap, where few are kept of what anybody may send, and a
+    /// share for each account of what people read.
+    fn emit(&self, record: Record) {
+        let who = &self.request;
+        let is_component = who.is_components();
+        let is_teacher = tap::actor(&who.user, &who.impersonator) == tap::TEACHER;
+        let is_known = is_component || is_teacher || who.is_persons(); // nobody anonymous is a person
+        match is_known && self.is_authorized.load(Ordering::Relaxed) {
+            true if is_component || !self.only_reads() => self.tap.emit(record),
+            true => self.tap.emit_read(record),
+            false => self.tap.emit_guest(record),
+        };
+    }
+
+    /// Records a committed write with the object's bytes.
+    pub(crate) fn committed(&self, object: &crate::storage::object::Object, write: Write) {
+        use api::meta;
+        let mut record = self.record(Event::Commit(write)).revision(object.revision as u64);
+        record =
+            record.object(&self.info.resource, meta::namespace(&object.value), meta::name(&object.value));
+        record = record.group(self.info.custom_group());
+        record.body = Some(object.bytes.clone());
+        self.tap.emit(record);
+    }
+
+    /// Records something that this request did to an object other than the one its path names.
+    pub(crate) fn tell(&self, mut record: Record, body: Option<bytes::Bytes>) {
+        record.request = Some(self.request.clone());
+        record.cause = self.cause.clone();
+        record.body = body;
+        self.tap.emit(record);
+    }
+
+    /// Records that a request to a node led to a pod there, as the pod's own subresource would have
+    /// been recorded.
+    pub(crate) fn led_to(&self, subresource: &str, namespace: &str, pod: &str, code: u16) {
+        let [namespace, pod] = [namespace, pod].map(|name| short(name, RECORDED_NAME_MAX));
+        let answer = Answer { verb: self.request.verb.clone(), ..Answer::default() };
+        let mut record = Record::new(Event::Answer(answer.into())).object("pods", &namespace, &pod);
+        record.request = Some(tap::Request { subresource: subresource.into(), code, ..self.request.clone() });
+        self.emit(record);
+    }
+
+    /// Records the answer.
+    pub(crate) fn answered(&self, code: u16, took: Duration, message: &str) {
+        self.emit_early();
+        if !self.is_answer_told() {
+            return;
+        }
+        let answer = Event::Answer(Box::new(self.answer(message)));
+        let mut record = self.record(answer).took(took);
+        if let Some(request) = &mut record.request {
+            request.code = code;
+        }
+        self.emit(record);
+    }
+
+    /// Returns how the request was made and answered.
+    fn answer(&self, message: &str) -> Answer {
+        let text = |text: &str| short(text, RECORDED_TEXT_MAX);
+        let [labels, fields] = ["labelSelector", "fieldSelector"].map(|key| self.query.get(key));
+        let selected: Vec<&str> = [labels, fields].into_iter().filter(|s| !s.is_empty()).collect();
+        // `--tail=0` shows none of a log's lines.
+        let tail = self.query.get("tailLines").parse().ok().filter(|_| self.info.subresource == "log");
+        // Only Ropewalk's kubectl sends this header, also for a plain call without `-o`.
+        let says_output = self.headers.contains_key("kubectl-output");
+        Answer {
+            verb: self.request.verb.clone(),
+            message: text(message),
+            table: self.accept().contains("as=Table"),
+            output: says_output.then(|| text(header(&self.headers, "kubectl-output"))),
+            silent: !header(&self.headers, "kubectl-ignore-not-found").is_empty(),
+            watch: !header(&self.headers, "kubectl-watch").is_empty(),
+            tail,
+            tried: self.outcome.get().cloned(),
+            labels: text(labels),
+            fields: text(fields),
+            selector: text(&selected.join(",")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

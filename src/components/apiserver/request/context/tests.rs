@@ -1,0 +1,151 @@
+use super::*;
+
+/// Whatever is sent without rights, the records of an allowed write stay, and so does the
+/// learner's own refusal.
+#[test]
+fn refused_requests_do_not_push_the_trace_out() {
+    let tap = Tap::new();
+    let request = |user: User, id: String, is_allowed: bool| {
+        let mut headers = HeaderMap::new();
+        headers.insert("kubectl-session", "s".parse().unwrap());
+        let (path, query) = ("/api/v1/namespaces/d/pods", Query::default());
+        let info = Info::parse(&http::Method::POST, path, &query);
+        let ctx = Context::new(id, user, info, query, headers, tap.clone());
+        ctx.stage(Event::Authenticate { groups: vec![] });
+        if is_allowed {
+            ctx.authorized();
+        }
+        ctx.answered(if is_allowed { 201 } else { 403 }, Duration::ZERO, "");
+    };
+    let learner = || User::new(tap::LEARNER, &[]);
+    request(learner(), "allowed".into(), true);
+    request(learner(), "refused".into(), false);
+    for n in 0..20_000 {
+        let eve = User::new("eve", &[]);
+        request(if n % 2 == 0 { User::anonymous() } else { eve }, n.to_string(), false);
+        request(User::service_account("d", "robot"), n.to_string(), true);
+    }
+    let records = tap.since(0);
+    let verbs = |id: &str| {
+        let own = |r: &&std::sync::Arc<Record>| r.request.as_ref().is_some_and(|r| r.id == id);
+        records.iter().filter(own).map(|r| r.event.verb()).collect::<Vec<_>>()
+    };
+    assert_eq!(verbs("allowed"), ["authenticate", "authorize", "answer"]);
+    assert_eq!(verbs("refused"), ["authenticate", "answer"]);
+    assert!(records.len() < 10_000, "{}", records.len());
+}
+
+/// Whatever a person reads, the records of writes stay, and those of the few reads of others.
+#[test]
+fn allowed_reads_do_not_push_the_trace_out() {
+    let tap = Tap::new();
+    let request = |user: &str, id: &str, method: http::Method, path: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("kubectl-session", "s".parse().unwrap());
+        let query = Query::default();
+        let info = Info::parse(&method, path, &query);
+        let user = User::new(user, &[]);
+        let ctx = Context::new(id.into(), user, info, query, headers, tap.clone());
+        ctx.stage(Event::Authenticate { groups: vec![] });
+        ctx.authorized();
+        ctx.answered(200, Duration::ZERO, "");
+    };
+    let pods = "/api/v1/namespaces/d/pods";
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    request(tap::LEARNER, "write", http::Method::POST, pods);
+    request(tap::LEARNER, "read", http::Method::GET, pods);
+    request("eve", "exec", http::Method::GET, "/api/v1/namespaces/d/pods/x/exec");
+    for _ in 0..15_000 {
+        request("eve", "flood", http::Method::GET, pods);
+        request("eve", "flood", http::Method::POST, reviews);
+    }
+    let records = tap.since(0);
+    let count = |id: &str| {
+        records.iter().filter(|r| r.request.as_ref().is_some_and(|request| request.id == id)).count()
+    };
+    assert_eq!(["write", "read", "exec"].map(count), [3, 3, 3]);
+    assert!(count("flood") < 15_000, "{}", count("flood"));
+}
+
+#[test]
+fn a_custom_resource_is_recorded_with_its_group() {
+    let qualified = |path: &str| {
+        let query = Query::default();
+        let info = Info::parse(&http::Method::GET, path, &query);
+        let tap = Tap::new();
+        let (user, headers) = (User::new("u", &[]), HeaderMap::new());
+        let ctx = Context::new("r".into(), user, info, query, headers, tap.clone());
+        ctx.answered(200, Duration::ZERO, "");
+        tap.since(0)[0].object.as_ref().map(tap::ObjectRef::qualified).unwrap_or_default()
+    };
+    assert_eq!(qualified("/api/v1/namespaces/d/services/web"), "services");
+    assert_eq!(qualified("/apis/apps/v1/namespaces/d/deployments/web"), "deployments");
+    assert_eq!(qualified("/apis/example.com/v1/namespaces/d/services/web"), "services.example.com");
+}
+
+#[test]
+fn a_command_in_a_container_is_told_whatever_its_client_says() {
+    let told = |path: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("user-agent", "ropewalk/1".parse().unwrap());
+        headers.insert("kubectl-dry-run", "1".parse().unwrap());
+        let query = Query::parse(Some("dryRun=All"));
+        let info = Info::parse(&http::Method::GET, path, &query);
+        let (user, tap) = (User::new(tap::LEARNER, &[]), Tap::new());
+        Context::new("r".into(), user, info, query, headers, tap.clone()).answered(101, Duration::ZERO, "");
+        tap.since(0).pop().map(|record| record.request.clone().expect("a request").dry_run)
+    };
+    for part in ["exec", "attach", "portforward", "proxy"] {
+        let path = format!("/api/v1/namespaces/d/pods/p/{part}");
+        assert_eq!(told(&path), Some(false), "{part} is done");
+    }
+    assert_eq!(told("/api/v1/namespaces/d/pods/p"), None, "the interface looks around");
+}
+
+#[test]
+fn how_much_of_a_log_was_asked_for_is_recorded() {
+    let tail = |path: &str, query: &str| {
+        let query = Query::parse(Some(query));
+        let info = Info::parse(&http::Method::GET, path, &query);
+        let tap = Tap::new();
+        let user = User::new(tap::LEARNER, &[]);
+        let ctx = Context::new("r".into(), user, info, query, HeaderMap::new(), tap.clone());
+        ctx.answered(200, Duration::ZERO, "");
+        tap.since(0).pop().expect("a record").answer().expect("an answer").tail
+    };
+    let log = "/api/v1/namespaces/d/pods/p/log";
+    assert_eq!(
+        ["tailLines=0", "tailLines=10", "follow=true"].map(|query| tail(log, query)),
+        [Some(0), Some(10), None]
+    );
+    assert_eq!(tail("/api/v1/namespaces/d/pods/p", "tailLines=0"), None);
+}
+
+#[test]
+fn what_a_client_chooses_is_recorded_up_to_a_bound() {
+    let record = |length: usize| {
+        let (ascii, wide) = ("x".repeat(length), "é".repeat(length));
+        let mut headers = HeaderMap::new();
+        for name in ["user-agent", "kubectl-session", "kubectl-command", "kubectl-output"] {
+            headers.insert(name, ascii.parse().unwrap());
+        }
+        let query = Query::parse(Some(&format!("labelSelector={wide}")));
+        let path = format!("/api/v1/namespaces/{ascii}/pods/{ascii}");
+        let info = Info::parse(&http::Method::GET, &path, &query);
+        let tap = Tap::new();
+        let ctx = Context::new("r".into(), User::new("u", &[]), info, query, headers, tap.clone());
+        ctx.answered(404, Duration::ZERO, &wide);
+        tap.since(0).pop().expect("a record")
+    };
+    let bytes = serde_json::to_vec(&*record(20_000)).unwrap().len();
+    assert!(bytes < 32 << 10, "{bytes} bytes");
+    // What is of a usual length stays as it is.
+    let usual = record(200);
+    let request = usual.request.clone().expect("a request");
+    let said = [&request.user_agent, &request.session, &request.command];
+    assert!(said.iter().all(|text| **text == "x".repeat(200)));
+    assert_eq!(usual.object.clone().expect("an object").name, "x".repeat(200));
+    let wide = "é".repeat(200);
+    let answer = usual.answer().expect("an answer");
+    assert!([&answer.message, &answer.labels, &answer.selector].iter().all(|text| **text == wide));
+}

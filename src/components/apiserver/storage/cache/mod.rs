@@ -1,0 +1,380 @@
+//! The watch cache: all objects in memory, fed by one watch of the store, read by lists and by
+//! thousands of watchers.
+//!
+//! Objects and events are shared by `Arc` (see [`super::object`]). One task ([`feed`]) applies the
+//! store's events in order and hands them out; nobody else writes here.
+
+mod feed;
+
+pub(crate) use feed::feed;
+
+use crate::auth::role_bindings::Bindings;
+use crate::registry::filter::Filter;
+use crate::storage::object::{Change, Event, Kept, Object};
+use crate::storage::ring::{RING_AGE, RING_BYTES, Together};
+use crate::storage::watch_buffers::{Beginning, WatchBuffers};
+use crate::storage::watch_queue;
+use crate::undo::steps::Steps;
+use ::etcd::api::{KeyValue, Revision};
+use api::kinds::{self, Catalog};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tokio::sync::watch;
+
+/// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
+const RING: usize = 8192;
+/// So many are kept however old they are.
+const RING_KEPT: usize = 256;
+/// So many are kept however large they are.
+const RING_LEAST: usize = 16;
+/// Watchers of one resource that may have left without anybody looking, at least.
+const PRUNE_LEAST: usize = 16;
+/// Under which all objects live.
+pub(crate) const ROOT: &str = "/registry/";
+/// Where definitions of custom resources rest.
+pub(crate) const DEFINITIONS: &str = "customresourcedefinitions";
+
+struct Watcher {
+    filter: Filter,
+    /// Only what happened after this.
+    after: Revision,
+    queue: watch_queue::Sender,
+}
+
+impl Watcher {
+    /// What an event is to this watcher. A filter that costs much is judged by its own task: there
+    /// any event is a modification.
+    fn change(&self, event: &Event) -> Option<Change> {
+        match self.filter.is_cheap() {
+            true => self.filter.classify(event),
+            false => self.filter.is_about(&event.object.value).then_some(Change::Modified),
+        }
+    }
+}
+
+/// A stored value that cannot be decoded. Lists and watches leave it out, a read of it alone fails,
+/// a delete removes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Undecodable {
+    pub revision: Revision,
+    /// The decoder's message.
+    pub reason: Arc<str>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By `namespace/name` or `name`, in the store's order.
+    objects: BTreeMap<String, Arc<Object>>,
+    /// What is stored under other keys and cannot be decoded.
+    undecodable: BTreeMap<String, Undecodable>,
+    ring: VecDeque<Arc<Kept>>,
+    /// Of the objects in the ring, encoded.
+    ring_bytes: usize,
+    /// Everything after this revision is in the ring.
+    ring_after: Revision,
+    /// The last revision that changed this resource.
+    revision: Revision,
+    /// The same, for callers that only need to know that something changed. It ends when the cache
+    /// is filled anew.
+    moved: watch::Sender<Revision>,
+    watchers: HashMap<u64, Watcher>,
+    next_watcher: u64,
+    /// With so many watchers it is looked which of them have left: of a resource that never changes
+    /// no event would tell.
+    prune_at: usize,
+}
+
+impl Inner {
+    /// Remembers what one revision did and hands it to the watchers, to each all at once.
+    fn tell(&mut self, events: Vec<Arc<Event>>, watch_buffers: &WatchBuffers) {
+        events.iter().for_each(|event| self.remember(event, watch_buffers));
+        self.watchers.retain(|_, w| {
+            let news = events.iter().filter(|event| event.revision > w.after);
+            let told: Together = news.filter_map(|e| Some((w.change(e)?, e.clone()))).collect();
+            if told.is_empty() { !w.queue.is_closed() } else { w.queue.send(told) }
+        });
+    }
+
+    /// Lets all events go: nobody can watch a kind that is not served. If it is served again, a
+    /// watch begins with a list.
+    fn forget_events(&mut self, watch_buffers: &WatchBuffers) {
+        let ring = std::mem::take(&mut self.ring);
+        ring.iter().for_each(|kept| watch_buffers.let_go(&**kept));
+        (self.ring_bytes, self.ring_after) = (0, self.revision);
+    }
+
+    /// Adds an event to the ring and lets old ones go.
+    fn remember(&mut self, event: &Event, watch_buffers: &WatchBuffers) {
+        let stale = |e: &Kept| event.at.duration_since(e.at) > RING_AGE;
+        self.ring_bytes += event.object.bytes.len();
+        while self.ring.len() >= RING
+            || (self.ring.len() >= RING_LEAST && self.ring_bytes > RING_BYTES)
+            || (self.ring.len() > RING_KEPT && self.ring.front().is_some_and(|e| stale(e)))
+        {
+            let Some(oldest) = self.ring.pop_front() else { break };
+            self.ring_bytes -= oldest.size();
+            self.ring_after = oldest.revision;
+            watch_buffers.let_go(&*oldest);
+        }
+        self.ring.push_back(Arc::new(Kept::new(event)));
+    }
+}
+
+/// What one revision makes of the objects of one resource: by key, the new state or none.
+type Changes = Vec<(String, Option<Arc<Object>>)>;
+/// The objects of one resource and their watchers.
+type Shelf = Arc<RwLock<Inner>>;
+
+pub(crate) struct Cache {
+    /// By where the objects rest. Shelves of custom resources are put up when something is first
+    /// kept or watched there.
+    shelves: RwLock<HashMap<String, Shelf>>,
+    /// The revision of the last fill: nothing is known of what was before.
+    filled: AtomicI64,
+    /// What is served by now: as the definitions say, at the revision of the objects.
+    kinds: RwLock<Arc<Catalog>>,
+    /// Everything up to here is applied and handed out; 0 until the first fill.
+    progress: watch::Sender<Revision>,
+    /// What waits for all watchers.
+    pub watch_buffers: Arc<WatchBuffers>,
+    /// What people did: kept beside the objects, so that both are at the same revision.
+    pub steps: Steps,
+    /// Which roles are bound to whom.
+    pub bindings: Bindings,
+}
+
+fn lock(shelf: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
+    shelf.read()
+}
+
+fn lock_mut(shelf: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
+    shelf.write()
+}
+
+/// The resource that a key of the store belongs to, and the rest of it. Groups of custom resources
+/// have a dot, plurals have none.
+pub(crate) fn place(key: &[u8]) -> Option<(&str, &str)> {
+    let text = std::str::from_utf8(key).ok()?.strip_prefix(ROOT)?;
+    let (first, rest) = text.split_once('/')?;
+    if !first.contains('.') {
+        return Some((first, rest));
+    }
+    let (plural, rest) = rest.split_once('/')?;
+    Some((&text[..first.len() + 1 + plural.len()], rest))
+}
+
+/// A list at one revision.
+pub(crate) struct Snapshot {
+    pub objects: Vec<(String, Arc<Object>)>,
+    pub revision: Revision,
+}
+
+/// The size of a list.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Measure {
+    pub count: usize,
+    /// Bytes of the objects, encoded.
+    pub objects: usize,
+    /// Bytes of a [`Snapshot`] without the objects, which it shares with the cache.
+    pub keys: usize,
+}
+
+/// How a watch begins: what to send first, then what comes.
+pub(crate) struct Subscription {
+    /// For `initial` and `backlog`, which hold what does not match as well: there may be much of
+    /// it, and the cache is locked here.
+    pub filter: Filter,
+    pub initial: Beginning<Object>,
+    pub backlog: Beginning<Kept>,
+    /// The revision up to which `initial` and `backlog` tell everything.
+    pub revision: Revision,
+    pub live: watch_queue::Receiver,
+}
+
+/// The wanted events are no longer kept; `oldest` is the first revision that one can still start
+/// from.
+#[derive(Debug)]
+pub(crate) struct TooOld {
+    pub oldest: Revision,
+}
+
+impl Cache {
+    pub(crate) fn new() -> Cache {
+        let names = kinds::all().iter().filter(|k| k.is_stored()).map(|k| k.plural.to_string());
+        Cache {
+            shelves: RwLock::new(names.map(|name| (name, Shelf::default())).collect()),
+            filled: AtomicI64::new(0),
+            kinds: RwLock::default(),
+            progress: watch::Sender::new(0),
+            watch_buffers: Arc::default(),
+            steps: Steps::default(),
+            bindings: Bindings::default(),
+        }
+    }
+
+    /// Everything that is served.
+    pub(crate) fn kinds(&self) -> Arc<Catalog> {
+        self.kinds.read().clone()
+    }
+
+    fn shelf(&self, resource: &str) -> Option<Shelf> {
+        if let Some(shelf) = self.shelves.read().get(resource) {
+            return Some(shelf.clone());
+        }
+        if !resource.contains('/') {
+            return None; // no kind of the table, and no custom resource's place
+        }
+        let mut shelves = self.shelves.write();
+        let shelf = shelves.entry(resource.to_string()).or_insert_with(|| {
+            let filled = self.filled.load(Ordering::Relaxed);
+            Arc::new(RwLock::new(Inner { ring_after: filled, revision: filled, ..Inner::default() }))
+        });
+        Some(shelf.clone())
+    }
+
+    /// The revision that this cache has reached.
+    pub(crate) fn revision(&self) -> Revision {
+        *self.progress.borrow()
+    }
+
+    pub(crate) fn progress(&self) -> watch::Receiver<Revision> {
+        self.progress.subscribe()
+    }
+
+    /// Waits until everything up to `revision` is here.
+    pub(crate) async fn wait_for(&self, revision: Revision) {
+        if self.revision() >= revision {
+            return;
+        }
+        let _ = self.progress.subscribe().wait_for(|r| *r >= revision).await;
+    }
+
+    pub(crate) fn get(&self, resource: &str, key: &str) -> Option<Arc<Object>> {
+        lock(&*self.shelf(resource)?).objects.get(key).cloned()
+    }
+
+    /// Why the object of this key is not served although something is stored there.
+    pub(crate) fn undecodable(&self, resource: &str, key: &str) -> Option<Undecodable> {
+        lock(&*self.shelf(resource)?).undecodable.get(key).cloned()
+    }
+
+    /// The keys of a resource under `prefix` (empty, or `namespace/`) whose values cannot be
+    /// decoded.
+    pub(crate) fn undecodable_keys(&self, resource: &str, prefix: &str) -> Vec<String> {
+        let Some(shelf) = self.shelf(resource) else { return vec![] };
+        lock(&shelf).undecodable.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+    }
+
+    /// All objects of a resource whose key starts with `prefix` (empty, or `namespace/`).
+    pub(crate) fn list(&self, resource: &str, prefix: &str) -> Snapshot {
+        let reached = self.revision();
+        let Some(shelf) = self.shelf(resource) else {
+            return Snapshot { objects: vec![], revision: reached };
+        };
+        let inner = lock(&shelf);
+        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
+        let objects = objects.map(|(k, o)| (k.clone(), o.clone())).collect();
+        Snapshot { objects, revision: reached.max(inner.revision) }
+    }
+
+    /// What a list of all objects under `prefix` would hold, without making it.
+    pub(crate) fn measure(&self, resource: &str, prefix: &str) -> Measure {
+        let mut found = Measure::default();
+        let Some(shelf) = self.shelf(resource) else { return found };
+        let inner = lock(&shelf);
+        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
+        for (key, object) in objects {
+            found.count += 1;
+            found.objects += object.bytes.len();
+            found.keys += key.len() + size_of::<(String, Arc<Object>)>();
+        }
+        found
+    }
+
+    /// Calls `f` for each object under `prefix`, without copying.
+    pub(crate) fn for_each(&self, resource: &str, prefix: &str, mut f: impl FnMut(&Value)) {
+        let Some(shelf) = self.shelf(resource) else { return };
+        let inner = lock(&shelf);
+        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
+        objects.for_each(|(_, o)| f(&o.value));
+    }
+
+    /// Returns a receiver that changes with each revision that changes the resource, also for
+    /// values that cannot be decoded. It closes when the cache is filled anew. `None` for what is
+    /// no resource.
+    pub(crate) fn changes(&self, resource: &str) -> Option<watch::Receiver<Revision>> {
+        Some(lock(&*self.shelf(resource)?).moved.subscribe())
+    }
+
+    /// Starts a watch: `after` None begins with all objects there are, else with the events after
+    /// that revision.
+    pub(crate) fn watch(
+        &self,
+        resource: &str,
+        filter: Filter,
+        after: Option<Revision>,
+    ) -> Result<Subscription, TooOld> {
+        let reached = self.revision();
+        let (queue, live) =
+            watch_queue::channel((!filter.is_cheap()).then(|| filter.clone()), &self.watch_buffers);
+        let Some(shelf) = self.shelf(resource) else {
+            let (initial, backlog) = self.beginning(vec![], vec![]);
+            return Ok(Subscription { filter, initial, backlog, revision: reached, live });
+        };
+        let mut inner = lock_mut(&shelf);
+        let revision = reached.max(inner.revision);
+        let (mut initial, mut backlog) = (vec![], vec![]);
+        match after {
+            None => {
+                let prefix = match filter.namespace.as_str() {
+                    "" => String::new(),
+                    namespace => format!("{namespace}/"),
+                };
+                let objects = inner.objects.range(prefix.clone()..);
+                initial
+                    .extend(objects.take_while(|(key, _)| key.starts_with(&prefix)).map(|(_, o)| o.clone()));
+            }
+            Some(after) if after < inner.ring_after => return Err(TooOld { oldest: inner.ring_after }),
+            Some(after) => {
+                let start = inner.ring.partition_point(|e| e.revision <= after);
+                backlog.extend(inner.ring.range(start..).cloned());
+            }
+        }
+        let after = after.unwrap_or(revision).max(revision);
+        if inner.watchers.len() >= inner.prune_at {
+            inner.watchers.retain(|_, w| !w.queue.is_closed());
+            inner.prune_at = 2 * inner.watchers.len() + PRUNE_LEAST;
+        }
+        let id = inner.next_watcher;
+        inner.next_watcher += 1;
+        inner.watchers.insert(id, Watcher { filter: filter.clone(), after, queue });
+        let (initial, backlog) = self.beginning(initial, backlog); // under the lock: none of them has been let go
+        Ok(Subscription { filter, initial, backlog, revision, live })
+    }
+
+    fn beginning(
+        &self,
+        initial: Vec<Arc<Object>>,
+        backlog: Vec<Arc<Kept>>,
+    ) -> (Beginning<Object>, Beginning<Kept>) {
+        (Beginning::new(&self.watch_buffers, initial), Beginning::new(&self.watch_buffers, backlog))
+    }
+}
+
+/// Says in the log, once for each time that it is read from the store, that a value cannot be
+/// decoded.
+fn undecodable(kv: &KeyValue, reason: String) -> Undecodable {
+    tracing::error!(
+        key = %String::from_utf8_lossy(&kv.key),
+        revision = kv.mod_revision,
+        reason,
+        "stored object cannot be decoded, it is left out of lists and watches; delete it to remove it"
+    );
+    Undecodable { revision: kv.mod_revision, reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests;

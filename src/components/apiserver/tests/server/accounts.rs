@@ -1,0 +1,168 @@
+//! Tokens, certificate requests and secrets of accounts.
+
+use super::*;
+
+#[tokio::test]
+async fn a_token_is_bound_to_a_pod_of_its_own_account() {
+    let api = Api::new().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    assert_eq!(api.post(accounts, json!({"metadata": {"name": "other"}})).await.0, 201);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"serviceAccountName": "other", "nodeName": "gone",
+        "containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(api.post("/api/v1/namespaces/default/pods", pod).await.0, 201);
+    let ask = async |account: &str, metadata: Value, version: &str| {
+        let bound = json!({"kind": "Pod", "apiVersion": version, "name": "p"});
+        let request = json!({"metadata": metadata, "spec": {"boundObjectRef": bound}});
+        api.post(&format!("{accounts}/{account}/token"), request).await
+    };
+    let (code, token) = ask("other", json!({}), "v1").await;
+    assert_eq!(code, 201, "{token}");
+    let (code, told) = ask("default", json!({}), "v1").await;
+    assert_eq!(code, 400, "{told}");
+    assert!(told["message"].as_str().unwrap().contains("different serviceaccount name"), "{told}");
+    assert_eq!(ask("other", json!({}), "apps/v1").await.0, 400);
+    assert_eq!(ask("other", json!({"name": "default"}), "v1").await.0, 422);
+    assert_eq!(ask("other", json!({"uid": "of-an-earlier-one"}), "v1").await.0, 409);
+}
+
+/// An ECDSA key asks for the name `r`.
+const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
+    MIHFMG4CAQAwDDEKMAgGA1UEAwwBcjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IA\n\
+    BC/+FnrFFJrx80eqKBi6Hq3yngz19tK95u4BQnKxjmBYRWdMCbps8oSdxFjmH/CO\n\
+    +8SFN7P+A7kN7Y53CBE1he2gADAKBggqhkjOPQQDAgNHADBEAiB2BJZbGU2WyeZb\n\
+    qDbVUtVt8Ov0DiqLJXgltzRaOuCAZQIgVaFK6HL3xCyaTafjmrHHVMft97Np1/yP\n\
+    zwZNucKCPNo=\n\
+    -----END CERTIFICATE REQUEST-----\n";
+
+/// An approver does not own the certificate that it sends, nor a signer the decision. The spec
+/// never changes, so it has no owner.
+#[tokio::test]
+async fn each_door_of_a_certificate_request_owns_what_it_writes() {
+    let api = Api::new().await;
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let dir = tempfile::tempdir().unwrap();
+    let certificate = base64(pki::Ca::load_or_create(dir.path(), "ca").unwrap().pem());
+    let apply = async |door: &str, manager: &str, mut body: Value| {
+        body["apiVersion"] = "certificates.k8s.io/v1".into();
+        body["kind"] = "CertificateSigningRequest".into();
+        body["metadata"] = json!({"name": "r"});
+        let path = format!("{path}/r{door}?fieldManager={manager}");
+        api.send(admin(), request("PATCH", &path, "application/apply-patch+yaml", body.to_string())).await
+    };
+    let spec = |usage: &str| json!({"spec": {"request": base64(REQUEST), "usages": [usage], "signerName": "example.com/own"}});
+    let (code, made) = apply("", "maker", spec("client auth")).await;
+    assert_eq!((code, &made["spec"]["usages"][0]), (201, &json!("client auth")), "{made}");
+    let (code, same) = apply("", "other", spec("server auth")).await;
+    assert_eq!((code, &same["spec"]["usages"][0]), (200, &json!("client auth")), "{same}");
+    let condition = |kind: &str| json!([{"type": kind, "status": "True", "reason": "r"}]);
+    let approval = json!({"status": {"certificate": "eHh4", "conditions": condition("Approved")}});
+    let (code, approved) = apply("/approval", "approver", approval).await;
+    assert_eq!((code, &approved["status"]["certificate"]), (200, &Value::Null), "{approved}");
+    let denial = json!({"status": {"certificate": certificate, "conditions": condition("Denied")}});
+    let (code, refused) = apply("/status", "signer", denial).await;
+    let why = "updates may not add a condition of type \"Denied\"";
+    assert!(code == 422 && refused["message"].as_str().unwrap().contains(why), "{refused}");
+    let signing = json!({"status": {"certificate": certificate, "conditions": condition("Failed")}});
+    let (code, signed) = apply("/status", "signer", signing).await;
+    assert_eq!((code, &signed["status"]["certificate"]), (200, &json!(certificate)), "{signed}");
+    let entries = signed["metadata"]["managedFields"].as_array().unwrap();
+    let owned = |manager: &str| {
+        let entry = entries.iter().find(|e| e["manager"] == manager);
+        entry.map_or(Value::Null, |e| e["fieldsV1"].clone())
+    };
+    assert_eq!(owned("signer"), json!({"f:status": {"f:certificate": {}}}));
+    assert_eq!(owned("approver")["f:status"]["f:certificate"], Value::Null);
+    assert_eq!(owned("maker"), Value::Null);
+}
+
+#[tokio::test]
+async fn a_token_ends_with_what_it_is_bound_to() {
+    let api = Api::new().await;
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    const SECRETS: &str = "/api/v1/namespaces/default/secrets";
+    const NODES: &str = "/api/v1/nodes";
+    let pod = json!({"metadata": {"name": "x"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let valid = async |token: &Value| {
+        let review = json!({"spec": {"token": token}});
+        let told = api.post("/apis/authentication.k8s.io/v1/tokenreviews", review).await.1;
+        told["status"]["authenticated"] == json!(true)
+    };
+    let account = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    for (kind, all, object) in [
+        ("Pod", PODS, pod),
+        ("Secret", SECRETS, json!({"metadata": {"name": "x"}})),
+        ("Node", NODES, json!({"metadata": {"name": "x"}})),
+    ] {
+        assert_eq!(api.post(all, object.clone()).await.0, 201, "{kind}");
+        let ask = json!({"spec": {"expirationSeconds": 600, "boundObjectRef": {"kind": kind, "apiVersion": "v1", "name": "x"}}});
+        let (code, made) = api.post(account, ask).await;
+        assert_eq!(code, 201, "{made}");
+        let token = made["status"]["token"].clone();
+        assert!(valid(&token).await, "{kind}");
+        assert_eq!(api.delete(&format!("{all}/x"), json!({})).await.0, 200);
+        assert!(!valid(&token).await, "{kind} is gone, and the signature is remembered");
+        assert_eq!(api.post(all, object).await.0, 201);
+        assert!(!valid(&token).await, "another {kind} of that name");
+    }
+    // the account itself, remade under its name
+    let token =
+        api.post(account, json!({"spec": {"expirationSeconds": 600}})).await.1["status"]["token"].clone();
+    assert!(valid(&token).await);
+    assert_eq!(api.delete(account.trim_end_matches("/token"), json!({})).await.0, 200);
+    assert_eq!(
+        api.post("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}}))
+            .await
+            .0,
+        201
+    );
+    assert!(!valid(&token).await);
+}
+
+/// CVE-2023-2728: no container of a pod reads a secret that its account may not mount.
+#[tokio::test]
+async fn an_account_may_bound_the_secrets_of_its_pods() {
+    let api = Api::new().await;
+    let account = json!({"metadata": {"name": "tight", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}, "secrets": [{"name": "own"}]});
+    assert_eq!(api.post("/api/v1/namespaces/default/serviceaccounts", account).await.0, 201);
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = |name: &str, secret: &str, volume: &str| {
+        let env = json!([{"name": "E", "valueFrom": {"secretKeyRef": {"name": secret, "key": "k"}}}]);
+        json!({"metadata": {"name": name}, "spec": {"serviceAccountName": "tight",
+            "volumes": [{"name": "v", "secret": {"secretName": volume}}], "containers": [{"name": "c", "image": "i", "env": env}]}})
+    };
+    let end = "is not allowed because service account tight does not reference that secret";
+    for (object, why) in [
+        (
+            pod("a", "other", "own"),
+            format!("container c with envVar E referencing secret.secretName=\"other\" {end}"),
+        ),
+        (pod("a", "own", "other"), format!("volume with secret.secretName=\"other\" {end}")),
+    ] {
+        let (code, status) = api.post(pods, object).await;
+        assert!(code == 403 && status["message"].as_str().unwrap().ends_with(&why), "{status}");
+    }
+    assert_eq!(api.post(pods, pod("fine", "own", "own")).await.0, 201);
+    let debug = |secret: &str| json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "i", "envFrom": [{"secretRef": {"name": secret}}]}]}});
+    let path = format!("{pods}/fine/ephemeralcontainers");
+    let (code, status) = api.patch(&path, debug("other")).await;
+    let why = format!("ephemeral container e with envFrom referencing secret.secretName=\"other\" {end}");
+    assert!(code == 403 && status["message"].as_str().unwrap().ends_with(&why), "{status}");
+    let (code, status) = api.patch(&path, debug("own")).await;
+    assert_eq!(code, 200, "{status}");
+    // A mirror pod, for which nobody looks after accounts, may have none.
+    let mut mirror = pod("m", "own", "own");
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    mirror["spec"]["nodeName"] = json!("n");
+    let (code, status) = api.post(pods, mirror.clone()).await;
+    assert!(
+        code == 403 && status["message"].as_str().unwrap().ends_with("may not reference service accounts"),
+        "{status}"
+    );
+    mirror["spec"].as_object_mut().unwrap().remove("serviceAccountName");
+    let (code, status) = api.post(pods, mirror).await;
+    assert!(
+        code == 403 && status["message"].as_str().unwrap().ends_with("may not reference secrets"),
+        "{status}"
+    );
+}

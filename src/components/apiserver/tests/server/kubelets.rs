@@ -1,0 +1,213 @@
+//! Requests and sessions that are passed on to kubelets.
+
+use super::*;
+
+/// A kubelet that answers logs with lines and echoes what is sent after an upgrade.
+async fn fake_kubelet(api: &Api) -> std::net::SocketAddr {
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use pki::{Subject, server_config};
+    let identity = api.fixture.ca.issue(&Subject::server("system:node:n1", &["127.0.0.1"])).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(server_config(&identity, api.fixture.ca.pem()).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let stream = acceptor.accept(tcp).await.unwrap();
+                let service = service_fn(|mut request: Request<hyper::body::Incoming>| async move {
+                    let mut answer = ::http::Response::new(full(format!("{}\n", request.uri())));
+                    if request.uri().path() == "/redirect" {
+                        *answer.status_mut() = ::http::StatusCode::FOUND;
+                        answer.headers_mut().insert("location", "https://example.com/".parse().unwrap());
+                    } else if request.uri().path().contains("/refuse/") {
+                        *answer.status_mut() = ::http::StatusCode::FORBIDDEN;
+                    } else if request.headers().contains_key("upgrade") {
+                        let upgrade = hyper::upgrade::on(&mut request);
+                        tokio::spawn(async move {
+                            let (mut read, mut write) =
+                                tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+                            tokio::io::copy(&mut read, &mut write).await.unwrap();
+                            tokio::io::AsyncWriteExt::write_all(&mut write, b"bye").await.unwrap(); // after the client's half-close
+                            tokio::io::AsyncWriteExt::shutdown(&mut write).await.unwrap();
+                        });
+                        *answer.status_mut() = ::http::StatusCode::SWITCHING_PROTOCOLS;
+                        answer.headers_mut().insert("upgrade", "SPDY/3.1".parse().unwrap());
+                        answer.headers_mut().insert("connection", "Upgrade".parse().unwrap());
+                    }
+                    Ok::<_, std::convert::Infallible>(answer)
+                });
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades()
+                    .await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_and_exec_reach_the_kubelet_and_half_close_is_kept() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let api = Api::new().await;
+    let kubelet = fake_kubelet(&api).await;
+    let node = json!({"metadata": {"name": "n1"}});
+    api.post("/api/v1/nodes", node).await;
+    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", status).await.0, 200);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "nginx"}]}});
+    api.post("/api/v1/namespaces/default/pods", pod).await;
+    let (code, log) = api.get("/api/v1/namespaces/default/pods/p/log?tailLines=5").await;
+    assert_eq!((code, log), (200, "/containerLogs/default/p/c?tailLines=5\n".into()));
+    let (code, status) = api.get("/api/v1/namespaces/default/pods/p/log?container=x").await;
+    assert_eq!((code, status["message"].as_str()), (400, Some("container x is not valid for pod p")));
+    assert_eq!(api.get("/api/v1/namespaces/default/pods/p/log?tailLines=-1").await.0, 422);
+    // an upgrade over a real connection, without ALPN
+    let client = api.fixture.ca.issue(&pki::Subject::client("admin", "system:masters")).unwrap();
+    let tls = pki::client_config(Some(&client), api.fixture.ca.pem(), &[]).unwrap();
+    let server = api.fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+    let tcp = tokio::net::TcpStream::connect(server).await.unwrap();
+    let name = pki::server_name("127.0.0.1").unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap();
+    let head = "POST /api/v1/namespaces/default/pods/p/exec?command=sh&container=c HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nContent-Length: 0\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![];
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    stream.write_all(b"hello ").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut echoed = String::new();
+    tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut echoed)).await.unwrap().unwrap();
+    assert_eq!(echoed, "hello bye");
+}
+
+/// A session holds a place of its account, and its connection one of the listener, until it ends:
+/// not only until the protocols change.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_count_until_they_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let api = Api::new().await;
+    let kubelet = fake_kubelet(&api).await;
+    api.post("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
+    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", status).await.0, 200);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "nginx"}]}});
+    assert_eq!(api.post("/api/v1/namespaces/default/pods", pod).await.0, 201);
+    grant(&api, "eve", "default", json!([rule("", &["pods/exec"], &["create", "get"])])).await;
+    let client = api.fixture.ca.issue(&pki::Subject::client("eve", "")).unwrap();
+    let tls = pki::client_config(Some(&client), api.fixture.ca.pem(), &[]).unwrap();
+    let server = api.fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+    let mut sessions = vec![];
+    for _ in 0..3 {
+        let tcp = tokio::net::TcpStream::connect(server).await.unwrap();
+        let from = tcp.local_addr().unwrap();
+        let name = pki::server_name("127.0.0.1").unwrap();
+        let mut stream = tokio_rustls::TlsConnector::from(tls.clone()).connect(name, tcp).await.unwrap();
+        let head = "GET /api/v1/namespaces/default/pods/p/exec?command=sh HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![];
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+        stream.write_all(b"x").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'x', "both sides have changed protocols");
+        sessions.push((from, stream));
+    }
+    let open = || {
+        let metrics = api.fixture.server.state.bounds.metrics();
+        let line = metrics.lines().find(|line| line.starts_with("apiserver_longrunning_requests ")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()
+    };
+    assert_eq!(open(), 3);
+    assert!(sessions.iter().all(|(from, _)| api.fixture.server.is_known(*from)));
+    let (from, ended) = sessions.remove(0);
+    drop(ended);
+    let gone = async {
+        while open() > 2 || api.fixture.server.is_known(from) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("the place of a session that ended");
+    assert!(sessions.iter().all(|(from, _)| api.fixture.server.is_known(*from)));
+}
+
+/// CVE-2022-3294 and CVE-2018-1002105: what answers at a node's address gets this server's rights
+/// only if it is that node's kubelet.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_nodes_own_kubelet_is_spoken_to() {
+    let api = Api::new().await;
+    let kubelet = fake_kubelet(&api).await;
+    let server =
+        api.fixture.kubeconfig.split("https://127.0.0.1:").nth(1).unwrap().split('\'').next().unwrap();
+    let server: u16 = server.parse().unwrap();
+    for (name, port) in [("n1", kubelet.port()), ("n2", kubelet.port()), ("n3", server)] {
+        assert_eq!(api.post("/api/v1/nodes", json!({"metadata": {"name": name}})).await.0, 201);
+        let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}});
+        assert_eq!(api.patch(&format!("/api/v1/nodes/{name}/status"), status).await.0, 200);
+    }
+    assert_eq!(api.get("/api/v1/nodes/n1/proxy/healthz").await, (200, "/healthz\n".into()));
+    for path in
+        ["/api/v1/nodes/n2/proxy/healthz", "/api/v1/nodes/n3/proxy/api/v1/namespaces/kube-system/secrets"]
+    {
+        let (code, status) = api.get(path).await;
+        let message = status["message"].as_str().unwrap_or_default();
+        assert!(code == 502 && message.contains("not for the node's kubelet"), "{path}: {status}");
+    }
+    let proxied = |rest: &str| format!("/api/v1/nodes/{rest}");
+    for (path, asked) in [
+        ("n1/proxy/logs/a%20b", "/logs/a%20b"),
+        ("n1/proxy/logs/a%3Fb?c=d%20e", "/logs/a%3Fb?c=d%20e"),
+        ("n1/proxy/logs/%EA%B0%80", "/logs/%EA%B0%80"),
+        ("n1/proxy/logs/", "/logs/"),
+        ("n1/proxy/logs/x%2F..%2Fy//z", "/logs/y/z"),
+        ("n1/proxy/", "/"),
+        (&format!("https:n1:{}/proxy/healthz", kubelet.port()), "/healthz"),
+    ] {
+        assert_eq!(api.get(&proxied(path)).await, (200, format!("{asked}\n").into()), "{path}");
+    }
+    for path in ["n1:1/proxy/healthz", "ftp:n1:1/proxy/healthz"] {
+        assert_eq!(api.get(&proxied(path)).await.0, 400, "{path}");
+    }
+    // A redirect is neither followed nor passed on (CVE-2020-8559, CVE-2022-3172).
+    let (code, status) = api.get("/api/v1/nodes/n1/proxy/redirect").await;
+    assert_eq!(
+        (code, status["message"].as_str()),
+        (502, Some("the backend attempted to redirect this request, which is not permitted"))
+    );
+}
+
+/// CVE-2018-1002105: after a kubelet has refused to change protocols, what the client sends next is
+/// a request of its own again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_upgrade_opens_no_way_to_the_kubelet() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let api = Api::new().await;
+    let kubelet = fake_kubelet(&api).await;
+    api.post("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
+    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", status).await.0, 200);
+    let pod = json!({"metadata": {"name": "refuse"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "nginx"}]}});
+    assert_eq!(api.post("/api/v1/namespaces/default/pods", pod).await.0, 201);
+    grant(&api, "eve", "default", json!([rule("", &["pods/exec"], &["create", "get"])])).await;
+    let client = api.fixture.ca.issue(&pki::Subject::client("eve", "")).unwrap();
+    let tls = pki::client_config(Some(&client), api.fixture.ca.pem(), &[]).unwrap();
+    let server = api.fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+    let tcp = tokio::net::TcpStream::connect(server).await.unwrap();
+    let name = pki::server_name("127.0.0.1").unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap();
+    let both = "GET /api/v1/namespaces/default/pods/refuse/exec?command=sh&container=c HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n\
+        GET /stats/summary HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(both.as_bytes()).await.unwrap();
+    let mut answers = vec![];
+    // It may hang up without TLS's farewell: what came before counts.
+    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answers)).await.unwrap();
+    let answers = String::from_utf8(answers).unwrap();
+    assert!(answers.starts_with("HTTP/1.1 403"), "{answers}");
+    let second = answers.rsplit("HTTP/1.1 ").next().unwrap();
+    assert!(second.starts_with("403") && second.contains("User \\\"eve\\\" cannot get path"), "{answers}");
+}

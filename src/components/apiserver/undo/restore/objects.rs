@@ -1,0 +1,83 @@
+//! What is written of an object that is made again.
+
+use super::{Birth, MIRROR, Move, is_within, parsed, resource};
+use api::value::{list, text};
+use api::{meta, value};
+use bytes::Bytes;
+use etcd::api::KeyValue;
+use serde_json::{Value, json as object};
+use std::collections::BTreeSet;
+
+pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth) -> Option<Option<Bytes>> {
+    let (past, present) = (then.and_then(parsed), now.and_then(parsed));
+    if [&past, &present].into_iter().flatten().any(|p| meta::annotation(p, MIRROR).is_some()) {
+        return None;
+    }
+    // One that was on its way out then has nothing to come back to.
+    let past = past.filter(|p| !meta::is_terminating(p));
+    match (past, present) {
+        // Something that nobody can read was put there since.
+        (None, None) => (then.is_none() && now.is_some()).then_some(None),
+        (None, Some(_)) => Some(None),
+        (Some(mut past), Some(present))
+            if meta::uid(&past) == meta::uid(&present)
+                && !meta::is_terminating(&present)
+                && !has_found_a_node(&past, &present) =>
+        {
+            value::copy(&present, &mut past, "status");
+            value::copy(&present, &mut past, "spec.nodeName");
+            (past != present).then(|| Some(past.to_string().into()))
+        }
+        (Some(mut past), _) => {
+            let placed = then.is_some_and(birth.placed_by_maker);
+            value::put(&mut past, "metadata.uid", (birth.uid)());
+            value::put(&mut past, "metadata.creationTimestamp", birth.now.clone());
+            if matches!(text(&past, "status.phase"), "Succeeded" | "Failed") {
+                return Some(Some(past.to_string().into()));
+            }
+            if !placed {
+                value::remove(&mut past, "spec.nodeName");
+            }
+            let status = match text(&past, "status.qosClass") {
+                "" => object!({"phase": "Pending"}),
+                class => object!({"phase": "Pending", "qosClass": class}),
+            };
+            value::put(&mut past, "status", status);
+            Some(Some(past.to_string().into()))
+        }
+    }
+}
+
+/// `None`: nothing to do. `Some(None)`: it goes.
+pub(super) fn node(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Bytes>> {
+    let Some(now) = now.and_then(parsed) else { return Some(Some(then.value.clone())) };
+    let mut back = parsed(then)?;
+    value::copy(&now, &mut back, "status");
+    (back != now).then(|| Some(back.to_string().into()))
+}
+
+/// Namespace and name of the Service that a reservation is for.
+pub(super) fn owner(value: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(value).ok()?.split_once('/')
+}
+
+/// True for a volume that no claim had then, and that a claim of these namespaces has now. It
+/// becomes free again; otherwise it would be released, or deleted by its policy, when its claim
+/// goes.
+pub(super) fn was_free_volume(namespaces: &BTreeSet<String>, m: &Move) -> bool {
+    let Some(then) = m.put.as_ref().filter(|_| resource(&m.key) == "persistentvolumes") else {
+        return false;
+    };
+    let then: Value = serde_json::from_slice(then).unwrap_or_default();
+    text(&then, "spec.claimRef.namespace").is_empty() && is_within(namespaces, &m.key, &m.last)
+}
+
+/// Did this pod wait then because no node could take it (or because of a gate), and has it one now?
+/// Nothing can take a node away from a pod, so it is made anew, and waits or not by what is true
+/// then.
+fn has_found_a_node(past: &Value, present: &Value) -> bool {
+    let told = |c: &Value| text(c, "type") == "PodScheduled" && text(c, "status") == "False";
+    text(past, "spec.nodeName").is_empty()
+        && list(past, "status.conditions").iter().any(told)
+        && !text(present, "spec.nodeName").is_empty()
+}

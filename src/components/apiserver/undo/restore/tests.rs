@@ -1,0 +1,366 @@
+use super::*;
+use api::value::at;
+
+fn kv(key: &str, revision: Revision, value: Value) -> KeyValue {
+    KeyValue {
+        key: format!("{ROOT}{key}").into(),
+        create_revision: 1,
+        mod_revision: revision,
+        version: 1,
+        value: value.to_string().into(),
+        ..KeyValue::default()
+    }
+}
+
+fn planned(then: &[KeyValue], now: &[KeyValue]) -> BTreeMap<String, Option<Value>> {
+    let birth =
+        Birth { uid: &|| "new".into(), placed_by_maker: &|_| false, now: "2026-01-02T03:04:05Z".into() };
+    let moves = plan(then, now, &birth);
+    let name = |m: &Move| String::from_utf8_lossy(&m.key).trim_start_matches(ROOT).to_string();
+    moves.iter().map(|m| (name(m), m.put.as_ref().map(|v| serde_json::from_slice(v).unwrap()))).collect()
+}
+
+fn pod(uid: &str, label: &str) -> Value {
+    object!({"metadata": {"name": "p", "uid": uid, "labels": {"a": label}}, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
+}
+
+/// After a restart nobody knows who wrote what; what differs by a controller's hand alone is
+/// nobody's loss.
+#[test]
+fn an_edit_of_a_time_that_nobody_knows_is_somebodys_loss() {
+    let deployment = object!({"metadata": {"name": "web", "resourceVersion": "5", "generation": 1, "uid": "u"}, "spec": {"replicas": 2}, "status": {}});
+    let edited = |resource: &str, change: fn(&mut Value)| {
+        let mut now = deployment.clone();
+        change(&mut now);
+        is_edited(resource, deployment.to_string().as_bytes(), &now)
+    };
+    for (change, is_loss) in [
+        ((|_| {}) as fn(&mut Value), false),
+        (|o| o["spec"]["replicas"] = 3.into(), true),
+        (|o| o["metadata"]["labels"] = object!({"a": "b"}), true),
+        (|o| o["metadata"]["annotations"] = object!({"note": "mine"}), true),
+        (|o| o["data"] = object!({"a": "b"}), true),
+        (|o| o["status"] = object!({"readyReplicas": 2}), false),
+        (|o| o["metadata"]["managedFields"] = object!([{}]), false),
+        (|o| o["metadata"]["annotations"] = object!({"deployment.kubernetes.io/revision": "2"}), false),
+    ] {
+        assert_eq!(edited("deployments", change), is_loss);
+    }
+    assert!(!edited("pods", |o| o["spec"]["nodeName"] = "n1".into()), "the scheduler's");
+    assert!(!edited("nodes", |o| o["spec"]["taints"] = object!([{}])), "the node controller's");
+    assert!(edited("nodes", |o| o["spec"]["unschedulable"] = true.into()), "a cordon");
+}
+
+#[test]
+fn what_is_gone_returns_and_what_is_new_goes() {
+    let then = [kv("deployments/d/web", 5, object!({"spec": 1})), kv("services/d/old", 3, object!({"x": 1}))];
+    let now = [kv("deployments/d/web", 9, object!({"spec": 2})), kv("secrets/d/new", 8, object!({}))];
+    let moves = planned(&then, &now);
+    assert_eq!(moves.len(), 3);
+    assert_eq!(moves["deployments/d/web"], Some(object!({"spec": 1})));
+    assert_eq!(moves["services/d/old"], Some(object!({"x": 1})));
+    assert_eq!(moves["secrets/d/new"], None);
+    assert_eq!(planned(&then, &then), BTreeMap::new());
+}
+
+/// A lab is put back; what other users made meanwhile in another namespace, or in none, stays.
+#[test]
+fn only_what_is_within_goes_back() {
+    let volume = |namespace: &str| object!({"spec": {"claimRef": {"namespace": namespace}}});
+    let reserved =
+        |key: &str, owner: &str| KeyValue { value: owner.to_string().into(), ..kv(key, 4, Value::Null) };
+    let then = [
+        kv("deployments/mine/web", 5, object!({"spec": 1})),
+        kv("services/shop/old", 3, object!({"x": 1})),
+        reserved("ranges/serviceips/10.96.0.8", "shop/old"),
+        kv("persistentvolumes/c", 3, object!({"spec": {}})),
+        kv("persistentvolumes/d", 3, object!({"spec": {}})),
+        kv("persistentvolumes/e", 3, volume("mine")),
+    ];
+    let now = [
+        kv("deployments/mine/web", 9, object!({"spec": 2})),
+        kv("secrets/shop/new", 8, object!({})),
+        kv("secrets/shopping/new", 8, object!({})),
+        reserved("ranges/serviceips/10.96.0.9", "mine/web"),
+        reserved("ranges/servicenodeports/30000", "shop/new"),
+        kv("example.com/things/shop/a", 8, object!({})),
+        kv("namespaces/shop", 7, object!({})),
+        kv("namespaces/mine", 7, object!({})),
+        kv("clusterroles/mine", 7, object!({})),
+        kv("persistentvolumes/a", 7, volume("shop")),
+        kv("persistentvolumes/b", 7, volume("mine")),
+        kv("persistentvolumes/c", 7, volume("shop")),
+        kv("persistentvolumes/d", 7, volume("mine")),
+        kv("persistentvolumes/e", 7, volume("shop")),
+    ];
+    let birth = Birth { uid: &String::new, placed_by_maker: &|_| false, now: String::new() };
+    let within = Some(["shop".to_string()].into());
+    let journey = Journey {
+        to: 5,
+        steps: vec![],
+        undone: vec![],
+        way: Way::Rewind(5),
+        within,
+        unchanged: vec![],
+        agreed: None,
+    };
+    let keys: Vec<String> = journey
+        .plan(&then, &now, &birth)
+        .iter()
+        .map(|m| String::from_utf8_lossy(&m.key).trim_start_matches(ROOT).to_string())
+        .collect();
+    let back = [
+        "example.com/things/shop/a",
+        "namespaces/shop",
+        "persistentvolumes/a",
+        "persistentvolumes/c",
+        "ranges/serviceips/10.96.0.8",
+        "ranges/servicenodeports/30000",
+        "secrets/shop/new",
+        "services/shop/old",
+    ];
+    assert_eq!(keys, back, "a Service's address and ports come and go with it");
+}
+
+#[test]
+fn a_pod_that_runs_keeps_node_and_status_and_one_that_is_gone_starts_anew() {
+    let mut running = pod("u1", "new");
+    running["status"] = object!({"phase": "Failed"});
+    running["spec"]["nodeName"] = "n2".into();
+    let moves = planned(&[kv("pods/d/p", 5, pod("u1", "old"))], &[kv("pods/d/p", 9, running)]);
+    let back = moves["pods/d/p"].clone().unwrap();
+    assert_eq!(
+        (text(&back, "metadata.labels.a"), text(&back, "spec.nodeName"), text(&back, "status.phase")),
+        ("old", "n2", "Failed")
+    );
+
+    let mut leaving = pod("u1", "old");
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    for now in [vec![], vec![kv("pods/d/p", 9, leaving.clone())], vec![kv("pods/d/p", 9, pod("u2", "old"))]] {
+        let moves = planned(&[kv("pods/d/p", 5, pod("u1", "old"))], &now);
+        let back = moves["pods/d/p"].clone().unwrap();
+        assert_eq!((meta::uid(&back), text(&back, "spec.nodeName")), ("new", ""));
+        assert_eq!(at(&back, "status"), &object!({"phase": "Pending"}));
+    }
+    // It was leaving then: it does not come back, and another of its name goes.
+    assert_eq!(planned(&[kv("pods/d/p", 5, leaving.clone())], &[]), BTreeMap::new());
+    assert_eq!(
+        planned(&[kv("pods/d/p", 5, leaving)], &[kv("pods/d/p", 9, pod("u2", "x"))])["pods/d/p"],
+        None
+    );
+}
+
+#[test]
+fn a_pod_that_waited_for_a_node_waits_again() {
+    let mut runs = pod("u1", "old");
+    runs["spec"]["nodeName"] = "n2".into();
+    let mut waited = pod("u1", "old");
+    let refused = object!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable"});
+    waited["status"] = object!({"phase": "Pending", "conditions": [refused]});
+    value::remove(&mut waited, "spec.nodeName");
+    let mut waits = pod("u1", "new");
+    value::remove(&mut waits, "spec.nodeName");
+    let moves = planned(&[kv("pods/d/p", 5, waited.clone())], &[kv("pods/d/p", 9, runs)]);
+    let back = moves["pods/d/p"].clone().unwrap();
+    assert_eq!((meta::uid(&back), text(&back, "spec.nodeName")), ("new", ""));
+    let moves = planned(&[kv("pods/d/p", 5, waited)], &[kv("pods/d/p", 9, waits)]);
+    assert_eq!(meta::uid(&moves["pods/d/p"].clone().unwrap()), "u1", "it still waits");
+}
+
+#[test]
+fn a_service_does_not_take_its_address_back_from_one_elsewhere() {
+    let reserved = |owner: &str| KeyValue {
+        value: owner.to_string().into(),
+        ..kv("ranges/serviceips/10.96.0.8", 4, Value::Null)
+    };
+    let birth = Birth { uid: &String::new, placed_by_maker: &|_| false, now: String::new() };
+    for (now, refused) in [("mine/web", true), ("shop/other", false)] {
+        let within = Some(["shop".to_string()].into());
+        let journey = Journey {
+            to: 5,
+            steps: vec![],
+            undone: vec![],
+            way: Way::Rewind(5),
+            within,
+            unchanged: vec![],
+            agreed: None,
+        };
+        let moves = journey.plan(&[reserved("shop/old")], &[reserved(now)], &birth);
+        let checked = journey.check_reservations(&moves);
+        assert_eq!(checked.is_err(), refused, "{checked:?}");
+        if let Err(status) = checked {
+            assert!(status.message.contains("10.96.0.8 belongs to Service mine/web"), "{}", status.message);
+        }
+    }
+}
+
+/// `kubectl delete job` and its undo: the migration that has run does not run again.
+#[test]
+fn a_pod_that_had_ended_comes_back_ended() {
+    for phase in ["Succeeded", "Failed"] {
+        let mut ended = pod("u1", "old");
+        ended["status"] = object!({"phase": phase, "containerStatuses": [{"name": "c"}]});
+        let mut leaving = ended.clone();
+        leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        for now in [vec![], vec![kv("pods/d/p", 9, leaving)]] {
+            let back = planned(&[kv("pods/d/p", 5, ended.clone())], &now)["pods/d/p"].clone().unwrap();
+            assert_eq!((meta::uid(&back), text(&back, "spec.nodeName")), ("new", "n1"));
+            assert_eq!(at(&back, "status"), &ended["status"]);
+        }
+    }
+}
+
+#[test]
+fn machines_heartbeats_and_events_stay_as_they_are() {
+    let node = |label: &str, ready: bool| object!({"metadata": {"labels": {"disk": label}}, "status": {"ready": ready}});
+    let mut mirror = pod("u1", "a");
+    mirror["metadata"]["annotations"] = object!({MIRROR: "x"});
+    let then = [
+        kv("nodes/n1", 2, node("ssd", true)),
+        kv("leases/kube-system/x", 2, object!({"n": 1})),
+        kv("events/d/e", 2, object!({})),
+        kv("pods/kube-system/etcd", 2, mirror.clone()),
+    ];
+    let mut other = mirror;
+    other["metadata"]["uid"] = "u2".into();
+    let now = [
+        kv("nodes/n1", 9, node("hdd", false)),
+        kv("nodes/n2", 9, node("", true)),
+        kv("leases/kube-system/x", 9, object!({"n": 2})),
+        kv("pods/kube-system/etcd", 9, other),
+    ];
+    let moves = planned(&then, &now);
+    assert_eq!(moves.keys().collect::<Vec<_>>(), ["nodes/n1"]);
+    assert_eq!(moves["nodes/n1"], Some(node("ssd", false)));
+}
+
+/// A little world of Deployments, their sets and pods, with what their controllers would do.
+#[derive(Clone, Default)]
+struct Model {
+    objects: BTreeMap<String, Value>,
+    uids: usize,
+}
+
+impl Model {
+    fn put(&mut self, key: String, owner: Option<String>, spec: Value) {
+        self.uids += 1;
+        let mut object = object!({"metadata": {"uid": format!("u{}", self.uids)}, "spec": spec});
+        if let Some(owner) = owner {
+            object["metadata"]["ownerReferences"] = object!([{"uid": owner, "controller": true}]);
+        }
+        self.objects.insert(key, object);
+    }
+    fn uid(&self, key: &str) -> Option<String> {
+        self.objects.get(key).map(|o| meta::uid(o).to_string())
+    }
+    fn act(&mut self, act: u8, n: usize) {
+        let (deployment, set) = (format!("deployments/d/{n}"), format!("replicasets/d/{n}"));
+        match act {
+            // Created, and its set made or adopted.
+            0 if !self.objects.contains_key(&deployment) => {
+                self.put(deployment.clone(), None, object!({"replicas": 2}));
+                let owner = self.uid(&deployment);
+                match self.objects.get_mut(&set) {
+                    Some(set) => {
+                        set["metadata"]["ownerReferences"] = object!([{"uid": owner, "controller": true}]);
+                    }
+                    None => {
+                        self.put(set.clone(), owner, object!({"replicas": 2}));
+                        for pod in 0..2 {
+                            self.put(format!("pods/d/{n}-{pod}"), self.uid(&set), object!({}));
+                        }
+                    }
+                }
+            }
+            // Deleted with --cascade=orphan.
+            1 if self.objects.remove(&deployment).is_some() => {
+                if let Some(set) = self.objects.get_mut(&set) {
+                    value::remove(set, "metadata.ownerReferences");
+                }
+            }
+            // Deleted with what it owns.
+            2 => {
+                self.objects.remove(&deployment);
+                self.collect();
+            }
+            3 if self.objects.contains_key(&set) => {
+                let extra = format!("pods/d/{n}-2");
+                if self.objects.remove(&extra).is_none() {
+                    self.put(extra, self.uid(&set), object!({}));
+                }
+            }
+            _ => {}
+        }
+    }
+    /// What the garbage collector makes of it.
+    fn collect(&mut self) {
+        loop {
+            let uids: BTreeSet<String> = self.objects.values().map(|o| meta::uid(o).to_string()).collect();
+            let before = self.objects.len();
+            let lives = |o: &Value| {
+                let owners = o["metadata"]["ownerReferences"].as_array();
+                owners.is_none_or(|all| all.iter().any(|r| uids.contains(text(r, "uid"))))
+            };
+            self.objects.retain(|_, o| lives(o));
+            if self.objects.len() == before {
+                return;
+            }
+        }
+    }
+    fn keys(&self, revision: Revision) -> Vec<KeyValue> {
+        self.objects.iter().map(|(key, object)| kv(key, revision, object.clone())).collect()
+    }
+    fn go_back_to(&mut self, then: &Model) {
+        for (key, put) in planned(&then.keys(1), &self.keys(2)) {
+            match put {
+                Some(mut object) => {
+                    if meta::uid(&object) == "new" {
+                        self.uids += 1;
+                        object["metadata"]["uid"] = format!("u{}", self.uids).into();
+                    }
+                    self.objects.insert(key, object);
+                }
+                None => _ = self.objects.remove(&key),
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    /// Whatever was done since, all that was there is there again, owns what it owned, and
+    /// nothing of it is garbage.
+    #[test]
+    fn everything_that_was_there_before_is_there_after_an_undo(
+        acts in proptest::collection::vec((0u8..5, 0usize..3), 1..40),
+        back in 0usize..40,
+    ) {
+        let mut model = Model::default();
+        let mut past = vec![model.clone()];
+        for (act, n) in acts {
+            match act {
+                4 => {
+                    let then = past[back % past.len()].clone();
+                    let now = model.clone();
+                    model.go_back_to(&then);
+                    model.collect();
+                    let same = |a: &Model, b: &Model| {
+                        let keys = |m: &Model| m.objects.keys().cloned().collect::<Vec<_>>();
+                        let owned = |m: &Model| m.objects.iter().filter(|(key, _)| !key.starts_with("pods/"))
+                            .map(|(key, o)| (key.clone(), o.clone())).collect::<Vec<_>>();
+                        keys(a) == keys(b) && owned(a) == owned(b)
+                    };
+                    proptest::prop_assert!(same(&model, &then));
+                    // And a redo brings back what was there before the undo.
+                    let undone = model.clone();
+                    model.go_back_to(&now);
+                    model.collect();
+                    proptest::prop_assert!(same(&model, &now));
+                    model.go_back_to(&undone);
+                    model.collect();
+                }
+                act => model.act(act, n),
+            }
+            past.push(model.clone());
+        }
+    }
+}

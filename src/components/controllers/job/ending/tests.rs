@@ -1,0 +1,93 @@
+//! The end of a Job: which pods it waits for, and how they count.
+
+use crate::job::Jobs;
+use crate::job::case::Memory;
+use crate::job::decide::decide;
+use crate::job::facts::condition;
+use crate::job::names::TRACKING;
+use crate::job::world::World;
+use crate::shared::Shared;
+use crate::workload;
+use client::Key;
+use client::testing::Scripted;
+use k8s_openapi::api::batch::v1::Job;
+use serde_json::{Value, json};
+
+/// A Job whose deadline is over, and that had one active pod.
+fn late() -> Value {
+    json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+        "spec": {"activeDeadlineSeconds": 60, "selector": {"matchLabels": {"a": "b"}},
+            "template": {"spec": {"containers": []}}},
+        "status": {"active": 1, "startTime": "2025-01-01T00:00:00Z"}})
+}
+
+/// As when the watch of the pods breaks off after one was made.
+#[test]
+fn an_end_is_final_only_when_all_writes_have_been_seen() {
+    let job: Job = serde_json::from_value(late()).unwrap();
+    for settled in [false, true] {
+        let plan = decide(&job, &[], &Memory::default(), settled, "2025-01-01T01:00:00Z".parse().unwrap());
+        let is = |kind: &str| condition(&plan.status, kind).is_some();
+        assert_eq!((is("FailureTarget"), is("Failed"), plan.ends), (true, settled, true));
+    }
+}
+
+/// An undo brings a Job and its pods back at once, and the watch of the Jobs is ahead.
+#[tokio::test]
+async fn a_job_does_not_end_before_its_pods_are_known() {
+    let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1", "controller": true});
+    let meta = json!({"name": "p", "namespace": "d", "uid": "p", "labels": {"a": "b"},
+        "finalizers": [TRACKING], "ownerReferences": [owner]});
+    let pod = json!({"metadata": meta, "spec": {"containers": []}, "status": {"phase": "Running"}});
+    for there in [vec![pod], vec![]] {
+        let unknown = there.len();
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            "GET /api/v1/namespaces/d/pods" => {
+                Some((200, json!({"metadata": {"resourceVersion": "5"}, "items": there})))
+            }
+            line if line.contains("/jobs/j") => Some((200, late())),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.informer::<Job>().tell_of(serde_json::from_value(late()).unwrap());
+        let looked = workload::look_once::<Jobs>(&shared, &Key::new("d", "j")).await;
+        assert_eq!(looked.is_err(), unknown > 0, "{:?}", looked.err());
+        let written: Vec<Value> =
+            server.take().into_iter().filter(|a| a.line.ends_with("/j/status")).map(|a| a.body).collect();
+        assert_eq!(written.len(), 1 - unknown);
+        let conditions = written.iter().flat_map(|w| w["status"]["conditions"].as_array().unwrap());
+        let kinds: Vec<&Value> = conditions.map(|c| &c["type"]).collect();
+        assert_eq!(kinds.is_empty(), unknown > 0);
+        assert!(unknown > 0 || kinds.contains(&&json!("Failed")), "{kinds:?}");
+    }
+}
+
+/// Its program ends well when it is told to end, as nginx does.
+#[test]
+fn a_pod_that_the_end_cuts_off_has_failed_whatever_it_exits_with() {
+    for policy in [Value::Null, json!("Failed")] {
+        let spec = json!({"completions": 1, "activeDeadlineSeconds": 5, "podReplacementPolicy": policy});
+        let mut w = World::new(spec);
+        w.grace = 30;
+        w.settle();
+        w.after(5).settle();
+        w.end("p1", 0);
+        w.after(30).settle();
+        assert_eq!(w.counts(), "0/0/1", "{policy}");
+        assert_eq!(w.conditions(), ["FailureTarget DeadlineExceeded", "Failed DeadlineExceeded"]);
+    }
+}
+
+/// Deleted by the user before the deadline, and not gone yet.
+#[test]
+fn a_pod_that_is_going_when_the_job_fails_is_counted_before_it_is_let_go() {
+    let spec = json!({"completions": 1, "activeDeadlineSeconds": 5, "podReplacementPolicy": "Failed"});
+    let mut w = World::new(spec);
+    w.settle();
+    w.delete("p1", 30);
+    w.settle();
+    assert_eq!(w.counts(), "0/0/0");
+    w.after(5).settle();
+    assert_eq!(w.counts(), "0/0/1");
+}

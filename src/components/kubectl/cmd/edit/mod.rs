@@ -1,0 +1,458 @@
+//! edit: an object in the user's editor.
+
+use super::apply::is_strategic;
+use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, remember, subresource, validation};
+use crate::builder;
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::files;
+use crate::info::{Info, Options};
+use crate::print::{formats, json, yaml};
+use crate::wire::api::{MERGE_PATCH, STRATEGIC_PATCH, encoded};
+use crate::{manifest, merge};
+use api::gostr::quote;
+use api::value;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+const HEADER: &str = "# Please edit the object below. Lines beginning with a '#' will be ignored,\n# and an empty file will abort the edit. If an error occurs while saving this file will be\n# reopened with the relevant failures.\n#\n";
+
+const HEADER_LAST_APPLIED: &str = "# Please edit the 'last-applied-configuration' annotations below.\n# Lines beginning with a '#' will be ignored, and an empty file will abort the edit.\n#\n";
+
+/// What becomes of what was edited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// The objects are patched.
+    Patch,
+    /// They are made.
+    Create,
+    /// It is kept in an annotation as what was applied last.
+    LastApplied,
+}
+
+impl Mode {
+    fn header(self) -> &'static str {
+        match self {
+            Mode::LastApplied => HEADER_LAST_APPLIED,
+            Mode::Patch | Mode::Create => HEADER,
+        }
+    }
+}
+
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let as_json = as_json(ctx)?;
+    let asked = builder::ask(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
+    let (mut infos, failures) = builder::objects(ctx, asked).await?;
+    Fail::join(failures)?;
+    let below = subresource(ctx);
+    if !below.is_empty() {
+        for info in &mut infos {
+            info.object = ctx.api().await?.get(&format!("{}{below}", info.path()), &[]).await?;
+        }
+    }
+    edit(ctx, infos, as_json, Mode::Patch).await
+}
+
+/// apply edit-last-applied
+pub(crate) async fn last_applied(ctx: &Ctx) -> Result<(), Fail> {
+    let as_json = as_json(ctx)?;
+    let asked = builder::ask(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
+    let (mut infos, failures) = builder::objects(ctx, asked).await?;
+    Fail::join(failures)?;
+    let before = infos.len();
+    infos.retain(|i| last_of(&i.object).is_some());
+    if infos.is_empty() && before > 0 {
+        return text(
+            "no last-applied-configuration annotation found on resources, to create the annotation, use command `kubectl apply set-last-applied --create-annotation`",
+        );
+    }
+    edit(ctx, infos, as_json, Mode::LastApplied).await
+}
+
+fn last_of(object: &Value) -> Option<Value> {
+    serde_json::from_str(value::at(object, "metadata.annotations")[LAST_APPLIED].as_str()?).ok()
+}
+
+fn as_json(ctx: &Ctx) -> Result<bool, Fail> {
+    match ctx.flags.text("output") {
+        "json" => Ok(true),
+        "" | "yaml" => Ok(false),
+        other => text(format!("The flag 'output' must be one of yaml|json, got {other}")),
+    }
+}
+
+/// Opens the editor with these objects and does with them as `mode` says: all in one file, or one
+/// after another where each is to be created.
+pub(crate) async fn edit(ctx: &Ctx, infos: Vec<Info>, as_json: bool, mode: Mode) -> Result<(), Fail> {
+    if infos.is_empty() {
+        return text("edit cancelled, no objects found");
+    }
+    if mode != Mode::Create {
+        return session(ctx, &infos, as_json, mode).await;
+    }
+    let mut failures = vec![];
+    for info in &infos {
+        match session(ctx, std::slice::from_ref(info), as_json, mode).await {
+            Ok(()) => {}
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
+            Err(other) => return Err(other),
+        }
+    }
+    Fail::join(failures)
+}
+
+fn shown(infos: &[Info], as_json: bool, mode: Mode) -> String {
+    let bare = |info: &Info| {
+        let mut object = match mode {
+            Mode::LastApplied => last_of(&info.object).unwrap_or_default(),
+            Mode::Patch | Mode::Create => info.object.clone(),
+        };
+        value::remove(&mut object, "metadata.managedFields");
+        object
+    };
+    let whole = match infos {
+        [one] => bare(one),
+        many => {
+            json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": many.iter().map(bare).collect::<Vec<_>>()})
+        }
+    };
+    if as_json { json::pretty(&whole, "    ", true) + "\n" } else { yaml::to_string(&whole) }
+}
+
+/// What a text says: its documents, to compare. Only a parser knows which lines are comments (one
+/// that starts with `#` may be a line of a script in a ConfigMap); what cannot be parsed is
+/// compared without the lines that look like some.
+fn meant(text: &str) -> Result<Vec<Value>, String> {
+    manifest::documents(text.as_bytes()).map_err(|_| {
+        let plain = |line: &&str| {
+            let line = line.trim_start();
+            !line.starts_with('#') || line.starts_with("#!")
+        };
+        text.lines().filter(plain).collect()
+    })
+}
+
+/// Are there only comments?
+fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}
+
+/// Without the comments that we wrote before it.
+fn without_head(text: &str) -> &str {
+    let head: usize = text.split_inclusive('\n').take_while(|line| line.starts_with('#')).map(str::len).sum();
+    &text[head..]
+}
+
+/// The file that the editor works on. It is removed unless it holds edits that no server has: also
+/// when the command is interrupted (Ctrl-C, a terminal that closes) while the editor is open.
+struct Draft<'a> {
+    ctx: &'a Ctx,
+    path: PathBuf,
+    /// What this command wrote to the file last.
+    written: Option<String>,
+    /// An earlier version of the file had edits of the user's.
+    edited: bool,
+    /// Nothing in the file is needed any more.
+    done: bool,
+    /// The user knows where the file is.
+    told: bool,
+}
+
+impl Draft<'_> {
+    fn new(ctx: &Ctx, as_json: bool) -> Draft<'_> {
+        let extension = if as_json { "json" } else { "yaml" };
+        let name = format!("kubectl-edit-{}.{extension}", uuid::Uuid::new_v4().as_u128() as u32);
+        let folder = ctx.env.vars.get("TMPDIR").filter(|dir| !dir.is_empty());
+        let folder = folder.map_or_else(std::env::temp_dir, PathBuf::from);
+        Draft { ctx, path: folder.join(name), written: None, edited: false, done: false, told: false }
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Fail> {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let ended = match self.ctx.flags.is("windows-line-endings") {
+            // What the user has edited has such lines already.
+            true => text.replace("\r\n", "\n").replace('\n', "\r\n"),
+            false => text.to_string(),
+        };
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&self.path)?;
+        file.write_all(ended.as_bytes())?;
+        self.written = Some(text.to_string());
+        Ok(())
+    }
+
+    /// Returns whether the user's edits are in the file: earlier ones, or some that the editor has
+    /// saved since it was opened.
+    fn has_edits(&self) -> bool {
+        let Some(written) = &self.written else {
+            return false;
+        };
+        let now = std::fs::read(&self.path);
+        self.edited || now.is_ok_and(|now| meant(&String::from_utf8_lossy(&now)) != meant(written))
+    }
+
+    /// Tells where the user's edits are, if there are any; without them nothing is kept.
+    fn keep<T>(&mut self, fail: Fail) -> Result<T, Fail> {
+        if self.has_edits() {
+            self.tell();
+        }
+        Err(fail)
+    }
+
+    fn tell(&mut self) {
+        self.ctx.note(format!("A copy of your changes has been stored to {}", self.shown()));
+        self.told = true;
+    }
+
+    fn shown(&self) -> String {
+        quote(&self.path.display().to_string())
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if self.done || !self.has_edits() {
+            let _ = std::fs::remove_file(&self.path); // it may never have been written
+        } else if !self.told {
+            self.tell();
+        }
+    }
+}
+
+/// Edits until it is saved, given up, or cannot be. Only what the server calls invalid is opened
+/// again: editing repairs nothing else.
+async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result<(), Fail> {
+    let mut draft = Draft::new(ctx, as_json);
+    let (original, header) = (shown(infos, as_json, mode), mode.header());
+    let (mut content, mut reasons) = (original.clone(), String::new());
+    loop {
+        let text_of = format!("{header}{reasons}{content}");
+        let given = if as_json && reasons.is_empty() { &content } else { &text_of };
+        draft.write(given)?;
+        if let Err(fail) = editor(ctx, &draft.path).await {
+            return draft.keep(fail); // it may have saved before it failed
+        }
+        let edited = std::fs::read_to_string(&draft.path)?;
+        if meant(&content) == meant(&edited) && !reasons.is_empty() {
+            return draft.keep(Fail::Text("Edit cancelled, no valid changes were saved.".into()));
+        }
+        if meant(&edited) == meant(&original) {
+            ctx.note("Edit cancelled, no changes made.");
+            draft.done = true;
+            return Ok(());
+        }
+        if is_blank(&edited) {
+            ctx.note("Edit cancelled, saved file was empty.");
+            draft.done = true;
+            return Ok(());
+        }
+        draft.edited = true;
+        content = without_head(&edited).to_string();
+        let documents = match manifest::documents(edited.as_bytes()) {
+            Ok(documents) => documents,
+            Err(why) => {
+                reasons = commented(&format!("The edited file had a syntax error: {why}"));
+                continue;
+            }
+        };
+        let saved = match save(ctx, infos, documents, mode).await {
+            Ok(saved) => saved,
+            Err(fail) => return draft.keep(fail),
+        };
+        draft.told = saved.again || saved.lost;
+        if saved.again {
+            ctx.note(format!(
+                "You can run `kubectl replace -f {}` to try this update again.",
+                draft.path.display()
+            ));
+            return Err(Fail::Exit(1));
+        }
+        if saved.lost {
+            ctx.note(format!("The edits you made on deleted resources have been saved to {}", draft.shown()));
+            return Err(Fail::Exit(1));
+        }
+        if saved.invalid.is_empty() {
+            draft.done = true;
+            return Ok(());
+        }
+        reasons = saved.invalid.iter().map(|why| commented(why)).collect();
+    }
+}
+
+/// Lines as comments of the file, with an empty one behind them.
+fn commented(text: &str) -> String {
+    text.trim_end().lines().map(|line| format!("# {line}\n")).collect::<String>() + "#\n"
+}
+
+/// What became of the edited objects.
+#[derive(Default)]
+struct Saved {
+    /// Why the server calls some of them invalid.
+    invalid: Vec<String>,
+    /// Some are no longer on the server.
+    lost: bool,
+    /// Some could not be saved now, for a reason that is not in the file.
+    again: bool,
+}
+
+impl Saved {
+    /// Notes a refusal and tells it.
+    fn add(&mut self, ctx: &Ctx, info: &Info, fail: &Fail) {
+        let what = format!("{} {}", info.resource.qualified(), quote(&info.name));
+        match fail {
+            Fail::Api(refusal) if refusal.reason == "Invalid" => {
+                let causes = value::list(&refusal.details, "causes").iter();
+                let causes = causes
+                    .map(|c| format!("* {}: {}\n", value::text(c, "field"), value::text(c, "message")))
+                    .collect::<String>();
+                let end = if causes.is_empty() { "" } else { ":" };
+                self.invalid.push(format!("{what} was not valid{end}\n{causes}"));
+                ctx.note(format!("error: {what} is invalid"));
+            }
+            fail if fail.is_not_found() => {
+                self.lost = true;
+                ctx.note(format!("error: {what} could not be found on the server"));
+            }
+            fail => {
+                self.again = true;
+                ctx.note(format!("error: {what} could not be patched: {}", fail.message()));
+            }
+        }
+    }
+}
+
+/// Writes what was edited. An error ends the edit; what the server refused of single objects is in
+/// the answer.
+async fn save(ctx: &Ctx, infos: &[Info], documents: Vec<Value>, mode: Mode) -> Result<Saved, Fail> {
+    let edited = documents.into_iter().flat_map(|d| match d.get("items") {
+        Some(Value::Array(items)) => items.clone(),
+        _ => vec![d],
+    });
+    let mut saved = Saved::default();
+    for edited in edited {
+        if mode == Mode::Create {
+            create(ctx, edited).await?;
+            continue;
+        }
+        let Some(info) = infos.iter().find(|info| is_edit_of(info, &edited, mode)) else {
+            return text(format!(
+                "no original object found for {}; leave its metadata.uid, kind and name as they were",
+                formats::name_of(&edited)
+            ));
+        };
+        let done = match mode {
+            Mode::LastApplied => keep(ctx, info, edited).await,
+            _ => patch(ctx, info, edited).await?,
+        };
+        if let Err(fail) = done {
+            saved.add(ctx, info, &fail);
+        }
+    }
+    Ok(saved)
+}
+
+/// Finds an edited object's original, wherever in the file it stands now: by its UID; a
+/// configuration, which has none, by kind and name.
+fn is_edit_of(info: &Info, edited: &Value, mode: Mode) -> bool {
+    let own = match mode {
+        Mode::LastApplied => last_of(&info.object).unwrap_or_default(),
+        _ => info.object.clone(),
+    };
+    let paths: &[&str] = match mode {
+        Mode::LastApplied => &["apiVersion", "kind", "metadata.namespace", "metadata.name"],
+        _ => &["metadata.uid"],
+    };
+    paths.iter().all(|path| value::at(&own, path) == value::at(edited, path))
+}
+
+/// Prints what became of an object, in the format of `-o`, if any.
+fn tell(ctx: &Ctx, object: &Value, operation: &str) -> Result<(), Fail> {
+    Teller::of(ctx, DryRun::No)?.tell(ctx, object, operation, true)
+}
+
+async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
+    remember(ctx, &mut edited);
+    // The kind, too, may have been edited.
+    for info in files::of_document(ctx, edited).await? {
+        let query =
+            [("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
+        let object = ctx.api().await?.post(&info.collection(), &query, &info.object).await?;
+        tell(ctx, &object, "created")?;
+    }
+    Ok(())
+}
+
+async fn keep(ctx: &Ctx, info: &Info, edited: Value) -> Result<(), Fail> {
+    let text = json::compact(&manifest::sorted(edited)) + "\n";
+    let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
+    let query = [("fieldManager", ctx.flags.text("field-manager"))];
+    let object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, encoded(&patch)).await?;
+    tell(ctx, &object, "edited")
+}
+
+/// Sends what was changed. The outer error ends the edit, the inner one is the server's refusal.
+async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), Fail>, Fail> {
+    let mut before = info.object.clone();
+    value::remove(&mut before, "metadata.managedFields");
+    let fixed = ["apiVersion", "kind", "metadata.name", "metadata.namespace"];
+    if fixed.iter().any(|p| value::at(&before, p) != value::at(&edited, p)) {
+        return text("At least one of apiVersion, kind, namespace and name was changed");
+    }
+    if ctx.flags.is("save-config") {
+        annotate_last_applied(&mut edited, true);
+    }
+    // A subresource may be of another kind (Scale).
+    let own_kind = value::text(&before, "kind") == info.resource.kind;
+    let (patch, kind) = if own_kind && is_strategic(&info.resource) {
+        (merge::strategic_two_way(&info.resource.kind, &before, &edited), STRATEGIC_PATCH)
+    } else {
+        (merge::merge_two_way(&before, &edited), MERGE_PATCH)
+    };
+    if merge::is_empty(&patch) {
+        tell(ctx, &before, "skipped")?;
+        return Ok(Ok(()));
+    }
+    if ctx.flags.is("output-patch") {
+        ctx.line(format!("Patch: {}", json::compact(&patch)));
+    }
+    let query = [("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
+    let path = format!("{}{}", info.path(), subresource(ctx));
+    let object = match ctx.api().await?.patch(&path, &query, kind, encoded(&patch)).await {
+        Ok(object) => object,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    tell(ctx, &object, "edited")?;
+    Ok(Ok(()))
+}
+
+/// `$KUBE_EDITOR`, else `$EDITOR`, else vi, on this terminal.
+async fn editor(ctx: &Ctx, path: &Path) -> Result<(), Fail> {
+    ctx.output.flush().await;
+    let chosen =
+        ["KUBE_EDITOR", "EDITOR"].iter().find_map(|k| ctx.env.vars.get(*k).filter(|v| !v.is_empty()));
+    let program = chosen.map_or("vi", String::as_str);
+    let needs_shell = program.contains(['"', '\'', '\\', ' ']);
+    let mut command = if needs_shell {
+        let mut command = tokio::process::Command::new("/bin/sh");
+        command.arg("-c").arg(format!("{program} {}", quote(&path.display().to_string())));
+        command
+    } else {
+        let mut command = tokio::process::Command::new(resolved(ctx, program));
+        command.arg(path);
+        command
+    };
+    let status = command.current_dir(&ctx.env.cwd).kill_on_drop(true).status().await;
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => text(format!("there was a problem with the editor {}", quote(program))),
+        Err(_) => text(format!("there was a problem with the editor {}", quote(program))),
+    }
+}
+
+fn resolved(ctx: &Ctx, program: &str) -> PathBuf {
+    if program.contains('/') { ctx.path(program) } else { program.into() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+use super::*;
+
+#[test]
+fn a_line_of_a_script_is_no_comment() {
+    let script = "data:\n  run: |\n    # a remark\n    echo hi\n";
+    let bare = "data:\n  run: |\n    echo hi\n";
+    assert_ne!(meant(script), meant(bare));
+    assert_eq!(meant(&format!("{HEADER}{script}# the end\n")), meant(script));
+    assert_eq!(without_head(&format!("{HEADER}{script}")), script);
+    assert_eq!(meant("# a\nx: [\n"), meant("x: [\n"));
+    assert_ne!(meant("#!/bin/sh\nx: [\n"), meant("x: [\n"));
+    assert!(is_blank(HEADER) && !is_blank(script));
+}
+
+use crate::Env;
+use crate::testing::{Said, Server, at, config_map, refusal};
+
+/// An editor of this shell text, whose `$1` is the file. Each run adds a line to the file
+/// `runs`.
+fn prepared(dir: &Path, script: &str) -> Env {
+    use std::os::unix::fs::PermissionsExt;
+    let program = dir.join("editor");
+    let runs = dir.join("runs");
+    std::fs::write(&program, format!("#!/bin/sh\necho >> {}\n{script}\n", runs.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let drafts = dir.join("drafts");
+    std::fs::create_dir(&drafts).unwrap();
+    let vars = [("EDITOR", program.display().to_string()), ("TMPDIR", drafts.display().to_string())];
+    Env { vars: vars.map(|(key, text)| (key.to_string(), text)).into(), cwd: dir.into(), ..Env::default() }
+}
+
+/// The texts of the drafts that are there.
+fn left(dir: &Path) -> Vec<String> {
+    let drafts = std::fs::read_dir(dir.join("drafts")).unwrap();
+    drafts.map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap()).collect()
+}
+
+/// Runs a verb with an editor of this shell text; returns what stayed of the drafts, too.
+async fn edited(server: &Server, args: &[&str], script: &str) -> (Said, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let env = prepared(dir.path(), script);
+    let limit = std::time::Duration::from_secs(60);
+    let said = tokio::time::timeout(limit, server.kubectl_in(args, "", env)).await.expect("an end");
+    let runs = std::fs::read(dir.path().join("runs")).unwrap();
+    assert!(runs.len() < 5, "the editor ran again and again: {said:?}");
+    (said, left(dir.path()))
+}
+
+/// Interrupts an edit when the editor has made the file `saved` beside itself.
+async fn interrupted(server: &Server, script: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("saved");
+    let script = format!("{script}\necho > {}\nexec sleep 60", saved.display());
+    let env = prepared(dir.path(), &script);
+    let opened = async {
+        while !saved.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        said = server.kubectl_in(&["edit", "cm", "a"], "", env) => panic!("it ended: {said:?}"),
+        () = opened => {}
+    }
+    left(dir.path())
+}
+
+#[tokio::test]
+async fn edits_that_the_editor_has_saved_outlive_an_interrupt() {
+    let server = Server::start().await;
+    server.hold(&at("a"), config_map("a", json!({})));
+    let left = interrupted(&server, "echo 'data: {k: v}' >> $1").await;
+    assert!(left.len() == 1 && left[0].contains("data: {k: v}"), "{left:?}");
+    let left = interrupted(&server, "").await;
+    assert!(left.is_empty(), "nothing was saved: {left:?}");
+}
+
+#[tokio::test]
+async fn what_editing_cannot_repair_ends_the_edit_and_keeps_the_file() {
+    let server = Server::start_with(|asked| {
+        (asked.method == "PATCH").then(|| refusal(403, "Forbidden", "you may not"))
+    })
+    .await;
+    server.hold(&at("a"), config_map("a", json!({})));
+    let (said, left) = edited(&server, &["edit", "cm", "a"], "echo \"data: {x: '$$'}\" >> $1").await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("configmaps \"a\" could not be patched: you may not"), "{said:?}");
+    assert!(said.err.contains("kubectl replace -f "), "{said:?}");
+    assert!(left.len() == 1 && left[0].contains("data: {x: "), "{left:?}");
+    let (said, left) = edited(&server, &["edit", "cm", "a"], "echo 'data: {}' >> $1; exit 3").await;
+    assert!(said.err.contains("A copy of your changes has been stored to"), "{said:?}");
+    assert_eq!((said.code, left.len()), (1, 1));
+    let (_, left) = edited(&server, &["edit", "cm", "a"], "exit 3").await;
+    assert!(left.is_empty(), "nothing was edited: {left:?}");
+}
+
+#[tokio::test]
+async fn what_is_invalid_is_opened_again_with_the_reason() {
+    let server = Server::start_with(|asked| {
+        let wrong = asked.method == "PATCH" && asked.body["data"]["k"] == "wrong";
+        wrong.then(|| refusal(422, "Invalid", "it is wrong"))
+    })
+    .await;
+    server.hold(&at("a"), config_map("a", json!({})));
+    let script = "if grep -q 'was not valid' $1; then sed -i s/wrong/right/ $1; else echo 'data: {k: wrong}' >> $1; fi";
+    let (said, left) = edited(&server, &["edit", "cm", "a"], script).await;
+    assert_eq!((said.code, said.out.as_str(), left.len()), (0, "configmap/a edited\n", 0), "{said:?}");
+    assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "right");
+}
+
+#[tokio::test]
+async fn a_file_with_windows_lines_keeps_them_when_it_is_opened_again() {
+    let server = Server::start_with(|asked| {
+        let text = asked.body["data"]["k"].as_str().unwrap_or("");
+        (asked.method == "PATCH" && text.starts_with("wrong")).then(|| refusal(422, "Invalid", "no"))
+    })
+    .await;
+    server.hold(&at("a"), config_map("a", json!({})));
+    let script = r"if grep -q 'was not valid' $1; then sed -i s/wrong/right/ $1; else printf 'data:\r\n  k: |\r\n    wrong\r\n    b\r\n' >> $1; fi";
+    let (said, _) = edited(&server, &["edit", "cm", "a", "--windows-line-endings"], script).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "right\nb\n");
+}
+
+#[tokio::test]
+async fn what_was_edited_is_printed_in_the_format_that_was_asked_for() {
+    let server = Server::start().await;
+    server.hold(&at("a"), config_map("a", json!({})));
+    let script = "echo 'data: {k: v}' >> $1";
+    let (said, _) = edited(&server, &["edit", "cm", "a", "-o", "yaml"], script).await;
+    assert!(said.code == 0 && said.out.starts_with("apiVersion: v1\ndata:\n  k: v\n"), "{said:?}");
+}
+
+#[tokio::test]
+async fn edited_objects_are_found_wherever_they_stand_in_the_file() {
+    let server = Server::start().await;
+    for name in ["a", "b"] {
+        server.hold(&at(name), config_map(name, json!({})));
+    }
+    let turned = r#"{"kind": "List", "apiVersion": "v1", "items": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b", "namespace": "default", "uid": "uid-2"}, "data": {"k": "of b"}},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default", "uid": "uid-1"}, "data": {"k": "of a"}}]}"#;
+    let (said, _) = edited(&server, &["edit", "cm", "a", "b"], &format!("cat > $1 <<'E'\n{turned}\nE")).await;
+    assert_eq!((said.code, said.out.as_str()), (0, "configmap/b edited\nconfigmap/a edited\n"), "{said:?}");
+    for name in ["a", "b"] {
+        assert_eq!(server.object(&at(name)).unwrap()["data"]["k"], format!("of {name}"));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_object_does_not_keep_the_others_from_being_created() {
+    let server = Server::start_with(|asked| {
+        let refused = asked.method == "POST" && asked.body["metadata"]["name"] == "a";
+        refused.then(|| refusal(403, "Forbidden", "not this one"))
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let both = ["a", "b"].map(|name| config_map(name, json!({})).to_string()).join("\n");
+    let file = dir.path().join("both.yaml");
+    std::fs::write(&file, both).unwrap();
+    let args = ["create", "--edit", "-f", &file.display().to_string()];
+    let (said, left) = edited(&server, &args, "echo 'data: {k: v}' >> $1").await;
+    assert_eq!((said.code, said.out.as_str()), (1, "configmap/b created\n"), "{said:?}");
+    assert!(said.err.contains("not this one") && left.len() == 1, "{said:?} {left:?}");
+    assert_eq!(server.object(&at("b")).unwrap()["data"]["k"], "v");
+}
+
+#[tokio::test]
+async fn a_subresource_is_read_and_written_where_it_is() {
+    let server = Server::start().await;
+    let status = format!("{}/status", at("a"));
+    for path in [at("a"), status.clone()] {
+        server.hold(&path, config_map("a", json!({})));
+    }
+    let script = "echo 'status: {phase: Done}' >> $1";
+    let (said, _) = edited(&server, &["edit", "cm", "a", "--subresource=status"], script).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(server.object(&status).unwrap()["status"]["phase"], "Done");
+    assert!(server.object(&at("a")).unwrap()["status"].is_null());
+}

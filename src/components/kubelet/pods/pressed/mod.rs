@@ -1,0 +1,483 @@
+//! Watches the node's memory and disk and evicts pods when one of them is low: the edge of
+//! [`pressure`] and [`rounds`].
+
+use super::ending;
+use super::kubelet::Kubelet;
+use super::sentence::{Ending, Sentence};
+use crate::kept::{self, Since};
+use crate::pressure::{self, Low, Pressure, Resource, Signals, Usage};
+use crate::rounds::{self, Round, Rounds};
+use crate::status::{Failure, PREEMPTING};
+use crate::walk::{self, Allowance, Amount};
+use crate::{eviction, mirror, volumes};
+use client::Key;
+use cri::{ContainerState, SandboxState};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodSpec};
+use linux::beneath::{Kind, Root, path_of};
+use linux::{self, Context};
+use nix::sys::stat::fstat;
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A condition is over when nothing of it was low for this time: upstream's
+/// `evictionPressureTransitionPeriod`.
+const TRANSITION: Duration = Duration::from_secs(300);
+/// While one pod is being evicted, no other is, for this time at most.
+const ONE_BY_ONE: Duration = Duration::from_secs(30);
+/// A claim's volume is asked for this long: the store may wait for room on the same disk.
+const LOOK_UP: Duration = Duration::from_millis(300);
+
+/// What the watcher has told of one condition.
+#[derive(Default)]
+struct Told {
+    lasts_from: Option<clock::Instant>,
+    resource: Option<Resource>,
+    /// That evictions cannot help.
+    futile: bool,
+}
+
+/// What directories of the node's file system take, by device and inode: pods share volumes, and
+/// write their paths in different ways. Only of those that were counted to the end: that one pod
+/// has no time left says nothing about what another one finds.
+type Mounted = Arc<Mutex<HashMap<(u64, u64), Amount>>>;
+
+/// A pod of the node with the directories that are its.
+struct Wanted {
+    usage: Usage,
+    pod: Arc<Pod>,
+    pod_dir: PathBuf,
+    log_dir: PathBuf,
+    /// Paths of the node's file system that it mounts and may write to.
+    of_node: Vec<String>,
+}
+
+impl Kubelet {
+    /// Looks at memory and disk as often as their room asks for, as long as the kubelet lives.
+    pub(super) async fn watch_pressure(self: Arc<Self>) {
+        let dir = self.config.dir.clone();
+        if let Err(error) = std::fs::create_dir_all(&dir) {
+            tracing::warn!(%error, dir = %dir.display(), "memory and disk are not watched");
+            return;
+        }
+        let (mut rounds, mut told) = (Rounds::default(), Pressure::ALL.map(|_| Told::default()));
+        let (mut round, mut evicted) = (None, false);
+        loop {
+            let Ok(disk) = pressure::free(&dir) else {
+                clock::pause(rounds::EVERY).await;
+                continue;
+            };
+            let now = Signals { disk, memory: self.config.machine.memory() };
+            let thresholds = self.config.machine.thresholds(&now);
+            let shared = pressure::low(&now, thresholds, 0);
+            for pressure in Pressure::ALL {
+                let low = shared.iter().any(|low| low.resource.pressure() == pressure);
+                self.config.machine.looked(pressure, &self.config.node_name, low, Instant::now());
+            }
+            let plan = rounds.look(&now, thresholds, self.is_evicting(), Instant::now());
+            for (pressure, told) in Pressure::ALL.into_iter().zip(&mut told) {
+                self.tell_pressure(
+                    pressure,
+                    plan.low.iter().find(|l| l.resource.pressure() == pressure),
+                    told,
+                );
+            }
+            if let Some(low) = &plan.evict {
+                evicted |= self.evict_worst(low, &mut told[low.resource.pressure() as usize]).await;
+            }
+            if plan.walk {
+                let is_low = plan.low.iter().any(|low| low.resource.pressure() == Pressure::Disk);
+                let since = match (std::mem::take(&mut evicted), is_low) {
+                    (true, _) => Since::Now,
+                    (false, true) => Since::Before,
+                    (false, false) => Since::Last,
+                };
+                round = Some(Box::pin(self.walk(disk.now.bytes, since)));
+            }
+            // Real time: a disk does not fill faster when the cluster's clock does.
+            let Some(going) = &mut round else {
+                clock::pause(plan.pause).await;
+                continue;
+            };
+            if let Ok(over) = tokio::time::timeout(plan.pause, going).await {
+                round = None;
+                rounds.walked(over);
+            }
+        }
+    }
+
+    pub(super) fn about_node(&self) -> ObjectReference {
+        let name = Some(self.config.node_name.clone());
+        ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Node".into()),
+            uid: name.clone(), // as upstream's kubelet
+            name,
+            ..ObjectReference::default()
+        }
+    }
+
+    /// Sets a condition at once, and takes it back when it has lasted.
+    fn tell_pressure(&self, pressure: Pressure, low: Option<&Low>, told: &mut Told) {
+        let Some(low) = low else {
+            (told.resource, told.futile) = (None, false);
+            if told.lasts_from.is_none_or(|at| clock::passed(at, clock::Instant::now()) >= TRANSITION) {
+                self.set_pressure(pressure, false);
+            }
+            return;
+        };
+        told.lasts_from = Some(clock::Instant::now());
+        self.set_pressure(pressure, true);
+        if told.resource.replace(low.resource) != Some(low.resource) {
+            let message = format!("Attempting to reclaim {}", low.resource.name());
+            self.recorder.warning(&self.about_node(), "EvictionThresholdMet", message, None);
+        }
+    }
+
+    fn set_pressure(&self, pressure: Pressure, low: bool) {
+        let mut changed = false;
+        self.pressures.send_if_modified(|now| {
+            let before = *now;
+            now.set(pressure, low);
+            now.kept = if now.disk { self.measured.kept() } else { 0 };
+            changed = before.has(pressure) != low;
+            before != *now
+        });
+        if changed {
+            let reason = pressure.reason(low);
+            let message = format!("Node {} status is now: {reason}", self.config.node_name);
+            self.recorder.normal(&self.about_node(), reason, message, None);
+        }
+    }
+
+    /// Measures all pods of the node, and what they wrote to the node's own file system. What is
+    /// found of a pod can be used at once. Each pod has a time of its own; those that used theirs
+    /// up in the last round come last, so that the others are known first. `since`: what counts as
+    /// written to the node.
+    async fn walk(&self, free: u64, since: Since) -> Round {
+        let (begun, measured_from) = (Instant::now(), clock::Instant::now());
+        let host = self.config.node_root();
+        let place = host.clone();
+        let on_node = walk::in_turn(move || walk::at_least(&place, Instant::now() + walk::POD_TIME)).await;
+        let (mut used, node_grew) = match settled(on_node) {
+            Some(found) => {
+                let mut node = self.measured.node();
+                node.0 = found;
+                (found.bytes, node.1.note(found, since).unwrap_or_default())
+            }
+            None => Default::default(),
+        };
+        let pods = self.pods.list().into_iter().map(|pod| (Key::of(&*pod), pod));
+        let pods: Vec<_> =
+            pods.filter(|(key, pod)| !self.statics.contains_key(key) && !mirror::is_one(pod)).collect();
+        let uids: HashSet<String> = pods.iter().filter_map(|(_, pod)| pod.metadata.uid.clone()).collect();
+        self.measured.lock().retain(|uid, _| uids.contains(uid));
+        let wanted = pods.into_iter().map(|(key, pod)| self.wanted(key, pod));
+        let mut wanted = futures::future::join_all(wanted).await;
+        wanted.sort_by_cached_key(|one| self.measured.was_cut(&one.usage.uid));
+        let mounted = Mounted::default();
+        for mut one in wanted {
+            let (uid, mut time) = (one.usage.uid.clone(), Allowance::default());
+            let own = self.measure(&uid, &one.pod_dir, &one.log_dir, measured_from, &mut time).await;
+            let Some(own) = own else { continue };
+            used = used.saturating_add(own.total().bytes);
+            if !pressure::evictable(&one.pod) {
+                continue;
+            }
+            for container in &mut one.usage.containers {
+                container.logs = own.logs.get(&container.name).map_or(0, |logs| logs.bytes);
+            }
+            one.usage.disk = own.total();
+            for path in one.of_node {
+                let (host, mounted) = (host.clone(), mounted.clone());
+                let walked = time.walk(move |until| of_node(&host, Path::new(&path), &mounted, until));
+                let amount = settled(walked.await).unwrap_or_default();
+                one.usage.kept = one.usage.kept.plus(amount);
+            }
+            let mut measured = self.measured.lock();
+            let figures = measured.entry(uid).or_default();
+            let grew = figures.growth.note(one.usage.kept, since);
+            one.usage.wrote = kept::wrote(one.usage.kept, grew, node_grew);
+            figures.usage = Some(one.usage);
+        }
+        Round { begun, ended: Instant::now(), free, used }
+    }
+
+    /// What a pod uses of the disk, measured since this moment, or before if it cannot be measured
+    /// now. `None`: it never was.
+    pub(super) async fn measure(
+        &self,
+        uid: &str,
+        pod_dir: &Path,
+        log_dir: &Path,
+        since: clock::Instant,
+        time: &mut Allowance,
+    ) -> Option<Arc<eviction::Use>> {
+        if let Some(known) = self.measured.own(uid, since) {
+            return Some(known);
+        }
+        let (pod_dir, log_dir) = (pod_dir.to_path_buf(), log_dir.to_path_buf());
+        let walked = time.walk(move |until| {
+            let at = clock::Instant::now();
+            eviction::measure(&pod_dir, &log_dir, until).map(|own| (at, Arc::new(own)))
+        });
+        let Some((at, own)) = settled(walked.await) else { return self.measured.last(uid) };
+        self.measured.lock().entry(uid.into()).or_default().own = Some((at, own.clone()));
+        Some(own)
+    }
+
+    async fn wanted(&self, key: Key, pod: Arc<Pod>) -> Wanted {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        Wanted {
+            pod_dir: self.pod_dir(&uid),
+            log_dir: self.log_dir(&key.namespace, &key.name, &uid),
+            of_node: self.written_to(&key, &pod).await,
+            usage: Usage::of_pod(key, &pod),
+            pod,
+        }
+    }
+
+    /// Paths of the node's file system that a pod may write to.
+    async fn written_to(&self, key: &Key, pod: &Pod) -> Vec<String> {
+        let Some(spec) = &pod.spec else { return vec![] };
+        let writable = written_volumes(spec);
+        let all = spec.volumes.iter().flatten().filter(|v| writable.contains(v.name.as_str()));
+        let paths = all.map(async |volume| {
+            if let Some(source) = &volume.host_path {
+                return Some(source.path.clone());
+            }
+            let claim = volume.persistent_volume_claim.as_ref().filter(|c| c.read_only != Some(true))?;
+            let path = volumes::claimed(&self.config.client, &key.namespace, &claim.claim_name);
+            Some(tokio::time::timeout(LOOK_UP, path).await.ok()?.ok()?.path)
+        });
+        futures::future::join_all(paths).await.into_iter().flatten().collect()
+    }
+
+    /// Whether a pod is being evicted whose processes and volumes are not gone yet, and that takes
+    /// no longer than it may. One that goes for a critical pod may have a long grace period.
+    fn is_evicting(&self) -> bool {
+        let open = |s: &Sentence| {
+            s.ending != Ending::Over && s.failure.reason != PREEMPTING && s.since.elapsed() < ONE_BY_ONE
+        };
+        self.sentences().values().any(open)
+    }
+
+    /// Evicts one pod, unless another node has a larger one. Its processes and volumes end in the
+    /// background: the machine is asked meanwhile. Returns whether it did.
+    async fn evict_worst(self: &Arc<Self>, low: &Low, told: &mut Told) -> bool {
+        let pods = match low.resource {
+            Resource::Memory => self.weigh().await,
+            Resource::Storage | Resource::Inodes => {
+                self.measured.lock().values().filter_map(|f| f.usage.clone()).collect()
+            }
+        };
+        // A pod may have ended, or have been replaced, since it was measured; one that is ending
+        // gives back what it has.
+        let ending = self.sentenced();
+        let goes = |usage: &Usage| {
+            let pod = self.pods.get(&usage.key).filter(|p| p.metadata.uid.as_ref() == Some(&usage.uid));
+            pod.is_some_and(|pod| pressure::evictable(&pod)) && !ending.contains(&usage.uid)
+        };
+        let pods: Vec<Usage> = pods.into_iter().filter(goes).collect();
+        let victim = pressure::victim(&pods, low);
+        if pressure::is_futile(&pods, low)
+            && self.measured.kept() > 0
+            && !std::mem::replace(&mut told.futile, true)
+        {
+            let message = kept::message(self.measured.kept(), &self.config.node_root());
+            self.recorder.warning(&self.about_node(), "FreeDiskSpaceFailed", message, None);
+        }
+        let worst = victim.map_or(0, |v| v.has(low.resource));
+        let (machine, node, now) = (&self.config.machine, &self.config.node_name, Instant::now());
+        let here = !low.shared || machine.is_worst(low.resource.pressure(), node, worst, now);
+        let Some(mut victim) = victim.filter(|_| here).cloned() else { return false };
+        if low.resource == Resource::Memory {
+            self.weigh_containers(&mut victim).await;
+        }
+        tracing::warn!(pod = %victim.key, resource = low.resource.name(), "evicting a pod: the node is low on it");
+        self.sentence(&victim.key, &victim.uid, Failure::evicted(pressure::message(&victim, low)));
+        self.end_now(&victim.key, &victim.uid);
+        self.queue.add(victim.key.clone(), None);
+        true
+    }
+
+    /// What the pods of the node have of its memory now. Those that the runtime cannot tell of are
+    /// left out.
+    async fn weigh(&self) -> Vec<Usage> {
+        let runtime = &*self.config.runtime;
+        let used = runtime.list_pod_sandbox_stats().await.unwrap_or_default(); // at one moment for all
+        let mut all = Vec::new();
+        for sandbox in runtime.list_pod_sandboxes().await.unwrap_or_default() {
+            let key = Key::new(sandbox.pod.namespace, sandbox.pod.name);
+            let pod = self.pods.get(&key).filter(|p| p.metadata.uid.as_ref() == Some(&sandbox.pod.uid));
+            let own = |pod: &Arc<Pod>| !self.statics.contains_key(&key) && !mirror::is_one(pod);
+            let ready = sandbox.state == SandboxState::Ready;
+            let Some(pod) = pod.filter(|pod| ready && own(pod)) else { continue };
+            let Some(stats) = used.get(&sandbox.id) else { continue };
+            let mut usage = Usage::of_pod(key, &pod);
+            usage.memory = stats.memory_working_set;
+            all.push(usage);
+        }
+        all
+    }
+
+    /// What each container of a pod has of the node's memory now: for people.
+    async fn weigh_containers(&self, pod: &mut Usage) {
+        let (_, found) = self.seen(&pod.key, &pod.uid).await.unwrap_or_default();
+        let used = self.config.runtime.list_container_stats().await.unwrap_or_default();
+        for one in found.iter().filter(|c| c.state == ContainerState::Running) {
+            let stats = used.get(&one.id).copied().unwrap_or_default(); // it may have ended
+            if let Some(container) = pod.containers.iter_mut().find(|c| c.name == one.name) {
+                container.memory = stats.memory_working_set;
+            }
+        }
+    }
+
+    /// A pod has to fail at the next look, and what holds it up ends. One that has to already keeps
+    /// its first reason.
+    pub(super) fn sentence(&self, key: &Key, uid: &str, failure: Failure) {
+        let new = || Sentence { uid: uid.into(), failure, since: Instant::now(), ending: Ending::Decided };
+        let mut sentences = self.sentences();
+        if sentences.get(key).is_none_or(|known| known.uid != uid) {
+            sentences.insert(key.clone(), new());
+        }
+        drop(sentences);
+        self.interrupt_hook(key);
+    }
+
+    /// Uids of the pods that have to fail.
+    pub(super) fn sentenced(&self) -> HashSet<String> {
+        self.sentences().values().map(|sentence| sentence.uid.clone()).collect()
+    }
+
+    fn sentences(&self) -> MutexGuard<'_, HashMap<Key, Sentence>> {
+        self.sentences.lock()
+    }
+
+    /// Why a pod has to fail now although it keeps to its own limits.
+    pub(super) fn sentence_of(&self, key: &Key, pod: &Pod, uid: &str) -> Option<Failure> {
+        if let Some(found) = self.sentence_on(key, uid) {
+            return Some(found);
+        }
+        // Upstream's admission.
+        let new = pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
+        self.pressures.borrow().refuse(pod).filter(|_| new).map(|why| Failure::rejected("Evicted", why))
+    }
+
+    /// What was decided about a pod that has started.
+    pub(super) fn sentence_on(&self, key: &Key, uid: &str) -> Option<Failure> {
+        self.sentences().get(key).filter(|s| s.uid == uid).map(|found| found.failure.clone())
+    }
+
+    /// A pod has failed, or is gone: nothing is left to do for it once its processes and volumes
+    /// are gone, too.
+    pub(super) fn forget_sentence(&self, key: &Key, uid: &str) {
+        let mut sentences = self.sentences();
+        if sentences.get(key).is_some_and(|s| s.uid == uid && s.ending != Ending::UnderWay) {
+            sentences.remove(key);
+        }
+    }
+
+    /// Moves the end of a condemned pod on, if it was so far. `false`: it was not.
+    fn move_ending(&self, key: &Key, uid: &str, from: Ending, to: Ending) -> bool {
+        let mut sentences = self.sentences();
+        let found = sentences.get_mut(key).filter(|s| s.uid == uid && s.ending == from);
+        found.map(|sentence| sentence.ending = to).is_some()
+    }
+
+    /// Ends the processes of an evicted pod and removes its volumes, once and in the background.
+    /// The report of the eviction does not wait for that. Nor does that wait for the store, which
+    /// may lack the very room that is made here.
+    pub(super) fn end_now(self: &Arc<Self>, key: &Key, uid: &str) {
+        if !self.move_ending(key, uid, Ending::Decided, Ending::UnderWay) {
+            return;
+        }
+        let (kubelet, key, uid) = (self.clone(), key.clone(), uid.to_string());
+        self.crew.spawn(async move {
+            // What fails here is tried again with the pod: it is wound up as one that has ended.
+            if let Err(error) = kubelet.kill(&key, &uid).await {
+                tracing::warn!(pod = %key, error = error.line(), "cannot end an evicted pod yet");
+            }
+            kubelet.move_ending(&key, &uid, Ending::UnderWay, Ending::Over);
+            kubelet.ended.notify_waiters();
+            if kubelet.pod(&key).is_none_or(|pod| pod.metadata.uid.as_ref() != Some(&uid)) {
+                kubelet.forget_sentence(&key, &uid); // it was deleted meanwhile
+            }
+            kubelet.queue.add(key, None);
+        });
+    }
+
+    /// Waits until the processes of all preempted pods have ended.
+    pub(super) async fn preempted_end(&self) {
+        loop {
+            let ended = self.ended.notified(); // before the look: an end in between is not missed
+            let going = |s: &Sentence| s.failure.reason == PREEMPTING && s.ending == Ending::UnderWay;
+            if !self.sentences().values().any(going) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Whether the end of a condemned pod is under way: then nothing else has to end it.
+    pub(super) fn is_ending(&self, key: &Key, uid: &str) -> bool {
+        self.sentences().get(key).is_some_and(|s| s.uid == uid && s.ending == Ending::UnderWay)
+    }
+
+    /// Ends what runs of a condemned pod with its hooks. One that goes for a critical pod has its
+    /// own grace period, an evicted one a second, as upstream.
+    async fn kill(&self, key: &Key, uid: &str) -> Result<(), crate::error::Error> {
+        let (sandboxes, _) = self.seen(key, uid).await?;
+        let pod = self.last_known(key, uid);
+        let is_preempted = self.sentences().get(key).is_some_and(|s| s.failure.reason == PREEMPTING);
+        let grace = if is_preempted { ending::own_grace(&pod) } else { ending::EVICTION_GRACE };
+        self.end_all(key, &pod, &sandboxes, grace).await?;
+        self.forget_volumes(uid).await
+    }
+}
+
+/// Names of the volumes that some container of the pod, of whatever kind, may write to.
+fn written_volumes(spec: &PodSpec) -> BTreeSet<&str> {
+    let ephemeral = spec.ephemeral_containers.iter().flatten().map(|c| &c.volume_mounts);
+    let all = spec.init_containers.iter().flatten().chain(&spec.containers).map(|c| &c.volume_mounts);
+    let mounts = all.chain(ephemeral).flat_map(|mounts| mounts.iter().flatten());
+    mounts.filter(|m| m.read_only != Some(true)).map(|m| m.name.as_str()).collect()
+}
+
+/// What a path of the node's file system takes of the disk: a file, or all that is below a
+/// directory.
+fn of_node(host: &Path, path: &Path, mounted: &Mounted, until: Instant) -> linux::Result<Amount> {
+    let Ok(place) = Root::open(host).and_then(|root| root.open_in_root(path, Kind::Place)) else {
+        return Ok(Amount::default()); // it is not there
+    };
+    let found = fstat(&place).during(|| "cannot look at a volume".into())?;
+    if found.st_mode & nix::libc::S_IFMT != nix::libc::S_IFDIR {
+        return Ok(Amount { bytes: (found.st_blocks.max(0) as u64).saturating_mul(512), files: 1 });
+    }
+    let id = (found.st_dev, found.st_ino);
+    let lock = || mounted.lock();
+    if let Some(known) = lock().get(&id) {
+        return Ok(*known);
+    }
+    let amount = walk::amount(&path_of(place.as_fd()), until)?;
+    if amount != Amount::BEYOND {
+        lock().insert(id, amount);
+    }
+    Ok(amount)
+}
+
+/// What a walk found. `None`: it panicked, or this process lacks descriptors or memory now.
+fn settled<T>(walked: Option<linux::Result<T>>) -> Option<T> {
+    let error = match walked? {
+        Ok(found) => return Some(found),
+        Err(error) => error,
+    };
+    tracing::warn!(error = error.line(), "the use of the disk is not known");
+    None
+}
+
+#[cfg(test)]
+mod tests;

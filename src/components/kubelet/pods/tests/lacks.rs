@@ -1,0 +1,148 @@
+//! Pods that a node has no place for, and pods that are evicted or preempted.
+
+use super::*;
+
+/// A pod with `nodeName` has passed the scheduler by.
+#[test]
+fn a_pod_that_asks_for_another_node_is_rejected() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| match asked.line.as_str() {
+            "GET /api/v1/nodes/n1" => {
+                Some((200, json!({"metadata": {"name": "n1", "labels": {"disk": "hdd"}}})))
+            }
+            _ => stored(asked, "6"),
+        });
+        let asks = pod(json!({}), json!({"nodeSelector": {"disk": "ssd"}}));
+        let world = World::new(&crew, api.await, dir, asks);
+        world.look().await.unwrap();
+        let told = world.written().unwrap();
+        assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("NodeAffinity")));
+        assert!(told["containerStatuses"].is_null(), "kubectl would show ContainerCreating: {told}");
+        assert_eq!(world.starts("a"), 0);
+    });
+}
+
+/// It never started, so nothing was disrupted.
+#[test]
+fn a_pod_that_comes_while_the_node_is_low_on_memory_is_rejected() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        world.kubelet.pressures.send_replace(Pressures { memory: true, ..Pressures::default() });
+        world.look().await.unwrap();
+        let told = world.written().unwrap();
+        assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("Evicted")));
+        assert_eq!(told["message"], "Pod was rejected: The node had condition: [MemoryPressure]. ");
+        assert!(!told["conditions"].to_string().contains("DisruptionTarget"), "{told}");
+        assert_eq!(world.starts("a"), 0);
+    });
+}
+
+#[test]
+fn a_critical_pod_is_not_evicted_for_what_it_uses() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let volumes = json!([{"name": "v", "emptyDir": {"sizeLimit": "1Ki"}}]);
+        let mounts = json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+        let of = |namespace: &str, uid: &str| {
+            let more = json!({"volumes": volumes, "priority": 2_000_000_000});
+            let mut one = pod(mounts.clone(), more);
+            (one["metadata"]["namespace"], one["metadata"]["uid"]) = (namespace.into(), uid.into());
+            read(one)
+        };
+        let (critical, other) = (of("kube-system", "u"), of("default", "v"));
+        let world = World::new(&crew, api, dir, serde_json::to_value(&critical).unwrap());
+        let fails = async |pod: &Pod| {
+            let (key, uid) = (Key::of(pod), pod.metadata.uid.clone().unwrap());
+            let volume = world.kubelet.pod_dir(&uid).join("volumes/v");
+            std::fs::create_dir_all(&volume).unwrap();
+            std::fs::write(volume.join("f"), vec![1; 1 << 20]).unwrap();
+            let (pod_dir, log_dir) = (world.kubelet.pod_dir(&uid), world.kubelet.log_dir("n", "p", &uid));
+            let (now, mut time) = (clock::Instant::now(), crate::walk::Allowance::default());
+            assert!(world.kubelet.measure(&uid, &pod_dir, &log_dir, now, &mut time).await.is_some());
+            let mut memory = Memory { uid, ..Memory::default() };
+            world.kubelet.judge(&key, pod, &mut memory).await.unwrap().0.is_some()
+        };
+        world.kubelet.pods.tell_of(other.clone());
+        assert!(fails(&other).await, "a priority counts in kube-system only");
+        assert!(!fails(&critical).await);
+    });
+}
+
+/// How long a pod that has to fail may take: programs that ignore the signal are killed then.
+#[test]
+fn an_evicted_pod_has_a_hook_and_a_signal_and_a_preempted_one_its_own_grace_period() {
+    for (failure, least, most) in
+        [(status::Failure::evicted("low".into()), 1, 5), (status::Failure::preempted(), 59, 65)]
+    {
+        with_mounts(move |crew, dir| async move {
+            let api = Scripted::new(|asked| stored(asked, "6")).await;
+            let hook = json!({"lifecycle": {"preStop": {"exec": {"command": ["bye"]}}}});
+            let world = World::new(&crew, api, dir, pod(hook, json!({"terminationGracePeriodSeconds": 60})));
+            world.runtime.script("a", cri::fake::Script::IgnoreStop);
+            world.runtime.exec_takes(Duration::ZERO, Duration::ZERO);
+            world.look().await.unwrap();
+            let mut events = world.runtime.events();
+            tokio::time::pause();
+            let start = clock::Instant::now();
+            world.kubelet.sentence(&world.key, "u", failure);
+            world.kubelet.end_now(&world.key, "u");
+            let mut ended = 0;
+            while ended < 2 {
+                ended += usize::from(events.recv().await.unwrap().kind == cri::EventKind::Stopped);
+            }
+            let took = start.elapsed().as_secs();
+            assert!((least..most).contains(&took), "{took} s");
+            let calls = world.runtime.calls();
+            let at = |what: &str| calls.iter().position(|call| call == what);
+            assert!(at("exec bye").is_some() && at("exec bye") < at("stop_container a"), "{calls:?}");
+        });
+    }
+}
+
+/// A pod that has failed is replaced and deleted by its controller: too early for one that works
+/// on.
+#[test]
+fn a_preempted_pod_has_failed_when_its_containers_have_ended() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({"terminationGracePeriodSeconds": 60})));
+        world.runtime.script("a", cri::fake::Script::IgnoreStop);
+        world.look().await.unwrap();
+        world.kubelet.sentence(&world.key, "u", status::Failure::preempted());
+        tokio::time::pause();
+        world.look().await.unwrap();
+        assert_ne!(world.written().unwrap()["phase"], "Failed");
+        assert!(world.kubelet.is_ending(&world.key, "u"));
+        world.kubelet.preempted_end().await;
+        world.look().await.unwrap();
+        let told = world.written().unwrap();
+        assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("Preempting")));
+    });
+}
+
+#[test]
+fn a_critical_pod_starts_after_those_that_go_for_it_have_ended() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let hook = json!({"preStop": {"exec": {"command": ["bye"]}}});
+        let large = json!({"resources": {"requests": {"cpu": "1500m"}}, "lifecycle": hook});
+        let world = World::new(&crew, api, dir, pod(large.clone(), json!({})));
+        world.runtime.exec_takes(Duration::ZERO, Duration::ZERO);
+        world.look().await.unwrap();
+        assert_eq!(world.starts("a"), 1);
+        let mut critical = pod(large, json!({"priority": 2_000_000_000}));
+        critical["metadata"] =
+            json!({"name": "c", "namespace": "kube-system", "uid": "v", "resourceVersion": "7"});
+        let critical = read(critical);
+        world.kubelet.pods.tell_of(critical.clone());
+        world.kubelet.sync(Key::of(&critical), None).await.unwrap();
+        let calls = world.runtime.calls();
+        let at = |what: &str| calls.iter().rposition(|call| call.starts_with(what));
+        let (first, second) = (at("stop_container a"), at("stop_container b"));
+        let sandbox = at("run_pod_sandbox");
+        assert!(first.is_some() && first < sandbox && second.is_some() && second < sandbox, "{calls:?}");
+        assert!(at("exec bye").is_some() && at("exec bye") < first, "{calls:?}");
+        assert_eq!(world.starts("a"), 2, "{calls:?}");
+    });
+}

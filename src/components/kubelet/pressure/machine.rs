@@ -1,0 +1,67 @@
+//! The memory of the machine, as the nodes share it.
+
+use super::{GONE, Machine, Memory, Meter, Pressure, Signals, TOGETHER, Thresholds};
+use parking_lot::MutexGuard;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+#[derive(Default)]
+pub(super) struct Nodes {
+    /// When the resource was found low.
+    low_since: Option<Instant>,
+    by_name: BTreeMap<String, Figures>,
+}
+
+#[derive(Clone, Copy)]
+struct Figures {
+    looked: Instant,
+    measured: Instant,
+    /// What its largest pod has of the resource that is low.
+    worst: u64,
+}
+
+impl Machine {
+    /// A machine whose memory `meter` measures.
+    pub fn new(meter: Meter) -> Machine {
+        Machine { meter, thresholds: OnceLock::new(), nodes: Default::default() }
+    }
+
+    /// Asks for the memory now.
+    pub fn memory(&self) -> Option<Memory> {
+        (self.meter)()
+    }
+
+    /// The same for all nodes, from what the first of them found.
+    pub(crate) fn thresholds(&self, now: &Signals) -> Thresholds {
+        *self.thresholds.get_or_init(|| Thresholds::of(now))
+    }
+
+    fn nodes(&self, pressure: Pressure) -> MutexGuard<'_, Nodes> {
+        self.nodes[pressure as usize].lock()
+    }
+
+    /// A node found the machine low on something, or not.
+    pub(crate) fn looked(&self, pressure: Pressure, node: &str, low: bool, now: Instant) {
+        let mut nodes = self.nodes(pressure);
+        nodes.low_since = if low { nodes.low_since.or(Some(now)) } else { None };
+        let new = Figures { looked: now, measured: now, worst: 0 };
+        nodes.by_name.entry(node.into()).or_insert(new).looked = now;
+    }
+
+    /// Under pressure: a node has measured its pods. Whether it is the one to evict its worst: all
+    /// others that live have measured too, and have none that is larger.
+    pub(crate) fn is_worst(&self, pressure: Pressure, node: &str, worst: u64, now: Instant) -> bool {
+        let mut nodes = self.nodes(pressure);
+        nodes.by_name.insert(node.into(), Figures { looked: now, measured: now, worst });
+        let since = nodes.low_since.unwrap_or(now);
+        let late = now.saturating_duration_since(since) >= TOGETHER;
+        let mut others = nodes.by_name.iter().filter(|(name, figures)| {
+            name.as_str() != node && now.saturating_duration_since(figures.looked) < GONE
+        });
+        others.all(|(name, other)| {
+            let current = other.measured >= since;
+            if current { (other.worst, name.as_str()) < (worst, node) } else { late }
+        })
+    }
+}

@@ -1,0 +1,174 @@
+use super::ask::Opening;
+use super::logs::{not_there, tail_of};
+use super::upgrade::{Talk, upgrade};
+use super::*;
+use k8s_openapi::api::core::v1::PodStatus;
+
+#[test]
+fn a_log_begins_with_its_last_lines_or_as_a_whole() {
+    for (asked, lines) in [
+        (&[("tailLines", "2")][..], Some(2)),
+        (&[("tailLines", "2"), ("tail", "3")], Some(3)),
+        (&[("tailLines", "2"), ("tail", "all")], None),
+        (&[("tailLines", "2"), ("tail", "")], Some(2)),
+        (&[], None),
+    ] {
+        let query = asked.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        assert_eq!(tail_of(&Query(query.collect())), lines, "{asked:?}");
+    }
+}
+
+#[test]
+fn the_log_of_a_container_that_is_not_there_yet_says_what_it_waits_for() {
+    let one = |name: &str, reason: &str| {
+        serde_json::json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": reason}}})
+    };
+    let status: PodStatus = serde_json::from_value(serde_json::json!({
+        "initContainerStatuses": [one("i", "PodInitializing")],
+        "containerStatuses": [one("a", "ErrImagePull"), one("b", "ImagePullBackOff"), one("c", "InvalidImageName")],
+        "ephemeralContainerStatuses": [one("d", "ContainerCreating")],
+    }))
+    .unwrap();
+    for (container, want) in [
+        ("i", "waiting to start: PodInitializing"),
+        ("a", "waiting to start: image can't be pulled"),
+        ("b", "waiting to start: trying and failing to pull image"),
+        ("c", "waiting to start: InvalidImageName"),
+        ("d", "waiting to start: ContainerCreating"),
+        ("e", "not available"),
+    ] {
+        let told = not_there(Some(&status), "p", container);
+        assert_eq!(told, format!("container {container:?} in pod \"p\" is {want}"));
+    }
+}
+
+const MANY: usize = 100_000;
+
+#[test]
+fn one_address_cannot_take_every_connection() {
+    let visitors = Visitors::new(CONNECTIONS_OF_ONE + 10);
+    let (pod, server) = (IpAddr::from([10, 244, 1, 2]), IpAddr::from([172, 30, 0, 11]));
+    let open = |held: &[Visit]| held.iter().filter(|visit| !visit.caller.end.is_cancelled()).count();
+    let mut calling = Visit::begin(&visitors, server);
+    let flood: Vec<Visit> = (0..1000).map(|_| Visit::begin(&visitors, pod)).collect();
+    assert_eq!(open(&flood), STRANGERS.of_one);
+    assert!(!flood.last().expect("the newest").caller.end.is_cancelled(), "the oldest make room");
+    assert!(
+        !calling.caller.end.is_cancelled() && calling.mark_known(),
+        "a handshake of another address goes on"
+    );
+    // However many addresses there are, an API server finds a place and keeps it.
+    let others: Vec<Visit> = (0..4096_u32)
+        .map(|n| Visit::begin(&visitors, IpAddr::from((0x0af4_0000 + n).to_be_bytes())))
+        .collect();
+    assert_eq!(open(&flood) + open(&others), STRANGERS.most);
+    let mut known = vec![calling];
+    for _ in 1..CONNECTIONS_OF_ONE {
+        let mut visit = Visit::begin(&visitors, server);
+        assert!(visit.mark_known(), "a place that no stranger takes");
+        known.push(visit);
+    }
+    let mut beyond = Visit::begin(&visitors, server);
+    assert!(!beyond.mark_known());
+    // Another API server has places of its own, up to what the process may have.
+    let second = IpAddr::from([172, 30, 0, 12]);
+    let more: Vec<Visit> = (0..20)
+        .map(|_| Visit::begin(&visitors, second))
+        .map_while(|mut visit| visit.mark_known().then_some(visit))
+        .collect();
+    assert_eq!((open(&known), more.len()), (CONNECTIONS_OF_ONE, 10));
+    drop((flood, others, known, beyond, more));
+    assert_eq!((visitors.known().len(), visitors.strangers.strangers()), (0, 0));
+}
+
+/// Bytes that a program does not read lie before the client's end: nothing that reads the
+/// connection meets it.
+#[tokio::test(start_paused = true)]
+async fn a_session_ends_soon_after_its_client_also_while_nothing_is_read() {
+    use tokio::io::AsyncWriteExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (socket, peer) = listener.accept().await.unwrap();
+    let mut visit = Visit::begin(&Visitors::new(MANY), peer.ip());
+    visit.socket = Some(socket.as_fd().try_clone_to_owned().unwrap());
+    client.write_all(b"unread").await.unwrap();
+    let waited = tokio::time::timeout(4 * GONE_MAX, visit.abandoned()).await;
+    assert!(waited.is_err(), "the client is still there");
+    drop(client);
+    let waited = tokio::time::timeout(4 * GONE_MAX, visit.abandoned()).await;
+    assert!(waited.is_ok(), "the client is gone");
+}
+
+/// What made room does not become known afterwards: it counts no more.
+#[test]
+fn a_connection_that_made_room_is_closed() {
+    let visitors = Visitors::new(MANY);
+    let pod = IpAddr::from([10, 244, 1, 2]);
+    let mut first = Visit::begin(&visitors, pod);
+    let _flood: Vec<Visit> = (0..STRANGERS.of_one).map(|_| Visit::begin(&visitors, pod)).collect();
+    assert!(first.caller.end.is_cancelled() && !first.mark_known());
+    drop(first);
+    assert_eq!((visitors.known().len(), visitors.strangers.strangers()), (0, STRANGERS.of_one));
+}
+
+#[test]
+fn ports_are_numbers_and_not_more_than_channels() {
+    let of =
+        |text: &str| forwarded_ports(&Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect()));
+    assert_eq!(of("ports=80,81&ports=82"), Ok(vec![80, 81, 82]));
+    assert_eq!(of(""), Ok(vec![]));
+    for wrong in ["ports=0", "ports=65536", "ports=80,http"] {
+        assert!(of(wrong).unwrap_err().contains("1 to 65535"), "{wrong}");
+    }
+    let many = |n: usize| format!("ports={}", vec!["80"; n].join(","));
+    assert_eq!(of(&many(128)).map(|ports| ports.len()), Ok(128));
+    assert!(of(&many(129)).unwrap_err().contains("at most 128"));
+}
+
+/// The connection has changed protocols and is served no more; its place is the session's until
+/// that ends.
+#[tokio::test]
+async fn a_session_keeps_its_place_until_it_ends() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (visitors, crew) = (Visitors::new(MANY), Crew::new("kubelet"));
+    let protocols = [
+        "Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io",
+    ];
+    for headers in protocols {
+        let mut visit = Visit::begin(&visitors, IpAddr::from([172, 30, 0, 11]));
+        assert!(visit.mark_known());
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let (once, own) = (Mutex::new(Some((Arc::new(visit), ended))), crew.clone());
+        let service = service_fn(move |request| {
+            let (visit, ended) = once.lock().take().expect("one request");
+            let ask =
+                Ask { stdin: true, stdout: false, stderr: false, tty: false, verdict: true, told: None };
+            let open: Opening = Box::pin(async move {
+                let _ = ended.await;
+                Err(cri::Error::NotFound("the container".into()))
+            });
+            let answer = upgrade(own.clone(), visit, request, Talk::Process { ask, open });
+            async move { Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused)) }
+        });
+        let (mut client, server) = tokio::io::duplex(4096);
+        let http = hyper::server::conn::http1::Builder::new();
+        let serving = tokio::spawn(http.serve_connection(TokioIo::new(server), service).with_upgrades());
+        let ask = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n{headers}\r\n\r\n");
+        client.write_all(ask.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        client.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 101", "{headers}");
+        serving.await.unwrap().unwrap();
+        assert_eq!(visitors.known().len(), 1, "{headers}: the session goes on");
+        let _ = end.send(());
+        drop(client);
+        let given_back = async {
+            while !visitors.known().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), given_back).await.expect(headers);
+    }
+}

@@ -1,0 +1,156 @@
+//! Requests that become sessions: the change of protocols, and what serves it.
+
+use super::ask::{Ask, OLDEST, Opening};
+use super::{Body, Visit, refuse, spdy_streams, websocket};
+use http::{HeaderMap, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use task::Crew;
+
+/// What an upgraded connection is for.
+pub(super) enum Talk {
+    Process { ask: Ask, open: Opening },
+    Ports { runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16> },
+}
+
+/// The first of `offered` (best first) that is also in `known`.
+fn agree(offered: &[String], known: &[&str]) -> Option<String> {
+    offered.iter().find(|o| known.contains(&o.as_str())).cloned()
+}
+
+fn header_words(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let lines = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
+    lines.flat_map(|l| l.split(',')).map(|w| w.trim().to_string()).filter(|w| !w.is_empty()).collect()
+}
+
+const PROCESS_WS: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
+const PROCESS_SPDY: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
+/// SPDY inside WebSocket messages: how kubectl 1.31 and later forward ports.
+const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+
+/// Changes protocols and talks in a task of its own, which keeps the connection's place until the
+/// session ends.
+pub(super) fn upgrade(
+    crew: Crew,
+    visit: Arc<Visit>,
+    mut request: Request<Incoming>,
+    talk: Talk,
+) -> Result<Response<Body>, Response<Body>> {
+    let wanted = header_words(request.headers(), "upgrade").join(",").to_lowercase();
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    match wanted.as_str() {
+        "websocket" => upgrade_to_websocket(crew, visit, request.headers(), on_upgrade, talk),
+        "spdy/3.1" => upgrade_to_spdy(crew, visit, request.headers(), on_upgrade, talk),
+        _ => Err(refuse(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request")),
+    }
+}
+
+/// The answer that the connection speaks another protocol from now on.
+fn switching(protocol: &str) -> Response<Body> {
+    let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS, "");
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
+    put(headers, "upgrade", protocol);
+    response
+}
+
+/// Sets a header. A value that no header may have is left out.
+fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = http::HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// As [`upgrade`], to WebSocket. `asked` are the headers of the request.
+fn upgrade_to_websocket(
+    crew: Crew,
+    visit: Arc<Visit>,
+    asked: &HeaderMap,
+    on_upgrade: hyper::upgrade::OnUpgrade,
+    talk: Talk,
+) -> Result<Response<Body>, Response<Body>> {
+    let offered = header_words(asked, "sec-websocket-protocol");
+    let known: &[&str] = match talk {
+        Talk::Process { .. } => &PROCESS_WS,
+        Talk::Ports { .. } => &[TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io"],
+    };
+    // A client that names no protocol speaks the oldest.
+    let protocol = if offered.is_empty() { Some(OLDEST.to_string()) } else { agree(&offered, known) };
+    let key = asked.get("sec-websocket-key").map(|k| k.as_bytes().to_vec());
+    let (Some(protocol), Some(key)) = (protocol, key) else {
+        return Err(refuse(
+            StatusCode::BAD_REQUEST,
+            format!("unable to upgrade: none of {offered:?} is spoken here"),
+        ));
+    };
+    let mut response = switching("websocket");
+    put(
+        response.headers_mut(),
+        "sec-websocket-accept",
+        &tokio_tungstenite::tungstenite::handshake::derive_accept_key(&key),
+    );
+    if !offered.is_empty() {
+        put(response.headers_mut(), "sec-websocket-protocol", &protocol);
+    }
+    let owner = crew.clone();
+    crew.spawn(async move {
+        let Ok(connection) = on_upgrade.await else { return };
+        let io = TokioIo::new(connection);
+        let talking = async {
+            match talk {
+                Talk::Process { ask, open } => websocket::process(io, &protocol, ask, open).await,
+                Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
+                    let io = websocket::tunnel(&owner, io);
+                    spdy_streams::ports(io, runtime, sandbox).await;
+                }
+                Talk::Ports { runtime, sandbox, ports } => {
+                    websocket::ports(io, runtime, sandbox, ports).await
+                }
+            }
+        };
+        tokio::select! {
+            () = talking => {}
+            () = visit.abandoned() => {}
+        }
+    });
+    Ok(response)
+}
+
+/// As [`upgrade`], to SPDY. `asked` are the headers of the request.
+fn upgrade_to_spdy(
+    crew: Crew,
+    visit: Arc<Visit>,
+    asked: &HeaderMap,
+    on_upgrade: hyper::upgrade::OnUpgrade,
+    talk: Talk,
+) -> Result<Response<Body>, Response<Body>> {
+    let offered = header_words(asked, "x-stream-protocol-version");
+    let known: &[&str] = match talk {
+        Talk::Process { .. } => &PROCESS_SPDY,
+        Talk::Ports { .. } => &["portforward.k8s.io"],
+    };
+    let Some(protocol) = agree(&offered, known) else {
+        let mut refused =
+            refuse(StatusCode::FORBIDDEN, format!("unable to upgrade: none of {offered:?} is spoken here"));
+        put(refused.headers_mut(), "x-accepted-stream-protocol-versions", &known.join(","));
+        return Err(refused);
+    };
+    let mut response = switching("SPDY/3.1");
+    put(response.headers_mut(), "x-stream-protocol-version", &protocol);
+    crew.spawn(async move {
+        let Ok(connection) = on_upgrade.await else { return };
+        let io = TokioIo::new(connection);
+        let talking = async {
+            match talk {
+                Talk::Process { ask, open } => spdy_streams::process(io, &protocol, ask, open).await,
+                Talk::Ports { runtime, sandbox, .. } => spdy_streams::ports(io, runtime, sandbox).await,
+            }
+        };
+        tokio::select! {
+            () = talking => {}
+            () = visit.abandoned() => {}
+        }
+    });
+    Ok(response)
+}

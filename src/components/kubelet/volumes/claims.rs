@@ -1,0 +1,78 @@
+//! Volumes that claims are bound to.
+
+use super::{Unmade, unread};
+use api::nodes;
+use api::volumes::is_reserved_for;
+use client::{Client, optional};
+use k8s_openapi::api::core::v1::{Node, NodeSelector, PersistentVolume, PersistentVolumeClaim};
+
+/// What a bound claim leads to.
+pub(crate) struct Claimed {
+    /// Its PersistentVolume.
+    pub volume: String,
+    /// The directory, as a path of the node's file system.
+    pub path: String,
+    /// `hostPath.type`, e.g. `Directory` or empty; `None`: a `local` volume.
+    pub kind: Option<String>,
+    /// The nodes that the volume is on, if it says so.
+    pub on: Option<NodeSelector>,
+}
+
+/// Finds what is behind a claim.
+///
+/// # Errors
+/// As the kubelet tells them in an Event: there is no such claim, or it is not bound.
+pub(crate) async fn claimed(client: &Client, namespace: &str, name: &str) -> Result<Claimed, Unmade> {
+    let claims = client.within::<PersistentVolumeClaim>(namespace);
+    let claim = optional(claims.get(name).await).map_err(|e| unread("", e))?;
+    let claim = claim.ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
+    let bound = claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
+    let volume = claim.spec.as_ref().and_then(|s| s.volume_name.clone()).filter(|_| bound);
+    let volume = volume.ok_or_else(|| format!("persistentvolumeclaim {name:?} is not bound yet"))?;
+    let found = optional(client.all::<PersistentVolume>().get(&volume).await).map_err(|e| unread("", e))?;
+    let found = found.ok_or_else(|| format!("persistentvolume {volume:?} not found"))?;
+    Ok(behind(volume, found, &claim)?)
+}
+
+/// Finds the directory of a claim's volume. A user who may patch the status of the claims in a
+/// namespace can name any volume there, but cannot write the volume: so both have to name each
+/// other.
+///
+/// # Errors
+/// The volume belongs to another claim, or is of a kind that is not implemented.
+pub(super) fn behind(
+    volume: String,
+    found: PersistentVolume,
+    claim: &PersistentVolumeClaim,
+) -> Result<Claimed, String> {
+    if !is_reserved_for(&found, claim) {
+        let name = claim.metadata.name.as_deref().unwrap_or_default();
+        return Err(format!("persistentvolume {volume:?} is not bound to persistentvolumeclaim {name:?}"));
+    }
+    let spec = found.spec.unwrap_or_default();
+    let host = spec.host_path.map(|p| (p.path, Some(p.type_.unwrap_or_default())));
+    let found = host.or(spec.local.map(|l| (l.path, None)));
+    let (path, kind) =
+        found.ok_or_else(|| format!("persistentvolume {volume:?} is of a kind that is not implemented"))?;
+    match path.split('/').any(|part| part == "..") {
+        true => Err(format!("persistentvolume {volume:?}: path {path:?} must not contain '..'")),
+        false => Ok(Claimed { volume, path, kind, on: spec.node_affinity.and_then(|a| a.required) }),
+    }
+}
+
+/// Checks that a volume is on this node. The scheduler looks at that, too, but a pod with
+/// `nodeName` has passed it by: it would find an empty directory and leave its data where no later
+/// pod looks for them.
+///
+/// # Errors
+/// None of the volume's terms fits the node.
+pub(super) fn check_node(volume: &str, on: &NodeSelector, node: &Node) -> Result<(), String> {
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    let labels = node.metadata.labels.clone().unwrap_or_default();
+    match on.node_selector_terms.iter().any(|term| nodes::fits(term, name, &labels)) {
+        true => Ok(()),
+        false => Err(format!(
+            "persistentvolume {volume:?} is not on node {name:?}: none of its nodeAffinity's terms fits the node"
+        )),
+    }
+}

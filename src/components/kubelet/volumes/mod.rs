@@ -1,0 +1,430 @@
+//! Volumes: directories on the node with what the pod asked for in them.
+//!
+//! Every path that comes from an object, and every path in which a pod may have put a link, is
+//! resolved by [`Root`]: what a volume holds is written below its own directory ([`files`]), and a
+//! path of the node stays in the node's file system.
+
+mod claims;
+mod tokens;
+
+pub(crate) use claims::claimed;
+
+use super::container::{Place, Volumes};
+use super::env::Facts;
+use super::files::{self, Gathered, Owners};
+use super::resources::{pod_limits, resource_field};
+use super::specs::{self, spec_of};
+use api::quantity::Quantity;
+use claims::{Claimed, check_node};
+use client::{Client, is_unanswered, optional};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, EmptyDirVolumeSource, KeyToPath, Node, Pod, Secret, Volume, VolumeProjection,
+};
+use linux::beneath::{Kind, Root};
+use linux::{self, mount};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use tokens::{kept_token, token};
+
+/// Files in a volume in memory: at least, at most.
+const FILES_IN_MEMORY: (u64, u64) = (1024, 1 << 18);
+
+pub(crate) struct Context<'a> {
+    pub client: &'a Client,
+    pub facts: &'a Facts<'a>,
+    /// `data/<node>/pods/<uid>/volumes`.
+    pub dir: PathBuf,
+    /// The node's own file system, as pods with `hostPath` see it.
+    pub node_root: &'a Path,
+    /// Allocatable memory of the node, in bytes: what a volume in memory may use if nothing else
+    /// bounds it.
+    pub memory_bytes: u64,
+}
+
+/// Why a volume could not be made.
+#[derive(Debug)]
+pub(crate) struct Unmade {
+    pub why: String,
+    /// The API server did not say what belongs into the volume. If the volume was made before, no
+    /// Event is written about that.
+    pub unanswered: bool,
+}
+
+impl From<String> for Unmade {
+    fn from(why: String) -> Unmade {
+        Unmade { why, unanswered: false }
+    }
+}
+
+/// What an object could not be read for.
+fn unread(what: &str, error: kube::Error) -> Unmade {
+    Unmade { why: format!("{what}{error}"), unanswered: is_unanswered(&error) }
+}
+
+/// Makes all volumes of the pod. One of `known`, which were made before, that cannot be brought up
+/// to date stays as it is, whatever the reason, as a mounted volume does upstream. Adds to `known`
+/// what is made, and returns the names of volumes that stayed as they were, with the reasons.
+///
+/// # Errors
+/// A volume that was never made cannot be made: its name, and why.
+pub(crate) async fn prepare(
+    context: &Context<'_>,
+    known: &mut Volumes,
+) -> Result<Vec<(String, Unmade)>, (String, Unmade)> {
+    let mut stale = Vec::new();
+    let mut left = files::ALL_MAX;
+    let spec = context.facts.pod.spec.as_ref();
+    for volume in spec.and_then(|s| s.volumes.as_deref()).unwrap_or_default() {
+        let name = volume.name.clone();
+        match one(context, volume, &mut left).await {
+            Ok(made) => drop(known.insert(name, made)),
+            Err(why) if known.contains_key(&name) => stale.push((name, why)),
+            Err(why) => return Err((name, why)),
+        }
+    }
+    Ok(stale)
+}
+
+async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, Unmade> {
+    if !files::is_name(&volume.name) {
+        return Err(format!("invalid volume name {:?}", volume.name).into());
+    }
+    let dir = context.dir.join(&volume.name);
+    let namespace = context.facts.pod.metadata.namespace.as_deref().unwrap_or("default");
+    let io = |error: io::Error| format!("cannot prepare {}: {error}", dir.display());
+    if let Some(source) = &volume.empty_dir {
+        make_dir(&dir, 0o777).map_err(io)?;
+        match source.medium.as_deref().unwrap_or_default() {
+            "" => {}
+            "Memory" => in_memory(context, source, &dir).map_err(|e| e.line())?,
+            other => return Err(format!("emptyDir medium {other:?} is not implemented; Memory is").into()),
+        }
+        return Ok(Place::of_kubelet(dir, false));
+    }
+    if let Some(source) = &volume.host_path {
+        host_path(context.node_root, &source.path, source.type_.as_deref().unwrap_or_default(), 0o755)?;
+        return Ok(Place::of_node(context.node_root, &source.path, false));
+    }
+    if let Some(claim) = &volume.persistent_volume_claim {
+        let Claimed { volume, path, kind, on } =
+            claimed(context.client, namespace, &claim.claim_name).await?;
+        if let Some(on) = on {
+            let node = context.client.cluster::<Node>().get(context.facts.node_name).await;
+            check_node(&volume, &on, &node.map_err(|e| unread("", e))?)?;
+        }
+        match kind {
+            Some(kind) => host_path(context.node_root, &path, &kind, 0o777)?,
+            None => local(context.node_root, &path)?,
+        }
+        return Ok(Place::of_node(context.node_root, &path, claim.read_only.unwrap_or(false)));
+    }
+    let mut owners = owners(context.facts.pod);
+    let files = gather(context, volume, &dir, left, &mut owners).await?;
+    make_dir(&dir, 0o755).map_err(io)?;
+    files::write(&dir, &files.files, &owners)?;
+    Ok(Place::of_kubelet(dir, true))
+}
+
+/// Reads the files of a volume that shows objects: configMap, secret, downwardAPI, projected.
+async fn gather<'a>(
+    context: &Context<'_>,
+    volume: &Volume,
+    dir: &Path,
+    left: &'a mut usize,
+    owners: &mut Owners,
+) -> Result<Gathered<'a>, Unmade> {
+    let namespace = context.facts.pod.metadata.namespace.as_deref().unwrap_or("default");
+    let mut files = Gathered::new(left);
+    if let Some(source) = &volume.config_map {
+        let mode = source.default_mode.unwrap_or(0o644) as u32;
+        let optional = source.optional.unwrap_or(false);
+        config_map(context, namespace, &source.name, source.items.as_deref(), optional, mode, &mut files)
+            .await?;
+    } else if let Some(source) = &volume.secret {
+        let mode = source.default_mode.unwrap_or(0o644) as u32;
+        let name = source.secret_name.clone().unwrap_or_default();
+        let optional = source.optional.unwrap_or(false);
+        secret(context, namespace, &name, source.items.as_deref(), optional, mode, &mut files).await?;
+    } else if let Some(source) = &volume.downward_api {
+        let mode = source.default_mode.unwrap_or(0o644) as u32;
+        for item in source.items.iter().flatten() {
+            downward(context, item, mode, &mut files)?;
+        }
+    } else if let Some(source) = &volume.projected {
+        let mode = source.default_mode.unwrap_or(0o644) as u32;
+        for part in source.sources.iter().flatten() {
+            project(context, part, mode, dir, &mut files, owners).await?;
+        }
+    } else {
+        let known = "emptyDir, hostPath, configMap, secret, downwardAPI, projected and persistentVolumeClaim";
+        return Err(format!("this kind of volume is not implemented; {known} are").into());
+    }
+    Ok(files)
+}
+
+/// Reads the files of one source of a projected volume. A token that is still fresh in `dir` is
+/// kept.
+async fn project(
+    context: &Context<'_>,
+    part: &VolumeProjection,
+    mode: u32,
+    dir: &Path,
+    files: &mut Gathered<'_>,
+    owners: &mut Owners,
+) -> Result<(), Unmade> {
+    let namespace = context.facts.pod.metadata.namespace.as_deref().unwrap_or("default");
+    if let Some(p) = &part.config_map {
+        let optional = p.optional.unwrap_or(false);
+        config_map(context, namespace, &p.name, p.items.as_deref(), optional, mode, files).await?;
+    }
+    if let Some(p) = &part.secret {
+        let optional = p.optional.unwrap_or(false);
+        secret(context, namespace, &p.name, p.items.as_deref(), optional, mode, files).await?;
+    }
+    for item in part.downward_api.iter().flat_map(|p| p.items.iter().flatten()) {
+        downward(context, item, mode, files)?;
+    }
+    if let Some(p) = &part.service_account_token {
+        let path = &files::clean_path(&p.path)?;
+        let bytes = match kept_token(dir, path) {
+            Some(token) => token,
+            None => token(context, namespace, p.audience.clone(), p.expiration_seconds).await?.into_bytes(),
+        };
+        files.add(path, &bytes, owners.close(path, mode))?;
+    }
+    Ok(())
+}
+
+/// Whom the files of a pod's volumes belong to: its `fsGroup`, and the user of its containers if
+/// all run as the same one (`FsUserFrom` upstream).
+fn owners(pod: &Pod) -> Owners {
+    let Some(spec) = &pod.spec else { return Owners::default() };
+    let security = spec.security_context.as_ref();
+    let (of_pod, extra) = (security.and_then(|s| s.run_as_user), specs::ephemeral(pod));
+    let all = spec.init_containers.iter().flatten().chain(&spec.containers).chain(&extra);
+    let mut users = all.map(|c| c.security_context.as_ref().and_then(|s| s.run_as_user).or(of_pod));
+    let user = users.next().flatten().filter(|first| users.all(|user| user == Some(*first)));
+    let id = |id: i64| u32::try_from(id).ok();
+    let group = security.and_then(|s| s.fs_group).and_then(id);
+    Owners { group, user: user.and_then(id), ..Owners::default() }
+}
+
+/// The node's own file system.
+///
+/// # Errors
+/// Its directory cannot be made or opened.
+pub(crate) fn node_root(path: &Path) -> linux::Result<Root> {
+    fs::create_dir_all(path)
+        .map_err(|cause| linux::Error::new(format!("cannot make {}", path.display()), cause))?;
+    Root::open(path)
+}
+
+/// Returns the type bits of what is at a path of the node's file system, if anything is.
+///
+/// # Errors
+/// The path cannot be looked at.
+pub(crate) fn file_type(root: &Root, path: &str) -> linux::Result<Option<u32>> {
+    match root.open_in_root(Path::new(path), Kind::Place) {
+        Ok(place) => {
+            let stat = nix::sys::stat::fstat(&place)
+                .map_err(|cause| linux::Error::new(format!("cannot look at {path}"), cause))?;
+            Ok(Some(stat.st_mode & nix::libc::S_IFMT))
+        }
+        Err(e) if e.cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Checks that the directory of a `local` volume is there: an administrator makes it. A missing one
+/// is a typing error or a disk that is not mounted, and an empty directory would hide that.
+///
+/// # Errors
+/// It is missing, or no directory.
+fn local(root: &Path, path: &str) -> Result<(), String> {
+    let root = node_root(root).map_err(|e| e.line())?;
+    match file_type(&root, path).map_err(|e| e.line())? {
+        Some(nix::libc::S_IFDIR) => Ok(()),
+        Some(_) => Err(format!("local volume: {path:?} is not a directory")),
+        None => Err(format!(
+            "local volume: path {path:?} does not exist on the node; make the directory there first"
+        )),
+    }
+}
+
+/// Checks the type of a hostPath volume in the node's file system and makes what may be missing,
+/// directories with this mode.
+/// The path is resolved as if that file system were `/`: whatever links pods have put there,
+/// nothing outside of it is looked at or made. The runtime resolves it anew when it mounts.
+///
+/// # Errors
+/// In the kubelet's words; `..` is refused, as in the API.
+fn host_path(root: &Path, path: &str, kind: &str, mode: u32) -> Result<(), String> {
+    if path.split('/').any(|part| part == "..") {
+        return Err(format!("hostPath {path:?} must not contain '..'"));
+    }
+    let root = node_root(root).map_err(|e| e.line())?;
+    let at = Path::new(path);
+    let found = || file_type(&root, path);
+    let wanted = |kind: u32, what: &str| match found() {
+        Ok(Some(is)) if is == kind => Ok(()),
+        Ok(_) => Err(format!("hostPath type check failed: {path} is not a {what}")),
+        Err(e) => Err(format!("hostPath type check failed: {}", e.line())),
+    };
+    use nix::libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFREG, S_IFSOCK};
+    match kind {
+        // Upstream leaves a missing path to the runtime, which makes a directory.
+        "" => match found().map_err(|e| e.line())? {
+            Some(_) => Ok(()),
+            None => root.make_dirs_in_root(at, mode).map(drop).map_err(|e| e.line()),
+        },
+        "DirectoryOrCreate" => {
+            root.make_dirs_in_root(at, mode).map_err(|e| e.line())?;
+            wanted(S_IFDIR, "directory")
+        }
+        "FileOrCreate" => {
+            root.make_file_in_root(at, 0o644).map_err(|e| e.line())?;
+            wanted(S_IFREG, "file")
+        }
+        "Directory" => wanted(S_IFDIR, "directory"),
+        "File" => wanted(S_IFREG, "file"),
+        "Socket" => wanted(S_IFSOCK, "socket file"),
+        "CharDevice" => wanted(S_IFCHR, "character device"),
+        "BlockDevice" => wanted(S_IFBLK, "block device"),
+        other => Err(format!("hostPath type {other:?} is not known")),
+    }
+}
+
+/// Mounts a tmpfs on the directory, unless one is there already (from before a restart of this
+/// kubelet). Its pages count as memory of the container that writes them, and as its pod's also
+/// when that container has ended. Like upstream, the size is `sizeLimit`, but never more than the
+/// pod's memory limit, or else than the node's memory.
+fn in_memory(context: &Context<'_>, source: &EmptyDirVolumeSource, dir: &Path) -> linux::Result<()> {
+    if is_mounted(dir)? {
+        return Ok(());
+    }
+    let limit = source.size_limit.as_ref().and_then(|q| Quantity::parse(&q.0));
+    let limit = limit.map(|q| u64::try_from(q.units()).unwrap_or(0)).filter(|bytes| *bytes > 0);
+    let of_pod = pod_limits(context.facts.pod).memory.unwrap_or(context.memory_bytes);
+    let size = limit.unwrap_or(u64::MAX).min(of_pod);
+    let flags = mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV;
+    mount::tmpfs(dir, flags, 0o777, size, files_of(size))
+}
+
+/// Files that a volume in memory may hold: one for every 16 KiB, as `mkfs.ext4` counts, within
+/// bounds.
+fn files_of(bytes: u64) -> u64 {
+    (bytes >> 14).clamp(FILES_IN_MEMORY.0, FILES_IN_MEMORY.1)
+}
+
+/// Whether something is mounted on this directory: it lies on another device than the one above.
+pub(super) fn is_mounted(dir: &Path) -> linux::Result<bool> {
+    let device = |path: &Path| {
+        fs::symlink_metadata(path)
+            .map(|found| found.dev())
+            .map_err(|cause| linux::Error::new(format!("cannot look at {}", path.display()), cause))
+    };
+    Ok(device(dir)? != device(dir.parent().unwrap_or(dir))?)
+}
+
+fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    if !path.is_dir() {
+        fs::create_dir_all(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+fn select(
+    all: BTreeMap<String, Vec<u8>>,
+    items: Option<&[KeyToPath]>,
+    mode: u32,
+    files: &mut Gathered<'_>,
+    optional: bool,
+    missing: &str,
+) -> Result<(), String> {
+    match items.filter(|i| !i.is_empty()) {
+        None => all.iter().try_for_each(|(key, bytes)| files.add(key, bytes, mode))?,
+        Some(items) => {
+            for item in items {
+                match all.get(&item.key) {
+                    Some(bytes) => files.add(&item.path, bytes, item.mode.map_or(mode, |m| m as u32))?,
+                    None if optional => {}
+                    None => return Err(format!("{missing}: {}", item.key)),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn config_map(
+    context: &Context<'_>,
+    namespace: &str,
+    name: &str,
+    items: Option<&[KeyToPath]>,
+    may_miss: bool,
+    mode: u32,
+    files: &mut Gathered<'_>,
+) -> Result<(), Unmade> {
+    let found =
+        optional(context.client.within::<ConfigMap>(namespace).get(name).await).map_err(|e| unread("", e))?;
+    let Some(map) = found else {
+        return if may_miss { Ok(()) } else { Err(format!("configmap {name:?} not found").into()) };
+    };
+    let mut all: BTreeMap<String, Vec<u8>> =
+        map.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes())).collect();
+    all.extend(map.binary_data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)));
+    Ok(select(all, items, mode, files, may_miss, "configmap references non-existent config key")?)
+}
+
+async fn secret(
+    context: &Context<'_>,
+    namespace: &str,
+    name: &str,
+    items: Option<&[KeyToPath]>,
+    may_miss: bool,
+    mode: u32,
+    files: &mut Gathered<'_>,
+) -> Result<(), Unmade> {
+    let found =
+        optional(context.client.within::<Secret>(namespace).get(name).await).map_err(|e| unread("", e))?;
+    let Some(secret) = found else {
+        return if may_miss { Ok(()) } else { Err(format!("secret {name:?} not found").into()) };
+    };
+    let all = secret.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect();
+    Ok(select(all, items, mode, files, may_miss, "references non-existent secret key")?)
+}
+
+fn downward(
+    context: &Context<'_>,
+    item: &k8s_openapi::api::core::v1::DownwardAPIVolumeFile,
+    mode: u32,
+    files: &mut Gathered<'_>,
+) -> Result<(), String> {
+    let text = if let Some(field) = &item.field_ref {
+        context.facts.field(&field.field_path)?
+    } else if let Some(field) = &item.resource_field_ref {
+        let name = field.container_name.clone().unwrap_or_default();
+        let spec = spec_of(context.facts.pod, &name);
+        let spec = spec.ok_or_else(|| format!("container {name:?} not found"))?;
+        let divisor = field.divisor.as_ref().map(|d| d.0.as_str());
+        resource_field(spec, &field.resource, divisor, &context.facts.allocatable)?
+    } else {
+        String::new()
+    };
+    files.add(&item.path, text.as_bytes(), item.mode.map_or(mode, |m| m as u32))
+}
+
+/// Does the pod have anything that may change while it runs?
+pub(crate) fn is_live(pod: &Pod) -> bool {
+    let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
+    volumes.iter().any(|v| {
+        v.config_map.is_some() || v.secret.is_some() || v.projected.is_some() || v.downward_api.is_some()
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+use super::claims::{behind, check_node, claimed};
+use super::tokens::{TOKEN_MAX, is_young, kept_token};
+use super::*;
+use api::requests::Amount;
+use base64::Engine as _;
+use client::testing::{Scripted, refusal};
+use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolumeClaim};
+use std::os::unix::fs::symlink;
+
+/// A policy that forbids `prod` by its name says nothing of `prod?`: a pod that names the
+/// latter must not get what the former holds.
+#[tokio::test]
+async fn a_name_that_no_object_can_have_leads_to_no_other_object() {
+    let server = Scripted::new(|asked| match asked.line.ends_with("s/prod") {
+        true => Some((200, serde_json::json!({"metadata": {"name": "prod"}}))),
+        false => refusal(404, "NotFound"),
+    })
+    .await;
+    let (pod, dir) = (Pod::default(), tempfile::tempdir().unwrap());
+    let (node_ip, pod_ip) = (String::new(), String::new());
+    let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
+    let (client, node_root) = (&server.client, dir.path());
+    let context =
+        Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+    let mut left = files::ALL_MAX;
+    let mut files = Gathered::new(&mut left);
+    for name in ["prod?", "prod#x", "my prod", "../pods/prod"] {
+        let told = secret(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
+        assert_eq!((told.why, told.unanswered), (format!("secret {name:?} not found"), false));
+        secret(&context, "n", name, None, true, 0o644, &mut files).await.expect("it is optional");
+        let told = config_map(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
+        assert_eq!(told.why, format!("configmap {name:?} not found"));
+        let told = claimed(client, "n", name).await.map(drop).unwrap_err();
+        assert_eq!(told.why, format!("persistentvolumeclaim {name:?} not found"));
+    }
+    secret(&context, "n", "prod", None, false, 0o644, &mut files).await.expect("it is there");
+}
+
+#[test]
+fn a_claim_has_no_volume_that_is_bound_to_another() {
+    let claim: PersistentVolumeClaim = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "c", "namespace": "n", "uid": "u"}, "spec": {"volumeName": "v"},
+    }))
+    .unwrap();
+    let of = |reserved: serde_json::Value| {
+        let volume = serde_json::json!({"spec": {"hostPath": {"path": "/data"}, "claimRef": reserved}});
+        behind("v".into(), serde_json::from_value(volume).unwrap(), &claim).map(|found| found.path)
+    };
+    let named =
+        |namespace: &str, uid: &str| of(serde_json::json!({"name": "c", "namespace": namespace, "uid": uid}));
+    assert_eq!(named("n", "u").as_deref(), Ok("/data"));
+    for refused in [named("other", "u"), named("n", "older"), of(serde_json::Value::Null)] {
+        assert!(refused.unwrap_err().contains("is not bound to persistentvolumeclaim \"c\""));
+    }
+}
+
+#[test]
+fn host_paths_stay_on_the_node_whatever_links_pods_put_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, outside) = (dir.path().join("n/host"), dir.path().join("outside"));
+    fs::create_dir_all(node.join("run")).unwrap();
+    fs::create_dir_all(&outside).unwrap();
+    fs::write(outside.join("secret"), "of the machine").unwrap();
+    symlink("/", node.join("evil")).unwrap(); // as a pod with hostPath: / makes it
+    symlink("../../outside", node.join("up")).unwrap();
+    symlink(&outside, node.join("away")).unwrap();
+    symlink("/run", node.join("here")).unwrap();
+    symlink(outside.join("made"), node.join("dangling")).unwrap();
+    symlink("/proc/self/root", node.join("magic")).unwrap();
+    let on = |path: &str, kind: &str| host_path(&node, path, kind, 0o755);
+    on("/here/deep/dir", "DirectoryOrCreate").unwrap();
+    assert!(node.join("run/deep/dir").is_dir(), "a link of the node's own is followed inside");
+    on("/evil/run", "Directory").unwrap(); // `/` is the node's own root
+    on("/evil/etc/x", "").unwrap();
+    assert!(node.join("etc/x").is_dir());
+    on("/f/new", "FileOrCreate").unwrap();
+    on("/f/new", "File").unwrap();
+    on("/f/new", "").unwrap();
+    for (path, kind) in [
+        ("/up/secret", "File"),
+        ("/away/secret", "File"),
+        ("/away/made", "FileOrCreate"),
+        ("/dangling", "FileOrCreate"),
+        ("/dangling/x", "DirectoryOrCreate"),
+        ("/magic/etc", "Directory"),
+        ("/magic/tmp/rw-made", "DirectoryOrCreate"),
+        ("/../../outside", "Directory"),
+        ("/f/new", "Directory"),
+        ("/run", "File"),
+        ("/f/new", "Socket"),
+        ("/f/new", "BlockDevice"),
+        ("/f/new", "CharDevice"),
+        ("/run", "Nonsense"),
+    ] {
+        assert!(on(path, kind).is_err(), "{path} as {kind}");
+    }
+    let left: Vec<_> = fs::read_dir(&outside).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left, ["secret"], "nothing is made outside");
+}
+
+#[test]
+fn the_type_of_a_persistent_volumes_path_is_kept_and_a_local_path_has_to_exist() {
+    let claim: PersistentVolumeClaim = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "c", "namespace": "n", "uid": "u"}, "spec": {"volumeName": "v"},
+    }))
+    .unwrap();
+    let kind = |mut spec: serde_json::Value| {
+        spec["claimRef"] = serde_json::json!({"name": "c", "namespace": "n", "uid": "u"});
+        let volume = serde_json::from_value(serde_json::json!({"spec": spec})).unwrap();
+        behind("v".into(), volume, &claim).unwrap().kind
+    };
+    let of_host = serde_json::json!({"hostPath": {"path": "/typo", "type": "Directory"}});
+    assert_eq!(kind(of_host).as_deref(), Some("Directory"));
+    assert_eq!(kind(serde_json::json!({"hostPath": {"path": "/d"}})).as_deref(), Some(""));
+    assert_eq!(kind(serde_json::json!({"local": {"path": "/d"}})), None);
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("there")).unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    assert_eq!(local(dir.path(), "/there"), Ok(()));
+    assert!(local(dir.path(), "/typo").unwrap_err().contains("does not exist"));
+    assert!(local(dir.path(), "/file").unwrap_err().contains("is not a directory"));
+    assert!(!dir.path().join("typo").exists());
+}
+
+/// The parts of a token that say when it was issued and when it ends.
+fn issued(at: i64, ends: i64) -> Vec<u8> {
+    let claims = serde_json::json!({"iat": at, "exp": ends}).to_string();
+    format!("e30.{}.x", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims)).into_bytes()
+}
+
+#[test]
+fn a_token_is_renewed_by_its_own_age_however_young_its_file_is() {
+    let now = clock::Timestamp::from_second(1_000_000).unwrap();
+    let young = |age: i64, life: i64| is_young(&issued(1_000_000 - age, 1_000_000 - age + life), now);
+    assert!(young(0, 3607) && young(2800, 3607) && young(80_000, 1 << 40));
+    assert!(!young(2900, 3607) && !young(3700, 3607), "its life is nearly over");
+    assert!(!young(86_400, 1 << 40), "a day is enough");
+    assert!(!is_young(b"abc", now) && !is_young(b"a.b.c", now) && !is_young(b"", now));
+}
+
+#[test]
+fn a_volume_of_another_node_is_refused() {
+    let of = |node: &str| -> NodeSelector {
+        let hostname =
+            serde_json::json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
+        serde_json::from_value(serde_json::json!({"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}))
+            .unwrap()
+    };
+    let node: Node = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "n1"}},
+    }))
+    .unwrap();
+    assert_eq!(check_node("v", &of("n1"), &node), Ok(()));
+    let refused = check_node("v", &of("n2"), &node).unwrap_err();
+    assert!(refused.starts_with("persistentvolume \"v\" is not on node \"n1\""), "{refused}");
+}
+
+#[test]
+fn a_kept_token_is_a_small_regular_file_of_the_volume() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("..1");
+    fs::create_dir_all(&data).unwrap();
+    symlink("..1", dir.path().join("..data")).unwrap();
+    let now = clock::now().as_second();
+    fs::write(data.join("token"), issued(now, now + 3600)).unwrap();
+    fs::write(data.join("large"), vec![b'x'; TOKEN_MAX as usize + 1]).unwrap();
+    symlink("/dev/zero", data.join("zero")).unwrap();
+    fs::write(dir.path().join("beside"), "other").unwrap();
+    assert_eq!(kept_token(dir.path(), "token"), Some(issued(now, now + 3600)));
+    for path in ["large", "zero", "/dev/zero", "/etc/hostname", "../beside", "missing", ""] {
+        assert_eq!(kept_token(dir.path(), path), None, "{path}");
+    }
+}
+
+#[test]
+fn one_object_many_times_has_a_bound() {
+    let all = || BTreeMap::from([("k".to_string(), vec![b'x'; 1 << 20])]);
+    let items = |count: usize| -> Vec<KeyToPath> {
+        (0..count).map(|n| KeyToPath { key: "k".into(), path: n.to_string(), mode: None }).collect()
+    };
+    let room = tokio::sync::Semaphore::new(files::ROOM);
+    let mut left = files::ALL_MAX;
+    let mut gathered = Gathered::within(&mut left, &room);
+    select(all(), Some(&items(60)[..]), 0o644, &mut gathered, false, "").unwrap();
+    let refused = select(all(), Some(&items(1000)[..]), 0o644, &mut gathered, false, "").unwrap_err();
+    assert!(refused.contains("more than 67108864 bytes"), "{refused}");
+    assert!(gathered.files.len() <= 64);
+    let small = || BTreeMap::from([("k".to_string(), vec![])]);
+    let mut left = files::ALL_MAX;
+    let mut gathered = Gathered::within(&mut left, &room);
+    assert!(
+        select(small(), Some(&items(20_000)[..]), 0o644, &mut gathered, false, "").is_err(),
+        "files take blocks"
+    );
+}

@@ -1,0 +1,116 @@
+//! `v3lockpb.Lock` and `v3electionpb.Election`: the queue with etcd's two names for it.
+
+use super::super::api::{DeleteRangeRequest, Error, PutRequest, RequestOp, TxnRequest};
+use super::super::pb;
+use super::face::Face;
+use super::queue::{Place, owner, still};
+use std::sync::Arc;
+use tonic::Status;
+
+/// An error of these services. etcd answers them through its own client library, whose errors have
+/// no code for gRPC: whatever went wrong, the code is `Unknown`, and the words tell what it was.
+pub(super) fn told(error: Error) -> Status {
+    Status::unknown(error.to_string())
+}
+
+fn not_leader() -> Status {
+    Status::unknown("election: not leader")
+}
+fn no_leader() -> Status {
+    Status::unknown("election: no leader")
+}
+fn no_leader_key() -> Status {
+    Status::unknown("\"leader\" field must be provided")
+}
+fn session_expired() -> Status {
+    Status::unknown("mutex: session is expired")
+}
+
+impl Face {
+    /// Answers when the lock is the caller's. A caller that hangs up before leaves the queue,
+    /// unless an earlier call of its lease has the lock.
+    pub(super) async fn lock(self: Arc<Self>, r: pb::LockRequest) -> Result<pb::LockResponse, Status> {
+        let place = Place::take(&self, &r.name, Default::default(), r.lease).await.map_err(told)?;
+        if !place.first().await.map_err(told)? {
+            return Err(session_expired());
+        }
+        let key = place.kept().key.clone();
+        Ok(pb::LockResponse { header: self.header_now(), key })
+    }
+
+    pub(super) async fn unlock(self: Arc<Self>, r: pb::UnlockRequest) -> Result<pb::UnlockResponse, Status> {
+        let key = DeleteRangeRequest { key: r.key, ..DeleteRangeRequest::default() };
+        let (revision, _, _) = self.kv.delete_range(key).await.map_err(told)?;
+        Ok(pb::UnlockResponse { header: self.header(revision) })
+    }
+
+    pub(super) async fn campaign(
+        self: Arc<Self>,
+        r: pb::CampaignRequest,
+    ) -> Result<pb::CampaignResponse, Status> {
+        let place = Place::take(&self, &r.name, r.value.clone(), r.lease).await.map_err(told)?;
+        let leader = pb::LeaderKey {
+            name: r.name.clone(),
+            key: place.key.clone(),
+            rev: place.revision,
+            lease: place.lease,
+        };
+        if place.found.as_ref().is_some_and(|kv| kv.value != r.value) {
+            let proclaim = pb::ProclaimRequest { leader: Some(leader.clone()), value: r.value };
+            self.clone().proclaim(proclaim).await?;
+        }
+        let first = place.first().await;
+        // Only a caller that hangs up leaves the queue: after an error of the store the place stays
+        // until its lease ends, as with etcd, so that the caller finds it when it comes again.
+        drop(place.kept());
+        if !first.map_err(told)? {
+            return Err(not_leader()); // its lease ended while it waited
+        }
+        Ok(pb::CampaignResponse { header: self.header_now(), leader: Some(leader) })
+    }
+
+    /// Does something to the leader's key as long as it is the leader's; `None`: it is not any
+    /// more.
+    async fn as_leader(&self, leader: &pb::LeaderKey, op: RequestOp) -> Result<Option<i64>, Status> {
+        let compare = vec![still(&leader.key, leader.rev)];
+        let done = self.kv.txn(TxnRequest { compare, success: vec![op], failure: vec![] }).await;
+        let done = done.map_err(told)?;
+        Ok(done.succeeded.then_some(done.revision))
+    }
+
+    pub(super) async fn proclaim(
+        self: Arc<Self>,
+        r: pb::ProclaimRequest,
+    ) -> Result<pb::ProclaimResponse, Status> {
+        let Some(leader) = r.leader else {
+            return Err(no_leader_key());
+        };
+        let put = PutRequest {
+            key: leader.key.clone(),
+            value: r.value,
+            lease: leader.lease,
+            ..PutRequest::default()
+        };
+        let revision = self.as_leader(&leader, RequestOp::Put(put)).await?.ok_or_else(not_leader)?;
+        Ok(pb::ProclaimResponse { header: self.header(revision) })
+    }
+
+    pub(super) async fn leader(self: Arc<Self>, r: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
+        let (revision, kv) = owner(&self.kv, &r.name).await.map_err(told)?;
+        let kv = kv.ok_or_else(no_leader)?;
+        Ok(pb::LeaderResponse { header: self.header(revision), kv: Some(kv.into()) })
+    }
+
+    /// Gives up leadership. No error if the caller does not lead any more.
+    pub(super) async fn resign(self: Arc<Self>, r: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
+        let Some(leader) = r.leader else {
+            return Err(no_leader_key());
+        };
+        let delete = DeleteRangeRequest { key: leader.key.clone(), ..DeleteRangeRequest::default() };
+        self.as_leader(&leader, RequestOp::DeleteRange(delete)).await?;
+        Ok(pb::ResignResponse { header: self.header_now() })
+    }
+}
+
+#[cfg(test)]
+mod tests;

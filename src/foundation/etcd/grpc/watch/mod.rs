@@ -1,0 +1,414 @@
+//! `etcdserverpb.Watch`: many watches on one stream.
+//!
+//! One task reads what the client asks; each watch has a task of its own, which sends events and,
+//! when it is asked, how far it is. They share one queue to the client: while that is full, they
+//! wait, and the store keeps what happens meanwhile.
+
+use super::super::api::{Error, EventType, WatchRequest, WatchResponse};
+use super::super::pb;
+use super::super::watch::Watcher;
+use super::call::Answers;
+use super::codec::MESSAGE_MAX;
+use super::face::Face;
+use super::record::{self, call};
+use futures::stream;
+use prost::Message as _;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+/// Responses on their way to one client.
+const QUEUE: usize = 128;
+/// Questions to one watch about its progress; while they are so many, the next one waits.
+const QUESTIONS: usize = 16;
+/// A watch with `progress_notify` that had no events for so long says how far it is.
+const NOTIFY_EVERY: Duration = Duration::from_secs(600);
+/// The watch id that stands for all watches of a stream, and for none.
+const ALL: i64 = -1;
+
+type Out = mpsc::Sender<Result<pb::WatchResponse, Status>>;
+/// Given back (dropped) when everything up to now is in the queue. With a word if the watch has not
+/// begun yet.
+type Receipt = mpsc::Sender<()>;
+
+struct Watching {
+    cancel: CancellationToken,
+    /// Closed when its task has ended.
+    questions: mpsc::Sender<Receipt>,
+    /// Which of those that had this id.
+    serial: u64,
+}
+
+/// What the client sees as one stream.
+struct Session {
+    face: Arc<Face>,
+    out: Out,
+    watches: BTreeMap<i64, Watching>,
+    tasks: JoinSet<Ended>,
+    next: i64,
+    /// Watches made so far.
+    made: u64,
+    /// Questions about the progress of all watches that wait for a round.
+    asked: usize,
+    /// The watches are being asked.
+    asking: bool,
+}
+
+/// What a task of a session was.
+enum Ended {
+    /// Its id and serial.
+    Watch(i64, u64),
+    Round,
+}
+
+impl Face {
+    pub(super) fn watch(self: Arc<Self>, asks: Streaming<pb::WatchRequest>) -> Answers<pb::WatchResponse> {
+        let (out, answers) = mpsc::channel(QUEUE);
+        let (crew, watches) = (self.crew.clone(), BTreeMap::new());
+        let tasks = JoinSet::new();
+        let session = Session { face: self, out, watches, tasks, next: 0, made: 0, asked: 0, asking: false };
+        crew.spawn(session.run(asks));
+        Box::pin(stream::unfold(answers, |mut answers| async move {
+            answers.recv().await.map(|answer| (answer, answers))
+        }))
+    }
+}
+
+impl Session {
+    async fn run(mut self, mut asks: Streaming<pb::WatchRequest>) {
+        let mut asks_more = true;
+        loop {
+            tokio::select! {
+                ask = asks.message(), if asks_more => match ask {
+                    Ok(Some(ask)) => self.take(ask.request_union).await,
+                    Ok(None) => asks_more = false, // it has said all; its watches go on until it hangs up
+                    Err(status) => {
+                        let _ = self.out.send(Err(status)).await; // the client may be gone
+                        return;
+                    }
+                },
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok(Ended::Watch(id, serial)) => {
+                        if self.watches.get(&id).is_some_and(|watch| watch.serial == serial) {
+                            self.watches.remove(&id);
+                        }
+                    }
+                    Ok(Ended::Round) => {
+                        self.asking = false;
+                        self.round().await;
+                    }
+                    Err(_) => return, // a task panicked: the client comes again
+                },
+                () = self.out.closed() => return,
+            }
+        }
+    }
+
+    async fn take(&mut self, ask: Option<pb::WatchUnion>) {
+        match ask {
+            Some(pb::WatchUnion::CreateRequest(create)) => self.create(create).await,
+            Some(pb::WatchUnion::CancelRequest(cancel)) => {
+                // Its id is free again, and nothing of it comes behind this answer.
+                if let Some(watch) = self.watches.remove(&cancel.watch_id) {
+                    watch.cancel.cancel();
+                    watch.questions.closed().await;
+                    let (watch_id, canceled) = (cancel.watch_id, true);
+                    self.say(pb::WatchResponse { watch_id, canceled, ..Default::default() }).await;
+                }
+            }
+            Some(pb::WatchUnion::ProgressRequest(_)) => {
+                self.asked += 1;
+                self.round().await;
+            }
+            None => {}
+        }
+    }
+
+    async fn say(&self, response: pb::WatchResponse) {
+        let header = response.header.clone().or_else(|| self.face.header_now());
+        let _ = self.out.send(Ok(pb::WatchResponse { header, ..response })).await; // the client may be gone
+    }
+
+    async fn refuse(&self, reason: &str) {
+        let refused = pb::WatchResponse {
+            watch_id: ALL,
+            created: true,
+            canceled: true,
+            cancel_reason: reason.into(),
+            ..Default::default()
+        };
+        self.say(refused).await;
+    }
+
+    async fn create(&mut self, create: pb::WatchCreateRequest) {
+        if create.start_revision < 0 {
+            // As etcd 3.6, before everything else and without an id: to watch from now would pass
+            // over everything before it.
+            return self.refuse("etcdserver: mvcc: required revision has been compacted").await;
+        }
+        let empty = |key: &[u8], end: &[u8]| !end.is_empty() && end != [0] && end <= key;
+        let id = match create.watch_id {
+            _ if empty(&create.key, &create.range_end) => {
+                return self.refuse("mvcc: watcher range is empty").await;
+            }
+            0 => {
+                while self.watches.contains_key(&self.next) {
+                    self.next += 1;
+                }
+                self.next += 1;
+                self.next - 1
+            }
+            taken if self.watches.contains_key(&taken) => {
+                return self.refuse("mvcc: duplicate watch ID provided on the WatchStream").await;
+            }
+            chosen => chosen,
+        };
+        let request = WatchRequest {
+            // no key is the first there can be
+            key: if create.key.is_empty() { [0].as_slice().into() } else { create.key.clone() },
+            range_end: create.range_end.clone(),
+            start_revision: create.start_revision,
+            prev_kv: create.prev_kv,
+        };
+        // Watched before it is announced: whatever the client writes after that is seen.
+        let watcher = self.face.kv.watch(request.clone()).await;
+        let (cancel, (questions, asked)) = (CancellationToken::new(), mpsc::channel(QUESTIONS));
+        // Where a client goes on that has been told of nothing else: the revision from which this
+        // watch counts, not one that came since.
+        let header = watcher.as_ref().ok().and_then(|watcher| self.face.header(watcher.made()));
+        self.say(pb::WatchResponse { header, watch_id: id, created: true, ..Default::default() }).await;
+        let follow = Follow {
+            face: self.face.clone(),
+            id,
+            request,
+            filters: create.filters,
+            fragment: create.fragment,
+            notify: create.progress_notify,
+            out: self.out.clone(),
+            cancel: cancel.clone(),
+            asked,
+            receipts: VecDeque::new(),
+        };
+        let answered = self.face.kv.revision();
+        self.face.record(call("watch", &create.key, &create.range_end), Ok((answered, 0)));
+        self.made += 1;
+        let serial = self.made;
+        self.watches.insert(id, Watching { cancel, questions, serial });
+        self.tasks.spawn(async move { Ended::Watch(follow.run(watcher).await, serial) });
+    }
+
+    /// Answers what was asked when every watch has handed over all that had happened by now. What
+    /// is asked meanwhile waits for the next round: with many watches and a client that asks
+    /// without end, each question would else be asked of all of them.
+    async fn round(&mut self) {
+        if self.asking || self.asked == 0 {
+            return;
+        }
+        let asked = std::mem::take(&mut self.asked);
+        if self.watches.is_empty() {
+            return; // as etcd: there is nothing whose progress it could be
+        }
+        self.asking = true;
+        let revision = self.face.kv.revision();
+        let (receipt, mut back) = mpsc::channel::<()>(1);
+        for watch in self.watches.values() {
+            let _ = watch.questions.send(receipt.clone()).await; // one that ends has nothing more to hand over
+        }
+        drop(receipt);
+        let (out, header) = (self.out.clone(), self.face.header(revision));
+        self.tasks.spawn(async move {
+            // Ends when the last receipt is dropped, or with the word of a watch that has not
+            // begun: as etcd, nothing is said then of any of them.
+            if back.recv().await.is_some() {
+                return Ended::Round;
+            }
+            for _ in 0..asked {
+                let answer =
+                    pb::WatchResponse { header: header.clone(), watch_id: ALL, ..Default::default() };
+                let _ = out.send(Ok(answer)).await; // the client may be gone
+            }
+            Ended::Round
+        });
+    }
+}
+
+/// One watch.
+struct Follow {
+    face: Arc<Face>,
+    id: i64,
+    request: WatchRequest,
+    filters: Vec<i32>,
+    fragment: bool,
+    notify: bool,
+    out: Out,
+    cancel: CancellationToken,
+    asked: mpsc::Receiver<Receipt>,
+    /// For each answer about progress that is to come: who asked, or nobody but the clock.
+    receipts: VecDeque<Option<Receipt>>,
+}
+
+impl Follow {
+    async fn run(mut self, watcher: Result<Watcher, Error>) -> i64 {
+        let id = self.id;
+        if let Err(error) = self.follow(watcher).await {
+            let over = match error {
+                Over::Gone | Over::Canceled => return id, // the session says so
+                Over::Store(Error::Compacted { compact_revision }) => {
+                    let cancel_reason = Error::Compacted { compact_revision }.to_string();
+                    Ok(self.response(pb::WatchResponse {
+                        canceled: true,
+                        compact_revision,
+                        cancel_reason,
+                        ..Default::default()
+                    }))
+                }
+                Over::Store(error) => Err(error.into()),
+            };
+            let _ = self.out.send(over).await; // the client may be gone
+        }
+        id
+    }
+
+    fn response(&self, with: pb::WatchResponse) -> pb::WatchResponse {
+        let header = with.header.clone().or_else(|| self.face.header_now());
+        pb::WatchResponse { header, watch_id: self.id, ..with }
+    }
+
+    async fn follow(&mut self, watcher: Result<Watcher, Error>) -> Result<(), Over> {
+        let (mut watcher, start) = (watcher?, self.request.start_revision);
+        let mut quiet = clock::Instant::now();
+        loop {
+            let idle = async {
+                match self.notify {
+                    true => clock::pause_until(quiet + NOTIFY_EVERY).await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Err(Over::Canceled),
+                Some(receipt) = self.asked.recv() => match watcher.request_progress(start) {
+                    true => self.receipts.push_back(Some(receipt)),
+                    false => drop(receipt.try_send(())), // full: another watch has said so
+                },
+                () = idle => {
+                    quiet = clock::Instant::now();
+                    if watcher.request_progress(start) {
+                        self.receipts.push_back(None);
+                    }
+                }
+                response = watcher.next() => match response {
+                    Some(Ok(response)) => {
+                        if self.hand_over(response).await? {
+                            quiet = clock::Instant::now();
+                        }
+                    }
+                    // It was slower than the store's queue, or the store was replaced: the history
+                    // has the rest.
+                    Some(Err(Error::SlowWatcher)) => {
+                        let start_revision = watcher.resume();
+                        let request = WatchRequest { start_revision, ..self.request.clone() };
+                        watcher = self.face.kv.watch(request).await?;
+                        // What was promised comes, also if nothing happens any more.
+                        for _ in &self.receipts {
+                            watcher.request_progress(0);
+                        }
+                    }
+                    Some(Err(error)) => return Err(error.into()),
+                    None => return Err(Error::Stopped.into()),
+                },
+            }
+        }
+    }
+
+    /// Sends what the client wants of it. `true` if that was something.
+    async fn hand_over(&mut self, response: WatchResponse) -> Result<bool, Over> {
+        let header = self.face.header(response.revision);
+        if response.events.is_empty() {
+            if let Some(None) = self.receipts.pop_front() {
+                self.send(pb::WatchResponse { header, ..Default::default() }).await?;
+            }
+            return Ok(false);
+        }
+        let hidden = |kind: EventType| match kind {
+            EventType::Put => self.filters.contains(&0),
+            EventType::Delete => self.filters.contains(&1),
+        };
+        let events: Vec<pb::Event> =
+            response.events.into_iter().filter(|e| !hidden(e.kind)).map(Into::into).collect();
+        if events.is_empty() {
+            return Ok(false);
+        }
+        let told = record::told(&self.request, response.revision, &events);
+        let mut pieces = match self.fragment {
+            true => {
+                let (header, fragment) = (header.clone(), true);
+                let empty = self.response(pb::WatchResponse { header, fragment, ..Default::default() });
+                pieces(empty.encoded_len(), events)
+            }
+            false => vec![events],
+        }
+        .into_iter()
+        .peekable();
+        while let Some(events) = pieces.next() {
+            let fragment = pieces.peek().is_some();
+            self.send(pb::WatchResponse { header: header.clone(), events, fragment, ..Default::default() })
+                .await?;
+        }
+        self.face.emit(told);
+        Ok(true)
+    }
+
+    async fn send(&self, response: pb::WatchResponse) -> Result<(), Over> {
+        let response = self.response(response);
+        tokio::select! {
+            biased; // a client that takes nothing can still cancel
+            sent = self.out.send(Ok(response)) => sent.map_err(|_| Over::Gone),
+            () = self.cancel.cancelled() => Err(Over::Canceled),
+        }
+    }
+}
+
+/// Why a watch ends.
+enum Over {
+    Canceled,
+    /// The client is.
+    Gone,
+    Store(Error),
+}
+
+impl From<Error> for Over {
+    fn from(error: Error) -> Over {
+        Over::Store(error)
+    }
+}
+
+/// Cuts events into responses that a client with limits can take: [`MESSAGE_MAX`] bytes, unless one
+/// event alone is larger. `empty` is the size of a response without events.
+fn pieces(empty: usize, events: Vec<pb::Event>) -> Vec<Vec<pb::Event>> {
+    const TAG: usize = 1; // of field 11
+    let mut pieces: Vec<Vec<pb::Event>> = vec![];
+    let mut size = 0;
+    for event in events {
+        let length = event.encoded_len();
+        let more = TAG + prost::length_delimiter_len(length) + length;
+        match pieces.last_mut() {
+            Some(piece) if size + more <= MESSAGE_MAX => {
+                size += more;
+                piece.push(event);
+            }
+            _ => {
+                size = empty + more;
+                pieces.push(vec![event]);
+            }
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests;

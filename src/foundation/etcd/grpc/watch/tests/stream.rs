@@ -1,0 +1,240 @@
+//! The stream of watches, as a client sees it.
+
+use crate::grpc::fuzz::{One, PATIENCE, framed};
+use crate::kv::Kv;
+use crate::pb;
+use bytes::{Buf, Bytes, BytesMut};
+use http_body_util::channel::Channel;
+use http_body_util::{BodyExt, Full};
+use prost::Message;
+use std::convert::Infallible;
+
+/// A client that has many watches and asks all of them how far they are, again and again, is
+/// answered as often, and after all that had happened: here every watch has told of the key that
+/// was put before.
+#[test]
+fn questions_about_progress_are_answered_as_often_as_they_are_asked() {
+    const EACH: usize = 3000;
+    let one = One::start();
+    let ask = |union| framed(&pb::WatchRequest { request_union: Some(union) }.encode_to_vec());
+    let create = pb::WatchCreateRequest { key: "key".into(), ..Default::default() };
+    let put = pb::PutRequest { key: "key".into(), value: "1".into(), ..Default::default() };
+    let asks = [
+        ask(pb::WatchUnion::CreateRequest(create)).repeat(EACH),
+        ask(pb::WatchUnion::ProgressRequest(Default::default())).repeat(EACH),
+    ];
+    let face = one.face.clone();
+    let told = async move {
+        let (mut mouth, body) = Channel::<Bytes, Infallible>::new(4);
+        let request =
+            http::Request::post("/etcdserverpb.Watch/Watch").header("content-type", "application/grpc");
+        let answer = face.clone().answer(request.body(body).expect("a request")).await.expect("an answer");
+        let (mut answers, mut buffer, mut told) = (answer.into_body(), BytesMut::new(), Told::default());
+        let mut asks = asks.into_iter();
+        mouth.send_data(asks.next().expect("watches").into()).await.expect("sent");
+        while told.progress < EACH {
+            let frame = answers.frame().await.expect("an open stream").expect("a frame");
+            buffer.extend_from_slice(&frame.into_data().expect("no end"));
+            while let Some(response) = next_of(&mut buffer) {
+                told.take(&response);
+                if told.created == EACH && asks.len() > 0 {
+                    let body = Full::new(Bytes::from(framed(&put.encode_to_vec())));
+                    let path = http::Request::post("/etcdserverpb.KV/Put")
+                        .header("content-type", "application/grpc");
+                    face.clone().answer(path.body(body).expect("a request")).await.expect("put");
+                    mouth.send_data(asks.next().expect("questions").into()).await.expect("sent");
+                }
+            }
+        }
+        told
+    };
+    // A hundred times what it takes; were every question asked of every watch, it would be nine
+    // million times that a watch is woken.
+    let told = one.runtime.block_on(async { tokio::time::timeout(PATIENCE * 5, told).await });
+    let told = told.expect("answers in time");
+    assert_eq!((told.created, told.events_before, told.progress), (EACH, EACH, EACH));
+}
+
+/// What a stream of watches told.
+#[derive(Default)]
+struct Told {
+    created: usize,
+    events: usize,
+    /// Events before the first answer about progress.
+    events_before: usize,
+    progress: usize,
+}
+
+impl Told {
+    fn take(&mut self, response: &pb::WatchResponse) {
+        self.created += usize::from(response.created);
+        self.events += response.events.len();
+        if response.watch_id == -1 {
+            self.progress += 1;
+            if self.progress == 1 {
+                self.events_before = self.events;
+            }
+        }
+    }
+}
+
+/// The next message of a stream, when all of it is there.
+fn next_of(buffer: &mut BytesMut) -> Option<pb::WatchResponse> {
+    let length = u32::from_be_bytes(buffer.get(1..5)?.try_into().ok()?) as usize;
+    if buffer.len() < 5 + length {
+        return None;
+    }
+    buffer.advance(5);
+    Some(pb::WatchResponse::decode(buffer.split_to(length)).expect("a response"))
+}
+
+/// What comes of a stream for as long as it takes until `enough`; the client said all of this at
+/// once, and closed its side. A key is put behind so many answers.
+fn told_after(
+    one: &One,
+    asks: Vec<pb::WatchUnion>,
+    put_after: usize,
+    enough: impl Fn(&[pb::WatchResponse]) -> bool,
+) -> Vec<pb::WatchResponse> {
+    told_with(one, asks, put_after, async |kv: &Kv| put_to(kv, "key").await, enough)
+}
+
+async fn put_to(kv: &Kv, key: &'static str) {
+    kv.put(crate::api::PutRequest { key: key.into(), ..Default::default() }).await.expect("put");
+}
+
+/// As [`told_after`], with something else that happens behind so many answers.
+fn told_with(
+    one: &One,
+    asks: Vec<pb::WatchUnion>,
+    after: usize,
+    happens: impl AsyncFn(&Kv),
+    enough: impl Fn(&[pb::WatchResponse]) -> bool,
+) -> Vec<pb::WatchResponse> {
+    let ask = |union| framed(&pb::WatchRequest { request_union: Some(union) }.encode_to_vec());
+    let body = Full::new(Bytes::from(asks.into_iter().flat_map(ask).collect::<Vec<u8>>()));
+    let face = one.face.clone();
+    let told = async move {
+        let request =
+            http::Request::post("/etcdserverpb.Watch/Watch").header("content-type", "application/grpc");
+        let answer = face.clone().answer(request.body(body).expect("a request")).await.expect("an answer");
+        let (mut answers, mut buffer, mut told) = (answer.into_body(), BytesMut::new(), vec![]);
+        let mut waits = true;
+        while !enough(&told) {
+            let frame = answers.frame().await.expect("an open stream").expect("a frame");
+            buffer.extend_from_slice(&frame.into_data().expect("no end"));
+            while let Some(response) = next_of(&mut buffer) {
+                told.push(response);
+            }
+            if told.len() >= after && std::mem::take(&mut waits) {
+                happens(&face.kv).await;
+            }
+        }
+        told
+    };
+    let told = one.runtime.block_on(async { tokio::time::timeout(PATIENCE, told).await });
+    told.expect("answers in time")
+}
+
+fn create(watch_id: i64) -> pb::WatchUnion {
+    pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+        key: "key".into(),
+        watch_id,
+        ..Default::default()
+    })
+}
+
+/// As etcd: closing the sending side says that no more requests come, not that nobody listens.
+#[test]
+fn watches_go_on_when_the_client_has_said_all() {
+    let one = One::start();
+    let told = told_after(&one, vec![create(0)], 1, |told| told.iter().any(|r| !r.events.is_empty()));
+    assert!(told[0].created && told[1].events.len() == 1, "{told:?}");
+    let header = |r: &pb::WatchResponse| r.header.as_ref().map(|h| h.revision);
+    assert_eq!((header(&told[0]), header(&told[1])), (Some(1), Some(2)));
+}
+
+/// A client that is told of nothing else goes on behind the revision in the answer `created`. Here
+/// every revision changes the key, so the first event of a watch is of the very next one.
+#[test]
+fn the_answer_to_a_new_watch_names_the_revision_from_which_it_counts() {
+    const WATCHES: usize = 300;
+    let one = One::start();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (stopped, shared) = (stop.clone(), one.face.kv.clone());
+    let writer = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            let put = crate::api::PutRequest { key: "key".into(), ..Default::default() };
+            runtime.block_on(shared.put(put)).expect("put");
+        }
+    });
+    for n in 0..WATCHES {
+        let told = told_after(&one, vec![create(0)], usize::MAX, |told| told.len() > 1);
+        let made = told[0].header.as_ref().map_or(0, |header| header.revision);
+        let first = told[1].events.first().and_then(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
+        assert_eq!(first, Some(made + 1), "watch {n}");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    writer.join().expect("it writes until the end");
+}
+
+#[test]
+fn an_id_is_free_as_soon_as_its_watch_is_canceled() {
+    let one = One::start();
+    let cancel = || pb::WatchUnion::CancelRequest(pb::WatchCancelRequest { watch_id: 7 });
+    let asks = vec![create(7), cancel(), create(7), cancel(), create(7)];
+    let told = told_after(&one, asks, 5, |told| told.iter().any(|r| !r.events.is_empty()));
+    let steps: Vec<(bool, bool)> = told.iter().map(|r| (r.created, r.canceled)).collect();
+    let (created, canceled, event) = ((true, false), (false, true), (false, false));
+    assert_eq!(steps, [created, canceled, created, canceled, created, event], "{told:?}");
+    assert!(told.iter().all(|r| r.watch_id == 7), "{told:?}");
+}
+
+/// As etcd: a negative revision is refused before anything else is looked at, and takes no id.
+#[test]
+fn a_watch_from_a_negative_revision_is_refused_first_and_takes_no_id() {
+    let one = One::start();
+    let negative = |key: &'static str, range_end: &'static str| {
+        pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+            key: key.into(),
+            range_end: range_end.into(),
+            start_revision: -1,
+            ..Default::default()
+        })
+    };
+    let asks = vec![negative("key", ""), negative("b", "a"), create(0)];
+    let told = told_after(&one, asks, usize::MAX, |told| told.len() >= 3);
+    for refused in &told[..2] {
+        let reason = "etcdserver: mvcc: required revision has been compacted";
+        assert_eq!((refused.watch_id, refused.cancel_reason.as_str()), (-1, reason), "{told:?}");
+    }
+    assert_eq!((told[2].watch_id, told[2].canceled), (0, false), "{told:?}");
+}
+
+/// A watch that has looked through the past without finding anything, and a compaction forgets that
+/// past. The client hears nothing of it when a snapshot replaces the store: it missed nothing.
+#[test]
+fn a_watch_of_a_key_that_seldom_changes_survives_that_the_store_is_replaced() {
+    let one = One::start();
+    one.runtime.block_on(async {
+        for _ in 0..5 {
+            put_to(&one.face.kv, "often").await; // 2 to 6
+        }
+    });
+    let rare = pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+        key: "rare".into(),
+        start_revision: 2,
+        ..Default::default()
+    });
+    let replaced = async |kv: &Kv| {
+        tokio::task::yield_now().await; // the watch's task has begun
+        kv.compact(5).await.expect("compacted");
+        kv.cut_watchers();
+        put_to(kv, "rare").await;
+    };
+    let over = |told: &[pb::WatchResponse]| told.iter().any(|r| r.canceled || !r.events.is_empty());
+    let told = told_with(&one, vec![rare], 1, replaced, over);
+    let last = told.last().expect("an answer");
+    assert_eq!((last.canceled, last.events.len()), (false, 1), "{told:?}");
+}

@@ -1,0 +1,89 @@
+//! The first process of a container: its mounts, and what the zygote is asked for.
+
+use super::super::means::Means;
+use super::super::spec::{Request, Role, What};
+use super::super::zygote::Started;
+use super::super::{sandbox, spec};
+use super::streams::Streams;
+use super::{Container, Launch};
+use cri::{Error, Result};
+use linux::{cgroup, oom};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// Bytes of one container's writable layer, in memory. A container whose memory limit is lower is
+/// bounded by that.
+const LAYER_MAX: u64 = 512 << 20;
+
+impl Container {
+    /// What is mounted into it: the pod's own files, where it has no volume at their place, and its
+    /// volumes.
+    pub(super) fn mounts(&self, node: &str, launch: &Launch) -> Result<Vec<spec::Mount>> {
+        let has_volume = |to: &str| launch.mounts.iter().any(|m| m.container_path == Path::new(to));
+        if !has_volume("/etc/hosts") {
+            self.sandbox.renew_hosts(node)?;
+        }
+        let mut mounts: Vec<spec::Mount> = sandbox::shared_files(&self.sandbox.directory)
+            .into_iter()
+            .filter(|(_, to)| !has_volume(to))
+            .map(|(from, to)| spec::Mount {
+                root: None,
+                from,
+                part: PathBuf::new(),
+                // As upstream: the kubelet's /etc/hosts is always writable, what containerd adds is
+                // not on a read-only root. All containers of the pod share these files.
+                read_only: self.config.security.read_only_root && to != "/etc/hosts",
+                to: to.into(),
+            })
+            .collect();
+        mounts.extend(launch.mounts.iter().map(|m| spec::Mount {
+            root: m.host_root.clone(),
+            from: m.host_path.clone(),
+            part: m.sub_path.clone(),
+            to: m.container_path.clone(),
+            read_only: m.read_only,
+        }));
+        // A volume in another volume comes after it.
+        mounts.sort_by_key(|m| m.to.components().count());
+        Ok(mounts)
+    }
+
+    pub(super) async fn make_process(
+        &self,
+        means: &Means,
+        group: &dyn cgroup::Group,
+        launch: &Launch,
+    ) -> Result<(Started, Streams)> {
+        let entry = group.entry().map_err(|e| Error::Start(e.line()))?;
+        let mounts = self.mounts(&means.config.node, launch)?;
+        let wanted = spec::Container {
+            directory: self.directory.clone(),
+            image: self.layer.clone(),
+            layer_max: LAYER_MAX,
+            mounts,
+            read_only_root: self.config.security.read_only_root,
+            cgroup_v2: entry.directory.is_some() && entry.tasks.is_empty(),
+            privileged: self.config.security.privileged,
+            read_only_proc: !self.config.security.privileged && !oom::score_holds(),
+            shared_pids: self.sandbox.config.share_process_namespace,
+            process: launch.process.clone(),
+        };
+        let (streams, theirs) = Streams::make(self.config.tty, self.config.stdin)
+            .map_err(|cause| Error::Io { what: "cannot make pipes".into(), cause })?;
+        let pause = self.sandbox.process.pidfd().map_err(|cause| Error::Io {
+            what: format!("the pause process of sandbox {} has ended", self.sandbox.id),
+            cause,
+        })?;
+        let namespace = self.sandbox.users();
+        let mut given = vec![(Role::Sandbox, pause.as_fd())];
+        given.extend(theirs.iter().map(|(role, fd)| (*role, fd.as_fd())));
+        given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
+        let what = What::Container(Box::new(wanted));
+        given.extend(namespace.as_ref().map(|namespace| (Role::Users, namespace.as_fd())));
+        let users = self.sandbox.first_user();
+        let request =
+            Request { roles: vec![], ids: means.config.ids, users, tasks: entry.tasks.clone(), what };
+        let started = means.config.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
+        Ok((started?, streams))
+    }
+}

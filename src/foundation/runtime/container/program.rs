@@ -1,0 +1,88 @@
+//! What a container runs, and with which rights: its image and its pod together say it.
+
+use super::super::images::Definition;
+use super::super::spec;
+use cri::{ContainerConfig, Error, Result, Security};
+use linux::{confine, oom};
+use std::collections::HashSet;
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Image and pod together say what runs.
+///
+/// Also returns what the pod asked for and does not get, a sentence each.
+pub(super) fn program(
+    config: &ContainerConfig,
+    image: &Definition,
+    hostname: &str,
+    controls_devices: bool,
+) -> Result<(spec::Process, Vec<String>)> {
+    let owned = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect::<Vec<String>>();
+    let mut argv = match config.command.is_empty() {
+        true => owned(image.entrypoint),
+        false => config.command.clone(),
+    };
+    match (config.args.is_empty(), config.command.is_empty()) {
+        (false, _) => argv.extend(config.args.iter().cloned()),
+        (true, true) => argv.extend(owned(image.command)),
+        (true, false) => {} // a command of the pod's own takes no arguments of the image's
+    }
+    if argv.is_empty() {
+        return Err(Error::Start("no command specified".into()));
+    }
+    let ours = [("PATH".to_string(), PATH.to_string()), ("HOSTNAME".to_string(), hostname.to_string())];
+    let terminal = config.tty.then(|| ("TERM".to_string(), "xterm".to_string()));
+    let of_image = image.env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string()));
+    let all: Vec<_> = ours.into_iter().chain(terminal).chain(of_image).chain(config.env.clone()).collect();
+    // The last of a name counts, at its place. There may be a hundred thousand.
+    let mut last = HashSet::new();
+    let mut env: Vec<_> = all.iter().rev().filter(|(name, _)| last.insert(name)).cloned().collect();
+    env.reverse();
+    let security = &config.security;
+    let mut capabilities = capabilities(security);
+    let mut warnings = Vec::new();
+    // A device node that can be made and opened is the host's disk.
+    if !security.privileged && !controls_devices && capabilities.iter().any(|c| c == "MKNOD") {
+        capabilities.retain(|c| c != "MKNOD");
+        warnings
+            .push("capability MKNOD is not granted: no control group here can refuse devices".to_string());
+    }
+    let made = spec::Process {
+        argv,
+        env,
+        cwd: config.working_dir.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into()).into(),
+        uid: security.run_as_user,
+        gid: security.run_as_group,
+        groups: security.supplemental_groups.clone(),
+        capabilities,
+        no_new_privs: security.no_new_privs,
+        seccomp: !security.privileged,
+        terminal: config.tty,
+        oom_score_adj: oom::score_adj(config.resources.oom_score_adj),
+    };
+    Ok((made, warnings))
+}
+
+/// Default capabilities plus `add` minus `drop`. `ALL` counts before the names do, so `drop: [ALL],
+/// add: [X]` leaves X; a name in both lists is dropped. The order is that of containerd's
+/// `WithCapabilities`: add ALL, drop ALL, add names, drop names.
+pub(super) fn capabilities(security: &Security) -> Vec<String> {
+    let all = confine::all_capabilities();
+    if security.privileged {
+        return all;
+    }
+    // As containerd, which writes `CAP_` before whatever the pod names: `CAP_X` is no capability.
+    let plain = |name: &String| name.to_uppercase();
+    let add: Vec<String> = security.add_capabilities.iter().map(plain).collect();
+    let dropped: Vec<String> = security.drop_capabilities.iter().map(plain).collect();
+    let defaults = confine::DEFAULT_CAPABILITIES.iter().map(|name| (*name).to_string());
+    let mut keep: Vec<String> = if add.iter().any(|c| c == "ALL") { all } else { defaults.collect() };
+    if dropped.iter().any(|c| c == "ALL") {
+        keep.clear();
+    }
+    keep.extend(add.into_iter().filter(|c| c != "ALL"));
+    keep.retain(|c| !dropped.contains(c));
+    keep.sort();
+    keep.dedup();
+    keep
+}

@@ -1,0 +1,102 @@
+use super::super::images::Definition;
+use super::program::{capabilities, program};
+use super::*;
+use cri::Security;
+use linux::confine;
+
+#[test]
+fn the_pod_overrides_the_image_as_in_kubernetes() {
+    let image = Definition {
+        entrypoint: &["entry"],
+        command: &["default"],
+        env: &[("A", "image"), ("B", "image")],
+        ..super::super::images::definitions().remove(0)
+    };
+    let argv = |command: &[&str], args: &[&str]| {
+        let own = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect();
+        let config = ContainerConfig { command: own(command), args: own(args), ..Default::default() };
+        program(&config, &image, "h", true).unwrap().0.argv.join(" ")
+    };
+    assert_eq!(argv(&[], &[]), "entry default");
+    assert_eq!(argv(&[], &["x"]), "entry x");
+    assert_eq!(argv(&["mine"], &[]), "mine");
+    assert_eq!(argv(&["mine"], &["x"]), "mine x");
+    let config = ContainerConfig { env: vec![("A".into(), "pod".into())], ..Default::default() };
+    let env = program(&config, &image, "web", true).unwrap().0.env;
+    let value =
+        |name: &str| env.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+    assert_eq!((value("A"), value("B"), value("HOSTNAME")), (vec!["pod"], vec!["image"], vec!["web"]));
+}
+
+#[test]
+fn capabilities_are_added_after_all_are_dropped() {
+    let security = Security {
+        add_capabilities: vec!["net_admin".into(), "CHOWN".into()],
+        drop_capabilities: vec!["all".into()],
+        ..Default::default()
+    };
+    assert_eq!(capabilities(&security), ["CHOWN", "NET_ADMIN"]);
+    let security = Security { drop_capabilities: vec!["NET_RAW".into()], ..Default::default() };
+    assert_eq!(capabilities(&security).len(), confine::DEFAULT_CAPABILITIES.len() - 1);
+}
+
+/// A policy that appends to `drop` has the last word.
+#[test]
+fn a_capability_in_both_lists_is_dropped() {
+    let list = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect::<Vec<_>>();
+    let with = |add: &[&str], drop: &[&str]| {
+        let (add_capabilities, drop_capabilities) = (list(add), list(drop));
+        capabilities(&Security { add_capabilities, drop_capabilities, ..Default::default() })
+    };
+    assert_eq!(with(&["NET_ADMIN", "NET_RAW"], &["NET_ADMIN", "net_raw"]), with(&[], &["NET_RAW"]));
+    let all_but_one = with(&["ALL", "CHOWN"], &["CHOWN"]);
+    assert_eq!(all_but_one.len(), confine::all_capabilities().len() - 1);
+    assert!(!all_but_one.contains(&"CHOWN".to_string()));
+    assert_eq!(with(&["ALL", "CHOWN"], &["ALL"]), ["CHOWN"]);
+    assert_eq!(with(&["CHOWN"], &["ALL", "CHOWN"]), [""; 0]);
+    assert_eq!(with(&["CAP_NET_ADMIN"], &["ALL"]), ["CAP_NET_ADMIN"], "a name that nothing has");
+}
+
+#[test]
+fn device_nodes_need_a_device_cgroup() {
+    let image = super::super::images::definitions().remove(0);
+    let with = |controls_devices, privileged| {
+        let add_capabilities = vec!["MKNOD".to_string()];
+        let security = Security { add_capabilities, privileged, ..Default::default() };
+        let command = vec!["true".to_string()];
+        let config = ContainerConfig { command, security, ..Default::default() };
+        let (process, warnings) = program(&config, &image, "h", controls_devices).unwrap();
+        (process.capabilities.iter().any(|c| c == "MKNOD"), warnings)
+    };
+    assert_eq!(with(true, false), (true, vec![]));
+    let (granted, warnings) = with(false, false);
+    assert!(!granted && warnings.len() == 1 && warnings[0].starts_with("capability MKNOD is not granted"));
+    assert_eq!(with(false, true), (true, vec![]));
+    assert!(!capabilities(&Security::default()).contains(&"MKNOD".to_string()));
+}
+
+/// A stop that finds no process returns at once. If the status still said Running then,
+/// `remove_container` would remove a running container.
+#[test]
+fn a_container_shows_its_end_before_it_lets_go_of_its_process() {
+    let (status, live) = (watch::Sender::new(Status::created()), Mutex::new(Some(())));
+    status.send_modify(|status| status.state = ContainerState::Running);
+    std::thread::scope(|scope| {
+        let looking = live.lock(); // a stop, say
+        scope.spawn(|| tell_end(&status, &live, |status| status.state = ContainerState::Exited));
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while status.borrow().state != ContainerState::Exited {
+            assert!(std::time::Instant::now() < until, "its process goes first");
+            std::thread::yield_now();
+        }
+        assert!(looking.is_some());
+    });
+    assert!(live.lock().is_none());
+}
+
+#[test]
+fn an_end_has_the_reason_that_kubectl_shows() {
+    assert_eq!(reason(Exit::Code(0), false), "Completed");
+    assert_eq!(reason(Exit::Signal(9), true), "OOMKilled");
+    assert_eq!(reason(Exit::Signal(9), false), "Error");
+}

@@ -1,0 +1,207 @@
+use super::*;
+use bytes::Bytes;
+
+fn write(tap: &Tap, id: &str, revision: u64, cause: Option<Cause>) {
+    let mut record = Record::new(Event::Commit(Write::UPDATED)).revision(revision).cause(cause);
+    record.request = Some(Request { id: id.into(), ..Request::default() });
+    tap.emit(record);
+}
+
+#[test]
+fn a_chain_follows_causes_and_leaves_strangers_out() {
+    let tap = Tap::new().at("n1", Component::Kubelet);
+    write(&tap, "kubectl", 10, None);
+    write(&tap, "stranger", 11, None);
+    write(&tap, "controller", 12, Some(Cause::Revision(10)));
+    tap.emit(Record::new(Event::Register).cause(Some(Cause::Revision(12))));
+    tap.emit(Record::new(Event::Register).cause(Some(Cause::Revision(11))));
+    let seqs: Vec<u64> = tap.caused_by(&["kubectl".into()]).iter().map(|r| r.seq).collect();
+    assert_eq!(seqs, [1, 3, 4]);
+}
+
+#[test]
+fn an_effect_that_is_told_before_its_cause_is_in_the_chain() {
+    let tap = Tap::new();
+    tap.emit(Record::new(Event::Register).cause(Some(Cause::Revision(12))));
+    write(&tap, "controller", 12, Some(Cause::Revision(10)));
+    write(&tap, "kubectl", 10, None);
+    write(&tap, "stranger", 11, None);
+    let chain = tap.caused_by(&["kubectl".into()]);
+    assert_eq!(chain.iter().map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(chain.is_sorted_by_key(|r| r.at));
+}
+
+#[test]
+fn the_ring_keeps_the_newest() {
+    let tap = Tap::new();
+    for _ in 0..RING + 10 {
+        tap.emit(Record::new(Event::Now));
+    }
+    let kept = tap.since(0);
+    assert_eq!((kept.len(), kept[0].seq), (RING, 11));
+    assert_eq!(tap.since(tap.last() - 2).len(), 2);
+    // Large objects push others out earlier.
+    for _ in 0..100 {
+        tap.emit(Record { body: Some(Bytes::from(vec![0; 1 << 20])), ..Record::new(Event::Now) });
+    }
+    assert_eq!(tap.since(0).len(), (RING_BYTES >> 20) - 1, "a record holds a little more than its object");
+}
+
+#[test]
+fn a_flood_of_guests_takes_no_records_of_others() {
+    let tap = Tap::new();
+    let of = |user: &str, text: &str| Record {
+        request: Some(Request { user: user.into(), command: text.into(), ..Request::default() }),
+        ..Record::new(Event::Authorize)
+    };
+    write(&tap, "kubectl", 10, None);
+    for _ in 0..3 {
+        tap.emit_guest(of(LEARNER, "kubectl get secrets"));
+    }
+    for _ in 0..2 * RING {
+        tap.emit_guest(of("system:anonymous", ""));
+    }
+    let kept = tap.since(0);
+    assert_eq!((kept.len(), kept[0].seq, kept[1].seq, kept[3].seq), (1 + GUESTS.records, 1, 2, 4));
+    assert!(kept.is_sorted_by_key(|r| r.seq));
+    assert_eq!(tap.since(tap.last() - 2).len(), 2);
+    // Long texts push others of the same account out earlier.
+    for _ in 0..100 {
+        tap.emit_guest(of("eve", &"x".repeat(1 << 20)));
+    }
+    let learners = |r: &&Arc<Record>| r.request.as_ref().is_some_and(|r| r.user == LEARNER);
+    let kept = tap.since(0);
+    assert_eq!(kept.iter().filter(learners).count(), 3);
+    let of_eve = |r: &&Arc<Record>| r.request.as_ref().is_some_and(|r| r.user == "eve");
+    assert_eq!(kept.iter().filter(of_eve).count(), 3, "few records are not the first to go for being long");
+    assert!(kept.iter().map(|r| size(r)).sum::<usize>() < GUESTS.bytes + 1024);
+}
+
+#[test]
+fn a_flood_of_reads_takes_no_records_of_writes_and_none_of_the_few_reads_of_others() {
+    let tap = Tap::new();
+    let of = |user: &str| Record {
+        request: Some(Request { user: user.into(), ..Request::default() }),
+        ..Record::new(Event::Authorize)
+    };
+    write(&tap, "kubectl", 10, None);
+    for _ in 0..3 {
+        tap.emit_read(of(LEARNER));
+    }
+    tap.emit_guest(of("system:anonymous"));
+    for _ in 0..2 * RING {
+        tap.emit_read(of("eve"));
+    }
+    let kept = tap.since(0);
+    assert_eq!(kept.len(), 2 + READS.records);
+    assert_eq!(kept.iter().take(5).map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert!(kept.is_sorted_by_key(|r| r.seq));
+}
+
+#[tokio::test]
+async fn records_that_come_while_a_viewer_looks_are_told_in_their_order() {
+    let tap = Tap::new();
+    let mut live = tap.subscribe();
+    let writer = {
+        let tap = tap.clone();
+        std::thread::spawn(move || {
+            for _ in 0..20_000 {
+                tap.emit_read(Record::new(Event::Authorize));
+                tap.emit(Record::new(Event::Now));
+            }
+        })
+    };
+    drop(tap); // the stream ends with the writer
+    let mut before = 0;
+    loop {
+        match live.recv().await {
+            Ok(record) => {
+                assert!(record.seq > before, "{} after {before}", record.seq);
+                before = record.seq;
+            }
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => break,
+        }
+    }
+    writer.join().unwrap();
+    assert!(before > 0);
+}
+
+/// A viewer that reads nothing meanwhile is told of each record of the cluster's work, in its
+/// place.
+#[tokio::test]
+async fn a_flood_of_guests_and_reads_makes_no_viewer_lose_other_records() {
+    let tap = Tap::new();
+    let mut live = tap.subscribe();
+    let first = tap.emit(Record::new(Event::Now));
+    let most = 2 * LIVE as u64;
+    for _ in 0..most / 2 {
+        tap.emit_guest(Record::new(Event::Authorize));
+        tap.emit_read(Record::new(Event::Authorize));
+    }
+    let last = tap.emit(Record::new(Event::Now));
+    assert_eq!(
+        live.recv().await.map(|r| r.seq),
+        Err(RecvError::Lagged(most - LIVE_ASIDE as u64)),
+        "of the others some are lost"
+    );
+    let mut told = vec![];
+    while told.last() != Some(&last) {
+        told.push(live.recv().await.unwrap().seq);
+    }
+    assert_eq!((told.len(), told[0]), (LIVE_ASIDE + 2, first));
+    assert!(told.is_sorted());
+    tap.emit_read(Record::new(Event::Authorize));
+    assert_eq!(live.recv().await.map(|r| r.seq), Ok(last + 1));
+    drop(tap);
+    assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Closed));
+}
+
+#[test]
+fn all_that_a_record_holds_counts() {
+    let long = "x".repeat(1 << 20);
+    let request = Some(Request { user_agent: long.clone(), ..Request::default() });
+    let tried = Some(serde_json::json!([{ "a": long.clone() }]));
+    let makes: [Record; 5] = [
+        Record { request, ..Record::new(Event::Now) },
+        Record::new(Event::Now).object("pods", "d", &long),
+        Record::new(Event::Answer(Box::new(Answer { tried, ..Answer::default() }))),
+        Record::new(Event::Pull { image: long.clone(), error: None }),
+        Record::new(Event::Now).cause(Some(Cause::Request(long))),
+    ];
+    for record in makes {
+        let tap = Tap::new();
+        for _ in 0..40 {
+            tap.emit(record.clone());
+        }
+        assert_eq!(tap.since(0).len(), (RING_BYTES >> 20) - 1, "{}", record.event.verb());
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_that_reads_nothing_holds_no_more_than_the_ring() {
+    let tap = Tap::new();
+    let mut live = tap.subscribe();
+    for _ in 0..100 {
+        tap.emit(Record { body: Some(Bytes::from(vec![0; 1 << 20])), ..Record::new(Event::Now) });
+    }
+    let kept = tap.since(0);
+    assert!(kept.len() < 100);
+    let lost = 100 - kept.len() as u64;
+    assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Lagged(lost)));
+    for record in kept {
+        assert_eq!(live.recv().await.map(|r| r.seq), Ok(record.seq));
+    }
+    tap.emit(Record::new(Event::Now));
+    assert_eq!(live.recv().await.map(|r| r.seq), Ok(101));
+    drop(tap);
+    assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Closed));
+}
+
+#[test]
+fn a_cause_survives_its_header() {
+    for cause in [Cause::Revision(7), Cause::Request("a-b".into())] {
+        assert_eq!(cause.to_string().parse(), Ok(cause));
+    }
+    assert_eq!("nonsense".parse::<Cause>(), Err(()));
+}

@@ -1,0 +1,326 @@
+use super::*;
+
+#[tokio::test]
+async fn a_panic_ends_the_crew_and_tells() {
+    let crew = Crew::new("t");
+    crew.spawn_main(async {
+        assert!(std::hint::black_box(false), "boom");
+        Ok::<(), String>(())
+    });
+    assert_eq!(crew.wait().await, End::Panicked("boom".into()));
+}
+
+/// Kills a crew whose main task waits for the request to stop; returns whether its graceful
+/// path began.
+async fn is_graceful_when_killed() -> bool {
+    let crew = Crew::new("t");
+    let token = crew.token();
+    let (waits, is_waiting) = tokio::sync::oneshot::channel();
+    let (graceful, began) = tokio::sync::oneshot::channel();
+    crew.spawn_main(async move {
+        let mut asked = std::pin::pin!(token.cancelled());
+        let mut waits = Some(waits);
+        std::future::poll_fn(|context| {
+            let poll = asked.as_mut().poll(context);
+            if let Some(waits) = waits.take() {
+                let _ = waits.send(());
+            }
+            poll
+        })
+        .await;
+        let _ = graceful.send(());
+        Ok::<(), String>(())
+    });
+    is_waiting.await.unwrap();
+    crew.kill();
+    assert_eq!(crew.wait().await, End::Killed);
+    began.await.is_ok() // an error once the task is dropped
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_skips_the_graceful_path_of_a_task_that_is_running() {
+    let crew = Crew::new("t");
+    let token = crew.token();
+    let (runs, is_running) = tokio::sync::oneshot::channel();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel();
+    crew.spawn_main(async move {
+        let _ = runs.send(());
+        let _ = wait.recv(); // in the middle of a poll
+        let _ = tell.send(token.is_cancelled());
+        Ok::<(), String>(())
+    });
+    is_running.await.unwrap();
+    crew.kill();
+    assert_eq!(crew.ended(), Some(End::Killed));
+    drop(go);
+    assert_eq!(told.recv(), Ok(false), "it hears of the stop");
+    crew.token().cancelled().await; // others do when it is gone
+}
+
+#[tokio::test]
+async fn a_kill_skips_the_graceful_path() {
+    assert!(!is_graceful_when_killed().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_skips_the_graceful_path_on_other_threads() {
+    for round in 0..200 {
+        assert!(!is_graceful_when_killed().await, "round {round}");
+    }
+}
+
+/// A task that hears of the stop may end at once, and well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_that_stops_the_main_task_is_the_end() {
+    for round in 0..300 {
+        let crew = Crew::new("t");
+        let ready = Arc::new(tokio::sync::Barrier::new(2));
+        let (token, main) = (crew.token(), ready.clone());
+        crew.spawn_main(async move {
+            main.wait().await;
+            token.cancelled().await;
+            Ok::<(), String>(())
+        });
+        // Many wait for the token: to wake them takes time.
+        for _ in 0..100 {
+            let token = crew.token();
+            crew.spawn(async move { token.cancelled().await });
+        }
+        crew.spawn_essential(async move {
+            ready.wait().await;
+            tokio::task::yield_now().await;
+            assert!(std::hint::black_box(false), "boom");
+        });
+        assert_eq!(crew.wait().await, End::Panicked("boom".into()), "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_an_essential_task_is_the_end_and_that_of_a_helper_is_not() {
+    let crew = Crew::new("t");
+    crew.spawn_main(std::future::pending::<Result<(), String>>());
+    crew.spawn(async { assert!(std::hint::black_box(false), "small") });
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(crew.ended(), None);
+    crew.spawn_essential(async { assert!(std::hint::black_box(false), "boom") });
+    assert_eq!(crew.wait().await, End::Panicked("boom".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crew_that_is_kept_is_started_again_and_ends_with_its_owner() {
+    let (owner, starts, alive) = (Crew::new("t"), Arc::new(Mutex::new(0)), Arc::new(()));
+    let (counted, held) = (starts.clone(), alive.clone());
+    owner.keep("kept", move |crew| {
+        let mut starts = counted.lock();
+        *starts += 1;
+        let (is_first, held) = (*starts == 1, held.clone());
+        crew.spawn_essential(async move {
+            let _held = held;
+            assert!(!is_first, "boom");
+            std::future::pending::<()>().await;
+        });
+    });
+    tokio::time::sleep(START_AGAIN * 3).await;
+    assert_eq!(*starts.lock(), 2, "it stays when nothing panics");
+    assert_eq!(owner.ended(), None);
+    owner.kill();
+    while Arc::strong_count(&alive) > 1 {
+        tokio::task::yield_now().await; // an aborted task is dropped at its next turn
+    }
+}
+
+/// The levels of what is logged.
+#[derive(Clone, Default)]
+struct Levels(Arc<Mutex<Vec<tracing::Level>>>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Levels {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        self.0.lock().push(*event.metadata().level());
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_an_essential_task_is_logged_as_an_error() {
+    use tracing_subscriber::layer::SubscriberExt;
+    let levels = Levels::default();
+    // With a single subscriber, tracing asks the thread that meets a place in the code first,
+    // which may be another test's.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(levels.clone()));
+    let crew = Crew::new("t");
+    crew.spawn_essential(async { assert!(std::hint::black_box(false), "boom") });
+    crew.wait().await;
+    assert!(levels.0.lock().contains(&tracing::Level::ERROR));
+}
+
+/// A subscriber that panics at every event, as one may that cannot write.
+struct Panics;
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Panics {
+    fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        assert!(std::hint::black_box(false), "cannot write");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crew_that_is_kept_is_started_again_whatever_panics() {
+    use tracing_subscriber::layer::SubscriberExt;
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(Panics));
+    let (owner, starts) = (Crew::new("t"), Arc::new(Mutex::new(0)));
+    let counted = starts.clone();
+    owner.keep("kept", move |crew| {
+        let round = {
+            let mut starts = counted.lock();
+            *starts += 1;
+            *starts
+        };
+        assert!(round != 1, "boom");
+        crew.spawn_essential(async move {
+            assert!(round != 2, "boom");
+            std::future::pending::<()>().await;
+        });
+    });
+    tokio::time::sleep(START_AGAIN * 5).await;
+    assert_eq!(*starts.lock(), 3);
+    drop(subscriber); // the kill is logged, too
+    owner.kill();
+}
+
+#[tokio::test]
+async fn a_panic_of_an_essential_task_is_the_end_also_if_it_cannot_be_logged() {
+    use tracing_subscriber::layer::SubscriberExt;
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Panics));
+    let crew = Crew::new("t");
+    crew.spawn_essential(async { assert!(std::hint::black_box(false), "boom") });
+    assert_eq!(crew.wait().await, End::Panicked("boom".into()));
+}
+
+#[tokio::test]
+async fn a_kill_before_the_first_poll_leaves_no_main_task_behind() {
+    let ran = Arc::new(Mutex::new(0));
+    for killed_before in [true, false] {
+        let (crew, seen) = (Crew::new("t"), ran.clone());
+        if killed_before {
+            crew.kill();
+        }
+        crew.spawn_main(async move {
+            tokio::task::yield_now().await;
+            *seen.lock() += 1;
+            Ok::<(), String>(())
+        });
+        crew.kill();
+    }
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*ran.lock(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn helpers_end_with_the_main_task_and_with_a_kill() {
+    let patience = std::time::Duration::from_secs(60);
+    for killed in [false, true] {
+        let crew = Crew::new("t");
+        let (token, alive) = (crew.token(), Arc::new(()));
+        let held = alive.clone();
+        crew.spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        crew.spawn_main(async move {
+            match killed {
+                true => std::future::pending().await,
+                false => token.cancelled().await,
+            }
+            Ok::<(), String>(())
+        });
+        let stopped = async {
+            let (stop, kill) = (crew.stop(), async {
+                if killed {
+                    crew.kill()
+                }
+            });
+            tokio::join!(stop, kill);
+        };
+        tokio::time::timeout(patience, stopped).await.expect("it waits for a helper that never ends");
+        assert_eq!(crew.ended(), Some(if killed { End::Killed } else { End::Stopped }));
+        while Arc::strong_count(&alive) > 1 {
+            tokio::task::yield_now().await; // an aborted task is dropped at its next turn
+        }
+    }
+}
+
+/// A pod that is deleted twice, the second time with a shorter grace period.
+#[tokio::test]
+async fn a_second_stop_waits_for_the_end_of_the_first() {
+    let crew = Crew::new("t");
+    let (token, graceful) = (crew.token(), Arc::new(Mutex::new(false)));
+    let seen = graceful.clone();
+    crew.spawn_main(async move {
+        token.cancelled().await;
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        *seen.lock() = true;
+        Ok::<(), String>(())
+    });
+    tokio::task::yield_now().await;
+    let second = async {
+        crew.stop().await;
+        assert!(*graceful.lock(), "it returned before the crew had ended");
+    };
+    tokio::join!(crew.stop(), second);
+    assert_eq!(crew.ended(), Some(End::Stopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_is_given_up_kills() {
+    let crew = Crew::new("t");
+    let alive = Arc::new(());
+    let held = alive.clone();
+    crew.spawn_main(async move {
+        let _held = held;
+        std::future::pending::<Result<(), String>>().await
+    });
+    let patience = std::time::Duration::from_secs(5);
+    assert!(tokio::time::timeout(patience, crew.stop()).await.is_err());
+    assert_eq!(tokio::time::timeout(patience, crew.wait()).await, Ok(End::Killed));
+    while Arc::strong_count(&alive) > 1 {
+        tokio::task::yield_now().await; // an aborted task is dropped at its next turn
+    }
+}
+
+/// The container of a store that cannot write its last entries exits with 1, and its message
+/// says why.
+#[tokio::test]
+async fn a_main_task_that_fails_while_it_stops_has_failed() {
+    let crew = Crew::new("t");
+    let token = crew.token();
+    crew.spawn_main(async move {
+        token.cancelled().await;
+        Err::<(), _>("the disk is full")
+    });
+    crew.stop().await;
+    assert_eq!(crew.ended(), Some(End::Done(Err("the disk is full".into()))));
+}
+
+#[tokio::test]
+async fn stop_waits_for_everyone() {
+    let crew = Crew::new("t");
+    let (token, done) = (crew.token(), Arc::new(Mutex::new(0)));
+    for _ in 0..3 {
+        let (token, done) = (token.clone(), done.clone());
+        crew.spawn(async move {
+            token.cancelled().await;
+            *done.lock() += 1;
+        });
+    }
+    crew.stop().await;
+    assert_eq!(*done.lock(), 3);
+    assert_eq!(crew.ended(), Some(End::Stopped));
+}

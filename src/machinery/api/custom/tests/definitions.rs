@@ -1,0 +1,267 @@
+//! What a definition may say, and what its versions and columns are.
+
+use super::*;
+
+#[test]
+fn a_definition_says_only_what_can_be_kept() {
+    assert_eq!(judged(spec(json!({"a": {"type": "string"}}))), [""; 0]);
+    let path = "spec.versions[0].schema.openAPIV3Schema";
+    assert_eq!(
+        judged(spec(json!({"a": {"description": "no type"}}))),
+        [format!(
+            "{path}.properties[spec].properties[a].type: Required value: must not be empty for specified object fields"
+        )]
+    );
+    assert_eq!(
+        judged(json!({"type": "string"})),
+        [format!("{path}.type: Invalid value: \"string\": must be object at the root")]
+    );
+    let rule = |rule: &str| {
+        judged(
+            json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"a": {"type": "string"}},
+            "x-kubernetes-validations": [{"rule": rule}]}}}),
+        )
+    };
+    assert_eq!(rule("self.a == 'x'"), [""; 0]);
+    assert!(rule("self.b == 'x'")[0].ends_with("compilation failed: ERROR: <input>: undefined field 'b'"));
+    assert!(rule("self.a ==")[0].contains("compilation failed: "));
+    assert!(rule("sefl.a == ''")[0].contains("undeclared reference to 'sefl'"));
+    let mut foreign = definition(spec(json!({})));
+    foreign["spec"]["group"] = "example".into();
+    let mut errors = Errors::default();
+    definition::validate(&foreign, &mut errors);
+    assert!(errors.iter().any(|e| e.body.ends_with("should be a domain with at least one dot")));
+}
+
+#[test]
+fn names_belong_to_whoever_had_them_first() {
+    let first = definition::name(&definition(spec(json!({}))), std::iter::empty(), kinds::all()).unwrap();
+    assert!(is(&first, "Established") && is(&first, "NamesAccepted"));
+    let mut second = definition(spec(json!({})));
+    second["metadata"]["name"] = "others.stable.example.com".into();
+    second["spec"]["names"]["plural"] = "others".into();
+    second["spec"]["names"]["singular"] = "other".into();
+    let second = definition::name(&second, [&first].into_iter(), kinds::all()).unwrap();
+    assert!(!is(&second, "Established"));
+    let refused = &list(&second, "status.conditions")[0];
+    assert_eq!(text(refused, "reason"), "ListKindConflict");
+    assert!(kinds_of(&second).is_empty());
+    assert_eq!(
+        definition::name(&first, [&second].into_iter(), kinds::all()),
+        None,
+        "nothing changes for the first"
+    );
+}
+
+#[test]
+fn versions_are_ordered_by_stability() {
+    let mut all = ["v1alpha1", "v2", "foo", "v1beta2", "v10", "v1beta1", "v1"];
+    all.sort_by_key(|v| version_order(v));
+    assert_eq!(all, ["v10", "v2", "v1", "v1beta2", "v1beta1", "v1alpha1", "foo"]);
+}
+
+#[test]
+fn a_columns_format_is_one_that_clients_know() {
+    let refused = |format: &str| {
+        let mut asked = definition(spec(json!({})));
+        asked["spec"]["versions"][0]["additionalPrinterColumns"] =
+            json!([{"name": "Size", "type": "integer", "jsonPath": ".spec.size", "format": format}]);
+        let mut errors = Errors::default();
+        definition::validate(&asked, &mut errors);
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(refused("int32"), [""; 0]);
+    assert_eq!(refused(""), [""; 0]);
+    assert!(
+        refused("nonsense")[0].contains(".format: Invalid value: \"nonsense\": must be one of byte,date")
+    );
+}
+
+#[test]
+fn an_empty_value_counts_as_nothing_said_unless_its_field_is_nullable() {
+    let kind = kind(spec(json!({
+        "replicas": {"type": "integer"}, "size": {"type": "integer", "default": 3},
+        "note": {"type": "string", "nullable": true},
+        "more": {"type": "object", "additionalProperties": true},
+        "items": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}}})));
+    let mut object = json!({"metadata": {"name": "x"}, "spec": {"replicas": null, "size": null, "note": null,
+        "more": {"a": null}, "items": [{"a": null}]}});
+    let custom = kind.custom.as_ref().unwrap();
+    assert!(custom.conform(&mut object).unwrap().is_empty());
+    kind.fill(&mut object);
+    assert_eq!(object["spec"], json!({"size": 3, "note": null, "more": {"a": null}, "items": [{}]}));
+    let mut errors = Errors::default();
+    custom.validate(&object, None, &mut errors);
+    assert!(errors.is_empty(), "{errors:?}");
+}
+
+#[test]
+fn a_stored_object_is_shown_with_the_fields_that_its_schema_has_by_now() {
+    let kind = kind(spec(json!({"a": {"type": "string"}})));
+    let stored = |spec: Value| json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": "x"}, "spec": spec});
+    let fits = stored(json!({"a": "1"}));
+    assert!(matches!(kind.from_stored(&fits), Cow::Borrowed(_)));
+    for other in [json!({"a": "1", "old": 1}), json!({"a": "1", "old": {"b": [1]}})] {
+        assert_eq!(*kind.from_stored(&stored(other)), fits);
+    }
+    assert_eq!(*kind.from_stored(&stored(json!({"a": null}))), stored(json!({})));
+}
+
+#[test]
+fn fields_to_select_by_are_in_the_schema() {
+    let told = |paths: &[&str]| {
+        let mut object = definition(spec(
+            json!({"color": {"type": "string"}, "sizes": {"type": "array", "items": {"type": "integer"}}}),
+        ));
+        let fields: Vec<Value> = paths.iter().map(|path| json!({"jsonPath": path})).collect();
+        object["spec"]["versions"][0]["selectableFields"] = fields.into();
+        let mut errors = Errors::default();
+        definition::validate(&object, &mut errors);
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(told(&[".spec.color"]), "");
+    for (paths, why) in [
+        (&[".spec.colour"][..], "is an invalid path: does not refer to a valid field"),
+        (&["spec.color"], "is an invalid path: expected [ or . but got: spec.color"),
+        (&[".spec.sizes"], "must point to a field of type string, boolean or integer"),
+        (&[".spec.color", ".spec.color"], "Duplicate value"),
+        (&[".spec['color']"], "is an invalid path: it has an index"),
+        (&[""], "Required value"),
+        (&[".spec.color"; 9], "must have at most 8 items"),
+    ] {
+        assert!(told(paths).contains(why), "{paths:?}: {}", told(paths));
+    }
+}
+
+#[test]
+fn words_of_a_schema_that_would_do_nothing_are_refused() {
+    let path = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[a]";
+    for (word, value, why) in [
+        ("x-kubernetes-validations", json!([{"rule": "self == 'x'"}]), "must be empty to be structural"),
+        ("x-kubernetes-list-type", json!("set"), "must be undefined to be structural"),
+        ("x-kubernetes-map-type", json!("atomic"), "must be undefined to be structural"),
+        ("default", json!("x"), "must be undefined to be structural"),
+        ("nullable", json!(true), "must be false to be structural"),
+    ] {
+        for branch in ["allOf", "anyOf", "oneOf"] {
+            let found = judged(spec(json!({"a": {"type": "string", branch: [{word: value}]}})));
+            assert_eq!(found, [format!("{path}.{branch}[0].{word}: Forbidden: {why}")]);
+        }
+    }
+    let unknown = json!({"a": {"type": "object", "default": {"x": 1, "y": 2}, "properties": {"x": {"type": "integer"}}}});
+    let found = judged(spec(unknown));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("must not have unknown fields"), "{found:?}");
+    let broken =
+        json!({"a": {"type": "integer", "default": 1, "x-kubernetes-validations": [{"rule": "self > 1"}]}});
+    assert!(judged(spec(broken))[0].contains("failed rule: self > 1"));
+    let mut free = definition(spec(json!({})));
+    free["spec"]["preserveUnknownFields"] = true.into();
+    let mut errors = Errors::default();
+    definition::validate(&free, &mut errors);
+    let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
+        ]
+    );
+}
+
+#[test]
+fn logic_names_only_what_is_defined_outside_of_it() {
+    let schema = |logic: Value| {
+        json!({"type": "object", "anyOf": logic, "properties": {"spec": {"type": "object", "properties": {
+            "a": {"type": "string"}, "list": {"type": "array", "items": {"type": "object", "properties": {"b": {"type": "string"}}}}}}}})
+    };
+    let fine = json!([{"properties": {"spec": {"required": ["a"], "properties": {
+        "a": {"minLength": 1}, "list": {"items": {"properties": {"b": {"minLength": 1}}}}}}}}]);
+    assert_eq!(judged(schema(fine)), [""; 0]);
+    let path = "spec.versions[0].schema.openAPIV3Schema";
+    let unknown = json!([{"properties": {"spec": {"not": {"properties": {"c": {"minLength": 1}}}}}}]);
+    assert_eq!(
+        judged(schema(unknown)),
+        [format!(
+            "{path}.properties[spec].properties[c]: Required value: because it is defined in {path}.anyOf[0].properties[spec].not.properties[c]"
+        )]
+    );
+    let items = json!([{"properties": {"spec": {"properties": {"a": {"items": {"minLength": 1}}}}}}]);
+    assert_eq!(
+        judged(schema(items)),
+        [format!(
+            "{path}.properties[spec].properties[a].items: Required value: because it is defined in {path}.anyOf[0].properties[spec].properties[a].items"
+        )]
+    );
+}
+
+#[test]
+fn warnings_and_paths_of_a_version_are_short() {
+    let judged = |field: &str, said: Value| {
+        let mut definition = definition(spec(json!({"n": {"type": "integer"}})));
+        value::put(&mut definition, "status", json!({}));
+        let version = &mut definition["spec"]["versions"][0];
+        version["deprecated"] = true.into();
+        value::put(version, field, said);
+        let mut errors = Errors::default();
+        definition::validate(&definition, &mut errors);
+        errors.iter().map(|e| e.field.trim_start_matches("spec.versions[0].").to_string()).collect::<Vec<_>>()
+    };
+    let warning = "deprecationWarning";
+    for fine in ["use v2".to_string(), "v2 を使う".to_string(), "x".repeat(256)] {
+        assert_eq!(judged(warning, fine.into()), [""; 0]);
+    }
+    for wrong in
+        ["a\nb".to_string(), "x".repeat(257), String::new(), "a\u{202e}b".to_string(), "a\u{a0}b".into()]
+    {
+        assert_eq!(judged(warning, wrong.clone().into()), [warning], "{wrong:?}");
+    }
+    let scale = |path: String| json!({"specReplicasPath": path, "statusReplicasPath": ".status.n"});
+    assert_eq!(judged("subresources.scale", scale(".spec.n".into())), [""; 0]);
+    let long = judged("subresources.scale", scale(format!(".spec.{}", "n".repeat(256))));
+    assert_eq!(long, ["subresources.scale.specReplicasPath"]);
+}
+
+#[test]
+fn the_field_of_a_rule_is_one_of_the_schema() {
+    let judged = |path: &str| {
+        let rules = json!([{"rule": "true", "fieldPath": path}]);
+        let told = judged(
+            json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": rules,
+            "properties": {"a": {"type": "object", "properties": {"b-c": {"type": "string"}}},
+                "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"d": {"type": "string"}}}},
+                "list": {"type": "array", "items": {"type": "string"}}}}}}),
+        );
+        told.first().cloned()
+    };
+    for fine in [".a", ".a['b-c']", "['a'].b-c", ".map['it\\'s'].d", ".map.x.d", ".list"] {
+        assert_eq!(judged(fine), None, "{fine}");
+    }
+    for (path, why) in [
+        (".x", "does not refer to a valid field"),
+        (".a.b", "does not refer to a valid field"),
+        (".list[0]", "expected single quoted string but got 0]"),
+        (".list['0']", "does not refer to a valid field"),
+        ("a", "expected [ or . but got"),
+        (".a.", "unexpected end of JSON path"),
+        (".a['b", "unexpected end of JSON path"),
+        ("  ", "fieldPath must be non-empty if specified"),
+    ] {
+        let told = judged(path).unwrap_or_default();
+        assert!(told.contains(why), "{path}: {told}");
+    }
+}
+
+#[test]
+fn a_column_prints_the_first_value_of_its_path() {
+    let said = |kind: &str, path: &str| json!([{"name": "C", "type": kind, "jsonPath": path}]);
+    let object = json!({"a": [{"b": "x", "n": 1}, {"b": "y", "n": 2}], "none": null});
+    let cell = |kind: &str, path: &str| {
+        let columns = columns::of(said(kind, path).as_array().unwrap());
+        columns[0].cell(&object, clock::now())
+    };
+    assert_eq!(cell("string", ".a[*].b"), json!("x"));
+    assert_eq!(cell("string", ".a[1]"), json!(r#"{"b":"y","n":2}"#));
+    assert_eq!(cell("integer", ".a[*].n"), json!(1));
+    assert_eq!(cell("string", ".missing"), Value::Null);
+    assert_eq!(cell("string", ".none"), Value::Null);
+}

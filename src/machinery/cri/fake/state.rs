@@ -1,0 +1,63 @@
+//! What the fake runtime remembers of sandboxes and containers.
+
+use super::super::{Container, ContainerConfig, ContainerState, Error, Result, Stats};
+use super::{CALLS, Script, State};
+use std::time::Duration;
+
+impl State {
+    pub(super) fn note(&mut self, call: String) {
+        if self.calls.len() == CALLS {
+            self.calls.remove(0);
+        }
+        self.calls.push(call);
+    }
+
+    pub(super) fn script_of(&self, config: &ContainerConfig) -> Script {
+        let found = self.scripts.get(&config.name).or_else(|| self.scripts.get(&config.image));
+        found.cloned().unwrap_or(Script::Run)
+    }
+
+    pub(super) fn check_image(&self, reference: &str) -> Result<()> {
+        if reference.is_empty() || reference.contains(char::is_whitespace) {
+            return Err(Error::BadImageName(reference.to_string()));
+        }
+        match self.absent.contains(reference) {
+            true => Err(Error::NoImage { reference: reference.to_string(), known: Vec::new() }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Refuses a second sandbox or container of one name, in the words of the runtime. A caller may ask
+/// again after a call that was carried out and whose answer was lost.
+///
+/// # Errors
+/// `State`: there is one already.
+pub(super) fn refuse_twin(is_made: bool, name: String) -> Result<()> {
+    match is_made {
+        true => Err(Error::State(format!("name {name:?} is reserved: it is there"))),
+        false => Ok(()),
+    }
+}
+
+/// The refusal of a sandbox that was stopped.
+pub(super) fn is_down(sandbox_id: &str) -> Error {
+    Error::State(format!("sandbox container {sandbox_id:?} is not running"))
+}
+
+/// A stable, made-up digest.
+pub(super) fn image_id(reference: &str) -> String {
+    let word = |seed: u64| {
+        reference.bytes().fold(seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
+    };
+    let words = [1u64, 2, 3, 4].map(|n| format!("{:016x}", word(0xcbf2_9ce4_8422_2325 ^ n)));
+    format!("sha256:{}", words.concat())
+}
+
+/// A made-up millicore for as long as a container runs, and 4 MiB while it does.
+pub(super) fn made_up(container: &Container) -> Option<Stats> {
+    let until = container.finished_at.unwrap_or_else(clock::now);
+    let ran = Duration::try_from(until.duration_since(container.started_at?)).unwrap_or_default();
+    let memory = if container.state == ContainerState::Running { 4 << 20 } else { 0 };
+    Some(Stats { cpu_usage: ran / 1000, memory_working_set: memory })
+}

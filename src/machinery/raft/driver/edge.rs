@@ -1,0 +1,150 @@
+//! What a member's thread does outside of the core: messages, snapshots and the log's queue.
+
+use super::super::disk::{DirLock, Disk};
+use super::super::member::{Capture, Edge, Write, wants_data};
+use super::super::message::{Body, Index, MemberId, Message, SnapshotRef};
+use super::super::wal_error::WalError;
+use super::super::{codec, snapfile};
+use super::{Input, Job, Link, OnPanic, Spawn};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+
+/// Snapshots that are to be sent, and whether a thread is at it.
+#[derive(Default)]
+pub(super) struct Wanted {
+    /// By receiver: the newest message replaces the one before.
+    messages: BTreeMap<MemberId, Message>,
+    served: bool,
+}
+
+/// The next snapshot to send. A function of its own, so that nobody holds the lock while it is
+/// sent.
+fn next_wanted(wanted: &Mutex<Wanted>) -> Option<Message> {
+    let mut wanted = wanted.lock();
+    let next = wanted.messages.pop_first().map(|(_, message)| message);
+    wanted.served = next.is_some();
+    next
+}
+
+pub(super) struct RealEdge {
+    pub(super) jobs: Sender<Job>,
+    pub(super) inbox: Sender<Input>,
+    pub(super) link: Arc<dyn Link>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) snap_dir: PathBuf,
+    /// Every thread that writes or reads in the directory holds the lock, so that it is let go when
+    /// the last of them has ended.
+    pub(super) lock: Arc<DirLock>,
+    /// Snapshots that wait are neither saved nor sent any more.
+    pub(super) killed: Arc<AtomicBool>,
+    pub(super) spawn: Spawn,
+    pub(super) saving: Option<JoinHandle<()>>,
+    /// Reads snapshots and sends them, one after the other.
+    pub(super) sending: Option<JoinHandle<()>>,
+    pub(super) wanted: Arc<Mutex<Wanted>>,
+}
+
+impl RealEdge {
+    /// A snapshot is read elsewhere: with a large state, heartbeats would be late. One that is
+    /// lost, or cannot be read, is sent again when check-quorum rounds have passed in silence
+    /// (`progress`): the leader is not told.
+    fn send_snapshot(&mut self, message: Message) {
+        let mut wanted = self.wanted.lock();
+        wanted.messages.insert(message.to, message);
+        if std::mem::replace(&mut wanted.served, true) {
+            return;
+        }
+        drop(wanted);
+        let (disk, dir, link) = (self.disk.clone(), self.snap_dir.clone(), self.link.clone());
+        let (wanted, held, killed) = (self.wanted.clone(), self.lock.clone(), self.killed.clone());
+        let send = move || {
+            let _held = held;
+            let _served = OnPanic(|| wanted.lock().served = false);
+            while let Some(mut message) = next_wanted(&wanted).filter(|_| !killed.load(Ordering::Acquire)) {
+                match (newest(&*disk, &dir), &mut message.body) {
+                    // This member leads the message's term no longer. The receiver would refuse the
+                    // message as impossible, and close the connection.
+                    (Ok(Some(newest)), _) if newest.term > message.term => {}
+                    (Ok(Some(newest)), Body::MsgSnap(snapshot)) => {
+                        *snapshot = newest;
+                        link.send(message.to, codec::encode_message(&message).into());
+                    }
+                    (Err(error), _) => {
+                        tracing::warn!(error = %error.full_text(), "no snapshot for a member that is behind")
+                    }
+                    (Ok(_), _) => {}
+                }
+            }
+        };
+        match (self.spawn)("snapshot-send", Box::new(send)) {
+            Ok(thread) => self.sending = thread,
+            Err(e) => {
+                self.wanted.lock().served = false;
+                tracing::warn!(error = %e, "no thread for sending a snapshot");
+            }
+        }
+    }
+}
+
+/// The newest snapshot. A newer one may replace it between the look at the directory and the
+/// reading: then that one is read.
+fn newest(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError> {
+    let gone = |e: &WalError| matches!(e, WalError::Io { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound);
+    match snapfile::load(disk, dir) {
+        Err(e) if gone(&e) => snapfile::load(disk, dir),
+        loaded => loaded,
+    }
+}
+
+impl Edge for RealEdge {
+    fn write(&mut self, write: Write) {
+        let _ = self.jobs.send(Job::Write(write)); // after a failure nobody writes, and nobody is told that it is durable
+    }
+
+    fn send(&mut self, message: Message) {
+        if wants_data(&message) {
+            return self.send_snapshot(message);
+        }
+        self.link.send(message.to, codec::encode_message(&message).into());
+    }
+
+    fn snapshot(&mut self, snapshot: SnapshotRef, capture: Capture) {
+        let (disk, dir, inbox) = (self.disk.clone(), self.snap_dir.clone(), self.inbox.clone());
+        let (held, killed) = (self.lock.clone(), self.killed.clone());
+        let save = move || {
+            let _held = held;
+            let _failed = OnPanic(|| {
+                let _ = inbox.send(Input::SnapshotSaved(None)); // else none would be made any more
+            });
+            let full = SnapshotRef { data: capture().into(), ..snapshot.clone() };
+            if killed.load(Ordering::Acquire) {
+                return;
+            }
+            let saved = match snapfile::save(&*disk, &dir, &full) {
+                Ok(()) => Some(snapshot),
+                Err(e) => {
+                    // The log still has everything, so this is no reason to stop.
+                    tracing::warn!(error = %e.full_text(), "no snapshot");
+                    None
+                }
+            };
+            let _ = inbox.send(Input::SnapshotSaved(saved)); // the member may have stopped meanwhile
+        };
+        match (self.spawn)("snapshot", Box::new(save)) {
+            Ok(thread) => self.saving = thread,
+            Err(e) => {
+                tracing::warn!(error = %e, "no thread for a snapshot");
+                let _ = self.inbox.send(Input::SnapshotSaved(None));
+            }
+        }
+    }
+
+    fn release(&mut self, upto: Index) {
+        let _ = self.jobs.send(Job::Release(upto));
+    }
+}
