@@ -34,7 +34,7 @@ fn of_case(case: &Case, is_alone: bool) -> Duration {
         Kind::Solution => steps.iter().map(|step| step.settle + solved(step)).sum(),
         Kind::Prose => steps.iter().map(|step| LINES + solved(step)).sum(),
         Kind::Wrong { step, .. } | Kind::Also { step, .. } => {
-            let way = if is_alone { steps[..step].iter().map(solved).sum() } else { ANEW };
+            let way: Duration = if is_alone { steps[..step].iter().map(solved).sum() } else { ANEW };
             let is_wrong = matches!(case.kind, Kind::Wrong { .. });
             let judged = if is_wrong { steps[step].settle } else { steps[step].hold };
             way + LINES + waits(case.lines()) + judged
