@@ -6,6 +6,7 @@
 use super::labs as front;
 use super::proof_cluster::ProofCluster;
 use super::proof_home;
+use super::proof_length::waits;
 use super::proof_part::{Part, played};
 use super::proof_stop::Stop;
 use super::texts::Lang;
@@ -100,20 +101,6 @@ fn longest_red(lab: &Lab, wrong: usize) -> Option<Duration> {
     let red = &lab.wrong[wrong].red;
     let still = lab.tasks.iter().filter(|task| task.probe.is_empty() && red.contains(&task.id));
     still.map(|task| task.within).max()
-}
-
-/// Returns how long lines wait by what they say: `sleep 20`, and in a line that may fail (after a
-/// `-`) `--timeout=20s`, since it is there to fail.
-fn waits(lines: &[String]) -> Duration {
-    let is_edge = |c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.';
-    let seconds = lines.iter().map(|line| {
-        let words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches(is_edge)).collect();
-        let slept = words.windows(2).filter(|pair| pair[0] == "sleep").map(|pair| pair[1]);
-        let limits = words.iter().filter(|_| line.starts_with('-'));
-        let limits = limits.filter_map(|word| word.strip_prefix("--timeout=")?.strip_suffix('s'));
-        slept.chain(limits).filter_map(|text| text.parse::<u16>().ok()).map(u64::from).sum::<u64>()
-    });
-    Duration::from_secs(seconds.sum())
 }
 
 /// The solution with every seed; each other answer once with every fault that it is for, or with
@@ -430,16 +417,6 @@ fn full(found: &[score::Found]) -> Result<(), String> {
 mod tests {
     use super::*;
     use lab::graded::read::Labs;
-
-    #[test]
-    fn what_lines_wait_for_is_read_from_them() {
-        let waits = |line: &str| super::waits(&[line.to_string()]).as_secs();
-        assert_eq!(waits("sleep 100"), 100);
-        assert_eq!(waits("kubectl exec guests -- sh -c 'sleep 18; until [ -e /x ]; do sleep 0.3; done'"), 18);
-        assert_eq!(waits("-kubectl rollout status deploy/web --timeout=20s"), 20);
-        assert_eq!(waits("kubectl rollout status deploy/web --timeout=20s"), 0, "it ends when it has come");
-        assert_eq!(waits("kubectl run tester --image=busybox -- sleep infinity"), 0);
-    }
 
     /// A few plays that wait may take longer than many that do not.
     #[test]

@@ -94,6 +94,7 @@ mod proof_cluster;
 mod proof_folder;
 mod proof_group;
 mod proof_home;
+mod proof_length;
 pub mod proof_part;
 mod proof_stop;
 mod proof_turns;

@@ -5,6 +5,7 @@
 use super::proof_batch::{self, Batch, Ground, Where, batches};
 use super::proof_case::{Case, Found, Kind};
 use super::proof_home;
+use super::proof_length;
 use super::proof_part::{Part, played};
 use super::proof_stop::Stop;
 use clock::Instant;
@@ -36,7 +37,7 @@ pub async fn prove(
     let mut all: Vec<Batch> =
         lessons.iter().flat_map(|l| batches(cases(l, &ground, part), ground.is_home())).collect();
     // The longest first: one that begins last has the machine to itself while all others are over.
-    all.sort_by_key(|batch| std::cmp::Reverse(batch.length()));
+    all.sort_by_cached_key(|batch| std::cmp::Reverse(proof_length::of_cases(&batch.0)));
     let began = Instant::now();
     let (total, clusters) = (all.iter().map(|batch| batch.0.len()).sum::<usize>(), all.len());
     let mut found: BTreeMap<String, Vec<(Kind, Found)>> = BTreeMap::new();

@@ -30,13 +30,6 @@ use std::time::Duration;
 /// order of their steps.
 pub(super) struct Batch(pub Vec<Case>);
 
-impl Batch {
-    /// Returns roughly how many steps are played.
-    pub(super) fn length(&self) -> usize {
-        self.0.first().map_or(0, Case::steps_played) + self.0.len()
-    }
-}
-
 /// Groups the cases of a lesson: those that can share a cluster, and each of the others alone. They
 /// share only clusters that the proof makes itself (`may_share`).
 pub(super) fn batches(cases: Vec<Case>, may_share: bool) -> Vec<Batch> {

@@ -46,15 +46,6 @@ impl Case {
         }
     }
 
-    /// Returns how many steps it plays: those before its own are on the way to it.
-    pub(super) fn steps_played(&self) -> usize {
-        match self.kind {
-            Kind::Solution => self.lesson.steps.len(),
-            Kind::Prose => 1,
-            Kind::Wrong { step, .. } | Kind::Also { step, .. } => step + 1,
-        }
-    }
-
     /// The lines of a wrong answer or another way.
     pub(super) fn lines(&self) -> &[String] {
         match self.kind {
@@ -308,20 +299,4 @@ async fn prose(lesson: &Lesson, proof_cluster: &ProofCluster) -> Result<(), Stri
 pub(super) fn tail(said: &str) -> String {
     let lines: Vec<&str> = said.lines().collect();
     lines[lines.len().saturating_sub(6)..].join("\n      ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use lab::format::Library;
-    use std::path::Path;
-
-    #[test]
-    fn a_case_is_as_long_as_the_way_to_its_step() {
-        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/fixtures"));
-        let lesson = Arc::new(library.lessons[0].clone());
-        let played = |kind| Case { lesson: lesson.clone(), kind }.steps_played();
-        assert_eq!(played(Kind::Solution), lesson.steps.len());
-        assert_eq!((played(Kind::Wrong { step: 0, at: 3 }), played(Kind::Also { step: 2, at: 0 })), (1, 3));
-    }
 }

@@ -1,7 +1,7 @@
 //! `ropewalk bench` measures what it says: nodes without a cluster, beside their peers. (The
 //! figures themselves are the machine's.)
 
-use super::support::{Home, PATIENCE, ROPEWALK, capable, eventually, kill, turn_alone};
+use super::support::{Home, PATIENCE, ROPEWALK, capable, eventually, kill, turn};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -32,7 +32,7 @@ fn a_bench_that_is_interrupted_leaves_nothing_behind() {
     if !capable() {
         return;
     }
-    let _turn = turn_alone();
+    let _turn = turn();
     interrupted(&["pods"], "clusters/main/kubeconfig");
     // Its nodes have a process of their own, which takes hours for so many runs.
     interrupted(&["runtime", "--runs", "60000"], "log/host");
@@ -43,7 +43,7 @@ fn nodes_are_measured_beside_their_peers() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn_alone(), Home::new());
+    let (_turn, home) = (turn(), Home::new());
     let said = home.ropewalk(&["bench", "network", "runtime", "--runs", "2", "-o", "json"]);
     let parts: Value = serde_json::from_str(&said.ok()).expect("JSON");
     let (network, runtime) = (&parts[0], &parts[1]);

@@ -4,7 +4,7 @@
 //! deleted stays deleted, controllers finish what they had begun, and pods run again.
 //! `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same ones again.
 
-use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, turn_alone};
+use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, turn};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -186,7 +186,7 @@ fn rounds(options: &[&str], default: u64) {
     let count = std::env::var("ROPEWALK_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(default);
     let (seed, started) = (seed(), Instant::now());
     println!("SEED={seed}");
-    let (_turn, home) = (turn_alone(), Home::new());
+    let (_turn, home) = (turn(), Home::new());
     let rounds =
         Rounds { home: &home, any: any_kubectl(), objects: Mutex::default(), image: Mutex::default() };
     let mut died: BTreeMap<&[&str], u32> = BTreeMap::new();

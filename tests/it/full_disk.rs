@@ -1,7 +1,7 @@
 //! A store whose disk is full: it says so in etcd's words, reads go on, and with the room the
 //! writes come back.
 
-use super::support::{Home, PATIENCE, TIMEOUT, any_kubectl, capable, eventually, turn_alone};
+use super::support::{Home, PATIENCE, TIMEOUT, any_kubectl, capable, eventually, turn};
 
 const FULL: &str = "etcdserver: mvcc: database space exceeded";
 
@@ -10,7 +10,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn_alone(), Home::new());
+    let (_turn, home) = (turn(), Home::new());
     let any = any_kubectl();
     let cluster = home.up(&["--workers", "1"]);
     let k = |args: &[&str]| cluster.kubectl(&any, args);

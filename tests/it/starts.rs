@@ -5,7 +5,7 @@
 
 use super::crash::{draw, seed};
 use super::footprint::{Footprint, Host, children, pids};
-use super::support::{Home, PATIENCE, capable, eventually, freeze, kill_9, skip, turn_alone};
+use super::support::{Home, PATIENCE, capable, eventually, freeze, kill_9, skip, turn, turn_alone};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -94,7 +94,7 @@ fn a_store_whose_directory_is_locked_starts_when_it_is_let_go() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn_alone(), Home::new());
+    let (_turn, home) = (turn(), Home::new());
     drop(home.up(&["--workers", "0"]));
     let cluster = home.path().join("clusters/t");
     let files = |name: &str| {
@@ -156,7 +156,7 @@ fn what_is_left_elsewhere_in_the_trees_is_found() {
     if !capable() {
         return;
     }
-    let (_turn, home, elsewhere) = (turn_alone(), Home::new(), Elsewhere::new());
+    let (_turn, home, elsewhere) = (turn(), Home::new(), Elsewhere::new());
     if elsewhere.0.is_empty() {
         return eprintln!("skipped: no tree of cgroup v1 here in which a group can be made");
     }
@@ -189,7 +189,7 @@ fn a_start_that_comes_second_leaves_the_first_one_alone() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn_alone(), Home::new());
+    let (_turn, home) = (turn(), Home::new());
     let start = || {
         let mut up = home.command(home.program());
         up.args(UP).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs")
@@ -211,7 +211,7 @@ fn a_cluster_that_hangs_is_told_and_ended() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn_alone(), Home::new());
+    let (_turn, home) = (turn(), Home::new());
     let cluster = home.up(&["--workers", "0"]);
     let main = cluster.pid("main");
     freeze(main);

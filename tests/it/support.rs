@@ -21,9 +21,9 @@ pub(crate) const ROPEWALK: &str = match option_env!("ROPEWALK_TEST_PROGRAM") {
 static TAKEN: Mutex<usize> = Mutex::new(0);
 static GIVEN_BACK: Condvar = Condvar::new();
 
-/// Tests that may have a cluster at a time: much of their time they wait, so three fit on two
-/// processors.
-const TURNS: usize = 3;
+/// Tests that may have a cluster at a time. Much of their time they wait, and so do the two that
+/// play all lessons and all labs (`turn_of_many`): beside these, two others fit on two processors.
+const TURNS: usize = 4;
 
 /// The longest that a test has; one that hangs would otherwise take the time of all others with it,
 /// and nobody would hear which it was.
@@ -60,14 +60,15 @@ pub(crate) fn turn() -> Turn {
 }
 
 /// For a test with many clusters at once. They wait for one another and for the kubelets, so it
-/// takes one place: all lessons beside all labs and one more test keep two processors busy. Every
-/// lesson makes it longer.
+/// takes one place: what they play starts a further cluster only while the processors have time to
+/// spare (`ui::proof_turns`), and so makes room for others. Every lesson makes it longer.
 pub(crate) fn turn_of_many() -> Turn {
     take_turn(1, 3 * TURN_MAX)
 }
 
-/// For a test that others disturb, or that disturbs others: one that measures, or takes what there
-/// is of something.
+/// For a test that others disturb, or that disturbs others: one that compares the machine before
+/// and after, or takes what there is of something. Nothing runs beside it, so the processors are
+/// idle while it waits: a test that only kills or breaks its own cluster takes [`turn`].
 pub(crate) fn turn_alone() -> Turn {
     take_turn(TURNS, TURN_MAX)
 }

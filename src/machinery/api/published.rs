@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::io::{self, Read};
 use std::sync::LazyLock;
 
 /// What a custom kind consists of besides its own schema.
@@ -17,11 +18,19 @@ struct Published {
     schemas: Map<String, Value>,
 }
 
-static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
-    let unpacked = flate2::read::GzDecoder::new(PACKED);
-    serde_json::from_reader(std::io::BufReader::new(unpacked))
-        .expect("scripts/schemas packs what is read here")
-});
+static PUBLISHED: LazyLock<Published> =
+    LazyLock::new(|| unpack(PACKED).expect("scripts/schemas packs what is read here"));
+
+/// Unpacks schemas. The text is unpacked as a whole before it is parsed: `serde_json` reads a
+/// stream byte by byte, and each process that needs the schemas would wait for that.
+///
+/// # Errors
+/// These are not the bytes of a gzip file, or not those of [`Published`] in JSON.
+fn unpack(packed: &[u8]) -> io::Result<Published> {
+    let mut text = Vec::new();
+    flate2::read::GzDecoder::new(packed).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
 
 /// All of them, by name: `io.k8s.api.core.v1.Pod`.
 pub(crate) fn schemas() -> &'static Map<String, Value> {
@@ -85,6 +94,12 @@ mod tests {
         let in_use = after.split('"').next().unwrap();
         let packed: Value = serde_json::from_reader(flate2::read::GzDecoder::new(PACKED)).unwrap();
         assert_eq!(packed["madeWith"], in_use, "run scripts/schemas/make");
+    }
+
+    #[test]
+    fn what_is_cut_off_is_refused() {
+        assert!(unpack(PACKED).is_ok());
+        assert!(unpack(&PACKED[..PACKED.len() / 2]).is_err() && unpack(b"{}").is_err());
     }
 
     #[test]
