@@ -137,8 +137,8 @@ impl Engine {
         lesson.steps.iter().map(is_done).collect()
     }
 
-    /// Is the lesson over with this step? `done` says of each step whether it is done, or beyond this
-    /// cluster.
+    /// Is the lesson over with this step? `done` says of each step whether it is done, or beyond
+    /// this cluster.
     fn is_finished(&self, open: &Open, step: &Step, done: &[bool]) -> bool {
         let lesson = &open.lesson;
         // What cannot be done is still to be seen before the lesson is over.

@@ -5,15 +5,7 @@ mod alone;
 mod answer;
 mod asked;
 pub(crate) mod beats;
-#[cfg(test)]
-mod chapter_tests;
-#[cfg(test)]
-mod check_tests;
-#[cfg(test)]
-mod cluster_tests;
 mod compiler;
-#[cfg(test)]
-mod course_tests;
 pub mod declared;
 pub mod draft;
 mod expect;
@@ -27,6 +19,8 @@ mod question;
 pub(crate) mod raw;
 mod step;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod text;
 mod then;
 mod track;

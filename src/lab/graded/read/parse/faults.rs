@@ -27,7 +27,6 @@ impl On<'_> {
     pub fn expr(&mut self, source: &str, place: Use) -> Option<Expr> {
         Expr::compile(source, place, &[]).map_err(|e| self.fault(source, e.to_string())).ok()
     }
-
     /// Lines that the teacher is to play.
     pub fn lines(&mut self, lines: &[String], sample: &Map<String, Value>) {
         for (line, _) in lines::commands(lines) {
@@ -37,7 +36,6 @@ impl On<'_> {
             }
         }
     }
-
     /// The cluster that the lab declares.
     pub fn cluster(&mut self, written: &raw::Cluster) -> Option<Declared> {
         if written.clock.is_some() {
@@ -45,7 +43,6 @@ impl On<'_> {
         }
         Declared::read(written).map_err(|why| self.fault("cluster:", why)).ok()
     }
-
     /// A text that is shown as it is names no values.
     pub fn bare(&mut self, text: &str) {
         if text.contains("{{") {
@@ -55,7 +52,6 @@ impl On<'_> {
             );
         }
     }
-
     /// Every `{{key}}` is known, and every `${…}` compiles.
     pub fn text(&mut self, text: &str, sample: &Map<String, Value>, template: bool) {
         match draw::fill(text, sample) {

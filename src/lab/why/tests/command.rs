@@ -1,7 +1,7 @@
 //! What the last command did, and what is asked of objects that it left: custom resources,
 //! deletions, lines with quotes.
 
-use super::tests::{after, answer, answered, ask, facts, pod, ready, service};
+use super::{after, answer, answered, ask, facts, pod, ready, service};
 use serde_json::{Value, json};
 use tap::{Event, Record, Request, Tap, Write};
 

@@ -1,6 +1,6 @@
 //! `cluster:` of a lesson, and `setup:` of a step, as they stand in a lesson's file.
 
-use super::{Declared, Lesson, parse};
+use crate::format::{Declared, Lesson, parse};
 use crate::need::Need;
 use crate::words;
 use crate::{own, reach};

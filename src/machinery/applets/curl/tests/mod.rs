@@ -1,14 +1,16 @@
 //! Transfers with servers on the loopback.
 
+mod connection;
+
 use super::super::http;
 use super::super::http::{Deadline, Url};
-use super::connection_tests::keeping_server;
 use super::faults::{Fault, fault};
 use super::options::Options;
 use super::pattern::Expanded;
 use super::report::Report;
 use super::transfer::{first_request, transfer};
 use super::*;
+use connection::keeping_server;
 use std::io::Write;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Lessons whose setup failed, and that are opened or gone to once more.
 
-use super::again_tests::maker;
+use super::again::maker;
 use super::*;
 use crate::progress::Step as NotedStep;
 

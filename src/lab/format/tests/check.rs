@@ -1,6 +1,6 @@
 //! Checks without expressions, definitions and `lost`, as they stand in a lesson's file.
 
-use super::{EN, Lesson, Repair, parse};
+use crate::format::{EN, Lesson, Repair, parse};
 use std::path::Path;
 
 /// Lines 1 to 6 of the file, in which `define:` may stand, and what comes after the step's keys.

@@ -1,5 +1,8 @@
 //! What an evaluation may know: a snapshot, cheap to take, that never changes.
 
+mod forgotten;
+
+pub use forgotten::Forgotten;
 use super::memo::{Element, Frame, Fresh, Memo};
 use super::value::{self, int_field, str_field};
 use super::version::Version;
@@ -36,68 +39,6 @@ impl Object {
 pub type Objects = Arc<BTreeMap<(String, String), Object>>;
 /// Versions of objects by (plural, namespace, name), each list oldest first.
 pub type Versions = BTreeMap<(String, String, String), Arc<Vec<Arc<Version>>>>;
-
-/// What is missing of histories.
-#[derive(Clone, Debug, Default)]
-pub struct Forgotten {
-    /// By object, the newest version that is gone.
-    of: BTreeMap<(String, String, String), Gone>,
-    /// The same for all objects together, where there were too many.
-    any: Gone,
-}
-
-/// The newest version that is no longer kept: its revision, and its number ([`Version::number`]).
-#[derive(Clone, Copy, Debug, Default)]
-struct Gone {
-    revision: i64,
-    number: u64,
-}
-
-impl Gone {
-    fn add(&mut self, revision: i64, number: u64) {
-        self.revision = self.revision.max(revision);
-        self.number = self.number.max(number);
-    }
-}
-
-/// Objects whose missing versions are noted one by one.
-const FORGOTTEN_MAX: usize = 5_000;
-
-impl Forgotten {
-    /// Notes that the version of an object (plural, namespace, name) with this revision and number
-    /// is no longer kept. Beyond [`FORGOTTEN_MAX`] objects it counts as missing of every object.
-    pub fn note(&mut self, key: (String, String, String), revision: i64, number: u64) {
-        if self.of.len() >= FORGOTTEN_MAX && !self.of.contains_key(&key) {
-            self.any.add(revision, number);
-            return;
-        }
-        self.of.entry(key).or_default().add(revision, number);
-    }
-
-    /// What is gone of the time before a revision is missed by nobody.
-    pub fn retain(&mut self, after: i64) {
-        self.of.retain(|_, gone| gone.revision > after);
-        if self.any.revision <= after {
-            self.any = Gone::default();
-        }
-    }
-
-    /// True if no version is missing.
-    pub fn is_empty(&self) -> bool {
-        self.of.is_empty() && self.any.revision == 0
-    }
-
-    /// Is something gone of this object's history after a revision?
-    pub fn since(&self, key: &(String, String, String), revision: i64) -> bool {
-        self.any.revision > revision || self.of.get(key).is_some_and(|gone| gone.revision > revision)
-    }
-
-    /// Is a version after a revision gone whose number is not below `next`?
-    fn any_since(&self, revision: i64, next: u64, fits: impl Fn(&(String, String, String)) -> bool) -> bool {
-        let is_missed = |gone: &Gone| gone.revision > revision && gone.number >= next;
-        is_missed(&self.any) || self.of.iter().any(|(key, gone)| is_missed(gone) && fits(key))
-    }
-}
 
 /// Begins the error of an expression that asks for what is no longer kept.
 pub const UNKNOWN: &str = "cannot be known";
@@ -511,64 +452,4 @@ fn since(versions: &[Arc<Version>], began: i64) -> Vec<Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(revision: i64, verb: &'static str) -> Arc<Version> {
-        Arc::new(Version::new(revision, None, verb, "{}".into()))
-    }
-
-    #[test]
-    fn history_opens_with_what_was_there() {
-        let all = [version(3, "ADDED"), version(5, "MODIFIED"), version(9, "DELETED"), version(12, "ADDED")];
-        let told = |began| {
-            since(&all, began)
-                .iter()
-                .map(|v| format!("{}{}", str_field(v, "verb"), int_field(v, "revision")))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(told(0), ["ADDED3", "MODIFIED5", "DELETED9", "ADDED12"]);
-        assert_eq!(told(5), ["WAS5", "DELETED9", "ADDED12"]);
-        assert_eq!(told(10), ["ADDED12"]);
-    }
-
-    /// Neither green nor red: "was never deleted" must not come true because the deletion was
-    /// forgotten.
-    #[test]
-    fn a_history_with_a_gap_is_not_answered() {
-        let key = |name: &str| ("pods".to_string(), "shop".to_string(), name.to_string());
-        let mut gone = Forgotten::default();
-        gone.note(key("a"), 30, 4);
-        let objects = [("pods".to_string(), Objects::default())].into();
-        let mut facts = Facts { forgotten: Arc::new(gone), objects, since_step: 20, ..Facts::default() };
-        for name in ["a", "*"] {
-            let error = facts.history("Pod", "shop", name).unwrap_err();
-            assert!(error.starts_with(UNKNOWN), "{error}");
-            let fresh = |next: u64| facts.fresh_versions(["Pod", "shop", name], next, next);
-            assert!(fresh(0).is_err());
-            assert!(fresh(5).is_ok(), "what is gone was looked at before");
-            assert!(fresh(4).is_err(), "it came and went since the last look");
-        }
-        assert!(facts.history("Pod", "shop", "b").is_ok() && facts.history("Pod", "d", "*").is_ok());
-        facts.since_step = 30;
-        assert!(facts.history("Pod", "shop", "a").is_ok(), "the step began later");
-        // More objects than are noted one by one.
-        let mut many = Forgotten::default();
-        (0..=FORGOTTEN_MAX).for_each(|n| many.note(key(&n.to_string()), 7, 0));
-        assert!(many.since(&key("another"), 6) && !many.since(&key("another"), 7));
-    }
-
-    #[test]
-    fn kinds_have_short_and_long_names() {
-        assert_eq!(kind("Pod").map(|k| k.plural), Some("pods"));
-        assert_eq!(kind("Deployment.apps").map(|k| k.group), Some("apps"));
-        assert!(kind("TokenReview").is_none() && kind("Pood").is_none());
-    }
-
-    #[test]
-    fn what_nobody_watches_yet_is_asked_for() {
-        let facts = Facts::default();
-        assert!(facts.objects("Pod", "default", None).is_err());
-        assert_eq!(facts.take_wanted().kinds, ["Pod".to_string()].into());
-    }
-}
+mod tests;

@@ -10,8 +10,8 @@ use serde_json::json;
 use std::path::Path;
 use tap::Record;
 
-mod again_tests;
-mod setup_tests;
+mod again;
+mod setup;
 
 const LIMIT: Duration = Duration::from_secs(30);
 

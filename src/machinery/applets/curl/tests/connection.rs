@@ -1,8 +1,8 @@
 //! Which connections are kept, and which answers are waited for, with servers on the loopback.
 
-use super::super::http;
-use super::tests::{call, fetch};
-use super::*;
+use super::super::*;
+use super::{call, fetch};
+use crate::http;
 use std::io::{BufRead, Write};
 use std::thread::JoinHandle;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What holds for the course as a whole: its words, its sentences, and what comes after what.
 
-use super::{EN, Lesson, Library, Then, prose};
+use crate::format::{EN, Lesson, Library, Then, prose};
 use crate::graded::read::Labs;
 use crate::practice::table::SkillTable;
 use serde_yaml::Value;

@@ -2,11 +2,11 @@
 //! of a step, and blocks marked `yaml,lesson` the header's, with the steps. Each is read as an
 //! author would write it.
 
-use super::prose::code_blocks;
-use super::{Lesson, parse};
+use crate::format::prose::code_blocks;
+use crate::format::{Lesson, Step, parse};
 use std::path::Path;
 
-const CHAPTER: &str = include_str!("../../../book/src/authors.md");
+const CHAPTER: &str = include_str!("../../../../book/src/authors.md");
 
 /// Without the indentation that all its lines have.
 fn flush(block: &str) -> String {
@@ -57,7 +57,7 @@ fn every_example_of_the_chapter_can_be_read() {
         .map(|head| read(&head).unwrap_or_else(|why| panic!("{why}")))
         .collect();
     // Each of the keys that the chapter tells of has an example.
-    let has_step = |fits: &dyn Fn(&super::Step) -> bool| read_all.iter().any(|l| l.steps.iter().any(fits));
+    let has_step = |fits: &dyn Fn(&Step) -> bool| read_all.iter().any(|l| l.steps.iter().any(fits));
     assert!(has_step(&|step| step.lost.is_some()) && has_step(&|step| step.answer.is_some()));
     assert!(has_step(&|step| step.checks.len() == 3) && has_step(&|step| step.predict.is_some()));
     assert!(read_all.iter().any(|lesson| lesson.defines.names().count() == 2));
