@@ -4,7 +4,6 @@
 mod alone;
 mod answer;
 mod asked;
-pub(crate) mod beats;
 mod compiler;
 pub mod declared;
 pub mod draft;
@@ -17,6 +16,7 @@ pub mod pack;
 pub(crate) mod prose;
 mod question;
 pub(crate) mod raw;
+mod sentences;
 mod step;
 mod terms;
 #[cfg(test)]
@@ -26,7 +26,7 @@ mod then;
 mod track;
 mod translate;
 
-pub use beats::{Beat, Beats};
+pub use sentences::{Beat, Sentences};
 pub use declared::Declared;
 pub use files::File;
 pub use lesson::{Check, Hint, Keep, Lesson, Lost, Predict, Repair, Step, Templates, Way, Wrong};

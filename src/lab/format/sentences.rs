@@ -24,7 +24,7 @@ impl Beat {
 }
 
 /// All beats, by name.
-pub type Beats = BTreeMap<String, Beat>;
+pub type Sentences = BTreeMap<String, Beat>;
 
 /// Names that every beat may use: what the learner predicted, what was so, and whether the two are
 /// one.
@@ -39,13 +39,13 @@ fn names<'a>(with: &'a [(String, Expr)], unread: &'a [String]) -> Vec<(&'a str, 
 }
 
 /// Reads the beats and their other languages.
-pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Beats, Vec<Fault>> {
+pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Sentences, Vec<Fault>> {
     let raw: BTreeMap<String, raw::Beat> = raw::read(text, file, 1).map_err(|f| vec![f])?;
     let mut faults = Vec::new();
     let line = |text: &str, name: &str| {
         text.lines().position(|l| l.starts_with(&format!("{name}:"))).map_or(1, |n| n + 1)
     };
-    let mut beats = Beats::new();
+    let mut beats = Sentences::new();
     for (name, raw) in raw {
         let mut fault = |what: String| {
             faults.push(Fault { file: file.into(), line: line(text, &name), what: format!("{name}: {what}") })
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beats_are_read_in_both_languages_and_slips_are_told() {
+    fn sentences_are_read_in_both_languages_and_slips_are_told() {
         let (english, korean) =
             (include_str!("../fixtures/_beats.yaml"), include_str!("../fixtures/_beats.ko.yaml"));
         let read = |en: &str, ko: &str| {
