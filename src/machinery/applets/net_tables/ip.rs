@@ -1,58 +1,17 @@
-//! `ip`, `ifconfig` and `netstat`: what the pod's network looks like. Of changes `ip` makes those
-//! of interfaces: `link add`, `link set up`, `link del`.
+//! `ip`: shows addresses, links, routes and neighbours, and changes links.
 
-use super::reason;
+use super::{Network, hardware, scope, texts};
+use crate::reason;
 use nlink::blocking::Connection;
 use nlink::netlink::Route;
 use nlink::netlink::link::{BridgeLink, DummyLink, VethLink};
 use nlink::netlink::messages::{AddressMessage, LinkMessage, NeighborMessage, RouteMessage};
-use nlink::netlink::types::addr::Scope;
 use nlink::netlink::types::link::OperState;
 use nlink::netlink::types::neigh::NeighborState;
 use nlink::netlink::types::route::{RouteScope, RouteType};
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-fn texts(args: Vec<OsString>) -> Vec<String> {
-    args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect()
-}
-
-/// Everything about interfaces that is shown.
-struct Network {
-    links: Vec<LinkMessage>,
-    addresses: Vec<AddressMessage>,
-    routes: Vec<RouteMessage>,
-    neighbors: Vec<NeighborMessage>,
-}
-
-impl Network {
-    fn read() -> nlink::Result<Network> {
-        let connection = Connection::<Route>::new()?;
-        connection.run(|c| {
-            Box::pin(async move {
-                Ok(Network {
-                    links: c.get_links().await?,
-                    addresses: c.get_addresses().await?,
-                    routes: c.get_routes().await?,
-                    neighbors: c.get_neighbors().await?,
-                })
-            })
-        })
-    }
-
-    fn name(&self, index: u32) -> String {
-        let link = self.links.iter().find(|l| l.ifindex() == index);
-        link.map_or(format!("if{index}"), |l| l.name_or("?").to_string())
-    }
-
-    fn addresses_of(&self, link: &LinkMessage, family: Option<bool>) -> Vec<&AddressMessage> {
-        let fits =
-            |a: &&AddressMessage| a.ifindex() == link.ifindex() && family.is_none_or(|v4| a.is_ipv4() == v4);
-        self.addresses.iter().filter(fits).collect()
-    }
-}
+use std::net::IpAddr;
 
 const FLAGS: [(u32, &str); 8] = [
     (libc::IFF_LOOPBACK as u32, "LOOPBACK"),
@@ -71,21 +30,6 @@ fn flags(link: &LinkMessage) -> String {
         names.insert(0, "NO-CARRIER");
     }
     names.join(",")
-}
-
-fn hardware(bytes: Option<&[u8]>) -> String {
-    let bytes = bytes.filter(|b| !b.is_empty()).unwrap_or(&[0; 6]);
-    bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":")
-}
-
-fn scope(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Universe => "global",
-        Scope::Site => "site",
-        Scope::Link => "link",
-        Scope::Host => "host",
-        _ => "nowhere",
-    }
 }
 
 /// What follows `ip`.
@@ -402,249 +346,6 @@ fn show_route(text: &mut String, network: &Network, route: &RouteMessage) {
     let _ = writeln!(text, " ");
 }
 
-/// `ifconfig [-a] [IFACE]`
-pub(crate) fn ifconfig(args: Vec<OsString>) -> i32 {
-    let args = texts(args);
-    let all = args.iter().any(|a| a == "-a");
-    let names: Vec<&String> = args.iter().filter(|a| *a != "-a").collect();
-    if names.len() > 1 {
-        eprintln!("ifconfig: only showing is implemented\nUsage: ifconfig [-a] [IFACE]");
-        return 1;
-    }
-    let network = match Network::read() {
-        Ok(network) => network,
-        Err(e) => {
-            eprintln!("ifconfig: cannot ask the kernel: {e}");
-            return 1;
-        }
-    };
-    let wanted = |l: &&LinkMessage| match names.first() {
-        Some(name) => l.name() == Some(name),
-        None => all || l.is_up(),
-    };
-    let mut links: Vec<&LinkMessage> = network.links.iter().filter(wanted).collect();
-    links.sort_by_key(|l| l.name().map(str::to_string));
-    if let (Some(name), true) = (names.first(), links.is_empty()) {
-        eprintln!("ifconfig: {name}: error fetching interface information: Device not found");
-        return 1;
-    }
-    for link in links {
-        print!("{}", describe(&network, link));
-    }
-    0
-}
-
-fn describe(network: &Network, link: &LinkMessage) -> String {
-    let mut lines = Vec::new();
-    let kind = if link.is_loopback() {
-        "Link encap:Local Loopback  ".to_string()
-    } else {
-        format!("Link encap:Ethernet  HWaddr {}  ", hardware(link.address()).to_uppercase())
-    };
-    lines.push(kind);
-    for a in network.addresses_of(link, None) {
-        let ip = a.local().or(a.address()).map_or(String::new(), IpAddr::to_string);
-        lines.push(match a.is_ipv4() {
-            true => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(a.prefix_len())).unwrap_or(0);
-                let broadcast = a.broadcast().map_or(String::new(), |b| format!("  Bcast:{b}"));
-                format!("inet addr:{ip}{broadcast}  Mask:{}", Ipv4Addr::from_bits(mask))
-            }
-            false => {
-                let scope = scope(a.scope());
-                format!(
-                    "inet6 addr: {ip}/{} Scope:{}{}",
-                    a.prefix_len(),
-                    scope[..1].to_uppercase(),
-                    &scope[1..]
-                )
-            }
-        });
-    }
-    let bits = [(libc::IFF_UP, "UP"), (libc::IFF_LOOPBACK, "LOOPBACK"), (libc::IFF_BROADCAST, "BROADCAST")];
-    let more = [(libc::IFF_RUNNING, "RUNNING"), (libc::IFF_MULTICAST, "MULTICAST")];
-    let set: Vec<&str> = bits
-        .iter()
-        .chain(&more)
-        .filter(|(bit, _)| link.flags() & *bit as u32 != 0)
-        .map(|(_, name)| *name)
-        .collect();
-    lines.push(format!("{}  MTU:{}  Metric:1", set.join(" "), link.mtu().unwrap_or(0)));
-    if let Some(s) = link.stats() {
-        lines.push(format!(
-            "RX packets:{} errors:{} dropped:{} overruns:0 frame:0",
-            s.rx_packets(),
-            s.rx_errors(),
-            s.rx_dropped()
-        ));
-        lines.push(format!(
-            "TX packets:{} errors:{} dropped:{} overruns:0 carrier:0",
-            s.tx_packets(),
-            s.tx_errors(),
-            s.tx_dropped()
-        ));
-        lines.push(format!("collisions:{} txqueuelen:{} ", s.collisions(), link.txqlen().unwrap_or(0)));
-        let size = |bytes: u64| format!("{bytes} ({:.1} KiB)", bytes as f64 / 1024.0);
-        lines.push(format!("RX bytes:{}  TX bytes:{}", size(s.rx_bytes()), size(s.tx_bytes())));
-    }
-    format!("{:<10}{}\n\n", link.name_or("?"), lines.join(&format!("\n{:10}", "")))
-}
-
-/// One line of /proc/net/tcp and its relatives.
-#[derive(Debug, PartialEq, Eq)]
-struct Connected {
-    local: SocketAddr,
-    remote: SocketAddr,
-    state: u8,
-    sending: u64,
-    receiving: u64,
-    inode: u64,
-}
-
-const STATES: [&str; 12] = [
-    "",
-    "ESTABLISHED",
-    "SYN_SENT",
-    "SYN_RECV",
-    "FIN_WAIT1",
-    "FIN_WAIT2",
-    "TIME_WAIT",
-    "CLOSE",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "LISTEN",
-    "CLOSING",
-];
-
-/// `0100007F:1F90` is 127.0.0.1:8080: words in the machine's own byte order.
-fn parse_address(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let words: Option<Vec<[u8; 4]>> = (0..ip.len() / 8)
-        .map(|i| Some(u32::from_str_radix(ip.get(i * 8..i * 8 + 8)?, 16).ok()?.to_ne_bytes()))
-        .collect();
-    let bytes = words?.concat();
-    let ip = match bytes.len() {
-        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
-        _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
-fn parse_sockets(table: &str) -> Vec<Connected> {
-    let line = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let (sending, receiving) = fields.get(4)?.split_once(':')?;
-        let hex = |text: &str| u64::from_str_radix(text, 16).ok();
-        Some(Connected {
-            local: parse_address(fields.get(1)?)?,
-            remote: parse_address(fields.get(2)?)?,
-            state: hex(fields.get(3)?)? as u8,
-            sending: hex(sending)?,
-            receiving: hex(receiving)?,
-            inode: fields.get(9)?.parse().ok()?,
-        })
-    };
-    table.lines().skip(1).filter_map(line).collect()
-}
-
-/// Which process has which socket, as far as we may look.
-fn owners() -> BTreeMap<u64, String> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Ok(pid) = entry.file_name().into_string() else { continue };
-        for fd in std::fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten() {
-            let target = std::fs::read_link(fd.path()).unwrap_or_default();
-            let inode =
-                target.to_str().and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-            if let Some(inode) = inode {
-                let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-                found.insert(inode, format!("{pid}/{}", name.trim()));
-            }
-        }
-    }
-    found
-}
-
-/// `netstat [-tulnapr]`; names are never looked up.
-pub(crate) fn netstat(args: Vec<OsString>) -> i32 {
-    let letters: String = texts(args).iter().map(|a| a.trim_start_matches('-').to_string()).collect();
-    if let Some(bad) = letters.chars().find(|c| !"tulnaprew46".contains(*c)) {
-        eprintln!("netstat: unrecognized option: {bad}\nUsage: netstat [-tulnapr]");
-        return 1;
-    }
-    let has = |letter| letters.contains(letter);
-    if has('r') {
-        return routes();
-    }
-    let both = !has('t') && !has('u');
-    let wanted = if has('l') {
-        "only servers"
-    } else if has('a') {
-        "servers and established"
-    } else {
-        "w/o servers"
-    };
-    let owners = if has('p') { owners() } else { BTreeMap::new() };
-    let program = if has('p') { "PID/Program name" } else { "" };
-    println!("Active Internet connections ({wanted})");
-    println!("Proto Recv-Q Send-Q Local Address           Foreign Address         State       {program}");
-    for (protocol, shown) in [
-        ("tcp", both || has('t')),
-        ("tcp6", both || has('t')),
-        ("udp", both || has('u')),
-        ("udp6", both || has('u')),
-    ] {
-        let table = std::fs::read_to_string(format!("/proc/net/{protocol}")).unwrap_or_default();
-        for s in parse_sockets(&table).iter().filter(|_| shown) {
-            let server = if protocol.starts_with("tcp") { s.state == 10 } else { s.remote.port() == 0 };
-            if !has('a') && server != has('l') {
-                continue;
-            }
-            let state = if protocol.starts_with("tcp") {
-                STATES.get(usize::from(s.state)).unwrap_or(&"")
-            } else {
-                &""
-            };
-            let place = |a: &SocketAddr| match a.port() {
-                0 => format!("{}:*", a.ip()),
-                port => format!("{}:{port}", a.ip()),
-            };
-            let owner = owners.get(&s.inode).map_or(if has('p') { "-" } else { "" }, String::as_str);
-            println!(
-                "{:<5} {:>6} {:>6} {:<23} {:<23} {state:<11} {owner}",
-                protocol.trim_end_matches('6'),
-                s.receiving,
-                s.sending,
-                place(&s.local),
-                place(&s.remote),
-            );
-        }
-    }
-    0
-}
-
-/// `netstat -r`.
-fn routes() -> i32 {
-    println!(
-        "Kernel IP routing table\nDestination     Gateway         Genmask         Flags   MSS Window  irtt Iface"
-    );
-    let table = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-    for line in table.lines().skip(1) {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let ip = |nth: usize| {
-            let word = fields.get(nth).and_then(|f| u32::from_str_radix(f, 16).ok()).unwrap_or(0);
-            Ipv4Addr::from(word.to_ne_bytes()).to_string()
-        };
-        let bits = fields.get(3).and_then(|f| u32::from_str_radix(f, 16).ok()).unwrap_or(0);
-        let flags: String =
-            [(1, 'U'), (2, 'G'), (4, 'H')].iter().filter(|(bit, _)| bits & bit != 0).map(|f| f.1).collect();
-        let iface = fields.first().unwrap_or(&"");
-        println!("{:<15} {:<15} {:<15} {flags:<7} 0 0          0 {iface}", ip(1), ip(2), ip(7));
-    }
-    0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -693,18 +394,6 @@ mod tests {
             assert_eq!(change(none), None, "{none}");
         }
         assert_eq!(free_veth(&[], "veth0"), "veth1");
-    }
-
-    #[test]
-    fn the_kernels_socket_tables_are_read() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-                     0: 0100007F:1F90 00000000:0000 0A 00000001:00000002 00:00000000 00000000     0        0 123 1 0\n";
-        let sockets = parse_sockets(table);
-        assert_eq!(sockets[0].local, "127.0.0.1:8080".parse().unwrap());
-        assert_eq!((STATES[usize::from(sockets[0].state)], sockets[0].inode), ("LISTEN", 123));
-        assert_eq!((sockets[0].sending, sockets[0].receiving), (1, 2));
-        let v6 = parse_address("00000000000000000000000001000000:0050").unwrap();
-        assert_eq!(v6, "[::1]:80".parse().unwrap());
     }
 
     #[test]
