@@ -1,8 +1,8 @@
 //! The explanation is what happened: beats that bind hops, each left out if a hop is missing.
 
 use super::cel::{Facts, value};
-use super::format::{Beat, Sentences};
 use super::format::lesson::Step;
+use super::format::{Beat, Sentences};
 use super::words::{self, Word};
 use cel::Value;
 use std::sync::Arc;

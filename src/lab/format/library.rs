@@ -1,8 +1,8 @@
 //! All lessons: those in the binary, and those of packs beside them.
 
-use super::sentences::Sentences;
 use super::lesson::Lesson;
 use super::pack::{self, Pack};
+use super::sentences::Sentences;
 use super::terms::Terms;
 use super::text::{Fault, OTHERS};
 use super::track::parse;

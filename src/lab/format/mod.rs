@@ -26,7 +26,6 @@ mod then;
 mod track;
 mod translate;
 
-pub use sentences::{Beat, Sentences};
 pub use declared::Declared;
 pub use files::File;
 pub use lesson::{Check, Hint, Keep, Lesson, Lost, Predict, Repair, Step, Templates, Way, Wrong};
@@ -34,6 +33,7 @@ pub use library::Library;
 pub use pack::Pack;
 pub use prose::{Section, sh_blocks};
 pub use question::{Answer, Form, Odd};
+pub use sentences::{Beat, Sentences};
 pub(crate) use step::checks;
 pub use terms::{Term, Terms};
 pub use text::{EN, Fault, OTHERS, Text};

@@ -39,12 +39,13 @@ fn names<'a>(with: &'a [(String, Expr)], unread: &'a [String]) -> Vec<(&'a str, 
 }
 
 /// Reads the beats and their other languages.
-pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Sentences, Vec<Fault>> {
+pub(super) fn parse(
+    text: &str,
+    file: &Path,
+    others: &[(&str, &str, &Path)],
+) -> Result<Sentences, Vec<Fault>> {
     let raw: BTreeMap<String, raw::Beat> = raw::read(text, file, 1).map_err(|f| vec![f])?;
     let mut faults = Vec::new();
-    let line = |text: &str, name: &str| {
-        text.lines().position(|l| l.starts_with(&format!("{name}:"))).map_or(1, |n| n + 1)
-    };
     let mut beats = Sentences::new();
     for (name, raw) in raw {
         let mut fault = |what: String| {
@@ -74,39 +75,40 @@ pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> 
         beats.insert(name, Beat { with, when, say });
     }
     for (lang, text, file) in others {
-        let words: BTreeMap<String, String> = match raw::read(text, file, 1) {
-            Ok(words) => words,
-            Err(fault) => {
-                faults.push(fault);
-                continue;
-            }
-        };
-        for name in beats.keys().filter(|n| !words.contains_key(*n)) {
-            faults.push(Fault {
-                file: (*file).into(),
-                line: 1,
-                what: format!("the beat {name:?} is missing"),
-            });
-        }
-        for (name, say) in &words {
-            let mut fault = |what: String| {
-                faults.push(Fault {
-                    file: (*file).into(),
-                    line: line(text, name),
-                    what: format!("{name}: {what}"),
-                })
-            };
-            let Some(beat) = beats.get_mut(name) else {
-                fault("there is no such beat in English".into());
-                continue;
-            };
-            match Template::compile(say, Use::Beat, &names(&beat.with, &[])) {
-                Ok(template) => beat.say.put(lang, template),
-                Err(error) => fault(error.to_string()),
-            }
-        }
+        faults.extend(translate(&mut beats, lang, text, file));
     }
     if faults.is_empty() { Ok(beats) } else { Err(faults) }
+}
+
+/// Adds a language: each sentence has to be there, and no other.
+fn translate(beats: &mut Sentences, lang: &str, text: &str, file: &Path) -> Vec<Fault> {
+    let words: BTreeMap<String, String> = match raw::read(text, file, 1) {
+        Ok(words) => words,
+        Err(fault) => return vec![fault],
+    };
+    let mut faults = Vec::new();
+    for name in beats.keys().filter(|n| !words.contains_key(*n)) {
+        faults.push(Fault { file: file.into(), line: 1, what: format!("the beat {name:?} is missing") });
+    }
+    for (name, say) in &words {
+        let mut fault = |what: String| {
+            faults.push(Fault { file: file.into(), line: line(text, name), what: format!("{name}: {what}") })
+        };
+        let Some(beat) = beats.get_mut(name) else {
+            fault("there is no such beat in English".into());
+            continue;
+        };
+        match Template::compile(say, Use::Beat, &names(&beat.with, &[])) {
+            Ok(template) => beat.say.put(lang, template),
+            Err(error) => fault(error.to_string()),
+        }
+    }
+    faults
+}
+
+/// The line on which a beat begins.
+fn line(text: &str, name: &str) -> usize {
+    text.lines().position(|l| l.starts_with(&format!("{name}:"))).map_or(1, |n| n + 1)
 }
 
 #[cfg(test)]

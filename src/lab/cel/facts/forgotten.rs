@@ -58,7 +58,12 @@ impl Forgotten {
     }
 
     /// Is a version after a revision gone whose number is not below `next`?
-    pub(super) fn any_since(&self, revision: i64, next: u64, fits: impl Fn(&(String, String, String)) -> bool) -> bool {
+    pub(super) fn any_since(
+        &self,
+        revision: i64,
+        next: u64,
+        fits: impl Fn(&(String, String, String)) -> bool,
+    ) -> bool {
         let is_missed = |gone: &Gone| gone.revision > revision && gone.number >= next;
         is_missed(&self.any) || self.of.iter().any(|(key, gone)| is_missed(gone) && fits(key))
     }

@@ -2,7 +2,6 @@
 
 mod forgotten;
 
-pub use forgotten::Forgotten;
 use super::memo::{Element, Frame, Fresh, Memo};
 use super::value::{self, int_field, str_field};
 use super::version::Version;
@@ -10,6 +9,7 @@ use api::kinds::{self, Kind};
 use api::labels::Selector;
 use cel::Value;
 use cluster::guest::Inside;
+pub use forgotten::Forgotten;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

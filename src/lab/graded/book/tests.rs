@@ -71,10 +71,7 @@ fn a_container_that_went_with_the_cluster_was_ended_by_nobody() {
     assert_eq!((found.revision, found.count), (7, 2));
     assert_eq!(found.pod["metadata"], json!({"name": "p"}));
     assert!(kept(1, Some("Error")).is_some());
-    assert_eq!(
-        [kept(1, Some("ContainerStatusUnknown")), kept(0, None), kept(1, None)],
-        [None, None, None]
-    );
+    assert_eq!([kept(1, Some("ContainerStatusUnknown")), kept(0, None), kept(1, None)], [None, None, None]);
     assert_eq!(Restarted::of(7, b"{}"), None, "it has no status yet");
 }
 
@@ -184,10 +181,7 @@ fn an_older_copy_is_not_believed() {
     book.anchored = book.counter;
     book.save(&path, &key).unwrap();
     let old = book.clone();
-    assert!(
-        book.agrees(Anchor::read(&second, 40, 2, &key)),
-        "the file may be ahead: the program was killed"
-    );
+    assert!(book.agrees(Anchor::read(&second, 40, 2, &key)), "the file may be ahead: the program was killed");
     book.open.as_mut().unwrap().hints.push("h2".into());
     book.save(&path, &key).unwrap();
     let third = anchor(&book, 40, 3).text(&key);
@@ -268,10 +262,7 @@ fn starts_gradings_and_solutions_are_counted() {
         hints: hints.iter().map(ToString::to_string).collect(),
         ..open()
     };
-    assert_eq!(
-        (told(&[]).used().hints, told(&["h1"]).used().hints, told(&["h2"]).used().hints),
-        (1, 1, 2)
-    );
+    assert_eq!((told(&[]).used().hints, told(&["h1"]).used().hints, told(&["h2"]).used().hints), (1, 1, 2));
     book.open = Some(Open { gave_up: true, ..open() });
     book.close();
     assert_eq!(book.start("a", 1).given_up, 1);

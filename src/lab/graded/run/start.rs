@@ -136,9 +136,8 @@ impl LabRun {
     /// Notes the tasks that are green from the beginning: they are so since then.
     fn note_green_at_start(&self, current: &mut Current) {
         let frame = current.frame();
-        let is_green = |expr: &Expr| {
-            !expr.is_probe() && self.world.truth(expr, &frame, NETWORK_EVERY) == Some(true)
-        };
+        let is_green =
+            |expr: &Expr| !expr.is_probe() && self.world.truth(expr, &frame, NETWORK_EVERY) == Some(true);
         let since = (0, current.open.began);
         for task in current.lab.tasks.iter().filter(|t| t.probe.is_empty()) {
             if task.checks.iter().all(|(_, expr)| is_green(expr)) {

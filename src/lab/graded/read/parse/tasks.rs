@@ -63,8 +63,7 @@ fn sentences(task: &str, checks: raw::Checks, on: &mut On<'_>) -> Vec<(String, S
                 let near = if check.that.is_empty() { task.to_string() } else { check.that };
                 on.fault(
                     &near,
-                    "a check of a lab is an expression, `is`; `expect` and `asked` are for lessons"
-                        .into(),
+                    "a check of a lab is an expression, `is`; `expect` and `asked` are for lessons".into(),
                 );
             }
         }

@@ -37,8 +37,7 @@ fn slips_are_told_with_file_line_and_what_was_meant() {
     for weight in ["4294967295", "10000"] {
         assert!(broken("weight: 40", &format!("weight: {weight}")).contains("weigh"));
     }
-    for range in
-        ["[8999, 8001]", "[-9223372036854775808, 9223372036854775807]", "[1, 18446744073709551615]"]
+    for range in ["[8999, 8001]", "[-9223372036854775808, 9223372036854775807]", "[1, 18446744073709551615]"]
     {
         assert!(broken("[8001, 8999]", range).contains("{range: [LOW, HIGH]}"), "{range}");
     }

@@ -9,7 +9,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Adds a language; whatever differs in structure is a fault.
-pub(super) fn translate(lab: &mut Lab, lang: &str, text: &str, file: &Path, sample: &Map<String, Value>) -> Vec<Fault> {
+pub(super) fn translate(
+    lab: &mut Lab,
+    lang: &str,
+    text: &str,
+    file: &Path,
+    sample: &Map<String, Value>,
+) -> Vec<Fault> {
     let (front, first, body, _) = match prose::split(text, file) {
         Ok(parts) => parts,
         Err(fault) => return vec![fault],
@@ -19,37 +25,7 @@ pub(super) fn translate(lab: &mut Lab, lang: &str, text: &str, file: &Path, samp
         Err(fault) => return vec![fault],
     };
     let mut on = On { text, file, faults: vec![] };
-    if words.id != lab.id {
-        on.fault("id:", format!("the id is {:?}, in English {:?}", words.id, lab.id));
-    }
-    let same = |what: &str, here: &BTreeMap<String, String>, english: Vec<&String>, on: &mut On<'_>| {
-        let mut english = english;
-        english.sort();
-        let here: Vec<&String> = here.keys().collect();
-        if here != english {
-            on.fault(&format!("{what}:"), format!("the {what} are {here:?}, in English {english:?}"));
-        }
-    };
-    same("tasks", &words.tasks, lab.tasks.iter().map(|t| &t.id).collect(), &mut on);
-    same("hints", &words.hints, lab.hints.iter().map(|h| &h.id).collect(), &mut on);
-    let told = lab.tasks.iter().filter(|t| !t.debrief.get(EN).is_empty()).map(|t| &t.id).collect();
-    same("debrief", &words.debrief, told, &mut on);
-    let red = lab.tasks.iter().filter(|t| !t.unmet.get(EN).is_empty()).map(|t| &t.id).collect();
-    same("unmet", &words.unmet, red, &mut on);
-    for task in &lab.tasks {
-        let english = task.checks.iter().filter(|(that, _)| !that.get(EN).is_empty()).count();
-        let here = words.check.get(&task.id).map_or(0, Vec::len);
-        if here != english {
-            let what = format!("task {:?} has {here} sentences under `check`, in English {english}", task.id);
-            on.fault("check:", what);
-        }
-    }
-    if let Some(odd) = words.check.keys().find(|id| lab.tasks.iter().all(|t| t.id != **id)) {
-        on.fault("check:", format!("there is no task {odd:?}"));
-    }
-    if lab.remember.get(EN).is_empty() != words.remember.is_none() {
-        on.fault("remember", "`remember` stands in one language only".into());
-    }
+    compare(&words, lab, &mut on);
     [Some(&words.title), words.remember.as_ref()].into_iter().flatten().for_each(|text| on.bare(text));
     let red = words.unmet.values().chain(words.check.values().flatten());
     let plain = words.tasks.values().chain(red).map(|t| (t, false));
@@ -78,4 +54,40 @@ pub(super) fn translate(lab: &mut Lab, lang: &str, text: &str, file: &Path, samp
     }
     lab.languages.push(lang.into());
     on.faults
+}
+
+/// Notes what the language has of its own, or lacks: its id, tasks, hints, explanations and
+/// sentences are those of the English file.
+fn compare(words: &written::Words, lab: &Lab, on: &mut On<'_>) {
+    if words.id != lab.id {
+        on.fault("id:", format!("the id is {:?}, in English {:?}", words.id, lab.id));
+    }
+    let same = |what: &str, here: &BTreeMap<String, String>, english: Vec<&String>, on: &mut On<'_>| {
+        let mut english = english;
+        english.sort();
+        let here: Vec<&String> = here.keys().collect();
+        if here != english {
+            on.fault(&format!("{what}:"), format!("the {what} are {here:?}, in English {english:?}"));
+        }
+    };
+    same("tasks", &words.tasks, lab.tasks.iter().map(|t| &t.id).collect(), on);
+    same("hints", &words.hints, lab.hints.iter().map(|h| &h.id).collect(), on);
+    let told = lab.tasks.iter().filter(|t| !t.debrief.get(EN).is_empty()).map(|t| &t.id).collect();
+    same("debrief", &words.debrief, told, on);
+    let red = lab.tasks.iter().filter(|t| !t.unmet.get(EN).is_empty()).map(|t| &t.id).collect();
+    same("unmet", &words.unmet, red, on);
+    for task in &lab.tasks {
+        let english = task.checks.iter().filter(|(that, _)| !that.get(EN).is_empty()).count();
+        let here = words.check.get(&task.id).map_or(0, Vec::len);
+        if here != english {
+            let what = format!("task {:?} has {here} sentences under `check`, in English {english}", task.id);
+            on.fault("check:", what);
+        }
+    }
+    if let Some(odd) = words.check.keys().find(|id| lab.tasks.iter().all(|t| t.id != **id)) {
+        on.fault("check:", format!("there is no task {odd:?}"));
+    }
+    if lab.remember.get(EN).is_empty() != words.remember.is_none() {
+        on.fault("remember", "`remember` stands in one language only".into());
+    }
 }
