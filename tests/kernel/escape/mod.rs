@@ -3,11 +3,17 @@
 //! Each attempt is a line of shell that ends with 0 only where it got what it wanted; the same
 //! tools are first shown to work on what is allowed.
 
+mod paths;
+mod published;
+
+pub(crate) use paths::paths;
+
 use super::world::{Check, World, ended, ensure, shell};
 use cri::{ExecRequest, Mount, Runtime};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// Attempts with the machine's own tools. `@SECRET@` is a file of the host, `@PORT@` a port of its
@@ -110,6 +116,7 @@ const CALLS: &[(&str, &str)] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const CALLS: &[(&str, &str)] = &[];
 
+/// What is tried with the tools of the machine is refused.
 pub(crate) async fn refused(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let secret = w.home.join("secret");
@@ -120,48 +127,16 @@ pub(crate) async fn refused(w: World) -> Check {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port().to_string();
 
-    let mut script = String::new();
-    let mut attempt = |name: &str, line: &str| {
-        script.push_str(&format!("( {line}\n) </dev/null >/out 2>&1; echo \"{name}=$?\"\n"));
-    };
-    attempt("allowed: a file", "cat /proc/1/cmdline");
-    attempt("allowed: a call", "perl -e 'exit(syscall(39) > 0 ? 0 : 1)'"); // getpid
-    attempt("allowed: a volume", "cat /own/file");
-    let null = std::fs::metadata("/dev/null")?;
-    let null = format!("{}:{}", null.dev(), null.ino());
-    for (name, line) in ATTEMPTS {
-        let line = line.replace("@SECRET@", &secret.display().to_string()).replace("@PORT@", &port);
-        let line = line.replace("@NULL@", &null);
-        attempt(name, &line.replace("@NEIGHBOUR@", &volume.join("file").display().to_string()));
-    }
-    for (name, call) in CALLS {
-        let perl = format!(
-            "$! = 0; exit 0 if syscall({call}) != -1; print $!; exit(grep({{ $! == $_ }} 1, 13, 38) ? 1 : 0)"
-        );
-        attempt(name, &format!("perl -e '{perl}'"));
-    }
+    let script = attempts(&secret, &volume.join("file"), &port)?;
     let mut neighbour = shell("sleep 600");
-    let mount = Mount {
-        host_root: None,
-        host_path: volume.clone(),
-        sub_path: "".into(),
-        container_path: "/own".into(),
-        read_only: false,
-    };
-    neighbour.mounts.push(mount);
+    neighbour.mounts.push(own(&volume, "/own"));
     let neighbour = w.pod(0, "neighbour", neighbour).await?;
 
     let mut config = shell(&script);
-    let own = w.home.join("own");
-    std::fs::create_dir_all(&own)?;
-    std::fs::write(own.join("file"), "its own\n")?;
-    config.mounts.push(Mount {
-        host_root: None,
-        host_path: own,
-        sub_path: "".into(),
-        container_path: "/own".into(),
-        read_only: false,
-    });
+    let files = w.home.join("own");
+    std::fs::create_dir_all(&files)?;
+    std::fs::write(files.join("file"), "its own\n")?;
+    config.mounts.push(own(&files, "/own"));
     let pod = w.pod(0, "prisoner", config).await?;
     ended(runtime, &pod.container).await?;
     let log = w.log_of(0, &pod.container).await?;
@@ -193,6 +168,32 @@ pub(crate) async fn refused(w: World) -> Check {
     bomb(&w).await?;
     let status = runtime.container_status(&neighbour.container).await?;
     ensure(status.state == cri::ContainerState::Running, format!("the neighbour: {status:?}"))
+}
+
+/// A shell script that tries everything, and says of each attempt how it ended. `secret` and
+/// `neighbour` are files, `port` one of the host's loopback.
+fn attempts(secret: &Path, neighbour: &Path, port: &str) -> Check<String> {
+    let mut script = String::new();
+    let mut attempt = |name: &str, line: &str| {
+        script.push_str(&format!("( {line}\n) </dev/null >/out 2>&1; echo \"{name}=$?\"\n"));
+    };
+    attempt("allowed: a file", "cat /proc/1/cmdline");
+    attempt("allowed: a call", "perl -e 'exit(syscall(39) > 0 ? 0 : 1)'"); // getpid
+    attempt("allowed: a volume", "cat /own/file");
+    let null = std::fs::metadata("/dev/null")?;
+    let null = format!("{}:{}", null.dev(), null.ino());
+    for (name, line) in ATTEMPTS {
+        let line = line.replace("@SECRET@", &secret.display().to_string()).replace("@PORT@", port);
+        let line = line.replace("@NULL@", &null);
+        attempt(name, &line.replace("@NEIGHBOUR@", &neighbour.display().to_string()));
+    }
+    for (name, call) in CALLS {
+        let perl = format!(
+            "$! = 0; exit 0 if syscall({call}) != -1; print $!; exit(grep({{ $! == $_ }} 1, 13, 38) ? 1 : 0)"
+        );
+        attempt(name, &format!("perl -e '{perl}'"));
+    }
+    Ok(script)
 }
 
 /// Who can write into a volume makes a name in it lead to the host's files, and asks for it as a
@@ -235,54 +236,8 @@ async fn bomb(w: &World) -> Check {
     ensure(forked.is_some_and(|n| (LIMIT / 2..LIMIT).contains(&n)), log)
 }
 
-/// A published hole of runc, containerd or the kernel's container features, and why Ropewalk has or
-/// has not the like.
-pub(crate) struct Published {
-    pub cve: &'static str,
-    /// Whether Ropewalk has the mechanism at all.
-    pub applies: bool,
-    pub why: &'static str,
-    /// The test of this program that tries it; empty where the mechanism is missing.
-    pub test: &'static str,
-}
-
-const fn yes(cve: &'static str, why: &'static str, test: &'static str) -> Published {
-    Published { cve, applies: true, why, test }
-}
-
-const fn no(cve: &'static str, why: &'static str) -> Published {
-    Published { cve, applies: false, why, test: "" }
-}
-
-const REFUSED: &str = "attempts_to_escape_are_refused";
-const PATHS: &str = "paths_of_a_pod_stay_inside_its_container";
-const DESCRIPTORS: &str = "a_container_finds_no_descriptor_of_the_host";
-
-pub(crate) const PUBLISHED: &[Published] = &[
-    yes("CVE-2016-9962", "an exec'd process is visible before it runs its program", DESCRIPTORS),
-    yes("CVE-2019-5736", "the zygote runs from a read-only copy and /proc/self/exe is no command", PATHS),
-    yes("CVE-2019-16884", "no volume is mounted over or in /proc, which would hide its masks", PATHS),
-    yes("CVE-2019-19921", "as CVE-2019-16884, through a link of the image or a volume", PATHS),
-    yes("CVE-2020-15257", "containerd's shim listened on an abstract socket; nothing here does", REFUSED),
-    yes("CVE-2021-30465", "mount points are descriptors before the root is changed", PATHS),
-    yes("CVE-2022-0492", "no cgroup tree can be mounted, release_agent cannot be written", REFUSED),
-    yes("CVE-2022-0811", "no sysctl of the pod is written; core_pattern is read-only", REFUSED),
-    no(
-        "CVE-2023-25809",
-        "rootless runc left a cgroup tree writable; no cgroup tree is mounted in a container",
-    ),
-    yes("CVE-2024-21626", "workingDir through a leaked descriptor", PATHS),
-    yes("CVE-2024-45310", "mountPath makes files and directories on the host", PATHS),
-    yes(
-        "CVE-2025-31133",
-        "what covers masked files is the container's own /dev/null, opened before any volume",
-        PATHS,
-    ),
-    no("CVE-2025-52565", "no console is bound; a terminal is opened only if it has the right device number"),
-    no("CVE-2025-52881", "no LSM label and no sysctl is written through the container's /proc"),
-];
-
-fn own(path: &std::path::Path, at: &str) -> Mount {
+/// A directory or file of the machine as a volume.
+fn own(path: &Path, at: &str) -> Mount {
     Mount {
         host_root: None,
         host_path: path.to_path_buf(),
@@ -290,151 +245,6 @@ fn own(path: &std::path::Path, at: &str) -> Mount {
         container_path: at.into(),
         read_only: false,
     }
-}
-
-/// Paths that a pod chooses: workingDir, command, mountPath, hostPath, /etc/passwd.
-pub(crate) async fn paths(w: World) -> Check {
-    let runtime = &w.nodes[0].runtime;
-    let secret = w.home.join("secret");
-    std::fs::write(&secret, "of the host\n")?;
-    let volume = w.home.join("volume");
-    std::fs::create_dir_all(&volume)?;
-    std::fs::write(volume.join("file"), "text\n")?;
-
-    // Working directories and programs behind descriptors, of a container and of an exec in it.
-    let steal = format!("cat ../../../../../../../../../..{}; cat ..{0}; true", secret.display());
-    let mut containers = Vec::new();
-    for number in 0..14 {
-        for path in
-            [format!("/proc/self/fd/{number}"), format!("/proc/1/fd/{number}/../.."), "/proc/self/exe".into()]
-        {
-            let mut config = shell(&steal);
-            config.working_dir = Some(path);
-            containers.push((format!("cwd{}", containers.len()), config));
-        }
-        let mut config = shell("true");
-        config.command = vec![
-            format!("/proc/self/fd/{number}/../../../../../../usr/bin/cat"),
-            secret.display().to_string(),
-        ];
-        containers.push((format!("cmd{}", containers.len()), config));
-    }
-    let sandbox = runtime.run_pod_sandbox(w.sandbox("paths")).await?;
-    for (name, mut config) in containers {
-        config.log_path = format!("{name}/0.log").into();
-        let id = runtime.create_container(&sandbox.id, config).await?;
-        if runtime.start_container(&id).await.is_ok() {
-            ended(runtime, &id).await?;
-        }
-        let log = w.log_of(0, &id).await.unwrap_or_default();
-        ensure(!log.contains("of the host"), format!("{name} reached the host: {log}"))?;
-        runtime.remove_container(&id).await?;
-    }
-    let mut config = shell("true");
-    config.command = vec!["/proc/self/exe".into()];
-    config.log_path = "exe/0.log".into();
-    let id = runtime.create_container(&sandbox.id, config).await?;
-    ensure(runtime.start_container(&id).await.is_err(), "the program that makes containers is no command")?;
-
-    // Mount points.
-    let outside = w.home.join("outside");
-    std::fs::create_dir_all(&outside)?;
-    let up = |name: &str| format!("/../../..{}/{name}", outside.display());
-    let refused = ["/", "/..", "/proc", "/proc/sys", "/proc/self/fd/3/x", "/tmp/../proc/1", "/link/sys"];
-    for (source, at, wanted) in [
-        (volume.clone(), up("directory"), true),
-        (volume.join("file"), up("file"), true),
-        (volume.clone(), "/proc/self/fd/5/../made".to_string(), false),
-    ]
-    .into_iter()
-    .chain(refused.map(|at| (volume.clone(), at.to_string(), false)))
-    {
-        let mut config = shell("true");
-        let links = w.home.join("links");
-        std::fs::create_dir_all(&links)?;
-        let _ = std::os::unix::fs::symlink("/proc", links.join("link"));
-        config.mounts.push(own(&links, "/links"));
-        config.mounts.push(own(&source, &at.replace("/link/", "/links/link/")));
-        config.log_path = "mount/0.log".into();
-        let id = runtime.create_container(&sandbox.id, config).await?;
-        let started = runtime.start_container(&id).await;
-        ensure(started.is_ok() == wanted, format!("mountPath {at}: {started:?}"))?;
-        if started.is_ok() {
-            ended(runtime, &id).await?;
-        }
-        ensure(
-            std::fs::read_dir(&outside)?.count() == 0,
-            format!("mountPath {at} made something on the host"),
-        )?;
-        runtime.remove_container(&id).await?;
-    }
-
-    // A node's file system in which a pod planted links.
-    let node = w.home.join("node");
-    std::fs::create_dir_all(node.join("real"))?;
-    std::os::unix::fs::symlink(&w.home, node.join("evil"))?;
-    std::os::unix::fs::symlink("../../../../..", node.join("up"))?;
-    for (path, wanted) in [
-        ("/real", true),
-        ("/evil", false),
-        ("/up/etc/../etc", false),
-        ("/../real", true),
-        ("/proc/self/root", false),
-    ] {
-        let mut config = shell(&format!("ls /h/real /h/secret /h{}; true", secret.display()));
-        config.mounts.push(Mount { host_root: Some(node.clone()), ..own(path.as_ref(), "/h") });
-        config.log_path = "host/0.log".into();
-        let id = runtime.create_container(&sandbox.id, config).await?;
-        let started = runtime.start_container(&id).await;
-        ensure(started.is_ok() == wanted, format!("hostPath {path}: {started:?}"))?;
-        if started.is_ok() {
-            ended(runtime, &id).await?;
-        }
-        runtime.remove_container(&id).await?;
-    }
-
-    // Masks stay, also where a volume lies under /dev or /sys.
-    let dev = w.home.join("dev");
-    std::fs::create_dir_all(&dev)?;
-    std::os::unix::fs::symlink("/proc/sys/kernel/core_pattern", dev.join("null"))?;
-    let mut config = shell(
-        "for f in keys timer_list interrupts kcore; do [ -s /proc/$f ] && head -c1 /proc/$f | grep -q . && echo SEEN $f; done; echo '|/x' > /proc/sys/kernel/core_pattern && echo WRITTEN; echo looked",
-    );
-    config.mounts.push(own(&dev, "/dev"));
-    config.log_path = "masks/0.log".into();
-    let id = runtime.create_container(&sandbox.id, config).await?;
-    runtime.start_container(&id).await?;
-    ended(runtime, &id).await?;
-    let log = w.log_of(0, &id).await?;
-    ensure(log.contains("looked") && !log.contains("SEEN") && !log.contains("WRITTEN"), log)?;
-
-    // What stands where /etc/passwd should be can neither block a start nor eat memory.
-    let etc = w.home.join("etc");
-    std::fs::create_dir_all(&etc)?;
-    let passwd = etc.join("passwd");
-    for kind in ["fifo", "/dev/ptmx", "/dev/zero", "/proc/kmsg", "/dev/tty", "directory"] {
-        match kind {
-            "fifo" => nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRWXU)?,
-            "directory" => std::fs::create_dir(&passwd)?,
-            target => std::os::unix::fs::symlink(target, &passwd)?,
-        }
-        let mut config = shell("");
-        config.command = vec!["/usr/bin/true".into()]; // a shell would look its user up itself
-        config.mounts.push(own(&etc, "/etc"));
-        config.log_path = "passwd/0.log".into();
-        let id = runtime.create_container(&sandbox.id, config).await?;
-        let started = tokio::time::timeout(Duration::from_secs(10), runtime.start_container(&id)).await;
-        started.map_err(|_| format!("a start waits for {kind} as /etc/passwd"))??;
-        ended(runtime, &id).await?;
-        runtime.remove_container(&id).await?;
-        if kind == "directory" { std::fs::remove_dir(&passwd)? } else { std::fs::remove_file(&passwd)? }
-    }
-    runtime.remove_pod_sandbox(&sandbox.id).await?;
-    for row in PUBLISHED {
-        let known = super::TESTS.iter().any(|(name, _)| *name == row.test);
-        ensure(known == row.applies && !row.why.is_empty(), format!("{} names no test", row.cve))?;
-    }
-    Ok(())
 }
 
 /// Programs that are exec'd while a process of the container looks for their descriptors.
