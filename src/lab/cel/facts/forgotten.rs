@@ -11,7 +11,7 @@ pub struct Forgotten {
     any: Gone,
 }
 
-/// The newest version that is no longer kept: its revision, and its number ([`Version::number`]).
+/// The newest version that is no longer kept: its revision, and its number (`Version::number`).
 #[derive(Clone, Copy, Debug, Default)]
 struct Gone {
     revision: i64,
