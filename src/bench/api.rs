@@ -9,6 +9,8 @@ use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use client::kubeconfig::{Env, Kubeconfig, Overrides, Target};
 use client::remote::{Dial, Upstream};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
@@ -244,19 +246,24 @@ impl Server {
         Ok(())
     }
 
-    async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    /// Opens a connection. The future carries it, and ends when the sender is gone.
+    async fn connect(&self) -> anyhow::Result<(SendRequest<Full<Bytes>>, BoxFuture<'static, ()>)> {
         let (io, h2) = Dial::new(self.target.clone(), &["h2"])?.connect().await?;
         ensure!(h2, "{} does not speak HTTP/2", self.target.host);
-        let (sender, connection) =
+        let (sender, connection): (SendRequest<Full<Bytes>>, _) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
-        tokio::spawn(connection); // ends with its sender
-        Ok(sender)
+        let carried = async move {
+            let _ = connection.await; // its error is that of the request, too
+        };
+        Ok((sender, carried.boxed()))
     }
 
     /// How long each operation took that so many clients did in a round, and the round itself.
     async fn round(&self, clients: usize, op: Op, round: usize) -> anyhow::Result<(Vec<Duration>, Duration)> {
         let authorization = format!("Bearer {}", self.token().await?);
-        let senders = futures::future::try_join_all((0..clients).map(|_| self.connect())).await?;
+        let opened = futures::future::try_join_all((0..clients).map(|_| self.connect())).await?;
+        let (senders, carried): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+        let _connections: JoinSet<()> = carried.into_iter().collect(); // they end with the round
         let start = Instant::now();
         // They end with this set, which goes when the bench is interrupted or one of them fails.
         let mut tasks: JoinSet<_> = senders

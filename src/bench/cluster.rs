@@ -285,7 +285,7 @@ pub async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
     let client = cluster.client()?;
     let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
     while accounts.get_opt("default").await?.is_none() {
-        tokio::time::sleep(Duration::from_millis(10)).await; // a controller makes it
+        clock::pause(Duration::from_millis(10)).await; // a controller makes it
     }
     let api: Api<Pod> = Api::default_namespaced(client.clone());
     let mut figures = vec![run(&api, room.runs(15)).await?];

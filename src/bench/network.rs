@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// Bytes of one long answer.
 const LONG: usize = 256 << 20;
@@ -75,7 +76,7 @@ impl Way<'_> {
             if Instant::now() > until {
                 bail!("nobody answers: {error:#}");
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            clock::pause(Duration::from_millis(10)).await;
         }
         Ok(())
     }
@@ -176,9 +177,11 @@ async fn localhost(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
 
 /// A server that answers at length, or shortly.
 async fn serve(listener: TcpListener) {
+    let mut answers: JoinSet<()> = JoinSet::new();
     loop {
         let Ok((mut stream, _)) = listener.accept().await else { continue };
-        tokio::spawn(async move {
+        while answers.try_join_next().is_some() {} // those that have ended
+        answers.spawn(async move {
             let mut question = [0; 1024];
             let asked = stream.read(&mut question).await.unwrap_or(0);
             let long = question[..asked].starts_with(b"GET /long");

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 const ROUND: Duration = Duration::from_secs(2);
 /// For a member's first leader.
@@ -91,7 +92,7 @@ impl Store {
             if Instant::now() > until {
                 return Err(error.context(format!("{} does not answer", endpoint.host)));
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            clock::pause(Duration::from_millis(50)).await;
         }
     }
 }
@@ -167,23 +168,22 @@ enum Op {
 async fn round(store: &Store, clients: usize, op: Op) -> anyhow::Result<f64> {
     let channels = futures::future::try_join_all((0..clients).map(|n| store.connect(n))).await?;
     let start = Instant::now();
-    let tasks: Vec<_> = channels
+    // They end with this set, which goes when the bench is interrupted or one of them fails.
+    let mut tasks: JoinSet<_> = channels
         .into_iter()
         .enumerate()
-        .map(|(n, channel)| {
-            tokio::spawn(async move {
-                let mut done = 0_u32;
-                while start.elapsed() < ROUND {
-                    once(&channel, op, Bytes::from(format!("/bench/{n}/{}", done % 1000))).await?;
-                    done += 1;
-                }
-                anyhow::Ok(done)
-            })
+        .map(|(n, channel)| async move {
+            let mut done = 0_u32;
+            while start.elapsed() < ROUND {
+                once(&channel, op, Bytes::from(format!("/bench/{n}/{}", done % 1000))).await?;
+                done += 1;
+            }
+            anyhow::Ok(done)
         })
         .collect();
     let mut done = 0;
-    for task in tasks {
-        done += task.await??;
+    while let Some(task) = tasks.join_next().await {
+        done += task??;
     }
     Ok(f64::from(done) / start.elapsed().as_secs_f64())
 }

@@ -25,6 +25,7 @@ use ui::{consent, lab_proof, labs as front, repl, settings, terminal};
 /// The variable that says whose grades these are, where the user's name does not.
 const LEARNER: &str = "ROPEWALK_LEARNER";
 
+/// Runs one command of `lab`, and returns its exit code.
 pub(crate) async fn run(
     command: Command,
     directory: Option<PathBuf>,
@@ -34,18 +35,7 @@ pub(crate) async fn run(
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
     let place = home.cluster(name)?;
-    let answered = match &command {
-        Command::Start { .. } => Some("lab start"),
-        Command::Check { .. } => Some("lab check"),
-        Command::Grade { .. } => Some("lab grade"),
-        Command::Hint { .. } => Some("lab hint"),
-        Command::GiveUp { .. } => Some("lab give-up"),
-        Command::Leave { .. } => Some("lab leave"),
-        Command::Solve { .. } => Some("lab solve"),
-        Command::Show { id: None, .. } => Some("lab show"),
-        Command::List { .. } | Command::Show { .. } | Command::Verify { .. } | Command::Test { .. } => None,
-    };
-    if let (Some(word), Some(directory)) = (answered, &directory) {
+    if let (Some(word), Some(directory)) = (answered_by_cluster(&command), &directory) {
         let directory = directory.display().to_string();
         let with = [word, "--labs", read::DIRECTORY, directory.as_str()];
         eprintln!("ropewalk: {}", lang.say(Say::OwnDirectory, &with));
@@ -58,73 +48,23 @@ pub(crate) async fn run(
         Command::Show { id, seed, output } => {
             show(directory.is_none().then_some(place), load(), id, seed, &style, output).await
         }
-        Command::Start { id, seed, yes, output } => {
-            if let Some(there) = elsewhere(place, lang, &id, seed).await {
-                return beside::session(options_beside(place, lang), there, yes).await;
-            }
-            let plan: Plan = asked(place, lang, Ask::Plan { id: Some(id.clone()), seed }).await?;
-            if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
-                return Ok(1);
-            }
-            // What was listed is agreed to, and no more.
-            let start = Ask::Start { id, seed: Some(plan.seed), agreed: (!yes).then_some(plan) };
-            let view: LabView = asked(place, lang, start).await?;
-            tell(&view, output, |v| front::page(&style, v))?;
-            Ok(0)
-        }
+        Command::Start { id, seed, yes, output } => start(place, id, seed, yes, &style, output).await,
         Command::Check { id, seed, output } => {
             let view: LabView = asked(place, lang, Ask::Check { id, seed }).await?;
             tell(&view, output, |v| front::tasks(&style, v))?;
             Ok(if all_green(&view) { 0 } else { 1 })
         }
         Command::Grade { id, seed, output, learner } => {
-            let learner = learner
-                .or_else(|| std::env::var(LEARNER).ok().filter(|l| !l.is_empty()))
-                .or_else(|| std::env::var("USER").ok())
-                .unwrap_or_default();
-            let graded: Graded = asked(place, lang, Ask::Grade { id, seed, learner, parts: false }).await?;
-            match output {
-                Some(Report::Json) => std::println!("{}", serde_json::to_string_pretty(&graded.record)?),
-                Some(Report::Csv) => std::print!("{}", score::csv(&graded.record)),
-                None => {
-                    let view: LabView = asked(place, lang, Ask::Show).await?;
-                    print!("{}", front::grade(&style, &graded, &view));
-                }
-            }
-            Ok(if graded.record["score"] == graded.record["max"] { 0 } else { 1 })
+            let learner = learner.unwrap_or_else(learner_here);
+            grade(place, Ask::Grade { id, seed, learner, parts: false }, &style, output).await
         }
         Command::Hint { id } => {
             let view: LabView = asked(place, lang, Ask::Hint { id }).await?;
             print!("{}", front::hint(&style, &view));
             Ok(0)
         }
-        Command::GiveUp { id, yes } => {
-            let view: LabView = asked(place, lang, Ask::Show).await?;
-            if !yes && !view.over && !view.id.is_empty() {
-                eprintln!("{}", lang.say(Say::LabGiveUp, &[&view.title]));
-                if !consent::agreed(lang) {
-                    return Ok(1);
-                }
-            }
-            // The one that was named in the question, and no other that was started meanwhile.
-            let id = id.or_else(|| Some(view.id).filter(|id| !id.is_empty()));
-            let told: GivenUp = asked(place, lang, Ask::GiveUp { id }).await?;
-            print!("{}", front::given_up(&style, &told));
-            Ok(0)
-        }
-        Command::Leave { id, yes } => {
-            let plan: Plan = asked(place, lang, Ask::Plan { id: None, seed: None }).await?;
-            if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
-                return Ok(1);
-            }
-            let leave = Ask::Leave { id, agreed: (!yes).then_some(plan) };
-            let left: Left = asked(place, lang, leave).await?;
-            println!("{}", lang.say(Say::LabLeftOff, &[&left.title]));
-            if !left.note.is_empty() {
-                println!("{}", left.note);
-            }
-            Ok(0)
-        }
+        Command::GiveUp { id, yes } => give_up(place, id, yes, &style).await,
+        Command::Leave { id, yes } => leave(place, id, yes, lang).await,
         Command::Solve { id, seed } => solve(place, id, seed, lang).await,
         Command::Verify { file, key } => verify(&file, key.as_deref(), directory.as_deref(), lang),
         Command::Test { ids, all, jobs, dry_run, only, once, part } => {
@@ -132,28 +72,10 @@ pub(crate) async fn run(
             for fault in &labs.faults {
                 println!("✗ {fault}");
             }
-            let mut chosen: Vec<Lab> = if all { labs.labs.clone() } else { vec![] };
-            for id in &ids {
-                match labs.get(id) {
-                    Some(lab) => chosen.push(lab.clone()),
-                    None => {
-                        eprintln!("ropewalk: there is no lab {id:?} that can be read");
-                        return Ok(USAGE);
-                    }
-                }
-            }
-            if chosen.is_empty() {
-                eprintln!("ropewalk: name labs, or --all");
-                return Ok(USAGE);
-            }
+            let Some(chosen) = chosen(&labs, &ids, all) else { return Ok(USAGE) };
             let sound = labs.faults.is_empty();
             if dry_run {
-                for lab in &chosen {
-                    if let Some(declared) = &lab.cluster {
-                        println!("{} is proved on its own cluster: {declared}", lab.id);
-                    }
-                }
-                println!("{} labs read, {} faults", labs.labs.len(), labs.faults.len());
+                list_chosen(&labs, &chosen);
                 return Ok(if sound { 0 } else { 1 });
             }
             let directory = directory.or_else(read::directory);
@@ -177,6 +99,127 @@ async fn elsewhere(place: &Place, lang: Lang, id: &str, seed: Option<u64>) -> Op
 fn options_beside(place: &Place, lang: Lang) -> Options {
     let inside = std::env::var_os(settings::LANG_VARIABLE).is_some();
     Options { name: place.name.clone(), lang: Some(lang), plain: inside, ..Options::default() }
+}
+
+/// The words of a command that the running cluster answers, with its own labs: a directory of labs
+/// cannot be given with it.
+fn answered_by_cluster(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Start { .. } => Some("lab start"),
+        Command::Check { .. } => Some("lab check"),
+        Command::Grade { .. } => Some("lab grade"),
+        Command::Hint { .. } => Some("lab hint"),
+        Command::GiveUp { .. } => Some("lab give-up"),
+        Command::Leave { .. } => Some("lab leave"),
+        Command::Solve { .. } => Some("lab solve"),
+        Command::Show { id: None, .. } => Some("lab show"),
+        Command::List { .. } | Command::Show { .. } | Command::Verify { .. } | Command::Test { .. } => None,
+    }
+}
+
+/// `lab start`: asks before it ends another lab, then starts this one.
+async fn start(
+    place: &Place,
+    id: String,
+    seed: Option<u64>,
+    yes: bool,
+    style: &PageStyle,
+    output: Option<Output>,
+) -> anyhow::Result<i32> {
+    let lang = style.lang;
+    if let Some(there) = elsewhere(place, lang, &id, seed).await {
+        return beside::session(options_beside(place, lang), there, yes).await;
+    }
+    let plan: Plan = asked(place, lang, Ask::Plan { id: Some(id.clone()), seed }).await?;
+    if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
+        return Ok(1);
+    }
+    // What was listed is agreed to, and no more.
+    let start = Ask::Start { id, seed: Some(plan.seed), agreed: (!yes).then_some(plan) };
+    let view: LabView = asked(place, lang, start).await?;
+    tell(&view, output, |v| front::page(style, v))?;
+    Ok(0)
+}
+
+/// The learner as the environment names them: [`LEARNER`], else the user's name.
+fn learner_here() -> String {
+    let named = std::env::var(LEARNER).ok().filter(|l| !l.is_empty());
+    named.or_else(|| std::env::var("USER").ok()).unwrap_or_default()
+}
+
+/// `lab grade`: prints the grade, its record as JSON, or a line of CSV. 0 only for a full score.
+async fn grade(place: &Place, ask: Ask, style: &PageStyle, output: Option<Report>) -> anyhow::Result<i32> {
+    let graded: Graded = asked(place, style.lang, ask).await?;
+    match output {
+        Some(Report::Json) => std::println!("{}", serde_json::to_string_pretty(&graded.record)?),
+        Some(Report::Csv) => std::print!("{}", score::csv(&graded.record)),
+        None => {
+            let view: LabView = asked(place, style.lang, Ask::Show).await?;
+            print!("{}", front::grade(style, &graded, &view));
+        }
+    }
+    Ok(if graded.record["score"] == graded.record["max"] { 0 } else { 1 })
+}
+
+/// `lab give-up`: shows the solution, after a question: the lab counts for nothing from then on.
+async fn give_up(place: &Place, id: Option<String>, yes: bool, style: &PageStyle) -> anyhow::Result<i32> {
+    let lang = style.lang;
+    let view: LabView = asked(place, lang, Ask::Show).await?;
+    if !yes && !view.over && !view.id.is_empty() {
+        eprintln!("{}", lang.say(Say::LabGiveUp, &[&view.title]));
+        if !consent::agreed(lang) {
+            return Ok(1);
+        }
+    }
+    // The one that was named in the question, and no other that was started meanwhile.
+    let id = id.or_else(|| Some(view.id).filter(|id| !id.is_empty()));
+    let told: GivenUp = asked(place, lang, Ask::GiveUp { id }).await?;
+    print!("{}", front::given_up(style, &told));
+    Ok(0)
+}
+
+/// `lab leave`: ends the open lab, after a question that lists what is lost.
+async fn leave(place: &Place, id: Option<String>, yes: bool, lang: Lang) -> anyhow::Result<i32> {
+    let plan: Plan = asked(place, lang, Ask::Plan { id: None, seed: None }).await?;
+    if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
+        return Ok(1);
+    }
+    let leave = Ask::Leave { id, agreed: (!yes).then_some(plan) };
+    let left: Left = asked(place, lang, leave).await?;
+    println!("{}", lang.say(Say::LabLeftOff, &[&left.title]));
+    if !left.note.is_empty() {
+        println!("{}", left.note);
+    }
+    Ok(0)
+}
+
+/// The labs that `lab test` shall prove. `None`: one is not there, or none was named; it is said.
+fn chosen(labs: &Labs, ids: &[String], all: bool) -> Option<Vec<Lab>> {
+    let mut chosen: Vec<Lab> = if all { labs.labs.clone() } else { vec![] };
+    for id in ids {
+        match labs.get(id) {
+            Some(lab) => chosen.push(lab.clone()),
+            None => {
+                eprintln!("ropewalk: there is no lab {id:?} that can be read");
+                return None;
+            }
+        }
+    }
+    if chosen.is_empty() {
+        eprintln!("ropewalk: name labs, or --all");
+        return None;
+    }
+    Some(chosen)
+}
+
+/// `lab test --dry-run`: which labs need a cluster of their own, and how many were read.
+fn list_chosen(labs: &Labs, chosen: &[Lab]) {
+    for lab in chosen {
+        if let Some(declared) = &lab.cluster {
+            println!("{} is proved on its own cluster: {declared}", lab.id);
+        }
+    }
+    println!("{} labs read, {} faults", labs.labs.len(), labs.faults.len());
 }
 
 async fn asked<T: serde::de::DeserializeOwned>(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<T> {

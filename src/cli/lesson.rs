@@ -22,6 +22,7 @@ use ui::settings;
 use ui::texts::{Lang, Say};
 use ui::tracks;
 
+/// Runs one command of `lesson`, and returns its exit code.
 pub(crate) async fn run(
     command: Command,
     kubeconfig: Option<PathBuf>,
@@ -36,31 +37,9 @@ pub(crate) async fn run(
         Command::Preview { directory, id } => return preview::run(directory, id, only, lang).await,
         command => command,
     };
-    if only && lessons.is_none() {
-        eprintln!("ropewalk: {}", lang.say(Say::OnlyWhat, &[library::ONLY, library::DIRECTORY]));
-        return Ok(USAGE);
-    }
     let kubeconfig = absolute(kubeconfig)?;
-    if kubeconfig.is_some() && lessons.is_some() {
-        eprintln!("ropewalk: with --kubeconfig, name the lessons' directory in {}", library::DIRECTORY);
-        return Ok(USAGE);
-    }
-    let answered = match &command {
-        Command::Check { .. } => Some("lesson check"),
-        Command::Solve { .. } => Some("lesson solve"),
-        Command::Show { id: None, .. } => Some("lesson show"),
-        Command::Leave => Some("lesson leave"),
-        Command::List { .. }
-        | Command::Show { .. }
-        | Command::Test { .. }
-        | Command::Record { .. }
-        | Command::Preview { .. }
-        | Command::New { .. } => None,
-    };
-    if let (Some(word), Some(directory)) = (answered, &lessons) {
-        let directory = directory.display().to_string();
-        let with = [word, "--lessons", library::DIRECTORY, directory.as_str()];
-        eprintln!("ropewalk: {}", lang.say(Say::OwnDirectory, &with));
+    if let Some(wrong) = wrong_usage(&command, kubeconfig.is_some(), lessons.as_deref(), only, lang) {
+        eprintln!("ropewalk: {wrong}");
         return Ok(USAGE);
     }
     let place = match &kubeconfig {
@@ -70,15 +49,7 @@ pub(crate) async fn run(
     // Lessons on a foreign cluster live in the process that plays them: this one, unless another
     // does already.
     let options = Options { name: place.name.clone(), kubeconfig: kubeconfig.clone(), ..Options::default() };
-    let asks = matches!(
-        command,
-        Command::List { .. }
-            | Command::Show { id: None, .. }
-            | Command::Check { .. }
-            | Command::Solve { .. }
-            | Command::Leave
-    );
-    let connection = match kubeconfig.is_some() && asks {
+    let connection = match kubeconfig.is_some() && asks_cluster(&command) {
         true => Some(connection::open(&options, place.clone(), lang).await?),
         false => None,
     };
@@ -94,70 +65,141 @@ pub(crate) async fn run(
             take_leave(connection, lang).await;
             code
         }
-        Command::Solve { id, all } => {
-            // A cluster that is started here has to outlive the session of each step.
-            let connection = match connection {
-                None if all => {
-                    Some(connection::take(&options, place.clone(), lang, std::future::pending()).await?)
-                }
-                connection => connection,
-            };
-            let code = solve(&options, &place, id, all, lang).await;
-            take_leave(connection, lang).await;
-            code
-        }
+        Command::Solve { id, all } => solve_connected(connection, &options, &place, id, all, lang).await,
         Command::Leave => leave(&place, lang).await,
-        Command::New { id } => new(&lessons.unwrap_or_else(|| PathBuf::from("lessons")), &id, lang),
+        Command::New { id } => new(&authors(lessons), &id, lang),
         Command::Preview { directory, id } => preview::run(directory, id, only, lang).await,
         Command::Record { id } if kubeconfig.is_none() => {
-            let directory = lessons.unwrap_or_else(|| PathBuf::from("lessons"));
-            record::run(&directory, &id, name, lang).await
+            record::run(&authors(lessons), &id, name, lang).await
         }
         Command::Record { .. } => {
             eprintln!("ropewalk: {}", lang.say(Say::RecordForeign, &[]));
             Ok(USAGE)
         }
         Command::Test { ids, all, jobs, dry_run, part } => {
-            if ids.is_empty() && !all {
-                eprintln!("ropewalk: name lessons, or --all");
-                return Ok(USAGE);
-            }
             let library = load();
-            for fault in &library.faults {
-                println!("✗ {}", prose::harmless(&fault.to_string()));
-            }
-            // With a directory its lessons are meant, and not those that are built in.
-            let is_meant = |lesson: &Lesson| {
-                lessons.as_ref().is_none_or(|folder| only || is_from(&library, lesson, folder))
+            let Some(chosen) = chosen(&library, lessons.as_deref(), only, &ids, all) else {
+                return Ok(USAGE);
             };
-            let mut chosen: Vec<Lesson> = Vec::new();
-            for id in &ids {
-                match library.find(id, None).filter(|lesson| is_meant(lesson)) {
-                    Some(lesson) => chosen.push(lesson.clone()),
-                    None => {
-                        eprintln!("ropewalk: there is no lesson {id:?} that can be read");
-                        return Ok(USAGE);
-                    }
-                }
-            }
-            if all {
-                chosen = library.lessons.iter().filter(|lesson| is_meant(lesson)).cloned().collect();
-            }
-            if dry_run {
-                for lesson in &chosen {
-                    if let Some(declared) = &lesson.cluster {
-                        println!("{} is proved on its own cluster: {declared}", lesson.id);
-                    }
-                }
-                println!("{} lessons read, {} faults", library.lessons.len(), library.faults.len());
-                return Ok(if library.faults.is_empty() { 0 } else { 1 });
-            }
             let sound = library.faults.is_empty();
+            if dry_run {
+                list_chosen(&library, &chosen);
+                return Ok(if sound { 0 } else { 1 });
+            }
             let directory = lessons.or_else(library::directory);
             let proved = proof::prove(chosen, directory, kubeconfig, jobs.into(), part).await;
             Ok(if proved && sound { 0 } else { 1 })
         }
     }
+}
+
+/// The directory in which an author writes lessons.
+fn authors(lessons: Option<PathBuf>) -> PathBuf {
+    lessons.unwrap_or_else(|| PathBuf::from("lessons"))
+}
+
+/// Plays one step, or all of them, and then ends the cluster if it was started for this command.
+async fn solve_connected(
+    connection: Option<Connection>,
+    options: &Options,
+    place: &Place,
+    id: Option<String>,
+    all: bool,
+    lang: Lang,
+) -> anyhow::Result<i32> {
+    // A cluster that is started here has to outlive the session of each step.
+    let connection = match connection {
+        None if all => Some(connection::take(options, place.clone(), lang, std::future::pending()).await?),
+        connection => connection,
+    };
+    let code = solve(options, place, id, all, lang).await;
+    take_leave(connection, lang).await;
+    code
+}
+
+/// Says what is wrong with a command line: options that contradict each other, or a directory of
+/// lessons for a command that the running cluster answers with its own.
+fn wrong_usage(
+    command: &Command,
+    on_foreign_cluster: bool,
+    lessons: Option<&Path>,
+    only: bool,
+    lang: Lang,
+) -> Option<String> {
+    if only && lessons.is_none() {
+        return Some(lang.say(Say::OnlyWhat, &[library::ONLY, library::DIRECTORY]));
+    }
+    let directory = lessons?.display().to_string();
+    if on_foreign_cluster {
+        return Some(format!("with --kubeconfig, name the lessons' directory in {}", library::DIRECTORY));
+    }
+    let with = [answered_by_cluster(command)?, "--lessons", library::DIRECTORY, directory.as_str()];
+    Some(lang.say(Say::OwnDirectory, &with))
+}
+
+/// The words of a command that the running cluster answers, with its own lessons.
+fn answered_by_cluster(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Check { .. } => Some("lesson check"),
+        Command::Solve { .. } => Some("lesson solve"),
+        Command::Show { id: None, .. } => Some("lesson show"),
+        Command::Leave => Some("lesson leave"),
+        Command::List { .. }
+        | Command::Show { .. }
+        | Command::Test { .. }
+        | Command::Record { .. }
+        | Command::Preview { .. }
+        | Command::New { .. } => None,
+    }
+}
+
+/// True for commands that need the process in which the lessons of a foreign cluster live.
+fn asks_cluster(command: &Command) -> bool {
+    matches!(command, Command::List { .. }) || answered_by_cluster(command).is_some()
+}
+
+/// The lessons that `lesson test` shall prove; prints the faults of the library. With a directory
+/// its lessons are meant, and not those that are built in. `None`: none was named, or one is not
+/// there; it is said.
+fn chosen(
+    library: &Library,
+    lessons: Option<&Path>,
+    only: bool,
+    ids: &[String],
+    all: bool,
+) -> Option<Vec<Lesson>> {
+    if ids.is_empty() && !all {
+        eprintln!("ropewalk: name lessons, or --all");
+        return None;
+    }
+    for fault in &library.faults {
+        println!("✗ {}", prose::harmless(&fault.to_string()));
+    }
+    let is_meant = |lesson: &Lesson| lessons.is_none_or(|folder| only || is_from(library, lesson, folder));
+    let mut chosen: Vec<Lesson> = Vec::new();
+    for id in ids {
+        match library.find(id, None).filter(|lesson| is_meant(lesson)) {
+            Some(lesson) => chosen.push(lesson.clone()),
+            None => {
+                eprintln!("ropewalk: there is no lesson {id:?} that can be read");
+                return None;
+            }
+        }
+    }
+    if all {
+        chosen = library.lessons.iter().filter(|lesson| is_meant(lesson)).cloned().collect();
+    }
+    Some(chosen)
+}
+
+/// `lesson test --dry-run`: which lessons need a cluster of their own, and how many were read.
+fn list_chosen(library: &Library, chosen: &[Lesson]) {
+    for lesson in chosen {
+        if let Some(declared) = &lesson.cluster {
+            println!("{} is proved on its own cluster: {declared}", lesson.id);
+        }
+    }
+    println!("{} lessons read, {} faults", library.lessons.len(), library.faults.len());
 }
 
 /// Progress comes from the cluster at `place` if it runs; the list itself needs none. Without a

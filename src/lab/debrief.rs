@@ -1,15 +1,15 @@
 //! The explanation is what happened: beats that bind hops, each left out if a hop is missing.
 
 use super::cel::{Facts, value};
-use super::format::beats::{Beat, Beats};
 use super::format::lesson::Step;
+use super::format::{Beat, Sentences};
 use super::words::{self, Word};
 use cel::Value;
 use std::sync::Arc;
 
 /// Sentences of beats in one debrief, at most. The comparison with the prediction, where the step
 /// does not list [`PREDICTED`], and `remember` come after these.
-const BEATS_MAX: usize = 5;
+const SENTENCES_MAX: usize = 5;
 
 /// The beat that compares the prediction with what was; a lesson may have its own words for it.
 pub const PREDICTED: &str = "predicted";
@@ -22,7 +22,7 @@ pub fn alternatives(entry: &str) -> impl Iterator<Item = &str> {
 /// The sentences of a finished step, in a language. `predicted` is the learner's choice.
 pub fn tell(
     step: &Step,
-    beats: &Beats,
+    beats: &Sentences,
     facts: &Arc<Facts>,
     predicted: Option<&str>,
     lang: &str,
@@ -46,7 +46,7 @@ pub fn tell(
             }
         }
     }
-    told.truncate(BEATS_MAX);
+    told.truncate(SENTENCES_MAX);
     if !said {
         told.extend(compared);
     }

@@ -61,8 +61,6 @@ mod given;
 mod golden;
 pub mod graded;
 pub mod guest;
-#[cfg(test)]
-mod hints_tests;
 mod in_room;
 pub mod judge;
 mod lines;
@@ -78,6 +76,8 @@ mod show;
 #[cfg(test)]
 mod stage;
 mod stuck;
+#[cfg(test)]
+mod tests;
 pub mod view;
 pub mod why;
 mod words;

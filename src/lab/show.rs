@@ -1,7 +1,7 @@
 //! From the engine's state to what is shown. No decision is made here.
 
 use super::cel::facts::UNKNOWN;
-use super::engine::Engine;
+use super::engine::{Engine, Open};
 use super::format::{File, Lesson, Repair, Step};
 use super::view::{Check, Entry, LessonView, PackNote, Predict, Proof, State, Verdict};
 use super::words::{self, With, Word};
@@ -36,7 +36,41 @@ fn told_with(with: &With, lesson: &Lesson, lang: &str) -> String {
     }
 }
 
+/// The text of a step. The first one has the lesson's introduction above it and its files below.
+fn prose_shown(open: &Open, step: &Step, lang: &str) -> String {
+    let prose = match (open.step, open.lesson.intro.get(lang)) {
+        (0, intro) if !intro.is_empty() => format!("{intro}\n\n{}", step.prose.get(lang)),
+        _ => step.prose.get(lang).to_string(),
+    };
+    if open.step == 0 { prose + &files_shown(&open.lesson, lang) } else { prose }
+}
+
+/// The checks of a step, each with its state. A check without words of its own has those of the
+/// task.
+fn checks_shown(open: &Open, step: &Step, over: bool, lang: &str) -> Vec<Check> {
+    let checks = step.checks.iter().enumerate().map(|(at, check)| Check {
+        that: match check.that.get(lang) {
+            "" => step.task.get(lang).to_string(),
+            that => that.to_string(),
+        },
+        state: if over { Verdict::Met } else { open.outcome.verdicts.get(at).copied().unwrap_or_default() },
+    });
+    checks.collect()
+}
+
+/// The question that a step asks first, with the learner's choice. The answer is shown only when
+/// the step is over.
+fn prediction_shown(step: &Step, chosen: Option<&String>, over: bool, lang: &str) -> Option<Predict> {
+    step.predict.as_ref().map(|p| Predict {
+        question: p.question.get(lang).into(),
+        choices: p.choices.iter().map(|(k, t)| (k.clone(), t.get(lang).to_string())).collect(),
+        chosen: chosen.cloned(),
+        answer: over.then(|| p.answer.clone()),
+    })
+}
+
 impl Engine {
+    /// The open lesson as a learner sees it; without one, only what is said of the cluster.
     pub(crate) fn view(&self, lang: &str) -> LessonView {
         let Some((open, step)) = self.current() else {
             return LessonView {
@@ -51,41 +85,13 @@ impl Engine {
         let state = self.state();
         let over = matches!(state, State::Done | State::Solved);
         let waits = state == State::Open && step.predict.is_some() && noted.predicted.is_none();
-        let prose = match (open.step, lesson.intro.get(lang)) {
-            (0, intro) if !intro.is_empty() => format!("{intro}\n\n{}", step.prose.get(lang)),
-            _ => step.prose.get(lang).to_string(),
-        };
-        let prose = if open.step == 0 { prose + &files_shown(lesson, lang) } else { prose };
-        let checks = step.checks.iter().enumerate().map(|(at, check)| Check {
-            that: match check.that.get(lang) {
-                "" => step.task.get(lang).to_string(),
-                that => that.to_string(),
-            },
-            state: if over {
-                Verdict::Met
-            } else {
-                open.outcome.verdicts.get(at).copied().unwrap_or_default()
-            },
-        });
-        let checks: Vec<Check> = checks.collect();
+        let checks = checks_shown(open, step, over, lang);
         let unmet = open.outcome.unmet.filter(|_| !over);
         let not_yet = unmet.filter(|_| open.late).and_then(|at| checks.get(at)).map(|c| c.that.clone());
-        let not_yet = not_yet.or_else(|| self.unanswered(lang));
-        let done: Vec<bool> = lesson
-            .steps
-            .iter()
-            .map(|s| {
-                self.lacks(lesson, s).is_some()
-                    || self.progress.look(&lesson.id, &s.id).is_some_and(|p| p.done)
-            })
-            .collect();
-        // What cannot be done is still to be seen before the lesson is over.
-        let ahead = lesson.steps.get(open.step + 1..).unwrap_or_default();
-        let unseen = ahead.iter().any(|s| self.lacks(lesson, s).is_some());
-        // A step that is played again is not over, whatever it was before.
-        let finished = !unseen
-            && (state != State::Open || step.optional)
-            && lesson.steps.iter().zip(&done).all(|(s, done)| *done || s.optional);
+        let debrief = noted.debrief.get(lang).or_else(|| noted.debrief.get("en")).filter(|_| over);
+        let done = self.done_steps(lesson);
+        let finished = self.is_finished(open, step, &done);
+        let next = finished.then(|| self.library.after(&lesson.id)).flatten();
         LessonView {
             id: lesson.id.clone(),
             title: lesson.title.get(lang).into(),
@@ -93,17 +99,12 @@ impl Engine {
             step: open.step,
             steps: lesson.steps.len(),
             step_id: step.id.clone(),
-            prose,
+            prose: prose_shown(open, step, lang),
             files: lesson.files.clone(),
             after: if waits { String::new() } else { step.after.get(lang).into() },
             closing: if finished { lesson.closing.get(lang).into() } else { String::new() },
             task: if waits { String::new() } else { step.task.get(lang).into() },
-            predict: step.predict.as_ref().map(|p| Predict {
-                question: p.question.get(lang).into(),
-                choices: p.choices.iter().map(|(k, t)| (k.clone(), t.get(lang).to_string())).collect(),
-                chosen: noted.predicted.clone(),
-                answer: over.then(|| p.answer.clone()),
-            }),
+            predict: prediction_shown(step, noted.predicted.as_ref(), over, lang),
             answer: if waits { None } else { self.answer_view(lang) },
             checks,
             state,
@@ -111,20 +112,10 @@ impl Engine {
             hints_left: if over { 0 } else { open.hints_left },
             is_stuck: open.is_stuck && !over,
             unmet,
-            not_yet,
-            lost: step
-                .keep
-                .as_ref()
-                .filter(|_| open.lost)
-                .map(|k| k.say.get(lang).to_string())
-                .or_else(|| self.no_way_out(lang))
-                .or_else(|| self.missing_base(lang)),
+            not_yet: not_yet.or_else(|| self.unanswered(lang)),
+            lost: self.loss_shown(lang),
             also: if over { shown(step) } else { vec![] },
-            debrief: if over {
-                noted.debrief.get(lang).or_else(|| noted.debrief.get("en")).cloned().unwrap_or_default()
-            } else {
-                vec![]
-            },
+            debrief: debrief.cloned().unwrap_or_default(),
             diagram: step.view.clone().unwrap_or_else(|| lesson.view.clone()),
             notices: self.notices(lang),
             clock: self.offers.own.then(clock::scale),
@@ -133,11 +124,38 @@ impl Engine {
             // Labs and drills need a cluster of our own.
             then: lesson.then.clone().filter(|_| finished && self.offers.own),
             done,
-            next: finished
-                .then(|| self.library.after(&lesson.id))
-                .flatten()
-                .map(|l| (l.id.clone(), l.title.get(lang).to_string())),
+            next: next.map(|l| (l.id.clone(), l.title.get(lang).to_string())),
         }
+    }
+
+    /// For each step of a lesson: is it done, or beyond this cluster?
+    fn done_steps(&self, lesson: &Lesson) -> Vec<bool> {
+        let is_done = |step: &Step| {
+            self.lacks(lesson, step).is_some()
+                || self.progress.look(&lesson.id, &step.id).is_some_and(|p| p.done)
+        };
+        lesson.steps.iter().map(is_done).collect()
+    }
+
+    /// Is the lesson over with this step? `done` says of each step whether it is done, or beyond
+    /// this cluster.
+    fn is_finished(&self, open: &Open, step: &Step, done: &[bool]) -> bool {
+        let lesson = &open.lesson;
+        // What cannot be done is still to be seen before the lesson is over.
+        let ahead = lesson.steps.get(open.step + 1..).unwrap_or_default();
+        let unseen = ahead.iter().any(|s| self.lacks(lesson, s).is_some());
+        // A step that is played again is not over, whatever it was before.
+        !unseen
+            && (self.state() != State::Open || step.optional)
+            && lesson.steps.iter().zip(done).all(|(s, done)| *done || s.optional)
+    }
+
+    /// Why the open step cannot go on: what it has to keep is lost, it can no longer succeed, or an
+    /// object that it builds on is gone.
+    fn loss_shown(&self, lang: &str) -> Option<String> {
+        let (open, step) = self.current()?;
+        let kept = step.keep.as_ref().filter(|_| open.lost).map(|k| k.say.get(lang).to_string());
+        kept.or_else(|| self.no_way_out(lang)).or_else(|| self.missing_base(lang))
     }
 
     /// Why the open step can no longer succeed, and what repairs it.

@@ -25,67 +25,77 @@ fn nothing_but_ascii_where_the_locale_is_not_utf_8() {
     let (_turn, home) = (turn(), Home::new());
     let _cluster = home.up(&["--workers", "1"]);
 
-    // The interface, on a terminal that could show more, and on one that could not.
+    // On a terminal that could show more, and on one that could not.
     for term in ["xterm-256color", "vt100"] {
-        let session = Session::start_in(
-            &home,
-            &["learn", "first-voyage/01", "--name", "t", "--lang", "ko"],
-            100,
-            30,
-            &[C, ("TERM", term)],
-        );
-        session.sees("Guess first");
-        session.press("map cluster\r");
-        session.until("the map in two lines", |_, t| t.contains("nodes 2/2") && t.contains("ropewalk>"));
-        session.press("\x1bOQ"); // F2: the whole map
-        session.until("both nodes", |_, t| t.matches("* Ready").count() == 2);
-        session.press("\x1bOQ");
-        session.until("the prompt again", |_, t| t.contains("ropewalk>"));
-        session.press("map raft\r");
-        session.sees("map: raft");
-        session.press("lang ko\r");
-        session.sees("cannot be shown here");
-        // What a program says too: here a screen stands between.
-        session.press("printf 'h\\303\\251l\\303\\240\\n'\r");
-        session.sees("h?l?");
-        leave(session, term);
+        interface(&home, term);
     }
-
-    // Lines.
     for term in ["dumb", "vt100"] {
-        let session = Session::start_in(&home, &["repl", "--name", "t"], 100, 40, &[C, ("TERM", term)]);
-        session.sees("ropewalk>");
-        // Done once, a step has no more hints.
-        let lesson = [
-            ("lesson first-voyage/04", "step 1 of"),
-            ("hint", "hint 1"),
-            ("a", "Start a pod"),
-            ("check", "not yet: "),
-            ("solve", "pod/nginx-pod created"),
-            ("delete pod nginx-pod --now", "nginx-pod\" deleted"),
-        ];
-        let lesson = lesson.into_iter().filter(|_| term == "dumb");
-        let lines = [
-            ("lesson", "first-voyage"),
-            ("lab list", "broken-selector"),
-            ("get nodes", "control-plane"),
-            ("run web --image=nginx", "pod/web created"),
-            ("status", "kubeconfig"),
-            ("why pod/web", "web"),
-            ("trace", "kube-scheduler"),
-            ("doctor", "This machine can run a cluster"),
-            ("help", "In a second terminal"),
-            ("lang ko", "cannot be shown here"),
-            ("delete pod web --now", "web\" deleted"),
-        ];
-        for (line, seen) in lesson.chain(lines) {
-            session.press(&format!("clear\r{line}\r"));
-            session.sees(seen);
-        }
-        leave(session, term);
+        lines(&home, term);
     }
+    pipes(&home);
+}
 
-    // A pipe.
+/// The interface: a lesson, the map, and what a program says on its screen.
+fn interface(home: &Home, term: &str) {
+    let session = Session::start_in(
+        home,
+        &["learn", "first-voyage/01", "--name", "t", "--lang", "ko"],
+        100,
+        30,
+        &[C, ("TERM", term)],
+    );
+    session.sees("Guess first");
+    session.press("map cluster\r");
+    session.until("the map in two lines", |_, t| t.contains("nodes 2/2") && t.contains("ropewalk>"));
+    session.press("\x1bOQ"); // F2: the whole map
+    session.until("both nodes", |_, t| t.matches("* Ready").count() == 2);
+    session.press("\x1bOQ");
+    session.until("the prompt again", |_, t| t.contains("ropewalk>"));
+    session.press("map raft\r");
+    session.sees("map: raft");
+    session.press("lang ko\r");
+    session.sees("cannot be shown here");
+    // What a program says too: here a screen stands between.
+    session.press("printf 'h\\303\\251l\\303\\240\\n'\r");
+    session.sees("h?l?");
+    leave(session, term);
+}
+
+/// A session line by line. Done once, a step has no more hints: only the first terminal has them.
+fn lines(home: &Home, term: &str) {
+    let session = Session::start_in(home, &["repl", "--name", "t"], 100, 40, &[C, ("TERM", term)]);
+    session.sees("ropewalk>");
+    let lesson = [
+        ("lesson first-voyage/04", "step 1 of"),
+        ("hint", "hint 1"),
+        ("a", "Start a pod"),
+        ("check", "not yet: "),
+        ("solve", "pod/nginx-pod created"),
+        ("delete pod nginx-pod --now", "nginx-pod\" deleted"),
+    ];
+    let lesson = lesson.into_iter().filter(|_| term == "dumb");
+    let lines = [
+        ("lesson", "first-voyage"),
+        ("lab list", "broken-selector"),
+        ("get nodes", "control-plane"),
+        ("run web --image=nginx", "pod/web created"),
+        ("status", "kubeconfig"),
+        ("why pod/web", "web"),
+        ("trace", "kube-scheduler"),
+        ("doctor", "This machine can run a cluster"),
+        ("help", "In a second terminal"),
+        ("lang ko", "cannot be shown here"),
+        ("delete pod web --now", "web\" deleted"),
+    ];
+    for (line, seen) in lesson.chain(lines) {
+        session.press(&format!("clear\r{line}\r"));
+        session.sees(seen);
+    }
+    leave(session, term);
+}
+
+/// Commands into a pipe.
+fn pipes(home: &Home) {
     let said = |args: &[&str], locale: &str| -> Said {
         home.command(home.program()).args(args).env("LC_ALL", locale).output().expect("it runs").into()
     };

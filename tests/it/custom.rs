@@ -130,6 +130,7 @@ fn a_definition_makes_a_kind_like_any_other() {
     undone(&sessions[0]);
 }
 
+/// A definition and its objects, from the first to the end.
 fn story(session: &Session) {
     let (k, group) = (|line: &str| session.k(line), session.group.as_str());
     let definition = session.file("definition", DEFINITION);
@@ -163,12 +164,21 @@ fn story(session: &Session) {
     assert!(explained.contains("What is to be run, and when."), "{explained}");
     assert!(explained.contains("schedule\t<string> -required-"), "{explained}");
 
-    // Another version shows the same object; the deprecated one says so.
+    old_version_and_refusals(session);
+    selection_and_subresources(session);
+    apply(session);
+    dependents(session);
+    new_default_and_end(session, &definition);
+}
+
+/// Another version shows the same object, and the deprecated one says so; what is wrong is refused
+/// in Kubernetes' words.
+fn old_version_and_refusals(session: &Session) {
+    let (k, group) = (|line: &str| session.k(line), session.group.as_str());
     let old = k(&format!("get crontabs.v1beta1.{group} nightly -o yaml"));
     assert!(old.err.contains(&format!("{group}/v1beta1 CronTab is deprecated")), "{}", old.err);
     assert!(old.ok().contains(&format!("apiVersion: {group}/v1beta1")));
 
-    // Refused in Kubernetes' words.
     let said = |spec: &str, validate: &str| {
         let text = format!("apiVersion: GROUP/v1\nkind: CronTab\nmetadata: {{name: bad}}\nspec: {spec}\n");
         k(&format!("create -f {} --validate={validate}", session.file("bad", &text)))
@@ -191,15 +201,17 @@ fn story(session: &Session) {
         "patch crontabs.{group} nightly --type=merge -p '{{\"spec\":{{\"schedule\":\"1 1 1 1 1\"}}}}'"
     ))
     .fails("spec.schedule: Forbidden: it was 0 3 * * *");
+}
 
-    // Fields that may be selected, and those that may not.
+/// Fields that may be selected, and those that may not; scale and status have writers of their own.
+fn selection_and_subresources(session: &Session) {
+    let (k, group) = (|line: &str| session.k(line), session.group.as_str());
     let selected =
         k(&format!("get crontabs.{group} -o name --field-selector 'spec.schedule=0 3 * * *'")).ok();
     assert_eq!(selected, format!("crontab.{group}/nightly\n"));
     k(&format!("get crontabs.{group} --field-selector spec.image=x"))
         .fails("field label not supported: spec.image");
 
-    // Scale and status are doors of their own.
     k(&format!("scale crontabs.{group} nightly --replicas=3")).ok();
     let status = r#"{"status":{"replicas":2,"conditions":[{"type":"Ready","status":"True"}]},"spec":{"image":"other"}}"#;
     k(&format!("patch crontabs.{group} nightly --subresource=status --type=merge -p '{status}'")).ok();
@@ -207,11 +219,11 @@ fn story(session: &Session) {
     assert_eq!((&scaled["spec"]["replicas"], &scaled["spec"]["image"]), (&3.into(), &"busybox".into()));
     assert_eq!((&scaled["status"]["replicas"], &scaled["metadata"]["generation"]), (&2.into(), &2.into()));
     k(&format!("wait --for=condition=Ready crontabs.{group}/nightly {TIMEOUT}")).ok();
+}
 
-    apply(session);
-    dependents(session);
-
-    // A new default shows at once, also in what was stored before; the end takes everything along.
+/// A new default shows at once, also in what was stored before; the end takes everything along.
+fn new_default_and_end(session: &Session, definition: &str) {
+    let (k, group) = (|line: &str| session.k(line), session.group.as_str());
     let newer = DEFINITION.replace("default: busybox", "default: busybox:2").replace(
         "free: {type: object, x-kubernetes-preserve-unknown-fields: true}",
         "free: {type: object, x-kubernetes-preserve-unknown-fields: true}\n              mood: {type: string, default: calm}",

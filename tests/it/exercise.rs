@@ -15,6 +15,15 @@ fn matches(text: &str, pattern: &str) {
 
 /// Rows 1.1 to 1.12 of the curriculum.
 fn exercise(cluster: &Cluster, with: &Kubectl) {
+    look_around(cluster, with);
+    run_and_scale(cluster, with);
+    expose_and_visit(cluster, with);
+    delete_and_heal(cluster, with);
+    apply_manifests(cluster, with);
+}
+
+/// Rows 1.1 to 1.3: the nodes, and what runs before anything was started.
+fn look_around(cluster: &Cluster, with: &Kubectl) {
     let k = |line: &str| cluster.kubectl(with, &line.split_whitespace().collect::<Vec<_>>());
     // 1.1 the client, the nodes
     matches(&k("version --client").ok(), "Client Version: v1.*");
@@ -39,6 +48,11 @@ fn exercise(cluster: &Cluster, with: &Kubectl) {
         matches(&system, &format!(r"kube-system +{pod} +1/1 +Running +\d.*"));
     }
     assert_eq!(system.matches("coredns-").count(), 2, "{system}");
+}
+
+/// Rows 1.4 to 1.6: a pod, a Deployment, and three copies of it.
+fn run_and_scale(cluster: &Cluster, with: &Kubectl) {
+    let k = |line: &str| cluster.kubectl(with, &line.split_whitespace().collect::<Vec<_>>());
     // 1.4 run a pod
     assert_eq!(k("run nginx-pod --image=nginx").ok(), "pod/nginx-pod created\n");
     let wide = eventually(PATIENCE, || k("get pods -o wide").ok(), |t| t.contains("Running"));
@@ -80,6 +94,11 @@ fn exercise(cluster: &Cluster, with: &Kubectl) {
     ips.sort_unstable();
     ips.dedup();
     assert_eq!(ips.len(), 4, "every pod has an address of its own: {ips:?}");
+}
+
+/// Rows 1.7 to 1.9: a Service, its page, and its end.
+fn expose_and_visit(cluster: &Cluster, with: &Kubectl) {
+    let k = |line: &str| cluster.kubectl(with, &line.split_whitespace().collect::<Vec<_>>());
     // 1.7 expose
     let exposed = k("expose pod nginx-pod --type=NodePort --name=pod-svc --port=80").ok();
     assert_eq!(exposed, "service/pod-svc exposed\n");
@@ -102,6 +121,11 @@ fn exercise(cluster: &Cluster, with: &Kubectl) {
         || http_get("127.0.0.1", port).err().map(|e| e.kind()),
         |kind| *kind == Some(std::io::ErrorKind::ConnectionRefused),
     );
+}
+
+/// Rows 1.10 and 1.11: a pod is replaced; the Deployment takes its pods along.
+fn delete_and_heal(cluster: &Cluster, with: &Kubectl) {
+    let k = |line: &str| cluster.kubectl(with, &line.split_whitespace().collect::<Vec<_>>());
     // 1.10 delete a pod: another takes its place
     let pods = k("get pods -l app=dpy-nginx -o name").ok();
     let victim = pods.lines().next().expect("a pod").trim_start_matches("pod/").to_string();
@@ -114,7 +138,11 @@ fn exercise(cluster: &Cluster, with: &Kubectl) {
     let gone = k("get deployments");
     assert_eq!((gone.out.as_str(), gone.err.as_str()), ("", "No resources found in default namespace.\n"));
     eventually(PATIENCE, || k("get pods -l app=dpy-nginx -o name").ok(), String::is_empty);
-    // 1.12 manifests
+}
+
+/// Row 1.12: manifests. At the end nothing is left.
+fn apply_manifests(cluster: &Cluster, with: &Kubectl) {
+    let k = |line: &str| cluster.kubectl(with, &line.split_whitespace().collect::<Vec<_>>());
     let file = cluster.home.path().join("web.yaml");
     let manifest = |replicas: u32| {
         format!(

@@ -2,7 +2,9 @@
 //! pod's own spec says.
 
 use super::footprint::named;
-use super::support::{Home, PATIENCE, TIMEOUT, World, any_kubectl, capable, eventually, turn};
+use super::support::{
+    Cluster, Home, Kubectl, PATIENCE, Said, TIMEOUT, World, any_kubectl, capable, eventually, turn,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -90,162 +92,216 @@ fn time(text: &Value) -> jiff::Timestamp {
     text.as_str().expect("a time").parse().expect("RFC 3339")
 }
 
+/// A cluster of three workers, of which one stays steady, one is stopped and one crashes.
+struct Nodes<'a> {
+    home: &'a Home,
+    cluster: Cluster<'a>,
+    any: Kubectl,
+}
+
+impl Nodes<'_> {
+    fn k(&self, args: &[&str]) -> Said {
+        self.cluster.kubectl(&self.any, args)
+    }
+
+    fn fault(&self, args: &[&str]) -> Said {
+        self.home.ropewalk(&[&["fault"], args, &["--name", "t"]].concat())
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.k(&[args, &["-o", "json"]].concat()).ok()).expect("JSON")
+    }
+
+    fn node(&self, name: &str) -> Value {
+        self.json(&["get", "node", name])
+    }
+
+    fn pods_on(&self, node: &str, label: &str) -> Vec<Value> {
+        let field = format!("spec.nodeName={node}");
+        let list = self.json(&["get", "pods", "-l", label, "--field-selector", &field]);
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Starts the workloads, and waits until their pods are spread over the workers.
+    fn start_workloads(&self) {
+        let file = self.home.path().join("workloads.yaml");
+        std::fs::write(&file, WORKLOADS).expect("a file");
+        self.k(&["apply", "-f", file.to_str().expect("a path")]).ok();
+        for (what, count) in [("deploy/web", "6"), ("statefulset/db", "1"), ("daemonset/stays", "3")] {
+            let path = match what.starts_with("daemonset") {
+                true => "jsonpath={.status.numberReady}",
+                false => "jsonpath={.status.readyReplicas}",
+            };
+            eventually(PATIENCE, || self.k(&["get", what, "-o", path]).ok(), |n| n == count);
+        }
+        for worker in [STEADY, STOPPED, CRASHED] {
+            assert_eq!(self.pods_on(worker, "app=web").len(), 2, "spread over the workers");
+        }
+    }
+
+    /// A kubelet dies and is started again: its containers never notice.
+    fn lose_a_kubelet(&self) {
+        let (before, pids) = (containers(&self.pods_on(STEADY, "app")), named("nginx", self.home));
+        assert_eq!(before.len(), 3);
+        let died = self.fault(&["kill", &format!("kubelet/{STEADY}")]).ok();
+        assert!(died.contains("kubelet"), "{died}");
+        // Only a kubelet can start this one.
+        let overrides = format!(r#"{{"spec":{{"nodeName":"{STEADY}"}}}}"#);
+        self.k(&["run", "next", "--image=busybox", "--overrides", &overrides, "--", "sleep", "3600"]).ok();
+        eventually(PATIENCE, || self.json(&["get", "pod", "next"]), is_ready);
+        assert_eq!(containers(&self.pods_on(STEADY, "app")), before);
+        assert_eq!(named("nginx", self.home), pids, "the same processes");
+        let web = names(self.pods_on(STEADY, "app=web"))[0].clone();
+        assert_eq!(self.k(&["exec", &web, "--", "echo", "here"]).ok(), "here\n");
+        let ip =
+            self.json(&["get", "pod", &web])["status"]["podIP"].as_str().expect("an address").to_string();
+        let url = format!("http://{ip}/dead-kubelet");
+        let log = || {
+            self.k(&["exec", "next", "--", "wget", "-q", "-O", "/dev/null", &url]);
+            self.k(&["logs", &web]).out
+        };
+        eventually(PATIENCE, log, |log| log.contains("/dead-kubelet"));
+        self.k(&["logs", &web, "--tail=1"]).ok();
+    }
+
+    /// Stops one node and crashes another. Returns the names of the pods that were on them.
+    fn lose_two_nodes(&self) -> Vec<String> {
+        let fated: Vec<String> =
+            [STOPPED, CRASHED].into_iter().flat_map(|n| names(self.pods_on(n, "app=web"))).collect();
+        self.fault(&["node", "stop", STOPPED]).ok();
+        self.fault(&["node", "crash", CRASHED]).ok();
+        let list = self.fault(&["list"]).ok();
+        assert!(list.contains("stopped") && list.contains("crashed"), "{list}");
+        fated
+    }
+
+    /// The control plane notices the silence of both nodes, and not before the grace period is
+    /// over.
+    fn see_silence(&self) {
+        for name in [STOPPED, CRASHED] {
+            self.k(&["wait", "--for=condition=Ready=Unknown", &format!("node/{name}"), TIMEOUT]).ok();
+            let silent = self.node(name);
+            let conditions = silent["status"]["conditions"].to_string();
+            assert!(conditions.contains("NodeStatusUnknown"), "{conditions}");
+            assert!(conditions.contains("Kubelet stopped posting node status."), "{conditions}");
+            // By the cluster's own clock: how fast this test asks makes no difference.
+            let lease = self.json(&["get", "lease", name, "-n", "kube-node-lease"]);
+            let silence =
+                time(&ready(&silent)["lastTransitionTime"]).duration_since(time(&lease["spec"]["renewTime"]));
+            println!("{name}: not ready after a silence of {silence:?}");
+            assert!(silence.as_secs_f64() >= GRACE.as_secs_f64() - ROUNDED, "{name}: too early: {silence:?}");
+        }
+    }
+
+    /// After their two seconds the pods are deleted, which only their kubelets could carry out;
+    /// others stand in for them on the node that is left. Returns the StatefulSet's pod.
+    fn see_replacements(&self, fated: &[String]) -> Value {
+        let leaving = |name: &str| {
+            self.pods_on(name, "app=web").iter().all(|p| p["metadata"]["deletionTimestamp"].is_string())
+        };
+        eventually(PATIENCE, || leaving(STOPPED) && leaving(CRASHED), |all| *all);
+        eventually(
+            PATIENCE,
+            || self.pods_on(STEADY, "app=web").iter().filter(|p| is_ready(p)).count(),
+            |n| *n == 6,
+        );
+        let lost: Vec<String> =
+            [STOPPED, CRASHED].into_iter().flat_map(|n| names(self.pods_on(n, "app=web"))).collect();
+        // Where one node was noticed before the other, a pod of the first may have found a place on
+        // the second.
+        assert!(
+            fated.len() == 4 && fated.iter().all(|p| lost.contains(p)),
+            "{lost:?}: nobody may say that they have ended"
+        );
+        let table = self.k(&["get", "pods", "-l", "app=web"]).ok();
+        assert_eq!(table.matches("Terminating").count(), lost.len(), "{table}");
+        let endpoints = || {
+            self.k(&[
+                "get",
+                "endpointslices",
+                "-l",
+                "kubernetes.io/service-name=web",
+                "-o",
+                "jsonpath={.items[*].endpoints[?(@.conditions.ready==true)].nodeName}",
+            ])
+            .ok()
+        };
+        eventually(PATIENCE, endpoints, |nodes| {
+            nodes.split_whitespace().count() == 6 && !nodes.contains(CRASHED)
+        });
+        // A second db-0 could be one too many; a DaemonSet's pod has nowhere else to be.
+        let db = self.json(&["get", "pod", "db-0"]);
+        assert!(db["metadata"]["deletionTimestamp"].is_string() && db["spec"]["nodeName"] == CRASHED, "{db}");
+        assert!(self.pods_on(CRASHED, "app=stays")[0]["metadata"]["deletionTimestamp"].is_null());
+        db
+    }
+
+    /// Back again: what was lost goes, what stayed starts anew, and the nodes take pods. `db`: the
+    /// StatefulSet's pod of before.
+    fn start_nodes_again(&self, db: &Value) {
+        for name in [STOPPED, CRASHED] {
+            self.fault(&["node", "start", name]).ok();
+        }
+        for name in [STOPPED, CRASHED] {
+            let back = eventually(PATIENCE, || self.node(name), is_ready);
+            let clean = |n: &Value| n["spec"]["taints"].as_array().is_none_or(Vec::is_empty);
+            eventually(PATIENCE, || self.node(name), clean);
+            assert_eq!(back["metadata"]["name"], name);
+            let pods = eventually(
+                PATIENCE,
+                || self.pods_on(name, "app=stays"),
+                |p| p.iter().all(is_ready) && p.len() == 1,
+            );
+            assert_eq!(containers(&pods).values().next().map(|(_, restarts)| *restarts), Some(1), "{pods:?}");
+        }
+        eventually(
+            PATIENCE,
+            || names(self.pods_on(STOPPED, "app=web")).len() + names(self.pods_on(CRASHED, "app=web")).len(),
+            |n| *n == 0,
+        );
+        let new = eventually(
+            PATIENCE,
+            || self.k(&["get", "pod", "db-0", "-o", "json"]),
+            |said| {
+                serde_json::from_str::<Value>(&said.out)
+                    .is_ok_and(|pod| is_ready(&pod) && pod["metadata"]["uid"] != db["metadata"]["uid"])
+            },
+        );
+        assert!(new.out.contains(CRASHED));
+        self.k(&["scale", "deploy/web", "--replicas=12"]).ok();
+        eventually(
+            PATIENCE,
+            || {
+                self.pods_on(STOPPED, "app=web").iter().any(is_ready)
+                    && self.pods_on(CRASHED, "app=web").iter().any(is_ready)
+            },
+            |all| *all,
+        );
+        assert!(self.fault(&["list"]).ok().contains("nothing is broken"));
+    }
+}
+
+fn names(pods: Vec<Value>) -> Vec<String> {
+    pods.iter().map(|p| p["metadata"]["name"].as_str().unwrap_or_default().to_string()).collect()
+}
+
 #[test]
 fn silent_nodes_lose_their_pods_and_a_dead_kubelet_loses_nothing() {
     if !capable() {
         return;
     }
     let (first_turn, home) = (turn(), Home::new());
-    let any = any_kubectl();
-    let cluster = home.up(&["--workers", "3"]);
-    let k = |args: &[&str]| cluster.kubectl(&any, args);
-    let fault = |args: &[&str]| home.ropewalk(&[&["fault"], args, &["--name", "t"]].concat());
-    let json = |args: &[&str]| -> Value {
-        serde_json::from_str(&k(&[args, &["-o", "json"]].concat()).ok()).expect("JSON")
-    };
-    let pods_on = |node: &str, label: &str| -> Vec<Value> {
-        let field = format!("spec.nodeName={node}");
-        let list = json(&["get", "pods", "-l", label, "--field-selector", &field]);
-        list["items"].as_array().cloned().unwrap_or_default()
-    };
-    let node = |name: &str| json(&["get", "node", name]);
-    let names = |pods: Vec<Value>| -> Vec<String> {
-        pods.iter().map(|p| p["metadata"]["name"].as_str().unwrap_or_default().to_string()).collect()
-    };
-
-    let file = home.path().join("workloads.yaml");
-    std::fs::write(&file, WORKLOADS).expect("a file");
-    k(&["apply", "-f", file.to_str().expect("a path")]).ok();
-    for (what, count) in [("deploy/web", "6"), ("statefulset/db", "1"), ("daemonset/stays", "3")] {
-        let path = match what.starts_with("daemonset") {
-            true => "jsonpath={.status.numberReady}",
-            false => "jsonpath={.status.readyReplicas}",
-        };
-        eventually(PATIENCE, || k(&["get", what, "-o", path]).ok(), |n| n == count);
-    }
-    for worker in [STEADY, STOPPED, CRASHED] {
-        assert_eq!(pods_on(worker, "app=web").len(), 2, "spread over the workers");
-    }
-
-    // A kubelet dies and is started again: its containers never notice.
-    let (before, pids) = (containers(&pods_on(STEADY, "app")), named("nginx", &home));
-    assert_eq!(before.len(), 3);
-    let died = fault(&["kill", &format!("kubelet/{STEADY}")]).ok();
-    assert!(died.contains("kubelet"), "{died}");
-    // Only a kubelet can start this one.
-    let overrides = format!(r#"{{"spec":{{"nodeName":"{STEADY}"}}}}"#);
-    k(&["run", "next", "--image=busybox", "--overrides", &overrides, "--", "sleep", "3600"]).ok();
-    eventually(PATIENCE, || json(&["get", "pod", "next"]), is_ready);
-    assert_eq!(containers(&pods_on(STEADY, "app")), before);
-    assert_eq!(named("nginx", &home), pids, "the same processes");
-    let web = names(pods_on(STEADY, "app=web"))[0].clone();
-    assert_eq!(k(&["exec", &web, "--", "echo", "here"]).ok(), "here\n");
-    let ip = json(&["get", "pod", &web])["status"]["podIP"].as_str().expect("an address").to_string();
-    let url = format!("http://{ip}/dead-kubelet");
-    let log = || {
-        k(&["exec", "next", "--", "wget", "-q", "-O", "/dev/null", &url]);
-        k(&["logs", &web]).out
-    };
-    eventually(PATIENCE, log, |log| log.contains("/dead-kubelet"));
-    k(&["logs", &web, "--tail=1"]).ok();
-
-    let fated: Vec<String> =
-        [STOPPED, CRASHED].into_iter().flat_map(|n| names(pods_on(n, "app=web"))).collect();
-    fault(&["node", "stop", STOPPED]).ok();
-    fault(&["node", "crash", CRASHED]).ok();
-    let list = fault(&["list"]).ok();
-    assert!(list.contains("stopped") && list.contains("crashed"), "{list}");
-
+    let nodes = Nodes { home: &home, cluster: home.up(&["--workers", "3"]), any: any_kubectl() };
+    nodes.start_workloads();
+    nodes.lose_a_kubelet();
+    let fated = nodes.lose_two_nodes();
     // Until the grace period is over nobody knows. Nothing to do but wait: another test may have
     // the machine meanwhile.
     drop(first_turn);
-    for name in [STOPPED, CRASHED] {
-        k(&["wait", "--for=condition=Ready=Unknown", &format!("node/{name}"), TIMEOUT]).ok();
-        let silent = node(name);
-        let conditions = silent["status"]["conditions"].to_string();
-        assert!(conditions.contains("NodeStatusUnknown"), "{conditions}");
-        assert!(conditions.contains("Kubelet stopped posting node status."), "{conditions}");
-        // By the cluster's own clock: how fast this test asks makes no difference.
-        let lease = json(&["get", "lease", name, "-n", "kube-node-lease"]);
-        let silence =
-            time(&ready(&silent)["lastTransitionTime"]).duration_since(time(&lease["spec"]["renewTime"]));
-        println!("{name}: not ready after a silence of {silence:?}");
-        assert!(silence.as_secs_f64() >= GRACE.as_secs_f64() - ROUNDED, "{name}: too early: {silence:?}");
-    }
+    nodes.see_silence();
     let _second_turn = turn();
-
-    // After their two seconds the pods are deleted, which only their kubelets could carry out;
-    // others stand in for them on the node that is left.
-    let leaving =
-        |name: &str| pods_on(name, "app=web").iter().all(|p| p["metadata"]["deletionTimestamp"].is_string());
-    eventually(PATIENCE, || leaving(STOPPED) && leaving(CRASHED), |all| *all);
-    eventually(PATIENCE, || pods_on(STEADY, "app=web").iter().filter(|p| is_ready(p)).count(), |n| *n == 6);
-    let lost: Vec<String> =
-        [STOPPED, CRASHED].into_iter().flat_map(|n| names(pods_on(n, "app=web"))).collect();
-    // Where one node was noticed before the other, a pod of the first may have found a place on the
-    // second.
-    assert!(
-        fated.len() == 4 && fated.iter().all(|p| lost.contains(p)),
-        "{lost:?}: nobody may say that they have ended"
-    );
-    let table = k(&["get", "pods", "-l", "app=web"]).ok();
-    assert_eq!(table.matches("Terminating").count(), lost.len(), "{table}");
-    let endpoints = || {
-        k(&[
-            "get",
-            "endpointslices",
-            "-l",
-            "kubernetes.io/service-name=web",
-            "-o",
-            "jsonpath={.items[*].endpoints[?(@.conditions.ready==true)].nodeName}",
-        ])
-        .ok()
-    };
-    eventually(PATIENCE, endpoints, |nodes| {
-        nodes.split_whitespace().count() == 6 && !nodes.contains(CRASHED)
-    });
-    // A second db-0 could be one too many; a DaemonSet's pod has nowhere else to be.
-    let db = json(&["get", "pod", "db-0"]);
-    assert!(db["metadata"]["deletionTimestamp"].is_string() && db["spec"]["nodeName"] == CRASHED, "{db}");
-    assert!(pods_on(CRASHED, "app=stays")[0]["metadata"]["deletionTimestamp"].is_null());
-
-    // Back again: what was lost goes, what stayed starts anew, and the nodes take pods.
-    for name in [STOPPED, CRASHED] {
-        fault(&["node", "start", name]).ok();
-    }
-    for name in [STOPPED, CRASHED] {
-        let back = eventually(PATIENCE, || node(name), is_ready);
-        let clean = |n: &Value| n["spec"]["taints"].as_array().is_none_or(Vec::is_empty);
-        eventually(PATIENCE, || node(name), clean);
-        assert_eq!(back["metadata"]["name"], name);
-        let pods =
-            eventually(PATIENCE, || pods_on(name, "app=stays"), |p| p.iter().all(is_ready) && p.len() == 1);
-        assert_eq!(containers(&pods).values().next().map(|(_, restarts)| *restarts), Some(1), "{pods:?}");
-    }
-    eventually(
-        PATIENCE,
-        || names(pods_on(STOPPED, "app=web")).len() + names(pods_on(CRASHED, "app=web")).len(),
-        |n| *n == 0,
-    );
-    let new = eventually(
-        PATIENCE,
-        || k(&["get", "pod", "db-0", "-o", "json"]),
-        |said| {
-            serde_json::from_str::<Value>(&said.out)
-                .is_ok_and(|pod| is_ready(&pod) && pod["metadata"]["uid"] != db["metadata"]["uid"])
-        },
-    );
-    assert!(new.out.contains(CRASHED));
-    k(&["scale", "deploy/web", "--replicas=12"]).ok();
-    eventually(
-        PATIENCE,
-        || {
-            pods_on(STOPPED, "app=web").iter().any(is_ready)
-                && pods_on(CRASHED, "app=web").iter().any(is_ready)
-        },
-        |all| *all,
-    );
-    assert!(fault(&["list"]).ok().contains("nothing is broken"));
+    let db = nodes.see_replacements(&fated);
+    nodes.start_nodes_again(&db);
 }
 
 /// What Kubernetes lets pass here are 50 s of silence and 300 s of toleration.

@@ -151,34 +151,7 @@ fn a_session_changes_nothing_outside_its_namespace() {
     k(&["create", "configmap", "theirs", "-n", "ropewalk-first-voyage-04"]).ok();
     let before = settled_objects(&cluster, &any);
 
-    // Before a lesson is open nothing can be changed; after that, only what is in its namespace.
-    learner.lines(&["kubectl run stray --image=nginx"]).fails("no lesson is open");
-    let outside = [
-        "kubectl run stray --image=nginx -n default",
-        "kubectl create namespace stray",
-        "kubectl delete namespace kube-public",
-        "kubectl delete pod -n kube-system -l k8s-app=kube-dns",
-        "kubectl label node --all stray=yes",
-        "kubectl exec -n kube-system deploy/coredns -- ls",
-        "kubectl create clusterrolebinding stray --clusterrole=view --user=x",
-        "kubectl delete configmap theirs -n ropewalk-first-voyage-04",
-    ];
-    for line in outside {
-        let said = learner.lines(&["lesson first-voyage/04", line]);
-        said.fails("changes nothing outside the namespace");
-    }
-    // The lesson calls its own namespace default: the refusal says what to write instead.
-    let usual = learner.lines(&["lesson first-voyage/04", outside[0]]);
-    usual.fails("leave the namespace out or write \"namespace: ropewalk-first-voyage-04-");
-    // What is our own cluster's alone says so.
-    for (line, why) in [
-        ("undo", "needs Ropewalk's own cluster"),
-        ("rewind 5", "needs Ropewalk's own cluster"),
-        ("fault kill kube-scheduler", "needs Ropewalk's own cluster"),
-        ("why", "needs Ropewalk's own cluster"),
-    ] {
-        learner.lines(&["lesson first-voyage/04", line]).fails(why);
-    }
+    refuse_outside(&learner);
 
     // The learner's own deeds, with whichever client, turn it green; a wrong answer does not; and
     // it is remembered.
@@ -212,6 +185,37 @@ fn a_session_changes_nothing_outside_its_namespace() {
         .home
         .ropewalk(&["up", "--detach", "--name", &name.to_string_lossy()])
         .fails("somebody else's cluster");
+}
+
+/// Before a lesson is open nothing can be changed; after that, only what is in its namespace.
+fn refuse_outside(learner: &Learner) {
+    learner.lines(&["kubectl run stray --image=nginx"]).fails("no lesson is open");
+    let outside = [
+        "kubectl run stray --image=nginx -n default",
+        "kubectl create namespace stray",
+        "kubectl delete namespace kube-public",
+        "kubectl delete pod -n kube-system -l k8s-app=kube-dns",
+        "kubectl label node --all stray=yes",
+        "kubectl exec -n kube-system deploy/coredns -- ls",
+        "kubectl create clusterrolebinding stray --clusterrole=view --user=x",
+        "kubectl delete configmap theirs -n ropewalk-first-voyage-04",
+    ];
+    for line in outside {
+        let said = learner.lines(&["lesson first-voyage/04", line]);
+        said.fails("changes nothing outside the namespace");
+    }
+    // The lesson calls its own namespace default: the refusal says what to write instead.
+    let usual = learner.lines(&["lesson first-voyage/04", outside[0]]);
+    usual.fails("leave the namespace out or write \"namespace: ropewalk-first-voyage-04-");
+    // What is our own cluster's alone says so.
+    for (line, why) in [
+        ("undo", "needs Ropewalk's own cluster"),
+        ("rewind 5", "needs Ropewalk's own cluster"),
+        ("fault kill kube-scheduler", "needs Ropewalk's own cluster"),
+        ("why", "needs Ropewalk's own cluster"),
+    ] {
+        learner.lines(&["lesson first-voyage/04", line]).fails(why);
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What a kubelet does with a running container: probes, hooks, sidecars, another image.
 
-use super::support::{Home, PATIENCE, TIMEOUT, any_kubectl, capable, eventually, turn};
+use super::support::{
+    Cluster, Home, Kubectl, PATIENCE, Said, TIMEOUT, any_kubectl, capable, eventually, turn,
+};
 use serde_json::Value;
 
 /// Probes that have to succeed have half a minute for it: what they ask decides, not how busy the
@@ -105,18 +107,44 @@ fn probes_hooks_sidecars_and_another_image_do_what_they_do_in_kubernetes() {
         return;
     }
     let (_turn, home) = (turn(), Home::new());
-    let any = any_kubectl();
-    let cluster = home.up(&["--workers", "1"]);
-    let k = |args: &[&str]| cluster.kubectl(&any, args);
+    let pods = Pods { cluster: home.up(&["--workers", "1"]), any: any_kubectl() };
     let file = home.path().join("pods.yaml");
     std::fs::write(&file, PODS).expect("a file");
-    k(&["apply", "-f", file.to_str().expect("a path")]).ok();
-    let pod = |name: &str| -> Value {
-        serde_json::from_str(&k(&["get", "pod", name, "-o", "json"]).ok()).expect("JSON")
-    };
-    let status = |name: &str| pod(name)["status"]["containerStatuses"][0].clone();
-    let events =
-        |name: &str| k(&["get", "events", "--field-selector", &format!("involvedObject.name={name}")]).ok();
+    pods.k(&["apply", "-f", file.to_str().expect("a path")]).ok();
+    probes(&pods);
+    another_image(&pods);
+    hooks_and_sidecars(&pods);
+}
+
+/// The pods of this file, on a cluster.
+struct Pods<'a> {
+    cluster: Cluster<'a>,
+    any: Kubectl,
+}
+
+impl Pods<'_> {
+    fn k(&self, args: &[&str]) -> Said {
+        self.cluster.kubectl(&self.any, args)
+    }
+
+    fn pod(&self, name: &str) -> Value {
+        serde_json::from_str(&self.k(&["get", "pod", name, "-o", "json"]).ok()).expect("JSON")
+    }
+
+    /// The status of a pod's first container.
+    fn status(&self, name: &str) -> Value {
+        self.pod(name)["status"]["containerStatuses"][0].clone()
+    }
+
+    fn events(&self, name: &str) -> String {
+        self.k(&["get", "events", "--field-selector", &format!("involvedObject.name={name}")]).ok()
+    }
+}
+
+/// Started is not ready; readiness opens and shuts the door, and liveness restarts.
+fn probes(pods: &Pods) {
+    let (k, status) = (|args: &[&str]| pods.k(args), |name: &str| pods.status(name));
+    let events = |name: &str| pods.events(name);
     let addresses = || {
         let path = "jsonpath={.items[*].endpoints[?(@.conditions.ready==true)].addresses}";
         k(&["get", "endpointslices", "-l", "kubernetes.io/service-name=door", "-o", path]).ok()
@@ -146,8 +174,12 @@ fn probes_hooks_sidecars_and_another_image_do_what_they_do_in_kubernetes() {
 
     eventually(PATIENCE, || events("deaf"), |e| e.contains("failed to connect service"));
     assert_eq!(status("deaf")["ready"], false);
+}
 
-    // Another image: the same pod, another container, at once and even where nothing restarts.
+/// Another image: the same pod, another container, at once and even where nothing restarts.
+fn another_image(pods: &Pods) {
+    let (pod, status) = (|name: &str| pods.pod(name), |name: &str| pods.status(name));
+    let (k, events) = (|args: &[&str]| pods.k(args), |name: &str| pods.events(name));
     eventually(PATIENCE, || status("once"), |s| s["ready"] == true);
     let before = pod("once");
     k(&["set", "image", "pod/once", "web=nginx:1.26"]).ok();
@@ -158,8 +190,14 @@ fn probes_hooks_sidecars_and_another_image_do_what_they_do_in_kubernetes() {
     eventually(PATIENCE, || events("once"), |e| e.contains("definition changed, will be restarted"));
     let said = k(&["exec", "once", "--", "cat", "/kept/said"]).ok();
     assert_eq!(said, "hello\nbye\nhello\n", "hooks: after each start, before the stop");
+}
 
-    // A hook holds up its pod, and a deletion does not wait for it.
+/// A hook holds up its pod, and one that fails ends its container; a sidecar starts before the work
+/// and ends after it.
+fn hooks_and_sidecars(pods: &Pods) {
+    let (k, pod) = (|args: &[&str]| pods.k(args), |name: &str| pods.pod(name));
+    let events = |name: &str| pods.events(name);
+    // A deletion does not wait for the hook.
     eventually(PATIENCE, || events("held"), |e| e.contains("Started"));
     assert_eq!(pod("held")["status"]["phase"], "Pending");
     k(&["delete", "pod", "held", TIMEOUT]).ok();

@@ -384,6 +384,15 @@ fn what_arrives_at_once_is_run_whole_and_in_order() {
     session.expect(PROMPT);
     assert_eq!(file("read"), text);
 
+    interrupted_lines_are_dropped(&mut session);
+    assert_eq!(file("never"), "");
+    // The end of input right behind the last line.
+    session.press("quit\r\x04");
+    assert_eq!(session.end(), 0);
+}
+
+/// Types lines that write into the file `never` behind a command, and interrupts it.
+fn interrupted_lines_are_dropped(session: &mut Terminal) {
     // Ctrl-C overtakes what waits, and throws it away. (The word comes from the command: a shell
     // that is just starting one may lose the key, dash every third time.)
     session.enter("sh -c 'echo st\"uck\"; exec sleep 600'");
@@ -392,7 +401,6 @@ fn what_arrives_at_once_is_run_whole_and_in_order() {
     session.press("\x03");
     session.expect(PROMPT);
     assert!(session.line("echo $?").contains("130\r\n"));
-    assert_eq!(file("never"), "");
 
     // Ctrl-C in one line of a paste drops those behind it, and nothing that is typed later. A
     // terminal says where a paste begins and ends.
@@ -403,8 +411,4 @@ fn what_arrives_at_once_is_run_whole_and_in_order() {
     session.expect("are dropped: 2.");
     session.expect(PROMPT);
     assert!(session.line("echo $?").contains("130\r\n"));
-    assert_eq!(file("never"), "");
-    // The end of input right behind the last line.
-    session.press("quit\r\x04");
-    assert_eq!(session.end(), 0);
 }

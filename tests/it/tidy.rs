@@ -73,6 +73,11 @@ const RULES: &[Rule] = &[
         remedy: "a module with parts of its own is a folder with a `mod.rs`",
         find: parts_of_plain_files,
     },
+    Rule {
+        name: "test-layout",
+        remedy: "unit tests stand in `mod tests` at the foot of their file, or in `tests` of the folder",
+        find: scattered_tests,
+    },
 ];
 
 /// A file of Rust.
@@ -138,6 +143,28 @@ fn parts_of_plain_files(source: &Source) -> Vec<(usize, String)> {
     };
     let lines = source.lines.iter().enumerate();
     lines.filter_map(|(at, line)| Some((at, declared(line)?))).collect()
+}
+
+/// Unit tests that stand elsewhere than at the foot of their file, or in `tests.rs` or `tests/` of
+/// the module's folder: files and modules with names of their own, and code behind `mod tests`.
+fn scattered_tests(source: &Source) -> Vec<(usize, String)> {
+    let file = source.name.rsplit('/').next().unwrap_or(&source.name);
+    let mut found = Vec::new();
+    if file.ends_with("_tests.rs") {
+        found.push((0, "a file of tests is called `tests.rs`, or lies in `tests/`".to_string()));
+    }
+    for (at, line) in source.lines.iter().enumerate() {
+        let Some(rest) = line.strip_prefix("mod ") else { continue };
+        let Some(name) = rest.strip_suffix(" {") else { continue };
+        if name.ends_with("_tests") {
+            found.push((at, format!("`{name}`: say `tests`")));
+        }
+        let is_last = at + length(&source.lines, at) == source.lines.len();
+        if name == "tests" && !is_last {
+            found.push((at, "there is code behind the tests".to_string()));
+        }
+    }
+    found
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -394,12 +421,15 @@ fn each_rule_finds_what_is_planted() {
         ("unbounded-channel", "    let (tx, rx) = mpsc::unbounded_channel();\n"),
         ("tokio-time", "    tokio::time::sleep(PAUSE).await;\n"),
         ("module-style", "pub(crate) mod part;\n"),
+        ("test-layout", "#[cfg(test)]\nmod tests {\n    fn t() {}\n}\n\nfn behind() {}\n"),
     ];
     for rule in RULES {
         let (_, text) =
             planted.iter().find(|(name, _)| *name == rule.name).expect("a planted breach of every rule");
         assert_eq!((rule.find)(&Source::new("src/planted.rs", text)).len(), 1, "{}", rule.name);
     }
+    let named = Source::new("src/planted_tests.rs", "fn t() {}\n");
+    assert_eq!(scattered_tests(&named).len(), 1, "a name of its own");
     let fine = "/// Reads it.\n///\n/// # Errors\n/// When it is not there.\n#[must_use]\npub fn read(path: &Path) -> io::Result<String> {\n    let url = \"http://somebody\";\n}\n\n#[cfg(test)]\nmod tests {\n    fn t() { tokio::spawn(x()); }\n}\n";
     for rule in RULES {
         assert_eq!((rule.find)(&Source::new("src/fine.rs", fine)), Vec::new(), "{}", rule.name);

@@ -92,29 +92,7 @@ fn leaders_die_cables_are_cut_and_writes_go_on() {
     });
     assert!(fault(&["list"]).ok().contains("nothing is broken"));
 
-    // A whole tower falls and comes back; the leaders' leases move to those that stand.
-    let lease = |name: &str| {
-        let holder =
-            must(&["get", "lease", "-n", "kube-system", name, "-o", "jsonpath={.spec.holderIdentity}"]);
-        let (node, uuid) = holder.split_once('_').unwrap_or((&holder, ""));
-        assert!(holder.is_empty() || uuid.len() == 36, "{holder}"); // hostname_uuid, as upstream's
-        node.to_string()
-    };
-    // A scheduler that could not renew its Lease has given it up; another one takes it.
-    let leader = eventually(PATIENCE, || lease("kube-scheduler"), |holder| !holder.is_empty());
-    assert!(CONTROL_PLANES.contains(&leader.as_str()), "{leader}");
-    writing_while(&cluster, &any, "crash", || {
-        fault(&["node", "crash", &leader]).ok();
-        std::thread::sleep(Duration::from_secs(3));
-    });
-    eventually(PATIENCE, || lease("kube-scheduler"), |holder| !holder.is_empty() && *holder != leader);
-    must(&["create", "deployment", "web", "--image=nginx"]);
-    eventually(PATIENCE, || k(&["get", "deploy", "web"]), |said| said.out.contains("1/1"));
-    fault(&["node", "crash", &leader]).fails("is off");
-    fault(&["node", "start", &leader]).ok();
-    let etcd = format!("etcd-{leader}");
-    let restarts = || k(&["get", "pod", "-n", "kube-system", &etcd, "--no-headers"]);
-    eventually(PATIENCE, restarts, |said| said.out.contains("1/1"));
+    let leader = lose_the_leader(&cluster, &any);
 
     // A minority serves nobody, and says so; the majority's words are its own again after the
     // healing.
@@ -128,4 +106,35 @@ fn leaders_die_cables_are_cut_and_writes_go_on() {
         fault(&["node", "start", node]).ok();
     }
     must(&["create", "configmap", "together"]);
+}
+
+/// A whole tower falls and comes back; the leaders' leases move to those that stand. Returns the
+/// tower that led.
+fn lose_the_leader(cluster: &Cluster, any: &Kubectl) -> String {
+    let k = |args: &[&str]| cluster.kubectl(any, args);
+    let must = |args: &[&str]| cluster.must(any, args);
+    let fault = |args: &[&str]| cluster.home.ropewalk(&[&["fault"], args, &["--name", "t"]].concat());
+    let lease = |name: &str| {
+        let holder =
+            must(&["get", "lease", "-n", "kube-system", name, "-o", "jsonpath={.spec.holderIdentity}"]);
+        let (node, uuid) = holder.split_once('_').unwrap_or((&holder, ""));
+        assert!(holder.is_empty() || uuid.len() == 36, "{holder}"); // hostname_uuid, as upstream's
+        node.to_string()
+    };
+    // A scheduler that could not renew its Lease has given it up; another one takes it.
+    let leader = eventually(PATIENCE, || lease("kube-scheduler"), |holder| !holder.is_empty());
+    assert!(CONTROL_PLANES.contains(&leader.as_str()), "{leader}");
+    writing_while(cluster, any, "crash", || {
+        fault(&["node", "crash", &leader]).ok();
+        std::thread::sleep(Duration::from_secs(3));
+    });
+    eventually(PATIENCE, || lease("kube-scheduler"), |holder| !holder.is_empty() && *holder != leader);
+    must(&["create", "deployment", "web", "--image=nginx"]);
+    eventually(PATIENCE, || k(&["get", "deploy", "web"]), |said| said.out.contains("1/1"));
+    fault(&["node", "crash", &leader]).fails("is off");
+    fault(&["node", "start", &leader]).ok();
+    let etcd = format!("etcd-{leader}");
+    let restarts = || k(&["get", "pod", "-n", "kube-system", &etcd, "--no-headers"]);
+    eventually(PATIENCE, restarts, |said| said.out.contains("1/1"));
+    leader
 }

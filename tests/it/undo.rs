@@ -1,7 +1,9 @@
 //! Going back: what a learner did is undone, redone, rewound, and the cluster follows; also after
 //! everything was killed in between.
 
-use super::support::{Home, PATIENCE, Said, TIMEOUT, any_kubectl, capable, eventually, kill, turn};
+use super::support::{
+    Cluster, Home, Kubectl, PATIENCE, Said, TIMEOUT, any_kubectl, capable, eventually, kill, turn,
+};
 use serde_json::Value;
 use std::time::Instant;
 
@@ -22,12 +24,7 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
         eventually(PATIENCE, || k(&["get", "deploy", "web"]).ok(), |t| t.contains(&format!("{n}/{n}")));
     };
 
-    undo(&["undo"]).fails("there is nothing to undo");
-    undo(&["redo"]).fails("there is nothing to redo");
-    undo(&["rewind", "99999999"]).fails("is none of this cluster's");
-    assert_eq!(undo(&["rewind", "yesterday"]).code, 2);
-    assert_eq!(undo(&["undo", "0"]).code, 2);
-
+    refuse_without_steps(&home);
     k(&["create", "deployment", "web", "--image=nginx", "--replicas=2"]).ok();
     ready(2);
     k(&["expose", "deployment", "web", "--port=80", "--type=NodePort"]).ok();
@@ -75,7 +72,25 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
     k(&["get", "service", "web"]).fails("not found");
     undo(&["undo"]).ok();
 
-    // Three more steps back: the bare pod, the label, the service.
+    go_further_back(&cluster, &any, &before);
+    undo_after_new_writes(&cluster, &any);
+    eventually(PATIENCE, || k(&["get", "nodes"]).ok(), |nodes| nodes.matches(" Ready ").count() == 3);
+}
+
+/// Before the first step there is nothing to go back to.
+fn refuse_without_steps(home: &Home) {
+    let undo = |args: &[&str]| -> Said { home.ropewalk(&[args, &["--name", "t"]].concat()) };
+    undo(&["undo"]).fails("there is nothing to undo");
+    undo(&["redo"]).fails("there is nothing to redo");
+    undo(&["rewind", "99999999"]).fails("is none of this cluster's");
+    assert_eq!(undo(&["rewind", "yesterday"]).code, 2);
+    assert_eq!(undo(&["undo", "0"]).code, 2);
+}
+
+/// Three more steps back: the bare pod, the label, the service; then to a revision.
+fn go_further_back(cluster: &Cluster, any: &Kubectl, before: &str) {
+    let k = |args: &[&str]| cluster.kubectl(any, args);
+    let undo = |args: &[&str]| -> Said { cluster.home.ropewalk(&[args, &["--name", "t"]].concat()) };
     let list = undo(&["undo", "--list"]).ok();
     assert_eq!(list.lines().filter(|l| !l.trim_start().starts_with('-')).count(), 4, "{list}");
     let said = undo(&["undo", "3"]).ok();
@@ -86,14 +101,18 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
     eventually(PATIENCE, || k(&["get", "deploy", "web"]).ok(), |t| t.contains("2/2"));
 
     // To a revision: everything of then is there again, and the way back too.
-    undo(&["rewind", &before]).ok(); // what was undone is brought back, so there is nothing to ask
+    undo(&["rewind", before]).ok(); // what was undone is brought back, so there is nothing to ask
     k(&["get", "service", "web"]).ok();
     assert!(k(&["get", "node", "ropewalk-worker", "--show-labels"]).ok().contains("disk=ssd"));
     eventually(PATIENCE, || k(&["get", "pod", "alone"]).ok(), |t| t.contains("Running"));
     undo(&["redo"]).ok();
     k(&["get", "service", "web"]).fails("not found");
+}
 
-    // A new write gives up what could be redone.
+/// A new write gives up what could be redone; and it is the learner's, whatever name it bears.
+fn undo_after_new_writes(cluster: &Cluster, any: &Kubectl) {
+    let k = |args: &[&str]| cluster.kubectl(any, args);
+    let undo = |args: &[&str]| -> Said { cluster.home.ropewalk(&[args, &["--name", "t"]].concat()) };
     k(&["create", "configmap", "new"]).ok();
     undo(&["redo"]).fails("there is nothing to redo");
     let said = undo(&["undo"]).ok();
@@ -107,7 +126,6 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
         assert!(said.contains("undone: kubectl create configmap"), "{name}: {said}");
         k(&["get", "configmap", "borrowed"]).fails("not found");
     }
-    eventually(PATIENCE, || k(&["get", "nodes"]).ok(), |nodes| nodes.matches(" Ready ").count() == 3);
 }
 
 /// What was there before a step is there after its undo: a ReplicaSet that was left behind without

@@ -207,6 +207,7 @@ fn cron_job(w: &World) {
     w.k(&["delete", "cronjob", "tick"]);
 }
 
+/// Names, volumes and addresses of a StatefulSet's pods stay; its claims go with a smaller size.
 fn stateful_set(w: &World) {
     w.k(&["rollout", "status", "statefulset/db", TIMEOUT]);
     assert_eq!(w.pod_names("app=db"), ["db-0", "db-1"]);
@@ -227,7 +228,27 @@ fn stateful_set(w: &World) {
     eventually(PATIENCE, another, |said| said.code == 0 && said.out != uid);
     w.k(&["wait", "--for=condition=ready", "pod/db-0", TIMEOUT]);
     assert_eq!(w.k(&["exec", "db-0", "--", "cat", "/data/file"]), "kept\n");
-    // Anew from the highest, as far as the partition; then all; then back.
+    stateful_update(w);
+    // A claim goes with a pod that is scaled away, if that was asked for.
+    w.k(&["scale", "statefulset", "db", "--replicas=1"]);
+    eventually(
+        PATIENCE,
+        || w.k(&["get", "pvc", "-o", "name"]),
+        |all| all.trim() == "persistentvolumeclaim/data-db-0",
+    );
+    w.k(&["delete", "statefulset", "db"]);
+    eventually(PATIENCE, || w.pod_names("app=db"), Vec::is_empty);
+    // A pod that has ended, with the name of the set's first one: the set adopts it and makes it
+    // anew.
+    w.apply(ENDED).ok();
+    w.k(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/late-0", TIMEOUT]);
+    w.apply(LATE).ok();
+    w.k(&["rollout", "status", "statefulset/late", TIMEOUT]);
+    w.k(&["delete", "statefulset", "late"]);
+}
+
+/// Anew from the highest, as far as the partition; then all; then back.
+fn stateful_update(w: &World) {
     w.k(&[
         "patch",
         "statefulset",
@@ -264,22 +285,6 @@ fn stateful_set(w: &World) {
         let told = w.cluster.kubectl(&client, &["describe", "statefulset", "db"]).ok();
         assert!(told.contains("2 desired | 2 total") && told.contains("Volume Claims:"), "{told}");
     }
-    // A claim goes with a pod that is scaled away, if that was asked for.
-    w.k(&["scale", "statefulset", "db", "--replicas=1"]);
-    eventually(
-        PATIENCE,
-        || w.k(&["get", "pvc", "-o", "name"]),
-        |all| all.trim() == "persistentvolumeclaim/data-db-0",
-    );
-    w.k(&["delete", "statefulset", "db"]);
-    eventually(PATIENCE, || w.pod_names("app=db"), Vec::is_empty);
-    // A pod that has ended, with the name of the set's first one: the set adopts it and makes it
-    // anew.
-    w.apply(ENDED).ok();
-    w.k(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/late-0", TIMEOUT]);
-    w.apply(LATE).ok();
-    w.k(&["rollout", "status", "statefulset/late", TIMEOUT]);
-    w.k(&["delete", "statefulset", "late"]);
 }
 
 fn figures(w: &World) {

@@ -2,18 +2,15 @@
 
 use crate::world::{Check, World, ended, ensure, eventually, shell};
 use cri::{ExecRequest, Runtime, Size};
+use runtime::NodeRuntime;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+/// Sessions in a container: streams, a terminal, input, their ends.
 pub(crate) async fn sessions(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let pod = w.pod(0, "box", shell("echo begin; sleep 100")).await?;
-    let request = |script: &str, tty: bool, stdin: bool| ExecRequest {
-        container_id: pod.container.clone(),
-        command: vec!["bash".into(), "-c".into(), script.into()],
-        tty,
-        stdin,
-    };
+    let request = |script: &str, tty: bool, stdin: bool| request(&pod.container, script, tty, stdin);
     // Both streams and the exit code; it is in the container's world.
     let mut session =
         runtime.exec(request("hostname; echo $$ >&2; cat /proc/1/comm; exit 42", false, false)).await?;
@@ -32,11 +29,35 @@ pub(crate) async fn sessions(w: World) -> Check {
     let mut out = String::new();
     session.stdout.read_to_string(&mut out).await?;
     ensure(out == "hello\nover\n", format!("{out:?}"))?;
-    // A terminal. Its size travels on another way than the input, so the shell waits for it, but
-    // not for ever.
+    terminal(runtime, &pod.container).await?;
+    dropped(runtime, &pod.container).await?;
+    // A program that is not there.
+    let mut absent = request("", false, false);
+    absent.command = vec!["nope".into()];
+    let text = runtime.exec(absent).await.err().map(|e| e.to_string()).unwrap_or_default();
+    let want = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nope\": executable file \
+                not found in $PATH: unknown";
+    ensure(text == want, text)?;
+    attached(&w, &pod.sandbox).await?;
+    attach_ends_with_its_input(&w, &pod.sandbox).await?;
+    missing_directory(&w, &pod.sandbox).await
+}
+
+fn request(container: &str, script: &str, tty: bool, stdin: bool) -> ExecRequest {
+    ExecRequest {
+        container_id: container.to_string(),
+        command: vec!["bash".into(), "-c".into(), script.into()],
+        tty,
+        stdin,
+    }
+}
+
+/// A session with a terminal, whose size is set from outside.
+async fn terminal(runtime: &NodeRuntime, container: &str) -> Check {
+    // Its size travels on another way than the input, so the shell waits for it, but not for ever.
     const TTY: &str = "tty; n=0; until [ \"$(stty size)\" = '33 99' ] || [ $n = 500 ]; do n=$((n+1)); sleep 0.01; done; \
                        stty size; read line; echo $line $TERM";
-    let mut session = runtime.exec(request(TTY, true, true)).await?;
+    let mut session = runtime.exec(request(container, TTY, true, true)).await?;
     session.resize.as_ref().ok_or("no resize")?.send(Size { columns: 99, rows: 33 }).await?;
     let mut out = String::new();
     while !out.contains("/dev/pts/") {
@@ -50,8 +71,12 @@ pub(crate) async fn sessions(w: World) -> Check {
     for wanted in ["33 99", "typed xterm"] {
         ensure(out.contains(wanted), format!("{wanted} is missing: {out:?}"))?;
     }
-    ensure(session.exit.await? == 0, "exit code")?;
-    // A session that is dropped ends its process.
+    ensure(session.exit.await? == 0, "exit code")
+}
+
+/// A session that is dropped ends its process.
+async fn dropped(runtime: &NodeRuntime, container: &str) -> Check {
+    let request = |script: &str, tty: bool, stdin: bool| request(container, script, tty, stdin);
     let session = runtime.exec(request("exec sleep 98", false, false)).await?;
     let running = |what: &'static str| {
         let request =
@@ -67,20 +92,16 @@ pub(crate) async fn sessions(w: World) -> Check {
     eventually(Duration::from_secs(5), async || {
         Ok(if running("sleep [9]8").await? { Err("it lives on".into()) } else { Ok(()) })
     })
-    .await?;
-    // A program that is not there.
-    let mut absent = request("", false, false);
-    absent.command = vec!["nope".into()];
-    let text = runtime.exec(absent).await.err().map(|e| e.to_string()).unwrap_or_default();
-    let want = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nope\": executable file \
-                not found in $PATH: unknown";
-    ensure(text == want, text)?;
+    .await
+}
 
-    // Attaching: output from now on, and input to the container's own first process.
+/// Attaching: output from now on, and input to the container's own first process.
+async fn attached(w: &World, sandbox: &str) -> Check {
+    let runtime = &w.nodes[0].runtime;
     let mut config = shell("while read line; do echo got $line; done; echo over; exit 5");
     (config.stdin, config.stdin_once) = (true, true);
     config.log_path = "talk/0.log".into();
-    let id = runtime.create_container(&pod.sandbox, config).await?;
+    let id = runtime.create_container(sandbox, config).await?;
     runtime.start_container(&id).await?;
     let mut session = runtime.attach(&id, true).await?;
     let mut stdin = session.stdin.take().ok_or("no stdin")?;
@@ -100,9 +121,7 @@ pub(crate) async fn sessions(w: World) -> Check {
     ensure(out == "got one\ngot two\nover\n", format!("{out:?}"))?;
     ensure(session.exit.await? == 5, "exit code")?;
     ensure(ended(runtime, &id).await?.exit_code == 5, "exit code")?;
-    ensure(w.log_of(0, &id).await?.matches("stdout F got").count() == 2, "the log has it too")?;
-    attach_ends_with_its_input(&w, &pod.sandbox).await?;
-    missing_directory(&w, &pod.sandbox).await
+    ensure(w.log_of(0, &id).await?.matches("stdout F got").count() == 2, "the log has it too")
 }
 
 /// exec makes no working directory that is gone: it would make it as root, wherever the links of

@@ -233,7 +233,11 @@ pub(crate) async fn confined(w: World) -> Check {
     }
     ensure(volume.join("new").exists(), "the volume is the same directory")?;
 
-    // Another user, nothing to gain, nothing to write.
+    another_user(&w, &pod.sandbox).await
+}
+
+/// Another user, nothing to gain, nothing to write.
+async fn another_user(w: &World, sandbox: &str) -> Check {
     let mut config = shell(
         "id -u; id -g; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; touch /x || echo read-only; pwd
         cat /proc/sys/net/ipv4/ping_group_range
@@ -250,7 +254,7 @@ pub(crate) async fn confined(w: World) -> Check {
         ..Security::default()
     };
     let runtime = &w.nodes[0].runtime;
-    let id = runtime.create_container(&pod.sandbox, config).await?;
+    let id = runtime.create_container(sandbox, config).await?;
     let started = runtime.start_container(&id).await;
     if w.ids == linux::user::Ids::Single {
         let text = started.err().map(|e| e.to_string()).unwrap_or_default();
@@ -276,7 +280,12 @@ pub(crate) async fn confined(w: World) -> Check {
     ensure(log.contains(groups), format!("{groups} may ping\n{log}"))?;
     let sees = log.contains("F 77\n") && log.contains("cgroup-seen");
     ensure(sees == (w.cgroups == "v2") && log.contains("cgroup-read-only"), log)?;
-    // The groups that the image gives a user come on top of the pod's.
+    image_groups(w).await
+}
+
+/// The groups that the image gives a user come on top of the pod's.
+async fn image_groups(w: &World) -> Check {
+    let runtime = &w.nodes[0].runtime;
     let mut config = shell("echo team:x:4242:root >> /etc/group; echo joined; sleep 100");
     config.security.supplemental_groups = vec![4243];
     let pod = w.pod(0, "groups", config).await?;

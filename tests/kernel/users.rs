@@ -102,7 +102,6 @@ pub(crate) async fn own(w: World) -> Check {
             format!("{warnings:?}"),
         );
     }
-    let runtime = &w.nodes[0].runtime;
     let log = w.log_of(0, &pod.container).await?;
     let said: Vec<&str> = log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).map(str::trim).collect();
     let owners = "0:0 0:0 0:0 0:0 0:0 0:0 0:0 65534:65534 65534:65534";
@@ -116,22 +115,7 @@ pub(crate) async fn own(w: World) -> Check {
             && said[4..] == ["known", "own", "bash", "looked"],
         format!("{said:#?}"),
     )?;
-    // On the machine it is nobody, in namespaces that are all its own, and what it writes is the
-    // volume's.
-    let pid = eventually(Duration::from_secs(10), async || Ok(process_with("100"))).await?;
-    let ids = |pid: i32, what: &str| -> Check<Vec<u32>> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(what)).ok_or("no line")?;
-        Ok(line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
-    };
-    ensure(ids(pid, "Uid:")? == [first; 4] && ids(pid, "Gid:")? == [first; 4], "ids on the machine")?;
-    ensure(ids(pid, "Groups:")? == [first], "its primary group, and no group of the machine's")?;
-    let users = fs::metadata(format!("/proc/{pid}/ns/user"))?.ino();
-    for kind in ["net", "mnt", "pid", "ipc", "uts", "cgroup"] {
-        ensure(owner(pid, kind)? == users, format!("its {kind} namespace belongs to it"))?;
-    }
-    let new = fs::metadata(data.join("new"))?;
-    ensure((new.uid(), new.gid(), new.mode() & 0o7777) == (33, 44, 0o4755), format!("{new:?}"))?;
+    on_the_machine(first, &data).await?;
     // Another process of it is as it is, also with a terminal.
     for tty in [false, true] {
         let said = exec(
@@ -150,17 +134,41 @@ pub(crate) async fn own(w: World) -> Check {
     streams(&w, &pod.sandbox).await?;
     exec(&w, &pod.container, "echo more > /data/by-exec", false).await?;
     ensure(fs::metadata(data.join("by-exec"))?.uid() == 0, "exec writes as the volume's user 0")?;
-    // Two pods have no id in common; a range that is free again is given to the next.
-    let other = start(&w, "other", true, config.clone()).await?;
-    let second = first_of(&w, &other.container).await?;
+    ids_are_apart(&w, &pod, first, config).await
+}
+
+/// On the machine it is nobody, in namespaces that are all its own, and what it writes is the
+/// volume's.
+async fn on_the_machine(first: u32, data: &Path) -> Check {
+    let pid = eventually(Duration::from_secs(10), async || Ok(process_with("100"))).await?;
+    let ids = |pid: i32, what: &str| -> Check<Vec<u32>> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).ok_or("no line")?;
+        Ok(line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
+    };
+    ensure(ids(pid, "Uid:")? == [first; 4] && ids(pid, "Gid:")? == [first; 4], "ids on the machine")?;
+    ensure(ids(pid, "Groups:")? == [first], "its primary group, and no group of the machine's")?;
+    let users = fs::metadata(format!("/proc/{pid}/ns/user"))?.ino();
+    for kind in ["net", "mnt", "pid", "ipc", "uts", "cgroup"] {
+        ensure(owner(pid, kind)? == users, format!("its {kind} namespace belongs to it"))?;
+    }
+    let new = fs::metadata(data.join("new"))?;
+    ensure((new.uid(), new.gid(), new.mode() & 0o7777) == (33, 44, 0o4755), format!("{new:?}"))
+}
+
+/// Two pods have no id in common; a range that is free again is given to the next.
+async fn ids_are_apart(w: &World, pod: &Started, first: u32, config: ContainerConfig) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let other = start(w, "other", true, config).await?;
+    let second = first_of(w, &other.container).await?;
     ensure(second != first && second.is_multiple_of(COUNT), format!("{first} and {second}"))?;
     runtime.stop_pod_sandbox(&pod.sandbox).await?;
-    let third = start(&w, "third", false, shell("exec sleep 100")).await?;
-    ensure(![first, second].contains(&first_of(&w, &third.container).await?), "a stopped pod keeps its ids")?;
+    let third = start(w, "third", false, shell("exec sleep 100")).await?;
+    ensure(![first, second].contains(&first_of(w, &third.container).await?), "a stopped pod keeps its ids")?;
     runtime.remove_pod_sandbox(&pod.sandbox).await?;
-    let fourth = start(&w, "fourth", false, shell("exec sleep 100")).await?;
+    let fourth = start(w, "fourth", false, shell("exec sleep 100")).await?;
     ensure(
-        ![second, first_of(&w, &third.container).await?].contains(&first_of(&w, &fourth.container).await?),
+        ![second, first_of(w, &third.container).await?].contains(&first_of(w, &fourth.container).await?),
         "ids of its own",
     )
 }

@@ -37,10 +37,10 @@ mod open;
 mod pace;
 mod play;
 mod resume;
-#[cfg(test)]
-mod sittings;
 mod step_names;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 /// What is to be seen, by language.

@@ -1,13 +1,13 @@
 //! All lessons: those in the binary, and those of packs beside them.
 
-use super::beats::Beats;
 use super::lesson::Lesson;
 use super::pack::{self, Pack};
 use super::raw;
+use super::sentences::Sentences;
 use super::terms::Terms;
 use super::text::{Fault, OTHERS};
 use super::track::parse;
-use super::{beats, terms};
+use super::{sentences, terms};
 use crate::debrief;
 use include_dir::{Dir, include_dir};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ pub struct Library {
     pub lessons: Vec<Lesson>,
     /// The packs that were read beside the built-in lessons.
     pub packs: Vec<Pack>,
-    pub beats: Beats,
+    pub beats: Sentences,
     /// Where each beat stands: the file, and the line there.
     pub(crate) beat_places: BTreeMap<String, (PathBuf, usize)>,
     /// The glossary.
@@ -123,7 +123,7 @@ impl Library {
     }
 
     /// Adds beats that are not there yet; the others are returned as faults.
-    fn add_sentences(&mut self, beats: Beats, places: &BTreeMap<String, (PathBuf, usize)>) -> Vec<Fault> {
+    fn add_sentences(&mut self, beats: Sentences, places: &BTreeMap<String, (PathBuf, usize)>) -> Vec<Fault> {
         let mut faults = Vec::new();
         for (name, beat) in beats {
             let (file, line) = places.get(&name).cloned().unwrap_or_default();
@@ -203,7 +203,7 @@ impl Library {
                 others.iter().map(|(lang, text, path)| (*lang, *text, path.as_path())).collect();
             let read = match name {
                 "lesson.md" => parse(text, file, &others).map(|lesson| library.lessons.push(lesson)),
-                "_beats.yaml" => beats::parse(text, file, &others).and_then(|beats| {
+                "_beats.yaml" => sentences::parse(text, file, &others).and_then(|beats| {
                     let place = |name: &String| (file.clone(), pack::line_of(text, name));
                     let places = beats.keys().map(|name| (name.clone(), place(name)));
                     let places: BTreeMap<_, _> = places.collect();

@@ -4,16 +4,7 @@
 mod alone;
 mod answer;
 mod asked;
-pub(crate) mod beats;
-#[cfg(test)]
-mod chapter_tests;
-#[cfg(test)]
-mod check_tests;
-#[cfg(test)]
-mod cluster_tests;
 mod compiler;
-#[cfg(test)]
-mod course_tests;
 pub mod declared;
 pub mod draft;
 mod expect;
@@ -26,14 +17,16 @@ pub mod pack;
 pub(crate) mod prose;
 mod question;
 pub(crate) mod raw;
+mod sentences;
 mod step;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod text;
 mod then;
 mod track;
 mod translate;
 
-pub use beats::{Beat, Beats};
 pub use declared::Declared;
 pub use files::File;
 pub use lesson::{Check, Hint, Keep, Lesson, Lost, Predict, Repair, Step, Templates, Way, Wrong};
@@ -42,6 +35,7 @@ pub use load::Load;
 pub use pack::Pack;
 pub use prose::{Section, sh_blocks};
 pub use question::{Answer, Form, Odd};
+pub use sentences::{Beat, Sentences};
 pub(crate) use step::checks;
 pub use terms::{Term, Terms};
 pub use text::{EN, Fault, OTHERS, Text};

@@ -6,8 +6,6 @@
 //! as Kubernetes calls it.
 
 mod claim;
-#[cfg(test)]
-mod command_tests;
 mod explain;
 pub mod facts;
 mod guest;

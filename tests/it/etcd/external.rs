@@ -1,8 +1,10 @@
 //! A control plane on a store that is not its own: the real etcd, over mutual TLS.
 
-use super::super::support::{Home, PATIENCE, Said, TIMEOUT, any_kubectl, capable, eventually, turn};
+use super::super::support::{Cluster, Home, PATIENCE, Said, TIMEOUT, any_kubectl, capable, eventually, turn};
 use super::pair::Real;
 use etcd::pb;
+use std::path::Path;
+use tokio::runtime::Runtime;
 
 #[test]
 fn a_control_plane_on_a_real_etcd() {
@@ -10,30 +12,16 @@ fn a_control_plane_on_a_real_etcd() {
         return;
     }
     let (_turn, home) = (turn(), Home::new());
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let runtime = Runtime::new().expect("a runtime");
     let dir = tempfile::tempdir().expect("a directory");
     let Some(etcd) = runtime.block_on(Real::secure(dir.path())) else { return };
     let url = format!("https://127.0.0.1:{}", etcd.port);
-    let file = |name: &str| dir.path().join(name).display().to_string();
-    let (ca, cert, key) = (file("ca.crt"), file("client.crt"), file("client.key"));
 
     // Without a certificate it is told at once, not in a log.
     let refused = home.ropewalk(&["up", "--name", "t", "--detach", "--etcd", &url]);
     assert!(refused.code != 0 && refused.err.contains("--cacert"), "{refused:?}");
 
-    let given = [
-        "--workers",
-        "1",
-        "--etcd",
-        &url,
-        "--etcd-cafile",
-        &ca,
-        "--etcd-certfile",
-        &cert,
-        "--etcd-keyfile",
-        &key,
-    ];
-    let cluster = home.up(&given);
+    let cluster = up_on(&home, &url, dir.path());
     let any = any_kubectl();
     let k = |line: &str| cluster.kubectl(&any, &line.split(' ').collect::<Vec<_>>());
     let system = k("get pods -n kube-system --no-headers").ok();
@@ -43,24 +31,11 @@ fn a_control_plane_on_a_real_etcd() {
     // What the cluster does is in that store, and nowhere else.
     k("create deployment web --image=nginx --replicas=2").ok();
     k(&format!("rollout status deployment/web {TIMEOUT}")).ok();
-    let keys = |etcd: &Real, prefix: &str| {
-        let (key, mut range_end) = (bytes::Bytes::from(prefix.to_string()), prefix.as_bytes().to_vec());
-        *range_end.last_mut().expect("a prefix") += 1;
-        let read = pb::RangeRequest { key, range_end: range_end.into(), ..Default::default() };
-        let answer = etcd.client.unary::<_, pb::RangeResponse>("/etcdserverpb.KV/Range", read);
-        runtime.block_on(answer).expect("an answer")
-    };
+    let keys = |etcd: &Real, prefix: &str| keys(&runtime, etcd, prefix);
     assert_eq!(keys(&etcd, "/registry/deployments/default/web").kvs.len(), 1);
     assert_eq!(keys(&etcd, "/registry/pods/default/").kvs.len(), 2);
-    let told = home.ropewalk(&[
-        "etcdctl",
-        "--name",
-        "t",
-        "get",
-        "--prefix",
-        "--keys-only",
-        "/registry/pods/default/",
-    ]);
+    let pods = ["get", "--prefix", "--keys-only", "/registry/pods/default/"];
+    let told = home.ropewalk(&[&["etcdctl", "--name", "t"][..], &pods].concat());
     assert_eq!(told.ok().matches("/registry/pods/default/web-").count(), 2);
 
     // A step is undone there, too.
@@ -96,4 +71,21 @@ fn a_control_plane_on_a_real_etcd() {
     let cluster = home.up(&[]);
     assert!(cluster.kubectl(&any, &["get", "configmap", "after"]).ok().contains("after"));
     drop((cluster, etcd));
+}
+
+/// Starts a cluster on this etcd, with the certificates in a directory.
+fn up_on<'a>(home: &'a Home, url: &str, dir: &Path) -> Cluster<'a> {
+    let file = |name: &str| dir.join(name).display().to_string();
+    let (ca, cert, key) = (file("ca.crt"), file("client.crt"), file("client.key"));
+    let files = ["--etcd-cafile", &ca, "--etcd-certfile", &cert, "--etcd-keyfile", &key];
+    home.up(&[&["--workers", "1", "--etcd", url][..], &files].concat())
+}
+
+/// The keys with a prefix, as the etcd itself has them.
+fn keys(runtime: &Runtime, etcd: &Real, prefix: &str) -> pb::RangeResponse {
+    let (key, mut range_end) = (bytes::Bytes::from(prefix.to_string()), prefix.as_bytes().to_vec());
+    *range_end.last_mut().expect("a prefix") += 1;
+    let read = pb::RangeRequest { key, range_end: range_end.into(), ..Default::default() };
+    let answer = etcd.client.unary::<_, pb::RangeResponse>("/etcdserverpb.KV/Range", read);
+    runtime.block_on(answer).expect("an answer")
 }

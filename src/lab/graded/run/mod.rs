@@ -11,15 +11,16 @@ mod look;
 mod past;
 mod plan;
 mod resume;
+mod start;
 mod templates;
 
 use super::PROOF;
-use super::book::{Before, Book, Open};
+use super::book::{Book, Open};
 use super::draw;
 use super::error::Error;
-use super::opened::{Opened, Opening};
+use super::opened::Opened;
 use super::read::{Lab, Labs, Task};
-use super::seal::{self, Chain};
+use super::seal;
 use super::stopwatch::Stopwatch;
 use super::view::{Ask, GivenUp, Played};
 use super::words::{self, Word};
@@ -27,10 +28,9 @@ use super::world::{Frame, World};
 use crate::cel::{Expr, facts, value};
 use crate::engine::Lazily;
 use crate::run::Teacher;
-use cluster::guest::{Host, Room};
+use cluster::guest::Host;
 use cluster::undo::Past;
 use doing::Doing;
-use look::NETWORK_EVERY;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,9 +42,6 @@ use tap::TEACHER;
 use templates::Templates;
 use tokio::sync::watch;
 
-/// The symptom has to show by then, and for so long before the clock starts.
-const SYMPTOM_MAX: Duration = Duration::from_secs(90);
-const SYMPTOM_HOLD: Duration = Duration::from_millis(500);
 /// A question waits for others that are at work for so long.
 const TURN_MAX: Duration = Duration::from_secs(10);
 
@@ -351,119 +348,6 @@ impl LabRun {
             // Answered before.
             Ask::List | Ask::Show | Ask::Follow | Ask::Elsewhere { .. } => Ok(Value::Null),
         }
-    }
-
-    // -- starting
-
-    /// Starts a lab. `back`: the plan of the way back from the open one that was agreed to; null:
-    /// any.
-    async fn start(&self, id: &str, seed: Option<u64>, back: &Value, lang: &str) -> Result<Value, String> {
-        let Ok(_reserved) = self.opened.try_reserve(Opening::Lab(id.into())) else {
-            return Err(words::say(lang, Word::DrillOpen, &[]));
-        };
-        let lab = self.known(id, lang)?;
-        if let Some(why) = self.lacks(lab, lang) {
-            return Err(why);
-        }
-        // Before anything is taken away: half a start is no start.
-        let (seed, variant) = self.free_seed(lab, seed, lang).await?;
-        let _work = self.begin(Doing::Starting { lab: lab.id.clone(), seed });
-        self.put_back(false, back, lang).await?;
-        let world = &self.world;
-        world.forget_answers();
-        let kinds = kinds(lab);
-        world.watch(kinds.iter().cloned());
-        let base = self.revision().await?;
-        let mut open = Open {
-            lab: lab.id.clone(),
-            seed,
-            base,
-            began: 0,
-            started: clock::now(),
-            hints: vec![],
-            solve: false,
-            undo: 0,
-            changed_ms: None,
-            ran_ms: 0,
-            disturbed: None,
-            green: BTreeMap::new(),
-            chain: Chain::default(),
-            tampered: false,
-            gradings: 0,
-            gave_up: false,
-            grade: None,
-            given_up: None,
-            before: Before::default(),
-            at_limit: None,
-            meddling: BTreeSet::new(),
-            reborn: BTreeMap::new(),
-            restarted: BTreeMap::new(),
-            restarts_lost: false,
-        };
-        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
-        self.book().open = Some(open.clone());
-        self.taken_up.store(true, Ordering::Relaxed);
-        self.seen().clear();
-        self.templates.clear();
-        self.listen(lab.places(&variant), reads(lab));
-        self.save().map_err(not_kept)?; // else a restart could not put back what is set up now
-        // The count first: where something is held and there is no count, that was deleted.
-        self.anchor().await.map_err(not_kept)?;
-        self.hold().await.map_err(not_kept)?;
-        // What the watches know may be of before the way back.
-        let setup_failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
-        self.world.recall_since(kinds, base, &BTreeMap::new()).await.map_err(setup_failed)?;
-        let set_up = self.teacher.play(&lab.setup_lines(&variant), &Room::default()).await;
-        set_up.map_err(|e| setup_failed(chain_text(&e)))?;
-        let frame = Frame { began: base, variant: Some(value::of_json(&Value::Object(variant.clone()))) };
-        let symptom: Vec<&Expr> = lab.ready_when.iter().collect();
-        if world.settled(&symptom, &frame, SYMPTOM_HOLD, SYMPTOM_MAX).await.is_err() {
-            return Err(words::say(lang, Word::NotReady, &[]));
-        }
-        world.forget_answers();
-        world.read(self.host.tap());
-        open.started = clock::now();
-        {
-            let mut known = world.know();
-            known.observer.recorder.begin_step();
-            known.begin(Some(Stopwatch::taken_up(open.started, 0)));
-            open.began = known.observer.recorder.revision.max(base);
-            known.observer.recorder.keep_from(open.began, open.began);
-        }
-        let mut current = Current { lab: Arc::new(lab.clone()), variant, open };
-        let frame = current.frame();
-        for task in lab.tasks.iter().filter(|t| t.probe.is_empty()) {
-            // What is so from the beginning is so since then.
-            if task
-                .checks
-                .iter()
-                .all(|(_, e)| !e.is_probe() && world.truth(e, &frame, NETWORK_EVERY) == Some(true))
-            {
-                current.open.green.insert(task.id.clone(), (0, current.open.began));
-            }
-        }
-        {
-            let mut book = self.book();
-            current.open.before = book.start(&lab.id, seed);
-            book.open = Some(current.open.clone());
-        }
-        self.save().map_err(not_kept)?;
-        self.anchor().await.map_err(not_kept)?;
-        Ok(json!(self.view(&current, lang)))
-    }
-
-    /// From now on everything is remembered, and nothing of before.
-    fn listen(&self, places: Option<BTreeSet<String>>, reads: BTreeSet<String>) {
-        // Also of what the pump has not read yet it is known who got a component's name.
-        self.world.read(self.host.tap());
-        let mut known = self.world.know();
-        let who = known.who.clone();
-        known.observer.recorder.start_over(who);
-        known.recording = true;
-        known.quiet = false;
-        known.solving = false;
-        (known.places, known.reads) = (places, reads);
-        known.begin(None);
     }
 
     /// The store's newest revision.

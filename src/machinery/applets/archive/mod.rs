@@ -69,6 +69,7 @@ impl Call {
 
 const TAR_USAGE: &str = "Usage: tar c|x|t [-zvmkpohO] [-f FILE] [-C DIR] [--strip-components N] [FILE]...";
 
+/// Reads the command line of tar: letters with or without a dash, and long options.
 fn parse(args: &[String]) -> Result<Call, String> {
     let mut action = None;
     let mut call = Call {
@@ -91,77 +92,93 @@ fn parse(args: &[String]) -> Result<Call, String> {
     while let Some(word) = words.next() {
         let old_style = std::mem::take(&mut first) && !word.starts_with('-');
         if let Some(long) = word.strip_prefix("--") {
-            let (name, value) = match long.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_string())),
-                None => (long, None),
-            };
-            let mut value = || {
-                value
-                    .clone()
-                    .or_else(|| words.next().cloned())
-                    .ok_or(format!("--{name} requires an argument"))
-            };
-            match name {
-                "create" => action = Some(Action::Create),
-                "extract" | "get" => action = Some(Action::Extract),
-                "list" => action = Some(Action::List),
-                "file" => call.file = value()?,
-                "directory" => call.directory = value()?.into(),
-                "gzip" => call.gzip = true,
-                "verbose" => call.verbose = true,
-                "touch" => call.touch = true,
-                "strip-components" => {
-                    call.strip = value()?.parse().map_err(|_| "invalid number".to_string())?
-                }
-                "no-same-owner" => call.owners = false,
-                "same-owner" => call.owners = true,
-                "no-same-permissions" => call.modes = Some(false),
-                "same-permissions" | "preserve-permissions" => call.modes = Some(true),
-                "dereference" => call.follow = true,
-                "keep-old-files" => call.keep_old = true,
-                "to-stdout" => call.to_stdout = true,
-                // Owners are numbers here, and there are no warnings to choose from.
-                "warning" | "numeric-owner" => {}
-                _ => return Err(format!("unrecognized option '--{name}'")),
-            }
+            long_option(long, &mut words, &mut action, &mut call)?;
             continue;
         }
         let letters = word.strip_prefix('-').filter(|l| !l.is_empty());
-        let Some(letters) = letters.or(old_style.then_some(word)) else {
-            call.names.push(word.clone());
-            continue;
-        };
-        let mut letters = letters.chars();
-        while let Some(letter) = letters.next() {
-            match letter {
-                'c' => action = Some(Action::Create),
-                'x' => action = Some(Action::Extract),
-                't' => action = Some(Action::List),
-                'z' => call.gzip = true,
-                'v' => call.verbose = true,
-                'm' => call.touch = true,
-                'k' => call.keep_old = true,
-                'O' => call.to_stdout = true,
-                'o' => call.owners = false,
-                'p' => call.modes = Some(true),
-                'h' => call.follow = true,
-                'f' | 'C' => {
-                    // In the old style all letters come first and their values after them.
-                    let rest: String = if old_style { String::new() } else { letters.by_ref().collect() };
-                    let value = if rest.is_empty() { words.next().cloned() } else { Some(rest) };
-                    let value = value.ok_or(format!("option requires an argument -- '{letter}'"))?;
-                    match letter {
-                        'f' => call.file = value,
-                        _ => call.directory = value.into(),
-                    }
-                }
-                other => return Err(format!("unrecognized option: {other}")),
-            }
+        match letters.or(old_style.then_some(word)) {
+            Some(letters) => short_options(letters, old_style, &mut words, &mut action, &mut call)?,
+            None => call.names.push(word.clone()),
         }
     }
     call.gzip |= [".tgz", ".tar.gz"].iter().any(|end| call.file.ends_with(end));
     call.action = action.ok_or_else(String::new)?;
     Ok(call)
+}
+
+/// Takes over a long option, `NAME` or `NAME=VALUE`. A value that is not there is the next word.
+fn long_option(
+    long: &str,
+    words: &mut std::slice::Iter<'_, String>,
+    action: &mut Option<Action>,
+    call: &mut Call,
+) -> Result<(), String> {
+    let (name, value) = match long.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_string())),
+        None => (long, None),
+    };
+    let mut value =
+        || value.clone().or_else(|| words.next().cloned()).ok_or(format!("--{name} requires an argument"));
+    match name {
+        "create" => *action = Some(Action::Create),
+        "extract" | "get" => *action = Some(Action::Extract),
+        "list" => *action = Some(Action::List),
+        "file" => call.file = value()?,
+        "directory" => call.directory = value()?.into(),
+        "gzip" => call.gzip = true,
+        "verbose" => call.verbose = true,
+        "touch" => call.touch = true,
+        "strip-components" => call.strip = value()?.parse().map_err(|_| "invalid number".to_string())?,
+        "no-same-owner" => call.owners = false,
+        "same-owner" => call.owners = true,
+        "no-same-permissions" => call.modes = Some(false),
+        "same-permissions" | "preserve-permissions" => call.modes = Some(true),
+        "dereference" => call.follow = true,
+        "keep-old-files" => call.keep_old = true,
+        "to-stdout" => call.to_stdout = true,
+        // Owners are numbers here, and there are no warnings to choose from.
+        "warning" | "numeric-owner" => {}
+        _ => return Err(format!("unrecognized option '--{name}'")),
+    }
+    Ok(())
+}
+
+/// Takes over a word of letters. `old_style`: without a dash; then all letters come first and their
+/// values are the words after them.
+fn short_options(
+    letters: &str,
+    old_style: bool,
+    words: &mut std::slice::Iter<'_, String>,
+    action: &mut Option<Action>,
+    call: &mut Call,
+) -> Result<(), String> {
+    let mut letters = letters.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            'c' => *action = Some(Action::Create),
+            'x' => *action = Some(Action::Extract),
+            't' => *action = Some(Action::List),
+            'z' => call.gzip = true,
+            'v' => call.verbose = true,
+            'm' => call.touch = true,
+            'k' => call.keep_old = true,
+            'O' => call.to_stdout = true,
+            'o' => call.owners = false,
+            'p' => call.modes = Some(true),
+            'h' => call.follow = true,
+            'f' | 'C' => {
+                let rest: String = if old_style { String::new() } else { letters.by_ref().collect() };
+                let value = if rest.is_empty() { words.next().cloned() } else { Some(rest) };
+                let value = value.ok_or(format!("option requires an argument -- '{letter}'"))?;
+                match letter {
+                    'f' => call.file = value,
+                    _ => call.directory = value.into(),
+                }
+            }
+            other => return Err(format!("unrecognized option: {other}")),
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn tar(args: Vec<OsString>) -> i32 {

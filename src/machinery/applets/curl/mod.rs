@@ -51,8 +51,6 @@
 mod arguments;
 mod body;
 mod client;
-#[cfg(test)]
-mod connection_tests;
 mod faults;
 mod help;
 mod messages;

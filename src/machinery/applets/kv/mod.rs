@@ -108,19 +108,3 @@ fn load(dir: Option<&Path>) -> Result<(Database, Option<Log>), String> {
     super::out(&format!("kv-server: {} keys, {} bytes on the disk\n", db.len(), log.size()));
     Ok((db, Some(log)))
 }
-
-#[cfg(test)]
-mod options_tests {
-    use super::*;
-
-    #[test]
-    fn options_may_be_written_in_two_ways() {
-        let call = |line: &str| parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>());
-        let want = Call { port: 7000, dir: Some("/d".into()) };
-        assert_eq!(call("--port 7000 --dir=/d"), Ok(Some(want)));
-        assert_eq!(call(""), Ok(Some(Call { port: PORT, dir: None })));
-        assert_eq!(call("--help"), Ok(None));
-        assert_eq!(call("--port x"), Err("bad port \"x\"".into()));
-        assert!(call("--dir").is_err() && call("kv-cli").is_err());
-    }
-}

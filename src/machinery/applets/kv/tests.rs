@@ -5,6 +5,7 @@ use super::client;
 use super::commands::{self, Facts, Session};
 use super::resp::{Replies, split};
 use super::store::Database;
+use super::{Call, PORT};
 
 #[test]
 fn replies_are_those_of_redis() {
@@ -29,4 +30,15 @@ fn replies_are_those_of_redis() {
         count += 1;
     }
     assert!(count > 200 && differ.is_empty(), "of {count}:\n{}", differ.join("\n"));
+}
+
+#[test]
+fn options_may_be_written_in_two_ways() {
+    let call = |line: &str| super::parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>());
+    let want = Call { port: 7000, dir: Some("/d".into()) };
+    assert_eq!(call("--port 7000 --dir=/d"), Ok(Some(want)));
+    assert_eq!(call(""), Ok(Some(Call { port: PORT, dir: None })));
+    assert_eq!(call("--help"), Ok(None));
+    assert_eq!(call("--port x"), Err("bad port \"x\"".into()));
+    assert!(call("--dir").is_err() && call("kv-cli").is_err());
 }

@@ -1,26 +1,25 @@
 //! Grading: each task is asked and has to hold; what must be disturbed to be known is disturbed,
 //! judged, and taken back.
 
-use super::{Current, LabRun, chain_text, exprs};
+mod record;
+
+use super::{Current, LabRun, exprs};
 use crate::blocking::in_place;
 use crate::cel::{Facts, Template, Use};
 use crate::format::{EN, Text};
-use crate::graded::book::Best;
 use crate::graded::parts;
 use crate::graded::read::{Lab, Task};
-use crate::graded::score::{self, About, Found, Red};
-use crate::graded::stopwatch::Stopwatch;
+use crate::graded::score::{self, Found, Red};
 use crate::graded::view::Graded;
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
 use crate::observe::who::Meddling;
-use clock::{Instant, Timestamp};
+use clock::Instant;
 use cluster::guest::Room;
 use cluster::undo::Past;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +33,9 @@ const NAME_MAX: usize = 200;
 fn is_name(learner: &str) -> bool {
     learner.chars().count() <= NAME_MAX && !learner.contains(char::is_control)
 }
+
+/// What people had written at the time limit, and what they have written now: hashes by object.
+type Wills = (BTreeMap<String, String>, BTreeMap<String, String>);
 
 /// The first of a task's checks that is not met, and what of it is not so.
 #[derive(Default)]
@@ -56,6 +58,7 @@ impl LabRun {
         refused.map_or(Ok(()), |word| Err(words::say(lang, word, &[])))
     }
 
+    /// Judges every task of the open lab, and answers with the signed record and the explanations.
     pub(super) async fn grade(
         &self,
         current: Current,
@@ -65,15 +68,13 @@ impl LabRun {
     ) -> Result<Value, String> {
         self.world.read(self.host.tap());
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
-        let ended = self.ms();
-        let asked_at = self.world.know().observer.recorder.revision;
+        let asked = (self.ms(), self.world.know().observer.recorder.revision);
         self.note_limit(&current).await.map_err(not_kept)?;
         // Counted before anything is told, and also if nobody waits for the end of it.
         self.note(|open| open.gradings = open.gradings.saturating_add(1)).map_err(not_kept)?;
         self.anchor().await.map_err(not_kept)?;
         let frame = current.frame();
         let lab = &current.lab;
-        let mut found: BTreeMap<String, Found> = BTreeMap::new();
         let still: Vec<&Task> = lab.tasks.iter().filter(|t| t.probe.is_empty()).collect();
         let judged = still.iter().map(|task| {
             let frame = &frame;
@@ -83,47 +84,100 @@ impl LabRun {
         *self.seen() = still.iter().zip(&judged).map(|(t, v)| (t.id.clone(), v.is_ok())).collect();
         self.note_green();
         let green = self.book().open.as_ref().map(|o| o.green.clone()).unwrap_or_default();
+        let mut found: BTreeMap<String, Found> = BTreeMap::new();
         for (task, verdict) in still.iter().zip(judged) {
             let since = green.get(&task.id).copied();
-            let verdict = self.in_parts(task, &frame, verdict, parts);
-            let first = verdict.as_ref().err().map(|unmet| unmet.first);
-            let unknown = first.and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame));
-            let mut told = self.found(&current, task, verdict, since);
-            if let Some(red) = unknown {
-                told.turn_red(red);
-            }
-            found.insert(task.id.clone(), told);
+            found.insert(task.id.clone(), self.found_still(&current, task, verdict, since, parts));
         }
         let debrief_facts = self.world.facts(&frame); // before the judge's own doings
         let gone = Text::said(|lang| self.missing_base(&current, lang).unwrap_or_default());
-        let at_limit = self.book().open.as_ref().and_then(|open| open.at_limit.clone());
-        let wills = match at_limit {
-            Some(then) => Some((then, self.world.wills(super::kinds(lab), current.places().as_ref()).await?)),
-            None => None,
-        };
-        let changed = wills.as_ref().is_some_and(|(then, now)| wills::differ(then, now));
+        let wills = self.wills_since_limit(&current).await?;
         let limit_ms = super::limit_ms(lab);
         for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
             let verdict = self.disturb(&current, task, &still, &found, parts).await;
-            let named = super::resources(exprs(task).into_iter().flat_map(|e| &e.kinds));
-            let is_remade = wills.as_ref().is_some_and(|(then, now)| wills::remade(then, now, &named));
-            let since = done_since(green.get(&task.id), (ended, asked_at), is_remade.then_some(limit_ms));
-            let told = match verdict {
-                Ok(verdict) => self.found(&current, task, verdict, Some(since)),
-                Err(why) => {
-                    let mut told = self.found(&current, task, Err(Unmet::default()), None);
-                    told.turn_red(why);
-                    told
-                }
-            };
-            found.insert(task.id.clone(), told);
+            let remade = is_remade(wills.as_ref(), task).then_some(limit_ms);
+            let since = done_since(green.get(&task.id), asked, remade);
+            found.insert(task.id.clone(), self.found_disturbed(&current, task, verdict, since));
         }
         let mut all: Vec<Found> = lab.tasks.iter().filter_map(|t| found.remove(&t.id)).collect();
+        let borrowed = self.exclude_meddled(lab, &mut all);
+        self.save().map_err(not_kept)?;
+        let open = self.book().open.clone().unwrap_or(current.open.clone());
+        let changed = wills.as_ref().is_some_and(|(then, now)| wills::differ(then, now))
+            || open.changed_ms.is_some_and(|at| at > limit_ms);
+        score::in_time(&mut all, limit_ms, changed, &words::red_by(Word::Late, &borrowed));
+        count_together(&current, &mut all);
+        let mut record = score::record(&self.about(&current, &open, learner, asked.0), &all);
+        self.key.sign(&mut record);
+        let record = Value::Object(record);
+        self.note_best(&current, &open, &record, score::points(&all));
+        self.save().map_err(not_kept)?;
+        self.anchor().await.map_err(not_kept)?;
+        let file = self.keep(&lab.id, open.seed, &record)?;
+        let (debrief, untold) = self.debrief(&current, &debrief_facts, &all, open.solve, gone);
+        let graded = Graded { record, file, debrief, untold, found: all };
+        let kept = Some(graded.clone());
+        if let Err(why) = self.note(|open| open.grade = kept) {
+            tracing::error!(why, "a grade is not shown again: it cannot be written down");
+        }
+        Ok(json!(graded))
+    }
+
+    /// What is found of a task without a probe. A reason that is unknown is said as such.
+    fn found_still(
+        &self,
+        current: &Current,
+        task: &Task,
+        verdict: Result<(), usize>,
+        since: Option<(u64, i64)>,
+        parts: bool,
+    ) -> Found {
+        let frame = current.frame();
+        let verdict = self.in_parts(task, &frame, verdict, parts);
+        let first = verdict.as_ref().err().map(|unmet| unmet.first);
+        let unknown = first.and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame));
+        let mut told = self.found(current, task, verdict, since);
+        if let Some(red) = unknown {
+            told.turn_red(red);
+        }
+        told
+    }
+
+    /// What is found of a task whose probe was played, or could not be: then the reason is told.
+    fn found_disturbed(
+        &self,
+        current: &Current,
+        task: &Task,
+        verdict: Result<Result<(), Unmet>, Red>,
+        since: (u64, i64),
+    ) -> Found {
+        match verdict {
+            Ok(verdict) => self.found(current, task, verdict, Some(since)),
+            Err(why) => {
+                let mut told = self.found(current, task, Err(Unmet::default()), None);
+                told.turn_red(why);
+                told
+            }
+        }
+    }
+
+    /// What people had written at the time limit, and what they have written now; `None`: the limit
+    /// is not over.
+    async fn wills_since_limit(&self, current: &Current) -> Result<Option<Wills>, String> {
+        let at_limit = self.book().open.as_ref().and_then(|open| open.at_limit.clone());
+        let Some(then) = at_limit else { return Ok(None) };
+        let now = self.world.wills(super::kinds(&current.lab), current.places().as_ref()).await?;
+        Ok(Some((then, now)))
+    }
+
+    /// Turns tasks red that exclude something which people did in the lab. Returns the names of
+    /// components that people got hold of.
+    fn exclude_meddled(&self, lab: &Lab, all: &mut [Found]) -> BTreeSet<String> {
         let (meddling, borrowed) = {
             let known = self.world.know();
             (known.meddling.clone(), known.who.borrowed.clone())
         };
-        for (task, told) in lab.tasks.iter().zip(&mut all) {
+        for (task, told) in lab.tasks.iter().zip(all) {
             if let Some(what) = task.excludes.iter().find(|what| meddling.contains(what)) {
                 told.turn_red(match what {
                     Meddling::Status => words::red_by(Word::ByStatus, &borrowed),
@@ -132,66 +186,32 @@ impl LabRun {
                 });
             }
         }
-        self.save().map_err(not_kept)?;
-        let open = self.book().open.clone().unwrap_or(current.open.clone());
-        let changed = changed || open.changed_ms.is_some_and(|at| at > limit_ms);
-        score::in_time(&mut all, limit_ms, changed, &words::red_by(Word::Late, &borrowed));
-        score::together(&mut all, |id| {
-            let with = lab.tasks.iter().find(|t| t.id == id).map(|t| t.only_with.clone()).unwrap_or_default();
-            let why = current.fill_red(&only_with(lab, &with));
-            (with, why)
-        });
-        let mut drawn = current.variant.clone();
-        drawn.retain(|key, _| lab.choices.iter().any(|(k, _)| k == key));
-        let about = About {
-            lab: lab.id.clone(),
-            seed: open.seed,
-            variant: drawn,
-            learner,
-            started: millis(open.started),
-            // By the calendar of the start, so that the two belong together even if the clock was
-            // set since.
-            ended: millis(Stopwatch::taken_up(open.started, ended).calendar(ended)),
-            limit_s: u64::from(lab.minutes) * 60,
-            used: open.used(),
-            content: lab.content.clone(),
-            labs: self.labs.source(lab),
-            attempts: open.attempts(),
-            tampered: open.tampered,
-            trace: json!({"format": open.chain.format, "from": open.began, "to": self.world.know().observer.recorder.revision, "records": open.chain.records, "head": open.chain.head}),
-        };
-        let mut record = score::record(&about, &all);
-        self.key.sign(&mut record);
-        let record = Value::Object(record);
-        let (points, max) = score::points(&all);
-        let best = Best {
-            score: points,
-            max,
-            passed: record["passed"] == true,
-            seed: open.seed,
-            attempt: open.before.starts,
-        };
-        self.book().note(&lab.id, best, !open.solve && !open.tampered);
-        self.save().map_err(not_kept)?;
-        self.anchor().await.map_err(not_kept)?;
-        let file = self.keep(&lab.id, open.seed, &record)?;
+        borrowed
+    }
+
+    /// What the learner is told after a grade, and how many explanations are kept back. `gone`:
+    /// what is missing that the lab builds on, or nothing.
+    fn debrief(
+        &self,
+        current: &Current,
+        facts: &Arc<Facts>,
+        all: &[Found],
+        solved: bool,
+        gone: Text,
+    ) -> (Vec<Text>, usize) {
+        let lab = &current.lab;
         // The cause is told only to a learner who has found it or given up: else one grade would
         // be the answer to the next.
-        let told_of = |id: &str| open.solve || all.iter().any(|t| t.id == id && t.green);
+        let told_of = |id: &str| solved || all.iter().any(|t| t.id == id && t.green);
         let untold = lab.tasks.iter().filter(|t| !t.debrief.is_empty() && !told_of(&t.id)).count();
-        let mut debrief = self.told(&current, &debrief_facts, told_of);
+        let mut debrief = self.told(current, facts, told_of);
         if !gone.is_empty() && all.iter().any(|task| !task.green) {
             debrief.push(gone);
         }
         if untold == 0 && !lab.remember.is_empty() {
             debrief.push(remember(lab));
         }
-        let graded = Graded { record, file, debrief, untold, found: all };
-        let kept = Some(graded.clone());
-        if let Err(why) = self.note(|open| open.grade = kept) {
-            tracing::error!(why, "a grade is not shown again: it cannot be written down");
-        }
-        Ok(json!(graded))
+        (debrief, untold)
     }
 
     /// Explanations of tasks, as far as these facts let them be told.
@@ -314,15 +334,6 @@ impl LabRun {
             false => Ok(verdict),
         }
     }
-
-    /// Keeps a record in the cluster's directory, beside those before it.
-    fn keep(&self, lab: &str, seed: u64, record: &Value) -> Result<String, String> {
-        let dir = self.host.place().root.join("records");
-        std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-        let file = free_name(&dir, &format!("{lab}-{seed}"));
-        crate::progress::keep(&file, record).map_err(|e| chain_text(&e))?;
-        Ok(file.display().to_string())
-    }
 }
 
 /// Returns how long what a probe disturbed may take to recover, from the end of the probe. `took`:
@@ -374,6 +385,22 @@ fn unmet(task: &Task, check: usize) -> Red {
     }
 }
 
+/// Records whether what a task is about was written anew after the time limit.
+fn is_remade(wills: Option<&Wills>, task: &Task) -> bool {
+    let named = super::resources(exprs(task).into_iter().flat_map(|e| &e.kinds));
+    wills.is_some_and(|(then, now)| wills::remade(then, now, &named))
+}
+
+/// Turns tasks red that count together with others only, of which one is red.
+fn count_together(current: &Current, all: &mut [Found]) {
+    let lab = &current.lab;
+    score::together(all, |id| {
+        let with = lab.tasks.iter().find(|t| t.id == id).map(|t| t.only_with.clone()).unwrap_or_default();
+        let why = current.fill_red(&only_with(lab, &with));
+        (with, why)
+    });
+}
+
 /// Says that a task which was green from the beginning counts together with others only, and names
 /// those by what they ask for: their ids are the author's.
 fn only_with(lab: &Lab, with: &[String]) -> Red {
@@ -398,19 +425,6 @@ impl Current {
         let told = |lang: &str| self.fill(red.told.get(lang));
         Red { unmet: self.fill(&red.unmet), told: Text::said(told) }
     }
-}
-
-/// `NAME.json`, or the first of `NAME-2.json`, `NAME-3.json`, … that is not there yet. The
-/// caller holds the turn.
-fn free_name(dir: &Path, name: &str) -> PathBuf {
-    let further = (2u64..).map(|n| format!("{name}-{n}.json"));
-    let mut names = std::iter::once(format!("{name}.json")).chain(further).map(|name| dir.join(name));
-    names.find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
-}
-
-/// RFC 3339 with whole milliseconds.
-fn millis(at: Timestamp) -> String {
-    format!("{:.3}", at.round(jiff::Unit::Millisecond).unwrap_or(at))
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use super::record::{free_name, millis};
 use super::*;
 use crate::graded::Opened;
 use crate::graded::book::Book;
@@ -5,7 +6,9 @@ use crate::graded::read::Labs;
 use crate::graded::seal::Chain;
 use crate::graded::world::World;
 use crate::stage::{self, Stage};
+use clock::Timestamp;
 use cluster::guest::Host;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use task::Crew;
 use tokio::sync::mpsc;

@@ -1,0 +1,122 @@
+//! `fault`: asks a running cluster for a fault, and says what was done.
+
+use crate::args::{self, NodeAct, Output};
+use cluster::control::{Ask, Control};
+use cluster::faults::{Act, Broken, Fault, component_and_node};
+use cluster::home::Home;
+use lang::Lang;
+use lang::charset::println;
+use serde_json::Value;
+use ui::settings;
+use ui::texts::Say;
+
+/// `fault`: one fault on a running cluster, or the list of those that hold.
+pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32> {
+    let home = Home::find()?;
+    let lang = settings::language(None, &home);
+    let place = home.cluster(name)?;
+    let mut control = Control::connect(&place).await?;
+    let (fault, output) = meant(fault);
+    let answer = control.ask(&Ask::Fault { fault: fault.clone() }).await?;
+    match fault {
+        Fault::Kill { .. } => {
+            for killed in answer["killed"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                println!("{}", lang.say(Say::Killed, &[killed]));
+            }
+        }
+        Fault::Stop { .. } => {
+            for stopped in answer["stopped"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                println!("{}", lang.say(Say::Held, &[stopped, stopped]));
+            }
+            if answer["silent"] == true {
+                println!("{}", lang.say(Say::Silent, &[]));
+            }
+        }
+        Fault::Start { .. } => {
+            for started in answer["started"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                println!("{}", lang.say(Say::Released, &[started]));
+            }
+        }
+        Fault::List => list_faults(&answer["faults"], output, lang)?,
+        Fault::Cut { a, b } => println!("{}", lang.say(Say::LinkCut, &[&a, &b])),
+        Fault::Slow { a, b, millis } => {
+            println!("{}", lang.say(Say::LinkSlow, &[&a, &b, &millis.to_string()]))
+        }
+        Fault::Loss { a, b, percent } => {
+            println!("{}", lang.say(Say::LinkLossy, &[&a, &b, &percent.to_string()]))
+        }
+        Fault::Disk { .. } => {
+            for full in answer["full"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                println!("{}", lang.say(Say::DiskFull, &[full]));
+            }
+        }
+        Fault::Heal => println!("{}", lang.say(Say::LinksWhole, &[])),
+        Fault::Node { node, act: Act::Start } => println!("{}", lang.say(Say::NodeStarts, &[&node])),
+        Fault::Node { node, .. } => {
+            println!("{}", lang.say(Say::NodeIsOff, &[&node, &node]));
+            if answer["onlyControlPlane"] == true {
+                println!("{}", lang.say(Say::NobodyAnswers, &[]));
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// The fault that the arguments name, and the form of its answer.
+fn meant(fault: args::Fault) -> (Fault, Option<Output>) {
+    let mut output = None;
+    let fault = match fault {
+        args::Fault::Kill { target } => {
+            let (component, node) = component_and_node(&target);
+            Fault::Kill { component, node }
+        }
+        args::Fault::Stop { target } => {
+            let (component, node) = component_and_node(&target);
+            Fault::Stop { component, node }
+        }
+        args::Fault::Start { target } => {
+            let (component, node) = component_and_node(&target);
+            Fault::Start { component, node }
+        }
+        args::Fault::List { output: form } => {
+            output = form;
+            Fault::List
+        }
+        args::Fault::Cut { a, b } => Fault::Cut { a, b },
+        args::Fault::Disk { state: args::DiskState::Full, node } => Fault::Disk { node },
+        args::Fault::Heal => Fault::Heal,
+        args::Fault::Slow { a, b, millis } => Fault::Slow { a, b, millis },
+        args::Fault::Loss { a, b, percent } => Fault::Loss { a, b, percent },
+        args::Fault::Node { act, node } => {
+            let act = match act {
+                NodeAct::Stop => Act::Stop,
+                NodeAct::Start => Act::Start,
+                NodeAct::Crash => Act::Crash,
+            };
+            Fault::Node { node, act }
+        }
+    };
+    (fault, output)
+}
+
+fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Result<()> {
+    if output == Some(Output::Json) {
+        std::println!("{}", serde_json::to_string_pretty(faults)?);
+        return Ok(());
+    }
+    let faults: Vec<Broken> = serde_json::from_value(faults.clone())?;
+    if faults.is_empty() {
+        println!("{}", lang.say(Say::NothingBroken, &[]));
+    }
+    for broken in faults {
+        let amount = match (broken.fault.as_str(), broken.amount) {
+            ("slow", Some(millis)) => lang.say(Say::BrokenBy, &[&millis.to_string()]),
+            ("loss", Some(percent)) => lang.say(Say::BrokenOf, &[&percent.to_string()]),
+            _ => broken.component.as_ref().map(|component| format!(": {component}")).unwrap_or_default(),
+        };
+        let since = clock::rfc3339(broken.since);
+        let with = [broken.fault.as_str(), &amount, &broken.nodes.join(" - "), &since];
+        println!("{}", lang.say(Say::BrokenSince, &with));
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! `reset` and `kubeconfig`: the files of a cluster.
+
+use super::stop::stop;
+use super::{refuse, say};
+use anyhow::{Context, anyhow, bail};
+use cluster::home::Home;
+use cluster::{Error, Refusal, kubeconfig, launch, wipe};
+use lang::charset::{eprint, eprintln, println};
+use std::io::IsTerminal;
+use ui::texts::Say;
+use ui::{consent, settings};
+
+/// `reset`: ends a cluster and removes its files, after a question.
+pub(crate) async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    let lang = settings::language(None, &place.home);
+    if !place.root.exists() && !wipe::has_leftovers(&place) {
+        eprintln!("{}", lang.say(Say::NoCluster, &[name]));
+        return Ok(0);
+    }
+    let names = cluster::foreign::kept(&place);
+    if !names.is_empty() {
+        let ledger = place.foreign().display().to_string();
+        return Err(refuse(Refusal::ForeignNamespaces { names, ledger }));
+    }
+    if !yes {
+        if !std::io::stdin().is_terminal() {
+            bail!("{}", lang.say(Say::WipeSure, &[name]));
+        }
+        eprint!("{}", lang.say(Say::WipeAsk, &[name, &place.root.display().to_string()]));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if !consent::is_yes(&answer) {
+            eprintln!("{}", lang.say(Say::LossKept, &[]));
+            return Ok(1);
+        }
+    }
+    stop(&place).await?;
+    // Also what one leaves behind whose every process was killed. With its lock it cannot be
+    // started while its files go.
+    let Some(held) = launch::hold(&place)? else {
+        bail!("{}", lang.say(Say::WipeBusy, &[name]));
+    };
+    // Its context would lead nowhere, or, after the next start, to an authority that is not known.
+    if let Some(target) = kubeconfig::default_kubeconfig()
+        && let Err(error) = kubeconfig::remove_from(&place, &target)
+    {
+        eprintln!("ropewalk: {}", error.say(lang));
+    }
+    let removed = wipe::cluster(&place, &held);
+    let kept = removed.with_context(|| format!("cannot remove {}", place.root.display()))?;
+    if let Some(kept) = kept {
+        eprintln!(
+            "{}",
+            lang.say(Say::WipeLink, &[&place.root.display().to_string(), &kept.display().to_string()])
+        );
+    }
+    println!("{}", lang.say(Say::Wiped, &[name]));
+    Ok(0)
+}
+
+/// `kubeconfig`: prints the path of the cluster's kubeconfig, or merges it into the user's own.
+pub(crate) fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    if !place.kubeconfig().exists() {
+        return Err(Error::NotRunning(name.into()).into());
+    }
+    if !merge {
+        std::println!("{}", place.kubeconfig().display());
+        return Ok(0);
+    }
+    let target =
+        kubeconfig::default_kubeconfig().ok_or_else(|| anyhow!(say(&place, Say::MergeNowhere, &[])))?;
+    kubeconfig::merge_into(&place, &target)?;
+    println!("{}", say(&place, Say::Merged, &[name, &target.display().to_string(), name]));
+    Ok(0)
+}

@@ -1,0 +1,243 @@
+//! `up`: what a start is made of, and following it until the cluster is complete.
+
+use super::stop::stop;
+use super::{refuse, say};
+use crate::args::Up;
+use anyhow::{Context, bail};
+use cluster::control::{Ask, Control};
+use cluster::external_etcd::ExternalEtcd;
+use cluster::home::Home;
+use cluster::launch::{self, Launched, WHOLE_MAX};
+use cluster::{Error, Place, Refusal, Spec};
+use lang::charset::{eprint, eprintln};
+use serde_json::Value;
+use std::io::{IsTerminal, Write};
+use ui::texts::Say;
+use ui::{connection, settings};
+
+/// What to start: what the cluster was made of, changed by what the command line says.
+fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
+    let known = Spec::load(place)?;
+    let mut spec = known.clone().unwrap_or_else(|| Spec::new(&up.name));
+    if let Some(n) = up.control_planes {
+        if !matches!(n, 1 | 3 | 5) {
+            return Err(refuse(Refusal::ControlPlanes { asked: n }));
+        }
+        if known.is_some() && n != spec.control_planes {
+            let (name, made) = (up.name.clone(), spec.control_planes);
+            return Err(refuse(Refusal::ControlPlanesStay { name, asked: n, made }));
+        }
+        spec.control_planes = n;
+    }
+    let files = [&up.etcd_cafile, &up.etcd_certfile, &up.etcd_keyfile];
+    if !up.etcd.is_empty() || files.iter().any(|file| file.is_some()) {
+        if known.is_some_and(|known| known.external_etcd.is_none()) {
+            return Err(refuse(Refusal::OwnStore { name: up.name.clone() }));
+        }
+        let mut etcd = match spec.external_etcd.take() {
+            Some(etcd) => etcd,
+            None if up.etcd.is_empty() => return Err(refuse(Refusal::FilesWithoutEtcd)),
+            None => ExternalEtcd::default(),
+        };
+        // Each option changes its own field; what is not named stays as it was.
+        if !up.etcd.is_empty() {
+            etcd.endpoints.clone_from(&up.etcd);
+        }
+        for (field, path) in [&mut etcd.cacert, &mut etcd.cert, &mut etcd.key].into_iter().zip(files) {
+            if let Some(path) = path {
+                *field = Some(std::path::absolute(path).with_context(|| path.display().to_string())?);
+            }
+        }
+        spec.external_etcd = Some(etcd);
+    }
+    spec.clock = up.clock.unwrap_or(1);
+    if !cluster::spec::is_scale(spec.clock) {
+        return Err(refuse(Refusal::Clock { asked: spec.clock }));
+    }
+    spec.workers = up.workers.unwrap_or(spec.workers);
+    spec.node_ports = up.node_ports.unwrap_or(spec.node_ports);
+    spec.api_port = up.api_port.or(spec.api_port);
+    Ok(spec)
+}
+
+fn progress_line(value: &Value) -> String {
+    let mark = |key: &str| if value[key] == true { "ok" } else { ".." };
+    format!(
+        "store {}  api {}  nodes {}/{}  kube-system {}/{}",
+        mark("store"),
+        mark("api"),
+        value["nodesReady"],
+        value["nodes"],
+        value["podsRunning"],
+        value["pods"]
+    )
+}
+
+/// Follows a start until it is complete. Progress goes to a terminal only.
+///
+/// # Errors
+/// The cluster ended, or it is not complete after [`WHOLE_MAX`] and `patient` is not set: a script
+/// would otherwise wait for ever.
+async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
+    let mut control = Control::connect(place).await?;
+    let mut answer = Some(control.ask(&Ask::Wait).await?);
+    let terminal = std::io::stderr().is_terminal();
+    let over = clock::deadline(WHOLE_MAX);
+    while let Some(value) = answer {
+        if terminal {
+            eprint!("\r\x1b[K{}", progress_line(&value));
+            let _ = std::io::stderr().flush();
+        }
+        if value["ready"] == true {
+            if terminal {
+                eprint!("\r\x1b[K");
+            }
+            return Ok(());
+        }
+        answer = match tokio::time::timeout_at(over, control.next()).await {
+            Err(_) if !patient => {
+                let lang = settings::language(None, &place.home);
+                let (seconds, missing) = (WHOLE_MAX.as_secs().to_string(), connection::missing(lang, &value));
+                bail!("{}", lang.say(Say::UpOver, &[&seconds, &missing, &place.log().display().to_string()]))
+            }
+            Err(_) => control.next().await?,
+            Ok(next) => next?,
+        };
+    }
+    bail!("{}", say(place, Say::UpEnded, &[&place.log().display().to_string()]))
+}
+
+/// Starts a cluster with these options.
+async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
+    let place = Home::find()?.cluster(&up.name)?;
+    match Control::connect(&place).await {
+        Ok(_) => return Err(refuse(Refusal::Running { name: up.name.clone() })),
+        Err(Error::NotRunning(_)) => {}
+        Err(unknown) => return Err(unknown.into()),
+    }
+    let spec = plan(&place, up)?;
+    if let Some(etcd) = &spec.external_etcd {
+        // A mistyped address is refused now, not only told in a log.
+        etcd.connect().await.map_err(cluster::Error::from)?;
+    }
+    let launched = launch::launch(&place, &spec, attached).await?;
+    let lang = settings::language(None, &place.home);
+    if spec.api_port.is_none() && launched.api_port != 6443 {
+        eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
+    }
+    if let Some(why) = &launched.unlimited {
+        eprintln!("{}", lang.say(Say::NoLimits, &[why]));
+    }
+    if let Some(words) = connection::stale_context(lang, &place, &launched) {
+        eprintln!("ropewalk: {words}");
+    }
+    Ok((place, launched))
+}
+
+pub(crate) async fn up(up: Up) -> anyhow::Result<i32> {
+    let (place, mut launched) = launch(&up, !up.detach).await?;
+    if up.wait || !up.detach {
+        wait(&place, !up.detach).await?;
+    }
+    std::println!("export KUBECONFIG={}", quote(&place.kubeconfig()));
+    if std::io::stdout().is_terminal() {
+        std::println!("export PATH={}:$PATH", quote(&place.home.bin()));
+    }
+    if up.detach {
+        return Ok(0);
+    }
+    eprintln!("{}", settings::language(None, &place.home).say(Say::UpReady, &[&up.name]));
+    let asked = ::linux::signal::stop_requested()?;
+    tokio::select! {
+        _ = asked => {
+            drop(launched.leash.take());
+            stop(&place).await?;
+            let _ = launched.child.wait().await;
+            Ok(0)
+        }
+        ended = launched.child.wait() => {
+            let code = ended?.code().unwrap_or(1);
+            if code != 0 {
+                let with = [code.to_string(), place.log().display().to_string()];
+                bail!("{}", say(&place, Say::UpFailed, &with.each_ref().map(String::as_str)));
+            }
+            Ok(0)
+        }
+    }
+}
+
+fn quote(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-+".contains(c));
+    if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up() -> Up {
+        Up {
+            name: "main".into(),
+            control_planes: None,
+            workers: None,
+            node_ports: None,
+            clock: None,
+            api_port: None,
+            etcd: vec![],
+            etcd_cafile: None,
+            etcd_certfile: None,
+            etcd_keyfile: None,
+            wait: false,
+            detach: false,
+        }
+    }
+
+    #[test]
+    fn a_clock_is_chosen_for_one_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        let fast = plan(&place, &Up { clock: Some(20), ..up() }).unwrap();
+        assert_eq!(fast.clock, 20);
+        fast.save(&place).unwrap();
+        assert_eq!(Spec::load(&place).unwrap().unwrap().clock, 1, "the next start may be without \"up\"");
+        assert_eq!(plan(&place, &up()).unwrap().clock, 1);
+        for asked in [0, 61] {
+            let refused = plan(&place, &Up { clock: Some(asked), ..up() }).unwrap_err();
+            assert_eq!(crate::usage::code(&refused), crate::codes::USAGE);
+        }
+    }
+
+    #[test]
+    fn options_of_an_external_etcd_change_their_own_field_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let certificates = Up { etcd_certfile: Some("/c".into()), etcd_keyfile: Some("/k".into()), ..up() };
+        let refused = plan(&place, &certificates).unwrap_err().to_string();
+        assert!(refused.contains("need --etcd"), "{refused}");
+        place.make().unwrap();
+        let kept = ExternalEtcd {
+            endpoints: vec!["https://old:2379".into()],
+            cacert: Some("/ca".into()),
+            cert: Some("/cert".into()),
+            key: Some("/key".into()),
+        };
+        Spec { external_etcd: Some(kept.clone()), ..Spec::new("main") }.save(&place).unwrap();
+        let new = vec!["https://new:2379".to_string()];
+        let moved = plan(&place, &Up { etcd: new.clone(), ..up() }).unwrap().external_etcd;
+        assert_eq!(moved, Some(ExternalEtcd { endpoints: new, ..kept.clone() }));
+        let renewed = plan(&place, &certificates).unwrap().external_etcd;
+        assert_eq!(renewed, Some(ExternalEtcd { cert: Some("/c".into()), key: Some("/k".into()), ..kept }));
+    }
+
+    #[test]
+    fn a_start_without_a_port_keeps_the_one_of_the_start_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        Spec { api_port: Some(7443), ..Spec::new("main") }.save(&place).unwrap();
+        assert_eq!(plan(&place, &up()).unwrap().api_port, Some(7443));
+        assert_eq!(plan(&place, &Up { api_port: Some(8443), ..up() }).unwrap().api_port, Some(8443));
+    }
+}

@@ -1,0 +1,66 @@
+//! `status`: a cluster as it answers for itself, or as its files describe it.
+
+use crate::args::Output;
+use cluster::control::{Ask, Control};
+use cluster::home::Home;
+use cluster::{Error, Spec};
+use lang::charset::println;
+use serde_json::{Value, json};
+use ui::settings;
+use ui::texts::Say;
+
+/// `status`: what a cluster is made of and how it is, as text or JSON.
+pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    let running = match Control::connect(&place).await {
+        Ok(mut control) => match control.ask(&Ask::Status).await {
+            Ok(status) => Some(status),
+            // It ended between the question and its answer: it is a cluster that does not run.
+            Err(Error::Ended) => None,
+            Err(other) => return Err(other.into()),
+        },
+        Err(Error::NotRunning(_)) => None,
+        Err(unknown) => return Err(unknown.into()),
+    };
+    // What a damaged file says is of no interest as long as the cluster answers for itself.
+    let known = if running.is_some() { None } else { Spec::load(&place)? };
+    let status = running.unwrap_or_else(|| {
+        let nodes: Vec<Value> = known
+            .iter()
+            .flat_map(Spec::nodes)
+            .map(|n| json!({"name": n.name, "role": if n.control_plane { "control-plane" } else { "worker" }, "ready": false}))
+            .collect();
+        let state = if known.is_some() { "stopped" } else { "absent" };
+        let etcd = match known.as_ref().and_then(|spec| spec.external_etcd.as_ref()) {
+            Some(external) => external.status(),
+            None => cluster::etcd_listeners::status(&place, &[]),
+        };
+        json!({"name": name, "state": state, "kubeconfig": place.kubeconfig(), "apiServers": [], "nodes": nodes,
+            "etcd": etcd, "pids": null})
+    });
+    if output == Some(Output::Json) {
+        std::println!("{}", serde_json::to_string_pretty(&status)?);
+        return Ok(0);
+    }
+    let lang = settings::language(None, &place.home);
+    let text = |key: &str| status[key].as_str().unwrap_or_default().to_string();
+    println!("cluster     {}", text("name"));
+    println!("state       {}", text("state"));
+    if let Some(api) = status["apiServers"][0].as_str() {
+        println!("api         {api}");
+    }
+    println!("kubeconfig  {}", text("kubeconfig"));
+    if let Some(scale) = status["clock"].as_u64() {
+        println!("clock       ×{scale}");
+    }
+    for node in status["nodes"].as_array().into_iter().flatten() {
+        let ready = node["ready"] == true;
+        let mark = lang.say(if ready { Say::StatusReady } else { Say::StatusNotReady }, &[]);
+        let word = |key: &str| node[key].as_str().unwrap_or_default().to_string();
+        println!("node        {:<26} {:<14} {mark}", word("name"), word("role"));
+    }
+    if status["state"] != "running" && status["state"] != "starting" {
+        println!("\n{}", lang.say(Say::StartWith, &[name]));
+    }
+    Ok(0)
+}

@@ -1,0 +1,103 @@
+//! `kubectl` and `etcdctl`: the built-in clients on a cluster of this home.
+
+use cluster::control::{Ask, Control};
+use cluster::home::Home;
+use cluster::{Error, Place};
+use etcdctl::Preset;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
+/// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says. What needs no
+/// server works without one.
+pub(crate) async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    let mut env = kubectl::Env::of_process();
+    if place.kubeconfig().exists() {
+        env.kubeconfig = Some(place.kubeconfig());
+    } else if kubectl::asks_a_server(&words) {
+        return Err(Error::NotRunning(name.into()).into());
+    }
+    let args = std::iter::once("kubectl".to_string()).chain(words).collect();
+    Ok(kubectl::stdio::on_stdio(args, env).await)
+}
+
+/// The built-in etcdctl on the cluster's own store. What needs no store works without one.
+pub(crate) async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    let preset = store(&place).await;
+    let elsewhere = words.iter().any(|w| w.starts_with("--endpoints"))
+        || std::env::var_os("ETCDCTL_ENDPOINTS").is_some_and(|endpoints| !endpoints.is_empty());
+    match preset {
+        None if !elsewhere && etcdctl::needs_a_store(&words) => Err(Error::NotRunning(name.into()).into()),
+        preset => Ok(run_etcdctl(words, preset.unwrap_or_default()).await),
+    }
+}
+
+/// The same under its own name, where there may be another etcd to talk to.
+pub(crate) async fn etcdctl_alone(words: Vec<String>) -> anyhow::Result<i32> {
+    let home = Home::find()?;
+    let place = match named(&home, &std::env::var_os("KUBECONFIG").unwrap_or_default()) {
+        Some(place) => place,
+        None => home.cluster("main")?,
+    };
+    Ok(run_etcdctl(words, store(&place).await.unwrap_or_default()).await)
+}
+
+/// The cluster of this home whose own kubeconfig is the first that `KUBECONFIG` names, which may be
+/// a relative path, or a link. A file of another program may lie in a directory of a cluster's
+/// name.
+fn named(home: &Home, kubeconfig: &OsStr) -> Option<Place> {
+    let first = std::env::split_paths(kubeconfig).find(|path| !path.as_os_str().is_empty())?;
+    // Neither the file nor its cluster need be there: of a cluster that does not run, too, the
+    // absolute path is known.
+    let real = |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok();
+    let first = real(&first)?;
+    let beside = first.parent().and_then(Path::file_name).and_then(OsStr::to_str).map(String::from);
+    let mut names = home.clusters().into_iter().chain(beside);
+    names.find_map(|name| {
+        let place = home.cluster(&name).ok()?;
+        (real(&place.kubeconfig())? == first).then_some(place)
+    })
+}
+
+async fn run_etcdctl(words: Vec<String>, preset: Preset) -> i32 {
+    let args = std::iter::once("etcdctl".to_string()).chain(words).collect();
+    etcdctl::on_stdio(args, preset).await
+}
+
+/// Where a cluster's store is, if it runs.
+async fn store(place: &Place) -> Option<Preset> {
+    let mut control = Control::connect(place).await.ok()?;
+    let status = control.ask(&Ask::Status).await.ok()?;
+    Some(Preset::of_status(&status["etcd"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_kubeconfig_of_another_program_names_no_cluster() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let place = home.cluster("prod").unwrap();
+        let of = |kubeconfig: &str| named(&home, OsStr::new(kubeconfig)).map(|place| place.name);
+        let own = place.kubeconfig().display().to_string();
+        assert_eq!(of(&own).as_deref(), Some("prod"));
+        assert_eq!(of(&format!(":{own}:/elsewhere/config")).as_deref(), Some("prod"));
+        place.make().unwrap();
+        for other in ["", "/elsewhere/prod/kubeconfig", "config", &format!("/elsewhere/config:{own}")] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        // A relative path and a link mean the same file as the absolute path.
+        fs::write(place.kubeconfig(), "").unwrap();
+        let link = dir.path().join("kc");
+        std::os::unix::fs::symlink(place.kubeconfig(), &link).unwrap();
+        assert_eq!(of(link.to_str().unwrap()).as_deref(), Some("prod"));
+        let up: PathBuf = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect();
+        let relative = up.join(place.kubeconfig().strip_prefix("/").unwrap());
+        assert_eq!(of(relative.to_str().unwrap()).as_deref(), Some("prod"));
+    }
+}

@@ -1,0 +1,50 @@
+//! Lessons whose setup failed, and that are opened or gone to once more.
+
+use super::again::maker;
+use super::*;
+use crate::progress::Step as NotedStep;
+
+/// A server of the teacher's kubectl that is not there.
+async fn nobody() -> std::net::SocketAddr {
+    stage::silent().await.1
+}
+
+/// Each track has a lesson 3.
+#[tokio::test]
+async fn a_number_is_a_lesson_of_the_open_track_also_if_its_setup_is_tried_again() {
+    const LESSON: &str = "control-tower/03";
+    let dir = tempfile::tempdir().unwrap();
+    let client = client::testing::Scripted::new(|_| None).await.client;
+    let sitting = Sitting::with(dir.path(), no_past(), nobody().await, client).await;
+    for word in [LESSON, "3"] {
+        let view = sitting.answer("en", sure(word)).await.unwrap();
+        assert_eq!(view["id"], LESSON, "{word}");
+        let told = view["notices"].to_string();
+        assert!(told.contains("setup") && !kept(dir.path()).lessons[LESSON].set_up, "{told}");
+    }
+    sitting.crew.kill();
+}
+
+/// The setup is played before the jump: nothing goes back to a moment before it.
+#[tokio::test]
+async fn a_jump_into_a_lesson_that_is_set_up_by_it_goes_back_behind_no_setup() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut progress = Progress { format: progress::FORMAT, ..Progress::default() };
+    let noted = progress.lesson(WITH_SETUP);
+    (noted.began, noted.step) = (5, "expose".into());
+    noted.steps.insert("expose".into(), NotedStep { since: 7, ..NotedStep::default() });
+    std::fs::create_dir_all(dir.path().join("clusters/stage")).unwrap();
+    progress.save(&dir.path().join("clusters/stage/lessons.json")).unwrap();
+
+    let (past, mut goes) = server(|| Ok(json!([])), Ok(json!({})));
+    let client = client::testing::Scripted::new(|_| None).await.client;
+    let (kubectl, _made) = maker().await;
+    let sitting = Sitting::with(dir.path(), past, kubectl, client).await;
+    let ask = Ask::Goto { step: WITH_SETUP.into() };
+    let view = sitting.answer("en", Ask::Sure { ask: Box::new(ask), agreed: Some(vec![]) }).await.unwrap();
+    assert_eq!(view["id"], WITH_SETUP);
+    while let Ok(past) = goes.try_recv() {
+        assert!(!matches!(past, Past::Agreed { .. }), "a plan from before the setup: {past:?}");
+    }
+    sitting.crew.kill();
+}

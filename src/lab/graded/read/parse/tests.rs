@@ -1,0 +1,69 @@
+use super::*;
+
+const LAB: &str = include_str!("../../../../../labs/broken-selector/lab.md");
+
+const KOREAN: &str = include_str!("../../../../../labs/broken-selector/lab.ko.md");
+
+fn read(english: &str, korean: &str) -> Result<Lab, Vec<String>> {
+    let other = ("ko", (PathBuf::from("broken-selector/lab.ko.md"), korean.to_string()));
+    parse(english, Path::new("broken-selector/lab.md"), &[other])
+        .map_err(|all| all.iter().map(ToString::to_string).collect())
+}
+
+fn broken(from: &str, to: &str) -> String {
+    assert!(LAB.contains(from), "{from}");
+    read(&LAB.replacen(from, to, 1), KOREAN).unwrap_err().join("\n")
+}
+
+#[test]
+fn a_lab_saved_on_windows_is_the_same_lab() {
+    let windows = |text: &str| format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    let (here, there) = (read(LAB, KOREAN).unwrap(), read(&windows(LAB), &windows(KOREAN)).unwrap());
+    let there = Lab { content: here.content.clone(), ..there }; // that is the hash of the file as it lies there
+    assert_eq!(format!("{here:?}"), format!("{there:?}"));
+}
+
+#[test]
+fn slips_are_told_with_file_line_and_what_was_meant() {
+    assert!(broken("minutes:", "minuts:").contains("did you mean \"minutes\"?"));
+    assert!(broken("weight: 40", "wieght: 40").contains("did you mean \"weight\"?"));
+    assert!(broken("namespace {{ns}}", "namespace {{nss}}").contains("there is no {{nss}}"));
+    assert!(broken("{pick: [value, key]}", "{pik: [value, key]}").contains("{pick: [A, B]}"));
+    assert!(broken("red: [traffic, durable]", "red: [trafic]").contains("there is no task \"trafic\""));
+    assert!(broken("id: broken-selector", "id: other").contains("in the directory"));
+    let all = LAB.find("    check: 'get(object(\"Deployment\"").expect("a check");
+    let checked = LAB[all..].lines().next().expect("a line");
+    assert!(broken(checked, "    check: []").contains("task \"all\" checks nothing"));
+    for weight in ["4294967295", "10000"] {
+        assert!(broken("weight: 40", &format!("weight: {weight}")).contains("weigh"));
+    }
+    for range in ["[8999, 8001]", "[-9223372036854775808, 9223372036854775807]", "[1, 18446744073709551615]"]
+    {
+        assert!(broken("[8001, 8999]", range).contains("{range: [LOW, HIGH]}"), "{range}");
+    }
+    assert!(broken("level: 1", "level: 5").contains("levels go from 1 to 4"));
+    assert!(broken("minutes: 10", "minutes: 0").contains("from 1 to 1440 minutes"));
+    assert!(broken("minutes: 10", "requires: [kernle]\nminutes: 10").contains("\"kernle\""));
+    let cluster = |keys: &str| broken("minutes: 10", &format!("cluster: {{{keys}}}\nminutes: 10"));
+    assert!(cluster("control-planes: 4").contains("1, 3 or 5 control planes"));
+    assert!(cluster("clock: 20").contains("a lab runs in real time"));
+    assert!(broken("id: where, tier: 1", "id: where, tier: 0").contains("tiers are 1"));
+    assert!(broken("id: durable", "id: traffic").contains("two tasks are called \"traffic\""));
+    assert!(broken("id: what, tier: 2", "id: where, tier: 2").contains("two hints are called \"where\""));
+    assert!(broken("score_max: 90", "score_max: 100").contains("less than all 100 points"));
+    assert!(broken("  bad: 'v", "  app: 'v").contains("app is drawn and derived"));
+    assert!(broken("  bad: 'v", "  ba-d: 'v").contains("\"ba-d\" is no name"));
+    assert!(broken("title: ", "title: \"{{ns}}\" # ").contains("no value is filled in here"));
+    assert!(read(LAB, &KOREAN.replace("  same:", "  sane:")).unwrap_err()[0].contains("in English"));
+    // What is said of a red task stands in both languages, and names what the lab draws.
+    let (unmet, red) = ("\n    unmet: ConfigMap report, key cause", "  report: 컨피그맵");
+    assert!(KOREAN.contains(red), "{KOREAN}");
+    assert!(read(LAB, &KOREAN.replace(red, "  all: 컨피그맵")).unwrap_err()[0].contains("the unmet are"));
+    assert!(broken(unmet, "\n    unmet: ConfigMap {{nane}}").contains("there is no {{nane}}"));
+    let told = (checked, "    check: [{that: it is so, is: 'true'}]");
+    assert!(broken(told.0, told.1).contains("has 0 sentences under `check`, in English 1"));
+    assert!(
+        read(LAB, &KOREAN.replace("{{app}}", "{{ap}}")).unwrap_err()[0]
+            .starts_with("broken-selector/lab.ko.md:")
+    );
+}

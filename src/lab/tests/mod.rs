@@ -1,0 +1,344 @@
+//! Hints in a cluster that has seen a day's other work: none says what is not so. And checks that
+//! once took the wrong for the right, or refused it.
+
+mod services;
+
+use crate::cel::facts::{self, Facts, Line, Object, Versions};
+use crate::cel::value;
+use crate::cel::version::Version;
+use crate::format::Library;
+use cel::Value;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Every step began at this revision; what is older is none of it.
+const BEGAN: i64 = 100;
+
+fn object(kind: &str, name: &str, uid: &str, owner: Option<&str>, rest: Json) -> Json {
+    let owners: Vec<Json> = owner.map(|uid| json!({"uid": uid, "controller": true})).into_iter().collect();
+    let mut object = json!({"kind": kind, "metadata": {"namespace": "default", "name": name, "uid": uid, "ownerReferences": owners, "generation": 1}});
+    for (key, value) in rest.as_object().expect("fields") {
+        match key.as_str() {
+            "labels" => object["metadata"]["labels"] = value.clone(),
+            key => object[key] = value.clone(),
+        }
+    }
+    object
+}
+
+fn pod(name: &str, uid: &str, owner: Option<&str>, labels: Json, ip: &str) -> Json {
+    let status = json!({"podIP": ip, "hostIP": "172.20.0.3", "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [{"name": "nginx", "image": "nginx", "ready": true, "restartCount": 0, "state": {"running": {}}}]});
+    let spec = json!({"nodeName": "ropewalk-worker", "containers": [{"name": "nginx", "image": "nginx"}]});
+    object("Pod", name, uid, owner, json!({"labels": labels, "spec": spec, "status": status}))
+}
+
+fn deployment(name: &str, uid: &str) -> Json {
+    let labels = json!({"app": name});
+    let spec = json!({"replicas": 3, "selector": {"matchExpressions": [{"key": "app", "operator": "In", "values": [name]}]},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "nginx", "image": "nginx"}]}}});
+    let status = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3, "availableReplicas": 3});
+    object("Deployment", name, uid, None, json!({"labels": labels, "spec": spec, "status": status}))
+}
+
+fn set(name: &str, uid: &str, owner: Option<&str>, app: &str, replicas: i64) -> Json {
+    let status = json!({"observedGeneration": 1, "replicas": replicas, "readyReplicas": replicas});
+    object(
+        "ReplicaSet",
+        name,
+        uid,
+        owner,
+        json!({"labels": {"app": app}, "spec": {"replicas": replicas}, "status": status}),
+    )
+}
+
+/// What the lessons need, as they leave it, and beside it work of the learner's that looks like
+/// theirs.
+fn objects() -> Vec<Json> {
+    let app = json!({"app": "dpy-nginx"});
+    let mut broken = pod("dpy-nginx-mine", "x1", None, app.clone(), "10.244.1.20");
+    broken["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": "ErrImagePull"}});
+    let service = json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.7", "selector": {"run": "nginx-pod"},
+        "ports": [{"port": 80, "targetPort": "http", "nodePort": 31000, "protocol": "TCP"}]}});
+    let door =
+        json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "targetPort": 80, "nodePort": 31001}]}});
+    let slice = json!({"labels": {"kubernetes.io/service-name": "pod-svc"}, "ports": [{"port": 80}],
+        "endpoints": [{"addresses": ["10.244.1.9"], "conditions": {"ready": true}}]});
+    vec![
+        deployment("dpy-nginx", "d1"),
+        set("dpy-nginx-65c6f7bc78", "r1", Some("d1"), "dpy-nginx", 3),
+        pod("dpy-nginx-65c6f7bc78-aaaaa", "p1", Some("r1"), app.clone(), "10.244.1.3"),
+        pod("dpy-nginx-65c6f7bc78-bbbbb", "p2", Some("r1"), app.clone(), "10.244.1.4"),
+        pod("dpy-nginx-65c6f7bc78-ccccc", "p3", Some("r1"), app, "10.244.2.3"),
+        pod("nginx-pod", "n1", None, json!({"run": "nginx-pod"}), "10.244.1.9"),
+        pod("tester", "t1", None, json!({"run": "tester"}), "10.244.1.10"),
+        object("Service", "pod-svc", "s1", None, service),
+        object("EndpointSlice", "pod-svc-1", "e1", Some("s1"), slice),
+        // The learner's own.
+        deployment("shop", "d2"),
+        set("shop-5d4f8c7b9d", "r2", Some("d2"), "shop", 3),
+        set("dpy-nginx-mine", "r3", None, "dpy-nginx", 2),
+        broken,
+        pod("other", "o1", None, json!({}), "10.244.1.30"),
+        object("Service", "door", "s2", None, door),
+    ]
+}
+
+fn request(verb: &str, object: &str, command: &str, code: i64) -> Value {
+    value::map([
+        ("at", value::time(jiff::Timestamp::UNIX_EPOCH)),
+        ("component", value::text("kube-apiserver")),
+        ("verb", value::text(verb)),
+        ("object", value::text(object)),
+        ("user", value::text("learner")),
+        ("own", Value::Bool(true)),
+        ("command", value::text(command)),
+        ("code", Value::Int(code)),
+        ("dry_run", Value::Bool(false)),
+        // A stock kubectl's: it does not say what stood behind -o.
+        ("table", Value::Bool(true)),
+        ("output", value::text("")),
+        ("output_known", Value::Bool(false)),
+        ("selector", value::text("")),
+        ("labels", value::text("")),
+        ("fields", value::text("")),
+        ("prefix", value::text("")),
+        ("session", value::text("s")),
+        ("request", value::text("r")),
+        ("silent", Value::Bool(false)),
+        ("watch", Value::Bool(false)),
+        ("message", value::text("")),
+        ("tail", Value::Int(-1)),
+        ("exit", Value::Int(-1)),
+        ("revision", Value::Int(0)),
+    ])
+}
+
+fn facts(library: &Library) -> Arc<Facts> {
+    let mut facts = Facts { since_step: BEGAN, lesson_began: BEGAN, ..Facts::default() };
+    let kinds: BTreeSet<&String> =
+        library.lessons.iter().flat_map(|l| l.exprs()).flat_map(|e| &e.kinds).collect();
+    for kind in kinds.into_iter().filter_map(|k| facts::kind(k)) {
+        facts.objects.entry(kind.qualified()).or_default();
+    }
+    let mut versions = Versions::new();
+    for object in objects() {
+        let kind = facts::kind(object["kind"].as_str().unwrap()).unwrap();
+        let name = object["metadata"]["name"].as_str().unwrap().to_string();
+        let version = Version::new(5, None, "ADDED", object.to_string().into()).by("learner");
+        versions
+            .insert((kind.plural.into(), "default".into(), name.clone()), Arc::new(vec![Arc::new(version)]));
+        let all = facts.objects.entry(kind.qualified()).or_default();
+        Arc::make_mut(all).insert(("default".into(), name), Object::new(object));
+    }
+    facts.history = Arc::new(versions);
+    // Meanwhile, in the same step: a list, another pod that is applied (kubectl looks first, and
+    // finds nothing yet), and one that is looked into.
+    facts.trace = Arc::new(vec![
+        request("list", "Pod/default/*", "kubectl get", 200),
+        request("get", "Pod/default/other", "kubectl apply", 404),
+        request("create", "Pod/default/other/exec", "kubectl exec", 101),
+        request("patch", "ReplicaSet/default/dpy-nginx-mine", "kubectl label", 200),
+    ]);
+    Arc::new(facts)
+}
+
+/// Which hints are offered there, beside those that are always offered. Each of these is so: look
+/// at its text before you add one.
+const SO: &[&str] = &[
+    "first-voyage/01#hello other-kind",
+    "first-voyage/02#list not-empty",
+    "first-voyage/02#missing only-list",
+    "first-voyage/03#all one-room",
+    "first-voyage/05#chain pods-only",
+    "first-voyage/06#scale anew",
+    "first-voyage/07#ports pods",
+    "first-voyage/11#nobody made",
+    "first-voyage/16#load no-service",
+    "control-tower/05#curl own-name",
+    "control-tower/05#token certificate",
+    "control-tower/05#token unsent",
+    "control-tower/06#numbers absent",
+];
+
+#[test]
+fn no_hint_says_what_is_not_so_where_other_work_is() {
+    let library = Library::built_in();
+    assert!(library.lessons.len() >= 12 && library.faults.is_empty(), "{:?}", library.faults);
+    let facts = facts(&library);
+    let mut told = Vec::new();
+    for lesson in &library.lessons {
+        for step in &lesson.steps {
+            let said = step.hints.iter().filter(|h| h.when.as_ref().is_some_and(|when| when.holds(&facts)));
+            told.extend(said.map(|h| format!("{}#{} {}", lesson.id, step.id, h.id)));
+        }
+    }
+    assert_eq!(told, SO);
+}
+
+/// Whether a check is met there after a change.
+fn is_met(
+    library: &Library,
+    lesson: &str,
+    step: &str,
+    check: usize,
+    change: impl FnOnce(&mut Facts),
+) -> bool {
+    let mut facts = Arc::into_inner(facts(library)).unwrap();
+    change(&mut facts);
+    let lesson = library.lessons.iter().find(|l| l.id == lesson).unwrap();
+    let step = lesson.steps.iter().find(|s| s.id == step).unwrap();
+    step.checks[check].is.holds(&Arc::new(facts))
+}
+
+/// Puts an object in the place of the one of its name; `None` takes that away.
+fn put(facts: &mut Facts, kind: &str, name: &str, object: Option<Json>) {
+    let all = facts.objects.get_mut(&facts::kind(kind).unwrap().qualified()).unwrap();
+    let key = ("default".to_string(), name.to_string());
+    match object {
+        Some(object) => _ = Arc::make_mut(all).insert(key, Object::new(object)),
+        None => _ = Arc::make_mut(all).remove(&key),
+    }
+}
+
+/// RESTARTS rises by a restart of the whole cluster as well: the step asks who ended the process.
+#[test]
+fn a_restart_of_the_cluster_ends_no_process_by_fault() {
+    use cluster::faults::Fault;
+    let library = Library::built_in();
+    let lesson = library.find("first-voyage/03", None).expect("a lesson");
+    let step = &lesson.steps[lesson.step("kill").expect("a step")];
+    let is_met = |fault: Option<&str>| {
+        let told = fault.map(|words| {
+            let words: Vec<String> = words.split(' ').map(String::from).collect();
+            let fault = Fault::parse(&words).expect("a fault");
+            value::of_json(&json!({"component": "fault", "verb": "fault", "detail": json!(fault)}))
+        });
+        let facts = Arc::new(Facts { trace: Arc::new(told.into_iter().collect()), ..Facts::default() });
+        step.checks[0].is.holds(&facts)
+    };
+    assert!(
+        is_met(Some("kill kube-scheduler")) && is_met(Some("kill kube-scheduler/ropewalk-control-plane"))
+    );
+    assert!(!is_met(None) && !is_met(Some("kill kube-controller-manager")));
+}
+
+fn second(n: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(n).unwrap()
+}
+
+/// The Service is deleted at second 10; the last line knocks.
+#[test]
+fn a_variable_counts_by_the_last_line_that_set_it() {
+    let library = Library::built_in();
+    let knocked = |lines: &[(&str, i64)], looked: i64| {
+        let knock = Line { line: "curl localhost:$PORT".into(), code: 7, at: second(30) };
+        let set = lines.iter().map(|(line, at)| Line { line: (*line).into(), code: 0, at: second(*at) });
+        let ran: Vec<Line> = set.chain([knock]).collect();
+        let look = request("get", "Service/default/pod-svc", "kubectl get", 200);
+        let look = value::with(&look, "at", value::time(second(looked)));
+        is_met(&library, "first-voyage/09", "close", 2, |facts| {
+            let key = ("services".to_string(), "default".to_string(), "pod-svc".to_string());
+            let service = objects().into_iter().find(|o| o["metadata"]["name"] == "pod-svc").unwrap();
+            let version = |revision, at, verb: &'static str| {
+                Arc::new(Version::new(revision, Some(second(at)), verb, service.to_string().into()))
+            };
+            let versions = vec![version(5, 1, "ADDED"), version(BEGAN + 1, 10, "DELETED")];
+            Arc::make_mut(&mut facts.history).insert(key, Arc::new(versions));
+            (facts.ran, facts.trace) = (ran, Arc::new(vec![look]));
+        })
+    };
+    let asked = "PORT=$(kubectl get svc pod-svc -o jsonpath='{.spec.ports[*].nodePort}')";
+    assert!(knocked(&[(asked, 5)], 4));
+    assert!(knocked(&[("PORT=1", 3), (asked, 5)], 4));
+    assert!(!knocked(&[(asked, 15)], 14), "the Service was gone: nothing is in it");
+    assert!(!knocked(&[(asked, 5), ("PORT=1 # nodePort", 6)], 4));
+    assert!(!knocked(&[(asked, 5), ("unset PORT", 6)], 4));
+    assert!(!knocked(&[(format!("{asked}; PORT=1").as_str(), 5)], 4));
+    // Who has noted the number may write it at any time.
+    assert!(knocked(&[("PORT=31000", 15)], 14) && knocked(&[("export PORT='31000'", 15)], 14));
+    assert!(!knocked(&[("PORT=310001", 15)], 14) && !knocked(&[], 4));
+}
+
+#[test]
+fn whatever_a_deployments_pods_are_labelled_no_hint_tells_to_make_it_anew() {
+    let library = Library::built_in();
+    let mut facts = Arc::into_inner(facts(&library)).unwrap();
+    let mut other = deployment("dpy-nginx", "d1");
+    other["spec"]["template"]["metadata"]["labels"] = json!({"run": "web"});
+    put(&mut facts, "Deployment", "dpy-nginx", Some(other));
+    let (facts, lesson) = (Arc::new(facts), library.find("first-voyage/10", None).expect("a lesson"));
+    let step = &lesson.steps[lesson.step("delete").expect("a step")];
+    let told = step.hints.iter().filter(|h| h.when.as_ref().is_some_and(|when| when.holds(&facts)));
+    assert_eq!(told.map(|h| h.id.as_str()).collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+/// A stock kubectl looks for an apply that is only tried as it looks for any other, and does not
+/// say which.
+#[test]
+fn an_apply_whose_line_asks_for_a_dry_run_is_none() {
+    let library = Library::built_in();
+    let applied = |line: &str| {
+        is_met(&library, "first-voyage/12", "again", 0, |facts| {
+            facts.trace = Arc::new(vec![request("get", "Deployment/default/web", "kubectl apply", 200)]);
+            facts.ran = vec![Line { line: line.into(), ..Line::default() }];
+        })
+    };
+    for line in [
+        "kubectl apply -f web.yaml",
+        "kubectl apply -f web.yaml # not --dry-run=client",
+        "kubectl apply --dry-run=none -f web.yaml",
+        "kubectl create deployment web --image=nginx --dry-run=client -o yaml | kubectl apply -f -",
+    ] {
+        assert!(applied(line), "{line}");
+    }
+    for line in [
+        "kubectl apply -f web.yaml --dry-run=client",
+        "kubectl apply -f web.yaml --dry-run='server'",
+        "kubectl apply --dry-run -f web.yaml",
+        "kubectl --dry-run=client apply -f web.yaml",
+    ] {
+        assert!(!applied(line), "{line}");
+    }
+}
+
+#[test]
+fn a_look_is_an_apply_only_where_nothing_was_left_to_write() {
+    let library = Library::built_in();
+    let applied = |verb: &str, stored: Option<i64>| {
+        is_met(&library, "first-voyage/12", "edit", 2, |facts| {
+            facts.trace = Arc::new(vec![request(verb, "Deployment/default/web", "kubectl apply", 200)]);
+            let Some(replicas) = stored else { return };
+            let noted = json!({"kubectl.kubernetes.io/last-applied-configuration": format!("{{\"replicas\":{replicas}}}")});
+            let web = json!({"metadata": {"annotations": noted}, "spec": {"replicas": replicas}}).to_string();
+            let key = ("deployments".to_string(), "default".to_string(), "web".to_string());
+            let version = Arc::new(Version::new(BEGAN - 1, None, "ADDED", web.into()));
+            Arc::make_mut(&mut facts.history).insert(key, Arc::new(vec![version]));
+        })
+    };
+    assert!(applied("patch", Some(2)) && applied("create", None));
+    assert!(applied("get", Some(3)), "file and cluster agreed when the step began");
+    assert!(!applied("get", Some(2)) && !applied("get", None));
+}
+
+#[test]
+fn a_labs_hint_is_silent_about_what_is_gone() {
+    let (library, labs) = (Library::built_in(), crate::graded::read::Labs::load());
+    for (lab, kinds) in [("wrong-image", &["Deployment"][..]), ("wrong-port", &["Deployment", "Service"][..])]
+    {
+        let lab = labs.get(lab).unwrap();
+        let told = |is_there: bool| -> Vec<&str> {
+            let mut facts = Arc::into_inner(facts(&library)).unwrap();
+            facts.variant = Some(value::of_json(&json!({"ns": "default", "app": "web"})));
+            for kind in kinds.iter().filter(|_| is_there) {
+                put(&mut facts, kind, "web", Some(object(kind, "web", "u", None, json!({}))));
+            }
+            let facts = Arc::new(facts);
+            let so =
+                |hint: &&crate::graded::read::Hint| hint.when.as_ref().is_none_or(|when| when.holds(&facts));
+            lab.hints.iter().filter(so).map(|hint| hint.id.as_str()).collect()
+        };
+        assert_eq!((told(false), told(true)), (vec!["where"], vec!["where", "what", "how"]), "{}", lab.id);
+    }
+}

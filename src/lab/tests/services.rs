@@ -1,0 +1,255 @@
+//! Checks and hints about Services: their ports, and who has reached one.
+
+use super::*;
+
+#[test]
+fn node_port_80_is_refused_for_the_service_door() {
+    let library = Library::built_in();
+    let refused = |verb: &str, object: &str| {
+        let why =
+            value::text("spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range");
+        let refusal = value::with(&request(verb, object, "", 422), "message", why);
+        is_met(&library, "first-voyage/07", "range", 0, |facts| facts.trace = Arc::new(vec![refusal]))
+    };
+    assert!(["create", "patch", "update"].iter().all(|verb| refused(verb, "Service/default/door")));
+    assert!(!refused("create", "Service/default/gate"));
+}
+
+#[test]
+fn only_a_refused_connection_is_a_knock() {
+    let library = Library::built_in();
+    let knocked = |line: &str, code: i32| {
+        let ran = Line { line: line.into(), code, ..Line::default() };
+        is_met(&library, "first-voyage/09", "close", 2, |facts| {
+            let versions = Arc::make_mut(&mut facts.history);
+            let key = ("services".to_string(), "default".to_string(), "pod-svc".to_string());
+            let service = objects().into_iter().find(|o| o["metadata"]["name"] == "pod-svc").unwrap();
+            let version = |revision, verb: &'static str| {
+                Arc::new(Version::new(revision, None, verb, service.to_string().into()).by("learner"))
+            };
+            versions.insert(key, Arc::new(vec![version(5, "ADDED"), version(BEGAN + 1, "DELETED")]));
+            facts.ran = vec![ran];
+        })
+    };
+    for (program, codes) in [("curl", vec![7, 28]), ("wget", vec![4]), ("nc", vec![1])] {
+        let line = match program {
+            "nc" => "nc localhost 31000".to_string(),
+            _ => format!("{program} localhost:31000"),
+        };
+        let counted: Vec<i32> =
+            [0, 1, 2, 4, 6, 7, 28, 126, 127].into_iter().filter(|code| knocked(&line, *code)).collect();
+        assert_eq!(counted, codes, "{line}");
+    }
+}
+
+#[test]
+fn any_port_of_pod_svc_may_be_port_80() {
+    let library = Library::built_in();
+    let ports = |ports: Json| {
+        let service =
+            object("Service", "pod-svc", "s1", None, json!({"spec": {"type": "NodePort", "ports": ports}}));
+        let mut facts = Arc::into_inner(facts(&library)).unwrap();
+        put(&mut facts, "Service", "pod-svc", Some(service));
+        let step = &library.lessons.iter().find(|l| l.id == "first-voyage/07").unwrap().steps[0];
+        let facts = Arc::new(facts);
+        let hinted = |id: &str| {
+            step.hints
+                .iter()
+                .find(|h| h.id == id)
+                .and_then(|h| h.when.as_ref())
+                .is_some_and(|w| w.holds(&facts))
+        };
+        let met = [0, 2].iter().all(|at| step.checks[*at].is.holds(&facts));
+        (met, hinted("wrong-port"), hinted("wrong-protocol"))
+    };
+    let (https, http) = (json!({"name": "https", "port": 443}), json!({"name": "http", "port": 80}));
+    let udp = json!({"name": "dns", "port": 80, "protocol": "UDP"});
+    assert_eq!(ports(json!([https, http])), (true, false, false));
+    assert_eq!(ports(json!([http, https])), (true, false, false));
+    assert_eq!(ports(json!([https])), (false, true, false));
+    assert_eq!(ports(json!([https, udp])), (false, false, true));
+    assert_eq!(
+        ports(json!([udp, http])),
+        (false, false, true),
+        "of two node ports the hints cannot name one"
+    );
+}
+
+/// A Service may have other ports before port 80: hints and debriefs name the node port of port 80.
+#[test]
+fn the_node_port_is_that_of_port_80() {
+    let library = Library::built_in();
+    let ports = json!([
+        {"name": "https", "port": 443, "targetPort": 443, "nodePort": 32443},
+        {"name": "http", "port": 80, "targetPort": 80, "nodePort": 32080},
+    ]);
+    let mut facts = Arc::into_inner(facts(&library)).unwrap();
+    let spec = json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.7", "ports": ports}});
+    let service = object("Service", "pod-svc", "s1", None, spec);
+    let version = Version::new(5, None, "ADDED", service.to_string().into()).by("learner");
+    let key = ("services".to_string(), "default".to_string(), "pod-svc".to_string());
+    Arc::make_mut(&mut facts.history).insert(key, Arc::new(vec![Arc::new(version)]));
+    put(&mut facts, "Service", "pod-svc", Some(service));
+    let facts = Arc::new(facts);
+    for (lesson, step, hint) in [
+        ("first-voyage/08", "curl", "number"),
+        ("first-voyage/08", "missing", "browser"),
+        ("first-voyage/09", "close", "not-knocked"),
+    ] {
+        let lesson = library.lessons.iter().find(|l| l.id == lesson).unwrap();
+        let step = lesson.steps.iter().find(|s| s.id == step).unwrap();
+        let hint = step.hints.iter().find(|h| h.id == hint).unwrap();
+        for lang in ["en", "ko"] {
+            let said = hint.say.get(lang).unwrap().render(&facts, &[]).unwrap();
+            assert!(said.contains("32080") && !said.contains("32443"), "{} {lang}: {said}", hint.id);
+        }
+    }
+    for beat in ["visit", "page-missing", "three-ports"] {
+        for lang in ["en", "ko"] {
+            let said = crate::debrief::one(&library.beats[beat], &facts, &[], lang).unwrap();
+            assert!(said.contains("32080") && !said.contains("32443"), "{beat} {lang}: {said}");
+        }
+    }
+}
+
+#[test]
+fn other_pods_behind_the_door_are_told_of_only_beside_nginx_pod() {
+    let library = Library::built_in();
+    let lesson = library.lessons.iter().find(|l| l.id == "first-voyage/08").unwrap();
+    let hint = lesson.steps[0].hints.iter().find(|h| h.id == "others").unwrap();
+    let told = |there: bool| {
+        let mut facts = Arc::into_inner(facts(&library)).unwrap();
+        if there {
+            put(&mut facts, "Pod", "nginx-pod", Some(pod("nginx-pod", "n2", None, json!({}), "10.244.1.99")));
+        } else {
+            put(&mut facts, "Pod", "nginx-pod", None);
+        }
+        hint.when.as_ref().unwrap().holds(&Arc::new(facts))
+    };
+    assert_eq!([true, false].map(told), [true, false]);
+}
+
+#[test]
+fn a_reload_in_the_browser_is_a_visit() {
+    let library = Library::built_in();
+    let visited = |status: &str, visit: &str| {
+        is_met(&library, "first-voyage/08", "curl", 0, |facts| {
+            let line = format!(
+                "172.20.0.1 - - [22/Nov/2026:16:00:09 +0000] \"GET / HTTP/1.1\" {status} 0 \"-\" \"Mozilla/5.0\"\n"
+            );
+            let log = format!("2026-11-22T16:00:09.5Z {line}");
+            let probe = facts::Probe::Logs { target: "default/nginx-pod".into() };
+            facts.answers.insert(probe, value::text(&log));
+            let visit = [
+                ("at", value::time(visit.parse().unwrap())),
+                ("component", value::text("localhost")),
+                ("verb", value::text("visit")),
+                ("object", value::text("Service/default/pod-svc")),
+            ];
+            Arc::make_mut(&mut facts.trace).push(value::map(visit));
+        })
+    };
+    let at_once = |status| visited(status, "2026-11-22T16:00:09.4Z");
+    assert_eq!(["200", "304", "404"].map(at_once), [true, true, false]);
+    // A pod's look at the page and a knock at the door are two acts.
+    assert!(!visited("200", "2026-11-22T16:00:15Z") && !visited("200", "2026-11-22T16:00:04Z"));
+}
+
+/// Puts a line into the log of nginx-pod, and nothing else into the trace.
+fn logged(facts: &mut Facts, line: &str, trace: Vec<Value>) {
+    let probe = facts::Probe::Logs { target: "default/nginx-pod".into() };
+    facts.answers.insert(probe, value::text(&format!("2026-11-22T16:00:09.5Z {line}\n")));
+    facts.trace = Arc::new(trace);
+}
+
+/// On a connection that it kept a browser asks without a visit. Its name may be borrowed, so that
+/// counts only where no pod of the learner's can have asked.
+#[test]
+fn a_browser_needs_no_new_connection_where_no_pod_can_have_asked() {
+    let library = Library::built_in();
+    let made = |user: &str| {
+        let name = "dpy-nginx-65c6f7bc78-ddddd";
+        let made = pod(name, "p4", Some("r1"), json!({"app": "dpy-nginx"}), "10.244.2.4").to_string();
+        let version = Version::new(BEGAN + 1, None, "ADDED", made.into()).by(user);
+        (("pods".to_string(), "default".to_string(), name.to_string()), Arc::new(vec![Arc::new(version)]))
+    };
+    let by_controller = "system:kube-controller-manager";
+    for (step, asked) in [("curl", "GET / HTTP/1.1\" 200"), ("missing", "GET /menu HTTP/1.1\" 404")] {
+        let line = format!(
+            "172.20.0.1 - - [22/Nov/2026:16:00:09 +0000] \"{asked} 0 \"-\" \"Mozilla/5.0 (X11; Linux)\""
+        );
+        let counts = |trace: Option<Value>, user: &str| {
+            let checks = [0, 1].map(|check| {
+                is_met(&library, "first-voyage/08", step, check, |facts| {
+                    logged(facts, &line, trace.clone().into_iter().collect());
+                    Arc::make_mut(&mut facts.history).extend([made(user)]);
+                })
+            });
+            assert_eq!(checks[0], checks[1], "{step} {trace:?} {user}");
+            checks[0]
+        };
+        // Controllers make pods all day: a CronJob's is nobody's act.
+        assert!(counts(None, by_controller), "{step}");
+        assert!(!counts(None, "learner"), "{step}");
+        for (verb, object, code) in [
+            ("create", "Pod/default/tester/exec", 101),
+            ("get", "Pod/default/nginx-pod/proxy", 200),
+            ("create", "Pod/default/menu", 201),
+            ("create", "Job/default/menu", 201),
+            ("patch", "Deployment/default/shop", 200),
+        ] {
+            let act = request(verb, object, "kubectl", code);
+            assert!(!counts(Some(act), by_controller), "{step} {verb} {object}");
+        }
+        assert!(
+            counts(Some(request("get", "Pod/default/menu", "kubectl get", 200)), by_controller),
+            "{step}"
+        );
+    }
+}
+
+/// A client chooses the last field of its line, and nothing before it.
+#[test]
+fn what_a_client_calls_itself_is_no_request() {
+    let library = Library::built_in();
+    let counts = |step: &str, asked: &str, agent: &str| {
+        let line = format!("172.20.0.1 - - [22/Nov/2026:16:00:09 +0000] \"{asked} 0 \"-\" \"{agent}\"");
+        is_met(&library, "first-voyage/08", step, 0, |facts| {
+            let visit = [
+                ("at", value::time("2026-11-22T16:00:09.4Z".parse().unwrap())),
+                ("component", value::text("localhost")),
+                ("verb", value::text("visit")),
+                ("object", value::text("Service/default/pod-svc")),
+            ];
+            logged(facts, &line, vec![value::map(visit)]);
+        })
+    };
+    let (page, none) = ("GET / HTTP/1.1\" 200", "GET /menu HTTP/1.1\" 404");
+    assert!(counts("curl", page, "curl/8") && counts("missing", none, "curl/8"));
+    assert!(
+        !counts("curl", none, "\"GET / HTTP/1.1\" 200 ")
+            && !counts("missing", page, "\"GET /menu HTTP/1.1\" 404 ")
+    );
+}
+
+/// Hints of the last tier name every act that the step asks for, in both languages: typed as they
+/// stand they finish it.
+#[test]
+fn the_last_hint_also_looks_or_knocks() {
+    let library = Library::built_in();
+    for (lesson, step, act) in [
+        ("first-voyage/09", "close", "curl localhost:$PORT`"),
+        ("first-voyage/10", "delete", "kubectl get pods`"),
+        ("first-voyage/10", "restart", "kubectl get pods -o wide`"),
+        ("first-voyage/11", "delete", "kubectl get deployments,replicasets,pods`"),
+    ] {
+        let found = library.lessons.iter().find(|l| l.id == lesson).unwrap();
+        let found = found.steps.iter().find(|s| s.id == step).unwrap();
+        let hint = found.hints.iter().find(|h| h.id == "give").unwrap();
+        let known = facts(&library);
+        for lang in ["en", "ko"] {
+            let said = hint.say.get(lang).unwrap().render(&known, &[]).unwrap();
+            assert!(said.ends_with(act), "{lesson}#{step} {lang}: {said}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What the last command did, and what is asked of objects that it left: custom resources,
+//! deletions, lines with quotes.
+
+use super::{after, answer, answered, ask, facts, pod, ready, service};
+use serde_json::{Value, json};
+use tap::{Event, Record, Request, Tap, Write};
+
+/// Of two labels one is right, and other pods stand in the namespace.
+#[test]
+fn the_label_that_differs_is_the_slip() {
+    let mut other = pod(json!({"app": "db", "role": "x"}), ready());
+    other["metadata"]["name"] = "db".into();
+    let told = |selector: Value| {
+        let web = ("pods", pod(json!({"app": "web", "tier": "back"}), ready()));
+        let service = ("services", service(selector, json!(80)));
+        ask(&facts(&[("pods", other.clone()), web, service], &Tap::new()), &["svc/web"]).lines.join(" ")
+    };
+    let said = told(json!({"app": "web", "tier": "front"}));
+    assert!(said.contains("tier=back, but it asks for front") && !said.contains("asks for web"), "{said}");
+    let said = told(json!({"app": "wbe"}));
+    assert!(said.contains("app=web, but it asks for wbe"), "{said}");
+}
+
+#[test]
+fn an_object_of_a_custom_resource_is_no_unknown_kind() {
+    let definition = |plural: &str, group: &str| {
+        let singular = plural.trim_end_matches('s');
+        let spec = json!({"group": group, "names": {"plural": plural, "singular": singular}});
+        ("customresourcedefinitions", json!({"spec": spec}))
+    };
+    let all = || {
+        let x = json!({"metadata": {"name": "x", "namespace": "default", "uid": "x"}});
+        vec![
+            definition("crontabs", "stable.example.com"),
+            definition("services", "serving.example.com"),
+            ("crontabs.stable.example.com", x),
+            ("services", service(json!({"app": "web"}), json!(80))),
+            ("services.serving.example.com", json!({"metadata": {"name": "web", "namespace": "default"}})),
+        ]
+    };
+    let last = |plural: &str, group: &str, name: &str, write: Write| {
+        let tap = Tap::new();
+        let mut record = Record::new(Event::Commit(write)).object(plural, "default", name).group(group);
+        let (session, user) = ("1".to_string(), "learner".to_string());
+        record.request = Some(Request { session, user, ..Request::default() });
+        tap.emit(record);
+        tap
+    };
+    let tap = last("crontabs", "stable.example.com", "x", Write::CREATED);
+    for about in [&[][..], &["crontab/x"], &["crontabs.stable.example.com", "x"]] {
+        let told = ask(&facts(&all(), &tap), about);
+        assert_eq!((told.problem, told.about.as_str()), (false, "crontab/x"), "{told:?}");
+    }
+    // Of the same plural in two groups each is itself.
+    let tap = last("services", "serving.example.com", "web", Write::CREATED);
+    let told = ask(&facts(&all(), &tap), &[]);
+    assert!(!told.problem, "the Service of the core group selects no pods: {told:?}");
+    assert!(ask(&facts(&all(), &tap), &["service/web"]).problem);
+    // What was deleted is told, whether it is asked for or was missed by a command.
+    let tap = last("crontabs", "stable.example.com", "gone", Write::DELETED);
+    assert!(ask(&facts(&all(), &tap), &["crontab/gone"]).lines[0].contains("was deleted by learner"));
+    let mut record = Record::new(answer("get", "not found"));
+    record = record.object("crontabs", "default", "gone").group("stable.example.com");
+    let (session, user) = ("2".to_string(), "learner".to_string());
+    record.request = Some(Request { session, user, code: 404, ..Request::default() });
+    tap.emit(record);
+    let told = ask(&facts(&all(), &tap), &[]).lines.join(" ");
+    assert!(told.contains("no crontab called gone") && told.contains("was deleted by learner"), "{told}");
+}
+
+/// kubectl asks after a deletion whether the object is gone, and is told so by a 404.
+#[test]
+fn a_deletion_that_went_well_was_not_refused() {
+    let tap = Tap::new();
+    answered(&tap, "1", Event::Commit(Write::DELETED), 0);
+    answered(&tap, "1", answer("delete", ""), 200);
+    answered(&tap, "1", answer("get", "pods \"web\" not found"), 404);
+    let told = ask(&facts(&[], &tap), &[]);
+    assert!(told.lines[0].contains("was deleted by learner"), "{told:?}");
+    assert_eq!(told.tips, ["undo"]);
+    // The shell told the exit code: nothing of `--ignore-not-found` was refused either.
+    answered(&tap, "2", answer("delete", "pods \"web\" not found"), 404);
+    let seen = facts(&[], &tap);
+    let ignored = after(&seen, "kubectl run web --image=nginx", 0).lines.join(" ");
+    assert!(!ignored.contains("404"), "{ignored}");
+    for line in ["kubectl run web | head", "kubectl get pods", "ls"] {
+        let told = after(&seen, line, 0).lines.join(" ");
+        assert!(told.contains("404"), "the code of {line} is not that of the command: {told}");
+    }
+}
+
+#[test]
+fn an_address_may_have_a_path() {
+    let seen = facts(&[], &Tap::new());
+    for about in ["localhost:31234/menu", "http://localhost:31234/a/b?c", "http://127.0.0.1:31234/"] {
+        assert_eq!(ask(&seen, &[about]).about, "localhost:31234", "{about}");
+    }
+}
+
+/// A semicolon in quotes is the container's.
+#[test]
+fn a_line_with_signs_of_the_shell_in_quotes_is_kubectls() {
+    let tap = Tap::new();
+    answered(&tap, "1", answer("get", "pods \"web\" not found"), 404);
+    let mut seen = facts(&[], &tap);
+    seen.records = seen
+        .records
+        .iter()
+        .map(|record| {
+            let mut record = tap::Record::clone(record);
+            record.request.as_mut().unwrap().command = "kubectl exec".into();
+            std::sync::Arc::new(record)
+        })
+        .collect();
+    let told = after(&seen, "kubectl exec web -- sh -c 'curl localhost:31000 | head'", 1).lines.join(" ");
+    assert!(told.contains("no pod called web"), "{told}");
+}

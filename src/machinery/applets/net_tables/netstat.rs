@@ -1,0 +1,178 @@
+//! `netstat`: the sockets of the network namespace, and its routes.
+
+use super::texts;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// One line of /proc/net/tcp and its relatives.
+#[derive(Debug, PartialEq, Eq)]
+struct Connected {
+    local: SocketAddr,
+    remote: SocketAddr,
+    state: u8,
+    sending: u64,
+    receiving: u64,
+    inode: u64,
+}
+
+const STATES: [&str; 12] = [
+    "",
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "FIN_WAIT1",
+    "FIN_WAIT2",
+    "TIME_WAIT",
+    "CLOSE",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "CLOSING",
+];
+
+/// `0100007F:1F90` is 127.0.0.1:8080: words in the machine's own byte order.
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let words: Option<Vec<[u8; 4]>> = (0..ip.len() / 8)
+        .map(|i| Some(u32::from_str_radix(ip.get(i * 8..i * 8 + 8)?, 16).ok()?.to_ne_bytes()))
+        .collect();
+    let bytes = words?.concat();
+    let ip = match bytes.len() {
+        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+fn parse_sockets(table: &str) -> Vec<Connected> {
+    let line = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (sending, receiving) = fields.get(4)?.split_once(':')?;
+        let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+        Some(Connected {
+            local: parse_address(fields.get(1)?)?,
+            remote: parse_address(fields.get(2)?)?,
+            state: hex(fields.get(3)?)? as u8,
+            sending: hex(sending)?,
+            receiving: hex(receiving)?,
+            inode: fields.get(9)?.parse().ok()?,
+        })
+    };
+    table.lines().skip(1).filter_map(line).collect()
+}
+
+/// Which process has which socket, as far as we may look.
+fn owners() -> BTreeMap<u64, String> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Ok(pid) = entry.file_name().into_string() else { continue };
+        for fd in std::fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten() {
+            let target = std::fs::read_link(fd.path()).unwrap_or_default();
+            let inode =
+                target.to_str().and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+            if let Some(inode) = inode {
+                let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+                found.insert(inode, format!("{pid}/{}", name.trim()));
+            }
+        }
+    }
+    found
+}
+
+/// `netstat [-tulnapr]`; names are never looked up.
+pub(crate) fn netstat(args: Vec<OsString>) -> i32 {
+    let letters: String = texts(args).iter().map(|a| a.trim_start_matches('-').to_string()).collect();
+    if let Some(bad) = letters.chars().find(|c| !"tulnaprew46".contains(*c)) {
+        eprintln!("netstat: unrecognized option: {bad}\nUsage: netstat [-tulnapr]");
+        return 1;
+    }
+    let has = |letter| letters.contains(letter);
+    if has('r') {
+        return routes();
+    }
+    let both = !has('t') && !has('u');
+    let wanted = if has('l') {
+        "only servers"
+    } else if has('a') {
+        "servers and established"
+    } else {
+        "w/o servers"
+    };
+    let owners = if has('p') { owners() } else { BTreeMap::new() };
+    let program = if has('p') { "PID/Program name" } else { "" };
+    println!("Active Internet connections ({wanted})");
+    println!("Proto Recv-Q Send-Q Local Address           Foreign Address         State       {program}");
+    for (protocol, shown) in [
+        ("tcp", both || has('t')),
+        ("tcp6", both || has('t')),
+        ("udp", both || has('u')),
+        ("udp6", both || has('u')),
+    ] {
+        let table = std::fs::read_to_string(format!("/proc/net/{protocol}")).unwrap_or_default();
+        for s in parse_sockets(&table).iter().filter(|_| shown) {
+            let server = if protocol.starts_with("tcp") { s.state == 10 } else { s.remote.port() == 0 };
+            if !has('a') && server != has('l') {
+                continue;
+            }
+            let state = if protocol.starts_with("tcp") {
+                STATES.get(usize::from(s.state)).unwrap_or(&"")
+            } else {
+                &""
+            };
+            let place = |a: &SocketAddr| match a.port() {
+                0 => format!("{}:*", a.ip()),
+                port => format!("{}:{port}", a.ip()),
+            };
+            let owner = owners.get(&s.inode).map_or(if has('p') { "-" } else { "" }, String::as_str);
+            println!(
+                "{:<5} {:>6} {:>6} {:<23} {:<23} {state:<11} {owner}",
+                protocol.trim_end_matches('6'),
+                s.receiving,
+                s.sending,
+                place(&s.local),
+                place(&s.remote),
+            );
+        }
+    }
+    0
+}
+
+/// `netstat -r`.
+fn routes() -> i32 {
+    println!(
+        "Kernel IP routing table\nDestination     Gateway         Genmask         Flags   MSS Window  irtt Iface"
+    );
+    let table = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let ip = |nth: usize| {
+            let word = fields.get(nth).and_then(|f| u32::from_str_radix(f, 16).ok()).unwrap_or(0);
+            Ipv4Addr::from(word.to_ne_bytes()).to_string()
+        };
+        let bits = fields.get(3).and_then(|f| u32::from_str_radix(f, 16).ok()).unwrap_or(0);
+        let flags: String =
+            [(1, 'U'), (2, 'G'), (4, 'H')].iter().filter(|(bit, _)| bits & bit != 0).map(|f| f.1).collect();
+        let iface = fields.first().unwrap_or(&"");
+        println!("{:<15} {:<15} {:<15} {flags:<7} 0 0          0 {iface}", ip(1), ip(2), ip(7));
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_socket_tables_are_read() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+                     0: 0100007F:1F90 00000000:0000 0A 00000001:00000002 00:00000000 00000000     0        0 123 1 0\n";
+        let sockets = parse_sockets(table);
+        assert_eq!(sockets[0].local, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!((STATES[usize::from(sockets[0].state)], sockets[0].inode), ("LISTEN", 123));
+        assert_eq!((sockets[0].sending, sockets[0].receiving), (1, 2));
+        let v6 = parse_address("00000000000000000000000001000000:0050").unwrap();
+        assert_eq!(v6, "[::1]:80".parse().unwrap());
+    }
+}

@@ -1,0 +1,327 @@
+//! From words as written to words as meant: tilde, parameters, `$(…)`, `$((…))`, splitting, file
+//! names, quotes.
+
+mod parameter;
+
+use super::pattern::{self, Glyph, Kind};
+use super::{Flow, Shell, apostrophes, builtins::escapes, documents, glob, parse};
+use brush_parser::ParserOptions;
+use brush_parser::word::{
+    Parameter, ParameterExpr, SpecialParameter, TildeExpr, WordPiece, WordPieceWithSource,
+};
+use linux::fork::Side;
+use linux::script_fds;
+use parameter::BACKGROUND;
+use std::os::fd::AsFd;
+
+/// The default of `$IFS`.
+pub(super) const IFS: &str = " \t\n";
+
+/// Words under way. There is always one; `"$@"` begins more.
+pub(super) struct Fields(Vec<Vec<Glyph>>);
+
+impl Fields {
+    fn new() -> Fields {
+        Fields(vec![Vec::new()])
+    }
+
+    fn last(&mut self) -> &mut Vec<Glyph> {
+        if self.0.is_empty() {
+            self.0.push(Vec::new());
+        }
+        let end = self.0.len() - 1;
+        &mut self.0[end]
+    }
+
+    fn push(&mut self, text: &str, kind: Kind) {
+        self.last().extend(text.chars().map(|c| Glyph { c, kind }));
+    }
+
+    fn quotes(&mut self) {
+        self.last().push(Glyph::QUOTES);
+    }
+
+    fn join(self) -> String {
+        self.0.iter().map(|field| plain(field)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The text of a field.
+fn plain(field: &[Glyph]) -> String {
+    field.iter().filter(|g| **g != Glyph::QUOTES).map(|g| g.c).collect()
+}
+
+/// Only characters that no expansion cares about.
+fn is_plain(word: &str) -> bool {
+    word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-=,:%+@".contains(&b))
+}
+
+/// Where pieces of a word stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// What expansions make is split, and may be a pattern.
+    Open,
+    /// Nothing is split: the value of an assignment, the name of a file. Quotes inside `${x:-…}`
+    /// are quotes, as in the open.
+    Whole,
+    /// In double quotes or a here-document, where `'` is plain inside `${x:-…}` too.
+    Quoted,
+}
+
+impl Place {
+    fn of_result(self) -> Kind {
+        if self == Place::Open { Kind::Result } else { Kind::Quoted }
+    }
+
+    fn of_text(self) -> Kind {
+        if self == Place::Quoted { Kind::Quoted } else { Kind::Literal }
+    }
+}
+
+impl Shell {
+    /// All of it: one word may become none or many.
+    pub(super) fn words(&mut self, word: &str) -> Result<Vec<String>, Flow> {
+        if is_plain(word) {
+            return Ok(vec![word.to_string()]);
+        }
+        let pieces = self.parse_word(word)?;
+        let mut fields = Fields::new();
+        self.pieces(&pieces, Place::Open, &mut fields)?;
+        let separators = self.state.get("IFS").unwrap_or(IFS).to_string();
+        let mut words = Vec::new();
+        for field in fields.0.into_iter().flat_map(|field| split(field, &separators)) {
+            let found = if self.state.flag('f') {
+                None
+            } else {
+                let glyphs: Vec<Glyph> = field.iter().filter(|g| **g != Glyph::QUOTES).copied().collect();
+                glob::paths(&pattern::without_backslashes(&glyphs))
+            };
+            match found.filter(|paths| !paths.is_empty()) {
+                Some(paths) => words.extend(paths),
+                None => words.push(plain(&field)),
+            }
+        }
+        Ok(words)
+    }
+
+    /// Without splitting and file names: the right side of an assignment, a file to open.
+    pub(super) fn one(&mut self, word: &str) -> Result<String, Flow> {
+        if is_plain(word) {
+            return Ok(word.to_string());
+        }
+        let pieces = self.parse_word(word)?;
+        self.whole(&pieces)
+    }
+
+    fn whole(&mut self, pieces: &[WordPieceWithSource]) -> Result<String, Flow> {
+        let mut fields = Fields::new();
+        self.pieces(pieces, Place::Whole, &mut fields)?;
+        Ok(fields.join())
+    }
+
+    /// As [`Shell::one`] for the value of an assignment, in which `~` also counts after `:`.
+    pub(super) fn assigned(&mut self, word: &str) -> Result<String, Flow> {
+        if !word.contains(":~") {
+            return self.one(word);
+        }
+        let options = ParserOptions { tilde_expansion_after_colon: true, ..parse::options() };
+        match parse::word(word, &options, self.stack) {
+            Ok(pieces) => self.whole(&pieces),
+            Err(e) => {
+                self.complain(format_args!("bad substitution: {e}"));
+                Err(Flow::Abort(2))
+            }
+        }
+    }
+
+    /// As inside double quotes: a here-document.
+    pub(super) fn here_text(&mut self, pieces: &[WordPieceWithSource]) -> Result<String, Flow> {
+        let mut fields = Fields::new();
+        self.pieces(pieces, Place::Quoted, &mut fields)?;
+        Ok(fields.join())
+    }
+
+    /// A pattern in which quoted characters mean themselves.
+    pub(super) fn pattern(&mut self, word: &str) -> Result<Vec<Glyph>, Flow> {
+        let pieces = self.parse_word(word)?;
+        let mut fields = Fields::new();
+        self.pieces(&pieces, Place::Open, &mut fields)?;
+        let glyphs: Vec<Glyph> = fields.0.into_iter().flatten().filter(|g| *g != Glyph::QUOTES).collect();
+        Ok(pattern::without_backslashes(&glyphs))
+    }
+
+    fn pieces(
+        &mut self,
+        pieces: &[WordPieceWithSource],
+        place: Place,
+        fields: &mut Fields,
+    ) -> Result<(), Flow> {
+        let result = place.of_result();
+        let mut pieces = pieces.iter().peekable();
+        while let Some(piece) = pieces.next() {
+            match &piece.piece {
+                // What the parser does not know stands as it was written.
+                WordPiece::Text(dollar)
+                    if dollar == "$"
+                        && let Some(WordPiece::Text(behind)) = pieces.peek().map(|next| &next.piece)
+                        && behind.starts_with('{') =>
+                {
+                    let Some(rest) = behind.strip_prefix("{!}") else { return Err(self.bad_substitution()) };
+                    self.plain_parameter(&BACKGROUND, place, fields)?;
+                    fields.push(rest, place.of_text());
+                    pieces.next();
+                }
+                WordPiece::Text(text) => {
+                    fields.push(&apostrophes::restored(text), place.of_text());
+                }
+                WordPiece::SingleQuotedText(text) => {
+                    fields.quotes();
+                    fields.push(&apostrophes::restored(text), Kind::Quoted);
+                }
+                WordPiece::AnsiCQuotedText(text) => {
+                    fields.quotes();
+                    let text = apostrophes::restored(text);
+                    fields.push(&String::from_utf8_lossy(&escapes::ansi(&text)), Kind::Quoted);
+                }
+                WordPiece::EscapeSequence(text) => {
+                    let meant = text.strip_prefix('\\').unwrap_or(text);
+                    if meant != "\n" {
+                        fields.push(meant, Kind::Quoted);
+                    }
+                }
+                WordPiece::DoubleQuotedSequence(inner) | WordPiece::GettextDoubleQuotedSequence(inner) => {
+                    // "$@" without arguments is no word at all.
+                    if !(self.args.is_empty() && is_all_arguments(inner)) {
+                        fields.quotes();
+                    }
+                    self.pieces(inner, Place::Quoted, fields)?;
+                }
+                WordPiece::TildeExpansion(tilde) => fields.push(&self.tilde(tilde), Kind::Quoted),
+                WordPiece::CommandSubstitution(text) => {
+                    fields.push(&self.substitute(&documents::shown(text))?, result);
+                }
+                WordPiece::BackquotedCommandSubstitution(text) => {
+                    fields.push(&self.substitute(&unescaped(text, place == Place::Quoted))?, result);
+                }
+                WordPiece::ArithmeticExpression(sum) => {
+                    fields.push(&self.arithmetic(&sum.value)?.to_string(), result);
+                }
+                WordPiece::ParameterExpansion(expression) => self.parameter(expression, place, fields)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn tilde(&self, tilde: &TildeExpr) -> String {
+        match tilde {
+            TildeExpr::Home => self.state.get("HOME").unwrap_or("~").to_string(),
+            TildeExpr::UserHome(user) => {
+                let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+                let mut lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+                let home = lines.find(|line| line.first() == Some(&user.as_str()));
+                home.and_then(|line| line.get(5).map(|h| h.to_string())).unwrap_or(format!("~{user}"))
+            }
+            TildeExpr::WorkingDir => "~+".into(),
+            TildeExpr::OldWorkingDir => "~-".into(),
+            TildeExpr::NthDirFromTopOfDirStack { n, .. } => format!("~{n}"),
+            TildeExpr::NthDirFromBottomOfDirStack { n } => format!("~-{n}"),
+        }
+    }
+
+    /// `$(…)`: the output without the newlines at its end.
+    fn substitute(&mut self, text: &str) -> Result<String, Flow> {
+        let (read, write) = self.new_pipe()?;
+        // `kill $(jobs -p)` is about the jobs of this shell; a subshell has none of its own yet.
+        let is_job = |job: &str| job.chars().all(|c| c.is_ascii_digit() || "%+".contains(c));
+        let asked = text.split_whitespace().all(|word| {
+            matches!(word, "jobs" | "-p" | "-l" | "-lp") || word.strip_prefix('%').is_some_and(is_job)
+        });
+        let jobs = asked.then(|| self.jobs.clone());
+        let pid = match self.fork()? {
+            Side::Child => {
+                self.jobs = jobs.unwrap_or_default();
+                self.interactive = false;
+                self.conditions = 0; // `set -e` counts again, as in dash
+                let connected = script_fds::assign(1, write.as_fd());
+                drop((read, write));
+                let result = match connected {
+                    Ok(()) => self.run_text(text, true),
+                    Err(_) => Ok(2),
+                };
+                self.leave(result)
+            }
+            Side::Parent(pid) => pid,
+        };
+        self.jobs.add(pid);
+        drop(write);
+        let mut output = Vec::new();
+        let failed = std::io::Read::read_to_end(&mut std::fs::File::from(read), &mut output).err();
+        self.substituted = self.wait_for(pid).code();
+        self.status = self.substituted;
+        if let Some(e) = failed {
+            self.complain(super::reason(&e));
+        }
+        let output = String::from_utf8_lossy(&output);
+        Ok(output.trim_end_matches('\n').replace('\0', ""))
+    }
+}
+
+/// The command between backquotes, without the backslashes before `$`, backquotes and backslashes,
+/// and before double quotes if it stands in such.
+fn unescaped(text: &str, quoted: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let escaped = (c == '\\')
+            .then(|| chars.next_if(|next| matches!(next, '$' | '`' | '\\') || quoted && *next == '"'));
+        out.push(escaped.flatten().unwrap_or(c));
+    }
+    out
+}
+
+/// Whether it is just `$@`.
+fn is_all_arguments(pieces: &[WordPieceWithSource]) -> bool {
+    let [piece] = pieces else { return false };
+    matches!(
+        &piece.piece,
+        WordPiece::ParameterExpansion(ParameterExpr::Parameter {
+            parameter: Parameter::Special(SpecialParameter::AllPositionalParameters { concatenate: false }),
+            ..
+        })
+    )
+}
+
+/// Splits what expansions made at the separators. A field that was never quoted and is empty
+/// vanishes.
+pub(super) fn split(field: Vec<Glyph>, separators: &str) -> Vec<Vec<Glyph>> {
+    if !field.iter().any(|g| g.kind == Kind::Result) {
+        return if field.is_empty() { Vec::new() } else { vec![field] };
+    }
+    let separates = |g: &Glyph| g.kind == Kind::Result && separators.contains(g.c);
+    let blank = |g: &Glyph| separates(g) && g.c.is_whitespace();
+    let mut words = Vec::new();
+    let mut word: Vec<Glyph> = Vec::new();
+    let mut glyphs = field.into_iter().peekable();
+    while let Some(glyph) = glyphs.next() {
+        if !separates(&glyph) {
+            word.push(glyph);
+            continue;
+        }
+        // Blanks with at most one other separator among them are one border; the other one makes an
+        // empty field count.
+        let mut hard = !blank(&glyph);
+        while let Some(next) = glyphs.next_if(|g| blank(g) || (!hard && separates(g))) {
+            hard |= !blank(&next);
+        }
+        if !word.is_empty() || hard {
+            words.push(std::mem::take(&mut word));
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests;

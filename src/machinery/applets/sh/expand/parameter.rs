@@ -1,0 +1,360 @@
+//! Parameters: `$x`, `${x:-word}`, `${#x}`, `${x%pattern}` and their like.
+
+use super::{Fields, IFS, Place};
+use crate::sh::pattern::{self, Glyph, Kind};
+use crate::sh::{Flow, Shell};
+use brush_parser::word::{Parameter, ParameterExpr, ParameterTestType, SpecialParameter, SubstringMatchKind};
+
+impl Shell {
+    /// A variable, or the one that busybox and bash make up: a random number of 15 bits.
+    pub(in crate::sh) fn variable(&self, name: &str) -> Option<String> {
+        match self.state.get(name) {
+            None if name == "RANDOM" => Some(rng::Rng::from_os().range(0, 32768).to_string()),
+            value => value.map(str::to_string),
+        }
+    }
+
+    /// `None` if it is not set.
+    fn value(&self, parameter: &Parameter) -> Option<String> {
+        match parameter {
+            Parameter::Positional(0) => Some(self.name.clone()),
+            Parameter::Positional(n) => self.args.get(*n as usize - 1).cloned(),
+            Parameter::Named(name) => self.variable(name),
+            Parameter::NamedWithIndex { .. } | Parameter::NamedWithAllIndices { .. } => None,
+            Parameter::Special(special) => match special {
+                SpecialParameter::AllPositionalParameters { .. } => {
+                    let separator: String = self.state.get("IFS").unwrap_or(IFS).chars().take(1).collect();
+                    (!self.args.is_empty()).then(|| self.args.join(&separator))
+                }
+                SpecialParameter::PositionalParameterCount => Some(self.args.len().to_string()),
+                SpecialParameter::LastExitStatus => Some(self.status.to_string()),
+                SpecialParameter::CurrentOptionFlags => {
+                    Some(self.state.flags() + if self.interactive { "i" } else { "" })
+                }
+                SpecialParameter::ProcessId => Some(self.pid.to_string()),
+                SpecialParameter::LastBackgroundProcessId => self.background.map(|pid| pid.to_string()),
+                SpecialParameter::ShellName => Some(self.name.clone()),
+            },
+        }
+    }
+
+    /// `${…}`: a value, a default for it, its length, or a part of it.
+    pub(super) fn parameter(
+        &mut self,
+        expression: &ParameterExpr,
+        place: Place,
+        fields: &mut Fields,
+    ) -> Result<(), Flow> {
+        use ParameterExpr as P;
+        let kind = place.of_result();
+        if is_of_bash(expression) {
+            return Err(self.bad_substitution());
+        }
+        if let Some(special) = special_of_length(expression) {
+            let value = self.value(&Parameter::Special(special)).unwrap_or_default();
+            fields.push(&value.chars().count().to_string(), kind);
+            return Ok(());
+        }
+        match expression {
+            P::Parameter { parameter, .. } => return self.plain_parameter(parameter, place, fields),
+            P::UseDefaultValues { parameter, test_type, default_value, .. } => {
+                match self.tested(parameter, test_type) {
+                    Some(_) => return self.plain_parameter(parameter, place, fields),
+                    None => self.inner_word(default_value.as_deref().unwrap_or(""), place, fields)?,
+                }
+            }
+            P::AssignDefaultValues { parameter, test_type, default_value, .. } => {
+                let value = match self.tested(parameter, test_type) {
+                    Some(value) => value,
+                    None => self.assign_default(parameter, default_value.as_deref().unwrap_or(""), place)?,
+                };
+                fields.push(&value, kind);
+            }
+            P::IndicateErrorIfNullOrUnset { parameter, test_type, error_message, .. } => {
+                match self.tested(parameter, test_type) {
+                    Some(_) => return self.plain_parameter(parameter, place, fields),
+                    None => {
+                        let message = self.one(error_message.as_deref().unwrap_or("parameter not set"))?;
+                        return Err(self.unset(parameter, &message));
+                    }
+                }
+            }
+            P::UseAlternativeValue { parameter, test_type, alternative_value, .. } => {
+                if self.tested(parameter, test_type).is_some() {
+                    self.inner_word(alternative_value.as_deref().unwrap_or(""), place, fields)?;
+                }
+            }
+            P::ParameterLength { parameter, .. } => {
+                fields.push(&self.length(parameter)?.to_string(), kind);
+            }
+            _ => fields.push(&self.part_of_value(expression)?, kind),
+        }
+        Ok(())
+    }
+
+    /// `${x:=word}` where it is not set: assigns the word, and returns it.
+    fn assign_default(&mut self, parameter: &Parameter, word: &str, place: Place) -> Result<String, Flow> {
+        let mut inner = Fields::new();
+        self.inner_word(word, place, &mut inner)?;
+        let value = inner.join();
+        match parameter {
+            Parameter::Named(name) => self.set(name, value.clone())?,
+            _ => return Err(self.unset(parameter, "bad variable name")),
+        }
+        Ok(value)
+    }
+
+    /// `${#x}`: how many characters its value has; `${#@}`: how many arguments there are.
+    fn length(&self, parameter: &Parameter) -> Result<usize, Flow> {
+        if let Parameter::Special(SpecialParameter::AllPositionalParameters { .. }) = parameter {
+            return Ok(self.args.len());
+        }
+        let value = self.value(parameter);
+        if value.is_none() && self.must_be_set(parameter) {
+            return Err(self.unset(parameter, "parameter not set"));
+        }
+        Ok(value.map_or(0, |v| v.chars().count()))
+    }
+
+    /// Its value without a prefix or suffix, a substring of it, or with something replaced. What
+    /// only bash knows is a bad substitution.
+    fn part_of_value(&mut self, expression: &ParameterExpr) -> Result<String, Flow> {
+        use ParameterExpr as P;
+        match expression {
+            P::RemoveSmallestSuffixPattern { parameter, pattern, .. }
+            | P::RemoveLargestSuffixPattern { parameter, pattern, .. }
+            | P::RemoveSmallestPrefixPattern { parameter, pattern, .. }
+            | P::RemoveLargestPrefixPattern { parameter, pattern, .. } => {
+                let value: Vec<char> = self.set_value(parameter)?.chars().collect();
+                let pattern = self.pattern(pattern.as_deref().unwrap_or(""))?;
+                Ok(cut(expression, &pattern, &value).iter().collect())
+            }
+            P::Substring { parameter, offset, length, indirect: false } => {
+                let value: Vec<char> = self.set_value(parameter)?.chars().collect();
+                let offset = self.arithmetic(&offset.value)?;
+                let length = match length {
+                    Some(length) => Some(self.arithmetic(&length.value)?),
+                    None => None,
+                };
+                Ok(substring(&value, offset, length).iter().collect())
+            }
+            P::ReplaceSubstring { parameter, pattern, replacement, match_kind, indirect: false } => {
+                let value: Vec<char> = self.set_value(parameter)?.chars().collect();
+                let pattern = self.pattern(pattern)?;
+                let replacement = self.one(replacement.as_deref().unwrap_or(""))?;
+                Ok(replaced(&value, &pattern, &replacement, match_kind))
+            }
+            _ => Err(self.bad_substitution()),
+        }
+    }
+
+    pub(super) fn bad_substitution(&self) -> Flow {
+        self.complain("bad substitution");
+        Flow::Abort(2)
+    }
+
+    /// True if it is an error that the parameter is not set (`set -u`). `LINENO` never is: bash and
+    /// busybox always set it, so scripts name it in `PS4` without a default.
+    fn must_be_set(&self, parameter: &Parameter) -> bool {
+        self.state.flag('u') && !matches!(parameter, Parameter::Named(name) if name == "LINENO")
+    }
+
+    /// Its value, nothing if it is not set; with `set -u` that is an error.
+    fn set_value(&self, parameter: &Parameter) -> Result<String, Flow> {
+        match self.value(parameter) {
+            None if self.must_be_set(parameter) => Err(self.unset(parameter, "parameter not set")),
+            value => Ok(value.unwrap_or_default()),
+        }
+    }
+
+    fn tested(&self, parameter: &Parameter, test: &ParameterTestType) -> Option<String> {
+        let value = self.value(parameter);
+        match test {
+            ParameterTestType::UnsetOrNull => value.filter(|v| !v.is_empty()),
+            ParameterTestType::Unset => value,
+        }
+    }
+
+    fn unset(&self, parameter: &Parameter, message: &str) -> Flow {
+        let shown = parameter.to_string();
+        let name = shown.trim_start_matches(['$', '{']).trim_end_matches('}');
+        self.complain(format_args!("{name}: {message}"));
+        Flow::Abort(2)
+    }
+
+    pub(super) fn plain_parameter(
+        &mut self,
+        parameter: &Parameter,
+        place: Place,
+        fields: &mut Fields,
+    ) -> Result<(), Flow> {
+        let kind = place.of_result();
+        if let Parameter::Special(SpecialParameter::AllPositionalParameters { concatenate }) = parameter {
+            if place != Place::Open && *concatenate {
+                fields.push(&self.value(parameter).unwrap_or_default(), kind);
+                return Ok(());
+            }
+            for (i, arg) in self.args.iter().enumerate() {
+                if i > 0 {
+                    fields.0.push(if place == Place::Quoted { vec![Glyph::QUOTES] } else { Vec::new() });
+                }
+                fields.push(arg, kind);
+            }
+            return Ok(());
+        }
+        match self.value(parameter) {
+            Some(value) => fields.push(&value, kind),
+            None if self.must_be_set(parameter) => return Err(self.unset(parameter, "parameter not set")),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The word in `${x:-word}`: what stands there unquoted is split like the value would be.
+    /// Inside double quotes their rules hold for it: `'` is plain, and a backslash stays before a
+    /// letter.
+    fn inner_word(&mut self, word: &str, place: Place, fields: &mut Fields) -> Result<(), Flow> {
+        let pieces = match place {
+            Place::Quoted => self.parse_word(&format!("\"{}\"", without_escaped_braces(word)))?,
+            Place::Open | Place::Whole => self.parse_word(word)?,
+        };
+        let start = fields.last().len();
+        let first = fields.0.len() - 1; // there is one, for `last` makes it
+        self.pieces(&pieces, place, fields)?;
+        if place == Place::Open {
+            // `$@` may have begun further ones.
+            for (nth, field) in fields.0.iter_mut().enumerate().skip(first) {
+                let own = if nth == first { start } else { 0 };
+                for glyph in field.iter_mut().skip(own).filter(|g| g.kind == Kind::Literal) {
+                    glyph.kind = Kind::Result;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `$!`.
+pub(super) const BACKGROUND: Parameter = Parameter::Special(SpecialParameter::LastBackgroundProcessId);
+
+/// Whether it reads an array or a variable that another one names.
+fn is_of_bash(expression: &ParameterExpr) -> bool {
+    use ParameterExpr as P;
+    let (P::Parameter { parameter, indirect }
+    | P::UseDefaultValues { parameter, indirect, .. }
+    | P::AssignDefaultValues { parameter, indirect, .. }
+    | P::IndicateErrorIfNullOrUnset { parameter, indirect, .. }
+    | P::UseAlternativeValue { parameter, indirect, .. }
+    | P::ParameterLength { parameter, indirect }
+    | P::RemoveSmallestSuffixPattern { parameter, indirect, .. }
+    | P::RemoveLargestSuffixPattern { parameter, indirect, .. }
+    | P::RemoveSmallestPrefixPattern { parameter, indirect, .. }
+    | P::RemoveLargestPrefixPattern { parameter, indirect, .. }
+    | P::Substring { parameter, indirect, .. }
+    | P::ReplaceSubstring { parameter, indirect, .. }) = expression
+    else {
+        return false;
+    };
+    let array = matches!(parameter, Parameter::NamedWithIndex { .. } | Parameter::NamedWithAllIndices { .. });
+    *indirect || array
+}
+
+/// The parameter whose length `${#?}` or `${#-}` is: the parser takes the one behind `#` for an
+/// operator without a word.
+fn special_of_length(expression: &ParameterExpr) -> Option<SpecialParameter> {
+    use ParameterExpr as P;
+    let (parameter, test, word, special) = match expression {
+        P::IndicateErrorIfNullOrUnset { parameter, test_type, error_message, .. } => {
+            (parameter, test_type, error_message, SpecialParameter::LastExitStatus)
+        }
+        P::UseDefaultValues { parameter, test_type, default_value, .. } => {
+            (parameter, test_type, default_value, SpecialParameter::CurrentOptionFlags)
+        }
+        _ => return None,
+    };
+    let bare = matches!(test, ParameterTestType::Unset) && word.as_deref().unwrap_or_default().is_empty();
+    (bare && matches!(parameter, Parameter::Special(SpecialParameter::PositionalParameterCount)))
+        .then_some(special)
+}
+
+/// A word with `}` for `\}`, which only the end of the expansion needed.
+fn without_escaped_braces(word: &str) -> String {
+    let mut out = String::with_capacity(word.len());
+    let mut chars = word.chars();
+    while let Some(c) = chars.next() {
+        match (c, if c == '\\' { chars.next() } else { None }) {
+            ('\\', Some('}')) => out.push('}'),
+            (c, next) => {
+                out.push(c);
+                out.extend(next);
+            }
+        }
+    }
+    out
+}
+
+/// What `${x#pattern}` and its three relatives leave.
+fn cut<'a>(expression: &ParameterExpr, pattern: &[Glyph], value: &'a [char]) -> &'a [char] {
+    let prefix = |at: &usize| pattern::matches(pattern, &value[..*at]);
+    let suffix = |at: &usize| pattern::matches(pattern, &value[*at..]);
+    let places = 0..=value.len();
+    let (prefix_end, suffix_start) = match expression {
+        ParameterExpr::RemoveSmallestPrefixPattern { .. } => (places.clone().find(prefix), None),
+        ParameterExpr::RemoveLargestPrefixPattern { .. } => (places.clone().rev().find(prefix), None),
+        ParameterExpr::RemoveSmallestSuffixPattern { .. } => (None, places.clone().rev().find(suffix)),
+        _ => (None, places.clone().find(suffix)),
+    };
+    &value[prefix_end.unwrap_or(0)..suffix_start.unwrap_or(value.len())]
+}
+
+/// What `${x:offset:length}` means, as busybox and bash have it: a negative offset counts from the
+/// end, and so does a negative length.
+fn substring(value: &[char], offset: i64, length: Option<i64>) -> &[char] {
+    let count = value.len() as i64;
+    let start = if offset < 0 { count.saturating_add(offset) } else { offset };
+    if !(0..=count).contains(&start) {
+        return &[];
+    }
+    let end = match length {
+        None => count,
+        Some(length) if length < 0 => count.saturating_add(length),
+        Some(length) => start.saturating_add(length).min(count),
+    };
+    value.get(start as usize..end.max(start) as usize).unwrap_or_default()
+}
+
+/// What `${x/pattern/replacement}` and its relatives leave: the longest match at the first place
+/// that has one.
+fn replaced(value: &[char], pattern: &[Glyph], replacement: &str, which: &SubstringMatchKind) -> String {
+    let mut out = String::new();
+    let mut at = 0;
+    // Without a star each part of the pattern takes one character at most.
+    let star = pattern.iter().any(|g| g.active(&['*']));
+    let longest = if star { value.len() } else { pattern.len() };
+    while at <= value.len() {
+        let ends = (at..=value.len().min(at + longest)).rev();
+        let longest = match which {
+            SubstringMatchKind::Prefix if at > 0 => None,
+            SubstringMatchKind::Suffix => ends
+                .clone()
+                .next()
+                .filter(|end| *end == value.len() && pattern::matches(pattern, &value[at..*end])),
+            _ => ends.clone().find(|end| pattern::matches(pattern, &value[at..*end])),
+        };
+        match longest.filter(|end| *end > at) {
+            Some(end) => {
+                out.push_str(replacement);
+                at = end;
+                if !matches!(which, SubstringMatchKind::Anywhere) {
+                    break;
+                }
+            }
+            None => {
+                out.extend(value.get(at));
+                at += 1;
+            }
+        }
+    }
+    out.extend(value.get(at..).unwrap_or_default());
+    out
+}
