@@ -18,6 +18,8 @@
 //! | `src/ui`, `src/bench` | the REPL and the terminal interface; the figures |
 //! | `src/cli` | arguments and exit codes |
 
+#![warn(missing_docs)]
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;

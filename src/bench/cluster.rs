@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// A cluster in a home of its own; it is wiped when this ends. If it cannot be wiped, its home
 /// stays: without it no `ropewalk reset` would find the processes.
-pub struct Cluster<'a> {
+pub(crate) struct Cluster<'a> {
     home: &'a Path,
     /// Set if the home has to stay.
     keep: &'a AtomicBool,
@@ -63,7 +63,7 @@ fn retry(most: Duration, pause: Duration, mut act: impl FnMut() -> anyhow::Resul
 
 impl<'a> Cluster<'a> {
     /// A cluster in this home, which lies in the directory of `room`. Nothing runs yet.
-    pub fn at(home: &'a Path, room: &'a Room<'_>) -> Cluster<'a> {
+    pub(crate) fn at(home: &'a Path, room: &'a Room<'_>) -> Cluster<'a> {
         Cluster { home, keep: &room.keep }
     }
 
@@ -95,7 +95,7 @@ impl<'a> Cluster<'a> {
     ///
     /// # Errors
     /// The program cannot be run or fails: its arguments and what it printed.
-    pub fn up(&self, with: &[&str]) -> anyhow::Result<Duration> {
+    pub(crate) fn up(&self, with: &[&str]) -> anyhow::Result<Duration> {
         let args = [&["up", "--detach", "--wait"], with].concat();
         Ok(self.ropewalk(&args)?.1)
     }
@@ -112,7 +112,7 @@ impl<'a> Cluster<'a> {
     ///
     /// # Errors
     /// The program cannot be run or fails, or its answer is no JSON.
-    pub fn status(&self) -> anyhow::Result<Value> {
+    pub(crate) fn status(&self) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.ropewalk(&["status", "-o", "json"])?.0)?)
     }
 
@@ -120,7 +120,7 @@ impl<'a> Cluster<'a> {
     ///
     /// # Errors
     /// The kubeconfig cannot be read, is no YAML, or has no current context that can be used.
-    pub fn client(&self) -> anyhow::Result<kube::Client> {
+    pub(crate) fn client(&self) -> anyhow::Result<kube::Client> {
         let text = std::fs::read_to_string(self.home.join("clusters/main/kubeconfig"))?;
         let client = kubeconfig::view(&serde_yaml::from_str(&text)?).client("ropewalk-bench");
         Ok(client.context("the kubeconfig leads nowhere")?.kube())
@@ -135,7 +135,7 @@ fn ms(most: u32) -> Aim {
 ///
 /// # Errors
 /// The cluster cannot be started, stopped or asked, or Ctrl-C has ended the measurement.
-pub fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
+pub(crate) fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
     let cluster = Cluster::at(room.dir, room);
     let size = std::fs::metadata(super::program::PROGRAM)?.len() as f64 / 1e6;
     let (mut cold, mut stops, mut again, mut three) = (vec![], vec![], vec![], vec![]);
@@ -279,7 +279,7 @@ fn pod_spec() -> Value {
 /// # Errors
 /// The cluster cannot be started, its API refuses a request, a watch ends before the pods are as
 /// wanted, or Ctrl-C has ended the measurement.
-pub async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
     let cluster = Cluster::at(room.dir, room);
     cluster.up(&["--workers", "2"])?;
     let client = cluster.client()?;

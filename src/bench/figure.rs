@@ -8,7 +8,7 @@ use std::time::Duration;
 /// What a figure should be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Aim {
+pub(crate) enum Aim {
     /// In the figure's unit.
     AtMost(f64),
     /// In the figure's unit.
@@ -20,14 +20,14 @@ pub enum Aim {
 
 /// The same work done by another program in the same minutes, in the same unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Peer {
+pub(crate) struct Peer {
     pub name: String,
     pub runs: Vec<f64>,
 }
 
 /// Several runs of one measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     pub what: String,
     /// `ms`, `MB`, `%`: less is better. `…/s`: more is.
     pub unit: String,
@@ -64,35 +64,35 @@ fn short(value: f64) -> String {
 impl Figure {
     /// A figure of several runs, in any order, in `unit`. Runs that are no finite number are left
     /// out; without any the only run is 0.
-    pub fn new(what: impl Into<String>, unit: &str, runs: Vec<f64>, aim: Aim) -> Figure {
+    pub(crate) fn new(what: impl Into<String>, unit: &str, runs: Vec<f64>, aim: Aim) -> Figure {
         Figure { what: what.into(), unit: unit.into(), runs: sorted(runs), peer: None, aim }
     }
 
     /// A figure in milliseconds.
-    pub fn times(what: impl Into<String>, runs: &[Duration], aim: Aim) -> Figure {
+    pub(crate) fn times(what: impl Into<String>, runs: &[Duration], aim: Aim) -> Figure {
         Figure::new(what, "ms", runs.iter().map(|d| d.as_secs_f64() * 1e3).collect(), aim)
     }
 
     /// Nothing is said of a peer that never ran.
-    pub fn beside(mut self, name: &str, runs: Vec<f64>) -> Figure {
+    pub(crate) fn beside(mut self, name: &str, runs: Vec<f64>) -> Figure {
         self.peer = (!runs.is_empty()).then(|| Peer { name: name.into(), runs: sorted(runs) });
         self
     }
 
     /// The median.
-    pub fn p50(&self) -> f64 {
+    pub(crate) fn p50(&self) -> f64 {
         middle(&self.runs)
     }
 
     /// How many times as fast as the peer.
-    pub fn ratio(&self) -> Option<f64> {
+    pub(crate) fn ratio(&self) -> Option<f64> {
         let peer = middle(&self.peer.as_ref()?.runs);
         let (more, less) = if self.unit.ends_with("/s") { (self.p50(), peer) } else { (peer, self.p50()) };
         (less > 0.0).then(|| more / less)
     }
 
     /// Is it what it should be? `None` where nothing was aimed at, or the peer is missing.
-    pub fn met(&self) -> Option<bool> {
+    pub(crate) fn met(&self) -> Option<bool> {
         match self.aim {
             Aim::AtMost(most) => Some(self.p50() <= most),
             Aim::AtLeast(least) => Some(self.p50() >= least),
@@ -103,7 +103,7 @@ impl Figure {
 
     /// What `ropewalk bench -o json` tells of it: `what`, `unit`, `p50`, `min`, `max`, the number
     /// of `runs`, `aim` and `met`; with a peer also `peer` and `ratio`.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let spread = |runs: &[f64]| json!({"p50": middle(runs), "min": runs[0], "max": runs[runs.len() - 1], "runs": runs.len()});
         let mut document = spread(&self.runs);
         document["what"] = json!(self.what);
@@ -129,7 +129,7 @@ fn line(out: &mut String, what: &str, runs: &[f64], unit: &str, rest: &str) {
 }
 
 /// A part's figures at 80 columns: median, spread, what they stand beside.
-pub fn table(name: &str, figures: &[Figure]) -> String {
+pub(crate) fn table(name: &str, figures: &[Figure]) -> String {
     let mut out = format!("{name:<35} {:>12} {:>12}  {}\n", "median", "spread", "aim");
     for figure in figures {
         let verdict = match figure.met() {

@@ -32,23 +32,25 @@
 //! ## Read next
 //! `cluster`, whose parts are measured.
 
+#![warn(missing_docs)]
+
 mod api;
-pub mod cluster;
-pub mod figure;
+mod cluster;
+mod figure;
 mod network;
 mod own_process;
 mod program;
 mod room;
 mod runtime;
-pub mod store;
+mod store;
 mod world;
 
 use anyhow::Context;
 use clap::ValueEnum;
-pub use figure::{Aim, Figure};
+use figure::Figure;
 use lang::charset::{eprintln, print};
-use room::wait_for;
-pub use room::{Room, Stop, What};
+pub use room::What;
+use room::{Room, Stop, wait_for};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

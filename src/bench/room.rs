@@ -34,7 +34,7 @@ pub enum What {
 
 /// What a part is given: a directory of its own with a short path, and how often to do everything
 /// (`None`: as often as is usual).
-pub struct Room<'a> {
+pub(crate) struct Room<'a> {
     pub dir: &'a Path,
     pub runs: Option<usize>,
     /// The kubeconfig of an API server to stand beside.
@@ -54,7 +54,7 @@ impl Room<'_> {
     ///
     /// # Errors
     /// The bench was asked to end.
-    pub fn go_on(&self) -> anyhow::Result<()> {
+    pub(crate) fn go_on(&self) -> anyhow::Result<()> {
         ensure!(!self.stop.0.is_cancelled(), INTERRUPTED);
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Room<'_> {
     ///
     /// # Errors
     /// The bench was asked to end before the time was over.
-    pub fn rest(&self, time: Duration) -> anyhow::Result<()> {
+    pub(crate) fn rest(&self, time: Duration) -> anyhow::Result<()> {
         let until = Instant::now() + time;
         loop {
             self.go_on()?;
@@ -79,7 +79,7 @@ impl Room<'_> {
     ///
     /// # Errors
     /// Those of the work, or that it was interrupted.
-    pub async fn unless_stopped<T>(
+    pub(crate) async fn unless_stopped<T>(
         &self,
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
@@ -95,7 +95,7 @@ impl Room<'_> {
 /// part that runs then ends with an error, and removes the clusters and objects that it has made. A
 /// second signal ends the program at once.
 #[derive(Clone, Default)]
-pub struct Stop(pub(super) CancellationToken);
+pub(crate) struct Stop(pub(super) CancellationToken);
 
 impl Stop {
     /// Listens on a thread of its own, which ends with the process.

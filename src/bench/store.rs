@@ -28,7 +28,7 @@ const RANGE: &str = "/etcdserverpb.KV/Range";
 /// # Errors
 /// The cluster cannot be started, the files of etcd cannot be written, or a member does not answer
 /// within [`PATIENCE`]. A machine without etcd is no error: the figures have no peer.
-pub async fn beside_etcd(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn beside_etcd(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for members in [1, 3] {
         let home = room.dir.join(members.to_string());

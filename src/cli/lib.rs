@@ -12,6 +12,8 @@
 //! ## Read next
 //! `cluster`, which `up` starts.
 
+#![warn(missing_docs)]
+
 mod args;
 mod beside;
 mod clusters;

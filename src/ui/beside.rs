@@ -26,7 +26,7 @@ fn notes(place: &Place) -> PathBuf {
 }
 
 /// Was this cluster made for a lesson or lab?
-pub fn is_declared(place: &Place) -> bool {
+pub(crate) fn is_declared(place: &Place) -> bool {
     mark(place).exists()
 }
 

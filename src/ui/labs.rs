@@ -13,7 +13,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// The cluster does not run or does not answer, or the engine refuses: then with its own words.
-pub async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
+pub(crate) async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
     Control::connect(place).await?.ask(&question(lang, ask)).await
 }
 
@@ -23,10 +23,11 @@ pub(crate) fn question(lang: Lang, ask: Ask) -> control::Ask {
     control::Ask::Guest { name: NAME.into(), question }
 }
 
-/// Asks the lab engine a question whose answer is a `T`.
+/// Asks the lab engine a question whose answer is a `T`, for example a [`LabView`].
 ///
 /// # Errors
-/// Those of [`ask`], and an answer of another shape.
+/// The cluster does not run or does not answer, the engine refuses (then with its own words), or
+/// the answer has another shape.
 pub async fn asked<T: serde::de::DeserializeOwned>(
     place: &Place,
     lang: Lang,
@@ -42,7 +43,7 @@ pub(crate) fn clock(seconds: i64) -> String {
     format!("{sign}{}:{:02}", seconds.abs() / 60, seconds.abs() % 60)
 }
 
-/// Everything there is to see of a lab.
+/// Everything there is to see of a lab; a sentence if none is open.
 pub fn page(style: &PageStyle, view: &LabView) -> String {
     let say = |say, with: &[&str]| style.lang.say(say, with);
     if view.id.is_empty() {
@@ -66,7 +67,7 @@ pub fn page(style: &PageStyle, view: &LabView) -> String {
     out + &style.prose(&time, "")
 }
 
-/// One line a task. A check that is hidden stays hidden: only its result is shown.
+/// One line a task: whether it is green, its points, its text. A check that is hidden stays hidden: only its result is shown.
 pub fn tasks(style: &PageStyle, view: &LabView) -> String {
     let mut out = String::new();
     for task in &view.tasks {
@@ -100,7 +101,8 @@ pub fn given_up(style: &PageStyle, given: &GivenUp) -> String {
     out
 }
 
-/// A grade for people.
+/// A grade for people: points and what was found of each task, the score, how it came about, the
+/// debrief, and the file of the record.
 pub fn grade(style: &PageStyle, graded: &Graded, view: &LabView) -> String {
     let say = |say, with: &[&str]| style.lang.say(say, with);
     let record = &graded.record;
@@ -135,7 +137,8 @@ pub fn grade(style: &PageStyle, graded: &Graded, view: &LabView) -> String {
     out
 }
 
-/// What a record says of how its grade came about.
+/// What a record, as its JSON, says of how its grade came about: a solution that was played, hints,
+/// earlier attempts, edits by hand. A sentence each; none for a plain first attempt.
 pub fn remarks(lang: Lang, record: &Value) -> Vec<String> {
     let number = |key: &str| record["attempts"][key].as_u64().unwrap_or_default();
     let mut lines = Vec::new();

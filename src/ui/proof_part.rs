@@ -24,7 +24,8 @@ pub struct Part {
 
 impl Part {
     /// Leaves nothing out.
-    pub const ALL: Part = Part { first: 0, every: 1 };
+    #[cfg(test)]
+    pub(crate) const ALL: Part = Part { first: 0, every: 1 };
     /// Tells how a part is written: the error of [`Part::from_str`].
     pub const FORM: &str = "write K/N: every Nth answer, beginning with the Kth, for example 2/3";
 

@@ -10,10 +10,13 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// How a piece of text stands out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Style {
+    /// Strong text (`**`), and the head of a table.
     pub bold: bool,
+    /// Emphasis (`*`).
     pub italic: bool,
     /// Code, as typed.
     pub code: bool,
+    /// A heading of any level.
     pub heading: bool,
     /// Beside the text: list marks, frames of code.
     pub dim: bool,
@@ -22,11 +25,13 @@ pub struct Style {
 /// A piece of text in one style.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Span {
+    /// No line breaks. From foreign text it may hold control characters: [`print`] leaves them out.
     pub text: String,
+    /// Plain by default.
     pub style: Style,
 }
 
-/// One line of the terminal.
+/// One line of the terminal; empty for a blank line.
 pub type Row = Vec<Span>;
 
 /// The mark of an item in a list without numbers.
@@ -50,7 +55,7 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
 /// Lays Markdown out in lines of at most `width` cells. Code blocks are not wrapped: the caller
 /// cuts or wraps them where it shows them. No control character is in a line, not even one that the
 /// text names (`&#27;`).
-pub fn lay_out(markdown: &str, width: usize) -> Vec<Row> {
+pub(crate) fn lay_out(markdown: &str, width: usize) -> Vec<Row> {
     laid(markdown, Page { width: width.max(10), ..Page::default() })
 }
 
@@ -73,7 +78,8 @@ fn laid(markdown: &str, mut page: Page) -> Vec<Row> {
     page.rows
 }
 
-/// The same as plain text, with ANSI styles if `colour`.
+/// Lines as text, each behind `indent` and with a line break at its end, without spaces before it.
+/// `colour`: with ANSI styles. Control characters are left out.
 pub fn print(rows: &[Row], indent: &str, colour: bool) -> String {
     let mut out = String::new();
     for row in rows {
@@ -318,7 +324,8 @@ fn particle(text: &str) -> bool {
         .is_some_and(|w| PARTICLES.contains(&w.trim_end_matches([',', '.'])))
 }
 
-/// Wraps styled text at spaces; a word that is longer than a line is cut between syllables.
+/// Wraps styled text at spaces into lines of at most `width` cells; a word that is longer than a
+/// line is cut between syllables.
 pub fn wrap(text: &[Span], width: usize) -> Vec<Row> {
     let mut rows: Vec<Row> = vec![vec![]];
     let mut used = 0;

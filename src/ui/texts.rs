@@ -5,6 +5,7 @@ use lang::texts;
 
 texts! {
     /// One entry of the table.
+    #[allow(missing_docs)] // the English text beside each name says what it is
     pub enum Say {
     // -- the start
     ChooseLanguage:
@@ -394,8 +395,8 @@ texts! {
     }
 }
 
-/// What happened, why, and what to try, as printed on standard error. What it names may have
-/// control characters in it: they are left out.
+/// What happened, why, and what to try, a line each, as printed on standard error; without a line
+/// break at the end. What it names may have control characters in it: they are left out.
 pub fn problem(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> String {
     let mut out = format!("ropewalk: {what}");
     for (label, text) in [(Say::Why, why), (Say::Try, tip)] {

@@ -14,19 +14,22 @@ pub use asking::{ask, tag, view};
 /// How text is to be laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct PageStyle {
+    /// The language of what is printed around a lesson's own text.
     pub lang: Lang,
+    /// Cells of a line, at most.
     pub width: usize,
+    /// ANSI styles, for a terminal that knows them.
     pub colour: bool,
     /// The lesson stands beside it on the same screen, so only the news is printed.
-    pub beside: bool,
+    pub(crate) beside: bool,
 }
 
 impl PageStyle {
-    /// The widest line that is pleasant to read.
-    pub const WIDEST: usize = 78;
+    /// The widest line that is pleasant to read, in cells.
+    pub(crate) const WIDEST: usize = 78;
 
-    /// For the output of a command: as wide as its terminal, and no wider than is pleasant to read.
-    /// The pane of a shell may have fewer columns than [`PageStyle::WIDEST`].
+    /// For the output of a command, without colours: as wide as its terminal, and no wider than 78
+    /// cells, which is pleasant to read. The pane of a shell may have fewer columns.
     pub fn for_output(lang: Lang) -> PageStyle {
         PageStyle { lang, width: PageStyle::fitting(terminal::size().0), colour: false, beside: false }
     }
@@ -52,7 +55,7 @@ impl PageStyle {
         if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
     }
 
-    /// Everything there is to see of a step.
+    /// Everything there is to see of a step; a sentence if no lesson is open.
     pub fn page(&self, view: &LessonView) -> String {
         if view.id.is_empty() {
             return view.notices.join("\n")
@@ -81,7 +84,7 @@ impl PageStyle {
     }
 
     /// What may be read once the question is answered.
-    pub fn answered(&self, view: &LessonView) -> String {
+    pub(crate) fn answered(&self, view: &LessonView) -> String {
         match view.after.is_empty() || self.beside {
             true => String::new(),
             false => self.prose(&view.after, "") + "\n",
@@ -89,7 +92,7 @@ impl PageStyle {
     }
 
     /// The question, or the task and how it stands.
-    pub fn ask(&self, view: &LessonView) -> String {
+    pub(crate) fn ask(&self, view: &LessonView) -> String {
         let mut out = String::new();
         if let Some(predict) = view.predict.as_ref().filter(|p| p.chosen.is_none() && view.task.is_empty()) {
             // There are no checks to tell it with, and who guesses first would try in vain.
@@ -142,7 +145,7 @@ impl PageStyle {
     }
 
     /// One line a check, if there is more to say than the task says.
-    pub fn checks(&self, view: &LessonView) -> String {
+    pub(crate) fn checks(&self, view: &LessonView) -> String {
         let alone = view.checks.len() == 1 && view.checks[0].that == view.task;
         let mut out = String::new();
         for check in view.checks.iter().filter(|_| !alone) {
@@ -158,7 +161,7 @@ impl PageStyle {
     }
 
     /// What is said when a step is done.
-    pub fn over(&self, view: &LessonView) -> String {
+    pub(crate) fn over(&self, view: &LessonView) -> String {
         let word = if view.state == State::Solved { Say::LessonSolved } else { Say::LessonDone };
         let mut out = self.bold(&self.say(word, &[])) + "\n";
         if self.beside && !view.is_at_the_end() {
@@ -191,12 +194,12 @@ impl PageStyle {
     }
 
     /// Sentences of a debrief.
-    pub fn told(&self, sentences: &[String]) -> String {
+    pub(crate) fn told(&self, sentences: &[String]) -> String {
         sentences.iter().map(|told| self.prose(told, "  ")).collect()
     }
 
     /// The last hint that was shown.
-    pub fn hint(&self, view: &LessonView) -> String {
+    pub(crate) fn hint(&self, view: &LessonView) -> String {
         let Some(hint) = view.hints.last() else { return String::new() };
         let (number, left) = (view.hints.len().to_string(), view.hints_left.to_string());
         let more = if view.hints_left > 0 { Say::LessonHintsLeft } else { Say::LessonHintsOver };
@@ -205,7 +208,8 @@ impl PageStyle {
             + "\n"
     }
 
-    /// Why the step is not done.
+    /// Answers `check`: that the step is done, or which conditions it misses; of a step that cannot
+    /// be done here, why.
     pub fn verdict(&self, view: &LessonView) -> String {
         if matches!(view.state, State::Done | State::Solved) {
             return self.over(view);
@@ -220,7 +224,8 @@ impl PageStyle {
         out
     }
 
-    /// The list of lessons.
+    /// The list of lessons by track, a line each: a mark, its number and title, steps done of all,
+    /// minutes. `open`: the id of the open lesson; empty if none is.
     pub fn list(&self, entries: &[Entry], open: &str) -> String {
         let mut out = String::new();
         let (mut track, mut pack) = ("", None);

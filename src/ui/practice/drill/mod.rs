@@ -21,14 +21,15 @@ const SOON: Duration = Duration::from_millis(700);
 ///
 /// # Errors
 /// The cluster does not run or does not answer, or practice refuses: then with its own words.
-pub async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
+pub(crate) async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
     Control::connect(place).await?.ask(&question(lang, ask)).await
 }
 
-/// Asks a question whose answer is a `T`.
+/// Asks practice a question whose answer is a `T`, for example a [`DrillView`].
 ///
 /// # Errors
-/// Those of [`ask`], and an answer of another shape.
+/// The cluster does not run or does not answer, practice refuses (then with its own words), or the
+/// answer has another shape.
 pub async fn asked<T: serde::de::DeserializeOwned>(
     place: &Place,
     lang: Lang,
@@ -38,11 +39,12 @@ pub async fn asked<T: serde::de::DeserializeOwned>(
     serde_json::from_value(value).map_err(|e| Error::Control(e.to_string()))
 }
 
-/// Begins a drill. `slow` is called if the answer does not come soon: its tasks are being set up
-/// then, which may take a minute.
+/// Begins a drill. `seed`: as of an earlier drill, to repeat it; `skills`: ids of what it asks for,
+/// empty for all that were met. `slow` is called if the answer does not come within 0.7 s: its
+/// tasks are being set up then, which may take a minute.
 ///
 /// # Errors
-/// Those of [`ask`], and an answer of another shape.
+/// Those of [`asked`].
 pub async fn start(
     place: &Place,
     lang: Lang,
@@ -119,7 +121,7 @@ fn notices(style: &PageStyle, view: &DrillView) -> String {
 }
 
 /// The present task.
-pub fn task(style: &PageStyle, view: &DrillView) -> String {
+pub(crate) fn task(style: &PageStyle, view: &DrillView) -> String {
     let Some(task) = view.tasks.get(view.at) else { return String::new() };
     let (at, all) = ((view.at + 1).to_string(), view.tasks.len().to_string());
     let count = match view.left_s {
@@ -164,7 +166,7 @@ fn sole_command(hint: &str) -> Option<&str> {
 }
 
 /// What came of each task, and when its skill is asked again.
-pub fn summary(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
+pub(crate) fn summary(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
     let say = |say, with: &[&str]| style.lang.say(say, with);
     let is_done = |task: &&TaskView| matches!(task.outcome, Outcome::Done | Outcome::Helped);
     let done = view.tasks.iter().filter(is_done).count().to_string();
@@ -201,7 +203,7 @@ fn outcome(lang: Lang, phase: Phase, task: &TaskView, now: Timestamp) -> String 
     format!("{mark} {}: {told}{}", harmless(&task.title), again.unwrap_or_default())
 }
 
-/// What came of one task, as a line.
+/// What came of the task at `at`, counted from 0, as a line; nothing if there is no such task.
 pub fn result(style: &PageStyle, view: &DrillView, at: usize, now: Timestamp) -> String {
     let told = view.tasks.get(at).map(|task| outcome(style.lang, view.phase, task, now) + "\n");
     told.unwrap_or_default()
