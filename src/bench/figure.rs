@@ -9,25 +9,29 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Aim {
-    /// In the figure's unit.
+    /// In the figure's unit: less is better.
     AtMost(f64),
-    /// In the figure's unit.
+    /// In the figure's unit: more is better.
     AtLeast(f64),
     /// As fast as the peer, this many times.
     OfPeer(f64),
+    /// The figure is told without a verdict.
     None,
 }
 
 /// The same work done by another program in the same minutes, in the same unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Peer {
+    /// As the table names it: `etcd`, `crun`.
     pub name: String,
+    /// At least one, sorted.
     pub runs: Vec<f64>,
 }
 
 /// Several runs of one measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Figure {
+    /// What was measured, for people: `stop`, `puts, members: 3, clients: 64`.
     pub what: String,
     /// `ms`, `MB`, `%`: less is better. `…/s`: more is.
     pub unit: String,

@@ -66,8 +66,9 @@ fn measure(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
     }
 }
 
-/// Measures these parts, or all, and prints tables or one JSON document. After Ctrl-C it measures
-/// no more, and removes what it has made.
+/// Measures these parts, or all, and prints tables or, if `machine`, one JSON document. `runs`: of
+/// each measurement; `None`: as many as are usual for it. `peer`: the kubeconfig of a
+/// kube-apiserver to stand beside. After Ctrl-C it measures no more, and removes what it has made.
 ///
 /// # Errors
 /// A part that cannot be measured here, with the reason; the others are measured all the same.

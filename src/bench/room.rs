@@ -35,7 +35,9 @@ pub enum What {
 /// What a part is given: a directory of its own with a short path, and how often to do everything
 /// (`None`: as often as is usual).
 pub(crate) struct Room<'a> {
+    /// Removed when the part has ended, unless `keep` is set.
     pub dir: &'a Path,
+    /// `--runs`; `None`: each measurement's own number.
     pub runs: Option<usize>,
     /// The kubeconfig of an API server to stand beside.
     pub peer: Option<&'a Path>,

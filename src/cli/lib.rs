@@ -66,7 +66,7 @@ fn write_failure(panic: &str) -> Option<i32> {
     failed.then(|| if panic.ends_with(&broken_pipe) { 141 } else { 1 })
 }
 
-/// Runs one command line and returns the exit code.
+/// Runs one command line, which begins with the program's name, and returns the exit code.
 pub fn run(args: Vec<OsString>) -> i32 {
     end_with_the_reader();
     let words = args::behind_the_subcommand(args);
@@ -111,6 +111,7 @@ fn bench(
 }
 
 /// Runs `etcdctl` under its own name: on the cluster that `KUBECONFIG` belongs to, else on `main`.
+/// `words`: its arguments, without a program's name. Returns the exit code.
 pub fn etcdctl(words: Vec<String>) -> i32 {
     end_with_the_reader();
     block_on(clusters::etcdctl_alone(words))

@@ -197,7 +197,8 @@ fn news(lines: bool, told: &Value, now: &Value) -> bool {
     !lines || told != now
 }
 
-/// Names the parts of a start that are not there yet. Pure.
+/// Names the parts of a start that are not there yet: `kube-apiserver, nodes 1/3`. Empty if it is
+/// complete. `value`: the cluster's answer to [`Ask::Wait`]. Pure.
 pub fn missing(lang: Lang, value: &Value) -> String {
     let mut parts = Vec::new();
     for (key, name) in [("store", "etcd"), ("api", "kube-apiserver")] {

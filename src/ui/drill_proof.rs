@@ -22,8 +22,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// How long what a solution set going may take on a machine with much to do.
 const DONE_MAX: Duration = Duration::from_secs(120);
 
-/// Proves a part of the tasks with the values of a seed, and prints what was found of each. True if
-/// all of them are sound.
+/// Proves a part of the tasks, which are named by their ids, with the values of a seed, and prints
+/// what was found of each. True if all of them are sound.
 pub async fn prove(tasks: Vec<String>, seed: u64, part: Part) -> bool {
     proof_home::sweep();
     let (began, stop) = (Instant::now(), Stop::default());

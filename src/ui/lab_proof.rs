@@ -140,8 +140,10 @@ fn plans(lab: &Arc<Lab>, once: bool) -> Result<Vec<Plan>, String> {
 }
 
 /// Proves labs, `jobs` clusters side by side, and prints what was found of each as soon as that is
-/// known. `once`: as of [`plans`]; `part`: which seeds of each ([`Part`]). True if all labs are
-/// sound.
+/// known. `directory`: a folder that labs were read from beside those of the program, if any.
+/// `only`: the cases whose names contain this. `once`: each other answer with one of the faults
+/// that it is for, not with every one. `part`: which seeds of each lab ([`Part`]). True if all labs
+/// are sound.
 pub async fn prove(
     labs: Vec<Lab>,
     directory: Option<PathBuf>,

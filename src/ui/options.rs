@@ -10,25 +10,26 @@ use std::sync::Arc;
 /// Which cluster a session uses, in which form, and what it runs.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The name of the cluster.
+    /// The name of the cluster, for example `main`.
     pub name: String,
     /// Run these lines and end.
     pub lines: Vec<String>,
     /// Run this file's lines and end.
     pub file: Option<PathBuf>,
-    /// `--lang`.
+    /// The language of `--lang`; `None`: [`super::settings::language`] decides.
     pub lang: Option<Lang>,
     /// Instead of a cluster of our own: the one behind this kubeconfig.
     pub kubeconfig: Option<PathBuf>,
-    /// For a cluster that has to be started.
+    /// The port of the API server, for a cluster that has to be started; `None`: the port that the
+    /// cluster was made with, else 6443 or a free one.
     pub api_port: Option<u16>,
     /// Lines only, even on a terminal.
     pub plain: bool,
     /// The interface draws with ASCII alone.
     pub ascii: bool,
-    /// The lesson that the interface opens first.
+    /// The lesson that the interface opens first: `4` or `first-voyage/04`.
     pub lesson: Option<String>,
-    /// The lab that is started first, and its seed.
+    /// The lab that is started first, by its id, and its seed; `None`: the seed is drawn.
     pub lab: Option<(String, Option<u64>)>,
     /// This is the shell pane of the interface, with the token by which it sends commands to the
     /// interface. The interface itself starts the cluster and asks the questions at the end.

@@ -20,8 +20,9 @@ use std::sync::Arc;
 /// Proves lessons, `jobs` clusters side by side, and prints what was found. True if all of them are
 /// sound.
 ///
-/// `part`: which of the wrong answers and other ways ([`Part`]). With a kubeconfig, on the cluster
-/// behind it, each case in a namespace of its own: what that cluster cannot do is not tried.
+/// `directory`: a folder that lessons were read from beside those of the program, if any. `part`:
+/// which of the wrong answers and other ways ([`Part`]). With a kubeconfig, on the cluster behind
+/// it, each case in a namespace of its own: what that cluster cannot do is not tried.
 pub async fn prove(
     lessons: Vec<Lesson>,
     directory: Option<PathBuf>,

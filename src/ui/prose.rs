@@ -10,7 +10,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// How a piece of text stands out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Style {
-    /// Strong text (`**`), and the head of a table.
+    /// Strong text (`**`).
     pub bold: bool,
     /// Emphasis (`*`).
     pub italic: bool,

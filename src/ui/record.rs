@@ -103,7 +103,8 @@ impl Tape {
         }
     }
 
-    /// What was done, in order.
+    /// What was done, in order: each line that acts on the cluster or in the shell, with the
+    /// objects that changed while it ran. At most 500 lines.
     pub fn acts(&self) -> Vec<Act> {
         let inner = self.0.lock();
         let act = |line: &Line| {

@@ -11,7 +11,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Standard input and output are a terminal.
+/// True if standard input and output are a terminal; standard error may be something else.
 pub fn is_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }

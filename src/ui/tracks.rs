@@ -21,7 +21,7 @@ pub(crate) fn head_of(entry: &Entry, lang: Lang) -> String {
     }
 }
 
-/// What a pack is called, which version it is, and who wrote it.
+/// What a pack is called, which version it is, and who wrote it: `pack: School 1.2, by Kim, Lee`.
 pub fn pack(pack: &PackNote, lang: Lang) -> String {
     let named = format!("{} {}", pack.title, pack.version);
     let (named, authors) =

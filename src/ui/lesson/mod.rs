@@ -55,7 +55,7 @@ impl PageStyle {
         if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
     }
 
-    /// Everything there is to see of a step; a sentence if no lesson is open.
+    /// Everything there is to see of the open step; a sentence if no lesson is open.
     pub fn page(&self, view: &LessonView) -> String {
         if view.id.is_empty() {
             return view.notices.join("\n")
