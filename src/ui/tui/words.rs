@@ -2,7 +2,7 @@
 
 use lang::texts;
 
-texts! { pub enum Word {
+texts! { pub(crate) enum Word {
     // -- frame
     PaneLesson: "lesson", "강의";
     PaneMap: "map", "그림";
