@@ -5,3 +5,4 @@ mod chapter;
 mod check;
 mod cluster;
 mod course;
+mod words;
