@@ -78,7 +78,7 @@ impl Progress {
         Ok(load(path, FORMAT)?.unwrap_or_else(|| Progress { format: FORMAT, ..Progress::default() }))
     }
 
-    /// Writes the file as [`keep`] does.
+    /// Writes the file beside, brings it to the disk and puts it in its place in one move.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -87,7 +87,7 @@ impl Progress {
     }
 
     /// What is noted of a lesson; begins a note if there is none.
-    pub fn lesson(&mut self, id: &str) -> &mut Lesson {
+    pub(crate) fn lesson(&mut self, id: &str) -> &mut Lesson {
         self.lessons.entry(id.into()).or_default()
     }
 
@@ -97,7 +97,7 @@ impl Progress {
     }
 
     /// A lesson begins anew; what was once done stays done.
-    pub fn anew(&mut self, lesson: &str) {
+    pub(crate) fn anew(&mut self, lesson: &str) {
         let noted = self.lesson(lesson);
         let done = |step: &Step| Step { done: step.done, ..Step::default() };
         let steps = noted.steps.iter().map(|(id, step)| (id.clone(), done(step))).collect();
@@ -119,7 +119,7 @@ impl Progress {
     }
 
     /// An object was made, at a revision: by a lesson, or (`None`) by a person beside all lessons.
-    pub fn note_made(&mut self, object: &str, revision: i64, lesson: Option<&str>) {
+    pub(crate) fn note_made(&mut self, object: &str, revision: i64, lesson: Option<&str>) {
         self.lessons.values_mut().for_each(|noted| _ = noted.made.remove(object));
         if let Some(lesson) = lesson {
             self.lesson(lesson).made.insert(object.into(), revision);
@@ -128,7 +128,7 @@ impl Progress {
 
     /// An object is again what it was at a revision: if no lesson had made it by then, it is none
     /// of theirs. Returns the lesson that had made it since.
-    pub fn note_journey(&mut self, object: &str, to: i64) -> Option<String> {
+    pub(crate) fn note_journey(&mut self, object: &str, to: i64) -> Option<String> {
         let mut lost = None;
         for (id, noted) in &mut self.lessons {
             if noted.made.get(object).is_some_and(|at| *at > to) {
@@ -140,12 +140,12 @@ impl Progress {
     }
 
     /// Has a lesson made it?
-    pub fn is_made(&self, object: &str) -> bool {
+    pub(crate) fn is_made(&self, object: &str) -> bool {
         self.lessons.values().any(|noted| noted.made.contains_key(object))
     }
 
     /// What is noted of a step; `None` if it has not begun.
-    pub fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
+    pub(crate) fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
         self.lessons.get(lesson)?.steps.get(step)
     }
 }
@@ -155,7 +155,7 @@ impl Progress {
 ///
 /// # Errors
 /// It cannot be read, was written by a newer program, or is damaged.
-pub fn load<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>, Error> {
+pub(crate) fn load<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>, Error> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -173,7 +173,7 @@ pub fn load<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>, E
 ///
 /// # Errors
 /// One of these fails. The file has its old content or the new one, never a part.
-pub fn keep(path: &Path, what: &impl Serialize) -> Result<(), Error> {
+pub(crate) fn keep(path: &Path, what: &impl Serialize) -> Result<(), Error> {
     let failed = |cause| Error::File { path: PathBuf::from(path), cause };
     let text = serde_json::to_vec_pretty(what).map_err(|e| failed(e.into()))?;
     let fresh = path.with_extension("json.new");

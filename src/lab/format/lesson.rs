@@ -14,19 +14,19 @@ use std::time::Duration;
 
 /// A text with `${…}`, in every language.
 #[derive(Clone, Debug, Default)]
-pub struct Templates(BTreeMap<String, Template>);
+pub(crate) struct Templates(BTreeMap<String, Template>);
 
 impl Templates {
     /// Sets the template of a language.
-    pub fn put(&mut self, lang: &str, template: Template) {
+    pub(crate) fn put(&mut self, lang: &str, template: Template) {
         self.0.insert(lang.into(), template);
     }
     /// English stands in for a language that is missing; `None` without either.
-    pub fn get(&self, lang: &str) -> Option<&Template> {
+    pub(crate) fn get(&self, lang: &str) -> Option<&Template> {
         self.0.get(lang).or_else(|| self.0.get(EN))
     }
     /// The templates of all languages.
-    pub fn all(&self) -> impl Iterator<Item = &Template> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Template> {
         self.0.values()
     }
 }
@@ -60,7 +60,7 @@ pub struct Lesson {
     pub languages: Vec<String>,
     pub file: PathBuf,
     /// Names for expressions.
-    pub defines: Defines,
+    pub(crate) defines: Defines,
 }
 
 /// One task of a lesson: what the learner reads, what is checked, and how it can be solved.
@@ -83,13 +83,13 @@ pub struct Step {
     pub within: Duration,
     /// How long a wrong state is watched before it counts as red, in `lesson test`.
     pub settle: Duration,
-    pub keep: Option<Keep>,
+    pub(crate) keep: Option<Keep>,
     /// When it can no longer succeed.
     pub lost: Option<Lost>,
     /// Lines run as the teacher whenever the step begins; the learner is not told of them.
     pub setup: Vec<String>,
     /// Requests that are sent and counted while the step is open.
-    pub load: Option<Load>,
+    pub(crate) load: Option<Load>,
     pub faults: Vec<String>,
     pub requires: Vec<String>,
     pub optional: bool,
@@ -114,7 +114,7 @@ pub struct Predict {
     pub choices: Vec<(String, Text)>,
     pub answer: String,
     /// Proves the answer, after the solution.
-    pub because: Option<Expr>,
+    pub(crate) because: Option<Expr>,
 }
 
 /// What has to be true for a step to be done.
@@ -122,12 +122,12 @@ pub struct Predict {
 pub struct Check {
     /// Empty: the task says it.
     pub that: Text,
-    pub is: Expr,
+    pub(crate) is: Expr,
 }
 
 /// What has to stay true while the step is open, and what the learner is told when it does not.
 #[derive(Clone, Debug)]
-pub struct Keep {
+pub(crate) struct Keep {
     pub is: Expr,
     pub say: Text,
 }
@@ -136,16 +136,16 @@ pub struct Keep {
 #[derive(Clone, Debug)]
 pub struct Lost {
     /// True then.
-    pub when: Expr,
+    pub(crate) when: Expr,
     /// Why, for the learner.
-    pub say: Text,
+    pub(crate) say: Text,
     /// What the learner is offered.
-    pub repair: Repair,
+    pub(crate) repair: Repair,
 }
 
 /// What the learner does to be able to go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Repair {
+pub(crate) enum Repair {
     /// Goes to this step of the lesson, which begins anew.
     Goto(String),
     /// Takes the last act back.
@@ -159,7 +159,7 @@ pub struct Hint {
     pub id: String,
     pub tier: u8,
     pub when: Option<Expr>,
-    pub say: Templates,
+    pub(crate) say: Templates,
 }
 
 /// Another way to solve a step.
@@ -179,7 +179,7 @@ pub struct Wrong {
 
 impl Lesson {
     /// Every expression in it; the kinds that they name are watched while the lesson is open.
-    pub fn exprs(&self) -> Vec<&Expr> {
+    pub(crate) fn exprs(&self) -> Vec<&Expr> {
         let mut all = Vec::new();
         for step in &self.steps {
             all.extend(step.checks.iter().map(|c| &c.is));
@@ -203,7 +203,7 @@ impl Lesson {
 
 impl Step {
     /// What people call it: its heading, in quotation marks.
-    pub fn called(&self, lang: &str) -> String {
+    pub(crate) fn called(&self, lang: &str) -> String {
         match self.heading.get(lang) {
             "" => format!("“{}”", self.id),
             heading => format!("“{heading}”"),
@@ -211,7 +211,7 @@ impl Step {
     }
 
     /// The solution with a `-` before each line that may fail, as the teacher plays it.
-    pub fn marked_solution(&self) -> Vec<String> {
+    pub(crate) fn marked_solution(&self) -> Vec<String> {
         let marked = |(at, line): (usize, &String)| match self.may_fail.contains(&at) {
             true => format!("-{line}"),
             false => line.clone(),
@@ -220,12 +220,12 @@ impl Step {
     }
 
     /// What the teacher plays in place of the learner: its setup, and the marked solution.
-    pub fn whole(&self) -> Vec<String> {
+    pub(crate) fn whole(&self) -> Vec<String> {
         self.setup.iter().cloned().chain(self.marked_solution()).collect()
     }
 
     /// Kinds of which it may ask what there was when it began.
-    pub fn kinds_before(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn kinds_before(&self) -> impl Iterator<Item = String> {
         let checks = self.checks.iter().map(|check| &check.is).chain(self.keep.iter().map(|keep| &keep.is));
         let proofs = self.predict.iter().filter_map(|predict| predict.because.as_ref());
         let proofs = proofs.chain(self.answer.iter().map(|answer| &answer.is));

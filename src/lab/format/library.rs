@@ -30,7 +30,7 @@ pub fn directory() -> Option<PathBuf> {
 }
 
 /// Returns whether the environment leaves out all lessons but those of [`directory`].
-pub fn is_only() -> bool {
+pub(crate) fn is_only() -> bool {
     std::env::var_os(ONLY).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
@@ -40,7 +40,7 @@ pub struct Library {
     pub lessons: Vec<Lesson>,
     /// The packs that were read beside the built-in lessons.
     pub packs: Vec<Pack>,
-    pub beats: Sentences,
+    pub(crate) beats: Sentences,
     /// Where each beat stands: the file, and the line there.
     pub(crate) beat_places: BTreeMap<String, (PathBuf, usize)>,
     /// The glossary.

@@ -17,7 +17,7 @@ pub struct Fault {
 /// The language that every text has.
 pub const EN: &str = "en";
 /// Languages beside English.
-pub const OTHERS: &[&str] = &["ko"];
+pub(crate) const OTHERS: &[&str] = &["ko"];
 
 /// A text in every language of its lesson.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

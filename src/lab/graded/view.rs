@@ -108,7 +108,7 @@ pub struct Plan {
 
 impl Plan {
     /// Does this plan take no more than another one, to which the learner has agreed?
-    pub fn is_within(&self, agreed: &Plan) -> bool {
+    pub(crate) fn is_within(&self, agreed: &Plan) -> bool {
         self.ends == agreed.ends && self.lost.iter().all(|loss| agreed.lost.contains(loss))
     }
 }

@@ -23,9 +23,9 @@ pub struct Lab {
     /// The cluster that it is played on, if not any.
     pub cluster: Option<Declared>,
     pub choices: Choices,
-    pub derived: Vec<(String, Expr)>,
+    pub(crate) derived: Vec<(String, Expr)>,
     pub setup: Vec<Also>,
-    pub ready_when: Option<Expr>,
+    pub(crate) ready_when: Option<Expr>,
     pub tasks: Vec<Task>,
     pub hints: Vec<Hint>,
     pub solution: Vec<Also>,
@@ -48,7 +48,7 @@ pub struct Task {
     /// What the judge does first, as the teacher, and takes back afterwards.
     pub probe: Vec<String>,
     /// Sentence (may be empty) and expression.
-    pub checks: Vec<(Text, Expr)>,
+    pub(crate) checks: Vec<(Text, Expr)>,
     /// What is said when it is red and its check has no sentence; may be empty, then the task
     /// itself is.
     pub unmet: Text,
@@ -58,7 +58,7 @@ pub struct Task {
     /// Tasks without which this one earns nothing: it is true from the beginning.
     pub only_with: Vec<String>,
     /// After such an act in the lab's namespaces it stays red.
-    pub excludes: Vec<Meddling>,
+    pub(crate) excludes: Vec<Meddling>,
 }
 
 /// A hint: `tier` 1 is where to look, 2 what is wrong, 3 the command. It is offered where `when` is
@@ -105,14 +105,14 @@ impl Lab {
     }
 
     /// The lines of its setup with their values.
-    pub fn setup_lines(&self, variant: &Map<String, Value>) -> Vec<String> {
+    pub(crate) fn setup_lines(&self, variant: &Map<String, Value>) -> Vec<String> {
         let filled = |line: &String| draw::fill(line, variant).unwrap_or_else(|_| line.clone());
         Lab::lines(&self.setup, variant).iter().map(filled).collect()
     }
 
     /// The namespaces in which a lab is played, with the lines of these values. `None`: it changes
     /// more than namespaces hold.
-    pub fn places(&self, variant: &Map<String, Value>) -> Option<BTreeSet<String>> {
+    pub(crate) fn places(&self, variant: &Map<String, Value>) -> Option<BTreeSet<String>> {
         let mut lines = Lab::lines(&self.setup, variant);
         lines.extend(self.tasks.iter().flat_map(|t| t.probe.iter().cloned()));
         let filled = lines.iter().map(|line| draw::fill(line, variant).unwrap_or_else(|_| line.clone()));
@@ -120,7 +120,7 @@ impl Lab {
     }
 
     /// The expressions of its tasks, of `ready_when` and of its hints.
-    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
         let tasks = self.tasks.iter().flat_map(|t| t.checks.iter().map(|(_, e)| e));
         tasks.chain(&self.ready_when).chain(self.hints.iter().filter_map(|h| h.when.as_ref()))
     }

@@ -2,7 +2,7 @@
 
 mod anchor;
 mod doing;
-pub mod follow;
+pub(crate) mod follow;
 mod judge;
 mod left;
 mod lent;
@@ -46,7 +46,7 @@ use tokio::sync::watch;
 const TURN_MAX: Duration = Duration::from_secs(10);
 
 /// The labs of one cluster: which one is open, what is known of it, and the book that keeps it.
-pub struct LabRun {
+pub(crate) struct LabRun {
     /// Told which lab is open.
     opened: Opened,
     world: Arc<World>,
@@ -142,7 +142,7 @@ impl LabRun {
     ///
     /// # Errors
     /// There is no kubeconfig, or key or book cannot be read, or a newer program wrote the book.
-    pub fn open(world: Arc<World>, host: Host, opened: Opened) -> Result<LabRun, Error> {
+    pub(crate) fn open(world: Arc<World>, host: Host, opened: Opened) -> Result<LabRun, Error> {
         let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
         let path = host.place().root.join("labs.json");
         let key = seal::Key::load_or_create(&host.place().pki())?;
@@ -280,7 +280,7 @@ impl LabRun {
     ///
     /// # Errors
     /// Says in `lang` why it was not done: e.g. others are at work, or the disk is full.
-    pub async fn answer(&self, ask: Ask, lang: &str) -> Result<Value, String> {
+    pub(crate) async fn answer(&self, ask: Ask, lang: &str) -> Result<Value, String> {
         if let Some(known) = self.known_at_once(&ask, lang) {
             return Ok(known);
         }
@@ -360,7 +360,7 @@ impl LabRun {
     ///
     /// # Errors
     /// The key cannot be read or made.
-    pub fn fingerprint(&self) -> Result<String, Error> {
+    pub(crate) fn fingerprint(&self) -> Result<String, Error> {
         seal::Key::load_or_create(&self.host.place().pki()).map(|k| k.fingerprint())
     }
 

@@ -13,7 +13,7 @@ const FILE: &str = "src/lab/practice/skills.yaml";
 static TEXT: &str = include_str!("../skills.yaml");
 
 /// The value that a drill gives to every task: its namespace.
-pub const NAMESPACE: &str = "ns";
+pub(crate) const NAMESPACE: &str = "ns";
 
 /// The table of skills, in the order of the file.
 #[derive(Clone, Debug, Default)]
