@@ -16,9 +16,11 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Progress {
+    /// [`FORMAT`], or that of the program that wrote the file.
     pub format: u32,
     /// The open lesson.
     pub open: Option<String>,
+    /// Every lesson that was ever opened, by its id.
     pub lessons: BTreeMap<String, Lesson>,
 }
 
@@ -38,6 +40,7 @@ pub struct Lesson {
     /// What its setup, and the learner while it was open, have made of what it is about:
     /// `plural.group/namespace/name`, and the store revision.
     pub made: BTreeMap<String, i64>,
+    /// Steps that have begun, by their ids.
     pub steps: BTreeMap<String, Step>,
 }
 
@@ -45,9 +48,11 @@ pub struct Lesson {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Step {
+    /// How it stood when this was written.
     pub state: State,
     /// Once done, done: also while it is played again.
     pub done: bool,
+    /// The letter of the choice that the learner made before acting.
     pub predicted: Option<String>,
     /// Answers to the step's question, the oldest first.
     pub answers: Vec<String>,

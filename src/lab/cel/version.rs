@@ -25,7 +25,12 @@ pub(crate) struct Version {
 impl Version {
     /// A version without a writer and a number: [`Version::by`] and [`Version::numbered`] add
     /// these. `verb` is `ADDED`, `MODIFIED` or `DELETED`, `body` the JSON of the object.
-    pub(crate) fn new(revision: i64, at: Option<jiff::Timestamp>, verb: &'static str, body: Bytes) -> Version {
+    pub(crate) fn new(
+        revision: i64,
+        at: Option<jiff::Timestamp>,
+        verb: &'static str,
+        body: Bytes,
+    ) -> Version {
         Version { revision, at, verb, body, ..Version::default() }
     }
 

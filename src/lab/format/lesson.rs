@@ -34,15 +34,23 @@ impl Templates {
 /// A lesson as it was read from its files.
 #[derive(Clone, Debug)]
 pub struct Lesson {
+    /// TRACK/NN, e.g. `first-voyage/04`.
     pub id: String,
+    /// The part of the id before `/`.
     pub track: String,
+    /// The place in the track, from 1: the number in the id.
     pub order: u32,
+    /// Without Markdown.
     pub title: Text,
+    /// Rows of the curriculum that it covers, as the author wrote them, e.g. `1.7 2.7`.
     pub row: String,
+    /// How long its author expects it to take.
     pub minutes: u32,
+    /// Ids of lessons that it builds on.
     pub needs: Vec<String>,
     /// What to do alone when the lesson is finished.
     pub then: Option<Then>,
+    /// Requirements of all steps, e.g. `workers>=2`.
     pub requires: Vec<String>,
     /// The cluster that it is played on, if not any.
     pub cluster: Option<Declared>,
@@ -50,14 +58,20 @@ pub struct Lesson {
     pub setup: Vec<String>,
     /// What is placed in the learner's folder when the lesson is opened.
     pub files: Vec<File>,
+    /// How many times as fast as real time the cluster's clock runs while it is open; 1 is real
+    /// time.
     pub clock: u32,
+    /// The map that is shown where a step names none: one of [`VIEWS`](super::VIEWS).
     pub view: String,
+    /// In the order in which they are played.
     pub steps: Vec<Step>,
     /// Prose before the first section.
     pub intro: Text,
     /// What the learner can do now; shown when all steps are done.
     pub closing: Text,
+    /// Languages that its texts are written in, English first.
     pub languages: Vec<String>,
+    /// Its `lesson.md`: on the disk, or below the folder of the lessons in the binary.
     pub file: PathBuf,
     /// Names for expressions.
     pub(crate) defines: Defines,
@@ -66,7 +80,9 @@ pub struct Lesson {
 /// One task of a lesson: what the learner reads, what is checked, and how it can be solved.
 #[derive(Clone, Debug)]
 pub struct Step {
+    /// Unique within the lesson, e.g. `run`.
     pub id: String,
+    /// Markdown, one paragraph.
     pub task: Text,
     /// The title of its section.
     pub heading: Text,
@@ -74,12 +90,18 @@ pub struct Step {
     pub prose: Text,
     /// The part of the section that is shown once the question is answered.
     pub after: Text,
+    /// The map that is shown during this step: one of [`VIEWS`](super::VIEWS); `None`: that of the
+    /// lesson.
     pub view: Option<String>,
+    /// A question that the learner answers before the task is shown.
     pub predict: Option<Predict>,
     /// A question whose answer proves that the learner has looked.
     pub answer: Option<Answer>,
+    /// All have to be true at the same time.
     pub checks: Vec<Check>,
+    /// How long the checks have to stay true.
     pub hold: Duration,
+    /// How long after the last act what is missing is named.
     pub within: Duration,
     /// How long a wrong state is watched before it counts as red, in `lesson test`.
     pub settle: Duration,
@@ -90,17 +112,25 @@ pub struct Step {
     pub setup: Vec<String>,
     /// Requests that are sent and counted while the step is open.
     pub(crate) load: Option<Load>,
+    /// Verbs of `fault` that it uses.
     pub faults: Vec<String>,
+    /// Requirements beside those of the lesson, e.g. `control-planes>=3`.
     pub requires: Vec<String>,
+    /// The lesson can be finished without it.
     pub optional: bool,
+    /// In the order in which they are offered.
     pub hints: Vec<Hint>,
+    /// Lines that solve it. The text of a manifest follows its line, up to a line `.`.
     pub solution: Vec<String>,
     /// Positions of lines of the solution that may fail: they are written with a `-` before them.
     pub may_fail: BTreeSet<usize>,
+    /// Further ways to solve it.
     pub also: Vec<Way>,
+    /// Answers that must not solve it.
     pub wrong: Vec<Wrong>,
     /// Names of beats; `a | b` is the first that has something to tell.
     pub debrief: Vec<String>,
+    /// A sentence to keep in mind, shown last of the debrief; empty if there is none.
     pub remember: Text,
     /// What it needs that only Ropewalk's own cluster has; read from the rest.
     pub needs: BTreeSet<Need>,
@@ -109,9 +139,11 @@ pub struct Step {
 /// A question that is asked before the learner acts.
 #[derive(Clone, Debug)]
 pub struct Predict {
+    /// Markdown, one paragraph.
     pub question: Text,
     /// Letter and text.
     pub choices: Vec<(String, Text)>,
+    /// The letter of the right choice.
     pub answer: String,
     /// Proves the answer, after the solution.
     pub(crate) because: Option<Expr>,
@@ -156,8 +188,11 @@ pub(crate) enum Repair {
 /// true or missing.
 #[derive(Clone, Debug)]
 pub struct Hint {
+    /// Unique within the step.
     pub id: String,
+    /// 1 to 3.
     pub tier: u8,
+    /// `None`: it always fits.
     pub when: Option<Expr>,
     pub(crate) say: Templates,
 }
@@ -165,6 +200,7 @@ pub struct Hint {
 /// Another way to solve a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Way {
+    /// As of [`Step::solution`].
     pub lines: Vec<String>,
     /// The learner is told of it when the step is done; others only prove the check.
     pub show: bool,
@@ -173,7 +209,9 @@ pub struct Way {
 /// An answer after which the step has to stay red, and why; `lesson test` plays it.
 #[derive(Clone, Debug)]
 pub struct Wrong {
+    /// As of [`Step::solution`].
     pub lines: Vec<String>,
+    /// For the author: what is wrong about it.
     pub why: String,
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn is_only() -> bool {
 /// Lessons in order, and what is wrong with those that could not be read.
 #[derive(Clone, Debug, Default)]
 pub struct Library {
+    /// Track by track, and in each by their order.
     pub lessons: Vec<Lesson>,
     /// The packs that were read beside the built-in lessons.
     pub packs: Vec<Pack>,
@@ -45,6 +46,7 @@ pub struct Library {
     pub(crate) beat_places: BTreeMap<String, (PathBuf, usize)>,
     /// The glossary.
     pub terms: Terms,
+    /// Of files that were left out, and of names that nothing has.
     pub faults: Vec<Fault>,
     /// Lessons that are not here and may be needed: see [`write_alone`].
     pub(crate) elsewhere: BTreeSet<String>,

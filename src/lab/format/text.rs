@@ -8,9 +8,11 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{line}: {what}", file.display())]
 pub struct Fault {
+    /// The file, as it was found.
     pub file: PathBuf,
     /// From 1.
     pub line: usize,
+    /// What is wrong and how to mend it, in English, for the author.
     pub what: String,
 }
 

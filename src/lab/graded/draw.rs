@@ -10,6 +10,7 @@ use std::sync::Arc;
 /// What a key may be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
+    /// One of these, all as likely.
     Pick(Vec<Value>),
     /// Both ends belong to it.
     Range(i64, i64),
@@ -49,7 +50,10 @@ pub(crate) fn draw(lab: &str, seed: u64, choices: &Choices) -> Map<String, Value
 ///
 /// # Errors
 /// The key whose expression has no value, and why.
-pub(crate) fn derive(drawn: &Map<String, Value>, derived: &[(String, Expr)]) -> Result<Map<String, Value>, String> {
+pub(crate) fn derive(
+    drawn: &Map<String, Value>,
+    derived: &[(String, Expr)],
+) -> Result<Map<String, Value>, String> {
     let mut all = drawn.clone();
     for (key, expr) in derived {
         let answer = expr.value(&facts(&all), &[]).map_err(|e| format!("{key}: {e}"))?;

@@ -9,11 +9,15 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Found {
+    /// The id of the task.
     pub id: String,
+    /// The points that it is worth.
     pub weight: u32,
+    /// It has earned them.
     pub green: bool,
-    /// Milliseconds from the start until it became green for good, and the store's revision then.
+    /// Milliseconds from the start until it became green for good.
     pub at_ms: u64,
+    /// The store's revision at that moment.
     pub revision: i64,
     /// The first thing that is not so.
     pub unmet: String,

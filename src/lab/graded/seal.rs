@@ -218,10 +218,13 @@ fn sealed_text(document: &Map<String, Value>) -> String {
 /// Why a record is not to be believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
+    /// It is no JSON, has a key twice, or has no signature; the text says which.
     #[error("this is not a record: {0}")]
     NotARecord(String),
+    /// The signature is of another text.
     #[error("the record was edited after it was signed")]
     Edited,
+    /// The public key was replaced, or its fingerprint.
     #[error("the key in the record does not have the fingerprint that the record names")]
     Key,
 }
