@@ -4,7 +4,6 @@ use lang::{Lang, texts};
 use std::path::PathBuf;
 
 /// What keeps the engine from its work.
-/// Why a lesson, a drill or their files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of the learner's cannot be read, written or moved.

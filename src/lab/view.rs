@@ -77,7 +77,7 @@ pub enum Ask {
     },
     /// A line that was typed: only hints see it. Answered at once, with nothing.
     Typed {
-        /// The whole line, before it runs.
+        /// The whole line, without the space around it.
         line: String,
     },
     /// A line has ended with this exit code. Answered at once, with nothing.
@@ -225,7 +225,7 @@ impl PackNote {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Solution {
-    /// Lines to type. The text of a manifest follows the line that reads it, up to a line `.`.
+    /// Lines to type. The text of a manifest follows its line, up to a line `.` or `EOF`.
     pub lines: Vec<String>,
     /// Positions of lines that are expected to fail: the refusal is what the learner should see.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -301,11 +301,11 @@ pub struct LessonView {
     /// them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub playing: Option<(usize, usize)>,
-    /// All steps are done; the next lesson's id and title, if there is one.
+    /// All steps are done.
     pub finished: bool,
     /// Whether each step of the lesson has been done.
     pub done: Vec<bool>,
-    /// As of `finished`; `None` as well after the last lesson.
+    /// Once all steps are done: the next lesson's id and title. `None` after the last lesson.
     pub next: Option<(String, String)>,
     /// What to do alone, when all steps are done.
     #[serde(skip_serializing_if = "Option::is_none")]

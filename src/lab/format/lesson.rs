@@ -97,11 +97,12 @@ pub struct Step {
     pub predict: Option<Predict>,
     /// A question whose answer proves that the learner has looked.
     pub answer: Option<Answer>,
-    /// All have to be true at the same time.
+    /// All have to be true for the step to be done.
     pub checks: Vec<Check>,
     /// How long the checks have to stay true.
     pub hold: Duration,
-    /// How long after the last act what is missing is named.
+    /// If the step is not done this long after the learner's last act, the view says what is
+    /// missing.
     pub within: Duration,
     /// How long a wrong state is watched before it counts as red, in `lesson test`.
     pub settle: Duration,
@@ -118,9 +119,9 @@ pub struct Step {
     pub requires: Vec<String>,
     /// The lesson can be finished without it.
     pub optional: bool,
-    /// In the order in which they are offered.
+    /// Of those that fit, one with a true condition is offered first, then by tier.
     pub hints: Vec<Hint>,
-    /// Lines that solve it. The text of a manifest follows its line, up to a line `.`.
+    /// Lines that solve it. The text of a manifest follows its line, up to a line `.` or `EOF`.
     pub solution: Vec<String>,
     /// Positions of lines of the solution that may fail: they are written with a `-` before them.
     pub may_fail: BTreeSet<usize>,

@@ -15,7 +15,7 @@ pub struct Term {
     pub id: String,
     /// The word as people write it, e.g. “control plane”.
     pub name: Text,
-    /// What it is: Markdown, one paragraph.
+    /// What it is, in a few sentences. Markdown.
     pub say: Text,
     /// Other words for it, of all languages.
     pub also: Vec<String>,

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 /// What keeps labs from being played.
-/// Why the files of graded labs cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The key that signs records cannot be read, made or written.

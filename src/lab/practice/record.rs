@@ -84,7 +84,9 @@ pub(crate) struct Practised {
 pub enum State {
     /// The last try failed, or it has been due for a week.
     Rusty,
+    /// It is time to practise it.
     Due,
+    /// It is not due yet.
     Fresh,
     /// No lesson or lab that teaches it is finished.
     #[default]

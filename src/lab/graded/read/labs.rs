@@ -10,7 +10,9 @@ use std::sync::{Arc, LazyLock};
 /// All labs: those in the binary with those of packs, or those of a directory alone.
 #[derive(Clone, Debug, Default)]
 pub struct Labs {
+    /// In the order of their levels, then of their ids.
     pub labs: Vec<Lab>,
+    /// What is wrong with labs that were left out.
     pub faults: Vec<Fault>,
     /// All of them are from this directory; `None`: from the binary and from packs.
     pub(crate) directory: Option<PathBuf>,

@@ -1,5 +1,5 @@
-use super::facts::Facts;
 use super::explain::explain;
+use super::facts::Facts;
 use super::{Explanation, Question};
 use lang::Lang;
 use serde_json::{Value, json};
