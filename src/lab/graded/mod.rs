@@ -46,7 +46,7 @@
 //! ## Read next
 //! `cli::lab` and `ui::labs`, which prove labs.
 
-mod book;
+pub(crate) mod book;
 pub mod draw;
 mod error;
 pub mod guest;
@@ -57,11 +57,11 @@ pub mod read;
 pub mod run;
 pub mod score;
 pub mod seal;
-mod stopwatch;
+pub(crate) mod stopwatch;
 pub mod view;
 mod wills;
 mod words;
-mod world;
+pub(crate) mod world;
 
 pub use error::Error;
 pub(crate) use opened::{Opened, Opening, Reserved};
