@@ -356,14 +356,6 @@ impl LabRun {
         steps["revision"].as_i64().ok_or_else(|| "the store does not say its revision".to_string())
     }
 
-    /// The fingerprint of this cluster's key.
-    ///
-    /// # Errors
-    /// The key cannot be read or made.
-    pub(crate) fn fingerprint(&self) -> Result<String, Error> {
-        seal::Key::load_or_create(&self.host.place().pki()).map(|k| k.fingerprint())
-    }
-
     /// When the time is over, notes what people have written: what differs later came too late.
     async fn note_limit(&self, current: &Current) -> Result<(), String> {
         let over = self.ms() >= limit_ms(&current.lab);
