@@ -15,7 +15,9 @@ use tokio::sync::watch;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Question<A> {
+    /// `en` or `ko`; another language is answered in English.
     pub lang: String,
+    /// What is asked; each guest has its own questions.
     pub ask: A,
 }
 

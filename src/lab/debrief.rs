@@ -12,15 +12,15 @@ use std::sync::Arc;
 const SENTENCES_MAX: usize = 5;
 
 /// The beat that compares the prediction with what was; a lesson may have its own words for it.
-pub const PREDICTED: &str = "predicted";
+pub(crate) const PREDICTED: &str = "predicted";
 
 /// `a | b`: the first of these beats that has something to tell.
-pub fn alternatives(entry: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn alternatives(entry: &str) -> impl Iterator<Item = &str> {
     entry.split('|').map(str::trim)
 }
 
 /// The sentences of a finished step, in a language. `predicted` is the learner's choice.
-pub fn tell(
+pub(crate) fn tell(
     step: &Step,
     beats: &Sentences,
     facts: &Arc<Facts>,
@@ -72,7 +72,7 @@ fn given(step: &Step, predicted: Option<&str>, lang: &str) -> Vec<(&'static str,
 }
 
 /// One beat; nothing if a hop that it binds is missing, or a value of its sentence.
-pub fn one(beat: &Beat, facts: &Arc<Facts>, given: &[(&str, Value)], lang: &str) -> Option<String> {
+pub(crate) fn one(beat: &Beat, facts: &Arc<Facts>, given: &[(&str, Value)], lang: &str) -> Option<String> {
     let mut bound: Vec<(&str, Value)> = given.to_vec();
     for (name, expr) in &beat.with {
         let value = expr.value(facts, &bound).ok()?;

@@ -6,22 +6,56 @@ use std::path::PathBuf;
 /// What keeps the engine from its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A file of the learner's cannot be read, written or moved.
     #[error("cannot use {}", path.display())]
     File {
+        /// The file.
         path: PathBuf,
+        /// What the system says.
         #[source]
         cause: std::io::Error,
     },
+    /// The file has a newer format than this program knows.
     #[error("{} was written by a newer ropewalk (format {found}, this one knows {known}); use that one", path.display())]
-    Newer { path: PathBuf, found: u64, known: u32 },
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its `format`.
+        found: u64,
+        /// The newest format that this program reads.
+        known: u32,
+    },
+    /// The file is no JSON, or not of the shape that is expected.
     #[error("{} is damaged: {why}; move it away to begin anew", path.display())]
-    Damaged { path: PathBuf, why: String },
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the JSON parser says, in English.
+        why: String,
+    },
+    /// The teacher, who has no shell, was given a line with pipes, redirections or the like.
     #[error("the line {line:?} needs a shell")]
-    Shell { line: String },
+    Shell {
+        /// The line as the lesson has it.
+        line: String,
+    },
+    /// A line of the teacher's has failed.
     #[error("the line {line:?} cannot be run: {why}")]
-    Line { line: String, why: String },
+    Line {
+        /// The line as the lesson has it.
+        line: String,
+        /// What the command said, or why it could not begin.
+        why: String,
+    },
+    /// The learner has stopped the lines that the teacher plays.
     #[error("stopped at command {at} of {of}")]
-    Stopped { at: usize, of: usize },
+    Stopped {
+        /// The command that was to be next, from 1.
+        at: usize,
+        /// How many commands there are.
+        of: usize,
+    },
+    /// What the cluster's process says.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
 }

@@ -24,7 +24,7 @@ const ENDED: &str = "the lesson engine has ended; the cluster's log says why";
 type Start = (mpsc::Receiver<Asked>, watch::Sender<Views>);
 
 /// The lesson engine as a guest: questions go in, views come out.
-pub struct Lessons {
+pub(crate) struct Lessons {
     questions: mpsc::Sender<Asked>,
     views: watch::Receiver<Views>,
     start: Mutex<Option<Start>>,
@@ -33,7 +33,7 @@ pub struct Lessons {
 
 impl Lessons {
     /// `labs` says which lab is open.
-    pub fn new(labs: Opened) -> Lessons {
+    pub(crate) fn new(labs: Opened) -> Lessons {
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let (shown, views) = watch::channel(Views::default());
         Lessons { questions, views, start: Mutex::new(Some((asked, shown))), labs }

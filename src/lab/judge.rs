@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// What has to be remembered between two judgements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// Checks of what has happened, by position: once true, true.
     pub held: Vec<bool>,
     /// Since when everything that has to be true at the same time has been.
@@ -18,7 +18,7 @@ pub struct Memory {
 
 /// How the step stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub verdicts: Vec<Verdict>,
     pub green: bool,
     /// The first check that is known not to be met; one that needs the network is asked last, so it
@@ -30,7 +30,7 @@ pub struct Outcome {
 
 /// What an earlier sitting noted, as far as it can be of these checks: a lesson may have been
 /// rewritten since. What is asked of the present is not noted.
-pub fn fitting(held: &[bool], checks: &[Check]) -> Vec<bool> {
+pub(crate) fn fitting(held: &[bool], checks: &[Check]) -> Vec<bool> {
     match held.len() == checks.len() {
         true => checks.iter().zip(held).map(|(check, held)| *held && !check.is.is_level()).collect(),
         false => vec![],
@@ -39,7 +39,7 @@ pub fn fitting(held: &[bool], checks: &[Check]) -> Vec<bool> {
 
 /// Which checks are true by these facts, in order. Those that need the network are asked only when
 /// the others are met.
-pub fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> Vec<bool> {
+pub(crate) fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> Vec<bool> {
     let held = |at: usize| memory.held.get(at).copied().unwrap_or_default();
     let mut truths: Vec<bool> = checks
         .iter()
@@ -56,7 +56,7 @@ pub fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> Vec<bool
 }
 
 /// Judges, and brings the memory up to date.
-pub fn judge(
+pub(crate) fn judge(
     checks: &[Check],
     hold: Duration,
     truths: &[bool],

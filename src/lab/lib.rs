@@ -13,12 +13,12 @@
 //! network ─────▶ probe     http, exec, logs, can     ┘     │
 //! people ──────▶ guest ──▶ actor ◀── lessons (format)      └▶ hints, debrief ─▶ view ─▶ sessions
 //! ```
-//! A lesson is read by [`format`](mod@format), its expressions are compiled by [`cel`], both when
-//! the cluster starts; what is wrong is told with file and line. A judgement ([`judge`]) is a plain
-//! function of a snapshot of [`cel::Facts`]. It is made after every change, so a step turns green
+//! A lesson is read by [`format`](mod@format), its expressions are compiled by `cel`, both when
+//! the cluster starts; what is wrong is told with file and line. A judgement (`judge`) is a plain
+//! function of a snapshot of `cel::Facts`. It is made after every change, so a step turns green
 //! without being asked; timers exist for `hold`, `within` and for answers of the network only.
 //! Changes that come together are judged together, an expression is evaluated only if something
-//! that it reads has changed, and of trace and history it is shown what is new ([`cel::memo`]); the
+//! that it reads has changed, and of trace and history it is shown what is new (`cel::memo`); the
 //! engine rests four times as long as a judgement took, and no request waits for it. What asks for
 //! the present has to stay true for `hold`; what asks for the past has happened once it was seen,
 //! also after a restart ([`progress`]).
@@ -30,10 +30,10 @@
 //! reason, and never green.
 //! ## Bounds
 //! 500 versions of an object (20 of a Lease) and 5 000 in all, 10 000 hops a step: the oldest go
-//! first ([`observe::recorder`]), but not those that were current when the lesson or the step
+//! first (`observe::recorder`), but not those that were current when the lesson or the step
 //! began. A history of which a version since then is gone is not answered: such a check is not
 //! green. A version is kept as the bytes that were stored, and read when an expression asks for it.
-//! One evaluation has a limit of steps and of processor time ([`cel`]). The tap lives as long as
+//! One evaluation has a limit of steps and of processor time (`cel`). The tap lives as long as
 //! the process: after a restart, `trace` begins anew and `history` opens with what the watches
 //! found (WAS or ADDED without a user). What a check had seen is kept.
 //!
@@ -45,13 +45,15 @@
 //! ## Read next
 //! [`graded`], the labs; [`practice`], the drills; then `ui`, which shows it.
 
+#![warn(missing_docs)]
+
 mod actor;
 mod answers;
 mod asking;
 mod base;
 mod blocking;
-pub mod cel;
-pub mod debrief;
+mod cel;
+mod debrief;
 mod desired;
 mod engine;
 mod error;
@@ -62,10 +64,10 @@ mod golden;
 pub mod graded;
 pub mod guest;
 mod in_room;
-pub mod judge;
+mod judge;
 mod lines;
 mod need;
-pub mod observe;
+mod observe;
 mod own;
 mod playable;
 pub mod practice;
@@ -87,7 +89,6 @@ use std::sync::Arc;
 
 pub use error::Error;
 pub use own::takes_back;
-pub use tap::TEACHER;
 
 /// Who comes along to a cluster that is not Ropewalk's own: whose work needs nothing but an API
 /// server.

@@ -32,7 +32,7 @@ pub enum Need {
 
 impl Need {
     /// For people: what completes "it needs …".
-    pub fn say(&self, lang: &str) -> String {
+    pub(crate) fn say(&self, lang: &str) -> String {
         let with = |word, with: &String| words::say(lang, word, &[with]);
         match self {
             Need::Hops => words::say(lang, Word::NeedHops, &[]),
@@ -56,7 +56,7 @@ impl Need {
 }
 
 /// Does a cluster have what stands under `requires:`?
-pub fn met(need: &str, offers: &Offers) -> bool {
+pub(crate) fn met(need: &str, offers: &Offers) -> bool {
     match requirement(need) {
         Some(Required::Kernel) => true,
         Some(Required::Fault) => offers.own,
@@ -88,7 +88,7 @@ fn requirement(need: &str) -> Option<Required> {
 }
 
 /// What is wrong with a requirement that no cluster could ever meet.
-pub fn odd_requirement(need: &str) -> Option<String> {
+pub(crate) fn odd_requirement(need: &str) -> Option<String> {
     let odd = requirement(need).is_none();
     odd.then(|| {
         format!("nothing is called {need:?}; there are kernel, fault, workers>=N and control-planes>=N")

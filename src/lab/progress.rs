@@ -16,9 +16,11 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Progress {
+    /// [`FORMAT`], or that of the program that wrote the file.
     pub format: u32,
     /// The open lesson.
     pub open: Option<String>,
+    /// Every lesson that was ever opened, by its id.
     pub lessons: BTreeMap<String, Lesson>,
 }
 
@@ -38,6 +40,7 @@ pub struct Lesson {
     /// What its setup, and the learner while it was open, have made of what it is about:
     /// `plural.group/namespace/name`, and the store revision.
     pub made: BTreeMap<String, i64>,
+    /// Steps that have begun, by their ids.
     pub steps: BTreeMap<String, Step>,
 }
 
@@ -45,9 +48,11 @@ pub struct Lesson {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Step {
+    /// How it stood when this was written.
     pub state: State,
     /// Once done, done: also while it is played again.
     pub done: bool,
+    /// The letter of the choice that the learner made before acting.
     pub predicted: Option<String>,
     /// Answers to the step's question, the oldest first.
     pub answers: Vec<String>,
@@ -78,7 +83,7 @@ impl Progress {
         Ok(load(path, FORMAT)?.unwrap_or_else(|| Progress { format: FORMAT, ..Progress::default() }))
     }
 
-    /// Writes the file as [`keep`] does.
+    /// Writes the file beside, brings it to the disk and puts it in its place in one move.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -87,7 +92,7 @@ impl Progress {
     }
 
     /// What is noted of a lesson; begins a note if there is none.
-    pub fn lesson(&mut self, id: &str) -> &mut Lesson {
+    pub(crate) fn lesson(&mut self, id: &str) -> &mut Lesson {
         self.lessons.entry(id.into()).or_default()
     }
 
@@ -97,7 +102,7 @@ impl Progress {
     }
 
     /// A lesson begins anew; what was once done stays done.
-    pub fn anew(&mut self, lesson: &str) {
+    pub(crate) fn anew(&mut self, lesson: &str) {
         let noted = self.lesson(lesson);
         let done = |step: &Step| Step { done: step.done, ..Step::default() };
         let steps = noted.steps.iter().map(|(id, step)| (id.clone(), done(step))).collect();
@@ -119,7 +124,7 @@ impl Progress {
     }
 
     /// An object was made, at a revision: by a lesson, or (`None`) by a person beside all lessons.
-    pub fn note_made(&mut self, object: &str, revision: i64, lesson: Option<&str>) {
+    pub(crate) fn note_made(&mut self, object: &str, revision: i64, lesson: Option<&str>) {
         self.lessons.values_mut().for_each(|noted| _ = noted.made.remove(object));
         if let Some(lesson) = lesson {
             self.lesson(lesson).made.insert(object.into(), revision);
@@ -128,7 +133,7 @@ impl Progress {
 
     /// An object is again what it was at a revision: if no lesson had made it by then, it is none
     /// of theirs. Returns the lesson that had made it since.
-    pub fn note_journey(&mut self, object: &str, to: i64) -> Option<String> {
+    pub(crate) fn note_journey(&mut self, object: &str, to: i64) -> Option<String> {
         let mut lost = None;
         for (id, noted) in &mut self.lessons {
             if noted.made.get(object).is_some_and(|at| *at > to) {
@@ -140,12 +145,12 @@ impl Progress {
     }
 
     /// Has a lesson made it?
-    pub fn is_made(&self, object: &str) -> bool {
+    pub(crate) fn is_made(&self, object: &str) -> bool {
         self.lessons.values().any(|noted| noted.made.contains_key(object))
     }
 
     /// What is noted of a step; `None` if it has not begun.
-    pub fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
+    pub(crate) fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
         self.lessons.get(lesson)?.steps.get(step)
     }
 }
@@ -155,7 +160,7 @@ impl Progress {
 ///
 /// # Errors
 /// It cannot be read, was written by a newer program, or is damaged.
-pub fn load<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>, Error> {
+pub(crate) fn load<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>, Error> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -173,7 +178,7 @@ pub fn load<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>, E
 ///
 /// # Errors
 /// One of these fails. The file has its old content or the new one, never a part.
-pub fn keep(path: &Path, what: &impl Serialize) -> Result<(), Error> {
+pub(crate) fn keep(path: &Path, what: &impl Serialize) -> Result<(), Error> {
     let failed = |cause| Error::File { path: PathBuf::from(path), cause };
     let text = serde_json::to_vec_pretty(what).map_err(|e| failed(e.into()))?;
     let fresh = path.with_extension("json.new");

@@ -9,10 +9,11 @@ use cluster::guest::{Offers, Room, USUAL};
 use std::collections::BTreeSet;
 use tap::TEACHER;
 
-pub use super::need::{Need, met, odd_requirement};
+pub use super::need::Need;
+pub(crate) use super::need::{met, odd_requirement};
 
 /// The first thing that a step needs and does not have there.
-pub fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) -> Option<Need> {
+pub(crate) fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) -> Option<Need> {
     if let Some(declared) = lesson.cluster.as_ref().filter(|declared| !declared.fits(offers)) {
         return Some(Need::Cluster(declared.clone()));
     }
@@ -36,7 +37,7 @@ fn checks(step: &Step) -> impl Iterator<Item = &Expr> {
 }
 
 /// What only our own cluster has of all that a step needs.
-pub fn of_step(step: &Step, setup: &[String]) -> BTreeSet<Need> {
+pub(crate) fn of_step(step: &Step, setup: &[String]) -> BTreeSet<Need> {
     let mut needs: BTreeSet<Need> = checks(step).flat_map(of_expr).collect();
     needs.extend(of_lines(&step.solution));
     needs.extend(of_lines(setup));
@@ -54,7 +55,7 @@ const API_SERVER: &str = "kube-apiserver";
 const OWN: &[&str] = &["store", "members", "faults", "can", "fetch", "load", "lookups"];
 
 /// What an expression asks for that is not everywhere.
-pub fn of_expr(expr: &Expr) -> BTreeSet<Need> {
+pub(crate) fn of_expr(expr: &Expr) -> BTreeSet<Need> {
     let mut needs = BTreeSet::new();
     needs.extend(OWN.iter().filter(|f| expr.calls(f)).map(|f| Need::Own(format!("{f}()"))));
     if expr.calls("http") {

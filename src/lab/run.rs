@@ -127,8 +127,8 @@ pub(crate) async fn kubectl_from_the_end(words: Vec<String>, kubeconfig: &Path, 
     Ran { code, stdout: out.text(), stderr }
 }
 
-/// Runs kubectl; returns its code and what it said of errors. A line that reaches files, programs or
-/// ports of this machine is refused.
+/// Runs kubectl; returns its code and what it said of errors. A line that reaches files, programs
+/// or ports of this machine is refused.
 async fn run(
     words: Vec<String>,
     input: String,

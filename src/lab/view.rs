@@ -12,7 +12,9 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Question {
+    /// `en` or `ko`.
     pub lang: String,
+    /// What is asked.
     pub ask: Ask,
     /// A name of the asker's choice, by which [`Ask::Stop`] finds this question; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -32,49 +34,63 @@ pub enum Ask {
     List,
     /// Opens a lesson at the step where it was left, or at its first.
     Open {
+        /// A whole id, or what a person types: `first-voyage/04`, or `4` in the track that is open.
         id: String,
     },
     /// The cluster that a lesson declares, if this one is another: answers with [`Elsewhere`], or
     /// with null. An empty id names the lesson that [`Ask::Next`] would open now.
     Elsewhere {
+        /// As of [`Ask::Open`], or empty.
         id: String,
     },
     /// Notes steps as done that were done on a cluster that a lesson had declared.
     Learnt {
+        /// What that cluster has kept; only steps that are done count.
         progress: Progress,
     },
+    /// Goes to the next step, or at the end of a lesson to the next lesson. Refused while the step
+    /// is open, unless it is optional. Without an open lesson: the first that is not finished.
     Next,
+    /// Goes to the step before. It does not begin anew.
     Back,
     /// To a step of this lesson (its id or number from 1), or `TRACK/LESSON[#STEP]`.
     Goto {
+        /// For example `3`, `run`, `first-voyage/04` or `first-voyage/04#run`.
         step: String,
     },
     /// The next hint.
     Hint,
     /// Judges now, waiting out `hold`. A lesson that would have to be set up first is not opened.
     Check {
+        /// The lesson; `None`: the open one.
         id: Option<String>,
     },
     /// Answers the step's question: a choice's letter.
     Predict {
+        /// For example `b`.
         choice: String,
     },
     /// Answers the step's question about the cluster, with a text, a number or letters.
     Answer {
+        /// As it was typed: `3`, `10.244.1.8`, `b a`.
         text: String,
     },
     /// A line that was typed: only hints see it. Answered at once, with nothing.
     Typed {
+        /// The whole line, without the space around it.
         line: String,
     },
     /// A line has ended with this exit code. Answered at once, with nothing.
     Ran {
+        /// The whole line.
         line: String,
+        /// 0 to 255, as the shell has it in `$?`.
         code: i32,
     },
     /// The lines that solve the step: answers with [`Solution`]. What they do from now on is marked
     /// `by: solve`.
     Solve {
+        /// The lesson; `None`: the open one.
         id: Option<String>,
     },
     /// The lines of the solution have been played.
@@ -82,10 +98,12 @@ pub enum Ask {
     /// What a question would take from the learner: answers with a list of [`Loss`].
     /// `Goto` rewinds, and the setup of a lesson that is opened may delete.
     Cost {
+        /// A question that changes something; one that only reads costs nothing.
         of: Box<Ask>,
     },
     /// The question is meant. Without this, one that costs something is refused.
     Sure {
+        /// The question that is meant.
         ask: Box<Ask>,
         /// What the learner was told that it costs: refused if it would cost more by now. `None`:
         /// it is meant whatever it costs.
@@ -95,6 +113,7 @@ pub enum Ask {
     /// What happened in a step that is done (of the open lesson; the open step if none is named):
     /// answers with sentences.
     Debrief {
+        /// Its id, or its number from 1.
         step: Option<String>,
     },
     /// Gives up the namespaces that were made for lessons on a cluster that is not Ropewalk's own:
@@ -109,6 +128,7 @@ pub enum Ask {
     /// lines have changed so far stays. Answers with a sentence, or with null if a question by that
     /// id plays none.
     Stop {
+        /// [`Question::id`] of the question whose lines are to stop; `None`: whichever plays some.
         question: Option<String>,
     },
     /// What is true of the step besides its checks, for `lesson test`: answers with [`Proof`].
@@ -121,6 +141,7 @@ pub enum Ask {
 pub struct Elsewhere {
     /// The id of the lesson or lab.
     pub id: String,
+    /// The nodes that it declares.
     pub cluster: Declared,
     /// It is a lab.
     #[serde(default)]
@@ -149,13 +170,19 @@ pub struct Proof {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
+    /// For example `first-voyage/04`.
     pub id: String,
+    /// In the language asked for.
     pub title: String,
+    /// The part of the id before `/`, e.g. `first-voyage`.
     pub track: String,
+    /// Languages that its texts are written in: `en`, and further ones, e.g. `ko`.
     pub languages: Vec<String>,
+    /// How long its author expects it to take.
     pub minutes: u32,
     /// Steps done, of [`Entry::steps`].
     pub done: usize,
+    /// How many steps it has.
     pub steps: usize,
     /// Ids of lessons that this one builds on, and that have a step left to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -172,8 +199,11 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PackNote {
+    /// In the language asked for.
     pub title: String,
+    /// Names, in the order in which the pack gives them.
     pub authors: Vec<String>,
+    /// The author's own text, e.g. `0.1`; empty if the pack does not say.
     pub version: String,
     /// The title of the lesson's track, if the pack gives it one.
     pub track: String,
@@ -195,6 +225,7 @@ impl PackNote {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Solution {
+    /// Lines to type. The text of a manifest follows its line, up to a line `.` or `EOF`.
     pub lines: Vec<String>,
     /// Positions of lines that are expected to fail: the refusal is what the learner should see.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -208,11 +239,15 @@ pub struct Solution {
 pub struct LessonView {
     /// e.g. `first-voyage/04`; empty: no lesson is open.
     pub id: String,
+    /// The title of the lesson.
     pub title: String,
+    /// The part of the id before `/`.
     pub track: String,
     /// Number of the current step, from 0.
     pub step: usize,
+    /// How many steps the lesson has.
     pub steps: usize,
+    /// The step's id, which [`Ask::Goto`] takes.
     pub step_id: String,
     /// Markdown: the lesson's introduction (at its first step) and this step's section.
     pub prose: String,
@@ -225,14 +260,18 @@ pub struct LessonView {
     pub closing: String,
     /// Markdown, one paragraph. Hidden (empty) while [`LessonView::predict`] waits for an answer.
     pub task: String,
+    /// The question that is asked before the task.
     pub predict: Option<Predict>,
     /// The question whose answer the cluster proves. Hidden while [`LessonView::predict`] waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
+    /// What the step asks for, in the order in which the lesson has it.
     pub checks: Vec<Check>,
+    /// How the step stands.
     pub state: State,
     /// Hints asked for so far.
     pub hints: Vec<Hint>,
+    /// How many more hints fit now.
     pub hints_left: usize,
     /// Some commands or minutes have changed nothing: the next hint is to be offered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -262,10 +301,11 @@ pub struct LessonView {
     /// them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub playing: Option<(usize, usize)>,
-    /// All steps are done; the next lesson's id and title, if there is one.
+    /// All steps are done.
     pub finished: bool,
     /// Whether each step of the lesson has been done.
     pub done: Vec<bool>,
+    /// Once all steps are done: the next lesson's id and title. `None` after the last lesson.
     pub next: Option<(String, String)>,
     /// What to do alone, when all steps are done.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -296,9 +336,11 @@ impl LessonView {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Predict {
+    /// Markdown, one paragraph.
     pub question: String,
     /// Letter and text.
     pub choices: Vec<(String, String)>,
+    /// The learner's letter; `None`: not answered yet.
     pub chosen: Option<String>,
     /// Known only after the step is done.
     pub answer: Option<String>,
@@ -329,9 +371,11 @@ pub enum Judged {
     Missing,
     /// The engine is waiting for what it needs to judge it.
     Waiting,
+    /// The learner may answer again.
     Wrong,
     /// What it is about cannot be evaluated, for example because the object does not exist.
     Unknown,
+    /// The step may still wait for its checks.
     Right,
 }
 
@@ -339,7 +383,9 @@ pub enum Judged {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Check {
+    /// A sentence that is to be true, e.g. “its container is ready”.
     pub that: String,
+    /// How it stands.
     pub state: Verdict,
 }
 
@@ -347,10 +393,12 @@ pub struct Check {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
+    /// Not true, or not known yet.
     #[default]
     Unmet,
     /// True now, but not yet for as long as it has to be.
     Holding,
+    /// True for as long as it has to be.
     Met,
 }
 
@@ -358,8 +406,10 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
+    /// Something is still asked of the learner.
     #[default]
     Open,
+    /// The learner has done it.
     Done,
     /// Green, but by the solution and not by the learner.
     Solved,
@@ -373,5 +423,6 @@ pub enum State {
 pub struct Hint {
     /// 1 where to look, 2 what is wrong, 3 the command.
     pub tier: u8,
+    /// Markdown, with the values of this cluster.
     pub say: String,
 }

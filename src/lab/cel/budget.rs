@@ -31,11 +31,11 @@ const LOOK: u64 = 64;
 const BYTES_OF_STEP: u64 = 64;
 
 /// Begins the error of an evaluation that was stopped.
-pub const STOPPED: &str = "stopped after";
+pub(crate) const STOPPED: &str = "stopped after";
 
 /// What an evaluation may still use. It runs on one thread.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     used: AtomicU64,
     /// Processor time, in microseconds, of the thread that evaluates, at the beginning.
     began: AtomicU64,
@@ -67,7 +67,7 @@ impl Default for Budget {
 impl Budget {
     /// A budget of so many steps, and of [`TIME_MAX`] of the processor; the time counts from now
     /// on.
-    pub fn of(steps: u64) -> Budget {
+    pub(crate) fn of(steps: u64) -> Budget {
         let budget =
             Budget { used: AtomicU64::new(0), began: AtomicU64::new(0), spent: AtomicU64::new(0), steps };
         budget.begin();
@@ -75,7 +75,7 @@ impl Budget {
     }
 
     /// From here on this thread evaluates, and its processor time counts.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.began.store(thread_time().as_micros() as u64, Ordering::Relaxed);
     }
 
@@ -84,7 +84,7 @@ impl Budget {
     }
 
     /// Takes steps from the budget; false once it is spent.
-    pub fn charge(&self, steps: u64) -> bool {
+    pub(crate) fn charge(&self, steps: u64) -> bool {
         if self.is_spent() {
             return false;
         }
@@ -99,12 +99,12 @@ impl Budget {
     }
 
     /// True once steps or time are used up. It stays so.
-    pub fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         self.spent.load(Ordering::Relaxed) != 0
     }
 
     /// Says why an evaluation was stopped, for authors of lessons. `None`: it was not.
-    pub fn stopped(&self) -> Option<String> {
+    pub(crate) fn stopped(&self) -> Option<String> {
         let why = match self.spent.load(Ordering::Relaxed) {
             0 => return None,
             BY_TIME => format!("{} s of processor time", TIME_MAX.as_secs()),

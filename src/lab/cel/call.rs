@@ -25,7 +25,7 @@ const TAKES: &str = "http() takes a URL, how many requests, and options";
 
 /// A request to send.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Call {
+pub(crate) struct Call {
     pub url: String,
     pub method: String,
     /// The `Host` header, and the name that TLS asks for; `None`: those of the URL.
@@ -39,7 +39,7 @@ pub struct Call {
 
 impl Call {
     /// Returns a plain GET.
-    pub fn get(url: &str) -> Call {
+    pub(crate) fn get(url: &str) -> Call {
         Call {
             url: url.into(),
             method: "GET".into(),

@@ -22,14 +22,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Whose elements are narrowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     Trace,
     History { kind: String, namespace: String, name: String },
 }
 
 /// A list of which only some elements matter to an expression.
 #[derive(Clone, Debug)]
-pub struct Narrow {
+pub(crate) struct Narrow {
     /// Of this program's run: under it [`super::memo::Memo`] keeps what passed.
     pub id: u64,
     pub source: Source,

@@ -27,7 +27,7 @@ struct Definition {
 
 /// Names that stand for expressions.
 #[derive(Clone, Debug, Default)]
-pub struct Defines(BTreeMap<String, Definition>);
+pub(crate) struct Defines(BTreeMap<String, Definition>);
 
 impl Defines {
     /// Is it the name of a function, of a variable, of a type, or defined already?
@@ -55,7 +55,7 @@ impl Defines {
     }
 
     /// All names, in the order of the alphabet.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 }

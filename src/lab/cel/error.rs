@@ -2,7 +2,7 @@
 
 /// Why an expression cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("{0}")]
     Syntax(String),
     #[error("nothing here is called {name:?}{}", did_you_mean(.near))]

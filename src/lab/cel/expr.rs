@@ -32,26 +32,26 @@ const SHALLOW: usize = 16;
 /// A compiled expression.
 #[derive(Clone)]
 pub struct Expr {
-    pub source: String,
+    pub(crate) source: String,
     /// Of this process, for what is remembered of it.
     id: u64,
     compiled: Arc<Compiled>,
     /// Kinds that it names.
-    pub kinds: BTreeSet<String>,
+    pub(crate) kinds: BTreeSet<String>,
     /// Namespaces that it looks into by name: of objects, and of the containers and logs that it
     /// asks for.
-    pub namespaces: BTreeSet<String>,
+    pub(crate) namespaces: BTreeSet<String>,
     /// Objects that it looks at by name: kind, namespace and name; and those of which it asks that
     /// they are not there.
-    pub needed: BTreeSet<Named>,
-    pub absent: BTreeSet<Named>,
+    pub(crate) needed: BTreeSet<Named>,
+    pub(crate) absent: BTreeSet<Named>,
     /// Fields that it reads, and texts that stand in it.
-    pub fields: BTreeSet<String>,
-    pub strings: BTreeSet<String>,
+    pub(crate) fields: BTreeSet<String>,
+    pub(crate) strings: BTreeSet<String>,
     /// Fields that it compares with a text: the field, whether they are to be alike, and the text.
-    pub compared: BTreeSet<(String, bool, String)>,
+    pub(crate) compared: BTreeSet<(String, bool, String)>,
     /// Defined names that it uses.
-    pub defined: BTreeSet<String>,
+    pub(crate) defined: BTreeSet<String>,
     /// Its calls that look at objects.
     reads: Vec<Read>,
     functions: BTreeSet<String>,
@@ -63,7 +63,7 @@ pub struct Expr {
     /// How many nodes stand inside each other.
     levels: usize,
     /// What its value is, for expressions that name it.
-    pub meaning: Meaning,
+    pub(crate) meaning: Meaning,
 }
 
 impl std::fmt::Debug for Expr {
@@ -77,7 +77,7 @@ impl Expr {
     ///
     /// # Errors
     /// It is no expression, is too long or too deep, or uses a name that does not exist.
-    pub fn compile(source: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Expr, Error> {
+    pub(crate) fn compile(source: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Expr, Error> {
         Expr::compile_with(source, place, bound, &Defines::default())
     }
 
@@ -85,7 +85,7 @@ impl Expr {
     ///
     /// # Errors
     /// As [`Expr::compile`].
-    pub fn compile_with(
+    pub(crate) fn compile_with(
         source: &str,
         place: Use,
         bound: &[(&str, Meaning)],
@@ -185,7 +185,7 @@ impl Expr {
 
     /// Has to be true now: it asks for the present, or for a past of which the next act may make
     /// something else.
-    pub fn is_level(&self) -> bool {
+    pub(crate) fn is_level(&self) -> bool {
         self.is_about_the_present() || !self.stays_true
     }
 
@@ -201,7 +201,7 @@ impl Expr {
     }
 
     /// Needs answers from the network.
-    pub fn is_probe(&self) -> bool {
+    pub(crate) fn is_probe(&self) -> bool {
         self.asks(&[Asks::Network])
     }
 
@@ -211,22 +211,22 @@ impl Expr {
     }
 
     /// True if it reads this variable, e.g. `trace`.
-    pub fn names(&self, variable: &str) -> bool {
+    pub(crate) fn names(&self, variable: &str) -> bool {
         self.variables.contains(variable)
     }
 
     /// True if it calls this function, e.g. `http`.
-    pub fn calls(&self, function: &str) -> bool {
+    pub(crate) fn calls(&self, function: &str) -> bool {
         self.functions.contains(function)
     }
 
     /// Does it compare with what there was when the step began?
-    pub fn reads_beginning(&self) -> bool {
+    pub(crate) fn reads_beginning(&self) -> bool {
         change::OF_BEGINNING.iter().any(|function| self.calls(function))
     }
 
     /// May it look at an object, where these are the values of its lab?
-    pub fn may_look_at(&self, kind: &Kind, object: &serde_json::Value, variant: &Value) -> bool {
+    pub(crate) fn may_look_at(&self, kind: &Kind, object: &serde_json::Value, variant: &Value) -> bool {
         self.reads.iter().any(|read| read.may_be(kind, object, variant))
     }
 
@@ -234,7 +234,7 @@ impl Expr {
     ///
     /// # Errors
     /// Why it has no value, for people who write lessons.
-    pub fn value(&self, facts: &Arc<Facts>, bound: &[(&str, Value)]) -> Result<Value, String> {
+    pub(crate) fn value(&self, facts: &Arc<Facts>, bound: &[(&str, Value)]) -> Result<Value, String> {
         let budget = Arc::new(Budget::default());
         let lists = self.narrowed(facts, &budget);
         self.value_of(facts, bound, lists, &budget)
@@ -301,13 +301,13 @@ impl Expr {
     }
 
     /// Is it true? An error is not.
-    pub fn holds(&self, facts: &Arc<Facts>) -> bool {
+    pub(crate) fn holds(&self, facts: &Arc<Facts>) -> bool {
         self.truth(facts) == Some(true)
     }
 
     /// Is it true? `None`: its evaluation fails. It is evaluated only if something that it reads
     /// has changed since it last was.
-    pub fn truth(&self, facts: &Arc<Facts>) -> Option<bool> {
+    pub(crate) fn truth(&self, facts: &Arc<Facts>) -> Option<bool> {
         facts.ask_anew();
         let budget = Arc::new(Budget::default());
         let lists = self.narrowed(facts, &budget);
@@ -361,7 +361,7 @@ impl Defines {
     ///
     /// # Errors
     /// The name is none, or means something else, or the expression does not compile.
-    pub fn add(&mut self, name: &str, source: &str) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, name: &str, source: &str) -> Result<(), Error> {
         let mut chars = name.chars();
         let is_name = chars.next().is_some_and(|c| c.is_ascii_lowercase())
             && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 /// Where an expression stands, which decides what it may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub(crate) enum Use {
     /// A check: sees the world only.
     Check,
     /// A hint: sees what was typed, too.
@@ -16,7 +16,7 @@ pub enum Use {
 }
 
 /// Kind, namespace and name.
-pub type Named = (String, String, String);
+pub(crate) type Named = (String, String, String);
 
 /// What an expression may call beside ours; anything else is a slip.
 pub(super) fn standard() -> impl Iterator<Item = &'static str> {

@@ -16,11 +16,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Elements that a narrowed list keeps. At the bound the oldest go.
-pub const KEPT_MAX: usize = 5_000;
+pub(crate) const KEPT_MAX: usize = 5_000;
 
 /// Within which what was found stays found: when it differs, everything is forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Frame {
+pub(crate) struct Frame {
     pub since_step: i64,
     pub lesson_began: i64,
     pub epoch: u64,
@@ -51,7 +51,7 @@ pub(super) struct Known {
 
 /// What evaluations have cost so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
+pub(crate) struct Work {
     /// Elements that were tested, once for each narrowed list that they may belong to.
     pub tested: u64,
     /// Expressions that were evaluated.
@@ -60,7 +60,7 @@ pub struct Work {
 
 /// What is remembered between the evaluations of one step.
 #[derive(Default)]
-pub struct Memo(Mutex<Known>);
+pub(crate) struct Memo(Mutex<Known>);
 
 impl std::fmt::Debug for Memo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -83,22 +83,22 @@ impl Memo {
     }
 
     /// How much was tested and evaluated so far.
-    pub fn work(&self) -> Work {
+    pub(crate) fn work(&self) -> Work {
         self.0.lock().work
     }
 
     /// What an expression was (`None`: it failed) when everything it reads was as it is now.
-    pub fn truth(&self, id: u64, frame: Frame, state: &[u64]) -> Option<Option<bool>> {
+    pub(crate) fn truth(&self, id: u64, frame: Frame, state: &[u64]) -> Option<Option<bool>> {
         self.open(frame).truths.get(&id).filter(|(of, _)| of == state).map(|(_, truth)| *truth)
     }
 
     /// Keeps what the expression `id` was in this state of all that it reads; `None`: it failed.
-    pub fn note(&self, id: u64, frame: Frame, state: Vec<u64>, truth: Option<bool>) {
+    pub(crate) fn note(&self, id: u64, frame: Frame, state: Vec<u64>, truth: Option<bool>) {
         self.open(frame).truths.insert(id, (state, truth));
     }
 
     /// Counts an evaluation, and keeps in mind whether it was stopped.
-    pub fn note_evaluation(&self, frame: Frame, source: &str, stopped: Option<&str>) {
+    pub(crate) fn note_evaluation(&self, frame: Frame, source: &str, stopped: Option<&str>) {
         let mut known = self.open(frame);
         known.work.evaluated += 1;
         match stopped {
@@ -108,20 +108,20 @@ impl Memo {
     }
 
     /// Expressions whose last evaluation was stopped, and why.
-    pub fn stopped(&self) -> Vec<(String, String)> {
+    pub(crate) fn stopped(&self) -> Vec<(String, String)> {
         let known = self.0.lock();
         known.stopped.iter().map(|(source, why)| (source.clone(), why.clone())).collect()
     }
 }
 
 /// An element of which only some are ever read whole.
-pub enum Element {
+pub(crate) enum Element {
     Record(Value),
     Version { of: Arc<Version>, verb: &'static str },
 }
 
 /// What came since a narrowed list was last extended.
-pub struct Fresh {
+pub(crate) struct Fresh {
     pub elements: Vec<Element>,
     pub next: u64,
     /// All of it is here: what was kept is to be replaced.

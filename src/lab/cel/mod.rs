@@ -7,23 +7,23 @@
 
 mod acts;
 mod budget;
-pub mod call;
+pub(crate) mod call;
 mod callable;
 mod change;
 mod commands;
 mod compare;
 mod compile;
 mod covers;
-pub mod define;
+pub(crate) mod define;
 mod error;
 mod expr;
-pub mod facts;
+pub(crate) mod facts;
 mod functions;
 mod kubectl_calls;
 mod language;
 mod line;
 mod lookups;
-pub mod memo;
+pub(crate) mod memo;
 mod narrowed;
 mod owned;
 mod past;
@@ -32,22 +32,22 @@ mod seen;
 mod shared;
 mod shell;
 mod shown;
-pub mod text;
-pub mod value;
-pub mod version;
+pub(crate) mod text;
+pub(crate) mod value;
+pub(crate) mod version;
 mod words;
 
-pub use budget::STOPPED;
+pub(crate) use budget::STOPPED;
 #[cfg(test)]
 pub(crate) use covers::covers;
-pub use define::Defines;
-pub use error::Error;
-pub use expr::Expr;
-pub use facts::{Facts, Probe};
-pub use language::{Named, Use};
-pub use memo::Memo;
-pub use text::Template;
-pub use words::Meaning;
+pub(crate) use define::Defines;
+pub(crate) use error::Error;
+pub(crate) use expr::Expr;
+pub(crate) use facts::{Facts, Probe};
+pub(crate) use language::Use;
+pub(crate) use memo::Memo;
+pub(crate) use text::Template;
+pub(crate) use words::Meaning;
 
 #[cfg(test)]
 mod tests {

@@ -21,7 +21,7 @@ impl Memo {
     /// # Errors
     /// The kind whose history is asked for is not watched yet, or the budget is spent. Then the
     /// list stays as it was.
-    pub fn narrowed(
+    pub(crate) fn narrowed(
         &self,
         narrow: &Narrow,
         facts: &Arc<Facts>,

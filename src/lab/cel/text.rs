@@ -18,14 +18,14 @@ enum Part {
 
 /// A text with expressions in it, compiled.
 #[derive(Clone, Debug, Default)]
-pub struct Template(Vec<Part>);
+pub(crate) struct Template(Vec<Part>);
 
 impl Template {
     /// Compiles a text; `bound` are further names that its expressions may use.
     ///
     /// # Errors
     /// An expression does not end or does not compile.
-    pub fn compile(text: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Template, Error> {
+    pub(crate) fn compile(text: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Template, Error> {
         Template::compile_with(text, place, bound, &Defines::default())
     }
 
@@ -33,7 +33,7 @@ impl Template {
     ///
     /// # Errors
     /// An expression does not end or does not compile.
-    pub fn compile_with(
+    pub(crate) fn compile_with(
         text: &str,
         place: Use,
         bound: &[(&str, Meaning)],
@@ -53,7 +53,7 @@ impl Template {
     }
 
     /// The expressions of the text, in their order.
-    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
         self.0.iter().filter_map(|p| match p {
             Part::Expr(e) => Some(e.as_ref()),
             Part::Text(_) => None,
@@ -64,7 +64,7 @@ impl Template {
     ///
     /// # Errors
     /// Why the first expression that fails has no value.
-    pub fn render(&self, facts: &Arc<Facts>, bound: &[(&str, Value)]) -> Result<String, String> {
+    pub(crate) fn render(&self, facts: &Arc<Facts>, bound: &[(&str, Value)]) -> Result<String, String> {
         let mut out = String::new();
         for part in &self.0 {
             match part {

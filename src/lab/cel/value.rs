@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A JSON document as a CEL value. Whole numbers become `int`, others `double`.
-pub fn of_json(json: &Json) -> Value {
+pub(crate) fn of_json(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(b) => Value::Bool(*b),
@@ -22,7 +22,7 @@ pub fn of_json(json: &Json) -> Value {
 }
 
 /// The reverse: an object as JSON. What JSON does not know becomes text.
-pub fn to_json(value: &Value) -> Json {
+pub(crate) fn to_json(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Bool(b) => Json::Bool(*b),
@@ -36,34 +36,34 @@ pub fn to_json(value: &Value) -> Json {
 }
 
 /// A string.
-pub fn text(s: &str) -> Value {
+pub(crate) fn text(s: &str) -> Value {
     Value::String(Arc::new(s.to_string()))
 }
 
 /// A list.
-pub fn list(items: Vec<Value>) -> Value {
+pub(crate) fn list(items: Vec<Value>) -> Value {
     Value::List(Arc::new(items))
 }
 
 /// A map with string keys; of two fields of one name the later one counts.
-pub fn map<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+pub(crate) fn map<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     let fields = fields.into_iter().map(|(k, v)| (Key::String(Arc::new(k.to_string())), v));
     Value::Map(Map { map: Arc::new(fields.collect::<HashMap<_, _>>()) })
 }
 
 /// A map without fields.
-pub fn empty() -> Value {
+pub(crate) fn empty() -> Value {
     map([])
 }
 
 /// A moment, as CEL's `timestamp`.
-pub fn time(at: jiff::Timestamp) -> Value {
+pub(crate) fn time(at: jiff::Timestamp) -> Value {
     let utc = chrono::DateTime::from_timestamp(at.as_second(), at.subsec_nanosecond().max(0) as u32);
     utc.map_or(Value::Null, |utc| Value::Timestamp(utc.fixed_offset()))
 }
 
 /// The same map with one field set.
-pub fn with(value: &Value, name: &str, to: Value) -> Value {
+pub(crate) fn with(value: &Value, name: &str, to: Value) -> Value {
     let mut fields = match value {
         Value::Map(map) => (*map.map).clone(),
         _ => HashMap::new(),
@@ -73,7 +73,7 @@ pub fn with(value: &Value, name: &str, to: Value) -> Value {
 }
 
 /// A field of a map; `None` if it is no map or has no such field.
-pub fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+pub(crate) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     match value {
         Value::Map(map) => map.map.get(&Key::String(Arc::new(name.to_string()))),
         _ => None,
@@ -81,7 +81,7 @@ pub fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
 }
 
 /// The text of a string field; empty if there is none.
-pub fn str_field<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(crate) fn str_field<'a>(value: &'a Value, name: &str) -> &'a str {
     match field(value, name) {
         Some(Value::String(s)) => s,
         _ => "",
@@ -89,7 +89,7 @@ pub fn str_field<'a>(value: &'a Value, name: &str) -> &'a str {
 }
 
 /// The number of an `int` field; 0 if there is none.
-pub fn int_field(value: &Value, name: &str) -> i64 {
+pub(crate) fn int_field(value: &Value, name: &str) -> i64 {
     match field(value, name) {
         Some(Value::Int(i)) => *i,
         _ => 0,
@@ -98,7 +98,7 @@ pub fn int_field(value: &Value, name: &str) -> i64 {
 
 /// `a.b.0.c` in a value. The longest key that fits is taken at each step, so that keys with dots
 /// (labels) are found too.
-pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+pub(crate) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     if path.is_empty() {
         return Some(value);
     }
@@ -120,7 +120,7 @@ pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 /// For people: strings bare, labels as `a=b,c=d`, the rest as JSON.
-pub fn show(value: &Value) -> String {
+pub(crate) fn show(value: &Value) -> String {
     match value {
         Value::String(s) => s.to_string(),
         Value::Int(i) => i.to_string(),
@@ -151,7 +151,7 @@ fn key(key: &Key) -> String {
 }
 
 /// `0.4 ms`, `21 ms`, `1.24 s`: as many digits as a person reads.
-pub fn millis(ms: f64) -> String {
+pub(crate) fn millis(ms: f64) -> String {
     match ms {
         // A rounded zero would read as "not measured".
         ms if ms > 0.0 && ms < 0.05 => "<0.1 ms".into(),

@@ -8,13 +8,13 @@ use std::sync::OnceLock;
 /// An object as one write left it. It is kept as the store's own bytes, since few versions are ever
 /// asked for: as a value of expressions each takes ten times the room.
 #[derive(Debug, Default)]
-pub struct Version {
+pub(crate) struct Version {
     pub revision: i64,
     pub at: Option<jiff::Timestamp>,
     /// `ADDED`, `MODIFIED`, `DELETED`.
     pub verb: &'static str,
     /// Who wrote it; empty where nobody told.
-    pub user: String,
+    pub(crate) user: String,
     /// The object's JSON.
     pub body: Bytes,
     /// Which version it is of all that the recorder has taken, from 1.
@@ -25,34 +25,39 @@ pub struct Version {
 impl Version {
     /// A version without a writer and a number: [`Version::by`] and [`Version::numbered`] add
     /// these. `verb` is `ADDED`, `MODIFIED` or `DELETED`, `body` the JSON of the object.
-    pub fn new(revision: i64, at: Option<jiff::Timestamp>, verb: &'static str, body: Bytes) -> Version {
+    pub(crate) fn new(
+        revision: i64,
+        at: Option<jiff::Timestamp>,
+        verb: &'static str,
+        body: Bytes,
+    ) -> Version {
         Version { revision, at, verb, body, ..Version::default() }
     }
 
     /// The same, written by this user.
-    pub fn by(&self, user: &str) -> Version {
+    pub(crate) fn by(&self, user: &str) -> Version {
         let body = self.body.clone();
         let version = Version::new(self.revision, self.at, self.verb, body);
         Version { user: user.to_string(), number: self.number, ..version }
     }
 
     /// The same under another number.
-    pub fn numbered(&self, number: u64) -> Version {
+    pub(crate) fn numbered(&self, number: u64) -> Version {
         Version { number, ..self.by(&self.user) }
     }
 
     /// What expressions see. The object of a version that is no JSON is `null`.
-    pub fn value(&self) -> &Value {
+    pub(crate) fn value(&self) -> &Value {
         self.seen.get_or_init(|| self.told(self.verb, true))
     }
 
     /// True if an expression has seen it: then its value is kept.
-    pub fn is_seen(&self) -> bool {
+    pub(crate) fn is_seen(&self) -> bool {
         self.seen.get().is_some()
     }
 
     /// The same under another verb, and not kept; without the object if it is not to be `whole`.
-    pub fn told(&self, verb: &str, whole: bool) -> Value {
+    pub(crate) fn told(&self, verb: &str, whole: bool) -> Value {
         let object = match (whole, self.seen.get()) {
             (false, _) => Value::Null,
             (true, Some(seen)) => value::field(seen, "object").cloned().unwrap_or(Value::Null),

@@ -18,7 +18,7 @@ const VERSION_VERBS: [&str; 4] = ["ADDED", "DELETED", "MODIFIED", "WAS"];
 
 /// What the elements of a list, or a value, are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Records {
+pub(crate) enum Records {
     /// Records of `trace`: requests and hops.
     Trace,
     /// Versions of `history`.
@@ -30,14 +30,14 @@ pub enum Records {
 
 /// What a name stands for: as a value, and its elements if it is a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Meaning {
+pub(crate) struct Meaning {
     pub value: Records,
     pub elements: Records,
 }
 
 impl Meaning {
     /// What an expression's value is, where these names are bound.
-    pub fn of(expr: &Node, bound: &Bound) -> Meaning {
+    pub(crate) fn of(expr: &Node, bound: &Bound) -> Meaning {
         Meaning { value: record(expr, bound), elements: elements(expr, bound) }
     }
 }

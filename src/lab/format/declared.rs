@@ -20,7 +20,9 @@ const SUFFIX: &str = "-lesson";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Declared {
+    /// 1, 3 or 5: as many members has the store.
     pub control_planes: u8,
+    /// 0 to 5.
     pub workers: u8,
 }
 

@@ -19,10 +19,13 @@ const CHECKS_MAX: usize = 4;
 /// One command that the teacher ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Act {
+    /// The command as it was typed, without the prompt.
     pub line: String,
     /// The manifest that was pasted after it, without its end.
     pub pasted: String,
+    /// Its exit code; 0 is success.
     pub code: i32,
+    /// What it changed, in the order in which the store has it.
     pub changes: Vec<Change>,
 }
 
@@ -33,31 +36,42 @@ pub struct Change {
     pub resource: String,
     /// Empty for an object without one.
     pub namespace: String,
+    /// `metadata.name`.
     pub name: String,
+    /// What became of the object.
     pub how: How,
 }
 
 /// How an object changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
+    /// It was not there before.
     Created,
+    /// It has another version now.
     Updated,
+    /// It is gone.
     Deleted,
 }
 
 /// The two files of a lesson.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
+    /// The text of `lesson.md`.
     pub english: String,
+    /// The text of `lesson.ko.md`, in which the author translates.
     pub korean: String,
+    /// How many steps were made.
     pub steps: usize,
 }
 
 /// Which lesson a draft becomes.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {
+    /// The first part of the id, e.g. `harbour` of `harbour/13`.
     pub track: &'a str,
+    /// The second part of the id, from 1.
     pub order: u32,
+    /// The title in English.
     pub title: &'a str,
 }
 

@@ -15,7 +15,9 @@ const FILES_MAX: usize = 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct File {
+    /// Without a folder, e.g. `web.yaml`.
     pub name: String,
+    /// At most 8 KiB.
     pub text: String,
 }
 

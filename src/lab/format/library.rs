@@ -30,21 +30,23 @@ pub fn directory() -> Option<PathBuf> {
 }
 
 /// Returns whether the environment leaves out all lessons but those of [`directory`].
-pub fn is_only() -> bool {
+pub(crate) fn is_only() -> bool {
     std::env::var_os(ONLY).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
 /// Lessons in order, and what is wrong with those that could not be read.
 #[derive(Clone, Debug, Default)]
 pub struct Library {
+    /// Track by track, and in each by their order.
     pub lessons: Vec<Lesson>,
     /// The packs that were read beside the built-in lessons.
     pub packs: Vec<Pack>,
-    pub beats: Sentences,
+    pub(crate) beats: Sentences,
     /// Where each beat stands: the file, and the line there.
     pub(crate) beat_places: BTreeMap<String, (PathBuf, usize)>,
     /// The glossary.
     pub terms: Terms,
+    /// Of files that were left out, and of names that nothing has.
     pub faults: Vec<Fault>,
     /// Lessons that are not here and may be needed: see [`write_alone`].
     pub(crate) elsewhere: BTreeSet<String>,

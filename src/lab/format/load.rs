@@ -11,7 +11,7 @@ const EVERY_MIN: Duration = Duration::from_millis(20);
 
 /// Requests to a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Load {
+pub(crate) struct Load {
     pub namespace: String,
     pub service: String,
     pub port: u16,

@@ -29,15 +29,20 @@ mod translate;
 
 pub use declared::Declared;
 pub use files::File;
-pub use lesson::{Check, Hint, Keep, Lesson, Lost, Predict, Repair, Step, Templates, Way, Wrong};
+pub use lesson::{Check, Hint, Lesson, Lost, Predict, Step, Way, Wrong};
+pub(crate) use lesson::{Repair, Templates};
 pub use library::Library;
-pub use load::Load;
+pub(crate) use load::Load;
 pub use pack::Pack;
-pub use prose::{Section, sh_blocks};
-pub use question::{Answer, Form, Odd};
-pub use sentences::{Beat, Sentences};
+pub use prose::sh_blocks;
+pub(crate) use question::Odd;
+pub use question::{Answer, Form};
+pub(crate) use sentences::{Beat, Sentences};
 pub(crate) use step::checks;
 pub use terms::{Term, Terms};
-pub use text::{EN, Fault, OTHERS, Text};
+pub(crate) use text::OTHERS;
+pub use text::{EN, Fault, Text};
 pub use then::Then;
-pub use track::{VIEWS, parse};
+pub use track::VIEWS;
+#[cfg(test)]
+pub(crate) use track::parse;

@@ -11,7 +11,7 @@ pub(crate) const CLOSING: &str = "end";
 
 /// A section with an id: `## Run it {#run}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Section {
+pub(crate) struct Section {
     pub id: String,
     pub heading: String,
     /// Without its heading line, up to the mark [`AFTER`].

@@ -30,12 +30,12 @@ pub struct Answer {
     /// Of choices and cards: letter and text.
     pub cards: Vec<(String, Text)>,
     /// Is `answer` right?
-    pub is: Expr,
+    pub(crate) is: Expr,
 }
 
 /// Why an answer is none: it is not judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Odd {
+pub(crate) enum Odd {
     /// There is nothing in it.
     Empty,
     /// It is no number.
@@ -51,7 +51,7 @@ const LENGTH_MAX: usize = 200;
 
 impl Answer {
     /// The letters, in the order of the alphabet.
-    pub fn letters(&self) -> Vec<&str> {
+    pub(crate) fn letters(&self) -> Vec<&str> {
         self.cards.iter().map(|(letter, _)| letter.as_str()).collect()
     }
 
@@ -59,7 +59,7 @@ impl Answer {
     ///
     /// # Errors
     /// It has not the form of an answer.
-    pub fn read(&self, written: &str) -> Result<(Value, String), Odd> {
+    pub(crate) fn read(&self, written: &str) -> Result<(Value, String), Odd> {
         let written: String = written.trim().chars().take(LENGTH_MAX).collect();
         if written.is_empty() {
             return Err(Odd::Empty);
@@ -101,7 +101,7 @@ impl Answer {
     }
 
     /// An answer that was kept, as people read it.
-    pub fn shown(&self, kept: &str, lang: &str) -> String {
+    pub(crate) fn shown(&self, kept: &str, lang: &str) -> String {
         let card = |letter: &str| {
             let found = self.cards.iter().find(|(known, _)| known == letter);
             found.map_or(letter.to_string(), |(_, text)| text.get(lang).to_string())

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// A sentence of a debrief. It is left out where a binding has no value or `when` is not true.
 #[derive(Clone, Debug)]
-pub struct Beat {
+pub(crate) struct Beat {
     /// Names and what they are bound to, in order; a later one may use earlier ones.
     pub with: Vec<(String, Expr)>,
     pub when: Option<Expr>,
@@ -18,13 +18,13 @@ pub struct Beat {
 
 impl Beat {
     /// What it binds, and when it is told.
-    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
         self.with.iter().map(|(_, e)| e).chain(&self.when)
     }
 }
 
 /// All beats, by name.
-pub type Sentences = BTreeMap<String, Beat>;
+pub(crate) type Sentences = BTreeMap<String, Beat>;
 
 /// Names that every beat may use: what the learner predicted, what was so, and whether the two are
 /// one.

@@ -11,8 +11,11 @@ use std::path::{Path, PathBuf};
 /// A term and what `what` tells of it.
 #[derive(Clone, Debug)]
 pub struct Term {
+    /// The word that machines use, e.g. `control-plane`.
     pub id: String,
+    /// The word as people write it, e.g. “control plane”.
     pub name: Text,
+    /// What it is, in a few sentences. Markdown.
     pub say: Text,
     /// Other words for it, of all languages.
     pub also: Vec<String>,

@@ -8,16 +8,18 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{line}: {what}", file.display())]
 pub struct Fault {
+    /// The file, as it was found.
     pub file: PathBuf,
     /// From 1.
     pub line: usize,
+    /// What is wrong and how to mend it, in English, for the author.
     pub what: String,
 }
 
 /// The language that every text has.
 pub const EN: &str = "en";
 /// Languages beside English.
-pub const OTHERS: &[&str] = &["ko"];
+pub(crate) const OTHERS: &[&str] = &["ko"];
 
 /// A text in every language of its lesson.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ pub const VIEWS: &[&str] = &["cluster", "control-plane", "raft", "scheduling", "
 ///
 /// # Errors
 /// Every fault that is found, with file and line.
-pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Lesson, Vec<Fault>> {
+pub(crate) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Lesson, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut lesson = english(&plain(text), file, &mut faults).map_err(|fault| vec![fault])?;
     for (lang, text, file) in others {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 /// What a key may be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
+    /// One of these, all as likely.
     Pick(Vec<Value>),
     /// Both ends belong to it.
     Range(i64, i64),
@@ -35,7 +36,7 @@ impl Choice {
 pub type Choices = Vec<(String, Choice)>;
 
 /// Draws every key for itself, so that a key added later leaves the others as they were.
-pub fn draw(lab: &str, seed: u64, choices: &Choices) -> Map<String, Value> {
+pub(crate) fn draw(lab: &str, seed: u64, choices: &Choices) -> Map<String, Value> {
     let one = |key: &str, choice: &Choice| {
         let hash = Sha256::digest(format!("{lab}\0{seed}\0{key}"));
         let mut first = [0; 8];
@@ -49,7 +50,10 @@ pub fn draw(lab: &str, seed: u64, choices: &Choices) -> Map<String, Value> {
 ///
 /// # Errors
 /// The key whose expression has no value, and why.
-pub fn derive(drawn: &Map<String, Value>, derived: &[(String, Expr)]) -> Result<Map<String, Value>, String> {
+pub(crate) fn derive(
+    drawn: &Map<String, Value>,
+    derived: &[(String, Expr)],
+) -> Result<Map<String, Value>, String> {
     let mut all = drawn.clone();
     for (key, expr) in derived {
         let answer = expr.value(&facts(&all), &[]).map_err(|e| format!("{key}: {e}"))?;
@@ -64,7 +68,7 @@ pub fn derive(drawn: &Map<String, Value>, derived: &[(String, Expr)]) -> Result<
 }
 
 /// Facts in which nothing is known but the variant.
-pub fn facts(variant: &Map<String, Value>) -> Arc<Facts> {
+pub(crate) fn facts(variant: &Map<String, Value>) -> Arc<Facts> {
     Arc::new(Facts { variant: Some(value::of_json(&Value::Object(variant.clone()))), ..Facts::default() })
 }
 
@@ -115,7 +119,7 @@ pub fn seeds(lab: &str, choices: &Choices) -> Vec<u64> {
 }
 
 /// Can a value be called so, and stand as `{{key}}` in a text?
-pub fn is_name(word: &str) -> bool {
+pub(crate) fn is_name(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 

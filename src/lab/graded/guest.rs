@@ -23,7 +23,7 @@ type Run = Work<LabRun>;
 
 /// Labs as a guest.
 #[derive(Default)]
-pub struct Graded {
+pub(crate) struct Graded {
     run: Run,
     /// Wakes those who follow before there is a lab run.
     begun: watch::Sender<()>,
@@ -32,7 +32,7 @@ pub struct Graded {
 
 impl Graded {
     /// Notes in `opened` which lab is open.
-    pub fn new(opened: Opened) -> Graded {
+    pub(crate) fn new(opened: Opened) -> Graded {
         Graded { opened, ..Graded::default() }
     }
 

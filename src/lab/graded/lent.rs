@@ -58,7 +58,7 @@ pub fn keep(own: &Place, there: &Value) -> Result<bool, Error> {
 
 impl Book {
     /// A book that is as it was sealed with this key.
-    pub fn of_sealed(document: &Value, key: &Key) -> Option<Book> {
+    pub(crate) fn of_sealed(document: &Value, key: &Key) -> Option<Book> {
         let sealed = key.is_sealed(Kind::Book, document) && document["format"] == FORMAT;
         sealed.then(|| serde_json::from_value(document.clone()).ok()).flatten()
     }
@@ -68,7 +68,7 @@ impl Book {
     ///
     /// Example: 2 starts here, 3 there (one of them new) are 3 starts; a grade of 80 there takes
     /// the place of one of 60 here.
-    pub fn learn(&mut self, mut there: Book) {
+    pub(crate) fn learn(&mut self, mut there: Book) {
         match there.open.as_ref().map(|open| open.gradings) {
             Some(0) => there.leave(),
             Some(_) => there.close(),

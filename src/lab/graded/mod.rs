@@ -11,11 +11,11 @@
 //! (`lab::own`). What people made elsewhere stays, and what would go is named first (`run::plan`);
 //! objects that the cluster made itself and no person has changed are not named, which would tell
 //! where a lab's cause is (`actor::cost::look`).
-//! While a lab is open, [`world`] watches, and notes since when each task has been green. `lab
+//! While a lab is open, `world` watches, and notes since when each task has been green. `lab
 //! grade` ([`run`]) asks each task's expressions and demands that they hold for a moment; what has
 //! to be disturbed to be known (does it heal?) is disturbed, judged, and taken back by a rewind,
 //! unseen by the checks' history. [`score`] turns verdicts into points, [`seal`] signs the record.
-//! What is kept of the open lab ([`book`]) is sealed with the cluster's key, and a key of the store
+//! What is kept of the open lab (`book`) is sealed with the cluster's key, and a key of the store
 //! counts along: an edited file, and an older copy of it, make the lab one that was tampered with,
 //! which does not pass. When the time is over, the lab run notes what people have written in the
 //! cluster (`wills`); what differs from that at grading was changed too late, also if a CronJob did
@@ -39,14 +39,14 @@
 //! After the cluster's process was restarted in the middle of a lab, `history` knows what was there
 //! when the clock started (the store keeps that) and what has become of it, and no version in
 //! between but those that the book keeps: of each pod one that tells of most restarts of its
-//! containers ([`book::Restarted`]), so that the restarts that come with the cluster's do not hide
+//! containers (`book::Restarted`), so that the restarts that come with the cluster's do not hide
 //! a person's. A container that was ended in the last moments before the process ended counts as
 //! ended with it. `trace` begins anew, and the hash chain goes on without the records of the
 //! restart.
 //! ## Read next
 //! `cli::lab` and `ui::labs`, which prove labs.
 
-pub mod book;
+pub(crate) mod book;
 pub mod draw;
 mod error;
 pub mod guest;
@@ -57,14 +57,14 @@ pub mod read;
 pub mod run;
 pub mod score;
 pub mod seal;
-pub mod stopwatch;
+pub(crate) mod stopwatch;
 pub mod view;
 mod wills;
 mod words;
-pub mod world;
+pub(crate) mod world;
 
 pub use error::Error;
-pub use opened::{Opened, Opening, Reserved};
+pub(crate) use opened::{Opened, Opening, Reserved};
 
 /// The variable that `lab test` sets for the clusters that it starts. Only such a cluster names the
 /// parts of a check that are not so.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// would sweep the lab away. Labs and drills get in each other's way, too: only one of them is
 /// open.
 #[derive(Clone, Debug, Default)]
-pub struct Opened {
+pub(crate) struct Opened {
     holders: Arc<Mutex<Holders>>,
 }
 
@@ -25,7 +25,7 @@ struct Holders {
 
 /// A lab by its id, or a drill.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opening {
+pub(crate) enum Opening {
     Lab(String),
     Drill,
 }
@@ -33,7 +33,7 @@ pub enum Opening {
 /// Keeps the cluster for what is being opened, until it is dropped: by then it is open, and noted
 /// as such, or could not be opened.
 #[derive(Debug)]
-pub struct Reserved {
+pub(crate) struct Reserved {
     opened: Opened,
     opening: Opening,
 }
@@ -64,17 +64,18 @@ impl Opened {
     }
 
     /// The id of the open lab.
-    pub fn name(&self) -> Option<String> {
+    pub(crate) fn name(&self) -> Option<String> {
         self.holders.lock().lab.as_ref().map(|open| open.lab.clone())
     }
 
     /// Notes whether a drill is open, so that no lab is started beside it.
-    pub fn note_drill(&self, is_open: bool) {
+    pub(crate) fn note_drill(&self, is_open: bool) {
         self.holders.lock().drill = is_open;
     }
 
     /// Returns whether a drill is open.
-    pub fn has_drill(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn has_drill(&self) -> bool {
         self.holders.lock().drill
     }
 
@@ -83,7 +84,7 @@ impl Opened {
     ///
     /// # Errors
     /// What is in the way, because it is open or about to be: a drill for a lab, a lab for a drill.
-    pub fn try_reserve(&self, opening: Opening) -> Result<Reserved, Opening> {
+    pub(crate) fn try_reserve(&self, opening: Opening) -> Result<Reserved, Opening> {
         let mut holders = self.holders.lock();
         let is_lab = |opening: &Opening| matches!(opening, Opening::Lab(_));
         let mut reserved = holders.reserved.iter();
@@ -101,7 +102,7 @@ impl Opened {
 
     /// The open lab, if a way back to this store revision takes it away. `places`: the namespaces
     /// that go back; `None`: all.
-    pub fn swept_by(&self, revision: i64, places: Option<&BTreeSet<String>>) -> Option<Loss> {
+    pub(crate) fn swept_by(&self, revision: i64, places: Option<&BTreeSet<String>>) -> Option<Loss> {
         let holders = self.holders.lock();
         let open = holders.lab.as_ref().filter(|open| revision < open.began)?;
         if let (Some(back), Some(labs)) = (places, &open.places)

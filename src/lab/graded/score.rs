@@ -9,11 +9,15 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Found {
+    /// The id of the task.
     pub id: String,
+    /// The points that it is worth.
     pub weight: u32,
+    /// It has earned them.
     pub green: bool,
-    /// Milliseconds from the start until it became green for good, and the store's revision then.
+    /// Milliseconds from the start until it became green for good.
     pub at_ms: u64,
+    /// The store's revision at that moment.
     pub revision: i64,
     /// The first thing that is not so.
     pub unmet: String,
@@ -27,7 +31,7 @@ pub struct Found {
 
 /// Why a task is red.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Red {
+pub(crate) struct Red {
     /// For the record, in English.
     pub unmet: String,
     /// For the learner.
@@ -36,7 +40,7 @@ pub struct Red {
 
 impl Found {
     /// Makes the task red for this reason.
-    pub fn turn_red(&mut self, why: Red) {
+    pub(crate) fn turn_red(&mut self, why: Red) {
         (self.green, self.unmet, self.told) = (false, why.unmet, why.told);
     }
 }
@@ -44,7 +48,7 @@ impl Found {
 /// What a learner was helped by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Used {
+pub(crate) struct Used {
     pub hints: u32,
     pub undo: u32,
     pub solve: bool,
@@ -53,7 +57,7 @@ pub struct Used {
 /// What was done too late does not count. `changed`: a person has changed something after the
 /// limit; a state that nobody touched since is the state at the limit, however late it is judged,
 /// and whatever controllers have made of it meanwhile.
-pub fn in_time(found: &mut [Found], limit_ms: u64, changed: bool, late: &Red) {
+pub(crate) fn in_time(found: &mut [Found], limit_ms: u64, changed: bool, late: &Red) {
     if !changed {
         return;
     }
@@ -64,7 +68,7 @@ pub fn in_time(found: &mut [Found], limit_ms: u64, changed: bool, late: &Red) {
 
 /// A task that only says what has to stay as it was is no work of its own: it counts where those
 /// that it goes with count. `with`: of a task, those, and what is said where they do not.
-pub fn together(found: &mut [Found], with: impl Fn(&str) -> (Vec<String>, Red)) {
+pub(crate) fn together(found: &mut [Found], with: impl Fn(&str) -> (Vec<String>, Red)) {
     let green = found.iter().filter(|t| t.green).map(|t| t.id.clone()).collect();
     let counted = counted(green, |id| with(id).0);
     for task in found.iter_mut().filter(|t| t.green && !counted.contains(&t.id)) {
@@ -75,7 +79,7 @@ pub fn together(found: &mut [Found], with: impl Fn(&str) -> (Vec<String>, Red)) 
 /// Of tasks that are green by themselves, those that count. `with`: those that a task goes with.
 ///
 /// Example: `a` goes with `b`, and `b` with `c`, which is red: neither of the two counts.
-pub fn counted(mut green: BTreeSet<String>, with: impl Fn(&str) -> Vec<String>) -> BTreeSet<String> {
+pub(crate) fn counted(mut green: BTreeSet<String>, with: impl Fn(&str) -> Vec<String>) -> BTreeSet<String> {
     loop {
         let lacks = |id: &String| with(id).iter().any(|needed| !green.contains(needed));
         let count = green.iter().filter(|id| !lacks(id)).cloned().collect();
@@ -94,7 +98,7 @@ pub fn points(found: &[Found]) -> (u32, u32) {
 
 /// What stands in a record beside the verdicts.
 #[derive(Clone, Debug, Default)]
-pub struct About {
+pub(crate) struct About {
     pub lab: String,
     pub seed: u64,
     pub variant: Map<String, Value>,
@@ -118,7 +122,7 @@ pub struct About {
 }
 
 /// The record, not yet signed.
-pub fn record(about: &About, found: &[Found]) -> Map<String, Value> {
+pub(crate) fn record(about: &About, found: &[Found]) -> Map<String, Value> {
     let (score, max) = points(found);
     let tasks: Vec<Value> = found
         .iter()

@@ -18,7 +18,7 @@ use std::fmt;
 use std::path::Path;
 
 /// `sha256:` and 64 hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     let digits: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
     format!("sha256:{digits}")
 }
@@ -28,7 +28,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 ///
 /// It differs from RFC 8785 in numbers: there 1e21 and 1e-7 keep their exponents, here they are
 /// written out, and an integer beyond 2^53 keeps all of its digits.
-pub fn canonical(value: &Value) -> String {
+pub(crate) fn canonical(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
     out
@@ -81,7 +81,7 @@ fn write(value: &Value, out: &mut String) {
 /// had dropped by then, nor those of a restart. Only the head is kept: it shows that two accounts
 /// of a sitting differ, and does not tell what happened.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Chain {
+pub(crate) struct Chain {
     /// How the head was made. 2: over digests as [`digest`] makes them. 1: by a program that left
     /// the objects' bytes out, at least in part.
     #[serde(default = "without_bodies")]
@@ -103,14 +103,14 @@ impl Default for Chain {
 
 impl Chain {
     /// Adds a record by its digest.
-    pub fn add(&mut self, digest: &str) {
+    pub(crate) fn add(&mut self, digest: &str) {
         self.records = self.records.saturating_add(1);
         self.head = sha256(format!("{}\n{digest}", self.head).as_bytes());
     }
 }
 
 /// Hashes a record: what it tells, and the SHA-256 of the object that was written.
-pub fn digest(record: &tap::Record) -> String {
+pub(crate) fn digest(record: &tap::Record) -> String {
     let mut told = json!(record);
     if let Some(body) = &record.body {
         told["body"] = sha256(body).into();
@@ -121,7 +121,7 @@ pub fn digest(record: &tap::Record) -> String {
 /// What a sealed document is. The seal covers it, so a document of one kind is never taken for one
 /// of another: both are in the learner's reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The file of the open lab and of those before.
     Book,
     /// What the store keeps of the book.
@@ -138,14 +138,14 @@ impl Kind {
 }
 
 /// The key with which a cluster signs.
-pub struct Key(Ed25519KeyPair);
+pub(crate) struct Key(Ed25519KeyPair);
 
 impl Key {
     /// Reads `records.key` from the directory, or makes it.
     ///
     /// # Errors
     /// The file cannot be read or written, or is no Ed25519 key in PKCS#8 and base64.
-    pub fn load_or_create(dir: &Path) -> Result<Key, Error> {
+    pub(crate) fn load_or_create(dir: &Path) -> Result<Key, Error> {
         let path = dir.join("records.key");
         let damaged = |why: String| Error::Key { path: path.clone(), why };
         let text = match std::fs::read_to_string(&path) {
@@ -167,7 +167,7 @@ impl Key {
     ///
     /// # Errors
     /// As of [`load_or_create`](Key::load_or_create).
-    pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
         let (from, to) = (from.join("records.key"), to.join("records.key"));
         let unusable = |path: &Path, why: String| Error::Key { path: path.into(), why };
         let text = std::fs::read_to_string(&from).map_err(|e| unusable(&from, e.to_string()))?;
@@ -175,13 +175,13 @@ impl Key {
     }
 
     /// The SHA-256 of the public key, in hexadecimal digits.
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         sha256(self.0.public_key().as_ref())
     }
 
     /// Adds `kind` and `seal` to a document of the program's own; the seal is over all the rest of
     /// it.
-    pub fn seal(&self, kind: Kind, mut document: Map<String, Value>) -> Value {
+    pub(crate) fn seal(&self, kind: Kind, mut document: Map<String, Value>) -> Value {
         document.remove("seal");
         document.insert("kind".into(), kind.word().into());
         let seal = self.0.sign(sealed_text(&document).as_bytes());
@@ -190,7 +190,7 @@ impl Key {
     }
 
     /// Is this document of this kind, and as it was sealed with this key?
-    pub fn is_sealed(&self, kind: Kind, document: &Value) -> bool {
+    pub(crate) fn is_sealed(&self, kind: Kind, document: &Value) -> bool {
         let Some(mut document) = document.as_object().cloned() else { return false };
         let Some(Value::String(seal)) = document.remove("seal") else { return false };
         let Ok(seal) = BASE64.decode(seal) else { return false };
@@ -200,7 +200,7 @@ impl Key {
     }
 
     /// Adds `signature` to a record. All of it is signed but the signature's value.
-    pub fn sign(&self, record: &mut Map<String, Value>) {
+    pub(crate) fn sign(&self, record: &mut Map<String, Value>) {
         let public = BASE64.encode(self.0.public_key().as_ref());
         let mut about = json!({"alg": "Ed25519", "key": self.fingerprint(), "public": public});
         record.insert("signature".into(), about.clone());
@@ -218,10 +218,13 @@ fn sealed_text(document: &Map<String, Value>) -> String {
 /// Why a record is not to be believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
+    /// It is no JSON, has a key twice, or has no signature; the text says which.
     #[error("this is not a record: {0}")]
     NotARecord(String),
+    /// The signature is of another text.
     #[error("the record was edited after it was signed")]
     Edited,
+    /// The public key was replaced, or its fingerprint.
     #[error("the key in the record does not have the fingerprint that the record names")]
     Key,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// kernel's stands still while the machine sleeps and knows nothing of the process before this one;
 /// the calendar's may have been set back.
 #[derive(Clone, Copy, Debug)]
-pub struct Stopwatch {
+pub(crate) struct Stopwatch {
     started: Timestamp,
     /// What had gone by when this process took it up, and that moment.
     before: Duration,
@@ -17,12 +17,12 @@ pub struct Stopwatch {
 
 impl Stopwatch {
     /// One that was started then, and had run for at least so long.
-    pub fn taken_up(started: Timestamp, ran_ms: u64) -> Stopwatch {
+    pub(crate) fn taken_up(started: Timestamp, ran_ms: u64) -> Stopwatch {
         Stopwatch { started, before: Duration::from_millis(ran_ms), since: Instant::now() }
     }
 
     /// Milliseconds from the start.
-    pub fn ms(&self) -> u64 {
+    pub(crate) fn ms(&self) -> u64 {
         self.at(clock::now(), Instant::now())
     }
 
@@ -33,7 +33,7 @@ impl Stopwatch {
     }
 
     /// The start and so much time, as the calendar would have it.
-    pub fn calendar(&self, ms: u64) -> Timestamp {
+    pub(crate) fn calendar(&self, ms: u64) -> Timestamp {
         clock::after(self.started, Duration::from_millis(ms))
     }
 }

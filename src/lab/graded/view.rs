@@ -23,23 +23,29 @@ pub enum Ask {
     /// The cluster that a lab declares, if this one is another: answers with
     /// [`Elsewhere`](crate::view::Elsewhere), or with null.
     Elsewhere {
+        /// The id of a lab, e.g. `broken-selector`.
         id: String,
+        /// The seed that the answer passes on.
         #[serde(default)]
         seed: Option<u64>,
     },
     /// Takes in the attempts that were made on a cluster that a lab had declared: the file of that
     /// cluster, as it was sealed there. Errors: it was edited.
     Learnt {
+        /// The document as [`lent::sealed`](super::lent::sealed) reads it.
         book: Value,
     },
     /// What a start of this lab, or leaving the open one if none is named, would take: answers with
     /// [`Plan`].
     Plan {
+        /// The lab that is to be started.
         id: Option<String>,
+        /// `None`: one is drawn whose names are free in the cluster.
         seed: Option<u64>,
     },
     /// Takes away what the open lab made, and ends it without a grade: answers with [`Left`].
     Leave {
+        /// Refused if another lab is open. `None`: the open one.
         id: Option<String>,
         /// What the learner was told that it takes: refused if it would take more by now. `None`:
         /// it may take anything.
@@ -49,7 +55,9 @@ pub enum Ask {
     /// Takes away what the open lab made, sets this one up, and starts the clock: answers with
     /// [`LabView`]. Errors: objects that are not the lab's have the names that it needs.
     Start {
+        /// The id of a lab, e.g. `broken-selector`.
         id: String,
+        /// As of `Plan`.
         seed: Option<u64>,
         /// As of `Leave`.
         #[serde(default)]
@@ -58,19 +66,25 @@ pub enum Ask {
     /// How the tasks stand, as far as that can be seen without disturbing anything: answers with
     /// [`LabView`].
     Check {
+        /// Refused if another lab is open. `None`: the open one.
         id: Option<String>,
+        /// Refused if the open lab has another one. `None`: whichever it has.
         seed: Option<u64>,
     },
     /// Waits until all tasks that can be seen without disturbing anything are green at the same
     /// moment, at most for so long, and tells how they stand: answers with [`LabView`]. Nothing has
     /// to stay as it is for a while: what does not stay, grading tells.
     Await {
+        /// Milliseconds.
         within_ms: u64,
     },
     /// Judges, disturbing what has to be disturbed and taking that back: answers with [`Graded`].
     Grade {
+        /// Refused if another lab is open. `None`: the open one.
         id: Option<String>,
+        /// Refused if the open lab has another one. `None`: whichever it has.
         seed: Option<u64>,
+        /// The name that stands in the record.
         learner: String,
         /// Name the parts of each check that are not so. A learner could read the solution from
         /// them, so only a cluster that `lab test` started answers this; others refuse it.
@@ -79,17 +93,23 @@ pub enum Ask {
     },
     /// The next hint: answers with [`LabView`].
     Hint {
+        /// Refused if another lab is open. `None`: the open one.
         id: Option<String>,
     },
     /// The lines of the solution: answers with [`Played`]. What they do until `Solved` is marked.
     Solve {
+        /// Refused if another lab is open. `None`: the open one.
         id: Option<String>,
+        /// Refused if the open lab has another one. `None`: whichever it has.
         seed: Option<u64>,
     },
+    /// The lines of the solution have been played: from now on what is done is the learner's.
+    /// Answers with null.
     Solved,
     /// Shows every explanation and the way; such a lab does not count as passed: answers with
     /// [`GivenUp`].
     GiveUp {
+        /// Refused if another lab is open. `None`: the open one.
         id: Option<String>,
     },
 }
@@ -108,7 +128,7 @@ pub struct Plan {
 
 impl Plan {
     /// Does this plan take no more than another one, to which the learner has agreed?
-    pub fn is_within(&self, agreed: &Plan) -> bool {
+    pub(crate) fn is_within(&self, agreed: &Plan) -> bool {
         self.ends == agreed.ends && self.lost.iter().all(|loss| agreed.lost.contains(loss))
     }
 }
@@ -117,7 +137,9 @@ impl Plan {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Left {
+    /// The id of the lab.
     pub id: String,
+    /// In the language asked for.
     pub title: String,
     /// What was done otherwise than promised, for people; mostly empty.
     pub note: String,
@@ -127,18 +149,29 @@ pub struct Left {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Entry {
+    /// For example `broken-selector`.
     pub id: String,
+    /// In the language asked for.
     pub title: String,
+    /// Always `labs`: lists show labs behind the tracks of lessons.
     pub track: String,
+    /// Languages that its texts are written in, English first.
     pub languages: Vec<String>,
+    /// 1 (the first steps) to 4 (takes experience).
     pub level: u8,
+    /// The time limit.
     pub minutes: u32,
+    /// Rows of the curriculum that it covers, as the author wrote them, e.g. `1.7 2.7`.
     pub row: String,
+    /// Ids of lessons that teach what it asks for.
     pub needs: Vec<String>,
+    /// How many tasks it has.
     pub tasks: usize,
-    /// The best grade so far, and of how much.
+    /// Points of the best grade so far.
     pub score: Option<u32>,
+    /// The points that could be had when it was graded; without a grade, those of today.
     pub max: u32,
+    /// The best grade is a pass.
     pub passed: bool,
     /// At which start of the lab that was, from 1; 0: not known.
     pub attempt: u32,
@@ -150,14 +183,21 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabView {
+    /// For example `broken-selector`; empty: no lab is open.
     pub id: String,
+    /// In the language asked for, with the lab's values.
     pub title: String,
+    /// 1 to 4.
     pub level: u8,
+    /// The time limit.
     pub minutes: u32,
+    /// What its names, ports and fault were drawn from.
     pub seed: u64,
     /// Markdown.
     pub text: String,
+    /// In the order in which the lab has them.
     pub tasks: Vec<Task>,
+    /// When the clock started, in RFC 3339.
     pub started: String,
     /// Store revision when the clock started: who goes back beyond it takes the lab away.
     pub began: i64,
@@ -167,6 +207,7 @@ pub struct LabView {
     pub left_s: i64,
     /// Hints asked for so far, in order.
     pub hints: Vec<String>,
+    /// How many more hints fit now and can be said.
     pub hints_left: usize,
     /// What the engine does with the lab at the moment.
     pub work: Work,
@@ -182,10 +223,12 @@ pub struct LabView {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Work {
+    /// Nothing: the learner works.
     #[default]
     Idle,
     /// Sets it up: there is nothing to see yet but its title.
     Starting,
+    /// Judges; objects may go and come back meanwhile.
     Grading,
     /// Takes away what it made.
     Leaving,
@@ -195,7 +238,9 @@ pub enum Work {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Task {
+    /// Unique within the lab, e.g. `traffic`.
     pub id: String,
+    /// The points that it is worth.
     pub weight: u32,
     /// Markdown, one paragraph.
     pub task: String,
@@ -216,6 +261,7 @@ pub struct Graded {
     pub debrief: Vec<Text>,
     /// Explanations that are kept back until their task is green or the solution was asked for.
     pub untold: usize,
+    /// What the judge found of each task.
     pub found: Vec<super::score::Found>,
 }
 
@@ -233,5 +279,6 @@ pub struct GivenUp {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Played {
+    /// In the order in which they are to be run.
     pub lines: Vec<String>,
 }

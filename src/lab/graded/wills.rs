@@ -119,7 +119,7 @@ impl World {
     ///
     /// # Errors
     /// The API server does not list one of the kinds.
-    pub async fn wills(
+    pub(crate) async fn wills(
         &self,
         kinds: BTreeSet<String>,
         places: Option<&BTreeSet<String>>,

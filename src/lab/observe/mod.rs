@@ -18,7 +18,7 @@ mod contexts;
 pub(crate) mod lists;
 pub(crate) mod load;
 pub(crate) mod probe;
-pub mod recorder;
+pub(crate) mod recorder;
 mod visit;
 pub(crate) mod watch;
 pub(crate) mod who;
@@ -36,7 +36,7 @@ use watch::{Look, Told};
 
 /// What is known of one cluster.
 #[derive(Default)]
-pub struct Observer {
+pub(crate) struct Observer {
     pub recorder: Recorder,
     /// Live objects by qualified plural. A kind that is not watched, or of which no watch has told
     /// yet, is missing.

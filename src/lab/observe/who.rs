@@ -15,13 +15,13 @@ const ALL: &str = "*";
 /// Knows which names of components a person can use: a token of the account, a pod that runs under
 /// it, or a certificate with the name.
 #[derive(Clone, Debug, Default)]
-pub struct Who {
+pub(crate) struct Who {
     pub borrowed: BTreeSet<String>,
 }
 
 impl Who {
     /// Notes which component's name a person gets by this act, if any. True if it is a name more.
-    pub fn note(&mut self, record: &Record) -> bool {
+    pub(crate) fn note(&mut self, record: &Record) -> bool {
         let (Some(request), Some(object)) = (&record.request, &record.object) else { return false };
         // The teacher sets up what a lab's author wrote, and what a way back restores is told as
         // the teacher's.
@@ -72,7 +72,7 @@ impl Who {
 
     /// Is this a component's doing? A component does not use kubectl, does not act under another
     /// name, and a node writes its own objects only.
-    pub fn is_components(&self, record: &Record) -> bool {
+    pub(crate) fn is_components(&self, record: &Record) -> bool {
         let Some(request) = &record.request else { return false };
         let by_hand = !request.command.is_empty() || request.user_agent.starts_with("kubectl");
         request.is_components()
@@ -83,7 +83,7 @@ impl Who {
 
     /// Is it an act on running containers or on an object's status, which no task asks for and
     /// which can make a state look like another?
-    pub fn meddling(&self, record: &Record) -> Option<Meddling> {
+    pub(crate) fn meddling(&self, record: &Record) -> Option<Meddling> {
         let request = record.request.as_ref().filter(|_| !self.is_components(record))?;
         // The checks themselves run commands in pods.
         if tap::actor(&request.user, &request.impersonator) == tap::TEACHER {
@@ -102,7 +102,7 @@ impl Who {
 /// What a task can exclude.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Meddling {
+pub(crate) enum Meddling {
     /// A command in a container: `exec`, `attach`, `cp`.
     Exec,
     /// A container added to a running pod.

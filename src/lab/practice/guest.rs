@@ -21,7 +21,7 @@ type Room = Work<Arc<Practice>>;
 
 /// Practice as a guest.
 #[derive(Default)]
-pub struct Drills {
+pub(crate) struct Drills {
     practice: Room,
     /// Wakes followers that asked before practice had begun.
     started: watch::Sender<()>,
@@ -33,7 +33,7 @@ type Following = (Arc<Practice>, watch::Receiver<()>, Option<DrillView>);
 
 impl Drills {
     /// `opened` says which graded lab is open.
-    pub fn new(opened: Opened) -> Drills {
+    pub(crate) fn new(opened: Opened) -> Drills {
         Drills { opened, ..Drills::default() }
     }
 

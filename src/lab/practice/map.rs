@@ -22,10 +22,13 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SkillMap {
+    /// [`FORMAT`].
     pub format: u32,
     /// The name of the cluster on which all this was done.
     pub cluster: String,
+    /// How many lessons are finished.
     pub lessons: Lessons,
+    /// How the graded labs were done.
     pub labs: Grades,
     /// In the order of the table of skills.
     pub skills: Vec<SkillLine>,
@@ -37,11 +40,14 @@ pub struct SkillMap {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Lessons {
-    /// Lessons that are finished, of all that there are: every step is done, solved, optional, or
-    /// beyond what this cluster can do.
+    /// Lessons that are finished: every step is done, solved, optional, or beyond what this cluster
+    /// can do.
     pub done: usize,
+    /// Lessons that there are.
     pub all: usize,
+    /// In the order in which they are to be played.
     pub tracks: Vec<Track>,
+    /// All lessons, in the same order.
     pub list: Vec<LessonLine>,
 }
 
@@ -49,8 +55,11 @@ pub struct Lessons {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Track {
+    /// For example `first-voyage`.
     pub id: String,
+    /// Lessons that are finished.
     pub done: usize,
+    /// Lessons that it has.
     pub all: usize,
 }
 
@@ -58,9 +67,13 @@ pub struct Track {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LessonLine {
+    /// For example `first-voyage/04`.
     pub id: String,
+    /// In the language asked for.
     pub title: String,
+    /// Steps that are over.
     pub done: usize,
+    /// Steps that it has.
     pub steps: usize,
 }
 
@@ -68,10 +81,13 @@ pub struct LessonLine {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Grades {
+    /// Labs whose best grade is a pass.
     pub passed: usize,
+    /// Labs that there are.
     pub all: usize,
-    /// Points of the best grades, of those that could be had in the same labs.
+    /// Points of the best grades, added up.
     pub score: u32,
+    /// Points that could be had in the same labs.
     pub max: u32,
     /// Labs with a grade.
     pub list: Vec<LabLine>,
@@ -81,10 +97,15 @@ pub struct Grades {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabLine {
+    /// For example `broken-selector`.
     pub id: String,
+    /// In the language asked for.
     pub title: String,
+    /// Points.
     pub score: u32,
+    /// Points that could be had when it was graded.
     pub max: u32,
+    /// The grade is a pass.
     pub passed: bool,
 }
 
@@ -92,11 +113,15 @@ pub struct LabLine {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SkillLine {
+    /// For example `scale`.
     pub id: String,
+    /// In the language asked for.
     pub title: String,
+    /// How well it is known now.
     pub state: State,
-    /// When it was last practised, and when it is to be practised; RFC 3339, null if nobody knows.
+    /// When it was last practised, in RFC 3339; null if it was not.
     pub last: Option<String>,
+    /// When it is to be practised, in RFC 3339; null if that is not known.
     pub due: Option<String>,
     /// Whole days from now until it is due, rounded down: 0 on the last day before that, -1 on the
     /// first day after it.
@@ -105,11 +130,13 @@ pub struct SkillLine {
     pub failed: bool,
     /// The last try needed the last hint.
     pub helped: bool,
-    /// Tries in drills that succeeded, and that failed. One that needed the last hint is neither.
+    /// Tries in drills that succeeded. One that needed the last hint neither succeeded nor failed.
     pub done: u32,
+    /// Tries in drills that failed.
     pub missed: u32,
-    /// What teaches it.
+    /// Ids of lessons that teach it.
     pub lessons: Vec<String>,
+    /// Ids of labs that practise it.
     pub labs: Vec<String>,
 }
 

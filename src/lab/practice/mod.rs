@@ -13,7 +13,7 @@
 //! the time: rusty skills first, then those that are due, each group in random order. `run` runs a
 //! drill: two minutes, in a namespace of its own. At its end the namespace goes back to the
 //! revision before the drill, as after a lab. A task is judged by expressions over the live
-//! cluster ([`crate::graded::world`]), which have to stay true for a moment; what was typed is not
+//! cluster (`graded::world`), which have to stay true for a moment; what was typed is not
 //! compared. [`map`] is the skill map: what is fresh, due, rusty, or not met.
 //!
 //! At the end of a drill every task that was done counts, a task that was skipped comes first in

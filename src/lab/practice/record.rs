@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The format of the file. Newer ones are refused.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// The name of the file in the cluster's directory.
-pub const FILE: &str = "practice.json";
+pub(crate) const FILE: &str = "practice.json";
 
 /// A skill is due so long after it was first practised, and after a failure.
-pub const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A skill that was practised when it was due is due again after this time; one that has been due
 /// for so long is rusty.
-pub const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The record keeps the tasks of this many drills, the last ones.
 const DRILLS_MAX: usize = 50;
@@ -26,7 +26,7 @@ const DRILLS_MAX: usize = 50;
 /// The file `practice.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Record {
+pub(crate) struct Record {
     pub format: u32,
     /// A drill that has made something in the cluster and not taken it away yet.
     pub open: Option<Open>,
@@ -39,7 +39,7 @@ pub struct Record {
 /// What a drill has made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Open {
+pub(crate) struct Open {
     pub namespace: String,
     /// The store's revision before it.
     #[serde(rename = "base")]
@@ -49,7 +49,7 @@ pub struct Open {
 /// The tasks of a drill, so that its seed repeats it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct DrillTasks {
+pub(crate) struct DrillTasks {
     pub seed: u64,
     /// Ids of its tasks.
     pub tasks: Vec<String>,
@@ -58,7 +58,7 @@ pub struct DrillTasks {
 /// What is known of a skill that was practised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Practised {
+pub(crate) struct Practised {
     /// When it was last practised, and when it is to be again.
     pub last: Timestamp,
     pub due: Timestamp,
@@ -84,7 +84,9 @@ pub struct Practised {
 pub enum State {
     /// The last try failed, or it has been due for a week.
     Rusty,
+    /// It is time to practise it.
     Due,
+    /// It is not due yet.
     Fresh,
     /// No lesson or lab that teaches it is finished.
     #[default]
@@ -96,7 +98,7 @@ impl Record {
     ///
     /// # Errors
     /// It cannot be read, was written by a newer program, or is damaged.
-    pub fn load(path: &Path) -> Result<Record, Error> {
+    pub(crate) fn load(path: &Path) -> Result<Record, Error> {
         Ok(progress::load(path, FORMAT)?.unwrap_or_default())
     }
 
@@ -105,7 +107,7 @@ impl Record {
     ///
     /// # Errors
     /// The file cannot be read or moved, or was written by a newer program.
-    pub fn load_or_put_aside(path: &Path) -> Result<(Record, Option<PathBuf>), Error> {
+    pub(crate) fn load_or_put_aside(path: &Path) -> Result<(Record, Option<PathBuf>), Error> {
         match Record::load(path) {
             Err(Error::Damaged { .. }) => {
                 let aside = free_name(path);
@@ -120,7 +122,7 @@ impl Record {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn save(&mut self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn save(&mut self, path: &Path) -> Result<(), Error> {
         self.format = FORMAT;
         progress::keep(path, self)
     }
@@ -129,7 +131,7 @@ impl Record {
     /// before the skill is due changes nothing of when it is: to practise it twice in an evening is
     /// no week of memory. The first one, the first after a failure, and the first after the clock
     /// was set back always count.
-    pub fn note(&mut self, skill: &str, success: bool, met: Option<Timestamp>, now: Timestamp) {
+    pub(crate) fn note(&mut self, skill: &str, success: bool, met: Option<Timestamp>, now: Timestamp) {
         let before = self.skills.get(skill);
         let was_due = is_ahead(before, met, now) || due(before, met).is_none_or(|due| due <= now);
         let known = before.cloned();
@@ -161,7 +163,7 @@ impl Record {
 
     /// Notes a task that was done with its last hint: it comes first in the next drill as after a
     /// failure, and is not counted as one.
-    pub fn note_helped(&mut self, skill: &str, met: Option<Timestamp>, now: Timestamp) {
+    pub(crate) fn note_helped(&mut self, skill: &str, met: Option<Timestamp>, now: Timestamp) {
         let missed = self.skills.get(skill).map_or(0, |practised| practised.missed);
         self.note(skill, false, met, now);
         if let Some(noted) = self.skills.get_mut(skill) {
@@ -170,7 +172,7 @@ impl Record {
     }
 
     /// Remembers the tasks of a seed.
-    pub fn remember(&mut self, seed: u64, tasks: Vec<String>) {
+    pub(crate) fn remember(&mut self, seed: u64, tasks: Vec<String>) {
         self.drills.retain(|set| set.seed != seed);
         self.drills.push(DrillTasks { seed, tasks });
         let over = self.drills.len().saturating_sub(DRILLS_MAX);
@@ -178,14 +180,14 @@ impl Record {
     }
 
     /// The tasks that a seed had here.
-    pub fn tasks_of(&self, seed: u64) -> Option<&[String]> {
+    pub(crate) fn tasks_of(&self, seed: u64) -> Option<&[String]> {
         self.drills.iter().find(|set| set.seed == seed).map(|set| set.tasks.as_slice())
     }
 }
 
 /// When a skill is to be practised. One that was met and never practised is due a day after it was
 /// met. `None`: nobody knows when that was, so it is due.
-pub fn due(practised: Option<&Practised>, met: Option<Timestamp>) -> Option<Timestamp> {
+pub(crate) fn due(practised: Option<&Practised>, met: Option<Timestamp>) -> Option<Timestamp> {
     practised.map(|p| p.due).or_else(|| met.map(|met| clock::after(met, DAY)))
 }
 
@@ -209,7 +211,7 @@ fn is_ahead(practised: Option<&Practised>, met: Option<Timestamp>, now: Timestam
 /// practised tomorrow    due: the clock was set back
 /// met tomorrow          due, likewise
 /// ```
-pub fn state(practised: Option<&Practised>, met: Option<Timestamp>, now: Timestamp) -> State {
+pub(crate) fn state(practised: Option<&Practised>, met: Option<Timestamp>, now: Timestamp) -> State {
     if practised.is_some_and(|p| p.failed) {
         return State::Rusty;
     }

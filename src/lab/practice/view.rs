@@ -13,24 +13,36 @@ pub enum Ask {
     /// Picks tasks, sets them up, and starts the clock. Errors: a drill or a graded lab is open, or
     /// no skill was met yet.
     Start {
+        /// A seed of before repeats the tasks that it had then; `None`: one is drawn.
         seed: Option<u64>,
         /// Ids of the skills to ask for, whether they were met or not; empty: all that were met.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         skills: Vec<String>,
     },
     /// Sets one task up, by its id, without a clock and without a record: for `drill test`.
-    Rehearse { task: String, seed: u64 },
+    Rehearse {
+        /// The id of the task.
+        task: String,
+        /// What its values are drawn from.
+        seed: u64,
+    },
     /// The drill that is open, or the last one; empty if there was none since the cluster started.
     Show,
     /// The same now and after every change. The running time alone is no change.
     Follow,
     /// Judges the present task: the conditions that are not met yet.
     Check,
-    /// The next hint of the present task. `task`: its id. A drill goes on by itself: what was meant
-    /// for a task that is over meanwhile is refused.
-    Hint { task: String },
-    /// Leaves the present task undone, and goes on. `task`: as for `Hint`.
-    Skip { task: String },
+    /// The next hint of the present task. A drill goes on by itself: what was meant for a task that
+    /// is over meanwhile is refused.
+    Hint {
+        /// The id of the present task.
+        task: String,
+    },
+    /// Leaves the present task undone, and goes on.
+    Skip {
+        /// As of `Hint`.
+        task: String,
+    },
     /// Ends the drill. What was done counts.
     Stop,
     /// The lines of the present task of a rehearsal: answers with [`Lines`].
@@ -41,6 +53,7 @@ pub enum Ask {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Lines {
+    /// Lines after which the task is done.
     pub solution: Vec<String>,
     /// Other ways, after which the task is done as well.
     pub also: Vec<Vec<String>>,
@@ -52,7 +65,9 @@ pub struct Lines {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Wrong {
+    /// Lines to type.
     pub lines: Vec<String>,
+    /// For the author: what is wrong about it.
     pub why: String,
 }
 
@@ -62,11 +77,15 @@ pub struct Wrong {
 pub struct DrillView {
     /// 0: there is none.
     pub seed: u64,
+    /// The namespace in which all tasks are done.
     pub namespace: String,
+    /// How far it is.
     pub phase: Phase,
+    /// Seconds that the drill takes.
     pub limit_s: u64,
     /// Seconds left of a drill that runs.
     pub left_s: u64,
+    /// In the order in which they are asked.
     pub tasks: Vec<TaskView>,
     /// The place of the present task in `tasks`, from 0.
     pub at: usize,
@@ -74,6 +93,7 @@ pub struct DrillView {
     pub checks: Vec<Check>,
     /// Hints of the present task that were asked for, the oldest first. Markdown.
     pub hints: Vec<String>,
+    /// How many more hints of the present task fit now.
     pub hints_left: usize,
     /// What the learner has to know beside: the change went elsewhere, a file cannot be read or
     /// written.
@@ -97,10 +117,13 @@ pub enum Phase {
     None,
     /// Its tasks are set up; the clock does not run yet.
     Preparing,
+    /// The clock runs.
     Running,
     /// Every task was reached.
     Finished,
+    /// The time ended before the last task was reached.
     TimeOver,
+    /// The learner has ended it.
     Stopped,
 }
 
@@ -119,12 +142,15 @@ impl Phase {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskView {
+    /// For example `exec-second`.
     pub id: String,
+    /// The id of its skill.
     pub skill: String,
     /// The skill's title.
     pub title: String,
     /// Markdown, one paragraph; empty until it is its turn.
     pub task: String,
+    /// What came of it so far.
     pub outcome: Outcome,
     /// What it took, once it is over.
     pub took_s: Option<u64>,
@@ -136,12 +162,16 @@ pub struct TaskView {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
+    /// It is not its turn yet.
     #[default]
     Waiting,
+    /// It is the present task.
     Open,
+    /// Its conditions have been true.
     Done,
     /// Done, after the hint that tells the command.
     Helped,
+    /// The learner has left it undone: it counts as failed.
     Skipped,
     /// The drill ended before it was done: it does not count.
     Unfinished,
@@ -151,6 +181,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Check {
+    /// A sentence, in the language asked for.
     pub that: String,
+    /// It is true now.
     pub met: bool,
 }

@@ -11,7 +11,7 @@ use super::texts::Word;
 use api::meta;
 
 /// Answers a question from the facts.
-pub fn explain(facts: &Facts, question: &Question) -> Explanation {
+pub(crate) fn explain(facts: &Facts, question: &Question) -> Explanation {
     let reader = Reader { facts, lang: question.lang };
     let namespace = if question.namespace.is_empty() { "default" } else { &question.namespace };
     match question.about.as_slice() {

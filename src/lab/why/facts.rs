@@ -53,7 +53,7 @@ pub(super) const BARE: &[&str] = &[
 
 /// A moment of the cluster.
 #[derive(Default)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// By plural. A kind that was not read, or could not be, is missing: nothing is known of it.
     pub objects: BTreeMap<String, Vec<Value>>,
     /// Oldest first.
@@ -65,7 +65,7 @@ impl Facts {
     /// Reads what explanations look at, and the kinds that the question names or, if it names none,
     /// those that the last command was about. What cannot be read is missing, and nothing is said
     /// of it.
-    pub async fn gather(
+    pub(crate) async fn gather(
         client: &Client,
         about: &[String],
         records: Vec<Arc<Record>>,
@@ -92,36 +92,36 @@ impl Facts {
     }
 
     /// Were the objects of this kind read?
-    pub fn knows(&self, plural: &str) -> bool {
+    pub(crate) fn knows(&self, plural: &str) -> bool {
         self.objects.contains_key(plural)
     }
 
     /// All objects of a kind, by its plural; none if they were not read.
-    pub fn all(&self, plural: &str) -> &[Value] {
+    pub(crate) fn all(&self, plural: &str) -> &[Value] {
         self.objects.get(plural).map_or(&[], Vec::as_slice)
     }
 
     /// The objects of a kind in one namespace.
-    pub fn within<'a>(&'a self, plural: &str, namespace: &'a str) -> impl Iterator<Item = &'a Value> {
+    pub(crate) fn within<'a>(&'a self, plural: &str, namespace: &'a str) -> impl Iterator<Item = &'a Value> {
         self.all(plural).iter().filter(move |o| meta::namespace(o) == namespace)
     }
 
     /// The object of this name in the namespace, or in none if its kind has no namespaces.
-    pub fn find(&self, plural: &str, namespace: &str, name: &str) -> Option<&Value> {
+    pub(crate) fn find(&self, plural: &str, namespace: &str, name: &str) -> Option<&Value> {
         self.all(plural).iter().find(|o| {
             meta::name(o) == name && (meta::namespace(o) == namespace || meta::namespace(o).is_empty())
         })
     }
 
     /// Events about an object, oldest first.
-    pub fn events<'a>(&'a self, object: &'a Value) -> impl Iterator<Item = &'a Value> {
+    pub(crate) fn events<'a>(&'a self, object: &'a Value) -> impl Iterator<Item = &'a Value> {
         self.all("events")
             .iter()
             .filter(move |e| at(e, "involvedObject.uid").as_str() == Some(meta::uid(object)))
     }
 
     /// The pods that a selector of `matchLabels` form names.
-    pub fn selected<'a>(&'a self, namespace: &'a str, selector: &'a Value) -> Vec<&'a Value> {
+    pub(crate) fn selected<'a>(&'a self, namespace: &'a str, selector: &'a Value) -> Vec<&'a Value> {
         let wanted = selector.as_object();
         let matches = |pod: &&Value| {
             wanted.is_some_and(|w| !w.is_empty() && w.iter().all(|(k, v)| meta::label(pod, k) == v.as_str()))
@@ -130,7 +130,7 @@ impl Facts {
     }
 
     /// Pods whose owner is this object.
-    pub fn owned<'a>(&'a self, plural: &str, owner: &'a Value) -> Vec<&'a Value> {
+    pub(crate) fn owned<'a>(&'a self, plural: &str, owner: &'a Value) -> Vec<&'a Value> {
         let owns = |o: &&Value| {
             list(o, "metadata.ownerReferences").iter().any(|r| r["uid"].as_str() == Some(meta::uid(owner)))
         };
@@ -139,7 +139,7 @@ impl Facts {
 
     /// The write that deleted the last object of this name, as the API server recorded it: for one
     /// that was given time to end, the write that gave it.
-    pub fn deletion(&self, plural: &str, namespace: &str, name: &str) -> Option<&Record> {
+    pub(crate) fn deletion(&self, plural: &str, namespace: &str, name: &str) -> Option<&Record> {
         let about = |r: &&Arc<Record>| {
             let object = r.object.as_ref();
             object.is_some_and(|o| o.name == name && o.namespace == namespace && o.qualified() == plural)
@@ -196,7 +196,7 @@ fn lists(about: &[String], touched: &[String]) -> BTreeMap<String, String> {
 }
 
 /// `po`, `pod`, `Pod`, `pods` → the kind.
-pub fn kind(word: &str) -> Option<&'static Kind> {
+pub(crate) fn kind(word: &str) -> Option<&'static Kind> {
     let word = word.to_lowercase();
     let named = |k: &&Kind| k.plural == word || k.singular == word || k.short_names.contains(&word.as_str());
     kinds::all().iter().find(named)

@@ -14,7 +14,7 @@ use task::Crew;
 
 /// Answers the questions of `why`.
 #[derive(Default)]
-pub struct Why {
+pub(crate) struct Why {
     host: OnceLock<Host>,
 }
 

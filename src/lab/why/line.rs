@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 /// The last line of the learner's shell that is no question of Ropewalk's own, and how it ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Typed {
+    /// The whole line.
     pub line: String,
+    /// 0 to 255, as the shell has it in `$?`.
     pub code: i32,
 }
 

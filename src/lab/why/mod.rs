@@ -1,13 +1,13 @@
 //! `why`: what is the matter with an object, or with the last command, in one or two sentences of
 //! the learner's language.
 //!
-//! [`explain`] is pure: it looks at [`facts::Facts`], the objects and records of this moment, and
+//! `explain` is pure: it looks at `facts::Facts`, the objects and records of this moment, and
 //! says what they prove, nothing else. What Kubernetes calls things (reasons, fields, phases) stays
 //! as Kubernetes calls it.
 
 mod claim;
 mod explain;
-pub mod facts;
+mod facts;
 mod guest;
 mod line;
 mod object;
@@ -21,7 +21,6 @@ mod tests;
 mod texts;
 mod workload;
 
-pub use explain::explain;
-pub use guest::Why;
+pub(crate) use guest::Why;
 pub use line::{Typed, with_meant_kind};
 pub use question::{Explanation, Question};

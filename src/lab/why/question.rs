@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// What is asked: `why`, `why pod/web`, `why web`, `why localhost:31234`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Question {
+    /// The language of the answer.
     pub lang: lang::Lang,
     /// Empty: the last command, or what it left behind.
     pub about: Vec<String>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// What is missing of histories.
 #[derive(Clone, Debug, Default)]
-pub struct Forgotten {
+pub(crate) struct Forgotten {
     /// By object, the newest version that is gone.
     of: BTreeMap<(String, String, String), Gone>,
     /// The same for all objects together, where there were too many.
@@ -31,7 +31,7 @@ const FORGOTTEN_MAX: usize = 5_000;
 impl Forgotten {
     /// Notes that the version of an object (plural, namespace, name) with this revision and number
     /// is no longer kept. Beyond [`FORGOTTEN_MAX`] objects it counts as missing of every object.
-    pub fn note(&mut self, key: (String, String, String), revision: i64, number: u64) {
+    pub(crate) fn note(&mut self, key: (String, String, String), revision: i64, number: u64) {
         if self.of.len() >= FORGOTTEN_MAX && !self.of.contains_key(&key) {
             self.any.add(revision, number);
             return;
@@ -40,7 +40,7 @@ impl Forgotten {
     }
 
     /// What is gone of the time before a revision is missed by nobody.
-    pub fn retain(&mut self, after: i64) {
+    pub(crate) fn retain(&mut self, after: i64) {
         self.of.retain(|_, gone| gone.revision > after);
         if self.any.revision <= after {
             self.any = Gone::default();
@@ -48,12 +48,12 @@ impl Forgotten {
     }
 
     /// True if no version is missing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.of.is_empty() && self.any.revision == 0
     }
 
     /// Is something gone of this object's history after a revision?
-    pub fn since(&self, key: &(String, String, String), revision: i64) -> bool {
+    pub(crate) fn since(&self, key: &(String, String, String), revision: i64) -> bool {
         self.any.revision > revision || self.of.get(key).is_some_and(|gone| gone.revision > revision)
     }
 

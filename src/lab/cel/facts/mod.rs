@@ -10,43 +10,43 @@ use api::kinds::{self, Kind};
 use api::labels::Selector;
 use cel::Value;
 use cluster::guest::Inside;
-pub use forgotten::Forgotten;
+pub(crate) use forgotten::Forgotten;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Names that stand for values.
-pub const VARIABLES: &[&str] = &["since_step", "now", "trace", "v", "typed", "ran"];
+pub(crate) const VARIABLES: &[&str] = &["since_step", "now", "trace", "v", "typed", "ran"];
 
 /// The name of the learner's answer. It is bound in steps that ask for one, and nowhere else.
-pub const ANSWER: &str = "answer";
+pub(crate) const ANSWER: &str = "answer";
 
 /// A live or former object.
 #[derive(Clone, Debug)]
-pub struct Object {
+pub(crate) struct Object {
     pub json: Arc<serde_json::Value>,
     pub value: Value,
 }
 
 impl Object {
     /// Keeps the JSON and makes the value that expressions see of it.
-    pub fn new(json: serde_json::Value) -> Object {
+    pub(crate) fn new(json: serde_json::Value) -> Object {
         Object { value: value::of_json(&json), json: Arc::new(json) }
     }
 }
 
 /// Live objects of one kind by (namespace, name).
-pub type Objects = Arc<BTreeMap<(String, String), Object>>;
+pub(crate) type Objects = Arc<BTreeMap<(String, String), Object>>;
 /// Versions of objects by (plural, namespace, name), each list oldest first.
-pub type Versions = BTreeMap<(String, String, String), Arc<Vec<Arc<Version>>>>;
+pub(crate) type Versions = BTreeMap<(String, String, String), Arc<Vec<Arc<Version>>>>;
 
 /// Begins the error of an expression that asks for what is no longer kept.
-pub const UNKNOWN: &str = "cannot be known";
+pub(crate) const UNKNOWN: &str = "cannot be known";
 
 /// Something that has to be asked over the network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Probe {
+pub(crate) enum Probe {
     /// The n-th request of this form within one evaluation.
     Http {
         call: Call,
@@ -81,7 +81,7 @@ pub enum Probe {
 
 /// A line of the learner's that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     pub line: String,
     /// Its exit code.
     pub code: i32,
@@ -91,18 +91,18 @@ pub struct Line {
 
 /// What an evaluation missed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     pub kinds: BTreeSet<String>,
     pub probes: BTreeSet<Probe>,
     /// Answers that were used.
-    pub used: BTreeSet<Probe>,
+    pub(crate) used: BTreeSet<Probe>,
     /// Kinds of which the objects at the step's beginning are needed.
     pub before: BTreeSet<String>,
 }
 
 /// What expressions are evaluated against: one snapshot of the cluster and of what the learner did.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub(crate) struct Facts {
     pub objects: HashMap<String, Objects>,
     pub history: Arc<Versions>,
     /// What is missing of it.
@@ -131,7 +131,7 @@ pub struct Facts {
     pub lesson_began: i64,
     pub since_step: i64,
     pub now: Option<Value>,
-    pub typed: Vec<String>,
+    pub(crate) typed: Vec<String>,
     /// How many lines were typed, and have ended, in all: of `typed` and `ran` the newest are kept.
     pub lines: (u64, u64),
     /// Lines that the learner has run in this step.
@@ -153,7 +153,7 @@ pub struct Facts {
 }
 
 /// The stored kind of this name: `Pod`, or `Ingress.networking.k8s.io` where a name is not enough.
-pub fn kind(name: &str) -> Option<&'static Kind> {
+pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
     let (short, group) = name.split_once('.').map_or((name, None), |(n, g)| (n, Some(g)));
     let fits = |k: &&Kind| {
         k.kind == short && k.is_stored() && k.conversion.is_none() && group.is_none_or(|g| k.group == g)
@@ -203,17 +203,17 @@ impl Facts {
     }
 
     /// A new evaluation begins: the n-th mention of a probe is counted from one again.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.named.lock().clear();
     }
 
     /// What evaluations so far have missed.
-    pub fn take_wanted(&self) -> Wanted {
+    pub(crate) fn take_wanted(&self) -> Wanted {
         std::mem::take(&mut self.wanted.lock())
     }
 
     /// The least of what is known of the answers that evaluations so far have used.
-    pub fn oldest_used<T: Ord>(&self, known: impl Fn(&Probe) -> Option<T>) -> Option<T> {
+    pub(crate) fn oldest_used<T: Ord>(&self, known: impl Fn(&Probe) -> Option<T>) -> Option<T> {
         let wanted = self.wanted.lock();
         wanted.used.iter().filter_map(known).min()
     }
@@ -228,7 +228,7 @@ impl Facts {
     /// # Errors
     /// There is no such kind, the selector cannot be read, or the kind is not watched yet. The last
     /// is noted in [`Facts::wanted`].
-    pub fn objects(
+    pub(crate) fn objects(
         &self,
         name: &str,
         namespace: &str,
@@ -249,7 +249,7 @@ impl Facts {
     ///
     /// # Errors
     /// There is no such kind, or it is not watched yet, which is noted in [`Facts::wanted`].
-    pub fn object(&self, name: &str, namespace: &str, object: &str) -> Result<Option<Object>, String> {
+    pub(crate) fn object(&self, name: &str, namespace: &str, object: &str) -> Result<Option<Object>, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
         let Some(all) = self.objects.get(&known.qualified()) else {
             self.want(|w| _ = w.kinds.insert(name.to_string()));
@@ -262,7 +262,7 @@ impl Facts {
     ///
     /// # Errors
     /// It is not known yet, or not any more, or the kind is none.
-    pub fn before(&self, name: &str, namespace: &str, object: &str) -> Result<Option<Value>, String> {
+    pub(crate) fn before(&self, name: &str, namespace: &str, object: &str) -> Result<Option<Value>, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
         if self.lost_before.contains(&known.qualified()) {
             return Err(format!(
@@ -292,7 +292,7 @@ impl Facts {
     ///
     /// # Errors
     /// Events are not watched yet, which is noted in [`Facts::wanted`].
-    pub fn events(&self, kind: &str, namespace: &str, name: &str) -> Result<Vec<Value>, String> {
+    pub(crate) fn events(&self, kind: &str, namespace: &str, name: &str) -> Result<Vec<Value>, String> {
         let about = |o: &Object| {
             let of = &o.json["involvedObject"];
             let field = |key: &str| of[key].as_str().unwrap_or_default().to_string();
@@ -336,7 +336,7 @@ impl Facts {
     /// # Errors
     /// There is no such kind, it is not watched yet (noted in [`Facts::wanted`]), or versions since
     /// the step began are no longer kept.
-    pub fn history(&self, name: &str, namespace: &str, object: &str) -> Result<Vec<Value>, String> {
+    pub(crate) fn history(&self, name: &str, namespace: &str, object: &str) -> Result<Vec<Value>, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
         if !self.objects.contains_key(&known.qualified()) {
             // What was there before anybody looked comes from a watch.

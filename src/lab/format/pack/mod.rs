@@ -35,8 +35,11 @@ const AUTHORS_MAX: usize = 12;
 /// What a pack says of itself, and what was read from it.
 #[derive(Clone, Debug, Default)]
 pub struct Pack {
+    /// The folder that holds `pack.yaml`.
     pub folder: PathBuf,
+    /// The title that lists show; without `pack.yaml`, the name of the folder.
     pub title: Text,
+    /// Names, in the order in which the pack gives them.
     pub authors: Vec<String>,
     /// Empty if it does not say.
     pub version: String,

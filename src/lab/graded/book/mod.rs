@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Format 1 had no seal, and that of format 2 did not say what was sealed: neither is believed.
-pub const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 3;
 /// Of the anchor. Format 1 was not written down.
 const ANCHOR_FORMAT: u32 = 2;
 
@@ -29,7 +29,7 @@ const SEEDS_MAX: usize = 256;
 /// The file `labs.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Book {
+pub(crate) struct Book {
     pub format: u32,
     /// How often it was written.
     pub counter: u64,
@@ -49,7 +49,7 @@ pub struct Book {
 /// How often a lab was tried here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Tries {
+pub(crate) struct Tries {
     pub starts: u32,
     pub seeds: BTreeMap<u64, u32>,
     /// Starts after which the solution was given away.
@@ -68,7 +68,7 @@ pub struct Tries {
 /// The open lab.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Open {
+pub(crate) struct Open {
     pub lab: String,
     pub seed: u64,
     /// Store revision before its setup: what `lab start` goes back to.
@@ -134,7 +134,7 @@ pub struct Open {
 /// anew, history has lost the rest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Restarted {
+pub(crate) struct Restarted {
     pub revision: i64,
     /// Restarts of all its containers.
     pub count: i64,
@@ -144,7 +144,7 @@ pub struct Restarted {
 impl Restarted {
     /// Keeps a pod's version if one of its containers was started again because it had ended. One
     /// whose end nobody saw went with the whole cluster: the kubelet says `ContainerStatusUnknown`.
-    pub fn of(revision: i64, body: &[u8]) -> Option<Restarted> {
+    pub(crate) fn of(revision: i64, body: &[u8]) -> Option<Restarted> {
         let mut pod: Value = serde_json::from_slice(body).ok()?;
         let statuses = pod["status"]["containerStatuses"].as_array()?;
         let count: i64 = statuses.iter().filter_map(|status| status["restartCount"].as_i64()).sum();
@@ -163,7 +163,7 @@ impl Restarted {
 /// What a start finds behind it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Before {
+pub(crate) struct Before {
     pub starts: u32,
     pub seed_starts: u32,
     pub solves: u32,
@@ -180,7 +180,7 @@ pub struct Before {
 impl Open {
     /// Notes pods that the judge has put back once more. One that was put back before is still the
     /// one of the beginning.
-    pub fn put_back(&mut self, pods: BTreeMap<String, String>) {
+    pub(crate) fn put_back(&mut self, pods: BTreeMap<String, String>) {
         for (is, was) in pods {
             let first = self.reborn.remove(&was).unwrap_or(was);
             self.reborn.insert(is, first);
@@ -188,13 +188,13 @@ impl Open {
     }
 
     /// A hint counts once, whichever start asked for it.
-    pub fn used(&self) -> Used {
+    pub(crate) fn used(&self) -> Used {
         let hints = self.before.hints.union(&self.hints.iter().cloned().collect()).count();
         Used { hints: hints as u32, undo: self.undo, solve: self.solve }
     }
 
     /// For the record: how often this lab was tried on this cluster.
-    pub fn attempts(&self) -> Value {
+    pub(crate) fn attempts(&self) -> Value {
         json!({
             "starts": self.before.starts, "seed_starts": self.before.seed_starts, "gradings": self.gradings,
             "earlier_gradings": self.before.gradings, "earlier_solves": self.before.solves, "lost": self.before.lost,
@@ -207,7 +207,7 @@ impl Open {
 /// The best grade of a lab, in points.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Best {
+pub(crate) struct Best {
     pub score: u32,
     pub max: u32,
     pub passed: bool,
@@ -225,7 +225,7 @@ impl Book {
     ///
     /// # Errors
     /// The file cannot be read, was written by a newer program, or is damaged.
-    pub fn load(path: &Path, key: &Key) -> Result<Book, Error> {
+    pub(crate) fn load(path: &Path, key: &Key) -> Result<Book, Error> {
         let Some(kept) = progress::load::<Value>(path, FORMAT)? else { return Ok(Book::default()) };
         let sealed = key.is_sealed(Kind::Book, &kept) && kept["format"] == FORMAT;
         let read = serde_json::from_value(kept);
@@ -239,7 +239,7 @@ impl Book {
     /// Nothing that stands here can be believed, no number either: one at the end of its type would
     /// begin at 0 with the next step. What people got hold of stays known: that never was to their
     /// advantage.
-    pub fn distrust(&mut self) {
+    pub(crate) fn distrust(&mut self) {
         self.best.clear();
         self.tries.clear();
         self.lost = self.lost.saturating_add(1);
@@ -254,7 +254,7 @@ impl Book {
     ///
     /// # Errors
     /// The file cannot be written; the count is as before.
-    pub fn save(&mut self, path: &Path, key: &Key) -> Result<(), Error> {
+    pub(crate) fn save(&mut self, path: &Path, key: &Key) -> Result<(), Error> {
         self.format = FORMAT;
         self.counter += 1;
         let Value::Object(fields) = json!(self) else { return Ok(()) }; // a struct is an object
@@ -266,7 +266,7 @@ impl Book {
     /// the lab has been reworked since, or is another one by the same id.
     ///
     /// Example: 60 of 60 takes the place of 80 of 100.
-    pub fn note(&mut self, lab: &str, grade: Best, counts: bool) {
+    pub(crate) fn note(&mut self, lab: &str, grade: Best, counts: bool) {
         let is_better = |best: &Best| grade.score > best.score || grade.max != best.max;
         if counts && self.best.get(lab).is_none_or(is_better) {
             self.best.insert(lab.into(), grade);
@@ -274,7 +274,7 @@ impl Book {
     }
 
     /// Counts a start; answers what there was before, this one included.
-    pub fn start(&mut self, lab: &str, seed: u64) -> Before {
+    pub(crate) fn start(&mut self, lab: &str, seed: u64) -> Before {
         let tries = self.tries.entry(lab.into()).or_default();
         tries.starts = tries.starts.saturating_add(1);
         if tries.seeds.len() < SEEDS_MAX || tries.seeds.contains_key(&seed) {
@@ -296,7 +296,7 @@ impl Book {
     }
 
     /// Leaves the open lab without a grade; what it was counts for the starts after it.
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         if let Some(open) = &self.open {
             let tries = self.tries.entry(open.lab.clone()).or_default();
             tries.left = tries.left.saturating_add(1);
@@ -305,7 +305,7 @@ impl Book {
     }
 
     /// Closes the open lab; what it was counts for the starts after it.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if let Some(open) = self.open.take()
             && let Some(tries) = self.tries.get_mut(&open.lab)
         {
@@ -320,7 +320,7 @@ impl Book {
 /// What the store keeps of the book: how often that had been written, and which writing of the key
 /// this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Anchor {
+pub(crate) struct Anchor {
     pub format: u32,
     pub counter: u64,
     /// The key's create revision; 0: this is its first writing.
@@ -331,7 +331,7 @@ pub struct Anchor {
 
 /// What was found under the anchor's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// No lab was ever opened on this cluster.
     Nothing,
     /// No count, or one that has just begun, though a lab was opened.
@@ -344,12 +344,12 @@ pub enum Found {
 impl Anchor {
     /// The anchor of a book that was written `counter` times; `create` and `version` are those that
     /// the key has once the anchor is written.
-    pub fn new(counter: u64, create: i64, version: i64) -> Anchor {
+    pub(crate) fn new(counter: u64, create: i64, version: i64) -> Anchor {
         Anchor { format: ANCHOR_FORMAT, counter, create, version }
     }
 
     /// The sealed JSON that the store keeps.
-    pub fn text(&self, key: &Key) -> String {
+    pub(crate) fn text(&self, key: &Key) -> String {
         match json!(self) {
             Value::Object(fields) => key.seal(Kind::Anchor, fields).to_string(),
             _ => String::new(), // a struct is an object
@@ -357,7 +357,7 @@ impl Anchor {
     }
 
     /// Reads what the store has, with the revision and the version that it says itself.
-    pub fn read(text: &str, create: i64, version: i64, key: &Key) -> Found {
+    pub(crate) fn read(text: &str, create: i64, version: i64, key: &Key) -> Found {
         let Ok(value) = serde_json::from_str::<Value>(text) else { return Found::Forged };
         let sealed = key.is_sealed(Kind::Anchor, &value);
         match serde_json::from_value::<Anchor>(value) {
@@ -376,7 +376,7 @@ impl Anchor {
 
 impl Book {
     /// Is this book the newest of which the store knows?
-    pub fn agrees(&self, found: Found) -> bool {
+    pub(crate) fn agrees(&self, found: Found) -> bool {
         match found {
             Found::Nothing => self.anchored == 0,
             Found::Forged | Found::Deleted => false,
@@ -388,7 +388,7 @@ impl Book {
 
     /// Is what was found the writing after the one that is `known` (create revision and version),
     /// made by this program? It had no answer to that writing.
-    pub fn is_next(&self, known: (i64, i64), found: Found) -> bool {
+    pub(crate) fn is_next(&self, known: (i64, i64), found: Found) -> bool {
         match found {
             Found::Anchor(anchor) => {
                 (anchor.create, anchor.version) == (known.0, known.1 + 1) && self.counter >= anchor.counter

@@ -10,10 +10,12 @@ use std::sync::{Arc, LazyLock};
 /// All labs: those in the binary with those of packs, or those of a directory alone.
 #[derive(Clone, Debug, Default)]
 pub struct Labs {
+    /// In the order of their levels, then of their ids.
     pub labs: Vec<Lab>,
+    /// What is wrong with labs that were left out.
     pub faults: Vec<Fault>,
     /// All of them are from this directory; `None`: from the binary and from packs.
-    pub directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
     /// Folders of packs that have labs.
     pub(crate) packs: Vec<PathBuf>,
 }
@@ -21,7 +23,7 @@ pub struct Labs {
 static EMBEDDED: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/../../labs");
 
 /// How a record names the labs in the binary.
-pub const BUILT_IN: &str = "built-in";
+const BUILT_IN: &str = "built-in";
 
 /// The variable that names a directory to read labs from, instead of those in the binary.
 pub const DIRECTORY: &str = "ROPEWALK_LABS";
@@ -88,7 +90,7 @@ impl Labs {
     }
 
     /// Where a lab was read from, as a record names it: [`BUILT_IN`], or a directory.
-    pub fn source(&self, lab: &Lab) -> String {
+    pub(crate) fn source(&self, lab: &Lab) -> String {
         let of_pack = || self.packs.iter().find(|folder| lab.file.starts_with(folder));
         let directory = self.directory.as_ref().or_else(of_pack);
         directory.map_or_else(|| BUILT_IN.into(), |directory| directory.display().to_string())
@@ -165,7 +167,7 @@ impl Labs {
 
     /// Returns whether a lab has this id, without reading it: in the binary, or in the directory
     /// that [`DIRECTORY`] names.
-    pub fn is_known(id: &str) -> bool {
+    pub(crate) fn is_known(id: &str) -> bool {
         let is_name = !id.is_empty() && !id.contains(['/', '.']);
         let is_in = |directory: PathBuf| directory.join(id).join("lab.md").is_file();
         is_name && (EMBEDDED.get_dir(id).is_some() || directory().is_some_and(is_in))

@@ -6,5 +6,4 @@ mod parse;
 mod written;
 
 pub use lab::{Also, Hint, Lab, Task, Wrong};
-pub use labs::{BUILT_IN, DIRECTORY, Labs, directory};
-pub use parse::parse;
+pub use labs::{DIRECTORY, Labs, directory};

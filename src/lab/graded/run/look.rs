@@ -136,7 +136,7 @@ impl LabRun {
 
     /// Looks at the open lab for ever, to know since when each task is green. What needs the
     /// network is looked at less often.
-    pub async fn attend(&self) {
+    pub(crate) async fn attend(&self) {
         let mut follow = self.world.follow();
         let mut network = Instant::now();
         let mut time = follow::Time::default();

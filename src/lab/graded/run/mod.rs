@@ -2,7 +2,7 @@
 
 mod anchor;
 mod doing;
-pub mod follow;
+pub(crate) mod follow;
 mod judge;
 mod left;
 mod lent;
@@ -46,7 +46,7 @@ use tokio::sync::watch;
 const TURN_MAX: Duration = Duration::from_secs(10);
 
 /// The labs of one cluster: which one is open, what is known of it, and the book that keeps it.
-pub struct LabRun {
+pub(crate) struct LabRun {
     /// Told which lab is open.
     opened: Opened,
     world: Arc<World>,
@@ -142,7 +142,7 @@ impl LabRun {
     ///
     /// # Errors
     /// There is no kubeconfig, or key or book cannot be read, or a newer program wrote the book.
-    pub fn open(world: Arc<World>, host: Host, opened: Opened) -> Result<LabRun, Error> {
+    pub(crate) fn open(world: Arc<World>, host: Host, opened: Opened) -> Result<LabRun, Error> {
         let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
         let path = host.place().root.join("labs.json");
         let key = seal::Key::load_or_create(&host.place().pki())?;
@@ -280,7 +280,7 @@ impl LabRun {
     ///
     /// # Errors
     /// Says in `lang` why it was not done: e.g. others are at work, or the disk is full.
-    pub async fn answer(&self, ask: Ask, lang: &str) -> Result<Value, String> {
+    pub(crate) async fn answer(&self, ask: Ask, lang: &str) -> Result<Value, String> {
         if let Some(known) = self.known_at_once(&ask, lang) {
             return Ok(known);
         }
@@ -354,14 +354,6 @@ impl LabRun {
     async fn revision(&self) -> Result<i64, String> {
         let steps = self.host.past(Past::Steps).await?;
         steps["revision"].as_i64().ok_or_else(|| "the store does not say its revision".to_string())
-    }
-
-    /// The fingerprint of this cluster's key.
-    ///
-    /// # Errors
-    /// The key cannot be read or made.
-    pub fn fingerprint(&self) -> Result<String, Error> {
-        seal::Key::load_or_create(&self.host.place().pki()).map(|k| k.fingerprint())
     }
 
     /// When the time is over, notes what people have written: what differs later came too late.

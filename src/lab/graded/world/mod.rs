@@ -28,7 +28,7 @@ use tokio::sync::{broadcast, mpsc, watch as channel};
 
 mod known;
 
-pub use known::{Frame, Known};
+pub(crate) use known::{Frame, Known};
 
 /// How often an answer from the network is renewed while a judgement waits for it, and when it is
 /// too old to count.
@@ -43,7 +43,7 @@ const ANSWER: Duration = Duration::from_secs(6);
 const DROPPED: Duration = Duration::from_secs(30);
 
 /// One cluster, watched for labs: [`Known`] and what feeds it.
-pub struct World {
+pub(crate) struct World {
     known: Mutex<Known>,
     crew: Crew,
     host: Host,
@@ -58,7 +58,7 @@ impl World {
     ///
     /// # Errors
     /// The teacher has no kubeconfig, or no client can be made of it.
-    pub fn start(crew: &Crew, host: &Host) -> Result<Arc<World>, cluster::Error> {
+    pub(crate) fn start(crew: &Crew, host: &Host) -> Result<Arc<World>, cluster::Error> {
         let (told, mut reports) = mpsc::channel(watch::WAITING_MAX);
         let world = Arc::new(World {
             known: Mutex::default(),
@@ -90,12 +90,12 @@ impl World {
     }
 
     /// Locks what is known. The pump waits for the guard.
-    pub fn know(&self) -> MutexGuard<'_, Known> {
+    pub(crate) fn know(&self) -> MutexGuard<'_, Known> {
         self.known.lock()
     }
 
     /// Reads the records of the tap that were not read yet.
-    pub fn read(&self, tap: &tap::Tap) {
+    pub(crate) fn read(&self, tap: &tap::Tap) {
         let (since, recording) = {
             let known = self.know();
             (known.observer.recorder.seq, known.recording)
@@ -107,12 +107,12 @@ impl World {
     }
 
     /// Changes after each report of a watch, record of the tap and answer of the network.
-    pub fn follow(&self) -> channel::Receiver<u64> {
+    pub(crate) fn follow(&self) -> channel::Receiver<u64> {
         self.changed.subscribe()
     }
 
     /// Watches kinds from now on, in all namespaces; those that are watched already stay so.
-    pub fn watch(self: &Arc<World>, kinds: impl IntoIterator<Item = String>) {
+    pub(crate) fn watch(self: &Arc<World>, kinds: impl IntoIterator<Item = String>) {
         for kind in kinds {
             let Some(name) = facts::kind(&kind).map(Kind::qualified) else { continue };
             if self.know().watched.insert(name) {
@@ -125,12 +125,12 @@ impl World {
     }
 
     /// A snapshot for one evaluation.
-    pub fn facts(&self, frame: &Frame) -> Arc<Facts> {
+    pub(crate) fn facts(&self, frame: &Frame) -> Arc<Facts> {
         Arc::new(self.know().facts(frame))
     }
 
     /// Answers of the network that were given before now count no longer.
-    pub fn forget_answers(&self) {
+    pub(crate) fn forget_answers(&self) {
         self.know().observer.answers.forget();
     }
 
@@ -169,7 +169,7 @@ impl World {
     ///
     /// # Errors
     /// The API server does not list a kind as it was at the revision, or as it is now.
-    pub async fn recall_since(
+    pub(crate) async fn recall_since(
         &self,
         kinds: BTreeSet<String>,
         revision: i64,
@@ -192,7 +192,7 @@ impl World {
     ///
     /// # Errors
     /// The store does not have what there was at one of the revisions.
-    pub async fn reborn(
+    pub(crate) async fn reborn(
         &self,
         places: Option<&BTreeSet<String>>,
         before: i64,
@@ -222,7 +222,7 @@ impl World {
     }
 
     /// Evaluates an expression now. `None`: what it needs is not known yet, or it fails.
-    pub fn truth(self: &Arc<World>, expr: &Expr, frame: &Frame, renew: Duration) -> Option<bool> {
+    pub(crate) fn truth(self: &Arc<World>, expr: &Expr, frame: &Frame, renew: Duration) -> Option<bool> {
         self.look(expr, frame, renew).0
     }
 
@@ -247,7 +247,7 @@ impl World {
 
     /// Says why an expression will never have a value, if so: what it compares with is no longer
     /// kept, or its evaluation was stopped.
-    pub fn unknown(&self, expr: &Expr, frame: &Frame) -> Option<Red> {
+    pub(crate) fn unknown(&self, expr: &Expr, frame: &Frame) -> Option<Red> {
         let error = expr.value(&self.facts(frame), &[]).err()?;
         let word = match &error {
             error if error.contains(facts::UNKNOWN) => Word::Unknown,
@@ -264,7 +264,7 @@ impl World {
     ///
     /// # Errors
     /// The place in `exprs` of the first that does not hold.
-    pub async fn settled(
+    pub(crate) async fn settled(
         self: &Arc<World>,
         exprs: &[&Expr],
         frame: &Frame,

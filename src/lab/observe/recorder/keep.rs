@@ -23,7 +23,7 @@ const VERSIONS_OF_HEARTBEATS: usize = 20;
 impl Recorder {
     /// From now on what was current at these revisions is kept: when the lesson began, and when the
     /// step did.
-    pub fn keep_from(&mut self, lesson: i64, step: i64) {
+    pub(crate) fn keep_from(&mut self, lesson: i64, step: i64) {
         self.keep = [lesson, step];
         while let Some((key, _)) = self.pinned.pop_back() {
             self.order.push_front(key);

@@ -28,7 +28,7 @@ type Key = (String, String, String);
 
 /// Every version of every object, and the hops of the open step, within bounds.
 #[derive(Default)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     pub versions: Arc<Versions>,
     pub trace: Arc<Vec<Value>>,
     /// The numbers, within the step, of the first records in `trace`: those that are kept longer
@@ -79,7 +79,7 @@ pub struct Recorder {
 impl Recorder {
     /// Takes a record. `solving`: the learner's acts are those of the solution; `None`: no step is
     /// open whose trace it could belong to.
-    pub fn take(&mut self, record: &Record, solving: Option<bool>) {
+    pub(crate) fn take(&mut self, record: &Record, solving: Option<bool>) {
         self.seq = record.seq;
         self.who.note(record);
         if let Some(revision) = record.revision {
@@ -110,7 +110,7 @@ impl Recorder {
     }
 
     /// Reads a record that no expression shall see.
-    pub fn skip(&mut self, record: &Record) {
+    pub(crate) fn skip(&mut self, record: &Record) {
         self.seq = record.seq;
         if let Some(revision) = record.revision {
             self.revision = self.revision.max(revision as i64);
@@ -130,7 +130,7 @@ impl Recorder {
     }
 
     /// What was told of another room is forgotten.
-    pub fn move_to(&mut self, room: Room) {
+    pub(crate) fn move_to(&mut self, room: Room) {
         let (seq, revision, epoch, taken) = (self.seq, self.revision, self.epoch + 1, self.taken);
         let who = std::mem::take(&mut self.who);
         // Where no record has come yet, nothing is known of what was there before.
@@ -140,7 +140,7 @@ impl Recorder {
 
     /// Forgets everything but how far the trace was read. `who`: which names people got hold of
     /// before.
-    pub fn start_over(&mut self, who: Who) {
+    pub(crate) fn start_over(&mut self, who: Who) {
         // Versions are numbered anew: what was found out by their numbers is forgotten with the
         // epoch.
         *self = Recorder { seq: self.seq, epoch: self.epoch + 1, who, ..Recorder::default() };
@@ -149,12 +149,12 @@ impl Recorder {
     /// Is everything known that has happened since a revision, so that what has no version from
     /// before was not there? Not of one that is still to come: the store has gone back since it was
     /// noted.
-    pub fn reaches(&self, revision: i64) -> bool {
+    pub(crate) fn reaches(&self, revision: i64) -> bool {
         self.first.is_some_and(|first| first <= revision) && revision <= self.revision
     }
 
     /// A step begins: its trace is empty.
-    pub fn begin_step(&mut self) {
+    pub(crate) fn begin_step(&mut self) {
         self.trace = Arc::default();
         self.trace_kept = Arc::default();
         self.trace_from = 0;
@@ -164,7 +164,7 @@ impl Recorder {
 
     /// A step is taken up again: its trace is what the tap still has since it began. By the time,
     /// because a look has no revision; where that was not noted, by the revision.
-    pub fn resume_step(&mut self, kept: &[Arc<Record>], since: i64, at: Option<clock::Timestamp>) {
+    pub(crate) fn resume_step(&mut self, kept: &[Arc<Record>], since: i64, at: Option<clock::Timestamp>) {
         self.begin_step();
         let first = match at {
             Some(at) => kept.iter().position(|record| record.at >= at),
@@ -250,7 +250,7 @@ impl Recorder {
     }
 
     /// What a watch saw of an object whose writing nobody told: it was there before.
-    pub fn found(&mut self, plural: &str, json: &serde_json::Value) {
+    pub(crate) fn found(&mut self, plural: &str, json: &serde_json::Value) {
         let meta = &json["metadata"];
         let part = |key: &str| meta[key].as_str().unwrap_or_default().to_string();
         let key = (plural.to_string(), part("namespace"), part("name"));
@@ -263,7 +263,7 @@ impl Recorder {
     }
 
     /// The objects of a kind as they were at a revision, as far as their versions are kept.
-    pub fn objects_at(&self, plural: &str, revision: i64) -> BTreeMap<(String, String), Object> {
+    pub(crate) fn objects_at(&self, plural: &str, revision: i64) -> BTreeMap<(String, String), Object> {
         let of_kind = self.versions.iter().filter(|(key, _)| key.0 == plural);
         let then = of_kind.filter_map(|((_, namespace, name), versions)| {
             let version = versions[..versions.partition_point(|v| v.revision <= revision)].last()?;
@@ -277,7 +277,7 @@ impl Recorder {
     /// what they have become `now`, at this revision. In between there may have been more. What is
     /// known of later revisions stays. `reborn`: by their uid now, objects that a judge took away
     /// and put back, and the uid that they had: nobody deleted those.
-    pub fn gap(
+    pub(crate) fn gap(
         &mut self,
         plural: &str,
         then: &[serde_json::Value],
@@ -344,7 +344,7 @@ impl Recorder {
 
     /// Adds a version that was kept of an object whose history is known in part. One of which
     /// nothing is known stays unknown.
-    pub fn recall(&mut self, plural: &str, object: &serde_json::Value, revision: i64) {
+    pub(crate) fn recall(&mut self, plural: &str, object: &serde_json::Value, revision: i64) {
         let part = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
         let key = (plural.to_string(), part("namespace"), part("name"));
         if self.versions.contains_key(&key) {
@@ -353,7 +353,7 @@ impl Recorder {
     }
 
     /// Of these objects some versions since the step began are gone, and nobody knows of which.
-    pub fn forget_all(&mut self, plural: &str) {
+    pub(crate) fn forget_all(&mut self, plural: &str) {
         let forgotten = Arc::make_mut(&mut self.forgotten);
         for key in self.versions.keys().filter(|key| key.0 == plural) {
             forgotten.note(key.clone(), i64::MAX, u64::MAX);

@@ -13,11 +13,12 @@ const FILE: &str = "src/lab/practice/skills.yaml";
 static TEXT: &str = include_str!("../skills.yaml");
 
 /// The value that a drill gives to every task: its namespace.
-pub const NAMESPACE: &str = "ns";
+pub(crate) const NAMESPACE: &str = "ns";
 
 /// The table of skills, in the order of the file.
 #[derive(Clone, Debug, Default)]
 pub struct SkillTable {
+    /// In the order of the file.
     pub skills: Vec<Skill>,
     /// Hints of every task.
     pub(super) hints: Vec<Hint>,
@@ -28,20 +29,24 @@ pub struct SkillTable {
 /// A thing that a learner does with a command.
 #[derive(Clone, Debug)]
 pub struct Skill {
+    /// For example `scale`.
     pub id: String,
+    /// What the learner does, e.g. “Run a pod”.
     pub title: Text,
     /// Ids of lessons that teach it.
     pub lessons: Vec<String>,
     /// Ids of labs that practise it.
     pub labs: Vec<String>,
+    /// A drill asks for one of them.
     pub tasks: Vec<Task>,
 }
 
 /// A task as the file has it, before its values are drawn.
 #[derive(Clone, Debug)]
 pub struct Task {
+    /// Unique in the whole table.
     pub id: String,
-    /// What it takes a learner who knows how.
+    /// What it takes a learner who knows how, in seconds.
     pub seconds: u32,
     pub(super) values: Choices,
     pub(super) derive: Vec<(String, String)>,
@@ -85,8 +90,10 @@ pub(super) struct Hint {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wrong {
+    /// As they are typed, with `{{key}}` for values.
     #[serde(rename = "do")]
     pub lines: Vec<String>,
+    /// For the author: what is wrong about it.
     pub why: String,
 }
 

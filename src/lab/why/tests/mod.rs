@@ -1,5 +1,6 @@
+use super::explain::explain;
 use super::facts::Facts;
-use super::{Explanation, Question, explain};
+use super::{Explanation, Question};
 use lang::Lang;
 use serde_json::{Value, json};
 use tap::{Event, Record, Request, Tap, Write};

@@ -31,7 +31,11 @@ const MINUTES: RangeInclusive<u32> = 1..=24 * 60;
 ///
 /// # Errors
 /// Every fault that is found, with file and line.
-pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) -> Result<Lab, Vec<Fault>> {
+pub(crate) fn parse(
+    source: &str,
+    file: &Path,
+    others: &[(&str, (PathBuf, String))],
+) -> Result<Lab, Vec<Fault>> {
     let text = &plain(source);
     let mut on = On { text, file, faults: vec![] };
     let (front, first, body, _) = prose::split(text, file).map_err(|f| vec![f])?;

@@ -50,7 +50,7 @@ impl LabRun {
     }
 
     /// Follows the open lab, in a language.
-    pub fn follower(&self, lang: &str) -> Follower {
+    pub(crate) fn follower(&self, lang: &str) -> Follower {
         let mut changed = self.changed.subscribe();
         changed.mark_changed();
         Follower { lang: lang.into(), changed, told: None, limit: None }
@@ -58,7 +58,7 @@ impl LabRun {
 }
 
 /// One who follows the open lab.
-pub struct Follower {
+pub(crate) struct Follower {
     lang: String,
     changed: watch::Receiver<()>,
     /// The last view, and when it was told.
@@ -69,7 +69,7 @@ pub struct Follower {
 
 impl Follower {
     /// Waits for the next view that differs from the last one. `None`: there will be no other.
-    pub async fn next(&mut self, run: &LabRun) -> Option<LabView> {
+    pub(crate) async fn next(&mut self, run: &LabRun) -> Option<LabView> {
         loop {
             tokio::select! {
                 changed = self.changed.changed() => changed.ok()?,

@@ -23,7 +23,7 @@ const RESTARTED_BYTES: usize = 64 << 10;
 
 /// What is known of the cluster, and of the open lab as far as it goes on in memory.
 #[derive(Default)]
-pub struct Known {
+pub(crate) struct Known {
     pub observer: Observer,
     /// Kinds that are watched, by qualified plural.
     pub(super) watched: BTreeSet<String>,
@@ -68,7 +68,7 @@ pub struct Known {
 
 /// What a snapshot needs beside what is known.
 #[derive(Clone, Debug, Default)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// Store revision when the clock started.
     pub began: i64,
     pub variant: Option<cel::Value>,
@@ -237,7 +237,7 @@ impl Known {
     }
 
     /// The clock starts now; what was done so far is nobody's story.
-    pub fn begin(&mut self, watch: Option<Stopwatch>) {
+    pub(crate) fn begin(&mut self, watch: Option<Stopwatch>) {
         self.watch = watch;
         self.chain = Chain::default();
         self.changed_ms = None;
@@ -251,7 +251,7 @@ impl Known {
 
     /// The objects of a kind, by namespace and name, that were there at a revision, that no
     /// controller makes anew, and that are gone.
-    pub fn gone(&self, kind: &Kind, revision: i64) -> Vec<((String, String), Object)> {
+    pub(crate) fn gone(&self, kind: &Kind, revision: i64) -> Vec<((String, String), Object)> {
         let Some(now) = self.observer.objects.get(&kind.qualified()) else { return vec![] };
         let is_made = |object: &Object| {
             let owners = object.json["metadata"]["ownerReferences"].as_array();
