@@ -150,7 +150,7 @@ impl Progress {
     }
 
     /// What is noted of a step; `None` if it has not begun.
-    pub(crate) fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
+    pub fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
         self.lessons.get(lesson)?.steps.get(step)
     }
 }

@@ -4,7 +4,7 @@
 //! The counts never fall on the way back: of each the higher one is kept. So it changes nothing if
 //! the same file is taken in twice, e.g. after a crash.
 
-use super::book::{Best, Book, FORMAT, Tries};
+use super::book::{Book, FORMAT, Tries};
 use super::error::Error;
 use super::seal::{Key, Kind};
 use cluster::Place;
@@ -105,6 +105,7 @@ impl Tries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graded::book::Best;
     use cluster::Home;
 
     fn places() -> (tempfile::TempDir, Place, Place) {

@@ -63,11 +63,6 @@ impl Opened {
         self.holders.lock().lab = noted;
     }
 
-    /// The id of the open lab.
-    pub(crate) fn name(&self) -> Option<String> {
-        self.holders.lock().lab.as_ref().map(|open| open.lab.clone())
-    }
-
     /// Notes whether a drill is open, so that no lab is started beside it.
     pub(crate) fn note_drill(&self, is_open: bool) {
         self.holders.lock().drill = is_open;

@@ -26,7 +26,7 @@ impl Gone {
 }
 
 /// Objects whose missing versions are noted one by one.
-const FORGOTTEN_MAX: usize = 5_000;
+pub(super) const FORGOTTEN_MAX: usize = 5_000;
 
 impl Forgotten {
     /// Notes that the version of an object (plural, namespace, name) with this revision and number
@@ -53,6 +53,7 @@ impl Forgotten {
     }
 
     /// Is something gone of this object's history after a revision?
+    #[cfg(test)]
     pub(crate) fn since(&self, key: &(String, String, String), revision: i64) -> bool {
         self.any.revision > revision || self.of.get(key).is_some_and(|gone| gone.revision > revision)
     }

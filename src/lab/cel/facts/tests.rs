@@ -1,3 +1,4 @@
+use super::forgotten::FORGOTTEN_MAX;
 use super::*;
 
 fn version(revision: i64, verb: &'static str) -> Arc<Version> {

@@ -16,7 +16,7 @@ pub(super) struct On<'a> {
 
 impl On<'_> {
     /// Notes a fault on the first line that has `near` in it.
-    pub fn fault(&mut self, near: &str, what: String) {
+    pub(super) fn fault(&mut self, near: &str, what: String) {
         let begin: String = near.lines().next().unwrap_or_default().chars().take(50).collect();
         let plain = |l: &str| l.replace("''", "'").replace("\\\"", "\"");
         let line = self.text.lines().position(|l| l.contains(&begin) || plain(l).contains(&begin));
@@ -24,11 +24,11 @@ impl On<'_> {
     }
 
     /// Compiles an expression; what is wrong with it is a fault.
-    pub fn expr(&mut self, source: &str, place: Use) -> Option<Expr> {
+    pub(super) fn expr(&mut self, source: &str, place: Use) -> Option<Expr> {
         Expr::compile(source, place, &[]).map_err(|e| self.fault(source, e.to_string())).ok()
     }
     /// Lines that the teacher is to play.
-    pub fn lines(&mut self, lines: &[String], sample: &Map<String, Value>) {
+    pub(super) fn lines(&mut self, lines: &[String], sample: &Map<String, Value>) {
         for (line, _) in lines::commands(lines) {
             let filled = draw::fill(&line, sample).unwrap_or_else(|_| line.clone());
             if let Some(why) = playable::unplayable(&filled) {
@@ -37,14 +37,14 @@ impl On<'_> {
         }
     }
     /// The cluster that the lab declares.
-    pub fn cluster(&mut self, written: &raw::Cluster) -> Option<Declared> {
+    pub(super) fn cluster(&mut self, written: &raw::Cluster) -> Option<Declared> {
         if written.clock.is_some() {
             self.fault("cluster:", "a lab runs in real time: its limit is in minutes".into());
         }
         Declared::read(written).map_err(|why| self.fault("cluster:", why)).ok()
     }
     /// A text that is shown as it is names no values.
-    pub fn bare(&mut self, text: &str) {
+    pub(super) fn bare(&mut self, text: &str) {
         if text.contains("{{") {
             self.fault(
                 text,
@@ -53,7 +53,7 @@ impl On<'_> {
         }
     }
     /// Every `{{key}}` is known, and every `${…}` compiles.
-    pub fn text(&mut self, text: &str, sample: &Map<String, Value>, template: bool) {
+    pub(super) fn text(&mut self, text: &str, sample: &Map<String, Value>, template: bool) {
         match draw::fill(text, sample) {
             Err(key) => self.fault(text, format!("there is no {{{{{key}}}}} among variants and derive")),
             Ok(filled) if template => {
