@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn each_flag_that_names_a_file_is_known() {
         // Their help speaks of files, and they name none.
-        let others = ["allow-missing-template-keys", "recursive", "tail", "template", "vmodule", "flatten"];
+        let others =
+            ["allow-missing-template-keys", "recursive", "tail", "template", "vmodule", "flatten", "local"];
         let others = [&others[..], &["merge", "no-preserve", "patch", "output"]].concat();
         let words = ["file", "filename", "files", "directory", "folder"];
         for verb in table::all().iter().filter(|verb| !VERBS.contains(&verb.path)) {
