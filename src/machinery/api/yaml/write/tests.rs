@@ -79,7 +79,7 @@ fn what_is_written_is_read_as_the_same() {
     }
 }
 
-/// As kubectl 1.32 prints them.
+/// As sigs.k8s.io/yaml 1.6 prints them.
 #[test]
 fn long_keys_and_keys_of_several_lines_stand_behind_a_question_mark() {
     let (short, long) = ("k".repeat(SIMPLE_KEY_MAX), "k".repeat(SIMPLE_KEY_MAX + 1));
@@ -89,7 +89,7 @@ fn long_keys_and_keys_of_several_lines_stand_behind_a_question_mark() {
         "m": {long.clone(): "x", short.clone(): "y"},
         "o": {long.clone(): {"q": 1, "r": []}, words: {}},
     });
-    let folded = format!("{}say\n    so {}x", "say so ".repeat(12), "say so ".repeat(7));
+    let folded = format!("{}say\n    so {}x", "say so ".repeat(11), "say so ".repeat(8));
     let want = format!(
         "l:\n- ? |\n    a\n    b\n  : - 1\n    - z: 1\n  c: d\nm:\n  {short}: \"y\"\n  ? {long}\n  : x\no:\n  ? {long}\n  : q: 1\n    r: []\n  ? {folded}\n  : {{}}\n"
     );
