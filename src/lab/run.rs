@@ -136,7 +136,7 @@ async fn run(
     limit: Duration,
     stdout: Box<dyn AsyncWrite + Send + Unpin>,
 ) -> (i32, String) {
-    // Whoever wrote the line is not the one at whose machine it runs.
+    // The author of the line is not the owner of the machine that it runs on.
     if let Some(by) = machine::reached(words.get(1..).unwrap_or_default()) {
         return (1, format!("{}\n", playable::beyond(&by)));
     }

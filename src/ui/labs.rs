@@ -67,7 +67,8 @@ pub fn page(style: &PageStyle, view: &LabView) -> String {
     out + &style.prose(&time, "")
 }
 
-/// One line a task: whether it is green, its points, its text. A check that is hidden stays hidden: only its result is shown.
+/// One line a task: whether it is green, its points, its text. A check that is hidden stays
+/// hidden: only its result is shown.
 pub fn tasks(style: &PageStyle, view: &LabView) -> String {
     let mut out = String::new();
     for task in &view.tasks {

@@ -44,7 +44,7 @@ pub(crate) fn place(file: &File, folder: &Path) -> Placed {
     }
 }
 
-/// Whether a regular file has just this text. In a folder like `/tmp` somebody else may have put a
+/// Whether a regular file has just this text. In a folder like `/tmp` another user may have put a
 /// pipe there, which would be waited for, or a link to what never ends.
 ///
 /// # Errors

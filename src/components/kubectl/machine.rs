@@ -1,7 +1,7 @@
 //! What a command line reaches on the machine that kubectl runs on: files, programs and ports.
 //!
-//! Who types a line may reach all of that. A line that somebody else has written is looked at
-//! before it runs.
+//! Who types a line may reach all of that. A line of another author is looked at before it
+//! runs.
 
 use crate::parse;
 

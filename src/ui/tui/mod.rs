@@ -29,9 +29,9 @@
 //! the pane; what ends something (`lab grade`, `lab leave`) is put on the prompt's line, where the
 //! learner sees it before Enter.
 //!
-//! A lesson or lab that declares its cluster moves the whole interface there (`edge::moves`): model,
-//! pane and tasks of the learner's own cluster are kept aside, and new ones take their place. On
-//! the way back the tasks tell all anew, and the other cluster is removed.
+//! A lesson or lab that declares its cluster moves the whole interface there (`edge::moves`):
+//! model, pane and tasks of the learner's own cluster are kept aside, and new ones take their
+//! place. On the way back the tasks tell all anew, and the other cluster is removed.
 //!
 //! When the shell pane changes its size its lines are laid out anew, as terminals do. vt100, which
 //! tui-term draws, cuts them off, also in its newest release. alacritty_terminal lays out anew, but

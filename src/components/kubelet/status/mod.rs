@@ -307,8 +307,8 @@ pub(crate) struct Failure {
 pub(crate) enum FailureKind {
     /// The pod itself.
     Own,
-    /// The pod itself: it uses more of the disk than it may. It is evicted as if the node were short
-    /// of disk, but that is no disruption, as upstream (`evictPod` without a condition).
+    /// The pod itself: it uses more of the disk than it may. It is evicted as if the node were
+    /// short of disk, but that is no disruption, as upstream (`evictPod` without a condition).
     Excess,
     /// The node: the pod's condition `DisruptionTarget` says so.
     Disruption,
