@@ -19,7 +19,7 @@ use std::io;
 use std::mem::replace;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// What was left on the learner's own cluster, and the other cluster, which ends on the way back.
 pub(super) struct Left {
@@ -29,6 +29,22 @@ pub(super) struct Left {
     pty: Pty,
     welcomed: Arc<AtomicBool>,
     beside: Box<Beside>,
+}
+
+/// Starts and removes such clusters. There is one at a time: all have the same name.
+#[derive(Default)]
+pub(super) struct Works {
+    tasks: JoinSet<Done>,
+    is_starting: bool,
+    /// Starts when the cluster before it is removed.
+    next: Option<Elsewhere>,
+}
+
+impl Works {
+    /// Waits for a task and returns what it has done; `None` at once if there is none.
+    pub(super) async fn next_done(&mut self) -> Option<Result<Done, JoinError>> {
+        self.tasks.join_next().await
+    }
 }
 
 /// What a task has done to such a cluster; errors are for people.
@@ -48,14 +64,21 @@ fn opening(there: &Elsewhere) -> Question {
 }
 
 impl Interface {
-    /// Starts the cluster of a lesson or lab aside, one at a time.
+    /// Starts the cluster of a lesson or lab aside. If the one before it is still being removed, it
+    /// starts after that.
     pub(super) fn begin(&mut self, there: Elsewhere) {
-        if !self.works.is_empty() || self.left.is_some() {
+        if self.works.is_starting || self.works.next.is_some() || self.left.is_some() {
             (self.model.notice, self.model.lesson.asked) = (Some(Word::StillAsked), None);
             return;
         }
+        if !self.works.tasks.is_empty() {
+            self.model.notice = Some(Word::BesideGoing);
+            self.works.next = Some(there);
+            return;
+        }
+        self.works.is_starting = true;
         let (own, lang) = (self.setting.place.clone(), self.model.lang);
-        self.works.spawn(async move {
+        self.works.tasks.spawn(async move {
             let started = Beside::start(own, &there, lang).await;
             Done::Started(there, started.map(Box::new))
         });
@@ -63,6 +86,14 @@ impl Interface {
 
     /// Takes in what a task has done: after a start the interface moves.
     pub(super) fn done(&mut self, done: Done) {
+        match done {
+            Done::Started(..) => self.works.is_starting = false,
+            Done::Ended(_) => {
+                if let Some(there) = self.works.next.take() {
+                    self.begin(there);
+                }
+            }
+        }
         let told = match done {
             Done::Started(there, Ok(beside)) => match self.move_to(&there, beside) {
                 Ok(()) => return,
@@ -89,7 +120,7 @@ impl Interface {
         let pty = match start_repl(&setting, &mut model) {
             Ok(pty) => pty,
             Err(error) => {
-                self.works.spawn(async move { Done::Ended(beside.end(lang).await) });
+                self.works.tasks.spawn(async move { Done::Ended(beside.end(lang).await) });
                 return Err(error);
             }
         };
@@ -125,7 +156,7 @@ impl Interface {
         update(&mut self.model, Event::Resize(Size::new(columns, rows)));
         let (rows, columns) = self.model.shell.size();
         self.pty.resize(rows, columns);
-        self.works.spawn(async move {
+        self.works.tasks.spawn(async move {
             let _ = tokio::task::spawn_blocking(move || drop(pane)).await; // it waits for the REPL
             Done::Ended(beside.end(lang).await)
         });
@@ -134,12 +165,12 @@ impl Interface {
 }
 
 /// Ends the cluster of a lesson or lab with the interface, also one that is just being started.
-pub(super) async fn wind_up(left: Option<Left>, mut works: JoinSet<Done>, lang: Lang) {
+pub(super) async fn wind_up(left: Option<Left>, mut works: Works, lang: Lang) {
     if let Some(Left { pty, beside, .. }) = left {
         drop(pty);
         beside.end_or_say(lang).await;
     }
-    while let Some(done) = works.join_next().await {
+    while let Some(done) = works.next_done().await {
         match done {
             Ok(Done::Started(_, Ok(beside))) => beside.end_or_say(lang).await,
             Ok(Done::Started(_, Err(why)) | Done::Ended(Err(why))) => {

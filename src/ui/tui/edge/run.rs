@@ -9,7 +9,7 @@ use super::super::words::Word;
 use super::backend::Sized;
 use super::guard::{self, Taken};
 use super::keyboard::Keyboard;
-use super::moves::{self, Done, Left};
+use super::moves::{self, Left, Works};
 use super::pty::Pty;
 use super::{feed, labs, probe};
 use crate::beside;
@@ -136,7 +136,7 @@ pub(super) struct Interface {
     /// What was left for the cluster of a lesson or lab, and is gone back to.
     pub(super) left: Option<Left>,
     /// Starts and removes such clusters.
-    pub(super) works: JoinSet<Done>,
+    pub(super) works: Works,
 }
 
 /// The tasks that tell of one cluster, and what they tell.
@@ -200,7 +200,7 @@ impl Interface {
         let mut screen = Terminal::new(Sized::new())?;
         draw(&mut screen, &model)?;
         let drawn = Instant::now();
-        let (left, works) = (None, JoinSet::new());
+        let (left, works) = (None, Works::default());
         Ok(Interface {
             setting,
             model,
@@ -232,7 +232,7 @@ impl Interface {
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 _ => Ok(Next::Nothing),
             },
-            Some(done) = self.works.join_next() => match done {
+            Some(done) = self.works.next_done() => match done {
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => return Ok(Next::Nothing),
                 Ok(done) => self.done(done),
