@@ -6,6 +6,7 @@ use super::seal;
 use super::world::World;
 use crate::cel::facts;
 use api::kinds::Kind;
+use api::meta;
 use client::Api;
 use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Map, Value, json};
@@ -37,8 +38,7 @@ const MADE: &str = "made:";
 /// `is_scaled`: an autoscaler writes its replicas.
 fn will(plural: &str, mut object: Value, is_scaled: bool) -> Option<[(String, String); 2]> {
     let metadata = &object["metadata"];
-    let owners = metadata["ownerReferences"].as_array();
-    let owner = owners.and_then(|owners| owners.iter().find(|o| o["controller"] == true));
+    let owner = meta::controller(&object);
     let timed = owner.is_some_and(|o| o["kind"].as_str().is_some_and(|kind| TIMED.contains(&kind)));
     if DERIVED.contains(&plural) || (owner.is_some() && !timed) || !metadata["deletionTimestamp"].is_null() {
         return None;
