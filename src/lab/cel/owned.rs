@@ -79,9 +79,8 @@ mod tests {
         }
         for object in objects {
             let kind = super::super::facts::kind(object["kind"].as_str().unwrap()).unwrap();
-            let part = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
             let all = facts.objects.get_mut(&kind.qualified()).unwrap();
-            Arc::make_mut(all).insert((part("namespace"), part("name")), Object::new(object.clone()));
+            Arc::make_mut(all).insert(super::super::facts::key(object), Object::new(object.clone()));
         }
         Arc::new(facts)
     }

@@ -5,10 +5,11 @@
 use super::seal;
 use super::world::World;
 use crate::cel::facts;
+use crate::observe::watch;
 use api::kinds::Kind;
 use api::meta;
-use client::Api;
-use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use client::kube::api::ListParams;
+use cluster::guest::Room;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -145,11 +146,8 @@ impl World {
 
     /// All objects of a kind.
     async fn all_of(&self, kind: &Kind) -> Result<Vec<Value>, String> {
-        let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
-        let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
-        let api: Api<DynamicObject> = Api::all_with(self.client.kube(), &resource);
-        let all = api.list(&ListParams::default()).await.map_err(|e| cluster::chain(&e))?;
-        Ok(all.items.into_iter().map(|object| serde_json::to_value(object).unwrap_or_default()).collect())
+        let all = watch::list(&self.client, kind, &Room::default(), &ListParams::default()).await;
+        all.map(|(objects, _)| objects).map_err(|e| cluster::chain(&e))
     }
 }
 
