@@ -4,7 +4,7 @@
 use super::connection;
 use super::memory;
 use super::texts::{Lang, Say};
-use super::{labs, lesson};
+use super::{guests, lesson};
 use cluster::control::{self, Control};
 use cluster::launch::{self, Launched};
 use cluster::{Error, Place, kubeconfig, wipe};
@@ -159,7 +159,7 @@ async fn take_labs_home(own: &Place, place: &Place, lang: Lang) -> Result<(), St
     let Some(book) = lent::sealed(place).filter(|book| own.name != place.name && is_used(book)) else {
         return Ok(());
     };
-    match labs::ask(own, lang, LabAsk::Learnt { book: book.clone() }).await {
+    match guests::ask(own, lang, LabAsk::Learnt { book: book.clone() }).await {
         Ok(_) => Ok(()),
         Err(Error::NotRunning(_)) => match lent::keep(own, &book) {
             Ok(true) => Ok(()),

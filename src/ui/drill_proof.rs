@@ -2,13 +2,11 @@
 //! for all: a rehearsal takes away what it made. Lines are typed into a real REPL, as the learner
 //! would.
 
-use super::practice::drill as front;
 use super::proof_case::tail;
 use super::proof_cluster::ProofCluster;
 use super::proof_home;
 use super::proof_part::{Part, played};
 use super::proof_stop::Stop;
-use super::texts::Lang;
 use clock::Instant;
 use lab::practice::table::SkillTable;
 use lab::practice::view::{Ask, DrillView, Lines, Phase, Wrong};
@@ -44,7 +42,7 @@ pub async fn prove(tasks: Vec<String>, seed: u64, part: Part) -> bool {
                 Err(why) => {
                     println!("✗ {task}, seed {seed}: {why}");
                     sound = false;
-                    let _: Result<DrillView, _> = asked(&cluster, Ask::Stop).await; // there may be none
+                    let _: Result<DrillView, _> = cluster.asked(Ask::Stop).await; // there may be none
                 }
             }
             if stop.wanted() {
@@ -59,26 +57,22 @@ pub async fn prove(tasks: Vec<String>, seed: u64, part: Part) -> bool {
     sound
 }
 
-async fn asked<T: serde::de::DeserializeOwned>(cluster: &ProofCluster, ask: Ask) -> Result<T, String> {
-    front::asked(&cluster.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
-}
-
 /// Plays each wrong answer, each other way and the solution, each on a task that was set up anew.
 async fn play(cluster: &ProofCluster, task: &str, seed: u64) -> Result<String, String> {
     let begin = || Ask::Rehearse { task: task.into(), seed };
-    let _: DrillView = asked(cluster, begin()).await?;
-    let lines: Lines = asked(cluster, Ask::Solution).await?;
+    let _: DrillView = cluster.asked(begin()).await?;
+    let lines: Lines = cluster.asked(Ask::Solution).await?;
     for wrong in &lines.wrong {
         let said = wrong_answer(cluster, wrong).await?;
         red(cluster).await.map_err(|why| format!("{why} after “{}”\n      {}", wrong.why, tail(&said)))?;
-        let _: DrillView = asked(cluster, Ask::Stop).await?;
-        let _: DrillView = asked(cluster, begin()).await?;
+        let _: DrillView = cluster.asked(Ask::Stop).await?;
+        let _: DrillView = cluster.asked(begin()).await?;
     }
     for way in &lines.also {
         let said = cluster.lines(way, LINES_MAX).await?;
         let told = |why| format!("{why} after “{}”\n      {}", way.join("; "), tail(&said));
         green(cluster).await.map_err(told)?;
-        let _: DrillView = asked(cluster, begin()).await?;
+        let _: DrillView = cluster.asked(begin()).await?;
     }
     red(cluster).await?;
     hints(cluster, task).await?;
@@ -120,11 +114,11 @@ fn refusal(code: i32, said: &str) -> Option<String> {
 async fn red(cluster: &ProofCluster) -> Result<(), String> {
     for look in 0..2 {
         // A rehearsal ends when its task is green, and `check` of one that has ended is an error.
-        let before: DrillView = asked(cluster, Ask::Show).await?;
+        let before: DrillView = cluster.asked(Ask::Show).await?;
         if before.phase != Phase::Running {
             return Err("it is green".into());
         }
-        let view: DrillView = asked(cluster, Ask::Check).await?;
+        let view: DrillView = cluster.asked(Ask::Check).await?;
         if view.phase != Phase::Running || view.checks.iter().all(|check| check.met) {
             return Err("it is green".into());
         }
@@ -139,7 +133,7 @@ async fn red(cluster: &ProofCluster) -> Result<(), String> {
 async fn hints(cluster: &ProofCluster, task: &str) -> Result<(), String> {
     let wanted = SkillTable::built_in().task(task).map_or(0, |(_, task)| task.hints());
     for number in 1..=wanted {
-        let view: DrillView = asked(cluster, Ask::Hint { task: task.into() }).await?;
+        let view: DrillView = cluster.asked(Ask::Hint { task: task.into() }).await?;
         if view.hints.len() != number || view.hints.iter().any(String::is_empty) {
             return Err(format!("hint {number} of {wanted} cannot be said"));
         }
@@ -151,12 +145,12 @@ async fn hints(cluster: &ProofCluster, task: &str) -> Result<(), String> {
 async fn green(cluster: &ProofCluster) -> Result<Duration, String> {
     let began = Instant::now();
     loop {
-        let view: DrillView = asked(cluster, Ask::Show).await?;
+        let view: DrillView = cluster.asked(Ask::Show).await?;
         match view.phase {
             Phase::Finished => return Ok(began.elapsed()),
             Phase::Running if began.elapsed() < DONE_MAX => clock::pause(Duration::from_millis(200)).await,
             _ => {
-                let view: DrillView = asked(cluster, Ask::Check).await?;
+                let view: DrillView = cluster.asked(Ask::Check).await?;
                 let unmet = view.checks.iter().filter(|check| !check.met).map(|check| check.that.as_str());
                 return Err(format!("not done: {}", unmet.collect::<Vec<_>>().join("; ")));
             }

@@ -3,7 +3,6 @@
 //! lab is started anew for every answer. All lines are typed into a real REPL, as the learner
 //! would.
 
-use super::labs as front;
 use super::proof_cluster::ProofCluster;
 use super::proof_home;
 use super::proof_length::waits;
@@ -293,10 +292,6 @@ async fn play_in(plan: &Plan, proof_cluster: &ProofCluster, stop: &Stop) -> Vec<
 /// What an answer earned, or what is wrong with that.
 type Outcome = (Option<Kind>, Result<String, String>);
 
-async fn asked<T: serde::de::DeserializeOwned>(proof_cluster: &ProofCluster, ask: Ask) -> Result<T, String> {
-    front::asked(&proof_cluster.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
-}
-
 async fn past(proof_cluster: &ProofCluster, past: Past) -> Result<serde_json::Value, String> {
     let asked =
         async { Control::connect(&proof_cluster.place).await?.ask(&control::Ask::Past { past }).await };
@@ -312,7 +307,7 @@ async fn revision(proof_cluster: &ProofCluster) -> Result<i64, String> {
 async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result<String, String> {
     let (lab, seed) = (&plan.lab, Some(plan.seed));
     let variant = lab.variant(plan.seed)?;
-    let _: LabView = asked(proof_cluster, Ask::Start { id: lab.id.clone(), seed, agreed: None }).await?;
+    let _: LabView = proof_cluster.asked(Ask::Start { id: lab.id.clone(), seed, agreed: None }).await?;
     if kind == Kind::Solution {
         untouched(lab, proof_cluster).await?;
     }
@@ -358,14 +353,14 @@ async fn done(proof_cluster: &ProofCluster) -> Result<(), String> {
 /// How the tasks stand at the first moment in which nothing that can be seen is red, or when this
 /// time is over.
 async fn looked(proof_cluster: &ProofCluster, within: Duration) -> Result<LabView, String> {
-    asked(proof_cluster, Ask::Await { within_ms: within.as_millis() as u64 }).await
+    proof_cluster.asked(Ask::Await { within_ms: within.as_millis() as u64 }).await
 }
 
 /// A lab that nobody has touched is red, and stays so; all its hints can be had.
 async fn untouched(lab: &Lab, proof_cluster: &ProofCluster) -> Result<(), String> {
     looked(proof_cluster, SETTLE).await?;
     // A pod that crashes again and again runs in between: only what holds is green.
-    let seen: LabView = asked(proof_cluster, Ask::Check { id: None, seed: None }).await?;
+    let seen: LabView = proof_cluster.asked(Ask::Check { id: None, seed: None }).await?;
     let green: Vec<&str> =
         seen.tasks.iter().filter(|t| t.green == Some(true)).map(|t| t.id.as_str()).collect();
     if !green.is_empty() {
@@ -376,7 +371,7 @@ async fn untouched(lab: &Lab, proof_cluster: &ProofCluster) -> Result<(), String
     }
     let always = lab.hints.iter().filter(|h| h.when.is_none()).count();
     for number in 1..=always {
-        let hinted: Result<LabView, String> = asked(proof_cluster, Ask::Hint { id: None }).await;
+        let hinted: Result<LabView, String> = proof_cluster.asked(Ask::Hint { id: None }).await;
         if let Err(why) = hinted {
             return Err(format!("hint {number} of {always} cannot be had: {why}"));
         }
@@ -386,11 +381,8 @@ async fn untouched(lab: &Lab, proof_cluster: &ProofCluster) -> Result<(), String
 
 /// Grades, and checks that the record is what it should be.
 async fn grade(lab: &Lab, proof_cluster: &ProofCluster) -> Result<Vec<score::Found>, String> {
-    let graded: Graded = asked(
-        proof_cluster,
-        Ask::Grade { id: Some(lab.id.clone()), seed: None, learner: "test".into(), parts: true },
-    )
-    .await?;
+    let ask = Ask::Grade { id: Some(lab.id.clone()), seed: None, learner: "test".into(), parts: true };
+    let graded: Graded = proof_cluster.asked(ask).await?;
     seal::verify(&graded.record.to_string()).map_err(|e| format!("its own record is refused: {e}"))?;
     Ok(graded.found)
 }

@@ -1,41 +1,11 @@
-//! Graded labs at the prompt: questions to the lab engine, its answers as text.
+//! Graded labs at the prompt: what the lab engine answers, as text.
 
+pub use super::guests::asked;
 use super::lesson::{PageStyle, tag};
 use super::prose::{self, harmless};
 use super::texts::{Lang, Say};
-use cluster::control::{self, Control};
-use cluster::{Error, Place};
-use lab::graded::guest::NAME;
-use lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Question};
+use lab::graded::view::{Entry, GivenUp, Graded, LabView};
 use serde_json::Value;
-
-/// Asks the lab engine one question and returns its answer.
-///
-/// # Errors
-/// The cluster does not run or does not answer, or the engine refuses: then with its own words.
-pub(crate) async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
-    Control::connect(place).await?.ask(&question(lang, ask)).await
-}
-
-/// A question as the control socket takes it.
-pub(crate) fn question(lang: Lang, ask: Ask) -> control::Ask {
-    let question = serde_json::to_value(Question { lang: tag(lang).into(), ask }).unwrap_or_default();
-    control::Ask::Guest { name: NAME.into(), question }
-}
-
-/// Asks the lab engine a question whose answer is a `T`, for example a [`LabView`].
-///
-/// # Errors
-/// The cluster does not run or does not answer, the engine refuses (then with its own words), or
-/// the answer has another shape.
-pub async fn asked<T: serde::de::DeserializeOwned>(
-    place: &Place,
-    lang: Lang,
-    question: Ask,
-) -> Result<T, Error> {
-    let value = ask(place, lang, question).await?;
-    serde_json::from_value(value).map_err(|e| Error::Control(e.to_string()))
-}
 
 /// `4:05`; with a minus when the time is over.
 pub(crate) fn clock(seconds: i64) -> String {

@@ -78,6 +78,7 @@ mod dialect;
 pub mod drill_proof;
 mod editor;
 mod exit;
+pub mod guests;
 mod kubeconfig;
 pub mod lab_proof;
 pub mod labs;

@@ -1,6 +1,7 @@
 //! Where lessons and labs are proved: a cluster of its own for each case, and a REPL into which
 //! lines are typed.
 
+use super::guests::{self, Asks};
 use super::kubeconfig::of_map;
 use super::lesson::{self as front, Green};
 use super::proof_group::Group;
@@ -21,6 +22,7 @@ use lab::graded::{PROOF, read};
 use lab::view::{Ask, LessonView, Proof, State};
 use lang::charset::eprintln;
 use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -278,6 +280,11 @@ impl ProofCluster {
             }
         }
         self.home.remove();
+    }
+
+    /// Asks a guest of this cluster once; an error is its text.
+    pub(super) async fn asked<T: DeserializeOwned>(&self, ask: impl Asks) -> Result<T, String> {
+        guests::asked(&self.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
     }
 
     pub(super) async fn view(&self, ask: Ask) -> Result<LessonView, String> {

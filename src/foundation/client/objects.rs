@@ -1,6 +1,8 @@
 //! Requests about the objects of one kind, with every name escaped.
 
 use super::answers::segment;
+use super::item::Item;
+use super::reflector::decoded;
 use kube::api::{
     DeleteParams, ListParams, ObjectList, PartialObjectMeta, Patch, PatchParams, PostParams, Resource,
 };
@@ -181,6 +183,23 @@ where
     }
 }
 
+impl<K> Api<Item<K>>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    /// Lists objects without those that cannot be decoded, as
+    /// [`Reflector::next_decoded`](crate::Reflector::next_decoded) does: the log names each, with
+    /// `kind`. One such object does not hide the others of its list.
+    ///
+    /// # Errors
+    /// Of the request.
+    pub async fn list_decoded(&self, kind: &str, params: &ListParams) -> Result<ObjectList<K>, kube::Error> {
+        let ObjectList { types, metadata, items } = self.0.list(params).await?;
+        let items = items.into_iter().filter_map(|item| decoded(kind, item)).collect();
+        Ok(ObjectList { types, metadata, items })
+    }
+}
+
 impl<K: DeserializeOwned> Api<K> {
     /// Patches the status of an object.
     ///
@@ -210,7 +229,7 @@ impl<K: DeserializeOwned> Api<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Scripted, refusal};
+    use crate::testing::{Log, Scripted, refusal};
     use k8s_openapi::api::core::v1::Secret;
     use kube::api::{ApiResource, DynamicObject};
     use serde_json::json;
@@ -239,5 +258,21 @@ mod tests {
         let kind = ApiResource::erase::<Secret>(&());
         let untyped = Api::<DynamicObject>::namespaced_with(server.client.kube(), "a/b", &kind);
         assert_eq!(untyped.path(name), path);
+    }
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_decoded_does_not_hide_the_others_of_its_list() {
+        let list = json!({"metadata": {"resourceVersion": "7"}, "items": [
+            {"metadata": {"name": "bad", "namespace": "d", "labels": 5}}, {"metadata": {"name": "good"}}]});
+        let server = Scripted::new(move |_| Some((200, list.clone()))).await;
+        let kind = ApiResource::erase::<Secret>(&());
+        let api = Api::<Item<DynamicObject>>::all_with(server.client.kube(), &kind);
+        let log = Log::default();
+        let guard = log.listen();
+        let found = api.list_decoded("Secret", &ListParams::default()).await.unwrap();
+        drop(guard);
+        let names: Vec<Option<&str>> = found.items.iter().map(|o| o.metadata.name.as_deref()).collect();
+        assert_eq!((names, found.metadata.resource_version.as_deref()), (vec![Some("good")], Some("7")));
+        assert!(log.warnings().iter().any(|text| text.contains("d/bad")), "{:?}", log.warnings());
     }
 }

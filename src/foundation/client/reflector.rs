@@ -157,7 +157,7 @@ where
 }
 
 /// The object, if it could be decoded.
-fn decoded<K>(kind: &str, item: Item<K>) -> Option<K> {
+pub(super) fn decoded<K>(kind: &str, item: Item<K>) -> Option<K> {
     match item {
         Item::Decoded(object) => Some(object),
         Item::Undecodable(found) => {

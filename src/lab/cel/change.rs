@@ -131,10 +131,7 @@ mod tests {
     }
     fn holds(source: &str, then: &[Json], now: &[Json]) -> Option<bool> {
         let objects = |all: &[Json]| {
-            let one = |o: &Json| {
-                let part = |key: &str| o["metadata"][key].as_str().unwrap_or_default().to_string();
-                ((part("namespace"), part("name")), Object::new(o.clone()))
-            };
+            let one = |o: &Json| (facts::key(o), Object::new(o.clone()));
             let all: facts::Objects = Arc::new(all.iter().map(one).collect());
             [("pods".to_string(), all)].into()
         };

@@ -3,6 +3,7 @@
 //! checks ask for those.
 
 use super::facts::{self, Facts, Object};
+use api::meta;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
@@ -59,9 +60,7 @@ fn uid(object: &Json) -> Option<String> {
 }
 
 fn is_controlled_by(object: &Json, owners: &BTreeSet<String>) -> bool {
-    let references = object["metadata"]["ownerReferences"].as_array();
-    let by = |r: &Json| r["controller"] == true && r["uid"].as_str().is_some_and(|uid| owners.contains(uid));
-    references.is_some_and(|all| all.iter().any(by))
+    meta::controller(object).and_then(|by| by["uid"].as_str()).is_some_and(|uid| owners.contains(uid))
 }
 
 #[cfg(test)]
@@ -80,9 +79,8 @@ mod tests {
         }
         for object in objects {
             let kind = super::super::facts::kind(object["kind"].as_str().unwrap()).unwrap();
-            let part = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
             let all = facts.objects.get_mut(&kind.qualified()).unwrap();
-            Arc::make_mut(all).insert((part("namespace"), part("name")), Object::new(object.clone()));
+            Arc::make_mut(all).insert(super::super::facts::key(object), Object::new(object.clone()));
         }
         Arc::new(facts)
     }

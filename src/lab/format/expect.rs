@@ -180,9 +180,8 @@ mod tests {
             facts.objects.insert(kind.into(), Arc::default());
         }
         for (kind, object) in objects {
-            let part = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
             let all = facts.objects.get_mut(*kind).unwrap();
-            Arc::make_mut(all).insert((part("namespace"), part("name")), Object::new(object.clone()));
+            Arc::make_mut(all).insert(crate::cel::facts::key(object), Object::new(object.clone()));
         }
         let expr = Expr::compile(&compiled(part).unwrap(), Use::Check, &[]).unwrap();
         expr.holds(&Arc::new(facts))

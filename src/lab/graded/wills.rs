@@ -5,9 +5,11 @@
 use super::seal;
 use super::world::World;
 use crate::cel::facts;
+use crate::observe::watch;
 use api::kinds::Kind;
-use client::Api;
-use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use api::meta;
+use client::kube::api::ListParams;
+use cluster::guest::Room;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,8 +39,7 @@ const MADE: &str = "made:";
 /// `is_scaled`: an autoscaler writes its replicas.
 fn will(plural: &str, mut object: Value, is_scaled: bool) -> Option<[(String, String); 2]> {
     let metadata = &object["metadata"];
-    let owners = metadata["ownerReferences"].as_array();
-    let owner = owners.and_then(|owners| owners.iter().find(|o| o["controller"] == true));
+    let owner = meta::controller(&object);
     let timed = owner.is_some_and(|o| o["kind"].as_str().is_some_and(|kind| TIMED.contains(&kind)));
     if DERIVED.contains(&plural) || (owner.is_some() && !timed) || !metadata["deletionTimestamp"].is_null() {
         return None;
@@ -145,11 +146,8 @@ impl World {
 
     /// All objects of a kind.
     async fn all_of(&self, kind: &Kind) -> Result<Vec<Value>, String> {
-        let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
-        let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
-        let api: Api<DynamicObject> = Api::all_with(self.client.kube(), &resource);
-        let all = api.list(&ListParams::default()).await.map_err(|e| cluster::chain(&e))?;
-        Ok(all.items.into_iter().map(|object| serde_json::to_value(object).unwrap_or_default()).collect())
+        let all = watch::list(&self.client, kind, &Room::default(), &ListParams::default()).await;
+        all.map(|(objects, _)| objects).map_err(|e| cluster::chain(&e))
     }
 }
 

@@ -1,11 +1,13 @@
-//! Lists that are read once, of many kinds together, with the custom resources among them: what
-//! `why` looks at. A watch that stays open tells more, and costs more.
+//! The live objects of one moment, of many kinds together, with the custom resources among them:
+//! what `why` looks at. A watch that stays open tells more, and costs more.
 
-use api::kinds::Kind;
+use super::watch::objects_now;
+use crate::cel::facts::Objects;
 use api::value::{at, list, text};
 use client::Client;
+use client::kube::api::{ApiResource, GroupVersionKind, ListParams};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// A list that has not come by then is not waited for: without a quorum none does.
@@ -14,11 +16,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// A resource that a CustomResourceDefinition adds.
 pub(crate) struct Custom {
     /// With its group: `crontabs.stable.example.com`.
-    pub resource: String,
+    pub qualified: String,
     pub singular: String,
     pub namespaced: bool,
-    /// The API path of all its objects.
-    pub path: String,
+    pub resource: ApiResource,
     names: Vec<String>,
 }
 
@@ -39,11 +40,12 @@ impl Custom {
         let short = list(names, "shortNames").iter().filter_map(Value::as_str).map(String::from);
         let bare: Vec<String> = short.chain([plural.to_string(), singular.clone()]).collect();
         let with_group = bare.iter().map(|name| format!("{name}.{group}"));
+        let gvk = GroupVersionKind::gvk(group, version, text(names, "kind"));
         Custom {
-            resource: format!("{plural}.{group}"),
+            qualified: format!("{plural}.{group}"),
             singular,
             namespaced: text(definition, "spec.scope") != "Cluster",
-            path: format!("/apis/{group}/{version}/{plural}"),
+            resource: ApiResource::from_gvk_with_plural(&gvk, plural),
             names: with_group.chain(bare.clone()).collect(),
         }
     }
@@ -54,26 +56,67 @@ impl Custom {
     }
 }
 
-/// Reads lists, by plural and path. A list that does not come within [`ANSWER_MAX`], or that the
-/// server refuses, is missing.
-pub(crate) async fn read(client: &Client, lists: BTreeMap<String, String>) -> BTreeMap<String, Vec<Value>> {
-    let lists = lists.into_iter().map(|(plural, path)| async move {
-        let request = http::Request::get(&path).body(vec![]).ok()?;
-        match tokio::time::timeout(ANSWER_MAX, client.kube().request::<Value>(request)).await {
-            Ok(Ok(mut found)) => {
-                let items = found["items"].take();
-                return Some((plural, items.as_array().cloned().unwrap_or_default()));
-            }
-            Ok(Err(error)) => tracing::debug!(%error, path, "cannot be read"),
-            Err(_) => tracing::debug!(path, "does not come in time"),
+/// A resource whose objects are read, and which of them.
+pub(crate) type Asked = (ApiResource, ListParams);
+
+/// Reads the objects of these resources as they are now, each resource once: the same view that the
+/// watches keep of theirs ([`Observer::objects`](super::Observer::objects)), by qualified plural. A
+/// list that does not come within [`ANSWER_MAX`], or that the server refuses, is missing.
+pub(crate) async fn snapshot(client: &Client, asked: BTreeMap<String, Asked>) -> HashMap<String, Objects> {
+    let lists = asked.into_iter().map(|(qualified, (resource, which))| async move {
+        match tokio::time::timeout(ANSWER_MAX, objects_now(client, &resource, &which)).await {
+            Ok(Ok(objects)) => return Some((qualified, objects)),
+            Ok(Err(error)) => tracing::debug!(%error, qualified, "cannot be read"),
+            Err(_) => tracing::debug!(qualified, "does not come in time"),
         }
         None
     });
     futures::future::join_all(lists).await.into_iter().flatten().collect()
 }
 
-/// The API path of all objects of a kind.
-pub(crate) fn path(kind: &Kind) -> String {
-    let group = if kind.group.is_empty() { "/api".into() } else { format!("/apis/{}", kind.group) };
-    format!("{group}/{}/{}", kind.version, kind.plural)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cel::facts;
+    use crate::observe::watch::{self, Told};
+    use cluster::guest::Room;
+    use serde_json::json;
+    use tokio::sync::mpsc;
+
+    /// One of the objects cannot be decoded. Of another resource the server lists nothing.
+    #[tokio::test]
+    async fn a_snapshot_has_what_a_watch_would_keep() {
+        let server = client::testing::Scripted::new(|asked| {
+            let pod = |name: &str, labels: Value| {
+                json!({"metadata": {"namespace": "d", "name": name, "labels": labels, "resourceVersion": "4"},
+                    "spec": {"nodeName": "n1"}})
+            };
+            match asked.line.as_str() {
+                "GET /api/v1/pods" => {
+                    let items = [pod("bad", json!(5)), pod("good", json!({"app": "web"}))];
+                    Some((200, json!({"metadata": {"resourceVersion": "5"}, "items": items})))
+                }
+                _ => client::testing::refusal(403, "Forbidden"),
+            }
+        });
+        let client = server.await.client;
+        let asked = ["Pod", "Node"].map(|name| {
+            let kind = facts::kind(name).unwrap();
+            (kind.qualified(), (watch::resource(kind), ListParams::default()))
+        });
+        let seen = snapshot(&client, asked.into()).await;
+        assert_eq!(seen.keys().collect::<Vec<_>>(), ["pods"], "nothing is known of the nodes");
+
+        let (crew, (told, mut heard)) = (task::Crew::new("t"), mpsc::channel(1));
+        assert!(watch::start(&crew, &client, "Pod", &Room::default(), |_| {}, told, |what: Told| what));
+        let mut kept = HashMap::new();
+        heard.recv().await.unwrap().apply(&mut kept);
+        crew.kill();
+        let plain = |live: &HashMap<String, Objects>| -> Vec<Value> {
+            live["pods"].values().map(|object| (*object.json).clone()).collect()
+        };
+        assert_eq!(plain(&seen), plain(&kept));
+        let good = facts::named(&seen["pods"], "d", "good").unwrap();
+        assert_eq!((seen["pods"].len(), &good.json["kind"]), (1, &json!("Pod")));
+    }
 }

@@ -7,7 +7,11 @@
 //! API watches ─▶ Told      live objects              ├─▶ Observer::facts ─▶ expressions
 //! network ─────▶ Answers   http, exec, logs, can     ┘
 //! ```
-//! `why` explains one moment: it reads the same records of the tap, and each kind once (`lists`).
+//! `why` explains one moment, also where no lesson runs and nothing is watched. It reads the same
+//! records of the tap and takes a snapshot ([`lists::snapshot`]): each kind is listed once, and its
+//! objects are those that a watch would keep, in the same type. An object that cannot be decoded is
+//! left out of both, and the log names it. Expressions and explanations pick from the objects with
+//! the same functions ([`within`](crate::cel::facts::within), [`named`](crate::cel::facts::named)).
 //!
 //! Example: the learner deletes a pod. The tap tells of the commit, and the [`Recorder`] has one
 //! version more, `DELETED`. The watch of pods tells of it, too, and the pod is no longer among the

@@ -90,7 +90,8 @@ fn number(revision: Option<&str>) -> i64 {
 /// say by how much.
 pub(crate) async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, Look)> {
     let known = facts::kind(name)?;
-    let list = api::<DynamicObject>(client, known, room).list_metadata(&ListParams::default()).await;
+    let api = api::<DynamicObject>(client, &resource(known), place(known, room));
+    let list = api.list_metadata(&ListParams::default()).await;
     let list = list.inspect_err(|error| tracing::debug!(name, %error, "cannot be looked at")).ok()?;
     let at = number(list.metadata.resource_version.as_deref());
     let mut look = Look { newest: 0, at, there: BTreeSet::new() };
@@ -186,36 +187,73 @@ pub(crate) async fn list(
     room: &Room,
     asked: &ListParams,
 ) -> Result<(Vec<Value>, i64), client::kube::Error> {
-    let list = api::<DynamicObject>(client, known, room).list(asked).await?;
-    let at = number(list.metadata.resource_version.as_deref());
-    Ok((list.items.into_iter().map(|object| whole(known, object)).collect(), at))
+    list_in(client, &resource(known), place(known, room), asked).await
 }
 
-fn api<K>(client: &Client, known: &Kind, room: &Room) -> Api<K>
+/// Lists the objects of a resource in a namespace, or all (`None`). An object that cannot be
+/// decoded is left out, as a watch leaves it out.
+///
+/// # Errors
+/// As [`list`].
+async fn list_in(
+    client: &Client,
+    resource: &ApiResource,
+    place: Option<&str>,
+    asked: &ListParams,
+) -> Result<(Vec<Value>, i64), client::kube::Error> {
+    let api = api::<Item<DynamicObject>>(client, resource, place);
+    let list = api.list_decoded(&resource.kind, asked).await?;
+    let at = number(list.metadata.resource_version.as_deref());
+    Ok((list.items.into_iter().map(|object| whole(resource, object)).collect(), at))
+}
+
+/// The objects of a resource in the whole cluster as the server has them now, in the form in which
+/// a watch keeps them.
+///
+/// # Errors
+/// As [`list`].
+pub(super) async fn objects_now(
+    client: &Client,
+    resource: &ApiResource,
+    asked: &ListParams,
+) -> Result<Objects, client::kube::Error> {
+    let (all, _) = list_in(client, resource, None, asked).await?;
+    Ok(Arc::new(all.into_iter().map(|json| named(&Room::default(), json)).collect()))
+}
+
+/// What kube-rs needs to know of a kind.
+pub(crate) fn resource(known: &Kind) -> ApiResource {
+    let gvk = GroupVersionKind::gvk(known.group, known.version, known.kind);
+    ApiResource::from_gvk_with_plural(&gvk, known.plural)
+}
+
+/// The namespace to which a room limits a kind, if it does.
+fn place<'a>(known: &Kind, room: &'a Room) -> Option<&'a str> {
+    room.namespace.as_deref().filter(|_| known.namespaced)
+}
+
+fn api<K>(client: &Client, resource: &ApiResource, place: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
 {
-    let gvk = GroupVersionKind::gvk(known.group, known.version, known.kind);
-    let resource = ApiResource::from_gvk_with_plural(&gvk, known.plural);
-    match &room.namespace {
-        Some(own) if known.namespaced => Api::namespaced_with(client.kube(), own, &resource),
-        _ => Api::all_with(client.kube(), &resource),
+    match place {
+        Some(own) => Api::namespaced_with(client.kube(), own, resource),
+        None => Api::all_with(client.kube(), resource),
     }
 }
 
 /// An object with its kind: items of a list come without.
-fn whole(known: &Kind, object: DynamicObject) -> Value {
+fn whole(resource: &ApiResource, object: DynamicObject) -> Value {
     let mut json = serde_json::to_value(object).unwrap_or_default();
-    json["kind"] = known.kind.into();
-    json["apiVersion"] = known.api_version().into();
+    json["kind"] = resource.kind.as_str().into();
+    json["apiVersion"] = resource.api_version.as_str().into();
     json
 }
 
 /// An object as lessons know it.
 fn named(room: &Room, mut json: Value) -> Named {
     room.retell(&mut json);
-    let part = |key: &str| json["metadata"][key].as_str().unwrap_or_default().to_string();
-    ((part("namespace"), part("name")), Object::new(json))
+    (facts::key(&json), Object::new(json))
 }
 
 /// Watches a kind in a room. `saw` hears of every version as it came; what there is, as lessons
@@ -255,11 +293,12 @@ async fn follow<T: Send>(
     tell: &mpsc::Sender<T>,
     wrap: &(impl Fn(Told) -> T + Sync),
 ) {
-    let api = api::<Item<DynamicObject>>(client, known, room);
+    let resource = resource(known);
+    let api = api::<Item<DynamicObject>>(client, &resource, place(known, room));
     let mut reflector = Reflector::<DynamicObject>::new(known.kind, api, watcher::Config::default());
     while let Some(next) = reflector.next_decoded().await {
         let Ok(delta) = next else { continue };
-        let delta = delta.map(|object| whole(known, object));
+        let delta = delta.map(|object| whole(&resource, object));
         saw(Seen { plural: known.plural, delta: delta.as_ref() });
         let revision = |json: &Value| number(json["metadata"]["resourceVersion"].as_str());
         let newest = match &delta {

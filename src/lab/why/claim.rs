@@ -33,7 +33,7 @@ pub(super) fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
         (None, _) => reader.line(out, Word::NoClass, &[]),
         (Some(""), _) => reader.line(out, Word::NoProvisioning, &[]),
         (Some(class), None) if reader.facts.knows("storageclasses") => {
-            let known: Vec<&str> = reader.facts.all("storageclasses").iter().map(meta::name).collect();
+            let known: Vec<&str> = reader.facts.all("storageclasses").map(meta::name).collect();
             reader.line(out, Word::UnknownClass, &[class, &known.join(", ")]);
         }
         (Some(_), Some(class)) if text(class, "volumeBindingMode") == "WaitForFirstConsumer" => {

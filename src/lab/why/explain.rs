@@ -54,7 +54,7 @@ fn by_name(reader: &Reader, namespace: &str, name: &str) -> Explanation {
         return out;
     }
     reader.line(&mut out, Word::NeverWasOf, &[name, &BARE.join(", ")]);
-    let is_elsewhere = |plural: &&&str| facts.all(plural).iter().any(|o| meta::name(o) == name);
+    let is_elsewhere = |plural: &&&str| facts.all(plural).any(|o| meta::name(o) == name);
     let plural = BARE.iter().find(is_elsewhere).unwrap_or(&"pods");
     others(reader, &mut out, plural, namespace, name);
     out

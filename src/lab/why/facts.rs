@@ -1,33 +1,37 @@
 //! The objects and records that an explanation rests on.
 
-use crate::observe::lists::{Custom, path, read};
+use crate::cel::facts::{Objects, named, within};
+use crate::observe::lists::{Asked, Custom, snapshot};
+use crate::observe::watch;
 use api::kinds::{self, Kind};
+use api::labels::Selector;
 use api::meta;
-use api::value::{at, list};
+use api::value::at;
 use client::Client;
+use client::kube::api::ListParams;
 use clock::Timestamp;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tap::Record;
 
-/// Kinds that explanations look at, as API paths.
-pub(super) const LISTS: &[(&str, &str)] = &[
-    ("pods", "/api/v1/pods"),
-    ("services", "/api/v1/services"),
-    ("nodes", "/api/v1/nodes"),
-    ("namespaces", "/api/v1/namespaces"),
-    ("events", "/api/v1/events"),
-    ("persistentvolumeclaims", "/api/v1/persistentvolumeclaims"),
-    ("configmaps", "/api/v1/configmaps"),
-    ("secrets", "/api/v1/secrets"),
-    ("endpointslices", "/apis/discovery.k8s.io/v1/endpointslices"),
-    ("deployments", "/apis/apps/v1/deployments"),
-    ("replicasets", "/apis/apps/v1/replicasets"),
-    ("daemonsets", "/apis/apps/v1/daemonsets"),
-    ("storageclasses", "/apis/storage.k8s.io/v1/storageclasses"),
-    ("customresourcedefinitions", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"),
-    ("leases", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"),
+/// Kinds that explanations look at, by their plurals.
+pub(super) const USUAL: &[&str] = &[
+    "pods",
+    "services",
+    "nodes",
+    "namespaces",
+    "events",
+    "persistentvolumeclaims",
+    "configmaps",
+    "secrets",
+    "endpointslices",
+    "deployments",
+    "replicasets",
+    "daemonsets",
+    "storageclasses",
+    "customresourcedefinitions",
+    "leases",
 ];
 
 /// Kinds whose objects may be meant by a bare name; the first that has one of this name is.
@@ -54,8 +58,9 @@ pub(super) const BARE: &[&str] = &[
 /// A moment of the cluster.
 #[derive(Default)]
 pub(crate) struct Facts {
-    /// By plural. A kind that was not read, or could not be, is missing: nothing is known of it.
-    pub objects: BTreeMap<String, Vec<Value>>,
+    /// A snapshot by [`key`]. A kind that was not read, or could not be, is missing: nothing is
+    /// known of it.
+    pub objects: HashMap<String, Objects>,
     /// Oldest first.
     pub records: Vec<Arc<Record>>,
     pub now: Timestamp,
@@ -72,15 +77,15 @@ impl Facts {
         now: Timestamp,
     ) -> Facts {
         let touched = if about.is_empty() { touched(&records) } else { vec![] };
-        let objects = read(client, lists(about, &touched)).await;
+        let objects = snapshot(client, asked(about, &touched)).await;
         let mut facts = Facts { objects, records, now };
         // Where the objects of a custom resource are stands in its definition.
-        let customs: BTreeMap<String, String> = words(about, &touched)
+        let customs: BTreeMap<String, Asked> = words(about, &touched)
             .filter(|word| kind(word).is_none())
             .filter_map(|word| facts.custom(word))
-            .map(|custom| (custom.resource, custom.path))
+            .map(|custom| (custom.qualified, (custom.resource, ListParams::default())))
             .collect();
-        facts.objects.extend(read(client, customs).await);
+        facts.objects.extend(snapshot(client, customs).await);
         facts
     }
 
@@ -88,53 +93,54 @@ impl Facts {
     /// group.
     pub(super) fn custom(&self, word: &str) -> Option<Custom> {
         let word = word.to_lowercase();
-        self.all("customresourcedefinitions").iter().map(Custom::of).find(|custom| custom.is_called(&word))
+        self.all("customresourcedefinitions").map(Custom::of).find(|custom| custom.is_called(&word))
     }
 
-    /// Were the objects of this kind read?
-    pub(crate) fn knows(&self, plural: &str) -> bool {
-        self.objects.contains_key(plural)
+    /// The objects of a resource, by its plural, that of a custom resource with its group.
+    fn objects(&self, resource: &str) -> Option<&Objects> {
+        self.objects.get(&key(resource))
     }
 
-    /// All objects of a kind, by its plural; none if they were not read.
-    pub(crate) fn all(&self, plural: &str) -> &[Value] {
-        self.objects.get(plural).map_or(&[], Vec::as_slice)
+    /// Were the objects of this resource read?
+    pub(crate) fn knows(&self, resource: &str) -> bool {
+        self.objects(resource).is_some()
     }
 
-    /// The objects of a kind in one namespace.
-    pub(crate) fn within<'a>(&'a self, plural: &str, namespace: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.all(plural).iter().filter(move |o| meta::namespace(o) == namespace)
+    /// All objects of a resource; none if they were not read.
+    pub(crate) fn all(&self, resource: &str) -> impl Iterator<Item = &Value> {
+        self.within(resource, "*")
+    }
+
+    /// The objects of a resource in one namespace, or in all (`*`).
+    pub(crate) fn within(&self, resource: &str, namespace: &str) -> impl Iterator<Item = &Value> {
+        let all = self.objects(resource).into_iter();
+        all.flat_map(move |all| within(all, namespace, None)).map(|object| &*object.json)
     }
 
     /// The object of this name in the namespace, or in none if its kind has no namespaces.
-    pub(crate) fn find(&self, plural: &str, namespace: &str, name: &str) -> Option<&Value> {
-        self.all(plural).iter().find(|o| {
-            meta::name(o) == name && (meta::namespace(o) == namespace || meta::namespace(o).is_empty())
-        })
+    pub(crate) fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<&Value> {
+        let all = self.objects(resource)?;
+        named(all, namespace, name).or_else(|| named(all, "", name)).map(|object| &*object.json)
     }
 
-    /// Events about an object, oldest first.
+    /// Events about an object, by name.
     pub(crate) fn events<'a>(&'a self, object: &'a Value) -> impl Iterator<Item = &'a Value> {
-        self.all("events")
-            .iter()
-            .filter(move |e| at(e, "involvedObject.uid").as_str() == Some(meta::uid(object)))
+        self.all("events").filter(move |e| at(e, "involvedObject.uid").as_str() == Some(meta::uid(object)))
     }
 
     /// The pods that a selector of `matchLabels` form names.
-    pub(crate) fn selected<'a>(&'a self, namespace: &'a str, selector: &'a Value) -> Vec<&'a Value> {
-        let wanted = selector.as_object();
-        let matches = |pod: &&Value| {
-            wanted.is_some_and(|w| !w.is_empty() && w.iter().all(|(k, v)| meta::label(pod, k) == v.as_str()))
+    pub(crate) fn selected(&self, namespace: &str, selector: &Value) -> Vec<&Value> {
+        let (Some(all), Some(selector)) = (self.objects("pods"), Selector::of_map(selector)) else {
+            return vec![];
         };
-        self.within("pods", namespace).filter(matches).collect()
+        within(all, namespace, Some(&selector)).map(|object| &*object.json).collect()
     }
 
-    /// Pods whose owner is this object.
-    pub(crate) fn owned<'a>(&'a self, plural: &str, owner: &'a Value) -> Vec<&'a Value> {
-        let owns = |o: &&Value| {
-            list(o, "metadata.ownerReferences").iter().any(|r| r["uid"].as_str() == Some(meta::uid(owner)))
-        };
-        self.within(plural, meta::namespace(owner)).filter(owns).collect()
+    /// Objects that this one controls.
+    pub(crate) fn owned(&self, resource: &str, owner: &Value) -> Vec<&Value> {
+        let uid = meta::uid(owner);
+        let owns = |o: &&Value| meta::controller(o).is_some_and(|by| by["uid"].as_str() == Some(uid));
+        self.within(resource, meta::namespace(owner)).filter(owns).collect()
     }
 
     /// The write that deleted the last object of this name, as the API server recorded it: for one
@@ -174,25 +180,33 @@ fn words<'a>(about: &'a [String], touched: &'a [String]) -> impl Iterator<Item =
     about.iter().flat_map(|word| word.split('/')).chain(touched.iter().map(String::as_str))
 }
 
-/// Plurals and paths of what is read for a question: `statefulset/web` asks for one more than
-/// usual. `touched`: further kinds by their plural.
-fn lists(about: &[String], touched: &[String]) -> BTreeMap<String, String> {
-    let mut lists: BTreeMap<String, String> =
-        LISTS.iter().map(|(plural, path)| (plural.to_string(), path.to_string())).collect();
-    for kind in words(about, touched).filter_map(kind).filter(|kind| kind.is_stored()) {
-        lists.entry(kind.plural.into()).or_insert(path(kind));
-    }
+/// What is read for a question: `statefulset/web` asks for one kind more than usual. `touched`:
+/// further kinds by their plural.
+fn asked(about: &[String], touched: &[String]) -> BTreeMap<String, Asked> {
+    let usual = USUAL.iter().copied().chain(words(about, touched));
+    let mut asked: BTreeMap<String, Asked> = usual
+        .filter_map(kind)
+        .filter(|kind| kind.is_stored())
+        .map(|kind| (kind.qualified(), (watch::resource(kind), ListParams::default())))
+        .collect();
     if let [name] = about
         && !name.contains(['/', ':'])
     {
         // Of kinds that are not read as a rule, only objects of this name.
-        let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+        let named = ListParams::default().fields(&format!("metadata.name={name}"));
         for kind in BARE.iter().filter_map(|plural| kind(plural)) {
-            let path = format!("{}?fieldSelector=metadata.name%3D{name}", path(kind));
-            lists.entry(kind.plural.into()).or_insert(path);
+            asked.entry(kind.qualified()).or_insert_with(|| (watch::resource(kind), named.clone()));
         }
     }
-    lists
+    asked
+}
+
+/// The key of a resource among the objects: the qualified plural, as lessons and labs have it. A
+/// custom resource is called so already.
+///
+/// Example: `deployments` → `deployments.apps`.
+pub(super) fn key(resource: &str) -> String {
+    kind(resource).map_or_else(|| resource.to_string(), Kind::qualified)
 }
 
 /// `po`, `pod`, `Pod`, `pods` → the kind.
@@ -208,21 +222,24 @@ mod tests {
 
     #[test]
     fn the_kind_that_is_asked_for_is_read_too() {
-        let usual = lists(&[], &[]);
-        assert!(!usual.contains_key("statefulsets") && usual["pods"] == "/api/v1/pods");
+        let which = |asked: &BTreeMap<String, Asked>, key: &str| asked[key].1.field_selector.clone();
+        let usual = asked(&[], &[]);
+        assert!(!usual.contains_key("statefulsets.apps") && which(&usual, "pods").is_none());
+        assert_eq!(usual.len(), USUAL.len(), "each is a kind");
         for about in [
             vec!["sts/web".to_string()],
             vec!["shop/statefulset/web".into()],
             vec!["sts".into(), "web".into()],
         ] {
-            assert_eq!(lists(&about, &[])["statefulsets"], "/apis/apps/v1/statefulsets", "{about:?}");
+            let all = asked(&about, &[]);
+            assert_eq!(all["statefulsets.apps"].0.api_version, "apps/v1", "{about:?}");
+            assert_eq!(which(&all, "statefulsets.apps"), None, "{about:?}");
         }
-        assert_eq!(lists(&["lease".into(), "x".into()], &[])["leases"], usual["leases"], "as it was");
-        let bare = lists(&["web".into()], &[]);
-        assert!(BARE.iter().all(|plural| bare.contains_key(*plural)));
-        let sets = "/apis/apps/v1/statefulsets?fieldSelector=metadata.name%3Dweb";
-        assert_eq!((bare["statefulsets"].as_str(), &bare["pods"]), (sets, &usual["pods"]));
-        assert!(!lists(&["localhost:80".into()], &[]).contains_key("statefulsets"), "a port");
+        let bare = asked(&["web".into()], &[]);
+        assert!(BARE.iter().all(|plural| bare.contains_key(&key(plural))));
+        assert_eq!(which(&bare, "statefulsets.apps").as_deref(), Some("metadata.name=web"));
+        assert_eq!(which(&bare, "pods"), None);
+        assert!(!asked(&["localhost:80".into()], &[]).contains_key("statefulsets.apps"), "a port");
     }
 
     /// The group and the version of a custom resource stand in its definition.
@@ -231,8 +248,8 @@ mod tests {
         let definition = serde_json::json!({"spec": {"group": "stable.example.com", "scope": "Namespaced",
             "names": {"plural": "crontabs", "kind": "CronTab", "shortNames": ["ct"]},
             "versions": [{"name": "v1beta1", "served": false}, {"name": "v1", "served": true}]}});
-        let server = client::testing::Scripted::new(move |asked| {
-            let items = match asked.line.as_str() {
+        let server = client::testing::Scripted::new(move |request| {
+            let items = match request.line.as_str() {
                 "GET /apis/apiextensions.k8s.io/v1/customresourcedefinitions" => vec![definition.clone()],
                 "GET /apis/stable.example.com/v1/crontabs" => {
                     vec![serde_json::json!({"metadata": {"name": "x", "namespace": "default"}})]
@@ -270,8 +287,8 @@ mod tests {
         emit("system:kube-controller-manager", "", "statefulsets");
         let touched = touched(&tap.since(0));
         assert_eq!(touched, ["jobs"]);
-        let read = lists(&[], &touched);
-        assert_eq!(read["jobs"], "/apis/batch/v1/jobs");
-        assert!(!read.contains_key("cronjobs") && !read.contains_key("statefulsets"));
+        let read = asked(&[], &touched);
+        assert_eq!(read["jobs.batch"].0.api_version, "batch/v1");
+        assert!(!read.contains_key("cronjobs.batch") && !read.contains_key("statefulsets.apps"));
     }
 }

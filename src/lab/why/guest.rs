@@ -4,10 +4,11 @@
 use super::explain::explain;
 use super::facts::Facts;
 use super::question::Question;
+use crate::asking;
+use crate::words::Word;
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use serde_json::{Value, json};
 use std::sync::OnceLock;
 use task::Crew;
@@ -28,20 +29,32 @@ impl Guest for Why {
     }
 
     fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
+        let question: Question = match asking::read(question) {
+            Ok(question) => question,
+            Err(refused) => return refused,
+        };
         let host = self.host.get().cloned();
-        stream::once(async move {
-            let Some(host) = host else { return Reply::Error("the cluster has not started".into()) };
-            let question: Question = match serde_json::from_value(question) {
-                Ok(question) => question,
-                Err(error) => return Reply::Error(format!("not a question: {error}")),
-            };
-            let client = match host.client(tap::TEACHER) {
-                Ok(client) => client,
-                Err(error) => return Reply::Error(cluster::chain(&error)),
-            };
+        asking::once(async move {
+            let host = host.ok_or_else(|| question.lang.say(Word::StillStarting, &[]))?;
+            let client = host.client(tap::TEACHER).map_err(|error| cluster::chain(&error))?;
             let facts = Facts::gather(&client, &question.about, host.tap().since(0), clock::now()).await;
-            Reply::Ok(json!(explain(&facts, &question)))
+            Ok(json!(explain(&facts, &question)))
         })
-        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+    use lang::Lang;
+
+    #[tokio::test]
+    async fn a_question_that_comes_too_early_is_answered_in_its_language() {
+        let question = Question { lang: Lang::Ko, about: vec![], namespace: String::new(), after: None };
+        match Why::default().ask(json!(question)).next().await {
+            Some(Reply::Error(text)) => assert_eq!(text, Lang::Ko.say(Word::StillStarting, &[])),
+            _ => panic!("the cluster has not started"),
+        }
     }
 }

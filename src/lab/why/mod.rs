@@ -2,7 +2,8 @@
 //! the learner's language.
 //!
 //! `explain` is pure: it looks at `facts::Facts`, the objects and records of this moment, and
-//! says what they prove, nothing else. What Kubernetes calls things (reasons, fields, phases) stays
+//! says what they prove, nothing else. The objects come as a snapshot from `observe`, in the form
+//! in which lessons and labs see them. What Kubernetes calls things (reasons, fields, phases) stays
 //! as Kubernetes calls it.
 
 mod claim;

@@ -56,9 +56,9 @@ pub(super) fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &s
 fn custom_object(reader: &Reader, namespace: &str, custom: &Custom, name: &str) -> Explanation {
     let namespace = if custom.namespaced { namespace } else { "" };
     let mut out = Explanation { about: format!("{}/{name}", custom.singular), ..Explanation::default() };
-    match reader.facts.find(&custom.resource, namespace, name) {
+    match reader.facts.find(&custom.qualified, namespace, name) {
         Some(found) => generic(reader, &mut out, found),
-        None => absent(reader, &mut out, &custom.resource, namespace, name),
+        None => absent(reader, &mut out, &custom.qualified, namespace, name),
     }
     out
 }
@@ -86,7 +86,7 @@ fn absent(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str,
 
 /// An object of this name elsewhere, or those of names like it here.
 pub(super) fn others(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str, name: &str) {
-    let elsewhere = reader.facts.all(plural).iter().find(|o| meta::name(o) == name);
+    let elsewhere = reader.facts.all(plural).find(|o| meta::name(o) == name);
     if let Some(other) = elsewhere {
         reader.line(out, Word::OtherNamespace, &[name, meta::namespace(other)]);
         out.tips.push(format!("kubectl get {plural} {name} -n {}", meta::namespace(other)));

@@ -197,11 +197,11 @@ fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
     }
 }
 
-/// Where the pod's template stands: with its uppermost owner, else with the pod itself. To mend a
-/// pod that a controller made is for nothing: the next one is made from the template.
+/// Where the pod's template stands: with its uppermost controller, else with the pod itself. To
+/// mend a pod that a controller made is for nothing: the next one is made from the template.
 fn template(reader: &Reader, pod: &Value) -> String {
     let owner = |object: &Value| {
-        let owner = list(object, "metadata.ownerReferences").first()?;
+        let owner = meta::controller(object)?;
         Some((text(owner, "kind").to_lowercase(), text(owner, "name").to_string()))
     };
     let Some((kind, name)) = owner(pod) else { return format!("pod/{}", meta::name(pod)) };

@@ -201,7 +201,7 @@ fn not_found(
     } else if !near.is_empty() {
         reader.line(out, Word::NearNames, &[&near.join(", ")]);
     }
-    let other = reader.facts.all(&resource).iter().find(|o| meta::name(o) == about.name);
+    let other = reader.facts.all(&resource).find(|o| meta::name(o) == about.name);
     if let Some(other) = other.map(meta::namespace).filter(|n| *n != about.namespace) {
         reader.line(out, Word::OtherNamespace, &[&about.name, other]);
         // The same command, where the object is.

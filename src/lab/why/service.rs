@@ -12,7 +12,7 @@ use serde_json::Value;
 pub(super) fn port(reader: &Reader, port: u16) -> Explanation {
     let mut out = Explanation { about: format!("localhost:{port}"), ..Explanation::default() };
     let has = |s: &&Value| list(s, "spec.ports").iter().any(|p| int(p, "nodePort") == Some(port.into()));
-    match reader.facts.all("services").iter().find(has) {
+    match reader.facts.all("services").find(has) {
         Some(found) => {
             let name = format!("{}/{}", meta::namespace(found), meta::name(found));
             reader.fine(&mut out, Word::PortOf, &[&port.to_string(), &name]);

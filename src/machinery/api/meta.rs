@@ -40,6 +40,11 @@ pub fn is_terminating(object: &Value) -> bool {
 pub fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
     value::list(object, "metadata.finalizers").iter().filter_map(Value::as_str)
 }
+/// The owner reference of the controller that manages the object, if one does (upstream's
+/// `GetControllerOf`). Other owners only take the object with them when they are deleted.
+pub fn controller(object: &Value) -> Option<&Value> {
+    value::list(object, "metadata.ownerReferences").iter().find(|owner| owner["controller"] == true)
+}
 /// The value of a label, if it has it.
 pub fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     value::map(object, "metadata.labels")?.get(key)?.as_str()
@@ -69,5 +74,21 @@ pub fn in_order(object: &mut Value) {
         }
         sorted.extend(std::mem::take(map));
         *map = sorted;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_controller_is_the_owner_that_manages_the_object() {
+        let object = |owners: Value| json!({"metadata": {"ownerReferences": owners}});
+        let both = object(json!([{"uid": "a"}, {"uid": "b", "controller": true}]));
+        assert_eq!(controller(&both).map(|owner| &owner["uid"]), Some(&json!("b")));
+        for none in [object(json!([{"uid": "a", "controller": false}])), object(json!([])), json!({})] {
+            assert_eq!(controller(&none), None);
+        }
     }
 }

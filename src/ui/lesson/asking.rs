@@ -1,7 +1,9 @@
 //! Questions to the lesson engine, through the cluster's control socket.
 
+pub use crate::guests::ask;
+use crate::guests::{self, to_guest};
 use crate::texts::Lang;
-use cluster::control::{self, Control};
+use cluster::control::Control;
 use cluster::{Error, Place};
 use lab::guest::NAME;
 use lab::view::{Ask, LessonView, Question, State};
@@ -12,31 +14,13 @@ pub fn tag(lang: Lang) -> &'static str {
     if lang == Lang::Ko { "ko" } else { "en" }
 }
 
-/// A question as the control socket takes it.
-pub(crate) fn asked(lang: Lang, ask: Ask) -> control::Ask {
-    asked_as(String::new(), lang, ask)
-}
-
-/// The same with an id, by which it can be taken back.
-fn asked_as(id: String, lang: Lang, ask: Ask) -> control::Ask {
-    let question = serde_json::to_value(Question { lang: tag(lang).into(), ask, id }).unwrap_or_default();
-    control::Ask::Guest { name: NAME.into(), question }
-}
-
-/// Asks the lesson engine one question and returns its answer.
-///
-/// # Errors
-/// The cluster does not run or does not answer, or the engine refuses: then with its own words.
-pub async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
-    Control::connect(place).await?.ask(&asked(lang, ask)).await
-}
-
-/// The same for a question that can be taken back by its id.
+/// Asks a question that can be taken back by its id.
 ///
 /// # Errors
 /// Those of [`ask`].
 pub(crate) async fn ask_as(id: String, place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
-    Control::connect(place).await?.ask(&asked_as(id, lang, ask)).await
+    let question = to_guest(NAME, &Question { lang: tag(lang).into(), ask, id });
+    Control::connect(place).await?.ask(&question).await
 }
 
 /// Asks a question that is answered with a view.
@@ -44,8 +28,7 @@ pub(crate) async fn ask_as(id: String, place: &Place, lang: Lang, ask: Ask) -> R
 /// # Errors
 /// Those of [`ask`], and an answer that is no view.
 pub async fn view(place: &Place, lang: Lang, question: Ask) -> Result<LessonView, Error> {
-    let value = ask(place, lang, question).await?;
-    serde_json::from_value(value).map_err(|e| Error::Control(e.to_string()))
+    guests::asked(place, lang, question).await
 }
 
 /// Follows the open lesson: returns its view, and the connection on which a view comes after every
@@ -54,9 +37,7 @@ pub async fn view(place: &Place, lang: Lang, question: Ask) -> Result<LessonView
 /// # Errors
 /// Those of [`ask`].
 pub(crate) async fn follow(place: &Place, lang: Lang) -> Result<(Control, LessonView), Error> {
-    let mut control = Control::connect(place).await?;
-    let first = control.ask(&asked(lang, Ask::Follow)).await?;
-    Ok((control, serde_json::from_value(first).unwrap_or_default()))
+    guests::follow(place, lang, Ask::Follow).await
 }
 
 /// How the open step stands after it was waited for.

@@ -8,7 +8,7 @@ use lab::view::{Check, Entry, Form, Judged, LessonView, State, Then, Verdict};
 
 mod asking;
 
-pub(crate) use asking::{Green, ask_as, asked, follow, until_green};
+pub(crate) use asking::{Green, ask_as, follow, until_green};
 pub use asking::{ask, tag, view};
 
 /// How text is to be laid out.

@@ -1,6 +1,7 @@
 //! What an evaluation may know: a snapshot, cheap to take, that never changes.
 
 mod forgotten;
+mod objects;
 
 use super::call::Call;
 use super::memo::{Element, Frame, Fresh, Memo};
@@ -11,6 +12,7 @@ use api::labels::Selector;
 use cel::Value;
 use cluster::guest::Inside;
 pub(crate) use forgotten::Forgotten;
+pub(crate) use objects::{Object, Objects, key, named, within};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -22,22 +24,6 @@ pub(crate) const VARIABLES: &[&str] = &["since_step", "now", "trace", "v", "type
 /// The name of the learner's answer. It is bound in steps that ask for one, and nowhere else.
 pub(crate) const ANSWER: &str = "answer";
 
-/// A live or former object.
-#[derive(Clone, Debug)]
-pub(crate) struct Object {
-    pub json: Arc<serde_json::Value>,
-    pub value: Value,
-}
-
-impl Object {
-    /// Keeps the JSON and makes the value that expressions see of it.
-    pub(crate) fn new(json: serde_json::Value) -> Object {
-        Object { value: value::of_json(&json), json: Arc::new(json) }
-    }
-}
-
-/// Live objects of one kind by (namespace, name).
-pub(crate) type Objects = Arc<BTreeMap<(String, String), Object>>;
 /// Versions of objects by (plural, namespace, name), each list oldest first.
 pub(crate) type Versions = BTreeMap<(String, String, String), Arc<Vec<Arc<Version>>>>;
 
@@ -240,9 +226,7 @@ impl Facts {
             self.want(|w| _ = w.kinds.insert(name.to_string()));
             return Err(format!("{name} is not watched yet"));
         };
-        let fits = |o: &Object| selector.as_ref().is_none_or(|s| s.matches(&o.json["metadata"]["labels"]));
-        let here = all.iter().filter(|((ns, _), o)| (namespace == "*" || ns == namespace) && fits(o));
-        Ok(here.map(|(_, o)| o.clone()).collect())
+        Ok(within(all, namespace, selector.as_ref()).cloned().collect())
     }
 
     /// One live object; `None` if it does not exist.
@@ -255,7 +239,7 @@ impl Facts {
             self.want(|w| _ = w.kinds.insert(name.to_string()));
             return Err(format!("{name} is not watched yet"));
         };
-        Ok(all.get(&(namespace.to_string(), object.to_string())).cloned())
+        Ok(named(all, namespace, object).cloned())
     }
 
     /// The object as it was when the step began.
@@ -275,7 +259,7 @@ impl Facts {
                 self.want(|w| _ = w.before.insert(name.to_string()));
                 return Err(format!("the {} of the step's beginning are not known yet", known.plural));
             };
-            return Ok(all.get(&(namespace.to_string(), object.to_string())).map(|o| o.value.clone()));
+            return Ok(named(all, namespace, object).map(|o| o.value.clone()));
         }
         if !self.objects.contains_key(&known.qualified()) {
             self.want(|w| _ = w.kinds.insert(name.to_string()));

@@ -57,7 +57,8 @@ impl LabRun {
     /// listed, nothing is said of it.
     async fn orphans(&self, then: &Pods, now: &Pods, revision: i64) -> BTreeSet<String> {
         let new = now.iter().filter(|(place, _)| !then.contains_key(*place)).map(|(_, pod)| &pod.json);
-        let owned: Vec<(&Value, &Value)> = new.filter_map(|pod| Some((&**pod, controller(pod)?))).collect();
+        let owned: Vec<(&Value, &Value)> =
+            new.filter_map(|pod| Some((&**pod, meta::controller(pod)?))).collect();
         let kinds: BTreeSet<&str> = owned.iter().filter_map(|(_, owner)| owner["kind"].as_str()).collect();
         let mut orphans = BTreeSet::new();
         for kind in kinds {
@@ -91,7 +92,7 @@ fn releasing(
     let is_left = |place: &(String, String), pod: &Value| {
         let is_here = places.is_none_or(|places| places.contains(&place.0));
         let is_over = meta::is_terminating(pod) || orphans.contains(meta::uid(pod));
-        is_here && !then.contains_key(place) && is_over && controller(pod).is_some()
+        is_here && !then.contains_key(place) && is_over && meta::controller(pod).is_some()
     };
     let pods = now.iter().filter(|(place, pod)| is_left(place, &pod.json));
     let line = |((namespace, name), pod): (&(String, String), &Object)| {
@@ -104,12 +105,6 @@ fn releasing(
         (!go.is_empty()).then_some(line)
     };
     pods.filter_map(line).collect()
-}
-
-/// The reference to the controller that made a pod.
-fn controller(pod: &Value) -> Option<&Value> {
-    let owners = pod["metadata"]["ownerReferences"].as_array()?;
-    owners.iter().find(|owner| owner["controller"] == true)
 }
 
 /// Returns whether a controller of Kubernetes takes a finalizer away, e.g. the Job controller its

@@ -26,7 +26,8 @@ fn an_object_of_a_custom_resource_is_no_unknown_kind() {
     let definition = |plural: &str, group: &str| {
         let singular = plural.trim_end_matches('s');
         let spec = json!({"group": group, "names": {"plural": plural, "singular": singular}});
-        ("customresourcedefinitions", json!({"spec": spec}))
+        let metadata = json!({"name": format!("{plural}.{group}")});
+        ("customresourcedefinitions", json!({"metadata": metadata, "spec": spec}))
     };
     let all = || {
         let x = json!({"metadata": {"name": "x", "namespace": "default", "uid": "x"}});

@@ -1,18 +1,23 @@
 use super::explain::explain;
-use super::facts::Facts;
+use super::facts::{Facts, key};
 use super::{Explanation, Question};
+use crate::cel;
+use crate::cel::facts::{Object, Objects};
 use lang::Lang;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tap::{Event, Record, Request, Tap, Write};
 
 pub(super) fn facts(objects: &[(&str, Value)], tap: &Tap) -> Facts {
     let mut facts = Facts { records: tap.since(0), now: clock::now(), ..Facts::default() };
     // All was read, and there is no more than this.
-    for plural in super::facts::LISTS.iter().map(|(plural, _)| plural).chain(super::facts::BARE) {
-        facts.objects.insert(plural.to_string(), vec![]);
+    for plural in super::facts::USUAL.iter().chain(super::facts::BARE) {
+        facts.objects.insert(key(plural), Objects::default());
     }
-    for (plural, object) in objects {
-        facts.objects.entry(plural.to_string()).or_default().push(object.clone());
+    for (resource, object) in objects {
+        let all = Arc::make_mut(facts.objects.entry(key(resource)).or_default());
+        let former = all.insert(cel::facts::key(object), Object::new(object.clone()));
+        assert!(former.is_none(), "two {resource} have one name");
     }
     facts
 }
@@ -69,7 +74,7 @@ fn a_selector_that_misses_names_the_slip() {
 fn of_a_kind_that_could_not_be_read_nothing_is_said() {
     let mut facts = facts(&[], &Tap::new());
     assert!(ask(&facts, &["pod/web"]).lines.join(" ").contains("never was"));
-    ["pods", "statefulsets"].iter().for_each(|unread| _ = facts.objects.remove(*unread));
+    ["pods", "statefulsets"].iter().for_each(|unread| _ = facts.objects.remove(&key(unread)));
     for about in ["pod/web", "sts/web", "web"] {
         let told = ask(&facts, &[about]).lines.join(" ");
         assert!(told.contains("could not be read") && !told.contains("never"), "{about}: {told}");
@@ -91,7 +96,7 @@ fn a_bare_name_is_looked_for_among_kinds_that_are_seldom_asked_for() {
     let mut seen = facts(&[], &Tap::new());
     let told = ask(&seen, &["web"]).lines.join(" ");
     assert!(told.contains("never was") && told.contains("jobs, cronjobs, ingresses"), "{told}");
-    seen.objects.remove("jobs");
+    seen.objects.remove(&key("jobs"));
     let told = ask(&seen, &["web"]).lines.join(" ");
     assert!(told.contains("The jobs could not be read") && !told.contains("never"), "{told}");
     // What was there is told also of another kind than a pod.
@@ -136,9 +141,10 @@ fn a_pod_that_somebody_makes_is_mended_where_its_template_stands() {
         json!({"phase": "Pending", "containerStatuses": [{"name": "c", "image": "ngnix", "state":
             {"waiting": {"reason": "ErrImagePull", "message": "x: there is no image"}}}]}),
     );
-    waiting["metadata"]["ownerReferences"] = json!([{"kind": "ReplicaSet", "name": "web-65c"}]);
+    waiting["metadata"]["ownerReferences"] =
+        json!([{"kind": "ReplicaSet", "name": "web-65c", "controller": true}]);
     let set = json!({"metadata": {"name": "web-65c", "namespace": "default",
-        "ownerReferences": [{"kind": "Deployment", "name": "web"}]}});
+        "ownerReferences": [{"kind": "Deployment", "name": "web", "controller": true}]}});
     let told = ask(&facts(&[("pods", waiting), ("replicasets", set)], &Tap::new()), &["pod/web-1"]);
     assert_eq!(told.tips, ["kubectl set image deployment/web c=IMAGE"]);
 }
@@ -312,7 +318,7 @@ fn owned(owner: &str, name: &str, status: Value) -> Value {
     let mut pod = pod(json!({}), status);
     pod["metadata"]["name"] = name.into();
     pod["metadata"]["uid"] = name.into();
-    pod["metadata"]["ownerReferences"] = json!([{"uid": owner}]);
+    pod["metadata"]["ownerReferences"] = json!([{"uid": owner, "controller": true}]);
     pod
 }
 
@@ -356,7 +362,7 @@ fn a_set_that_cannot_make_pods_says_why() {
     let failure = json!({"conditions": [{"type": "ReplicaFailure", "status": "True",
         "message": "pods \"web-\" is forbidden: exceeded quota: small"}]});
     let mut set = workload("web-1", json!({"replicas": 2}), failure);
-    set["metadata"]["ownerReferences"] = json!([{"uid": "web"}]);
+    set["metadata"]["ownerReferences"] = json!([{"uid": "web", "controller": true}]);
     set["status"]["observedGeneration"] = 1.into();
     let deployment = workload("web", json!({"replicas": 2}), json!({"observedGeneration": 1}));
     let seen = facts(&[("deployments", deployment), ("replicasets", set)], &Tap::new());

@@ -1,43 +1,21 @@
 //! Drills at the prompt: questions to practice, its answers as text.
 
 use super::words::{Say, until};
+use crate::guests;
+pub use crate::guests::asked;
 use crate::labs::clock;
-use crate::lesson::{PageStyle, tag};
+use crate::lesson::PageStyle;
 use crate::prose::harmless;
 use crate::texts::Lang;
 use ::clock::{Instant, Timestamp};
-use cluster::control::{self, Control};
+use cluster::control::Control;
 use cluster::{Error, Place};
-use lab::practice::guest::NAME;
-use lab::practice::view::{Ask, DrillView, Outcome, Phase, Question, TaskView};
+use lab::practice::view::{Ask, DrillView, Outcome, Phase, TaskView};
 use parking_lot::Mutex;
-use serde_json::Value;
 use std::time::Duration;
 
 /// A drill that has not begun by then is announced as being prepared; a refusal comes earlier.
 const SOON: Duration = Duration::from_millis(700);
-
-/// Asks practice one question and returns its answer.
-///
-/// # Errors
-/// The cluster does not run or does not answer, or practice refuses: then with its own words.
-pub(crate) async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
-    Control::connect(place).await?.ask(&question(lang, ask)).await
-}
-
-/// Asks practice a question whose answer is a `T`, for example a [`DrillView`].
-///
-/// # Errors
-/// The cluster does not run or does not answer, practice refuses (then with its own words), or the
-/// answer has another shape.
-pub async fn asked<T: serde::de::DeserializeOwned>(
-    place: &Place,
-    lang: Lang,
-    question: Ask,
-) -> Result<T, Error> {
-    let value = ask(place, lang, question).await?;
-    serde_json::from_value(value).map_err(|e| Error::Control(e.to_string()))
-}
 
 /// Begins a drill. `seed`: as of an earlier drill, to repeat it; `skills`: ids of what it asks for,
 /// empty for all that were met. `slow` is called if the answer does not come within 0.7 s: its
@@ -71,16 +49,9 @@ pub fn preparing(lang: Lang) -> String {
 /// change.
 ///
 /// # Errors
-/// Those of [`ask`].
+/// Those of [`asked`].
 pub(crate) async fn follow(place: &Place, lang: Lang) -> Result<(Control, DrillView), Error> {
-    let mut control = Control::connect(place).await?;
-    let first = control.ask(&question(lang, Ask::Follow)).await?;
-    Ok((control, serde_json::from_value(first).unwrap_or_default()))
-}
-
-fn question(lang: Lang, ask: Ask) -> control::Ask {
-    let question = serde_json::to_value(Question { lang: tag(lang).into(), ask }).unwrap_or_default();
-    control::Ask::Guest { name: NAME.into(), question }
+    guests::follow(place, lang, Ask::Follow).await
 }
 
 fn bold(style: &PageStyle, text: &str) -> String {

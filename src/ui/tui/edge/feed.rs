@@ -7,6 +7,7 @@ use super::follow::{AGAIN, Followed, Pauses};
 use super::labs;
 use super::objects::objects;
 use crate::beside;
+use crate::guests::Asks;
 use crate::lesson;
 use crate::texts::Lang;
 use client::kube::core::{ApiResource, GroupVersionKind};
@@ -243,7 +244,7 @@ pub(super) async fn ready(place: &Place) {
 }
 
 async fn ask_teacher(control: &mut Control, lang: Lang, ask: view::Ask) -> Result<Option<Value>, Error> {
-    control.ask(&lesson::asked(lang, ask)).await.map(Some)
+    control.ask(&ask.question(lang)).await.map(Some)
 }
 
 /// The cluster that has to be offered instead of an answer: what the question would open is played

@@ -2,8 +2,9 @@
 
 use super::super::event::{Event, Offer};
 use super::follow::{AGAIN, Followed, Pauses};
+use crate::guests::Asks;
 use crate::texts::Lang;
-use crate::{beside, labs};
+use crate::{beside, guests, labs};
 use cluster::Place;
 use cluster::control::Control;
 use lab::graded::view::{Ask, LabView};
@@ -33,7 +34,7 @@ pub(super) async fn follow(place: Place, lang: Lang, tell: Sender<Event>) {
 /// Follows the open lab on one connection. `heard` becomes true when a view came.
 async fn follow_once(place: &Place, lang: Lang, tell: &Sender<Event>, heard: &mut bool) -> Followed {
     let Ok(mut control) = Control::connect(place).await else { return Followed::Ended };
-    let mut answer = control.ask(&labs::question(lang, Ask::Follow)).await.map(Some);
+    let mut answer = control.ask(&Ask::Follow.question(lang)).await.map(Some);
     loop {
         let view = match answer {
             Ok(Some(value)) => serde_json::from_value::<LabView>(value).map_err(|e| e.to_string()),
@@ -68,7 +69,7 @@ pub(super) async fn is_open(place: &Place, lang: Lang) -> bool {
 /// One question to the engine.
 pub(super) async fn question(place: Place, lang: Lang, ask: Ask, tell: Sender<Event>) {
     let declared = matches!(ask, Ask::Elsewhere { .. });
-    let event = match labs::ask(&place, lang, ask).await {
+    let event = match guests::ask(&place, lang, ask).await {
         Ok(there) if declared => match serde_json::from_value::<Option<Elsewhere>>(there) {
             Ok(Some(there)) => {
                 let megabytes = beside::megabytes(&place, &there.cluster).await;

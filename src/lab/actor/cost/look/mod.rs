@@ -3,6 +3,7 @@
 
 use crate::desired::wanted;
 use crate::run;
+use api::meta;
 use api::status::qualified;
 use cluster::guest::Room;
 use cluster::undo::Loss;
@@ -361,8 +362,7 @@ fn has_condition(object: &Value, kind: &str) -> bool {
 
 /// Has it an owner that makes it again?
 fn is_controlled(object: &Value) -> bool {
-    let owners = object["metadata"]["ownerReferences"].as_array();
-    owners.is_some_and(|all| all.iter().any(|o| o["controller"] == true))
+    meta::controller(object).is_some()
 }
 
 /// Has kubectl failed without a verdict of the server? Then the line may do what its trial did not

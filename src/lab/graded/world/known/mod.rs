@@ -11,6 +11,7 @@ use crate::observe::Observer;
 use crate::observe::watch::Told;
 use crate::observe::who::{Meddling, Who};
 use api::kinds::Kind;
+use api::meta;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -253,10 +254,7 @@ impl Known {
     /// controller makes anew, and that are gone.
     pub(crate) fn gone(&self, kind: &Kind, revision: i64) -> Vec<((String, String), Object)> {
         let Some(now) = self.observer.objects.get(&kind.qualified()) else { return vec![] };
-        let is_made = |object: &Object| {
-            let owners = object.json["metadata"]["ownerReferences"].as_array();
-            owners.is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true))
-        };
+        let is_made = |object: &Object| meta::controller(&object.json).is_some();
         let then = self.observer.recorder.objects_at(kind.plural, revision);
         then.into_iter().filter(|(key, object)| !now.contains_key(key) && !is_made(object)).collect()
     }
