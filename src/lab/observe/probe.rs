@@ -102,6 +102,8 @@ pub(crate) async fn ask(
         }
         // The engine that sends a load answers this itself.
         Probe::Load => no_answer("no load is sent here"),
+        // So does the engine that has a step open.
+        Probe::Shell => no_answer("only a step of a lesson breaks the shell"),
         Probe::Contexts => contexts::of(&host.place().kubeconfig()).await,
         Probe::Http { call, .. } => visit::http(call, kubeconfig).await,
         Probe::Within { url, .. } => visit::within(host, url).await,

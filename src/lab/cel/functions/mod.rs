@@ -170,6 +170,7 @@ pub(super) const TABLE: &[Function] = &[
     }),
     network("load", 0..=0, |facts, _| facts.probe(Probe::Load).and_then(told_load)),
     network("contexts", 0..=0, |facts, _| facts.probe(Probe::Contexts).and_then(no_error)),
+    network("shell", 0..=0, |facts, _| facts.probe(Probe::Shell).and_then(no_error)),
     network("store", 1..=1, |facts, args| {
         facts.probe(Probe::Inside(Inside::Key(word(args, 0)?.into()))).and_then(no_error)
     }),
