@@ -2,8 +2,8 @@
 //! A session does it to its own shell and takes it back; start files and other terminals are never
 //! touched.
 //!
-//! A pack names one of the words of [`ShellFault`] and no value, so it can set nothing but `PATH` and
-//! `KUBECONFIG`, and these only to what the session itself makes of them.
+//! A pack names one of the words of [`ShellFault`] and no value, so it can set nothing but `PATH`
+//! and `KUBECONFIG`, and these only to what the session itself makes of them.
 
 use crate::cel::value;
 use crate::format::Step;

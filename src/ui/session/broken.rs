@@ -1,6 +1,6 @@
-//! The session's shell, broken on purpose: by the open step of a lesson, or with `fault shell`. Only
-//! `PATH` and `KUBECONFIG` of this one shell are set, and taken back when the step is over. What they
-//! lead to is in the cluster's directory, and goes with the fault.
+//! The session's shell, broken on purpose: by the open step of a lesson, or with `fault shell`.
+//! Only `PATH` and `KUBECONFIG` of this one shell are set, and taken back when the step is over.
+//! What they lead to is in the cluster's directory, and goes with the fault.
 
 use super::Session;
 use super::beside::words;
@@ -149,8 +149,8 @@ impl Session {
         self.ran_in_shell = ran_in_shell;
     }
 
-    /// Runs a line of kubectl in the shell if that has no kubectl on purpose: the shell says what it
-    /// says of every program that it does not find. `None`: the built-in kubectl is to run.
+    /// Runs a line of kubectl in the shell if that has no kubectl on purpose: the shell says what
+    /// it says of every program that it does not find. `None`: the built-in kubectl is to run.
     pub(super) fn without_program(&mut self, args: &[String], exports: Option<&Variables>) -> Option<i32> {
         self.broken.as_ref().filter(|broken| broken.faults.contains(&ShellFault::Path))?;
         if finds_kubectl(exports?) {
