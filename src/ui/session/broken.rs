@@ -86,7 +86,8 @@ impl Session {
     /// Tells the engine how a line has ended, and how the broken shell stands after it.
     pub(super) fn end_line(&mut self, line: &str, aside: bool) {
         let shell = self.shell_state();
-        let _ = self.announce(Ask::Ran { line: line.to_string(), code: self.last, shell }, aside); // it has run
+        let ran = Ask::Ran { line: line.to_string(), code: self.last, shell };
+        let _ = self.announce(ran, aside); // it has run
     }
 
     /// Breaks the shell for a step, once; where no step wants it any more, the shell becomes as it
