@@ -100,15 +100,19 @@ impl Guest for Lessons {
         let is_line = matches!(question.ask, Ask::Typed { .. } | Ask::Ran { .. });
         let is_noted = is_line && !self.views.borrow().is_empty();
         let lang = question.lang.clone();
+        let note = match question.ask {
+            Ask::Typed { .. } => json!(self.views.borrow().get(EN).and_then(|view| view.shell.clone())),
+            _ => Value::Null,
+        };
         let told = match self.questions.try_send((question, reply)) {
-            Ok(()) if is_noted => Reply::Ok(Value::Null),
+            Ok(()) if is_noted => Reply::Ok(note),
             Ok(()) => return stream::once(answered(answer)).boxed(),
             // A check that looks at the lines would miss one: here the prompt does wait.
             Err(TrySendError::Full(asked)) if is_line => {
                 let questions = self.questions.clone();
                 let sent = async move {
                     match questions.send(asked).await {
-                        Ok(()) if is_noted => Reply::Ok(Value::Null),
+                        Ok(()) if is_noted => Reply::Ok(note),
                         Ok(()) => answered(answer).await,
                         Err(_) => Reply::Error(ENDED.into()),
                     }
@@ -130,6 +134,7 @@ async fn answered(answer: oneshot::Receiver<Reply>) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broken_shell::{BrokenShell, ShellFault};
 
     fn ask(lessons: &Lessons, lang: &str, ask: Ask) -> BoxStream<'static, Reply> {
         lessons.ask(json!(Question { lang: lang.into(), ask, id: String::new() }))
@@ -137,6 +142,22 @@ mod tests {
 
     async fn told(mut replies: BoxStream<'static, Reply>) -> Reply {
         replies.next().await.expect("a reply")
+    }
+
+    /// The session breaks its shell before the line runs, and does not wait for the engine.
+    #[tokio::test]
+    async fn a_line_hears_what_the_open_step_breaks_in_the_shell() {
+        let lessons = Lessons::new(Opened::default());
+        let (_asked, shown) = lessons.start.lock().take().expect("it has not started");
+        let broken = BrokenShell { id: "t/01#one@7".into(), faults: vec![ShellFault::Path] };
+        let typed = || Ask::Typed { line: "kubectl get pods".into() };
+        for (shell, told_line) in [(None, Value::Null), (Some(broken.clone()), json!(broken))] {
+            let view = LessonView { shell, ..LessonView::default() };
+            shown.send_replace(std::sync::Arc::new([(EN.to_string(), view)].into()));
+            assert!(matches!(told(ask(&lessons, "ko", typed())).await, Reply::Ok(told) if told == told_line));
+        }
+        let ran = Ask::Ran { line: "true".into(), code: 0, shell: None };
+        assert!(matches!(told(ask(&lessons, EN, ran)).await, Reply::Ok(Value::Null)));
     }
 
     /// The engine is at work for a minute, and more sessions ask than can wait for it.
@@ -152,7 +173,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        let line = Ask::Ran { line: "kubectl get pods".into(), code: 0 };
+        let line = Ask::Ran { line: "kubectl get pods".into(), code: 0, shell: None };
         let mut ran = tokio::spawn(told(ask(&lessons, EN, line)));
         tokio::task::yield_now().await;
         assert!(!ran.is_finished(), "the prompt waits for room");

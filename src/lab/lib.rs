@@ -52,6 +52,7 @@ mod answers;
 mod asking;
 mod base;
 mod blocking;
+mod broken_shell;
 mod cel;
 mod debrief;
 mod desired;
@@ -87,6 +88,7 @@ mod words;
 use cluster::guest::Guest;
 use std::sync::Arc;
 
+pub use broken_shell::{BrokenShell, ShellFault, ShellState};
 pub use error::Error;
 pub use own::takes_back;
 

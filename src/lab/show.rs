@@ -116,6 +116,7 @@ impl Engine {
             lost: self.loss_shown(lang),
             also: if over { shown(step) } else { vec![] },
             debrief: debrief.cloned().unwrap_or_default(),
+            shell: self.broken_shell(),
             diagram: step.view.clone().unwrap_or_else(|| lesson.view.clone()),
             notices: self.notices(lang),
             clock: self.offers.own.then(clock::scale),

@@ -1,6 +1,7 @@
 //! What the engine shows and is asked: plain data, the same on the control socket, in the REPL and
 //! in the terminal interface.
 
+use super::broken_shell::{BrokenShell, ShellState};
 use super::format::{Declared, Pack};
 pub use super::format::{File, Form, Then};
 use super::progress::Progress;
@@ -75,7 +76,8 @@ pub enum Ask {
         /// As it was typed: `3`, `10.244.1.8`, `b a`.
         text: String,
     },
-    /// A line that was typed: only hints see it. Answered at once, with nothing.
+    /// A line that was typed: only hints see it. Answered at once, with the [`BrokenShell`] of the
+    /// open step, or with null.
     Typed {
         /// The whole line, without the space around it.
         line: String,
@@ -86,6 +88,9 @@ pub enum Ask {
         line: String,
         /// 0 to 255, as the shell has it in `$?`.
         code: i32,
+        /// How the shell stands after it, if the open step has broken it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shell: Option<ShellState>,
     },
     /// The lines that solve the step: answers with [`Solution`]. What they do from now on is marked
     /// `by: solve`.
@@ -287,6 +292,9 @@ pub struct LessonView {
     pub also: Vec<Vec<String>>,
     /// What really happened, a sentence or two each, from the trace; after success.
     pub debrief: Vec<String>,
+    /// What the step breaks in the learner's own shell while it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<BrokenShell>,
     /// Name of the diagram that belongs to this step: `cluster`, `control-plane`, `raft`,
     /// `scheduling`, `network`, `rollout`, `pod`.
     pub diagram: String,

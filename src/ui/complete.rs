@@ -73,7 +73,13 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         }
         Some("etcdctl") => etcdctl(&before[1..].join(" ")),
         Some("fault") => match before.get(1).map(String::as_str) {
-            None => owned(&["cut", "disk", "heal", "kill", "list", "loss", "node", "slow", "start", "stop"]),
+            None => owned(&[
+                "cut", "disk", "heal", "kill", "list", "loss", "node", "shell", "slow", "start", "stop",
+            ]),
+            Some("shell") if before.len() == 2 => {
+                let words = lab::ShellFault::ALL.map(lab::ShellFault::word);
+                words.into_iter().chain(["heal"]).map(String::from).collect()
+            }
             Some("kill" | "start" | "stop") => killable().map(String::from).collect(),
             Some("disk") if before.len() == 2 => owned(&["full"]),
             Some("node") if before.len() == 2 => owned(&["crash", "start", "stop"]),

@@ -109,6 +109,12 @@ texts! {
     FileFailed: "The lesson's file {} could not be placed in your folder: {}", "강의의 {} 파일을 현재 폴더에 넣지 못했습니다: {}";
     LessonFirst: "first: lesson {}, not done yet", "먼저 할 강의: {} (아직 끝내지 않음)";
     LessonCannot: "not here, step {}: it needs {}", "여기서는 할 수 없는 단계 {}: 필요한 것은 {}";
+    // -- the shell, broken on purpose
+    ShellFaulted: "broken in this shell: {}; repair it with `export` or `unset`, or type `fault shell heal`", "이 셸에 고장을 냈습니다: {}. `export`나 `unset`으로 고치거나 `fault shell heal`을 입력하세요";
+    ShellHealed: "this shell has its PATH and KUBECONFIG again", "이 셸의 PATH와 KUBECONFIG를 되돌렸습니다";
+    ShellFaultOfStep: "the open step of the lesson has broken this shell: repair PATH and KUBECONFIG by hand", "지금 단계가 이 셸에 고장을 냈습니다. PATH와 KUBECONFIG를 직접 고치세요";
+    ShellFaultUsage: "usage: fault shell path|missing-kubeconfig|wrong-kubeconfig|heal", "사용법: fault shell path|missing-kubeconfig|wrong-kubeconfig|heal";
+    ShellFaultFailed: "this shell could not be broken: {}; type `next` to go on", "이 셸에 고장을 낼 수 없습니다: {}. `next`를 입력하면 다음으로 넘어갑니다";
     // -- help
     Help:
         "kubectl    kubectl get pods · k get pods · get pods    (all three are the same)\n\

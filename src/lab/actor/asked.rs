@@ -19,10 +19,11 @@ impl Actor {
         match question {
             Question { ask: Ask::Typed { line }, .. } => {
                 self.engine.typed(line);
-                let _ = reply.send(Reply::Ok(serde_json::Value::Null)); // the prompt does not always wait
+                let _ = reply.send(Reply::Ok(json!(self.engine.broken_shell()))); // the prompt does not always wait
                 pace.changed(Instant::now());
             }
-            Question { ask: Ask::Ran { line, code }, .. } => {
+            Question { ask: Ask::Ran { line, code, shell }, .. } => {
+                self.engine.note_shell(shell);
                 self.engine.ran(line, code);
                 let _ = reply.send(Reply::Ok(serde_json::Value::Null));
                 pace.changed(Instant::now());

@@ -2,6 +2,7 @@
 //! tells everyone who follows what is to be seen now.
 
 use super::blocking::in_place;
+use super::broken_shell::ShellState;
 use super::engine::{Engine, Lazily, qualified};
 use super::error::Error;
 use super::format::{EN, Lesson, Library, OTHERS};
@@ -321,9 +322,13 @@ impl Actor {
                 (self.client.clone(), self.teacher.kubeconfig.clone(), self.found.clone());
             let (host, era) = (self.host.clone(), self.engine.observer.answers.era());
             let room = self.engine.observer.recorder.room.clone();
-            let load = self.load.as_ref().filter(|_| probe == Probe::Load).map(Running::told);
+            let known = match probe {
+                Probe::Load => self.load.as_ref().map(Running::told),
+                Probe::Shell => Some(ShellState::told(self.engine.shell.as_ref())),
+                _ => None,
+            };
             self.crew.spawn(async move {
-                let value = match load {
+                let value = match known {
                     Some(told) => told,
                     None => probe::ask(&probe, &host, &client, &kubeconfig, &room).await,
                 };

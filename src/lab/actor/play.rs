@@ -139,9 +139,10 @@ impl Meanwhile<'_> {
             }
             Question { ask: Ask::Typed { line }, .. } => {
                 self.engine.typed(line);
-                Value::Null
+                json!(self.engine.broken_shell())
             }
-            Question { ask: Ask::Ran { line, code }, .. } => {
+            Question { ask: Ask::Ran { line, code, shell }, .. } => {
+                self.engine.note_shell(shell);
                 self.engine.ran(line, code);
                 Value::Null
             }

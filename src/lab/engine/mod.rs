@@ -1,6 +1,7 @@
 //! The engine's state: the open lesson, what is known of the cluster, and what follows from both.
 //! [`super::actor`] feeds it.
 
+use super::broken_shell::{BrokenShell, ShellState};
 use super::cel::facts::{Line, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe};
 use super::format::{Lesson, Library, Load, Step};
@@ -133,6 +134,8 @@ pub(crate) struct Engine {
     /// What evaluations have found out in this step.
     pub memo: Arc<Memo>,
     pub open: Option<Open>,
+    /// How the shell stands that the open step has broken.
+    pub shell: Option<ShellState>,
     pub solving: bool,
     /// The lesson whose setup is being played.
     pub preparing: Option<String>,
@@ -179,6 +182,7 @@ impl Engine {
             lost_before: HashSet::new(),
             memo: Arc::default(),
             open: None,
+            shell: None,
             solving: false,
             preparing: None,
             playing: None,
@@ -211,6 +215,20 @@ impl Engine {
         let (open, step) = self.current()?;
         let load = step.load.as_ref().filter(|_| self.offers.own)?;
         Some(((open.lesson.id.clone(), step.id.clone(), self.since_step()), load))
+    }
+
+    /// What the open step breaks in the learner's own shell.
+    pub(crate) fn broken_shell(&self) -> Option<BrokenShell> {
+        let (open, step) = self.current()?;
+        BrokenShell::of(&open.lesson.id, step, self.since_step(), self.state())
+    }
+
+    /// Notes how a shell stands after a line. One that was broken for another step does not count.
+    pub(crate) fn note_shell(&mut self, state: Option<ShellState>) {
+        let wanted = self.broken_shell();
+        if let Some(state) = state.filter(|state| wanted.is_some_and(|wanted| wanted.id == state.id)) {
+            self.shell = Some(state);
+        }
     }
 
     /// The open step's state.
@@ -247,6 +265,7 @@ impl Engine {
         self.failed_before.clear();
         self.lost_before.clear();
         self.memo = Arc::default();
+        self.shell = None;
     }
 
     /// Notes the step that is shown now. A new one begins; an old one goes on with what the tap,

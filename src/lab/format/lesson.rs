@@ -6,6 +6,7 @@ use super::load::Load;
 use super::question::Answer;
 use super::text::{EN, Text};
 use super::then::Then;
+use crate::broken_shell::ShellFault;
 use crate::cel::{Defines, Expr, Template};
 use crate::need::Need;
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +114,8 @@ pub struct Step {
     pub setup: Vec<String>,
     /// Requests that are sent and counted while the step is open.
     pub(crate) load: Option<Load>,
+    /// What is broken in the learner's own shell while the step is open.
+    pub shell: Vec<ShellFault>,
     /// Verbs of `fault` that it uses.
     pub faults: Vec<String>,
     /// Requirements beside those of the lesson, e.g. `control-planes>=3`.

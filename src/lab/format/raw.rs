@@ -2,6 +2,7 @@
 
 use super::question::Form;
 use super::text::Fault;
+use crate::broken_shell::ShellFault;
 use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -101,6 +102,8 @@ pub(crate) struct Step {
     #[serde(default)]
     pub setup: Vec<String>,
     pub load: Option<Load>,
+    #[serde(default)]
+    pub shell: Vec<ShellFault>,
     #[serde(default)]
     pub faults: Vec<String>,
     #[serde(default)]

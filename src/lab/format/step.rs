@@ -154,6 +154,7 @@ pub(super) fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&
         keep: step.keep.and_then(|k| Some(Keep { is: on.expr(&k.is, Use::Check)?, say: Text::new(&k.say) })),
         setup: step.setup,
         load: step.load.and_then(|declared| load::read(on, declared)),
+        shell: step.shell,
         faults: step.faults,
         requires: step.requires,
         optional: step.optional,

@@ -12,6 +12,7 @@ use super::step::{check_repairs, one_step};
 use super::text::{EN, Fault, OTHERS, Text};
 use super::then::Then;
 use super::translate::translate;
+use crate::broken_shell;
 use crate::reach;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -75,6 +76,9 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         let mut step = one_step(&mut on, step, section);
         step.load = step.load.or_else(|| load.clone());
         load::check(&mut on, &step);
+        if let Some(what) = broken_shell::odd(&step) {
+            on.fault("shell", what);
+        }
         step.needs = reach::of_step(&step, &raw.setup);
         steps.push(step);
     }

@@ -19,6 +19,7 @@
 
 pub(crate) mod answers;
 mod contexts;
+mod failure;
 pub(crate) mod lists;
 pub(crate) mod load;
 pub(crate) mod probe;

@@ -1,6 +1,7 @@
 //! What has to be asked over the network: HTTP from the host, commands in containers, logs, access
 //! reviews, the store and its members, the learner's kubeconfig. All read only.
 
+use super::failure::Failure;
 use super::{contexts, visit};
 use crate::cel::{Probe, value};
 use crate::run;
@@ -36,16 +37,22 @@ fn logs(ran: &run::Ran) -> Value {
 }
 
 /// How a command in a container ended. kubectl's own failure is no exit code of it: no such pod, no
-/// kubelet, no answer in time.
-fn ended(ran: &run::Ran) -> Value {
+/// kubelet, no answer in time. `command`: what was to run there.
+fn ended(command: &str, ran: &run::Ran) -> Value {
     let told = format!("command terminated with exit code {}", ran.code);
-    if ran.code != 0 && !ran.stderr.trim_end().ends_with(&told) {
-        return no_answer(ran.stderr.trim());
-    }
+    // What stands before it the program itself has said.
+    let said = ran.stderr.trim_end().strip_suffix(&told);
+    let said = match (ran.code, said) {
+        (0, _) => "",
+        (_, Some(said)) => said,
+        (_, None) => return no_answer(ran.stderr.trim()),
+    };
+    let failure = Failure::of_command(command, ran.code, said);
     value::map([
         ("exit", Value::Int(ran.code.into())),
         ("stdout", value::text(&ran.stdout)),
         ("stderr", value::text(&ran.stderr)),
+        ("failure", value::text(failure.map_or("", Failure::word))),
     ])
 }
 
@@ -95,6 +102,8 @@ pub(crate) async fn ask(
         }
         // The engine that sends a load answers this itself.
         Probe::Load => no_answer("no load is sent here"),
+        // So does the engine that has a step open.
+        Probe::Shell => no_answer("only a step of a lesson breaks the shell"),
         Probe::Contexts => contexts::of(&host.place().kubeconfig()).await,
         Probe::Http { call, .. } => visit::http(call, kubeconfig).await,
         Probe::Within { url, .. } => visit::within(host, url).await,
@@ -102,7 +111,7 @@ pub(crate) async fn ask(
             let mut words: Vec<String> = ["kubectl", "exec"].map(String::from).into();
             words.extend(pod(target, room));
             words.extend(["--", "sh", "-c", command].map(String::from));
-            ended(&run::kubectl(words, String::new(), kubeconfig, LIMIT).await)
+            ended(command, &run::kubectl(words, String::new(), kubeconfig, LIMIT).await)
         }
         Probe::Logs { target } => {
             logs(&run::kubectl_from_the_end(log_words(target, room), kubeconfig, LIMIT).await)
@@ -188,10 +197,14 @@ mod tests {
 
     #[test]
     fn what_kubectl_could_not_run_has_no_exit_code() {
-        let ran = |code, stderr: &str| ended(&run::Ran { code, stdout: "out".into(), stderr: stderr.into() });
+        let ran = |code, stderr: &str| {
+            ended("wget web", &run::Ran { code, stdout: "out".into(), stderr: stderr.into() })
+        };
         assert_eq!(int_field(&ran(0, ""), "exit"), 0);
         let own = ran(7, "no such host\ncommand terminated with exit code 7\n");
         assert_eq!((int_field(&own, "exit"), str_field(&own, "error")), (7, ""));
+        let refused = ran(1, "wget: Connection refused\ncommand terminated with exit code 1\n");
+        assert_eq!([str_field(&refused, "failure"), str_field(&ran(0, ""), "failure")], ["refused", ""]);
         assert_eq!(str_field(&ran(1, "pods \"x\" not found\n"), "error"), "pods \"x\" not found");
         assert_ne!(str_field(&ran(124, "gave up after 5 s\n"), "error"), "");
     }

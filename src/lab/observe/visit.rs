@@ -1,5 +1,6 @@
 //! Requests of checks over HTTP and HTTPS: from this machine, and from every node.
 
+use super::failure::Failure;
 use super::probe::{LATE, LIMIT, no_answer};
 use crate::cel::call::Call;
 use crate::cel::value;
@@ -14,6 +15,7 @@ use hyper::{HeaderMap, Uri};
 use hyper_util::rt::TokioIo;
 use pki::Trust;
 use serde_json::Value as Json;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use tap::TEACHER;
@@ -31,12 +33,36 @@ struct Answer {
     headers: HeaderMap,
 }
 
+/// Why there is no answer, and which kind of failure that is.
+#[derive(Debug)]
+struct Failed {
+    why: String,
+    kind: Failure,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Failed {
+        Failed { why, kind: Failure::Other }
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Failed {
+        Failed { kind: Failure::of(&error), why: error.to_string() }
+    }
+}
+
+/// The failure of a request without an answer in [`LIMIT`].
+fn late() -> Failed {
+    Failed { why: "timed out".into(), kind: Failure::Timeout }
+}
+
 /// One request on a connection of its own, so that a Service chooses anew each time. `kubeconfig`
 /// names the cluster's authority.
 pub(super) async fn http(call: &Call, kubeconfig: &Path) -> Value {
     let began = Instant::now();
-    let late = |_| Err("timed out".to_string());
-    told(tokio::time::timeout(LIMIT, fetch(call, kubeconfig)).await.unwrap_or_else(late), began)
+    let answer = tokio::time::timeout(LIMIT, fetch(call, kubeconfig)).await;
+    told(answer.unwrap_or_else(|_| Err(late())), began)
 }
 
 /// Sends a GET on a connection. Returns the status, and the pod that says it answered.
@@ -50,7 +76,6 @@ pub(super) async fn get(url: &str, stream: TcpStream) -> Result<(i64, String), S
 /// What each node is answered, in the order of their names.
 pub(super) async fn within(host: &Host, url: &str) -> Value {
     let began = Instant::now();
-    let late = |_| Err("timed out".to_string());
     let to = match parsed(url) {
         Ok(uri) => uri,
         Err(why) => return no_answer(&why),
@@ -68,18 +93,23 @@ pub(super) async fn within(host: &Host, url: &str) -> Value {
     let call = &Call::get(url);
     let asked = dialled.into_iter().map(|(_, stream)| async move {
         let answer = match stream {
-            Ok(stream) => tokio::time::timeout(LIMIT, send(call, stream)).await.unwrap_or_else(late),
-            Err(error) => Err(error.to_string()),
+            Ok(stream) => match tokio::time::timeout(LIMIT, send(call, stream)).await {
+                Ok(sent) => sent.map_err(Failed::from),
+                Err(_) => Err(late()),
+            },
+            Err(error) => Err(error.into()),
         };
         told(answer, began)
     });
     value::list(futures::future::join_all(asked).await)
 }
 
-fn told(answer: Result<Answer, String>, began: Instant) -> Value {
-    let (answer, error) = match answer {
-        Ok(answer) => (answer, String::new()),
-        Err(error) => (Answer { status: 0, body: String::new(), headers: HeaderMap::new() }, error),
+fn told(answer: Result<Answer, Failed>, began: Instant) -> Value {
+    let (answer, error, failure) = match answer {
+        Ok(answer) => (answer, String::new(), ""),
+        Err(Failed { why, kind }) => {
+            (Answer { status: 0, body: String::new(), headers: HeaderMap::new() }, why, kind.word())
+        }
     };
     let by = answered_by(&answer.body).unwrap_or_default();
     // Of a header that was sent several times the last one counts.
@@ -92,6 +122,7 @@ fn told(answer: Result<Answer, String>, began: Instant) -> Value {
         ("headers", value::map(headers)),
         ("body", value::text(&answer.body)),
         ("error", value::text(&error)),
+        ("failure", value::text(failure)),
         ("ms", Value::Float(began.elapsed().as_secs_f64() * 1000.0)),
         ("by", value::text(&by)),
     ])
@@ -131,26 +162,26 @@ fn port(uri: &Uri) -> u16 {
     uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })
 }
 
-async fn fetch(call: &Call, kubeconfig: &Path) -> Result<Answer, String> {
+async fn fetch(call: &Call, kubeconfig: &Path) -> Result<Answer, Failed> {
     let uri = parsed(&call.url)?;
     let is_tls = match uri.scheme_str() {
         Some("http") => false,
         Some("https") => true,
-        _ => return Err("only http:// and https:// are asked".into()),
+        _ => return Err("only http:// and https:// are asked".to_string().into()),
     };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     // Ports of Services are on the loopback. A check of a stranger's asks no other host of the
     // learner's network, and sends nothing there of what it has read.
     let is_own = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if !is_own {
-        return Err(format!("only localhost is asked, and not {host:?}"));
+        return Err(format!("only localhost is asked, and not {host:?}").into());
     }
-    let stream = TcpStream::connect((host, port(&uri))).await.map_err(|e| e.to_string())?;
+    let stream = TcpStream::connect((host, port(&uri))).await?;
     if !is_tls {
-        return send(call, stream).await;
+        return Ok(send(call, stream).await?);
     }
     let name = call.host.as_deref().map_or(host, without_port);
-    send(call, shake_hands(stream, name, call.is_verified, kubeconfig).await?).await
+    Ok(send(call, shake_hands(stream, name, call.is_verified, kubeconfig).await?).await?)
 }
 
 /// `shop.example:443` → `shop.example`.
@@ -292,6 +323,16 @@ mod tests {
         let refused = http(&Call::get(&format!("http://127.0.0.1:{port}/")), NO_FILE.as_ref()).await;
         assert_eq!(int_field(&refused, "status"), 0);
         assert!(str_field(&refused, "error").contains("refused"), "{refused:?}");
+        assert_eq!((str_field(&answer, "failure"), str_field(&refused, "failure")), ("", "refused"));
+    }
+
+    /// It takes the connection, and says nothing.
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_server_is_not_taken_for_a_closed_port() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+        let answer = http(&Call::get(&url), NO_FILE.as_ref()).await;
+        assert_eq!((str_field(&answer, "failure"), int_field(&answer, "status")), ("timeout", 0));
     }
 
     /// A server behind TLS that answers one request with what it was sent, and a header.

@@ -128,7 +128,7 @@ impl Session {
 }
 
 /// The words of a line of this program, without the name of the cluster.
-fn words(args: &[String]) -> impl Iterator<Item = &str> {
+pub(super) fn words(args: &[String]) -> impl Iterator<Item = &str> {
     let mut named = false;
     args.iter().map(String::as_str).filter(move |word| {
         let is_name = std::mem::replace(&mut named, *word == "--name");

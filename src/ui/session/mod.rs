@@ -26,6 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 mod alive;
 mod answers;
 mod beside;
+mod broken;
 mod drill;
 mod help;
 mod lessons;
@@ -71,6 +72,8 @@ pub(crate) struct Session {
     /// The last line that ran outside of this program, and how it ended: `why` explains it.
     before: Option<Typed>,
     shell: Option<Shell>,
+    /// What is broken in it on purpose.
+    broken: Option<broken::Broken>,
     cwd: Option<PathBuf>,
     /// The shell's terminal, for the task that handles SIGWINCH.
     pub resizer: Arc<Mutex<Option<Resizer>>>,
@@ -128,6 +131,7 @@ impl Session {
             last: 0,
             before: None,
             shell: None,
+            broken: None,
             cwd: None,
             resizer: Arc::default(),
             unedited: None,
@@ -263,7 +267,7 @@ impl Session {
         // Hints may react to what was typed; an error is ignored, as there may be no lessons.
         // Ctrl-C while the engine is busy is meant for the line.
         let aside = !matches!(line, Line::Kubectl(_) | Line::Own(_)) && !text.contains("kubectl");
-        if acts && self.announce(Ask::Typed { line: text.trim().to_string() }, aside).is_err() {
+        if acts && self.begin_line(text.trim(), aside).is_err() {
             self.last = CUT;
             return Flow::Next;
         }
@@ -301,7 +305,7 @@ impl Session {
             self.before = Some(Typed { line: text.trim().into(), code: self.last });
         }
         if acts {
-            let _ = self.announce(Ask::Ran { line: text.trim().to_string(), code: self.last }, aside); // it has run
+            self.end_line(text.trim(), aside);
         }
         Flow::Next
     }
@@ -373,6 +377,9 @@ impl Session {
             Ok(exports) => exports,
             Err(code) => return code,
         };
+        if let Some(code) = self.without_program(args, exports.as_ref()) {
+            return code;
+        }
         let env = commands::environment(&self.place, exports.as_ref());
         let code = commands::run(args, input, env, &self.handle, &self.column);
         // A pod's log may switch to the screen of editors. kubectl itself never needs it.

@@ -14,6 +14,9 @@ use std::process::{Command, Stdio};
 impl Session {
     /// A command of this program itself, in a process of its own.
     pub(super) fn own(&mut self, args: &[String]) -> i32 {
+        if let Some(code) = self.fault_shell(args) {
+            return code;
+        }
         match args.first().map(String::as_str) {
             None | Some("repl" | "learn") => {
                 let say = |what| self.say(what, &[]);

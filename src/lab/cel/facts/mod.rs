@@ -62,6 +62,8 @@ pub(crate) enum Probe {
     Load,
     /// The contexts of the learner's kubeconfig.
     Contexts,
+    /// How the learner's shell stands, which the step has broken.
+    Shell,
     Inside(Inside),
 }
 

@@ -140,6 +140,9 @@ pub(super) const TABLE: &[Function] = &[
     }),
     of("ready", 1..=1, |_, args| ready(&args[0]).map(Value::Bool)),
     network("http", 1..=3, call::http),
+    of("refused", 1..=1, |_, args| has_failed(&args[0], "refused")),
+    of("timed_out", 1..=1, |_, args| has_failed(&args[0], "timeout")),
+    of("no_such_host", 1..=1, |_, args| has_failed(&args[0], "name")),
     // From the nodes themselves: what a pod says of another may be made up.
     network("fetch", 1..=1, |facts, args| {
         let url = word(args, 0)?.to_string();
@@ -167,6 +170,7 @@ pub(super) const TABLE: &[Function] = &[
     }),
     network("load", 0..=0, |facts, _| facts.probe(Probe::Load).and_then(told_load)),
     network("contexts", 0..=0, |facts, _| facts.probe(Probe::Contexts).and_then(no_error)),
+    network("shell", 0..=0, |facts, _| facts.probe(Probe::Shell).and_then(no_error)),
     network("store", 1..=1, |facts, args| {
         facts.probe(Probe::Inside(Inside::Key(word(args, 0)?.into()))).and_then(no_error)
     }),
@@ -291,6 +295,21 @@ fn no_error(answer: Value) -> Result<Value, String> {
         "" => Ok(answer),
         why => Err(why.into()),
     }
+}
+
+/// Has a request, or a command in a container, failed in this way? A list has if each of its
+/// answers has, and there is one.
+fn has_failed(answer: &Value, wanted: &str) -> Result<Value, String> {
+    let one = |answer: &Value| match at(answer, "failure") {
+        Some(Value::String(failure)) => Ok(failure.as_str() == wanted),
+        _ => Err("that is no answer of http(), fetch() or exec()".to_string()),
+    };
+    let failed = match answer {
+        Value::List(all) if all.is_empty() => false,
+        Value::List(all) => all.iter().map(one).collect::<Result<Vec<_>, _>>()?.into_iter().all(|is| is),
+        answer => one(answer)?,
+    };
+    Ok(Value::Bool(failed))
 }
 
 /// The counts of a load; of them, too, `error` is a field: the newest failure.

@@ -274,3 +274,25 @@ fn a_request_is_asked_for_once_a_mention() {
     );
     assert!(wanted.contains(&Probe::Http { call: call::Call::get("http://a"), nth: 0 }));
 }
+
+#[test]
+fn a_refused_connection_is_told_from_other_failures() {
+    let answer = |failure: &str| value::map([("status", Value::Int(0)), ("failure", value::text(failure))]);
+    let url = "http://localhost:1/";
+    let of = |source: &str, failures: &[&str]| {
+        let probe = |nth| Probe::Http { call: call::Call::get(url), nth };
+        let answers = failures.iter().enumerate().map(|(nth, failure)| (probe(nth), answer(failure)));
+        eval(source, &Arc::new(Facts { answers: answers.collect(), ..Facts::default() }))
+    };
+    let one = format!("http('{url}')");
+    for (function, failure) in [("refused", "refused"), ("timed_out", "timeout"), ("no_such_host", "name")] {
+        for other in ["refused", "timeout", "name", "other", ""] {
+            let told = of(&format!("{function}({one})"), &[other]);
+            assert_eq!(told, Ok(Value::Bool(failure == other)), "{function} of {other:?}");
+        }
+    }
+    let both = format!("refused(http('{url}', 2))");
+    assert_eq!(of(&both, &["refused", "refused"]), Ok(Value::Bool(true)));
+    assert_eq!(of(&both, &["refused", ""]), Ok(Value::Bool(false)), "one of them was answered");
+    assert!(of("refused({'status': 0})", &[]).is_err_and(|why| why.contains("no answer of http()")));
+}

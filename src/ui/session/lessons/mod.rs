@@ -11,6 +11,9 @@ use cluster::Error;
 use cluster::undo::Loss;
 use lab::view::{Ask, Entry, LessonView, State};
 use lang::charset::{eprintln, print, println};
+use parking_lot::Mutex;
+use serde_json::Value;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -68,17 +71,20 @@ impl Session {
     /// Tells the engine what the learner does, and waits for its answer: lessons judge in this
     /// order, and on a foreign cluster nothing may be changed before the lesson is open. `aside`:
     /// the line has nothing to do with the cluster. A busy engine holds that up for [`HEARD_MAX`]
-    /// at most, others for [`BUSY_MAX`], and hears of it later.
+    /// at most, others for [`BUSY_MAX`], and hears of it later: then its answer is not waited for.
     ///
     /// # Errors
     /// Ctrl-C while it waited.
-    pub(super) fn announce(&mut self, ask: Ask, aside: bool) -> Result<(), Interrupted> {
+    pub(super) fn announce(&mut self, ask: Ask, aside: bool) -> Result<Option<Value>, Interrupted> {
         let (place, lang, mut before) = (self.place.clone(), self.lang(), self.announced.take());
+        let answer: Arc<Mutex<Option<Value>>> = Arc::default();
+        let answered = answer.clone();
         let mut telling = self.handle.spawn(async move {
             if let Some(before) = &mut before {
                 let _ = before.await; // in the order of the lines
             }
-            let _ = lesson::ask(&place, lang, ask).await; // there may be no lessons here
+            let told = lesson::ask(&place, lang, ask).await.ok(); // there may be no lessons here
+            *answered.lock() = told;
         });
         let heard = self.await_answer(async {
             let limit = if aside { HEARD_MAX } else { BUSY_MAX };
@@ -90,7 +96,7 @@ impl Session {
         }
         match heard {
             Err(Unanswered::Cut) => Err(Interrupted),
-            _ => Ok(()),
+            _ => Ok(answer.lock().take()),
         }
     }
 

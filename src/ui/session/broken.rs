@@ -1,0 +1,354 @@
+//! The session's shell, broken on purpose: by the open step of a lesson, or with `fault shell`.
+//! Only `PATH` and `KUBECONFIG` of this one shell are set, and taken back when the step is over.
+//! What they lead to is in the cluster's directory, and goes with the fault.
+
+use super::Session;
+use super::beside::words;
+use super::lessons::Interrupted;
+use crate::commands::is_program;
+use crate::dialect::quote;
+use crate::shell::{Shell, Variables};
+use crate::texts::Say;
+use client::kubeconfig::view;
+use lab::view::Ask;
+use lab::{BrokenShell, ShellFault, ShellState};
+use lang::charset::println;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// A kubeconfig of a cluster that nobody runs: port 1 of this machine refuses connections.
+const OTHER_CLUSTER: &str = "apiVersion: v1
+kind: Config
+current-context: other
+clusters: [{name: other, cluster: {server: 'https://127.0.0.1:1'}}]
+contexts: [{name: other, context: {cluster: other, user: other}}]
+users: [{name: other, user: {}}]
+";
+/// A kubeconfig that is longer than this is not read.
+const KUBECONFIG_MAX: u64 = 1 << 20;
+
+/// What is broken in the shell.
+pub(super) struct Broken {
+    /// Of the step that wants it; `None`: the learner did it with `fault shell`.
+    id: Option<String>,
+    faults: Vec<ShellFault>,
+    /// The variables that were set, with their values before; `None`: it was not there.
+    before: Vec<(&'static str, Option<String>)>,
+    /// What the variables lead to.
+    dir: PathBuf,
+}
+
+impl Broken {
+    /// The variable that a fault sets, and its value. What the value leads to is made.
+    fn value(&self, fault: ShellFault, exports: &Variables) -> io::Result<(&'static str, String)> {
+        let text = |path: PathBuf| path.into_os_string().into_string().map_err(|_| unfit());
+        Ok(match fault {
+            ShellFault::Path => {
+                let path = exports.get("PATH").map_or("", String::as_str);
+                ("PATH", without_kubectl(path, &self.dir)?)
+            }
+            ShellFault::MissingKubeconfig => ("KUBECONFIG", text(self.dir.join("no-such-kubeconfig"))?),
+            ShellFault::WrongKubeconfig => {
+                let file = self.dir.join("other-cluster");
+                std::fs::write(&file, OTHER_CLUSTER)?;
+                ("KUBECONFIG", text(file)?)
+            }
+        })
+    }
+}
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir); // it may be gone with the cluster's directory
+    }
+}
+
+/// A path that no variable of a shell can hold.
+fn unfit() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+impl Session {
+    /// Tells the engine of a line that is about to run, and breaks or mends the shell as the open
+    /// step wants it.
+    ///
+    /// # Errors
+    /// Ctrl-C while it waited.
+    pub(super) fn begin_line(&mut self, line: &str, aside: bool) -> Result<(), Interrupted> {
+        let told = self.announce(Ask::Typed { line: line.to_string() }, aside)?;
+        if let Some(told) = told {
+            self.break_as_told(serde_json::from_value(told).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Tells the engine how a line has ended, and how the broken shell stands after it.
+    pub(super) fn end_line(&mut self, line: &str, aside: bool) {
+        let shell = self.shell_state();
+        let ran = Ask::Ran { line: line.to_string(), code: self.last, shell };
+        let _ = self.announce(ran, aside); // it has run
+    }
+
+    /// Breaks the shell for a step, once; where no step wants it any more, the shell becomes as it
+    /// was. What the learner broke with `fault shell` stays until then.
+    fn break_as_told(&mut self, wanted: Option<BrokenShell>) {
+        let is = self.broken.as_ref().and_then(|broken| broken.id.as_deref());
+        match wanted {
+            None if is.is_some() => self.mend(),
+            Some(wanted) if is != Some(wanted.id.as_str()) => {
+                self.mend();
+                if let Err(error) = self.break_shell(Some(wanted.id), &wanted.faults) {
+                    self.complain(&self.say(Say::ShellFaultFailed, &[&error.to_string()]), None, None);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Breaks the shell of this session.
+    fn break_shell(&mut self, id: Option<String>, faults: &[ShellFault]) -> io::Result<()> {
+        if self.shell.is_none() {
+            self.start_shell()?;
+        }
+        let exports = self.shell.as_mut().and_then(Shell::exports).cloned().ok_or_else(unfit)?;
+        let dir = self.place.root.join(format!("shell-{}", std::process::id()));
+        std::fs::create_dir_all(&dir)?;
+        let mut broken = Broken { id, faults: faults.to_vec(), before: vec![], dir };
+        let mut values = Vec::new();
+        for fault in faults {
+            let (name, value) = broken.value(*fault, &exports)?;
+            broken.before.push((name, exports.get(name).cloned()));
+            values.push((name, Some(value)));
+        }
+        self.set_quietly(&values);
+        self.broken = Some(broken);
+        Ok(())
+    }
+
+    /// Gives the shell the values that its variables had before.
+    fn mend(&mut self) {
+        let Some(broken) = self.broken.take() else { return };
+        if self.shell.is_some() {
+            self.set_quietly(&broken.before);
+        }
+    }
+
+    /// Sets variables of the shell; `None` takes one away. A variable that the learner has made
+    /// read-only stays: the subshell tries it first, because a failed `export` may end the shell.
+    fn set_quietly(&mut self, values: &[(&'static str, Option<String>)]) {
+        let one = |(name, value): &(&'static str, Option<String>)| {
+            let set = match value {
+                Some(value) => format!("export {name}={}", quote(value)),
+                None => format!("unset -v {name}"),
+            };
+            format!("({set}) 2>/dev/null && {set}")
+        };
+        let lines: Vec<String> = values.iter().map(one).collect();
+        let ran_in_shell = self.ran_in_shell;
+        self.in_shell(&lines.join("\n"), false);
+        self.ran_in_shell = ran_in_shell;
+    }
+
+    /// Runs a line of kubectl in the shell if that has no kubectl on purpose: the shell says what
+    /// it says of every program that it does not find. `None`: the built-in kubectl is to run.
+    pub(super) fn without_program(&mut self, args: &[String], exports: Option<&Variables>) -> Option<i32> {
+        self.broken.as_ref().filter(|broken| broken.faults.contains(&ShellFault::Path))?;
+        if finds_kubectl(exports?) {
+            return None;
+        }
+        let words: Vec<String> = args.iter().map(|arg| quote(arg)).collect();
+        Some(self.in_shell(format!("kubectl {}", words.join(" ")).trim_end(), false))
+    }
+
+    /// How the shell stands that a step has broken.
+    fn shell_state(&mut self) -> Option<ShellState> {
+        let id = self.broken.as_ref()?.id.clone()?;
+        let own = self.place.kubeconfig();
+        self.follow_shell(); // its paths may be relative
+        let exports = self.shell.as_mut()?.exports()?;
+        let kubeconfig = where_kubeconfig_leads(exports, &own).to_string();
+        Some(ShellState { id, kubectl: finds_kubectl(exports), kubeconfig })
+    }
+
+    /// `fault shell path|missing-kubeconfig|wrong-kubeconfig|heal`. `None`: it is another line.
+    pub(super) fn fault_shell(&mut self, args: &[String]) -> Option<i32> {
+        let given: Vec<&str> = words(args).collect();
+        let ["fault", "shell", rest @ ..] = given.as_slice() else { return None };
+        let is_of_step = self.broken.as_ref().is_some_and(|broken| broken.id.is_some());
+        let fault = ShellFault::ALL.into_iter().find(|fault| *rest == [fault.word()]);
+        let refused = match (fault, rest) {
+            (Some(_), _) | (None, ["heal"]) if is_of_step => Say::ShellFaultOfStep,
+            (Some(fault), _) => {
+                self.mend();
+                if let Err(error) = self.break_shell(None, &[fault]) {
+                    self.complain(&self.say(Say::ShellFaultFailed, &[&error.to_string()]), None, None);
+                    return Some(1);
+                }
+                println!("{}", self.say(Say::ShellFaulted, &[fault.word()]));
+                return Some(0);
+            }
+            (None, ["heal"]) => {
+                self.mend();
+                println!("{}", self.say(Say::ShellHealed, &[]));
+                return Some(0);
+            }
+            (None, _) => Say::ShellFaultUsage,
+        };
+        self.complain(&self.say(refused, &[]), None, None);
+        Some(if refused == Say::ShellFaultUsage { 2 } else { 1 })
+    }
+}
+
+/// Returns whether a directory of `PATH` has kubectl.
+fn finds_kubectl(exports: &Variables) -> bool {
+    let path = exports.get("PATH").map_or("", String::as_str);
+    std::env::split_paths(path).any(|dir| is_program(&dir.join("kubectl")))
+}
+
+/// The same `PATH` without kubectl. In the place of each directory that has it stands one in `dir`
+/// with links to everything else that is there: other programs are still found.
+fn without_kubectl(path: &str, dir: &Path) -> io::Result<String> {
+    let mut dirs = Vec::new();
+    for (at, of) in std::env::split_paths(path).enumerate() {
+        if !is_program(&of.join("kubectl")) {
+            dirs.push(of);
+            continue;
+        }
+        let stand_in = dir.join(format!("path-{at}"));
+        std::fs::create_dir_all(&stand_in)?;
+        // An empty entry is the working directory.
+        let of = std::path::absolute(of.join("."))?;
+        for entry in std::fs::read_dir(&of)?.flatten().filter(|entry| entry.file_name() != "kubectl") {
+            symlink(entry.path(), stand_in.join(entry.file_name()))?;
+        }
+        dirs.push(stand_in);
+    }
+    let joined = std::env::join_paths(dirs).map_err(io::Error::other)?;
+    joined.into_string().map_err(|_| unfit())
+}
+
+/// Where the file leads that kubectl reads with these variables: see [`ShellState::kubeconfig`].
+/// `own` is the cluster's. Of several files the first that is there counts.
+fn where_kubeconfig_leads(exports: &Variables, own: &Path) -> &'static str {
+    let named: Vec<PathBuf> = match exports.get("KUBECONFIG").filter(|named| !named.is_empty()) {
+        // A colon in its name divides nothing.
+        Some(named) if Path::new(named) == own => vec![own.into()],
+        Some(named) => std::env::split_paths(named).collect(),
+        None => exports.get("HOME").map(|home| Path::new(home).join(".kube/config")).into_iter().collect(),
+    };
+    match named.iter().find_map(|file| server(file)) {
+        None => "missing",
+        Some(asked) if !asked.is_empty() && server(own).is_some_and(|own| own == asked) => "own",
+        Some(_) => "other",
+    }
+}
+
+/// The server of a kubeconfig's current context; `None`: there is no such file.
+fn server(file: &Path) -> Option<String> {
+    std::fs::metadata(file).ok().filter(|about| about.is_file() && about.len() <= KUBECONFIG_MAX)?;
+    let text = std::fs::read_to_string(file).ok()?;
+    Some(view(&serde_yaml::from_str(&text).unwrap_or_default()).server)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Script;
+    use crate::session::Manner;
+    use crate::texts::Lang;
+    use cluster::Home;
+    use std::os::unix::fs::PermissionsExt;
+    use tokio::runtime::Runtime;
+
+    /// A session in a home that has a kubectl, and a kubeconfig of its own.
+    fn session(runtime: &Runtime, home: &Path) -> Session {
+        let place = Home::at(home).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        std::fs::create_dir_all(place.home.bin()).unwrap();
+        for program in ["kubectl", "other-tool"] {
+            let file = place.home.bin().join(program);
+            std::fs::write(&file, "#!/bin/sh\nexit 0\n").unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::fs::write(place.kubeconfig(), OTHER_CLUSTER.replace(":1'", ":6443'")).unwrap();
+        Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone())
+    }
+
+    fn broken(id: &str, faults: &[ShellFault]) -> Option<BrokenShell> {
+        Some(BrokenShell { id: id.into(), faults: faults.to_vec() })
+    }
+
+    fn variables(session: &mut Session) -> [Option<String>; 2] {
+        let exports = session.shell.as_mut().and_then(Shell::exports).cloned().unwrap();
+        ["PATH", "KUBECONFIG"].map(|name| exports.get(name).cloned())
+    }
+
+    #[test]
+    fn a_step_takes_kubectl_out_of_path_and_its_repair_is_seen() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let mut session = session(&runtime, dir.path());
+        assert_eq!(session.in_shell("kubectl get pods", false), 0);
+        let before = variables(&mut session);
+        session.break_as_told(broken("t/01#one@7", &[ShellFault::Path]));
+        assert_eq!(session.in_shell("other-tool && cat /dev/null", false), 0, "all others are found");
+        assert_eq!(session.in_shell("kubectl get pods 2>/dev/null", false), 127);
+        // Also the line that the built-in kubectl runs otherwise.
+        session.run("kubectl version --client", &mut Script::of([]));
+        assert_eq!(session.last(), 127);
+        let expected = ShellState { id: "t/01#one@7".into(), kubectl: false, kubeconfig: "own".into() };
+        assert_eq!(session.shell_state(), Some(expected.clone()));
+        // Told again with every line, and broken once.
+        session.in_shell("export PATH=$ROPEWALK_HOME/bin:$PATH", false);
+        session.break_as_told(broken("t/01#one@7", &[ShellFault::Path]));
+        assert_eq!(session.shell_state(), Some(ShellState { kubectl: true, ..expected }));
+        session.run("kubectl version --client", &mut Script::of([]));
+        assert_eq!(session.last(), 0, "the built-in one runs again");
+        session.break_as_told(None);
+        assert_eq!((variables(&mut session), session.shell_state()), (before, None), "as it was");
+        let left: Vec<_> = std::fs::read_dir(&session.place.root).unwrap().flatten().collect();
+        assert!(!left.iter().any(|entry| entry.file_name().to_string_lossy().starts_with("shell-")));
+    }
+
+    #[test]
+    fn kubeconfig_leads_nowhere_or_elsewhere_until_it_is_repaired() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let mut session = session(&runtime, dir.path());
+        session.in_shell("true", false);
+        let before = variables(&mut session);
+        let stands = |session: &mut Session| session.shell_state().unwrap().kubeconfig;
+        for (id, fault, word) in [
+            ("a", ShellFault::MissingKubeconfig, "missing"),
+            ("b", ShellFault::WrongKubeconfig, "other"),
+        ] {
+            session.break_as_told(broken(id, &[fault]));
+            assert_eq!(stands(&mut session), word);
+            let [path, named] = variables(&mut session);
+            assert_eq!(path, before[0], "nothing else is set");
+            assert!(named.is_some_and(|named| Path::new(&named).starts_with(dir.path())), "within the home");
+            session.in_shell(&format!("export HOME={}; unset KUBECONFIG", dir.path().display()), false);
+            assert_eq!(stands(&mut session), "missing", "there is no ~/.kube/config");
+            session.in_shell("export KUBECONFIG=$ROPEWALK_HOME/clusters/main/kubeconfig", false);
+            assert_eq!(stands(&mut session), "own");
+        }
+        session.break_as_told(None);
+        assert_eq!(variables(&mut session), before);
+    }
+
+    #[test]
+    fn the_learner_can_break_and_heal_the_shell() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let mut session = session(&runtime, dir.path());
+        let mut code = |line: &str| {
+            session.run(line, &mut Script::of([]));
+            session.last()
+        };
+        assert_eq!([code("fault shell path"), code("kubectl version --client")], [0, 127]);
+        assert_eq!([code("fault shell heal"), code("kubectl version --client")], [0, 0]);
+        assert_eq!([code("fault shell PATH=/tmp"), code("fault shell")], [2, 2]);
+        session.break_as_told(broken("t/01#one@7", &[ShellFault::Path]));
+        session.run("fault shell heal", &mut Script::of([]));
+        assert_eq!(session.last(), 1, "a step's fault is repaired by hand");
+        assert!(session.shell_state().is_some_and(|state| !state.kubectl));
+    }
+}
