@@ -54,10 +54,8 @@ impl BrokenShell {
     /// What an open step of a lesson breaks. `since`: the revision at which it began.
     pub(crate) fn of(lesson: &str, step: &Step, since: i64, state: State) -> Option<BrokenShell> {
         let is_broken = state == State::Open && !step.shell.is_empty();
-        is_broken.then(|| BrokenShell {
-            id: format!("{lesson}#{}@{since}", step.id),
-            faults: step.shell.clone(),
-        })
+        is_broken
+            .then(|| BrokenShell { id: format!("{lesson}#{}@{since}", step.id), faults: step.shell.clone() })
     }
 }
 

@@ -317,10 +317,9 @@ mod tests {
         session.in_shell("true", false);
         let before = variables(&mut session);
         let stands = |session: &mut Session| session.shell_state().unwrap().kubeconfig;
-        for (id, fault, word) in [
-            ("a", ShellFault::MissingKubeconfig, "missing"),
-            ("b", ShellFault::WrongKubeconfig, "other"),
-        ] {
+        for (id, fault, word) in
+            [("a", ShellFault::MissingKubeconfig, "missing"), ("b", ShellFault::WrongKubeconfig, "other")]
+        {
             session.break_as_told(broken(id, &[fault]));
             assert_eq!(stands(&mut session), word);
             let [path, named] = variables(&mut session);

@@ -9,6 +9,7 @@ mod run;
 mod writer;
 
 pub use handle::Handle;
+#[cfg(any(test, feature = "testing"))]
 pub(super) use writer::write_group;
 
 use super::core::Config;
