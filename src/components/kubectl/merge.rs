@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 
 type Fields = Map<String, Value>;
 
+/// Before the name of a list: the order of its items.
+const ORDER: &str = "$setElementOrder/";
+
 /// What a comparison looks for.
 #[derive(Clone, Copy)]
 struct Look {
@@ -174,7 +177,7 @@ fn sets(key: &str, from: &[Value], to: &[Value], look: Look, patch: &mut Fields)
         patch.insert(format!("$deleteFromPrimitiveList/{key}"), removed.into());
     }
     if look.order && ordered && !to.is_empty() {
-        patch.insert(format!("$setElementOrder/{key}"), to.into());
+        patch.insert(format!("{ORDER}{key}"), to.into());
     }
 }
 
@@ -228,7 +231,7 @@ fn lists(
     }
     if ordered {
         let order: Vec<Value> = to.iter().map(|v| json!({id: v[id]})).collect();
-        patch.insert(format!("$setElementOrder/{key}"), order.into());
+        patch.insert(format!("{ORDER}{key}"), order.into());
     }
 }
 
@@ -264,7 +267,27 @@ fn joined(shape: Shape, mut deletions: Fields, changes: Fields) -> Fields {
             (None, new) => drop(deletions.insert(key, new)),
         }
     }
+    let orders: Vec<(String, Value)> = deletions
+        .iter()
+        .filter_map(|(key, order)| Some((key.strip_prefix(ORDER)?.to_string(), order.clone())))
+        .collect();
+    for (list, order) in orders {
+        if let (Merge::By(id), Some(Value::Array(items)), Value::Array(order)) =
+            (shape.field(&list).merge(), deletions.get_mut(&list), &order)
+        {
+            in_order(id, items, order);
+        }
+    }
     deletions
+}
+
+/// Puts the items of a list into the order that the patch names beside it, those that go last. A
+/// server refuses a list in another order (`validatePatchWithSetOrderList`).
+fn in_order(id: &str, items: &mut [Value], order: &[Value]) {
+    items.sort_by_cached_key(|item| {
+        let named = order.iter().position(|named| named.get(id) == item.get(id));
+        named.filter(|_| item.get("$patch").is_none()).unwrap_or(order.len())
+    });
 }
 
 /// Records whether two patches of one object set a field to different values. `kind` is empty for
@@ -348,6 +371,19 @@ mod tests {
             ),
         );
         assert!(is_empty(&again), "{again}");
+    }
+
+    /// The deletion in `a` and the change of `b` are found apart.
+    #[test]
+    fn items_stand_in_the_order_that_the_patch_names() {
+        let original = deployment(2, json!([{"name": "a", "tty": true}, {"name": "b"}, {"name": "c"}]));
+        let modified = deployment(2, json!([{"name": "a"}, {"name": "b", "image": "n"}]));
+        let patch = strategic("Deployment", &original, &modified, &original);
+        let spec = &patch["spec"]["template"]["spec"];
+        assert_eq!(spec["$setElementOrder/containers"], json!([{"name": "a"}, {"name": "b"}]));
+        let want = json!([{"tty": null, "name": "a"}, {"image": "n", "name": "b"},
+            {"$patch": "delete", "name": "c"}]);
+        assert_eq!(spec["containers"], want);
     }
 
     #[test]

@@ -50,17 +50,13 @@ const WEEKDAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 const WEEKDAY: Field = Field { min: 0, max: 6, names: WEEKDAYS, first: 0 };
 
 impl Field {
+    /// A number, or a name such as `feb`.
     fn number(&self, text: &str) -> Result<u32, String> {
         let lower = text.to_lowercase();
-        if let Some(at) = self.names.iter().position(|n| *n == lower) {
-            return Ok(at as u32 + self.first);
+        match self.names.iter().position(|n| *n == lower) {
+            Some(at) => Ok(at as u32 + self.first),
+            None => digits(text),
         }
-        text.parse::<u32>().map_err(|_| match text.starts_with('-') {
-            true => format!("negative number ({text}) not allowed: {text}"),
-            false => {
-                format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")
-            }
-        })
     }
 
     /// One part of a list: `*`, `3`, `1-5`, `*/2`, `1-9/3`, `5/10`. Is it a star as well?
@@ -71,11 +67,11 @@ impl Field {
             return Err(format!("too many slashes: {text}"));
         }
         let ends: Vec<&str> = range.split('-').collect();
-        let star = matches!(ends[0], "*" | "?");
-        let (start, mut end) = match ends.as_slice() {
-            [_] if star => (self.min, self.max),
-            [one] => (self.number(one)?, self.number(one)?),
-            [from, to] if !star => (self.number(from)?, self.number(to)?),
+        let (start, mut end, star) = match ends.as_slice() {
+            // The original does not look at what stands behind the star: `*-5` is `*`.
+            ["*" | "?", ..] => (self.min, self.max, true),
+            [one] => (self.number(one)?, self.number(one)?, false),
+            [from, to] => (self.number(from)?, self.number(to)?, false),
             _ => return Err(format!("too many hyphens: {text}")),
         };
         let by = match step {
@@ -84,7 +80,7 @@ impl Field {
                 if ends.len() == 1 {
                     end = self.max; // "5/10": from 5 on
                 }
-                self.number(step)?
+                digits(step)?
             }
         };
         if start < self.min {
@@ -111,6 +107,14 @@ impl Field {
         }
         Ok(all)
     }
+}
+
+/// Reads a whole number that is not negative. A step is one, and no name.
+fn digits(text: &str) -> Result<u32, String> {
+    text.parse::<u32>().map_err(|_| match text.starts_with('-') {
+        true => format!("negative number ({text}) not allowed: {text}"),
+        false => format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"),
+    })
 }
 
 impl Schedule {
@@ -268,6 +272,7 @@ mod tests {
             ("0 9-17/4 * * MON-FRI", "2026-01-02T17:30:00Z", "2026-01-05T09:00:00Z"),
             ("0 0 13 * 5", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), // the 13th or a Friday
             ("0 0 13 * *", "2026-01-01T00:00:00Z", "2026-01-13T00:00:00Z"),
+            ("0 0 13 * *-5", "2026-01-01T00:00:00Z", "2026-01-13T00:00:00Z"), // as `*`
             ("30 6 29 feb ?", "2026-01-01T00:00:00Z", "2028-02-29T06:30:00Z"),
             ("0 0 30 2 *", "2026-01-01T00:00:00Z", "never"),
             ("@monthly", "2026-01-31T10:00:00Z", "2026-02-01T00:00:00Z"),
@@ -320,6 +325,7 @@ mod tests {
             ("*/0 * * * *", "step of range should be a positive number: */0"),
             ("x * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"),
             ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
+            ("* * * */jan *", "failed to parse int from jan: strconv.Atoi: parsing \"jan\": invalid syntax"),
             ("@never", "unrecognized descriptor: @never"),
             ("@every", "unrecognized descriptor: @every"),
             ("@every PT1H", "failed to parse duration @every PT1H: time: invalid duration \"PT1H\""),

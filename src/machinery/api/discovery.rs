@@ -32,11 +32,7 @@ pub fn aggregated(catalog: &Catalog, core: bool, version: &str) -> Value {
                     json!({"version": version, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
-            let metadata = if group.is_empty() {
-                json!({"creationTimestamp": null})
-            } else {
-                json!({"name": group, "creationTimestamp": null})
-            };
+            let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
@@ -140,4 +136,22 @@ pub fn api_resource_list(catalog: &Catalog, group: &str, version: &str) -> Optio
     Some(
         json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Since 1.34 a time that is not set is left out (`omitzero` in `metav1.ObjectMeta`).
+    #[test]
+    fn groups_have_a_name_and_no_time() {
+        let catalog = Catalog::default();
+        let of_core = aggregated(&catalog, true, "v2");
+        assert_eq!(of_core["items"].as_array().map(Vec::len), Some(1));
+        assert_eq!(of_core["items"][0]["metadata"], json!({}));
+        let groups = aggregated(&catalog, false, "v2");
+        let groups = groups["items"].as_array().map_or(&[][..], Vec::as_slice);
+        assert!(groups.iter().any(|group| group["metadata"] == json!({"name": "apps"})));
+        assert!(groups.iter().all(|group| group["metadata"].as_object().is_some_and(|m| m.len() == 1)));
+    }
 }

@@ -1,5 +1,6 @@
 //! What validation finds: one entry per field, in the words of `field.Error`.
 
+use super::gostr;
 use super::path::{PATH_MAX, cut};
 use serde_json::{Value, json};
 use std::fmt;
@@ -98,7 +99,7 @@ fn shown(value: &Value) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    cut(format!("{:?}", brief(text)), VALUE_MAX)
+    cut(gostr::quote(brief(text)), VALUE_MAX)
 }
 
 /// Keeps the first bytes, and refuses more when it has enough.
@@ -188,7 +189,7 @@ impl Errors {
     }
     /// Adds `Unsupported value: VALUE: supported values: …`, for a value that is none of a list.
     pub fn not_supported(&mut self, field: impl Into<String>, value: &Value, supported: &[&str]) {
-        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let list: Vec<String> = supported.iter().map(|s| gostr::quote(s)).collect();
         let body = format!("Unsupported value: {}: supported values: {}", shown(value), list.join(", "));
         self.push(ErrorKind::NotSupported, field, body);
     }
@@ -227,6 +228,17 @@ impl IntoIterator for Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As `%q` of Go prints them.
+    #[test]
+    fn values_are_quoted_as_go_quotes_them() {
+        let mut errors = Errors::default();
+        errors.invalid_text("a", "\u{301}\0\u{1b}\"\u{e9}", "no");
+        errors.not_supported("b", &json!("\u{7f}"), &["\u{1}"]);
+        let told: Vec<&str> = errors.iter().map(|e| e.body.as_str()).collect();
+        let first = "Invalid value: \"\u{301}\\x00\\x1b\\\"\u{e9}\": no";
+        assert_eq!(told, [first, r#"Unsupported value: "\x7f": supported values: "\x01""#]);
+    }
 
     #[test]
     fn errors_have_bounds_in_number_and_in_bytes() {

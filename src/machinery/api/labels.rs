@@ -1,7 +1,9 @@
 //! Label selectors, in both spellings: `app=web,tier in (a,b)` and `metav1.LabelSelector`.
 
+use super::gostr::quote;
 use super::value;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// How a requirement compares a label with its values.
@@ -196,19 +198,21 @@ fn split_outside_parentheses(text: &str) -> Vec<&str> {
 fn parse_requirement(part: &str) -> Result<Requirement, String> {
     let make = |key: &str, op: Op, values: Vec<String>| {
         let key = key.trim();
-        if let Some(problem) = super::validate::names::qualified_name(key).into_iter().next() {
-            return Err(format!("unable to parse requirement: <nil>: Invalid value: {key:?}: {problem}"));
+        let refused = |place: &str, value: &str, why: &str| {
+            Err(format!("unable to parse requirement: {place}: Invalid value: {}: {why}", quote(value)))
+        };
+        if let Some(problem) = super::validate::names::qualified_name(key).first() {
+            return refused("<nil>", key, problem);
         }
-        for value in &values {
+        // A set, as upstream: each value once, in alphabetical order.
+        let values: Vec<String> = BTreeSet::from_iter(values).into_iter().collect();
+        for (i, value) in values.iter().enumerate() {
             if matches!(op, Op::GreaterThan | Op::LessThan) && value.parse::<i64>().is_err() {
-                return Err(format!(
-                    "unable to parse requirement: values[0][{key}]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
-                ));
+                let why = "for 'Gt', 'Lt' operators, the value must be an integer";
+                return refused(&format!("values[{i}]"), value, why);
             }
-            if let Some(problem) = super::validate::names::label_value(value).into_iter().next() {
-                return Err(format!(
-                    "unable to parse requirement: values[0][{key}]: Invalid value: {value:?}: {problem}"
-                ));
+            if let Some(problem) = super::validate::names::label_value(value).first() {
+                return refused(&format!("values[{i}][{key}]"), value, problem);
             }
         }
         Ok(Requirement { key: key.to_string(), op, values })
@@ -292,8 +296,25 @@ mod tests {
         for text in ["c in (x)", "c notin (x)", "c!=x", "c=x", "n>4"] {
             assert_eq!(Selector::parse(text).unwrap().to_string(), text);
         }
-        assert!(Selector::parse("n>abc").unwrap_err().ends_with("the value must be an integer"));
+        assert_eq!(Selector::parse("e in (b, a, b)").unwrap().to_string(), "e in (a,b)");
         assert_eq!(Selector::parse(&printed).unwrap(), Selector::of(&selector).unwrap());
         assert_eq!(Selector::of_map(&json!({})), None);
+    }
+
+    /// As `labels.Parse` of apimachinery 0.35 says it.
+    #[test]
+    fn a_value_that_is_refused_is_named_by_its_place() {
+        for (text, want) in [
+            (
+                "n>abc",
+                "values[0]: Invalid value: \"abc\": for 'Gt', 'Lt' operators, the value must be an integer",
+            ),
+            ("n in (a, b_, a)", "values[1][n]: Invalid value: \"b_\": a valid label must be"),
+            ("n=\u{1b}", "values[0][n]: Invalid value: \"\\x1b\": a valid label must be"),
+            ("-n=a", "<nil>: Invalid value: \"-n\": name part must consist"),
+        ] {
+            let told = Selector::parse(text).unwrap_err();
+            assert!(told.starts_with(&format!("unable to parse requirement: {want}")), "{told}");
+        }
     }
 }

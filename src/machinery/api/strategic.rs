@@ -3,6 +3,7 @@
 //! k8s.io/apimachinery/pkg/util/strategicpatch.
 
 use super::errors::brief;
+use super::gostr;
 use super::shape::{Merge, Shape};
 use super::value::as_map;
 use serde_json::{Map, Value};
@@ -14,8 +15,9 @@ const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
 /// Applies `patch` to an object of `kind`.
 ///
 /// # Errors
-/// A sentence for the user: the patch is not an object, it has an unknown `$patch`, or an item of a
-/// list does not have the list's merge key. The object may be changed in part then.
+/// A sentence for the user: the patch is not an object, it has an unknown `$patch`, it sets a field
+/// that its `$retainKeys` does not name, or an item of a list does not have the list's merge key.
+/// The object may be changed in part then.
 pub fn apply(kind: &str, object: &mut Value, patch: &Value) -> Result<(), String> {
     let Value::Object(patch) = patch else {
         return Err("cannot unmarshal patch: it is not an object".to_string());
@@ -23,8 +25,21 @@ pub fn apply(kind: &str, object: &mut Value, patch: &Value) -> Result<(), String
     merge_map(Shape::of_kind(kind), as_map(object), patch)
 }
 
-fn directive(map: &Map<String, Value>) -> Option<&str> {
-    map.get("$patch").and_then(Value::as_str)
+/// What `$patch` asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Directive {
+    Replace,
+    Delete,
+}
+
+/// Reads the `$patch` of a map; `None` if it has none.
+fn directive(map: &Map<String, Value>) -> Result<Option<Directive>, String> {
+    match map.get("$patch") {
+        None => Ok(None),
+        Some(Value::String(word)) if word == "replace" => Ok(Some(Directive::Replace)),
+        Some(Value::String(word)) if word == "delete" => Ok(Some(Directive::Delete)),
+        Some(other) => Err(format!("unknown patch type: {}", brief(&gostr::plain(other)))),
+    }
 }
 
 fn is_directive(key: &str) -> bool {
@@ -36,23 +51,19 @@ fn is_directive(key: &str) -> bool {
 }
 
 fn merge_map(shape: Shape, old: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), String> {
-    match directive(patch) {
-        Some("replace") => {
+    match directive(patch)? {
+        Some(Directive::Replace) => {
             *old =
                 patch.iter().filter(|(k, _)| !is_directive(k)).map(|(k, v)| (k.clone(), plain(v))).collect();
             return Ok(());
         }
-        Some("delete") => {
+        Some(Directive::Delete) => {
             old.clear();
             return Ok(());
         }
-        Some("merge") | None => {}
-        Some(other) => return Err(format!("unknown patch type found: {other}")),
+        None => {}
     }
-    if let Some(Value::Array(keep)) = patch.get("$retainKeys") {
-        let keep: HashSet<&str> = keep.iter().filter_map(Value::as_str).collect();
-        old.retain(|key, _| keep.contains(key.as_str()));
-    }
+    retain(old, patch)?;
     for (key, value) in patch {
         if let Some(list) = key.strip_prefix(DELETE_PRIMITIVES) {
             let (Some(Value::Array(items)), Value::Array(gone)) = (old.get_mut(list), value) else {
@@ -99,6 +110,21 @@ fn merge_map(shape: Shape, old: &mut Map<String, Value>, patch: &Map<String, Val
     Ok(())
 }
 
+/// Drops the fields that `$retainKeys` does not name. The fields that the patch sets must be among
+/// those that it names.
+fn retain(old: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), String> {
+    let Some(named) = patch.get("$retainKeys") else { return Ok(()) };
+    let wrong = || Err("invalid patch format of retainKeys".to_string());
+    let Value::Array(named) = named else { return wrong() };
+    let named: HashSet<&str> = named.iter().filter_map(Value::as_str).collect();
+    let mut fields = patch.iter().filter(|(key, value)| !is_directive(key) && !value.is_null());
+    if !fields.all(|(key, _)| named.contains(key.as_str())) {
+        return wrong();
+    }
+    old.retain(|key, _| named.contains(key.as_str()));
+    Ok(())
+}
+
 /// A value that was not there before: as it stands, without nulls and directives. `None` if it is
 /// nothing but a directive.
 fn without_directives(value: &Value) -> Option<Value> {
@@ -115,10 +141,18 @@ fn without_directives(value: &Value) -> Option<Value> {
 }
 
 fn merge_list(shape: Shape, name: &str, old: &mut Vec<Value>, patch: &[Value]) -> Result<(), String> {
-    let is_replace = |v: &Value| v.get("$patch").and_then(Value::as_str) == Some("replace");
+    let is_replace = |item: &Value| item.get("$patch").is_some_and(|word| word == "replace");
     let how = shape.merge();
-    if how == Merge::Atomic || patch.iter().any(is_replace) {
-        *old = patch.iter().filter(|v| !is_replace(v)).map(plain).collect();
+    if how == Merge::Atomic {
+        *old = patch.iter().filter(|item| !is_replace(item)).map(plain).collect();
+        return Ok(());
+    }
+    for item in patch.iter().filter_map(Value::as_object) {
+        directive(item)?;
+    }
+    if patch.iter().any(is_replace) {
+        // No item with a directive is part of the new list.
+        *old = patch.iter().filter(|item| item.get("$patch").is_none()).map(plain).collect();
         return Ok(());
     }
     let stood = places(how, old);
@@ -154,6 +188,7 @@ fn merge_items(
             places.entry(id.clone()).or_default().push(i);
         }
     }
+    let mut changes = vec![];
     for item in patch {
         let Value::Object(fields) = item else {
             return Err(format!("expected a map in list {name}, found {}", brief(&item.to_string())));
@@ -162,12 +197,18 @@ fn merge_items(
             let item = item.to_string();
             return Err(format!("map: {} does not contain declared merge key: {key}", brief(&item)));
         };
-        if directive(fields) == Some("delete") {
-            for i in places.remove(id).unwrap_or_default() {
-                slots[i] = None;
+        // Items go before others come, wherever the patch names them: one that is deleted and set
+        // has nothing of the old one.
+        match directive(fields)? {
+            Some(_) => {
+                for i in places.remove(id).unwrap_or_default() {
+                    slots[i] = None;
+                }
             }
-            continue;
+            None => changes.push((id, fields, item)),
         }
+    }
+    for (id, fields, item) in changes {
         match places.get(id).and_then(|all| all.first()).and_then(|i| slots[*i].as_mut()) {
             Some(found) => merge_map(shape, as_map(found), fields)?,
             None => {
@@ -368,6 +409,42 @@ mod tests {
         assert!(error.contains("does not contain declared merge key: name"), "{error}");
         let patch = json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "z"}]}});
         assert_eq!(patched("Pod", object, patch), json!({"spec": {"containers": [{"name": "z"}]}}));
+    }
+
+    #[test]
+    fn an_item_that_is_deleted_and_set_is_a_new_one() {
+        let delete = json!({"$patch": "delete", "name": "a"});
+        let set = json!({"name": "a", "image": "y"});
+        for items in [json!([delete, set]), json!([set, delete])] {
+            let old = json!({"spec": {"containers": [{"name": "a", "image": "x", "tty": true}, {"name": "b"}]}});
+            let got = patched("Pod", old, json!({"spec": {"containers": items}}));
+            assert_eq!(got, json!({"spec": {"containers": [{"name": "a", "image": "y"}, {"name": "b"}]}}));
+        }
+        let old = json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}});
+        let patch = json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "z"}, delete]}});
+        assert_eq!(patched("Pod", old, patch), json!({"spec": {"containers": [{"name": "z"}]}}));
+    }
+
+    #[test]
+    fn directives_that_upstream_refuses_are_refused() {
+        let old = json!({"spec": {"containers": [{"name": "a"}], "volumes": [{"name": "v", "emptyDir": {}}]}});
+        let volume = |keys: Value| {
+            let volume = json!({"name": "v", "hostPath": {"path": "/x"}, "$retainKeys": keys});
+            json!({"volumes": [volume]})
+        };
+        for (spec, why) in [
+            (json!({"$patch": "merge"}), "unknown patch type: merge"),
+            (json!({"$patch": 1}), "unknown patch type: 1"),
+            (json!({"containers": [{"name": "a", "$patch": "merge"}]}), "unknown patch type: merge"),
+            (json!({"containers": [{"name": "new", "$patch": "x"}]}), "unknown patch type: x"),
+            (volume(json!(["name"])), "invalid patch format of retainKeys"),
+            (volume(json!("name")), "invalid patch format of retainKeys"),
+        ] {
+            let told = apply("Pod", &mut old.clone(), &json!({ "spec": spec }));
+            assert_eq!(told, Err(why.to_string()), "{spec}");
+        }
+        let got = patched("Pod", old, json!({"spec": volume(json!(["name", "hostPath"]))}));
+        assert_eq!(got["spec"]["volumes"], json!([{"name": "v", "hostPath": {"path": "/x"}}]));
     }
 
     #[test]

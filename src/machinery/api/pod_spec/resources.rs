@@ -2,6 +2,7 @@
 
 use crate::errors::Errors;
 use crate::quantity::Quantity;
+use crate::validate::fields::add_problems;
 use crate::validate::names;
 use crate::value::{at, list, map, text};
 use serde_json::{Value, json};
@@ -100,18 +101,28 @@ pub(super) fn requirements(
     }
 }
 
+/// The claims of the pod that a container uses: each as a whole, or only some of its requests.
 pub(super) fn claims(known: &HashSet<&str>, c: &Value, field: &str, errors: &mut Errors) {
-    let mut seen: HashSet<&str> = HashSet::new();
+    let (mut seen, mut in_part): (HashSet<String>, HashSet<&str>) = Default::default();
     for (i, claim) in list(c, "resources.claims").iter().enumerate() {
-        let (name, place) = (text(claim, "name"), format!("{field}[{i}]"));
+        let (name, request, place) = (text(claim, "name"), text(claim, "request"), format!("{field}[{i}]"));
         if name.is_empty() {
             errors.required(place, "");
             continue;
         }
-        if seen.contains(&name) {
+        if seen.contains(name) || (request.is_empty() && in_part.contains(name)) {
             errors.duplicate(&place, &json!(name));
+        } else if request.is_empty() {
+            seen.insert(name.to_string());
+        } else {
+            add_problems(names::dns_label(request), &format!("{place}.request"), request, errors);
+            let part = format!("{name}/{request}");
+            if seen.contains(&part) {
+                errors.duplicate(&place, &json!(part));
+            }
+            seen.insert(part);
+            in_part.insert(name);
         }
-        seen.insert(name);
         if !known.contains(&name) {
             errors.not_found(place, &json!(name));
         }
@@ -137,5 +148,35 @@ pub(super) fn resize(spec: &Value, c: &Value, field: &str, errors: &mut Errors) 
             let why = "must be 'NotRequired' when `restartPolicy` is 'Never'";
             errors.invalid_text(field, restart, why);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `validateResourceClaimNames` of Kubernetes 1.35.
+    #[test]
+    fn a_claim_is_used_as_a_whole_or_by_its_requests() {
+        let told = |claims: Value| {
+            let mut errors = Errors::default();
+            let container = json!({"resources": {"claims": claims}});
+            super::claims(&HashSet::from(["a", "b"]), &container, "claims", &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let (whole, one) = (json!({"name": "a"}), json!({"name": "a", "request": "r"}));
+        let other = json!({"name": "a", "request": "s"});
+        assert_eq!(told(json!([one, other, {"name": "b"}])), [""; 0]);
+        for (claims, key) in [
+            (json!([whole, whole]), "a"),
+            (json!([whole, one]), "a"),
+            (json!([one, whole]), "a"),
+            (json!([one, one]), "a/r"),
+        ] {
+            assert_eq!(told(claims.clone()), [format!("claims[1]: Duplicate value: {key:?}")], "{claims}");
+        }
+        let said = told(json!([{"name": "c", "request": "R"}, {"request": "r"}]));
+        assert!(said[0].starts_with("claims[0].request: Invalid value: \"R\": a lowercase"), "{said:?}");
+        assert_eq!(said[1..], ["claims[0]: Not found: \"c\"", "claims[1]: Required value"]);
     }
 }

@@ -21,13 +21,16 @@ pub(crate) fn app_protocol(port: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Checks the name of a finalizer. A name without a domain is a slip of the pen unless Kubernetes
+/// Checks the name of a finalizer, and that it has a domain.
+pub(crate) fn finalizer_name(name: &str, field: &str, errors: &mut Errors) {
+    add_problems(names::qualified_name(name), field, name, errors);
+    finalizer_domain(name, field, errors);
+}
+
+/// Checks that a finalizer has a domain. A name without one is a slip of the pen unless Kubernetes
 /// knows it: no controller would ever take it off.
-pub(crate) fn finalizer_name(name: &str, field: &str, asks_domain: bool, errors: &mut Errors) {
-    for problem in names::qualified_name(name) {
-        errors.invalid_text(field, name, &problem);
-    }
-    if asks_domain && !name.contains('/') && !FINALIZERS.contains(&name) {
+pub(crate) fn finalizer_domain(name: &str, field: &str, errors: &mut Errors) {
+    if !name.contains('/') && !FINALIZERS.contains(&name) {
         let why = "name is neither a standard finalizer name nor is it fully qualified";
         errors.invalid_text(field, name, why);
     }

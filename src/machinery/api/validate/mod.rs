@@ -9,13 +9,17 @@ pub(crate) mod status;
 pub use fields::IMMUTABLE;
 
 use super::errors::Errors;
+use super::gostr;
 use super::kinds::entry::Kind;
 use super::meta;
 use super::schema::equality;
 use super::value::{self, at, list, text};
-use fields::{annotations, finalizer_name, labels};
+use fields::{add_problems, annotations, finalizer_domain, labels};
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+
+const FINALIZERS: &str = "metadata.finalizers";
+const OWNERS: &str = "metadata.ownerReferences";
 
 /// All of a new object.
 pub fn create(kind: &Kind, object: &Value) -> Errors {
@@ -100,19 +104,19 @@ pub fn status_update(kind: &Kind, new: &Value, old: &Value, subresource: &str) -
 fn no_new_finalizers(new: &Value, old: &Value, errors: &mut Errors) {
     if meta::is_terminating(old) {
         let known: HashSet<&str> = meta::finalizers(old).collect();
-        let added: Vec<String> =
-            meta::finalizers(new).filter(|f| !known.contains(f)).map(|f| format!("{f:?}")).collect();
+        let added: BTreeSet<&str> = meta::finalizers(new).filter(|f| !known.contains(f)).collect();
         if !added.is_empty() {
-            let all = added.join(", ");
+            let all = added.into_iter().map(gostr::quote).collect::<Vec<_>>().join(", ");
             let why = format!(
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{all}}}"
             );
-            errors.forbidden("metadata.finalizers", &why);
+            errors.forbidden(FINALIZERS, &why);
         }
     }
 }
 
 fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
+    generate_name(kind, object, errors);
     let name = meta::name(object);
     if name.is_empty() {
         errors.required("metadata.name", "name or generateName is required");
@@ -133,29 +137,61 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
     }
     labels(object, "metadata.labels", "metadata.labels", errors);
     annotations(object, "metadata.annotations", errors);
-    for (i, owner) in list(object, "metadata.ownerReferences").iter().enumerate() {
-        owner_reference(owner, &format!("metadata.ownerReferences[{i}]"), errors);
+    owner_references(object, errors);
+    finalizers(kind, object, errors);
+}
+
+/// Checks the beginning of a generated name. A dash may stand at its end: upstream hides it and the
+/// character before it (`maskTrailingDash`), so `web-` is judged as `wea`.
+fn generate_name(kind: &Kind, object: &Value, errors: &mut Errors) {
+    let prefix = text(object, "metadata.generateName");
+    // Of this kind upstream judges only the name that was made (`ValidateObjectMetaWithOpts`).
+    let is_judged = (kind.group, kind.kind) != ("", "ReplicationController");
+    if prefix.is_empty() || !is_judged {
+        return;
     }
-    let controllers = list(object, "metadata.ownerReferences")
-        .iter()
-        .filter(|o| super::value::flag(o, "controller"))
-        .count();
-    if controllers > 1 {
+    let masked = match prefix.strip_suffix('-') {
+        Some(rest) if rest.ends_with(|c: char| c.is_ascii()) => format!("{}a", &rest[..rest.len() - 1]),
+        _ => prefix.to_string(),
+    };
+    add_problems((kind.name_rule)(&masked), "metadata.generateName", prefix, errors);
+}
+
+/// Checks the owners of an object. As upstream, the list is named in the path and not the item.
+fn owner_references(object: &Value, errors: &mut Errors) {
+    let mut controller: Option<String> = None;
+    for owner in list(object, OWNERS) {
+        owner_reference(owner, OWNERS, errors);
+        if !value::flag(owner, "controller") || errors.is_full() {
+            continue;
+        }
+        let this = format!("{}/{}", text(owner, "kind"), text(owner, "name"));
+        let Some(first) = &controller else {
+            controller = Some(this);
+            continue;
+        };
         let why = format!(
-            "Only one reference can have Controller set to true. Found \"true\" in references for {controllers} owners"
+            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
         );
-        errors.invalid("metadata.ownerReferences", at(object, "metadata.ownerReferences"), &why);
+        errors.invalid(OWNERS, at(object, OWNERS), &why);
     }
-    for (i, finalizer) in list(object, "metadata.finalizers").iter().enumerate() {
-        let name = finalizer.as_str().unwrap_or("");
-        let field = format!("metadata.finalizers[{i}]");
-        // As upstream, definitions and Leases may have a finalizer without a domain: their own has
-        // none.
-        let asks_domain =
-            kind.custom.is_none() && !matches!(kind.group, "apiextensions.k8s.io" | "coordination.k8s.io");
-        finalizer_name(name, &field, asks_domain, errors);
+}
+
+/// Checks the names of finalizers, and that no two contradict each other. As upstream, only a
+/// missing domain is reported at the item.
+fn finalizers(kind: &Kind, object: &Value, errors: &mut Errors) {
+    let all = || list(object, FINALIZERS).iter().map(|name| name.as_str().unwrap_or(""));
+    for name in all() {
+        add_problems(names::qualified_name(name), FINALIZERS, name, errors);
     }
     one_way_to_delete(object, errors);
+    // As upstream, definitions and Leases may have a finalizer without a domain: their own has
+    // none.
+    let asks_domain =
+        kind.custom.is_none() && !matches!(kind.group, "apiextensions.k8s.io" | "coordination.k8s.io");
+    for (i, name) in all().enumerate().filter(|_| asks_domain) {
+        finalizer_domain(name, &format!("{FINALIZERS}[{i}]"), errors);
+    }
 }
 
 /// Checks one owner of an object.
@@ -179,10 +215,10 @@ fn owner_reference(owner: &Value, field: &str, errors: &mut Errors) {
 
 /// Reports two finalizers that contradict each other: dependents are orphaned or deleted first.
 fn one_way_to_delete(object: &Value, errors: &mut Errors) {
-    let finalizers = list(object, "metadata.finalizers");
+    let finalizers = list(object, FINALIZERS);
     if ["orphan", "foregroundDeletion"].iter().all(|name| finalizers.iter().any(|f| f == name)) {
         let why = "finalizer orphan and foregroundDeletion cannot be both set";
-        errors.invalid("metadata.finalizers", at(object, "metadata.finalizers"), why);
+        errors.invalid(FINALIZERS, at(object, FINALIZERS), why);
     }
 }
 
@@ -213,6 +249,54 @@ mod tests {
             told("ConfigMap", "foregroundDeletions"),
             [format!("metadata.finalizers[0]: Invalid value: \"foregroundDeletions\": {why}")]
         );
+    }
+
+    /// What is wrong with the metadata of a new object of this kind.
+    fn told_of_metadata(kind: &str, mut metadata: Value) -> Vec<String> {
+        metadata["namespace"] = "d".into();
+        let kind = crate::kinds::find("", "v1", kind).unwrap();
+        let errors = create(kind, &json!({ "metadata": metadata }));
+        errors.iter().map(ToString::to_string).filter(|error| error.starts_with("metadata.")).collect()
+    }
+
+    #[test]
+    fn the_beginning_of_a_generated_name_is_judged() {
+        let told = |kind, prefix: &str| told_of_metadata(kind, json!({"name": "a", "generateName": prefix}));
+        let (long, longer) = ("a".repeat(253) + "-", "a".repeat(254) + "-");
+        for good in ["web-", "web", "a-", "a.b-", "a-b-", &long] {
+            assert_eq!(told("ConfigMap", good), [""; 0], "{good}");
+        }
+        for bad in ["Bad-", "a_b-", "-", "a--_", "\u{e9}-", &longer] {
+            let said = told("ConfigMap", bad);
+            assert!(said.len() == 1 && said[0].starts_with("metadata.generateName: "), "{bad}: {said:?}");
+        }
+        assert_eq!(told("ReplicationController", "Bad-"), [""; 0]);
+    }
+
+    #[test]
+    fn lists_of_the_metadata_are_named_as_upstream_names_them() {
+        let owner = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": "u", "controller": true});
+        let said = told_of_metadata(
+            "ConfigMap",
+            json!({"name": "a", "ownerReferences": [owner("b"), owner("c"), {"apiVersion": "v1", "kind": "Pod", "name": "d"}]}),
+        );
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("metadata.ownerReferences: Invalid value: [{"), "{said:?}");
+        assert!(said[0].ends_with("Found \"true\" in references for Pod/b and Pod/c"), "{said:?}");
+        assert_eq!(said[1], "metadata.ownerReferences.uid: Invalid value: \"\": must not be empty");
+        let said = told_of_metadata("ConfigMap", json!({"name": "a", "finalizers": ["a.b/c", "d e"]}));
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("metadata.finalizers: Invalid value: \"d e\": name part"), "{said:?}");
+        assert!(said[1].starts_with("metadata.finalizers[1]: Invalid value: \"d e\""), "{said:?}");
+    }
+
+    #[test]
+    fn new_finalizers_are_told_in_order() {
+        let object = |finalizers: Value| json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers}});
+        let mut errors = Errors::default();
+        no_new_finalizers(&object(json!(["b/c", "d/e", "a/b", "d/e"])), &object(json!(["b/c"])), &mut errors);
+        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert!(told.len() == 1 && told[0].ends_with("[]string{\"a/b\", \"d/e\"}"), "{told:?}");
     }
 
     #[test]

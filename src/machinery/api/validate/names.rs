@@ -27,36 +27,40 @@ fn is_name_part(text: &str) -> bool {
         && b[b.len() - 1].is_ascii_alphanumeric()
 }
 
+/// Returns the problem of a text of more than `most` bytes. Upstream says `characters` of names and
+/// `bytes` of labels (`MaxLenError` of `util/validation` and of `api/validate/content`).
+fn too_long(text: &str, most: usize, unit: &str) -> Option<String> {
+    (text.len() > most).then(|| format!("must be no more than {most} {unit}"))
+}
+
+fn is_subdomain(text: &str) -> bool {
+    !text.is_empty() && text.split('.').all(is_label)
+}
+
 /// `my-name.example.com`, at most 253 bytes: the names of most objects.
 pub fn dns_subdomain(text: &str) -> Vec<String> {
-    let mut problems = Vec::new();
-    if text.len() > 253 {
-        problems.push("must be no more than 253 bytes".to_string());
-    }
-    if text.is_empty() || !text.split('.').all(is_label) {
-        problems.push(SUBDOMAIN.to_string());
-    }
-    problems
+    subdomain(text, "characters")
+}
+
+/// As [`dns_subdomain`]. A text that is too long has too many of this `unit`.
+fn subdomain(text: &str, unit: &str) -> Vec<String> {
+    let form = (!is_subdomain(text)).then(|| SUBDOMAIN.to_string());
+    too_long(text, 253, unit).into_iter().chain(form).collect()
 }
 
 /// `my-name`, at most 63 bytes: namespaces, containers, volumes.
 pub fn dns_label(text: &str) -> Vec<String> {
-    let mut problems = Vec::new();
-    if text.len() > 63 {
-        problems.push("must be no more than 63 bytes".to_string());
-    }
+    let mut problems: Vec<String> = too_long(text, 63, "characters").into_iter().collect();
     if !is_label(text) {
-        problems.push(LABEL.to_string());
+        // The name of a subdomain is right but for its dots.
+        problems.push(if is_subdomain(text) { "must not contain dots" } else { LABEL }.to_string());
     }
     problems
 }
 
 /// As [`dns_label`], but starts with a letter: services.
 pub(crate) fn dns_1035(text: &str) -> Vec<String> {
-    let mut problems = Vec::new();
-    if text.len() > 63 {
-        problems.push("must be no more than 63 bytes".to_string());
-    }
+    let mut problems: Vec<String> = too_long(text, 63, "characters").into_iter().collect();
     if !is_label(text) || !text.as_bytes()[0].is_ascii_lowercase() {
         problems.push(LABEL_1035.to_string());
     }
@@ -87,7 +91,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     match prefix {
         Some("") => problems.push("prefix part must be non-empty".to_string()),
         Some(prefix) => {
-            problems.extend(dns_subdomain(prefix).into_iter().map(|p| format!("prefix part {p}")))
+            problems.extend(subdomain(prefix, "bytes").into_iter().map(|p| format!("prefix part {p}")))
         }
         None => {}
     }
@@ -105,10 +109,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
 /// Returns what is wrong with a label's value. It may have 63 bytes, and is empty or of the form of
 /// a name: `[A-Za-z0-9]`, with `-_.` inside.
 pub fn label_value(text: &str) -> Vec<String> {
-    let mut problems = Vec::new();
-    if text.len() > 63 {
-        problems.push("must be no more than 63 bytes".to_string());
-    }
+    let mut problems: Vec<String> = too_long(text, 63, "bytes").into_iter().collect();
     if !text.is_empty() && !is_name_part(text) {
         problems.push(LABEL_VALUE.to_string());
     }
@@ -117,10 +118,7 @@ pub fn label_value(text: &str) -> Vec<String> {
 
 /// A key of a ConfigMap or Secret.
 pub(crate) fn config_key(text: &str) -> Vec<String> {
-    let mut problems = Vec::new();
-    if text.len() > 253 {
-        problems.push("must be no more than 253 bytes".to_string());
-    }
+    let mut problems: Vec<String> = too_long(text, 253, "characters").into_iter().collect();
     if text.is_empty() || !text.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c)) {
         problems.push(CONFIG_KEY.to_string());
     }
@@ -142,13 +140,9 @@ pub(crate) fn env_name(text: &str) -> Vec<String> {
 /// A port's name: `http`, at most 15 characters.
 pub fn port_name(text: &str) -> Vec<String> {
     let b = text.as_bytes();
-    let mut problems = Vec::new();
-    if b.len() > 15 {
-        problems.push("must be no more than 15 characters".to_string());
-    }
+    let mut problems: Vec<String> = too_long(text, 15, "characters").into_iter().collect();
     if b.is_empty() || !b.iter().all(|&c| is_lower(c) || c == b'-') {
         problems.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_string());
-        return problems;
     }
     if !b.iter().any(u8::is_ascii_lowercase) {
         problems.push("must contain at least one letter (a-z)".to_string());
@@ -156,7 +150,7 @@ pub fn port_name(text: &str) -> Vec<String> {
     if text.contains("--") {
         problems.push("must not contain consecutive hyphens".to_string());
     }
-    if b[0] == b'-' || b[b.len() - 1] == b'-' {
+    if text.starts_with('-') || text.ends_with('-') {
         problems.push("must not begin or end with a hyphen".to_string());
     }
     problems
@@ -186,5 +180,42 @@ mod tests {
         assert_eq!(port_name("123"), ["must contain at least one letter (a-z)"]);
         assert!(config_key(".dockerconfigjson").is_empty());
         assert!(!config_key("a b").is_empty());
+    }
+
+    #[test]
+    fn a_label_with_dots_is_told_of_its_dots() {
+        assert_eq!(dns_label("my.app"), ["must not contain dots"]);
+        assert_eq!(dns_label("My.app"), [LABEL]);
+        assert_eq!(dns_label("a..b"), [LABEL]);
+        assert_eq!(dns_1035("my.app"), [LABEL_1035], "upstream has no such words for Services");
+    }
+
+    /// As `MaxLenError` of the two packages says it.
+    #[test]
+    fn the_length_of_names_is_told_in_characters_and_of_labels_in_bytes() {
+        let long = "a".repeat(254);
+        let told = |most: usize, unit: &str| vec![format!("must be no more than {most} {unit}")];
+        for (found, most, unit) in [
+            (dns_subdomain(&long), 253, "characters"),
+            (dns_label(&long), 63, "characters"),
+            (dns_1035(&long), 63, "characters"),
+            (config_key(&long), 253, "characters"),
+            (port_name(&long), 15, "characters"),
+            (label_value(&long), 63, "bytes"),
+        ] {
+            assert_eq!(found, told(most, unit));
+        }
+        let prefix = qualified_name(&format!("{long}/a"));
+        assert_eq!(prefix, ["prefix part must be no more than 253 bytes"]);
+        assert_eq!(qualified_name(&long), ["name part must be no more than 63 bytes"]);
+    }
+
+    #[test]
+    fn all_problems_of_a_ports_name_are_told() {
+        let letters = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
+        let one = "must contain at least one letter (a-z)";
+        assert_eq!(port_name("HTTP"), [letters, one]);
+        assert_eq!(port_name(""), [letters, one]);
+        assert_eq!(port_name("Web-"), [letters, "must not begin or end with a hyphen"]);
     }
 }

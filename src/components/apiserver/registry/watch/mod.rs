@@ -266,7 +266,7 @@ impl Writer {
     }
 
     fn bookmark(&mut self, revision: i64, initial_end: bool) {
-        let mut meta = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut meta = json!({"resourceVersion": revision.to_string()});
         if initial_end {
             meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }

@@ -72,7 +72,7 @@ fn prepare_delete(object: &mut Value) {
 /// stored are not judged again, or a namespace that has a wrong one could not be changed.
 fn validate_create(object: &Value, errors: &mut Errors) {
     for finalizer in list(object, FINALIZERS).iter().filter_map(Value::as_str) {
-        finalizer_name(finalizer, FINALIZERS, true, errors);
+        finalizer_name(finalizer, FINALIZERS, errors);
     }
 }
 
@@ -104,7 +104,7 @@ fn validate_subresource(new: &Value, old: &Value, subresource: &str, errors: &mu
             continue;
         }
         let name = finalizer.as_str().unwrap_or_default();
-        finalizer_name(name, &format!("{FINALIZERS}[{i}]"), true, errors);
+        finalizer_name(name, &format!("{FINALIZERS}[{i}]"), errors);
     }
 }
 
