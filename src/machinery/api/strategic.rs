@@ -416,7 +416,8 @@ mod tests {
         let delete = json!({"$patch": "delete", "name": "a"});
         let set = json!({"name": "a", "image": "y"});
         for items in [json!([delete, set]), json!([set, delete])] {
-            let old = json!({"spec": {"containers": [{"name": "a", "image": "x", "tty": true}, {"name": "b"}]}});
+            let old =
+                json!({"spec": {"containers": [{"name": "a", "image": "x", "tty": true}, {"name": "b"}]}});
             let got = patched("Pod", old, json!({"spec": {"containers": items}}));
             assert_eq!(got, json!({"spec": {"containers": [{"name": "a", "image": "y"}, {"name": "b"}]}}));
         }
@@ -427,7 +428,8 @@ mod tests {
 
     #[test]
     fn directives_that_upstream_refuses_are_refused() {
-        let old = json!({"spec": {"containers": [{"name": "a"}], "volumes": [{"name": "v", "emptyDir": {}}]}});
+        let old =
+            json!({"spec": {"containers": [{"name": "a"}], "volumes": [{"name": "v", "emptyDir": {}}]}});
         let volume = |keys: Value| {
             let volume = json!({"name": "v", "hostPath": {"path": "/x"}, "$retainKeys": keys});
             json!({"volumes": [volume]})
