@@ -336,6 +336,14 @@ impl Replay {
         {
             return Err(gap(format!("entries {} to {} are missing", snapshot.index + 1, first.index - 1)));
         }
-        Ok(Stored { hard: self.hard, snapshot, entries: self.entries })
+        let stored = Stored { hard: self.hard, snapshot, entries: self.entries };
+        // A missing snapshot leaves no gap if no entry is left behind it. But the commit index is
+        // never ahead of the log that is written with it. (etcd: `loadState` in `raft.go`.)
+        let (end, commit) = (stored.end().0, stored.hard.commit);
+        if commit > end {
+            let first = end + 1;
+            return Err(gap(format!("entries {first} to {commit} were committed, and are missing")));
+        }
+        Ok(stored)
     }
 }
