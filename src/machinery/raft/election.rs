@@ -21,6 +21,7 @@ impl Raft {
     /// Becomes (or stays) a follower of `leader` in `term`.
     pub(super) fn follow(&mut self, term: Term, leader: MemberId) {
         let news = (term, leader) != (self.term, self.leader); // the same leader in a new term is news
+        let lost = leader == NONE && self.leader != NONE;
         if term > self.term {
             (self.term, self.vote) = (term, NONE);
         }
@@ -32,6 +33,9 @@ impl Raft {
             self.progress.clear();
             self.leaving.clear();
             self.enter(Role::Follower);
+        }
+        if lost {
+            self.event(Event::Leader { term, leader });
         }
     }
 
@@ -102,12 +106,15 @@ impl Raft {
     /// when it comes back.
     pub(super) fn campaign(&mut self, pre: bool, transfer: bool) {
         self.votes.clear();
-        self.leader = NONE;
+        let lost = std::mem::replace(&mut self.leader, NONE) != NONE;
         if !pre {
             self.term += 1;
             self.vote = self.id();
         }
         self.enter(if pre { Role::PreCandidate } else { Role::Candidate });
+        if lost {
+            self.event(Event::Leader { term: self.term, leader: NONE });
+        }
         let ((index, log_term), me) = (self.log.last(), self.id());
         let term = self.term + u64::from(pre);
         self.event(Event::Voted { term, to: me, pre });
@@ -138,19 +145,29 @@ impl Raft {
         self.role == Role::Candidate && !self.votes.contains_key(&self.id())
     }
 
-    /// Three members: two votes elect, two refusals end the candidacy; with one of each the timeout
-    /// starts another election, at a time that chance chooses for each member.
+    /// Counts a voter's answer. A majority of votes elects. The candidacy ends as soon as too few
+    /// voters are left for a majority; until then the candidate waits, at most for its timeout,
+    /// which is drawn anew for each election. The rule is `VoteResult` in etcd's `quorum`.
+    ///
+    /// ```text
+    /// three members: 2 votes                 elected
+    ///                1 vote,  1 refusal      waits for the third
+    ///                         2 refusals     lost
+    /// four members:  2 votes, 1 refusal      waits for the fourth
+    ///                2 votes, 2 refusals     lost: a split vote
+    /// ```
     pub(super) fn tally(&mut self, from: MemberId, granted: bool) {
         self.votes.insert(from, granted);
         let count =
             |yes| self.votes.iter().filter(|(id, g)| **g == yes && self.conf().voters.contains(id)).count();
         let (granted, refused, quorum) = (count(true), count(false), self.conf().quorum());
+        let reachable = self.conf().voters.len() - refused;
         if granted >= quorum {
             match self.role {
                 Role::PreCandidate => self.campaign(false, false),
                 _ => self.lead(),
             }
-        } else if refused >= quorum {
+        } else if reachable < quorum {
             let term = self.term;
             self.follow(term, NONE);
         }
@@ -224,8 +241,7 @@ impl Raft {
         }
         if self.election_elapsed >= self.config.election_ticks {
             self.election_elapsed = 0;
-            let heard: Vec<MemberId> =
-                self.progress.iter_mut().filter_map(|(id, p)| p.round().then_some(*id)).collect();
+            let heard = self.end_round();
             let me = self.id();
             let alive = self.conf().voters.iter().filter(|id| **id == me || heard.contains(id)).count();
             if alive < self.conf().quorum() {
@@ -237,6 +253,23 @@ impl Raft {
             self.heartbeat_elapsed = 0;
             self.broadcast_heartbeat();
         }
+    }
+
+    /// Ends a round of check-quorum; returns the members that were heard in it. A follower whose
+    /// snapshot was not acknowledged in time is probed again from here on.
+    fn end_round(&mut self) -> Vec<MemberId> {
+        let (mut heard, mut changed) = (Vec::new(), Vec::new());
+        for (member, progress) in &mut self.progress {
+            let before = progress.state;
+            if progress.round() {
+                heard.push(*member);
+            }
+            if progress.state != before {
+                changed.push(Event::Progress { member: *member, state: progress.state });
+            }
+        }
+        changed.into_iter().for_each(|event| self.event(event));
+        heard
     }
 
     pub(super) fn step_down(&mut self, why: &'static str) {

@@ -157,11 +157,12 @@ pub enum Body {
         /// The term of `hint_index` in the follower's log.
         hint_term: Term,
     },
-    /// "I still lead." `read` numbers the newest linearizable read that waits for the answer.
+    /// "I still lead." The answers confirm all linearizable reads up to number `read`.
     MsgHeartbeat {
         /// The commit index, at most what the receiver is known to have.
         commit: Index,
-        /// 0 if no read waits.
+        /// The number of the leader's newest read, also if it is answered already; 0 before the
+        /// first.
         read: u64,
     },
     /// "I still follow you."
@@ -327,9 +328,9 @@ pub enum Event {
         /// What it does from now on.
         role: Role,
     },
-    /// This member learned who leads.
+    /// This member learned who leads, or that the leader which it knew leads no longer.
     Leader {
-        /// The leader's term.
+        /// The leader's term; without a leader the member's.
         term: Term,
         /// `NONE`: the leader is not known any more.
         leader: MemberId,
