@@ -16,8 +16,8 @@ use std::time::Duration;
 /// Descriptors that a [`RealDisk`] holds in reserve.
 const RESERVE: usize = 4;
 
-/// Is only something missing that comes back by itself: room, descriptors, memory; or was the call
-/// interrupted?
+/// Returns whether a call failed only for want of something that comes back by itself (room,
+/// descriptors, memory), or because it was interrupted.
 pub(crate) fn is_scarcity(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
     let scarce = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN, libc::EINTR];

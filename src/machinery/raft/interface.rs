@@ -55,7 +55,8 @@ pub trait Core: Send {
     /// Proposes a change of who takes part; returns the index of its entry.
     fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError>;
     /// Asks from which index on a read is linearizable; the answer comes in [`Ready::reads`], or
-    /// never.
+    /// never. No earlier run of this member may have used `ctx`: a late answer to the read of that
+    /// run names an index that is too low.
     fn read_index(&mut self, ctx: u64) -> Result<(), NotLeader>;
     /// Hands leadership to another voter.
     fn transfer(&mut self, to: MemberId);

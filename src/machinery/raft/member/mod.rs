@@ -331,7 +331,7 @@ impl<M: StateMachine> Member<M> {
     }
 
     /// Begins a linearizable read. [`StateMachine::read`] tells with the same `ctx` when it may be
-    /// answered.
+    /// answered. No earlier run of this member may have used this `ctx`: see [`Core::read_index`].
     pub fn read(&mut self, ctx: u64) {
         self.gathered.push(ctx);
     }
