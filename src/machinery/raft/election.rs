@@ -182,6 +182,9 @@ impl Raft {
         self.event(Event::Leader { term, leader });
         self.progress.clear();
         self.sync_progress();
+        // A vote says nothing of the messages of this term: a leader that is cut off at once must
+        // not count its voters as heard. (A member that is added later counts for its first round.)
+        self.progress.values_mut().for_each(|progress| progress.active = false);
         self.count_unsettled();
         self.push(Payload::Empty);
     }

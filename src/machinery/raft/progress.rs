@@ -22,7 +22,7 @@ pub(super) struct Progress {
     inflight: VecDeque<Index>,
     /// Probe sent, answer awaited.
     pub paused: bool,
-    /// Heard from since the last check-quorum round.
+    /// Heard from since the last check-quorum round, or just added.
     pub active: bool,
     /// Newest read number that it confirmed.
     pub read: u64,

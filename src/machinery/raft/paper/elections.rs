@@ -385,6 +385,22 @@ fn a_leader_that_is_lost_is_news() {
     assert_eq!(leaders(&mut one), [(1, 1), (4, NONE)], "there is a newer term");
 }
 
+/// As etcd's `TestLeaderStepdownWhenQuorumLost`: also a leader that has never been heard.
+#[test]
+fn a_new_leader_that_hears_no_majority_leads_for_one_election_timeout() {
+    for heard in [false, true] {
+        let mut one = One::as_(Role::Leader);
+        for _ in 0..ELECTION {
+            if heard {
+                one.hear(3, 1, Body::MsgHeartbeatResp { read: 0 });
+            }
+            assert_eq!(one.role(), Role::Leader);
+            one.tick();
+        }
+        assert_eq!(one.role() == Role::Leader, heard);
+    }
+}
+
 /// However often, and to whomever, an operator hands over: who hears no majority leads no longer.
 #[test]
 fn transfers_do_not_hold_up_check_quorum() {
