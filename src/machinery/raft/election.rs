@@ -131,8 +131,9 @@ impl Raft {
         }
     }
 
-    /// The own vote counts when it is durable, as everybody else's. Else the only voter could lead
-    /// in a term, lose power, forget the term and lead in it a second time, with other entries.
+    /// Counts the candidate's own vote when it is durable, as the votes of others are. Else the
+    /// only voter could lead in a term, lose power, forget the term and lead in it a second time,
+    /// with other entries.
     pub(super) fn count_own_vote(&mut self) {
         let me = self.id();
         if self.waits_for_own_vote() && self.durable_vote == (self.term, me) {
@@ -189,7 +190,7 @@ impl Raft {
         self.push(Payload::Empty);
     }
 
-    /// Keeps a [`Progress`] for everybody else in the configuration, and for nobody who left. Those
+    /// Keeps a [`Progress`] for each other member of the configuration. Members that were removed
     /// are noted in `leaving`.
     pub(super) fn sync_progress(&mut self) {
         let (me, next) = (self.id(), self.log.last().0 + 1);

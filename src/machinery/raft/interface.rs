@@ -33,7 +33,7 @@ pub enum ConfError {
     #[error("the change before is not committed yet")]
     Busy,
     /// The change would remove the last voter.
-    #[error("nobody would be left to vote")]
+    #[error("no voter would be left")]
     NoVoters,
     /// 0 stands for "no member" and cannot be one's number.
     #[error("0 is no member's number")]
@@ -162,7 +162,8 @@ pub struct Status {
     pub voters: usize,
     /// This member is the only voter: it decides without asking another member.
     pub only_voter: bool,
-    /// Whom a leader hands over to; until then it takes no proposals. `NONE` if nobody.
+    /// The voter that a leader hands over to; until then it takes no proposals. `NONE` if it does
+    /// not hand over.
     pub transferee: MemberId,
     /// On a leader: each follower, what it has, how it is treated.
     pub progress: Vec<(MemberId, Index, ProgressState)>,

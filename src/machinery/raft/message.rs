@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use std::collections::BTreeSet;
 
-/// A member's number; 0 ([`NONE`]) is nobody.
+/// A member's number, not 0 ([`NONE`]).
 pub type MemberId = u64;
 /// A position in the log, from 1.
 pub type Index = u64;
 /// The number of an election; at most one leader has it.
 pub type Term = u64;
 
-/// Nobody.
+/// No member.
 pub const NONE: MemberId = 0;
 
 /// Who takes part.
@@ -317,8 +317,7 @@ pub enum Refusal {
     LogBehind,
 }
 
-/// What happened inside the core, for diagrams and lessons. Nothing depends on anybody reading
-/// them.
+/// What happened inside the core, for records, diagrams and lessons. The protocol does not need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// This member begins to do something else.

@@ -157,7 +157,7 @@ impl Reader {
         Ok(self.bytes.slice(string))
     }
 
-    /// As [`bytes`](Reader::bytes), for those who look only.
+    /// Reads a byte string as [`bytes`](Reader::bytes) does, and only lends it.
     fn slice(&mut self) -> Result<&[u8], DecodeError> {
         let string = self.string()?;
         Ok(&self.bytes[string])

@@ -354,7 +354,7 @@ impl Wal {
 impl Drop for Wal {
     fn drop(&mut self) {
         if let Some(preparing) = self.preparing.take() {
-            let _ = preparing.join(); // nobody may write to the directory after we are gone
+            let _ = preparing.join(); // its thread writes to the directory, which is free after this
         }
     }
 }
@@ -469,7 +469,7 @@ fn create_segment(disk: &dyn Disk, dir: &Path, number: u64, size: u64) -> Result
         file.sync().map_err(|cause| Unmade { cause, sync: true })?;
         Ok(file)
     };
-    // Half of a segment helps nobody, and may take the room that a snapshot needs.
+    // Half of a segment is of no use, and may take the room that a snapshot needs.
     create().inspect_err(|_| drop(disk.remove(&path)))
 }
 
