@@ -16,8 +16,8 @@ use std::time::Duration;
 /// Descriptors that a [`RealDisk`] holds in reserve.
 const RESERVE: usize = 4;
 
-/// Is only something missing that comes back by itself: room, descriptors, memory; or was the call
-/// interrupted?
+/// Returns whether a call failed only for want of something that comes back by itself (room,
+/// descriptors, memory), or because it was interrupted.
 pub(crate) fn is_scarcity(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
     let scarce = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN, libc::EINTR];
@@ -147,7 +147,7 @@ impl Disk for RealDisk {
         if !found {
             match fs::create_dir(dir) {
                 Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-                _ => {}
+                _ => drop(self.0.dirs.lock().remove(dir)), // the one of that name was deleted
             }
         }
         use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
@@ -233,6 +233,23 @@ mod tests {
         fs::remove_dir(found.join("wal")).expect("it is empty");
         disk.create_dir(&found.join("wal")).expect("a directory");
         assert!(found.join("wal").is_dir(), "one that was deleted is made again");
+    }
+
+    /// The descriptor that is held open is that of the deleted directory: a sync of it would
+    /// succeed, and make no name durable.
+    #[test]
+    fn a_directory_that_is_made_again_is_the_one_that_is_synced() {
+        use std::os::unix::fs::MetadataExt;
+        let home = tempfile::tempdir().expect("a directory");
+        let (disk, dir) = (RealDisk::default(), home.path().join("wal"));
+        for round in 0..2 {
+            disk.create_dir(&dir).expect("a directory");
+            disk.sync_dir(&dir).expect("it is synced");
+            let synced = disk.dir(&dir).expect("it is open").metadata().expect("it is open");
+            let there = fs::metadata(&dir).expect("it is there");
+            assert_eq!(synced.ino(), there.ino(), "round {round}");
+            fs::remove_dir(&dir).expect("it is empty");
+        }
     }
 
     /// They differ by the reserve, on a file system that has one.

@@ -21,6 +21,7 @@ impl Raft {
     /// Becomes (or stays) a follower of `leader` in `term`.
     pub(super) fn follow(&mut self, term: Term, leader: MemberId) {
         let news = (term, leader) != (self.term, self.leader); // the same leader in a new term is news
+        let lost = leader == NONE && self.leader != NONE;
         if term > self.term {
             (self.term, self.vote) = (term, NONE);
         }
@@ -32,6 +33,9 @@ impl Raft {
             self.progress.clear();
             self.leaving.clear();
             self.enter(Role::Follower);
+        }
+        if lost {
+            self.event(Event::Leader { term, leader });
         }
     }
 
@@ -102,12 +106,15 @@ impl Raft {
     /// when it comes back.
     pub(super) fn campaign(&mut self, pre: bool, transfer: bool) {
         self.votes.clear();
-        self.leader = NONE;
+        let lost = std::mem::replace(&mut self.leader, NONE) != NONE;
         if !pre {
             self.term += 1;
             self.vote = self.id();
         }
         self.enter(if pre { Role::PreCandidate } else { Role::Candidate });
+        if lost {
+            self.event(Event::Leader { term: self.term, leader: NONE });
+        }
         let ((index, log_term), me) = (self.log.last(), self.id());
         let term = self.term + u64::from(pre);
         self.event(Event::Voted { term, to: me, pre });
@@ -124,8 +131,9 @@ impl Raft {
         }
     }
 
-    /// The own vote counts when it is durable, as everybody else's. Else the only voter could lead
-    /// in a term, lose power, forget the term and lead in it a second time, with other entries.
+    /// Counts the candidate's own vote when it is durable, as the votes of others are. Else the
+    /// only voter could lead in a term, lose power, forget the term and lead in it a second time,
+    /// with other entries.
     pub(super) fn count_own_vote(&mut self) {
         let me = self.id();
         if self.waits_for_own_vote() && self.durable_vote == (self.term, me) {
@@ -138,19 +146,29 @@ impl Raft {
         self.role == Role::Candidate && !self.votes.contains_key(&self.id())
     }
 
-    /// Three members: two votes elect, two refusals end the candidacy; with one of each the timeout
-    /// starts another election, at a time that chance chooses for each member.
+    /// Counts a voter's answer. A majority of votes elects. The candidacy ends as soon as too few
+    /// voters are left for a majority; until then the candidate waits, at most for its timeout,
+    /// which is drawn anew for each election. The rule is `VoteResult` in etcd's `quorum`.
+    ///
+    /// ```text
+    /// three members: 2 votes                 elected
+    ///                1 vote,  1 refusal      waits for the third
+    ///                         2 refusals     lost
+    /// four members:  2 votes, 1 refusal      waits for the fourth
+    ///                2 votes, 2 refusals     lost: a split vote
+    /// ```
     pub(super) fn tally(&mut self, from: MemberId, granted: bool) {
         self.votes.insert(from, granted);
         let count =
             |yes| self.votes.iter().filter(|(id, g)| **g == yes && self.conf().voters.contains(id)).count();
         let (granted, refused, quorum) = (count(true), count(false), self.conf().quorum());
+        let reachable = self.conf().voters.len() - refused;
         if granted >= quorum {
             match self.role {
                 Role::PreCandidate => self.campaign(false, false),
                 _ => self.lead(),
             }
-        } else if refused >= quorum {
+        } else if reachable < quorum {
             let term = self.term;
             self.follow(term, NONE);
         }
@@ -165,11 +183,14 @@ impl Raft {
         self.event(Event::Leader { term, leader });
         self.progress.clear();
         self.sync_progress();
+        // A vote says nothing of the messages of this term: a leader that is cut off at once must
+        // not count its voters as heard. (A member that is added later counts for its first round.)
+        self.progress.values_mut().for_each(|progress| progress.active = false);
         self.count_unsettled();
         self.push(Payload::Empty);
     }
 
-    /// Keeps a [`Progress`] for everybody else in the configuration, and for nobody who left. Those
+    /// Keeps a [`Progress`] for each other member of the configuration. Members that were removed
     /// are noted in `leaving`.
     pub(super) fn sync_progress(&mut self) {
         let (me, next) = (self.id(), self.log.last().0 + 1);
@@ -224,8 +245,7 @@ impl Raft {
         }
         if self.election_elapsed >= self.config.election_ticks {
             self.election_elapsed = 0;
-            let heard: Vec<MemberId> =
-                self.progress.iter_mut().filter_map(|(id, p)| p.round().then_some(*id)).collect();
+            let heard = self.end_round();
             let me = self.id();
             let alive = self.conf().voters.iter().filter(|id| **id == me || heard.contains(id)).count();
             if alive < self.conf().quorum() {
@@ -237,6 +257,23 @@ impl Raft {
             self.heartbeat_elapsed = 0;
             self.broadcast_heartbeat();
         }
+    }
+
+    /// Ends a round of check-quorum; returns the members that were heard in it. A follower whose
+    /// snapshot was not acknowledged in time is probed again from here on.
+    fn end_round(&mut self) -> Vec<MemberId> {
+        let (mut heard, mut changed) = (Vec::new(), Vec::new());
+        for (member, progress) in &mut self.progress {
+            let before = progress.state;
+            if progress.round() {
+                heard.push(*member);
+            }
+            if progress.state != before {
+                changed.push(Event::Progress { member: *member, state: progress.state });
+            }
+        }
+        changed.into_iter().for_each(|event| self.event(event));
+        heard
     }
 
     pub(super) fn step_down(&mut self, why: &'static str) {

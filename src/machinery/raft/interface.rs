@@ -33,7 +33,7 @@ pub enum ConfError {
     #[error("the change before is not committed yet")]
     Busy,
     /// The change would remove the last voter.
-    #[error("nobody would be left to vote")]
+    #[error("no voter would be left")]
     NoVoters,
     /// 0 stands for "no member" and cannot be one's number.
     #[error("0 is no member's number")]
@@ -55,7 +55,8 @@ pub trait Core: Send {
     /// Proposes a change of who takes part; returns the index of its entry.
     fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError>;
     /// Asks from which index on a read is linearizable; the answer comes in [`Ready::reads`], or
-    /// never.
+    /// never. No earlier run of this member may have used `ctx`: a late answer to the read of that
+    /// run names an index that is too low.
     fn read_index(&mut self, ctx: u64) -> Result<(), NotLeader>;
     /// Hands leadership to another voter.
     fn transfer(&mut self, to: MemberId);
@@ -161,7 +162,8 @@ pub struct Status {
     pub voters: usize,
     /// This member is the only voter: it decides without asking another member.
     pub only_voter: bool,
-    /// Whom a leader hands over to; until then it takes no proposals. `NONE` if nobody.
+    /// The voter that a leader hands over to; until then it takes no proposals. `NONE` if it does
+    /// not hand over.
     pub transferee: MemberId,
     /// On a leader: each follower, what it has, how it is treated.
     pub progress: Vec<(MemberId, Index, ProgressState)>,

@@ -110,7 +110,7 @@ impl Log {
         }
     }
 
-    /// Starts again behind a snapshot.
+    /// Drops all entries: the log goes on after the last entry of the snapshot.
     pub(crate) fn restore(&mut self, snapshot: &SnapshotRef) {
         *self = Log::new((snapshot.index, snapshot.term), snapshot.conf.clone(), vec![]);
     }

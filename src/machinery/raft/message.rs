@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use std::collections::BTreeSet;
 
-/// A member's number; 0 ([`NONE`]) is nobody.
+/// A member's number, not 0 ([`NONE`]).
 pub type MemberId = u64;
 /// A position in the log, from 1.
 pub type Index = u64;
 /// The number of an election; at most one leader has it.
 pub type Term = u64;
 
-/// Nobody.
+/// No member.
 pub const NONE: MemberId = 0;
 
 /// Who takes part.
@@ -157,11 +157,12 @@ pub enum Body {
         /// The term of `hint_index` in the follower's log.
         hint_term: Term,
     },
-    /// "I still lead." `read` numbers the newest linearizable read that waits for the answer.
+    /// "I still lead." The answers confirm all linearizable reads up to number `read`.
     MsgHeartbeat {
         /// The commit index, at most what the receiver is known to have.
         commit: Index,
-        /// 0 if no read waits.
+        /// The number of the leader's newest read, also if it is answered already; 0 before the
+        /// first.
         read: u64,
     },
     /// "I still follow you."
@@ -316,8 +317,7 @@ pub enum Refusal {
     LogBehind,
 }
 
-/// What happened inside the core, for diagrams and lessons. Nothing depends on anybody reading
-/// them.
+/// What happened inside the core, for records, diagrams and lessons. The protocol does not need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// This member begins to do something else.
@@ -327,9 +327,9 @@ pub enum Event {
         /// What it does from now on.
         role: Role,
     },
-    /// This member learned who leads.
+    /// This member learned who leads, or that the leader which it knew leads no longer.
     Leader {
-        /// The leader's term.
+        /// The leader's term; without a leader the member's.
         term: Term,
         /// `NONE`: the leader is not known any more.
         leader: MemberId,

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 
 /// Messages with entries under way to one follower.
 pub(super) const INFLIGHT_MAX: usize = 256;
-/// Check-quorum rounds after which a snapshot that nobody acknowledged is sent again: 2 s with the
-/// driver's ticks. Twice as many after each that was sent in vain, up to the second number: nobody
-/// tells a leader whether it was lost, or is large and still being written.
+/// Check-quorum rounds after which a snapshot that its follower has not acknowledged is sent again:
+/// 2 s with the driver's ticks for several voters, 8 s with one. Twice as many after each that was
+/// sent in vain, up to the second number: a leader does not learn whether the snapshot was lost, or
+/// is large and still being written.
 const SNAPSHOT_PATIENCE: u32 = 8;
 const SNAPSHOT_PATIENCE_MAX: u32 = 32;
 
@@ -21,7 +22,7 @@ pub(super) struct Progress {
     inflight: VecDeque<Index>,
     /// Probe sent, answer awaited.
     pub paused: bool,
-    /// Heard from since the last check-quorum round.
+    /// Heard from since the last check-quorum round, or just added.
     pub active: bool,
     /// Newest read number that it confirmed.
     pub read: u64,

@@ -136,7 +136,7 @@ impl Raft {
         reject: bool,
         hint: (Index, Term),
     ) {
-        // nobody has what was never sent
+        // a follower cannot have an entry that was never sent
         if self.role != Role::Leader || (!reject && index > self.log.last().0) {
             return;
         }
@@ -227,7 +227,7 @@ impl Raft {
         }
     }
 
-    /// ReadIndex: notes the commit index, and has a majority confirm that nobody else leads.
+    /// ReadIndex: notes the commit index, and has a majority confirm that this member still leads.
     pub(super) fn lead_read(&mut self, ctx: u64, from: MemberId) {
         if !self.knows_commit() {
             // the same question again, as long as nothing is committed

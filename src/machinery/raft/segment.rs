@@ -228,10 +228,9 @@ impl<'a> Segment<'a> {
 
     /// Returns the number of a batch behind the unreadable one at `end` which says that the
     /// unreadable one was durable. A client chooses the bytes of a value, and may have put batches
-    /// into it. So the search begins behind the unreadable batch if its header is whole. If it is
-    /// not, nobody knows where that batch ends. Then only those numbers count that the log can have
-    /// come to in this segment: a client would have to guess them, and which sectors a power cut
-    /// spares.
+    /// into it. So the search begins behind the unreadable batch if its header is whole. Otherwise
+    /// the end of that batch is unknown. Then only those numbers count that the log can have come
+    /// to in this segment: a client would have to guess them, and which sectors a power cut spares.
     fn later_witness(&self, end: usize, sequence: u64) -> Option<u64> {
         let header = self.batch_header(end).filter(|_| self.version > 1); // version 1 cannot tell
         let from = header.map_or(end + 8, |unreadable| unreadable.end);
@@ -336,6 +335,14 @@ impl Replay {
         {
             return Err(gap(format!("entries {} to {} are missing", snapshot.index + 1, first.index - 1)));
         }
-        Ok(Stored { hard: self.hard, snapshot, entries: self.entries })
+        let stored = Stored { hard: self.hard, snapshot, entries: self.entries };
+        // A missing snapshot leaves no gap if no entry is left behind it. But the commit index is
+        // never ahead of the log that is written with it. (etcd: `loadState` in `raft.go`.)
+        let (end, commit) = (stored.end().0, stored.hard.commit);
+        if commit > end {
+            let first = end + 1;
+            return Err(gap(format!("entries {first} to {commit} were committed, and are missing")));
+        }
+        Ok(stored)
     }
 }

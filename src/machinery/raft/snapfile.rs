@@ -65,7 +65,8 @@ pub(super) fn write(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Resu
     };
     let written = write();
     written.map_err(|cause| {
-        let _ = disk.remove(&temporary); // half of it helps nobody, and may be what the disk has no room for
+        // Half of a snapshot is of no use, and takes room.
+        let _ = disk.remove(&temporary);
         Unwritten { error: WalError::io("write the snapshot", &path)(cause), sync }
     })
 }
@@ -93,11 +94,11 @@ fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, WalError> {
 /// # Errors
 /// - `Io` if the directory or the file cannot be read. `NotFound` is one that a newer snapshot has
 ///   just replaced: read again.
-/// - `Damaged` if the file does not fit its checksum or its form, and `Newer` if a later version
-///   wrote it. An older snapshot does not help: the log before this one is gone.
+/// - `Damaged` if the file does not fit its name, its checksum or its form, and `Newer` if a later
+///   version wrote it. An older snapshot does not help: the log before this one is gone.
 pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError> {
     let Some(newest) = names(disk, dir)?.pop() else { return Ok(None) }; // names sort by index
-    let path = dir.join(newest);
+    let path = dir.join(&newest);
     let bytes = Bytes::from(disk.read(&path).map_err(WalError::io("read", &path))?);
     let damaged =
         |offset: u64, what: &str| WalError::Damaged { path: path.clone(), offset, what: what.into() };
@@ -114,7 +115,12 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, W
         let (index, term, conf) = (r.u64()?, r.u64()?, codec::conf(r)?);
         Ok(SnapshotRef { index, term, conf, data: r.bytes()? })
     };
-    decode().map(Some).map_err(|e: codec::DecodeError| damaged(HEADER as u64, &e.to_string()))
+    let snapshot = decode().map_err(|e: codec::DecodeError| damaged(HEADER as u64, &e.to_string()))?;
+    // The name decides which file is the newest: an older one under this name would replace it.
+    if name(&snapshot) != newest {
+        return Err(damaged(HEADER as u64, &format!("it is the snapshot {}", name(&snapshot))));
+    }
+    Ok(Some(snapshot))
 }
 
 /// Deletes all snapshots but the newest, whose name has to be durable.
@@ -164,6 +170,17 @@ mod tests {
     use super::*;
     use crate::message::ConfState;
     use crate::sim::disk::SimDisk;
+
+    #[test]
+    fn a_snapshot_under_the_name_of_another_one_is_refused() {
+        let (disk, dir) = (SimDisk::default(), Path::new("/member/snap"));
+        let snapshot = |index| SnapshotRef { index, term: 1, conf: ConfState::of([1]), data: "state".into() };
+        save(&disk, dir, &snapshot(2)).unwrap();
+        disk.rename(&dir.join(name(&snapshot(2))), &dir.join(name(&snapshot(9)))).unwrap();
+        let refused = load(&disk, dir).unwrap_err();
+        assert!(matches!(refused, WalError::Damaged { .. }), "{refused}");
+        assert!(refused.to_string().contains("it is the snapshot 0000000000000002-0000000000000001.snap"));
+    }
 
     #[test]
     fn nothing_is_left_of_a_snapshot_that_was_begun_and_does_not_fit() {

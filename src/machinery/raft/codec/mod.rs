@@ -100,11 +100,14 @@ impl Reader {
     /// Reads a number of 1 to 10 bytes, as [`put_u64`] wrote it.
     ///
     /// # Errors
-    /// `Short` if the input ends within it, `Unknown` if it has more than 10 bytes.
+    /// `Short` if the input ends within it, `Unknown` if it has more than 64 bits or 10 bytes.
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         let mut n = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
+            if shift == 63 && byte > 1 {
+                break; // of the last byte one bit counts
+            }
             n |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(n);
@@ -154,7 +157,7 @@ impl Reader {
         Ok(self.bytes.slice(string))
     }
 
-    /// As [`bytes`](Reader::bytes), for those who look only.
+    /// Reads a byte string as [`bytes`](Reader::bytes) does, and only lends it.
     fn slice(&mut self) -> Result<&[u8], DecodeError> {
         let string = self.string()?;
         Ok(&self.bytes[string])

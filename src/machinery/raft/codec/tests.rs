@@ -160,6 +160,21 @@ proptest! {
     }
 }
 
+/// Two inputs that differ must not be read as one number.
+#[test]
+fn a_number_of_more_than_64_bits_is_refused() {
+    let read = |last: u8| {
+        let mut bytes = vec![0xff; 9];
+        bytes.push(last);
+        Reader::new(bytes.into()).u64()
+    };
+    assert_eq!((read(0), read(1)), (Ok(u64::MAX >> 1), Ok(u64::MAX)));
+    for last in [2, 3, 0x7f, 0x80, 0x81, 0xff] {
+        let refused = read(last);
+        assert!(matches!(refused, Err(DecodeError::Unknown { what: "number", .. })), "{last}: {refused:?}");
+    }
+}
+
 #[test]
 fn a_newer_peer_is_named() {
     let refused = decode_message(Bytes::from_static(&[2, 0, 0, 0, 10]));

@@ -1,4 +1,4 @@
-//! What a member is told, and what it has to do: the interface of the core.
+//! The interface of the core: its inputs, and the [`Ready`] that follows from them.
 
 use super::super::interface::{Asked, ConfError, Core, NotLeader, ProposeError, Ready, Status};
 use super::super::message::{

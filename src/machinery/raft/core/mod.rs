@@ -131,8 +131,8 @@ fn cost(payload: &Payload) -> usize {
 }
 
 impl Raft {
-    /// A member as its disk remembers it. The only voter asks nobody: it leads as soon as its own
-    /// vote is durable.
+    /// Makes a member from what its disk has. The only voter stands for election at once: it leads
+    /// as soon as its own vote is durable.
     pub fn new(config: Config, stored: Stored) -> Raft {
         let Stored { hard, snapshot, entries } = stored;
         let base = (snapshot.index, snapshot.term);

@@ -41,10 +41,10 @@ mod tests;
 
 /// A member among others: elections take 10 to 20 ticks (250 to 500 ms), heartbeats 2.
 const TICK: Duration = Duration::from_millis(25);
-/// A member alone has nobody to hear from.
+/// The only voter needs no heartbeats, and sends them to learners only.
 const TICK_ALONE: Duration = Duration::from_millis(100);
-/// How often a log that could not be written is tried again. Nobody tells when there is room, or a
-/// descriptor.
+/// How often a log that could not be written is tried again: the system does not report when there
+/// is room, or a descriptor, again.
 pub(super) const ROOM_PERIOD: Duration = Duration::from_millis(250);
 /// A group of this many bytes takes no further write before its sync. The last write that joined
 /// may make it larger.
@@ -97,7 +97,7 @@ pub struct Options {
     pub id: MemberId,
     /// `wal/` and `snap/` are made in here.
     pub dir: PathBuf,
-    /// Who takes part, if this is a new member.
+    /// Who takes part, if this is a new member; at least one voter.
     pub initial: ConfState,
     /// Where election timeouts are drawn from.
     pub seed: u64,
@@ -127,9 +127,9 @@ impl Options {
     }
 }
 
-/// What a member's thread is told. Bounded by who tells: at most [`PEER_QUEUE`] messages of peers,
-/// as many proposals and reads as the store lets wait (8192 for one handle), and one report for
-/// each write, snapshot and change of membership that is under way.
+/// An input of a member's thread. Its senders bound the queue: at most [`PEER_QUEUE`] messages of
+/// peers, as many proposals and reads as the store lets wait (8192 for one handle), and one report
+/// for each write, snapshot and change of membership that is under way.
 enum Input {
     Propose { id: u64, data: Bytes },
     Read { ctx: u64 },
@@ -168,8 +168,7 @@ pub enum LogNews {
 /// Hears of it.
 pub type OnLogNews = Box<dyn FnMut(LogNews) + Send>;
 
-/// Calls a function if its thread panics: those that wait for the thread must learn that it is
-/// gone.
+/// Calls a function if its thread panics, so that the other threads do not wait for it.
 struct OnPanic<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for OnPanic<F> {

@@ -52,7 +52,7 @@ impl Writer {
                 self.stuck = Some((group, why));
                 true
             }
-            // Never retried: after a failed sync nobody knows what is on the disk.
+            // Never retried: after a failed sync it is unknown what is on the disk.
             Err(error) => {
                 tell(Input::Log(LogNews::Failed(error)));
                 false

@@ -84,7 +84,7 @@ pub trait StateMachine: Send {
     fn answer(&mut self, _question: &Bytes, _now: Duration) -> Option<Bytes> {
         None
     }
-    /// The leader's answer to [`Member::ask_leader`]. `None`: nobody leads, or the leader does not
+    /// The leader's answer to [`Member::ask_leader`]. `None`: there is no leader, or it does not
     /// know yet. If a message was lost, there is no call.
     fn answered(&mut self, _ctx: u64, _answer: Option<Bytes>) {}
     /// Term, role, leader or indexes changed; `applied` is the last entry applied.
@@ -331,7 +331,7 @@ impl<M: StateMachine> Member<M> {
     }
 
     /// Begins a linearizable read. [`StateMachine::read`] tells with the same `ctx` when it may be
-    /// answered.
+    /// answered. No earlier run of this member may have used this `ctx`: see [`Core::read_index`].
     pub fn read(&mut self, ctx: u64) {
         self.gathered.push(ctx);
     }

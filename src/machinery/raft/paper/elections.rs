@@ -114,7 +114,7 @@ fn one_round_of_votes_wins_loses_or_leaves_it_open_5_2() {
     use Role::{Candidate, Follower, Leader};
     // members, who answers how, what becomes of the candidate
     type Case = (u64, &'static [(MemberId, bool)], Role);
-    let cases: [Case; 14] = [
+    let cases: [Case; 19] = [
         (1, &[], Leader),
         (3, &[(2, true), (3, true)], Leader),
         (3, &[(2, true)], Leader),
@@ -129,6 +129,12 @@ fn one_round_of_votes_wins_loses_or_leaves_it_open_5_2() {
         (5, &[(2, false), (3, false)], Candidate),
         (5, &[(2, true), (2, true)], Candidate),
         (3, &[(9, true)], Candidate),
+        // of an even number, half of the votes is not enough
+        (2, &[], Candidate),
+        (2, &[(2, false)], Follower),
+        (4, &[(2, true), (3, false)], Candidate),
+        (4, &[(2, true), (3, false), (4, false)], Follower),
+        (4, &[(2, false), (3, false)], Follower),
     ];
     for (members, votes, end) in cases {
         let mut one = One::new(members);
@@ -343,6 +349,56 @@ fn the_same_leader_in_a_new_term_is_news() {
     };
     let leads = |term| crate::Event::Leader { term, leader: 2 };
     assert_eq!((news(5), news(5), news(7)), (vec![leads(5)], vec![], vec![leads(7)]));
+}
+
+/// As etcd's log has it: `raft.node: 1 lost leader 2 at term 1`.
+#[test]
+fn a_leader_that_is_lost_is_news() {
+    let leaders = |one: &mut One| {
+        let events = std::mem::take(&mut one.events).into_iter();
+        let news = events.filter_map(|event| match event {
+            Event::Leader { term, leader } => Some((term, leader)),
+            _ => None,
+        });
+        news.collect::<Vec<(Term, MemberId)>>()
+    };
+    let mut one = One::as_(Role::Follower);
+    assert_eq!(leaders(&mut one), [(1, 2)]);
+    one.time_out();
+    assert_eq!(leaders(&mut one), [(1, NONE)], "it was silent");
+    one.says();
+    one.time_out();
+    assert_eq!(leaders(&mut one), [], "there is none to lose");
+
+    let mut one = One::as_(Role::Follower);
+    one.hear(2, 1, Body::MsgTimeoutNow);
+    assert_eq!(leaders(&mut one), [(1, 2), (2, NONE)], "it hands over");
+
+    let mut one = One::as_(Role::Leader);
+    for _ in 0..3 * ELECTION {
+        one.tick();
+    }
+    assert_eq!(leaders(&mut one), [(1, 1), (1, NONE)], "it hears no majority");
+
+    let mut one = One::as_(Role::Leader);
+    one.hear(3, 4, Body::MsgAppResp { index: 0, reject: true, hint_index: 0, hint_term: 0 });
+    assert_eq!(leaders(&mut one), [(1, 1), (4, NONE)], "there is a newer term");
+}
+
+/// As etcd's `TestLeaderStepdownWhenQuorumLost`: also a leader that has never been heard.
+#[test]
+fn a_new_leader_that_hears_no_majority_leads_for_one_election_timeout() {
+    for heard in [false, true] {
+        let mut one = One::as_(Role::Leader);
+        for _ in 0..ELECTION {
+            if heard {
+                one.hear(3, 1, Body::MsgHeartbeatResp { read: 0 });
+            }
+            assert_eq!(one.role(), Role::Leader);
+            one.tick();
+        }
+        assert_eq!(one.role() == Role::Leader, heard);
+    }
 }
 
 /// However often, and to whomever, an operator hands over: who hears no majority leads no longer.

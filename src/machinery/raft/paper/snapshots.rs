@@ -93,12 +93,15 @@ fn a_snapshot_that_was_lost_is_sent_again_7() {
 #[test]
 fn a_member_that_is_not_heard_of_is_not_sent_a_snapshot_7() {
     let mut one = sending();
+    one.events.clear();
     // the snapshot is lost, and 2 is silent for so long that it would be sent again
     for _ in 0..10 * ELECTION {
         one.tick();
         one.hear(3, 2, Body::MsgHeartbeatResp { read: 0 });
     }
     assert_eq!(one.progress(2), (0, ProgressState::Probe));
+    let probes = Event::Progress { member: 2, state: ProgressState::Probe };
+    assert!(one.events.contains(&probes), "{:?}", one.events);
     one.says();
     one.propose("a");
     assert_eq!(one.tells(2), [], "it would only get lost");

@@ -77,7 +77,8 @@ pub struct Wal {
     offset: u64,
     /// Bytes of the open segment.
     length: u64,
-    /// No sync of the open segment, of a leader's snapshot or of a directory has failed.
+    /// Nothing that was written may have been lost: no sync of the open segment has failed, and no
+    /// other sync for another reason than scarcity.
     sound: bool,
     /// The write that failed last may have put bytes into the open segment.
     begun: bool,
@@ -230,8 +231,9 @@ impl Wal {
         Ok(())
     }
 
-    /// Nothing that was written may have been lost: no sync of the open segment, of a leader's
-    /// snapshot or of a directory has failed.
+    /// Returns whether nothing that was written can have been lost: no sync of the open segment has
+    /// failed, and no sync of the next one, of a leader's snapshot or of a directory for another
+    /// reason than [scarcity](is_scarcity).
     pub(crate) fn sound(&self) -> bool {
         self.sound
     }
@@ -352,13 +354,12 @@ impl Wal {
 impl Drop for Wal {
     fn drop(&mut self) {
         if let Some(preparing) = self.preparing.take() {
-            let _ = preparing.join(); // nobody may write to the directory after we are gone
+            let _ = preparing.join(); // its thread writes to the directory, which is free after this
         }
     }
 }
 
-/// The number and the kind (`wal`, `tmp`) of a file of the log; `None` for one that is not.
-/// A batch that says from which snapshot the log goes on.
+/// Makes a batch that says from which snapshot the log goes on.
 fn snapshot_batch(snapshot: &SnapshotRef) -> Records {
     let mut batch = Records::default();
     segment::put_snapshot(&mut batch.payload, snapshot);
@@ -450,6 +451,7 @@ fn first_segment(disk: &dyn Disk, dir: &Path, size: u64) -> Result<Box<dyn DiskF
     made.map_err(|e| WalError::io("make the first segment of", dir)(e.cause))
 }
 
+/// Returns the number and the kind (`wal`, `tmp`) of a file of the log; `None` for another file.
 fn number_of(name: &str) -> Option<(u64, &str)> {
     let (number, kind) = name.split_once('.')?;
     Some((snapfile::hexadecimal(number)?, kind))
@@ -467,7 +469,7 @@ fn create_segment(disk: &dyn Disk, dir: &Path, number: u64, size: u64) -> Result
         file.sync().map_err(|cause| Unmade { cause, sync: true })?;
         Ok(file)
     };
-    // Half of a segment helps nobody, and may take the room that a snapshot needs.
+    // Half of a segment is of no use, and may take the room that a snapshot needs.
     create().inspect_err(|_| drop(disk.remove(&path)))
 }
 

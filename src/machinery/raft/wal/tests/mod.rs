@@ -220,7 +220,7 @@ fn a_snapshot_frees_segments_and_the_log_goes_on_behind_it() {
 }
 
 #[test]
-fn a_missing_middle_is_refused() {
+fn a_missing_beginning_is_refused() {
     let disk = SimDisk::default();
     let (mut wal, _) = open(&disk).unwrap();
     for i in 1..=20 {
@@ -230,6 +230,47 @@ fn a_missing_middle_is_refused() {
     drop(wal);
     let refused = open(&disk).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(refused.contains("are missing"), "{refused}");
+}
+
+#[test]
+fn a_missing_middle_is_refused() {
+    let disk = SimDisk::default();
+    let (mut wal, _) = open(&disk).unwrap();
+    for i in 1..=20 {
+        wal.append(&[records(1, i..=i, 600)]).unwrap();
+    }
+    assert!(wal.segments() > 3);
+    drop(wal);
+    disk.remove(&segment(2)).unwrap();
+    let refused = open(&disk).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(refused.contains("some are missing"), "{refused}");
+}
+
+/// The open segment has no entry, and the earlier ones were released: only the commit index tells
+/// that there was something.
+#[test]
+fn a_snapshot_that_is_gone_is_missed_though_no_entry_follows_it() {
+    for gone in [false, true] {
+        let disk = SimDisk::default();
+        let (mut wal, _) = open(&disk).unwrap();
+        wal.append(&[records(1, 1..=9, 100)]).unwrap();
+        let hard = HardState { term: 1, vote: 1, commit: 9 };
+        let only_hard = Records::of(&Ready { hard: Some(hard), ..Ready::default() });
+        while wal.segments() == 1 {
+            wal.append([&only_hard]).unwrap();
+        }
+        let snapshot = SnapshotRef { index: 9, term: 1, conf: ConfState::of([1]), data: "state".into() };
+        wal.save_snapshot(&snapshot).unwrap();
+        wal.release(9).unwrap();
+        assert_eq!(wal.segments(), 1);
+        drop(wal);
+        if gone {
+            let is_snapshot = |path: &PathBuf| path.extension().is_some_and(|e| e == "snap");
+            disk.remove(&disk.files().into_iter().find(is_snapshot).unwrap()).unwrap();
+        }
+        let refused = open(&disk).err().map(|e| e.to_string()).unwrap_or_default();
+        assert_eq!(refused.contains("entries 1 to 9 were committed, and are missing"), gone, "{refused}");
+    }
 }
 
 /// Its vote and its term are gone, too: as a new member it could vote twice in one term.
