@@ -73,7 +73,7 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
                 return Err(error);
             }
         } else {
-            node.cri.wake(component);
+            node.cri.wake();
         }
         started.push(format!("{component}/{name}"));
     }
