@@ -196,7 +196,10 @@ fn refusal(reason: &str, asked: &Value) -> Option<Refusal> {
     Some(match reason {
         apiserver::NOTHING_TO_UNDO => Refusal::NothingToUndo,
         apiserver::NOTHING_TO_REDO => Refusal::NothingToRedo,
-        apiserver::FEWER_STEPS => Refusal::FewerSteps { asked: number("count").unsigned_abs() as usize },
+        apiserver::FEWER_STEPS => {
+            // A `usize`, so it may be larger than any `i64`.
+            Refusal::FewerSteps { asked: asked["count"].as_u64().unwrap_or_default() as usize }
+        }
         apiserver::PLAN_CHANGED => Refusal::PlanChanged,
         apiserver::NO_SUCH_REVISION => Refusal::NoSuchRevision { revision: number("revision") },
         "Expired" => Refusal::RevisionGone { revision: number("revision") },
@@ -247,6 +250,14 @@ mod tests {
         assert_eq!(last_by(&records, at("2026-11-20T10:03:00Z")), Some(7));
         assert_eq!(last_by(&records, at("2026-11-20T10:01:00Z")), Some(5));
         assert_eq!(last_by(&records, at("2026-11-20T09:00:00Z")), None);
+    }
+
+    #[test]
+    fn a_refusal_names_the_number_of_steps_that_was_asked_for() {
+        for count in [3, usize::MAX] {
+            let refused = refusal(apiserver::FEWER_STEPS, &json!({ "count": count }));
+            assert_eq!(refused, Some(Refusal::FewerSteps { asked: count }));
+        }
     }
 
     /// Between the question and the answer of a person `5m` has come to mean a later revision.
