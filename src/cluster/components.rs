@@ -259,7 +259,8 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
         let mut own_store: Option<Arc<dyn etcd::Storage>> = None;
         if let Some(etcd) = &world.spec.external_etcd {
             let remote: Arc<dyn etcd::Storage> = Arc::new(etcd.connect().await.map_err(|t| t.to_string())?);
-            if !etcd.claim(&*remote, world.ca.pem()).await.map_err(|t| t.to_string())? {
+            let claimed = etcd.claim(&*remote, world.ca.pem(), &world.spec.name).await;
+            if !claimed.map_err(|t| t.to_string())? {
                 let refusal = etcd.foreign().to_string();
                 world.problem.send_replace(Some(refusal.clone())); // no restart mends it
                 return Err(refusal);

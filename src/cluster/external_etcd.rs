@@ -63,16 +63,21 @@ impl ExternalEtcd {
 
     /// Makes the etcd this cluster's own, if it is nobody's: two clusters on the same objects would
     /// run the same pods, delete each other's Nodes and refuse each other's tokens. A cluster is
-    /// known by its certificate authority.
+    /// known by its certificate authority and its name: a copied directory has the authority of the
+    /// original, and would even stand for election under the same identity.
     ///
     /// False: it holds another cluster's objects.
     ///
     /// # Errors
     /// The etcd does not answer.
-    pub(crate) async fn claim(&self, store: &dyn Storage, authority: &str) -> Result<bool, Refusal> {
+    pub(crate) async fn claim(
+        &self,
+        store: &dyn Storage,
+        authority: &str,
+        name: &str,
+    ) -> Result<bool, Refusal> {
         let refusal = |why: String| Refusal::NoEtcd { endpoints: self.endpoints.join(","), why };
-        let digest = Sha256::digest(authority);
-        let own: Bytes = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        let own = mark(&format!("{authority}{name}"));
         let key = Bytes::from_static(OWNER.as_bytes());
         let is_free = |key: Bytes, range_end: Bytes| Compare {
             key,
@@ -90,17 +95,26 @@ impl ExternalEtcd {
                 value: own.clone(),
                 ..Default::default()
             })],
-            failure: vec![RequestOp::Range(RangeRequest { key, ..Default::default() })],
+            failure: vec![RequestOp::Range(RangeRequest { key: key.clone(), ..Default::default() })],
         };
-        let answer = store.txn(txn).await.map_err(|e| refusal(chain(&e)))?;
         let is_own = |r: &ResponseOp| matches!(r, ResponseOp::Range(found) if found.kvs.iter().any(|kv| kv.value == own));
+        let answer = store.txn(txn.clone()).await.map_err(|e| refusal(chain(&e)))?;
+        if answer.succeeded || answer.responses.iter().any(is_own) {
+            return Ok(true);
+        }
+        // Earlier programs noted the authority alone. The first cluster that has it takes the etcd;
+        // another server of the same cluster may be faster.
+        let target = CompareTarget::Value(mark(authority));
+        let earlier = Compare { key, range_end: Bytes::new(), result: CompareResult::Equal, target };
+        let renewal = TxnRequest { compare: vec![earlier], ..txn };
+        let answer = store.txn(renewal).await.map_err(|e| refusal(chain(&e)))?;
         Ok(answer.succeeded || answer.responses.iter().any(is_own))
     }
 
     /// What to say of an etcd that holds another cluster's objects.
     pub(crate) fn foreign(&self) -> Refusal {
         let why = format!(
-            "it holds the objects of another cluster, which its key {OWNER} names if Ropewalk made it; give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/"
+            "it holds the objects of another cluster, which its key {OWNER} names if Ropewalk made it; a directory that was renamed needs its old name, and a copied one is another cluster. Give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/"
         );
         Refusal::NoEtcd { endpoints: self.endpoints.join(","), why }
     }
@@ -109,6 +123,12 @@ impl ExternalEtcd {
     pub fn status(&self) -> Value {
         json!({"endpoints": self.endpoints, "cacert": self.cacert, "cert": self.cert, "key": self.key})
     }
+}
+
+/// What [`OWNER`] holds: 32 hexadecimal digits.
+fn mark(identity: &str) -> Bytes {
+    let digest = Sha256::digest(identity);
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
 
 #[cfg(test)]
@@ -122,15 +142,32 @@ mod tests {
         let store = Kv::in_memory(Rng::seeded(1));
         let etcd = ExternalEtcd { endpoints: vec!["https://etcd:2379".into()], ..ExternalEtcd::default() };
         for _ in 0..2 {
-            assert!(etcd.claim(&store, "one authority").await.unwrap());
+            assert!(etcd.claim(&store, "one authority", "main").await.unwrap());
         }
-        assert!(!etcd.claim(&store, "another").await.unwrap());
+        assert!(!etcd.claim(&store, "another", "main").await.unwrap());
         // One that kubeadm or kind made.
         let others = Kv::in_memory(Rng::seeded(2));
         let key = "/registry/namespaces/default".into();
         others.put(PutRequest { key, value: "x".into(), ..Default::default() }).await.unwrap();
-        assert!(!etcd.claim(&others, "one authority").await.unwrap());
+        assert!(!etcd.claim(&others, "one authority", "main").await.unwrap());
         let refused = etcd.foreign().to_string();
         assert!(refused.contains("https://etcd:2379") && refused.contains("another cluster"), "{refused}");
+    }
+
+    /// `cp -r clusters/main clusters/try`: both have the same authority. An earlier program noted
+    /// nothing else in the etcd.
+    #[tokio::test]
+    async fn a_copied_directory_does_not_get_the_etcd_of_the_original() {
+        let etcd = ExternalEtcd::default();
+        for is_earlier in [false, true] {
+            let store = Kv::in_memory(Rng::seeded(1));
+            if is_earlier {
+                let (key, value) = (OWNER.into(), mark("authority"));
+                store.put(PutRequest { key, value, ..Default::default() }).await.unwrap();
+            }
+            for (name, may) in [("main", true), ("try", false), ("main", true)] {
+                assert_eq!(etcd.claim(&store, "authority", name).await.unwrap(), may, "{name}");
+            }
+        }
     }
 }

@@ -88,6 +88,14 @@ impl Faults {
         self.all().iter().any(|b| holds(b, component, node))
     }
 
+    /// Returns a node that is off, and on which the component is to stay down.
+    pub(crate) fn held_where_off(&self, component: &str) -> Option<String> {
+        let all = self.all();
+        let is_held = |node: &String| all.iter().any(|b| holds(b, component, node));
+        let mut off = all.iter().filter(|b| is_off(b)).flat_map(|b| &b.nodes);
+        off.find(|node| is_held(node)).cloned()
+    }
+
     /// Waits until no other fault is being injected. None is while the result lives.
     pub(crate) async fn acting(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.acting.lock().await
@@ -186,7 +194,10 @@ mod tests {
         assert_eq!(faults.heal(), 1, "the cut alone");
         assert!(!faults.touches("a"));
         faults.note("crashed", &["a"], None);
+        assert_eq!(faults.held_where_off("kubelet").as_deref(), Some("a"));
+        assert_eq!(faults.held_where_off("etcd"), None);
         faults.note_on("a");
+        assert_eq!(faults.held_where_off("kubelet"), None);
         assert!(faults.is_held("kubelet", "a"), "a machine that is switched on again changes nothing");
         faults.release("kube-scheduler", "a");
         assert!(!faults.is_held("kube-scheduler", "a") && faults.is_held("kubelet", "a"));

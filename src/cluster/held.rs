@@ -26,8 +26,8 @@ use tap::Component;
 /// Ends a component and holds it down: on the node that is named, else on every node that is on.
 ///
 /// # Errors
-/// [`Refusal`]: no such component or node, the node is off, the store is external, or the
-/// component is stopped already.
+/// [`Refusal`]: no such component or node, the node is off (or every node that can run it), the
+/// store is external, or the component is stopped already.
 pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> Result<Value, Error> {
     let mut stopped = Vec::new();
     for node in places(world, component, node)? {
@@ -73,14 +73,19 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
                 return Err(error);
             }
         } else {
-            node.cri.wake(component);
+            node.cri.wake();
         }
         started.push(format!("{component}/{name}"));
     }
-    match started.is_empty() {
-        true => Err(Refusal::NotStopped { component: component.into() }.into()),
-        false => Ok(json!({ "started": started })),
+    if started.is_empty() {
+        let off = if node.is_none() { world.faults.held_where_off(component) } else { None };
+        let refusal = match off {
+            Some(node) => Refusal::NodeOff { node },
+            None => Refusal::NotStopped { component: component.into() },
+        };
+        return Err(refusal.into());
     }
+    Ok(json!({ "started": started }))
 }
 
 /// True if no API server can answer: fewer than a majority of the store's members run, or no node
@@ -122,15 +127,43 @@ fn places(world: &World, component: &str, node: Option<&str>) -> Result<Vec<Arc<
         }
         None => {
             let mut nodes = world.all_nodes();
-            nodes.retain(|node| fits(node) && !world.faults.is_off(&node.spec.name));
-            Ok(nodes)
+            nodes.retain(fits);
+            let is_off = |name: &str| world.faults.is_off(name);
+            that_are_on(nodes, |node| node.spec.name.as_str(), is_off).map_err(Error::from)
         }
+    }
+}
+
+/// Leaves out the nodes that are off.
+///
+/// # Errors
+/// [`Refusal::NodeOff`] with the first one: all of them are off.
+fn that_are_on<T>(
+    nodes: Vec<T>,
+    name: impl Fn(&T) -> &str,
+    is_off: impl Fn(&str) -> bool,
+) -> Result<Vec<T>, Refusal> {
+    let first = nodes.first().map(|node| name(node).to_string());
+    let on: Vec<T> = nodes.into_iter().filter(|node| !is_off(name(node))).collect();
+    match first {
+        Some(node) if on.is_empty() => Err(Refusal::NodeOff { node }),
+        _ => Ok(on),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The only control plane is off. Its scheduler was not stopped, so `fault start` would lead
+    /// nowhere.
+    #[test]
+    fn a_component_on_nodes_that_are_all_off_is_refused_for_that_reason() {
+        let on = |off: &[&str]| that_are_on(vec!["a", "b"], |node| *node, |name| off.contains(&name));
+        assert_eq!(on(&[]), Ok(vec!["a", "b"]));
+        assert_eq!(on(&["a"]), Ok(vec!["b"]));
+        assert_eq!(on(&["a", "b"]), Err(Refusal::NodeOff { node: "a".into() }));
+    }
 
     #[test]
     fn the_api_is_silent_without_a_store_or_without_a_server() {

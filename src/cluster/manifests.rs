@@ -160,9 +160,10 @@ fn coredns(labels: &Value, tolerations: &Value) -> Value {
     })
 }
 
-/// Everything that is made through the API once it answers. Of what exists only the tag of a
-/// component's image is changed, to this program's version; all else that a learner edited stays,
-/// and so does an image of another name.
+/// Everything that is made through the API once it answers. Of what exists two things are changed:
+/// the tag of a component's image becomes this program's version ([`newer_image`]), and a role gets
+/// back the rules that its component needs ([`missing_rules`]). All else that a learner edited
+/// stays, and so does an image of another name.
 fn addons(world: &World) -> Vec<Value> {
     let labels = json!({"k8s-app": "kube-dns"});
     let critical = json!([

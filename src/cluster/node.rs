@@ -12,8 +12,9 @@ pub(crate) trait ComponentRuntime: Runtime {
     /// Ends a component without asking it. `false`: it does not run here.
     fn kill(&self, component: &str) -> bool;
 
-    /// Makes the kubelet look again at the pods of a component that has ended.
-    fn wake(&self, component: &str);
+    /// Makes the kubelet look again at every pod that may run a component, also at one whose
+    /// container could not be made yet.
+    fn wake(&self);
 }
 
 /// A node of the cluster.

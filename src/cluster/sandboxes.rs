@@ -21,6 +21,16 @@ impl Sandboxes {
         self.0.lock().remove(id);
     }
 
+    /// Sends an event about every sandbox of this namespace, so that the kubelet looks at its pod.
+    /// A pod whose container was refused has no container that an event could be about.
+    pub(super) fn wake(&self, namespace: &str, events: &broadcast::Sender<Event>) {
+        for (sandbox, _) in self.0.lock().values().filter(|(one, _)| one.pod.namespace == namespace) {
+            let (pod, container_id) = (sandbox.pod.clone(), sandbox.id.clone());
+            // It fails if no kubelet listens: the next one looks at all pods.
+            let _ = events.send(Event { pod, container_id, kind: EventKind::Started });
+        }
+    }
+
     /// Makes a sandbox in a task of `crew`, and records it also if the caller stops waiting,
     /// because its kubelet was killed, for instance: the runtime finishes a sandbox in any case,
     /// and the next kubelet goes on with it. That one is told by an event.
@@ -60,6 +70,7 @@ impl Sandboxes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cri::PodId;
     use cri::fake::FakeRuntime;
     use rng::Rng;
     use std::future::Future;
@@ -98,5 +109,26 @@ mod tests {
         assert!(heard.try_recv().is_err());
         table.remove(&made.id);
         assert!(table.get(&made.id).is_none());
+    }
+
+    /// `fault stop coredns`, and a pod of it that was made meanwhile: it has a sandbox and no
+    /// container. Without an event the kubelet would look at it when it tries again, after seconds.
+    #[tokio::test]
+    async fn a_pod_whose_container_was_refused_is_looked_at_when_it_may_run() {
+        let (table, crew, runtime) = (Sandboxes::default(), Crew::new("node-runtime"), runtime());
+        let events = broadcast::Sender::new(8);
+        for (namespace, name) in [("kube-system", "coredns-1"), ("default", "web"), ("kube-system", "gone")] {
+            let pod = PodId { namespace: namespace.into(), name: name.into(), uid: name.into() };
+            let config = SandboxConfig { pod, ..SandboxConfig::default() };
+            let made = table.make(runtime.clone(), config, &crew, &events).await.unwrap();
+            if name == "gone" {
+                table.remove(&made.id);
+            }
+        }
+        crew.stop().await; // its tasks have ended
+        let mut heard = events.subscribe();
+        table.wake("kube-system", &events);
+        assert_eq!(heard.try_recv().unwrap().pod.name, "coredns-1");
+        assert!(heard.try_recv().is_err());
     }
 }

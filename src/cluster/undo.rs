@@ -186,8 +186,20 @@ pub(crate) async fn send(world: &World, past: Past) -> Result<Value, Error> {
     client.kube().request::<Value>(request).await.map_err(|error| match error {
         kube::Error::Api(status) => refusal(&status.reason, &asked)
             .map_or_else(|| Error::Told(status.message.clone()), Error::Refusal),
-        other => Error::Told(chain(&other)),
+        other => Error::Told(no_answer(&other)),
     })
+}
+
+/// Says that a request was not answered. The innermost cause is enough: the others only name the
+/// layers of the client.
+fn no_answer(error: &kube::Error) -> String {
+    if !matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_)) {
+        return chain(error);
+    }
+    let error: &(dyn std::error::Error + 'static) = error;
+    let cause = std::iter::successors(Some(error), |e| e.source()).last();
+    let cause = cause.map(ToString::to_string).unwrap_or_default();
+    format!("no API server answers ({cause}); `ropewalk status` and `ropewalk fault list` show why")
 }
 
 /// What the API server's reason means for a person who asked this.
@@ -196,7 +208,10 @@ fn refusal(reason: &str, asked: &Value) -> Option<Refusal> {
     Some(match reason {
         apiserver::NOTHING_TO_UNDO => Refusal::NothingToUndo,
         apiserver::NOTHING_TO_REDO => Refusal::NothingToRedo,
-        apiserver::FEWER_STEPS => Refusal::FewerSteps { asked: number("count").unsigned_abs() as usize },
+        apiserver::FEWER_STEPS => {
+            // A `usize`, so it may be larger than any `i64`.
+            Refusal::FewerSteps { asked: asked["count"].as_u64().unwrap_or_default() as usize }
+        }
         apiserver::PLAN_CHANGED => Refusal::PlanChanged,
         apiserver::NO_SUCH_REVISION => Refusal::NoSuchRevision { revision: number("revision") },
         "Expired" => Refusal::RevisionGone { revision: number("revision") },
@@ -247,6 +262,23 @@ mod tests {
         assert_eq!(last_by(&records, at("2026-11-20T10:03:00Z")), Some(7));
         assert_eq!(last_by(&records, at("2026-11-20T10:01:00Z")), Some(5));
         assert_eq!(last_by(&records, at("2026-11-20T09:00:00Z")), None);
+    }
+
+    /// The only control plane is off.
+    #[test]
+    fn a_request_that_nobody_answers_says_where_to_look() {
+        let refused = std::io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        let said = no_answer(&kube::Error::Service(refused.into()));
+        assert!(said.starts_with("no API server answers (Connection refused"), "{said}");
+        assert!(said.contains("`ropewalk status`") && !said.contains("ServiceError"), "{said}");
+    }
+
+    #[test]
+    fn a_refusal_names_the_number_of_steps_that_was_asked_for() {
+        for count in [3, usize::MAX] {
+            let refused = refusal(apiserver::FEWER_STEPS, &json!({ "count": count }));
+            assert_eq!(refused, Some(Refusal::FewerSteps { asked: count }));
+        }
     }
 
     /// Between the question and the answer of a person `5m` has come to mean a later revision.

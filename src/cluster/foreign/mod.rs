@@ -149,8 +149,10 @@ fn serve_control(crew: &Crew, inner: &Arc<Inner>, door: UnixListener, guests: Gu
     let stop = server.stop.clone();
     control::serve(crew, door, server);
     let over = crew.clone();
-    tokio::spawn(async move {
-        let _open = keep; // who asks for progress hears of the end by the end of the connection
+    // It ends with the crew, so nothing of a session that was closed is left.
+    crew.spawn(async move {
+        // A client that asks for progress hears of the end by the end of the connection.
+        let _open = keep;
         stop.cancelled().await;
         over.kill();
     });

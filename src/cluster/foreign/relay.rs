@@ -98,7 +98,8 @@ impl Relay {
         let info = Info::parse(request.method(), request.uri().path(), &query);
         let mut asked = self.observer.asked(user, &info, &query, request.headers());
         let own = self.namespace.lock().clone();
-        let answer = match permit(&info, &own) {
+        let upgrades = request.headers().contains_key(header::UPGRADE);
+        let answer = match permit(&info, upgrades, &own) {
             Ok(()) => self.pass(request, &mut asked, stop).await,
             Err(status) => Err(status),
         };
@@ -183,7 +184,10 @@ async fn read_within(mut body: Body, most: usize) -> Result<(Body, Option<Bytes>
 
 /// May this be passed on? Looking is everybody's own business; changing ends at the namespace's
 /// wall.
-pub(super) fn permit(info: &Info, own: &str) -> Result<(), Status> {
+///
+/// A request that changes protocols (`upgrades`) to a subresource is a connection, whatever it is
+/// called: KubeVirt has `virtualmachineinstances/vm/console`. Only logs are read that way, too.
+pub(super) fn permit(info: &Info, upgrades: bool, own: &str) -> Result<(), Status> {
     if climbs(&info.path) {
         return Err(Status::bad_request(format!("the path {:?} has a segment \".\" or \"..\"", info.path)));
     }
@@ -191,7 +195,9 @@ pub(super) fn permit(info: &Info, own: &str) -> Result<(), Status> {
         return Err(Status::bad_request(format!("the path {:?} has a \"/\" written as \"%2F\"", info.path)));
     }
     let looks = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options");
-    if looks && !CONNECTED.contains(&info.subresource.as_str()) {
+    let subresource = info.subresource.as_str();
+    let connects = CONNECTED.contains(&subresource) || upgrades && !matches!(subresource, "" | "log");
+    if looks && !connects {
         return Ok(());
     }
     // Questions about rights and identities are stored nowhere.
@@ -277,7 +283,25 @@ mod tests {
     fn may(method: &str, url: &str) -> bool {
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
         let info = Info::parse(&method.parse().unwrap(), path, &Query::parse(Some(query)));
-        permit(&info, "mine").is_ok()
+        permit(&info, false, "mine").is_ok()
+    }
+
+    /// A WebSocket to the console of a virtual machine begins as a GET, and types into it.
+    #[test]
+    fn a_connection_to_an_unknown_subresource_ends_at_the_wall() {
+        let may = |path: &str, upgrades: bool| {
+            let query = Query::parse(Some("watch=true"));
+            permit(&Info::parse(&http::Method::GET, path, &query), upgrades, "mine").is_ok()
+        };
+        let console = |namespace: &str| {
+            format!(
+                "/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/vm/console"
+            )
+        };
+        assert!(
+            !may(&console("other"), true) && may(&console("other"), false) && may(&console("mine"), true)
+        );
+        assert!(may("/api/v1/namespaces/other/pods/p/log", true) && may("/api/v1/pods", true));
     }
 
     #[test]
@@ -323,11 +347,14 @@ mod tests {
             assert!(!may(method, url), "{method} {url}");
         }
         let asked = |path| Info::parse(&http::Method::POST, path, &Query::default());
-        let refused = |path| permit(&asked(path), "mine").unwrap_err().message;
+        let refused = |path| permit(&asked(path), false, "mine").unwrap_err().message;
         let usual = refused("/api/v1/namespaces/default/pods");
         assert!(usual.contains("write \"namespace: mine\""), "{usual}");
         assert!(!refused("/api/v1/namespaces/other/pods").contains("namespace: mine"));
         let delete = Info::parse(&http::Method::DELETE, "/api/v1/namespaces/x/pods", &Query::default());
-        assert!(permit(&delete, "").is_err_and(|s| s.code == 403 && s.message.contains("no lesson is open")));
+        assert!(
+            permit(&delete, false, "")
+                .is_err_and(|s| s.code == 403 && s.message.contains("no lesson is open"))
+        );
     }
 }

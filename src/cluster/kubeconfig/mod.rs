@@ -38,7 +38,8 @@ fn renew_kubeconfig(
     if let Err(error) = &locked {
         tracing::warn!(%error, "the kubeconfig is renewed all the same");
     }
-    let merged = merge_kubeconfig(known_kubeconfig(path)?, name, cluster, user);
+    let known = known_kubeconfig(path)?.map(|known| without_original(known, name, cluster));
+    let merged = merge_kubeconfig(known, name, cluster, user);
     let text = serde_yaml::to_string(&merged)
         .map_err(|e| Error::Damaged { path: path.into(), why: e.to_string() })?;
     Ok(pki::write_private(path, &text)?)
@@ -64,12 +65,50 @@ fn known_kubeconfig(path: &Path) -> Result<Option<Value>, Error> {
     }
 }
 
+/// Pure: renames the original's entries in the kubeconfig of a copied directory to this cluster's.
+/// Otherwise its current context would still lead to the original. Contexts that a learner added
+/// for the original lead to the copy, too.
+///
+/// An entry is the original's if this cluster has none yet, and it has the same authority and an
+/// address that a start has written. Example: `clusters/main` was copied to `clusters/try`, so
+/// `ropewalk-main` becomes `ropewalk-try`, and the start renews its address and its user.
+fn without_original(mut config: Value, name: &str, cluster: &Value) -> Value {
+    let clusters = config["clusters"].as_array().cloned().unwrap_or_default();
+    if clusters.iter().any(|entry| entry["name"] == name) {
+        return config;
+    }
+    let original = clusters.iter().find_map(|entry| {
+        let is_same = entry["cluster"][AUTHORITY] == cluster[AUTHORITY];
+        let server = entry["cluster"]["server"].as_str()?;
+        let named = entry["name"].as_str().filter(|named| named.starts_with("ropewalk-"))?;
+        (is_same && server.starts_with(LOCALHOST)).then(|| named.to_string())
+    });
+    let Some(original) = original else { return config };
+    let rename = |value: Option<&mut Value>| {
+        if let Some(value) = value.filter(|value| **value == original.as_str()) {
+            *value = name.into();
+        }
+    };
+    for list in ["clusters", "users", "contexts"] {
+        for entry in config.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            for at in ["/name", "/context/cluster", "/context/user"] {
+                rename(entry.pointer_mut(at));
+            }
+        }
+    }
+    rename(config.get_mut("current-context"));
+    config
+}
+
 /// What the API's address on the host begins with; its port follows.
 const LOCALHOST: &str = "https://127.0.0.1:";
 
+/// The field of a kubeconfig's entry that has a cluster's authority.
+const AUTHORITY: &str = "certificate-authority-data";
+
 /// A kubeconfig's entry of the API on the host.
 fn server(ca_pem: &str, port: u16) -> Value {
-    json!({"certificate-authority-data": encode(ca_pem), "server": format!("{LOCALHOST}{port}")})
+    json!({AUTHORITY: encode(ca_pem), "server": format!("{LOCALHOST}{port}")})
 }
 
 /// A kubeconfig's entry of a user.
@@ -126,8 +165,9 @@ pub(super) fn merge_kubeconfig(old: Option<Value>, name: &str, cluster: &Value, 
 /// before the first merge is kept beside it.
 ///
 /// # Errors
-/// The cluster has never run; the file is no kubeconfig, or another program is changing it: then it
-/// is left as it is.
+/// [`Error::NotRunning`]: the cluster has never run, or its own kubeconfig lacks its entries, which
+/// the next start writes. The file is no kubeconfig, or another program is changing it. After each
+/// of these errors the file is as it was.
 pub fn merge_into(place: &Place, target: &Path) -> Result<(), Error> {
     merge_within(place, target, LOCK_WITHIN)
 }
@@ -253,12 +293,12 @@ impl Entries {
     /// True if a kubeconfig's entry of a cluster is about this one. Another cluster may have the
     /// same name, but not the same authority.
     fn is_in(&self, entry: &Value) -> bool {
-        const AUTHORITY: &str = "certificate-authority-data";
         entry["name"] == self.name.as_str() && entry["cluster"][AUTHORITY] == self.cluster[AUTHORITY]
     }
 }
 
-/// `None`: it has no kubeconfig yet.
+/// `None`: it has no kubeconfig yet, or one without its entries: its directory was copied and has
+/// never run, or the learner deleted them. The next start writes them.
 fn own_entries(place: &Place) -> Result<Option<Entries>, Error> {
     let path = place.kubeconfig();
     let text = match fs::read_to_string(&path) {
@@ -275,7 +315,8 @@ fn own_entries(place: &Place) -> Result<Option<Entries>, Error> {
         Kubeconfig::find(entries, &name).map(|entry| entry.value.clone()).unwrap_or_default()
     };
     let (cluster, user) = (part(&all.clusters), part(&all.users));
-    Ok(Some(Entries { name, cluster, user }))
+    let is_whole = cluster.is_object() && user.is_object();
+    Ok(is_whole.then_some(Entries { name, cluster, user }))
 }
 
 /// A kubeconfig that is not ours, as text and as what it says. `None`: there is none.

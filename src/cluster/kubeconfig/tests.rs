@@ -213,3 +213,56 @@ fn a_restart_renews_certificates_and_leaves_the_learners_contexts_alone() {
     assert_eq!(again["contexts"][0]["context"]["namespace"], "web");
     assert_eq!(again["contexts"].as_array().unwrap().len(), 2);
 }
+
+/// `cp -r clusters/main clusters/try`: kubectl in the copy would change the original.
+#[test]
+fn the_kubeconfig_of_a_copied_directory_leads_to_the_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kubeconfig");
+    let main = server("PEM", 6443);
+    let mut left = merge_kubeconfig(None, "ropewalk-main", &main, &json!({"k": 1}));
+    left["contexts"][0]["context"]["namespace"] = "web".into();
+    let dev = json!({"name": "dev", "context": {"cluster": "ropewalk-main", "user": "ropewalk-main"}});
+    left["contexts"].as_array_mut().unwrap().push(dev);
+    // A tunnel, and the cluster of another person: neither is the original.
+    let others =
+        [("tunnel", "PEM", "https://host.example:6443"), ("ropewalk-x", "other", "https://127.0.0.1:6444")];
+    for (name, ca, address) in others {
+        let entry = json!({"name": name, "cluster": {AUTHORITY: encode(ca), "server": address}});
+        left["clusters"].as_array_mut().unwrap().insert(0, entry);
+    }
+    fs::write(&path, serde_yaml::to_string(&left).unwrap()).unwrap();
+    for _ in 0..2 {
+        let (copy, user) = (server("PEM", 7443), json!({"k": 2}));
+        renew_kubeconfig(&path, "ropewalk-try", &copy, &user, Duration::ZERO).unwrap();
+        let config = known_kubeconfig(&path).unwrap().unwrap();
+        let names = |list: &str| -> Vec<String> {
+            let entries = config[list].as_array().unwrap().iter();
+            entries.map(|entry| entry["name"].as_str().unwrap().to_string()).collect()
+        };
+        assert_eq!(config["current-context"], "ropewalk-try");
+        assert_eq!(names("clusters"), ["ropewalk-x", "tunnel", "ropewalk-try"]);
+        assert_eq!((names("users"), names("contexts").len()), (vec!["ropewalk-try".to_string()], 2));
+        assert_eq!((&config["clusters"][2]["cluster"], &config["users"][0]["user"]), (&copy, &user));
+        assert_eq!(config["contexts"][0]["context"]["namespace"], "web");
+        assert_eq!(config["contexts"][1]["context"]["cluster"], "ropewalk-try");
+    }
+}
+
+/// A copied directory that has never run, or entries that the learner deleted.
+#[test]
+fn a_kubeconfig_without_the_clusters_own_entries_is_no_ground_for_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, target) = merged_once(dir.path());
+    let other = merge_kubeconfig(None, "ropewalk-main", &json!({"server": BEFORE}), &json!({"k": 1}));
+    fs::write(place.kubeconfig(), serde_yaml::to_string(&other).unwrap()).unwrap();
+    let refused = merge_into(&place, &target).unwrap_err();
+    assert!(matches!(refused, Error::NotRunning(_)), "{refused}");
+    assert!(!target.exists(), "it would name a cluster without an address");
+    // The cluster of another person, of the same name, whose authority is in a file.
+    let theirs = merge_kubeconfig(None, "ropewalk-t", &json!({"server": "b"}), &json!({"k": 1}));
+    let text = serde_yaml::to_string(&theirs).unwrap();
+    fs::write(&target, &text).unwrap();
+    remove_from(&place, &target).unwrap();
+    assert_eq!(fs::read_to_string(&target).unwrap(), text);
+}

@@ -1,10 +1,10 @@
 //! What faults do to the components of one node: end them, hold them down, let them start again.
 
-use super::NodeCri;
+use super::{NAMESPACE, NodeCri};
 use crate::images::component_of;
 use crate::node::ComponentRuntime;
 use crate::world::World;
-use cri::{ContainerState, Error, EventKind, PodId, Result};
+use cri::{ContainerState, Error, Result};
 use task::Crew;
 
 impl NodeCri {
@@ -37,15 +37,7 @@ impl ComponentRuntime for NodeCri {
         !crews.is_empty()
     }
 
-    fn wake(&self, component: &str) {
-        let pods: Vec<(String, PodId)> = self
-            .components()
-            .values()
-            .filter(|c| component_of(&c.config.image) == Some(component))
-            .map(|c| (c.id.clone(), c.pod.clone()))
-            .collect();
-        for (id, pod) in pods {
-            self.tell(&pod, &id, EventKind::Stopped);
-        }
+    fn wake(&self) {
+        self.sandboxes.wake(NAMESPACE, &self.events);
     }
 }

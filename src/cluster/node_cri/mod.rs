@@ -30,6 +30,9 @@ mod held;
 
 const EVENTS: usize = 1024;
 
+/// The namespace of all pods that run components: static pods and addons.
+const NAMESPACE: &str = "kube-system";
+
 struct Component {
     id: String,
     sandbox_id: String,
@@ -188,7 +191,7 @@ impl NodeCri {
 fn may_run(static_pods: &[Pod], pod: &PodId, image: &str) -> bool {
     let Some(component) = component_of(image) else { return true };
     if components::ADDONS.contains(&component) {
-        return pod.namespace == "kube-system";
+        return pod.namespace == NAMESPACE;
     }
     static_pods.iter().any(|own| {
         let meta = &own.metadata;

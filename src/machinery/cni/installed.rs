@@ -47,7 +47,8 @@ pub enum Does {
     },
     /// Leads a node port to its chain.
     LeadsNodePort {
-        /// A port of the node, from 30000 to 32767.
+        /// A port of the node, from the cluster's range of node ports: 30000 to 32767 unless it was
+        /// made with another.
         port: u16,
         /// The Service's chain, e.g. `s4`.
         chain: String,
