@@ -67,7 +67,9 @@ fn a_status_accepts_only_names_that_a_spec_may_ask_for() {
     assert_eq!(told(definition(spec(json!({})))["spec"]["names"].clone()), [""; 0]);
     let long = "k".repeat(64);
     assert_eq!(
-        told(json!({"plural": "../x", "kind": long, "listKind": long, "shortNames": ["ct", "A"], "categories": [""]})),
+        told(
+            json!({"plural": "../x", "kind": long, "listKind": long, "shortNames": ["ct", "A"], "categories": [""]})
+        ),
         [
             "status.acceptedNames.plural",
             "status.acceptedNames.kind",

@@ -68,7 +68,7 @@ pub(super) fn validate(spec: &Value, field: &str, errors: &mut Errors) {
         }
         _ => {
             let mode = at(spec, "completionMode");
-            errors.not_supported(format!("{field}.completionMode"), mode, &["Indexed", "NonIndexed"]);
+            errors.not_supported(format!("{field}.completionMode"), mode, &["NonIndexed", "Indexed"]);
         }
     }
     if !at(spec, "maxFailedIndexes").is_null() && at(spec, "backoffLimitPerIndex").is_null() {
@@ -356,7 +356,12 @@ mod tests {
             &wrong(json!({"maxFailedIndexes": 6, "backoffLimitPerIndex": 1})),
             &["less than or equal to completions"],
         );
-        ends_with(&wrong(json!({"completionMode": "indexed"})), &["spec.completionMode: Unsupported value"]);
+        ends_with(
+            &wrong(json!({"completionMode": "indexed"})),
+            &[
+                "spec.completionMode: Unsupported value: \"indexed\": supported values: \"NonIndexed\", \"Indexed\"",
+            ],
+        );
     }
 
     #[test]

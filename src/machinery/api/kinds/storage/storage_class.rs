@@ -173,10 +173,7 @@ mod tests {
         assert_eq!(told(many(513)), ["parameters: Too long: may not be more than 512 bytes"]);
         let large = |bytes: usize| json!({"k": "x".repeat(bytes - 1)});
         assert_eq!(told(large(256 << 10)), [""; 0]);
-        assert_eq!(
-            told(large((256 << 10) + 1)),
-            ["parameters: Too long: may not be more than 262144 bytes"]
-        );
+        assert_eq!(told(large((256 << 10) + 1)), ["parameters: Too long: may not be more than 262144 bytes"]);
         assert_eq!(told(json!({"": "x"})), ["parameters: Invalid value: \"\": field can not be empty."]);
     }
 
