@@ -7,7 +7,7 @@ use crate::table::cells::{Printer, age, name, some};
 use crate::validate::addresses::{endpoint_ip, legacy_ip, strict_ip};
 use crate::validate::fields::{app_protocol, one_of};
 use crate::validate::names;
-use crate::value::{at, default, default_zero, int, list, list_mut, text};
+use crate::value::{at, default, int, list, list_mut, text};
 use clock::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(super) fn kind() -> Kind {
 fn defaults(object: &mut Value) {
     for port in list_mut(object, "ports") {
         default(port, "name", "");
-        default_zero(port, "protocol", "TCP");
+        default(port, "protocol", "TCP");
     }
 }
 
@@ -209,6 +209,20 @@ mod tests {
         for bad in ["A.b", "a..b", "-a.b", "a.b..", &format!("{long}.b")] {
             assert_eq!(told(bad).len(), 1, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_empty_protocol_of_a_port_is_no_missing_one() {
+        let told = |port: Value| {
+            let mut slice = json!({"addressType": "IPv4", "ports": [port]});
+            defaults(&mut slice);
+            crate::validate::fields::problems(validate, slice)
+        };
+        assert_eq!(told(json!({"port": 80})), [""; 0]);
+        assert_eq!(
+            told(json!({"port": 80, "protocol": ""})),
+            ["ports[0].protocol: Unsupported value: \"\": supported values: \"SCTP\", \"TCP\", \"UDP\""]
+        );
     }
 
     #[test]

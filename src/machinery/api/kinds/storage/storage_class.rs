@@ -6,7 +6,7 @@ use crate::meta;
 use crate::table::cells::{Printer, age, or};
 use crate::validate::fields::one_of;
 use crate::validate::names;
-use crate::value::{at, default_zero, flag, list, map, pairs, text};
+use crate::value::{at, default, flag, list, map, pairs, text};
 use crate::volumes::is_default_class;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
@@ -26,8 +26,8 @@ pub(super) fn kind() -> Kind {
 }
 
 fn defaults(object: &mut Value) {
-    default_zero(object, "reclaimPolicy", "Delete");
-    default_zero(object, "volumeBindingMode", "Immediate");
+    default(object, "reclaimPolicy", "Delete");
+    default(object, "volumeBindingMode", "Immediate");
 }
 
 fn validate(object: &Value, errors: &mut Errors) {
@@ -162,6 +162,23 @@ mod tests {
         ] {
             assert_eq!(told("a/b", terms), [why]);
         }
+    }
+
+    /// The fields are pointers in Go: an empty text is not the same as none.
+    #[test]
+    fn an_empty_policy_is_no_missing_one() {
+        let told = |class: Value| {
+            let mut class = class;
+            class["provisioner"] = "a/b".into();
+            defaults(&mut class);
+            let found = problems(validate, class).into_iter();
+            found.map(|p| p.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!({})), [""; 0]);
+        assert_eq!(
+            told(json!({"reclaimPolicy": "", "volumeBindingMode": ""})),
+            ["reclaimPolicy: Unsupported value", "volumeBindingMode: Unsupported value"]
+        );
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn defaults(object: &mut Value) {
         default_zero(object, "spec.externalTrafficPolicy", "Cluster");
     }
     if kind != "ExternalName" {
-        default_zero(object, "spec.internalTrafficPolicy", "Cluster");
+        default(object, "spec.internalTrafficPolicy", "Cluster");
     }
     if kind == "LoadBalancer" {
         default(object, "spec.allocateLoadBalancerNodePorts", true);
@@ -348,6 +348,18 @@ mod tests {
         value::remove(&mut object, "spec.externalIPs");
         prepare_update(&mut object, &old);
         assert_eq!(at(&object, "spec.externalTrafficPolicy"), &Value::Null);
+    }
+
+    #[test]
+    fn an_empty_policy_for_traffic_from_inside_is_no_missing_one() {
+        let policy = |spec: Value| {
+            let mut service = json!({ "spec": spec });
+            defaults(&mut service);
+            at(&service, "spec.internalTrafficPolicy").clone()
+        };
+        assert_eq!(policy(json!({})), "Cluster");
+        assert_eq!(policy(json!({"internalTrafficPolicy": ""})), "", "validation refuses it");
+        assert_eq!(policy(json!({"type": "ExternalName"})), Value::Null);
     }
 
     #[test]
