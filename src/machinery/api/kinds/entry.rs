@@ -135,18 +135,20 @@ pub struct Kind {
     /// these, the status and the metadata belong to the subresources, and everything but the status
     /// to the object itself.
     pub resets: &'static [(&'static str, &'static str)],
-    /// (new, old): what upstream checks before it validates, and tells alone.
+    /// Rules that upstream checks before all others; if one is broken, the others are not checked.
+    /// (new, old)
     pub validate_first: fn(&Value, Option<&Value>, &mut Errors),
     /// What no object may have, new or changed.
     pub validate: fn(&Value, &mut Errors),
     /// What only a new object may not have.
     pub validate_create: fn(&Value, &mut Errors),
-    /// (new, old)
+    /// What an update may not change, beside [`Kind::immutable`]. (new, old)
     pub validate_update: fn(&Value, &Value, &mut Errors),
-    /// (new, old), for a write through `/status` or another subresource of the status.
+    /// What a write through `/status`, or another subresource of the status, may not say.
+    /// (new, old)
     pub validate_status_update: fn(&Value, &Value, &mut Errors),
-    /// (new, old, subresource): what a write through one subresource may not do. It is called for
-    /// those of the status and for a namespace's `finalize`.
+    /// What a write through one subresource may not do. It is called for those of the status and
+    /// for a namespace's `finalize`. (new, old, subresource)
     pub validate_subresource: fn(&Value, &Value, &str, &mut Errors),
     /// Paths whose problems do not count in an update that leaves them as they are: older versions
     /// accepted more.

@@ -2,7 +2,8 @@
 //! CustomResourceDefinitions are kept once each, for as long as the program runs, so that every
 //! reader of an entry sees the same one. What stays behind when a definition goes are its names
 //! (group, versions, plural, kind, short names, categories) and the paths of its `/scale`. Each has
-//! at most some 400 bytes, which the validation of definitions ensures.
+//! at most some 400 bytes: definitions with longer ones are refused, and so are longer names in
+//! their status, from which the served names come.
 
 use parking_lot::Mutex;
 use std::collections::BTreeSet;

@@ -40,27 +40,27 @@ static BY_KIND: LazyLock<Index> =
 static BY_PLURAL: LazyLock<Index> =
     LazyLock::new(|| TABLE.iter().map(|k| ((k.group, k.version, k.plural), k)).collect());
 
-/// All kinds, in discovery order: of a group's kinds all stand together.
+/// Returns all kinds in the order of discovery, in which the kinds of a group stand together.
 pub fn all() -> &'static [Kind] {
     &TABLE
 }
 
-/// By group (empty for core), version and Kind.
+/// Finds a kind by its group (empty for core), version and Kind.
 pub fn find(group: &str, version: &str, kind: &str) -> Option<&'static Kind> {
     BY_KIND.get(&(group, version, kind) as &(&str, &str, &str)).copied()
 }
 
-/// By group, version and plural resource name.
+/// Finds a kind by its group, version and plural resource name.
 pub fn resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
     BY_PLURAL.get(&(group, version, plural) as &(&str, &str, &str)).copied()
 }
 
-/// The kind under whose form a resource is stored: `events` → core v1.
+/// Finds the kind in whose form a resource is stored: `events` → core v1.
 pub fn stored(plural: &str) -> Option<&'static Kind> {
     TABLE.iter().find(|k| k.plural == plural && k.is_stored() && k.conversion.is_none())
 }
 
-/// By group and plural, whatever the version (the first, preferred one).
+/// Finds a kind by its group and plural, in the first version, which is the preferred one.
 pub fn in_group(group: &str, plural: &str) -> Option<&'static Kind> {
     TABLE.iter().find(|k| k.group == group && k.plural == plural)
 }

@@ -31,17 +31,23 @@ pub(super) const EMPTY_SELECTOR: &str = "empty selector is invalid for ";
 /// letters.
 pub(super) fn validate(object: &Value, what: &str, errors: &mut Errors) {
     not_negative(object, "spec.replicas", errors);
-    if at(object, "spec.selector").is_null() {
-        errors.required("spec.selector", "");
+    let (own, labels) = (at(object, "spec.selector"), at(object, "spec.template.metadata.labels"));
+    if own.is_null() {
+        // Upstream does not ask a DaemonSet for a selector: none selects no pod.
+        if what != "daemonset" {
+            errors.required("spec.selector", "");
+        }
+        unselected(labels, errors);
     } else {
         selector(object, "spec.selector", errors);
-        if empty(object, "spec.selector.matchLabels") && empty(object, "spec.selector.matchExpressions") {
-            errors.invalid("spec.selector", at(object, "spec.selector"), &format!("{EMPTY_SELECTOR}{what}"));
+        if empty(own, "matchLabels") && empty(own, "matchExpressions") {
+            // Upstream's text for a ReplicaSet names a Deployment, too.
+            let what = if what == "replicaset" { "deployment" } else { what };
+            errors.invalid("spec.selector", own, &format!("{EMPTY_SELECTOR}{what}"));
         }
-    }
-    let labels = at(object, "spec.template.metadata.labels");
-    if Selector::of(at(object, "spec.selector")).is_some_and(|s| !s.is_empty() && !s.matches(labels)) {
-        unselected(labels, errors);
+        if Selector::of(own).is_some_and(|s| !s.is_empty() && !s.matches(labels)) {
+            unselected(labels, errors);
+        }
     }
     pod_spec::template(object, "spec.template", errors);
     let named = match what {
@@ -58,6 +64,26 @@ pub(super) fn validate(object: &Value, what: &str, errors: &mut Errors) {
 pub(super) fn unselected(labels: &Value, errors: &mut Errors) {
     let shown = if labels.is_null() { json!({}) } else { labels.clone() };
     errors.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
+}
+
+/// Returns an update strategy as upstream's errors show it. Its internal type has capital letters
+/// and no field that is left out; `parts` are those of a rolling update with their zero values.
+pub(super) fn shown_strategy(strategy: &Value, parts: [(&str, Value); 2]) -> Value {
+    let rolling = shown_rolling_update(at(strategy, "rollingUpdate"), parts);
+    json!({"Type": text(strategy, "type"), "RollingUpdate": rolling})
+}
+
+/// Returns the parameters of a rolling update as [`shown_strategy`] has them.
+pub(super) fn shown_rolling_update(rolling: &Value, parts: [(&str, Value); 2]) -> Value {
+    if rolling.is_null() {
+        return Value::Null;
+    }
+    let shown = parts.into_iter().map(|(part, zero)| {
+        let (first, rest) = part.split_at(1);
+        let value = Some(at(rolling, part)).filter(|value| !value.is_null()).cloned();
+        (format!("{}{rest}", first.to_uppercase()), value.unwrap_or(zero))
+    });
+    Value::Object(shown.collect())
 }
 
 /// Checks that the pods of the template restart always and have no deadline.
@@ -141,6 +167,26 @@ pub(super) fn replica_cells(o: &Value, now: Timestamp, selector: String) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_workload_without_a_selector_selects_no_pod() {
+        let told = |what: &str, selector: Value| {
+            let template = json!({"metadata": {"labels": {"a": "b"}}});
+            let mut errors = Errors::default();
+            validate(&json!({"spec": {"selector": selector, "template": template}}), what, &mut errors);
+            let all = errors.iter().map(ToString::to_string);
+            all.filter(|error| error.contains("elector")).collect::<Vec<_>>()
+        };
+        const REQUIRED: &str = "spec.selector: Required value";
+        const OTHER: &str = "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`";
+        for what in ["deployment", "replicaset", "statefulset"] {
+            assert_eq!(told(what, Value::Null), [REQUIRED, OTHER], "{what}");
+        }
+        assert_eq!(told("daemonset", Value::Null), [OTHER]);
+        assert_eq!(told("deployment", json!({"matchLabels": {"a": "b"}})), [""; 0]);
+        let empty = "spec.selector: Invalid value: {}: empty selector is invalid for deployment";
+        assert_eq!(told("replicaset", json!({})), [empty]);
+    }
 
     #[test]
     fn zero_percent_has_any_number_of_zeros() {

@@ -54,6 +54,34 @@ fn names_belong_to_whoever_had_them_first() {
 }
 
 #[test]
+fn a_status_accepts_only_names_that_a_spec_may_ask_for() {
+    let kind = kinds::find("apiextensions.k8s.io", "v1", "CustomResourceDefinition").unwrap();
+    let told = |names: Value| {
+        let mut new = definition(spec(json!({})));
+        value::put(&mut new, "status.acceptedNames", names);
+        let mut errors = Errors::default();
+        (kind.validate_status_update)(&new, &Value::Null, &mut errors);
+        errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(json!({"plural": "", "kind": ""})), [""; 0], "none is accepted yet");
+    assert_eq!(told(definition(spec(json!({})))["spec"]["names"].clone()), [""; 0]);
+    let long = "k".repeat(64);
+    assert_eq!(
+        told(
+            json!({"plural": "../x", "kind": long, "listKind": long, "shortNames": ["ct", "A"], "categories": [""]})
+        ),
+        [
+            "status.acceptedNames.plural",
+            "status.acceptedNames.kind",
+            "status.acceptedNames.listKind",
+            "status.acceptedNames.listKind",
+            "status.acceptedNames.shortNames[1]",
+            "status.acceptedNames.categories[0]",
+        ]
+    );
+}
+
+#[test]
 fn versions_are_ordered_by_stability() {
     let mut all = ["v1alpha1", "v2", "foo", "v1beta2", "v10", "v1beta1", "v1"];
     all.sort_by_key(|v| version_order(v));

@@ -39,6 +39,7 @@ pub(super) fn kind() -> Kind {
         prepare_delete,
         validate,
         validate_update,
+        validate_status_update,
         ..of::<CustomResourceDefinition>()
     }
 }
@@ -200,18 +201,6 @@ fn copy_name(accepted: &mut Value, field: &str, asked: &Value) {
 // -- validation
 // -------------------------------------------------------------------------------------------------
 
-/// A Kind: `may have mixed case, but should otherwise match` a DNS label.
-fn kind_name(object: &Value, path: &str, errors: &mut Errors) {
-    let name = text(object, path);
-    if name.is_empty() {
-        return errors.required(path, "");
-    }
-    for problem in dns_1035(&name.to_lowercase()) {
-        let why = format!("may have mixed case, but should otherwise match: {problem}");
-        errors.invalid_text(path, name, &why);
-    }
-}
-
 /// The rules for a definition.
 pub fn validate(object: &Value, errors: &mut Errors) {
     let (group, plural) = (text(object, "spec.group"), text(object, "spec.names.plural"));
@@ -287,27 +276,53 @@ fn approval(object: &Value, group: &str, errors: &mut Errors) {
 }
 
 fn names(object: &Value, errors: &mut Errors) {
-    for field in ["plural", "singular"] {
-        let path = format!("spec.names.{field}");
-        match text(object, &path) {
-            "" => errors.required(path, ""),
-            name => dns_1035(name).iter().for_each(|p| errors.invalid_text(&*path, name, p)),
+    const FIELD: &str = "spec.names";
+    let names = at(object, FIELD);
+    for part in ["plural", "singular", "kind", "listKind"].into_iter().filter(|p| text(names, p).is_empty()) {
+        errors.required(format!("{FIELD}.{part}"), "");
+    }
+    name_forms(names, FIELD, errors);
+}
+
+/// Checks the form of names that are set: those that a spec asks for, and those that a status says
+/// were accepted.
+fn name_forms(names: &Value, field: &str, errors: &mut Errors) {
+    for (part, is_kind) in [("plural", false), ("singular", false), ("kind", true), ("listKind", true)] {
+        let name = text(names, part);
+        if !name.is_empty() {
+            name_form(name, is_kind, format!("{field}.{part}"), errors);
         }
     }
-    kind_name(object, "spec.names.kind", errors);
-    kind_name(object, "spec.names.listKind", errors);
-    let (kind, list_kind) = (text(object, "spec.names.kind"), text(object, "spec.names.listKind"));
+    let (kind, list_kind) = (text(names, "kind"), text(names, "listKind"));
     if !kind.is_empty() && kind == list_kind {
-        errors.invalid_text("spec.names.listKind", list_kind, "kind and listKind may not be the same");
+        let why = "kind and listKind may not be the same";
+        errors.invalid_text(format!("{field}.listKind"), list_kind, why);
     }
-    for field in ["shortNames", "categories"] {
-        for (i, name) in list(object, &format!("spec.names.{field}")).iter().enumerate() {
-            let name = name.as_str().unwrap_or("");
-            for problem in dns_1035(name) {
-                errors.invalid_text(format!("spec.names.{field}[{i}]"), name, &problem);
-            }
+    for part in ["shortNames", "categories"] {
+        for (i, name) in list(names, part).iter().enumerate() {
+            name_form(name.as_str().unwrap_or(""), false, format!("{field}.{part}[{i}]"), errors);
         }
     }
+}
+
+/// Checks one name: a DNS label, which in a Kind may have capital letters.
+fn name_form(name: &str, is_kind: bool, field: String, errors: &mut Errors) {
+    let (label, why) = match is_kind {
+        true => (name.to_lowercase(), "may have mixed case, but should otherwise match: "),
+        false => (name.to_string(), ""),
+    };
+    let problems = dns_1035(&label);
+    if !problems.is_empty() {
+        errors.invalid_text(field, name, &format!("{why}{}", problems.join(",")));
+    }
+}
+
+/// Checks the names that the status says were accepted. They are served, and kept until the program
+/// ends (`kinds::names`), so they have the form and the length of names that a spec may ask for
+/// (`ValidateCustomResourceDefinitionStatus` upstream).
+fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
+    const FIELD: &str = "status.acceptedNames";
+    name_forms(at(new, FIELD), FIELD, errors);
 }
 
 fn versions(object: &Value, errors: &mut Errors) {

@@ -2,16 +2,16 @@
 
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of, status};
-use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
+use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, shown_strategy, with_pods};
 use crate::meta::annotation;
 use crate::pod_spec::defaults::template;
 use crate::schema::equality;
 use crate::table::cells::{Printer, age, labels, name, number, selector};
-use crate::validate::fields::{int_or_percent, one_of};
+use crate::validate::fields::int_or_percent;
 use crate::validate::status::not_negatives;
 use crate::value::{self, at, default, default_zero, put, text};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(super) fn kind() -> Kind {
     Kind {
@@ -102,13 +102,11 @@ fn validate(object: &Value, errors: &mut Errors) {
             errors.required(&unavailable, "cannot be 0 when maxSurge is 0");
         }
     }
-    one_of(
-        object,
-        "spec.updateStrategy.type",
-        "spec.updateStrategy.type",
-        &["OnDelete", "RollingUpdate"],
-        errors,
-    );
+    let strategy = at(object, "spec.updateStrategy");
+    if !["", "OnDelete", "RollingUpdate"].contains(&text(strategy, "type")) {
+        let shown = shown_strategy(strategy, [("maxUnavailable", json!(0)), ("maxSurge", json!(0))]);
+        errors.not_supported("spec.updateStrategy", &shown, &["RollingUpdate", "OnDelete"]);
+    }
 }
 
 /// Refuses more than 100 %: a DaemonSet has one pod on a node, and during an update at most two.
@@ -162,7 +160,6 @@ static PRINTER: Printer = Printer {
 mod tests {
     use super::*;
     use crate::validate::fields::problems;
-    use serde_json::json;
 
     fn about(found: Vec<String>, part: &str) -> Vec<String> {
         found.into_iter().filter(|e| e.contains(part)).collect()
@@ -235,5 +232,12 @@ mod tests {
         assert!(with(json!("ten"), json!(0))[0].contains("a valid percent string"));
         assert!(with(json!(-5), json!(0))[0].contains("must be greater than or equal to 0"));
         assert!(with(json!(0), json!("101%"))[0].contains("must not be greater than 100%"));
+        let unknown = problems(validate, json!({"spec": {"updateStrategy": {"type": "Recreate"}}}));
+        assert_eq!(
+            about(unknown, "updateStrategy"),
+            [
+                "spec.updateStrategy: Unsupported value: {\"Type\":\"Recreate\",\"RollingUpdate\":null}: supported values: \"RollingUpdate\", \"OnDelete\""
+            ]
+        );
     }
 }

@@ -3,14 +3,14 @@
 
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, SCALE, of, prepare_status, status};
-use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
+use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, shown_strategy, with_pods};
 use crate::pod_spec::defaults::template;
 use crate::table::cells::{Printer, age, name, number, selector};
 use crate::validate::fields::{int_or_percent, not_negative};
 use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
 use crate::value::{at, default, default_zero, int, text};
 use k8s_openapi::api::apps::v1::Deployment;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(super) fn kind() -> Kind {
     Kind {
@@ -68,11 +68,11 @@ fn validate(object: &Value, errors: &mut Errors) {
                 errors.invalid(path, at(object, path), "may not be 0 when `maxSurge` is 0");
             }
         }
-        _ => errors.not_supported(
-            "spec.strategy.type",
-            at(object, "spec.strategy.type"),
-            &["Recreate", "RollingUpdate"],
-        ),
+        _ => {
+            let parts = [("maxUnavailable", json!(0)), ("maxSurge", json!(0))];
+            let shown = shown_strategy(at(object, "spec.strategy"), parts);
+            errors.not_supported("spec.strategy", &shown, &["Recreate", "RollingUpdate"]);
+        }
     }
     not_negative(object, "spec.progressDeadlineSeconds", errors);
     let (deadline, ready) =
@@ -126,3 +126,30 @@ static PRINTER: Printer = Printer {
     },
     conditions: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::fields::problems;
+
+    #[test]
+    fn a_strategy_of_an_unknown_type_is_shown_as_upstream_shows_it() {
+        let told = |strategy: Value| {
+            let all = problems(validate, json!({"spec": {"strategy": strategy}})).into_iter();
+            all.filter(|error| error.starts_with("spec.strategy")).collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!({"type": "Recreate"})), [""; 0]);
+        let supported = "supported values: \"Recreate\", \"RollingUpdate\"";
+        let field = "spec.strategy: Unsupported value:";
+        assert_eq!(
+            told(json!({"type": "rolling"})),
+            [format!("{field} {{\"Type\":\"rolling\",\"RollingUpdate\":null}}: {supported}")]
+        );
+        assert_eq!(
+            told(json!({"type": "rolling", "rollingUpdate": {"maxSurge": "10%"}})),
+            [format!(
+                "{field} {{\"Type\":\"rolling\",\"RollingUpdate\":{{\"MaxUnavailable\":0,\"MaxSurge\":\"10%\"}}}}: {supported}"
+            )]
+        );
+    }
+}

@@ -3,7 +3,9 @@
 use crate::errors::{Errors, FieldError};
 use crate::kinds::core::persistent_volume_claim;
 use crate::kinds::entry::{Kind, SCALE, of, status};
-use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
+use crate::kinds::workload::{
+    self, CONTAINERS, collisions, is_zero, shown_rolling_update, shown_strategy, with_pods,
+};
 use crate::pod_spec::defaults::template;
 use crate::schema::equality;
 use crate::table::cells::{Printer, age, name, number};
@@ -95,22 +97,31 @@ fn validate(object: &Value, errors: &mut Errors) {
         let why = "must be 'OrderedReady' or 'Parallel'";
         errors.invalid_text("spec.podManagementPolicy", management, why);
     }
-    const STRATEGY: &str = "spec.updateStrategy";
-    let rules = at(object, "spec.updateStrategy.rollingUpdate");
-    match text(object, "spec.updateStrategy.type") {
-        "RollingUpdate" => {}
-        "OnDelete" if rules.is_null() => {}
-        "OnDelete" => {
-            let why = "only allowed for updateStrategy 'RollingUpdate'";
-            errors.invalid(format!("{STRATEGY}.rollingUpdate"), rules, why);
-        }
-        _ => errors.invalid(STRATEGY, at(object, STRATEGY), "must be 'RollingUpdate' or 'OnDelete'"),
-    }
+    strategy(object, errors);
     rolling(object, errors);
     not_negative(object, "spec.ordinals.start", errors);
     for when in ["whenDeleted", "whenScaled"] {
         let path = format!("spec.persistentVolumeClaimRetentionPolicy.{when}");
-        one_of(object, &path, &path, &["Delete", "Retain"], errors);
+        one_of(object, &path, &path, &["Retain", "Delete"], errors);
+    }
+}
+
+/// Checks the type of the update strategy, and that only a rolling update has parameters.
+fn strategy(object: &Value, errors: &mut Errors) {
+    const STRATEGY: &str = "spec.updateStrategy";
+    let (own, parts) = (at(object, STRATEGY), [("partition", json!(0)), ("maxUnavailable", Value::Null)]);
+    let rules = at(own, "rollingUpdate");
+    match text(own, "type") {
+        "RollingUpdate" => {}
+        "OnDelete" if rules.is_null() => {}
+        "OnDelete" => {
+            let why = "only allowed for updateStrategy 'RollingUpdate'";
+            errors.invalid(format!("{STRATEGY}.rollingUpdate"), &shown_rolling_update(rules, parts), why);
+        }
+        _ => {
+            let why = "must be 'RollingUpdate' or 'OnDelete'";
+            errors.invalid(STRATEGY, &shown_strategy(own, parts), why);
+        }
     }
 }
 
@@ -289,13 +300,13 @@ mod tests {
         assert_eq!(
             strategy(json!({"type": "OnDelete", "rollingUpdate": {"partition": 1}})),
             [
-                "spec.updateStrategy.rollingUpdate: Invalid value: {\"partition\":1}: only allowed for updateStrategy 'RollingUpdate'"
+                "spec.updateStrategy.rollingUpdate: Invalid value: {\"Partition\":1,\"MaxUnavailable\":null}: only allowed for updateStrategy 'RollingUpdate'"
             ]
         );
         assert_eq!(
             strategy(json!({"type": "Recreate"})),
             [
-                "spec.updateStrategy: Invalid value: {\"type\":\"Recreate\"}: must be 'RollingUpdate' or 'OnDelete'"
+                "spec.updateStrategy: Invalid value: {\"Type\":\"Recreate\",\"RollingUpdate\":null}: must be 'RollingUpdate' or 'OnDelete'"
             ]
         );
         assert_eq!(

@@ -127,7 +127,9 @@ fn job_selector(object: &Value, errors: &mut Errors) {
 /// never ran, the scheduling of the pods may still change.
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     let indexed = text(new, "spec.completionMode") == "Indexed";
-    let elastic = indexed && int(new, "spec.completions") == int(new, "spec.parallelism");
+    if indexed {
+        completions(new, old, errors);
+    }
     let waits = flag(old, "spec.suspend") && at(old, "status.startTime").is_null();
     let (mut before, mut new) = (old.clone(), new.clone());
     if waits {
@@ -147,11 +149,21 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
     let frozen =
         ["completions", "template", "podFailurePolicy", "backoffLimitPerIndex", "successPolicy", "managedBy"];
-    for field in frozen.iter().filter(|f| !(elastic && **f == "completions")) {
+    for field in frozen.iter().filter(|f| !(indexed && **f == "completions")) {
         let path = format!("spec.{field}");
         if !equality::equal("io.k8s.api.batch.v1.Job", &path, at(&new, &path), at(&before, &path)) {
             errors.invalid(&path, at(&new, &path), "field is immutable");
         }
+    }
+}
+
+/// An indexed Job with as many pods at once as completions may be scaled.
+fn completions(new: &Value, old: &Value, errors: &mut Errors) {
+    const FIELD: &str = "spec.completions";
+    // Without completions it is refused as an indexed Job.
+    let Some(wanted) = int(new, FIELD) else { return };
+    if int(old, FIELD) != Some(wanted) && int(new, "spec.parallelism") != Some(wanted) {
+        errors.invalid(FIELD, &json!(wanted), "can only be modified in tandem with spec.parallelism");
     }
 }
 
@@ -257,6 +269,24 @@ mod tests {
             errors.iter().count()
         };
         assert_eq!((told("1073741824"), told("1G")), (0, 1));
+    }
+
+    #[test]
+    fn the_completions_of_an_indexed_job_change_with_its_parallelism() {
+        let job = |mode: &str, completions: i64, parallelism: i64| json!({"spec": {"completionMode": mode, "completions": completions, "parallelism": parallelism}});
+        let told = |mode: &str, completions: i64, parallelism: i64| {
+            let mut errors = Errors::default();
+            validate_update(&job(mode, completions, parallelism), &job(mode, 5, 5), &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told("Indexed", 7, 7), [""; 0]);
+        assert_eq!(told("Indexed", 5, 3), [""; 0]);
+        let field = "spec.completions: Invalid value: 7:";
+        assert_eq!(
+            told("Indexed", 7, 5),
+            [format!("{field} can only be modified in tandem with spec.parallelism")]
+        );
+        assert_eq!(told("NonIndexed", 7, 7), [format!("{field} field is immutable")]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::validate::names;
 use crate::value::{at, empty, int, list, text};
 use crate::value::{default, default_zero, list_mut, put};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// Pods of an Indexed Job at a time, and failed indexes that one may have.
 const INDEXED_MAX: i64 = 100_000;
@@ -68,7 +69,7 @@ pub(super) fn validate(spec: &Value, field: &str, errors: &mut Errors) {
         }
         _ => {
             let mode = at(spec, "completionMode");
-            errors.not_supported(format!("{field}.completionMode"), mode, &["Indexed", "NonIndexed"]);
+            errors.not_supported(format!("{field}.completionMode"), mode, &["NonIndexed", "Indexed"]);
         }
     }
     if !at(spec, "maxFailedIndexes").is_null() && at(spec, "backoffLimitPerIndex").is_null() {
@@ -213,14 +214,14 @@ fn exit_codes(spec: &Value, codes: &Value, here: &str, errors: &mut Errors) {
     if values.len() > EXIT_CODES_MAX {
         return errors.too_many(here, values.len(), EXIT_CODES_MAX as u64);
     }
+    let (mut seen, mut ordered) = (HashSet::new(), true);
     let mut before: Option<i64> = None;
-    let mut ordered = true;
     for (i, value) in values.iter().enumerate() {
         let Some(code) = value.as_i64() else { continue };
         if code == 0 && text(codes, "operator") == "In" {
             errors.invalid(format!("{here}[{i}]"), value, "must not be 0 for the In operator");
         }
-        if before == Some(code) {
+        if !seen.insert(code) {
             errors.duplicate(format!("{here}[{i}]"), value);
         }
         ordered &= before.is_none_or(|before| before <= code);
@@ -356,7 +357,12 @@ mod tests {
             &wrong(json!({"maxFailedIndexes": 6, "backoffLimitPerIndex": 1})),
             &["less than or equal to completions"],
         );
-        ends_with(&wrong(json!({"completionMode": "indexed"})), &["spec.completionMode: Unsupported value"]);
+        ends_with(
+            &wrong(json!({"completionMode": "indexed"})),
+            &[
+                "spec.completionMode: Unsupported value: \"indexed\": supported values: \"NonIndexed\", \"Indexed\"",
+            ],
+        );
     }
 
     #[test]
@@ -366,6 +372,7 @@ mod tests {
         ends_with(&rules(codes(json!([1, 42]))), &[]);
         ends_with(&rules(codes(json!([0]))), &["values[0]: Invalid value: 0: must not be 0"]);
         ends_with(&rules(codes(json!([3, 1]))), &["must be ordered"]);
+        ends_with(&rules(codes(json!([1, 3, 1]))), &["values[2]: Duplicate value: 1", "must be ordered"]);
         ends_with(&rules(codes(json!((0..256).collect::<Vec<i32>>()))), &["Too many: 256"]);
         ends_with(
             &rules(json!([{"action": "Ignore"}])),

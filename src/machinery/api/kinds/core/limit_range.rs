@@ -5,6 +5,7 @@ use crate::kinds::core::resource_quota::{COMPUTE, resource_name};
 use crate::kinds::entry::{Kind, of};
 use crate::quantity::Quantity;
 use crate::quota::{Amounts, amounts};
+use crate::requests::is_extended;
 use crate::validate::names;
 use crate::value::{self, list, list_mut, map, text};
 use k8s_openapi::api::core::v1::LimitRange;
@@ -82,15 +83,18 @@ fn validate(object: &Value, errors: &mut Errors) {
     }
 }
 
+/// Checks the name of a resource: in limits for pods and containers, one that a container may ask
+/// for (`validateContainerResourceName` upstream).
 fn limited_resource(kind: &str, name: &str, field: &str, errors: &mut Errors) {
+    resource_name(name, field, errors);
+    let is_native = !name.contains('/') || name.contains("kubernetes.io/");
     if !matches!(kind, "Pod" | "Container") {
-        return resource_name(name, field, errors);
+        return;
     }
-    let problems = names::qualified_name(name);
-    if !problems.is_empty() {
-        problems.iter().for_each(|problem| errors.invalid_text(field, name, problem));
-    } else if !name.contains('/') && !COMPUTE.contains(&name) && !name.starts_with("hugepages-") {
+    if !name.contains('/') && !COMPUTE.contains(&name) && !name.starts_with("hugepages-") {
         errors.invalid_text(field, name, "must be a standard resource for containers");
+    } else if !is_native && !is_extended(name) {
+        errors.invalid_text(field, name, "doesn't follow extended resource name standard");
     }
 }
 
@@ -138,8 +142,8 @@ fn agree(field: &str, [max, min, default, request, ratio]: &[Amounts; 5], errors
             errors.invalid_text(&field, &ratio.to_string(), &format!("ratio {ratio} is less than 1"));
         }
         if let (Some(min), Some(max)) = (min, max) {
-            let most = max.milli() as f64 / min.milli() as f64;
-            if ratio.milli() as f64 / 1000.0 > most {
+            let (ratio_value, most) = ratio_and_most(ratio, min, max);
+            if ratio_value > most {
                 let why = format!("ratio {ratio} is greater than max/min = {most:.6}");
                 errors.invalid_text(&field, &ratio.to_string(), &why);
             }
@@ -147,10 +151,57 @@ fn agree(field: &str, [max, min, default, request, ratio]: &[Amounts; 5], errors
     }
 }
 
+/// Returns a ratio and the largest one that `min` and `max` allow. They are compared in thousandths
+/// unless one is too large for that (`MaxMilliValue` upstream).
+fn ratio_and_most(ratio: &Quantity, min: &Quantity, max: &Quantity) -> (f64, f64) {
+    const MILLI_MAX: i64 = i64::MAX / 1000;
+    match [ratio, min, max].into_iter().all(|amount| amount.units() < MILLI_MAX) {
+        true => (ratio.milli() as f64 / 1000.0, max.milli() as f64 / min.milli() as f64),
+        false => (ratio.units() as f64, max.units() as f64 / min.units() as f64),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::validate::fields::problems;
+
+    #[test]
+    fn large_bounds_have_a_ratio_too() {
+        let told = |max: &str| {
+            let ratio = json!({"memory": "2"});
+            let item = json!({"type": "Pod", "min": {"memory": "50Pi"}, "max": {"memory": max}, "maxLimitRequestRatio": ratio});
+            problems(validate, json!({"spec": {"limits": [item]}}))
+        };
+        assert_eq!(told("100Pi"), [""; 0]);
+        assert_eq!(
+            told("75Pi"),
+            [
+                "spec.limits[0].maxLimitRequestRatio[memory]: Invalid value: \"2\": ratio 2 is greater than max/min = 1.500000"
+            ]
+        );
+    }
+
+    #[test]
+    fn limits_of_containers_are_about_what_they_may_ask_for() {
+        let told = |name: &str| {
+            let item = json!({"type": "Container", "max": {name: "1"}});
+            problems(validate, json!({"spec": {"limits": [item]}}))
+        };
+        for good in ["cpu", "hugepages-2Mi", "nvidia.com/gpu"] {
+            assert_eq!(told(good), [""; 0]);
+        }
+        let of =
+            |name: &str, why: &str| format!("spec.limits[0].max[{name}]: Invalid value: {name:?}: {why}");
+        let (standard, container) = (
+            "must be a standard resource type or fully qualified",
+            "must be a standard resource for containers",
+        );
+        assert_eq!(told("foo"), [of("foo", standard), of("foo", container)]);
+        assert_eq!(told("pods"), [of("pods", container)]);
+        let device = "requests.nvidia.com/gpu";
+        assert_eq!(told(device), [of(device, "doesn't follow extended resource name standard")]);
+    }
 
     #[test]
     fn the_bounds_of_a_limit_range_agree() {

@@ -2,7 +2,7 @@
 //! status.
 
 use crate::cidr;
-use crate::errors::Errors;
+use crate::errors::{ErrorKind, Errors, FieldError};
 use crate::kinds::core::resource_quota;
 use crate::kinds::entry::{Kind, of, status, sub};
 use crate::quantity::Quantity;
@@ -11,7 +11,7 @@ use crate::validate::names;
 use crate::value::{self, at, empty, flag, list, map, put, text};
 use clock::Timestamp;
 use k8s_openapi::api::core::v1::Node;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 
 pub(super) fn kind() -> Kind {
@@ -54,30 +54,39 @@ fn pair_ranges(object: &mut Value) {
 const RANGES: &str = "spec.podCIDRs";
 
 fn validate(object: &Value, errors: &mut Errors) {
-    let mut seen: HashSet<(&str, &str)> = HashSet::new();
-    for (i, taint) in list(object, "spec.taints").iter().enumerate() {
-        for problem in names::qualified_name(text(taint, "key")) {
-            errors.invalid_text(format!("spec.taints[{i}].key"), text(taint, "key"), &problem);
-        }
-        for problem in names::label_value(text(taint, "value")) {
-            errors.invalid_text(format!("spec.taints[{i}].value"), text(taint, "value"), &problem);
-        }
-        let effect = text(taint, "effect");
-        if effect.is_empty() {
-            errors.required(format!("spec.taints[{i}].effect"), "");
-        } else if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
-            errors.not_supported(
-                format!("spec.taints[{i}].effect"),
-                at(taint, "effect"),
-                &["NoSchedule", "PreferNoSchedule", "NoExecute"],
-            );
-        }
-        if !seen.insert((text(taint, "key"), effect)) {
-            errors.duplicate(format!("spec.taints[{i}]"), taint);
-        }
-    }
+    taints(object, errors);
     ranges(object, errors);
     amounts(object, errors);
+}
+
+/// Checks the taints. Upstream's errors have them below `metadata`, and show one of its internal
+/// type.
+fn taints(object: &Value, errors: &mut Errors) {
+    const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+    let mut seen: HashSet<(&str, &str)> = HashSet::new();
+    for (i, taint) in list(object, "spec.taints").iter().enumerate() {
+        let field = format!("metadata.taints[{i}]");
+        let (key, value, effect) = (text(taint, "key"), text(taint, "value"), text(taint, "effect"));
+        for problem in names::qualified_name(key) {
+            errors.invalid_text(format!("{field}.key"), key, &problem);
+        }
+        let problems = names::label_value(value);
+        if !problems.is_empty() {
+            errors.invalid_text(format!("{field}.value"), value, &problems.join(";"));
+        }
+        if effect.is_empty() {
+            errors.required(format!("{field}.effect"), "");
+        } else if !EFFECTS.contains(&effect) {
+            errors.not_supported(format!("{field}.effect"), at(taint, "effect"), &EFFECTS);
+        }
+        if !seen.insert((key, effect)) {
+            let added = at(taint, "timeAdded");
+            let shown = json!({"Key": key, "Value": value, "Effect": effect, "TimeAdded": added});
+            let why = "taints must be unique by key and effect pair";
+            let body = format!("Duplicate value: {shown}: {why}");
+            errors.add(FieldError { kind: ErrorKind::Duplicate, field, body });
+        }
+    }
 }
 
 /// Checks what the node has of each resource.
@@ -198,7 +207,6 @@ fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
 mod tests {
     use super::*;
     use crate::validate::fields::problems;
-    use serde_json::json;
 
     #[test]
     fn the_ranges_of_a_node_stay_as_they_are() {
@@ -256,6 +264,27 @@ mod tests {
         assert!(
             twice.len() == 1 && twice[0].starts_with("status.addresses[2]: Duplicate value"),
             "{twice:?}"
+        );
+    }
+
+    #[test]
+    fn a_node_has_one_taint_of_a_key_and_an_effect() {
+        let taint = |key: &str, effect: &str| json!({"key": key, "value": "v", "effect": effect});
+        let told = |taints: &[Value]| problems(validate, json!({"spec": {"taints": taints}}));
+        let good = [taint("a", "NoSchedule"), taint("a", "NoExecute"), taint("b", "NoSchedule")];
+        assert_eq!(told(&good), [""; 0]);
+        let shown = "{\"Key\":\"a\",\"Value\":\"v\",\"Effect\":\"NoExecute\",\"TimeAdded\":null}";
+        let why = "taints must be unique by key and effect pair";
+        assert_eq!(
+            told(&[taint("a", "NoExecute"), taint("a", "NoExecute")]),
+            [format!("metadata.taints[1]: Duplicate value: {shown}: {why}")]
+        );
+        assert_eq!(
+            told(&[taint("a", ""), taint("b", "x")]),
+            [
+                "metadata.taints[0].effect: Required value",
+                "metadata.taints[1].effect: Unsupported value: \"x\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+            ]
         );
     }
 

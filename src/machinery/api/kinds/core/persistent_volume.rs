@@ -1,7 +1,7 @@
 //! Persistent volumes: storage that exists apart from any pod.
 
 use crate::errors::Errors;
-use crate::kinds::core::volumes::{access_modes, amount, class_name, modes, protect};
+use crate::kinds::core::volumes::{access_modes, amount, class_names, modes, protect};
 use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::pod_spec::node_selector;
@@ -123,7 +123,8 @@ fn validate(object: &Value, errors: &mut Errors) {
             errors.forbidden("spec.persistentVolumeReclaimPolicy", why);
         }
     }
-    class_name(object, errors);
+    class_names(object, errors);
+    attributes_class(object, errors);
     let affinity = at(object, "spec.nodeAffinity");
     if affinity.is_object() {
         match at(affinity, "required") {
@@ -144,6 +145,19 @@ fn validate(object: &Value, errors: &mut Errors) {
         &["Delete", "Recycle", "Retain"],
         errors,
     );
+}
+
+/// Checks that a volume with a class of volume attributes is one of CSI: only its drivers know such
+/// attributes.
+fn attributes_class(object: &Value, errors: &mut Errors) {
+    const CLASS: &str = "spec.volumeAttributesClassName";
+    let Some(class) = at(object, CLASS).as_str() else { return };
+    if class.is_empty() {
+        errors.required(CLASS, "an empty string is disallowed");
+    }
+    if at(object, "spec.csi").is_null() {
+        errors.required("spec.csi", "has to be specified when using volumeAttributesClassName");
+    }
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
@@ -246,6 +260,14 @@ mod tests {
                 "spec.local.path: Invalid value: \"/a/..\": must not contain '..'",
             ),
             (json!({"local": {}}), "spec.local.path: Required value"),
+            (
+                json!({"hostPath": {"path": "/x"}, "volumeAttributesClassName": "fast"}),
+                "spec.csi: Required value: has to be specified when using volumeAttributesClassName",
+            ),
+            (
+                json!({"csi": {}, "volumeAttributesClassName": ""}),
+                "spec.volumeAttributesClassName: Required value: an empty string is disallowed",
+            ),
             (
                 json!({"hostPath": {"path": "/x"}, "capacity": {"storage": "0"}}),
                 "spec.capacity[storage]: Invalid value: \"0\": must be greater than zero",

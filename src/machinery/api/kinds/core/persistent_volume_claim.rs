@@ -2,7 +2,7 @@
 //! PersistentVolume.
 
 use crate::errors::Errors;
-use crate::kinds::core::volumes::{access_modes, amount, class_name, modes, protect};
+use crate::kinds::core::volumes::{access_modes, amount, class_names, modes, protect};
 use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::quantity::Quantity;
@@ -98,7 +98,7 @@ pub(crate) fn validate(object: &Value, errors: &mut Errors) {
     }
     one_of(object, "spec.volumeMode", "spec.volumeMode", &["Block", "Filesystem"], errors);
     selector(object, "spec.selector", errors);
-    class_name(object, errors);
+    class_names(object, errors);
     let (source, reference) = (at(object, "spec.dataSource"), at(object, "spec.dataSourceRef"));
     for (path, source) in [("spec.dataSource", source), ("spec.dataSourceRef", reference)] {
         data_source(source, path, errors);
@@ -251,6 +251,10 @@ mod tests {
             (
                 json!({"accessModes": ["ReadWriteOncePod", "ReadOnlyMany"]}),
                 "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
+            ),
+            (
+                json!({"accessModes": ["rwo"]}),
+                "spec.accessModes: Unsupported value: \"rwo\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
             ),
             (
                 json!({"selector": {"matchExpressions": [{"key": "a", "operator": "in"}]}}),

@@ -114,7 +114,7 @@ fn scopes(object: &Value, errors: &mut Errors) {
     conflicts(object, field, &all, errors);
 }
 
-/// No pod is in both of these.
+/// Refuses two scopes that exclude each other: no pod is in both.
 fn conflicts(object: &Value, field: &str, scopes: &[&str], errors: &mut Errors) {
     for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
         if scopes.contains(&one) && scopes.contains(&other) {

@@ -22,9 +22,9 @@ pub(super) fn access_modes(object: &Value, errors: &mut Errors, detail: &str) {
     if empty(object, "spec.accessModes") {
         errors.required("spec.accessModes", detail);
     }
-    for (i, mode) in list(object, "spec.accessModes").iter().enumerate() {
+    for mode in list(object, "spec.accessModes") {
         if !MODES.contains(&mode.as_str().unwrap_or("")) {
-            errors.not_supported(format!("spec.accessModes[{i}]"), mode, MODES);
+            errors.not_supported("spec.accessModes", mode, MODES);
         }
     }
     let is = |mode: &Value, once: bool| {
@@ -36,10 +36,13 @@ pub(super) fn access_modes(object: &Value, errors: &mut Errors, detail: &str) {
     }
 }
 
-pub(super) fn class_name(object: &Value, errors: &mut Errors) {
-    let class = text(object, "spec.storageClassName");
-    for problem in names::dns_subdomain(class).iter().filter(|_| !class.is_empty()) {
-        errors.invalid_text("spec.storageClassName", class, problem);
+/// Checks the names of the class of storage and of the class of volume attributes.
+pub(super) fn class_names(object: &Value, errors: &mut Errors) {
+    for field in ["spec.storageClassName", "spec.volumeAttributesClassName"] {
+        let class = text(object, field);
+        for problem in names::dns_subdomain(class).iter().filter(|_| !class.is_empty()) {
+            errors.invalid_text(field, class, problem);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::table::cells::{Printer, age, name, some};
 use crate::validate::addresses::{endpoint_ip, legacy_ip, strict_ip};
 use crate::validate::fields::{app_protocol, one_of};
 use crate::validate::names;
-use crate::value::{at, default, default_zero, int, list, list_mut, text};
+use crate::value::{at, default, int, list, list_mut, text};
 use clock::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(super) fn kind() -> Kind {
 fn defaults(object: &mut Value) {
     for port in list_mut(object, "ports") {
         default(port, "name", "");
-        default_zero(port, "protocol", "TCP");
+        default(port, "protocol", "TCP");
     }
 }
 
@@ -38,20 +38,16 @@ fn validate(object: &Value, errors: &mut Errors) {
     } else {
         one_of(object, "addressType", "addressType", &["FQDN", "IPv4", "IPv6"], errors);
     }
-    let family = text(object, "addressType");
-    let endpoints = list(object, "endpoints");
+    ports(list(object, "ports"), errors);
+    endpoints(text(object, "addressType"), list(object, "endpoints"), errors);
+}
+
+/// Checks the endpoints of a slice whose addresses are of this type.
+fn endpoints(family: &str, endpoints: &[Value], errors: &mut Errors) {
     if endpoints.len() > 1_000 {
         return errors.too_many("endpoints", endpoints.len(), 1_000);
     }
     for (i, endpoint) in endpoints.iter().enumerate() {
-        let hostname = text(endpoint, "hostname");
-        for problem in names::dns_label(hostname).iter().filter(|_| !at(endpoint, "hostname").is_null()) {
-            errors.invalid_text(format!("endpoints[{i}].hostname"), hostname, problem);
-        }
-        let node = text(endpoint, "nodeName");
-        for problem in names::dns_subdomain(node).iter().filter(|_| !at(endpoint, "nodeName").is_null()) {
-            errors.invalid_text(format!("endpoints[{i}].nodeName"), node, problem);
-        }
         let list_field = format!("endpoints[{i}].addresses");
         let addresses = list(endpoint, "addresses");
         match addresses.len() {
@@ -63,8 +59,43 @@ fn validate(object: &Value, errors: &mut Errors) {
             let (one, field) = (one.as_str().unwrap_or(""), format!("{list_field}[{j}]"));
             address(family, one, &list_field, &field, errors);
         }
+        let node = text(endpoint, "nodeName");
+        for problem in names::dns_subdomain(node).iter().filter(|_| !at(endpoint, "nodeName").is_null()) {
+            errors.invalid_text(format!("endpoints[{i}].nodeName"), node, problem);
+        }
+        let hostname = text(endpoint, "hostname");
+        for problem in names::dns_label(hostname).iter().filter(|_| !at(endpoint, "hostname").is_null()) {
+            errors.invalid_text(format!("endpoints[{i}].hostname"), hostname, problem);
+        }
+        hints(at(endpoint, "hints"), &format!("endpoints[{i}].hints"), errors);
     }
-    let ports = list(object, "ports");
+}
+
+/// Zones, and nodes, for which one endpoint may be meant (`maxZoneHints`, `maxNodeHints`).
+const HINTS_MAX: usize = 8;
+
+/// Checks the zones and the nodes for which an endpoint is meant. Too many zones end the search.
+fn hints(hints: &Value, field: &str, errors: &mut Errors) {
+    let rules: [(&str, fn(&str) -> Vec<String>); 2] =
+        [("forZones", names::label_value), ("forNodes", names::dns_subdomain)];
+    for (part, rule) in rules {
+        let (all, field) = (list(hints, part), format!("{field}.{part}"));
+        if all.len() > HINTS_MAX {
+            return errors.too_many(field, all.len(), HINTS_MAX as u64);
+        }
+        let mut seen: HashSet<&str> = HashSet::new();
+        for (i, name) in all.iter().map(|one| text(one, "name")).enumerate() {
+            let field = format!("{field}[{i}].name");
+            if !seen.insert(name) {
+                errors.duplicate(&*field, &json!(name));
+            }
+            rule(name).iter().for_each(|problem| errors.invalid_text(&*field, name, problem));
+        }
+    }
+}
+
+/// Checks the ports of a slice.
+fn ports(ports: &[Value], errors: &mut Errors) {
     if ports.len() > 20_000 {
         return errors.too_many("ports", ports.len(), 20_000);
     }
@@ -178,6 +209,43 @@ mod tests {
         for bad in ["A.b", "a..b", "-a.b", "a.b..", &format!("{long}.b")] {
             assert_eq!(told(bad).len(), 1, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_empty_protocol_of_a_port_is_no_missing_one() {
+        let told = |port: Value| {
+            let mut slice = json!({"addressType": "IPv4", "ports": [port]});
+            defaults(&mut slice);
+            crate::validate::fields::problems(validate, slice)
+        };
+        assert_eq!(told(json!({"port": 80})), [""; 0]);
+        assert_eq!(
+            told(json!({"port": 80, "protocol": ""})),
+            ["ports[0].protocol: Unsupported value: \"\": supported values: \"SCTP\", \"TCP\", \"UDP\""]
+        );
+    }
+
+    #[test]
+    fn hints_name_zones_and_nodes_once() {
+        let told = |hints: Value| {
+            let endpoint = json!({"addresses": ["10.0.0.1"], "hints": hints});
+            let slice = json!({"addressType": "IPv4", "endpoints": [endpoint]});
+            let found = crate::validate::fields::problems(validate, slice).into_iter();
+            found.map(|p| p.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect::<Vec<_>>()
+        };
+        let named = |names: &[&str]| names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
+        assert_eq!(told(json!({"forZones": named(&["a", "b"]), "forNodes": named(&["n.x"])})), [""; 0]);
+        let field = "endpoints[0].hints";
+        assert_eq!(
+            told(json!({"forZones": named(&["a", "a", "a b"]), "forNodes": named(&["N"])})),
+            [
+                format!("{field}.forZones[1].name: Duplicate value"),
+                format!("{field}.forZones[2].name: Invalid value"),
+                format!("{field}.forNodes[0].name: Invalid value"),
+            ]
+        );
+        let many = named(&["a", "b", "c", "d", "e", "f", "g", "h", "i"]);
+        assert_eq!(told(json!({ "forZones": many })), [format!("{field}.forZones: Too many")]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::cidr;
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of, status};
+use crate::kinds::networking::references::check_reference;
 use crate::meta;
 use crate::table::cells::{Printer, age, name, or};
 use crate::validate::addresses::load_balancer_ingress;
@@ -21,6 +22,7 @@ pub(super) fn kind() -> Kind {
         generation: true,
         prepare,
         validate,
+        validate_create: one_class,
         validate_status_update,
         printer: Some(&PRINTER),
         ..of::<Ingress>()
@@ -44,17 +46,24 @@ fn host_name(host: &str, field: &str, errors: &mut Errors) {
     }
 }
 
-fn validate(object: &Value, errors: &mut Errors) {
-    let class = at(object, "spec.ingressClassName");
-    if let (Some(told), Some(class)) = (meta::annotation(object, CLASS), class.as_str())
+/// Checks that the annotation, the older form of `ingressClassName`, names the same class. An
+/// update may set the field beside another annotation.
+fn one_class(object: &Value, errors: &mut Errors) {
+    let class = at(object, "spec.ingressClassName").as_str();
+    if let (Some(told), Some(class)) = (meta::annotation(object, CLASS), class)
         && told != class
     {
         let field = format!("annotations.{CLASS}");
         errors.invalid_text(field, told, "must match `ingressClassName` when both are specified");
     }
+}
+
+fn validate(object: &Value, errors: &mut Errors) {
+    let class = at(object, "spec.ingressClassName");
     let rules = list(object, "spec.rules");
     if rules.is_empty() && at(object, "spec.defaultBackend").is_null() {
-        errors.invalid("spec.rules", &json!([]), "either `defaultBackend` or `rules` must be specified");
+        let why = "either `defaultBackend` or `rules` must be specified";
+        errors.invalid("spec", at(object, "spec.rules"), why);
     }
     if !at(object, "spec.defaultBackend").is_null() {
         backend(at(object, "spec.defaultBackend"), "spec.defaultBackend", errors);
@@ -131,13 +140,7 @@ fn backend(backend: &Value, field: &str, errors: &mut Errors) {
     match (at(backend, "service").is_object(), at(backend, "resource").is_object()) {
         (true, true) => errors.invalid_text(field, "", "cannot set both resource and service backends"),
         (false, false) => errors.invalid_text(field, "", "resource or service backend is required"),
-        (false, true) => {
-            for part in ["kind", "name"] {
-                if text(backend, &format!("resource.{part}")).is_empty() {
-                    errors.required(format!("{field}.resource.{part}"), &format!("{part} is required"));
-                }
-            }
-        }
+        (false, true) => check_reference(at(backend, "resource"), &format!("{field}.resource"), errors),
         (true, false) => {
             match text(backend, "service.name") {
                 "" => errors.required(format!("{field}.service.name"), ""),
@@ -146,9 +149,7 @@ fn backend(backend: &Value, field: &str, errors: &mut Errors) {
             let (name, number) =
                 (text(backend, "service.port.name"), int(backend, "service.port.number").unwrap_or(0));
             match (name, number) {
-                ("", 0) => {
-                    errors.required(format!("{field}.service.port"), "port name or number is required");
-                }
+                ("", 0) => errors.required(field, "port name or number is required"),
                 ("", number) => {
                     if let Some(why) = names::port_number(number) {
                         errors.invalid(format!("{field}.service.port.number"), &json!(number), why);
@@ -226,10 +227,37 @@ mod tests {
     use crate::validate::fields::problems;
 
     #[test]
+    fn only_a_new_ingress_has_to_name_one_class() {
+        let kind = crate::kinds::find("networking.k8s.io", "v1", "Ingress").expect("a kind of the table");
+        let ingress = |class: Value| {
+            let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+            json!({"metadata": {"name": "i", "namespace": "d", "annotations": {CLASS: "a"}},
+                "spec": {"defaultBackend": backend, "ingressClassName": class}})
+        };
+        let told = |errors: Errors| errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>();
+        assert_eq!(told(crate::validate::create(kind, &ingress(json!("a")))), [""; 0]);
+        let other = ingress(json!("b"));
+        assert_eq!(told(crate::validate::create(kind, &other)), [format!("annotations.{CLASS}")]);
+        assert_eq!(told(crate::validate::update(kind, &other, &ingress(Value::Null))), [""; 0]);
+    }
+
+    #[test]
     fn an_ingress_says_where_everything_goes() {
         assert_eq!(
             problems(validate, json!({"spec": {}})),
-            ["spec.rules: Invalid value: []: either `defaultBackend` or `rules` must be specified"]
+            ["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"]
+        );
+        let backend = json!({"service": {"name": "web"}});
+        assert_eq!(
+            problems(validate, json!({"spec": {"defaultBackend": backend}})),
+            ["spec.defaultBackend: Required value: port name or number is required"]
+        );
+        assert_eq!(
+            problems(validate, json!({"spec": {"defaultBackend": {"resource": {"name": "a/b"}}}})),
+            [
+                "spec.defaultBackend.resource.kind: Required value",
+                "spec.defaultBackend.resource.name: Invalid value: \"a/b\": may not contain '/'",
+            ]
         );
         let path = |path: &str, kind: &str| json!({"path": path, "pathType": kind, "backend": {"service": {"name": "web", "port": {"number": 80}}}});
         let rule =

@@ -2,6 +2,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of};
+use crate::kinds::networking::references::check_reference;
 use crate::table::cells::{Printer, age, name};
 use crate::validate::fields::{IMMUTABLE, add_problems};
 use crate::validate::names;
@@ -46,22 +47,16 @@ fn validate(object: &Value, errors: &mut Errors) {
     if parameters.is_null() {
         return;
     }
-    for part in ["kind", "name"] {
-        if text(parameters, part).is_empty() {
-            errors.required(format!("spec.parameters.{part}"), &format!("{part} is required"));
+    check_reference(parameters, "spec.parameters", errors);
+    const NAMESPACE: &str = "spec.parameters.namespace";
+    match (text(parameters, "scope"), at(parameters, "namespace").as_str()) {
+        ("Cluster", Some(_)) => errors.forbidden(NAMESPACE, "`parameters.scope` is set to 'Cluster'"),
+        ("Namespace", None) => errors.required(NAMESPACE, "`parameters.scope` is set to 'Namespace'"),
+        ("Namespace", Some(name)) => add_problems(names::dns_label(name), NAMESPACE, name, errors),
+        ("Cluster", None) => {}
+        (other, _) => {
+            errors.not_supported("spec.parameters.scope", &json!(other), &["Cluster", "Namespace"]);
         }
-    }
-    let (scope, namespace) = (text(parameters, "scope"), text(parameters, "namespace"));
-    match scope {
-        "Cluster" if !namespace.is_empty() => errors.forbidden(
-            "spec.parameters.namespace",
-            "`parameters.namespace` must not be set when `parameters.scope` is set to 'Cluster'",
-        ),
-        "Namespace" if namespace.is_empty() => {
-            errors.required("spec.parameters.namespace", "`parameters.scope` is set to 'Namespace'");
-        }
-        "Cluster" | "Namespace" => {}
-        other => errors.not_supported("spec.parameters.scope", &json!(other), &["Cluster", "Namespace"]),
     }
 }
 
@@ -89,3 +84,38 @@ static PRINTER: Printer = Printer {
     },
     conditions: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::fields::problems;
+
+    #[test]
+    fn parameters_are_in_the_namespace_that_their_scope_asks_for() {
+        let told = |parameters: Value| {
+            problems(validate, json!({"spec": {"controller": "example.com/own", "parameters": parameters}}))
+        };
+        let with = |scope: &str, namespace: Value| {
+            told(json!({"kind": "Bucket", "name": "a", "scope": scope, "namespace": namespace}))
+        };
+        assert_eq!(with("Cluster", Value::Null), [""; 0]);
+        assert_eq!(with("Namespace", json!("d")), [""; 0]);
+        const FIELD: &str = "spec.parameters.namespace";
+        assert_eq!(
+            with("Cluster", json!("d")),
+            [format!("{FIELD}: Forbidden: `parameters.scope` is set to 'Cluster'")]
+        );
+        assert_eq!(
+            with("Namespace", Value::Null),
+            [format!("{FIELD}: Required value: `parameters.scope` is set to 'Namespace'")]
+        );
+        assert!(with("Namespace", json!("A"))[0].starts_with(&format!("{FIELD}: Invalid value: \"A\"")));
+        assert_eq!(
+            told(json!({"kind": "a/b", "scope": "Cluster"})),
+            [
+                "spec.parameters.kind: Invalid value: \"a/b\": may not contain '/'",
+                "spec.parameters.name: Required value",
+            ]
+        );
+    }
+}

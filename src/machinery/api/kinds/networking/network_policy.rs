@@ -63,7 +63,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     }
     for (i, kind) in types.iter().enumerate() {
         if !["Ingress", "Egress"].contains(&kind.as_str().unwrap_or("")) {
-            errors.not_supported(format!("spec.policyTypes[{i}]"), kind, &["Egress", "Ingress"]);
+            errors.not_supported(format!("spec.policyTypes[{i}]"), kind, &["Ingress", "Egress"]);
         }
     }
 }
@@ -71,7 +71,7 @@ fn validate(object: &Value, errors: &mut Errors) {
 fn policy_port(port: &Value, field: &str, errors: &mut Errors) {
     let protocol = at(port, "protocol");
     if !protocol.is_null() && !["TCP", "UDP", "SCTP"].contains(&protocol.as_str().unwrap_or("")) {
-        errors.not_supported(format!("{field}.protocol"), protocol, &["SCTP", "TCP", "UDP"]);
+        errors.not_supported(format!("{field}.protocol"), protocol, &["TCP", "UDP", "SCTP"]);
     }
     let (end, end_field) = (at(port, "endPort"), format!("{field}.endPort"));
     match at(port, "port") {
@@ -179,9 +179,17 @@ mod tests {
                 "greater than or equal to `port`",
             ),
             (json!({"podSelector": {}}), json!({"port": "web", "endPort": 80}), "non-numeric"),
+            (
+                json!({"podSelector": {}}),
+                json!({"port": 80, "protocol": "tcp"}),
+                "supported values: \"TCP\", \"UDP\", \"SCTP\"",
+            ),
         ] {
             let told = problems(validate, policy(peer, port));
             assert!(told.len() == 1 && told[0].contains(why), "{told:?}");
         }
+        let types = problems(validate, json!({"spec": {"podSelector": {}, "policyTypes": ["ingress"]}}));
+        let supported = "supported values: \"Ingress\", \"Egress\"";
+        assert_eq!(types, [format!("spec.policyTypes[0]: Unsupported value: \"ingress\": {supported}")]);
     }
 }

@@ -6,7 +6,7 @@ use crate::meta;
 use crate::table::cells::{Printer, age, or};
 use crate::validate::fields::one_of;
 use crate::validate::names;
-use crate::value::{at, default_zero, flag, list, text};
+use crate::value::{at, default, flag, list, map, pairs, text};
 use crate::volumes::is_default_class;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
@@ -26,8 +26,8 @@ pub(super) fn kind() -> Kind {
 }
 
 fn defaults(object: &mut Value) {
-    default_zero(object, "reclaimPolicy", "Delete");
-    default_zero(object, "volumeBindingMode", "Immediate");
+    default(object, "reclaimPolicy", "Delete");
+    default(object, "volumeBindingMode", "Immediate");
 }
 
 fn validate(object: &Value, errors: &mut Errors) {
@@ -38,9 +38,33 @@ fn validate(object: &Value, errors: &mut Errors) {
         let problems = names::qualified_name(&provisioner);
         problems.iter().for_each(|problem| errors.invalid_text("provisioner", &provisioner, problem));
     }
+    parameters(object, errors);
     topologies(object, errors);
     one_of(object, "reclaimPolicy", "reclaimPolicy", &["Delete", "Retain"], errors);
     one_of(object, "volumeBindingMode", "volumeBindingMode", &["Immediate", "WaitForFirstConsumer"], errors);
+}
+
+/// Parameters of a class, and the bytes of their names and values (`maxProvisionerParameterLen`,
+/// `maxProvisionerParameterSize`).
+const PARAMETERS_MAX: usize = 512;
+const PARAMETERS_SIZE_MAX: usize = 256 << 10;
+
+/// Checks the parameters for the provisioner: their names, number and size.
+fn parameters(object: &Value, errors: &mut Errors) {
+    const FIELD: &str = "parameters";
+    if map(object, FIELD).is_some_and(|all| all.len() > PARAMETERS_MAX) {
+        return errors.too_long(FIELD, PARAMETERS_MAX);
+    }
+    let mut size = 0;
+    for (key, value) in pairs(object, FIELD) {
+        if key.is_empty() {
+            errors.invalid_text(FIELD, key, "field can not be empty.");
+        }
+        size += key.len() + value.len();
+    }
+    if size > PARAMETERS_SIZE_MAX {
+        errors.too_long(FIELD, PARAMETERS_SIZE_MAX);
+    }
 }
 
 /// Checks the labels of the nodes for which volumes may be made.
@@ -138,6 +162,36 @@ mod tests {
         ] {
             assert_eq!(told("a/b", terms), [why]);
         }
+    }
+
+    /// The fields are pointers in Go: an empty text is not the same as none.
+    #[test]
+    fn an_empty_policy_is_no_missing_one() {
+        let told = |class: Value| {
+            let mut class = class;
+            class["provisioner"] = "a/b".into();
+            defaults(&mut class);
+            let found = problems(validate, class).into_iter();
+            found.map(|p| p.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!({})), [""; 0]);
+        assert_eq!(
+            told(json!({"reclaimPolicy": "", "volumeBindingMode": ""})),
+            ["reclaimPolicy: Unsupported value", "volumeBindingMode: Unsupported value"]
+        );
+    }
+
+    #[test]
+    fn parameters_of_a_class_are_bounded() {
+        let told =
+            |parameters: Value| problems(validate, json!({"provisioner": "a/b", "parameters": parameters}));
+        let many = |count: usize| (0..count).map(|n| (n.to_string(), json!("x"))).collect::<Value>();
+        assert_eq!(told(many(512)), [""; 0]);
+        assert_eq!(told(many(513)), ["parameters: Too long: may not be more than 512 bytes"]);
+        let large = |bytes: usize| json!({"k": "x".repeat(bytes - 1)});
+        assert_eq!(told(large(256 << 10)), [""; 0]);
+        assert_eq!(told(large((256 << 10) + 1)), ["parameters: Too long: may not be more than 262144 bytes"]);
+        assert_eq!(told(json!({"": "x"})), ["parameters: Invalid value: \"\": field can not be empty."]);
     }
 
     #[test]

@@ -23,17 +23,20 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
     if max < min {
         errors.invalid("spec.maxReplicas", &max.into(), "must be greater than or equal to `minReplicas`");
     }
-    for field in ["kind", "name"] {
-        let path = format!("spec.scaleTargetRef.{field}");
-        if text(object, &path).is_empty() {
-            errors.required(&path, "");
-        }
-        for problem in path_segment(text(object, &path)) {
-            errors.invalid_text(&path, text(object, &path), &problem);
-        }
-    }
+    reference(at(object, "spec.scaleTargetRef"), "spec.scaleTargetRef", errors);
     metrics(object, errors);
     behavior(object, errors);
+}
+
+/// Checks a reference to an object by kind and name.
+fn reference(reference: &Value, field: &str, errors: &mut Errors) {
+    for part in ["kind", "name"] {
+        let (field, name) = (format!("{field}.{part}"), text(reference, part));
+        if name.is_empty() {
+            errors.required(&field, "");
+        }
+        path_segment(name).iter().for_each(|problem| errors.invalid_text(&field, name, problem));
+    }
 }
 
 /// Rules for a new autoscaler alone.
@@ -193,11 +196,7 @@ fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
         _ => {}
     }
     if name == "object" {
-        for field in ["kind", "name"] {
-            if text(source, &format!("describedObject.{field}")).is_empty() {
-                errors.required(format!("{path}.describedObject.{field}"), "");
-            }
-        }
+        reference(at(source, "describedObject"), &format!("{path}.describedObject"), errors);
     }
     target(at(source, "target"), &format!("{path}.target"), errors);
     let has = |field: &str| !at(source, &format!("target.{field}")).is_null();
@@ -293,6 +292,11 @@ mod tests {
             (
                 json!({"type": "Pods", "pods": {"metric": {"name": "hits"}, "target": {"type": "Utilization", "averageUtilization": 5}}}),
                 "spec.metrics[0].pods.target.averageValue: Required value: must specify a positive target averageValue",
+            ),
+            (
+                json!({"type": "Object", "object": {"describedObject": {"kind": "Service", "name": "a/b"},
+                    "metric": {"name": "hits"}, "target": {"type": "Value", "value": "5"}}}),
+                "spec.metrics[0].object.describedObject.name: Invalid value: \"a/b\": may not contain '/'",
             ),
             (
                 json!({"type": "External", "external": {"metric": {}, "target": {"type": "Value", "value": "5"}}}),

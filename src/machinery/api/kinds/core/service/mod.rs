@@ -57,7 +57,7 @@ fn defaults(object: &mut Value) {
         default_zero(object, "spec.externalTrafficPolicy", "Cluster");
     }
     if kind != "ExternalName" {
-        default_zero(object, "spec.internalTrafficPolicy", "Cluster");
+        default(object, "spec.internalTrafficPolicy", "Cluster");
     }
     if kind == "LoadBalancer" {
         default(object, "spec.allocateLoadBalancerNodePorts", true);
@@ -233,8 +233,8 @@ fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
         "ClusterIP" | "NodePort" => external.join(","),
         "LoadBalancer" => {
             let ingress = list(o, "status.loadBalancer.ingress").iter();
-            let unique: BTreeSet<String> =
-                ingress.map(|i| or(i, "ip", text(i, "hostname")).to_string()).collect();
+            let addresses = ingress.map(|i| or(i, "ip", text(i, "hostname")).to_string());
+            let unique: BTreeSet<String> = addresses.filter(|address| !address.is_empty()).collect();
             let all: Vec<String> = unique.into_iter().chain(external).collect();
             if all.is_empty() { "<pending>".to_string() } else { all.join(",") }
         }
@@ -348,6 +348,31 @@ mod tests {
         value::remove(&mut object, "spec.externalIPs");
         prepare_update(&mut object, &old);
         assert_eq!(at(&object, "spec.externalTrafficPolicy"), &Value::Null);
+    }
+
+    #[test]
+    fn an_empty_policy_for_traffic_from_inside_is_no_missing_one() {
+        let policy = |spec: Value| {
+            let mut service = json!({ "spec": spec });
+            defaults(&mut service);
+            at(&service, "spec.internalTrafficPolicy").clone()
+        };
+        assert_eq!(policy(json!({})), "Cluster");
+        assert_eq!(policy(json!({"internalTrafficPolicy": ""})), "", "validation refuses it");
+        assert_eq!(policy(json!({"type": "ExternalName"})), Value::Null);
+    }
+
+    #[test]
+    fn a_load_balancer_without_an_address_is_pending() {
+        let cell = |ingress: Value, external: Value| {
+            let service = json!({"spec": {"type": "LoadBalancer", "externalIPs": external},
+                "status": {"loadBalancer": {"ingress": ingress}}});
+            cells(&service, Timestamp::UNIX_EPOCH)[3].clone()
+        };
+        assert_eq!(cell(Value::Null, Value::Null), "<pending>");
+        assert_eq!(cell(json!([{}]), Value::Null), "<pending>");
+        let both = json!([{"hostname": "b"}, {"ip": "9.9.9.9"}, {"ports": []}]);
+        assert_eq!(cell(both, json!(["192.0.2.1"])), "9.9.9.9,b,192.0.2.1");
     }
 
     #[test]

@@ -229,7 +229,7 @@ fn names_of_services_and_of_ports_are_names() {
             "subsets[0].ports[0].appProtocol".to_string()
         ]
     );
-    assert_eq!(fields(&of_slice), ["endpoints[0].nodeName", "ports[0].appProtocol"]);
+    assert_eq!(fields(&of_slice), ["ports[0].appProtocol", "endpoints[0].nodeName"]);
     let spec = json!({"type": "ClusterIP", "sessionAffinity": "None", "ports": [port]});
     assert_eq!(fields(&problems(validate, json!({ "spec": spec }))), ["spec.ports[0].appProtocol"]);
     let many = vec![json!({"addresses": ["10.0.0.1"]}); 1_001];
