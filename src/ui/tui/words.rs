@@ -120,7 +120,7 @@ texts! { pub(crate) enum Word {
     Finish: "done after {}", "{} 만에 끝";
     Paused: "paused", "멈춤";
     NoDecision: "No pod has been scheduled yet. Run one: kubectl run web --image=nginx", "아직 스케줄링된 파드가 없습니다. 실행해 보세요: kubectl run web --image=nginx";
-    NoService: "There is no Service yet. Make one: kubectl expose pod web --port=80", "아직 서비스가 없습니다. 만들어 보세요: kubectl expose pod web --port=80";
+    NoService: "There is no Service. To create one: kubectl expose pod NAME --port=80", "서비스가 없습니다. 만드는 명령: kubectl expose pod 이름 --port=80";
     NoRollout: "There is no Deployment yet. Make one: kubectl create deployment web --image=nginx", "아직 디플로이먼트가 없습니다. 만들어 보세요: kubectl create deployment web --image=nginx";
     NotListed: "This user may not list: {}", "이 사용자에게는 조회 권한이 없습니다: {}";
     NoPod: "There is no pod yet. Run one: kubectl run web --image=nginx", "아직 파드가 없습니다. 실행해 보세요: kubectl run web --image=nginx";

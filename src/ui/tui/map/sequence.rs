@@ -263,6 +263,16 @@ fn controller(model: &Model, flow: &Flow, hop: &Hop) -> Lane {
                     o.resource == "replicasets" && o.namespace == object.namespace && o.name == set
                 })
             };
+            let goes = |other: &Hop| {
+                let verb = match &other.did {
+                    Did::Asked { verb, .. } | Did::Answered { verb, .. } => verb,
+                    _ => return false,
+                };
+                verb == "delete" && is_set(other)
+            };
+            if deletes && flow.hops.iter().any(goes) {
+                return Lane::Controllers;
+            }
             let key = (object.namespace.clone(), set.to_string());
             let known = model.cluster.replicasets.contains_key(&key) || flow.hops.iter().any(is_set);
             if known { Lane::ReplicaSets } else { Lane::Controllers }

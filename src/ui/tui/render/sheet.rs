@@ -127,6 +127,12 @@ pub(crate) fn scrolled(model: &Model, by: isize) -> Scroll {
     Scroll::To(sheet.first(model.scroll()).saturating_add_signed(by).min(sheet.last()))
 }
 
+/// How many lines a page is: all that are in sight but one, so that none is passed over.
+pub(crate) fn lesson_page(model: &Model) -> isize {
+    let sheet = Sheet::of(model, inside(model.panes().lesson));
+    sheet.rows.saturating_sub(1).max(1) as isize
+}
+
 /// Where the list of lessons has to be scrolled to for its marked line to be seen.
 pub(crate) fn in_sight(model: &Model) -> Scroll {
     let area = inside(model.panes().lesson);
