@@ -1,11 +1,11 @@
 //! Proves every lesson and every lab on clusters of their own. A usual run plays a part:
-//! - of each lesson the solution, the commands in its text, and a third of its wrong answers and
+//! - of each lesson the solution, the commands in its text, and a sixth of its wrong answers and
 //!   other ways;
-//! - of each lab a third of its seeds: each with the solution, and with the other ways and wrong
+//! - of each lab a sixth of its seeds: each with the solution, and with the other ways and wrong
 //!   answers that were given to this seed.
 //!
-//! The commit decides which third, so a commit always plays the same, and the three thirds together
-//! play everything (`ui::proof_part`). `ROPEWALK_COURSE=1/1` plays everything at once, which takes
+//! The commit decides which sixth, so a commit always plays the same, and the six parts together play
+//! everything (`ui::proof_part`). `ROPEWALK_COURSE=1/1` plays everything at once, which takes
 //! two idle cores more than an hour. Of a lab, even that plays each other way and wrong answer with
 //! one fault alone (`--once`).
 //!
@@ -14,6 +14,10 @@
 
 use super::support::{Home, capable, turn_of_many};
 use std::process::Command;
+
+/// So many runs of different commits play everything. With fewer parts the plays take longer than
+/// all other tests together.
+const PARTS: u32 = 6;
 
 /// Returns the part to play, in the form that `--part` takes.
 pub(crate) fn part() -> String {
@@ -28,7 +32,7 @@ pub(crate) fn part() -> String {
     assert!(commit.is_some() || is_archive, "git cannot name the commit; name the part in ROPEWALK_COURSE");
     let commit = commit.unwrap_or_default();
     let number: u32 = commit.iter().map(|byte| u32::from(*byte)).sum();
-    format!("{}/3", number % 3 + 1)
+    format!("{}/{PARTS}", number % PARTS + 1)
 }
 
 /// Runs `lesson test` or `lab test` over all lessons or labs. At least this many have to be sound.
