@@ -253,7 +253,7 @@ texts! { pub(crate) enum Word {
     GateAuthentication: "authentication", "인증";
     GateAuthorization: "authorization", "인가";
     GateAdmission: "admission", "어드미션";
-    GateValidation: "validation", "유효성 검사";
+    GateValidation: "validation", "검증";
     HopAsked: "{} → api: {} {}", "{} → api: {} {}";
     HopAskedRevision: "{} → api: {} {}, revision {}", "{} → api: {} {}, 리비전 {}";
     HopScheduled: "scheduler: {} of {} nodes fit, chose {}", "스케줄러: 노드 {}/{}개 통과, {} 선택";

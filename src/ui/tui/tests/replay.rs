@@ -223,7 +223,7 @@ fn the_stage_that_refused_a_request_is_marked_on_the_map() {
         (403, forbidden, "authorization", "인가"),
         (403, "pods \"web\" is forbidden: exceeded quota: small", "admission", "어드미션"),
         (400, "admission webhook \"no.example.com\" denied the request: no", "admission", "어드미션"),
-        (422, "Pod \"Web\" is invalid: metadata.name: Invalid value", "validation", "유효성 검사"),
+        (422, "Pod \"Web\" is invalid: metadata.name: Invalid value", "validation", "검증"),
     ] {
         for (width, height) in [(80, 24), (120, 36)] {
             for (lang, gate) in [(Lang::En, english), (Lang::Ko, korean)] {
