@@ -8,6 +8,7 @@ use jiff::Zoned;
 use lab::graded::view::{Ask as LabAsk, LabView};
 use lang::charset::{eprintln, print, println};
 use serde_json::Value;
+use ui::prose::harmless;
 use ui::texts::{Lang, Say};
 use ui::{consent, labs, settings};
 
@@ -66,13 +67,11 @@ pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output
     Ok(0)
 }
 
-/// `kubectl delete deployments/web`
+/// Names a step: `kubectl delete deployments/web`. A role may have any letters in its name, also
+/// those that a terminal obeys.
 fn title(step: &Value) -> String {
-    format!(
-        "{} {}",
-        step["command"].as_str().unwrap_or_default(),
-        step["object"].as_str().unwrap_or_default()
-    )
+    let word = |key: &str| harmless(step[key].as_str().unwrap_or_default());
+    format!("{} {}", word("command"), word("object"))
 }
 
 /// Formats a step's time so that [`moment`] with the same `now` reads it back, to the second: with
@@ -170,6 +169,15 @@ mod tests {
             "{said}"
         );
         assert_eq!(list(Lang::En, &Value::Null, &now), "there is nothing to undo\n");
+    }
+
+    #[test]
+    fn a_step_gives_the_terminal_no_orders() {
+        let step = serde_json::json!({"first": 9, "command": "kubectl apply", "object": "clusterroles/a\u{1b}[2Jb"});
+        let told = serde_json::json!({"steps": [step.clone()], "undone": [{"steps": [step]}]});
+        let said = list(Lang::En, &told, &Zoned::now());
+        assert_eq!(said.matches("kubectl apply clusterroles/a[2Jb").count(), 2, "{said:?}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
     }
 
     #[test]
