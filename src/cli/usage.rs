@@ -52,9 +52,10 @@ fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
     }
 }
 
-/// An error with its causes.
-pub(crate) fn reason(error: &anyhow::Error) -> String {
-    of_cluster(error).map_or_else(|| format!("{error:#}"), |inner| inner.say(language(None)))
+/// Describes an error with its causes. `asked`: the language of `--lang`; a session, which may
+/// change its own, does not set it for the process.
+pub(crate) fn reason(error: &anyhow::Error, asked: Option<Lang>) -> String {
+    of_cluster(error).map_or_else(|| format!("{error:#}"), |inner| inner.say(language(asked)))
 }
 
 /// The exit code for an error: a command line that can never do anything is a usage error, also if

@@ -83,6 +83,8 @@ fn help_and_argument_errors_speak_the_readers_language() {
         (korean(&["lab"]), 2, "", "사용법: ropewalk lab"),
         (korean(&["upp"]), 2, "", "비슷한 하위 명령: 'up'"),
         (english(&["--lang", "ko", "up", "--workers", "many"]), 2, "", "정수를 쓰세요"),
+        (english(&["repl", "--lang", "ko", "--name", "../x", "-c", "ls"]), 2, "", "이름이 될 수 없습니다"),
+        (english(&["drill", "check", "--lang", "ko", "--name", "../x"]), 2, "", "이름이 될 수 없습니다"),
         (english(&["upp"]), 2, "", "a similar subcommand exists: 'up'"),
     ] {
         assert_eq!(said.code, code, "{said:?}");
