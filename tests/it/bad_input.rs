@@ -41,6 +41,11 @@ fn wrong_command_lines_are_usage_errors() {
         let words: Vec<&str> = ["kubectl"].into_iter().chain(line.split(' ')).collect();
         assert!(!home.ropewalk(&words).ok().is_empty(), "{line}");
     }
+    let other = home.path().join("other");
+    std::fs::write(&other, "{apiVersion: v1, kind: Config, current-context: there}").expect("a file");
+    let other = other.to_str().expect("UTF-8");
+    let named = home.ropewalk(&["kubectl", "--kubeconfig", other, "config", "current-context"]).ok();
+    assert_eq!(named, "there\n", "another kubeconfig needs no cluster of this program");
     home.ropewalk(&["kubectl", "gett", "pods"]).fails("unknown command \"gett\"");
     home.ropewalk(&["reset", "--yes"]).ok();
     home.ropewalk(&["down"]).ok();
