@@ -132,7 +132,7 @@ fn rows(records: &[Record]) -> Vec<Row> {
         let (what, object) = match &record.request {
             None => (told(record), record),
             Some(request) => {
-                let own = stages.get(request.id.as_str()).map_or(&[][..], Vec::as_slice);
+                let own = stages.get(request.id.as_str()).map(Vec::as_slice).unwrap_or_default();
                 // Told once, by the last of its records.
                 if own.last().is_some_and(|last| !std::ptr::eq(*last, record)) {
                     continue;
