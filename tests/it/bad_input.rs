@@ -107,19 +107,23 @@ fn output_that_cannot_be_shown_or_written_is_told() {
         assert!(home.ropewalk(&["completion", shell]).ok().contains("ropewalk"));
     }
     // A disk that is full is no reader that has left: the error is printed, with code 1.
-    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
-    let said: Said = home.command(ROPEWALK).arg("version").stdout(full).output().expect("it runs").into();
-    assert!(said.code == 1 && said.err.contains("os error 28"), "{said:?}");
+    for words in [&["version"][..], &["--help"], &["up", "--help", "--lang", "ko"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+        let said: Said = home.command(ROPEWALK).args(words).stdout(full).output().expect("it runs").into();
+        assert!(said.code == 1 && said.err.contains("os error 28"), "{words:?}: {said:?}");
+    }
     // A Korean locale that is not UTF-8 gets English, not a question mark for each syllable.
     let mut command = home.command(ROPEWALK);
     let said: Said = command.arg("status").env("LC_ALL", "ko_KR.EUC-KR").output().expect("it runs").into();
     assert!(!said.out.contains('?') && !said.err.contains('?'), "{said:?}");
     // A reader that has left ends it as it ends every program.
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    drop(reader);
-    let mut completion = home.command(ROPEWALK);
-    let said: Said = completion.args(["completion", "bash"]).stdout(writer).output().expect("it runs").into();
-    assert_eq!((said.code, said.err.as_str()), (141, ""));
+    for words in [&["completion", "bash"][..], &["--help"], &["up", "--help", "--lang", "ko"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = home.command(ROPEWALK);
+        let said: Said = command.args(words).stdout(writer).output().expect("it runs").into();
+        assert_eq!((said.code, said.err.as_str()), (141, ""), "{words:?}");
+    }
 }
 
 #[test]
