@@ -247,7 +247,7 @@ fn tell<T: serde::Serialize>(
     Ok(())
 }
 
-/// Is everything green that can be seen without disturbing anything?
+/// True if every task is green whose checks disturb nothing, and there is such a task.
 fn all_green(view: &LabView) -> bool {
     view.tasks.iter().all(|t| t.green != Some(false)) && view.tasks.iter().any(|t| t.green == Some(true))
 }

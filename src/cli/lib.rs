@@ -104,7 +104,8 @@ fn bench(
         eprintln!("ropewalk: --peer-kubeconfig is for the part api: name it, too, or leave the option out");
         return Ok(2);
     }
-    // The files that it names relatively lie beside it, wherever that is.
+    // Relative paths in a kubeconfig begin at its directory, so its own path must stay valid in
+    // the directory where the measurement runs.
     let peer = peer.map(std::path::absolute).transpose()?;
     let peer = peer.as_deref();
     match (inside, what) {

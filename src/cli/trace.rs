@@ -100,7 +100,7 @@ fn parse(what: &str) -> Option<Trace> {
     }
 }
 
-/// One hop as people are told of it.
+/// One hop as a line of the answer.
 struct Row {
     /// Since the first hop began, in milliseconds: its beginning and its end.
     from: f64,
@@ -110,8 +110,8 @@ struct Row {
     what: String,
 }
 
-/// The hops worth telling. The stages of one API request are one row; requests that only write
-/// Events are left out (they are told by nobody but the recorder). `-o json` has every record.
+/// Returns the hops that are shown. The stages of one API request are one row. Writes of Events and
+/// Leases are left out, because each component makes them all the time. `-o json` has every record.
 fn rows(records: &[Record]) -> Vec<Row> {
     let Some(first) = records.first() else { return vec![] };
     let start = first.at - std::time::Duration::from_micros(first.took_us);
@@ -171,7 +171,7 @@ pub(crate) fn table(records: &[Record]) -> String {
 /// A row of the table does not fit into less.
 const WIDE: usize = 130;
 
-/// Columns of the terminal; where there is none, as many as anybody wants.
+/// Returns the columns of the terminal. Without a terminal no line is broken.
 pub(crate) fn room() -> usize {
     match std::io::stdout().is_terminal() {
         true => terminal::size().0.into(),
@@ -192,8 +192,8 @@ fn stacked(records: &[Record], width: usize) -> String {
     out
 }
 
-/// The same as a picture: a bar a hop on one axis of time, for slides and reports. One file, no
-/// script, readable without colour.
+/// Draws the hops as an SVG picture: a bar a hop on one axis of time, for slides and reports. One
+/// file, no script, readable without colour.
 pub(crate) fn svg(records: &[Record]) -> String {
     let (row_height, top, left, axis) = (22.0, 40.0, 270.0, 420.0);
     let rows = rows(records);

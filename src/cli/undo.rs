@@ -19,7 +19,8 @@ pub(crate) enum What {
     List,
 }
 
-/// `yes`: nothing is asked.
+/// Goes back or forward in time, or lists the steps, and returns the exit code. `yes`: nothing is
+/// asked.
 pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(None, &home);
@@ -39,8 +40,8 @@ pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output
     if !yes && matches!(past, Past::Undo { .. } | Past::Rewind { .. }) {
         let plan = Past::Plan { of: Box::new(past.clone()) };
         let plan = Control::connect(&place).await?.ask(&Ask::Past { past: plan }).await?;
-        // A lab that was set up since would go with it, and nothing of that is anybody's but the
-        // judge's.
+        // Going back to before the start of the open lab takes the lab away. The plan does not list
+        // the lab's objects, because no person made them.
         let lab: LabView = labs::asked(&place, lang, LabAsk::Show).await.unwrap_or_default();
         let over = !lab.id.is_empty() && plan["to"].as_i64().is_some_and(|to| to < lab.began);
         if !consent::given(lang, &losses(&plan), over.then_some(lab.title.as_str())) {

@@ -57,8 +57,8 @@ pub(crate) fn report(words: &[OsString], error: &clap::Error) -> i32 {
     printed.map_or_else(|failed| unprinted(&failed), |()| error.exit_code())
 }
 
-/// Says why clap could not print a page, unless its reader has left. Returns the exit code, which is
-/// that of any other text that cannot be printed.
+/// Says why clap could not print a page, unless its reader has left. Returns the exit code, which
+/// is the one of any other text that cannot be printed.
 fn unprinted(failed: &std::io::Error) -> i32 {
     if failed.kind() == std::io::ErrorKind::BrokenPipe {
         return 141;

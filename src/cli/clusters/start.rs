@@ -117,7 +117,7 @@ async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
     }
     let spec = plan(&place, up)?;
     if let Some(etcd) = &spec.external_etcd {
-        // A mistyped address is refused now, not only told in a log.
+        // Connects once, so that a mistyped address is an error here and not only in the log.
         etcd.connect().await.map_err(cluster::Error::from)?;
     }
     let launched = launch::launch(&place, &spec, attached).await?;
