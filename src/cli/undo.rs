@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_step_gives_the_terminal_no_orders() {
-        let step = serde_json::json!({"first": 9, "command": "kubectl apply", "object": "clusterroles/a\u{1b}[2Jb"});
+        let step =
+            serde_json::json!({"first": 9, "command": "kubectl apply", "object": "clusterroles/a\u{1b}[2Jb"});
         let told = serde_json::json!({"steps": [step.clone()], "undone": [{"steps": [step]}]});
         let said = list(Lang::En, &told, &Zoned::now());
         assert_eq!(said.matches("kubectl apply clusterroles/a[2Jb").count(), 2, "{said:?}");
