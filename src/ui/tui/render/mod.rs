@@ -16,7 +16,7 @@ mod time;
 
 pub(crate) use bars::tab_at;
 pub(crate) use overlay::last;
-pub(crate) use sheet::{in_sight, scrolled};
+pub(crate) use sheet::{in_sight, paged, scrolled};
 
 use super::layout::{self, Pane};
 use super::look::Tone;

@@ -22,6 +22,8 @@ const READ_FAIR: usize = 5;
 /// The same beside a strip of the map, where a line is twice as long: then each check that is
 /// missing stays in sight.
 const READ_LONG: usize = 3;
+/// Lines of one page at most: some of what was read stays in sight.
+const PAGE: usize = 5;
 
 /// The pane's lines and where they go.
 struct Sheet {
@@ -125,6 +127,13 @@ impl Sheet {
 pub(crate) fn scrolled(model: &Model, by: isize) -> Scroll {
     let sheet = Sheet::of(model, inside(model.panes().lesson));
     Scroll::To(sheet.first(model.scroll()).saturating_add_signed(by).min(sheet.last()))
+}
+
+/// Where a scroll by one page leads to: five lines, or fewer in a low pane, so that no line is
+/// passed over without being seen.
+pub(crate) fn paged(model: &Model, direction: isize) -> Scroll {
+    let sheet = Sheet::of(model, inside(model.panes().lesson));
+    scrolled(model, direction * sheet.rows.clamp(1, PAGE) as isize)
 }
 
 /// Where the list of lessons has to be scrolled to for its marked line to be seen.
@@ -293,5 +302,9 @@ mod tests {
         let Scroll::To(end) = model.lesson.scroll else { panic!("scrolled to its end") };
         let hidden = sheet.upper.len() - sheet.rows + sheet.lower.len() - sheet.firm;
         assert_eq!(end, hidden);
+        // A page of a low pane is no longer than what was in sight.
+        model.lesson.scroll = Scroll::To(0);
+        assert_eq!(paged(&model, 1), Scroll::To(sheet.rows.min(PAGE)));
+        assert_eq!(paged(&model, -1), Scroll::To(0));
     }
 }

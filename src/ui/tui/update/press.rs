@@ -6,7 +6,7 @@ use crate::tui::keys;
 use crate::tui::layout::{Form, Pane};
 use crate::tui::map;
 use crate::tui::model::{Act, BURST, Model, Overlay, Page, View};
-use crate::tui::render::{self, scrolled};
+use crate::tui::render::{self, paged, scrolled};
 use crate::tui::scroll::Scroll;
 use crate::tui::shown;
 use crate::tui::words::Word;
@@ -245,10 +245,10 @@ fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         KeyCode::Enter if list => choose(model, effects),
         KeyCode::Up => model.scroll_to(scrolled(model, -1)),
         KeyCode::Down => model.scroll_to(scrolled(model, 1)),
-        KeyCode::PageUp => model.scroll_to(scrolled(model, -5)),
-        KeyCode::PageDown => model.scroll_to(scrolled(model, 5)),
+        KeyCode::PageUp => model.scroll_to(paged(model, -1)),
+        KeyCode::PageDown => model.scroll_to(paged(model, 1)),
         KeyCode::Char(' ') => {
-            model.scroll_to(scrolled(model, 5));
+            model.scroll_to(paged(model, 1));
             letter(model, None); // perhaps between two words
         }
         KeyCode::Home => model.scroll_to(Scroll::To(0)),
