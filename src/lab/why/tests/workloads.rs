@@ -51,6 +51,10 @@ fn a_rollout_that_does_not_get_on_is_no_good_deployment() {
     let good = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1,
         "conditions": [{"type": "Progressing", "status": "True", "message": "x"}]});
     assert!(!both(workload("web", json!({"replicas": 1}), good)).problem);
+    // Scaled up while no controller works: pods are missing, and none is of an older template.
+    let few = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
+    let told = both(workload("web", json!({"replicas": 3}), few)).lines.join(" ");
+    assert!(told.contains("newest template: 1 of 3; older pods that are left: 0"), "{told}");
 }
 
 #[test]
