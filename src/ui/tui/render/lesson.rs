@@ -3,7 +3,6 @@
 use super::super::look::{Sign, Tone};
 use super::super::markdown;
 use super::super::model::Model;
-use super::super::text::fold;
 use super::super::words::Word;
 use super::answer;
 use super::lab;
@@ -91,8 +90,8 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
             for (at, line) in way.iter().enumerate() {
                 let first = if at == 0 { "$ " } else { "  " };
                 // As they are: in a manifest the spaces before a line have a meaning.
-                let lines = fold(&format!("{first}{line}"), room, "    ").into_iter();
-                out.extend(lines.map(|line| Line::styled(line, look.tone(Tone::Code))));
+                let style = look.tone(Tone::Code);
+                out.extend(markdown::code(&format!("{first}{line}"), room, "    ", style, look));
             }
         }
     }
@@ -154,7 +153,8 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
         out.extend(marked(refused, look, Tone::Bad, room, "", "  "));
     }
     if let Some(hint) = view.hints.last().filter(|_| open) {
-        out.extend(hinted(model, view.hints.len(), &hint.say, room, Tone::Accent));
+        let tone = if hint.is_past { Tone::Dim } else { Tone::Accent };
+        out.extend(hinted(model, view.hints.len(), &hint.say, room, tone));
     }
     // The task has to be seen whole; who looks for help finds `hint` in the bar as well.
     if view.is_stuck

@@ -162,6 +162,7 @@ pub(super) fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
     for (y, line) in lower.iter().skip(first.saturating_sub(last_upper)).take(firm).enumerate() {
         buffer.set_line(x, area.y + (below + y) as u16, line, room as u16);
     }
+    say_above(model, frame, first, last, buffer);
     if first == last {
         return;
     }
@@ -173,6 +174,25 @@ pub(super) fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
     let at = usize::from(frame.width).saturating_sub(cells(&words) + 2);
     if at > 1 {
         buffer.set_string(frame.x + at as u16, frame.bottom() - 1, words, tone);
+    }
+}
+
+/// On the lower edge, at its left: text above is out of sight, and how to get there. A step that was
+/// guessed begins at the guess, and its task may speak of a command above. Where it is said at the
+/// right how to read on, the keys are named there.
+fn say_above(model: &Model, frame: Rect, first: usize, last: usize, buffer: &mut Buffer) {
+    if first == 0 {
+        return;
+    }
+    let word = match (first < last, model.focus == Pane::Lesson) {
+        (true, _) => Word::ReadAbove,
+        (false, false) => Word::ReadAboveHow,
+        (false, true) => Word::ReadAboveHere,
+    };
+    let (sign, tone) = (model.look.sign(Sign::Above), model.look.tone(Tone::Accent));
+    let words = format!(" {} ", model.lang.say(word, &[sign]));
+    if cells(&words) + 4 <= usize::from(frame.width) {
+        buffer.set_string(frame.x + 2, frame.bottom() - 1, words, tone);
     }
 }
 
@@ -301,5 +321,29 @@ mod tests {
         assert_eq!(end, hidden);
         // A page passes over no line.
         assert_eq!(lesson_page(&model), sheet.rows as isize - 1);
+    }
+
+    #[test]
+    fn text_that_is_out_of_sight_above_is_said_on_the_edge() {
+        let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), Default::default());
+        model.lesson.view =
+            Some(LessonView { id: "t/1".into(), prose: "word ".repeat(400), ..LessonView::default() });
+        let edge = |model: &Model| -> String {
+            let frame = model.panes().lesson;
+            let mut buffer = Buffer::empty(model.area());
+            render(model, frame, &mut buffer);
+            (frame.x..frame.right()).map(|x| buffer[(x, frame.bottom() - 1)].symbol()).collect()
+        };
+        assert!(!edge(&model).contains("above"), "{}", edge(&model));
+        model.lesson.scroll = scrolled(&model, 2);
+        assert!(
+            edge(&model).contains("▲ above ") && edge(&model).contains("read on: F6"),
+            "{}",
+            edge(&model)
+        );
+        model.lesson.scroll = scrolled(&model, isize::MAX);
+        assert!(edge(&model).contains("▲ above: F6 ↑↓"), "{}", edge(&model));
+        model.focus = Pane::Lesson;
+        assert!(edge(&model).contains("▲ above: ↑↓"), "{}", edge(&model));
     }
 }
