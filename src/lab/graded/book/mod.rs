@@ -77,8 +77,12 @@ pub(crate) struct Open {
     /// end.
     pub began: i64,
     pub started: Timestamp,
-    /// Ids of hints that were shown, and what they said, in order.
+    /// Ids of hints that were shown, in order.
     pub hints: Vec<String>,
+    /// What each of them said when it was shown, by its id and by language: rendered again later,
+    /// it would say something else of a cluster that was repaired meanwhile.
+    #[serde(default)]
+    pub said: BTreeMap<String, BTreeMap<String, String>>,
     pub solve: bool,
     pub undo: u32,
     /// When a person last changed something: milliseconds from the start.

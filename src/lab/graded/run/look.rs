@@ -4,6 +4,7 @@ use super::{Current, LabRun, exprs, follow, kinds};
 use crate::blocking::in_place;
 use crate::cel::{Expr, facts};
 use crate::format::EN;
+use crate::graded::book::Open;
 use crate::graded::read::{Hint, Lab, Task};
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
@@ -225,7 +226,13 @@ impl LabRun {
         let fitting = self.fitting(&current, lang);
         let hint = fitting.first().ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
-        self.note(|open| open.hints.push(hint.id.clone())).map_err(not_kept)?;
+        let say = |lang: &String| Some((lang.clone(), self.hint_text(&current, &hint.id, lang)?));
+        let said = in_place(|| current.lab.languages.iter().filter_map(say).collect());
+        let shown = |open: &mut Open| {
+            open.hints.push(hint.id.clone());
+            open.said.insert(hint.id.clone(), said);
+        };
+        self.note(shown).map_err(not_kept)?;
         self.anchor().await.map_err(not_kept)?;
         let current = self.current().ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
         Ok(json!(self.view(&current, lang)))
@@ -252,7 +259,14 @@ impl LabRun {
         look(NETWORK_EVERY).or_else(|| look(Duration::ZERO)).or_else(|| look(NETWORK_EVERY)) == Some(true)
     }
 
-    pub(super) fn hint_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {
+    /// A hint as it was shown. One of an older file, which kept no texts, is rendered anew.
+    pub(super) fn told_hint(&self, current: &Current, id: &str, lang: &str) -> String {
+        let said = current.open.said.get(id);
+        let told = said.and_then(|said| said.get(lang).or_else(|| said.get(EN)));
+        told.cloned().or_else(|| self.hint_text(current, id, lang)).unwrap_or_default()
+    }
+
+    fn hint_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {
         let hint = current.lab.hints.iter().find(|h| h.id == id)?;
         let text = current.fill(hint.say.get(lang));
         let facts = self.world.facts(&current.frame());
