@@ -92,6 +92,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
             Some(_) => vec![],
         },
         Some("lang") => owned(&["en", "ko"]),
+        Some("ropewalk") if before.len() == 2 && before[1] == "lang" => owned(&["en", "ko"]),
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
         Some("lesson") => source.lessons().into_iter().chain(owned(&["leave", "stop"])).collect(),
         Some("solve" | "check") => source.lessons(),
@@ -255,6 +256,7 @@ mod tests {
         assert_eq!(words("why pod/w"), ["pod/web"]);
         assert_eq!(words("next "), Vec::<String>::new());
         assert_eq!(words("drill st"), ["start", "stop"]);
+        assert_eq!(words("ropewalk lang "), words("lang "));
         assert_eq!(words("drill start "), ["--seed", "--skill"]);
         assert_eq!(words("drill check "), Vec::<String>::new());
     }

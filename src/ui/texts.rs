@@ -233,7 +233,7 @@ texts! {
     UsageUnknown: "`{}` does not take `{}`", "`{}` 명령은 `{}` 값을 받지 않습니다";
     UsageWrong: "`{}` was not understood", "`{}` 명령을 알아듣지 못했습니다";
     // -- words
-    LangIs: "The language is {}. Change it with `lang en` or `lang ko`.", "현재 언어는 {}입니다. `lang en` 또는 `lang ko`로 바꿀 수 있습니다.";
+    LangIs: "The language is {}. Change it with `{}lang en` or `{}lang ko`.", "현재 언어는 {}입니다. `{}lang en` 또는 `{}lang ko`로 바꿀 수 있습니다.";
     LangSet: "Ropewalk speaks English from now on.", "이제부터 한국어로 안내합니다.";
     English: "English", "영어";
     Korean: "Korean", "한국어";
@@ -361,6 +361,12 @@ texts! {
     NoSuchView: "there is no view {}; there are {}", "{} 그림은 없습니다. 있는 것: {}";
     NestedTry: "`help`, or `ropewalk status`", "`help` 또는 `ropewalk status`";
     KoreanLayout: "Korean keyboard layout: this line runs as `{}`", "한글 자판으로 입력한 명령을 다음과 같이 실행합니다: `{}`";
+    KillInit: "`{}` would signal process 1 of this machine, not of a pod; it was not run", "`{}` 명령은 파드가 아니라 이 컴퓨터의 1번 프로세스에 신호를 보냅니다. 실행하지 않았습니다";
+    KillInitTry: "kubectl exec POD -- kill 1   (on this machine all the same: `!{}`)", "kubectl exec 파드 -- kill 1   (그래도 이 컴퓨터에서 실행하려면 `!{}`)";
+    KillAll: "`{}` would signal every process of yours; it was not run", "`{}` 명령은 사용자의 모든 프로세스에 신호를 보냅니다. 실행하지 않았습니다";
+    KillAllTry: "name the processes; all of them all the same: `!{}`", "프로세스 번호를 지정하세요. 그래도 모두에 보내려면 `!{}`를 입력하세요";
+    KillOwn: "process {} is Ropewalk's own; it got no signal", "{}번 프로세스는 Ropewalk의 프로세스입니다. 신호를 보내지 않았습니다";
+    KillOwnTry: "ropewalk down --name {} stops the cluster, `quit` leaves; all the same: `!{}`", "클러스터를 멈추려면 ropewalk down --name {}, 나가려면 `quit`, 그래도 실행하려면 `!{}`를 입력하세요";
     DidYouMean: "Did you mean `{}`?", "혹시 이 명령입니까? `{}`";
     ForeignShell:
         "Your shell {} cannot be driven line by line; {} is used here instead.",
