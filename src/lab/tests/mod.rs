@@ -253,11 +253,8 @@ fn a_variable_counts_by_the_last_line_that_set_it() {
     let library = Library::built_in();
     let knocked = |lines: &[(&str, i64)], looked: i64| {
         let knock = Line { line: "curl localhost:$PORT".into(), code: 7, at: second(30), ..Line::default() };
-        let line = |(line, at): &(&str, i64)| Line {
-            line: (*line).into(),
-            at: second(*at),
-            ..Line::default()
-        };
+        let line =
+            |(line, at): &(&str, i64)| Line { line: (*line).into(), at: second(*at), ..Line::default() };
         let set = lines.iter().map(line);
         let ran: Vec<Line> = set.chain([knock]).collect();
         let look = request("get", "Service/default/pod-svc", "kubectl get", 200);
