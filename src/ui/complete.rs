@@ -94,7 +94,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         Some("lang") => owned(&["en", "ko"]),
         Some("ropewalk") if before.len() == 2 && before[1] == "lang" => owned(&["en", "ko"]),
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
-        Some("lesson") => source.lessons().into_iter().chain(owned(&["leave", "stop"])).collect(),
+        Some("lesson") => source.lessons().into_iter().chain(owned(&["again", "leave", "stop"])).collect(),
         Some("solve" | "check") => source.lessons(),
         Some("lab") => match before.get(1).map(String::as_str) {
             None => owned(&["check", "give-up", "grade", "hint", "leave", "list", "show", "solve", "start"]),
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn words_of_this_place_have_what_follows_them() {
         assert_eq!(words("map s"), ["scheduling"]);
-        assert_eq!(words("lesson "), ["first-voyage/04", "first-voyage/05", "leave", "stop"]);
+        assert_eq!(words("lesson "), ["again", "first-voyage/04", "first-voyage/05", "leave", "stop"]);
         assert_eq!(words("lab s"), ["show", "solve", "start"]);
         assert_eq!(words("lab start "), ["broken-selector"]);
         assert_eq!(words("lab le"), ["leave"]);

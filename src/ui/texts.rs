@@ -267,10 +267,10 @@ texts! {
     LessonSolved: "✓ Solved for you.", "✓ 풀이를 대신 실행했습니다.";
     LessonAlso: "Another way:", "다른 방법:";
     LessonNext: "`next` goes on.", "`next`로 계속합니다.";
-    LessonFinishedNext: "The lesson is complete. `next` opens {} {}.", "강의를 마쳤습니다. `next`로 다음 강의를 엽니다: {} {}";
+    LessonFinishedNext: "The lesson is complete. `next` opens {} {}, `lesson again` plays this one again.", "강의를 마쳤습니다. `next`로 다음 강의({} {})를 열고, `lesson again`으로 이 강의를 처음부터 다시 합니다.";
     LessonThenLab: "Now on your own: `{}` gives you something broken to repair.", "이제 혼자 해 볼 차례입니다. `{}` 명령으로 시작하고, 고장 난 것을 고쳐 보세요.";
     LessonThenDrill: "Now on your own: `{}` asks for what you have learned.", "이제 혼자 해 볼 차례입니다. `{}` 명령으로 배운 것을 연습해 보세요.";
-    LessonFinishedAll: "This was the last lesson. Now mend what is broken: `lab list`. `lesson` lists the lessons, to look things up.", "마지막 강의를 마쳤습니다. 이제 고장 난 것을 고칠 차례입니다. `lab list`를 입력하세요. 지난 강의는 `lesson`으로 다시 찾아볼 수 있습니다.";
+    LessonFinishedAll: "This was the last lesson. Now mend what is broken: `lab list`. `lesson` lists the lessons, to look things up; `lesson again` plays this one again.", "마지막 강의를 마쳤습니다. 이제 고장 난 것을 고칠 차례입니다. `lab list`를 입력하세요. 지난 강의는 `lesson`으로 다시 찾아볼 수 있고, `lesson again`으로 이 강의를 처음부터 다시 할 수 있습니다.";
     LessonAgain: "The lessons do not answer: {}. They are asked again.", "강의가 응답하지 않습니다: {}. 다시 요청합니다.";
     LessonHint: "hint {}:", "힌트 {}:";
     LessonOffer: "Stuck? `hint` tells where to look.", "막혔다면 `hint`를 입력하세요. 무엇을 살펴볼지 알려 줍니다.";
@@ -308,7 +308,7 @@ texts! {
     HelpAnswer: "answer VALUE: answers the question of this step: a text, a number, or letters (`answer a c`).\nA variable or a command works, too: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\nThe exit code is 0 only if the answer is right.", "answer 값: 이 단계의 질문에 답합니다. 글, 숫자, 글자(`answer a c`)로 답합니다.\n변수나 명령도 쓸 수 있습니다: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\n맞았을 때만 종료 코드가 0입니다.";
     HelpHint: "hint: shows the next hint for this step.", "hint: 이 단계의 다음 힌트를 보여 줍니다.";
     HelpCheck: "check: says what this step still needs. The exit code is 0 only if it is done.", "check: 이 단계에 아직 필요한 것을 알려 줍니다. 끝난 단계일 때만 종료 코드가 0입니다.";
-    HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.\nA lesson may have a cluster of its own: you are asked, it starts beside yours, and `lesson leave` leads back and removes it.\nlesson stop: stops a setup that is running, as Ctrl-C does; `lesson ID` then begins it anew.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.\n강의에 전용 클러스터가 있으면 먼저 묻고 지금 클러스터 옆에 시작합니다. `lesson leave`를 입력하면 삭제되고 원래 클러스터로 돌아옵니다.\nlesson stop: 진행 중인 준비를 멈춥니다(Ctrl-C도 같습니다). `lesson ID`로 처음부터 다시 시작할 수 있습니다.";
+    HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.\nlesson again: plays the open lesson again from its first step, as `goto 1` does.\nA lesson may have a cluster of its own: you are asked, it starts beside yours, and `lesson leave` leads back and removes it.\nlesson stop: stops a setup that is running, as Ctrl-C does; `lesson ID` then begins it anew.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.\nlesson again: 열린 강의를 첫 단계부터 다시 합니다(`goto 1`과 같습니다).\n강의에 전용 클러스터가 있으면 먼저 묻고 지금 클러스터 옆에 시작합니다. `lesson leave`를 입력하면 삭제되고 원래 클러스터로 돌아옵니다.\nlesson stop: 진행 중인 준비를 멈춥니다(Ctrl-C도 같습니다). `lesson ID`로 처음부터 다시 시작할 수 있습니다.";
     HelpSolve: "solve: types the solution of this step for you. The step then counts as solved, not as done by you.", "solve: 이 단계의 풀이를 대신 실행합니다. 직접 끝낸 것이 아니라 풀이로 끝낸 것으로 남습니다.";
     HelpDebrief: "debrief: shows once more what happened in this step. debrief STEP: in another one that you have done.", "debrief: 이 단계에서 일어난 일을 다시 보여 줍니다. debrief STEP: 끝낸 다른 단계의 내용을 보여 줍니다.";
     LessonStuck: "the solution was played, and the step is not done yet", "풀이를 실행했지만 단계가 아직 완료되지 않았습니다";

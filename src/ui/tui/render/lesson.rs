@@ -183,6 +183,9 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
         let lead = format!("{} ", look.sign(Sign::Task));
         out.extend(marked(&alone(lang, then), look, Tone::Accent, room, &lead, "  "));
     }
+    if view.is_at_the_end() && !model.is_declared {
+        out.extend(marked(&lang.say(Word::PlayAgain, &[]), look, Tone::Dim, room, "  ", "  "));
+    }
     out
 }
 
