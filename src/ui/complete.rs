@@ -55,6 +55,8 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         words.push(String::new());
     }
     let Some((last, before)) = words.split_last() else { return Offer::Files };
+    // The same word as at the prompt: `ropewalk lang`.
+    let before = if before.iter().eq(["ropewalk", "lang"]) { &before[1..] } else { before };
     let found = match before.first().map(String::as_str) {
         None if last.contains('/') => return Offer::Files,
         None => {
@@ -92,19 +94,10 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
             Some(_) => vec![],
         },
         Some("lang") => owned(&["en", "ko"]),
-        Some("ropewalk") if before.len() == 2 && before[1] == "lang" => owned(&["en", "ko"]),
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
         Some("lesson") => source.lessons().into_iter().chain(owned(&["again", "leave", "stop"])).collect(),
         Some("solve" | "check") => source.lessons(),
-        Some("lab") => match before.get(1).map(String::as_str) {
-            None => owned(&["check", "give-up", "grade", "hint", "leave", "list", "show", "solve", "start"]),
-            Some("check" | "give-up" | "grade" | "hint" | "leave" | "show" | "solve" | "start")
-                if before.len() == 2 =>
-            {
-                source.labs()
-            }
-            Some(_) => vec![],
-        },
+        Some("lab") => of_lab(before, source),
         Some("answer" | "back" | "clear" | "goto" | "hint" | "next" | "quit" | "rewind") => vec![],
         Some("undo") => owned(&["--list"]),
         Some("what") => source.terms(),
@@ -119,6 +112,19 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         Some(_) => return Offer::Files,
     };
     Offer::Words(fitting(found, last))
+}
+
+/// What follows `lab`, or one of its words.
+fn of_lab(before: &[String], source: &dyn Source) -> Vec<String> {
+    match before.get(1).map(String::as_str) {
+        None => owned(&["check", "give-up", "grade", "hint", "leave", "list", "show", "solve", "start"]),
+        Some("check" | "give-up" | "grade" | "hint" | "leave" | "show" | "solve" | "start")
+            if before.len() == 2 =>
+        {
+            source.labs()
+        }
+        Some(_) => vec![],
+    }
 }
 
 /// The verbs of etcdctl, or what follows the first word of one.

@@ -11,8 +11,8 @@ pub(super) fn names(pid: i32) -> Vec<String> {
     children.split_whitespace().take(MAX).filter_map(|child| alive(&stat(child)?)).collect()
 }
 
-/// The name in a line of `stat`: `712 (sleep) S 700 …`. `None`: the process is a zombie or dead. The
-/// name may have brackets and spaces in it. Pure.
+/// The name in a line of `stat`: `712 (sleep) S 700 …`. `None`: the process is a zombie or dead.
+/// The name may have brackets and spaces in it. Pure.
 fn alive(stat: &str) -> Option<String> {
     let (before, after) = stat.rsplit_once(')')?;
     let (_, name) = before.split_once('(')?;

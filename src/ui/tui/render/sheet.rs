@@ -184,8 +184,8 @@ pub(super) fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// Marks the last line in sight of a sentence that goes on below: half a sentence must not look like
-/// a whole one. `place`: where the line begins.
+/// Marks the last line in sight of a sentence that goes on below: half a sentence must not look
+/// like a whole one. `place`: where the line begins.
 fn mark_cut(model: &Model, place: Position, used: usize, room: usize, buffer: &mut Buffer) {
     let ellipsis = model.look.sign(Sign::Ellipsis);
     let mut at = used.min(room.saturating_sub(cells(ellipsis))) as u16;
