@@ -69,9 +69,7 @@ pub(crate) async fn run(
         Command::Verify { file, key } => verify(&file, key.as_deref(), directory.as_deref(), lang),
         Command::Test { ids, all, jobs, dry_run, only, once, part } => {
             let labs = load();
-            for fault in &labs.faults {
-                println!("✗ {fault}");
-            }
+            fault_lines(&labs).iter().for_each(|line| println!("✗ {line}"));
             let Some(chosen) = chosen(&labs, &ids, all) else { return Ok(USAGE) };
             let sound = labs.faults.is_empty();
             if dry_run {
@@ -193,8 +191,23 @@ async fn leave(place: &Place, id: Option<String>, yes: bool, lang: Lang) -> anyh
     Ok(0)
 }
 
-/// The labs that `lab test` shall prove. `None`: one is not there, or none was named; it is said.
+/// What is wrong in the files of labs, a line each. A folder may be a stranger's, and its name have
+/// letters that a terminal obeys.
+fn fault_lines(labs: &Labs) -> Vec<String> {
+    labs.faults.iter().map(|fault| harmless(&fault.to_string()).into_owned()).collect()
+}
+
+/// The labs that `lab test` shall prove: with `all` those that can be read. `None`: one is not
+/// there, none was named, or there is none at all; it is said.
 fn chosen(labs: &Labs, ids: &[String], all: bool) -> Option<Vec<Lab>> {
+    if ids.is_empty() && !all {
+        eprintln!("ropewalk: name labs, or --all");
+        return None;
+    }
+    if labs.labs.is_empty() && labs.faults.is_empty() {
+        eprintln!("ropewalk: there are no labs in this directory");
+        return None;
+    }
     let mut chosen: Vec<Lab> = if all { labs.labs.clone() } else { vec![] };
     for id in ids {
         match labs.get(id) {
@@ -204,10 +217,6 @@ fn chosen(labs: &Labs, ids: &[String], all: bool) -> Option<Vec<Lab>> {
                 return None;
             }
         }
-    }
-    if chosen.is_empty() {
-        eprintln!("ropewalk: name labs, or --all");
-        return None;
     }
     Some(chosen)
 }
@@ -238,7 +247,7 @@ fn tell<T: serde::Serialize>(
     Ok(())
 }
 
-/// Is everything green that can be seen without disturbing anything?
+/// True if every task is green whose checks disturb nothing, and there is such a task.
 fn all_green(view: &LabView) -> bool {
     view.tasks.iter().all(|t| t.green != Some(false)) && view.tasks.iter().any(|t| t.green == Some(true))
 }
@@ -258,9 +267,7 @@ async fn list(
     let entries =
         running.unwrap_or_else(|| labs.labs.iter().map(|lab| entry(lab, tag(style.lang))).collect());
     tell(&entries, output, |all| front::list(style, all))?;
-    for fault in &labs.faults {
-        eprintln!("ropewalk: {fault}");
-    }
+    fault_lines(&labs).iter().for_each(|line| eprintln!("ropewalk: {line}"));
     Ok(if labs.faults.is_empty() { 0 } else { 1 })
 }
 
@@ -283,6 +290,8 @@ async fn show(
         (None, false) => open,
         (Some(id), false) => {
             let Some(lab) = labs.get(&id) else {
+                // It may be there, and what keeps it from being read is one of these.
+                fault_lines(&labs).iter().for_each(|line| eprintln!("ropewalk: {line}"));
                 eprintln!("ropewalk: {}", style.lang.say(Say::NoSuchLab, &[&id]));
                 return Ok(1);
             };
@@ -363,6 +372,22 @@ fn word(record: &Value, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `--all` was given, so that it is missing would be a wrong answer.
+    #[test]
+    fn labs_that_cannot_be_read_are_told_with_their_faults() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(chosen(&Labs::read(dir.path()), &[], true).is_none(), "there is nothing to prove");
+        let folder = dir.path().join("a\u{1b}[2Jb");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("lab.md"), "---\nidd: y\n---\n").unwrap();
+        let labs = Labs::read(dir.path());
+        assert_eq!(chosen(&labs, &[], true).map(|labs| labs.len()), Some(0));
+        assert!(chosen(&labs, &[], false).is_none() && chosen(&labs, &["x".into()], false).is_none());
+        let told = fault_lines(&labs).join("\n");
+        assert!(told.contains("a[2Jb/lab.md") && told.contains("unknown key"), "{told:?}");
+        assert!(!told.contains('\u{1b}'), "{told:?}");
+    }
 
     /// The fields of another person's record could hide the score on a terminal, or write lines of
     /// their own.

@@ -380,10 +380,20 @@ pub(super) fn named(id: &str) -> Option<(&str, u32, &str)> {
     let order: u32 = number.parse().ok()?;
     let is_word = |text: &str| {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        !text.is_empty() && text.chars().all(plain)
+        let ends = text.starts_with('-') || text.ends_with('-');
+        !text.is_empty() && !ends && text.chars().all(plain)
     };
     let is_number = number.len() == 2 && number.bytes().all(|b| b.is_ascii_digit());
     (is_number && is_word(name) && is_word(track)).then_some((track, order, name))
+}
+
+/// The folder of another lesson of this track with this number: both would have the same id, and
+/// neither could be read.
+pub(super) fn taken(directory: &Path, track: &str, order: u32) -> Option<PathBuf> {
+    let prefix = format!("{order:02}-");
+    let entries = std::fs::read_dir(directory.join(track)).ok()?;
+    let is_meant = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&prefix);
+    entries.flatten().find(is_meant).map(|entry| entry.path())
 }
 
 /// Writes a lesson that loads and can be proved, with a remark at every key. A directory that is
@@ -397,8 +407,10 @@ pub(super) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32>
     let place = directory.join(track).join(format!("{order:02}-{name}"));
     let title = name.replace('-', " ");
     let files = [("lesson.md", TEMPLATE), ("lesson.ko.md", TEMPLATE_KO)];
-    if let Some(there) = files.iter().map(|(file, _)| place.join(file)).find(|path| path.exists()) {
-        eprintln!("ropewalk: {} is there already", there.display());
+    let written = files.iter().map(|(file, _)| place.join(file)).find(|path| path.exists());
+    let other = taken(directory, track, order).filter(|folder| *folder != place);
+    if let Some(there) = written.or(other) {
+        eprintln!("ropewalk: {}", lang.say(Say::RecordThere, &[&there.display().to_string()]));
         return Ok(1);
     }
     if is_empty {
@@ -442,10 +454,21 @@ mod tests {
             1,
             "an author's work is not overwritten"
         );
-        for nonsense in ["nonsense", "../13-up", "a/13-../../b", "a/13-b/c", "a/+1-b", "a/13-x: y", "A/13-b"]
-        {
+        for nonsense in [
+            "nonsense",
+            "../13-up",
+            "a/13-../../b",
+            "a/13-b/c",
+            "a/+1-b",
+            "a/13-x: y",
+            "A/13-b",
+            "-/13-b",
+            "a/13--",
+        ] {
             assert_eq!(new(dir.path(), nonsense, Lang::Ko).unwrap(), USAGE, "{nonsense}");
         }
+        assert_eq!(new(dir.path(), "harbour/13-another", Lang::Ko).unwrap(), 1);
+        assert!(!dir.path().join("harbour/13-another").exists(), "two lessons would be harbour/13");
         let merged = Library::at(Some(dir.path()), false);
         assert_eq!(merged.faults, []);
         let pack = merged.pack_of("harbour/13").expect("it has a pack.yaml");

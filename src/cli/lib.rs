@@ -37,6 +37,7 @@ mod why;
 
 use args::{Args, Command, Net};
 use clap::Parser;
+use lang::Lang;
 use lang::charset::{eprintln, println};
 use paths::absolute;
 use std::ffi::OsString;
@@ -82,13 +83,15 @@ pub fn run(args: Vec<OsString>) -> i32 {
         ui::settings::ask_for(lang);
     }
     if let Some(Command::Doctor { output }) = &args.command {
-        return finish(doctor::doctor(*output)); // before there are threads
+        return finish(doctor::doctor(*output), None); // before there are threads
     }
     if let Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) = &args.command {
         let peer = peer_kubeconfig.as_deref();
-        return finish(bench(what, runs.map(usize::from), *output, peer, inside.clone())); // likewise
+        // Likewise.
+        return finish(bench(what, runs.map(usize::from), *output, peer, inside.clone()), None);
     }
-    block_on(dispatch(args))
+    let asked = args.session.lang;
+    block_on(dispatch(args), asked)
 }
 
 fn bench(
@@ -102,7 +105,8 @@ fn bench(
         eprintln!("ropewalk: --peer-kubeconfig is for the part api: name it, too, or leave the option out");
         return Ok(2);
     }
-    // The files that it names relatively lie beside it, wherever that is.
+    // Relative paths in a kubeconfig begin at its directory, so its own path must stay valid in
+    // the directory where the measurement runs.
     let peer = peer.map(std::path::absolute).transpose()?;
     let peer = peer.as_deref();
     match (inside, what) {
@@ -115,10 +119,11 @@ fn bench(
 /// `words`: its arguments, without a program's name. Returns the exit code.
 pub fn etcdctl(words: Vec<String>) -> i32 {
     end_with_the_reader();
-    block_on(clusters::etcdctl_alone(words))
+    block_on(clusters::etcdctl_alone(words), None)
 }
 
-fn block_on(work: impl Future<Output = anyhow::Result<i32>>) -> i32 {
+/// Runs a command to its end. `asked`: the language of its errors.
+fn block_on(work: impl Future<Output = anyhow::Result<i32>>, asked: Option<Lang>) -> i32 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -129,14 +134,15 @@ fn block_on(work: impl Future<Output = anyhow::Result<i32>>) -> i32 {
     let result = runtime.block_on(work);
     // A thread may still wait for a key that never comes.
     runtime.shutdown_background();
-    finish(result)
+    finish(result, asked)
 }
 
-fn finish(result: anyhow::Result<i32>) -> i32 {
+/// Prints an error in the language that was asked for. Returns the exit code.
+fn finish(result: anyhow::Result<i32>, asked: Option<Lang>) -> i32 {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ropewalk: {}", usage::reason(&error));
+            eprintln!("ropewalk: {}", usage::reason(&error, asked));
             usage::code(&error)
         }
     }

@@ -260,7 +260,8 @@ fn kind(chain: &str) -> String {
     chain.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
-/// What has to be equal for two nodes to have a Service's rules alike.
+/// What a Service's rules do, without the number that each node gives the Service. Nodes with equal
+/// results are shown together.
 fn alike(rules: &[&Installed]) -> Vec<Does> {
     let plain = |rule: &&Installed| match rule.does.clone() {
         Does::LeadsAddress { address, port, chain } => {

@@ -11,7 +11,7 @@ use ui::lesson::PageStyle;
 use ui::prose::harmless;
 use ui::texts::{Lang, Say};
 
-/// How often the folder is looked at.
+/// Pause between two looks at the folder.
 const AGAIN: Duration = Duration::from_millis(400);
 /// Files that are looked at, at most, and how deep they lie.
 const FILES_MAX: usize = 2000;
@@ -109,7 +109,8 @@ impl Preview {
     }
 }
 
-/// Notes the files below a folder. What cannot be looked into is told of by who reads it.
+/// Notes the files below a folder. A folder that cannot be read is left out here: it is a fault of
+/// the library, which is shown.
 fn stamp(folder: &Path, depth: usize, stamps: &mut Stamps) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {

@@ -1,9 +1,9 @@
 //! `lesson record`: what a teacher does once in a session becomes the draft of a lesson.
 
 use super::codes::USAGE;
-use super::lesson::named;
+use super::lesson::{named, taken};
 use lab::format::Library;
-use lab::format::draft::{self, Named, OPEN};
+use lab::format::draft::{self, Draft, Named, OPEN};
 use lang::charset::{eprintln, println};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
@@ -22,11 +22,13 @@ pub(crate) async fn run(directory: &Path, id: &str, name: &str, lang: Lang) -> a
         eprintln!("ropewalk: {}", lang.say(Say::LessonName, &[]));
         return Ok(USAGE);
     };
-    let folder = directory.join(track).join(format!("{order:02}-{word}"));
-    if folder.symlink_metadata().is_ok() {
-        eprintln!("ropewalk: {}", lang.say(Say::RecordThere, &[&folder.display().to_string()]));
+    // The session follows its shell into other directories, and the process goes with it.
+    let directory = &std::path::absolute(directory)?;
+    if let Some(taken) = taken(directory, track, order) {
+        eprintln!("ropewalk: {}", lang.say(Say::RecordThere, &[&taken.display().to_string()]));
         return Ok(1);
     }
+    let folder = directory.join(track).join(format!("{order:02}-{word}"));
     println!("{}", lang.say(Say::RecordBegins, &[&folder.display().to_string()]));
     let tape = Arc::new(Tape::default());
     let options = Options {
@@ -36,20 +38,37 @@ pub(crate) async fn run(directory: &Path, id: &str, name: &str, lang: Lang) -> a
         record: Some(tape.clone()),
         ..Options::default()
     };
-    // Of a line that failed the draft tells, too; what the session ended with says nothing.
-    repl::run(options).await?;
+    let ended = repl::run(options).await;
     let title = word.replace('-', " ");
-    let Some(draft) = draft::draft(Named { track, order, title: &title }, &tape.acts()) else {
+    let draft = draft::draft(Named { track, order, title: &title }, &tape.acts());
+    keep(draft, directory, &folder, ended, lang)
+}
+
+/// Writes the draft of a session that has ended, in whatever way: what the teacher did would be
+/// lost with an error. A line that failed is in the draft, so the session's exit code says nothing.
+///
+/// # Errors
+/// The draft cannot be written, or the session's own error, after the draft is written.
+fn keep(
+    draft: Option<Draft>,
+    directory: &Path,
+    folder: &Path,
+    ended: Result<i32, ui::Error>,
+    lang: Lang,
+) -> anyhow::Result<i32> {
+    let Some(draft) = draft else {
+        ended?;
         eprintln!("ropewalk: {}", lang.say(Say::RecordNothing, &[]));
         return Ok(1);
     };
     let files = [("lesson.md", draft.english.as_str()), ("lesson.ko.md", draft.korean.as_str())];
-    for path in write_new(&folder, &files)? {
+    for path in write_new(folder, &files)? {
         println!("{}", path.display());
     }
     let open = files.iter().map(|(_, text)| text.matches(OPEN).count()).sum::<usize>();
     println!("{}", lang.say(Say::Recorded, &[&draft.steps.to_string(), &open.to_string(), OPEN]));
-    Ok(judge(directory, &folder))
+    ended?;
+    Ok(judge(directory, folder))
 }
 
 /// Reads the draft as `lesson test --dry-run` does, and prints what is wrong with it.
@@ -95,11 +114,26 @@ mod tests {
         assert_eq!(std::fs::read_to_string(folder.join("lesson.md")).unwrap(), draft.english);
     }
 
+    #[test]
+    fn what_was_recorded_is_kept_when_the_session_ends_with_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let act = Act { line: "kubectl get pods".into(), ..Act::default() };
+        let named = Named { track: "harbour", order: 3, title: "a shop" };
+        let folder = dir.path().join("harbour/03-a-shop");
+        let draft = draft::draft(named, &[act]);
+        assert!(keep(draft, dir.path(), &folder, Err(ui::Error::Panicked), Lang::En).is_err());
+        assert!(folder.join("lesson.md").exists() && folder.join("lesson.ko.md").exists());
+        assert!(keep(None, dir.path(), &folder, Err(ui::Error::Panicked), Lang::En).is_err());
+        assert_eq!(keep(None, dir.path(), &folder, Ok(0), Lang::En).unwrap(), 1, "nothing was done");
+    }
+
     #[tokio::test]
     async fn nothing_is_recorded_over_a_lesson() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("harbour/03-a-shop")).unwrap();
         assert_eq!(run(dir.path(), "harbour/03-a-shop", "main", Lang::En).await.unwrap(), 1);
+        assert_eq!(run(dir.path(), "harbour/03-another", "main", Lang::En).await.unwrap(), 1);
+        assert!(!dir.path().join("harbour/03-another").exists(), "two lessons would be harbour/03");
         assert_eq!(run(dir.path(), "../03-a-shop", "main", Lang::Ko).await.unwrap(), USAGE);
     }
 }

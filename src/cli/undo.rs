@@ -8,6 +8,7 @@ use jiff::Zoned;
 use lab::graded::view::{Ask as LabAsk, LabView};
 use lang::charset::{eprintln, print, println};
 use serde_json::Value;
+use ui::prose::harmless;
 use ui::texts::{Lang, Say};
 use ui::{consent, labs, settings};
 
@@ -18,7 +19,8 @@ pub(crate) enum What {
     List,
 }
 
-/// `yes`: nothing is asked.
+/// Goes back or forward in time, or lists the steps, and returns the exit code. `yes`: nothing is
+/// asked.
 pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(None, &home);
@@ -38,8 +40,8 @@ pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output
     if !yes && matches!(past, Past::Undo { .. } | Past::Rewind { .. }) {
         let plan = Past::Plan { of: Box::new(past.clone()) };
         let plan = Control::connect(&place).await?.ask(&Ask::Past { past: plan }).await?;
-        // A lab that was set up since would go with it, and nothing of that is anybody's but the
-        // judge's.
+        // Going back to before the start of the open lab takes the lab away. The plan does not list
+        // the lab's objects, because no person made them.
         let lab: LabView = labs::asked(&place, lang, LabAsk::Show).await.unwrap_or_default();
         let over = !lab.id.is_empty() && plan["to"].as_i64().is_some_and(|to| to < lab.began);
         if !consent::given(lang, &losses(&plan), over.then_some(lab.title.as_str())) {
@@ -66,13 +68,11 @@ pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output
     Ok(0)
 }
 
-/// `kubectl delete deployments/web`
+/// Names a step: `kubectl delete deployments/web`. A role may have any letters in its name, also
+/// those that a terminal obeys.
 fn title(step: &Value) -> String {
-    format!(
-        "{} {}",
-        step["command"].as_str().unwrap_or_default(),
-        step["object"].as_str().unwrap_or_default()
-    )
+    let word = |key: &str| harmless(step[key].as_str().unwrap_or_default());
+    format!("{} {}", word("command"), word("object"))
 }
 
 /// Formats a step's time so that [`moment`] with the same `now` reads it back, to the second: with
@@ -170,6 +170,16 @@ mod tests {
             "{said}"
         );
         assert_eq!(list(Lang::En, &Value::Null, &now), "there is nothing to undo\n");
+    }
+
+    #[test]
+    fn a_step_gives_the_terminal_no_orders() {
+        let step =
+            serde_json::json!({"first": 9, "command": "kubectl apply", "object": "clusterroles/a\u{1b}[2Jb"});
+        let told = serde_json::json!({"steps": [step.clone()], "undone": [{"steps": [step]}]});
+        let said = list(Lang::En, &told, &Zoned::now());
+        assert_eq!(said.matches("kubectl apply clusterroles/a[2Jb").count(), 2, "{said:?}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
     }
 
     #[test]

@@ -33,17 +33,39 @@ fn language(asked: Option<Lang>) -> Lang {
 pub(crate) fn report(words: &[OsString], error: &clap::Error) -> i32 {
     let lang = language(korean::asked_language(words));
     let korean = if lang == Lang::Ko { korean::error(words, super::trace::room()) } else { None };
-    match (told(lang, error), &korean) {
-        (Some(text), _) => eprintln!("{text}"),
+    let printed = match (told(lang, error), &korean) {
+        (Some(text), _) => {
+            eprintln!("{text}");
+            Ok(())
+        }
         (None, Some(korean)) => match korean::text(korean) {
-            Some(text) => eprint!("{text}"),
-            None => _ = korean.print(), // a closed terminal needs no text
+            Some(text) => {
+                eprint!("{text}");
+                Ok(())
+            }
+            None => korean.print(),
         },
-        (None, None) if charset::ascii_only() && error.use_stderr() => eprint!("{error}"),
-        (None, None) if charset::ascii_only() => print!("{error}"),
-        (None, None) => _ = error.print(), // likewise
+        (None, None) if charset::ascii_only() && error.use_stderr() => {
+            eprint!("{error}");
+            Ok(())
+        }
+        (None, None) if charset::ascii_only() => {
+            print!("{error}");
+            Ok(())
+        }
+        (None, None) => error.print(),
+    };
+    printed.map_or_else(|failed| unprinted(&failed), |()| error.exit_code())
+}
+
+/// Says why clap could not print a page, unless its reader has left. Returns the exit code, which
+/// is the one of any other text that cannot be printed.
+fn unprinted(failed: &std::io::Error) -> i32 {
+    if failed.kind() == std::io::ErrorKind::BrokenPipe {
+        return 141;
     }
-    error.exit_code()
+    eprintln!("ropewalk: {failed}");
+    1
 }
 
 fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
@@ -53,9 +75,10 @@ fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
     }
 }
 
-/// An error with its causes.
-pub(crate) fn reason(error: &anyhow::Error) -> String {
-    of_cluster(error).map_or_else(|| format!("{error:#}"), |inner| inner.say(language(None)))
+/// Describes an error with its causes. `asked`: the language of `--lang`; a session, which may
+/// change its own, does not set it for the process.
+pub(crate) fn reason(error: &anyhow::Error, asked: Option<Lang>) -> String {
+    of_cluster(error).map_or_else(|| format!("{error:#}"), |inner| inner.say(language(asked)))
 }
 
 /// The exit code for an error: a command line that can never do anything is a usage error, also if

@@ -32,7 +32,7 @@ pub(crate) async fn why(
     Ok(i32::from(told.problem))
 }
 
-/// The line before this one, where the shell told it.
+/// The line that was typed before this one. A session's shell passes it in the environment.
 fn after() -> Option<Typed> {
     serde_json::from_str(&std::env::var(settings::LAST_VARIABLE).ok()?).ok()
 }

@@ -206,11 +206,11 @@ texts! {
         PortForbidden: "port {} of 127.0.0.1 is not allowed for this user; choose one above 1023 with --api-port", "127.0.0.1의 {}번 포트는 이 사용자에게 허용되지 않습니다. --api-port로 1023보다 큰 포트를 고르세요";
         PortTaken: "port {} of 127.0.0.1 is taken; choose another with --api-port, or leave the option out and the next free one is used", "127.0.0.1의 {}번 포트를 다른 프로그램이 쓰고 있습니다. --api-port로 다른 포트를 고르거나, 옵션을 빼면 비어 있는 다음 포트를 씁니다";
         NoSuchNode: "there is no node {}; there are {}", "{} 노드는 없습니다. 있는 노드: {}";
-        NoSuchComponent: "{} does not run there; components are {}", "{} 컴포넌트는 실행 중이 아닙니다. 컴포넌트: {}";
+        NoSuchComponent: "{} does not run there; components are {}", "{} 컴포넌트는 실행되고 있지 않습니다. 컴포넌트: {}";
         OneNode: "{} has no link to itself; name two nodes", "{} 노드에는 자기 자신과의 링크가 없습니다. 서로 다른 두 노드를 적으세요";
         NotAShare: "{} is not a share in percent; write a number from 0 to 100", "{} 값은 백분율이 아닙니다. 0부터 100까지의 수를 적으세요";
         TooSlow: "a link cannot be delayed by {} ms; write at most {}, or cut the link with `ropewalk fault cut A B`", "링크를 {}ms 늦출 수는 없습니다. {} 이하를 적거나, `ropewalk fault cut A B`로 링크를 끊으세요";
-        NodeRuns: "{} is running", "{} 노드는 이미 돌고 있습니다";
+        NodeRuns: "{} is running", "{} 노드는 이미 켜져 있습니다";
         NodeOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드는 꺼져 있습니다. `ropewalk fault node start {}`로 켤 수 있습니다";
         Stopped: "{} is stopped already; `ropewalk fault start {}` starts it", "{} 컴포넌트는 이미 멈춰 있습니다. `ropewalk fault start {}`로 다시 시작할 수 있습니다";
         NotStopped: "{} was not stopped with `fault stop`; `ropewalk fault list` shows what is broken", "{} 컴포넌트는 `fault stop`으로 멈춘 것이 아닙니다. 무엇이 고장 났는지는 `ropewalk fault list`로 볼 수 있습니다";

@@ -74,20 +74,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
             }
         }
         Some("etcdctl") => etcdctl(&before[1..].join(" ")),
-        Some("fault") => match before.get(1).map(String::as_str) {
-            None => owned(&[
-                "cut", "disk", "heal", "kill", "list", "loss", "node", "shell", "slow", "start", "stop",
-            ]),
-            Some("shell") if before.len() == 2 => {
-                let words = lab::ShellFault::ALL.map(lab::ShellFault::word);
-                words.into_iter().chain(["heal"]).map(String::from).collect()
-            }
-            Some("kill" | "start" | "stop") => killable().map(String::from).collect(),
-            Some("disk") if before.len() == 2 => owned(&["full"]),
-            Some("node") if before.len() == 2 => owned(&["crash", "start", "stop"]),
-            Some("cut" | "disk" | "loss" | "slow" | "node") => names_of("nodes", source),
-            Some(_) => vec![],
-        },
+        Some("fault") => fault(before, source),
         Some("drill") => match before.get(1).map(String::as_str) {
             None => owned(&["--seed", "--skill", "check", "hint", "show", "skip", "start", "stop"]),
             Some("start") if before.len() == 2 => owned(&["--seed", "--skill"]),
@@ -123,6 +110,24 @@ fn of_lab(before: &[String], source: &dyn Source) -> Vec<String> {
         {
             source.labs()
         }
+        Some(_) => vec![],
+    }
+}
+
+/// The words of `fault`, after what was typed `before`.
+fn fault(before: &[String], source: &dyn Source) -> Vec<String> {
+    match before.get(1).map(String::as_str) {
+        None => {
+            owned(&["cut", "disk", "heal", "kill", "list", "loss", "node", "shell", "slow", "start", "stop"])
+        }
+        Some("shell") if before.len() == 2 => {
+            let words = lab::ShellFault::ALL.map(lab::ShellFault::word);
+            words.into_iter().chain(["heal"]).map(String::from).collect()
+        }
+        Some("kill" | "start" | "stop") => killable().map(String::from).collect(),
+        Some("disk") if before.len() == 2 => owned(&["full"]),
+        Some("node") if before.len() == 2 => owned(&["crash", "start", "stop"]),
+        Some("cut" | "disk" | "loss" | "slow" | "node") => names_of("nodes", source),
         Some(_) => vec![],
     }
 }

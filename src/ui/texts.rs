@@ -279,7 +279,8 @@ texts! {
     LessonNotYet: "Not yet: {}", "남은 조건: {}";
     LessonMet: "{} of {} conditions are met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
     LessonMetOne: "{} of {} conditions is met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
-    LessonHolds: "All {} conditions are met; wait.", "조건 {}개를 모두 충족했습니다.";
+    LessonHolds: "All {} conditions are met; wait.", "조건 {}개를 모두 충족했습니다. 잠시 기다리세요.";
+    LessonHoldsAsks: "The conditions are met. Now answer the question.", "조건을 모두 충족했습니다. 이제 질문에 답하세요.";
     LessonHoldsOne: "It is so now, and has to stay so for a moment.", "충족했습니다. 잠시 그대로 유지되어야 합니다.";
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
@@ -326,12 +327,12 @@ texts! {
     LabScore: "{} of {} points", "{}점 (만점 {}점)";
     LabSolved: "The solution was played, so this does not count as passed.", "풀이를 실행했으므로 통과로 인정되지 않습니다.";
     LabTampered: "What was kept of this lab was changed by hand, so this does not count as passed.", "저장된 실습 상태를 손으로 고쳤으므로 통과로 인정되지 않습니다.";
-    LabAttempts: "This lab was started {} times, {} of them with this seed, and graded {} times in all.", "이 실습은 {}번 시작했고 그중 {}번은 이 시드였습니다. 채점은 모두 {}번 했습니다.";
+    LabAttempts: "Starts of this lab: {}, with this seed: {}. Gradings in all: {}.", "이 실습은 {}번 시작했고 그중 {}번은 이 시드였습니다. 채점은 모두 {}번 했습니다.";
     LabBookDeleted: "The book of the labs on this cluster was deleted {} times.", "이 클러스터의 실습 기록 파일을 지운 것이 {}번 있었습니다.";
     LabLost: "The counts of earlier tries were edited, deleted or put back {} times.", "이전 시도 횟수 기록을 고치거나 지우거나 되돌린 것이 {}번 있었습니다.";
     LabGiveUp: "Give up \"{}\"? You will be told the cause and the way. The lab then does not count as passed, and its record says that you gave up.", "\"{}\" 실습을 포기할까요? 원인과 해결 방법을 보여 줍니다. 그러면 통과로 인정되지 않고, 포기했다는 것이 기록에 남습니다.";
     LabGaveUp: "The learner gave up and was told the way: this does not count as passed.", "포기하고 해결 방법을 보았습니다. 통과로 인정되지 않습니다.";
-    LabEnds: "The lab \"{}\" is open. It ends without a grade, and what it made is taken away.", "\"{}\" 실습이 열려 있습니다. 채점하지 않고 끝나며, 실습에서 만든 것은 삭제됩니다.";
+    LabEnds: "The lab \"{}\" is open. It ends without a grade, unless it already has one, and what it made is taken away.", "\"{}\" 실습이 열려 있습니다. 더 채점하지 않고 끝나며, 이미 받은 점수는 남습니다. 실습에서 만든 것은 삭제됩니다.";
     LabLeftOff: "The lab \"{}\" is over, without a grade. What it made is gone; later records of this lab say that it was left.", "\"{}\" 실습을 채점하지 않고 끝냈습니다. 실습에서 만든 것은 삭제했고, 이 실습의 다음 기록에는 중간에 그만둔 것으로 남습니다.";
     LabEarlierLeft: "Earlier starts of this lab were left without a grade, {} times in all.", "이 실습을 전에 시작했다가 채점하지 않고 그만둔 적이 있습니다. 모두 {}번입니다.";
     LabWay: "The way:", "해결 방법:";

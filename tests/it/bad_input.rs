@@ -41,6 +41,11 @@ fn wrong_command_lines_are_usage_errors() {
         let words: Vec<&str> = ["kubectl"].into_iter().chain(line.split(' ')).collect();
         assert!(!home.ropewalk(&words).ok().is_empty(), "{line}");
     }
+    let other = home.path().join("other");
+    std::fs::write(&other, "{apiVersion: v1, kind: Config, current-context: there}").expect("a file");
+    let other = other.to_str().expect("UTF-8");
+    let named = home.ropewalk(&["kubectl", "--kubeconfig", other, "config", "current-context"]).ok();
+    assert_eq!(named, "there\n", "another kubeconfig needs no cluster of this program");
     home.ropewalk(&["kubectl", "gett", "pods"]).fails("unknown command \"gett\"");
     home.ropewalk(&["reset", "--yes"]).ok();
     home.ropewalk(&["down"]).ok();
@@ -83,6 +88,8 @@ fn help_and_argument_errors_speak_the_readers_language() {
         (korean(&["lab"]), 2, "", "사용법: ropewalk lab"),
         (korean(&["upp"]), 2, "", "비슷한 하위 명령: 'up'"),
         (english(&["--lang", "ko", "up", "--workers", "many"]), 2, "", "정수를 쓰세요"),
+        (english(&["repl", "--lang", "ko", "--name", "../x", "-c", "ls"]), 2, "", "이름이 될 수 없습니다"),
+        (english(&["drill", "check", "--lang", "ko", "--name", "../x"]), 2, "", "이름이 될 수 없습니다"),
         (english(&["upp"]), 2, "", "a similar subcommand exists: 'up'"),
     ] {
         assert_eq!(said.code, code, "{said:?}");
@@ -100,19 +107,23 @@ fn output_that_cannot_be_shown_or_written_is_told() {
         assert!(home.ropewalk(&["completion", shell]).ok().contains("ropewalk"));
     }
     // A disk that is full is no reader that has left: the error is printed, with code 1.
-    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
-    let said: Said = home.command(ROPEWALK).arg("version").stdout(full).output().expect("it runs").into();
-    assert!(said.code == 1 && said.err.contains("os error 28"), "{said:?}");
+    for words in [&["version"][..], &["--help"], &["up", "--help", "--lang", "ko"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+        let said: Said = home.command(ROPEWALK).args(words).stdout(full).output().expect("it runs").into();
+        assert!(said.code == 1 && said.err.contains("os error 28"), "{words:?}: {said:?}");
+    }
     // A Korean locale that is not UTF-8 gets English, not a question mark for each syllable.
     let mut command = home.command(ROPEWALK);
     let said: Said = command.arg("status").env("LC_ALL", "ko_KR.EUC-KR").output().expect("it runs").into();
     assert!(!said.out.contains('?') && !said.err.contains('?'), "{said:?}");
     // A reader that has left ends it as it ends every program.
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    drop(reader);
-    let mut completion = home.command(ROPEWALK);
-    let said: Said = completion.args(["completion", "bash"]).stdout(writer).output().expect("it runs").into();
-    assert_eq!((said.code, said.err.as_str()), (141, ""));
+    for words in [&["completion", "bash"][..], &["--help"], &["up", "--help", "--lang", "ko"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = home.command(ROPEWALK);
+        let said: Said = command.args(words).stdout(writer).output().expect("it runs").into();
+        assert_eq!((said.code, said.err.as_str()), (141, ""), "{words:?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use super::crash::{draw, seed};
 use super::footprint::{Footprint, Host, children, pids};
-use super::support::{Home, PATIENCE, capable, eventually, freeze, kill_9, skip, turn, turn_alone};
+use super::support::{Home, PATIENCE, capable, eventually, freeze, kill, kill_9, skip, turn, turn_alone};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -63,6 +63,32 @@ fn rounds(home: &Home, who: &str) {
         eventually(PATIENCE, || pids(home), |left| left.is_empty());
         assert_eq!(Host::now(), host, "{when}");
     }
+}
+
+/// A script that is interrupted goes on with a machine on which nothing of the cluster runs.
+#[test]
+fn interrupted_while_it_starts_in_the_foreground() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let mut up = home.command(home.program());
+    up.args(["up", "--name", "t", "--workers", "0"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut up = up.spawn().expect("it runs");
+    let pid = up.id() as i32;
+    let status = || home.ropewalk(&["status", "--name", "t"]).ok();
+    // It has a handler from the moment at which its cluster runs; the start takes longer.
+    let caught = || {
+        let told = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let caught = told.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+    };
+    eventually(PATIENCE, caught, |mask| mask & (1 << (nix::libc::SIGINT - 1)) != 0);
+    assert!(status().contains("starting"), "the signal comes during the start");
+    kill(pid, nix::libc::SIGINT);
+    assert_eq!(up.wait().expect("ours").code(), Some(0));
+    assert!(status().contains("stopped"), "it has ended before the program");
+    eventually(PATIENCE, || pids(&home), |left| left.is_empty());
 }
 
 #[test]

@@ -146,7 +146,8 @@ or the end of the session removes it.")]
         /// Sit down at the cluster behind this kubeconfig instead of one of Ropewalk's own
         #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "api_port"])]
         kubeconfig: Option<std::path::PathBuf>,
-        /// The interface runs it in its shell pane, and takes commands that name this token
+        /// Token of the interface that runs this session in its shell pane: it takes commands that
+        /// name the token
         #[arg(long, hide = true, value_name = "TOKEN")]
         in_pane: Option<String>,
         #[command(flatten)]

@@ -36,8 +36,8 @@ pub(crate) async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
         }
     }
     stop(&place).await?;
-    // Also what one leaves behind whose every process was killed. With its lock it cannot be
-    // started while its files go.
+    // Clears up after a cluster whose every process was killed, too. As long as the lock is held,
+    // no start can use the files that are being removed.
     let Some(held) = launch::hold(&place)? else {
         bail!("{}", lang.say(Say::WipeBusy, &[name]));
     };

@@ -117,7 +117,7 @@ async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
     }
     let spec = plan(&place, up)?;
     if let Some(etcd) = &spec.external_etcd {
-        // A mistyped address is refused now, not only told in a log.
+        // Connects once, so that a mistyped address is an error here and not only in the log.
         etcd.connect().await.map_err(cluster::Error::from)?;
     }
     let launched = launch::launch(&place, &spec, attached).await?;
@@ -134,35 +134,56 @@ async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
     Ok((place, launched))
 }
 
+/// `up`: starts a cluster, in the background or until a signal comes.
 pub(crate) async fn up(up: Up) -> anyhow::Result<i32> {
-    let (place, mut launched) = launch(&up, !up.detach).await?;
-    if up.wait || !up.detach {
-        wait(&place, !up.detach).await?;
+    let (place, launched) = launch(&up, !up.detach).await?;
+    if !up.detach {
+        return attached(&place, launched).await;
     }
-    std::println!("export KUBECONFIG={}", quote(&place.kubeconfig()));
-    if std::io::stdout().is_terminal() {
-        std::println!("export PATH={}:$PATH", quote(&place.home.bin()));
+    if up.wait {
+        wait(&place, false).await?;
     }
-    if up.detach {
-        return Ok(0);
-    }
-    eprintln!("{}", settings::language(None, &place.home).say(Say::UpReady, &[&up.name]));
+    print_exports(&place);
+    Ok(0)
+}
+
+/// Follows a cluster that lives as long as this process, from its start to its end. A signal during
+/// the start ends it in the same way as later: its processes are gone when this one ends.
+async fn attached(place: &Place, mut launched: Launched) -> anyhow::Result<i32> {
     let asked = ::linux::signal::stop_requested()?;
+    tokio::pin!(asked);
     tokio::select! {
-        _ = asked => {
-            drop(launched.leash.take());
-            stop(&place).await?;
-            let _ = launched.child.wait().await;
-            Ok(0)
-        }
+        waited = wait(place, true) => waited?,
+        _ = &mut asked => return end(place, launched).await,
+    }
+    print_exports(place);
+    eprintln!("{}", say(place, Say::UpReady, &[&place.name]));
+    tokio::select! {
+        _ = &mut asked => end(place, launched).await,
         ended = launched.child.wait() => {
             let code = ended?.code().unwrap_or(1);
             if code != 0 {
                 let with = [code.to_string(), place.log().display().to_string()];
-                bail!("{}", say(&place, Say::UpFailed, &with.each_ref().map(String::as_str)));
+                bail!("{}", say(place, Say::UpFailed, &with.each_ref().map(String::as_str)));
             }
             Ok(0)
         }
+    }
+}
+
+/// Ends a cluster of this process, and returns when its processes are gone.
+async fn end(place: &Place, mut launched: Launched) -> anyhow::Result<i32> {
+    drop(launched.leash.take());
+    stop(place).await?;
+    let _ = launched.child.wait().await; // its code says how it was ended, which is known
+    Ok(0)
+}
+
+/// Prints the lines that lead a shell to the cluster.
+fn print_exports(place: &Place) {
+    std::println!("export KUBECONFIG={}", quote(&place.kubeconfig()));
+    if std::io::stdout().is_terminal() {
+        std::println!("export PATH={}:$PATH", quote(&place.home.bin()));
     }
 }
 

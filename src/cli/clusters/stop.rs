@@ -74,7 +74,7 @@ fn kill(process: BorrowedFd<'_>) -> std::io::Result<()> {
 /// Clears up after a cluster whose processes were killed.
 ///
 /// # Errors
-/// They are there still.
+/// Its processes still run.
 fn cleared_up(place: &Place) -> anyhow::Result<bool> {
     if launch::clear_up(place)? { Ok(true) } else { Err(never_ends(place)) }
 }

@@ -179,12 +179,14 @@ impl Server {
             charging: admission::charging::Charging::default(),
             lease: Mutex::default(),
         });
+        // A server whose cache is no longer fed, for example, would answer with what was: each of these
+        // ends it by a panic, and the kubelet starts another one.
         let (cache, kv, stop) = (state.cache.clone(), state.kv.clone(), crew.token());
-        crew.spawn(async move {
+        crew.spawn_essential(async move {
             let _ = stop.run_until_cancelled(storage::cache::feed(cache, kv)).await;
         });
         let (starting, stop) = (state.clone(), crew.token());
-        crew.spawn(async move {
+        crew.spawn_essential(async move {
             let _ = stop.run_until_cancelled(start(starting.clone())).await;
             // A server that is killed does not come here: its lease ends by itself.
             if let Some(Err(status)) = clock::limit(LEAVE_WAIT, registry::bootstrap::leave(&starting)).await {
@@ -192,19 +194,19 @@ impl Server {
             }
         });
         let (defining, tap, stop) = (state.clone(), config.tap.clone(), crew.token());
-        crew.spawn(async move {
+        crew.spawn_essential(async move {
             let _ = stop.run_until_cancelled(registry::crd::run(defining, tap)).await;
         });
         let (compacting, stop) = (state.clone(), crew.token());
-        crew.spawn(async move {
+        crew.spawn_essential(async move {
             let _ = stop.run_until_cancelled(storage::compaction::run(compacting)).await;
         });
         let (bounding, stop) = (state.cache.clone(), crew.token());
-        crew.spawn(async move {
+        crew.spawn_essential(async move {
             let _ = stop.run_until_cancelled(bounding.watch_buffers.keep_bound()).await;
         });
         let (sweeping, stop) = (state.clone(), crew.token());
-        crew.spawn(async move {
+        crew.spawn_essential(async move {
             let _ = stop.run_until_cancelled(sweeping.bounds.sweep()).await;
         });
         tokio::task::spawn_blocking(api::schema::warm_up);

@@ -44,12 +44,14 @@ pub fn may_be_plugin(words: &[String]) -> bool {
 /// Verbs that work on files, or on nothing.
 const LOCAL: &[&str] = &["", "help", "options", "completion", "kustomize", "plugin list"];
 
-/// Help, a complaint about the command line and what works on files alone need no server.
+/// True if a command line asks the server of the usual kubeconfig. Help, a complaint about the
+/// command line and what works on files alone need no server; `--kubeconfig` names another one.
 pub fn asks_a_server(words: &[String]) -> bool {
     let Ok(parsed) = parse::parse(words) else { return false };
     let verb = parsed.verb.path;
     let own_version = verb == "version" && parsed.flags.is("client");
-    !(parsed.help || own_version || LOCAL.contains(&verb))
+    let elsewhere = !parsed.flags.global("kubeconfig").is_empty();
+    !(parsed.help || own_version || elsewhere || LOCAL.contains(&verb))
 }
 
 async fn command(

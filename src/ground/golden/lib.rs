@@ -5,9 +5,9 @@
 //! they print in one text file (`datadriven`).
 //! ## How this one works
 //! A room keeps scripts in its folder `golden`. A script holds commands and, below `---`, what they
-//! answered. A test of the room carries out the commands and compares. After a change that is
-//! meant, `UPDATE_GOLDENFILES=1 cargo test -p ROOM golden` writes the new answers, and the
-//! difference is read as every other change is.
+//! answered. A test of the room carries out the commands and compares their answers with those in
+//! the script. After a change that is meant, `UPDATE_GOLDENFILES=1 cargo test -p ROOM golden`
+//! writes the new answers; review them as any other change.
 //!
 //! ```text
 //! put a=1
@@ -30,21 +30,25 @@
 
 pub use goldenscript::{Command, Context, Runner};
 
+use goldenscript::{Argument, ArgumentConsumer};
 use std::error::Error;
 use std::path::Path;
 use std::str::FromStr;
 
-/// What a runner answers to a command.
+/// What a runner answers to a command: the text below `---`, or why the command failed.
 pub type Answer = Result<String, Box<dyn Error>>;
 
-/// Carries out each script in the folder `golden` of `room`, each with a runner of its own.
+/// Carries out each file in the folder `golden` of the folder `room`, each with a runner of its
+/// own.
 ///
 /// # Panics
-/// There is no script, a script cannot be read, or an answer is not the one in its script.
+/// There is no script, a script cannot be read, a command fails that has no `!` before it, or an
+/// answer is not the one in its script.
 pub fn run<R: Runner>(room: &str, runner: impl Fn() -> R) {
     let dir = Path::new(room).join("golden");
     let entries = std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
-    let mut scripts: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut scripts = paths.unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
     scripts.sort();
     assert!(!scripts.is_empty(), "{} has no scripts", dir.display());
     for script in scripts {
@@ -54,47 +58,111 @@ pub fn run<R: Runner>(room: &str, runner: impl Fn() -> R) {
 }
 
 /// The arguments of a command, each taken once.
-pub struct Args<'a>(goldenscript::ArgumentConsumer<'a>);
+pub struct Args<'a> {
+    all: &'a [Argument],
+    left: ArgumentConsumer<'a>,
+}
 
 impl<'a> Args<'a> {
-    /// The arguments of `command`.
+    /// Begins to take the arguments of `command`.
     pub fn of(command: &'a Command) -> Args<'a> {
-        Args(command.consume_args())
+        Args { all: &command.args, left: command.consume_args() }
     }
 
-    /// The next argument without a key.
+    /// Takes the next argument without a key; errors call it `what`.
     ///
     /// # Errors
-    /// There is none, or it is no `T`.
+    /// There is none, or it cannot be parsed as a `T`.
     pub fn next<T: FromStr>(&mut self, what: &str) -> Result<T, Box<dyn Error>> {
-        let text = self.0.next_pos().ok_or_else(|| format!("{what} is missing"))?;
+        let text = self.left.next_pos().ok_or_else(|| format!("{what} is missing"))?;
         text.parse().map_err(|_| format!("{what}: {text:?} has another form").into())
     }
 
-    /// The argument `key=`, if it is there.
+    /// Takes the argument `key=`, if it is there.
     ///
     /// # Errors
-    /// It is no `T`.
+    /// It cannot be parsed as a `T`, or is given more than once: the parser would drop all but the
+    /// last one, and the script would show what did not happen.
     pub fn key<T: FromStr>(&mut self, key: &str) -> Result<Option<T>, Box<dyn Error>> {
-        let Some(text) = self.0.take_key(key) else { return Ok(None) };
+        let is_it = |argument: &&Argument| matches!(argument, Argument::KeyValue(k, _) if k == key);
+        if self.all.iter().filter(is_it).count() > 1 {
+            return Err(format!("{key}= is given more than once").into());
+        }
+        let Some(text) = self.left.take_key(key) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| format!("{key}: {text:?} has another form").into())
     }
 
-    /// The next argument with a key.
+    /// Takes the next argument with a key, whatever it is; `None` if none is left.
     pub fn pair(&mut self) -> Option<(&'a str, &'a str)> {
-        self.0.next_key()
+        self.left.next_key()
     }
 
-    /// Ends the command: all arguments were used.
+    /// Checks that all arguments were taken, so that a misspelt one does not go unnoticed.
     ///
     /// # Errors
     /// One was not.
     pub fn end(self) -> Result<(), Box<dyn Error>> {
-        self.0.reject_next()
+        self.left.reject_next()
     }
 }
 
-/// The error of a command that a runner does not have.
+/// Returns the error for a command that a runner does not have.
 pub fn unknown(command: &Command) -> Answer {
     Err(format!("no command {:?}", command.name).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// Runs `take N by=N K=V…`, which shows what it has taken.
+    struct Taker;
+
+    impl Runner for Taker {
+        type Command = Command;
+
+        fn run(&mut self, command: &Command, _: &Context) -> Answer {
+            let mut args = Args::of(command);
+            let out = match command.name.as_str() {
+                "take" => {
+                    let (number, by): (u8, Option<u8>) = (args.next("the number")?, args.key("by")?);
+                    let rest: Vec<String> = std::iter::from_fn(|| args.pair())
+                        .map(|(key, value)| format!("{key}: {value}"))
+                        .collect();
+                    format!("{number} by {by:?}, then [{}]", rest.join(", "))
+                }
+                _ => return unknown(command),
+            };
+            args.end()?;
+            Ok(out)
+        }
+    }
+
+    #[test]
+    fn golden() {
+        run(env!("CARGO_MANIFEST_DIR"), || Taker);
+    }
+
+    #[test]
+    fn a_script_passes_only_with_the_answers_that_it_holds() {
+        if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
+            return; // then the answers are written, not compared
+        }
+        let room = tempfile::tempdir().unwrap();
+        let passes =
+            || catch_unwind(AssertUnwindSafe(|| run(room.path().to_str().unwrap(), || Taker))).is_ok();
+        assert!(!passes(), "there is no folder");
+        let dir = room.path().join("golden");
+        std::fs::create_dir(&dir).unwrap();
+        assert!(!passes(), "there is no script");
+        for (script, is_right) in [
+            ("take 3\n---\n3 by None, then []\n", true),
+            ("take 3\n---\n4 by None, then []\n", false),
+            ("take x\n---\nok\n", false),
+        ] {
+            std::fs::write(dir.join("a"), script).unwrap();
+            assert_eq!(passes(), is_right, "{script}");
+        }
+    }
 }

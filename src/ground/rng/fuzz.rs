@@ -1,10 +1,10 @@
-//! Nonsense from a seed: what reads input of others is given bent input for a while. It may refuse,
-//! in its own words; it may not panic, and not think for long.
+//! Fuzzing from a seed: code that reads input of others is given bent (mutated) input for a while.
+//! It may refuse it with an error; it must not panic, and must answer within [`STALL`].
 //!
 //! A room keeps a table of [`Target`]s and calls [`all`]. Each seed is a history of its own: it
-//! begins with the examples, and bends what was bent before if that was accepted.
+//! begins with the examples, and bends inputs that were bent before and accepted.
 //! `ROPEWALK_FUZZ_SECONDS=300` makes a long run of every target, with `ROPEWALK_FUZZ_TARGET=YAML`
-//! of one; a failure prints what to say to see it again, and the input.
+//! of one; a failure prints the command that repeats it, and the input.
 
 use super::Rng;
 use super::seeds::number;
@@ -15,27 +15,28 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// What a target gets without being asked for more.
+/// How long a target is tried unless `ROPEWALK_FUZZ_SECONDS` says otherwise.
 const BUDGET: Duration = Duration::from_millis(300);
 /// Inputs of one seed.
 const HISTORY: usize = 300;
 /// Bent inputs that were accepted and are bent further.
 const KEPT_MAX: usize = 40;
+/// Bytes of an input; what is longer is cut.
 const INPUT_MAX: usize = 64 << 10;
 /// One input must not take longer, even in a slow build on a busy machine.
 const STALL: Duration = Duration::from_secs(5);
-/// An input of which only a part is shown.
+/// Bytes of an input that a report shows.
 const SHOWN_MAX: usize = 4000;
 
-/// Something that reads input.
+/// Code that reads input.
 pub struct Target {
     /// The name in reports of a failure, e.g. `strategic merge patch`.
     pub name: &'static str,
-    /// Input that it understands, to begin with. The run fails if it does not.
+    /// Inputs to begin with. The run fails if the target does not accept one of them.
     pub examples: Vec<Vec<u8>>,
-    /// Words that mean something in there.
+    /// Words that mean something to the target; some are put into its inputs.
     pub words: &'static [&'static str],
-    /// Did it understand?
+    /// Reads an input; false if it was refused.
     pub reads: fn(&[u8]) -> bool,
 }
 
@@ -61,7 +62,11 @@ pub fn budget(default: Duration) -> Duration {
     number("ROPEWALK_FUZZ_SECONDS").map_or(default, Duration::from_secs)
 }
 
-/// Bends what every target of the table reads. Fails after the last one, with all that was found.
+/// Tries every target of the table with bent input.
+///
+/// # Panics
+/// After the last target, with a report of each that panicked or gave no answer. At once if a
+/// target does not accept one of its examples.
 pub fn all(test: &str, targets: Vec<Target>) {
     let only = std::env::var("ROPEWALK_FUZZ_TARGET").ok();
     let chosen = |target: &Target| only.as_deref().is_none_or(|name| name == target.name);
@@ -74,7 +79,8 @@ pub fn all(test: &str, targets: Vec<Target>) {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Seed after seed until the budget is spent, or as many as `ROPEWALK_SEEDS` says.
+/// Tries one target with seed after seed until the budget is spent, or with as many as
+/// `ROPEWALK_SEEDS` says. Returns the report of the first failure.
 fn run(test: &str, target: &Arc<Target>) -> Option<String> {
     for example in &target.examples {
         assert!((target.reads)(example), "{} does not understand {}", target.name, shown(example));
@@ -82,8 +88,8 @@ fn run(test: &str, target: &Arc<Target>) -> Option<String> {
     let (start, life, seeds) = (Instant::now(), budget(BUDGET), number("ROPEWALK_SEEDS"));
     let (mut tried, mut accepted, mut seed) = (0, 0, first_seed());
     while seeds.map_or(start.elapsed() < life, |n| seed < first_seed() + n) {
-        // A thread of its own: with the stack that a worker has, a name that is told if that stack
-        // does not suffice, and nobody to wait for if it does not come back.
+        // A thread of its own has the stack of a worker of tokio, a name that Rust prints if that
+        // stack overflows, and need not be waited for if it gives no answer.
         let name = format!("{} with ROPEWALK_SEEDS=1 ROPEWALK_SEED_FROM={seed}", target.name);
         let thread = std::thread::Builder::new().name(name).stack_size(2 << 20);
         let (now, (done, answer)) = (Arc::new(Now::default()), mpsc::channel());
@@ -118,7 +124,7 @@ fn run(test: &str, target: &Arc<Target>) -> Option<String> {
     None
 }
 
-/// What is being read, and since when.
+/// The input that is being read, and since when.
 #[derive(Default)]
 struct Now(Mutex<Option<(Instant, Vec<u8>)>>);
 
@@ -131,7 +137,10 @@ impl Now {
     }
 }
 
-/// Inputs tried and accepted, or the one that was too much.
+/// Runs the history of one seed. Returns how many inputs were tried and how many accepted.
+///
+/// # Errors
+/// The input with which the target panicked, and the panic's text.
 fn history(target: &Target, seed: u64, now: &Now) -> Result<(usize, usize), (Vec<u8>, String)> {
     let bender = Bender(Rng::seeded(seed).fork(target.name));
     let (mut kept, mut accepted) = (target.examples.clone(), 0);
@@ -158,16 +167,21 @@ fn history(target: &Target, seed: u64, now: &Now) -> Result<(usize, usize), (Vec
     Ok((HISTORY, accepted))
 }
 
-/// What a panic says.
+/// Returns the text of a panic; empty if it has none.
 pub fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
 }
 
-/// Shows an input in a form that can be pasted into a test: text where it is text, else
-/// hexadecimal.
+/// Shows an input in a form that can be pasted into a test: as a string if it is text, else
+/// hexadecimal. Of a long one only the beginning is shown, with its size.
 pub fn shown(input: &[u8]) -> String {
-    let part = &input[..input.len().min(SHOWN_MAX)];
+    let cut = &input[..input.len().min(SHOWN_MAX)];
+    let part = match std::str::from_utf8(cut) {
+        // The cut goes through a character.
+        Err(error) if error.error_len().is_none() && cut.len() < input.len() => &cut[..error.valid_up_to()],
+        _ => cut,
+    };
     let more = if part.len() < input.len() { format!(" … ({} bytes)", input.len()) } else { String::new() };
     match std::str::from_utf8(part) {
         Ok(text) => format!("{text:?}{more}"),
@@ -189,7 +203,8 @@ impl Bender {
         &all[self.below(all.len())]
     }
 
-    /// Bends one place of some bytes. JSON is bent as JSON half of the time: then it stays JSON.
+    /// Bends one place of some bytes, of which `others` gives parts and `words` whole words. JSON
+    /// is bent as JSON half of the time: then it stays JSON.
     pub fn bytes(&self, bytes: &mut Vec<u8>, others: &[Vec<u8>], words: &[&str]) {
         if matches!(bytes.first(), Some(b'{' | b'['))
             && self.0.chance(0.5)
@@ -235,7 +250,7 @@ impl Bender {
         }
     }
 
-    /// Bends one place of a value.
+    /// Bends one place of a value that is nested `depth` deep.
     pub fn value(&self, value: &mut Value, depth: usize) {
         let here = self.0.chance(0.2);
         match value {
@@ -272,7 +287,8 @@ impl Bender {
         json!(self.pick(&odd))
     }
 
-    /// A value of any type.
+    /// Makes a value of any type for a place at this depth. From a depth of 30 on it holds no other
+    /// values.
     pub fn nonsense(&self, depth: usize) -> Value {
         match self.below(9) {
             0 => Value::Null,
@@ -287,7 +303,7 @@ impl Bender {
         }
     }
 
-    /// Something that stands in manifests, or rather not.
+    /// Draws a word that may stand in manifests, or one that must not.
     pub fn word(&self) -> String {
         match self.below(20) {
             0 => "x".repeat(self.below(300)),
@@ -364,5 +380,15 @@ mod tests {
         assert!(told.0.contains(&0xff) && told.1 == "panic: a byte too many", "{}", told.1);
         let again = (0..100).find_map(|seed| history(&target, seed, &Now::default()).err()).unwrap();
         assert_eq!(told, again, "a seed is a history");
+    }
+
+    #[test]
+    fn an_input_is_shown_as_text_also_if_the_cut_goes_through_a_character() {
+        assert_eq!(shown("한".as_bytes()), "\"한\"");
+        assert_eq!(shown(&[b'a', 0xff]), "61ff");
+        assert_eq!(shown("한".as_bytes().split_at(2).0), "ed95", "this input is no text");
+        let long = format!("a{}", "é".repeat(SHOWN_MAX));
+        let text = format!("a{}", "é".repeat((SHOWN_MAX - 1) / 2));
+        assert_eq!(shown(long.as_bytes()), format!("{text:?} … ({} bytes)", long.len()));
     }
 }

@@ -1,29 +1,28 @@
-//! Asserts that work grows as its input, and not with its square, for tests.
+//! Asserts that work grows linearly with its input and not quadratically, for tests.
 //!
-//! Never a number of milliseconds: how fast a machine is, and what else it does, is no fault of the
-//! code. Compared are two runs on the same thread, by the time that the processor spent on this
-//! thread, which no other thread lengthens.
+//! It never compares with a number of milliseconds, which depends on the machine and on what else
+//! runs there. It compares two runs on the same thread, by the processor time of this thread, to
+//! which no other thread adds.
 
-/// The large input has so many times the small one's size. Work that is quadratic takes 64 times as
-/// long.
+/// The large input is so many times as large as the small one. Work that is quadratic takes 64
+/// times as long.
 const TIMES: usize = 8;
-/// More than so many times as long is too much: as far from 8 as from 64.
+/// Linear work takes at most so many times as long: the geometric mean of 8 and 64.
 const LONGER_MAX: u64 = 23;
-/// The kernel counts a thread's time when its clock ticks: less than these nanoseconds is not told
-/// apart.
+/// Nanoseconds by which a measured time may be wrong: the kernel counts a thread's time when its
+/// clock ticks.
 const UNCERTAIN: u64 = 60_000_000;
-/// The least time of so many runs counts: a run may be lengthened by caches that other programs
-/// emptied.
+/// The least time of so many runs counts: other programs may lengthen a run by emptying caches.
 const RUNS: usize = 4;
 
-/// Nanoseconds that this thread has run.
+/// Returns the processor time of this thread in nanoseconds, from `/proc/thread-self/schedstat`.
 pub fn spent() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     text.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// Nanoseconds for an input of size `large / TIMES`, and for one of size `large`: the least of
-/// `runs` each.
+/// Returns the nanoseconds for an input of size `large / TIMES`, and for one of size `large`: the
+/// least of `runs` each.
 fn measure<T>(runs: usize, large: usize, prepare: &impl Fn(usize) -> T, work: &impl Fn(T)) -> (u64, u64) {
     let least = |size: usize| {
         let runs = (0..runs).map(|_| {

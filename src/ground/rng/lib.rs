@@ -7,9 +7,9 @@
 //! Code that needs random numbers takes an [`Rng`], so a run can be repeated from its seed.
 //! Simulations give every purpose its own [`fork`](Rng::fork): more draws from one fork do not
 //! change another. A fork itself draws once from its parent, so a new fork does change the forks
-//! and draws that come after it: a recorded seed repeats a run of the same program only. Nonsense
-//! is made from a seed too: `fuzz.rs` bends what a room's readers understand, and looks whether
-//! they still answer.
+//! and draws that come after it: a recorded seed repeats a run of the same program only. Three
+//! files help the tests of all rooms: `seeds.rs` runs a simulation for many seeds, `fuzz.rs` bends
+//! (mutates) input that a room reads, and `growth.rs` notices work that is quadratic.
 //! ## Left out
 //! Cryptographic keys do not come from here but from the TLS library's own generator.
 //! ## Read next
@@ -29,7 +29,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng};
 use std::sync::Arc;
 
-/// Kubernetes' alphabet for generated names: no vowels (no words), no 0, 1 or 3.
+/// Kubernetes' alphabet for generated names (`k8s.io/apimachinery/pkg/util/rand`): no vowels, which
+/// makes bad words less likely, and no 0, 1 or 3.
 const NAME_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// A shared, seeded source of chance. Clones draw from the same sequence.
@@ -42,7 +43,7 @@ impl Rng {
         Rng(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
     }
 
-    /// Seeded by the operating system; for a running cluster.
+    /// Makes a generator that the operating system seeds, with 256 bits; for a running cluster.
     pub fn from_os() -> Rng {
         Rng(Arc::new(Mutex::new(StdRng::from_os_rng())))
     }
@@ -66,7 +67,7 @@ impl Rng {
         self.with(|r| r.random())
     }
 
-    /// A number in `low..high`; `low` if the range is empty.
+    /// Draws a number in `low..high`; returns `low` if the range is empty.
     pub fn range(&self, low: u64, high: u64) -> u64 {
         if high <= low { low } else { self.with(|r| r.random_range(low..high)) }
     }
@@ -76,14 +77,14 @@ impl Rng {
         self.with(|r| r.random_bool(probability.clamp(0.0, 1.0)))
     }
 
-    /// `length` characters as Kubernetes ends generated names with, e.g. `7ksfg`.
+    /// Draws `length` characters with which Kubernetes ends generated names, e.g. `7ksfg`.
     pub fn name_suffix(&self, length: usize) -> String {
         self.with(|r| {
             (0..length).map(|_| NAME_ALPHABET[r.random_range(0..NAME_ALPHABET.len())] as char).collect()
         })
     }
 
-    /// A version-4 UUID, as `metadata.uid` wants it.
+    /// Draws a version-4 UUID, the form of `metadata.uid`.
     pub fn uuid(&self) -> String {
         let bytes = self.with(|r| r.random::<[u8; 16]>());
         uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_tells_the_same_story() {
+    fn the_same_seed_draws_the_same() {
         let (a, b) = (Rng::seeded(7), Rng::seeded(7));
         assert_eq!(a.name_suffix(5), b.name_suffix(5));
         assert_eq!(a.uuid(), b.uuid());
@@ -113,5 +114,19 @@ mod tests {
         c.fork("disk");
         c.fork("new");
         assert_ne!(c.fork("link").u64(), expected);
+    }
+
+    #[test]
+    fn draws_keep_their_bounds_and_forms() {
+        let rng = Rng::seeded(7);
+        let drawn: std::collections::BTreeSet<u64> = (0..1000).map(|_| rng.range(3, 7)).collect();
+        assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [3, 4, 5, 6]);
+        assert_eq!((rng.range(3, 3), rng.range(7, 3)), (3, 7));
+        assert!((0..1000).all(|_| !rng.chance(-1.0) && rng.chance(2.0)));
+        let suffix = rng.name_suffix(500);
+        assert!(suffix.len() == 500 && suffix.bytes().all(|b| NAME_ALPHABET.contains(&b)), "{suffix}");
+        assert!(NAME_ALPHABET.iter().all(|b| suffix.as_bytes().contains(b)), "{suffix}");
+        let id = uuid::Uuid::parse_str(&rng.uuid()).unwrap();
+        assert_eq!((id.get_version_num(), id.get_variant()), (4, uuid::Variant::RFC4122));
     }
 }

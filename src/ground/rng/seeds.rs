@@ -1,23 +1,45 @@
 //! Sweeps over seeds. A failure names its seed; that seed is the test that shows the bug again.
 
+use std::ffi::OsString;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Returns the number that a variable of the environment holds; `None` if it is not set. A test
-/// that was asked for `100_000` histories and ran the usual few would be green for the wrong
-/// reason: what is no number is a panic.
+/// Returns the number that a variable of the environment holds; `None` if it is not set.
+///
+/// # Panics
+/// The variable holds anything else. A test that was asked for `100_000` histories and ran the
+/// usual few would pass for the wrong reason.
 pub(crate) fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
+    whole_number(name, std::env::var_os(name))
+}
+
+fn whole_number(name: &str, value: Option<OsString>) -> Option<u64> {
+    let text = value?.to_string_lossy().into_owned();
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a whole number")))
 }
 
-/// Runs `ROPEWALK_SEEDS` histories (or `default`) from `ROPEWALK_SEED_FROM` on (or 0). Fails after
-/// the last one if any of them failed, naming every seed that did. `None`: so few were asked for
-/// that they prove nothing as a whole.
-pub fn sweep<T>(test: &str, default: u64, run: impl Fn(u64) -> T, mut add: impl FnMut(T)) -> Option<u64> {
+/// Runs `ROPEWALK_SEEDS` histories (or `default`) from `ROPEWALK_SEED_FROM` on (or 0), and gives
+/// what each returned to `add`. Returns how many there were; `None` if fewer than `default` were
+/// asked for, which prove nothing as a whole.
+///
+/// # Panics
+/// After the last history, if any of them panicked. The text names every seed that did.
+pub fn sweep<T>(test: &str, default: u64, run: impl Fn(u64) -> T, add: impl FnMut(T)) -> Option<u64> {
     let (first, seeds) =
         (number("ROPEWALK_SEED_FROM").unwrap_or(0), number("ROPEWALK_SEEDS").unwrap_or(default));
+    let failed = failed_seeds(test, first..first.saturating_add(seeds), run, add);
+    assert!(failed.is_empty(), "{test}: {} of {seeds} seeds failed: {failed:?}", failed.len());
+    (seeds >= default).then_some(seeds)
+}
+
+fn failed_seeds<T>(
+    test: &str,
+    seeds: Range<u64>,
+    run: impl Fn(u64) -> T,
+    mut add: impl FnMut(T),
+) -> Vec<u64> {
     let mut failed = vec![];
-    for seed in first..first + seeds {
+    for seed in seeds {
         match catch_unwind(AssertUnwindSafe(|| run(seed))) {
             Ok(ran) => add(ran),
             Err(_) => {
@@ -26,19 +48,58 @@ pub fn sweep<T>(test: &str, default: u64, run: impl Fn(u64) -> T, mut add: impl 
             }
         }
     }
-    assert!(failed.is_empty(), "{test}: {} of {seeds} seeds failed: {failed:?}", failed.len());
-    (seeds >= default).then_some(seeds)
+    failed
 }
 
-/// The command that runs `ROOM::PATH`, a test by its room and its place in it.
+/// Returns the command that runs the test `ROOM::PATH`.
 pub fn command(test: &str) -> String {
     let (room, path) = test.split_once("::").unwrap_or((test, ""));
     format!("cargo test -p {room} --lib {path}")
 }
 
-/// How many histories with a planted bug it takes until one is noticed; `None` if none of `most`
-/// is.
+/// Returns how many histories with a planted bug it takes until one panics; `None` if none of
+/// `most` does.
 pub fn caught_after<T>(most: u64, run: impl Fn(u64) -> T) -> Option<u64> {
     // the panics are wanted: each is an assertion that noticed
     (0..most).find(|seed| catch_unwind(AssertUnwindSafe(|| run(*seed))).is_err()).map(|seed| seed + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_seed_that_fails_is_named_and_the_others_are_added() {
+        let mut added = vec![];
+        let run = |seed: u64| {
+            assert!(seed % 3 != 1, "every third one");
+            seed
+        };
+        assert_eq!(failed_seeds("raft::sim::some", 3..9, run, |seed| added.push(seed)), [4, 7]);
+        assert_eq!(added, [3, 5, 6, 8]);
+    }
+
+    #[test]
+    fn a_test_is_run_again_by_its_room_and_path() {
+        assert_eq!(command("raft::sim::some"), "cargo test -p raft --lib sim::some");
+    }
+
+    #[test]
+    fn a_planted_bug_is_counted_from_the_first_seed() {
+        assert_eq!(caught_after(10, |seed| assert!(seed < 4)), Some(5));
+        assert_eq!(caught_after(4, |seed| assert!(seed < 4)), None);
+    }
+
+    #[test]
+    fn a_variable_that_holds_no_number_is_not_taken_for_one_that_is_not_set() {
+        use std::os::unix::ffi::OsStringExt;
+        let read = |value: Option<OsString>| {
+            catch_unwind(|| whole_number("ROPEWALK_SEEDS", value)).map_err(|panic| crate::fuzz::said(&*panic))
+        };
+        assert_eq!(read(None), Ok(None));
+        assert_eq!(read(Some("20".into())), Ok(Some(20)));
+        assert_eq!(read(Some("2_0".into())), Err("ROPEWALK_SEEDS=2_0: not a whole number".into()));
+        let not_text = OsString::from_vec(vec![b'7', 0xff]);
+        assert_eq!(read(Some(not_text)), Err("ROPEWALK_SEEDS=7\u{fffd}: not a whole number".into()));
+    }
 }

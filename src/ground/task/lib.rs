@@ -4,12 +4,13 @@
 //! Components are processes; the kernel ends them, systemd or the kubelet starts them again.
 //! ## How this one works
 //! A component is a named set of tokio tasks, owned by a [`Crew`]: nothing is detached.
-//! [`Crew::stop`] asks and waits; [`Crew::kill`] aborts, and cancels the token when the main task
-//! is gone, which is this program's `kill -9`: the main task never learns that it should stop, so
-//! its graceful path is skipped. A panic of its main task, or of another one that it cannot do
-//! without, is the end of the crew, never of the program; the owner, who waits for that end, kills
-//! what is left. Who restarts a crew, and with which back-off, is the kubelet's business, as for
-//! any container.
+//! [`Crew::stop`] cancels the crew's token, which its tasks watch, and waits for them.
+//! [`Crew::kill`] aborts them, and cancels the token once the last one is gone, which is this
+//! program's `kill -9`: no task learns that it should stop, so no graceful path begins. A panic of
+//! the main task, or of an essential one, ends the crew and never the program; the owner, which
+//! waits for that end, kills the other tasks. A crew that is a container's is restarted by the
+//! kubelet, with its back-off, as any container; one inside another crew can be
+//! [kept](Crew::keep).
 //! ## Left out
 //! Memory isolation: components share an address space, so a crew cannot be killed in the middle of
 //! a poll.
@@ -30,35 +31,43 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// A crew that is kept is started again this long after its end.
+/// Pause between the end of a crew that is kept and its next start.
 const START_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a crew ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The main task ended by itself, or failed with this message, be it while it stopped.
+    /// The main task ended without being asked to, or failed with this message at any time, also
+    /// while it stopped.
     Done(Result<(), String>),
     /// A task panicked.
     Panicked(String),
-    /// It was asked to stop, and ended without an error.
+    /// The crew was asked to stop, and ended without an error.
     Stopped,
-    /// It was aborted.
+    /// The crew was aborted.
     Killed,
 }
 
 struct Inner {
+    /// `None` once the crew was asked to stop, or killed: then it takes no more tasks.
     tasks: Mutex<Option<JoinSet<()>>>,
-    /// The main task (there is one, as a rule). A stop takes `tasks`, and a kill may come while it
-    /// waits for them.
+    /// Aborts the main task, of which a crew has one or none. A kill needs it while a stop has
+    /// taken `tasks` and waits for them.
     main: Mutex<Vec<AbortHandle>>,
-    /// Main tasks that are not gone.
+    life: Arc<Life>,
+}
+
+/// What a crew shares with its tasks. If a helper held [`Inner`], the set of tasks would hold
+/// itself, and helpers would outlive the last handle to their crew.
+struct Life {
+    /// Tasks whose futures are not dropped yet.
     running: AtomicUsize,
     stop: CancellationToken,
     end: watch::Sender<Option<End>>,
 }
 
-impl Inner {
-    /// Cancels the token if the crew has ended and no main task is left.
+impl Life {
+    /// Cancels the token if the crew has ended and no task is left.
     fn cancel_if_over(&self) {
         if self.running.load(Ordering::SeqCst) == 0 && self.end.borrow().is_some() {
             self.stop.cancel();
@@ -66,17 +75,17 @@ impl Inner {
     }
 }
 
-/// Counts a main task until its future is gone. It and a kill both call
-/// [`cancel_if_over`](Inner::cancel_if_over) after they have changed what it looks at, so the later
+/// Counts a task until its future is dropped. This drop and a kill both call
+/// [`cancel_if_over`](Life::cancel_if_over) after they have changed what it looks at, so the later
 /// of the two cancels the token.
-struct MainGone(Arc<Inner>);
-impl MainGone {
-    fn new(inner: Arc<Inner>) -> MainGone {
-        inner.running.fetch_add(1, Ordering::SeqCst);
-        MainGone(inner)
+struct Running(Arc<Life>);
+impl Running {
+    fn new(life: Arc<Life>) -> Running {
+        life.running.fetch_add(1, Ordering::SeqCst);
+        Running(life)
     }
 }
-impl Drop for MainGone {
+impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::SeqCst);
         self.0.cancel_if_over();
@@ -88,21 +97,20 @@ impl Drop for MainGone {
 pub struct Crew {
     name: Arc<str>,
     inner: Arc<Inner>,
-    /// What its tasks say is said inside this span: so a component's log lines find their way to
-    /// its container's log.
+    /// Its tasks log inside this span, by which a component's lines get into its container's log.
     span: tracing::Span,
 }
 
 impl Crew {
     /// Makes a crew without tasks. What its tasks log belongs to the span in which this is called.
     pub fn new(name: &str) -> Crew {
-        let inner = Inner {
-            tasks: Mutex::new(Some(JoinSet::new())),
-            main: Mutex::default(),
+        let life = Life {
             running: AtomicUsize::new(0),
             stop: CancellationToken::new(),
             end: watch::Sender::new(None),
         };
+        let inner =
+            Inner { tasks: Mutex::new(Some(JoinSet::new())), main: Mutex::default(), life: Arc::new(life) };
         Crew { name: name.into(), inner: Arc::new(inner), span: tracing::Span::current() }
     }
 
@@ -116,9 +124,10 @@ impl Crew {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Cancelled when the crew is asked to stop.
+    /// Returns the token that is cancelled when the crew is asked to stop, or has ended. After a
+    /// kill that is when its last task is gone.
     pub fn token(&self) -> CancellationToken {
-        self.inner.stop.clone()
+        self.inner.life.stop.clone()
     }
 
     fn tasks(&self) -> parking_lot::MutexGuard<'_, Option<JoinSet<()>>> {
@@ -129,9 +138,9 @@ impl Crew {
         self.inner.main.lock()
     }
 
-    /// Adds a helper. It is aborted when the crew is killed. A crew that was asked to stop, or
-    /// killed, takes no more. A panic is the end of this helper alone, as of one request to a
-    /// server.
+    /// Adds a helper, which is aborted when the crew is killed. A crew that was asked to stop, or
+    /// killed, drops the future instead. A panic ends this helper alone, as it ends one request to
+    /// a server.
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -144,17 +153,19 @@ impl Crew {
     fn spawn_boxed(&self, task: BoxFuture<'static, ()>) {
         if let Some(tasks) = self.tasks().as_mut() {
             while tasks.try_join_next().is_some() {} // forget finished helpers
-            let task = AssertUnwindSafe(task).catch_unwind().map(|ended| {
+            let running = Running::new(self.inner.life.clone());
+            let task = AssertUnwindSafe(task).catch_unwind().map(move |ended| {
                 if let Err(panic) = ended {
                     tracing::error!(panic = panic_text(panic), "a task panicked");
                 }
+                drop(running);
             });
             tasks.spawn(task.instrument(self.span.clone()));
         }
     }
 
-    /// Adds a task without which the others are good for nothing, an informer or the worker of a
-    /// queue: its panic is the end of the crew.
+    /// Adds a task without which the others are useless, such as an informer or the worker of a
+    /// queue: its panic ends the crew. (Its return does not.)
     pub fn spawn_essential<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -191,20 +202,20 @@ impl Crew {
                 };
                 drop(kept);
                 let say = || tracing::error!(crew = name, ?end, "a crew ended and is started again");
-                // The subscriber may panic too; then there is nobody to tell that.
+                // The subscriber may panic too. There is no other place to report that.
                 let _ = std::panic::catch_unwind(AssertUnwindSafe(say));
                 clock::pause(START_AGAIN).await;
             }
         });
     }
 
-    /// A crew of the same name for a part of the work that ends before the rest does. It hears of
-    /// no stop of this one.
+    /// Makes a crew of the same name for a part of the work that ends before the rest does. A stop
+    /// or kill of this crew does not reach it: it ends when the returned value is dropped.
     pub fn part(&self) -> Owned {
         Owned(Crew { span: self.span.clone(), ..Crew::new(&self.name) })
     }
 
-    /// Adds the task whose end is the end of the crew, well or with an error.
+    /// Adds the main task: when it returns or fails, the crew ends with its result.
     pub fn spawn_main<F, E>(&self, task: F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -212,19 +223,19 @@ impl Crew {
     {
         let crew = self.clone();
         if let Some(tasks) = self.tasks().as_mut() {
-            let gone = MainGone::new(self.inner.clone());
-            let main = task_result(Box::pin(task)).map(|result| {
-                drop(gone);
+            let running = Running::new(self.inner.life.clone());
+            let main = task_result(Box::pin(task)).map(move |result| {
+                drop(running);
                 result
             });
-            // Made out here: a kill may come before the first poll of what stands below, and the
-            // set aborts its task when it is dropped.
+            // Made before the task that waits for it: a kill may drop that one before its first
+            // poll, and then the set aborts the main task.
             let mut main_task = JoinSet::new();
             let handle = main_task.spawn(main.instrument(self.span.clone()));
             self.main().push(handle);
             tasks.spawn(async move {
                 let end = match main_task.join_next().await {
-                    Some(Ok(Ok(()))) if crew.inner.stop.is_cancelled() => End::Stopped,
+                    Some(Ok(Ok(()))) if crew.inner.life.stop.is_cancelled() => End::Stopped,
                     Some(Ok(result)) => End::Done(result),
                     Some(Err(e)) if e.is_panic() => End::Panicked(panic_text(e.into_panic())),
                     Some(Err(_)) | None => End::Killed,
@@ -239,7 +250,7 @@ impl Crew {
     /// recorded as a good end.
     fn finish(&self, end: End) {
         let is_first = self.record(&end);
-        self.inner.stop.cancel();
+        self.inner.life.stop.cancel();
         if is_first && !matches!(end, End::Stopped) {
             tracing::debug!(crew = &*self.name, ?end, "crew ended"); // last: a subscriber may panic
         }
@@ -247,7 +258,7 @@ impl Crew {
 
     /// Returns whether this end is the first.
     fn record(&self, end: &End) -> bool {
-        self.inner.end.send_if_modified(|current| {
+        self.inner.life.end.send_if_modified(|current| {
             let is_first = current.is_none();
             if is_first {
                 *current = Some(end.clone());
@@ -256,14 +267,17 @@ impl Crew {
         })
     }
 
-    /// Asks every task to end and waits until all have. Tasks watch [`Crew::token`]. Once the crew
-    /// has ended otherwise (its main task is through, or it is killed) this does not wait for the
-    /// rest: helpers loop for ever, and must not work on without their main task.
+    /// Asks every task to end, by [`Crew::token`], and waits until all have. Once the crew has
+    /// ended in another way (its main task has returned, or it was killed) the tasks that are left
+    /// are aborted: helpers loop for ever, and must not work on without their main task.
+    ///
+    /// A crew without a main task must not call this from one of its own tasks, which would wait
+    /// for itself.
     ///
     /// A second call waits for the same end. If the first call is dropped before that, the crew is
     /// killed.
     pub async fn stop(&self) {
-        self.inner.stop.cancel();
+        self.inner.life.stop.cancel();
         let Some(mut tasks) = self.tasks().take() else {
             self.wait().await; // the call that took the tasks ends the crew
             return;
@@ -276,9 +290,10 @@ impl Crew {
         self.finish(End::Stopped);
     }
 
-    /// Aborts every task: each ends at its next await point. The token is cancelled when the main
-    /// task is gone. If it were cancelled earlier, a main task that another thread is running could
-    /// begin its graceful path, such as handing over the leadership of a store.
+    /// Aborts every task: each ends at its next await point. The token is cancelled when the last
+    /// one is gone. If it were cancelled earlier, a task that another thread is running could begin
+    /// its graceful path: the store would hand over its leadership, the API server remove its
+    /// address from the endpoints.
     pub fn kill(&self) {
         let tasks = self.tasks().take();
         let is_first = self.record(&End::Killed);
@@ -291,17 +306,17 @@ impl Crew {
 
     fn abort_main(&self) {
         self.main().iter().for_each(AbortHandle::abort);
-        self.inner.cancel_if_over();
+        self.inner.life.cancel_if_over();
     }
 
-    /// How the crew ended, if it has.
+    /// Returns how the crew ended, if it has.
     pub fn ended(&self) -> Option<End> {
-        self.inner.end.borrow().clone()
+        self.inner.life.end.borrow().clone()
     }
 
-    /// Waits for the end.
+    /// Waits until the crew has ended. Tasks that a kill aborts may still be in their last poll.
     pub async fn wait(&self) -> End {
-        let mut end = self.inner.end.subscribe();
+        let mut end = self.inner.life.end.subscribe();
         match end.wait_for(Option::is_some).await {
             Ok(end) => end.clone().unwrap_or(End::Killed),
             Err(_) => End::Killed,
@@ -309,7 +324,7 @@ impl Crew {
     }
 }
 
-/// Ends a crew that has not ended otherwise.
+/// Kills a crew whose stop is given up; does nothing if the crew has ended.
 struct KillOnDrop<'a>(&'a Crew);
 impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
@@ -318,7 +333,8 @@ impl Drop for KillOnDrop<'_> {
     }
 }
 
-/// A crew that is killed when this is dropped: with the task that has it, at the latest.
+/// A crew that is killed when this is dropped, which is at the latest when the task that holds this
+/// is.
 pub struct Owned(Crew);
 impl Drop for Owned {
     fn drop(&mut self) {
@@ -340,7 +356,8 @@ where
     task.await.map_err(|e| e.to_string())
 }
 
-/// Runs work on one item of many, so that its panic does not end the work on the others.
+/// Runs work on one item of many; its panic becomes an error and does not end the work on the
+/// others.
 ///
 /// # Errors
 /// The text of the panic.
@@ -348,7 +365,7 @@ pub async fn guard<F: Future>(work: F) -> Result<F::Output, String> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(panic_text)
 }
 
-/// The text of a panic, for logs and events.
+/// Returns the text of a panic, for logs and events; `panic` if it has none.
 pub fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
     if let Some(text) = panic.downcast_ref::<&str>() {
         (*text).to_string()

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_panic_ends_the_crew_and_tells() {
+async fn a_panic_of_the_main_task_is_the_end() {
     let crew = Crew::new("t");
     crew.spawn_main(async {
         assert!(std::hint::black_box(false), "boom");
@@ -37,25 +37,63 @@ async fn is_graceful_when_killed() -> bool {
     began.await.is_ok() // an error once the task is dropped
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_skips_the_graceful_path_of_a_task_that_is_running() {
+/// Kills a crew whose only task, the main one or a helper, is in the middle of a poll. Returns
+/// whether the rest of that poll finds the token cancelled.
+async fn is_told_when_killed_in_a_poll(is_main: bool) -> bool {
     let crew = Crew::new("t");
     let token = crew.token();
     let (runs, is_running) = tokio::sync::oneshot::channel();
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let (tell, told) = std::sync::mpsc::channel();
-    crew.spawn_main(async move {
+    let task = async move {
         let _ = runs.send(());
         let _ = wait.recv(); // in the middle of a poll
         let _ = tell.send(token.is_cancelled());
         Ok::<(), String>(())
-    });
+    };
+    match is_main {
+        true => crew.spawn_main(task),
+        false => crew.spawn(task.map(drop)),
+    }
     is_running.await.unwrap();
     crew.kill();
     assert_eq!(crew.ended(), Some(End::Killed));
     drop(go);
-    assert_eq!(told.recv(), Ok(false), "it hears of the stop");
-    crew.token().cancelled().await; // others do when it is gone
+    let told = told.recv().unwrap();
+    crew.token().cancelled().await; // once the task is gone
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_skips_the_graceful_path_of_a_task_that_is_running() {
+    assert!(!is_told_when_killed_in_a_poll(true).await);
+}
+
+/// The API server's crew has no main task, and a helper of it gives back its lease when it stops.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_skips_the_graceful_path_of_a_helper_that_is_running() {
+    assert!(!is_told_when_killed_in_a_poll(false).await);
+}
+
+/// The first of many waiters runs on another thread while a cancelled token wakes the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_skips_the_graceful_path_of_helpers_that_wait() {
+    for round in 0..50 {
+        let (crew, graceful) = (Crew::new("t"), Arc::new(AtomicUsize::new(0)));
+        let ready = Arc::new(tokio::sync::Barrier::new(101));
+        for _ in 0..100 {
+            let (token, ready, graceful) = (crew.token(), ready.clone(), graceful.clone());
+            crew.spawn(async move {
+                ready.wait().await;
+                token.cancelled().await;
+                graceful.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        ready.wait().await;
+        crew.kill();
+        crew.token().cancelled().await;
+        assert_eq!(graceful.load(Ordering::SeqCst), 0, "round {round}");
+    }
 }
 
 #[tokio::test]
@@ -255,6 +293,24 @@ async fn helpers_end_with_the_main_task_and_with_a_kill() {
     }
 }
 
+#[tokio::test]
+async fn helpers_end_with_the_last_handle_to_their_crew() {
+    let (crew, alive) = (Crew::new("t"), Arc::new(()));
+    let held = alive.clone();
+    crew.spawn(async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    });
+    drop(crew.clone());
+    tokio::task::yield_now().await;
+    assert_eq!(Arc::strong_count(&alive), 2, "a handle is left");
+    drop(crew);
+    for _ in 0..10 {
+        tokio::task::yield_now().await; // an aborted task is dropped at its next turn
+    }
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
 /// A pod that is deleted twice, the second time with a shorter grace period.
 #[tokio::test]
 async fn a_second_stop_waits_for_the_end_of_the_first() {
@@ -310,7 +366,7 @@ async fn a_main_task_that_fails_while_it_stops_has_failed() {
 }
 
 #[tokio::test]
-async fn stop_waits_for_everyone() {
+async fn a_stop_waits_for_every_helper() {
     let crew = Crew::new("t");
     let (token, done) = (crew.token(), Arc::new(Mutex::new(0)));
     for _ in 0..3 {

@@ -154,6 +154,7 @@ const SO: &[&str] = &[
     "first-voyage/05#chain pods-only",
     "first-voyage/06#scale anew",
     "first-voyage/07#ports pods",
+    "first-voyage/09#close order",
     "first-voyage/11#nobody made",
     "first-voyage/16#load no-service",
     "control-tower/05#curl own-name",

@@ -35,7 +35,7 @@ impl Counts {
         let want = int(object, "spec.replicas").unwrap_or(1);
         let updated = number("status.updatedReplicas");
         let old = match plural {
-            "deployments" => (number("status.replicas") - updated).max(want - updated),
+            "deployments" => number("status.replicas") - updated,
             "statefulsets"
                 if !by_hand
                     && at(object, "status.updateRevision") != at(object, "status.currentRevision") =>
@@ -63,7 +63,9 @@ pub(super) fn pod_set(reader: &Reader, out: &mut Explanation, plural: &str, obje
         return;
     }
     let failures = failures(reader, plural, object);
-    let complete = counts.old <= 0;
+    // A Deployment that was scaled up has no older pods, but still lacks new ones.
+    let lacks = plural == "deployments" && counts.updated < counts.want;
+    let complete = counts.old <= 0 && !lacks;
     if counts.ready >= counts.want && complete && seen && failures.is_empty() {
         let told = [counts.ready, counts.want].map(|n| n.to_string());
         reader.fine(out, Word::AllReady, &[&told[0], &told[1]]);

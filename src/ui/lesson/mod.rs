@@ -291,7 +291,10 @@ pub(crate) fn first(lang: Lang, entries: &[Entry], at: usize) -> Option<String> 
 pub(crate) fn missing(lang: Lang, view: &LessonView) -> String {
     let (met, all) = (view.met().to_string(), view.checks.len());
     let named = view.missing().and_then(|at| view.checks.get(at)).map(|check| &check.that);
+    let is_asked = view.answer.as_ref().is_some_and(|answer| answer.state != Judged::Right);
     match (named.or(view.not_yet.as_ref()), all, view.met()) {
+        // Time alone does not end the step.
+        (None, ..) if is_asked => lang.say(Say::LessonHoldsAsks, &[]),
         (None, 1, _) => lang.say(Say::LessonHoldsOne, &[]),
         (None, ..) => lang.say(Say::LessonHolds, &[&all.to_string()]),
         (Some(that), 0 | 1, _) => lang.say(Say::LessonNotYet, &[that]),

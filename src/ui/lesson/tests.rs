@@ -127,6 +127,8 @@ fn conditions_are_counted_and_the_missing_one_is_named() {
     assert_eq!(missing(Lang::En, &one), "Not yet: it exists");
     let holds = LessonView { checks: vec![check("it exists", Verdict::Holding)], ..view() };
     assert!(missing(Lang::En, &holds).contains("stay so for a moment"));
+    let asked = LessonView { answer: Some(lab::view::Answer::default()), ..holds };
+    assert!(missing(Lang::En, &asked).ends_with("Now answer the question."), "to wait is not enough");
 }
 
 #[test]

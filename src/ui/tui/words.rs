@@ -53,7 +53,7 @@ texts! { pub(crate) enum Word {
     AnswerAskChoices: "All that are right: `answer a b …` in the shell, or Enter here", "맞는 것 모두: 셸에서 `answer a b …`, 또는 여기서 Enter";
     AnswerAskOrder: "In the right order: `answer b a …` in the shell, or Enter here", "올바른 순서로: 셸에서 `answer b a …`, 또는 여기서 Enter";
     AnswerWaits: "{}: being checked", "{}: 확인하는 중";
-    AnswerWrong: "{} is not right. Look again", "{}: 아닙니다. 다시 살펴보세요";
+    AnswerWrong: "Not right: {}. Look again", "{}: 아닙니다. 다시 살펴보세요";
     AnswerUnknown: "{}: cannot be checked, what it is about does not exist now", "{}: 확인할 수 없습니다. 질문의 대상이 지금은 없습니다";
     Hint: "hint {}", "힌트 {}";
     Stuck: "Stuck? `hint` tells where to look.", "막혔다면 `hint`를 입력하세요.";

@@ -67,6 +67,11 @@ fn without_a_cluster(home: &Home) {
     for id in ["wrong-image", "broken-selector", "wrong-port", "crash-loop", "orphans"] {
         assert!(ids.contains(&id), "{id} is not in {ids:?}");
     }
+    let faulty = home.path().join("faulty/mine");
+    std::fs::create_dir_all(&faulty).expect("a directory");
+    std::fs::write(faulty.join("lab.md"), "---\nid: mine\nidd: x\n---\n").expect("a file");
+    let faulty = home.path().join("faulty").display().to_string();
+    lab(&["show", "mine", "--labs", &faulty]).fails("unknown key \"idd\"");
     let sheet = lab(&["show", "broken-selector", "--seed", "417"]).ok();
     assert_eq!(sheet, lab(&["show", "broken-selector", "--seed", "417"]).ok());
     assert!(

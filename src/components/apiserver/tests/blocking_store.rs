@@ -16,6 +16,8 @@ pub(super) struct BlockingStore {
     pub answers: Sender<bool>,
     /// Nothing is read while this is false.
     pub reads: Sender<bool>,
+    /// The reader of the next event panics while this is true.
+    pub panics: Sender<bool>,
 }
 
 impl BlockingStore {
@@ -26,6 +28,7 @@ impl BlockingStore {
             watches: Sender::new(true),
             answers: Sender::new(true),
             reads: Sender::new(true),
+            panics: Sender::new(false),
         })
     }
 
@@ -50,11 +53,12 @@ impl Storage for BlockingStore {
         self.answer(told).await
     }
     async fn watch(&self, r: WatchRequest) -> Result<Changes, Error> {
-        let open = self.watches.subscribe();
+        let (open, panics) = (self.watches.subscribe(), self.panics.subscribe());
         let gated = Storage::watch(&self.kv, r).await?.then(move |told| {
-            let mut open = open.clone();
+            let (mut open, panics) = (open.clone(), panics.clone());
             async move {
                 let _ = open.wait_for(|open| *open).await; // fails only when the store goes
+                assert!(!*panics.borrow(), "as asked");
                 told
             }
         });

@@ -12,8 +12,10 @@ use rng::Rng;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use task::End;
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 fn pod(name: &str) -> Value {
@@ -26,6 +28,20 @@ fn definition(plural: &str, scope: &str) -> Value {
         json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
     json!({"metadata": {"name": format!("{plural}.example.com")}, "spec": {"group": "example.com", "scope": scope,
         "names": {"plural": plural, "kind": plural.to_uppercase()}, "versions": [version]}})
+}
+
+/// It would answer with what was, for ever.
+#[tokio::test]
+async fn a_server_whose_cache_cannot_be_fed_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = BlockingStore::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
+    let server = testing::start_on(dir.path(), store.clone()).await.server;
+    store.panics.send_replace(true);
+    let asked = server.clone();
+    let create = async move { ask(&asked, "POST", MAPS, json!({"metadata": {"name": "a"}})).await };
+    let asking = tokio::spawn(create);
+    assert_eq!(server.crew.wait().await, End::Panicked("as asked".into()));
+    asking.abort();
 }
 
 /// The body of the request came after its definition had gone.
@@ -253,7 +269,6 @@ async fn an_event_goes_at_once_whatever_the_policy() {
 
 #[tokio::test]
 async fn the_deletion_of_a_collection_ends_with_its_client() {
-    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
     let dir = tempfile::tempdir().unwrap();
     let store = BlockingStore::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
     let server = testing::start_on(dir.path(), store.clone()).await.server;

@@ -7,6 +7,7 @@ use crate::format::EN;
 use crate::graded::read::{Hint, Lab, Task};
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
+use crate::graded::world::Frame;
 use crate::own;
 use clock::Instant;
 use serde_json::{Value, json};
@@ -233,13 +234,22 @@ impl LabRun {
     /// The hints that could be given now, the next one first.
     pub(super) fn fitting<'a>(&self, current: &'a Current, lang: &str) -> Vec<&'a Hint> {
         let frame = current.frame();
-        let is_so = |when: &Expr| self.world.truth(when, &frame, NETWORK_EVERY) == Some(true);
+        let is_so = |when: &Expr| self.is_so(when, &frame);
         let is_sayable = |hint: &Hint| self.hint_text(current, &hint.id, lang).is_some();
         in_place(|| {
             fitting(&current.lab, &current.open.hints, |hint| {
                 hint.when.as_ref().is_none_or(is_so) && is_sayable(hint)
             })
         })
+    }
+
+    /// True if the condition of a hint holds. An answer that is too old to count is asked for
+    /// again, and the old one counts until the new one is here. Otherwise a hint about
+    /// `faults()` would be missing for as long as its answer is older than the world accepts and
+    /// younger than [`NETWORK_EVERY`].
+    fn is_so(&self, when: &Expr, frame: &Frame) -> bool {
+        let look = |renew| self.world.truth(when, frame, renew);
+        look(NETWORK_EVERY).or_else(|| look(Duration::ZERO)).or_else(|| look(NETWORK_EVERY)) == Some(true)
     }
 
     pub(super) fn hint_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {

@@ -368,5 +368,7 @@ mod tests {
         let Scroll::To(end) = model.lesson.scroll else { panic!("scrolled to its end") };
         let hidden = sheet.upper.len() - sheet.rows + sheet.lower.len() - sheet.firm;
         assert_eq!(end, hidden);
+        // A page passes over no line.
+        assert_eq!(lesson_page(&model), sheet.rows as isize - 1);
     }
 }

@@ -68,7 +68,7 @@ fn an_answer_is_given_up_with_escape_and_waits_while_the_engine_is_busy() {
 fn how_the_answer_stands_is_shown() {
     for (lang, state, told) in [
         (Lang::En, Judged::Waiting, "10.244.1.8: being checked"),
-        (Lang::En, Judged::Wrong, "10.244.1.8 is not right"),
+        (Lang::En, Judged::Wrong, "Not right: 10.244.1.8"),
         (Lang::Ko, Judged::Wrong, "10.244.1.8: 아닙니다"),
         (Lang::En, Judged::Unknown, "10.244.1.8: cannot be checked"),
         (Lang::En, Judged::Right, "10.244.1.8"),

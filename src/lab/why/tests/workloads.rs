@@ -1,0 +1,152 @@
+//! Workloads that do not get on, and claims without a volume.
+
+use super::{ask, facts, pod, ready};
+use serde_json::{Value, json};
+use tap::Tap;
+
+fn workload(name: &str, spec: Value, status: Value) -> Value {
+    json!({"metadata": {"name": name, "namespace": "default", "uid": name, "generation": 1},
+        "spec": spec, "status": status})
+}
+
+/// A pod that an object of this uid owns.
+fn owned(owner: &str, name: &str, status: Value) -> Value {
+    let mut pod = pod(json!({}), status);
+    pod["metadata"]["name"] = name.into();
+    pod["metadata"]["uid"] = name.into();
+    pod["metadata"]["ownerReferences"] = json!([{"uid": owner, "controller": true}]);
+    pod
+}
+
+fn warning(uid: &str, reason: &str, message: &str) -> Value {
+    json!({"metadata": {"namespace": "default"}, "involvedObject": {"uid": uid}, "type": "Warning",
+        "reason": reason, "message": message, "eventTime": "2026-11-25T01:00:00.000000Z"})
+}
+
+fn no_image() -> Value {
+    json!({"phase": "Pending", "containerStatuses": [{"name": "c", "image": "ngnix",
+        "state": {"waiting": {"reason": "ImagePullBackOff", "message": "x"}}}]})
+}
+
+/// The old pod of a rollout is ready, the new one cannot start: all that is wanted is ready.
+#[test]
+fn a_rollout_that_does_not_get_on_is_no_good_deployment() {
+    let status = |conditions: Value| {
+        json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 1, "readyReplicas": 1,
+            "conditions": conditions})
+    };
+    let set = owned("web", "web-2", json!({}));
+    let both = |deployment: Value| {
+        let pods = [("pods", owned("web-2", "web-2-x", no_image())), ("replicasets", set.clone())];
+        ask(&facts(&[&pods[..], &[("deployments", deployment)]].concat(), &Tap::new()), &["deploy/web"])
+    };
+    let told = both(workload("web", json!({"replicas": 1}), status(json!([]))));
+    let said = told.lines.join(" ");
+    assert!(told.problem && said.contains("older pods that are left: 1"), "{told:?}");
+    assert!(said.contains("There is no image ngnix"), "{said}");
+    let late = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+        "message": "ReplicaSet \"web-2\" has timed out progressing."}]);
+    let told = both(workload("web", json!({"replicas": 1}), status(late))).lines.join(" ");
+    assert!(told.contains("does not get on: ReplicaSet \"web-2\" has timed out"), "{told}");
+    let good = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1,
+        "conditions": [{"type": "Progressing", "status": "True", "message": "x"}]});
+    assert!(!both(workload("web", json!({"replicas": 1}), good)).problem);
+    // Scaled up while no controller works: pods are missing, and none is of an older template.
+    let few = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
+    let told = both(workload("web", json!({"replicas": 3}), few)).lines.join(" ");
+    assert!(told.contains("newest template: 1 of 3; older pods that are left: 0"), "{told}");
+}
+
+#[test]
+fn a_set_that_cannot_make_pods_says_why() {
+    let failure = json!({"conditions": [{"type": "ReplicaFailure", "status": "True",
+        "message": "pods \"web-\" is forbidden: exceeded quota: small"}]});
+    let mut set = workload("web-1", json!({"replicas": 2}), failure);
+    set["metadata"]["ownerReferences"] = json!([{"uid": "web", "controller": true}]);
+    set["status"]["observedGeneration"] = 1.into();
+    let deployment = workload("web", json!({"replicas": 2}), json!({"observedGeneration": 1}));
+    let seen = facts(&[("deployments", deployment), ("replicasets", set)], &Tap::new());
+    for about in ["deploy/web", "rs/web-1"] {
+        let told = ask(&seen, &[about]).lines.join(" ");
+        assert!(
+            told.contains("cannot be made or deleted") && told.contains("exceeded quota: small"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_stateful_set_waits_for_its_first_pod() {
+    let spec = json!({"replicas": 3, "updateStrategy": {"type": "RollingUpdate"}});
+    let set = || ("statefulsets", workload("db", spec.clone(), json!({"observedGeneration": 1})));
+    let seen = facts(&[set(), ("pods", owned("db", "db-0", no_image()))], &Tap::new());
+    let told = ask(&seen, &["sts/db"]);
+    let said = told.lines.join(" ");
+    assert!(told.problem && said.contains("Only 1 of 3") && said.contains("until db-0 is ready"), "{said}");
+    // Without a pod only an Event tells.
+    let refused = warning("db", "FailedCreate", "create Pod db-0 failed: forbidden");
+    let said = ask(&facts(&[set(), ("events", refused)], &Tap::new()), &["db"]).lines.join(" ");
+    assert!(said.contains("Only 0 of 3") && said.contains("FailedCreate: create Pod db-0 failed"), "{said}");
+    // A partition keeps the other pods as they are.
+    let spec = json!({"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 2}}});
+    let status = json!({"observedGeneration": 1, "readyReplicas": 3, "updatedReplicas": 1,
+        "currentRevision": "a", "updateRevision": "b"});
+    assert!(!ask(&facts(&[("statefulsets", workload("db", spec, status))], &Tap::new()), &["db"]).problem);
+}
+
+#[test]
+fn a_job_says_how_it_ended_or_what_it_waits_for() {
+    let job = |spec: Value, status: Value| ("jobs", workload("sum", spec, status));
+    let ended = |kind: &str| {
+        json!({"succeeded": 1, "conditions": [{"type": kind, "status": "True", "reason": "BackoffLimitExceeded",
+            "message": "Job has reached the specified backoff limit"}]})
+    };
+    let told = ask(&facts(&[job(json!({}), ended("Failed"))], &Tap::new()), &["job/sum"]);
+    assert!(told.problem && told.lines[0].contains("BackoffLimitExceeded: Job has reached"), "{told:?}");
+    assert!(!ask(&facts(&[job(json!({}), ended("Complete"))], &Tap::new()), &["job/sum"]).problem);
+    let told = ask(&facts(&[job(json!({"suspend": true}), json!({}))], &Tap::new()), &["sum"]);
+    assert!(told.problem && told.lines[0].contains("suspended"), "{told:?}");
+    let running = owned("sum", "sum-x", ready());
+    let told = ask(&facts(&[job(json!({}), json!({"active": 1})), ("pods", running)], &Tap::new()), &["sum"]);
+    assert!(!told.problem, "{told:?}");
+    let sick = ("pods", owned("sum", "sum-x", no_image()));
+    let told = ask(&facts(&[job(json!({}), json!({"failed": 2})), sick], &Tap::new()), &["sum"]);
+    let said = told.lines.join(" ");
+    assert!(told.problem && said.contains("failed so far: 2") && said.contains("no image ngnix"), "{said}");
+    let refused = warning("sum", "FailedCreate", "exceeded quota");
+    let told = ask(&facts(&[job(json!({}), json!({})), ("events", refused)], &Tap::new()), &["sum"]);
+    assert!(told.problem && told.lines.join(" ").contains("exceeded quota"), "{told:?}");
+}
+
+#[test]
+fn a_claim_without_a_volume_is_a_problem_whatever_its_class() {
+    let class = |mode: &str| {
+        (
+            "storageclasses",
+            json!({"metadata": {"name": "std"}, "provisioner": "p.io", "volumeBindingMode": mode}),
+        )
+    };
+    let claim = |spec: Value| ("persistentvolumeclaims", workload("data", spec, json!({"phase": "Pending"})));
+    let of_class = || claim(json!({"storageClassName": "std"}));
+    for (objects, says) in [
+        (vec![of_class(), class("Immediate")], "by the provisioner p.io"),
+        (vec![of_class(), class("WaitForFirstConsumer")], "waits for the first pod"),
+        (vec![of_class()], "no StorageClass std"),
+        (vec![claim(json!({"storageClassName": ""}))], "storageClassName is empty"),
+        (vec![claim(json!({}))], "none is the default"),
+    ] {
+        let told = ask(&facts(&objects, &Tap::new()), &["pvc/data"]);
+        assert!(told.problem && told.lines.join(" ").contains(says), "{says}: {told:?}");
+    }
+    // A pod uses it, so that pod is what has to be looked at.
+    let mut user = owned("x", "web-1", no_image());
+    user["spec"]["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "data"}}]);
+    let seen = facts(&[of_class(), class("WaitForFirstConsumer"), ("pods", user)], &Tap::new());
+    let said = ask(&seen, &["pvc/data"]).lines.join(" ");
+    assert!(said.contains("no image ngnix") && !said.contains("waits for the first pod"), "{said}");
+    // One that has ended will not use it any more.
+    let mut ended = owned("x", "web-1", json!({"phase": "Succeeded"}));
+    ended["spec"]["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "data"}}]);
+    let seen = facts(&[of_class(), class("WaitForFirstConsumer"), ("pods", ended)], &Tap::new());
+    assert!(ask(&seen, &["pvc/data"]).lines.join(" ").contains("waits for the first pod"));
+}
