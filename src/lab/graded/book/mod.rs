@@ -77,8 +77,12 @@ pub(crate) struct Open {
     /// end.
     pub began: i64,
     pub started: Timestamp,
-    /// Ids of hints that were shown, and what they said, in order.
+    /// Ids of hints that were shown, in order.
     pub hints: Vec<String>,
+    /// What those hints said when they were shown, by "language/id": a hint may name what the
+    /// cluster holds, and must not change or get lost when the learner has followed it.
+    #[serde(default)]
+    pub told: BTreeMap<String, String>,
     pub solve: bool,
     pub undo: u32,
     /// When a person last changed something: milliseconds from the start.

@@ -8,6 +8,7 @@ fn open() -> Open {
         began: 20,
         started: Timestamp::UNIX_EPOCH,
         hints: vec!["h1".into()],
+        told: BTreeMap::new(),
         solve: true,
         undo: 1,
         changed_ms: Some(900),
