@@ -299,9 +299,10 @@ impl Book {
         }
     }
 
-    /// Leaves the open lab without a grade; what it was counts for the starts after it.
+    /// Leaves the open lab; what it was counts for the starts after it. Only a lab that was never
+    /// graded counts as left.
     pub(crate) fn leave(&mut self) {
-        if let Some(open) = &self.open {
+        if let Some(open) = self.open.as_ref().filter(|open| open.gradings == 0) {
             let tries = self.tries.entry(open.lab.clone()).or_default();
             tries.left = tries.left.saturating_add(1);
         }
