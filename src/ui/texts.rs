@@ -332,8 +332,8 @@ texts! {
     LabLost: "The counts of earlier tries were edited, deleted or put back {} times.", "이전 시도 횟수 기록을 고치거나 지우거나 되돌린 것이 {}번 있었습니다.";
     LabGiveUp: "Give up \"{}\"? You will be told the cause and the way. The lab then does not count as passed, and its record says that you gave up.", "\"{}\" 실습을 포기할까요? 원인과 해결 방법을 보여 줍니다. 그러면 통과로 인정되지 않고, 포기했다는 것이 기록에 남습니다.";
     LabGaveUp: "The learner gave up and was told the way: this does not count as passed.", "포기하고 해결 방법을 보았습니다. 통과로 인정되지 않습니다.";
-    LabEnds: "The lab \"{}\" is open. It ends without a grade, unless it already has one, and what it made is taken away.", "\"{}\" 실습이 열려 있습니다. 더 채점하지 않고 끝나며, 이미 받은 점수는 남습니다. 실습에서 만든 것은 삭제됩니다.";
-    LabLeftOff: "The lab \"{}\" is over, without a grade. What it made is gone; later records of this lab say that it was left.", "\"{}\" 실습을 채점하지 않고 끝냈습니다. 실습에서 만든 것은 삭제했고, 이 실습의 다음 기록에는 중간에 그만둔 것으로 남습니다.";
+    LabEnds: "The lab \"{}\" is open. It ends, and what it made is taken away.", "\"{}\" 실습이 열려 있습니다. 이 실습이 끝나고, 실습에서 만든 것은 삭제됩니다.";
+    LabLeftOff: "The lab \"{}\" is over. What it made is gone. If it was not graded, later records of this lab say that it was left.", "\"{}\" 실습을 끝냈습니다. 실습에서 만든 것은 삭제했습니다. 채점한 적이 없으면, 이 실습의 다음 기록에는 중간에 그만둔 것으로 남습니다.";
     LabEarlierLeft: "Earlier starts of this lab were left without a grade, {} times in all.", "이 실습을 전에 시작했다가 채점하지 않고 그만둔 적이 있습니다. 모두 {}번입니다.";
     LabWay: "The way:", "해결 방법:";
     LabShown: "The solution was shown at an earlier start of this lab, {} times in all.", "이 실습을 전에 시작했을 때 해답을 본 적이 있습니다. 모두 {}번입니다.";

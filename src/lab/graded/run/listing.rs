@@ -44,7 +44,7 @@ impl LabRun {
             hints: open
                 .hints
                 .iter()
-                .map(|id| self.hint_text(current, id, lang).unwrap_or_default())
+                .map(|id| self.told_text(current, id, lang).unwrap_or_default())
                 .collect(),
             // One that does not fit, or cannot be said by what is known, is not promised.
             hints_left: self.fitting(current, lang).len(),

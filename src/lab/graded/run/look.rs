@@ -4,6 +4,7 @@ use super::{Current, LabRun, exprs, follow, kinds};
 use crate::blocking::in_place;
 use crate::cel::{Expr, facts};
 use crate::format::EN;
+use crate::graded::book::Open;
 use crate::graded::read::{Hint, Lab, Task};
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
@@ -225,7 +226,13 @@ impl LabRun {
         let fitting = self.fitting(&current, lang);
         let hint = fitting.first().ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
-        self.note(|open| open.hints.push(hint.id.clone())).map_err(not_kept)?;
+        let say = |lang: &&str| Some((told_key(lang, &hint.id), self.hint_text(&current, &hint.id, lang)?));
+        let told: Vec<_> = ["en", "ko"].iter().filter_map(say).collect();
+        let shown = |open: &mut Open| {
+            open.hints.push(hint.id.clone());
+            open.told.extend(told);
+        };
+        self.note(shown).map_err(not_kept)?;
         self.anchor().await.map_err(not_kept)?;
         let current = self.current().ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
         Ok(json!(self.view(&current, lang)))
@@ -252,12 +259,23 @@ impl LabRun {
         look(NETWORK_EVERY).or_else(|| look(Duration::ZERO)).or_else(|| look(NETWORK_EVERY)) == Some(true)
     }
 
+    /// What a hint that was shown said then. One of an older book says what it would say now.
+    pub(super) fn told_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {
+        let told = current.open.told.get(&told_key(lang, id)).cloned();
+        told.or_else(|| self.hint_text(current, id, lang))
+    }
+
     pub(super) fn hint_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {
         let hint = current.lab.hints.iter().find(|h| h.id == id)?;
         let text = current.fill(hint.say.get(lang));
         let facts = self.world.facts(&current.frame());
         self.templates.get(&text)?.render(&facts, &[]).ok()
     }
+}
+
+/// The key of [`Open::told`].
+fn told_key(lang: &str, id: &str) -> String {
+    format!("{lang}/{id}")
 }
 
 /// The hints of a lab that were not `shown` and that fit, by their tiers.
