@@ -22,6 +22,7 @@ mod doctor;
 mod drill;
 mod korean;
 mod lab;
+mod language;
 mod lesson;
 mod net;
 mod paths;
@@ -179,6 +180,7 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         }
         Some(Command::Drill(drill)) => drill::run(drill).await,
         Some(Command::Progress(progress)) => progress::run(&progress),
+        Some(Command::Lang { to }) => language::run(to),
         Some(Command::Doctor { output }) => doctor::doctor(output),
         Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) => {
             bench(&what, runs.map(usize::from), output, peer_kubeconfig.as_deref(), inside)

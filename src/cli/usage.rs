@@ -13,6 +13,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("drill", "drill · drill --seed 417 · drill check · drill stop"),
     ("fault", "fault kill kube-scheduler"),
     ("lab", "lab list · lab start ID · lab check · lab grade"),
+    ("lang", "lang · lang en · lang ko"),
     ("progress", "progress · progress -o json"),
     ("rewind", "rewind 812 · rewind 10:42:07 · rewind 5m · undo --list"),
     ("trace", "trace · trace pod/web"),

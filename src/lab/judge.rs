@@ -38,7 +38,11 @@ pub(crate) fn fitting(held: &[bool], checks: &[Check]) -> Vec<bool> {
 }
 
 /// Which checks are true by these facts, in order. Those that need the network are asked only when
-/// the others are met.
+/// the others are met: a request leaves a line in a pod's log, where a learner may look. One that
+/// expects a refusal leaves none, and is asked as soon as the checks before it are met.
+///
+/// Example: a step asks to delete a Service, that its port refuses, and to knock there. Once the
+/// Service is deleted the port is asked, although nobody has knocked yet.
 pub(crate) fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> Vec<bool> {
     let held = |at: usize| memory.held.get(at).copied().unwrap_or_default();
     let mut truths: Vec<bool> = checks
@@ -46,13 +50,17 @@ pub(crate) fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> V
         .enumerate()
         .map(|(at, c)| held(at) || (!c.is.is_probe() && c.is.holds(facts)))
         .collect();
-    let others = checks.iter().zip(&truths).all(|(c, truth)| *truth || c.is.is_probe());
-    if others {
-        for (check, truth) in checks.iter().zip(&mut truths).filter(|(c, _)| c.is.is_probe()) {
-            *truth = *truth || check.is.holds(facts);
-        }
+    let others = others_are_met(checks, |at| truths[at]);
+    for (at, check) in checks.iter().enumerate().filter(|(_, c)| c.is.is_probe()) {
+        let is_early = at > 0 && check.is.expects_refusal() && truths[..at].iter().all(|truth| *truth);
+        truths[at] = truths[at] || (others || is_early) && check.is.holds(facts);
     }
     truths
+}
+
+/// True if all checks that need nothing of the network are met.
+fn others_are_met(checks: &[Check], met: impl Fn(usize) -> bool) -> bool {
+    checks.iter().enumerate().all(|(at, check)| met(at) || check.is.is_probe())
 }
 
 /// Judges, and brings the memory up to date.
@@ -69,7 +77,11 @@ pub(crate) fn judge(
     }
     let level: Vec<bool> = checks.iter().map(|c| c.is.is_level()).collect();
     let met = |at: usize| if level[at] { truths[at] } else { memory.held[at] };
-    let together = (0..checks.len()).filter(|at| level[*at]).all(met);
+    // What was asked early counts from the moment at which the others are met, as everything that
+    // is asked.
+    let asks = checks.iter().any(|c| c.is.is_probe() && c.is.is_level());
+    let together =
+        (0..checks.len()).filter(|at| level[*at]).all(met) && (!asks || others_are_met(checks, met));
     let any_level = level.contains(&true);
     memory.since = if together && any_level { Some(memory.since.unwrap_or(now)) } else { None };
     let firm = !any_level || memory.since.is_some_and(|since| now.duration_since(since) >= hold);
@@ -183,5 +195,30 @@ mod tests {
         assert!(no.take_wanted().probes.is_empty());
         assert_eq!(truths(&checks, &yes, &Memory::default()), [false, true]);
         assert_eq!(yes.take_wanted().probes.len(), 1);
+    }
+
+    /// The learner has closed the port and sees it refuse, but has not knocked as the step asks.
+    #[test]
+    fn a_refusal_is_asked_for_once_the_checks_before_it_are_met() {
+        let check =
+            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
+        let knocked = check("ran.exists(r, r.line == 'curl localhost:31234')");
+        let asked = |port: &str, since_step| {
+            let checks = [check("since_step == 7"), check(port), knocked.clone()];
+            let facts = Arc::new(Facts { since_step, ..Facts::default() });
+            truths(&checks, &facts, &Memory::default());
+            facts.take_wanted().probes.len()
+        };
+        let closed = "refused(http('http://127.0.0.1:31234'))";
+        assert_eq!([asked(closed, 1), asked(closed, 7)], [0, 1], "the Service is deleted");
+        let open = "http('http://127.0.0.1:31234').status == 200";
+        assert_eq!(asked(open, 7), 0, "a request that is answered stands in the pod's log");
+        // What is known of the port makes nothing green before the knock, and holds from then on.
+        let checks = [check("since_step == 7"), check(closed), knocked.clone()];
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let out = judge(&checks, HOLD, &[true, true, false], &mut memory, now);
+        assert_eq!((out.verdicts[1], out.unmet, memory.since), (Verdict::Holding, Some(2), None));
+        judge(&checks, HOLD, &[true, true, true], &mut memory, now + HOLD);
+        assert_eq!(memory.since, Some(now + HOLD));
     }
 }

@@ -91,6 +91,9 @@ pub enum Ask {
         /// How the shell stands after it, if the open step has broken it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shell: Option<ShellState>,
+        /// The programs that run in the background of the session's shell after it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        running: Vec<String>,
     },
     /// The lines that solve the step: answers with [`Solution`]. What they do from now on is marked
     /// `by: solve`.

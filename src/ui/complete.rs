@@ -55,6 +55,8 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         words.push(String::new());
     }
     let Some((last, before)) = words.split_last() else { return Offer::Files };
+    // The same word as at the prompt: `ropewalk lang`.
+    let before = if before.iter().eq(["ropewalk", "lang"]) { &before[1..] } else { before };
     let found = match before.first().map(String::as_str) {
         None if last.contains('/') => return Offer::Files,
         None => {
@@ -80,17 +82,9 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         },
         Some("lang") => owned(&["en", "ko"]),
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
-        Some("lesson") => source.lessons().into_iter().chain(owned(&["leave", "stop"])).collect(),
+        Some("lesson") => source.lessons().into_iter().chain(owned(&["again", "leave", "stop"])).collect(),
         Some("solve" | "check") => source.lessons(),
-        Some("lab") => match before.get(1).map(String::as_str) {
-            None => owned(&["check", "give-up", "grade", "hint", "leave", "list", "show", "solve", "start"]),
-            Some("check" | "give-up" | "grade" | "hint" | "leave" | "show" | "solve" | "start")
-                if before.len() == 2 =>
-            {
-                source.labs()
-            }
-            Some(_) => vec![],
-        },
+        Some("lab") => of_lab(before, source),
         Some("answer" | "back" | "clear" | "goto" | "hint" | "next" | "quit" | "rewind") => vec![],
         Some("undo") => owned(&["--list"]),
         Some("what") => source.terms(),
@@ -105,6 +99,19 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         Some(_) => return Offer::Files,
     };
     Offer::Words(fitting(found, last))
+}
+
+/// What follows `lab`, or one of its words.
+fn of_lab(before: &[String], source: &dyn Source) -> Vec<String> {
+    match before.get(1).map(String::as_str) {
+        None => owned(&["check", "give-up", "grade", "hint", "leave", "list", "show", "solve", "start"]),
+        Some("check" | "give-up" | "grade" | "hint" | "leave" | "show" | "solve" | "start")
+            if before.len() == 2 =>
+        {
+            source.labs()
+        }
+        Some(_) => vec![],
+    }
 }
 
 /// The words of `fault`, after what was typed `before`.
@@ -252,7 +259,7 @@ mod tests {
     #[test]
     fn words_of_this_place_have_what_follows_them() {
         assert_eq!(words("map s"), ["scheduling"]);
-        assert_eq!(words("lesson "), ["first-voyage/04", "first-voyage/05", "leave", "stop"]);
+        assert_eq!(words("lesson "), ["again", "first-voyage/04", "first-voyage/05", "leave", "stop"]);
         assert_eq!(words("lab s"), ["show", "solve", "start"]);
         assert_eq!(words("lab start "), ["broken-selector"]);
         assert_eq!(words("lab le"), ["leave"]);
@@ -260,6 +267,7 @@ mod tests {
         assert_eq!(words("why pod/w"), ["pod/web"]);
         assert_eq!(words("next "), Vec::<String>::new());
         assert_eq!(words("drill st"), ["start", "stop"]);
+        assert_eq!(words("ropewalk lang "), words("lang "));
         assert_eq!(words("drill start "), ["--seed", "--skill"]);
         assert_eq!(words("drill check "), Vec::<String>::new());
     }

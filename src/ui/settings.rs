@@ -1,6 +1,6 @@
 //! What the learner chose once: `<home>/settings.json`.
 
-use super::texts::Lang;
+use super::texts::{Lang, Say};
 use cluster::Home;
 use lab::why::Typed;
 use lang::charset;
@@ -21,7 +21,7 @@ fn chosen(home: &Home) -> Option<Lang> {
 ///
 /// # Errors
 /// The file cannot be written.
-pub(crate) fn save(home: &Home, lang: Lang) -> std::io::Result<()> {
+pub fn save(home: &Home, lang: Lang) -> std::io::Result<()> {
     let mut settings = load(home);
     if !settings.is_object() {
         settings = json!({});
@@ -36,6 +36,13 @@ pub(crate) fn save(home: &Home, lang: Lang) -> std::io::Result<()> {
         let _ = std::fs::remove_file(&fresh); // it may not be there at all
     }
     written
+}
+
+/// Says which language is spoken, and how to choose. `before`: what stands before the word `lang`,
+/// which outside of the prompt is the program's name.
+pub fn described(lang: Lang, before: &str) -> String {
+    let name = lang.say(if lang == Lang::Ko { Say::Korean } else { Say::English }, &[]);
+    lang.say(Say::LangIs, &[&name, before, before])
 }
 
 /// The language of the REPL that started this program.

@@ -234,7 +234,7 @@ texts! {
     UsageUnknown: "`{}` does not take `{}`", "`{}` 명령은 `{}` 값을 받지 않습니다";
     UsageWrong: "`{}` was not understood", "`{}` 명령을 알아듣지 못했습니다";
     // -- words
-    LangIs: "The language is {}. Change it with `lang en` or `lang ko`.", "현재 언어는 {}입니다. `lang en` 또는 `lang ko`로 바꿀 수 있습니다.";
+    LangIs: "The language is {}. Change it with `{}lang en` or `{}lang ko`.", "현재 언어는 {}입니다. `{}lang en` 또는 `{}lang ko`로 바꿀 수 있습니다.";
     LangSet: "Ropewalk speaks English from now on.", "이제부터 한국어로 안내합니다.";
     English: "English", "영어";
     Korean: "Korean", "한국어";
@@ -268,10 +268,10 @@ texts! {
     LessonSolved: "✓ Solved for you.", "✓ 풀이를 대신 실행했습니다.";
     LessonAlso: "Another way:", "다른 방법:";
     LessonNext: "`next` goes on.", "`next`로 계속합니다.";
-    LessonFinishedNext: "The lesson is complete. `next` opens {} {}.", "강의를 마쳤습니다. `next`로 다음 강의를 엽니다: {} {}";
+    LessonFinishedNext: "The lesson is complete. `next` opens {} {}, `lesson again` plays this one again.", "강의를 마쳤습니다. `next`로 다음 강의({} {})를 열고, `lesson again`으로 이 강의를 처음부터 다시 합니다.";
     LessonThenLab: "Now on your own: `{}` gives you something broken to repair.", "이제 혼자 해 볼 차례입니다. `{}` 명령으로 시작하고, 고장 난 것을 고쳐 보세요.";
     LessonThenDrill: "Now on your own: `{}` asks for what you have learned.", "이제 혼자 해 볼 차례입니다. `{}` 명령으로 배운 것을 연습해 보세요.";
-    LessonFinishedAll: "This was the last lesson. Now mend what is broken: `lab list`. `lesson` lists the lessons, to look things up.", "마지막 강의를 마쳤습니다. 이제 고장 난 것을 고칠 차례입니다. `lab list`를 입력하세요. 지난 강의는 `lesson`으로 다시 찾아볼 수 있습니다.";
+    LessonFinishedAll: "This was the last lesson. Now mend what is broken: `lab list`. `lesson` lists the lessons, to look things up; `lesson again` plays this one again.", "마지막 강의를 마쳤습니다. 이제 고장 난 것을 고칠 차례입니다. `lab list`를 입력하세요. 지난 강의는 `lesson`으로 다시 찾아볼 수 있고, `lesson again`으로 이 강의를 처음부터 다시 할 수 있습니다.";
     LessonAgain: "The lessons do not answer: {}. They are asked again.", "강의가 응답하지 않습니다: {}. 다시 요청합니다.";
     LessonHint: "hint {}:", "힌트 {}:";
     LessonOffer: "Stuck? `hint` tells where to look.", "막혔다면 `hint`를 입력하세요. 무엇을 살펴볼지 알려 줍니다.";
@@ -310,7 +310,7 @@ texts! {
     HelpAnswer: "answer VALUE: answers the question of this step: a text, a number, or letters (`answer a c`).\nA variable or a command works, too: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\nThe exit code is 0 only if the answer is right.", "answer 값: 이 단계의 질문에 답합니다. 글, 숫자, 글자(`answer a c`)로 답합니다.\n변수나 명령도 쓸 수 있습니다: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\n맞았을 때만 종료 코드가 0입니다.";
     HelpHint: "hint: shows the next hint for this step.", "hint: 이 단계의 다음 힌트를 보여 줍니다.";
     HelpCheck: "check: says what this step still needs. The exit code is 0 only if it is done.", "check: 이 단계에 아직 필요한 것을 알려 줍니다. 끝난 단계일 때만 종료 코드가 0입니다.";
-    HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.\nA lesson may have a cluster of its own: you are asked, it starts beside yours, and `lesson leave` leads back and removes it.\nlesson stop: stops a setup that is running, as Ctrl-C does; `lesson ID` then begins it anew.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.\n강의에 전용 클러스터가 있으면 먼저 묻고 지금 클러스터 옆에 시작합니다. `lesson leave`를 입력하면 삭제되고 원래 클러스터로 돌아옵니다.\nlesson stop: 진행 중인 준비를 멈춥니다(Ctrl-C도 같습니다). `lesson ID`로 처음부터 다시 시작할 수 있습니다.";
+    HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.\nlesson again: plays the open lesson again from its first step, as `goto 1` does.\nA lesson may have a cluster of its own: you are asked, it starts beside yours, and `lesson leave` leads back and removes it.\nlesson stop: stops a setup that is running, as Ctrl-C does; `lesson ID` then begins it anew.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.\nlesson again: 열린 강의를 첫 단계부터 다시 합니다(`goto 1`과 같습니다).\n강의에 전용 클러스터가 있으면 먼저 묻고 지금 클러스터 옆에 시작합니다. `lesson leave`를 입력하면 삭제되고 원래 클러스터로 돌아옵니다.\nlesson stop: 진행 중인 준비를 멈춥니다(Ctrl-C도 같습니다). `lesson ID`로 처음부터 다시 시작할 수 있습니다.";
     HelpSolve: "solve: types the solution of this step for you. The step then counts as solved, not as done by you.", "solve: 이 단계의 풀이를 대신 실행합니다. 직접 끝낸 것이 아니라 풀이로 끝낸 것으로 남습니다.";
     HelpDebrief: "debrief: shows once more what happened in this step. debrief STEP: in another one that you have done.", "debrief: 이 단계에서 일어난 일을 다시 보여 줍니다. debrief STEP: 끝낸 다른 단계의 내용을 보여 줍니다.";
     LessonStuck: "the solution was played, and the step is not done yet", "풀이를 실행했지만 단계가 아직 완료되지 않았습니다";
@@ -333,8 +333,8 @@ texts! {
     LabLost: "The counts of earlier tries were edited, deleted or put back {} times.", "이전 시도 횟수 기록을 고치거나 지우거나 되돌린 것이 {}번 있었습니다.";
     LabGiveUp: "Give up \"{}\"? You will be told the cause and the way. The lab then does not count as passed, and its record says that you gave up.", "\"{}\" 실습을 포기할까요? 원인과 해결 방법을 보여 줍니다. 그러면 통과로 인정되지 않고, 포기했다는 것이 기록에 남습니다.";
     LabGaveUp: "The learner gave up and was told the way: this does not count as passed.", "포기하고 해결 방법을 보았습니다. 통과로 인정되지 않습니다.";
-    LabEnds: "The lab \"{}\" is open. It ends without a grade, unless it already has one, and what it made is taken away.", "\"{}\" 실습이 열려 있습니다. 더 채점하지 않고 끝나며, 이미 받은 점수는 남습니다. 실습에서 만든 것은 삭제됩니다.";
-    LabLeftOff: "The lab \"{}\" is over, without a grade. What it made is gone; later records of this lab say that it was left.", "\"{}\" 실습을 채점하지 않고 끝냈습니다. 실습에서 만든 것은 삭제했고, 이 실습의 다음 기록에는 중간에 그만둔 것으로 남습니다.";
+    LabEnds: "The lab \"{}\" is open. It ends, and what it made is taken away.", "\"{}\" 실습이 열려 있습니다. 이 실습이 끝나고, 실습에서 만든 것은 삭제됩니다.";
+    LabLeftOff: "The lab \"{}\" is over. What it made is gone. If it was not graded, later records of this lab say that it was left.", "\"{}\" 실습을 끝냈습니다. 실습에서 만든 것은 삭제했습니다. 채점한 적이 없으면, 이 실습의 다음 기록에는 중간에 그만둔 것으로 남습니다.";
     LabEarlierLeft: "Earlier starts of this lab were left without a grade, {} times in all.", "이 실습을 전에 시작했다가 채점하지 않고 그만둔 적이 있습니다. 모두 {}번입니다.";
     LabWay: "The way:", "해결 방법:";
     LabShown: "The solution was shown at an earlier start of this lab, {} times in all.", "이 실습을 전에 시작했을 때 해답을 본 적이 있습니다. 모두 {}번입니다.";
@@ -363,6 +363,12 @@ texts! {
     NoSuchView: "there is no view {}; there are {}", "{} 그림은 없습니다. 있는 것: {}";
     NestedTry: "`help`, or `ropewalk status`", "`help` 또는 `ropewalk status`";
     KoreanLayout: "Korean keyboard layout: this line runs as `{}`", "한글 자판으로 입력한 명령을 다음과 같이 실행합니다: `{}`";
+    KillInit: "`{}` would signal process 1 of this machine, not of a pod; it was not run", "`{}` 명령은 파드가 아니라 이 컴퓨터의 1번 프로세스에 신호를 보냅니다. 실행하지 않았습니다";
+    KillInitTry: "kubectl exec POD -- kill 1   (on this machine all the same: `!{}`)", "kubectl exec 파드 -- kill 1   (그래도 이 컴퓨터에서 실행하려면 `!{}`)";
+    KillAll: "`{}` would signal every process of yours; it was not run", "`{}` 명령은 사용자의 모든 프로세스에 신호를 보냅니다. 실행하지 않았습니다";
+    KillAllTry: "name the processes; all of them all the same: `!{}`", "프로세스 번호를 지정하세요. 그래도 모두에 보내려면 `!{}`를 입력하세요";
+    KillOwn: "process {} is Ropewalk's own; it got no signal", "{}번 프로세스는 Ropewalk의 프로세스입니다. 신호를 보내지 않았습니다";
+    KillOwnTry: "ropewalk down --name {} stops the cluster, `quit` leaves; all the same: `!{}`", "클러스터를 멈추려면 ropewalk down --name {}, 나가려면 `quit`, 그래도 실행하려면 `!{}`를 입력하세요";
     DidYouMean: "Did you mean `{}`?", "혹시 이 명령입니까? `{}`";
     ForeignShell:
         "Your shell {} cannot be driven line by line; {} is used here instead.",

@@ -153,7 +153,7 @@ fn the_interface_moves_to_the_cluster_of_a_lesson_or_lab_and_back() {
     });
     session.until("its clock", |_, t| t.contains("9:") && t.contains(" left"));
     session.press("lab leave\r");
-    session.sees("It ends without a grade");
+    session.sees("It ends, and what it made");
     session.press("y\r");
     session.until("the learner's own", |_, t| !t.contains("t-lesson") && t.contains("ropewalk>"));
     is_gone();

@@ -216,6 +216,19 @@ fn a_cluster_does_without_or_is_refused_with_the_remedy() {
 }
 
 #[test]
+fn a_language_that_is_chosen_on_the_command_line_stays() {
+    let home = Home::new();
+    let said = |args: &[&str]| -> Said {
+        home.command(home.program()).args(args).env("LC_ALL", "C.UTF-8").output().expect("it runs").into()
+    };
+    assert!(said(&["lang"]).ok().contains("The language is English. Change it with `ropewalk lang en`"));
+    assert!(said(&["lang", "ko"]).ok().contains("이제부터 한국어로"));
+    assert!(said(&["lang"]).ok().contains("현재 언어는 한국어입니다"));
+    assert!(said(&["lang", "en"]).ok().contains("English from now on"));
+    assert!(said(&["lang"]).ok().contains("The language is English."));
+}
+
+#[test]
 fn what_the_machine_allows_is_told_in_korean_too() {
     if !capable() {
         return;

@@ -174,7 +174,8 @@ fn at_a_terminal() {
             .contains("/registry/namespaces/default")
     );
     assert!(session.line("status").contains("running"));
-    assert!(session.line("lang ko").contains("한국어"));
+    assert!(session.line("kill 1").contains("kubectl exec POD -- kill 1"));
+    assert!(session.line("ropewalk lang ko").contains("한국어"));
     assert!(session.line("help").contains("붙여넣기"));
     assert!(session.line("get nodes").contains("ropewalk-worker2"));
 

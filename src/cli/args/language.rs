@@ -52,6 +52,8 @@ mod tests {
             "why",
             "drill show",
             "progress",
+            "lang",
+            "lang en",
             "repl -c ls",
             "learn first-voyage/04",
         ] {

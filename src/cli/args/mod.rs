@@ -367,6 +367,15 @@ Examples:
     Drill(Practice),
     /// Lessons done, grades of labs, and which skills are fresh, due or rusty
     Progress(Progress),
+    /// Print the language of the texts, or choose it
+    #[command(after_help = "Examples:
+  ropewalk lang       which it is
+  ropewalk lang ko    Korean from now on; `--lang ko` is for one command only")]
+    Lang {
+        /// The language from now on
+        #[arg(value_enum)]
+        to: Option<ui::texts::Lang>,
+    },
     /// What this machine allows, what is lost without it, and how to mend it
     Doctor {
         #[arg(short, long, value_enum)]

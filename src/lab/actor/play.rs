@@ -141,9 +141,9 @@ impl Meanwhile<'_> {
                 self.engine.typed(line);
                 json!(self.engine.broken_shell())
             }
-            Question { ask: Ask::Ran { line, code, shell }, .. } => {
+            Question { ask: Ask::Ran { line, code, shell, running }, .. } => {
                 self.engine.note_shell(shell);
-                self.engine.ran(line, code);
+                self.engine.ran(line, code, running);
                 Value::Null
             }
             Question { ask: Ask::Show, lang, .. } => json!(self.engine.view(&lang)),

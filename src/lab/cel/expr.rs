@@ -205,6 +205,14 @@ impl Expr {
         self.asks(&[Asks::Network])
     }
 
+    /// Needs one answer of the network, that of `http`, and is true if a connection fails.
+    pub(crate) fn expects_refusal(&self) -> bool {
+        let of_network = functions::TABLE.iter().filter(|f| f.asks == Asks::Network);
+        let is_http_alone = of_network.map(|f| f.name).all(|name| name == "http" || !self.calls(name));
+        let of_failures = ["refused", "timed_out", "no_such_host"];
+        is_http_alone && self.calls("http") && of_failures.iter().any(|function| self.calls(function))
+    }
+
     fn asks(&self, what: &[Asks]) -> bool {
         let of_them = functions::TABLE.iter().filter(|f| what.contains(&f.asks));
         of_them.map(|f| f.name).any(|name| self.functions.contains(name))

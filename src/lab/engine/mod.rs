@@ -390,15 +390,15 @@ impl Engine {
         step.predict.is_some() && noted.is_none_or(|noted| noted.predicted.is_none())
     }
 
-    /// A line of the learner's has ended.
-    pub(crate) fn ran(&mut self, line: String, code: i32) {
+    /// A line of the learner's has ended. `running`: what runs in the background of its shell.
+    pub(crate) fn ran(&mut self, line: String, code: i32, running: Vec<String>) {
         self.acted();
         let waits = self.current().map(|(open, step)| self.waits_for_guess(&open.lesson, step));
         if let Some(open) = &mut self.open {
             if open.ran.len() == TYPED_MAX {
                 open.ran.remove(0);
             }
-            open.ran.push(Line { line: shortened(line), code, at: clock::now() });
+            open.ran.push(Line { line: shortened(line), code, at: clock::now(), running });
             open.lines.1 += 1;
             // What the solution does is not tried, and nothing can be while the question waits.
             if waits == Some(false) && !self.solving {

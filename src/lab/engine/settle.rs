@@ -34,10 +34,7 @@ impl Engine {
             let asked = facts.oldest_used(|probe| self.observer.answers.asked(probe));
             let held = open.memory.held.clone();
             open.outcome = judge::judge(&step.checks, step.hold, &truths, &mut open.memory, now);
-            // One answer is a look. That something has held a question has to say that was asked
-            // after it became true.
-            let is_look = asked.zip(open.memory.since).is_some_and(|(asked, since)| asked < since);
-            open.outcome.green &= step.hold.is_zero() || !is_look;
+            open.outcome.green &= !is_single_look(step, asked, open.memory.since);
             let noted = self.progress.step(&lesson.id, &step.id);
             open.outcome.green &= step.answer.is_none() || noted.is_right;
             if open.memory.held != held {
@@ -144,6 +141,15 @@ impl Engine {
     }
 }
 
+/// True if the step needs an answer of the network to a question that is asked from now on. One
+/// answer is a look: that something has held a question has to say that was asked after it became
+/// true. What was asked early may be from before the learner's last act. `asked`: when the oldest
+/// answer was asked for. `since`: since when the step is as it has to be.
+fn is_single_look(step: &Step, asked: Option<Instant>, since: Option<Instant>) -> bool {
+    let is_early = step.checks.iter().any(|check| check.is.expects_refusal());
+    (is_early || !step.hold.is_zero()) && asked.zip(since).is_some_and(|(asked, since)| asked < since)
+}
+
 /// Notes whether the condition that has to stay true is lost, and whether the step can still
 /// succeed.
 fn look_for_loss(step: &Step, state: State, facts: &Arc<Facts>, open: &mut Open) {
@@ -217,6 +223,39 @@ mod tests {
         engine.observer.answers.take(0, log, None, answer());
         engine.settle();
         assert!(is_green(&engine), "two answers, the second to a question that was asked while it held");
+    }
+
+    /// The port was seen to refuse before the learner did the last thing that the step asks for.
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_from_before_the_last_act_makes_no_step_green() {
+        let mut engine = engine();
+        let open = engine.open.as_mut().unwrap();
+        let step = &mut Arc::make_mut(&mut open.lesson).steps[0];
+        let refused = "refused(http('http://127.0.0.1:31234'))";
+        step.checks.truncate(1);
+        step.checks[0].is = Expr::compile("size(typed) >= 0", Use::Hint, &[]).unwrap();
+        step.checks.push(step.checks[0].clone());
+        step.checks.push(step.checks[0].clone());
+        step.checks[1].is = Expr::compile(refused, Use::Check, &[]).unwrap();
+        step.checks[2].is = Expr::compile("typed.exists(t, t == 'done')", Use::Hint, &[]).unwrap();
+        (step.hold, step.keep, step.predict, step.answer) = (Duration::ZERO, None, None, None);
+        let (needs, _) = engine.settle();
+        let probe = needs.probes.into_iter().find(|probe| matches!(probe, Probe::Http { .. }));
+        let probe = probe.expect("it is asked although the line is missing");
+        let answer = || value::map([("failure", value::text("refused"))]);
+        engine.observer.answers.take(0, probe.clone(), None, answer());
+        tokio::time::advance(Duration::from_millis(100)).await;
+        engine.settle();
+        let outcome = |engine: &Engine| engine.open.as_ref().unwrap().outcome.clone();
+        assert_eq!(outcome(&engine).unmet, Some(2), "the port is known to refuse");
+        engine.typed("done".into());
+        engine.settle();
+        assert!(!outcome(&engine).green, "asked before");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        engine.settle();
+        engine.observer.answers.take(0, probe, None, answer());
+        engine.settle();
+        assert!(outcome(&engine).green);
     }
 
     /// A virtual machine has woken up, and its time is set by the network.

@@ -229,13 +229,34 @@ fn second(n: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_second(n).unwrap()
 }
 
+/// One shop was started in the step before, and another one in this step.
+#[test]
+fn a_shop_that_still_runs_is_seen_in_the_shell() {
+    let library = Library::built_in();
+    let ended = |running: &[&str]| {
+        let line = |line: &str, at| Line {
+            line: line.into(),
+            at: second(at),
+            running: running.iter().map(ToString::to_string).collect(),
+            ..Line::default()
+        };
+        is_met(&library, "first-voyage/00", "stop", 0, |facts| {
+            facts.ran = vec![line("sleep 900 &", 5), line("kill $!", 10), line("jobs", 20)];
+        })
+    };
+    assert!(ended(&[]) && ended(&["ssh-agent"]));
+    assert!(!ended(&["sleep"]), "one of the two runs");
+}
+
 /// The Service is deleted at second 10; the last line knocks.
 #[test]
 fn a_variable_counts_by_the_last_line_that_set_it() {
     let library = Library::built_in();
     let knocked = |lines: &[(&str, i64)], looked: i64| {
-        let knock = Line { line: "curl localhost:$PORT".into(), code: 7, at: second(30) };
-        let set = lines.iter().map(|(line, at)| Line { line: (*line).into(), code: 0, at: second(*at) });
+        let knock = Line { line: "curl localhost:$PORT".into(), code: 7, at: second(30), ..Line::default() };
+        let line =
+            |(line, at): &(&str, i64)| Line { line: (*line).into(), at: second(*at), ..Line::default() };
+        let set = lines.iter().map(line);
         let ran: Vec<Line> = set.chain([knock]).collect();
         let look = request("get", "Service/default/pod-svc", "kubectl get", 200);
         let look = value::with(&look, "at", value::time(second(looked)));

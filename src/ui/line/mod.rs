@@ -4,6 +4,8 @@ mod answer;
 mod cut;
 mod growing;
 mod hangul;
+mod kill;
+mod meant;
 mod spelling;
 mod words;
 
@@ -11,6 +13,8 @@ pub(crate) use answer::{needs_shell, written_answer};
 pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
 pub(crate) use hangul::{english_keys, latin_key, of_korean_layout};
+pub(crate) use kill::killed;
+pub(crate) use meant::meant_line;
 pub(crate) use spelling::latin_among;
 pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word};
 
@@ -112,6 +116,7 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         }
         "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "what" | "why" | "lab"
         | "etcdctl" | "drill" | "progress" => own(first, after, &words, special, cluster),
+        "ropewalk" if !special && chooses_language(&words) => Line::Lang(words[2..].to_vec()),
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
         "watch" if words.len() > 1 || special => Line::Shell(text.into()),
         "exit" if !special => Line::Exit(words.get(1).cloned()),
@@ -129,6 +134,12 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         "watch" => Line::Watch,
         _ => Line::Shell(text.into()),
     }
+}
+
+/// True for `ropewalk lang` and `ropewalk lang ko`: in a process of its own it would not change the
+/// language of this session.
+fn chooses_language(words: &[String]) -> bool {
+    words.get(1).is_some_and(|word| word == "lang") && words[2..].iter().all(|word| !word.starts_with('-'))
 }
 
 /// `a` to `d`, also as the same keys give them with a Korean layout on.
@@ -378,6 +389,9 @@ mod tests {
         assert_eq!(of("etcdctl get a | wc -l"), Line::Shell(piped));
         assert_eq!(of("doctor"), own(&["doctor"]));
         assert_eq!(of("ropewalk status"), own(&["status"]));
+        assert_eq!(of("ropewalk lang ko"), of("lang ko"));
+        assert_eq!(of("ropewalk lang"), Line::Lang(vec![]));
+        assert_eq!(of("ropewalk lang --help"), own(&["lang", "--help"]));
         assert_eq!(of("quit"), Line::Quit);
         assert_eq!(of("exit 3"), Line::Exit(Some("3".into())));
         assert_eq!(of("undo 2"), own(&["undo", "--name", "main", "2"]));

@@ -16,6 +16,7 @@ use lang::charset::println;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A kubeconfig of a cluster that nobody runs: port 1 of this machine refuses connections.
 const OTHER_CLUSTER: &str = "apiVersion: v1
@@ -27,6 +28,9 @@ users: [{name: other, user: {}}]
 ";
 /// A kubeconfig that is longer than this is not read.
 const KUBECONFIG_MAX: u64 = 1 << 20;
+
+/// A program that got a signal lives on for a moment.
+const DYING: Duration = Duration::from_millis(50);
 
 /// What is broken in the shell.
 pub(super) struct Broken {
@@ -85,9 +89,18 @@ impl Session {
 
     /// Tells the engine how a line has ended, and how the broken shell stands after it.
     pub(super) fn end_line(&mut self, line: &str, aside: bool) {
-        let shell = self.shell_state();
-        let ran = Ask::Ran { line: line.to_string(), code: self.last, shell };
+        let (shell, running) = (self.shell_state(), self.running_after(line));
+        let ran = Ask::Ran { line: line.to_string(), code: self.last, shell, running };
         let _ = self.announce(ran, aside); // it has run
+    }
+
+    /// The programs that run in the background of the shell after a line.
+    fn running_after(&self, line: &str) -> Vec<String> {
+        let Some(shell) = &self.shell else { return vec![] };
+        if line.contains("kill") && !shell.running().is_empty() {
+            self.handle.block_on(clock::sleep(DYING));
+        }
+        shell.running()
     }
 
     /// Breaks the shell for a step, once; where no step wants it any more, the shell becomes as it

@@ -7,7 +7,6 @@ use super::paste::{self, Paste};
 use super::practice::drill::Running;
 use super::record::Tape;
 use super::screen::Resizer;
-use super::settings;
 use super::shell::Shell;
 use super::terminal::{self, EndSignals, Unedited};
 use super::texts::{Lang, Say, problem};
@@ -15,7 +14,7 @@ use cluster::Place;
 use futures::FutureExt;
 use lab::view::Ask;
 use lab::why::Typed;
-use lang::charset::{self, eprintln, print, println};
+use lang::charset::{eprintln, print, println};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,10 +28,12 @@ mod beside;
 mod broken;
 mod drill;
 mod help;
+mod language;
 mod lessons;
 mod lines;
 mod news;
 mod own;
+mod own_processes;
 mod shell;
 
 pub(crate) use lines::{Given, Lines};
@@ -254,7 +255,8 @@ impl Session {
         if line == Line::Empty {
             return Flow::Next;
         }
-        if let Some(code) = self.drill_word(&line) {
+        let refused = |session: &Session| session.refuses_kill(&line, text).then_some(1);
+        if let Some(code) = self.drill_word(&line).or_else(|| refused(self)) {
             self.last = code;
             return Flow::Next;
         }
@@ -476,25 +478,5 @@ impl Session {
                 2
             }
         }
-    }
-
-    fn choose(&mut self, choice: &[String]) -> i32 {
-        let Some(lang) = choice.first().and_then(|c| Lang::parse(c)) else {
-            let name = self.say(if self.lang() == Lang::Ko { Say::Korean } else { Say::English }, &[]);
-            println!("{}", self.say(Say::LangIs, &[&name]));
-            return if choice.is_empty() { 0 } else { 2 };
-        };
-        if charset::presentable(lang, false) != lang {
-            return 1; // it has said why
-        }
-        *self.lang.lock() = lang;
-        // Before the choice is saved: this session speaks it in any case.
-        self.tell_frame(&["lang", if lang == Lang::Ko { "ko" } else { "en" }]);
-        if let Err(error) = settings::save(&self.place.home, lang) {
-            self.complain(&format!("{}: {error}", self.place.home.settings().display()), None, None);
-            return 1;
-        }
-        println!("{}", lang.say(Say::LangSet, &[]));
-        0
     }
 }

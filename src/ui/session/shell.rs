@@ -51,7 +51,7 @@ impl Session {
         self.news.release();
         match ran {
             Ok(Ran::Code(code)) => {
-                if code == 127 && suggest {
+                if suggest && (code == NOT_FOUND || is_hangul_in_background(text)) {
                     self.suggest(text);
                 }
                 code
@@ -135,19 +135,17 @@ impl Session {
         126
     }
 
-    /// Suggests a known word for a command that the shell did not find.
+    /// Suggests the line that was meant by one of which the shell did not find the command.
     fn suggest(&self, text: &str) {
-        let words = line::cut(text).words;
-        let Some(slip) = words.first() else { return };
-        // A program of the shell's, typed with a Korean keyboard layout on.
-        if let Some(meant) = line::english_keys(text).filter(|_| !slip.is_ascii()) {
-            eprintln!("{}", self.say(Say::DidYouMean, &[meant.trim()]));
-            return;
-        }
-        if let Some(meant) = line::did_you_mean(slip) {
-            let mut fixed = vec![meant.to_string()];
-            fixed.extend_from_slice(&words[1..]);
-            eprintln!("{}", self.say(Say::DidYouMean, &[&fixed.join(" ")]));
+        let bin = self.place.home.bin();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
+        dirs.extend([bin.join("stand-ins"), bin]);
+        let is_command = |word: &str| {
+            BUILT_IN.contains(&word) || dirs.iter().any(|dir| commands::is_program(&dir.join(word)))
+        };
+        if let Some(meant) = line::meant_line(text, is_command) {
+            eprintln!("{}", self.say(Say::DidYouMean, &[&meant]));
         }
     }
 
@@ -208,6 +206,23 @@ impl Session {
         self.shell = Some(started);
         Ok(())
     }
+}
+
+/// What the shell answers for a command that it does not find.
+const NOT_FOUND: i32 = 127;
+
+/// Commands of the shell itself that a learner may type.
+const BUILT_IN: &[&str] = &[
+    "alias", "bg", "cd", "disown", "echo", "eval", "exec", "export", "fg", "hash", "history", "jobs", "kill",
+    "printf", "pwd", "read", "set", "source", "test", "time", "type", "ulimit", "umask", "unalias", "unset",
+    "wait",
+];
+
+/// True for `니ㄷ데 900 &`: the shell says 0, and only later that there is no such command.
+fn is_hangul_in_background(text: &str) -> bool {
+    let ends_alone = text.trim_end().strip_suffix('&').is_some_and(|line| !line.ends_with('&'));
+    let begins = text.split_whitespace().next().unwrap_or_default();
+    ends_alone && line::english_keys(begins).is_some()
 }
 
 /// The learner's shell if it can be driven, else bash or sh; and the one that could not.
@@ -367,6 +382,19 @@ mod tests {
         std::fs::write(&new, "").unwrap();
         stand_ins(&place, &new);
         assert_eq!(std::fs::read_link(&link).unwrap(), new);
+    }
+
+    #[test]
+    fn a_line_on_a_korean_layout_is_noticed_in_the_background_too() {
+        for (text, is_noticed) in [
+            ("니ㄷ데 900 &", true),
+            ("니ㄷ데 900", false),
+            ("sleep 900 &", false),
+            ("echo 파드 &", false),
+            ("ㅣㄴ &&", false),
+        ] {
+            assert_eq!(is_hangul_in_background(text), is_noticed, "{text}");
+        }
     }
 
     #[test]

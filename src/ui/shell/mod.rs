@@ -1,5 +1,7 @@
 //! One persistent shell of the learner's: `cd` and `export` last from line to line.
 
+mod children;
+
 use super::column::Column;
 use super::dialect::{self, Dialect, Surroundings};
 use super::exit;
@@ -431,6 +433,12 @@ impl Shell {
     /// Where the shell is now.
     pub(crate) fn cwd(&self) -> Option<PathBuf> {
         std::fs::read_link(Path::new("/proc").join(self.pid()?.to_string()).join("cwd")).ok()
+    }
+
+    /// The names of the shell's children that run, or are stopped: between two lines, its programs
+    /// in the background.
+    pub(crate) fn running(&self) -> Vec<String> {
+        self.pid().map_or_else(Vec::new, children::names)
     }
 
     fn pid(&self) -> Option<i32> {

@@ -70,6 +70,7 @@ pub(crate) mod shown;
 pub(crate) mod terminal;
 pub(crate) mod text;
 pub(crate) mod update;
+mod wide;
 pub(crate) mod words;
 
 pub(crate) use edge::{Setting, run};

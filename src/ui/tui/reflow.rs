@@ -16,16 +16,11 @@
 //! does the same with the whole screen, so its screen is cut, too. The scroll region becomes the
 //! whole screen, as in other terminals: nothing tells what it was.
 //!
-//! A line that wraps in front of a wide character, with one column left over, is two lines here
-//! when a program prints it: vt100 does not record that it wrapped. Lines that are printed by this
-//! module carry [`FILLER`] in that column.
+//! A row that wraps in front of a wide character, with one column left over, carries [`FILLER`] in
+//! that column: see [`super::wide`].
 
+use super::wide::FILLER;
 use tui_term::vt100::{self, Cell, Color, Parser, Screen};
-
-/// Stands in the last column of a row that wrapped in front of a wide character: only a cell with
-/// something in it makes vt100 record that the row wrapped. A no-break space, which no program
-/// prints there.
-const FILLER: &str = "\u{a0}";
 
 /// A cell, without the second halves of wide characters; `None`: nothing was ever printed there.
 type Glyph = Option<Cell>;

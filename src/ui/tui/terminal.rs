@@ -3,7 +3,7 @@
 
 use super::event::Question;
 use super::osc::Bound;
-use super::reflow;
+use super::{reflow, wide};
 use crate::texts::Lang;
 use lab::graded::view::Ask as LabAsk;
 use lab::view::Ask;
@@ -112,13 +112,15 @@ pub(crate) fn forgiven() -> bool {
 pub(crate) struct Emulator {
     parser: vt100::Parser<ScreenEvents>,
     bound: Bound,
+    /// The first bytes of a character whose last ones are still to come.
+    begun: Vec<u8>,
 }
 
 impl Emulator {
     pub(crate) fn new(rows: u16, columns: u16) -> Emulator {
         let (rows, columns) = (rows.max(SMALLEST.0), columns.max(SMALLEST.1));
         let parser = vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, ScreenEvents::default());
-        Emulator { parser, bound: Bound::default() }
+        Emulator { parser, bound: Bound::default(), begun: vec![] }
     }
 
     /// Takes wishes that carry this token, and no others.
@@ -135,8 +137,10 @@ impl Emulator {
 
     /// Takes in output; what else it asked for comes back.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Asides {
-        let passed: Vec<u8> = bytes.iter().copied().filter(|byte| self.bound.passes(*byte)).collect();
-        self.guarded(|parser| parser.process(&passed));
+        let mut passed = std::mem::take(&mut self.begun);
+        passed.extend(bytes.iter().copied().filter(|byte| self.bound.passes(*byte)));
+        self.begun = passed.split_off(wide::whole_characters(&passed));
+        self.guarded(|parser| wide::print(parser, &passed));
         std::mem::take(&mut self.parser.callbacks_mut().asides)
     }
 

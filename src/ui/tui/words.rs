@@ -70,6 +70,7 @@ texts! { pub(crate) enum Word {
     FinishedNext: "Lesson finished.  `next` opens {} {}", "강의를 마쳤습니다.  다음은 `next`: {} {}";
     FinishedHome: "Finished.  `next` goes back to your own cluster", "마쳤습니다.  `next`로 원래 클러스터로 돌아갑니다";
     FinishedLast: "The last lesson is finished.  `lab list` shows what comes now", "마지막 강의까지 마쳤습니다.  다음은 `lab list`입니다";
+    PlayAgain: "`lesson again` plays this one again", "이 강의를 처음부터 다시 하려면 `lesson again`";
     AskedAgain: "{}; asked again in {} s", "{}. {}초 뒤에 다시 요청합니다";
     Asked: "asked, {} s", "묻는 중, {}초";
     // -- lab

@@ -75,6 +75,8 @@ pub(crate) struct Line {
     pub code: i32,
     /// When it ended.
     pub at: jiff::Timestamp,
+    /// The programs that then ran in the background of its shell.
+    pub running: Vec<String>,
 }
 
 /// What an evaluation missed.
@@ -162,6 +164,7 @@ impl Facts {
                         ("line", value::text(&ran.line)),
                         ("code", Value::Int(ran.code.into())),
                         ("at", value::time(ran.at)),
+                        ("running", value::list(ran.running.iter().map(|name| value::text(name)).collect())),
                     ])
                 };
                 Some(value::list(self.ran.iter().map(one).collect()))

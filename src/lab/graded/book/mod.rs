@@ -79,10 +79,10 @@ pub(crate) struct Open {
     pub started: Timestamp,
     /// Ids of hints that were shown, in order.
     pub hints: Vec<String>,
-    /// What each of them said when it was shown, by its id and by language: rendered again later,
-    /// it would say something else of a cluster that was repaired meanwhile.
+    /// What those hints said when they were shown, by "language/id": a hint may name what the
+    /// cluster holds, and must not change or get lost when the learner has followed it.
     #[serde(default)]
-    pub said: BTreeMap<String, BTreeMap<String, String>>,
+    pub told: BTreeMap<String, String>,
     pub solve: bool,
     pub undo: u32,
     /// When a person last changed something: milliseconds from the start.
@@ -299,9 +299,10 @@ impl Book {
         }
     }
 
-    /// Leaves the open lab without a grade; what it was counts for the starts after it.
+    /// Leaves the open lab; what it was counts for the starts after it. Only a lab that was never
+    /// graded counts as left.
     pub(crate) fn leave(&mut self) {
-        if let Some(open) = &self.open {
+        if let Some(open) = self.open.as_ref().filter(|open| open.gradings == 0) {
             let tries = self.tries.entry(open.lab.clone()).or_default();
             tries.left = tries.left.saturating_add(1);
         }

@@ -8,7 +8,7 @@ fn open() -> Open {
         began: 20,
         started: Timestamp::UNIX_EPOCH,
         hints: vec!["h1".into()],
-        said: BTreeMap::new(),
+        told: BTreeMap::new(),
         solve: true,
         undo: 1,
         changed_ms: Some(900),
@@ -119,7 +119,11 @@ fn who_leaves_a_lab_is_known_to_have_left_it() {
     book.leave();
     assert_eq!((book.open.as_ref(), book.best.len()), (None, 0));
     let before = book.start("a", 7);
-    assert_eq!((before.left, before.gradings, before.solves), (1, 2, 1));
+    assert_eq!((before.left, before.gradings, before.solves), (0, 2, 1), "it was graded");
+    book.open = Some(Open { before, gradings: 0, ..open() });
+    book.leave();
+    let before = book.start("a", 7);
+    assert_eq!((before.left, before.gradings), (1, 2));
     assert_eq!(before.hints, ["h1".to_string()].into(), "its hints are not forgotten");
     book.open = Some(Open { before, ..open() });
     assert_eq!(book.open.as_ref().unwrap().attempts()["earlier_left"], 1);

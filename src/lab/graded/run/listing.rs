@@ -41,7 +41,11 @@ impl LabRun {
             began: open.began,
             over: open.solve,
             left_s: limit - ran,
-            hints: open.hints.iter().map(|id| self.told_hint(current, id, lang)).collect(),
+            hints: open
+                .hints
+                .iter()
+                .map(|id| self.told_text(current, id, lang).unwrap_or_default())
+                .collect(),
             // One that does not fit, or cannot be said by what is known, is not promised.
             hints_left: self.fitting(current, lang).len(),
             grade: open.grade.clone(),

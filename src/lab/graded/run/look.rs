@@ -226,11 +226,11 @@ impl LabRun {
         let fitting = self.fitting(&current, lang);
         let hint = fitting.first().ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
-        let say = |lang: &String| Some((lang.clone(), self.hint_text(&current, &hint.id, lang)?));
-        let said = in_place(|| current.lab.languages.iter().filter_map(say).collect());
+        let say = |lang: &&str| Some((told_key(lang, &hint.id), self.hint_text(&current, &hint.id, lang)?));
+        let told: Vec<_> = ["en", "ko"].iter().filter_map(say).collect();
         let shown = |open: &mut Open| {
             open.hints.push(hint.id.clone());
-            open.said.insert(hint.id.clone(), said);
+            open.told.extend(told);
         };
         self.note(shown).map_err(not_kept)?;
         self.anchor().await.map_err(not_kept)?;
@@ -259,19 +259,23 @@ impl LabRun {
         look(NETWORK_EVERY).or_else(|| look(Duration::ZERO)).or_else(|| look(NETWORK_EVERY)) == Some(true)
     }
 
-    /// A hint as it was shown. One of an older file, which kept no texts, is rendered anew.
-    pub(super) fn told_hint(&self, current: &Current, id: &str, lang: &str) -> String {
-        let said = current.open.said.get(id);
-        let told = said.and_then(|said| said.get(lang).or_else(|| said.get(EN)));
-        told.cloned().or_else(|| self.hint_text(current, id, lang)).unwrap_or_default()
+    /// What a hint that was shown said then. One of an older book says what it would say now.
+    pub(super) fn told_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {
+        let told = current.open.told.get(&told_key(lang, id)).cloned();
+        told.or_else(|| self.hint_text(current, id, lang))
     }
 
-    fn hint_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {
+    pub(super) fn hint_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {
         let hint = current.lab.hints.iter().find(|h| h.id == id)?;
         let text = current.fill(hint.say.get(lang));
         let facts = self.world.facts(&current.frame());
         self.templates.get(&text)?.render(&facts, &[]).ok()
     }
+}
+
+/// The key of [`Open::told`].
+fn told_key(lang: &str, id: &str) -> String {
+    format!("{lang}/{id}")
 }
 
 /// The hints of a lab that were not `shown` and that fit, by their tiers.

@@ -31,7 +31,7 @@ fn not_begun(lab: &Lab, seed: u64, base: i64) -> Open {
         began: 0,
         started: clock::now(),
         hints: vec![],
-        said: BTreeMap::new(),
+        told: BTreeMap::new(),
         solve: false,
         undo: 0,
         changed_ms: None,

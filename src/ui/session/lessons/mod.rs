@@ -19,6 +19,11 @@ use std::time::Duration;
 
 mod solve;
 
+/// The question behind a word of `lesson` that plays the open one again, from its first step.
+fn plays_again(word: &str) -> Option<Ask> {
+    matches!(word, "again" | "restart").then(|| Ask::Goto { step: "1".into() })
+}
+
 /// Why there is no answer.
 pub(super) enum Unanswered {
     /// Ctrl-C: the learner does not wait any longer.
@@ -253,7 +258,10 @@ impl Session {
             }
             ("lesson", Some(word)) if word == "stop" => self.stop(),
             ("lesson", Some(word)) if word == "leave" => self.leave_lesson(),
-            ("lesson", Some(id)) => self.open_lesson(id, sure),
+            ("lesson", Some(word)) => match plays_again(&word) {
+                Some(ask) => self.ask_with_consent(ask, sure),
+                None => self.open_lesson(word, sure),
+            },
             ("lesson", None) => self.lessons(),
             ("solve", id) => {
                 let code = self.solve(id);

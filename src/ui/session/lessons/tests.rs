@@ -46,6 +46,17 @@ fn a_word_of_lessons_refuses_what_it_does_not_take() {
     }
 }
 
+#[test]
+fn a_lesson_is_played_again_from_its_first_step() {
+    for word in ["again", "restart"] {
+        assert!(matches!(plays_again(word), Some(Ask::Goto { step }) if step == "1"), "{word}");
+    }
+    // `reset` wipes the cluster where it stands alone.
+    for word in ["00", "first-voyage/04", "reset"] {
+        assert!(plays_again(word).is_none(), "{word}");
+    }
+}
+
 /// Set in the process that is interrupted: a signal reaches all of a process.
 const INSIDE: &str = "ROPEWALK_TEST_INTERRUPTED";
 

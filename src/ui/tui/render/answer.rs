@@ -17,8 +17,15 @@ pub(super) fn question(answer: &Answer, model: &Model, room: usize) -> Vec<Line<
     out
 }
 
-/// How the last answer stands, and the line in which it is answered.
-pub(super) fn answering(answer: &Answer, model: &Model, room: usize, out: &mut Vec<Line<'static>>) {
+/// How the last answer stands, and the line in which it is answered. What was refused since then is
+/// told below, in the place of that answer. `is_short`: the learner who has answered knows how.
+pub(super) fn answering(
+    answer: &Answer,
+    model: &Model,
+    room: usize,
+    is_short: bool,
+    out: &mut Vec<Line<'static>>,
+) {
     let (lang, look) = (model.lang, model.look);
     if answer.state == Judged::Right {
         let given = answer.given.clone().unwrap_or_default();
@@ -34,10 +41,13 @@ pub(super) fn answering(answer: &Answer, model: &Model, room: usize, out: &mut V
         Form::Choices => Word::AnswerAskChoices,
         Form::Order => Word::AnswerAskOrder,
     };
-    out.extend(text(&lang.say(way, &[]), look, Tone::Accent, room, "", ""));
+    if !is_short || answer.state != Judged::Wrong {
+        out.extend(text(&lang.say(way, &[]), look, Tone::Accent, room, "", ""));
+    }
     let given = answer.given.clone().unwrap_or_default();
     let (word, tone) = match answer.state {
         Judged::Missing | Judged::Right => return,
+        Judged::Wrong if model.lesson.refused.is_some() => return,
         Judged::Waiting => (Word::AnswerWaits, Tone::Dim),
         Judged::Wrong => (Word::AnswerWrong, Tone::Warn),
         Judged::Unknown => (Word::AnswerUnknown, Tone::Warn),

@@ -118,7 +118,12 @@ fn hints(model: &Model, view: &LabView, room: usize, out: &mut Vec<Line<'static>
             marks.hint = Some(out.len());
         }
         let tone = if newest { Tone::Accent } else { Tone::Dim };
-        out.extend(marked(&format!("{label}: {hint}"), look, tone, room, "", "  "));
+        // A manifest stands below its sentence: its lines and their indentation have a meaning.
+        let (first, rest) = hint.split_once("\n\n").unwrap_or((hint.as_str(), ""));
+        out.extend(marked(&format!("{label}: {first}"), look, tone, room, "", "  "));
+        if !rest.is_empty() {
+            out.extend(markdown::lines(rest, room, look));
+        }
     }
     let left = match view.hints_left {
         0 => lang.say(Word::LabNoHints, &[]),

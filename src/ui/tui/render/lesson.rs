@@ -108,6 +108,8 @@ pub(super) enum Checks {
     Unmet,
     /// The same in figures.
     Brief,
+    /// The same, and after a wrong answer without the line that says how to answer.
+    Short,
     /// The same, and the question with its cards ends what is read: it is too long to stand firm.
     Apart,
 }
@@ -141,7 +143,7 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
                 if which != Checks::Apart && answer.state != Judged::Right {
                     out.extend(answer::question(answer, model, room));
                 }
-                answer::answering(answer, model, room, &mut out);
+                answer::answering(answer, model, room, which == Checks::Short, &mut out);
             }
         }
         None => {}
@@ -181,6 +183,9 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
         let lead = format!("{} ", look.sign(Sign::Task));
         out.extend(marked(&alone(lang, then), look, Tone::Accent, room, &lead, "  "));
     }
+    if view.is_at_the_end() && !model.is_declared {
+        out.extend(marked(&lang.say(Word::PlayAgain, &[]), look, Tone::Dim, room, "  ", "  "));
+    }
     out
 }
 
@@ -200,7 +205,7 @@ fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mu
         let named = view
             .missing()
             .and_then(|at| view.checks.get(at))
-            .filter(|_| matches!(which, Checks::Brief | Checks::Apart));
+            .filter(|_| matches!(which, Checks::Brief | Checks::Short | Checks::Apart));
         let words = match named {
             Some(check) => format!("{} ({}/{})", check.that, view.met(), view.checks.len()),
             None => missing(model.lang, view),

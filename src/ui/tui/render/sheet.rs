@@ -12,7 +12,7 @@ use super::lesson_list::{listed, nothing_open};
 use super::marks::Marks;
 use super::{answer, lab};
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
 
 /// However much there is to do, something to read stays in sight: so many lines at least, and so
@@ -67,6 +67,9 @@ impl Sheet {
         }
         if !fits(&lower, READ_MIN) {
             lower = doing(model, view, room, Checks::Brief);
+        }
+        if !fits(&lower, READ_MIN) {
+            lower = doing(model, view, room, Checks::Short);
         }
         if let Some(asked) = view.answer.as_ref().filter(|_| !fits(&lower, READ_MIN) && asks(view)) {
             lower = doing(model, view, room, Checks::Apart);
@@ -159,8 +162,13 @@ pub(super) fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
     }
     // Short lessons have what to do right below what to read.
     let below = rows.min(upper.len()) + gap;
-    for (y, line) in lower.iter().skip(first.saturating_sub(last_upper)).take(firm).enumerate() {
+    let hidden = first.saturating_sub(last_upper);
+    for (y, line) in lower.iter().skip(hidden).take(firm).enumerate() {
         buffer.set_line(x, area.y + (below + y) as u16, line, room as u16);
+    }
+    if let Some(line) = lower.get((hidden + firm).wrapping_sub(1)).filter(|_| hidden + firm < lower.len()) {
+        let place = Position { x, y: area.y + (below + firm - 1) as u16 };
+        mark_cut(model, place, line.width(), room, buffer);
     }
     say_above(model, frame, first, last, buffer);
     if first == last {
@@ -196,6 +204,19 @@ fn say_above(model: &Model, frame: Rect, first: usize, last: usize, buffer: &mut
     }
 }
 
+/// Marks the last line in sight of a sentence that goes on below: half a sentence must not look
+/// like a whole one. `place`: where the line begins.
+fn mark_cut(model: &Model, place: Position, used: usize, room: usize, buffer: &mut Buffer) {
+    let ellipsis = model.look.sign(Sign::Ellipsis);
+    let mut at = used.min(room.saturating_sub(cells(ellipsis))) as u16;
+    // Not into the second half of a wide character.
+    let is_wide = |at: u16| cells(buffer[(place.x + at, place.y)].symbol()) == 2;
+    if at > 0 && usize::from(at) < used && is_wide(at - 1) {
+        at -= 1;
+    }
+    buffer.set_string(place.x + at, place.y, ellipsis, model.look.tone(Tone::Accent));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,7 +224,7 @@ mod tests {
     use crate::texts::Lang;
     use crate::tui::look::Look;
     use ::lab::format::{Lesson, Library, Step};
-    use ::lab::view::{Answer, Check, LessonView, Predict, Verdict};
+    use ::lab::view::{Answer, Check, Judged, LessonView, Predict, Verdict};
     use ratatui::layout::Size;
 
     /// A step as the engine shows it at its beginning: before its question is answered, or after.
@@ -259,6 +280,54 @@ mod tests {
             }
         }
         assert!(long.is_empty(), "too long, by so many lines: {long:#?}");
+    }
+
+    #[test]
+    fn a_sentence_that_goes_on_below_the_edge_is_marked() {
+        for words in ["do ", "파드 "] {
+            let mut model =
+                Model::new("main", Lang::En, Look::default(), Size::new(80, 24), Default::default());
+            model.lesson.view = Some(LessonView {
+                id: "t/1".into(),
+                prose: "word ".repeat(100),
+                task: words.repeat(200),
+                ..LessonView::default()
+            });
+            let last_line = |model: &Model| -> String {
+                let pane = inside(model.panes().lesson);
+                let mut buffer = Buffer::empty(model.area());
+                render(model, model.panes().lesson, &mut buffer);
+                // Without the column of the mark that says that there is more.
+                let row = (pane.x..pane.right() - 1).map(|x| buffer[(x, pane.bottom() - 1)].symbol());
+                row.collect::<String>().trim_end().to_string()
+            };
+            assert!(last_line(&model).ends_with('…'), "{:?}", last_line(&model));
+            model.lesson.scroll = scrolled(&model, isize::MAX);
+            assert!(!last_line(&model).ends_with('…'), "{:?}", last_line(&model));
+        }
+    }
+
+    #[test]
+    fn a_question_that_was_answered_wrongly_needs_fewer_lines_and_makes_room_for_a_refusal() {
+        let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), Default::default());
+        let answer = Answer {
+            question: "How many?".into(),
+            given: Some("3".into()),
+            state: Judged::Wrong,
+            ..Answer::default()
+        };
+        let view = LessonView { task: "Count.".into(), answer: Some(answer), ..LessonView::default() };
+        let told = |model: &Model, which| -> Vec<String> {
+            let lines = doing(model, &view, 60, which).into_iter();
+            lines.map(|line| line.spans.iter().map(|span| span.content.as_ref()).collect()).collect()
+        };
+        let (brief, short) = (told(&model, Checks::Brief), told(&model, Checks::Short));
+        assert_eq!(short.len() + 1, brief.len());
+        assert!(short.iter().any(|line| line.contains("How many?")), "{short:?}");
+        assert!(short.iter().any(|line| line.contains("3 is not right")), "{short:?}");
+        model.lesson.refused = Some("first answer the question".into());
+        let refused = told(&model, Checks::Brief).join("\n");
+        assert!(refused.contains("first answer") && !refused.contains("is not right"), "{refused}");
     }
 
     /// The first line of the lesson's pane.
