@@ -88,7 +88,7 @@ mod tests {
 
     fn refused() -> Status {
         let told = serde_json::json!({"status": "Failure", "code": 403, "message": MESSAGE,
-            "reason": "Forbidden", "metadata": {}, "details": {"kind": "jobs", "group": "batch"}});
+            "reason": "Forbidden", "metadata": {}});
         serde_json::from_value(told).unwrap()
     }
 

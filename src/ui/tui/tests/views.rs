@@ -411,16 +411,16 @@ fn on_a_large_screen_no_picture_answers_a_question_before_the_guess() {
     let mut model = model(120, 36, Lang::En, Look::default());
     let shown = |model: &Model| text(&screen(model));
     let note = "once you have guessed";
-    assert!(shown(&model).contains("ropewalk-worker2") && !shown(&model).contains(note));
+    assert!(shown(&model).contains("worker2 ╳") && !shown(&model).contains(note));
     tell(&mut model, Event::Lesson(Box::new(asking(Lang::En))));
-    assert!(!shown(&model).contains("ropewalk-worker2") && shown(&model).contains(note), "{}", shown(&model));
+    assert!(!shown(&model).contains("worker2 ╳") && shown(&model).contains(note), "{}", shown(&model));
     // Who goes there, or chooses a picture, sees it.
     model.go_to(Pane::Map);
-    assert!(shown(&model).contains("ropewalk-worker2"), "{}", shown(&model));
+    assert!(shown(&model).contains("worker2 ╳"), "{}", shown(&model));
     model.go_to(Pane::Shell);
-    assert!(!shown(&model).contains("ropewalk-worker2"));
+    assert!(!shown(&model).contains("worker2 ╳"));
     model.show(View::Cluster);
-    assert!(shown(&model).contains("ropewalk-worker2"), "{}", shown(&model));
+    assert!(shown(&model).contains("worker2 ╳"), "{}", shown(&model));
     let guessed = LessonView { predict: done(Lang::En).predict, ..lesson(Lang::En) };
     tell(&mut model, Event::Lesson(Box::new(asking(Lang::En))));
     tell(&mut model, Event::Lesson(Box::new(guessed)));
