@@ -120,7 +120,7 @@ texts! { pub(crate) enum Word {
     MoreNodes: "+{} more nodes", "노드 {}개 더";
     NoNodeYet: "no node yet:", "노드 배정 전:";
     MapWaiting: "waiting for the API server, {} s", "API 서버를 기다리는 중, {}초";
-    MapAfterGuess: "The map is shown once you have guessed. F3 shows it now.", "예측을 마치면 그림이 보입니다. 지금 보려면 F3을 누르세요.";
+    MapAfterGuess: "The map is shown once you have guessed. To see it now, choose a view with F3.", "예측을 마치면 그림이 보입니다. 지금 보려면 F3에서 그림을 고르세요.";
     Quiet: "Run a command: its path lights up.", "명령을 실행하면 길이 표시됩니다.";
     Finish: "done after {}", "{} 만에 끝";
     Paused: "paused", "멈춤";

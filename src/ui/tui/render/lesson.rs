@@ -48,28 +48,28 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
         out.push(Line::default());
     }
     out.extend(markdown::lines(&view.prose, room, look));
-    if view.state == State::Open {
-        // The newest hint stands below, beside the task.
-        let older = view.hints.len().saturating_sub(1);
-        let said = view.predict.as_ref().and_then(|p| p.chosen.as_ref());
-        if older > 0 || said.is_some() {
-            out.push(Line::default());
-        }
-        if let Some(said) = said {
-            // The choices are no longer on the screen.
-            let choices = view.predict.iter().flat_map(|p| &p.choices);
-            let words = choices.into_iter().find(|(letter, _)| letter == said).map(|(_, words)| words);
-            let said = &words.map_or(said.clone(), |words| format!("{said}: {words}"));
-            marks.said = Some(out.len());
-            out.extend(marked(&lang.say(Word::PredictSaid, &[said]), look, Tone::Dim, room, "", ""));
-        }
-        for (at, hint) in view.hints[..older].iter().enumerate() {
-            out.extend(hinted(model, at + 1, &hint.say, room, Tone::Dim));
-        }
+    let open = view.state == State::Open;
+    if open && let Some(said) = view.predict.as_ref().and_then(|p| p.chosen.as_ref()) {
+        out.push(Line::default());
+        // The choices are no longer on the screen.
+        let choices = view.predict.iter().flat_map(|p| &p.choices);
+        let words = choices.into_iter().find(|(letter, _)| letter == said).map(|(_, words)| words);
+        let said = &words.map_or(said.clone(), |words| format!("{said}: {words}"));
+        marks.said = Some(out.len());
+        out.extend(marked(&lang.say(Word::PredictSaid, &[said]), look, Tone::Dim, room, "", ""));
     }
     if !view.after.is_empty() {
         out.push(Line::default());
         out.extend(markdown::lines(&view.after, room, look));
+    }
+    // The newest hint stands below, beside the task. The others do not come between the guess and
+    // what is said to it.
+    let older = view.hints.len().saturating_sub(1);
+    if open && older > 0 {
+        out.push(Line::default());
+        for (at, hint) in view.hints[..older].iter().enumerate() {
+            out.extend(hinted(model, at + 1, &hint.say, room, Tone::Dim));
+        }
     }
     if !view.debrief.is_empty() {
         out.push(Line::default());

@@ -224,7 +224,7 @@ mod tests {
     use crate::texts::Lang;
     use crate::tui::look::Look;
     use ::lab::format::{Lesson, Library, Step};
-    use ::lab::view::{Answer, Check, Judged, LessonView, Predict, Verdict};
+    use ::lab::view::{Answer, Check, Hint, Judged, LessonView, Predict, Verdict};
     use ratatui::layout::Size;
 
     /// A step as the engine shows it at its beginning: before its question is answered, or after.
@@ -414,5 +414,21 @@ mod tests {
         assert!(edge(&model).contains("▲ above: F6 ↑↓"), "{}", edge(&model));
         model.focus = Pane::Lesson;
         assert!(edge(&model).contains("▲ above: ↑↓"), "{}", edge(&model));
+    }
+
+    #[test]
+    fn no_hint_stands_between_a_guess_and_what_is_said_to_it() {
+        let model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), Default::default());
+        let hint = |say: &str| Hint { tier: 1, say: say.into(), ..Hint::default() };
+        let view = LessonView {
+            predict: Some(Predict { chosen: Some("a".into()), ..Predict::default() }),
+            after: "Now look.".into(),
+            hints: vec![hint("the first"), hint("the second")],
+            ..LessonView::default()
+        };
+        let (lines, _) = reading(&model, &view, 60);
+        let at = |words: &str| lines.iter().position(|line| line.to_string().contains(words));
+        assert!(at("You said a") < at("Now look.") && at("Now look.") < at("the first"), "{lines:?}");
+        assert!(at("You said a").is_some() && at("the second").is_none(), "{lines:?}");
     }
 }
