@@ -95,8 +95,8 @@ const TOLD_MAX: Duration = Duration::from_secs(2);
 
 /// Adds to the answer of [`start`] how many seconds the kubelet still waits, by `component/node`.
 /// A component that was stopped several times is not started at once: its back-off grows from 10
-/// seconds to 5 minutes. Nothing is added for a component whose pod tells of none, or about which no
-/// API server answers in time.
+/// seconds to 5 minutes. Nothing is added for a component whose pod tells of none, or about which
+/// no API server answers in time.
 pub(super) async fn with_back_offs(world: &World, component: &str, mut answer: Value) -> Value {
     let agent = format!("ropewalk/{}", api::VERSION);
     let client = world.client("", tap::ADMIN, "system:masters", &agent, world.dialer());

@@ -3,8 +3,8 @@
 //! upstream's components print is the message alone.
 //!
 //! ```text
-//! watch initlist error with 403: Api(Status { status: Some(Failure), code: 403, message: "jobs.batch
-//!     is forbidden: …", metadata: …, reason: "Forbidden", details: … })
+//! watch initlist error with 403: Api(Status { status: Some(Failure), code: 403,
+//!     message: "jobs.batch is forbidden: …", metadata: …, reason: "Forbidden", details: … })
 //! watch initlist error with 403: jobs.batch is forbidden: …
 //! ```
 

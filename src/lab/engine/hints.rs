@@ -29,8 +29,8 @@ impl Engine {
         true
     }
 
-    /// Brings the hints on the screen up to date: those of an earlier sitting that are `lacking`, and
-    /// which of them are past.
+    /// Brings the hints on the screen up to date: those of an earlier sitting that are `lacking`,
+    /// and which of them are past.
     pub(super) fn renew_hints(&mut self, lacking: bool, facts: &Arc<Facts>) {
         if lacking {
             self.recall_hints(facts);
@@ -58,8 +58,8 @@ impl Engine {
     }
 }
 
-/// Marks each hint on the screen whose condition no longer holds, as "The Secret has no label floor=3
-/// yet" after the label was set. Where that cannot be evaluated, its mark stays as it is.
+/// Marks each hint on the screen whose condition no longer holds, as "The Secret has no label
+/// floor=3 yet" after the label was set. Where that cannot be evaluated, its mark stays as it is.
 fn mark_past(step: &Step, facts: &Arc<Facts>, hints: &mut [BTreeMap<String, Hint>]) {
     for said in hints {
         let id = said.get(EN).map(|hint| hint.id.clone()).unwrap_or_default();

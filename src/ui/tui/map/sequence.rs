@@ -62,8 +62,8 @@ impl Lane {
         }
     }
 
-    /// True if the component does not run now, as its pods tell. Then nothing happens in its column,
-    /// e.g. while the kubelet's back-off lasts.
+    /// True if the component does not run now, as its pods tell. Then nothing happens in its
+    /// column, e.g. while the kubelet's back-off lasts.
     pub(super) fn is_away(self, model: &Model) -> bool {
         let pods = match self {
             Lane::Deployments | Lane::ReplicaSets | Lane::Controllers => "kube-controller-manager-",

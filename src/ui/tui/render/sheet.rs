@@ -185,9 +185,9 @@ pub(super) fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// On the lower edge, at its left: text above is out of sight, and how to get there. A step that was
-/// guessed begins at the guess, and its task may speak of a command above. Where it is said at the
-/// right how to read on, the keys are named there.
+/// Says on the lower edge, at its left, that text above is out of sight, and how to get there. A
+/// step that was guessed begins at the guess, and its task may speak of a command above. Where it
+/// is said at the right how to read on, the keys are named there.
 fn say_above(model: &Model, frame: Rect, first: usize, last: usize, buffer: &mut Buffer) {
     if first == 0 {
         return;
