@@ -261,7 +261,7 @@ mod tests {
             |attempt| Entry { id: "a".into(), score: Some(100), max: 100, attempt, ..Entry::default() };
         assert!(list(&PLAIN, &[entry(3)]).contains("100/100 #3") && !list(&PLAIN, &[entry(1)]).contains('#'));
         assert!(
-            remarks[0].contains("changed by hand") && remarks[1].contains("started 3 times, 2 of them"),
+            remarks[0].contains("changed by hand") && remarks[1].contains("lab: 3, with this seed: 2"),
             "{remarks:?}"
         );
     }

@@ -113,7 +113,8 @@ mod tests {
     fn colours_and_what_follows_are_as_printed() {
         let mut shell = Emulator::new(5, 5);
         shell.take("\x1b[32mabcd파드e".as_bytes());
-        assert_eq!(lines(&shell)[1], "파드e");
+        let rows: Vec<String> = shell.screen().rows(0, 5).collect();
+        assert_eq!(rows[1], "파드e");
         let colour = |row, column| shell.screen().cell(row, column).map(|cell| cell.fgcolor());
         let green = Some(tui_term::vt100::Color::Idx(2));
         assert_eq!([colour(0, 3), colour(1, 0), colour(1, 4)], [green; 3]);

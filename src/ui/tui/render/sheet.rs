@@ -324,10 +324,10 @@ mod tests {
         let (brief, short) = (told(&model, Checks::Brief), told(&model, Checks::Short));
         assert_eq!(short.len() + 1, brief.len());
         assert!(short.iter().any(|line| line.contains("How many?")), "{short:?}");
-        assert!(short.iter().any(|line| line.contains("3 is not right")), "{short:?}");
+        assert!(short.iter().any(|line| line.contains("Not right: 3")), "{short:?}");
         model.lesson.refused = Some("first answer the question".into());
         let refused = told(&model, Checks::Brief).join("\n");
-        assert!(refused.contains("first answer") && !refused.contains("is not right"), "{refused}");
+        assert!(refused.contains("first answer") && !refused.contains("Not right"), "{refused}");
     }
 
     /// The first line of the lesson's pane.

@@ -49,7 +49,7 @@ fn slips_are_told_with_file_line_and_what_was_meant() {
     assert!(cluster("clock: 20").contains("a lab runs in real time"));
     assert!(broken("id: where, tier: 1", "id: where, tier: 0").contains("tiers are 1"));
     assert!(broken("id: durable", "id: traffic").contains("two tasks are called \"traffic\""));
-    assert!(broken("id: what, tier: 2", "id: where, tier: 2").contains("two hints are called \"where\""));
+    assert!(broken("- id: what\n", "- id: where\n").contains("two hints are called \"where\""));
     assert!(broken("score_max: 90", "score_max: 100").contains("less than all 100 points"));
     assert!(broken("  bad: 'v", "  app: 'v").contains("app is drawn and derived"));
     assert!(broken("  bad: 'v", "  ba-d: 'v").contains("\"ba-d\" is no name"));
