@@ -62,7 +62,7 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
             let words = choices.into_iter().find(|(letter, _)| letter == said).map(|(_, words)| words);
             let said = &words.map_or(said.clone(), |words| format!("{said}: {words}"));
             marks.said = Some(out.len());
-            out.extend(text(&lang.say(Word::PredictSaid, &[said]), look, Tone::Dim, room, "", ""));
+            out.extend(marked(&lang.say(Word::PredictSaid, &[said]), look, Tone::Dim, room, "", ""));
         }
         for (at, hint) in view.hints[..older].iter().enumerate() {
             out.extend(hinted(model, at + 1, &hint.say, room, Tone::Dim));
