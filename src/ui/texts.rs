@@ -279,7 +279,7 @@ texts! {
     LessonNotYet: "Not yet: {}", "남은 조건: {}";
     LessonMet: "{} of {} conditions are met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
     LessonMetOne: "{} of {} conditions is met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
-    LessonHolds: "All {} conditions are met; wait.", "조건 {}개를 모두 충족했습니다.";
+    LessonHolds: "All {} conditions are met.", "조건 {}개를 모두 충족했습니다.";
     LessonHoldsOne: "It is so now, and has to stay so for a moment.", "충족했습니다. 잠시 그대로 유지되어야 합니다.";
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
