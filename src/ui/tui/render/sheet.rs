@@ -84,8 +84,9 @@ impl Sheet {
         }
         let gap = usize::from(firm > 0 && firm + upper.len() < height && !upper.is_empty());
         let rows = height.saturating_sub(firm + gap);
-        // Whatever is said to a guess, the pane can begin with it.
-        if let Some(said) = marks.said.filter(|_| upper.len() > rows) {
+        // Whatever is said to a guess, a low pane can begin with it. A high one stays full: what
+        // the task calls "above" is then in sight.
+        if let Some(said) = marks.said.filter(|_| long && upper.len() > rows) {
             upper.resize(upper.len().max(said + rows), Line::default());
         }
         Sheet { rows, upper, lower, firm, gap, marks }
