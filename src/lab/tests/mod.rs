@@ -158,6 +158,7 @@ const SO: &[&str] = &[
     "first-voyage/09#close order",
     "first-voyage/11#nobody made",
     "first-voyage/16#load no-service",
+    "first-voyage/21#shell copy",
     "control-tower/05#curl own-name",
     "control-tower/05#token certificate",
     "control-tower/05#token unsent",
