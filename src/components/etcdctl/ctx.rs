@@ -85,8 +85,8 @@ impl<'io> Ctx<'io> {
         let _ = self.stderr.flush().await;
     }
 
-    /// Reads standard input to its end, whatever its bytes are. At a terminal it says before that it
-    /// reads `what`: without a word, further commands would be typed into the value. (etcdctl says
+    /// Reads standard input to its end, whatever its bytes are. At a terminal it says before that
+    /// it reads `what`: without a word, further commands would be typed into the value. (etcdctl says
     /// nothing.)
     ///
     /// # Errors
