@@ -86,8 +86,8 @@ impl<'io> Ctx<'io> {
     }
 
     /// Reads standard input to its end, whatever its bytes are. At a terminal it says before that
-    /// it reads `what`: without a word, further commands would be typed into the value. (etcdctl says
-    /// nothing.)
+    /// it reads `what`: without a word, further commands would be typed into the value. (etcdctl
+    /// says nothing.)
     ///
     /// # Errors
     /// It cannot be read ([`FILE`]).
