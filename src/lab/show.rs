@@ -121,12 +121,26 @@ impl Engine {
             notices: self.notices(lang),
             clock: self.offers.own.then(clock::scale),
             playing: self.playing,
+            set_up: self.set_up_at(lesson, open.step),
             finished,
             // Labs and drills need a cluster of our own.
             then: lesson.then.clone().filter(|_| finished && self.offers.own),
             done,
             next: next.map(|l| (l.id.clone(), l.title.get(lang).to_string())),
         }
+    }
+
+    /// Store revision at which the setups of a lesson and of its steps up to `open` are complete;
+    /// `None`: it has none, or none was played.
+    ///
+    /// Example: a lesson was set up until revision 80, and its third step, which has a setup of its
+    /// own, began at 95. At the second step this is 80, at the third 95.
+    fn set_up_at(&self, lesson: &Lesson, open: usize) -> Option<i64> {
+        let noted = self.progress.lessons.get(&lesson.id)?;
+        let of_lesson = (!lesson.setup.is_empty() && noted.set_up).then_some(noted.began);
+        let with_setup = lesson.steps.iter().take(open + 1).filter(|step| !step.setup.is_empty());
+        let of_steps = with_setup.map(|step| self.since_of(&lesson.id, &step.id));
+        of_lesson.into_iter().chain(of_steps).filter(|at| *at > 0).max()
     }
 
     /// For each step of a lesson: is it done, or beyond this cluster?
@@ -358,6 +372,31 @@ mod tests {
         }
         assert_eq!(engine.view("en").notices, Vec::<String>::new());
         assert_eq!(first(&engine), [Vec::<String>::new(), vec![]]);
+    }
+
+    /// What an undo is compared with: it stops at the newest setup that the open step builds on.
+    #[test]
+    fn a_view_says_when_the_setups_of_the_lesson_and_its_steps_were_complete() {
+        let mut engine = crate::engine::tests::engine();
+        assert!(engine.open.as_ref().unwrap().lesson.setup.is_empty());
+        let (lesson, ids) = {
+            let lesson = &engine.open.as_ref().unwrap().lesson;
+            (lesson.id.clone(), [lesson.steps[0].id.clone(), lesson.steps[1].id.clone()])
+        };
+        let noted = engine.progress.lesson(&lesson);
+        (noted.began, noted.set_up) = (80, true);
+        for (id, since) in ids.iter().zip([80, 95]) {
+            engine.progress.step(&lesson, id).since = since;
+        }
+        let at = |engine: &Engine| engine.view("en").set_up;
+        assert_eq!(at(&engine), None, "nothing was set up");
+        let line = || vec!["kubectl run boat --image=nginx".to_string()];
+        Arc::make_mut(&mut engine.open.as_mut().unwrap().lesson).setup = line();
+        assert_eq!(at(&engine), Some(80));
+        Arc::make_mut(&mut engine.open.as_mut().unwrap().lesson).steps[1].setup = line();
+        assert_eq!(at(&engine), Some(80), "the step with a setup of its own is not open");
+        engine.open.as_mut().unwrap().step = 1;
+        assert_eq!(at(&engine), Some(95));
     }
 
     #[test]
