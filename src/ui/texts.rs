@@ -399,11 +399,14 @@ texts! {
         "The shell had stopped itself (`suspend`). Nothing could be typed then, so it goes on.",
         "셸이 스스로 멈추어(`suspend`) 아무것도 입력할 수 없었으므로 다시 실행했습니다.";
     ShellSilent:
-        "the shell does not tell its variables, so it is not known which cluster is meant; the line was not run",
-        "셸이 변수를 알려 주지 않아 어느 클러스터를 가리키는지 알 수 없습니다. 이 줄은 실행하지 않았습니다";
+        "the line was not run: PATH of this shell lacks the usual directories, so the shell does not find the program `cat` (or a trap of the shell takes too long)",
+        "이 줄은 실행하지 않았습니다. 셸의 PATH에 기본 디렉터리가 없어 `cat` 프로그램을 찾지 못합니다(또는 셸의 trap이 오래 걸립니다)";
     ShellSilentTry:
-        "check its PATH with `echo $PATH`: the shell must find the program cat. After a long trap, enter the line again",
-        "`echo $PATH`로 PATH를 확인하세요. 셸이 cat 프로그램을 찾을 수 있어야 합니다. 오래 걸리는 trap 때문이라면 줄을 다시 입력하세요";
+        "put the directories back with `export PATH=$PATH:/usr/bin:/bin`, then enter the line again",
+        "`export PATH=$PATH:/usr/bin:/bin` 명령으로 디렉터리를 다시 넣은 다음 이 줄을 다시 입력하세요";
+    ShellSilentStep:
+        "`export PATH=$PATH:/usr/bin:/bin` puts the directories back; `goto {}` begins the step again, with its PATH",
+        "`export PATH=$PATH:/usr/bin:/bin` 명령으로 디렉터리를 다시 넣거나, `goto {}` 명령으로 단계를 그 PATH와 함께 처음부터 시작하세요";
     ShellBroken: "the shell cannot be used: {}", "셸을 사용할 수 없습니다: {}";
     ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하세요. {} 셸이 제대로 동작합니까?";
     ClusterEnded: "cluster {} has ended", "{} 클러스터가 종료되었습니다";
