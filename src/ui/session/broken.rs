@@ -140,7 +140,8 @@ impl Session {
         Ok(())
     }
 
-    /// The id of the step that has broken `PATH` of this shell, as `goto` takes it; `None`: none has.
+    /// The id of the step that has broken `PATH` of this shell, as `goto` takes it; `None`: none
+    /// has.
     pub(super) fn step_that_broke_path(&self) -> Option<&str> {
         let broken = self.broken.as_ref().filter(|broken| broken.faults.contains(&ShellFault::Path))?;
         let (_, step) = broken.id.as_deref()?.split_once('#')?;
@@ -331,8 +332,8 @@ mod tests {
         assert!(!left.iter().any(|entry| entry.file_name().to_string_lossy().starts_with("shell-")));
     }
 
-    /// The likeliest mistake is a PATH without the directories that were in it: then the shell finds
-    /// no program any more.
+    /// The likeliest mistake is a PATH without the directories that were in it: then the shell
+    /// finds no program any more.
     #[test]
     fn a_step_that_broke_path_is_named_as_the_way_on() {
         let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
