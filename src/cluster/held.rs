@@ -19,8 +19,10 @@ use super::node::Node;
 use super::refusal::Refusal;
 use super::spec::Spec;
 use super::world::World;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tap::Component;
 
 /// Ends a component and holds it down: on the node that is named, else on every node that is on.
@@ -86,6 +88,79 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
         return Err(refusal.into());
     }
     Ok(json!({ "started": started }))
+}
+
+/// How long `fault start` waits for the pods that tell of a back-off.
+const TOLD_MAX: Duration = Duration::from_secs(2);
+
+/// Adds to the answer of [`start`] how many seconds the kubelet still waits, by `component/node`.
+/// A component that was stopped several times is not started at once: its back-off grows from 10
+/// seconds to 5 minutes. Nothing is added for a component whose pod tells of none, or about which
+/// no API server answers in time.
+pub(super) async fn with_back_offs(world: &World, component: &str, mut answer: Value) -> Value {
+    if component == KUBELET {
+        return answer; // it is no container, and nobody holds it back
+    }
+    let agent = format!("ropewalk/{}", api::VERSION);
+    let client = world.client("", tap::ADMIN, "system:masters", &agent, world.dialer());
+    let Ok(client) = client.inspect_err(|error| tracing::debug!(%error, "no pod tells of a back-off")) else {
+        return answer;
+    };
+    let pods = client.within::<Pod>("kube-system");
+    let started: Vec<String> = answer["started"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(String::from)
+        .collect();
+    for name in started {
+        let pod = name.replace('/', "-");
+        // Nobody answers: the next question would take as long.
+        let Some(found) = clock::limit(TOLD_MAX, pods.get_opt(&pod)).await else { break };
+        let Ok(Some(pod)) = found else { continue };
+        if let Some(left) = back_off_left(&json!(pod), clock::now()) {
+            answer["waits"][name] = left.into();
+        }
+    }
+    answer
+}
+
+/// The seconds that are left of a pod's back-off, rounded up. The pod tells how long it is and when
+/// the container ended.
+///
+/// Example: `back-off 1m20s restarting failed container=…` of a container that ended 30 s ago: 50.
+fn back_off_left(pod: &Value, now: clock::Timestamp) -> Option<u64> {
+    let statuses = pod["status"]["containerStatuses"].as_array()?;
+    let left = |status: &Value| {
+        let waiting = &status["state"]["waiting"];
+        let told = waiting["message"].as_str().filter(|_| waiting["reason"] == "CrashLoopBackOff")?;
+        let pause = told.strip_prefix("back-off ")?.split_whitespace().next().and_then(seconds)?;
+        let ended =
+            status["lastState"]["terminated"]["finishedAt"].as_str()?.parse::<clock::Timestamp>().ok()?;
+        let left = clock::left(ended, Duration::from_secs(pause), now)?;
+        Some(left.as_millis().div_ceil(1000) as u64)
+    };
+    statuses.iter().filter_map(left).max()
+}
+
+/// A duration as Go prints it, in whole seconds: `40s`, `1m20s`, `1h0m5s`.
+fn seconds(text: &str) -> Option<u64> {
+    let (mut all, mut number) = (0_u64, 0_u64);
+    for sign in text.chars() {
+        let unit = match sign {
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            digit => {
+                number = number.checked_mul(10)?.checked_add(u64::from(digit.to_digit(10)?))?;
+                continue;
+            }
+        };
+        all = all.checked_add(number.checked_mul(unit)?)?;
+        number = 0;
+    }
+    Some(all)
 }
 
 /// True if no API server can answer: fewer than a majority of the store's members run, or no node
@@ -154,6 +229,24 @@ fn that_are_on<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_of_a_back_off_is_read_from_the_pod() {
+        let now = "2026-11-27T12:00:30Z".parse().unwrap();
+        let left = |reason: &str, message: &str| {
+            let status = json!({"state": {"waiting": {"reason": reason, "message": message}},
+                "lastState": {"terminated": {"finishedAt": "2026-11-27T12:00:00Z"}}});
+            back_off_left(&json!({"status": {"containerStatuses": [status]}}), now)
+        };
+        let told = |pause: &str| format!("back-off {pause} restarting failed container=c pod=p");
+        assert_eq!(left("CrashLoopBackOff", &told("1m20s")), Some(50));
+        assert_eq!(left("CrashLoopBackOff", &told("40s")), Some(10));
+        assert_eq!(left("CrashLoopBackOff", &told("20s")), None, "it is over");
+        assert_eq!(left("CreateContainerError", "it is stopped"), None);
+        assert_eq!(left("CrashLoopBackOff", "back-off soon"), None);
+        assert_eq!(back_off_left(&json!({}), now), None);
+        assert_eq!(["5m0s", "1h0m5s", "x"].map(seconds), [Some(300), Some(3605), None]);
+    }
 
     /// The only control plane is off. Its scheduler was not stopped, so `fault start` would lead
     /// nowhere.

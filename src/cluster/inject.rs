@@ -36,7 +36,10 @@ pub(crate) async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error
         Fault::List => return Ok(json!({ "faults": world.faults.list() })),
         Fault::Kill { component, node } => kill(world, &component, node.as_deref())?,
         Fault::Stop { component, node } => held::stop(world, &component, node.as_deref())?,
-        Fault::Start { component, node } => held::start(world, &component, node.as_deref())?,
+        Fault::Start { component, node } => {
+            let started = held::start(world, &component, node.as_deref())?;
+            held::with_back_offs(world, &component, started).await
+        }
         Fault::Cut { a, b } => {
             let (one, other) = pair(world, &a, &b)?;
             world.fabric.lose(one, other, 100.0).await?;

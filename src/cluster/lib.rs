@@ -62,6 +62,7 @@ mod node_events;
 mod node_objects;
 pub mod order;
 mod peers;
+mod plain_errors;
 mod ports;
 mod ready;
 mod refusal;

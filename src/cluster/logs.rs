@@ -1,6 +1,7 @@
 //! Component logs: what a component says with `tracing` goes into its own container's log, so
 //! `kubectl logs` shows it.
 
+use super::plain_errors::in_words;
 use parking_lot::Mutex;
 use runtime::log::{Cutter, Log, Stream};
 use std::collections::HashMap;
@@ -184,13 +185,13 @@ impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => self.message.push_str(value),
-            name => drop(write!(self.fields, " {name}={value:?}")),
+            name => drop(write!(self.fields, " {name}={:?}", in_words(value))),
         }
     }
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         match field.name() {
             "message" => drop(write!(self.message, "{value:?}")),
-            name => drop(write!(self.fields, " {name}=\"{value:?}\"")),
+            name => drop(write!(self.fields, " {name}=\"{}\"", in_words(&format!("{value:?}")))),
         }
     }
 }
@@ -222,7 +223,8 @@ where
         let now = clock::now();
         let stamp = now.strftime("%m%d %H:%M:%S%.6f");
         let place = event.metadata().target().replace("::", "/");
-        let text = format!("{letter}{stamp}       1 {place}] {:?}{}\n", line.message, line.fields);
+        let (message, fields) = (in_words(&line.message), line.fields);
+        let text = format!("{letter}{stamp}       1 {place}] {message:?}{fields}\n");
         let sink = context
             .event_scope(event)
             .into_iter()
@@ -300,6 +302,27 @@ mod tests {
             let log = fs::read_to_string(&path).unwrap();
             assert!(log.contains("the disk is full") && !log.contains("ready"), "{text}: {log:?}");
         }
+    }
+
+    #[test]
+    fn an_error_of_the_api_is_logged_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("watches");
+        open("watches", Log::open(&path, Default::default()).unwrap());
+        let layer = Route(None).with_filter(Chosen(EnvFilter::new("info")));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            span("watches").in_scope(|| {
+                let told =
+                    serde_json::json!({"status": "Failure", "code": 403, "message": "jobs are forbidden"});
+                let error = kube::Error::Api(Box::new(serde_json::from_value(told).unwrap()));
+                tracing::warn!(target: "kube_runtime::watcher", "watch list error with 403: {error:?}");
+                tracing::warn!(%error, "trying again");
+            });
+        });
+        close("watches");
+        let log = fs::read_to_string(&path).unwrap();
+        assert!(log.contains("403: jobs are forbidden\"") && !log.contains("Status {"), "{log:?}");
+        assert_eq!(log.matches("jobs are forbidden").count(), 2, "{log:?}");
     }
 
     #[test]

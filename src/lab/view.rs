@@ -441,4 +441,8 @@ pub struct Hint {
     pub tier: u8,
     /// Markdown, with the values of this cluster.
     pub say: String,
+    /// Unique within the step.
+    pub id: String,
+    /// What it is about is no longer so: the learner has acted since.
+    pub is_past: bool,
 }

@@ -35,7 +35,7 @@ texts! {
     AnswerOrder: "`answer` and all letters in the right order, for example `answer {}`", "`answer`와 모든 글자를 올바른 순서로, 예: `answer {}`";
     Answered: "Your answer: {}", "내 답: {}";
     AnsweredAfter: "Your answer: {}. Before that: {}", "내 답: {}. 그 전의 답: {}";
-    First: "This lesson builds on lesson {} ({}), which is not done yet. `lesson {}` opens it.", "이 강의는 아직 끝내지 않은 {} 강의({})의 내용을 바탕으로 합니다. `lesson {}`로 열 수 있습니다.";
+    First: "This lesson builds on lesson {} ({}), which is not done yet. `lesson {}` opens it.", "이 강의는 아직 끝내지 않은 {} 강의({})의 내용을 바탕으로 합니다. `lesson {}` 명령으로 열 수 있습니다.";
     FileIs: "The file `{}` of this lesson:", "이 강의의 `{}` 파일:";
     FirstStep: "this is the first step", "첫 단계입니다";
     AllDone: "this was the last lesson; `lesson` lists them all", "마지막 강의까지 끝났습니다. `lesson`으로 전체 목록을 볼 수 있습니다";
@@ -67,7 +67,7 @@ texts! {
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
     SetupFailed: "The setup of this lesson failed: {}. As long as no step is done, `lesson {}` tries it again.", "강의 준비에 실패했습니다: {}. 아직 끝낸 단계가 없으면 `lesson {}`로 다시 시도할 수 있습니다.";
     StepSetupFailed: "The setup of this step failed: {}. `goto {}` begins the step anew.", "이 단계의 준비에 실패했습니다: {}. `goto {}` 명령으로 단계를 새로 시작하세요.";
-    NotResumed: "Lesson {} could not be opened again: {}. `lesson {}` opens it.", "{} 강의를 다시 열지 못했습니다: {}. `lesson {}`로 열 수 있습니다.";
+    NotResumed: "Lesson {} could not be opened again: {}. `lesson {}` opens it.", "{} 강의를 다시 열지 못했습니다: {}. `lesson {}` 명령으로 열 수 있습니다.";
     JumpCut: "A jump to this step was cut off, and the objects were not put back as they were when it began: {}. `goto {}` does it again.", "이 단계로 이동하던 중에 멈춰서 오브젝트를 시작할 때의 상태로 되돌리지 못했습니다: {}. `goto {}` 명령으로 다시 이동하세요.";
     FaultsEnded: "What was broken on purpose for this step is whole again, because the cluster was started anew. `goto {}` begins the step anew.", "클러스터가 다시 시작되어 이 단계를 위해 낸 고장이 사라졌습니다. `goto {}` 명령으로 단계를 새로 시작하세요.";
     Interrupted: "the cluster had ended meanwhile", "그사이 클러스터가 종료되었습니다";

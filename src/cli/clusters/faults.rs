@@ -34,7 +34,7 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
         }
         Fault::Start { .. } => {
             for started in answer["started"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                println!("{}", lang.say(Say::Released, &[started]));
+                println!("{}", released(lang, started, &answer["waits"]));
             }
         }
         Fault::List => list_faults(&answer["faults"], output, lang)?,
@@ -60,6 +60,14 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
         }
     }
     Ok(0)
+}
+
+/// What is said of a component that was started. `waits`: the seconds that a kubelet still waits.
+fn released(lang: Lang, started: &str, waits: &Value) -> String {
+    match waits[started].as_u64() {
+        Some(seconds) => lang.say(Say::ReleasedLater, &[started, &seconds.to_string()]),
+        None => lang.say(Say::Released, &[started]),
+    }
 }
 
 /// The fault that the arguments name, and the form of its answer.

@@ -15,6 +15,7 @@ pub(crate) struct Ctx<'io> {
     pub given: Given,
     pub out: Out<'io>,
     stdin: &'io mut (dyn tokio::io::AsyncRead + Send + Unpin),
+    is_typed: bool,
     stderr: &'io mut (dyn tokio::io::AsyncWrite + Send + Unpin),
     pub cancel: CancellationToken,
     target: Target,
@@ -34,7 +35,8 @@ impl<'io> Ctx<'io> {
         let target = Target::of(&given, preset)?;
         let timeout = given.duration("command-timeout")?;
         let (stdin, stderr, cancel) = (&mut *io.stdin, &mut *io.stderr, io.cancel.clone());
-        Ok(Ctx { given, out, stdin, stderr, cancel, target, timeout })
+        let is_typed = io.is_typed;
+        Ok(Ctx { given, out, stdin, is_typed, stderr, cancel, target, timeout })
     }
 
     /// The longest wait for an answer, if the command line or the environment names one.
@@ -83,11 +85,16 @@ impl<'io> Ctx<'io> {
         let _ = self.stderr.flush().await;
     }
 
-    /// Standard input, to its end, whatever its bytes are.
+    /// Reads standard input to its end, whatever its bytes are. At a terminal it says before that it
+    /// reads `what`: without a word, further commands would be typed into the value. (etcdctl says
+    /// nothing.)
     ///
     /// # Errors
     /// It cannot be read ([`FILE`]).
-    pub(crate) async fn read_bytes(&mut self) -> Result<Vec<u8>, Fail> {
+    pub(crate) async fn read_bytes(&mut self, what: &str) -> Result<Vec<u8>, Fail> {
+        if self.is_typed {
+            self.tell(&format!("reading {what} from the terminal; Ctrl-D ends it, Ctrl-C cancels")).await;
+        }
         let mut bytes = Vec::new();
         self.stdin.read_to_end(&mut bytes).await.map_err(|e| Fail::new(FILE, e.to_string()))?;
         Ok(bytes)

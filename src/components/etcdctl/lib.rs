@@ -138,6 +138,7 @@ pub async fn on_stdio(args: Vec<String>, preset: Preset) -> i32 {
     });
     let io = Io {
         stdin: Box::new(tokio::io::stdin()),
+        is_typed: std::io::IsTerminal::is_terminal(&std::io::stdin()),
         stdout: Box::new(tokio::io::stdout()),
         stderr: Box::new(tokio::io::stderr()),
         cancel,

@@ -100,6 +100,7 @@ async fn beside(
     let (mut said, cancel) = (BufReader::new(said), CancellationToken::new());
     let io = Io {
         stdin: Box::new(std::io::Cursor::new(input.as_bytes().to_vec())),
+        is_typed: false,
         stdout: Box::new(stdout),
         stderr: Box::new(stderr),
         cancel: cancel.clone(),
@@ -188,6 +189,7 @@ async fn interrupted_after_a_line(preset: &Preset, words: &[&str], input: &str) 
     let cancel = CancellationToken::new();
     let io = Io {
         stdin: Box::new(std::io::Cursor::new(input.as_bytes().to_vec())),
+        is_typed: true,
         stdout: Box::new(tokio::io::sink()),
         stderr: Box::new(stderr),
         cancel: cancel.clone(),
@@ -213,6 +215,14 @@ async fn a_range_is_deleted_after_a_pause_in_which_it_can_be_interrupted() {
     }
     let ended = etcdctl(&nowhere, &["del", "a", "b", "--range"]).await;
     assert!(ended.stderr.starts_with("Error: ") && ended.code != INTERRUPTED, "{ended:?}");
+}
+
+/// Without a word, `hint` and every other line would become part of the value.
+#[tokio::test(start_paused = true)]
+async fn at_a_terminal_put_says_that_it_reads_the_value() {
+    let nowhere = plain("127.0.0.1:1");
+    let (line, _) = interrupted_after_a_line(&nowhere, &["put", "foo"], "bar").await;
+    assert!(line.starts_with("reading the value from the terminal; Ctrl-D ends it"), "{line}");
 }
 
 /// Two named pipes for a command: what it writes to `began`, and what it reads from `go`.

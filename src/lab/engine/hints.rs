@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::cel::Facts;
 use crate::format::{self, EN, Lesson, Step};
-use crate::view::Hint;
+use crate::view::{Hint, State};
 use clock::Instant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +29,20 @@ impl Engine {
         true
     }
 
+    /// Brings the hints on the screen up to date: those of an earlier sitting that are `lacking`,
+    /// and which of them are past.
+    pub(super) fn renew_hints(&mut self, lacking: bool, facts: &Arc<Facts>) {
+        if lacking {
+            self.recall_hints(facts);
+        }
+        let is_open = self.state() == State::Open;
+        let Some(open) = self.open.as_mut().filter(|_| is_open) else { return };
+        let lesson = open.lesson.clone();
+        if let Some(step) = lesson.steps.get(open.step) {
+            mark_past(step, facts, &mut open.hints);
+        }
+    }
+
     /// Hints of an earlier sitting, as they would be said by these facts. One that needs what
     /// nobody has told yet is missing, until `settle` looks again.
     pub(crate) fn recall_hints(&mut self, facts: &Arc<Facts>) {
@@ -40,6 +54,19 @@ impl Engine {
         let hints = ids.iter().filter_map(find).collect();
         if let Some(open) = &mut self.open {
             open.hints = hints;
+        }
+    }
+}
+
+/// Marks each hint on the screen whose condition no longer holds, as "The Secret has no label
+/// floor=3 yet" after the label was set. Where that cannot be evaluated, its mark stays as it is.
+fn mark_past(step: &Step, facts: &Arc<Facts>, hints: &mut [BTreeMap<String, Hint>]) {
+    for said in hints {
+        let id = said.get(EN).map(|hint| hint.id.clone()).unwrap_or_default();
+        let hint = step.hints.iter().find(|hint| hint.id == id);
+        let truth = hint.and_then(|hint| hint.when.as_ref()).and_then(|when| when.truth(facts));
+        if let Some(is_so) = truth {
+            said.values_mut().for_each(|hint| hint.is_past = !is_so);
         }
     }
 }
@@ -62,7 +89,7 @@ pub(super) fn render(
     let mut said = BTreeMap::new();
     for lang in &lesson.languages {
         if let Some(say) = hint.say.get(lang).and_then(|text| text.render(facts, &[]).ok()) {
-            said.insert(lang.clone(), Hint { tier: hint.tier, say });
+            said.insert(lang.clone(), Hint { tier: hint.tier, say, id: hint.id.clone(), is_past: false });
         }
     }
     said.contains_key(EN).then_some(said)
@@ -72,7 +99,7 @@ pub(super) fn render(
 mod tests {
     use super::*;
     use crate::cel::facts::Object;
-    use crate::cel::{Template, Use};
+    use crate::cel::{Expr, Template, Use};
     use crate::engine::Open;
     use crate::engine::tests::engine;
     use crate::judge::Memory;
@@ -97,6 +124,28 @@ mod tests {
         engine.settle();
         let said = said(&engine);
         assert!(said.len() == 2 && said[1].contains("There is no image ngnix"), "{said:?}");
+    }
+
+    #[test]
+    fn a_shown_hint_that_is_no_longer_so_is_marked() {
+        let mut engine = engine();
+        engine.progress = Progress::default();
+        let mut lesson = engine.library.lessons[0].clone();
+        let mut hint = lesson.steps[0].hints[0].clone();
+        let when = "typed.exists(line, line == 'wrong') && !typed.exists(line, line == 'right')";
+        (hint.id, hint.when) = ("was".into(), Some(Expr::compile(when, Use::Hint, &[]).unwrap()));
+        lesson.steps[0].hints = vec![hint];
+        engine.open = Some(Open::new(Arc::new(lesson), 0, Memory::default()));
+        let is_past = |engine: &Engine| -> Vec<bool> {
+            engine.view("en").hints.iter().map(|hint| hint.is_past).collect()
+        };
+        engine.typed("wrong".into());
+        assert!(engine.hint());
+        engine.settle();
+        assert_eq!(is_past(&engine), [false]);
+        engine.typed("right".into());
+        engine.settle();
+        assert_eq!(is_past(&engine), [true]);
     }
 
     /// A text that cannot be said as long as there is no such Pod.

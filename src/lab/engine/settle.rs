@@ -72,9 +72,7 @@ impl Engine {
                 _ => needs.wake = earlier(needs.wake, Some(at + GROWS)),
             }
         }
-        if lacks_hints {
-            self.recall_hints(&facts);
-        }
+        self.renew_hints(lacks_hints, &facts);
         let mut wanted = facts.take_wanted();
         // Asked for at once: later the store may have compacted the revision of the beginning.
         let before = (state == State::Open).then(|| step.kinds_before());

@@ -24,7 +24,7 @@ texts! {
         BeingBound: "The scheduler has chosen {} and is about to bind it there.", "스케줄러가 {} 노드를 선택했고 곧 배정합니다.";
         NotYetScheduled: "The scheduler has not looked at it yet.", "스케줄러가 아직 이 파드를 보지 않았습니다.";
         TipResources: "Ask for less (resources.requests), or make room.", "요청량(resources.requests)을 줄이거나 자리를 비우세요.";
-        TipSelector: "Its nodeSelector or affinity wants labels that no node has.", "nodeSelector 또는 어피니티가 요구하는 레이블을 가진 노드가 없습니다.";
+        TipSelector: "Some nodes lack a label that its nodeSelector or affinity asks for.", "nodeSelector 또는 어피니티가 요구하는 레이블이 없는 노드가 있습니다.";
         TipTaint: "A tainted node takes only pods with a toleration.", "테인트가 있는 노드는 톨러레이션이 있는 파드만 받습니다.";
         OnSilentNode: "Its node {} is not Ready, so nobody reports on it.", "이 파드가 있는 {} 노드가 Ready 상태가 아니라서 상태를 알려 주는 쪽이 없습니다.";
         NotStarted: "The kubelet of {} has not started its containers yet.", "{} 노드의 kubelet이 아직 컨테이너를 시작하지 않았습니다.";

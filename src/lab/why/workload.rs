@@ -15,6 +15,9 @@ struct Counts {
     updated: i64,
     /// Pods of earlier templates that its strategy is still to replace.
     old: i64,
+    /// Pods of the newest template are missing that its rollout is to make. Of what was scaled up
+    /// while no controller works, they are not older ones: they do not exist.
+    lacks: bool,
 }
 
 impl Counts {
@@ -29,22 +32,22 @@ impl Counts {
         if plural == "daemonsets" {
             let want = number("status.desiredNumberScheduled");
             let (ready, updated) = (number("status.numberReady"), number("status.updatedNumberScheduled"));
-            let old = if by_hand { 0 } else { want - updated };
-            return Counts { want, ready, updated, old };
+            let old = if by_hand { 0 } else { number("status.currentNumberScheduled") - updated };
+            return Counts { want, ready, updated, old: old.max(0), lacks: !by_hand && updated < want };
         }
         let want = int(object, "spec.replicas").unwrap_or(1);
         let updated = number("status.updatedReplicas");
-        let old = match plural {
-            "deployments" => number("status.replicas") - updated,
-            "statefulsets"
-                if !by_hand
-                    && at(object, "status.updateRevision") != at(object, "status.currentRevision") =>
-            {
-                want - number("spec.updateStrategy.rollingUpdate.partition") - updated
+        let of_earlier = number("status.replicas") - updated;
+        let is_new = at(object, "status.updateRevision") != at(object, "status.currentRevision");
+        let (old, lacks) = match plural {
+            "deployments" => (of_earlier, updated < want),
+            "statefulsets" if !by_hand && is_new => {
+                let kept = number("spec.updateStrategy.rollingUpdate.partition");
+                (of_earlier - kept, updated < want - kept)
             }
-            _ => 0,
+            _ => (0, false),
         };
-        Counts { want, ready: number("status.readyReplicas"), updated, old }
+        Counts { want, ready: number("status.readyReplicas"), updated, old: old.max(0), lacks }
     }
 }
 
@@ -63,9 +66,7 @@ pub(super) fn pod_set(reader: &Reader, out: &mut Explanation, plural: &str, obje
         return;
     }
     let failures = failures(reader, plural, object);
-    // A Deployment that was scaled up has no older pods, but still lacks new ones.
-    let lacks = plural == "deployments" && counts.updated < counts.want;
-    let complete = counts.old <= 0 && !lacks;
+    let complete = counts.old == 0 && !counts.lacks;
     if counts.ready >= counts.want && complete && seen && failures.is_empty() {
         let told = [counts.ready, counts.want].map(|n| n.to_string());
         reader.fine(out, Word::AllReady, &[&told[0], &told[1]]);

@@ -4,7 +4,7 @@ use super::prose;
 use super::terminal;
 use super::texts::{Lang, Say};
 use super::tracks;
-use lab::view::{Check, Entry, Form, Judged, LessonView, State, Then, Verdict};
+use lab::view::{Answer, Check, Entry, Form, Judged, LessonView, State, Then, Verdict};
 
 mod asking;
 
@@ -67,6 +67,14 @@ impl PageStyle {
         let number = view.id.rsplit('/').next().unwrap_or_default();
         let mut out = self.bold(&format!("── {number} {} · {at} ──", view.title)) + "\n";
         if self.beside {
+            // Cards have no room in a small pane beside the task: they stand here, too.
+            let is_asked = |answer: &Answer| !answer.cards.is_empty() && answer.state != Judged::Right;
+            if view.state == State::Open
+                && view.predict.is_none()
+                && view.answer.as_ref().is_some_and(is_asked)
+            {
+                out.push_str(&self.ask(view));
+            }
             return out;
         }
         out.push('\n');

@@ -225,3 +225,25 @@ fn someone_at_the_prompt_hears_of_success_once() {
     let other = LessonView { step_id: "next".into(), ..done.clone() };
     assert_eq!(news(&PLAIN, &before, &other), None);
 }
+
+/// Beside a small pane the cards would be at the end of a text that has to be scrolled.
+#[test]
+fn beside_the_pane_a_step_that_begins_with_cards_shows_them_in_the_shell() {
+    let beside = PageStyle { beside: true, ..PLAIN };
+    let cards = vec![("a".to_string(), "etcd".to_string()), ("b".to_string(), "the kubelet".to_string())];
+    let answer = Answer { question: "In which order?".into(), form: Form::Order, cards, ..Answer::default() };
+    let asks = LessonView { answer: Some(answer), ..view() };
+    let page = beside.page(&asks);
+    for part in ["▸ Start a pod.", "? In which order?", "b  the kubelet", "step 1 of 3"] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    // With a guess they are shown after it, and without cards the pane has room.
+    let guesses = LessonView { predict: Some(Predict::default()), ..asks.clone() };
+    let bare = LessonView {
+        answer: Some(Answer { cards: vec![], ..asks.answer.clone().unwrap_or_default() }),
+        ..asks
+    };
+    for view in [guesses, bare, view()] {
+        assert_eq!(beside.page(&view).lines().count(), 1, "{}", beside.page(&view));
+    }
+}

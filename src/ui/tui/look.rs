@@ -45,6 +45,8 @@ pub(crate) enum Sign {
     Watch,
     WatchLit,
     More,
+    /// Text above is out of sight.
+    Above,
     Dot,
     Pick,
     Ellipsis,
@@ -104,6 +106,7 @@ impl Look {
             Watch => ("╎", ":"),
             WatchLit => ("┃", "|"),
             More => ("▼", "v"),
+            Above => ("▲", "^"),
             Dot => ("·", "-"),
             Pick => ("▶", ">"),
             Ellipsis => ("…", "~"),

@@ -1,7 +1,7 @@
 //! Markdown painted for the interface: laid out as in the REPL, dressed in the colours of the
 //! frame.
 
-use super::look::{Look, Tone};
+use super::look::{Look, Sign, Tone};
 use super::text::{Piece, cells, fold};
 use crate::prose::{self, Row, lay_out};
 use ratatui::style::{Modifier, Style};
@@ -20,14 +20,46 @@ fn paint(row: Row, room: usize, look: Look) -> Vec<Line<'static>> {
     {
         let indent = code.text.len() - code.text.trim_start().len();
         let rest = " ".repeat((indent + 2).min(room / 2));
-        let style = dress(code.style, Style::new(), look);
-        return fold(&code.text, room, &rest).into_iter().map(|line| Line::styled(line, style)).collect();
+        return self::code(&code.text, room, &rest, dress(code.style, Style::new(), look), look);
     }
     let span = |s: prose::Span| {
         let text = if look.ascii { s.text.replace(prose::BULLET, "-") } else { s.text };
         Span::styled(text, dress(s.style, Style::new(), look))
     };
     vec![Line::from(row.into_iter().map(span).collect::<Vec<_>>())]
+}
+
+/// A row of code in lines of at most `room` cells. `rest` stands before the further ones. A line
+/// that goes on has a mark at its end, because to type it as two lines would be another command:
+/// behind a space where the row has one there, without it inside a word.
+///
+/// Example, in 24 cells: `cat /registry/default/front-door -w json` becomes
+///
+/// ```text
+/// cat …
+///     /registry/default/…
+///     front-door -w json
+/// ```
+pub(crate) fn code(text: &str, room: usize, rest: &str, style: Style, look: Look) -> Vec<Line<'static>> {
+    if cells(text) <= room {
+        return vec![Line::styled(text.to_string(), style)];
+    }
+    let mark = look.sign(Sign::Ellipsis);
+    let rows = fold(text, room.saturating_sub(cells(mark) + 1), rest);
+    let (last, mut left) = (rows.len() - 1, text);
+    let mut out = Vec::new();
+    for (at, row) in rows.into_iter().enumerate() {
+        let own = if at == 0 { row.as_str() } else { row.strip_prefix(rest).unwrap_or(&row) };
+        left = left.strip_prefix(own).unwrap_or_default();
+        let gap = if left.starts_with(' ') { " " } else { "" };
+        left = left.trim_start();
+        let mut spans = vec![Span::styled(row, style)];
+        if at < last {
+            spans.push(Span::styled(format!("{gap}{mark}"), look.tone(Tone::Dim)));
+        }
+        out.push(Line::from(spans));
+    }
+    out
 }
 
 fn dress(style: prose::Style, under: Style, look: Look) -> Style {
@@ -100,13 +132,32 @@ mod tests {
         let expected = [
             "  spec:",
             "        - name: shared",
-            "          mountPath:",
+            "          mountPath: …",
             "            /usr/share/nginx/html",
         ];
         assert_eq!(shown, expected);
-        for room in 12..60 {
+        for room in 14..60 {
             let longest = lines(text, room, Look::default()).iter().map(Line::width).max();
             assert!(longest <= Some(room), "{longest:?} in {room}");
         }
+    }
+
+    /// Typed as it stands, a line that the pane has broken would be another command.
+    #[test]
+    fn a_broken_line_of_code_is_marked_inside_a_word_and_behind_a_space() {
+        let shown = |text: &str, room, look| -> Vec<String> {
+            lines(text, room, look).iter().map(ToString::to_string).collect()
+        };
+        let key = "```\nnode-role.kubernetes.io/control-plane: true\n```";
+        assert_eq!(
+            shown(key, 30, Look::default()),
+            ["  node-role.kubernetes.io/co…", "    ntrol-plane: true"]
+        );
+        let command = "```\nkubectl create deployment web --replicas=2\n```";
+        let ascii = Look { ascii: true, ..Look::default() };
+        assert_eq!(shown(command, 34, ascii), ["  kubectl create deployment web ~", "    --replicas=2"]);
+        let lines = lines(command, 34, Look::default());
+        assert!(lines[0].spans[1].style.add_modifier.contains(Modifier::DIM), "{lines:?}");
+        assert!(!lines[1].to_string().contains('…'));
     }
 }

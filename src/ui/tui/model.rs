@@ -306,7 +306,7 @@ impl Model {
     }
 
     /// A question waits for its answer, and the learner has not asked for a diagram meanwhile.
-    fn ponders(&self) -> bool {
+    pub(crate) fn ponders(&self) -> bool {
         let no_task = self.open_lesson().is_some_and(|v| v.task.is_empty());
         !self.chosen && no_task && self.question().is_some()
     }

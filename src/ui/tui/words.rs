@@ -59,6 +59,9 @@ texts! { pub(crate) enum Word {
     Stuck: "Stuck? `hint` tells where to look.", "막혔다면 `hint`를 입력하세요.";
     ReadOn: "{} read on: F6 ↑↓", "{} 더 읽기: F6 ↑↓";
     ReadOnHere: "{} read on: ↑↓", "{} 더 읽기: ↑↓";
+    ReadAbove: "{} above", "{} 위";
+    ReadAboveHow: "{} above: F6 ↑↓", "{} 위: F6 ↑↓";
+    ReadAboveHere: "{} above: ↑↓", "{} 위: ↑↓";
     Done: "Done.  `next` goes on", "완료했습니다.  `next`로 계속합니다";
     Solved: "Solved for you.  `next` goes on", "풀이를 대신 실행했습니다.  `next`로 계속합니다";
     Skipped: "This cluster cannot do this step.  `next` goes on", "이 클러스터에서는 할 수 없는 단계입니다.  `next`로 계속합니다";
@@ -117,6 +120,7 @@ texts! { pub(crate) enum Word {
     MoreNodes: "+{} more nodes", "노드 {}개 더";
     NoNodeYet: "no node yet:", "노드 배정 전:";
     MapWaiting: "waiting for the API server, {} s", "API 서버를 기다리는 중, {}초";
+    MapAfterGuess: "The map is shown once you have guessed. To see it now, choose a view with F3.", "예측을 마치면 그림이 보입니다. 지금 보려면 F3에서 그림을 고르세요.";
     Quiet: "Run a command: its path lights up.", "명령을 실행하면 길이 표시됩니다.";
     Finish: "done after {}", "{} 만에 끝";
     Paused: "paused", "멈춤";

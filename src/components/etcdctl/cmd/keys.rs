@@ -184,7 +184,7 @@ pub(crate) async fn get(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 pub(crate) async fn put(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let piped = match ctx.args().len() == 1 && !ctx.given.on("ignore-value") {
-        true => Some(ctx.read_bytes().await?),
+        true => Some(ctx.read_bytes("the value").await?),
         false => None,
     };
     let request = put_request(&ctx.given, piped)?;

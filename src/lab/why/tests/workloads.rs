@@ -57,6 +57,29 @@ fn a_rollout_that_does_not_get_on_is_no_good_deployment() {
     assert!(told.contains("newest template: 1 of 3; older pods that are left: 0"), "{told}");
 }
 
+/// One pod of a new template exists, two are missing: none of an earlier template is left.
+#[test]
+fn pods_that_do_not_exist_are_no_older_ones() {
+    let told = |plural: &str, spec: Value, status: Value| {
+        let seen = facts(&[(plural, workload("db", spec, status))], &Tap::new());
+        ask(&seen, &["db"]).lines.join(" ")
+    };
+    let set = |exist: i64| {
+        let status = json!({"observedGeneration": 1, "replicas": exist, "updatedReplicas": 1,
+            "readyReplicas": 1, "currentRevision": "a", "updateRevision": "b"});
+        told("statefulsets", json!({"replicas": 3}), status)
+    };
+    assert!(set(1).contains("newest template: 1 of 3; older pods that are left: 0"), "{}", set(1));
+    assert!(set(3).contains("newest template: 1 of 3; older pods that are left: 2"), "{}", set(3));
+    let daemons = |exist: i64| {
+        let status = json!({"observedGeneration": 1, "desiredNumberScheduled": 3, "numberReady": 1,
+            "currentNumberScheduled": exist, "updatedNumberScheduled": 1});
+        told("daemonsets", json!({}), status)
+    };
+    assert!(daemons(1).contains("older pods that are left: 0"), "{}", daemons(1));
+    assert!(daemons(3).contains("older pods that are left: 2"), "{}", daemons(3));
+}
+
 #[test]
 fn a_set_that_cannot_make_pods_says_why() {
     let failure = json!({"conditions": [{"type": "ReplicaFailure", "status": "True",

@@ -77,7 +77,7 @@ fn diagram(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], la
     let columns: Vec<(Lane, usize)> =
         lanes.iter().enumerate().map(|(at, lane)| (*lane, STORE + step * (at + 1) - step / 2 + 3)).collect();
     let lit = rows.iter().rev().find(|row| is_lit(model, row));
-    heads(canvas, flow, lit, &columns, step);
+    heads(canvas, model, flow, lit, &columns, step);
     let room = canvas.height().saturating_sub(4);
     let skipped = rows.len().saturating_sub(room);
     let mut before = skipped.checked_sub(1).and_then(|at| rows.get(at)).map(|row| row.lane);
@@ -110,7 +110,15 @@ fn why(model: &Model, flow: &Flow, row: &Row) -> (String, Tone) {
     (model.lang.say(word, &[]), Tone::Plain)
 }
 
-fn heads(canvas: &mut Canvas<'_>, flow: &Flow, lit: Option<&Row>, columns: &[(Lane, usize)], step: usize) {
+/// The names above the columns. One that is away has a mark before its name, or behind its letter.
+fn heads(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    flow: &Flow,
+    lit: Option<&Row>,
+    columns: &[(Lane, usize)],
+    step: usize,
+) {
     let tone = |lane: Lane| if lit.is_some_and(|row| row.lane == lane) { Tone::Lit } else { Tone::Strong };
     let you = canvas.word(Word::You, &[]);
     canvas.put(YOU.saturating_sub(cells(&you) / 2), 0, &you, tone(Lane::You));
@@ -127,12 +135,22 @@ fn heads(canvas: &mut Canvas<'_>, flow: &Flow, lit: Option<&Row>, columns: &[(La
         };
         if step < 8 {
             canvas.put(*x, 0, lane.letter(), tone(*lane));
+            mark_away(canvas, model, *lane, x + 1);
             let name = format!("{}{}", lane.head().0.trim_end_matches('-'), lane.head().1);
             canvas.put_in(x.saturating_sub(step / 2), 1, step.saturating_sub(1), &name, Tone::Dim);
             continue;
         }
-        canvas.put(x.saturating_sub(cells(first) / 2), 0, first, tone(*lane));
+        let begin = x.saturating_sub(cells(first) / 2);
+        canvas.put(begin, 0, first, tone(*lane));
+        mark_away(canvas, model, *lane, begin.saturating_sub(2));
         canvas.put_in(x.saturating_sub(cells(second).min(step) / 2), 1, step, second, Tone::Dim);
+    }
+}
+
+/// Marks a component that is away, in the first row.
+fn mark_away(canvas: &mut Canvas<'_>, model: &Model, lane: Lane, x: usize) {
+    if lane.is_away(model) {
+        canvas.put(x, 0, canvas.sign(Sign::Down), Tone::Bad);
     }
 }
 
@@ -272,6 +290,7 @@ fn graph(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], lane
     for (at, lane) in columns.iter().enumerate() {
         let on = lit.is_some_and(|row| row.lane == *lane);
         canvas.put(1 + 2 * at, 0, lane.letter(), if on { Tone::Lit } else { Tone::Strong });
+        mark_away(canvas, model, *lane, 2 + 2 * at);
     }
     let text = 2 + 2 * columns.len();
     let total = took(flow.total());

@@ -31,6 +31,7 @@ pub(crate) use steps::{Step, steps};
 pub(crate) use strip::strip;
 
 use super::cluster::WATCHED;
+use super::layout::Pane;
 use super::model::{Model, View};
 use super::words::Word;
 use common::not_listed;
@@ -48,12 +49,21 @@ fn unheard(model: &Model) -> Option<String> {
     Some(if denied.is_empty() { waiting() } else { denied })
 }
 
+/// A picture beside a question may show its answer: on a large screen, too, it waits for the guess,
+/// or for a learner who goes to the map or chooses a view.
+pub(crate) fn hides_answer(model: &Model) -> bool {
+    model.ponders() && model.focus != Pane::Map
+}
+
 /// Draws the view that is chosen; a word of waiting until the watches answer.
 pub(crate) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }
     let mut canvas = Canvas { buffer, area, look: model.look, lang: model.lang };
+    if hides_answer(model) {
+        return canvas.note(1, &model.lang.say(Word::MapAfterGuess, &[]));
+    }
     if let Some(waiting) = unheard(model) {
         return canvas.note(1, &waiting);
     }

@@ -62,6 +62,17 @@ impl Lane {
         }
     }
 
+    /// True if the component does not run now, as its pods tell. Then nothing happens in its
+    /// column, e.g. while the kubelet's back-off lasts.
+    pub(super) fn is_away(self, model: &Model) -> bool {
+        let pods = match self {
+            Lane::Deployments | Lane::ReplicaSets | Lane::Controllers => "kube-controller-manager-",
+            Lane::Scheduler => "kube-scheduler-",
+            Lane::You | Lane::Api | Lane::Store | Lane::Kubelet | Lane::Proxy => return false,
+        };
+        model.cluster.component(pods) == Some(false)
+    }
+
     /// What the component does and why, in one sentence.
     pub(super) fn why(self) -> Word {
         match self {
@@ -142,9 +153,11 @@ impl Row {
     }
 }
 
-/// The columns beside you, the API server and etcd: of the components that the command has reached.
+/// The columns beside you, the API server and etcd: of the components that the command has reached,
+/// and of those that it cannot reach because they are away.
 pub(super) fn lanes(model: &Model, flow: &Flow) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = flow.hops.iter().map(|hop| lane(model, flow, hop)).collect();
+    lanes.extend([Lane::Controllers, Lane::Scheduler].into_iter().filter(|lane| lane.is_away(model)));
     lanes.sort();
     lanes.dedup();
     lanes.retain(|lane| *lane > Lane::Store);

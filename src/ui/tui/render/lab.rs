@@ -4,7 +4,7 @@ use super::super::lab::Time;
 use super::super::look::{Sign, Tone};
 use super::super::markdown;
 use super::super::model::Model;
-use super::super::text::{cells, fold};
+use super::super::text::cells;
 use super::super::words::Word;
 use super::marks::Marks;
 use super::paragraph::{marked, text};
@@ -191,8 +191,9 @@ fn way(model: &Model, given_up: &GivenUp, room: usize, out: &mut Vec<Line<'stati
     out.push(Line::default());
     out.extend(text(&lang.say(Say::LabWay, &[]), look, Tone::Title, room, "", ""));
     // As they have to be typed: in a manifest the spaces before a line have a meaning.
-    let lines = given_up.lines.iter().flat_map(|line| fold(&format!("  {line}"), room, "      "));
-    out.extend(lines.map(|line| Line::styled(line, look.tone(Tone::Code))));
+    let style = look.tone(Tone::Code);
+    let lines = given_up.lines.iter();
+    out.extend(lines.flat_map(|line| markdown::code(&format!("  {line}"), room, "      ", style, look)));
 }
 
 /// What stands firmly below the text: what the engine does, and how far the learner is.

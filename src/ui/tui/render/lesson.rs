@@ -3,7 +3,6 @@
 use super::super::look::{Sign, Tone};
 use super::super::markdown;
 use super::super::model::Model;
-use super::super::text::fold;
 use super::super::words::Word;
 use super::answer;
 use super::lab;
@@ -49,28 +48,28 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
         out.push(Line::default());
     }
     out.extend(markdown::lines(&view.prose, room, look));
-    if view.state == State::Open {
-        // The newest hint stands below, beside the task.
-        let older = view.hints.len().saturating_sub(1);
-        let said = view.predict.as_ref().and_then(|p| p.chosen.as_ref());
-        if older > 0 || said.is_some() {
-            out.push(Line::default());
-        }
-        if let Some(said) = said {
-            // The choices are no longer on the screen.
-            let choices = view.predict.iter().flat_map(|p| &p.choices);
-            let words = choices.into_iter().find(|(letter, _)| letter == said).map(|(_, words)| words);
-            let said = &words.map_or(said.clone(), |words| format!("{said}: {words}"));
-            marks.said = Some(out.len());
-            out.extend(marked(&lang.say(Word::PredictSaid, &[said]), look, Tone::Dim, room, "", ""));
-        }
-        for (at, hint) in view.hints[..older].iter().enumerate() {
-            out.extend(hinted(model, at + 1, &hint.say, room, Tone::Dim));
-        }
+    let open = view.state == State::Open;
+    if open && let Some(said) = view.predict.as_ref().and_then(|p| p.chosen.as_ref()) {
+        out.push(Line::default());
+        // The choices are no longer on the screen.
+        let choices = view.predict.iter().flat_map(|p| &p.choices);
+        let words = choices.into_iter().find(|(letter, _)| letter == said).map(|(_, words)| words);
+        let said = &words.map_or(said.clone(), |words| format!("{said}: {words}"));
+        marks.said = Some(out.len());
+        out.extend(marked(&lang.say(Word::PredictSaid, &[said]), look, Tone::Dim, room, "", ""));
     }
     if !view.after.is_empty() {
         out.push(Line::default());
         out.extend(markdown::lines(&view.after, room, look));
+    }
+    // The newest hint stands below, beside the task. The others do not come between the guess and
+    // what is said to it.
+    let older = view.hints.len().saturating_sub(1);
+    if open && older > 0 {
+        out.push(Line::default());
+        for (at, hint) in view.hints[..older].iter().enumerate() {
+            out.extend(hinted(model, at + 1, &hint.say, room, Tone::Dim));
+        }
     }
     if !view.debrief.is_empty() {
         out.push(Line::default());
@@ -91,8 +90,8 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
             for (at, line) in way.iter().enumerate() {
                 let first = if at == 0 { "$ " } else { "  " };
                 // As they are: in a manifest the spaces before a line have a meaning.
-                let lines = fold(&format!("{first}{line}"), room, "    ").into_iter();
-                out.extend(lines.map(|line| Line::styled(line, look.tone(Tone::Code))));
+                let style = look.tone(Tone::Code);
+                out.extend(markdown::code(&format!("{first}{line}"), room, "    ", style, look));
             }
         }
     }
@@ -156,7 +155,8 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
         out.extend(marked(refused, look, Tone::Bad, room, "", "  "));
     }
     if let Some(hint) = view.hints.last().filter(|_| open) {
-        out.extend(hinted(model, view.hints.len(), &hint.say, room, Tone::Accent));
+        let tone = if hint.is_past { Tone::Dim } else { Tone::Accent };
+        out.extend(hinted(model, view.hints.len(), &hint.say, room, tone));
     }
     // The task has to be seen whole; who looks for help finds `hint` in the bar as well.
     if view.is_stuck

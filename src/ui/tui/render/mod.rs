@@ -84,7 +84,8 @@ fn frame(model: &Model, pane: Pane, area: Rect, buffer: &mut Buffer) {
         Pane::Lesson => lesson::title(model),
         Pane::Map => {
             let name = model.lang.say(model.view.words().0, &[]);
-            (format!("{}: {name}", model.lang.say(Word::PaneMap, &[])), map::corner(model))
+            let corner = if map::hides_answer(model) { String::new() } else { map::corner(model) };
+            (format!("{}: {name}", model.lang.say(Word::PaneMap, &[])), corner)
         }
         Pane::Shell => {
             let scrolled = match model.shell.scrolled() {

@@ -84,8 +84,9 @@ impl Sheet {
         }
         let gap = usize::from(firm > 0 && firm + upper.len() < height && !upper.is_empty());
         let rows = height.saturating_sub(firm + gap);
-        // Whatever is said to a guess, the pane can begin with it.
-        if let Some(said) = marks.said.filter(|_| upper.len() > rows) {
+        // Whatever is said to a guess, a low pane can begin with it. A high one stays full: what
+        // the task calls "above" is then in sight.
+        if let Some(said) = marks.said.filter(|_| long && upper.len() > rows) {
             upper.resize(upper.len().max(said + rows), Line::default());
         }
         Sheet { rows, upper, lower, firm, gap, marks }
@@ -170,6 +171,7 @@ pub(super) fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
         let place = Position { x, y: area.y + (below + firm - 1) as u16 };
         mark_cut(model, place, line.width(), room, buffer);
     }
+    say_above(model, frame, first, last, buffer);
     if first == last {
         return;
     }
@@ -181,6 +183,25 @@ pub(super) fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
     let at = usize::from(frame.width).saturating_sub(cells(&words) + 2);
     if at > 1 {
         buffer.set_string(frame.x + at as u16, frame.bottom() - 1, words, tone);
+    }
+}
+
+/// Says on the lower edge, at its left, that text above is out of sight, and how to get there. A
+/// step that was guessed begins at the guess, and its task may speak of a command above. Where it
+/// is said at the right how to read on, the keys are named there.
+fn say_above(model: &Model, frame: Rect, first: usize, last: usize, buffer: &mut Buffer) {
+    if first == 0 {
+        return;
+    }
+    let word = match (first < last, model.focus == Pane::Lesson) {
+        (true, _) => Word::ReadAbove,
+        (false, false) => Word::ReadAboveHow,
+        (false, true) => Word::ReadAboveHere,
+    };
+    let (sign, tone) = (model.look.sign(Sign::Above), model.look.tone(Tone::Accent));
+    let words = format!(" {} ", model.lang.say(word, &[sign]));
+    if cells(&words) + 4 <= usize::from(frame.width) {
+        buffer.set_string(frame.x + 2, frame.bottom() - 1, words, tone);
     }
 }
 
@@ -204,7 +225,7 @@ mod tests {
     use crate::texts::Lang;
     use crate::tui::look::Look;
     use ::lab::format::{Lesson, Library, Step};
-    use ::lab::view::{Answer, Check, Judged, LessonView, Predict, Verdict};
+    use ::lab::view::{Answer, Check, Hint, Judged, LessonView, Predict, Verdict};
     use ratatui::layout::Size;
 
     /// A step as the engine shows it at its beginning: before its question is answered, or after.
@@ -370,5 +391,45 @@ mod tests {
         assert_eq!(end, hidden);
         // A page passes over no line.
         assert_eq!(lesson_page(&model), sheet.rows as isize - 1);
+    }
+
+    #[test]
+    fn text_that_is_out_of_sight_above_is_said_on_the_edge() {
+        let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), Default::default());
+        model.lesson.view =
+            Some(LessonView { id: "t/1".into(), prose: "word ".repeat(400), ..LessonView::default() });
+        let edge = |model: &Model| -> String {
+            let frame = model.panes().lesson;
+            let mut buffer = Buffer::empty(model.area());
+            render(model, frame, &mut buffer);
+            (frame.x..frame.right()).map(|x| buffer[(x, frame.bottom() - 1)].symbol()).collect()
+        };
+        assert!(!edge(&model).contains("above"), "{}", edge(&model));
+        model.lesson.scroll = scrolled(&model, 2);
+        assert!(
+            edge(&model).contains("▲ above ") && edge(&model).contains("read on: F6"),
+            "{}",
+            edge(&model)
+        );
+        model.lesson.scroll = scrolled(&model, isize::MAX);
+        assert!(edge(&model).contains("▲ above: F6 ↑↓"), "{}", edge(&model));
+        model.focus = Pane::Lesson;
+        assert!(edge(&model).contains("▲ above: ↑↓"), "{}", edge(&model));
+    }
+
+    #[test]
+    fn no_hint_stands_between_a_guess_and_what_is_said_to_it() {
+        let model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), Default::default());
+        let hint = |say: &str| Hint { tier: 1, say: say.into(), ..Hint::default() };
+        let view = LessonView {
+            predict: Some(Predict { chosen: Some("a".into()), ..Predict::default() }),
+            after: "Now look.".into(),
+            hints: vec![hint("the first"), hint("the second")],
+            ..LessonView::default()
+        };
+        let (lines, _) = reading(&model, &view, 60);
+        let at = |words: &str| lines.iter().position(|line| line.to_string().contains(words));
+        assert!(at("You said a") < at("Now look.") && at("Now look.") < at("the first"), "{lines:?}");
+        assert!(at("You said a").is_some() && at("the second").is_none(), "{lines:?}");
     }
 }

@@ -228,7 +228,7 @@ pub(super) fn done(lang: Lang) -> LessonView {
     }
     view.checks.iter_mut().for_each(|c| c.state = Verdict::Met);
     view.state = State::Done;
-    view.hints = vec![Hint { tier: 1, say: "The verb is run: kubectl run --help".into() }];
+    view.hints = vec![Hint { tier: 1, say: "The verb is run: kubectl run --help".into(), ..Hint::default() }];
     view.debrief = vec![
         "Your request was stored as revision 860 after 1.3 ms.".into(),
         "The scheduler chose ropewalk-worker.".into(),

@@ -42,6 +42,23 @@ fn a_command_is_a_sequence_that_grows_downwards() {
     assert!(lines[15].starts_with(" ◂◂ ◂ ▶ ▸ ▸▸  $━") && lines[15].contains(" 9/16 "), "{lines:#?}");
 }
 
+/// It is stopped, or its back-off lasts: nothing comes from it, and the picture says why.
+#[test]
+fn a_component_that_is_away_has_a_column_with_a_mark() {
+    let manager = |phase: &str| {
+        let (name, node) = ("kube-controller-manager-ropewalk-control-plane", "ropewalk-control-plane");
+        vec![pod("kube-system", name, node, phase, 950)]
+    };
+    for (width, height) in [(120, 36), (40, 14)] {
+        let mut model = midway(width, height, Lang::En, RICH, 8);
+        model.focus = crate::tui::layout::Pane::Map;
+        all(&mut model, "pods", manager("Running"));
+        assert!(!map(&model)[0].contains('╳'), "{:#?}", map(&model));
+        all(&mut model, "pods", manager("ImagePullBackOff"));
+        assert!(map(&model)[0].contains('╳'), "{:#?}", map(&model));
+    }
+}
+
 #[test]
 fn the_same_sequence_in_ascii_and_in_korean() {
     let lines = map(&midway(120, 36, Lang::En, ASCII, 8));

@@ -404,3 +404,25 @@ fn the_last_line_says_how_fast_the_clock_runs() {
         assert!(shown.contains(words), "{shown}");
     }
 }
+
+/// The cluster beside the question shows where the pod is, which is what the question asks.
+#[test]
+fn on_a_large_screen_no_picture_answers_a_question_before_the_guess() {
+    let mut model = model(120, 36, Lang::En, Look::default());
+    let shown = |model: &Model| text(&screen(model));
+    let note = "once you have guessed";
+    assert!(shown(&model).contains("worker2 ╳") && !shown(&model).contains(note));
+    tell(&mut model, Event::Lesson(Box::new(asking(Lang::En))));
+    assert!(!shown(&model).contains("worker2 ╳") && shown(&model).contains(note), "{}", shown(&model));
+    // Who goes there, or chooses a picture, sees it.
+    model.go_to(Pane::Map);
+    assert!(shown(&model).contains("worker2 ╳"), "{}", shown(&model));
+    model.go_to(Pane::Shell);
+    assert!(!shown(&model).contains("worker2 ╳"));
+    model.show(View::Cluster);
+    assert!(shown(&model).contains("worker2 ╳"), "{}", shown(&model));
+    let guessed = LessonView { predict: done(Lang::En).predict, ..lesson(Lang::En) };
+    tell(&mut model, Event::Lesson(Box::new(asking(Lang::En))));
+    tell(&mut model, Event::Lesson(Box::new(guessed)));
+    assert!(!shown(&model).contains(note));
+}
