@@ -51,7 +51,7 @@ pub(crate) fn recalled(noted: &[bool], checks: &[Check]) -> Memory {
         return Memory::default();
     }
     let nothing = Arc::new(Facts::default());
-    let of = |wanted: &dyn Fn(&Check) -> bool| {
+    let of = |wanted: &dyn Fn(&Check) -> bool| -> Vec<bool> {
         checks.iter().zip(noted).map(|(check, noted)| *noted && wanted(check)).collect()
     };
     // One that is true of nothing forbids an act: it is true again, until the act is done.
