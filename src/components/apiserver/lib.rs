@@ -179,8 +179,8 @@ impl Server {
             charging: admission::charging::Charging::default(),
             lease: Mutex::default(),
         });
-        // A server whose cache is no longer fed, for example, would answer with what was: each of these
-        // ends it by a panic, and the kubelet starts another one.
+        // A server whose cache is no longer fed, for example, would answer with what was. So a
+        // panic of any of these ends it, and the kubelet starts another one.
         let (cache, kv, stop) = (state.cache.clone(), state.kv.clone(), crew.token());
         crew.spawn_essential(async move {
             let _ = stop.run_until_cancelled(storage::cache::feed(cache, kv)).await;

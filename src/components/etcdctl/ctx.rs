@@ -85,9 +85,9 @@ impl<'io> Ctx<'io> {
         let _ = self.stderr.flush().await;
     }
 
-    /// Reads standard input to its end, whatever its bytes are. At a terminal it says before that it
-    /// reads `what`: without a word, further commands would be typed into the value. (etcdctl says
-    /// nothing.)
+    /// Reads standard input to its end, whatever its bytes are. At a terminal it says before that
+    /// it reads `what`: without a word, further commands would be typed into the value. (etcdctl
+    /// says nothing.)
     ///
     /// # Errors
     /// It cannot be read ([`FILE`]).

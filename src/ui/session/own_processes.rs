@@ -59,7 +59,7 @@ fn refusal(lang: Lang, text: &str, killed: &[i32], own: &[i32], cluster: &str) -
     } else if signals(&ALL) {
         (lang.say(Say::KillAll, &[text]), lang.say(Say::KillAllTry, &[text]))
     } else {
-        let pid = own.iter().find(|pid| signals(*pid))?.to_string();
+        let pid = own.iter().find(|pid| signals(pid))?.to_string();
         (lang.say(Say::KillOwn, &[&pid]), lang.say(Say::KillOwnTry, &[cluster, text]))
     };
     Some(problem(lang, &what, None, Some(&tip)))

@@ -76,9 +76,7 @@ const HINTS_MAX: usize = 8;
 
 /// Checks the zones and the nodes for which an endpoint is meant. Too many zones end the search.
 fn hints(hints: &Value, field: &str, errors: &mut Errors) {
-    let rules: [(&str, fn(&str) -> Vec<String>); 2] =
-        [("forZones", names::label_value), ("forNodes", names::dns_subdomain)];
-    for (part, rule) in rules {
+    for part in ["forZones", "forNodes"] {
         let (all, field) = (list(hints, part), format!("{field}.{part}"));
         if all.len() > HINTS_MAX {
             return errors.too_many(field, all.len(), HINTS_MAX as u64);
@@ -89,7 +87,9 @@ fn hints(hints: &Value, field: &str, errors: &mut Errors) {
             if !seen.insert(name) {
                 errors.duplicate(&*field, &json!(name));
             }
-            rule(name).iter().for_each(|problem| errors.invalid_text(&*field, name, problem));
+            let problems =
+                if part == "forZones" { names::label_value(name) } else { names::dns_subdomain(name) };
+            problems.iter().for_each(|problem| errors.invalid_text(&*field, name, problem));
         }
     }
 }
