@@ -169,6 +169,16 @@ texts! {
         "The objects are as at revision {}: {} put back, {} removed. Nodes and pods follow.",
         "오브젝트가 리비전 {} 상태입니다. 되돌린 것 {}개, 없앤 것 {}개. 노드와 파드가 뒤따라 바뀝니다.";
     NothingToUndo: "there is nothing to undo", "되돌릴 단계가 없습니다";
+    // The older step, the lesson's title.
+    UndoSetup:
+        "nothing was undone: `{}` is older than the setup of the open lesson \"{}\", whose objects would go, too",
+        "되돌리지 않았습니다. `{}` 단계는 열려 있는 \"{}\" 강의의 준비 과정보다 먼저 실행되어서, 준비한 오브젝트도 함께 되돌아갑니다";
+    UndoSetupTry:
+        "`goto {}` begins the step again as it was; `undo --yes` goes back all the same",
+        "`goto {}` 명령은 단계를 처음 상태에서 다시 시작합니다. 그래도 되돌리려면 `undo --yes`를 입력하세요";
+    UndoSetupTryLess:
+        "`undo {}` takes back what you did since then; `goto {}` begins the step again as it was",
+        "`undo {}` 명령은 그 뒤에 한 일만 되돌립니다. `goto {}` 명령은 단계를 처음 상태에서 다시 시작합니다";
     StepsLost:
         "{} earlier steps can no longer be undone: the store no longer keeps the state before them",
         "이전 단계 {}개는 더 이상 되돌릴 수 없습니다. 그 단계 이전의 상태가 저장소에 남아 있지 않습니다";
@@ -339,6 +349,7 @@ texts! {
     LabWay: "The way:", "해결 방법:";
     LabShown: "The solution was shown at an earlier start of this lab, {} times in all.", "이 실습을 전에 시작했을 때 해답을 본 적이 있습니다. 모두 {}번입니다.";
     LabEarlierHints: "{} hints of earlier starts count, too.", "전에 시작했을 때 본 힌트도 함께 셉니다: {}개";
+    LossLesson: "The open lesson \"{}\" was set up after that: its objects would go back with it.", "열려 있는 \"{}\" 강의는 그 뒤에 준비되었으므로 준비한 오브젝트도 함께 되돌아갑니다.";
     LossLab: "The lab \"{}\" was set up after that: it would be taken away with it.", "\"{}\" 실습은 그 뒤에 준비되었으므로 함께 사라집니다.";
     SolveLab: "a lab is open, and `solve` is a word of lessons", "실습이 열려 있습니다. `solve`는 강의에서 쓰는 말입니다";
     SolveLabTry: "`lab solve` plays the lab's solution; `solve LESSON` plays that of a lesson", "`lab solve`는 실습의 해답을, `solve 강의`는 강의의 해답을 실행합니다";
@@ -389,11 +400,14 @@ texts! {
         "The shell had stopped itself (`suspend`). Nothing could be typed then, so it goes on.",
         "셸이 스스로 멈추어(`suspend`) 아무것도 입력할 수 없었으므로 다시 실행했습니다.";
     ShellSilent:
-        "the shell does not tell its variables, so it is not known which cluster is meant; the line was not run",
-        "셸이 변수를 알려 주지 않아 어느 클러스터를 가리키는지 알 수 없습니다. 이 줄은 실행하지 않았습니다";
+        "the line was not run: PATH of this shell lacks the usual directories, so the shell does not find the program `cat` (or a trap of the shell takes too long)",
+        "이 줄은 실행하지 않았습니다. 셸의 PATH에 기본 디렉터리가 없어 `cat` 프로그램을 찾지 못합니다(또는 셸의 trap이 오래 걸립니다)";
     ShellSilentTry:
-        "check its PATH with `echo $PATH`: the shell must find the program cat. After a long trap, enter the line again",
-        "`echo $PATH`로 PATH를 확인하세요. 셸이 cat 프로그램을 찾을 수 있어야 합니다. 오래 걸리는 trap 때문이라면 줄을 다시 입력하세요";
+        "put the directories back with `export PATH=$PATH:/usr/bin:/bin`, then enter the line again",
+        "`export PATH=$PATH:/usr/bin:/bin` 명령으로 디렉터리를 다시 넣은 다음 이 줄을 다시 입력하세요";
+    ShellSilentStep:
+        "`export PATH=$PATH:/usr/bin:/bin` puts the directories back; `goto {}` begins the step again, with its PATH",
+        "`export PATH=$PATH:/usr/bin:/bin` 명령으로 디렉터리를 다시 넣거나, `goto {}` 명령으로 단계를 그 PATH와 함께 처음부터 시작하세요";
     ShellBroken: "the shell cannot be used: {}", "셸을 사용할 수 없습니다: {}";
     ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하세요. {} 셸이 제대로 동작합니까?";
     ClusterEnded: "cluster {} has ended", "{} 클러스터가 종료되었습니다";

@@ -10,6 +10,7 @@ use super::terminal::Wish;
 use crate::texts::Say;
 use client::Delta;
 use crossterm::event::KeyEventKind;
+use lab::graded::view::LabView;
 use lab::view::{LessonView, State};
 use serde_json::Value;
 use tap::{Component, Record};
@@ -81,11 +82,7 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         }
         Event::Lesson(view) => learn(model, *view),
         Event::Lessons(list) => relist(model, |model| model.lesson.list = list),
-        Event::Lab(view) => {
-            if model.lab.learn(*view, model.now) {
-                model.page = Page::Open;
-            }
-        }
+        Event::Lab(view) => learn_lab(model, *view),
         Event::Labs(list) => relist(model, |model| model.lab.list = list),
         Event::Answered => {
             model.lesson.asked = None;
@@ -234,6 +231,20 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
                 }
             }
         }
+    }
+}
+
+/// Takes in a view of the open lab. Where one ends or another one begins, the last command of
+/// before is not played any more: its objects are gone.
+fn learn_lab(model: &mut Model, view: LabView) {
+    let is_known = model.lab.view.is_some();
+    let start = |lab: &LabView| (lab.id.clone(), lab.seed, lab.started.clone());
+    let before = model.lab.open().map(start);
+    if model.lab.learn(view, model.now) {
+        model.page = Page::Open;
+    }
+    if is_known && before != model.lab.open().map(start) {
+        model.traffic.leave_stage(before.and_then(|(.., started)| started.parse().ok()));
     }
 }
 
