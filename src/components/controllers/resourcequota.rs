@@ -14,7 +14,7 @@ use crate::shared::{Controller, Shared, record};
 use api::quota::{Amounts, amounts, counted, matches, stored, usage};
 use api::{quantity::Quantity, value};
 use client::{Change, Key, Outcome, WorkQueue, is_code, segment};
-use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -42,6 +42,20 @@ fn has_ended(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
 }
 
+/// Returns whether a claim counts otherwise than before: it was given another amount of storage, or
+/// has another VolumeAttributesClass, which a quota's scope may name. Upstream's
+/// `RequiresQuotaReplenish`.
+fn counts_otherwise(old: &PersistentVolumeClaim, new: &PersistentVolumeClaim) -> bool {
+    let class = |claim: &PersistentVolumeClaim| {
+        claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.clone())
+    };
+    let (before, now) = (old.status.clone().unwrap_or_default(), new.status.clone().unwrap_or_default());
+    class(old) != class(new)
+        || before.allocated_resources != now.allocated_resources
+        || before.current_volume_attributes_class_name != now.current_volume_attributes_class_name
+        || before.modify_volume_status != now.modify_volume_status
+}
+
 /// Pure: the new `used`: what was counted, else what the status says, of what `hard` limits.
 fn used(hard: &Amounts, before: &Amounts, counted: &Amounts) -> Amounts {
     let of = |name: &String| counted.get(name).or(before.get(name)).copied();
@@ -52,6 +66,7 @@ pub(crate) const CONTROLLER: Controller = Controller {
     informers: |informers| {
         informers.all::<ResourceQuota>();
         informers.all::<Pod>();
+        informers.all::<PersistentVolumeClaim>();
     },
     start,
 };
@@ -74,6 +89,14 @@ fn start(shared: &Shared) {
         if let Change::Updated { old, new } = change
             && has_ended(new)
             && !has_ended(old)
+        {
+            add_all(&q, &all, Some(&change.key().namespace), &change.cause());
+        }
+    });
+    let (q, all) = (queue.clone(), shared.clone());
+    shared.informer::<PersistentVolumeClaim>().on(move |change| {
+        if let Change::Updated { old, new } = change
+            && counts_otherwise(old, new)
         {
             add_all(&q, &all, Some(&change.key().namespace), &change.cause());
         }
@@ -210,6 +233,21 @@ mod tests {
         let before = of(json!({"pods": "1", "secrets": "4", "count/widgets.example.com": "1"}));
         let now = used(&hard, &before, &of(json!({"pods": "2"})));
         assert_eq!(stored(&now), json!({"pods": "2", "count/widgets.example.com": "1"}).clone());
+    }
+
+    #[test]
+    fn a_claim_with_another_class_or_more_storage_counts_otherwise() {
+        let claim = |spec: Value, status: Value| -> PersistentVolumeClaim {
+            serde_json::from_value(json!({"spec": spec, "status": status})).unwrap()
+        };
+        let old = claim(json!({}), json!({"phase": "Bound"}));
+        let gold = claim(json!({"volumeAttributesClassName": "gold"}), json!({"phase": "Bound"}));
+        let given = claim(json!({}), json!({"allocatedResources": {"storage": "2Gi"}}));
+        let changed = claim(json!({}), json!({"currentVolumeAttributesClassName": "gold"}));
+        assert!(!counts_otherwise(&old, &claim(json!({}), json!({"phase": "Lost"}))));
+        for new in [&gold, &given, &changed] {
+            assert!(counts_otherwise(&old, new), "{new:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

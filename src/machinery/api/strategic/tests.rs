@@ -26,8 +26,7 @@ fn containers_merge_by_name_and_env_within_them() {
 
 #[test]
 fn items_with_equal_keys_in_a_new_list_stay_apart() {
-    let ports =
-        json!([{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "protocol": "TCP"}]);
+    let ports = json!([{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "protocol": "TCP"}]);
     let spread = json!([{"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"},
         {"topologyKey": "zone", "maxSkew": 2, "whenUnsatisfiable": "ScheduleAnyway"}]);
     let old = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "x"}]}}}});
@@ -56,10 +55,7 @@ fn what_a_patch_adds_comes_first_and_the_rest_keeps_its_order() {
     assert_eq!(names(json!({"containers": [{"name": "b"}, {"name": "x"}]})), "abxc");
     assert_eq!(names(json!({"containers": [{"name": "b", "$patch": "delete"}]})), "ac");
     let order = json!([{"name": "c"}, {"name": "x"}, {"name": "a"}]);
-    assert_eq!(
-        names(json!({"$setElementOrder/containers": order, "containers": [{"name": "x"}]})),
-        "bcxa"
-    );
+    assert_eq!(names(json!({"$setElementOrder/containers": order, "containers": [{"name": "x"}]})), "bcxa");
     let order = json!([{"name": "a"}, {"name": "c"}]);
     assert_eq!(names(json!({"$setElementOrder/containers": order})), "abc");
 }
@@ -76,8 +72,7 @@ fn set_image_keeps_the_order() {
 #[test]
 fn taints_are_replaced_and_null_removes() {
     let old = json!({"spec": {"unschedulable": true, "taints": [{"key": "a", "effect": "NoSchedule"}]}});
-    let patch =
-        json!({"spec": {"unschedulable": null, "taints": [{"key": "b", "effect": "NoSchedule"}]}});
+    let patch = json!({"spec": {"unschedulable": null, "taints": [{"key": "b", "effect": "NoSchedule"}]}});
     let want = json!({"spec": {"taints": [{"key": "b", "effect": "NoSchedule"}]}});
     assert_eq!(patched("Node", old.clone(), patch), want);
     assert_eq!(
@@ -92,16 +87,14 @@ fn retain_keys_and_primitive_sets() {
         "spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
     let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]},
         "spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
-    let want =
-        json!({"metadata": {"finalizers": ["c", "b"]}, "spec": {"strategy": {"type": "Recreate"}}});
+    let want = json!({"metadata": {"finalizers": ["c", "b"]}, "spec": {"strategy": {"type": "Recreate"}}});
     assert_eq!(patched("Deployment", old, patch), want);
 }
 
 #[test]
 fn an_item_without_its_key_is_refused() {
     let mut object = json!({"spec": {"containers": [{"name": "a"}]}});
-    let error =
-        apply("Pod", &mut object, &json!({"spec": {"containers": [{"image": "x"}]}})).unwrap_err();
+    let error = apply("Pod", &mut object, &json!({"spec": {"containers": [{"image": "x"}]}})).unwrap_err();
     assert!(error.contains("does not contain declared merge key: name"), "{error}");
     let patch = json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "z"}]}});
     assert_eq!(patched("Pod", object, patch), json!({"spec": {"containers": [{"name": "z"}]}}));
@@ -112,8 +105,7 @@ fn an_item_that_is_deleted_and_set_is_a_new_one() {
     let delete = json!({"$patch": "delete", "name": "a"});
     let set = json!({"name": "a", "image": "y"});
     for items in [json!([delete, set]), json!([set, delete])] {
-        let old =
-            json!({"spec": {"containers": [{"name": "a", "image": "x", "tty": true}, {"name": "b"}]}});
+        let old = json!({"spec": {"containers": [{"name": "a", "image": "x", "tty": true}, {"name": "b"}]}});
         let got = patched("Pod", old, json!({"spec": {"containers": items}}));
         assert_eq!(got, json!({"spec": {"containers": [{"name": "a", "image": "y"}, {"name": "b"}]}}));
     }
@@ -124,8 +116,7 @@ fn an_item_that_is_deleted_and_set_is_a_new_one() {
 
 #[test]
 fn directives_that_upstream_refuses_are_refused() {
-    let old =
-        json!({"spec": {"containers": [{"name": "a"}], "volumes": [{"name": "v", "emptyDir": {}}]}});
+    let old = json!({"spec": {"containers": [{"name": "a"}], "volumes": [{"name": "v", "emptyDir": {}}]}});
     let volume = |keys: Value| {
         let volume = json!({"name": "v", "hostPath": {"path": "/x"}, "$retainKeys": keys});
         json!({"volumes": [volume]})
