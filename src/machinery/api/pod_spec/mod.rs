@@ -13,6 +13,7 @@ mod security;
 mod tests;
 pub(crate) mod volumes;
 
+pub(crate) use resources::resource_name;
 pub(crate) use scheduling::node_selector;
 
 use crate::cidr;

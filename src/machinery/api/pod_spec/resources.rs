@@ -11,7 +11,7 @@ use std::collections::HashSet;
 const STANDARD: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "storage"];
 
 /// The name of a container's resource: a standard one, or `example.com/gpu`.
-pub(super) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
+pub(crate) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
     let problems = names::qualified_name(name);
     problems.iter().for_each(|p| errors.invalid_text(field, name, p));
     if !problems.is_empty() {

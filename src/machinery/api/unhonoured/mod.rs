@@ -5,8 +5,8 @@
 //! goes when the component that should look at the field does.
 
 use super::kinds::Kind;
-use super::kinds::core::persistent_volume::SOURCES;
 use super::kinds::core::service::is_checked;
+use super::kinds::core::volume_sources::SOURCES;
 use super::value::{at, flag, list, text};
 use serde_json::Value;
 use std::collections::HashSet;

@@ -1,11 +1,11 @@
 //! Persistent volumes: storage that exists apart from any pod.
 
 use crate::errors::Errors;
+use crate::kinds::core::volume_sources::{self, SOURCES};
 use crate::kinds::core::volumes::{access_modes, amount, class_names, modes, protect};
 use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::pod_spec::node_selector;
-use crate::pod_spec::volumes::{host_path_type, no_backsteps};
 use crate::quantity::Quantity;
 use crate::schema::equality;
 use crate::table::cells::{Printer, age, name, or};
@@ -60,42 +60,10 @@ fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
     }
 }
 
-/// The fields of a PersistentVolume that are a source of storage.
-pub(crate) const SOURCES: &[&str] = &[
-    "hostPath",
-    "local",
-    "nfs",
-    "csi",
-    "iscsi",
-    "fc",
-    "awsElasticBlockStore",
-    "gcePersistentDisk",
-    "azureDisk",
-    "azureFile",
-    "cephfs",
-    "cinder",
-    "flexVolume",
-    "flocker",
-    "glusterfs",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "quobyte",
-    "rbd",
-    "scaleIO",
-    "storageos",
-    "vsphereVolume",
-];
-
 fn validate(object: &Value, errors: &mut Errors) {
     access_modes(object, errors, "");
     if map(object, "spec.capacity").is_none_or(|c| c.is_empty()) {
         errors.required("spec.capacity", "");
-    }
-    let sources = SOURCES.iter().filter(|s| at(object, "spec").get(**s).is_some()).count();
-    match sources {
-        0 => errors.required("spec", "must specify a volume type"),
-        1 => {}
-        _ => errors.forbidden("spec", "may not specify more than 1 volume type"),
     }
     for (name, amount) in map(object, "spec.capacity").into_iter().flatten() {
         let here = format!("spec.capacity[{name}]");
@@ -105,23 +73,12 @@ fn validate(object: &Value, errors: &mut Errors) {
             errors.invalid(here, amount, "must be greater than zero");
         }
     }
-    for source in ["hostPath", "local"].into_iter().filter(|s| at(object, &format!("spec.{s}")).is_object()) {
-        let here = format!("spec.{source}");
-        let path = text(object, &format!("{here}.path"));
-        if path.is_empty() {
-            errors.required(format!("{here}.path"), "");
-        }
-        // The provisioner deletes what such a volume names.
-        no_backsteps(path, &format!("{here}.path"), errors);
-    }
-    let host_path = at(object, "spec.hostPath");
-    if host_path.is_object() {
-        host_path_type(host_path, "spec.hostPath", errors);
-        let root = text(host_path, "path").trim_matches('/').is_empty();
-        if root && text(object, "spec.persistentVolumeReclaimPolicy") == "Recycle" {
-            let why = "may not be 'recycle' for a hostPath mount of '/'";
-            errors.forbidden("spec.persistentVolumeReclaimPolicy", why);
-        }
+    volume_sources::validate(object, errors);
+    let path = at(object, "spec.hostPath.path").as_str();
+    let is_root = path.is_some_and(|path| path.starts_with('/') && path.trim_matches('/').is_empty());
+    if is_root && text(object, "spec.persistentVolumeReclaimPolicy") == "Recycle" {
+        let why = "may not be 'recycle' for a hostPath mount of '/'";
+        errors.forbidden("spec.persistentVolumeReclaimPolicy", why);
     }
     class_names(object, errors);
     attributes_class(object, errors);
@@ -265,7 +222,7 @@ mod tests {
                 "spec.csi: Required value: has to be specified when using volumeAttributesClassName",
             ),
             (
-                json!({"csi": {}, "volumeAttributesClassName": ""}),
+                json!({"csi": {"driver": "d", "volumeHandle": "h"}, "volumeAttributesClassName": ""}),
                 "spec.volumeAttributesClassName: Required value: an empty string is disallowed",
             ),
             (
