@@ -137,7 +137,25 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     let is_same = equality::equal(SPEC, "nodeAffinity", before, after);
     if !before.is_null() && !is_same {
         let why = format!("{IMMUTABLE}, except for updating from beta label to GA");
-        errors.invalid("nodeAffinity", after, &why);
+        errors.invalid("nodeAffinity", &shown_affinity(after), &why);
+    }
+}
+
+/// Returns the affinity of a volume as upstream's errors show it: its internal types have capital
+/// letters and no field that is left out.
+fn shown_affinity(affinity: &Value) -> Value {
+    let requirement = |rule: &Value| json!({"Key": text(rule, "key"), "Operator": text(rule, "operator"), "Values": at(rule, "values")});
+    let all = |term: &Value, path: &str| {
+        at(term, path).as_array().map(|rules| rules.iter().map(requirement).collect::<Vec<_>>())
+    };
+    let term = |term: &Value| json!({"MatchExpressions": all(term, "matchExpressions"), "MatchFields": all(term, "matchFields")});
+    let required = at(affinity, "required");
+    let terms = at(required, "nodeSelectorTerms").as_array();
+    let terms = terms.map(|terms| terms.iter().map(term).collect::<Vec<_>>());
+    match (affinity.is_null(), required.is_null()) {
+        (true, _) => Value::Null,
+        (_, true) => json!({ "Required": null }),
+        _ => json!({"Required": {"NodeSelectorTerms": terms}}),
     }
 }
 
@@ -196,6 +214,9 @@ mod tests {
         assert_eq!(told(old.clone(), old.clone()), [""; 0]);
         assert_eq!(told(old.clone(), spec("Block", node("b"))), ["volumeMode", "nodeAffinity"]);
         assert_eq!(told(spec("Filesystem", Value::Null), old), [""; 0]);
+        let shown = r#"{"Required":{"NodeSelectorTerms":[{"MatchExpressions":null,"MatchFields":[{"Key":"metadata.name","Operator":"In","Values":["a"]}]}]}}"#;
+        assert_eq!(shown_affinity(&node("a")).to_string(), shown);
+        assert_eq!(shown_affinity(&Value::Null), Value::Null);
     }
 
     #[test]
