@@ -11,7 +11,7 @@ use super::resources::discover;
 use super::write::unless_gone;
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
-use api::quota::{Amounts, amounts, counted, matches, stored, usage};
+use api::quota::{Amounts, amounts, amounts_to_value, kind_counted_by, matches, usage};
 use api::{quantity::Quantity, value};
 use client::{Change, Key, Outcome, WorkQueue, is_code, segment};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota};
@@ -161,7 +161,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     let patch = json!([
         {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
         {"op": "replace", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
-        {"op": "add", "path": "/status", "value": {"hard": stored(&hard), "used": stored(&used)}},
+        {"op": "add", "path": "/status", "value": {"hard": amounts_to_value(&hard), "used": amounts_to_value(&used)}},
     ]);
     let patch: json_patch::Patch = serde_json::from_value(patch)?;
     let written = api.patch_status(&key.name, &PatchParams::default(), &Patch::<()>::Json(patch)).await;
@@ -170,7 +170,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
         return Ok(Outcome::Done);
     }
     let tap = shared.tap(Component::ResourceQuotaController);
-    let event = Event::ReconcileQuota { used: json!(stored(&used)) };
+    let event = Event::ReconcileQuota { used: json!(amounts_to_value(&used)) };
     tap.emit(record(event, "resourcequotas", &key, &cause).took(start.elapsed()));
     Ok(Outcome::Done)
 }
@@ -178,7 +178,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
 /// What the objects of a namespace use of the resources in `hard`.
 async fn count(shared: &Shared, namespace: &str, spec: &Value, hard: &Amounts) -> Result<Amounts, Error> {
     let client = &shared.config.client;
-    let kinds: BTreeSet<(&str, &str)> = hard.keys().map(|name| counted(name)).collect();
+    let kinds: BTreeSet<(&str, &str)> = hard.keys().map(|name| kind_counted_by(name)).collect();
     let resources = match kinds.iter().all(|(group, _)| group.is_empty()) {
         true => vec![],
         false => discover(client).await?,
@@ -208,7 +208,7 @@ async fn count(shared: &Shared, namespace: &str, spec: &Value, hard: &Amounts) -
             Err(error) => return Err(error.into()),
         };
         // What is limited and not there is used to the amount of 0.
-        for name in hard.keys().filter(|name| counted(name) == (group, plural)) {
+        for name in hard.keys().filter(|name| kind_counted_by(name) == (group, plural)) {
             out.insert(name.clone(), Quantity::of_units(0));
         }
         for item in value::list(&list, "items").iter().filter(|o| matches(spec, group, plural, o)) {
@@ -232,7 +232,7 @@ mod tests {
         let hard = of(json!({"pods": "3", "count/widgets.example.com": "1"}));
         let before = of(json!({"pods": "1", "secrets": "4", "count/widgets.example.com": "1"}));
         let now = used(&hard, &before, &of(json!({"pods": "2"})));
-        assert_eq!(stored(&now), json!({"pods": "2", "count/widgets.example.com": "1"}).clone());
+        assert_eq!(amounts_to_value(&now), json!({"pods": "2", "count/widgets.example.com": "1"}).clone());
     }
 
     #[test]

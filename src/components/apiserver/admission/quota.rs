@@ -67,7 +67,7 @@ pub(super) fn charge(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         let after = quota::charge(&found.value, write).map_err(|why| a.forbidden(object, &why))?;
         if let Some(used) = after {
             let mut new = found.value.clone();
-            value::put(&mut new, "status.used", quota::stored(&used));
+            value::put(&mut new, "status.used", quota::amounts_to_value(&used));
             extra.beside.push(Beside { kind, object: new, expected: found.revision });
         }
     }

@@ -40,8 +40,8 @@ pub fn regex(pattern: &str) -> Result<Regex, regex::Error> {
 /// {                the character where no count follows: `^{.*}$`; here an error
 /// [ & ~ --         characters inside of a class; here operators
 /// a** a{1001}      errors; fine here
-/// \012 \p{^Greek}   characters; errors here
-/// \u0041 (?x)       errors; fine here
+/// \012 \p{^Greek}  characters; errors here
+/// \u0041 (?x)      errors; fine here
 /// ```
 ///
 /// Source: `regexp/syntax/parse.go`.

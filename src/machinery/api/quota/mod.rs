@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub use super::requests::{Amounts, amounts};
 
 const COMPUTE: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
-/// Resources that every container must speak of, if a quota limits them.
+/// Resources of which every container must have a request or a limit, if a quota limits them.
 const EXPLICIT: [&str; 6] =
     ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
 /// Kinds whose plain plural is a resource name of its own, beside `count/…`.
@@ -45,8 +45,8 @@ fn whole(number: usize) -> Quantity {
     Quantity::of_units(number as i64)
 }
 
-/// The amounts as they are stored.
-pub fn stored(amounts: &Amounts) -> Value {
+/// Returns the amounts as an object has them.
+pub fn amounts_to_value(amounts: &Amounts) -> Value {
     amounts
         .iter()
         .map(|(k, v)| (k.clone(), Value::from(v.to_string())))
@@ -55,7 +55,7 @@ pub fn stored(amounts: &Amounts) -> Value {
 }
 
 /// `limits.cpu=1,pods=2`: how messages show amounts.
-pub fn shown<'a>(amounts: impl IntoIterator<Item = (&'a String, &'a Quantity)>) -> String {
+pub fn join_amounts<'a>(amounts: impl IntoIterator<Item = (&'a String, &'a Quantity)>) -> String {
     amounts.into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
 }
 
@@ -77,7 +77,7 @@ fn compute(requests: &Amounts, limits: &Amounts) -> Amounts {
     out
 }
 
-/// Does the pod still use anything? Ended ones do not, nor those that should be gone by now.
+/// Returns whether a pod still uses its resources: not if it has ended, or should be gone by now.
 fn is_charged(pod: &Value, now: Timestamp) -> bool {
     let grace = jiff::SignedDuration::from_secs(int(pod, "metadata.deletionGracePeriodSeconds").unwrap_or(0));
     // A grace period that ends after the end of the calendar is not over.
@@ -95,7 +95,7 @@ fn storage_of_claim(claim: &Value) -> Option<Quantity> {
     Some(allocated.map_or(requested, Quantity::rounded_to_units))
 }
 
-/// All that one object uses.
+/// Returns what one object uses, by the resource names of quotas.
 pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Amounts {
     let mut out = Amounts::new();
     add(&mut out, format!("count/{}", qualified(group, plural)), whole(1));
@@ -144,8 +144,8 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Amoun
     out
 }
 
-/// Group and plural of the kind that a quota's resource name counts.
-pub fn counted(name: &str) -> (&str, &str) {
+/// Returns group and plural of the kind that a quota's resource name counts.
+pub fn kind_counted_by(name: &str) -> (&str, &str) {
     if let Some(counted) = name.strip_prefix("count/") {
         let (plural, group) = counted.split_once('.').unwrap_or((counted, ""));
         return (group, plural);
@@ -229,9 +229,9 @@ fn reaches_other_namespaces(affinity: &Value) -> bool {
     })
 }
 
-/// What the containers of a pod do not say although `hard` limits it: `cpu for: web; memory for:
-/// db,web`. They need not speak if the pod has resources as a whole (KEP-2837).
-pub(crate) fn unsaid(pod: &Value, hard: &Amounts) -> Option<String> {
+/// Returns the requests and limits that the containers of a pod lack although `hard` limits them:
+/// `cpu for: web; memory for: db,web`. A pod with resources as a whole lacks none (KEP-2837).
+pub(crate) fn missing_amounts(pod: &Value, hard: &Amounts) -> Option<String> {
     let whole = ["spec.resources.requests", "spec.resources.limits"].map(|path| amounts(pod, path));
     if whole.iter().flat_map(Amounts::keys).any(|name| requests::is_of_whole_pod(name)) {
         return None;
@@ -261,15 +261,15 @@ fn refusal(name: &str, requested: &Amounts, used: &Amounts, hard: &Amounts) -> O
     let after = |k: &str, v: Quantity| used.get(k).copied().unwrap_or(zero) + v;
     let exceeded: Vec<&String> = requested
         .iter()
-        // What frees something may always be: else nobody could come back below a limit that was
-        // lowered.
+        // A write that uses less is always allowed. Otherwise a namespace that is above a lowered
+        // limit could never come back below it.
         .filter(|(k, v)| !v.is_negative() && hard.get(*k).is_some_and(|h| after(k, **v) > *h))
         .map(|(k, _)| k)
         .collect();
     if exceeded.is_empty() {
         return None;
     }
-    let part = |of: &Amounts| shown(exceeded.iter().filter_map(|k| of.get_key_value(*k)));
+    let part = |of: &Amounts| join_amounts(exceeded.iter().filter_map(|k| of.get_key_value(*k)));
     Some(format!(
         "exceeded quota: {name}, requested: {}, used: {}, limited: {}",
         part(requested),
@@ -302,12 +302,15 @@ pub struct Charge<'a> {
 pub fn charge(quota: &Value, write: Charge) -> Result<Option<Amounts>, String> {
     let (name, hard, used) =
         (meta::name(quota), amounts(quota, "status.hard"), amounts(quota, "status.used"));
-    let of_kind: Vec<&str> =
-        hard.keys().map(String::as_str).filter(|name| counted(name) == (write.group, write.plural)).collect();
+    let of_kind: Vec<&str> = hard
+        .keys()
+        .map(String::as_str)
+        .filter(|name| kind_counted_by(name) == (write.group, write.plural))
+        .collect();
     if (write.group, write.plural) == ("", "pods")
-        && let Some(unsaid) = unsaid(write.object, &hard)
+        && let Some(missing) = missing_amounts(write.object, &hard)
     {
-        return Err(format!("failed quota: {name}: must specify {unsaid}"));
+        return Err(format!("failed quota: {name}: must specify {missing}"));
     }
     if !of_kind.iter().all(|name| used.contains_key(*name)) {
         return Err(format!("status unknown for quota: {name}, resources: {}", of_kind.join(",")));

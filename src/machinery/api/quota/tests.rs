@@ -5,7 +5,7 @@ fn pod(requests: Value, limits: Value) -> Value {
     json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "resources": {"requests": requests, "limits": limits}}]}})
 }
 fn text_of(amounts: &Amounts) -> String {
-    shown(amounts)
+    join_amounts(amounts)
 }
 fn used(object: &Value) -> Amounts {
     usage("", "pods", object, Timestamp::UNIX_EPOCH)
@@ -48,9 +48,9 @@ fn services_and_claims_cost_more_than_their_number() {
     assert_eq!(of["fast.storageclass.storage.k8s.io/requests.storage"].to_string(), "2Gi");
     let of = usage("apps", "deployments", &json!({}), Timestamp::UNIX_EPOCH);
     assert_eq!(text_of(&of), "count/deployments.apps=1");
-    assert_eq!(counted("count/deployments.apps"), ("apps", "deployments"));
+    assert_eq!(kind_counted_by("count/deployments.apps"), ("apps", "deployments"));
     assert_eq!(
-        counted("fast.storageclass.storage.k8s.io/persistentvolumeclaims").1,
+        kind_counted_by("fast.storageclass.storage.k8s.io/persistentvolumeclaims").1,
         "persistentvolumeclaims"
     );
 }
@@ -77,7 +77,7 @@ fn a_pod_with_resources_of_its_own_speaks_for_its_containers() {
     let with = |resources: Value| {
         let mut one = pod(json!({}), json!({}));
         value::put(&mut one, "spec.resources", resources);
-        unsaid(&one, &hard)
+        missing_amounts(&one, &hard)
     };
     assert_eq!(with(json!({})).as_deref(), Some("requests.cpu for: c"));
     assert_eq!(with(json!({"limits": {"cpu": "1"}})), None);

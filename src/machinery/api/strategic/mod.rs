@@ -1,5 +1,5 @@
-//! Strategic merge patch: a merge patch that knows which lists are maps in disguise. What it knows
-//! stands beside the published types ([`super::shape`]). Source:
+//! Strategic merge patch: a merge patch that merges some lists item by item, as if they were maps.
+//! Which lists, and by which field, stands beside the published types ([`super::shape`]). Source:
 //! k8s.io/apimachinery/pkg/util/strategicpatch.
 
 mod order;
@@ -52,7 +52,7 @@ pub fn refusal(why: String) -> Status {
     }
 }
 
-/// What `$patch` asks for.
+/// The values of `$patch`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Directive {
     Replace,
@@ -167,8 +167,8 @@ fn check_directives(patch: &Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
-/// A value that was not there before: as it stands, without nulls and directives. `None` if it is
-/// nothing but a directive.
+/// Returns a new value as it stands, without nulls and directives. `None` if it is a directive
+/// alone.
 fn without_directives(value: &Value) -> Option<Value> {
     match value {
         Value::Object(map) if map.contains_key("$patch") => None,
@@ -242,7 +242,7 @@ fn key_of<'a>(name: &str, key: &str, item: &'a Value) -> Result<&'a Value, Strin
     })
 }
 
-/// Merges a list whose items are told apart by `key`. Every item is found by its key in a map, and
+/// Merges a list whose items are identified by `key`. Every item is found by its key in a map, and
 /// those that go are taken out in one pass at the end, so the time grows with the lengths of both
 /// lists and not with their product.
 fn merge_items(

@@ -116,8 +116,8 @@ const NO_OWN_USERS: &str = "Ropewalk runs as an ordinary user here, so all of it
 /// Whether `hostUsers: false` is honoured: a fact of the process, as who runs it is.
 static OWN_USERS: AtomicBool = AtomicBool::new(false);
 
-/// From now on nobody is warned of `hostUsers: false`: pods get a user namespace of their own, or
-/// do not start.
+/// Switches off the warning about `hostUsers: false`: from now on pods get a user namespace of
+/// their own, or do not start.
 pub fn pods_have_own_users() {
     OWN_USERS.store(true, Ordering::Relaxed);
 }

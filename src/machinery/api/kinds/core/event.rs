@@ -4,7 +4,7 @@
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of};
 use crate::meta;
-use crate::table::cells::{Printer, name, or, since};
+use crate::table::cells::{Printer, name, since, text_or};
 use crate::validate::names;
 use crate::value::{at, int, text};
 use clock::Timestamp;
@@ -110,11 +110,11 @@ pub(crate) static PRINTER: Printer = Printer {
 };
 
 fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
-    let first = or(o, "firstTimestamp", text(o, "eventTime"));
+    let first = text_or(o, "firstTimestamp", text(o, "eventTime"));
     // A series counts for itself, also if it says 0; one event alone has no count in the new API.
     let series = at(o, "series");
     let (last, count) = match series.is_null() {
-        true => (or(o, "lastTimestamp", first), int(o, "count").filter(|n| *n != 0).unwrap_or(1)),
+        true => (text_or(o, "lastTimestamp", first), int(o, "count").filter(|n| *n != 0).unwrap_or(1)),
         false => (text(series, "lastObservedTime"), int(series, "count").unwrap_or(0)),
     };
     let kind = text(o, "involvedObject.kind").to_lowercase();
@@ -122,8 +122,8 @@ fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
         "" => kind,
         name => format!("{kind}/{name}"),
     };
-    let component = or(o, "source.component", text(o, "reportingComponent"));
-    let host = or(o, "source.host", text(o, "reportingInstance"));
+    let component = text_or(o, "source.component", text(o, "reportingComponent"));
+    let host = text_or(o, "source.host", text(o, "reportingInstance"));
     let source = if host.is_empty() { component.to_string() } else { format!("{component}, {host}") };
     vec![
         since(last, now).into(),

@@ -8,7 +8,7 @@ use crate::meta;
 use crate::pod_spec::node_selector;
 use crate::quantity::Quantity;
 use crate::schema::equality;
-use crate::table::cells::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, text_or};
 use crate::validate::fields::{IMMUTABLE, one_of};
 use crate::value::{self, at, default, default_zero, empty, map, put, text};
 use crate::volumes::{VOLUME_PROTECTION, class_named_by};
@@ -187,10 +187,10 @@ static PRINTER: Printer = Printer {
             status.into(),
             claim.into(),
             class_named_by(o).into(),
-            or(o, "spec.volumeAttributesClassName", "<unset>").into(),
+            text_or(o, "spec.volumeAttributesClassName", "<unset>").into(),
             text(o, "status.reason").into(),
             age(o, now),
-            or(o, "spec.volumeMode", "<unset>").into(),
+            text_or(o, "spec.volumeMode", "<unset>").into(),
         ]
     },
     conditions: None,

@@ -7,7 +7,7 @@ use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::quantity::Quantity;
 use crate::schema::equality;
-use crate::table::cells::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, text_or};
 use crate::validate::fields::{one_of, selector};
 use crate::validate::names;
 use crate::value::{self, at, default, empty, map, put, text};
@@ -265,9 +265,9 @@ static PRINTER: Printer = Printer {
             if bound { amount(o, "status.capacity.storage") } else { "".into() },
             if bound { modes(o, "status.accessModes").into() } else { "".into() },
             class_named_by(o).into(),
-            or(o, "spec.volumeAttributesClassName", "<unset>").into(),
+            text_or(o, "spec.volumeAttributesClassName", "<unset>").into(),
             age(o, now),
-            or(o, "spec.volumeMode", "<unset>").into(),
+            text_or(o, "spec.volumeMode", "<unset>").into(),
         ]
     },
     conditions: None,

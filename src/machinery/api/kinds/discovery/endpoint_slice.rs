@@ -3,7 +3,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of};
-use crate::table::cells::{Printer, age, name, some};
+use crate::table::cells::{Printer, age, first_items, name};
 use crate::validate::addresses::{endpoint_ip, legacy_ip, strict_ip};
 use crate::validate::fields::{app_protocol, one_of};
 use crate::validate::names;
@@ -165,7 +165,7 @@ static PRINTER: Printer = Printer {
 
 /// At most three items; `<unset>` if there is nothing to show (`listWithMoreString` upstream).
 fn shown(items: &[String]) -> String {
-    match some(items, 3, "") {
+    match first_items(items, 3, "") {
         text if text.is_empty() => "<unset>".to_string(),
         text => text,
     }
