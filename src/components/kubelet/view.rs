@@ -297,8 +297,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// Returns whether a container may run again that ended with this code: one of its own restart rules
-/// says so, else its own restart policy, else `policy`, which is the pod's. KEP-5307;
+/// Returns whether a container may run again that ended with this code: one of its own restart
+/// rules says so, else its own restart policy, else `policy`, which is the pod's. KEP-5307;
 /// `ContainerShouldRestart` upstream.
 pub(crate) fn may_restart(policy: &str, spec: &Spec, exit_code: i32) -> bool {
     let fits = |rule: &ContainerRestartRule| {

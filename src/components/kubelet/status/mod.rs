@@ -173,8 +173,8 @@ fn not_initialized(view: &View, init: &[ContainerStatus]) -> PodCondition {
     condition("Initialized", false, Some("ContainersNotInitialized".into()), Some(message))
 }
 
-/// Keeps the stored status of each container that has ended for good, in place of one that brings it
-/// back: the API server refuses that (`ValidateContainerStateTransition` upstream), and the exit
+/// Keeps the stored status of each container that has ended for good, in place of one that brings
+/// it back: the API server refuses that (`ValidateContainerStateTransition` upstream), and the exit
 /// code is what the kubelet itself goes by after a restart of the machine.
 ///
 /// ```text

@@ -1,6 +1,6 @@
 //! Classes of characters by name, `\p{Greek}`. Go knows general categories and scripts. This
-//! program's engine knows more, `\p{Alphabetic}` and `\p{sc=Greek}`, and does not know `\p{^Greek}`.
-//! Source: `parser.parseUnicodeClass` in `regexp/syntax/parse.go`.
+//! program's engine knows more, `\p{Alphabetic}` and `\p{sc=Greek}`, and does not know
+//! `\p{^Greek}`. Source: `parser.parseUnicodeClass` in `regexp/syntax/parse.go`.
 
 use parking_lot::Mutex;
 use regex::Regex;
@@ -11,7 +11,8 @@ static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 /// No name of a category or a script is longer.
 const NAME_MAX: usize = 64;
 
-/// Writes the class that `text` begins with, `\p{^Greek}` or `\pL`. Returns how many bytes it takes.
+/// Writes the class that `text` begins with, `\p{^Greek}` or `\pL`. Returns how many bytes it
+/// takes.
 ///
 /// # Errors
 /// Go's message: it knows no class of this name.

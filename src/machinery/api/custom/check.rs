@@ -51,7 +51,7 @@ fn has_type(schema: &Schema, value: &Value) -> bool {
     }
 }
 
-/// Checks a value and all that is inside of it. `old` is the value that it replaces, if there is one.
+/// Checks a value and all that is inside of it. `old` is the value that it replaces, if any.
 fn check_value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, errors: &mut Errors) {
     if errors.is_full() || old == Some(here) || (here.is_null() && schema.nullable) {
         return;

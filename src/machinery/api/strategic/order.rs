@@ -1,4 +1,5 @@
-//! The order of merged lists: `$setElementOrder`, and where an item goes that a patch does not name.
+//! The order of merged lists: `$setElementOrder`, and the places of items that a patch does not
+//! name.
 
 use crate::errors::brief;
 use crate::shape::Merge;

@@ -61,9 +61,9 @@ pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Erro
     }
 }
 
-/// Refuses a status that brings a container back that has ended for good: others have taken its exit
-/// code for final. Upstream: `ValidateContainerStateTransition` and its kin for init and ephemeral
-/// containers.
+/// Refuses a status that brings a container back that has ended for good: others have taken its
+/// exit code for final. Upstream: `ValidateContainerStateTransition` and its counterparts for init
+/// and ephemeral containers.
 ///
 /// ```text
 /// Never, exit 0 -> running        refused
@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    /// As upstream's `TestValidateContainerStateTransition` and its kin.
+    /// As `ValidateContainerStateTransition` upstream and its counterparts.
     #[test]
     fn a_container_that_has_ended_for_good_does_not_come_back() {
         let back = |policy: &str, spec: Value, code: i64, list: &str, specs: &str| {
