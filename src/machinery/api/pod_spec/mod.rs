@@ -20,6 +20,7 @@ use crate::cidr;
 use crate::errors::Errors;
 use crate::quantity::Quantity;
 use crate::requests;
+use crate::validate::addresses::NO_IP;
 use crate::validate::fields::{annotations, labels, one_of};
 use crate::validate::names;
 use crate::value::{at, empty, flag, int, list, map, text};
@@ -186,8 +187,6 @@ fn gates(spec: &Value, field: &str, errors: &mut Errors) {
 fn is_ip(text: &str) -> bool {
     cidr::parse_ip(text).is_some()
 }
-
-const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 fn dns_config(spec: &Value, field: &str, errors: &mut Errors) {
     let config = at(spec, "dnsConfig");
