@@ -6,7 +6,7 @@ use crate::errors::Errors;
 use crate::pod_spec::volumes::{host_path_type, no_backsteps};
 use crate::validate::fields::one_of;
 use crate::validate::names::{dns_label, dns_subdomain};
-use crate::value::{at, empty, flag, int, list, map, text};
+use crate::value::{at, empty, flag, int, map, text};
 use serde_json::{Value, json};
 
 /// The fields of a PersistentVolume that are a source of storage, in the order in which upstream
