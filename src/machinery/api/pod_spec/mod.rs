@@ -47,6 +47,7 @@ pub(crate) fn template_at(template: &Value, field: &str, errors: &mut Errors) {
 
 pub(crate) fn spec(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors) {
     let volumes = volumes::check(spec, field, is_pod, errors);
+    resources::pod_claims(spec, &format!("{field}.resourceClaims"), errors);
     containers::all(spec, field, &volumes, errors);
     pod_resources(spec, field, errors);
     host_network(spec, field, is_pod, errors);
