@@ -65,7 +65,10 @@ fn directive(map: &Map<String, Value>) -> Result<Option<Directive>, String> {
         None => Ok(None),
         Some(Value::String(word)) if word == "replace" => Ok(Some(Directive::Replace)),
         Some(Value::String(word)) if word == "delete" => Ok(Some(Directive::Delete)),
-        Some(other) => Err(format!("unknown patch type: {}", brief(&gostr::plain(other)))),
+        Some(other) => {
+            let (word, map) = (gostr::plain(other), gostr::plain(&Value::Object(map.clone())));
+            Err(format!("unknown patch type: {} in map: {}", brief(&word), brief(&map)))
+        }
     }
 }
 
@@ -191,6 +194,9 @@ fn merge_list(shape: Shape, name: &str, old: &mut Vec<Value>, patch: &[Value]) -
     }
     check_types(old, patch)?;
     for item in patch.iter().filter_map(Value::as_object) {
+        if item.get("$patch").is_some_and(|word| word == "merge") {
+            return Err("merging lists cannot yet be specified in the patch".to_string());
+        }
         directive(item)?;
     }
     if patch.iter().any(is_replace) {

@@ -122,10 +122,16 @@ fn directives_that_upstream_refuses_are_refused() {
         json!({"volumes": [volume]})
     };
     for (spec, why) in [
-        (json!({"$patch": "merge"}), "unknown patch type: merge"),
-        (json!({"$patch": 1}), "unknown patch type: 1"),
-        (json!({"containers": [{"name": "a", "$patch": "merge"}]}), "unknown patch type: merge"),
-        (json!({"containers": [{"name": "new", "$patch": "x"}]}), "unknown patch type: x"),
+        (json!({"$patch": "merge"}), "unknown patch type: merge in map: map[$patch:merge]"),
+        (json!({"$patch": 1}), "unknown patch type: 1 in map: map[$patch:1]"),
+        (
+            json!({"containers": [{"name": "a", "$patch": "merge"}]}),
+            "merging lists cannot yet be specified in the patch",
+        ),
+        (
+            json!({"containers": [{"name": "new", "$patch": "x"}]}),
+            "unknown patch type: x in map: map[$patch:x name:new]",
+        ),
         (volume(json!(["name"])), "invalid patch format of retainKeys"),
         (volume(json!("name")), "invalid patch format of retainKeys"),
     ] {
