@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+/// Upstream's message for a text that is no address.
 pub(crate) const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 /// Checks an address in any form that older fields take. Returns it as IPv4 if it is IPv4.
