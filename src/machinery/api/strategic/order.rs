@@ -88,7 +88,7 @@ pub(super) fn check_order(
     let Value::Array(named) = order else { return wrong(&format!("{}{name}", super::ORDER), order) };
     let items = match items {
         None => &[][..],
-        Some(Value::Array(items)) => items,
+        Some(Value::Array(items)) => items.as_slice(),
         Some(other) => return wrong(name, other),
     };
     if let Merge::By(key) = how
