@@ -83,7 +83,7 @@ pub(crate) fn container(
             {
                 status.last_state = Some(ended(c));
                 status.state = Some(wait(reason, Some(message.clone()).filter(|m| !m.is_empty())));
-            } else if view.replaced.contains(&c.id) && !may_restart(view.policy(), spec, c.exit_code) {
+            } else if view.restarts(spec, init, c) && !may_restart(view.policy(), spec, c.exit_code) {
                 // It runs again although its restart policy says no, because its image was changed.
                 // A status that says that it has ended could not be taken back.
                 status.last_state = Some(ended(c));

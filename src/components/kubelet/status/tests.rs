@@ -178,10 +178,10 @@ fn a_container_that_changes_its_image_waits_whatever_its_policy() {
     let (ready, p) = (sandbox("s", 0, SandboxState::Ready), pod("Never", &[], &["a"]));
     let (backoffs, probes) = (Backoffs::new(), Seen::default());
     let ended = [container("a", 0, Exited, 137)];
-    let state = |replaced: &[&str]| {
+    let state = |pod: &Pod, replaced: &[&str]| {
         let replaced = replaced.iter().map(|id| (*id).to_string()).collect();
         let view = View {
-            pod: &p,
+            pod,
             sandbox: Some(&ready),
             containers: &ended,
             backoffs: &backoffs,
@@ -191,8 +191,11 @@ fn a_container_that_changes_its_image_waits_whatever_its_policy() {
         };
         line(&of(&view, &Waiting::new(), [172, 30, 0, 12].into()))
     };
-    assert_eq!(state(&["a-0"]), "Running ContainerCreating ready=False");
-    assert_eq!(state(&[]), "Failed exit 137 ready=False");
+    assert_eq!(state(&p, &["a-0"]), "Running ContainerCreating ready=False");
+    assert_eq!(state(&p, &[]), "Failed exit 137 ready=False");
+    let mut over = p.clone();
+    over.status = Some(PodStatus { phase: Some("Failed".into()), ..PodStatus::default() });
+    assert_eq!(state(&over, &["a-0"]), "Failed exit 137 ready=False", "nothing of it runs again");
 }
 
 #[test]
