@@ -10,7 +10,7 @@ use crate::quantity::Quantity;
 use crate::schema::equality;
 use crate::table::cells::{Printer, age, name, text_or};
 use crate::validate::fields::{IMMUTABLE, one_of};
-use crate::value::{self, at, default, default_zero, empty, map, put, text};
+use crate::value::{self, at, default, default_zero, empty, put, text};
 use crate::volumes::{VOLUME_PROTECTION, class_named_by};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use serde_json::{Value, json};
@@ -62,17 +62,7 @@ fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
 
 fn validate(object: &Value, errors: &mut Errors) {
     access_modes(object, errors, "");
-    if map(object, "spec.capacity").is_none_or(|c| c.is_empty()) {
-        errors.required("spec.capacity", "");
-    }
-    for (name, amount) in map(object, "spec.capacity").into_iter().flatten() {
-        let here = format!("spec.capacity[{name}]");
-        if name != "storage" {
-            errors.not_supported("spec.capacity", &name.as_str().into(), &["storage"]);
-        } else if amount.as_str().and_then(Quantity::parse).is_some_and(|q| q.is_negative() || q.is_zero()) {
-            errors.invalid(here, amount, "must be greater than zero");
-        }
-    }
+    capacity(at(object, "spec.capacity"), errors);
     volume_sources::validate(object, errors);
     let path = at(object, "spec.hostPath.path").as_str();
     let is_root = path.is_some_and(|path| path.starts_with('/') && path.trim_matches('/').is_empty());
@@ -102,6 +92,28 @@ fn validate(object: &Value, errors: &mut Errors) {
         &["Delete", "Recycle", "Retain"],
         errors,
     );
+}
+
+/// Checks that a volume has an amount of storage above 0, and of nothing else.
+fn capacity(capacity: &Value, errors: &mut Errors) {
+    const FIELD: &str = "spec.capacity";
+    let amounts: Vec<(&String, &Value)> = capacity.as_object().into_iter().flatten().collect();
+    if amounts.is_empty() {
+        errors.required(FIELD, "");
+    }
+    if !matches!(amounts.as_slice(), [(name, _)] if *name == "storage") {
+        errors.not_supported(FIELD, capacity, &["storage"]);
+    }
+    for (name, value) in amounts {
+        let Some(amount) = value.as_str().and_then(Quantity::parse) else { continue };
+        let field = format!("{FIELD}[{name}]");
+        if amount.is_negative() {
+            errors.invalid(&field, &amount.units().into(), "must be a valid resource quantity");
+        }
+        if amount.is_negative() || amount.is_zero() {
+            errors.invalid(field, value, "must be greater than zero");
+        }
+    }
 }
 
 /// Checks that a volume with a class of volume attributes is one of CSI: only its drivers know such
@@ -261,6 +273,36 @@ mod tests {
         ] {
             assert_eq!(with(source), [want]);
         }
+    }
+
+    #[test]
+    fn the_capacity_of_a_volume_is_an_amount_of_storage() {
+        let told = |amounts: Value| {
+            let mut errors = Errors::default();
+            capacity(&amounts, &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let supported = "supported values: \"storage\"";
+        assert_eq!(told(json!({"storage": "1Gi"})), [""; 0]);
+        assert_eq!(
+            told(json!({"cpu": "1"})),
+            [format!("spec.capacity: Unsupported value: {{\"cpu\":\"1\"}}: {supported}")]
+        );
+        assert_eq!(told(json!({"storage": "1", "cpu": "1"})).len(), 1);
+        assert_eq!(
+            told(Value::Null),
+            [
+                "spec.capacity: Required value".to_string(),
+                format!("spec.capacity: Unsupported value: null: {supported}")
+            ]
+        );
+        assert_eq!(
+            told(json!({"storage": "-1Ki"})),
+            [
+                "spec.capacity[storage]: Invalid value: -1024: must be a valid resource quantity",
+                "spec.capacity[storage]: Invalid value: \"-1Ki\": must be greater than zero",
+            ]
+        );
     }
 
     #[test]
