@@ -142,6 +142,38 @@ async fn a_claim_that_only_names_a_volume_or_has_lost_it_is_not_bound() {
     assert_eq!(why(), "persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\"");
 }
 
+/// VolumeRestrictions needs all claims and comes before VolumeBinding, which looks at the state of
+/// all before it asks for volumes.
+#[tokio::test]
+async fn of_several_claims_the_one_is_named_that_upstream_names() {
+    let mut named = claim("v");
+    named.metadata.annotations = None; // it is not bound
+    let scheduler = scheduler(named).await;
+    let why = |claims: &[&str]| {
+        let volume = |name: &&str| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
+        let mut pod = pod("1");
+        pod.spec.as_mut().unwrap().volumes = of(claims.iter().map(volume).collect());
+        scheduler.volumes_of(&pod).unwrap_err()
+    };
+    let mut other = claim("w");
+    other.metadata.name = Some("other".into());
+    other.metadata.deletion_timestamp = of(json!("2026-01-01T00:00:00Z"));
+    scheduler.claims.tell_of(other.clone());
+    assert_eq!(why(&["c"]), "pod has unbound immediate PersistentVolumeClaims");
+    assert_eq!(why(&["c", "other"]), "persistentvolumeclaim \"other\" is being deleted");
+    assert_eq!(why(&["c", "other", "missing"]), "persistentvolumeclaim \"missing\" not found");
+    other.status = of(json!({"phase": "Lost"}));
+    other.metadata.resource_version = Some("12".into());
+    scheduler.claims.tell_of(other.clone());
+    let lost = "persistentvolumeclaim \"other\" bound to non-existent persistentvolume \"w\"";
+    assert_eq!(why(&["c", "other"]), lost, "a lost claim that is being deleted is lost");
+    (other.status, other.metadata.deletion_timestamp) = (None, None);
+    other.metadata.resource_version = Some("13".into());
+    scheduler.claims.tell_of(other);
+    assert_eq!(why(&["other"]), "persistentvolume \"w\" not found");
+    assert_eq!(why(&["other", "c"]), "pod has unbound immediate PersistentVolumeClaims");
+}
+
 #[tokio::test]
 async fn a_refused_pod_hears_of_what_changes_while_its_refusal_is_written() {
     let scheduler = Arc::new(scheduler(claim("v")).await);
