@@ -116,6 +116,10 @@ async fn a_claim_for_one_pod_is_given_to_one() {
     scheduler.pods.tell_of(other());
     let is_taken = || scheduler.volumes_of(&pod("1")).unwrap().is_taken;
     assert!(!is_taken(), "the other one has no node yet");
+    let mut before = other();
+    before.metadata.uid = Some("older".into());
+    scheduler.cache.assume(&Key::new("d", "q"), &before, "n");
+    assert!(!is_taken(), "that was another pod of its name");
     scheduler.cache.assume(&Key::new("d", "q"), &other(), "n");
     assert!(is_taken());
     scheduler.cache.forget(&Key::new("d", "q"), &other());
@@ -228,7 +232,7 @@ async fn the_end_of_a_pod_does_not_undo_the_decision_for_the_next_one_of_its_nam
     scheduler.pod_changed(&Change::Deleted(Arc::new(pod("1"))));
     assert!(scheduler.cache.has_assumed(&key, &pod("2")));
     scheduler.pod_changed(&Change::Deleted(Arc::new(pod("2"))));
-    assert!(!scheduler.cache.is_assumed(&key));
+    assert!(scheduler.cache.assumed().is_empty());
 }
 
 /// An administrator reserved it for this claim: no component may take that back.
@@ -325,6 +329,16 @@ async fn a_pod_that_has_its_node_is_not_told_that_it_has_none() {
     scheduler.pods.tell_of(bound);
     scheduler.failed(&Key::new("d", "p"), &pod("1"), "n", "the answer was lost", None).await;
     assert!(server.lines().is_empty());
+}
+
+/// The watch tells of the pod's end while its failure is being counted.
+#[tokio::test]
+async fn a_failure_of_a_pod_that_is_gone_is_forgotten() {
+    let scheduler = Arc::new(scheduler(claim("v")).await);
+    let gone = Key::new("d", "gone");
+    scheduler.begin_pause(&gone, &pod("7"));
+    assert_eq!(scheduler.schedule(gone, None).await.unwrap(), Outcome::Done);
+    assert!(scheduler.failures.lock().is_empty());
 }
 
 /// Every binding that fails gives room back, and then all pods that wait are looked at again.
