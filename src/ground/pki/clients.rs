@@ -1,6 +1,6 @@
 //! Authenticates clients by their certificates.
 
-use super::authorities::Authorities;
+use super::authorities::{Authorities, Serves};
 use super::error::Error;
 use super::identity::{Identity, chain, provider, trusted};
 use super::signatures::proof_of_the_key;
@@ -18,6 +18,9 @@ use x509_parser::x509::X509Name;
 
 /// The attribute of a subject that is the user's uid (upstream: `AllowParsingUserUIDFromCertAuth`).
 const UID: &str = "1.3.6.1.4.1.57683.2";
+
+/// What a client shows its certificate for.
+const CLIENTS: Serves = |usages| usages.client_auth;
 
 /// The owner of a certificate that one of the authority's is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +137,7 @@ struct Believing {
 impl Believing {
     /// `insists`: no client goes without a certificate.
     fn new(ca_pem: &str, insists: bool) -> Result<Believing, Error> {
-        let authorities = trusted(ca_pem)?;
+        let authorities = trusted(ca_pem)?.only_for(CLIENTS);
         let (roots, provider) = (Arc::new(authorities.roots().clone()), provider());
         let strict = strict(roots, &provider, insists).map_err(|e| Error::Pem(e.to_string()))?;
         Ok(Believing { strict, authorities, provider })
@@ -204,7 +207,7 @@ impl ClientCertVerifier for Believing {
     ) -> Result<ClientCertVerified, rustls::Error> {
         let judged = self.judge_strictly(own, more, now);
         let known = &self.provider.signature_verification_algorithms;
-        leaf::reconsider(judged, own, &self.authorities, now, |usages| usages.client_auth, known)?;
+        leaf::reconsider(judged, own, &self.authorities, now, CLIENTS, known)?;
         Ok(ClientCertVerified::assertion())
     }
     proof_of_the_key!(provider);
@@ -309,6 +312,33 @@ mod tests {
         }
         let end = until(&both, &joe[0]);
         assert!(end > days(300), "{end}: its authority goes on");
+    }
+
+    /// As in Go: the extended usages of an authority are those of all that it signs.
+    #[test]
+    fn an_authority_for_servers_alone_makes_no_clients() {
+        use rcgen::ExtendedKeyUsagePurpose::{self, Any, ClientAuth, ServerAuth};
+        let dir = tempfile::tempdir().unwrap();
+        let other = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let judge = |usages: &[ExtendedKeyUsagePurpose]| {
+            let key = KeyPair::generate().unwrap();
+            let mut own = crate::ca::params(&Subject::client("ca", ""), 30).unwrap();
+            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            own.extended_key_usages = usages.to_vec();
+            let pem = own.self_signed(&key).unwrap().pem();
+            let jane = crate::ca::params(&Subject::client("jane", "dev"), 1).unwrap();
+            let issuer = Issuer::from_params(&own, &key);
+            let jane = jane.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+            let believing = Believing::new(&format!("{pem}{}", other.pem()), false).unwrap();
+            let judged = believing.verify_client_cert(jane.der(), &[], UnixTime::now());
+            judged.map(drop).map_err(|e| e.to_string())
+        };
+        let good: [&[ExtendedKeyUsagePurpose]; 4] = [&[], &[ClientAuth], &[Any], &[ServerAuth, ClientAuth]];
+        for usages in good {
+            assert_eq!(judge(usages), Ok(()), "{usages:?}");
+        }
+        let why = judge(&[ServerAuth]).unwrap_err();
+        assert!(why.contains("UnknownIssuer"), "{why}");
     }
 
     #[test]

@@ -66,7 +66,8 @@ pub fn client_config(
 ) -> Result<Arc<rustls::ClientConfig>, Error> {
     let builder =
         rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let builder = foreign::known(builder, trusted(ca_pem)?, provider());
+    let authorities = trusted(ca_pem)?.only_for(foreign::SERVERS);
+    let builder = foreign::known(builder, authorities, provider());
     let mut config = match identity {
         Some(identity) => {
             let (certs, key) = chain(identity)?;
