@@ -33,6 +33,7 @@ mod files;
 mod foreign;
 mod identity;
 mod leaf;
+mod name;
 mod pem;
 mod request;
 mod sign;
