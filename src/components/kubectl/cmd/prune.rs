@@ -111,12 +111,11 @@ pub(crate) async fn run(
                 _ => {}
             }
         }
-        pruned.push(object);
-    }
-    if let Some(teller) = teller {
-        for object in &pruned {
-            teller.tell(ctx, object, "pruned", true)?;
+        // At once: the next deletion may fail, and this object is gone all the same.
+        if let Some(teller) = teller {
+            teller.tell(ctx, &object, "pruned", true)?;
         }
+        pruned.push(object);
     }
     Ok(pruned)
 }

@@ -175,3 +175,22 @@ async fn a_namespace_that_the_user_names_is_pruned_even_if_no_file_has_an_object
     assert_eq!(said.out, "namespace/n created\nconfigmap/a pruned\n", "{said:?}");
     assert!(server.object(&at("a")).is_none());
 }
+
+#[tokio::test]
+async fn what_was_pruned_before_a_refusal_is_told() {
+    let server = Server::start_with(|asked| {
+        let refused = asked.method == "DELETE" && asked.path == at("y");
+        refused.then(|| refusal(403, "Forbidden", "you may not"))
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["x", "y"] {
+        let mut old = config_map(name, json!({}));
+        old["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});
+        server.hold(&at(name), old);
+    }
+    let path = file(&dir, json!({"k": "1"}));
+    let said = server.kubectl(&["apply", "--prune", "--all", "-f", &path]).await;
+    assert_eq!((said.code, said.out.as_str()), (1, "configmap/a created\nconfigmap/x pruned\n"), "{said:?}");
+    assert!(said.err.contains("you may not"), "{said:?}");
+}
