@@ -1,6 +1,8 @@
 //! apply: makes the cluster be as the files say.
 
-use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, subresource, validation};
+use super::common::{
+    DryRun, LAST_APPLIED, Teller, annotate_last_applied, subresource, validation, warn_if_deleting,
+};
 use super::delete::{propagation, wait_gone};
 use super::wait::{Deadline, GONE_WITHIN};
 use super::{migrate, prune};
@@ -197,13 +199,7 @@ async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
         ));
     }
     let (object, changed) = patch(ctx, info, &modified, current, dry_run).await?;
-    let deleting = value::text(&object, "metadata.deletionTimestamp");
-    if !deleting.is_empty() {
-        ctx.note(format!(
-            "Warning: Detected changes to resource {} which is currently being deleted.",
-            info.name
-        ));
-    }
+    warn_if_deleting(ctx, &info.name, &object);
     Ok((object, if changed { "configured" } else { "unchanged" }))
 }
 
