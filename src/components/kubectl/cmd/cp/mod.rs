@@ -59,6 +59,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let (from, to) = (place(ctx, from)?, place(ctx, to)?);
     match (from.pod.is_empty(), to.pod.is_empty()) {
         (false, false) => text("one of src or dest must be a local file specification"),
+        // Such as an unset variable leaves: it must not become the working directory.
+        _ if from.path.is_empty() || to.path.is_empty() => text("filepath can not be empty"),
         (true, true) => text("one of src or dest must be a remote file specification"),
         (true, false) => upload(ctx, &from.path, &to).await,
         (false, true) => download(ctx, &from, &to.path).await,

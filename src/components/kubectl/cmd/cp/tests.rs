@@ -222,3 +222,13 @@ fn a_folder_goes_to_the_target_itself_however_its_path_was_written() {
     assert!(refused.message().contains("is a directory"), "{refused:?}");
     assert_eq!(shell_word("a'b c"), "'a'\\''b c'");
 }
+
+#[tokio::test]
+async fn an_empty_path_is_not_the_working_directory() {
+    let server = Server::start().await;
+    for line in [["cp", "", "p:/tmp"], ["cp", "p:/tmp", ""], ["cp", "", ""]] {
+        let said = server.kubectl(&line).await;
+        assert_eq!((said.code, said.err.as_str()), (1, "error: filepath can not be empty\n"), "{line:?}");
+    }
+    assert!(server.asked().is_empty(), "nothing was asked");
+}
