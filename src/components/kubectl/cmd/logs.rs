@@ -1,7 +1,7 @@
 //! logs: what containers wrote.
 
 use super::pages::items_of;
-use super::pods::{DEFAULT_CONTAINER, container_of, first_pod, info, selector_of, sort_active_first};
+use super::pods::{Choice, DEFAULT_CONTAINER, container_of, first_pod, info, selector_of, sort_best_first};
 use crate::builder::whole;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -166,7 +166,7 @@ async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
     if ctx.flags.is("all-pods") {
         return list(ctx, &pods, &namespace, &selector.to_string()).await;
     }
-    let (first, count) = first_pod(ctx, &pods, &namespace, &selector).await?;
+    let (first, count) = first_pod(ctx, &pods, &namespace, &selector, Choice::Log).await?;
     if count > 1 {
         ctx.note(format!("Found {count} pods, using pod/{}", first.name));
     }
@@ -180,7 +180,7 @@ async fn list(ctx: &Ctx, pods: &Arc<Resource>, namespace: &str, selector: &str) 
         ctx.note(format!("No resources found in {namespace} namespace."));
     }
     if ctx.flags.text("selector").is_empty() {
-        sort_active_first(&mut items);
+        sort_best_first(&mut items, Choice::Log);
     }
     Ok(items.into_iter().map(|object| info(pods, namespace, object)).collect())
 }
