@@ -132,7 +132,7 @@ fn required(parent: &Value, field: &str) -> &'static str {
     }
 }
 
-/// One of the values that a field may have; quotes show the empty text.
+/// Returns the text of a value that a field may have; quotes show the empty one.
 fn choice(value: &Value) -> String {
     match gostr::plain(value) {
         empty if empty.is_empty() => "\"\"".to_string(),

@@ -123,7 +123,7 @@ pub(super) fn info(pods: &Arc<Resource>, namespace: &str, object: Value) -> Info
     }
 }
 
-/// What one of several pods is chosen for.
+/// The purpose for which one of several pods is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     /// A session in it: a pod that is being deleted comes after one that stays, and one with fewer
@@ -140,7 +140,7 @@ pub(super) fn sort_best_first(pods: &mut [Value], choice: Choice) {
     pods.sort_by(|a, b| rank(a, choice).cmp(&rank(b, choice)));
 }
 
-/// What a pod is compared by, the weightiest first. The smaller rank is the better one.
+/// The sort key of a pod, the weightiest part first. The pod with the smallest one is the best.
 type Rank<'a> = (bool, u8, bool, bool, Reverse<&'a str>, (bool, &'a str), (i64, i64), (bool, &'a str));
 
 fn rank(pod: &Value, choice: Choice) -> Rank<'_> {
@@ -171,12 +171,12 @@ fn rank(pod: &Value, choice: Choice) -> Rank<'_> {
     )
 }
 
-/// A time that is not known comes after all others.
+/// Sorts a time that is not known after all others.
 fn known_first(time: &str) -> (bool, &str) {
     (time.is_empty(), time)
 }
 
-/// The most restarts of one of a pod's containers, and of one of its sidecars.
+/// Returns the most restarts of one of a pod's containers, and of one of its sidecars.
 fn restarts(pod: &Value) -> (i64, i64) {
     let is_sidecar = |name: &str| {
         let init = value::list(pod, "spec.initContainers").iter();

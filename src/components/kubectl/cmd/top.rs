@@ -22,7 +22,7 @@ async fn available(ctx: &Ctx) -> Result<(), Fail> {
     text("Metrics API not available")
 }
 
-/// Cores and bytes, which are rounded only where they are shown.
+/// CPU and memory in use: cores and bytes, which are rounded only where they are shown.
 ///
 /// Example: two containers with 400u of a core and 1.5 MiB each use 1m and 3Mi together.
 #[derive(Clone, Copy)]
@@ -56,7 +56,7 @@ impl Use {
     }
 }
 
-/// A share in percent, computed with floating-point numbers and cut, as in kubectl: 29 of 100 are
+/// Returns a share in percent, computed with floating-point numbers and cut, as in kubectl: 29 of 100 are
 /// 28.999999999999996, and so 28.
 fn percent(used: Quantity, whole: Quantity) -> i64 {
     match whole.is_zero() {

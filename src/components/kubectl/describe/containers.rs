@@ -149,7 +149,7 @@ fn port_text(port: &Value) -> String {
     api::gostr::plain(port)
 }
 
-/// What Go's `url.URL` escapes in a path: all but letters, digits and these.
+/// Characters that Go's `url.URL` escapes in a path: all but letters, digits and these.
 const NOT_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')

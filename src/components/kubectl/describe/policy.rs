@@ -87,7 +87,7 @@ fn scopes(text: &mut Text, level: usize, bullet: &str, quota: &Value) {
     }
 }
 
-/// What is used, with binary suffixes if the limit has one, and else without.
+/// Writes the used amount with binary suffixes if the limit has one, and else without.
 ///
 /// Example: `1Mi` of a limit of `2M` is `1048576`.
 fn in_form_of(used: &Value, hard: &Value) -> String {
@@ -101,7 +101,7 @@ fn in_form_of(used: &Value, hard: &Value) -> String {
     }
 }
 
-/// The rows of a quota. `form` writes what is used, given that and the limit.
+/// Writes the rows of a quota. `form` makes the text of a used amount, given that and the limit.
 fn amounts(text: &mut Text, level: usize, quota: &Value, form: fn(&Value, &Value) -> String) {
     let mut hard: Vec<(&String, &Value)> = value::map(quota, "status.hard").into_iter().flatten().collect();
     hard.sort_by_key(|(name, _)| *name);

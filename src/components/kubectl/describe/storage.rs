@@ -148,16 +148,17 @@ pub(super) fn volume(text: &mut Text, volume: &Value) {
 }
 
 fn affinity(text: &mut Text, affinity: &Value) {
-    let terms = value::at(affinity, "required.nodeSelectorTerms");
-    if affinity.is_null() {
+    let required = value::at(affinity, "required");
+    if required.is_null() {
         text.field(0, "Node Affinity", "<none>");
         return;
     }
     text.line(0, "Node Affinity:\t");
-    let Some(terms) = terms.as_array().filter(|t| !t.is_empty()) else {
+    let terms = value::list(required, "nodeSelectorTerms");
+    if terms.is_empty() {
         text.field(1, "Required Terms", "<none>");
         return;
-    };
+    }
     text.line(1, "Required Terms:\t");
     for (i, given) in terms.iter().enumerate() {
         let rules = value::list(given, "matchExpressions").iter();
@@ -173,7 +174,7 @@ fn rule(rule: &Value, operator: &str) -> String {
     if values.is_empty() { head } else { format!("{head} [{}]", values.join(", ")) }
 }
 
-/// One term of several, with a line for each of its rules.
+/// Writes one term of several, with a line for each of its rules.
 fn term(text: &mut Text, level: usize, number: usize, rules: &[String]) {
     text.put(level, format!("Term {number}:\t"));
     if rules.is_empty() {
@@ -187,7 +188,7 @@ fn term(text: &mut Text, level: usize, number: usize, rules: &[String]) {
     }
 }
 
-/// Where volumes of a class may be.
+/// Writes the topologies in which volumes of a class may be.
 fn topologies(text: &mut Text, terms: &[Value]) {
     if terms.is_empty() {
         return text.field(0, "AllowedTopologies", "<none>");
@@ -262,6 +263,14 @@ mod tests {
         let terms = json!([{"matchExpressions": rules}]);
         let mut text = Text::default();
         affinity(&mut text, &json!({"required": {"nodeSelectorTerms": terms}}));
+        for (given, want) in [
+            (json!({}), "Node Affinity:\t<none>\n"),
+            (json!({"required": {}}), "Node Affinity:\t\n  Required Terms:\t<none>\n"),
+        ] {
+            let mut text = Text::default();
+            affinity(&mut text, &given);
+            assert_eq!(text.plain(), want);
+        }
         let want = "Node Affinity:\t\n  Required Terms:\t\n    Term 0:\tzone in [x]\n    \track notin [x]\n";
         assert_eq!(text.plain(), want);
     }

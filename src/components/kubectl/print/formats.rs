@@ -210,7 +210,7 @@ impl Format {
         })
     }
 
-    /// Several objects, each as [`Format::print`] prints it. Columns are as wide as all of them
+    /// Prints several objects, each as [`Format::print`] does. Columns are as wide as all of them
     /// need.
     pub(crate) fn print_each(&self, objects: &[Value]) -> Result<String, Fail> {
         match &self.how {

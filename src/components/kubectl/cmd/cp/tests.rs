@@ -232,3 +232,11 @@ async fn an_empty_path_is_not_the_working_directory() {
     }
     assert!(server.asked().is_empty(), "nothing was asked");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_does_not_say_what_the_destination_is_does_not_hold_the_copy() {
+    let refused = is_folder(std::future::pending()).await.unwrap_err();
+    assert_eq!(refused.message(), "context deadline exceeded");
+    assert!(is_folder(async { Ok(()) }).await.unwrap());
+    assert!(!is_folder(async { text("command terminated with exit code 1") }).await.unwrap());
+}

@@ -7,7 +7,7 @@ use api::gostr;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What Go takes for a space: it is trimmed, and stands beside the dash that trims.
+/// Go's spaces: they are trimmed, and one of them stands beside the dash that trims.
 const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// Texts and actions; `{{-` and `-}}` trim.
