@@ -163,7 +163,7 @@ impl Ctx {
                     "" | "none" | "false" => None,
                     how => Some(how),
                 };
-                // An empty format is sent, too: a client that does not send the header may have any.
+                // An empty format is sent, too: a client without the header may have any format.
                 // With `--ignore-not-found` the user does not see a refusal.
                 let silent = Some("true").filter(|_| self.flags.is("ignore-not-found"));
                 let watch = Some("true").filter(|_| self.flags.is("watch"));

@@ -56,8 +56,8 @@ impl Use {
     }
 }
 
-/// Returns a share in percent, computed with floating-point numbers and cut, as in kubectl: 29 of 100 are
-/// 28.999999999999996, and so 28.
+/// Returns a share in percent, computed with floating-point numbers and cut, as in kubectl: 29 of
+/// 100 are 28.999999999999996, and so 28.
 fn percent(used: Quantity, whole: Quantity) -> i64 {
     match whole.is_zero() {
         true => 0,
