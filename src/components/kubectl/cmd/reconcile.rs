@@ -34,7 +34,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         let known = ["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"];
         if info.resource.group != "rbac.authorization.k8s.io" || !known.contains(&info.resource.kind.as_str())
         {
-            // It is told on the log, as kubectl does, and left alone.
+            // Other kinds are left alone without a word; kubectl says so with `-v=1` only.
             continue;
         }
         match until_written(ctx, &info, dry_run, &teller).await {

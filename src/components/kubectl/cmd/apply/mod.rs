@@ -1,6 +1,8 @@
 //! apply: makes the cluster be as the files say.
 
-use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, subresource, validation};
+use super::common::{
+    DryRun, LAST_APPLIED, Teller, annotate_last_applied, subresource, validation, warn_if_deleting,
+};
 use super::delete::{propagation, wait_gone};
 use super::wait::{Deadline, GONE_WITHIN};
 use super::{migrate, prune};
@@ -55,7 +57,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         match outcome {
             Ok((object, operation)) => {
-                warn_if_deleting(ctx, &info, &object, dry_run);
+                if dry_run != DryRun::Client {
+                    warn_if_deleting(ctx, &info.name, &object);
+                }
                 seen.add(&info, &object);
                 match &format {
                     Some(format) if !format.is_name() => done.push(object),
@@ -124,16 +128,6 @@ fn check_prune(ctx: &Ctx) -> Result<(), Fail> {
         );
     }
     Ok(())
-}
-
-/// Warns that the change may be lost, because the object is being deleted.
-fn warn_if_deleting(ctx: &Ctx, info: &Info, object: &Value, dry_run: DryRun) {
-    if dry_run != DryRun::Client && !value::empty(object, "metadata.deletionTimestamp") {
-        ctx.note(format!(
-            "Warning: Detected changes to resource {} which is currently being deleted.",
-            info.name
-        ));
-    }
 }
 
 /// The field manager of a server-side apply: the one that was named, else kubectl's own.
