@@ -245,6 +245,9 @@ texts! {
     NotUtf8:
         "The line was given up: the terminal sent bytes that are not UTF-8. Set the terminal's encoding to UTF-8.",
         "터미널이 UTF-8이 아닌 바이트를 보내서 이 줄을 버렸습니다. 터미널의 문자 인코딩을 UTF-8로 설정하세요.";
+    PasteNotUtf8:
+        "the manifest was not sent: it has bytes that are not UTF-8",
+        "매니페스트에 UTF-8이 아닌 바이트가 있어서 보내지 않았습니다";
     PasteCut: "Cancelled; nothing was sent.", "취소했습니다. 아무것도 보내지 않았습니다.";
     PasteDropped:
         "Ctrl-C: lines that had come and had not run are dropped: {}.",
