@@ -59,7 +59,8 @@ fn refusal(lang: Lang, text: &str, killed: &[i32], own: &[i32], cluster: &str) -
     } else if signals(&ALL) {
         (lang.say(Say::KillAll, &[text]), lang.say(Say::KillAllTry, &[text]))
     } else {
-        let pid = own.iter().find(|pid| signals(pid))?.to_string();
+        // A negative number is a group of processes (kill(2)); the cluster's lead their own groups.
+        let pid = own.iter().find(|pid| signals(pid) || killed.contains(&-**pid))?.to_string();
         (lang.say(Say::KillOwn, &[&pid]), lang.say(Say::KillOwnTry, &[cluster, text]))
     };
     Some(problem(lang, &what, None, Some(&tip)))
@@ -81,6 +82,9 @@ mod tests {
         assert!(init.contains("kubectl exec POD -- kill 1") && init.contains("`!kill 1`"), "{init}");
         let own = refused("kill -9 4711", &[4711]).expect("the cluster would be gone");
         assert!(own.contains("4711") && own.contains("ropewalk down --name main"), "{own}");
+        for group in ["kill -9 -4711", "kill -- -4711"] {
+            assert!(refused(group, &[4711]).is_some_and(|text| text.contains("4711")), "{group}");
+        }
         assert!(refused("kill -9 -1", &[]).is_some_and(|text| text.contains("every process")));
         for text in ["kill 4712", "kill %1", "kill $!", "kill -0 1", "kill -l 1", "kubectl get pods"] {
             assert_eq!(refused(text, &[4711]), None, "{text}");
