@@ -106,6 +106,8 @@ pub(crate) struct Session {
     shell_lost: bool,
     /// The last line that was not empty has run in the shell, which knows its code.
     ran_in_shell: bool,
+    /// The last line has begun to run: it was neither refused nor given up before.
+    has_begun: bool,
     /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,
     /// The task that follows the lesson.
@@ -151,6 +153,7 @@ impl Session {
             cut: false,
             shell_lost: false,
             ran_in_shell: false,
+            has_begun: false,
             announced: None,
             following: None,
             stopped: None,
@@ -232,8 +235,10 @@ impl Session {
             return Flow::Leave(code);
         }
         let began = clock::now();
+        self.has_begun = false;
         let flow = self.run_line(text, lines);
-        if let Some(tape) = &self.tape {
+        // A line that was refused would not be refused where the draft is proved.
+        if let Some(tape) = self.tape.as_ref().filter(|_| self.has_begun) {
             tape.note(text, &self.place.name, self.last, began);
         }
         match flow {
@@ -273,6 +278,7 @@ impl Session {
             self.last = CUT;
             return Flow::Next;
         }
+        self.has_begun = true;
         match line {
             Line::Empty => {}
             Line::Quit => return Flow::Leave(if self.manner == Manner::Terminal { 0 } else { self.last }),

@@ -105,8 +105,11 @@ mod tests {
         assert!(!session.refuses_kill(&kill, "!kill"), "it is meant");
         assert!(!session.refuses_kill(&Line::Shell("ls 1".into()), "ls 1"));
         let line = format!("kill {}", std::process::id());
+        session.tape = Some(std::sync::Arc::default());
         assert_eq!(session.run(&line, &mut crate::script::Script::of([])), Flow::Next);
         assert_eq!(session.last(), 1);
+        let noted = session.tape.as_ref().map(|tape| tape.acts().len());
+        assert_eq!(noted, Some(0), "a draft with this line would signal the process where it is proved");
         session.manner = Manner::Pipe;
         assert!(!session.refuses_kill(&kill, "kill"), "a script says what it means");
     }
