@@ -250,6 +250,66 @@ fn interrupted_while_the_lab_engine_is_busy() {
     assert!(told.try_recv().is_err(), "the engine was asked for the solution");
 }
 
+/// Not a test of its own: runs in a process that the test below starts.
+#[test]
+fn interrupted_while_the_lesson_engine_looks_for_the_solution() {
+    if std::env::var_os(INSIDE).is_none() {
+        return;
+    }
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let place = Home::at(dir.path()).cluster("main").unwrap();
+    let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+    busy(&runtime, &place, asked);
+    let mut session = session_at(&runtime, place);
+    let (tell, told) = std::sync::mpsc::channel();
+    runtime.spawn(async move {
+        while let Some(question) = questions.recv().await {
+            let question: serde_json::Value = serde_json::from_str(&question).unwrap();
+            let ask = question["question"]["ask"].clone();
+            if ask["solve"].is_object() {
+                nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).unwrap();
+            }
+            tell.send(ask).unwrap();
+        }
+    });
+    assert!(matches!(session.solution(None), Err(Unanswered::Cut)));
+    let mut asks = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(60)).ok());
+    assert!(asks.any(|ask| ask == "solved"), "what the learner does now counts as the solution's");
+    assert!(session.announced.is_some(), "the next line waits for that");
+}
+
+#[test]
+fn after_ctrl_c_at_solve_the_learner_plays() {
+    in_a_process("interrupted_while_the_lesson_engine_looks_for_the_solution");
+}
+
+/// Not a test of its own: runs in a process that the test below starts.
+#[test]
+fn tells_the_engine_of_a_line_that_was_interrupted() {
+    if std::env::var_os(INSIDE).is_none() {
+        return;
+    }
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let place = Home::at(dir.path()).cluster("main").unwrap();
+    tells(&runtime, &place, vec![(vec![LessonView::default()], None)]);
+    let mut session = session_at(&runtime, place);
+    let mut other = {
+        let _inside = runtime.enter();
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap()
+    };
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).unwrap();
+    runtime.block_on(other.recv()).unwrap(); // all that wait for the signal have it
+    session.end_line("get pods -w", false);
+    assert!(session.announced.is_none(), "the answer was waited for");
+    assert!(session.take_interrupt(), "the lines behind it are dropped");
+}
+
+/// The signal that ended a line of kubectl is still there when the line is over.
+#[test]
+fn ctrl_c_in_a_line_does_not_cut_off_what_the_engine_is_told_of_it() {
+    in_a_process("tells_the_engine_of_a_line_that_was_interrupted");
+}
+
 #[test]
 fn ctrl_c_cancels_solve_before_the_solution_is_played() {
     in_a_process("interrupted_while_the_lab_engine_is_busy");
