@@ -25,7 +25,7 @@ fn notes(place: &Place) -> PathBuf {
     place.root.join("lessons.json")
 }
 
-/// Was this cluster made for a lesson or lab?
+/// Returns whether this cluster was made for a lesson or lab.
 pub(crate) fn is_declared(place: &Place) -> bool {
     mark(place).exists()
 }
@@ -170,7 +170,7 @@ async fn take_labs_home(own: &Place, place: &Place, lang: Lang) -> Result<(), St
     }
 }
 
-/// Was it written since it was lent?
+/// Returns whether the book of labs was written since it was lent.
 fn is_used(book: &serde_json::Value) -> bool {
     book["counter"].as_u64().is_some_and(|counter| counter > 1)
 }
