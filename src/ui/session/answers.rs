@@ -1,7 +1,9 @@
 //! The word `answer`: an answer to the question of the open step.
 
 use super::help;
+use super::shell::NOT_FOUND;
 use super::{Manner, Session};
+use crate::dialect::quote;
 use crate::lesson;
 use crate::line::needs_shell;
 use crate::texts::Say;
@@ -12,8 +14,6 @@ use std::time::Duration;
 /// How long the engine may take to tell whether a question waits for letters. A single letter is
 /// else a line for the shell, which must not wait longer.
 const HEARD_MAX: Duration = Duration::from_millis(500);
-/// The exit code of a shell for a command that it does not find (POSIX, 2.8.2).
-const NOT_FOUND: i32 = 127;
 
 impl Session {
     /// The lesson as it stands; `None` if the engine does not answer soon.
@@ -84,8 +84,8 @@ impl Session {
     /// The exit code, if the shell refuses or the text cannot be read; the reason is printed.
     fn expanded(&mut self, written: &str) -> Result<String, i32> {
         let path = self.place.root.join(format!("answer-{}", std::process::id()));
-        let quoted = path.display().to_string().replace('\'', "'\\''");
-        let code = self.in_shell(&format!("{{ printf '%s ' {written}\n}} >| '{quoted}'"), false);
+        let file = quote(&path.display().to_string());
+        let code = self.in_shell(&format!("{{ printf '%s ' {written}\n}} >| {file}"), false);
         let text = std::fs::read_to_string(&path);
         let _ = std::fs::remove_file(&path); // it is not there if the shell has refused
         match (code, text) {

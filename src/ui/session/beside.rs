@@ -3,6 +3,7 @@
 
 use super::lessons::Unanswered;
 use super::{Manner, Session};
+use crate::dialect::quote;
 use crate::texts::Say;
 use crate::{beside, labs};
 use cluster::Error;
@@ -171,7 +172,7 @@ fn started_lab(args: &[String], name: &str) -> Option<(String, Option<u64>, bool
 /// The line that begins a session on the cluster of a lesson or lab, beside the cluster of this
 /// name.
 fn session_beside(there: &Elsewhere, own: &str) -> String {
-    let id = format!("'{}'", there.id.replace('\'', r"'\''"));
+    let id = quote(&there.id);
     let seed = there.seed.map(|seed| format!(" --seed {seed}")).unwrap_or_default();
     match there.lab {
         true => format!("ropewalk lab --name {own} start {id}{seed} --yes"),
