@@ -115,7 +115,9 @@ async fn ended(place: &Place) -> bool {
 /// kept.
 ///
 /// # Errors
-/// It runs, it was not made for a lesson, or it cannot be removed.
+/// It runs, it was not made for a lesson, or it cannot be removed. Or what was learnt cannot be
+/// kept: then the learner does it once more, unless the cluster stays for the next session, which
+/// may succeed ([`Untaken::may_be_later`]).
 async fn make_room(own: &Place, place: &Place, lang: Lang) -> Result<(), String> {
     let runs = || lang.say(Say::BesideRuns, &[&place.name]);
     if !ended(place).await {
@@ -128,34 +130,62 @@ async fn make_room(own: &Place, place: &Place, lang: Lang) -> Result<(), String>
         return Err(lang.say(Say::BesideOther, &[&place.name, &place.name]));
     }
     let Some(held) = launch::hold(place).map_err(|error| error.say(lang))? else { return Err(runs()) };
-    // The learner is told, and does it once more.
     let home = [take_home(own, place, lang).await, take_labs_home(own, place, lang).await];
+    let untaken: Vec<Untaken> = home.into_iter().filter_map(Result::err).collect();
+    if let Some(later) = untaken.iter().find(|untaken| untaken.may_be_later) {
+        return Err(later.why.clone());
+    }
     let wiped = wipe::cluster(place, &held);
     wiped.map_err(|error| format!("{}: {error}", place.root.display()))?;
-    home.into_iter().collect()
+    untaken.into_iter().next().map_or(Ok(()), |untaken| Err(untaken.why))
+}
+
+/// Something that was learnt on the declared cluster and could not be noted with the learner's own.
+struct Untaken {
+    /// For people.
+    why: String,
+    /// The learner's own cluster was too busy to answer, or just ended, or its file could not be
+    /// written, e.g. on a full disk.
+    may_be_later: bool,
+}
+
+impl Untaken {
+    fn later(why: String) -> Untaken {
+        Untaken { why, may_be_later: true }
+    }
+
+    fn never(why: String) -> Untaken {
+        Untaken { why, may_be_later: false }
+    }
+
+    /// After this answer of the learner's own cluster.
+    fn answered(error: &Error, lang: Lang) -> Untaken {
+        let may_be_later = matches!(error, Error::Hangs { .. } | Error::Ended);
+        Untaken { why: error.say(lang), may_be_later }
+    }
 }
 
 /// Notes the steps that were done on the declared cluster with the learner's own, which may run.
-async fn take_home(own: &Place, place: &Place, lang: Lang) -> Result<(), String> {
-    let chain = |error: lab::Error| cluster::chain(&error);
-    let progress = Progress::load(&notes(place)).map_err(chain)?;
+async fn take_home(own: &Place, place: &Place, lang: Lang) -> Result<(), Untaken> {
+    let unread = |error: lab::Error| Untaken::never(cluster::chain(&error));
+    let progress = Progress::load(&notes(place)).map_err(unread)?;
     if own.name == place.name || progress.lessons.is_empty() {
         return Ok(());
     }
     match lesson::ask(own, lang, Ask::Learnt { progress: progress.clone() }).await {
         Ok(_) => Ok(()),
         Err(Error::NotRunning(_)) => {
-            own.make().map_err(|error| error.say(lang))?;
-            let mut kept = Progress::load(&notes(own)).map_err(chain)?;
+            own.make().map_err(|error| Untaken::later(error.say(lang)))?;
+            let mut kept = Progress::load(&notes(own)).map_err(unread)?;
             kept.learn(&progress);
-            kept.save(&notes(own)).map_err(chain)
+            kept.save(&notes(own)).map_err(|error| Untaken::later(cluster::chain(&error)))
         }
-        Err(other) => Err(other.say(lang)),
+        Err(other) => Err(Untaken::answered(&other, lang)),
     }
 }
 
 /// Notes the attempts at labs on the declared cluster with the learner's own.
-async fn take_labs_home(own: &Place, place: &Place, lang: Lang) -> Result<(), String> {
+async fn take_labs_home(own: &Place, place: &Place, lang: Lang) -> Result<(), Untaken> {
     let Some(book) = lent::sealed(place).filter(|book| own.name != place.name && is_used(book)) else {
         return Ok(());
     };
@@ -163,10 +193,10 @@ async fn take_labs_home(own: &Place, place: &Place, lang: Lang) -> Result<(), St
         Ok(_) => Ok(()),
         Err(Error::NotRunning(_)) => match lent::keep(own, &book) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(lang.say(Say::BesideEdited, &[])),
-            Err(error) => Err(cluster::chain(&error)),
+            Ok(false) => Err(Untaken::never(lang.say(Say::BesideEdited, &[]))),
+            Err(error) => Err(Untaken::later(cluster::chain(&error))),
         },
-        Err(other) => Err(other.say(lang)),
+        Err(other) => Err(Untaken::answered(&other, lang)),
     }
 }
 
@@ -258,6 +288,21 @@ mod tests {
         let kept = Progress::load(&notes(&own)).unwrap();
         assert!(kept.look("t/01", "make").unwrap().done && kept.look("t/01", "look").is_none());
         assert_eq!(kept.open, None, "nothing of it is open on the learner's own cluster");
+    }
+
+    /// As long as a build takes all processors.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_learnt_stays_until_the_learners_own_cluster_can_take_it() {
+        let (_dir, own, place) = places();
+        own.make().unwrap();
+        left(&place);
+        let silent = tokio::net::UnixListener::bind(own.socket()).unwrap();
+        let why = make_room(&own, &place, Lang::En).await.unwrap_err();
+        assert!(Progress::load(&notes(&place)).unwrap().look("t/01", "make").unwrap().done, "{why}");
+        drop(silent); // it has ended
+        make_room(&own, &place, Lang::En).await.unwrap();
+        assert!(!place.root.exists());
+        assert!(Progress::load(&notes(&own)).unwrap().look("t/01", "make").unwrap().done);
     }
 
     #[tokio::test]
