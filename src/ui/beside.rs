@@ -150,35 +150,32 @@ struct Untaken {
 }
 
 impl Untaken {
-    fn later(why: String) -> Untaken {
-        Untaken { why, may_be_later: true }
-    }
-
-    fn never(why: String) -> Untaken {
-        Untaken { why, may_be_later: false }
-    }
-
     /// After this answer of the learner's own cluster.
     fn answered(error: &Error, lang: Lang) -> Untaken {
-        let may_be_later = matches!(error, Error::Hangs { .. } | Error::Ended);
+        let may_be_later = matches!(error, Error::Hangs { .. } | Error::Ended | Error::File { .. });
         Untaken { why: error.say(lang), may_be_later }
+    }
+
+    /// After this error at a file. One that is damaged, or of a newer program, stays so.
+    fn unusable(error: &lab::Error, lang: Lang) -> Untaken {
+        Untaken { why: error.say(lang), may_be_later: matches!(error, lab::Error::File { .. }) }
     }
 }
 
 /// Notes the steps that were done on the declared cluster with the learner's own, which may run.
 async fn take_home(own: &Place, place: &Place, lang: Lang) -> Result<(), Untaken> {
-    let unread = |error: lab::Error| Untaken::never(cluster::chain(&error));
-    let progress = Progress::load(&notes(place)).map_err(unread)?;
+    let unusable = |error: lab::Error| Untaken::unusable(&error, lang);
+    let progress = Progress::load(&notes(place)).map_err(unusable)?;
     if own.name == place.name || progress.lessons.is_empty() {
         return Ok(());
     }
     match lesson::ask(own, lang, Ask::Learnt { progress: progress.clone() }).await {
         Ok(_) => Ok(()),
         Err(Error::NotRunning(_)) => {
-            own.make().map_err(|error| Untaken::later(error.say(lang)))?;
-            let mut kept = Progress::load(&notes(own)).map_err(unread)?;
+            own.make().map_err(|error| Untaken::answered(&error, lang))?;
+            let mut kept = Progress::load(&notes(own)).map_err(unusable)?;
             kept.learn(&progress);
-            kept.save(&notes(own)).map_err(|error| Untaken::later(cluster::chain(&error)))
+            kept.save(&notes(own)).map_err(unusable)
         }
         Err(other) => Err(Untaken::answered(&other, lang)),
     }
@@ -193,8 +190,9 @@ async fn take_labs_home(own: &Place, place: &Place, lang: Lang) -> Result<(), Un
         Ok(_) => Ok(()),
         Err(Error::NotRunning(_)) => match lent::keep(own, &book) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Untaken::never(lang.say(Say::BesideEdited, &[]))),
-            Err(error) => Err(Untaken::later(cluster::chain(&error))),
+            Ok(false) => Err(Untaken { why: lang.say(Say::BesideEdited, &[]), may_be_later: false }),
+            Err(lab::graded::Error::Lab(error)) => Err(Untaken::unusable(&error, lang)),
+            Err(error) => Err(Untaken { why: cluster::chain(&error), may_be_later: false }),
         },
         Err(other) => Err(Untaken::answered(&other, lang)),
     }
@@ -303,6 +301,11 @@ mod tests {
         make_room(&own, &place, Lang::En).await.unwrap();
         assert!(!place.root.exists());
         assert!(Progress::load(&notes(&own)).unwrap().look("t/01", "make").unwrap().done);
+        // It cannot be read later either: no declared cluster could ever begin.
+        left(&place);
+        std::fs::write(notes(&own), "{").unwrap();
+        make_room(&own, &place, Lang::En).await.unwrap_err();
+        assert!(!place.root.exists());
     }
 
     #[tokio::test]
