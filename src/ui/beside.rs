@@ -65,8 +65,10 @@ pub async fn prepare(own: &Place, there: &Elsewhere, lang: Lang) -> Result<Place
     let place = own.home.cluster(&declared::beside(&own.name)).map_err(text)?;
     make_room(own, &place, lang).await?;
     own.make().map_err(text)?;
+    // The mark comes first: whatever fails behind it, the directory is known as a lesson's.
+    let marked = std::fs::create_dir_all(&place.root).and_then(|()| std::fs::write(mark(&place), &there.id));
+    marked.map_err(|error| format!("{}: {error}", mark(&place).display()))?;
     place.make().map_err(text)?;
-    std::fs::write(mark(&place), &there.id).map_err(|e| format!("{}: {e}", mark(&place).display()))?;
     if let Err(error) = lent::lend(own, &place)
         && there.lab
     {
@@ -107,6 +109,11 @@ pub(crate) async fn sweep(own: &Place, lang: Lang) -> Option<String> {
     })
 }
 
+/// Returns whether nothing is in a cluster's directory. It is left of one that could not be made.
+fn is_empty(place: &Place) -> bool {
+    std::fs::read_dir(&place.root).is_ok_and(|mut entries| entries.next().is_none())
+}
+
 async fn ended(place: &Place) -> bool {
     matches!(Control::connect(place).await, Err(Error::NotRunning(_)))
 }
@@ -123,7 +130,7 @@ async fn make_room(own: &Place, place: &Place, lang: Lang) -> Result<(), String>
     if !ended(place).await {
         return Err(runs());
     }
-    if !place.root.exists() {
+    if !place.root.exists() || is_empty(place) {
         return Ok(());
     }
     if !is_declared(place) {
@@ -331,6 +338,15 @@ mod tests {
         place.make().unwrap();
         let why = make_room(&own, &place, Lang::En).await.unwrap_err();
         assert!(why.contains("ropewalk reset --name main-lesson") && place.root.exists(), "{why}");
+    }
+
+    /// On a full disk, or by a session that is killed.
+    #[tokio::test]
+    async fn a_directory_that_could_not_be_filled_keeps_no_lesson_from_beginning() {
+        let (_dir, own, place) = places();
+        std::fs::create_dir_all(&place.root).unwrap();
+        prepare(&own, &lesson(), Lang::En).await.unwrap();
+        assert!(is_declared(&place));
     }
 
     #[tokio::test]
