@@ -9,7 +9,7 @@ use std::sync::mpsc::{TrySendError, sync_channel};
 use std::time::Duration;
 
 /// Says something at once, or gives back what it cannot take now. It is called while the news are
-/// locked, so it never waits.
+/// locked, so it waits for nothing but the terminal.
 type Voice = Box<dyn FnMut(String) -> Result<(), String> + Send>;
 
 /// News on their way to the learner. They would stand in the middle of an editor, or behind
