@@ -44,13 +44,13 @@ pub(super) fn brief(name: &str, room: usize) -> String {
 
 /// The members, each in a column of this width.
 pub(super) fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
-    let off = &model.traffic.agreement.off;
+    let agreement = &model.traffic.agreement;
     let members = model.cluster.members().into_iter().enumerate();
     members
         .map(|(at, member)| Column {
             node: &member.node,
             x: LEFT + at * width,
-            up: member.stand == Stand::Ready && !off.contains(&member.node),
+            up: member.stand == Stand::Ready && !agreement.is_down(&member.node),
         })
         .collect()
 }
