@@ -241,8 +241,9 @@ impl Agreement {
             }
             Event::InstallSnapshot { index } => {
                 member.applied = *index;
-                member.log.retain(|at, _| at > index);
-                member.guessed.retain(|at| at > index);
+                // The state takes the place of the whole log: entries behind it contradict it.
+                member.log.clear();
+                member.guessed.clear();
             }
             _ => self.elect(record, who.clone()),
         }

@@ -314,6 +314,19 @@ fn a_node_whose_member_is_stopped_is_not_drawn_as_off() {
     assert!(shown.contains("╳ off"), "{shown}");
 }
 
+/// A leader that was cut off wrote entries that no other member has, and comes back by a snapshot.
+#[test]
+fn a_snapshot_takes_the_place_of_the_whole_log() {
+    let mut agreement = Agreement::default();
+    let mut absorb = |node, verb, detail| agreement.absorb(&told(node, verb, detail));
+    absorb(NODES[0], "append", json!({"last": 40, "batch": 30, "term": 2}));
+    absorb(NODES[1], "append", json!({"last": 40, "batch": 30, "term": 3}));
+    absorb(NODES[1], "commit", json!({"index": 40, "term": 3}));
+    absorb(NODES[0], "install-snapshot", json!({"index": 35}));
+    assert_eq!(agreement.mark(NODES[0], 36), None, "it is no entry that will be cut off");
+    assert_eq!(agreement.members[NODES[0]].applied, 35);
+}
+
 #[test]
 fn a_member_is_cut_off_by_cuts_alone() {
     let mut agreement = led();
