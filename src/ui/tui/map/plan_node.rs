@@ -103,8 +103,8 @@ fn lease(canvas: &mut Canvas<'_>, model: &Model, node: &Node, end: usize, y: usi
 
 /// What the pods request, as a share of what the node has, in the lower edge.
 fn gauges(canvas: &mut Canvas<'_>, node: &Node, pods: &[&Pod], (x, y): (usize, usize), end: usize) {
-    // A pod that has ended requests nothing any more.
-    let counted = || pods.iter().filter(|pod| pod.stand != Stand::Done);
+    // As the scheduler counts: a pod that has ended requests nothing any more.
+    let counted = || pods.iter().filter(|pod| !pod.is_over);
     let cpu: i128 = counted().map(|pod| i128::from(pod.cpu)).sum();
     let memory: i128 = counted().map(|pod| i128::from(pod.memory)).sum();
     let mut x = x;

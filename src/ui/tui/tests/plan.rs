@@ -115,6 +115,25 @@ fn a_lease_that_is_late_shows_its_age_before_the_node_is_not_ready() {
     assert_eq!(model.due(), Some(Duration::from_secs(21)));
 }
 
+/// An evicted pod stays as an object with the phase Failed.
+#[test]
+fn a_pod_that_has_ended_requests_nothing_of_its_node() {
+    for phase in ["Succeeded", "Failed"] {
+        let mut model = midway(Lang::En, RICH);
+        model.traffic.finish();
+        two_nodes(&mut model);
+        let mut large = pod("default", "large", "ropewalk-worker", "Running", 801);
+        large["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "4"}});
+        all(&mut model, "pods", vec![large.clone()]);
+        let shown = map(&model).join("\n");
+        assert!(shown.contains(" cpu █████  mem ░░░░░ "), "{shown}");
+        large["status"]["phase"] = json!(phase);
+        all(&mut model, "pods", vec![large]);
+        let shown = map(&model).join("\n");
+        assert!(shown.contains(" cpu ░░░░░  mem ░░░░░ "), "{phase}: {shown}");
+    }
+}
+
 /// A record that a component of the machine wrote.
 fn told(component: Component, event: tap::Event) -> Record {
     let mut record = Record::new(event).object("services", "default", "pod-svc");
