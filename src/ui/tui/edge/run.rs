@@ -4,7 +4,7 @@
 use super::super::event::{Effect, Event, Question};
 use super::super::model::Model;
 use super::super::render::render;
-use super::super::update::{HUNG_UP, last_words, update};
+use super::super::update::{HUNG_UP, catch_up, last_words, update};
 use super::super::words::Word;
 use super::backend::Sized;
 use super::guard::{self, Taken};
@@ -291,6 +291,9 @@ impl Interface {
             self.dirty |= changed;
             effects.extend(more);
         }
+        let (more, changed) = catch_up(&mut self.model);
+        self.dirty |= changed;
+        effects.extend(more);
         effects
     }
 

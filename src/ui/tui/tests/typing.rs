@@ -1,13 +1,14 @@
 //! What is typed without a look at the screen, and what a key types for the learner.
 
-use super::keys::{control, fresh, letter, press, wish};
+use super::keys::{asks, control, fresh, letter, press, wish};
 use super::*;
 use crate::lesson::tag;
 use crate::tui::layout::Pane;
 use crate::tui::model::{BURST, Overlay};
+use crate::tui::update::catch_up;
 use crossterm::event::KeyCode;
 use lab::format::Library;
-use lab::view::{Answer, Entry, Form, Judged};
+use lab::view::{Answer, Ask, Entry, Form, Judged};
 
 /// The bytes that these effects type into the shell.
 fn typed(effects: Vec<Effect>) -> Vec<u8> {
@@ -187,4 +188,17 @@ fn a_command_that_is_typed_into_the_list_leaves_it_as_it_is() {
     model.now += BURST;
     tell(&mut model, Event::Tick);
     assert!(model.shows_list());
+}
+
+#[test]
+fn a_letter_acts_while_the_shell_prints_without_a_pause() {
+    let mut model = fresh();
+    press(&mut model, KeyCode::F(6));
+    assert_eq!(press(&mut model, KeyCode::Char('b')), []);
+    tell(&mut model, Event::Shell(b"y\r\n".to_vec()));
+    assert_eq!(catch_up(&mut model), (vec![], false), "another letter may follow");
+    model.now += BURST;
+    tell(&mut model, Event::Shell(b"y\r\n".to_vec()));
+    assert_eq!(catch_up(&mut model), (asks(&Ask::Back), true));
+    assert_eq!(catch_up(&mut model), (vec![], false), "once");
 }

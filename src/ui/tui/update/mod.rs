@@ -110,6 +110,15 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
     (effects, changed)
 }
 
+/// Takes in the time that is due, if it has come. The loop does this after other events: where they
+/// never pause, as the output of `yes`, the map would stand still, and no letter would act.
+pub(crate) fn catch_up(model: &mut Model) -> (Vec<Effect>, bool) {
+    match model.due().is_some_and(|due| due <= model.now) {
+        true => update(model, Event::Tick),
+        false => (Vec::new(), false),
+    }
+}
+
 /// Takes in objects; true if the screen looks different now.
 fn absorb(model: &mut Model, resource: &str, delta: Delta<Value>) -> bool {
     let back = match &delta {
