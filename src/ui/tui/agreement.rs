@@ -217,7 +217,7 @@ impl Agreement {
         if self.story.last().is_some_and(late) {
             self.story.clear();
         }
-        // Who is cut off tries again and again, and it is always the same.
+        // A member that is cut off tries again and again: each of its steps is told once.
         let again = |told: &Told| told.who == who && told.term == term && told.happening == happening;
         if self.story.len() < STORY && !self.story.iter().any(again) {
             self.story.push(Told { at: record.at, who: who.into(), term, happening });
@@ -328,12 +328,12 @@ impl Agreement {
         }
     }
 
-    /// The highest term that anybody knows.
+    /// The highest term that a member has told of.
     pub(crate) fn term(&self) -> u64 {
         self.members.values().map(|m| m.term).max().unwrap_or_default()
     }
 
-    /// The newest entry that anybody applied.
+    /// The newest entry that a member has applied.
     pub(crate) fn committed(&self) -> u64 {
         self.members.values().map(|m| m.applied).max().unwrap_or_default()
     }

@@ -32,7 +32,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// Events that wait to be taken in; who tells more waits.
+/// Events that wait to be taken in; a sender of more waits.
 const PENDING: usize = 1024;
 /// Two pictures are at least so far apart.
 const FRAME: Duration = Duration::from_millis(16);

@@ -226,7 +226,7 @@ pub(super) fn role(
         Role::Leader => {
             let votes = agreement.votes(column.node);
             let told = canvas.word(Word::RaftVotes, &[&votes.to_string(), &all.len().to_string()]);
-            // Its election may have been before anybody looked.
+            // Its election may be older than the oldest record that is kept.
             let whole = votes > 0 && cells(&told) <= room;
             (if whole { told } else { canvas.word(Word::RaftLeads, &[]) }, Tone::Accent)
         }

@@ -17,8 +17,8 @@ use lab::view::Ask;
 /// Ctrl-C: gives up the line, a search in the history, and a text that is not finished.
 const GIVE_UP: &[u8] = b"\x03";
 
-/// A letter in the lesson's pane: it acts when nothing follows it for a moment. Who types a command
-/// with the focus on the wrong pane must not turn pages and answer questions.
+/// A letter in the lesson's pane: it acts when nothing follows it for a moment. A command
+/// that is typed with the focus on the wrong pane must not turn pages or answer questions.
 fn letter(model: &mut Model, act: Option<Act>) {
     let now = model.now;
     let follows = model.lesson.typed.replace(now).is_some_and(|last| now.saturating_sub(last) < BURST);
