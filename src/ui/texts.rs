@@ -1,5 +1,6 @@
 //! Everything the REPL says, in English and Korean: the only place with words for people.
 
+use lab::format::pack::reorders;
 pub use lang::Lang;
 use lang::texts;
 
@@ -255,6 +256,9 @@ texts! {
     NotUtf8:
         "The line was given up: the terminal sent bytes that are not UTF-8. Set the terminal's encoding to UTF-8.",
         "터미널이 UTF-8이 아닌 바이트를 보내서 이 줄을 버렸습니다. 터미널의 문자 인코딩을 UTF-8로 설정하세요.";
+    PasteNotUtf8:
+        "the manifest was not sent: it has bytes that are not UTF-8",
+        "매니페스트에 UTF-8이 아닌 바이트가 있어서 보내지 않았습니다";
     PasteCut: "Cancelled; nothing was sent.", "취소했습니다. 아무것도 보내지 않았습니다.";
     PasteDropped:
         "Ctrl-C: lines that had come and had not run are dropped: {}.",
@@ -425,7 +429,8 @@ texts! {
 }
 
 /// What happened, why, and what to try, a line each, as printed on standard error; without a line
-/// break at the end. What it names may have control characters in it: they are left out.
+/// break at the end. What it names may have characters in it that a terminal takes for orders, or
+/// that show a text in another order: they are left out.
 pub fn problem(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> String {
     let mut out = format!("ropewalk: {what}");
     for (label, text) in [(Say::Why, why), (Say::Try, tip)] {
@@ -433,7 +438,7 @@ pub fn problem(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> 
             out.push_str(&format!("\n  {}: {text}", lang.say(label, &[])));
         }
     }
-    out.replace(|c: char| c.is_control() && c != '\n', "")
+    out.replace(|c: char| (c.is_control() && c != '\n') || reorders(c), "")
 }
 
 #[cfg(test)]
@@ -479,5 +484,6 @@ mod tests {
     fn a_refusal_says_what_why_and_what_to_try() {
         assert_eq!(problem(Lang::Ko, "a", Some("b"), Some("c")), "ropewalk: a\n  이유: b\n  해 보기: c");
         assert_eq!(problem(Lang::En, "no pod \x1b[2Jx", None, None), "ropewalk: no pod [2Jx");
+        assert_eq!(problem(Lang::En, "no pod \u{202e}x\u{2066}", None, None), "ropewalk: no pod x");
     }
 }

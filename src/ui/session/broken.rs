@@ -89,6 +89,8 @@ impl Session {
 
     /// Tells the engine how a line has ended, and how the broken shell stands after it.
     pub(super) fn end_line(&mut self, line: &str, aside: bool) {
+        // Ctrl-C was for the line: it neither cuts this message off nor is shown once more.
+        self.cut = self.take_interrupt();
         let (shell, running) = (self.shell_state(), self.running_after(line));
         let ran = Ask::Ran { line: line.to_string(), code: self.last, shell, running };
         let _ = self.announce(ran, aside); // it has run

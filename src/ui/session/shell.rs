@@ -213,8 +213,8 @@ impl Session {
     }
 }
 
-/// What the shell answers for a command that it does not find.
-const NOT_FOUND: i32 = 127;
+/// The exit code of a shell for a command that it does not find (POSIX, 2.8.2).
+pub(super) const NOT_FOUND: i32 = 127;
 
 /// Commands of the shell itself that a learner may type.
 const BUILT_IN: &[&str] = &[

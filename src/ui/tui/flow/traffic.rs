@@ -201,7 +201,7 @@ impl Traffic {
         }
     }
 
-    /// Notes a mark, at the place of its time.
+    /// Notes a mark behind those that were told before it; the oldest goes.
     fn mark(&mut self, mark: Mark) {
         if self.marks.len() == MARKS_MAX {
             self.marks.pop_front();

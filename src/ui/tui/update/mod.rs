@@ -74,7 +74,7 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::Faults(broken) => changed = model.traffic.agreement.set_broken(&broken),
         Event::NewCluster => restart(model),
         Event::Status(status) => {
-            // Who asks in vain again and again tells nothing new.
+            // A second question without an answer tells nothing new.
             let ended = status.is_none() && model.status.is_some();
             changed = ended != model.ended || status.is_some() && status != model.status;
             model.ended = ended;
@@ -105,6 +105,15 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         effects.push(Effect::Size(rows, columns));
     }
     (effects, changed)
+}
+
+/// Takes in the time that is due, if it has come. The loop does this after other events: where they
+/// never pause, as the output of `yes`, the map would stand still, and no letter would act.
+pub(crate) fn catch_up(model: &mut Model) -> (Vec<Effect>, bool) {
+    match model.due().is_some_and(|due| due <= model.now) {
+        true => update(model, Event::Tick),
+        false => (Vec::new(), false),
+    }
 }
 
 /// Takes in objects; true if the screen looks different now.
@@ -256,7 +265,7 @@ fn learn(model: &mut Model, view: LessonView) {
     let turned_green = was_open && matches!(view.state, State::Done | State::Solved);
     let has_guessed = |v: &LessonView| v.predict.as_ref().is_some_and(|p| p.chosen.is_some());
     let guessed = before.is_some_and(|b| !has_guessed(b)) && has_guessed(&view);
-    // Who asks for a lesson while a lab is open wants to see it.
+    // A learner who asks for a lesson while a lab is open wants to see it.
     if view.playing.is_some() || moved && before.is_some() {
         model.page = Page::Lesson;
     }
