@@ -92,6 +92,8 @@ impl Room {
 pub struct Seen<'a> {
     /// The kind's plural, with its group for a custom resource: `widgets.example.com`.
     pub plural: &'a str,
+    /// The only namespace that the watch is about; `None`: all of them.
+    pub namespace: Option<&'a str>,
     /// What happened to them: whole objects, the last version of one that was deleted.
     pub delta: Delta<&'a Value>,
 }
