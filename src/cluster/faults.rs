@@ -111,8 +111,16 @@ impl Faults {
     }
 
     /// The node is switched on again. Its links and its disk are as they were: what slows it stays.
-    pub(crate) fn note_on(&self, node: &str) {
-        self.all().retain(|b| b.nodes != [node] || !is_off(b));
+    /// Returns the fault that is over.
+    pub(crate) fn note_on(&self, node: &str) -> Option<Broken> {
+        let mut all = self.all();
+        let at = all.iter().position(|b| is_off(b) && b.nodes == [node])?;
+        Some(all.remove(at))
+    }
+
+    /// Puts a fault that is not over after all at the end of the list.
+    pub(crate) fn put_back(&self, fault: Option<Broken>) {
+        self.all().extend(fault);
     }
 
     /// Is anything wrong with the node, its disk or its links? A component that is held down is
