@@ -197,12 +197,16 @@ async fn switch_on<P>(
 where
     P: Future<Output = cni::Result<()>>,
 {
-    let plugged = plug(true).await.map_err(Error::from);
-    // Before the start, for a node that is off starts nothing.
-    let fault = faults.note_on(name);
-    let started = plugged.and_then(|()| start());
+    let mut started = plug(true).await.map_err(Error::from);
+    if started.is_ok() {
+        // Before the start, for a node that is off starts nothing.
+        let fault = faults.note_on(name);
+        started = start();
+        if started.is_err() {
+            faults.put_back(fault);
+        }
+    }
     if started.is_err() {
-        faults.put_back(fault);
         // The first error is the one to report; the next `node start` begins with the cable.
         let _ = plug(false).await;
     }
