@@ -341,7 +341,7 @@ async fn put_once(store: &dyn Storage, key: &str, value: &str, version: i64) -> 
         }
         _ => answer.succeeded,
     };
-    if is_done { Ok(()) } else { Err("the key was written by somebody else meanwhile".into()) }
+    if is_done { Ok(()) } else { Err("another writer has changed the key meanwhile".into()) }
 }
 
 /// A service in the cluster's process that is no part of the cluster, e.g. the lesson engine.

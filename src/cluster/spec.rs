@@ -8,6 +8,9 @@ use super::home::Place;
 use serde::{Deserialize, Serialize};
 use std::fs;
 
+/// Names of the first control plane and the first worker; later ones have their number behind it.
+pub(crate) const CONTROL_PLANE_BASE: &str = "ropewalk-control-plane";
+pub(crate) const WORKER_BASE: &str = "ropewalk-worker";
 /// Numbers of nodes before the first worker's: the most control planes that there can be, so that a
 /// worker's addresses do not depend on their number.
 pub(crate) const CONTROL_PLANES_MAX: u8 = 5;
@@ -134,14 +137,14 @@ impl Spec {
         let mut nodes = Vec::new();
         for n in 1..=self.control_planes {
             nodes.push(NodeSpec {
-                name: numbered("ropewalk-control-plane", n),
+                name: numbered(CONTROL_PLANE_BASE, n),
                 index: n,
                 control_plane: true,
             });
         }
         for n in 1..=self.workers {
             let index = CONTROL_PLANES_MAX.saturating_add(n);
-            nodes.push(NodeSpec { name: numbered("ropewalk-worker", n), index, control_plane: false });
+            nodes.push(NodeSpec { name: numbered(WORKER_BASE, n), index, control_plane: false });
         }
         nodes
     }
