@@ -3,6 +3,7 @@
 use super::args::{Lab as Command, Output, Report};
 use super::beside;
 use super::codes::USAGE;
+use super::running::if_running;
 use anyhow::anyhow;
 use cluster::{Home, Place};
 use lab::graded::read::{self, Lab, Labs};
@@ -256,15 +257,15 @@ async fn list(
     style: &PageStyle,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
-    let running: Option<Vec<Entry>> = match place {
-        Some(place) => front::asked(place, style.lang, Ask::List).await.ok(),
-        None => None,
+    let (running, code) = match place {
+        Some(place) => if_running(front::asked(place, style.lang, Ask::List).await, style.lang),
+        None => (None, 0),
     };
-    let entries =
+    let entries: Vec<Entry> =
         running.unwrap_or_else(|| labs.labs.iter().map(|lab| entry(lab, tag(style.lang))).collect());
     tell(&entries, output, |all| front::list(style, all))?;
     fault_lines(&labs).iter().for_each(|line| eprintln!("ropewalk: {line}"));
-    Ok(if labs.faults.is_empty() { 0 } else { 1 })
+    Ok(if labs.faults.is_empty() { code } else { 1 })
 }
 
 /// The open lab of the cluster at `place` as it stands, or another one as a seed would draw it.
@@ -276,10 +277,11 @@ async fn show(
     style: &PageStyle,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
-    let open: LabView = match place {
-        Some(place) => front::asked(place, style.lang, Ask::Show).await.unwrap_or_default(),
-        None => LabView::default(),
+    let (open, code) = match place {
+        Some(place) => if_running(front::asked(place, style.lang, Ask::Show).await, style.lang),
+        None => (None, 0),
     };
+    let open: LabView = open.unwrap_or_default();
     let meant = id.as_ref().is_none_or(|id| *id == open.id) && seed.is_none_or(|s| s == open.seed);
     let view = match (id, meant && !open.id.is_empty()) {
         (_, true) => open,
@@ -295,7 +297,7 @@ async fn show(
         }
     };
     tell(&view, output, |v| front::page(style, v))?;
-    Ok(if view.id.is_empty() { 1 } else { 0 })
+    Ok(if view.id.is_empty() { 1 } else { code })
 }
 
 /// How long a solution may take until it shows: pods are replaced, and nodes hear of them.
@@ -368,6 +370,22 @@ fn word(record: &Value, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn labs_are_shown_without_grades_and_with_the_error_if_the_cluster_gives_no_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        let (style, id) = (PageStyle::for_output(Lang::En), || Some("broken-selector".to_string()));
+        let codes = async || {
+            let listed = list(Some(&place), Labs::built_in(), &style, None).await.unwrap();
+            (listed, show(Some(&place), Labs::built_in(), id(), None, &style, None).await.unwrap())
+        };
+        assert_eq!(codes().await, (0, 0), "it does not run");
+        // Nobody can say whether the cluster behind this runs.
+        std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
+        assert_eq!(codes().await, (1, 1));
+    }
 
     /// `--all` was given, so that it is missing would be a wrong answer.
     #[test]
