@@ -2,6 +2,7 @@
 
 use super::args::{Drill as Command, Output, Practice};
 use super::codes::USAGE;
+use super::words::Word;
 use anyhow::anyhow;
 use cluster::{Home, Place};
 use lab::practice::table::SkillTable;
@@ -51,7 +52,7 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
         }
         Command::Skip => act(&place, &style, |before| Ask::Skip { task: before.present().into() }).await,
         Command::Stop => act(&place, &style, |_| Ask::Stop).await,
-        Command::Test { ids, all, seed, part } => test(&ids, all, seed, part).await,
+        Command::Test { ids, all, seed, part } => test(&ids, all, seed, part, lang).await,
     }
 }
 
@@ -109,7 +110,7 @@ async fn act(place: &Place, style: &PageStyle, order: impl FnOnce(&DrillView) ->
     Ok(0)
 }
 
-async fn test(ids: &[String], all: bool, seed: u64, part: Part) -> anyhow::Result<i32> {
+async fn test(ids: &[String], all: bool, seed: u64, part: Part, lang: Lang) -> anyhow::Result<i32> {
     let table = SkillTable::built_in();
     for fault in &table.faults {
         eprintln!("ropewalk: {fault}");
@@ -125,13 +126,13 @@ async fn test(ids: &[String], all: bool, seed: u64, part: Part) -> anyhow::Resul
             (Some(skill), _) => chosen.extend(tasks(skill)),
             (None, Some(_)) => chosen.push(id.clone()),
             (None, None) => {
-                eprintln!("ropewalk: there is no skill or task {id:?}");
+                eprintln!("ropewalk: {}", lang.say(Word::NoTask, &[&format!("{id:?}")]));
                 return Ok(USAGE);
             }
         }
     }
     if chosen.is_empty() {
-        eprintln!("ropewalk: name skills or tasks, or --all");
+        eprintln!("ropewalk: {}", lang.say(Word::NameTasks, &[]));
         return Ok(USAGE);
     }
     let sound = drill_proof::prove(chosen, seed, part).await && table.faults.is_empty();

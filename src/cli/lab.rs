@@ -4,6 +4,7 @@ use super::args::{Lab as Command, Output, Report};
 use super::beside;
 use super::codes::USAGE;
 use super::running::if_running;
+use super::words::Word;
 use anyhow::anyhow;
 use cluster::{Home, Place};
 use lab::graded::read::{self, Lab, Labs};
@@ -71,10 +72,10 @@ pub(crate) async fn run(
         Command::Test { ids, all, jobs, dry_run, only, once, part } => {
             let labs = load();
             fault_lines(&labs).iter().for_each(|line| println!("✗ {line}"));
-            let Some(chosen) = chosen(&labs, &ids, all) else { return Ok(USAGE) };
+            let Some(chosen) = chosen(&labs, &ids, all, lang) else { return Ok(USAGE) };
             let sound = labs.faults.is_empty();
             if dry_run {
-                list_chosen(&labs, &chosen);
+                list_chosen(&labs, &chosen, lang);
                 return Ok(if sound { 0 } else { 1 });
             }
             let directory = directory.or_else(read::directory);
@@ -126,7 +127,10 @@ async fn start(
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
     let lang = style.lang;
-    if let Some(there) = elsewhere(place, lang, &id, seed).await {
+    // A session shows its texts: it has no JSON for a program that reads this command's output.
+    if output.is_none()
+        && let Some(there) = elsewhere(place, lang, &id, seed).await
+    {
         return beside::session(options_beside(place, lang), there, yes).await;
     }
     let plan: Plan = asked(place, lang, Ask::Plan { id: Some(id.clone()), seed }).await?;
@@ -200,9 +204,9 @@ fn fault_lines(labs: &Labs) -> Vec<String> {
 
 /// The labs that `lab test` shall prove: with `all` those that can be read. `None`: one is not
 /// there, or none was named; it is said. (A directory without labs has a fault that says so.)
-fn chosen(labs: &Labs, ids: &[String], all: bool) -> Option<Vec<Lab>> {
+fn chosen(labs: &Labs, ids: &[String], all: bool, lang: Lang) -> Option<Vec<Lab>> {
     if ids.is_empty() && !all {
-        eprintln!("ropewalk: name labs, or --all");
+        eprintln!("ropewalk: {}", lang.say(Word::NameLabs, &[]));
         return None;
     }
     let mut chosen: Vec<Lab> = if all { labs.labs.clone() } else { vec![] };
@@ -210,7 +214,7 @@ fn chosen(labs: &Labs, ids: &[String], all: bool) -> Option<Vec<Lab>> {
         match labs.get(id) {
             Some(lab) => chosen.push(lab.clone()),
             None => {
-                eprintln!("ropewalk: there is no lab {id:?} that can be read");
+                eprintln!("ropewalk: {}", lang.say(Word::NoLab, &[&format!("{id:?}")]));
                 return None;
             }
         }
@@ -219,13 +223,14 @@ fn chosen(labs: &Labs, ids: &[String], all: bool) -> Option<Vec<Lab>> {
 }
 
 /// `lab test --dry-run`: which labs need a cluster of their own, and how many were read.
-fn list_chosen(labs: &Labs, chosen: &[Lab]) {
+fn list_chosen(labs: &Labs, chosen: &[Lab], lang: Lang) {
     for lab in chosen {
         if let Some(declared) = &lab.cluster {
-            println!("{} is proved on its own cluster: {declared}", lab.id);
+            println!("{}", lang.say(Word::ProvedApart, &[&lab.id, &declared.to_string()]));
         }
     }
-    println!("{} labs read, {} faults", labs.labs.len(), labs.faults.len());
+    let counts = [labs.labs.len(), labs.faults.len()].map(|count| count.to_string());
+    println!("{}", lang.say(Word::LabsRead, &counts.each_ref().map(String::as_str)));
 }
 
 async fn asked<T: serde::de::DeserializeOwned>(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<T> {
@@ -396,8 +401,9 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("lab.md"), "---\nidd: y\n---\n").unwrap();
         let labs = Labs::read(dir.path());
-        assert_eq!(chosen(&labs, &[], true).map(|labs| labs.len()), Some(0));
-        assert!(chosen(&labs, &[], false).is_none() && chosen(&labs, &["x".into()], false).is_none());
+        assert_eq!(chosen(&labs, &[], true, Lang::En).map(|labs| labs.len()), Some(0));
+        assert!(chosen(&labs, &[], false, Lang::En).is_none());
+        assert!(chosen(&labs, &["x".into()], false, Lang::Ko).is_none());
         let told = fault_lines(&labs).join("\n");
         assert!(told.contains("a[2Jb/lab.md") && told.contains("unknown key"), "{told:?}");
         assert!(!told.contains('\u{1b}'), "{told:?}");

@@ -4,6 +4,7 @@ use super::args::{Lesson as Command, Output};
 use super::codes::USAGE;
 use super::paths::absolute;
 use super::running::if_running;
+use super::words::Word;
 use super::{lesson_new, preview, record};
 use anyhow::anyhow;
 use cluster::{Home, Place, foreign};
@@ -35,10 +36,6 @@ pub(crate) async fn run(
 ) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
-    let command = match command {
-        Command::Preview { directory, id } => return preview::run(directory, id, only, lang).await,
-        command => command,
-    };
     let kubeconfig = absolute(kubeconfig)?;
     if let Some(wrong) = wrong_usage(&command, kubeconfig.is_some(), lessons.as_deref(), only, lang) {
         eprintln!("ropewalk: {wrong}");
@@ -80,12 +77,12 @@ pub(crate) async fn run(
         }
         Command::Test { ids, all, jobs, dry_run, part } => {
             let library = load();
-            let Some(chosen) = chosen(&library, lessons.as_deref(), only, &ids, all) else {
+            let Some(chosen) = chosen(&library, lessons.as_deref(), only, &ids, all, lang) else {
                 return Ok(USAGE);
             };
             let sound = library.faults.is_empty();
             if dry_run {
-                list_chosen(&library, &chosen);
+                list_chosen(&library, &chosen, lang);
                 return Ok(if sound { 0 } else { 1 });
             }
             let directory = lessons.or_else(library::directory);
@@ -128,12 +125,17 @@ fn wrong_usage(
     only: bool,
     lang: Lang,
 ) -> Option<String> {
+    if matches!(command, Command::Preview { .. }) {
+        let given = [("--kubeconfig", on_foreign_cluster), ("--lessons", lessons.is_some())];
+        let given = given.into_iter().find(|(_, is_given)| *is_given);
+        return given.map(|(option, _)| lang.say(Word::PreviewAlone, &[option]));
+    }
     if only && lessons.is_none() {
         return Some(lang.say(Say::OnlyWhat, &[library::ONLY, library::DIRECTORY]));
     }
     let directory = lessons?.display().to_string();
     if on_foreign_cluster {
-        return Some(format!("with --kubeconfig, name the lessons' directory in {}", library::DIRECTORY));
+        return Some(lang.say(Word::ForeignDirectory, &[library::DIRECTORY]));
     }
     let with = [answered_by_cluster(command)?, "--lessons", library::DIRECTORY, directory.as_str()];
     Some(lang.say(Say::OwnDirectory, &with))
@@ -169,9 +171,10 @@ fn chosen(
     only: bool,
     ids: &[String],
     all: bool,
+    lang: Lang,
 ) -> Option<Vec<Lesson>> {
     if ids.is_empty() && !all {
-        eprintln!("ropewalk: name lessons, or --all");
+        eprintln!("ropewalk: {}", lang.say(Word::NameLessons, &[]));
         return None;
     }
     for fault in &library.faults {
@@ -183,7 +186,7 @@ fn chosen(
         match library.find(id, None).filter(|lesson| is_meant(lesson)) {
             Some(lesson) => chosen.push(lesson.clone()),
             None => {
-                eprintln!("ropewalk: there is no lesson {id:?} that can be read");
+                eprintln!("ropewalk: {}", lang.say(Word::NoLesson, &[&format!("{id:?}")]));
                 return None;
             }
         }
@@ -195,13 +198,14 @@ fn chosen(
 }
 
 /// `lesson test --dry-run`: which lessons need a cluster of their own, and how many were read.
-fn list_chosen(library: &Library, chosen: &[Lesson]) {
+fn list_chosen(library: &Library, chosen: &[Lesson], lang: Lang) {
     for lesson in chosen {
         if let Some(declared) = &lesson.cluster {
-            println!("{} is proved on its own cluster: {declared}", lesson.id);
+            println!("{}", lang.say(Word::ProvedApart, &[&lesson.id, &declared.to_string()]));
         }
     }
-    println!("{} lessons read, {} faults", library.lessons.len(), library.faults.len());
+    let counts = [library.lessons.len(), library.faults.len()].map(|count| count.to_string());
+    println!("{}", lang.say(Word::LessonsRead, &counts.each_ref().map(String::as_str)));
 }
 
 /// Progress comes from the cluster at `place` if it runs; the list itself needs none. Without a
@@ -378,6 +382,21 @@ async fn leave(place: &Place, lang: Lang) -> anyhow::Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Options that would be ignored are refused.
+    #[test]
+    fn a_preview_reads_its_own_folder_and_no_cluster() {
+        let preview = || Command::Preview { directory: "mine".into(), id: None };
+        let wrong = |foreign, lessons: Option<&str>, only, lang| {
+            wrong_usage(&preview(), foreign, lessons.map(Path::new), only, lang)
+        };
+        assert_eq!(wrong(false, None, false, Lang::En), None);
+        assert_eq!(wrong(false, None, true, Lang::En), None, "without the built-in lessons");
+        assert!(wrong(true, None, false, Lang::En).is_some_and(|text| text.ends_with("out --kubeconfig")));
+        assert!(wrong(false, Some("x"), true, Lang::En).is_some_and(|text| text.ends_with("out --lessons")));
+        let korean = wrong(true, None, false, Lang::Ko).unwrap();
+        assert!(korean.contains("--kubeconfig 옵션을 빼세요"), "{korean}");
+    }
 
     /// A script would take the list without progress for the truth.
     #[tokio::test]

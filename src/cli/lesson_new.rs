@@ -1,6 +1,7 @@
 //! `lesson new`: the template of a lesson, and how the folders of lessons are named.
 
 use super::codes::USAGE;
+use super::words::Word;
 use lab::format::pack;
 use lang::charset::{eprintln, println};
 use std::path::{Path, PathBuf};
@@ -63,7 +64,8 @@ pub(super) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32>
         std::fs::write(&path, text)?;
         println!("{}", path.display());
     }
-    println!("prove it: ropewalk lesson test {track}/{order:02} --lessons {}", directory.display());
+    let prove = format!("ropewalk lesson test {track}/{order:02} --lessons {}", directory.display());
+    println!("{}", lang.say(Word::ProveIt, &[&prove]));
     Ok(0)
 }
 
