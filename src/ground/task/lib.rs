@@ -31,8 +31,18 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// Pause between the end of a crew that is kept and its next start.
+/// Pause between the end of a crew that is kept and its next start. It doubles up to the longest
+/// while each crew ends sooner than after the longest pause: what fails at every start would only
+/// fill the log.
 const START_AGAIN: Duration = Duration::from_secs(1);
+const START_AGAIN_MAX: Duration = Duration::from_secs(30);
+
+/// The pause before a kept crew that has run for so long is started again; `last` is the one before
+/// that.
+fn restart_pause(ran: Duration, last: Duration) -> Duration {
+    let next = if ran >= START_AGAIN_MAX { START_AGAIN } else { last * 2 };
+    next.clamp(START_AGAIN, START_AGAIN_MAX)
+}
 
 /// How a crew ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,11 +197,13 @@ impl Crew {
 
     /// Runs tasks in a crew of their own, which is killed when this one is killed or asked to stop.
     /// When it ends otherwise, because an essential task or `start` panicked for example, it is
-    /// started again after a pause.
+    /// started again after a pause of 1 to 30 seconds.
     pub fn keep(&self, name: &'static str, start: impl Fn(&Crew) + Send + 'static) {
         let stop = self.token();
         self.spawn(async move {
+            let mut pause = Duration::ZERO;
             while !stop.is_cancelled() {
+                let began = clock::Instant::now();
                 let kept = Owned(Crew::new(name));
                 if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| start(&kept))) {
                     kept.record(&End::Panicked(panic_text(panic)));
@@ -204,7 +216,11 @@ impl Crew {
                 let say = || tracing::error!(crew = name, ?end, "a crew ended and is started again");
                 // The subscriber may panic too. There is no other place to report that.
                 let _ = std::panic::catch_unwind(AssertUnwindSafe(say));
-                clock::pause(START_AGAIN).await;
+                pause = restart_pause(began.elapsed(), pause);
+                tokio::select! {
+                    () = clock::pause(pause) => {}
+                    () = stop.cancelled() => return,
+                }
             }
         });
     }

@@ -170,6 +170,25 @@ async fn a_crew_that_is_kept_is_started_again_and_ends_with_its_owner() {
     }
 }
 
+/// What cannot start does not fill the log, and does not hold up the end of its owner.
+#[tokio::test(start_paused = true)]
+async fn a_kept_crew_that_ends_at_once_is_started_less_and_less_often() {
+    let (owner, starts) = (Crew::new("t"), Arc::new(Mutex::new(0)));
+    let counted = starts.clone();
+    owner.keep("kept", move |_| {
+        *counted.lock() += 1;
+        assert!(std::hint::black_box(false), "boom");
+    });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // At 0, 1, 3, 7, 15 and 31 s; the next pause has the longest time.
+    assert_eq!(*starts.lock(), 6);
+    let begun = clock::Instant::now();
+    owner.stop().await;
+    assert!(begun.elapsed() < START_AGAIN, "the pause ends, too");
+    let long = restart_pause(START_AGAIN_MAX, START_AGAIN_MAX);
+    assert_eq!(long, START_AGAIN, "one that has run for a while is started again soon");
+}
+
 /// The levels of what is logged.
 #[derive(Clone, Default)]
 struct Levels(Arc<Mutex<Vec<tracing::Level>>>);
