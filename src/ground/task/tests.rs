@@ -170,6 +170,26 @@ async fn a_crew_that_is_kept_is_started_again_and_ends_with_its_owner() {
     }
 }
 
+/// The task that waits for the stop may be busy with something else.
+#[tokio::test]
+async fn a_kill_during_a_stop_aborts_the_helpers_at_once() {
+    let (crew, alive) = (Crew::new("t"), Arc::new(()));
+    let held = alive.clone();
+    crew.spawn(async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    });
+    let mut stop = std::pin::pin!(crew.stop());
+    assert!(futures::poll!(stop.as_mut()).is_pending(), "the helper heeds no request");
+    crew.spawn(async { assert!(std::hint::black_box(false), "a crew that stops takes no more tasks") });
+    crew.kill();
+    for _ in 0..100 {
+        tokio::task::yield_now().await; // an aborted task is dropped at its next turn
+    }
+    assert_eq!((Arc::strong_count(&alive), crew.ended()), (1, Some(End::Killed)));
+    stop.await;
+}
+
 /// What cannot start does not fill the log, and does not hold up the end of its owner.
 #[tokio::test(start_paused = true)]
 async fn a_kept_crew_that_ends_at_once_is_started_less_and_less_often() {
