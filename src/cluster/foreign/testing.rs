@@ -107,7 +107,7 @@ impl Stage {
             "users": [{"name": "u", "user": {}}],
         });
         std::fs::write(dir.path().join("config"), config.to_string()).unwrap();
-        let crew = task::Crew::new("foreign").part();
+        let crew = task::Owned::new("foreign");
         let (own, served) = (task::Crew::clone(&crew), foreign.clone());
         crew.spawn(async move {
             loop {

@@ -227,7 +227,7 @@ impl Crew {
             let mut pause = Duration::ZERO;
             while !stop.is_cancelled() {
                 let began = clock::Instant::now();
-                let kept = Owned(Crew::new(name));
+                let kept = Owned::new(name);
                 if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| start(&kept))) {
                     kept.record(&End::Panicked(panic_text(panic)));
                 }
@@ -378,6 +378,12 @@ impl Drop for KillOnDrop<'_> {
 /// A crew that is killed when this is dropped, which is at the latest when the task that holds this
 /// is.
 pub struct Owned(Crew);
+impl Owned {
+    /// Makes a crew without tasks, as [`Crew::new`] does.
+    pub fn new(name: &str) -> Owned {
+        Owned(Crew::new(name))
+    }
+}
 impl Drop for Owned {
     fn drop(&mut self) {
         self.0.kill();
