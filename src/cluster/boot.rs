@@ -218,7 +218,7 @@ fn serve_control(
         guests: guests(),
     };
     for guest in &server.guests {
-        guest.start(&world.crew, Arc::new(guest::Home { world: world.clone() }));
+        guest.start(&world.crew, Arc::new(guest::OwnCluster { world: world.clone() }));
     }
     control::serve(&world.crew, listener, server);
 }

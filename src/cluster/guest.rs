@@ -156,11 +156,11 @@ pub trait Ground: Send + Sync + 'static {
 pub type Host = Arc<dyn Ground>;
 
 /// The cluster that this process is.
-pub(super) struct Home {
+pub(super) struct OwnCluster {
     pub world: Arc<World>,
 }
 
-impl Home {
+impl OwnCluster {
     async fn key(&self, key: &str) -> Result<Value, String> {
         // Any member answers as of now, or not at all.
         let asked = RangeRequest { key: key.as_bytes().to_vec().into(), ..RangeRequest::default() };
@@ -212,7 +212,7 @@ impl Home {
     }
 }
 
-impl Ground for Home {
+impl Ground for OwnCluster {
     fn place(&self) -> &Place {
         &self.world.place
     }

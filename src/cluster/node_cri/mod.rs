@@ -26,7 +26,7 @@ use std::time::Duration;
 use task::{Crew, End};
 use tokio::sync::broadcast;
 
-mod held;
+mod faults;
 
 const EVENTS: usize = 1024;
 
@@ -364,7 +364,7 @@ impl Runtime for NodeCri {
                 return Err(error);
             }
         }
-        let place = components::Place {
+        let place = components::Location {
             node: self.node.name.clone(),
             network: self.network.clone(),
             netns: self.inner.network_of(&sandbox_id),
