@@ -43,11 +43,11 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
             let begun = front::start(&place, lang, seed, skill, announce).await;
             show(begun.map_err(|e| anyhow!(e.say(lang)))?, &style, output)
         }
-        Command::Show { output } => show(asked(&place, lang, Ask::Show).await?, &style, output),
+        Command::Show { output } => show(query(&place, lang, Ask::Show).await?, &style, output),
         Command::Check { task, output } => check(&place, &style, task.as_deref(), output).await,
         Command::Hint => {
-            let task = asked(&place, lang, Ask::Show).await?.present().into();
-            print!("{}", front::hint(&style, &asked(&place, lang, Ask::Hint { task }).await?));
+            let task = query(&place, lang, Ask::Show).await?.present().into();
+            print!("{}", front::hint(&style, &query(&place, lang, Ask::Hint { task }).await?));
             Ok(0)
         }
         Command::Skip => act(&place, &style, |before| Ask::Skip { task: before.present().into() }).await,
@@ -56,7 +56,7 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
     }
 }
 
-async fn asked(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<DrillView> {
+async fn query(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<DrillView> {
     front::asked(place, lang, ask).await.map_err(|e| anyhow!(e.say(lang)))
 }
 
@@ -77,7 +77,7 @@ async fn check(
     task: Option<&str>,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
-    let before = asked(place, style.lang, Ask::Show).await?;
+    let before = query(place, style.lang, Ask::Show).await?;
     let named = task.map(|id| before.tasks.iter().position(|task| task.id == id));
     if named == Some(None) {
         eprintln!("ropewalk: {}", front::no_such_task(style.lang, task.unwrap_or_default()));
@@ -91,7 +91,7 @@ async fn check(
         }
         return Ok(i32::from(!front::is_done(&before, &before, at)));
     }
-    let view = asked(place, style.lang, Ask::Check).await?;
+    let view = query(place, style.lang, Ask::Check).await?;
     let is_done = front::is_done(&before, &view, at);
     let told = front::changed(style, &before, &view, clock::now());
     match output {
@@ -104,8 +104,8 @@ async fn check(
 
 /// Gives an order, which may be about what `drill show` shows, and prints what came of it.
 async fn act(place: &Place, style: &PageStyle, order: impl FnOnce(&DrillView) -> Ask) -> anyhow::Result<i32> {
-    let before = asked(place, style.lang, Ask::Show).await?;
-    let view = asked(place, style.lang, order(&before)).await?;
+    let before = query(place, style.lang, Ask::Show).await?;
+    let view = query(place, style.lang, order(&before)).await?;
     print!("{}", front::changed(style, &before, &view, clock::now()));
     Ok(0)
 }

@@ -52,8 +52,8 @@ pub(crate) async fn run(
         }
         Command::Start { id, seed, yes, output } => start(place, id, seed, yes, &style, output).await,
         Command::Check { id, seed, output } => {
-            let view: LabView = asked(place, lang, Ask::Check { id, seed }).await?;
-            tell(&view, output, |v| front::tasks(&style, v))?;
+            let view: LabView = query(place, lang, Ask::Check { id, seed }).await?;
+            emit(&view, output, |v| front::tasks(&style, v))?;
             Ok(if all_green(&view) { 0 } else { 1 })
         }
         Command::Grade { id, seed, output, learner } => {
@@ -61,7 +61,7 @@ pub(crate) async fn run(
             grade(place, Ask::Grade { id, seed, learner, parts: false }, &style, output).await
         }
         Command::Hint { id } => {
-            let view: LabView = asked(place, lang, Ask::Hint { id }).await?;
+            let view: LabView = query(place, lang, Ask::Hint { id }).await?;
             print!("{}", front::hint(&style, &view));
             Ok(0)
         }
@@ -133,14 +133,14 @@ async fn start(
     {
         return beside::session(options_beside(place, lang), there, yes).await;
     }
-    let plan: Plan = asked(place, lang, Ask::Plan { id: Some(id.clone()), seed }).await?;
+    let plan: Plan = query(place, lang, Ask::Plan { id: Some(id.clone()), seed }).await?;
     if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
         return Ok(1);
     }
     // What was listed is agreed to, and no more.
     let start = Ask::Start { id, seed: Some(plan.seed), agreed: (!yes).then_some(plan) };
-    let view: LabView = asked(place, lang, start).await?;
-    tell(&view, output, |v| front::page(style, v))?;
+    let view: LabView = query(place, lang, start).await?;
+    emit(&view, output, |v| front::page(style, v))?;
     Ok(0)
 }
 
@@ -152,12 +152,12 @@ fn learner_here() -> String {
 
 /// `lab grade`: prints the grade, its record as JSON, or a line of CSV. 0 only for a full score.
 async fn grade(place: &Place, ask: Ask, style: &PageStyle, output: Option<Report>) -> anyhow::Result<i32> {
-    let graded: Graded = asked(place, style.lang, ask).await?;
+    let graded: Graded = query(place, style.lang, ask).await?;
     match output {
         Some(Report::Json) => std::println!("{}", serde_json::to_string_pretty(&graded.record)?),
         Some(Report::Csv) => std::print!("{}", score::csv(&graded.record)),
         None => {
-            let view: LabView = asked(place, style.lang, Ask::Show).await?;
+            let view: LabView = query(place, style.lang, Ask::Show).await?;
             print!("{}", front::grade(style, &graded, &view));
         }
     }
@@ -167,7 +167,7 @@ async fn grade(place: &Place, ask: Ask, style: &PageStyle, output: Option<Report
 /// `lab give-up`: shows the solution, after a question: the lab counts for nothing from then on.
 async fn give_up(place: &Place, id: Option<String>, yes: bool, style: &PageStyle) -> anyhow::Result<i32> {
     let lang = style.lang;
-    let view: LabView = asked(place, lang, Ask::Show).await?;
+    let view: LabView = query(place, lang, Ask::Show).await?;
     if !yes && !view.over && !view.id.is_empty() {
         eprintln!("{}", lang.say(Say::LabGiveUp, &[&view.title]));
         if !consent::agreed(lang) {
@@ -176,19 +176,19 @@ async fn give_up(place: &Place, id: Option<String>, yes: bool, style: &PageStyle
     }
     // The one that was named in the question, and no other that was started meanwhile.
     let id = id.or_else(|| Some(view.id).filter(|id| !id.is_empty()));
-    let told: GivenUp = asked(place, lang, Ask::GiveUp { id }).await?;
+    let told: GivenUp = query(place, lang, Ask::GiveUp { id }).await?;
     print!("{}", front::given_up(style, &told));
     Ok(0)
 }
 
 /// `lab leave`: ends the open lab, after a question that lists what is lost.
 async fn leave(place: &Place, id: Option<String>, yes: bool, lang: Lang) -> anyhow::Result<i32> {
-    let plan: Plan = asked(place, lang, Ask::Plan { id: None, seed: None }).await?;
+    let plan: Plan = query(place, lang, Ask::Plan { id: None, seed: None }).await?;
     if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
         return Ok(1);
     }
     let leave = Ask::Leave { id, agreed: (!yes).then_some(plan) };
-    let left: Left = asked(place, lang, leave).await?;
+    let left: Left = query(place, lang, leave).await?;
     println!("{}", lang.say(Say::LabLeftOff, &[&left.title]));
     if !left.note.is_empty() {
         println!("{}", left.note);
@@ -233,11 +233,11 @@ fn list_chosen(labs: &Labs, chosen: &[Lab], lang: Lang) {
     println!("{}", lang.say(Word::LabsRead, &counts.each_ref().map(String::as_str)));
 }
 
-async fn asked<T: serde::de::DeserializeOwned>(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<T> {
+async fn query<T: serde::de::DeserializeOwned>(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<T> {
     front::asked(place, lang, ask).await.map_err(|e| anyhow!(e.say(lang)))
 }
 
-fn tell<T: serde::Serialize>(
+fn emit<T: serde::Serialize>(
     view: &T,
     output: Option<Output>,
     text: impl Fn(&T) -> String,
@@ -268,7 +268,7 @@ async fn list(
     };
     let entries: Vec<Entry> =
         running.unwrap_or_else(|| labs.labs.iter().map(|lab| entry(lab, tag(style.lang))).collect());
-    tell(&entries, output, |all| front::list(style, all))?;
+    emit(&entries, output, |all| front::list(style, all))?;
     fault_lines(&labs).iter().for_each(|line| eprintln!("ropewalk: {line}"));
     Ok(if labs.faults.is_empty() { code } else { 1 })
 }
@@ -301,7 +301,7 @@ async fn show(
             sheet(lab, seed.unwrap_or(1), tag(style.lang))
         }
     };
-    tell(&view, output, |v| front::page(style, v))?;
+    emit(&view, output, |v| front::page(style, v))?;
     Ok(if view.id.is_empty() { 1 } else { code })
 }
 
@@ -310,19 +310,19 @@ const TAKES_EFFECT: Duration = Duration::from_secs(30);
 
 /// Through the REPL, as the learner.
 async fn solve(place: &Place, id: Option<String>, seed: Option<u64>, lang: Lang) -> anyhow::Result<i32> {
-    let played: Played = asked(place, lang, Ask::Solve { id, seed }).await?;
+    let played: Played = query(place, lang, Ask::Solve { id, seed }).await?;
     for line in &played.lines {
         println!("{}", lang.say(Say::LessonPlays, &[line]));
     }
     let options =
         Options { name: place.name.clone(), lines: played.lines, lang: Some(lang), ..Options::default() };
     let ran = repl::run(options).await;
-    let _: Value = asked(place, lang, Ask::Solved).await?; // else the learner's next acts count as the solution's
+    let _: Value = query(place, lang, Ask::Solved).await?; // else the learner's next acts count as the solution's
     let code = ran?;
     if code >= 128 {
         return Ok(code); // a signal: the process would not heed another one during the wait
     }
-    let view: LabView = asked(place, lang, Ask::Await { within_ms: TAKES_EFFECT.as_millis() as u64 }).await?;
+    let view: LabView = query(place, lang, Ask::Await { within_ms: TAKES_EFFECT.as_millis() as u64 }).await?;
     print!("{}", front::tasks(&PageStyle::for_output(lang), &view));
     Ok(if all_green(&view) { 0 } else { 1 })
 }

@@ -23,6 +23,7 @@ mod drill;
 mod korean;
 mod lab;
 mod language;
+mod layout;
 mod lesson;
 mod lesson_new;
 mod net;
