@@ -79,7 +79,11 @@ fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
 /// Describes an error with its causes. `asked`: the language of `--lang`; a session, which may
 /// change its own, does not set it for the process.
 pub(crate) fn reason(error: &anyhow::Error, asked: Option<Lang>) -> String {
-    of_cluster(error).map_or_else(|| format!("{error:#}"), |inner| inner.say(language(asked)))
+    match (error.downcast_ref::<ui::Error>(), error.downcast_ref::<cluster::Error>()) {
+        (Some(inner), _) => inner.say(language(asked)),
+        (None, Some(inner)) => inner.say(language(asked)),
+        (None, None) => format!("{error:#}"),
+    }
 }
 
 /// The exit code for an error: a command line that can never do anything is a usage error, also if
