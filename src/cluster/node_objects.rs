@@ -62,8 +62,8 @@ pub(super) fn is_of_ropewalk(name: &str) -> bool {
         Some("") => true,
         // `parse` takes "+2" and "02", too.
         Some(number) => {
-            number.starts_with(|c| matches!(c, '1'..='9'))
-                && number.parse().is_ok_and(|n: u8| (2..=most).contains(&n))
+            number.starts_with(|c: char| matches!(c, '1'..='9'))
+                && number.parse::<u8>().is_ok_and(|n| (2..=most).contains(&n))
         }
     };
     is_numbered(CONTROL_PLANE_BASE, CONTROL_PLANES_MAX) || is_numbered(WORKER_BASE, WORKERS_MAX)
