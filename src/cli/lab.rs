@@ -387,7 +387,7 @@ mod tests {
             (listed, show(Some(&place), Labs::built_in(), id(), None, &style, None).await.unwrap())
         };
         assert_eq!(codes().await, (0, 0), "it does not run");
-        // Nobody can say whether the cluster behind this runs.
+        // Whether the cluster behind this runs cannot be found out.
         std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
         assert_eq!(codes().await, (1, 1));
     }

@@ -245,7 +245,7 @@ fn entry(library: &Library, lesson: &Lesson, lang: Lang) -> Entry {
         minutes: lesson.minutes,
         done: 0,
         steps: lesson.steps.len(),
-        first: vec![], // without a cluster nobody knows what is done
+        first: vec![], // without a cluster it is not known what is done
         cannot: vec![],
     }
 }
@@ -408,7 +408,7 @@ mod tests {
         place.make().unwrap();
         let code = async || list(Some(&place), library.clone(), Lang::En, None).await.unwrap();
         assert_eq!(code().await, 0, "it does not run");
-        // Nobody can say whether the cluster behind this runs.
+        // Whether the cluster behind this runs cannot be found out.
         std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
         assert_eq!(code().await, 1);
         assert_eq!(list(None, library.clone(), Lang::En, None).await.unwrap(), 0, "no cluster is asked");

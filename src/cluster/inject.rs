@@ -163,12 +163,12 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
         (Act::Stop | Act::Crash, false) => {
             let only = node.spec.control_plane && world.spec.control_planes == 1;
             if act == Act::Crash {
-                // The plug first: nobody hears from it again.
+                // The plug first: no peer hears from it again.
                 world.fabric.plug(node.spec.index, false).await?;
             }
             // Noted before the rest, so that `node start` takes back also what failed halfway.
             world.faults.note(if act == Act::Stop { "stopped" } else { "crashed" }, &[name], None);
-            // Without a kubelet in this place nobody starts a new one.
+            // Without a kubelet in this place none is started again.
             let kubelet = node.kubelet.lock().take();
             if let Some(kubelet) = kubelet {
                 kubelet.kill();

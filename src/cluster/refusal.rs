@@ -150,7 +150,7 @@ pub enum Refusal {
         /// The kernel's reason.
         why: String,
     },
-    /// Nobody has run kubectl yet.
+    /// No kubectl command has been recorded yet.
     NothingTraced,
     /// No step is left that can be undone.
     NothingToUndo,
