@@ -136,11 +136,7 @@ impl Spec {
         let numbered = |base: &str, n: u8| if n == 1 { base.to_string() } else { format!("{base}{n}") };
         let mut nodes = Vec::new();
         for n in 1..=self.control_planes {
-            nodes.push(NodeSpec {
-                name: numbered(CONTROL_PLANE_BASE, n),
-                index: n,
-                control_plane: true,
-            });
+            nodes.push(NodeSpec { name: numbered(CONTROL_PLANE_BASE, n), index: n, control_plane: true });
         }
         for n in 1..=self.workers {
             let index = CONTROL_PLANES_MAX.saturating_add(n);

@@ -392,7 +392,9 @@ mod tests {
     fn objects_that_a_new_list_does_not_show_are_forgotten() {
         let observer = Observer::new(Tap::new().at("far", Component::ApiServer), Rng::seeded(1));
         let object = |namespace: &str, name: &str| {
-            json!({"metadata": {"namespace": namespace, "name": name, "uid": name, "resourceVersion": "5"}})
+            let mut object = json!({"metadata": {"namespace": namespace, "name": name, "uid": name}});
+            object["metadata"]["resourceVersion"] = "5".into();
+            object
         };
         let list = |plural: &'static str, namespace: Option<&'static str>, all: &[Value]| {
             observer.saw(Seen { plural, namespace, delta: Delta::Replaced(all.iter().collect()) });
