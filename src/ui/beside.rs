@@ -95,18 +95,38 @@ pub async fn finish(own: &Place, place: &Place, lang: Lang) -> Result<(), String
 /// Removes what a session that was killed has left beside this cluster. Returns a sentence about
 /// it, or why it is not removed; `None`: there is nothing, or it is in use.
 pub(crate) async fn sweep(own: &Place, lang: Lang) -> Option<String> {
-    if is_declared(own) || own.foreign().exists() {
-        return None;
-    }
+    let (place, id) = left_beside(own).await?;
+    Some(match make_room(own, &place, lang).await {
+        Ok(()) => lang.say(Say::BesideSwept, &[&place.name, &id]),
+        Err(why) => why,
+    })
+}
+
+/// The same beside a cluster that is wiped: what was learnt there goes with the rest.
+pub async fn wipe_left(own: &Place, lang: Lang) -> Option<String> {
+    let (place, id) = left_beside(own).await?;
+    Some(match remove(&place, lang) {
+        Ok(()) => lang.say(Say::BesideWiped, &[&place.name, &id]),
+        Err(why) => why,
+    })
+}
+
+fn remove(place: &Place, lang: Lang) -> Result<(), String> {
+    let held = launch::hold(place).map_err(|error| error.say(lang))?;
+    let held = held.ok_or_else(|| lang.say(Say::BesideRuns, &[&place.name]))?;
+    let removed = wipe::cluster(place, &held);
+    removed.map(drop).map_err(|error| format!("{}: {error}", place.root.display()))
+}
+
+/// The cluster that a session that was killed has left beside this one, and the lesson or lab that
+/// it was made for.
+async fn left_beside(own: &Place) -> Option<(Place, String)> {
     let place = own.home.cluster(&declared::beside(&own.name)).ok()?;
-    if !is_declared(&place) || !ended(&place).await {
+    if place.name == own.name || own.foreign().exists() || !is_declared(&place) || !ended(&place).await {
         return None;
     }
     let id = std::fs::read_to_string(mark(&place)).unwrap_or_default();
-    Some(match make_room(own, &place, lang).await {
-        Ok(()) => lang.say(Say::BesideSwept, &[&place.name, super::prose::harmless(&id).trim()]),
-        Err(why) => why,
-    })
+    Some((place, super::prose::harmless(&id).trim().to_string()))
 }
 
 /// Returns whether nothing is in a cluster's directory. It is left of one that could not be made.
@@ -329,6 +349,20 @@ mod tests {
         assert_eq!(sweep(&place, Lang::En).await, None, "it does not remove itself");
         std::fs::remove_file(mark(&place)).unwrap();
         assert_eq!(sweep(&own, Lang::En).await, None);
+        assert!(place.root.exists(), "the learner made it");
+    }
+
+    /// `reset` removed the learner's own cluster and left this one until the next session.
+    #[tokio::test]
+    async fn a_wiped_cluster_takes_along_what_a_killed_session_left_beside_it() {
+        let (_dir, own, place) = places();
+        assert_eq!(wipe_left(&own, Lang::En).await, None, "there is none");
+        left(&place);
+        let said = wipe_left(&own, Lang::En).await.unwrap();
+        assert!(said.contains("main-lesson") && said.contains("t/01"), "{said}");
+        assert!(!place.root.exists() && !own.root.exists(), "nothing is noted with a wiped cluster");
+        place.make().unwrap();
+        assert_eq!(wipe_left(&own, Lang::En).await, None);
         assert!(place.root.exists(), "the learner made it");
     }
 

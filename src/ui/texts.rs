@@ -313,6 +313,7 @@ texts! {
     BesideOffer: "{} is played on a cluster of its own: control planes {}, workers {}. It starts beside yours ({}), which stays as it is; it needs about {} MB of memory and takes a minute to start. `{}` ends it: the cluster is removed with everything in it, and what you have done counts.", "{}: 전용 클러스터에서 진행합니다(컨트롤 플레인 {}개, 워커 노드 {}개). 지금 클러스터({}) 옆에 새로 시작하며, 지금 클러스터는 그대로 남습니다. 메모리 약 {} MB가 필요하고 시작하는 데 1분쯤 걸립니다. `{}`로 끝내면 전용 클러스터는 안의 모든 것과 함께 삭제되고, 지금까지 한 일은 기록에 남습니다.";
     BesideGone: "The cluster {} is removed; your own is {}.", "전용 클러스터({})를 삭제했습니다. 원래 클러스터: {}";
     BesideSwept: "The cluster {} of {}, which an interrupted session had left, is removed; what you had done there counts.", "중단된 세션이 남긴 전용 클러스터({}, {})를 삭제했습니다. 그곳에서 한 일은 기록에 남았습니다.";
+    BesideWiped: "The cluster {} of {}, which an interrupted session had left, is removed, too.", "중단된 세션이 남긴 전용 클러스터({}, {})도 삭제했습니다.";
     BesideNone: "This is your own cluster: no lesson or lab has started another one.", "지금 클러스터는 원래 쓰던 클러스터입니다. 강의나 실습의 전용 클러스터가 아닙니다.";
     BesideEdited: "the attempts on the lab's own cluster are not taken over: their file was edited", "실습 전용 클러스터의 기록 파일이 수정되어 가져오지 않았습니다";
     BesideRuns: "the cluster {} of another lesson or lab still runs or is just ending, and there is one at a time; leave that one first", "다른 강의나 실습의 전용 클러스터({})가 아직 실행 중이거나 종료되는 중입니다. 전용 클러스터는 한 번에 하나만 쓸 수 있으니 먼저 끝내세요";
