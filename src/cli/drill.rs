@@ -2,6 +2,7 @@
 
 use super::args::{Drill as Command, Output, Practice};
 use super::codes::USAGE;
+use super::words::Word;
 use anyhow::anyhow;
 use cluster::{Home, Place};
 use lab::practice::table::SkillTable;
@@ -42,20 +43,20 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
             let begun = front::start(&place, lang, seed, skill, announce).await;
             show(begun.map_err(|e| anyhow!(e.say(lang)))?, &style, output)
         }
-        Command::Show { output } => show(asked(&place, lang, Ask::Show).await?, &style, output),
+        Command::Show { output } => show(query(&place, lang, Ask::Show).await?, &style, output),
         Command::Check { task, output } => check(&place, &style, task.as_deref(), output).await,
         Command::Hint => {
-            let task = asked(&place, lang, Ask::Show).await?.present().into();
-            print!("{}", front::hint(&style, &asked(&place, lang, Ask::Hint { task }).await?));
+            let task = query(&place, lang, Ask::Show).await?.present().into();
+            print!("{}", front::hint(&style, &query(&place, lang, Ask::Hint { task }).await?));
             Ok(0)
         }
         Command::Skip => act(&place, &style, |before| Ask::Skip { task: before.present().into() }).await,
         Command::Stop => act(&place, &style, |_| Ask::Stop).await,
-        Command::Test { ids, all, seed, part } => test(&ids, all, seed, part).await,
+        Command::Test { ids, all, seed, part } => test(&ids, all, seed, part, lang).await,
     }
 }
 
-async fn asked(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<DrillView> {
+async fn query(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<DrillView> {
     front::asked(place, lang, ask).await.map_err(|e| anyhow!(e.say(lang)))
 }
 
@@ -76,7 +77,7 @@ async fn check(
     task: Option<&str>,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
-    let before = asked(place, style.lang, Ask::Show).await?;
+    let before = query(place, style.lang, Ask::Show).await?;
     let named = task.map(|id| before.tasks.iter().position(|task| task.id == id));
     if named == Some(None) {
         eprintln!("ropewalk: {}", front::no_such_task(style.lang, task.unwrap_or_default()));
@@ -90,7 +91,7 @@ async fn check(
         }
         return Ok(i32::from(!front::is_done(&before, &before, at)));
     }
-    let view = asked(place, style.lang, Ask::Check).await?;
+    let view = query(place, style.lang, Ask::Check).await?;
     let is_done = front::is_done(&before, &view, at);
     let told = front::changed(style, &before, &view, clock::now());
     match output {
@@ -103,13 +104,13 @@ async fn check(
 
 /// Gives an order, which may be about what `drill show` shows, and prints what came of it.
 async fn act(place: &Place, style: &PageStyle, order: impl FnOnce(&DrillView) -> Ask) -> anyhow::Result<i32> {
-    let before = asked(place, style.lang, Ask::Show).await?;
-    let view = asked(place, style.lang, order(&before)).await?;
+    let before = query(place, style.lang, Ask::Show).await?;
+    let view = query(place, style.lang, order(&before)).await?;
     print!("{}", front::changed(style, &before, &view, clock::now()));
     Ok(0)
 }
 
-async fn test(ids: &[String], all: bool, seed: u64, part: Part) -> anyhow::Result<i32> {
+async fn test(ids: &[String], all: bool, seed: u64, part: Part, lang: Lang) -> anyhow::Result<i32> {
     let table = SkillTable::built_in();
     for fault in &table.faults {
         eprintln!("ropewalk: {fault}");
@@ -125,13 +126,13 @@ async fn test(ids: &[String], all: bool, seed: u64, part: Part) -> anyhow::Resul
             (Some(skill), _) => chosen.extend(tasks(skill)),
             (None, Some(_)) => chosen.push(id.clone()),
             (None, None) => {
-                eprintln!("ropewalk: there is no skill or task {id:?}");
+                eprintln!("ropewalk: {}", lang.say(Word::NoTask, &[&format!("{id:?}")]));
                 return Ok(USAGE);
             }
         }
     }
     if chosen.is_empty() {
-        eprintln!("ropewalk: name skills or tasks, or --all");
+        eprintln!("ropewalk: {}", lang.say(Word::NameTasks, &[]));
         return Ok(USAGE);
     }
     let sound = drill_proof::prove(chosen, seed, part).await && table.faults.is_empty();

@@ -3,6 +3,8 @@
 use super::args::{Lab as Command, Output, Report};
 use super::beside;
 use super::codes::USAGE;
+use super::running::if_running;
+use super::words::Word;
 use anyhow::anyhow;
 use cluster::{Home, Place};
 use lab::graded::read::{self, Lab, Labs};
@@ -50,8 +52,8 @@ pub(crate) async fn run(
         }
         Command::Start { id, seed, yes, output } => start(place, id, seed, yes, &style, output).await,
         Command::Check { id, seed, output } => {
-            let view: LabView = asked(place, lang, Ask::Check { id, seed }).await?;
-            tell(&view, output, |v| front::tasks(&style, v))?;
+            let view: LabView = query(place, lang, Ask::Check { id, seed }).await?;
+            emit(&view, output, |v| front::tasks(&style, v))?;
             Ok(if all_green(&view) { 0 } else { 1 })
         }
         Command::Grade { id, seed, output, learner } => {
@@ -59,7 +61,7 @@ pub(crate) async fn run(
             grade(place, Ask::Grade { id, seed, learner, parts: false }, &style, output).await
         }
         Command::Hint { id } => {
-            let view: LabView = asked(place, lang, Ask::Hint { id }).await?;
+            let view: LabView = query(place, lang, Ask::Hint { id }).await?;
             print!("{}", front::hint(&style, &view));
             Ok(0)
         }
@@ -70,10 +72,10 @@ pub(crate) async fn run(
         Command::Test { ids, all, jobs, dry_run, only, once, part } => {
             let labs = load();
             fault_lines(&labs).iter().for_each(|line| println!("✗ {line}"));
-            let Some(chosen) = chosen(&labs, &ids, all) else { return Ok(USAGE) };
+            let Some(chosen) = chosen(&labs, &ids, all, lang) else { return Ok(USAGE) };
             let sound = labs.faults.is_empty();
             if dry_run {
-                list_chosen(&labs, &chosen);
+                list_chosen(&labs, &chosen, lang);
                 return Ok(if sound { 0 } else { 1 });
             }
             let directory = directory.or_else(read::directory);
@@ -125,17 +127,20 @@ async fn start(
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
     let lang = style.lang;
-    if let Some(there) = elsewhere(place, lang, &id, seed).await {
+    // A session shows its texts: it has no JSON for a program that reads this command's output.
+    if output.is_none()
+        && let Some(there) = elsewhere(place, lang, &id, seed).await
+    {
         return beside::session(options_beside(place, lang), there, yes).await;
     }
-    let plan: Plan = asked(place, lang, Ask::Plan { id: Some(id.clone()), seed }).await?;
+    let plan: Plan = query(place, lang, Ask::Plan { id: Some(id.clone()), seed }).await?;
     if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
         return Ok(1);
     }
     // What was listed is agreed to, and no more.
     let start = Ask::Start { id, seed: Some(plan.seed), agreed: (!yes).then_some(plan) };
-    let view: LabView = asked(place, lang, start).await?;
-    tell(&view, output, |v| front::page(style, v))?;
+    let view: LabView = query(place, lang, start).await?;
+    emit(&view, output, |v| front::page(style, v))?;
     Ok(0)
 }
 
@@ -147,12 +152,12 @@ fn learner_here() -> String {
 
 /// `lab grade`: prints the grade, its record as JSON, or a line of CSV. 0 only for a full score.
 async fn grade(place: &Place, ask: Ask, style: &PageStyle, output: Option<Report>) -> anyhow::Result<i32> {
-    let graded: Graded = asked(place, style.lang, ask).await?;
+    let graded: Graded = query(place, style.lang, ask).await?;
     match output {
         Some(Report::Json) => std::println!("{}", serde_json::to_string_pretty(&graded.record)?),
         Some(Report::Csv) => std::print!("{}", score::csv(&graded.record)),
         None => {
-            let view: LabView = asked(place, style.lang, Ask::Show).await?;
+            let view: LabView = query(place, style.lang, Ask::Show).await?;
             print!("{}", front::grade(style, &graded, &view));
         }
     }
@@ -162,7 +167,7 @@ async fn grade(place: &Place, ask: Ask, style: &PageStyle, output: Option<Report
 /// `lab give-up`: shows the solution, after a question: the lab counts for nothing from then on.
 async fn give_up(place: &Place, id: Option<String>, yes: bool, style: &PageStyle) -> anyhow::Result<i32> {
     let lang = style.lang;
-    let view: LabView = asked(place, lang, Ask::Show).await?;
+    let view: LabView = query(place, lang, Ask::Show).await?;
     if !yes && !view.over && !view.id.is_empty() {
         eprintln!("{}", lang.say(Say::LabGiveUp, &[&view.title]));
         if !consent::agreed(lang) {
@@ -171,19 +176,19 @@ async fn give_up(place: &Place, id: Option<String>, yes: bool, style: &PageStyle
     }
     // The one that was named in the question, and no other that was started meanwhile.
     let id = id.or_else(|| Some(view.id).filter(|id| !id.is_empty()));
-    let told: GivenUp = asked(place, lang, Ask::GiveUp { id }).await?;
+    let told: GivenUp = query(place, lang, Ask::GiveUp { id }).await?;
     print!("{}", front::given_up(style, &told));
     Ok(0)
 }
 
 /// `lab leave`: ends the open lab, after a question that lists what is lost.
 async fn leave(place: &Place, id: Option<String>, yes: bool, lang: Lang) -> anyhow::Result<i32> {
-    let plan: Plan = asked(place, lang, Ask::Plan { id: None, seed: None }).await?;
+    let plan: Plan = query(place, lang, Ask::Plan { id: None, seed: None }).await?;
     if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
         return Ok(1);
     }
     let leave = Ask::Leave { id, agreed: (!yes).then_some(plan) };
-    let left: Left = asked(place, lang, leave).await?;
+    let left: Left = query(place, lang, leave).await?;
     println!("{}", lang.say(Say::LabLeftOff, &[&left.title]));
     if !left.note.is_empty() {
         println!("{}", left.note);
@@ -199,9 +204,9 @@ fn fault_lines(labs: &Labs) -> Vec<String> {
 
 /// The labs that `lab test` shall prove: with `all` those that can be read. `None`: one is not
 /// there, or none was named; it is said. (A directory without labs has a fault that says so.)
-fn chosen(labs: &Labs, ids: &[String], all: bool) -> Option<Vec<Lab>> {
+fn chosen(labs: &Labs, ids: &[String], all: bool, lang: Lang) -> Option<Vec<Lab>> {
     if ids.is_empty() && !all {
-        eprintln!("ropewalk: name labs, or --all");
+        eprintln!("ropewalk: {}", lang.say(Word::NameLabs, &[]));
         return None;
     }
     let mut chosen: Vec<Lab> = if all { labs.labs.clone() } else { vec![] };
@@ -209,7 +214,7 @@ fn chosen(labs: &Labs, ids: &[String], all: bool) -> Option<Vec<Lab>> {
         match labs.get(id) {
             Some(lab) => chosen.push(lab.clone()),
             None => {
-                eprintln!("ropewalk: there is no lab {id:?} that can be read");
+                eprintln!("ropewalk: {}", lang.say(Word::NoLab, &[&format!("{id:?}")]));
                 return None;
             }
         }
@@ -218,20 +223,21 @@ fn chosen(labs: &Labs, ids: &[String], all: bool) -> Option<Vec<Lab>> {
 }
 
 /// `lab test --dry-run`: which labs need a cluster of their own, and how many were read.
-fn list_chosen(labs: &Labs, chosen: &[Lab]) {
+fn list_chosen(labs: &Labs, chosen: &[Lab], lang: Lang) {
     for lab in chosen {
         if let Some(declared) = &lab.cluster {
-            println!("{} is proved on its own cluster: {declared}", lab.id);
+            println!("{}", lang.say(Word::ProvedApart, &[&lab.id, &declared.to_string()]));
         }
     }
-    println!("{} labs read, {} faults", labs.labs.len(), labs.faults.len());
+    let counts = [labs.labs.len(), labs.faults.len()].map(|count| count.to_string());
+    println!("{}", lang.say(Word::LabsRead, &counts.each_ref().map(String::as_str)));
 }
 
-async fn asked<T: serde::de::DeserializeOwned>(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<T> {
+async fn query<T: serde::de::DeserializeOwned>(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<T> {
     front::asked(place, lang, ask).await.map_err(|e| anyhow!(e.say(lang)))
 }
 
-fn tell<T: serde::Serialize>(
+fn emit<T: serde::Serialize>(
     view: &T,
     output: Option<Output>,
     text: impl Fn(&T) -> String,
@@ -256,15 +262,15 @@ async fn list(
     style: &PageStyle,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
-    let running: Option<Vec<Entry>> = match place {
-        Some(place) => front::asked(place, style.lang, Ask::List).await.ok(),
-        None => None,
+    let (running, code) = match place {
+        Some(place) => if_running(front::asked(place, style.lang, Ask::List).await, style.lang),
+        None => (None, 0),
     };
-    let entries =
+    let entries: Vec<Entry> =
         running.unwrap_or_else(|| labs.labs.iter().map(|lab| entry(lab, tag(style.lang))).collect());
-    tell(&entries, output, |all| front::list(style, all))?;
+    emit(&entries, output, |all| front::list(style, all))?;
     fault_lines(&labs).iter().for_each(|line| eprintln!("ropewalk: {line}"));
-    Ok(if labs.faults.is_empty() { 0 } else { 1 })
+    Ok(if labs.faults.is_empty() { code } else { 1 })
 }
 
 /// The open lab of the cluster at `place` as it stands, or another one as a seed would draw it.
@@ -276,10 +282,11 @@ async fn show(
     style: &PageStyle,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
-    let open: LabView = match place {
-        Some(place) => front::asked(place, style.lang, Ask::Show).await.unwrap_or_default(),
-        None => LabView::default(),
+    let (open, code) = match place {
+        Some(place) => if_running(front::asked(place, style.lang, Ask::Show).await, style.lang),
+        None => (None, 0),
     };
+    let open: LabView = open.unwrap_or_default();
     let meant = id.as_ref().is_none_or(|id| *id == open.id) && seed.is_none_or(|s| s == open.seed);
     let view = match (id, meant && !open.id.is_empty()) {
         (_, true) => open,
@@ -294,8 +301,8 @@ async fn show(
             sheet(lab, seed.unwrap_or(1), tag(style.lang))
         }
     };
-    tell(&view, output, |v| front::page(style, v))?;
-    Ok(if view.id.is_empty() { 1 } else { 0 })
+    emit(&view, output, |v| front::page(style, v))?;
+    Ok(if view.id.is_empty() { 1 } else { code })
 }
 
 /// How long a solution may take until it shows: pods are replaced, and nodes hear of them.
@@ -303,19 +310,19 @@ const TAKES_EFFECT: Duration = Duration::from_secs(30);
 
 /// Through the REPL, as the learner.
 async fn solve(place: &Place, id: Option<String>, seed: Option<u64>, lang: Lang) -> anyhow::Result<i32> {
-    let played: Played = asked(place, lang, Ask::Solve { id, seed }).await?;
+    let played: Played = query(place, lang, Ask::Solve { id, seed }).await?;
     for line in &played.lines {
         println!("{}", lang.say(Say::LessonPlays, &[line]));
     }
     let options =
         Options { name: place.name.clone(), lines: played.lines, lang: Some(lang), ..Options::default() };
     let ran = repl::run(options).await;
-    let _: Value = asked(place, lang, Ask::Solved).await?; // else the learner's next acts count as the solution's
+    let _: Value = query(place, lang, Ask::Solved).await?; // else the learner's next acts count as the solution's
     let code = ran?;
     if code >= 128 {
         return Ok(code); // a signal: the process would not heed another one during the wait
     }
-    let view: LabView = asked(place, lang, Ask::Await { within_ms: TAKES_EFFECT.as_millis() as u64 }).await?;
+    let view: LabView = query(place, lang, Ask::Await { within_ms: TAKES_EFFECT.as_millis() as u64 }).await?;
     print!("{}", front::tasks(&PageStyle::for_output(lang), &view));
     Ok(if all_green(&view) { 0 } else { 1 })
 }
@@ -369,6 +376,22 @@ fn word(record: &Value, key: &str) -> String {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn labs_are_shown_without_grades_and_with_the_error_if_the_cluster_gives_no_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        let (style, id) = (PageStyle::for_output(Lang::En), || Some("broken-selector".to_string()));
+        let codes = async || {
+            let listed = list(Some(&place), Labs::built_in(), &style, None).await.unwrap();
+            (listed, show(Some(&place), Labs::built_in(), id(), None, &style, None).await.unwrap())
+        };
+        assert_eq!(codes().await, (0, 0), "it does not run");
+        // Whether the cluster behind this runs cannot be found out.
+        std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
+        assert_eq!(codes().await, (1, 1));
+    }
+
     /// `--all` was given, so that it is missing would be a wrong answer.
     #[test]
     fn labs_that_cannot_be_read_are_told_with_their_faults() {
@@ -378,8 +401,9 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("lab.md"), "---\nidd: y\n---\n").unwrap();
         let labs = Labs::read(dir.path());
-        assert_eq!(chosen(&labs, &[], true).map(|labs| labs.len()), Some(0));
-        assert!(chosen(&labs, &[], false).is_none() && chosen(&labs, &["x".into()], false).is_none());
+        assert_eq!(chosen(&labs, &[], true, Lang::En).map(|labs| labs.len()), Some(0));
+        assert!(chosen(&labs, &[], false, Lang::En).is_none());
+        assert!(chosen(&labs, &["x".into()], false, Lang::Ko).is_none());
         let told = fault_lines(&labs).join("\n");
         assert!(told.contains("a[2Jb/lab.md") && told.contains("unknown key"), "{told:?}");
         assert!(!told.contains('\u{1b}'), "{told:?}");

@@ -3,16 +3,19 @@
 use super::args::{Lesson as Command, Output};
 use super::codes::USAGE;
 use super::paths::absolute;
-use super::{preview, record};
+use super::running::if_running;
+use super::words::Word;
+use super::{lesson_new, preview, record};
 use anyhow::anyhow;
 use cluster::{Home, Place, foreign};
-use lab::format::{Lesson, Library, library, pack};
+use lab::format::{Lesson, Library, library};
 use lab::view::{Ask, Entry, PackNote, State};
 use lang::charset::{eprintln, print, println};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use ui::connection::{self, Connection};
+use ui::guests;
 use ui::lesson::{self as front, PageStyle};
 use ui::options::Options;
 use ui::proof;
@@ -33,10 +36,6 @@ pub(crate) async fn run(
 ) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
-    let command = match command {
-        Command::Preview { directory, id } => return preview::run(directory, id, only, lang).await,
-        command => command,
-    };
     let kubeconfig = absolute(kubeconfig)?;
     if let Some(wrong) = wrong_usage(&command, kubeconfig.is_some(), lessons.as_deref(), only, lang) {
         eprintln!("ropewalk: {wrong}");
@@ -67,7 +66,7 @@ pub(crate) async fn run(
         }
         Command::Solve { id, all } => solve_connected(connection, &options, &place, id, all, lang).await,
         Command::Leave => leave(&place, lang).await,
-        Command::New { id } => new(&authors(lessons), &id, lang),
+        Command::New { id } => lesson_new::new(&authors(lessons), &id, lang),
         Command::Preview { directory, id } => preview::run(directory, id, only, lang).await,
         Command::Record { id } if kubeconfig.is_none() => {
             record::run(&authors(lessons), &id, name, lang).await
@@ -78,12 +77,12 @@ pub(crate) async fn run(
         }
         Command::Test { ids, all, jobs, dry_run, part } => {
             let library = load();
-            let Some(chosen) = chosen(&library, lessons.as_deref(), only, &ids, all) else {
+            let Some(chosen) = chosen(&library, lessons.as_deref(), only, &ids, all, lang) else {
                 return Ok(USAGE);
             };
             let sound = library.faults.is_empty();
             if dry_run {
-                list_chosen(&library, &chosen);
+                list_chosen(&library, &chosen, lang);
                 return Ok(if sound { 0 } else { 1 });
             }
             let directory = lessons.or_else(library::directory);
@@ -126,12 +125,17 @@ fn wrong_usage(
     only: bool,
     lang: Lang,
 ) -> Option<String> {
+    if matches!(command, Command::Preview { .. }) {
+        let given = [("--kubeconfig", on_foreign_cluster), ("--lessons", lessons.is_some())];
+        let given = given.into_iter().find(|(_, is_given)| *is_given);
+        return given.map(|(option, _)| lang.say(Word::PreviewAlone, &[option]));
+    }
     if only && lessons.is_none() {
         return Some(lang.say(Say::OnlyWhat, &[library::ONLY, library::DIRECTORY]));
     }
     let directory = lessons?.display().to_string();
     if on_foreign_cluster {
-        return Some(format!("with --kubeconfig, name the lessons' directory in {}", library::DIRECTORY));
+        return Some(lang.say(Word::ForeignDirectory, &[library::DIRECTORY]));
     }
     let with = [answered_by_cluster(command)?, "--lessons", library::DIRECTORY, directory.as_str()];
     Some(lang.say(Say::OwnDirectory, &with))
@@ -167,9 +171,10 @@ fn chosen(
     only: bool,
     ids: &[String],
     all: bool,
+    lang: Lang,
 ) -> Option<Vec<Lesson>> {
     if ids.is_empty() && !all {
-        eprintln!("ropewalk: name lessons, or --all");
+        eprintln!("ropewalk: {}", lang.say(Word::NameLessons, &[]));
         return None;
     }
     for fault in &library.faults {
@@ -181,7 +186,7 @@ fn chosen(
         match library.find(id, None).filter(|lesson| is_meant(lesson)) {
             Some(lesson) => chosen.push(lesson.clone()),
             None => {
-                eprintln!("ropewalk: there is no lesson {id:?} that can be read");
+                eprintln!("ropewalk: {}", lang.say(Word::NoLesson, &[&format!("{id:?}")]));
                 return None;
             }
         }
@@ -193,13 +198,14 @@ fn chosen(
 }
 
 /// `lesson test --dry-run`: which lessons need a cluster of their own, and how many were read.
-fn list_chosen(library: &Library, chosen: &[Lesson]) {
+fn list_chosen(library: &Library, chosen: &[Lesson], lang: Lang) {
     for lesson in chosen {
         if let Some(declared) = &lesson.cluster {
-            println!("{} is proved on its own cluster: {declared}", lesson.id);
+            println!("{}", lang.say(Word::ProvedApart, &[&lesson.id, &declared.to_string()]));
         }
     }
-    println!("{} lessons read, {} faults", library.lessons.len(), library.faults.len());
+    let counts = [library.lessons.len(), library.faults.len()].map(|count| count.to_string());
+    println!("{}", lang.say(Word::LessonsRead, &counts.each_ref().map(String::as_str)));
 }
 
 /// Progress comes from the cluster at `place` if it runs; the list itself needs none. Without a
@@ -210,11 +216,11 @@ async fn list(
     lang: Lang,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
-    let running = match place {
-        Some(place) => front::ask(place, lang, Ask::List).await.ok(),
-        None => None,
+    let (running, code) = match place {
+        Some(place) => if_running(guests::asked(place, lang, Ask::List).await, lang),
+        None => (None, 0),
     };
-    let entries: Vec<Entry> = match running.and_then(|v| serde_json::from_value(v).ok()) {
+    let entries: Vec<Entry> = match running {
         Some(entries) => entries,
         None => library.lessons.iter().map(|l| entry(&library, l, lang)).collect(),
     };
@@ -226,7 +232,7 @@ async fn list(
     for fault in &library.faults {
         eprintln!("ropewalk: {}", prose::harmless(&fault.to_string()));
     }
-    Ok(if library.faults.is_empty() { 0 } else { 1 })
+    Ok(if library.faults.is_empty() { code } else { 1 })
 }
 
 fn entry(library: &Library, lesson: &Lesson, lang: Lang) -> Entry {
@@ -239,13 +245,13 @@ fn entry(library: &Library, lesson: &Lesson, lang: Lang) -> Entry {
         minutes: lesson.minutes,
         done: 0,
         steps: lesson.steps.len(),
-        first: vec![], // without a cluster nobody knows what is done
+        first: vec![], // without a cluster it is not known what is done
         cannot: vec![],
     }
 }
 
 /// True for a lesson of the pack in this folder.
-fn is_from(library: &Library, lesson: &Lesson, folder: &Path) -> bool {
+pub(super) fn is_from(library: &Library, lesson: &Lesson, folder: &Path) -> bool {
     library.pack_of(&lesson.id).is_some_and(|pack| pack.folder == folder)
 }
 
@@ -373,114 +379,38 @@ async fn leave(place: &Place, lang: Lang) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// The track, the number and the name of a lesson in `TRACK/NN-name`.
-pub(super) fn named(id: &str) -> Option<(&str, u32, &str)> {
-    let (track, rest) = id.split_once('/')?;
-    let (number, name) = rest.split_once('-')?;
-    let order: u32 = number.parse().ok()?;
-    let is_word = |text: &str| {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let ends = text.starts_with('-') || text.ends_with('-');
-        !text.is_empty() && !ends && text.chars().all(plain)
-    };
-    let is_number = number.len() == 2 && number.bytes().all(|b| b.is_ascii_digit());
-    (is_number && is_word(name) && is_word(track)).then_some((track, order, name))
-}
-
-/// The folder of another lesson of this track with this number: both would have the same id, and
-/// neither could be read.
-pub(super) fn taken(directory: &Path, track: &str, order: u32) -> Option<PathBuf> {
-    let prefix = format!("{order:02}-");
-    let entries = std::fs::read_dir(directory.join(track)).ok()?;
-    let is_meant = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&prefix);
-    entries.flatten().find(is_meant).map(|entry| entry.path())
-}
-
-/// Writes a lesson that loads and can be proved, with a remark at every key. A directory that is
-/// new or empty gets a `pack.yaml`, too.
-pub(super) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32> {
-    let Some((track, order, name)) = named(id) else {
-        eprintln!("ropewalk: {}", lang.say(Say::LessonName, &[]));
-        return Ok(USAGE);
-    };
-    let is_empty = std::fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none());
-    let place = directory.join(track).join(format!("{order:02}-{name}"));
-    let title = name.replace('-', " ");
-    let files = [("lesson.md", TEMPLATE), ("lesson.ko.md", TEMPLATE_KO)];
-    let written = files.iter().map(|(file, _)| place.join(file)).find(|path| path.exists());
-    let other = taken(directory, track, order).filter(|folder| *folder != place);
-    if let Some(there) = written.or(other) {
-        eprintln!("ropewalk: {}", lang.say(Say::RecordThere, &[&there.display().to_string()]));
-        return Ok(1);
-    }
-    if is_empty {
-        let path = directory.join(pack::FILE);
-        std::fs::create_dir_all(directory)?;
-        std::fs::write(&path, PACK.replace("TRACK", track))?;
-        println!("{}", path.display());
-    }
-    for (file, template) in files {
-        let path = place.join(file);
-        let text = template
-            .replace("TRACK", track)
-            .replace("ORDER", &order.to_string())
-            .replace("NN", &format!("{order:02}"))
-            .replace("TITLE", &title);
-        std::fs::create_dir_all(&place)?;
-        std::fs::write(&path, text)?;
-        println!("{}", path.display());
-    }
-    println!("prove it: ropewalk lesson test {track}/{order:02} --lessons {}", directory.display());
-    Ok(0)
-}
-
-const TEMPLATE: &str = include_str!("lesson_template.md");
-const TEMPLATE_KO: &str = include_str!("lesson_template.ko.md");
-const PACK: &str = include_str!("pack_template.yaml");
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Options that would be ignored are refused.
     #[test]
-    fn the_template_is_a_sound_lesson() {
+    fn a_preview_reads_its_own_folder_and_no_cluster() {
+        let preview = || Command::Preview { directory: "mine".into(), id: None };
+        let wrong = |foreign, lessons: Option<&str>, only, lang| {
+            wrong_usage(&preview(), foreign, lessons.map(Path::new), only, lang)
+        };
+        assert_eq!(wrong(false, None, false, Lang::En), None);
+        assert_eq!(wrong(false, None, true, Lang::En), None, "without the built-in lessons");
+        assert!(wrong(true, None, false, Lang::En).is_some_and(|text| text.ends_with("out --kubeconfig")));
+        assert!(wrong(false, Some("x"), true, Lang::En).is_some_and(|text| text.ends_with("out --lessons")));
+        let korean = wrong(true, None, false, Lang::Ko).unwrap();
+        assert!(korean.contains("--kubeconfig 옵션을 빼세요"), "{korean}");
+    }
+
+    /// A script would take the list without progress for the truth.
+    #[tokio::test]
+    async fn a_list_without_the_progress_of_a_cluster_that_gives_no_answer_is_a_failure() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(new(dir.path(), "harbour/13-a-new-one", Lang::En).unwrap(), 0);
-        let library = Arc::new(Library::read(dir.path()));
-        assert_eq!(library.faults, []);
-        assert_eq!((library.lessons[0].id.as_str(), library.lessons[0].languages.len()), ("harbour/13", 2));
-        assert_eq!(
-            new(dir.path(), "harbour/13-a-new-one", Lang::En).unwrap(),
-            1,
-            "an author's work is not overwritten"
-        );
-        for nonsense in [
-            "nonsense",
-            "../13-up",
-            "a/13-../../b",
-            "a/13-b/c",
-            "a/+1-b",
-            "a/13-x: y",
-            "A/13-b",
-            "-/13-b",
-            "a/13--",
-        ] {
-            assert_eq!(new(dir.path(), nonsense, Lang::Ko).unwrap(), USAGE, "{nonsense}");
-        }
-        assert_eq!(new(dir.path(), "harbour/13-another", Lang::Ko).unwrap(), 1);
-        assert!(!dir.path().join("harbour/13-another").exists(), "two lessons would be harbour/13");
-        let merged = Library::at(Some(dir.path()), false);
-        assert_eq!(merged.faults, []);
-        let pack = merged.pack_of("harbour/13").expect("it has a pack.yaml");
-        assert_eq!((pack.version.as_str(), pack.tracks.contains_key("harbour")), ("0.1", true));
-        let lesson = merged.get("harbour/13").unwrap();
-        assert!(is_from(&merged, lesson, dir.path()) && !is_from(&merged, &merged.lessons[0], dir.path()));
-        assert!(page(&merged, lesson, Lang::En).contains("\npack: My lessons 0.1, by Your name\n"));
-        // Only the translation is there: nothing is written beside it.
-        let half = dir.path().join("first-voyage/14-half");
-        std::fs::create_dir_all(&half).unwrap();
-        std::fs::write(half.join("lesson.ko.md"), "").unwrap();
-        assert_eq!(new(dir.path(), "first-voyage/14-half", Lang::En).unwrap(), 1);
-        assert!(!half.join("lesson.md").exists());
+        lesson_new::new(&dir.path().join("lessons"), "harbour/01-first", Lang::En).unwrap();
+        let library = Arc::new(Library::read(&dir.path().join("lessons")));
+        let place = Home::at(dir.path().join("home")).cluster("main").unwrap();
+        place.make().unwrap();
+        let code = async || list(Some(&place), library.clone(), Lang::En, None).await.unwrap();
+        assert_eq!(code().await, 0, "it does not run");
+        // Whether the cluster behind this runs cannot be found out.
+        std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
+        assert_eq!(code().await, 1);
+        assert_eq!(list(None, library.clone(), Lang::En, None).await.unwrap(), 0, "no cluster is asked");
     }
 }

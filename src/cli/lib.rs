@@ -23,17 +23,21 @@ mod drill;
 mod korean;
 mod lab;
 mod language;
+mod layout;
 mod lesson;
+mod lesson_new;
 mod net;
 mod paths;
 mod preview;
 mod progress;
 mod record;
+mod running;
 mod trace;
 mod undo;
 mod usage;
 mod what;
 mod why;
+mod words;
 
 use args::{Args, Command, Net};
 use clap::Parser;
@@ -102,8 +106,9 @@ fn bench(
     inside: Option<PathBuf>,
 ) -> anyhow::Result<i32> {
     if peer.is_some() && !what.is_empty() && !what.contains(&bench::What::Api) {
-        eprintln!("ropewalk: --peer-kubeconfig is for the part api: name it, too, or leave the option out");
-        return Ok(2);
+        let lang = ui::settings::language(None, &cluster::Home::find()?);
+        eprintln!("ropewalk: {}", lang.say(words::Word::BenchPeer, &[]));
+        return Ok(codes::USAGE);
     }
     // Relative paths in a kubeconfig begin at its directory, so its own path must stay valid in
     // the directory where the measurement runs.

@@ -5,6 +5,7 @@
 //! API server is not asked: so they show what happens to a connection now.
 
 use super::args::Output;
+use super::layout::{columns, wrapped};
 use cluster::control::{Ask, Control};
 use cluster::home::Home;
 use cluster::network::Network;
@@ -13,7 +14,7 @@ use lang::charset::{eprintln, print};
 use lang::{Lang, texts};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use ui::prose::{self, Span};
+use ui::prose;
 use ui::settings;
 use ui::texts::Say;
 
@@ -157,7 +158,7 @@ pub(crate) async fn show(
     }
     match chosen {
         Ok(nodes) => {
-            let width = super::trace::room();
+            let width = columns();
             print!("{}", page(lang, &nodes, &network.pods, width));
             if about != About::All {
                 print!("\n{}", wrapped(&lang.say(Word::Without, &[]), "", width));
@@ -316,12 +317,6 @@ fn page(lang: Lang, nodes: &OfNodes, pods: &BTreeMap<Ipv4Addr, String>, width: u
         }
     }
     out
-}
-
-fn wrapped(text: &str, indent: &str, width: usize) -> String {
-    let span = Span { text: text.into(), ..Span::default() };
-    let room = width.saturating_sub(indent.len() + 1).max(20);
-    prose::print(&prose::wrap(&[span], room), indent, false)
 }
 
 fn sentence(lang: Lang, does: &Does, pods: &BTreeMap<Ipv4Addr, String>) -> String {

@@ -135,8 +135,8 @@ mod tests {
     #[test]
     fn a_change_of_a_file_is_shown_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        super::super::lesson::new(dir.path(), "harbour/01-first", Lang::En).unwrap();
-        super::super::lesson::new(dir.path(), "harbour/02-second", Lang::En).unwrap();
+        super::super::lesson_new::new(dir.path(), "harbour/01-first", Lang::En).unwrap();
+        super::super::lesson_new::new(dir.path(), "harbour/02-second", Lang::En).unwrap();
         let directory = dir.path().to_path_buf();
         let mut preview = Preview { directory, id: None, only: false, lang: Lang::En, seen: None };
         let first = preview.changed().expect("the first look");

@@ -1,7 +1,7 @@
 //! `lesson record`: what a teacher does once in a session becomes the draft of a lesson.
 
 use super::codes::USAGE;
-use super::lesson::{named, taken};
+use super::lesson_new::{named, taken};
 use lab::format::Library;
 use lab::format::draft::{self, Draft, Named, OPEN};
 use lang::charset::{eprintln, println};

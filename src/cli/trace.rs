@@ -1,17 +1,16 @@
 //! `trace`: the path of a command through the cluster, with times.
 
 use super::args::Picture;
+use super::layout::{columns, wrapped};
 use cluster::control::{Ask, Control, Trace};
 use cluster::home::Home;
 use cluster::{Error, Refusal};
 use lang::charset::{eprintln, print};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use tap::{Event, Record};
-use ui::prose::{self, Span, harmless};
+use ui::prose::harmless;
 use ui::settings;
-use ui::terminal;
 use ui::texts::Say;
 
 /// Exit code 0: something was found; 1: nothing was, or the cluster does not run; 2: `what` names
@@ -30,7 +29,7 @@ pub(crate) async fn trace(name: &str, what: String, output: Option<Picture>) -> 
         Err(Error::Refusal(none @ Refusal::NothingTraced)) => (json!([]), none.say(lang)),
         Err(error) => return Err(error.into()),
     };
-    match found(answer, output, room())? {
+    match found(answer, output, columns())? {
         Found { text, any: true } => {
             match output {
                 Some(_) => std::print!("{text}"),
@@ -130,7 +129,7 @@ fn rows(records: &[Record]) -> Vec<Row> {
             continue;
         }
         let (what, object) = match &record.request {
-            None => (told(record), record),
+            None => (hop_line(record), record),
             Some(request) => {
                 let own = stages.get(request.id.as_str()).map(Vec::as_slice).unwrap_or_default();
                 // Told once, by the last of its records.
@@ -171,23 +170,13 @@ pub(crate) fn table(records: &[Record]) -> String {
 /// A row of the table does not fit into less.
 const WIDE: usize = 130;
 
-/// Returns the columns of the terminal. Without a terminal no line is broken.
-pub(crate) fn room() -> usize {
-    match std::io::stdout().is_terminal() {
-        true => terminal::size().0.into(),
-        false => usize::MAX,
-    }
-}
-
 /// For a narrow terminal: below each hop what it did, broken between words.
 fn stacked(records: &[Record], width: usize) -> String {
     const INDENT: &str = "             ";
     let mut out = String::new();
     for row in rows(records) {
         out.push_str(&format!("{:>8.1} ms  {}\n", row.to, row.who));
-        let text = Span { text: format!("{} {}", row.object, row.what), ..Span::default() };
-        let laid = prose::wrap(&[text], width.saturating_sub(INDENT.len() + 1).max(20));
-        out.push_str(&prose::print(&laid, INDENT, false));
+        out.push_str(&wrapped(&format!("{} {}", row.object, row.what), INDENT, width));
     }
     out
 }
@@ -257,13 +246,13 @@ fn code_of(record: &Record) -> u16 {
 }
 
 /// Any other hop: its verb, the time it took, and the part of its detail that people ask for.
-fn told(record: &Record) -> String {
+fn hop_line(record: &Record) -> String {
     let took = record.took_us as f64 / 1000.0;
     let detail = match &record.event {
         Event::Schedule(decision) => decided(decision),
         event => match event.detail() {
             serde_json::Value::Null => String::new(),
-            detail => short(&detail),
+            detail => shortened(&detail),
         },
     };
     format!("{} {took:.2} ms {detail}", record.event.verb())
@@ -280,9 +269,12 @@ fn decided(decision: &tap::Decision) -> String {
     format!("→ {chosen} (scores {}; refused {})", scores.join(", "), refused.join(", "))
 }
 
-fn short(detail: &serde_json::Value) -> String {
+/// Letters of a hop's detail that the table shows, at most.
+const DETAIL_MAX: usize = 110;
+
+fn shortened(detail: &serde_json::Value) -> String {
     let text = detail.to_string();
-    match text.char_indices().nth(110) {
+    match text.char_indices().nth(DETAIL_MAX) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,
     }

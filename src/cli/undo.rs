@@ -6,11 +6,12 @@ use cluster::home::Home;
 use cluster::undo::{Moment, Past, losses};
 use jiff::Zoned;
 use lab::graded::view::{Ask as LabAsk, LabView};
+use lab::view::{Ask as LessonAsk, LessonView};
 use lang::charset::{eprintln, print, println};
 use serde_json::Value;
 use ui::prose::harmless;
-use ui::texts::{Lang, Say};
-use ui::{consent, labs, settings};
+use ui::texts::{Lang, Say, problem};
+use ui::{consent, labs, lesson, settings};
 
 pub(crate) enum What {
     Undo(usize),
@@ -40,6 +41,17 @@ pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output
     if !yes && matches!(past, Past::Undo { .. } | Past::Rewind { .. }) {
         let plan = Past::Plan { of: Box::new(past.clone()) };
         let plan = Control::connect(&place).await?.ask(&Ask::Past { past: plan }).await?;
+        let open = lesson::view(&place, lang, LessonAsk::Show).await.unwrap_or_default();
+        if undoes_setup(&plan, &open) {
+            if matches!(past, Past::Undo { .. }) {
+                eprintln!("{}", refusal(lang, &plan, &open));
+                return Ok(1);
+            }
+            eprintln!("{}", lang.say(Say::LossLesson, &[&open.title]));
+            if losses(&plan).is_empty() && !consent::agreed(lang) {
+                return Ok(1);
+            }
+        }
         // Going back to before the start of the open lab takes the lab away. The plan does not list
         // the lab's objects, because no person made them.
         let lab: LabView = labs::asked(&place, lang, LabAsk::Show).await.unwrap_or_default();
@@ -66,6 +78,32 @@ pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output
         }
     }
     Ok(0)
+}
+
+/// Returns whether a plan goes back to before what was set up for the open lesson, which no person
+/// made and the plan therefore does not list. A revision that the store has not reached is from
+/// before it was restored from a backup, and says nothing.
+///
+/// Example: the setup was complete at revision 80. To undo the step that began at 76 leads to 75,
+/// so the setup would go, too. To undo the one that began at 81 leads to 80, and the setup stays.
+fn undoes_setup(plan: &Value, open: &LessonView) -> bool {
+    let (Some(to), Some(known)) = (plan["to"].as_i64(), plan["known"].as_i64()) else { return false };
+    open.set_up.is_some_and(|at| to < at && at <= known)
+}
+
+/// Says that an undo stops at the setup of the open lesson: what it would have undone first of the
+/// time before, and what the learner can do instead.
+fn refusal(lang: Lang, plan: &Value, open: &LessonView) -> String {
+    let none = vec![];
+    let steps = plan["steps"].as_array().unwrap_or(&none);
+    let is_later = |step: &&Value| step["first"].as_i64() > open.set_up;
+    let (later, number) = (steps.iter().filter(is_later).count(), (open.step + 1).to_string());
+    let older = steps.iter().find(|step| !is_later(step)).map(title).unwrap_or_default();
+    let tip = match later {
+        0 => lang.say(Say::UndoSetupTry, &[&number]),
+        n => lang.say(Say::UndoSetupTryLess, &[&n.to_string(), &number]),
+    };
+    problem(lang, &lang.say(Say::UndoSetup, &[&older, &open.title]), None, Some(&tip))
 }
 
 /// Names a step: `kubectl delete deployments/web`. A role may have any letters in its name, also
@@ -170,6 +208,35 @@ mod tests {
             "{said}"
         );
         assert_eq!(list(Lang::En, &Value::Null, &now), "there is nothing to undo\n");
+    }
+
+    #[test]
+    fn an_undo_stops_at_the_setup_of_the_open_lesson_and_names_the_way_on() {
+        let title = "Spare parts".into();
+        let open = LessonView { title, step: 2, set_up: Some(80), ..LessonView::default() };
+        let step = |first: i64, object: &str| {
+            serde_json::json!({"first": first, "command": "kubectl run", "object": object})
+        };
+        let plan =
+            |to: i64, steps: Vec<Value>| serde_json::json!({"to": to, "known": 90, "steps": steps});
+        assert!(!undoes_setup(&plan(80, vec![step(81, "pods/own")]), &open), "a step of the lesson");
+        assert!(!undoes_setup(&plan(75, vec![]), &LessonView::default()), "no lesson, or none with a setup");
+        let restored = LessonView { set_up: Some(91), ..open.clone() };
+        assert!(!undoes_setup(&plan(75, vec![]), &restored), "the store was put back since");
+
+        let before = plan(75, vec![step(76, "pods/earlier")]);
+        assert!(undoes_setup(&before, &open));
+        for (lang, words) in [
+            (Lang::En, "`kubectl run pods/earlier` is older than the setup of the open lesson \"Spare"),
+            (Lang::Ko, "`kubectl run pods/earlier` 단계는 열려 있는 \"Spare parts\" 강의의 준비 과정보다"),
+        ] {
+            let said = refusal(lang, &before, &open);
+            assert!(said.contains(words) && said.contains("`goto 3`"), "{said}");
+            assert!(said.contains("`undo --yes`") && !said.contains("`undo 1`"), "{said}");
+            let two = plan(75, vec![step(85, "pods/own"), step(76, "pods/earlier")]);
+            let said = refusal(lang, &two, &open);
+            assert!(said.contains(words) && said.contains("`undo 1`"), "{said}");
+        }
     }
 
     #[test]

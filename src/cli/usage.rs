@@ -1,6 +1,7 @@
 //! What went wrong, in the learner's language.
 
 use super::korean;
+use super::layout::columns;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use cluster::{self, Home};
 use lang::charset::{self, eprint, eprintln, print};
@@ -32,8 +33,8 @@ fn language(asked: Option<Lang>) -> Lang {
 /// exit code.
 pub(crate) fn report(words: &[OsString], error: &clap::Error) -> i32 {
     let lang = language(korean::asked_language(words));
-    let korean = if lang == Lang::Ko { korean::error(words, super::trace::room()) } else { None };
-    let printed = match (told(lang, error), &korean) {
+    let korean = if lang == Lang::Ko { korean::error(words, columns()) } else { None };
+    let printed = match (in_prompt(lang, error), &korean) {
         (Some(text), _) => {
             eprintln!("{text}");
             Ok(())
@@ -78,7 +79,11 @@ fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
 /// Describes an error with its causes. `asked`: the language of `--lang`; a session, which may
 /// change its own, does not set it for the process.
 pub(crate) fn reason(error: &anyhow::Error, asked: Option<Lang>) -> String {
-    of_cluster(error).map_or_else(|| format!("{error:#}"), |inner| inner.say(language(asked)))
+    match (error.downcast_ref::<ui::Error>(), error.downcast_ref::<cluster::Error>()) {
+        (Some(inner), _) => inner.say(language(asked)),
+        (None, Some(inner)) => inner.say(language(asked)),
+        (None, None) => format!("{error:#}"),
+    }
 }
 
 /// The exit code for an error: a command line that can never do anything is a usage error, also if
@@ -92,7 +97,7 @@ pub(crate) fn code(error: &anyhow::Error) -> i32 {
 
 /// A word of the prompt that was written wrongly, with an example; outside of the prompt the whole
 /// usage is told (`None`).
-fn told(lang: Lang, error: &clap::Error) -> Option<String> {
+fn in_prompt(lang: Lang, error: &clap::Error) -> Option<String> {
     std::env::var_os(settings::LANG_VARIABLE)?;
     let word = word(std::env::args_os())?;
     let (_, example) = EXAMPLES.iter().find(|(w, _)| *w == word)?;

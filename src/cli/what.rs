@@ -1,12 +1,13 @@
 //! `what`: a term of the glossary, in one's own language.
 
 use super::args::Output;
+use super::layout::{columns, wrapped};
 use cluster::home::Home;
 use lab::format::{Library, Term, Terms};
 use lang::charset::{eprintln, print};
 use std::path::Path;
 use ui::lesson::tag;
-use ui::prose::{self, Span};
+use ui::prose;
 use ui::settings;
 use ui::texts::{Lang, Say};
 
@@ -27,7 +28,7 @@ pub(crate) fn what(
     for fault in &library.faults {
         eprintln!("ropewalk: {}", prose::harmless(&fault.to_string()));
     }
-    let (word, width) = (words.join(" "), super::trace::room().min(WIDTH_MAX));
+    let (word, width) = (words.join(" "), columns().min(WIDTH_MAX));
     if word.trim().is_empty() {
         match output {
             Some(Output::Json) => {
@@ -44,7 +45,7 @@ pub(crate) fn what(
             Ok(0)
         }
         (Some(term), None) => {
-            print!("{}", text(lang, &library, term, width));
+            print!("{}", term_text(lang, &library, term, width));
             Ok(0)
         }
         (None, _) => {
@@ -67,7 +68,7 @@ fn as_json(lang: Lang, term: &Term) -> serde_json::Value {
 }
 
 /// The name, what it is, and where to go on.
-fn text(lang: Lang, library: &Library, term: &Term, width: usize) -> String {
+fn term_text(lang: Lang, library: &Library, term: &Term, width: usize) -> String {
     let (own, english) = (term.name.get(tag(lang)), term.name.get("en"));
     let mut out = if own == english { format!("{own}\n") } else { format!("{own} ({english})\n") };
     out.push_str(&wrapped(term.say.get(tag(lang)), "  ", width));
@@ -100,13 +101,6 @@ fn all(lang: Lang, terms: &Terms, width: usize) -> String {
     wrapped(&lang.say(Say::WhatList, &[&count]), "", width) + &wrapped(&names.join(", "), "  ", width)
 }
 
-/// Lines that are broken between words.
-fn wrapped(text: &str, indent: &str, width: usize) -> String {
-    let span = Span { text: text.into(), ..Span::default() };
-    let room = width.saturating_sub(indent.len() + 1).max(20);
-    prose::print(&prose::wrap(&[span], room), indent, false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,11 +109,11 @@ mod tests {
     fn a_term_is_told_with_its_lesson_and_its_neighbours() {
         let library = Library::built_in();
         let pod = library.terms.find("pods").expect("the first term that anybody asks for");
-        let english = text(Lang::En, &library, pod, 80);
+        let english = term_text(Lang::En, &library, pod, 80);
         assert!(english.starts_with("Pod\n  ") && english.contains("lesson: first-voyage/"), "{english}");
         assert!(english.contains("try: kubectl ") && english.contains("see also: "), "{english}");
         assert!(english.lines().all(|line| line.chars().count() < 80), "{english}");
-        let korean = text(Lang::Ko, &library, library.terms.find("파드").unwrap(), 80);
+        let korean = term_text(Lang::Ko, &library, library.terms.find("파드").unwrap(), 80);
         assert!(korean.starts_with("파드 (Pod)\n  "), "{korean}");
         let all = all(Lang::En, &library.terms, 80);
         assert!(all.split_whitespace().any(|word| word == "kubelet,"), "{all}");

@@ -1,11 +1,11 @@
 //! `why`: what is the matter, in a sentence or two.
 
 use super::args::Output;
+use super::layout::{columns, wrapped};
 use cluster::control::{Ask, Control};
 use cluster::home::Home;
 use lab::why::{Explanation, Question, Typed};
 use lang::charset::print;
-use ui::prose::{self, Span};
 use ui::settings;
 use ui::texts::{Lang, Say};
 
@@ -27,7 +27,7 @@ pub(crate) async fn why(
     }
     let told: Explanation = serde_json::from_value(told)?;
     if output.is_none() {
-        print!("{}", text(lang, &told, super::trace::room()));
+        print!("{}", explanation_text(lang, &told, columns()));
     }
     Ok(i32::from(told.problem))
 }
@@ -38,7 +38,7 @@ fn after() -> Option<Typed> {
 }
 
 /// Lines are broken between words, and go on as far in as they began.
-fn text(lang: Lang, told: &Explanation, width: usize) -> String {
+fn explanation_text(lang: Lang, told: &Explanation, width: usize) -> String {
     let mut out = String::new();
     if !told.about.is_empty() {
         out.push_str(&format!("{}\n", told.about));
@@ -46,9 +46,7 @@ fn text(lang: Lang, told: &Explanation, width: usize) -> String {
     let tips = told.tips.iter().map(|tip| format!("{}: {tip}", lang.say(Say::Try, &[])));
     for line in told.lines.iter().cloned().chain(tips) {
         let indent = " ".repeat(2 + line.len() - line.trim_start().len());
-        let span = Span { text: line.trim_start().into(), ..Span::default() };
-        let room = width.saturating_sub(indent.len() + 1).max(20);
-        out.push_str(&prose::print(&prose::wrap(&[span], room), &indent, false));
+        out.push_str(&wrapped(line.trim_start(), &indent, width));
     }
     out
 }

@@ -39,7 +39,7 @@ fn patience(faults: &Faults, node: &str) -> Duration {
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
 /// A server that is not ready so many times in a row, while another one is, loses its connections.
-/// While a leader is elected none is ready, and to hang up would help nobody.
+/// While a leader is elected none is ready, and to hang up would help no client.
 const FALL: u32 = 3;
 
 /// Descriptors of a forwarded connection: three here (the client's end is watched by one of its
@@ -80,8 +80,8 @@ pub(crate) fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>
     for listener in listeners {
         let (balancer, own) = (balancer.clone(), crew.clone());
         // A listener has a fourth of the descriptors at most. At the bound the oldest connection on
-        // which nobody has shown the API server who they are makes room; if there is none, new ones
-        // wait in the kernel's queue.
+        // which no client has authenticated makes room; if there is none, new ones wait in the
+        // kernel's queue.
         let most = descriptors::connections(descriptors::limit(), 4, DESCRIPTORS);
         let places = Arc::new(Semaphore::new(most));
         let open = Arc::new(Open::default());

@@ -51,7 +51,7 @@ fn tell(word: &Word) {
     let mut line = serde_json::to_vec(word).unwrap_or_default();
     line.push(b'\n');
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(&line).and_then(|()| out.flush()); // nobody may be listening any more
+    let _ = out.write_all(&line).and_then(|()| out.flush()); // the reader may have left
 }
 
 /// Becomes the supervisor of a cluster with these guests. Returns the exit code when the cluster
@@ -164,7 +164,7 @@ async fn live(
     let strangers = parts.zygote.clone();
     crew.spawn(async move {
         if let Err(error) = strangers.reap_strangers().await {
-            tracing::warn!(%error, "cannot reap processes that nobody waits for");
+            tracing::warn!(%error, "cannot reap orphaned processes");
         }
     });
 
@@ -218,7 +218,7 @@ fn serve_control(
         guests: guests(),
     };
     for guest in &server.guests {
-        guest.start(&world.crew, Arc::new(guest::Home { world: world.clone() }));
+        guest.start(&world.crew, Arc::new(guest::OwnCluster { world: world.clone() }));
     }
     control::serve(&world.crew, listener, server);
 }
@@ -227,7 +227,7 @@ fn serve_control(
 /// this machine, the addons, and the Node objects of an earlier run.
 fn start_upkeep(world: &Arc<World>, client: &::client::Client, progress: watch::Sender<Progress>) {
     let crew = &world.crew;
-    // Nobody waits for the end of the cluster's own crew, in which a panic ends one task alone.
+    // The end of the cluster's own crew is not waited for: a panic in it ends one task alone.
     // What is made of several tasks that need each other has a crew of its own, which is kept.
     let (ready_world, ready_client) = (world.clone(), client.clone());
     crew.keep("ready", move |crew| {
@@ -252,7 +252,7 @@ fn start_upkeep(world: &Arc<World>, client: &::client::Client, progress: watch::
 /// Resolves when the cluster has to end, with the reason.
 ///
 /// # Errors
-/// Nobody has asked for it: something went wrong that no restart mends.
+/// It was not asked for: something went wrong that no restart mends.
 async fn end(
     world: &World,
     zygote_died: impl Future<Output = ()>,

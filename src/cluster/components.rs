@@ -43,7 +43,7 @@ pub(crate) const MANY_ON_A_NODE: [&str; 1] = ["coredns"];
 const DNS_PORT: u16 = 53;
 
 /// Where a component runs.
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub node: String,
     pub network: Arc<dyn NodeNetwork>,
     /// The pod's own network namespace, unless it shares the node's.
@@ -53,7 +53,7 @@ pub(crate) struct Place {
 
 /// Starts a component. Its end is the end of the crew. Must be called inside the component's log
 /// span.
-pub(crate) fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, String> {
+pub(crate) fn start(world: &Arc<World>, component: &str, place: Location) -> Result<Crew, String> {
     let crew = Crew::new(component);
     let client = |user: &str, group: &str| -> Result<Client, String> {
         let agent = format!("{component}/{}", api::VERSION);
@@ -147,7 +147,7 @@ async fn start_member(
     }
 }
 
-fn store(world: &Arc<World>, crew: &Crew, place: Place) {
+fn store(world: &Arc<World>, crew: &Crew, place: Location) {
     let (world, stop, inner) = (world.clone(), crew.token(), crew.clone());
     crew.spawn_main(async move {
         let members: Vec<String> = world.control_planes().into_iter().map(|n| n.name).collect();
@@ -247,7 +247,7 @@ fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
         .any(|e| is_not_about_data(e) || code(e).is_some_and(|code| PASSING.contains(&code)))
 }
 
-fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
+fn api(world: &Arc<World>, crew: &Crew, place: Location) -> Result<(), String> {
     let identity = world.api_identity.clone();
     let (tls, clients) = pki::asking_server_config(&identity, world.ca.pem()).map_err(|e| chain(&e))?;
     let subject = pki::Subject::client("kube-apiserver-kubelet-client", "system:masters");
@@ -317,7 +317,7 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
     Ok(())
 }
 
-fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Place) {
+fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Location) {
     let (domain, inner, rng) = (world.domain.clone(), crew.clone(), world.rng.fork("coredns"));
     let (upstream, tap) = (resolvers(), world.tap.at(&place.node, Component::Dns));
     crew.spawn_main(async move {

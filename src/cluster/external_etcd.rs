@@ -61,10 +61,10 @@ impl ExternalEtcd {
         Remote::connect(endpoints, tls).await.map_err(|e| refusal(chain(&e)))
     }
 
-    /// Makes the etcd this cluster's own, if it is nobody's: two clusters on the same objects would
-    /// run the same pods, delete each other's Nodes and refuse each other's tokens. A cluster is
-    /// known by its certificate authority and its name: a copied directory has the authority of the
-    /// original, and would even stand for election under the same identity.
+    /// Makes the etcd this cluster's own, if no cluster has it: two clusters on the same objects
+    /// would run the same pods, delete each other's Nodes and refuse each other's tokens. A cluster
+    /// is known by its certificate authority and its name: a copied directory has the authority of
+    /// the original, and would even stand for election under the same identity.
     ///
     /// False: it holds another cluster's objects.
     ///

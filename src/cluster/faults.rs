@@ -111,8 +111,18 @@ impl Faults {
     }
 
     /// The node is switched on again. Its links and its disk are as they were: what slows it stays.
-    pub(crate) fn note_on(&self, node: &str) {
-        self.all().retain(|b| b.nodes != [node] || !is_off(b));
+    /// Returns the fault that is over.
+    pub(crate) fn note_on(&self, node: &str) -> Option<Broken> {
+        let mut all = self.all();
+        let at = all.iter().position(|b| is_off(b) && b.nodes == [node])?;
+        Some(all.remove(at))
+    }
+
+    /// Puts a fault that is not over after all back to its place in the list.
+    pub(crate) fn put_back(&self, fault: Option<Broken>) {
+        let mut all = self.all();
+        all.extend(fault);
+        all.sort_by_key(|broken| broken.since);
     }
 
     /// Is anything wrong with the node, its disk or its links? A component that is held down is
@@ -174,6 +184,19 @@ mod tests {
         faults.note_on("b");
         assert!(!faults.is_off("b") && faults.touches("b"));
         assert_eq!(list(), ["cut b-c None", "disk full b None", "slow b Some(10.0)"]);
+        // Its start fails.
+        let whole = faults.list();
+        faults.put_back(None);
+        faults.note("crashed", &["a"], None);
+        faults.note("cut", &["a", "c"], None);
+        let over = faults.note_on("a");
+        assert_eq!(over.as_ref().map(|broken| broken.fault.as_str()), Some("crashed"));
+        faults.put_back(over);
+        assert!(faults.is_off("a") && faults.list().len() == whole.len() + 2);
+        assert!(faults.list().is_sorted_by_key(|broken| broken.since), "the newest last");
+        faults.note_on("a");
+        faults.note("loss", &["a", "c"], Some(0.0));
+        assert_eq!(faults.list(), whole);
         assert_eq!((faults.delay("b"), faults.delay("c")), (Duration::from_millis(10), Duration::ZERO));
         faults.note("slow", &["b"], Some(0.0));
         assert_eq!(list(), ["cut b-c None", "disk full b None"]);

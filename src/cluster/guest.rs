@@ -92,6 +92,8 @@ impl Room {
 pub struct Seen<'a> {
     /// The kind's plural, with its group for a custom resource: `widgets.example.com`.
     pub plural: &'a str,
+    /// The only namespace that the watch is about; `None`: all of them.
+    pub namespace: Option<&'a str>,
     /// What happened to them: whole objects, the last version of one that was deleted.
     pub delta: Delta<&'a Value>,
 }
@@ -154,11 +156,11 @@ pub trait Ground: Send + Sync + 'static {
 pub type Host = Arc<dyn Ground>;
 
 /// The cluster that this process is.
-pub(super) struct Home {
+pub(super) struct OwnCluster {
     pub world: Arc<World>,
 }
 
-impl Home {
+impl OwnCluster {
     async fn key(&self, key: &str) -> Result<Value, String> {
         // Any member answers as of now, or not at all.
         let asked = RangeRequest { key: key.as_bytes().to_vec().into(), ..RangeRequest::default() };
@@ -210,7 +212,7 @@ impl Home {
     }
 }
 
-impl Ground for Home {
+impl Ground for OwnCluster {
     fn place(&self) -> &Place {
         &self.world.place
     }
@@ -339,7 +341,7 @@ async fn put_once(store: &dyn Storage, key: &str, value: &str, version: i64) -> 
         }
         _ => answer.succeeded,
     };
-    if is_done { Ok(()) } else { Err("the key was written by somebody else meanwhile".into()) }
+    if is_done { Ok(()) } else { Err("another writer has changed the key meanwhile".into()) }
 }
 
 /// A service in the cluster's process that is no part of the cluster, e.g. the lesson engine.

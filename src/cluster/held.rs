@@ -8,8 +8,8 @@
 //! fault start kube-scheduler    the hold is removed, and the kubelet looks at the pod at once
 //! ```
 //!
-//! A kubelet has nobody who would start it but its keeper, which gives up when the node's place for
-//! a kubelet is empty.
+//! Only its keeper starts a kubelet again, and the keeper gives up when the node's place for a
+//! kubelet is empty.
 
 use super::components;
 use super::error::Error;
@@ -99,7 +99,7 @@ const TOLD_MAX: Duration = Duration::from_secs(2);
 /// no API server answers in time.
 pub(super) async fn with_back_offs(world: &World, component: &str, mut answer: Value) -> Value {
     if component == KUBELET {
-        return answer; // it is no container, and nobody holds it back
+        return answer; // it is no container, and has no back-off
     }
     let agent = format!("ropewalk/{}", api::VERSION);
     let client = world.client("", tap::ADMIN, "system:masters", &agent, world.dialer());
@@ -116,7 +116,7 @@ pub(super) async fn with_back_offs(world: &World, component: &str, mut answer: V
         .collect();
     for name in started {
         let pod = name.replace('/', "-");
-        // Nobody answers: the next question would take as long.
+        // No API server answers: the next question would take as long.
         let Some(found) = clock::limit(TOLD_MAX, pods.get_opt(&pod)).await else { break };
         let Ok(Some(pod)) = found else { continue };
         if let Some(left) = back_off_left(&json!(pod), clock::now()) {

@@ -141,6 +141,11 @@ impl Place {
     pub fn log(&self) -> PathBuf {
         self.root.join("log").join("ropewalk.log")
     }
+    /// What the faults of a session's own shell lead to; `pid` is the session's process, which
+    /// makes and removes it.
+    pub fn shell(&self, pid: u32) -> PathBuf {
+        self.root.join(format!("shell-{pid}"))
+    }
     /// `data/<node>`.
     pub(crate) fn node(&self, node: &str) -> PathBuf {
         self.root.join("data").join(node)
@@ -168,6 +173,19 @@ impl Place {
             .map_err(|cause| Error::File { path: self.root.clone(), cause })
     }
 
+    /// Removes the directories of [`Place::shell`] whose session has ended and left them: it was
+    /// killed, or its terminal was closed. The next call tries again what cannot be removed.
+    pub fn sweep_shells(&self) {
+        let Ok(entries) = fs::read_dir(&self.root) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.strip_prefix("shell-")?.parse::<u32>().ok());
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+                let _ = fs::remove_dir_all(entry.path()); // it follows no link
+            }
+        }
+    }
+
     /// Makes the directory of the lock.
     pub(crate) fn make_lock(&self) -> Result<(), Error> {
         self.lock().parent().map_or(Ok(()), make_private)
@@ -192,6 +210,24 @@ mod tests {
         }
         let deep = Home(PathBuf::from("/").join("d".repeat(120)));
         assert!(deep.cluster("main").unwrap_err().to_string().contains("ROPEWALK_HOME"));
+    }
+
+    #[test]
+    fn only_what_ended_sessions_left_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.sweep_shells(); // there is no directory yet
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let (left, own) = (place.shell(ended.id()), place.shell(std::process::id()));
+        for made in [&left, &own, &place.root.join("shell-x"), &place.root.join("data")] {
+            fs::create_dir_all(made.join("path-0")).unwrap();
+        }
+        std::os::unix::fs::symlink(place.root.join("data"), left.join("path-0/data")).unwrap();
+        place.sweep_shells();
+        assert!(!left.exists());
+        let kept = [own, place.root.join("shell-x"), place.root.join("data/path-0")];
+        assert!(kept.iter().all(|kept| kept.exists()));
     }
 
     /// The supervisor would be told nothing, and say that its order is damaged.

@@ -3,7 +3,7 @@
 
 use super::components;
 use super::error::{Error, chain};
-use super::faults::DELAY_MAX;
+use super::faults::{DELAY_MAX, Faults};
 use super::held;
 use super::kubelets::keep_kubelet;
 use super::node::Node;
@@ -152,28 +152,23 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
     match (act, off) {
         (Act::Start, false) => Err(Refusal::NodeRuns { node: name.into() }.into()),
         (Act::Start, true) => {
-            world.fabric.plug(node.spec.index, true).await?;
-            // First, for a node that is off starts nothing.
-            world.faults.note_on(name);
             // A kubelet that `fault stop` holds down waits for its `fault start`.
-            if !world.faults.is_held(KUBELET, name)
-                && let Err(error) = keep_kubelet(world, &node)
-            {
-                world.faults.note("stopped", &[name], None);
-                return Err(error);
-            }
+            let is_held = world.faults.is_held(KUBELET, name);
+            let start = || if is_held { Ok(()) } else { keep_kubelet(world, &node) };
+            let plug = |inserted| world.fabric.plug(node.spec.index, inserted);
+            switch_on(&world.faults, name, plug, start).await?;
             Ok(json!({ "started": name }))
         }
         (Act::Stop | Act::Crash, true) => Err(Refusal::NodeOff { node: name.into() }.into()),
         (Act::Stop | Act::Crash, false) => {
             let only = node.spec.control_plane && world.spec.control_planes == 1;
             if act == Act::Crash {
-                // The plug first: nobody hears from it again.
+                // The plug first: no peer hears from it again.
                 world.fabric.plug(node.spec.index, false).await?;
             }
             // Noted before the rest, so that `node start` takes back also what failed halfway.
             world.faults.note(if act == Act::Stop { "stopped" } else { "crashed" }, &[name], None);
-            // Without a kubelet in this place nobody starts a new one.
+            // Without a kubelet in this place none is started again.
             let kubelet = node.kubelet.lock().take();
             if let Some(kubelet) = kubelet {
                 kubelet.kill();
@@ -186,6 +181,36 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
             Ok(json!({ "off": name, "onlyControlPlane": only }))
         }
     }
+}
+
+/// Plugs a node that is off in again, and starts its kubelet. If one of the two fails, the node is
+/// off as it was before: without its cable, stopped or crashed since then.
+///
+/// # Errors
+/// What `plug` or `start` returned.
+async fn switch_on<P>(
+    faults: &Faults,
+    name: &str,
+    plug: impl Fn(bool) -> P,
+    start: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error>
+where
+    P: Future<Output = cni::Result<()>>,
+{
+    let mut started = plug(true).await.map_err(Error::from);
+    if started.is_ok() {
+        // Before the start, for a node that is off starts nothing.
+        let fault = faults.note_on(name);
+        started = start();
+        if started.is_err() {
+            faults.put_back(fault);
+        }
+    }
+    if started.is_err() {
+        // The first error is the one to report; the next `node start` begins with the cable.
+        let _ = plug(false).await;
+    }
+    started
 }
 
 /// Ends everything on a node whose kubelet has ended: its components, its pods.
@@ -212,6 +237,35 @@ async fn switch_off(cri: &dyn Runtime, gracefully: bool) -> cri::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_cannot_be_started_is_off_as_it_was_before() {
+        let faults = Faults::default();
+        faults.note("crashed", &["n"], None);
+        let before = faults.list();
+        let is_in = std::cell::Cell::new(false);
+        let plug = |inserted| {
+            is_in.set(inserted);
+            std::future::ready(Ok(()))
+        };
+        let broken = || {
+            assert!(is_in.get() && !faults.is_off("n"), "a node that is off starts nothing");
+            Err(Error::Start("no certificate".into()))
+        };
+        assert!(switch_on(&faults, "n", plug, broken).await.is_err());
+        assert!(!is_in.get(), "the cable is out again");
+        assert_eq!(faults.list(), before, "crashed, and since then");
+        let no_wire = |inserted| {
+            is_in.set(inserted);
+            let refused = cni::Error::Kernel { what: "the wire".into(), cause: std::io::Error::other("no") };
+            std::future::ready(if inserted { Err(refused) } else { Ok(()) })
+        };
+        let unplugged = switch_on(&faults, "n", no_wire, || panic!("it has no network"));
+        assert!(unplugged.await.is_err() && !is_in.get());
+        assert_eq!(faults.list(), before);
+        switch_on(&faults, "n", plug, || Ok(())).await.unwrap();
+        assert!(is_in.get() && faults.list().is_empty());
+    }
 
     /// `node start` takes back what failed halfway. But nothing may run on a node that is off.
     #[tokio::test(start_paused = true)]

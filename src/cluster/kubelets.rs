@@ -59,7 +59,7 @@ async fn keep(
             if !is_ours(&kubelet, &place) {
                 return;
             }
-            // Started while nobody can switch the node off or on.
+            // Started while the node cannot be switched off or on.
             match start() {
                 None => return,
                 Some(Ok(again)) => {

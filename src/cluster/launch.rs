@@ -77,6 +77,7 @@ pub async fn launch_with(
         }
     }
     place.make()?;
+    place.sweep_shells();
     let before = own_address(place);
     link_tools(place)?;
     let log_path = place.log();

@@ -27,8 +27,9 @@
 //! refuses as a full one does; `held` keeps a component down until it is started.
 //! ## Left out
 //! Simulated nodes. The number of control planes and whose store it is are chosen at the first
-//! start and stay. An external store keeps its data when the cluster is wiped, and its writes are
-//! not on the tap.
+//! start and stay. At `down` no pod gets a SIGTERM: containers end with their PID namespace. Static
+//! pods have no probes, the Corefile is shown and not read, and `kube-dns` has no port for metrics.
+//! An external store keeps its data when the cluster is wiped, and its writes are not on the tap.
 //! ## Read next
 //! [`boot`], the whole start on one page.
 

@@ -15,7 +15,7 @@ pub(super) async fn relay<R: Runtime + ?Sized>(
 ) {
     loop {
         match from.recv().await {
-            Ok(event) => drop(to.send(event)), // the only error is "nobody listens"
+            Ok(event) => drop(to.send(event)), // the only error is that there is no receiver
             Err(RecvError::Lagged(lost)) => {
                 tracing::warn!(lost, "events of the runtime were lost; the kubelet looks at every pod");
                 let Some(runtime) = runtime.upgrade() else { return };

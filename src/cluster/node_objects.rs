@@ -3,7 +3,7 @@
 //! as upstream's does.
 
 use super::error::chain;
-use super::spec::{CONTROL_PLANES_MAX, Spec, WORKERS_MAX};
+use super::spec::{CONTROL_PLANE_BASE, CONTROL_PLANES_MAX, Spec, WORKER_BASE, WORKERS_MAX};
 use super::world::World;
 use client::Client;
 use client::kube::api::{DeleteParams, ListParams, PostParams};
@@ -54,10 +54,19 @@ pub(crate) async fn reconcile(world: &World, client: &Client) -> Result<(), Stri
     Ok(())
 }
 
-/// True for the names that a cluster of any size gives its nodes.
+/// True for the names that a cluster of any size gives its nodes. Makes no list of them: readiness
+/// asks this about each pod of each foreign Node, after each change of a pod.
 pub(super) fn is_of_ropewalk(name: &str) -> bool {
-    let largest = Spec { control_planes: CONTROL_PLANES_MAX, workers: WORKERS_MAX, ..Spec::new("any") };
-    largest.nodes().iter().any(|node| node.name == name)
+    let is_numbered = |base: &str, most: u8| match name.strip_prefix(base) {
+        None => false,
+        Some("") => true,
+        // `parse` takes "+2" and "02", too.
+        Some(number) => {
+            number.starts_with(|c: char| matches!(c, '1'..='9'))
+                && number.parse::<u8>().is_ok_and(|n| (2..=most).contains(&n))
+        }
+    };
+    is_numbered(CONTROL_PLANE_BASE, CONTROL_PLANES_MAX) || is_numbered(WORKER_BASE, WORKERS_MAX)
 }
 
 /// The Node as it has to be. `None`: nothing has changed since the start that marked it.
@@ -115,11 +124,23 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_somebody_made_outlives_a_restart() {
-        for own in ["ropewalk-worker", "ropewalk-worker2", "ropewalk-worker195", "ropewalk-control-plane3"] {
-            assert!(is_of_ropewalk(own), "{own}");
+    fn a_node_that_a_person_made_outlives_a_restart() {
+        let largest = Spec { control_planes: CONTROL_PLANES_MAX, workers: WORKERS_MAX, ..Spec::new("any") };
+        for own in largest.nodes() {
+            assert!(is_of_ropewalk(&own.name), "{}", own.name);
         }
-        for other in ["kwok-node-0", "ropewalk-worker1", "ropewalk-worker-x", "my-ropewalk-worker", ""] {
+        let others = [
+            "kwok-node-0",
+            "ropewalk-worker1",
+            "ropewalk-worker02",
+            "ropewalk-worker+2",
+            "ropewalk-worker196",
+            "ropewalk-control-plane6",
+            "ropewalk-worker-x",
+            "my-ropewalk-worker",
+            "",
+        ];
+        for other in others {
             assert!(!is_of_ropewalk(other), "{other}");
         }
     }

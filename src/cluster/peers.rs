@@ -43,7 +43,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that have not shown a certificate yet. Every pod reaches the port, and its
 /// connections take descriptors of the store's own reserve.
 const STRANGERS: Bounds = Bounds { of_one: 4, most: 64 };
-/// Sent bytes that nobody acknowledges for this long end the connection: a new one heals faster
+/// Sent bytes that are not acknowledged for this long end the connection: a new one heals faster
 /// than TCP's own patience.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(1);
 /// Bytes read or written at a time.
@@ -148,7 +148,7 @@ async fn receive(
     let tls = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
     let invalid = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidData, why);
     let shown = tls.get_ref().1.peer_certificates().unwrap_or_default().first().and_then(|c| pki::user_of(c));
-    let (peer, _) = shown.ok_or_else(|| invalid("the peer's certificate names nobody".into()))?;
+    let (peer, _) = shown.ok_or_else(|| invalid("the peer's certificate has no name".into()))?;
     let sender = member_id(&peer);
     if !members.contains(&sender) {
         return Err(invalid(format!("the certificate of {peer:?} is not that of a member")));

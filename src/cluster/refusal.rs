@@ -150,7 +150,7 @@ pub enum Refusal {
         /// The kernel's reason.
         why: String,
     },
-    /// Nobody has run kubectl yet.
+    /// No kubectl command has been recorded yet.
     NothingTraced,
     /// No step is left that can be undone.
     NothingToUndo,
@@ -194,7 +194,7 @@ texts! {
         NotText: "the path {} is not UTF-8; set ROPEWALK_HOME to one that is", "{} 경로는 UTF-8이 아닙니다. ROPEWALK_HOME을 UTF-8 경로로 지정하세요";
         BadName: "{} cannot name a cluster: use up to 40 lower-case letters, digits and '-', beginning and ending with a letter or digit", "{} 값은 클러스터 이름이 될 수 없습니다. 영문 소문자, 숫자, '-'를 40자까지 쓰고, 처음과 끝은 소문자나 숫자여야 합니다";
         LongPath: "the path {} is too long for a socket; set ROPEWALK_HOME to a shorter one", "{} 경로는 소켓에 쓰기에 너무 깁니다. ROPEWALK_HOME을 더 짧은 경로로 지정하세요";
-        Foreign: "{} is somebody else's cluster, which cannot be started here; open it with --kubeconfig FILE", "{} 클러스터는 kubeconfig로 연결한 클러스터이므로 여기서 시작할 수 없습니다. --kubeconfig FILE로 여세요";
+        Foreign: "{} is not a cluster of ropewalk's own, and cannot be started here; open it with --kubeconfig FILE", "{} 클러스터는 kubeconfig로 연결한 클러스터이므로 여기서 시작할 수 없습니다. --kubeconfig FILE로 여세요";
         BadKubeconfig: "{} cannot be used as a kubeconfig: {}; it was left as it is", "{} 파일을 kubeconfig로 쓸 수 없습니다: {}. 파일은 그대로 두었습니다";
         ControlPlanes: "--control-planes {}: use 1, 3 or 5; an even number of members survives no more failures than one fewer", "--control-planes {}: 1, 3, 5 중 하나를 쓰세요. 짝수 개의 멤버는 하나 적을 때보다 더 많은 장애를 견디지 못합니다";
         ControlPlanesStay: "--control-planes {}: cluster {} was made with {}, and its store keeps its members; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--control-planes {}: {} 클러스터는 컨트롤 플레인 {}개로 만들어졌고 저장소의 멤버는 바뀌지 않습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}`으로 삭제하세요";

@@ -8,6 +8,9 @@ use super::home::Place;
 use serde::{Deserialize, Serialize};
 use std::fs;
 
+/// Names of the first control plane and the first worker; later ones have their number behind it.
+pub(crate) const CONTROL_PLANE_BASE: &str = "ropewalk-control-plane";
+pub(crate) const WORKER_BASE: &str = "ropewalk-worker";
 /// Numbers of nodes before the first worker's: the most control planes that there can be, so that a
 /// worker's addresses do not depend on their number.
 pub(crate) const CONTROL_PLANES_MAX: u8 = 5;
@@ -133,15 +136,11 @@ impl Spec {
         let numbered = |base: &str, n: u8| if n == 1 { base.to_string() } else { format!("{base}{n}") };
         let mut nodes = Vec::new();
         for n in 1..=self.control_planes {
-            nodes.push(NodeSpec {
-                name: numbered("ropewalk-control-plane", n),
-                index: n,
-                control_plane: true,
-            });
+            nodes.push(NodeSpec { name: numbered(CONTROL_PLANE_BASE, n), index: n, control_plane: true });
         }
         for n in 1..=self.workers {
             let index = CONTROL_PLANES_MAX.saturating_add(n);
-            nodes.push(NodeSpec { name: numbered("ropewalk-worker", n), index, control_plane: false });
+            nodes.push(NodeSpec { name: numbered(WORKER_BASE, n), index, control_plane: false });
         }
         nodes
     }

@@ -80,6 +80,6 @@ impl Target for Main {
     }
 
     fn without(&self, guest: &str) -> String {
-        format!("nobody here is called {guest:?}")
+        format!("this cluster has no guest {guest:?}")
     }
 }

@@ -121,7 +121,7 @@ mod tests {
         cluster(&place, &held).unwrap();
         assert!(!has_leftovers(&place) && !place.root.exists());
         cluster(&place, &held).unwrap();
-        // Meanwhile nobody else can start or remove it.
+        // Meanwhile no other process can start or remove it.
         let refused = Lock::take(&place.lock(), std::time::Duration::ZERO).map(drop).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         drop(held);

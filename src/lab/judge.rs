@@ -12,6 +12,9 @@ use std::time::Duration;
 pub(crate) struct Memory {
     /// Checks of what has happened, by position: once true, true.
     pub held: Vec<bool>,
+    /// Checks of what has happened that a later act could make untrue, and that were true when an
+    /// earlier sitting ended. What they were true of, lines and records, ended with it.
+    pub kept: Vec<bool>,
     /// Since when everything that has to be true at the same time has been.
     pub since: Option<Instant>,
 }
@@ -28,12 +31,35 @@ pub(crate) struct Outcome {
     pub wake: Option<Instant>,
 }
 
+/// What a sitting notes for a later one, by position: checks of what has happened that are true.
+/// Those of the present are judged anew.
+///
+/// Example: a step asks to list pods without `-n`. That is read from the lines that were run, and
+/// the next process knows none of them.
+pub(crate) fn noted(checks: &[Check], truths: &[bool], memory: &Memory) -> Vec<bool> {
+    let is_met = |at: usize, check: &Check| match check.is.is_level() {
+        true => check.is.is_about_the_past() && truths.get(at).copied().unwrap_or_default(),
+        false => memory.held.get(at).copied().unwrap_or_default(),
+    };
+    checks.iter().enumerate().map(|(at, check)| is_met(at, check)).collect()
+}
+
 /// What an earlier sitting noted, as far as it can be of these checks: a lesson may have been
-/// rewritten since. What is asked of the present is not noted.
-pub(crate) fn fitting(held: &[bool], checks: &[Check]) -> Vec<bool> {
-    match held.len() == checks.len() {
-        true => checks.iter().zip(held).map(|(check, held)| *held && !check.is.is_level()).collect(),
-        false => vec![],
+/// rewritten since.
+pub(crate) fn recalled(noted: &[bool], checks: &[Check]) -> Memory {
+    if noted.len() != checks.len() {
+        return Memory::default();
+    }
+    let nothing = Arc::new(Facts::default());
+    let of = |wanted: &dyn Fn(&Check) -> bool| -> Vec<bool> {
+        checks.iter().zip(noted).map(|(check, noted)| *noted && wanted(check)).collect()
+    };
+    // One that is true of nothing forbids an act: it is true again, until the act is done.
+    let is_shown = |check: &Check| check.is.is_about_the_past() && !check.is.holds(&nothing);
+    Memory {
+        held: of(&|check| !check.is.is_level()),
+        kept: of(&|check| check.is.is_level() && is_shown(check)),
+        since: None,
     }
 }
 
@@ -44,7 +70,8 @@ pub(crate) fn fitting(held: &[bool], checks: &[Check]) -> Vec<bool> {
 /// Example: a step asks to delete a Service, that its port refuses, and to knock there. Once the
 /// Service is deleted the port is asked, although nobody has knocked yet.
 pub(crate) fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> Vec<bool> {
-    let held = |at: usize| memory.held.get(at).copied().unwrap_or_default();
+    let is_in = |list: &[bool], at: usize| list.get(at).copied().unwrap_or_default();
+    let held = |at: usize| is_in(&memory.held, at) || is_in(&memory.kept, at);
     let mut truths: Vec<bool> = checks
         .iter()
         .enumerate()
@@ -136,14 +163,31 @@ mod tests {
 
     #[test]
     fn what_was_noted_of_a_lesson_since_rewritten_is_noted_no_longer() {
-        assert_eq!(fitting(&[false, true], &checks()), [false, true]);
-        assert_eq!(
-            fitting(&[true, true], &checks()),
-            [false, true],
-            "the first one was of the past, and is of the present now"
-        );
-        assert_eq!(fitting(&[true], &checks()), Vec::<bool>::new());
-        assert_eq!(fitting(&[], &checks()), Vec::<bool>::new());
+        let held = |noted: &[bool]| recalled(noted, &checks()).held;
+        assert_eq!(held(&[false, true]), [false, true]);
+        let text = "the first one was of the past, and is of the present now";
+        assert_eq!(held(&[true, true]), [false, true], "{text}");
+        assert_eq!(recalled(&[true], &checks()), Memory::default());
+        assert_eq!(recalled(&[], &checks()), Memory::default());
+    }
+
+    /// The learner has listed pods without `-n` and leaves. The next process knows no line.
+    #[test]
+    fn what_a_line_has_shown_is_true_after_a_restart() {
+        let check =
+            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
+        let lists = "trace.exists(t, t.verb == 'list') && !ran.exists(r, r.line.contains('-n '))";
+        let checks = [check(lists), check("present('Pod','d','a')"), check("trace.exists(t, t.code == 409)")];
+        assert!(checks[0].is.is_level(), "another line can make it untrue");
+        let mut memory = Memory::default();
+        judge(&checks, HOLD, &[true, true, false], &mut memory, Instant::now());
+        let kept = noted(&checks, &[true, true, false], &memory);
+        assert_eq!(kept, [true, false, false], "the pod is looked for anew");
+        let memory = recalled(&kept, &checks);
+        assert_eq!(truths(&checks, &Arc::new(Facts::default()), &memory), [true, false, false]);
+        assert_eq!(noted(&checks, &[false; 3], &Memory::default()), [false; 3], "untrue again before that");
+        let forbids = [check("!trace.exists(t, t.verb == 'delete')")];
+        assert_eq!(recalled(&[true], &forbids).kept, [false], "the act may still be done");
     }
 
     #[test]

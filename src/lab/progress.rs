@@ -65,7 +65,8 @@ pub struct Step {
     /// Wall-clock time when the step began, in RFC 3339 with nanoseconds. Empty: it has not, or an
     /// older program wrote the file.
     pub at: String,
-    /// Checks of what has happened that have been true.
+    /// Checks of what has happened that have been true, or that a later act could make untrue and
+    /// that are true.
     pub held: Vec<bool>,
     /// The solution was asked for.
     pub solve: bool,

@@ -121,12 +121,26 @@ impl Engine {
             notices: self.notices(lang),
             clock: self.offers.own.then(clock::scale),
             playing: self.playing,
+            set_up: self.set_up_at(lesson, open.step),
             finished,
             // Labs and drills need a cluster of our own.
             then: lesson.then.clone().filter(|_| finished && self.offers.own),
             done,
             next: next.map(|l| (l.id.clone(), l.title.get(lang).to_string())),
         }
+    }
+
+    /// Store revision at which the setups of a lesson and of its steps up to `open` are complete;
+    /// `None`: it has none, or none was played.
+    ///
+    /// Example: a lesson was set up until revision 80, and its third step, which has a setup of its
+    /// own, began at 95. At the second step this is 80, at the third 95.
+    fn set_up_at(&self, lesson: &Lesson, open: usize) -> Option<i64> {
+        let noted = self.progress.lessons.get(&lesson.id)?;
+        let of_lesson = (!lesson.setup.is_empty() && noted.set_up).then_some(noted.began);
+        let with_setup = lesson.steps.iter().take(open + 1).filter(|step| !step.setup.is_empty());
+        let of_steps = with_setup.map(|step| self.since_of(&lesson.id, &step.id));
+        of_lesson.into_iter().chain(of_steps).filter(|at| *at > 0).max()
     }
 
     /// For each step of a lesson: is it done, or beyond this cluster?
@@ -177,7 +191,11 @@ impl Engine {
         if let Some((at, of)) = self.playing {
             told.push(words::say(lang, Word::Playing, &[&at.to_string(), &of.to_string()]));
         }
-        if let Some(fault) = self.library.faults.first() {
+        let at = self.open.as_ref().map(|open| (&open.lesson.id, open.step));
+        let told_at = self.told_faults.as_ref().map(|(lesson, step)| (lesson, *step));
+        if (at.is_none() || at == told_at)
+            && let Some(fault) = self.library.faults.first()
+        {
             told.push(words::say(lang, Word::Broken, &[&fault.to_string()]));
         }
         if let Some((lesson, why)) = self.unresumed.as_ref().filter(|_| self.open.is_none()) {
@@ -329,7 +347,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Library;
+    use crate::format::{Fault, Library};
     use std::sync::Arc;
 
     #[test]
@@ -358,6 +376,49 @@ mod tests {
         }
         assert_eq!(engine.view("en").notices, Vec::<String>::new());
         assert_eq!(first(&engine), [Vec::<String>::new(), vec![]]);
+    }
+
+    /// Above every step they would push its text off a small screen.
+    #[test]
+    fn lessons_that_could_not_be_read_are_told_above_one_step() {
+        let mut engine = crate::engine::tests::engine();
+        let library = Arc::make_mut(&mut engine.library);
+        let (file, what) = ("t/01/lesson.md".into(), "odd".to_string());
+        library.faults = vec![Fault { file, line: 2, what }];
+        let is_it = |notice: &String| notice.contains("could not be read");
+        let told = |engine: &Engine| engine.view("en").notices.iter().any(is_it);
+        engine.tell_faults();
+        assert!(told(&engine));
+        engine.open.as_mut().unwrap().step = 1;
+        engine.tell_faults();
+        assert!(!told(&engine));
+        engine.open = None;
+        assert!(told(&engine), "and where no lesson is open");
+    }
+
+    /// What an undo is compared with: it stops at the newest setup that the open step builds on.
+    #[test]
+    fn a_view_says_when_the_setups_of_the_lesson_and_its_steps_were_complete() {
+        let mut engine = crate::engine::tests::engine();
+        assert!(engine.open.as_ref().unwrap().lesson.setup.is_empty());
+        let (lesson, ids) = {
+            let lesson = &engine.open.as_ref().unwrap().lesson;
+            (lesson.id.clone(), [lesson.steps[0].id.clone(), lesson.steps[1].id.clone()])
+        };
+        let noted = engine.progress.lesson(&lesson);
+        (noted.began, noted.set_up) = (80, true);
+        for (id, since) in ids.iter().zip([80, 95]) {
+            engine.progress.step(&lesson, id).since = since;
+        }
+        let at = |engine: &Engine| engine.view("en").set_up;
+        assert_eq!(at(&engine), None, "nothing was set up");
+        let line = || vec!["kubectl run boat --image=nginx".to_string()];
+        Arc::make_mut(&mut engine.open.as_mut().unwrap().lesson).setup = line();
+        assert_eq!(at(&engine), Some(80));
+        Arc::make_mut(&mut engine.open.as_mut().unwrap().lesson).steps[1].setup = line();
+        assert_eq!(at(&engine), Some(80), "the step with a setup of its own is not open");
+        engine.open.as_mut().unwrap().step = 1;
+        assert_eq!(at(&engine), Some(95));
     }
 
     #[test]

@@ -312,6 +312,11 @@ pub struct LessonView {
     /// them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub playing: Option<(usize, usize)>,
+    /// Store revision at which what was set up for the open step is complete: the setups of the
+    /// lesson and of its steps up to this one. To go back further takes them away. `None`: nothing
+    /// was set up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_up: Option<i64>,
     /// All steps are done.
     pub finished: bool,
     /// Whether each step of the lesson has been done.

@@ -25,7 +25,7 @@ fn notes(place: &Place) -> PathBuf {
     place.root.join("lessons.json")
 }
 
-/// Was this cluster made for a lesson or lab?
+/// Returns whether this cluster was made for a lesson or lab.
 pub(crate) fn is_declared(place: &Place) -> bool {
     mark(place).exists()
 }
@@ -65,8 +65,10 @@ pub async fn prepare(own: &Place, there: &Elsewhere, lang: Lang) -> Result<Place
     let place = own.home.cluster(&declared::beside(&own.name)).map_err(text)?;
     make_room(own, &place, lang).await?;
     own.make().map_err(text)?;
+    // The mark comes first: whatever fails behind it, the directory is known as a lesson's.
+    let marked = std::fs::create_dir_all(&place.root).and_then(|()| std::fs::write(mark(&place), &there.id));
+    marked.map_err(|error| format!("{}: {error}", mark(&place).display()))?;
     place.make().map_err(text)?;
-    std::fs::write(mark(&place), &there.id).map_err(|e| format!("{}: {e}", mark(&place).display()))?;
     if let Err(error) = lent::lend(own, &place)
         && there.lab
     {
@@ -93,18 +95,43 @@ pub async fn finish(own: &Place, place: &Place, lang: Lang) -> Result<(), String
 /// Removes what a session that was killed has left beside this cluster. Returns a sentence about
 /// it, or why it is not removed; `None`: there is nothing, or it is in use.
 pub(crate) async fn sweep(own: &Place, lang: Lang) -> Option<String> {
-    if is_declared(own) || own.foreign().exists() {
-        return None;
-    }
+    let (place, id) = left_beside(own).await?;
+    Some(match make_room(own, &place, lang).await {
+        Ok(()) => lang.say(Say::BesideSwept, &[&place.name, &id]),
+        Err(why) => why,
+    })
+}
+
+/// The same beside a cluster that is wiped: what was learnt there goes with the rest.
+pub async fn wipe_left(own: &Place, lang: Lang) -> Option<String> {
+    let (place, id) = left_beside(own).await?;
+    Some(match remove(&place, lang) {
+        Ok(()) => lang.say(Say::BesideWiped, &[&place.name, &id]),
+        Err(why) => why,
+    })
+}
+
+fn remove(place: &Place, lang: Lang) -> Result<(), String> {
+    let held = launch::hold(place).map_err(|error| error.say(lang))?;
+    let held = held.ok_or_else(|| lang.say(Say::BesideRuns, &[&place.name]))?;
+    let removed = wipe::cluster(place, &held);
+    removed.map(drop).map_err(|error| format!("{}: {error}", place.root.display()))
+}
+
+/// The cluster that a session that was killed has left beside this one, and the lesson or lab that
+/// it was made for.
+async fn left_beside(own: &Place) -> Option<(Place, String)> {
     let place = own.home.cluster(&declared::beside(&own.name)).ok()?;
-    if !is_declared(&place) || !ended(&place).await {
+    if place.name == own.name || own.foreign().exists() || !is_declared(&place) || !ended(&place).await {
         return None;
     }
     let id = std::fs::read_to_string(mark(&place)).unwrap_or_default();
-    Some(match make_room(own, &place, lang).await {
-        Ok(()) => lang.say(Say::BesideSwept, &[&place.name, super::prose::harmless(&id).trim()]),
-        Err(why) => why,
-    })
+    Some((place, super::prose::harmless(&id).trim().to_string()))
+}
+
+/// Returns whether nothing is in a cluster's directory. It is left of one that could not be made.
+fn is_empty(place: &Place) -> bool {
+    std::fs::read_dir(&place.root).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 async fn ended(place: &Place) -> bool {
@@ -115,47 +142,74 @@ async fn ended(place: &Place) -> bool {
 /// kept.
 ///
 /// # Errors
-/// It runs, it was not made for a lesson, or it cannot be removed.
+/// It runs, it was not made for a lesson, or it cannot be removed. Or what was learnt cannot be
+/// kept: then the learner does it once more, unless the cluster stays for the next session, which
+/// may succeed ([`Untaken::may_be_later`]).
 async fn make_room(own: &Place, place: &Place, lang: Lang) -> Result<(), String> {
     let runs = || lang.say(Say::BesideRuns, &[&place.name]);
     if !ended(place).await {
         return Err(runs());
     }
-    if !place.root.exists() {
+    if !place.root.exists() || is_empty(place) {
         return Ok(());
     }
     if !is_declared(place) {
         return Err(lang.say(Say::BesideOther, &[&place.name, &place.name]));
     }
     let Some(held) = launch::hold(place).map_err(|error| error.say(lang))? else { return Err(runs()) };
-    // The learner is told, and does it once more.
     let home = [take_home(own, place, lang).await, take_labs_home(own, place, lang).await];
+    let untaken: Vec<Untaken> = home.into_iter().filter_map(Result::err).collect();
+    if let Some(later) = untaken.iter().find(|untaken| untaken.may_be_later) {
+        return Err(later.why.clone());
+    }
     let wiped = wipe::cluster(place, &held);
     wiped.map_err(|error| format!("{}: {error}", place.root.display()))?;
-    home.into_iter().collect()
+    untaken.into_iter().next().map_or(Ok(()), |untaken| Err(untaken.why))
+}
+
+/// Something that was learnt on the declared cluster and could not be noted with the learner's own.
+struct Untaken {
+    /// For people.
+    why: String,
+    /// The learner's own cluster was too busy to answer, or just ended, or its file could not be
+    /// written, e.g. on a full disk.
+    may_be_later: bool,
+}
+
+impl Untaken {
+    /// After this answer of the learner's own cluster.
+    fn answered(error: &Error, lang: Lang) -> Untaken {
+        let may_be_later = matches!(error, Error::Hangs { .. } | Error::Ended | Error::File { .. });
+        Untaken { why: error.say(lang), may_be_later }
+    }
+
+    /// After this error at a file. One that is damaged, or of a newer program, stays so.
+    fn unusable(error: &lab::Error, lang: Lang) -> Untaken {
+        Untaken { why: error.say(lang), may_be_later: matches!(error, lab::Error::File { .. }) }
+    }
 }
 
 /// Notes the steps that were done on the declared cluster with the learner's own, which may run.
-async fn take_home(own: &Place, place: &Place, lang: Lang) -> Result<(), String> {
-    let chain = |error: lab::Error| cluster::chain(&error);
-    let progress = Progress::load(&notes(place)).map_err(chain)?;
+async fn take_home(own: &Place, place: &Place, lang: Lang) -> Result<(), Untaken> {
+    let unusable = |error: lab::Error| Untaken::unusable(&error, lang);
+    let progress = Progress::load(&notes(place)).map_err(unusable)?;
     if own.name == place.name || progress.lessons.is_empty() {
         return Ok(());
     }
     match lesson::ask(own, lang, Ask::Learnt { progress: progress.clone() }).await {
         Ok(_) => Ok(()),
         Err(Error::NotRunning(_)) => {
-            own.make().map_err(|error| error.say(lang))?;
-            let mut kept = Progress::load(&notes(own)).map_err(chain)?;
+            own.make().map_err(|error| Untaken::answered(&error, lang))?;
+            let mut kept = Progress::load(&notes(own)).map_err(unusable)?;
             kept.learn(&progress);
-            kept.save(&notes(own)).map_err(chain)
+            kept.save(&notes(own)).map_err(unusable)
         }
-        Err(other) => Err(other.say(lang)),
+        Err(other) => Err(Untaken::answered(&other, lang)),
     }
 }
 
 /// Notes the attempts at labs on the declared cluster with the learner's own.
-async fn take_labs_home(own: &Place, place: &Place, lang: Lang) -> Result<(), String> {
+async fn take_labs_home(own: &Place, place: &Place, lang: Lang) -> Result<(), Untaken> {
     let Some(book) = lent::sealed(place).filter(|book| own.name != place.name && is_used(book)) else {
         return Ok(());
     };
@@ -163,14 +217,15 @@ async fn take_labs_home(own: &Place, place: &Place, lang: Lang) -> Result<(), St
         Ok(_) => Ok(()),
         Err(Error::NotRunning(_)) => match lent::keep(own, &book) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(lang.say(Say::BesideEdited, &[])),
-            Err(error) => Err(cluster::chain(&error)),
+            Ok(false) => Err(Untaken { why: lang.say(Say::BesideEdited, &[]), may_be_later: false }),
+            Err(lab::graded::Error::Lab(error)) => Err(Untaken::unusable(&error, lang)),
+            Err(error) => Err(Untaken { why: cluster::chain(&error), may_be_later: false }),
         },
-        Err(other) => Err(other.say(lang)),
+        Err(other) => Err(Untaken::answered(&other, lang)),
     }
 }
 
-/// Was it written since it was lent?
+/// Returns whether the book of labs was written since it was lent.
 fn is_used(book: &serde_json::Value) -> bool {
     book["counter"].as_u64().is_some_and(|counter| counter > 1)
 }
@@ -260,6 +315,26 @@ mod tests {
         assert_eq!(kept.open, None, "nothing of it is open on the learner's own cluster");
     }
 
+    /// As long as a build takes all processors.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_learnt_stays_until_the_learners_own_cluster_can_take_it() {
+        let (_dir, own, place) = places();
+        own.make().unwrap();
+        left(&place);
+        let silent = tokio::net::UnixListener::bind(own.socket()).unwrap();
+        let why = make_room(&own, &place, Lang::En).await.unwrap_err();
+        assert!(Progress::load(&notes(&place)).unwrap().look("t/01", "make").unwrap().done, "{why}");
+        drop(silent); // it has ended
+        make_room(&own, &place, Lang::En).await.unwrap();
+        assert!(!place.root.exists());
+        assert!(Progress::load(&notes(&own)).unwrap().look("t/01", "make").unwrap().done);
+        // It cannot be read later either: no declared cluster could ever begin.
+        left(&place);
+        std::fs::write(notes(&own), "{").unwrap();
+        make_room(&own, &place, Lang::En).await.unwrap_err();
+        assert!(!place.root.exists());
+    }
+
     #[tokio::test]
     async fn a_start_says_in_one_sentence_that_the_left_cluster_is_removed() {
         let (_dir, own, place) = places();
@@ -277,12 +352,35 @@ mod tests {
         assert!(place.root.exists(), "the learner made it");
     }
 
+    /// `reset` removed the learner's own cluster and left this one until the next session.
+    #[tokio::test]
+    async fn a_wiped_cluster_takes_along_what_a_killed_session_left_beside_it() {
+        let (_dir, own, place) = places();
+        assert_eq!(wipe_left(&own, Lang::En).await, None, "there is none");
+        left(&place);
+        let said = wipe_left(&own, Lang::En).await.unwrap();
+        assert!(said.contains("main-lesson") && said.contains("t/01"), "{said}");
+        assert!(!place.root.exists() && !own.root.exists(), "nothing is noted with a wiped cluster");
+        place.make().unwrap();
+        assert_eq!(wipe_left(&own, Lang::En).await, None);
+        assert!(place.root.exists(), "the learner made it");
+    }
+
     #[tokio::test]
     async fn a_cluster_of_that_name_that_the_learner_made_stays() {
         let (_dir, own, place) = places();
         place.make().unwrap();
         let why = make_room(&own, &place, Lang::En).await.unwrap_err();
         assert!(why.contains("ropewalk reset --name main-lesson") && place.root.exists(), "{why}");
+    }
+
+    /// On a full disk, or by a session that is killed.
+    #[tokio::test]
+    async fn a_directory_that_could_not_be_filled_keeps_no_lesson_from_beginning() {
+        let (_dir, own, place) = places();
+        std::fs::create_dir_all(&place.root).unwrap();
+        prepare(&own, &lesson(), Lang::En).await.unwrap();
+        assert!(is_declared(&place));
     }
 
     #[tokio::test]

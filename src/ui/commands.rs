@@ -99,7 +99,7 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Heard<W> {
     }
 }
 
-/// Is this a file that may be run?
+/// Returns whether this is a file that may be run.
 pub(crate) fn is_program(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)

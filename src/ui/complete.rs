@@ -151,9 +151,9 @@ fn fitting(mut found: Vec<String>, typed: &str) -> Vec<String> {
     found
 }
 
-/// What Tab writes for a word: in quotes if the shell would take some of it for its own. Nothing
-/// can be said against a ClusterRole with the name `x;reboot`. `alone`: no other word fits, so a
-/// space follows, unless the word goes on. Pure.
+/// What Tab writes for a word: in quotes if the shell would run or expand some of it: the API
+/// server accepts a ClusterRole with the name `x;reboot`. `alone`: no other word fits, so a space
+/// follows, unless the word goes on. Pure.
 pub(crate) fn as_typed(word: &str, alone: bool) -> String {
     let literal = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.chars().all(literal) || word.starts_with('=') {

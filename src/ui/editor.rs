@@ -102,7 +102,7 @@ struct AskFrame {
     first: Arc<AtomicBool>,
 }
 
-/// Is `?` a question behind this line? In a manifest or a here-document it is a letter. Pure.
+/// Returns whether `?` asks for help: not in a manifest or a here-document, nor behind text. Pure.
 fn asks_for_help(line: &str, first: bool) -> bool {
     line.is_empty() && first
 }
@@ -382,7 +382,7 @@ fn given(read: Result<String, ReadlineError>) -> Given {
     }
 }
 
-/// Did the terminal send bytes that are no UTF-8? rustyline gives the line up then.
+/// Returns whether the terminal sent bytes that are not UTF-8: then rustyline gives the line up.
 fn not_utf8(error: &ReadlineError) -> bool {
     matches!(error, ReadlineError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData)
 }

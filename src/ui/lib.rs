@@ -77,6 +77,7 @@ pub mod consent;
 mod dialect;
 pub mod drill_proof;
 mod editor;
+mod error;
 mod exit;
 pub mod guests;
 mod kubeconfig;
@@ -115,34 +116,4 @@ pub mod tracks;
 mod tui;
 mod typed;
 
-/// Why a session cannot begin, or ended unexpectedly.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The cluster cannot be started, reached or asked.
-    #[error(transparent)]
-    Cluster(#[from] cluster::Error),
-    /// The file of lines that was to be run (`repl FILE`).
-    #[error("cannot read {}", path.display())]
-    File {
-        /// As given on the command line.
-        path: std::path::PathBuf,
-        /// Of the read.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// The editor of lines cannot use the terminal.
-    #[error("the terminal cannot be used")]
-    Terminal(#[from] rustyline::error::ReadlineError),
-    /// The cluster ended during its start. With the path of its log.
-    #[error("the cluster ended before it was ready; the end of its log is in {}", .0.display())]
-    Ended(std::path::PathBuf),
-    /// The terminal refused what the interface needs, for example raw mode.
-    #[error("the terminal interface cannot be shown; `ropewalk --plain` works without it")]
-    Interface(#[source] std::io::Error),
-    /// No handler could be installed, so the session could not end in order.
-    #[error("signals cannot be received")]
-    Signals(#[source] std::io::Error),
-    /// A thread of the session panicked.
-    #[error("the session ended unexpectedly; the terminal and the cluster were put in order")]
-    Panicked,
-}
+pub use error::Error;

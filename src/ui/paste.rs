@@ -1,7 +1,7 @@
 //! `apply -f -`: the lines that follow are the manifest. Pure.
 
-/// Do these words of kubectl's read a manifest from standard input? Where kubectl would refuse
-/// them, the words decide: the manifest that follows must not be run by the shell.
+/// Returns whether a kubectl command reads a manifest from standard input. Where kubectl would
+/// refuse the command, its words decide: the manifest that follows must not be run by the shell.
 pub(crate) fn reads_stdin(words: &[String]) -> bool {
     let args = match words.first().map(String::as_str) {
         Some("kubectl" | "k") => &words[1..],
@@ -54,8 +54,9 @@ impl Paste {
 /// Kinds that are whole with nothing but a name.
 const BODILESS: &[&str] = &["Namespace", "ServiceAccount"];
 
-/// Is this a manifest of whole objects? A heading alone (apiVersion, kind, metadata) is not: its
-/// spec will follow. It is read as kubectl reads it, so that a key may stand twice.
+/// Returns whether a text is a manifest of whole objects. A heading alone (apiVersion, kind,
+/// metadata) is not: its spec will follow. It is read as kubectl reads it, so that a key may stand
+/// twice.
 pub(crate) fn complete(text: &str) -> bool {
     let mut any = false;
     let Ok(documents) = kubectl::manifest::documents(text.as_bytes()) else { return false };

@@ -321,7 +321,7 @@ impl ProofCluster {
         }
     }
 
-    /// Is the step red for as long as it takes to be sure?
+    /// Returns whether the step stays red for this time, which its lesson gives as `settle`.
     pub(super) async fn stays_red(&self, settle: Duration) -> Result<bool, String> {
         let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
         let (mut control, first) = self.follow().await?;

@@ -289,8 +289,8 @@ impl Page {
     }
 }
 
-/// Does a text begin with a Korean particle behind a space? In `**파드(Pod)** 는` Markdown wants that
-/// space, or the emphasis would not end; Korean does not.
+/// Returns whether a text begins with a Korean particle behind a space. In `**파드(Pod)** 는` Markdown
+/// wants that space, or the emphasis would not end; Korean does not.
 fn particle(text: &str) -> bool {
     const PARTICLES: &[&str] = &[
         "은",

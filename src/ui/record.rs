@@ -90,13 +90,16 @@ impl Tape {
         }
     }
 
-    /// Follows the record stream of the cluster until it ends.
-    async fn follow(self: Arc<Tape>, place: Place) {
+    /// Follows the record stream of the cluster until it ends. What was written before the
+    /// recording `began` belongs to no line, and is left out.
+    async fn follow(self: Arc<Tape>, place: Place, began: Timestamp) {
         let Ok(mut control) = Control::connect(&place).await else { return };
         let mut next = control.ask(&Ask::Records { since: 0 }).await.ok();
         while let Some(value) = next.take() {
             // A cluster of another version tells of events that are unknown here.
-            if let Ok(record) = serde_json::from_value::<Record>(value) {
+            if let Ok(record) = serde_json::from_value::<Record>(value)
+                && record.at >= began
+            {
                 self.keep_write(&record);
             }
             next = control.next().await.ok().flatten();
@@ -125,7 +128,7 @@ impl Tape {
 pub(crate) fn start(tape: Option<&Arc<Tape>>, place: &Place) -> JoinSet<()> {
     let mut following = JoinSet::new();
     if let Some(tape) = tape {
-        following.spawn(tape.clone().follow(place.clone()));
+        following.spawn(tape.clone().follow(place.clone(), clock::now()));
     }
     following
 }
@@ -141,6 +144,8 @@ pub(crate) async fn finish(following: JoinSet<()>) {
 mod tests {
     use super::*;
     use tap::{Event, ObjectRef, Request, Write};
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::UnixListener;
 
     fn record(user: &str, name: &str, write: Write) -> Record {
         let request = Request { user: user.into(), verb: "create".into(), code: 201, ..Request::default() };
@@ -159,6 +164,34 @@ mod tests {
         let acts = tape.acts();
         let kept: Vec<&str> = acts.iter().map(|act| act.line.as_str()).collect();
         assert_eq!(kept, ["get pods", "fault kill etcd", "cd /tmp"]);
+    }
+
+    /// A cluster that has run for long tells first of all that people have written on it.
+    #[tokio::test]
+    async fn what_was_written_before_the_recording_takes_no_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        let began = clock::now();
+        let old = Record { at: Timestamp::UNIX_EPOCH, ..record("learner", "old", Write::CREATED) };
+        let late = began + Duration::from_secs(1);
+        let new = Record { at: late, ..record("learner", "new", Write::CREATED) };
+        let cluster = async {
+            let (read, mut write) = listener.accept().await.unwrap().0.into_split();
+            let mut lines = BufReader::new(read).lines();
+            lines.next_line().await.unwrap(); // the greeting
+            write.write_all(b"{\"ok\":null}\n").await.unwrap();
+            lines.next_line().await.unwrap(); // the question
+            for record in [old, new] {
+                let told = serde_json::json!({ "ok": record });
+                write.write_all(format!("{told}\n").as_bytes()).await.unwrap();
+            }
+        };
+        let tape = Arc::new(Tape::default());
+        futures::join!(tape.clone().follow(place, began), cluster);
+        let kept: Vec<String> = tape.0.lock().writes.iter().map(|(_, change)| change.name.clone()).collect();
+        assert_eq!(kept, ["new"]);
     }
 
     #[test]

@@ -249,7 +249,7 @@ impl Screen {
         std::mem::take(&mut self.interrupted)
     }
 
-    /// Does something wait for the program to read?
+    /// Returns whether typed bytes wait for the program to read.
     pub(crate) fn holds_back(&self) -> bool {
         !self.waiting.is_empty()
     }

@@ -2,20 +2,20 @@
 
 use super::line;
 use super::session::{Flow, Given, Lines, Session};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::BufRead;
 
 /// Lines that are not typed at a terminal.
 pub(crate) struct Script {
-    lines: VecDeque<String>,
+    lines: VecDeque<Vec<u8>>,
     /// Read further lines from standard input.
     pipe: bool,
 }
 
 impl Script {
     pub(crate) fn of(texts: impl IntoIterator<Item = String>) -> Script {
-        let split =
-            |t: String| t.split('\n').map(|l| l.trim_end_matches('\r').to_string()).collect::<Vec<_>>();
+        let split = |t: String| t.split('\n').map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>();
         Script { lines: texts.into_iter().flat_map(split).collect(), pipe: false }
     }
 
@@ -23,30 +23,37 @@ impl Script {
         Script { lines: VecDeque::new(), pipe: true }
     }
 
-    fn take(&mut self) -> Option<String> {
-        if let Some(line) = self.lines.pop_front() {
-            return Some(line);
+    /// The next line without its end, and whether it is UTF-8. What is not stands in it as U+FFFD.
+    fn take(&mut self) -> Option<(String, bool)> {
+        let mut bytes = self.lines.pop_front();
+        if bytes.is_none() && self.pipe {
+            let mut read = Vec::new();
+            let length = std::io::stdin().lock().read_until(b'\n', &mut read).ok()?;
+            bytes = (length > 0).then_some(read);
         }
-        let mut bytes = Vec::new();
-        if !self.pipe || std::io::stdin().lock().read_until(b'\n', &mut bytes).ok()? == 0 {
-            return None;
-        }
-        Some(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_string())
+        let bytes = bytes?;
+        let text = String::from_utf8_lossy(&bytes);
+        let is_utf8 = matches!(text, Cow::Borrowed(_));
+        Some((text.trim_end_matches(['\n', '\r']).to_string(), is_utf8))
     }
 }
 
 impl Lines for Script {
     fn more(&mut self) -> Given {
-        self.take().map_or(Given::End, Given::Text)
+        match self.take() {
+            Some((text, true)) => Given::Text(text),
+            Some((_, false)) => Given::NotUtf8,
+            None => Given::End,
+        }
     }
 }
 
 /// Runs every line; the exit code is the last one's, or that of `exit`.
 pub(crate) fn play(session: &mut Session, mut script: Script) -> i32 {
-    while let Some(first) = script.take() {
+    while let Some((first, _)) = script.take() {
         let mut text = line::Growing::new(first);
         while text.unfinished() {
-            let Some(next) = script.take() else { break };
+            let Some((next, _)) = script.take() else { break };
             text.add(&next);
         }
         if let Flow::Leave(code) = session.run(&text.into_text(), &mut script) {
@@ -307,9 +314,18 @@ mod tests {
     fn lines_of_files_and_arguments_are_one_stream() {
         let mut script = Script::of(["a\r\nb".to_string(), "c".to_string()]);
         let mut all = Vec::new();
-        while let Some(line) = script.take() {
+        while let Some((line, _)) = script.take() {
             all.push(line);
         }
         assert_eq!(all, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_line_of_a_manifest_that_is_not_utf_8_is_told_from_others() {
+        let lines = [&b"name: caf\xc3\xa9\n"[..], b"name: caf\xe9\r\n"];
+        let mut script = Script { lines: lines.into_iter().map(<[u8]>::to_vec).collect(), pipe: false };
+        assert!(matches!(script.more(), Given::Text(text) if text == "name: caf\u{e9}"));
+        assert!(matches!(script.more(), Given::NotUtf8));
+        assert!(matches!(script.more(), Given::End));
     }
 }

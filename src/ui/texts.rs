@@ -1,5 +1,6 @@
 //! Everything the REPL says, in English and Korean: the only place with words for people.
 
+use lab::format::pack::reorders;
 pub use lang::Lang;
 use lang::texts;
 
@@ -169,6 +170,16 @@ texts! {
         "The objects are as at revision {}: {} put back, {} removed. Nodes and pods follow.",
         "오브젝트가 리비전 {} 상태입니다. 되돌린 것 {}개, 없앤 것 {}개. 노드와 파드가 뒤따라 바뀝니다.";
     NothingToUndo: "there is nothing to undo", "되돌릴 단계가 없습니다";
+    // The older step, the lesson's title.
+    UndoSetup:
+        "nothing was undone: `{}` is older than the setup of the open lesson \"{}\", whose objects would go, too",
+        "되돌리지 않았습니다. `{}` 단계는 열려 있는 \"{}\" 강의의 준비 과정보다 먼저 실행되어서, 준비한 오브젝트도 함께 되돌아갑니다";
+    UndoSetupTry:
+        "`goto {}` begins the step again as it was; `undo --yes` goes back all the same",
+        "`goto {}` 명령은 단계를 처음 상태에서 다시 시작합니다. 그래도 되돌리려면 `undo --yes`를 입력하세요";
+    UndoSetupTryLess:
+        "`undo {}` takes back what you did since then; `goto {}` begins the step again as it was",
+        "`undo {}` 명령은 그 뒤에 한 일만 되돌립니다. `goto {}` 명령은 단계를 처음 상태에서 다시 시작합니다";
     StepsLost:
         "{} earlier steps can no longer be undone: the store no longer keeps the state before them",
         "이전 단계 {}개는 더 이상 되돌릴 수 없습니다. 그 단계 이전의 상태가 저장소에 남아 있지 않습니다";
@@ -245,6 +256,9 @@ texts! {
     NotUtf8:
         "The line was given up: the terminal sent bytes that are not UTF-8. Set the terminal's encoding to UTF-8.",
         "터미널이 UTF-8이 아닌 바이트를 보내서 이 줄을 버렸습니다. 터미널의 문자 인코딩을 UTF-8로 설정하세요.";
+    PasteNotUtf8:
+        "the manifest was not sent: it has bytes that are not UTF-8",
+        "매니페스트에 UTF-8이 아닌 바이트가 있어서 보내지 않았습니다";
     PasteCut: "Cancelled; nothing was sent.", "취소했습니다. 아무것도 보내지 않았습니다.";
     PasteDropped:
         "Ctrl-C: lines that had come and had not run are dropped: {}.",
@@ -299,6 +313,7 @@ texts! {
     BesideOffer: "{} is played on a cluster of its own: control planes {}, workers {}. It starts beside yours ({}), which stays as it is; it needs about {} MB of memory and takes a minute to start. `{}` ends it: the cluster is removed with everything in it, and what you have done counts.", "{}: 전용 클러스터에서 진행합니다(컨트롤 플레인 {}개, 워커 노드 {}개). 지금 클러스터({}) 옆에 새로 시작하며, 지금 클러스터는 그대로 남습니다. 메모리 약 {} MB가 필요하고 시작하는 데 1분쯤 걸립니다. `{}`로 끝내면 전용 클러스터는 안의 모든 것과 함께 삭제되고, 지금까지 한 일은 기록에 남습니다.";
     BesideGone: "The cluster {} is removed; your own is {}.", "전용 클러스터({})를 삭제했습니다. 원래 클러스터: {}";
     BesideSwept: "The cluster {} of {}, which an interrupted session had left, is removed; what you had done there counts.", "중단된 세션이 남긴 전용 클러스터({}, {})를 삭제했습니다. 그곳에서 한 일은 기록에 남았습니다.";
+    BesideWiped: "The cluster {} of {}, which an interrupted session had left, is removed, too.", "중단된 세션이 남긴 전용 클러스터({}, {})도 삭제했습니다.";
     BesideNone: "This is your own cluster: no lesson or lab has started another one.", "지금 클러스터는 원래 쓰던 클러스터입니다. 강의나 실습의 전용 클러스터가 아닙니다.";
     BesideEdited: "the attempts on the lab's own cluster are not taken over: their file was edited", "실습 전용 클러스터의 기록 파일이 수정되어 가져오지 않았습니다";
     BesideRuns: "the cluster {} of another lesson or lab still runs or is just ending, and there is one at a time; leave that one first", "다른 강의나 실습의 전용 클러스터({})가 아직 실행 중이거나 종료되는 중입니다. 전용 클러스터는 한 번에 하나만 쓸 수 있으니 먼저 끝내세요";
@@ -308,6 +323,7 @@ texts! {
     HelpBack: "back: shows the step before this one. The cluster stays as it is.", "back: 앞 단계를 보여 줍니다. 클러스터는 그대로입니다.";
     HelpGoto: "goto STEP: begins a step anew, by its name or its number (goto 2, goto apply, goto first-voyage/04#1).\nIf you were there before, the objects return to what they were when the step began. What you made yourself since then is listed first, and you are asked; `goto STEP --yes` does not ask. `redo` brings it back.", "goto STEP: 이름이나 번호로 단계를 새로 시작합니다(goto 2, goto apply, goto first-voyage/04#1).\n이미 시작했던 단계라면 오브젝트가 그때 상태로 돌아갑니다. 그 뒤에 직접 만든 것이 있으면 목록을 보여 주고 먼저 묻습니다. 묻지 않게 하려면 `goto STEP --yes`를 쓰세요. `redo`로 되살릴 수 있습니다.";
     HelpAnswer: "answer VALUE: answers the question of this step: a text, a number, or letters (`answer a c`).\nA variable or a command works, too: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\nThe exit code is 0 only if the answer is right.", "answer 값: 이 단계의 질문에 답합니다. 글, 숫자, 글자(`answer a c`)로 답합니다.\n변수나 명령도 쓸 수 있습니다: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\n맞았을 때만 종료 코드가 0입니다.";
+    HintOfLab: "That was about the lesson. A lab is open, too: `lab hint` shows its next hint.", "위의 안내는 강의에 관한 것입니다. 지금 실습도 열려 있습니다. 실습의 다음 힌트는 `lab hint`로 봅니다.";
     HelpHint: "hint: shows the next hint for this step.", "hint: 이 단계의 다음 힌트를 보여 줍니다.";
     HelpCheck: "check: says what this step still needs. The exit code is 0 only if it is done.", "check: 이 단계에 아직 필요한 것을 알려 줍니다. 끝난 단계일 때만 종료 코드가 0입니다.";
     HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.\nlesson again: plays the open lesson again from its first step, as `goto 1` does.\nA lesson may have a cluster of its own: you are asked, it starts beside yours, and `lesson leave` leads back and removes it.\nlesson stop: stops a setup that is running, as Ctrl-C does; `lesson ID` then begins it anew.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.\nlesson again: 열린 강의를 첫 단계부터 다시 합니다(`goto 1`과 같습니다).\n강의에 전용 클러스터가 있으면 먼저 묻고 지금 클러스터 옆에 시작합니다. `lesson leave`를 입력하면 삭제되고 원래 클러스터로 돌아옵니다.\nlesson stop: 진행 중인 준비를 멈춥니다(Ctrl-C도 같습니다). `lesson ID`로 처음부터 다시 시작할 수 있습니다.";
@@ -339,6 +355,7 @@ texts! {
     LabWay: "The way:", "해결 방법:";
     LabShown: "The solution was shown at an earlier start of this lab, {} times in all.", "이 실습을 전에 시작했을 때 해답을 본 적이 있습니다. 모두 {}번입니다.";
     LabEarlierHints: "{} hints of earlier starts count, too.", "전에 시작했을 때 본 힌트도 함께 셉니다: {}개";
+    LossLesson: "The open lesson \"{}\" was set up after that: its objects would go back with it.", "열려 있는 \"{}\" 강의는 그 뒤에 준비되었으므로 준비한 오브젝트도 함께 되돌아갑니다.";
     LossLab: "The lab \"{}\" was set up after that: it would be taken away with it.", "\"{}\" 실습은 그 뒤에 준비되었으므로 함께 사라집니다.";
     SolveLab: "a lab is open, and `solve` is a word of lessons", "실습이 열려 있습니다. `solve`는 강의에서 쓰는 말입니다";
     SolveLabTry: "`lab solve` plays the lab's solution; `solve LESSON` plays that of a lesson", "`lab solve`는 실습의 해답을, `solve 강의`는 강의의 해답을 실행합니다";
@@ -389,11 +406,14 @@ texts! {
         "The shell had stopped itself (`suspend`). Nothing could be typed then, so it goes on.",
         "셸이 스스로 멈추어(`suspend`) 아무것도 입력할 수 없었으므로 다시 실행했습니다.";
     ShellSilent:
-        "the shell does not tell its variables, so it is not known which cluster is meant; the line was not run",
-        "셸이 변수를 알려 주지 않아 어느 클러스터를 가리키는지 알 수 없습니다. 이 줄은 실행하지 않았습니다";
+        "the line was not run: PATH of this shell lacks the usual directories, so the shell does not find the program `cat` (or a trap of the shell takes too long)",
+        "이 줄은 실행하지 않았습니다. 셸의 PATH에 기본 디렉터리가 없어 `cat` 프로그램을 찾지 못합니다(또는 셸의 trap이 오래 걸립니다)";
     ShellSilentTry:
-        "check its PATH with `echo $PATH`: the shell must find the program cat. After a long trap, enter the line again",
-        "`echo $PATH`로 PATH를 확인하세요. 셸이 cat 프로그램을 찾을 수 있어야 합니다. 오래 걸리는 trap 때문이라면 줄을 다시 입력하세요";
+        "put the directories back with `export PATH=$PATH:/usr/bin:/bin`, then enter the line again",
+        "`export PATH=$PATH:/usr/bin:/bin` 명령으로 디렉터리를 다시 넣은 다음 이 줄을 다시 입력하세요";
+    ShellSilentStep:
+        "`export PATH=$PATH:/usr/bin:/bin` puts the directories back; `goto {}` begins the step again, with its PATH",
+        "`export PATH=$PATH:/usr/bin:/bin` 명령으로 디렉터리를 다시 넣거나, `goto {}` 명령으로 단계를 그 PATH와 함께 처음부터 시작하세요";
     ShellBroken: "the shell cannot be used: {}", "셸을 사용할 수 없습니다: {}";
     ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하세요. {} 셸이 제대로 동작합니까?";
     ClusterEnded: "cluster {} has ended", "{} 클러스터가 종료되었습니다";
@@ -410,7 +430,8 @@ texts! {
 }
 
 /// What happened, why, and what to try, a line each, as printed on standard error; without a line
-/// break at the end. What it names may have control characters in it: they are left out.
+/// break at the end. What it names may have characters in it that a terminal takes for orders, or
+/// that show a text in another order: they are left out.
 pub fn problem(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> String {
     let mut out = format!("ropewalk: {what}");
     for (label, text) in [(Say::Why, why), (Say::Try, tip)] {
@@ -418,7 +439,7 @@ pub fn problem(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> 
             out.push_str(&format!("\n  {}: {text}", lang.say(label, &[])));
         }
     }
-    out.replace(|c: char| c.is_control() && c != '\n', "")
+    out.replace(|c: char| (c.is_control() && c != '\n') || reorders(c), "")
 }
 
 #[cfg(test)]
@@ -464,5 +485,6 @@ mod tests {
     fn a_refusal_says_what_why_and_what_to_try() {
         assert_eq!(problem(Lang::Ko, "a", Some("b"), Some("c")), "ropewalk: a\n  이유: b\n  해 보기: c");
         assert_eq!(problem(Lang::En, "no pod \x1b[2Jx", None, None), "ropewalk: no pod [2Jx");
+        assert_eq!(problem(Lang::En, "no pod \u{202e}x\u{2066}", None, None), "ropewalk: no pod x");
     }
 }

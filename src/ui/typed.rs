@@ -20,14 +20,10 @@ pub(crate) fn typed_text(keys: &str) -> String {
                 Some('O') => drop(keys.next()),
                 // The answer of a terminal to a program that has ended meanwhile: ESC ] TEXT, up to
                 // BEL or ESC \. Without an end it was a key that is held with Alt.
-                Some(']' | 'P' | '_' | '^' | 'X') if ended => {
-                    let rest = keys.as_str();
-                    let ends = ["\x07", "\x1b\\"].map(|end| rest.find(end).map(|at| at + end.len()));
-                    match ends.into_iter().flatten().min() {
-                        Some(end) => keys = rest[end..].chars(),
-                        None => ended = false,
-                    }
-                }
+                Some(']' | 'P' | '_' | '^' | 'X') if ended => match end_of_answer(keys.as_str()) {
+                    Some(end) => keys = keys.as_str()[end..].chars(),
+                    None => ended = false,
+                },
                 _ => {}
             },
             '\x08' | '\x7f' => {
@@ -41,6 +37,16 @@ pub(crate) fn typed_text(keys: &str) -> String {
         }
     }
     text
+}
+
+/// Returns where an answer ends, behind its BEL or ESC \, whichever comes first; `None` if it has
+/// no end. It reads no further than that: a program that asks the terminal again and again leaves
+/// thousands of answers.
+fn end_of_answer(text: &str) -> Option<usize> {
+    text.match_indices(['\x07', '\x1b']).find_map(|(at, key)| match key {
+        "\x07" => Some(at + 1),
+        _ => text[at + 1..].starts_with('\\').then_some(at + 2),
+    })
 }
 
 #[cfg(test)]
@@ -75,5 +81,20 @@ mod tests {
                 assert_eq!(typed_text(&keys), "");
             },
         );
+    }
+
+    /// Each of the two ends is looked for behind each answer, and one of them never comes.
+    #[test]
+    fn many_answers_cost_as_much_as_they_are() {
+        for answer in ["\x1b]11;rgb:1e1e/1e1e/2e2e\x07", "\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\"] {
+            rng::growth::grows_as_its_input(
+                "answers",
+                20_000,
+                |n| answer.repeat(n),
+                |keys| {
+                    assert_eq!(typed_text(&keys), "");
+                },
+            );
+        }
     }
 }

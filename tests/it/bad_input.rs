@@ -48,6 +48,15 @@ fn wrong_command_lines_are_usage_errors() {
     assert_eq!(named, "there\n", "another kubeconfig needs no cluster of this program");
     home.ropewalk(&["kubectl", "gett", "pods"]).fails("unknown command \"gett\"");
     home.ropewalk(&["reset", "--yes"]).ok();
+    // What a session that was killed has left of a lesson's own cluster.
+    let left = home.path().join("clusters/main-lesson");
+    std::fs::create_dir_all(home.path().join("clusters/main")).expect("a directory");
+    for _ in ["beside a cluster", "alone"] {
+        std::fs::create_dir_all(&left).expect("a directory");
+        std::fs::write(left.join("declared"), "probe/02").expect("a file");
+        home.ropewalk(&["reset", "--yes"]).ok();
+        assert!(!left.exists() && !home.path().join("clusters/main").exists());
+    }
     home.ropewalk(&["down"]).ok();
     let status: serde_json::Value =
         serde_json::from_str(&home.ropewalk(&["status", "-o", "json"]).ok()).expect("JSON");

@@ -4,7 +4,7 @@
 //! deleted stays deleted, controllers finish what they had begun, and pods run again.
 //! `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same ones again.
 
-use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, turn};
+use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, number, turn};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -31,9 +31,8 @@ struct Known {
 }
 
 pub(crate) fn seed() -> u64 {
-    let given = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
     let now = || std::time::UNIX_EPOCH.elapsed().map_or(1, |d| d.as_nanos() as u64);
-    given.unwrap_or_else(now)
+    number("SEED").unwrap_or_else(now)
 }
 
 /// splitmix64: a moment from the seed and the round alone.
@@ -183,7 +182,7 @@ fn rounds(options: &[&str], default: u64) {
     if !capable() {
         return;
     }
-    let count = std::env::var("ROPEWALK_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(default);
+    let count = number("ROPEWALK_ROUNDS").unwrap_or(default);
     let (seed, started) = (seed(), Instant::now());
     println!("SEED={seed}");
     let (_turn, home) = (turn(), Home::new());

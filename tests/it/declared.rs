@@ -163,4 +163,10 @@ fn the_interface_moves_to_the_cluster_of_a_lesson_or_lab_and_back() {
     assert_eq!((&tries["starts"], &tries["left"]), (&1.into(), &1.into()), "{book}");
     session.press("quit\r");
     assert_eq!(session.end(), 0);
+
+    // A program that reads JSON gets none from a session: it is told how to start the cluster.
+    let words = ["lab", "start", "probe-lab", "--name", "t", "--lang", "en", "-o", "json"];
+    let session = Session::start_in(&home, &words, 100, 30, &env);
+    session.sees("t-lesson");
+    assert_eq!(session.end(), 1);
 }

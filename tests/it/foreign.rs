@@ -184,7 +184,7 @@ fn a_session_changes_nothing_outside_its_namespace() {
     learner
         .home
         .ropewalk(&["up", "--detach", "--name", &name.to_string_lossy()])
-        .fails("somebody else's cluster");
+        .fails("not a cluster of ropewalk's own");
 }
 
 /// Before a lesson is open nothing can be changed; after that, only what is in its namespace.

@@ -5,7 +5,9 @@
 
 use super::crash::{draw, seed};
 use super::footprint::{Footprint, Host, children, pids};
-use super::support::{Home, PATIENCE, capable, eventually, freeze, kill, kill_9, skip, turn, turn_alone};
+use super::support::{
+    Home, PATIENCE, capable, eventually, freeze, kill, kill_9, number, skip, turn, turn_alone,
+};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -29,7 +31,7 @@ fn some_of(mut victims: Vec<i32>, chance: u64) -> Vec<i32> {
 }
 
 fn rounds(home: &Home, who: &str) {
-    let count = std::env::var("ROPEWALK_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(4);
+    let count = number("ROPEWALK_ROUNDS").unwrap_or(4);
     let (seed, host) = (seed(), Host::now());
     println!("SEED={seed}");
     for round in 0..count {

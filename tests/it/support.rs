@@ -398,6 +398,13 @@ pub(crate) fn eventually<T: std::fmt::Debug>(
     }
 }
 
+/// The number that a variable of the environment holds; `None` if it is not set. One that holds
+/// anything else fails: a test that was asked for more rounds must not run the usual few.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    let text = std::env::var_os(name)?.to_string_lossy().into_owned();
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a whole number")))
+}
+
 /// GET over plain HTTP/1.0. `Err` with the kind if there is no connection.
 pub(crate) fn http_get(host: &str, port: u16) -> Result<String, std::io::Error> {
     let mut stream = std::net::TcpStream::connect((host, port))?;

@@ -8,14 +8,15 @@ use cluster::{Error, Refusal, kubeconfig, launch, wipe};
 use lang::charset::{eprint, eprintln, println};
 use std::io::IsTerminal;
 use ui::texts::Say;
-use ui::{consent, settings};
+use ui::{beside, consent, settings};
 
 /// `reset`: ends a cluster and removes its files, after a question.
 pub(crate) async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let lang = settings::language(None, &place.home);
     if !place.root.exists() && !wipe::has_leftovers(&place) {
-        eprintln!("{}", lang.say(Say::NoCluster, &[name]));
+        let left = beside::wipe_left(&place, lang).await;
+        eprintln!("{}", left.unwrap_or_else(|| lang.say(Say::NoCluster, &[name])));
         return Ok(0);
     }
     let names = cluster::foreign::kept(&place);
@@ -56,6 +57,10 @@ pub(crate) async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
         );
     }
     println!("{}", lang.say(Say::Wiped, &[name]));
+    drop(held);
+    if let Some(left) = beside::wipe_left(&place, lang).await {
+        eprintln!("{left}");
+    }
     Ok(0)
 }
 

@@ -131,7 +131,9 @@ pub(crate) async fn down(name: &str) -> anyhow::Result<i32> {
 /// # Errors
 /// It is there, and does not answer yet.
 async fn ended(place: &Place) -> anyhow::Result<bool> {
-    if stop(place).await? {
+    let was_stopped = stop(place).await?;
+    place.sweep_shells();
+    if was_stopped {
         return Ok(true);
     }
     if launch::clear_up(place)? {
@@ -156,7 +158,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = Home::at(dir.path()).cluster("main").unwrap();
         place.make().unwrap();
+        let mut session = std::process::Command::new("true").spawn().unwrap();
+        session.wait().unwrap();
+        std::fs::create_dir(place.shell(session.id())).unwrap();
         assert!(!ended(&place).await.unwrap(), "it does not run");
+        assert!(!place.shell(session.id()).exists(), "a session that was killed had left it");
         let held = Lock::take(&place.lock(), Duration::ZERO).unwrap();
         let refused = ended(&place).await.unwrap_err();
         let problem = refused.downcast_ref::<Error>();

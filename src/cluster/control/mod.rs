@@ -342,7 +342,7 @@ fn not_connected(place: &Place, cause: std::io::Error) -> Error {
         NotFound | NotADirectory | ConnectionRefused | ConnectionReset => {
             Error::NotRunning(place.name.clone())
         }
-        // Its queue is full: nobody has taken a connection for a while.
+        // Its queue is full: no connection was accepted for a while.
         WouldBlock => Error::Hangs { name: place.name.clone(), main: None },
         // Another user's cluster, or a machine that has too little of something.
         _ => Error::File { path: place.socket(), cause },

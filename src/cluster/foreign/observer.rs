@@ -16,7 +16,7 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 use rng::Rng;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tap::{self, Answer, Event, ObjectRef, Record, Request, Tap, Write};
 
@@ -58,6 +58,24 @@ impl Known {
         let newest = self.newest.entry(key.clone()).or_default();
         *newest = revision(object).unwrap_or_default().max(*newest);
         self.live.insert(key, text(object, "metadata.uid").to_string())
+    }
+
+    /// Takes over a complete list of a kind, in this namespace or in all: an object that a watch
+    /// has shown there and that is not listed is gone.
+    fn replace(&mut self, kind: &str, namespace: Option<&str>, listed: &[(Key, &Value)]) {
+        let there: HashSet<&Key> = listed.iter().map(|(key, _)| key).collect();
+        let is_in_scope = |key: &Key| key.0 == kind && namespace.is_none_or(|only| key.1 == only);
+        let newest = &mut self.newest;
+        self.live.retain(|key, _| {
+            let is_gone = is_in_scope(key) && !there.contains(key);
+            if is_gone {
+                newest.remove(key);
+            }
+            !is_gone
+        });
+        for (key, object) in listed {
+            self.show(key.clone(), object);
+        }
     }
 
     fn forget_namespace(&mut self, namespace: &str) {
@@ -229,12 +247,12 @@ impl Observer {
             ObjectRef::new(seen.plural, text(object, "metadata.namespace"), text(object, "metadata.name"))
         };
         let (object, write) = match seen.delta {
-            // It was there when the watch began: the list does not say who wrote it, or when.
+            // It was there when the watch began: the list does not say who wrote it, or when. Nor
+            // does it show the last version of an object that went while the watch was down: that
+            // end is no record, and the lesson engine hears of it from the same list.
             Delta::Replaced(objects) => {
-                let mut known = self.known();
-                for object in objects {
-                    known.show(key(&about(object)), object);
-                }
+                let listed: Vec<_> = objects.into_iter().map(|o| (key(&about(o)), o)).collect();
+                self.known().replace(seen.plural, seen.namespace, &listed);
                 return;
             }
             Delta::Updated(object) => {
@@ -362,11 +380,35 @@ mod tests {
             Delta::Deleted(&last),
             Delta::Updated(&next),
         ] {
-            observer.saw(Seen { plural: "pods", delta });
+            observer.saw(Seen { plural: "pods", namespace: None, delta });
         }
         let told: Vec<Write> = tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
         assert_eq!(told, [Write::UPDATED, Write::DELETED, Write::CREATED]);
         assert!(tap.since(0).iter().all(|r| r.body.is_some()));
+    }
+
+    /// A watch that was down lists anew: what is gone meanwhile is in no event.
+    #[test]
+    fn objects_that_a_new_list_does_not_show_are_forgotten() {
+        let observer = Observer::new(Tap::new().at("far", Component::ApiServer), Rng::seeded(1));
+        let object = |namespace: &str, name: &str| {
+            let mut object = json!({"metadata": {"namespace": namespace, "name": name, "uid": name}});
+            object["metadata"]["resourceVersion"] = "5".into();
+            object
+        };
+        let list = |plural: &'static str, namespace: Option<&'static str>, all: &[Value]| {
+            observer.saw(Seen { plural, namespace, delta: Delta::Replaced(all.iter().collect()) });
+            let known = observer.known();
+            assert_eq!(known.newest.len(), known.live.len());
+            let mut names: Vec<String> = known.live.keys().map(|key| key.2.clone()).collect();
+            names.sort();
+            names.join(" ")
+        };
+        let [a, b, c] = [object("n", "a"), object("n", "b"), object("other", "c")];
+        assert_eq!(list("pods", None, &[a.clone(), b, c]), "a b c");
+        assert_eq!(list("services", None, &[object("n", "s")]), "a b c s", "another kind");
+        assert_eq!(list("pods", Some("n"), &[a]), "a c s", "another namespace");
+        assert_eq!(list("pods", None, &[]), "s");
     }
 
     /// The end of the first one is not heard: a lesson that is left ends its watches.
@@ -377,7 +419,7 @@ mod tests {
         for (revision, uid) in [("5", "first"), ("6", "first"), ("9", "second"), ("10", "second")] {
             let mut object = pod(revision);
             object["metadata"]["uid"] = uid.into();
-            observer.saw(Seen { plural: "pods", delta: Delta::Updated(&object) });
+            observer.saw(Seen { plural: "pods", namespace: None, delta: Delta::Updated(&object) });
         }
         let told: Vec<Write> = tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
         assert_eq!(told, [Write::CREATED, Write::UPDATED, Write::CREATED, Write::UPDATED]);

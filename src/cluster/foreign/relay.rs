@@ -31,7 +31,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A larger answer to a write is passed on unread, so nobody learns its revision.
+/// A larger answer to a write is passed on unread, so its revision is not known.
 const WRITE_ANSWER_MAX: usize = 4 << 20;
 /// Headers that belong to one connection, or to the relay alone.
 const NOT_PASSED: &[&str] = &["authorization", "host", CAUSE_HEADER, "content-length"];
@@ -53,7 +53,7 @@ pub(super) fn start(crew: &Crew, listener: TcpListener, tls: Arc<rustls::ServerC
     let places = Arc::new(Semaphore::new(descriptors::connections(descriptors::limit(), 8, 2)));
     crew.spawn(async move {
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return }; // nobody closes it
+            let Ok(place) = places.clone().acquire_owned().await else { return }; // it is never closed
             let (tcp, _) = tcp::accept(&listener).await;
             let (relay, acceptor, stop) = (relay.clone(), acceptor.clone(), own.token());
             own.spawn(async move {

@@ -198,7 +198,7 @@ impl Rooms {
             return self.described(entry, kinds).await.map(Some);
         }
         Err(format!(
-            "on {} somebody else has the namespaces that this lesson would be played in; they are left alone",
+            "on {} another user has the namespaces that this lesson would be played in; they are left alone",
             self.upstream.url()
         ))
     }
@@ -309,11 +309,23 @@ impl Rooms {
         }
     }
 
-    /// Deletes what is ours, and nothing that does not say so itself. The names of what was
+    /// Deletes what is ours, and nothing that does not say so itself. Returns the names of what was
     /// deleted.
+    ///
+    /// # Errors
+    /// The first one, with the names of what was deleted before it; a further call goes on there.
     pub(super) async fn leave(&self) -> Result<Vec<String>, String> {
-        let mut ledger = self.ledger.lock().await;
         let mut left = Vec::new();
+        match self.delete_all(&mut left).await {
+            Ok(()) => Ok(left),
+            Err(why) if left.is_empty() => Err(why),
+            Err(why) => Err(format!("{why} (deleted before that: {})", left.join(", "))),
+        }
+    }
+
+    /// Deletes the rooms one after the other, and adds each name to `left`.
+    async fn delete_all(&self, left: &mut Vec<String>) -> Result<(), String> {
+        let mut ledger = self.ledger.lock().await;
         for (lesson, entry) in ledger.rooms.clone() {
             if let Found::Ours { uid, .. } = self.look(&entry.name, &ledger.owner).await?
                 && (uid == entry.uid || entry.uid.is_empty())
@@ -324,7 +336,7 @@ impl Rooms {
             ledger.rooms.remove(&lesson);
             self.save(&ledger).map_err(|e| crate::chain(&e))?;
         }
-        Ok(left)
+        Ok(())
     }
 }
 
@@ -408,6 +420,22 @@ mod tests {
             assert_eq!(rooms.leave().await.unwrap().len(), 2);
             assert!(stage.foreign.lock().namespaces.is_empty());
         }
+    }
+
+    /// The learner is told what is gone, although the end of it all failed.
+    #[tokio::test]
+    async fn a_namespace_that_cannot_be_deleted_hides_no_other_one() {
+        let stage = Stage::new().await;
+        let rooms = stage.rooms();
+        for lesson in [LESSON, "first/02"] {
+            rooms.room(lesson, &[], true).await.unwrap().expect("it is made");
+        }
+        stage.foreign.lock().keeps = "rw-first-02".into();
+        let refused = rooms.leave().await.unwrap_err();
+        assert!(refused.contains("rw-first-02") && refused.ends_with("(deleted before that: rw-first-01)"));
+        assert_eq!(rooms.leave().await.unwrap_err().matches("rw-first-01").count(), 0, "nothing more");
+        stage.foreign.lock().keeps.clear();
+        assert_eq!(rooms.leave().await.unwrap(), ["rw-first-02"]);
     }
 
     #[tokio::test]

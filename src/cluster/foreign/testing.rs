@@ -22,6 +22,8 @@ pub(super) struct Foreign {
     pub hangs_up: bool,
     /// Answers about service accounts are lost from now on.
     pub hides_accounts: bool,
+    /// A namespace whose deletion fails.
+    pub keeps: String,
     /// Called when a service account is waited for.
     pub on_account: Option<Box<dyn Fn() + Send>>,
 }
@@ -55,6 +57,7 @@ impl Foreign {
             "GET" if path.contains("watch=true") => (200, json!({"type": "DELETED"})),
             "GET" if self.hangs_up => return None,
             "GET" => self.namespaces.get(name).map_or_else(missing, |found| (200, found.clone())),
+            "DELETE" if self.keeps == name => (500, json!({"message": "no"})),
             _ => match self.namespaces.remove(name) {
                 Some(found) => {
                     self.deleted.push(name.to_string());
@@ -104,7 +107,7 @@ impl Stage {
             "users": [{"name": "u", "user": {}}],
         });
         std::fs::write(dir.path().join("config"), config.to_string()).unwrap();
-        let crew = task::Crew::new("foreign").part();
+        let crew = task::Owned::new("foreign");
         let (own, served) = (task::Crew::clone(&crew), foreign.clone());
         crew.spawn(async move {
             loop {

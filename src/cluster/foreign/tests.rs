@@ -85,14 +85,17 @@ async fn what_watches_show_of_a_namespace_that_is_made_anew_is_created_once() {
         json!({"kind": "ServiceAccount", "metadata": metadata})
     };
     let (observer, first) = (inner.observer.clone(), account("7"));
-    let show = move || observer.saw(Seen { plural: "serviceaccounts", delta: Delta::Updated(&first) });
+    let show = move || {
+        observer.saw(Seen { plural: "serviceaccounts", namespace: None, delta: Delta::Updated(&first) });
+    };
     {
         let mut foreign = stage.foreign.lock();
         foreign.namespaces.clear(); // deleted by hand
         foreign.on_account = Some(Box::new(show));
     }
     assert!(inner.room(LESSON.into(), vec![], true).await.unwrap().unwrap().fresh);
-    inner.saw(Seen { plural: "serviceaccounts", delta: Delta::Updated(&account("8")) });
+    let second = account("8");
+    inner.saw(Seen { plural: "serviceaccounts", namespace: None, delta: Delta::Updated(&second) });
     let told: Vec<Write> = inner.tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
     assert_eq!(told, [Write::CREATED, Write::UPDATED]);
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 use task::{Crew, End};
 use tokio::sync::broadcast;
 
-mod held;
+mod faults;
 
 const EVENTS: usize = 1024;
 
@@ -157,28 +157,6 @@ impl NodeCri {
         }
     }
 
-    /// Marks a component as running, which another one of the same name cannot be from then on: two
-    /// of them would have one address and, in an election, one identity.
-    ///
-    /// # Errors
-    /// `Start`: the component runs here already.
-    fn claim(&self, id: &str) -> Result<()> {
-        let mut components = self.components();
-        let Some(image) = components.get(id).map(|c| c.config.image.clone()) else {
-            return Err(Error::NotFound(id.into()));
-        };
-        let name = component_of(&image).unwrap_or_default();
-        let runs =
-            |c: &Component| component_of(&c.config.image) == Some(name) && c.state == ContainerState::Running;
-        if !components::MANY_ON_A_NODE.contains(&name) && components.values().any(runs) {
-            return Err(Error::Start(format!("{name} runs on {} already", self.node.name)));
-        }
-        if let Some(c) = components.get_mut(id) {
-            c.state = ContainerState::Running;
-        }
-        Ok(())
-    }
-
     fn is_component(&self, id: &str) -> bool {
         self.components().contains_key(id)
     }
@@ -223,6 +201,29 @@ async fn remove_components(
         log::remove(&component.log.path, component.log.limits);
     }
     removed
+}
+
+/// Marks a component of the node as running, which another one of the same name cannot be from then
+/// on: two of them would have one address and, in an election, one identity.
+///
+/// # Errors
+/// `NotFound`, and `State` of a container that was started before: nothing is changed. `Start`: the
+/// component runs here in another container.
+fn claim(components: &mut BTreeMap<String, Component>, id: &str, node: &str) -> Result<()> {
+    let Some(own) = components.get(id) else { return Err(Error::NotFound(id.into())) };
+    if own.state != ContainerState::Created {
+        return Err(Error::State(format!("container {id} is not in created state")));
+    }
+    let name = component_of(&own.config.image).unwrap_or_default();
+    let runs =
+        |c: &Component| component_of(&c.config.image) == Some(name) && c.state == ContainerState::Running;
+    if !components::MANY_ON_A_NODE.contains(&name) && components.values().any(runs) {
+        return Err(Error::Start(format!("{name} runs on {node} already")));
+    }
+    if let Some(own) = components.get_mut(id) {
+        own.state = ContainerState::Running;
+    }
+    Ok(())
 }
 
 /// Notes that a component was started. `false`: its container was removed meanwhile.
@@ -345,7 +346,13 @@ impl Runtime for NodeCri {
             return Err(Error::State(format!("{} is switched off", self.node.name)));
         }
         self.refuse_held(&world, &image)?;
-        if let Err(error) = self.admit(&world, &pod, &image).and_then(|()| self.claim(id)) {
+        let claimed = claim(&mut self.components(), id, &self.node.name);
+        let admitted = match claimed {
+            // One that was started before goes on as it is.
+            Err(Error::NotFound(_) | Error::State(_)) => return claimed,
+            claimed => claimed.and_then(|()| self.admit(&world, &pod, &image)),
+        };
+        if let Err(error) = admitted {
             self.ended(id, &End::Done(Err(error.to_string())));
             return Err(error);
         }
@@ -357,7 +364,7 @@ impl Runtime for NodeCri {
                 return Err(error);
             }
         }
-        let place = components::Place {
+        let place = components::Location {
             node: self.node.name.clone(),
             network: self.network.clone(),
             netns: self.inner.network_of(&sandbox_id),

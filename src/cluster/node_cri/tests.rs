@@ -46,6 +46,30 @@ async fn a_component_that_runs_ends_when_its_container_is_removed() {
     assert!(note_start(&mut left, "b", &late) && !note_start(&mut left, "a", &late));
 }
 
+/// containerd: "container is not in created state".
+#[tokio::test]
+async fn a_component_is_started_once_and_goes_on_when_it_is_started_again() {
+    let make = |id: &str, state: ContainerState| {
+        let config = ContainerConfig { image: "ropewalk.io/etcd:1".into(), ..ContainerConfig::default() };
+        (id.to_string(), Component { state, config, ..component(id, LogFile::default()) })
+    };
+    let made = [
+        make("a", ContainerState::Created),
+        make("b", ContainerState::Created),
+        make("old", ContainerState::Exited),
+    ];
+    let mut all: BTreeMap<String, Component> = made.into();
+    claim(&mut all, "a", "n").unwrap();
+    for again in ["a", "old"] {
+        let refused = claim(&mut all, again, "n");
+        assert!(matches!(refused, Err(Error::State(_))), "{again}: {refused:?}");
+    }
+    assert!(matches!(claim(&mut all, "b", "n"), Err(Error::Start(_))), "one etcd on a node");
+    assert!(matches!(claim(&mut all, "c", "n"), Err(Error::NotFound(_))));
+    let states: Vec<_> = all.values().map(|c| c.state).collect();
+    assert_eq!(states, [ContainerState::Running, ContainerState::Created, ContainerState::Exited]);
+}
+
 #[tokio::test]
 async fn the_logs_of_a_removed_component_go_also_those_moved_aside() {
     let dir = tempfile::tempdir().unwrap();

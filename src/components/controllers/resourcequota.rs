@@ -11,10 +11,10 @@ use super::resources::discover;
 use super::write::unless_gone;
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
-use api::quota::{Amounts, amounts, counted, matches, stored, usage};
+use api::quota::{Amounts, amounts, amounts_to_value, kind_counted_by, matches, usage};
 use api::{quantity::Quantity, value};
 use client::{Change, Key, Outcome, WorkQueue, is_code, segment};
-use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -42,6 +42,20 @@ fn has_ended(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
 }
 
+/// Returns whether a claim counts otherwise than before: it was given another amount of storage, or
+/// has another VolumeAttributesClass, which a quota's scope may name. Upstream's
+/// `RequiresQuotaReplenish`.
+fn counts_otherwise(old: &PersistentVolumeClaim, new: &PersistentVolumeClaim) -> bool {
+    let class = |claim: &PersistentVolumeClaim| {
+        claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.clone())
+    };
+    let (before, now) = (old.status.clone().unwrap_or_default(), new.status.clone().unwrap_or_default());
+    class(old) != class(new)
+        || before.allocated_resources != now.allocated_resources
+        || before.current_volume_attributes_class_name != now.current_volume_attributes_class_name
+        || before.modify_volume_status != now.modify_volume_status
+}
+
 /// Pure: the new `used`: what was counted, else what the status says, of what `hard` limits.
 fn used(hard: &Amounts, before: &Amounts, counted: &Amounts) -> Amounts {
     let of = |name: &String| counted.get(name).or(before.get(name)).copied();
@@ -52,6 +66,7 @@ pub(crate) const CONTROLLER: Controller = Controller {
     informers: |informers| {
         informers.all::<ResourceQuota>();
         informers.all::<Pod>();
+        informers.all::<PersistentVolumeClaim>();
     },
     start,
 };
@@ -74,6 +89,14 @@ fn start(shared: &Shared) {
         if let Change::Updated { old, new } = change
             && has_ended(new)
             && !has_ended(old)
+        {
+            add_all(&q, &all, Some(&change.key().namespace), &change.cause());
+        }
+    });
+    let (q, all) = (queue.clone(), shared.clone());
+    shared.informer::<PersistentVolumeClaim>().on(move |change| {
+        if let Change::Updated { old, new } = change
+            && counts_otherwise(old, new)
         {
             add_all(&q, &all, Some(&change.key().namespace), &change.cause());
         }
@@ -138,7 +161,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     let patch = json!([
         {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
         {"op": "replace", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
-        {"op": "add", "path": "/status", "value": {"hard": stored(&hard), "used": stored(&used)}},
+        {"op": "add", "path": "/status", "value": {"hard": amounts_to_value(&hard), "used": amounts_to_value(&used)}},
     ]);
     let patch: json_patch::Patch = serde_json::from_value(patch)?;
     let written = api.patch_status(&key.name, &PatchParams::default(), &Patch::<()>::Json(patch)).await;
@@ -147,7 +170,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
         return Ok(Outcome::Done);
     }
     let tap = shared.tap(Component::ResourceQuotaController);
-    let event = Event::ReconcileQuota { used: json!(stored(&used)) };
+    let event = Event::ReconcileQuota { used: json!(amounts_to_value(&used)) };
     tap.emit(record(event, "resourcequotas", &key, &cause).took(start.elapsed()));
     Ok(Outcome::Done)
 }
@@ -155,7 +178,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
 /// What the objects of a namespace use of the resources in `hard`.
 async fn count(shared: &Shared, namespace: &str, spec: &Value, hard: &Amounts) -> Result<Amounts, Error> {
     let client = &shared.config.client;
-    let kinds: BTreeSet<(&str, &str)> = hard.keys().map(|name| counted(name)).collect();
+    let kinds: BTreeSet<(&str, &str)> = hard.keys().map(|name| kind_counted_by(name)).collect();
     let resources = match kinds.iter().all(|(group, _)| group.is_empty()) {
         true => vec![],
         false => discover(client).await?,
@@ -185,7 +208,7 @@ async fn count(shared: &Shared, namespace: &str, spec: &Value, hard: &Amounts) -
             Err(error) => return Err(error.into()),
         };
         // What is limited and not there is used to the amount of 0.
-        for name in hard.keys().filter(|name| counted(name) == (group, plural)) {
+        for name in hard.keys().filter(|name| kind_counted_by(name) == (group, plural)) {
             out.insert(name.clone(), Quantity::of_units(0));
         }
         for item in value::list(&list, "items").iter().filter(|o| matches(spec, group, plural, o)) {
@@ -209,7 +232,22 @@ mod tests {
         let hard = of(json!({"pods": "3", "count/widgets.example.com": "1"}));
         let before = of(json!({"pods": "1", "secrets": "4", "count/widgets.example.com": "1"}));
         let now = used(&hard, &before, &of(json!({"pods": "2"})));
-        assert_eq!(stored(&now), json!({"pods": "2", "count/widgets.example.com": "1"}).clone());
+        assert_eq!(amounts_to_value(&now), json!({"pods": "2", "count/widgets.example.com": "1"}).clone());
+    }
+
+    #[test]
+    fn a_claim_with_another_class_or_more_storage_counts_otherwise() {
+        let claim = |spec: Value, status: Value| -> PersistentVolumeClaim {
+            serde_json::from_value(json!({"spec": spec, "status": status})).unwrap()
+        };
+        let old = claim(json!({}), json!({"phase": "Bound"}));
+        let gold = claim(json!({"volumeAttributesClassName": "gold"}), json!({"phase": "Bound"}));
+        let given = claim(json!({}), json!({"allocatedResources": {"storage": "2Gi"}}));
+        let changed = claim(json!({}), json!({"currentVolumeAttributesClassName": "gold"}));
+        assert!(!counts_otherwise(&old, &claim(json!({}), json!({"phase": "Lost"}))));
+        for new in [&gold, &given, &changed] {
+            assert!(counts_otherwise(&old, new), "{new:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -128,12 +128,15 @@ impl Line {
             Some((name, text)) => (name, Some(text)),
             None => (name, None),
         };
-        let flag = if word.starts_with("--") {
-            self.verb.flag(name)
-        } else {
-            name.chars().next().and_then(|letter| self.verb.short_flag(letter))
+        let letter = name.chars().next().filter(|_| !word.starts_with("--"));
+        let flag = match letter {
+            Some(letter) => self.verb.short_flag(letter),
+            None => self.verb.flag(name),
         };
         let Some(flag) = flag else { return };
+        // The value may follow the letter at once: `-nshop`.
+        let attached = letter.filter(|_| flag.alone.is_empty()).map(|letter| &name[letter.len_utf8()..]);
+        let inline = inline.or(attached.filter(|rest| !rest.is_empty()));
         let needs = flag.alone.is_empty() && inline.is_none();
         let text = if needs { rest.next().map(String::as_str) } else { inline };
         let is_own = self.verb.flags.iter().any(|own| own.name == flag.name);
@@ -264,6 +267,9 @@ mod tests {
         assert_eq!(texts("get po "), ["web-1", "web-2"]);
         assert_eq!(texts("delete pod web-1 "), ["web-2"]);
         assert_eq!(texts("logs -n kube-system "), ["coredns"]);
+        assert_eq!(texts("logs -nkube-system "), ["coredns"]);
+        assert_eq!(texts("-nkube-system logs -f "), ["coredns"]);
+        assert_eq!(texts("logs -n=kube-system "), ["coredns"]);
         assert_eq!(texts("get -n kube"), ["kube-system"]);
         assert_eq!(texts("scale deploy/"), ["deploy/web"]);
         assert_eq!(texts("get pods --show-l"), ["--show-labels"]);

@@ -163,8 +163,8 @@ impl Ctx {
                     "" | "none" | "false" => None,
                     how => Some(how),
                 };
-                // That nothing stands after -o is told, too: another kubectl tells nothing of it.
-                // What kubectl keeps to itself its user has not seen.
+                // An empty format is sent, too: a client without the header may have any format.
+                // With `--ignore-not-found` the user does not see a refusal.
                 let silent = Some("true").filter(|_| self.flags.is("ignore-not-found"));
                 let watch = Some("true").filter(|_| self.flags.is("watch"));
                 let manner = [

@@ -197,8 +197,9 @@ fn lists(
         return;
     }
     let mut items: Vec<Value> = vec![];
-    for new in to {
-        let (Value::Object(fields), Some(old)) = (new, from.iter().find(|o| o.get(id) == new.get(id))) else {
+    let (partners, gone) = pairs(id, from, to);
+    for (new, old) in to.iter().zip(partners) {
+        let (Value::Object(fields), Some(old)) = (new, old) else {
             if look.additions {
                 items.push(new.clone());
             }
@@ -218,7 +219,7 @@ fn lists(
         }
     }
     if look.deletions {
-        for old in from.iter().filter(|o| !to.iter().any(|n| n.get(id) == o.get(id))) {
+        for old in gone {
             items.push(json!({"$patch": "delete", id: old[id]}));
         }
     }
@@ -233,6 +234,25 @@ fn lists(
         let order: Vec<Value> = to.iter().map(|v| json!({id: v[id]})).collect();
         patch.insert(format!("{ORDER}{key}"), order.into());
     }
+}
+
+/// Finds for each item of `to` the item of `from` that it is compared with, and returns those of
+/// `from` that are left over.
+///
+/// Items are told apart by one key only, and several may have the same: a Service may have port 53
+/// for UDP and for TCP. Each is compared with one item then, the last with the last, the one before
+/// with the one before. Comparing both with the first would find a difference where there is none,
+/// and a patch of it would turn one port into the other. Upstream, which sorts both lists by the
+/// key, makes the same pairs (`diffListsOfMaps`).
+fn pairs<'a>(id: &str, from: &'a [Value], to: &[Value]) -> (Vec<Option<&'a Value>>, Vec<&'a Value>) {
+    let mut left: Vec<Option<&Value>> = from.iter().map(Some).collect();
+    let mut partners: Vec<Option<&Value>> = vec![];
+    for new in to.iter().rev() {
+        let at = left.iter().rposition(|old| old.is_some_and(|old| old.get(id) == new.get(id)));
+        partners.push(at.and_then(|at| left[at].take()));
+    }
+    partners.reverse();
+    (partners, left.into_iter().flatten().collect())
 }
 
 /// One patch that does what both do.
@@ -384,6 +404,28 @@ mod tests {
         let want = json!([{"tty": null, "name": "a"}, {"image": "n", "name": "b"},
             {"$patch": "delete", "name": "c"}]);
         assert_eq!(spec["containers"], want);
+    }
+
+    /// CoreDNS is reached at port 53 of both protocols.
+    #[test]
+    fn items_with_the_same_key_are_compared_each_with_its_own() {
+        let dns = |udp: &str, tcp: &str| {
+            let ports = json!([{"containerPort": 53, "protocol": "UDP", "name": udp},
+                {"containerPort": 53, "protocol": "TCP", "name": tcp}]);
+            deployment(1, json!([{"name": "c", "ports": ports}]))
+        };
+        let same = dns("dns", "dns-tcp");
+        let patch = strategic("Deployment", &same, &same, &same);
+        assert!(is_empty(&patch), "{patch}");
+        let patch = strategic_two_way("Deployment", &same, &dns("dns", "other"));
+        let container = &patch["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["ports"], json!([{"containerPort": 53, "name": "other"}]));
+        let service = |ports: Value| json!({"spec": {"ports": ports}});
+        let (udp, tcp) = (json!({"port": 53, "protocol": "UDP"}), json!({"port": 53, "protocol": "TCP"}));
+        let both = service(json!([udp, tcp]));
+        assert!(is_empty(&strategic_two_way("Service", &both, &both)));
+        let patch = strategic_two_way("Service", &both, &service(json!([tcp])));
+        assert_eq!(patch["spec"]["ports"], json!([{"$patch": "delete", "port": 53}]));
     }
 
     #[test]

@@ -100,12 +100,19 @@ fn first_word(verb: &Verb, words: &[String]) -> Option<usize> {
     None
 }
 
+/// Words of other programs, and the verb that is meant (cobra's `SuggestFor`).
+const MEANT: [(&str, &[&str]); 3] =
+    [("get", &["list", "ps"]), ("delete", &["rm"]), ("wait", &["list", "ps"])];
+
 fn unknown(word: &str) -> Fail {
+    let lower = word.to_lowercase();
+    let meant =
+        |name: &str| MEANT.iter().any(|(verb, words)| *verb == name && words.contains(&lower.as_str()));
     let mut text = format!("unknown command {} for \"kubectl\"", api::gostr::quote(word));
     let near: Vec<&str> = table::root()
         .children()
         .map(Verb::name)
-        .filter(|name| distance(word, name) <= 2 || name.starts_with(&word.to_lowercase()))
+        .filter(|name| distance(word, name) <= 2 || name.starts_with(&lower) || meant(name))
         .collect();
     if !near.is_empty() {
         text.push_str("\n\nDid you mean this?\n");
@@ -288,6 +295,8 @@ mod tests {
                 .contains("strconv.ParseInt: parsing \"2147483648\": value out of range")
         );
         assert_eq!(told("create priorityclass high --value=-2147483648"), "");
+        assert!(told("ps").contains("\tget\n") && told("LIST").contains("\twait\n"), "{}", told("ps"));
+        assert!(told("rm").contains("\tdelete\n") && !told("rm").contains("\twait\n"), "{}", told("rm"));
         assert!(
             told("gett")
                 .starts_with("error: unknown command \"gett\" for \"kubectl\"\n\nDid you mean this?\n")

@@ -1,7 +1,7 @@
 //! The status of one container in a pod's status, from what the runtime shows. Pure.
 
 use super::specs::long_name;
-use super::view::{LOST, View};
+use super::view::{LOST, View, may_restart};
 use cri::{Container, ContainerState as State};
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
@@ -83,6 +83,11 @@ pub(crate) fn container(
             {
                 status.last_state = Some(ended(c));
                 status.state = Some(wait(reason, Some(message.clone()).filter(|m| !m.is_empty())));
+            } else if view.restarts(spec, init, c) && !may_restart(view.policy(), spec, c.exit_code) {
+                // It runs again although its restart policy says no, because its image was changed.
+                // A status that says that it has ended could not be taken back.
+                status.last_state = Some(ended(c));
+                status.state = Some(wait("ContainerCreating", None));
             }
         }
     }

@@ -4,7 +4,7 @@
 use super::probe::{Kind, Seen};
 use clock::Timestamp;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
-use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container as Spec, ContainerRestartRule, ContainerStatus, Pod};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -171,7 +171,8 @@ impl<'a> View<'a> {
             && (self.replaced.contains(&ended.id) || self.restarts_after(spec, init, ended.exit_code))
     }
 
-    /// Whether the restart policy starts a container again that ended with this code.
+    /// Whether a container is started again that ended with this code: by its own restart rules or
+    /// policy, or by the pod's, which the table is about.
     ///
     /// ```text
     ///                     Always   OnFailure   Never
@@ -182,14 +183,8 @@ impl<'a> View<'a> {
     /// sidecar             yes      yes         yes
     /// ```
     fn restarts_after(&self, spec: &Spec, init: bool, exit_code: i32) -> bool {
-        if init {
-            return Self::is_sidecar(spec) || (exit_code != 0 && self.policy() != "Never");
-        }
-        match self.policy() {
-            "Always" => true,
-            "OnFailure" => exit_code != 0,
-            _ => false,
-        }
+        let is_done = init && !Self::is_sidecar(spec) && exit_code == 0;
+        !is_done && may_restart(self.policy(), spec, exit_code)
     }
 
     /// The stored status of a container.
@@ -299,6 +294,30 @@ impl<'a> View<'a> {
             }
         }
         (!self.specs().is_empty()).then_some(well)
+    }
+}
+
+/// Returns whether a container may run again that ended with this code: one of its own restart
+/// rules says so, else its own restart policy, else `policy`, which is the pod's. KEP-5307;
+/// `ContainerShouldRestart` upstream.
+pub(crate) fn may_restart(policy: &str, spec: &Spec, exit_code: i32) -> bool {
+    let fits = |rule: &ContainerRestartRule| {
+        rule.exit_codes.as_ref().is_some_and(|codes| {
+            let is_listed = codes.values.iter().flatten().any(|code| *code == exit_code);
+            match codes.operator.as_str() {
+                "In" => is_listed,
+                "NotIn" => !is_listed,
+                _ => false,
+            }
+        })
+    };
+    if spec.restart_policy_rules.iter().flatten().any(fits) {
+        return true;
+    }
+    match spec.restart_policy.as_deref().unwrap_or(policy) {
+        "Never" => false,
+        "OnFailure" => exit_code != 0,
+        _ => true,
     }
 }
 

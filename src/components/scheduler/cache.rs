@@ -92,11 +92,6 @@ impl Cache {
         state.place(key);
     }
 
-    /// Is a pod of this name assumed on a node?
-    pub(crate) fn is_assumed(&self, key: &Key) -> bool {
-        self.lock().assumed.contains_key(key)
-    }
-
     /// Is this very pod assumed on a node? Another one of its name may be.
     pub(crate) fn has_assumed(&self, key: &Key, pod: &Pod) -> bool {
         self.lock().assumed.get(key).is_some_and(|assumed| assumed.uid == pod.metadata.uid)

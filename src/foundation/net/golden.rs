@@ -39,7 +39,10 @@ impl Runner for Kernel {
                 }
             }
             "write" | "lost" => {
-                let Some(write) = self.known.begin(&self.wanted) else { return Ok("nothing to do\n".into()) };
+                let Some(write) = self.known.begin(&self.wanted) else {
+                    args.end()?;
+                    return Ok("nothing to do\n".into());
+                };
                 if write.anew {
                     writeln!(out, "the table anew")?;
                 }

@@ -8,7 +8,11 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{Error, RootCertStore};
 use std::borrow::Cow;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ExtendedKeyUsage;
 use x509_parser::x509::X509Version;
+
+/// Tells whether extended usages name what a certificate is shown for.
+pub(crate) type Serves = fn(&ExtendedKeyUsage<'_>) -> bool;
 
 /// Certificates that are trusted.
 #[derive(Clone, Debug)]
@@ -42,6 +46,14 @@ fn may_sign(own: &X509Certificate<'_>) -> bool {
     is_authority && is_for_signing
 }
 
+/// Returns true if a certificate may sign others that are shown for this: it has no extended
+/// usages, or they name it.
+fn may_sign_for(own: &CertificateDer<'_>, serves: Serves) -> bool {
+    let Ok(own) = signatures::parse(own) else { return true }; // webpki alone reads it
+    let usages = own.extended_key_usage(); // an error: they are there twice, or malformed
+    usages.is_ok_and(|usages| usages.is_none_or(|usages| usages.value.any || serves(usages.value)))
+}
+
 impl Authorities {
     pub(crate) fn empty() -> Authorities {
         Authorities { roots: RootCertStore::empty(), certificates: vec![] }
@@ -69,6 +81,22 @@ impl Authorities {
         }
         self.certificates.push(Trusted { certificate, from, until, may_sign });
         Ok(())
+    }
+
+    /// Leaves to sign those alone whose extended usages, if they have any, name what certificates
+    /// are shown for: an authority for servers makes no clients. webpki does not read the usages of
+    /// an authority. Source: `checkChainForKeyUsage` in Go's crypto/x509, whose rule is for the
+    /// whole chain.
+    pub(crate) fn only_for(mut self, serves: Serves) -> Authorities {
+        let mut roots = std::mem::take(&mut self.roots.roots).into_iter();
+        for own in self.certificates.iter_mut().filter(|own| own.may_sign) {
+            let root = roots.next();
+            own.may_sign = may_sign_for(&own.certificate, serves);
+            if own.may_sign {
+                self.roots.roots.extend(root);
+            }
+        }
+        self
     }
 
     /// Adds the certificates of a bundle. As in Go, one that cannot be used keeps no other from

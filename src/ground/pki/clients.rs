@@ -1,10 +1,10 @@
 //! Authenticates clients by their certificates.
 
-use super::authorities::Authorities;
+use super::authorities::{Authorities, Serves};
 use super::error::Error;
 use super::identity::{Identity, chain, provider, trusted};
 use super::signatures::proof_of_the_key;
-use super::{leaf, request};
+use super::{leaf, name, request};
 use clock::{self, Timestamp};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -18,6 +18,9 @@ use x509_parser::x509::X509Name;
 
 /// The attribute of a subject that is the user's uid (upstream: `AllowParsingUserUIDFromCertAuth`).
 const UID: &str = "1.3.6.1.4.1.57683.2";
+
+/// What a client shows its certificate for.
+const CLIENTS: Serves = |usages| usages.client_auth;
 
 /// The owner of a certificate that one of the authority's is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +57,10 @@ impl Clients {
         let (_, parsed) = x509_parser::parse_x509_certificate(own).map_err(|e| e.to_string())?;
         let (_, end) = request::times(parsed.validity());
         let until = self.0.until(own, more, now, end);
-        let Some((name, groups)) = user_of(own) else { return Ok(None) };
+        let user = user(parsed.subject());
+        let user =
+            user.map_err(|why| format!("x509: invalid RDNSequence: invalid attribute value: {why}"))?;
+        let Some((name, groups)) = user else { return Ok(None) };
         let uid = uid_of(parsed.subject())?;
         let fingerprint = Sha256::digest(own).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Some(Client { name, uid, groups, fingerprint, until }))
@@ -71,9 +77,9 @@ fn uid_of(subject: &X509Name<'_>) -> Result<String, String> {
     if all.next().is_some() {
         return Err("expected 1 UID, but found multiple".into());
     }
-    match attribute.as_str() {
-        Ok("") => Err("UID cannot be an empty string".into()),
-        Ok(uid) => Ok(uid.to_string()),
+    match name::text(attribute.attr_value()) {
+        Ok(uid) if uid.is_empty() => Err("UID cannot be an empty string".into()),
+        Ok(uid) => Ok(uid),
         Err(_) => Err("unable to parse UID into a string".into()),
     }
 }
@@ -134,7 +140,7 @@ struct Believing {
 impl Believing {
     /// `insists`: no client goes without a certificate.
     fn new(ca_pem: &str, insists: bool) -> Result<Believing, Error> {
-        let authorities = trusted(ca_pem)?;
+        let authorities = trusted(ca_pem)?.only_for(CLIENTS);
         let (roots, provider) = (Arc::new(authorities.roots().clone()), provider());
         let strict = strict(roots, &provider, insists).map_err(|e| Error::Pem(e.to_string()))?;
         Ok(Believing { strict, authorities, provider })
@@ -204,7 +210,7 @@ impl ClientCertVerifier for Believing {
     ) -> Result<ClientCertVerified, rustls::Error> {
         let judged = self.judge_strictly(own, more, now);
         let known = &self.provider.signature_verification_algorithms;
-        leaf::reconsider(judged, own, &self.authorities, now, |usages| usages.client_auth, known)?;
+        leaf::reconsider(judged, own, &self.authorities, now, CLIENTS, known)?;
         Ok(ClientCertVerified::assertion())
     }
     proof_of_the_key!(provider);
@@ -236,13 +242,27 @@ impl ClientCertVerifier for Later {
 }
 
 /// Returns user and groups of a client certificate: its last common name and its organizations.
-/// `None` if the common name is missing or empty.
+/// `None` if the common name is missing or empty, or a part of the subject cannot be read.
 pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
     let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
-    let name = request::common_name(cert.subject()).filter(|name| !name.is_empty())?;
-    let groups =
-        cert.subject().iter_organization().filter_map(|o| o.as_str().ok()).map(String::from).collect();
-    Some((name, groups))
+    user(cert.subject()).ok()?
+}
+
+/// Returns user and groups of a subject; `None` if it has no common name, or an empty one.
+///
+/// # Errors
+/// An attribute of it cannot be read, be it one of these or not.
+fn user(subject: &X509Name<'_>) -> Result<Option<(String, Vec<String>)>, &'static str> {
+    let (mut user, mut groups) = (String::new(), vec![]);
+    for attribute in subject.iter_attributes() {
+        let text = name::text(attribute.attr_value())?;
+        match attribute.attr_type().as_bytes() {
+            [0x55, 4, 3] => user = text,
+            [0x55, 4, 10] => groups.push(text),
+            _ => {}
+        }
+    }
+    Ok((!user.is_empty()).then_some((user, groups)))
 }
 
 #[cfg(test)]
@@ -309,6 +329,68 @@ mod tests {
         }
         let end = until(&both, &joe[0]);
         assert!(end > days(300), "{end}: its authority goes on");
+    }
+
+    /// As in Go: the extended usages of an authority are those of all that it signs.
+    #[test]
+    fn an_authority_for_servers_alone_makes_no_clients() {
+        use rcgen::ExtendedKeyUsagePurpose::{self, Any, ClientAuth, ServerAuth};
+        let dir = tempfile::tempdir().unwrap();
+        let other = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let judge = |usages: &[ExtendedKeyUsagePurpose]| {
+            let key = KeyPair::generate().unwrap();
+            let mut own = crate::ca::params(&Subject::client("ca", ""), 30).unwrap();
+            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            own.extended_key_usages = usages.to_vec();
+            let pem = own.self_signed(&key).unwrap().pem();
+            let jane = crate::ca::params(&Subject::client("jane", "dev"), 1).unwrap();
+            let issuer = Issuer::from_params(&own, &key);
+            let jane = jane.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+            let believing = Believing::new(&format!("{pem}{}", other.pem()), false).unwrap();
+            let judged = believing.verify_client_cert(jane.der(), &[], UnixTime::now());
+            judged.map(drop).map_err(|e| e.to_string())
+        };
+        let good: [&[ExtendedKeyUsagePurpose]; 4] = [&[], &[ClientAuth], &[Any], &[ServerAuth, ClientAuth]];
+        for usages in good {
+            assert_eq!(judge(usages), Ok(()), "{usages:?}");
+        }
+        let why = judge(&[ServerAuth]).unwrap_err();
+        assert!(why.contains("UnknownIssuer"), "{why}");
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_read_does_not_leave_another_one_as_the_users() {
+        use rcgen::PublicKeyData;
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let (_, clients) = asking_server_config(&server, ca.pem()).unwrap();
+        let attribute = |number: u64, tag: u8, text: &[u8]| {
+            der::tlv(0x31, &der::sequence(&[der::oid(&[2, 5, 4, number]), der::tlv(tag, text)]))
+        };
+        let judge = |attributes: &[Vec<u8>]| {
+            let (key, now) = (KeyPair::generate().unwrap(), clock::now());
+            let wanted = crate::sign::Wanted {
+                subject: der::sequence(attributes),
+                public_key: &key.subject_public_key_info(),
+                from: now - jiff::SignedDuration::from_hours(1),
+                until: now + jiff::SignedDuration::from_hours(1),
+                names: &crate::Request::default(),
+                usages: &["client auth".to_string()],
+            };
+            let identity = Identity { cert_pem: ca.write(&wanted).unwrap(), key_pem: key.serialize_pem() };
+            clients.judge(&chain(&identity).unwrap().0)
+        };
+        let admin = attribute(3, 0x0c, b"admin");
+        let (joe, group) = (attribute(3, 0x1e, b"\0j\0o\0e"), attribute(10, 0x14, b"d\xe9v"));
+        let joe = judge(&[admin.clone(), joe, group]).unwrap().unwrap();
+        assert_eq!((joe.name.as_str(), joe.groups), ("joe", vec!["dév".to_string()]));
+        for unreadable in
+            [attribute(3, 0x0c, b"\xff"), attribute(3, 0x13, b"a@b"), attribute(11, 0x1c, b"\0\0\0a")]
+        {
+            let why = judge(&[admin.clone(), unreadable]).unwrap_err();
+            assert!(why.contains("invalid attribute value"), "{why}");
+        }
     }
 
     #[test]

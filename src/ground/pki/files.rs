@@ -73,6 +73,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_private_file_is_its_owners_alone_whoever_could_read_the_one_before() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.key");
+        fs::write(&path, "before").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write_private(&path, "a key").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
     fn a_file_may_be_written_by_several_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("teacher.kubeconfig");

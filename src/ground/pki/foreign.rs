@@ -1,7 +1,7 @@
 //! TLS towards servers that are not this cluster's: those that a kubeconfig, a probe or a `curl`
 //! names. [`Known`] judges this cluster's servers, too.
 
-use super::authorities::Authorities;
+use super::authorities::{Authorities, Serves};
 use super::identity::provider;
 use super::signatures::{self, proof_of_the_key};
 use super::{der, leaf};
@@ -31,6 +31,9 @@ const SYSTEM_FILES: [&str; 6] = [
 
 /// And every file of these directories.
 const SYSTEM_DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
+
+/// What a server shows its certificate for.
+pub(super) const SERVERS: Serves = |usages| usages.server_auth;
 
 /// Whose certificates are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,7 +191,7 @@ fn these(pem: &[u8]) -> Result<Authorities, Unusable> {
     all.add_parsable(pem);
     match all.count() {
         0 => Err(Unusable::Authorities("unable to parse bytes as PEM block".into())),
-        _ => Ok(all),
+        _ => Ok(all.only_for(SERVERS)),
     }
 }
 
@@ -205,7 +208,7 @@ fn system() -> Authorities {
         Some(list) => std::env::split_paths(&list).collect(),
         None => SYSTEM_DIRECTORIES.map(PathBuf::from).to_vec(),
     };
-    authorities(&files, &directories)
+    authorities(&files, &directories).only_for(SERVERS)
 }
 
 /// Returns the authorities of the first file that can be read, and of all files of the directories.
@@ -259,7 +262,7 @@ impl ServerCertVerifier for Known {
         let known = &self.provider.signature_verification_algorithms;
         let roots = self.authorities.valid_at(now);
         let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, more, now, known.all);
-        leaf::reconsider(judged, own, &self.authorities, now, |usages| usages.server_auth, known)?;
+        leaf::reconsider(judged, own, &self.authorities, now, SERVERS, known)?;
         verify_server_name(&parsed, name)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -370,6 +373,26 @@ mod tests {
         };
         assert_eq!(judge(0), Ok(()));
         assert!(judge(3).unwrap_err().contains("UnknownIssuer"));
+    }
+
+    #[test]
+    fn an_authority_for_clients_alone_makes_no_servers() {
+        use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+        let judge = |usage: ExtendedKeyUsagePurpose| {
+            let key = KeyPair::generate().unwrap();
+            let mut own = crate::ca::params(&Subject::client("ca", ""), 1).unwrap();
+            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            own.extended_key_usages = vec![usage];
+            let authorities = these(own.self_signed(&key).unwrap().pem().as_bytes()).unwrap();
+            let server = crate::ca::params(&Subject::server("x", &["127.0.0.1"]), 1).unwrap();
+            let issuer = Issuer::from_params(&own, &key);
+            let server = server.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+            let known = Known { authorities, provider: crate::identity::provider() };
+            let (name, now) = (crate::server_name("127.0.0.1").unwrap(), UnixTime::now());
+            known.verify_server_cert(server.der(), &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
+        };
+        assert_eq!(judge(ExtendedKeyUsagePurpose::ServerAuth), Ok(()));
+        assert!(judge(ExtendedKeyUsagePurpose::ClientAuth).unwrap_err().contains("UnknownIssuer"));
     }
 
     /// `certificate-authority: server.crt` in a kubeconfig pins a server.

@@ -6,17 +6,14 @@
 //! left to webpki. A leaf that is trusted itself needs no authority: so a server is pinned.
 //! Source: `Verify` in Go's crypto/x509.
 
-use super::authorities::Authorities;
+use super::authorities::{Authorities, Serves};
 use super::{der, signatures};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{CertificateError, Error};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{ExtendedKeyUsage, ParsedExtension};
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::x509::X509Version;
-
-/// Tells whether the extended usages of a leaf name what it is shown for.
-pub(crate) type Serves = fn(&ExtendedKeyUsage<'_>) -> bool;
 
 /// Returns webpki's judgement of a leaf, or another one where webpki does not read it.
 ///

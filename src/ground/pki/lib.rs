@@ -16,8 +16,9 @@
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
 //! SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits: the API accepts them, and the
 //! cluster's own signers give them the condition `Failed`. Certificates that are signed with ECDSA
-//! and SHA-512: a client that shows one is answered 401. Renewal in a running cluster: certificates
-//! of components last a year, and only the next start makes new ones.
+//! and SHA-512: a client that shows one is answered 401. A client with a P-521 key, or an RSA key
+//! of fewer than 2048 or more than 8192 bits, fails in the handshake. Renewal in a running cluster:
+//! certificates of components last a year, and only the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
@@ -33,6 +34,7 @@ mod files;
 mod foreign;
 mod identity;
 mod leaf;
+mod name;
 mod pem;
 mod request;
 mod sign;
@@ -66,7 +68,8 @@ pub fn client_config(
 ) -> Result<Arc<rustls::ClientConfig>, Error> {
     let builder =
         rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let builder = foreign::known(builder, trusted(ca_pem)?, provider());
+    let authorities = trusted(ca_pem)?.only_for(foreign::SERVERS);
+    let builder = foreign::known(builder, authorities, provider());
     let mut config = match identity {
         Some(identity) => {
             let (certs, key) = chain(identity)?;

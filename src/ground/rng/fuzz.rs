@@ -4,10 +4,11 @@
 //! A room keeps a table of [`Target`]s and calls [`all`]. Each seed is a history of its own: it
 //! begins with the examples, and bends inputs that were bent before and accepted.
 //! `ROPEWALK_FUZZ_SECONDS=300` makes a long run of every target, with `ROPEWALK_FUZZ_TARGET=YAML`
-//! of one; a failure prints the command that repeats it, and the input.
+//! of one, in the test that has this target; a failure prints the command that repeats it, and the
+//! input.
 
 use super::Rng;
-use super::seeds::number;
+use super::seeds::{amount, number};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,24 +60,32 @@ pub fn first_seed() -> u64 {
 
 /// `ROPEWALK_FUZZ_SECONDS`, or `default`.
 pub fn budget(default: Duration) -> Duration {
-    number("ROPEWALK_FUZZ_SECONDS").map_or(default, Duration::from_secs)
+    amount("ROPEWALK_FUZZ_SECONDS").map_or(default, Duration::from_secs)
 }
 
-/// Tries every target of the table with bent input.
+/// Tries every target of the table with bent input, or the one that `ROPEWALK_FUZZ_TARGET` names.
 ///
 /// # Panics
 /// After the last target, with a report of each that panicked or gave no answer. At once if a
-/// target does not accept one of its examples.
+/// target does not accept one of its examples, or if the table has no target of the name that was
+/// asked for.
 pub fn all(test: &str, targets: Vec<Target>) {
-    let only = std::env::var("ROPEWALK_FUZZ_TARGET").ok();
-    let chosen = |target: &Target| only.as_deref().is_none_or(|name| name == target.name);
-    if !targets.iter().any(chosen) {
-        let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
-        println!("ROPEWALK_FUZZ_TARGET names none of this table, so nothing was tried: {}", names.join(", "));
-    }
-    let found: Vec<String> =
-        targets.into_iter().filter(chosen).filter_map(|target| run(test, &Arc::new(target))).collect();
+    let only = std::env::var_os("ROPEWALK_FUZZ_TARGET").map(|name| name.to_string_lossy().into_owned());
+    let found: Vec<String> = chosen(test, targets, only.as_deref())
+        .into_iter()
+        .filter_map(|target| run(test, &Arc::new(target)))
+        .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The targets of this name, or all of them. A name that is misspelt would try nothing, and pass.
+fn chosen(test: &str, targets: Vec<Target>, only: Option<&str>) -> Vec<Target> {
+    let names = targets.iter().map(|target| target.name).collect::<Vec<_>>().join(", ");
+    let is_chosen = |target: &Target| only.is_none_or(|name| name == target.name);
+    let chosen: Vec<Target> = targets.into_iter().filter(is_chosen).collect();
+    let name = only.unwrap_or_default();
+    assert!(!chosen.is_empty(), "ROPEWALK_FUZZ_TARGET={name}: {test} has {names}");
+    chosen
 }
 
 /// Tries one target with seed after seed until the budget is spent, or with as many as
@@ -85,7 +94,7 @@ fn run(test: &str, target: &Arc<Target>) -> Option<String> {
     for example in &target.examples {
         assert!((target.reads)(example), "{} does not understand {}", target.name, shown(example));
     }
-    let (start, life, seeds) = (Instant::now(), budget(BUDGET), number("ROPEWALK_SEEDS"));
+    let (start, life, seeds) = (Instant::now(), budget(BUDGET), amount("ROPEWALK_SEEDS"));
     let (mut tried, mut accepted, mut seed) = (0, 0, first_seed());
     while seeds.map_or(start.elapsed() < life, |n| seed < first_seed() + n) {
         // A thread of its own has the stack of a worker of tokio, a name that Rust prints if that
@@ -380,6 +389,22 @@ mod tests {
         assert!(told.0.contains(&0xff) && told.1 == "panic: a byte too many", "{}", told.1);
         let again = (0..100).find_map(|seed| history(&target, seed, &Now::default()).err()).unwrap();
         assert_eq!(told, again, "a seed is a history");
+    }
+
+    #[test]
+    fn a_target_that_is_misspelt_is_no_success() {
+        let table = || -> Vec<Target> {
+            ["YAML", "JSON"].into_iter().map(|name| Target::text(name, &[], &[], |_| true)).collect()
+        };
+        let names = |only: Option<&'static str>| {
+            let chosen = catch_unwind(|| chosen("api::fuzz", table(), only));
+            chosen
+                .map(|all: Vec<Target>| all.iter().map(|target| target.name).collect::<Vec<_>>().join(" "))
+                .map_err(|panic| said(&*panic))
+        };
+        assert_eq!(names(None), Ok("YAML JSON".into()));
+        assert_eq!(names(Some("JSON")), Ok("JSON".into()));
+        assert_eq!(names(Some("YML")), Err("ROPEWALK_FUZZ_TARGET=YML: api::fuzz has YAML, JSON".into()));
     }
 
     #[test]

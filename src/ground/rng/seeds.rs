@@ -18,15 +18,29 @@ fn whole_number(name: &str, value: Option<OsString>) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a whole number")))
 }
 
+/// The same for a variable that says how much is tried.
+///
+/// # Panics
+/// It is 0, too: with nothing tried a test would pass.
+pub(crate) fn amount(name: &str) -> Option<u64> {
+    at_least_one(name, number(name))
+}
+
+fn at_least_one(name: &str, number: Option<u64>) -> Option<u64> {
+    assert!(number != Some(0), "{name}=0: nothing would be tried");
+    number
+}
+
 /// Runs `ROPEWALK_SEEDS` histories (or `default`) from `ROPEWALK_SEED_FROM` on (or 0), and gives
 /// what each returned to `add`. Returns how many there were; `None` if fewer than `default` were
 /// asked for, which prove nothing as a whole.
 ///
 /// # Panics
-/// After the last history, if any of them panicked. The text names every seed that did.
+/// After the last history, if any of them panicked: the text names every seed that did. At once if
+/// a variable holds no number, or `ROPEWALK_SEEDS` is 0.
 pub fn sweep<T>(test: &str, default: u64, run: impl Fn(u64) -> T, add: impl FnMut(T)) -> Option<u64> {
     let (first, seeds) =
-        (number("ROPEWALK_SEED_FROM").unwrap_or(0), number("ROPEWALK_SEEDS").unwrap_or(default));
+        (number("ROPEWALK_SEED_FROM").unwrap_or(0), amount("ROPEWALK_SEEDS").unwrap_or(default));
     let failed = failed_seeds(test, first..first.saturating_add(seeds), run, add);
     assert!(failed.is_empty(), "{test}: {} of {seeds} seeds failed: {failed:?}", failed.len());
     (seeds >= default).then_some(seeds)
@@ -88,6 +102,16 @@ mod tests {
     fn a_planted_bug_is_counted_from_the_first_seed() {
         assert_eq!(caught_after(10, |seed| assert!(seed < 4)), Some(5));
         assert_eq!(caught_after(4, |seed| assert!(seed < 4)), None);
+    }
+
+    #[test]
+    fn a_run_of_nothing_does_not_pass() {
+        let read = |number: Option<u64>| {
+            let read = || at_least_one("ROPEWALK_SEEDS", number);
+            catch_unwind(read).map_err(|panic| crate::fuzz::said(&*panic))
+        };
+        assert_eq!((read(None), read(Some(1))), (Ok(None), Ok(Some(1))));
+        assert_eq!(read(Some(0)), Err("ROPEWALK_SEEDS=0: nothing would be tried".into()));
     }
 
     #[test]

@@ -25,14 +25,25 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// Pause between the end of a crew that is kept and its next start.
+/// Pause between the end of a crew that is kept and its next start. It doubles up to the longest
+/// while each crew ends sooner than after the longest pause: what fails at every start would only
+/// fill the log.
 const START_AGAIN: Duration = Duration::from_secs(1);
+const START_AGAIN_MAX: Duration = Duration::from_secs(30);
+
+/// The pause before a kept crew that has run for so long is started again; `last` is the one before
+/// that.
+fn restart_pause(ran: Duration, last: Duration) -> Duration {
+    let next = if ran >= START_AGAIN_MAX { START_AGAIN } else { last * 2 };
+    next.clamp(START_AGAIN, START_AGAIN_MAX)
+}
 
 /// How a crew ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,12 +60,34 @@ pub enum End {
 }
 
 struct Inner {
-    /// `None` once the crew was asked to stop, or killed: then it takes no more tasks.
-    tasks: Mutex<Option<JoinSet<()>>>,
-    /// Aborts the main task, of which a crew has one or none. A kill needs it while a stop has
-    /// taken `tasks` and waits for them.
+    tasks: Mutex<Tasks>,
+    /// Aborts the main task, of which a crew has one or none, without a detour over the task that
+    /// waits for it.
     main: Mutex<Vec<AbortHandle>>,
     life: Arc<Life>,
+}
+
+struct Tasks {
+    /// `None` once the crew was killed, or has ended after a stop. A stop leaves them here while it
+    /// waits for them, so that a kill finds them.
+    set: Option<JoinSet<()>>,
+    /// The crew was asked to stop.
+    is_stopping: bool,
+}
+
+impl Tasks {
+    /// Where a further task goes. `None`: the crew was asked to stop, or killed.
+    fn open(&mut self) -> Option<&mut JoinSet<()>> {
+        if self.is_stopping { None } else { self.set.as_mut() }
+    }
+
+    /// Ready when every task has ended. After a kill it never is: a waiter looks at the crew's end,
+    /// which is recorded then, too.
+    fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(set) = &mut self.set else { return Poll::Pending };
+        while ready!(set.poll_join_next(context)).is_some() {}
+        Poll::Ready(())
+    }
 }
 
 /// What a crew shares with its tasks. If a helper held [`Inner`], the set of tasks would hold
@@ -109,8 +142,8 @@ impl Crew {
             stop: CancellationToken::new(),
             end: watch::Sender::new(None),
         };
-        let inner =
-            Inner { tasks: Mutex::new(Some(JoinSet::new())), main: Mutex::default(), life: Arc::new(life) };
+        let tasks = Tasks { set: Some(JoinSet::new()), is_stopping: false };
+        let inner = Inner { tasks: Mutex::new(tasks), main: Mutex::default(), life: Arc::new(life) };
         Crew { name: name.into(), inner: Arc::new(inner), span: tracing::Span::current() }
     }
 
@@ -130,7 +163,7 @@ impl Crew {
         self.inner.life.stop.clone()
     }
 
-    fn tasks(&self) -> parking_lot::MutexGuard<'_, Option<JoinSet<()>>> {
+    fn tasks(&self) -> parking_lot::MutexGuard<'_, Tasks> {
         self.inner.tasks.lock()
     }
 
@@ -151,7 +184,7 @@ impl Crew {
     /// Boxed before anything is wrapped around it: the future of a worker has tens of kilobytes,
     /// and each wrapper moves it.
     fn spawn_boxed(&self, task: BoxFuture<'static, ()>) {
-        if let Some(tasks) = self.tasks().as_mut() {
+        if let Some(tasks) = self.tasks().open() {
             while tasks.try_join_next().is_some() {} // forget finished helpers
             let running = Running::new(self.inner.life.clone());
             let task = AssertUnwindSafe(task).catch_unwind().map(move |ended| {
@@ -187,12 +220,14 @@ impl Crew {
 
     /// Runs tasks in a crew of their own, which is killed when this one is killed or asked to stop.
     /// When it ends otherwise, because an essential task or `start` panicked for example, it is
-    /// started again after a pause.
+    /// started again after a pause of 1 to 30 seconds.
     pub fn keep(&self, name: &'static str, start: impl Fn(&Crew) + Send + 'static) {
         let stop = self.token();
         self.spawn(async move {
+            let mut pause = Duration::ZERO;
             while !stop.is_cancelled() {
-                let kept = Owned(Crew::new(name));
+                let began = clock::Instant::now();
+                let kept = Owned::new(name);
                 if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| start(&kept))) {
                     kept.record(&End::Panicked(panic_text(panic)));
                 }
@@ -204,7 +239,11 @@ impl Crew {
                 let say = || tracing::error!(crew = name, ?end, "a crew ended and is started again");
                 // The subscriber may panic too. There is no other place to report that.
                 let _ = std::panic::catch_unwind(AssertUnwindSafe(say));
-                clock::pause(START_AGAIN).await;
+                pause = restart_pause(began.elapsed(), pause);
+                tokio::select! {
+                    () = clock::pause(pause) => {}
+                    () = stop.cancelled() => return,
+                }
             }
         });
     }
@@ -222,7 +261,7 @@ impl Crew {
         E: std::fmt::Display + 'static,
     {
         let crew = self.clone();
-        if let Some(tasks) = self.tasks().as_mut() {
+        if let Some(tasks) = self.tasks().open() {
             let running = Running::new(self.inner.life.clone());
             let main = task_result(Box::pin(task)).map(move |result| {
                 drop(running);
@@ -278,13 +317,17 @@ impl Crew {
     /// killed.
     pub async fn stop(&self) {
         self.inner.life.stop.cancel();
-        let Some(mut tasks) = self.tasks().take() else {
-            self.wait().await; // the call that took the tasks ends the crew
-            return;
+        let is_first = {
+            let mut tasks = self.tasks();
+            !std::mem::replace(&mut tasks.is_stopping, true) && tasks.set.is_some()
         };
+        if !is_first {
+            self.wait().await; // the first call, or the kill, ends the crew
+            return;
+        }
         let _killed_if_dropped = KillOnDrop(self);
         tokio::select! {
-            () = async { while tasks.join_next().await.is_some() {} } => {}
+            () = std::future::poll_fn(|context| self.tasks().poll_ended(context)) => {}
             _ = self.wait() => {}
         }
         self.finish(End::Stopped);
@@ -295,7 +338,7 @@ impl Crew {
     /// its graceful path: the store would hand over its leadership, the API server remove its
     /// address from the endpoints.
     pub fn kill(&self) {
-        let tasks = self.tasks().take();
+        let tasks = self.tasks().set.take();
         let is_first = self.record(&End::Killed);
         self.abort_main();
         drop(tasks); // a JoinSet aborts its tasks when it is dropped
@@ -324,18 +367,23 @@ impl Crew {
     }
 }
 
-/// Kills a crew whose stop is given up; does nothing if the crew has ended.
+/// Kills a crew whose stop is given up, and aborts what is left of one that has ended.
 struct KillOnDrop<'a>(&'a Crew);
 impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.record(&End::Killed);
-        self.0.abort_main();
+        self.0.kill();
     }
 }
 
 /// A crew that is killed when this is dropped, which is at the latest when the task that holds this
 /// is.
 pub struct Owned(Crew);
+impl Owned {
+    /// Makes a crew without tasks, as [`Crew::new`] does.
+    pub fn new(name: &str) -> Owned {
+        Owned(Crew::new(name))
+    }
+}
 impl Drop for Owned {
     fn drop(&mut self) {
         self.0.kill();

@@ -170,6 +170,45 @@ async fn a_crew_that_is_kept_is_started_again_and_ends_with_its_owner() {
     }
 }
 
+/// The task that waits for the stop may be busy with something else.
+#[tokio::test]
+async fn a_kill_during_a_stop_aborts_the_helpers_at_once() {
+    let (crew, alive) = (Crew::new("t"), Arc::new(()));
+    let held = alive.clone();
+    crew.spawn(async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    });
+    let mut stop = std::pin::pin!(crew.stop());
+    assert!(futures::poll!(stop.as_mut()).is_pending(), "the helper heeds no request");
+    crew.spawn(async { assert!(std::hint::black_box(false), "a crew that stops takes no more tasks") });
+    crew.kill();
+    for _ in 0..100 {
+        tokio::task::yield_now().await; // an aborted task is dropped at its next turn
+    }
+    assert_eq!((Arc::strong_count(&alive), crew.ended()), (1, Some(End::Killed)));
+    stop.await;
+}
+
+/// What cannot start does not fill the log, and does not hold up the end of its owner.
+#[tokio::test(start_paused = true)]
+async fn a_kept_crew_that_ends_at_once_is_started_less_and_less_often() {
+    let (owner, starts) = (Crew::new("t"), Arc::new(Mutex::new(0)));
+    let counted = starts.clone();
+    owner.keep("kept", move |_| {
+        *counted.lock() += 1;
+        assert!(std::hint::black_box(false), "boom");
+    });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // At 0, 1, 3, 7, 15 and 31 s; the next pause has the longest time.
+    assert_eq!(*starts.lock(), 6);
+    let begun = clock::Instant::now();
+    owner.stop().await;
+    assert!(begun.elapsed() < START_AGAIN, "the pause ends, too");
+    let long = restart_pause(START_AGAIN_MAX, START_AGAIN_MAX);
+    assert_eq!(long, START_AGAIN, "one that has run for a while is started again soon");
+}
+
 /// The levels of what is logged.
 #[derive(Clone, Default)]
 struct Levels(Arc<Mutex<Vec<tracing::Level>>>);

@@ -7,7 +7,7 @@ use crate::base;
 use crate::engine::Open;
 use crate::error::Error;
 use crate::format::{Lesson, Step};
-use crate::judge::{self, Memory};
+use crate::judge;
 use crate::observe::watch;
 use crate::view::{Elsewhere, State};
 use crate::words::{self, Notice, With, Word};
@@ -270,10 +270,11 @@ impl Actor {
         self.engine.take_up(&lesson.id, &this.id, &self.host.tap().since(0));
         let began = self.engine.progress.lesson(&lesson.id).began;
         self.engine.observer.recorder.keep_from(began, self.engine.since_of(&lesson.id, &this.id));
-        let held = judge::fitting(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);
+        let memory = judge::recalled(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);
         self.engine.solving = false;
         self.engine.begin_step();
-        self.engine.open = Some(Open::new(lesson, step, Memory { held, since: None }));
+        self.engine.open = Some(Open::new(lesson, step, memory));
+        self.engine.tell_faults();
         for kind in self.engine.kinds() {
             self.watch(&kind);
         }

@@ -189,6 +189,11 @@ impl Expr {
         self.is_about_the_present() || !self.stays_true
     }
 
+    /// Asks for what has happened alone, and not for what is true now.
+    pub(crate) fn is_about_the_past(&self) -> bool {
+        !self.is_about_the_present()
+    }
+
     /// Asks for what is true now (and not only for what has happened).
     fn is_about_the_present(&self) -> bool {
         let history = self.functions.contains("history")

@@ -152,6 +152,8 @@ pub(crate) struct Engine {
     pub unkept: Option<(Instant, String)>,
     /// The lesson of the last session that could not be opened again, and why.
     pub unresumed: Option<(String, String)>,
+    /// The lesson and the step above which the faults of the library are told.
+    pub told_faults: Option<(String, usize)>,
 }
 
 /// What the world has to be asked after a judgement.
@@ -191,6 +193,16 @@ impl Engine {
             problem: None,
             unkept: None,
             unresumed: None,
+            told_faults: None,
+        }
+    }
+
+    /// Notes that the faults of the library are told above the open step, unless another one of
+    /// this process has told them.
+    pub(crate) fn tell_faults(&mut self) {
+        let Some(open) = self.open.as_ref().filter(|_| self.told_faults.is_none()) else { return };
+        if !self.library.faults.is_empty() {
+            self.told_faults = Some((open.lesson.id.clone(), open.step));
         }
     }
 
@@ -394,11 +406,13 @@ impl Engine {
     pub(crate) fn ran(&mut self, line: String, code: i32, running: Vec<String>) {
         self.acted();
         let waits = self.current().map(|(open, step)| self.waits_for_guess(&open.lesson, step));
+        // How the shell stands after a line is noted before the line is.
+        let kubectl = self.broken_shell().is_none() || self.shell.as_ref().is_some_and(|shell| shell.kubectl);
         if let Some(open) = &mut self.open {
             if open.ran.len() == TYPED_MAX {
                 open.ran.remove(0);
             }
-            open.ran.push(Line { line: shortened(line), code, at: clock::now(), running });
+            open.ran.push(Line { line: shortened(line), code, at: clock::now(), running, kubectl });
             open.lines.1 += 1;
             // What the solution does is not tried, and nothing can be while the question waits.
             if waits == Some(false) && !self.solving {

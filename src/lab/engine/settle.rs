@@ -32,13 +32,13 @@ impl Engine {
             save |= given::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
             let truths = judge::truths(&step.checks, &facts, &open.memory);
             let asked = facts.oldest_used(|probe| self.observer.answers.asked(probe));
-            let held = open.memory.held.clone();
             open.outcome = judge::judge(&step.checks, step.hold, &truths, &mut open.memory, now);
             open.outcome.green &= !is_single_look(step, asked, open.memory.since);
             let noted = self.progress.step(&lesson.id, &step.id);
             open.outcome.green &= step.answer.is_none() || noted.is_right;
-            if open.memory.held != held {
-                noted.held = open.memory.held.clone();
+            let held = judge::noted(&step.checks, &truths, &open.memory);
+            if noted.held != held && (held.contains(&true) || noted.held.contains(&true)) {
+                noted.held = held;
                 save = true;
             }
             if open.outcome.green {

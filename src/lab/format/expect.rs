@@ -129,7 +129,7 @@ fn conforming(on: &mut Compiler<'_>, kind: &Kind, part: Json) -> Option<Json> {
             None
         }
         Ok(unknown) if !unknown.is_empty() => {
-            for field in unknown.told() {
+            for field in unknown.shown() {
                 let last = field.rsplit('.').next().unwrap_or(field);
                 on.fault(&format!("{last}:"), format!("a {} has no field {field:?}", kind.kind));
             }

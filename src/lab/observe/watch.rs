@@ -294,12 +294,13 @@ async fn follow<T: Send>(
     wrap: &(impl Fn(Told) -> T + Sync),
 ) {
     let resource = resource(known);
-    let api = api::<Item<DynamicObject>>(client, &resource, place(known, room));
+    let namespace = place(known, room);
+    let api = api::<Item<DynamicObject>>(client, &resource, namespace);
     let mut reflector = Reflector::<DynamicObject>::new(known.kind, api, watcher::Config::default());
     while let Some(next) = reflector.next_decoded().await {
         let Ok(delta) = next else { continue };
         let delta = delta.map(|object| whole(&resource, object));
-        saw(Seen { plural: known.plural, delta: delta.as_ref() });
+        saw(Seen { plural: known.plural, namespace, delta: delta.as_ref() });
         let revision = |json: &Value| number(json["metadata"]["resourceVersion"].as_str());
         let newest = match &delta {
             Delta::Replaced(all) => all.iter().map(revision).max().unwrap_or_default(),

@@ -158,6 +158,10 @@ const SO: &[&str] = &[
     "first-voyage/09#close order",
     "first-voyage/11#nobody made",
     "first-voyage/16#load no-service",
+    "first-voyage/17#again deleted",
+    "first-voyage/18#traffic known",
+    "first-voyage/20#db paste",
+    "first-voyage/20#outage known",
     "first-voyage/21#shell copy",
     "control-tower/05#curl own-name",
     "control-tower/05#token certificate",
@@ -248,6 +252,53 @@ fn a_shop_that_still_runs_is_seen_in_the_shell() {
     };
     assert!(ended(&[]) && ended(&["ssh-agent"]));
     assert!(!ended(&["sleep"]), "one of the two runs");
+}
+
+/// In parentheses kubectl is found by a second shell, and the list is from before the repair.
+#[test]
+fn a_list_before_the_repair_of_path_is_none_after_it() {
+    let library = Library::built_in();
+    let listed = |lines: Vec<Line>, at: i64| {
+        let list = request("list", "Pod/default/*", "kubectl get", 200);
+        let list = value::with(&list, "at", value::time(second(at)));
+        is_met(&library, "first-voyage/21", "shell", 2, |facts| {
+            (facts.ran, facts.trace) = (lines, Arc::new(vec![list]));
+        })
+    };
+    let line = |line: &str, at: i64, kubectl: bool| Line {
+        line: line.into(),
+        at: second(at),
+        kubectl,
+        ..Line::default()
+    };
+    let lost = Line { code: 127, ..line("kubectl get pods", 5, false) };
+    let repair = line("export PATH=$ROPEWALK_HOME/bin:$PATH", 20, true);
+    let aside = line("(PATH=$ROPEWALK_HOME/bin:$PATH; kubectl get pods)", 10, false);
+    assert!(!listed(vec![lost.clone(), aside, repair.clone()], 9));
+    assert!(listed(vec![lost.clone(), repair, line("kubectl get pods", 31, true)], 30));
+    let both = line("export PATH=$ROPEWALK_HOME/bin:$PATH && kubectl get pods", 31, true);
+    assert!(listed(vec![lost, both], 30), "in one line with the repair");
+}
+
+/// The name was looked up at second 10.
+#[test]
+fn a_name_is_looked_up_of_the_service_that_is_there() {
+    let library = Library::built_in();
+    let met = |made: &str| {
+        let exec = request("create", "Pod/default/tester/exec", "kubectl exec", 101);
+        let exec = value::with(&exec, "at", value::time(second(10)));
+        let exec = value::with(&exec, "exit", Value::Int(0));
+        let line = "kubectl exec tester -- nslookup dpy-nginx";
+        let line = Line { line: line.into(), at: second(11), ..Line::default() };
+        let mut service = object("Service", "dpy-nginx", "s9", None, json!({}));
+        service["metadata"]["creationTimestamp"] = json!(made);
+        is_met(&library, "first-voyage/17", "lookup", 1, |facts| {
+            (facts.ran, facts.trace) = (vec![line], Arc::new(vec![exec]));
+            put(facts, "Service", "dpy-nginx", Some(service));
+        })
+    };
+    assert!(met("1970-01-01T00:00:05Z"));
+    assert!(!met("1970-01-01T00:00:20Z"), "that one was made anew, with another address");
 }
 
 /// The Service is deleted at second 10; the last line knocks.

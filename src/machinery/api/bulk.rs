@@ -53,7 +53,7 @@ fn what_is_told_of_a_body_is_bounded_however_long_its_keys_are() {
     let before = growth::spent();
     let unknown = custom.conform(&mut object).unwrap();
     assert_eq!(unknown.count(), 20_000);
-    assert!(unknown.told().iter().all(|path| path.len() <= PATH_MAX + 3) && unknown.told().len() <= 100);
+    assert!(unknown.shown().iter().all(|path| path.len() <= PATH_MAX + 3) && unknown.shown().len() <= 100);
     assert_eq!(unknown.problems().last().unwrap(), "19900 more unknown fields");
     let mut errors = Errors::default();
     custom.validate(&object, None, &mut errors);
@@ -66,7 +66,7 @@ fn what_is_told_of_a_body_is_bounded_however_long_its_keys_are() {
         json!({"oneOf": many(20_000, |_| json!({"unknown": 1}))});
     let definition = kinds::find("apiextensions.k8s.io", "v1", "CustomResourceDefinition").unwrap();
     let unknown = schema::conform(definition, &mut set).unwrap();
-    assert!(unknown.count() == 20_000 && unknown.told().iter().all(|path| path.len() <= PATH_MAX + 3));
+    assert!(unknown.count() == 20_000 && unknown.shown().iter().all(|path| path.len() <= PATH_MAX + 3));
     let mut errors = Errors::default();
     validate_definition(&key, &mut errors);
     assert!(errors.iter().all(|e| e.field.len() <= PATH_MAX + 3));

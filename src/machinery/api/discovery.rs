@@ -1,5 +1,5 @@
-//! What this server serves, told in both tongues: the aggregated documents and the legacy lists.
-//! All from the table of kinds.
+//! Discovery: the groups, versions and resources that this server serves, as aggregated documents
+//! and as the older lists. Both are made from the table of kinds.
 
 use super::kinds::{Catalog, Kind, Sub};
 use serde_json::{Value, json};

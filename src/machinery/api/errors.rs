@@ -5,11 +5,11 @@ use super::path::{PATH_MAX, cut};
 use serde_json::{Value, json};
 use std::fmt;
 
-/// Errors of one object that are told. Further ones are not looked for, or are dropped.
+/// Errors of one object that are reported. Further ones are not looked for, or are dropped.
 const ERRORS_MAX: usize = 200;
 /// Bytes of one error's text: a value that is shown may be as large as a request.
 const BODY_MAX: usize = 16 << 10;
-/// Bytes of a value in it, so that what is wrong with the value is told, too.
+/// Bytes of a value in a message: the message also has room for what is wrong with the value.
 const VALUE_MAX: usize = BODY_MAX / 2;
 /// Bytes of all errors of an object. The last one may go over it.
 const TOTAL_MAX: usize = 256 << 10;
@@ -19,7 +19,7 @@ const TOTAL_MAX: usize = 256 << 10;
 pub enum ErrorKind {
     /// It is missing, or empty.
     Required,
-    /// Its value breaks a rule, which the message tells.
+    /// Its value breaks a rule, which the message names.
     Invalid,
     /// Another item of the list has the same key.
     Duplicate,
@@ -33,7 +33,7 @@ pub enum ErrorKind {
     TooLong,
     /// Its list has too many items.
     TooMany,
-    /// It is, say, a text where a number is wanted.
+    /// Its value has another type than the field, for example a text in place of a number.
     TypeInvalid,
 }
 

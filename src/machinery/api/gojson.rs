@@ -34,7 +34,7 @@ fn compact_bytes(value: &Value, escapes_html: bool) -> Vec<u8> {
 /// Writes what [`to_vec`] returns, with line breaks and two spaces for each level.
 ///
 /// # Errors
-/// What the writer says.
+/// Those of `out`.
 pub fn write_indented(value: &Value, out: impl Write) -> serde_json::Result<()> {
     value.serialize(&mut Serializer::with_formatter(
         out,

@@ -157,8 +157,8 @@ pub fn parse_duration(text: &str) -> Result<Nanos, String> {
         let part = digits * scale / 10i128.pow(fraction.len() as u32);
         let nanos = whole.checked_mul(scale).and_then(|nanos| nanos.checked_add(part));
         total = nanos.and_then(|nanos| total.checked_add(nanos)).unwrap_or(i128::MAX);
-        // Go counts in 64 bits.
-        if total > i64::MAX as i128 {
+        // Go counts in 64 bits; there is one more negative number than positive ones.
+        if total > i128::from(i64::MAX) + i128::from(sign < 0) {
             return Err(invalid());
         }
         rest = tail;
@@ -281,6 +281,9 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text).unwrap().to_string(), printed, "{text}");
         }
+        let least = parse_duration("-9223372036854775808ns").unwrap();
+        assert_eq!(least, Nanos(i128::from(i64::MIN)));
+        assert!(parse_duration("9223372036854775808ns").is_err());
         let above = "170141183460469231731687303715884105.999us"; // just above the largest i128
         assert_eq!(parse_duration(above).unwrap_err(), format!("time: invalid duration \"{above}\""));
         assert_eq!(parse_duration("5").unwrap_err(), "time: missing unit in duration \"5\"");

@@ -78,8 +78,8 @@ impl Op {
     }
 }
 
-/// Does a label's value meet one of `matchExpressions`? `None`: there is no such label. An operator
-/// that nobody knows is met by nothing.
+/// Returns whether a label's value fulfils one of `matchExpressions`. `None`: the object has no
+/// such label. No value fulfils an unknown operator.
 pub fn meets(operator: &str, label: Option<&str>, values: &[String]) -> bool {
     Op::named(operator).is_some_and(|op| op.holds(label, values))
 }

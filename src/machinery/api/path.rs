@@ -96,30 +96,30 @@ impl From<Path<'_>> for String {
     }
 }
 
-/// Unknown fields that are told of one object; the others are counted. As many as upstream's strict
-/// decoder.
+/// Unknown fields of one object that are listed; the others are only counted. As many as upstream's
+/// strict decoder lists.
 const UNKNOWN_MAX: usize = 100;
 
 /// The unknown fields of an object, which were pruned: `spec.containers[0].foo`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnknownFields {
-    told: Vec<String>,
-    /// Unknown fields beside those told.
+    shown: Vec<String>,
+    /// How many unknown fields there are beside those that are listed.
     beyond: usize,
 }
 
 impl UnknownFields {
-    /// Adds one. Its path is made only if it is told.
+    /// Adds one. Its path is made only if it is listed.
     pub fn add(&mut self, path: Path) {
-        match self.told.len() < UNKNOWN_MAX {
-            true => self.told.push(path.to_string()),
+        match self.shown.len() < UNKNOWN_MAX {
+            true => self.shown.push(path.to_string()),
             false => self.beyond += 1,
         }
     }
 
     /// Adds those that were found in the field `name`.
     pub(crate) fn add_below(&mut self, name: &str, inner: UnknownFields) {
-        for field in &inner.told {
+        for field in &inner.shown {
             self.add(Path::Text(name).field(field));
         }
         self.beyond += inner.beyond;
@@ -127,27 +127,27 @@ impl UnknownFields {
 
     /// True if no field was unknown.
     pub fn is_empty(&self) -> bool {
-        self.told.is_empty()
+        self.shown.is_empty()
     }
 
-    /// How many unknown fields there are, told or not.
+    /// Returns how many unknown fields there are, listed or not.
     pub fn count(&self) -> usize {
-        self.told.len() + self.beyond
+        self.shown.len() + self.beyond
     }
 
-    /// The paths that are told.
-    pub fn told(&self) -> &[String] {
-        &self.told
+    /// Returns the paths that are listed.
+    pub fn shown(&self) -> &[String] {
+        &self.shown
     }
 
-    /// The paths that are told, to be put in another order.
-    pub fn told_mut(&mut self) -> &mut [String] {
-        &mut self.told
+    /// Returns the paths that are listed, to be put in another order.
+    pub fn shown_mut(&mut self) -> &mut [String] {
+        &mut self.shown
     }
 
     /// One line per field, as a strict decoder reports it.
     pub fn problems(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.told.iter().map(|f| format!("unknown field {f:?}")).collect();
+        let mut lines: Vec<String> = self.shown.iter().map(|f| format!("unknown field {f:?}")).collect();
         lines.extend(more(self.beyond));
         lines
     }
@@ -183,7 +183,7 @@ mod tests {
     fn unknown_fields_are_told_up_to_a_bound_and_counted_beyond() {
         let mut all = UnknownFields::default();
         (0..UNKNOWN_MAX + 7).for_each(|n| all.add(Path::Root.item(n)));
-        assert_eq!((all.told().len(), all.count()), (UNKNOWN_MAX, UNKNOWN_MAX + 7));
+        assert_eq!((all.shown().len(), all.count()), (UNKNOWN_MAX, UNKNOWN_MAX + 7));
         assert_eq!(all.problems().last().unwrap(), "7 more unknown fields");
     }
 }

@@ -1,6 +1,6 @@
-//! What the items of a list are told apart by, which maps are owned as a whole, and how a strategic
-//! merge patch merges. Built-in kinds say so by their types, custom resources by their schema; what
-//! neither says is a map of maps and atomic lists.
+//! How lists and maps merge: by which fields the items of a list are identified, which maps are
+//! owned as a whole, and how a strategic merge patch merges. Built-in kinds have it in their types,
+//! custom resources in their schema. Without it a map is a map of maps, and a list is atomic.
 //!
 //! The types say it as upstream's OpenAPI document does: `x-kubernetes-list-type`,
 //! `-list-map-keys`, `-map-type`, `-patch-strategy` and `-patch-merge-key`, beside a field or a
@@ -99,14 +99,14 @@ pub enum Shape<'a> {
     Free,
 }
 
-/// What a list's items are told apart by.
+/// What identifies the items of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Keys {
-    /// By nothing: the list is one value.
+    /// Nothing: the list is one value.
     Atomic,
-    /// In alphabetical order.
+    /// These fields, in alphabetical order.
     By(Vec<String>),
-    /// By the items themselves, which are primitives.
+    /// The items themselves, which are primitives.
     Set,
 }
 
@@ -169,7 +169,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// What the items of this list are told apart by.
+    /// Returns what identifies the items of this list.
     pub fn keys(self) -> Keys {
         match self {
             Shape::Typed(typed) => typed.keys(),

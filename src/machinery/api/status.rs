@@ -124,7 +124,7 @@ impl Status {
     pub fn unavailable(message: impl Into<String>) -> Status {
         Status::new(503, "ServiceUnavailable", message)
     }
-    /// 504: it took too long; the client is told to try again after one second.
+    /// 504: it took too long; the client should try again after one second.
     pub fn timeout(message: impl std::fmt::Display) -> Status {
         Status::new(504, "Timeout", format!("Timeout: {message}")).with(json!({"retryAfterSeconds": 1}))
     }

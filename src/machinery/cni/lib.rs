@@ -187,3 +187,44 @@ pub trait HostNetwork: Send + Sync {
     /// How many TCP connections each open port has taken so far.
     fn visits(&self) -> tokio::sync::watch::Receiver<BTreeMap<u16, u64>>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(endpoints: &[u8]) -> ServiceRule {
+        ServiceRule {
+            key: "default/web:http".into(),
+            protocol: Protocol::Udp,
+            addresses: vec![Ipv4Addr::new(10, 96, 0, 9)],
+            port: 80,
+            node_port: None,
+            endpoints: all(endpoints),
+            all_endpoints: None,
+            local_endpoints: None,
+            affinity_seconds: None,
+            draining: vec![],
+        }
+    }
+
+    fn all(last: &[u8]) -> Vec<(Ipv4Addr, u16)> {
+        last.iter().map(|last| (Ipv4Addr::new(10, 244, 1, *last), 8080)).collect()
+    }
+
+    #[test]
+    fn a_rule_names_every_endpoint_that_one_of_its_ways_leads_to() {
+        let set = |last: &[u8]| -> BTreeSet<(Ipv4Addr, u16)> { all(last).into_iter().collect() };
+        let plain = rule(&[1, 2]);
+        assert_eq!((plain.everywhere(), plain.used()), (&all(&[1, 2])[..], set(&[1, 2])));
+        // Of the node's own pods one is left, which ends: only the `Local` ways still lead there.
+        let local = ServiceRule {
+            all_endpoints: Some(all(&[2, 3])),
+            local_endpoints: Some(all(&[1])),
+            draining: all(&[4]),
+            ..rule(&[1])
+        };
+        assert_eq!((local.everywhere(), local.used()), (&all(&[2, 3])[..], set(&[1, 2, 3])));
+        assert_eq!(local.serving(), set(&[1, 2, 3, 4]), "flows to a draining endpoint stay");
+        assert!(rule(&[]).serving().is_empty());
+    }
+}

@@ -92,7 +92,7 @@ impl Group {
                     continue;
                 }
                 writeln!(out)?;
-                let member = self.members.get_mut(&to).ok_or("a message to nobody")?;
+                let member = self.members.get_mut(&to).ok_or("a message to no member")?;
                 member.core.step(message);
                 member.pump();
                 for line in told(to, member).lines() {

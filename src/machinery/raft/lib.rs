@@ -24,8 +24,8 @@
 //! `paper` has the cases of raft-rs's `test_raft_paper`, `test_raft_snap` and
 //! `test_raft_flow_control` (TiKV's, many of them etcd's before; thanks to both), in our own words
 //! on this seam, each with its section. Where the cores differ, so do they: a member that hears no
-//! leader asks with a pre-vote first; a leader's own disk counts only when it has the entry; nobody
-//! reports how a snapshot fared (`MsgSnapStatus`), so the follower's answer ends it, or eight
+//! leader asks with a pre-vote first; a leader's own disk counts only when it has the entry; how a
+//! snapshot fared is not reported (`MsgSnapStatus`), so the follower's answer ends it, or eight
 //! silent rounds of check-quorum begin it again (then 16, then 32); a full window is opened by
 //! asking where the follower stands, not by a place for each heartbeat. Left out, because this core
 //! has no such thing: a snapshot that a follower asks for, buffers of the window that are freed,

@@ -8,7 +8,9 @@ pub(super) const INFLIGHT_MAX: usize = 256;
 /// Check-quorum rounds after which a snapshot that its follower has not acknowledged is sent again:
 /// 2 s with the driver's ticks for several voters, 8 s with one. Twice as many after each that was
 /// sent in vain, up to the second number: a leader does not learn whether the snapshot was lost, or
-/// is large and still being written.
+/// is large and still being written. So a follower whose disk is full is sent it every 8 s, and
+/// drops it while the first one waits for room. An etcd leader hears from its follower that the
+/// snapshot cannot be saved, and sends it again with the next heartbeat.
 const SNAPSHOT_PATIENCE: u32 = 8;
 const SNAPSHOT_PATIENCE_MAX: u32 = 32;
 

@@ -11,7 +11,8 @@ pub(crate) fn written_answer(text: &str) -> Option<&str> {
     (word == "answer" || (!word.is_ascii() && means(word))).then(|| text[word.len()..].trim())
 }
 
-/// Is something in it that only a shell can read: a variable, or a command to be run?
+/// Returns whether an answer has something in it that only a shell can read: a variable, or a
+/// command to be run.
 pub(crate) fn needs_shell(written: &str) -> bool {
     let begins = |c: char| c == '(' || c == '{' || c == '_' || c.is_ascii_alphabetic();
     let named = written.match_indices('$').any(|(at, _)| written[at + 1..].starts_with(begins));

@@ -84,8 +84,8 @@ fn single_quoted(chars: &mut impl Iterator<Item = char>, word: &mut String) -> b
     false
 }
 
-/// Does a shell make several words of the braces that have just been opened? `web-{1,2}` and
-/// `{1..3}`, but not `{}` or `{.items}`.
+/// Returns whether a shell makes several words of the braces that have just been opened: of
+/// `web-{1,2}` and `{1..3}`, but not of `{}` or `{.items}`.
 fn brace_list(rest: impl Iterator<Item = char>) -> bool {
     let mut before = ' ';
     for c in rest {

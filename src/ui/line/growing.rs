@@ -27,7 +27,8 @@ fn deepest(text: &str) -> usize {
     most
 }
 
-/// Is something still to come: an open quote, a here-document, a `for` without its `done`?
+/// Returns whether the next line belongs to this text: it has an open quote, a here-document, or a
+/// `for` without its `done`.
 pub(crate) fn unfinished(text: &str) -> bool {
     parse(text).0
 }
@@ -70,7 +71,7 @@ impl Growing {
         Growing { text, unfinished, ends }
     }
 
-    /// Is something still to come?
+    /// Returns whether the next line belongs to the text.
     pub(crate) fn unfinished(&self) -> bool {
         self.unfinished
     }

@@ -23,9 +23,9 @@ use kubectl::parse;
 use spelling::{korean, latin};
 use words::{LESSON, is_bare_verb};
 
-/// Does a line that begins with a shadowed verb make no sense to the shell's command of that name,
-/// but to kubectl's? `set image …` would set bash's own arguments and say nothing, `exec web -- ls`
-/// would end the shell.
+/// Returns whether a line that begins with a shadowed verb makes sense to kubectl alone, and not to
+/// the shell's command of that name. `set image …` would set bash's own arguments and say nothing,
+/// `exec web -- ls` would end the shell.
 pub(crate) fn meant_for_kubectl(words: &[String]) -> bool {
     let second = words.get(1).map_or("", String::as_str);
     let has = |word: &str| words.iter().any(|w| w == word);

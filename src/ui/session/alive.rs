@@ -31,7 +31,7 @@ impl Session {
         move || news.end()
     }
 
-    /// Is there a cluster to talk to? If it has ended, says so, unless it is back.
+    /// Returns whether the cluster runs. If it has ended, prints that, unless it is back.
     pub(super) fn alive(&mut self) -> bool {
         if !self.dead.load(Ordering::Acquire) {
             return true;

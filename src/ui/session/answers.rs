@@ -1,7 +1,9 @@
 //! The word `answer`: an answer to the question of the open step.
 
 use super::help;
+use super::shell::NOT_FOUND;
 use super::{Manner, Session};
+use crate::dialect::quote;
 use crate::lesson;
 use crate::line::needs_shell;
 use crate::texts::Say;
@@ -12,8 +14,6 @@ use std::time::Duration;
 /// How long the engine may take to tell whether a question waits for letters. A single letter is
 /// else a line for the shell, which must not wait longer.
 const HEARD_MAX: Duration = Duration::from_millis(500);
-/// The exit code of a shell for a command that it does not find (POSIX, 2.8.2).
-const NOT_FOUND: i32 = 127;
 
 impl Session {
     /// The lesson as it stands; `None` if the engine does not answer soon.
@@ -77,14 +77,15 @@ impl Session {
 
     /// What the learner's shell makes of an answer with `$` in it: it knows its variables and runs
     /// its commands. `answer $(kubectl get pod web -o jsonpath={.status.podIP})` answers with the
-    /// address.
+    /// address. A pipe or a remark behind it belongs to the answer, so the braces end on a line of
+    /// their own.
     ///
     /// # Errors
     /// The exit code, if the shell refuses or the text cannot be read; the reason is printed.
     fn expanded(&mut self, written: &str) -> Result<String, i32> {
         let path = self.place.root.join(format!("answer-{}", std::process::id()));
-        let quoted = path.display().to_string().replace('\'', "'\\''");
-        let code = self.in_shell(&format!("printf '%s ' {written} > '{quoted}'"), false);
+        let file = quote(&path.display().to_string());
+        let code = self.in_shell(&format!("{{ printf '%s ' {written}\n}} >| {file}"), false);
         let text = std::fs::read_to_string(&path);
         let _ = std::fs::remove_file(&path); // it is not there if the shell has refused
         match (code, text) {
@@ -115,6 +116,7 @@ fn unquoted(written: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::texts::Lang;
     use lab::view::Predict;
 
     #[test]
@@ -127,6 +129,19 @@ mod tests {
         let fresh = Predict { chosen: None, ..predict };
         assert_eq!(kept_guess(&LessonView { predict: Some(fresh), ..view }, 'a'), None);
         assert_eq!(kept_guess(&LessonView::default(), 'a'), None);
+    }
+
+    #[test]
+    fn the_shell_reads_an_answer_to_its_end() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        for (written, text) in
+            [("$((6 * 7))", "42"), ("$((1 + 2)) # three", "3"), ("$((1 + 2)) | tr 3 4", "4")]
+        {
+            assert_eq!(session.expanded(written), Ok(text.to_string()), "{written}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::lessons::Unanswered;
 use super::{Manner, Session};
+use crate::dialect::quote;
 use crate::texts::Say;
 use crate::{beside, labs};
 use cluster::Error;
@@ -102,7 +103,7 @@ impl Session {
 
     /// After a line that ended a lab: on a declared cluster the session ends with it.
     pub(super) fn after_lab(&mut self, args: &[String], code: i32) {
-        if code == 0 && words(args).nth(1) == Some("leave") && beside::is_declared(&self.place) {
+        if code == 0 && leaves_lab(args, &self.place.name) && beside::is_declared(&self.place) {
             self.go_home();
         }
     }
@@ -136,13 +137,24 @@ pub(super) fn words(args: &[String]) -> impl Iterator<Item = &str> {
     })
 }
 
+/// True if a line of this program names another cluster than this one.
+fn names_other(args: &[String], name: &str) -> bool {
+    let mut behind = args.windows(2).filter(|pair| pair[0] == "--name").map(|pair| pair[1].as_str());
+    let mut joined = args.iter().filter_map(|word| word.strip_prefix("--name="));
+    behind.any(|other| other != name) || joined.any(|other| other != name)
+}
+
+/// True if a line of this program leaves the lab on the cluster of this name.
+fn leaves_lab(args: &[String], name: &str) -> bool {
+    let mut given = words(args);
+    (given.next(), given.next()) == (Some("lab"), Some("leave")) && !names_other(args, name)
+}
+
 /// The lab that a line of this program starts on the cluster of this name, its seed, and whether
-/// the learner is sure. `None`: it starts none, says it in another form, or means another cluster.
+/// the learner is sure. `None`: it starts none, has other options, or means another cluster.
 fn started_lab(args: &[String], name: &str) -> Option<(String, Option<u64>, bool)> {
-    let mut named = args.windows(2).filter(|pair| pair[0] == "--name").map(|pair| pair[1].as_str());
-    let is_other = named.any(|other| other != name) || args.iter().any(|word| word.starts_with("--name="));
     let (mut words, mut id, mut seed, mut sure) = (words(args), None, None, false);
-    if is_other || (words.next(), words.next()) != (Some("lab"), Some("start")) {
+    if names_other(args, name) || (words.next(), words.next()) != (Some("lab"), Some("start")) {
         return None;
     }
     while let Some(word) = words.next() {
@@ -160,7 +172,7 @@ fn started_lab(args: &[String], name: &str) -> Option<(String, Option<u64>, bool
 /// The line that begins a session on the cluster of a lesson or lab, beside the cluster of this
 /// name.
 fn session_beside(there: &Elsewhere, own: &str) -> String {
-    let id = format!("'{}'", there.id.replace('\'', r"'\''"));
+    let id = quote(&there.id);
     let seed = there.seed.map(|seed| format!(" --seed {seed}")).unwrap_or_default();
     match there.lab {
         true => format!("ropewalk lab --name {own} start {id}{seed} --yes"),
@@ -206,9 +218,11 @@ mod tests {
         assert_eq!(of("lab --name main start quorum"), quorum(None, false));
         assert_eq!(of("lab --name main start --seed 7 quorum -y"), quorum(Some(7), true));
         assert_eq!(of("lab start quorum --seed=7"), quorum(Some(7), false));
+        assert_eq!(of("lab start quorum --name=main"), quorum(None, false));
         for other in [
             "lab --name main list",
             "lab --name other start quorum",
+            "lab --name=other start quorum",
             "lab --name main start",
             "lab --name main start quorum -o json",
             "lab --name main start a b",
@@ -217,8 +231,19 @@ mod tests {
         ] {
             assert_eq!(of(other), None, "{other}");
         }
-        let left = args("lab --name main leave --yes");
-        assert_eq!(words(&left).nth(1), Some("leave"));
+    }
+
+    /// A session on a declared cluster ends with its own lab, and with no other line.
+    #[test]
+    fn only_a_line_that_leaves_the_lab_here_ends_the_session_on_its_cluster() {
+        for line in ["lab --name main leave --yes", "lab leave quorum --name=main"] {
+            assert!(leaves_lab(&args(line), "main"), "{line}");
+        }
+        let others =
+            ["lab --name other leave", "lab --name=other leave", "lesson leave", "lab --name main show"];
+        for line in others {
+            assert!(!leaves_lab(&args(line), "main"), "{line}");
+        }
     }
 
     fn session(runtime: &Runtime, place: Place) -> Session {

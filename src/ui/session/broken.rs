@@ -89,6 +89,8 @@ impl Session {
 
     /// Tells the engine how a line has ended, and how the broken shell stands after it.
     pub(super) fn end_line(&mut self, line: &str, aside: bool) {
+        // Ctrl-C was for the line: it neither cuts this message off nor is shown once more.
+        self.cut = self.take_interrupt();
         let (shell, running) = (self.shell_state(), self.running_after(line));
         let ran = Ask::Ran { line: line.to_string(), code: self.last, shell, running };
         let _ = self.announce(ran, aside); // it has run
@@ -125,7 +127,8 @@ impl Session {
             self.start_shell()?;
         }
         let exports = self.shell.as_mut().and_then(Shell::exports).cloned().ok_or_else(unfit)?;
-        let dir = self.place.root.join(format!("shell-{}", std::process::id()));
+        let dir = self.place.shell(std::process::id());
+        let _ = std::fs::remove_dir_all(&dir); // of a process that had this number before
         std::fs::create_dir_all(&dir)?;
         let mut broken = Broken { id, faults: faults.to_vec(), before: vec![], dir };
         let mut values = Vec::new();
@@ -137,6 +140,14 @@ impl Session {
         self.set_quietly(&values);
         self.broken = Some(broken);
         Ok(())
+    }
+
+    /// The id of the step that has broken `PATH` of this shell, as `goto` takes it; `None`: none
+    /// has.
+    pub(super) fn step_that_broke_path(&self) -> Option<&str> {
+        let broken = self.broken.as_ref().filter(|broken| broken.faults.contains(&ShellFault::Path))?;
+        let (_, step) = broken.id.as_deref()?.split_once('#')?;
+        Some(step.split_once('@').map_or(step, |(step, _)| step))
     }
 
     /// Gives the shell the values that its variables had before.
@@ -321,6 +332,47 @@ mod tests {
         assert_eq!((variables(&mut session), session.shell_state()), (before, None), "as it was");
         let left: Vec<_> = std::fs::read_dir(&session.place.root).unwrap().flatten().collect();
         assert!(!left.iter().any(|entry| entry.file_name().to_string_lossy().starts_with("shell-")));
+    }
+
+    /// The likeliest mistake is a PATH without the directories that were in it: then the shell
+    /// finds no program any more.
+    #[test]
+    fn a_step_that_broke_path_is_named_as_the_way_on() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let mut session = session(&runtime, dir.path());
+        assert_eq!(session.step_that_broke_path(), None);
+        session.break_as_told(broken("t/01#config@7", &[ShellFault::WrongKubeconfig]));
+        assert_eq!(session.step_that_broke_path(), None);
+        session.break_as_told(broken("t/01#path@9", &[ShellFault::Path]));
+        assert_eq!(session.step_that_broke_path(), Some("path"));
+        session.in_shell("export PATH=$ROPEWALK_HOME/bin", false);
+        assert_eq!(session.exports(), Err(1), "the line must not run");
+        session.in_shell("export PATH=$PATH:/usr/bin:/bin", false);
+        assert!(session.exports().is_ok_and(|told| told.is_some()), "the advice helps");
+    }
+
+    /// A session that was killed has removed nothing.
+    #[test]
+    fn what_a_killed_session_left_goes_when_the_next_shell_starts() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let mut session = session(&runtime, dir.path());
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let left = session.place.shell(ended.id());
+        std::fs::create_dir_all(left.join("path-0")).unwrap();
+        symlink("/bin/sh", left.join("path-0/sh")).unwrap();
+        // Of a process that had the number of this one.
+        let same = session.place.shell(std::process::id());
+        for at in 0..32 {
+            let stand_in = same.join(format!("path-{at}"));
+            std::fs::create_dir_all(&stand_in).unwrap();
+            symlink("/nowhere", stand_in.join("other-tool")).unwrap();
+        }
+        session.in_shell("true", false);
+        assert!(!left.exists() && Path::new("/bin/sh").exists());
+        session.break_as_told(broken("t/01#one@7", &[ShellFault::Path]));
+        assert!(session.shell_state().is_some_and(|state| !state.kubectl));
+        assert_eq!(session.in_shell("other-tool", false), 0, "its link is of this session");
     }
 
     #[test]

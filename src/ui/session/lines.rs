@@ -5,7 +5,7 @@ pub(crate) enum Given {
     Text(String),
     /// Ctrl-C.
     Cut,
-    /// The terminal sent bytes that are no UTF-8.
+    /// The line has bytes that are not UTF-8.
     NotUtf8,
     End,
     /// The terminal cannot be read any more. It ends the session, and a manifest that is half there

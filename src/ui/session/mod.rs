@@ -106,6 +106,8 @@ pub(crate) struct Session {
     shell_lost: bool,
     /// The last line that was not empty has run in the shell, which knows its code.
     ran_in_shell: bool,
+    /// The last line has begun to run: it was neither refused nor given up before.
+    has_begun: bool,
     /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,
     /// The task that follows the lesson.
@@ -151,6 +153,7 @@ impl Session {
             cut: false,
             shell_lost: false,
             ran_in_shell: false,
+            has_begun: false,
             announced: None,
             following: None,
             stopped: None,
@@ -232,8 +235,10 @@ impl Session {
             return Flow::Leave(code);
         }
         let began = clock::now();
+        self.has_begun = false;
         let flow = self.run_line(text, lines);
-        if let Some(tape) = &self.tape {
+        // A line that was refused would not be refused where the draft is proved.
+        if let Some(tape) = self.tape.as_ref().filter(|_| self.has_begun) {
             tape.note(text, &self.place.name, self.last, began);
         }
         match flow {
@@ -273,6 +278,7 @@ impl Session {
             self.last = CUT;
             return Flow::Next;
         }
+        self.has_begun = true;
         match line {
             Line::Empty => {}
             Line::Quit => return Flow::Leave(if self.manner == Manner::Terminal { 0 } else { self.last }),
@@ -361,7 +367,10 @@ impl Session {
         };
         // `-c` lines come from the command line, so there standard input is the manifest.
         if paste::reads_stdin(args) && self.manner != Manner::Script {
-            let Some(text) = self.collect(lines) else { return CUT };
+            let text = match self.collect(lines) {
+                Ok(text) => text,
+                Err(code) => return code,
+            };
             // Its end is missing if the signal has ended the program that wrote it.
             if let Some(code) = self.asked_to_end() {
                 return code;
@@ -393,13 +402,16 @@ impl Session {
         code
     }
 
-    /// A manifest from the lines that follow; `None` if it was cancelled.
-    fn collect(&mut self, lines: &mut dyn Lines) -> Option<String> {
+    /// A manifest from the lines that follow.
+    ///
+    /// # Errors
+    /// The exit code: it was cancelled, or has bytes that kubectl refuses. The reason is printed.
+    fn collect(&mut self, lines: &mut dyn Lines) -> Result<String, i32> {
         if self.manner == Manner::Terminal && !std::mem::replace(&mut self.explained_paste, true) {
             println!("{}", self.say(Say::PasteHint, &[]));
         }
         let mut paste = Paste::default();
-        let typed = lines.typed();
+        let (typed, mut is_utf8) = (lines.typed(), true);
         loop {
             match lines.more() {
                 Given::Text(text) => {
@@ -407,21 +419,26 @@ impl Session {
                         if !rest.is_empty() {
                             lines.give_back(rest);
                         }
-                        return Some(paste.text());
+                        break;
                     }
                 }
-                Given::End => return Some(paste.text()),
-                Given::NotUtf8 => {
-                    self.not_utf8();
+                Given::End => break,
+                // The lines behind it still belong to the manifest: they must not run.
+                Given::NotUtf8 if !typed => is_utf8 = false,
+                given => {
+                    if matches!(given, Given::NotUtf8) {
+                        self.not_utf8();
+                    }
                     eprintln!("{}", self.say(Say::PasteCut, &[]));
-                    return None;
-                }
-                Given::Cut | Given::Gone => {
-                    eprintln!("{}", self.say(Say::PasteCut, &[]));
-                    return None;
+                    return Err(CUT);
                 }
             }
         }
+        if !is_utf8 {
+            self.complain(&self.say(Say::PasteNotUtf8, &[]), None, None);
+            return Err(1);
+        }
+        Ok(paste.text())
     }
 
     fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {

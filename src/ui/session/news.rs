@@ -9,7 +9,7 @@ use std::sync::mpsc::{TrySendError, sync_channel};
 use std::time::Duration;
 
 /// Says something at once, or gives back what it cannot take now. It is called while the news are
-/// locked, so it never waits.
+/// locked, so it waits for nothing but the terminal.
 type Voice = Box<dyn FnMut(String) -> Result<(), String> + Send>;
 
 /// News on their way to the learner. They would stand in the middle of an editor, or behind
@@ -101,13 +101,13 @@ impl News {
         }
     }
 
-    /// Do they wait?
+    /// Returns whether news wait.
     #[cfg(test)]
     pub(super) fn is_held(&self) -> bool {
         self.open().held
     }
 
-    /// From now on they wait.
+    /// Makes news wait from now on.
     pub(super) fn hold(&self) {
         let unsaid = {
             let mut state = self.open();
@@ -173,9 +173,11 @@ impl News {
         Ok(())
     }
 
-    /// Drops all news from now on.
+    /// Drops all news from now on, and those that wait.
     pub(super) fn end(&self) {
-        self.open().voice = None;
+        let mut state = self.open();
+        state.voice = None;
+        state.kept.clear();
     }
 }
 
@@ -214,6 +216,8 @@ mod tests {
         news.hold();
         (0..1000).for_each(|n| news.tell(format!("{n}\n")));
         assert_eq!(news.open().kept, ["995\n", "996\n", "997\n", "998\n", "999\n"]);
+        news.end();
+        assert!(news.open().kept.is_empty(), "nothing is said behind the farewell");
     }
 
     /// The editor takes one message while it reads no keys, e.g. behind Enter; the next one waits.

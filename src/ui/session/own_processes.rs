@@ -59,7 +59,8 @@ fn refusal(lang: Lang, text: &str, killed: &[i32], own: &[i32], cluster: &str) -
     } else if signals(&ALL) {
         (lang.say(Say::KillAll, &[text]), lang.say(Say::KillAllTry, &[text]))
     } else {
-        let pid = own.iter().find(|pid| signals(pid))?.to_string();
+        // A negative number is a group of processes (kill(2)); the cluster's lead their own groups.
+        let pid = own.iter().find(|pid| signals(pid) || killed.contains(&-**pid))?.to_string();
         (lang.say(Say::KillOwn, &[&pid]), lang.say(Say::KillOwnTry, &[cluster, text]))
     };
     Some(problem(lang, &what, None, Some(&tip)))
@@ -81,6 +82,9 @@ mod tests {
         assert!(init.contains("kubectl exec POD -- kill 1") && init.contains("`!kill 1`"), "{init}");
         let own = refused("kill -9 4711", &[4711]).expect("the cluster would be gone");
         assert!(own.contains("4711") && own.contains("ropewalk down --name main"), "{own}");
+        for group in ["kill -9 -4711", "kill -- -4711"] {
+            assert!(refused(group, &[4711]).is_some_and(|text| text.contains("4711")), "{group}");
+        }
         assert!(refused("kill -9 -1", &[]).is_some_and(|text| text.contains("every process")));
         for text in ["kill 4712", "kill %1", "kill $!", "kill -0 1", "kill -l 1", "kubectl get pods"] {
             assert_eq!(refused(text, &[4711]), None, "{text}");
@@ -101,8 +105,11 @@ mod tests {
         assert!(!session.refuses_kill(&kill, "!kill"), "it is meant");
         assert!(!session.refuses_kill(&Line::Shell("ls 1".into()), "ls 1"));
         let line = format!("kill {}", std::process::id());
+        session.tape = Some(std::sync::Arc::default());
         assert_eq!(session.run(&line, &mut crate::script::Script::of([])), Flow::Next);
         assert_eq!(session.last(), 1);
+        let noted = session.tape.as_ref().map(|tape| tape.acts().len());
+        assert_eq!(noted, Some(0), "a draft with this line would signal the process where it is proved");
         session.manner = Manner::Pipe;
         assert!(!session.refuses_kill(&kill, "kill"), "a script says what it means");
     }

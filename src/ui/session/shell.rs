@@ -106,7 +106,11 @@ impl Session {
             told = self.shell.as_mut().and_then(Shell::exports).cloned();
         }
         if told.is_none() {
-            self.complain(&self.say(Say::ShellSilent, &[]), None, Some(&self.say(Say::ShellSilentTry, &[])));
+            let tip = match self.step_that_broke_path() {
+                Some(step) => self.say(Say::ShellSilentStep, &[step]),
+                None => self.say(Say::ShellSilentTry, &[]),
+            };
+            self.complain(&self.say(Say::ShellSilent, &[]), None, Some(&tip));
             return Err(1);
         }
         Ok(told)
@@ -171,6 +175,7 @@ impl Session {
 
     /// Starts the learner's shell, so that the first line does not wait for its start files.
     pub(crate) fn start_shell(&mut self) -> std::io::Result<()> {
+        self.place.sweep_shells();
         let asked = std::env::var_os("SHELL").map(PathBuf::from);
         let (shell, dialect, foreign) = choose_shell(asked, commands::is_program);
         let program = runnable(cluster::launch::program()?);
@@ -208,8 +213,8 @@ impl Session {
     }
 }
 
-/// What the shell answers for a command that it does not find.
-const NOT_FOUND: i32 = 127;
+/// The exit code of a shell for a command that it does not find (POSIX, 2.8.2).
+pub(super) const NOT_FOUND: i32 = 127;
 
 /// Commands of the shell itself that a learner may type.
 const BUILT_IN: &[&str] = &[

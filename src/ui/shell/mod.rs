@@ -183,7 +183,11 @@ impl Shell {
         shell.orders.write_all(text.as_bytes())?;
         // Our own copies stay open until the shell has opened its ends: only then does its end
         // become visible as one.
-        shell.await_report(if start_files { setting.patience } else { START_PATIENCE * 2 })?;
+        let ready = shell.await_report(if start_files { setting.patience } else { START_PATIENCE * 2 });
+        if ready.is_err() && !setting.terminal {
+            let _ = shell.child.kill(); // its start file may never end, and `drop` waits for it
+        }
+        ready?;
         drop((orders_read, reports_write));
         Ok(shell)
     }

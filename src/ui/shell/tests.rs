@@ -89,6 +89,40 @@ fn a_shell_that_gets_stuck_in_its_start_files_runs_without_them() {
     }
 }
 
+/// Set in the process whose shell gets stuck in its start file.
+const STUCK: &str = "ROPEWALK_TEST_STUCK";
+
+/// Not a test of its own: runs in the process that the test below starts.
+#[test]
+fn gives_up_a_shell_that_gets_stuck() {
+    if std::env::var_os(STUCK).is_none() {
+        return;
+    }
+    let patience = Duration::from_secs(1);
+    let setting = Setting { patience, start_files: true, ..setting("/bin/bash", false) };
+    assert!(Shell::start(&setting).is_err());
+}
+
+/// A script has no terminal at which its shell could hang up.
+#[test]
+fn a_script_whose_shell_gets_stuck_in_its_start_file_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (go, start) = (dir.path().join("go"), dir.path().join("start"));
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::write(&start, format!("unset BASH_ENV; read x < {}\n", go.display())).unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "shell::tests::gives_up_a_shell_that_gets_stuck"]);
+    command.env(STUCK, "1").env("BASH_ENV", &start).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let handle = process::pidfd_open(child.id() as i32).unwrap();
+    let ended = poll(&mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16));
+    // Without a reader the line is lost; a shell that still waits gets it, and ends.
+    let mut line = File::options().read(true).write(true).open(&go).unwrap();
+    line.write_all(b"\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(ended, Ok(1), "the error is waited for");
+}
+
 /// Set in the process that has a terminal: its value is the shell.
 const ON_A_TERMINAL: &str = "ROPEWALK_TEST_PROMPT";
 

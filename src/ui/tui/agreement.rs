@@ -101,6 +101,8 @@ pub(crate) struct Agreement {
     pub cuts: BTreeSet<(String, String)>,
     /// Nodes that are switched off.
     pub off: BTreeSet<String>,
+    /// Nodes whose member is stopped until it is started (`fault stop etcd`). The nodes run on.
+    held: BTreeSet<String>,
     /// The last election, or fault, step by step.
     pub story: Vec<Told>,
 }
@@ -120,7 +122,7 @@ impl Agreement {
     /// the past that are told later change nothing for good: of two that are about the same link or
     /// node, the last one agrees with the list.
     pub(crate) fn set_broken(&mut self, broken: &[Broken]) -> bool {
-        let (mut cuts, mut off) = (BTreeSet::new(), BTreeSet::new());
+        let (mut cuts, mut off, mut held) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for fault in broken {
             match (fault.fault.as_str(), fault.nodes.as_slice()) {
                 ("cut", [a, b]) => {
@@ -130,13 +132,13 @@ impl Agreement {
                     off.insert(node.clone());
                 }
                 (HELD, [node]) if fault.component.as_deref() == Some(Component::Etcd.name()) => {
-                    off.insert(node.clone());
+                    held.insert(node.clone());
                 }
                 _ => {}
             }
         }
-        let changed = (&cuts, &off) != (&self.cuts, &self.off);
-        (self.cuts, self.off) = (cuts, off);
+        let changed = (&cuts, &off, &held) != (&self.cuts, &self.off, &self.held);
+        (self.cuts, self.off, self.held) = (cuts, off, held);
         changed
     }
 
@@ -160,16 +162,12 @@ impl Agreement {
             Fault::Kill { component, node } if component == Component::Etcd.name() => {
                 self.starts_anew(node.as_deref())
             }
-            Fault::Stop { component, node: Some(node) } if component == Component::Etcd.name() => {
-                self.off.insert(node.clone());
-                self.starts_anew(Some(node));
+            Fault::Stop { component, node } if component == Component::Etcd.name() => {
+                self.hold(node.as_deref());
+                self.starts_anew(node.as_deref());
             }
-            Fault::Start { component, node: Some(node) } if component == Component::Etcd.name() => {
-                self.off.remove(node);
-            }
-            // Of all members: the list of faults names them.
-            Fault::Stop { component, node: None } if component == Component::Etcd.name() => {
-                self.starts_anew(None)
+            Fault::Start { component, node } if component == Component::Etcd.name() => {
+                self.release(node.as_deref());
             }
             Fault::List
             | Fault::Kill { .. }
@@ -183,6 +181,25 @@ impl Agreement {
             self.story.clear();
         }
         self.tell(record, "", 0, Happening::Fault(fault.to_string()));
+    }
+
+    /// Notes that a member is stopped until it is started; every member on a node that is on if
+    /// none is named.
+    fn hold(&mut self, node: Option<&str>) {
+        let stopped: Vec<String> = match node {
+            Some(node) => vec![node.to_string()],
+            None => self.members.keys().filter(|name| !self.off.contains(*name)).cloned().collect(),
+        };
+        self.held.extend(stopped);
+    }
+
+    /// Notes that a member is started; every member on a node that is on if none is named.
+    fn release(&mut self, node: Option<&str>) {
+        let off = &self.off;
+        self.held.retain(|name| match node {
+            Some(node) => name != node,
+            None => off.contains(name),
+        });
     }
 
     /// The member's process has ended; that of every member if none is named. A new process begins
@@ -200,7 +217,7 @@ impl Agreement {
         if self.story.last().is_some_and(late) {
             self.story.clear();
         }
-        // Who is cut off tries again and again, and it is always the same.
+        // A member that is cut off tries again and again: each of its steps is told once.
         let again = |told: &Told| told.who == who && told.term == term && told.happening == happening;
         if self.story.len() < STORY && !self.story.iter().any(again) {
             self.story.push(Told { at: record.at, who: who.into(), term, happening });
@@ -224,8 +241,9 @@ impl Agreement {
             }
             Event::InstallSnapshot { index } => {
                 member.applied = *index;
-                member.log.retain(|at, _| at > index);
-                member.guessed.retain(|at| at > index);
+                // The state takes the place of the whole log: entries behind it contradict it.
+                member.log.clear();
+                member.guessed.clear();
             }
             _ => self.elect(record, who.clone()),
         }
@@ -310,12 +328,12 @@ impl Agreement {
         }
     }
 
-    /// The highest term that anybody knows.
+    /// The highest term that a member has told of.
     pub(crate) fn term(&self) -> u64 {
         self.members.values().map(|m| m.term).max().unwrap_or_default()
     }
 
-    /// The newest entry that anybody applied.
+    /// The newest entry that a member has applied.
     pub(crate) fn committed(&self) -> u64 {
         self.members.values().map(|m| m.applied).max().unwrap_or_default()
     }
@@ -326,13 +344,18 @@ impl Agreement {
         self.votes.get(&term).and_then(|of| of.get(who)).map_or(0, BTreeSet::len)
     }
 
+    /// True if a fault keeps the member from running: its node is switched off, or the member is
+    /// stopped.
+    pub(crate) fn is_down(&self, who: &str) -> bool {
+        self.off.contains(who) || self.held.contains(who)
+    }
+
     /// Returns the leader of the highest term: an old leader that is cut off may still believe that
-    /// it leads. One whose node is switched off does not lead.
+    /// it leads. One that a fault keeps from running does not lead.
     pub(crate) fn leader(&self) -> Option<&str> {
         let term = self.term();
-        let leads = |(name, m): &(&String, &Member)| {
-            m.role == Role::Leader && m.term == term && !self.off.contains(*name)
-        };
+        let leads =
+            |(name, m): &(&String, &Member)| m.role == Role::Leader && m.term == term && !self.is_down(name);
         self.members.iter().find(leads).map(|(name, _)| name.as_str())
     }
 
@@ -352,7 +375,7 @@ impl Agreement {
         who: &'a str,
         members: &'a [&'a str],
     ) -> impl Iterator<Item = &'a str> {
-        let on = move |name: &str| !self.off.contains(name);
+        let on = move |name: &str| !self.is_down(name);
         members.iter().copied().filter(move |m| on(who) && on(m) && !self.is_cut(who, m))
     }
 

@@ -46,8 +46,8 @@ pub(crate) enum Event {
     /// The open lab; an empty view if none is.
     Lab(Box<LabView>),
     Labs(Vec<LabEntry>),
-    /// The engine did what it was asked. What it looks like then, only the one who follows tells:
-    /// two who told it could overtake each other.
+    /// The engine did what it was asked. Its view comes from the task that follows the engine, and
+    /// not with this answer: of two views from two tasks the older one could come last.
     Answered,
     /// The engine refused what it was asked, or does not answer.
     Refused(String),

@@ -21,6 +21,8 @@ pub(crate) struct Lab {
     pub scroll: Scroll,
     /// The last question's refusal, until the next answer.
     pub refused: Option<String>,
+    /// How the tasks stood when the last grade was told.
+    at_grade: Vec<Option<bool>>,
 }
 
 /// How the time of a lab stands.
@@ -55,6 +57,19 @@ impl Lab {
         })
     }
 
+    /// True if the open lab was not passed and a task has changed since its grade: what the grade
+    /// says of the tasks is of before.
+    ///
+    /// Example: a grade finds a Deployment without its pods. The learner repairs it, and its task
+    /// turns green; the grade still has a cross there until the next one.
+    pub(crate) fn has_old_grade(&self) -> bool {
+        let Some((view, grade)) = self.open().and_then(|view| Some((view, view.grade.as_ref()?))) else {
+            return false;
+        };
+        let now = view.tasks.iter().map(|task| task.green);
+        grade.record["passed"] != true && !now.eq(self.at_grade.iter().copied())
+    }
+
     /// When the clock, or the time that the engine takes, shows the next second. `None`: neither
     /// runs.
     pub(crate) fn due(&self, now: Duration) -> Option<Duration> {
@@ -80,11 +95,18 @@ impl Lab {
         if let Some(scroll) = news {
             self.scroll = scroll;
         }
+        if view.grade.is_none() || before.grade != view.grade {
+            self.at_grade = view.tasks.iter().map(|task| task.green).collect();
+        }
         if before.work != view.work {
             self.at_work = now;
         }
         (self.heard, self.refused) = (now, None);
         self.view = Some(view);
+        // The tasks are to be seen again; who reads elsewhere is left there.
+        if self.has_old_grade() && self.scroll == Scroll::Told {
+            self.scroll = Scroll::Tasks;
+        }
         news.is_some()
     }
 }

@@ -83,6 +83,9 @@ texts! { pub(crate) enum Word {
     LabHints: "Hints left: {}. The record counts them.", "남은 힌트 {}개. 사용한 힌트는 기록에 남습니다.";
     LabNoHints: "No hints are left.", "남은 힌트가 없습니다.";
     LabGrade: "Grade", "채점 결과";
+    LabGradeOld:
+        "It is from before your last change; `lab grade` grades the lab again.",
+        "마지막으로 바꾸기 전의 결과입니다. `lab grade`로 다시 채점할 수 있습니다.";
     LabPassed: "passed", "통과";
     LabNotPassed: "not passed", "미통과";
     LabCause: "The cause", "원인";

@@ -10,7 +10,9 @@
 mod api;
 mod objects;
 
-use super::support::{Cluster, Home, PATIENCE, TIMEOUT, World, built_in, capable, eventually, turn, turn_of};
+use super::support::{
+    Cluster, Home, PATIENCE, TIMEOUT, World, built_in, capable, eventually, number, turn, turn_of,
+};
 use api::{Api, Kind, kinds};
 use objects::{bend, metadata, sensible, status_of, stored};
 use rng::Rng;
@@ -39,10 +41,6 @@ const KILLED: &[&str] = &[
 /// A component that is killed again sooner waits longer before it comes back, as any container, and
 /// the odd objects would meet nobody.
 const KILLED_AGAIN: Duration = Duration::from_secs(660);
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
 
 struct Play<'a> {
     home: &'a Home,

@@ -3,7 +3,7 @@
 use super::attributes::Attributes;
 use super::charging::Turn;
 use crate::storage::extra::{Beside, Extra};
-use api::quota;
+use api::quota::{self, Charge};
 use api::value::{self, at};
 use api::{Status, kinds, meta};
 use serde_json::Value;
@@ -34,34 +34,40 @@ fn may_cost_more(a: &Attributes, new: &Value, old: &Value) -> bool {
     }
 }
 
+/// True for a write of a claim's status: it tells how much storage the claim was given and which
+/// VolumeAttributesClass it has. It is charged and never refused, because it has happened.
+fn is_status_of_claim(a: &Attributes) -> bool {
+    (a.kind.group, a.kind.plural) == ("", "persistentvolumeclaims") && a.ctx.info.subresource == "status"
+}
+
 /// The quotas as they are after this object, to be written with it. A dry run is judged in the same
 /// way.
 pub(super) fn charge(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let mut extra = Extra::default();
     let changes = a.old.is_none_or(|old| may_cost_more(a, object, old));
-    if !a.ctx.info.subresource.is_empty() || !changes || !has_quota(a, object) {
+    let is_limited = a.ctx.info.subresource.is_empty();
+    if !(is_limited || is_status_of_claim(a)) || !changes || !has_quota(a, object) {
         return Ok(extra);
     }
     let Some(kind) = kinds::find("", "v1", "ResourceQuota") else { return Ok(extra) };
     let usage = |o: &Value| quota::usage(a.kind.group, a.kind.plural, o, clock::now());
     let whole = usage(object);
     let delta = a.old.map(|old| quota::difference(&whole, &usage(old)));
-    let is_pod = a.kind.kind == "Pod";
     for (_, found) in a.state.cache.list(kind.place(), &format!("{}/", meta::namespace(object))).objects {
         let matches = |o: &Value| quota::matches(at(&found.value, "spec"), a.kind.group, a.kind.plural, o);
         if !matches(object) {
             continue;
         }
         // A quota that did not speak of the object before is charged all of it.
-        let delta = match (&delta, a.old) {
+        let more = match (&delta, a.old) {
             (Some(delta), Some(old)) if matches(old) => delta,
             _ => &whole,
         };
-        let after =
-            quota::charge(&found.value, object, is_pod, delta).map_err(|why| a.forbidden(object, &why))?;
+        let write = Charge { group: a.kind.group, plural: a.kind.plural, object, more, is_limited };
+        let after = quota::charge(&found.value, write).map_err(|why| a.forbidden(object, &why))?;
         if let Some(used) = after {
             let mut new = found.value.clone();
-            value::put(&mut new, "status.used", quota::stored(&used));
+            value::put(&mut new, "status.used", quota::amounts_to_value(&used));
             extra.beside.push(Beside { kind, object: new, expected: found.revision });
         }
     }

@@ -35,9 +35,12 @@ const NO_REPLICAS: &str = "Internal error occurred: the spec replicas field";
 const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: &str = "whatever_is_asked";
 
-/// True for an answer of 500 or more that Kubernetes gives, too.
+/// True for an answer of 500 or more that Kubernetes gives, too. A 500 without a reason is the
+/// answer to a strategic merge patch (`api::strategic::refusal`).
 fn is_of_kubernetes(code: u16, said: &Value) -> bool {
-    OWN.contains(&code) || said["message"].as_str().is_some_and(|why| why.starts_with(NO_REPLICAS))
+    let is_of_patch = code == 500 && said["status"] == "Failure" && said.get("reason").is_none();
+    let has_no_replicas = said["message"].as_str().is_some_and(|why| why.starts_with(NO_REPLICAS));
+    OWN.contains(&code) || is_of_patch || has_no_replicas
 }
 
 /// Another client, which asks for ordinary things all the time. Returns only if an answer takes

@@ -40,10 +40,16 @@ fn owned_ip(service: &Value) -> Option<String> {
     ip.map(cidr::canonical_text)
 }
 
+/// True for a Service of a type whose node ports are its own. The API takes node ports in an
+/// `ExternalName` Service, too, and they mean nothing there (`needsNodePort` upstream).
+fn has_node_ports(service: &Value) -> bool {
+    matches!(text(service, "spec.type"), "NodePort" | "LoadBalancer")
+}
+
 /// In order, each once.
 fn owned_ports(service: &Value) -> Vec<i64> {
-    let mut ports: Vec<i64> =
-        list(service, "spec.ports").iter().filter_map(|p| int(p, "nodePort")).filter(|p| *p != 0).collect();
+    let own = list(service, "spec.ports").iter().filter(|_| has_node_ports(service));
+    let mut ports: Vec<i64> = own.filter_map(|p| int(p, "nodePort")).filter(|p| *p != 0).collect();
     ports.extend(int(service, "spec.healthCheckNodePort").filter(|p| *p != 0));
     ports.sort_unstable();
     ports.dedup();
@@ -189,7 +195,7 @@ pub(crate) fn plan(
         cluster_ip(state, service, old, &mut errors);
         families(service, old);
     }
-    if matches!(kind_of.as_str(), "NodePort" | "LoadBalancer") {
+    if has_node_ports(service) {
         node_ports(state, service, old.is_none(), &mut errors);
     }
     if is_checked(service) && !old.is_some_and(is_checked) {
@@ -379,7 +385,7 @@ fn check_free(
         errors.invalid("spec.clusterIPs", &json!([ip]), &why);
     }
     let (low, high) = state.node_ports;
-    let own = list(service, "spec.ports").iter().enumerate();
+    let own = list(service, "spec.ports").iter().enumerate().filter(|_| has_node_ports(service));
     let own = own.map(|(i, port)| (format!("spec.ports[{i}].nodePort"), int(port, "nodePort").unwrap_or(0)));
     let own: Vec<(String, i64)> = own.collect();
     let health = int(service, "spec.healthCheckNodePort").unwrap_or(0);

@@ -11,7 +11,7 @@ use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::schema::equality;
 use api::value::{self, at};
-use api::{Status, meta, validate};
+use api::{Status, managed, meta, validate};
 use serde_json::Value;
 
 /// Where the ephemeral containers of a pod are.
@@ -159,16 +159,30 @@ pub(crate) fn keep(kind: &Kind, part: Part, subresource: &str, new: &mut Value, 
     ] {
         value::copy(old, new, &format!("metadata.{field}"));
     }
-    if at(new, "metadata.managedFields").is_null() {
-        value::copy(old, new, "metadata.managedFields");
-    } else if value::empty(new, "metadata.managedFields") {
-        value::remove(new, "metadata.managedFields");
-    }
+    keep_managers(new, old);
     for map in ["metadata.labels", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences"]
     {
         if value::empty(new, map) {
             value::remove(new, map);
         }
+    }
+}
+
+/// Keeps the managers of fields, unless the client sends others. An empty list resets them, and so
+/// does a list with an empty entry alone. A list that cannot be read is ignored
+/// (`decodeLiveOrNew` upstream).
+fn keep_managers(new: &mut Value, old: &Value) {
+    const FIELD: &str = "metadata.managedFields";
+    let entries = value::list(new, FIELD);
+    let is_reset = match entries {
+        [] => !at(new, FIELD).is_null(),
+        [only] => only.as_object().is_some_and(|entry| entry.is_empty()),
+        _ => false,
+    };
+    if is_reset {
+        value::remove(new, FIELD);
+    } else if entries.is_empty() || !entries.iter().all(managed::is_readable) {
+        value::copy(old, new, FIELD);
     }
 }
 
@@ -193,6 +207,33 @@ pub(crate) fn spec_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn managers_of_fields_are_kept_replaced_or_reset() {
+        let entry = |operation: &str, fields: Value| json!({"manager": "m", "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields});
+        let (own, other) =
+            (entry("Apply", json!({"f:data": {}})), entry("Update", json!({"f:data": {".": {}}})));
+        let after = |entries: Value| {
+            let mut new = json!({"metadata": {"managedFields": entries}});
+            keep_managers(&mut new, &json!({"metadata": {"managedFields": [own]}}));
+            at(&new, "metadata.managedFields").clone()
+        };
+        assert_eq!(after(Value::Null), json!([own]));
+        assert_eq!(after(json!([other])), json!([other]));
+        for reset in [json!([]), json!([{}])] {
+            assert_eq!(after(reset), Value::Null);
+        }
+        let mut old_form = other.clone();
+        old_form["fieldsType"] = "FieldsV0".into();
+        for wrong in [
+            entry("Create", json!({})),
+            entry("Apply", json!({"data": {}})),
+            old_form,
+            json!({"manager": "m"}),
+        ] {
+            assert_eq!(after(json!([wrong])), json!([own]), "{wrong} cannot be read");
+        }
+    }
 
     #[test]
     fn another_spelling_of_an_amount_is_no_new_generation() {

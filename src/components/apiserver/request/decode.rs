@@ -270,7 +270,7 @@ impl StrictErrors<'_> {
         let is_json = self.media == Media::Json;
         if !self.is_custom && self.media == Media::Yaml {
             // Go turns YAML into JSON with sorted keys.
-            self.unknown.told_mut().sort_by(|a, b| by_sorted_keys(a, b));
+            self.unknown.shown_mut().sort_by(|a, b| by_sorted_keys(a, b));
         }
         let mut problems = match is_json {
             true if self.is_custom => duplicates::problems(self.bytes, &UnknownFields::default()),

@@ -19,7 +19,7 @@ const PATHS_MAX: usize = 16 * 1024 * 1024;
 /// [`TOLD_MAX`] of them are told, and the unknown fields beyond are counted in a last line: where
 /// there is an unknown field there is a problem.
 pub(crate) fn problems(bytes: &[u8], unknown: &UnknownFields) -> Vec<String> {
-    let known: HashSet<&str> = unknown.told().iter().map(String::as_str).collect();
+    let known: HashSet<&str> = unknown.shown().iter().map(String::as_str).collect();
     let mut found = Found::default();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let scan = Scan { path: String::new(), found: &mut found, unknown: &known };

@@ -157,6 +157,24 @@ async fn a_pod_that_gets_a_deadline_is_charged_to_the_quota_of_such_pods() {
     assert_eq!(code, 200, "it was charged already: {answer}");
 }
 
+#[tokio::test]
+async fn the_storage_that_a_claim_was_given_is_charged_beyond_the_limit() {
+    let api = Api::new().await;
+    const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
+    const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let hard = json!({"requests.storage": "1Gi"});
+    api.made(QUOTAS, json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})).await;
+    let status = json!({"status": {"hard": hard, "used": {"requests.storage": "0"}}});
+    assert_eq!(api.ask("PATCH", &format!("{QUOTAS}/q/status"), status).await.0, 200);
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    api.made(CLAIMS, json!({"metadata": {"name": "c"}, "spec": spec})).await;
+    let given = json!({"status": {"allocatedResources": {"storage": "2Gi"}}});
+    let (code, got) = api.ask("PATCH", &format!("{CLAIMS}/c/status"), given).await;
+    assert_eq!(code, 200, "{got}");
+    let used = api.ask("GET", &format!("{QUOTAS}/q"), Value::Null).await.1["status"]["used"].take();
+    assert_eq!(used, json!({"requests.storage": "2Gi"}));
+}
+
 /// Otherwise a status that was computed from an old read takes back what an eviction has spent.
 #[tokio::test]
 async fn a_status_names_the_version_that_it_replaces_where_the_object_has_to() {

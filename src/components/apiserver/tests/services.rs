@@ -126,6 +126,22 @@ async fn a_policy_of_one_family_releases_the_second_one() {
     assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
 }
 
+/// As upstream: the node port of such a Service means nothing, so another one may have it.
+#[tokio::test]
+async fn an_external_name_may_have_a_node_port_and_does_not_own_it() {
+    let api = Api::bare().await;
+    let ports = json!([{"port": 80, "nodePort": 30080}]);
+    let away = json!({"type": "ExternalName", "externalName": "a.example", "ports": ports});
+    assert_eq!(api.made_service("away", away).await["ports"][0]["nodePort"], 30080);
+    let beyond =
+        json!({"type": "ExternalName", "externalName": "a.example", "ports": [{"port": 80, "nodePort": 80}]});
+    assert_eq!(api.post_service("beyond", beyond).await.0, 201, "its range is not looked at either");
+    let node = json!({"type": "NodePort", "ports": ports});
+    assert_eq!(api.post_service("node", node).await.0, 201);
+    let (code, told) = api.patch_service("away", json!({"type": "NodePort", "externalName": null})).await;
+    assert!(code == 422 && told.as_str().unwrap().contains("already allocated"), "{told}");
+}
+
 #[tokio::test]
 async fn addresses_that_contradict_each_other_are_refused() {
     let api = Api::bare().await;

@@ -26,8 +26,9 @@ pub(crate) async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
         _ => (word.as_str(), ""),
     };
     let known = if word.starts_with('/') { NON_RESOURCE_VERBS } else { RESOURCE_VERBS };
-    let warn = |ctx: &Ctx| {
-        if !quiet && !known.contains(&verb.as_str()) {
+    // `--quiet` is about the answer; as in kubectl, warnings are told all the same.
+    let warn = || {
+        if !known.contains(&verb.as_str()) {
             ctx.note(format!("Warning: verb '{verb}' is not a known verb\n"));
         }
     };
@@ -35,11 +36,13 @@ pub(crate) async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
         if !ctx.flags.text("subresource").is_empty() {
             return text("--subresource can not be used with NonResourceURL");
         }
-        warn(ctx);
+        warn();
         json!({"nonResourceAttributes": {"path": word, "verb": verb}})
     } else {
-        let (group, plural) = resource(ctx, word, quiet).await?;
-        warn(ctx);
+        let (group, plural) = resource(ctx, word).await?;
+        if !all {
+            warn();
+        }
         let mut attributes =
             json!({"namespace": namespace, "verb": verb, "group": group, "resource": plural});
         if !ctx.flags.text("subresource").is_empty() {
@@ -96,13 +99,13 @@ const UNLISTED: [&str; 2] = ["users", "groups"];
 
 /// Returns the API group and the plural of a word. One that is unknown is asked about as it is
 /// written, in the core group, with a warning; so is `*`.
-async fn resource(ctx: &Ctx, word: &str, quiet: bool) -> Result<(String, String), Fail> {
+async fn resource(ctx: &Ctx, word: &str) -> Result<(String, String), Fail> {
     if word == "*" {
         return Ok((String::new(), word.into()));
     }
     match ctx.discovery().await?.find(word) {
         Some(found) => {
-            if !found.namespaced && !ctx.flags.is("all-namespaces") && !quiet {
+            if !found.namespaced && !ctx.flags.is("all-namespaces") {
                 let group = if found.group.is_empty() {
                     String::new()
                 } else {
@@ -114,7 +117,7 @@ async fn resource(ctx: &Ctx, word: &str, quiet: bool) -> Result<(String, String)
         }
         None => {
             let (name, group) = word.split_once('.').unwrap_or((word, ""));
-            if !quiet && !UNLISTED.contains(&word.to_lowercase().as_str()) {
+            if !UNLISTED.contains(&word.to_lowercase().as_str()) {
                 let within = if group.is_empty() { String::new() } else { format!(" in group '{group}'") };
                 ctx.note(format!("Warning: the server doesn't have a resource type '{name}'{within}\n"));
             }
@@ -211,6 +214,18 @@ mod tests {
             let said = server.kubectl(&["auth", "can-i", words[0], words[1]]).await;
             assert_eq!(said.err.contains("is not a known verb\n\n"), warned, "{said:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn warnings_are_told_beside_no_answer_too() {
+        let server = Server::start().await;
+        let said = server.kubectl(&["auth", "can-i", "nope", "foos", "-q"]).await;
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+        let told = "Warning: the server doesn't have a resource type 'foos'\n\nWarning: verb 'nope' is not a known verb\n\n";
+        assert_eq!(said.err, told);
+        let server = Server::start().await;
+        let said = server.kubectl(&["auth", "can-i", "nope", "ns", "-A"]).await;
+        assert_eq!((said.code, said.err.as_str()), (1, ""), "of all namespaces nothing is warned of");
     }
 
     #[tokio::test]

@@ -26,26 +26,35 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
-    let (infos, failures) = builder::objects(ctx, asked).await?;
-    Fail::join(failures)?;
-    if infos.is_empty() {
+    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    if infos.is_empty() && failures.is_empty() {
         return text("no objects passed to autoscale");
     }
+    let operation = if dry_run == DryRun::Client { "created" } else { "autoscaled" };
     for info in infos {
-        let mut object = autoscaler(ctx, &info, &metrics)?;
-        if ctx.flags.is("save-config") {
-            annotate_last_applied(&mut object, false);
+        match autoscaled(ctx, &info, &metrics, dry_run).await {
+            Ok(object) => teller.tell(ctx, &object, operation, dry_run != DryRun::Client)?,
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
+            Err(other) => return Err(other),
         }
-        if dry_run != DryRun::Client {
-            let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
-            dry_run.query(&mut query);
-            let path = paths::within("/apis/autoscaling/v2", &info.namespace, "horizontalpodautoscalers");
-            object = ctx.api().await?.post(&path, &query, &object).await?;
-        }
-        let operation = if dry_run == DryRun::Client { "created" } else { "autoscaled" };
-        teller.tell(ctx, &object, operation, dry_run != DryRun::Client)?;
     }
-    Ok(())
+    Fail::join(failures)
+}
+
+/// Creates the autoscaler of one object, unless it is only pretended.
+async fn autoscaled(ctx: &Ctx, info: &Info, metrics: &[Value], dry_run: DryRun) -> Result<Value, Fail> {
+    let mut object = autoscaler(ctx, info, metrics)?;
+    if dry_run == DryRun::Client {
+        return Ok(object);
+    }
+    if ctx.flags.is("save-config") {
+        annotate_last_applied(&mut object, false);
+    }
+    let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
+    dry_run.query(&mut query);
+    // Where the user is, also if a file's object is in another namespace.
+    let path = paths::within("/apis/autoscaling/v2", &ctx.namespace()?.0, "horizontalpodautoscalers");
+    ctx.api().await?.post(&path, &query, &object).await
 }
 
 /// The metrics of `--cpu`, `--memory` and the older `--cpu-percent`.
@@ -135,6 +144,42 @@ mod tests {
             let said = server.kubectl(&["autoscale", "deploy", "web", "--max=3", flag]).await;
             assert_eq!(said.err.starts_with(&format!("{DEPRECATED}\n")), deprecated, "{said:?}");
         }
+    }
+
+    /// A server that knows how Deployments are scaled.
+    async fn scaling() -> Server {
+        Server::start_with(|asked| {
+            let scale = json!({"subresource": "scale", "responseKind": {"kind": "Scale"}, "verbs": ["get"]});
+            let deployments = json!({"resource": "deployments", "singularResource": "deployment",
+                "responseKind": {"kind": "Deployment"}, "shortNames": ["deploy"], "scope": "Namespaced",
+                "verbs": ["get"], "subresources": [scale]});
+            let apps = json!({"metadata": {"name": "apps"}, "versions": [{"version": "v1", "resources": [deployments]}]});
+            let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [apps]}));
+            (asked.path == "/apis").then(list)
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn each_object_gets_an_autoscaler_where_the_user_is() {
+        let server = scaling().await;
+        let web = |namespace: &str| {
+            let meta = json!({"name": "web", "namespace": namespace});
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta})
+        };
+        for namespace in ["default", "other"] {
+            server.hold(&format!("/apis/apps/v1/namespaces/{namespace}/deployments/web"), web(namespace));
+        }
+        let said = server.kubectl(&["autoscale", "deploy", "missing", "web", "--max=3"]).await;
+        let made = "horizontalpodautoscaler.autoscaling/web autoscaled\n";
+        assert_eq!((said.code, said.out.as_str()), (1, made), "{said:?}");
+        assert!(said.err.contains("missing not found"), "{said:?}");
+        let file = web("other").to_string();
+        let line = ["autoscale", "-f", "-", "--max=3", "--name=again"];
+        let said = server.kubectl_in(&line, &file, crate::Env::default()).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let at = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/again";
+        assert!(server.object(at).is_some(), "{:?}", server.asked());
     }
 
     #[test]

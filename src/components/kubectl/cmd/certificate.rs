@@ -53,13 +53,17 @@ async fn decide(ctx: &Ctx, decision: &Decision) -> Result<(), Fail> {
         args.insert(0, "certificatesigningrequests".into());
     }
     let asked = builder::ask(ctx, &args, Options::default()).await?;
-    let (infos, failures) = builder::objects(ctx, asked).await?;
+    let (infos, mut failures) = builder::objects(ctx, asked).await?;
     for mut info in infos {
-        if info.resource.plural != "certificatesigningrequests" {
-            return text("can only handle certificates.k8s.io/v1 certificate signing requests");
+        let outcome = match info.resource.plural.as_str() {
+            "certificatesigningrequests" => write(ctx, decision, &mut info).await,
+            _ => text("can only handle certificates.k8s.io/v1 certificate signing requests"),
+        };
+        match outcome {
+            Ok(()) => teller.tell(ctx, &info.object, decision.done, false)?,
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
+            Err(other) => return Err(other),
         }
-        write(ctx, decision, &mut info).await?;
-        teller.tell(ctx, &info.object, decision.done, false)?;
     }
     Fail::join(failures)
 }
@@ -95,4 +99,36 @@ async fn write(ctx: &Ctx, decision: &Decision, info: &mut Info) -> Result<(), Fa
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+    use serde_json::json;
+
+    const AT: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+
+    #[tokio::test]
+    async fn a_request_that_is_denied_keeps_no_other_from_its_approval() {
+        let server = Server::start_with(|asked| {
+            let requests = json!({"resource": "certificatesigningrequests", "scope": "Cluster",
+                "responseKind": {"kind": "CertificateSigningRequest"}, "verbs": ["get"]});
+            let group = json!({"metadata": {"name": "certificates.k8s.io"}, "versions": [{"version": "v1", "resources": [requests]}]});
+            let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [group]}));
+            (asked.path == "/apis").then(list)
+        })
+        .await;
+        for (name, conditions) in [("a", json!([{"type": "Denied"}])), ("b", json!([]))] {
+            let object = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+                "metadata": {"name": name}, "status": {"conditions": conditions}});
+            server.hold(&format!("{AT}/{name}"), object.clone());
+            server.hold(&format!("{AT}/{name}/approval"), object);
+        }
+        let said = server.kubectl(&["certificate", "approve", "a", "b"]).await;
+        let approved = "certificatesigningrequest.certificates.k8s.io/b approved\n";
+        assert_eq!((said.code, said.out.as_str()), (1, approved), "{said:?}");
+        assert_eq!(said.err, "error: certificate signing request \"a\" is already Denied\n");
+        let written = server.object(&format!("{AT}/b/approval")).unwrap();
+        assert_eq!(written["status"]["conditions"][0]["type"], "Approved");
+    }
 }

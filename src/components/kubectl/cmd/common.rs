@@ -201,6 +201,13 @@ pub(crate) fn subresource(ctx: &Ctx) -> String {
     }
 }
 
+/// Warns that an object is being deleted while it is changed.
+pub(crate) fn warn_if_deleting(ctx: &Ctx, name: &str, object: &Value) {
+    if !api::value::text(object, "metadata.deletionTimestamp").is_empty() {
+        ctx.note(format!("Warning: Detected changes to resource {name} which is currently being deleted."));
+    }
+}
+
 /// Exactly one NAME.
 pub(crate) fn one_name(ctx: &Ctx) -> Result<String, Fail> {
     let before_dash = ctx.dash.unwrap_or(ctx.args.len());

@@ -24,9 +24,12 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let grace = grace(ctx)?;
     let policy = propagation(ctx)?;
-    let (infos, mut failures, by_list) = find(ctx).await?;
+    let (infos, mut failures) = find(ctx).await?;
+    let found_any = !infos.is_empty();
+    let is_selected =
+        ctx.flags.is("all") || ["selector", "field-selector"].iter().any(|s| !ctx.flags.text(s).is_empty());
     let ignore =
-        if ctx.flags.changed("ignore-not-found") { ctx.flags.is("ignore-not-found") } else { by_list };
+        if ctx.flags.changed("ignore-not-found") { ctx.flags.is("ignore-not-found") } else { is_selected };
     if ctx.flags.is("interactive") {
         Fail::join(std::mem::take(&mut failures))?; // before anything is asked
     }
@@ -70,11 +73,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         gone.push((info, uid.to_string()));
     }
-    if gone.is_empty() && failures.is_empty() {
-        if !ctx.flags.is("ignore-not-found") || by_list {
-            ctx.line("No resources found");
-        }
-        return Ok(());
+    if !found_any && failures.is_empty() {
+        ctx.line("No resources found");
     }
     if dry_run == DryRun::No && ctx.flags.is("wait") && failures.is_empty() {
         failures = wait_for_all(ctx, gone).await;
@@ -82,18 +82,14 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Finds the objects that are to be deleted, with what could not be read of them. True if the
-/// command names them by a list: by selector or with `--all`.
-async fn find(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>, bool), Fail> {
+/// Finds the objects that are to be deleted, with what could not be read of them. Those that are
+/// named are not looked for.
+async fn find(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_namespaces, all_selects: true, ..Options::default() };
     match builder::ask(ctx, &ctx.args, options).await? {
-        Asked::Objects(infos, unread) => Ok((infos, unread, false)),
-        lists => {
-            let by_list = matches!(lists, Asked::Lists(_));
-            let (found, refused) = builder::objects(ctx, lists).await?;
-            Ok((found, refused, by_list))
-        }
+        Asked::Objects(infos, unread) => Ok((infos, unread)),
+        lists => builder::objects(ctx, lists).await,
     }
 }
 
@@ -260,6 +256,20 @@ mod tests {
             assert_eq!((said.code, said.err), (1, format!("error: {why}\n")));
         }
         assert!(server.object(&at("a")).is_some(), "nothing was deleted");
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_is_no_failure_for_a_selector() {
+        let server = Server::start().await;
+        let file = config_map("a", json!({"x": "y"})).to_string();
+        for (flags, code) in [(["-l", "x=y"], 0), (["-l", "x=z"], 0), (["--wait", "--now"], 1)] {
+            let words: Vec<&str> = ["delete", "-f", "-"].into_iter().chain(flags).collect();
+            let said = server.kubectl_in(&words, &file, Env::default()).await;
+            let told = if flags[1] == "x=z" { "No resources found\n" } else { "" };
+            assert_eq!((said.code, said.out.as_str()), (code, told), "{words:?} {said:?}");
+        }
+        let said = server.kubectl(&["delete", "cm", "a", "--ignore-not-found"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! diff: what apply would change. Exit code 0: nothing, 1: something, more: it failed.
 
 use super::apply::{patch_between, server_side_manager};
-use super::common::LAST_APPLIED;
+use super::common::{LAST_APPLIED, warn_if_deleting};
 use super::prune;
 use crate::ctx::Ctx;
 use crate::error::Fail;
@@ -34,7 +34,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 struct Pair {
     /// `apps.v1.Deployment.default.web`
     name: String,
+    /// Empty: it is new.
     live: String,
+    /// Empty: a prune would delete it.
     merged: String,
 }
 
@@ -46,12 +48,17 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
     if !ctx.names_files() {
         return Err(Fail::Text("must specify one of -f and -k".into()));
     }
+    if ctx.flags.is("force-conflicts") && !ctx.flags.is("server-side") {
+        return Err(Fail::Text("--force-conflicts only works with --server-side".into()));
+    }
     let (infos, failures) = files::read(ctx, &files, Options::default()).await?;
     Fail::join(failures)?;
     let (mut pairs, mut seen) = (vec![], prune::Seen::default());
     for info in &infos {
         let (pair, live) = pair(ctx, info).await?;
-        seen.add(info, &live.unwrap_or_default());
+        let live = live.unwrap_or_default();
+        warn_if_deleting(ctx, &info.name, &live);
+        seen.add(info, &live);
         pairs.push(pair);
     }
     if ctx.flags.is("prune") {
@@ -216,10 +223,11 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
     let outcome = async {
         let (live, merged) = (Folder::make(base.join(live))?, Folder::make(base.join(merged))?);
         for pair in pairs {
-            for (folder, text) in [(&live, &pair.live), (&merged, &pair.merged)] {
-                if !text.is_empty() {
-                    std::fs::write(folder.0.join(&pair.name), text)?;
-                }
+            // A new object has an empty file, so that a program without `-N` compares it, too. Of
+            // what a prune would delete kubectl writes one file only.
+            std::fs::write(live.0.join(&pair.name), &pair.live)?;
+            if !pair.merged.is_empty() {
+                std::fs::write(merged.0.join(&pair.name), &pair.merged)?;
             }
         }
         let mut words = program.split_whitespace();
@@ -283,5 +291,34 @@ mod tests {
         let said = server.kubectl(&["diff", "--prune", "-f", &file, "-l", "app=x"]).await;
         assert!(said.code == 1 && said.out.contains("-  name: goes\n"), "{said:?}");
         assert!(server.object(&at("goes")).is_some(), "a diff deletes nothing");
+    }
+
+    #[tokio::test]
+    async fn a_program_is_given_an_empty_file_for_what_is_new() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, config_map("a", json!({})).to_string()).unwrap();
+        let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), "ls".to_string());
+        let env = Env { vars: [program].into(), ..Env::default() };
+        let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+        assert_eq!(said.out.matches("v1.ConfigMap.default.a").count(), 2, "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_being_deleted_is_warned_of() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, config_map("a", json!({})).to_string()).unwrap();
+        let file = file.display().to_string();
+        let mut object = config_map("a", json!({}));
+        object["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});
+        object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        server.hold(&at("a"), object);
+        let said = server.kubectl(&["diff", "-f", &file]).await;
+        let told = "Warning: Detected changes to resource a which is currently being deleted.\n";
+        assert_eq!((said.code, said.err.as_str()), (0, told), "{said:?}");
+        let said = server.kubectl(&["diff", "--force-conflicts", "-f", &file]).await;
+        let told = "error: --force-conflicts only works with --server-side\n";
+        assert_eq!((said.code, said.err.as_str()), (2, told), "{said:?}");
     }
 }

@@ -17,9 +17,8 @@ const POLL: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let (infos, failures) = nodes(ctx).await?;
-    Fail::join(failures)?;
-    mark(ctx, true).await?;
+    let infos = nodes(ctx).await?;
+    mark(ctx, &infos, true).await?;
     let mut failed: Vec<(String, Fail)> = vec![];
     for info in &infos {
         match drain(ctx, &info.name, dry_run).await {
@@ -219,7 +218,7 @@ impl Limit {
     }
 }
 
-/// Evicts one pod, again and again while its budget does not allow it, and waits until it is gone.
+/// Evicts or deletes one pod, and waits until it is gone.
 async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Result<(), Fail> {
     let (namespace, name) = (value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"));
     let path = format!("{}/{}", paths::within("/api/v1", namespace, "pods"), paths::segment(name));
@@ -228,34 +227,51 @@ async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Resul
     if ctx.flags.int("grace-period") >= 0 {
         value::put(&mut options, "gracePeriodSeconds", ctx.flags.int("grace-period"));
     }
-    let tried = if dry_run == DryRun::Server { " (server dry run)" } else { "" };
     if dry_run == DryRun::Server {
         value::put(&mut options, "dryRun", json!(["All"]));
     }
+    if evicts {
+        if !evict(ctx, pod, &path, options, limit).await? {
+            return Ok(());
+        }
+    } else {
+        match ctx.api().await?.delete(&path, &[], &options).await {
+            Err(fail) if !fail.is_not_found() => return Err(fail),
+            _ => {}
+        }
+    }
+    if dry_run == DryRun::Server {
+        return Ok(());
+    }
+    gone(ctx, pod, &path, limit).await?;
+    ctx.line(format!("pod/{name} {}", if evicts { "evicted" } else { "deleted" }));
+    Ok(())
+}
+
+/// Evicts one pod, again and again while its budget does not allow it. False: it was gone already.
+async fn evict(ctx: &Ctx, pod: &Value, path: &str, options: Value, limit: &Limit) -> Result<bool, Fail> {
+    let (namespace, name) = (value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"));
+    let tried = if value::empty(&options, "dryRun") { "" } else { " (server dry run)" };
     let api = ctx.api().await?;
     let body = json!({"kind": "Eviction", "apiVersion": "policy/v1",
         "metadata": {"name": name, "namespace": namespace}, "deleteOptions": options});
     let mut going = !value::empty(pod, "metadata.deletionTimestamp");
     loop {
-        ctx.line(format!("{} pod {namespace}/{name}{tried}", if evicts { "evicting" } else { "deleting" }));
+        ctx.line(format!("evicting pod {namespace}/{name}{tried}"));
         let about =
             |why: &str| format!("error when evicting pods/{} -n {}: {why}", quote(name), quote(namespace));
         if limit.is_over() {
             return text(about(&limit.reached()));
         }
-        let outcome = match evicts {
-            true => api.post(&format!("{path}/eviction"), &[], &body).await,
-            false => api.delete(&path, &[], &options).await,
-        };
-        let fail = match outcome {
-            Ok(_) => break,
-            Err(fail) if fail.is_not_found() => return Ok(()),
+        let fail = match api.post(&format!("{path}/eviction"), &[], &body).await {
+            Ok(_) => return Ok(true),
+            Err(fail) if fail.is_not_found() => return Ok(false),
             Err(fail) => fail,
         };
         // Nothing is made in a namespace that goes, not even an Eviction; but the pods go with it.
         let ending = fail.code() == Some(403) && fail.has_cause("NamespaceTerminating");
         if ending && going {
-            break;
+            return Ok(true);
         }
         if fail.code() == Some(429) {
             let (name, namespace, why) = (quote(name), quote(namespace), fail.message());
@@ -270,16 +286,10 @@ async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Resul
         }
         ctx.output.flush().await;
         clock::pause(AGAIN).await;
-        if let Ok(fresh) = api.get(&path, &[]).await {
+        if let Ok(fresh) = api.get(path, &[]).await {
             going = !value::empty(&fresh, "metadata.deletionTimestamp");
         }
     }
-    if dry_run == DryRun::Server {
-        return Ok(());
-    }
-    gone(ctx, pod, &path, limit).await?;
-    ctx.line(format!("pod/{name} {}", if evicts { "evicted" } else { "deleted" }));
-    Ok(())
 }
 
 /// Waits until a pod is gone, or another one has its name.
@@ -311,7 +321,7 @@ async fn gone(ctx: &Ctx, pod: &Value, path: &str, limit: &Limit) -> Result<(), F
             Err(fail) => return Err(about(fail.message())),
         }
         if limit.is_over() {
-            return Err(about(limit.reached()));
+            return Err(about("context deadline exceeded".into()));
         }
         ctx.output.flush().await;
         clock::pause(POLL).await;
@@ -321,7 +331,7 @@ async fn gone(ctx: &Ctx, pod: &Value, path: &str, limit: &Limit) -> Result<(), F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Server;
+    use crate::testing::{Server, refusal};
 
     /// A node with one pod of a DaemonSet.
     async fn server() -> Server {
@@ -354,6 +364,29 @@ mod tests {
         assert!(both.err.ends_with("See 'kubectl drain -h' for help and examples\n"), "{both:?}");
         let said = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
         assert!(said.code == 0 && said.out.contains("pod/p evicted"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn without_evictions_a_pod_is_deleted_once() {
+        let server = Server::start_with(|asked| {
+            let nodes = json!({"resource": "nodes", "responseKind": {"kind": "Node"}, "scope": "Cluster", "verbs": ["get"]});
+            let core = json!({"metadata": {}, "versions": [{"version": "v1", "resources": [nodes]}]});
+            match (asked.method.as_str(), asked.path.as_str()) {
+                ("GET", "/api") => Some((200, json!({"kind": "APIGroupDiscoveryList", "items": [core]}))),
+                ("DELETE", _) => Some(refusal(429, "TooManyRequests", "later")),
+                _ => None,
+            }
+        })
+        .await;
+        server
+            .hold("/api/v1/nodes/n", json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n"}}));
+        let pod = json!({"metadata": {"name": "p", "namespace": "x"}, "status": {"phase": "Running"}});
+        server.hold("/api/v1/pods/p", pod);
+        let said = server.kubectl(&["drain", "n", "--force", "--disable-eviction"]).await;
+        assert!(said.code == 1 && said.err.contains("due to error: later, continuing command"), "{said:?}");
+        assert!(!said.out.contains("deleting pod"), "{said:?}");
+        let deletions = server.asked().iter().filter(|a| a.method == "DELETE").count();
+        assert_eq!(deletions, 1, "only an eviction waits for its budget");
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut events: Vec<Value> = value::list(&list, "items").iter().filter(|e| wanted(e)).cloned().collect();
     events.sort_by_key(time_of);
     let watching = ctx.flags.is("watch");
-    if events.is_empty() && !watching && format.is_none() {
+    if events.is_empty() && !watching {
         if all {
             ctx.note("No events found.");
         } else {
@@ -49,8 +49,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut headers = !ctx.flags.is("no-headers");
     if let (Some(format), false) = (&format, watching) {
         let items: Vec<Value> = events.into_iter().map(typed).collect();
-        let list =
-            json!({"kind": "EventList", "apiVersion": "v1", "metadata": list["metadata"], "items": items});
+        // kubectl makes the list itself, so it has no resource version.
+        let list = json!({"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": items});
         ctx.out(format.print(&list, false)?);
         return Ok(());
     }
@@ -161,5 +161,17 @@ mod tests {
         server.hold("/api/v1/namespaces/default/events/e", event);
         let said = server.kubectl(&["events", "-w", "-o", "name"]).await;
         assert_eq!((said.code, said.out.as_str()), (0, "event/e\n"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn no_event_is_no_list_and_a_list_has_no_version() {
+        let server = crate::testing::Server::start().await;
+        let said = server.kubectl(&["events", "-o", "json"]).await;
+        let told = "No events found in default namespace.\n";
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "", told));
+        let event = json!({"metadata": {"name": "e", "namespace": "default"}, "type": "Normal"});
+        server.hold("/api/v1/namespaces/default/events/e", event);
+        let said = server.kubectl(&["events", "-o", "jsonpath={.kind}{.metadata}"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "EventList{}"), "{said:?}");
     }
 }

@@ -53,7 +53,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             Some(schema) => schema,
             None => return text(format!("field {} does not exist", quote(field))),
         };
-        let values = value::list(schema, "enum").iter().map(|v| format!("    {}\n", gostr::plain(v)));
+        let values = value::list(schema, "enum").iter().map(|v| format!("    {}\n", choice(v)));
         let values: String = values.collect();
         let values = if values.is_empty() { "\n".to_string() } else { format!("ENUM:\n{values}") };
         head = format!("FIELD: {field} <{}>\n{values}\n", schemas.kind(schema));
@@ -132,9 +132,17 @@ fn required(parent: &Value, field: &str) -> &'static str {
     }
 }
 
+/// Returns the text of a value that a field may have; quotes show the empty one.
+fn choice(value: &Value) -> String {
+    match gostr::plain(value) {
+        empty if empty.is_empty() => "\"\"".to_string(),
+        text => text,
+    }
+}
+
 /// `enum: a, b`: what a field may be, the first few of it.
 fn choices(schema: &Value, inset: &str) -> String {
-    let all: Vec<String> = value::list(schema, "enum").iter().map(gostr::plain).collect();
+    let all: Vec<String> = value::list(schema, "enum").iter().map(choice).collect();
     match all.len() {
         0 => String::new(),
         n if n > CHOICES_MAX => format!("{inset}enum: {}, ....\n", all[..CHOICES_MAX].join(", ")),
@@ -290,7 +298,7 @@ fn wrapped(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{STEPS_MAX, Schemas, wrapped};
+    use super::{STEPS_MAX, Schemas, choices, wrapped};
     use crate::testing::Server;
     use serde_json::json;
 
@@ -351,5 +359,12 @@ mod tests {
         assert_eq!(wrapped("one  two three", 9), "one  two\nthree");
         assert_eq!(wrapped("https://a.very/long/word x", 8), "https://a.very/long/word\nx");
         assert_eq!(wrapped("a\n\nb", 8), "a\n\nb");
+    }
+
+    #[test]
+    fn an_empty_choice_is_seen() {
+        assert_eq!(choices(&json!({"enum": ["", "File"]}), "  "), "  enum: \"\", File\n");
+        let many = json!({"enum": ["a", "b", "c", "d", "e"]});
+        assert_eq!(choices(&many, ""), "enum: a, b, c, d, ....\n");
     }
 }

@@ -15,24 +15,32 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let asked = builder::ask(ctx, &ctx.args, Options { other_selector: true, ..Options::default() }).await?;
-    let (infos, failures) = builder::objects(ctx, asked).await?;
-    Fail::join(failures)?;
+    let (infos, mut failures) = builder::objects(ctx, asked).await?;
     for info in infos {
-        let mut service = service_of(ctx, &info)?;
-        overridden(ctx, &mut service, "Service")?;
-        if ctx.flags.is("save-config") {
-            annotate_last_applied(&mut service, false);
+        match exposed(ctx, &info, dry_run).await {
+            Ok(service) => teller.tell(ctx, &service, "exposed", dry_run != DryRun::Client)?,
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
+            Err(other) => return Err(other),
         }
-        if dry_run != DryRun::Client {
-            let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
-            dry_run.query(&mut query);
-            // Where the user is, also if a file's object is in another namespace.
-            let path = paths::within("/api/v1", &ctx.namespace()?.0, "services");
-            service = ctx.api().await?.post(&path, &query, &service).await?;
-        }
-        teller.tell(ctx, &service, "exposed", dry_run != DryRun::Client)?;
     }
-    Ok(())
+    Fail::join(failures)
+}
+
+/// Creates the Service of one object, unless it is only pretended.
+async fn exposed(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<Value, Fail> {
+    let mut service = service_of(ctx, info)?;
+    overridden(ctx, &mut service, "Service")?;
+    if dry_run == DryRun::Client {
+        return Ok(service);
+    }
+    if ctx.flags.is("save-config") {
+        annotate_last_applied(&mut service, false);
+    }
+    let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
+    dry_run.query(&mut query);
+    // Where the user is, also if a file's object is in another namespace.
+    let path = paths::within("/api/v1", &ctx.namespace()?.0, "services");
+    ctx.api().await?.post(&path, &query, &service).await
 }
 
 fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
@@ -228,6 +236,23 @@ mod tests {
             "{said:?}"
         );
     }
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_exposed_keeps_no_other_from_it() {
+        let server = Server::start().await;
+        for (name, labels) in [("a", json!({})), ("b", json!({"x": "y"}))] {
+            let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "labels": labels},
+                "spec": {"containers": [{"name": "c", "image": "i"}]}});
+            server.hold(&format!("/api/v1/namespaces/default/pods/{name}"), pod);
+        }
+        let said = server.kubectl(&["expose", "pod", "missing", "a", "b", "--port=80"]).await;
+        assert_eq!((said.code, said.out.as_str()), (1, "service/b exposed\n"), "{said:?}");
+        assert!(
+            said.err.contains("missing not found") && said.err.contains("the pod has no labels"),
+            "{said:?}"
+        );
+    }
+
     #[tokio::test]
     async fn a_service_is_made_where_the_user_is() {
         let server = Server::start().await;

@@ -30,6 +30,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             "Required resource not specified.\nUse \"kubectl explain <resource>\" for a detailed description of that resource (e.g. kubectl explain pods).\nSee '{path} -h' for help and examples"
         )));
     }
+    let output = ctx.flags.text("output");
+    if ctx.flags.is("show-labels") && !matches!(output, "" | "wide") {
+        return text(format!("--show-labels option cannot be used with {output} printer"));
+    }
     let watching = ctx.flags.is("watch") || ctx.flags.is("watch-only");
     if ctx.flags.is("output-watch-events") && !watching {
         return text("--output-watch-events option can only be used with --watch or --watch-only");
@@ -55,6 +59,14 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
         return text("arguments may not be passed when --raw is specified");
+    }
+    if ctx.flags.is("watch") || ctx.flags.is("watch-only") || !ctx.flags.text("selector").is_empty() {
+        return text(
+            "--raw may not be specified with other flags that filter the server request or alter the output",
+        );
+    }
+    if !ctx.flags.text("output").is_empty() {
+        return text("--raw and --output are mutually exclusive");
     }
     if !path.starts_with('/') {
         return text(format!(
@@ -264,6 +276,25 @@ mod tests {
         let folder = dir.path().display().to_string();
         let said = server.kubectl(&[&kind[..], &["-f", &folder]].concat()).await;
         assert_eq!(said.out, "ConfigMap", "a folder with one manifest: {said:?}");
+    }
+
+    #[tokio::test]
+    async fn flags_that_exclude_each_other_are_refused() {
+        let server = Server::start().await;
+        let filtered =
+            "--raw may not be specified with other flags that filter the server request or alter the output";
+        for (words, why) in [
+            ("--raw /healthz -w", filtered),
+            ("--raw /healthz --watch-only", filtered),
+            ("--raw /healthz -l a=b", filtered),
+            ("--raw /healthz -o json", "--raw and --output are mutually exclusive"),
+            ("cm --show-labels -o json", "--show-labels option cannot be used with json printer"),
+        ] {
+            let line: Vec<&str> = ["get"].into_iter().chain(words.split(' ')).collect();
+            let said = server.kubectl(&line).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{words}");
+        }
+        assert!(server.asked().is_empty(), "nothing was asked");
     }
 
     #[tokio::test]

@@ -74,7 +74,10 @@ pub(super) async fn run(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Resu
     let Watched { resource, path, first, selector: start } = watched(ctx, asked).await?;
     let accept = if format.is_some() { JSON } else { TABLE };
     let mut pages = match &first {
-        Ok(info) => vec![fetch(ctx, info, accept).await?],
+        Ok(info) => match fetch(ctx, info, accept).await {
+            Err(fail) if fail.is_not_found() && ctx.flags.is("ignore-not-found") => return Ok(()),
+            found => vec![found?],
+        },
         Err(listing) => pages(ctx, listing, accept).await?,
     };
     if sorts && accept == TABLE {
@@ -99,9 +102,7 @@ pub(super) async fn run(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Resu
         Err(_) => pages.first().map_or(String::new(), |p| value::text(p, "metadata.resourceVersion").into()),
     };
     if !ctx.flags.is("watch-only") {
-        for page in &pages {
-            view.page(page)?;
-        }
+        view.pages(&pages)?;
     }
     let mut query = builder::selectors(ctx);
     query.retain(|(key, _)| start.is_none() || *key != "fieldSelector");
@@ -136,17 +137,22 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    fn page(&mut self, page: &Value) -> Result<(), Fail> {
-        if let Some(format) = &self.format {
+    /// Prints what there is: the pages of a list, or one object.
+    fn pages(&mut self, pages: &[Value]) -> Result<(), Fail> {
+        let Some(format) = &self.format else {
+            pages.iter().for_each(|page| self.rows(page, "ADDED"));
+            return Ok(());
+        };
+        let mut shown = vec![];
+        for page in pages {
             let items =
                 if page.get("items").is_some() { items_of(page, &self.resource) } else { vec![page.clone()] };
-            for item in items {
-                let shown = if self.events { json!({"type": "ADDED", "object": item}) } else { item };
-                self.ctx.out(format.print(&shown, true)?);
-            }
-            return Ok(());
+            shown.extend(items.into_iter().map(|item| match self.events {
+                true => json!({"type": "ADDED", "object": item}),
+                false => item,
+            }));
         }
-        self.rows(page, "ADDED");
+        self.ctx.out(format.print_each(&shown)?);
         Ok(())
     }
 
@@ -198,8 +204,31 @@ impl View<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::Server;
+    use crate::testing::{Server, at, config_map};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn columns_of_a_watch_are_as_wide_as_all_that_is_there() {
+        let server = Server::start().await;
+        for name in ["a", "longer-name"] {
+            server.hold(&at(name), config_map(name, json!({})));
+        }
+        let columns = "custom-columns=NAME:.metadata.name,KIND:.kind";
+        let said = server.kubectl(&["get", "cm", "-w", "-o", columns]).await;
+        let want = [("NAME", "KIND"), ("a", "ConfigMap"), ("longer-name", "ConfigMap")];
+        let want = want.map(|(name, kind)| format!("{name:<14}{kind}\n")).concat();
+        assert_eq!((said.code, said.out), (0, want));
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_an_object_that_is_not_there_may_be_silent() {
+        let server = Server::start().await;
+        let line = ["get", "cm", "nope", "-w"];
+        let said = server.kubectl(&line).await;
+        assert!(said.code == 1 && said.err.contains("not found"), "{said:?}");
+        let said = server.kubectl(&[&line[..], &["--ignore-not-found"]].concat()).await;
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "", ""));
+    }
 
     #[tokio::test]
     async fn a_watch_sorts_what_is_there_and_says_that_events_are_not_sorted() {

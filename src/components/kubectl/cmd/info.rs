@@ -147,7 +147,7 @@ pub(crate) async fn api_resources(ctx: &Ctx) -> Result<(), Fail> {
             && categories.iter().all(|c| r.categories.contains(c))
     });
     match sort {
-        "kind" => found.sort_by(|a, b| a.kind.cmp(&b.kind)),
+        "kind" => found.sort_by(|a, b| (&a.kind, &a.plural).cmp(&(&b.kind, &b.plural))),
         "name" => found.sort_by(|a, b| a.plural.cmp(&b.plural)),
         _ => found.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural))),
     }
@@ -316,5 +316,22 @@ mod tests {
             let said = server.kubectl(&["completion", shell]).await;
             assert!(said.out.contains(&format!("kubectl __complete {words} ")), "{said:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn resources_of_one_kind_are_sorted_by_their_names() {
+        let server = Server::start_with(|asked| {
+            let of = |plural: &str, kind: &str| {
+                json!({"resource": plural, "responseKind": {"kind": kind}, "scope": "Namespaced", "verbs": ["get"]})
+            };
+            let resources = [of("z", "B"), of("b", "A"), of("a", "A")];
+            let versions = json!([{"version": "v1", "resources": resources}]);
+            let groups = json!([{"metadata": {"name": "g"}, "versions": versions}]);
+            (asked.path == "/apis")
+                .then(|| (200, json!({"kind": "APIGroupDiscoveryList", "items": groups})))
+        })
+        .await;
+        let said = server.kubectl(&["api-resources", "--api-group=g", "--sort-by=kind", "-o", "name"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "a.g\nb.g\nz.g\n"), "{said:?}");
     }
 }

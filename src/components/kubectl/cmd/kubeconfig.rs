@@ -13,6 +13,9 @@ use std::path::PathBuf;
 const SECRET: &str = "DATA+OMITTED";
 
 pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
+    }
     // One file is merged with nothing.
     if !ctx.flags.is("merge") && ctx.flags.text("kubeconfig").is_empty() {
         return text("if merge==false a precise file must be specified");
@@ -273,9 +276,11 @@ pub(crate) async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
         for key in ["cluster", "user"] {
             context.entry(key).or_insert("".into());
         }
-        for key in ["cluster", "user", "namespace"] {
-            if ctx.flags.changed(key) {
-                context.insert(key.into(), ctx.flags.text(key).into());
+        for key in ["cluster", "user", "namespace"].into_iter().filter(|key| ctx.flags.changed(key)) {
+            // An empty namespace is none; the two others always stand there.
+            match (key, ctx.flags.text(key)) {
+                ("namespace", "") => drop(context.shift_remove(key)),
+                (_, given) => drop(context.insert(key.into(), given.into())),
             }
         }
         Ok(())
@@ -415,5 +420,21 @@ mod tests {
         assert_eq!(value::list(&config, "contexts").len(), 20);
         let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["config"], "neither the lock nor a draft stays");
+    }
+
+    #[tokio::test]
+    async fn an_empty_namespace_is_none_in_the_file() {
+        let (server, dir) = (crate::testing::Server::away().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("config");
+        let flag = format!("--kubeconfig={}", file.display());
+        for namespace in ["--namespace=shop", "--namespace="] {
+            let said = server.kubectl(&["config", "set-context", "c", &flag, namespace, "--user=u"]).await;
+            assert_eq!(said.code, 0, "{said:?}");
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert_eq!(text.contains("namespace: shop"), namespace.ends_with("shop"), "{text}");
+            assert_eq!(text.contains("namespace:"), namespace.ends_with("shop"), "{text}");
+        }
+        let said = server.kubectl(&["config", "view", &flag, "c"]).await;
+        assert!(said.code == 1 && said.err.starts_with("error: unexpected arguments: [c]\n"), "{said:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! logs: what containers wrote.
 
 use super::pages::items_of;
-use super::pods::{container_of, first_pod, info, selector_of, sort_active_first};
+use super::pods::{Choice, DEFAULT_CONTAINER, container_of, first_pod, info, selector_of, sort_best_first};
 use crate::builder::whole;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -113,7 +113,16 @@ fn named_container(ctx: &Ctx, pod: &Info, inline: Option<&str>) -> Result<String
     let lists = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
     let mut all = lists.iter().flat_map(|list| value::list(&pod.object, list));
     match named {
-        "" => container_of(ctx, &pod.object, false),
+        "" => {
+            let annotated = value::at(&pod.object, "metadata.annotations")[DEFAULT_CONTAINER].as_str();
+            if let Some(missing) = annotated.filter(|name| !name.is_empty())
+                && !all.any(|c| value::text(c, "name") == missing)
+            {
+                let missing = quote(missing);
+                ctx.note(format!("Default container name {missing} not found in pod {}", pod.name));
+            }
+            container_of(ctx, &pod.object, ctx.flags.is("all-pods"))
+        }
         named if all.any(|c| value::text(c, "name") == named) => Ok(named.to_string()),
         named => text(format!("container {named} is not valid for pod {}", pod.name)),
     }
@@ -157,7 +166,7 @@ async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
     if ctx.flags.is("all-pods") {
         return list(ctx, &pods, &namespace, &selector.to_string()).await;
     }
-    let (first, count) = first_pod(ctx, &pods, &namespace, &selector).await?;
+    let (first, count) = first_pod(ctx, &pods, &namespace, &selector, Choice::Log).await?;
     if count > 1 {
         ctx.note(format!("Found {count} pods, using pod/{}", first.name));
     }
@@ -171,7 +180,7 @@ async fn list(ctx: &Ctx, pods: &Arc<Resource>, namespace: &str, selector: &str) 
         ctx.note(format!("No resources found in {namespace} namespace."));
     }
     if ctx.flags.text("selector").is_empty() {
-        sort_active_first(&mut items);
+        sort_best_first(&mut items, Choice::Log);
     }
     Ok(items.into_iter().map(|object| info(pods, namespace, object)).collect())
 }
@@ -355,5 +364,19 @@ mod tests {
         for name in ["web-1", "web-2"] {
             assert!(said.out.contains(&format!("[pod/{name}/c] ")), "{said:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_default_container_that_is_not_there_is_told() {
+        let server =
+            Server::start_with(|asked| asked.path.ends_with("/log").then(|| (200, json!("line")))).await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default",
+            "annotations": {DEFAULT_CONTAINER: "gone"}}, "spec": {"containers": [{"name": "c"}, {"name": "d"}]}});
+        server.hold("/api/v1/namespaces/default/pods/p", pod);
+        let told = "Default container name \"gone\" not found in pod p\n";
+        let said = server.kubectl(&["logs", "p"]).await;
+        assert_eq!(said.err, format!("{told}Defaulted container \"c\" out of: c, d\n"));
+        let said = server.kubectl(&["logs", "p", "--all-pods"]).await;
+        assert_eq!(said.err, told, "of all pods it is not told which container was taken");
     }
 }

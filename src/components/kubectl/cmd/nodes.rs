@@ -6,19 +6,23 @@ use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::info::Info;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
+use api::gostr::quote;
 use api::value;
 use serde_json::{Value, json};
 
 pub(crate) async fn cordon(ctx: &Ctx) -> Result<(), Fail> {
-    mark(ctx, true).await
+    mark(ctx, &nodes(ctx).await?, true).await
 }
 
 pub(crate) async fn uncordon(ctx: &Ctx) -> Result<(), Fail> {
-    mark(ctx, false).await
+    mark(ctx, &nodes(ctx).await?, false).await
 }
 
-/// The nodes that the arguments or the selector name.
-pub(super) async fn nodes(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+/// Returns the nodes that the arguments or the selector name.
+///
+/// # Errors
+/// The first of them that cannot be read: then nothing is done to the others either.
+pub(super) async fn nodes(ctx: &Ctx) -> Result<Vec<Info>, Fail> {
     let selector = ctx.flags.text("selector");
     if ctx.args.is_empty() && selector.is_empty() {
         return ctx.usage(format!("USAGE: {} [flags]", ctx.usage_line.trim_end_matches(" [options]")));
@@ -40,14 +44,19 @@ pub(super) async fn nodes(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
             Asked::Objects(ctx.args.iter().map(named).collect(), vec![])
         }
     };
-    builder::objects(ctx, asked).await
+    let (infos, failures) = builder::objects(ctx, asked).await?;
+    failures.into_iter().next().map_or(Ok(infos), Err)
 }
 
-pub(super) async fn mark(ctx: &Ctx, unschedulable: bool) -> Result<(), Fail> {
+/// Cordons nodes, or uncordons them. A refusal is printed and is no failure of the command: `drain`
+/// goes on and evicts the node's pods, as in kubectl (`RunCordonOrUncordon`).
+///
+/// # Errors
+/// No server can be reached.
+pub(super) async fn mark(ctx: &Ctx, nodes: &[Info], unschedulable: bool) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let (infos, mut failures) = nodes(ctx).await?;
     let word = if unschedulable { "cordoned" } else { "uncordoned" };
-    for info in infos {
+    for info in nodes {
         if value::flag(&info.object, "spec.unschedulable") == unschedulable {
             ctx.line(format!("node/{} {}", info.name, dry_run.told(&format!("already {word}"))));
             continue;
@@ -57,12 +66,61 @@ pub(super) async fn mark(ctx: &Ctx, unschedulable: bool) -> Result<(), Fail> {
             dry_run.query(&mut query);
             let wanted = if unschedulable { json!(true) } else { Value::Null };
             let patch = encoded(&json!({"spec": {"unschedulable": wanted}}));
-            if let Err(fail) = ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, patch).await {
-                failures.push(fail);
-                continue;
+            match ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, patch).await {
+                Ok(_) => {}
+                Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
+                    let (verb, name) = (word.trim_end_matches("ed"), quote(&info.name));
+                    ctx.note(format!("error: unable to {verb} node {name}: {}", fail.message()));
+                    continue;
+                }
+                Err(other) => return Err(other),
             }
         }
         ctx.line(format!("node/{} {}", info.name, dry_run.told(word)));
     }
-    Fail::join(failures)
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, refusal};
+    use serde_json::json;
+
+    /// A server with the nodes `a` and `b`, of which the first may not be changed.
+    async fn server() -> Server {
+        let server = Server::start_with(|asked| {
+            let nodes = json!({"resource": "nodes", "responseKind": {"kind": "Node"}, "scope": "Cluster", "verbs": ["get"]});
+            let core = json!({"metadata": {}, "versions": [{"version": "v1", "resources": [nodes]}]});
+            match (asked.method.as_str(), asked.path.as_str()) {
+                ("GET", "/api") => Some((200, json!({"kind": "APIGroupDiscoveryList", "items": [core]}))),
+                ("PATCH", "/api/v1/nodes/a") => Some(refusal(403, "Forbidden", "you may not")),
+                _ => None,
+            }
+        })
+        .await;
+        for name in ["a", "b"] {
+            let node = json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": name}});
+            server.hold(&format!("/api/v1/nodes/{name}"), node);
+        }
+        server
+    }
+
+    #[tokio::test]
+    async fn a_node_that_may_not_be_cordoned_keeps_no_other_from_it() {
+        let server = server().await;
+        let said = server.kubectl(&["cordon", "a", "b"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "node/b cordoned\n"), "{said:?}");
+        assert_eq!(said.err, "error: unable to cordon node \"a\": you may not\n");
+        let said = server.kubectl(&["drain", "a"]).await;
+        assert!(said.code == 0 && said.out.contains("node/a drained"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn no_node_is_cordoned_if_one_is_missing() {
+        let server = server().await;
+        let said = server.kubectl(&["cordon", "b", "missing", "none"]).await;
+        assert!(said.code == 1 && said.out.is_empty(), "{said:?}");
+        assert_eq!(said.err.lines().count(), 1, "{said:?}");
+        assert!(server.object("/api/v1/nodes/b").unwrap()["spec"].is_null());
+    }
 }

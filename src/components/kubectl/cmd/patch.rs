@@ -5,7 +5,7 @@ use super::common::{DryRun, subresource};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
-use crate::info::Options;
+use crate::info::{Info, Options};
 use crate::manifest;
 use crate::print::{formats, json};
 use crate::wire::api::{JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH};
@@ -37,7 +37,14 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let (sub, local) = (subresource(ctx), ctx.flags.is("local"));
     for mut info in infos {
         if !sub.is_empty() && !local {
-            info.object = ctx.api().await?.get(&format!("{}{sub}", info.path()), &[]).await?;
+            match ctx.api().await?.get(&format!("{}{sub}", info.path()), &[]).await {
+                Ok(object) => info.object = object,
+                Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
+                    failures.push(fail);
+                    continue;
+                }
+                Err(other) => return Err(other),
+            }
         }
         let mut query = vec![("fieldManager", "kubectl-patch")];
         if !ctx.flags.text("field-manager").is_empty() {
@@ -45,15 +52,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
         dry_run.query(&mut query);
         let outcome = if dry_run == DryRun::Client || local {
-            if kind == STRATEGIC_PATCH && !is_strategic(&info.resource) {
-                failures.push(Fail::Text(format!(
-                    "strategic merge patch is not supported for {}, Kind={} locally, try --type merge",
-                    info.resource.api_version(),
-                    info.resource.kind
-                )));
-                continue;
-            }
-            locally(&info.object, &info.resource.kind, kind, &patch, &bytes)
+            locally(&info, kind, &patch, &bytes)
         } else {
             ctx.api().await?.patch(&format!("{}{sub}", info.path()), &query, kind, bytes.clone()).await
         };
@@ -64,7 +63,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 failures.push(Fail::Text(format!("{kind} is not supported by {gvk}: {}", refusal.message)));
                 continue;
             }
-            Err(fail @ Fail::Api(_)) => {
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
                 failures.push(fail);
                 continue;
             }
@@ -102,10 +101,19 @@ fn read_patch(ctx: &Ctx) -> Result<(Value, Bytes), Fail> {
     })
 }
 
-fn locally(object: &Value, kind: &str, how: &str, patch: &Value, bytes: &[u8]) -> Result<Value, Fail> {
-    let mut object = object.clone();
+fn locally(info: &Info, how: &str, patch: &Value, bytes: &[u8]) -> Result<Value, Fail> {
+    let mut object = info.object.clone();
     match how {
-        STRATEGIC_PATCH => strategic::apply(kind, &mut object, patch).map_err(Fail::Text)?,
+        STRATEGIC_PATCH if !is_strategic(&info.resource) => {
+            return text(format!(
+                "strategic merge patch is not supported for {}, Kind={} locally, try --type merge",
+                info.resource.api_version(),
+                info.resource.kind
+            ));
+        }
+        STRATEGIC_PATCH => {
+            strategic::apply(&info.resource.kind, &mut object, patch).map_err(Fail::Text)?;
+        }
         JSON_PATCH => patches::json(&mut object, bytes).map_err(|s| Fail::Text(s.message))?,
         // Null is what could not be read as JSON.
         _ if !patch.is_object() => return text("Invalid JSON Patch"),
@@ -134,6 +142,22 @@ mod tests {
             let said = server.kubectl(&line).await;
             assert_eq!((said.out.as_str(), said.err.as_str()), ("", "error: Invalid JSON Patch\n"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_patch_that_does_not_fit_one_object_is_tried_on_the_others() {
+        let server = Server::start().await;
+        for (name, labels) in [("a", json!({})), ("b", json!({"x": "1"}))] {
+            server.hold(&at(name), config_map(name, labels));
+        }
+        let test = r#"[{"op":"test","path":"/metadata/labels/x","value":"1"}]"#;
+        let line = ["patch", "cm", "a", "b", "--type=json", "--dry-run=client", "-p", test];
+        let said = server.kubectl(&line).await;
+        assert_eq!((said.code, said.out.as_str()), (1, "configmap/b patched (no change)\n"), "{said:?}");
+        server.hold(&format!("{}/status", at("b")), config_map("b", json!({"x": "1"})));
+        let line = ["patch", "cm", "a", "b", "--subresource=status", "--type=merge", "-p", "{}"];
+        let said = server.kubectl(&line).await;
+        assert!(said.code == 1 && said.out.starts_with("configmap/b patched"), "{said:?}");
     }
 
     #[tokio::test]

@@ -14,11 +14,12 @@ use api::labels::Selector;
 use api::value;
 use client::discovery::Resource;
 use serde_json::Value;
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Which container is meant when none is named.
-const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+pub(super) const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// The pause before a watch that the server ended is begun again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -49,7 +50,7 @@ async fn pod_behind(ctx: &Ctx, mut info: Info) -> Result<Info, Fail> {
         return text(format!("cannot attach to {kind}: selector for {kind} not implemented"));
     };
     let pods = ctx.resource("pods").await?;
-    let (first, _) = first_pod(ctx, &pods, &info.namespace, &selector).await?;
+    let (first, _) = first_pod(ctx, &pods, &info.namespace, &selector, Choice::Session).await?;
     Ok(first)
 }
 
@@ -73,13 +74,14 @@ pub(crate) fn selector_of(info: &Info) -> Option<Selector> {
     }
 }
 
-/// The pod that a selector means, of how many: one that runs before one that does not. Where there
-/// is none yet, one is waited for as long as `--pod-running-timeout` says.
+/// The pod that a selector means, of how many: the best one for the purpose. Where there is none
+/// yet, one is waited for as long as `--pod-running-timeout` says.
 pub(super) async fn first_pod(
     ctx: &Ctx,
     pods: &Arc<Resource>,
     namespace: &str,
     selector: &Selector,
+    choice: Choice,
 ) -> Result<(Info, usize), Fail> {
     let path = paths::collection(pods, namespace);
     let selector = selector.to_string();
@@ -87,7 +89,7 @@ pub(super) async fn first_pod(
         loop {
             let list = whole(ctx, &path, &[("labelSelector", &selector)]).await?;
             let mut found = items_of(&list, pods);
-            sort_active_first(&mut found);
+            sort_best_first(&mut found, choice);
             let count = found.len();
             if let Some(first) = found.into_iter().next() {
                 return Ok((info(pods, namespace, first), count));
@@ -121,25 +123,70 @@ pub(super) fn info(pods: &Arc<Resource>, namespace: &str, object: Value) -> Info
     }
 }
 
-/// Scheduled before not, running before pending, ready before not, longer ready first
-/// (`podutils.ByLogging`, reversed).
-pub(crate) fn sort_active_first(pods: &mut [Value]) {
-    let key = |pod: &Value| {
-        let ready = value::list(pod, "status.conditions")
-            .iter()
-            .find(|c| c["type"] == "Ready" && c["status"] == "True")
-            .cloned();
-        let phase = match value::text(pod, "status.phase") {
-            "Running" => 0,
-            "Unknown" => 1,
-            "Pending" => 2,
-            _ => 3,
-        };
-        let since =
-            ready.as_ref().map_or(String::new(), |c| value::text(c, "lastTransitionTime").to_string());
-        (value::text(pod, "spec.nodeName").is_empty(), phase, ready.is_none(), since)
+/// The purpose for which one of several pods is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// A session in it: a pod that is being deleted comes after one that stays, and one with fewer
+    /// restarts first (`podutils.ActivePods`, reversed).
+    Session,
+    /// Its log: a pod that has ended comes before one that has not begun, and one with more
+    /// restarts first (`podutils.ByLogging`).
+    Log,
+}
+
+/// Sorts pods by what [`Choice`] says, and for both purposes: scheduled before not, running before
+/// pending, ready before not, longer ready before shorter, older before newer.
+pub(super) fn sort_best_first(pods: &mut [Value], choice: Choice) {
+    pods.sort_by(|a, b| rank(a, choice).cmp(&rank(b, choice)));
+}
+
+/// The sort key of a pod, the weightiest part first. The pod with the smallest one is the best.
+type Rank<'a> = (bool, u8, bool, bool, Reverse<&'a str>, (bool, &'a str), (i64, i64), (bool, &'a str));
+
+fn rank(pod: &Value, choice: Choice) -> Rank<'_> {
+    let part = |path: &str| value::text(pod, path);
+    let phase = match (part("status.phase"), choice) {
+        ("Running", _) => 0,
+        ("Unknown", _) => 1,
+        ("Pending", _) | (_, Choice::Session) => 2,
+        (_, Choice::Log) => 0,
     };
-    pods.sort_by_key(key);
+    let is_ready = |c: &&Value| value::text(c, "type") == "Ready" && value::text(c, "status") == "True";
+    let ready = value::list(pod, "status.conditions").iter().find(is_ready);
+    let since = ready.map_or((false, ""), |c| known_first(value::text(c, "lastTransitionTime")));
+    let (regular, sidecars) = restarts(pod);
+    let (deleted, restarts) = match choice {
+        Choice::Session => (value::text(pod, "metadata.deletionTimestamp"), (regular, sidecars)),
+        Choice::Log => ("", (-regular, -sidecars)),
+    };
+    (
+        part("spec.nodeName").is_empty(),
+        phase,
+        ready.is_none(),
+        !deleted.is_empty(),
+        Reverse(deleted),
+        since,
+        restarts,
+        known_first(value::text(pod, "metadata.creationTimestamp")),
+    )
+}
+
+/// Sorts a time that is not known after all others.
+fn known_first(time: &str) -> (bool, &str) {
+    (time.is_empty(), time)
+}
+
+/// Returns the most restarts of one of a pod's containers, and of one of its sidecars.
+fn restarts(pod: &Value) -> (i64, i64) {
+    let is_sidecar = |name: &str| {
+        let init = value::list(pod, "spec.initContainers").iter();
+        init.filter(|c| value::text(c, "restartPolicy") == "Always").any(|c| value::text(c, "name") == name)
+    };
+    let most = |statuses: &str, all: bool| {
+        let counted = value::list(pod, statuses).iter().filter(|s| all || is_sidecar(value::text(s, "name")));
+        counted.map(|s| value::int(s, "restartCount").unwrap_or(0)).max().unwrap_or(0)
+    };
+    (most("status.containerStatuses", true), most("status.initContainerStatuses", false))
 }
 
 /// The container meant: the one named, the annotated one, else the first (which is said).
@@ -180,4 +227,61 @@ pub(crate) fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String
         ctx.note(format!("Defaulted container {} out of: {}", quote(first), list.join(", ")));
     }
     Ok(first.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, phase: &str, ready: Option<&str>) -> Value {
+        let condition = |since: &str| json!({"type": "Ready", "status": "True", "lastTransitionTime": since});
+        let conditions: Vec<Value> = ready.map(condition).into_iter().collect();
+        json!({"metadata": {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"nodeName": "n"}, "status": {"phase": phase, "conditions": conditions}})
+    }
+
+    fn first(pods: &[&Value], choice: Choice) -> String {
+        let mut pods: Vec<Value> = pods.iter().map(|pod| (*pod).clone()).collect();
+        sort_best_first(&mut pods, choice);
+        value::text(&pods[0], "metadata.name").to_string()
+    }
+
+    #[test]
+    fn a_session_is_held_in_a_pod_that_stays() {
+        let mut leaves = pod("leaves", "Running", Some("2026-01-01T00:00:01Z"));
+        leaves["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+        let stays = pod("stays", "Running", Some("2026-01-01T09:00:00Z"));
+        assert_eq!(first(&[&leaves, &stays], Choice::Session), "stays");
+        assert_eq!(first(&[&stays, &leaves], Choice::Log), "leaves", "it has been ready for longer");
+        let starts = pod("starts", "Running", None);
+        assert_eq!(first(&[&starts, &leaves], Choice::Session), "leaves", "it is ready");
+    }
+
+    #[test]
+    fn a_log_is_of_a_pod_that_has_one() {
+        let (waits, failed) = (pod("waits", "Pending", None), pod("failed", "Failed", None));
+        assert_eq!(first(&[&waits, &failed], Choice::Log), "failed");
+        let (calm, mut crashes) = (pod("calm", "Running", None), pod("crashes", "Running", None));
+        crashes["status"]["containerStatuses"] = json!([{"name": "c", "restartCount": 3}]);
+        assert_eq!(first(&[&calm, &crashes], Choice::Log), "crashes");
+        assert_eq!(first(&[&crashes, &calm], Choice::Session), "calm");
+        let mut sidecar = pod("sidecar", "Running", None);
+        sidecar["spec"]["initContainers"] = json!([{"name": "s", "restartPolicy": "Always"}, {"name": "i"}]);
+        sidecar["status"]["initContainerStatuses"] =
+            json!([{"name": "i", "restartCount": 9}, {"name": "s", "restartCount": 1}]);
+        assert_eq!(restarts(&sidecar), (0, 1));
+    }
+
+    #[test]
+    fn an_older_pod_comes_before_a_newer_one() {
+        let (old, mut new, mut unknown) =
+            (pod("old", "Running", None), pod("new", "Running", None), pod("unknown", "Running", None));
+        new["metadata"]["creationTimestamp"] = json!("2026-02-01T00:00:00Z");
+        unknown["metadata"]["creationTimestamp"] = Value::Null;
+        for choice in [Choice::Session, Choice::Log] {
+            assert_eq!(first(&[&unknown, &new, &old], choice), "old");
+            assert_eq!(first(&[&unknown, &new], choice), "new");
+        }
+    }
 }

@@ -163,9 +163,10 @@ fn service_port(
     }
 }
 
-/// A named port of the pod's containers.
+/// A named port of the pod's containers, or else of its init containers: sidecars are among these.
 fn container_port(pod: &Info, name: &str) -> Option<u16> {
-    let containers = value::list(&pod.object, "spec.containers").iter();
+    let lists = ["spec.containers", "spec.initContainers"];
+    let containers = lists.iter().flat_map(|list| value::list(&pod.object, list));
     let mut ports = containers.flat_map(|c| value::list(c, "ports"));
     let found = ports.find(|p| !name.is_empty() && value::text(p, "name") == name)?;
     value::int(found, "containerPort")?.try_into().ok()
@@ -359,5 +360,23 @@ mod tests {
         assert_eq!(of(&Value::Null, "no"), Err("Pod 'p' does not have a named port 'no'".into()));
         assert_eq!(of(&Value::Null, "81:82"), Ok((81, 82)));
         assert_eq!(of(&Value::Null, "81:"), Err("remote port cannot be empty".into()));
+    }
+
+    #[test]
+    fn a_port_of_a_sidecar_has_a_name_too() {
+        let of = |name: &str, number: u16| json!({"ports": [{"name": name, "containerPort": number}]});
+        let pod = Info {
+            resource: Arc::new(Resource::default()),
+            namespace: "default".into(),
+            name: "p".into(),
+            object: json!({"spec": {"containers": [of("web", 8080)], "initContainers": [of("admin", 9901), of("web", 1)]}}),
+            source: String::new(),
+        };
+        let service = json!({"spec": {"ports": [{"port": 90, "targetPort": "admin"}]}});
+        for (given, service, want) in
+            [(":admin", &Value::Null, 9901), (":web", &Value::Null, 8080), (":90", &service, 9901)]
+        {
+            assert_eq!(pair(given, service, &pod).map(|pair| pair.remote).ok(), Some(want), "{given}");
+        }
     }
 }

@@ -55,6 +55,13 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Begins with the namespace that the user named, if any: it is searched for objects to prune
+    /// even if no object of the files is in it.
+    pub(crate) fn in_namespace(named: &str) -> Seen {
+        let namespaces = Some(named.to_string()).filter(|named| !named.is_empty());
+        Seen { uids: BTreeSet::new(), namespaces: namespaces.into_iter().collect() }
+    }
+
     pub(crate) fn add(&mut self, info: &Info, object: &Value) {
         self.uids.insert(value::text(object, "metadata.uid").to_string());
         if info.resource.namespaced {
@@ -104,12 +111,11 @@ pub(crate) async fn run(
                 _ => {}
             }
         }
-        pruned.push(object);
-    }
-    if let Some(teller) = teller {
-        for object in &pruned {
-            teller.tell(ctx, object, "pruned", true)?;
+        // At once: the next deletion may fail, and this object is gone all the same.
+        if let Some(teller) = teller {
+            teller.tell(ctx, &object, "pruned", true)?;
         }
+        pruned.push(object);
     }
     Ok(pruned)
 }

@@ -26,19 +26,38 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.names_files() {
         return text("must specify one of -f and -k");
     }
-    let builder::Asked::Objects(infos, unread) = builder::ask(ctx, &[], Options::default()).await? else {
+    let builder::Asked::Objects(infos, mut failures) = builder::ask(ctx, &[], Options::default()).await?
+    else {
         return Ok(());
     };
     for info in infos {
         let known = ["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"];
         if info.resource.group != "rbac.authorization.k8s.io" || !known.contains(&info.resource.kind.as_str())
         {
-            // It is told on the log, as kubectl does, and left alone.
+            // Other kinds are left alone without a word; kubectl says so with `-v=1` only.
             continue;
         }
-        one(ctx, &info, dry_run, &teller).await?;
+        match until_written(ctx, &info, dry_run, &teller).await {
+            Ok(()) => {}
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
+            Err(other) => return Err(other),
+        }
     }
-    Fail::join(unread)
+    Fail::join(failures)
+}
+
+/// How often an object is reconciled at most, if other clients write it meanwhile.
+const TRIES: usize = 3;
+
+/// Reconciles an object, anew after a write of another client.
+async fn until_written(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result<(), Fail> {
+    for _ in 1..TRIES {
+        match one(ctx, info, dry_run, teller).await {
+            Err(Fail::Api(refusal)) if refusal.reason == "Conflict" => {}
+            outcome => return outcome,
+        }
+    }
+    one(ctx, info, dry_run, teller).await
 }
 
 /// What is missing in an object, and what it has that nobody asked for.
@@ -213,6 +232,8 @@ fn atoms(rule: &Value) -> Vec<Value> {
     out
 }
 
+/// Records whether a rule gives a single permission. `*/scale` gives the subresource `scale` of all
+/// resources.
 fn covers(owner: &Value, atom: &Value) -> bool {
     let has = |field: &str, star: bool| {
         let all = value::list(owner, field);
@@ -225,7 +246,12 @@ fn covers(owner: &Value, atom: &Value) -> bool {
     });
     let names = value::list(owner, "resourceNames").is_empty()
         || (!value::list(atom, "resourceNames").is_empty() && has("resourceNames", false));
-    has("verbs", true) && has("apiGroups", true) && has("resources", true) && names && urls
+    let resources = has("resources", true)
+        || value::list(atom, "resources").iter().filter_map(Value::as_str).all(|resource| {
+            let of_all = resource.split_once('/').map(|(_, subresource)| format!("*/{subresource}"));
+            of_all.is_some_and(|of_all| value::list(owner, "resources").iter().any(|r| *r == of_all))
+        });
+    has("verbs", true) && has("apiGroups", true) && resources && names && urls
 }
 
 /// Single permissions of `wanted` that `owner` does not give.
@@ -306,7 +332,8 @@ fn tell(ctx: &Ctx, info: &Info, teller: &Teller, object: &Value, outcome: &Outco
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Server;
+    use crate::testing::{Asked, Server, refusal};
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     /// A binding with another role is deleted and made anew, which cannot be tried.
     #[tokio::test]
@@ -324,6 +351,9 @@ mod tests {
         let have = [rule(&["get"], &["pods", "services"]), rule(&["*"], &["secrets"])];
         let want = [rule(&["get", "list"], &["pods"]), rule(&["delete"], &["secrets"])];
         assert_eq!(uncovered(&have, &want), [rule(&["list"], &["pods"])]);
+        let scales = [rule(&["get"], &["*/scale"])];
+        let want = [rule(&["get"], &["rc/scale", "rc/status", "rc"])];
+        assert_eq!(uncovered(&scales, &want), [rule(&["get"], &["rc/status"]), rule(&["get"], &["rc"])]);
         let user = |name: &str| json!({"kind": "User", "name": name});
         let full = json!({"kind": "User", "name": "a", "apiGroup": "rbac.authorization.k8s.io"});
         let gap = subjects(&[full, user("c")], &[user("a"), user("b")]);
@@ -343,19 +373,50 @@ mod tests {
         assert_eq!(aggregation(&rule(&["a"]), &Value::Null, false), Value::Null);
     }
 
+    const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+    /// Answers discovery with the kinds of roles.
+    fn roles(asked: &Asked) -> Option<(u16, Value)> {
+        let resource = |plural: &str, kind: &str, scope: &str| json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope, "verbs": ["get"]});
+        let kinds = json!([
+            resource("roles", "Role", "Namespaced"),
+            resource("clusterroles", "ClusterRole", "Cluster")
+        ]);
+        let group = json!({"metadata": {"name": "rbac.authorization.k8s.io"}, "versions": [{"version": "v1", "resources": kinds}]});
+        let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [group]}));
+        (asked.path == "/apis").then(list)
+    }
+
     #[tokio::test]
-    async fn an_aggregated_role_keeps_its_rules_and_a_missing_namespace_is_made() {
-        const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
-        let server = Server::start_with(|asked| {
-            let resource = |plural: &str, kind: &str, scope: &str| {
-                json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope, "verbs": ["get"]})
-            };
-            let kinds = json!([resource("roles", "Role", "Namespaced"), resource("clusterroles", "ClusterRole", "Cluster")]);
-            let group = json!({"metadata": {"name": "rbac.authorization.k8s.io"}, "versions": [{"version": "v1", "resources": kinds}]});
-            let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [group]}));
-            (asked.path == "/apis").then(list)
+    async fn a_write_of_another_client_is_no_failure_and_a_refusal_keeps_no_other_role() {
+        let conflicts = AtomicU32::new(0);
+        let server = Server::start_with(move |asked| match (asked.method.as_str(), asked.path.as_str()) {
+            ("PUT", at) if at.ends_with("/a") => Some(refusal(403, "Forbidden", "you may not")),
+            ("PUT", _) if conflicts.fetch_add(1, Ordering::SeqCst) < 2 => {
+                Some(refusal(409, "Conflict", "the object has been modified"))
+            }
+            _ => roles(asked),
         })
         .await;
+        let role = |name: &str, verb: &str| {
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+                "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": [verb]}]})
+        };
+        for name in ["a", "b"] {
+            server.hold(&format!("{RBAC}/clusterroles/{name}"), role(name, "get"));
+        }
+        let file = format!("{}\n{}\n", role("a", "list"), role("b", "list"));
+        let line = ["auth", "reconcile", "-f", "-"];
+        let said = server.kubectl_in(&line, &file, crate::Env::default()).await;
+        assert!(said.code == 1 && said.err.contains("you may not"), "{said:?}");
+        assert_eq!(said.out, "clusterrole.rbac.authorization.k8s.io/b reconciled\n", "{said:?}");
+        let rules = server.object(&format!("{RBAC}/clusterroles/b")).unwrap()["rules"].clone();
+        assert_eq!(rules.as_array().map(Vec::len), Some(2), "{rules}");
+    }
+
+    #[tokio::test]
+    async fn an_aggregated_role_keeps_its_rules_and_a_missing_namespace_is_made() {
+        let server = Server::start_with(roles).await;
         let role = |kind: &str, label: &str, to: &str, rules: Value| {
             json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "all", "labels": {"a": label}},
                 "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": to}}]}, "rules": rules})

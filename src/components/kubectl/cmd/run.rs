@@ -4,6 +4,7 @@ use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata};
 use super::delete::propagation;
 use super::exec::{self, Session};
 use super::image::is_reference;
+use super::set_env::check_variable;
 use super::wait::{Away, until};
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text};
@@ -98,6 +99,10 @@ fn check_flags(ctx: &Ctx, image: &str, attach: bool, dry_run: DryRun) -> Result<
     if !matches!(restart, "Always" | "OnFailure" | "Never") {
         return ctx.usage(format!("invalid restart policy: {restart}"));
     }
+    let pull = ctx.flags.text("image-pull-policy");
+    if !matches!(pull, "" | "Always" | "IfNotPresent" | "Never") {
+        return ctx.usage(format!("invalid image pull policy: {pull}"));
+    }
     Ok(())
 }
 
@@ -156,7 +161,7 @@ fn pod_of(ctx: &Ctx, name: &str, image: &str, words: &[String]) -> Result<Value,
     }
     let mut env = vec![];
     for pair in ctx.flags.list("env") {
-        match pair.split_once('=').filter(|(k, _)| !k.is_empty()) {
+        match pair.split_once('=').filter(|(key, _)| check_variable(key).is_ok()) {
             Some((key, text_of)) => env.push(json!({"name": key, "value": text_of})),
             None => return text(format!("invalid env: {pair}")),
         }
@@ -333,6 +338,20 @@ mod tests {
         let said = server.kubectl(&RUN).await;
         assert_eq!((said.code, said.out.as_str()), (1, "pod/x created\n"), "{said:?}");
         assert!(said.err.contains("already exists"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn flags_are_checked_before_the_server_is_asked() {
+        let server = Server::away().await;
+        for (flag, why) in [
+            ("--image-pull-policy=Maybe", "error: invalid image pull policy: Maybe\n"),
+            ("--env=1A=x", "error: invalid env: 1A=x\n"),
+            ("--env==x", "error: invalid env: =x\n"),
+            ("--env=A B=x", "error: invalid env: A B=x\n"),
+        ] {
+            let said = server.kubectl(&["run", "x", "--image=i", "--dry-run=client", flag]).await;
+            assert!(said.code == 1 && said.err.starts_with(why), "{flag}: {said:?}");
+        }
     }
 
     #[tokio::test]

@@ -36,8 +36,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         Fail::join(failures)?;
         return text("no objects passed to scale");
     }
-    // The first object that cannot be scaled ends the command, as in kubectl.
-    for mut info in infos {
+    // As in kubectl, the first object that cannot be scaled ends the command, and `-o` prints each
+    // object as it was read, with the old number.
+    for info in infos {
         if dry_run == DryRun::Client {
             teller.tell(ctx, &info.object, "scaled", true)?;
             continue;
@@ -56,9 +57,6 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         let limit = ctx.flags.duration("timeout");
         if !limit.is_zero() && dry_run == DryRun::No {
             reached(ctx, &info, replicas, limit).await?;
-        }
-        if !ctx.flags.text("output").is_empty() {
-            info.fetch(ctx).await?;
         }
         teller.tell(ctx, &info.object, "scaled", true)?;
     }
@@ -153,6 +151,16 @@ mod tests {
         let said = server.kubectl(&["scale", "deploy", "a", "--replicas=3", "--current-replicas=1"]).await;
         assert_eq!((said.code, writes(&server)), (0, 2), "{said:?}");
         assert_eq!(server.object(&format!("{AT}/a/scale")).unwrap()["spec"]["replicas"], 3);
+    }
+
+    #[tokio::test]
+    async fn an_object_is_shown_as_it_was_found() {
+        let server = with(|_| None).await;
+        let line = ["scale", "deploy", "a", "--replicas=3", "-o", "jsonpath={.spec.replicas}"];
+        let said = server.kubectl(&line).await;
+        assert_eq!((said.code, said.out.as_str(), writes(&server)), (0, "1", 1), "{said:?}");
+        let reads = server.asked().iter().filter(|a| a.path == format!("{AT}/a")).count();
+        assert_eq!(reads, 1);
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use crate::info::{Info, Options};
 use api::gostr::quote;
 use api::labels::{Op, Requirement, Selector};
 use api::{strategic, value};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 /// Words that name resources, and `KEY=VALUE` words.
@@ -109,19 +110,18 @@ pub(crate) async fn image(ctx: &Ctx) -> Result<(), Fail> {
             "all containers are already specified by *, but saw more than one container_name=container_image pairs",
         );
     }
-    each(ctx, &resources, "image updated", |_, spec| {
+    // An image for a container that is not there does not keep the others from being set.
+    let unknown: Mutex<Vec<Fail>> = Mutex::default();
+    let outcome = each(ctx, &resources, "image updated", |_, spec| {
         let mut patch = serde_json::Map::new();
-        let mut unknown: Vec<&str> = vec![];
         for (name, _) in &images {
             let known = ["containers", "initContainers"].iter().any(|field| {
                 value::list(spec, field).iter().any(|c| name == "*" || value::text(c, "name") == name)
             });
             if !known {
-                unknown.push(name);
+                let why = format!("error: unable to find container named {}", quote(name));
+                unknown.lock().push(Fail::Text(why));
             }
-        }
-        if let Some(name) = unknown.first() {
-            return text(format!("error: unable to find container named {}", quote(name)));
         }
         for field in ["containers", "initContainers"] {
             let containers = value::list(spec, field);
@@ -143,7 +143,15 @@ pub(crate) async fn image(ctx: &Ctx) -> Result<(), Fail> {
         }
         Ok((!patch.is_empty()).then_some(Value::Object(patch)))
     })
-    .await
+    .await;
+    let mut failures = unknown.into_inner();
+    match outcome {
+        Ok(()) => {}
+        Err(Fail::Many(all)) => failures.extend(all),
+        Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
+        Err(other) => return Err(other),
+    }
+    Fail::join(failures)
 }
 
 pub(crate) async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
@@ -243,6 +251,26 @@ pub(crate) async fn selector(ctx: &Ctx) -> Result<(), Fail> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn a_container_that_is_not_there_keeps_no_other_from_its_image() {
+        let server = Server::start().await;
+        let containers = json!([{"name": "c", "image": "n:1"}, {"name": "d", "image": "n:1"}]);
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"template": {"spec": {"containers": containers}}}});
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", web);
+        let said = server.kubectl(&["set", "image", "deploy/web", "x=n:2", "c=n:2", "y=n:2"]).await;
+        assert_eq!((said.code, said.out.as_str()), (1, "deployment.apps/web image updated\n"), "{said:?}");
+        let told =
+            "error: unable to find container named \"x\"\nerror: unable to find container named \"y\"\n";
+        assert_eq!(said.err, told);
+        let patches: Vec<Value> =
+            server.asked().into_iter().filter(|a| a.method == "PATCH").map(|a| a.body).collect();
+        assert_eq!(patches.len(), 1);
+        let set = &patches[0]["spec"]["template"]["spec"]["containers"];
+        assert_eq!(*set, json!([{"name": "c", "image": "n:2"}]));
+    }
 
     #[test]
     fn a_services_selector_is_a_map_and_nothing_more() {

@@ -11,6 +11,7 @@ use api::gostr::{self, quote};
 use api::quantity::{Quantity, as_stored};
 use api::value;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// Does `--containers` (a name, or `*` as a wildcard) mean this container?
 fn chosen(pattern: &str, name: &str) -> bool {
@@ -161,33 +162,51 @@ pub(crate) fn check_variable(name: &str) -> Result<(), Fail> {
 }
 
 /// A container's variables after the changes: those that are there keep their places, new ones come
-/// last.
+/// last. Of several changes of one variable the first counts. A variable that stood twice stands
+/// once afterwards: the container would use the last one, which is not the one that was set.
+/// Source: kubectl's `pkg/cmd/set/helper.go`, `updateEnv`.
 fn changed(
     old: &[Value],
     set: &[(String, Value)],
     remove: &[String],
     overwrite: bool,
 ) -> Result<Vec<Value>, Fail> {
-    let mut env = old.to_vec();
-    for (key, given) in set {
-        let mut fresh = json!({"name": key});
-        for field in ["value", "valueFrom"] {
-            value::copy(given, &mut fresh, field);
+    let mut covered: BTreeSet<&str> = remove.iter().map(String::as_str).collect();
+    let mut env = vec![];
+    for there in old {
+        let name = value::text(there, "name");
+        if covered.contains(name) {
+            continue;
         }
-        match env.iter_mut().find(|e| value::text(e, "name") == key) {
-            None => env.push(fresh),
-            Some(there) if *there == fresh => {}
-            Some(there) if !overwrite => {
-                return text(format!(
-                    "'{key}' already has a value ({}), and --overwrite is false",
-                    value::text(there, "value")
-                ));
-            }
-            Some(there) => *there = fresh,
+        let Some((_, given)) = set.iter().find(|(key, _)| key == name) else {
+            env.push(there.clone());
+            continue;
+        };
+        let fresh = variable_of(name, given);
+        if !overwrite && *there != fresh {
+            return text(format!(
+                "'{name}' already has a value ({}), and --overwrite is false",
+                value::text(there, "value")
+            ));
+        }
+        covered.insert(name);
+        env.push(fresh);
+    }
+    for (key, given) in set {
+        if covered.insert(key) {
+            env.push(variable_of(key, given));
         }
     }
-    env.retain(|e| !remove.iter().any(|key| key == value::text(e, "name")));
     Ok(env)
+}
+
+/// A variable of a container.
+fn variable_of(name: &str, given: &Value) -> Value {
+    let mut variable = json!({"name": name});
+    for field in ["value", "valueFrom"] {
+        value::copy(given, &mut variable, field);
+    }
+    variable
 }
 
 /// `--from`: a variable for each key of a ConfigMap or a Secret, by reference.
@@ -241,16 +260,9 @@ async fn list(
         for container in containers.filter(|c| chosen(ctx.flags.text("containers"), value::text(c, "name"))) {
             let name = value::text(container, "name");
             ctx.line(format!("# {} {}, container {name}", info.resource.kind, info.name));
-            let old = value::list(container, "env");
-            let fresh = |key: &str| more.iter().rfind(|(k, _)| k == key).map(|(_, given)| given);
-            let stays = |v: &&Value| !less.iter().any(|gone| gone == value::text(v, "name"));
-            for variable in old.iter().filter(stays) {
-                let name = value::text(variable, "name");
-                tell(ctx, name, fresh(name).unwrap_or(variable));
-            }
-            for (key, given) in more.iter().filter(|(k, _)| !old.iter().any(|e| value::text(e, "name") == k))
-            {
-                tell(ctx, key, given);
+            // A list changes nothing, so there is nothing that must not be overwritten.
+            for variable in changed(value::list(container, "env"), more, less, true)? {
+                tell(ctx, value::text(&variable, "name"), &variable);
             }
         }
     }
@@ -400,6 +412,19 @@ mod tests {
         api::strategic::apply("Deployment", &mut after, &sent).unwrap();
         let env = &after["spec"]["template"]["spec"]["containers"][0]["env"];
         assert_eq!(*env, json!([{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)"}]));
+    }
+
+    #[test]
+    fn a_variable_that_is_set_stands_once() {
+        let variable = |name: &str, text: &str| json!({"name": name, "value": text});
+        let given = |name: &str, text: &str| (name.to_string(), json!({"value": text}));
+        let old = [variable("A", "1"), variable("B", "2"), variable("A", "3")];
+        let env = changed(&old, &[given("A", "4"), given("A", "5"), given("C", "6")], &[], true);
+        assert_eq!(env.unwrap(), [variable("A", "4"), variable("B", "2"), variable("C", "6")]);
+        let env = changed(&old, &[given("B", "2")], &words("A"), false);
+        assert_eq!(env.unwrap(), [variable("B", "2")]);
+        let told = changed(&old, &[given("B", "7")], &[], false).unwrap_err().message();
+        assert_eq!(told, "'B' already has a value (2), and --overwrite is false");
     }
 
     #[test]

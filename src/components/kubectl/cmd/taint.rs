@@ -46,26 +46,37 @@ fn is_taint(word: &str) -> bool {
     word.contains('=') || word.contains(':') || word.ends_with('-')
 }
 
-/// `key=value:Effect`, `key:Effect`, `key:Effect-`, `key-`
+/// `key=value:Effect`, `key:Effect`, `key:Effect-`, `key-`. A word without an effect is a key and
+/// nothing else: `key=value-` removes nothing, for its value would not count.
 fn parse(ctx: &Ctx, word: &str) -> Result<(Taint, bool), Fail> {
     let (spec, remove) = match word.strip_suffix('-') {
         Some(spec) => (spec, true),
         None => (word, false),
     };
-    let (pair, effect) = spec.split_once(':').unwrap_or((spec, ""));
-    let (key, given) = pair.split_once('=').unwrap_or((pair, ""));
-    if !remove || !effect.is_empty() {
-        if effect.is_empty() {
-            let problem = names::qualified_name(word).into_iter().next();
-            let problem = problem.map_or(String::new(), |p| format!(", {p}"));
-            return ctx.usage(format!("invalid taint spec: {word}{problem}"));
-        }
-        if !EFFECTS.contains(&effect) {
+    let invalid = |problems: Vec<String>| {
+        let problems = problems.join("; ");
+        let why = if problems.is_empty() { problems } else { format!(", {problems}") };
+        ctx.usage(format!("invalid taint spec: {spec}{why}"))
+    };
+    let (key, given, effect) = match spec.split(':').collect::<Vec<_>>().as_slice() {
+        [key] => (*key, "", ""),
+        [_, effect] if !EFFECTS.contains(effect) => {
             return ctx.usage(format!("invalid taint effect: {effect}, unsupported taint effect"));
         }
+        [pair, effect] => match pair.split('=').collect::<Vec<_>>().as_slice() {
+            [key] => (*key, "", *effect),
+            [key, given] => (*key, *given, *effect),
+            _ => return invalid(vec![]),
+        },
+        _ => return invalid(vec![]),
+    };
+    for problems in [names::label_value(given), names::qualified_name(key)] {
+        if !problems.is_empty() {
+            return invalid(problems);
+        }
     }
-    if let Some(problem) = names::qualified_name(key).into_iter().next() {
-        return ctx.usage(format!("invalid taint spec: {word}, {problem}"));
+    if effect.is_empty() && !remove {
+        return invalid(vec![]);
     }
     Ok((Taint { key: key.into(), value: given.into(), effect: effect.into(), added: Value::Null }, remove))
 }
@@ -102,11 +113,13 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 continue;
             }
         };
-        if dry_run != DryRun::Client && taints != old {
-            let wanted = match taints.is_empty() {
-                true => Value::Null,
-                false => taints.iter().map(Taint::to_value).collect(),
-            };
+        let wanted = match taints.is_empty() {
+            true => Value::Null,
+            false => taints.iter().map(Taint::to_value).collect(),
+        };
+        if dry_run == DryRun::Client {
+            api::patch::merge(&mut info.object, &json!({"spec": {"taints": wanted}}));
+        } else if taints != old {
             let mut query = vec![
                 ("fieldManager", ctx.flags.text("field-manager")),
                 ("fieldValidation", validation(ctx)?),
@@ -127,44 +140,39 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Reads what the words change, each with whether it removes the taint. No two may be about the
-/// same taint.
+/// Reads what the words change, each with whether it removes the taint. No taint may be added
+/// twice, or both added and removed.
 fn read_changes(ctx: &Ctx, words: &[String]) -> Result<Vec<(Taint, bool)>, Fail> {
-    let mut changes = vec![];
+    let mut changes: Vec<(Taint, bool)> = vec![];
     for word in words {
-        changes.push(parse(ctx, word)?);
-    }
-    for (i, (taint, remove)) in changes.iter().enumerate() {
-        let twin = |(t, r): &(Taint, bool)| t.key == taint.key && t.effect == taint.effect && r == remove;
-        if changes[..i].iter().any(twin) {
+        let (taint, remove) = parse(ctx, word)?;
+        let twin = |(t, r): &(Taint, bool)| !r && t.key == taint.key && t.effect == taint.effect;
+        if !remove && changes.iter().any(twin) {
             return ctx.usage(format!(
                 "duplicated taints with the same key and effect: {{{} {} {} <nil>}}",
                 taint.key, taint.value, taint.effect
             ));
         }
+        changes.push((taint, remove));
     }
-    let shown = |t: &Taint| match (t.value.as_str(), t.effect.as_str()) {
-        ("", "") => format!("{}=", t.key),
-        ("", effect) => format!("{}={effect}", t.key),
-        (value_of, effect) => format!("{}={value_of}:{effect}", t.key),
-    };
-    let both: Vec<String> = changes
-        .iter()
-        .filter(|(t, remove)| {
-            *remove
-                && changes.iter().any(|(new, gone)| {
-                    !gone && new.key == t.key && (t.effect.is_empty() || new.effect == t.effect)
-                })
-        })
-        .map(|(t, _)| shown(t))
+    let of = |removed: bool| changes.iter().filter(move |(_, r)| *r == removed).map(|(taint, _)| taint);
+    let both: Vec<String> = of(false)
+        .flat_map(|new| of(true).filter(move |gone| is_same(new, gone)))
+        .map(|gone| format!("{}={}", gone.key, gone.effect))
         .collect();
     if !both.is_empty() {
         return text(format!(
             "can not both modify and remove the following taint(s) in the same command: {}",
-            both.join(",")
+            both.join(", ")
         ));
     }
     Ok(changes)
+}
+
+/// Records whether a taint is the one that `named` names. A name without an effect means all taints
+/// of its key.
+fn is_same(taint: &Taint, named: &Taint) -> bool {
+    taint.key == named.key && (named.effect.is_empty() || taint.effect == named.effect)
 }
 
 /// The new taints of a node, and what was done to it.
@@ -174,24 +182,23 @@ fn changed(
     changes: &[(Taint, bool)],
     overwrite: bool,
 ) -> Result<(&'static str, Vec<Taint>), Fail> {
-    let same = |a: &Taint, b: &Taint| a.key == b.key && (b.effect.is_empty() || a.effect == b.effect);
     let added: Vec<&Taint> = changes.iter().filter(|(_, remove)| !remove).map(|(t, _)| t).collect();
     let taken: Vec<&str> =
-        added.iter().filter(|new| old.iter().any(|o| same(o, new))).map(|t| t.key.as_str()).collect();
+        added.iter().filter(|new| old.iter().any(|o| is_same(o, new))).map(|t| t.key.as_str()).collect();
     if !overwrite && !taken.is_empty() {
         return text(format!(
             "node {node} already has {} taint(s) with same effect(s) and --overwrite is false",
             taken.join(",")
         ));
     }
-    let modified = added.iter().any(|new| old.iter().any(|o| same(o, new)));
     let mut taints: Vec<Taint> = added.iter().map(|t| (*t).clone()).collect();
-    taints.extend(old.iter().filter(|o| !added.iter().any(|new| same(o, new))).cloned());
+    taints.extend(old.iter().filter(|o| !added.iter().any(|new| is_same(o, new))).cloned());
+    let more = taints.len() != old.len();
     let mut removed = false;
     let mut lost = vec![];
     for (gone, _) in changes.iter().filter(|(_, remove)| *remove) {
         let before = taints.len();
-        taints.retain(|t| !same(t, gone));
+        taints.retain(|t| !is_same(t, gone));
         if taints.len() == before {
             let shown = if gone.effect.is_empty() {
                 gone.key.clone()
@@ -203,10 +210,11 @@ fn changed(
         removed |= taints.len() < before;
     }
     Fail::join(lost)?;
-    let operation = match (added.is_empty(), removed || modified) {
-        (true, _) => "untainted",
-        (false, true) => "modified",
-        (false, false) => "tainted",
+    // With `--overwrite` it is told as a change, whatever it is (`reorganizeTaints`).
+    let operation = match (overwrite, more, removed) {
+        (true, ..) | (_, true, true) => "modified",
+        (_, true, false) => "tainted",
+        (_, false, _) => "untainted",
     };
     Ok((operation, taints))
 }
@@ -214,6 +222,48 @@ fn changed(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn a_word_that_is_no_taint_changes_nothing() {
+        let server = Server::away().await;
+        for (word, why) in [
+            ("a=b-", "invalid taint spec: a=b, name part must consist of"),
+            ("a=b", "invalid taint spec: a=b, name part must consist of"),
+            ("a=b=c:NoSchedule", "invalid taint spec: a=b=c:NoSchedule\n"),
+            ("a=b c:NoSchedule", "invalid taint spec: a=b c:NoSchedule, a valid label must be"),
+            ("a:NoSchedule:x", "invalid taint spec: a:NoSchedule:x\n"),
+            ("a=b:Never-", "invalid taint effect: Never, unsupported taint effect\n"),
+        ] {
+            let said = server.kubectl(&["taint", "node", "n", word]).await;
+            assert!(said.code == 1 && said.err.starts_with(&format!("error: {why}")), "{said:?}");
+        }
+        let both = ["taint", "node", "n", "a=b:NoSchedule", "a:NoExecute", "a-"];
+        let said = server.kubectl(&both).await;
+        assert!(said.err.ends_with("in the same command: a=, a=\n"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_shows_the_node_with_its_taint() {
+        let server = Server::start_with(|asked| {
+            let nodes = json!({"resource": "nodes", "singularResource": "node", "responseKind": {"kind": "Node"},
+                "scope": "Cluster", "verbs": ["get"]});
+            let core = json!({"metadata": {}, "versions": [{"version": "v1", "resources": [nodes]}]});
+            let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [core]}));
+            (asked.path == "/api").then(list)
+        })
+        .await;
+        let node =
+            json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n"}, "spec": {"podCIDR": "x"}});
+        server.hold("/api/v1/nodes/n", node);
+        let taint = ["taint", "node", "n", "a=b:NoSchedule"];
+        let said = server.kubectl(&[&taint[..], &["--dry-run=client", "-o", "json"]].concat()).await;
+        let shown: Value = serde_json::from_str(&said.out).unwrap();
+        let want = json!({"podCIDR": "x", "taints": [{"effect": "NoSchedule", "key": "a", "value": "b"}]});
+        assert_eq!(shown["spec"], want, "{said:?}");
+        let said = server.kubectl(&[&taint[..], &["--overwrite"]].concat()).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "node/n modified\n"), "{said:?}");
+    }
 
     #[test]
     fn taints_are_added_changed_and_removed() {

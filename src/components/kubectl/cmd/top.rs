@@ -8,6 +8,7 @@ use api::quantity::Quantity;
 use api::value;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::cmp::Reverse;
 
 const GROUP: &str = "metrics.k8s.io/v1beta1";
 /// A pod younger than this may well have no metrics yet.
@@ -21,34 +22,54 @@ async fn available(ctx: &Ctx) -> Result<(), Fail> {
     text("Metrics API not available")
 }
 
-/// Thousandths of a core, and MiB.
-#[derive(Clone, Copy, Default)]
+/// CPU and memory in use: cores and bytes, which are rounded only where they are shown.
+///
+/// Example: two containers with 400u of a core and 1.5 MiB each use 1m and 3Mi together.
+#[derive(Clone, Copy)]
 struct Use {
-    cpu: i64,
-    memory: i64,
+    cpu: Quantity,
+    memory: Quantity,
 }
 
 impl Use {
+    fn none() -> Use {
+        Use { cpu: Quantity::of_units(0), memory: Quantity::of_units(0) }
+    }
     fn of(usage: &Value) -> Use {
+        let none = Use::none();
         let read = |what: &str| Quantity::parse(value::text(usage, what));
-        Use {
-            cpu: read("cpu").map_or(0, |q| q.milli()),
-            memory: read("memory").map_or(0, |q| q.units() >> 20),
-        }
+        Use { cpu: read("cpu").unwrap_or(none.cpu), memory: read("memory").unwrap_or(none.memory) }
     }
     fn plus(self, other: Use) -> Use {
         Use { cpu: self.cpu + other.cpu, memory: self.memory + other.memory }
     }
+    /// Thousandths of a core, rounded up.
+    fn milli(self) -> i64 {
+        self.cpu.milli()
+    }
+    /// MiB, rounded down.
+    fn mebibytes(self) -> i64 {
+        self.memory.units() >> 20
+    }
     fn cells(self) -> String {
-        format!("{}m\t{}Mi\t", self.cpu, self.memory)
+        format!("{}m\t{}Mi\t", self.milli(), self.mebibytes())
+    }
+}
+
+/// Returns a share in percent, computed with floating-point numbers and cut, as in kubectl: 29 of
+/// 100 are 28.999999999999996, and so 28.
+fn percent(used: Quantity, whole: Quantity) -> i64 {
+    match whole.is_zero() {
+        true => 0,
+        false => (used.milli() as f64 / whole.milli() as f64 * 100.0) as i64,
     }
 }
 
 /// The largest first, if one of the two was named; else as they come.
 fn sort<T>(ctx: &Ctx, all: &mut [T], of: impl Fn(&T) -> Use) {
     match ctx.flags.text("sort-by") {
-        "cpu" => all.sort_by_key(|t| -of(t).cpu),
-        "memory" => all.sort_by_key(|t| -of(t).memory),
+        "cpu" => all.sort_by_key(|t| Reverse(of(t).milli())),
+        "memory" => all.sort_by_key(|t| Reverse(of(t).memory.units())),
         _ => {}
     }
 }
@@ -97,9 +118,8 @@ pub(crate) async fn node(ctx: &Ctx) -> Result<(), Fail> {
     for (used, node) in &all {
         let found = nodes.iter().find(|n| name(n) == *node);
         let of = Use::of(value::at(found.unwrap_or(&Value::Null), whole));
-        let share = |used: i64, of: i64| if of > 0 { used * 100 / of } else { 0 };
-        let (cpu, memory) = (share(used.cpu, of.cpu), share(used.memory, of.memory));
-        rows.push(format!("{node}\t{}m\t{cpu}%\t{}Mi\t{memory}%\t", used.cpu, used.memory));
+        let (cpu, memory) = (percent(used.cpu, of.cpu), percent(used.memory, of.memory));
+        rows.push(format!("{node}\t{}m\t{cpu}%\t{}Mi\t{memory}%\t", used.milli(), used.mebibytes()));
     }
     let silent = nodes.iter().map(name).filter(|n| !all.iter().any(|(_, known)| known == n));
     rows.extend(silent.map(|n| format!("{n}\t{UNKNOWN}\t{UNKNOWN}\t{UNKNOWN}\t{UNKNOWN}\t")));
@@ -132,8 +152,7 @@ pub(crate) async fn pod(ctx: &Ctx) -> Result<(), Fail> {
     }
     let by_container = ctx.flags.is("containers");
     let used = |c: &Value| Use::of(value::at(c, "usage"));
-    let total =
-        |item: &Value| value::list(item, "containers").iter().map(used).fold(Use::default(), Use::plus);
+    let total = |item: &Value| value::list(item, "containers").iter().map(used).fold(Use::none(), Use::plus);
     let mut pods: Vec<(Use, &Value)> = items.iter().map(|item| (total(item), item)).collect();
     sort(ctx, &mut pods, |(used, _)| *used);
     let mut rows = vec![];
@@ -151,7 +170,7 @@ pub(crate) async fn pod(ctx: &Ctx) -> Result<(), Fail> {
         rows.extend(containers.iter().map(|(used, c)| format!("{head}{name}\t{c}\t{}", used.cells())));
     }
     if ctx.flags.is("sum") {
-        let sum = pods.iter().map(|(used, _)| *used).fold(Use::default(), Use::plus);
+        let sum = pods.iter().map(|(used, _)| *used).fold(Use::none(), Use::plus);
         let before = "\t".repeat(1 + usize::from(all) + usize::from(by_container));
         rows.push(format!("{before}________\t________\t"));
         rows.push(format!("{before}{}", sum.cells()));
@@ -162,22 +181,72 @@ pub(crate) async fn pod(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Nobody has metrics: are there no pods, or are they too young, or is something wrong?
+/// No pod has metrics: are there no pods, or are all too young, or is something wrong?
 fn nothing(ctx: &Ctx, pods: &[Value], namespace: Option<&str>) -> Result<(), Fail> {
-    let Some(first) = pods.first() else {
+    if pods.is_empty() {
         ctx.note(match namespace {
             Some(namespace) => format!("No resources found in {namespace} namespace."),
             None => "No resources found".to_string(),
         });
         return Ok(());
+    }
+    let age = |pod: &Value| {
+        let created = value::text(pod, "metadata.creationTimestamp").parse::<Timestamp>();
+        created.map_or(0, |at| clock::now().duration_since(at).as_secs())
     };
-    let created = value::text(first, "metadata.creationTimestamp").parse::<Timestamp>();
-    let age = created.map_or(0, |at| clock::now().duration_since(at).as_secs());
-    if age > PATIENCE_SECS {
-        let (namespace, name) =
-            (value::text(first, "metadata.namespace"), value::text(first, "metadata.name"));
-        let age = api::duration::human(age);
+    if let Some(pod) = pods.iter().find(|pod| age(pod) > PATIENCE_SECS) {
+        let (namespace, name) = (value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"));
+        let age = api::duration::human(age(pod));
         return text(format!("Metrics not available for pod {namespace}/{name}, age: {age}"));
     }
     text("metrics not available yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Server;
+    use serde_json::json;
+
+    /// A server that has the metrics API.
+    async fn with_metrics() -> Server {
+        Server::start_with(|asked| {
+            let pods = json!({"resource": "pods", "responseKind": {"kind": "PodMetrics"}, "scope": "Namespaced",
+                "verbs": ["get", "list"], "singularResource": "pod", "shortNames": []});
+            let versions = json!([{"version": "v1beta1", "resources": [pods]}]);
+            let groups = json!([{"metadata": {"name": "metrics.k8s.io"}, "versions": versions}]);
+            (asked.path == "/apis")
+                .then(|| (200, json!({"kind": "APIGroupDiscoveryList", "items": groups})))
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn what_containers_use_is_added_up_before_it_is_rounded() {
+        let server = with_metrics().await;
+        let container = |name: &str| json!({"name": name, "usage": {"cpu": "400u", "memory": "1536Ki"}});
+        let pod = json!({"metadata": {"name": "p"}, "containers": [container("a"), container("b")]});
+        server.hold("/apis/metrics.k8s.io/v1beta1/namespaces/default/pods/p", pod);
+        let said = server.kubectl(&["top", "pods", "--no-headers"]).await;
+        let words: Vec<&str> = said.out.split_whitespace().collect();
+        assert_eq!((said.code, words.as_slice()), (0, &["p", "1m", "3Mi"][..]), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn one_pod_that_should_have_metrics_is_named() {
+        let server = with_metrics().await;
+        let now = clock::now().to_string();
+        for (name, created) in [("a-young", now.as_str()), ("b-old", "2020-01-01T00:00:00Z")] {
+            let metadata = json!({"name": name, "namespace": "default", "creationTimestamp": created});
+            server.hold(&format!("/api/v1/namespaces/default/pods/{name}"), json!({"metadata": metadata}));
+        }
+        let said = server.kubectl(&["top", "pods"]).await;
+        assert!(said.err.contains("Metrics not available for pod default/b-old, age:"), "{said:?}");
+    }
+
+    #[test]
+    fn a_share_is_computed_as_kubectl_does() {
+        let percent = |used, whole| super::percent(Quantity::of_milli(used), Quantity::of_milli(whole));
+        assert_eq!((percent(29, 100), percent(50, 100), percent(1, 0)), (28, 50, 0));
+    }
 }

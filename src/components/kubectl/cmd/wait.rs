@@ -245,12 +245,12 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let format = formats::of(ctx, false)?;
     let limit = match ctx.flags.text("timeout") {
         text if text.starts_with('-') => FOREVER,
-        _ => ctx.flags.duration("timeout").max(AT_ONCE),
+        _ => ctx.flags.duration("timeout"),
     };
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_namespaces, latest: true, ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + limit.max(AT_ONCE);
     let (infos, mut failures) = match asked {
         asked if matches!(goal, Goal::Create) => (created(ctx, &asked, deadline).await?, vec![]),
         Asked::Objects(infos, unread) => (infos, unread),
@@ -260,7 +260,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("no matching resources found");
     }
     for mut info in infos {
-        match one(ctx, &mut info, &goal, deadline).await {
+        match one(ctx, &mut info, &goal, (!limit.is_zero()).then_some(deadline)).await {
             Ok(true) => match &format {
                 Some(format) if !info.object.is_null() => ctx.out(format.print(&info.object, true)?),
                 _ => ctx.line(format!("{} condition met", info.named())),
@@ -289,8 +289,9 @@ async fn created(ctx: &Ctx, asked: &Asked, deadline: Instant) -> Result<Vec<Info
     }
 }
 
-/// Waits for one object; `Ok(false)`: it was gone before anybody waited, of which nothing is told.
-async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Result<bool, Fail> {
+/// Waits for one object until the deadline; without one only its state now counts. `Ok(false)`: it
+/// was gone before anybody waited, of which nothing is told.
+async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Option<Instant>) -> Result<bool, Fail> {
     if info.object.is_null() {
         match info.fetch(ctx).await {
             Ok(()) => {}
@@ -298,7 +299,6 @@ async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Resu
             Err(fail) => return Err(fail),
         }
     }
-    let left = deadline.saturating_duration_since(Instant::now()).max(AT_ONCE);
     let uid = value::text(&info.object, "metadata.uid").to_string();
     let done = |object: &Value| match goal {
         Goal::Delete => Ok(object.is_null() || value::text(object, "metadata.uid") != uid),
@@ -307,9 +307,14 @@ async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Resu
         goal => goal.met(object),
     };
     // What was just read counts, however short the time.
-    if !done(&info.object)? {
-        until(ctx, info, left, Away::Fails, done).await?;
+    if done(&info.object)? {
+        return Ok(true);
     }
+    let Some(deadline) = deadline else {
+        return text(format!("condition not met for {}", info.plural_named()));
+    };
+    let left = deadline.saturating_duration_since(Instant::now()).max(AT_ONCE);
+    until(ctx, info, left, Away::Fails, done).await?;
     Ok(true)
 }
 
@@ -359,6 +364,20 @@ mod tests {
         assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
         let said = server.kubectl(&["wait", "--for=create", "pods", "-l", "app=x", "--timeout=0"]).await;
         assert_eq!((said.code, said.err.as_str()), (1, told));
+    }
+
+    #[tokio::test]
+    async fn a_time_limit_of_zero_is_one_look() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for goal in ["--for=delete", "--for=condition=Ready", "--for=jsonpath={.data.k}=v"] {
+            let said = server.kubectl(&["wait", goal, "cm/a", "--timeout=0"]).await;
+            let told = "error: condition not met for configmaps/a\n";
+            assert_eq!((said.code, said.err.as_str()), (1, told), "{goal}");
+        }
+        let said = server.kubectl(&["wait", "--for=jsonpath={.kind}=ConfigMap", "cm/a", "--timeout=0"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a condition met\n"), "{said:?}");
+        assert_eq!(server.asked().len(), 4, "one request each");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::text::{Text, capital, or_none, rfc1123};
 use api::gostr::quote;
 use api::quantity::{Quantity, as_stored};
 use api::value;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 /// `inset`: the template's extra indentation, or nothing. `pod`: where references to its own fields
@@ -148,6 +149,22 @@ fn port_text(port: &Value) -> String {
     api::gostr::plain(port)
 }
 
+/// Characters that Go's `url.URL` escapes in a path: all but letters, digits and these.
+const NOT_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+
 fn probe(probe: &Value) -> String {
     let number = |key: &str| value::int(probe, key).unwrap_or(0);
     let attributes = format!(
@@ -166,13 +183,11 @@ fn probe(probe: &Value) -> String {
             "" => "http".to_string(),
             scheme => scheme.to_lowercase(),
         };
-        let path = value::text(http, "path");
+        let (host, path) = (value::text(http, "host"), value::text(http, "path"));
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
         let slash = if path.starts_with('/') || path.is_empty() { "" } else { "/" };
-        format!(
-            "http-get {scheme}://{}:{}{slash}{path} {attributes}",
-            value::text(http, "host"),
-            port_text(&http["port"])
-        )
+        let path = utf8_percent_encode(path, NOT_IN_PATHS);
+        format!("http-get {scheme}://{host}:{}{slash}{path} {attributes}", port_text(&http["port"]))
     } else if !tcp.is_null() {
         format!("tcp-socket {}:{} {attributes}", value::text(tcp, "host"), port_text(&tcp["port"]))
     } else if !grpc.is_null() {
@@ -280,7 +295,8 @@ fn resource_of(container: &Value, reference: &Value) -> String {
 
 fn mounts(text: &mut Text, container: &Value) {
     let mut list: Vec<&Value> = value::list(container, "volumeMounts").iter().collect();
-    text.line(2, format!("Mounts:{}", if list.is_empty() { "\t<none>" } else { "" }));
+    let none = if list.is_empty() { "\t<none>" } else { "" };
+    text.line(2, format!("Mounts:{none}"));
     list.sort_by_key(|m| value::text(m, "mountPath"));
     for mount in list {
         let mut flags = if value::flag(mount, "readOnly") { "ro".to_string() } else { "rw".to_string() };
@@ -292,9 +308,11 @@ fn mounts(text: &mut Text, container: &Value) {
             format!("{} from {} ({flags})", value::text(mount, "mountPath"), value::text(mount, "name")),
         );
     }
-    let devices = value::list(container, "volumeDevices");
+    let mut devices: Vec<&Value> = value::list(container, "volumeDevices").iter().collect();
+    devices.sort_by_key(|device| value::text(device, "devicePath"));
     if !devices.is_empty() {
-        text.line(2, "Devices:");
+        // As in kubectl, whose `<none>` is about the mounts.
+        text.line(2, format!("Devices:{none}"));
         for device in devices {
             text.line(
                 3,
@@ -340,5 +358,27 @@ mod tests {
         let told = text.finish();
         assert!(told.contains("    SeccompProfile:      Localhost\n"), "{told}");
         assert!(told.contains("      LocalhostProfile:  p.json\n"), "{told}");
+    }
+
+    #[test]
+    fn the_url_of_a_probe_is_escaped_as_go_does() {
+        for (host, path, want) in [
+            ("", "/healthz", "http://:80/healthz"),
+            ("", "", "http://:80"),
+            ("::1", "live z", "http://[::1]:80/live%20z"),
+            ("h", "/a?b=c&d#e", "http://h:80/a%3Fb=c&d%23e"),
+        ] {
+            let told = probe(&json!({"httpGet": {"host": host, "path": path, "port": 80}}));
+            assert!(told.starts_with(&format!("http-get {want} delay=0s")), "{told}");
+        }
+    }
+
+    #[test]
+    fn devices_are_sorted_by_their_paths() {
+        let device = |path: &str| json!({"devicePath": path, "name": "d"});
+        let mut text = Text::default();
+        mounts(&mut text, &json!({"volumeDevices": [device("/dev/b"), device("/dev/a")]}));
+        let want = "    Mounts:\t<none>\n    Devices:\t<none>\n      /dev/a from d\n      /dev/b from d\n";
+        assert_eq!(text.plain(), want);
     }
 }

@@ -51,7 +51,8 @@ fn fields(text: &mut Text, level: usize, map: &Map<String, Value>, prefix: &str)
     }
 }
 
-/// `creationTimestamp` is `Creation Timestamp`, `apiVersion` is `API Version`.
+/// `creationTimestamp` is `Creation Timestamp`, `apiVersion` is `API Version`, `clusterIP` is
+/// `Cluster Ip`.
 fn label(field: &str) -> String {
     if field.chars().any(|c| !c.is_alphabetic() && c != '-') {
         return field.to_string();
@@ -64,7 +65,8 @@ fn label(field: &str) -> String {
                 return upper;
             }
             let mut chars = word.chars();
-            chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+            let Some(first) = chars.next() else { return String::new() };
+            first.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect()
         })
         .collect();
     words.join(" ")
@@ -115,6 +117,7 @@ mod tests {
             ("apiVersion", "API Version"),
             ("uid", "UID"),
             ("podIPs", "Pod I Ps"),
+            ("clusterIP", "Cluster Ip"),
             ("a.b", "a.b"),
             ("kind", "Kind"),
         ] {

@@ -287,11 +287,15 @@ fn usage(text: &mut Text, node: &Value, pods: Option<&[Value]>) {
         let cell = |amounts: &Amounts| share(amounts.get(name), whole.get(name), name == "cpu");
         text.line(1, format!("{name}\t{}\t{}", cell(&requests), cell(&limits)));
     }
-    for name in whole.keys().filter(|n| n.contains('/') || n.starts_with("hugepages-")) {
-        let cell = |amounts: &Amounts| match (amounts.get(name), name.starts_with("hugepages-")) {
-            (amount, true) => share(amount, whole.get(name), false),
-            (amount, false) => amount.map_or("0".to_string(), |q| q.to_string()),
-        };
+    let others = whole.keys().filter(|name| !STANDARD.contains(&name.as_str()) && *name != "pods");
+    let (huge, extended): (Vec<&String>, Vec<&String>) =
+        others.partition(|name| name.starts_with("hugepages-"));
+    for name in huge {
+        let cell = |amounts: &Amounts| share(amounts.get(name), whole.get(name), false);
+        text.line(1, format!("{name}\t{}\t{}", cell(&requests), cell(&limits)));
+    }
+    for name in extended {
+        let cell = |amounts: &Amounts| amounts.get(name).map_or("0".to_string(), |q| q.to_string());
         text.line(1, format!("{name}\t{}\t{}", cell(&requests), cell(&limits)));
     }
 }
@@ -339,5 +343,21 @@ mod tests {
         let mut text = Text::default();
         usage(&mut text, &json!({}), pods.as_deref());
         assert!(text.finish().starts_with("Non-terminated Pods:  (1 in total)\n"));
+    }
+
+    #[test]
+    fn huge_pages_come_before_extended_resources() {
+        let allocatable = json!({"cpu": "1", "pods": "110", "example.com/gpu": "2", "hugepages-2Mi": "4Mi"});
+        let requests = json!({"example.com/gpu": "1", "hugepages-2Mi": "2Mi"});
+        let pod = json!({"spec": {"containers": [{"resources": {"requests": requests}}]}});
+        let mut text = Text::default();
+        usage(&mut text, &json!({"status": {"allocatable": allocatable}}), Some(&[pod]));
+        let told = text.finish();
+        let rows: Vec<Vec<&str>> =
+            told.lines().rev().take(2).map(|row| row.split_whitespace().collect()).collect();
+        assert_eq!(
+            rows,
+            [vec!["example.com/gpu", "1", "0"], vec!["hugepages-2Mi", "2Mi", "(50%)", "0", "(0%)"]]
+        );
     }
 }

@@ -3,6 +3,7 @@
 use super::containers::canonical;
 use super::text::Text;
 use api::labels::Selector;
+use api::quantity::Quantity;
 use api::value;
 use serde_json::Value;
 
@@ -37,7 +38,7 @@ pub(super) fn quota(text: &mut Text, quota: &Value) {
     scopes(text, 0, " * ", quota);
     text.line(0, "Resource\tUsed\tHard");
     text.line(0, "--------\t----\t----");
-    amounts(text, 0, quota);
+    amounts(text, 0, quota, in_form_of);
 }
 
 /// A namespace's quotas, as its description has them.
@@ -55,7 +56,7 @@ pub(super) fn quotas(text: &mut Text, quotas: &[Value]) {
         scopes(text, 1, "* ", quota);
         text.line(1, "Resource\tUsed\tHard");
         text.line(1, "--------\t---\t---");
-        amounts(text, 1, quota);
+        amounts(text, 1, quota, |used, _| canonical(used));
     }
 }
 
@@ -86,13 +87,28 @@ fn scopes(text: &mut Text, level: usize, bullet: &str, quota: &Value) {
     }
 }
 
-fn amounts(text: &mut Text, level: usize, quota: &Value) {
+/// Writes the used amount with binary suffixes if the limit has one, and else without.
+///
+/// Example: `1Mi` of a limit of `2M` is `1048576`.
+fn in_form_of(used: &Value, hard: &Value) -> String {
+    let (used, hard) = (canonical(used), canonical(hard));
+    match (Quantity::parse(&used), hard.ends_with('i')) {
+        (Some(amount), true) if !used.ends_with('i') => {
+            Quantity::of_units(amount.units()).in_binary().to_string()
+        }
+        (Some(amount), false) if used.ends_with('i') => Quantity::of_units(amount.units()).to_string(),
+        _ => used,
+    }
+}
+
+/// Writes the rows of a quota. `form` makes the text of a used amount, given that and the limit.
+fn amounts(text: &mut Text, level: usize, quota: &Value, form: fn(&Value, &Value) -> String) {
     let mut hard: Vec<(&String, &Value)> = value::map(quota, "status.hard").into_iter().flatten().collect();
     hard.sort_by_key(|(name, _)| *name);
     for (name, amount) in hard {
         let used = match &value::at(quota, "status.used")[name.as_str()] {
             Value::Null => "0".to_string(),
-            used => canonical(used),
+            used => form(used, amount),
         };
         text.line(level, format!("{name}\t{used}\t{}", canonical(amount)));
     }
@@ -137,6 +153,31 @@ fn bounds(text: &mut Text, indent: &str, range: &Value) {
                 })
                 .collect();
             text.line(0, format!("{indent}{}\t{name}\t{}", value::text(item, "type"), cells.join("\t")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_quota_has_used_is_in_the_form_of_its_limit() {
+        for (used, hard, want) in [
+            ("1Mi", "2M", "1048576"),
+            ("2M", "1Gi", "2000000"),
+            ("1024k", "1Gi", "1000Ki"),
+            ("1Mi", "1Gi", "1Mi"),
+            ("500m", "2", "500m"),
+            ("0", "1Gi", "0"),
+        ] {
+            let quota = json!({"status": {"hard": {"x": hard}, "used": {"x": used}}});
+            let mut text = Text::default();
+            super::quota(&mut text, &quota);
+            let told = text.finish();
+            let last: Vec<&str> = told.lines().last().into_iter().flat_map(str::split_whitespace).collect();
+            assert_eq!(last, ["x", want, hard], "{told}");
         }
     }
 }

@@ -162,7 +162,8 @@ fn port_row(port: &Value) -> String {
         "" => "<unset>",
         name => name,
     };
-    format!("{name}\t{}\t{}", value::int(port, "port").unwrap_or(0), value::text(port, "protocol"))
+    let number = value::int(port, "port").map_or("<unset>".to_string(), |number| number.to_string());
+    format!("{name}\t{number}\t{}", value::text(port, "protocol"))
 }
 
 pub(super) fn endpoint_slice(text: &mut Text, object: &Value) {
@@ -225,5 +226,16 @@ mod tests {
         };
         assert!(told(json!(["10.0.0.1", "10.0.0.2"])).contains("- Addresses:  10.0.0.1, 10.0.0.2\n"));
         assert!(told(json!([])).contains("- Addresses:  <none>\n"));
+    }
+
+    #[test]
+    fn a_port_without_a_number_is_all_of_them() {
+        let mut text = Text::default();
+        let ports = json!([{"name": "a", "port": 80, "protocol": "TCP"}, {"protocol": "UDP"}]);
+        endpoint_slice(&mut text, &json!({"ports": ports}));
+        let told = text.finish();
+        let words: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(words.contains(&vec!["a", "80", "TCP"]), "{told}");
+        assert!(words.contains(&vec!["<unset>", "<unset>", "UDP"]), "{told}");
     }
 }

@@ -51,7 +51,13 @@ pub(super) async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(),
     finalizers(text, claim);
     let bound = !value::text(claim, "spec.volumeName").is_empty();
     let capacity = value::at(claim, "status.capacity.storage");
-    text.field(0, "Capacity", if bound && !capacity.is_null() { canonical(capacity) } else { String::new() });
+    // A claim that names its volume may have to wait for it: then it has no capacity yet.
+    let capacity = match bound {
+        false => String::new(),
+        true if capacity.is_null() => "0".to_string(),
+        true => canonical(capacity),
+    };
+    text.field(0, "Capacity", capacity);
     text.field(0, "Access Modes", if bound { modes(claim, "status.accessModes") } else { String::new() });
     if !value::empty(claim, "spec.volumeMode") {
         text.field(0, "VolumeMode", value::text(claim, "spec.volumeMode"));
@@ -142,30 +148,55 @@ pub(super) fn volume(text: &mut Text, volume: &Value) {
 }
 
 fn affinity(text: &mut Text, affinity: &Value) {
-    let terms = value::at(affinity, "required.nodeSelectorTerms");
-    if affinity.is_null() {
+    let required = value::at(affinity, "required");
+    if required.is_null() {
         text.field(0, "Node Affinity", "<none>");
         return;
     }
     text.line(0, "Node Affinity:\t");
-    let Some(terms) = terms.as_array().filter(|t| !t.is_empty()) else {
+    let terms = value::list(required, "nodeSelectorTerms");
+    if terms.is_empty() {
         text.field(1, "Required Terms", "<none>");
         return;
-    };
+    }
     text.line(1, "Required Terms:\t");
-    for (i, term) in terms.iter().enumerate() {
-        text.put(2, format!("Term {i}:\t"));
-        let rules = value::list(term, "matchExpressions");
-        if rules.is_empty() {
-            text.line(0, "<none>");
+    for (i, given) in terms.iter().enumerate() {
+        let rules = value::list(given, "matchExpressions").iter();
+        let rules = rules.map(|r| rule(r, &value::text(r, "operator").to_lowercase()));
+        term(text, 2, i, &rules.collect::<Vec<String>>());
+    }
+}
+
+/// `zone in [a, b]`
+fn rule(rule: &Value, operator: &str) -> String {
+    let values: Vec<&str> = value::list(rule, "values").iter().filter_map(Value::as_str).collect();
+    let head = format!("{} {operator}", value::text(rule, "key"));
+    if values.is_empty() { head } else { format!("{head} [{}]", values.join(", ")) }
+}
+
+/// Writes one term of several, with a line for each of its rules.
+fn term(text: &mut Text, level: usize, number: usize, rules: &[String]) {
+    text.put(level, format!("Term {number}:\t"));
+    if rules.is_empty() {
+        text.line(0, "<none>");
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        if i > 0 {
+            text.put(level, "\t");
         }
-        for (j, rule) in rules.iter().enumerate() {
-            let values: Vec<&str> = value::list(rule, "values").iter().filter_map(Value::as_str).collect();
-            let head =
-                format!("{} {}", value::text(rule, "key"), value::text(rule, "operator").to_lowercase());
-            let rule = if values.is_empty() { head } else { format!("{head} [{}]", values.join(", ")) };
-            text.line(0, format!("{}{rule}", if j > 0 { "    \t" } else { "" }));
-        }
+        text.line(0, rule);
+    }
+}
+
+/// Writes the topologies in which volumes of a class may be.
+fn topologies(text: &mut Text, terms: &[Value]) {
+    if terms.is_empty() {
+        return text.field(0, "AllowedTopologies", "<none>");
+    }
+    text.line(0, "AllowedTopologies:\t");
+    for (i, given) in terms.iter().enumerate() {
+        let rules = value::list(given, "matchLabelExpressions").iter().map(|r| rule(r, "in"));
+        term(text, 1, i, &rules.collect::<Vec<String>>());
     }
 }
 
@@ -189,6 +220,9 @@ pub(super) fn class(text: &mut Text, class: &Value) {
     if !part("volumeBindingMode").is_empty() {
         text.field(0, "VolumeBindingMode", part("volumeBindingMode"));
     }
+    if class["allowedTopologies"].is_array() {
+        topologies(text, value::list(class, "allowedTopologies"));
+    }
 }
 
 #[cfg(test)]
@@ -206,5 +240,38 @@ mod tests {
         };
         let pods = [pod("c", "u1", "data"), pod("a", "u2", "data"), pod("b", "u3", "x"), pod("d", "u4", "x")];
         assert_eq!(users(&claim, &pods), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_class_tells_where_its_volumes_may_be() {
+        let zone = json!({"key": "zone", "values": ["a", "b"]});
+        let terms = json!([{"matchLabelExpressions": [zone, {"key": "rack", "values": ["1"]}]}, {}]);
+        let mut text = Text::default();
+        class(&mut text, &json!({"metadata": {"name": "c"}, "allowedTopologies": terms}));
+        let told = text.plain();
+        let want = "AllowedTopologies:\t\n  Term 0:\tzone in [a, b]\n  \track in [1]\n  Term 1:\t<none>\n";
+        assert!(told.ends_with(want), "{told}");
+        let mut text = Text::default();
+        class(&mut text, &json!({"metadata": {"name": "c"}}));
+        assert!(!text.plain().contains("AllowedTopologies"));
+    }
+
+    #[test]
+    fn rules_of_a_volume_are_lines_of_their_term() {
+        let rule = |key: &str, operator: &str| json!({"key": key, "operator": operator, "values": ["x"]});
+        let rules = json!([rule("zone", "In"), rule("rack", "NotIn")]);
+        let terms = json!([{"matchExpressions": rules}]);
+        let mut text = Text::default();
+        affinity(&mut text, &json!({"required": {"nodeSelectorTerms": terms}}));
+        for (given, want) in [
+            (json!({}), "Node Affinity:\t<none>\n"),
+            (json!({"required": {}}), "Node Affinity:\t\n  Required Terms:\t<none>\n"),
+        ] {
+            let mut text = Text::default();
+            affinity(&mut text, &given);
+            assert_eq!(text.plain(), want);
+        }
+        let want = "Node Affinity:\t\n  Required Terms:\t\n    Term 0:\tzone in [x]\n    \track notin [x]\n";
+        assert_eq!(text.plain(), want);
     }
 }

@@ -1,6 +1,8 @@
 //! Volumes of a pod, and the sources of persistent volumes.
 
 use super::text::{ANNOTATION_MAX, Text, shortened};
+use api::gostr;
+use api::quantity::Quantity;
 use api::value;
 use serde_json::Value;
 
@@ -28,9 +30,10 @@ pub(super) fn source(text: &mut Text, volume: &Value) {
     if let Some(path) = there("hostPath") {
         host_path(text, path);
     } else if let Some(dir) = there("emptyDir") {
-        let limit = match value::at(dir, "sizeLimit") {
-            Value::Null => "<unset>".to_string(),
-            limit => super::containers::canonical(limit),
+        let limit = value::at(dir, "sizeLimit");
+        let limit = match Quantity::parse(&gostr::plain(limit)) {
+            Some(size) if !size.is_zero() => super::containers::canonical(limit),
+            _ => "<unset>".to_string(),
         };
         text.field(2, "Type", "EmptyDir (a temporary directory that shares a pod's lifetime)");
         text.field(2, "Medium", value::text(dir, "medium"));
@@ -190,6 +193,10 @@ mod tests {
         );
         let want = "    Type:\tCSI (a Container Storage Interface (CSI) volume source)\n    Driver:\td.e\n    FSType:\t\n    VolumeHandle:\th\n    ReadOnly:\tfalse\n    VolumeAttributes:\t    a=1\n        \t    b=2\n";
         assert_eq!(csi, want);
+        for (limit, want) in [(json!("0"), "<unset>"), (json!("1Mi"), "1Mi"), (Value::Null, "<unset>")] {
+            let told = told(json!({"emptyDir": {"sizeLimit": limit}}));
+            assert!(told.ends_with(&format!("SizeLimit:\t{want}\n")), "{told}");
+        }
         let image = told(json!({"image": {"reference": "r/i:1", "pullPolicy": "Always"}}));
         assert!(image.contains("Reference:\tr/i:1\n"), "{image}");
         let claim =

@@ -142,6 +142,18 @@ pub(crate) fn sorted(value: Value) -> Value {
     }
 }
 
+/// Removes the fields that are null. Items of a list stay, even if they are null.
+pub(crate) fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(_, field)| !field.is_null());
+            kept.map(|(key, field)| (key, without_nulls(field))).collect()
+        }
+        Value::Array(list) => list.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +164,12 @@ mod tests {
         let text = b"# nothing\n---\na: 1\n---\n\n---\nb: [x, 'y']\nc: {d: 1.5}\n";
         assert_eq!(documents(text).unwrap(), [json!({"a": 1}), json!({"b": ["x", "y"], "c": {"d": 1.5}})]);
         assert_eq!(documents(b" {\"a\":1}\n{\"b\":2}").unwrap(), [json!({"a": 1}), json!({"b": 2})]);
+    }
+
+    #[test]
+    fn null_fields_are_removed_at_every_depth() {
+        let object = json!({"a": null, "b": {"c": null, "d": 1}, "l": [null, {"e": null}]});
+        assert_eq!(without_nulls(object), json!({"b": {"d": 1}, "l": [null, {}]}));
     }
 
     #[test]

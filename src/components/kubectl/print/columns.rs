@@ -1,14 +1,18 @@
 //! `-o custom-columns=NAME:.metadata.name,IMAGE:.spec.containers[*].image`
 
+use super::json;
 use super::jsonpath::{self, JsonPath};
+use super::tab::Remembering;
 use super::table::escaped;
-use super::{json, tab};
 use api::gostr;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 pub(crate) struct Columns {
     columns: Vec<(String, JsonPath)>,
     headers: bool,
+    /// A watch prints one object after another in columns that never get narrower.
+    widths: Mutex<Remembering>,
 }
 
 impl Columns {
@@ -26,13 +30,20 @@ impl Columns {
             };
             columns.push((name.to_string(), jsonpath::relaxed(path)?));
         }
-        Ok(Columns { columns, headers })
+        Ok(Columns { columns, headers, widths: Mutex::default() })
     }
 
-    /// From a file: a line of names, a line of paths.
-    pub(crate) fn parse_file(text: &str, headers: bool) -> Result<Columns, String> {
+    /// From a file: a line of names, a line of paths. The names are printed, also with
+    /// `--no-headers`: kubectl obeys that flag only beside paths on the command line.
+    pub(crate) fn parse_file(text: &str) -> Result<Columns, String> {
         let mut lines = text.lines();
-        let (names, paths) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+        let missing = |what: &str| {
+            format!(
+                "invalid template, missing {what} line. Expected format is one line of space separated headers, one line of space separated column specs."
+            )
+        };
+        let names = lines.next().ok_or_else(|| missing("header"))?;
+        let paths = lines.next().ok_or_else(|| missing("spec"))?;
         let (names, paths): (Vec<&str>, Vec<&str>) =
             (names.split_whitespace().collect(), paths.split_whitespace().collect());
         if names.len() != paths.len() {
@@ -47,16 +58,14 @@ impl Columns {
             .zip(paths)
             .map(|(n, p)| Ok((n.to_string(), jsonpath::relaxed(p)?)))
             .collect::<Result<_, String>>()?;
-        Ok(Columns { columns, headers })
+        Ok(Columns { columns, headers: true, widths: Mutex::default() })
     }
 
     /// `first`: nothing was printed with these columns yet, so the header comes before the rows.
     pub(crate) fn print(&self, objects: &[Value], first: bool) -> Result<String, String> {
-        let mut text = String::new();
+        let mut rows: Vec<Vec<String>> = vec![];
         if self.headers && first {
-            let names: Vec<&str> = self.columns.iter().map(|(n, _)| n.as_str()).collect();
-            text.push_str(&names.join("\t"));
-            text.push('\n');
+            rows.push(self.columns.iter().map(|(name, _)| name.clone()).collect());
         }
         for object in objects {
             let mut cells = vec![];
@@ -64,17 +73,16 @@ impl Columns {
                 let found: Vec<Value> = path.find(object)?.into_iter().flatten().collect();
                 let shown = |v: &Value| match v {
                     Value::Object(_) | Value::Array(_) => gostr::plain(v),
-                    Value::Null => "<none>".into(),
+                    Value::Null => "<nil>".into(), // there, in contrast to a field that is missing
                     Value::String(s) => s.clone(),
                     other => json::compact(other),
                 };
                 let texts: Vec<String> = found.iter().map(|v| escaped(&shown(v))).collect();
                 cells.push(if texts.is_empty() { "<none>".to_string() } else { texts.join(",") });
             }
-            text.push_str(&cells.join("\t"));
-            text.push('\n');
+            rows.push(cells);
         }
-        Ok(tab::align(&text, 6, 3))
+        Ok(self.widths.lock().rows(&rows))
     }
 }
 
@@ -89,12 +97,25 @@ mod tests {
         let columns = Columns::parse("NAME:.m.n,X:.i[*].x", true).unwrap();
         assert_eq!(columns.print(&objects, true).unwrap(), "NAME   X\nweb    a,b\ny      <none>\n");
         let rest = columns.print(&objects[1..], false).unwrap();
-        assert_eq!(rest, "y     <none>\n", "a watch prints one object after another");
+        assert_eq!(rest, "y      <none>\n", "a watch prints one object after another");
+        let nulls = [json!({"m": {"n": null}})];
+        assert_eq!(Columns::parse("N:.m.n", false).unwrap().print(&nulls, true).unwrap(), "<nil>\n");
         let hostile = [json!({"m": {"n": "a\u{1b}[2J\r"}})];
         assert_eq!(Columns::parse("N:.m.n", false).unwrap().print(&hostile, true).unwrap(), "a^[[2J\\r\n");
         assert_eq!(
             Columns::parse("NAME", true).err().unwrap(),
             "unexpected custom-columns spec: NAME, expected <header>:<json-path-expr>"
         );
+    }
+
+    #[test]
+    fn a_file_has_a_line_of_names_and_one_of_paths() {
+        let columns = Columns::parse_file("NAME  X\n.m.n  .i\n").unwrap();
+        let objects = [json!({"m": {"n": "web"}, "i": 1})];
+        assert_eq!(columns.print(&objects, true).unwrap(), "NAME   X\nweb    1\n");
+        let told = |text: &str| Columns::parse_file(text).err().unwrap();
+        assert!(told("").starts_with("invalid template, missing header line. Expected"));
+        assert!(told("NAME\n").starts_with("invalid template, missing spec line. Expected"));
+        assert_eq!(told("A B\n.a\n"), "number of headers (2) and field specifications (1) don't match");
     }
 }

@@ -8,7 +8,7 @@ use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use api::gostr::quote;
 use api::value;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Formats that every printing verb knows.
@@ -120,7 +120,7 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
             let headers = !ctx.flags.is("no-headers");
             let columns = match name {
                 "custom-columns" => Columns::parse(argument, headers),
-                _ => Columns::parse_file(&from_file("--template")?, headers),
+                _ => Columns::parse_file(&from_file("template")?),
             };
             How::Columns(columns.map_err(Fail::Text)?)
         }
@@ -208,6 +208,15 @@ impl Format {
             How::Template(template) => template.print(object).map_err(Fail::Text)?,
             How::Columns(columns) => columns.print(&items, count == 1).map_err(Fail::Text)?,
         })
+    }
+
+    /// Prints several objects, each as [`Format::print`] does. Columns are as wide as all of them
+    /// need.
+    pub(crate) fn print_each(&self, objects: &[Value]) -> Result<String, Fail> {
+        match &self.how {
+            How::Columns(_) if !objects.is_empty() => self.print(&json!({"items": objects}), true),
+            _ => objects.iter().map(|object| self.print(object, true)).collect(),
+        }
     }
 }
 

@@ -106,7 +106,8 @@ pub(crate) fn escaped(text: &str) -> String {
     text.replace('\u{1b}', "^[").replace('\r', "\\r")
 }
 
-/// Sorts rows by a path into their objects, as `--sort-by` does. The error is kubectl's.
+/// Sorts rows by a path into their objects, as `--sort-by` does: texts that are all quantities by
+/// their amounts, others letter by letter. The error is kubectl's.
 pub(crate) fn sort(rows: &mut [Value], expression: &str) -> Result<(), String> {
     let path = super::jsonpath::relaxed(expression)?;
     let mut found_any = rows.is_empty();
@@ -143,36 +144,13 @@ fn compare(a: Option<&Value>, b: Option<&Value>, quantities: bool) -> Ordering {
         (Some(Value::String(a)), Some(Value::String(b))) if quantities => {
             Quantity::parse(a).partial_cmp(&Quantity::parse(b)).unwrap_or(Ordering::Equal)
         }
-        (Some(Value::String(a)), Some(Value::String(b))) => natural(a, b),
+        (Some(Value::String(a)), Some(Value::String(b))) => a.cmp(b),
         (Some(a), Some(b)) => {
             let number = |v: &Value| v.as_f64().unwrap_or(f64::NEG_INFINITY);
             a.is_string().cmp(&b.is_string()).then(number(a).total_cmp(&number(b)))
         }
         (a, b) => a.is_some().cmp(&b.is_some()),
     }
-}
-
-/// `web-2` before `web-10` (sortorder.NaturalLess).
-fn natural(a: &str, b: &str) -> Ordering {
-    let (mut x, mut y) = (a.as_bytes(), b.as_bytes());
-    while let (Some(p), Some(q)) = (x.first(), y.first()) {
-        if p.is_ascii_digit() && q.is_ascii_digit() {
-            let run = |s: &[u8]| s.iter().take_while(|c| c.is_ascii_digit()).count();
-            let (m, n) = (run(x), run(y));
-            let number = |s: &[u8]| String::from_utf8_lossy(s).trim_start_matches('0').to_string();
-            let (left, right) = (number(&x[..m]), number(&y[..n]));
-            let order = left.len().cmp(&right.len()).then(left.cmp(&right)).then(m.cmp(&n));
-            if order.is_ne() {
-                return order;
-            }
-            (x, y) = (&x[m..], &y[n..]);
-        } else if p != q {
-            return p.cmp(q);
-        } else {
-            (x, y) = (&x[1..], &y[1..]);
-        }
-    }
-    x.len().cmp(&y.len())
 }
 
 #[cfg(test)]
@@ -204,9 +182,13 @@ mod tests {
             .collect();
         sort(&mut rows, ".metadata.name").unwrap();
         let sorted = names(&rows);
-        assert!(sorted.windows(2).all(|w| natural(&w[0], &w[1]).is_le()), "{sorted:?}");
+        assert!(sorted.windows(2).all(|w| w[0] <= w[1]), "{sorted:?}");
         let mut rows: Vec<Value> = ["1k", "500", "2"].map(|n| row(n.into())).into();
         sort(&mut rows, ".metadata.name").unwrap();
         assert_eq!(names(&rows), ["2", "500", "1k"]);
+        // Letter by letter, since 1.35: earlier versions had `web-2` first.
+        let mut rows: Vec<Value> = ["web-2", "web-10"].map(|n| row(n.into())).into();
+        sort(&mut rows, ".metadata.name").unwrap();
+        assert_eq!(names(&rows), ["web-10", "web-2"]);
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn wind_up(view: &View) -> Vec<Step> {
 /// the pod's image of web was changed   Stop web, and in a later look Start web
 /// ```
 ///
-/// Left out: resizing a container in place (KEP-1287), and restart rules of single containers.
+/// Left out: resizing a container in place (KEP-1287).
 pub(crate) fn decide(view: &View) -> Vec<Step> {
     if view.finished().is_some() {
         return wind_up(view);

@@ -267,6 +267,29 @@ fn what_is_done_is_not_done_again_when_the_sandbox_was_lost() {
     assert_eq!(finished(&never, Some(&lost), &before[..1]), Some(false));
 }
 
+/// KEP-5307.
+#[test]
+fn a_container_may_have_a_restart_policy_and_rules_of_its_own() {
+    let ready = sandbox("s", 0, SandboxState::Ready);
+    let own = |policy: &str, fields: serde_json::Value| {
+        let mut pod = serde_json::to_value(pod(policy, &[], &["a"])).unwrap();
+        api::patch::merge(&mut pod["spec"]["containers"][0], &fields);
+        serde_json::from_value::<Pod>(pod).unwrap()
+    };
+    let ends = |pod: &Pod, code| finished(pod, Some(&ready), &[container("a", 0, Exited, code)]);
+    let never = own("Always", serde_json::json!({"restartPolicy": "Never"}));
+    assert_eq!((ends(&never, 0), ends(&never, 1)), (Some(true), Some(false)));
+    let always = own("Never", serde_json::json!({"restartPolicy": "Always"}));
+    assert_eq!(ends(&always, 0), None);
+    let rule = |operator: &str| {
+        let codes = serde_json::json!({"operator": operator, "values": [3]});
+        let rules = serde_json::json!([{"action": "Restart", "exitCodes": codes}]);
+        own("Never", serde_json::json!({"restartPolicy": "Never", "restartPolicyRules": rules}))
+    };
+    assert_eq!((ends(&rule("In"), 3), ends(&rule("In"), 4)), (None, Some(false)));
+    assert_eq!((ends(&rule("NotIn"), 3), ends(&rule("NotIn"), 4)), (Some(false), None));
+}
+
 #[test]
 fn a_sidecar_that_crashes_holds_up_nobody_once_the_pod_runs() {
     let mut pod = pod("Always", &["s", "i", "t"], &["a"]);

@@ -2,7 +2,7 @@
 
 use super::container_status::{Waiting, container, terminated, unknown_end};
 use super::ephemeral;
-use super::view::View;
+use super::view::{View, may_restart};
 use api::requests::qos_class;
 use clock::Timestamp;
 use cri::{self, Container, ContainerState as State, SandboxState};
@@ -71,6 +71,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
         reason: before.reason,
         ..PodStatus::default()
     };
+    keep_ends(view, &mut status);
     bound_messages(&mut status);
     if was_refused && !has_containers(&status) {
         leave_containers_out(&mut status);
@@ -170,6 +171,34 @@ fn not_initialized(view: &View, init: &[ContainerStatus]) -> PodCondition {
         all.filter(|(spec, status)| !is_past(spec, status)).map(|(_, status)| status.name.as_str()).collect();
     let message = format!("containers with incomplete status: [{}]", open.join(" "));
     condition("Initialized", false, Some("ContainersNotInitialized".into()), Some(message))
+}
+
+/// Keeps the stored status of each container that has ended for good, in place of one that brings
+/// it back: the API server refuses that (`ValidateContainerStateTransition` upstream), and the exit
+/// code is what the kubelet itself goes by after a restart of the machine.
+///
+/// ```text
+/// OnFailure, stored: exit 0, the runtime has forgotten it    stays so, and is not run again
+/// OnFailure, an init container runs again in a new sandbox   shown as it ended before
+/// ```
+fn keep_ends(view: &View, status: &mut PodStatus) {
+    let Some(before) = &view.pod.status else { return };
+    for (new, old) in [
+        (&mut status.container_statuses, &before.container_statuses),
+        (&mut status.init_container_statuses, &before.init_container_statuses),
+        (&mut status.ephemeral_container_statuses, &before.ephemeral_container_statuses),
+    ] {
+        for new in new.iter_mut().flatten() {
+            let Some(old) = old.iter().flatten().find(|old| old.name == new.name) else { continue };
+            let Some(end) = terminated(old) else { continue };
+            // An ephemeral container is in neither list, and never runs again.
+            let spec = view.specs().iter().chain(view.init_specs()).find(|spec| spec.name == new.name);
+            let may_be_back = spec.is_some_and(|spec| may_restart(view.policy(), spec, end.exit_code));
+            if terminated(new).is_none() && !may_be_back {
+                *new = old.clone();
+            }
+        }
+    }
 }
 
 fn all_containers(status: &mut PodStatus) -> impl Iterator<Item = &mut ContainerStatus> {

@@ -147,6 +147,57 @@ fn a_container_that_was_lost_with_the_machine_has_ended_or_counts_on() {
     assert_eq!(a.last_state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 137);
 }
 
+/// Otherwise it is shown as one that waits, and the kubelet forgets that it is done and runs it
+/// again.
+#[test]
+fn a_container_that_has_ended_for_good_stays_so_when_the_machine_was_restarted() {
+    let ready = sandbox("s", 0, SandboxState::Ready);
+    let mut p = pod("OnFailure", &["i"], &["a", "b"]);
+    let all = [container("i", 0, Exited, 0), container("a", 0, Exited, 0), container("b", 0, Running, 0)];
+    p.status = Some(status(&p, Some(&ready), &all, None));
+    for _ in 0..2 {
+        let s = status(&p, None, &[], None);
+        assert_eq!(line(&s), "Pending exit 0,PodInitializing ready=False");
+        let init = &s.init_container_statuses.as_ref().unwrap()[0];
+        assert!(super::terminated(init).is_some(), "{init:?}");
+        p.status = Some(s);
+    }
+    let next = sandbox("t", 1, SandboxState::Ready);
+    let again = [Container { sandbox_id: "t".into(), ..container("i", 1, Running, 0) }];
+    let s = status(&p, Some(&next), &again, None);
+    let init = &s.init_container_statuses.as_ref().unwrap()[0];
+    assert_eq!(super::terminated(init).unwrap().exit_code, 0, "the API server takes nothing else");
+    let ended = [Container { sandbox_id: "t".into(), ..container("i", 1, Exited, 0) }];
+    let s = status(&p, Some(&next), &ended, None);
+    assert_eq!(s.init_container_statuses.unwrap()[0].restart_count, 1, "its next end is told");
+}
+
+/// The end of a container that is ended for its new image is not told: it could not be taken back.
+#[test]
+fn a_container_that_changes_its_image_waits_whatever_its_policy() {
+    let (ready, p) = (sandbox("s", 0, SandboxState::Ready), pod("Never", &[], &["a"]));
+    let (backoffs, probes) = (Backoffs::new(), Seen::default());
+    let ended = [container("a", 0, Exited, 137)];
+    let state = |pod: &Pod, replaced: &[&str]| {
+        let replaced = replaced.iter().map(|id| (*id).to_string()).collect();
+        let view = View {
+            pod,
+            sandbox: Some(&ready),
+            containers: &ended,
+            backoffs: &backoffs,
+            replaced: &replaced,
+            probes: &probes,
+            now: Timestamp::from_second(205).unwrap(),
+        };
+        line(&of(&view, &Waiting::new(), [172, 30, 0, 12].into()))
+    };
+    assert_eq!(state(&p, &["a-0"]), "Running ContainerCreating ready=False");
+    assert_eq!(state(&p, &[]), "Failed exit 137 ready=False");
+    let mut over = p.clone();
+    over.status = Some(PodStatus { phase: Some("Failed".into()), ..PodStatus::default() });
+    assert_eq!(state(&over, &["a-0"]), "Failed exit 137 ready=False", "nothing of it runs again");
+}
+
 #[test]
 fn a_deleted_pod_ends_in_a_terminal_phase() {
     let ready = sandbox("s", 0, SandboxState::NotReady);

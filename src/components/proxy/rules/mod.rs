@@ -80,7 +80,8 @@ impl<'a> Slices<'a> {
             let mut ports = Ports::new();
             for port in slice.ports.iter().flatten() {
                 let Some(protocol) = protocol_named(port.protocol.as_deref()) else { continue };
-                let number = port.port.and_then(|p| u16::try_from(p).ok());
+                // The API server does not judge the number; no rule can lead to port 0.
+                let number = port.port.and_then(|p| u16::try_from(p).ok()).filter(|number| *number != 0);
                 ports.entry((port.name.as_deref().unwrap_or_default(), protocol)).or_insert(number);
             }
             let candidates = slice.endpoints.iter().filter_map(|endpoint| {

@@ -37,6 +37,22 @@ fn addresses_count_however_they_are_written() {
 }
 
 #[test]
+fn endpoints_have_a_port_that_is_one() {
+    let meta = serde_json::json!({"namespace": "d", "name": "web"});
+    let spec = serde_json::json!({"clusterIP": "10.96.0.7", "ports": [{"port": 80}]});
+    let web = service(serde_json::json!({"metadata": meta, "spec": spec}));
+    for (port, count) in [(8080, 1), (0, 0), (-1, 0), (70_000, 0)] {
+        let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+            "addressType": "IPv4", "metadata": {}, "endpoints": [{"addresses": ["10.244.1.2"]}],
+            "ports": [{"name": "", "port": port}],
+        }))
+        .unwrap();
+        let slices = [("d/web".to_string(), vec![Arc::new(slice)])].into();
+        assert_eq!(rules_of(&web, &slices, "n")[0].endpoints.len(), count, "port {port}");
+    }
+}
+
+#[test]
 fn what_belongs_to_another_service_is_left_out_and_told() {
     let named = |name: &str, made: &str, spec: serde_json::Value| {
         let meta = serde_json::json!({"namespace": "d", "name": name, "creationTimestamp": made});

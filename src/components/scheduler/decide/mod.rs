@@ -70,10 +70,16 @@ impl Decision {
     }
 
     /// Returns the message of `FailedScheduling` for this pod: `0/3 nodes are available: …`.
+    /// Upstream: `FitError.Error`.
     pub(crate) fn message(&self, pod: &Pod) -> String {
         let total = self.verdicts.len();
         if total == 0 {
             return NO_NODES.into();
+        }
+        if let Some(reason) = &self.everywhere {
+            // Upstream's first PostFilter, DynamicResources, needs what its own PreFilter writes,
+            // and that did not run any more. Its error takes the place of the preemption's words.
+            return format!("0/{total} nodes are available: {reason}. not found");
         }
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for refusal in self.verdicts.iter().flat_map(|v| &v.refused) {
@@ -81,7 +87,7 @@ impl Decision {
         }
         let mut parts: Vec<String> = counts.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
         parts.sort();
-        let reasons = self.everywhere.clone().unwrap_or_else(|| parts.join(", "));
+        let reasons = parts.join(", ");
         let unresolvable = self.verdicts.iter().filter(|v| v.refused.iter().any(|r| r.final_)).count();
         let mut preemption = Vec::new();
         if total > unresolvable {

@@ -162,6 +162,19 @@ fn nodes_that_a_pod_does_not_name_are_not_asked() {
     );
 }
 
+/// What PreFilter refuses has not been filtered, and upstream's message then ends with the error of
+/// the plug-in DynamicResources.
+#[test]
+fn the_message_of_a_pod_that_no_node_was_asked_about_ends_as_upstreams() {
+    let nodes = ["n1", "n2"].map(|name| NodeInfo { name: name.into(), ..NodeInfo::default() });
+    let pod = pod_of(serde_json::json!({"containers": []}));
+    let reason = "pod has unbound immediate PersistentVolumeClaims";
+    let told = Decision::refused_everywhere(&nodes, "VolumeBinding", reason).message(&pod);
+    assert_eq!(told, format!("0/2 nodes are available: {reason}. not found"));
+    let told = Decision::refused_everywhere(&nodes[..0], "VolumeBinding", reason).message(&pod);
+    assert_eq!(told, NO_NODES);
+}
+
 #[test]
 fn extended_resources_and_huge_pages_are_counted() {
     let requests = serde_json::json!({"requests": {"example.com/dongle": "3", "hugepages-2Mi": "4Mi"}});

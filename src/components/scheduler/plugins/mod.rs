@@ -12,7 +12,8 @@
 //! | SchedulingGates, PrioritySort, DefaultBinder | they are the queue's and the binding's: `queue` |
 //! | NodeName | a pod that names its node never comes to the scheduler here: `is_pending` in `queue` |
 //! | NodeVolumeLimits | limits are those of CSI drivers, and there is none |
-//! | InterPodAffinity, DefaultPreemption, NodeResourcesBalancedAllocation, ImageLocality | left out, see the chapter |
+//! | InterPodAffinity, DynamicResources, DefaultPreemption | left out, see the chapter |
+//! | NodeResourcesBalancedAllocation, ImageLocality | left out, see the chapter |
 
 use super::framework::Entry;
 use super::node_info::NodeInfo;

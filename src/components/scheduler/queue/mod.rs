@@ -65,9 +65,11 @@ struct Scheduler {
     cache: Arc<Cache>,
     /// Volumes and claims that bindings on their way take.
     reserved: Mutex<OnTheirWay>,
-    /// Pods whose last binding failed. Forgotten when a pod is bound or gone.
+    /// Pods whose last binding failed. Forgotten when a pod is bound or gone, at its next look at
+    /// the latest.
     failures: Mutex<BTreeMap<Key, Failures>>,
-    /// Pods that fitted on no node at the last look, or are being looked at now, with the time.
+    /// Pods that fitted on no node at the last look, or are being looked at now, or whose last
+    /// binding failed, with the time.
     waiting: Mutex<BTreeMap<Key, clock::Instant>>,
     /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a
     /// pod or a node has gone, another binding has ended.
@@ -237,7 +239,7 @@ impl Scheduler {
             let node = other.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default();
             let counts = other.metadata.uid != pod.metadata.uid
                 && is_live(&other)
-                && (!node.is_empty() || self.cache.is_assumed(&Key::of(&*other)));
+                && (!node.is_empty() || self.cache.has_assumed(&Key::of(&*other), &other));
             if counts {
                 used.extend(claims_of(&other));
             }
@@ -246,7 +248,11 @@ impl Scheduler {
     }
 
     async fn schedule(self: &Arc<Self>, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let Some(pod) = self.pods.get(&key).filter(|p| is_pending(p)) else { return Ok(Outcome::Done) };
+        let Some(pod) = self.pods.get(&key).filter(|p| is_pending(p)) else {
+            // Its binding may have failed after the watch told that it is gone.
+            self.failures.lock().remove(&key);
+            return Ok(Outcome::Done);
+        };
         if self.cache.has_assumed(&key, &pod) {
             return Ok(Outcome::Done); // on its way
         }

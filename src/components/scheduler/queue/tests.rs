@@ -116,6 +116,10 @@ async fn a_claim_for_one_pod_is_given_to_one() {
     scheduler.pods.tell_of(other());
     let is_taken = || scheduler.volumes_of(&pod("1")).unwrap().is_taken;
     assert!(!is_taken(), "the other one has no node yet");
+    let mut before = other();
+    before.metadata.uid = Some("older".into());
+    scheduler.cache.assume(&Key::new("d", "q"), &before, "n");
+    assert!(!is_taken(), "that was another pod of its name");
     scheduler.cache.assume(&Key::new("d", "q"), &other(), "n");
     assert!(is_taken());
     scheduler.cache.forget(&Key::new("d", "q"), &other());
@@ -140,6 +144,38 @@ async fn a_claim_that_only_names_a_volume_or_has_lost_it_is_not_bound() {
     lost.status = of(json!({"phase": "Lost"}));
     scheduler.claims.tell_of(lost);
     assert_eq!(why(), "persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\"");
+}
+
+/// VolumeRestrictions needs all claims and comes before VolumeBinding, which looks at the state of
+/// all before it asks for volumes.
+#[tokio::test]
+async fn of_several_claims_the_one_is_named_that_upstream_names() {
+    let mut named = claim("v");
+    named.metadata.annotations = None; // it is not bound
+    let scheduler = scheduler(named).await;
+    let why = |claims: &[&str]| {
+        let volume = |name: &&str| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
+        let mut pod = pod("1");
+        pod.spec.as_mut().unwrap().volumes = of(claims.iter().map(volume).collect());
+        scheduler.volumes_of(&pod).unwrap_err()
+    };
+    let mut other = claim("w");
+    other.metadata.name = Some("other".into());
+    other.metadata.deletion_timestamp = of(json!("2026-01-01T00:00:00Z"));
+    scheduler.claims.tell_of(other.clone());
+    assert_eq!(why(&["c"]), "pod has unbound immediate PersistentVolumeClaims");
+    assert_eq!(why(&["c", "other"]), "persistentvolumeclaim \"other\" is being deleted");
+    assert_eq!(why(&["c", "other", "missing"]), "persistentvolumeclaim \"missing\" not found");
+    other.status = of(json!({"phase": "Lost"}));
+    other.metadata.resource_version = Some("12".into());
+    scheduler.claims.tell_of(other.clone());
+    let lost = "persistentvolumeclaim \"other\" bound to non-existent persistentvolume \"w\"";
+    assert_eq!(why(&["c", "other"]), lost, "a lost claim that is being deleted is lost");
+    (other.status, other.metadata.deletion_timestamp) = (None, None);
+    other.metadata.resource_version = Some("13".into());
+    scheduler.claims.tell_of(other);
+    assert_eq!(why(&["other"]), "persistentvolume \"w\" not found");
+    assert_eq!(why(&["other", "c"]), "pod has unbound immediate PersistentVolumeClaims");
 }
 
 #[tokio::test]
@@ -196,7 +232,7 @@ async fn the_end_of_a_pod_does_not_undo_the_decision_for_the_next_one_of_its_nam
     scheduler.pod_changed(&Change::Deleted(Arc::new(pod("1"))));
     assert!(scheduler.cache.has_assumed(&key, &pod("2")));
     scheduler.pod_changed(&Change::Deleted(Arc::new(pod("2"))));
-    assert!(!scheduler.cache.is_assumed(&key));
+    assert!(scheduler.cache.assumed().is_empty());
 }
 
 /// An administrator reserved it for this claim: no component may take that back.
@@ -293,6 +329,16 @@ async fn a_pod_that_has_its_node_is_not_told_that_it_has_none() {
     scheduler.pods.tell_of(bound);
     scheduler.failed(&Key::new("d", "p"), &pod("1"), "n", "the answer was lost", None).await;
     assert!(server.lines().is_empty());
+}
+
+/// The watch tells of the pod's end while its failure is being counted.
+#[tokio::test]
+async fn a_failure_of_a_pod_that_is_gone_is_forgotten() {
+    let scheduler = Arc::new(scheduler(claim("v")).await);
+    let gone = Key::new("d", "gone");
+    scheduler.begin_pause(&gone, &pod("7"));
+    assert_eq!(scheduler.schedule(gone, None).await.unwrap(), Outcome::Done);
+    assert!(scheduler.failures.lock().is_empty());
 }
 
 /// Every binding that fails gives room back, and then all pods that wait are looked at again.

@@ -387,7 +387,7 @@ impl Door {
                 match call.content_type.as_str() {
                     "application/merge-patch+json" => patch::merge(object, &body),
                     "application/strategic-merge-patch+json" => {
-                        strategic::apply(kind.kind, object, &body).map_err(Status::bad_request)?;
+                        strategic::apply(kind.kind, object, &body).map_err(strategic::refusal)?;
                     }
                     "application/json-patch+json" => patch::json(object, body.to_string().as_bytes())?,
                     other => return Err(Status::unsupported_media_type(other)),

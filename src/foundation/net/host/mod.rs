@@ -83,7 +83,7 @@ impl Host {
             fabric,
             places: Places::new(most),
             ports: tokio::sync::Mutex::default(),
-            connections: Crew::new("host-ports").part(),
+            connections: Owned::new("host-ports"),
             visits: watch::Sender::default(),
         }
     }

@@ -193,10 +193,10 @@ pub(super) fn all(name: &X509Name, number: u8) -> Vec<String> {
 
 /// Returns the common name of a subject: the last one if it has several, as Go's `pkix.Name` does.
 ///
-/// Approvers judge a request by this name and the API server authenticates the certificate by it,
-/// so both read it here. `/CN=system:kube-controller-manager/CN=system:node:n1` names the node `n1`
-/// for both.
-pub(super) fn common_name(name: &X509Name) -> Option<String> {
+/// Approvers judge a request by this name, and the API server authenticates a certificate by its
+/// last one, too (`clients`). `/CN=system:kube-controller-manager/CN=system:node:n1` names the node
+/// `n1` for both.
+fn common_name(name: &X509Name) -> Option<String> {
     all(name, 3).pop()
 }
 

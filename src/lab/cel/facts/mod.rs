@@ -77,6 +77,8 @@ pub(crate) struct Line {
     pub at: jiff::Timestamp,
     /// The programs that then ran in the background of its shell.
     pub running: Vec<String>,
+    /// A directory of its shell's `PATH` then had kubectl; true where no step has broken the shell.
+    pub kubectl: bool,
 }
 
 /// What an evaluation missed.
@@ -165,6 +167,7 @@ impl Facts {
                         ("code", Value::Int(ran.code.into())),
                         ("at", value::time(ran.at)),
                         ("running", value::list(ran.running.iter().map(|name| value::text(name)).collect())),
+                        ("kubectl", Value::Bool(ran.kubectl)),
                     ])
                 };
                 Some(value::list(self.ran.iter().map(one).collect()))

@@ -106,9 +106,10 @@ impl LabRun {
         (!names.is_empty()).then(|| words::say(lang, Word::PartsGone, &with))
     }
 
-    /// Takes in how all tasks stand that can be seen, and tells it.
+    /// Takes in how all tasks stand that can be seen, and tells it. Tasks with a probe keep what
+    /// [`LabRun::attend`] saw of them: others may count together with them only.
     fn saw(&self, found: BTreeMap<String, bool>) {
-        *self.seen() = found;
+        self.seen().extend(found);
         self.note_green();
         self.tell_followers();
     }

@@ -2,9 +2,11 @@
 //! recurse, and a stack overflow ends the process, which no panic boundary holds; so a value that
 //! nests too deep is refused at the door.
 
+mod properties;
 mod repeats;
 
 use super::status::Status;
+use properties::property;
 use regex::{Regex, RegexBuilder};
 use repeats::{Repeats, operator};
 use serde_json::Value;
@@ -23,7 +25,7 @@ const PATTERN_MAX: usize = 4 * 1024 * 1024;
 /// # Errors
 /// It is none in Go, or it takes more than [`PATTERN_MAX`] bytes.
 pub fn regex(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(&as_go(pattern).map_err(regex::Error::Syntax)?)
+    RegexBuilder::new(&from_go(pattern).map_err(regex::Error::Syntax)?)
         .size_limit(PATTERN_MAX)
         .dfa_size_limit(PATTERN_MAX)
         .build()
@@ -38,20 +40,27 @@ pub fn regex(pattern: &str) -> Result<Regex, regex::Error> {
 /// {                the character where no count follows: `^{.*}$`; here an error
 /// [ & ~ --         characters inside of a class; here operators
 /// a** a{1001}      errors; fine here
+/// \012 \p{^Greek}  characters; errors here
+/// \u0041 (?x)      errors; fine here
 /// ```
 ///
 /// Source: `regexp/syntax/parse.go`.
 ///
 /// # Errors
-/// Go's message for a repetition that it refuses.
-fn as_go(pattern: &str) -> Result<String, String> {
+/// Go's message for what it refuses and this engine takes.
+fn from_go(pattern: &str) -> Result<String, String> {
     let mut out = String::with_capacity(pattern.len());
     let mut rest = pattern;
     let mut repeats = Repeats::default();
     while let Some(c) = rest.chars().next() {
         let taken = match c {
-            '\\' => escape(rest, false, &mut out).0,
-            '[' => class(rest, &mut out),
+            '\\' => escape(rest, false, &mut out)?.0,
+            '[' => class(rest, &mut out)?,
+            '(' => {
+                check_flags(rest)?;
+                out.push('(');
+                1
+            }
             '{' if !is_count(rest) => {
                 out.push_str("\\{");
                 1
@@ -89,13 +98,40 @@ fn is_count(text: &str) -> bool {
     !least.is_empty() && is_number(least) && is_number(most)
 }
 
+/// Refuses flags that Go does not know, if a group begins with them: `(?x)`, `(?i-u:`.
+fn check_flags(group: &str) -> Result<(), String> {
+    let Some(flags) = group.strip_prefix("(?") else { return Ok(()) };
+    let length = flags.bytes().take_while(|b| b.is_ascii_alphabetic() || *b == b'-').count();
+    let (flags, rest) = flags.split_at(length);
+    match flags.find(|c: char| !"imsU-".contains(c)).filter(|_| rest.starts_with([':', ')'])) {
+        None => Ok(()),
+        Some(at) => {
+            let written = &group[..at + 3];
+            Err(format!("error parsing regexp: invalid or unsupported Perl syntax: `{written}`"))
+        }
+    }
+}
+
+/// Returns how many octal digits of a character the text begins with: three at most. A single one
+/// that is not 0 would be a reference to a group, which neither engine knows.
+fn octal_digits(text: &str) -> usize {
+    let count = text.bytes().take(3).take_while(|b| matches!(b, b'0'..=b'7')).count();
+    if count == 1 && !text.starts_with('0') { 0 } else { count }
+}
+
 /// Writes the escape that `text` begins with. Returns how many bytes it takes, and whether it
 /// stands for several characters.
-fn escape(text: &str, in_class: bool, out: &mut String) -> (usize, bool) {
+fn escape(text: &str, in_class: bool, out: &mut String) -> Result<(usize, bool), String> {
     let Some(c) = text[1..].chars().next() else {
         out.push('\\');
-        return (1, false);
+        return Ok((1, false));
     };
+    let octal = octal_digits(&text[1..]);
+    if octal > 0 {
+        let number = u32::from_str_radix(&text[1..=octal], 8).unwrap_or_default();
+        out.push_str(&format!("\\x{{{number:X}}}"));
+        return Ok((1 + octal, false));
+    }
     let set = match c {
         'd' => "[0-9]",
         'D' => "[^0-9]",
@@ -108,29 +144,30 @@ fn escape(text: &str, in_class: bool, out: &mut String) -> (usize, bool) {
         // The engine knows no escape for these two, for they need none.
         '<' => "<",
         '>' => ">",
-        'p' | 'P' | 'x' => {
-            let name = &text[2..];
-            let length = match (name.strip_prefix('{'), c) {
-                (Some(inner), _) => inner.find('}').map_or(name.len(), |end| end + 2),
-                (None, 'x') => name.bytes().take(2).take_while(u8::is_ascii_hexdigit).count(),
-                (None, _) => name.chars().next().map_or(0, char::len_utf8),
+        'p' | 'P' => return property(text, out).map(|length| (length, true)),
+        'u' | 'U' => return Err(format!("error parsing regexp: invalid escape sequence: `\\{c}`")),
+        'x' => {
+            let number = &text[2..];
+            let length = match number.strip_prefix('{') {
+                Some(inner) => inner.find('}').map_or(number.len(), |end| end + 2),
+                None => number.bytes().take(2).take_while(u8::is_ascii_hexdigit).count(),
             };
             out.push_str(&text[..2 + length]);
-            return (2 + length, c != 'x');
+            return Ok((2 + length, false));
         }
         'Q' if !in_class => {
             let quoted = &text[2..];
             let end = quoted.find("\\E");
             out.push_str(&regex::escape(&quoted[..end.unwrap_or(quoted.len())]));
-            return (end.map_or(text.len(), |end| end + 4), true);
+            return Ok((end.map_or(text.len(), |end| end + 4), true));
         }
         _ => {
             out.extend(['\\', c]);
-            return (1 + c.len_utf8(), false);
+            return Ok((1 + c.len_utf8(), false));
         }
     };
     out.push_str(set);
-    (2, c.is_ascii_alphabetic())
+    Ok((2, c.is_ascii_alphabetic()))
 }
 
 /// Returns how many bytes a name of characters such as `[:^digit:]` takes, if the text begins with
@@ -143,7 +180,7 @@ fn class_name(text: &str) -> Option<usize> {
 
 /// Writes the class that `text` begins with, `[^a-z]`. Returns how many bytes it takes; all if it
 /// does not end, which the engine reports.
-fn class(text: &str, out: &mut String) -> usize {
+fn class(text: &str, out: &mut String) -> Result<usize, String> {
     let mut at = 1;
     out.push('[');
     if text[at..].starts_with('^') {
@@ -156,7 +193,7 @@ fn class(text: &str, out: &mut String) -> usize {
         let here = &text[at..];
         if here.starts_with(']') && !first {
             out.push(']');
-            return at + 1;
+            return Ok(at + 1);
         }
         first = false;
         if let Some(length) = class_name(here) {
@@ -164,21 +201,21 @@ fn class(text: &str, out: &mut String) -> usize {
             at += length;
             continue;
         }
-        let (taken, is_set) = member(here, out);
+        let (taken, is_set) = member(here, out)?;
         at += taken;
         // A range, as in `a-z`. A dash before the end is a character.
         let after = text[at..].strip_prefix('-').filter(|a| !is_set && !a.is_empty() && !a.starts_with(']'));
         if let Some(after) = after {
             out.push('-');
-            at += 1 + member(after, out).0;
+            at += 1 + member(after, out)?.0;
         }
     }
-    text.len()
+    Ok(text.len())
 }
 
 /// Writes one character of a class, or an escape. Returns how many bytes it takes, and whether it
 /// is a set of characters.
-fn member(text: &str, out: &mut String) -> (usize, bool) {
+fn member(text: &str, out: &mut String) -> Result<(usize, bool), String> {
     match text.chars().next() {
         Some('\\') => escape(text, true, out),
         Some(c) => {
@@ -186,9 +223,9 @@ fn member(text: &str, out: &mut String) -> (usize, bool) {
                 out.push('\\');
             }
             out.push(c);
-            (c.len_utf8(), false)
+            Ok((c.len_utf8(), false))
         }
-        None => (0, false),
+        None => Ok((0, false)),
     }
 }
 
@@ -284,7 +321,7 @@ mod tests {
         for pattern in
             [format!("[{}]", "a".repeat(long)), format!("[{}x]", "[:".repeat(long / 2)), "{".repeat(long)]
         {
-            assert!(as_go(&pattern).unwrap().len() >= long);
+            assert!(from_go(&pattern).unwrap().len() >= long);
         }
         assert_eq!(class_name("[:^digit:]]x"), Some(10));
         for none in ["[:", "[:digit", "[:di git:]", "[digit:]"] {
@@ -344,8 +381,29 @@ mod tests {
             (r"\Ba", "éa", false),
             (r"^\Qa.b\E+$", "a.bb", true),
             (r"^\Qa.b\E$", "axb", false),
+            (r"^\012\101\0$", "\nA\0", true),
+            (r"^[\060-\0629]+$", "0129", true),
+            (r"(?i)^a(?s-m:B.)$", "Ab\n", true),
+            (r"^(?P<x>a)(?<y>b)$", "ab", true),
         ] {
             assert_eq!(regex(pattern).unwrap().is_match(text), matches, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_only_this_engine_knows_is_refused() {
+        let perl = "error parsing regexp: invalid or unsupported Perl syntax";
+        let escape = "error parsing regexp: invalid escape sequence";
+        for (pattern, why) in [
+            (r"(?x)a b", format!("{perl}: `(?x`")),
+            (r"a(?i-u:b)", format!("{perl}: `(?i-u`")),
+            (r"\u0041", format!(r"{escape}: `\u`")),
+            (r"[a\U00000041]", format!(r"{escape}: `\U`")),
+        ] {
+            assert_eq!(regex(pattern).unwrap_err().to_string(), why);
+        }
+        for none in [r"\1", r"(a)\1", r"\8", r"\q", r"(?"] {
+            assert!(regex(none).is_err(), "{none}");
         }
     }
 

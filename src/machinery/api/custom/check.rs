@@ -17,7 +17,7 @@ use std::net::Ipv6Addr;
 
 /// Judges a whole object.
 pub(super) fn object(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Errors) {
-    value(schema, object, old, Path::Root, errors);
+    check_value(schema, object, old, Path::Root, errors);
 }
 
 /// What JSON calls a value.
@@ -51,7 +51,8 @@ fn has_type(schema: &Schema, value: &Value) -> bool {
     }
 }
 
-fn value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, errors: &mut Errors) {
+/// Checks a value and all that is inside of it. `old` is the value that it replaces, if any.
+fn check_value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, errors: &mut Errors) {
     if errors.is_full() || old == Some(here) || (here.is_null() && schema.nullable) {
         return;
     }
@@ -70,7 +71,7 @@ fn value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, errors:
             for (name, field) in map {
                 if let Some(inner) = schema.field(name) {
                     let old = old.and_then(|o| o.get(name));
-                    value(inner, field, old, path.field(name), errors);
+                    check_value(inner, field, old, path.field(name), errors);
                 }
             }
             if schema.embedded && !path.is_root() {
@@ -83,7 +84,7 @@ fn value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, errors:
             if let Some(inner) = &schema.items {
                 let before = schema.items_by_key(old);
                 for (i, item) in items.iter().enumerate() {
-                    value(inner, item, before.same(schema, item), path.item(i), errors);
+                    check_value(inner, item, before.same(schema, item), path.item(i), errors);
                 }
             }
         }
@@ -115,7 +116,7 @@ fn same(a: &Value, b: &Value) -> bool {
 fn combined(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     let fits = |schema: &Schema| {
         let mut found = Errors::default();
-        value(schema, here, None, path, &mut found);
+        check_value(schema, here, None, path, &mut found);
         found.is_empty()
     };
     let place = || path.to_string();
@@ -135,7 +136,7 @@ fn combined(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     // Each is judged once: judged again for its errors, schemas inside of each other would take
     // twice as long at each level.
     let mut found = Errors::default();
-    schema.all_of.iter().for_each(|s| value(s, here, None, path, &mut found));
+    schema.all_of.iter().for_each(|s| check_value(s, here, None, path, &mut found));
     if !found.is_empty() {
         tell("must validate all the schemas (allOf)");
         errors.append(found);

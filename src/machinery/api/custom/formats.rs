@@ -4,6 +4,7 @@
 
 use super::mail;
 use crate::bounds;
+use crate::gostr;
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -141,46 +142,8 @@ fn is_hostname(text: &str) -> bool {
 /// Reads `1h30m` and `2 days` in nanoseconds: a duration of Go, or else all numbers with a unit
 /// that are found in the text (`strfmt.ParseDuration` upstream).
 pub(super) fn duration(text: &str) -> Option<i64> {
-    go_duration(text).or_else(|| sum_of_amounts(text))
-}
-
-/// `time.ParseDuration`
-fn go_duration(text: &str) -> Option<i64> {
-    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let mut nanos = 0i128;
-    match rest {
-        "" => return None,
-        "0" => return Some(0),
-        _ => {}
-    }
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(end);
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let factor: i128 = match &after[..unit] {
-            "ns" => 1,
-            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return None,
-        };
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-            return None;
-        }
-        let digits = &fraction[..fraction.len().min(18)]; // more of them are less than a nanosecond
-        let part: i128 = format!("0{digits}").parse().ok()?;
-        let whole = i128::from(format!("0{whole}").parse::<u64>().ok()?);
-        nanos += whole * factor + part * factor / 10i128.pow(digits.len() as u32);
-        if nanos > 1 << 63 {
-            return None;
-        }
-        rest = &after[unit..];
-    }
-    let sign = if text.starts_with('-') { -1 } else { 1 };
-    i64::try_from(sign * nanos).ok()
+    let of_go = gostr::parse_duration(text).ok().and_then(|duration| i64::try_from(duration.0).ok());
+    of_go.or_else(|| sum_of_amounts(text))
 }
 
 /// Adds up all amounts of a text; `None` if it has none. What has too many bits wraps, as in Go.

@@ -6,17 +6,18 @@ use serde_json::Value;
 
 /// Prunes a whole object; adds what went: `spec.foo`.
 pub(super) fn prune(schema: &Schema, object: &mut Value, unknown: &mut UnknownFields) {
-    value(schema, object, Path::Root, unknown);
+    prune_value(schema, object, Path::Root, unknown);
 }
 
-fn value(schema: &Schema, here: &mut Value, path: Path, unknown: &mut UnknownFields) {
+/// Removes the unknown fields of a value and of all that is inside of it.
+fn prune_value(schema: &Schema, here: &mut Value, path: Path, unknown: &mut UnknownFields) {
     match here {
         Value::Object(map) => {
             // One pass: to remove each field for itself would move all fields behind it.
             map.retain(|name, field| match schema.field(name) {
                 Some(inner) => {
                     if !(schema.embedded && name == "metadata") {
-                        value(inner, field, path.field(name), unknown);
+                        prune_value(inner, field, path.field(name), unknown);
                     }
                     true
                 }
@@ -30,7 +31,7 @@ fn value(schema: &Schema, here: &mut Value, path: Path, unknown: &mut UnknownFie
         Value::Array(items) => {
             let Some(schema) = &schema.items else { return };
             for (i, item) in items.iter_mut().enumerate() {
-                value(schema, item, path.item(i), unknown);
+                prune_value(schema, item, path.item(i), unknown);
             }
         }
         _ => {}

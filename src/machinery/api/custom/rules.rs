@@ -6,7 +6,7 @@ use super::cost;
 use super::rule::Rule;
 use super::schema::{ENVELOPE, Schema};
 use super::terms;
-use super::typed;
+use super::typed::{self, typed_value};
 use crate::errors::Errors;
 use crate::path::Path;
 use crate::value::{at, flag, list, text};
@@ -138,7 +138,7 @@ fn node(
             return errors.invalid_text(field, schema.kind.name(), &why);
         }
         let (this, before) =
-            values.get_or_insert_with(|| (typed::value(schema, here), old.map(|o| typed::value(schema, o))));
+            values.get_or_insert_with(|| (typed_value(schema, here), old.map(|o| typed_value(schema, o))));
         let mut scope = root.new_inner_scope();
         scope.add_variable_from_value("self", this.clone());
         if rule.transition {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 /// What a value is, as far as the schema says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Type {
-    /// Not said.
+    /// The schema names no type.
     #[default]
     Any,
     /// A map: fields, or keys of any name.
@@ -48,7 +48,7 @@ impl Type {
     }
 }
 
-/// How a list's items are told apart.
+/// What identifies the items of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ListType {
     /// By nothing: the list is one value.
@@ -90,7 +90,7 @@ pub struct Schema {
     pub required: Vec<String>,
     /// What a field gets that is missing.
     pub default: Option<Value>,
-    /// How a list's items are told apart.
+    /// What identifies the items of a list.
     pub list: ListType,
     /// A map that is owned and compared as a whole.
     pub atomic: bool,

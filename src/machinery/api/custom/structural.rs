@@ -95,9 +95,9 @@ enum Place {
     Logic,
 }
 
-/// `uncorrelated`: the schema above, itself included, of whose parts nobody can tell which old
-/// value a new one replaces: the items of a list that is no map, the fields of a map that is owned
-/// as a whole.
+/// Checks a schema and those inside of it. `uncorrelated` names this schema or the one above whose
+/// parts have no counterparts in the old object: the items of a list that is no map, the fields of
+/// a map that is owned as a whole. A rule there cannot compare with an old value.
 fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, errors: &mut Errors) {
     if errors.is_full() {
         return;

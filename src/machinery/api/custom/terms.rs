@@ -121,7 +121,7 @@ pub(super) struct Term {
 /// Compiles an expression. Every expression of a definition is compiled here.
 ///
 /// # Errors
-/// What the compiler says, or that the expression is too long or nests too deep.
+/// The message of the compiler, or that the expression is too long or nests too deep.
 pub(super) fn compile(source: &str) -> Result<Term, String> {
     let length = source.chars().count();
     if length > LENGTH_MAX {
@@ -154,7 +154,7 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> R
 /// Evaluates an expression.
 ///
 /// # Errors
-/// What the evaluator says.
+/// The message of the evaluator, in upstream's words.
 pub(super) fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
     with_stack(term.depth, || term.program.execute(scope).map_err(|e| in_words_of_upstream(&e)))
 }
@@ -312,8 +312,10 @@ pub(super) fn context<'v>() -> Context<'static, 'v> {
 // -- before it runs
 // -------------------------------------------------------------------------------------------------
 
-/// What is wrong with an expression of a definition. `known` says whether `self.a.b` names
-/// something.
+/// Checks an expression of a definition. `known` returns whether `self.a.b` names a field.
+///
+/// # Errors
+/// A sentence that names what is wrong with it.
 pub(super) fn problems(source: &str, known: &dyn Fn(&[String]) -> bool) -> Result<(), String> {
     let term = compile(source).map_err(|e| e.replace('\n', " "))?;
     walk(&term.program.expression().expr, &mut vec![], known)

@@ -59,13 +59,13 @@ pub(super) fn escaped(name: &str) -> Option<String> {
     Some(out)
 }
 
-/// A value as its schema types it.
-pub(super) fn value(schema: &Schema, json: &Json) -> Value {
+/// Returns a value with the types of its schema, for rules.
+pub(super) fn typed_value(schema: &Schema, json: &Json) -> Value {
     match json {
         Json::Object(fields) => {
             let mut map = HashMap::new();
             for (name, field) in fields {
-                let typed = |inner: &Schema| value(inner, field);
+                let typed = |inner: &Schema| typed_value(inner, field);
                 let entry = match schema.properties.get(name) {
                     // What is null where it may be is as if it were not there.
                     Some(inner) if field.is_null() && inner.nullable => None,
@@ -85,7 +85,8 @@ pub(super) fn value(schema: &Schema, json: &Json) -> Value {
             Value::Map(Map { map: Arc::new(map) })
         }
         Json::Array(items) => {
-            let item = |item: &Json| schema.items.as_ref().map_or_else(|| plain(item), |s| value(s, item));
+            let item =
+                |item: &Json| schema.items.as_ref().map_or_else(|| plain(item), |s| typed_value(s, item));
             Value::List(Arc::new(items.iter().map(item).collect()))
         }
         Json::String(text) => typed(&schema.format, text),

@@ -43,9 +43,9 @@ impl Custom {
         if let Some(metadata) = object.get_mut("metadata").filter(|m| !m.is_null()) {
             unknown.add_below("metadata", decode::conform_named(OBJECT_META, metadata)?);
         }
-        let of_metadata = unknown.told().len();
+        let of_metadata = unknown.shown().len();
         prune::prune(&self.schema, object, &mut unknown);
-        unknown.told_mut()[of_metadata..].sort(); // as upstream tells them
+        unknown.shown_mut()[of_metadata..].sort(); // as upstream tells them
         fill::nulls(&self.schema, object);
         embedded::conform(&self.schema, object, Path::Root, &mut unknown)?;
         Ok(unknown)

@@ -28,7 +28,7 @@ pub struct Applied {
     pub found: usize,
 }
 
-/// Conflicts that are told of one apply.
+/// Conflicts that are reported of one apply.
 const CONFLICTS_MAX: usize = 200;
 
 /// How messages name a manager.

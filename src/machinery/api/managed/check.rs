@@ -7,7 +7,7 @@ use crate::shape::{Keys, Shape};
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// Problems that are told of one object.
+/// Problems that are reported of one object.
 const PROBLEMS_MAX: usize = 100;
 
 /// Returns what is wrong with the lists of an applied object, in upstream's words: items that
@@ -15,18 +15,19 @@ const PROBLEMS_MAX: usize = 100;
 /// item once more, or merge two items into one.
 pub fn problems(shape: Shape, applied: &Value) -> Vec<String> {
     let mut found = vec![];
-    value(shape, applied, Path::Root, &mut found);
+    check_value(shape, applied, Path::Root, &mut found);
     found
 }
 
-fn value(shape: Shape, here: &Value, path: Path, found: &mut Vec<String>) {
+/// Adds the problems of a value and of all that is inside of it.
+fn check_value(shape: Shape, here: &Value, path: Path, found: &mut Vec<String>) {
     if shape.is_atomic() || found.len() >= PROBLEMS_MAX {
         return;
     }
     match here {
         Value::Object(map) => {
             for (name, field) in map {
-                value(shape.field(name), field, path.field(name), found);
+                check_value(shape.field(name), field, path.field(name), found);
             }
         }
         Value::Array(items) => list(shape, items, path, found),
@@ -53,7 +54,7 @@ fn list(shape: Shape, items: &[Value], path: Path, found: &mut Vec<String>) {
         if !seen.insert(name) {
             found.push(format!(".{path}: duplicate entries for key [{shown}]"));
         } else if keys != Keys::Set {
-            value(shape.item(), item, path.key(&shown), found);
+            check_value(shape.item(), item, path.key(&shown), found);
         }
     }
 }

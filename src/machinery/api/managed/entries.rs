@@ -36,6 +36,25 @@ impl Manager<'_> {
     }
 }
 
+/// Returns whether an entry that a client sends can be read (`DecodeManagedFields` upstream).
+pub fn is_readable(entry: &Value) -> bool {
+    matches!(text(entry, "operation"), "Apply" | "Update")
+        && !text(entry, "apiVersion").is_empty()
+        && text(entry, "fieldsType") == "FieldsV1"
+        && is_set(value::at(entry, "fieldsV1"))
+}
+
+/// Returns whether a value has the form of a set of fields: `{"f:spec": {".": {}}}`.
+fn is_set(fields: &Value) -> bool {
+    match fields {
+        Value::Null => true,
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(key, inner)| key == "." || (key.as_bytes().get(1) == Some(&b':') && is_set(inner))),
+        _ => false,
+    }
+}
+
 /// The fields of an entry.
 pub(super) fn fields(entry: &Value) -> Option<&Map<String, Value>> {
     entry.get("fieldsV1")?.as_object()

@@ -4,7 +4,7 @@
 //! that: it removes what its manager no longer says, and refuses to change what another says,
 //! unless forced. [`track`] does the same book-keeping for all other writes, which take whatever
 //! they touch. Field sets are kept in their wire form, FieldsV1: `{"f:spec": {"f:replicas": {}}}`
-//! ([`set`]); what a list's items are told apart by stands in [`crate::shape`]. Source: KEP-555,
+//! ([`set`]); what identifies the items of a list stands in [`crate::shape`]. Source: KEP-555,
 //! structured-merge-diff.
 
 pub mod apply;
@@ -15,7 +15,7 @@ mod track;
 
 pub use apply::{Applied, Conflict, apply, apply_resetting};
 pub use check::problems;
-pub use entries::Manager;
+pub use entries::{Manager, is_readable};
 pub use track::track;
 
 #[cfg(test)]

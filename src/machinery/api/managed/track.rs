@@ -46,7 +46,7 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     store(new, bounded(all));
 }
 
-/// What the system keeps belongs to nobody.
+/// Fields that the server itself keeps have no manager.
 fn strip(set: &mut Set) {
     set.shift_remove(".");
     set.shift_remove("f:apiVersion");

@@ -40,7 +40,9 @@ pub fn media_types(kind: &Kind) -> &'static [&'static str] {
     if kind.custom.is_none() { &TABLE } else { &CUSTOM }
 }
 
-/// Applies a merge patch.
+/// Applies a merge patch. A null removes a field. Lists are replaced; a null field of a map inside
+/// of the new list is left out, and a null item of the list stays, as `evanphx/json-patch` does it
+/// upstream.
 pub fn merge(object: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {
         *object = patch.clone();
@@ -55,8 +57,24 @@ pub fn merge(object: &mut Value, patch: &Value) {
         match value {
             Value::Null => {}
             Value::Object(_) => merge(map.entry(key).or_insert(Value::Null), value),
-            other => drop(map.insert(key.clone(), other.clone())),
+            other => {
+                let mut fresh = other.clone();
+                prune_nulls(&mut fresh);
+                map.insert(key.clone(), fresh);
+            }
         }
+    }
+}
+
+/// Drops the null fields of all maps in a value.
+fn prune_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, field| !field.is_null());
+            map.values_mut().for_each(prune_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(prune_nulls),
+        _ => {}
     }
 }
 
@@ -228,6 +246,8 @@ mod tests {
         let mut object = json!({"a": {"b": 1, "c": [1, 2]}, "d": "x"});
         merge(&mut object, &json!({"a": {"b": null, "c": [3]}, "e": {"f": null, "g": 1}}));
         assert_eq!(object, json!({"a": {"c": [3]}, "d": "x", "e": {"g": 1}}));
+        merge(&mut object, &json!({"a": {"c": [{"x": null, "y": [{"z": null}]}, null]}, "n": [{"m": null}]}));
+        assert_eq!(object, json!({"a": {"c": [{"y": [{}]}, null]}, "d": "x", "e": {"g": 1}, "n": [{}]}));
     }
 
     #[test]

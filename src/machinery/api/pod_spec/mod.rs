@@ -13,12 +13,14 @@ mod security;
 mod tests;
 pub(crate) mod volumes;
 
+pub(crate) use resources::resource_name;
 pub(crate) use scheduling::node_selector;
 
 use crate::cidr;
 use crate::errors::Errors;
 use crate::quantity::Quantity;
 use crate::requests;
+use crate::validate::addresses::NO_IP;
 use crate::validate::fields::{annotations, labels, one_of};
 use crate::validate::names;
 use crate::value::{at, empty, flag, int, list, map, text};
@@ -45,6 +47,7 @@ pub(crate) fn template_at(template: &Value, field: &str, errors: &mut Errors) {
 
 pub(crate) fn spec(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors) {
     let volumes = volumes::check(spec, field, is_pod, errors);
+    resources::pod_claims(spec, &format!("{field}.resourceClaims"), errors);
     containers::all(spec, field, &volumes, errors);
     pod_resources(spec, field, errors);
     host_network(spec, field, is_pod, errors);
@@ -185,8 +188,6 @@ fn gates(spec: &Value, field: &str, errors: &mut Errors) {
 fn is_ip(text: &str) -> bool {
     cidr::parse_ip(text).is_some()
 }
-
-const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 fn dns_config(spec: &Value, field: &str, errors: &mut Errors) {
     let config = at(spec, "dnsConfig");

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 const STANDARD: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "storage"];
 
 /// The name of a container's resource: a standard one, or `example.com/gpu`.
-pub(super) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
+pub(crate) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
     let problems = names::qualified_name(name);
     problems.iter().for_each(|p| errors.invalid_text(field, name, p));
     if !problems.is_empty() {
@@ -101,6 +101,43 @@ pub(super) fn requirements(
     }
 }
 
+/// Checks the claims that a pod has for its containers: each has a name of its own and one source.
+pub(super) fn pod_claims(spec: &Value, field: &str, errors: &mut Errors) {
+    const SOURCES: [&str; 2] = ["resourceClaimName", "resourceClaimTemplateName"];
+    let mut seen: HashSet<&str> = HashSet::new();
+    for (i, claim) in list(spec, "resourceClaims").iter().enumerate() {
+        let (name, place) = (text(claim, "name"), format!("{field}[{i}]"));
+        let name_field = format!("{place}.name");
+        if name.is_empty() {
+            errors.required(name_field, "");
+        } else if !seen.insert(name) {
+            errors.duplicate(name_field, &json!(name));
+        } else {
+            add_problems(names::dns_label(name), &name_field, name, errors);
+        }
+        let sources = SOURCES.map(|source| at(claim, source).as_str());
+        let why = match sources {
+            [Some(_), Some(_)] => {
+                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+            }
+            [None, None] => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+            _ => "",
+        };
+        if !why.is_empty() {
+            // Upstream shows its internal type, which has capital letters.
+            let [own, template] = sources;
+            let shown =
+                json!({"Name": name, "ResourceClaimName": own, "ResourceClaimTemplateName": template});
+            errors.invalid(&*place, &shown, why);
+        }
+        for (source, name) in SOURCES.iter().zip(sources) {
+            if let Some(name) = name {
+                add_problems(names::dns_subdomain(name), &format!("{place}.{source}"), name, errors);
+            }
+        }
+    }
+}
+
 /// The claims of the pod that a container uses: each as a whole, or only some of its requests.
 pub(super) fn claims(known: &HashSet<&str>, c: &Value, field: &str, errors: &mut Errors) {
     let (mut seen, mut in_part): (HashSet<String>, HashSet<&str>) = Default::default();
@@ -154,6 +191,31 @@ pub(super) fn resize(spec: &Value, c: &Value, field: &str, errors: &mut Errors) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_claim_of_a_pod_has_one_name_and_one_source() {
+        let told = |claims: Value| {
+            let mut errors = Errors::default();
+            pod_claims(&json!({"resourceClaims": claims}), "spec.resourceClaims", &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let one = json!({"name": "a", "resourceClaimName": "x.y"});
+        assert_eq!(told(json!([one, {"name": "b", "resourceClaimTemplateName": "t"}])), [""; 0]);
+        assert_eq!(told(json!([one, one])), ["spec.resourceClaims[1].name: Duplicate value: \"a\""]);
+        let shown = r#"{"Name":"a","ResourceClaimName":null,"ResourceClaimTemplateName":null}"#;
+        let why = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
+        assert_eq!(
+            told(json!([{"name": "a"}])),
+            [format!("spec.resourceClaims[0]: Invalid value: {shown}: {why}")]
+        );
+        let both = told(json!([{"name": "a", "resourceClaimName": "x", "resourceClaimTemplateName": "T"}]));
+        assert!(both.len() == 2 && both[0].contains("at most one of"), "{both:?}");
+        assert!(both[1].starts_with("spec.resourceClaims[0].resourceClaimTemplateName: Invalid"), "{both:?}");
+        assert_eq!(
+            told(json!([{"resourceClaimName": "x"}])),
+            ["spec.resourceClaims[0].name: Required value"]
+        );
+    }
 
     /// As `validateResourceClaimNames` of Kubernetes 1.35.
     #[test]

@@ -96,10 +96,19 @@ impl Quantity {
 
     /// Returns the amount rounded to thousandths, away from zero: `100u` is `1m`.
     pub(crate) fn rounded(self) -> Quantity {
-        if self.power >= MILLI_POWER {
+        self.rounded_to(MILLI_POWER)
+    }
+
+    /// Returns the amount rounded to whole units, away from zero: `1500m` is `2`.
+    pub(crate) fn rounded_to_units(self) -> Quantity {
+        self.rounded_to(0)
+    }
+
+    fn rounded_to(self, least: i64) -> Quantity {
+        if self.power >= least {
             return self;
         }
-        let (number, power) = normal(shortened(self.number, MILLI_POWER - self.power), MILLI_POWER);
+        let (number, power) = normal(shortened(self.number, least - self.power), least);
         Quantity { number, power, ..self }
     }
 

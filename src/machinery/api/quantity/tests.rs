@@ -17,6 +17,15 @@ fn amounts_of_resources_have_thousandths() {
     assert_eq!(pod["spec"]["volumes"][0]["emptyDir"]["sizeLimit"], "100u", "it is no resource");
 }
 
+#[test]
+fn amounts_are_rounded_up_to_whole_units() {
+    for (text, want) in
+        [("1500m", "2"), ("1Gi", "1Gi"), ("1", "1"), ("1u", "1"), ("-1500m", "-2"), ("1e30", "1e30")]
+    {
+        assert_eq!(Quantity::parse(text).unwrap().rounded_to_units().to_string(), want);
+    }
+}
+
 /// A sum that just passes the largest number is the largest amount, not a negative one.
 #[test]
 fn the_largest_amounts_do_not_turn_round() {

@@ -175,7 +175,9 @@ impl Parts {
         keep_larger(&mut total, &greediest);
         total.extend(self.of_whole(field));
         for (name, amount) in &self.overhead {
-            if field == Field::Requests || total.contains_key(name) {
+            // A limit of 0 is none: it stays so.
+            let has_limit = total.get(name).is_some_and(|limit| !limit.is_zero());
+            if field == Field::Requests || has_limit {
                 add(&mut total, name.clone(), *amount);
             }
         }

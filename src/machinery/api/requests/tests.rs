@@ -125,6 +125,9 @@ fn limits_have_overhead_only_where_there_is_a_limit_and_storage_is_of_containers
     }});
     let limits = of_value(&pod, Field::Limits);
     assert_eq!((limits.get("cpu"), limits["memory"].to_string().as_str()), (None, "2Mi"));
+    let mut unlimited = pod.clone();
+    unlimited["spec"]["containers"][0]["resources"]["limits"] = json!({"cpu": "0"});
+    assert!(of_value(&unlimited, Field::Limits)["cpu"].is_zero(), "a limit of 0 is none");
     let pod: Pod = serde_json::from_value(pod).unwrap();
     let asks = Amount::of_pod(&pod);
     assert_eq!(asks, Amount { pods: 1, cpu: 1000, memory: 2 << 20, storage: 1 << 30 });

@@ -48,7 +48,7 @@ mod tests {
         let mut object = deployment(json!({"foo": 1, "template": {"spec": {"containers": [
             {"name": "c", "imag": "x", "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}}}]}}}));
         let unknown = conform(kind, &mut object).unwrap();
-        assert_eq!(unknown.told(), ["spec.foo", "spec.template.spec.containers[0].imag"]);
+        assert_eq!(unknown.shown(), ["spec.foo", "spec.template.spec.containers[0].imag"]);
         let want = deployment(json!({"template": {"spec": {"containers": [
             {"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}]}}}));
         let mut want = want;

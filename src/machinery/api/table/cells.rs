@@ -42,7 +42,7 @@ pub(crate) fn number(object: &Value, path: &str) -> Value {
 }
 
 /// The text at `path`, or `other`.
-pub(crate) fn or<'a>(object: &'a Value, path: &str, other: &'a str) -> &'a str {
+pub(crate) fn text_or<'a>(object: &'a Value, path: &str, other: &'a str) -> &'a str {
     match text(object, path) {
         "" => other,
         s => s,
@@ -84,7 +84,7 @@ pub(crate) fn containers(object: &Value, path: &str) -> (Value, Value) {
 }
 
 /// The first `max` joined by commas, then how many more.
-pub(crate) fn some(items: &[String], max: usize, none: &str) -> String {
+pub(crate) fn first_items(items: &[String], max: usize, none: &str) -> String {
     match items.len() {
         0 => none.to_string(),
         n if n > max => format!("{} + {} more...", items[..max].join(","), n - max),

@@ -5,8 +5,8 @@
 //! goes when the component that should look at the field does.
 
 use super::kinds::Kind;
-use super::kinds::core::persistent_volume::SOURCES;
 use super::kinds::core::service::is_checked;
+use super::kinds::core::volume_sources::SOURCES;
 use super::value::{at, flag, list, text};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -104,11 +104,8 @@ const POD: &[Row] = &[
     ("*[].lifecycle.preStop.tcpSocket", Any, "a lifecycle hook cannot open a connection; the hook fails"),
     ("*[].lifecycle.stopSignal", Any, "Ropewalk sends the image's stop signal; the field is ignored"),
     ("*[].resizePolicy", Any, "Ropewalk does not resize containers in place; the field is ignored"),
-    ("*[].restartPolicyRules", Any, "Ropewalk's kubelet knows no restart rules; the field is ignored"),
     ("*[].resources.claims", Any, NO_DRA),
     ("*[].env[].valueFrom.fileKeyRef", Any, "Ropewalk's kubelet reads no variables from files; the container will not start as it means to"),
-    ("containers[].restartPolicy", Any, "Ropewalk's kubelet uses the pod's restartPolicy; the field is ignored"),
-    ("initContainers[].restartPolicy", Not(&["Always"]), "Ropewalk's kubelet uses the pod's restartPolicy; the field is ignored"),
     ("volumes[].emptyDir.medium", Not(&["", "Memory"]), "Ropewalk has no volumes of huge pages; the pod will not start"),
     ("volumes[].projected.sources[].clusterTrustBundle", Any, "Ropewalk has no cluster trust bundles; the source is ignored"),
     ("volumes[].projected.sources[].podCertificate", Any, "Ropewalk issues no pod certificates; the source is ignored"),
@@ -119,8 +116,8 @@ const NO_OWN_USERS: &str = "Ropewalk runs as an ordinary user here, so all of it
 /// Whether `hostUsers: false` is honoured: a fact of the process, as who runs it is.
 static OWN_USERS: AtomicBool = AtomicBool::new(false);
 
-/// From now on nobody is warned of `hostUsers: false`: pods get a user namespace of their own, or
-/// do not start.
+/// Switches off the warning about `hostUsers: false`: from now on pods get a user namespace of
+/// their own, or do not start.
 pub fn pods_have_own_users() {
     OWN_USERS.store(true, Ordering::Relaxed);
 }

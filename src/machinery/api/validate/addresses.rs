@@ -12,7 +12,8 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+/// Upstream's message for a text that is no address.
+pub(crate) const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 /// Checks an address in any form that older fields take. Returns it as IPv4 if it is IPv4.
 pub(crate) fn legacy_ip(text: &str, field: &str, errors: &mut Errors) -> Option<IpAddr> {
@@ -110,6 +111,7 @@ pub(crate) fn one_of_each_family<'a>(all: impl Iterator<Item = &'a str>) -> bool
 
 #[cfg(test)]
 mod tests {
+    use super::NO_IP;
     use crate::errors::Errors;
     use crate::kinds::{Kind, find};
     use crate::validate;
@@ -123,8 +125,6 @@ mod tests {
     fn check_of(group: &str, name: &str) -> fn(&Value, &mut Errors) {
         kind(group, name).validate
     }
-
-    const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
     #[test]
     fn addresses_that_lead_to_no_other_machine_are_refused() {

@@ -116,8 +116,8 @@ pub fn label_value(text: &str) -> Vec<String> {
     problems
 }
 
-/// A key of a ConfigMap or Secret.
-pub(crate) fn config_key(text: &str) -> Vec<String> {
+/// Returns what is wrong with a key of a ConfigMap or Secret.
+pub fn config_key(text: &str) -> Vec<String> {
     let mut problems: Vec<String> = too_long(text, 253, "characters").into_iter().collect();
     if text.is_empty() || !text.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c)) {
         problems.push(CONFIG_KEY.to_string());

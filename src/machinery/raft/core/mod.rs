@@ -382,7 +382,7 @@ impl Raft {
     }
 
     /// The disk is gone: this member can promise nothing any more. The only voter still leads, as
-    /// nobody else can.
+    /// no other member can.
     pub(super) fn give_up(&mut self) {
         match self.role {
             _ if self.only_voter() => {}

@@ -22,7 +22,7 @@ pub(super) struct Wanted {
     served: bool,
 }
 
-/// The next snapshot to send. A function of its own, so that nobody holds the lock while it is
+/// The next snapshot to send. A function of its own, so that the lock is not held while it is
 /// sent.
 fn next_wanted(wanted: &Mutex<Wanted>) -> Option<Message> {
     let mut wanted = wanted.lock();
@@ -103,7 +103,8 @@ fn newest(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError> 
 
 impl Edge for RealEdge {
     fn write(&mut self, write: Write) {
-        let _ = self.jobs.send(Job::Write(write)); // after a failure nobody writes, and nobody is told that it is durable
+        // After a failure nothing is written any more, and nothing is reported as durable.
+        let _ = self.jobs.send(Job::Write(write));
     }
 
     fn send(&mut self, message: Message) {

@@ -86,6 +86,10 @@ pub enum StartError {
         /// The state machine's reason.
         why: String,
     },
+    /// The first configuration has no voter. Such a log would be refused as damaged at the next
+    /// start.
+    #[error("the first configuration names no voter, so nothing could ever be committed")]
+    NoVoter,
     /// The machine has no room for another thread.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -210,6 +214,9 @@ fn open<M: StateMachine>(
     now: Now,
     spawn: Spawn,
 ) -> Result<Opened<M>, StartError> {
+    if options.initial.voters.is_empty() {
+        return Err(StartError::NoVoter);
+    }
     let initial = SnapshotRef { conf: options.initial.clone(), ..SnapshotRef::default() };
     options.disk.create_dir(&options.dir).map_err(WalError::io("make the directory", &options.dir))?;
     let lock = Arc::new(lock(&*options.disk, &options.dir)?);
@@ -272,6 +279,7 @@ impl Driver {
     /// - `InUse` if another process has the directory: end it first.
     /// - `Log` if the log or a snapshot file is damaged, was written by a later version, or cannot
     ///   be read or written. The text says what to do about damage.
+    /// - `NoVoter` if the options name none; nothing is written.
     /// - `Snapshot` if the state in the snapshot is none that the machine can read.
     /// - `Thread` if the system starts no more threads.
     pub fn start<M: StateMachine + 'static>(

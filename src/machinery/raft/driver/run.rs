@@ -42,7 +42,8 @@ impl<M: StateMachine> Run<M> {
             let now = Instant::now();
             let tick = now >= next_tick;
             if tick {
-                next_tick = now + self.tick(); // ticks that were missed are not made up for: nobody was late but us
+                // Ticks that were missed are not made up for: only this member was late.
+                next_tick = now + self.tick();
             }
             match self.turn(first.into_iter().chain(inputs.try_iter().take(more)), tick) {
                 Flow::Go => {}

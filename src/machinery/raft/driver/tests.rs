@@ -77,9 +77,21 @@ fn start_with(
     One { driver, captures: begun, news }
 }
 
+/// Its log would be refused as damaged at the next start.
+#[test]
+fn a_member_of_no_voter_is_refused_before_it_writes_anything() {
+    let disk = SimDisk::default();
+    let alone = Options::alone("/one".as_ref());
+    let options = Options { disk: Arc::new(disk.clone()), initial: ConfState::default(), ..alone };
+    let machine = Null { captures: mpsc::channel().0, panics: false, waits: None };
+    let refused = Driver::start(options, machine, Box::new(|_| {})).err();
+    assert!(matches!(refused, Some(StartError::NoVoter)), "{refused:?}");
+    assert_eq!(disk.syncs_begun(), 0);
+}
+
 /// Another process that gets the lock appends where this one may still be writing.
 #[test]
-fn the_directory_is_let_go_when_nobody_writes_any_more() {
+fn the_directory_is_unlocked_when_no_thread_writes_any_more() {
     for graceful in [true, false] {
         let disk = SimDisk::default();
         let one = start(&disk, SnapshotPolicy::default(), false);
@@ -207,7 +219,7 @@ fn a_panic_of_the_log_s_thread_is_the_log_s_end() {
         one.driver.handle().propose(1, Bytes::from_static(b"a"));
         match one.news.recv_timeout(Duration::from_millis(5)) {
             Ok(news) => break news,
-            Err(_) => assert!(Instant::now() < deadline, "nobody is told"),
+            Err(_) => assert!(Instant::now() < deadline, "no report came"),
         }
     };
     let LogNews::Failed(error) = failed else { panic!("it waits") };

@@ -164,7 +164,7 @@ fn a_lost_question_is_asked_again_and_a_new_leader_ends_it() {
         body: Body::MsgHeartbeat { commit: 0, read: 0 },
     });
     follower.pump();
-    assert_eq!(follower.answered(), [(10, false)], "nobody knows whether the old leader will answer");
+    assert_eq!(follower.answered(), [(10, false)], "whether the old leader will answer is not known");
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn answers_that_wait_for_the_disk_do_not_pile_up() {
 
 /// The leader that handed over took its post back after an election timeout.
 #[test]
-fn an_election_that_was_handed_over_and_waited_long_for_the_disk_unseats_nobody() {
+fn an_election_that_was_handed_over_and_waited_long_for_the_disk_unseats_no_leader() {
     for (ticks, in_time) in [(99, true), (100, false)] {
         let mut follower = Follower::new();
         follower.wire.sent.clear();
@@ -466,5 +466,5 @@ fn a_member_that_can_write_no_more_does_not_say_that_it_leads() {
     let mut alone = Follower { member: member.expect("an empty state"), wire: Wire::default() };
     alone.pump();
     alone.member.give_up(Duration::ZERO);
-    assert_eq!(alone.member.machine().1.role, Role::Leader, "nobody else can");
+    assert_eq!(alone.member.machine().1.role, Role::Leader, "no other member can");
 }

@@ -28,7 +28,7 @@ fn a_newer_term_is_taken_and_ends_candidacy_and_leadership_5_1() {
 fn a_newer_term_brings_a_new_vote_5_1() {
     for role in ROLES {
         let mut one = One::as_(role);
-        // Of the term, not of an election: nobody leads in it yet.
+        // Of the term, not of an election: no member leads in it yet.
         one.hear(3, 4, Body::MsgAppResp { index: 0, reject: true, hint_index: 0, hint_term: 0 });
         one.says();
         one.hear(2, 4, Body::MsgVote { index: 9, log_term: 3, transfer: false });
@@ -77,7 +77,7 @@ fn a_leader_tells_everybody_in_time_that_it_leads_5_2() {
             assert_eq!(one.says(), [], "round {round}");
         }
         one.tick();
-        // nobody is told of more commits than it is known to have entries
+        // no follower is told of more commits than it is known to have entries
         let beat =
             |to, commit| Message { from: 1, to, term: 1, body: Body::MsgHeartbeat { commit, read: 0 } };
         assert_eq!(one.says(), [beat(2, 1), beat(3, 0)], "round {round}");
@@ -89,7 +89,7 @@ fn a_leader_tells_everybody_in_time_that_it_leads_5_2() {
 }
 
 #[test]
-fn who_hears_no_leader_asks_for_votes_in_the_next_term_5_2() {
+fn a_follower_that_hears_no_leader_asks_for_votes_in_the_next_term_5_2() {
     for role in [Role::Follower, Role::Candidate] {
         let mut one = One::as_(role);
         one.time_out();
@@ -102,7 +102,7 @@ fn who_hears_no_leader_asks_for_votes_in_the_next_term_5_2() {
         one.hear(2, 2, Body::MsgPreVoteResp { reject: false });
         let status = one.core.status();
         assert_eq!((status.role, status.term, status.vote), (Role::Candidate, 2, 1), "it votes for itself");
-        assert_eq!(one.says(), [], "before its own vote is durable it asks nobody");
+        assert_eq!(one.says(), [], "before its own vote is durable it asks no member");
         one.sync();
         let vote = Body::MsgVote { index: 0, log_term: 0, transfer: false };
         assert_eq!(one.says(), [ask(2, 2, vote.clone()), ask(3, 2, vote)]);
@@ -147,7 +147,7 @@ fn one_round_of_votes_wins_loses_or_leaves_it_open_5_2() {
 }
 
 #[test]
-fn a_follower_votes_once_a_term_for_whoever_comes_first_5_2() {
+fn a_follower_votes_once_a_term_for_the_first_candidate_5_2() {
     for (voted, asks, refused) in
         [(NONE, 2, false), (NONE, 3, false), (2, 2, false), (3, 3, false), (2, 3, true), (3, 2, true)]
     {
@@ -240,7 +240,7 @@ fn a_request_for_votes_says_where_the_log_ends_5_4_1() {
 }
 
 #[test]
-fn a_voter_refuses_whoever_s_log_ends_before_its_own_5_4_1() {
+fn a_voter_refuses_a_candidate_whose_log_ends_before_its_own_5_4_1() {
     // the voter's log; the last index and term of the candidate's
     let cases: [(&[Term], Index, Term, bool); 10] = [
         (&[1], 1, 1, false),
@@ -430,7 +430,7 @@ fn a_repeated_transfer_still_ends() {
 }
 
 #[test]
-fn who_cannot_count_in_a_majority_does_not_become_a_voter() {
+fn a_member_that_cannot_count_in_a_majority_does_not_become_a_voter() {
     use crate::{ConfChange, ConfError};
     let mut one = One::new(1);
     assert_eq!((one.role(), one.commit()), (Role::Leader, 1));
@@ -438,7 +438,7 @@ fn who_cannot_count_in_a_majority_does_not_become_a_voter() {
     {
         assert_eq!(one.core.propose_conf(change), Err(ConfError::NoMember));
     }
-    assert_eq!(one.core.propose_conf(ConfChange::AddNode(2)), Err(ConfError::NotReady), "nobody knows it");
+    assert_eq!(one.core.propose_conf(ConfChange::AddNode(2)), Err(ConfError::NotReady), "it is not known");
     one.core.propose_conf(ConfChange::AddLearnerNode(2)).expect("a learner needs nothing");
     one.pump();
     assert_eq!(one.core.propose_conf(ConfChange::AddNode(2)), Err(ConfError::NotReady), "not heard of");
@@ -469,7 +469,7 @@ fn reads_that_a_smaller_quorum_confirms_are_answered() {
 
 /// One forged message with the largest term would end all elections: the next term cannot be said.
 #[test]
-fn a_term_from_which_nobody_could_count_on_is_not_believed() {
+fn a_term_after_which_no_other_could_come_is_not_believed() {
     use crate::codec::{COUNT_MAX, REACH_MAX};
     let beat = || Body::MsgHeartbeat { commit: 0, read: 0 };
     let mut group: Vec<One> = (1..=3).map(|id| One::with(id, 3, &[], 1, NONE)).collect();

@@ -98,7 +98,7 @@ fn a_full_window_of_which_nothing_arrived_does_not_stay_full() {
 }
 
 #[test]
-fn who_is_not_known_to_follow_gets_one_message_at_a_time() {
+fn a_member_that_is_not_known_to_follow_gets_one_message_at_a_time() {
     let mut one = One::new(3);
     one.lead();
     assert_eq!(one.progress(2), (0, ProgressState::Probe));
@@ -135,7 +135,7 @@ fn many_bytes_go_out_in_several_messages() {
 /// A disk that was not what it promised: nothing can be done for that follower, but the leader must
 /// not talk to it without end.
 #[test]
-fn who_denies_what_it_confirmed_is_asked_again_only_at_the_next_heartbeat() {
+fn a_follower_that_denies_what_it_confirmed_is_asked_again_only_at_the_next_heartbeat() {
     let mut one = One::new(3);
     one.lead();
     one.propose("a");

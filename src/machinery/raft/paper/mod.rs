@@ -181,7 +181,7 @@ impl One {
     }
 
     pub(crate) fn propose(&mut self, data: &'static str) {
-        self.core.propose(Bytes::from_static(data.as_bytes())).expect("somebody leads");
+        self.core.propose(Bytes::from_static(data.as_bytes())).expect("it leads");
         self.pump();
     }
 
@@ -223,7 +223,7 @@ impl One {
     }
 }
 
-/// Lets everything that members say arrive, at once and in order, until nobody has anything to say.
+/// Lets everything that members say arrive, at once and in order, until none says anything more.
 fn settle(members: &mut [One]) {
     for _ in 0..1000 {
         let said: Vec<Message> = members.iter_mut().flat_map(|m| m.says()).collect();

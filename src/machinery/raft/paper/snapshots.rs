@@ -44,7 +44,7 @@ fn rounds_of_silence(one: &mut One, rounds: u32) -> Vec<Body> {
 }
 
 #[test]
-fn who_needs_entries_that_are_gone_is_sent_a_snapshot_7() {
+fn a_follower_that_needs_entries_that_are_gone_is_sent_a_snapshot_7() {
     let mut one = sending();
     assert_eq!(one.progress(2), (0, ProgressState::Snapshot(GONE)));
     assert_eq!(one.tells(2), [Body::MsgSnap(snapshot(GONE, 1, 3))]);
@@ -82,7 +82,7 @@ fn behind_a_snapshot_the_log_goes_on_7() {
 fn a_snapshot_that_was_lost_is_sent_again_7() {
     let mut one = sending();
     one.says();
-    // nobody reports a loss here: silence for some rounds of check-quorum does
+    // no loss is reported here: silence for some rounds of check-quorum does
     assert_eq!(rounds_of_silence(&mut one, 6), []);
     assert_eq!(rounds_of_silence(&mut one, 4), [Body::MsgSnap(snapshot(GONE, 1, 3))]);
     assert_eq!(rounds_of_silence(&mut one, 4), []);
@@ -110,7 +110,7 @@ fn a_member_that_is_not_heard_of_is_not_sent_a_snapshot_7() {
 }
 
 #[test]
-fn who_knows_nobody_learns_everything_from_a_snapshot_7() {
+fn a_member_that_knows_no_other_learns_everything_from_a_snapshot_7() {
     // a member that joins: no log, no term, no configuration
     let mut one = One::stored(2, Stored::default());
     for _ in 0..5 * ELECTION {
@@ -175,7 +175,7 @@ fn a_snapshot_older_than_the_own_changes_nothing_7() {
 
 /// As in etcd: it needs no snapshot any more, though a newer one was sent.
 #[test]
-fn who_turns_out_to_have_what_the_log_begins_with_is_served_from_the_log_7() {
+fn a_follower_that_has_what_the_log_begins_with_is_served_from_the_log_7() {
     let mut one = One::new(3);
     one.lead();
     for _ in 0..20 {

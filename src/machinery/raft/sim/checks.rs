@@ -61,7 +61,7 @@ impl<G: Guest> World<G> {
         }
     }
 
-    /// Nobody votes twice in a term, whatever happened in between.
+    /// No member votes twice in a term, whatever happened in between.
     pub(super) fn check_vote(&mut self, m: &Message) {
         let candidate = match m.body {
             Body::MsgVote { .. } => m.from,

@@ -22,7 +22,7 @@ pub trait Guest {
     fn ends(&mut self, member: MemberId);
     /// A member's disk has no room for what it must write, or has it again.
     fn disk(&mut self, member: MemberId, full: bool);
-    /// Clients ask and hear answers, once a step. `quiet`: nobody begins anything new.
+    /// Clients ask and hear answers, once a step. `quiet`: no client begins anything new.
     fn act(&mut self, now: u64, quiet: bool, members: Members<'_, Self::Machine>);
     /// What a member applied, and which reads it answered, since it was last looked at; in the step
     /// `now`.

@@ -3,12 +3,14 @@
 use super::help;
 use super::{CUT, Manner, Session};
 use crate::consent;
+use crate::labs;
 use crate::lesson::{self, PageStyle};
 use crate::lesson_files;
 use crate::terminal::{self, Unedited};
 use crate::texts::Say;
 use cluster::Error;
 use cluster::undo::Loss;
+use lab::graded::view::{Ask as LabAsk, LabView};
 use lab::view::{Ask, Entry, LessonView, State};
 use lang::charset::{eprintln, print, println};
 use parking_lot::Mutex;
@@ -212,6 +214,21 @@ impl Session {
         }
     }
 
+    /// `hint`: the next one of the lesson. While a lab is open, its pane may hide the lesson's, so
+    /// the session says how to get the hints of the lab.
+    fn lesson_hint(&mut self) -> i32 {
+        let code = self.shown(Ask::Hint, PageStyle::hint);
+        if self.manner != Manner::Terminal {
+            return code;
+        }
+        let (place, lang) = (self.place.clone(), self.lang());
+        let asked = async { labs::asked::<LabView>(&place, lang, LabAsk::Show).await };
+        if self.await_answer(asked).is_ok_and(|lab| !lab.id.is_empty()) {
+            println!("{}", self.say(Say::HintOfLab, &[]));
+        }
+        code
+    }
+
     /// A word of lessons.
     pub(super) fn lesson(&mut self, words: &[String]) -> i32 {
         if words.iter().skip(1).any(|w| matches!(w.as_str(), "--help" | "-h"))
@@ -238,7 +255,7 @@ impl Session {
                 2
             }
             ("debrief", step) => self.debrief(step),
-            ("hint", _) => self.shown(Ask::Hint, PageStyle::hint),
+            ("hint", _) => self.lesson_hint(),
             ("check", id) => {
                 let over = |view: &LessonView| matches!(view.state, State::Done | State::Solved);
                 // At a terminal the one who watches says it when a step is done.

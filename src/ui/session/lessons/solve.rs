@@ -99,8 +99,8 @@ impl Session {
         {
             return code;
         }
-        let solution = match self.ask(Ask::Solve { id }) {
-            Ok(value) => serde_json::from_value::<Solution>(value).unwrap_or_default(),
+        let solution = match self.solution(id) {
+            Ok(solution) => solution,
             Err(why) => return self.unanswered(&why),
         };
         let played = self.play_solution(SolutionLines::of(solution.lines, &solution.may_fail));
@@ -119,6 +119,24 @@ impl Session {
             },
             Played::Cut(code) => code,
         }
+    }
+
+    /// Asks for the lines that solve the step. Ctrl-C gives the question up, but an engine that is
+    /// busy may take it all the same: then it is told that nothing is played, or the learner's next
+    /// acts would count as the solution's.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub(super) fn solution(&mut self, id: Option<String>) -> Result<Solution, Unanswered> {
+        let answer = self.ask(Ask::Solve { id });
+        if matches!(answer, Err(Unanswered::Cut)) {
+            let (place, lang) = (self.place.clone(), self.lang());
+            // The next line's message to the engine comes behind it.
+            self.announced = Some(self.handle.spawn(async move {
+                let _ = lesson::ask(&place, lang, Ask::Solved).await; // the cluster may have ended
+            }));
+        }
+        answer.map(|lines| serde_json::from_value(lines).unwrap_or_default())
     }
 
     /// Checks that `solve` can only mean the lesson.

@@ -1,6 +1,7 @@
 use super::solve::SolutionLines;
 use super::*;
 use crate::script::Script;
+use crate::session::{Given, Lines};
 use crate::texts::Lang;
 use cluster::{Home, Place};
 use std::process::Command;
@@ -23,13 +24,34 @@ fn a_manifest_in_a_script_or_a_solution_keeps_its_empty_lines() {
         let lines = || text.lines().map(String::from);
         assert_eq!(
             session.collect(&mut SolutionLines::of(lines().collect(), &[].into())).as_deref(),
-            Some(manifest)
+            Ok(manifest)
         );
-        assert_eq!(session.collect(&mut Script::of(lines())).as_deref(), Some(manifest));
+        assert_eq!(session.collect(&mut Script::of(lines())).as_deref(), Ok(manifest));
     }
     let mut solution = SolutionLines::of(vec!["a: 1\nEOF\nget pods\nls".to_string()], &[].into());
-    assert_eq!(session.collect(&mut solution).as_deref(), Some("a: 1\n"));
+    assert_eq!(session.collect(&mut solution).as_deref(), Ok("a: 1\n"));
     assert_eq!(solution.rest, ["get pods", "ls"], "what follows belongs to the solution");
+}
+
+/// Lines of a script, some of which are no text.
+struct Pieces(std::collections::VecDeque<Given>);
+
+impl Lines for Pieces {
+    fn more(&mut self) -> Given {
+        self.0.pop_front().unwrap_or(Given::End)
+    }
+}
+
+/// kubectl refuses such a manifest, and none of its lines is a command.
+#[test]
+fn a_manifest_that_is_not_utf_8_is_refused_to_its_end() {
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let mut session = session_at(&runtime, Home::at(dir.path()).cluster("main").unwrap());
+    let text = |text: &str| Given::Text(text.into());
+    let all = [text("a: 1"), Given::NotUtf8, text("echo b"), text("EOF"), text("get pods")];
+    let mut lines = Pieces(all.into());
+    assert_eq!(session.collect(&mut lines), Err(1));
+    assert!(matches!(lines.more(), Given::Text(next) if next == "get pods"));
 }
 
 #[test]
@@ -226,6 +248,66 @@ fn interrupted_while_the_lab_engine_is_busy() {
     session.run("solve", &mut Script::of([]));
     assert_eq!(session.last(), CUT);
     assert!(told.try_recv().is_err(), "the engine was asked for the solution");
+}
+
+/// Not a test of its own: runs in a process that the test below starts.
+#[test]
+fn interrupted_while_the_lesson_engine_looks_for_the_solution() {
+    if std::env::var_os(INSIDE).is_none() {
+        return;
+    }
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let place = Home::at(dir.path()).cluster("main").unwrap();
+    let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+    busy(&runtime, &place, asked);
+    let mut session = session_at(&runtime, place);
+    let (tell, told) = std::sync::mpsc::channel();
+    runtime.spawn(async move {
+        while let Some(question) = questions.recv().await {
+            let question: serde_json::Value = serde_json::from_str(&question).unwrap();
+            let ask = question["question"]["ask"].clone();
+            if ask["solve"].is_object() {
+                nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).unwrap();
+            }
+            tell.send(ask).unwrap();
+        }
+    });
+    assert!(matches!(session.solution(None), Err(Unanswered::Cut)));
+    let mut asks = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(60)).ok());
+    assert!(asks.any(|ask| ask == "solved"), "what the learner does now counts as the solution's");
+    assert!(session.announced.is_some(), "the next line waits for that");
+}
+
+#[test]
+fn after_ctrl_c_at_solve_the_learner_plays() {
+    in_a_process("interrupted_while_the_lesson_engine_looks_for_the_solution");
+}
+
+/// Not a test of its own: runs in a process that the test below starts.
+#[test]
+fn tells_the_engine_of_a_line_that_was_interrupted() {
+    if std::env::var_os(INSIDE).is_none() {
+        return;
+    }
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let place = Home::at(dir.path()).cluster("main").unwrap();
+    tells(&runtime, &place, vec![(vec![LessonView::default()], None)]);
+    let mut session = session_at(&runtime, place);
+    let mut other = {
+        let _inside = runtime.enter();
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap()
+    };
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).unwrap();
+    runtime.block_on(other.recv()).unwrap(); // all that wait for the signal have it
+    session.end_line("get pods -w", false);
+    assert!(session.announced.is_none(), "the answer was waited for");
+    assert!(session.take_interrupt(), "the lines behind it are dropped");
+}
+
+/// The signal that ended a line of kubectl is still there when the line is over.
+#[test]
+fn ctrl_c_in_a_line_does_not_cut_off_what_the_engine_is_told_of_it() {
+    in_a_process("tells_the_engine_of_a_line_that_was_interrupted");
 }
 
 #[test]

@@ -31,8 +31,11 @@ pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// The kubelet renews the lease of its node every 10 s. One that was not renewed for this long is
-/// late. After 40 s the node is NotReady.
+/// late.
 const HEARTBEAT_LATE: Duration = Duration::from_secs(15);
+/// A lease that was not renewed for this long makes its node NotReady. Upstream:
+/// `--node-monitor-grace-period` of kube-controller-manager.
+pub(crate) const HEARTBEAT_LOST: Duration = Duration::from_secs(50);
 
 /// Events kept; the oldest goes.
 const EVENTS_MAX: usize = 200;
@@ -50,6 +53,8 @@ pub(crate) struct Cluster {
     pub leases: BTreeMap<Key, String>,
     /// Node → when the watch told last that its lease was renewed, on the interface's own clock.
     pub heartbeats: BTreeMap<String, Duration>,
+    /// Node → the revision of that renewal.
+    renewed: BTreeMap<String, u64>,
     /// What that clock showed at the latest change.
     pub now: Duration,
     pub events: BTreeMap<Key, Happened>,
@@ -63,12 +68,26 @@ pub(crate) struct Cluster {
     listed: BTreeSet<String>,
 }
 
+/// Why an object is taken away.
+#[derive(Clone, Copy)]
+enum Gone {
+    /// It was deleted, at this store revision.
+    Deleted(u64),
+    /// Nothing is known of it any more, from this revision on.
+    Unknown(u64),
+    /// It was on the cluster that another one has replaced: the log of this one has no place for
+    /// it.
+    Replaced,
+}
+
 impl Cluster {
     /// Another cluster answers now: revisions begin anew, and the past is not its past. Its objects
     /// come with its own lists, perhaps before this is told.
     pub(crate) fn restart(&mut self) {
         (self.revision, self.past) = (0, Past::default());
+        self.listed.clear();
         self.heartbeats.clear();
+        self.renewed.clear();
     }
 
     /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as
@@ -114,7 +133,7 @@ impl Cluster {
                 }
                 // 0: the watch did not tell it.
                 let deleted = if deleted == 0 { self.revision } else { deleted };
-                self.remove(resource, key(&object), deleted, true)
+                self.remove(resource, key(&object), Gone::Deleted(deleted))
             }
             Delta::Replaced(objects) => {
                 // What the first list tells was there before: it is no change.
@@ -125,9 +144,9 @@ impl Cluster {
                     self.put(resource, object, later);
                 });
                 // It left at some time since the last news of the watch.
-                let revision = self.revision;
+                let why = if later { Gone::Deleted(self.revision) } else { Gone::Replaced };
                 gone.into_iter().for_each(|key| {
-                    self.remove(resource, key, revision, true);
+                    self.remove(resource, key, why);
                 });
                 if !later {
                     self.past.begin(self.revision);
@@ -141,7 +160,7 @@ impl Cluster {
     pub(crate) fn forget(&mut self, resource: &str) {
         let revision = self.revision;
         for key in self.keys(resource) {
-            self.remove(resource, key, revision, false);
+            self.remove(resource, key, Gone::Unknown(revision));
         }
         self.listed.remove(resource);
     }
@@ -159,8 +178,8 @@ impl Cluster {
         }
     }
 
-    /// Takes an object away. `ended`: it was deleted; otherwise nothing is known of it any more.
-    fn remove(&mut self, resource: &str, key: Key, revision: u64, ended: bool) -> bool {
+    /// Takes an object away; true if it was there.
+    fn remove(&mut self, resource: &str, key: Key, why: Gone) -> bool {
         /// The key and the value that was there.
         fn take<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K) -> Option<(K, Option<V>)> {
             map.remove(&key).map(|was| (key, Some(was)))
@@ -174,12 +193,18 @@ impl Cluster {
             "replicasets" => take(&mut self.replicasets, key).map(|(k, was)| Before::ReplicaSet(k, was)),
             "leases" => {
                 self.heartbeats.remove(&key.1);
+                self.renewed.remove(&key.1);
                 return self.leases.remove(&key).is_some();
             }
             _ => return self.events.remove(&key).is_some(),
         };
-        let now = self.now;
-        before.map(|before| self.past.note(revision, now, ended, before)).is_some()
+        let Some(before) = before else { return false };
+        match why {
+            Gone::Deleted(revision) => self.past.note(revision, self.now, true, before),
+            Gone::Unknown(revision) => self.past.note(revision, self.now, false, before),
+            Gone::Replaced => {}
+        }
+        true
     }
 
     /// Takes in an object; true if something on the screen may look different. `noted`: the value
@@ -218,7 +243,7 @@ impl Cluster {
             "replicasets" => place(&mut self.replicasets, key, replicaset(object))
                 .map(|(k, was)| Before::ReplicaSet(k, was)),
             "leases" => {
-                let was_late = key.0 == "kube-node-lease" && self.note_heartbeat(&key.1);
+                let was_late = key.0 == "kube-node-lease" && self.note_heartbeat(&key.1, revision);
                 return was_late
                     | place(&mut self.leases, key, text(object, "spec.holderIdentity").to_string())
                         .is_some();
@@ -242,8 +267,12 @@ impl Cluster {
         changed
     }
 
-    /// A node's lease was renewed; true if it was late.
-    fn note_heartbeat(&mut self, node: &str) -> bool {
+    /// Notes that a node's lease was renewed, at this store revision; true if it was late. A list
+    /// that is read again after a watch broke off may name a lease that was not renewed since.
+    fn note_heartbeat(&mut self, node: &str, revision: u64) -> bool {
+        if self.renewed.insert(node.to_string(), revision) == Some(revision) {
+            return false;
+        }
         let was_late = self.late(node, self.now).is_some();
         self.heartbeats.insert(node.to_string(), self.now);
         was_late
@@ -410,6 +439,28 @@ mod tests {
         cluster.now = seconds(26);
         assert!(put(&mut cluster, "leases", lease("9")), "the old age is on the screen");
         assert_eq!(cluster.late("w", seconds(26)), None);
+        cluster.now = seconds(50);
+        cluster.absorb("leases", Delta::Replaced(vec![lease("9")]));
+        assert_eq!(cluster.late("w", seconds(50)), Some(seconds(24)), "a new list renews nothing");
+    }
+
+    /// `ropewalk down` and `ropewalk up` under an open interface: the new cluster counts its
+    /// revisions from 1.
+    #[test]
+    fn the_past_of_a_cluster_is_without_the_objects_of_the_one_it_replaced() {
+        let mut cluster = Cluster::default();
+        let pod = |name: &str, rv: &str, phase: &str| {
+            json!({"metadata": {"name": name, "namespace": "default", "resourceVersion": rv},
+            "status": {"phase": phase}})
+        };
+        let old = vec![pod("gone", "500", "Running"), pod("web", "501", "Running")];
+        cluster.absorb("pods", Delta::Replaced(old));
+        cluster.restart();
+        cluster.absorb("pods", Delta::Replaced(vec![pod("web", "80", "Pending")]));
+        assert_eq!(cluster.past.ended(0, u64::MAX).len(), 0, "it did not end on this cluster");
+        assert!(cluster.past.reaches(80) && !cluster.past.reaches(79));
+        let then = cluster.at(70);
+        assert_eq!(then.pods, cluster.pods, "nothing else is known of the time before the list");
     }
 
     #[test]

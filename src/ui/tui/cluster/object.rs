@@ -38,6 +38,8 @@ pub(crate) struct Pod {
     pub name: String,
     pub node: String,
     pub stand: Stand,
+    /// Its phase is Succeeded or Failed: it runs no more, and takes nothing of its node.
+    pub is_over: bool,
     /// kubectl's STATUS column.
     pub status: String,
     /// Containers ready, of how many.

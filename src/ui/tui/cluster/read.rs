@@ -167,6 +167,7 @@ pub(super) fn pod(object: &Value) -> Pod {
         namespace: text(object, "metadata.namespace").into(),
         name: text(object, "metadata.name").into(),
         stand,
+        is_over: matches!(text(object, "status.phase"), "Succeeded" | "Failed"),
         ready: (summary.ready, summary.total),
         restarts: summary.restarts,
         status: if stand == Stand::Leaving { "Terminating".into() } else { summary.status },

@@ -29,7 +29,7 @@ pub(super) struct Answer {
     pub typed: Vec<u8>,
 }
 
-/// Asks. The terminal must be raw, and nobody else may read from it.
+/// Asks the terminal, which must be raw; nothing else may read from it.
 pub(super) fn ask() -> io::Result<Answer> {
     let mut out = stdout();
     // The ground's colour, then a line of signs, then where the cursor is; then the line is wiped.

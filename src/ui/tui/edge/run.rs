@@ -4,7 +4,7 @@
 use super::super::event::{Effect, Event, Question};
 use super::super::model::Model;
 use super::super::render::render;
-use super::super::update::{HUNG_UP, last_words, update};
+use super::super::update::{HUNG_UP, catch_up, last_words, update};
 use super::super::words::Word;
 use super::backend::Sized;
 use super::guard::{self, Taken};
@@ -32,7 +32,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// Events that wait to be taken in; who tells more waits.
+/// Events that wait to be taken in; a sender of more waits.
 const PENDING: usize = 1024;
 /// Two pictures are at least so far apart.
 const FRAME: Duration = Duration::from_millis(16);
@@ -291,12 +291,15 @@ impl Interface {
             self.dirty |= changed;
             effects.extend(more);
         }
+        let (more, changed) = catch_up(&mut self.model);
+        self.dirty |= changed;
+        effects.extend(more);
         effects
     }
 
     /// Carries effects out; the exit code, if one of them ends the interface.
     async fn carry_out(&mut self, effects: Vec<Effect>, continued: &mut Signal) -> io::Result<Option<i32>> {
-        let mut quit = None;
+        let (mut quit, end) = (None, exit_code(&effects));
         for effect in effects {
             match effect {
                 Effect::Type(bytes) => self.pty.type_in(bytes),
@@ -307,10 +310,11 @@ impl Interface {
                 Effect::Speak(lang) => self.feeds.speak(&self.setting.place, lang, &self.welcomed),
                 Effect::Begin(there) => self.begin(there),
                 Effect::Home(code) => match self.go_back() {
-                    // What follows was for the pane that was left.
+                    // What follows was for the pane that was left, but for the end of all.
+                    true if end.is_some() => return Ok(end),
                     true => {
                         self.resume()?;
-                        return Ok(quit);
+                        return Ok(None);
                     }
                     false => quit = Some(code),
                 },
@@ -328,6 +332,14 @@ impl Interface {
         }
         Ok(quit)
     }
+}
+
+/// The exit code, if one of the effects ends the interface.
+fn exit_code(effects: &[Effect]) -> Option<i32> {
+    effects.iter().rev().find_map(|effect| match effect {
+        Effect::Quit(code) => Some(*code),
+        _ => None,
+    })
 }
 
 /// Starts the REPL of the shell pane. Only this REPL may command the frame: programs in its shell
@@ -401,5 +413,18 @@ fn whole_ascii(buffer: &mut Buffer) {
             let sign = cell.symbol().chars().next().map_or('?', charset::cell);
             cell.set_char(sign);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When a window is closed, the REPL of a lesson's cluster and the terminal end together.
+    #[test]
+    fn the_end_of_the_terminal_is_seen_behind_the_way_back() {
+        let effects = [Effect::Type(vec![3]), Effect::Home(0), Effect::Quit(HUNG_UP)];
+        assert_eq!(exit_code(&effects), Some(HUNG_UP));
+        assert_eq!(exit_code(&effects[..2]), None);
     }
 }

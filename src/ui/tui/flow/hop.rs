@@ -8,7 +8,7 @@ use tap::ObjectRef;
 /// A place on the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Spot {
-    /// Who asked: `kubectl`.
+    /// The learner's client: `kubectl`.
     Client,
     Api,
     Store,

@@ -180,7 +180,8 @@ impl Flow {
     }
 }
 
-/// Told by everybody about everything: no hop of a command.
+/// True for a record about an Event or a Lease: every component writes them all the time, and they
+/// are no hops of a command.
 fn undrawn(record: &Record) -> bool {
     record.object.as_ref().is_some_and(|o| matches!(o.resource.as_str(), "events" | "leases"))
 }
@@ -218,7 +219,7 @@ fn told(record: &Record) -> (Spot, Spot, Did) {
         Event::Rules { rules, changed } => Did::Rules { rules: *rules as u64, changed: *changed as u64 },
         event => Did::Told(event.clone()),
     };
-    // Who works on something it heard of was told by the API server's watch.
+    // A component that works on a change has heard of it by the API server's watch.
     (Spot::Api, spot, did)
 }
 

@@ -141,6 +141,15 @@ impl Traffic {
         *self = Traffic { play: Play { slower: self.play.slower, ..Play::default() }, ..Traffic::default() };
     }
 
+    /// Ends the show, and forgets the commands that began at `since` or later: what they were about
+    /// is gone.
+    pub(crate) fn leave_stage(&mut self, since: Option<Timestamp>) {
+        if let Some(since) = since {
+            self.flows.retain(|flow| flow.began < since);
+        }
+        self.play = Play { slower: self.play.slower, ..Play::default() };
+    }
+
     /// Keeps what the views read of a record.
     fn keep(&mut self, record: &Record) {
         match record.event {
@@ -192,7 +201,7 @@ impl Traffic {
         }
     }
 
-    /// Notes a mark, at the place of its time.
+    /// Notes a mark behind those that were told before it; the oldest goes.
     fn mark(&mut self, mark: Mark) {
         if self.marks.len() == MARKS_MAX {
             self.marks.pop_front();

@@ -1,6 +1,6 @@
 //! A node as a box: its state, its pods by the object that owns them, and what they request of it.
 
-use super::super::cluster::{Cluster, Node, Pod, Stand};
+use super::super::cluster::{Cluster, HEARTBEAT_LOST, Node, Pod, Stand};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::cells;
@@ -22,8 +22,6 @@ const OWNER: usize = 11;
 const GAUGE: usize = 5;
 /// Cells that are kept for the age of a lease.
 const AGE: usize = 9;
-/// A lease that was not renewed for this long makes its node NotReady, in seconds.
-const LEASE: u64 = 40;
 
 /// Pods of a node under what owns them: the Deployment, another controller, or the pod itself.
 type Group<'a> = (String, Vec<&'a Pod>);
@@ -92,9 +90,8 @@ fn lease(canvas: &mut Canvas<'_>, model: &Model, node: &Node, end: usize, y: usi
     let (text, tone) = match model.cluster.late(&node.name, model.now) {
         None => (format!(" {heart} "), Tone::Dim),
         Some(age) => {
-            let seconds = age.as_secs();
-            let text = canvas.word(Word::LeaseLate, &[&seconds.to_string()]);
-            let tone = if seconds >= LEASE { Tone::Bad } else { Tone::Warn };
+            let text = canvas.word(Word::LeaseLate, &[&age.as_secs().to_string()]);
+            let tone = if age >= HEARTBEAT_LOST { Tone::Bad } else { Tone::Warn };
             (format!(" {heart} {text} "), tone)
         }
     };
@@ -103,8 +100,8 @@ fn lease(canvas: &mut Canvas<'_>, model: &Model, node: &Node, end: usize, y: usi
 
 /// What the pods request, as a share of what the node has, in the lower edge.
 fn gauges(canvas: &mut Canvas<'_>, node: &Node, pods: &[&Pod], (x, y): (usize, usize), end: usize) {
-    // A pod that has ended requests nothing any more.
-    let counted = || pods.iter().filter(|pod| pod.stand != Stand::Done);
+    // As the scheduler counts: a pod that has ended requests nothing any more.
+    let counted = || pods.iter().filter(|pod| !pod.is_over);
     let cpu: i128 = counted().map(|pod| i128::from(pod.cpu)).sum();
     let memory: i128 = counted().map(|pod| i128::from(pod.memory)).sum();
     let mut x = x;

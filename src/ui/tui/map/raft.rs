@@ -44,13 +44,13 @@ pub(super) fn brief(name: &str, room: usize) -> String {
 
 /// The members, each in a column of this width.
 pub(super) fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
-    let off = &model.traffic.agreement.off;
+    let agreement = &model.traffic.agreement;
     let members = model.cluster.members().into_iter().enumerate();
     members
         .map(|(at, member)| Column {
             node: &member.node,
             x: LEFT + at * width,
-            up: member.stand == Stand::Ready && !off.contains(&member.node),
+            up: member.stand == Stand::Ready && !agreement.is_down(&member.node),
         })
         .collect()
 }
@@ -226,7 +226,7 @@ pub(super) fn role(
         Role::Leader => {
             let votes = agreement.votes(column.node);
             let told = canvas.word(Word::RaftVotes, &[&votes.to_string(), &all.len().to_string()]);
-            // Its election may have been before anybody looked.
+            // Its election may be older than the oldest record that is kept.
             let whole = votes > 0 && cells(&told) <= room;
             (if whole { told } else { canvas.word(Word::RaftLeads, &[]) }, Tone::Accent)
         }

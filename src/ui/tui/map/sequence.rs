@@ -294,7 +294,8 @@ fn controller(model: &Model, flow: &Flow, hop: &Hop) -> Lane {
     }
 }
 
-/// The act in words, without the name of its component: for one of several, and for one alone.
+/// Returns the act in words, without the name of its component: the text of a row that counts
+/// several equal acts, and that of a row with one.
 fn words(model: &Model, hop: &Hop) -> (String, String) {
     let name = hop.object.as_ref().map_or("", |o| o.name.as_str());
     let resource = hop.object.as_ref().map_or("", |o| o.resource.as_str());

@@ -99,9 +99,11 @@ fn task_lines(model: &Model, task: &Task, room: usize) -> Vec<Line<'static>> {
 }
 
 /// The tasks that are not done, for a pane of long lines, where they can stay in sight. None once
-/// there is a grade, or the solution was shown: then there is something else to read.
+/// there is a grade of them as they are, or the solution was shown: then there is something else to
+/// read.
 pub(super) fn open_tasks(model: &Model, view: &LabView, room: usize) -> Vec<Line<'static>> {
-    if view.work == Work::Starting || view.grade.is_some() || view.over {
+    let is_graded = view.grade.is_some() && !model.lab.has_old_grade();
+    if view.work == Work::Starting || is_graded || view.over {
         return vec![];
     }
     let open = view.tasks.iter().filter(|task| task.green != Some(true));
@@ -137,6 +139,9 @@ fn hints(model: &Model, view: &LabView, room: usize, out: &mut Vec<Line<'static>
 fn graded(model: &Model, view: &LabView, grade: &Graded, room: usize, out: &mut Vec<Line<'static>>) {
     let (lang, look) = (model.lang, model.look);
     out.extend(text(&lang.say(Word::LabGrade, &[]), look, Tone::Title, room, "", ""));
+    if model.lab.has_old_grade() {
+        out.extend(text(&lang.say(Word::LabGradeOld, &[]), look, Tone::Warn, room, "", "  "));
+    }
     for found in &grade.found {
         let task = view.tasks.iter().find(|task| task.id == found.id);
         let words = task.map_or(found.id.as_str(), |task| task.task.as_str());
@@ -220,7 +225,9 @@ pub(super) fn standing(model: &Model, view: &LabView, room: usize) -> Vec<Line<'
         return out;
     }
     match &view.grade {
-        Some(grade) if view.work == Work::Idle => out.extend(points(model, grade, room)),
+        Some(grade) if view.work == Work::Idle && !model.lab.has_old_grade() => {
+            out.extend(points(model, grade, room));
+        }
         _ => {
             let done = view.tasks.iter().filter(|task| task.green == Some(true)).count();
             let with = [done.to_string(), view.tasks.len().to_string(), view.hints_left.to_string()];

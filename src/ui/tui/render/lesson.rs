@@ -158,7 +158,8 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
         let tone = if hint.is_past { Tone::Dim } else { Tone::Accent };
         out.extend(hinted(model, view.hints.len(), &hint.say, room, tone));
     }
-    // The task has to be seen whole; who looks for help finds `hint` in the bar as well.
+    // The task has to be seen whole; a learner who looks for help finds `hint` in
+    // the bar as well.
     if view.is_stuck
         && open
         && question.is_none()

@@ -268,6 +268,65 @@ fn the_status_bar_names_no_leader_that_is_off() {
     }
 }
 
+fn stop(node: Option<&str>) -> Record {
+    fault(Fault::Stop { component: "etcd".into(), node: node.map(String::from) })
+}
+
+fn start(node: Option<&str>) -> Record {
+    fault(Fault::Start { component: "etcd".into(), node: node.map(String::from) })
+}
+
+#[test]
+fn a_member_that_is_stopped_stays_down_until_it_is_started() {
+    let mut agreement = led();
+    agreement.absorb(&stop(Some(NODES[0])));
+    assert_eq!((agreement.is_down(NODES[0]), agreement.leader()), (true, None));
+    // The power goes and comes back, and the member is stopped all the same.
+    agreement.absorb(&switched(NODES[0], Act::Crash));
+    agreement.absorb(&switched(NODES[0], Act::Start));
+    assert!(agreement.is_down(NODES[0]));
+    agreement.absorb(&start(Some(NODES[0])));
+    assert!(!agreement.is_down(NODES[0]));
+}
+
+#[test]
+fn without_a_name_every_member_is_stopped_and_started_whose_node_is_on() {
+    let mut agreement = led();
+    agreement.absorb(&switched(NODES[2], Act::Stop));
+    agreement.absorb(&stop(None));
+    assert!(NODES.iter().all(|node| agreement.is_down(node)));
+    agreement.absorb(&switched(NODES[2], Act::Start));
+    assert!(!agreement.is_down(NODES[2]), "its node was off when the others were stopped");
+    agreement.absorb(&start(None));
+    assert!(!NODES.iter().any(|node| agreement.is_down(node)));
+}
+
+/// The kubelet of the node and all its pods run on.
+#[test]
+fn a_node_whose_member_is_stopped_is_not_drawn_as_off() {
+    let mut model = towers(120, 34, Lang::En, Look::default(), true);
+    model.view = View::Cluster;
+    tell(&mut model, Event::Records(vec![stop(Some(NODES[0]))]));
+    let shown = text(&screen(&model));
+    assert!(!shown.contains("╳ off"), "{shown}");
+    tell(&mut model, Event::Records(vec![switched(NODES[0], Act::Crash)]));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("╳ off"), "{shown}");
+}
+
+/// A leader that was cut off wrote entries that no other member has, and comes back by a snapshot.
+#[test]
+fn a_snapshot_takes_the_place_of_the_whole_log() {
+    let mut agreement = Agreement::default();
+    let mut absorb = |node, verb, detail| agreement.absorb(&told(node, verb, detail));
+    absorb(NODES[0], "append", json!({"last": 40, "batch": 30, "term": 2}));
+    absorb(NODES[1], "append", json!({"last": 40, "batch": 30, "term": 3}));
+    absorb(NODES[1], "commit", json!({"index": 40, "term": 3}));
+    absorb(NODES[0], "install-snapshot", json!({"index": 35}));
+    assert_eq!(agreement.mark(NODES[0], 36), None, "it is no entry that will be cut off");
+    assert_eq!(agreement.members[NODES[0]].applied, 35);
+}
+
 #[test]
 fn a_member_is_cut_off_by_cuts_alone() {
     let mut agreement = led();

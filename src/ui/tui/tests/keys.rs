@@ -277,6 +277,9 @@ fn a_pointer_that_moves_over_the_shell_draws_nothing() {
     };
     assert!(!update(&mut model, event(MouseEventKind::Moved)).1);
     assert!(update(&mut model, event(MouseEventKind::Down(MouseButton::Left))).1, "the focus moves");
+    press(&mut model, KeyCode::F(1));
+    assert!(!update(&mut model, event(MouseEventKind::Moved)).1, "nor over the help");
+    assert!(update(&mut model, event(MouseEventKind::ScrollDown)).1, "the help moves");
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 use super::keys::{control, letter, press, wish};
 use super::*;
+use crate::texts::Say;
 use crate::tui::event::Question;
 use crate::tui::layout::{Pane, inside};
+use crate::tui::scroll::Scroll;
+use crate::tui::words::Word;
 use ::lab::format::Text;
 use ::lab::graded::score::Found;
 use ::lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Task, Work};
@@ -267,6 +270,43 @@ fn the_tasks_that_are_not_done_stay_in_sight() {
     press(&mut model, KeyCode::Home);
     let shown = text(&screen(&model));
     assert!(tasks[1..3].iter().all(|task| shown.contains(task)) && !shown.contains(tasks[0]), "{shown}");
+}
+
+/// The learner repairs what the grade has found, and the next one is not asked for yet.
+#[test]
+fn a_task_that_changes_after_a_grade_shows_the_tasks_again() {
+    for (lang, words) in [(Lang::En, "from before your last change"), (Lang::Ko, "마지막으로 바꾸기 전의")] {
+        let mut model = playing(120, 90, lang, checked(lang));
+        lab(&mut model, graded(lang));
+        let (shown, points) = (text(&screen(&model)), lang.say(Say::LabScore, &["60", "100"]));
+        assert!(shown.contains(&points) && !shown.contains(words), "{shown}");
+        lab(&mut model, LabView { left_s: -9, ..graded(lang) });
+        assert!(!model.lab.has_old_grade(), "no task has changed");
+        let mut repaired = graded(lang);
+        repaired.tasks[1].green = Some(true);
+        lab(&mut model, repaired.clone());
+        assert!(model.lab.has_old_grade() && model.lab.scroll == Scroll::Tasks);
+        let (shown, stands) = (text(&screen(&model)), lang.say(Word::LabStands, &["3", "4", "2"]));
+        assert!(shown.contains(&stands) && shown.contains(words), "{shown}");
+        if let Some(grade) = &mut repaired.grade {
+            grade.record["score"] = 80.into();
+        }
+        lab(&mut model, repaired); // graded again
+        assert!(!model.lab.has_old_grade() && model.lab.scroll == Scroll::Told);
+    }
+}
+
+/// The objects of a lab go with it: what was done to them is not played on.
+#[test]
+fn the_map_plays_nothing_of_a_lab_that_is_closed() {
+    for next in [LabView::default(), LabView { id: "orphans".into(), ..open(Lang::En) }] {
+        let mut model = playing(120, 36, Lang::En, open(Lang::En));
+        model.traffic.flows.iter_mut().for_each(|flow| flow.began = model.opened);
+        lab(&mut model, LabView { left_s: 400, ..open(Lang::En) });
+        assert!(model.traffic.shown().is_some(), "the same lab goes on");
+        lab(&mut model, next);
+        assert!(model.traffic.shown().is_none() && model.traffic.flows.is_empty());
+    }
 }
 
 #[test]

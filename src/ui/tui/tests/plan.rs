@@ -3,6 +3,7 @@
 use super::sequence::map;
 use super::*;
 use crate::tui::model::View;
+use ratatui::style::Color;
 use std::time::Duration;
 use tap::{Act, Component, Fault};
 
@@ -113,6 +114,44 @@ fn a_lease_that_is_late_shows_its_age_before_the_node_is_not_ready() {
     model.now = Duration::from_secs(20);
     assert!(line(&model).ends_with("─ ♥ 20 s ┘"), "{}", line(&model));
     assert_eq!(model.due(), Some(Duration::from_secs(21)));
+}
+
+#[test]
+fn a_lease_is_shown_as_lost_when_the_node_becomes_not_ready_and_not_before() {
+    let mut model = midway(Lang::En, RICH);
+    model.traffic.finish();
+    two_nodes(&mut model);
+    let lease = json!({"metadata": {"name": "ropewalk-worker", "namespace": "kube-node-lease",
+        "resourceVersion": "900"}, "spec": {"holderIdentity": "ropewalk-worker"}});
+    all(&mut model, "leases", vec![lease]);
+    let colour = |model: &Model| {
+        let shown = screen(model);
+        let heart = shown.content().iter().find(|cell| cell.symbol() == "♥");
+        heart.map(|heart| heart.fg)
+    };
+    for (seconds, expected) in [(49, Color::Yellow), (50, Color::Red)] {
+        model.now = Duration::from_secs(seconds);
+        assert_eq!(colour(&model), Some(expected), "{seconds} s");
+    }
+}
+
+/// An evicted pod stays as an object with the phase Failed.
+#[test]
+fn a_pod_that_has_ended_requests_nothing_of_its_node() {
+    for phase in ["Succeeded", "Failed"] {
+        let mut model = midway(Lang::En, RICH);
+        model.traffic.finish();
+        two_nodes(&mut model);
+        let mut large = pod("default", "large", "ropewalk-worker", "Running", 801);
+        large["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "4"}});
+        all(&mut model, "pods", vec![large.clone()]);
+        let shown = map(&model).join("\n");
+        assert!(shown.contains(" cpu █████  mem ░░░░░ "), "{shown}");
+        large["status"]["phase"] = json!(phase);
+        all(&mut model, "pods", vec![large]);
+        let shown = map(&model).join("\n");
+        assert!(shown.contains(" cpu ░░░░░  mem ░░░░░ "), "{phase}: {shown}");
+    }
 }
 
 /// A record that a component of the machine wrote.

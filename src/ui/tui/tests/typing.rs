@@ -1,12 +1,14 @@
 //! What is typed without a look at the screen, and what a key types for the learner.
 
-use super::keys::{control, fresh, letter, press, wish};
+use super::keys::{asks, control, fresh, letter, press, wish};
 use super::*;
 use crate::lesson::tag;
 use crate::tui::layout::Pane;
-use crate::tui::model::Overlay;
+use crate::tui::model::{BURST, Overlay};
+use crate::tui::update::catch_up;
 use crossterm::event::KeyCode;
 use lab::format::Library;
+use lab::view::{Answer, Ask, Entry, Form, Judged};
 
 /// The bytes that these effects type into the shell.
 fn typed(effects: Vec<Effect>) -> Vec<u8> {
@@ -137,4 +139,66 @@ fn the_lists_of_commands_and_words_fit_every_screen() {
             screen(&model);
         }
     }
+}
+
+/// A step that is done, where Enter goes on; a question, where Enter opens the line of the answer;
+/// and the list, where Enter opens a lesson.
+#[test]
+fn enter_behind_a_command_in_the_wrong_pane_moves_nothing() {
+    let answer = Answer {
+        question: "Which IP address has the pod?".into(),
+        form: Form::Text,
+        cards: vec![],
+        given: None,
+        state: Judged::Missing,
+    };
+    let asked = LessonView { answer: Some(answer), ..lesson(Lang::En) };
+    for view in [done(Lang::En), asked, LessonView::default()] {
+        let mut model = fresh();
+        let entry = Entry { id: "first-voyage/05".into(), title: "Look".into(), ..Entry::default() };
+        tell(&mut model, Event::Lessons(vec![entry]));
+        tell(&mut model, Event::Lesson(Box::new(view)));
+        press(&mut model, KeyCode::F(6));
+        for c in "get pods".chars() {
+            assert_eq!(press(&mut model, KeyCode::Char(c)), []);
+            model.now += BURST / 3;
+        }
+        assert_eq!(press(&mut model, KeyCode::Enter), []);
+        assert_eq!((model.lesson.draft.clone(), model.focus), (None, Pane::Lesson));
+        assert!(text(&screen(&model)).contains("Esc goes to the shell"), "it is said where the keys go");
+        model.now += BURST;
+        assert_eq!(tell(&mut model, Event::Tick), [], "nor afterwards");
+        // After a moment it means what it always does.
+        let effects = press(&mut model, KeyCode::Enter);
+        assert!(!effects.is_empty() || model.lesson.draft.is_some(), "{effects:?}");
+    }
+}
+
+/// With a lesson open the letter `o` leads back from the list to it.
+#[test]
+fn a_command_that_is_typed_into_the_list_leaves_it_as_it_is() {
+    let mut model = fresh();
+    press(&mut model, KeyCode::F(6));
+    letter(&mut model, 'o');
+    assert!(model.shows_list());
+    for c in "get pods".chars() {
+        press(&mut model, KeyCode::Char(c));
+        model.now += BURST / 3;
+    }
+    model.now += BURST;
+    tell(&mut model, Event::Tick);
+    assert!(model.shows_list());
+}
+
+#[test]
+fn a_letter_acts_while_the_shell_prints_without_a_pause() {
+    let mut model = fresh();
+    press(&mut model, KeyCode::F(6));
+    assert_eq!(press(&mut model, KeyCode::Char('b')), []);
+    tell(&mut model, Event::Shell(b"y\r\n".to_vec()));
+    assert_eq!(catch_up(&mut model), (vec![], false), "another letter may follow");
+    model.now += BURST;
+    tell(&mut model, Event::Shell(b"y\r\n".to_vec()));
+    assert_eq!(catch_up(&mut model), (asks(&Ask::Back), true));
+    assert_eq!(catch_up(&mut model), (vec![], false), "once");
 }

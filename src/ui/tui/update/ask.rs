@@ -15,7 +15,8 @@ pub(super) fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effec
         effects.push(Effect::Home(0));
         return true;
     }
-    // The question that has lines played waits for its answer while they are stopped.
+    // The question for which lines are played is still without an answer: `Stop` does not wait
+    // for it.
     let stops = matches!(question.ask(), Some(Ask::Stop { .. }));
     if model.lesson.asked.is_some() && !stops {
         model.notice = Some(Word::StillAsked);

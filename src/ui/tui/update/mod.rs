@@ -10,6 +10,7 @@ use super::terminal::Wish;
 use crate::texts::Say;
 use client::Delta;
 use crossterm::event::KeyEventKind;
+use lab::graded::view::LabView;
 use lab::view::{LessonView, State};
 use serde_json::Value;
 use tap::{Component, Record};
@@ -73,7 +74,7 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::Faults(broken) => changed = model.traffic.agreement.set_broken(&broken),
         Event::NewCluster => restart(model),
         Event::Status(status) => {
-            // Who asks in vain again and again tells nothing new.
+            // A second question without an answer tells nothing new.
             let ended = status.is_none() && model.status.is_some();
             changed = ended != model.ended || status.is_some() && status != model.status;
             model.ended = ended;
@@ -81,11 +82,7 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         }
         Event::Lesson(view) => learn(model, *view),
         Event::Lessons(list) => relist(model, |model| model.lesson.list = list),
-        Event::Lab(view) => {
-            if model.lab.learn(*view, model.now) {
-                model.page = Page::Open;
-            }
-        }
+        Event::Lab(view) => learn_lab(model, *view),
         Event::Labs(list) => relist(model, |model| model.lab.list = list),
         Event::Answered => {
             model.lesson.asked = None;
@@ -108,6 +105,15 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         effects.push(Effect::Size(rows, columns));
     }
     (effects, changed)
+}
+
+/// Takes in the time that is due, if it has come. The loop does this after other events: where they
+/// never pause, as the output of `yes`, the map would stand still, and no letter would act.
+pub(crate) fn catch_up(model: &mut Model) -> (Vec<Effect>, bool) {
+    match model.due().is_some_and(|due| due <= model.now) {
+        true => update(model, Event::Tick),
+        false => (Vec::new(), false),
+    }
 }
 
 /// Takes in objects; true if the screen looks different now.
@@ -237,6 +243,20 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
     }
 }
 
+/// Takes in a view of the open lab. Where one ends or another one begins, the last command of
+/// before is not played any more: its objects are gone.
+fn learn_lab(model: &mut Model, view: LabView) {
+    let is_known = model.lab.view.is_some();
+    let start = |lab: &LabView| (lab.id.clone(), lab.seed, lab.started.clone());
+    let before = model.lab.open().map(start);
+    if model.lab.learn(view, model.now) {
+        model.page = Page::Open;
+    }
+    if is_known && before != model.lab.open().map(start) {
+        model.traffic.leave_stage(before.and_then(|(.., started)| started.parse().ok()));
+    }
+}
+
 fn learn(model: &mut Model, view: LessonView) {
     let before = model.lesson.view.as_ref();
     let moved = before.is_none_or(|b| (&b.id, b.step) != (&view.id, view.step));
@@ -245,7 +265,7 @@ fn learn(model: &mut Model, view: LessonView) {
     let turned_green = was_open && matches!(view.state, State::Done | State::Solved);
     let has_guessed = |v: &LessonView| v.predict.as_ref().is_some_and(|p| p.chosen.is_some());
     let guessed = before.is_some_and(|b| !has_guessed(b)) && has_guessed(&view);
-    // Who asks for a lesson while a lab is open wants to see it.
+    // A learner who asks for a lesson while a lab is open wants to see it.
     if view.playing.is_some() || moved && before.is_some() {
         model.page = Page::Lesson;
     }

@@ -24,7 +24,7 @@ pub(super) fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effe
         let moved = |at: usize| at.min(last).saturating_add_signed(-wheel).min(last);
         match (overlay, mouse.kind) {
             (_, MouseEventKind::Down(_)) => model.overlay = None,
-            (Overlay::Help(at), _) => model.overlay = Some(Overlay::Help(moved(at))),
+            (Overlay::Help(at), _) if wheel != 0 => model.overlay = Some(Overlay::Help(moved(at))),
             _ => return false,
         }
         return true;

@@ -17,8 +17,8 @@ use lab::view::Ask;
 /// Ctrl-C: gives up the line, a search in the history, and a text that is not finished.
 const GIVE_UP: &[u8] = b"\x03";
 
-/// A letter in the lesson's pane: it acts when nothing follows it for a moment. Who types a command
-/// with the focus on the wrong pane must not turn pages and answer questions.
+/// A letter in the lesson's pane: it acts when nothing follows it for a moment. A command
+/// that is typed with the focus on the wrong pane must not turn pages or answer questions.
 fn letter(model: &mut Model, act: Option<Act>) {
     let now = model.now;
     let follows = model.lesson.typed.replace(now).is_some_and(|last| now.saturating_sub(last) < BURST);
@@ -26,6 +26,14 @@ fn letter(model: &mut Model, act: Option<Act>) {
     if follows {
         model.notice = Some(Word::TypeInShell);
     }
+}
+
+/// True if Enter comes right behind a letter in the lesson's pane: it ends a command that was typed
+/// with the focus on the wrong pane. In the open line of an answer it sends the answer.
+fn ends_a_text(model: &Model) -> bool {
+    let lesson = &model.lesson;
+    let follows = lesson.typed.is_some_and(|last| model.now.saturating_sub(last) < BURST);
+    model.focus == Pane::Lesson && lesson.draft.is_none() && follows
 }
 
 /// Does what a letter stands for, once nothing has followed it.
@@ -113,6 +121,11 @@ pub(super) fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>)
         return if n == 2 { zoom(model) } else { turn(model, -1) };
     }
     if model.overlay.is_some() && over(model, keys::latin(key), effects) {
+        return;
+    }
+    if key.code == KeyCode::Enter && ends_a_text(model) {
+        // A letter that stands alone still acts; Enter does nothing beside it.
+        model.notice = model.lesson.pressed.is_none().then_some(Word::TypeInShell);
         return;
     }
     if super::answer::typed(model, key, effects) {
@@ -254,11 +267,8 @@ fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         KeyCode::Home => model.scroll_to(Scroll::To(0)),
         KeyCode::End => model.scroll_to(scrolled(model, isize::MAX)),
         KeyCode::Char(c) if key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
-            match act(model, c.to_ascii_lowercase()) {
-                // In the list letters mean nothing.
-                None if list => {}
-                act => letter(model, act),
-            }
+            let act = act(model, c.to_ascii_lowercase());
+            letter(model, act);
         }
         KeyCode::Enter => {
             let view = model.open_lesson();

@@ -41,7 +41,7 @@ pub(super) async fn server_side_apply(
     let said = applied.clone();
     let (mut applied, unknown) = conform(ctx, kind, applied)?;
     if !unknown.is_empty() {
-        return Err(undeclared(kind, &said, unknown.told(), unknown.count()));
+        return Err(undeclared(kind, &said, unknown.shown(), unknown.count()));
     }
     confine(stored_kind(kind), part, &mut applied);
     let (object, created) = self::applied(state, ctx, kind, part, &applied).await?;
@@ -183,7 +183,7 @@ fn undeclared(kind: &Kind, applied: &Value, unknown: &[String], count: usize) ->
 
 /// The same answer for a type that only a subresource takes.
 pub(crate) fn undeclared_of(of: &SubresourceType, applied: &Value, unknown: &UnknownFields) -> Status {
-    let told = unknown.told();
+    let told = unknown.shown();
     let mut problems: Vec<String> =
         told.iter().map(|field| format!(".{field}: field not declared in schema")).collect();
     problems.extend(path::more(unknown.count().saturating_sub(told.len())));

@@ -69,7 +69,7 @@ fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, 
         }
         patch::STRATEGIC if patch::media_types(kind).contains(&media) => {
             let fields = decode::body("application/json", body)?;
-            strategic::apply(kind.kind, &mut object, &fields).map_err(Status::bad_request)?;
+            strategic::apply(kind.kind, &mut object, &fields).map_err(strategic::refusal)?;
         }
         _ => return Err(Status::unsupported_media_type(&patch::media_types(kind).join(", "))),
     }

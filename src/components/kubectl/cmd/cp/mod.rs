@@ -26,6 +26,8 @@ use tokio::net::unix::pipe;
 
 /// Bytes of the container's errors that are shown.
 const ERRORS_MAX: usize = 1 << 20;
+/// How long the container may take to say whether the destination is a folder, as in kubectl.
+const LOOK_WITHIN: Duration = Duration::from_secs(30);
 /// The pause before a copy that broke off is resumed.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -59,6 +61,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let (from, to) = (place(ctx, from)?, place(ctx, to)?);
     match (from.pod.is_empty(), to.pod.is_empty()) {
         (false, false) => text("one of src or dest must be a local file specification"),
+        // Such as an unset variable leaves: it must not become the working directory.
+        _ if from.path.is_empty() || to.path.is_empty() => text("filepath can not be empty"),
         (true, true) => text("one of src or dest must be a remote file specification"),
         (true, false) => upload(ctx, &from.path, &to).await,
         (false, true) => download(ctx, &from, &to.path).await,
@@ -88,6 +92,17 @@ fn last(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
 }
 
+/// Returns whether `test -d` succeeds in the container.
+///
+/// # Errors
+/// [`Fail::Text`]: it has not ended within [`LOOK_WITHIN`]. The other errors of `test` mean no.
+async fn is_folder(test: impl Future<Output = Result<(), Fail>>) -> Result<bool, Fail> {
+    match tokio::time::timeout(LOOK_WITHIN, test).await {
+        Ok(outcome) => Ok(outcome.is_ok()),
+        Err(_) => text("context deadline exceeded"),
+    }
+}
+
 async fn upload(ctx: &Ctx, local: &str, to: &Place) -> Result<(), Fail> {
     let source = ctx.path(local);
     if !source.exists() {
@@ -96,8 +111,7 @@ async fn upload(ctx: &Ctx, local: &str, to: &Place) -> Result<(), Fail> {
     let (info, container) = pod(ctx, to).await?;
     let mut target = to.path.clone();
     let quiet = Arc::new(Output::new(Box::new(tokio::io::sink()), Box::new(tokio::io::sink())));
-    let is_dir = plain(ctx, &info, &container, &["test", "-d", &target], None, &quiet).await.is_ok();
-    if is_dir {
+    if is_folder(plain(ctx, &info, &container, &["test", "-d", &target], None, &quiet)).await? {
         target = format!("{}/{}", target.trim_end_matches('/'), last(&source.display().to_string()));
     }
     let name = last(&target).to_string();

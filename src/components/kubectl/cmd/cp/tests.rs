@@ -222,3 +222,21 @@ fn a_folder_goes_to_the_target_itself_however_its_path_was_written() {
     assert!(refused.message().contains("is a directory"), "{refused:?}");
     assert_eq!(shell_word("a'b c"), "'a'\\''b c'");
 }
+
+#[tokio::test]
+async fn an_empty_path_is_not_the_working_directory() {
+    let server = Server::start().await;
+    for line in [["cp", "", "p:/tmp"], ["cp", "p:/tmp", ""], ["cp", "", ""]] {
+        let said = server.kubectl(&line).await;
+        assert_eq!((said.code, said.err.as_str()), (1, "error: filepath can not be empty\n"), "{line:?}");
+    }
+    assert!(server.asked().is_empty(), "nothing was asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_does_not_say_what_the_destination_is_does_not_hold_the_copy() {
+    let refused = is_folder(std::future::pending()).await.unwrap_err();
+    assert_eq!(refused.message(), "context deadline exceeded");
+    assert!(is_folder(async { Ok(()) }).await.unwrap());
+    assert!(!is_folder(async { text("command terminated with exit code 1") }).await.unwrap());
+}

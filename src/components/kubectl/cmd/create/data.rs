@@ -6,6 +6,7 @@ use super::{submit, within};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use api::gostr::quote;
+use api::validate::names::config_key;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -22,26 +23,7 @@ fn collect(ctx: &Ctx, name: &str, what: &str) -> Result<BTreeMap<String, Vec<u8>
     if !env_files.is_empty() && (ctx.flags.changed("from-file") || ctx.flags.changed("from-literal")) {
         return text("from-env-file cannot be combined with from-file or from-literal");
     }
-    let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for source in ctx.flags.list("from-file") {
-        let (key, path) = file_source(&source)?;
-        let full = ctx.path(&path);
-        let stat = std::fs::metadata(&full)
-            .map_err(|e| Fail::Text(format!("error reading {path}: {}", go_io(&e))))?;
-        if !stat.is_dir() {
-            add(&mut found, key, read(ctx, &path)?, (name, what))?;
-            continue;
-        }
-        if source.contains('=') {
-            return text("cannot give a key name for a directory path");
-        }
-        for file in files_of(&full)
-            .map_err(|e| Fail::Text(format!("error listing files in {path}: open {path}: {}", go_io(&e))))?
-        {
-            let bytes = std::fs::read(full.join(&file))?;
-            add(&mut found, file.to_string_lossy().into_owned(), bytes, (name, what))?;
-        }
-    }
+    let mut found = from_files(ctx, ctx.flags.list("from-file"), (name, what))?;
     for literal in ctx.flags.list("from-literal") {
         let Some((key, text_of)) = literal.split_once('=').filter(|(k, _)| !k.is_empty()) else {
             return text(format!("invalid literal source {literal}, expected key=value"));
@@ -49,6 +31,9 @@ fn collect(ctx: &Ctx, name: &str, what: &str) -> Result<BTreeMap<String, Vec<u8>
         add(&mut found, key.to_string(), text_of.as_bytes().to_vec(), (name, what))?;
     }
     for path in env_files {
+        if stat(ctx, &path)?.is_dir() {
+            return text("env config file cannot be a directory");
+        }
         let bytes = read(ctx, &path)?;
         for (at, line) in bytes.split(|b| *b == b'\n').enumerate() {
             if let Some((key, given)) = env_pair(ctx, &path, at, line)? {
@@ -57,6 +42,37 @@ fn collect(ctx: &Ctx, name: &str, what: &str) -> Result<BTreeMap<String, Vec<u8>
         }
     }
     Ok(found)
+}
+
+/// Returns what the values of `--from-file` name: files, or the files of a folder.
+fn from_files(
+    ctx: &Ctx,
+    sources: Vec<String>,
+    owner: (&str, &str),
+) -> Result<BTreeMap<String, Vec<u8>>, Fail> {
+    let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for source in sources {
+        let (key, path) = file_source(&source)?;
+        if !stat(ctx, &path)?.is_dir() {
+            add(&mut found, key, read(ctx, &path)?, owner)?;
+            continue;
+        }
+        if source.contains('=') {
+            return text("cannot give a key name for a directory path");
+        }
+        let full = ctx.path(&path);
+        for file in files_of(&full)
+            .map_err(|e| Fail::Text(format!("error listing files in {path}: open {path}: {}", go_io(&e))))?
+        {
+            let bytes = std::fs::read(full.join(&file))?;
+            add(&mut found, file.to_string_lossy().into_owned(), bytes, owner)?;
+        }
+    }
+    Ok(found)
+}
+
+fn stat(ctx: &Ctx, path: &str) -> Result<std::fs::Metadata, Fail> {
+    std::fs::metadata(ctx.path(path)).map_err(|e| Fail::Text(format!("error reading {path}: {}", go_io(&e))))
 }
 
 /// Reads line `at` of an env file, counted from 0. A name without a value has that of this
@@ -124,19 +140,15 @@ fn add(
     bytes: Vec<u8>,
     (name, what): (&str, &str),
 ) -> Result<(), Fail> {
-    let valid = !key.is_empty()
-        && key.len() <= 253
-        && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
-    if !valid {
-        return text(format!(
-            "{} is not {} a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
-            quote(&key),
-            if what == "ConfigMap" {
-                "a valid key name for a ConfigMap:"
-            } else {
-                "valid key name for a Secret"
+    let problems = config_key(&key);
+    if !problems.is_empty() {
+        let key = quote(&key);
+        return text(match what {
+            "ConfigMap" => {
+                format!("{key} is not a valid key name for a ConfigMap: {}", problems.join(","))
             }
-        ));
+            _ => format!("{key} is not valid key name for a Secret {}", problems.join(";")),
+        });
     }
     if found.contains_key(&key) {
         return text(match what {
@@ -227,9 +239,15 @@ pub(crate) async fn secret_tls(ctx: &Ctx) -> Result<(), Fail> {
 pub(crate) async fn secret_docker(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let flag = |name: &str| ctx.flags.text(name).to_string();
-    let files = ctx.flags.list("from-file");
-    let mut data = collect(ctx, &name, "Secret")?;
-    if files.is_empty() {
+    // The only key that such a Secret has, also for a file with another name.
+    let keyed = |file: String| match file.contains('=') {
+        true => file,
+        false => format!(".dockerconfigjson={file}"),
+    };
+    let files: Vec<String> = ctx.flags.list("from-file").into_iter().map(keyed).collect();
+    let is_generated = files.is_empty();
+    let mut data = from_files(ctx, files, (name.as_str(), "Secret"))?;
+    if is_generated {
         let (server, user, password, email) =
             (flag("docker-server"), flag("docker-username"), flag("docker-password"), flag("docker-email"));
         if user.is_empty() || password.is_empty() || server.is_empty() {
@@ -265,6 +283,39 @@ mod tests {
         let said = server.kubectl(&[&create[..], &literals[..]].concat()).await;
         let made: Value = serde_json::from_str(&said.out).unwrap();
         assert_eq!(made["data"], json!({"a": "say \"hi\"", "b": "'x'"}));
+    }
+
+    #[tokio::test]
+    async fn a_docker_secret_has_its_own_key_for_any_file() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("config.json");
+        std::fs::write(&file, "{}").unwrap();
+        let create = ["create", "secret", "docker-registry", "s", "--dry-run=client", "-o", "json"];
+        let keys = |key: &str| format!("--from-file={key}{}", file.display());
+        for (from, want) in
+            [(keys(""), json!({".dockerconfigjson": "e30="})), (keys("k="), json!({"k": "e30="}))]
+        {
+            let said = server.kubectl(&[&create[..], &[from.as_str()]].concat()).await;
+            let made: Value = serde_json::from_str(&said.out).unwrap();
+            assert_eq!(made["data"], want, "{said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_are_checked_before_the_server_is_asked() {
+        let server = Server::away().await;
+        for (what, key, why) in [
+            ("configmap", "..", "\"..\" is not a valid key name for a ConfigMap: must not be '..'\n"),
+            ("configmap", "..a", "for a ConfigMap: must not start with '..'\n"),
+            ("configmap", "a b", "for a ConfigMap: a valid config key must consist of alphanumeric"),
+        ] {
+            let literal = format!("--from-literal={key}=x");
+            let said = server.kubectl(&["create", what, "c", "--dry-run=client", &literal]).await;
+            assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+        }
+        let folder = format!("--from-env-file={}", std::env::temp_dir().display());
+        let said = server.kubectl(&["create", "configmap", "c", "--dry-run=client", &folder]).await;
+        assert_eq!(said.err, "error: env config file cannot be a directory\n");
     }
 
     #[tokio::test]

@@ -67,8 +67,8 @@ fn subjects(ctx: &Ctx) -> Result<Vec<Value>, Fail> {
         }
     }
     for account in ctx.flags.list("serviceaccount") {
-        match account.split_once(':') {
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+        match account.split(':').collect::<Vec<_>>().as_slice() {
+            [namespace, name] if !namespace.is_empty() && !name.is_empty() => {
                 found.push(json!({"kind": "ServiceAccount", "name": name, "namespace": namespace}));
             }
             _ => return text("serviceaccount must be <namespace>:<name>"),
@@ -107,4 +107,20 @@ pub(crate) async fn cluster_role_binding(ctx: &Ctx) -> Result<(), Fail> {
     }
     let object = binding(ctx, "ClusterRoleBinding", metadata(&name, None, &[]), ("ClusterRole", role))?;
     submit(ctx, &format!("/apis/{GROUP}/v1/clusterrolebindings"), object, "clusterrolebinding: ").await
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn a_service_account_has_two_parts() {
+        let server = Server::away().await;
+        for account in ["a", ":b", "a:", "a:b:c"] {
+            let account = format!("--serviceaccount={account}");
+            let line = ["create", "rolebinding", "x", "--role=r", "--dry-run=client", &account];
+            let said = server.kubectl(&line).await;
+            assert_eq!(said.err, "error: serviceaccount must be <namespace>:<name>\n", "{account}");
+        }
+    }
 }

@@ -152,6 +152,9 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
         "" if !ctx.flags.text("bound-object-name").is_empty() => {
             return text("--bound-object-name can only be set if --bound-object-kind is provided");
         }
+        "" if !ctx.flags.text("bound-object-uid").is_empty() => {
+            return text("--bound-object-uid can only be set if --bound-object-kind is provided");
+        }
         "" => Value::Null,
         "Pod" | "Secret" | "Node" if ctx.flags.text("bound-object-name").is_empty() => {
             return text("--bound-object-name is required if --bound-object-kind is provided");
@@ -183,6 +186,17 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
 #[cfg(test)]
 mod tests {
     use crate::testing::Server;
+
+    #[tokio::test]
+    async fn a_token_is_bound_to_an_object_of_a_kind() {
+        let server = Server::away().await;
+        for flag in ["name", "uid"] {
+            let said = server.kubectl(&["create", "token", "a", &format!("--bound-object-{flag}=x")]).await;
+            let why =
+                format!("error: --bound-object-{flag} can only be set if --bound-object-kind is provided\n");
+            assert_eq!(said.err, why);
+        }
+    }
 
     /// As `ParseQuantity` of apimachinery 0.35 and `String` give them.
     #[tokio::test]

@@ -160,13 +160,19 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     fn new(ctx: &Ctx, as_json: bool) -> Draft<'_> {
-        let extension = if as_json { "json" } else { "yaml" };
-        let name = format!("kubectl-edit-{}.{extension}", uuid::Uuid::new_v4().as_u128() as u32);
-        let folder = ctx.env.vars.get("TMPDIR").filter(|dir| !dir.is_empty());
-        let folder = folder.map_or_else(std::env::temp_dir, PathBuf::from);
-        Draft { ctx, path: folder.join(name), written: None, edited: false, done: false, told: false }
+        let path = Draft::fresh(ctx, if as_json { "json" } else { "yaml" });
+        Draft { ctx, path, written: None, edited: false, done: false, told: false }
     }
 
+    /// A path that no file has had.
+    fn fresh(ctx: &Ctx, extension: &str) -> PathBuf {
+        let name = format!("kubectl-edit-{}.{extension}", uuid::Uuid::new_v4().as_u128() as u32);
+        let folder = ctx.env.vars.get("TMPDIR").filter(|dir| !dir.is_empty());
+        folder.map_or_else(std::env::temp_dir, PathBuf::from).join(name)
+    }
+
+    /// Writes the file for the editor. One that is opened again has another path, as upstream: some
+    /// editors remember for each path at which line the user was, and the reason is at the top.
     fn write(&mut self, text: &str) -> Result<(), Fail> {
         use std::io::Write;
         use std::os::unix::fs::OpenOptionsExt;
@@ -175,9 +181,25 @@ impl Draft<'_> {
             true => text.replace("\r\n", "\n").replace('\n', "\r\n"),
             false => text.to_string(),
         };
+        let path = match self.written {
+            None => self.path.clone(),
+            Some(_) => {
+                let extension = self.path.extension().unwrap_or_default();
+                Draft::fresh(self.ctx, &extension.to_string_lossy())
+            }
+        };
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&self.path)?;
-        file.write_all(ended.as_bytes())?;
+        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&path);
+        if let Err(error) = file.and_then(|mut file| file.write_all(ended.as_bytes())) {
+            if path != self.path {
+                let _ = std::fs::remove_file(&path); // a part of the edits, which the other file has
+            }
+            return Err(error.into());
+        }
+        let before = std::mem::replace(&mut self.path, path);
+        if before != self.path {
+            let _ = std::fs::remove_file(before); // the new file has what it had
+        }
         self.written = Some(text.to_string());
         Ok(())
     }

@@ -102,9 +102,16 @@ async fn what_is_invalid_is_opened_again_with_the_reason() {
     .await;
     server.hold(&at("a"), config_map("a", json!({})));
     let script = "if grep -q 'was not valid' $1; then sed -i s/wrong/right/ $1; else echo 'data: {k: wrong}' >> $1; fi";
-    let (said, left) = edited(&server, &["edit", "cm", "a"], script).await;
+    let dir = tempfile::tempdir().unwrap();
+    let opened = dir.path().join("opened");
+    let script = format!("echo $1 >> {}; {script}", opened.display());
+    let (said, left) = edited(&server, &["edit", "cm", "a"], &script).await;
     assert_eq!((said.code, said.out.as_str(), left.len()), (0, "configmap/a edited\n", 0), "{said:?}");
     assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "right");
+    // vi goes to the line where the user left a file of this path; the reason is above it.
+    let opened = std::fs::read_to_string(opened).unwrap();
+    let paths: Vec<&str> = opened.lines().collect();
+    assert!(paths.len() == 2 && paths[0] != paths[1], "{paths:?}");
 }
 
 #[tokio::test]

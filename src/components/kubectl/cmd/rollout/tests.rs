@@ -19,6 +19,33 @@ async fn a_pretended_undo_shows_the_template_and_that_it_is_none() {
     assert!(said.out.ends_with("\n (dry run)\n"), "{said:?}");
 }
 
+#[tokio::test]
+async fn an_undo_to_the_template_that_runs_is_skipped() {
+    let server = crate::testing::Server::start().await;
+    let template = json!({"spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let at = "/apis/apps/v1/namespaces/default";
+    let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"template": template}});
+    server.hold(&format!("{at}/deployments/web"), web);
+    let uid = server.object(&format!("{at}/deployments/web")).unwrap()["metadata"]["uid"].clone();
+    for number in ["1", "2"] {
+        let name = format!("web-{number}");
+        let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"name": name, "namespace": "default", "annotations": {REVISION: number},
+                "ownerReferences": [{"controller": true, "uid": uid}]},
+            "spec": {"template": template}});
+        server.hold(&format!("{at}/replicasets/{name}"), set);
+    }
+    for (flag, number) in [("--to-revision=0", 0), ("--to-revision=1", 1)] {
+        let said = server.kubectl(&["rollout", "undo", "deploy/web", flag]).await;
+        let told = format!(
+            "deployment.apps/web skipped rollback (current template already matches revision {number})\n"
+        );
+        assert_eq!((said.code, said.out), (0, told));
+    }
+    assert!(server.asked().iter().all(|asked| asked.method == "GET"));
+}
+
 #[test]
 fn another_spelling_of_an_amount_is_the_same_revision_of_a_deployment() {
     let template = |memory: &str| {

@@ -179,6 +179,8 @@ mod tests {
             ("{{with .missing}}x{{else}}none{{end}}", "none"),
             ("a {{- /* note */ -}} b {{- \"c\" -}} d", "abcd"),
             ("{{range .items}}{{- .name -}}{{end}}", "ab"),
+            ("{{-\n range .items\n-}}\n  {{.name}}\n{{-\tend }}\n{{-\n/* } \" */ -}} c", "abc"),
+            ("a\u{a0}{{- \"b\" -}}\u{a0}{{-3}}", "a\u{a0}b\u{a0}-3"),
             ("{{$n := \"q\"}}{{$n}}{{println 1 2}}", "q1 2\n"),
             ("{{$x := 1}}{{range .items}}{{$x := 2}}{{end}}{{$x}}", "1"),
             ("{{$x := 1}}{{range .items}}{{$x = 2}}{{end}}{{$x}}", "2"),

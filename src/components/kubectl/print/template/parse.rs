@@ -7,6 +7,9 @@ use api::gostr;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// Go's spaces: they are trimmed, and one of them stands beside the dash that trims.
+const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
+
 /// Texts and actions; `{{-` and `-}}` trim.
 fn tokens(source: &str) -> Result<Vec<Result<String, String>>, String> {
     let (mut found, mut rest, mut trim) = (vec![], source, false);
@@ -14,18 +17,18 @@ fn tokens(source: &str) -> Result<Vec<Result<String, String>>, String> {
         let mut text = &rest[..start];
         let after = &rest[start + 2..];
         if trim {
-            text = text.trim_start();
+            text = text.trim_start_matches(SPACES);
         }
-        let trims = after.starts_with("- ");
+        let trims = after.strip_prefix('-').is_some_and(|rest| rest.starts_with(SPACES));
         if trims {
-            text = text.trim_end();
+            text = text.trim_end_matches(SPACES);
         }
         if !text.is_empty() {
             found.push(Ok(text.to_string()));
         }
         let end = action_end(after).ok_or("template: output:1: unclosed action")?;
         let mut action = &after[if trims { 1 } else { 0 }..end];
-        trim = action.ends_with(" -");
+        trim = action.strip_suffix('-').is_some_and(|rest| rest.ends_with(SPACES));
         if trim {
             action = &action[..action.len() - 1];
         }
@@ -34,7 +37,7 @@ fn tokens(source: &str) -> Result<Vec<Result<String, String>>, String> {
         }
         rest = &after[end + 2..];
     }
-    let text = if trim { rest.trim_start() } else { rest };
+    let text = if trim { rest.trim_start_matches(SPACES) } else { rest };
     if !text.is_empty() {
         found.push(Ok(text.to_string()));
     }
@@ -42,7 +45,8 @@ fn tokens(source: &str) -> Result<Vec<Result<String, String>>, String> {
 }
 
 fn action_end(text: &str) -> Option<usize> {
-    if text.trim_start_matches("- ").trim_start().starts_with("/*") {
+    let inner = text.strip_prefix('-').filter(|rest| rest.starts_with(SPACES)).unwrap_or(text);
+    if inner.trim_start().starts_with("/*") {
         let end = text.find("*/")?;
         return text[end..].find("}}").map(|closing| end + closing);
     }

@@ -50,7 +50,7 @@ fn unknown_fields_go_and_defaults_come() {
         "other": 1, "spec": {"image": null, "free": {"x": 1}, "port": "http", "typo": true, "list": [{"a": "1", "b": 2}]}});
     let unknown = kind.custom.as_ref().unwrap().conform(&mut object).unwrap();
     kind.fill(&mut object);
-    assert_eq!(unknown.told(), ["metadata.foo", "other", "spec.list[0].b", "spec.typo"]);
+    assert_eq!(unknown.shown(), ["metadata.foo", "other", "spec.list[0].b", "spec.typo"]);
     assert_eq!(
         object["spec"],
         json!({"free": {"x": 1}, "port": "http", "list": [{"a": "1"}], "image": "busybox", "inner": {"n": 3}})
@@ -396,7 +396,7 @@ fn metadata_of_an_object_inside_is_pruned_and_judged() {
     let custom = kind.custom.as_ref().unwrap();
     let object = |metadata: Value| json!({"metadata": {"name": "x"}, "spec": {"template": {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "free": 1}}});
     let mut one = object(json!({"labels": {"a": "b"}, "foo": 1}));
-    assert_eq!(custom.conform(&mut one).unwrap().told(), ["spec.template.metadata.foo"]);
+    assert_eq!(custom.conform(&mut one).unwrap().shown(), ["spec.template.metadata.foo"]);
     assert_eq!(one["spec"]["template"]["metadata"], json!({"labels": {"a": "b"}}));
     assert_eq!(one["spec"]["template"]["free"], 1);
     assert!(

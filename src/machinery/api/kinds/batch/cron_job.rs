@@ -6,7 +6,7 @@ use crate::kinds::batch::job_spec::{self, condition_statuses};
 use crate::kinds::entry::{Kind, of, prepare_status, status};
 use crate::kinds::workload::with_pods;
 use crate::pod_spec::defaults::template;
-use crate::table::cells::{Printer, age, name, or, selector, since};
+use crate::table::cells::{Printer, age, name, selector, since, text_or};
 use crate::validate::fields::{not_negative, one_of};
 use crate::value::{self, at, default, default_zero, flag, list, text};
 use k8s_openapi::api::batch::v1::CronJob;
@@ -116,7 +116,7 @@ static PRINTER: Printer = Printer {
         let cells = vec![
             name(o),
             text(o, "spec.schedule").into(),
-            or(o, "spec.timeZone", "<none>").into(),
+            text_or(o, "spec.timeZone", "<none>").into(),
             suspend.into(),
             list(o, "status.active").len().into(),
             last.into(),

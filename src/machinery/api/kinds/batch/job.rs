@@ -152,7 +152,11 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     for field in frozen.iter().filter(|f| !(indexed && **f == "completions")) {
         let path = format!("spec.{field}");
         if !equality::equal("io.k8s.api.batch.v1.Job", &path, at(&new, &path), at(&before, &path)) {
-            errors.invalid(&path, at(&new, &path), "field is immutable");
+            let shown = match *field {
+                "successPolicy" => job_spec::shown_success_policy(at(&new, &path)),
+                _ => at(&new, &path).clone(),
+            };
+            errors.invalid(&path, &shown, "field is immutable");
         }
     }
 }

@@ -60,10 +60,9 @@ pub(super) fn validate(spec: &Value, field: &str, errors: &mut Errors) {
     match text(spec, "completionMode") {
         "Indexed" => indexed(spec, field, errors),
         "" | "NonIndexed" => {
-            for path in ["backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"] {
+            for path in ["backoffLimitPerIndex", "maxFailedIndexes"] {
                 if !at(spec, path).is_null() {
-                    let why = "requires indexed completion mode";
-                    errors.invalid(format!("{field}.{path}"), at(spec, path), why);
+                    errors.invalid(format!("{field}.{path}"), at(spec, path), NOT_INDEXED);
                 }
             }
         }
@@ -80,10 +79,27 @@ pub(super) fn validate(spec: &Value, field: &str, errors: &mut Errors) {
     if !at(spec, "podFailurePolicy").is_null() {
         failure_policy(spec, &format!("{field}.podFailurePolicy.rules"), errors);
     }
-    if !at(spec, "successPolicy").is_null() {
-        success_policy(spec, &format!("{field}.successPolicy.rules"), errors);
+    match (at(spec, "successPolicy"), text(spec, "completionMode")) {
+        (Value::Null, _) => {}
+        (_, "Indexed") => success_policy(spec, &format!("{field}.successPolicy.rules"), errors),
+        (policy, _) => {
+            errors.invalid(format!("{field}.successPolicy"), &shown_success_policy(policy), NOT_INDEXED);
+        }
     }
     restarts(spec, &format!("{field}.template.spec.restartPolicy"), errors);
+}
+
+const NOT_INDEXED: &str = "requires indexed completion mode";
+
+/// Returns a success policy as upstream's errors show it: its internal type has capital letters and
+/// no field that is left out.
+pub(super) fn shown_success_policy(policy: &Value) -> Value {
+    if policy.is_null() {
+        return Value::Null;
+    }
+    let rule = |rule: &Value| json!({"SucceededIndexes": at(rule, "succeededIndexes"), "SucceededCount": at(rule, "succeededCount")});
+    let rules = at(policy, "rules").as_array();
+    json!({"Rules": rules.map(|rules| rules.iter().map(rule).collect::<Vec<_>>())})
 }
 
 /// Checks the name of the controller that manages a Job: `example.com/queue`. With a wrong name no
@@ -461,6 +477,9 @@ mod tests {
         );
         ends_with(&rules(json!({"succeededCount": 6})), &["(the number of specified completions)"]);
         ends_with(&rules(json!({})), &["at least one of succeededCount or succeededIndexes"]);
+        let policy = json!({"rules": [{"succeededCount": 9}]});
+        let shown = r#"{"Rules":[{"SucceededIndexes":null,"SucceededCount":9}]}: requires indexed"#;
+        ends_with(&wrong(json!({"completionMode": "NonIndexed", "successPolicy": policy})), &[shown]);
         for text in ["5", "a", "3-1", "2,1", "0-2147483646"] {
             ends_with(&rules(json!({"succeededIndexes": text})), &["error parsing succeededIndexes"]);
         }

@@ -3,7 +3,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, STATUS_VERBS, of, status, sub};
-use crate::table::cells::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, text_or};
 use crate::validate::names::{self, path_segment};
 use crate::value::{self, at, empty, int, list, put, text};
 use base64::Engine as _;
@@ -278,7 +278,7 @@ static PRINTER: Printer = Printer {
         vec![
             name(o),
             age(o, now),
-            or(o, "spec.signerName", "<none>").into(),
+            text_or(o, "spec.signerName", "<none>").into(),
             text(o, "spec.username").into(),
             duration.into(),
             request_status(o).into(),

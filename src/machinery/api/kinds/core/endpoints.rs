@@ -2,7 +2,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of};
-use crate::table::cells::{Printer, age, name, some};
+use crate::table::cells::{Printer, age, first_items, name};
 use crate::validate::addresses::{endpoint_ip, legacy_ip};
 use crate::validate::fields::{app_protocol, one_of};
 use crate::validate::names;
@@ -95,7 +95,7 @@ fn cell(o: &Value) -> String {
             }
         }
     }
-    some(&all, 3, if empty(o, "subsets") { "<none>" } else { "" })
+    first_items(&all, 3, if empty(o, "subsets") { "<none>" } else { "" })
 }
 
 #[cfg(test)]

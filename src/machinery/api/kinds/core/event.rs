@@ -4,9 +4,9 @@
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of};
 use crate::meta;
-use crate::table::cells::{Printer, name, or, since};
+use crate::table::cells::{Printer, name, since, text_or};
 use crate::validate::names;
-use crate::value::{int, text};
+use crate::value::{at, int, text};
 use clock::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use serde_json::{Value, json};
@@ -110,16 +110,20 @@ pub(crate) static PRINTER: Printer = Printer {
 };
 
 fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
-    let first = or(o, "firstTimestamp", text(o, "eventTime"));
-    let last = or(o, "series.lastObservedTime", or(o, "lastTimestamp", first));
-    let count = int(o, "series.count").or(int(o, "count")).filter(|n| *n != 0).unwrap_or(1);
+    let first = text_or(o, "firstTimestamp", text(o, "eventTime"));
+    // A series counts for itself, also if it says 0; one event alone has no count in the new API.
+    let series = at(o, "series");
+    let (last, count) = match series.is_null() {
+        true => (text_or(o, "lastTimestamp", first), int(o, "count").filter(|n| *n != 0).unwrap_or(1)),
+        false => (text(series, "lastObservedTime"), int(series, "count").unwrap_or(0)),
+    };
     let kind = text(o, "involvedObject.kind").to_lowercase();
     let object = match text(o, "involvedObject.name") {
         "" => kind,
         name => format!("{kind}/{name}"),
     };
-    let component = or(o, "source.component", text(o, "reportingComponent"));
-    let host = or(o, "source.host", text(o, "reportingInstance"));
+    let component = text_or(o, "source.component", text(o, "reportingComponent"));
+    let host = text_or(o, "source.host", text(o, "reportingInstance"));
     let source = if host.is_empty() { component.to_string() } else { format!("{component}, {host}") };
     vec![
         since(last, now).into(),
@@ -149,6 +153,21 @@ mod tests {
         let mut errors = Errors::default();
         check(&mut errors);
         errors.iter().map(|e| e.field.to_string()).collect()
+    }
+
+    #[test]
+    fn a_series_counts_for_itself() {
+        let cells = |more: Value| {
+            let mut event = made_by_the_new_api();
+            crate::patch::merge(&mut event, &more);
+            let row = cells(&event, "2026-01-02T03:05:05Z".parse().unwrap());
+            (row[0].clone(), row[8].clone())
+        };
+        assert_eq!(cells(json!({})), (json!("59s"), json!(1)));
+        assert_eq!(cells(json!({"count": 3})).1, 3);
+        let series = json!({"count": 0, "lastObservedTime": "2026-01-02T03:05:00Z"});
+        assert_eq!(cells(json!({ "series": series, "count": 3 })), (json!("5s"), json!(0)));
+        assert_eq!(cells(json!({"series": {"count": 2}})), (json!("<unknown>"), json!(2)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The core group, whose name is empty: `/api/v1`.
 
 mod data;
+pub(crate) mod volume_sources;
 mod volumes;
 
 kinds! {

@@ -6,7 +6,7 @@ use crate::errors::{ErrorKind, Errors, FieldError};
 use crate::kinds::core::resource_quota;
 use crate::kinds::entry::{Kind, of, status, sub};
 use crate::quantity::Quantity;
-use crate::table::cells::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, text_or};
 use crate::validate::names;
 use crate::value::{self, at, empty, flag, list, map, put, text};
 use clock::Timestamp;
@@ -197,9 +197,9 @@ fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
         text(o, "status.nodeInfo.kubeletVersion").into(),
         address("InternalIP").into(),
         address("ExternalIP").into(),
-        or(o, "status.nodeInfo.osImage", "<unknown>").into(),
-        or(o, "status.nodeInfo.kernelVersion", "<unknown>").into(),
-        or(o, "status.nodeInfo.containerRuntimeVersion", "<unknown>").into(),
+        text_or(o, "status.nodeInfo.osImage", "<unknown>").into(),
+        text_or(o, "status.nodeInfo.kernelVersion", "<unknown>").into(),
+        text_or(o, "status.nodeInfo.containerRuntimeVersion", "<unknown>").into(),
     ]
 }
 

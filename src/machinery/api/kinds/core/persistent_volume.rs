@@ -1,16 +1,16 @@
 //! Persistent volumes: storage that exists apart from any pod.
 
 use crate::errors::Errors;
+use crate::kinds::core::volume_sources::{self, SOURCES};
 use crate::kinds::core::volumes::{access_modes, amount, class_names, modes, protect};
 use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::pod_spec::node_selector;
-use crate::pod_spec::volumes::{host_path_type, no_backsteps};
 use crate::quantity::Quantity;
 use crate::schema::equality;
-use crate::table::cells::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, text_or};
 use crate::validate::fields::{IMMUTABLE, one_of};
-use crate::value::{self, at, default, default_zero, empty, map, put, text};
+use crate::value::{self, at, default, default_zero, empty, put, text};
 use crate::volumes::{VOLUME_PROTECTION, class_named_by};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use serde_json::{Value, json};
@@ -60,68 +60,15 @@ fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
     }
 }
 
-/// The fields of a PersistentVolume that are a source of storage.
-pub(crate) const SOURCES: &[&str] = &[
-    "hostPath",
-    "local",
-    "nfs",
-    "csi",
-    "iscsi",
-    "fc",
-    "awsElasticBlockStore",
-    "gcePersistentDisk",
-    "azureDisk",
-    "azureFile",
-    "cephfs",
-    "cinder",
-    "flexVolume",
-    "flocker",
-    "glusterfs",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "quobyte",
-    "rbd",
-    "scaleIO",
-    "storageos",
-    "vsphereVolume",
-];
-
 fn validate(object: &Value, errors: &mut Errors) {
     access_modes(object, errors, "");
-    if map(object, "spec.capacity").is_none_or(|c| c.is_empty()) {
-        errors.required("spec.capacity", "");
-    }
-    let sources = SOURCES.iter().filter(|s| at(object, "spec").get(**s).is_some()).count();
-    match sources {
-        0 => errors.required("spec", "must specify a volume type"),
-        1 => {}
-        _ => errors.forbidden("spec", "may not specify more than 1 volume type"),
-    }
-    for (name, amount) in map(object, "spec.capacity").into_iter().flatten() {
-        let here = format!("spec.capacity[{name}]");
-        if name != "storage" {
-            errors.not_supported("spec.capacity", &name.as_str().into(), &["storage"]);
-        } else if amount.as_str().and_then(Quantity::parse).is_some_and(|q| q.is_negative() || q.is_zero()) {
-            errors.invalid(here, amount, "must be greater than zero");
-        }
-    }
-    for source in ["hostPath", "local"].into_iter().filter(|s| at(object, &format!("spec.{s}")).is_object()) {
-        let here = format!("spec.{source}");
-        let path = text(object, &format!("{here}.path"));
-        if path.is_empty() {
-            errors.required(format!("{here}.path"), "");
-        }
-        // The provisioner deletes what such a volume names.
-        no_backsteps(path, &format!("{here}.path"), errors);
-    }
-    let host_path = at(object, "spec.hostPath");
-    if host_path.is_object() {
-        host_path_type(host_path, "spec.hostPath", errors);
-        let root = text(host_path, "path").trim_matches('/').is_empty();
-        if root && text(object, "spec.persistentVolumeReclaimPolicy") == "Recycle" {
-            let why = "may not be 'recycle' for a hostPath mount of '/'";
-            errors.forbidden("spec.persistentVolumeReclaimPolicy", why);
-        }
+    capacity(at(object, "spec.capacity"), errors);
+    volume_sources::validate(object, errors);
+    let path = at(object, "spec.hostPath.path").as_str();
+    let is_root = path.is_some_and(|path| path.starts_with('/') && path.trim_matches('/').is_empty());
+    if is_root && text(object, "spec.persistentVolumeReclaimPolicy") == "Recycle" {
+        let why = "may not be 'recycle' for a hostPath mount of '/'";
+        errors.forbidden("spec.persistentVolumeReclaimPolicy", why);
     }
     class_names(object, errors);
     attributes_class(object, errors);
@@ -145,6 +92,28 @@ fn validate(object: &Value, errors: &mut Errors) {
         &["Delete", "Recycle", "Retain"],
         errors,
     );
+}
+
+/// Checks that a volume has an amount of storage above 0, and of nothing else.
+fn capacity(capacity: &Value, errors: &mut Errors) {
+    const FIELD: &str = "spec.capacity";
+    let amounts: Vec<(&String, &Value)> = capacity.as_object().into_iter().flatten().collect();
+    if amounts.is_empty() {
+        errors.required(FIELD, "");
+    }
+    if !matches!(amounts.as_slice(), [(name, _)] if *name == "storage") {
+        errors.not_supported(FIELD, capacity, &["storage"]);
+    }
+    for (name, value) in amounts {
+        let Some(amount) = value.as_str().and_then(Quantity::parse) else { continue };
+        let field = format!("{FIELD}[{name}]");
+        if amount.is_negative() {
+            errors.invalid(&field, &amount.units().into(), "must be a valid resource quantity");
+        }
+        if amount.is_negative() || amount.is_zero() {
+            errors.invalid(field, value, "must be greater than zero");
+        }
+    }
 }
 
 /// Checks that a volume with a class of volume attributes is one of CSI: only its drivers know such
@@ -180,7 +149,25 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     let is_same = equality::equal(SPEC, "nodeAffinity", before, after);
     if !before.is_null() && !is_same {
         let why = format!("{IMMUTABLE}, except for updating from beta label to GA");
-        errors.invalid("nodeAffinity", after, &why);
+        errors.invalid("nodeAffinity", &shown_affinity(after), &why);
+    }
+}
+
+/// Returns the affinity of a volume as upstream's errors show it: its internal types have capital
+/// letters and no field that is left out.
+fn shown_affinity(affinity: &Value) -> Value {
+    let requirement = |rule: &Value| json!({"Key": text(rule, "key"), "Operator": text(rule, "operator"), "Values": at(rule, "values")});
+    let all = |term: &Value, path: &str| {
+        at(term, path).as_array().map(|rules| rules.iter().map(requirement).collect::<Vec<_>>())
+    };
+    let term = |term: &Value| json!({"MatchExpressions": all(term, "matchExpressions"), "MatchFields": all(term, "matchFields")});
+    let required = at(affinity, "required");
+    let terms = at(required, "nodeSelectorTerms").as_array();
+    let terms = terms.map(|terms| terms.iter().map(term).collect::<Vec<_>>());
+    match (affinity.is_null(), required.is_null()) {
+        (true, _) => Value::Null,
+        (_, true) => json!({ "Required": null }),
+        _ => json!({"Required": {"NodeSelectorTerms": terms}}),
     }
 }
 
@@ -212,10 +199,10 @@ static PRINTER: Printer = Printer {
             status.into(),
             claim.into(),
             class_named_by(o).into(),
-            or(o, "spec.volumeAttributesClassName", "<unset>").into(),
+            text_or(o, "spec.volumeAttributesClassName", "<unset>").into(),
             text(o, "status.reason").into(),
             age(o, now),
-            or(o, "spec.volumeMode", "<unset>").into(),
+            text_or(o, "spec.volumeMode", "<unset>").into(),
         ]
     },
     conditions: None,
@@ -239,6 +226,9 @@ mod tests {
         assert_eq!(told(old.clone(), old.clone()), [""; 0]);
         assert_eq!(told(old.clone(), spec("Block", node("b"))), ["volumeMode", "nodeAffinity"]);
         assert_eq!(told(spec("Filesystem", Value::Null), old), [""; 0]);
+        let shown = r#"{"Required":{"NodeSelectorTerms":[{"MatchExpressions":null,"MatchFields":[{"Key":"metadata.name","Operator":"In","Values":["a"]}]}]}}"#;
+        assert_eq!(shown_affinity(&node("a")).to_string(), shown);
+        assert_eq!(shown_affinity(&Value::Null), Value::Null);
     }
 
     #[test]
@@ -265,7 +255,7 @@ mod tests {
                 "spec.csi: Required value: has to be specified when using volumeAttributesClassName",
             ),
             (
-                json!({"csi": {}, "volumeAttributesClassName": ""}),
+                json!({"csi": {"driver": "d", "volumeHandle": "h"}, "volumeAttributesClassName": ""}),
                 "spec.volumeAttributesClassName: Required value: an empty string is disallowed",
             ),
             (
@@ -283,6 +273,36 @@ mod tests {
         ] {
             assert_eq!(with(source), [want]);
         }
+    }
+
+    #[test]
+    fn the_capacity_of_a_volume_is_an_amount_of_storage() {
+        let told = |amounts: Value| {
+            let mut errors = Errors::default();
+            capacity(&amounts, &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let supported = "supported values: \"storage\"";
+        assert_eq!(told(json!({"storage": "1Gi"})), [""; 0]);
+        assert_eq!(
+            told(json!({"cpu": "1"})),
+            [format!("spec.capacity: Unsupported value: {{\"cpu\":\"1\"}}: {supported}")]
+        );
+        assert_eq!(told(json!({"storage": "1", "cpu": "1"})).len(), 1);
+        assert_eq!(
+            told(Value::Null),
+            [
+                "spec.capacity: Required value".to_string(),
+                format!("spec.capacity: Unsupported value: null: {supported}")
+            ]
+        );
+        assert_eq!(
+            told(json!({"storage": "-1Ki"})),
+            [
+                "spec.capacity[storage]: Invalid value: -1024: must be a valid resource quantity",
+                "spec.capacity[storage]: Invalid value: \"-1Ki\": must be greater than zero",
+            ]
+        );
     }
 
     #[test]

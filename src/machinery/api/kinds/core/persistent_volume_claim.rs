@@ -7,10 +7,10 @@ use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::quantity::Quantity;
 use crate::schema::equality;
-use crate::table::cells::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, text_or};
 use crate::validate::fields::{one_of, selector};
 use crate::validate::names;
-use crate::value::{self, at, default, empty, put, text};
+use crate::value::{self, at, default, empty, map, put, text};
 use crate::volumes::{CLAIM_PROTECTION, OLD_CLASS, class_named_by};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
@@ -26,6 +26,7 @@ pub(super) fn kind() -> Kind {
         prepare_update,
         validate,
         validate_update,
+        validate_status_update,
         printer: Some(&PRINTER),
         ..of::<PersistentVolumeClaim>()
     }
@@ -193,6 +194,55 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
+/// How far the expansion of a volume is, in alphabetical order.
+const RESIZES: [&str; 5] = [
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+];
+
+/// Checks the amounts in a claim's status: quotas and the rules for a new size go by them
+/// (`ValidatePersistentVolumeClaimStatusUpdate` upstream).
+fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
+    const STATES: &str = "status.allocatedResourceStatuses";
+    const ALLOCATED: &str = "status.allocatedResources";
+    for (name, value) in map(new, "status.capacity").into_iter().flatten() {
+        not_negative(value, &format!("status.capacity[{name}]"), errors);
+    }
+    for (name, state) in map(new, STATES).into_iter().flatten() {
+        is_storage(name, STATES, errors);
+        if !RESIZES.contains(&state.as_str().unwrap_or("")) {
+            errors.not_supported(STATES, &name.as_str().into(), &RESIZES); // upstream shows the name
+        }
+    }
+    for (name, value) in map(new, ALLOCATED).into_iter().flatten() {
+        if is_storage(name, ALLOCATED, errors) {
+            not_negative(value, &format!("{ALLOCATED}[{name}]"), errors);
+        }
+    }
+}
+
+fn not_negative(value: &Value, field: &str, errors: &mut Errors) {
+    if let Some(amount) = value.as_str().and_then(Quantity::parse).filter(Quantity::is_negative) {
+        errors.invalid(field, &amount.units().into(), "must be a valid resource quantity");
+    }
+}
+
+/// Returns whether a claim may have a resource of this name: `storage`, or one of another owner
+/// than Kubernetes.
+fn is_storage(name: &str, field: &str, errors: &mut Errors) -> bool {
+    let problems = names::qualified_name(name);
+    problems.iter().for_each(|problem| errors.invalid_text(field, name, problem));
+    let is_native = !name.contains('/') || name.contains("kubernetes.io/");
+    if problems.is_empty() && is_native && name != "storage" {
+        errors.not_supported(field, &name.into(), &["storage"]);
+        return false;
+    }
+    problems.is_empty()
+}
+
 static PRINTER: Printer = Printer {
     columns: &[
         ("Name", "string", false),
@@ -215,9 +265,9 @@ static PRINTER: Printer = Printer {
             if bound { amount(o, "status.capacity.storage") } else { "".into() },
             if bound { modes(o, "status.accessModes").into() } else { "".into() },
             class_named_by(o).into(),
-            or(o, "spec.volumeAttributesClassName", "<unset>").into(),
+            text_or(o, "spec.volumeAttributesClassName", "<unset>").into(),
             age(o, now),
-            or(o, "spec.volumeMode", "<unset>").into(),
+            text_or(o, "spec.volumeMode", "<unset>").into(),
         ]
     },
     conditions: None,
@@ -323,6 +373,29 @@ mod tests {
         let mut populated = json!({"spec": {"dataSourceRef": foo}});
         prepare(&mut populated);
         assert_eq!(sources(&populated), (foo.clone(), foo), "its new name stands for a populator");
+    }
+
+    #[test]
+    fn the_amounts_in_a_status_are_amounts_of_storage() {
+        let told = |status: Value| {
+            let mut errors = Errors::default();
+            validate_status_update(&json!({ "status": status }), &Value::Null, &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let fine = json!({"capacity": {"storage": "1Gi"}, "allocatedResources": {"storage": "2Gi", "example.com/x": "1"},
+            "allocatedResourceStatuses": {"storage": "NodeResizePending"}});
+        assert_eq!(told(fine), [""; 0]);
+        assert_eq!(
+            told(json!({"capacity": {"storage": "-1Ki"}})),
+            ["status.capacity[storage]: Invalid value: -1024: must be a valid resource quantity"]
+        );
+        assert_eq!(
+            told(json!({"allocatedResources": {"cpu": "-1"}})),
+            ["status.allocatedResources: Unsupported value: \"cpu\": supported values: \"storage\""]
+        );
+        let states = told(json!({"allocatedResourceStatuses": {"storage": "Done"}}));
+        assert!(states.len() == 1 && states[0].contains("Unsupported value: \"storage\""), "{states:?}");
+        assert_eq!(told(json!({"allocatedResources": {"a b": "1"}})).len(), 1);
     }
 
     #[test]

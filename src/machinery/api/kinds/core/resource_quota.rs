@@ -39,7 +39,7 @@ const OBJECTS: [&str; 9] = [
     "services.nodeports",
     "services.loadbalancers",
 ];
-/// Resources that a quota with scopes may name, beside `pods`.
+/// Resources of pods that a quota with scopes may name, beside `pods`.
 const SCOPED: [&str; 6] = ["cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
 
 fn is_standard_quota(name: &str) -> bool {
@@ -90,10 +90,18 @@ fn validate(object: &Value, errors: &mut Errors) {
     scope_selector(object, errors);
 }
 
+/// Returns whether a quota with this scope may limit this resource
+/// (`IsResourceQuotaScopeValidForResource` upstream): pods are in some scopes and claims in others.
 fn fits_scope(scope: &str, resource: &str) -> bool {
-    !is_standard_quota(resource)
-        || resource == "pods"
-        || (scope != "BestEffort" && SCOPED.contains(&resource))
+    if !is_standard_quota(resource) {
+        return true;
+    }
+    match scope {
+        "BestEffort" => resource == "pods",
+        "VolumeAttributesClass" => matches!(resource, "persistentvolumeclaims" | "requests.storage"),
+        scope if SCOPES.contains(&scope) => resource == "pods" || SCOPED.contains(&resource),
+        _ => true, // an unknown scope is an error of its own
+    }
 }
 
 fn hard_names(object: &Value) -> BTreeSet<&str> {
@@ -133,7 +141,8 @@ fn scope_selector(object: &Value, errors: &mut Errors) {
         for _ in hard_names(object).iter().filter(|name| !fits_scope(scope, name)) {
             errors.invalid(field, at(object, "spec.scopeSelector"), "unsupported scope applied to resource");
         }
-        if SCOPES.contains(&scope) && scope != "PriorityClass" && operator != "Exists" {
+        let has_values = matches!(scope, "PriorityClass" | "VolumeAttributesClass");
+        if SCOPES.contains(&scope) && !has_values && operator != "Exists" {
             errors.invalid_text(format!("{field}.operator"), operator, "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity");
         }
         let values = list(rule, "values");
@@ -222,6 +231,24 @@ mod tests {
         for name in ["requests.cpu", "limits.memory", "requests.example.com/gpu"] {
             assert_eq!(told(name), [""; 0]);
         }
+    }
+
+    #[test]
+    fn the_scope_of_attributes_classes_goes_with_claims_only() {
+        let told = |hard: Value, scope: &str| {
+            let rule = json!({"scopeName": scope, "operator": "In", "values": ["gold"]});
+            problems(validate, json!({"spec": {"hard": hard, "scopeSelector": {"matchExpressions": [rule]}}}))
+        };
+        let claims = json!({"persistentvolumeclaims": "1", "requests.storage": "1Gi", "count/pods": "1"});
+        assert_eq!(told(claims.clone(), "VolumeAttributesClass"), [""; 0]);
+        let refused = told(json!({"pods": "1"}), "VolumeAttributesClass");
+        assert!(
+            refused.len() == 1 && refused[0].ends_with("unsupported scope applied to resource"),
+            "{refused:?}"
+        );
+        assert_eq!(told(claims, "PriorityClass").len(), 2, "and others go with pods only");
+        let unknown = problems(validate, json!({"spec": {"hard": {"services": "1"}, "scopes": ["Some"]}}));
+        assert_eq!(unknown, ["spec.scopes: Invalid value: [\"Some\"]: unsupported scope"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What PersistentVolumes and PersistentVolumeClaims share.
 
 use crate::errors::Errors;
-use crate::table::cells::or;
+use crate::table::cells::text_or;
 use crate::validate::names;
 use crate::value::{empty, list, put, text};
 use serde_json::Value;
@@ -63,5 +63,5 @@ pub(super) fn modes(o: &Value, path: &str) -> String {
 
 /// An amount as Go prints it: 0 if it is missing.
 pub(super) fn amount(o: &Value, path: &str) -> Value {
-    or(o, path, "0").into()
+    text_or(o, path, "0").into()
 }

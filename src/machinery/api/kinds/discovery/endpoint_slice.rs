@@ -3,7 +3,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of};
-use crate::table::cells::{Printer, age, name, some};
+use crate::table::cells::{Printer, age, first_items, name};
 use crate::validate::addresses::{endpoint_ip, legacy_ip, strict_ip};
 use crate::validate::fields::{app_protocol, one_of};
 use crate::validate::names;
@@ -94,7 +94,8 @@ fn hints(hints: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Checks the ports of a slice.
+/// Checks the ports of a slice. As upstream, their numbers may be any; kube-proxy passes over those
+/// that are none.
 fn ports(ports: &[Value], errors: &mut Errors) {
     if ports.len() > 20_000 {
         return errors.too_many("ports", ports.len(), 20_000);
@@ -107,9 +108,6 @@ fn ports(ports: &[Value], errors: &mut Errors) {
         }
         if !seen.insert(name) {
             errors.duplicate(field, &json!(name));
-        }
-        if let Some(problem) = int(port, "port").and_then(names::port_number) {
-            errors.invalid(format!("ports[{i}].port"), at(port, "port"), problem);
         }
         one_of(port, "protocol", &format!("ports[{i}].protocol"), &["SCTP", "TCP", "UDP"], errors);
         app_protocol(port, &format!("ports[{i}]"), errors);
@@ -167,7 +165,7 @@ static PRINTER: Printer = Printer {
 
 /// At most three items; `<unset>` if there is nothing to show (`listWithMoreString` upstream).
 fn shown(items: &[String]) -> String {
-    match some(items, 3, "") {
+    match first_items(items, 3, "") {
         text if text.is_empty() => "<unset>".to_string(),
         text => text,
     }
@@ -219,6 +217,8 @@ mod tests {
             crate::validate::fields::problems(validate, slice)
         };
         assert_eq!(told(json!({"port": 80})), [""; 0]);
+        assert_eq!(told(json!({"port": 0})), [""; 0], "the number is not judged");
+        assert_eq!(told(json!({"port": 70000})), [""; 0], "the number is not judged");
         assert_eq!(
             told(json!({"port": 80, "protocol": ""})),
             ["ports[0].protocol: Unsupported value: \"\": supported values: \"SCTP\", \"TCP\", \"UDP\""]

@@ -5,7 +5,7 @@ use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of, status};
 use crate::kinds::networking::references::check_reference;
 use crate::meta;
-use crate::table::cells::{Printer, age, name, or};
+use crate::table::cells::{Printer, age, name, text_or};
 use crate::validate::addresses::load_balancer_ingress;
 use crate::validate::fields::add_problems;
 use crate::validate::names;
@@ -211,7 +211,7 @@ static PRINTER: Printer = Printer {
         let ports = if list(o, "spec.tls").is_empty() { "80" } else { "80, 443" };
         vec![
             name(o),
-            or(o, "spec.ingressClassName", "<none>").into(),
+            text_or(o, "spec.ingressClassName", "<none>").into(),
             hosts(o).into(),
             address(o).into(),
             ports.into(),

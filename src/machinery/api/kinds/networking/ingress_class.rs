@@ -75,10 +75,12 @@ static PRINTER: Printer = Printer {
     ],
     cells: |o, now| {
         let part = |field: &str| text(o, &format!("spec.parameters.{field}"));
-        let parameters = match (at(o, "spec.parameters").is_null(), part("apiGroup")) {
+        // An empty group is not a missing one: `Kind./name`, as upstream.
+        let group = at(o, "spec.parameters.apiGroup").as_str();
+        let parameters = match (at(o, "spec.parameters").is_null(), group) {
             (true, _) => "<none>".to_string(),
-            (false, "") => format!("{}/{}", part("kind"), part("name")),
-            (false, group) => format!("{}.{group}/{}", part("kind"), part("name")),
+            (false, None) => format!("{}/{}", part("kind"), part("name")),
+            (false, Some(group)) => format!("{}.{group}/{}", part("kind"), part("name")),
         };
         vec![name(o), text(o, "spec.controller").into(), parameters.into(), age(o, now)]
     },
@@ -89,6 +91,19 @@ static PRINTER: Printer = Printer {
 mod tests {
     use super::*;
     use crate::validate::fields::problems;
+
+    #[test]
+    fn parameters_are_shown_with_their_group() {
+        let shown = |parameters: Value| {
+            let class =
+                json!({"metadata": {"name": "c"}, "spec": {"controller": "a.b/c", "parameters": parameters}});
+            (PRINTER.cells)(&class, clock::Timestamp::UNIX_EPOCH)[2].clone()
+        };
+        assert_eq!(shown(Value::Null), "<none>");
+        assert_eq!(shown(json!({"kind": "K", "name": "n"})), "K/n");
+        assert_eq!(shown(json!({"kind": "K", "name": "n", "apiGroup": "g"})), "K.g/n");
+        assert_eq!(shown(json!({"kind": "K", "name": "n", "apiGroup": ""})), "K./n");
+    }
 
     #[test]
     fn parameters_are_in_the_namespace_that_their_scope_asks_for() {

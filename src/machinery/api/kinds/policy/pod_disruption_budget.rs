@@ -7,7 +7,7 @@ use crate::validate::fields::{int_or_percent, one_of, selector};
 use crate::validate::status::{conditions, not_negatives};
 use crate::value::{at, put};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(super) fn kind() -> Kind {
     Kind {
@@ -32,7 +32,8 @@ fn prepare(object: &mut Value) {
 
 fn validate(object: &Value, errors: &mut Errors) {
     if !at(object, "spec.minAvailable").is_null() && !at(object, "spec.maxUnavailable").is_null() {
-        errors.invalid("spec", at(object, "spec"), "minAvailable and maxUnavailable cannot be both set");
+        let why = "minAvailable and maxUnavailable cannot be both set";
+        errors.invalid("spec", &shown_spec(at(object, "spec")), why);
     }
     for path in ["spec.minAvailable", "spec.maxUnavailable"] {
         int_or_percent(object, path, errors);
@@ -40,6 +41,17 @@ fn validate(object: &Value, errors: &mut Errors) {
     selector(object, "spec.selector", errors);
     let path = "spec.unhealthyPodEvictionPolicy";
     one_of(object, path, path, &["AlwaysAllow", "IfHealthyBudget"], errors);
+}
+
+/// Returns a spec as upstream's errors show it: its internal type has capital letters and no field
+/// that is left out.
+fn shown_spec(spec: &Value) -> Value {
+    json!({
+        "MinAvailable": at(spec, "minAvailable"),
+        "Selector": at(spec, "selector"),
+        "MaxUnavailable": at(spec, "maxUnavailable"),
+        "UnhealthyPodEvictionPolicy": at(spec, "unhealthyPodEvictionPolicy"),
+    })
 }
 
 /// The status of a PodDisruptionBudget.
@@ -77,7 +89,6 @@ static PRINTER: Printer = Printer {
 mod tests {
     use super::*;
     use crate::validate::fields::problems;
-    use serde_json::json;
 
     #[test]
     fn a_budget_is_a_number_or_a_percentage() {
@@ -86,6 +97,12 @@ mod tests {
             let told = problems(validate, json!({"spec": {"minAvailable": bad}}));
             assert!(told.len() == 1 && told[0].contains(why), "{told:?}");
         }
+        let shown =
+            r#"{"MinAvailable":1,"Selector":null,"MaxUnavailable":"10%","UnhealthyPodEvictionPolicy":null}"#;
+        assert_eq!(
+            problems(validate, json!({"spec": {"minAvailable": 1, "maxUnavailable": "10%"}})),
+            [format!("spec: Invalid value: {shown}: minAvailable and maxUnavailable cannot be both set")]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::table::cells::{Printer, age, name};
 use crate::validate::fields::add_problems;
 use crate::validate::names::{dns_subdomain, path_segment};
 use crate::value::{at, default_zero, list, list_mut, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -70,7 +70,10 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
 
 pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     if at(new, "roleRef") != at(old, "roleRef") {
-        errors.invalid("roleRef", at(new, "roleRef"), "cannot change roleRef");
+        // Upstream shows its internal type, which has capital letters.
+        let part = |field: &str| text(new, &format!("roleRef.{field}"));
+        let shown = json!({"APIGroup": part("apiGroup"), "Kind": part("kind"), "Name": part("name")});
+        errors.invalid("roleRef", &shown, "cannot change roleRef");
     }
 }
 
@@ -102,7 +105,6 @@ pub(super) static PRINTER: Printer = Printer {
 mod tests {
     use super::*;
     use crate::validate::fields::problems;
-    use serde_json::json;
 
     /// The problems of a binding in `namespace`; none for a ClusterRoleBinding.
     fn told(namespace: Option<&str>, subject: &Value) -> Vec<String> {
@@ -132,6 +134,17 @@ mod tests {
         let want = format!("subjects[0].name: Invalid value: {user:?}: a lowercase RFC 1123 subdomain");
         assert!(found.len() == 1 && found[0].starts_with(&want), "{found:?}");
         assert_eq!(told(Some("d"), &json!({"kind": "User", "name": user})), [""; 0]);
+    }
+
+    #[test]
+    fn a_binding_keeps_its_role() {
+        let binding = |role: &str| json!({"roleRef": {"apiGroup": GROUP, "kind": "Role", "name": role}});
+        let mut errors = Errors::default();
+        validate_update(&binding("a"), &binding("a"), &mut errors);
+        validate_update(&binding("b"), &binding("a"), &mut errors);
+        let shown = format!(r#"{{"APIGroup":"{GROUP}","Kind":"Role","Name":"b"}}"#);
+        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(told, [format!("roleRef: Invalid value: {shown}: cannot change roleRef")]);
     }
 
     #[test]

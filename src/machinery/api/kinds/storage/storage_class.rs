@@ -3,7 +3,7 @@
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of};
 use crate::meta;
-use crate::table::cells::{Printer, age, or};
+use crate::table::cells::{Printer, age, text_or};
 use crate::validate::fields::one_of;
 use crate::validate::names;
 use crate::value::{at, default, flag, list, map, pairs, text};
@@ -121,8 +121,8 @@ static PRINTER: Printer = Printer {
         vec![
             format!("{}{suffix}", meta::name(o)).into(),
             text(o, "provisioner").into(),
-            or(o, "reclaimPolicy", "Delete").into(),
-            or(o, "volumeBindingMode", "Immediate").into(),
+            text_or(o, "reclaimPolicy", "Delete").into(),
+            text_or(o, "volumeBindingMode", "Immediate").into(),
             flag(o, "allowVolumeExpansion").into(),
             age(o, now),
         ]

@@ -64,7 +64,7 @@ impl World {
             self.tally.stops += 1;
         }
         run.end(&how);
-        // Threads end by themselves; nobody is told any more what came of them.
+        // Threads end by themselves; what came of them is not reported any more.
         loop {
             let Some(work) = threads.lock().pop() else { break };
             work();
@@ -85,7 +85,7 @@ impl World {
         }
         assert_eq!(node.disk.unlocked(), None, "seed {seed}: a thread that writes holds the lock");
         drop((writer, queue, handle, inputs, lock));
-        assert!(node.disk.unlocked().is_some(), "seed {seed}: nobody is left to hold the lock");
+        assert!(node.disk.unlocked().is_some(), "seed {seed}: no thread is left, and the lock is held");
         if !graceful && self.rng.chance(0.5) {
             node.disk.crash(&self.rng);
         }

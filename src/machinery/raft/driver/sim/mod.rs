@@ -306,7 +306,7 @@ impl World {
         assert!(matches!(flow, Flow::Go));
         self.hear(at);
         let told = self.nodes[at].live.as_ref().is_some_and(|live| live.failed);
-        assert!(told || !ended, "seed {}: the log has ended, and nobody is told", self.seed);
+        assert!(told || !ended, "seed {}: the log has ended, and no report of it came", self.seed);
     }
 
     /// One of the threads that save and send snapshots.
@@ -430,7 +430,7 @@ fn drivers_in_a_storm() {
     // A sweep in which nothing bad happened proves nothing.
     let often = [all.acked, all.starts, all.waits, all.failures, all.snapshots, all.stops, all.lost];
     assert!(often.iter().all(|n| *n as u64 > seeds), "the weather was too fair: {all:?}");
-    assert!(all.sent_snapshots > 0, "nobody was behind: {all:?}");
+    assert!(all.sent_snapshots > 0, "no member was behind: {all:?}");
 }
 
 #[test]

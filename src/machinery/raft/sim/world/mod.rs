@@ -130,7 +130,7 @@ pub struct Tally {
     pub full: usize,
 }
 
-/// Tells histories apart, quickly: nobody tries to deceive it.
+/// Tells histories apart, quickly: its input is not made to deceive it.
 pub(super) struct Fold(u64);
 
 impl Hasher for Fold {

@@ -129,7 +129,7 @@ fn what_is_being_written_is_not_cleaned_away() {
     assert!(disk.files().contains(&half));
     drop(wal);
     open(&disk).unwrap();
-    assert!(!disk.files().contains(&half), "whoever opens the directory is alone in it");
+    assert!(!disk.files().contains(&half), "the process that opens the directory is alone in it");
 }
 
 /// A disk that fails a sync takes what it did not write for clean: the next start still reads it,

@@ -1,5 +1,5 @@
-//! What the log promises: whole batches, in order, up to the last sync; damage is told, never
-//! guessed over.
+//! What the log promises: whole batches, in order, up to the last sync; damage is reported,
+//! never guessed over.
 
 mod disk_errors;
 

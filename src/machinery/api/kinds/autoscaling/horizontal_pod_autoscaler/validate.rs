@@ -1,8 +1,9 @@
 //! The rules for a HorizontalPodAutoscaler (v2).
 
 use crate::errors::Errors;
+use crate::pod_spec::resource_name;
 use crate::quantity::Quantity;
-use crate::validate::fields::{one_of, selector_at};
+use crate::validate::fields::one_of;
 use crate::validate::names::{dns_label, path_segment};
 use crate::value::{at, empty, int, list, text};
 use serde_json::Value;
@@ -176,8 +177,10 @@ const SOURCES: [&str; 5] = ["object", "external", "pods", "resource", "container
 /// Checks one source of a metric: what it measures, and its target.
 fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
     if matches!(name, "resource" | "containerResource") {
-        if text(source, "name").is_empty() {
-            errors.required(format!("{path}.name"), "must specify a resource name");
+        match (name, text(source, "name")) {
+            (_, "") => errors.required(format!("{path}.name"), "must specify a resource name"),
+            ("containerResource", resource) => resource_name(resource, &format!("{path}.name"), errors),
+            _ => {} // as upstream, which does not judge the name of a pod's resource
         }
     } else {
         match text(source, "metric.name") {
@@ -186,7 +189,7 @@ fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
                 .iter()
                 .for_each(|p| errors.invalid_text(format!("{path}.metric.name"), metric, p)),
         }
-        selector_at(at(source, "metric.selector"), &format!("{path}.metric.selector"), errors);
+        // The selector is for the metrics server, which refuses it itself if it is wrong.
     }
     match (name, text(source, "container")) {
         ("containerResource", "") => errors.required(format!("{path}.container"), "must specify a container"),
@@ -276,7 +279,11 @@ mod tests {
         assert_eq!(metric(cpu(json!({"type": "Utilization", "averageUtilization": 50}))), [""; 0]);
         let pods =
             json!({"metric": {"name": "hits"}, "target": {"type": "AverageValue", "averageValue": "10"}});
-        assert_eq!(metric(json!({"type": "Pods", "pods": pods})), [""; 0]);
+        assert_eq!(metric(json!({"type": "Pods", "pods": pods.clone()})), [""; 0]);
+        let selector = json!({"matchExpressions": [{"key": "a b", "operator": "Some"}]});
+        let mut selects = pods.clone();
+        selects["metric"]["selector"] = selector;
+        assert_eq!(metric(json!({"type": "Pods", "pods": selects})), [""; 0], "it is not judged here");
         let mut two = cpu(json!({"type": "Utilization", "averageUtilization": 50}));
         two["pods"] = pods;
         for (metric_of, want) in [
@@ -301,6 +308,11 @@ mod tests {
             (
                 json!({"type": "External", "external": {"metric": {}, "target": {"type": "Value", "value": "5"}}}),
                 "spec.metrics[0].external.metric.name: Required value: must specify a metric name",
+            ),
+            (
+                json!({"type": "ContainerResource", "containerResource": {"name": "storage", "container": "c",
+                    "target": {"type": "AverageValue", "averageValue": "1"}}}),
+                "spec.metrics[0].containerResource.name: Invalid value: \"storage\": must be a standard resource for containers",
             ),
             (
                 json!({"type": "ContainerResource", "containerResource": {"name": "cpu", "target": {"type": "AverageValue", "averageValue": "1"}}}),

@@ -1,7 +1,7 @@
 //! The columns of a Pod. READY, STATUS and RESTARTS are computed from many fields (`printPod`
 //! upstream).
 
-use crate::table::cells::{self, Printer, age, or, since};
+use crate::table::cells::{self, Printer, age, since, text_or};
 use crate::value::{at, empty, flag, int, list, text};
 use clock::Timestamp;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ pub fn summary(pod: &Value) -> Summary {
         |name: &str| inits.iter().any(|c| text(c, "name") == name && text(c, "restartPolicy") == "Always");
     let sidecars = inits.iter().filter(|c| text(c, "restartPolicy") == "Always").count();
     let mut out = Summary {
-        status: or(pod, "status.reason", text(pod, "status.phase")).to_string(),
+        status: text_or(pod, "status.reason", text(pod, "status.phase")).to_string(),
         ready: 0,
         total: list(pod, "spec.containers").len() + sidecars,
         restarts: 0,
@@ -186,8 +186,8 @@ fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
         restarts.into(),
         age(pod, now),
         if ip.is_empty() { "<none>" } else { ip }.into(),
-        or(pod, "spec.nodeName", "<none>").into(),
-        or(pod, "status.nominatedNodeName", "<none>").into(),
+        text_or(pod, "spec.nodeName", "<none>").into(),
+        text_or(pod, "status.nominatedNodeName", "<none>").into(),
         if gates.is_empty() { "<none>".into() } else { format!("{open}/{}", gates.len()).into() },
     ]
 }

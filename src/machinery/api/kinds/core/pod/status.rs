@@ -4,9 +4,9 @@ use super::validate::annotations_update;
 use crate::errors::Errors;
 use crate::validate::addresses::{legacy_ip, one_of_each_family};
 use crate::validate::names::{dns_subdomain, qualified_name};
-use crate::value::{self, at, empty, list, put, text};
+use crate::value::{self, at, empty, int, list, put, text};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Keeps two fields that a kubelet may leave out of a status: the quality of service, which never
 /// changes, and the generation that the status is about.
@@ -48,6 +48,7 @@ pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Erro
     if class != text(old, "status.qosClass") {
         errors.invalid_text("status.qosClass", class, "field is immutable");
     }
+    ended_containers(new, old, errors);
     addresses("status.podIPs", new, old, errors);
     let host = list(new, "status.hostIPs").first().map_or("", |first| text(first, "ip"));
     if !empty(new, "status.hostIPs") && host != text(new, "status.hostIP") {
@@ -57,6 +58,64 @@ pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Erro
     if at(new, "status.observedGeneration").as_i64().is_some_and(|generation| generation < 0) {
         let why = "must be a non-negative integer";
         errors.invalid("status.observedGeneration", at(new, "status.observedGeneration"), why);
+    }
+}
+
+/// Refuses a status that brings a container back that has ended for good: others have taken its
+/// exit code for final. Upstream: `ValidateContainerStateTransition` and its counterparts for init
+/// and ephemeral containers.
+///
+/// ```text
+/// Never, exit 0 -> running        refused
+/// OnFailure, exit 1 -> waiting    allowed
+/// ```
+fn ended_containers(new: &Value, old: &Value, errors: &mut Errors) {
+    let policy = text(old, "spec.restartPolicy");
+    for (field, specs) in [
+        ("status.containerStatuses", "spec.containers"),
+        ("status.initContainerStatuses", "spec.initContainers"),
+        ("status.ephemeralContainerStatuses", ""), // they never run again
+    ] {
+        let (now, specs) = (by_name(new, field), by_name(old, specs));
+        for (i, before) in list(old, field).iter().enumerate() {
+            let (name, end) = (text(before, "name"), at(before, "state.terminated"));
+            let is_back = now.get(name).is_some_and(|now| at(now, "state.terminated").is_null());
+            if end.is_null() || !is_back {
+                continue;
+            }
+            let code = int(end, "exitCode").unwrap_or(0);
+            if !specs.get(name).is_some_and(|spec| may_restart(policy, spec, code)) {
+                let why = "may not be transitioned to non-terminated state";
+                errors.forbidden(format!("{field}[{i}].state"), why);
+            }
+        }
+    }
+}
+
+/// Returns the maps of a list by their names, the first one where several have the same.
+fn by_name<'a>(object: &'a Value, path: &str) -> HashMap<&'a str, &'a Value> {
+    list(object, path).iter().rev().map(|item| (text(item, "name"), item)).collect()
+}
+
+/// Returns whether a container may run again after it ended with this code: one of its own restart
+/// rules says so, else its own restart policy, else that of the pod (`ContainerShouldRestart`
+/// upstream).
+fn may_restart(policy: &str, spec: &Value, exit_code: i64) -> bool {
+    let fits = |rule: &Value| {
+        let is_listed = list(rule, "exitCodes.values").iter().any(|code| *code == exit_code);
+        match text(rule, "exitCodes.operator") {
+            "In" => is_listed,
+            "NotIn" => !is_listed,
+            _ => false,
+        }
+    };
+    if list(spec, "restartPolicyRules").iter().any(fits) {
+        return true;
+    }
+    match at(spec, "restartPolicy").as_str().unwrap_or(policy) {
+        "Never" => false,
+        "OnFailure" => exit_code != 0,
+        _ => true,
     }
 }
 
@@ -140,6 +199,42 @@ mod tests {
             let found = told(status.clone(), old);
             assert_eq!(found, want.split_terminator('\n').collect::<Vec<_>>(), "{status}");
         }
+    }
+
+    /// As `ValidateContainerStateTransition` upstream and its counterparts.
+    #[test]
+    fn a_container_that_has_ended_for_good_does_not_come_back() {
+        let back = |policy: &str, spec: Value, code: i64, list: &str, specs: &str| {
+            let mut one = json!({"name": "a"});
+            crate::patch::merge(&mut one, &spec);
+            let status = |state: Value| json!({ list: [{"name": "a", "state": state}] });
+            let ended = status(json!({"terminated": {"exitCode": code}}));
+            let old = json!({"spec": {"restartPolicy": policy, specs: [one]}, "status": ended});
+            assert_eq!(told(ended, &old), [""; 0], "it may stay as it is");
+            told(status(json!({"running": {}})), &old)
+        };
+        let main = |policy: &str, code| back(policy, json!({}), code, "containerStatuses", "containers");
+        let refused = ["status.containerStatuses[0].state: Forbidden"];
+        assert_eq!(main("Never", 0), refused);
+        assert_eq!(main("Never", 1), refused);
+        assert_eq!(main("OnFailure", 0), refused);
+        assert_eq!(main("OnFailure", 1), [""; 0]);
+        assert_eq!(main("Always", 0), [""; 0]);
+        let own = |policy: &str, code| {
+            back("Always", json!({ "restartPolicy": policy }), code, "containerStatuses", "containers")
+        };
+        assert_eq!(own("Never", 1), refused, "its own policy comes first");
+        let rules = json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [3]}}]);
+        let ruled = |code| {
+            let spec = json!({"restartPolicy": "Never", "restartPolicyRules": rules});
+            back("Never", spec, code, "containerStatuses", "containers")
+        };
+        assert_eq!((ruled(3).len(), ruled(4).len()), (0, 1));
+        let init = |spec: Value| back("Never", spec, 0, "initContainerStatuses", "initContainers");
+        assert_eq!(init(json!({})), ["status.initContainerStatuses[0].state: Forbidden"]);
+        assert_eq!(init(json!({"restartPolicy": "Always"})), [""; 0], "a sidecar runs again");
+        let debug = back("Always", json!({}), 1, "ephemeralContainerStatuses", "ephemeralContainers");
+        assert_eq!(debug, ["status.ephemeralContainerStatuses[0].state: Forbidden"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod validate;
 pub use cluster_ips::{default_policy, has_own_endpoints, prefers_as_before};
 
 use crate::kinds::entry::{Kind, of, status};
-use crate::table::cells::{Printer, age, labels, name, or};
+use crate::table::cells::{Printer, age, labels, name, text_or};
 use crate::validate::names::dns_1035;
 use crate::value::{self, at, default, default_zero, int, list, list_mut, put, text};
 use clock::Timestamp;
@@ -233,7 +233,7 @@ fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
         "ClusterIP" | "NodePort" => external.join(","),
         "LoadBalancer" => {
             let ingress = list(o, "status.loadBalancer.ingress").iter();
-            let addresses = ingress.map(|i| or(i, "ip", text(i, "hostname")).to_string());
+            let addresses = ingress.map(|i| text_or(i, "ip", text(i, "hostname")).to_string());
             let unique: BTreeSet<String> = addresses.filter(|address| !address.is_empty()).collect();
             let all: Vec<String> = unique.into_iter().chain(external).collect();
             if all.is_empty() { "<pending>".to_string() } else { all.join(",") }

@@ -158,7 +158,7 @@ fn node_port(port: &Value) -> i64 {
 fn port_numbers(ports: &[Value], kind: &str, errors: &mut Errors) {
     let with_node_port: Vec<(usize, &Value)> =
         ports.iter().enumerate().filter(|(_, port)| node_port(port) != 0).collect();
-    if matches!(kind, "ClusterIP" | "ExternalName") {
+    if kind == "ClusterIP" {
         for (i, _) in &with_node_port {
             let why = "may not be used when `type` is 'ClusterIP'";
             errors.forbidden(format!("spec.ports[{i}].nodePort"), why);

@@ -6,7 +6,7 @@
 
 use super::meta;
 use super::quantity::Quantity;
-use super::requests::{self, Field, add};
+use super::requests::{self, Field, add, is_extended};
 use super::status::qualified;
 use super::value::{self, at, int, list, text};
 use super::volumes;
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub use super::requests::{Amounts, amounts};
 
 const COMPUTE: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
-/// Resources that every container must speak of, if a quota limits them.
+/// Resources of which every container must have a request or a limit, if a quota limits them.
 const EXPLICIT: [&str; 6] =
     ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
 /// Kinds whose plain plural is a resource name of its own, beside `count/…`.
@@ -31,21 +31,22 @@ const PLAIN: [&str; 7] = [
     "services",
 ];
 /// The scopes that a quota may have, in alphabetical order.
-pub(crate) const SCOPES: [&str; 6] = [
+pub(crate) const SCOPES: [&str; 7] = [
     "BestEffort",
     "CrossNamespacePodAffinity",
     "NotBestEffort",
     "NotTerminating",
     "PriorityClass",
     "Terminating",
+    "VolumeAttributesClass",
 ];
 
 fn whole(number: usize) -> Quantity {
     Quantity::of_units(number as i64)
 }
 
-/// The amounts as they are stored.
-pub fn stored(amounts: &Amounts) -> Value {
+/// Returns the amounts as an object has them.
+pub fn amounts_to_value(amounts: &Amounts) -> Value {
     amounts
         .iter()
         .map(|(k, v)| (k.clone(), Value::from(v.to_string())))
@@ -54,12 +55,8 @@ pub fn stored(amounts: &Amounts) -> Value {
 }
 
 /// `limits.cpu=1,pods=2`: how messages show amounts.
-pub fn shown<'a>(amounts: impl IntoIterator<Item = (&'a String, &'a Quantity)>) -> String {
+pub fn join_amounts<'a>(amounts: impl IntoIterator<Item = (&'a String, &'a Quantity)>) -> String {
     amounts.into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
-}
-
-fn is_extended(name: &str) -> bool {
-    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
 }
 
 /// Quota names of what is asked for: `cpu` counts as `cpu` and `requests.cpu`.
@@ -80,7 +77,7 @@ fn compute(requests: &Amounts, limits: &Amounts) -> Amounts {
     out
 }
 
-/// Does the pod still use anything? Ended ones do not, nor those that should be gone by now.
+/// Returns whether a pod still uses its resources: not if it has ended, or should be gone by now.
 fn is_charged(pod: &Value, now: Timestamp) -> bool {
     let grace = jiff::SignedDuration::from_secs(int(pod, "metadata.deletionGracePeriodSeconds").unwrap_or(0));
     // A grace period that ends after the end of the calendar is not over.
@@ -89,7 +86,16 @@ fn is_charged(pod: &Value, now: Timestamp) -> bool {
     !overdue && !matches!(text(pod, "status.phase"), "Succeeded" | "Failed")
 }
 
-/// All that one object uses.
+/// Returns the storage that a claim is charged for: what it requests, or what it has already been
+/// given if that is more. It is in whole bytes, as a quota has to be. Upstream's `getStorageUsage`.
+fn storage_of_claim(claim: &Value) -> Option<Quantity> {
+    let storage = |path: &str| amounts(claim, path).get("storage").copied();
+    let requested = storage("spec.resources.requests")?.rounded_to_units();
+    let allocated = storage("status.allocatedResources").filter(|allocated| *allocated > requested);
+    Some(allocated.map_or(requested, Quantity::rounded_to_units))
+}
+
+/// Returns what one object uses, by the resource names of quotas.
 pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Amounts {
     let mut out = Amounts::new();
     add(&mut out, format!("count/{}", qualified(group, plural)), whole(1));
@@ -125,10 +131,10 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Amoun
             if !class.is_empty() {
                 add(&mut out, of_class("persistentvolumeclaims"), whole(1));
             }
-            if let Some(size) = amounts(object, "spec.resources.requests").get("storage") {
-                add(&mut out, "requests.storage", *size);
+            if let Some(size) = storage_of_claim(object) {
+                add(&mut out, "requests.storage", size);
                 if !class.is_empty() {
-                    add(&mut out, of_class("requests.storage"), *size);
+                    add(&mut out, of_class("requests.storage"), size);
                 }
             }
         }
@@ -138,8 +144,8 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Amoun
     out
 }
 
-/// Group and plural of the kind that a quota's resource name counts.
-pub fn counted(name: &str) -> (&str, &str) {
+/// Returns group and plural of the kind that a quota's resource name counts.
+pub fn kind_counted_by(name: &str) -> (&str, &str) {
     if let Some(counted) = name.strip_prefix("count/") {
         let (plural, group) = counted.split_once('.').unwrap_or((counted, ""));
         return (group, plural);
@@ -153,17 +159,43 @@ pub fn counted(name: &str) -> (&str, &str) {
     if PLAIN.contains(&name) { ("", name) } else { ("", "pods") }
 }
 
-/// Does a quota (its spec) speak of this object? Only pods have scopes.
+/// Returns whether a quota (its spec) counts this object. Only pods and claims are in scopes.
 pub fn matches(spec: &Value, group: &str, plural: &str, object: &Value) -> bool {
-    let scopes = list(spec, "scopes").iter().filter_map(Value::as_str);
-    let rules = list(spec, "scopeSelector.matchExpressions");
-    if (group, plural) != ("", "pods") {
-        return scopes.count() == 0 && rules.is_empty();
-    }
-    scopes.into_iter().all(|scope| in_scope(scope, "Exists", &[], object))
-        && rules
+    let is_in = |scope: &str, operator: &str, values: &[Value]| match (group, plural) {
+        ("", "pods") => is_pod_in_scope(scope, operator, values, object),
+        ("", "persistentvolumeclaims") if scope == "VolumeAttributesClass" => {
+            selects(operator, values, &attributes_classes(object))
+        }
+        _ => false,
+    };
+    list(spec, "scopes").iter().filter_map(Value::as_str).all(|scope| is_in(scope, "Exists", &[]))
+        && list(spec, "scopeSelector.matchExpressions")
             .iter()
-            .all(|r| in_scope(text(r, "scopeName"), text(r, "operator"), list(r, "values"), object))
+            .all(|rule| is_in(text(rule, "scopeName"), text(rule, "operator"), list(rule, "values")))
+}
+
+/// Returns the names of the VolumeAttributesClasses that a claim asks for, has, or is being changed
+/// to (`getReferencedVolumeAttributesClassNames` upstream).
+fn attributes_classes(claim: &Value) -> Vec<&str> {
+    let mut names = vec![
+        text(claim, "spec.volumeAttributesClassName"),
+        text(claim, "status.currentVolumeAttributesClassName"),
+        text(claim, "status.modifyVolumeStatus.targetVolumeAttributesClassName"),
+    ];
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// Returns whether a rule of a scope selector selects an object with these names. One of several
+/// names is enough; `NotIn` selects an object without a name, too.
+fn selects(operator: &str, values: &[Value], names: &[&str]) -> bool {
+    let is_listed = |name: &&str| values.iter().any(|value| value == *name);
+    match operator {
+        "Exists" => !names.is_empty(),
+        "DoesNotExist" => names.is_empty(),
+        "In" => names.iter().any(is_listed),
+        _ => names.is_empty() || !names.iter().all(is_listed),
+    }
 }
 
 /// True if a pod has a deadline, and so counts for quotas of the scope `Terminating`.
@@ -171,7 +203,7 @@ pub fn is_terminating(pod: &Value) -> bool {
     int(pod, "spec.activeDeadlineSeconds").is_some_and(|seconds| seconds >= 0)
 }
 
-fn in_scope(scope: &str, operator: &str, values: &[Value], pod: &Value) -> bool {
+fn is_pod_in_scope(scope: &str, operator: &str, values: &[Value], pod: &Value) -> bool {
     let terminating = is_terminating(pod);
     let best_effort = || super::requests::qos_class_of_value(pod) == "BestEffort";
     match scope {
@@ -180,13 +212,8 @@ fn in_scope(scope: &str, operator: &str, values: &[Value], pod: &Value) -> bool 
         "BestEffort" => best_effort(),
         "NotBestEffort" => !best_effort(),
         "PriorityClass" => {
-            let class = text(pod, "spec.priorityClassName");
-            match operator {
-                "Exists" => !class.is_empty(),
-                "DoesNotExist" => class.is_empty(),
-                "In" => values.iter().any(|v| v == class),
-                _ => !values.iter().any(|v| v == class),
-            }
+            let names = [text(pod, "spec.priorityClassName")];
+            selects(operator, values, if names[0].is_empty() { &names[..0] } else { &names[..] })
         }
         "CrossNamespacePodAffinity" => reaches_other_namespaces(at(pod, "spec.affinity")),
         _ => false,
@@ -202,9 +229,9 @@ fn reaches_other_namespaces(affinity: &Value) -> bool {
     })
 }
 
-/// What the containers of a pod do not say although `hard` limits it: `cpu for: web; memory for:
-/// db,web`. They need not speak if the pod has resources as a whole (KEP-2837).
-pub(crate) fn unsaid(pod: &Value, hard: &Amounts) -> Option<String> {
+/// Returns the requests and limits that the containers of a pod lack although `hard` limits them:
+/// `cpu for: web; memory for: db,web`. A pod with resources as a whole lacks none (KEP-2837).
+pub(crate) fn missing_amounts(pod: &Value, hard: &Amounts) -> Option<String> {
     let whole = ["spec.resources.requests", "spec.resources.limits"].map(|path| amounts(pod, path));
     if whole.iter().flat_map(Amounts::keys).any(|name| requests::is_of_whole_pod(name)) {
         return None;
@@ -234,15 +261,15 @@ fn refusal(name: &str, requested: &Amounts, used: &Amounts, hard: &Amounts) -> O
     let after = |k: &str, v: Quantity| used.get(k).copied().unwrap_or(zero) + v;
     let exceeded: Vec<&String> = requested
         .iter()
-        // What frees something may always be: else nobody could come back below a limit that was
-        // lowered.
+        // A write that uses less is always allowed. Otherwise a namespace that is above a lowered
+        // limit could never come back below it.
         .filter(|(k, v)| !v.is_negative() && hard.get(*k).is_some_and(|h| after(k, **v) > *h))
         .map(|(k, _)| k)
         .collect();
     if exceeded.is_empty() {
         return None;
     }
-    let part = |of: &Amounts| shown(exceeded.iter().filter_map(|k| of.get_key_value(*k)));
+    let part = |of: &Amounts| join_amounts(exceeded.iter().filter_map(|k| of.get_key_value(*k)));
     Some(format!(
         "exceeded quota: {name}, requested: {}, used: {}, limited: {}",
         part(requested),
@@ -251,24 +278,45 @@ fn refusal(name: &str, requested: &Amounts, used: &Amounts, hard: &Amounts) -> O
     ))
 }
 
-/// Pure: the quota's `used` after an object whose usage grows by `delta`; `None` if the quota does
-/// not count any of it.
+/// A write that quotas are charged for.
+#[derive(Clone, Copy)]
+pub struct Charge<'a> {
+    /// Of the kind of the object.
+    pub group: &'a str,
+    /// Of the kind of the object.
+    pub plural: &'a str,
+    /// As it will be.
+    pub object: &'a Value,
+    /// How much more is used with it.
+    pub more: &'a Amounts,
+    /// False for a status, which says what is used already: it is charged beyond the limit, too.
+    pub is_limited: bool,
+}
+
+/// Pure: the quota's `used` after a write; `None` if the quota does not count any of it.
 ///
 /// # Errors
 /// Upstream's words after `forbidden: `: a container does not say an amount that the quota limits,
-/// the quota's use is not counted yet, or a limit would be exceeded.
-pub fn charge(
-    quota: &Value,
-    object: &Value,
-    is_pod: bool,
-    delta: &Amounts,
-) -> Result<Option<Amounts>, String> {
+/// the use of something that the quota limits for this kind is not counted yet, or a limit would be
+/// exceeded.
+pub fn charge(quota: &Value, write: Charge) -> Result<Option<Amounts>, String> {
     let (name, hard, used) =
         (meta::name(quota), amounts(quota, "status.hard"), amounts(quota, "status.used"));
-    if is_pod && let Some(unsaid) = unsaid(object, &hard) {
-        return Err(format!("failed quota: {name}: must specify {unsaid}"));
+    let of_kind: Vec<&str> = hard
+        .keys()
+        .map(String::as_str)
+        .filter(|name| kind_counted_by(name) == (write.group, write.plural))
+        .collect();
+    if (write.group, write.plural) == ("", "pods")
+        && let Some(missing) = missing_amounts(write.object, &hard)
+    {
+        return Err(format!("failed quota: {name}: must specify {missing}"));
     }
-    let requested: Amounts = delta
+    if !of_kind.iter().all(|name| used.contains_key(*name)) {
+        return Err(format!("status unknown for quota: {name}, resources: {}", of_kind.join(",")));
+    }
+    let requested: Amounts = write
+        .more
         .iter()
         .filter(|(k, v)| hard.contains_key(*k) && !v.is_zero())
         .map(|(k, v)| (k.clone(), *v))
@@ -276,12 +324,9 @@ pub fn charge(
     if requested.is_empty() {
         return Ok(None);
     }
-    let unknown: Vec<&str> =
-        requested.keys().filter(|k| !used.contains_key(*k)).map(String::as_str).collect();
-    if !unknown.is_empty() {
-        return Err(format!("status unknown for quota: {name}, resources: {}", unknown.join(",")));
-    }
-    if let Some(why) = refusal(name, &requested, &used, &hard) {
+    if write.is_limited
+        && let Some(why) = refusal(name, &requested, &used, &hard)
+    {
         return Err(why);
     }
     let mut after = used;
@@ -301,114 +346,4 @@ pub fn difference(new: &Amounts, old: &Amounts) -> Amounts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn pod(requests: Value, limits: Value) -> Value {
-        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "resources": {"requests": requests, "limits": limits}}]}})
-    }
-    fn text_of(amounts: &Amounts) -> String {
-        shown(amounts)
-    }
-    fn used(object: &Value) -> Amounts {
-        usage("", "pods", object, Timestamp::UNIX_EPOCH)
-    }
-
-    #[test]
-    fn a_grace_period_beyond_the_calendar_is_not_over() {
-        let mut one = pod(json!({"cpu": "1"}), json!({}));
-        value::put(&mut one, "metadata.deletionTimestamp", "1970-01-01T00:00:00Z");
-        let charged = |one: &Value, at: i64| is_charged(one, Timestamp::from_second(at).unwrap());
-        for seconds in [300_000_000_000, i64::MAX] {
-            value::put(&mut one, "metadata.deletionGracePeriodSeconds", seconds);
-            assert!(charged(&one, 1_000_000));
-        }
-        value::put(&mut one, "metadata.deletionGracePeriodSeconds", 30);
-        assert!(charged(&one, 30) && !charged(&one, 31));
-    }
-
-    #[test]
-    fn a_pod_costs_what_it_asks_for_until_it_ends() {
-        let mut one = pod(json!({"cpu": "250m", "memory": "1Gi"}), json!({"cpu": "1"}));
-        assert_eq!(
-            text_of(&used(&one)),
-            "count/pods=1,cpu=250m,limits.cpu=1,memory=1Gi,pods=1,requests.cpu=250m,requests.memory=1Gi"
-        );
-        value::put(&mut one, "status.phase", "Succeeded");
-        assert_eq!(text_of(&used(&one)), "count/pods=1");
-    }
-
-    #[test]
-    fn services_and_claims_cost_more_than_their_number() {
-        let service = json!({"spec": {"type": "LoadBalancer", "ports": [{"port": 80}, {"port": 81}]}});
-        let of = usage("", "services", &service, Timestamp::UNIX_EPOCH);
-        assert_eq!(text_of(&of), "count/services=1,services=1,services.loadbalancers=1,services.nodeports=2");
-        let claim =
-            json!({"spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "2Gi"}}}});
-        let of = usage("", "persistentvolumeclaims", &claim, Timestamp::UNIX_EPOCH);
-        assert_eq!(of["fast.storageclass.storage.k8s.io/requests.storage"].to_string(), "2Gi");
-        let of = usage("apps", "deployments", &json!({}), Timestamp::UNIX_EPOCH);
-        assert_eq!(text_of(&of), "count/deployments.apps=1");
-        assert_eq!(counted("count/deployments.apps"), ("apps", "deployments"));
-        assert_eq!(
-            counted("fast.storageclass.storage.k8s.io/persistentvolumeclaims").1,
-            "persistentvolumeclaims"
-        );
-    }
-
-    #[test]
-    fn a_refusal_names_what_was_asked_used_and_allowed() {
-        let quota = json!({"metadata": {"name": "q"}, "status": {"hard": {"pods": "2", "requests.cpu": "1"}, "used": {"pods": "2", "requests.cpu": "500m"}}});
-        let asks = pod(json!({"cpu": "100m"}), json!({}));
-        let why = charge(&quota, &asks, true, &used(&asks)).unwrap_err();
-        assert_eq!(why, "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2");
-        let silent = pod(json!({}), json!({}));
-        let why = charge(&quota, &silent, true, &used(&silent)).unwrap_err();
-        assert_eq!(why, "failed quota: q: must specify requests.cpu for: c");
-        let new = json!({"metadata": {"name": "q"}, "status": {"hard": {"pods": "2"}}});
-        let why = charge(&new, &asks, true, &used(&asks)).unwrap_err();
-        assert_eq!(why, "status unknown for quota: q, resources: pods");
-        let room =
-            json!({"metadata": {"name": "q"}, "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}}});
-        assert_eq!(text_of(&charge(&room, &asks, true, &used(&asks)).unwrap().unwrap()), "pods=2");
-    }
-
-    #[test]
-    fn a_pod_with_resources_of_its_own_speaks_for_its_containers() {
-        let hard = amounts(&json!({"hard": {"requests.cpu": "1"}}), "hard");
-        let with = |resources: Value| {
-            let mut one = pod(json!({}), json!({}));
-            value::put(&mut one, "spec.resources", resources);
-            unsaid(&one, &hard)
-        };
-        assert_eq!(with(json!({})).as_deref(), Some("requests.cpu for: c"));
-        assert_eq!(with(json!({"limits": {"cpu": "1"}})), None);
-        assert_eq!(with(json!({"requests": {"memory": "1Gi"}})), None);
-    }
-
-    #[test]
-    fn what_frees_something_is_never_refused() {
-        let quota =
-            json!({"metadata": {"name": "q"}, "status": {"hard": {"pods": "1"}, "used": {"pods": "3"}}});
-        let by = |n: &str| charge(&quota, &json!({}), false, &amounts(&json!({"a": {"pods": n}}), "a"));
-        assert_eq!(
-            text_of(&by("-1").unwrap().unwrap()),
-            "pods=2",
-            "still above the limit, and charged all the same"
-        );
-        assert!(by("1").is_err());
-    }
-
-    #[test]
-    fn scopes_choose_pods() {
-        let (best, some) = (pod(json!({}), json!({})), pod(json!({"cpu": "1"}), json!({})));
-        let spec = json!({"scopes": ["BestEffort"]});
-        assert!(matches(&spec, "", "pods", &best) && !matches(&spec, "", "pods", &some));
-        assert!(!matches(&spec, "", "services", &json!({})));
-        let mut high = some.clone();
-        value::put(&mut high, "spec.priorityClassName", "high");
-        let spec = json!({"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]}});
-        assert!(matches(&spec, "", "pods", &high) && !matches(&spec, "", "pods", &some));
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 //! apply: makes the cluster be as the files say.
 
-use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, subresource, validation};
+use super::common::{
+    DryRun, LAST_APPLIED, Teller, annotate_last_applied, subresource, validation, warn_if_deleting,
+};
 use super::delete::{propagation, wait_gone};
 use super::wait::{Deadline, GONE_WITHIN};
 use super::{migrate, prune};
@@ -34,6 +36,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = checked_dry_run(ctx, server_side)?;
     propagation(ctx)?;
     prune::check(ctx).await?;
+    if ctx.flags.is("prune") {
+        check_prune(ctx)?;
+    }
     let teller = Teller::of(ctx, dry_run)?;
     let format = formats::of(ctx, false)?;
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
@@ -42,7 +47,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         Fail::join(failures)?;
         return text("no objects passed to apply");
     }
-    let (mut done, mut seen) = (Vec::<Value>::new(), prune::Seen::default());
+    let mut done = Vec::<Value>::new();
+    let mut seen = prune::Seen::in_namespace(ctx.flags.global("namespace"));
     for info in infos {
         let outcome = if server_side {
             on_server(ctx, &info, dry_run).await
@@ -51,6 +57,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         match outcome {
             Ok((object, operation)) => {
+                if dry_run != DryRun::Client {
+                    warn_if_deleting(ctx, &info.name, &object);
+                }
                 seen.add(&info, &object);
                 match &format {
                     Some(format) if !format.is_name() => done.push(object),
@@ -104,6 +113,21 @@ fn checked_dry_run(ctx: &Ctx, server_side: bool) -> Result<DryRun, Fail> {
         return text("--subresource can only be specified for --server-side");
     }
     Ok(dry_run)
+}
+
+/// Refuses the ways to apply that pruning cannot follow: it knows the objects of the files by their
+/// UIDs, which `--force` changes, and those that left the files by an annotation, which a
+/// server-side apply does not write.
+fn check_prune(ctx: &Ctx) -> Result<(), Fail> {
+    if ctx.flags.is("force") {
+        return text("--force cannot be used with --prune");
+    }
+    if ctx.flags.is("server-side") {
+        return text(
+            "--prune is in alpha and doesn't currently work on objects created by server-side apply",
+        );
+    }
+    Ok(())
 }
 
 /// The field manager of a server-side apply: the one that was named, else kubectl's own.
@@ -197,13 +221,6 @@ async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
         ));
     }
     let (object, changed) = patch(ctx, info, &modified, current, dry_run).await?;
-    let deleting = value::text(&object, "metadata.deletionTimestamp");
-    if !deleting.is_empty() {
-        ctx.note(format!(
-            "Warning: Detected changes to resource {} which is currently being deleted.",
-            info.name
-        ));
-    }
     Ok((object, if changed { "configured" } else { "unchanged" }))
 }
 
@@ -213,6 +230,9 @@ async fn create(
     object: Value,
     dry_run: DryRun,
 ) -> Result<(Value, &'static str), Fail> {
+    // A patch removes a field that is null, so a new object has none of them. The annotation is
+    // written already and keeps them.
+    let object = manifest::without_nulls(object);
     if dry_run == DryRun::Client {
         return Ok((object, "created"));
     }
@@ -374,125 +394,4 @@ async fn patch(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{Server, at, config_map, refusal};
-
-    /// A file of one ConfigMap with this data.
-    fn file(dir: &tempfile::TempDir, data: Value) -> String {
-        let mut object = config_map("a", json!({}));
-        object["data"] = data;
-        let path = dir.path().join("a.yaml");
-        std::fs::write(&path, object.to_string()).unwrap();
-        path.display().to_string()
-    }
-
-    fn immutable(asked: &crate::testing::Asked) -> Option<(u16, Value)> {
-        (asked.method == "PATCH").then(|| refusal(422, "Invalid", "field is immutable"))
-    }
-
-    #[tokio::test]
-    async fn force_creates_an_object_anew_that_cannot_be_patched() {
-        let (server, dir) = (Server::start_with(immutable).await, tempfile::tempdir().unwrap());
-        server.hold(&at("a"), config_map("a", json!({})));
-        let path = file(&dir, json!({"k": "new"}));
-        let said = server.kubectl(&["apply", "-f", &path]).await;
-        assert!(said.code == 1 && said.err.contains("is invalid"), "{said:?}");
-        let said = server.kubectl(&["apply", "--force", "-f", &path]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a configured\n"), "{said:?}");
-        assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "new");
-    }
-
-    #[tokio::test]
-    async fn force_puts_the_old_object_back_when_the_new_one_is_refused() {
-        let server = Server::start_with(|asked| {
-            let new = asked.method == "POST" && asked.body["data"]["k"] == "new";
-            if new { Some(refusal(403, "Forbidden", "not this")) } else { immutable(asked) }
-        })
-        .await;
-        let dir = tempfile::tempdir().unwrap();
-        let mut old = config_map("a", json!({}));
-        old["data"] = json!({"k": "old"});
-        server.hold(&at("a"), old);
-        let said = server.kubectl(&["apply", "--force", "-f", &file(&dir, json!({"k": "new"}))]).await;
-        assert!(said.code == 1 && said.err.contains("not this"), "{said:?}");
-        assert_eq!(server.object(&at("a")).expect("it is back")["data"]["k"], "old");
-    }
-
-    #[tokio::test]
-    async fn without_overwrite_a_value_of_somebody_else_is_a_conflict() {
-        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
-        let said = server.kubectl(&["apply", "-f", &file(&dir, json!({"k": "1"}))]).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        let mut live = server.object(&at("a")).unwrap();
-        live["data"]["k"] = "theirs".into();
-        server.hold(&at("a"), live);
-        let path = file(&dir, json!({"k": "2"}));
-        let said = server.kubectl(&["apply", "--overwrite=false", "-f", &path]).await;
-        assert!(
-            said.code == 1 && said.err.contains("conflicts with changes made from original to current"),
-            "{said:?}"
-        );
-        assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "theirs");
-        let said = server.kubectl(&["apply", "-f", &path]).await;
-        assert_eq!(
-            (said.code, server.object(&at("a")).unwrap()["data"]["k"].as_str()),
-            (0, Some("2")),
-            "{said:?}"
-        );
-    }
-
-    #[tokio::test]
-    async fn an_annotation_that_cannot_be_read_is_told() {
-        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
-        let mut live = config_map("a", json!({}));
-        live["metadata"]["annotations"] = json!({LAST_APPLIED: "{broken"});
-        server.hold(&at("a"), live);
-        for verb in ["apply", "diff"] {
-            let said = server.kubectl(&[verb, "-f", &file(&dir, json!({"k": "1"}))]).await;
-            assert!(said.code > 0 && said.err.contains("cannot be read"), "{said:?}");
-        }
-        assert!(server.object(&at("a")).unwrap()["data"].is_null());
-    }
-
-    #[tokio::test]
-    async fn a_subresource_is_applied_on_the_server_only_and_where_it_is() {
-        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
-        let status = format!("{}/status", at("a"));
-        for path in [at("a"), status.clone()] {
-            server.hold(&path, config_map("a", json!({})));
-        }
-        let path = file(&dir, json!({"k": "1"}));
-        let said = server.kubectl(&["apply", "--subresource=status", "-f", &path]).await;
-        assert!(said.code == 1 && said.err.contains("--server-side"), "{said:?}");
-        let said = server.kubectl(&["apply", "--server-side", "--subresource=status", "-f", &path]).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        assert!(server.object(&at("a")).unwrap()["data"].is_null());
-        assert_eq!(server.object(&status).unwrap()["data"]["k"], "1");
-        let said =
-            server.kubectl(&["replace", "--subresource=status", "-f", &file(&dir, json!({"k": "2"}))]).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        assert_eq!(server.object(&status).unwrap()["data"]["k"], "2");
-        let said = server.kubectl(&["diff", "--server-side", "--field-manager=me", "-f", &path]).await;
-        let asked = server.asked();
-        assert!(asked.last().is_some_and(|a| a.query.contains("fieldManager=me")), "{said:?}");
-    }
-
-    #[tokio::test]
-    async fn a_server_side_apply_takes_over_the_fields_of_client_side_apply() {
-        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
-        let mut live = config_map("a", json!({}));
-        live["metadata"]["managedFields"] = json!([{"manager": "kubectl-client-side-apply", "operation": "Update", "apiVersion": "v1",
-            "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:{LAST_APPLIED}"): {}}}, "f:data": {"f:old": {}}}}]);
-        server.hold(&at("a"), live);
-        let said = server.kubectl(&["apply", "--server-side", "-f", &file(&dir, json!({"k": "1"}))]).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        let sent: Vec<_> = server.asked().into_iter().filter(|a| a.method == "PATCH").collect();
-        assert_eq!(sent.len(), 3, "applied, moved, applied again: {sent:?}");
-        let moved = &sent[1].body[0];
-        assert_eq!(
-            (moved["path"].as_str(), moved["value"][0]["operation"].as_str()),
-            (Some("/metadata/managedFields"), Some("Apply"))
-        );
-    }
-}
+mod tests;

@@ -1,0 +1,124 @@
+//! `lesson new`: the template of a lesson, and how the folders of lessons are named.
+
+use super::codes::USAGE;
+use super::words::Word;
+use lab::format::pack;
+use lang::charset::{eprintln, println};
+use std::path::{Path, PathBuf};
+use ui::texts::{Lang, Say};
+
+/// The track, the number and the name of a lesson in `TRACK/NN-name`.
+pub(super) fn named(id: &str) -> Option<(&str, u32, &str)> {
+    let (track, rest) = id.split_once('/')?;
+    let (number, name) = rest.split_once('-')?;
+    let order: u32 = number.parse().ok()?;
+    let is_word = |text: &str| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let ends = text.starts_with('-') || text.ends_with('-');
+        !text.is_empty() && !ends && text.chars().all(plain)
+    };
+    let is_number = number.len() == 2 && number.bytes().all(|b| b.is_ascii_digit());
+    (is_number && is_word(name) && is_word(track)).then_some((track, order, name))
+}
+
+/// The folder of another lesson of this track with this number: both would have the same id, and
+/// neither could be read.
+pub(super) fn taken(directory: &Path, track: &str, order: u32) -> Option<PathBuf> {
+    let prefix = format!("{order:02}-");
+    let entries = std::fs::read_dir(directory.join(track)).ok()?;
+    let is_meant = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&prefix);
+    entries.flatten().find(is_meant).map(|entry| entry.path())
+}
+
+/// Writes a lesson that loads and can be proved, with a remark at every key. A directory that is
+/// new or empty gets a `pack.yaml`, too.
+pub(super) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32> {
+    let Some((track, order, name)) = named(id) else {
+        eprintln!("ropewalk: {}", lang.say(Say::LessonName, &[]));
+        return Ok(USAGE);
+    };
+    let is_empty = std::fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none());
+    let place = directory.join(track).join(format!("{order:02}-{name}"));
+    let title = name.replace('-', " ");
+    let files = [("lesson.md", TEMPLATE), ("lesson.ko.md", TEMPLATE_KO)];
+    let written = files.iter().map(|(file, _)| place.join(file)).find(|path| path.exists());
+    let other = taken(directory, track, order).filter(|folder| *folder != place);
+    if let Some(there) = written.or(other) {
+        eprintln!("ropewalk: {}", lang.say(Say::RecordThere, &[&there.display().to_string()]));
+        return Ok(1);
+    }
+    if is_empty {
+        let path = directory.join(pack::FILE);
+        std::fs::create_dir_all(directory)?;
+        std::fs::write(&path, PACK.replace("TRACK", track))?;
+        println!("{}", path.display());
+    }
+    for (file, template) in files {
+        let path = place.join(file);
+        let text = template
+            .replace("TRACK", track)
+            .replace("ORDER", &order.to_string())
+            .replace("NN", &format!("{order:02}"))
+            .replace("TITLE", &title);
+        std::fs::create_dir_all(&place)?;
+        std::fs::write(&path, text)?;
+        println!("{}", path.display());
+    }
+    let prove = format!("ropewalk lesson test {track}/{order:02} --lessons {}", directory.display());
+    println!("{}", lang.say(Word::ProveIt, &[&prove]));
+    Ok(0)
+}
+
+const TEMPLATE: &str = include_str!("lesson_template.md");
+const TEMPLATE_KO: &str = include_str!("lesson_template.ko.md");
+const PACK: &str = include_str!("pack_template.yaml");
+
+#[cfg(test)]
+mod tests {
+    use super::super::lesson::{is_from, page};
+    use super::*;
+    use lab::format::Library;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_template_is_a_sound_lesson() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(new(dir.path(), "harbour/13-a-new-one", Lang::En).unwrap(), 0);
+        let library = Arc::new(Library::read(dir.path()));
+        assert_eq!(library.faults, []);
+        assert_eq!((library.lessons[0].id.as_str(), library.lessons[0].languages.len()), ("harbour/13", 2));
+        assert_eq!(
+            new(dir.path(), "harbour/13-a-new-one", Lang::En).unwrap(),
+            1,
+            "an author's work is not overwritten"
+        );
+        for nonsense in [
+            "nonsense",
+            "../13-up",
+            "a/13-../../b",
+            "a/13-b/c",
+            "a/+1-b",
+            "a/13-x: y",
+            "A/13-b",
+            "-/13-b",
+            "a/13--",
+        ] {
+            assert_eq!(new(dir.path(), nonsense, Lang::Ko).unwrap(), USAGE, "{nonsense}");
+        }
+        assert_eq!(new(dir.path(), "harbour/13-another", Lang::Ko).unwrap(), 1);
+        assert!(!dir.path().join("harbour/13-another").exists(), "two lessons would be harbour/13");
+        let merged = Library::at(Some(dir.path()), false);
+        assert_eq!(merged.faults, []);
+        let pack = merged.pack_of("harbour/13").expect("it has a pack.yaml");
+        assert_eq!((pack.version.as_str(), pack.tracks.contains_key("harbour")), ("0.1", true));
+        let lesson = merged.get("harbour/13").unwrap();
+        assert!(is_from(&merged, lesson, dir.path()) && !is_from(&merged, &merged.lessons[0], dir.path()));
+        assert!(page(&merged, lesson, Lang::En).contains("\npack: My lessons 0.1, by Your name\n"));
+        // Only the translation is there: nothing is written beside it.
+        let half = dir.path().join("first-voyage/14-half");
+        std::fs::create_dir_all(&half).unwrap();
+        std::fs::write(half.join("lesson.ko.md"), "").unwrap();
+        assert_eq!(new(dir.path(), "first-voyage/14-half", Lang::En).unwrap(), 1);
+        assert!(!half.join("lesson.md").exists());
+    }
+}

@@ -1,0 +1,22 @@
+//! What commands for authors and measurements say. What a session says, too, is in `ui::texts`.
+
+use lang::texts;
+
+texts! {
+    /// One sentence; the English text says what it is about.
+    pub(crate) enum Word {
+        ProveIt: "prove it: {}", "검증하려면 다음 명령을 실행하세요: {}";
+        NameLessons: "name lessons, or --all", "강의 ID나 --all을 적으세요";
+        NameLabs: "name labs, or --all", "실습 ID나 --all을 적으세요";
+        NameTasks: "name skills or tasks, or --all", "기술이나 과제의 ID, 또는 --all을 적으세요";
+        NoLesson: "there is no lesson {} that can be read", "읽을 수 있는 강의 중에 {} 강의가 없습니다";
+        NoLab: "there is no lab {} that can be read", "읽을 수 있는 실습 중에 {} 실습이 없습니다";
+        NoTask: "there is no skill or task {}", "{} 기술이나 과제가 없습니다";
+        ProvedApart: "{} is proved on its own cluster: {}", "전용 클러스터에서 검증합니다. {}: {}";
+        LessonsRead: "{} lessons read, {} faults", "강의 {}개를 읽었습니다. 오류는 {}개입니다";
+        LabsRead: "{} labs read, {} faults", "실습 {}개를 읽었습니다. 오류는 {}개입니다";
+        ForeignDirectory: "with --kubeconfig, name the lessons' directory in {}", "--kubeconfig와 함께 쓸 때는 {} 환경 변수에 강의 디렉터리를 지정하세요";
+        PreviewAlone: "`lesson preview` reads the folder that it is given, and asks no cluster: leave out {}", "`lesson preview`는 지정한 폴더만 읽고 클러스터를 쓰지 않습니다. {} 옵션을 빼세요";
+        BenchPeer: "--peer-kubeconfig is for the part api: name it, too, or leave the option out", "--peer-kubeconfig는 api 항목에만 쓰입니다. api도 함께 적거나 이 옵션을 빼세요";
+    }
+}
