@@ -214,11 +214,8 @@ mod tests {
     fn an_undo_stops_at_the_setup_of_the_open_lesson_and_names_the_way_on() {
         let title = "Spare parts".into();
         let open = LessonView { title, step: 2, set_up: Some(80), ..LessonView::default() };
-        let step = |first: i64, object: &str| {
-            serde_json::json!({"first": first, "command": "kubectl run", "object": object})
-        };
-        let plan =
-            |to: i64, steps: Vec<Value>| serde_json::json!({"to": to, "known": 90, "steps": steps});
+        let step = |first: i64, object: &str| serde_json::json!({"first": first, "command": "kubectl run", "object": object});
+        let plan = |to: i64, steps: Vec<Value>| serde_json::json!({"to": to, "known": 90, "steps": steps});
         assert!(!undoes_setup(&plan(80, vec![step(81, "pods/own")]), &open), "a step of the lesson");
         assert!(!undoes_setup(&plan(75, vec![]), &LessonView::default()), "no lesson, or none with a setup");
         let restored = LessonView { set_up: Some(91), ..open.clone() };

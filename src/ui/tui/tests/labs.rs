@@ -275,7 +275,8 @@ fn the_tasks_that_are_not_done_stay_in_sight() {
 /// The learner repairs what the grade has found, and the next one is not asked for yet.
 #[test]
 fn a_task_that_changes_after_a_grade_shows_the_tasks_again() {
-    for (lang, words) in [(Lang::En, "from before your last change"), (Lang::Ko, "마지막으로 바꾸기 전의")] {
+    for (lang, words) in [(Lang::En, "from before your last change"), (Lang::Ko, "마지막으로 바꾸기 전의")]
+    {
         let mut model = playing(120, 90, lang, checked(lang));
         lab(&mut model, graded(lang));
         let (shown, points) = (text(&screen(&model)), lang.say(Say::LabScore, &["60", "100"]));
