@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::quota::{Amounts, amounts, amounts_to_value, kind_counted_by, matches, usage};
 use api::{quantity::Quantity, value};
-use client::{Change, Key, Outcome, WorkQueue, is_code, segment};
+use client::{Api, Change, Key, Outcome, WorkQueue, is_code, segment};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -155,7 +155,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     let counted = count(shared, &key.namespace, value::at(&object, "spec"), &hard).await?;
     let used = used(&hard, &before, &counted);
     if !is_dirty(&quota) && used == before {
-        return Ok(Outcome::Done);
+        return unless_charged(&api, &quota).await;
     }
     let meta = json!({"uid": quota.metadata.uid, "resourceVersion": quota.metadata.resource_version});
     let patch = json!([
@@ -173,6 +173,28 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     let event = Event::ReconcileQuota { used: json!(amounts_to_value(&used)) };
     tap.emit(record(event, "resourcequotas", &key, &cause).took(start.elapsed()));
     Ok(Outcome::Done)
+}
+
+/// Nothing has to be written for `quota` as it was before counting. What was made between its
+/// reading and the counting is in the count and not in its `used`, so the two can be equal although
+/// something else is gone that has not been given back; nothing would bring the quota back then:
+///
+/// ```text
+/// read: used 4   (one pod of them is gone: 3 are there)
+/// a pod is made: used 5, 4 are there
+/// counted: 4     equal to what was read, and one too few for what is charged
+/// ```
+///
+/// # Errors
+/// [`Error::Conflict`]: it was charged meanwhile, and has to be counted again. The API server does
+/// not answer.
+async fn unless_charged(api: &Api<ResourceQuota>, quota: &ResourceQuota) -> Result<Outcome, Error> {
+    let name = quota.metadata.name.as_deref().unwrap_or_default();
+    let now = client::optional(api.get_metadata(name).await)?;
+    match now.is_none_or(|now| now.metadata.resource_version == quota.metadata.resource_version) {
+        true => Ok(Outcome::Done),
+        false => Err(Error::Conflict(format!("resourcequotas {name}"))),
+    }
 }
 
 /// What the objects of a namespace use of the resources in `hard`.
@@ -295,6 +317,39 @@ mod tests {
         let written = asked.iter().find(|a| a.line.starts_with("PATCH")).expect("the status is written");
         assert_eq!(written.body[1]["value"], "6");
         assert_eq!(written.body[2]["value"]["used"], json!({"pods": "1"}));
+    }
+
+    /// Of four pods one is gone, and before they are counted another one is made: four again.
+    #[tokio::test]
+    async fn what_is_made_while_it_counts_does_not_hide_what_is_gone() {
+        use client::testing::Scripted;
+        let quota = |version: &str, used: &str| {
+            json!({"kind": "ResourceQuota", "apiVersion": "v1", "metadata": {"name": "q", "namespace": "d", "uid": "1", "resourceVersion": version},
+                "spec": {"hard": {"pods": "5"}}, "status": {"hard": {"pods": "5"}, "used": {"pods": used}}})
+        };
+        let charged = std::sync::atomic::AtomicBool::new(false);
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            "GET /api/v1/namespaces/d/pods" => {
+                charged.store(true, std::sync::atomic::Ordering::Relaxed);
+                let pod = |name: &str| json!({"metadata": {"name": name, "namespace": "d"}, "spec": {"containers": []}});
+                Some((200, json!({"metadata": {}, "items": ["a", "b", "c", "new"].map(pod)})))
+            }
+            line if line.contains("/resourcequotas/q") => Some(match charged.load(std::sync::atomic::Ordering::Relaxed) {
+                true => (200, quota("7", "5")),
+                false => (200, quota("6", "4")),
+            }),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        let first = sync(&shared, Key::new("d", "q"), None).await;
+        assert!(matches!(first, Err(Error::Conflict(_))), "it is counted again: {first:?}");
+        sync(&shared, Key::new("d", "q"), None).await.unwrap();
+        let asked = server.take();
+        let written =
+            asked.iter().find(|a| a.line.starts_with("PATCH")).expect("the pod that is gone is given back");
+        assert_eq!(written.body[1]["value"], "7");
+        assert_eq!(written.body[2]["value"]["used"], json!({"pods": "4"}));
     }
 
     #[test]
