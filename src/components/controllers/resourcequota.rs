@@ -332,7 +332,7 @@ mod tests {
             "GET /api/v1/namespaces/d/pods" => {
                 charged.store(true, std::sync::atomic::Ordering::Relaxed);
                 let pod = |name: &str| json!({"metadata": {"name": name, "namespace": "d"}, "spec": {"containers": []}});
-                Some((200, json!({"metadata": {}, "items": ["a", "b", "c", "new"].map(pod)})))
+                Some((200, json!({"metadata": {}, "items": (["a", "b", "c", "new"].map(pod))})))
             }
             line if line.contains("/resourcequotas/q") => Some(match charged.load(std::sync::atomic::Ordering::Relaxed) {
                 true => (200, quota("7", "5")),
