@@ -185,7 +185,7 @@ fn an_order_names_what_the_patch_sets_in_the_same_sequence() {
     assert!(why.contains("does not contain declared merge key: name"), "{why}");
     let finalizers = |order: Value| {
         let metadata = json!({"$setElementOrder/finalizers": order, "finalizers": ["x", "y"]});
-        apply("Pod", &mut json!({}), &json!({ "metadata": metadata }))
+        apply("Pod", &mut json!({"metadata": {}}), &json!({ "metadata": metadata }))
     };
     assert_eq!(finalizers(json!(["x", "z", "y"])), Ok(()));
     assert!(finalizers(json!(["y", "x"])).is_err());

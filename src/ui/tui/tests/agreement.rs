@@ -308,10 +308,10 @@ fn a_node_whose_member_is_stopped_is_not_drawn_as_off() {
     model.view = View::Cluster;
     tell(&mut model, Event::Records(vec![stop(Some(NODES[0]))]));
     let shown = text(&screen(&model));
-    assert!(!shown.contains("╳ off"), "{shown}");
+    assert!(shown.contains("● control-plane "), "{shown}");
     tell(&mut model, Event::Records(vec![switched(NODES[0], Act::Crash)]));
     let shown = text(&screen(&model));
-    assert!(shown.contains("╳ off"), "{shown}");
+    assert!(shown.contains("╳ control-plane "), "{shown}");
 }
 
 /// A leader that was cut off wrote entries that no other member has, and comes back by a snapshot.

@@ -169,10 +169,10 @@ async fn a_namespace_that_the_user_names_is_pruned_even_if_no_file_has_an_object
     old["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});
     server.hold(&at("a"), old);
     let path = dir.path().join("n.yaml");
-    std::fs::write(&path, "{apiVersion: v1, kind: Namespace, metadata: {name: n}}").unwrap();
+    std::fs::write(&path, "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}").unwrap();
     let path = path.display().to_string();
     let said = server.kubectl(&["apply", "--prune", "--all", "-f", &path, "-n", "default"]).await;
-    assert_eq!(said.out, "namespace/n created\nconfigmap/a pruned\n", "{said:?}");
+    assert_eq!(said.out, "namespace/shop created\nconfigmap/a pruned\n", "{said:?}");
     assert!(server.object(&at("a")).is_none());
 }
 
