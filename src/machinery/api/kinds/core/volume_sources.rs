@@ -323,14 +323,14 @@ fn csi(source: &Value, field: &str, errors: &mut Errors) {
         "nodeExpandSecretRef",
     ] {
         let secret = at(source, part);
-        let rules: [(&str, fn(&str) -> Vec<String>); 2] = [("name", dns_subdomain), ("namespace", dns_label)];
-        for (key, problems) in rules.into_iter().filter(|_| !secret.is_null()) {
+        for key in ["name", "namespace"].into_iter().filter(|_| !secret.is_null()) {
             let (name, field) = (text(secret, key), format!("{field}.{part}.{key}"));
             if name.is_empty() {
                 errors.required(field, "");
                 continue;
             }
-            problems(name).iter().for_each(|why| errors.invalid_text(&*field, name, why));
+            let problems = if key == "name" { dns_subdomain(name) } else { dns_label(name) };
+            problems.iter().for_each(|why| errors.invalid_text(&*field, name, why));
         }
     }
 }
