@@ -3,6 +3,7 @@
 //! that everybody uses.
 
 use super::figure::{Aim, Figure};
+use super::program::failure;
 use super::room::Room;
 use anyhow::{Context, bail, ensure};
 use client::kubeconfig;
@@ -84,9 +85,8 @@ impl<'a> Cluster<'a> {
         let start = Instant::now();
         let said = command.output()?;
         let took = start.elapsed();
-        let told = String::from_utf8_lossy(&said.stderr);
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-        ensure!(said.status.success(), "ropewalk {}: {}", args.join(" "), told.trim());
+        ensure!(said.status.success(), "ropewalk {}: {}", args.join(" "), failure(&said));
         Ok((String::from_utf8_lossy(&said.stdout).into_owned(), took))
     }
 
@@ -163,8 +163,8 @@ pub(crate) fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// Returns the memory (PSS) in MB and the CPU in percent of a core of the supervisor and all its
-/// descendants, some seconds after a start. A page that several of them share counts once in the
-/// sum.
+/// descendants, some seconds after a start. A page that several processes share counts in equal
+/// parts for each; this process, which has the same code, is not in the sum.
 fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
     const REST: Duration = Duration::from_secs(5);
     const SPAN: Duration = Duration::from_secs(20);
@@ -174,9 +174,10 @@ fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
     let before = ticks(supervisor)?;
     room.rest(SPAN)?;
     let after = ticks(supervisor)?;
-    let used =
-        |(pid, ticks): (&i32, &u64)| ticks.saturating_sub(before.get(pid).copied().unwrap_or_default());
-    let hundredths = after.iter().map(used).sum::<u64>() as f64; // USER_HZ is 100 wherever Linux runs
+    let sum = |all: &BTreeMap<i32, u64>| all.values().sum::<u64>();
+    // The difference of the sums: the time of a process that ended in between was its own before,
+    // and is in its parent's after.
+    let hundredths = sum(&after).saturating_sub(sum(&before)) as f64; // USER_HZ is 100 wherever Linux runs
     let mut kilobytes = 0;
     for pid in after.keys() {
         let rollup = match std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
@@ -194,8 +195,9 @@ fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
     Ok((kilobytes as f64 * 1024.0 / 1e6, hundredths / SPAN.as_secs_f64()))
 }
 
-/// Returns the CPU time, in clock ticks, of a process and of all its descendants. Descendants of a
-/// supervisor are the janitor, the main process, the zygote, and the processes of pods.
+/// Returns the CPU time, in clock ticks, of a process and of all its descendants, each with that of
+/// the children that have ended and that it has waited for. Descendants of a supervisor are the
+/// janitor, the main process, the zygote, and the processes of pods.
 ///
 /// # Errors
 /// `/proc` cannot be read, or the process has ended.
@@ -203,12 +205,12 @@ fn ticks(supervisor: i32) -> anyhow::Result<BTreeMap<i32, u64>> {
     let all = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?; // it may have ended
-        // After the name in brackets: the state, the parent, and from the twelfth on utime and
-        // stime (proc_pid_stat(5)).
+        // After the name in brackets: the state, the parent, and from the twelfth on utime, stime,
+        // cutime and cstime (proc_pid_stat(5)).
         let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
         let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
         let parent = i32::try_from(number(1)?).ok()?;
-        Some((pid, (parent, number(11)? + number(12)?)))
+        Some((pid, (parent, (11..=14).map(number).sum::<Option<u64>>()?)))
     });
     let all: BTreeMap<i32, (i32, u64)> = all.collect();
     let mut own: BTreeMap<i32, u64> = BTreeMap::new();
@@ -374,5 +376,19 @@ mod tests {
         assert_eq!(own.len(), 3, "{own:?}");
         assert!(own.contains_key(&pid) && !own.contains_key(&(std::process::id() as i32)));
         assert!(ticks(pid).is_err(), "it has ended");
+    }
+
+    #[test]
+    fn the_time_of_a_descendant_that_ended_counts() {
+        // A shell whose child works for a while and ends. Then the shell is a program that rests.
+        let work = "sh -c 'n=0; while [ $n -lt 300000 ]; do n=$((n+1)); done'; echo; exec sleep 3600";
+        let mut shell = Command::new("/bin/sh");
+        let mut shell = shell.args(["-c", work]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut worked = [0];
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut worked).unwrap();
+        let own = ticks(shell.id() as i32).unwrap();
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        assert!(own.len() == 1 && own.values().sum::<u64>() >= 5, "{own:?}");
     }
 }

@@ -66,6 +66,20 @@ fn measure(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
     }
 }
 
+/// Measures one part in a directory of its own, and removes the directory.
+///
+/// # Errors
+/// There is no place for the directory, the part cannot be measured, or the bench was asked to end.
+fn part(what: What, runs: Option<usize>, peer: Option<&Path>, stop: &Stop) -> anyhow::Result<Vec<Figure>> {
+    // A short path, for its sockets. Where /tmp is memory, TMPDIR names a place on a disk.
+    let dir = tempfile::Builder::new().prefix("rwb").tempdir().context("no place for the bench")?;
+    let room = Room { dir: dir.path(), runs, peer, stop: stop.clone(), keep: AtomicBool::new(false) };
+    let measured = room.go_on().and_then(|()| measure(what, &room));
+    let keep = room.keep.load(Ordering::Relaxed);
+    remove(dir, keep);
+    measured
+}
+
 /// Measures these parts, or all, and prints tables or, if `machine`, one JSON document. `runs`: of
 /// each measurement; `None`: as many as are usual for it. `peer`: the kubeconfig of a
 /// kube-apiserver to stand beside. After Ctrl-C it measures no more, and removes what it has made.
@@ -83,14 +97,9 @@ pub fn run(wanted: &[What], runs: Option<usize>, peer: Option<&Path>, machine: b
     let stop = Stop::listen()?;
     for what in all {
         let name = what.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
-        // A short path, for its sockets. Where /tmp is memory, TMPDIR names a place on a disk.
-        let dir = tempfile::Builder::new().prefix("rwb").tempdir().context("no place for the bench")?;
-        let room = Room { dir: dir.path(), runs, peer, stop: stop.clone(), keep: AtomicBool::new(false) };
-        let measured = room.go_on().and_then(|()| measure(*what, &room));
-        let keep = room.keep.load(Ordering::Relaxed);
-        // Before anything is printed: the program ends there if the reader of a pipe has left.
-        remove(dir, keep);
-        match measured {
+        // It removes its directory before anything is printed: the program ends at a print if the
+        // reader of a pipe has left.
+        match part(*what, runs, peer, &stop) {
             Ok(figures) if machine => documents.push(document(&name, &figures)),
             Ok(figures) => print!("{}", figure::table(&name, &figures)),
             Err(error) => failed.push(format!("{name}: {error:#}")),

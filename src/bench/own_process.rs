@@ -2,7 +2,7 @@
 //! supervisor and enters its namespaces.
 
 use super::figure::Figure;
-use super::program::{PROGRAM, end_of};
+use super::program::{PROGRAM, end_of, failure};
 use super::room::{INTERRUPTED, Room, What, wait_for};
 use super::world::{Node, World};
 use super::{network, runtime};
@@ -41,7 +41,7 @@ fn alone(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
     }
     let ended = wait_for(end_of(&mut command, room))?;
     if !ended.status.success() {
-        bail!("{}", String::from_utf8_lossy(&ended.stderr).trim());
+        bail!("{}", failure(&ended));
     }
     let text = std::fs::read(room.dir.join(FIGURES)).context("no figures came")?;
     Ok(serde_json::from_slice(&text)?)

@@ -45,6 +45,15 @@ pub(super) async fn end_of(command: &mut Command, room: &Room<'_>) -> anyhow::Re
     Ok(Output { status, stdout: Vec::new(), stderr })
 }
 
+/// Returns why a program failed: what it printed to standard error, else how it ended. The kernel
+/// kills without a text, where memory runs out.
+pub(super) fn failure(ended: &Output) -> String {
+    match String::from_utf8_lossy(&ended.stderr).trim() {
+        "" => format!("it printed nothing ({})", ended.status),
+        told => told.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::room::{INTERRUPTED, Stop, wait_for};
@@ -78,5 +87,15 @@ mod tests {
         });
         assert_eq!(ended.unwrap_err().to_string(), INTERRUPTED);
         assert!(dir.path().join("left").exists(), "its own way out was waited for");
+    }
+
+    #[test]
+    fn a_program_that_failed_without_a_text_is_told_by_its_end() {
+        let told = |script: &str| {
+            failure(&std::process::Command::new("/bin/sh").args(["-c", script]).output().unwrap())
+        };
+        assert_eq!(told("echo ' no place ' >&2; exit 3"), "no place");
+        assert_eq!(told("exit 3"), "it printed nothing (exit status: 3)");
+        assert_eq!(told("kill -9 $$"), "it printed nothing (signal: 9 (SIGKILL))");
     }
 }

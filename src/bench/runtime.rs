@@ -1,6 +1,7 @@
 //! A container from nothing to the end of its program, beside what crun needs for it.
 
 use super::figure::{Aim, Figure};
+use super::program::failure;
 use super::room::Room;
 use super::world::World;
 use anyhow::{Context, ensure};
@@ -116,7 +117,7 @@ impl<'a> Crun<'a> {
             eprintln!("no crun on PATH to stand beside");
             return Ok(None);
         };
-        ensure!(said.status.success(), "crun spec: {}", String::from_utf8_lossy(&said.stderr).trim());
+        ensure!(said.status.success(), "crun spec: {}", failure(&said));
         let file = bundle.join("config.json");
         let mut config: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
         config["process"]["args"] = json!([PROGRAM]);
@@ -141,7 +142,7 @@ impl<'a> Crun<'a> {
         let start = Instant::now();
         let said = command.stdin(Stdio::null()).output()?;
         let took = start.elapsed();
-        ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr).trim());
+        ensure!(said.status.success(), "{}", failure(&said));
         Ok(took)
     }
 }

@@ -4,12 +4,13 @@
 use super::cluster::Cluster;
 use super::figure::{Aim, Figure};
 use super::room::Room;
-use anyhow::Context;
+use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use etcd::grpc::client::{Channel, Endpoint};
 use etcd::pb;
 use pki::{Ca, Identity, Subject, client_config};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -17,8 +18,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 const ROUND: Duration = Duration::from_secs(2);
-/// For a member's first leader.
+/// How long a client waits for a member's first answer, which needs a leader.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The time between two attempts to reach a member.
+const ATTEMPT_EVERY: Duration = Duration::from_millis(50);
 const VALUE_BYTES: usize = 256;
 const PUT: &str = "/etcdserverpb.KV/Put";
 const RANGE: &str = "/etcdserverpb.KV/Range";
@@ -72,28 +75,39 @@ impl Store {
         };
         let identity = Identity { cert_pem: read("cert")?, key_pem: read("key")? };
         let urls = etcd["endpoints"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let endpoints = urls.map(|url| Endpoint::parse(url, true)).collect::<Result<_, _>>()?;
+        let endpoints: Vec<Endpoint> =
+            urls.map(|url| Endpoint::parse(url, true)).collect::<Result<_, _>>()?;
+        ensure!(!endpoints.is_empty(), "status tells no endpoints of the store");
         Ok(Store { endpoints, tls: client_config(Some(&identity), &read("cacert")?, &["h2"])? })
     }
 
     /// Connects to the member whose turn it is, and waits until it knows a leader.
+    ///
+    /// # Errors
+    /// The member refuses or stays silent for [`PATIENCE`]: the last reason.
     async fn connect(&self, turn: usize) -> anyhow::Result<Channel> {
-        let endpoint = &self.endpoints[turn % self.endpoints.len().max(1)];
-        let until = Instant::now() + PATIENCE;
-        let ready = pb::RangeRequest { key: "ready".into(), ..Default::default() };
-        loop {
-            let error = match Channel::connect(endpoint, Some(self.tls.clone())).await {
-                Ok(channel) => match channel.unary::<_, pb::RangeResponse>(RANGE, ready.clone()).await {
-                    Ok(_) => return Ok(channel),
-                    Err(error) => anyhow::Error::from(error),
-                },
-                Err(error) => error.into(),
-            };
-            if Instant::now() > until {
-                return Err(error.context(format!("{} does not answer", endpoint.host)));
+        let endpoint = &self.endpoints[turn % self.endpoints.len()];
+        let until = clock::deadline(PATIENCE);
+        let mut why = anyhow!("it says nothing");
+        while let Some(left) = until.checked_duration_since(clock::Instant::now()) {
+            // A channel has no limit of its own: a member that accepts connections and never
+            // answers would be waited for without end.
+            match clock::limit(left, self.attempt(endpoint)).await {
+                Some(Ok(channel)) => return Ok(channel),
+                Some(Err(error)) => why = error,
+                None => break,
             }
-            clock::pause(Duration::from_millis(50)).await;
+            clock::pause(ATTEMPT_EVERY).await;
         }
+        Err(why.context(format!("{}:{} does not answer", endpoint.host, endpoint.port)))
+    }
+
+    /// Connects to a member and reads from it, which a member without a leader refuses.
+    async fn attempt(&self, endpoint: &Endpoint) -> anyhow::Result<Channel> {
+        let channel = Channel::connect(endpoint, Some(self.tls.clone())).await?;
+        let ready = pb::RangeRequest { key: "ready".into(), ..Default::default() };
+        channel.unary::<_, pb::RangeResponse>(RANGE, ready).await?;
+        Ok(channel)
     }
 }
 
@@ -135,7 +149,11 @@ impl Real {
         for (n, (port, peer)) in ports.iter().enumerate() {
             let (url, peers) = (format!("https://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer}"));
             let name = format!("m{n}");
-            let started = Command::new("etcd")
+            let mut etcd = Command::new("etcd");
+            for (setting, _) in std::env::vars_os().filter(|(variable, _)| is_setting(variable)) {
+                etcd.env_remove(setting);
+            }
+            let started = etcd
                 .args(["--name", &name, "--log-level", "error", "--data-dir", &file(&name)])
                 .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
                 .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
@@ -156,6 +174,15 @@ impl Real {
         }
         Ok(Some(real))
     }
+}
+
+/// Returns whether etcd would take a setting from this variable of the environment: each flag that
+/// is not given has one, `ETCD_` and the flag's name. A shell in which another etcd is set up must
+/// not change the peer, nor let it write without syncing. `ETCD_UNSUPPORTED_ARCH` is no flag:
+/// without it etcd does not start on some machines.
+fn is_setting(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    name.starts_with("ETCD_") && name != "ETCD_UNSUPPORTED_ARCH"
 }
 
 #[derive(Clone, Copy)]
@@ -200,4 +227,47 @@ async fn once(channel: &Channel, op: Op, key: Bytes) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A listener that never takes a connection: the kernel greets the client all the same.
+    #[tokio::test(start_paused = true)]
+    async fn a_member_that_stays_silent_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "etcd-ca").unwrap();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let endpoint = Endpoint { tls: true, host: "127.0.0.1".into(), port };
+        let tls = client_config(None, ca.pem(), &["h2"]).unwrap();
+        let store = Store { endpoints: vec![endpoint], tls };
+        let connected = clock::limit(2 * PATIENCE, store.connect(0)).await.expect("an end");
+        let told = format!("{:#}", connected.err().unwrap());
+        assert!(told.starts_with(&format!("127.0.0.1:{port} does not answer: ")), "{told}");
+    }
+
+    #[test]
+    fn a_status_without_endpoints_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display().to_string();
+        let status = json!({"cert": path, "key": path, "cacert": path, "endpoints": []});
+        let told = Store::of_status(&status).err().unwrap().to_string();
+        assert_eq!(told, "status tells no endpoints of the store");
+    }
+
+    #[test]
+    fn another_etcd_s_settings_are_not_the_peer_s() {
+        for (variable, wanted) in [
+            ("ETCD_UNSAFE_NO_FSYNC", true),
+            ("ETCD_INITIAL_CLUSTER_STATE", true),
+            ("ETCD_UNSUPPORTED_ARCH", false),
+            ("ETCDCTL_ENDPOINTS", false),
+            ("PATH", false),
+        ] {
+            assert_eq!(is_setting(OsStr::new(variable)), wanted, "{variable}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! `ropewalk bench` measures what it says: nodes without a cluster, beside their peers. (The
 //! figures themselves are the machine's.)
 
-use super::support::{Home, PATIENCE, ROPEWALK, capable, eventually, kill, turn};
+use super::support::{Home, PATIENCE, ROPEWALK, Said, capable, eventually, kill, turn};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -57,4 +57,15 @@ fn nodes_are_measured_beside_their_peers() {
     let beside = |figure: &Value| figure["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0);
     assert!(network["figures"].as_array().is_some_and(|all| all.len() == 4 && all.iter().all(beside)));
     home.ropewalk(&["bench", "networks"]).fails("invalid value 'networks'");
+}
+
+/// The figures of the other parts may have taken minutes.
+#[test]
+fn a_part_without_a_place_does_not_end_the_bench() {
+    let home = Home::new();
+    let mut bench = home.command(ROPEWALK);
+    bench.args(["bench", "start", "runtime", "-o", "json"]).env("TMPDIR", home.path().join("none"));
+    let said = Said::from(bench.output().expect("the program runs"));
+    let said = said.fails("start: no place for the bench").fails("runtime: no place for the bench");
+    assert_eq!(said.out.trim(), "[]");
 }

@@ -67,10 +67,11 @@ pub use tokio::time::Instant;
 
 /// The largest scale: at 60, a minute of the cluster takes a second.
 pub const SCALE_MAX: u32 = 60;
-/// So many changes of the scale are remembered. Time before them counts as real time.
+/// How many changes of the scale are kept; a further one drops the oldest. Time before the oldest
+/// one kept counts as real time.
 const CHANGES_MAX: usize = 64;
-/// Nothing is waited for longer: people may write any number of seconds into an object, and a time
-/// beyond the calendar is no time.
+/// The longest wait, some three hundred years. Users may write any number of seconds into an
+/// object, and adding too many to a time would panic.
 const FAR: Duration = Duration::from_secs(10_000_000_000);
 
 /// One change of the scale. It has two times, because some waits count from timestamps of objects
@@ -82,7 +83,7 @@ pub struct ScaleChange {
     scale: u32,
 }
 
-/// Which scale held when.
+/// The scale now, and its history.
 #[derive(Debug)]
 struct Scales {
     /// The scale before the first change.
@@ -141,7 +142,7 @@ fn scales<R>(read: impl Fn(&Scales) -> R) -> R {
 
 /// A point in time from which cluster time can be counted: a [`Timestamp`] or an [`Instant`].
 pub trait Moment: Copy + Ord {
-    /// When the scale changed.
+    /// The moment of a change of the scale, by this clock.
     fn of(change: &ScaleChange) -> Self;
     /// Real time until `end`; zero if that is earlier.
     fn until(self, end: Self) -> Duration;
@@ -167,7 +168,7 @@ impl Moment for Instant {
     }
 }
 
-/// The wall clock, or the pinned one of a test.
+/// Returns the time of the wall clock, or of the pinned one of a test.
 pub fn now() -> Timestamp {
     match PINNED.get() {
         Some((at, since)) => at + since.elapsed(),

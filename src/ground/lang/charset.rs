@@ -15,12 +15,13 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Once};
 
-/// Letters of one byte only, by the environment.
+/// Whether the environment of this process allows ASCII only.
 static ASCII: LazyLock<bool> = LazyLock::new(|| decide(|name| std::env::var(name).ok()));
-/// The user asked for Korean on the command line all the same, into a file or a pipe.
+/// Whether the command line asks for Korean although the locale is not UTF-8, and standard output
+/// is a file or a pipe.
 static INSISTED: AtomicBool = AtomicBool::new(false);
 
-/// Pure: by these variables.
+/// Returns whether these variables of the environment allow ASCII only.
 fn decide(variable: impl Fn(&str) -> Option<String>) -> bool {
     let named =
         ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| variable(name)).find(|v| !v.is_empty());
@@ -38,14 +39,14 @@ fn is_vt(term: &str) -> bool {
     term.strip_prefix("vt").is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Only ASCII may be written.
+/// Returns whether only ASCII may be written.
 pub fn ascii_only() -> bool {
     *ASCII && !INSISTED.load(Ordering::Relaxed)
 }
 
-/// The language that can be shown, of one that was chosen; `asked` for just now, on the command
-/// line. Korean has no ASCII: where it cannot be shown it is English, and told once. Into a file or
-/// a pipe it goes if it was asked for.
+/// Returns the language to write in, where `lang` was chosen. Korean has no ASCII: where only ASCII
+/// may be written it becomes English, and standard error says so once in a process. `asked`: the
+/// command line itself names the language; then a file or a pipe gets Korean all the same.
 pub fn presentable(lang: Lang, asked: bool) -> Lang {
     if lang != Lang::Ko || !ascii_only() {
         return lang;
@@ -59,10 +60,10 @@ pub fn presentable(lang: Lang, asked: bool) -> Lang {
     Lang::En
 }
 
-/// Why, and what to do.
+/// Why Korean became English, and what the user can do.
 pub(crate) const NO_KOREAN: &str = "Korean cannot be shown here, because the locale is not UTF-8; try: export LC_ALL=C.UTF-8 LANG=ko_KR.UTF-8 (and a terminal that shows it)";
 
-/// A text as it may be written.
+/// Returns the text, in ASCII if only that may be written.
 pub fn shown(text: String) -> String {
     match ascii_only() {
         true => plain(&text).into_owned(),
@@ -85,7 +86,8 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// One cell for one cell where lines are drawn; else what one would type.
+/// Returns what stands for a letter in ASCII: for lines and boxes one letter, so that drawings keep
+/// their columns; for others what a person would type.
 fn likeness(letter: char) -> Option<&'static str> {
     Some(match letter {
         '→' | '⇒' | '➜' => "->",
@@ -121,7 +123,7 @@ fn likeness(letter: char) -> Option<&'static str> {
     })
 }
 
-/// One letter for one cell of a screen.
+/// Returns the ASCII letter for one cell of a screen: `?` for a letter without a likeness.
 pub fn cell(letter: char) -> char {
     match likeness(letter) {
         Some("...") => '~',
@@ -132,8 +134,7 @@ pub fn cell(letter: char) -> char {
     }
 }
 
-/// The standard library's macros, for words that people read: in ASCII where nothing else can be
-/// read.
+/// The standard library's macros, for words that people read: in ASCII if only that may be written.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __print {

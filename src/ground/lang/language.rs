@@ -12,9 +12,10 @@ pub enum Lang {
     Ko,
 }
 
-/// An entry of a table of texts.
+/// An entry of a table of texts, see [`texts`](crate::texts).
 pub trait Text: Copy {
-    /// English and Korean; each `{}` is a value, in the same order in both.
+    /// Returns the English and the Korean text. Each `{}` is the place of a value; the values have
+    /// the same order in both.
     fn pair(self) -> (&'static str, &'static str);
 }
 
@@ -34,7 +35,8 @@ impl Lang {
         }
     }
 
-    /// The text, with each `{}` replaced in order.
+    /// Returns the text in this language, with the values in the places of its `{}`. A place
+    /// without a value stays empty; a `{}` in a value is no place.
     pub fn say(self, text: impl Text, with: &[&str]) -> String {
         let (english, korean) = text.pair();
         let text = if self == Lang::Ko { korean } else { english };
@@ -51,6 +53,21 @@ impl Lang {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_value_goes_to_its_place_in_both_languages() {
+        #[derive(Clone, Copy)]
+        struct Runs;
+        impl Text for Runs {
+            fn pair(self) -> (&'static str, &'static str) {
+                ("{} runs on {}", "{}: {}에서 실행됩니다")
+            }
+        }
+        assert_eq!(Lang::En.say(Runs, &["pod {}", "node1"]), "pod {} runs on node1");
+        assert_eq!(Lang::Ko.say(Runs, &["파드", "node1"]), "파드: node1에서 실행됩니다");
+        assert_eq!(Lang::En.say(Runs, &["web"]), "web runs on ");
+        assert_eq!(Lang::En.say(Runs, &["web", "node1", "more"]), "web runs on node1");
+    }
 
     #[test]
     fn languages_are_recognised_from_what_people_and_environments_say() {

@@ -49,7 +49,8 @@ macro_rules! texts {
                 let is_shown = |c: char| c.is_ascii() || ('가'..='힣').contains(&c);
                 let plain = $crate::charset::plain(english);
                 assert!(plain.chars().all(is_shown), "{text:?}: a letter without a likeness");
-                // Nobody says both particles: a noun behind the value makes one of them right.
+                // Korean has particles in two forms, by the sound before them. A text with both is
+                // unnatural: a noun behind the value makes one of them right.
                 for both in ["은(는)", "이(가)", "을(를)", "와(과)", "(으)로", "(이)"] {
                     assert!(!korean.contains(both), "{text:?}");
                 }
