@@ -364,9 +364,9 @@ impl Expr {
     }
 }
 
-/// Evaluates here, or on a stack of its own if so many nodes stand inside each other that this one
-/// could end. There the time of the budget begins anew; the caller evaluates nothing with it until
-/// it is here again.
+/// Evaluates on this thread, or on one with a larger stack if `levels` nodes inside each other
+/// could overflow this one. Each new thread begins the budget's processor time anew, so the caller
+/// must not charge that budget on its own thread afterwards.
 ///
 /// # Errors
 /// The thread cannot be started, or the evaluator panicked.
