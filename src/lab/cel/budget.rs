@@ -10,10 +10,10 @@
 
 use super::language::{TICK, WEIGH};
 use super::shared::{unwrap, wrap};
-use cel::ExecutionError;
 use cel::common::traits::Indexer;
 use cel::common::types::{CelBool, CelBytes, CelList, CelMap, CelString, Type};
 use cel::common::value::{CowVal, StaticVal, Val};
+use cel::{ExecutionError, Value};
 use nix::sys::resource::{UsageWho, getrusage};
 use std::any::Any;
 use std::sync::Arc;
@@ -29,6 +29,9 @@ const TIME_MAX: Duration = Duration::from_secs(2);
 /// Steps between two looks at the clock.
 const LOOK: u64 = 64;
 const BYTES_OF_STEP: u64 = 64;
+/// Steps that all of one value may be worth: 2 000 000 numbers, or 128 MB of texts. Comparing two
+/// such values is one step, and takes some tenths of a second.
+const WHOLE_MAX: u64 = 2_000_000;
 
 /// Begins the error of an evaluation that was stopped.
 pub(crate) const STOPPED: &str = "stopped after";
@@ -98,6 +101,11 @@ impl Budget {
         !self.is_spent()
     }
 
+    /// Uses up what is left.
+    fn spend(&self) {
+        self.spent.store(BY_STEPS, Ordering::Relaxed);
+    }
+
     /// True once steps or time are used up. It stays so.
     pub(crate) fn is_spent(&self) -> bool {
         self.spent.load(Ordering::Relaxed) != 0
@@ -131,6 +139,31 @@ fn bytes(value: &dyn Val) -> u64 {
     8
 }
 
+/// Steps that a copy of a value costs, apart from the one for its turn.
+pub(super) fn steps_of(value: &dyn Val) -> u64 {
+    bytes(value) / BYTES_OF_STEP
+}
+
+/// Takes what a value has in all from `left`: a step for each of its parts, and their texts. What
+/// is shared counts wherever it stands, because a comparison and a sentence meet it there each
+/// time. Returns false once nothing is left.
+///
+/// Example: `[x, x]` of `[y, y]` of `[z, z]` takes the room of three lists, and has eight times z.
+fn takes(value: &Value, left: &mut u64) -> bool {
+    let own = match value {
+        Value::String(text) => 1 + text.len() as u64 / BYTES_OF_STEP,
+        Value::Bytes(bytes) => 1 + bytes.len() as u64 / BYTES_OF_STEP,
+        _ => 1,
+    };
+    let Some(rest) = left.checked_sub(own) else { return false };
+    *left = rest;
+    match value {
+        Value::List(items) => items.iter().all(|item| takes(item, left)),
+        Value::Map(map) => map.map.values().all(|item| takes(item, left)),
+        _ => true,
+    }
+}
+
 fn spent() -> ExecutionError {
     ExecutionError::function_error("limit", "the evaluation was stopped")
 }
@@ -141,7 +174,8 @@ static LIMIT: Type = Type::new_unspecified_type("limit");
 #[derive(Clone, Debug)]
 pub(super) struct Tick(pub Arc<Budget>);
 
-/// `WEIGH[x]` is `x`. It charges a copy of it.
+/// `WEIGH[x]` is `x`. It charges a copy of it, and spends the budget if all that is in it, what is
+/// shared included, is more than [`WHOLE_MAX`].
 #[derive(Clone, Debug)]
 pub(super) struct Weigh(pub Arc<Budget>);
 
@@ -181,7 +215,7 @@ impl Indexer for Tick {
     where
         Self: 'v,
     {
-        let goes_on = self.0.charge(1 + bytes(key) / BYTES_OF_STEP);
+        let goes_on = self.0.charge(1 + steps_of(key));
         if goes_on { Ok(CowVal::owned(CelBool::from(true))) } else { Err(spent()) }
     }
     fn steal<'v>(self: Box<Self>, key: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
@@ -197,11 +231,16 @@ impl Indexer for Weigh {
     where
         Self: 'v,
     {
-        if !self.0.charge(bytes(key) / BYTES_OF_STEP) {
+        if !self.0.charge(steps_of(key)) {
             return Err(spent());
         }
         // A value of the program's own is shared; others become owned ones.
         let value = unwrap(key)?;
+        let mut room = WHOLE_MAX;
+        if !takes(&value, &mut room) {
+            self.0.spend();
+            return Err(spent());
+        }
         Ok(CowVal::Owned(wrap(value)))
     }
     fn steal<'v>(self: Box<Self>, key: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
@@ -223,7 +262,6 @@ mod tests {
     use super::super::facts::Object;
     use super::super::{Expr, Facts, Meaning, Use, value};
     use super::*;
-    use cel::Value;
     use serde_json::json;
 
     fn facts(pods: usize) -> Arc<Facts> {
@@ -307,7 +345,37 @@ mod tests {
             check(&format!("[text].map(x0, {within})[0]")).value(&facts(0), &[("text", text.clone())])
         };
         assert_eq!(listed(4), Ok(Value::Int(2)));
-        assert_eq!(listed(18), Ok(Value::Int(2)), "what is shared is not copied");
+        assert_eq!(listed(13), Ok(Value::Int(2)), "what is shared is not copied");
+        assert!(is_stopped(&listed(18)), "a comparison meets it 260 000 times");
+    }
+
+    /// Of four parts that are the same one, fourteen times within each other: 268 million texts.
+    #[test]
+    fn a_list_that_is_shared_many_times_ends() {
+        let nested = |levels: usize, last: &str| {
+            let within = (0..levels).rev().fold(last.replace('x', &format!("x{levels}")), |within, n| {
+                let four = |side: usize| format!("[{}]", vec![format!("x{n}[{side}]"); 4].join(", "));
+                format!("[[{}, {}]].map(x{}, {within})[0]", four(0), four(1), n + 1)
+            });
+            check(&format!("[[['a'], ['a']]].map(x0, {within})[0]")).value(&facts(0), &[])
+        };
+        assert_eq!(nested(3, "x[0] == x[1]"), Ok(Value::Bool(true)));
+        assert!(is_stopped(&nested(14, "x[0] == x[1]")));
+        assert_eq!(nested(2, "fits(x[0], x[1])"), Ok(Value::Bool(true)));
+        let told = nested(7, "fits(x[0], x[1])");
+        assert!(told.as_ref().is_err_and(|why| why.contains("too much to compare")), "{told:?}");
+    }
+
+    /// Each level makes the text longer by a third.
+    #[test]
+    fn a_text_that_is_encoded_again_and_again_ends() {
+        let text = value::text(&"x".repeat(8_192));
+        let nested = |levels: usize| {
+            let encoded = format!("{}text{}", "base64(".repeat(levels), ")".repeat(levels));
+            check(&format!("size({encoded}) > 0")).value(&facts(0), &[("text", text.clone())])
+        };
+        assert_eq!(nested(4), Ok(Value::Bool(true)));
+        assert!(is_stopped(&nested(35)), "190 MiB");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Functions of lessons as values of the evaluator.
 
-use super::budget::Budget;
+use super::budget::{self, Budget};
 use super::facts::Facts;
 use super::shared::{unwrap, wrap};
 use cel::common::traits::Indexer;
@@ -55,10 +55,12 @@ impl Val for Callable {
 impl Callable {
     fn call(&self, args: &dyn Val) -> Result<Box<dyn Val>, ExecutionError> {
         let failed = |why: String| ExecutionError::function_error(self.name, why);
-        if !self.budget.charge(1) {
+        let list = args.downcast_ref::<CelList<'_>>().ok_or_else(|| failed("takes a list".into()))?;
+        // What a function makes of a text is about as long as the text.
+        let copies: u64 = list.inner().iter().map(|arg| budget::steps_of(arg.as_ref())).sum();
+        if !self.budget.charge(1 + copies) {
             return Err(failed("the evaluation was stopped".into()));
         }
-        let list = args.downcast_ref::<CelList<'_>>().ok_or_else(|| failed("takes a list".into()))?;
         let args: Result<Vec<Value>, _> = list.inner().iter().map(|arg| unwrap(arg.as_ref())).collect();
         (self.run)(&self.facts, &args?).map(wrap).map_err(failed)
     }

@@ -63,7 +63,26 @@ pub(super) fn same_items(one: &Value, other: &Value) -> Result<bool, String> {
 ///
 /// Example: `{"spec": {"containers": [{"image": "nginx"}]}}` is a part of every Pod one of whose
 /// containers has the image nginx.
-pub(super) fn fits(object: &Value, part: &Value) -> bool {
+///
+/// # Errors
+/// More than [`FITS_MAX`] values would have to be compared: lists within lists, each in any order,
+/// multiply.
+pub(super) fn fits(object: &Value, part: &Value) -> Result<bool, String> {
+    let mut left = FITS_MAX;
+    let is_part = is_part(object, part, &mut left);
+    if left == 0 { Err("fits() has too much to compare".into()) } else { Ok(is_part) }
+}
+
+/// Values that one `fits` compares. A Pod with a part of it takes some hundreds.
+const FITS_MAX: usize = 100_000;
+
+/// As [`fits`]. `left`: so many values may still be compared; once it is 0 the answer means
+/// nothing.
+fn is_part(object: &Value, part: &Value, left: &mut usize) -> bool {
+    *left = left.saturating_sub(1);
+    if *left == 0 {
+        return false;
+    }
     match (object, part) {
         (_, Value::Map(wanted)) => wanted.map.iter().all(|(key, wanted)| {
             let name = match key {
@@ -72,11 +91,11 @@ pub(super) fn fits(object: &Value, part: &Value) -> bool {
             };
             match (value::field(object, name), wanted) {
                 (None | Some(Value::Null), Value::Null) => true,
-                (Some(found), wanted) => fits(found, wanted),
+                (Some(found), wanted) => is_part(found, wanted, left),
                 (None, _) => false,
             }
         }),
-        (Value::List(found), Value::List(wanted)) => pairs(found, wanted),
+        (Value::List(found), Value::List(wanted)) => pairs(found, wanted, left),
         (found, wanted) => match (number(found), number(wanted)) {
             (Ok(found), Ok(wanted)) => found == wanted,
             _ => found == wanted,
@@ -89,18 +108,18 @@ pub(super) fn fits(object: &Value, part: &Value) -> bool {
 ///
 /// Example: `[{"port": 80}, {}]` fits `[{"port": 443}, {"port": 80}]`: the second takes what the
 /// first leaves.
-fn pairs(found: &[Value], wanted: &[Value]) -> bool {
+fn pairs(found: &[Value], wanted: &[Value], left: &mut usize) -> bool {
     fn place(
         at: usize,
-        found: &[Value],
-        wanted: &[Value],
+        (found, wanted): (&[Value], &[Value]),
         taken: &mut [Option<usize>],
         tried: &mut [bool],
+        left: &mut usize,
     ) -> bool {
         for (n, one) in found.iter().enumerate() {
-            if !tried[n] && fits(one, &wanted[at]) {
+            if !tried[n] && is_part(one, &wanted[at], left) {
                 tried[n] = true;
-                if taken[n].is_none_or(|other| place(other, found, wanted, taken, tried)) {
+                if taken[n].is_none_or(|other| place(other, (found, wanted), taken, tried, left)) {
                     taken[n] = Some(at);
                     return true;
                 }
@@ -109,7 +128,7 @@ fn pairs(found: &[Value], wanted: &[Value]) -> bool {
         false
     }
     let mut taken = vec![None; found.len()];
-    (0..wanted.len()).all(|at| place(at, found, wanted, &mut taken, &mut vec![false; found.len()]))
+    (0..wanted.len()).all(|at| place(at, (found, wanted), &mut taken, &mut vec![false; found.len()], left))
 }
 
 /// Returns the sum of a list of whole numbers; that of an empty list is 0.

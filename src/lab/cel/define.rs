@@ -46,8 +46,7 @@ impl Defines {
     /// # Errors
     /// It is no expression, a call in it has too few or too many values, or it becomes too long.
     pub(super) fn keep(&mut self, name: &str, source: &str) -> Result<(), Error> {
-        let program =
-            Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
+        let program = Program::compile(source).map_err(|errors| Error::of_parser(&errors))?;
         let mut expr = program.expression().clone();
         let uses = expand(&mut expr, self)?;
         self.0.insert(name.into(), Definition { expr, uses });

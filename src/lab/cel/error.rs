@@ -27,6 +27,14 @@ pub(crate) enum Error {
     HintsOnly(&'static str),
 }
 
+impl Error {
+    /// What the parser says of the first place that it cannot read. It says more: the whole
+    /// expression again below each of its errors, and errors that follow from the first.
+    pub(super) fn of_parser(errors: &impl std::fmt::Display) -> Error {
+        Error::Syntax(errors.to_string().lines().next().unwrap_or_default().into())
+    }
+}
+
 fn did_you_mean(near: &Option<&'static str>) -> String {
     near.map(|n| format!("; did you mean {n:?}?")).unwrap_or_default()
 }

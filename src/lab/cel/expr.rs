@@ -117,8 +117,7 @@ impl Expr {
     }
 
     fn read(source: &str, place: Use, bound: &[(&str, Meaning)], defines: &Defines) -> Result<Expr, Error> {
-        let program =
-            Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
+        let program = Program::compile(source).map_err(|errors| Error::of_parser(&errors))?;
         let mut expression = program.expression().clone();
         let defined = expand(&mut expression, defines)?;
         let mut seen = Seen::new(bound);
@@ -159,7 +158,7 @@ impl Expr {
             deepest,
             ..
         } = seen;
-        let compiled = Arc::new(compile(&expression));
+        let compiled = Arc::new(compile(&expression, bound));
         let (id, source) = (fresh_id(), source.into());
         Ok(Expr {
             source,
@@ -254,7 +253,13 @@ impl Expr {
     }
 
     fn narrowed(&self, facts: &Arc<Facts>, budget: &Arc<Budget>) -> Vec<Result<(Value, u64), String>> {
-        self.compiled.narrows.iter().map(|n| facts.memo.narrowed(n, facts, budget)).collect()
+        let narrows = &self.compiled.narrows;
+        let lists = || -> Vec<Result<(Value, u64), String>> {
+            narrows.iter().map(|n| facts.memo.narrowed(n, facts, budget)).collect()
+        };
+        let deepest = narrows.iter().map(|n| n.levels).max().unwrap_or_default();
+        on_stack(deepest, budget, lists)
+            .unwrap_or_else(|why| narrows.iter().map(|_| Err(why.clone())).collect())
     }
 
     fn value_of(
@@ -265,18 +270,8 @@ impl Expr {
         budget: &Arc<Budget>,
     ) -> Result<Value, String> {
         let missing = lists.iter().find_map(|list| list.as_ref().err()).cloned();
-        let value = match self.levels > SHALLOW {
-            false => self.resolve(facts, bound, lists, budget),
-            true => std::thread::scope(|scope| {
-                let evaluator = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
-                let evaluator = evaluator.spawn_scoped(scope, || {
-                    budget.begin();
-                    self.resolve(facts, bound, lists, budget)
-                });
-                let ended = evaluator.map(|evaluator| evaluator.join());
-                ended.map_err(|error| error.to_string())?.map_err(|_| "the evaluator gave up".to_string())?
-            }),
-        };
+        let resolve = || self.resolve(facts, bound, lists, budget);
+        let value = on_stack(self.levels, budget, resolve).unwrap_or_else(Err);
         let stopped = budget.stopped();
         facts.memo.note_evaluation(facts.frame(), &self.source, stopped.as_deref());
         // What came out of an evaluation that was stopped is no value. One that failed for want of
@@ -367,6 +362,31 @@ impl Expr {
         state.extend([facts.lines.0, facts.lines.1, facts.answered]);
         Some(state)
     }
+}
+
+/// Evaluates on this thread, or on one with a larger stack if `levels` nodes inside each other
+/// could overflow this one. Each new thread begins the budget's processor time anew, so the caller
+/// must not charge that budget on its own thread afterwards.
+///
+/// # Errors
+/// The thread cannot be started, or the evaluator panicked.
+fn on_stack<T: Send>(
+    levels: usize,
+    budget: &Budget,
+    evaluate: impl FnOnce() -> T + Send,
+) -> Result<T, String> {
+    if levels <= SHALLOW {
+        return Ok(evaluate());
+    }
+    std::thread::scope(|scope| {
+        let evaluator = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
+        let evaluator = evaluator.spawn_scoped(scope, move || {
+            budget.begin();
+            evaluate()
+        });
+        let ended = evaluator.map(|evaluator| evaluator.join());
+        ended.map_err(|error| error.to_string())?.map_err(|_| "the evaluator gave up".to_string())
+    })
 }
 
 impl Defines {

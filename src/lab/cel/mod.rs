@@ -70,6 +70,12 @@ mod tests {
         assert_eq!(check("ready(object('Pot','d','x'))").unwrap_err(), Error::Kind("Pot".into()));
         assert!(matches!(check("object('Pod','d')").unwrap_err(), Error::Arguments { .. }));
         assert!(matches!(check("1 +").unwrap_err(), Error::Syntax(_)));
+        let told = check("object('Pod','d','x').ready()").unwrap_err().to_string();
+        assert_eq!(told, "ready() stands before its values: ready(x), not x.ready()");
+        let message = Error::Unknown { name: "Pod".into(), near: None };
+        assert_eq!(check("Pod{name: 'x'} == object('Pod','d','x')").unwrap_err(), message);
+        let told = check("(1 + ) && [2").unwrap_err().to_string();
+        assert!(!told.contains("(1 + )") && told.matches("ERROR").count() == 1, "the first alone: {told}");
         assert_eq!(check("typed.exists(t, t == 'x')").unwrap_err(), Error::HintsOnly("typed"));
         assert!(Expr::compile("typed.exists(t, t == 'x')", Use::Hint, &[]).is_ok());
         assert!(Expr::compile("c.revision > 0", Use::Beat, &[("c", Meaning::default())]).is_ok());

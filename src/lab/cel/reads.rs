@@ -5,7 +5,7 @@ use super::language::STDLIB;
 use super::{facts, functions, shared};
 use api::kinds::Kind;
 use api::labels::Selector;
-use cel::common::ast::{CallExpr, IdedExpr};
+use cel::common::ast::{CallExpr, Expr as Node, IdedExpr};
 use cel::{Context, Value};
 use serde_json::Value as Json;
 
@@ -66,8 +66,30 @@ impl Read {
     }
 }
 
-/// The text that an expression comes to from a lab's values alone.
+/// Nodes of an argument inside each other: it is worked out on the stack of a task.
+const LEVELS_MAX: usize = 16;
+
+/// Can an argument be worked out at once? A loop could run for hours, as nothing limits it here.
+fn is_short(arg: &IdedExpr, levels: usize) -> bool {
+    levels > 0
+        && match &arg.expr {
+            Node::Literal(_) | Node::Ident(_) => true,
+            Node::Select(select) => is_short(&select.operand, levels - 1),
+            Node::Call(call) => {
+                call.target.iter().all(|t| is_short(t, levels - 1))
+                    && call.args.iter().all(|a| is_short(a, levels - 1))
+            }
+            Node::List(list) => list.elements.iter().all(|e| is_short(e, levels - 1)),
+            _ => false,
+        }
+}
+
+/// The text that an expression comes to from a lab's values alone. `None`: it is known only while
+/// the whole expression is evaluated, or takes a loop.
 fn text(arg: &IdedExpr, variant: &Value) -> Option<String> {
+    if !is_short(arg, LEVELS_MAX) {
+        return None;
+    }
     let mut context = Context::with_env(STDLIB.clone());
     context.add_variable_as_val("v", shared::wrap(variant.clone()));
     let value = Value::resolve_val(arg, &context).ok()?;
@@ -109,6 +131,9 @@ mod tests {
             ("size(history('Pod', v.ns, '*')) == 1", "Pod", "other", true),
             ("v.all.all(d, present('Pod', v.ns, d))", "Pod", "one", true),
             ("v.all.all(d, present('Pod', v.ns, d))", "Service", "one", false),
+            ("present('Pod', v.ns, v.all[0])", "Pod", "two", false),
+            // A loop is not run for this.
+            ("present('Pod', v.ns, v.all.map(a, v.all.map(b, a))[0][0])", "Pod", "two", true),
         ] {
             assert_eq!(looks(source, kind, name), is_read, "{source} {kind} {name}");
         }

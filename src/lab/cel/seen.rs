@@ -92,6 +92,9 @@ impl Seen {
                     }
                 }
             }
+            Node::Struct(message) => {
+                return Err(Error::Unknown { name: message.type_name.clone(), near: None });
+            }
             _ => {}
         }
         Ok(())
@@ -133,7 +136,11 @@ impl Seen {
         }
         match functions::TABLE.iter().find(|f| f.name == call.func_name) {
             Some(known) if call.target.is_none() => self.own_function(known, call),
-            _ => Ok(()),
+            Some(known) => {
+                let name = known.name;
+                Err(Error::Syntax(format!("{name}() stands before its values: {name}(x), not x.{name}()")))
+            }
+            None => Ok(()),
         }
     }
 

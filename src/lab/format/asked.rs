@@ -157,7 +157,7 @@ fn search(verb: &str, parsed: &Parsed, named: &Named, code: Option<u16>) -> Resu
         return match code {
             None => Ok(format!("trace.exists(t, removes(t, {}))", text(&object))),
             Some(code) => Ok(format!(
-                "trace.exists(t, t.own && t.verb == \"delete\" && t.object == {} && t.code == {code})",
+                "trace.exists(t, t.own && t.verb == \"delete\" && t.object == {} && !t.dry_run && t.code == {code})",
                 text(&object)
             )),
         };
@@ -323,6 +323,8 @@ mod tests {
     #[test]
     fn another_request_is_not_the_one() {
         let dry = [("dry_run", Value::Bool(true))];
+        let tried = request("delete", "Pod/default/web", 200, &dry);
+        assert!(!is_asked("kubectl delete pod web", Some(200), tried));
         for (line, request) in [
             ("kubectl get pods", request("list", "Pod/shop/*", 200, &[])),
             ("kubectl get pods", request("list", "Pod/default/*", 403, &[])),

@@ -39,7 +39,7 @@ pub struct Lesson {
     pub id: String,
     /// The part of the id before `/`.
     pub track: String,
-    /// The place in the track, from 1: the number in the id.
+    /// The place in the track: the number in the id. A lesson before the first has 0.
     pub order: u32,
     /// Without Markdown.
     pub title: Text,

@@ -16,6 +16,7 @@
 
 use super::functions;
 use super::language::{ADD, AND, CONDITIONAL, INDEX, OR, TICK, TYPES, WEIGH, function_name, list_name};
+use super::words::Meaning;
 use cel::Program;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Node, IdedExpr, ListExpr, LiteralValue};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +44,8 @@ pub(crate) struct Narrow {
     pub inverted: bool,
     /// Functions that the tests call.
     pub functions: Vec<&'static str>,
+    /// How many nodes of a test stand inside each other, at most.
+    pub levels: usize,
 }
 
 /// An expression as it is evaluated.
@@ -71,8 +74,11 @@ pub(super) fn fresh_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-pub(super) fn compile(expr: &IdedExpr) -> Compiled {
+/// Compiles an expression. `given`: names that are bound in the whole of it; like those of a macro
+/// they hide the values of these names (`v`).
+pub(super) fn compile(expr: &IdedExpr, given: &[(&str, Meaning)]) -> Compiled {
     let mut compiled = Compiled::of(expr.clone());
+    compiled.bound.extend(given.iter().map(|(name, _)| name.to_string()));
     let mut expr = std::mem::take(&mut compiled.expr);
     compiled.rewrite(&mut expr, true);
     compiled.expr = expr;
@@ -116,25 +122,7 @@ impl Compiled {
         }
         match &mut node.expr {
             Node::Call(call) => {
-                // The literal of `{} == x` does not know shared values; the other way round they
-                // know it.
-                if matches!(call.func_name.as_str(), "_==_" | "_!=_")
-                    && let [left, right] = call.args.as_mut_slice()
-                    && matches!(left.expr, Node::Map(_) | Node::List(_))
-                {
-                    std::mem::swap(left, right);
-                }
-                if let Some(target) = &mut call.target {
-                    self.rewrite(target, narrow);
-                }
-                for arg in &mut call.args {
-                    self.rewrite(arg, narrow);
-                }
-                if call.func_name == ADD
-                    && let [_, right] = call.args.as_mut_slice()
-                {
-                    weigh(right);
-                }
+                self.rewrite_args(call, narrow);
                 let known = functions::TABLE.iter().find(|f| f.name == call.func_name);
                 if let Some(known) = known.filter(|_| call.target.is_none()) {
                     self.call(known.name);
@@ -166,6 +154,37 @@ impl Compiled {
             }
             Node::Ident(name) => self.whole_trace |= name == "trace",
             _ => {}
+        }
+    }
+
+    /// Rewrites what a call is given. The evaluator's own lists and maps do not know shared ones,
+    /// which know both: of a comparison the left side has to be shared, if one of the two is.
+    ///
+    /// ```text
+    /// {} == x                   x == {}
+    /// v.all.map(a, a) == x      WEIGH[v.all.map(a, a)] == x, which makes it a shared one
+    /// ```
+    fn rewrite_args(&mut self, call: &mut CallExpr, narrow: bool) {
+        let compares = matches!(call.func_name.as_str(), "_==_" | "_!=_");
+        if compares
+            && let [left, right] = call.args.as_mut_slice()
+            && is_written_out(&left.expr)
+        {
+            std::mem::swap(left, right);
+        }
+        if let Some(target) = &mut call.target {
+            self.rewrite(target, narrow);
+        }
+        for arg in &mut call.args {
+            self.rewrite(arg, narrow);
+        }
+        let is_sum = call.func_name == ADD;
+        if let [left, right] = call.args.as_mut_slice() {
+            if is_sum {
+                weigh(right);
+            } else if compares && is_gathered(&left.expr) && !is_written_out(&right.expr) {
+                weigh(left);
+            }
         }
     }
 
@@ -241,6 +260,23 @@ fn node(expr: Node) -> IdedExpr {
     IdedExpr { id: 0, expr }
 }
 
+/// Is it a list or a map that stands in the expression?
+fn is_written_out(node: &Node) -> bool {
+    matches!(node, Node::Map(_) | Node::List(_))
+}
+
+/// May its value be a list or a map that the evaluator has made?
+fn is_gathered(node: &Node) -> bool {
+    match node {
+        Node::Comprehension(_) => true,
+        Node::Call(call) if call.func_name == CONDITIONAL => {
+            call.args.iter().skip(1).any(|branch| is_gathered(&branch.expr))
+        }
+        Node::Call(call) => call.func_name == ADD,
+        other => is_written_out(other),
+    }
+}
+
 /// Has a copy of a value charged.
 fn weigh(value: &mut IdedExpr) {
     let is_light = match &value.expr {
@@ -309,7 +345,9 @@ fn narrowed(c: &ComprehensionExpr, outer: &[String]) -> Option<Narrow> {
     }
     let mut bound = vec![c.iter_var.clone()];
     let (mut cheap, mut costly, mut called) = (Vec::new(), Vec::new(), Compiled::of(IdedExpr::default()));
+    let mut deepest = 0;
     for test in tests.into_iter().filter(|t| is_pure(t, &mut bound, outer)) {
+        deepest = deepest.max(levels(test));
         let costs = reads_object(test);
         let mut test = test.clone();
         called.rewrite(&mut test, false);
@@ -319,7 +357,25 @@ fn narrowed(c: &ComprehensionExpr, outer: &[String]) -> Option<Narrow> {
         return None;
     }
     let (id, var, functions) = (fresh_id(), c.iter_var.clone(), called.functions);
-    Some(Narrow { id, source, var, cheap, costly, inverted, functions })
+    Some(Narrow { id, source, var, cheap, costly, inverted, functions, levels: deepest })
+}
+
+/// How many nodes of a pure expression stand inside each other.
+fn levels(node: &IdedExpr) -> usize {
+    let inner = match &node.expr {
+        Node::Call(call) => {
+            let target = call.target.iter().map(|t| levels(t));
+            target.chain(call.args.iter().map(levels)).max()
+        }
+        Node::Comprehension(c) => {
+            let parts = [&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result];
+            parts.into_iter().map(levels).max()
+        }
+        Node::List(list) => list.elements.iter().map(levels).max(),
+        Node::Select(select) => Some(levels(&select.operand)),
+        _ => None,
+    };
+    1 + inner.unwrap_or_default()
 }
 
 /// The parts of `a && b && c`.
@@ -379,38 +435,4 @@ fn reads_object(node: &IdedExpr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::facts::Facts;
-    use super::super::value::{self, text};
-    use super::super::{Expr, Use};
-    use cel::Value;
-    use std::sync::Arc;
-
-    /// In a lab `v` is the drawn values; a macro that binds the name means its own element.
-    #[test]
-    fn a_name_that_a_macro_around_binds_is_no_value_of_the_lab() {
-        let facts = || {
-            let record = value::map([("own", Value::Bool(true)), ("code", Value::Int(404))]);
-            Arc::new(Facts {
-                trace: Arc::new(vec![record]),
-                variant: Some(value::map([("app", text("menu"))])),
-                since_step: 7,
-                ..Facts::default()
-            })
-        };
-        for (source, truth) in [
-            ("[404, 409].exists(v, trace.exists(t, t.own && t.code == v))", true),
-            ("[409].exists(v, trace.exists(t, t.own && t.code == v))", false),
-            ("[404].all(since_step, trace.exists(t, t.code == since_step))", true),
-            ("[[{'code': 200}]].exists(trace, trace.exists(t, t.code == 200))", true),
-            ("trace.exists(v, [404].exists(t, v.code == t))", true),
-            ("trace.exists(t, t.code == 404 && v.app == 'menu')", true),
-        ] {
-            assert_eq!(
-                Expr::compile(source, Use::Check, &[]).unwrap().value(&facts(), &[]),
-                Ok(Value::Bool(truth)),
-                "{source}"
-            );
-        }
-    }
-}
+mod tests;
