@@ -40,7 +40,9 @@ pub(super) fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
         (None, _) if !reader.facts.knows("storageclasses") => {}
         (None, _) => {
             let is_default = |class: &&Value| is_default_class(|key| meta::annotation(class, key));
-            match reader.facts.all("storageclasses").find(is_default) {
+            let defaults = reader.facts.all("storageclasses").filter(is_default);
+            // Of several the newest is taken. Source: `volumeutil.GetDefaultClass`.
+            match defaults.max_by_key(|class| meta::time(class, "metadata.creationTimestamp")) {
                 Some(class) => reader.line(out, Word::ClassToCome, &[meta::name(class)]),
                 None => reader.line(out, Word::NoClass, &[]),
             }

@@ -166,8 +166,8 @@ impl Facts {
     }
 }
 
-/// What `undo` takes back together with a write: all of its session, or it alone if its client sends
-/// no session.
+/// Names the step that a write belongs to, which `undo` takes back as one: all writes of a session,
+/// or the write alone if its client sends no session.
 fn step_of(write: &Record) -> Option<&str> {
     let request = write.request.as_ref()?;
     Some(if request.session.is_empty() { request.id.as_str() } else { request.session.as_str() })

@@ -229,8 +229,9 @@ fn missing_namespace(message: &str) -> Option<&str> {
     message.strip_prefix("namespaces \"")?.strip_suffix("\" not found")
 }
 
-/// What an authorizer has denied: `list resource "pods" …` of `User "eve" cannot list resource "pods"
-/// …`. Admission forbids in other words. Source: `responsewriters.ForbiddenStatusError`.
+/// Returns what an authorizer has denied, e.g. `list resource "pods" …` of `pods is forbidden: User
+/// "eve" cannot list resource "pods" …`. Admission forbids in other words. Source:
+/// `responsewriters.ForbiddenStatusError`.
 fn denied(message: &str) -> Option<&str> {
     let (_, user) = message.split_once("forbidden: User \"")?;
     user.split_once("\" cannot ").map(|(_, what)| what)

@@ -195,8 +195,15 @@ fn a_claim_is_told_where_its_volume_comes_from() {
     assert!(named.contains("asks for the volume v1") && !named.contains("p.io"), "{named}");
     let mut default = class("p.io");
     default["metadata"]["annotations"] = json!({"storageclass.kubernetes.io/is-default-class": "true"});
-    let unnamed = told(json!({}), default);
+    let unnamed = told(json!({}), default.clone());
     assert!(unnamed.contains("the default one, std") && !unnamed.contains("none is"), "{unnamed}");
+    let (mut newer, claim) = (default.clone(), workload("data", json!({}), json!({"phase": "Pending"})));
+    newer["metadata"]["name"] = "newer".into();
+    newer["metadata"]["creationTimestamp"] = "2026-11-25T01:00:00Z".into();
+    default["metadata"]["creationTimestamp"] = "2026-11-24T01:00:00Z".into();
+    let both = [("persistentvolumeclaims", claim), ("storageclasses", newer), ("storageclasses", default)];
+    let of_two = ask(&facts(&both, &Tap::new()), &["pvc/data"]).lines.join(" ");
+    assert!(of_two.contains("the default one, newer"), "{of_two}");
 }
 
 /// Its last pod is held by a finalizer.
