@@ -72,7 +72,7 @@ enum Required {
     Fault,
     /// `workers>=2`
     Workers(u8),
-    /// `control-planes>=3`; `=` says the same.
+    /// `control-planes>=3`
     ControlPlanes(u8),
 }
 

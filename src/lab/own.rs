@@ -159,11 +159,25 @@ fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
-/// The commands of a line of a shell, as words.
+/// The commands of a line of a shell, as words. A sign of the shell need not stand between blanks.
+///
+/// Example: `get pods; cordon n1` is `get pods` and `cordon n1`. In quotes `;` is a letter.
 fn parts(line: &str) -> Vec<Vec<String>> {
-    let words = shlex::split(line).unwrap_or_default();
-    let between = |word: &String| matches!(word.as_str(), "|" | "&&" | "||" | ";");
-    words.split(between).filter(|part| !part.is_empty()).map(<[String]>::to_vec).collect()
+    let (mut quote, mut escaped) = (None, false);
+    let is_between = |c: char| {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some('\''), c) => quote = (c != '\'').then_some('\''),
+            (_, '\\') => escaped = true,
+            (Some(own), c) => quote = (c != own).then_some(own),
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '|' | '&' | ';') => return true,
+            (None, _) => {}
+        }
+        false
+    };
+    let words = line.split(is_between).map(|part| shlex::split(part).unwrap_or_default());
+    words.filter(|words| !words.is_empty()).collect()
 }
 
 fn is_verb(word: &str) -> bool {
@@ -376,6 +390,9 @@ mod tests {
             ),
             (&["kubectl apply -f -", "apiVersion: v1", "kind: Node", "metadata: {name: a}", "."], None),
             (&["kubectl cordon n1"], None),
+            (&["kubectl get pods; kubectl cordon n1"], None),
+            (&["kubectl get pods&&kubectl delete pod a -n shop"], Some("shop")),
+            (&["kubectl exec a -- sh -c 'true; kubectl cordon n1'"], Some("default")),
             (&["kubectl label node n1 a=b"], None),
             (&["kubectl delete pods -A --all"], None),
             (&["kubectl create clusterrole r --verb=get --resource=pods"], None),

@@ -2,12 +2,12 @@
 
 use super::pod::is_ready;
 use super::question::Explanation;
-use super::reader::{Reader, alive, flag, last_warning, terminating};
+use super::reader::{Reader, alive, flag, is_unread, last_warning, terminating};
 use super::texts::Word;
 use super::workload::for_example;
 use api::meta;
 use api::value::{at, list, text};
-use api::volumes::OLD_CLASS;
+use api::volumes::{NO_PROVISIONER, OLD_CLASS, is_default_class};
 use serde_json::Value;
 
 /// A claim that is not bound: what is it waiting for?
@@ -27,10 +27,26 @@ pub(super) fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
         }
         _ => reader.line(out, Word::ClaimPending, &[]),
     }
+    let volume = text(claim, "spec.volumeName");
+    if !volume.is_empty() {
+        reader.line(out, Word::ClaimNames, &[volume]);
+        alive(reader, out, "kube-controller-manager");
+        last_warning(reader, out, claim);
+        return;
+    }
     let noted = meta::annotation(claim, OLD_CLASS);
     let named = noted.or_else(|| at(claim, "spec.storageClassName").as_str());
     match (named, named.and_then(|class| reader.facts.find("storageclasses", "", class))) {
-        (None, _) => reader.line(out, Word::NoClass, &[]),
+        (None, _) if !reader.facts.knows("storageclasses") => {}
+        (None, _) => {
+            let is_default = |class: &&Value| is_default_class(|key| meta::annotation(class, key));
+            let defaults = reader.facts.all("storageclasses").filter(is_default);
+            // Of several the newest is taken. Source: `volumeutil.GetDefaultClass`.
+            match defaults.max_by_key(|class| meta::time(class, "metadata.creationTimestamp")) {
+                Some(class) => reader.line(out, Word::ClassToCome, &[meta::name(class)]),
+                None => reader.line(out, Word::NoClass, &[]),
+            }
+        }
         (Some(""), _) => reader.line(out, Word::NoProvisioning, &[]),
         (Some(class), None) if reader.facts.knows("storageclasses") => {
             let known: Vec<&str> = reader.facts.all("storageclasses").map(meta::name).collect();
@@ -39,6 +55,9 @@ pub(super) fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
         (Some(_), Some(class)) if text(class, "volumeBindingMode") == "WaitForFirstConsumer" => {
             first_consumer(reader, out, claim);
             return;
+        }
+        (Some(name), Some(class)) if text(class, "provisioner") == NO_PROVISIONER => {
+            reader.line(out, Word::VolumesByHand, &[name]);
         }
         (Some(_), Some(class)) => {
             reader.line(out, Word::ClaimProvisioned, &[text(class, "provisioner")]);
@@ -51,6 +70,9 @@ pub(super) fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
 
 /// Its volume is made for the first pod that uses it: is there one, and is that one well?
 fn first_consumer(reader: &Reader, out: &mut Explanation, claim: &Value) {
+    if is_unread(reader, out, &["pods"]) {
+        return;
+    }
     let (namespace, name) = (meta::namespace(claim), meta::name(claim));
     let uses = |pod: &&Value| {
         let named = |volume: &Value| text(volume, "persistentVolumeClaim.claimName") == name;

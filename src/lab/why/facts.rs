@@ -13,7 +13,7 @@ use clock::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use tap::Record;
+use tap::{Record, Request};
 
 /// Kinds that explanations look at, by their plurals.
 pub(super) const USUAL: &[&str] = &[
@@ -155,6 +155,22 @@ impl Facts {
         let life = writes.take_while(|(_, write)| !write.created);
         life.filter(|(_, write)| write.deleted || write.deleting).last().map(|(r, _)| &**r)
     }
+
+    /// Returns whether a write belongs to the newest step, which `undo` takes back first: no person
+    /// has written with another command since.
+    pub(crate) fn is_of_last_step(&self, write: &Record) -> bool {
+        let is_persons = |record: &Record| record.request.as_ref().is_some_and(Request::is_persons);
+        let mut writes = self.records.iter().rev().filter(|record| record.write().is_some());
+        let newest = writes.find(|record| is_persons(record));
+        is_persons(write) && newest.is_some_and(|newest| step_of(newest) == step_of(write))
+    }
+}
+
+/// Names the step that a write belongs to, which `undo` takes back as one: all writes of a session,
+/// or the write alone if its client sends no session.
+fn step_of(write: &Record) -> Option<&str> {
+    let request = write.request.as_ref()?;
+    Some(if request.session.is_empty() { request.id.as_str() } else { request.session.as_str() })
 }
 
 /// The resources that the last command of a person was about, custom ones with their group: what it

@@ -71,6 +71,12 @@ impl Command {
         table::root().child(word).ok_or(word)
     }
 
+    /// Returns whether kubectl understands the line: its verb, its flags and their values. Else it
+    /// asks the API server nothing.
+    pub(super) fn is_understood(&self) -> bool {
+        kubectl::parse::parse(&self.words).is_ok()
+    }
+
     /// The words that are no flags and no values of flags: the verb first.
     fn positional(&self) -> Vec<&str> {
         // Before the verb only kubectl's own flags may stand.

@@ -6,7 +6,7 @@ use super::facts::kind;
 use super::line;
 use super::pod;
 use super::question::Explanation;
-use super::reader::{Reader, flag, last_warning, near, terminating};
+use super::reader::{Reader, alive, flag, is_unread, last_warning, near, terminating};
 use super::service;
 use super::texts::Word;
 use super::workload;
@@ -24,6 +24,9 @@ pub(super) fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &s
     }
     let Some(kind) = kind(kind_word) else {
         let mut out = Explanation { about: format!("{kind_word}/{name}"), ..Explanation::default() };
+        if is_unread(reader, &mut out, &["customresourcedefinitions"]) {
+            return out;
+        }
         reader.line(&mut out, Word::NoSuchKind, &[kind_word]);
         if let Some(near) = line::near_kind(kind_word) {
             reader.fine(&mut out, Word::MeantKind, &[near]);
@@ -46,6 +49,7 @@ pub(super) fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &s
         "jobs" => workload::job(reader, &mut out, found),
         "cronjobs" => workload::cron_job(reader, &mut out, found),
         "nodes" => node(reader, &mut out, found),
+        "namespaces" => namespace_object(reader, &mut out, found),
         "persistentvolumeclaims" => claim::claim(reader, &mut out, found),
         _ => generic(reader, &mut out, found),
     }
@@ -70,7 +74,7 @@ fn absent(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str,
         let at = clock::rfc3339(record.at);
         let revision = record.revision.unwrap_or_default().to_string();
         reader.line(out, Word::WasDeleted, &[name, who, &at, &revision]);
-        if record.request.as_ref().is_some_and(tap::Request::is_persons) {
+        if reader.facts.is_of_last_step(record) {
             out.tips.push("undo".into());
         }
         return;
@@ -118,9 +122,28 @@ fn node(reader: &Reader, out: &mut Explanation, node: &Value) {
         out.tips.push(format!("kubectl uncordon {}", meta::name(node)));
     }
     for taint in list(node, "spec.taints") {
-        let written = format!("{}:{}", text(taint, "key"), text(taint, "effect"));
-        reader.fine(out, Word::Tainted, &[&written]);
+        let (key, value, effect) = (text(taint, "key"), text(taint, "value"), text(taint, "effect"));
+        let equals = if value.is_empty() { "" } else { "=" };
+        let word = if effect == "PreferNoSchedule" { Word::TaintedSoftly } else { Word::Tainted };
+        reader.fine(out, word, &[&format!("{key}{equals}{value}:{effect}")]);
     }
+}
+
+/// A namespace. One that is being deleted is emptied first, and its conditions say what is left in
+/// it. Source: `NamespacedResourcesDeleter`.
+fn namespace_object(reader: &Reader, out: &mut Explanation, namespace: &Value) {
+    if !meta::is_terminating(namespace) {
+        generic(reader, out, namespace);
+        return;
+    }
+    reader.line(out, Word::Emptied, &[]);
+    for condition in list(namespace, "status.conditions").iter().filter(|c| c["status"] == "True") {
+        reader.line(out, Word::Says, &[text(condition, "message")]);
+    }
+    if meta::finalizers(namespace).next().is_some() {
+        terminating(reader, out, namespace);
+    }
+    alive(reader, out, "kube-controller-manager");
 }
 
 /// For a kind that nobody here knows more of: its newest warning.
@@ -129,7 +152,7 @@ fn generic(reader: &Reader, out: &mut Explanation, object: &Value) {
         terminating(reader, out, object);
     }
     last_warning(reader, out, object);
-    if out.lines.is_empty() {
+    if out.lines.is_empty() && !is_unread(reader, out, &["events"]) {
         reader.fine(out, Word::NothingKnown, &[]);
     }
 }

@@ -17,23 +17,23 @@ pub(super) fn is_ready(pod: &Value) -> bool {
 
 pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
     let (name, of) = (meta::name(pod), flag(meta::namespace(pod)));
-    if meta::is_terminating(pod) {
+    let (node, phase) = (text(pod, "spec.nodeName"), text(pod, "status.phase"));
+    // Nodes have the same condition.
+    let is_silent = reader.facts.find("nodes", "", node).is_some_and(|node| !is_ready(node));
+    let has_ended = matches!(phase, "Succeeded" | "Failed");
+    let is_held = meta::finalizers(pod).next().is_some();
+    if meta::is_terminating(pod) && (is_held || !is_silent) {
         terminating(reader, out, pod);
         return;
     }
-    let node = text(pod, "spec.nodeName");
-    if node.is_empty() {
-        unscheduled(reader, out, pod);
+    if is_silent && (meta::is_terminating(pod) || !has_ended) {
+        let word = if meta::is_terminating(pod) { Word::LeavesSilentNode } else { Word::OnSilentNode };
+        reader.line(out, word, &[node]);
+        out.tips.push(format!("kubectl describe node {node}"));
         return;
     }
-    let ready = |n: &Value| {
-        list(n, "status.conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
-    };
-    if let Some(found) = reader.facts.find("nodes", "", node)
-        && !ready(found)
-    {
-        reader.line(out, Word::OnSilentNode, &[node]);
-        out.tips.push(format!("kubectl describe node {node}"));
+    if node.is_empty() {
+        unscheduled(reader, out, pod);
         return;
     }
     let statuses = ["status.initContainerStatuses", "status.containerStatuses"];
@@ -43,7 +43,7 @@ pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
             return;
         }
     }
-    match text(pod, "status.phase") {
+    match phase {
         "Succeeded" => reader.fine(out, Word::Succeeded, &[]),
         "Failed" => {
             let (reason, message) = (text(pod, "status.reason"), text(pod, "status.message"));
@@ -51,14 +51,28 @@ pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
             out.tips.push(format!("kubectl logs {name}{of}"));
         }
         _ if is_ready(pod) => reader.fine(out, Word::RunsWell, &[node, text(pod, "status.podIP")]),
-        _ if containers.is_empty() => {
-            reader.line(out, Word::NotStarted, &[node]);
+        _ if containers.is_empty() || phase == "Pending" => {
+            not_started(reader, out, pod, node);
             last_warning(reader, out, pod);
         }
         _ => {
             not_ready(reader, out, pod, &containers);
             last_warning(reader, out, pod);
         }
+    }
+}
+
+/// It has a node, and not all of its containers were started yet: does an init container run first?
+fn not_started(reader: &Reader, out: &mut Explanation, pod: &Value, node: &str) {
+    let is_sidecar = |status: &Value| {
+        let mut specs = list(pod, "spec.initContainers").iter();
+        specs.any(|c| c["name"] == status["name"] && text(c, "restartPolicy") == "Always")
+    };
+    let mut statuses = list(pod, "status.initContainerStatuses").iter();
+    let runs = |status: &&Value| !at(status, "state.running").is_null() && !is_sidecar(status);
+    match statuses.find(runs) {
+        Some(first) => reader.line(out, Word::Initializes, &[text(first, "name")]),
+        None => reader.line(out, Word::NotStarted, &[node]),
     }
 }
 
@@ -125,7 +139,8 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
     if refused("Insufficient") {
         reader.fine(out, Word::TipResources, &[]);
     }
-    if refused("node affinity") {
+    // Not that of a PersistentVolume: it has nothing to do with what the pod asks for.
+    if refused("Pod's node affinity") {
         reader.fine(out, Word::TipSelector, &[]);
         out.tips.push("kubectl get nodes --show-labels".into());
     }
@@ -157,7 +172,11 @@ fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
             if let Some((_, known)) = message.split_once("; ").or_else(|| message.split_once(": ")) {
                 out.lines.push(format!("  {known}"));
             }
-            out.tips.push(format!("kubectl set image {} {name}=IMAGE{of}", template(reader, pod)));
+            out.tips.push(match meta::controller(pod).map(|owner| text(owner, "kind")) {
+                // A static pod is mended in its file on the node.
+                Some("Node") => format!("kubectl describe pod {pod_name}{of}"),
+                _ => format!("kubectl set image {} {name}=IMAGE{of}", template(reader, pod)),
+            });
             true
         }
         "CrashLoopBackOff" => {
@@ -197,20 +216,25 @@ fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
     }
 }
 
-/// Where the pod's template stands: with its uppermost controller, else with the pod itself. To
-/// mend a pod that a controller made is for nothing: the next one is made from the template.
+/// Kinds whose template can be changed: their controllers make further pods from it.
+const WITH_TEMPLATE: [&str; 5] =
+    ["deployment", "replicaset", "statefulset", "daemonset", "replicationcontroller"];
+
+/// Where the image of the pod can be changed: in the template of its uppermost controller, since
+/// the next pod is made from it, else in the pod itself. The template of a Job never changes.
 fn template(reader: &Reader, pod: &Value) -> String {
     let owner = |object: &Value| {
         let owner = meta::controller(object)?;
         Some((text(owner, "kind").to_lowercase(), text(owner, "name").to_string()))
     };
-    let Some((kind, name)) = owner(pod) else { return format!("pod/{}", meta::name(pod)) };
+    let own = || format!("pod/{}", meta::name(pod));
+    let Some((kind, name)) = owner(pod) else { return own() };
     let above = match kind.as_str() {
         "replicaset" => reader.facts.find("replicasets", meta::namespace(pod), &name).and_then(owner),
         _ => None,
     };
     let (kind, name) = above.unwrap_or((kind, name));
-    format!("{kind}/{name}")
+    if WITH_TEMPLATE.contains(&kind.as_str()) { format!("{kind}/{name}") } else { own() }
 }
 
 /// What an exit code usually means.

@@ -34,11 +34,22 @@ pub(super) fn flag(namespace: &str) -> String {
     if matches!(namespace, "" | "default") { String::new() } else { format!(" -n {namespace}") }
 }
 
-/// Could one have been meant by the other: one contains the other, or they differ by at most two
-/// letters.
+/// Returns whether one may have been meant by the other: one contains the other, or at most half as
+/// many letters differ as the shorter one has.
 pub(super) fn near(a: &str, b: &str) -> bool {
     (a.len().min(b.len()) > 2 && (a.contains(b) || b.contains(a)))
         || strsim::damerau_levenshtein(a, b) <= a.len().min(b.len()) / 2
+}
+
+/// Says that nothing can be said, if the objects of one of these kinds could not be read: an empty
+/// list is no proof that there are none. Returns whether that is so.
+pub(super) fn is_unread(reader: &Reader, out: &mut Explanation, plurals: &[&str]) -> bool {
+    let unread = plurals.iter().copied().find(|plural| !reader.facts.knows(plural));
+    if let Some(plural) = unread {
+        reader.line(out, Word::NotRead, &[plural]);
+        out.tips.push(format!("kubectl get {plural}"));
+    }
+    unread.is_some()
 }
 
 /// Does a component renew its Lease? If not, says so.

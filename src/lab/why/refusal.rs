@@ -44,9 +44,8 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
     // kubectl asks for what may be missing (discovery, what it is about to create), so the last
     // answer decides.
     let answers = || command.iter().rev().filter(|r| r.answer().is_some());
-    // A line of another verb never reached the server: its records are those of an earlier command.
-    let recorded =
-        failed.is_none() || line.as_ref().is_none_or(|line| line.verb().is_err() || is_of(line, &out.about));
+    // A line of another command, or one that kubectl does not understand, never reached the server.
+    let recorded = failed.is_none() || line.as_ref().is_none_or(|line| may_be(line, &out.about));
     let went_well = after.is_some_and(|typed| typed.code == 0)
         && line.as_ref().is_some_and(|line| line.alone && is_of(line, &out.about));
     if let Some(answer) = answers().find(|answer| !is_of_a_deletion(answer, &command))
@@ -72,7 +71,7 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
             object(reader, place, &about.qualified(), &about.name)
         }
         None if command.iter().all(|r| r.object.is_none()) => {
-            reader.fine(&mut out, Word::OnlyDiscovery, &[]);
+            reader.fine(&mut out, Word::NamesNoObject, &[]);
             out
         }
         None => {
@@ -87,6 +86,13 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
 /// with 0 nothing was refused that mattered, e.g. to a deletion with `--ignore-not-found`.
 fn is_of(line: &Command, command: &str) -> bool {
     line.verb().is_ok_and(|verb| command.starts_with(&verb.command_path()))
+}
+
+/// May this recorded command be the line that failed? kubectl sends nothing for a line that it does
+/// not understand, e.g. one with a flag that does not exist: the records are those of an earlier
+/// command then.
+fn may_be(line: &Command, command: &str) -> bool {
+    line.verb().is_err() || line.is_understood() && is_of(line, command)
 }
 
 /// Is it the answer to a command that has deleted an object and asks whether it is gone?
@@ -114,6 +120,10 @@ fn misspelt(reader: &Reader, out: &mut Explanation, typed: &Typed, command: &Com
         return true;
     }
     let Some(word) = command.unknown_kind(known) else { return false };
+    // It may be one of a CustomResourceDefinition.
+    if !reader.facts.knows("customresourcedefinitions") {
+        return false;
+    }
     reader.line(out, Word::NoSuchKind, &[word]);
     match near_kind(word) {
         Some(near) => {
@@ -134,14 +144,14 @@ fn ended_itself(reader: &Reader, out: &mut Explanation, typed: &Typed) {
 fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option<&Command>) {
     let Some(request) = &answer.request else { return };
     let about = answer.object.clone().unwrap_or_default();
-    let (verb, message) = answer.answer().map_or(("", ""), |a| (a.verb.as_str(), a.message.as_str()));
+    let message = answer.answer().map_or("", |answer| answer.message.as_str());
     let resource = about.qualified();
     let custom = || reader.facts.custom(&resource).map_or(about.resource.clone(), |custom| custom.singular);
     let singular = kind(&resource).map_or_else(custom, |k| k.singular.clone());
     match request.code {
         401 => reader.line(out, Word::NotKnown, &[]),
-        403 if message.contains("cannot") => {
-            reader.line(out, Word::MayNot, &[&request.user, verb, &resource]);
+        403 if denied(message).is_some() => {
+            reader.line(out, Word::MayNot, &[&request.user, denied(message).unwrap_or_default()]);
             let place = flag(&about.namespace);
             out.tips.push(format!("kubectl auth can-i --list --as={}{place}", request.user));
         }
@@ -217,6 +227,14 @@ fn not_found(
 /// The name in `namespaces "shop" not found`: what was to be made has no place.
 fn missing_namespace(message: &str) -> Option<&str> {
     message.strip_prefix("namespaces \"")?.strip_suffix("\" not found")
+}
+
+/// Returns what an authorizer has denied, e.g. `list resource "pods" …` of `pods is forbidden: User
+/// "eve" cannot list resource "pods" …`. Admission forbids in other words. Source:
+/// `responsewriters.ForbiddenStatusError`.
+fn denied(message: &str) -> Option<&str> {
+    let (_, user) = message.split_once("forbidden: User \"")?;
+    user.split_once("\" cannot ").map(|(_, what)| what)
 }
 
 /// The name in `pods "web" already exists`.

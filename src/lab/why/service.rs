@@ -2,7 +2,7 @@
 
 use super::pod::is_ready;
 use super::question::Explanation;
-use super::reader::{Reader, alive, flag, near};
+use super::reader::{Reader, alive, flag, is_unread, near};
 use super::texts::Word;
 use api::meta;
 use api::value::{at, int, list, text};
@@ -11,6 +11,9 @@ use serde_json::Value;
 /// A port of the learner's own machine.
 pub(super) fn port(reader: &Reader, port: u16) -> Explanation {
     let mut out = Explanation { about: format!("localhost:{port}"), ..Explanation::default() };
+    if is_unread(reader, &mut out, &["services"]) {
+        return out;
+    }
     let has = |s: &&Value| list(s, "spec.ports").iter().any(|p| int(p, "nodePort") == Some(port.into()));
     match reader.facts.all("services").find(has) {
         Some(found) => {
@@ -46,6 +49,9 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     let (namespace, name) = (meta::namespace(service), meta::name(service));
     if text(service, "spec.type") == "ExternalName" {
         reader.fine(out, Word::External, &[text(service, "spec.externalName")]);
+        return;
+    }
+    if is_unread(reader, out, &["endpointslices", "pods"]) {
         return;
     }
     let selector = at(service, "spec.selector");
@@ -88,11 +94,15 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
         out.tips.push(format!("why pod/{}{}", meta::name(pods[0]), flag(namespace)));
         return;
     }
-    if listed == 0 && reader.facts.knows("endpointslices") {
+    if listed == 0 {
         reader.line(out, Word::NotListed, &[]);
         alive(reader, out, "kube-controller-manager");
     } else {
         reader.fine(out, Word::Listed, &[&listed.to_string()]);
+    }
+    if text(service, "spec.clusterIP") == "None" {
+        reader.fine(out, Word::Headless, &[]);
+        return;
     }
     for port in list(service, "spec.ports") {
         target(reader, out, port, ready[0]);
@@ -123,14 +133,25 @@ fn nearly(reader: &Reader, out: &mut Explanation, namespace: &str, selector: &Va
     }
 }
 
-/// Does the port that the Service sends to exist in the pod?
+/// The protocol of a port. Source: `ContainerPort` and `ServicePort`: TCP, if none is named.
+fn protocol(port: &Value) -> &str {
+    match text(port, "protocol") {
+        "" => "TCP",
+        named => named,
+    }
+}
+
+/// Does the port that the Service sends to exist in the pod? Source: `podutil.FindPort`: a name is
+/// looked for among the containers and the sidecars, and the protocol has to be the same.
 fn target(reader: &Reader, out: &mut Explanation, port: &Value, pod: &Value) {
     let wanted = at(port, "targetPort");
     // Sidecars stand among the init containers.
-    let containers = ["spec.initContainers", "spec.containers"].into_iter().flat_map(|path| list(pod, path));
+    let sidecars = list(pod, "spec.initContainers").iter().filter(|c| text(c, "restartPolicy") == "Always");
+    let containers = list(pod, "spec.containers").iter().chain(sidecars);
     let declared: Vec<&Value> = containers.flat_map(|c| list(c, "ports")).collect();
     if let Some(name) = wanted.as_str() {
-        if !declared.iter().any(|p| text(p, "name") == name) {
+        let is_it = |p: &&Value| text(p, "name") == name && protocol(p) == protocol(port);
+        if !declared.iter().any(is_it) {
             reader.line(out, Word::NoNamedPort, &[name]);
         }
         return;

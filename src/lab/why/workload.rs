@@ -1,8 +1,9 @@
 //! What is the matter with a workload: with what keeps pods, and with what runs them to an end.
 
 use super::pod::{self, is_ready};
+use super::facts::Facts;
 use super::question::Explanation;
-use super::reader::{Reader, alive, flag, last_warning, terminating};
+use super::reader::{Reader, alive, flag, is_unread, last_warning, terminating};
 use super::texts::Word;
 use api::meta;
 use api::value::{at, int, list, text};
@@ -61,8 +62,7 @@ pub(super) fn pod_set(reader: &Reader, out: &mut Explanation, plural: &str, obje
     let counts = Counts::of(plural, object);
     let seen = int(object, "status.observedGeneration").unwrap_or(0) >= meta::generation(object);
     if counts.want == 0 && seen {
-        let word = if plural == "daemonsets" { Word::NoNodeForIt } else { Word::ScaledToZero };
-        reader.fine(out, word, &[]);
+        wants_none(reader, out, plural, object);
         return;
     }
     let failures = failures(reader, plural, object);
@@ -97,6 +97,35 @@ pub(super) fn pod_set(reader: &Reader, out: &mut Explanation, plural: &str, obje
     pods_of(reader, out, plural, object, counts.want, failures.is_empty());
 }
 
+/// It wants no pods. Those that it had may still be ending, or be held.
+fn wants_none(reader: &Reader, out: &mut Explanation, plural: &str, object: &Value) {
+    if is_unread(reader, out, &["replicasets", "pods"]) {
+        return;
+    }
+    let left = pods_made(reader.facts, &makers(reader.facts, plural, object));
+    match left.first() {
+        Some(pod) => {
+            reader.line(out, Word::PodsLeft, &[&left.len().to_string()]);
+            for_example(reader, out, pod);
+        }
+        None if plural == "daemonsets" => reader.fine(out, Word::NoNodeForIt, &[]),
+        None => reader.fine(out, Word::ScaledToZero, &[]),
+    }
+}
+
+/// The objects that make the pods of a workload: a Deployment's ReplicaSets, else itself.
+fn makers<'a>(facts: &'a Facts, plural: &str, object: &'a Value) -> Vec<&'a Value> {
+    match plural {
+        "deployments" => facts.owned("replicasets", object),
+        _ => vec![object],
+    }
+}
+
+/// The pods that these objects have made.
+fn pods_made<'a>(facts: &'a Facts, makers: &[&Value]) -> Vec<&'a Value> {
+    makers.iter().flat_map(|maker| facts.owned("pods", maker)).collect()
+}
+
 /// What a workload's own conditions say against it, and those of a Deployment's ReplicaSets: which
 /// sentence, and the controller's message.
 fn failures(reader: &Reader, plural: &str, object: &Value) -> Vec<(Word, String)> {
@@ -124,12 +153,11 @@ fn failures(reader: &Reader, plural: &str, object: &Value) -> Vec<(Word, String)
 /// One of its pods that is not ready, or how many are missing and what is known of why. `unsaid`:
 /// no condition has told why yet.
 fn pods_of(reader: &Reader, out: &mut Explanation, plural: &str, object: &Value, want: i64, unsaid: bool) {
-    let facts = reader.facts;
-    let makers = match plural {
-        "deployments" => facts.owned("replicasets", object),
-        _ => vec![object],
-    };
-    let pods: Vec<&Value> = makers.iter().flat_map(|maker| facts.owned("pods", maker)).collect();
+    if is_unread(reader, out, &["replicasets", "pods"]) {
+        return;
+    }
+    let makers = makers(reader.facts, plural, object);
+    let pods = pods_made(reader.facts, &makers);
     // A pod that has ended, or is going, is replaced: it counts for nothing.
     let stays = |pod: &&&Value| {
         !meta::is_terminating(pod) && !matches!(text(pod, "status.phase"), "Succeeded" | "Failed")
@@ -202,6 +230,9 @@ pub(super) fn job(reader: &Reader, out: &mut Explanation, job: &Value) {
     if lost > 0 {
         let limit = int(job, "spec.backoffLimit").unwrap_or(6).to_string();
         reader.line(out, Word::JobRetries, &[&lost.to_string(), &limit]);
+    }
+    if is_unread(reader, out, &["pods"]) {
+        return;
     }
     // A pod of a Job may end, and need not become ready.
     let well = |pod: &Value| {

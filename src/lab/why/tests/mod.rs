@@ -1,4 +1,5 @@
 mod command;
+mod truth;
 mod workloads;
 
 use super::explain::explain;
@@ -123,7 +124,7 @@ fn pods_that_exist_but_are_not_ready_are_no_endpoints() {
     );
     assert!(ask(&seen, &["svc/web"]).lines[0].contains("none is ready"));
     let told = ask(&seen, &["po", "web-1"]);
-    assert_eq!(told.lines[0], "There is no image ngnix for the container c.");
+    assert_eq!(told.lines[0], "The image ngnix cannot be pulled for the container c.");
     assert_eq!(told.tips, ["kubectl set image pod/web-1 c=IMAGE"]);
 }
 

@@ -4,13 +4,13 @@ use super::{ask, facts, pod, ready};
 use serde_json::{Value, json};
 use tap::Tap;
 
-fn workload(name: &str, spec: Value, status: Value) -> Value {
+pub(super) fn workload(name: &str, spec: Value, status: Value) -> Value {
     json!({"metadata": {"name": name, "namespace": "default", "uid": name, "generation": 1},
         "spec": spec, "status": status})
 }
 
 /// A pod that an object of this uid owns.
-fn owned(owner: &str, name: &str, status: Value) -> Value {
+pub(super) fn owned(owner: &str, name: &str, status: Value) -> Value {
     let mut pod = pod(json!({}), status);
     pod["metadata"]["name"] = name.into();
     pod["metadata"]["uid"] = name.into();
@@ -23,7 +23,7 @@ fn warning(uid: &str, reason: &str, message: &str) -> Value {
         "reason": reason, "message": message, "eventTime": "2026-11-25T01:00:00.000000Z"})
 }
 
-fn no_image() -> Value {
+pub(super) fn no_image() -> Value {
     json!({"phase": "Pending", "containerStatuses": [{"name": "c", "image": "ngnix",
         "state": {"waiting": {"reason": "ImagePullBackOff", "message": "x"}}}]})
 }
@@ -43,7 +43,7 @@ fn a_rollout_that_does_not_get_on_is_no_good_deployment() {
     let told = both(workload("web", json!({"replicas": 1}), status(json!([]))));
     let said = told.lines.join(" ");
     assert!(told.problem && said.contains("older pods that are left: 1"), "{told:?}");
-    assert!(said.contains("There is no image ngnix"), "{said}");
+    assert!(said.contains("The image ngnix cannot"), "{said}");
     let late = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
         "message": "ReplicaSet \"web-2\" has timed out progressing."}]);
     let told = both(workload("web", json!({"replicas": 1}), status(late))).lines.join(" ");
@@ -135,7 +135,7 @@ fn a_job_says_how_it_ended_or_what_it_waits_for() {
     let sick = ("pods", owned("sum", "sum-x", no_image()));
     let told = ask(&facts(&[job(json!({}), json!({"failed": 2})), sick], &Tap::new()), &["sum"]);
     let said = told.lines.join(" ");
-    assert!(told.problem && said.contains("failed so far: 2") && said.contains("no image ngnix"), "{said}");
+    assert!(told.problem && said.contains("failed so far: 2") && said.contains("image ngnix cannot"), "{said}");
     let refused = warning("sum", "FailedCreate", "exceeded quota");
     let told = ask(&facts(&[job(json!({}), json!({})), ("events", refused)], &Tap::new()), &["sum"]);
     assert!(told.problem && told.lines.join(" ").contains("exceeded quota"), "{told:?}");
@@ -166,7 +166,7 @@ fn a_claim_without_a_volume_is_a_problem_whatever_its_class() {
     user["spec"]["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "data"}}]);
     let seen = facts(&[of_class(), class("WaitForFirstConsumer"), ("pods", user)], &Tap::new());
     let said = ask(&seen, &["pvc/data"]).lines.join(" ");
-    assert!(said.contains("no image ngnix") && !said.contains("waits for the first pod"), "{said}");
+    assert!(said.contains("image ngnix cannot") && !said.contains("waits for the first pod"), "{said}");
     // One that has ended will not use it any more.
     let mut ended = owned("x", "web-1", json!({"phase": "Succeeded"}));
     ended["spec"]["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "data"}}]);
