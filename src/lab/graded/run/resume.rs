@@ -16,17 +16,25 @@ impl Drop for Quiet<'_> {
     fn drop(&mut self) {
         self.0.world.read(self.0.host.tap());
         let mut known = self.0.world.know();
-        (known.quiet, known.playing) = (false, false);
+        (known.quiet, known.playing, known.returned_at) = (false, false, None);
     }
 }
 
 impl LabRun {
-    /// What happens from now on is the judge's doing.
-    pub(super) fn quiet(&self) -> Quiet<'_> {
+    /// What happens from now on is the judge's doing, which is taken back to the revision `before`.
+    /// What a person has written since then goes with it, and counts as done meanwhile.
+    pub(super) fn quiet(&self, before: i64) -> Quiet<'_> {
         let mut known = self.world.know();
-        (known.quiet, known.meddled) = (true, false);
+        let meddled = known.newest_by_hand > before;
+        (known.quiet, known.meddled, known.returned_at) = (true, meddled, None);
         drop(known);
         Quiet(self)
+    }
+
+    /// Notes the judge's way back: what people do from now on stays, and checks see it. `back`:
+    /// what the way back answered.
+    pub(super) fn note_return(&self, back: &Value) {
+        self.world.know().returned_at = back["revision"].as_i64();
     }
 
     /// Once, before anybody looks at the lab. Errors: not yet, e.g. because no API server answers.
@@ -42,9 +50,10 @@ impl LabRun {
             }
             if let Some(before) = current.open.disturbed {
                 // The judge's own way back, which is none of the learner's.
-                let quiet = self.quiet();
+                let quiet = self.quiet(before);
                 let back = self.host.past(Past::back(before, current.places())).await;
-                if back.is_ok() {
+                if let Ok(back) = &back {
+                    self.note_return(back);
                     self.release_left(&current, before).await;
                 }
                 drop(quiet);

@@ -285,7 +285,7 @@ impl LabRun {
         let before = self.revision().await.map_err(failed)?;
         world.read(self.host.tap());
         self.disturbed(Some(before)).map_err(failed)?;
-        let quiet = self.quiet();
+        let quiet = self.quiet(before);
         world.know().playing = true;
         let began = Instant::now();
         let played = self.teacher.play(&current.lines(&task.probe), &Room::default()).await;
@@ -311,10 +311,11 @@ impl LabRun {
             }
             back = self.host.past(Past::back(before, current.places())).await;
         }
-        if back.is_err() {
+        match &back {
+            Ok(back) => self.note_return(back),
             // The learner goes on from here: to go back at the next start would throw that work
             // away.
-            self.disturbed(None).map_err(failed)?;
+            Err(_) => self.disturbed(None).map_err(failed)?,
         }
         world.forget_answers();
         // What was green before is green again before anybody goes on.

@@ -81,6 +81,30 @@ async fn a_way_back_is_tried_again_and_forgotten_when_it_fails_for_good() {
     }
 }
 
+/// The learner writes between the moment to which the judge goes back and its first act: the way
+/// back takes that away, so the grade has to say it.
+#[tokio::test]
+async fn what_a_person_writes_right_before_a_probe_is_told_of() {
+    for (revision, is_told) in [(20, false), (21, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
+        let crew = Crew::new("labs");
+        let run = opened(dir.path(), address, past, &crew).await;
+        run.world.know().recording = true;
+        let request = tap::Request { user: tap::LEARNER.into(), ..tap::Request::default() };
+        let record = tap::Record::new(tap::Event::Commit(tap::Write::UPDATED));
+        let record = record.object("configmaps", "shop", "own").revision(revision);
+        run.host.tap().emit(tap::Record { request: Some(request), body: Some("{}".into()), ..record });
+        run.world.read(run.host.tap());
+        let (current, task) = nothing_to_see(&run);
+        let verdict = run.disturb(&current, &task, &[], &BTreeMap::new(), true).await;
+        let is_meddled = verdict.is_err_and(|red| red.unmet.contains("changed by hand"));
+        assert_eq!(is_meddled, is_told, "revision {revision}");
+        crew.kill();
+    }
+}
+
 /// The disk became full while the judge was at work: what the learner does next counts again.
 #[tokio::test]
 async fn a_judge_that_cannot_write_down_that_it_failed_listens_again() {

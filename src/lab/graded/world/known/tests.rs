@@ -350,11 +350,55 @@ fn a_way_back_elsewhere_is_not_the_labs() {
         let mut known = Known { recording: true, ..Known::default() };
         known.begin(None);
         known.places = Some(["shop".to_string()].into());
-        let mut record = write(TEACHER, "").object("pods", namespace, "web").revision(9);
-        let journey = Some(tap::Journey::Rewind(4));
-        record.event = tap::Event::Commit(tap::Write { journey, ..tap::Write::UPDATED });
-        known.take(&record);
+        known.take(&way_back(namespace, 9));
         known.journeys.len()
     };
     assert_eq!((journey("shop"), journey("default")), (1, 0));
+}
+
+/// A record of a way back, which is told as the teacher's whoever asks for it.
+fn way_back(namespace: &str, revision: u64) -> tap::Record {
+    let mut record = write(TEACHER, "").object("pods", namespace, "web").revision(revision);
+    let journey = Some(tap::Journey::Rewind(4));
+    record.event = tap::Event::Commit(tap::Write { journey, ..tap::Write::UPDATED });
+    record
+}
+
+/// The judge has deleted the pods, and a `rewind` in a second terminal brings them back: nothing
+/// has healed by itself.
+#[test]
+fn a_way_back_while_the_judge_looks_is_a_hand_lent() {
+    let meddled = |namespace: &str, playing: bool| {
+        let mut known = Known { recording: true, quiet: true, playing, ..Known::default() };
+        known.places = Some(["shop".to_string()].into());
+        known.take(&way_back(namespace, 9));
+        known.meddled
+    };
+    assert!(meddled("shop", false) && meddled("shop", true));
+    assert!(!meddled("default", false), "a lesson's");
+}
+
+/// The judge has gone back and waits until the cluster has recovered, and the learner goes on.
+#[test]
+fn what_a_person_does_after_the_judges_way_back_is_seen() {
+    let mut known = Known { recording: true, quiet: true, ..Known::default() };
+    known.places = Some(["shop".to_string()].into());
+    let by = |user: &str, revision: u64| write(user, "").object("pods", "shop", "web").revision(revision);
+    known.take(&by(tap::LEARNER, 28)); // it goes with the way back
+    known.returned_at = Some(30);
+    for record in [
+        by(tap::LEARNER, 29),
+        way_back("shop", 30),
+        by("system:kube-controller-manager", 31),
+        by(TEACHER, 32),
+        by(tap::LEARNER, 33),
+        way_back("shop", 34),
+    ] {
+        known.take(&record);
+    }
+    let key = ("pods".to_string(), "shop".to_string(), "web".to_string());
+    let seen: Vec<i64> =
+        known.observer.recorder.versions[&key].iter().map(|version| version.revision).collect();
+    assert_eq!(seen, [33, 34]);
+    assert_eq!(known.journeys, [34].into(), "the judge's own way back is no undo of the learner's");
 }
