@@ -37,6 +37,8 @@ pub(crate) struct Known {
     pub quiet: bool,
     /// The judge writes as the teacher: such writes are its own.
     pub playing: bool,
+    /// The judge takes back what it has disturbed: the next way back is its own.
+    pub returning: bool,
     /// The solution is being played.
     pub solving: bool,
     pub chain: Chain,
@@ -162,9 +164,11 @@ impl Known {
         // Lessons change their part of kube-system while a lab is open.
         let reaches = !teacher && (learner || somebody) && self.is_systems(record);
         let meddling = self.who.meddling(record).filter(|_| here);
-        // A fault has no author; while the judge is at work it is the probe's.
-        let is_fault = matches!(record.event, tap::Event::Fault(_)) && !self.quiet;
-        if (here && wanted) || reaches || meddling.is_some() || is_fault {
+        // A fault has no author; while the judge is at work it is the probe's, and where no probe
+        // is played it helps or hinders the cluster to recover.
+        let is_fault = matches!(record.event, tap::Event::Fault(_));
+        self.meddled |= self.quiet && is_fault && !self.playing;
+        if (here && wanted) || reaches || meddling.is_some() || (is_fault && !self.quiet) {
             self.changed_ms = self.watch.map(|w| w.ms());
             self.unsaved = true;
         }
@@ -174,9 +178,10 @@ impl Known {
             self.unsaved |= self.meddling.insert(meddling);
         }
         let others = match teacher {
-            // A lesson's setup elsewhere is the teacher's, too. A way back is told as the
-            // teacher's, whoever asks for it: until the judge goes back it is a person's.
-            true => here && (journey || !self.playing),
+            // A way back is told as the teacher's, whoever asks for it.
+            true if journey => here && !self.returning,
+            // A lesson's setup elsewhere is the teacher's, too.
+            true => here && !self.playing,
             false => reaches || (here && (learner || somebody)) || meddling.is_some(),
         };
         let is_hand = others && (somebody || meddling.is_some());
