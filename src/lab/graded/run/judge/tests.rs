@@ -118,21 +118,43 @@ async fn what_a_person_writes_while_the_judge_goes_back_is_told_of() {
 /// back takes that away, so the grade has to say it.
 #[tokio::test]
 async fn what_a_person_writes_right_before_a_probe_is_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, address) = stage::silent().await;
+    let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({})))));
+    let crew = Crew::new("labs");
+    let run = opened(dir.path(), address, past, &crew).await;
+    run.world.know().recording = true;
     for (revision, is_told) in [(20, false), (21, true)] {
-        let dir = tempfile::tempdir().unwrap();
-        let (_silent, address) = stage::silent().await;
-        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
-        let crew = Crew::new("labs");
-        let run = opened(dir.path(), address, past, &crew).await;
-        run.world.know().recording = true;
         run.host.tap().emit(by_hand(revision));
         run.world.read(run.host.tap());
-        let (current, task) = nothing_to_see(&run);
-        let verdict = run.disturb(&current, &task, &[], &BTreeMap::new(), true).await;
-        let is_meddled = verdict.is_err_and(|red| red.unmet.contains("changed by hand"));
-        assert_eq!(is_meddled, is_told, "revision {revision}");
-        crew.kill();
+        let quiet = run.quiet(20);
+        assert_eq!(run.world.know().meddled, is_told, "revision {revision}");
+        drop(quiet);
     }
+    crew.kill();
+}
+
+/// The API server that the judge asks has not seen the learner's last write yet.
+#[tokio::test]
+async fn a_way_back_takes_nothing_that_was_written_before_the_probe() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, address) = stage::silent().await;
+    let (went, mut goes) = mpsc::channel(8);
+    let past = stage::answer(move |past| {
+        if let Past::Rewind { to } | Past::RewindWithin { to, .. } = past {
+            let _ = went.try_send(to);
+        }
+        Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1}))))
+    });
+    let crew = Crew::new("labs");
+    let run = opened(dir.path(), address, past, &crew).await;
+    run.world.know().recording = true;
+    run.host.tap().emit(by_hand(21));
+    let (current, task) = nothing_to_see(&run);
+    let verdict = run.disturb(&current, &task, &[], &BTreeMap::new(), true).await;
+    assert!(verdict.is_ok_and(|verdict| verdict.is_ok()));
+    assert_eq!(goes.recv().await, Some(cluster::undo::Moment::Revision(21)));
+    crew.kill();
 }
 
 /// The cluster is stopped while it still recovers from a probe: the next start does not go back
