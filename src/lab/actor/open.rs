@@ -90,11 +90,8 @@ impl Actor {
     /// done any more, or where no lesson is open.
     fn next_lesson(&self) -> Option<String> {
         let Some(open) = &self.engine.open else { return self.engine.unfinished() };
-        let (lesson, step) = (&open.lesson, open.lesson.steps.get(open.step)?);
-        let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|noted| noted.done);
-        let is_past = self.engine.state() != State::Open || step.optional || done;
-        let is_last = open.step + 1 == lesson.steps.len();
-        let after = self.engine.library.after(&lesson.id).filter(|_| is_past && is_last);
+        let is_last = open.step + 1 == open.lesson.steps.len();
+        let after = self.engine.library.after(&open.lesson.id).filter(|_| self.may_go_on() && is_last);
         after.map(|lesson| lesson.id.clone())
     }
 

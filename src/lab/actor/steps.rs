@@ -29,9 +29,7 @@ impl Actor {
             return self.open_named(Some(&id), lang).await;
         };
         let this = &lesson.steps[step];
-        // One that was done before is no obstacle when it is looked at again.
-        let done = self.engine.progress.look(&lesson.id, &this.id).is_some_and(|p| p.done);
-        if self.engine.state() == State::Open && !this.optional && !done {
+        if !self.may_go_on() {
             let answered =
                 self.engine.progress.look(&lesson.id, &this.id).is_some_and(|p| p.predicted.is_some());
             if let Some(predict) = this.predict.as_ref().filter(|_| !answered) {
@@ -61,6 +59,14 @@ impl Actor {
             Some(id) => self.open_named(Some(&id), lang).await,
             None => Err(words::say(lang, Word::AllDone, &[])),
         }
+    }
+
+    /// May the open step be left for the next one? One that was done before is no obstacle when it
+    /// is looked at again.
+    pub(super) fn may_go_on(&self) -> bool {
+        let Some((open, step)) = self.engine.current() else { return true };
+        let done = self.engine.progress.look(&open.lesson.id, &step.id).is_some_and(|noted| noted.done);
+        self.engine.state() != State::Open || step.optional || done
     }
 
     /// A step that this cluster cannot do is passed. What can be done of it is done, since later

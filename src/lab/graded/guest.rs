@@ -53,20 +53,20 @@ enum Following {
 
 impl Following {
     async fn next(self) -> Option<(Reply, Following)> {
-        let (desk, mut follower) = match self {
+        let (work, mut follower) = match self {
             Following::Ended => return None,
-            Following::Follows(desk, follower) => (desk, follower),
-            Following::Waits(desk, mut begun, lang) => match asking::await_start(&desk, &mut begun).await? {
+            Following::Follows(work, follower) => (work, follower),
+            Following::Waits(work, mut begun, lang) => match asking::await_start(&work, &mut begun).await? {
                 Err(why) => return Some((Reply::Error(why.clone()), Following::Ended)),
                 Ok(run) => {
                     let follower = Box::new(run.follower(&lang));
-                    (desk, follower)
+                    (work, follower)
                 }
             },
         };
-        let Some(Ok(run)) = desk.get() else { return None };
+        let Some(Ok(run)) = work.get() else { return None };
         let view = follower.next(run).await?;
-        Some((Reply::Ok(json!(view)), Following::Follows(desk, follower)))
+        Some((Reply::Ok(json!(view)), Following::Follows(work, follower)))
     }
 }
 

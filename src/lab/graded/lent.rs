@@ -1,6 +1,9 @@
 //! What a cluster that a lab declares gets of the learner's own, and what comes back: the key, so
 //! that records have one signer, and the counts of attempts, so that they go on.
 //!
+//! Names of components that people got hold of stay where they are: each cluster has its own
+//! authority, so a token or certificate of one is worth nothing in the other.
+//!
 //! The counts never fall on the way back: of each the higher one is kept. So it changes nothing if
 //! the same file is taken in twice, e.g. after a crash.
 
@@ -30,7 +33,6 @@ pub fn lend(own: &Place, place: &Place) -> Result<(), Error> {
         tries: kept.tries,
         lost: kept.lost,
         deleted: kept.deleted,
-        borrowed: kept.borrowed,
         ..Book::default()
     };
     Ok(lent.save(&file(place), &key)?)
@@ -82,7 +84,6 @@ impl Book {
         }
         self.lost = self.lost.max(there.lost);
         self.deleted = self.deleted.max(there.deleted);
-        self.borrowed.extend(there.borrowed);
     }
 }
 
@@ -128,6 +129,7 @@ mod tests {
         let mut book = Book::default();
         book.start("quorum", 7);
         book.note("quorum", graded(40), true);
+        book.borrowed.insert("system:node:n1".into());
         book.save(&file(&own), &key).unwrap();
         lend(&own, &there).unwrap();
 
@@ -135,6 +137,8 @@ mod tests {
         assert_eq!(lent.fingerprint(), key.fingerprint(), "records have one signer");
         let mut beside = Book::load(&file(&there), &lent).unwrap();
         assert_eq!((beside.lost, beside.anchored), (0, 0), "it is believed, and the store knows nothing");
+        assert!(beside.borrowed.is_empty(), "a certificate of the other cluster opens nothing here");
+        beside.borrowed.insert("system:node:n2".into());
         assert_eq!(beside.start("quorum", 7).starts, 2, "the first attempt is known");
         beside.note("quorum", graded(90), true);
         beside.save(&file(&there), &lent).unwrap();
@@ -144,6 +148,7 @@ mod tests {
             assert!(keep(&own, &made).unwrap());
             let kept = Book::load(&file(&own), &key).unwrap();
             assert_eq!((kept.tries["quorum"].starts, kept.best["quorum"].score), (2, 90));
+            assert_eq!(kept.borrowed, ["system:node:n1".to_string()].into());
         }
     }
 

@@ -14,19 +14,21 @@
 //! While a lab is open, `world` watches, and notes since when each task has been green. `lab
 //! grade` ([`run`]) asks each task's expressions and demands that they hold for a moment; what has
 //! to be disturbed to be known (does it heal?) is disturbed, judged, and taken back by a rewind,
-//! unseen by the checks' history. [`score`] turns verdicts into points, [`seal`] signs the record.
+//! unseen by the checks' history. What a person changes or rewinds until then turns the task red,
+//! and what a person does after it is seen and stays, also while the cluster still recovers.
+//! [`score`] turns verdicts into points, [`seal`] signs the record.
 //! What is kept of the open lab (`book`) is sealed with the cluster's key, and a key of the store
 //! counts along: an edited file, and an older copy of it, make the lab one that was tampered with,
 //! which does not pass. When the time is over, the lab run notes what people have written in the
 //! cluster (`wills`); what differs from that at grading was changed too late, also if a CronJob did
 //! it that was set up before. A command in a container of the lab, and a fault that is made or
 //! mended, change no object and count as a change all the same. Who acts under a component's name
-//! is the component only if no person holds a token or certificate of that name (`lab::who`); such
-//! names are noted whether a lab is open or not, and kept with it. What was before the open lab is
-//! held in the store from compaction; where the store had to give it up, leaving deletes what the
-//! lab made (`run::past`). What the setup broke with `fault` is mended in both cases. The clock is
-//! the calendar's: it runs while the cluster is down, as in an exam. Records say how often a lab
-//! was started, graded, left and given up.
+//! is the component only if no person holds a token or certificate of that name (`observe::who`);
+//! such names are noted whether a lab is open or not, and kept with it. What was before the open
+//! lab is held in the store from compaction; where the store had to give it up, leaving deletes
+//! what the lab made (`run::past`). What the setup broke with `fault` is mended in both cases. The
+//! clock is the calendar's: it runs while the cluster is down, as in an exam. Records say how often
+//! a lab was started, graded, left and given up.
 //!
 //! Several sessions may look at the open lab: each follows it (`run::follow`) and gets a view now
 //! and after every change. The last grade and what was told to a learner who gave up belong to the

@@ -1,6 +1,6 @@
-//! What people want of the cluster: the parts of judged objects that no controller writes. The desk
-//! notes it when a lab's time is over; what differs later was changed too late, also by a CronJob,
-//! a Job or a pod's token that was set up before.
+//! What people want of the cluster: the parts of judged objects that no controller writes. The lab
+//! run notes it when a lab's time is over; what differs later was changed too late, also by a
+//! CronJob, a Job or a pod's token that was set up before.
 
 use super::seal;
 use super::world::World;

@@ -52,15 +52,17 @@ impl Who {
 
     /// The name in a certificate request of a person's, once it is signed: a request that is
     /// pending or denied lets nobody act. One that a person makes under a component's name counts
-    /// at once, because the signed one does not tell it from the component's.
+    /// at once, because the signed one does not tell it from the component's. To approve a
+    /// component's own request gives a person nothing: the component has its key.
     fn signed_name(&self, record: &Record, by_component: bool) -> String {
         let Some(body) = record.body.as_deref() else { return String::new() };
         let Ok(body) = serde_json::from_slice::<Value>(body) else { return String::new() };
         let asked_by = body["spec"]["username"].as_str().unwrap_or_default();
         let as_component = tap::is_component(asked_by) && !self.is_borrowed(asked_by);
         let is_signed = body["status"]["certificate"].as_str().is_some_and(|cert| !cert.is_empty());
+        let is_made = record.write().is_some_and(|write| write.created);
         let is_got = match as_component {
-            true => !by_component,
+            true => is_made && !by_component,
             false => is_signed && asked_by != tap::TEACHER,
         };
         if is_got { requested_name(&body) } else { String::new() }
@@ -261,16 +263,19 @@ mod tests {
         use base64::Engine;
         let request = base64::engine::general_purpose::STANDARD.encode(pem);
         let asked = |by: &str, certificate: &str| json!({"spec": {"request": request, "username": by}, "status": {"certificate": certificate}});
-        let noted = |writer: &str, body: Value| {
+        let noted_by = |write: Write, writer: &str, body: Value| {
             let mut who = Who::default();
             let object = ("certificatesigningrequests", "", "mine");
-            who.note(&record(writer, Event::Commit(Write::UPDATED), object, Some(body)));
+            who.note(&record(writer, Event::Commit(write), object, Some(body)));
             who.borrowed.contains("system:kube-scheduler")
         };
+        let noted = |writer: &str, body: Value| noted_by(Write::UPDATED, writer, body);
         let signer = "system:kube-controller-manager";
         assert!(noted(signer, asked("jane", "LS0t")) && noted("jane", asked("jane", "LS0t")));
         assert!(!noted("jane", asked("jane", "")), "nobody has signed it, or it was denied");
-        assert!(noted("jane", asked("system:node:n", "")), "made under a node's name");
+        let own = || asked("system:node:n", "");
+        assert!(noted_by(Write::CREATED, "jane", own()), "made under a node's name");
+        assert!(!noted("jane", own()), "the node's own, which a person approves");
         assert!(!noted(signer, asked("system:kube-scheduler", "LS0t")), "a component's own");
         assert!(!noted(signer, asked(tap::TEACHER, "LS0t")), "a setup's");
     }

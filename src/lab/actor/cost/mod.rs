@@ -93,6 +93,9 @@ impl Actor {
     /// What `next` would take: lines of a step that is passed are played, and a lesson that is
     /// opened is set up.
     async fn cost_of_next(&mut self, lang: &str, cost: &mut Cost) -> Result<(), String> {
+        if !self.may_go_on() {
+            return Ok(()); // it is refused, whatever the next lesson would take
+        }
         // On a foreign cluster a lesson has a namespace of its own.
         if let Ok((lesson, step)) = self.opened(lang)
             && self.engine.offers.own

@@ -25,6 +25,31 @@ async fn a_number_is_a_lesson_of_the_open_track_also_if_its_setup_is_tried_again
     sitting.crew.kill();
 }
 
+/// What the setup of the next lesson takes cannot be found out, and need not be: the step is not
+/// done.
+#[tokio::test]
+async fn next_says_that_a_step_is_not_done_before_it_asks_what_the_next_lesson_takes() {
+    const LESSON: &str = "first-voyage/03";
+    const LAST: &str = "kill";
+    let dir = tempfile::tempdir().unwrap();
+    let mut progress = Progress { format: progress::FORMAT, ..Progress::default() };
+    let noted = progress.lesson(LESSON);
+    (noted.began, noted.set_up, noted.step) = (5, true, LAST.into());
+    let step = NotedStep { since: 7, predicted: Some("a".into()), ..NotedStep::default() };
+    noted.steps.insert(LAST.into(), step);
+    std::fs::create_dir_all(dir.path().join("clusters/stage")).unwrap();
+    progress.save(&dir.path().join("clusters/stage/lessons.json")).unwrap();
+
+    let client = client::testing::Scripted::new(|_| None).await.client;
+    let sitting = Sitting::with(dir.path(), no_past(), nobody().await, client).await;
+    assert_eq!(sitting.answer("en", sure(LESSON)).await.unwrap()["stepId"], LAST);
+    for lang in ["en", "ko"] {
+        let told = sitting.answer(lang, Ask::Next).await.unwrap_err();
+        assert_eq!(told, words::say(lang, Word::NotDone, &["first-voyage/04"]));
+    }
+    sitting.crew.kill();
+}
+
 /// The setup is played before the jump: nothing goes back to a moment before it.
 #[tokio::test]
 async fn a_jump_into_a_lesson_that_is_set_up_by_it_goes_back_behind_no_setup() {

@@ -401,6 +401,28 @@ impl Book {
             Found::Nothing | Found::Deleted | Found::Forged => false,
         }
     }
+
+    /// The store has gone back to an earlier writing of its count, e.g. because it was restored
+    /// from a backup. The book is still the newest, so its counts and grades stay. What the lab is
+    /// about may be another state than the one that was judged so far, so an open lab is one that
+    /// was [tampered](Open::tampered) with.
+    pub(crate) fn outlive_store(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.tampered = true;
+        }
+    }
+}
+
+impl Found {
+    /// Is it an earlier writing than the one that is `known` (create revision and version)? A key
+    /// that is written or deleted by a person has another version or create revision than its text
+    /// says, so only a store that was restored has it.
+    pub(crate) fn is_before(self, known: (i64, i64)) -> bool {
+        match self {
+            Found::Anchor(anchor) => anchor.create == known.0 && anchor.version < known.1,
+            Found::Nothing | Found::Deleted | Found::Forged => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -67,9 +67,15 @@ impl LabRun {
         let mut anchored = self.anchored.lock().await;
         let (found, mut at) = self.anchor_found().await?;
         // A write whose answer was lost may have taken effect: its text is this program's own.
-        if anchored.is_some_and(|known| known != at && !self.book().is_next(known, found)) {
-            tracing::warn!("the store's count of what is kept of labs was changed by somebody else");
-            self.book().distrust();
+        let is_strange = |known: &(i64, i64)| *known != at && !self.book().is_next(*known, found);
+        if let Some(known) = anchored.filter(is_strange) {
+            if found.is_before(known) {
+                tracing::warn!("the store has gone back to an earlier count of labs");
+                self.book().outlive_store();
+            } else {
+                tracing::warn!("the store's count of what is kept of labs was changed by somebody else");
+                self.book().distrust();
+            }
             self.save()?;
         }
         *anchored = Some(at);
@@ -106,6 +112,7 @@ impl LabRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graded::book::Best;
     use crate::graded::seal::Chain;
     use crate::graded::world::World;
     use crate::graded::{Opened, Opening};
@@ -202,6 +209,33 @@ mod tests {
             assert!(third.book().anchored > 0 && third.book().open.as_ref().is_some_and(|o| !o.tampered));
             cluster.crew.kill();
         }
+    }
+
+    /// An external etcd was restored from a backup while a lab was open.
+    #[tokio::test]
+    async fn a_store_that_was_restored_takes_no_grade() {
+        let cluster = Cluster::new().await;
+        let run = cluster.process();
+        let open = json!({"lab": "orphans", "seed": 7, "base": 5, "began": 10, "started": "2026-01-01T00:00:00Z",
+            "hints": [], "solve": false, "undo": 0, "green": {}, "chain": Chain::default()});
+        run.book().open = Some(serde_json::from_value(open).unwrap());
+        let best = Best { score: 100, max: 100, passed: true, seed: 7, attempt: 1 };
+        run.book().note("wrong-image", best, true);
+        run.save().unwrap();
+        run.anchor().await.unwrap();
+        let backup = cluster.stage.key(KEY);
+        for _ in 0..2 {
+            run.save().unwrap();
+            run.anchor().await.unwrap();
+        }
+        cluster.stage.restore(KEY, &backup);
+        run.guard_anchor().await.unwrap();
+        assert_eq!((run.book().lost, run.book().best.len()), (0, 1));
+        assert!(run.book().open.as_ref().is_some_and(|open| open.tampered));
+        let next = cluster.process();
+        next.compare().await.unwrap();
+        assert_eq!(next.book().lost, 0, "the count goes on");
+        cluster.crew.kill();
     }
 
     #[tokio::test]

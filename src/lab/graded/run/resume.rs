@@ -16,15 +16,17 @@ impl Drop for Quiet<'_> {
     fn drop(&mut self) {
         self.0.world.read(self.0.host.tap());
         let mut known = self.0.world.know();
-        (known.quiet, known.playing) = (false, false);
+        (known.quiet, known.playing, known.returning, known.returned_at) = (false, false, false, None);
     }
 }
 
 impl LabRun {
-    /// What happens from now on is the judge's doing.
-    pub(super) fn quiet(&self) -> Quiet<'_> {
+    /// What happens from now on is the judge's doing, which is taken back to the revision `before`.
+    /// What a person has written since then goes with it, and counts as done meanwhile.
+    pub(super) fn quiet(&self, before: i64) -> Quiet<'_> {
         let mut known = self.world.know();
-        (known.quiet, known.meddled) = (true, false);
+        let meddled = known.newest_by_hand > before;
+        (known.quiet, known.meddled, known.returning, known.returned_at) = (true, meddled, false, None);
         drop(known);
         Quiet(self)
     }
@@ -42,13 +44,12 @@ impl LabRun {
             }
             if let Some(before) = current.open.disturbed {
                 // The judge's own way back, which is none of the learner's.
-                let quiet = self.quiet();
-                let back = self.host.past(Past::back(before, current.places())).await;
-                if back.is_ok() {
-                    self.release_left(&current, before).await;
-                }
+                let quiet = self.quiet(before);
+                let back = self.host.past(Past::back(before, current.places())).await.map_err(failed)?;
+                let noted = self.note_way_back(&current, before, &back).await;
+                self.release_left(&current, before).await;
                 drop(quiet);
-                self.settled_again(&current, before, &back.map_err(failed)?).await.map_err(failed)?;
+                noted.map_err(failed)?;
             }
             let kinds: BTreeSet<String> = lab.exprs().flat_map(|e| e.kinds.iter().cloned()).collect();
             let began = current.open.began;
@@ -61,14 +62,19 @@ impl LabRun {
         Ok(())
     }
 
-    /// What the judge disturbed is as it was: notes that, and which pods are there under other uids
-    /// for it. `back`: what the way back to `before` answered. Errors: it cannot be written down.
-    pub(super) async fn settled_again(
+    /// Notes that what the judge disturbed is as it was, and which pods are there under other uids
+    /// for it: what people do from now on stays, so no restart may go back once more. `back`: what
+    /// the way back to `before` answered.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub(super) async fn note_way_back(
         &self,
         current: &Current,
         before: i64,
         back: &Value,
     ) -> Result<(), String> {
+        self.world.know().returned_at = back["revision"].as_i64();
         let after = back["revision"].as_i64().unwrap_or_default();
         let pods = self.world.reborn(current.places().as_ref(), before, after).await;
         // Without them a task that names uids may be red after a restart; the grade is worth more.

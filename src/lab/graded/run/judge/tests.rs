@@ -81,6 +81,118 @@ async fn a_way_back_is_tried_again_and_forgotten_when_it_fails_for_good() {
     }
 }
 
+/// A write of the learner's.
+fn by_hand(revision: u64) -> tap::Record {
+    let request = tap::Request { user: tap::LEARNER.into(), ..tap::Request::default() };
+    let record = tap::Record::new(tap::Event::Commit(tap::Write::UPDATED));
+    let record = record.object("configmaps", "shop", "own").revision(revision);
+    tap::Record { request: Some(request), body: Some("{}".into()), ..record }
+}
+
+/// The learner writes while the judge is about to go back: the write goes with the rest.
+#[tokio::test]
+async fn what_a_person_writes_while_the_judge_goes_back_is_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, address) = stage::silent().await;
+    let heard = Arc::new(std::sync::OnceLock::<tap::Tap>::new());
+    let tells = heard.clone();
+    let past = stage::answer(move |past| {
+        let is_back = matches!(past, Past::Rewind { .. } | Past::RewindWithin { .. });
+        if let Some(tap) = tells.get().filter(|_| is_back) {
+            tap.emit(by_hand(25));
+        }
+        let revision = if is_back { 30 } else { 20 };
+        Box::pin(std::future::ready(Ok(json!({"revision": revision, "oldest": 1}))))
+    });
+    let crew = Crew::new("labs");
+    let run = opened(dir.path(), address, past, &crew).await;
+    assert!(heard.set(run.host.tap().clone()).is_ok());
+    run.world.know().recording = true;
+    let (current, task) = nothing_to_see(&run);
+    let verdict = run.disturb(&current, &task, &[], &BTreeMap::new(), true).await;
+    assert!(verdict.is_err_and(|red| red.unmet.contains("changed by hand")));
+    crew.kill();
+}
+
+/// The learner writes between the moment to which the judge goes back and its first act: the way
+/// back takes that away, so the grade has to say it.
+#[tokio::test]
+async fn what_a_person_writes_right_before_a_probe_is_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, address) = stage::silent().await;
+    let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({})))));
+    let crew = Crew::new("labs");
+    let run = opened(dir.path(), address, past, &crew).await;
+    run.world.know().recording = true;
+    for (revision, is_told) in [(20, false), (21, true)] {
+        run.host.tap().emit(by_hand(revision));
+        run.world.read(run.host.tap());
+        let quiet = run.quiet(20);
+        assert_eq!(run.world.know().meddled, is_told, "revision {revision}");
+        drop(quiet);
+    }
+    crew.kill();
+}
+
+/// The API server that the judge asks has not seen the learner's last write yet.
+#[tokio::test]
+async fn a_way_back_takes_nothing_that_was_written_before_the_probe() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, address) = stage::silent().await;
+    let (went, mut goes) = mpsc::channel(8);
+    let past = stage::answer(move |past| {
+        if let Past::Rewind { to } | Past::RewindWithin { to, .. } = past {
+            let _ = went.try_send(to);
+        }
+        Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1}))))
+    });
+    let crew = Crew::new("labs");
+    let run = opened(dir.path(), address, past, &crew).await;
+    run.world.know().recording = true;
+    run.host.tap().emit(by_hand(21));
+    let (current, task) = nothing_to_see(&run);
+    let verdict = run.disturb(&current, &task, &[], &BTreeMap::new(), true).await;
+    assert!(verdict.is_ok_and(|verdict| verdict.is_ok()));
+    assert_eq!(goes.recv().await, Some(cluster::undo::Moment::Revision(21)));
+    crew.kill();
+}
+
+/// The cluster is stopped while it still recovers from a probe: the next start does not go back
+/// once more, over what the learner has done since.
+#[tokio::test]
+async fn a_way_back_is_noted_before_the_cluster_has_recovered() {
+    use crate::cel::Expr;
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, address) = stage::silent().await;
+    let (went, mut goes) = mpsc::channel(1);
+    let past = stage::answer(move |past| {
+        if matches!(past, Past::Rewind { .. } | Past::RewindWithin { .. }) {
+            let _ = went.try_send(());
+        }
+        Box::pin(std::future::ready(Ok(json!({"revision": 30, "oldest": 1}))))
+    });
+    let crew = Crew::new("labs");
+    let run = opened(dir.path(), address, past, &crew).await;
+    let (current, task) = nothing_to_see(&run);
+    let never = Expr::compile("since_step == 7", Use::Check, &[]).unwrap();
+    let slow = Task { id: "slow".into(), checks: vec![(Text::default(), never)], ..task.clone() };
+    let found: BTreeMap<String, Found> =
+        [(slow.id.clone(), Found { green: true, ..Found::default() })].into();
+    let noted = async {
+        goes.recv().await.expect("a way back");
+        let is_noted = || Book::load(&run.path, &run.key).unwrap().open.unwrap().disturbed.is_none();
+        while !is_noted() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = run.disturb(&current, &task, &[&slow], &found, true) => panic!("nothing is noted before the end"),
+        () = noted => {}
+    }
+    crew.kill();
+}
+
 /// The disk became full while the judge was at work: what the learner does next counts again.
 #[tokio::test]
 async fn a_judge_that_cannot_write_down_that_it_failed_listens_again() {

@@ -33,10 +33,12 @@ pub(crate) struct Known {
     /// A lab is open: what happens is remembered.
     pub recording: bool,
     /// The judge is at work: what happens is hashed, but is nothing that a check or the learner's
-    /// account should see.
+    /// account should see, except what people do after its way back.
     pub quiet: bool,
     /// The judge writes as the teacher: such writes are its own.
     pub playing: bool,
+    /// The judge takes back what it has disturbed: the next way back is its own.
+    pub returning: bool,
     /// The solution is being played.
     pub solving: bool,
     pub chain: Chain,
@@ -45,8 +47,13 @@ pub(crate) struct Known {
     /// When a client that is no component and not the judge last wrote an object, acted in a
     /// container, or broke or mended something: milliseconds from the start.
     pub changed_ms: Option<u64>,
-    /// A client that is no component wrote something while the judge was at work.
+    /// A client that is no component wrote something while the judge was at work, or since the
+    /// revision to which the judge goes back.
     pub meddled: bool,
+    /// The newest store revision that such a client wrote in the lab.
+    pub newest_by_hand: i64,
+    /// Store revision of the judge's way back. What people do after it is not taken back.
+    pub returned_at: Option<i64>,
     /// Revisions of journeys into the past, and how many there were before this process.
     pub journeys: BTreeSet<i64>,
     pub journeys_before: u32,
@@ -142,7 +149,8 @@ impl Known {
         }
         let here = self.is_here(record);
         let journey = here && record.write().is_some_and(|write| write.journey.is_some());
-        if let (true, false, Some(revision)) = (journey, self.quiet, record.revision) {
+        let is_judges = self.quiet && !self.is_after_return(record);
+        if let (true, false, Some(revision)) = (journey, is_judges, record.revision) {
             self.unsaved |= self.journeys.insert(revision as i64);
         }
         let writer = writer(record);
@@ -152,13 +160,15 @@ impl Known {
         let teacher = writer.is_some_and(|r| tap::actor(&r.user, &r.impersonator) == TEACHER);
         // What a person does elsewhere while the lab is open, e.g. a lesson, changes nothing of the
         // lab.
-        let wanted = learner || (somebody && !(self.quiet && teacher)) || (journey && !self.quiet);
+        let wanted = learner || (somebody && !(self.quiet && teacher)) || (journey && !is_judges);
         // Lessons change their part of kube-system while a lab is open.
         let reaches = !teacher && (learner || somebody) && self.is_systems(record);
         let meddling = self.who.meddling(record).filter(|_| here);
-        // A fault has no author; while the judge is at work it is the probe's.
-        let is_fault = matches!(record.event, tap::Event::Fault(_)) && !self.quiet;
-        if (here && wanted) || reaches || meddling.is_some() || is_fault {
+        // A fault has no author; while the judge is at work it is the probe's, and where no probe
+        // is played it helps or hinders the cluster to recover.
+        let is_fault = matches!(record.event, tap::Event::Fault(_));
+        self.meddled |= self.quiet && is_fault && !self.playing;
+        if (here && wanted) || reaches || meddling.is_some() || (is_fault && !self.quiet) {
             self.changed_ms = self.watch.map(|w| w.ms());
             self.unsaved = true;
         }
@@ -168,19 +178,39 @@ impl Known {
             self.unsaved |= self.meddling.insert(meddling);
         }
         let others = match teacher {
+            // A way back is told as the teacher's, whoever asks for it.
+            true if journey => here && !self.returning,
             // A lesson's setup elsewhere is the teacher's, too.
-            true => here && !self.playing && !journey,
+            true => here && !self.playing,
             false => reaches || (here && (learner || somebody)) || meddling.is_some(),
         };
-        self.meddled |= self.quiet && others && (somebody || meddling.is_some());
+        let is_hand = others && (somebody || meddling.is_some());
+        self.meddled |= self.quiet && is_hand;
+        if let Some(revision) = record.revision.filter(|_| is_hand) {
+            self.newest_by_hand = self.newest_by_hand.max(revision as i64);
+        }
         self.unsaved |= self.who.note(record);
         if here && !self.quiet && self.watch.is_some() {
             self.note_restart(record);
         }
-        match self.quiet {
+        match is_judges {
             true => self.observer.recorder.skip(record),
             false => self.observer.recorder.take(record, Some(self.solving)),
         }
+    }
+
+    /// Is it what a person did after the judge's way back, while the cluster still recovers? It
+    /// stays, so checks have to see it.
+    ///
+    /// Example: the way back is revision 30. The learner's write of revision 33 is seen, and the
+    /// controllers' of 31 and 32 are not, because the judge caused them.
+    fn is_after_return(&self, record: &tap::Record) -> bool {
+        let is_journey = record.write().is_some_and(|write| write.journey.is_some());
+        let is_persons = record.request.as_ref().is_some_and(|request| {
+            tap::actor(&request.user, &request.impersonator) != TEACHER && !self.who.is_components(record)
+        });
+        let is_later = |back: i64| record.revision.is_none_or(|revision| revision as i64 > back);
+        (is_journey || is_persons) && self.returned_at.is_some_and(is_later)
     }
 
     /// Keeps the version of a pod that tells of more restarts than the one before, for the process
@@ -245,6 +275,8 @@ impl Known {
         self.journeys.clear();
         self.journeys_before = 0;
         self.meddled = false;
+        self.newest_by_hand = 0;
+        self.returned_at = None;
         self.meddling.clear();
         self.restarted.clear();
         self.restarts_lost = false;

@@ -153,14 +153,16 @@ fn what_is_done_without_writing_an_object_is_late_too() {
     assert!(changed("shop", answer(), "exec", false) && changed("shop", answer(), "attach", false));
     assert!(!changed("default", answer(), "exec", false), "elsewhere");
     assert!(!changed("shop", answer(), "log", false), "only looked at");
-    let heal = |quiet: bool| {
-        let mut known = Known { recording: true, quiet, ..Known::default() };
+    let heal = |quiet: bool, playing: bool| {
+        let mut known = Known { recording: true, quiet, playing, ..Known::default() };
         known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
         known.places = Some(["shop".to_string()].into());
         known.take(&tap::Record::new(tap::Event::Fault(tap::Fault::Heal)));
-        known.changed_ms.is_some()
+        (known.changed_ms.is_some(), known.meddled)
     };
-    assert_eq!((heal(false), heal(true)), (true, false), "while the judge is at work it is the judge's");
+    assert_eq!(heal(false, false), (true, false));
+    assert_eq!(heal(true, true), (false, false), "while a probe is played it is the probe's");
+    assert_eq!(heal(true, false), (false, true), "a hand lent");
 }
 
 /// The time is over, and the learner goes on with a lesson in another namespace: the lab is as
@@ -350,11 +352,56 @@ fn a_way_back_elsewhere_is_not_the_labs() {
         let mut known = Known { recording: true, ..Known::default() };
         known.begin(None);
         known.places = Some(["shop".to_string()].into());
-        let mut record = write(TEACHER, "").object("pods", namespace, "web").revision(9);
-        let journey = Some(tap::Journey::Rewind(4));
-        record.event = tap::Event::Commit(tap::Write { journey, ..tap::Write::UPDATED });
-        known.take(&record);
+        known.take(&way_back(namespace, 9));
         known.journeys.len()
     };
     assert_eq!((journey("shop"), journey("default")), (1, 0));
+}
+
+/// A record of a way back, which is told as the teacher's whoever asks for it.
+fn way_back(namespace: &str, revision: u64) -> tap::Record {
+    let mut record = write(TEACHER, "").object("pods", namespace, "web").revision(revision);
+    let journey = Some(tap::Journey::Rewind(4));
+    record.event = tap::Event::Commit(tap::Write { journey, ..tap::Write::UPDATED });
+    record
+}
+
+/// The judge has deleted the pods, and a `rewind` in a second terminal brings them back: nothing
+/// has healed by itself.
+#[test]
+fn a_way_back_while_the_judge_looks_is_a_hand_lent() {
+    let meddled = |namespace: &str, playing: bool, returning: bool| {
+        let mut known = Known { recording: true, quiet: true, playing, returning, ..Known::default() };
+        known.places = Some(["shop".to_string()].into());
+        known.take(&way_back(namespace, 9));
+        known.meddled
+    };
+    assert!(meddled("shop", false, false) && meddled("shop", true, false));
+    assert!(!meddled("default", false, false), "a lesson's");
+    assert!(!meddled("shop", false, true), "the judge's own");
+}
+
+/// The judge has gone back and waits until the cluster has recovered, and the learner goes on.
+#[test]
+fn what_a_person_does_after_the_judges_way_back_is_seen() {
+    let mut known = Known { recording: true, quiet: true, ..Known::default() };
+    known.places = Some(["shop".to_string()].into());
+    let by = |user: &str, revision: u64| write(user, "").object("pods", "shop", "web").revision(revision);
+    known.take(&by(tap::LEARNER, 28)); // it goes with the way back
+    (known.returning, known.returned_at) = (true, Some(30));
+    for record in [
+        by(tap::LEARNER, 29),
+        way_back("shop", 30),
+        by("system:kube-controller-manager", 31),
+        by(TEACHER, 32),
+        by(tap::LEARNER, 33),
+        way_back("shop", 34),
+    ] {
+        known.take(&record);
+    }
+    let key = ("pods".to_string(), "shop".to_string(), "web".to_string());
+    let seen: Vec<i64> =
+        known.observer.recorder.versions[&key].iter().map(|version| version.revision).collect();
+    assert_eq!(seen, [33, 34]);
+    assert_eq!(known.journeys, [34].into(), "the judge's own way back is no undo of the learner's");
 }
