@@ -1,6 +1,7 @@
 //! What controllers of pods share: ownership, selectors, readiness, making pods from a template.
 
 use super::expectations::Expectations;
+use super::names::name_prefix;
 use crate::shared::Shared;
 use api::labels::meets;
 use client::{Client, Key, Recorder, is_code};
@@ -112,28 +113,6 @@ pub(crate) fn from_template(
         spec: template.spec.clone(),
         status: None,
     }
-}
-
-/// The longest part of a generated name before its five random letters (upstream's
-/// `MaxGeneratedNameLength`): such a name is a label of DNS, at most 63 characters.
-const PREFIX_MOST: usize = 58;
-
-/// Pure: what the names of an owner's pods begin with (`metadata.generateName`). Of the pods of an
-/// Indexed Job it ends with the index, however long the Job's name is.
-pub(crate) fn name_prefix(owner: &str, index: Option<i32>) -> String {
-    let Some(index) = index else { return format!("{owner}-") };
-    let end = format!("-{index}-");
-    let most = PREFIX_MOST.saturating_sub(end.len());
-    if owner.len() > most { cut(owner, most) + &end } else { format!("{owner}{end}") }
-}
-
-/// Pure: a generated name, e.g. `web-` and `x7k2p`: `web-x7k2p`.
-pub(crate) fn generated_name(prefix: &str, letters: &str) -> String {
-    cut(prefix, PREFIX_MOST) + letters
-}
-
-fn cut(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
 }
 
 /// What events say about an owner's pods: functions of the names of the owner and of the pod.
@@ -380,19 +359,6 @@ pub(crate) fn named(pods: &[Arc<Pod>], names: &[String]) -> Vec<Arc<Pod>> {
     pods.iter().filter(|p| p.metadata.name.as_ref().is_some_and(|n| names.contains(n))).cloned().collect()
 }
 
-/// Kubernetes' hash of a template as names carry it, e.g. `76f8d594c6`: FNV-1a of the template, its
-/// decimal digits mapped to letters that spell no words. (Upstream hashes Go's own dump of the
-/// struct; only the shape is the same.)
-pub(crate) fn template_hash(template: &impl serde::Serialize, collisions: i32) -> String {
-    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut bytes = serde_json::to_vec(template).unwrap_or_default();
-    if collisions > 0 {
-        bytes.extend_from_slice(&collisions.to_le_bytes());
-    }
-    let hash = bytes.iter().fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
-    hash.to_string().bytes().map(|b| ALPHABET[usize::from(b) % ALPHABET.len()] as char).collect()
-}
-
 /// Returns the key of the controller of this kind that owns a pod; `None` if it has none of that
 /// kind.
 pub(crate) fn owner_key(pod: &Pod, kind: &str) -> Option<Key> {
@@ -443,17 +409,6 @@ mod tests {
             assert_eq!(hands.create(Pod::default()).await.is_err(), failed, "{reason}");
             assert!(hands.expectations.met(&owner));
         }
-    }
-
-    #[test]
-    fn generated_names_are_labels_of_dns() {
-        let name = |owner: &str, index| generated_name(&name_prefix(owner, index), "x7k2p");
-        assert_eq!(name("web", None), "web-x7k2p");
-        assert_eq!(name("work", Some(3)), "work-3-x7k2p");
-        let long = "a".repeat(253);
-        assert_eq!(name(&long, None), format!("{}x7k2p", &long[..58]));
-        assert_eq!(name(&long, Some(12)), format!("{}-12-x7k2p", &long[..54]));
-        assert_eq!(name(&long[..57], None), format!("{}-x7k2p", &long[..57]));
     }
 
     #[test]

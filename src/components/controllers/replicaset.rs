@@ -5,6 +5,7 @@
 //! ReplicationController, read as one (upstream: an adapter around the same loop). Source:
 //! `pkg/controller/replicaset`, `pkg/controller/replication`.
 
+use super::names::name_prefix;
 use super::pods::{self, is_active, is_available};
 use super::workload::{self, Look, PodOwner};
 use crate::error::Error;
@@ -223,7 +224,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
             }
             if plan.create > 0 && look.still_there().await? {
                 let template = spec.template.clone().unwrap_or_default();
-                let (prefix, namespace) = (pods::name_prefix(&look.key.name, None), &look.key.namespace);
+                let (prefix, namespace) = (name_prefix(&look.key.name, None), &look.key.namespace);
                 let made = (0..plan.create)
                     .map(|_| pods::from_template(&template, look.pod_name(&prefix), namespace, look.owner()))
                     .collect();

@@ -5,6 +5,7 @@
 use super::expectations::Expectations;
 use super::job::dismissed::Dismissed;
 use super::job::ends::AllEnds;
+use super::names;
 use super::pauses::Pauses;
 use super::pods::{self, Hands, Words, owner_key};
 use super::write::{self, Guard};
@@ -240,9 +241,9 @@ impl<K: Typed> Look<'_, K> {
         self.shared.config.client.caused_by(self.cause.clone()).within(&self.key.namespace)
     }
 
-    /// Generates a new pod's name: a prefix (see [`pods::name_prefix`]) and five letters.
+    /// Generates a new pod's name: a prefix (see [`names::name_prefix`]) and five letters.
     pub(crate) fn pod_name(&self, prefix: &str) -> String {
-        pods::generated_name(prefix, &self.shared.config.rng.name_suffix(5))
+        names::generated_name(prefix, &self.shared.config.rng.name_suffix(5))
     }
 
     /// See [`still_there`].

@@ -6,7 +6,8 @@
 
 pub mod decide;
 
-use super::pods::{self, template_hash};
+use super::names::{name_prefix, template_hash};
+use super::pods;
 use super::revisions::{self, HASH};
 use super::workload::{self, Look, PodOwner};
 use crate::error::Error;
@@ -140,7 +141,7 @@ const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 /// The pod for one node.
 fn daemon(look: &Look<'_, DaemonSet>, template: &PodTemplateSpec, hash: &str, node: &str) -> Pod {
-    let name = look.pod_name(&pods::name_prefix(&look.key.name, None));
+    let name = look.pod_name(&name_prefix(&look.key.name, None));
     let mut pod = pods::from_template(template, name, &look.key.namespace, look.owner());
     let labels = pod.metadata.labels.get_or_insert_default();
     labels.insert(HASH.into(), hash.into());

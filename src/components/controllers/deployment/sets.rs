@@ -4,7 +4,8 @@
 use super::look::{COMPONENT, Look};
 use super::rollout::{Goal, Set};
 use crate::error::Error;
-use crate::pods::{controller_of, is_namespace_ending, owned_by, template_hash, why};
+use crate::names::{replica_set_name, template_hash};
+use crate::pods::{controller_of, is_namespace_ending, owned_by, why};
 use crate::shared::record;
 use api::schema::equality;
 use client::{is_code, reference};
@@ -115,7 +116,7 @@ impl Look<'_> {
         let start = clock::Instant::now();
         let collisions = self.deployment.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
         let hash = template_hash(&self.spec.template, collisions);
-        let name = format!("{}-{hash}", self.key.name);
+        let name = replica_set_name(&self.key.name, &hash);
         let mut template = self.spec.template.clone();
         let meta = template.metadata.get_or_insert_default();
         meta.labels.get_or_insert_default().insert(HASH.into(), hash.clone());
