@@ -160,6 +160,10 @@ impl Case<'_> {
         if end.good {
             self.set("Complete", "True", &end.reason, &end.message);
             self.plan.status.completion_time = Some(Time(self.now));
+            if self.spec.completions.is_some_and(|all| self.succeeded() > all) {
+                let told = "Too many succeeded pods running after completion count reached";
+                self.plan.told.push((true, "TooManySucceededPods".into(), told.into()));
+            }
             self.plan.told.push((false, "Completed".into(), "Job completed".into()));
         } else {
             self.set("Failed", "True", &end.reason, &end.message);

@@ -109,3 +109,15 @@ fn a_success_policy_is_not_met_before_a_pod_has_succeeded() {
     assert!(ends_after_one(json!({"succeededCount": 0})));
     assert!(ends_after_one(json!({"succeededIndexes": "0"})));
 }
+
+/// The third pod stands for one that the Job has adopted.
+#[test]
+fn more_successes_than_were_wanted_are_told() {
+    let mut w = World::new(json!({"completions": 3, "parallelism": 3}));
+    w.settle();
+    w.job.spec.as_mut().unwrap().completions = Some(2);
+    ["p1", "p2", "p3"].into_iter().for_each(|pod| w.end(pod, 0));
+    w.settle();
+    assert_eq!(w.counts(), "0/3/0");
+    assert_eq!(w.told, ["TooManySucceededPods", "Completed"]);
+}
