@@ -297,9 +297,9 @@ impl<K: Typed> Look<'_, K> {
 
     /// Returns the object's pods: its own that still match, and orphans that match, which it
     /// adopts. Releases its own pods that no longer match. A pod matches if the selector chooses it
-    /// and `is_member` holds. `wanted` may refuse orphans: upstream's ReplicaSets adopt active pods
-    /// only. Other workloads adopt pods that have ended as well: a StatefulSet deletes such a pod
-    /// to create it anew.
+    /// and `is_member` holds. `wanted` may except pods from both: upstream's ReplicaSets adopt and
+    /// release active pods only. Other workloads do it with pods that have ended as well: a
+    /// StatefulSet deletes such a pod to create it anew.
     ///
     /// StatefulSet `web`, selector `app=web`; pods that the selector chooses:
     ///
@@ -324,7 +324,7 @@ impl<K: Typed> Look<'_, K> {
             match pods::controller_of(&pod.metadata) {
                 Some(controller) if controller.uid != owner.uid => {}
                 Some(_) if matches => mine.push(pod),
-                Some(_) if self.alive() => hands.release(&pod, &owner).await?,
+                Some(_) if self.alive() && wanted(&pod) => hands.release(&pod, &owner).await?,
                 None if matches && self.alive() && wanted(&pod) => orphans.push(pod),
                 _ => {}
             }
