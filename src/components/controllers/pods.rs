@@ -427,9 +427,7 @@ mod tests {
     #[test]
     fn of_two_pods_the_one_goes_whose_containers_or_sidecars_restarted_more_often() {
         let pod = |name: &str, ordinary: i32, sidecar: i32| -> Arc<Pod> {
-            let of = |name: &str, restarts: i32| {
-                json!({"name": name, "image": "", "imageID": "", "ready": true, "restartCount": restarts})
-            };
+            let of = |name: &str, restarts: i32| json!({"name": name, "image": "", "imageID": "", "ready": true, "restartCount": restarts});
             // "setup" has ended before the others began: its tries say nothing about the pod.
             let init = json!([{"name": "setup"}, {"name": "proxy", "restartPolicy": "Always"}]);
             let pod = json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "main"}], "initContainers": init},

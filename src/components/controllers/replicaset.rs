@@ -342,7 +342,8 @@ mod tests {
             let mut one = (*pod(name, node, phase, true, made)).clone();
             one.metadata.namespace = Some("d".into());
             one.metadata.uid = Some((*name).into());
-            one.metadata.labels = serde_json::from_value(json!({"a": if *chosen { "b" } else { "c" }})).unwrap();
+            one.metadata.labels =
+                serde_json::from_value(json!({"a": if *chosen { "b" } else { "c" }})).unwrap();
             one.metadata.owner_references = serde_json::from_value(json!([owner])).unwrap();
             shared.informer::<Pod>().tell_of(one);
         }

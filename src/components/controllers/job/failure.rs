@@ -120,9 +120,10 @@ mod tests {
             json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
                 "state": {"terminated": {"exitCode": code}}})
         };
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "d"}, "status": {
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "d"}, "status": {
             "initContainerStatuses": [ended("sidecar", 143)], "containerStatuses": [ended("main", 3)]}}))
-        .unwrap();
+            .unwrap();
         let told = "Container main for pod d/p failed with exit code 3 matching FailJob rule at index 0";
         assert_eq!(verdict(Some(&policy), &pod), Verdict::FailJob(told.into()));
     }

@@ -82,7 +82,10 @@ fn of_the_pods_of_a_missing_node_only_those_that_are_not_bound_go() {
     let plan = decide(&set(json!({})), &[node("a", None)], &all, "h", now());
     assert_eq!((plan.create.len(), plan.delete.as_slice()), (0, &["p2".to_string()][..]));
     let back = [node("a", None), node("gone", None)];
-    assert_eq!(decide(&set(json!({})), &back, &[all[0].clone(), all[2].clone()], "h", now()), Plan::default());
+    assert_eq!(
+        decide(&set(json!({})), &back, &[all[0].clone(), all[2].clone()], "h", now()),
+        Plan::default()
+    );
 }
 
 #[test]
