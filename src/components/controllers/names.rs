@@ -41,15 +41,15 @@ pub(crate) fn template_hash(template: &impl serde::Serialize, collisions: i32) -
     hash.to_string().bytes().map(|b| ALPHABET[usize::from(b) % ALPHABET.len()] as char).collect()
 }
 
-/// Pure: the name of a ReplicaSet, e.g. `web-76f8d594c6`: that of its Deployment and the hash of the
-/// template. Of a Deployment whose name is too long for that, the end is cut off. Upstream:
+/// Pure: the name of a ReplicaSet, e.g. `web-76f8d594c6`: that of its Deployment and the hash of
+/// the template. Of a Deployment whose name is too long for that, the end is cut off. Upstream:
 /// `generateReplicaSetName`.
 pub(crate) fn replica_set_name(deployment: &str, hash: &str) -> String {
     cut(deployment, NAME_MOST.saturating_sub(hash.len() + 1)) + "-" + hash
 }
 
-/// Pure: the name of a ControllerRevision, e.g. `db-76f8d594c6`: that of its owner, cut off if it is
-/// too long, and the hash of the template.
+/// Pure: the name of a ControllerRevision, e.g. `db-76f8d594c6`: that of its owner, cut off if it
+/// is too long, and the hash of the template.
 pub(crate) fn revision_name(owner: &str, hash: &str) -> String {
     cut(owner, REVISION_OWNER_MOST) + "-" + hash
 }
