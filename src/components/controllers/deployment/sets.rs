@@ -161,8 +161,9 @@ impl Look<'_> {
                 }
                 // Another template has this hash: count the collision, the next look takes another
                 // name.
-                let patch = json!({"status": {"collisionCount": collisions.saturating_add(1)}});
-                let api = self.worker.shared.config.client.within::<Deployment>(&self.key.namespace);
+                let patch = json!({"metadata": {"uid": self.deployment.metadata.uid},
+                    "status": {"collisionCount": collisions.saturating_add(1)}});
+                let api = self.api::<Deployment>();
                 api.patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
                 Err(Error::NotYet("the replica set's name is taken".into()))
             }
@@ -219,7 +220,9 @@ impl Look<'_> {
         if revision_of(&self.deployment.metadata) == revision {
             return Ok(());
         }
-        let patch = json!({"metadata": {"annotations": {REVISION: revision.to_string()}}});
+        let (uid, annotations) = (&self.deployment.metadata.uid, json!({REVISION: revision.to_string()}));
+        // The uid keeps it from a new deployment of that name, which has other revisions.
+        let patch = json!({"metadata": {"uid": uid, "annotations": annotations}});
         match self
             .api::<Deployment>()
             .patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch))
