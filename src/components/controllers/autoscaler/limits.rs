@@ -47,8 +47,8 @@ impl Past {
         recent.map(|(_, by)| if up { (*by).max(0) } else { (-by).max(0) }).sum()
     }
 
-    /// Counts the present size as what was wanted if nothing is known of the time before, as after a
-    /// restart, so that a window holds from now on.
+    /// Counts the present size as what was wanted if nothing is known of the time before, as after
+    /// a restart, so that a window holds from now on.
     pub(crate) fn begin(&mut self, now: Instant, current: i32) {
         if self.recommended.is_empty() {
             self.recommended.push((now, current));
