@@ -170,10 +170,11 @@ fn judge(seen: &Seen) -> Progress {
     let nodes_ready = ready_nodes.len();
 
     let pods: Vec<&Arc<Pod>> = seen.pods.iter().filter(|p| is_own(p)).collect();
-    // What was bound to a worker that is gone is made anew on another one, so it is waited for.
-    let (bound_elsewhere, here): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) = pods
-        .into_iter()
-        .partition(|p| target(p).is_some_and(|node| !is_wanted(&node) && !is_of_ropewalk(&node)));
+    // What was bound to a worker that is gone is made anew on another one, so it is waited for; but
+    // no proxy is, and the old one stays until the pod garbage collector ends it.
+    let (bound_elsewhere, here): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) = pods.into_iter().partition(|p| {
+        target(p).is_some_and(|node| !is_wanted(&node) && (is_daemon(p) || !is_of_ropewalk(&node)))
+    });
     let pod_ready = |pod: &Pod| {
         let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
         conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
@@ -361,6 +362,17 @@ mod tests {
         cluster.pods[4]["spec"]["nodeName"] = json!("ropewalk-worker2");
         cluster.pods[4]["status"] = json!({"phase": "Running"});
         assert!(!cluster.judged().ready);
+    }
+
+    #[test]
+    fn a_proxy_on_a_worker_of_an_earlier_start_is_not_waited_for() {
+        let mut cluster = Cluster::whole();
+        let mut left = pod("proxy-left", "DaemonSet", "ropewalk-worker2");
+        left["status"] = json!({"phase": "Running"});
+        cluster.pods.push(left);
+        let judged = cluster.judged();
+        assert!(judged.ready, "{judged:?}");
+        assert_eq!((judged.pods_running, judged.pods), (9, 9));
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod expectations;
 mod garbage;
 mod informers;
 mod job;
+mod names;
 mod namespace;
 mod node;
 mod pauses;

@@ -1,6 +1,7 @@
 //! What controllers of pods share: ownership, selectors, readiness, making pods from a template.
 
 use super::expectations::Expectations;
+use super::names::name_prefix;
 use crate::shared::Shared;
 use api::labels::meets;
 use client::{Client, Key, Recorder, is_code};
@@ -114,28 +115,6 @@ pub(crate) fn from_template(
     }
 }
 
-/// The longest part of a generated name before its five random letters (upstream's
-/// `MaxGeneratedNameLength`): such a name is a label of DNS, at most 63 characters.
-const PREFIX_MOST: usize = 58;
-
-/// Pure: what the names of an owner's pods begin with (`metadata.generateName`). Of the pods of an
-/// Indexed Job it ends with the index, however long the Job's name is.
-pub(crate) fn name_prefix(owner: &str, index: Option<i32>) -> String {
-    let Some(index) = index else { return format!("{owner}-") };
-    let end = format!("-{index}-");
-    let most = PREFIX_MOST.saturating_sub(end.len());
-    if owner.len() > most { cut(owner, most) + &end } else { format!("{owner}{end}") }
-}
-
-/// Pure: a generated name, e.g. `web-` and `x7k2p`: `web-x7k2p`.
-pub(crate) fn generated_name(prefix: &str, letters: &str) -> String {
-    cut(prefix, PREFIX_MOST) + letters
-}
-
-fn cut(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
-}
-
 /// What events say about an owner's pods: functions of the names of the owner and of the pod.
 #[derive(Clone, Copy)]
 pub(crate) struct Words {
@@ -143,6 +122,8 @@ pub(crate) struct Words {
     pub deleted: fn(&str, &str) -> String,
     /// Also of why.
     pub refused: fn(&str, &str, &str) -> String,
+    /// Of a pod that could not be deleted; also of why.
+    pub kept: fn(&str, &str, &str) -> String,
 }
 
 /// What most controllers say.
@@ -150,6 +131,7 @@ pub(crate) const WORDS: Words = Words {
     created: |_, pod| format!("Created pod: {pod}"),
     deleted: |_, pod| format!("Deleted pod: {pod}"),
     refused: |_, _, why| format!("Error creating: {why}"),
+    kept: |_, _, why| format!("Error deleting: {why}"),
 };
 
 /// An error as events and conditions tell it.
@@ -223,6 +205,7 @@ impl Hands<'_> {
         }
     }
 
+    /// Deletes a pod. One that is gone, or another one of its name, is no error.
     pub(crate) async fn delete(&self, pod: &Pod) -> Result<(), kube::Error> {
         let (name, uid) =
             (pod.metadata.name.clone().unwrap_or_default(), pod.metadata.uid.clone().unwrap_or_default());
@@ -247,6 +230,8 @@ impl Hands<'_> {
             }
             Err(error) => {
                 self.expectations.deleted(self.owner, &uid);
+                let told = (self.words.kept)(&self.owner.name, &name, &why(&error));
+                self.recorder.warning(&self.about, "FailedDelete", told, self.cause.clone());
                 Err(error)
             }
         }
@@ -346,13 +331,6 @@ pub(crate) fn least_useful_first(active: &[Arc<Pod>], related: &[Arc<Pod>]) -> V
             .annotations
             .as_ref()
             .and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
-        let restarts: i32 = pod
-            .status
-            .iter()
-            .flat_map(|s| s.container_statuses.iter().flatten())
-            .map(|c| c.restart_count)
-            .max()
-            .unwrap_or(0);
         let how_far = match phase(pod) {
             "Pending" => 0,
             "Unknown" => 1,
@@ -367,7 +345,7 @@ pub(crate) fn least_useful_first(active: &[Arc<Pod>], related: &[Arc<Pod>]) -> V
             cost.and_then(|c| c.parse::<i64>().ok()).unwrap_or(0),
             std::cmp::Reverse(on_node.get(node_of(pod)).copied().unwrap_or(0)),
             std::cmp::Reverse(ready),
-            std::cmp::Reverse(restarts),
+            std::cmp::Reverse(most_restarts(pod)),
             std::cmp::Reverse(created),
             pod.metadata.name.clone(),
         )
@@ -375,22 +353,22 @@ pub(crate) fn least_useful_first(active: &[Arc<Pod>], related: &[Arc<Pod>]) -> V
     ranked
 }
 
+/// How often a container of the pod was restarted, at most; and how often a sidecar, which counts
+/// between pods that are equal otherwise. Upstream: `compareMaxContainerRestarts`.
+fn most_restarts(pod: &Pod) -> (i32, i32) {
+    let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+    let sidecars: Vec<&str> =
+        init.filter(|c| c.restart_policy.as_deref() == Some("Always")).map(|c| c.name.as_str()).collect();
+    let Some(status) = &pod.status else { return (0, 0) };
+    let ordinary = status.container_statuses.iter().flatten().map(|c| c.restart_count).max();
+    let sidecar = status.init_container_statuses.iter().flatten();
+    let sidecar = sidecar.filter(|c| sidecars.contains(&c.name.as_str())).map(|c| c.restart_count).max();
+    (ordinary.unwrap_or(0), sidecar.unwrap_or(0))
+}
+
 /// Those of the pods that have one of these names.
 pub(crate) fn named(pods: &[Arc<Pod>], names: &[String]) -> Vec<Arc<Pod>> {
     pods.iter().filter(|p| p.metadata.name.as_ref().is_some_and(|n| names.contains(n))).cloned().collect()
-}
-
-/// Kubernetes' hash of a template as names carry it, e.g. `76f8d594c6`: FNV-1a of the template, its
-/// decimal digits mapped to letters that spell no words. (Upstream hashes Go's own dump of the
-/// struct; only the shape is the same.)
-pub(crate) fn template_hash(template: &impl serde::Serialize, collisions: i32) -> String {
-    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut bytes = serde_json::to_vec(template).unwrap_or_default();
-    if collisions > 0 {
-        bytes.extend_from_slice(&collisions.to_le_bytes());
-    }
-    let hash = bytes.iter().fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
-    hash.to_string().bytes().map(|b| ALPHABET[usize::from(b) % ALPHABET.len()] as char).collect()
 }
 
 /// Returns the key of the controller of this kind that owns a pod; `None` if it has none of that
@@ -421,6 +399,47 @@ mod tests {
         assert_eq!([first(0), first(60)], [Some(10), Some(13)]);
     }
 
+    /// As when a policy of the cluster forbids it.
+    #[tokio::test]
+    async fn a_pod_that_may_not_be_deleted_is_told_in_an_event() {
+        let refuse = |a: &client::testing::Asked| {
+            a.line.starts_with("DELETE").then(|| client::testing::refusal(403, "it is guarded")).flatten()
+        };
+        let server = client::testing::Scripted::new(refuse).await;
+        let (shared, owner) = (Shared::fixed(&server.client), Key::new("d", "o"));
+        let meta = json!({"name": "p", "namespace": "d", "uid": "u"});
+        let pod: Pod = serde_json::from_value(json!({"metadata": meta})).unwrap();
+        let hands = Hands {
+            shared: &shared,
+            expectations: &Expectations::default(),
+            recorder: &Recorder::new(&shared.crew, &server.client, "t", ""),
+            owner: &owner,
+            about: client::reference(&pod),
+            cause: &None,
+            words: WORDS,
+            finalizer: None,
+        };
+        assert!(hands.delete(&pod).await.is_err());
+        assert!(hands.expectations.met(&owner), "its deletion is awaited no more");
+        assert_eq!(server.event("FailedDelete").await, "Error deleting: it is guarded");
+    }
+
+    #[test]
+    fn of_two_pods_the_one_goes_whose_containers_or_sidecars_restarted_more_often() {
+        let pod = |name: &str, ordinary: i32, sidecar: i32| -> Arc<Pod> {
+            let of = |name: &str, restarts: i32| json!({"name": name, "image": "", "imageID": "", "ready": true, "restartCount": restarts});
+            // "setup" has ended before the others began: its tries say nothing about the pod.
+            let init = json!([{"name": "setup"}, {"name": "proxy", "restartPolicy": "Always"}]);
+            let pod = json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "main"}], "initContainers": init},
+                "status": {"phase": "Running", "containerStatuses": [of("main", ordinary)],
+                    "initContainerStatuses": [of("setup", 9), of("proxy", sidecar)]}});
+            Arc::new(serde_json::from_value(pod).unwrap())
+        };
+        let first = |all: [Arc<Pod>; 2]| least_useful_first(&all, &[])[0].metadata.name.clone().unwrap();
+        assert_eq!(first([pod("a", 1, 0), pod("b", 1, 2)]), "b");
+        assert_eq!(first([pod("a", 1, 5), pod("b", 2, 0)]), "b");
+    }
+
     #[tokio::test]
     async fn a_pod_that_its_ending_namespace_refuses_is_no_failure() {
         for (reason, failed) in [("NamespaceTerminating", false), ("FieldValueForbidden", true)] {
@@ -443,17 +462,6 @@ mod tests {
             assert_eq!(hands.create(Pod::default()).await.is_err(), failed, "{reason}");
             assert!(hands.expectations.met(&owner));
         }
-    }
-
-    #[test]
-    fn generated_names_are_labels_of_dns() {
-        let name = |owner: &str, index| generated_name(&name_prefix(owner, index), "x7k2p");
-        assert_eq!(name("web", None), "web-x7k2p");
-        assert_eq!(name("work", Some(3)), "work-3-x7k2p");
-        let long = "a".repeat(253);
-        assert_eq!(name(&long, None), format!("{}x7k2p", &long[..58]));
-        assert_eq!(name(&long, Some(12)), format!("{}-12-x7k2p", &long[..54]));
-        assert_eq!(name(&long[..57], None), format!("{}-x7k2p", &long[..57]));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! ReplicationController, read as one (upstream: an adapter around the same loop). Source:
 //! `pkg/controller/replicaset`, `pkg/controller/replication`.
 
+use super::names::name_prefix;
 use super::pods::{self, is_active, is_available};
 use super::workload::{self, Look, PodOwner};
 use crate::error::Error;
@@ -211,7 +212,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
         let mut result = Ok(());
         if look.settled && look.alive() {
             let wanted = spec.replicas.unwrap_or(1).max(0) as usize;
-            let siblings = if active.len() > wanted { related(look, &active) } else { vec![] };
+            let siblings = if active.len() > wanted { related(look) } else { vec![] };
             let plan = decide(wanted, &active, &siblings);
             if plan.create > 0 {
                 look.expect_pods(
@@ -223,7 +224,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
             }
             if plan.create > 0 && look.still_there().await? {
                 let template = spec.template.clone().unwrap_or_default();
-                let (prefix, namespace) = (pods::name_prefix(&look.key.name, None), &look.key.namespace);
+                let (prefix, namespace) = (name_prefix(&look.key.name, None), &look.key.namespace);
                 let made = (0..plan.create)
                     .map(|_| pods::from_template(&template, look.pod_name(&prefix), namespace, look.owner()))
                     .collect();
@@ -250,9 +251,11 @@ impl<K: Replicated> PodOwner for Replicas<K> {
     }
 }
 
-/// The active pods of all sets that have the same controller as this one; its own if it has none.
-fn related<K: Replicated>(look: &Look<'_, K>, active: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
-    let Some(owner) = pods::controller_of(look.object.meta()) else { return active.to_vec() };
+/// The active pods of all sets that have the same controller as this one. A set without a
+/// controller has none: how many of its pods crowd on a node does not count, as upstream
+/// (`getIndirectlyRelatedPods`).
+fn related<K: Replicated>(look: &Look<'_, K>) -> Vec<Arc<Pod>> {
+    let Some(owner) = pods::controller_of(look.object.meta()) else { return vec![] };
     let sets = look.shared.informer::<ReplicaSet>().within(&look.key.namespace);
     let is_sibling =
         |set: &&Arc<ReplicaSet>| pods::controller_of(&set.metadata).is_some_and(|o| o.uid == owner.uid);
@@ -324,6 +327,49 @@ mod tests {
         workload::look_once::<Replicas<ReplicaSet>>(&shared, &Key::new("d", "old")).await.unwrap();
         let gone: Vec<String> = server.lines().into_iter().filter(|l| l.starts_with("DELETE")).collect();
         assert_eq!(gone, ["DELETE /api/v1/namespaces/d/pods/b"]);
+    }
+
+    /// A look at a set of its own that wants one pod and has these: name, node, phase, when it was
+    /// made, and whether the selector chooses it. Returns the lines of its writes to pods.
+    async fn look_at_pods(all: &[(&str, &str, &str, &str, bool)]) -> Vec<String> {
+        let server = client::testing::Scripted::new(|_| None).await;
+        let shared = crate::shared::Shared::fixed(&server.client);
+        let spec = json!({"replicas": 1, "selector": {"matchLabels": {"a": "b"}}});
+        let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "1"}, "spec": spec});
+        shared.informer::<ReplicaSet>().tell_of(serde_json::from_value(set).unwrap());
+        let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "s", "uid": "1", "controller": true});
+        for (name, node, phase, made, chosen) in all {
+            let mut one = (*pod(name, node, phase, true, made)).clone();
+            one.metadata.namespace = Some("d".into());
+            one.metadata.uid = Some((*name).into());
+            one.metadata.labels =
+                serde_json::from_value(json!({"a": if *chosen { "b" } else { "c" }})).unwrap();
+            one.metadata.owner_references = serde_json::from_value(json!([owner])).unwrap();
+            shared.informer::<Pod>().tell_of(one);
+        }
+        let key = client::Key::new("d", "s");
+        workload::look_once::<Replicas<ReplicaSet>>(&shared, &key).await.unwrap();
+        server.lines().into_iter().filter(|line| line.contains("/pods/")).collect()
+    }
+
+    #[tokio::test]
+    async fn of_a_set_without_an_owner_the_youngest_pod_goes_wherever_the_others_are() {
+        let [old, young] = ["2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"];
+        let all = [("a", "n1", "Running", old, true), ("b", "n2", "Running", young, true)];
+        assert_eq!(look_at_pods(&all).await, ["DELETE /api/v1/namespaces/d/pods/b"]);
+        // Two more on the first node, one of which has ended.
+        let more = [("c", "n1", "Succeeded", old, true), ("d", "n1", "Running", old, true)];
+        let gone = look_at_pods(&[all, more].concat()).await;
+        assert_eq!(gone.len(), 2);
+        assert!(gone.contains(&"DELETE /api/v1/namespaces/d/pods/b".to_string()), "{gone:?}");
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_has_ended_keeps_its_owner_whatever_its_labels_are() {
+        let made = "2026-01-01T00:00:00Z";
+        let of = |name, phase, chosen| (name, "n", phase, made, chosen);
+        let all = [of("a", "Running", true), of("b", "Failed", false), of("c", "Running", false)];
+        assert_eq!(look_at_pods(&all).await, ["PATCH /api/v1/namespaces/d/pods/c"]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Revisions of a template, kept as ControllerRevisions: what DaemonSets and StatefulSets remember
 //! for `rollout history` and `undo`. Source: `pkg/controller/history`.
 
-use super::pods::{self, template_hash};
+use super::names::{revision_name, template_hash};
+use super::pods;
 use super::workload::{Look, Typed};
 use super::write::unless_gone;
 use crate::error::Error;
@@ -90,7 +91,7 @@ pub(crate) async fn keep<K: Typed>(
     all.extend(adopt_orphans(look, selector).await?);
     all.sort_by_key(|r| r.revision);
     let hash = template_hash(template, collisions.unwrap_or(0));
-    let name = format!("{}-{hash}", look.key.name);
+    let name = revision_name(&look.key.name, &hash);
     let next = all.last().map_or(1, |r| r.revision.saturating_add(1));
     match kept_as(&all, template) {
         Some(at) if at + 1 == all.len() => {}

@@ -5,6 +5,7 @@
 use super::expectations::Expectations;
 use super::job::dismissed::Dismissed;
 use super::job::ends::AllEnds;
+use super::names;
 use super::pauses::Pauses;
 use super::pods::{self, Hands, Words, owner_key};
 use super::write::{self, Guard};
@@ -240,9 +241,9 @@ impl<K: Typed> Look<'_, K> {
         self.shared.config.client.caused_by(self.cause.clone()).within(&self.key.namespace)
     }
 
-    /// Generates a new pod's name: a prefix (see [`pods::name_prefix`]) and five letters.
+    /// Generates a new pod's name: a prefix (see [`names::name_prefix`]) and five letters.
     pub(crate) fn pod_name(&self, prefix: &str) -> String {
-        pods::generated_name(prefix, &self.shared.config.rng.name_suffix(5))
+        names::generated_name(prefix, &self.shared.config.rng.name_suffix(5))
     }
 
     /// See [`still_there`].
@@ -296,9 +297,9 @@ impl<K: Typed> Look<'_, K> {
 
     /// Returns the object's pods: its own that still match, and orphans that match, which it
     /// adopts. Releases its own pods that no longer match. A pod matches if the selector chooses it
-    /// and `is_member` holds. `wanted` may refuse orphans: upstream's ReplicaSets adopt active pods
-    /// only. Other workloads adopt pods that have ended as well: a StatefulSet deletes such a pod
-    /// to create it anew.
+    /// and `is_member` holds. `wanted` may except pods from both: upstream's ReplicaSets adopt and
+    /// release active pods only. Other workloads do it with pods that have ended as well: a
+    /// StatefulSet deletes such a pod to create it anew.
     ///
     /// StatefulSet `web`, selector `app=web`; pods that the selector chooses:
     ///
@@ -323,7 +324,7 @@ impl<K: Typed> Look<'_, K> {
             match pods::controller_of(&pod.metadata) {
                 Some(controller) if controller.uid != owner.uid => {}
                 Some(_) if matches => mine.push(pod),
-                Some(_) if self.alive() => hands.release(&pod, &owner).await?,
+                Some(_) if self.alive() && wanted(&pod) => hands.release(&pod, &owner).await?,
                 None if matches && self.alive() && wanted(&pod) => orphans.push(pod),
                 _ => {}
             }

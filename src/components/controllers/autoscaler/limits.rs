@@ -47,6 +47,14 @@ impl Past {
         recent.map(|(_, by)| if up { (*by).max(0) } else { (-by).max(0) }).sum()
     }
 
+    /// Counts the present size as what was wanted if nothing is known of the time before, as after
+    /// a restart, so that a window holds from now on.
+    pub(crate) fn begin(&mut self, now: Instant, current: i32) {
+        if self.recommended.is_empty() {
+            self.recommended.push((now, current));
+        }
+    }
+
     fn forget(&mut self, now: Instant) {
         let recent = |at: &Instant| clock::passed(*at, now) < Duration::from_secs(3600);
         self.recommended.retain(|(at, _)| recent(at));
@@ -153,12 +161,8 @@ pub(crate) fn limit(
     wanted: i32,
     now: Instant,
 ) -> Limited {
+    past.begin(now, current);
     past.forget(now);
-    if past.recommended.is_empty() {
-        // Nothing is known of the time before, as after a restart: the present size counts as what
-        // was wanted, so that a window holds from now on.
-        past.recommended.push((now, current));
-    }
     let (steady, stabilized) = stabilize(spec, past, current, wanted, now);
     let behavior = spec.behavior.as_ref();
     let (up, down) =

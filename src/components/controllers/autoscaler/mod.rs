@@ -206,6 +206,9 @@ impl Look<'_> {
         self.set("AbleToScale", true, "SucceededGetScale", told);
         let current = scale.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0);
         self.status.current_replicas = Some(current);
+        // Also while it does not scale: a target that a user has brought back from 0 is held at its
+        // new size by no window.
+        self.worker.remember(self.key, |m| m.past.begin(clock::Instant::now(), current));
         // Unless this look measures them. Values of an earlier one would be shown as of now.
         self.status.current_metrics = None;
         let least = spec.min_replicas.unwrap_or(1);

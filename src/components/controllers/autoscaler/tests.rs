@@ -123,6 +123,34 @@ fn scale_of(selector: Value) -> Value {
     json!({"metadata": {}, "spec": {"replicas": 1}, "status": status})
 }
 
+/// The size 0 counts as what was wanted then, although the autoscaler was off.
+#[tokio::test]
+async fn a_target_that_is_brought_back_from_zero_is_held_by_no_window() {
+    use std::sync::atomic::{AtomicI32, Ordering};
+    let size = Arc::new(AtomicI32::new(0));
+    let (told, usage) = (size.clone(), json!({"cpu": "50m"}));
+    let sample = json!({"metadata": {"name": "p"}, "timestamp": "2026-01-01T01:00:00Z", "window": "10s",
+        "containers": [{"name": "c", "usage": usage}]});
+    let server = client::testing::Scripted::new(move |asked| match asked.line.as_str() {
+        line if line.starts_with("GET") && line.ends_with("/scale") => {
+            let mut scale = scale_of(json!("a=b"));
+            scale["spec"]["replicas"] = json!(told.load(Ordering::Relaxed));
+            Some((200, scale))
+        }
+        line if line.contains("metrics.k8s.io") => Some((200, json!({"items": [sample]}))),
+        _ => None,
+    })
+    .await;
+    let worker = worker(&server, &["h"], &json!([metric("cpu", 100)]), &Value::Null);
+    for (replicas, want) in [(0, None), (5, Some(1))] {
+        size.store(replicas, Ordering::Relaxed);
+        worker.sync(Key::new("d", "h"), None).await.unwrap();
+        let asked = server.take();
+        let written = asked.iter().find(|a| a.line.starts_with("PUT"));
+        assert_eq!(written.and_then(|a| a.body["spec"]["replicas"].as_i64()), want, "{replicas} are there");
+    }
+}
+
 /// Those that people search for.
 #[tokio::test]
 async fn failures_have_upstreams_words() {

@@ -6,7 +6,8 @@
 
 pub mod decide;
 
-use super::pods::{self, template_hash};
+use super::names::{name_prefix, template_hash};
+use super::pods;
 use super::revisions::{self, HASH};
 use super::workload::{self, Look, PodOwner};
 use crate::error::Error;
@@ -87,7 +88,13 @@ impl PodOwner for DaemonSets {
             }
             for (node, pod) in std::mem::take(&mut plan.ended) {
                 let uid = set.metadata.uid.as_deref().unwrap_or_default();
-                match look.pauses.begin(&format!("{uid}/{node}")) {
+                // One that has ended well is replaced at once, as upstream: a pause is for what its
+                // node cannot run.
+                let left = match pods::phase(&pod) {
+                    "Failed" => look.pauses.begin(&format!("{uid}/{node}")),
+                    _ => None,
+                };
+                match left {
                     Some(left) => pause = Some(pause.map_or(left, |p| p.min(left))),
                     None => {
                         tell_ended(look, &pod, &node);
@@ -109,7 +116,12 @@ impl PodOwner for DaemonSets {
                 look.did(Event::ReconcileDaemonSet { create: plan.create, delete: plan.delete });
             }
         }
-        look.write_status(set.status.as_ref(), &status(set, &nodes, &mine, &hash, clock::now())).await?;
+        let mut told = status(set, &nodes, &mine, &hash, clock::now());
+        if !look.settled {
+            // Nothing was done for this generation yet.
+            told.observed_generation = set.status.as_ref().and_then(|s| s.observed_generation);
+        }
+        look.write_status(set.status.as_ref(), &told).await?;
         result?;
         let seconds = spec.min_ready_seconds.unwrap_or(0);
         let next = mine.iter().filter_map(|p| pods::until_available(p, seconds)).min();
@@ -140,7 +152,7 @@ const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 /// The pod for one node.
 fn daemon(look: &Look<'_, DaemonSet>, template: &PodTemplateSpec, hash: &str, node: &str) -> Pod {
-    let name = look.pod_name(&pods::name_prefix(&look.key.name, None));
+    let name = look.pod_name(&name_prefix(&look.key.name, None));
     let mut pod = pods::from_template(template, name, &look.key.namespace, look.owner());
     let labels = pod.metadata.labels.get_or_insert_default();
     labels.insert(HASH.into(), hash.into());
@@ -269,6 +281,64 @@ mod tests {
         let made = asked.iter().find(|a| a.line == "POST /api/v1/namespaces/d/pods").expect("a pod");
         let labels = &made.body["metadata"]["labels"];
         assert_eq!((&labels[HASH], &labels["pod-template-generation"]), (&json!("old"), &json!("2")));
+    }
+
+    /// A set of the node `n`, its controllers and their server, which makes what it is asked for.
+    async fn on_one_node(set: &serde_json::Value) -> (client::testing::Scripted, Shared) {
+        let stored = set.clone();
+        let server = client::testing::Scripted::new(move |asked| match asked.line.as_str() {
+            line if line.starts_with("POST") => Some((201, asked.body.clone())),
+            line if line.contains("/daemonsets/s") => Some((200, stored.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set.clone()).unwrap());
+        let node = json!({"metadata": {"name": "n"}});
+        shared.informer::<Node>().tell_of(serde_json::from_value(node).unwrap());
+        (server, shared)
+    }
+
+    fn set_of_generation(generation: i64) -> serde_json::Value {
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}});
+        json!({"metadata": {"name": "s", "namespace": "d", "uid": "1", "generation": generation},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template, "updateStrategy": {"type": "OnDelete"}}})
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_fails_again_waits_and_one_that_ended_well_does_not() {
+        for (phase, deleted) in [("Succeeded", 2), ("Failed", 1)] {
+            let (server, shared) = on_one_node(&set_of_generation(1)).await;
+            let driven = workload::Driven::new(&shared);
+            for name in ["p1", "p2"] {
+                let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "s", "uid": "1", "controller": true});
+                let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": {"a": "b"}, "ownerReferences": [owner]});
+                let pod = json!({"metadata": meta, "spec": {"nodeName": "n", "containers": []}, "status": {"phase": phase}});
+                let pod: Pod = serde_json::from_value(pod).unwrap();
+                shared.informer::<Pod>().tell_of(pod.clone());
+                driven.look::<DaemonSets>(&Key::new("d", "s")).await.unwrap();
+                shared.informer::<Pod>().tell_gone(pod);
+            }
+            let lines = server.lines();
+            assert_eq!(lines.iter().filter(|line| line.starts_with("DELETE")).count(), deleted, "{phase}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_generation_is_observed_once_earlier_writes_have_been_seen() {
+        let (server, shared) = on_one_node(&set_of_generation(9)).await;
+        let driven = workload::Driven::new(&shared);
+        let mut observed = Vec::new();
+        for generation in [9, 10] {
+            let set = serde_json::from_value(set_of_generation(generation)).unwrap();
+            shared.informer::<DaemonSet>().tell_of(set);
+            // The first look makes a pod, which the cache does not show before the second.
+            driven.look::<DaemonSets>(&Key::new("d", "s")).await.unwrap();
+            let asked = server.take();
+            let written = asked.iter().find(|a| a.line.ends_with("/daemonsets/s/status")).unwrap();
+            observed.push(written.body["status"]["observedGeneration"].as_i64());
+        }
+        assert_eq!(observed, [Some(9), None]);
     }
 
     /// An undo brings a set and its pods back at once, and the watch of the sets is ahead.

@@ -165,27 +165,29 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
     if up > 0 {
         return vec![new.to(new.wanted + up)];
     }
-    // Then the old ones: as far down as keeps enough pods available.
-    if old.iter().all(|s| s.wanted == 0) {
+    // Then the old ones: as far down as keeps enough pods available. One that wants none is left
+    // out: its pods are on their way out, whatever its status still says.
+    let old: Vec<&Set> = old.iter().filter(|s| s.wanted > 0).collect();
+    if old.is_empty() {
         return vec![];
     }
     let least = goal.replicas - goal.unavailable;
     // New pods that are not available yet serve no client: they are subtracted, or a broken image
     // would cost more old pods with each look.
-    let new_unavailable = new.wanted - new.available;
-    let mut budget = total - least - new_unavailable;
+    let new_unavailable = new.wanted.saturating_sub(new.available);
+    let mut budget = (total - least).saturating_sub(new_unavailable);
     if budget <= 0 {
         return vec![];
     }
-    let mut sets: Vec<Set> = old.to_vec();
+    let mut sets: Vec<Set> = old.iter().copied().cloned().collect();
     // Unhealthy pods of old sets serve nobody: they go first.
     for set in &mut sets {
         let sick = (set.wanted - set.available).max(0).min(budget);
         set.wanted -= sick;
         budget -= sick;
     }
-    let available: i32 = new.available + sets.iter().map(|s| s.available).sum::<i32>();
-    let mut spare = available - least;
+    let available = new.available.saturating_add(sum(sets.iter().map(|s| s.available)));
+    let mut spare = available.saturating_sub(least);
     for set in &mut sets {
         let down = set.wanted.min(spare.max(0));
         set.wanted -= down;
@@ -313,6 +315,15 @@ mod tests {
         let sick = Set { available: 0, ..set("sick", 1) };
         let steps = decide(&goal(3, 1, 0), &set("new", 1), &[set("old", 2), sick], true);
         assert_eq!(steps, [Scaling { name: "sick".into(), from: 1, to: 0 }]);
+    }
+
+    /// Its own controller has not counted yet.
+    #[test]
+    fn pods_of_an_old_set_that_wants_none_are_not_counted_as_available() {
+        let emptied = Set { wanted: 0, ..set("emptied", 2) };
+        let half_sick = Set { available: 1, ..set("old", 2) };
+        let steps = decide(&goal(4, 0, 1), &set("new", 2), &[emptied, half_sick], true);
+        assert_eq!(steps, [Scaling { name: "old".into(), from: 2, to: 1 }], "3 have to be available");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::sets::{DESIRED, MAX};
 use crate::error::Error;
 use crate::shared::record;
 use client::{is_code, reference};
-use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::sync::Arc;
@@ -20,6 +20,14 @@ fn is_saturated(new: &ReplicaSet, replicas: i32) -> bool {
     let told = new.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED)?.parse().ok());
     let numbers = Set::of(new);
     numbers.wanted == replicas && told == Some(replicas) && numbers.available == replicas
+}
+
+/// Pure: how many pods were allowed when a set was last scaled. The annotation says so; without a
+/// usable one, as a user may leave it, as many as the deployment had. 0: that is not known either.
+fn allowed_before(set: &ReplicaSet, deployment: &Deployment) -> i32 {
+    let told = set.metadata.annotations.as_ref().and_then(|a| a.get(MAX)?.parse::<i32>().ok());
+    let had = || deployment.status.as_ref().and_then(|s| s.replicas).unwrap_or(0);
+    told.filter(|max| *max > 0).unwrap_or_else(had)
 }
 
 impl Look<'_> {
@@ -72,13 +80,8 @@ impl Look<'_> {
                 } else if goal.recreate {
                     vec![] // all old pods go before the new ones come: there is nothing to share
                 } else {
-                    let numbers: Vec<(Set, i32)> = live
-                        .iter()
-                        .map(|s| {
-                            let max = s.metadata.annotations.as_ref().and_then(|a| a.get(MAX)?.parse().ok());
-                            (Set::of(s), max.unwrap_or(goal.replicas + goal.surge))
-                        })
-                        .collect();
+                    let numbers: Vec<(Set, i32)> =
+                        live.iter().map(|s| (Set::of(s), allowed_before(s, self.deployment))).collect();
                     proportional(&goal, &numbers)
                 }
             }
@@ -143,5 +146,23 @@ impl Look<'_> {
             self.worker.shared.tap(COMPONENT).emit(record);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A share of a number that was never allowed would be too large or none.
+    #[test]
+    fn a_set_whose_annotation_was_spoiled_gets_its_share_of_the_pods_there_are() {
+        let deployment: Deployment = serde_json::from_value(json!({"status": {"replicas": 13}})).unwrap();
+        for (annotation, want) in [("20", 20), ("0", 13), ("-4", 13), ("many", 13)] {
+            let set = json!({"metadata": {"annotations": {MAX: annotation}}});
+            let set: ReplicaSet = serde_json::from_value(set).unwrap();
+            assert_eq!(allowed_before(&set, &deployment), want, "{annotation}");
+        }
+        assert_eq!(allowed_before(&ReplicaSet::default(), &deployment), 13);
+        assert_eq!(allowed_before(&ReplicaSet::default(), &Deployment::default()), 0);
     }
 }

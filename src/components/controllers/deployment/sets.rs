@@ -4,7 +4,8 @@
 use super::look::{COMPONENT, Look};
 use super::rollout::{Goal, Set};
 use crate::error::Error;
-use crate::pods::{controller_of, is_namespace_ending, owned_by, template_hash, why};
+use crate::names::{replica_set_name, template_hash};
+use crate::pods::{controller_of, is_namespace_ending, owned_by, why};
 use crate::shared::record;
 use api::schema::equality;
 use client::{is_code, reference};
@@ -115,7 +116,7 @@ impl Look<'_> {
         let start = clock::Instant::now();
         let collisions = self.deployment.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
         let hash = template_hash(&self.spec.template, collisions);
-        let name = format!("{}-{hash}", self.key.name);
+        let name = replica_set_name(&self.key.name, &hash);
         let mut template = self.spec.template.clone();
         let meta = template.metadata.get_or_insert_default();
         meta.labels.get_or_insert_default().insert(HASH.into(), hash.clone());
@@ -160,8 +161,9 @@ impl Look<'_> {
                 }
                 // Another template has this hash: count the collision, the next look takes another
                 // name.
-                let patch = json!({"status": {"collisionCount": collisions.saturating_add(1)}});
-                let api = self.worker.shared.config.client.within::<Deployment>(&self.key.namespace);
+                let patch = json!({"metadata": {"uid": self.deployment.metadata.uid},
+                    "status": {"collisionCount": collisions.saturating_add(1)}});
+                let api = self.api::<Deployment>();
                 api.patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
                 Err(Error::NotYet("the replica set's name is taken".into()))
             }
@@ -218,7 +220,9 @@ impl Look<'_> {
         if revision_of(&self.deployment.metadata) == revision {
             return Ok(());
         }
-        let patch = json!({"metadata": {"annotations": {REVISION: revision.to_string()}}});
+        let (uid, annotations) = (&self.deployment.metadata.uid, json!({REVISION: revision.to_string()}));
+        // The uid keeps it from a new deployment of that name, which has other revisions.
+        let patch = json!({"metadata": {"uid": uid, "annotations": annotations}});
         match self
             .api::<Deployment>()
             .patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch))

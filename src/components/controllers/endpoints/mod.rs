@@ -9,6 +9,7 @@ mod old;
 mod slices;
 
 use super::expectations::Expectations;
+use super::names;
 use super::pods::{self, is_namespace_ending, owned_by};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
@@ -418,8 +419,8 @@ impl Worker {
         labels: &BTreeMap<String, String>,
         group: Group,
     ) -> Result<(), kube::Error> {
-        let prefix = pods::name_prefix(&key.name, None);
-        let name = pods::generated_name(&prefix, &self.shared.config.rng.name_suffix(5));
+        let prefix = names::name_prefix(&key.name, None);
+        let name = names::generated_name(&prefix, &self.shared.config.rng.name_suffix(5));
         let slice = EndpointSlice {
             address_type: ADDRESSES.into(),
             metadata: ObjectMeta {

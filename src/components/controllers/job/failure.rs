@@ -52,7 +52,8 @@ fn matches(rule: &PodFailurePolicyRule, number: usize, pod: &Pod) -> Option<Stri
     let action = &rule.action;
     let status = pod.status.as_ref()?;
     if let Some(codes) = &rule.on_exit_codes {
-        let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+        // Ordinary containers first, as upstream: of two that match, the message names one.
+        let all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
         for container in all.filter(|c| codes.container_name.as_ref().is_none_or(|n| *n == c.name)) {
             let Some(code) = exit_code(container).filter(|c| *c != 0) else { continue };
             if codes.values.contains(&code) == (codes.operator == "In") {
@@ -107,5 +108,23 @@ mod tests {
         assert_eq!(verdict(Some(&policy), &pod(2, "False")), Verdict::FailIndex);
         assert_eq!(verdict(Some(&policy), &pod(1, "False")), Verdict::Count);
         assert_eq!(verdict(None, &pod(42, "False")), Verdict::Count);
+    }
+
+    /// A sidecar may end badly because the program beside it did.
+    #[test]
+    fn the_message_names_an_ordinary_container_before_a_sidecar() {
+        let policy: PodFailurePolicy = serde_json::from_value(json!({"rules": [
+            {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}}]}))
+        .unwrap();
+        let ended = |name: &str, code: i32| {
+            json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": code}}})
+        };
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "d"}, "status": {
+            "initContainerStatuses": [ended("sidecar", 143)], "containerStatuses": [ended("main", 3)]}}))
+            .unwrap();
+        let told = "Container main for pod d/p failed with exit code 3 matching FailJob rule at index 0";
+        assert_eq!(verdict(Some(&policy), &pod), Verdict::FailJob(told.into()));
     }
 }

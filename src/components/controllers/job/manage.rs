@@ -45,7 +45,8 @@ impl Case<'_> {
     /// Without `completions` the pods take work from a queue of their own: if one of them says that
     /// the queue is empty, the others finish what they have.
     pub(super) fn manage(&mut self) {
-        let ranked = pods::least_useful_first(&self.active, &self.active);
+        // Unlike a ReplicaSet's, however many of them are on one node (`activePodsForRemoval`).
+        let ranked = pods::least_useful_first(&self.active, &[]);
         if self.suspended() {
             self.plan.delete = ranked.iter().map(name).collect();
             self.plan.release.extend(self.plan.delete.iter().cloned());
@@ -156,5 +157,21 @@ impl Case<'_> {
             }
         });
         New { index: Some(index), failures: by_index.then_some(failures), ignored }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::job::world::World;
+    use serde_json::json;
+
+    /// A ReplicaSet gives up one of two on the same node.
+    #[test]
+    fn where_the_pods_are_does_not_decide_which_of_them_goes() {
+        let mut w = World::new(json!({"completions": 9, "parallelism": 3}));
+        w.settle();
+        w.pods[0].spec.as_mut().unwrap().node_name = Some("alone".into());
+        w.job.spec.as_mut().unwrap().parallelism = Some(2);
+        assert_eq!(w.look().delete, ["p1"]);
     }
 }

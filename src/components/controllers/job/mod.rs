@@ -26,6 +26,7 @@ mod world;
 use super::pods;
 use super::workload::{self, Look, PodOwner};
 use crate::error::Error;
+use crate::names::name_prefix;
 use crate::shared::{Controller, Shared};
 use case::{Memory, New, Plan};
 use client::{Backoff, Client, Key, Outcome, is_code};
@@ -251,7 +252,7 @@ async fn expire(look: &Look<'_, Job>) -> Result<Outcome, Error> {
 fn pod_of(look: &Look<'_, Job>, new: &New) -> Pod {
     let template = look.object.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
     let job = &look.key.name;
-    let prefix = pods::name_prefix(job, new.index);
+    let prefix = name_prefix(job, new.index);
     let mut pod = pods::from_template(&template, look.pod_name(&prefix), &look.key.namespace, look.owner());
     pod.metadata.generate_name = Some(prefix);
     pod.metadata.finalizers.get_or_insert_default().push(TRACKING.into());

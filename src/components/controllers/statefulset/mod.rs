@@ -54,6 +54,7 @@ impl PodOwner for StatefulSets {
         created: |set, pod| format!("create Pod {pod} in StatefulSet {set} successful"),
         deleted: |set, pod| format!("delete Pod {pod} in StatefulSet {set} successful"),
         refused: |set, pod, why| format!("create Pod {pod} in StatefulSet {set} failed error: {why}"),
+        kept: |set, pod, why| format!("delete Pod {pod} in StatefulSet {set} failed error: {why}"),
     };
 
     fn selector(set: &StatefulSet) -> Option<Cow<'_, LabelSelector>> {

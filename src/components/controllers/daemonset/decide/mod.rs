@@ -168,7 +168,7 @@ struct Place<'a> {
 /// a has none, b and c have an old pod     create one on a; no update meanwhile
 /// a has a new pod, not available yet      nothing: a counts as unavailable
 /// a has a new pod, available              delete that of b
-/// b is removed from the cluster           delete its pod
+/// the Node b is deleted                   nothing: the pod garbage collector ends b's pod in 40 s
 /// ```
 pub(crate) fn decide(
     set: &DaemonSet,
@@ -222,8 +222,11 @@ pub(crate) fn decide(
         plan.delete.extend(extra.iter().map(|p| name(p)));
         settled.insert(node_name, place);
     }
-    // Pods of nodes that are no more.
-    plan.delete.extend(by_node.values().flatten().map(|p| name(p)));
+    // Pods that wait for a node that is no more: no scheduler binds them, and no kubelet ends them.
+    // One that is bound is left to the pod garbage collector: its node may be registered anew, and
+    // then it runs on.
+    let waiting = by_node.values().flatten().filter(|p| pods::node_of(p).is_empty());
+    plan.delete.extend(waiting.map(|p| name(p)));
     if rolling && plan.create.is_empty() && plan.delete.is_empty() {
         match limits.surge {
             0 => replace(&mut plan, &settled, limits.unavailable.saturating_sub(missing), &available),

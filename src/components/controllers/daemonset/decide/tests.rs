@@ -38,10 +38,10 @@ fn every_fitting_node_gets_one_and_only_one() {
         node("cp", Some("control-plane")),
         node("c", Some("node.kubernetes.io/unschedulable")),
     ];
-    let pods = [pod("p1", "a", "h", true), pod("p2", "a", "h", true), pod("p3", "gone", "h", true)];
+    let pods = [pod("p1", "a", "h", true), pod("p2", "a", "h", true)];
     let plan = decide(&set(json!({})), &nodes, &pods, "h", now());
     assert_eq!(plan.create, ["b", "c"]);
-    assert_eq!(plan.delete, ["p2", "p3"]);
+    assert_eq!(plan.delete, ["p2"]);
     assert!(decide(&set(json!({"os": "windows"})), &nodes, &[], "h", now()).create.is_empty());
 }
 
@@ -66,15 +66,33 @@ fn a_template_that_names_its_node_runs_there_only() {
     assert_eq!(status(&set, &nodes, &there, "h", now()).desired_number_scheduled, 1);
 }
 
+/// A pod that is not bound yet, of a node that its affinity names.
+fn waiting(name: &str, node: &str) -> Arc<Pod> {
+    let mut waiting = (*pod(name, "", "h", false)).clone();
+    let there = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]}}});
+    waiting.spec.as_mut().unwrap().affinity = serde_json::from_value(there).unwrap();
+    Arc::new(waiting)
+}
+
+/// A kubelet whose Node was deleted registers a new one, and its pods run on.
+#[test]
+fn of_the_pods_of_a_missing_node_only_those_that_are_not_bound_go() {
+    let all = [pod("p1", "gone", "h", true), waiting("p2", "gone"), pod("p3", "a", "h", true)];
+    let plan = decide(&set(json!({})), &[node("a", None)], &all, "h", now());
+    assert_eq!((plan.create.len(), plan.delete.as_slice()), (0, &["p2".to_string()][..]));
+    let back = [node("a", None), node("gone", None)];
+    assert_eq!(
+        decide(&set(json!({})), &back, &[all[0].clone(), all[2].clone()], "h", now()),
+        Plan::default()
+    );
+}
+
 #[test]
 fn a_pod_that_is_bound_stays_and_one_that_still_runs_counts() {
     let nodes = [node("a", None)];
-    let mut waiting = (*pod("p1", "", "h", false)).clone();
-    let on_a = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
-        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]}]}}});
-    waiting.spec.as_mut().unwrap().affinity = serde_json::from_value(on_a).unwrap();
     let mut running = (*pod("p2", "a", "h", true)).clone();
-    let both = [Arc::new(waiting), Arc::new(running.clone())];
+    let both = [waiting("p1", "a"), Arc::new(running.clone())];
     assert_eq!(decide(&set(json!({})), &nodes, &both, "h", now()).delete, ["p1"]);
     running.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
     let told = status(&set(json!({})), &nodes, &[Arc::new(running.clone())], "h", now());

@@ -107,7 +107,8 @@ impl Case<'_> {
     ///
     /// A rule with `succeededIndexes: "0,2-3"` and `succeededCount: 2` is met when two of the
     /// indexes 0, 2 and 3 are done. Example: the leader of a parallel computation has index 0; when
-    /// it succeeds the workers are not needed any more (KEP-3998).
+    /// it succeeds the workers are not needed any more (KEP-3998). No rule is met before a pod has
+    /// succeeded. Upstream: `matchSuccessPolicy`.
     fn successful_enough(&self) -> Option<End> {
         let policy = self.spec.success_policy.as_ref().filter(|_| self.indexed)?;
         let met = policy.rules.iter().position(|rule| {
@@ -117,8 +118,10 @@ impl Case<'_> {
                 Some(wanted) => wanted.common(&self.done),
                 None => self.done.len(),
             };
+            // A rule that names no index is never met: none of its pods can succeed.
+            let is_empty = among.as_ref().is_some_and(Indexes::is_empty) || self.done.is_empty();
             let need = rule.succeeded_count.unwrap_or(among.map_or(i32::MAX, |a| a.len()));
-            have >= need
+            !is_empty && have >= need
         })?;
         End::good("SuccessPolicy", format!("Matched rules at index {met}"))
     }
@@ -157,6 +160,10 @@ impl Case<'_> {
         if end.good {
             self.set("Complete", "True", &end.reason, &end.message);
             self.plan.status.completion_time = Some(Time(self.now));
+            if self.spec.completions.is_some_and(|all| self.succeeded() > all) {
+                let told = "Too many succeeded pods running after completion count reached";
+                self.plan.told.push((true, "TooManySucceededPods".into(), told.into()));
+            }
             self.plan.told.push((false, "Completed".into(), "Job completed".into()));
         } else {
             self.set("Failed", "True", &end.reason, &end.message);

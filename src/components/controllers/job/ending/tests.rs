@@ -91,3 +91,33 @@ fn a_pod_that_is_going_when_the_job_fails_is_counted_before_it_is_let_go() {
     w.after(5).settle();
     assert_eq!(w.counts(), "0/0/1");
 }
+
+/// The API server takes these rules; a Job that ends before its first pod has ended does no work.
+#[test]
+fn a_success_policy_is_not_met_before_a_pod_has_succeeded() {
+    let ends_after_one = |rule: Value| {
+        let spec = json!({"completions": 2, "parallelism": 1, "completionMode": "Indexed",
+            "successPolicy": {"rules": [rule]}});
+        let mut w = World::new(spec);
+        w.settle();
+        assert_eq!(w.conditions(), [""; 0], "no pod has ended");
+        w.end("p1", 0);
+        w.settle();
+        !w.conditions().is_empty()
+    };
+    assert!(!ends_after_one(json!({"succeededIndexes": ""})), "it names no index that could succeed");
+    assert!(ends_after_one(json!({"succeededCount": 0})));
+    assert!(ends_after_one(json!({"succeededIndexes": "0"})));
+}
+
+/// The third pod stands for one that the Job has adopted.
+#[test]
+fn more_successes_than_were_wanted_are_told() {
+    let mut w = World::new(json!({"completions": 3, "parallelism": 3}));
+    w.settle();
+    w.job.spec.as_mut().unwrap().completions = Some(2);
+    ["p1", "p2", "p3"].into_iter().for_each(|pod| w.end(pod, 0));
+    w.settle();
+    assert_eq!(w.counts(), "0/3/0");
+    assert_eq!(w.told, ["TooManySucceededPods", "Completed"]);
+}

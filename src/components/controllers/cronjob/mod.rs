@@ -5,14 +5,16 @@
 //! makes a second one. Source: `pkg/controller/cronjob`.
 
 use super::job::facts::finished;
-use super::pods::{controller_of, is_namespace_ending, owned_by};
+use super::pods::{controller_of, is_namespace_ending, owned_by, why};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::cron::{self, Schedule};
-use client::{Change, Key, Outcome, Recorder, WorkQueue, is_code, reference};
+use client::{Api, Change, Key, Outcome, Recorder, WorkQueue, is_code, reference};
 use clock::{self, Timestamp};
 use jiff::tz::TimeZone;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{DeleteParams, PostParams};
 use std::sync::Arc;
@@ -34,7 +36,9 @@ type Told = (bool, &'static str, String);
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub status: CronJobStatus,
-    /// Names of jobs to delete: too old, or replaced by the next.
+    /// Names of jobs that are to be deleted before the next one is made: it replaces them.
+    pub replace: Vec<String>,
+    /// Names of ended jobs to delete: there are more than the history keeps.
     pub delete: Vec<String>,
     /// The time for which a job is to be made.
     pub start: Option<Timestamp>,
@@ -94,8 +98,8 @@ pub(crate) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan 
             return plan;
         }
         Some("Replace") => {
-            let running = plan.status.active.take().unwrap_or_default();
-            plan.delete.extend(running.into_iter().filter_map(|r| r.name));
+            let running = plan.status.active.iter().flatten();
+            plan.replace = running.filter_map(|r| r.name.clone()).collect();
         }
         _ => {}
     }
@@ -250,89 +254,132 @@ struct Worker {
 impl Worker {
     async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(cron) = self.shared.informer::<CronJob>().get(&key) else { return Ok(Outcome::Done) };
-        let owned = |j: &Arc<Job>| {
-            controller_of(&j.metadata).is_some_and(|o| Some(&o.uid) == cron.metadata.uid.as_ref())
-        };
-        let client = self.shared.config.client.caused_by(cause.clone());
-        let (about, api) = (reference(&*cron), client.within::<Job>(&key.namespace));
-        let mut jobs: Vec<Arc<Job>> =
-            self.shared.informer::<Job>().within(&key.namespace).into_iter().filter(owned).collect();
-        for active in cron.status.iter().flat_map(|s| s.active.iter().flatten()) {
-            // Not in the cache: either gone, or made a moment ago.
-            if !jobs.iter().any(|j| j.metadata.uid == active.uid)
-                && let Some(name) = &active.name
-            {
-                jobs.extend(api.get_opt(name).await?.map(Arc::new).filter(owned));
-            }
-        }
-        let mut plan = decide(&cron, &jobs, clock::now());
+        let about = reference(&*cron);
+        Look { worker: self, key: &key, cause: &cause, cron: &cron, about }.sync().await
+    }
+}
+
+/// One look at one CronJob.
+struct Look<'a> {
+    worker: &'a Worker,
+    key: &'a Key,
+    cause: &'a Option<Cause>,
+    cron: &'a CronJob,
+    about: ObjectReference,
+}
+
+impl Look<'_> {
+    /// Carries the plan out. A request that is refused keeps nothing else from being done: a policy
+    /// may forbid that jobs are deleted, or a quota that another one is made, for as long as it
+    /// likes. Upstream: `sync` with `cleanupFinishedJobs`.
+    async fn sync(&self) -> Result<Outcome, Error> {
+        let mut plan = decide(self.cron, &self.find_jobs().await?, clock::now());
+        let started = self.start(&mut plan).await;
         for name in &plan.delete {
-            let params = DeleteParams::background();
-            match api.delete(name, &params).await {
-                Ok(_) => self.recorder.normal(
-                    &about,
-                    "SuccessfulDelete",
-                    format!("Deleted job {name}"),
-                    cause.clone(),
-                ),
-                Err(error) if is_code(&error, 404) => {}
-                Err(error) => return Err(error.into()),
+            if let Err(error) = self.delete(name).await {
+                tracing::debug!(cronjob = %self.key, job = %name, %error, "an old job stays for now");
             }
         }
-        if let Some(due) = plan.start {
-            let job = job_of(&cron, due);
-            let name = job.metadata.name.clone().unwrap_or_default();
-            let made = match api.create(&PostParams::default(), &job).await {
-                Ok(made) => {
-                    plan.told.push((false, "SuccessfulCreate", format!("Created job {name}")));
-                    let tap = self.shared.tap(COMPONENT);
-                    tap.emit(record(Event::CreateJob { job: name.clone() }, "cronjobs", &key, &cause));
-                    made
-                }
-                // Made in an earlier look whose status was not written: ours, if it says so.
-                Err(error) if is_code(&error, 409) => api.get(&name).await?,
-                // The cron job goes with its namespace.
-                Err(error) if is_namespace_ending(&error) => return Ok(Outcome::Done),
-                Err(error) => {
-                    let told = format!("Error creating job: {error}");
-                    self.recorder.warning(&about, "FailedCreate", told, cause.clone());
-                    return Err(error.into());
-                }
-            };
-            if owned(&Arc::new(made.clone())) {
-                let entry = reference(&made);
-                let active = plan.status.active.get_or_insert_default();
-                if finished(&made).is_none() && !active.iter().any(|r| r.uid == entry.uid) {
-                    active.push(entry);
-                }
-            }
-            plan.status.last_schedule_time = Some(Time(due));
-        }
-        self.write(&key, &cron, &plan, &cause).await?;
-        for (warning, reason, message) in plan.told {
-            match warning {
-                true => self.recorder.warning(&about, reason, message, cause.clone()),
-                false => self.recorder.normal(&about, reason, message, cause.clone()),
-            }
-        }
+        self.write(&plan).await?;
+        plan.told.into_iter().for_each(|told| self.tell(told));
+        started?;
         // A schedule names times of the wall clock, whatever the clock's scale is.
         Ok(plan.again.map_or(Outcome::Done, Outcome::Pause))
     }
 
-    async fn write(
-        &self,
-        key: &Key,
-        cron: &CronJob,
-        plan: &Plan,
-        cause: &Option<Cause>,
-    ) -> Result<(), Error> {
-        if cron.status.as_ref() == Some(&plan.status) {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        self.worker.shared.config.client.caused_by(self.cause.clone()).within(&self.key.namespace)
+    }
+
+    fn tell(&self, (warning, reason, message): Told) {
+        match warning {
+            true => self.worker.recorder.warning(&self.about, reason, message, self.cause.clone()),
+            false => self.worker.recorder.normal(&self.about, reason, message, self.cause.clone()),
+        }
+    }
+
+    fn owns(&self, job: &Job) -> bool {
+        controller_of(&job.metadata).is_some_and(|o| Some(&o.uid) == self.cron.metadata.uid.as_ref())
+    }
+
+    /// Returns the jobs that the CronJob owns: those of the cache, and active ones that it lacks.
+    async fn find_jobs(&self) -> Result<Vec<Arc<Job>>, Error> {
+        let mut jobs = self.worker.shared.informer::<Job>().within(&self.key.namespace);
+        jobs.retain(|job| self.owns(job));
+        for active in self.cron.status.iter().flat_map(|s| s.active.iter().flatten()) {
+            // Not in the cache: either gone, or made a moment ago.
+            if !jobs.iter().any(|j| j.metadata.uid == active.uid)
+                && let Some(name) = &active.name
+            {
+                let found = self.api::<Job>().get_opt(name).await?;
+                jobs.extend(found.filter(|job| self.owns(job)).map(Arc::new));
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Starts the job that is due, once those that it replaces are deleted.
+    async fn start(&self, plan: &mut Plan) -> Result<(), Error> {
+        for name in &plan.replace {
+            self.delete(name).await?;
+            let mut active = plan.status.active.take().unwrap_or_default();
+            active.retain(|r| r.name.as_ref() != Some(name));
+            plan.status.active = (!active.is_empty()).then_some(active);
+        }
+        let Some(due) = plan.start else { return Ok(()) };
+        let job = job_of(self.cron, due);
+        let name = job.metadata.name.clone().unwrap_or_default();
+        let made = match self.api::<Job>().create(&PostParams::default(), &job).await {
+            Ok(made) => {
+                self.tell((false, "SuccessfulCreate", format!("Created job {name}")));
+                let event = Event::CreateJob { job: name };
+                self.worker.shared.tap(COMPONENT).emit(record(event, "cronjobs", self.key, self.cause));
+                made
+            }
+            // Made in an earlier look whose status was not written: ours, if it says so.
+            Err(error) if is_code(&error, 409) => self.api::<Job>().get(&name).await?,
+            // The cron job goes with its namespace.
+            Err(error) if is_namespace_ending(&error) => return Ok(()),
+            Err(error) => {
+                self.tell((true, "FailedCreate", format!("Error creating job: {error}")));
+                return Err(error.into());
+            }
+        };
+        if !self.owns(&made) {
+            return Ok(()); // another client's: nothing was started
+        }
+        let entry = reference(&made);
+        let active = plan.status.active.get_or_insert_default();
+        if finished(&made).is_none() && !active.iter().any(|r| r.uid == entry.uid) {
+            active.push(entry);
+        }
+        plan.status.last_schedule_time = Some(Time(due));
+        Ok(())
+    }
+
+    /// Deletes a job and its pods. That it is gone is no error.
+    async fn delete(&self, name: &str) -> Result<(), Error> {
+        match self.api::<Job>().delete(name, &DeleteParams::background()).await {
+            Ok(_) => self.tell((false, "SuccessfulDelete", format!("Deleted job {name}"))),
+            Err(error) if is_code(&error, 404) => {}
+            Err(error) => {
+                self.tell((true, "FailedDelete", format!("Deleted job: {}", why(&error)))); // so upstream
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&self, plan: &Plan) -> Result<(), Error> {
+        if self.cron.status.as_ref() == Some(&plan.status) {
             return Ok(());
         }
-        let mut next = cron.clone();
+        let mut next = self.cron.clone();
         next.status = Some(plan.status.clone());
-        let api = self.shared.config.client.caused_by(cause.clone()).within::<CronJob>(&key.namespace);
-        match api.replace_status(&key.name, &PostParams::default(), &next).await {
+        match self.api::<CronJob>().replace_status(&self.key.name, &PostParams::default(), &next).await {
             Err(error) if is_code(&error, 409) => {
                 Err(Error::Conflict("the cron job is newer than the cache".into()))
             }
@@ -369,126 +416,4 @@ fn job_of(cron: &CronJob, due: Timestamp) -> Job {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::Value;
-    use serde_json::json;
-
-    fn cron(mut spec: Value, last: &str, active: &[&str]) -> CronJob {
-        spec["jobTemplate"] = json!({"spec": {"template": {}}});
-        let active: Vec<Value> = active.iter().map(|name| json!({"name": name, "uid": name})).collect();
-        serde_json::from_value(json!({
-            "metadata": {"name": "c", "namespace": "d", "creationTimestamp": "2026-01-01T00:00:30Z"},
-            "spec": spec, "status": {"lastScheduleTime": last, "active": active}}))
-        .unwrap()
-    }
-
-    fn job(name: &str, ended: &str, at: &str) -> Arc<Job> {
-        let conditions =
-            if ended.is_empty() { json!([]) } else { json!([{"type": ended, "status": "True"}]) };
-        let meta = json!({"name": name, "uid": name});
-        Arc::new(
-            serde_json::from_value(
-                json!({"metadata": meta, "status": {"conditions": conditions, "startTime": at}}),
-            )
-            .unwrap(),
-        )
-    }
-
-    fn look(spec: Value, last: &str, active: &[&str], jobs: &[Arc<Job>], now: &str) -> Plan {
-        decide(&cron(spec, last, active), jobs, now.parse().unwrap())
-    }
-
-    const T: &str = "2026-01-01T10:00:00Z";
-
-    #[test]
-    fn the_last_time_that_was_due_is_made_up_for() {
-        let every = json!({"schedule": "*/5 * * * *"});
-        let plan = look(every.clone(), T, &[], &[], "2026-01-01T10:04:00Z");
-        assert_eq!((plan.start, plan.again.unwrap().as_millis()), (None, 60_100));
-        let plan = look(every.clone(), T, &[], &[], "2026-01-01T10:17:00Z");
-        assert_eq!(plan.start.unwrap().to_string(), "2026-01-01T10:15:00Z");
-        let job = job_of(&cron(every.clone(), T, &[]), plan.start.unwrap());
-        assert_eq!(job.metadata.name.as_deref(), Some("c-29454375"));
-        let plan = look(every, T, &[], &[], "2026-03-01T10:17:00Z");
-        assert_eq!(plan.start.unwrap().to_string(), "2026-03-01T10:15:00Z");
-        assert_eq!(plan.told[0].1, "TooManyMissedTimes");
-        let late = json!({"schedule": "*/5 * * * *", "startingDeadlineSeconds": 60});
-        assert_eq!(look(late, T, &[], &[], "2026-01-01T10:17:00Z").start, None);
-        let patient = json!({"schedule": "*/5 * * * *", "startingDeadlineSeconds": i64::MAX});
-        assert!(look(patient, T, &[], &[], "2026-01-01T10:17:00Z").start.is_some());
-        let still = json!({"schedule": "*/5 * * * *", "suspend": true});
-        assert_eq!(look(still, T, &[], &[], "2026-01-01T10:17:00Z").start, None);
-    }
-
-    /// Also when a look comes in between, as after a long wait or a restart.
-    #[test]
-    fn an_interval_is_counted_from_the_last_time_that_was_due() {
-        for (schedule, deadline, now, start, wait) in [
-            ("@every 90m", Value::Null, "2026-01-01T11:00:00Z", None, 30 * 60_000),
-            ("@every 90m", Value::Null, "2026-01-01T11:30:00Z", Some("2026-01-01T11:30:00Z"), 90 * 60_000),
-            ("@every 45m", Value::Null, "2026-01-01T10:44:00Z", None, 60_000),
-            ("@every 45m", json!(60), "2026-01-01T10:44:00Z", None, 60_000),
-            // 944 times later.
-            ("@every 90m", Value::Null, "2026-03-01T10:17:00Z", Some("2026-03-01T10:00:00Z"), 73 * 60_000),
-        ] {
-            let spec = json!({"schedule": schedule, "startingDeadlineSeconds": deadline});
-            let plan = look(spec, T, &[], &[], now);
-            assert_eq!(plan.start.map(|at| at.to_string()).as_deref(), start, "{schedule} at {now}");
-            assert_eq!(plan.again.unwrap().as_millis(), wait + 100, "{schedule} at {now}");
-        }
-    }
-
-    #[test]
-    fn the_policy_decides_about_a_job_that_still_runs() {
-        let policy = |policy: &str| json!({"schedule": "* * * * *", "concurrencyPolicy": policy});
-        let running = [job("a", "", T)];
-        let now = "2026-01-01T10:01:10Z";
-        assert!(look(policy("Allow"), T, &["a"], &running, now).start.is_some());
-        let plan = look(policy("Forbid"), T, &["a"], &running, now);
-        assert_eq!((plan.start, plan.told[0].1), (None, "JobAlreadyActive"));
-        let plan = look(policy("Replace"), T, &["a"], &running, now);
-        assert_eq!(
-            (plan.start.is_some(), plan.delete, plan.status.active),
-            (true, vec!["a".to_string()], None)
-        );
-        let ended = [job("a", "Complete", T)];
-        let plan = look(policy("Forbid"), T, &["a"], &ended, now);
-        assert_eq!((plan.start.is_some(), plan.told[0].1), (true, "SawCompletedJob"));
-        assert_eq!(look(policy("Forbid"), T, &["a"], &[], now).told[0].1, "MissingJob");
-    }
-
-    #[test]
-    fn history_is_kept_as_long_as_asked() {
-        let jobs = [
-            job("a", "Complete", "2026-01-01T01:00:00Z"),
-            job("b", "Failed", "2026-01-01T02:00:00Z"),
-            job("c", "Complete", "2026-01-01T03:00:00Z"),
-            job("d", "Failed", "2026-01-01T04:00:00Z"),
-            job("e", "", "2026-01-01T05:00:00Z"),
-        ];
-        let spec =
-            json!({"schedule": "@yearly", "successfulJobsHistoryLimit": 1, "failedJobsHistoryLimit": 0});
-        assert_eq!(look(spec, T, &["e"], &jobs, T).delete, ["a", "b", "d"]);
-        assert_eq!(look(json!({"schedule": "@yearly"}), T, &["e"], &jobs, T).delete, ["b"]);
-        let four: Vec<_> =
-            (1..=4).map(|n| job(&format!("j{n}"), "Complete", &format!("2026-01-01T0{n}:00:00Z"))).collect();
-        assert_eq!(look(json!({"schedule": "@yearly"}), T, &[], &four, T).delete, ["j1"], "three are kept");
-    }
-
-    #[tokio::test]
-    async fn a_job_that_the_ending_namespace_refuses_is_no_failure() {
-        use client::testing::Scripted;
-        for (reason, well) in [("NamespaceTerminating", true), ("FieldValueForbidden", false)] {
-            let details = json!({"causes": [{"reason": reason, "message": "m"}]});
-            let status = json!({"kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "m", "details": details});
-            let server =
-                Scripted::new(move |a| a.line.starts_with("POST").then(|| (403, status.clone()))).await;
-            let shared = Shared::fixed(&server.client);
-            shared.informer::<CronJob>().tell_of(cron(json!({"schedule": "* * * * *"}), T, &[]));
-            let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
-            let looked = Worker { shared, recorder }.sync(Key::new("d", "c"), None).await;
-            assert_eq!(looked.is_ok(), well, "{reason}");
-        }
-    }
-}
+mod tests;
