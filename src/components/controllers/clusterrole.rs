@@ -60,8 +60,8 @@ fn start(shared: &Shared) {
                 let key = Key::of(&**role);
                 let client = shared.config.client.caused_by(cause.clone());
                 let api: Api<ClusterRole> = client.all();
-                // A user may have taken the aggregation off meanwhile and written rules: nothing would
-                // give those back.
+                // A user may have taken the aggregation off meanwhile and written rules: nothing
+                // would give those back.
                 let holds =
                     json!({"uid": role.metadata.uid, "resourceVersion": role.metadata.resource_version});
                 let patch = json!({"metadata": holds, "rules": rules});

@@ -42,8 +42,8 @@ fn has_ended(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
 }
 
-/// Returns whether quotas that a pod was charged to no longer count it: it has ended, or was given a
-/// deadline and is that of other scopes now (`Terminating` and `NotTerminating`). The API server
+/// Returns whether quotas that a pod was charged to no longer count it: it has ended, or was given
+/// a deadline and belongs to other scopes now (`Terminating` and `NotTerminating`). The API server
 /// charges those, and this controller gives back to the others.
 fn is_given_back(old: &Pod, new: &Pod) -> bool {
     let has_deadline =

@@ -196,7 +196,7 @@ async fn slices_that_are_going_or_of_another_type_are_not_written() {
     assert_eq!(old.body["metadata"]["labels"][HEADLESS], "");
 }
 
-/// It was made for a service without a selector, and would be that of the next service of this name.
+/// It was made for a service without a selector, and would be that of the next one of this name.
 #[tokio::test]
 async fn an_endpoints_object_that_a_user_wrote_goes_with_its_service() {
     for (written, goes) in [("7", true), ("9", false)] {
