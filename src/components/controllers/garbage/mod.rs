@@ -204,7 +204,9 @@ impl Collector {
                     self.unserved().remove(&name);
                 }
                 Ok(Some(_)) => {} // asked again when a definition changes
-                Err(error) => tracing::debug!(%error, definition, "a definition could not be read, trying again"),
+                Err(error) => {
+                    tracing::debug!(%error, definition, "a definition could not be read, trying again")
+                }
             }
         }
     }
