@@ -60,7 +60,11 @@ fn start(shared: &Shared) {
                 let key = Key::of(&**role);
                 let client = shared.config.client.caused_by(cause.clone());
                 let api: Api<ClusterRole> = client.all();
-                let patch = json!({"metadata": {"uid": role.metadata.uid}, "rules": rules});
+                // A user may have taken the aggregation off meanwhile and written rules: nothing
+                // would give those back.
+                let holds =
+                    json!({"uid": role.metadata.uid, "resourceVersion": role.metadata.resource_version});
+                let patch = json!({"metadata": holds, "rules": rules});
                 // One role that is refused does not keep the others from their rules.
                 match unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await) {
                     Ok(None) => {}
@@ -89,7 +93,8 @@ mod tests {
         let shared = Shared::fixed(&server.client);
         for name in ["a", "b"] {
             let rule = json!({"clusterRoleSelectors": [{"matchLabels": {"x": "y"}}]});
-            let role = role(json!({"metadata": {"name": name, "uid": name}, "aggregationRule": rule}));
+            let meta = json!({"name": name, "uid": name, "resourceVersion": "5"});
+            let role = role(json!({"metadata": meta, "aggregationRule": rule}));
             shared.informer::<ClusterRole>().tell_of((*role).clone());
         }
         let part =
@@ -97,11 +102,16 @@ mod tests {
         shared.informer::<ClusterRole>().tell_of((*part).clone());
         start(&shared);
         let written = async {
-            while !server.lines().iter().any(|l| l.starts_with("PATCH") && l.ends_with("/b")) {
+            loop {
+                let patch = server.take().into_iter().find(|a| a.line.ends_with("/b"));
+                if let Some(patch) = patch {
+                    break patch.body;
+                }
                 clock::sleep(std::time::Duration::from_millis(5)).await;
             }
         };
-        assert!(clock::timeout(std::time::Duration::from_secs(20), written).await.is_some());
+        let written = clock::timeout(std::time::Duration::from_secs(20), written).await.expect("a patch");
+        assert_eq!(written["metadata"], json!({"uid": "b", "resourceVersion": "5"}));
         shared.crew.kill();
     }
 

@@ -25,7 +25,10 @@
 //! Attach/detach. EndpointSlices are not mirrored from hand-made Endpoints.
 //! The autoscaler knows resource metrics only: no custom or external metrics API is served.
 //! Of pods that are too many and equally useful the youngest goes: upstream compares the logarithms
-//! of their ages. Nodes get no annotation `node.alpha.kubernetes.io/ttl`.
+//! of their ages. Nodes get no annotation `node.alpha.kubernetes.io/ttl`, Endpoints and
+//! EndpointSlices none of `endpoints.kubernetes.io/last-change-trigger-time`. Claims of generic
+//! ephemeral volumes are not made. A claim that waits for its first consumer does not name pods
+//! that wait to be scheduled.
 //! Volumes are not recycled, and directories of hostPath volumes are not deleted: such a volume is
 //! Failed once it is released.
 //! ## Read next

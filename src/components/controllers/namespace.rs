@@ -162,13 +162,18 @@ fn conditions(before: &[NamespaceCondition], pass: &Pass, now: Timestamp) -> Vec
     all
 }
 
+/// Empties a namespace that is being deleted, and takes off its finalizer when nothing is left. It
+/// is read from the API server, as upstream: a cache that is behind may show one that is gone, and
+/// a new one of the same name would be emptied.
 async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-    let Some(namespace) = shared.informer::<Namespace>().get(&key) else { return Ok(Outcome::Done) };
+    let start = clock::Instant::now();
+    let client = shared.config.client.caused_by(cause.clone());
+    let Some(namespace) = client.all::<Namespace>().get_opt(&key.name).await? else {
+        return Ok(Outcome::Done);
+    };
     if namespace.metadata.deletion_timestamp.is_none() {
         return Ok(Outcome::Done);
     }
-    let start = clock::Instant::now();
-    let client = shared.config.client.caused_by(cause.clone());
     let pass = empty(&client, &key.name).await;
     if !pass.is_empty() {
         tell(&client, &namespace, &pass).await?;
@@ -284,7 +289,7 @@ async fn empty_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use client::testing::{Scripted, refusal};
+    use client::testing::{Asked, Scripted, refusal};
     use parking_lot::Mutex;
     use serde_json::Value;
 
@@ -306,6 +311,7 @@ mod tests {
             let item = |name: &str| json!({"metadata": {"name": name, "finalizers": ["a.b/c"]}});
             let items = |items: Value| Some((200, json!({"metadata": {}, "items": items})));
             match asked.line.as_str() {
+                "GET /api/v1/namespaces/n" => Some((200, json!(dying()))),
                 "GET /api" => Some((200, discovery(&["stuck", "secrets", "pods"]))),
                 "GET /apis" => Some((200, json!({"items": []}))),
                 "GET /api/v1/namespaces/n/pods" if *pods.lock() => items(json!([item("p")])),
@@ -325,18 +331,17 @@ mod tests {
         let pods = Arc::new(Mutex::new(true));
         let server = server(pods.clone()).await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<Namespace>().tell_of(dying());
         let key = Key::new("", "n");
         assert_eq!(sync(&shared, key.clone(), None).await.unwrap(), Outcome::Pause(LOOK_AGAIN));
         let asked = server.take();
-        let deleted = |asked: &[client::testing::Asked]| -> Vec<String> {
+        let deleted = |asked: &[Asked]| -> Vec<String> {
             asked
                 .iter()
                 .filter_map(|a| a.line.strip_prefix("DELETE /api/v1/namespaces/n/").map(String::from))
                 .collect()
         };
         assert_eq!(deleted(&asked), ["pods/p"]);
-        let told = |asked: &[client::testing::Asked], kind: &str| -> Value {
+        let told = |asked: &[Asked], kind: &str| -> Value {
             let all = asked.last().unwrap().body["status"]["conditions"].as_array().unwrap().clone();
             all.into_iter().find(|c| c["type"] == kind).unwrap()
         };
@@ -362,6 +367,24 @@ mod tests {
         assert_eq!(told(&asked, "NamespaceDeletionContentFailure")["reason"], "ContentDeletionFailed");
     }
 
+    /// A user deleted it and made another one of its name; the cache has seen neither.
+    #[tokio::test]
+    async fn a_new_namespace_of_the_same_name_is_not_emptied() {
+        let server = Scripted::new(|asked| match asked.line.as_str() {
+            "GET /api/v1/namespaces/n" => Some((200, json!({"metadata": {"name": "n", "uid": "new"}}))),
+            "GET /api" => Some((200, discovery(&["secrets"]))),
+            "GET /api/v1/namespaces/n/secrets" => {
+                Some((200, json!({"metadata": {}, "items": [{"metadata": {"name": "s"}}]})))
+            }
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.informer::<Namespace>().tell_of(dying());
+        assert_eq!(sync(&shared, Key::new("", "n"), None).await.unwrap(), Outcome::Done);
+        assert_eq!(server.lines(), ["GET /api/v1/namespaces/n"]);
+    }
+
     #[tokio::test]
     async fn an_empty_namespace_loses_the_controllers_own_finalizer_and_no_other() {
         for (finalizers, left) in [
@@ -369,11 +392,12 @@ mod tests {
             (json!(["kubernetes"]), Some(json!([]))),
             (json!(["example.com/audit"]), None),
         ] {
-            let server = Scripted::new(|_| None).await;
-            let shared = Shared::fixed(&server.client);
-            let mut namespace = serde_json::to_value(dying()).unwrap();
+            let mut namespace = json!(dying());
             namespace["spec"] = json!({"finalizers": finalizers});
-            shared.informer::<Namespace>().tell_of(serde_json::from_value(namespace).unwrap());
+            let is_asked_for = |asked: &Asked| asked.line == "GET /api/v1/namespaces/n";
+            let server =
+                Scripted::new(move |asked| is_asked_for(asked).then(|| (200, namespace.clone()))).await;
+            let shared = Shared::fixed(&server.client);
             assert_eq!(sync(&shared, Key::new("", "n"), None).await.unwrap(), Outcome::Done);
             let asked = server.take();
             let put = asked.iter().find(|a| a.line == "PUT /api/v1/namespaces/n/finalize");

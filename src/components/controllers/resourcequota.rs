@@ -42,6 +42,15 @@ fn has_ended(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
 }
 
+/// Returns whether quotas that a pod was charged to no longer count it: it has ended, or was given
+/// a deadline and belongs to other scopes now (`Terminating` and `NotTerminating`). The API server
+/// charges those, and this controller gives back to the others.
+fn is_given_back(old: &Pod, new: &Pod) -> bool {
+    let has_deadline =
+        |pod: &Pod| pod.spec.as_ref().and_then(|s| s.active_deadline_seconds).is_some_and(|s| s >= 0);
+    (has_ended(new) && !has_ended(old)) || has_deadline(old) != has_deadline(new)
+}
+
 /// Returns whether a claim counts otherwise than before: it was given another amount of storage, or
 /// has another VolumeAttributesClass, which a quota's scope may name. Upstream's
 /// `RequiresQuotaReplenish`.
@@ -87,8 +96,7 @@ fn start(shared: &Shared) {
     let (q, all) = (queue.clone(), shared.clone());
     shared.informer::<Pod>().on(move |change| {
         if let Change::Updated { old, new } = change
-            && has_ended(new)
-            && !has_ended(old)
+            && is_given_back(old, new)
         {
             add_all(&q, &all, Some(&change.key().namespace), &change.cause());
         }
@@ -255,6 +263,19 @@ mod tests {
         let before = of(json!({"pods": "1", "secrets": "4", "count/widgets.example.com": "1"}));
         let now = used(&hard, &before, &of(json!({"pods": "2"})));
         assert_eq!(amounts_to_value(&now), json!({"pods": "2", "count/widgets.example.com": "1"}).clone());
+    }
+
+    #[test]
+    fn a_pod_that_ends_or_gets_a_deadline_is_given_back() {
+        let pod = |deadline: Value, phase: &str| -> Pod {
+            let spec = json!({"containers": [], "activeDeadlineSeconds": deadline});
+            serde_json::from_value(json!({"spec": spec, "status": {"phase": phase}})).unwrap()
+        };
+        let running = pod(Value::Null, "Running");
+        assert!(!is_given_back(&pod(Value::Null, "Pending"), &running));
+        assert!(is_given_back(&running, &pod(Value::Null, "Failed")));
+        assert!(is_given_back(&running, &pod(json!(60), "Running")));
+        assert!(!is_given_back(&pod(json!(90), "Running"), &pod(json!(60), "Running")));
     }
 
     #[test]

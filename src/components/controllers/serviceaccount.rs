@@ -13,9 +13,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use pki::LEGACY_ISSUER;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const ROOT_CA: &str = "kube-root-ca.crt";
+const DESCRIPTION: &str = "kubernetes.io/description";
+const ABOUT_ROOT_CA: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such \
+                             as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
+                             distributions of Kubernetes clusters.";
 const ACCOUNT: &str = "kubernetes.io/service-account.name";
 const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 
@@ -63,20 +68,18 @@ fn start(shared: &Shared) {
                 let account = ServiceAccount { metadata: named("default"), ..ServiceAccount::default() };
                 tolerate(client.within(&namespace).create(&PostParams::default(), &account).await)?;
             }
-            let data = [("ca.crt".to_string(), shared.config.ca.pem().to_string())].into();
-            let about = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such \
-                         as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
-                         distributions of Kubernetes clusters.";
             let known = shared.informer::<ConfigMap>().get(&Key::new(namespace.clone(), ROOT_CA));
-            let mut map = ConfigMap { metadata: named(ROOT_CA), data: Some(data), ..ConfigMap::default() };
-            map.metadata.annotations = Some([("kubernetes.io/description".to_string(), about.to_string())].into());
-            match known {
-                None => tolerate(client.within(&namespace).create(&PostParams::default(), &map).await)?,
-                Some(known) if known.data != map.data => {
-                    map.metadata = known.metadata.clone();
-                    tolerate(client.within(&namespace).replace(ROOT_CA, &PostParams::default(), &map).await)?;
+            let is_new = known.is_none();
+            let known = known.map_or_else(
+                || ConfigMap { metadata: named(ROOT_CA), ..ConfigMap::default() },
+                |known| ConfigMap::clone(&known),
+            );
+            if let Some(map) = published(known, shared.config.ca.pem()) {
+                let (api, params) = (client.within::<ConfigMap>(&namespace), PostParams::default());
+                match is_new {
+                    true => tolerate(api.create(&params, &map).await)?,
+                    false => tolerate(api.replace(ROOT_CA, &params, &map).await)?,
                 }
-                Some(_) => {}
             }
             Ok::<_, Error>(Outcome::Done)
         }
@@ -97,6 +100,20 @@ fn start(shared: &Shared) {
         let shared = all.clone();
         async move { token(&shared, key).await }
     });
+}
+
+/// Pure: the ConfigMap with the certificate of the cluster and the annotation that describes it;
+/// `None` if it has both. What else is in it stays, but for other keys of its data. Upstream:
+/// `pkg/controller/certificates/rootcacertpublisher`.
+fn published(mut map: ConfigMap, ca: &str) -> Option<ConfigMap> {
+    let data = Some(BTreeMap::from([("ca.crt".to_string(), ca.to_string())]));
+    let notes = map.metadata.annotations.get_or_insert_default();
+    if map.data == data && notes.get(DESCRIPTION).is_some_and(|text| !text.is_empty()) {
+        return None;
+    }
+    notes.insert(DESCRIPTION.into(), ABOUT_ROOT_CA.into());
+    map.data = data;
+    Some(map)
 }
 
 /// Made meanwhile, or the namespace is going: both are fine.
@@ -222,6 +239,25 @@ mod tests {
         let next = &written[0].body["data"];
         assert_eq!(written[0].line, "PUT /api/v1/namespaces/n/secrets/s");
         assert_eq!((&next["token"], next["ca.crt"] == "b2xk"), (&json!("eA=="), false));
+    }
+
+    #[test]
+    fn the_certificate_is_published_with_its_description_and_what_else_is_there_stays() {
+        let map = |data: serde_json::Value, notes: serde_json::Value| -> ConfigMap {
+            let meta = json!({"name": ROOT_CA, "resourceVersion": "5", "annotations": notes});
+            serde_json::from_value(json!({"metadata": meta, "data": data, "binaryData": {"b": "eA=="}}))
+                .unwrap()
+        };
+        let right = || json!({"ca.crt": "pem"});
+        assert_eq!(published(map(right(), json!({DESCRIPTION: "mine"})), "pem"), None);
+        for (data, notes) in [
+            (right(), json!({"a": "b"})),
+            (right(), json!({"a": "b", DESCRIPTION: ""})),
+            (json!({"ca.crt": "old"}), json!({"a": "b"})),
+        ] {
+            let new = published(map(data, notes), "pem").unwrap();
+            assert_eq!(new, map(right(), json!({"a": "b", DESCRIPTION: ABOUT_ROOT_CA})));
+        }
     }
 
     #[tokio::test]

@@ -6,7 +6,10 @@ use super::labels::Selector;
 use super::quantity::Quantity;
 use super::value::text;
 use super::{meta, nodes};
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{
+    ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+    PersistentVolumeSpec, Pod,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -117,26 +120,55 @@ pub fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     }
     let wanted = want.volume_name.as_deref().filter(|name| !name.is_empty());
     let named = wanted.is_none_or(|name| Some(name) == volume.metadata.name.as_deref());
-    let modes =
-        want.access_modes.iter().flatten().all(|m| have.access_modes.iter().flatten().any(|h| h == m));
-    let units = |amounts| storage(amounts).map_or(0, |q| q.units());
-    let large =
-        units(have.capacity.as_ref()) >= units(want.resources.as_ref().and_then(|r| r.requests.as_ref()));
-    let mode = |m: &Option<String>| m.clone().unwrap_or_else(|| "Filesystem".into());
-    let suits = modes && large && mode(&have.volume_mode) == mode(&want.volume_mode);
+    let suits = has_access_modes(have, want) && is_large_enough(have, want) && has_volume_mode(have, want);
     if have.claim_ref.is_some() {
         return is_reserved_for(volume, claim) && (suits || (wanted.is_some() && named));
     }
     let phase = volume.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Available");
-    // As everywhere but in workloads, `selector: {}` selects all.
-    let chosen = want.selector.as_ref().is_none_or(|selector| {
-        Selector::of(&json!(selector)).is_some_and(|s| s.matches(&json!(volume.metadata.labels)))
-    });
+    // As everywhere but in workloads, `selector: {}` selects all. A claim that names its volume
+    // need not choose one.
+    let is_selected = || {
+        want.selector.as_ref().is_none_or(|selector| {
+            Selector::of(&json!(selector)).is_some_and(|s| s.matches(&json!(volume.metadata.labels)))
+        })
+    };
+    let chosen = wanted.is_some() || is_selected();
     named
         && suits
         && chosen
         && matches!(phase, "Available" | "Pending" | "")
         && class_of_volume(volume) == class_of(claim)
+}
+
+fn is_large_enough(have: &PersistentVolumeSpec, want: &PersistentVolumeClaimSpec) -> bool {
+    let units = |amounts| storage(amounts).map_or(0, |q| q.units());
+    units(have.capacity.as_ref()) >= units(want.resources.as_ref().and_then(|r| r.requests.as_ref()))
+}
+
+fn has_access_modes(have: &PersistentVolumeSpec, want: &PersistentVolumeClaimSpec) -> bool {
+    want.access_modes.iter().flatten().all(|m| have.access_modes.iter().flatten().any(|h| h == m))
+}
+
+fn has_volume_mode(have: &PersistentVolumeSpec, want: &PersistentVolumeClaimSpec) -> bool {
+    let mode = |mode: &Option<String>| mode.clone().unwrap_or_else(|| "Filesystem".into());
+    mode(&have.volume_mode) == mode(&want.volume_mode)
+}
+
+/// Returns why a free volume cannot be bound to a claim that names it; `None` if it can be
+/// (upstream: `checkVolumeSatisfyClaim`).
+pub fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<String> {
+    let (Some(have), Some(want)) = (&volume.spec, &claim.spec) else { return None };
+    if volume.metadata.deletion_timestamp.is_some() {
+        let name = volume.metadata.name.as_deref().unwrap_or_default();
+        return Some(format!("the volume is marked for deletion {name:?}"));
+    }
+    let demands = [
+        (is_large_enough(have, want), "requested PV is too small"),
+        (class_of_volume(volume) == class_of(claim), "storageClassName does not match"),
+        (has_volume_mode(have, want), "incompatible volumeMode"),
+        (has_access_modes(have, want), "incompatible accessMode"),
+    ];
+    demands.iter().find(|(is_met, _)| !is_met).map(|(_, why)| (*why).to_string())
 }
 
 /// The order in which volumes that fit a claim are taken: one that is reserved for it first, then
@@ -230,6 +262,28 @@ mod tests {
         };
         assert!(with(json!({})) && with(json!({"matchLabels": {"disk": "ssd"}})));
         assert!(!with(json!({"matchLabels": {"disk": "hdd"}})));
+    }
+
+    #[test]
+    fn a_volume_that_a_claim_names_needs_no_label_and_says_what_it_lacks() {
+        let mut claim = claim();
+        let spec = claim.spec.as_mut().unwrap();
+        spec.volume_name = Some("v".into());
+        spec.selector = serde_json::from_value(json!({"matchLabels": {"disk": "hdd"}})).unwrap();
+        assert!(fits(&volume(base()), &claim));
+        assert_eq!(mismatch(&volume(base()), &claim), None);
+        for (field, value, why) in [
+            ("capacity", json!({"storage": "1023Mi"}), "requested PV is too small"),
+            ("storageClassName", json!("slow"), "storageClassName does not match"),
+            ("volumeMode", json!("Block"), "incompatible volumeMode"),
+            ("accessModes", json!(["ReadOnlyMany"]), "incompatible accessMode"),
+        ] {
+            let mut spec = base();
+            spec[field] = value;
+            let volume = volume(spec);
+            assert_eq!(mismatch(&volume, &claim).as_deref(), Some(why));
+            assert!(!fits(&volume, &claim), "{field}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use clock::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::Cause;
@@ -60,13 +60,15 @@ async fn sync(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcom
     if !left.is_zero() {
         return Ok(Outcome::Pause(left));
     }
-    let condition = PodCondition {
+    let mut condition = serde_json::to_value(PodCondition {
         type_: DISRUPTED.into(),
         status: "False".into(),
         last_transition_time: Some(Time(now)),
         observed_generation: pod.metadata.generation,
         ..PodCondition::default()
-    };
+    })?;
+    // They tell of the disruption that did not happen.
+    (condition["reason"], condition["message"]) = (Value::Null, Value::Null);
     // A pod that is deleted, or evicted again, meanwhile keeps its condition.
     let holds = json!({"uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version});
     let patch = Patch::Strategic(json!({"metadata": holds, "status": {"conditions": [condition]}}));
@@ -79,7 +81,6 @@ async fn sync(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcom
 mod tests {
     use super::*;
     use client::testing::Scripted;
-    use serde_json::Value;
 
     /// A pod that was told at midnight that it will be disrupted.
     fn pod(phase: &str, reason: &str, going: Value) -> Pod {
@@ -109,7 +110,9 @@ mod tests {
             for patch in asked {
                 assert_eq!(patch.line, "PATCH /api/v1/namespaces/d/pods/p/status");
                 assert_eq!(patch.body["metadata"]["resourceVersion"], "5");
-                assert_eq!(patch.body["status"]["conditions"][0]["status"], "False");
+                let condition = &patch.body["status"]["conditions"][0];
+                assert_eq!(condition["status"], "False");
+                assert_eq!(condition.get("reason"), Some(&Value::Null), "it is taken out");
             }
         }
     }

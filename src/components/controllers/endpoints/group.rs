@@ -3,6 +3,7 @@
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort};
+use std::collections::BTreeMap;
 
 /// The label of what belongs to a service without an address of its own.
 pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
@@ -14,7 +15,12 @@ pub(crate) struct Group {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// True for a Service that has no address of its own.
-pub(super) fn is_headless(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None")
+/// Sets the label [`HEADLESS`] if the Service has no address of its own, and removes one that the
+/// Service's own labels brought along otherwise: proxies do not read what carries it.
+pub(super) fn label_headless(labels: &mut BTreeMap<String, String>, service: &Service) {
+    if service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None") {
+        labels.insert(HEADLESS.into(), String::new());
+    } else {
+        labels.remove(HEADLESS);
+    }
 }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::cidr;
 use client::{Api, Change, Key, Outcome, WorkQueue, is_code};
-use group::{HEADLESS, is_headless};
+use group::label_headless;
 use k8s_openapi::api::core::v1::{Endpoints, Node, ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -229,11 +229,12 @@ fn start(shared: &Shared) {
     });
     let awaited = Expectations::default();
     awaited.watch(shared.informer::<EndpointSlice>(), &queue);
-    let (q, seen) = (queue.clone(), awaited.clone());
+    let (q, seen, all) = (queue.clone(), awaited.clone(), shared.clone());
     shared.informer::<EndpointSlice>().on(move |change| {
         seen.seen(change).into_iter().for_each(|service| q.add(service, change.cause()));
-        // One of ours was deleted or changed: put it right.
-        ours(change.object()).into_iter().for_each(|service| q.add(service, change.cause()));
+        // One of ours was deleted or changed: put it right. Those of a service that is gone go.
+        let service = ours(change.object()).filter(|key| all.informer::<Service>().get(key).is_some());
+        service.into_iter().for_each(|service| q.add(service, change.cause()));
     });
     let q = queue.clone();
     // Also those that an earlier life of this controller left: their service may be gone.
@@ -262,6 +263,13 @@ fn ours(slice: &EndpointSlice) -> Option<Key> {
 fn is_ours(endpoints: &Endpoints) -> bool {
     let labels = endpoints.metadata.labels.as_ref();
     labels.and_then(|l| l.get(old::MANAGED_BY)).map(String::as_str) == Some(old::MANAGER)
+}
+
+/// True if the object was last written before the revision that is the cause.
+fn is_older(endpoints: &Endpoints, cause: &Option<Cause>) -> bool {
+    let Some(Cause::Revision(gone)) = cause else { return false };
+    let written = endpoints.metadata.resource_version.as_deref().and_then(|v| v.parse::<u64>().ok());
+    written.is_some_and(|written| written < *gone)
 }
 
 /// A pod's status changes often, for example with each restart of a container. A change that no
@@ -317,10 +325,14 @@ impl Worker {
         Ok(if self.awaited.in_doubt(&key) { Outcome::After(Duration::ZERO) } else { Outcome::Done })
     }
 
-    /// The service is gone: its slices go with their owner, but nobody owns an Endpoints object.
+    /// Deletes the Endpoints object of a service that is gone: the slices go with their owner, but
+    /// an Endpoints object has none. One that a user wrote for a service without a selector goes,
+    /// too, as upstream. If it was written after the service went, it is for the next service of
+    /// this name.
     async fn forget(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
         self.awaited.forget(key);
-        let Some(old) = self.shared.informer::<Endpoints>().get(key).filter(|e| is_ours(e)) else {
+        let known = self.shared.informer::<Endpoints>().get(key);
+        let Some(old) = known.filter(|e| is_ours(e) || is_older(e, cause)) else {
             return Ok(Outcome::Done);
         };
         let params = DeleteParams {
@@ -352,9 +364,7 @@ impl Worker {
         let mut labels = service.metadata.labels.clone().unwrap_or_default();
         labels.insert(SERVICE_NAME.into(), key.name.clone());
         labels.insert(MANAGED_BY.into(), MANAGER.into());
-        if is_headless(service) {
-            labels.insert(HEADLESS.into(), String::new());
-        }
+        label_headless(&mut labels, service);
         let mut plan = slices::plan(groups, have);
         plan.delete.extend(other);
         let mut changed = false;

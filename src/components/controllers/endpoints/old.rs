@@ -1,7 +1,7 @@
 //! The Endpoints object of a Service: its endpoints in the words of the kind that is older than
 //! EndpointSlice, and in one object. Source: `pkg/controller/endpoint`.
 
-use super::group::{Group, HEADLESS, is_headless};
+use super::group::{Group, label_headless};
 use crate::error::Error;
 use crate::pods::is_namespace_ending;
 use crate::shared::Shared;
@@ -120,9 +120,7 @@ pub(super) async fn write(
     let subsets = (!subsets.is_empty()).then_some(subsets);
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.insert(MANAGED_BY.into(), MANAGER.into());
-    if is_headless(service) {
-        labels.insert(HEADLESS.into(), String::new());
-    }
+    label_headless(&mut labels, service);
     let known = shared.informer::<Endpoints>().get(key);
     let mut annotations =
         known.as_ref().and_then(|known| known.metadata.annotations.clone()).unwrap_or_default();

@@ -1,3 +1,4 @@
+use super::group::HEADLESS;
 use super::*;
 use serde_json::{Value, json};
 
@@ -193,6 +194,32 @@ async fn slices_that_are_going_or_of_another_type_are_not_written() {
     assert_eq!(slices, [format!("POST {root}"), format!("DELETE {root}/six")]);
     let old = asked.iter().find(|a| a.line.ends_with("/endpoints")).expect("an Endpoints object");
     assert_eq!(old.body["metadata"]["labels"][HEADLESS], "");
+}
+
+/// It was made for a service without a selector, and would be that of the next one of this name.
+#[tokio::test]
+async fn an_endpoints_object_that_a_user_wrote_goes_with_its_service() {
+    for (written, goes) in [("7", true), ("9", false)] {
+        let server = client::testing::Scripted::new(|_| None).await;
+        let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+        let meta = json!({"name": "s", "namespace": "d", "uid": "e", "resourceVersion": written});
+        let by_hand = serde_json::from_value(json!({"metadata": meta})).unwrap();
+        worker.shared.informer::<Endpoints>().tell_of(by_hand);
+        worker.sync(Key::new("d", "s"), Some(Cause::Revision(8))).await.unwrap();
+        let deletion = ["DELETE /api/v1/namespaces/d/endpoints/s"];
+        assert_eq!(server.lines(), if goes { &deletion[..] } else { &[] }, "{written}");
+    }
+}
+
+#[test]
+fn only_a_service_without_an_address_has_the_label_of_headless_ones() {
+    for (address, want) in [("None", Some("")), ("10.96.0.9", None)] {
+        let spec = json!({"clusterIP": address});
+        let service: Service = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
+        let mut labels = BTreeMap::from([(HEADLESS.to_string(), "yes".to_string())]);
+        label_headless(&mut labels, &service);
+        assert_eq!(labels.get(HEADLESS).map(String::as_str), want, "{address}");
+    }
 }
 
 /// As after `kubectl replace --force`: the garbage collector is about to delete them.

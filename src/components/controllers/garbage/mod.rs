@@ -11,7 +11,7 @@ mod owners;
 use super::resources::{Mapper, Resource, discover};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
-use client::{Api, Delta, Informer, Item, Key, Outcome, Recorder, Reflector, WorkQueue, is_code};
+use client::{Api, Delta, Informer, Item, Key, Outcome, Recorder, Reflector, WorkQueue, is_code, optional};
 use graph::{FOREGROUND, Graph, Node, Standing, Verdict, verdict};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -22,7 +22,7 @@ use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::watcher;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
@@ -49,6 +49,9 @@ pub(crate) struct Collector {
     graph: Mutex<Graph>,
     /// Kinds that are watched: `apps/deployments`.
     watched: Mutex<BTreeSet<String>>,
+    /// Kinds whose watch has ended because they are not served, by the same name. They stay here
+    /// until they are watched again or not defined any more.
+    unserved: Mutex<BTreeMap<String, ApiResource>>,
     /// What is defined has changed.
     defined: Notify,
     queue: WorkQueue<String>,
@@ -71,6 +74,7 @@ fn start(shared: &Shared) {
         shared: shared.clone(),
         graph: Mutex::default(),
         watched: Mutex::default(),
+        unserved: Mutex::default(),
         defined: Notify::new(),
         queue: queue.clone(),
         kinds: Mapper::default(),
@@ -107,6 +111,7 @@ fn start(shared: &Shared) {
                             async move { collector.sync(uid, cause).await }
                         });
                     }
+                    watching.forget_undefined().await;
                 }
                 Err(error) => tracing::debug!(%error, "discovery failed, trying again"),
             }
@@ -134,6 +139,10 @@ impl Collector {
         self.watched.lock()
     }
 
+    fn unserved(&self) -> MutexGuard<'_, BTreeMap<String, ApiResource>> {
+        self.unserved.lock()
+    }
+
     fn graph(&self) -> MutexGuard<'_, Graph> {
         self.graph.lock()
     }
@@ -155,15 +164,15 @@ impl Collector {
                     }
                     Ok(Delta::Updated(object)) => collector.saw(&resource, &object),
                     Ok(Delta::Deleted(object)) => collector.lost(object.meta()),
-                    // The kind is gone, and with it its objects, or is served in another version
-                    // only. A watch that cannot be started is tried again and not listed anew.
+                    // The kind is not defined any more, or not served in this version. A watch
+                    // that cannot be started is tried again and not listed anew.
                     Err(
                         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error),
                     ) if is_code(&error, 404) => break,
                     Err(_) => {} // logged; the next call waits
                 }
             }
-            collector.keep_only(&resource.api, &BTreeSet::new());
+            collector.unserved().insert(name_of(&resource.api), resource.api.clone());
             collector.watched().remove(&name_of(&resource.api));
             // It may be defined again by now: a discovery meanwhile found it watched.
             clock::pause(ENDED).await;
@@ -171,6 +180,34 @@ impl Collector {
         });
         async move {
             let _ = synced.await;
+        }
+    }
+
+    /// Takes the objects of kinds that are not defined any more out of the graph.
+    ///
+    /// A kind that is defined and not served (`served: false` in all its versions) keeps its
+    /// objects: they are stored, and so what they own must stay. Upstream keeps them in its graph,
+    /// too.
+    async fn forget_undefined(&self) {
+        let unserved = {
+            let watched = self.watched();
+            let mut unserved = self.unserved();
+            unserved.retain(|name, _| !watched.contains(name));
+            unserved.clone()
+        };
+        let definitions = self.shared.config.client.all::<CustomResourceDefinition>();
+        for (name, api) in unserved {
+            let definition = format!("{}.{}", api.plural, api.group);
+            match optional(definitions.get_metadata(&definition).await) {
+                Ok(None) => {
+                    self.keep_only(&api, &BTreeSet::new());
+                    self.unserved().remove(&name);
+                }
+                Ok(Some(_)) => {} // asked again when a definition changes
+                Err(error) => {
+                    tracing::debug!(%error, definition, "a definition could not be read, trying again")
+                }
+            }
         }
     }
 

@@ -110,7 +110,7 @@ impl Collector {
                 continue;
             }
             match self.ask_standing(node, owner, Some(asked)).await {
-                // A kind that is no longer served has no objects.
+                // It was seen to go, and a kind that is not served cannot show another one.
                 Ok(Standing::Gone) | Err(Error::NotYet(_)) => {}
                 Ok(_) => {
                     self.graph().absent.remove(&owner.uid);

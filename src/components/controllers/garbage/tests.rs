@@ -13,8 +13,9 @@ fn collector(server: &Scripted) -> Collector {
     let shared = Shared::fixed(&server.client);
     let queue = WorkQueue::new(&shared.crew);
     let (graph, watched, defined) = (Mutex::default(), Mutex::default(), Notify::new());
+    let (unserved, kinds) = (Mutex::default(), Mapper::default());
     let recorder = Recorder::new(&shared.crew, &server.client, SOURCE, "");
-    Collector { shared, graph, watched, defined, queue, kinds: Mapper::default(), recorder }
+    Collector { shared, graph, watched, unserved, defined, queue, kinds, recorder }
 }
 
 #[tokio::test]
@@ -310,6 +311,44 @@ async fn a_version_that_is_no_longer_served_is_not_watched_for_ever() {
         }
     };
     assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some());
+    collector.shared.crew.kill();
+}
+
+/// The only version of a definition has `served: false`: its objects are stored all the same.
+#[tokio::test]
+async fn an_owner_of_a_kind_that_is_not_served_lives_as_long_as_the_kind_is_defined() {
+    let is_defined = Arc::new(Mutex::new(true));
+    let defined = is_defined.clone();
+    let server = Scripted::new(move |asked| {
+        let definition = asked.line.ends_with("/customresourcedefinitions/widgets.example.com");
+        match definition && *defined.lock() {
+            true => Some((200, json!({"metadata": {"name": "widgets.example.com"}}))),
+            false => refusal(404, "NotFound"),
+        }
+    })
+    .await;
+    let collector = Arc::new(collector(&server));
+    let gvk = GroupVersionKind::gvk("example.com", "v1", "Widget");
+    let api = ApiResource::from_gvk_with_plural(&gvk, "widgets");
+    collector.graph().put("w", Node { api: api.clone(), key: Key::new("d", "w"), ..dependent() });
+    collector.watched().insert(name_of(&api));
+    drop(collector.watch(Resource { api, namespaced: true, verbs: vec![] }));
+    let ended = async {
+        while !collector.watched().is_empty() {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some());
+    for lives in [true, false] {
+        *is_defined.lock() = lives;
+        collector.forget_undefined().await;
+        let (knows, is_gone) = {
+            let graph = collector.graph();
+            (graph.nodes.contains_key("w"), graph.absent.contains("w"))
+        };
+        assert_eq!((knows, is_gone), (lives, !lives));
+    }
+    assert!(collector.unserved().is_empty());
     collector.shared.crew.kill();
 }
 

@@ -132,6 +132,9 @@ const BY_TAINT: Disruption = Disruption {
     failed: false,
 };
 
+/// The reason of the Events on a pod that has to leave, or no longer has to.
+const EVICTION: &str = "TaintManagerEviction";
+
 struct Eviction {
     shared: Shared,
     recorder: Recorder,
@@ -203,8 +206,16 @@ impl Eviction {
         let taints = node.map(|n| taints_of(&n)).unwrap_or_default();
         let allowed = pod.as_ref().and_then(|p| allowed_stay(p, &taints, now));
         let uid = pod.as_ref().and_then(|p| p.metadata.uid.as_ref());
+        let was_to_go = self.stays.lock().get(key).is_some_and(|(of, _)| of.as_ref() == uid);
         let stay = self.earliest_stay(key, uid, allowed, now);
-        let (Some(pod), Some(stay)) = (pod, stay) else { return Ok(Outcome::Done) };
+        let Some(pod) = pod else { return Ok(Outcome::Done) };
+        let Some(stay) = stay else {
+            if was_to_go {
+                let message = format!("Cancelling deletion of Pod {key}");
+                self.recorder.normal(&reference(&*pod), EVICTION, message, cause.clone());
+            }
+            return Ok(Outcome::Done);
+        };
         let left = stay.left(now);
         if !left.is_zero() {
             return Ok(Outcome::After(left));
@@ -214,7 +225,7 @@ impl Eviction {
             return Ok(Outcome::Done);
         }
         let message = format!("Marking for deletion Pod {key}");
-        self.recorder.normal(&reference(&*pod), "TaintManagerEviction", message, cause.clone());
+        self.recorder.normal(&reference(&*pod), EVICTION, message, cause.clone());
         delete(&api, &pod, None).await?;
         self.shared.tap(Component::NodeController).emit(record(Event::Evict, "pods", key, cause));
         Ok(Outcome::Done)
@@ -302,6 +313,7 @@ mod tests {
         assert!(matches!(second, Outcome::After(left) if left <= minute), "{second:?}");
         tell(json!([]));
         assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
+        assert_eq!(server.event(EVICTION).await, "Cancelling deletion of Pod d/p");
         tell(json!([taint(UNREACHABLE, 0)]));
         let later = eviction.sync(&key, &None).await.unwrap();
         assert!(matches!(later, Outcome::After(left) if left > 4 * minute), "after a break: {later:?}");

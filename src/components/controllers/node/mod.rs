@@ -21,7 +21,7 @@ use crate::shared::{Controller, Shared};
 use client::{Key, Recorder, reference};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ fn start(shared: &Shared) {
         let mut seen = Seen::new();
         loop {
             let nodes = all.informer::<Node>().list();
-            seen.retain(|name, _| nodes.iter().any(|n| n.metadata.name.as_ref() == Some(name)));
+            announce(&recorder, &nodes, &mut seen);
             for node in nodes {
                 // One node must not keep the others from being watched.
                 match guard(check(&all, &recorder, &node, &mut seen)).await {
@@ -81,6 +81,30 @@ fn start(shared: &Shared) {
             clock::sleep(CHECK_EVERY).await;
         }
     });
+}
+
+/// Reports nodes that appeared since the last look, at the start all of them, and forgets and
+/// reports those that are gone.
+fn announce(recorder: &Recorder, nodes: &[Arc<Node>], seen: &mut Seen) {
+    seen.retain(|name, _| {
+        let is_there = nodes.iter().any(|node| node.metadata.name.as_ref() == Some(name));
+        if !is_there {
+            let gone = Node {
+                metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+                ..Node::default()
+            };
+            let message = format!("Node {name} event: Removing Node {name} from Controller");
+            recorder.normal(&reference(&gone), "RemovingNode", message, None);
+        }
+        is_there
+    });
+    for node in nodes {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        if !seen.contains_key(name) {
+            let message = format!("Node {name} event: Registered Node {name} in Controller");
+            recorder.normal(&reference(&**node), "RegisteredNode", message, None);
+        }
+    }
 }
 
 /// Marks a silent node and its pods as not ready.
@@ -214,6 +238,21 @@ mod tests {
         let mut seen = Seen::from([("n".to_string(), (sign, clock::Instant::now() - ago))]);
         let _ = check(&shared, &recorder, &node, &mut seen).await;
         server.lines()
+    }
+
+    #[tokio::test]
+    async fn nodes_that_come_and_go_are_reported() {
+        let server = Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
+        let mut seen = Seen::from([("old".to_string(), (String::new(), clock::Instant::now()))]);
+        announce(&recorder, &[node(json!([]))], &mut seen);
+        assert!(seen.is_empty(), "one that is gone is forgotten");
+        let told = server.event("RegisteredNode").await;
+        assert_eq!(told, "Node n event: Registered Node n in Controller");
+        let told = server.event("RemovingNode").await;
+        assert_eq!(told, "Node old event: Removing Node old from Controller");
+        shared.crew.kill();
     }
 
     #[tokio::test]

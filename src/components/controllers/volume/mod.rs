@@ -7,11 +7,13 @@
 //! volume is where the pod will be. [`fits`] is pure. Source:
 //! `pkg/controller/volume/persistentvolume`.
 
+mod refusals;
+
 use super::write::{self, Guard, unless_gone};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::volumes::{
-    BIND_COMPLETED, BOUND_BY_CONTROLLER, OLD_CLASS, SELECTED_NODE, class_of, fits, is_bound,
+    BIND_COMPLETED, BOUND_BY_CONTROLLER, NO_PROVISIONER, OLD_CLASS, SELECTED_NODE, class_of, fits, is_bound,
     is_default_class, is_reserved_for, preference, reservation,
 };
 use client::{Key, Outcome, Recorder, WorkQueue, optional, reference};
@@ -20,13 +22,13 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Patch, PatchParams};
+use refusals::{reclaim_refusal, refused_binding};
 use serde_json::json;
 use std::sync::Arc;
 use tap::{Cause, Component, Event};
 
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
-const MIGRATED_TO: &str = "pv.kubernetes.io/migrated-to";
 
 pub(crate) const CONTROLLER: Controller = Controller {
     informers: |informers| {
@@ -218,10 +220,12 @@ impl Worker {
     /// Nothing fits: ask the class' provisioner, or say what is missing.
     ///
     /// ```text
-    /// names a volume that does not fit     Pending, Event FailedBinding
+    /// names a volume that does not fit     Pending, Event VolumeMismatch
+    /// names one that another claim has     Pending, Event FailedBinding
     /// no class, and there is a default     the class is written into the claim
     /// class ""                             Event FailedBinding: a volume has to be made by hand
     /// class that does not exist            Event ProvisioningFailed
+    /// class kubernetes.io/no-provisioner   Event ProvisioningFailed: volumes are made by hand
     /// class that waits for a consumer      Event WaitForFirstConsumer, until a pod uses the claim
     /// otherwise                            Event ExternalProvisioning, for the provisioner
     /// ```
@@ -235,21 +239,7 @@ impl Worker {
         let client = self.shared.config.client.caused_by(cause.clone());
         let api = client.within::<PersistentVolumeClaim>(&key.namespace);
         if let Some(name) = bound_to(claim) {
-            // It names its volume, which is not there (any more) or does not fit. One that was lost
-            // stays so.
-            let phase = claim.status.as_ref().and_then(|s| s.phase.as_deref());
-            if !matches!(phase, Some("Pending" | "Lost")) {
-                let new = PersistentVolumeClaimStatus {
-                    phase: Some("Pending".into()),
-                    ..claim.status.clone().unwrap_or_default()
-                };
-                write::status(&api, &claim.metadata, Guard::Uid, claim.status.as_ref(), &new).await?;
-            }
-            if phase != Some("Lost") {
-                let message = format!("volume {name:?} does not exist, or does not fit this claim");
-                self.recorder.warning(&about, "FailedBinding", message, cause.clone());
-            }
-            return Ok(Outcome::Done);
+            return self.wait_for(&name, key, claim, cause).await;
         }
         let unset = claim.spec.as_ref().is_none_or(|s| s.storage_class_name.is_none());
         let noted = claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(OLD_CLASS));
@@ -280,6 +270,11 @@ impl Worker {
             self.recorder.normal(&about, "WaitForFirstConsumer", message, cause.clone());
             return Ok(Outcome::Done);
         }
+        if class.provisioner == NO_PROVISIONER {
+            let message = format!("no volume plugin matched name: {NO_PROVISIONER}");
+            self.recorder.warning(&about, "ProvisioningFailed", message, cause.clone());
+            return Ok(Outcome::Done);
+        }
         if annotation(PROVISIONER).as_deref() != Some(&class.provisioner) {
             let set = json!({PROVISIONER: class.provisioner});
             let patch = json!({"metadata": {"uid": claim.metadata.uid, "annotations": set}});
@@ -291,6 +286,33 @@ impl Worker {
             class.provisioner
         );
         self.recorder.normal(&about, "ExternalProvisioning", message, cause.clone());
+        Ok(Outcome::Done)
+    }
+
+    /// The claim names its volume, which is not there (any more) or cannot be bound to it. A claim
+    /// that was lost stays so.
+    async fn wait_for(
+        &self,
+        name: &str,
+        key: &Key,
+        claim: &PersistentVolumeClaim,
+        cause: &Option<Cause>,
+    ) -> Result<Outcome, Error> {
+        let client = self.shared.config.client.caused_by(cause.clone());
+        let api = client.within::<PersistentVolumeClaim>(&key.namespace);
+        let phase = claim.status.as_ref().and_then(|s| s.phase.as_deref());
+        if !matches!(phase, Some("Pending" | "Lost")) {
+            let new = PersistentVolumeClaimStatus {
+                phase: Some("Pending".into()),
+                ..claim.status.clone().unwrap_or_default()
+            };
+            write::status(&api, &claim.metadata, Guard::Uid, claim.status.as_ref(), &new).await?;
+        }
+        if phase != Some("Lost") {
+            let volume = self.shared.informer::<PersistentVolume>().get(&Key::new("", name));
+            let (reason, message) = refused_binding(name, volume.as_deref(), claim);
+            self.recorder.warning(&reference(claim), reason, message, cause.clone());
+        }
         Ok(Outcome::Done)
     }
 
@@ -324,6 +346,7 @@ impl Worker {
     /// claimRef, the claim names it too     Bound
     /// claimRef without a uid, no claim     Available: an administrator reserved it
     /// claimRef with a uid, claim is gone   Released: it may hold data, so no other claim gets it
+    /// made for a claim that got another    Released: its provisioner deletes it
     /// Released, at the next look           see `reclaim`
     /// ```
     async fn volume(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
@@ -353,6 +376,7 @@ impl Worker {
                 }
                 match claim {
                     Some(claim) if bound_to(&claim) == volume.metadata.name => "Bound",
+                    Some(claim) if is_bound(&claim) && is_superfluous(&volume) => "Released",
                     Some(claim)
                         if is_bound(&claim) && (is_taken_back(&volume) || reference.uid.is_some()) =>
                     {
@@ -396,53 +420,6 @@ impl Worker {
     }
 }
 
-/// Pure: why a released volume cannot be reclaimed, with the reason of the Event. `None`: it is
-/// retained, or its provisioner deletes it.
-///
-/// ```text
-/// Retain                               None
-/// Delete, made by a provisioner, CSI   None
-/// Delete, hostPath /data/x             upstream deletes directories below /tmp only
-/// Delete, hostPath /tmp/x              the directory is on a node, which no controller can reach
-/// Delete, nfs                          there is no deleter
-/// Recycle                              there is no recycler
-/// ```
-fn reclaim_refusal(volume: &PersistentVolume) -> Option<(&'static str, String)> {
-    const NO_DELETER: &str = "VolumeFailedDelete";
-    let spec = volume.spec.as_ref()?;
-    let note = |name: &str| volume.metadata.annotations.as_ref().and_then(|all| all.get(name));
-    if note(MIGRATED_TO).is_some_and(|driver| !driver.is_empty()) {
-        return None;
-    }
-    match spec.persistent_volume_reclaim_policy.as_deref() {
-        Some("Delete") => {}
-        Some("Recycle") => {
-            return Some(("VolumeFailedRecycle", "No recycler plugin found for the volume!".into()));
-        }
-        _ => return None,
-    }
-    let provisioner = note(PROVISIONED_BY).filter(|name| !name.is_empty());
-    if spec.csi.is_some() || provisioner.is_some_and(|name| !name.starts_with("kubernetes.io/")) {
-        return None;
-    }
-    let name = volume.metadata.name.as_deref().unwrap_or_default();
-    let Some(host) = &spec.host_path else {
-        let is_known = spec.nfs.is_some() || spec.fc.is_some() || spec.iscsi.is_some();
-        let deletable = if is_known { "deletable " } else { "" };
-        let why = format!(
-            "error getting deleter volume plugin for volume {name:?}: no {deletable}volume plugin matched"
-        );
-        return Some((NO_DELETER, why));
-    };
-    let path = &host.path;
-    let is_below_tmp = path.split_once("/tmp/").is_some_and(|(_, rest)| !rest.is_empty());
-    let why = match is_below_tmp {
-        true => format!("Ropewalk deletes no directories of hostPath volumes: delete {path} and the volume"),
-        false => format!("host_path deleter only supports /tmp/.+ but received provided {path}"),
-    };
-    Some((NO_DELETER, why))
-}
-
 /// Pure: the class of claims that name none: the newest that is marked as the default, and of
 /// several the first by name. A claim with the class `""` names one: none at all.
 fn default_class(classes: &[Arc<StorageClass>]) -> Option<String> {
@@ -462,6 +439,16 @@ fn default_class(classes: &[Arc<StorageClass>]) -> Option<String> {
 /// wants this claim to have it.
 fn is_taken_back(volume: &PersistentVolume) -> bool {
     volume.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BOUND_BY_CONTROLLER))
+}
+
+/// True if a provisioner made the volume for its claim and deletes it when it is released. No other
+/// claim is to have it.
+fn is_superfluous(volume: &PersistentVolume) -> bool {
+    let is_provisioned = volume.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(PROVISIONED_BY));
+    let spec = volume.spec.clone().unwrap_or_default();
+    is_provisioned
+        && spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete")
+        && spec.claim_ref.is_some_and(|claim| claim.uid.is_some())
 }
 
 fn with_phase(before: Option<&PersistentVolumeStatus>, phase: &str) -> PersistentVolumeStatus {

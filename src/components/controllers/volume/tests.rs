@@ -120,6 +120,59 @@ async fn a_volume_whose_claim_got_another_one_is_free_again_unless_its_administr
     assert!(server.take().is_empty());
 }
 
+/// While its provisioner made it, the claim was bound to a volume that an administrator had made.
+#[tokio::test]
+async fn a_volume_that_was_made_for_a_claim_which_got_another_one_is_released() {
+    for (notes, policy, released) in [
+        (json!({PROVISIONED_BY: "x"}), "Delete", true),
+        (json!({PROVISIONED_BY: "x"}), "Retain", false),
+        (json!({}), "Delete", false),
+    ] {
+        let server = Scripted::new(|_| None).await;
+        let mut spare = volume(Some("u"));
+        spare.metadata.annotations = of(notes);
+        spare.spec.as_mut().unwrap().persistent_volume_reclaim_policy = Some(policy.into());
+        spare.status = Some(with_phase(None, "Pending"));
+        let bound = claim("other", "Bound");
+        worker(&server, vec![bound], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
+        let asked = server.take();
+        assert_eq!(asked[0].line.ends_with("/v/status"), released, "{policy}");
+        assert_eq!(asked[0].body["status"]["phase"] == "Released", released, "{policy}");
+    }
+}
+
+#[test]
+fn a_claim_hears_why_it_does_not_get_the_volume_that_it_names() {
+    let claim = claim("v", "Pending");
+    let mut other_class = volume(None);
+    other_class.spec.as_mut().unwrap().storage_class_name = Some("soon".into());
+    for (volume, reason, message) in [
+        (None, "FailedBinding", "volume \"v\" does not exist"),
+        (Some(volume(Some("w"))), "FailedBinding", "volume \"v\" already bound to a different claim."),
+        (
+            Some(other_class),
+            "VolumeMismatch",
+            "Cannot bind to requested volume \"v\": storageClassName does not match",
+        ),
+    ] {
+        assert_eq!(refused_binding("v", volume.as_ref(), &claim), (reason, message.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn nothing_makes_volumes_for_a_class_without_a_provisioner() {
+    let server = Scripted::new(|_| None).await;
+    let mut claim = claim("", "Pending");
+    claim.spec.as_mut().unwrap().storage_class_name = Some("hand".into());
+    let worker = worker(&server, vec![claim], vec![]);
+    let class = json!({"metadata": {"name": "hand"}, "provisioner": NO_PROVISIONER});
+    worker.shared.informer::<StorageClass>().tell_of(of(class));
+    worker.claim(key(), None).await.unwrap();
+    let told = server.event("ProvisioningFailed").await;
+    assert_eq!(told, "no volume plugin matched name: kubernetes.io/no-provisioner");
+    assert_eq!(server.lines(), [""; 0], "no provisioner is asked");
+}
+
 #[tokio::test]
 async fn a_volume_is_released_only_when_the_api_server_does_not_know_its_claim() {
     for (uid, want) in [("u", vec!["GET"]), ("another", vec!["GET", "PATCH"])] {
