@@ -1,7 +1,7 @@
 //! What is the matter with a workload: with what keeps pods, and with what runs them to an end.
 
-use super::pod::{self, is_ready};
 use super::facts::Facts;
+use super::pod::{self, is_ready};
 use super::question::Explanation;
 use super::reader::{Reader, alive, flag, is_unread, last_warning, terminating};
 use super::texts::Word;

@@ -74,9 +74,8 @@ fn a_pod_that_has_not_started_does_not_run() {
         pod["spec"]["initContainers"] = spec;
         ask(&facts(&[("pods", pod)], &Tap::new()), &["pod/web-1"]).lines.join(" ")
     };
-    let waits = |reason: &str| {
-        json!([{"name": "c", "ready": false, "state": {"waiting": {"reason": reason}}}])
-    };
+    let waits =
+        |reason: &str| json!([{"name": "c", "ready": false, "state": {"waiting": {"reason": reason}}}]);
     let creating = json!({"phase": "Pending", "containerStatuses": waits("ContainerCreating")});
     let said = told(json!([]), creating);
     assert!(said.contains("has not started all of its containers") && !said.contains("It runs"), "{said}");

@@ -135,7 +135,10 @@ fn a_job_says_how_it_ended_or_what_it_waits_for() {
     let sick = ("pods", owned("sum", "sum-x", no_image()));
     let told = ask(&facts(&[job(json!({}), json!({"failed": 2})), sick], &Tap::new()), &["sum"]);
     let said = told.lines.join(" ");
-    assert!(told.problem && said.contains("failed so far: 2") && said.contains("image ngnix cannot"), "{said}");
+    assert!(
+        told.problem && said.contains("failed so far: 2") && said.contains("image ngnix cannot"),
+        "{said}"
+    );
     let refused = warning("sum", "FailedCreate", "exceeded quota");
     let told = ask(&facts(&[job(json!({}), json!({})), ("events", refused)], &Tap::new()), &["sum"]);
     assert!(told.problem && told.lines.join(" ").contains("exceeded quota"), "{told:?}");

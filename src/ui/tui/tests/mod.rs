@@ -6,6 +6,7 @@ mod answers;
 mod beside;
 mod keys;
 mod labs;
+mod list;
 mod plan;
 mod replay;
 mod scrubber;

@@ -185,9 +185,10 @@ async fn a_way_back_is_noted_before_the_cluster_has_recovered() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
+    let waits = [&slow];
     tokio::select! {
         biased;
-        _ = run.disturb(&current, &task, &[&slow], &found, true) => panic!("nothing is noted before the end"),
+        _ = run.disturb(&current, &task, &waits, &found, true) => panic!("nothing is noted before the end"),
         () = noted => {}
     }
     crew.kill();

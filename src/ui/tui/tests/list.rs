@@ -1,0 +1,96 @@
+//! The list of lessons and labs.
+
+use super::keys::{letter, press, wish};
+use super::labs::{entries, lab, open};
+use super::*;
+use crate::tui::event::Question;
+use crate::tui::layout::Pane;
+use ::lab::graded::view::LabView;
+use ::lab::view;
+use crossterm::event::KeyCode;
+use std::time::Duration;
+
+/// There is no other way from a lesson to the labs than the prompt.
+#[test]
+fn the_list_is_shown_over_a_lesson_and_over_a_lab() {
+    let mut model = model(80, 24, Lang::En, Look::default());
+    model.traffic.finish();
+    model.focus = Pane::Lesson;
+    tell(&mut model, Event::Lesson(Box::new(asking(Lang::En))));
+    lab(&mut model, LabView::default());
+    tell(&mut model, Event::Labs(entries(Lang::En)));
+    press(&mut model, KeyCode::Down);
+    let before = text(&screen(&model));
+    assert!(before.contains("the container?") && before.contains("o list"), "{before}");
+    let lists = [Effect::Ask(Question::from(&view::Ask::List))];
+    assert_eq!(letter(&mut model, 'o'), lists, "also while a question waits");
+    let entry = view::Entry { id: "first-voyage/04".into(), title: "Run a pod".into(), ..Default::default() };
+    tell(&mut model, Event::Lessons(vec![entry]));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("▶ 04 Run a pod") && shown.contains("o back"), "{shown}");
+    assert_eq!(letter(&mut model, 'b'), [], "no answer");
+    press(&mut model, KeyCode::Down);
+    model.now += Duration::from_secs(1);
+    letter(&mut model, 'o');
+    assert_eq!(text(&screen(&model)), before, "scrolled as it was");
+
+    lab(&mut model, LabView { id: "orphans".into(), ..open(Lang::En) });
+    assert_eq!(letter(&mut model, 'o'), lists);
+    let shown = text(&screen(&model));
+    assert!(shown.contains("▶ orphans: "), "{shown}");
+    assert_eq!(press(&mut model, KeyCode::Enter), [], "it is open: nothing is started");
+    assert!(text(&screen(&model)).contains("One of three apps"));
+    letter(&mut model, 'o');
+    press(&mut model, KeyCode::Home);
+    (0..9).for_each(|_| drop(press(&mut model, KeyCode::Up)));
+    assert_eq!(press(&mut model, KeyCode::Enter), []);
+    assert!(text(&screen(&model)).contains("the container?"), "the lesson, while the lab is open");
+    letter(&mut model, 'o');
+    letter(&mut model, 'o');
+    assert!(text(&screen(&model)).contains("One of three apps"));
+}
+
+#[test]
+fn a_lesson_of_the_list_says_what_comes_before_it() {
+    for (lang, words) in [(Lang::En, "first: lesson 01, not done yet"), (Lang::Ko, "먼저 할 강의: 01")] {
+        let mut model = model(120, 34, lang, Look::default());
+        tell(&mut model, Event::Lesson(Box::default()));
+        let entry = |id: &str, first: &[&str]| view::Entry {
+            id: id.into(),
+            track: "t".into(),
+            steps: 1,
+            first: first.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        };
+        let lessons = vec![entry("t/01", &[]), entry("t/02", &["t/01"]), entry("t/03", &["t/01"])];
+        tell(&mut model, Event::Lessons(lessons));
+        let shown = text(&screen(&model));
+        assert_eq!(shown.matches(words).count(), 1, "below 03 alone: {shown}");
+    }
+}
+
+#[test]
+fn labs_stand_below_the_lessons_and_enter_puts_the_start_on_the_line() {
+    for lang in [Lang::En, Lang::Ko] {
+        let mut model = model(80, 24, lang, Look::default());
+        tell(&mut model, Event::Lesson(Box::default()));
+        let lessons = ["t/01", "t/02"].map(|id| view::Entry { id: id.into(), ..Default::default() });
+        tell(&mut model, Event::Lessons(lessons.into()));
+        lab(&mut model, LabView::default());
+        tell(&mut model, Event::Labs(entries(lang)));
+        press(&mut model, KeyCode::F(6));
+        for _ in 0..9 {
+            press(&mut model, KeyCode::Down);
+        }
+        let shown = text(&screen(&model));
+        assert!(shown.contains("▶ wrong-port"), "{shown}");
+        press(&mut model, KeyCode::Up);
+        let shown = text(&screen(&model));
+        assert!(shown.contains("▶ orphans") && shown.contains("60/100"), "{shown}");
+        // Another list: the mark stays at its lab.
+        tell(&mut model, Event::Lessons(vec![view::Entry { id: "t/01".into(), ..Default::default() }]));
+        wish(&mut model, "prompt;on");
+        assert_eq!(press(&mut model, KeyCode::Enter), [Effect::Type(b"\x03".to_vec())]);
+        assert_eq!(wish(&mut model, "prompt;on"), [Effect::Type(b"lab start orphans".to_vec())]);
+    }
+}
