@@ -178,7 +178,7 @@ impl Known {
             self.unsaved |= self.meddling.insert(meddling);
         }
         let others = match teacher {
-            // A way back is told as the teacher's, whoever asks for it.
+            // A way back is told as the teacher's, also where a person asks for it.
             true if journey => here && !self.returning,
             // A lesson's setup elsewhere is the teacher's, too.
             true => here && !self.playing,
