@@ -30,7 +30,8 @@
 //! list.
 //! ## Left out
 //! Client-side throttling (QPS and burst): the server is on the same machine. Clusters behind a
-//! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); the cache of discovery on disk.
+//! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); auth providers (`auth-provider` is
+//! refused); the cache of discovery on disk.
 //! ## Read next
 //! `controllers`, which are made of these parts.
 
@@ -100,8 +101,7 @@ mod tests {
 
     #[test]
     fn a_path_is_escaped_as_go_writes_it() {
-        let escaped =
-            |path: &str| percent_encoding::utf8_percent_encode(path, ESCAPED_IN_PATHS).to_string();
+        let escaped = |path: &str| percent_encoding::utf8_percent_encode(path, ESCAPED_IN_PATHS).to_string();
         assert_eq!(escaped("/a b/c?d=e"), "/a%20b/c%3Fd=e");
         assert_eq!(escaped("/-_.~$&+,:;=@09azAZ"), "/-_.~$&+,:;=@09azAZ");
         assert_eq!(escaped("!*'()[]%#가"), "%21%2A%27%28%29%5B%5D%25%23%EA%B0%80");

@@ -206,8 +206,8 @@ impl Correlator {
 }
 
 /// Did the API server answer, and not that it has no time just now? A request that cannot be built
-/// counts as refused, as in client-go: the next try would fail in the same way, and all other Events
-/// of the component would wait for it.
+/// counts as refused, as in client-go: the next try would fail in the same way, and all other
+/// Events of the component would wait for it.
 fn is_refusal(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => !matches!(status.code, 429 | 503),

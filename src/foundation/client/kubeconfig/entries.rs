@@ -155,8 +155,8 @@ pub(super) fn material(env: &Env, entry: &Entry, key: &str) -> Result<Option<Vec
     }
 }
 
-/// The header `Authorization`: a token, else a name and its password. Of a token and a file with one
-/// the file counts, as long as it can be read and has a token.
+/// The header `Authorization`: a token, else a name and its password. Of a token and a file with
+/// one the file counts, as long as it can be read and has a token.
 ///
 /// # Errors
 /// The file that holds the token cannot be read, and there is no other token.

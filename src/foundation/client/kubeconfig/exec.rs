@@ -241,8 +241,8 @@ fn mode(exec: &Value) -> &str {
     }
 }
 
-/// When a credential expires, if the plugin says so. Errors: it says no time. To keep the credential
-/// forever instead would hide the plugin's fault until the server refuses it.
+/// When a credential expires, if the plugin says so. Errors: it says no time. To keep the
+/// credential forever instead would hide the plugin's fault until the server refuses it.
 fn expiry(said: &Value) -> Result<Option<Timestamp>, String> {
     if said.is_null() {
         return Ok(None);

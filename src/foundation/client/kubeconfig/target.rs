@@ -140,8 +140,9 @@ impl Target {
     }
 
     /// The same after a 401 to what was sent as `refused`: the plugin is asked once more, or the
-    /// token's file read again. `None`: neither says who the user is. As in client-go the request that was refused is not sent
-    /// again; those that follow carry what the plugin says now.
+    /// token's file read again. `None`: neither says who the user is. As in client-go the request
+    /// that was refused is not sent again; those that follow carry what the plugin or the file says
+    /// now.
     ///
     /// # Errors
     /// As [`Target::authenticated`].
