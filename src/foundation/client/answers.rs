@@ -1,11 +1,31 @@
 //! Names in the paths of requests, and what the API server's answers mean.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
+/// Bytes that Go's `url.URL` escapes as `%XX` when it writes a whole path: all but letters, digits
+/// and `-_.~$&+,/:;=@`. Slashes stay, so this is for paths; one name in a path needs [`segment`].
+///
+/// Example: the path `/a b/c?d=e` is written as `/a%20b/c%3Fd=e`.
+pub const ESCAPED_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+
 /// Escapes a name as one segment of a request's path, for paths that are built by hand;
 /// [`Api`](crate::Api) does it for every name. Names that other objects contain are hardly
 /// restricted: a GET of `x?y` would read another object, `x`, and so would `../../secrets/x`.
 pub fn segment(name: &str) -> String {
-    const KEPT: percent_encoding::AsciiSet =
-        percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+    const KEPT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
     percent_encoding::utf8_percent_encode(name, &KEPT).to_string()
 }
 

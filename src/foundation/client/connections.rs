@@ -8,7 +8,10 @@ use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Streams that one connection carries at a time. RFC 9113 recommends that no server permits fewer,
 /// Go's transport assumes it until the server says more (`http2.initialMaxConcurrentStreams`), and
@@ -69,35 +72,49 @@ impl Drop for Stream {
     }
 }
 
+/// A watch that ends sooner than this and has brought nothing counts as failed (client-go's
+/// `VeryShortWatchError`).
+const SHORT_WATCH: Duration = Duration::from_secs(1);
+
 /// The body of an answer. It holds its stream until its end, or until it is dropped.
+///
+/// The end of a watch is no error, so kube-rs asks for the next one at once. Against a server or a
+/// proxy that ends each watch right away it would ask without a pause. So such an end is an error
+/// here, after which a [`Reflector`](crate::Reflector) waits.
 pub(super) struct Answer {
     body: Incoming,
     stream: Option<Stream>,
+    /// When a watch was opened, as long as it has brought nothing.
+    opened: Option<clock::Instant>,
 }
 
 impl Answer {
-    pub(super) fn new(body: Incoming, stream: Stream) -> Answer {
-        Answer { body, stream: Some(stream) }
+    pub(super) fn new(body: Incoming, stream: Stream, is_watch: bool) -> Answer {
+        Answer { body, stream: Some(stream), opened: is_watch.then(clock::Instant::now) }
     }
 }
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let opened = self.opened.take();
+        if matches!(frame, None | Some(Err(_))) {
             self.stream = None;
         }
-        frame
+        if frame.is_none() && opened.is_some_and(|at| at.elapsed() < SHORT_WATCH) {
+            return Poll::Ready(Some(Err("the watch ended at once and brought nothing".into())));
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.opened.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -113,7 +130,6 @@ mod tests {
     use http::Request;
     use http_body_util::BodyExt;
     use k8s_openapi::api::core::v1::Node;
-    use std::time::Duration;
 
     const LONG: Duration = Duration::from_secs(30);
 
@@ -139,6 +155,21 @@ mod tests {
         drop(watches.drain(..30).collect::<Vec<_>>());
         watches.push(ask(&transport, "/api/v1/nodes?watch=true").await);
         assert_eq!(transport.streams(), [71, 100, 50]);
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_ends_at_once_has_failed() {
+        let transport = Arc::new(Transport::tls(testing::saying("").await).unwrap());
+        let ended = ask(&transport, "/api/v1/nodes?watch=true").await.frame().await;
+        let why = ended.expect("an error").expect_err("an error").to_string();
+        assert_eq!(why, "the watch ended at once and brought nothing");
+        assert!(ask(&transport, "/api/v1/nodes").await.frame().await.is_none());
+        assert_eq!(transport.streams(), [0]);
+        let transport = Arc::new(Transport::tls(testing::saying("{}\n").await).unwrap());
+        let mut watch = ask(&transport, "/api/v1/nodes?watch=true").await;
+        while let Some(frame) = watch.frame().await {
+            frame.expect("a watch that brought something has not failed");
+        }
     }
 
     #[tokio::test]

@@ -109,7 +109,11 @@ impl Discovery {
                     continue;
                 }
                 for resource in value::list(version, "resources") {
-                    self.resources.push(Arc::new(aggregated(name, word, resource)));
+                    let resource = aggregated(name, word, resource);
+                    // One without a kind has subresources only, and no objects of its own.
+                    if !resource.kind.is_empty() {
+                        self.resources.push(Arc::new(resource));
+                    }
                 }
             }
         }
@@ -269,6 +273,21 @@ mod tests {
             assert_eq!(find(word).as_deref(), want, "{word}");
         }
         assert_eq!(all.category("all").len(), 4);
+    }
+
+    /// client-go's `convertAPIResource` leaves it out. Else `get all` or the garbage collector would
+    /// ask the server for objects that it does not have.
+    #[test]
+    fn a_resource_that_has_subresources_only_is_left_out() {
+        let mut all = Discovery::default();
+        let scale = json!({"subresource": "scale", "responseKind": {"kind": "Scale"}, "verbs": ["get"]});
+        let resources = json!([
+            {"resource": "models", "scope": "Namespaced", "subresources": [scale]},
+            {"resource": "things", "scope": "Namespaced", "responseKind": {"kind": "Thing"}, "verbs": ["get"]}]);
+        all.add_aggregated(&json!({"items": [{"metadata": {"name": "example.com"},
+            "versions": [{"version": "v1", "resources": resources}]}]}));
+        assert!(all.find("models").is_none());
+        assert_eq!(all.preferred().len(), 1);
     }
 
     #[test]

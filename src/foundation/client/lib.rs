@@ -30,7 +30,8 @@
 //! list.
 //! ## Left out
 //! Client-side throttling (QPS and burst): the server is on the same machine. Clusters behind a
-//! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); the cache of discovery on disk.
+//! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); auth providers (`auth-provider` is
+//! refused); the cache of discovery on disk.
 //! ## Read next
 //! `controllers`, which are made of these parts.
 
@@ -56,7 +57,7 @@ pub mod simulated;
 pub mod testing;
 mod transport;
 
-pub use answers::{is_code, is_unanswered, optional, segment};
+pub use answers::{ESCAPED_IN_PATHS, is_code, is_unanswered, optional, segment};
 pub use api_client::{Client, Error};
 pub use election::LeaderElection;
 pub use informer::{Change, Informer, Lists};
@@ -96,5 +97,13 @@ mod tests {
         assert_eq!(segment("x?watch=true&a"), "x%3Fwatch%3Dtrue%26a");
         assert_eq!(segment("../../secrets/x"), "..%2F..%2Fsecrets%2Fx");
         assert_eq!(segment("a#b c%d"), "a%23b%20c%25d");
+    }
+
+    #[test]
+    fn a_path_is_escaped_as_go_writes_it() {
+        let escaped = |path: &str| percent_encoding::utf8_percent_encode(path, ESCAPED_IN_PATHS).to_string();
+        assert_eq!(escaped("/a b/c?d=e"), "/a%20b/c%3Fd=e");
+        assert_eq!(escaped("/-_.~$&+,:;=@09azAZ"), "/-_.~$&+,:;=@09azAZ");
+        assert_eq!(escaped("!*'()[]%#가"), "%21%2A%27%28%29%5B%5D%25%23%EA%B0%80");
     }
 }

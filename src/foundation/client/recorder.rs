@@ -205,12 +205,18 @@ impl Correlator {
     }
 }
 
-/// Did the API server answer, and not that it has no time just now?
+/// Did the API server answer, and not that it has no time just now? A request that cannot be built
+/// counts as refused, as in client-go: the next try would fail in the same way, and all other
+/// Events of the component would wait for it.
 fn is_refusal(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if !matches!(status.code, 429 | 503))
+    match error {
+        kube::Error::Api(status) => !matches!(status.code, 429 | 503),
+        kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => true,
+        _ => false,
+    }
 }
 
-/// Tries again while nobody answers. What the API server refuses it refuses again.
+/// Tries again while no API server answers. What the API server refuses it refuses again.
 async fn persist<T, W>(write: impl Fn() -> W) -> Result<T, kube::Error>
 where
     W: Future<Output = Result<T, kube::Error>>,
@@ -450,12 +456,15 @@ mod tests {
             .await;
             assert_eq!((*asked.lock(), written.is_ok()), (tries, answers < 12));
         }
-        let asked = Mutex::new(0);
-        let written: Result<(), _> = persist(|| {
-            *asked.lock() += 1;
-            std::future::ready(Err(refused()))
-        })
-        .await;
-        assert!(written.is_err() && *asked.lock() == 1);
+        let unbuilt = || kube::Error::HttpError(http::Request::get("/a b").body(()).unwrap_err());
+        for error in [refused as fn() -> kube::Error, unbuilt] {
+            let asked = Mutex::new(0);
+            let written: Result<(), _> = persist(|| {
+                *asked.lock() += 1;
+                std::future::ready(Err(error()))
+            })
+            .await;
+            assert!(written.is_err() && *asked.lock() == 1);
+        }
     }
 }

@@ -51,20 +51,27 @@ impl<T> Delta<T> {
     }
 }
 
+/// What kube-rs tells of a kind.
+type Events<K> = BoxStream<'static, watcher::Result<watcher::Event<Item<K>>>>;
+
 /// Lists the objects of a kind, then watches them.
 ///
-/// kube-rs resumes a watch at the newest bookmark or object, and lists anew if the API server no
-/// longer has that revision (410). Added here: a list is told as a whole; after a failure the next
-/// request waits, longer at each further failure, and the log says why if it goes on; one object
-/// that cannot be decoded does not fail its list. The reader asks for one [`Delta`] after the
-/// other: no queue grows when it is slow, the API server's bound for slow watchers holds instead.
+/// kube-rs resumes a watch at the newest bookmark or object, and lists anew if an event of the
+/// watch says that the API server no longer has that revision (410). Added here: it also lists anew
+/// if the request for the watch is refused for that reason, which kube-rs would repeat forever at
+/// the same revision; a list is told as a whole; after a failure the next request waits, longer at
+/// each further failure, and the log says why if it goes on; one object that cannot be decoded does
+/// not fail its list. The reader asks for one [`Delta`] after the other: no queue grows when it is
+/// slow, the API server's bound for slow watchers holds instead.
 ///
 /// Example: a watch of pods that is cut for longer than the API server keeps events tells
 /// `Replaced([a, b])`, `Updated(b)`, an error, an error, `Replaced([b, c])`.
 pub struct Reflector<K> {
     /// What the log calls the kind.
     kind: String,
-    stream: BoxStream<'static, watcher::Result<watcher::Event<Item<K>>>>,
+    stream: Events<K>,
+    /// Makes a stream that begins with a list. `None`: `stream` is the only one.
+    restart: Option<Box<dyn Fn() -> Events<K> + Send>>,
     failures: Failures,
     /// Until when the next request has to wait.
     pause: Option<clock::Instant>,
@@ -80,7 +87,9 @@ where
     /// Reflects the objects of `api` that the selectors of `config` name. Nothing is asked before
     /// the first [`Reflector::next`].
     pub fn new(kind: &str, api: Api<Item<K>>, config: watcher::Config) -> Reflector<K> {
-        Reflector::over(kind, watcher(api.for_watcher(), config))
+        let restart = move || watcher(api.clone().for_watcher(), config.clone()).boxed();
+        let stream = restart();
+        Reflector { restart: Some(Box::new(restart)), ..Reflector::over(kind, stream) }
     }
 
     pub(super) fn over(
@@ -90,6 +99,7 @@ where
         Reflector {
             kind: kind.to_string(),
             stream: stream.boxed(),
+            restart: None,
             failures: Failures::new(),
             pause: None,
             page: Vec::new(),
@@ -130,6 +140,9 @@ where
                 // The stream is not polled again before the pause: that would send a request.
                 Err(error) => {
                     self.pause = Some(clock::deadline(self.failures.failed(&self.kind, &error)));
+                    if let Some(restart) = self.restart.as_ref().filter(|_| is_expired(&error)) {
+                        self.stream = restart();
+                    }
                     return Some(Err(error));
                 }
             };
@@ -194,6 +207,13 @@ fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
         _ => None,
     }
+}
+
+/// True if the API server no longer has the revision at which the watch was to begin or go on, as
+/// client-go's `IsResourceExpired` and `IsGone` say.
+fn is_expired(error: &watcher::Error) -> bool {
+    answer(error)
+        .is_some_and(|status| status.code == 410 || matches!(status.reason.as_str(), "Expired" | "Gone"))
 }
 
 /// The failures of a watch: the next pause, and what is logged.
@@ -361,6 +381,34 @@ mod tests {
         let list = reflector.next_decoded().await.unwrap().unwrap();
         assert_eq!(names(list), Delta::Replaced(vec!["a".to_string()]));
         assert_eq!(server.lines()[0], "GET /apis/example.com/v1/namespaces/d/things");
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_refused_as_too_old_begins_with_a_new_list() {
+        let times = parking_lot::Mutex::new(0);
+        let server = crate::testing::Scripted::new(move |_| {
+            let time = {
+                let mut times = times.lock();
+                *times += 1;
+                *times
+            };
+            let object = json!({"metadata": {"namespace": "d", "name": format!("request-{time}")}});
+            match time {
+                2 => crate::testing::refusal(410, "Expired"),
+                _ => Some((200, json!({"metadata": {"resourceVersion": "5"}, "items": [object]}))),
+            }
+        })
+        .await;
+        let kind = kube::core::GroupVersionKind::gvk("example.com", "v1", "Thing");
+        let resource = kube::core::ApiResource::from_gvk_with_plural(&kind, "things");
+        let api = Api::<Item<DynamicObject>>::namespaced_with(server.client.kube(), "d", &resource);
+        let mut reflector = Reflector::new("Thing", api, watcher::Config::default());
+        let first = reflector.next_decoded().await.unwrap().unwrap();
+        assert_eq!(names(first), Delta::Replaced(vec!["request-1".to_string()]));
+        let refused = reflector.next_decoded().await.unwrap().unwrap_err();
+        assert!(is_expired(&refused), "{refused}");
+        let list = reflector.next_decoded().await.unwrap().unwrap();
+        assert_eq!(names(list), Delta::Replaced(vec!["request-3".to_string()]));
     }
 
     /// An API server that restarts twice within two minutes is no reason for a warning about each

@@ -139,6 +139,7 @@ impl Transport {
     /// says that nothing was done.
     async fn ask(&self, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
         let (head, mut body) = request.into_parts();
+        let is_watch = head.uri.query().is_some_and(|query| query.contains("watch=true"));
         let mut tries = RETRIES_MAX;
         loop {
             // A body that is a stream can be sent once.
@@ -149,7 +150,11 @@ impl Transport {
             let (http, stream) = self.connections.stream();
             let request = http.request(Request::from_parts(head.clone(), sent));
             let answer = match tokio::time::timeout(self.answer_timeout, request).await {
-                Ok(answer) => answer?.map(|body| Answer::new(body, stream)),
+                Ok(answer) => {
+                    let answer = answer?;
+                    let is_open = is_watch && answer.status().is_success();
+                    answer.map(|body| Answer::new(body, stream, is_open))
+                }
                 Err(_) => {
                     return Err(
                         io::Error::new(io::ErrorKind::TimedOut, "the API server does not answer").into()

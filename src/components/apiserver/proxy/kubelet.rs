@@ -149,7 +149,7 @@ pub(crate) async fn node(
     if let Some((code, text)) = refused_log(&path, &ctx.query) {
         return Ok(plain(code, text));
     }
-    let escaped = percent_encoding::utf8_percent_encode(&path, ESCAPED);
+    let escaped = percent_encoding::utf8_percent_encode(&path, client::ESCAPED_IN_PATHS);
     let answer = forward(state, ctx, name, &format!("{escaped}{query}"), request).await?;
     let code = answer.status().as_u16();
     if let Some((what, namespace, pod)) = led_to(&path)
@@ -159,22 +159,6 @@ pub(crate) async fn node(
     }
     Ok(answer)
 }
-
-/// Bytes of a path that are sent as `%XX`, as Go writes a URL's path.
-const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b'/')
-    .remove(b':')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b'@');
 
 /// The node and the port in the name of a proxied node: `n1`, `n1:10250` or `https:n1:10250`
 /// (upstream's `SplitSchemeNamePort`).

@@ -4,10 +4,9 @@ use crate::error::{Fail, go_io, text};
 use crate::manifest;
 use crate::print::yaml;
 use api::value;
-use client::kubeconfig::{ConfigLock, Kubeconfig, LockError};
+use client::kubeconfig::{ConfigLock, Kubeconfig, LOCK_WITHIN, LockError};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The file that holds an entry, or else the one new entries go to.
 pub(super) fn home_of(files: &Kubeconfig, found: Option<&Path>) -> PathBuf {
@@ -26,9 +25,6 @@ pub(super) fn file_of_current(files: &Kubeconfig) -> PathBuf {
     };
     home_of(files, files.files.iter().find(holds).map(PathBuf::as_path))
 }
-
-/// How long a change waits for another one of the same file.
-const LOCK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Changes one file and writes it back.
 pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(), Fail>) -> Result<(), Fail> {

@@ -4,7 +4,8 @@ use super::text::{Text, capital, or_none, rfc1123};
 use api::gostr::quote;
 use api::quantity::{Quantity, as_stored};
 use api::value;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use client::ESCAPED_IN_PATHS;
+use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
 /// `inset`: the template's extra indentation, or nothing. `pod`: where references to its own fields
@@ -149,22 +150,6 @@ fn port_text(port: &Value) -> String {
     api::gostr::plain(port)
 }
 
-/// Characters that Go's `url.URL` escapes in a path: all but letters, digits and these.
-const NOT_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b'/')
-    .remove(b':')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b'@');
-
 fn probe(probe: &Value) -> String {
     let number = |key: &str| value::int(probe, key).unwrap_or(0);
     let attributes = format!(
@@ -186,7 +171,7 @@ fn probe(probe: &Value) -> String {
         let (host, path) = (value::text(http, "host"), value::text(http, "path"));
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
         let slash = if path.starts_with('/') || path.is_empty() { "" } else { "/" };
-        let path = utf8_percent_encode(path, NOT_IN_PATHS);
+        let path = utf8_percent_encode(path, ESCAPED_IN_PATHS);
         format!("http-get {scheme}://{host}:{}{slash}{path} {attributes}", port_text(&http["port"]))
     } else if !tcp.is_null() {
         format!("tcp-socket {}:{} {attributes}", value::text(tcp, "host"), port_text(&tcp["port"]))

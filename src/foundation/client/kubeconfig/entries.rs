@@ -56,7 +56,8 @@ pub(super) fn cluster(entry: &Entry, overrides: &Overrides) -> Entry {
     cluster
 }
 
-/// The user. A file on the command line takes the place of the entry's file and data.
+/// The user. A file on the command line takes the place of the entry's file and data, a token that
+/// of the entry's token and its file.
 pub(super) fn user(entry: &Entry, overrides: &Overrides) -> Entry {
     let files =
         [("client-certificate", &overrides.client_certificate), ("client-key", &overrides.client_key)];
@@ -66,6 +67,9 @@ pub(super) fn user(entry: &Entry, overrides: &Overrides) -> Entry {
             value::remove(&mut user.value, &format!("{key}-data"));
         }
         put_given(&mut user.value, key, given);
+    }
+    if !overrides.token.is_empty() {
+        value::remove(&mut user.value, "tokenFile");
     }
     put_given(&mut user.value, "token", &overrides.token);
     put_given(&mut user.value, "username", &overrides.username);
@@ -106,6 +110,9 @@ fn user_faults(env: &Env, user: &Entry) -> Vec<String> {
         let by = "; client-key-data will override";
         faults.extend(file_faults(env, user, "client-key", "client-key", by));
     }
+    if !value::at(&user.value, "exec").is_null() && !value::at(&user.value, "auth-provider").is_null() {
+        faults.push(format!("authProvider cannot be provided in combination with an exec plugin for {name}"));
+    }
     faults.extend(Plugin::faults(user));
     if has("token") && (has("username") || has("password")) {
         faults.push(format!(
@@ -134,6 +141,8 @@ pub(super) fn check(env: &Env, user: &Entry, cluster: &Entry) -> Result<(), Erro
 pub(super) fn material(env: &Env, entry: &Entry, key: &str) -> Result<Option<Vec<u8>>, Error> {
     let data = value::text(&entry.value, &format!("{key}-data"));
     if !data.is_empty() {
+        // A block of YAML (`|`) has line breaks, which Go's decoder skips.
+        let data = data.replace(['\r', '\n'], "");
         let decoded = base64::engine::general_purpose::STANDARD.decode(data);
         return decoded.map(Some).map_err(|e| Error::Base64 { key: key.into(), why: e.to_string() });
     }
@@ -146,19 +155,20 @@ pub(super) fn material(env: &Env, entry: &Entry, key: &str) -> Result<Option<Vec
     }
 }
 
-/// The header `Authorization`: a token, else a name and its password.
+/// The header `Authorization`: a token, else a name and its password. Of a token and a file with
+/// one the file counts, as long as it can be read and has a token.
 ///
 /// # Errors
-/// The file that holds the token cannot be read.
+/// The file that holds the token cannot be read, and there is no other token.
 pub(super) fn authorization(env: &Env, user: &Entry) -> Result<Option<String>, Error> {
     let text = |key: &str| value::text(&user.value, key);
     let token = match (text("token"), text("tokenFile")) {
-        ("", "") => String::new(),
-        ("", path) => std::fs::read_to_string(env.cwd.join(path))
-            .map_err(|cause| Error::File { file: path.into(), cause })?
-            .trim()
-            .to_string(),
-        (token, _) => token.to_string(),
+        (token, "") => token.to_string(),
+        (token, path) => match std::fs::read_to_string(env.cwd.join(path)) {
+            Ok(read) if token.is_empty() || !read.trim().is_empty() => read.trim().to_string(),
+            Err(cause) if token.is_empty() => return Err(Error::File { file: path.into(), cause }),
+            _ => token.to_string(),
+        },
     };
     if !token.is_empty() {
         return Ok(Some(format!("Bearer {token}")));

@@ -76,6 +76,10 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// The user is to be found out by an auth provider (`auth-provider`). There is none of this
+    /// name here: client-go's own are gone or are superseded by credential plugins.
+    #[error("no Auth Provider found for name {}", quote(.0))]
+    NoAuthProvider(String),
     /// The credential plugin speaks a version of the protocol that is not known here.
     #[error("exec plugin: invalid apiVersion {}", quote(.0))]
     PluginVersion(String),

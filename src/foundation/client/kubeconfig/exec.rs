@@ -9,6 +9,7 @@ use super::env::Env;
 use super::error::{Error, PluginError};
 use super::merged::Entry;
 use api::gostr::{io_error, quote};
+use api::schema::rfc3339;
 use api::value;
 use base64::Engine as _;
 use clock::{self, Timestamp};
@@ -220,7 +221,7 @@ impl Plugin {
             return Err("exec plugin returned only certificate or key, not both".into());
         }
         let certificate = certificate.zip(key).map(|(c, k)| (c.as_bytes().to_vec(), k.as_bytes().to_vec()));
-        let expires = text("expirationTimestamp").and_then(|t| t.parse().ok());
+        let expires = expiry(value::at(&answer, "status.expirationTimestamp"))?;
         Ok(Credential {
             token: token.map(String::from),
             expires: match &certificate {
@@ -238,6 +239,21 @@ fn mode(exec: &Value) -> &str {
         "" if value::text(exec, "apiVersion") == VERSIONS[1] => "IfAvailable",
         given => given,
     }
+}
+
+/// When a credential expires, if the plugin says so. Errors: it says no time. To keep the
+/// credential forever instead would hide the plugin's fault until the server refuses it.
+fn expiry(said: &Value) -> Result<Option<Timestamp>, String> {
+    if said.is_null() {
+        return Ok(None);
+    }
+    let text = said.as_str().unwrap_or_default();
+    let quoted = said.as_str().map_or_else(|| said.to_string(), quote);
+    rfc3339(text).map(Some).ok_or_else(|| {
+        format!(
+            "decoding stdout: parsing time {quoted} as \"2006-01-02T15:04:05Z07:00\": cannot parse {quoted} as \"2006\""
+        )
+    })
 }
 
 fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
@@ -259,11 +275,14 @@ fn told_of(cluster: &Value, authority: Option<&[u8]>) -> Value {
     let mut told = serde_json::Map::new();
     let mut keep = |key: &str| {
         let value = value::at(cluster, key);
-        if !value.is_null() {
+        // As Go's `omitempty`.
+        if !matches!(value, Value::Null | Value::Bool(false)) && value != "" {
             told.insert(key.into(), value.clone());
         }
     };
-    ["server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url"].into_iter().for_each(&mut keep);
+    ["server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression"]
+        .into_iter()
+        .for_each(&mut keep);
     if let Some(pem) = authority {
         let data = base64::engine::general_purpose::STANDARD.encode(pem);
         told.insert("certificate-authority-data".into(), data.into());
@@ -319,6 +338,11 @@ mod tests {
         let cluster = entry(json!({"server": "https://s", "certificate-authority": "ca.pem"}));
         let plugin = Plugin::of(&user, &cluster, Some(b"foo")).unwrap().unwrap();
         assert_eq!(plugin.cluster.unwrap()["certificate-authority-data"], "Zm9v");
+        let cluster = entry(json!({"server": "https://s", "tls-server-name": "",
+            "insecure-skip-tls-verify": false, "disable-compression": true}));
+        let plugin = Plugin::of(&user, &cluster, None).unwrap().unwrap();
+        let told = json!({"server": "https://s", "disable-compression": true, "config": null});
+        assert_eq!(plugin.cluster.unwrap(), told);
     }
 
     #[tokio::test]
@@ -338,5 +362,10 @@ mod tests {
             read(&answer(r#","status":{"clientKeyData":"k"}"#)),
             "exec plugin returned only certificate or key, not both"
         );
+        for (said, quoted) in [(r#""soon""#, r#""soon""#), ("5", "5")] {
+            let said = answer(&format!(r#","status":{{"token":"t","expirationTimestamp":{said}}}"#));
+            let why = format!("parsing time {quoted} as \"2006-01-02T15:04:05Z07:00\"");
+            assert!(read(&said).contains(&why), "{}", read(&said));
+        }
     }
 }

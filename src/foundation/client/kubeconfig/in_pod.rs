@@ -52,6 +52,7 @@ pub(super) fn target(
         host: format!("{host}:{port}"),
         ca_pem,
         authorization: Some(format!("Bearer {token}")),
+        token_file: overrides.token.is_empty().then(|| account.join("token")),
         namespace: namespace.into(),
         ..Target::default()
     };
@@ -90,6 +91,9 @@ mod tests {
             format!("{} {} {ca} {}", target.url(), target.authorization.unwrap(), target.namespace)
         };
         assert_eq!(who(&env, &none, Value::Null), "https://[fd00::1]:443 Bearer own own ns");
+        let file = |given: &Overrides| of(&env, given, Value::Null).unwrap().unwrap().token_file;
+        assert_eq!(file(&none), Some(account.path().join("token")), "the kubelet renews it");
+        assert_eq!(file(&given("them", "")), None);
         let other = given("them", "other.crt");
         assert_eq!(who(&env, &other, Value::Null), "https://[fd00::1]:443 Bearer them other ns");
         assert!(of(&env, &given("", "none.crt"), Value::Null).is_err());

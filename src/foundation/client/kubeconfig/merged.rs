@@ -41,6 +41,20 @@ pub fn default_path(home: &Path) -> PathBuf {
     home.join(".kube/config")
 }
 
+/// Go's message for a file that has a list or a scalar where a kubeconfig has a mapping. If it
+/// counted as an empty kubeconfig, `kubectl config` would write over it.
+fn no_mapping(found: &Value) -> String {
+    let found = match found {
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        _ => "number",
+    };
+    format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+    )
+}
+
 impl Kubeconfig {
     /// Reads the file `explicit` (`--kubeconfig`) if that is not empty, else the one of the
     /// environment, else those of `$KUBECONFIG`, else `~/.kube/config`. Files that are absent are
@@ -82,6 +96,9 @@ impl Kubeconfig {
             };
             let parsed =
                 api::yaml::parse(&text).map_err(|why| Error::Malformed { path: file.clone(), why })?;
+            if !(parsed.is_object() || parsed.is_null()) {
+                return Err(Error::Malformed { path: file, why: no_mapping(&parsed) });
+            }
             all.merge(&parsed, &file);
         }
         Ok(all)

@@ -99,7 +99,16 @@ fn secure(target: &mut Target, env: &Env, user: &Entry, cluster: &Entry) -> Resu
     let certificate = entries::material(env, user, "client-certificate")?;
     let key = entries::material(env, user, "client-key")?;
     target.certificate = certificate.zip(key);
-    target.plugin = Plugin::of(user, cluster, target.ca_pem.as_deref())?;
+    let provider = value::text(&user.value, "auth-provider.name");
+    if !provider.is_empty() {
+        return Err(Error::NoAuthProvider(provider.into()));
+    }
     target.authorization = entries::authorization(env, user)?;
+    let file = value::text(&user.value, "tokenFile");
+    target.token_file = (!file.is_empty()).then(|| env.cwd.join(file));
+    // A plugin may ask the user something, or open a browser. It is not asked if the entry already
+    // says who the user is (client-go's `UpdateTransportConfig`).
+    let is_known = target.authorization.is_some() || target.certificate.is_some();
+    target.plugin = Plugin::of(user, cluster, target.ca_pem.as_deref())?.filter(|_| !is_known);
     Ok(())
 }

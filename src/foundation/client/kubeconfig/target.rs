@@ -6,6 +6,7 @@ use super::exec::{Credential, Plugin};
 use super::overrides::Overrides;
 use api::value;
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// A server and a user of it.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +27,9 @@ pub struct Target {
     pub certificate: Option<(Vec<u8>, Vec<u8>)>,
     /// The value of the header `Authorization`: `Bearer …` or `Basic …`.
     pub authorization: Option<String>,
+    /// The file that `authorization` was read from. It is read again for later requests: tokens of
+    /// service accounts expire, and the kubelet writes a new one before that.
+    pub token_file: Option<PathBuf>,
     /// Headers `Impersonate-…` with their values (`--as`, `--as-group`).
     pub impersonate: Vec<(String, String)>,
     /// The namespace of a command that names none.
@@ -109,7 +113,8 @@ impl Target {
         }
     }
 
-    /// The same with what its plugin says, if it has one and nothing else says who the user is.
+    /// The same with what its plugin says, if it has one and nothing else says who the user is, or
+    /// with the token that is in its file now.
     ///
     /// # Errors
     /// The plugin is not installed, fails, or answers no usable `ExecCredential`. The next call
@@ -120,18 +125,31 @@ impl Target {
                 let credential = plugin.credential(env, |_| false).await?;
                 Ok(self.with(credential))
             }
-            _ => Ok(self),
+            _ => Ok(self.with_current_token()),
         }
     }
 
-    /// The same after a 401 to what was sent as `refused`: the plugin is asked once more. `None`:
-    /// no plugin says who the user is. As in client-go the request that was refused is not sent
-    /// again; those that follow carry what the plugin says now.
+    /// The same with the token that is in its file now. If the file cannot be read or is empty, the
+    /// token that it had when the kubeconfig was read counts.
+    fn with_current_token(mut self) -> Target {
+        let read = self.token_file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        if let Some(token) = read.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
+            self.authorization = Some(format!("Bearer {token}"));
+        }
+        self
+    }
+
+    /// The same after a 401 to what was sent as `refused`: the plugin is asked once more, or the
+    /// token's file read again. `None`: neither says who the user is. As in client-go the request
+    /// that was refused is not sent again; those that follow carry what the plugin or the file says
+    /// now.
     ///
     /// # Errors
     /// As [`Target::authenticated`].
     pub async fn reauthenticated(&self, env: &Env, refused: &Target) -> Result<Option<Target>, PluginError> {
-        let (Some(plugin), None) = (&self.plugin, &self.authorization) else { return Ok(None) };
+        let (Some(plugin), None) = (&self.plugin, &self.authorization) else {
+            return Ok(self.token_file.is_some().then(|| self.clone().with_current_token()));
+        };
         let same = |known: &Credential| {
             let sent = self.clone().with(known.clone());
             (sent.authorization, sent.certificate)
@@ -160,5 +178,22 @@ mod tests {
     #[test]
     fn a_key_of_any_letters_is_a_part_of_a_header() {
         assert_eq!(extra_header("example.org/a b%"), "Impersonate-Extra-example.org%2Fa%20b%25");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_read_from_its_file_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, env) = (dir.path().join("token"), Env::default());
+        let authorization = Some("Bearer first".to_string());
+        let target = Target { authorization, token_file: Some(file.clone()), ..Target::default() };
+        let sent = async || target.clone().authenticated(&env).await.unwrap().authorization.unwrap();
+        assert_eq!(sent().await, "Bearer first", "the file is not there");
+        std::fs::write(&file, "second\n").unwrap();
+        assert_eq!(sent().await, "Bearer second");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(sent().await, "Bearer first");
+        std::fs::write(&file, "third").unwrap();
+        let again = target.reauthenticated(&env, &target).await.unwrap().unwrap();
+        assert_eq!(again.authorization.as_deref(), Some("Bearer third"));
     }
 }

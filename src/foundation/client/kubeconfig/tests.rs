@@ -1,4 +1,4 @@
-use super::{Env, Kubeconfig, Overrides};
+use super::{Env, Kubeconfig, Overrides, Target};
 use serde_json::json;
 
 #[test]
@@ -56,4 +56,81 @@ fn an_entry_may_act_as_another_user_and_keep_its_token_in_a_file() {
     );
     let other = of(&Overrides { user: "v".into(), ..Overrides::default() }).unwrap_err().to_string();
     assert_eq!(other, "requesting uid, groups or user-extra for v without impersonating a user");
+}
+
+/// The target of a user `u` whose entry this is, in a folder with a file `token`.
+fn of_user(user: &str, given: &Overrides) -> Result<Target, String> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("token"), "of-file\n").unwrap();
+    std::fs::write(dir.path().join("empty"), "\n").unwrap();
+    let config = dir.path().join("config");
+    let text = format!(
+        "current-context: c\ncontexts:\n- {{name: c, context: {{cluster: c, user: u}}}}\nclusters:\n- {{name: c, cluster: {{server: 'https://a:1'}}}}\nusers:\n- {{name: u, user: {{{user}}}}}\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let env = Env { kubeconfig: Some(config), ..Env::default() };
+    Kubeconfig::load(&env, "").unwrap().target(&env, given).map_err(|error| error.to_string())
+}
+
+/// It may open a browser, or ask for a password, for a user that is known already.
+#[test]
+fn a_plugin_is_asked_only_if_nothing_else_says_who_the_user_is() {
+    let exec = "exec: {apiVersion: client.authentication.k8s.io/v1, command: p, interactiveMode: Never}";
+    let asked = |rest: &str| {
+        let target = of_user(&format!("{exec}{rest}"), &Overrides::default()).unwrap();
+        target.plugin.is_some()
+    };
+    assert!(asked(""));
+    assert!(asked(", client-key-data: Zm9v"), "a key alone says nothing");
+    assert!(!asked(", client-certificate-data: Zm9v, client-key-data: Zm9v"));
+    assert!(!asked(", token: t"));
+    assert!(!asked(", username: n, password: p"));
+}
+
+#[test]
+fn a_file_with_a_token_counts_before_a_token_and_the_command_line_before_both() {
+    let sent = |user: &str, token: &str| {
+        let given = Overrides { token: token.into(), ..Overrides::default() };
+        of_user(user, &given).map(|target| target.authorization.unwrap_or_default())
+    };
+    assert_eq!(sent("token: t, tokenFile: token", "").unwrap(), "Bearer of-file");
+    assert_eq!(sent("token: t, tokenFile: token", "given").unwrap(), "Bearer given");
+    assert_eq!(sent("token: t, tokenFile: gone", "").unwrap(), "Bearer t");
+    assert_eq!(sent("token: t, tokenFile: empty", "").unwrap(), "Bearer t");
+    assert!(sent("tokenFile: gone", "").is_err());
+}
+
+#[test]
+fn data_may_have_line_breaks_as_a_block_of_yaml_has_them() {
+    let user = r#"client-certificate-data: "Zm\n9v\n", client-key-data: "Ym\r\nFy""#;
+    let target = of_user(user, &Overrides::default()).unwrap();
+    assert_eq!(target.certificate, Some((b"foo".to_vec(), b"bar".to_vec())));
+    let user = "client-certificate-data: Zm-9v, client-key-data: Zm9v";
+    assert!(of_user(user, &Overrides::default()).unwrap_err().contains("illegal base64 data"));
+}
+
+#[test]
+fn an_auth_provider_is_refused_by_name() {
+    let refused = |user: &str| of_user(user, &Overrides::default()).unwrap_err();
+    assert_eq!(refused("auth-provider: {name: oidc}"), "no Auth Provider found for name \"oidc\"");
+    let exec = "exec: {apiVersion: client.authentication.k8s.io/v1, command: p, interactiveMode: Never}";
+    let both = refused(&format!("auth-provider: {{name: oidc}}, {exec}"));
+    assert_eq!(both, "authProvider cannot be provided in combination with an exec plugin for u");
+}
+
+/// `kubectl config` would write over a file that it took for an empty kubeconfig.
+#[test]
+fn a_file_without_a_mapping_is_no_kubeconfig() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config");
+    let env = Env { kubeconfig: Some(config.clone()), ..Env::default() };
+    for (text, found) in [("just a note", "string"), ("- a", "array"), ("5", "number"), ("true", "bool")] {
+        std::fs::write(&config, text).unwrap();
+        let why = Kubeconfig::load_or_new(&env, "").unwrap_err().to_string();
+        assert!(why.contains(&format!("cannot unmarshal {found} into Go value")), "{why}");
+    }
+    for text in ["", "# nothing yet\n"] {
+        std::fs::write(&config, text).unwrap();
+        assert!(Kubeconfig::load_or_new(&env, "").unwrap().is_empty(), "{text:?}");
+    }
 }

@@ -179,24 +179,94 @@ impl Upstream {
     /// false if the server ends the answer before, or does not answer with 200.
     ///
     /// # Errors
-    /// As [`Upstream::send`], also while the answer is read.
+    /// As [`Upstream::send`], also while the answer is read, and if one line is longer than
+    /// [`ANSWER_MAX`].
     pub async fn lines(&self, path: &str, mut enough: impl FnMut(&Value) -> bool) -> Result<bool, String> {
         let request = Request::get(path).header("accept", "application/json").body(Full::default());
         let answer = self.send(request.map_err(|e| e.to_string())?).await?;
         if answer.status() != http::StatusCode::OK {
             return Ok(false);
         }
-        let (mut body, mut kept) = (answer.into_body(), Vec::new());
+        let (mut body, mut lines) = (answer.into_body(), Lines::default());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| e.to_string())?;
-            kept.extend_from_slice(frame.data_ref().map_or(&[], |d| d));
-            while let Some(end) = kept.iter().position(|b| *b == b'\n') {
-                let line: Vec<u8> = kept.drain(..=end).collect();
+            for line in lines.add(frame.data_ref().map_or(&[], |d| d)) {
                 if serde_json::from_slice(&line).is_ok_and(|value| enough(&value)) {
                     return Ok(true);
                 }
             }
+            if lines.begun.len() > ANSWER_MAX {
+                return Err(format!("{path}: a line is longer than {ANSWER_MAX} bytes"));
+            }
         }
-        Ok(false)
+        Ok(serde_json::from_slice(&lines.begun).is_ok_and(|value| enough(&value)))
+    }
+}
+
+/// An answer in pieces, cut into its lines.
+#[derive(Default)]
+struct Lines {
+    /// The beginning of the line whose end has not come. Only new bytes are searched for that end:
+    /// the cost of a long line that comes in many pieces is that of its length.
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes a piece and returns the lines that are complete now, without their line breaks.
+    fn add(&mut self, piece: &[u8]) -> Vec<Vec<u8>> {
+        let mut complete = vec![];
+        let mut rest = piece;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            self.begun.extend_from_slice(&rest[..end]);
+            complete.push(std::mem::take(&mut self.begun));
+            rest = &rest[end + 1..];
+        }
+        self.begun.extend_from_slice(rest);
+        complete
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::service::service_fn;
+    use std::convert::Infallible;
+
+    #[test]
+    fn lines_are_put_together_from_pieces() {
+        let mut lines = Lines::default();
+        assert!(lines.add(b"{\"a\"").is_empty());
+        assert_eq!(lines.add(b":1}\n{}\n[").concat(), b"{\"a\":1}{}");
+        assert_eq!(lines.begun, b"[");
+    }
+
+    /// Serves one connection over plain HTTP with this answer to every request.
+    async fn serving(body: Vec<u8>) -> (Upstream, tokio::task::JoinHandle<()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let body = Bytes::from(body);
+            let service = service_fn(move |_: Request<Incoming>| {
+                std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(body.clone()))))
+            });
+            let http = hyper::server::conn::http1::Builder::new();
+            let _ = http.serve_connection(TokioIo::new(tcp), service).await; // the client may hang up
+        });
+        (Upstream::over(Target::anybody("http", &host), &Env::default()).unwrap(), server)
+    }
+
+    #[tokio::test]
+    async fn a_line_that_does_not_end_is_given_up_and_the_last_one_needs_no_line_break() {
+        let (upstream, server) = serving(vec![b'x'; ANSWER_MAX + (1 << 20)]).await;
+        let why = upstream.lines("/", |_| true).await.unwrap_err();
+        assert!(why.contains("a line is longer than"), "{why}");
+        server.abort();
+        for (wanted, is_found) in [("2", true), ("3", false)] {
+            let (upstream, server) = serving(b"1\n2".to_vec()).await;
+            let found = upstream.lines("/", |value| value.to_string() == wanted).await;
+            assert_eq!(found, Ok(is_found));
+            server.abort();
+        }
     }
 }
