@@ -1,7 +1,7 @@
 //! Which cgroup trees are there, and where in them we are.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What the machine has. `bases` and the controllers' paths are our own groups in each tree, as
 /// seen through its mount.
@@ -92,10 +92,14 @@ impl<'a> Mount<'a> {
         Some(Mount { root, point, kind, options: right.nth(1)? })
     }
 
-    /// A group as seen through this mount, which may show only a part of the tree.
+    /// A group as seen through this mount, which may show only a part of the tree. One that it does
+    /// not show is taken for the mount's own: a group beside its root, or above it, which a cgroup
+    /// namespace names `/../x`. That path would lead out of the tree, to a plain directory in which
+    /// every limit can be written and read back, and none holds.
     fn below(&self, group: &str) -> PathBuf {
-        let relative = if self.root == "/" { Some(group) } else { group.strip_prefix(self.root) };
-        Path::new(self.point).join(relative.unwrap_or("").trim_start_matches('/'))
+        let shown = Path::new(group).strip_prefix(self.root).ok();
+        let shown = shown.filter(|path| path.components().all(|c| matches!(c, Component::Normal(_))));
+        Path::new(self.point).join(shown.unwrap_or(Path::new("")))
     }
 }
 
@@ -141,6 +145,16 @@ mod tests {
             decide("", "0::/\n", |_| String::new()),
             Found::Nothing { why: "no cgroup tree is mounted".into() }
         );
+    }
+
+    /// A process that was moved out of the root of its cgroup namespace, and one beside the group
+    /// that is mounted.
+    #[test]
+    fn a_group_that_a_mount_does_not_show_leads_out_of_no_tree() {
+        for (root, group) in [("/", "/../../x"), ("/..", "/../x"), ("/docker/abc", "/docker/abcdef")] {
+            let mount = Mount { root, point: "/sys/fs/cgroup/memory", kind: "cgroup", options: "rw" };
+            assert_eq!(mount.below(group), Path::new("/sys/fs/cgroup/memory"), "{group} below {root}");
+        }
     }
 
     /// `cgroup_disable=memory`, as on a Raspberry Pi, or a unit with `Delegate=cpu pids`.
