@@ -5,6 +5,7 @@
 use super::files::clear_all;
 use super::find::Found;
 use super::room::Room;
+use crate::mount::path_of_mountinfo;
 use std::fs;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
@@ -65,14 +66,14 @@ pub(super) fn take_back(file: &Path, name: &str) {
 /// Reads the places of this cluster's group from the file. A line that names another group is
 /// skipped: a user who can write the file must not have that group removed.
 fn read(file: &Path, name: &str) -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = crate::read_text("/proc/self/mountinfo").unwrap_or_default();
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines().filter_map(|line| ours(line, name, &mounts)).collect()
 }
 
 /// What was changed, once for each group. Only groups that this cluster's group may be made in.
 fn rooms(file: &Path, name: &str) -> Vec<Room> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = crate::read_text("/proc/self/mountinfo").unwrap_or_default();
     let text = fs::read_to_string(file).unwrap_or_default();
     rooms_of(&text, name, &mounts)
 }
@@ -95,7 +96,7 @@ fn ours(line: &str, name: &str, mountinfo: &str) -> Option<PathBuf> {
     let place = Path::new(line);
     let plain = place.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
     let below_a_tree = mountinfo.lines().any(|mount| {
-        let point = mount.split(' ').nth(4).unwrap_or_default();
+        let point = path_of_mountinfo(mount.split(' ').nth(4).unwrap_or_default());
         let kind = mount.split_once(" - ").and_then(|(_, right)| right.split(' ').next());
         matches!(kind, Some("cgroup" | "cgroup2")) && place.starts_with(point)
     });
