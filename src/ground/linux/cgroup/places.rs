@@ -34,9 +34,15 @@ pub(super) fn write(file: &Path, name: &str, found: &Found) {
     write_all(file, &places, &rooms(file, name));
 }
 
+/// Replaces the file as a whole. On a full disk, or where this process is killed meanwhile, what
+/// was written down before stays.
 fn write_all(file: &Path, places: &[PathBuf], rooms: &[Room]) {
     let places = places.iter().map(|place| format!("{}\n", place.display()));
-    let _ = fs::write(file, places.chain(rooms.iter().map(Room::line)).collect::<String>());
+    let text: String = places.chain(rooms.iter().map(Room::line)).collect();
+    let fresh = file.with_extension("new");
+    if fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, file)).is_err() {
+        let _ = fs::remove_file(&fresh); // it may not be there
+    }
 }
 
 /// Removes the group from every place that is written down, and takes back what was changed for it.
@@ -129,6 +135,21 @@ mod tests {
         let rooms = rooms_of(text, "ropewalk-12345678", mounts);
         let lines: String = rooms.iter().map(Room::line).collect();
         assert_eq!(lines, "+cpu /sys/fs/cgroup/user.slice\n+memory +pids /sys/fs/cgroup\n");
+    }
+
+    #[test]
+    fn what_is_written_down_stays_where_the_new_text_cannot_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, fresh) = (dir.path().join("cgroups"), dir.path().join("cgroups.new"));
+        let room = Room::parse("+cpu /sys/fs/cgroup/a").unwrap();
+        write_all(&file, &[], std::slice::from_ref(&room));
+        assert!(!fresh.exists());
+        fs::create_dir(&fresh).unwrap(); // as a full disk
+        write_all(&file, &[PathBuf::from("/sys/fs/cgroup/b")], &[]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), room.line());
+        fs::remove_dir(&fresh).unwrap();
+        write_all(&file, &[PathBuf::from("/sys/fs/cgroup/b")], &[]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "/sys/fs/cgroup/b\n");
     }
 
     #[test]
