@@ -47,15 +47,16 @@ pub fn has_leftovers(place: &Place) -> bool {
 /// Goes on with removals that were interrupted. `_held` is the cluster's lock.
 ///
 /// # Errors
-/// As [`wipe`], of the first directory that cannot be removed. What is left is found by the next
-/// call.
+/// As [`wipe`], of the first directory that cannot be removed; the others are removed. What is left
+/// is found by the next call.
 pub(crate) fn leftovers(place: &Place, _held: &Lock) -> io::Result<()> {
-    for gone in (0..GONE_MAX).map(|number| place.gone(number)) {
-        if gone.symlink_metadata().is_ok() {
-            wipe(&gone)?;
-        }
-    }
-    Ok(())
+    let gone = (0..GONE_MAX).map(|number| place.gone(number));
+    wipe_each(gone.filter(|path| path.symlink_metadata().is_ok()), wipe)
+}
+
+/// Removes each of these directories, also after one that cannot be removed; the first error.
+fn wipe_each(paths: impl Iterator<Item = PathBuf>, wipe: fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    paths.map(|path| wipe(&path)).fold(Ok(()), Result::and)
 }
 
 /// Removes a directory and everything in it. What this user may not delete is deleted by a second
@@ -126,6 +127,24 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         drop(held);
         assert!(clear_up(&place).unwrap());
+    }
+
+    /// As one in which something is mounted.
+    #[test]
+    fn a_directory_that_cannot_be_removed_keeps_no_other_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a", "busy", "c", "denied", "e"].map(|name| dir.path().join(name));
+        paths.iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        let done = wipe_each(paths.into_iter(), |path| match path.file_name().and_then(|n| n.to_str()) {
+            Some("busy") => Err(io::ErrorKind::ResourceBusy.into()),
+            Some("denied") => Err(io::ErrorKind::PermissionDenied.into()),
+            _ => wipe(path),
+        });
+        assert_eq!(done.unwrap_err().kind(), io::ErrorKind::ResourceBusy, "the first one");
+        let mut left: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["busy", "denied"]);
     }
 
     #[test]

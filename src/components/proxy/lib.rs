@@ -52,7 +52,7 @@ pub struct Config {
     /// The Node object's name: endpoints on this node are the local ones of
     /// `externalTrafficPolicy: Local`.
     pub node_name: String,
-    /// Watches Services, EndpointSlices and Nodes.
+    /// Watches Services and EndpointSlices, and writes Events.
     pub client: Client,
     /// Takes the rules of this node's kernel.
     pub network: Arc<dyn NodeNetwork>,

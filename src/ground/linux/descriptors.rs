@@ -68,12 +68,27 @@ fn is_in_reserve(number: i32, limit: u64) -> bool {
     u64::try_from(number).is_ok_and(|n| n >= limit.saturating_sub(reserve(limit)))
 }
 
+/// When it was last logged that a listener cannot accept.
+#[derive(Default)]
+pub(super) struct Complaint(Option<Instant>);
+
+impl Complaint {
+    /// Returns whether the failure is to be logged: the first one, and again after [`LOG_EVERY`].
+    pub(super) fn is_due(&mut self) -> bool {
+        let is_due = self.0.is_none_or(|at| at.elapsed() >= LOG_EVERY);
+        if is_due {
+            self.0 = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
 /// Accepts the next connection, and closes those that would take a descriptor of the reserve.
 ///
 /// No error ends it: without a descriptor or memory (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`) it
 /// waits and tries again; a client that has gone already (`ECONNABORTED`) is passed over.
 pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    let (mut again, mut logged) = (AGAIN_FIRST, None::<Instant>);
+    let (mut again, mut complaint) = (AGAIN_FIRST, Complaint::default());
     loop {
         let error = match listener.accept().await {
             Ok((stream, from)) if !is_reserved(&stream) => return (stream, from),
@@ -81,8 +96,7 @@ pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => error,
         };
-        if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
-            logged = Some(Instant::now());
+        if complaint.is_due() {
             tracing::warn!(%error, limit = limit(), "cannot accept connections; close some, or raise the limit of open files");
         }
         clock::pause(again).await;
@@ -93,6 +107,12 @@ pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listener_that_cannot_accept_says_so_now_and_then() {
+        let mut complaint = Complaint::default();
+        assert_eq!([(); 3].map(|()| complaint.is_due()), [true, false, false]);
+    }
 
     #[test]
     fn the_reserve_is_the_top_of_the_numbers_and_listeners_share_the_rest() {

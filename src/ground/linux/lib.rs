@@ -99,6 +99,12 @@ impl<T, E: Into<io::Error>> Context<T> for std::result::Result<T, E> {
     }
 }
 
+/// Reads a file of /proc. Names in it, of processes and of mount points, may be any bytes, and the
+/// kernel cuts that of a process after 15 of them: what is no UTF-8 is replaced.
+pub(crate) fn read_text(path: impl AsRef<std::path::Path>) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+}
+
 /// A raw system call's answer as a `Result`.
 pub(crate) fn check(answer: i64) -> io::Result<i64> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }

@@ -6,9 +6,11 @@ use super::{Context, Result, check, process};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::stat::{self, Mode, SFlag};
 use nix::sys::statvfs::{FsFlags, statvfs};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 pub use nix::mount::MsFlags as Flags;
 
@@ -33,6 +35,20 @@ pub fn tmpfs(at: &Path, flags: MsFlags, mode: u32, bytes: u64, files: u64) -> Re
     // For the kernel 0 means "no bound".
     let (bytes, files) = (bytes.max(1), files.max(1));
     mount("tmpfs", at, flags, &format!("mode={mode:o},size={bytes},nr_inodes={files}"))
+}
+
+/// Returns a path as it is from how /proc/self/mountinfo writes it: blanks, tabs, line ends and
+/// backslashes are octal there, `/mnt/a\040b` is `/mnt/a b`. Source: proc_pid_mountinfo(5).
+pub(crate) fn path_of_mountinfo(field: &str) -> PathBuf {
+    let mut path = Vec::with_capacity(field.len());
+    let mut rest = field.as_bytes();
+    while let [first, others @ ..] = rest {
+        let digits = others.get(..3).filter(|_| *first == b'\\');
+        let byte = digits.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
+        path.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &others[3..] } else { others };
+    }
+    OsString::from_vec(path).into()
 }
 
 fn show(options: Option<&str>) -> String {
@@ -294,4 +310,24 @@ fn node(at: &Path, kind: SFlag, mode: u32, number: u64) -> nix::Result<()> {
 fn bind_device(at: &Path, host: &Path) -> Result<()> {
     std::fs::write(at, "").during(|| format!("cannot make {}", at.display()))?;
     bind(host, at, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_mountinfo_has_octal_numbers() {
+        let cases = [
+            ("/plain", "/plain"),
+            ("/a\\040b\\011c", "/a b\tc"),
+            ("/\\134040", "/\\040"),
+            ("/\\", "/\\"),
+            ("/\\04", "/\\04"),
+            ("/\\999", "/\\999"),
+        ];
+        for (written, path) in cases {
+            assert_eq!(path_of_mountinfo(written), Path::new(path), "{written}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ const OWN_SCORE: &str = "/proc/self/oom_score_adj";
 /// counts twice.
 pub fn score_adj(wanted: i32) -> i32 {
     let own = std::fs::read_to_string(OWN_SCORE).ok().and_then(|text| text.trim().parse().ok());
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = crate::read_text("/proc/self/status").unwrap_or_default();
     // Swap is left out of the whole: that makes main's share larger, which is the safe side.
     let whole = cgroup::available_memory().unwrap_or(0);
     score_above(wanted, own.unwrap_or(0), memory_of(&status), whole)

@@ -32,11 +32,14 @@ pub async fn accept_local(listener: &UnixListener) -> UnixStream {
 }
 
 async fn patiently<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T {
+    let mut complaint = super::descriptors::Complaint::default();
     loop {
         match accept().await {
             Ok(connection) => return connection,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if complaint.is_due() {
+                    tracing::warn!(%error, "cannot accept a connection");
+                }
                 clock::pause(ACCEPT_AGAIN).await;
             }
         }

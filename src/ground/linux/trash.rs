@@ -11,7 +11,7 @@ use super::tree::Removal;
 use super::{Context, Result};
 use nix::errno::Errno;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -93,8 +93,7 @@ impl Trash {
     /// The directory cannot be listed.
     pub fn labels(&self) -> Result<BTreeSet<String>> {
         let all = names_of(&self.root).during(|| format!("cannot list {}", self.path.display()))?;
-        let label = |name: OsString| Some(name.to_str()?.rsplit_once('.')?.0.to_string());
-        Ok(all.into_iter().filter_map(label).collect())
+        Ok(all.iter().filter_map(|name| label_of(name)).map(String::from).collect())
     }
 
     /// Removes what was moved here under a label, or under any, until this time at most. `false`:
@@ -103,12 +102,10 @@ impl Trash {
     /// # Errors
     /// As [`Root::remove_all`], the first one: the other trees are removed all the same.
     pub fn empty(&self, label: Option<&str>, removal: &mut Removal, until: Instant) -> Result<bool> {
-        let prefix = label.map(|label| format!("{label}."));
         let all = names_of(&self.root).during(|| format!("cannot list {}", self.path.display()))?;
         let mut result = Ok(true);
         for name in all {
-            let wanted = prefix.as_ref().is_none_or(|prefix| name.to_string_lossy().starts_with(prefix));
-            if !wanted {
+            if label.is_some() && label_of(&name) != label {
                 continue;
             }
             match self.root.remove_some(Path::new(&name), removal, until) {
@@ -119,6 +116,11 @@ impl Trash {
         }
         result
     }
+}
+
+/// The label of a tree, which may have dots itself: `data.old` of `data.old.1`.
+fn label_of(name: &OsStr) -> Option<&str> {
+    Some(name.to_str()?.rsplit_once('.')?.0)
 }
 
 #[cfg(test)]
@@ -187,6 +189,19 @@ mod tests {
             assert!(remove(&mut removal, soon()).unwrap());
             assert_eq!((names(&pods).len(), names(&bin).len()), (0, 0));
         }
+    }
+
+    #[test]
+    fn a_label_that_begins_like_another_one_is_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let bin = dir.path().join("trash");
+        let (trash, mut removal) = (Trash::open(&bin).unwrap(), Removal::default());
+        for name in ["data.1/x", "data.old.1/x", "data.1.2/x"] {
+            fs::create_dir_all(bin.join(name)).unwrap();
+        }
+        assert_eq!(trash.labels().unwrap(), ["data", "data.old", "data.1"].map(String::from).into());
+        assert!(trash.empty(Some("data"), &mut removal, soon()).unwrap());
+        assert_eq!(names(&bin), ["data.1.2", "data.old.1"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub struct Usage {
 
 /// What a process, with all its threads, has used since it began. `self` is a process too.
 pub fn of_process(pid: &str) -> Option<Usage> {
-    let (ticks, pages) = parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    let (ticks, pages) = parse(&crate::read_text(format!("/proc/{pid}/stat")).ok()?)?;
     // USER_HZ is 100 on every Linux that Rust runs on.
     Some(Usage { cpu: Duration::from_millis(ticks * 10), working_set: pages.saturating_mul(page_size()) })
 }
@@ -75,6 +75,20 @@ mod tests {
             "7 (a ) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 5 1000000 321 18446744073709551615";
         assert_eq!(super::parse(line), Some((200, 321)));
         assert_eq!(super::parse("nonsense"), None);
+    }
+
+    /// As a name in Korean that the kernel cut in the middle of a letter: no process hides its use.
+    #[test]
+    fn a_process_whose_name_is_no_text_is_counted() {
+        use std::os::unix::{ffi::OsStrExt, process::CommandExt};
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join(std::ffi::OsStr::from_bytes(b"a\xed\x95"));
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg0("sleep").arg("600").spawn().unwrap();
+        let used = super::of_process(&child.id().to_string());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(used.is_some_and(|used| used.working_set > 0));
     }
 
     /// The kernel tells the same number of each process in bytes.

@@ -31,15 +31,17 @@ impl Ids {
     }
 }
 
-/// A line of /etc/subuid or /etc/subgid for this user: first id and count. The file names users by
-/// name or number.
+/// The largest range of /etc/subuid or /etc/subgid for this user, the first of several that are as
+/// large: first id and count. The file names users by name or number.
 pub(crate) fn subordinate_range(file: &str, name: &str, id: u32) -> Option<(u32, u32)> {
-    file.lines().find_map(|line| {
+    let ranges = file.lines().rev().filter_map(|line| {
         let mut fields = line.split(':');
         let owner = fields.next()?;
-        let range = (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
+        let range: (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
         (!name.is_empty() && owner == name || owner == id.to_string()).then_some(range)
-    })
+    });
+    // Of equal ones the last that is looked at, so from the end of the file.
+    ranges.filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)
 }
 
 /// The name of a user id in the text of /etc/passwd.
@@ -257,6 +259,9 @@ mod tests {
         assert_eq!(subordinate_range(file, "anna", 1000), Some((100_000, 65536)));
         assert_eq!(subordinate_range(file, "ben", 1001), Some((165_536, 65536)));
         assert_eq!(subordinate_range(file, "ben", 1002), None);
+        let several = "anna:1:0\nanna:100000:10\n1000:200000:65536\nanna:300000:65536\n";
+        assert_eq!(subordinate_range(several, "anna", 1000), Some((200_000, 65536)), "the largest");
+        assert_eq!(subordinate_range("anna:1:0\n", "anna", 1000), None, "no ids");
         assert_eq!(subordinate_range("1002:1:9\nben:5:9\n", "ben", 1001), Some((5, 9)), "1002 is a stranger");
         assert_eq!(both_ranges("1001:1:9\n", "1001:5:9\n", "", 1001), Some(((1, 9), (5, 9))));
         assert_eq!(user_name("root:x:0:0::/:/bin/sh\nanna:x:1000:1000::/:/bin/sh", 1000), Some("anna"));

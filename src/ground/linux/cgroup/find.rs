@@ -1,7 +1,8 @@
 //! Which cgroup trees are there, and where in them we are.
 
+use crate::mount;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What the machine has. `bases` and the controllers' paths are our own groups in each tree, as
 /// seen through its mount.
@@ -32,7 +33,7 @@ pub(crate) const NO_MEMORY: &str = "does not have the memory controller";
 
 /// Looks at this process and machine.
 pub fn find() -> Found {
-    let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let text = |path: &str| crate::read_text(path).unwrap_or_default();
     let controllers_of =
         |mount: &Path| fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
     decide(&text("/proc/self/mountinfo"), &text("/proc/self/cgroup"), controllers_of)
@@ -47,7 +48,7 @@ fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) 
         match mount.kind {
             "cgroup2" => {
                 let here = own_group(own, |controllers| controllers.is_empty());
-                unified = here.map(|group| (PathBuf::from(mount.point), mount.below(group)));
+                unified = here.map(|group| (mount.point.clone(), mount.below(group)));
             }
             "cgroup" => {
                 for controller in mount.options.split(',').filter(|o| CONTROLLERS.contains(o)) {
@@ -75,8 +76,8 @@ fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) 
 const CONTROLLERS: &[&str] = &["memory", "cpu", "cpuacct", "pids", "devices"];
 
 struct Mount<'a> {
-    root: &'a str,
-    point: &'a str,
+    root: PathBuf,
+    point: PathBuf,
     kind: &'a str,
     options: &'a str,
 }
@@ -86,16 +87,21 @@ impl<'a> Mount<'a> {
     fn parse(line: &'a str) -> Option<Mount<'a>> {
         let (left, right) = line.split_once(" - ")?;
         let mut left = left.split(' ').skip(3);
-        let (root, point) = (left.next()?, left.next()?);
+        let mut path = || left.next().map(mount::path_of_mountinfo);
+        let (root, point) = (path()?, path()?);
         let mut right = right.split(' ');
         let kind = right.next()?;
         Some(Mount { root, point, kind, options: right.nth(1)? })
     }
 
-    /// A group as seen through this mount, which may show only a part of the tree.
+    /// A group as seen through this mount, which may show only a part of the tree. One that it does
+    /// not show is taken for the mount's own: a group beside its root, or above it, which a cgroup
+    /// namespace names `/../x`. That path would lead out of the tree, to a plain directory in which
+    /// every limit can be written and read back, and none holds.
     fn below(&self, group: &str) -> PathBuf {
-        let relative = if self.root == "/" { Some(group) } else { group.strip_prefix(self.root) };
-        Path::new(self.point).join(relative.unwrap_or("").trim_start_matches('/'))
+        let shown = Path::new(group).strip_prefix(&self.root).ok();
+        let shown = shown.filter(|path| path.components().all(|c| matches!(c, Component::Normal(_))));
+        self.point.join(shown.unwrap_or(Path::new("")))
     }
 }
 
@@ -141,6 +147,28 @@ mod tests {
             decide("", "0::/\n", |_| String::new()),
             Found::Nothing { why: "no cgroup tree is mounted".into() }
         );
+    }
+
+    #[test]
+    fn a_tree_whose_path_has_blanks_is_found() {
+        let mountinfo = "26 23 0:23 /a\\040b /mnt/c\\134\\040d rw - cgroup2 cgroup2 rw";
+        let found = decide(mountinfo, "0::/a b/me\n", |_| "memory".into());
+        let bases = ["/mnt/c\\ d/me", "/mnt/c\\ d"];
+        assert_eq!(found, Found::V2 { bases: bases.map(PathBuf::from).to_vec() });
+    }
+
+    /// A process that was moved out of the root of its cgroup namespace, and one beside the group
+    /// that is mounted.
+    #[test]
+    fn a_group_that_a_mount_does_not_show_leads_out_of_no_tree() {
+        let below = |root: &str, group: &str| {
+            let point = "/sys/fs/cgroup/memory".into();
+            Mount { root: root.into(), point, kind: "cgroup", options: "rw" }.below(group)
+        };
+        for (root, group) in [("/", "/../../x"), ("/docker/abc", "/docker/abcdef")] {
+            assert_eq!(below(root, group), Path::new("/sys/fs/cgroup/memory"), "{group} below {root}");
+        }
+        assert_eq!(below("/..", "/../x"), Path::new("/sys/fs/cgroup/memory/x"), "the mount shows it");
     }
 
     /// `cgroup_disable=memory`, as on a Raspberry Pi, or a unit with `Delegate=cpu pids`.

@@ -5,6 +5,7 @@
 use super::files::clear_all;
 use super::find::Found;
 use super::room::Room;
+use crate::mount::path_of_mountinfo;
 use std::fs;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
@@ -33,9 +34,15 @@ pub(super) fn write(file: &Path, name: &str, found: &Found) {
     write_all(file, &places, &rooms(file, name));
 }
 
+/// Replaces the file as a whole. On a full disk, or where this process is killed meanwhile, what
+/// was written down before stays.
 fn write_all(file: &Path, places: &[PathBuf], rooms: &[Room]) {
     let places = places.iter().map(|place| format!("{}\n", place.display()));
-    let _ = fs::write(file, places.chain(rooms.iter().map(Room::line)).collect::<String>());
+    let text: String = places.chain(rooms.iter().map(Room::line)).collect();
+    let fresh = file.with_extension("new");
+    if fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, file)).is_err() {
+        let _ = fs::remove_file(&fresh); // it may not be there
+    }
 }
 
 /// Removes the group from every place that is written down, and takes back what was changed for it.
@@ -65,14 +72,14 @@ pub(super) fn take_back(file: &Path, name: &str) {
 /// Reads the places of this cluster's group from the file. A line that names another group is
 /// skipped: a user who can write the file must not have that group removed.
 fn read(file: &Path, name: &str) -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = crate::read_text("/proc/self/mountinfo").unwrap_or_default();
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines().filter_map(|line| ours(line, name, &mounts)).collect()
 }
 
 /// What was changed, once for each group. Only groups that this cluster's group may be made in.
 fn rooms(file: &Path, name: &str) -> Vec<Room> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = crate::read_text("/proc/self/mountinfo").unwrap_or_default();
     let text = fs::read_to_string(file).unwrap_or_default();
     rooms_of(&text, name, &mounts)
 }
@@ -95,7 +102,7 @@ fn ours(line: &str, name: &str, mountinfo: &str) -> Option<PathBuf> {
     let place = Path::new(line);
     let plain = place.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
     let below_a_tree = mountinfo.lines().any(|mount| {
-        let point = mount.split(' ').nth(4).unwrap_or_default();
+        let point = path_of_mountinfo(mount.split(' ').nth(4).unwrap_or_default());
         let kind = mount.split_once(" - ").and_then(|(_, right)| right.split(' ').next());
         matches!(kind, Some("cgroup" | "cgroup2")) && place.starts_with(point)
     });
@@ -128,6 +135,21 @@ mod tests {
         let rooms = rooms_of(text, "ropewalk-12345678", mounts);
         let lines: String = rooms.iter().map(Room::line).collect();
         assert_eq!(lines, "+cpu /sys/fs/cgroup/user.slice\n+memory +pids /sys/fs/cgroup\n");
+    }
+
+    #[test]
+    fn what_is_written_down_stays_where_the_new_text_cannot_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, fresh) = (dir.path().join("cgroups"), dir.path().join("cgroups.new"));
+        let room = Room::parse("+cpu /sys/fs/cgroup/a").unwrap();
+        write_all(&file, &[], std::slice::from_ref(&room));
+        assert!(!fresh.exists());
+        fs::create_dir(&fresh).unwrap(); // as a full disk
+        write_all(&file, &[PathBuf::from("/sys/fs/cgroup/b")], &[]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), room.line());
+        fs::remove_dir(&fresh).unwrap();
+        write_all(&file, &[PathBuf::from("/sys/fs/cgroup/b")], &[]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "/sys/fs/cgroup/b\n");
     }
 
     #[test]

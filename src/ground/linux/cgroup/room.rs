@@ -178,7 +178,7 @@ fn line_of(last: i32, parent_of: impl Fn(i32) -> Option<i32>) -> BTreeSet<i32> {
 
 /// The fourth word of /proc/PID/stat; the second is a name in brackets that may hold anything.
 fn parent_of(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = crate::read_text(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 

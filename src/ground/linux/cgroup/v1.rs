@@ -34,7 +34,7 @@ pub(super) struct V1 {
 }
 
 impl V1 {
-    /// Errors: neither memory nor cpu is writable.
+    /// Errors: no controller has a tree in which this process may make groups.
     pub(super) fn open(controllers: &[(String, PathBuf)], unified: Option<&Path>, name: &str) -> Result<V1> {
         let mut refused = None;
         let mut made = BTreeMap::new();

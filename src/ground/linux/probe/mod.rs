@@ -325,7 +325,7 @@ fn own_users(q: Question<'_>, ids: Ids) -> Capability {
     if ids.rootless() {
         return of(Err(q.say(Word::SharedUsers)));
     }
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = crate::read_text("/proc/self/mountinfo").unwrap_or_default();
     let (place, kind) = file_system(q.home, &mounts);
     let place_shown = place.display().to_string();
     let in_memory = Path::new("/tmp");
@@ -351,7 +351,7 @@ fn file_system<'a>(path: &'a Path, mountinfo: &'a str) -> (&'a Path, &'a str) {
     let whole = fs::canonicalize(place).unwrap_or_else(|_| place.to_path_buf());
     let mounts = mountinfo.lines().filter_map(|line| {
         let (left, right) = line.split_once(" - ")?;
-        Some((Path::new(left.split(' ').nth(4)?), right.split(' ').next()?))
+        Some((mount::path_of_mountinfo(left.split(' ').nth(4)?), right.split(' ').next()?))
     });
     // Of two mounts at one place the later one is seen.
     let above = mounts.filter(|(point, _)| whole.starts_with(point));

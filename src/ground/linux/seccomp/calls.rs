@@ -335,6 +335,7 @@ pub(super) const WITH_CAPABILITY: &[(&str, &[i64])] = &[
         &[
             libc::SYS_bpf,
             libc::SYS_clone,
+            libc::SYS_clone3,
             libc::SYS_fanotify_init,
             libc::SYS_fsconfig,
             libc::SYS_fsmount,

@@ -3,9 +3,9 @@
 //!
 //! A call on the list is passed on. Every other call that this program knows is "not permitted". A
 //! call that is newer than the list "does not exist" (`ENOSYS`), so that programs fall back to
-//! older ones; so does clone3, whose flags lie in memory, where a filter cannot look. The numbers
-//! of x32 count as newer: they name the same calls once more. A program of another architecture is
-//! killed.
+//! older ones; so does clone3, whose flags lie in memory, where a filter cannot look, but for
+//! SYS_ADMIN, which may use all of them. The numbers of x32 count as newer: they name the same
+//! calls once more. A program of another architecture is killed.
 //!
 //! Some capabilities bring calls with them, as upstream: SYS_ADMIN mount(2), SYS_PTRACE ptrace(2).
 //! Stricter than upstream: without SYS_PTRACE no ptrace(2) and no process_vm_readv(2), which Docker
@@ -136,18 +136,19 @@ fn programs(capabilities: &[String]) -> Result<Vec<BpfProgram>, seccompiler::Bac
     let allowed = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)?;
     // Both answer for a call that is absent; of two errors the kernel returns that of the program
     // which was loaded last.
-    Ok(vec![allowed.try_into()?, absent()])
+    Ok(vec![allowed.try_into()?, absent(held("SYS_ADMIN"))])
 }
 
-/// Answers `ENOSYS` for clone3 and for numbers above [`NEWEST`], x32's among them. `seccomp_data`
-/// begins with the number of the call. The architecture is looked at by the other program, whose
-/// verdict is harder.
-fn absent() -> BpfProgram {
+/// Answers `ENOSYS` for numbers above [`NEWEST`], x32's among them, and for clone3 unless the
+/// container has that. `seccomp_data` begins with the number of the call. The architecture is
+/// looked at by the other program, whose verdict is harder.
+fn absent(has_clone3: bool) -> BpfProgram {
     let step = |code: u32, jt: u8, jf: u8, k: u32| sock_filter { code: code as u16, jt, jf, k };
+    let skipped = u8::from(has_clone3); // the next instruction refuses, the one behind it allows
     vec![
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         step(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 1, 0, NEWEST),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_clone3 as u32),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, skipped, 1, libc::SYS_clone3 as u32),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ]

@@ -193,6 +193,8 @@ fn a_capability_brings_its_calls_and_no_others() {
     let ask = |call: i64, first: u64| verdict(&profile, NATIVE, call, [first, 0]);
     assert_eq!(ask(libc::SYS_mount, 0), ALLOW);
     assert_eq!(ask(libc::SYS_clone, NAMESPACES), ALLOW);
+    assert_eq!(ask(libc::SYS_clone3, 0), ALLOW);
+    assert_eq!([ask(470, 0), ask(0x4000_0000, 0)], [ABSENT; 2], "newer than the list all the same");
     assert_eq!(ask(libc::SYS_ptrace, 0), REFUSED);
     assert_eq!(ask(libc::SYS_keyctl, 0), REFUSED);
     assert_eq!(ask(libc::SYS_kexec_load, 0), REFUSED);
@@ -200,6 +202,7 @@ fn a_capability_brings_its_calls_and_no_others() {
     assert_eq!(ask(450, 0), REFUSED);
     let profile = Profile::compile_for(&["SYS_NICE".to_string()]).unwrap();
     let ask = |call: i64| verdict(&profile, NATIVE, call, [0, 0]);
+    assert_eq!(ask(libc::SYS_clone3), ABSENT, "its libc falls back to clone");
     for call in [libc::SYS_get_mempolicy, libc::SYS_mbind, libc::SYS_set_mempolicy, 450] {
         assert_eq!(ask(call), ALLOW, "{call}");
     }

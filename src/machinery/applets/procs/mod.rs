@@ -53,7 +53,9 @@ fn parse_stat(text: &str) -> Option<Process> {
 
 fn read(pid: &str) -> Option<Process> {
     let path = format!("/proc/{pid}");
-    let mut process = parse_stat(&fs::read_to_string(format!("{path}/stat")).ok()?)?;
+    // The kernel cuts a name after 15 bytes, which may be in the middle of a letter.
+    let stat = fs::read(format!("{path}/stat")).ok()?;
+    let mut process = parse_stat(&String::from_utf8_lossy(&stat))?;
     let folder = fs::metadata(&path).ok()?;
     (process.uid, process.gid) = (folder.uid(), folder.gid());
     let line = fs::read(format!("{path}/cmdline")).unwrap_or_default();

@@ -11,6 +11,20 @@ fn a_name_may_hold_parentheses() {
     assert_eq!(parse_stat("nonsense"), None);
 }
 
+/// As a name in Korean that the kernel cut in the middle of a letter.
+#[test]
+fn a_process_whose_name_is_no_text_is_shown() {
+    use std::os::unix::{ffi::OsStringExt, process::CommandExt};
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join(OsString::from_vec(b"a\xed\x95".to_vec()));
+    std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+    let mut child = std::process::Command::new(&program).arg0("sleep").arg("600").spawn().unwrap();
+    let shown = read(&child.id().to_string());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(shown.unwrap().comm.starts_with('a'));
+}
+
 #[test]
 fn the_group_is_a_groups_name() {
     let users = names("root:x:0:0:root:/root:/bin/sh\nweb:x:101:102::/:/bin/false\n");
