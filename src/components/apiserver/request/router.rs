@@ -11,7 +11,7 @@ use crate::registry::strategy::{self, Part};
 use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, json, json_bytes, not_found_page, plain, typed};
-use crate::request::{decode, readiness};
+use crate::request::{decode, list_options, readiness};
 use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
@@ -110,6 +110,9 @@ async fn resource(
     let state = &server.state;
     let verb = ctx.info.verb.clone();
     allowed(kind.verbs, &verb)?;
+    if matches!(verb.as_str(), "list" | "watch" | "deletecollection") {
+        list_options::check(&verb, &ctx.query)?;
+    }
     let one = !ctx.info.name.is_empty() || verb == "deletecollection";
     match verb.as_str() {
         "get" if kind.computed => return metrics::get(state, ctx, kind).await,
