@@ -3,6 +3,7 @@
 use crate::request::context::{Context, MANAGER_MAX};
 use crate::request::duplicates;
 use crate::request::http::header;
+use api::errors::Errors;
 use api::kinds::Kind;
 use api::path::UnknownFields;
 use api::yaml::{self, Words};
@@ -28,25 +29,35 @@ pub(crate) fn validation(ctx: &Context) -> Result<Validation, Status> {
         "Ignore" => Ok(Validation::Ignore),
         "Strict" => Ok(Validation::Strict),
         other => {
-            let mut errors = api::errors::Errors::default();
+            let mut errors = Errors::default();
             errors.not_supported("fieldValidation", &other.into(), &["", "Ignore", "Strict", "Warn"]);
-            Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
+            Err(invalid_options(ctx, &errors))
         }
     }
+}
+
+/// Returns the refusal of a write's options. They are an object of their own, one for each verb.
+fn invalid_options(ctx: &Context, errors: &Errors) -> Status {
+    let kind = match ctx.info.verb.as_str() {
+        "update" => "UpdateOptions",
+        "patch" => "PatchOptions",
+        "delete" | "deletecollection" => "DeleteOptions",
+        _ => "CreateOptions",
+    };
+    Status::invalid("meta.k8s.io", kind, "", errors)
 }
 
 /// A field manager's name can be read, and is not too long.
 pub(crate) fn manager(ctx: &Context) -> Result<(), Status> {
     let name = ctx.query.get("fieldManager");
-    let mut errors = api::errors::Errors::default();
+    let mut errors = Errors::default();
     if name.len() > MANAGER_MAX {
         errors.too_long("fieldManager", MANAGER_MAX);
     }
     if name.chars().any(char::is_control) {
         errors.invalid_text("fieldManager", name, "should only contain printable characters");
     }
-    let options = if ctx.info.verb == "patch" { "PatchOptions" } else { "CreateOptions" };
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", options, "", &errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(invalid_options(ctx, &errors)) }
 }
 
 /// Returns whether a write is only to be tried. Only `All` is known as a value of `dryRun`, which
@@ -60,9 +71,9 @@ pub(crate) fn dry_run(ctx: &Context) -> Result<bool, Status> {
     if values.iter().all(|value| *value == "All") {
         return Ok(!values.is_empty());
     }
-    let mut errors = api::errors::Errors::default();
+    let mut errors = Errors::default();
     errors.not_supported("dryRun", &serde_json::json!(values), &["All"]);
-    Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
+    Err(invalid_options(ctx, &errors))
 }
 
 /// The body as JSON, whatever it was written in; of YAML its first document. No Content-Type means
@@ -338,6 +349,29 @@ mod tests {
             assert_eq!(body("application/yaml", text.as_bytes()).unwrap(), json!({"a": 1}), "{text}");
         }
         assert_eq!(body("application/yaml", b"---\n---\na: 1\n").unwrap_err().code, 400, "it is empty");
+    }
+
+    #[tokio::test]
+    async fn refused_options_are_those_of_the_verb() {
+        const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+        let api = Api::bare().await;
+        api.made(MAPS, json!({"metadata": {"name": "m"}})).await;
+        let one = format!("{MAPS}/m");
+        for (method, path, kind) in [
+            ("POST", MAPS, "CreateOptions"),
+            ("PUT", &one, "UpdateOptions"),
+            ("PATCH", &one, "PatchOptions"),
+            ("DELETE", &one, "DeleteOptions"),
+            ("DELETE", MAPS, "DeleteOptions"),
+        ] {
+            let body = if method == "DELETE" { json!({}) } else { json!({"metadata": {"name": "m"}}) };
+            let (code, refused) = api.ask(method, &format!("{path}?dryRun=Some"), body.clone()).await;
+            assert_eq!((code, &refused["details"]["kind"]), (422, &json!(kind)), "{method}: {refused}");
+            if method != "DELETE" {
+                let (code, refused) = api.ask(method, &format!("{path}?fieldValidation=Some"), body).await;
+                assert_eq!((code, &refused["details"]["kind"]), (422, &json!(kind)), "{method}: {refused}");
+            }
+        }
     }
 
     #[tokio::test]
