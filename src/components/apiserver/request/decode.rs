@@ -87,10 +87,10 @@ fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<
     let media = content_type.split(';').next().unwrap_or("").trim();
     let mut duplicates = vec![];
     let value = match media {
-        "" | "application/json" | "*/*" => serde_json::from_slice(bytes).map_err(|e| {
+        "" | "application/json" => serde_json::from_slice(bytes).map_err(|e| {
             Status::bad_request(format!("the object provided is unrecognized (must be valid JSON): {e}"))
         })?,
-        "application/yaml" | "application/apply-patch+yaml" | "text/yaml" | "application/x-yaml" => {
+        "application/yaml" => {
             let document = yaml::parse_document(bytes, Words::All).map_err(Status::bad_request)?;
             duplicates = document.duplicates.iter().map(ToString::to_string).collect();
             document.value
@@ -338,7 +338,8 @@ pub(crate) fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, 
 #[cfg(test)]
 mod tests {
     use super::body;
-    use crate::testing::Api;
+    use crate::auth::user::{MASTERS, User};
+    use crate::testing::{self, Api};
     use serde_json::json;
 
     /// As sigs.k8s.io/yaml, which reads one document and passes over all that follows it.
@@ -349,6 +350,26 @@ mod tests {
             assert_eq!(body("application/yaml", text.as_bytes()).unwrap(), json!({"a": 1}), "{text}");
         }
         assert_eq!(body("application/yaml", b"---\n---\na: 1\n").unwrap_err().code, 400, "it is empty");
+    }
+
+    #[tokio::test]
+    async fn a_body_of_another_media_type_is_refused() {
+        const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+        for media in ["text/yaml", "application/x-yaml", "application/apply-patch+yaml", "*/*"] {
+            assert_eq!(body(media, b"{\"a\": 1}").unwrap_err().code, 415, "{media}");
+        }
+        for media in ["", "application/json; charset=utf-8", "application/yaml;charset=utf-8"] {
+            assert_eq!(body(media, b"{\"a\": 1}"), Ok(json!({"a": 1})), "{media}");
+        }
+        let api = Api::bare().await;
+        let (user, apply) = (User::new("admin", &[MASTERS]), format!("{MAPS}/m?fieldManager=me"));
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}}).to_string();
+        for (media, code) in [("application/apply-patch+yaml", 201), ("application/apply-patch+cbor", 415)] {
+            let body = (media, map.clone());
+            let (found, told) =
+                testing::send(&api.fixture.server, user.clone(), ("PATCH", &apply), body, "").await;
+            assert_eq!(found, code, "{media}: {told}");
+        }
     }
 
     #[tokio::test]
