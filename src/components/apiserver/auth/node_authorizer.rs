@@ -95,7 +95,7 @@ pub(crate) fn may(state: &State, node: &str, a: &Attributes) -> Result<(), Strin
             "create" | "get" | "update" | "patch" | "delete" => Ok(()),
             _ => Err("can only get, create, update, patch, or delete a node lease".to_string()),
         },
-        // A kubelet renews its certificate by a request of its own; admission looks at the name in it.
+        // A kubelet renews its certificate by itself; admission judges the name that it asks for.
         ("certificates.k8s.io", "certificatesigningrequests", "") => allowed(read || a.verb == "create"),
         ("authentication.k8s.io", "tokenreviews", "") => allowed(a.verb == "create"),
         ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => {
