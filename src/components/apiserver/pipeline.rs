@@ -9,7 +9,7 @@
 //! | [`authorize`] | the node authorizer, then RBAC | 403 |
 //! | [`Write::decode`] | what the client wants: a body, a patch merged into what is stored | 400, 409, 415, 422 |
 //! | [`Write::default`] | what the server fills in: defaults, generation, managed fields | |
-//! | [`Write::admit`] | mutating plug-ins; for a delete the node restriction | 403 |
+//! | [`Write::admit`] | mutating plug-ins; for changes and deletes the node restriction | 403 |
 //! | [`Write::validate`] | the kind's rules; nobody gives away rights that they lack | 403, 409, 422 |
 //! | [`Write::commit`] | validating plug-ins and quotas, then one transaction | 403, 409 |
 //!

@@ -11,6 +11,9 @@ use api::value::{self, at, text};
 use serde_json::{Value, json};
 
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
+/// The signers of kubelets' certificates.
+const OF_KUBELETS: [&str; 2] =
+    ["kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"];
 
 /// Writes down who asks, whatever the request says.
 pub(super) fn sign_in(a: &Attributes, object: &mut Value) {
@@ -82,6 +85,21 @@ pub(super) fn subject(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     if request.organizations.iter().any(|o| o == MASTERS) {
         let why = format!("use of {signer} signer with {MASTERS} group is not allowed");
         return Err(a.forbidden(object, &why));
+    }
+    Ok(Extra::default())
+}
+
+/// NodeRestriction (upstream: `admitCSR`): a kubelet requests certificates of its own name only.
+/// With the certificate of another node it could read the Secrets of that node's pods.
+pub(super) fn of_node(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+    let user = &a.ctx.user;
+    let is_judged = user.node().is_some() && a.old.is_none();
+    if !is_judged || !OF_KUBELETS.contains(&text(object, "spec.signerName")) {
+        return Ok(Extra::default());
+    }
+    let request = parse(object).map_err(|why| a.forbidden(object, &format!("unable to parse csr: {why}")))?;
+    if request.common_name != user.name {
+        return Err(a.forbidden(object, &format!("can only create a node CSR with CN={}", user.name)));
     }
     Ok(Extra::default())
 }

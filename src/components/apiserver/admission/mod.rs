@@ -22,6 +22,7 @@ mod certificates;
 pub(crate) mod charging;
 mod classes;
 mod limits;
+mod node_taint;
 pub(crate) mod nodes;
 mod pods;
 mod quota;
@@ -61,6 +62,8 @@ const SERVICE: (&str, &str) = ("", "Service");
 const NODE: (&str, &str) = ("", "Node");
 const PRIORITY: (&str, &str) = ("scheduling.k8s.io", "PriorityClass");
 const LEASE: (&str, &str) = ("coordination.k8s.io", "Lease");
+/// What a kubelet changes, as NodeRestriction judges it.
+const OF_NODES: &[(&str, &str)] = &[NODE, POD, CLAIM, LEASE];
 
 fn done<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
     Box::pin(std::future::ready(result))
@@ -71,9 +74,11 @@ static PLUGINS: &[Plugin] = &[
     // LimitRanger
     Plugin { kinds: &[POD, CLAIM], mutate: Some(|a, o| done(Ok(limits::fill(a, o)))), validate: Some(limits::check) },
     // NodeRestriction
-    Plugin { kinds: &[NODE, POD, CLAIM, LEASE], mutate: None, validate: Some(nodes::check) },
+    Plugin { kinds: OF_NODES, mutate: None, validate: Some(nodes::check) },
+    // NodeRestriction for certificate requests
+    Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::of_node) },
     // TaintNodesByCondition
-    Plugin { kinds: &[NODE], mutate: Some(|_, o| { nodes::taint_as_not_ready(o); done(Ok(Value::Null)) }), validate: None },
+    Plugin { kinds: &[NODE], mutate: Some(|_, o| { node_taint::taint_as_not_ready(o); done(Ok(Value::Null)) }), validate: None },
     // ServiceAccount
     Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: Some(pods::secrets) },
     // Who makes mirror pods (upstream: NodeRestriction for nodes; other users may)
@@ -213,4 +218,19 @@ pub(crate) fn validate(a: &Attributes, object: &Value) -> Result<Extra, Status> 
         extra.join(validate(a, object)?);
     }
     Ok(extra)
+}
+
+/// NodeRestriction alone, for a change of an object. It is a mutating plug-in upstream, so it
+/// judges before validation, and also a change that changes nothing: the answer shows the object.
+///
+/// Example: the kubelet of `n1` patches the status of a pod on `n2` with `{}`. Nothing would be
+/// written, and without this the answer would be the pod.
+///
+/// # Errors
+/// 403 if the user is a node that may not change the object.
+pub(crate) fn restrict_node(a: &Attributes, object: &Value) -> Result<(), Status> {
+    match OF_NODES.contains(&(a.kind.group, a.kind.kind)) {
+        true => nodes::check(a, object).map(|_| ()),
+        false => Ok(()),
+    }
 }

@@ -1,18 +1,17 @@
 //! NodeRestriction: what a kubelet may write (upstream: `plugin/pkg/admission/noderestriction`).
 //! Its own Node without labels that say what may run there, mirror pods of itself, the status of
-//! the pods that are bound to it, its own Lease. And TaintNodesByCondition, which keeps pods away
-//! from a node until it is ready.
+//! the pods that are bound to it, its own Lease.
 
 use super::attributes::Attributes;
 use crate::auth;
-use crate::auth::node_authorizer::DRIVER_SECRETS;
+use crate::auth::node_authorizer::{DRIVER_SECRETS, LEASES};
 use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::extra::Extra;
 use api::kinds::Kind;
 use api::value::{self, at, flag, list, map, text};
 use api::{Status, meta};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -37,24 +36,10 @@ const LABELS: [&str; 12] = [
 /// were made for it.
 const CLAIMS: [&str; 3] =
     ["spec.resourceClaims", "status.resourceClaimStatuses", "status.extendedResourceClaimStatus"];
-/// The taint of a node that is not ready.
-const NOT_READY: &str = "node.kubernetes.io/not-ready";
-const NO_SCHEDULE: &str = "NoSchedule";
 /// Set when a control-plane node registers, never later. With kubeadm an administrator's client
 /// does it.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
-
-/// Taints a new Node as not ready, whatever its first status says and who creates it (upstream:
-/// `plugin/pkg/admission/nodetaint`). The node controller hears of the Node at the same time as the
-/// scheduler, which looks at taints and not at conditions: a taint that comes from the controller
-/// may be too late. The controller takes it away once the node is ready.
-pub(super) fn taint_as_not_ready(node: &mut Value) {
-    let mut taints = list(node, "spec.taints").to_vec();
-    if !taints.iter().any(|t| text(t, "key") == NOT_READY && text(t, "effect") == NO_SCHEDULE) {
-        taints.push(json!({"key": NOT_READY, "effect": NO_SCHEDULE}));
-        value::put(node, "spec.taints", taints);
-    }
-}
+const ONLY_STATUS: &str = "may only update PVC status";
 
 /// Judges a new or changed object. Users that are no node pass.
 pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
@@ -70,9 +55,8 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
             Some(format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"))
         }
         ("PersistentVolumeClaim", "status") => claim_status(node, object, a.old.unwrap_or(&Value::Null)),
-        ("PersistentVolumeClaim", _) => Some("may only update PVC status".to_string()),
-        ("Lease", _) => (meta::name(object) != node)
-            .then(|| "can only access node lease with the same name as the requesting node".to_string()),
+        ("PersistentVolumeClaim", _) => Some(ONLY_STATUS.to_string()),
+        ("Lease", _) => lease(node, object),
         _ => None,
     };
     match refused {
@@ -122,7 +106,7 @@ fn restricted_labels(new: &Value, old: Option<&Value>) -> Vec<String> {
 fn node_object(node: &str, new: &Value, old: Option<&Value>) -> Option<String> {
     let mut labels = restricted_labels(new, old);
     if meta::name(new) != node {
-        return Some(format!("node {node:?} is not allowed to modify node {:?}", meta::name(new)));
+        return Some(another_node(node, meta::name(new)));
     }
     let Some(old) = old else {
         labels.retain(|label| label != CONTROL_PLANE);
@@ -260,19 +244,39 @@ fn claim_status(node: &str, claim: &Value, old: &Value) -> Option<String> {
     })
 }
 
-/// Judges a deletion, and an eviction, which is one.
-pub(crate) fn removal(ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
-    let Some(node) = ctx.user.node().filter(|_| kind.kind == "Pod" && kind.group.is_empty()) else {
-        return Ok(());
-    };
-    if text(object, "spec.nodeName") == node {
-        return Ok(());
+fn another_node(node: &str, name: &str) -> String {
+    format!("node {node:?} is not allowed to modify node {name:?}")
+}
+
+/// A kubelet renews its own Lease. With another node's it could keep a dead node alive.
+fn lease(node: &str, lease: &Value) -> Option<String> {
+    if meta::namespace(lease) != LEASES {
+        return Some(format!("can only access leases in the {LEASES:?} system namespace"));
     }
-    let why = match ctx.info.subresource.as_str() {
-        "eviction" => format!("node {node} can only evict pods with spec.nodeName set to itself"),
-        _ => format!("node {node:?} can only delete pods with spec.nodeName set to itself"),
+    (meta::name(lease) != node)
+        .then(|| "can only access node lease with the same name as the requesting node".to_string())
+}
+
+/// Judges a deletion, and an eviction, which is one. A role may give a kubelet more than the node
+/// authorizer does; what belongs to others is still not its own.
+pub(crate) fn removal(ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
+    let Some(node) = ctx.user.node() else { return Ok(()) };
+    let name = meta::name(object);
+    let refused = match (kind.group, kind.kind) {
+        ("", "Pod") if text(object, "spec.nodeName") == node => None,
+        ("", "Pod") => Some(match ctx.info.subresource.as_str() {
+            "eviction" => format!("node {node} can only evict pods with spec.nodeName set to itself"),
+            _ => format!("node {node:?} can only delete pods with spec.nodeName set to itself"),
+        }),
+        ("", "Node") => (name != node).then(|| another_node(node, name)),
+        ("", "PersistentVolumeClaim") => Some(ONLY_STATUS.to_string()),
+        ("coordination.k8s.io", "Lease") => lease(node, object),
+        _ => None,
     };
-    Err(Status::forbidden(kind.group, kind.plural, meta::name(object), &why))
+    match refused {
+        None => Ok(()),
+        Some(why) => Err(Status::forbidden(kind.group, kind.plural, name, &why)),
+    }
 }
 
 /// Judges a request for a token: it is for a pod on the node that runs as this account, and dies
@@ -346,34 +350,7 @@ fn audience(state: &State, ctx: &Context, asked: &[Value], pod: &Value) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Api;
-
-    /// A node that an administrator creates, ready by its own words, is tainted in its creation.
-    #[tokio::test]
-    async fn a_new_node_takes_no_pods_until_the_controller_has_seen_it() {
-        let api = Api::bare().await;
-        let not_ready = |effect: &str| json!({"key": NOT_READY, "effect": effect});
-        let own = json!({"key": "a", "effect": NO_SCHEDULE});
-        for (name, before, after) in [
-            ("bare", json!([]), json!([not_ready(NO_SCHEDULE)])),
-            ("own", json!([own]), json!([own, not_ready(NO_SCHEDULE)])),
-            ("tainted", json!([not_ready(NO_SCHEDULE)]), json!([not_ready(NO_SCHEDULE)])),
-            (
-                "ending",
-                json!([not_ready("NoExecute")]),
-                json!([not_ready("NoExecute"), not_ready(NO_SCHEDULE)]),
-            ),
-        ] {
-            let conditions = json!([{"type": "Ready", "status": "True"}]);
-            let node = json!({"metadata": {"name": name}, "spec": {"taints": before},
-                "status": {"conditions": conditions}});
-            let made = api.made("/api/v1/nodes", node).await;
-            assert_eq!(made["spec"]["taints"], after, "{name}");
-        }
-        let path = "/api/v1/nodes/own";
-        let (code, changed) = api.patch(path, json!({"spec": {"taints": [own]}})).await;
-        assert_eq!((code, &changed["spec"]["taints"]), (200, &json!([own])), "only in its creation");
-    }
+    use serde_json::json;
 
     #[test]
     fn whatever_the_authorizer_takes_for_a_need_is_a_reference_that_a_mirror_pod_may_not_have() {

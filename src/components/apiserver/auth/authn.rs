@@ -1,17 +1,17 @@
 //! Authentication: client certificates and service-account tokens, then impersonation.
 
 use crate::auth::attributes::Attributes;
+use crate::auth::bearer;
 use crate::auth::tokens::{self, Refusal};
 use crate::auth::user::{AUTHENTICATED, UNAUTHENTICATED, User};
 use crate::flowcontrol::bounds;
 use crate::request::connections::Counted;
-use crate::request::http::{header, identity};
+use crate::request::http::identity;
 use crate::state::State;
 use api::Status;
 use api::value::{at, text};
-use base64::Engine as _;
 use clock::{self, Timestamp};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Peer {
                     extra: [(CREDENTIAL_ID.to_string(), credential)].into(),
                     ..User::default()
                 };
-                user.groups.push(AUTHENTICATED.to_string());
+                add_authenticated(&mut user);
                 Peer::User(user, client.until)
             }
             Err(why) => {
@@ -57,6 +57,15 @@ impl Peer {
                 Peer::Stranger
             }
         }
+    }
+}
+
+/// Adds the group of all who have authenticated to the groups of a certificate, unless these say
+/// already which of the two groups the user is in (upstream: `AuthenticatedGroupAdder`).
+fn add_authenticated(user: &mut User) {
+    let is_named = user.is_in(AUTHENTICATED) || user.is_in(UNAUTHENTICATED);
+    if !is_named && !user.is_anonymous() {
+        user.groups.push(AUTHENTICATED.to_string());
     }
 }
 
@@ -101,11 +110,7 @@ async fn sender(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<User,
         Peer::Nobody => false,
         Peer::User(..) | Peer::Stranger => true,
     };
-    let bearer = header(headers, "authorization");
-    let token = match bearer.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim().to_string()),
-        _ => websocket_token(headers),
-    };
+    let token = bearer::token(headers)?;
     match token {
         None if stranger => Err(Status::unauthorized()),
         None => Ok(User::anonymous()),
@@ -134,45 +139,6 @@ fn believed(user: &User, teachers: &str) -> Result<User, Status> {
         return Err(Status::new(401, "Unauthorized", why));
     }
     Ok(user)
-}
-
-/// A subprotocol that is a token.
-const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
-
-/// Takes a token out of the subprotocols, as upstream: it is for this server, not for the kubelet
-/// behind it.
-pub(crate) fn without_token(headers: &mut HeaderMap) {
-    let all: Vec<String> = headers
-        .get_all("sec-websocket-protocol")
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .map(String::from)
-        .collect();
-    let kept: Vec<&str> = all
-        .iter()
-        .flat_map(|v| v.split(','))
-        .map(str::trim)
-        .filter(|p| !p.starts_with(TOKEN_PROTOCOL))
-        .collect();
-    headers.remove("sec-websocket-protocol");
-    if let Ok(value) = kept.join(", ").parse()
-        && !kept.is_empty()
-    {
-        headers.insert("sec-websocket-protocol", value);
-    }
-}
-
-/// Browsers cannot set headers: the token comes as a subprotocol. As upstream it counts only beside
-/// another one, which the answer can name.
-fn websocket_token(headers: &HeaderMap) -> Option<String> {
-    let protocols = headers.get_all("sec-websocket-protocol").iter().filter_map(|v| v.to_str().ok());
-    let (tokens, others): (Vec<&str>, Vec<&str>) =
-        protocols.flat_map(|v| v.split(',')).map(str::trim).partition(|p| p.starts_with(TOKEN_PROTOCOL));
-    if others.is_empty() {
-        return None;
-    }
-    let encoded = tokens.first()?.strip_prefix(TOKEN_PROTOCOL)?;
-    String::from_utf8(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }
 
 /// The service account that a token speaks for, and the audiences that it may speak to out of those
@@ -250,6 +216,18 @@ fn add_default_group(user: &mut User) {
     }
 }
 
+/// What the names of headers with an impersonated user's extra attributes begin with.
+const EXTRA: &str = "impersonate-extra-";
+
+/// Takes the extra attributes of an impersonated user out: they are for this server, not for the
+/// kubelet behind it. The other headers of an impersonation have names that are known.
+pub(crate) fn without_impersonation(headers: &mut HeaderMap) {
+    let extra: Vec<HeaderName> = headers.keys().filter(|k| k.as_str().starts_with(EXTRA)).cloned().collect();
+    for name in extra {
+        headers.remove(name);
+    }
+}
+
 /// The user that the request wants to be taken for, if the caller may.
 fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User, Status> {
     let one = |name: &str| headers.get(name).map_or(Ok(""), |value| identity(name, value));
@@ -260,7 +238,7 @@ fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User,
     let uid = one("impersonate-uid")?;
     let mut extra: Vec<(String, String)> = vec![];
     for (key, value) in headers {
-        if let Some(key) = key.as_str().strip_prefix("impersonate-extra-") {
+        if let Some(key) = key.as_str().strip_prefix(EXTRA) {
             let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy().to_lowercase();
             extra.push((key, identity("impersonate-extra", value)?.to_string()));
         }
@@ -342,6 +320,32 @@ mod tests {
     }
 
     #[test]
+    fn extra_attributes_are_not_passed_on() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("impersonate-extra-a", "b"), ("impersonate-extra-c%2Fd", "e"), ("accept", "f")]
+        {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        without_impersonation(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+
+    #[test]
+    fn a_certificate_makes_its_user_authenticated_unless_its_groups_say_otherwise() {
+        for (name, groups, wanted) in [
+            ("jane", vec!["devs"], vec!["devs", AUTHENTICATED]),
+            ("jane", vec![AUTHENTICATED], vec![AUTHENTICATED]),
+            ("jane", vec![UNAUTHENTICATED], vec![UNAUTHENTICATED]),
+            ("system:anonymous", vec!["devs"], vec!["devs"]),
+        ] {
+            let groups: Vec<String> = groups.into_iter().map(String::from).collect();
+            let mut user = User { name: name.into(), groups: groups.clone(), ..User::default() };
+            add_authenticated(&mut user);
+            assert_eq!(user.groups, wanted, "{name} {groups:?}");
+        }
+    }
+
+    #[test]
     fn a_certificate_is_the_credential_of_its_user() {
         let dir = tempfile::tempdir().unwrap();
         let ca = pki::Ca::load_or_create(dir.path(), "kubernetes").unwrap();
@@ -409,6 +413,7 @@ mod tests {
     /// the same.
     #[tokio::test(flavor = "multi_thread")]
     async fn the_token_of_a_secret_authenticates_as_long_as_the_secret_and_the_account_live() {
+        use base64::Engine as _;
         use base64::engine::general_purpose::STANDARD;
         use serde_json::json;
         let dir = tempfile::tempdir().unwrap();
@@ -469,26 +474,5 @@ mod tests {
         eventually(&good, true).await;
         let status = review(&other).await;
         assert_eq!(status["error"], "Token does not match server's copy", "{status}");
-    }
-
-    #[test]
-    fn a_token_among_the_subprotocols_is_read_and_not_passed_on() {
-        let mut headers = HeaderMap::new();
-        let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode("secret");
-        headers.append(
-            "sec-websocket-protocol",
-            format!("v5.channel.k8s.io, {TOKEN_PROTOCOL}{token}").parse().unwrap(),
-        );
-        headers.append("sec-websocket-protocol", "v4.channel.k8s.io".parse().unwrap());
-        assert_eq!(websocket_token(&headers).as_deref(), Some("secret"));
-        without_token(&mut headers);
-        assert_eq!(headers["sec-websocket-protocol"], "v5.channel.k8s.io, v4.channel.k8s.io");
-        assert_eq!(websocket_token(&headers), None);
-        without_token(&mut headers);
-        let mut alone = HeaderMap::new();
-        alone.insert("sec-websocket-protocol", format!("{TOKEN_PROTOCOL}{token}").parse().unwrap());
-        assert_eq!(websocket_token(&alone), None, "no protocol is left that the answer could name");
-        without_token(&mut alone);
-        assert!(alone.is_empty());
     }
 }

@@ -3,6 +3,7 @@
 //! | file | part |
 //! |---|---|
 //! | `authn` | authentication: certificates, tokens, then impersonation |
+//! | `bearer` | where a request carries its token |
 //! | `tokens`, `verified` | ServiceAccount tokens and the signatures that were checked lately |
 //! | `user` | the user of a request |
 //! | `rbac`, `attributes` | authorization: the node authorizer, then roles and their bindings |
@@ -15,6 +16,7 @@
 pub(crate) mod access_reviews;
 pub(crate) mod attributes;
 pub(crate) mod authn;
+pub(crate) mod bearer;
 pub(crate) mod escalation;
 pub(crate) mod node_authorizer;
 pub(crate) mod policy;

@@ -16,7 +16,8 @@ use serde_json::Value;
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const NO_NAME: &str = "No Object name found";
 const READ_ONLY: &str = "can only read resources of this type";
-const LEASES: &str = "kube-node-lease";
+/// The namespace of the Leases that kubelets renew.
+pub(crate) const LEASES: &str = "kube-node-lease";
 
 /// Whether the kubelet of `node` may.
 ///
@@ -94,6 +95,8 @@ pub(crate) fn may(state: &State, node: &str, a: &Attributes) -> Result<(), Strin
             "create" | "get" | "update" | "patch" | "delete" => Ok(()),
             _ => Err("can only get, create, update, patch, or delete a node lease".to_string()),
         },
+        // A kubelet renews its certificate by itself; admission judges the name that it asks for.
+        ("certificates.k8s.io", "certificatesigningrequests", "") => allowed(read || a.verb == "create"),
         ("authentication.k8s.io", "tokenreviews", "") => allowed(a.verb == "create"),
         ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => {
             allowed(a.verb == "create")

@@ -4,7 +4,7 @@ use crate::auth::access_reviews;
 use crate::auth::authn;
 use crate::auth::rbac;
 use crate::auth::role_bindings::ROLES_MAX;
-use crate::auth::user::{AUTHENTICATED, MASTERS, User};
+use crate::auth::user::{MASTERS, User};
 use crate::flowcontrol::compute::Pace;
 use crate::request::context::Context;
 use crate::request::decode;
@@ -118,13 +118,20 @@ async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Sta
         pace.step(told.bytes - before).await;
     }
     // Which pods' objects a node may read is not told by rules.
-    let incomplete = cut || user.node().is_some() && user.is_in(AUTHENTICATED);
+    let is_node = user.node().is_some();
     let Told { resources, paths, .. } = told;
     let mut status =
-        object!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": incomplete});
+        object!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": cut || is_node});
+    let mut problems = vec![];
+    if is_node {
+        problems.push("node authorizer does not support user rule resolution".to_string());
+    }
     if cut {
         let most = RULES_BYTES >> 10;
-        status["evaluationError"] = format!("the rules of {:?} are more than {RULES_MAX} or {most} KiB, or those of {ROLES_MAX} roles; the rest is not listed, ask with a SelfSubjectAccessReview", user.name).into();
+        problems.push(format!("the rules of {:?} are more than {RULES_MAX} or {most} KiB, or those of {ROLES_MAX} roles; the rest is not listed, ask with a SelfSubjectAccessReview", user.name));
+    }
+    if !problems.is_empty() {
+        status["evaluationError"] = problems.join(", ").into();
     }
     Ok(status)
 }
@@ -132,6 +139,18 @@ async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Sta
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `kubectl auth can-i --list` prints why the list of a node may be incomplete.
+    #[tokio::test]
+    async fn the_rules_of_a_node_are_incomplete_and_the_review_says_why() {
+        let api = crate::testing::Api::bare().await;
+        let why = "node authorizer does not support user rule resolution";
+        let node = User::new("system:node:n1", &[crate::auth::user::NODES]);
+        let status = rules(api.state(), &node, "default").await.unwrap();
+        assert_eq!((&status["incomplete"], &status["evaluationError"]), (&object!(true), &object!(why)));
+        let status = rules(api.state(), &User::new("jane", &[]), "default").await.unwrap();
+        assert_eq!((&status["incomplete"], status.get("evaluationError")), (&object!(false), None));
+    }
 
     #[test]
     fn rules_are_told_once_and_up_to_a_bound() {

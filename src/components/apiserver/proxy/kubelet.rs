@@ -1,7 +1,7 @@
 //! Logs, exec, attach, port-forward: the API server finds the pod's kubelet and passes the bytes
 //! through.
 
-use crate::auth::authn;
+use crate::auth::{authn, bearer};
 use crate::proxy::forward;
 use crate::proxy::log_options;
 use crate::request::context::Context;
@@ -327,7 +327,8 @@ async fn forward(
     let mut passed = Request::builder().method(request.method().clone()).uri(path);
     if let Some(headers) = passed.headers_mut() {
         forward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
-        authn::without_token(headers);
+        bearer::without_token(headers);
+        authn::without_impersonation(headers);
         if let Ok(host) = to.to_string().parse() {
             headers.insert(header::HOST, host);
         }

@@ -60,53 +60,31 @@ enum At {
     Continue { revision: i64, start: String },
 }
 
+/// Reads the revision of options that `request::list_options` has judged.
+///
+/// # Errors
+/// 400 for a revision or a `continue` token that cannot be read, or for both together.
 fn at(ctx: &Context, limit: i64) -> Result<At, Status> {
     let (version, how) = (ctx.query.get("resourceVersion"), ctx.query.get("resourceVersionMatch"));
     let token = ctx.query.get("continue");
-    if ctx.query.has("sendInitialEvents") {
-        return Err(options_error("sendInitialEvents", "sendInitialEvents is forbidden for list"));
-    }
     if !token.is_empty() {
         if !matches!(version, "" | "0") {
             return Err(Status::bad_request(
                 "specifying resource version is not allowed when using continue",
             ));
         }
-        if !how.is_empty() {
-            return Err(options_error(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden when continue is provided",
-            ));
-        }
         return decode(token).ok_or_else(|| Status::bad_request("continue key is not valid"));
     }
     if version.is_empty() {
-        if !how.is_empty() {
-            return Err(options_error(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            ));
-        }
         return Ok(At::Now);
     }
     let number = revision(version)?;
-    match (how, number) {
-        ("Exact", 0) => Err(options_error(
-            "resourceVersionMatch",
-            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-        )),
-        ("Exact", n) => Ok(At::Exactly(n)),
-        ("NotOlderThan", 0) | ("", 0) => Ok(At::Any),
-        ("NotOlderThan", n) => Ok(At::NotOlderThan(n)),
-        ("", n) if limit > 0 => Ok(At::Exactly(n)),
-        ("", n) => Ok(At::NotOlderThan(n)),
-        (other, _) => {
-            let mut errors = Errors::default();
-            let supported = ["Exact", "NotOlderThan", ""];
-            errors.not_supported("resourceVersionMatch", &other.into(), &supported);
-            Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors))
-        }
-    }
+    Ok(match (how, number) {
+        (_, 0) => At::Any,
+        ("Exact", n) => At::Exactly(n),
+        ("", n) if limit > 0 => At::Exactly(n),
+        (_, n) => At::NotOlderThan(n),
+    })
 }
 
 /// Reads a resourceVersion of a request.

@@ -3,6 +3,7 @@
 use crate::request::context::{Context, MANAGER_MAX};
 use crate::request::duplicates;
 use crate::request::http::header;
+use api::errors::Errors;
 use api::kinds::Kind;
 use api::path::UnknownFields;
 use api::yaml::{self, Words};
@@ -28,25 +29,35 @@ pub(crate) fn validation(ctx: &Context) -> Result<Validation, Status> {
         "Ignore" => Ok(Validation::Ignore),
         "Strict" => Ok(Validation::Strict),
         other => {
-            let mut errors = api::errors::Errors::default();
+            let mut errors = Errors::default();
             errors.not_supported("fieldValidation", &other.into(), &["", "Ignore", "Strict", "Warn"]);
-            Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
+            Err(invalid_options(ctx, &errors))
         }
     }
+}
+
+/// Returns the refusal of a write's options. They are an object of their own, one for each verb.
+fn invalid_options(ctx: &Context, errors: &Errors) -> Status {
+    let kind = match ctx.info.verb.as_str() {
+        "update" => "UpdateOptions",
+        "patch" => "PatchOptions",
+        "delete" | "deletecollection" => "DeleteOptions",
+        _ => "CreateOptions",
+    };
+    Status::invalid("meta.k8s.io", kind, "", errors)
 }
 
 /// A field manager's name can be read, and is not too long.
 pub(crate) fn manager(ctx: &Context) -> Result<(), Status> {
     let name = ctx.query.get("fieldManager");
-    let mut errors = api::errors::Errors::default();
+    let mut errors = Errors::default();
     if name.len() > MANAGER_MAX {
         errors.too_long("fieldManager", MANAGER_MAX);
     }
     if name.chars().any(char::is_control) {
         errors.invalid_text("fieldManager", name, "should only contain printable characters");
     }
-    let options = if ctx.info.verb == "patch" { "PatchOptions" } else { "CreateOptions" };
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", options, "", &errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(invalid_options(ctx, &errors)) }
 }
 
 /// Returns whether a write is only to be tried. Only `All` is known as a value of `dryRun`, which
@@ -60,9 +71,9 @@ pub(crate) fn dry_run(ctx: &Context) -> Result<bool, Status> {
     if values.iter().all(|value| *value == "All") {
         return Ok(!values.is_empty());
     }
-    let mut errors = api::errors::Errors::default();
+    let mut errors = Errors::default();
     errors.not_supported("dryRun", &serde_json::json!(values), &["All"]);
-    Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
+    Err(invalid_options(ctx, &errors))
 }
 
 /// The body as JSON, whatever it was written in; of YAML its first document. No Content-Type means
@@ -76,10 +87,10 @@ fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<
     let media = content_type.split(';').next().unwrap_or("").trim();
     let mut duplicates = vec![];
     let value = match media {
-        "" | "application/json" | "*/*" => serde_json::from_slice(bytes).map_err(|e| {
+        "" | "application/json" => serde_json::from_slice(bytes).map_err(|e| {
             Status::bad_request(format!("the object provided is unrecognized (must be valid JSON): {e}"))
         })?,
-        "application/yaml" | "application/apply-patch+yaml" | "text/yaml" | "application/x-yaml" => {
+        "application/yaml" => {
             let document = yaml::parse_document(bytes, Words::All).map_err(Status::bad_request)?;
             duplicates = document.duplicates.iter().map(ToString::to_string).collect();
             document.value
@@ -327,7 +338,8 @@ pub(crate) fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, 
 #[cfg(test)]
 mod tests {
     use super::body;
-    use crate::testing::Api;
+    use crate::auth::user::{MASTERS, User};
+    use crate::testing::{self, Api};
     use serde_json::json;
 
     /// As sigs.k8s.io/yaml, which reads one document and passes over all that follows it.
@@ -338,6 +350,49 @@ mod tests {
             assert_eq!(body("application/yaml", text.as_bytes()).unwrap(), json!({"a": 1}), "{text}");
         }
         assert_eq!(body("application/yaml", b"---\n---\na: 1\n").unwrap_err().code, 400, "it is empty");
+    }
+
+    #[tokio::test]
+    async fn a_body_of_another_media_type_is_refused() {
+        const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+        for media in ["text/yaml", "application/x-yaml", "application/apply-patch+yaml", "*/*"] {
+            assert_eq!(body(media, b"{\"a\": 1}").unwrap_err().code, 415, "{media}");
+        }
+        for media in ["", "application/json; charset=utf-8", "application/yaml;charset=utf-8"] {
+            assert_eq!(body(media, b"{\"a\": 1}"), Ok(json!({"a": 1})), "{media}");
+        }
+        let api = Api::bare().await;
+        let (user, apply) = (User::new("admin", &[MASTERS]), format!("{MAPS}/m?fieldManager=me"));
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}}).to_string();
+        for (media, code) in [("application/apply-patch+yaml", 201), ("application/apply-patch+cbor", 415)] {
+            let body = (media, map.clone());
+            let (found, told) =
+                testing::send(&api.fixture.server, user.clone(), ("PATCH", &apply), body, "").await;
+            assert_eq!(found, code, "{media}: {told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn refused_options_are_those_of_the_verb() {
+        const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+        let api = Api::bare().await;
+        api.made(MAPS, json!({"metadata": {"name": "m"}})).await;
+        let one = format!("{MAPS}/m");
+        for (method, path, kind) in [
+            ("POST", MAPS, "CreateOptions"),
+            ("PUT", &one, "UpdateOptions"),
+            ("PATCH", &one, "PatchOptions"),
+            ("DELETE", &one, "DeleteOptions"),
+            ("DELETE", MAPS, "DeleteOptions"),
+        ] {
+            let body = if method == "DELETE" { json!({}) } else { json!({"metadata": {"name": "m"}}) };
+            let (code, refused) = api.ask(method, &format!("{path}?dryRun=Some"), body.clone()).await;
+            assert_eq!((code, &refused["details"]["kind"]), (422, &json!(kind)), "{method}: {refused}");
+            if method != "DELETE" {
+                let (code, refused) = api.ask(method, &format!("{path}?fieldValidation=Some"), body).await;
+                assert_eq!((code, &refused["details"]["kind"]), (422, &json!(kind)), "{method}: {refused}");
+            }
+        }
     }
 
     #[tokio::test]

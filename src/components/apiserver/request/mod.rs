@@ -9,6 +9,7 @@
 //! | `context` | one request on its way, and its records in the tap |
 //! | `lifecycle` | how a request is let in, and what its answer says of it |
 //! | `router` | from a path to the function that answers it |
+//! | `list_options` | which options of a list or watch may stand together |
 //! | `decode`, `duplicates` | from a body to an object |
 //! | `negotiate`, `pretty` | from an object to the answer that the client accepts |
 //! | `readiness` | `/livez`, `/readyz` and `/healthz` |
@@ -23,6 +24,7 @@ pub(crate) mod http_head;
 pub(crate) mod idle;
 pub(crate) mod info;
 pub(crate) mod lifecycle;
+pub(crate) mod list_options;
 pub(crate) mod negotiate;
 pub(crate) mod pretty;
 pub(crate) mod readiness;

@@ -11,7 +11,7 @@ use crate::registry::strategy::{self, Part};
 use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, json, json_bytes, not_found_page, plain, typed};
-use crate::request::{decode, readiness};
+use crate::request::{decode, list_options, readiness};
 use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
@@ -110,6 +110,9 @@ async fn resource(
     let state = &server.state;
     let verb = ctx.info.verb.clone();
     allowed(kind.verbs, &verb)?;
+    if matches!(verb.as_str(), "list" | "watch" | "deletecollection") {
+        list_options::check(&verb, &ctx.query)?;
+    }
     let one = !ctx.info.name.is_empty() || verb == "deletecollection";
     match verb.as_str() {
         "get" if kind.computed => return metrics::get(state, ctx, kind).await,
@@ -360,15 +363,30 @@ fn group_document(
     json(200, &legacy())
 }
 
+/// The document of one group and version. With `hash` a client may keep it for a year; with the
+/// hash of another document it is sent to the URL of this one, as upstream, or it would keep this
+/// one under the name of the other.
 fn openapi_document(ctx: &Context, kinds: &Catalog, path: &str) -> Answer {
     let Some(document) = openapi::document(kinds, path, VERSION) else { return not_found_page() };
-    let mut answer = json_bytes(200, document);
-    if ctx.query.has("hash") {
-        answer.headers_mut().insert("cache-control", HeaderValue::from_static("public, immutable"));
-        let expires = std::time::SystemTime::from(clock::now()) + Duration::from_secs(365 * 86400);
-        if let Ok(value) = HeaderValue::from_str(&httpdate::fmt_http_date(expires)) {
-            answer.headers_mut().insert("expires", value);
+    let hash = ctx.query.get("hash");
+    if hash.is_empty() {
+        return json_bytes(200, document);
+    }
+    let index = openapi::index(kinds, VERSION.trim_start_matches('v'));
+    let url = index["paths"][path]["serverRelativeURL"].as_str().unwrap_or_default();
+    if !url.ends_with(&format!("?hash={hash}")) {
+        let mut moved = plain(301, "");
+        if let Ok(url) = HeaderValue::from_str(url) {
+            moved.headers_mut().insert("location", url);
         }
+        return moved;
+    }
+    let mut answer = json_bytes(200, document);
+    answer.headers_mut().insert("vary", HeaderValue::from_static("Accept"));
+    answer.headers_mut().insert("cache-control", HeaderValue::from_static("public, immutable"));
+    let expires = std::time::SystemTime::from(clock::now()) + Duration::from_secs(365 * 86400);
+    if let Ok(value) = HeaderValue::from_str(&httpdate::fmt_http_date(expires)) {
+        answer.headers_mut().insert("expires", value);
     }
     answer
 }

@@ -8,6 +8,7 @@ mod deletes;
 mod escapes;
 mod identity;
 mod lifecycle;
+mod node_restriction;
 mod nodes;
 mod numbers;
 mod paths;

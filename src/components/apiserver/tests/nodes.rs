@@ -18,11 +18,18 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-const PODS: &str = "/api/v1/namespaces/default/pods";
-const MERGE: &str = "application/merge-patch+json";
-const JSON: &str = "application/json";
+pub(super) const PODS: &str = "/api/v1/namespaces/default/pods";
+pub(super) const MERGE: &str = "application/merge-patch+json";
+pub(super) const JSON: &str = "application/json";
 
-async fn send(of: &Fixture, user: &User, method: &str, path: &str, media: &str, body: Value) -> (u16, Value) {
+pub(super) async fn send(
+    of: &Fixture,
+    user: &User,
+    method: &str,
+    path: &str,
+    media: &str,
+    body: Value,
+) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let request = Request::builder().method(method).uri(path).header("content-type", media);
     let answer = of.server.call(request.body(full(body)).unwrap(), user.clone()).await;
@@ -31,16 +38,16 @@ async fn send(of: &Fixture, user: &User, method: &str, path: &str, media: &str, 
     (code, serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
-fn kubelet(name: &str) -> User {
+pub(super) fn kubelet(name: &str) -> User {
     User::new(&format!("system:node:{name}"), &[NODES])
 }
 
-fn admin() -> User {
+pub(super) fn admin() -> User {
     User::new("admin", &[MASTERS])
 }
 
 /// Two nodes, each with a pod that mounts a Secret of its own.
-async fn cluster(dir: &std::path::Path) -> Fixture {
+pub(super) async fn cluster(dir: &std::path::Path) -> Fixture {
     let fixture = testing::start(dir).await;
     let admin = admin();
     let make = |path: &'static str, body: Value| {

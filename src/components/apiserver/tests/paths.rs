@@ -1,6 +1,9 @@
 //! Paths that are no object's own: health pages, what is below a subresource, the prefix `watch/`.
 
+use crate::auth::user::{MASTERS, User};
+use crate::request::http::full;
 use crate::testing::Api;
+use ::http::Request;
 use serde_json::{Value, json};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -25,6 +28,29 @@ async fn health_pages_name_their_checks() {
     ] {
         assert_eq!(api.get(path).await, (code, Value::from(text)), "{path}");
     }
+}
+
+/// A client keeps a document with a hash for a year. With the hash of another document it would
+/// take this one for that one once the other is served again.
+#[tokio::test]
+async fn a_document_of_openapi_is_kept_under_its_own_hash_only() {
+    let api = Api::bare().await;
+    let (code, index) = api.get("/openapi/v3").await;
+    assert_eq!(code, 200);
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
+    let get = async |path: &str| {
+        let request = Request::builder().uri(path).body(full("")).unwrap();
+        api.fixture.server.call(request, User::new("admin", &[MASTERS])).await
+    };
+    let kept = get(url).await;
+    assert_eq!(kept.status(), 200);
+    assert_eq!(kept.headers()["cache-control"], "public, immutable");
+    let moved = get("/openapi/v3/apis/apps/v1?hash=00").await;
+    assert_eq!(moved.status(), 301);
+    assert_eq!(moved.headers()["location"], url);
+    assert!(!moved.headers().contains_key("expires"));
+    let current = get("/openapi/v3/apis/apps/v1").await;
+    assert!(current.status() == 200 && !current.headers().contains_key("expires"));
 }
 
 #[tokio::test]

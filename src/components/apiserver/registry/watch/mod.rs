@@ -12,7 +12,6 @@ use crate::storage::cache::{Subscription, TooOld};
 use crate::storage::object::{Change, Event, Kept, frame};
 use crate::storage::ring::Together;
 use crate::storage::watch_buffers::WatchBuffers;
-use api::errors::Errors;
 use api::kinds::KindRef;
 use api::{Status, gojson, table};
 use bytes::Bytes;
@@ -102,7 +101,8 @@ impl WatchRequest {
             filter.name = ctx.info.name.clone();
         }
         let bookmarks = ctx.query.is_true("allowWatchBookmarks");
-        let initial = initial_events(ctx)?;
+        // `request::list_options` has judged what stands beside it.
+        let initial = ctx.query.has("sendInitialEvents").then(|| ctx.query.is_true("sendInitialEvents"));
         let version = ctx.query.get("resourceVersion");
         let revision = if version.is_empty() { 0 } else { crate::registry::read::revision(version)? };
         let life = match ctx.query.number("timeoutSeconds")? {
@@ -167,30 +167,6 @@ fn too_old(revision: Revision, gone: &TooOld) -> Answer {
     let status = Status::expired(format!("too old resource version: {revision} ({})", gone.oldest));
     let line = format!("{}\n", json!({"type": "ERROR", "object": status.to_value()}));
     typed(200, "application/json", line)
-}
-
-/// `sendInitialEvents`, if it is asked for in the way that is allowed.
-fn initial_events(ctx: &Context) -> Result<Option<bool>, Status> {
-    if !ctx.query.has("sendInitialEvents") {
-        if !ctx.query.get("resourceVersionMatch").is_empty() {
-            let mut errors = Errors::default();
-            errors.forbidden(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            );
-            return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
-        }
-        return Ok(None);
-    }
-    if ctx.query.get("resourceVersionMatch") != "NotOlderThan" {
-        let mut errors = Errors::default();
-        errors.forbidden(
-            "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        );
-        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
-    }
-    Ok(Some(ctx.query.is_true("sendInitialEvents")))
 }
 
 /// Turns events into lines.

@@ -26,7 +26,7 @@ pub(crate) async fn patch(
 ) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
-    if media.starts_with(APPLY) {
+    if media == APPLY {
         return server_side_apply(state, ctx, kind, part, body, form).await;
     }
     if ctx.query.has("force") {

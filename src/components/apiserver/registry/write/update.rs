@@ -177,9 +177,12 @@ impl Write for Edit<'_> {
         Ok(edited)
     }
 
-    /// The mutating plug-ins of this cluster change new objects only.
-    async fn admit(&self, _: &mut Edited) -> Result<(), Status> {
-        Ok(())
+    /// NodeRestriction judges every change. The other mutating plug-ins of this cluster change new
+    /// objects only.
+    async fn admit(&self, edited: &mut Edited) -> Result<(), Status> {
+        let Edit { state, ctx, kind, old, .. } = *self;
+        let attributes = admission::Attributes { state, ctx, kind, old: Some(&old.value) };
+        admission::restrict_node(&attributes, &edited.object)
     }
 
     async fn validate(&self, edited: &Edited) -> Result<(), Status> {

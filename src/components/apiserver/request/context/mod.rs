@@ -40,7 +40,7 @@ pub(crate) struct Context {
 }
 
 /// The media type of a server-side apply.
-pub(crate) const APPLY: &str = "application/apply-patch";
+pub(crate) const APPLY: &str = "application/apply-patch+yaml";
 /// A manager's name is not longer.
 pub(crate) const MANAGER_MAX: usize = 128;
 
@@ -163,7 +163,8 @@ impl Context {
 
     /// Is this a server-side apply?
     pub(crate) fn applies(&self) -> bool {
-        self.info.verb == "patch" && header(&self.headers, "content-type").starts_with(APPLY)
+        let media = header(&self.headers, "content-type").split(';').next().unwrap_or_default();
+        self.info.verb == "patch" && media.trim() == APPLY
     }
 
     /// Warnings for the client, as `Warning` headers.

@@ -1,0 +1,113 @@
+//! What NodeRestriction refuses a kubelet beyond what the node authorizer does, through the whole
+//! server.
+
+use super::nodes::{JSON, MERGE, PODS, admin, cluster, kubelet, send};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+/// An ECDSA key asks for the name `system:node:n1` in the group `system:nodes`.
+const OF_N1: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
+    MIHrMIGSAgEAMDAxFTATBgNVBAoMDHN5c3RlbTpub2RlczEXMBUGA1UEAwwOc3lz\n\
+    dGVtOm5vZGU6bjEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATdVjcWYBZXDVt4\n\
+    DS0qrXF6rQ8HCikJ1Drjsvp8FdMcbZM4IHBUZ90A8rNAxATMBWisxrHKwz8UZIpW\n\
+    lGYbiZUaoAAwCgYIKoZIzj0EAwIDSAAwRQIhAMqCcnBGYsqx12+dgV1p9Zfd07Z3\n\
+    quxyGNJ08kBsgUUcAiA9IUL3lWEl3ByEDww9SovCmbgRNT8vNWR3OzrU+GJ2oQ==\n\
+    -----END CERTIFICATE REQUEST-----\n";
+
+/// The answer to a change shows the object, with the environment of its containers: a kubelet sees
+/// no other node's pod by a change that changes nothing.
+#[tokio::test]
+async fn an_empty_patch_shows_a_kubelet_no_pod_of_another_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let n1 = kubelet("n1");
+    let other = format!("{PODS}/on-n2/status");
+    let stored = send(&fixture, &admin(), "GET", &format!("{PODS}/on-n2"), JSON, Value::Null).await.1;
+    let apply = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "on-n2"}});
+    let applied = format!("{other}?fieldManager=me");
+    for (method, path, media, body) in [
+        ("PATCH", &other, MERGE, json!({})),
+        ("PATCH", &format!("{other}?dryRun=All"), MERGE, json!({})),
+        ("PATCH", &other, "application/strategic-merge-patch+json", json!({})),
+        ("PATCH", &other, "application/json-patch+json", json!([])),
+        ("PATCH", &applied, "application/apply-patch+yaml", apply),
+        ("PUT", &other, JSON, stored),
+    ] {
+        let (code, answer) = send(&fixture, &n1, method, path, media, body).await;
+        assert_eq!(code, 403, "{method} {path} {media}: {answer}");
+        assert!(answer.get("spec").is_none(), "{answer}");
+    }
+    let own = format!("{PODS}/on-n1/status");
+    let (code, answer) = send(&fixture, &n1, "PATCH", &own, MERGE, json!({})).await;
+    assert_eq!((code, &answer["metadata"]["name"]), (200, &json!("on-n1")), "{answer}");
+}
+
+/// A role of an administrator lets all kubelets write nodes, leases and claims: they still write
+/// their own only.
+#[tokio::test]
+async fn a_role_does_not_lift_the_restriction_of_nodes() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let (n1, rbac) = (kubelet("n1"), "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings");
+    let subject = json!({"kind": "Group", "name": "system:nodes"});
+    let binding = json!({"metadata": {"name": "nodes"}, "subjects": [subject],
+        "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"}});
+    let leases = |namespace: &str| format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let lease = |name: &str| json!({"metadata": {"name": name}});
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}}});
+    for (path, body) in [
+        (rbac.to_string(), binding),
+        (leases("kube-node-lease"), lease("n2")),
+        (leases("default"), lease("n1")),
+        (claims.to_string(), claim),
+    ] {
+        let (code, made) = send(&fixture, &admin(), "POST", &path, JSON, body).await;
+        assert_eq!(code, 201, "{made}");
+    }
+    let own_name = "with the same name as the requesting node";
+    for (method, path, body, why) in [
+        ("DELETE", "/api/v1/nodes/n2", Value::Null, "node \"n1\" is not allowed to modify node \"n2\""),
+        ("DELETE", &format!("{}/n2", leases("kube-node-lease")), Value::Null, own_name),
+        ("DELETE", &format!("{}/n1", leases("default")), Value::Null, "\"kube-node-lease\" system namespace"),
+        ("PATCH", &format!("{}/n1", leases("default")), json!({}), "\"kube-node-lease\" system namespace"),
+        ("POST", &leases("kube-public"), lease("n1"), "\"kube-node-lease\" system namespace"),
+        ("DELETE", &format!("{claims}/c"), Value::Null, "may only update PVC status"),
+    ] {
+        let media = if method == "PATCH" { MERGE } else { JSON };
+        let (code, answer) = send(&fixture, &n1, method, path, media, body).await;
+        assert_eq!(code, 403, "{method} {path}: {answer}");
+        assert!(answer["message"].as_str().unwrap().contains(why), "{answer}");
+    }
+    let (code, gone) = send(&fixture, &n1, "DELETE", "/api/v1/nodes/n1", JSON, Value::Null).await;
+    assert_eq!(code, 200, "{gone}");
+}
+
+/// A kubelet renews its certificate by itself, and gets none of another node.
+#[tokio::test]
+async fn a_kubelet_requests_certificates_of_its_own_name_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let ask = async |node: &str, name: &str, signer: &str| {
+        let spec =
+            json!({"request": STANDARD.encode(OF_N1), "signerName": signer, "usages": ["client auth"]});
+        let body = json!({"metadata": {"name": name}, "spec": spec});
+        send(&fixture, &kubelet(node), "POST", path, JSON, body).await
+    };
+    for signer in ["kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"] {
+        let (code, refused) = ask("n2", "r", signer).await;
+        assert_eq!(code, 403, "{refused}");
+        let why = "can only create a node CSR with CN=system:node:n2";
+        assert!(refused["message"].as_str().unwrap().contains(why), "{refused}");
+    }
+    let (code, made) = ask("n1", "own", "kubernetes.io/kube-apiserver-client-kubelet").await;
+    assert_eq!((code, &made["spec"]["username"]), (201, &json!("system:node:n1")), "{made}");
+    assert_eq!(ask("n2", "other-signer", "example.com/own").await.0, 201);
+    let read = send(&fixture, &kubelet("n1"), "GET", &format!("{path}/own"), JSON, Value::Null).await;
+    assert_eq!(read.0, 200, "{}", read.1);
+    let gone = send(&fixture, &kubelet("n1"), "DELETE", &format!("{path}/own"), JSON, Value::Null).await;
+    assert_eq!(gone.0, 403, "{}", gone.1);
+}
