@@ -235,6 +235,7 @@ async fn a_kubelet_changes_the_pods_bound_to_its_node_only() {
     let status = json!({"status": {"phase": "Running"}});
     let why = "can only update pod status for pods with spec.nodeName set to itself";
     refused("PATCH", "on-n2/status", status.clone(), why).await;
+    refused("PATCH", "on-n2/status", json!({}), why).await; // a patch that changes nothing shows the pod
     let ours = format!("{PODS}/on-n1/status");
     assert_eq!(send(&fixture, &n1, "PATCH", &ours, MERGE, status).await.0, 200);
     refused("DELETE", "on-n2", Value::Null, "can only delete pods with spec.nodeName set to itself").await;
