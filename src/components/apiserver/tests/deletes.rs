@@ -64,7 +64,7 @@ async fn the_query_of_a_delete_counts_only_without_a_body() {
     assert_eq!(api.get(&one).await.0, 404);
 }
 
-/// Otherwise a watcher that goes by deletion times never learns that somebody deleted this pod.
+/// Otherwise a watcher that goes by deletion times never learns that this pod was deleted.
 #[tokio::test]
 async fn a_pod_that_gets_no_time_to_end_is_marked_before_it_goes() {
     let api = Api::new().await;

@@ -1,5 +1,6 @@
 //! The delete of one object: at once, after a grace period, or when the last finalizer is gone.
 
+use super::kept;
 use super::options::Options;
 use crate::admission;
 use crate::pipeline::{self, Write};
@@ -385,10 +386,7 @@ pub(crate) async fn delete(
     let form = form(ctx.accept(), &ctx.query)?;
     let options = Options::of(ctx, body)?;
     let stored = stored_kind(kind);
-    if is_namespace(stored) && matches!(ctx.info.name.as_str(), "default" | "kube-system" | "kube-public") {
-        let why = "this namespace may not be deleted";
-        return Err(Status::forbidden("", "namespaces", &ctx.info.name, why));
-    }
+    kept::check(stored, &ctx.info.name)?;
     let removed = remove(state, ctx, stored, ctx.info.object_namespace(), &ctx.info.name, &options).await?;
     if removed.gone && !kind.returns_deleted {
         let uid = meta::uid(&removed.object.value);
