@@ -194,6 +194,9 @@ pub(crate) fn keep(kind: &Kind, part: Part, subresource: &str, new: &mut Value, 
         value::copy(old, new, &format!("metadata.{field}"));
     }
     keep_managers(new, old);
+    // Servers of long ago filled it in, and manifests that were read from them still have it
+    // (`PrepareObjectForStorage` upstream).
+    value::remove(new, "metadata.selfLink");
     for map in ["metadata.labels", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences"]
     {
         if value::empty(new, map) {
@@ -267,6 +270,16 @@ mod tests {
         ] {
             assert_eq!(after(json!([wrong])), json!([own]), "{wrong} cannot be read");
         }
+    }
+
+    #[test]
+    fn a_link_from_an_old_manifest_is_not_stored() {
+        let kind = kinds::find("", "v1", "ConfigMap").unwrap();
+        let old = json!({"metadata": {"name": "m"}, "data": {"a": "b"}});
+        let mut new = old.clone();
+        value::put(&mut new, "metadata.selfLink", "/api/v1/namespaces/default/configmaps/m");
+        keep(kind, Part::Main, "", &mut new, &old);
+        assert_eq!(new, old);
     }
 
     #[test]

@@ -214,6 +214,7 @@ async fn only_a_node_marks_a_pod_as_a_mirror() {
     let free = json!({"metadata": {"name": "free"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
     assert_eq!(as_admin("POST", PODS, JSON, free).await.0, 201);
     let mut binding = annotations("x".into());
+    binding["metadata"]["name"] = "free".into();
     binding["target"] = json!({"kind": "Node", "name": "n1"});
     let (code, why) = as_admin("POST", &format!("{PODS}/free/binding"), JSON, binding).await;
     assert!(code == 403 && why.contains("may not change"), "{code} {why}");
