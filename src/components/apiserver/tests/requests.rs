@@ -27,6 +27,8 @@ async fn version_zero_of_a_scale_is_none() {
     let (code, got) = api.ask("PUT", &path, scale("0", 3)).await;
     assert_eq!((code, &got["spec"]["replicas"]), (200, &json!(3)), "{got}");
     assert_eq!(api.ask("PUT", &path, scale("1", 4)).await.0, 409);
+    let (code, got) = api.ask("PUT", &path, json!({"spec": {"replicas": 4}})).await;
+    assert!(code == 400 && got["message"].as_str().unwrap().ends_with("name must be provided"), "{got}");
     let user = User::new("admin", &[MASTERS]);
     let apply = format!("{path}?fieldManager=m&force=true");
     let body = ("application/apply-patch+yaml", scale("0", 5).to_string());

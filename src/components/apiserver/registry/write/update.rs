@@ -82,7 +82,7 @@ async fn check_names_version(state: &State, kind: &Kind, part: Part, new: &Value
 ///
 /// # Errors
 /// 400 for an object without a name or with another one.
-fn check_name(object: &Value, name: &str) -> Result<(), Status> {
+pub(crate) fn check_name(object: &Value, name: &str) -> Result<(), Status> {
     match meta::name(object) {
         "" => Err(Status::bad_request(format!(
             "the name of the object ({name} based on URL) was undeterminable: name must be provided"
