@@ -117,8 +117,9 @@ fn prepare(pod: &mut Value) {
 }
 
 /// Merges `matchLabelKeys` and `mismatchLabelKeys` into the selectors beside them, by the labels of
-/// the new pod (`mutatePodAffinity` and `mutateTopologySpreadConstraints` upstream): the scheduler
-/// looks at the selectors alone.
+/// the new pod (`mutatePodAffinity` and `mutateTopologySpreadConstraints` upstream). A scheduler
+/// looks at the selectors alone; the one of this cluster looks at neither (`api::unhonoured`), but
+/// a user may run another one.
 ///
 /// Example: a pod with the label `pod-template-hash: abc` has a constraint with `matchLabelKeys:
 /// [pod-template-hash]`. The constraint's selector gets `pod-template-hash in (abc)`, so the pods
