@@ -357,8 +357,8 @@ async fn a_watch_may_begin_in_the_future_and_is_not_led_back() {
     }
 }
 
-/// Some kinds are created by an update. Upstream does both in one loop, so the slower client updates
-/// what the faster one has created.
+/// Some kinds are created by an update. Upstream does both in one loop, so the slower client
+/// updates what the faster one has created.
 #[tokio::test]
 async fn of_updates_at_the_same_time_one_creates_and_the_others_update() {
     let api = Api::bare().await;

@@ -392,8 +392,8 @@ pub(crate) async fn delete(
         let uid = meta::uid(&removed.object.value);
         return Ok(json(200, &status::deleted(kind.group, kind.plural, &ctx.info.name, uid)));
     }
-    // Upstream would say so of every object that stays for a while, and keeps to 200 for the clients
-    // that do not know 202.
+    // Upstream would like to answer 202 for every object that stays for a while. It answers 200
+    // otherwise, because of clients that do not know 202.
     let code = if !removed.gone && options.cascades { 202 } else { 200 };
     Ok(negotiate::one(code, kind, form, &removed.object))
 }
