@@ -37,6 +37,8 @@ const LABELS: [&str; 12] = [
 /// were made for it.
 const CLAIMS: [&str; 3] =
     ["spec.resourceClaims", "status.resourceClaimStatuses", "status.extendedResourceClaimStatus"];
+/// The namespace of the Leases by which kubelets show that they live.
+const LEASES: &str = "kube-node-lease";
 /// The taint of a node that is not ready.
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const NO_SCHEDULE: &str = "NoSchedule";
@@ -71,6 +73,9 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         }
         ("PersistentVolumeClaim", "status") => claim_status(node, object, a.old.unwrap_or(&Value::Null)),
         ("PersistentVolumeClaim", _) => Some("may only update PVC status".to_string()),
+        ("Lease", _) if meta::namespace(object) != LEASES => {
+            Some(format!("can only access leases in the {LEASES:?} system namespace"))
+        }
         ("Lease", _) => (meta::name(object) != node)
             .then(|| "can only access node lease with the same name as the requesting node".to_string()),
         _ => None,

@@ -244,6 +244,25 @@ async fn a_kubelet_changes_the_pods_bound_to_its_node_only() {
     refused("POST", "on-n2/eviction", eviction, "can only evict pods with spec.nodeName set to itself").await;
 }
 
+/// Whatever rights the roles of a cluster give to nodes.
+#[tokio::test]
+async fn a_kubelet_writes_its_own_lease_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let n1 = User::new("system:node:n1", &[NODES, MASTERS]);
+    for (namespace, name, want) in [
+        ("default", "n1", "can only access leases in the \"kube-node-lease\" system namespace"),
+        ("kube-node-lease", "n2", "can only access node lease with the same name as the requesting node"),
+        ("kube-node-lease", "n1", ""),
+    ] {
+        let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+        let lease = json!({"metadata": {"name": name}, "spec": {}});
+        let (code, told) = send(&fixture, &n1, "POST", &leases, JSON, lease).await;
+        let why = told["message"].as_str().unwrap_or_default();
+        assert!(code == if want.is_empty() { 201 } else { 403 } && why.ends_with(want), "{code} {told}");
+    }
+}
+
 #[tokio::test]
 async fn a_kubelet_gets_tokens_for_its_own_pods_only() {
     let dir = tempfile::tempdir().unwrap();
