@@ -78,6 +78,7 @@ pub(crate) async fn scale(
         }
         "update" => {
             let mut scale = SCALE.read(ctx, body)?;
+            write::check_name(&scale, name)?;
             let replicas = checked_scale(ctx, kind, &mut scale)?;
             modify(state, ctx, kind, Part::Main, name, |old| {
                 written_scale(ctx, kind, paths, old, (&scale, replicas))

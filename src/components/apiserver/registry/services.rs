@@ -297,6 +297,12 @@ fn families(service: &mut Value, old: Option<&Value>) {
     }
 }
 
+/// Node ports at the beginning of a range of `size` that are given out last, so that people can
+/// choose one of them (`ServiceNodePortStaticSubrange`, KEP-3668): of 30000 to 32767 the first 86.
+fn ports_to_choose(size: i64) -> i64 {
+    if size <= 16 { 0 } else { (size / 32).clamp(16, 128) }
+}
+
 /// Node ports that no Service has.
 struct FreePorts<'a> {
     state: &'a State,
@@ -304,13 +310,14 @@ struct FreePorts<'a> {
 }
 
 impl FreePorts<'_> {
-    /// Takes a random one; `None` if the range is full.
+    /// Takes a random one of the upper part of the range, and one of the lower part if that is
+    /// full; `None` if the range is.
     fn take(&mut self) -> Option<i64> {
-        let (low, high) = self.state.node_ports;
+        let (low, high) = (i64::from(self.state.node_ports.0), i64::from(self.state.node_ports.1));
         let free = |n: i64| Some(n).filter(|n| !self.taken.contains(n));
-        let guess =
-            (0..64).find_map(|_| free(self.state.rng.range(u64::from(low), u64::from(high) + 1) as i64));
-        let found = guess.or_else(|| (i64::from(low)..=i64::from(high)).find_map(free))?;
+        let upper = low + ports_to_choose(high - low + 1);
+        let guess = (0..64).find_map(|_| free(self.state.rng.range(upper as u64, high as u64 + 1) as i64));
+        let found = guess.or_else(|| (upper..=high).chain(low..upper).find_map(free))?;
         self.taken.insert(found);
         Some(found)
     }

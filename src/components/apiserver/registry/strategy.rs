@@ -13,6 +13,7 @@ use api::schema::equality;
 use api::value::{self, at};
 use api::{Status, managed, meta, validate};
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// Where the ephemeral containers of a pod are.
 pub(crate) const EPHEMERAL: &str = "spec.ephemeralContainers";
@@ -35,10 +36,14 @@ pub(crate) fn stored_kind(kind: &Kind) -> &Kind {
     if kind.conversion.is_some() { kinds::stored(kind.plural).unwrap_or(kind) } else { kind }
 }
 
-/// Sets the object's namespace, which is that of the path.
+/// Sets the object's namespace, which is that of the path. An object of a kind without namespaces
+/// has none: what its client says of one is dropped, as by upstream's
+/// `EnsureObjectNamespaceMatchesRequestNamespace`.
+///
+/// Example: many manifests of a ClusterRole have a `metadata.namespace`, and are accepted.
 ///
 /// # Errors
-/// 400 if it names another one.
+/// 400 if it names another one than the path.
 pub(crate) fn place(ctx: &Context, kind: &Kind, object: &mut Value) -> Result<(), Status> {
     let namespace = ctx.info.object_namespace();
     let told = meta::namespace(object).to_string();
@@ -51,11 +56,40 @@ pub(crate) fn place(ctx: &Context, kind: &Kind, object: &mut Value) -> Result<()
             ));
         }
     } else if !told.is_empty() {
-        return Err(Status::bad_request(
-            "namespace is not allowed on this type, or the namespace of the object is set",
-        ));
+        value::remove(object, "metadata.namespace");
     }
     Ok(())
+}
+
+/// Drops the owners that an object names twice, with a warning (upstream:
+/// `dedupOwnerReferencesAndAddWarning`). References to one uid that differ are kept: validation
+/// judges them.
+///
+/// Example: a client that adds its controller reference without looking adds the same one twice.
+/// Validation would find two controllers.
+pub(crate) fn drop_repeated_owners(ctx: &Context, object: &mut Value) {
+    const OWNERS: &str = "metadata.ownerReferences";
+    const FIELDS: [&str; 6] = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let all = value::list(object, OWNERS);
+    if all.len() < 2 {
+        return;
+    }
+    let (mut seen, mut kept, mut repeated) = (HashSet::new(), vec![], vec![]);
+    for owner in all {
+        let written: Vec<String> = FIELDS.iter().map(|field| at(owner, field).to_string()).collect();
+        match seen.insert(written) {
+            true => kept.push(owner.clone()),
+            false => repeated.push(value::text(owner, "uid")),
+        }
+    }
+    if repeated.is_empty() {
+        return;
+    }
+    ctx.warn(format!(
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: [{}]",
+        repeated.join(" ")
+    ));
+    value::put(object, OWNERS, kept);
 }
 
 /// Sets the metadata that the server gives to a new object.
@@ -160,6 +194,9 @@ pub(crate) fn keep(kind: &Kind, part: Part, subresource: &str, new: &mut Value, 
         value::copy(old, new, &format!("metadata.{field}"));
     }
     keep_managers(new, old);
+    // Servers of long ago filled it in, and manifests that were read from them still have it
+    // (`PrepareObjectForStorage` upstream).
+    value::remove(new, "metadata.selfLink");
     for map in ["metadata.labels", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences"]
     {
         if value::empty(new, map) {
@@ -233,6 +270,16 @@ mod tests {
         ] {
             assert_eq!(after(json!([wrong])), json!([own]), "{wrong} cannot be read");
         }
+    }
+
+    #[test]
+    fn a_link_from_an_old_manifest_is_not_stored() {
+        let kind = kinds::find("", "v1", "ConfigMap").unwrap();
+        let old = json!({"metadata": {"name": "m"}, "data": {"a": "b"}});
+        let mut new = old.clone();
+        value::put(&mut new, "metadata.selfLink", "/api/v1/namespaces/default/configmaps/m");
+        keep(kind, Part::Main, "", &mut new, &old);
+        assert_eq!(new, old);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
     let kind = pods()?;
     place(ctx, kind, &mut binding)?;
     let told = meta::name(&binding);
-    if !ctx.info.name.is_empty() && !told.is_empty() && told != ctx.info.name {
+    if !ctx.info.name.is_empty() && told != ctx.info.name {
         return Err(Status::bad_request("name in URL does not match name in Binding object"));
     }
     let name =

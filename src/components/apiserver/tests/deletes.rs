@@ -64,6 +64,32 @@ async fn the_query_of_a_delete_counts_only_without_a_body() {
     assert_eq!(api.get(&one).await.0, 404);
 }
 
+/// Otherwise a watcher that goes by deletion times never learns that this pod was deleted.
+#[tokio::test]
+async fn a_pod_that_gets_no_time_to_end_is_marked_before_it_goes() {
+    let api = Api::new().await;
+    let mut bound = pod("bound");
+    bound["spec"]["nodeName"] = "n".into();
+    for (made, options) in [(bound, json!({"gracePeriodSeconds": 0})), (pod("waiting"), json!({}))] {
+        let made = api.made(PODS, made).await;
+        let one = format!("{PODS}/{}", made["metadata"]["name"].as_str().unwrap());
+        let before = api.fixture.tap.since(0).len();
+        let (code, gone) = api.delete(&one, options).await;
+        assert_eq!(
+            (code, &gone["kind"], &gone["metadata"]["uid"]),
+            (200, &json!("Pod"), &made["metadata"]["uid"])
+        );
+        let metadata = &gone["metadata"];
+        assert!(metadata["deletionTimestamp"].is_string(), "{gone}");
+        let left = (&metadata["deletionGracePeriodSeconds"], &metadata["generation"]);
+        assert_eq!(left, (&json!(0), &json!(2)), "{gone}");
+        let records = api.fixture.tap.since(0).split_off(before);
+        let writes: Vec<&tap::Write> = records.iter().filter_map(|record| record.write()).collect();
+        assert_eq!(writes, [&tap::Write::DELETING, &tap::Write::DELETED], "{one}");
+        assert_eq!(api.get(&one).await.0, 404);
+    }
+}
+
 #[tokio::test]
 async fn the_body_of_a_delete_is_delete_options() {
     let api = Api::bare().await;

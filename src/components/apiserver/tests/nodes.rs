@@ -221,6 +221,7 @@ async fn only_a_node_marks_a_pod_as_a_mirror() {
     let free = json!({"metadata": {"name": "free"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
     assert_eq!(as_admin("POST", PODS, JSON, free).await.0, 201);
     let mut binding = annotations("x".into());
+    binding["metadata"]["name"] = "free".into();
     binding["target"] = json!({"kind": "Node", "name": "n1"});
     let (code, why) = as_admin("POST", &format!("{PODS}/free/binding"), JSON, binding).await;
     assert!(code == 403 && why.contains("may not change"), "{code} {why}");
@@ -242,11 +243,31 @@ async fn a_kubelet_changes_the_pods_bound_to_its_node_only() {
     let status = json!({"status": {"phase": "Running"}});
     let why = "can only update pod status for pods with spec.nodeName set to itself";
     refused("PATCH", "on-n2/status", status.clone(), why).await;
+    refused("PATCH", "on-n2/status", json!({}), why).await; // a patch that changes nothing shows the pod
     let ours = format!("{PODS}/on-n1/status");
     assert_eq!(send(&fixture, &n1, "PATCH", &ours, MERGE, status).await.0, 200);
     refused("DELETE", "on-n2", Value::Null, "can only delete pods with spec.nodeName set to itself").await;
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "on-n2"}});
     refused("POST", "on-n2/eviction", eviction, "can only evict pods with spec.nodeName set to itself").await;
+}
+
+/// Whatever rights the roles of a cluster give to nodes.
+#[tokio::test]
+async fn a_kubelet_writes_its_own_lease_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let n1 = User::new("system:node:n1", &[NODES, MASTERS]);
+    for (namespace, name, want) in [
+        ("default", "n1", "can only access leases in the \"kube-node-lease\" system namespace"),
+        ("kube-node-lease", "n2", "can only access node lease with the same name as the requesting node"),
+        ("kube-node-lease", "n1", ""),
+    ] {
+        let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+        let lease = json!({"metadata": {"name": name}, "spec": {}});
+        let (code, told) = send(&fixture, &n1, "POST", &leases, JSON, lease).await;
+        let why = told["message"].as_str().unwrap_or_default();
+        assert!(code == if want.is_empty() { 201 } else { 403 } && why.ends_with(want), "{code} {told}");
+    }
 }
 
 #[tokio::test]

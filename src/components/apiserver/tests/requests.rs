@@ -27,6 +27,8 @@ async fn version_zero_of_a_scale_is_none() {
     let (code, got) = api.ask("PUT", &path, scale("0", 3)).await;
     assert_eq!((code, &got["spec"]["replicas"]), (200, &json!(3)), "{got}");
     assert_eq!(api.ask("PUT", &path, scale("1", 4)).await.0, 409);
+    let (code, got) = api.ask("PUT", &path, json!({"spec": {"replicas": 4}})).await;
+    assert!(code == 400 && got["message"].as_str().unwrap().ends_with("name must be provided"), "{got}");
     let user = User::new("admin", &[MASTERS]);
     let apply = format!("{path}?fieldManager=m&force=true");
     let body = ("application/apply-patch+yaml", scale("0", 5).to_string());
@@ -180,4 +182,52 @@ async fn a_version_match_that_is_not_supported_is_invalid_options() {
     let cause = &got["details"]["causes"][0];
     let told = (&cause["reason"], &cause["field"]);
     assert_eq!(told, (&json!("FieldValueNotSupported"), &json!("resourceVersionMatch")), "{got}");
+}
+
+/// Many manifests of ClusterRoles name a namespace.
+#[tokio::test]
+async fn an_object_without_namespaces_loses_the_one_that_it_names() {
+    let api = Api::bare().await;
+    const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let role = |verb: &str| {
+        let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": [verb]});
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": "r", "namespace": "default"}, "rules": [rule]})
+    };
+    let made = api.made(ROLES, role("get")).await;
+    let one = format!("{ROLES}/r");
+    let put = api.put(&one, role("list")).await;
+    let patched = api.patch(&one, json!({"metadata": {"namespace": "default"}})).await;
+    let apply = ("application/apply-patch+yaml", role("watch").to_string());
+    let path = format!("{one}?fieldManager=m&force=true");
+    let admin = User::new("admin", &[MASTERS]);
+    let applied = testing::send(&api.fixture.server, admin, ("PATCH", &path), apply, "").await;
+    for (code, got) in [(200, made), put, patched, applied] {
+        assert_eq!((code, got["metadata"].get("namespace")), (200, None), "{got}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_says_which_object_it_means() {
+    let api = Api::bare().await;
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    api.made(MAPS, json!({"metadata": {"name": "m"}})).await;
+    let (code, got) = api.put(&format!("{MAPS}/m"), json!({"data": {"a": "b"}})).await;
+    let why = "the name of the object (m based on URL) was undeterminable: name must be provided";
+    assert_eq!((code, &got["message"]), (400, &json!(why)), "{got}");
+}
+
+/// Validation would find two controllers.
+#[tokio::test]
+async fn an_owner_that_is_named_twice_counts_once() {
+    let api = Api::bare().await;
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u", "controller": true});
+    let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "p", "uid": "w"});
+    let owned = |owners: Value| json!({"metadata": {"name": "m", "ownerReferences": owners}});
+    let made = api.made(MAPS, owned(json!([owner, owner]))).await;
+    assert_eq!(made["metadata"]["ownerReferences"], json!([owner]), "{made}");
+    let more = owned(json!([owner, other, owner, other]));
+    let (code, got) = api.patch(&format!("{MAPS}/m"), more).await;
+    assert_eq!((code, &got["metadata"]["ownerReferences"]), (200, &json!([owner, other])), "{got}");
 }

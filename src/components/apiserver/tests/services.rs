@@ -297,3 +297,16 @@ async fn an_address_that_stands_alone_is_warned_of() {
         assert_eq!((answer.status().as_u16(), of_this.count()), want, "{method} {path} {body}");
     }
 }
+
+/// A manifest that names 30010 finds it free.
+#[tokio::test]
+async fn the_first_node_ports_are_left_for_people_who_choose() {
+    let api = Api::bare().await;
+    let ports: Vec<Value> = (1..=100).map(|n| json!({"name": format!("p{n}"), "port": n})).collect();
+    let spec = api.made_service("many", json!({"type": "NodePort", "ports": ports})).await;
+    let all = spec["ports"].as_array().unwrap();
+    let given: Vec<i64> = all.iter().map(|port| port["nodePort"].as_i64().unwrap()).collect();
+    assert!(given.iter().all(|port| (30_086..=32_767).contains(port)), "{given:?}");
+    let chosen = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30_010}]});
+    assert_eq!(api.post_service("chosen", chosen).await.0, 201);
+}

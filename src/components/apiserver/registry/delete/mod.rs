@@ -1,6 +1,7 @@
 //! Delete and deletecollection.
 
 mod collection;
+mod kept;
 mod one;
 mod options;
 

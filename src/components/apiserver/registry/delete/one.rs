@@ -1,5 +1,6 @@
 //! The delete of one object: at once, after a grace period, or when the last finalizer is gone.
 
+use super::kept;
 use super::options::Options;
 use crate::admission;
 use crate::pipeline::{self, Write};
@@ -36,11 +37,17 @@ fn is_namespace(kind: &Kind) -> bool {
     kind.group.is_empty() && kind.kind == "Namespace"
 }
 
+fn is_pod(kind: &Kind) -> bool {
+    kind.group.is_empty() && kind.kind == "Pod"
+}
+
 /// What a delete does to an object.
 #[derive(Debug, PartialEq)]
 enum Step {
     /// It goes now.
     Erase,
+    /// It is marked and goes at once, in two writes.
+    MarkAndErase(Box<Value>),
     /// It is marked; a kubelet or finalizers finish it.
     Mark(Box<Value>),
     /// Nothing changes: it is on its way already.
@@ -52,7 +59,7 @@ enum Step {
 /// Only a pod that a kubelet runs needs time: 30 s, or what it says, or what the client asks for. A
 /// negative number asks for the shortest, 1 s.
 fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
-    if kind.kind != "Pod" || !kind.group.is_empty() {
+    if !is_pod(kind) {
         return 0;
     }
     let unscheduled = value::empty(object, "spec.nodeName");
@@ -90,7 +97,8 @@ fn shortened(
 /// ConfigMap                               Erase
 /// ConfigMap with a finalizer              Mark: deletionTimestamp now
 /// running pod, 30 s of grace              Mark: deletionTimestamp in 30 s
-/// pod that no node has yet                Erase
+/// pod that no node has yet                MarkAndErase: its watchers see the mark first
+/// running pod, the first delete, 0 s      MarkAndErase
 /// Deployment, policy Foreground           Mark, with the finalizer foregroundDeletion
 /// running pod, a second delete            Pending
 /// running pod, the kubelet's, with 0 s    Erase
@@ -120,7 +128,9 @@ fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp)
         }
         (kind.prepare_delete)(&mut new);
     }
-    if is_finished(kind, &new) {
+    if is_finished(kind, &new) && is_pod(kind) && !meta::is_terminating(object) {
+        Step::MarkAndErase(Box::new(new))
+    } else if is_finished(kind, &new) {
         Step::Erase
     } else if new == *object {
         Step::Pending
@@ -241,12 +251,8 @@ impl<'a> Write for Deletion<'a> {
         }
         let done = match step {
             Step::Pending => return Ok(Some(Removed { object: object.clone(), gone: false })),
-            Step::Erase => {
-                let last = Object::unsent(object.value.clone(), object.revision);
-                let mut extra = services::release(kind, &object.value);
-                state.cache.steps.note(ctx, kind, &object.value, &mut extra);
-                state.erase(kind, &last, &extra).await.map(|o| (o, true))
-            }
+            Step::MarkAndErase(new) => return self.mark_and_erase(*new).await,
+            Step::Erase => self.erase(object).await.map(|o| (o, true)),
             Step::Mark(new) => {
                 let mut extra = Extra { repairs: true, ..Extra::default() };
                 state.cache.steps.note(ctx, kind, &object.value, &mut extra);
@@ -264,11 +270,56 @@ impl<'a> Write for Deletion<'a> {
     }
 }
 
+impl Deletion<'_> {
+    async fn erase(&self, object: &Object) -> Result<Arc<Object>, Refused> {
+        let Deletion { state, ctx, kind, .. } = *self;
+        let last = Object::unsent(object.value.clone(), object.revision);
+        let mut extra = services::release(kind, &object.value);
+        state.cache.steps.note(ctx, kind, &object.value, &mut extra);
+        state.erase(kind, &last, &extra).await
+    }
+
+    /// Erases a pod that gets no time to end. As upstream this takes two writes: a watcher sees the
+    /// deletion time and a grace period of 0, then the end. If the server ends in between, the pod
+    /// stays with its mark, and the next delete erases it (that of its kubelet, for example).
+    async fn mark_and_erase(&self, new: Value) -> Result<Option<Removed>, Status> {
+        let Deletion { state, ctx, kind, .. } = *self;
+        let mut extra = Extra { repairs: true, ..Extra::default() };
+        state.cache.steps.note(ctx, kind, &new, &mut extra);
+        let marked = match state.write(kind, new, self.object.revision, &extra).await {
+            Ok(marked) => {
+                ctx.committed(&marked, tap::Write::DELETING);
+                marked
+            }
+            // A store that is full has no room for the mark. The deletion makes room.
+            Err(Refused::Error(status)) if status.code == 507 => self.object.clone(),
+            Err(Refused::Error(status)) => return Err(status),
+            Err(Refused::Changed) => return Ok(None),
+        };
+        match self.erase(&marked).await {
+            Ok(object) => {
+                ctx.committed(&object, tap::Write::DELETED);
+                Ok(Some(Removed { object, gone: true }))
+            }
+            Err(Refused::Error(status)) => Err(status),
+            // Its kubelet may have been faster. Another pod of this name is not meant.
+            Err(Refused::Changed) => {
+                state.fresh().await?;
+                let (namespace, name) = (meta::namespace(&marked.value), meta::name(&marked.value));
+                let there = state.remembered(kind, namespace, name);
+                let is_there = there.is_some_and(|o| meta::uid(&o.value) == meta::uid(&marked.value));
+                Ok((!is_there).then(|| Removed { object: marked.clone(), gone: true }))
+            }
+        }
+    }
+}
+
 /// Returns what a deletion that is only tried would have made of the object: with the mark of a
 /// deletion if it would be marked.
 fn tried(object: &Arc<Object>, step: Step) -> Removed {
     match step {
         Step::Erase => Removed { object: object.clone(), gone: true },
+        Step::MarkAndErase(new) => Removed { object: Arc::new(Object::unwritten(*new)), gone: true },
         Step::Pending => Removed { object: object.clone(), gone: false },
         Step::Mark(new) => Removed { object: Arc::new(Object::unwritten(*new)), gone: false },
     }
@@ -335,16 +386,16 @@ pub(crate) async fn delete(
     let form = form(ctx.accept(), &ctx.query)?;
     let options = Options::of(ctx, body)?;
     let stored = stored_kind(kind);
-    if is_namespace(stored) && matches!(ctx.info.name.as_str(), "default" | "kube-system" | "kube-public") {
-        let why = "this namespace may not be deleted";
-        return Err(Status::forbidden("", "namespaces", &ctx.info.name, why));
-    }
+    kept::check(stored, &ctx.info.name)?;
     let removed = remove(state, ctx, stored, ctx.info.object_namespace(), &ctx.info.name, &options).await?;
     if removed.gone && !kind.returns_deleted {
         let uid = meta::uid(&removed.object.value);
         return Ok(json(200, &status::deleted(kind.group, kind.plural, &ctx.info.name, uid)));
     }
-    Ok(negotiate::one(200, kind, form, &removed.object))
+    // Upstream would like to answer 202 for every object that stays for a while. It answers 200
+    // otherwise, because of clients that do not know 202.
+    let code = if !removed.gone && options.cascades { 202 } else { 200 };
+    Ok(negotiate::one(code, kind, form, &removed.object))
 }
 
 #[cfg(test)]
@@ -382,7 +433,14 @@ mod tests {
         assert_eq!(text(&late, "metadata.deletionTimestamp"), clock::rfc3339(clock::Timestamp::MAX));
         let mut waiting = pod();
         value::remove(&mut waiting, "spec.nodeName");
-        assert_eq!(decide(kind, &waiting, &Options::default(), now), Step::Erase);
+        for (object, options) in [(waiting, Options::default()), (pod(), ask(0))] {
+            let Step::MarkAndErase(last) = decide(kind, &object, &options, now) else {
+                panic!("{object} has no time to end");
+            };
+            assert_eq!(text(&last, "metadata.deletionTimestamp"), clock::rfc3339(now));
+            assert_eq!(int(&last, "metadata.deletionGracePeriodSeconds"), Some(0));
+            assert_eq!(decide(kind, &last, &options, now), Step::Erase, "the next delete");
+        }
     }
 
     #[test]

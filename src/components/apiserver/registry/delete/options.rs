@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) grace: Option<i64>,
     /// `Orphan`, `Foreground` or `Background`.
     pub(crate) propagation: Option<String>,
+    /// `orphanDependents: false` was asked for: the old way to say `Background`.
+    pub(crate) cascades: bool,
     /// The precondition on the object's uid.
     pub(crate) uid: Option<String>,
     /// The precondition on the object's resourceVersion.
@@ -63,13 +65,15 @@ impl Options {
             propagation: first("propagationPolicy"),
             uid: first("uid").filter(|uid| !uid.is_empty()),
             version: first("resourceVersion").filter(|version| !version.is_empty()),
-            dry_run: false,
+            ..Options::default()
         };
         if query.has("orphanDependents") {
             if let Some(policy) = &options.propagation {
                 return Err(two_policies(&policy.as_str().into()));
             }
-            options.propagation = Some(policy_of_orphans(query.is_true("orphanDependents")).into());
+            let orphans = query.is_true("orphanDependents");
+            options.propagation = Some(policy_of_orphans(orphans).into());
+            options.cascades = !orphans;
         }
         options.check()?;
         Ok(options)
@@ -104,6 +108,7 @@ impl Options {
             Some(orphans) => Some(policy_of_orphans(orphans).into()),
             None => given("propagationPolicy"),
         };
+        self.cascades = at(body, "orphanDependents").as_bool() == Some(false);
         self.uid = given("preconditions.uid");
         self.version = given("preconditions.resourceVersion");
         for item in value::list(body, "dryRun") {
@@ -196,7 +201,7 @@ mod tests {
         assert_eq!(read(Value::Null), Ok(Options::default()));
         for (orphans, policy) in [(true, "Orphan"), (false, "Background")] {
             let options = read(json!({ "orphanDependents": orphans })).unwrap();
-            assert_eq!(options.propagation.as_deref(), Some(policy));
+            assert_eq!((options.propagation.as_deref(), options.cascades), (Some(policy), !orphans));
         }
         let options = read(json!({"preconditions": {"uid": "", "resourceVersion": ""}})).unwrap();
         assert_eq!((options.uid.as_deref(), options.version.as_deref()), (Some(""), Some("")));
@@ -225,7 +230,7 @@ mod tests {
             propagation: Some("Foreground".into()),
             uid: Some("u".into()),
             version: Some("7".into()),
-            dry_run: false,
+            ..Options::default()
         };
         assert_eq!(all, want);
         assert_eq!(read("uid=&resourceVersion="), Ok(Options::default()));

@@ -24,9 +24,7 @@ pub(super) fn conform(
             "the name of the object ({told}) does not match the name on the URL ({name})"
         )));
     }
-    if kind.namespaced {
-        place(ctx, kind, &mut object)?;
-    }
+    place(ctx, kind, &mut object)?;
     kind.to_stored(&mut object);
     Ok((object, unknown))
 }

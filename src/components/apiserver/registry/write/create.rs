@@ -5,7 +5,7 @@ use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
 use crate::registry::services;
-use crate::registry::strategy::{fill_metadata, place, stored_kind};
+use crate::registry::strategy::{drop_repeated_owners, fill_metadata, place, stored_kind};
 use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::Answer;
@@ -137,6 +137,7 @@ impl Write for Creation<'_> {
 
     fn default(&self, mut object: Value) -> Result<Value, Status> {
         let Creation { ctx, kind, .. } = *self;
+        drop_repeated_owners(ctx, &mut object);
         kind.drop_zeros(&mut object);
         kind.fill(&mut object);
         if kind.has_status && !kind.keeps_first_status {

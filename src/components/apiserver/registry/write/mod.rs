@@ -14,4 +14,4 @@ pub(crate) use create::create;
 #[cfg(test)]
 pub(crate) use create::create_object;
 pub(crate) use patch::{judge_fields, patch};
-pub(crate) use update::{modify, update};
+pub(crate) use update::{check_name, modify, update};

@@ -6,7 +6,8 @@ use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
 use crate::registry::strategy::{
-    EPHEMERAL, Part, check_deletion, check_uid, keep, no_uid_of_the_gone, place, spec_changed, stored_kind,
+    EPHEMERAL, Part, check_deletion, check_uid, drop_repeated_owners, keep, no_uid_of_the_gone, place,
+    spec_changed, stored_kind,
 };
 use crate::registry::{delete, services};
 use crate::request::context::Context;
@@ -37,31 +38,59 @@ pub(crate) async fn update(
     let mut new = decode::object(ctx, kind, body)?;
     let stored = stored_kind(kind);
     place(ctx, stored, &mut new)?;
-    let (told, name) = (meta::name(&new).to_string(), ctx.info.name.clone());
-    if told.is_empty() {
-        value::put(&mut new, "metadata.name", name.clone());
-    } else if told != name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({told}) does not match the name on the URL ({name})"
-        )));
-    }
-    if stored.needs_version
-        && matches!(part, Part::Main | Part::Status)
-        && meta::locked_version(&new).is_empty()
-        && state.get(stored, meta::namespace(&new), &name).await.is_ok()
-    {
-        let mut errors = Errors::default();
-        errors.invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-        return Err(Status::invalid(stored.group, stored.kind, &name, &errors));
-    }
-    match modify(state, ctx, stored, part, &name, |_| Ok(new.clone())).await {
-        Err(status) if status.reason == "NotFound" && stored.create_on_update && part == Part::Main => {
-            no_uid_of_the_gone(stored, &new)?;
-            value::remove(&mut new, "metadata.resourceVersion");
-            let made = create_object(state, ctx, stored, new).await?;
-            Ok(negotiate::one(201, kind, form, &made))
+    let name = ctx.info.name.clone();
+    check_name(&new, &name)?;
+    let creates = stored.create_on_update && part == Part::Main;
+    let deadline = Deadline::new();
+    loop {
+        deadline.check()?;
+        check_names_version(state, stored, part, &new).await?;
+        match modify(state, ctx, stored, part, &name, |_| Ok(new.clone())).await {
+            Err(status) if status.reason == "NotFound" && creates => {
+                no_uid_of_the_gone(stored, &new)?;
+                let mut object = new.clone();
+                value::remove(&mut object, "metadata.resourceVersion");
+                match create_object(state, ctx, stored, object).await {
+                    // Another client was faster: then there is an object to update.
+                    Err(status) if status.reason == "AlreadyExists" => {}
+                    made => return Ok(negotiate::one(201, kind, form, &*made?)),
+                }
+            }
+            done => return Ok(negotiate::one(200, kind, form, &*done?)),
         }
-        done => Ok(negotiate::one(200, kind, form, &*done?)),
+    }
+}
+
+/// Checks that an update names the version that it replaces, if the kind asks for that and the
+/// object exists (upstream: `AllowUnconditionalUpdate`).
+///
+/// # Errors
+/// 422 if it names none.
+async fn check_names_version(state: &State, kind: &Kind, part: Part, new: &Value) -> Result<(), Status> {
+    let is_asked = kind.needs_version && matches!(part, Part::Main | Part::Status);
+    let (namespace, name) = (meta::namespace(new), meta::name(new));
+    if !is_asked || !meta::locked_version(new).is_empty() || state.get(kind, namespace, name).await.is_err() {
+        return Ok(());
+    }
+    let mut errors = Errors::default();
+    errors.invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+    Err(Status::invalid(kind.group, kind.kind, name, &errors))
+}
+
+/// Checks that an update says which object it means, and that the path says the same (upstream:
+/// `checkName`).
+///
+/// # Errors
+/// 400 for an object without a name or with another one.
+pub(crate) fn check_name(object: &Value, name: &str) -> Result<(), Status> {
+    match meta::name(object) {
+        "" => Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        told if told != name => Err(Status::bad_request(format!(
+            "the name of the object ({told}) does not match the name on the URL ({name})"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -172,6 +201,7 @@ impl Write for Edit<'_> {
     }
 
     fn default(&self, mut edited: Edited) -> Result<Edited, Status> {
+        drop_repeated_owners(self.ctx, &mut edited.object);
         keep(self.kind, self.part, &self.ctx.info.subresource, &mut edited.object, &self.old.value);
         self.settle(&mut edited.object);
         Ok(edited)
@@ -206,12 +236,17 @@ impl Write for Edit<'_> {
         let finished = delete::is_finished(kind, &new);
         let asked = if services::is_service(kind) { new.clone() } else { Value::Null };
         let mut extra = services::plan(state, kind, &mut new, Some(&old.value))?;
-        if new == old.value && !finished {
-            return Ok(Tried::Nothing);
+        let is_nothing = new == old.value && !finished;
+        if !is_nothing {
+            ctx.stage(Event::Validate);
         }
-        ctx.stage(Event::Validate);
+        // Also where nothing changes: the answer shows the object, and says that its client may
+        // write it.
         let attributes = admission::Attributes { state, ctx, kind, old: Some(&old.value) };
         extra.join(admission::validate(&attributes, &new)?);
+        if is_nothing {
+            return Ok(Tried::Nothing);
+        }
         if ctx.dry_run {
             value::put(&mut new, "metadata.resourceVersion", meta::resource_version(&old.value));
             ctx.would_make(&new);

@@ -293,6 +293,7 @@ async fn pages_show_one_moment_and_what_is_forgotten_is_410() {
 async fn wrong_bindings_are_refused(api: &Api, path: &str, binding: &Value) {
     for (field, wrong, refusal) in [
         ("metadata", json!({"name": "other"}), 400),
+        ("metadata", json!({}), 400),
         ("target", json!({"kind": "Service", "name": "n1"}), 422),
         ("target", json!({"kind": "Node", "name": 5}), 400),
     ] {

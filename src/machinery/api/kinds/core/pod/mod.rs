@@ -113,6 +113,56 @@ fn prepare(pod: &mut Value) {
         }]);
     }
     put(pod, "status", status);
+    merge_label_keys(pod);
+}
+
+/// Merges `matchLabelKeys` and `mismatchLabelKeys` into the selectors beside them, by the labels of
+/// the new pod (`mutatePodAffinity` and `mutateTopologySpreadConstraints` upstream). A scheduler
+/// looks at the selectors alone; the one of this cluster looks at neither (`api::unhonoured`), but
+/// a user may run another one.
+///
+/// Example: a pod with the label `pod-template-hash: abc` has a constraint with `matchLabelKeys:
+/// [pod-template-hash]`. The constraint's selector gets `pod-template-hash in (abc)`, so the pods
+/// of the ReplicaSet before do not count. A key that is no label of the pod adds nothing.
+fn merge_label_keys(pod: &mut Value) {
+    let labels = at(pod, "metadata.labels").clone();
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let path = |when: &str| format!("spec.affinity.{kind}.{when}DuringSchedulingIgnoredDuringExecution");
+        for term in list_mut(pod, &path("required")) {
+            merge_keys_of_term(term, &labels);
+        }
+        for weighted in list_mut(pod, &path("preferred")) {
+            weighted
+                .get_mut("podAffinityTerm")
+                .into_iter()
+                .for_each(|term| merge_keys_of_term(term, &labels));
+        }
+    }
+    for constraint in list_mut(pod, "spec.topologySpreadConstraints") {
+        merge_keys_of_term(constraint, &labels);
+    }
+}
+
+/// Without a selector a term selects nothing, and its keys do not change that.
+fn merge_keys_of_term(term: &mut Value, labels: &Value) {
+    if !at(term, "labelSelector").is_object() {
+        return;
+    }
+    let mut added: Vec<Value> = vec![];
+    for (field, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+        for key in list(term, field).iter().filter_map(Value::as_str) {
+            if let Some(label) = labels.get(key) {
+                added.push(json!({"key": key, "operator": operator, "values": [label]}));
+            }
+        }
+    }
+    if added.is_empty() {
+        return;
+    }
+    match value::slot(term, "labelSelector.matchExpressions") {
+        Value::Array(all) => all.extend(added),
+        other => *other = added.into(),
+    }
 }
 
 /// An update keeps the quality-of-service class, and what admission added: the priority, the
@@ -156,6 +206,35 @@ mod tests {
         assert_eq!((text(&gated[0], "type"), text(&gated[0], "status")), ("PodScheduled", "False"));
         assert_eq!(text(&gated[0], "reason"), "SchedulingGated");
         assert_eq!(of(json!([])), Value::Null);
+    }
+
+    #[test]
+    fn keys_of_labels_are_merged_into_the_selectors_of_a_new_pod() {
+        let has = |key: &str| json!({"key": key, "operator": "Exists"});
+        let is = |operator: &str| json!({"key": "a.b/hash", "operator": operator, "values": ["x"]});
+        let term = |selector: Value| json!({"topologyKey": "zone", "labelSelector": selector, "matchLabelKeys": ["a.b/hash", "none"]});
+        let apart = json!({"labelSelector": {}, "mismatchLabelKeys": ["a.b/hash"]});
+        let mut pod = json!({
+            "metadata": {"labels": {"a.b/hash": "x"}},
+            "spec": {
+                "affinity": {
+                    "podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"podAffinityTerm": term(json!({}))}]},
+                    "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]},
+                },
+                "topologySpreadConstraints": [term(json!({"matchExpressions": [has("app")]})), term(Value::Null)],
+            },
+        });
+        prepare(&mut pod);
+        let merged = |path: &str| {
+            let term = pod.pointer(&format!("/spec/{path}/labelSelector")).unwrap();
+            at(term, "matchExpressions").clone()
+        };
+        const LATER: &str = "DuringSchedulingIgnoredDuringExecution/0";
+        let preferred = format!("affinity/podAffinity/preferred{LATER}/podAffinityTerm");
+        assert_eq!(merged(&preferred), json!([is("In")]));
+        assert_eq!(merged(&format!("affinity/podAntiAffinity/required{LATER}")), json!([is("NotIn")]));
+        assert_eq!(merged("topologySpreadConstraints/0"), json!([has("app"), is("In")]));
+        assert_eq!(merged("topologySpreadConstraints/1"), Value::Null, "it selects nothing");
     }
 
     #[test]
