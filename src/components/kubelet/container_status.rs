@@ -21,8 +21,10 @@ pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 /// not made yet, its image is pulled        waiting, ContainerCreating
 /// not made yet, an init container runs     waiting, PodInitializing
 /// runs, readiness probe not passed         running, ready false
+/// an init container that runs              running, ready false: its work is not done
 /// crashed, waits for its restart           waiting, CrashLoopBackOff; lastState terminated
 /// crashed, policy Never                    terminated, with exit code and reason
+/// crashed, the pod is being deleted        the same: it does not run again
 /// ```
 ///
 /// `restartCount` is the number of the attempt. It survives a restart of the machine, because the
@@ -52,12 +54,15 @@ pub(crate) fn container(
     } else if c.attempt > 0 {
         status.last_state = lost(view, c).or(status.last_state);
     }
+    let is_service = !init || View::is_sidecar(spec);
+    // Of a pod that is being deleted nothing runs again: it has ended as it did.
+    let again = view.pod.metadata.deletion_timestamp.is_none() && view.restarts(spec, init, c);
     match c.state {
         State::Running => {
             let probe = view.probes.probed.get(&spec.name).copied().unwrap_or_default();
             let started = probe.started.unwrap_or(true);
             status.started = Some(started);
-            status.ready = started && probe.ready.unwrap_or(true);
+            status.ready = is_service && started && probe.ready.unwrap_or(true);
             status.state = Some(ContainerState {
                 running: Some(ContainerStateRunning { started_at: c.started_at.map(Time) }),
                 ..ContainerState::default()
@@ -66,9 +71,9 @@ pub(crate) fn container(
         State::Created => status.state = Some(wait("ContainerCreating", None)),
         State::Exited => {
             // An init container is ready when its work is done; a sidecar's work is to run.
-            status.ready = init && !View::is_sidecar(spec) && c.exit_code == 0;
+            status.ready = !is_service && c.exit_code == 0;
             status.state = Some(ended(c));
-            if view.restarts(spec, init, c) && view.backoff_left(spec, c).is_some() {
+            if again && view.backoff_left(spec, c).is_some() {
                 let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
                 let message = format!(
                     "back-off {} restarting failed container={} pod={}",
@@ -79,11 +84,11 @@ pub(crate) fn container(
                 status.last_state = Some(ended(c));
                 status.state = Some(wait("CrashLoopBackOff", Some(message)));
             } else if let Some((reason, message)) = waiting.get(&spec.name)
-                && view.restarts(spec, init, c)
+                && again
             {
                 status.last_state = Some(ended(c));
                 status.state = Some(wait(reason, Some(message.clone()).filter(|m| !m.is_empty())));
-            } else if view.restarts(spec, init, c) && !may_restart(view.policy(), spec, c.exit_code) {
+            } else if again && !may_restart(view.policy(), spec, c.exit_code) {
                 // It runs again although its restart policy says no, because its image was changed.
                 // A status that says that it has ended could not be taken back.
                 status.last_state = Some(ended(c));

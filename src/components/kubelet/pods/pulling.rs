@@ -25,7 +25,7 @@ impl Kubelet {
     ///
     /// A pull that failed is shown as ErrImagePull, and then as ImagePullBackOff for 10, 20, 40 up
     /// to 300 s. The back-off belongs to the pod and image: two containers with the same image wait
-    /// together.
+    /// together. What needs no pull does not wait: another pod may have brought the image.
     #[allow(clippy::too_many_arguments)]
     pub(super) async fn pull(
         &self,
@@ -39,15 +39,6 @@ impl Kubelet {
         let image = spec.image.clone().unwrap_or_default();
         let about = reference(pod, Some((&spec.name, init)));
         let static_pod = self.statics.contains_key(key);
-        if let Some((pause, since, message)) = memory.pulls.get(&image)
-            && let Some(left) = clock::left(*since, *pause, clock::Instant::now())
-        {
-            memory.waiting.insert(spec.name.clone(), ("ImagePullBackOff".into(), message.clone()));
-            let told = format!("Back-off pulling image {image:?}");
-            self.recorder.normal(&about, "BackOff", told, cause.clone());
-            self.recorder.warning(&about, "Failed", "Error: ImagePullBackOff", cause.clone());
-            return Ok(Some(left));
-        }
         let policy = spec.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         let refuse = |memory: &mut Memory, event: &str, reason: &str, why: String| {
             self.recorder.warning(&about, event, why.clone(), cause.clone());
@@ -74,6 +65,15 @@ impl Kubelet {
         if policy == "Never" {
             let why = format!("Container image {image:?} is not present with pull policy of Never");
             return Ok(Some(refuse(memory, "ErrImageNeverPull", "ErrImageNeverPull", why)));
+        }
+        if let Some((pause, since, message)) = memory.pulls.get(&image)
+            && let Some(left) = clock::left(*since, *pause, clock::Instant::now())
+        {
+            memory.waiting.insert(spec.name.clone(), ("ImagePullBackOff".into(), message.clone()));
+            let told = format!("Back-off pulling image {image:?}");
+            self.recorder.normal(&about, "BackOff", told, cause.clone());
+            self.recorder.warning(&about, "Failed", "Error: ImagePullBackOff", cause.clone());
+            return Ok(Some(left));
         }
         self.pull_now(key, pod, &spec.name, &about, image, memory, cause).await
     }

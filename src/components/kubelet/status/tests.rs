@@ -225,6 +225,36 @@ fn a_deleted_pod_ends_in_a_terminal_phase() {
     assert_eq!(line(&waits), "Failed PodInitializing ready=False");
 }
 
+/// Nothing of it runs again, so it does not wait for that, and its sidecars do not either.
+#[test]
+fn a_crashed_container_of_a_deleted_pod_has_ended_and_waits_for_nothing() {
+    let mut p = pod("Always", &["a"], &["b"]);
+    p.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy = Some("Always".into());
+    let ready = sandbox("s", 0, SandboxState::Ready);
+    let containers = [container("a", 1, Exited, 3), container("b", 0, Running, 0)];
+    let sidecar = |pod: &Pod| {
+        let s = status(pod, Some(&ready), &containers, Some(40));
+        let state = s.init_container_statuses.unwrap().remove(0).state.unwrap();
+        (state.waiting.and_then(|w| w.reason), state.terminated.map(|t| t.exit_code))
+    };
+    assert_eq!(sidecar(&p), (Some("CrashLoopBackOff".into()), None));
+    p.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(204).unwrap()));
+    assert_eq!(sidecar(&p), (None, Some(3)));
+}
+
+#[test]
+fn an_init_container_is_ready_when_its_work_is_done() {
+    let mut p = pod("Always", &["i"], &["a"]);
+    let ready = sandbox("s", 0, SandboxState::Ready);
+    let told = |pod: &Pod, state, code| {
+        let s = status(pod, Some(&ready), &[container("i", 0, state, code)], None);
+        s.init_container_statuses.unwrap()[0].ready
+    };
+    assert_eq!([told(&p, Running, 0), told(&p, Exited, 1), told(&p, Exited, 0)], [false, false, true]);
+    p.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy = Some("Always".into());
+    assert!(told(&p, Running, 0), "a sidecar's work is to run");
+}
+
 /// Also one that was never scheduled, and one whose scheduler did not hear that it was.
 #[test]
 fn a_pod_on_a_node_is_scheduled() {

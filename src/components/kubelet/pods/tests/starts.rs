@@ -24,6 +24,27 @@ fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
     });
 }
 
+/// Another pod of the node has pulled it meanwhile.
+#[test]
+fn an_image_that_is_there_does_not_wait_for_the_back_off_of_its_pull() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let always = json!({"image": "fresh", "imagePullPolicy": "Always"});
+        let world = World::new(&crew, api, dir, pod(always, json!({})));
+        world.look().await.unwrap();
+        assert_eq!((world.starts("a"), world.starts("b")), (1, 1));
+        for container in world.runtime.list_containers().await.unwrap() {
+            world.runtime.exit(&container.id, 1, "Error");
+        }
+        for image in ["fresh", "nginx"] {
+            let failed = (Duration::from_secs(300), clock::Instant::now(), "no such host".to_string());
+            world.kubelet.memories().get_mut(&world.key).unwrap().pulls.insert(image.into(), failed);
+        }
+        assert!(matches!(world.look().await.unwrap(), Outcome::After(_)), "one is pulled again later");
+        assert_eq!((world.starts("a"), world.starts("b")), (1, 2));
+    });
+}
+
 /// The look at whether it is there refuses it, before any pull.
 #[test]
 fn a_malformed_image_name_is_told_and_keeps_no_other_container_from_its_start() {
