@@ -5,6 +5,7 @@ use super::text::{Around, host};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
+use hyper::ext::ReasonPhrase;
 use percent_encoding::percent_decode_str;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -97,6 +98,8 @@ pub(super) fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Re
         }
     }
     make_absolute(&mut response, request, ends);
+    let (reason, _) = reasons(response.status());
+    response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
     if let Some(charset) = &server.charset
         && let Some(kind) = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
         && (kind.starts_with("text/") || kind == "application/javascript")
@@ -235,8 +238,28 @@ fn safe_path(raw: &str) -> Option<(String, PathBuf)> {
     Some((clean, relative))
 }
 
+/// Returns nginx' words for a status: those of the status line, and those of the page's title. Some
+/// are older than those of RFC 9110.
+///
+/// Source: `ngx_http_status_lines` and the pages of `ngx_http_special_response.c`.
+fn reasons(status: StatusCode) -> (&'static str, &'static str) {
+    let both = match status.as_u16() {
+        302 => return ("Moved Temporarily", "Found"),
+        401 => return ("Unauthorized", "Authorization Required"),
+        405 => "Not Allowed",
+        408 => "Request Time-out",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Large",
+        416 => "Requested Range Not Satisfiable",
+        503 => "Service Temporarily Unavailable",
+        504 => "Gateway Time-out",
+        _ => status.canonical_reason().unwrap_or(""),
+    };
+    (both, both)
+}
+
 fn page(status: StatusCode) -> Response<Content> {
-    let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or(""));
+    let title = format!("{} {}", status.as_u16(), reasons(status).1);
     let html = format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
          <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"

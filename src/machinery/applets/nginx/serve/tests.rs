@@ -135,6 +135,31 @@ fn return_answers_as_nginx_does() {
 }
 
 #[test]
+fn a_status_has_the_words_of_nginx() {
+    let returning = |code| Location {
+        answer: Some((code, super::super::text::Text::parse("").unwrap())),
+        ..Location::default()
+    };
+    let codes = [200, 302, 401, 404, 405, 503];
+    let locations = codes.map(|code| (format!("/{code}"), returning(code)));
+    let server = Server { locations: locations.into(), ..Server::default() };
+    for (path, line, title) in [
+        ("/200", "OK", ""),
+        ("/302", "Moved Temporarily", "<title>302 Found</title>"),
+        ("/401", "Unauthorized", "<title>401 Authorization Required</title>"),
+        ("/404", "Not Found", "<title>404 Not Found</title>"),
+        ("/405", "Not Allowed", "<title>405 Not Allowed</title>"),
+        ("/503", "Service Temporarily Unavailable", "<h1>503 Service Temporarily Unavailable</h1>"),
+    ] {
+        let response = answer(&server, &Request::get(path).body(()).unwrap(), ENDS);
+        let reason = response.extensions().get::<ReasonPhrase>().unwrap();
+        assert_eq!(reason.as_bytes(), line.as_bytes());
+        let text = String::from_utf8_lossy(&response.body().bytes);
+        assert!(text.contains(title), "{text}");
+    }
+}
+
+#[test]
 fn nobody_gets_out_of_the_root() {
     assert_eq!(safe_path("/a/%2e%2e/b").map(|(_, p)| p), Some("b".into()));
     assert_eq!(safe_path("/../etc/passwd"), None);
