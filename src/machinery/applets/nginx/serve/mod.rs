@@ -3,7 +3,7 @@
 use super::config::{Location, Server};
 use super::text::{Around, host};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 use percent_encoding::percent_decode_str;
@@ -80,8 +80,19 @@ pub(super) struct Closes;
 #[derive(Clone)]
 struct Said;
 
+/// The answer to a request as it came. As nginx does, it refuses one of HTTP/1.1 that has no `Host`
+/// (RFC 9112, 3.2), and ends the connection.
+pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
+    if request.version() != Version::HTTP_11 || request.headers().contains_key(header::HOST) {
+        return answer(server, request, ends);
+    }
+    let mut refused = page(StatusCode::BAD_REQUEST);
+    set(&mut refused, header::CONNECTION, "close".into());
+    refused
+}
+
 /// The answer to one request. Never fails: faults are answers.
-pub(super) fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
+fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let Some((path, relative)) = safe_path(request.uri().path()) else {
         return page(StatusCode::BAD_REQUEST);
     };
@@ -323,7 +334,9 @@ fn send<B>(path: &Path, request: &Request<B>, default: &str) -> io::Result<Respo
         None => asked(header::IF_MODIFIED_SINCE) == Some(&changed),
     };
     let mut response = if known {
-        of(StatusCode::NOT_MODIFIED, kind, Content::text(""))
+        let mut unchanged = of(StatusCode::NOT_MODIFIED, kind, Content::text(""));
+        unchanged.headers_mut().remove(header::CONTENT_TYPE); // there is no content
+        unchanged
     } else {
         // RFC 9110, 13.1.5: a part is good only for who has the rest of this version. A weak tag
         // never fits.
@@ -350,7 +363,10 @@ fn send<B>(path: &Path, request: &Request<B>, default: &str) -> io::Result<Respo
     };
     set(&mut response, header::ETAG, etag);
     set(&mut response, header::LAST_MODIFIED, changed);
-    set(&mut response, header::ACCEPT_RANGES, "bytes".into());
+    // As nginx, which says it of whole files only.
+    if response.status() == StatusCode::OK {
+        set(&mut response, header::ACCEPT_RANGES, "bytes".into());
+    }
     Ok(response)
 }
 

@@ -135,6 +135,27 @@ fn return_answers_as_nginx_does() {
 }
 
 #[test]
+fn a_request_of_http_1_1_names_a_host() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("page"), "hello").unwrap();
+    let server = serving(&dir);
+    let ask = |version, host: Option<&str>| {
+        let mut request = Request::get("/page").version(version);
+        if let Some(host) = host {
+            request = request.header(header::HOST, host);
+        }
+        answer_or_refuse(&server, &request.body(()).unwrap(), ENDS)
+    };
+    for (version, host, status) in
+        [(Version::HTTP_11, Some("web"), 200), (Version::HTTP_11, None, 400), (Version::HTTP_10, None, 200)]
+    {
+        let response = ask(version, host);
+        assert_eq!(response.status(), status, "{version:?} {host:?}");
+        assert_eq!(response.headers().contains_key(header::CONNECTION), status == 400);
+    }
+}
+
+#[test]
 fn a_status_has_the_words_of_nginx() {
     let returning = |code| Location {
         answer: Some((code, super::super::text::Text::parse("").unwrap())),
@@ -208,6 +229,10 @@ fn a_known_page_is_not_sent_again() {
     let (tag, date) = (get("etag"), get("last-modified"));
     assert_eq!(ask(header::IF_NONE_MATCH, &format!("\"other\", W/{tag}")).status(), 304);
     assert_eq!(ask(header::IF_NONE_MATCH, "\"other\"").status(), 200);
+    let unchanged = ask(header::IF_NONE_MATCH, &tag);
+    for name in [header::CONTENT_TYPE, header::ACCEPT_RANGES] {
+        assert!(first.headers().contains_key(&name) && !unchanged.headers().contains_key(&name), "{name}");
+    }
     assert_eq!(ask(header::IF_MODIFIED_SINCE, &date).status(), 304);
     assert_eq!(ask(header::IF_MODIFIED_SINCE, "Thu, 01 Jan 1970 00:00:00 GMT").status(), 200);
     assert_eq!(ask(header::RANGE, "bytes=1-2").status(), 206);
