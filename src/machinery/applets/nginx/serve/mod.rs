@@ -396,6 +396,9 @@ fn parse_range(text: &str, length: u64) -> Range {
         (Err(_), Ok(count)) if first.is_empty() => (length.saturating_sub(count), end),
         _ => return Range::Whole,
     };
+    if first == 0 && length == 0 {
+        return Range::Whole; // as nginx: an empty file is sent whole
+    }
     if first > last || first >= length { Range::Unsatisfiable } else { Range::Part(first, last) }
 }
 

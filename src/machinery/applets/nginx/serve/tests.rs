@@ -194,6 +194,8 @@ fn ranges_are_those_of_rfc_9110() {
     assert_eq!(parse_range("bytes=-3", 10), Range::Part(7, 9));
     assert_eq!(parse_range("bytes=10-", 10), Range::Unsatisfiable);
     assert_eq!(parse_range("lines=1-2", 10), Range::Whole);
+    assert_eq!((parse_range("bytes=0-", 0), parse_range("bytes=-5", 0)), (Range::Whole, Range::Whole));
+    assert_eq!(parse_range("bytes=1-", 0), Range::Unsatisfiable);
 }
 
 #[test]
