@@ -18,24 +18,34 @@ fn usage(text: &str) -> i32 {
     1
 }
 
-/// `which NAME…`
+/// `which [-a] NAME…`
 pub(crate) fn which(args: Vec<OsString>) -> i32 {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/sbin:/usr/sbin:/bin:/usr/bin".into());
-    let runs = |file: &String| {
-        std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-    };
+    let words = texts(args);
+    let all = words.iter().any(|word| word == "-a");
     let mut code = 0;
-    for name in texts(args).iter().filter(|name| *name != "-a") {
-        let mut candidates: Vec<String> = path.split(':').map(|dir| format!("{dir}/{name}")).collect();
-        if name.contains('/') {
-            candidates = vec![name.clone()];
+    for name in words.iter().filter(|name| *name != "-a") {
+        let found = programs(name, &path, all);
+        if found.is_empty() {
+            code = 1;
         }
-        match candidates.into_iter().find(runs) {
-            Some(found) => println!("{found}"),
-            None => code = 1,
+        for file in found {
+            println!("{file}");
         }
     }
     code
+}
+
+/// Returns the programs of a name in the folders of a path: the first one, or all.
+fn programs(name: &str, path: &str, all: bool) -> Vec<String> {
+    let runs = |file: &String| {
+        std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
+    let mut candidates: Vec<String> = path.split(':').map(|dir| format!("{dir}/{name}")).collect();
+    if name.contains('/') {
+        candidates = vec![name.to_string()];
+    }
+    candidates.into_iter().filter(runs).take(if all { usize::MAX } else { 1 }).collect()
 }
 
 pub(crate) fn clear(_: Vec<OsString>) -> i32 {
@@ -86,18 +96,20 @@ pub(crate) fn watch(args: Vec<OsString>) -> i32 {
     let args = texts(args);
     let (mut seconds, mut title, mut rest) = (2.0f64, true, &args[..]);
     while let [option, more @ ..] = rest {
-        match (option.strip_prefix("-n"), more) {
-            (Some(""), [value, more @ ..]) => {
-                seconds = value.parse().unwrap_or(2.0);
-                rest = more;
+        let (value, after) = match (option.strip_prefix("-n"), more) {
+            (Some(""), [value, after @ ..]) => (value.as_str(), after),
+            (Some(value), _) if !value.is_empty() => (value, more),
+            _ if option == "-t" => {
+                (title, rest) = (false, more);
+                continue;
             }
-            (Some(value), _) if !value.is_empty() => {
-                seconds = value.parse().unwrap_or(2.0);
-                rest = more;
-            }
-            _ if option == "-t" => (title, rest) = (false, more),
             _ => break,
-        }
+        };
+        let Some(interval) = interval(value) else {
+            eprintln!("watch: invalid number '{value}'");
+            return 1;
+        };
+        (seconds, rest) = (interval, after);
     }
     if rest.is_empty() || rest[0].starts_with('-') {
         return usage("watch [-n SEC] [-t] PROG ARGS");
@@ -118,6 +130,11 @@ pub(crate) fn watch(args: Vec<OsString>) -> i32 {
         }
         std::thread::sleep(Duration::try_from_secs_f64(seconds.max(0.1)).unwrap_or(Duration::from_secs(2)));
     }
+}
+
+/// The seconds of `watch -n`.
+fn interval(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
 }
 
 /// `64M` and the like, in bytes.
@@ -317,6 +334,33 @@ mod tests {
         let (mut out, mut left) = (Vec::new(), 9);
         assert!(page(&mut end, &mut out, 10, &mut left, || Ok(None)).unwrap());
         assert_eq!((out.as_slice(), left), (&b"a\nb"[..], 8));
+    }
+
+    #[test]
+    fn which_names_the_first_program_or_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |folder: &str, mode| {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+            let file = dir.path().join(folder).join("tool");
+            std::fs::write(&file, "").unwrap();
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+            file.display().to_string()
+        };
+        let (plain, first, second) = (file("a", 0o644), file("b", 0o755), file("c", 0o755));
+        let root = dir.path().display();
+        let path = format!("{root}/a:{root}/b:{root}/c");
+        assert_eq!(programs("tool", &path, false), [first.clone()]);
+        assert_eq!(programs("tool", &path, true), [first, second.clone()]);
+        assert_eq!(programs(&second, "", true), [second.clone()]);
+        assert!(programs(&plain, &path, true).is_empty());
+    }
+
+    #[test]
+    fn an_interval_is_a_number() {
+        assert_eq!((interval("2"), interval("0.5")), (Some(2.0), Some(0.5)));
+        for wrong in ["x", "", "1s", "-1", "inf", "nan"] {
+            assert_eq!(interval(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -271,7 +271,7 @@ async fn connection(
         let host = text::host(request.headers(), request.uri());
         let answered = match config.server(address, &host) {
             Some(server) => {
-                let response = serve::answer(server, &request, ends);
+                let response = serve::answer_or_refuse(server, &request, ends);
                 if response.extensions().get::<serve::Unlogged>().is_none() {
                     let length = response.body().size_hint().exact().unwrap_or(0);
                     log(peer, &request, response.status().as_u16(), length);

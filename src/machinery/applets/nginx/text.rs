@@ -102,8 +102,11 @@ fn value(name: &str, around: &Around) -> String {
         return found.unwrap_or_default().to_string();
     }
     if let Some(argument) = name.strip_prefix("arg_") {
+        // nginx does not tell `?Q=` from `?q=` (`ngx_http_arg`).
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        return pairs.find(|(key, _)| *key == argument).map_or(String::new(), |(_, text)| text.to_string());
+        return pairs
+            .find(|(key, _)| key.eq_ignore_ascii_case(argument))
+            .map_or(String::new(), |(_, text)| text.to_string());
     }
     match name {
         "args" | "query_string" => query.to_string(),
@@ -150,6 +153,7 @@ mod tests {
         let fill = |text: &str| Text::parse(text).map(|text| text.fill(&around));
         assert_eq!(fill("https://$host$request_uri").as_deref(), Ok("https://web.example/a/%62?q=7&r="));
         assert_eq!(fill("$uri|${arg_q}x|$http_x_one|$remote_addr").as_deref(), Ok("/a/b|7x|1|10.0.0.9"));
+        assert_eq!(fill("$arg_Q").as_deref(), Ok("7"), "in any case");
         assert!(!fill("I am $hostname").unwrap().contains('$'));
         assert_eq!(fill("$nobody"), Err("unknown \"nobody\" variable".into()));
         assert_eq!(fill("5$"), Err("invalid variable name".into()));

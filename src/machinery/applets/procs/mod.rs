@@ -153,29 +153,29 @@ fn ps_columns(args: &[String]) -> Result<Vec<Column>, String> {
     let mut columns = Vec::new();
     let mut words = args.iter();
     while let Some(word) = words.next() {
-        if let Some(list) = word.strip_prefix("-o") {
-            let mut list = match list {
-                "" => words.next().ok_or("option requires an argument -- 'o'")?.as_str(),
-                list => list,
-            };
-            while !list.is_empty() {
-                // A title of one's own goes to the end of the word, commas and all.
-                let titled = list.split_once('=').is_some_and(|(name, title)| {
-                    !name.contains(',') && !title.is_empty() && !title.starts_with(',')
-                });
-                let (column, rest) =
-                    if titled { (list, "") } else { list.split_once(',').unwrap_or((list, "")) };
-                columns.push(Column::parse(column)?);
-                list = rest;
-            }
-            continue;
-        }
         let letters = word.strip_prefix('-').unwrap_or(word);
+        // `-eo LIST` is `-e -o LIST`: behind the `o` stands its list.
+        let (letters, list) =
+            letters.split_once('o').map_or((letters, None), |(letters, list)| (letters, Some(list)));
         // `ps aux` and `ps -aux`; `-u USER` alone would choose.
         let of_bsd = !word.starts_with('-') || letters.contains('a') && letters.contains('x');
         let known = |c: &char| PS_LETTERS.contains(*c) || of_bsd && *c == 'u';
         if let Some(letter) = letters.chars().find(|letter| !known(letter)) {
             return Err(format!("invalid option -- '{letter}'\nUsage: ps [-o COLUMN,...]"));
+        }
+        let mut list = match list {
+            None => continue,
+            Some("") => words.next().ok_or("option requires an argument -- 'o'")?.as_str(),
+            Some(list) => list,
+        };
+        while !list.is_empty() {
+            // A title of one's own goes to the end of the word, commas and all.
+            let titled = list.split_once('=').is_some_and(|(name, title)| {
+                !name.contains(',') && !title.is_empty() && !title.starts_with(',')
+            });
+            let (column, rest) = if titled { (list, "") } else { list.split_once(',').unwrap_or((list, "")) };
+            columns.push(Column::parse(column)?);
+            list = rest;
         }
     }
     if columns.is_empty() {

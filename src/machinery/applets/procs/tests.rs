@@ -50,7 +50,7 @@ fn rows_stand_under_their_titles() {
 #[test]
 fn options_that_choose_processes_are_refused() {
     let columns = |line: &str| ps_columns(&line.split_whitespace().map(String::from).collect::<Vec<_>>());
-    for fine in ["", "aux", "-ef", "-A", "-aux", "-o pid,comm", "-opid -o args", "-w"] {
+    for fine in ["", "aux", "-ef", "-A", "-aux", "-o pid,comm", "-opid -o args", "-w", "axo pid"] {
         assert!(columns(fine).is_ok(), "{fine}");
     }
     for (wrong, said) in [
@@ -60,6 +60,9 @@ fn options_that_choose_processes_are_refused() {
         ("-q 1", "invalid option -- 'q'"),
         ("1", "invalid option -- '1'"),
         ("-o", "option requires"),
+        ("-eo", "option requires"),
+        ("-eo pid,x", "bad -o argument 'x'"),
+        ("-po pid", "invalid option -- 'p'"),
         ("-o pid,x", "bad -o argument 'x'"),
     ] {
         assert!(columns(wrong).unwrap_err().starts_with(said), "{wrong}");
@@ -77,6 +80,17 @@ fn titles_may_be_given_and_taken_away() {
     assert_eq!(table("pid=,comm="), "    7 web\n");
     assert_eq!(table("pid=,comm"), "      COMMAND\n    7 web\n");
     assert_eq!(table("pid,comm=A,B"), "PID   A,B\n    7 web\n");
+}
+
+#[test]
+fn a_list_of_columns_may_follow_other_letters() {
+    let names = |line: &str| {
+        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+        ps_columns(&words).unwrap().iter().map(|column| column.name).collect::<Vec<_>>()
+    };
+    for line in ["-o pid,args", "-eo pid,args", "-efopid,args", "axo pid -o args"] {
+        assert_eq!(names(line), ["pid", "args"], "{line}");
+    }
 }
 
 #[test]

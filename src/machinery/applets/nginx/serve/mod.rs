@@ -3,8 +3,9 @@
 use super::config::{Location, Server};
 use super::text::{Around, host};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Frame, SizeHint};
+use hyper::ext::ReasonPhrase;
 use percent_encoding::percent_decode_str;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -79,8 +80,19 @@ pub(super) struct Closes;
 #[derive(Clone)]
 struct Said;
 
+/// The answer to a request as it came. As nginx does, it refuses one of HTTP/1.1 that has no `Host`
+/// (RFC 9112, 3.2), and ends the connection.
+pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
+    if request.version() != Version::HTTP_11 || request.headers().contains_key(header::HOST) {
+        return answer(server, request, ends);
+    }
+    let mut refused = page(StatusCode::BAD_REQUEST);
+    set(&mut refused, header::CONNECTION, "close".into());
+    refused
+}
+
 /// The answer to one request. Never fails: faults are answers.
-pub(super) fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
+fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let Some((path, relative)) = safe_path(request.uri().path()) else {
         return page(StatusCode::BAD_REQUEST);
     };
@@ -97,6 +109,8 @@ pub(super) fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Re
         }
     }
     make_absolute(&mut response, request, ends);
+    let (reason, _) = reasons(response.status());
+    response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
     if let Some(charset) = &server.charset
         && let Some(kind) = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
         && (kind.starts_with("text/") || kind == "application/javascript")
@@ -235,8 +249,28 @@ fn safe_path(raw: &str) -> Option<(String, PathBuf)> {
     Some((clean, relative))
 }
 
+/// Returns nginx' words for a status: those of the status line, and those of the page's title. Some
+/// are older than those of RFC 9110.
+///
+/// Source: `ngx_http_status_lines` and the pages of `ngx_http_special_response.c`.
+fn reasons(status: StatusCode) -> (&'static str, &'static str) {
+    let both = match status.as_u16() {
+        302 => return ("Moved Temporarily", "Found"),
+        401 => return ("Unauthorized", "Authorization Required"),
+        405 => "Not Allowed",
+        408 => "Request Time-out",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Large",
+        416 => "Requested Range Not Satisfiable",
+        503 => "Service Temporarily Unavailable",
+        504 => "Gateway Time-out",
+        _ => status.canonical_reason().unwrap_or(""),
+    };
+    (both, both)
+}
+
 fn page(status: StatusCode) -> Response<Content> {
-    let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or(""));
+    let title = format!("{} {}", status.as_u16(), reasons(status).1);
     let html = format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
          <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
@@ -300,7 +334,9 @@ fn send<B>(path: &Path, request: &Request<B>, default: &str) -> io::Result<Respo
         None => asked(header::IF_MODIFIED_SINCE) == Some(&changed),
     };
     let mut response = if known {
-        of(StatusCode::NOT_MODIFIED, kind, Content::text(""))
+        let mut unchanged = of(StatusCode::NOT_MODIFIED, kind, Content::text(""));
+        unchanged.headers_mut().remove(header::CONTENT_TYPE); // there is no content
+        unchanged
     } else {
         // RFC 9110, 13.1.5: a part is good only for who has the rest of this version. A weak tag
         // never fits.
@@ -327,7 +363,10 @@ fn send<B>(path: &Path, request: &Request<B>, default: &str) -> io::Result<Respo
     };
     set(&mut response, header::ETAG, etag);
     set(&mut response, header::LAST_MODIFIED, changed);
-    set(&mut response, header::ACCEPT_RANGES, "bytes".into());
+    // As nginx, which says it of whole files only.
+    if response.status() == StatusCode::OK {
+        set(&mut response, header::ACCEPT_RANGES, "bytes".into());
+    }
     Ok(response)
 }
 
@@ -357,6 +396,9 @@ fn parse_range(text: &str, length: u64) -> Range {
         (Err(_), Ok(count)) if first.is_empty() => (length.saturating_sub(count), end),
         _ => return Range::Whole,
     };
+    if first == 0 && length == 0 {
+        return Range::Whole; // as nginx: an empty file is sent whole
+    }
     if first > last || first >= length { Range::Unsatisfiable } else { Range::Part(first, last) }
 }
 

@@ -135,6 +135,52 @@ fn return_answers_as_nginx_does() {
 }
 
 #[test]
+fn a_request_of_http_1_1_names_a_host() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("page"), "hello").unwrap();
+    let server = serving(&dir);
+    let ask = |version, host: Option<&str>| {
+        let mut request = Request::get("/page").version(version);
+        if let Some(host) = host {
+            request = request.header(header::HOST, host);
+        }
+        answer_or_refuse(&server, &request.body(()).unwrap(), ENDS)
+    };
+    for (version, host, status) in
+        [(Version::HTTP_11, Some("web"), 200), (Version::HTTP_11, None, 400), (Version::HTTP_10, None, 200)]
+    {
+        let response = ask(version, host);
+        assert_eq!(response.status(), status, "{version:?} {host:?}");
+        assert_eq!(response.headers().contains_key(header::CONNECTION), status == 400);
+    }
+}
+
+#[test]
+fn a_status_has_the_words_of_nginx() {
+    let returning = |code| Location {
+        answer: Some((code, super::super::text::Text::parse("").unwrap())),
+        ..Location::default()
+    };
+    let codes = [200, 302, 401, 404, 405, 503];
+    let locations = codes.map(|code| (format!("/{code}"), returning(code)));
+    let server = Server { locations: locations.into(), ..Server::default() };
+    for (path, line, title) in [
+        ("/200", "OK", ""),
+        ("/302", "Moved Temporarily", "<title>302 Found</title>"),
+        ("/401", "Unauthorized", "<title>401 Authorization Required</title>"),
+        ("/404", "Not Found", "<title>404 Not Found</title>"),
+        ("/405", "Not Allowed", "<title>405 Not Allowed</title>"),
+        ("/503", "Service Temporarily Unavailable", "<h1>503 Service Temporarily Unavailable</h1>"),
+    ] {
+        let response = answer(&server, &Request::get(path).body(()).unwrap(), ENDS);
+        let reason = response.extensions().get::<ReasonPhrase>().unwrap();
+        assert_eq!(reason.as_bytes(), line.as_bytes());
+        let text = String::from_utf8_lossy(&response.body().bytes);
+        assert!(text.contains(title), "{text}");
+    }
+}
+
+#[test]
 fn nobody_gets_out_of_the_root() {
     assert_eq!(safe_path("/a/%2e%2e/b").map(|(_, p)| p), Some("b".into()));
     assert_eq!(safe_path("/../etc/passwd"), None);
@@ -148,6 +194,8 @@ fn ranges_are_those_of_rfc_9110() {
     assert_eq!(parse_range("bytes=-3", 10), Range::Part(7, 9));
     assert_eq!(parse_range("bytes=10-", 10), Range::Unsatisfiable);
     assert_eq!(parse_range("lines=1-2", 10), Range::Whole);
+    assert_eq!((parse_range("bytes=0-", 0), parse_range("bytes=-5", 0)), (Range::Whole, Range::Whole));
+    assert_eq!(parse_range("bytes=1-", 0), Range::Unsatisfiable);
 }
 
 #[test]
@@ -183,6 +231,10 @@ fn a_known_page_is_not_sent_again() {
     let (tag, date) = (get("etag"), get("last-modified"));
     assert_eq!(ask(header::IF_NONE_MATCH, &format!("\"other\", W/{tag}")).status(), 304);
     assert_eq!(ask(header::IF_NONE_MATCH, "\"other\"").status(), 200);
+    let unchanged = ask(header::IF_NONE_MATCH, &tag);
+    for name in [header::CONTENT_TYPE, header::ACCEPT_RANGES] {
+        assert!(first.headers().contains_key(&name) && !unchanged.headers().contains_key(&name), "{name}");
+    }
     assert_eq!(ask(header::IF_MODIFIED_SINCE, &date).status(), 304);
     assert_eq!(ask(header::IF_MODIFIED_SINCE, "Thu, 01 Jan 1970 00:00:00 GMT").status(), 200);
     assert_eq!(ask(header::RANGE, "bytes=1-2").status(), 206);
