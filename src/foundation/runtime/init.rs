@@ -246,28 +246,17 @@ fn give_streams(uid: u32) {
     }
 }
 
-/// Bytes of a container's /etc/passwd, and of its /etc/group, that are read. A larger file, or
-/// something else than a file, counts as none. So does one on another file system, because this
-/// process still has Ropewalk's rights: a link into /proc or /sys would have the kernel answer
-/// root. As containerd, which reads the image's file, a volume mounted over it changes nobody's
-/// groups; for `HOME` it counts, see [`with_home`].
+/// Bytes of a container's /etc/passwd that are read, for `HOME`. A larger file, or something else
+/// than a file, counts as none. While this process has Ropewalk's rights, so does one on another
+/// file system: a link into /proc or /sys would have the kernel answer root.
 const PASSWD_MAX: usize = 1 << 20;
 
-/// The groups of a process beside its primary one: as `supplementalGroupsPolicy: Merge` says, the
-/// pod's and those that the image gives the user. The primary group is one of them, too: a file may
-/// be closed to a group, and a program that takes another group must not open it (CVE-2023-25173).
-fn groups(spec: &Process, ids: Ids, root: &Root, gid: u32, user: Option<&passwd::User>) -> Vec<u32> {
+/// The groups of a process. The primary group is one of them, too: a file may be closed to a group,
+/// and a program that takes another group must not open it (CVE-2023-25173).
+fn groups(spec: &Process, ids: Ids) -> Vec<u32> {
     let mut groups = spec.groups.clone();
-    if ids != Ids::Single && !groups.contains(&gid) {
-        groups.insert(0, gid);
-    }
-    if let Some(user) = user {
-        let text = root.read_file_of_root(Path::new("etc/group"), PASSWD_MAX).unwrap_or_default();
-        for group in passwd::groups_of(&String::from_utf8_lossy(&text), &user.name) {
-            if !groups.contains(&group) {
-                groups.push(group);
-            }
-        }
+    if ids != Ids::Single && !groups.contains(&spec.gid) {
+        groups.insert(0, spec.gid);
     }
     groups
 }
@@ -307,8 +296,8 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     let passwd = String::from_utf8_lossy(&passwd);
     let uid = spec.uid.unwrap_or(0);
     let user = passwd::find(&passwd, uid);
-    let gid = spec.gid.or(user.as_ref().map(|u| u.gid)).unwrap_or(0);
-    let groups = groups(spec, context.ids, &root, gid, user.as_ref());
+    let gid = spec.gid;
+    let groups = groups(spec, context.ids);
     if spec.terminal {
         let (master, terminal) = pty::become_terminal().during(|| "cannot make a terminal".into())?;
         // The group tty owns terminals, where it exists.

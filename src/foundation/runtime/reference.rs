@@ -49,12 +49,10 @@ impl Reference {
         let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let tag_fits =
             !tag.is_empty() && tag.len() <= 128 && tag.chars().all(word) && !tag.starts_with(['.', '-']);
-        let hex = |d: &str| {
-            d.strip_prefix("sha256:")
-                .is_some_and(|h| h.len() == 64 && h.chars().all(|c| c.is_ascii_hexdigit()))
-        };
         let name_fits = repository.len() <= NAME_MAX && repository.split('/').all(is_component);
-        if !name_fits || !is_host(host) || !tag_fits || digest.is_some_and(|d| !hex(d)) {
+        let digest_fits = digest.is_none_or(is_digest);
+        // A lone digest could be taken for an image's id.
+        if !name_fits || !is_host(host) || !tag_fits || !digest_fits || is_hex(text, SHA256_LEN) {
             return Err(bad());
         }
         let name = format!("{host}/{repository}");
@@ -64,6 +62,24 @@ impl Reference {
 
 /// Bytes of a repository's name.
 const NAME_MAX: usize = 255;
+
+/// Characters of a SHA-256 digest in hexadecimal digits.
+const SHA256_LEN: usize = 64;
+
+/// Whether a text is a digest of one of the algorithms that the kubelet knows.
+fn is_digest(text: &str) -> bool {
+    match text.split_once(':') {
+        Some(("sha256", digits)) => is_hex(digits, SHA256_LEN),
+        Some(("sha384", digits)) => is_hex(digits, 96),
+        Some(("sha512", digits)) => is_hex(digits, 128),
+        _ => false,
+    }
+}
+
+/// Whether a text is this many hexadecimal digits, letters in lower case.
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
 
 /// Whether the first part of a reference can only be a registry: a name of `docker.io` has neither
 /// dots and colons before its first slash nor capitals.
@@ -115,7 +131,10 @@ mod tests {
         ] {
             assert_eq!(Reference::parse(short).unwrap().to_string(), full);
         }
+        let with_sha512 = format!("docker.io/library/nginx@sha512:{}", "a1".repeat(64));
+        assert_eq!(Reference::parse(&with_sha512).unwrap().to_string(), with_sha512);
         let long = "x".repeat(256);
+        let (id, capitals) = ("a1".repeat(32), format!("nginx@sha256:{}", "A1".repeat(32)));
         for bad in [
             "",
             "Nginx",
@@ -137,6 +156,8 @@ mod tests {
             "host.io:x/app",
             "[::g]:5000/app",
             &long,
+            &id,
+            &capitals,
         ] {
             assert!(matches!(Reference::parse(bad), Err(Error::BadImageName(_))), "{bad:?}");
         }

@@ -136,9 +136,9 @@ pub struct Process {
     pub cwd: PathBuf,
     /// The user id inside the container; without one 0.
     pub uid: Option<u32>,
-    /// Without one: what /etc/passwd in the container says about the user, else 0.
-    pub gid: Option<u32>,
-    /// Supplementary group ids.
+    /// The primary group id inside the container.
+    pub gid: u32,
+    /// Supplementary group ids: the pod's, and those of the image's user.
     pub groups: Vec<u32>,
     /// Names without `CAP_`.
     pub capabilities: Vec<String>,

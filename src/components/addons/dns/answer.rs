@@ -216,6 +216,9 @@ impl Asked<'_> {
     /// Answers for a port, `_http._tcp`: of a headless service as its slices have it. Where a named
     /// `targetPort` is missing in a pod, its endpoint does not have the port.
     fn port(&self, entry: &Entry, called: &str, base: &str) -> Answer {
+        if entry.external_name.is_some() {
+            return Answer::NoSuchName; // it has no ports, whatever its type was before
+        }
         if entry.cluster_ip.is_some() {
             let port = entry.named.get(called).and_then(|place| entry.ports.get(*place));
             return match (port, self.kind) {
@@ -236,8 +239,12 @@ impl Asked<'_> {
         }
     }
 
-    /// Answers for one endpoint.
+    /// Answers for one endpoint. The EndpointSlices of a Service stay when its type becomes
+    /// ExternalName, and are not answered from then, as in CoreDNS.
     fn host(&self, entry: &Entry, name: &str, base: &str) -> Answer {
+        if entry.external_name.is_some() {
+            return Answer::NoSuchName;
+        }
         let Some(host) = entry.hosts.get(name) else { return Answer::NoSuchName };
         if self.kind != RecordType::SRV {
             return self.addresses(&host.addresses);

@@ -1,7 +1,7 @@
 //! What a container runs, and with which rights: its image and its pod together say it.
 
 use super::super::images::Definition;
-use super::super::spec;
+use super::super::{passwd, spec};
 use cri::{ContainerConfig, Error, Result, Security};
 use linux::{confine, oom};
 use std::collections::HashSet;
@@ -47,13 +47,14 @@ pub(super) fn program(
         warnings
             .push("capability MKNOD is not granted: no control group here can refuse devices".to_string());
     }
+    let (gid, groups) = groups(security, image);
     let made = spec::Process {
         argv,
         env,
         cwd: config.working_dir.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into()).into(),
         uid: security.run_as_user,
-        gid: security.run_as_group,
-        groups: security.supplemental_groups.clone(),
+        gid,
+        groups,
         capabilities,
         no_new_privs: security.no_new_privs,
         seccomp: !security.privileged,
@@ -61,6 +62,29 @@ pub(super) fn program(
         oom_score_adj: oom::score_adj(config.resources.oom_score_adj),
     };
     Ok((made, warnings))
+}
+
+/// The primary group of a container's processes, and their further ones: as
+/// `supplementalGroupsPolicy: Merge` says, the pod's and those that the image gives the user. As
+/// containerd, which reads the image's files once for all processes of a container: what its root
+/// writes to its own /etc/passwd and /etc/group gives no group to a later `exec` or probe.
+fn groups(security: &Security, image: &Definition) -> (u32, Vec<u32>) {
+    let user = passwd::find(file_of(image, "etc/passwd"), security.run_as_user.unwrap_or(0));
+    let gid = security.run_as_group.or(user.as_ref().map(|user| user.gid)).unwrap_or(0);
+    let mut groups = security.supplemental_groups.clone();
+    if let Some(user) = user {
+        for group in passwd::groups_of(file_of(image, "etc/group"), &user.name) {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+    }
+    (gid, groups)
+}
+
+/// The text of a file of an image; empty if the image has none at this path.
+fn file_of<'i>(image: &'i Definition, path: &str) -> &'i str {
+    image.files.iter().find(|file| file.0 == path).map_or("", |file| file.1.as_str())
 }
 
 /// Default capabilities plus `add` minus `drop`. `ALL` counts before the names do, so `drop: [ALL],

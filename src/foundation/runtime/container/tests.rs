@@ -28,6 +28,28 @@ fn the_pod_overrides_the_image_as_in_kubernetes() {
     assert_eq!((value("A"), value("B"), value("HOSTNAME")), (vec!["pod"], vec!["image"], vec!["web"]));
 }
 
+/// As containerd with `supplementalGroupsPolicy: Merge`. A process of `exec` has the same groups.
+#[test]
+fn the_image_gives_its_users_their_groups() {
+    let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/:/bin/sh\n";
+    let group = "root:x:0:root\nmail:x:8:app\ndata:x:33:nginx,app\n";
+    let image = Definition {
+        files: vec![("etc/passwd", passwd.to_string()), ("etc/group", group.to_string())],
+        ..super::super::images::definitions().remove(0)
+    };
+    let of = |run_as_user: Option<u32>, run_as_group: Option<u32>, groups: &[u32]| {
+        let supplemental_groups = groups.to_vec();
+        let security = Security { run_as_user, run_as_group, supplemental_groups, ..Default::default() };
+        let config = ContainerConfig { security, ..Default::default() };
+        let process = program(&config, &image, "h", true).unwrap().0;
+        (process.gid, process.groups)
+    };
+    assert_eq!(of(Some(1000), None, &[33, 50]), (1001, vec![33, 50, 8]));
+    assert_eq!(of(Some(1000), Some(2), &[]), (2, vec![8, 33]));
+    assert_eq!(of(None, None, &[]), (0, vec![0]));
+    assert_eq!(of(Some(7), None, &[]), (0, vec![]), "a user that the image does not know");
+}
+
 #[test]
 fn capabilities_are_added_after_all_are_dropped() {
     let security = Security {

@@ -148,3 +148,23 @@ fn an_srv_answer_has_no_record_twice() {
     assert_eq!(srv("_dns._udp.db"), [of(25, "db"), of(25, "other")]);
     assert_eq!(srv("db.db"), [of(50, "db")]);
 }
+
+/// The EndpointSlices of a Service stay when its type becomes ExternalName.
+#[test]
+fn an_external_name_has_neither_endpoints_nor_ports() {
+    let pod = slice([("db-0".to_string(), Ipv4Addr::new(10, 244, 1, 3))]);
+    let exist = |external_name: Option<&str>| {
+        let external_name = external_name.map(String::from);
+        let entry = Entry { external_name, slices: vec![pod.clone()], ..Entry::default() };
+        let mut zone = Zone { domain: "cluster.local".into(), ..Zone::default() };
+        zone.services.insert(("default".into(), "db".into()), entry);
+        let zone = zone.indexed();
+        let exists = |name: &str, kind: RecordType| {
+            let name = Name::from_ascii(format!("{name}.db.default.svc.cluster.local.")).unwrap();
+            answer(&zone, &Query::query(name, kind), UDP_MAX) != Answer::NoSuchName
+        };
+        [exists("db-0", RecordType::A), exists("_http._tcp", RecordType::SRV)]
+    };
+    assert_eq!(exist(None), [true, true]);
+    assert_eq!(exist(Some("example.org")), [false, false]);
+}
