@@ -120,6 +120,7 @@ pub const VERBS: &[Verb] = &[
             PREFIX,
             PREV_KV,
             number("rev", "0", "from this revision on; 0 is from now on"),
+            switch("progress-notify", "say from time to time how far the watch is"),
             short(switch("interactive", "not supported: one watch a command"), 'i'),
         ],
         watch::watch
