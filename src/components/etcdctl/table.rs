@@ -131,6 +131,7 @@ pub const VERBS: &[Verb] = &[
 pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("auth", "this store has no users and roles"),
     ("check", "load tests are not built in"),
+    ("downgrade", "all members run the version of this program"),
     ("make-mirror", "mirrors are not built in"),
     ("member add", "members follow the cluster's control-plane nodes"),
     ("member promote", "members follow the cluster's control-plane nodes"),
