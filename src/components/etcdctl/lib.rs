@@ -14,7 +14,8 @@
 //! runs both against the same store and compares, except for what 3.6 answers otherwise.
 //! ## Left out
 //! Users and roles, changes of members (they follow the control-plane nodes), `snapshot restore`,
-//! `make-mirror`, `check`, `migrate`, interactive watches, the `protobuf` format; each says so.
+//! `make-mirror`, `check`, `downgrade`, `migrate`, interactive watches, the `protobuf` format; each
+//! says so.
 //! `endpoint health` and `endpoint status` answer as etcdctl 3.6: healthy lines on standard output,
 //! and its columns. `snapshot status` stays here, although etcdutl has it in 3.6; `endpoint hashkv`
 //! has the columns of 3.4. Help is in our own words. Log lines of etcd's client library are not

@@ -50,7 +50,10 @@ pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
         let first = at.first().map(|i| words[*i].clone()).unwrap_or_default();
         let named = at.iter().map(|i| words[*i].as_str()).collect::<Vec<_>>().join(" ");
         let asked = wants_help || words.iter().any(|w| w == "-h" || w == "--help");
-        if let Some((name, why)) = ABSENT.iter().find(|(name, _)| named.starts_with(name)) {
+        let is = |name: &str| {
+            named.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        };
+        if let Some((name, why)) = ABSENT.iter().find(|(name, _)| is(name)) {
             return Err(Fail::new(FAILED, format!("{name} is not implemented here: {why}")));
         }
         let group = VERBS.iter().any(|v| v.name.split_once(' ').is_some_and(|(group, _)| group == first));
@@ -171,7 +174,10 @@ mod tests {
         assert!(line("get a --limit z").unwrap_err().contains("invalid argument \"z\" for \"--limit\" flag"));
         assert!(line("get a --limit").unwrap_err().starts_with("flag needs an argument: --limit"));
         assert!(line("nonsense").unwrap_err().starts_with("unknown command \"nonsense\""));
-        assert!(line("user add x").unwrap_err().contains("not implemented"));
+        for absent in ["user add x", "user", "downgrade enable 3.5", "member add x"] {
+            assert!(line(absent).unwrap_err().contains("not implemented"), "{absent}");
+        }
+        assert!(line("roles").unwrap_err().starts_with("unknown command \"roles\""));
         assert!(line("lease").unwrap_err().contains("timetolive"));
         assert!(line("get --help").unwrap_err().contains("--keys-only"));
     }

@@ -120,6 +120,7 @@ pub const VERBS: &[Verb] = &[
             PREFIX,
             PREV_KV,
             number("rev", "0", "from this revision on; 0 is from now on"),
+            switch("progress-notify", "say from time to time how far the watch is"),
             short(switch("interactive", "not supported: one watch a command"), 'i'),
         ],
         watch::watch
@@ -130,6 +131,7 @@ pub const VERBS: &[Verb] = &[
 pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("auth", "this store has no users and roles"),
     ("check", "load tests are not built in"),
+    ("downgrade", "all members run the version of this program"),
     ("make-mirror", "mirrors are not built in"),
     ("member add", "members follow the cluster's control-plane nodes"),
     ("member promote", "members follow the cluster's control-plane nodes"),

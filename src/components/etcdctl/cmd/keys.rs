@@ -84,13 +84,13 @@ pub(crate) fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
         "VALUE" => 4,
         _ => return Err(Fail::new(FEATURE, format!("bad sort target {}", given.text("sort-by")))),
     };
-    // a target alone means ascending
-    let sort_order = if sort_order == 0 && sort_target != 0 { 1 } else { sort_order };
+    // As etcdctl, a target alone is sent without an order: the server sorts upwards then, but only
+    // what is left behind the limit.
     Ok(pb::RangeRequest {
         key,
         range_end,
         limit: given.number("limit"),
-        revision: given.number("rev"),
+        revision: given.number("rev").max(0),
         sort_order,
         sort_target,
         serializable,
@@ -255,6 +255,18 @@ mod tests {
         let two = del_request(&given("del a b")).unwrap();
         assert_eq!((&two.key[..], &two.range_end[..]), (&b"a"[..], &b"b"[..]));
         assert!(del_request(&given("del a b --prefix")).unwrap_err().text.starts_with("too many arguments"));
+    }
+
+    /// As `getGetOp` of etcdctl 3.6.
+    #[test]
+    fn what_get_does_not_name_is_left_to_the_server() {
+        let sort = |line: &str| get_request(&given(line)).map(|r| (r.sort_order, r.sort_target));
+        assert_eq!(sort("get a --prefix --sort-by VALUE --limit 2"), Ok((0, 4)));
+        assert_eq!(sort("get a --prefix --sort-by value --order descend"), Ok((2, 4)));
+        assert_eq!(sort("get a --prefix --order ASCEND"), Ok((1, 0)));
+        let revision = |line: &str| get_request(&given(line)).map(|r| r.revision);
+        assert_eq!(revision("get a --rev=-5"), Ok(0), "in a transaction it would be compacted");
+        assert_eq!(revision("get a --rev=5"), Ok(5));
     }
 
     #[test]

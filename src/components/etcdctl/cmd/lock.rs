@@ -12,8 +12,8 @@ use std::future::Future;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Seconds of an election's session.
-const ELECTION_TTL: i64 = 60;
+/// Seconds of a session for which no TTL was chosen (etcd: `defaultSessionTTL`).
+const SESSION_TTL: i64 = 60;
 
 /// A lease that is kept alive, by whichever member can be reached.
 struct Session {
@@ -107,12 +107,17 @@ fn key(key: bytes::Bytes) -> pb::RangeRequest {
     pb::RangeRequest { key, ..Default::default() }
 }
 
+/// Returns the seconds of a session. As with etcd's client, 0 and less choose none.
+fn session_ttl(chosen: i64) -> i64 {
+    if chosen > 0 { chosen } else { SESSION_TTL }
+}
+
 pub(crate) async fn lock(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let Some((name, command)) = ctx.args().split_first() else {
         return Err(Fail::arguments("lock takes a lock name argument and an optional command to execute"));
     };
     let (name, command) = (name.clone(), command.to_vec());
-    let mut session = Session::open(ctx, ctx.given.number("ttl")).await?;
+    let mut session = Session::open(ctx, session_ttl(ctx.given.number("ttl"))).await?;
     let done = hold(ctx, &mut session, name, command).await;
     session.close(done).await
 }
@@ -162,7 +167,7 @@ pub(crate) async fn elect(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     if listen {
         return observe(ctx, name).await;
     }
-    let mut session = Session::open(ctx, ELECTION_TTL).await?;
+    let mut session = Session::open(ctx, SESSION_TTL).await?;
     let done = lead(ctx, &mut session, name, proposal).await;
     session.close(done).await
 }
@@ -222,5 +227,16 @@ async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
             }
         }
         etcd.reconnect().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::session_ttl;
+
+    /// The server would make a second of it.
+    #[test]
+    fn a_lock_without_a_ttl_has_that_of_any_session() {
+        assert_eq!([-1, 0, 1, 10].map(session_ttl), [60, 60, 1, 10]);
     }
 }

@@ -168,16 +168,18 @@ fn compare(line: &str) -> Result<pb::Compare, Fail> {
     if !tail.trim().is_empty() {
         return Err(malformed(format!("; nothing may follow {}", quoted(&value))));
     }
-    let number = || {
-        let number = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<i64>().ok());
+    let number = |radix: u32| {
+        let text = std::str::from_utf8(&value).ok();
+        let number = text.and_then(|text| i64::from_str_radix(text, radix).ok());
         number.ok_or_else(|| malformed(format!(" ({} is no number)", quoted(&value))))
     };
     let (target, union) = match target {
-        "ver" | "version" => (0, TargetUnion::Version(number()?)),
-        "c" | "create" => (1, TargetUnion::CreateRevision(number()?)),
-        "m" | "mod" => (2, TargetUnion::ModRevision(number()?)),
+        "ver" | "version" => (0, TargetUnion::Version(number(10)?)),
+        "c" | "create" => (1, TargetUnion::CreateRevision(number(10)?)),
+        "m" | "mod" => (2, TargetUnion::ModRevision(number(10)?)),
         "val" | "value" => (3, TargetUnion::Value(value.clone().into())),
-        "lease" => (4, TargetUnion::Lease(number()?)),
+        // In hexadecimal, as every verb prints and takes it.
+        "lease" => (4, TargetUnion::Lease(number(16)?)),
         other => return Err(malformed(format!(" (unknown target {other})"))),
     };
     let result = match operator {
@@ -269,6 +271,16 @@ mod tests {
         let Some(Request::RequestPut(put)) = put else { panic!("{put:?}") };
         assert!(put.prev_kv && put.value == "y z");
         assert!(matches!(operation("get k --prefix").unwrap().0.request, Some(Request::RequestRange(_))));
+    }
+
+    #[test]
+    fn a_lease_is_compared_by_the_number_that_lease_grant_prints() {
+        let target = |line: &str| compare(line).map(|compare| compare.target_union);
+        let lease = Ok(Some(TargetUnion::Lease(0x694d_8b3c_2f1e)));
+        assert_eq!(target(r#"lease("k") = "0000694d8b3c2f1e""#), lease);
+        assert_eq!(target(r#"lease("k") = "10""#), Ok(Some(TargetUnion::Lease(16))));
+        assert_eq!(target(r#"ver("k") = "10""#), Ok(Some(TargetUnion::Version(10))));
+        assert!(target(r#"lease("k") = "zz""#).unwrap_err().text.contains("is no number"));
     }
 
     /// What etcdctl 3.6's regular expression finds, by its own engine.

@@ -2,6 +2,7 @@
 
 use super::super::ctx::Ctx;
 use super::super::fail::{CANCELED, FAILED, Fail};
+use super::super::given::Given;
 use super::super::out::{Format, Page, quoted};
 use super::super::wire::{Etcd, is_lost, told};
 use super::keys::range_of;
@@ -17,22 +18,7 @@ pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
             "interactive watches are not implemented here; run one command for each",
         ));
     }
-    let mut given = ctx.given.clone();
-    let command = match given.before_dash {
-        Some(at) => given.args.split_off(at),
-        None => vec![],
-    };
-    if given.args.is_empty() || given.args.len() > 2 {
-        return Err(Fail::arguments("bad number of arguments"));
-    }
-    let (key, range_end) = range_of(&given, "watch")?;
-    let create = pb::WatchCreateRequest {
-        key,
-        range_end,
-        start_revision: given.number("rev"),
-        prev_kv: given.on("prev-kv"),
-        ..Default::default()
-    };
+    let (create, command) = asked(ctx.given.clone())?;
     let etcd = ctx.connect().await?;
     let mut watch = Resuming { etcd, create, open: None, created: false, lost: false };
     loop {
@@ -44,8 +30,11 @@ pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
             };
             return Err(canceled(&reason));
         }
-        if response.created || response.events.is_empty() {
+        if response.created {
             continue;
+        }
+        if let Some(progress) = progress(&response) {
+            ctx.out.line(&progress).await?;
         }
         show(ctx, &response).await?;
         for event in &response.events {
@@ -55,6 +44,38 @@ pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
             }
         }
     }
+}
+
+/// What is to be watched, and the command that is to run for each event. Errors: missing or
+/// superfluous arguments, or `--` without a command.
+fn asked(mut given: Given) -> Result<(pb::WatchCreateRequest, Vec<String>), Fail> {
+    let command = match given.before_dash {
+        Some(at) => given.args.split_off(at),
+        None => vec![],
+    };
+    if given.before_dash.is_some() && command.is_empty() {
+        return Err(Fail::arguments("bad number of arguments (found separator --, but no commands)"));
+    }
+    if given.args.is_empty() || given.args.len() > 2 {
+        return Err(Fail::arguments("bad number of arguments"));
+    }
+    let (key, range_end) = range_of(&given, "watch")?;
+    let create = pb::WatchCreateRequest {
+        key,
+        range_end,
+        start_revision: given.number("rev"),
+        prev_kv: given.on("prev-kv"),
+        progress_notify: given.on("progress-notify"),
+        ..Default::default()
+    };
+    Ok((create, command))
+}
+
+/// What to print for a response without changes, which says how far the watch is. `None`: the
+/// response has changes.
+fn progress(response: &pb::WatchResponse) -> Option<String> {
+    let revision = response.header.as_ref().map_or(0, |header| header.revision);
+    response.events.is_empty().then(|| format!("progress notify: {revision}"))
 }
 
 fn canceled(reason: &str) -> Fail {
@@ -180,4 +201,42 @@ async fn exec(command: &[String], response: &pb::WatchResponse, event: &pb::Even
         let words: Vec<String> = command.iter().map(|word| quoted(word.as_bytes())).collect();
         format!("command [{}] error ({})", words.join(" "), failed.text)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fail::ARGUMENTS;
+    use crate::given::read;
+    use crate::table::VERBS;
+
+    fn line(words: &str) -> Result<(pb::WatchCreateRequest, Vec<String>), Fail> {
+        let words: Vec<String> = words.split(' ').map(String::from).collect();
+        let verb = VERBS.iter().find(|verb| verb.name == "watch").unwrap();
+        asked(read("watch", verb.flags, &words).unwrap())
+    }
+
+    #[test]
+    fn two_dashes_need_a_command() {
+        let (create, command) = line("a b --rev 3 -- echo x").unwrap();
+        assert_eq!(
+            (&create.key[..], &create.range_end[..], create.start_revision),
+            (&b"a"[..], &b"b"[..], 3)
+        );
+        assert_eq!(command, ["echo", "x"]);
+        let refused = line("a --").unwrap_err();
+        assert_eq!(refused.code, ARGUMENTS);
+        assert!(refused.text.ends_with("(found separator --, but no commands)"), "{refused:?}");
+    }
+
+    #[test]
+    fn progress_is_told_if_it_is_asked_for() {
+        assert!(!line("a").unwrap().0.progress_notify);
+        assert!(line("a --progress-notify").unwrap().0.progress_notify);
+        let header = Some(pb::ResponseHeader { revision: 7, ..Default::default() });
+        let silent = pb::WatchResponse { header, ..Default::default() };
+        assert_eq!(progress(&silent).as_deref(), Some("progress notify: 7"));
+        let events = vec![pb::Event::default()];
+        assert_eq!(progress(&pb::WatchResponse { events, ..silent }), None);
+    }
 }
