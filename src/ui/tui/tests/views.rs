@@ -358,7 +358,6 @@ fn a_sign_with_a_variation_selector_hides_nothing() {
 
 #[test]
 fn a_window_of_a_few_rows_is_drawn_whatever_is_pressed() {
-    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
     for height in 1..8 {
         let mut model = model(80, height, Lang::En, Look::default());
         for code in
