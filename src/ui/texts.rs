@@ -308,6 +308,7 @@ texts! {
     LossRefused: "nothing was changed, because nobody can be asked here", "물어볼 수 없는 곳이어서 아무것도 바꾸지 않았습니다";
     LossTry: "add --yes to go on all the same", "그래도 계속하려면 --yes를 붙이세요";
     LossSetup: "The setup of this lesson would delete what no lesson made:", "이 강의의 준비 과정이 강의에서 만들지 않은 것을 삭제하려고 합니다.";
+    LossSetupKeep: "To keep all of it, play the lesson on another cluster: `ropewalk --name practice` in another terminal starts one.", "모두 그대로 두려면 다른 클러스터에서 이 강의를 하세요. 다른 터미널에서 `ropewalk --name practice`를 입력하면 클러스터가 하나 더 시작됩니다.";
     BesideLesson: "Lesson {}", "{} 강의";
     BesideLab: "Lab {}", "{} 실습";
     BesideOffer: "{} is played on a cluster of its own: control planes {}, workers {}. It starts beside yours ({}), which stays as it is; it needs about {} MB of memory and takes a minute to start. `{}` ends it: the cluster is removed with everything in it, and what you have done counts.", "{}: 전용 클러스터에서 진행합니다(컨트롤 플레인 {}개, 워커 노드 {}개). 지금 클러스터({}) 옆에 새로 시작하며, 지금 클러스터는 그대로 남습니다. 메모리 약 {} MB가 필요하고 시작하는 데 1분쯤 걸립니다. `{}`로 끝내면 전용 클러스터는 안의 모든 것과 함께 삭제되고, 지금까지 한 일은 기록에 남습니다.";

@@ -212,6 +212,8 @@ fn what_the_learner_made_is_not_taken_without_a_word() {
         assert!(said.out.contains(part), "{part}: {told}");
     }
     assert_eq!(said.err.matches("add --yes to go on all the same").count(), 2, "{told}");
+    let keeps = said.out.matches("play the lesson on another cluster").count();
+    assert_eq!(keeps, 1, "the setup's question says how to keep it: {told}");
     assert!(!said.out.contains("gone:precious"), "{told}");
     assert!(
         !said.out.contains("configmaps/one would be"),

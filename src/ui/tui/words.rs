@@ -177,6 +177,7 @@ texts! { pub(crate) enum Word {
     Surge: "surge {}, unavailable {}", "추가 {}, 중단 {}";
     RevisionShort: "rev {}", "리비전 {}";
     Restarts: "{} restarts", "재시작 {}회";
+    RestartOnce: "1 restart", "재시작 1회";
     On: "on {}", "노드 {}";
     Ended: "ended {}", "{} 삭제됨";
     Undecided: "At this moment the scheduler has not chosen a node yet.", "이 시점에는 스케줄러가 아직 노드를 고르지 않았습니다.";

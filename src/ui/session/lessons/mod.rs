@@ -302,10 +302,13 @@ impl Session {
                 Err(why) => return self.unanswered(&why),
             };
             if !cost.is_empty() {
-                let head =
-                    if matches!(ask, Ask::Open { .. } | Ask::Next) { Say::LossSetup } else { Say::LossHead };
+                let is_setup = matches!(ask, Ask::Open { .. } | Ask::Next);
+                let head = if is_setup { Say::LossSetup } else { Say::LossHead };
                 println!("{}", self.say(head, &[]));
                 print!("{}", consent::list(self.lang(), &cost));
+                if is_setup {
+                    println!("{}", self.say(Say::LossSetupKeep, &[]));
+                }
                 if self.manner != Manner::Terminal {
                     self.complain(&self.say(Say::LossRefused, &[]), None, Some(&self.say(Say::LossTry, &[])));
                     return 1;

@@ -41,6 +41,14 @@ pub(super) fn age(canvas: &Canvas<'_>, since: Timestamp, moment: Timestamp) -> S
     canvas.word(word, &[&count.to_string()])
 }
 
+/// How often a program was started again: `0 restarts`, `1 restart`.
+pub(super) fn restarts(canvas: &Canvas<'_>, count: i64) -> String {
+    match count {
+        1 => canvas.word(Word::RestartOnce, &[]),
+        _ => canvas.word(Word::Restarts, &[&count.to_string()]),
+    }
+}
+
 /// When the ages on the screen are counted anew, on the interface's own clock: each second while
 /// something is younger than a minute, else every ten seconds. `None`: the view shows no age.
 pub(crate) fn ages_due(model: &Model) -> Option<Duration> {

@@ -8,7 +8,7 @@ use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::stand;
-use super::common::{is_roomy, none_of, subject};
+use super::common::{is_roomy, none_of, restarts, subject};
 use super::ghosts::{ghost_line, ghosts};
 use super::hops::{describe, short};
 use super::pod_wide;
@@ -107,7 +107,7 @@ fn facts(canvas: &Canvas<'_>, pod: &Pod) -> String {
     }
     facts.push(pod.ip.clone());
     if pod.restarts > 0 {
-        facts.push(canvas.word(Word::Restarts, &[&pod.restarts.to_string()]));
+        facts.push(restarts(canvas, pod.restarts));
     }
     facts.retain(|f| !f.is_empty());
     facts.join("  ")

@@ -16,7 +16,7 @@ use super::super::model::Model;
 use super::super::text::{cells, time_of_day};
 use super::super::words::Word;
 use super::canvas::Canvas;
-use super::common::{age, moment};
+use super::common::{age, moment, restarts};
 use super::ghosts::{ghost_line, ghosts};
 use super::pod::hops_about;
 
@@ -115,13 +115,13 @@ fn container(canvas: &mut Canvas<'_>, container: &Container, y: usize, end: usiz
         true => canvas.word(Word::ContainerInit, &[&container.name]),
         false => container.name.clone(),
     };
-    let (state, restarts) = STATE;
+    let (state, count) = STATE;
     let x = canvas.put(1, y, canvas.sign(sign), tone) + 1;
     canvas.put_in(x, y, state - x - 1, &name, Tone::Strong);
     let text = state_text(canvas, &container.state);
-    canvas.put_in(state, y, restarts - state - 1, &text, tone);
-    let text = canvas.word(Word::Restarts, &[&container.restarts.to_string()]);
-    canvas.put(restarts, y, &text, if container.restarts > 0 { Tone::Warn } else { Tone::Dim });
+    canvas.put_in(state, y, count - state - 1, &text, tone);
+    let text = restarts(canvas, container.restarts);
+    canvas.put(count, y, &text, if container.restarts > 0 { Tone::Warn } else { Tone::Dim });
     let mut y = y + 1;
     let texts = [probes(canvas, container), pause(canvas, container)];
     for text in texts.into_iter().flatten() {

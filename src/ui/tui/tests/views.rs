@@ -1,6 +1,7 @@
 use super::*;
 use crate::tui::layout::Pane;
 use crate::tui::model::{Overlay, View};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
 use unicode_width::UnicodeWidthStr;
 
@@ -357,7 +358,6 @@ fn a_sign_with_a_variation_selector_hides_nothing() {
 
 #[test]
 fn a_window_of_a_few_rows_is_drawn_whatever_is_pressed() {
-    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
     for height in 1..8 {
         let mut model = model(80, height, Lang::En, Look::default());
         for code in
@@ -414,7 +414,18 @@ fn on_a_large_screen_no_picture_answers_a_question_before_the_guess() {
     assert!(shown(&model).contains("worker2 ╳") && !shown(&model).contains(note));
     tell(&mut model, Event::Lesson(Box::new(asking(Lang::En))));
     assert!(!shown(&model).contains("worker2 ╳") && shown(&model).contains(note), "{}", shown(&model));
-    // Who goes there, or chooses a picture, sees it.
+    // No turn through the panes ends there.
+    for focus in [Pane::Lesson, Pane::Shell, Pane::Lesson] {
+        super::keys::press(&mut model, KeyCode::F(6));
+        assert_eq!(model.focus, focus);
+        assert!(!shown(&model).contains("worker2 ╳"), "{}", shown(&model));
+    }
+    let back = KeyEvent::new(KeyCode::F(6), KeyModifiers::SHIFT);
+    for focus in [Pane::Shell, Pane::Lesson, Pane::Shell] {
+        tell(&mut model, Event::Key(back));
+        assert_eq!(model.focus, focus);
+    }
+    // A learner who goes there on purpose, or chooses a picture, sees it.
     model.go_to(Pane::Map);
     assert!(shown(&model).contains("worker2 ╳"), "{}", shown(&model));
     model.go_to(Pane::Shell);

@@ -211,6 +211,20 @@ fn a_pod_shows_its_conditions_containers_and_back_off() {
 }
 
 #[test]
+fn one_restart_is_counted_in_the_singular() {
+    for (lang, count, words) in
+        [(Lang::En, 1, "1 restart"), (Lang::En, 2, "2 restarts"), (Lang::Ko, 1, "재시작 1회")]
+    {
+        let mut model = ended(View::Pod, lang, RICH);
+        let mut again = crashing();
+        again["status"]["containerStatuses"][0]["restartCount"] = json!(count);
+        all(&mut model, "pods", vec![again]);
+        let shown = text(&screen(&model));
+        assert!(shown.contains(words) && !shown.contains("1 restarts"), "{shown}");
+    }
+}
+
+#[test]
 fn one_member_needs_no_vote_and_its_entries_say_what_they_changed() {
     for (lang, sentence) in [(Lang::En, "no other vote is needed"), (Lang::Ko, "표가 필요 없습니다")]
     {

@@ -221,10 +221,17 @@ fn enlarge(model: &mut Model) {
     model.overlay = None;
 }
 
+/// Goes to the next pane, or with -1 to the one before. The map is passed over while a question
+/// waits for the guess: it may show the answer. A learner who chooses a view still sees it.
 fn turn(model: &mut Model, by: isize) {
     let order = [Pane::Shell, Pane::Lesson, Pane::Map];
     let here = order.iter().position(|p| *p == model.focus).unwrap_or_default() as isize;
-    model.go_to(order[(here + by).rem_euclid(order.len() as isize) as usize]);
+    let pane = |panes: isize| order[(here + panes).rem_euclid(order.len() as isize) as usize];
+    let passes = pane(by) == Pane::Map && model.ponders();
+    if passes {
+        model.notice = Some(Word::MapAfterGuess);
+    }
+    model.go_to(pane(if passes { 2 * by } else { by }));
     model.overlay = None;
 }
 
