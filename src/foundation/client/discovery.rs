@@ -275,8 +275,8 @@ mod tests {
         assert_eq!(all.category("all").len(), 4);
     }
 
-    /// client-go's `convertAPIResource` leaves it out. Else `get all` or the garbage collector would
-    /// ask the server for objects that it does not have.
+    /// client-go's `convertAPIResource` leaves it out. Otherwise `get all` or the garbage collector
+    /// would ask the server for objects that it does not have.
     #[test]
     fn a_resource_that_has_subresources_only_is_left_out() {
         let mut all = Discovery::default();
