@@ -84,7 +84,7 @@ fn a_plugin_is_asked_only_if_nothing_else_says_who_the_user_is() {
     assert!(asked(", client-key-data: Zm9v"), "a key alone says nothing");
     assert!(!asked(", client-certificate-data: Zm9v, client-key-data: Zm9v"));
     assert!(!asked(", token: t"));
-    assert!(!asked(", username: n, password: p"));
+    assert!(!asked(", username: ann, password: p"));
 }
 
 #[test]
