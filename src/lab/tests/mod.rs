@@ -165,6 +165,7 @@ const SO: &[&str] = &[
     "first-voyage/20#db paste",
     "first-voyage/20#outage known",
     "first-voyage/21#shell copy",
+    "control-tower/01#tolerate absent",
     "control-tower/05#curl own-name",
     "control-tower/05#token certificate",
     "control-tower/05#token unsent",
