@@ -151,6 +151,7 @@ const SO: &[&str] = &[
     "first-voyage/02#list not-empty",
     "first-voyage/02#missing only-list",
     "first-voyage/03#all one-room",
+    "first-voyage/04#inside other-pod",
     "first-voyage/05#describe verb",
     "first-voyage/05#chain pods-only",
     "first-voyage/06#scale anew",
