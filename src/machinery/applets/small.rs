@@ -349,9 +349,9 @@ mod tests {
         let (plain, first, second) = (file("a", 0o644), file("b", 0o755), file("c", 0o755));
         let root = dir.path().display();
         let path = format!("{root}/a:{root}/b:{root}/c");
-        assert_eq!(programs("tool", &path, false), [first.clone()]);
+        assert_eq!(programs("tool", &path, false), std::slice::from_ref(&first));
         assert_eq!(programs("tool", &path, true), [first, second.clone()]);
-        assert_eq!(programs(&second, "", true), [second.clone()]);
+        assert_eq!(programs(&second, "", true), std::slice::from_ref(&second));
         assert!(programs(&plain, &path, true).is_empty());
     }
 
