@@ -14,7 +14,7 @@
 //! ## Left out
 //! Programs that are not in the table below. In `sed`, of GNU's extensions: a number together with
 //! `g` (`s/a/b/2g` is an error), and a change of case in a replacement (`\U`, `\L`, `\u`, `\l` and
-//! `\E` are plain letters).
+//! `\E` come out as text).
 //! ## Read next
 //! `runtime::images`, which lists the links of each image.
 
