@@ -116,8 +116,8 @@ pub(crate) fn can_go_on() -> bool {
     parent.as_raw() > 0 && session.is_ok() && getsid(Some(parent)) == session
 }
 
-/// Returns the parent's number in a line of /proc/PID/stat: `PID (NAME) STATE PPID …`. The name may
-/// have spaces and brackets in it, and bytes that are no UTF-8. Pure.
+/// Returns the parent's number in a line of /proc/PID/stat: `PID (NAME) STATE PPID …`. The name
+/// may have spaces and brackets in it, and bytes that are no UTF-8. Pure.
 fn parent_in(stat: &[u8]) -> Option<i32> {
     let behind = stat.rsplit(|byte| *byte == b')').next()?;
     std::str::from_utf8(behind).ok()?.split_whitespace().nth(1)?.parse().ok()

@@ -23,7 +23,8 @@ pub(super) struct Ask {
     pub(super) told: Option<Box<(Tap, ObjectRef, Option<Cause>)>>,
 }
 
-/// Returns whether the query asks for stdin, stdout and stderr. A terminal has no stderr of its own:
+/// Returns whether the query asks for stdin, stdout and stderr. A terminal has no stderr of its
+/// own:
 ///
 /// ```text
 /// stdout=true&stderr=true             stdout, stderr
