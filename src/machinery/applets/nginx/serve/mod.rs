@@ -336,13 +336,14 @@ fn send<B>(path: &Path, request: &Request<B>, default: &str) -> io::Result<Respo
         return Ok(page(StatusCode::PRECONDITION_FAILED));
     }
     let changed = httpdate::fmt_http_date(SystemTime::max(modified, UNIX_EPOCH));
-    // nginx compares dates exactly, and only if no tag was given.
-    let known = match asked(header::IF_NONE_MATCH) {
-        Some(tags) => tags
-            .split(',')
-            .any(|tag| matches!(tag.trim().trim_start_matches("W/"), t if t == "*" || t == etag)),
-        None => asked(header::IF_MODIFIED_SINCE) == Some(&changed),
+    // nginx compares dates exactly, and where a tag is given, too, both must fit.
+    let has_tag = |tags: &str| {
+        tags.split(',').any(|tag| matches!(tag.trim().trim_start_matches("W/"), t if t == "*" || t == etag))
     };
+    let (tags, since) = (asked(header::IF_NONE_MATCH), asked(header::IF_MODIFIED_SINCE));
+    let known = (tags.is_some() || since.is_some())
+        && tags.is_none_or(has_tag)
+        && since.is_none_or(|date| date == changed);
     let mut response = if known {
         let mut unchanged = of(StatusCode::NOT_MODIFIED, kind, Content::text(""));
         unchanged.headers_mut().remove(header::CONTENT_TYPE); // there is no content

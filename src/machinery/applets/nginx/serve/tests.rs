@@ -283,6 +283,9 @@ fn a_file_that_is_another_than_the_client_asks_for_is_not_sent() {
         (&[("if-match", "\"other\""), ("range", "bytes=9-")], 412),
         (&[("if-match", tag.as_str()), ("range", "bytes=1-2")], 206),
         (&[("if-match", tag.as_str()), ("if-none-match", tag.as_str())], 304),
+        (&[("if-none-match", tag.as_str()), ("if-modified-since", date.as_str())], 304),
+        (&[("if-none-match", tag.as_str()), ("if-modified-since", early)], 200),
+        (&[("if-none-match", "\"other\""), ("if-modified-since", date.as_str())], 200),
     ] {
         assert_eq!(ask(&server, headers).status(), status, "{headers:?}");
     }
