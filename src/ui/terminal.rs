@@ -107,16 +107,20 @@ pub(crate) fn can_go_on() -> bool {
     let (group, session) = (getpgrp(), getsid(None));
     let mut parent = getppid();
     while getpgid(Some(parent)) == Ok(group) {
-        // `PID (NAME) STATE PPID …`, and a name may have spaces and brackets.
-        let stat = std::fs::read_to_string(format!("/proc/{parent}/stat")).unwrap_or_default();
-        let ppid = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
-        match ppid.and_then(|p| p.parse().ok()) {
+        match parent_in(&std::fs::read(format!("/proc/{parent}/stat")).unwrap_or_default()) {
             Some(next) if next > 0 => parent = Pid::from_raw(next),
             _ => return false,
         }
     }
     // A parent outside of this PID namespace has the number 0, which would mean ourselves.
     parent.as_raw() > 0 && session.is_ok() && getsid(Some(parent)) == session
+}
+
+/// Returns the parent's number in a line of /proc/PID/stat: `PID (NAME) STATE PPID …`. The name
+/// may have spaces and brackets in it, and bytes that are no UTF-8. Pure.
+fn parent_in(stat: &[u8]) -> Option<i32> {
+    let behind = stat.rsplit(|byte| *byte == b')').next()?;
+    std::str::from_utf8(behind).ok()?.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Stops all processes of this program's job, as Ctrl-Z does; returns when it goes on.
@@ -267,6 +271,14 @@ pub(crate) fn input_within(time: std::time::Duration) -> bool {
 mod tests {
     use super::*;
     use tui_term::vt100::{MouseProtocolMode, Parser};
+
+    #[test]
+    fn a_parent_is_found_behind_a_name_of_any_bytes() {
+        assert_eq!(parent_in(b"712 (sleep) S 700 712 700"), Some(700));
+        assert_eq!(parent_in(b"712 (a) b (c) T 701 712"), Some(701));
+        assert_eq!(parent_in(b"712 (caf\xe9 \xff) S 702 712"), Some(702), "Latin-1");
+        assert_eq!((parent_in(b"712 (sleep) S"), parent_in(b"")), (None, None));
+    }
 
     /// Set in the process that gets the signals, because one reaches all of a process.
     const INSIDE: &str = "ROPEWALK_TEST_END_SIGNALS";

@@ -34,9 +34,10 @@
 //! ## Left out
 //! `targetContainerName` of ephemeral containers (they share what the pod shares), soft eviction
 //! thresholds, in-place resize: they come with later lessons. `fsGroup` of an emptyDir or a
-//! persistent volume, and `dnsPolicy: Default` (nodes have no resolver): the API warns of them. For
-//! an extended resource that a critical pod lacks no other pod is preempted. Secrets and tokens lie
-//! on the node's disk, not in memory: every tmpfs counts for the whole machine (`fs.mount-max`).
+//! persistent volume, and `dnsPolicy: Default` (nodes have no resolver): the API warns of them, and
+//! of variables from files (`fileKeyRef`), with which a container does not start. For an extended
+//! resource that a critical pod lacks no other pod is preempted. Secrets and tokens lie on the
+//! node's disk, not in memory: every tmpfs counts for the whole machine (`fs.mount-max`).
 //! Writable layers do not count as ephemeral storage. Process ids are not watched: `PIDPressure` is
 //! always false. A Node that a client deleted is registered again within ten seconds, where
 //! upstream's kubelet does that only after its own restart. `hostPath` shows a file system of the

@@ -108,6 +108,7 @@ pub(crate) async fn show(config: &Config, pod: &Pod, status: &PodStatus) -> Resu
     };
     let status = &following(status, mirror.status.as_ref());
     if status::differs(mirror.status.as_ref(), status) {
+        let status = status::patch(mirror.status.as_ref(), status);
         let patch = json!({"metadata": {"uid": mirror.metadata.uid}, "status": status});
         api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     }
@@ -176,6 +177,29 @@ mod tests {
             asked(pod("n1", mirror("own")), false).await,
             (true, vec![format!("PATCH {path}/etcd/status")])
         );
+    }
+
+    #[tokio::test]
+    async fn a_mirror_loses_the_message_that_its_pod_has_no_more() {
+        let api = Scripted::new(|asked| {
+            let shown = json!({
+                "metadata": {"name": "etcd", "uid": "x", "annotations": {MIRROR: "own", HASH: "own"}},
+                "spec": {"nodeName": "n1", "containers": []},
+                "status": {"phase": "Running", "message": "container etcd: it has no limits"},
+            });
+            asked.line.starts_with("GET").then_some((200, shown))
+        })
+        .await;
+        let runtime = FakeRuntime::new(tests::NODE, tests::PODS, Rng::seeded(1));
+        let config = tests::config(&api.client, &runtime, "/nowhere".into());
+        let metadata = json!({"name": "etcd", "namespace": "kube-system", "uid": "own"});
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": metadata, "spec": {"containers": []}})).unwrap();
+        let status = PodStatus { phase: Some("Running".into()), ..PodStatus::default() };
+        show(&config, &pod, &status).await.unwrap();
+        let asked = api.take();
+        let patch = &asked.last().unwrap().body["status"];
+        assert_eq!(patch.get("message"), Some(&Value::Null), "{patch}");
     }
 
     #[test]

@@ -58,8 +58,9 @@ type Events<K> = BoxStream<'static, watcher::Result<watcher::Event<Item<K>>>>;
 ///
 /// kube-rs resumes a watch at the newest bookmark or object, and lists anew if an event of the
 /// watch says that the API server no longer has that revision (410). Added here: it also lists anew
-/// if the request for the watch is refused for that reason, which kube-rs would repeat forever at
-/// the same revision; a list is told as a whole; after a failure the next request waits, longer at
+/// if the request for the watch is refused, for that reason or because a store that was restored
+/// has not reached the revision yet, as kube-rs would repeat it forever at the same revision; a
+/// list is told as a whole; after a failure the next request waits, longer at
 /// each further failure, and the log says why if it goes on; one object that cannot be decoded does
 /// not fail its list. The reader asks for one [`Delta`] after the other: no queue grows when it is
 /// slow, the API server's bound for slow watchers holds instead.
@@ -140,13 +141,16 @@ where
                 // The stream is not polled again before the pause: that would send a request.
                 Err(error) => {
                     self.pause = Some(clock::deadline(self.failures.failed(&self.kind, &error)));
-                    if let Some(restart) = self.restart.as_ref().filter(|_| is_expired(&error)) {
+                    if let Some(restart) = self.restart.as_ref().filter(|_| must_list(&error)) {
                         self.stream = restart();
                     }
                     return Some(Err(error));
                 }
             };
-            self.failures.ended(&self.kind);
+            match delta {
+                Delta::Replaced(_) => self.failures.listed(&self.kind),
+                Delta::Updated(_) | Delta::Deleted(_) => self.failures.ended(&self.kind),
+            }
             return Some(Ok(delta));
         }
     }
@@ -209,11 +213,21 @@ fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
     }
 }
 
-/// True if the API server no longer has the revision at which the watch was to begin or go on, as
-/// client-go's `IsResourceExpired` and `IsGone` say.
-fn is_expired(error: &watcher::Error) -> bool {
-    answer(error)
-        .is_some_and(|status| status.code == 410 || matches!(status.reason.as_str(), "Expired" | "Gone"))
+/// True if the same request would be refused again, so that the kind has to be listed anew.
+///
+/// | answer | |
+/// |---|---|
+/// | 410, `Expired`, `Gone` | the revision is too old |
+/// | a cause `ResourceVersionTooLarge` | the store was restored to an earlier revision |
+/// | 400, 403, 404, … | whatever it is, a list says more; it waits for its turn |
+/// | 429, 500, 503, no answer | the server cannot serve now: the watch is asked for again |
+fn must_list(error: &watcher::Error) -> bool {
+    answer(error).is_some_and(|status| {
+        let mut causes = status.details.iter().flat_map(|details| &details.causes);
+        (400..500).contains(&status.code) && status.code != 429
+            || matches!(status.reason.as_str(), "Expired" | "Gone")
+            || causes.any(|cause| cause.reason == "ResourceVersionTooLarge")
+    })
 }
 
 /// The failures of a watch: the next pause, and what is logged.
@@ -224,17 +238,26 @@ struct Failures {
     /// When the first of the failures came that go on; `None` if the watch works.
     since: Option<clock::Instant>,
     told: Option<clock::Instant>,
+    /// One of them was a watch's. A list that succeeds says nothing about the next watch.
+    of_watch: bool,
 }
 
 impl Failures {
     fn new() -> Failures {
-        Failures { pause: RETRY, last: clock::Instant::now(), since: None, told: None }
+        Failures { pause: RETRY, last: clock::Instant::now(), since: None, told: None, of_watch: false }
     }
 
-    /// A change came, or the end of a list. Parts of a list do not count: a list whose second page
-    /// fails brings its first page each time.
+    /// The end of a list came. Parts of a list do not count: a list whose second page fails brings
+    /// its first page each time. Neither does a list behind which the watch fails each time.
+    fn listed(&mut self, kind: &str) {
+        if !self.of_watch {
+            self.ended(kind);
+        }
+    }
+
+    /// A change came, or the end of a list after failures of lists.
     fn ended(&mut self, kind: &str) {
-        self.pause = RETRY;
+        (self.pause, self.of_watch) = (RETRY, false);
         self.well(kind);
     }
 
@@ -250,13 +273,15 @@ impl Failures {
         let now = clock::Instant::now();
         // kube-rs does not tell that a watch was opened again, but which failure ends an open one.
         let was_open = matches!(error, watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_));
+        let of_watch = was_open || matches!(error, watcher::Error::WatchStartFailed(_));
         let calm = now.saturating_duration_since(self.last);
         if calm > CALM || was_open && calm > WELL_AFTER {
             self.well(kind);
         }
         if calm > CALM {
-            self.pause = RETRY;
+            (self.pause, self.of_watch) = (RETRY, false);
         }
+        self.of_watch |= of_watch;
         let since = now - *self.since.get_or_insert(now);
         if since >= TELL_AFTER && self.told.is_none_or(|told| now - told >= TELL_EVERY) {
             self.told = Some(now);
@@ -384,7 +409,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_that_is_refused_as_too_old_begins_with_a_new_list() {
+    async fn a_watch_that_is_refused_begins_with_a_new_list() {
+        let too_large = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "code": 504, "reason": "Timeout", "message": "Too large resource version: 9, current: 5",
+            "details": {"causes": [{"reason": "ResourceVersionTooLarge", "message": "too large"}]}});
+        let refusals = [
+            crate::testing::refusal(410, "Expired"),
+            crate::testing::refusal(400, "BadRequest"),
+            Some((504, too_large)),
+        ];
+        for refused in refusals {
+            lists_anew_after(refused).await;
+        }
+        for code in [429, 500, 503] {
+            let status = json!({"status": "Failure", "code": code, "reason": "", "message": ""});
+            let refused = kube::Error::Api(serde_json::from_value(status).unwrap());
+            assert!(!must_list(&watcher::Error::WatchStartFailed(refused)), "{code}");
+        }
+    }
+
+    async fn lists_anew_after(refused: Option<(u16, Value)>) {
         let times = parking_lot::Mutex::new(0);
         let server = crate::testing::Scripted::new(move |_| {
             let time = {
@@ -394,7 +438,7 @@ mod tests {
             };
             let object = json!({"metadata": {"namespace": "d", "name": format!("request-{time}")}});
             match time {
-                2 => crate::testing::refusal(410, "Expired"),
+                2 => refused.clone(),
                 _ => Some((200, json!({"metadata": {"resourceVersion": "5"}, "items": [object]}))),
             }
         })
@@ -406,7 +450,7 @@ mod tests {
         let first = reflector.next_decoded().await.unwrap().unwrap();
         assert_eq!(names(first), Delta::Replaced(vec!["request-1".to_string()]));
         let refused = reflector.next_decoded().await.unwrap().unwrap_err();
-        assert!(is_expired(&refused), "{refused}");
+        assert!(must_list(&refused), "{refused}");
         let list = reflector.next_decoded().await.unwrap().unwrap();
         assert_eq!(names(list), Delta::Replaced(vec!["request-3".to_string()]));
     }

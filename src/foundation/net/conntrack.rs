@@ -14,11 +14,15 @@ type Front = (Ipv4Addr, u16);
 /// Listings that are asked for one by one; for more addresses and ports there is one listing of all
 /// flows to UDP services.
 const FILTERS_MAX: usize = 8;
+/// Addresses and ports that are remembered one by one, some 100 bytes each. They add up where the
+/// kernel cannot forget flows, and each new Service has others.
+const FRONTS_MAX: usize = 10_000;
 
 type Backends = BTreeSet<(Ipv4Addr, u16)>;
 
 /// Where flows may lead: for each address and port of a UDP service that changed, the endpoints
-/// that it has now.
+/// that it has now. Beyond [`FRONTS_MAX`] of them it holds those of all services there are, and
+/// what leads from elsewhere to an endpoint is stale.
 #[derive(Debug)]
 pub(crate) struct Stale {
     /// The node's address, which node ports are at.
@@ -27,6 +31,8 @@ pub(crate) struct Stale {
     /// Some of the flows may have no translation: they are older than their service, or than its
     /// first endpoint.
     has_untranslated: bool,
+    /// More than [`FRONTS_MAX`] have changed.
+    everything: bool,
 }
 
 fn fronts_of(node: Ipv4Addr, service: &ServiceRule) -> impl Iterator<Item = Front> + '_ {
@@ -37,7 +43,7 @@ fn fronts_of(node: Ipv4Addr, service: &ServiceRule) -> impl Iterator<Item = Fron
 impl Stale {
     /// Nothing is stale yet on the node with this address.
     pub(crate) fn new(node: Ipv4Addr) -> Stale {
-        Stale { node, fronts: BTreeMap::new(), has_untranslated: false }
+        Stale { node, fronts: BTreeMap::new(), has_untranslated: false, everything: false }
     }
 
     /// Adds the UDP services among those that changed, as they were. Their flows are stale until
@@ -47,6 +53,7 @@ impl Stale {
             self.has_untranslated |= service.everywhere().is_empty();
             self.fronts.extend(fronts_of(self.node, service).map(|front| (front, BTreeSet::new())));
         }
+        self.bound();
     }
 
     /// Adds the UDP services among those that changed, as they are now. A client may have sent to
@@ -57,15 +64,29 @@ impl Stale {
         for front in new.filter(|s| s.protocol == Protocol::Udp).flat_map(|s| fronts_of(node, s)) {
             self.has_untranslated |= self.fronts.insert(front, BTreeSet::new()).is_none();
         }
+        self.bound();
+    }
+
+    /// Forgets what changed if that is too much to remember: then everything has.
+    fn bound(&mut self) {
+        if self.fronts.len() > FRONTS_MAX {
+            self.fronts.clear();
+            self.everything = true;
+        }
     }
 
     /// Says where flows may lead now: to endpoints of the very service that has the address, not to
     /// those of another one.
     pub(crate) fn allow<'a>(&mut self, now: impl Iterator<Item = &'a ServiceRule>) {
-        self.fronts.values_mut().for_each(BTreeSet::clear);
+        match self.everything {
+            true => self.fronts.clear(),
+            false => self.fronts.values_mut().for_each(BTreeSet::clear),
+        }
         for service in now.filter(|s| s.protocol == Protocol::Udp) {
             for front in fronts_of(self.node, service) {
-                if let Some(endpoints) = self.fronts.get_mut(&front) {
+                if self.everything {
+                    self.fronts.entry(front).or_default().extend(service.serving());
+                } else if let Some(endpoints) = self.fronts.get_mut(&front) {
                     endpoints.extend(service.serving());
                 }
             }
@@ -73,7 +94,7 @@ impl Stale {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.fronts.is_empty()
+        self.fronts.is_empty() && !self.everything
     }
 
     /// Returns what the kernel is asked for, so that it lists no flows that are not looked at:
@@ -82,7 +103,7 @@ impl Stale {
     /// have them listed each time. Only where flows may have no translation are all of UDP listed.
     pub(crate) fn filters(&self) -> Vec<ConntrackFilter> {
         let udp = ConntrackFilter::new().proto(IpProtocol::Udp);
-        if self.fronts.len() > FILTERS_MAX {
+        if self.everything || self.fronts.len() > FILTERS_MAX {
             let (all, translated) = (udp.family(AddressFamily::Inet), ConntrackStatus::DST_NAT);
             return vec![if self.has_untranslated { all } else { all.status(translated, translated) }];
         }
@@ -99,8 +120,11 @@ impl Stale {
     fn leads_astray(&self, original: &ConntrackTuple, reply: &ConntrackTuple) -> bool {
         let (Some(IpAddr::V4(to)), Some(port)) = (original.dst_ip, original.dst_port) else { return false };
         let (Some(IpAddr::V4(from)), Some(from_port)) = (reply.src_ip, reply.src_port) else { return false };
-        let service = self.fronts.get(&(to, port));
-        service.is_some_and(|endpoints| !endpoints.contains(&(from, from_port)))
+        match self.fronts.get(&(to, port)) {
+            Some(endpoints) => !endpoints.contains(&(from, from_port)),
+            // Translated once, for a service that is gone.
+            None => self.everything && (to, port) != (from, from_port),
+        }
     }
 }
 
@@ -185,6 +209,36 @@ mod tests {
         let mut none = Stale::new(NODE);
         none.add([&rule("tcp", &[])].into_iter());
         assert!(none.is_empty());
+    }
+
+    /// As on a kernel that cannot forget flows, in a cluster whose Services come and go.
+    #[test]
+    fn what_is_stale_has_a_bound_and_no_flow_is_missed_beyond_it() {
+        let (gone, here) = (Ipv4Addr::new(10, 244, 1, 2), Ipv4Addr::new(10, 244, 1, 3));
+        let udp = |port: u16, host: u8, endpoint| ServiceRule {
+            protocol: Protocol::Udp,
+            addresses: vec![Ipv4Addr::new(10, 96, 0, host)],
+            port,
+            ..rule("dns", &[(endpoint, 53)])
+        };
+        let mut stale = Stale::new(NODE);
+        let stays = udp(53, 1, here);
+        for port in 1..=30_000 {
+            stale.add([&udp(port, 10, gone)].into_iter());
+        }
+        assert!(stale.fronts.len() <= FRONTS_MAX && !stale.is_empty());
+        stale.allow([&stays].into_iter());
+        let client = Ipv4Addr::new(10, 244, 1, 9);
+        let to = |host, port| ConntrackTuple::v4(client, Ipv4Addr::new(10, 96, 0, host)).ports(4000, port);
+        let from = |ip| ConntrackTuple::v4(ip, client).ports(53, 4000);
+        for port in [1, 30_000] {
+            assert!(stale.leads_astray(&to(10, port), &from(gone)), "of a service that is gone");
+        }
+        assert!(stale.leads_astray(&to(1, 53), &from(gone)), "the service has another endpoint now");
+        assert!(!stale.leads_astray(&to(1, 53), &from(here)));
+        let direct = ConntrackTuple::v4(client, here).ports(4000, 53);
+        assert!(!stale.leads_astray(&direct, &from(here)), "no service has translated it");
+        assert_eq!(stale.filters().len(), 1, "one listing");
     }
 
     /// A pod asks again and again from one port, and the Service comes later.

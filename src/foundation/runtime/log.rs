@@ -104,6 +104,8 @@ pub struct Log {
     limits: LogLimits,
     /// [`append`], but for tests.
     opener: fn(&Path) -> io::Result<(File, u64)>,
+    /// The system call, but for tests.
+    writer: fn(&File, &[u8]) -> io::Result<usize>,
     /// With its length.
     open: Mutex<Option<(File, u64)>>,
 }
@@ -116,7 +118,8 @@ impl Log {
     pub fn make(path: &Path, limits: LogLimits) -> io::Result<Log> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         append(path)?;
-        Ok(Log { path: path.to_path_buf(), limits, opener: append, open: Mutex::default() })
+        let writer = |mut file: &File, bytes: &[u8]| file.write(bytes);
+        Ok(Log { path: path.to_path_buf(), limits, opener: append, writer, open: Mutex::default() })
     }
 
     /// Opens for appending; makes the file and its directory.
@@ -140,7 +143,7 @@ impl Log {
 
     /// Appends entries. What comes after [`Log::close`] is dropped: its container has ended. If a
     /// full file cannot be moved aside, it is written on, up to twice its bound, and each write
-    /// tries again.
+    /// tries again. On a full disk the file ends with the last entry that found room as a whole.
     ///
     /// # Errors
     /// The disk is full, or the file cannot be moved aside. In the second case the entries are
@@ -159,9 +162,38 @@ impl Log {
                 Err(e) => rotated = Err(e),
             }
         }
-        file.write_all(entries)?;
-        *length += added;
-        rotated
+        let (kept, written) = self.append_entries(file, entries);
+        *length += kept;
+        written.and(rotated)
+    }
+
+    /// Appends entries, and returns how many bytes stay. If the disk is full in the middle of one,
+    /// its beginning is cut off again, as the next entry would be read as the rest of its line:
+    ///
+    /// ```text
+    /// entries   … F one⏎… F two⏎      room for 20 of 30 bytes
+    /// file      … F one⏎
+    /// ```
+    fn append_entries(&self, file: &File, entries: &[u8]) -> (u64, io::Result<()>) {
+        let mut count = 0;
+        let written = loop {
+            match (self.writer)(file, &entries[count..]) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(more) => count += more,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => break Err(e),
+            }
+            if count == entries.len() {
+                break Ok(());
+            }
+        };
+        let whole = entries[..count].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        if written.is_err() && whole < count {
+            let torn = (count - whole) as u64;
+            let cut = file.metadata().and_then(|found| file.set_len(found.len().saturating_sub(torn)));
+            count = if cut.is_ok() { whole } else { count };
+        }
+        (count as u64, written)
     }
 
     /// Opens the file again, or a new one if it was moved aside.
@@ -275,6 +307,29 @@ mod tests {
         for size in [1, 2, 7, LINE_MAX, LINE_MAX + 1] {
             assert!(cut(&mut output.chunks(size)) == whole, "in pieces of {size}");
         }
+    }
+
+    /// The file system gives room for 100 bytes, then none, then as many as anything needs.
+    #[test]
+    fn an_entry_that_finds_no_room_leaves_no_half_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = Log::open(&dir.path().join("0.log"), LogLimits::default()).unwrap();
+        log.writer = |mut file, bytes| match 100 - file.metadata()?.len().min(100) {
+            0 => Err(io::ErrorKind::StorageFull.into()),
+            room => file.write(&bytes[..bytes.len().min(room as usize)]),
+        };
+        let mut cutter = Cutter::new(Stream::Stdout);
+        let entries = cutter.cut(b"one\ntwo\nthree\n", at());
+        assert!(entries.len() > 100);
+        assert_eq!(log.write(&entries).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(log.write(&cutter.cut(b"a line that is longer than the room\n", at())).is_err());
+        log.writer = |mut file, bytes| file.write(bytes);
+        log.write(&cutter.cut(b"later\n", at())).unwrap();
+        let text = fs::read_to_string(log.path()).unwrap();
+        let lines: Vec<&str> =
+            text.lines().filter_map(|line| line.split_once(" stdout ")).map(|l| l.1).collect();
+        assert_eq!(lines, ["F one", "F two", "F later"], "{text}");
+        assert_eq!(log.lock().as_ref().unwrap().1, text.len() as u64, "its length is known");
     }
 
     fn first_bytes(log: &Log) -> Vec<Option<u8>> {

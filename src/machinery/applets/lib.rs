@@ -12,7 +12,9 @@
 //! other file is one small program of our own. Several of them share `http` (with `tls`), `resolve`
 //! (names to addresses), `deadline` and `stdio`.
 //! ## Left out
-//! Programs that are not in the table below.
+//! Programs that are not in the table below. In `sed`, of GNU's extensions: a number together with
+//! `g` (`s/a/b/2g` is an error), and a change of case in a replacement (`\U`, `\L`, `\u`, `\l` and
+//! `\E` come out as text).
 //! ## Read next
 //! `runtime::images`, which lists the links of each image.
 

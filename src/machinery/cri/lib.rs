@@ -155,7 +155,7 @@ pub struct Sandbox {
     pub attempt: u32,
     /// Whether containers can be started in it.
     pub state: SandboxState,
-    /// When it was asked for.
+    /// When its control group and its first process had been made, before its network was.
     pub created_at: Timestamp,
     /// Pod address; the node's own with `host_network`.
     pub ip: Option<Ipv4Addr>,
@@ -242,7 +242,8 @@ pub struct ContainerConfig {
     pub mounts: Vec<Mount>,
     /// Relative to the sandbox' log directory, in CRI log format.
     pub log_path: PathBuf,
-    /// The process has an input that sessions can write to. Without it: `/dev/null`.
+    /// The process has an input that sessions can write to. Without it and without a terminal the
+    /// input is at its end from the beginning.
     pub stdin: bool,
     /// The input ends when the first session that wrote to it ends.
     pub stdin_once: bool,
@@ -362,7 +363,8 @@ pub struct ExecRequest {
     pub command: Vec<String>,
     /// The process gets a terminal of its own.
     pub tty: bool,
-    /// The process gets an input; without it `/dev/null`.
+    /// The session can write to the process' input. Without it and without a terminal the input is
+    /// at its end from the beginning.
     pub stdin: bool,
 }
 

@@ -186,6 +186,12 @@ mod tests {
         let cluster = parse("PUT", "/apis/servicebus.example.com/v1/namespaces/a/status");
         assert_eq!((&*cluster.name, &*cluster.subresource, cluster.object_namespace()), ("a", "status", ""));
         assert_eq!(parse("DELETE", "/api/v1/namespaces/x/pods").verb, "deletecollection");
+        // Nothing is a detour: a name that another object contains may be any text.
+        for name in [".", "..", "%2E%2E"] {
+            let secret = parse("GET", &format!("/api/v1/namespaces/x/secrets/{name}"));
+            assert_eq!((&*secret.resource, &*secret.namespace), ("secrets", "x"), "{name}");
+            assert_eq!(secret.name, name.replace("%2E", "."));
+        }
         let page = parse("GET", "/healthz/ping");
         assert!(!page.is_resource && page.verb == "get");
         assert!(!parse("GET", "/apis/apps/v1").is_resource);

@@ -164,8 +164,7 @@ impl Collector {
                     }
                     Ok(Delta::Updated(object)) => collector.saw(&resource, &object),
                     Ok(Delta::Deleted(object)) => collector.lost(object.meta()),
-                    // The kind is not defined any more, or not served in this version. A watch
-                    // that cannot be started is tried again and not listed anew.
+                    // The kind is not defined any more, or not served in this version.
                     Err(
                         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error),
                     ) if is_code(&error, 404) => break,

@@ -18,7 +18,7 @@ pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
             "interactive watches are not implemented here; run one command for each",
         ));
     }
-    let (create, command) = asked(ctx.given.clone())?;
+    let (create, command) = asked(ctx.given.clone(), |variable| std::env::var(variable).ok())?;
     let etcd = ctx.connect().await?;
     let mut watch = Resuming { etcd, create, open: None, created: false, lost: false };
     loop {
@@ -46,9 +46,27 @@ pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     }
 }
 
-/// What is to be watched, and the command that is to run for each event. Errors: missing or
-/// superfluous arguments, or `--` without a command.
-fn asked(mut given: Given) -> Result<(pb::WatchCreateRequest, Vec<String>), Fail> {
+/// What is to be watched, and the command that is to run for each event. The key and the end of the
+/// range may stand in the environment instead of the line, as with etcd's own program:
+///
+/// ```text
+/// ETCDCTL_WATCH_KEY=a ETCDCTL_WATCH_RANGE_END=c   watch -- echo x     as watch a c -- echo x
+/// ```
+///
+/// Errors: missing or superfluous arguments, a key in both places, an end without a key in the
+/// environment, or `--` without a command.
+fn asked(
+    mut given: Given,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(pb::WatchCreateRequest, Vec<String>), Fail> {
+    let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let (key, end) = (variable("ETCDCTL_WATCH_KEY"), variable("ETCDCTL_WATCH_RANGE_END"));
+    if let (None, Some(end)) = (&key, &end) {
+        let end = quoted(end.as_bytes());
+        return Err(Fail::arguments(format!(
+            "ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END={end}"
+        )));
+    }
     let command = match given.before_dash {
         Some(at) => given.args.split_off(at),
         None => vec![],
@@ -56,6 +74,10 @@ fn asked(mut given: Given) -> Result<(pb::WatchCreateRequest, Vec<String>), Fail
     if given.before_dash.is_some() && command.is_empty() {
         return Err(Fail::arguments("bad number of arguments (found separator --, but no commands)"));
     }
+    if key.is_some() && !given.args.is_empty() {
+        return Err(Fail::arguments("bad number of arguments (found conflicting environment key)"));
+    }
+    given.args.extend(key.into_iter().chain(end));
     if given.args.is_empty() || given.args.len() > 2 {
         return Err(Fail::arguments("bad number of arguments"));
     }
@@ -135,14 +157,29 @@ impl Resuming {
 
     fn remember(&mut self, response: &pb::WatchResponse) {
         self.created |= response.created;
-        let revision = response.header.as_ref().map_or(0, |header| header.revision);
-        let last = response.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
-        self.create.start_revision = match (last.max(), self.create.start_revision) {
-            (Some(last), _) => last + 1,
-            // It begins with what comes next.
-            (None, 0) if response.created => revision + 1,
-            (None, next) => next,
-        };
+        self.create.start_revision = next_revision(self.create.start_revision, response);
+    }
+}
+
+/// Returns where a watch goes on that would have gone on at `next` before this answer; 0: not known
+/// yet. An answer without events says that there were none up to its revision. A watch of a quiet
+/// key moves on with these, so that a compaction in between costs it nothing.
+///
+/// ```text
+/// next 0    created at 7              8
+/// next 8    an event of revision 9    10
+/// next 10   progress: 50              51
+/// next 51   created at 60             51   another member: what is between is still to come
+/// ```
+fn next_revision(next: i64, response: &pb::WatchResponse) -> i64 {
+    let revision = response.header.as_ref().map_or(0, |header| header.revision);
+    let last = response.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
+    match last.max() {
+        Some(last) => last + 1,
+        // It begins with what comes next.
+        None if response.created && next == 0 => revision + 1,
+        None if response.created || response.canceled => next,
+        None => next.max(revision + 1),
     }
 }
 
@@ -211,9 +248,54 @@ mod tests {
     use crate::table::VERBS;
 
     fn line(words: &str) -> Result<(pb::WatchCreateRequest, Vec<String>), Fail> {
-        let words: Vec<String> = words.split(' ').map(String::from).collect();
+        line_with(words, &[])
+    }
+
+    fn line_with(
+        words: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<(pb::WatchCreateRequest, Vec<String>), Fail> {
+        let words: Vec<String> = words.split_whitespace().map(String::from).collect();
         let verb = VERBS.iter().find(|verb| verb.name == "watch").unwrap();
-        asked(read("watch", verb.flags, &words).unwrap())
+        let of = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_string());
+        asked(read("watch", verb.flags, &words).unwrap(), of)
+    }
+
+    #[test]
+    fn the_key_and_the_end_may_stand_in_the_environment() {
+        let (key, end) = (("ETCDCTL_WATCH_KEY", "a"), ("ETCDCTL_WATCH_RANGE_END", "c"));
+        let (create, command) = line_with("--rev 3 -- echo x", &[key, end]).unwrap();
+        assert_eq!((&create.key[..], &create.range_end[..]), (&b"a"[..], &b"c"[..]));
+        assert_eq!((create.start_revision, command), (3, vec!["echo".to_string(), "x".to_string()]));
+        let (create, _) = line_with("--prefix", &[key]).unwrap();
+        assert_eq!((&create.key[..], &create.range_end[..]), (&b"a"[..], &b"b"[..]));
+        for (words, variables, why) in [
+            ("", &[end][..], "ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END=\"c\""),
+            ("b", &[key], "(found conflicting environment key)"),
+            ("b -- echo x", &[key], "(found conflicting environment key)"),
+            ("", &[], "bad number of arguments"),
+        ] {
+            let refused = line_with(words, variables).unwrap_err();
+            assert_eq!(refused.code, ARGUMENTS);
+            assert!(refused.text.ends_with(why), "{words}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_watch_goes_on_behind_the_last_progress_that_was_told() {
+        let of = |revision| pb::WatchResponse {
+            header: Some(pb::ResponseHeader { revision, ..Default::default() }),
+            ..Default::default()
+        };
+        let created = |revision| pb::WatchResponse { created: true, ..of(revision) };
+        let kv = pb::KeyValue { mod_revision: 9, ..Default::default() };
+        let event = pb::Event { kv: Some(kv), ..Default::default() };
+        assert_eq!(next_revision(0, &created(7)), 8);
+        assert_eq!(next_revision(8, &pb::WatchResponse { events: vec![event], ..of(12) }), 10);
+        assert_eq!(next_revision(10, &of(50)), 51);
+        assert_eq!(next_revision(51, &of(40)), 51, "a member that is behind");
+        assert_eq!(next_revision(51, &created(60)), 51, "what is between is still to come");
+        assert_eq!(next_revision(51, &pb::WatchResponse { canceled: true, ..of(60) }), 51);
     }
 
     #[test]

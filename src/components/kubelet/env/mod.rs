@@ -347,6 +347,9 @@ fn value_from(
     if let Some(r) = &from.field_ref {
         return facts.field(&r.field_path).map(Some);
     }
+    if let Some(r) = &from.file_key_ref {
+        return Err(format!("key {} of file {:?}: variables from files are not supported", r.key, r.path));
+    }
     let Some(r) = &from.resource_field_ref else { return Ok(Some(String::new())) };
     let of = match r.container_name.as_deref().filter(|name| !name.is_empty()) {
         Some(name) => spec_of(facts.pod, name).ok_or_else(|| format!("container {name} not found"))?,

@@ -195,6 +195,19 @@ fn the_amounts_of_another_container_can_be_asked_for() {
 }
 
 #[test]
+fn a_variable_from_a_file_is_refused_and_not_left_empty() {
+    let pod = Pod::default();
+    for optional in [false, true] {
+        let from =
+            serde_json::json!({"volumeName": "v", "path": "app.env", "key": "K", "optional": optional});
+        let env = serde_json::json!([{"name": "K", "valueFrom": {"fileKeyRef": from}}]);
+        let spec: Spec = serde_json::from_value(serde_json::json!({"name": "c", "env": env})).unwrap();
+        let refused = super::of(&spec, &facts(&pod), &Sources::default(), vec![]).unwrap_err();
+        assert_eq!(refused, "key K of file \"app.env\": variables from files are not supported");
+    }
+}
+
+#[test]
 fn a_secret_that_is_no_text_is_no_variable() {
     let pod = Pod::default();
     let secret: Secret = serde_json::from_value(serde_json::json!({"data": {"k": "/w=="}})).unwrap();

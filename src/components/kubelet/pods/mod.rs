@@ -248,12 +248,13 @@ impl Kubelet {
         // they were seen: only over what was seen.
         let seen = memory.written.as_ref().map_or(0, |(revision, _)| *revision).max(revision_of(pod));
         let metadata = json!({"uid": memory.uid, "resourceVersion": seen.to_string()});
-        let mut written = self.write_status(key, cause, &metadata, &status).await;
+        let old = pod.status.as_ref();
+        let mut written = self.write_status(key, cause, &metadata, status::patch(old, &status)).await;
         if written.as_ref().is_err_and(|error| is_code(error, 413)) {
             // How its containers ended counts more than what they said: a pod that cannot be
             // reported would neither end nor be evicted.
             status::without_messages(&mut status);
-            written = self.write_status(key, cause, &metadata, &status).await;
+            written = self.write_status(key, cause, &metadata, status::patch(old, &status)).await;
         }
         match written {
             Ok(stored) => {
@@ -272,7 +273,7 @@ impl Kubelet {
         key: &Key,
         cause: &Option<Cause>,
         metadata: &serde_json::Value,
-        status: &PodStatus,
+        status: serde_json::Value,
     ) -> Result<Pod, kube::Error> {
         let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
         let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));

@@ -1,6 +1,7 @@
 //! What a client asks of a process that it is connected to: which streams, and how it hears of the
 //! end.
 
+use super::Query;
 use cri::{self, Session};
 use std::collections::BTreeMap;
 use tap::{Cause, Event, ObjectRef, Record, Tap};
@@ -20,6 +21,26 @@ pub(super) struct Ask {
     pub(super) verdict: bool,
     /// Hears of the exit code.
     pub(super) told: Option<Box<(Tap, ObjectRef, Option<Cause>)>>,
+}
+
+/// Returns whether the query asks for stdin, stdout and stderr. A terminal has no stderr of its
+/// own:
+///
+/// ```text
+/// stdout=true&stderr=true             stdout, stderr
+/// stdout=true&stderr=true&tty=true    stdout
+/// stderr=true&tty=true                refused
+/// ```
+///
+/// # Errors
+/// The query asks for none, in upstream's words (`NewOptions` in
+/// `kubelet/pkg/cri/streaming/remotecommand/httpstream.go`).
+pub(super) fn streams(query: &Query) -> Result<[bool; 3], &'static str> {
+    let stderr = query.flag("stderr") && !query.flag("tty");
+    match [query.flag("stdin"), query.flag("stdout"), stderr] {
+        [false, false, false] => Err("you must specify at least 1 of stdin, stdout, stderr"),
+        asked => Ok(asked),
+    }
 }
 
 impl Ask {

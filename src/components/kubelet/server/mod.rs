@@ -283,15 +283,17 @@ async fn serve(
         }
         (&Method::GET | &Method::POST, [what @ ("exec" | "attach"), namespace, pod, container]) => {
             let key = Key::new(*namespace, *pod);
+            let [stdin, stdout, stderr] =
+                ask::streams(&query).map_err(|why| refuse(StatusCode::BAD_REQUEST, why))?;
             let running = kubelet.container(&key, container, false).await.map_err(runtime_error)?;
             let Some(running) = running.filter(|c| c.state == ContainerState::Running) else {
                 return Err(refuse(StatusCode::BAD_REQUEST, format!("container not found ({container:?})")));
             };
             let (exec, command) = (*what == "exec", query.all("command"));
             let ask = Ask {
-                stdin: query.flag("stdin"),
-                stdout: query.flag("stdout"),
-                stderr: query.flag("stderr"),
+                stdin,
+                stdout,
+                stderr,
                 tty: query.flag("tty"),
                 verdict: exec,
                 told: exec.then(|| {

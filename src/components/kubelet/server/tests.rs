@@ -113,6 +113,17 @@ fn a_connection_that_made_room_is_closed() {
 }
 
 #[test]
+fn a_session_has_at_least_one_stream() {
+    let of =
+        |text: &str| ask::streams(&Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect()));
+    assert_eq!(of("stdin=true&stdout=true&stderr=true"), Ok([true, true, true]));
+    assert_eq!(of("stdout=1&stderr=1&tty=1"), Ok([false, true, false]), "a terminal has one output");
+    for none in ["", "command=sh", "tty=true", "stdout=false&stdin=0", "stderr=true&tty=true"] {
+        assert_eq!(of(none), Err("you must specify at least 1 of stdin, stdout, stderr"), "{none}");
+    }
+}
+
+#[test]
 fn ports_are_numbers_and_not_more_than_channels() {
     let of =
         |text: &str| forwarded_ports(&Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect()));

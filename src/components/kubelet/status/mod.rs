@@ -12,6 +12,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::net::Ipv4Addr;
 
+mod patch;
+
+pub(crate) use patch::{differs, patch};
+
 /// Bytes of the termination messages of all containers of a pod, as JSON writes them: upstream's
 /// bound. Source: `MaxPodTerminationMessageLogLength`.
 const MESSAGES_MAX: usize = 12 << 10;
@@ -459,16 +463,6 @@ fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static s
             && s.last_state.as_ref().is_none_or(|l| l.terminated.is_none())
     };
     if !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
-}
-
-/// True if the new status has to be written. Unchanged conditions have their old times already.
-pub(crate) fn differs(old: Option<&PodStatus>, new: &PodStatus) -> bool {
-    old.is_none_or(|old| {
-        let json = |s: &PodStatus| serde_json::to_value(s).unwrap_or_default();
-        let (old, new) = (json(old), json(new));
-        let Some(new) = new.as_object() else { return true };
-        new.iter().any(|(key, value)| old.get(key) != Some(value))
-    })
 }
 
 /// The message of a container that could not be pulled for now.

@@ -89,6 +89,30 @@ async fn lists_whose_second_page_fails_are_asked_for_less_and_less_often() {
     assert!(warnings[0].contains("nobody listens any more"), "{warnings:?}");
 }
 
+/// As where the account may list and not watch: the list says nothing about the watch behind it.
+#[tokio::test(start_paused = true)]
+async fn lists_behind_which_the_watch_is_refused_are_asked_for_less_and_less_often() {
+    let log = crate::testing::Log::default();
+    let _listening = log.listen();
+    let times = Arc::new(Mutex::new(0));
+    let counted = times.clone();
+    let failures = futures::stream::iter(std::iter::repeat_with(move || {
+        *counted.lock() += 1;
+        let status = json!({"status": "Failure", "code": 403, "reason": "Forbidden", "message": "no watch"});
+        let refused = kube::Error::Api(serde_json::from_value(status).unwrap());
+        let refused = Err(watcher::Error::WatchStartFailed(refused));
+        [Ok(watcher::Event::Init), Ok(watcher::Event::InitDone), refused]
+    }))
+    .flat_map(futures::stream::iter);
+    let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
+    let followed = informer.follow(Reflector::over("t", failures));
+    assert!(clock::timeout(Duration::from_secs(60), followed).await.is_none());
+    let asked = *times.lock();
+    assert!((10..30).contains(&asked), "{asked}");
+    let warnings = log.warnings();
+    assert!(warnings.first().is_some_and(|first| first.contains("no watch")), "{warnings:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_says_when_to_come_again_is_not_asked_before() {
     let busy = |seconds: u32| {

@@ -23,6 +23,8 @@ pub(super) struct Place {
     pub lease: i64,
     /// The key's create revision, by which places are ordered.
     pub revision: Revision,
+    /// The store's revision when the place was taken or found.
+    pub at: Revision,
     /// What the key held when it was already ours.
     pub found: Option<KeyValue>,
     /// The range of all places under the name.
@@ -130,14 +132,15 @@ impl Place {
         let revision = found.as_ref().map_or(done.revision, |kv| kv.create_revision);
         let first = ranges.next().flatten().is_none_or(|owner| owner.create_revision == revision);
         let all = (prefix.clone(), prefix_end(&prefix));
-        Ok(Place { face, key, lease, revision, found, all, first, kept: false })
+        Ok(Place { face, key, lease, revision, at: done.revision, found, all, first, kept: false })
     }
 
-    /// Waits until every place before this one is gone. `false`: the place itself is gone, with its
-    /// lease or because a client deleted its key, so a later place may be first by now.
-    pub(super) async fn first(&self) -> Result<bool, Error> {
+    /// Waits until every place before this one is gone, and returns the revision at which that was
+    /// seen. `None`: the place itself is gone, with its lease or because a client deleted its key,
+    /// so a later place may be first by now.
+    pub(super) async fn first(&self) -> Result<Option<Revision>, Error> {
         if self.first {
-            return Ok(true);
+            return Ok(Some(self.at));
         }
         let (key, range_end) = self.all.clone();
         loop {
@@ -161,10 +164,11 @@ impl Place {
         }
     }
 
-    async fn holds(&self) -> Result<bool, Error> {
+    async fn holds(&self) -> Result<Option<Revision>, Error> {
         let get = RangeRequest { key: self.key.clone(), ..RangeRequest::default() };
         let found = self.face.kv.range(get).await?;
-        Ok(found.kvs.first().is_some_and(|kv| kv.create_revision == self.revision))
+        let holds = found.kvs.first().is_some_and(|kv| kv.create_revision == self.revision);
+        Ok(holds.then_some(found.revision))
     }
 
     /// The place outlives the call.

@@ -105,7 +105,7 @@ const POD: &[Row] = &[
     ("*[].lifecycle.stopSignal", Any, "Ropewalk sends the image's stop signal; the field is ignored"),
     ("*[].resizePolicy", Any, "Ropewalk does not resize containers in place; the field is ignored"),
     ("*[].resources.claims", Any, NO_DRA),
-    ("*[].env[].valueFrom.fileKeyRef", Any, "Ropewalk's kubelet reads no variables from files; the container will not start as it means to"),
+    ("*[].env[].valueFrom.fileKeyRef", Any, "Ropewalk's kubelet reads no variables from files; the container will not start"),
     ("volumes[].emptyDir.medium", Not(&["", "Memory"]), "Ropewalk has no volumes of huge pages; the pod will not start"),
     ("volumes[].projected.sources[].clusterTrustBundle", Any, "Ropewalk has no cluster trust bundles; the source is ignored"),
     ("volumes[].projected.sources[].podCertificate", Any, "Ropewalk issues no pod certificates; the source is ignored"),

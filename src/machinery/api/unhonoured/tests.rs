@@ -46,6 +46,10 @@ fn every_ignored_field_of_a_pod_is_named() {
         ),
         (json!({"volumeDevices": [{}]}), "spec.containers[0].volumeDevices"),
         (
+            json!({"env": [{"name": "K", "valueFrom": {"fileKeyRef": {"key": "K"}}}]}),
+            "spec.containers[0].env[0].valueFrom.fileKeyRef",
+        ),
+        (
             json!({"volumeMounts": [{}, {"mountPropagation": "HostToContainer"}]}),
             "spec.containers[0].volumeMounts[1].mountPropagation",
         ),

@@ -238,3 +238,21 @@ async fn files_of_a_replaced_pod_go_also_when_their_removal_failed_or_it_had_no_
     assert!(!old.exists() && !bare.exists());
     assert!(world.runtime.list_pod_sandboxes().await.unwrap().is_empty());
 }
+
+/// A merge patch keeps what it does not name.
+#[test]
+fn a_message_that_no_longer_holds_is_cleared_and_other_writers_fields_are_not_written() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let mut told = pod(json!({}), json!({}));
+        let message = "container a: it has no limits";
+        told["status"] = json!({"phase": "Pending", "message": message, "nominatedNodeName": "n1"});
+        let world = World::new(&crew, api, dir, told);
+        world.look().await.unwrap();
+        let mut asked = world.api.take();
+        asked.retain(|asked| asked.line.starts_with("PATCH") && asked.line.ends_with("/status"));
+        let first = &asked.first().unwrap().body["status"];
+        assert_eq!(first.get("message"), Some(&Value::Null), "{first}");
+        assert_eq!(first.get("nominatedNodeName"), None, "the scheduler's: {first}");
+    });
+}

@@ -28,14 +28,15 @@ fn session_expired() -> Status {
 
 impl Face {
     /// Answers when the lock is the caller's. A caller that hangs up before leaves the queue,
-    /// unless an earlier call of its lease has the lock.
+    /// unless an earlier call of its lease has the lock. The header has the revision at which the
+    /// lock was the caller's, so that a watch from the next one misses nothing (`Mutex.Header`).
     pub(super) async fn lock(self: Arc<Self>, r: pb::LockRequest) -> Result<pb::LockResponse, Status> {
         let place = Place::take(&self, &r.name, Default::default(), r.lease).await.map_err(told)?;
-        if !place.first().await.map_err(told)? {
+        let Some(revision) = place.first().await.map_err(told)? else {
             return Err(session_expired());
-        }
+        };
         let key = place.kept().key.clone();
-        Ok(pb::LockResponse { header: self.header_now(), key })
+        Ok(pb::LockResponse { header: self.header(revision), key })
     }
 
     pub(super) async fn unlock(self: Arc<Self>, r: pb::UnlockRequest) -> Result<pb::UnlockResponse, Status> {
@@ -44,6 +45,8 @@ impl Face {
         Ok(pb::UnlockResponse { header: self.header(revision) })
     }
 
+    /// Answers when the caller leads. The header has the revision at which it took its place in the
+    /// queue, however long it waited there, as with etcd (`Election.Campaign`).
     pub(super) async fn campaign(
         self: Arc<Self>,
         r: pb::CampaignRequest,
@@ -62,11 +65,11 @@ impl Face {
         let first = place.first().await;
         // Only a caller that hangs up leaves the queue: after an error of the store the place stays
         // until its lease ends, as with etcd, so that the caller finds it when it comes again.
-        drop(place.kept());
-        if !first.map_err(told)? {
+        let at = place.kept().at;
+        if first.map_err(told)?.is_none() {
             return Err(not_leader()); // its lease ended while it waited
         }
-        Ok(pb::CampaignResponse { header: self.header_now(), leader: Some(leader) })
+        Ok(pb::CampaignResponse { header: self.header(at), leader: Some(leader) })
     }
 
     /// Does something to the leader's key as long as it is the leader's; `None`: it is not any

@@ -285,3 +285,31 @@ fn errors_of_locks_and_elections_have_no_code() {
         }
     });
 }
+
+/// Another client writes between the transaction and the answer.
+#[test]
+fn a_header_has_the_revision_at_which_the_place_was_taken() {
+    let one = One::start();
+    let face = one.face.clone();
+    one.runtime.block_on(async move {
+        let write = async || {
+            let put = PutRequest { key: "other".into(), ..Default::default() };
+            face.kv.put(put).await.expect("a write");
+        };
+        let owned = lease(&face).await;
+        let place = Place::take(&face, b"x", Default::default(), owned).await.expect("taken");
+        write().await;
+        let seen = place.first().await.expect("no error");
+        assert_eq!(seen, Some(place.revision), "a watch from there on sees the other write");
+        let held = place.kept().key.clone();
+        let (since, lease) = (face.kv.revision() + 1, lease(&face).await);
+        let asked = pb::CampaignRequest { name: "x".into(), lease, value: "v".into() };
+        let waits = tokio::spawn(face.clone().campaign(asked));
+        queued(&face, since).await;
+        write().await;
+        unlock(&face, held).await;
+        let leads = within("the campaign", waits).await.expect("no panic").expect("it leads");
+        let revision = leads.header.expect("a header").revision;
+        assert_eq!(revision, leads.leader.expect("a key").rev);
+    });
+}

@@ -3,7 +3,7 @@
 use super::config::{Location, Server};
 use super::text::{Around, host};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 use percent_encoding::percent_decode_str;
@@ -131,7 +131,14 @@ fn for_error_page<B>(request: &Request<B>) -> Request<()> {
     *other.method_mut() = if request.method() == Method::HEAD { Method::HEAD } else { Method::GET };
     *other.uri_mut() = request.uri().clone();
     *other.headers_mut() = request.headers().clone();
-    for name in [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
+    for name in [
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_MATCH,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+    ] {
         other.headers_mut().remove(name);
     }
     other
@@ -325,14 +332,18 @@ fn send<B>(path: &Path, request: &Request<B>, default: &str) -> io::Result<Respo
     let seconds = modified.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let etag = format!("\"{seconds:x}-{length:x}\"");
     let asked = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
+    if !preconditions_hold(request.headers(), &etag, seconds) {
+        return Ok(page(StatusCode::PRECONDITION_FAILED));
+    }
     let changed = httpdate::fmt_http_date(SystemTime::max(modified, UNIX_EPOCH));
-    // nginx compares dates exactly, and only if no tag was given.
-    let known = match asked(header::IF_NONE_MATCH) {
-        Some(tags) => tags
-            .split(',')
-            .any(|tag| matches!(tag.trim().trim_start_matches("W/"), t if t == "*" || t == etag)),
-        None => asked(header::IF_MODIFIED_SINCE) == Some(&changed),
+    // nginx compares dates exactly, and where a tag is given, too, both must fit.
+    let has_tag = |tags: &str| {
+        tags.split(',').any(|tag| matches!(tag.trim().trim_start_matches("W/"), t if t == "*" || t == etag))
     };
+    let (tags, since) = (asked(header::IF_NONE_MATCH), asked(header::IF_MODIFIED_SINCE));
+    let known = (tags.is_some() || since.is_some())
+        && tags.is_none_or(has_tag)
+        && since.is_none_or(|date| date == changed);
     let mut response = if known {
         let mut unchanged = of(StatusCode::NOT_MODIFIED, kind, Content::text(""));
         unchanged.headers_mut().remove(header::CONTENT_TYPE); // there is no content
@@ -368,6 +379,28 @@ fn send<B>(path: &Path, request: &Request<B>, default: &str) -> io::Result<Respo
         set(&mut response, header::ACCEPT_RANGES, "bytes".into());
     }
     Ok(response)
+}
+
+/// Returns whether a file, which was last changed `modified` seconds after 1970, is what `If-Match`
+/// and `If-Unmodified-Since` ask for; else the answer is 412. A weak tag never matches, and what is
+/// no date is before every change:
+///
+/// ```text
+/// If-Match: *                         holds
+/// If-Match: "1-2", "6900-5"           holds for the tag "6900-5"
+/// If-Match: W/"6900-5"                does not
+/// If-Unmodified-Since: yesterday      does not
+/// ```
+///
+/// Source: `ngx_http_not_modified_filter_module.c`; both conditions count where both are given.
+fn preconditions_hold(headers: &HeaderMap, etag: &str, modified: u64) -> bool {
+    let asked = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let fits = |tags: &str| tags.trim() == "*" || tags.split(',').any(|tag| tag.trim() == etag);
+    let is_recent = |date: &str| {
+        let since = httpdate::parse_http_date(date).ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        since.is_some_and(|since| since.as_secs() >= modified)
+    };
+    asked(header::IF_MATCH).is_none_or(fits) && asked(header::IF_UNMODIFIED_SINCE).is_none_or(is_recent)
 }
 
 fn set(response: &mut Response<Content>, name: header::HeaderName, value: String) {

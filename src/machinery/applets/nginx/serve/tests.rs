@@ -250,3 +250,48 @@ fn a_known_page_is_not_sent_again() {
         assert_eq!(answer(&server, &part, ENDS).status(), status, "{version}");
     }
 }
+
+#[test]
+fn a_file_that_is_another_than_the_client_asks_for_is_not_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("page"), "hello").unwrap();
+    std::fs::write(dir.path().join("other.html"), "it has changed").unwrap();
+    let server = serving(&dir);
+    let ask = |server: &Server, headers: &[(&str, &str)]| {
+        let mut request = Request::get("/page");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(server, &request.body(()).unwrap(), ENDS)
+    };
+    let first = ask(&server, &[]);
+    let get = |name| first.headers()[name].to_str().unwrap().to_string();
+    let (tag, date) = (get("etag"), get("last-modified"));
+    let (weak, both) = (format!("W/{tag}"), format!("\"other\", {tag}"));
+    let (later, early) = ("Fri, 01 Jan 2100 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT");
+    for (headers, status) in [
+        (&[("if-match", tag.as_str())][..], 200),
+        (&[("if-match", "*")], 200),
+        (&[("if-match", both.as_str())], 200),
+        (&[("if-match", weak.as_str())], 412),
+        (&[("if-match", "\"other\"")], 412),
+        (&[("if-unmodified-since", date.as_str())], 200),
+        (&[("if-unmodified-since", later)], 200),
+        (&[("if-unmodified-since", early)], 412),
+        (&[("if-unmodified-since", "yesterday")], 412),
+        (&[("if-match", "*"), ("if-unmodified-since", early)], 412),
+        (&[("if-match", "\"other\""), ("range", "bytes=9-")], 412),
+        (&[("if-match", tag.as_str()), ("range", "bytes=1-2")], 206),
+        (&[("if-match", tag.as_str()), ("if-none-match", tag.as_str())], 304),
+        (&[("if-none-match", tag.as_str()), ("if-modified-since", date.as_str())], 304),
+        (&[("if-none-match", tag.as_str()), ("if-modified-since", early)], 200),
+        (&[("if-none-match", "\"other\""), ("if-modified-since", date.as_str())], 200),
+    ] {
+        assert_eq!(ask(&server, headers).status(), status, "{headers:?}");
+    }
+    let refused = ask(&server, &[("if-match", "\"other\"")]);
+    assert!(String::from_utf8_lossy(&refused.body().bytes).contains("<h1>412 Precondition Failed</h1>"));
+    let own = Server { error_pages: vec![(412, "/other.html".into())], ..server };
+    let refused = ask(&own, &[("if-match", "\"other\"")]);
+    assert_eq!((refused.status().as_u16(), refused.body().left), (412, 14), "its own page is no other file");
+}
