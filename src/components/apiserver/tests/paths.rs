@@ -5,6 +5,7 @@ use crate::request::http::full;
 use crate::testing::Api;
 use ::http::Request;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -97,4 +98,36 @@ async fn the_prefix_watch_is_for_reading_only() {
     assert_eq!(api.delete(watched, json!({})).await.0, 405);
     let (code, kept) = api.get(&format!("{maps}/m")).await;
     assert_eq!((code, kept.get("data")), (200, None), "{kept}");
+}
+
+/// A watcher of one object that selects by something else would wait for what never comes.
+#[tokio::test]
+async fn a_watch_of_one_name_takes_no_selector_that_does_not_say_it() {
+    let api = Api::bare().await;
+    for (selector, code) in [
+        ("", 200),
+        ("fieldSelector=", 200),
+        ("fieldSelector=metadata.name%3Dp", 200),
+        ("fieldSelector=metadata.name%3Dp,spec.nodeName%3Dn", 200),
+        ("fieldSelector=metadata.name%3Dq", 400),
+        ("fieldSelector=metadata.name%21%3Dp", 400),
+        ("fieldSelector=spec.nodeName%3Dn", 400),
+    ] {
+        let path = format!("/api/v1/watch/namespaces/default/pods/p?timeoutSeconds=-1&{selector}");
+        let (found, answer) = api.get(&path).await;
+        assert_eq!(found, code, "{selector}: {answer}");
+        let why = "fieldSelector metadata.name doesn't match requested name";
+        assert!(code == 200 || answer["message"] == why, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_whose_time_is_over_ends_at_once() {
+    let api = Api::bare().await;
+    let ended = async |seconds: &str| {
+        let path = format!("{PODS}?watch=1&timeoutSeconds={seconds}");
+        clock::limit(Duration::from_millis(500), api.get(&path)).await.is_some()
+    };
+    assert!(ended("-1").await);
+    assert!(!ended("0").await, "none is asked for");
 }
