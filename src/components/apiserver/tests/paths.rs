@@ -4,6 +4,7 @@ use crate::auth::user::{MASTERS, User};
 use crate::request::http::full;
 use crate::testing::Api;
 use ::http::Request;
+use http_body::Body as _;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -130,4 +131,37 @@ async fn a_watch_whose_time_is_over_ends_at_once() {
     };
     assert!(ended("-1").await);
     assert!(!ended("0").await, "none is asked for");
+}
+
+/// Clients keep these documents and ask with the tag that they have.
+#[tokio::test]
+async fn a_document_that_the_client_has_is_not_sent_again() {
+    let api = Api::bare().await;
+    let get = async |path: &str, tag: &str| {
+        let discovery = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        let request = Request::builder().uri(path).header("accept", discovery).header("if-none-match", tag);
+        api.fixture.server.call(request.body(full("")).unwrap(), User::new("admin", &[MASTERS])).await
+    };
+    let text = |answer: &crate::request::http::Answer, name: &str| {
+        answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_string()
+    };
+    for (path, cache) in [
+        ("/api", "public"),
+        ("/apis", "public"),
+        ("/openapi/v2", "no-cache, private"),
+        ("/openapi/v3", "no-cache, private"),
+        ("/openapi/v3/apis/apps/v1", "no-cache, private"),
+    ] {
+        let first = get(path, "\"other\"").await;
+        assert_eq!((first.status().as_u16(), text(&first, "cache-control").as_str()), (200, cache), "{path}");
+        let tag = text(&first, "etag");
+        assert!(tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'), "{path}: {tag}");
+        let again = get(path, &tag).await;
+        assert_eq!((again.status().as_u16(), text(&again, "etag")), (304, tag), "{path}");
+        assert_eq!((text(&again, "vary").as_str(), text(&again, "content-type").as_str()), ("Accept", ""));
+        assert!(again.body().is_end_stream(), "{path}");
+    }
+    for path in ["/.well-known/openid-configuration", "/openid/v1/jwks"] {
+        assert_eq!(text(&get(path, "").await, "cache-control"), "public, max-age=3600", "{path}");
+    }
 }
