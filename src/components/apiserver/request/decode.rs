@@ -77,16 +77,16 @@ pub(crate) fn dry_run(ctx: &Context) -> Result<bool, Status> {
 }
 
 /// The body as JSON, whatever it was written in; of YAML its first document. No Content-Type means
-/// JSON.
+/// JSON. Upper and lower case are the same in it (RFC 2045, 5.1; upstream: `mime.ParseMediaType`).
 pub(crate) fn body(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
     Ok(body_with_duplicates(content_type, bytes)?.0)
 }
 
 /// As [`body`], with what a strict YAML decoder says of keys that stand twice in a map.
 fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
-    let media = content_type.split(';').next().unwrap_or("").trim();
+    let media = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let mut duplicates = vec![];
-    let value = match media {
+    let value = match media.as_str() {
         "" | "application/json" => serde_json::from_slice(bytes).map_err(|e| {
             Status::bad_request(format!("the object provided is unrecognized (must be valid JSON): {e}"))
         })?,
@@ -152,7 +152,7 @@ pub(crate) fn check_type(api_version: &str, kind: &str, object: &mut Value) -> R
 /// Reads the object of a create or update, in the form in which it is stored.
 pub(crate) fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, Status> {
     let content_type = header(&ctx.headers, "content-type");
-    if kind.custom.is_some() && content_type.contains("protobuf") {
+    if kind.custom.is_some() && Media::of(content_type) == Media::Protobuf {
         return Err(Status::unsupported_media_type(ACCEPTED_CUSTOM));
     }
     let (mut object, duplicates) = body_with_duplicates(content_type, bytes)?;
@@ -304,7 +304,7 @@ enum Media {
 
 impl Media {
     fn of(content_type: &str) -> Media {
-        match content_type {
+        match content_type.to_ascii_lowercase() {
             media if media.contains("protobuf") => Media::Protobuf,
             media if media.contains("yaml") => Media::Yaml,
             _ => Media::Json,

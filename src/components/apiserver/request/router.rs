@@ -11,7 +11,7 @@ use crate::registry::strategy::{self, Part};
 use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, json, json_bytes, not_found_page, plain, typed};
-use crate::request::{decode, etag, list_options, readiness};
+use crate::request::{accept, decode, etag, list_options, readiness};
 use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
@@ -354,23 +354,19 @@ fn group_document(
     core: bool,
     legacy: impl Fn() -> serde_json::Value,
 ) -> Answer {
-    for range in ctx.accept().split(',') {
-        let has = |part: &str| range.split(';').any(|p| p.trim() == part);
-        if has("as=APIGroupDiscoveryList") && has("g=apidiscovery.k8s.io") {
-            for version in ["v2", "v2beta1"] {
-                if has(&format!("v={version}")) {
-                    let kind = format!(
-                        "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-                    );
-                    let name = format!("{}?v={version}", if core { "api" } else { "apis" });
-                    let make = || discovery::aggregated(kinds, core, version).to_string().into();
-                    let mut answer = etag::document(ctx, &kind, kinds.documents.get(&name, make));
-                    answer.headers_mut().insert("cache-control", HeaderValue::from_static("public"));
-                    return answer;
-                }
-            }
-        } else if matches!(range.split(';').next().map(str::trim), Some("application/json" | "*/*")) {
+    for range in accept::ranges(ctx.accept()).iter().filter(|range| range.takes("application/json")) {
+        let [form, group, version] = ["as", "g", "v"].map(|key| range.parameter(key));
+        if form.is_empty() {
             break;
+        }
+        let is_aggregated = form == "APIGroupDiscoveryList" && group == "apidiscovery.k8s.io";
+        if is_aggregated && matches!(version, "v2" | "v2beta1") {
+            let kind = format!("application/json;g={group};v={version};as={form}");
+            let name = format!("{}?v={version}", if core { "api" } else { "apis" });
+            let make = || discovery::aggregated(kinds, core, version).to_string().into();
+            let mut answer = etag::document(ctx, &kind, kinds.documents.get(&name, make));
+            answer.headers_mut().insert("cache-control", HeaderValue::from_static("public"));
+            return answer;
         }
     }
     json(200, &legacy())

@@ -250,3 +250,17 @@ async fn a_patch_of_an_unknown_type_is_refused_before_anything_else() {
     }
     assert_eq!(api.patch("/api/v1/namespaces/default/configmaps/none", json!({})).await.0, 404);
 }
+
+#[tokio::test]
+async fn a_content_type_is_the_same_in_upper_and_lower_case() {
+    let api = Api::bare().await;
+    for (name, media, body) in [
+        ("a", "Application/JSON; charset=utf-8", r#"{"metadata": {"name": "a"}}"#),
+        ("b", "APPLICATION/YAML", "metadata:\n  name: b\n"),
+    ] {
+        let path = "/api/v1/namespaces/default/configmaps?fieldValidation=Strict";
+        let user = User::new("admin", &[MASTERS]);
+        let (code, made) = testing::send(&api.fixture.server, user, ("POST", path), (media, body), "").await;
+        assert_eq!((code, &made["metadata"]["name"]), (201, &json!(name)), "{made}");
+    }
+}
