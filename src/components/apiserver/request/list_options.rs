@@ -28,8 +28,8 @@ const WITH_CONTINUE: &str = "resourceVersionMatch is forbidden when continue is 
 /// `sendInitialEvents=true&resourceVersionMatch=NotOlderThan` (upstream: `SetListOptionsDefaults`).
 ///
 /// # Errors
-/// 400 for a `limit` or `timeoutSeconds` that is no number or empty; 422 for options that may not stand
-/// together.
+/// 400 for a `limit` or `timeoutSeconds` that is no number or empty; 422 for options that may not
+/// stand together.
 pub(crate) fn check(verb: &str, query: &Query) -> Result<(), Status> {
     for number in ["limit", "timeoutSeconds"] {
         query.number(number)?;

@@ -95,8 +95,8 @@ impl WatchRequest {
         let form = form(ctx.accept(), &ctx.query)?;
         let mut filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
         if !ctx.info.name.is_empty() {
-            // The name stands for the selector `metadata.name`: another one beside it has to say the
-            // same name, not only something else of the object.
+            // The name stands for the selector `metadata.name`: one that is given has to say the
+            // same name, and may not only say something else of the object.
             if !filter.fields.is_empty() && filter.name != ctx.info.name {
                 return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
             }
