@@ -126,8 +126,7 @@ async fn resource(
         _ => {}
     }
     if !verb.starts_with("delete") {
-        decode::dry_run(ctx)?;
-        decode::manager(ctx)?;
+        decode::write_options(ctx)?;
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
     let bytes = to_work_on(state, ctx, kind, body.len());
@@ -230,8 +229,9 @@ async fn subresource(
         _ if verb == "patch" => write::check_media(ctx, kind)?,
         _ => {}
     }
-    decode::dry_run(ctx)?;
-    decode::manager(ctx)?;
+    if verb != "get" {
+        decode::write_options(ctx)?;
+    }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
     let bytes = to_work_on(state, ctx, kind, body.len());
     // The answer repeats what was sent, or what is stored: once something is written, it is too

@@ -47,11 +47,6 @@ pub(crate) async fn patch(
     if media == APPLY {
         return server_side_apply(state, ctx, kind, part, body, form).await;
     }
-    if ctx.query.has("force") {
-        let mut errors = Errors::default();
-        errors.forbidden("force", "may not be specified for non-apply patch");
-        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors));
-    }
     let stored = stored_kind(kind);
     let changed = modify(state, ctx, stored, part, &ctx.info.name, |old| {
         let mut patched = patched(kind, media, old, body)?;
