@@ -119,12 +119,10 @@ impl State {
         match search(self.roles(user, a.namespace), a) {
             Some(true) => Ok(()),
             Some(false) => {
-                let missing = missing(&self.missing_roles(user, a.namespace));
-                Err([reason, missing]
-                    .into_iter()
-                    .filter(|why| !why.is_empty())
-                    .collect::<Vec<_>>()
-                    .join("\n"))
+                let missing = not_found(&self.missing_roles(user, a.namespace));
+                let missing = missing.map(|why| format!("RBAC: {why}"));
+                let reasons = [Some(reason).filter(|why| !why.is_empty()), missing];
+                Err(reasons.into_iter().flatten().collect::<Vec<_>>().join("\n"))
             }
             None => Err(format!(
                 "the roles bound to {:?} are more than the {} MiB that are searched; bind fewer or smaller roles to the user and its groups",
@@ -177,7 +175,7 @@ impl State {
     }
 
     /// The roles that are bound to the user, and that do not exist.
-    fn missing_roles(&self, user: &User, namespace: &str) -> Vec<RoleKey> {
+    pub(crate) fn missing_roles(&self, user: &User, namespace: &str) -> Vec<RoleKey> {
         let mut roles = self.cache.bindings.roles(user, namespace);
         roles.retain(|(resource, key)| self.cache.get(resource, key).is_none());
         roles
@@ -191,10 +189,10 @@ impl State {
     }
 }
 
-/// Says which bound roles do not exist, in upstream's words; empty without any.
+/// Says which bound roles do not exist, in upstream's words; `None` without any.
 ///
-/// Example: `RBAC: clusterrole.rbac.authorization.k8s.io "x" not found`; several stand in brackets.
-fn missing(roles: &[RoleKey]) -> String {
+/// Example: `clusterrole.rbac.authorization.k8s.io "x" not found`; several stand in brackets.
+pub(crate) fn not_found(roles: &[RoleKey]) -> Option<String> {
     let one = |(resource, key): &RoleKey| {
         let name = key.rsplit('/').next().unwrap_or_default();
         format!("{}.rbac.authorization.k8s.io {name:?} not found", resource.trim_end_matches('s'))
@@ -204,9 +202,9 @@ fn missing(roles: &[RoleKey]) -> String {
         all.push(format!("and {} more", roles.len() - MISSING_NAMED));
     }
     match all.as_slice() {
-        [] => String::new(),
-        [one] => format!("RBAC: {one}"),
-        all => format!("RBAC: [{}]", all.join(", ")),
+        [] => None,
+        [one] => Some(one.clone()),
+        all => Some(format!("[{}]", all.join(", "))),
     }
 }
 
@@ -318,14 +316,15 @@ mod tests {
 
     #[test]
     fn missing_roles_are_named_up_to_a_bound() {
-        assert_eq!(missing(&[]), "");
+        assert_eq!(not_found(&[]), None);
         let roles: Vec<RoleKey> = (0..10).map(|n| ("roles", format!("d/r{n}"))).collect();
-        assert_eq!(missing(&roles[..1]), "RBAC: role.rbac.authorization.k8s.io \"r0\" not found");
-        let two = missing(&[("clusterroles", "x".into()), ("roles", "d/y".into())]);
-        let says = "RBAC: [clusterrole.rbac.authorization.k8s.io \"x\" not found, \
+        let one = "role.rbac.authorization.k8s.io \"r0\" not found";
+        assert_eq!(not_found(&roles[..1]).as_deref(), Some(one));
+        let two = not_found(&[("clusterroles", "x".into()), ("roles", "d/y".into())]);
+        let says = "[clusterrole.rbac.authorization.k8s.io \"x\" not found, \
             role.rbac.authorization.k8s.io \"y\" not found]";
-        assert_eq!(two, says);
-        assert!(missing(&roles).ends_with("\"r7\" not found, and 2 more]"));
+        assert_eq!(two.as_deref(), Some(says));
+        assert!(not_found(&roles).is_some_and(|all| all.ends_with("\"r7\" not found, and 2 more]")));
     }
 
     #[test]
