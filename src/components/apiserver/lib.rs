@@ -59,6 +59,7 @@
 //! back, not the data in their volumes. A pod does not get the topology labels of its node
 //! (PodTopologyLabels). A list whose continue token is too old has to begin again: there are no
 //! inconsistent continue tokens. A deletecollection at an exact resourceVersion is refused.
+//! `pods/resize` is not served: pods are not resized in place.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with
 //! it.

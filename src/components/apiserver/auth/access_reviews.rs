@@ -158,7 +158,10 @@ fn decide(state: &State, user: &User, spec: &Value) -> Value {
         },
     };
     let mut status = match state.authorize(user, &attributes) {
-        Ok(()) => json!({"allowed": true}),
+        Ok(()) => match state.why_allowed(user, &attributes) {
+            why if why.is_empty() => json!({"allowed": true}),
+            why => json!({"allowed": true, "reason": why}),
+        },
         Err(reason) if reason.is_empty() => json!({"allowed": false}),
         Err(reason) => json!({"allowed": false, "reason": reason}),
     };

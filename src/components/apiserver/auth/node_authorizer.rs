@@ -45,7 +45,7 @@ pub(crate) fn may(state: &State, node: &str, a: &Attributes) -> Result<(), Strin
     }
     let read = matches!(a.verb, "get" | "list" | "watch");
     match (a.group, a.resource, a.subresource) {
-        ("", "nodes", "" | "status") => match (read, a.name) {
+        ("", "nodes", "") => match (read, a.name) {
             (true, "") => Err(format!("node '{node}' cannot read all nodes, only its own Node object")),
             (true, name) if name != node => {
                 Err(format!("node '{node}' cannot read '{name}', only its own Node object"))
@@ -55,9 +55,12 @@ pub(crate) fn may(state: &State, node: &str, a: &Attributes) -> Result<(), Strin
                 allowed(a.verb == "create" || name == node && matches!(a.verb, "update" | "patch"))
             }
         },
+        // The answer of `get nodes/n1` has the status as well.
+        ("", "nodes", "status") => allowed(a.name == node && matches!(a.verb, "update" | "patch")),
         ("", "pods", "") => match a.verb {
             "get" => pod(state, node, a),
             "list" | "watch" if a.on_node == node => Ok(()),
+            "list" | "watch" if !a.name.is_empty() => pod(state, node, a),
             "list" | "watch" => Err("can only list/watch pods with spec.nodeName field selector".to_string()),
             verb => allowed(matches!(verb, "create" | "delete")),
         },
@@ -76,8 +79,8 @@ pub(crate) fn may(state: &State, node: &str, a: &Attributes) -> Result<(), Strin
             }
         }
         ("", "persistentvolumeclaims", "status") => match a.verb {
-            "get" | "update" | "patch" => related(state, node, a),
-            _ => Err("can only get, update, or patch this type".to_string()),
+            "update" | "patch" => related(state, node, a),
+            _ => Err("can only get/update/patch this type".to_string()),
         },
         ("", "services", "") => allowed(read),
         ("", "serviceaccounts", "token") => match a.verb {
@@ -110,10 +113,12 @@ fn unrelated(node: &str) -> String {
 }
 
 /// Is the pod bound to the node? Unlike upstream a name that no pod has may be asked for as well:
-/// that is how the kubelet looks for the mirror of a static pod.
+/// that is how the kubelet looks for the mirror of a static pod. It may not be listed or watched: a
+/// pod that gets the name later, or has it in another namespace, may be on another node.
 fn pod(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     match state.cache.get("pods", &format!("{}/{}", a.namespace, a.name)) {
         Some(pod) if text(&pod.value, "spec.nodeName") != node => Err(unrelated(node)),
+        None if a.verb != "get" => Err(unrelated(node)),
         _ => Ok(()),
     }
 }

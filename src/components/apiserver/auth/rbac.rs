@@ -2,6 +2,7 @@
 
 use crate::auth::attributes::Attributes;
 use crate::auth::node_authorizer;
+use crate::auth::role_bindings::{self, RoleKey};
 use crate::auth::user::{MASTERS, User};
 use crate::request::context::Context;
 use crate::state::State;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 /// must not delay every request. The bootstrap roles of one user have some ten KiB.
 const SEARCHED_MAX: usize = 2 << 20;
 const ROLE_LEAST: usize = 256;
+/// Missing roles that one refusal names, at most. Upstream names all.
+const MISSING_NAMED: usize = 8;
 
 fn any(list: &[Value], wanted: &str) -> bool {
     list.iter().filter_map(Value::as_str).any(|v| v == "*" || v == wanted)
@@ -115,7 +118,12 @@ impl State {
         }
         match search(self.roles(user, a.namespace), a) {
             Some(true) => Ok(()),
-            Some(false) => Err(reason),
+            Some(false) => {
+                let missing = not_found(&self.missing_roles(user, a.namespace));
+                let missing = missing.map(|why| format!("RBAC: {why}"));
+                let reasons = [Some(reason).filter(|why| !why.is_empty()), missing];
+                Err(reasons.into_iter().flatten().collect::<Vec<_>>().join("\n"))
+            }
             None => Err(format!(
                 "the roles bound to {:?} are more than the {} MiB that are searched; bind fewer or smaller roles to the user and its groups",
                 user.name,
@@ -124,11 +132,79 @@ impl State {
         }
     }
 
+    /// Says why [`State::authorize`] allows it, in upstream's words: names the binding. Empty where
+    /// no role decides (`system:masters` and the node rules say nothing upstream either), and for a
+    /// binding that is not among the first [`SEARCHED_MAX`] bytes of those of its role.
+    ///
+    /// Example: `RBAC: allowed by ClusterRoleBinding "b" of ClusterRole "view" to User "bob"`.
+    pub(crate) fn why_allowed(&self, user: &User, a: &Attributes) -> String {
+        let by_node_rules = |node| node_authorizer::may(self, node, a).is_ok();
+        if user.is_in(MASTERS) || user.node().is_some_and(by_node_rules) {
+            return String::new();
+        }
+        let allows_it = |(resource, key): &RoleKey| {
+            let role = self.cache.get(resource, key);
+            role.is_some_and(|role| rules(&role).iter().any(|rule| allows(rule, a)))
+        };
+        let role = self.cache.bindings.roles(user, a.namespace).into_iter().find(allows_it);
+        let by = role.and_then(|role| self.binding_of(user, a.namespace, &role));
+        by.map_or(String::new(), |by| format!("RBAC: allowed by {by}"))
+    }
+
+    /// Names a binding that gives the role to the user: one of the whole cluster before one of
+    /// `namespace`.
+    fn binding_of(&self, user: &User, namespace: &str, role: &RoleKey) -> Option<String> {
+        let prefix = format!("{namespace}/");
+        let places = [("clusterrolebindings", ""), ("rolebindings", prefix.as_str())];
+        let mut searched = 0;
+        for (resource, prefix) in places.into_iter().filter(|(_, prefix)| *prefix != "/") {
+            for (_, binding) in self.cache.list(resource, prefix).objects {
+                if !role_bindings::is_of(&binding.value, role) {
+                    continue;
+                }
+                if searched > SEARCHED_MAX {
+                    return None;
+                }
+                searched += binding.bytes.len();
+                if let Some(found) = role_bindings::describe(&binding.value, role, user) {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+
+    /// The roles that are bound to the user, and that do not exist.
+    pub(crate) fn missing_roles(&self, user: &User, namespace: &str) -> Vec<RoleKey> {
+        let mut roles = self.cache.bindings.roles(user, namespace);
+        roles.retain(|(resource, key)| self.cache.get(resource, key).is_none());
+        roles
+    }
+
     /// The roles that bind the user, each once: those of the whole cluster, then those of
     /// `namespace`.
     pub(crate) fn roles(&self, user: &User, namespace: &str) -> impl Iterator<Item = Arc<Object>> {
         let roles = self.cache.bindings.roles(user, namespace);
         roles.into_iter().filter_map(|(resource, key)| self.cache.get(resource, &key))
+    }
+}
+
+/// Says which bound roles do not exist, in upstream's words; `None` without any.
+///
+/// Example: `clusterrole.rbac.authorization.k8s.io "x" not found`; several stand in brackets.
+pub(crate) fn not_found(roles: &[RoleKey]) -> Option<String> {
+    let one = |(resource, key): &RoleKey| {
+        let name = key.rsplit('/').next().unwrap_or_default();
+        format!("{}.rbac.authorization.k8s.io {name:?} not found", resource.trim_end_matches('s'))
+    };
+    let mut all: Vec<String> = roles.iter().take(MISSING_NAMED).map(one).collect();
+    if roles.len() > MISSING_NAMED {
+        all.push(format!("and {} more", roles.len() - MISSING_NAMED));
+    }
+    match all.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        all => Some(format!("[{}]", all.join(", "))),
     }
 }
 
@@ -236,6 +312,19 @@ mod tests {
         assert_eq!(search(nothing, &attributes("get", "pods", "", "x")), Some(false));
         let many = std::iter::repeat_n(role(json!([])), SEARCHED_MAX / ROLE_LEAST + 2);
         assert_eq!(search(many, &attributes("get", "pods", "", "x")), None, "each counts");
+    }
+
+    #[test]
+    fn missing_roles_are_named_up_to_a_bound() {
+        assert_eq!(not_found(&[]), None);
+        let roles: Vec<RoleKey> = (0..10).map(|n| ("roles", format!("d/r{n}"))).collect();
+        let one = "role.rbac.authorization.k8s.io \"r0\" not found";
+        assert_eq!(not_found(&roles[..1]).as_deref(), Some(one));
+        let two = not_found(&[("clusterroles", "x".into()), ("roles", "d/y".into())]);
+        let says = "[clusterrole.rbac.authorization.k8s.io \"x\" not found, \
+            role.rbac.authorization.k8s.io \"y\" not found]";
+        assert_eq!(two.as_deref(), Some(says));
+        assert!(not_found(&roles).is_some_and(|all| all.ends_with("\"r7\" not found, and 2 more]")));
     }
 
     #[test]

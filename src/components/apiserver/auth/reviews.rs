@@ -126,6 +126,7 @@ async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Sta
     if is_node {
         problems.push("node authorizer does not support user rule resolution".to_string());
     }
+    problems.extend(rbac::not_found(&state.missing_roles(user, namespace)));
     if cut {
         let most = RULES_BYTES >> 10;
         problems.push(format!("the rules of {:?} are more than {RULES_MAX} or {most} KiB, or those of {ROLES_MAX} roles; the rest is not listed, ask with a SelfSubjectAccessReview", user.name));
@@ -140,7 +141,8 @@ async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Sta
 mod tests {
     use super::*;
 
-    /// `kubectl auth can-i --list` prints why the list of a node may be incomplete.
+    /// `kubectl auth can-i --list` prints why the list of a node may be incomplete; a role that is
+    /// bound and does not exist is named.
     #[tokio::test]
     async fn the_rules_of_a_node_are_incomplete_and_the_review_says_why() {
         let api = crate::testing::Api::bare().await;
@@ -150,6 +152,14 @@ mod tests {
         assert_eq!((&status["incomplete"], &status["evaluationError"]), (&object!(true), &object!(why)));
         let status = rules(api.state(), &User::new("jane", &[]), "default").await.unwrap();
         assert_eq!((&status["incomplete"], status.get("evaluationError")), (&object!(false), None));
+        let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+        let (role, jane) =
+            (object!({"kind": "Role", "name": "none"}), object!([{"kind": "User", "name": "jane"}]));
+        let binding = object!({"metadata": {"name": "b"}, "roleRef": role, "subjects": jane});
+        api.made(bindings, binding).await;
+        let status = rules(api.state(), &User::new("jane", &[]), "default").await.unwrap();
+        let why = "role.rbac.authorization.k8s.io \"none\" not found";
+        assert_eq!((&status["incomplete"], &status["evaluationError"]), (&object!(false), &object!(why)));
     }
 
     #[test]

@@ -49,27 +49,60 @@ pub(crate) fn is_binding(resource: &str) -> bool {
     matches!(resource, "clusterrolebindings" | "rolebindings")
 }
 
-/// Whom a binding names. A ServiceAccount is the user that its tokens authenticate; without a
-/// namespace it is in the binding's own.
+/// Whom a binding names.
 fn subjects(binding: &Value) -> BTreeSet<Subject> {
-    let one = |subject: &Value| {
-        let name = text(subject, "name");
-        match text(subject, "kind") {
-            "User" => Some(Subject::User(name.into())), // `*` is a name as any other: everybody is a group
-            "Group" => Some(Subject::Group(name.into())),
-            "ServiceAccount" => {
-                let of = match text(subject, "namespace") {
-                    "" => meta::namespace(binding),
-                    of => of,
-                };
-                // With a colon the namespace would end elsewhere in the user's name.
-                let user = format!("system:serviceaccount:{of}:{name}");
-                (!of.contains(':')).then_some(Subject::User(user))
-            }
-            _ => None,
+    list(binding, "subjects").iter().filter_map(|subject| subject_of(binding, subject)).collect()
+}
+
+/// Whom one entry of a binding names. A ServiceAccount is the user that its tokens authenticate;
+/// without a namespace it is in the binding's own.
+fn subject_of(binding: &Value, subject: &Value) -> Option<Subject> {
+    let name = text(subject, "name");
+    match text(subject, "kind") {
+        "User" => Some(Subject::User(name.into())), // `*` is a name as any other: everybody is a group
+        "Group" => Some(Subject::Group(name.into())),
+        "ServiceAccount" => {
+            let of = namespace_of(binding, subject);
+            // With a colon the namespace would end elsewhere in the user's name.
+            (!of.contains(':')).then(|| Subject::User(format!("system:serviceaccount:{of}:{name}")))
         }
+        _ => None,
+    }
+}
+
+fn namespace_of<'a>(binding: &'a Value, subject: &'a Value) -> &'a str {
+    match text(subject, "namespace") {
+        "" => meta::namespace(binding),
+        of => of,
+    }
+}
+
+/// Names a binding in upstream's words if it gives `wanted` to the user; `None` if it does not.
+///
+/// Example: `RoleBinding "b/shop" of ClusterRole "view" to ServiceAccount "web/shop"`.
+pub(crate) fn describe(binding: &Value, wanted: &RoleKey, user: &User) -> Option<String> {
+    let is_user = |subject: &&Value| match subject_of(binding, subject) {
+        Some(Subject::User(name)) => name == user.name,
+        Some(Subject::Group(name)) => user.is_in(&name),
+        None => false,
     };
-    list(binding, "subjects").iter().filter_map(one).collect()
+    let subject = list(binding, "subjects").iter().find(is_user).filter(|_| is_of(binding, wanted))?;
+    let (kind, name) = (text(subject, "kind"), text(subject, "name"));
+    let to = match kind {
+        "ServiceAccount" => format!("{name}/{}", namespace_of(binding, subject)),
+        _ => name.to_string(),
+    };
+    let (by, name) = match (meta::name(binding), meta::namespace(binding)) {
+        (name, "") => ("ClusterRoleBinding", name.to_string()),
+        (name, namespace) => ("RoleBinding", format!("{name}/{namespace}")),
+    };
+    let (role, named) = (text(binding, "roleRef.kind"), text(binding, "roleRef.name"));
+    Some(format!("{by} {name:?} of {role} {named:?} to {kind} {to:?}"))
+}
+
+/// Returns whether a binding names this role.
+pub(crate) fn is_of(binding: &Value, wanted: &RoleKey) -> bool {
+    role(binding).as_ref() == Some(wanted)
 }
 
 /// The role that a binding names.
@@ -211,6 +244,22 @@ mod tests {
         bindings.change(None, Some(&binding("", "b", "ClusterRole", "view", jane)));
         let found = names(&bindings, &User::new("jane", &[]), "d");
         assert_eq!((found.len(), found[0].as_str(), found[1].as_str()), (ROLES_MAX, "view", "admin"));
+    }
+
+    #[test]
+    fn a_binding_is_described_in_upstreams_words_to_those_whom_it_names() {
+        let subjects = json!([{"kind": "Group", "name": "dev"}, {"kind": "ServiceAccount", "name": "x"}]);
+        let of = binding("d", "b", "ClusterRole", "view", subjects.clone());
+        let view = ("clusterroles", "view".to_string());
+        let account = describe(&of.value, &view, &User::service_account("d", "x"));
+        let why = "RoleBinding \"b/d\" of ClusterRole \"view\" to ServiceAccount \"x/d\"";
+        assert_eq!(account.as_deref(), Some(why));
+        assert_eq!(describe(&of.value, &view, &User::service_account("e", "x")), None);
+        assert_eq!(describe(&of.value, &("clusterroles", "edit".into()), &User::new("y", &["dev"])), None);
+        let of_all = binding("", "b", "ClusterRole", "view", subjects);
+        let group = describe(&of_all.value, &view, &User::new("y", &["dev"]));
+        let why = "ClusterRoleBinding \"b\" of ClusterRole \"view\" to Group \"dev\"";
+        assert_eq!(group.as_deref(), Some(why));
     }
 
     #[test]

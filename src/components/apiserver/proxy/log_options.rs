@@ -16,8 +16,8 @@ use serde_json::json;
 /// options that exclude each other, and for a stream (upstream's gate PodLogsQuerySplitStreams is
 /// off).
 pub(crate) fn check_options(query: &Query, name: &str) -> Result<(), Status> {
-    let (tail, limit) = (integer(query, "tailLines")?, integer(query, "limitBytes")?);
-    let seconds = integer(query, "sinceSeconds")?;
+    let (tail, limit) = (query.number("tailLines")?, query.number("limitBytes")?);
+    let seconds = query.number("sinceSeconds")?;
     check_time(query.get("sinceTime"))?;
     let mut errors = Errors::default();
     if let Some(lines) = tail.filter(|n| *n < 0) {
@@ -49,22 +49,6 @@ pub(crate) fn passed(query: &str) -> String {
     let pairs = form_urlencoded::parse(query.as_bytes());
     let known = pairs.filter(|(key, _)| options.contains(&key.as_ref()));
     form_urlencoded::Serializer::new(String::new()).extend_pairs(known).finish()
-}
-
-/// The first value of a key, as Go parses it. An empty value is no number, as upstream.
-fn integer(query: &Query, key: &str) -> Result<Option<i64>, Status> {
-    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-    if !query.has(key) {
-        return Ok(None);
-    }
-    let text = query.get(key);
-    text.parse::<i64>().map(Some).map_err(|error| {
-        let why = match error.kind() {
-            PosOverflow | NegOverflow => "value out of range",
-            _ => "invalid syntax",
-        };
-        Status::bad_request(format!("strconv.ParseInt: parsing {}: {why}", quote(text)))
-    })
 }
 
 /// No text and `null` stand for the zero time in a query.

@@ -23,6 +23,10 @@ pub(crate) enum Validation {
     Strict,
 }
 
+/// Returns what `fieldValidation` asks for.
+///
+/// # Errors
+/// 422 for an unknown value.
 pub(crate) fn validation(ctx: &Context) -> Result<Validation, Status> {
     match ctx.query.get("fieldValidation") {
         "" | "Warn" => Ok(Validation::Warn),
@@ -30,10 +34,14 @@ pub(crate) fn validation(ctx: &Context) -> Result<Validation, Status> {
         "Strict" => Ok(Validation::Strict),
         other => {
             let mut errors = Errors::default();
-            errors.not_supported("fieldValidation", &other.into(), &["", "Ignore", "Strict", "Warn"]);
+            unknown_validation(other, &mut errors);
             Err(invalid_options(ctx, &errors))
         }
     }
+}
+
+fn unknown_validation(told: &str, errors: &mut Errors) {
+    errors.not_supported("fieldValidation", &told.into(), &["", "Ignore", "Strict", "Warn"]);
 }
 
 /// Returns the refusal of a write's options. They are an object of their own, one for each verb.
@@ -47,46 +55,66 @@ fn invalid_options(ctx: &Context, errors: &Errors) -> Status {
     Status::invalid("meta.k8s.io", kind, "", errors)
 }
 
-/// A field manager's name can be read, and is not too long.
-pub(crate) fn manager(ctx: &Context) -> Result<(), Status> {
-    let name = ctx.query.get("fieldManager");
+/// Judges the options of a create, an update or a patch before its body is read and its object is
+/// looked for. The refusal names everything that is wrong (upstream: `ValidatePatchOptions` and
+/// those of the other verbs).
+///
+/// # Errors
+/// 422 for a manager whose name is too long or cannot be shown, for an apply without one, for
+/// `force` without an apply, and for unknown values of `dryRun` and `fieldValidation`.
+pub(crate) fn write_options(ctx: &Context) -> Result<(), Status> {
+    let (manager, validation) = (ctx.query.get("fieldManager"), ctx.query.get("fieldValidation"));
     let mut errors = Errors::default();
-    if name.len() > MANAGER_MAX {
+    if ctx.applies() && manager.is_empty() {
+        errors.required("fieldManager", "is required for apply patch");
+    }
+    if ctx.info.verb == "patch" && !ctx.applies() && ctx.query.has("force") {
+        errors.forbidden("force", "may not be specified for non-apply patch");
+    }
+    if manager.len() > MANAGER_MAX {
         errors.too_long("fieldManager", MANAGER_MAX);
     }
-    if name.chars().any(char::is_control) {
-        errors.invalid_text("fieldManager", name, "should only contain printable characters");
+    if manager.chars().any(char::is_control) {
+        errors.invalid_text("fieldManager", manager, "should only contain printable characters");
+    }
+    check_dry_run(ctx, &mut errors);
+    if !matches!(validation, "" | "Ignore" | "Strict" | "Warn") {
+        unknown_validation(validation, &mut errors);
     }
     if errors.is_empty() { Ok(()) } else { Err(invalid_options(ctx, &errors)) }
 }
 
-/// Returns whether a write is only to be tried. Only `All` is known as a value of `dryRun`, which
-/// may stand there more than once (upstream: `ValidateDryRun`).
+/// Returns whether a delete is only to be tried, by its query.
 ///
 /// # Errors
-/// 422 for every other value. The empty one is among them: a script whose variable is not set must
-/// not write what it wanted to try.
+/// 422 for every value of `dryRun` but `All`.
 pub(crate) fn dry_run(ctx: &Context) -> Result<bool, Status> {
-    let values: Vec<&str> = ctx.query.all("dryRun").collect();
-    if values.iter().all(|value| *value == "All") {
-        return Ok(!values.is_empty());
-    }
     let mut errors = Errors::default();
-    errors.not_supported("dryRun", &serde_json::json!(values), &["All"]);
-    Err(invalid_options(ctx, &errors))
+    check_dry_run(ctx, &mut errors);
+    if errors.is_empty() { Ok(ctx.query.has("dryRun")) } else { Err(invalid_options(ctx, &errors)) }
+}
+
+/// Only `All` is known as a value of `dryRun`, which may stand there more than once (upstream:
+/// `ValidateDryRun`). The empty value is refused, too: a script whose variable is not set must not
+/// write what it wanted to try.
+fn check_dry_run(ctx: &Context, errors: &mut Errors) {
+    let values: Vec<&str> = ctx.query.all("dryRun").collect();
+    if values.iter().any(|value| *value != "All") {
+        errors.not_supported("dryRun", &serde_json::json!(values), &["All"]);
+    }
 }
 
 /// The body as JSON, whatever it was written in; of YAML its first document. No Content-Type means
-/// JSON.
+/// JSON. Upper and lower case are the same in it (RFC 2045, 5.1; upstream: `mime.ParseMediaType`).
 pub(crate) fn body(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
     Ok(body_with_duplicates(content_type, bytes)?.0)
 }
 
 /// As [`body`], with what a strict YAML decoder says of keys that stand twice in a map.
 fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
-    let media = content_type.split(';').next().unwrap_or("").trim();
+    let media = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let mut duplicates = vec![];
-    let value = match media {
+    let value = match media.as_str() {
         "" | "application/json" => serde_json::from_slice(bytes).map_err(|e| {
             Status::bad_request(format!("the object provided is unrecognized (must be valid JSON): {e}"))
         })?,
@@ -152,7 +180,7 @@ pub(crate) fn check_type(api_version: &str, kind: &str, object: &mut Value) -> R
 /// Reads the object of a create or update, in the form in which it is stored.
 pub(crate) fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, Status> {
     let content_type = header(&ctx.headers, "content-type");
-    if kind.custom.is_some() && content_type.contains("protobuf") {
+    if kind.custom.is_some() && Media::of(content_type) == Media::Protobuf {
         return Err(Status::unsupported_media_type(ACCEPTED_CUSTOM));
     }
     let (mut object, duplicates) = body_with_duplicates(content_type, bytes)?;
@@ -304,7 +332,7 @@ enum Media {
 
 impl Media {
     fn of(content_type: &str) -> Media {
-        match content_type {
+        match content_type.to_ascii_lowercase() {
             media if media.contains("protobuf") => Media::Protobuf,
             media if media.contains("yaml") => Media::Yaml,
             _ => Media::Json,
@@ -392,6 +420,25 @@ mod tests {
                 let (code, refused) = api.ask(method, &format!("{path}?fieldValidation=Some"), body).await;
                 assert_eq!((code, &refused["details"]["kind"]), (422, &json!(kind)), "{method}: {refused}");
             }
+        }
+    }
+
+    /// A request with several typing errors is told all of them, also where there is no object.
+    #[tokio::test]
+    async fn the_options_of_a_write_are_judged_before_its_object_and_its_body() {
+        let api = Api::bare().await;
+        let one = "/api/v1/namespaces/default/configmaps/none?dryRun=Some&fieldValidation=Some";
+        for (method, media, more, causes) in [
+            ("PUT", "application/json", "", 2),
+            ("PATCH", "application/merge-patch+json", "&force=true", 3),
+            ("PATCH", "application/apply-patch+yaml", "", 3),
+            ("PATCH", "application/apply-patch+yaml", "&force=true&fieldManager=m", 2),
+        ] {
+            let (user, path) = (User::new("admin", &[MASTERS]), format!("{one}{more}"));
+            let (code, told) =
+                testing::send(&api.fixture.server, user, (method, &path), (media, "{"), "").await;
+            let found = told["details"]["causes"].as_array().map_or(0, Vec::len);
+            assert_eq!((code, found), (422, causes), "{method} {media} {more}: {told}");
         }
     }
 

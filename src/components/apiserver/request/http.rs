@@ -1,5 +1,6 @@
 //! Bodies, queries and answers.
 
+use api::gostr::quote;
 use api::{Status, gojson};
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
@@ -197,17 +198,24 @@ impl Query {
     pub(crate) fn remove(&mut self, key: &str) {
         self.0.retain(|(k, _)| k != key);
     }
-    /// The number of a key; `None` if the key is not there or has no value.
+    /// The number of a key; `None` if the key is not there.
     ///
     /// # Errors
-    /// 400 for a value that is no decimal `i64`, in the words of Go's `strconv`.
+    /// 400 for a value that is no decimal `i64`, in the words of Go's `strconv`. An empty value is
+    /// no number either (upstream: `Convert_Slice_string_To_int64`).
     pub(crate) fn number(&self, key: &str) -> Result<Option<i64>, Status> {
-        match self.get(key) {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| {
-                Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
-            }),
+        use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+        if !self.has(key) {
+            return Ok(None);
         }
+        let text = self.get(key);
+        text.parse::<i64>().map(Some).map_err(|error| {
+            let why = match error.kind() {
+                PosOverflow | NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            Status::bad_request(format!("strconv.ParseInt: parsing {}: {why}", quote(text)))
+        })
     }
 }
 

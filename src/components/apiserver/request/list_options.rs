@@ -28,8 +28,8 @@ const WITH_CONTINUE: &str = "resourceVersionMatch is forbidden when continue is 
 /// `sendInitialEvents=true&resourceVersionMatch=NotOlderThan` (upstream: `SetListOptionsDefaults`).
 ///
 /// # Errors
-/// 400 for a `limit` or `timeoutSeconds` that is no number; 422 for options that may not stand
-/// together.
+/// 400 for a `limit` or `timeoutSeconds` that is no number or empty; 422 for options that may not
+/// stand together.
 pub(crate) fn check(verb: &str, query: &Query) -> Result<(), Status> {
     for number in ["limit", "timeoutSeconds"] {
         query.number(number)?;
@@ -128,10 +128,25 @@ mod tests {
             ("continue=x&resourceVersion=7", (200, 0), (200, 0)),
             ("limit=x", (400, 0), (400, 0)),
             ("timeoutSeconds=x", (400, 0), (400, 0)),
+            ("limit=", (400, 0), (400, 0)),
+            ("timeoutSeconds=", (400, 0), (400, 0)),
+            ("limit=-1&timeoutSeconds=-1", (200, 0), (200, 0)),
         ] {
             assert_eq!(judged("list", query), of_list, "list {query}");
             assert_eq!(judged("deletecollection", query), of_list, "deletecollection {query}");
             assert_eq!(judged("watch", query), of_watch, "watch {query}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_read_is_refused_in_upstreams_words() {
+        for (value, why) in [
+            ("", "invalid syntax"),
+            ("1.5", "invalid syntax"),
+            ("9".repeat(20).as_str(), "value out of range"),
+        ] {
+            let refused = check("list", &Query::parse(Some(&format!("limit={value}")))).unwrap_err();
+            assert_eq!(refused.message, format!("strconv.ParseInt: parsing {value:?}: {why}"));
         }
     }
 

@@ -11,13 +11,16 @@
 //! | `router` | from a path to the function that answers it |
 //! | `list_options` | which options of a list or watch may stand together |
 //! | `decode`, `duplicates` | from a body to an object |
-//! | `negotiate`, `pretty` | from an object to the answer that the client accepts |
+//! | `accept`, `negotiate`, `pretty` | from an object to the answer that the client accepts |
+//! | `etag` | documents that the client has already |
 //! | `readiness` | `/livez`, `/readyz` and `/healthz` |
 
+pub(crate) mod accept;
 pub(crate) mod connections;
 pub(crate) mod context;
 pub(crate) mod decode;
 pub(crate) mod duplicates;
+pub(crate) mod etag;
 pub(crate) mod heads;
 pub mod http;
 pub(crate) mod http_head;

@@ -1,6 +1,7 @@
 //! Which form of an answer the client wants: the object, a Table, or only its metadata.
 
 use crate::flowcontrol::compute::Pace;
+use crate::request::accept;
 use crate::request::http::{Answer, Query, json, json_bytes, pieces};
 use crate::storage::object::Object;
 use api::kinds::Kind;
@@ -25,7 +26,8 @@ const ROW: usize = 512;
 
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
-/// Chooses the form from the Accept header; the first range that can be satisfied wins.
+/// Chooses the form from the Accept header; the first range that can be satisfied wins, in the
+/// order of [`accept::ranges`].
 ///
 /// # Errors
 /// 406 if no range can be satisfied.
@@ -57,21 +59,11 @@ fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status>
     if accept.is_empty() {
         return Ok(Form::Object);
     }
-    for range in accept.split(',') {
-        let mut parts = range.split(';').map(str::trim);
-        let media = parts.next().unwrap_or("");
-        let (mut as_kind, mut group, mut version) = ("", "", "");
-        for (key, value) in parts.filter_map(|p| p.split_once('=')) {
-            match key {
-                "as" => as_kind = value,
-                "g" => group = value,
-                "v" => version = value,
-                _ => {}
-            }
-        }
-        if !matches!(media, "application/json" | "*/*" | "application/*" | "application/yaml") {
+    for range in accept::ranges(accept) {
+        if !range.takes("application/json") && !range.takes("application/yaml") {
             continue;
         }
+        let [as_kind, group, version] = ["as", "g", "v"].map(|key| range.parameter(key));
         let api_version = match version {
             "v1" => "meta.k8s.io/v1",
             "v1beta1" => "meta.k8s.io/v1beta1",
@@ -303,6 +295,11 @@ mod tests {
         assert_eq!(form("application/vnd.kubernetes.protobuf", &q).unwrap(), Form::Object);
         assert_eq!(form("application/json;as=Foo;g=x;v=v1,*/*", &q).unwrap(), Form::Object);
         assert_eq!(form("text/html", &q).unwrap_err().code, 406);
+        assert_eq!(form("Application/JSON", &q).unwrap_err().code, 406, "as upstream");
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(form(&format!("{table};q=0.5,application/json"), &q).unwrap(), Form::Object);
+        let first = form(&format!("application/json;q=0.5,{table}"), &q).unwrap();
+        assert_eq!(first, Form::Table("meta.k8s.io/v1", Include::Metadata));
     }
 
     /// The thread serves others while a long list is encoded, in each of its forms.

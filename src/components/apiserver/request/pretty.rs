@@ -1,6 +1,7 @@
 //! Answers for eyes: indented, where a person seems to read them, or YAML, where the client accepts
 //! that first. Programs get JSON without a space, as they do from Kubernetes.
 
+use crate::request::accept::{self, Range};
 use crate::request::context::Context;
 use crate::request::http::{Answer, failure, full};
 use crate::state::State;
@@ -33,10 +34,9 @@ fn wanted(ctx: &Context) -> Look {
 
 /// True if YAML is the first of the media types in an Accept header that this server writes.
 fn is_yaml(accept: &str) -> bool {
-    let media = accept.split(',').map(|range| range.split(';').next().unwrap_or_default().trim());
-    let mut known =
-        media.filter(|m| matches!(*m, "application/json" | "application/yaml" | "application/*" | "*/*"));
-    known.next() == Some("application/yaml")
+    let is_known = |range: &Range| range.takes("application/json") || range.takes("application/yaml");
+    let known = accept::ranges(accept).into_iter().find(is_known);
+    known.is_some_and(|range| !range.takes("application/json"))
 }
 
 fn is_indented(ctx: &Context) -> bool {
@@ -191,8 +191,11 @@ mod tests {
         let protobuf = "application/vnd.kubernetes.protobuf";
         for (accept, is_yaml) in [
             ("application/yaml", true),
-            (&*format!("{protobuf}, application/yaml;q=0.9, */*"), true),
+            (&*format!("{protobuf}, application/yaml, */*"), true),
+            (&*format!("{protobuf}, application/yaml;q=0.9, */*"), false),
             ("application/json, application/yaml", false),
+            ("application/json;q=0.5, application/yaml", true),
+            ("application/yaml;q=0.5, application/json", false),
             ("*/*", false),
         ] {
             for path in ["/api/v1/namespaces/default", "/api/v1/namespaces", "/api/v1/namespaces/none"] {

@@ -11,7 +11,7 @@ use crate::registry::strategy::{self, Part};
 use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, json, json_bytes, not_found_page, plain, typed};
-use crate::request::{decode, list_options, readiness};
+use crate::request::{accept, decode, etag, list_options, readiness};
 use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
@@ -122,11 +122,11 @@ async fn resource(
         "watch" => return watch::watch(state, ctx, kind.clone(), stop).await,
         "create" if !ctx.info.name.is_empty() => return Err(Status::method_not_allowed()),
         "update" | "patch" | "delete" if !one => return Err(Status::method_not_allowed()),
+        "patch" => write::check_media(ctx, kind)?,
         _ => {}
     }
     if !verb.starts_with("delete") {
-        decode::dry_run(ctx)?;
-        decode::manager(ctx)?;
+        decode::write_options(ctx)?;
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
     let bytes = to_work_on(state, ctx, kind, body.len());
@@ -226,10 +226,12 @@ async fn subresource(
         "status" | "approval" | "ephemeralcontainers" if verb == "get" => {
             return reading::get(state, ctx, kind).await;
         }
+        _ if verb == "patch" => write::check_media(ctx, kind)?,
         _ => {}
     }
-    decode::dry_run(ctx)?;
-    decode::manager(ctx)?;
+    if verb != "get" {
+        decode::write_options(ctx)?;
+    }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
     let bytes = to_work_on(state, ctx, kind, body.len());
     // The answer repeats what was sent, or what is stored: once something is written, it is too
@@ -288,22 +290,31 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         ["api", version] => found(discovery::api_resource_list(&kinds, "", version)),
         ["apis", group] => found(discovery::api_group(&kinds, group)),
         ["apis", group, version] => found(discovery::api_resource_list(&kinds, group, version)),
-        ["openapi", "v2"] => typed(200, openapi::V2_TYPE, openapi::V2_STUB),
+        ["openapi", "v2"] => etag::document(ctx, openapi::V2_TYPE, openapi::V2_STUB),
         ["openapi", "v3"] => {
             let index = || openapi::index(&kinds, VERSION.trim_start_matches('v')).to_string().into();
-            json_bytes(200, kinds.documents.get("openapi/v3", index))
+            etag::document(ctx, "application/json", kinds.documents.get("openapi/v3", index))
         }
         ["openapi", "v3", rest @ ..] => openapi_document(ctx, &kinds, &rest.join("/")),
-        ["openid", "v1", "jwks"] => typed(200, "application/jwk-set+json", state.tokens.jwks().to_string()),
-        [".well-known", "openid-configuration"] => json(
+        ["openid", "v1", "jwks"] => {
+            for_an_hour(typed(200, "application/jwk-set+json", state.tokens.jwks().to_string()))
+        }
+        [".well-known", "openid-configuration"] => for_an_hour(json(
             200,
             &object!({"issuer": authn::ISSUER,
             "jwks_uri": format!("https://{}/openid/v1/jwks", state.advertise), "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"]}),
-        ),
+        )),
         ["metrics"] => plain(200, state.metrics()),
         _ => not_found_page(),
     })
+}
+
+/// Lets clients and caches keep the metadata of the tokens' issuer for an hour (upstream:
+/// `pkg/routes/openidmetadata.go`).
+fn for_an_hour(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert("cache-control", HeaderValue::from_static("public, max-age=3600"));
+    answer
 }
 
 fn found(document: Option<serde_json::Value>) -> Answer {
@@ -343,21 +354,19 @@ fn group_document(
     core: bool,
     legacy: impl Fn() -> serde_json::Value,
 ) -> Answer {
-    for range in ctx.accept().split(',') {
-        let has = |part: &str| range.split(';').any(|p| p.trim() == part);
-        if has("as=APIGroupDiscoveryList") && has("g=apidiscovery.k8s.io") {
-            for version in ["v2", "v2beta1"] {
-                if has(&format!("v={version}")) {
-                    let kind = format!(
-                        "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-                    );
-                    let name = format!("{}?v={version}", if core { "api" } else { "apis" });
-                    let make = || discovery::aggregated(kinds, core, version).to_string().into();
-                    return typed(200, &kind, kinds.documents.get(&name, make));
-                }
-            }
-        } else if matches!(range.split(';').next().map(str::trim), Some("application/json" | "*/*")) {
+    for range in accept::ranges(ctx.accept()).iter().filter(|range| range.takes("application/json")) {
+        let [form, group, version] = ["as", "g", "v"].map(|key| range.parameter(key));
+        if form.is_empty() {
             break;
+        }
+        let is_aggregated = form == "APIGroupDiscoveryList" && group == "apidiscovery.k8s.io";
+        if is_aggregated && matches!(version, "v2" | "v2beta1") {
+            let kind = format!("application/json;g={group};v={version};as={form}");
+            let name = format!("{}?v={version}", if core { "api" } else { "apis" });
+            let make = || discovery::aggregated(kinds, core, version).to_string().into();
+            let mut answer = etag::document(ctx, &kind, kinds.documents.get(&name, make));
+            answer.headers_mut().insert("cache-control", HeaderValue::from_static("public"));
+            return answer;
         }
     }
     json(200, &legacy())
@@ -368,13 +377,11 @@ fn group_document(
 /// one under the name of the other.
 fn openapi_document(ctx: &Context, kinds: &Catalog, path: &str) -> Answer {
     let Some(document) = openapi::document(kinds, path, VERSION) else { return not_found_page() };
-    let hash = ctx.query.get("hash");
-    if hash.is_empty() {
-        return json_bytes(200, document);
-    }
     let index = openapi::index(kinds, VERSION.trim_start_matches('v'));
     let url = index["paths"][path]["serverRelativeURL"].as_str().unwrap_or_default();
-    if !url.ends_with(&format!("?hash={hash}")) {
+    let current = url.rsplit_once("?hash=").map_or("", |(_, hash)| hash);
+    let hash = ctx.query.get("hash");
+    if !hash.is_empty() && hash != current {
         let mut moved = plain(301, "");
         if let Ok(url) = HeaderValue::from_str(url) {
             moved.headers_mut().insert("location", url);
@@ -382,13 +389,14 @@ fn openapi_document(ctx: &Context, kinds: &Catalog, path: &str) -> Answer {
         return moved;
     }
     let mut answer = json_bytes(200, document);
-    answer.headers_mut().insert("vary", HeaderValue::from_static("Accept"));
-    answer.headers_mut().insert("cache-control", HeaderValue::from_static("public, immutable"));
-    let expires = std::time::SystemTime::from(clock::now()) + Duration::from_secs(365 * 86400);
-    if let Ok(value) = HeaderValue::from_str(&httpdate::fmt_http_date(expires)) {
-        answer.headers_mut().insert("expires", value);
+    if !hash.is_empty() {
+        answer.headers_mut().insert("cache-control", HeaderValue::from_static("public, immutable"));
+        let expires = std::time::SystemTime::from(clock::now()) + Duration::from_secs(365 * 86400);
+        if let Ok(value) = HeaderValue::from_str(&httpdate::fmt_http_date(expires)) {
+            answer.headers_mut().insert("expires", value);
+        }
     }
-    answer
+    etag::tagged(ctx, current, answer)
 }
 
 fn version() -> serde_json::Value {

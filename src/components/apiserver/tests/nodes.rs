@@ -103,6 +103,7 @@ async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
         ("/api/v1/nodes/n1", 200),
         ("/api/v1/nodes?fieldSelector=metadata.name%3Dn1", 200),
         ("/api/v1/nodes/n2", 403),
+        ("/api/v1/nodes/n1/status", 403),
         ("/api/v1/nodes", 403),
         ("/api/v1/nodes?watch=1&fieldSelector=metadata.name%21%3Dn2", 403),
         ("/api/v1/namespaces/default/pods/on-n1", 200),
@@ -110,6 +111,10 @@ async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
         ("/api/v1/namespaces/default/pods/none", 404),
         ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", 200),
         ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1,metadata.name%3Don-n1", 200),
+        ("/api/v1/namespaces/default/pods?fieldSelector=metadata.name%3Don-n1", 200),
+        ("/api/v1/namespaces/default/pods?fieldSelector=metadata.name%3Don-n2", 403),
+        ("/api/v1/namespaces/default/pods?fieldSelector=metadata.name%3Dnone", 403),
+        ("/api/v1/pods?fieldSelector=metadata.name%3Don-n1", 403),
         ("/api/v1/pods", 403),
         ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn2", 403),
         ("/api/v1/pods?watch=1&fieldSelector=spec.nodeName%21%3Dn2", 403),
@@ -126,6 +131,8 @@ async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
         let (found, answer) = get(path).await;
         assert_eq!(found, code, "{path}: {}", answer["message"]);
     }
+    let (_, refused) = get("/api/v1/namespaces/default/persistentvolumeclaims/c/status").await;
+    assert!(refused["message"].as_str().unwrap().ends_with(": can only get/update/patch this type"));
     // A name in the group of nodes that names no node is none.
     let nobody = User::new("system:node:", &[NODES]);
     assert_eq!(send(&fixture, &nobody, "GET", PODS, JSON, Value::Null).await.0, 403);

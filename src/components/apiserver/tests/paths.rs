@@ -4,7 +4,9 @@ use crate::auth::user::{MASTERS, User};
 use crate::request::http::full;
 use crate::testing::Api;
 use ::http::Request;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -97,4 +99,69 @@ async fn the_prefix_watch_is_for_reading_only() {
     assert_eq!(api.delete(watched, json!({})).await.0, 405);
     let (code, kept) = api.get(&format!("{maps}/m")).await;
     assert_eq!((code, kept.get("data")), (200, None), "{kept}");
+}
+
+/// A watcher of one object that selects by something else would wait for what never comes.
+#[tokio::test]
+async fn a_watch_of_one_name_takes_no_selector_that_does_not_say_it() {
+    let api = Api::bare().await;
+    for (selector, code) in [
+        ("", 200),
+        ("fieldSelector=", 200),
+        ("fieldSelector=metadata.name%3Dp", 200),
+        ("fieldSelector=metadata.name%3Dp,spec.nodeName%3Dn", 200),
+        ("fieldSelector=metadata.name%3Dq", 400),
+        ("fieldSelector=metadata.name%21%3Dp", 400),
+        ("fieldSelector=spec.nodeName%3Dn", 400),
+    ] {
+        let path = format!("/api/v1/watch/namespaces/default/pods/p?timeoutSeconds=-1&{selector}");
+        let (found, answer) = api.get(&path).await;
+        assert_eq!(found, code, "{selector}: {answer}");
+        let why = "fieldSelector metadata.name doesn't match requested name";
+        assert!(code == 200 || answer["message"] == why, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_whose_time_is_over_ends_at_once() {
+    let api = Api::bare().await;
+    let ended = async |seconds: &str| {
+        let path = format!("{PODS}?watch=1&timeoutSeconds={seconds}");
+        clock::limit(Duration::from_millis(500), api.get(&path)).await.is_some()
+    };
+    assert!(ended("-1").await);
+    assert!(!ended("0").await, "none is asked for");
+}
+
+/// Clients keep these documents and ask with the tag that they have.
+#[tokio::test]
+async fn a_document_that_the_client_has_is_not_sent_again() {
+    let api = Api::bare().await;
+    let get = async |path: &str, tag: &str| {
+        let discovery = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        let request = Request::builder().uri(path).header("accept", discovery).header("if-none-match", tag);
+        api.fixture.server.call(request.body(full("")).unwrap(), User::new("admin", &[MASTERS])).await
+    };
+    let text = |answer: &crate::request::http::Answer, name: &str| {
+        answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_string()
+    };
+    for (path, cache) in [
+        ("/api", "public"),
+        ("/apis", "public"),
+        ("/openapi/v2", "no-cache, private"),
+        ("/openapi/v3", "no-cache, private"),
+        ("/openapi/v3/apis/apps/v1", "no-cache, private"),
+    ] {
+        let first = get(path, "\"other\"").await;
+        assert_eq!((first.status().as_u16(), text(&first, "cache-control").as_str()), (200, cache), "{path}");
+        let tag = text(&first, "etag");
+        assert!(tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'), "{path}: {tag}");
+        let again = get(path, &tag).await;
+        assert_eq!((again.status().as_u16(), text(&again, "etag")), (304, tag), "{path}");
+        assert_eq!((text(&again, "vary").as_str(), text(&again, "content-type").as_str()), ("Accept", ""));
+        assert!(again.into_body().collect().await.unwrap().to_bytes().is_empty(), "{path}");
+    }
+    for path in ["/.well-known/openid-configuration", "/openid/v1/jwks"] {
+        assert_eq!(text(&get(path, "").await, "cache-control"), "public, max-age=3600", "{path}");
+    }
 }

@@ -231,3 +231,36 @@ async fn an_owner_that_is_named_twice_counts_once() {
     let (code, got) = api.patch(&format!("{MAPS}/m"), more).await;
     assert_eq!((code, &got["metadata"]["ownerReferences"]), (200, &json!([owner, other])), "{got}");
 }
+
+/// As upstream, before the object is looked for and before the query is judged.
+#[tokio::test]
+async fn a_patch_of_an_unknown_type_is_refused_before_anything_else() {
+    let api = Api::bare().await;
+    for path in [
+        "/api/v1/namespaces/default/configmaps/none",
+        "/api/v1/namespaces/default/configmaps/none?dryRun=Some&fieldManager=%01",
+        "/apis/apps/v1/namespaces/default/deployments/none/status",
+        "/apis/apps/v1/namespaces/default/deployments/none/scale",
+    ] {
+        for media in ["application/json", "application/json-patch+xml", ""] {
+            let (user, body) = (User::new("admin", &[MASTERS]), (media, "{}"));
+            let (code, got) = testing::send(&api.fixture.server, user, ("PATCH", path), body, "").await;
+            assert_eq!((code, &got["reason"]), (415, &json!("UnsupportedMediaType")), "{path} {media}");
+        }
+    }
+    assert_eq!(api.patch("/api/v1/namespaces/default/configmaps/none", json!({})).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_content_type_is_the_same_in_upper_and_lower_case() {
+    let api = Api::bare().await;
+    for (name, media, body) in [
+        ("a", "Application/JSON; charset=utf-8", r#"{"metadata": {"name": "a"}}"#),
+        ("b", "APPLICATION/YAML", "metadata:\n  name: b\n"),
+    ] {
+        let path = "/api/v1/namespaces/default/configmaps?fieldValidation=Strict";
+        let user = User::new("admin", &[MASTERS]);
+        let (code, made) = testing::send(&api.fixture.server, user, ("POST", path), (media, body), "").await;
+        assert_eq!((code, &made["metadata"]["name"]), (201, &json!(name)), "{made}");
+    }
+}

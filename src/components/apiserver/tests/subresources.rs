@@ -279,3 +279,24 @@ async fn a_pod_that_is_ending_is_marked_by_its_eviction() {
     assert!(conditions.any(|c| c["type"] == "DisruptionTarget" && c["status"] == "True"), "{there}");
     assert_eq!(there["metadata"]["deletionGracePeriodSeconds"], 30);
 }
+
+/// Which of two budgets to spend is not defined, so neither is, and the pod stays.
+#[tokio::test]
+async fn a_pod_of_two_budgets_is_not_evicted() {
+    let api = Api::new().await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    for name in ["a", "b"] {
+        let spec = json!({"maxUnavailable": 1, "selector": {"matchLabels": {"a": "b"}}});
+        api.made(budgets, json!({"metadata": {"name": name}, "spec": spec})).await;
+    }
+    api.made(PODS, pod("p")).await;
+    let one = format!("{PODS}/p");
+    let running = json!({"status": {"phase": "Running"}});
+    assert_eq!(api.patch(&format!("{one}/status"), running).await.0, 200);
+    let (code, got) = api.post(&format!("{one}/eviction"), json!({"metadata": {"name": "p"}})).await;
+    let why =
+        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+    assert_eq!((code, &got["message"], &got["code"]), (500, &json!(why), &json!(500)), "{got}");
+    assert_eq!((&got["status"], got.get("reason")), (&json!("Failure"), None), "{got}");
+    assert_eq!(api.get(&one).await.1["metadata"].get("deletionTimestamp"), None);
+}

@@ -7,7 +7,7 @@ use crate::registry::strategy::stored_kind;
 use crate::registry::{listing, read};
 use crate::request::context::Context;
 use crate::request::http::Answer;
-use crate::request::negotiate::{self, Form, ListMeta, ListWriter, form};
+use crate::request::negotiate::{self, Form, ListWriter, form};
 use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::Deadline;
@@ -18,8 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes that the mark of a deletion adds to an object, at most.
-const MARK: usize = 256;
 /// Time for all deletions of one request: upstream's `--request-timeout`. Its bound of 34 s for
 /// other writes does not hold for a collection.
 const REQUEST_TIME: Duration = Duration::from_secs(60);
@@ -27,6 +25,10 @@ const REQUEST_TIME: Duration = Duration::from_secs(60);
 /// Deletes the objects of a collection one after the other. Each deletion that has begun goes on to
 /// its end; the next one does not begin once the client has `left` or the time of the request is
 /// over (upstream asks `ctx.Done()` before each page, and each deletion ends with the request).
+///
+/// The answer is the list as it was before the first deletion: its items have no mark of this
+/// deletion, and a client waits for those whose finalizers hold them by reading them again
+/// (upstream: `Store.DeleteCollection`).
 ///
 /// # Errors
 /// Those of [`read::start_of_page`], before anything is deleted; that of the first object that
@@ -48,10 +50,10 @@ pub(crate) async fn delete_collection(
     let looking = state.compute.body(&ctx.user, listing::looked_at(state, stored, &filter)).await?;
     let page = read::page_of_now(state, stored, &filter, start.as_deref().unwrap_or_default(), limit).await;
     let (targets, answer) = targets(&page.objects, form);
-    let (next, remaining) = (page.meta.next, page.meta.remaining);
+    let meta = page.meta;
     drop(page.objects);
     drop(looking);
-    let is_part = start.is_some() || !next.is_empty();
+    let is_part = start.is_some() || !meta.next.is_empty();
     let unread = match is_part || filter.is_selective() || !filter.name.is_empty() {
         true => vec![], // nobody can tell whether it is meant
         false => state.cache.undecodable_keys(stored.place(), &prefix(&filter.namespace)),
@@ -62,11 +64,14 @@ pub(crate) async fn delete_collection(
     let mut memory = state.compute.body(&ctx.user, answer + keys).await?;
     let mut list = ListWriter::new(kind, form, if form == Form::Object { answer } else { 0 });
     for target in &targets {
-        goes_on(left, &deadline)?;
-        if let Some(removed) = remove_target(state, ctx, stored, target, &options).await? {
-            list.put(&removed.object).await;
+        if let Some(object) = listed(state, stored, target) {
+            list.put(&object).await;
             memory.cover(list.written() + keys)?;
         }
+    }
+    for target in &targets {
+        goes_on(left, &deadline)?;
+        remove_target(state, ctx, stored, target, &options).await?;
     }
     for key in unread {
         goes_on(left, &deadline)?;
@@ -76,8 +81,6 @@ pub(crate) async fn delete_collection(
             _ => {} // there is nothing to show
         }
     }
-    let revision = state.cache.revision();
-    let meta = ListMeta { revision, next, remaining };
     Ok(listing::kept(ctx, list.finish(&meta), memory))
 }
 
@@ -102,11 +105,19 @@ struct Target {
 fn targets(objects: &[(String, Arc<Object>)], form: Form) -> (Vec<Target>, usize) {
     let mut answer = 0;
     let keep = |(key, object): &(String, Arc<Object>)| {
-        answer += negotiate::estimate(form, std::slice::from_ref(object)) + MARK;
+        answer += negotiate::estimate(form, std::slice::from_ref(object));
         Target { key: key.clone(), uid: meta::uid(&object.value).to_string() }
     };
     let all: Vec<Target> = objects.iter().map(keep).collect();
     (all, answer)
+}
+
+/// Returns the object of a target from this server's memory; `None` if it has gone while the list
+/// waited for its memory, or if another object has its name.
+fn listed(state: &State, kind: &Kind, target: &Target) -> Option<Arc<Object>> {
+    let (namespace, name) = split(&target.key);
+    let object = state.remembered(kind, namespace, name)?;
+    (meta::uid(&object.value) == target.uid).then_some(object)
 }
 
 /// Deletes one object of a collection; `None` if it has gone by itself. Another one that has taken
@@ -159,19 +170,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_collection_answers_what_it_deleted() {
+    async fn a_collection_answers_what_it_deleted_as_it_was_listed() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = testing::start(dir.path()).await;
         for (name, finalizers) in [("a", json!([])), ("b", json!(["test/hold"])), ("c", json!([]))] {
             let map = json!({"metadata": {"name": name, "finalizers": finalizers}});
             assert_eq!(ask(&fixture.server, "POST", MAPS, map).await.0, 201);
         }
+        let (_, before) = ask(&fixture.server, "GET", MAPS, Value::Null).await;
         let (code, list) = ask(&fixture.server, "DELETE", MAPS, json!({})).await;
         assert_eq!((code, text(&list, "kind")), (200, "ConfigMapList"), "{list}");
         let names: Vec<&str> = value::list(&list, "items").iter().map(meta::name).collect();
         assert_eq!(names, ["a", "b", "c"]);
-        assert!(meta::is_terminating(&list["items"][1]), "its finalizer holds it: {list}");
+        assert_eq!(list["items"], before["items"], "no item has the mark of a deletion");
         let (_, left) = ask(&fixture.server, "GET", MAPS, Value::Null).await;
+        assert!(meta::is_terminating(&left["items"][0]), "its finalizer holds it: {left}");
         assert_eq!(value::list(&left, "items").iter().map(meta::name).collect::<Vec<_>>(), ["b"]);
     }
 

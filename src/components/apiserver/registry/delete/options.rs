@@ -57,9 +57,6 @@ impl Options {
     /// 400 for a grace period that is no number; 422 for a policy that is not supported.
     fn of_query(query: &Query) -> Result<Options, Status> {
         let first = |key: &str| query.all(key).next().map(String::from);
-        if first("gracePeriodSeconds").is_some_and(|seconds| seconds.is_empty()) {
-            return Err(Status::bad_request("strconv.ParseInt: parsing \"\": invalid syntax"));
-        }
         let mut options = Options {
             grace: query.number("gracePeriodSeconds")?,
             propagation: first("propagationPolicy"),

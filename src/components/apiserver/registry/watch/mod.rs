@@ -95,7 +95,9 @@ impl WatchRequest {
         let form = form(ctx.accept(), &ctx.query)?;
         let mut filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
         if !ctx.info.name.is_empty() {
-            if !filter.name.is_empty() && filter.name != ctx.info.name {
+            // The name stands for the selector `metadata.name`: one that is given has to say the
+            // same name, and may not only say something else of the object.
+            if !filter.fields.is_empty() && filter.name != ctx.info.name {
                 return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
             }
             filter.name = ctx.info.name.clone();
@@ -106,7 +108,7 @@ impl WatchRequest {
         let version = ctx.query.get("resourceVersion");
         let revision = if version.is_empty() { 0 } else { crate::registry::read::revision(version)? };
         let life = match ctx.query.number("timeoutSeconds")? {
-            Some(n) if n > 0 => Duration::from_secs(n as u64),
+            Some(n) if n != 0 => Duration::from_secs(n.max(0) as u64), // a time that is over ends it
             _ => Duration::from_secs(state.rng.range(LIFE_MIN_SECS, LIFE_MIN_SECS * 2)),
         };
         let is_revision_given = !version.is_empty();

@@ -12,7 +12,6 @@ use crate::request::negotiate;
 use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::Deadline;
-use api::errors::Errors;
 use api::kinds::Kind;
 use api::managed::{self, Conflict, Manager};
 use api::path::UnknownFields;
@@ -31,7 +30,6 @@ pub(super) async fn server_side_apply(
     body: &Bytes,
     form: negotiate::Form,
 ) -> Result<Answer, Status> {
-    check_manager(ctx)?;
     let mut applied = decode::applied(ctx, body)?;
     if !value::empty(&applied, "metadata.managedFields") {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
@@ -46,15 +44,6 @@ pub(super) async fn server_side_apply(
     confine(stored_kind(kind), part, &mut applied);
     let (object, created) = self::applied(state, ctx, kind, part, &applied).await?;
     Ok(negotiate::one(if created { 201 } else { 200 }, kind, form, &object))
-}
-
-fn check_manager(ctx: &Context) -> Result<(), Status> {
-    if !ctx.query.get("fieldManager").is_empty() {
-        return Ok(());
-    }
-    let mut errors = Errors::default();
-    errors.required("fieldManager", "is required for apply patch");
-    Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors))
 }
 
 /// Applies what the manager of the request wants, in the object's stored form. True: the object was
@@ -79,7 +68,6 @@ pub(crate) async fn applied(
     part: Part,
     applied: &Value,
 ) -> Result<(Arc<Object>, bool), Status> {
-    check_manager(ctx)?;
     let (name, stored) = (&ctx.info.name, stored_kind(kind));
     let (force, now) = (ctx.query.is_true("force"), clock::rfc3339(clock::now()));
     let api_version = kind.api_version();

@@ -13,5 +13,5 @@ pub(crate) use apply::{applied, undeclared_of};
 pub(crate) use create::create;
 #[cfg(test)]
 pub(crate) use create::create_object;
-pub(crate) use patch::{judge_fields, patch};
+pub(crate) use patch::{check_media, judge_fields, patch};
 pub(crate) use update::{check_name, modify, update};

@@ -91,6 +91,34 @@ async fn only_those_who_may_do() {
     assert_eq!(code, 404, "{status}");
 }
 
+#[tokio::test]
+async fn a_review_names_what_allows_and_a_refusal_the_role_that_is_missing() {
+    let api = Api::new().await;
+    let bindings = format!("{RBAC}/namespaces/default/rolebindings");
+    let bind = |name: &str, role: &str| {
+        json!({"metadata": {"name": name}, "roleRef": {"kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "User", "name": "bob"}]})
+    };
+    let attributes = json!({"verb": "list", "resource": "pods", "namespace": "default"});
+    let review = json!({"spec": {"user": "bob", "resourceAttributes": attributes}});
+    let reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    api.made(&bindings, bind("lost", "none")).await;
+    let get = request("GET", "/api/v1/namespaces/default/pods", "", "");
+    let (code, refused) = api.send(User::new("bob", &[]), get).await;
+    let why = "RBAC: clusterrole.rbac.authorization.k8s.io \"none\" not found";
+    assert_eq!(code, 403, "{refused}");
+    assert!(refused["message"].as_str().unwrap().ends_with(&format!("\"default\": {why}")), "{refused}");
+    let status = api.post(reviews, review.clone()).await.1["status"].clone();
+    assert_eq!(status, json!({"allowed": false, "reason": why}));
+    api.made(&bindings, bind("b", "view")).await;
+    let status = api.post(reviews, review).await.1["status"].clone();
+    let why = "RBAC: allowed by RoleBinding \"b/default\" of ClusterRole \"view\" to User \"bob\"";
+    assert_eq!(status, json!({"allowed": true, "reason": why}));
+    let own = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let review = json!({"spec": {"resourceAttributes": {"verb": "list", "resource": "pods"}}});
+    assert_eq!(api.post(own, review).await.1["status"], json!({"allowed": true}), "as a master");
+}
+
 /// The user `dev`, who may write ClusterRoles and nothing else, and the role `own`, which says so.
 async fn role_writer(api: &Api) -> (User, Value) {
     let dev = User::new("dev", &[]);
