@@ -311,6 +311,13 @@ impl Engine {
         self.progress.look(lesson, step).map_or(0, |s| s.since)
     }
 
+    /// Is what was done in a step still there? A step that was done stays marked as done for good,
+    /// but a jump to it, or to one before it, takes its objects back and opens its state again.
+    pub(crate) fn stands(&self, lesson: &str, step: &str) -> bool {
+        let state = self.progress.look(lesson, step).map(|noted| noted.state);
+        matches!(state, Some(State::Done | State::Solved))
+    }
+
     /// A watch has told something.
     pub(crate) fn told(&mut self, told: Told) {
         self.observer.told(told, true);
