@@ -96,8 +96,8 @@ impl Actor {
     }
 
     /// To a step, which begins anew: the objects return to what they were when it began. Steps in
-    /// between that are not done, or of which a jump has taken back what was done, are played first. `plan`: of the way back that the learner has
-    /// agreed to; null: any.
+    /// between that are not done, or of which a jump has taken back what was done, are played
+    /// first. `plan`: of the way back that the learner has agreed to; null: any.
     pub(super) async fn goto(&mut self, word: &str, plan: &Value, lang: &str) -> Result<(), String> {
         let (lesson, step) = parts(word);
         self.open_named(lesson, lang).await?;
