@@ -154,6 +154,8 @@ pub(crate) struct Engine {
     pub unresumed: Option<(String, String)>,
     /// The lesson and the step above which the faults of the library are told.
     pub told_faults: Option<(String, usize)>,
+    /// The lesson that was opened last, and the step above which its clock is told.
+    pub told_clock: Option<(String, usize)>,
 }
 
 /// What the world has to be asked after a judgement.
@@ -194,6 +196,7 @@ impl Engine {
             unkept: None,
             unresumed: None,
             told_faults: None,
+            told_clock: None,
         }
     }
 
@@ -204,6 +207,22 @@ impl Engine {
         if !self.library.faults.is_empty() {
             self.told_faults = Some((open.lesson.id.clone(), open.step));
         }
+    }
+
+    /// Notes that the clock of the open lesson is told above the open step: once a lesson, at the
+    /// first step that is shown.
+    pub(crate) fn tell_clock(&mut self) {
+        let Some(open) = &self.open else { return };
+        if self.told_clock.as_ref().is_none_or(|(lesson, _)| *lesson != open.lesson.id) {
+            self.told_clock = Some((open.lesson.id.clone(), open.step));
+        }
+    }
+
+    /// Is the clock of the open lesson told above the open step?
+    pub(crate) fn tells_clock(&self) -> bool {
+        let Some(open) = &self.open else { return false };
+        let is_open = |(lesson, step): &(String, usize)| (lesson, *step) == (&open.lesson.id, open.step);
+        self.told_clock.as_ref().is_none_or(is_open)
     }
 
     pub(crate) fn current(&self) -> Option<(&Open, &Step)> {
