@@ -56,20 +56,45 @@ pub(crate) fn is_plain(line: &str) -> bool {
     let known = word.is_empty()
         || ["fault", "k", "kubectl"].contains(&word)
         || table::root().children().any(|v| v.name() == word);
+    let is_shells = |(_, c, place): (usize, char, Place)| match place {
+        Place::Literal => false,
+        Place::Double => matches!(c, '$' | '`'),
+        Place::Bare => matches!(c, '$' | '`' | '|' | '>' | '<' | ';' | '&'),
+    };
+    known && !letters(line).any(is_shells)
+}
+
+/// How a shell reads a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In no quotes: it may be a sign of the shell.
+    Bare,
+    /// In double quotes, where `$` and a backquote are signs.
+    Double,
+    /// In single quotes or behind a backslash.
+    Literal,
+}
+
+/// The letters of a line with their positions in bytes, and how a shell reads them. The quotes
+/// themselves, and backslashes that quote, are left out.
+///
+/// Example: of `a "b;" \;` the first `;` is [`Place::Double`] and the second [`Place::Literal`].
+pub(crate) fn letters(line: &str) -> impl Iterator<Item = (usize, char, Place)> {
     let (mut quote, mut escaped) = (None, false);
-    for c in line.chars() {
-        match (quote, c) {
-            _ if escaped => escaped = false,
-            (Some('\''), c) => quote = (c != '\'').then_some('\''),
-            (_, '\\') => escaped = true,
-            (_, '$' | '`') => return false,
-            (Some(own), c) => quote = (c != own).then_some(own),
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '|' | '>' | '<' | ';' | '&') => return false,
-            (None, _) => {}
+    line.char_indices().filter_map(move |(at, c)| {
+        if std::mem::take(&mut escaped) {
+            return Some((at, c, Place::Literal));
         }
-    }
-    known
+        match quote {
+            Some(own) if c == own => quote = None,
+            Some('\'') => return Some((at, c, Place::Literal)),
+            _ if c == '\\' => escaped = true,
+            Some(_) => return Some((at, c, Place::Double)),
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            None => return Some((at, c, Place::Bare)),
+        }
+        None
+    })
 }
 
 /// Is it a learner's answer to the question of a step? The teacher plays none.
@@ -143,6 +168,31 @@ mod tests {
         assert_eq!(marked, [0, 4, 7].into());
         assert_eq!(here_document("cat <<-\"END\" > x"), Some("END".to_string()));
         assert_eq!(here_document("cat <<<word"), None);
+    }
+
+    #[test]
+    fn letters_are_read_as_a_shell_reads_them() {
+        let places = |line: &str| -> Vec<(char, Place)> {
+            letters(line).filter(|(_, c, _)| *c != ' ').map(|(_, c, place)| (c, place)).collect()
+        };
+        assert_eq!(
+            places(r#"; ";'" ';"\' \; "\"$""#),
+            [
+                (';', Place::Bare),
+                (';', Place::Double),
+                ('\'', Place::Double),
+                (';', Place::Literal),
+                ('"', Place::Literal),
+                ('\\', Place::Literal),
+                (';', Place::Literal),
+                ('"', Place::Literal),
+                ('$', Place::Double),
+            ]
+        );
+        assert_eq!(letters("가;").last(), Some((3, ';', Place::Bare)));
+        for (line, plain) in [("get po -l 'a>b'", true), ("get po \"$x\"", false), (r"get po a\;b", true)] {
+            assert_eq!(is_plain(line), plain, "{line}");
+        }
     }
 
     #[test]

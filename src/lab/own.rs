@@ -2,7 +2,7 @@
 //! made in it.
 
 use super::format::lesson::Lesson;
-use super::lines;
+use super::lines::{self, Place};
 use api::kinds::{self, Kind};
 use api::status::qualified;
 use cluster::guest::USUAL;
@@ -163,20 +163,14 @@ fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
 ///
 /// Example: `get pods; cordon n1` is `get pods` and `cordon n1`. In quotes `;` is a letter.
 fn parts(line: &str) -> Vec<Vec<String>> {
-    let (mut quote, mut escaped) = (None, false);
-    let is_between = |c: char| {
-        match (quote, c) {
-            _ if escaped => escaped = false,
-            (Some('\''), c) => quote = (c != '\'').then_some('\''),
-            (_, '\\') => escaped = true,
-            (Some(own), c) => quote = (c != own).then_some(own),
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '|' | '&' | ';') => return true,
-            (None, _) => {}
-        }
-        false
-    };
-    let words = line.split(is_between).map(|part| shlex::split(part).unwrap_or_default());
+    let is_between = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | '&' | ';');
+    let signs = lines::letters(line).filter(|(_, c, place)| is_between(*c, *place)).map(|(at, ..)| at);
+    let mut from = 0;
+    let words = signs.chain([line.len()]).map(|end| {
+        let part = &line[from..end];
+        from = end + 1; // each of the signs is one byte
+        shlex::split(part).unwrap_or_default()
+    });
     words.filter(|words| !words.is_empty()).collect()
 }
 

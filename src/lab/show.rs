@@ -217,7 +217,9 @@ impl Engine {
                 told.push(words::say(lang, Word::First, &with));
             }
         }
-        if let Some(scale) = self.scale() {
+        if !self.tells_clock() {
+            // An earlier step of the lesson told it.
+        } else if let Some(scale) = self.scale() {
             let seconds = 300_u32.div_ceil(scale).to_string();
             told.push(words::say(lang, Word::Clock, &[&scale.to_string(), &seconds]));
         } else if open.lesson.clock != 1 && !self.offers.own {

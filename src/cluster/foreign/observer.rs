@@ -214,6 +214,7 @@ impl Observer {
             silent: asked.silent,
             watch: asked.watch,
             tail: asked.tail,
+            empty: false, // what a log holds is not looked at here
             tried: answer.filter(|_| tried).cloned(),
             labels: asked.labels.clone(),
             fields: asked.fields.clone(),

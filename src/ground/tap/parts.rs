@@ -80,6 +80,10 @@ pub struct Answer {
     /// The lines of a log that were asked for (`--tail`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tail: Option<i64>,
+    /// The answer to a request for a log had no line, as with `--since=1s` where nothing was
+    /// written for longer. Of a log that is followed this is not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub empty: bool,
     /// The object that a dry run would have made, as the API has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tried: Option<Value>,

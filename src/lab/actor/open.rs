@@ -272,6 +272,7 @@ impl Actor {
         self.engine.begin_step();
         self.engine.open = Some(Open::new(lesson, step, memory));
         self.engine.tell_faults();
+        self.engine.tell_clock();
         for kind in self.engine.kinds() {
             self.watch(&kind);
         }

@@ -96,8 +96,8 @@ impl Actor {
     }
 
     /// To a step, which begins anew: the objects return to what they were when it began. Steps in
-    /// between that were never done are played first. `plan`: of the way back that the learner has
-    /// agreed to; null: any.
+    /// between that are not done, or of which a jump has taken back what was done, are played
+    /// first. `plan`: of the way back that the learner has agreed to; null: any.
     pub(super) async fn goto(&mut self, word: &str, plan: &Value, lang: &str) -> Result<(), String> {
         let (lesson, step) = parts(word);
         self.open_named(lesson, lang).await?;
@@ -140,8 +140,8 @@ impl Actor {
         Ok(())
     }
 
-    /// Plays the solutions of the steps before a jump's target that were never done; what the
-    /// learner has to know of that.
+    /// Plays the solutions of the steps before a jump's target whose work is not there (see
+    /// [`Engine::stands`](crate::engine::Engine::stands)); what the learner has to know of that.
     ///
     /// # Errors
     /// The lines were stopped. Nothing is noted: the step before stays open.
@@ -154,8 +154,7 @@ impl Actor {
     ) -> Result<Vec<Notice>, String> {
         let (mut notices, mut done_for, mut left) = (Vec::new(), Vec::new(), Vec::new());
         for (at, step) in lesson.steps.iter().enumerate().take(to).skip(from.min(to)) {
-            let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
-            if done || self.engine.lacks(lesson, step).is_some() {
+            if self.engine.stands(&lesson.id, &step.id) || self.engine.lacks(lesson, step).is_some() {
                 continue;
             }
             // A refusal may be what the step is about; what needs a shell is left to the learner,

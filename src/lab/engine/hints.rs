@@ -3,18 +3,23 @@
 use super::Engine;
 use crate::cel::Facts;
 use crate::format::{self, EN, Lesson, Step};
-use crate::view::{Hint, State};
+use crate::judge::Outcome;
+use crate::progress;
+use crate::view::{Hint, State, Verdict};
 use clock::Instant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Engine {
     /// Shows the next hint: one that fits the state before one that fits always, lower tiers first.
-    /// False if there is none.
+    /// False if there is none, or if the step misses nothing any more.
     pub(crate) fn hint(&mut self) -> bool {
         let facts = self.facts();
         let Some((open, step)) = self.current() else { return false };
         let (lesson, step) = (open.lesson.clone(), step.clone());
+        if misses_nothing(&step, &open.outcome, self.progress.look(&lesson.id, &step.id)) {
+            return false;
+        }
         let seen = self.progress.step(&lesson.id, &step.id).hints.clone();
         let rendered = fitting(&step, &seen, &facts)
             .into_iter()
@@ -71,6 +76,16 @@ fn mark_past(step: &Step, facts: &Arc<Facts>, hints: &mut [BTreeMap<String, Hint
     }
 }
 
+/// Is the step done, or all that it asks for so, as far as it was judged? What is so may still have
+/// to hold for a moment. A hint would then point at what the learner has just done.
+pub(super) fn misses_nothing(step: &Step, outcome: &Outcome, noted: Option<&progress::Step>) -> bool {
+    let is_done = noted.is_some_and(|noted| matches!(noted.state, State::Done | State::Solved));
+    let is_answered = step.answer.is_none() || noted.is_some_and(|noted| noted.is_right);
+    let is_judged = !outcome.verdicts.is_empty();
+    let is_met = || outcome.verdicts.iter().all(|verdict| *verdict != Verdict::Unmet);
+    is_done || is_answered && is_judged && is_met()
+}
+
 /// The hints that would be shown now, in their order.
 pub(super) fn fitting<'a>(step: &'a Step, seen: &[String], facts: &Arc<Facts>) -> Vec<&'a format::Hint> {
     let fits = |h: &&format::Hint| !seen.contains(&h.id) && h.when.as_ref().is_none_or(|w| w.holds(facts));
@@ -106,6 +121,7 @@ mod tests {
     use crate::observe::watch::Told;
     use crate::progress::Progress;
     use serde_json::json;
+    use std::time::Duration;
 
     #[test]
     fn a_hint_of_an_earlier_sitting_is_said_again_as_soon_as_it_can_be() {
@@ -146,6 +162,35 @@ mod tests {
         engine.typed("right".into());
         engine.settle();
         assert_eq!(is_past(&engine), [true]);
+    }
+
+    /// All checks are met and have to hold for an hour: there is nothing to give a hint for.
+    #[test]
+    fn a_step_that_only_has_to_hold_gives_no_hint() {
+        let mut engine = engine();
+        engine.progress = Progress::default();
+        let mut lesson = engine.library.lessons[0].clone();
+        let step = &mut lesson.steps[0];
+        step.checks.truncate(1);
+        step.checks[0].is = Expr::compile("present('Pod', 'd', 'a')", Use::Check, &[]).unwrap();
+        (step.hold, step.keep, step.answer) = (Duration::from_secs(3_600), None, None);
+        let mut hint = step.hints[0].clone();
+        (hint.id, hint.tier, hint.when) = ("where".into(), 1, None);
+        let mut other = hint.clone();
+        other.id = "give".into();
+        step.hints = vec![hint, other];
+        engine.open = Some(Open::new(Arc::new(lesson), 0, Memory::default()));
+        engine.told(Told::list("pods", BTreeMap::new(), 7));
+        engine.settle();
+        assert!(engine.hint() && engine.view("en").state == State::Open);
+        engine.settle();
+        assert_eq!(engine.view("en").hints_left, 1, "the pod is missing");
+        let key = ("d".to_string(), "a".to_string());
+        engine.told(Told::list("pods", [(key, Object::new(json!({"kind": "Pod"})))].into(), 8));
+        engine.settle();
+        let view = engine.view("en");
+        assert_eq!((view.state, view.hints_left, view.hints.len()), (State::Open, 0, 1));
+        assert!(!engine.hint());
     }
 
     /// A text that cannot be said as long as there is no such Pod.

@@ -154,6 +154,8 @@ pub(crate) struct Engine {
     pub unresumed: Option<(String, String)>,
     /// The lesson and the step above which the faults of the library are told.
     pub told_faults: Option<(String, usize)>,
+    /// The lesson that was opened last, and the step above which its clock is told.
+    pub told_clock: Option<(String, usize)>,
 }
 
 /// What the world has to be asked after a judgement.
@@ -194,6 +196,7 @@ impl Engine {
             unkept: None,
             unresumed: None,
             told_faults: None,
+            told_clock: None,
         }
     }
 
@@ -204,6 +207,22 @@ impl Engine {
         if !self.library.faults.is_empty() {
             self.told_faults = Some((open.lesson.id.clone(), open.step));
         }
+    }
+
+    /// Notes that the clock of the open lesson is told above the open step: once a lesson, at the
+    /// first step that is shown.
+    pub(crate) fn tell_clock(&mut self) {
+        let Some(open) = &self.open else { return };
+        if self.told_clock.as_ref().is_none_or(|(lesson, _)| *lesson != open.lesson.id) {
+            self.told_clock = Some((open.lesson.id.clone(), open.step));
+        }
+    }
+
+    /// Is the clock of the open lesson told above the open step?
+    pub(crate) fn tells_clock(&self) -> bool {
+        let Some(open) = &self.open else { return false };
+        let is_open = |(lesson, step): &(String, usize)| (lesson, *step) == (&open.lesson.id, open.step);
+        self.told_clock.as_ref().is_none_or(is_open)
     }
 
     pub(crate) fn current(&self) -> Option<(&Open, &Step)> {
@@ -309,6 +328,13 @@ impl Engine {
     /// The revision at which a step began; 0: it never did.
     pub(crate) fn since_of(&self, lesson: &str, step: &str) -> i64 {
         self.progress.look(lesson, step).map_or(0, |s| s.since)
+    }
+
+    /// Is what was done in a step still there? A step that was done stays marked as done for good,
+    /// but a jump to it, or to one before it, takes its objects back and opens its state again.
+    pub(crate) fn stands(&self, lesson: &str, step: &str) -> bool {
+        let state = self.progress.look(lesson, step).map(|noted| noted.state);
+        matches!(state, Some(State::Done | State::Solved))
     }
 
     /// A watch has told something.

@@ -1,6 +1,6 @@
 //! Judges the open step by a snapshot, and says what has to be asked to judge it better.
 
-use super::hints::{fitting, render};
+use super::hints::{fitting, misses_nothing, render};
 use super::{Engine, GROWS, Needs, Open, RENEW, STALE, earlier};
 use crate::cel::Facts;
 use crate::cel::facts::Wanted;
@@ -58,10 +58,14 @@ impl Engine {
             needs.wake = earlier(needs.wake, open.tries.due().filter(|due| can_try && *due > now));
         }
         look_for_loss(step, state, &facts, open);
-        let seen = self.progress.look(&lesson.id, &step.id).map_or(&[][..], |p| &p.hints);
+        let noted = self.progress.look(&lesson.id, &step.id);
+        let seen = noted.map_or(&[][..], |noted| &noted.hints);
         // A hint that cannot be rendered from what is known is not counted.
         let can_be_said = |hint: &&Hint| render(hint, &lesson, &facts).is_some();
-        open.hints_left = fitting(step, seen, &facts).into_iter().filter(can_be_said).count();
+        open.hints_left = match misses_nothing(step, &open.outcome, noted) {
+            true => 0,
+            false => fitting(step, seen, &facts).into_iter().filter(can_be_said).count(),
+        };
         open.is_stuck &= state == State::Open && open.hints_left > 0;
         let lacks_hints = open.hints.len() < seen.len();
         if let Some(at) = open.done_at {

@@ -279,3 +279,26 @@ fn a_lesson_has_its_own_clock_while_it_is_open_and_says_so() {
     engine.open = None;
     assert_eq!(engine.scale(), None);
 }
+
+#[test]
+fn a_lesson_tells_its_clock_above_one_step() {
+    let mut engine = engine();
+    let id = {
+        let open = engine.open.as_mut().unwrap();
+        Arc::make_mut(&mut open.lesson).clock = 20;
+        open.lesson.id.clone()
+    };
+    let told = |engine: &Engine| engine.view(EN).notices.iter().any(|n| n.contains("20 times as fast"));
+    engine.tell_clock();
+    assert!(told(&engine));
+    engine.open.as_mut().unwrap().step = 1;
+    engine.tell_clock();
+    assert!(engine.scale().is_some() && !told(&engine), "the step before told it");
+    engine.open.as_mut().unwrap().step = 0;
+    assert!(told(&engine), "it stands where it was told");
+    engine.told_clock = Some(("another".into(), 0));
+    engine.open.as_mut().unwrap().step = 1;
+    engine.tell_clock();
+    assert_eq!(engine.told_clock, Some((id, 1)));
+    assert!(told(&engine), "the lesson was opened again, at this step");
+}

@@ -2,6 +2,7 @@
 //! it names, and the same line corrected.
 
 use super::facts::kind;
+use crate::lines::{Place, letters};
 use api::kinds;
 use kubectl::flag::Kind;
 use kubectl::table::{self, Verb};
@@ -163,19 +164,9 @@ impl Command {
 
 /// A line up to the first pipe or other sign of the shell that stands in no quotes.
 fn first_command(line: &str) -> &str {
-    let (mut quote, mut escaped) = (None, false);
-    for (at, c) in line.char_indices() {
-        match (quote, c) {
-            _ if escaped => escaped = false,
-            (Some('\''), c) => quote = (c != '\'').then_some('\''),
-            (_, '\\') => escaped = true,
-            (Some(own), c) => quote = (c != own).then_some(own),
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '|' | ';' | '&' | '>' | '<') => return &line[..at],
-            (None, _) => {}
-        }
-    }
-    line
+    let is_end = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | ';' | '&' | '>' | '<');
+    let end = letters(line).find(|(_, c, place)| is_end(*c, *place)).map(|(at, ..)| at);
+    &line[..end.unwrap_or(line.len())]
 }
 
 /// As a learner would type it: quotes only where the shell needs them.

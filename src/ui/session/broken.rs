@@ -29,7 +29,8 @@ users: [{name: other, user: {}}]
 /// A kubeconfig that is longer than this is not read.
 const KUBECONFIG_MAX: u64 = 1 << 20;
 
-/// A program that got a signal lives on for a moment.
+/// A program that got a signal lives on for a moment. Its end is waited for no longer than this: a
+/// line with `kill` in it may have ended none.
 const DYING: Duration = Duration::from_millis(50);
 
 /// What is broken in the shell.
@@ -100,7 +101,7 @@ impl Session {
     fn running_after(&self, line: &str) -> Vec<String> {
         let Some(shell) = &self.shell else { return vec![] };
         if line.contains("kill") && !shell.running().is_empty() {
-            self.handle.block_on(clock::sleep(DYING));
+            shell.await_ends(DYING);
         }
         shell.running()
     }

@@ -1,14 +1,80 @@
 //! The children of a process, as /proc tells of them: proc_pid_stat(5).
 
+use clock::Instant;
+use linux::process;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
 /// Names of more children are left out.
 const MAX: usize = 64;
+
+/// The kernel's flag of a process that is on its way out (`PF_EXITING`).
+const EXITING: u64 = 0x4;
+/// SIGKILL in a mask of signals. The kernel adds it to the pending ones of a process that any other
+/// signal is going to end.
+const KILL: u64 = 1 << 8;
 
 /// The names of the children of a process, without those that have ended. A kernel without
 /// `CONFIG_PROC_CHILDREN` names none.
 pub(super) fn names(pid: i32) -> Vec<String> {
+    ids(pid).into_iter().filter_map(|child| alive(&told(child, "stat")?)).collect()
+}
+
+/// Waits for the end of the children that a signal ends: a process that got one lives on for a
+/// moment. Returns as soon as one has ended and no other is on its way out, and after `limit`.
+pub(super) fn await_ends(pid: i32, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let living =
+        ids(pid).into_iter().filter(|child| told(*child, "stat").is_some_and(|s| alive(&s).is_some()));
+    let mut handles: Vec<OwnedFd> = living.filter_map(|child| process::pidfd_open(child).ok()).collect();
+    while !handles.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let left = PollTimeout::from(u16::try_from(left).unwrap_or(u16::MAX));
+        let mut ends: Vec<PollFd<'_>> =
+            handles.iter().map(|handle| PollFd::new(handle.as_fd(), PollFlags::POLLIN)).collect();
+        match poll(&mut ends, left) {
+            Err(Errno::EINTR) => continue,
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let ended: Vec<bool> = ends.iter().map(|end| end.any().unwrap_or(true)).collect();
+        drop(ends);
+        let mut ended = ended.into_iter();
+        handles.retain(|_| !ended.next().unwrap_or(true));
+        let is_leaving = |child: i32| {
+            let (stat, status) = (told(child, "stat"), told(child, "status"));
+            stat.zip(status).is_some_and(|(stat, status)| is_dying(&stat, &status))
+        };
+        if !ids(pid).into_iter().any(is_leaving) {
+            return;
+        }
+    }
+}
+
+/// The children of a process.
+fn ids(pid: i32) -> Vec<i32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let stat = |child: &str| std::fs::read(format!("/proc/{child}/stat")).ok();
-    children.split_whitespace().take(MAX).filter_map(|child| alive(&stat(child)?)).collect()
+    children.split_whitespace().take(MAX).filter_map(|child| child.parse().ok()).collect()
+}
+
+/// A file of a process; `None`: the process is gone.
+fn told(pid: i32, file: &str) -> Option<Vec<u8>> {
+    std::fs::read(format!("/proc/{pid}/{file}")).ok()
+}
+
+/// Is a process that is not dead yet about to end? By its files `stat` and `status`. Pure.
+fn is_dying(stat: &[u8], status: &[u8]) -> bool {
+    let (line, status) = (String::from_utf8_lossy(stat), String::from_utf8_lossy(status));
+    let flags = line.rsplit_once(')').and_then(|(_, after)| after.split_whitespace().nth(6)?.parse().ok());
+    let is_exiting = flags.is_some_and(|flags: u64| flags & EXITING != 0);
+    let pending = |line: &str| {
+        let mask = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    let is_killed = status.lines().filter_map(pending).any(|mask| mask & KILL != 0);
+    alive(stat).is_some() && (is_exiting || is_killed)
 }
 
 /// The name in a line of `stat`: `712 (sleep) S 700 …`. `None`: the process is a zombie or dead.
@@ -24,6 +90,45 @@ fn alive(stat: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn a_process_on_its_way_out_is_told_from_others() {
+        let idle = "SigQ:\t1/9\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n";
+        let killed = "SigPnd:\t0000000000000100\nShdPnd:\t0000000000004000\n";
+        for (stat, status, dying) in [
+            ("712 (sleep) S 700 712 700 0 -1 4194304 0", idle, false),
+            ("712 (sleep) S 700 712 700 0 -1 4194304 0", killed, true),
+            ("712 (sleep) R 700 712 700 0 -1 4194308 0", idle, true),
+            ("712 (sleep) Z 700 712 700 0 -1 4194308 0", idle, false),
+            ("", "", false),
+        ] {
+            assert_eq!(is_dying(stat.as_bytes(), status.as_bytes()), dying, "{stat} {status}");
+        }
+    }
+
+    /// The learner stops one of two programs: the wait ends with it, long before its limit.
+    #[test]
+    fn the_end_of_a_child_is_waited_for() {
+        let script = "sleep 900 & p=$!; sleep 900 & q=$!; echo; read end; kill $p; read end; kill $q";
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", script]).stdin(std::process::Stdio::piped());
+        let mut shell = shell.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut told = [0];
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut told).unwrap();
+        let pid = i32::try_from(shell.id()).unwrap();
+        let limit = Duration::from_secs(60);
+        let began = Instant::now();
+        let waits = std::thread::spawn(move || await_ends(pid, limit));
+        // The line may be read before the wait begins: then the other child ends it, at the end.
+        std::io::Write::write_all(shell.stdin.as_mut().unwrap(), b"\n").unwrap();
+        while names(pid).len() > 1 && began.elapsed() < limit {
+            std::thread::yield_now();
+        }
+        drop(shell.stdin.take());
+        waits.join().unwrap();
+        shell.wait().unwrap();
+        assert!(began.elapsed() < limit);
+    }
 
     #[test]
     fn a_child_has_its_name_until_it_has_ended() {

@@ -445,6 +445,13 @@ impl Shell {
         self.pid().map_or_else(Vec::new, children::names)
     }
 
+    /// Waits for the end of the programs in the background that a signal ends, at most this long.
+    pub(crate) fn await_ends(&self, limit: Duration) {
+        if let Some(pid) = self.pid() {
+            children::await_ends(pid, limit);
+        }
+    }
+
     fn pid(&self) -> Option<i32> {
         i32::try_from(self.child.id()).ok()
     }

@@ -12,8 +12,10 @@ use api::cidr;
 use api::gostr::quote;
 use api::kinds;
 use api::value::{at, int, list, text};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use http::{Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -90,7 +92,10 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     let node = text(&pod.value, "spec.nodeName");
     if node.is_empty() {
         return match sub {
-            "log" => Ok(plain(200, "")), // as upstream: nothing was written yet
+            "log" => {
+                ctx.shows_nothing();
+                Ok(plain(200, "")) // as upstream: nothing was written yet
+            }
             _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
         };
     }
@@ -103,7 +108,32 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     let query = request.uri().query().unwrap_or_default();
     let query = if sub == "log" { log_options::passed(query) } else { query.to_string() };
     let mark = if query.is_empty() { "" } else { "?" };
-    forward(state, ctx, node, &format!("/{door}{mark}{query}"), request).await
+    let answer = forward(state, ctx, node, &format!("/{door}{mark}{query}"), request).await?;
+    match sub {
+        "log" if !ctx.query.is_true("follow") => Ok(note_empty_log(ctx, answer).await),
+        _ => Ok(answer),
+    }
+}
+
+/// Waits for the first piece of a log and passes the log on; notes if there is none, as with
+/// `--since=1s` where nothing was written for longer.
+async fn note_empty_log(ctx: &Context, answer: Answer) -> Answer {
+    if answer.status() != StatusCode::OK {
+        return answer;
+    }
+    let (parts, mut body) = answer.into_parts();
+    let first = loop {
+        match body.frame().await {
+            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+            first => break first,
+        }
+    };
+    let Some(first) = first else {
+        ctx.shows_nothing();
+        return Response::from_parts(parts, full(""));
+    };
+    let whole = stream::iter([first]).chain(BodyStream::new(body));
+    Response::from_parts(parts, StreamBody::new(whole).boxed_unsync())
 }
 
 /// Logs of a container that waits for its first start.

@@ -246,8 +246,8 @@ impl Actor {
         Ok(())
     }
 
-    /// The solutions that a jump to a step plays, as [`Actor::goto`] does: of each step that was
-    /// not done, up to the first that needs a shell. `begins`: the lesson begins anew before.
+    /// The solutions that a jump to a step plays, as [`Actor::goto`] does: of each step whose work
+    /// is not there, up to the first that needs a shell. `begins`: the lesson begins anew before.
     fn lines_on_the_way(&self, lesson: &Lesson, to: usize, begins: bool) -> Vec<Vec<String>> {
         // On a foreign cluster a lesson has a namespace of its own.
         if !self.engine.offers.own {
@@ -257,9 +257,10 @@ impl Actor {
         let open = self.engine.open.as_ref().filter(|open| open.lesson.id == lesson.id).map(|open| open.step);
         let left = || noted.filter(|_| !begins).and_then(|noted| lesson.step(&noted.step));
         let from = open.or_else(left).unwrap_or(0);
-        let is_done = |id: &str| self.engine.progress.look(&lesson.id, id).is_some_and(|s| s.done);
+        // A lesson that begins anew keeps nothing of what was done in it.
+        let stands = |id: &str| !begins && self.engine.stands(&lesson.id, id);
         let steps = lesson.steps[from.min(to)..to].iter();
-        let played = steps.filter(|s| !is_done(&s.id) && self.engine.lacks(lesson, s).is_none());
+        let played = steps.filter(|s| !stands(&s.id) && self.engine.lacks(lesson, s).is_none());
         let lines = |step: &Step| [step.setup.as_slice(), &step.solution].concat();
         played.map(lines).take_while(|lines| !lines::needs_shell(lines)).collect()
     }

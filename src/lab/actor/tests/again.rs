@@ -93,3 +93,32 @@ async fn a_jump_to_a_step_whose_base_is_gone_plays_the_steps_before_it_again() {
         sitting.crew.kill();
     }
 }
+
+/// The lesson was done before, and its first step begins anew: what was done in it is taken back,
+/// so a jump past it plays it.
+#[tokio::test]
+async fn a_step_that_was_gone_back_to_is_played_by_a_jump_past_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut progress = Progress { format: progress::FORMAT, ..Progress::default() };
+    let noted = progress.lesson(LESSON);
+    (noted.began, noted.set_up, noted.step) = (2, true, "chain".into());
+    for (step, since) in [("create", 3), ("describe", 5), ("chain", 6)] {
+        let done = NotedStep { state: State::Done, done: true, since, ..NotedStep::default() };
+        noted.steps.insert(step.into(), done);
+    }
+    std::fs::create_dir_all(dir.path().join("clusters/stage")).unwrap();
+    progress.save(&dir.path().join("clusters/stage/lessons.json")).unwrap();
+
+    let (address, made) = maker().await;
+    let client = client::testing::Scripted::new(|_| None).await.client;
+    let (past, _goes) = server(|| Ok(json!([])), Ok(json!({})));
+    let sitting = Sitting::with(dir.path(), past, address, client).await;
+    sitting.answer("en", sure(LESSON)).await.unwrap();
+    let goto = |step: &str| Ask::Sure { ask: Box::new(Ask::Goto { step: step.into() }), agreed: None };
+    assert_eq!(sitting.answer("en", goto("1")).await.unwrap()["stepId"], "create");
+    assert!(made.lock().is_empty(), "the learner does it once more");
+    let view = sitting.answer("en", goto("2")).await.unwrap();
+    assert_eq!(*made.lock(), ["/apis/apps/v1/namespaces/default/deployments"], "{view}");
+    assert_eq!(view["stepId"], "describe");
+    sitting.crew.kill();
+}

@@ -78,7 +78,7 @@ impl Recorder {
     }
 
     /// The fields that tell how something was looked at, and what was said of it.
-    fn looked_at(&self, record: &Record, request: Option<&Request>) -> [Field; 12] {
+    fn looked_at(&self, record: &Record, request: Option<&Request>) -> [Field; 13] {
         // A list that is searched for a prefix shows a part of the kind, as one with a selector
         // does.
         let prefix = request.zip(record.object.as_ref()).map_or("", |(r, o)| self.prefix(r, o));
@@ -102,6 +102,7 @@ impl Recorder {
             ("watch", Value::Bool(answer.watch)),
             ("tried", answer.tried.as_ref().map_or_else(value::empty, value::of_json)),
             ("tail", Value::Int(answer.tail.unwrap_or(ALL_LINES))),
+            ("empty", Value::Bool(answer.empty)),
             ("message", value::text(&answer.message)),
         ]
     }

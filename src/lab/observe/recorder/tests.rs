@@ -131,6 +131,17 @@ fn how_many_lines_of_a_log_were_asked_for_is_told() {
 }
 
 #[test]
+fn a_log_that_had_no_line_to_show_is_told() {
+    for empty in [false, true] {
+        let mut recorder = Recorder::default();
+        let answer = Event::Answer(Box::new(Answer { empty, ..Answer::default() }));
+        recorder.take(&Record::new(answer).object("pods", "d", "p"), Some(false));
+        let told = crate::cel::value::field(&recorder.trace[0], "empty");
+        assert_eq!(told, Some(&Value::Bool(empty)));
+    }
+}
+
+#[test]
 fn a_list_that_describe_searches_for_a_prefix_is_no_look_at_the_rest() {
     let tap = Tap::new().at("n", Component::ApiServer);
     let asked = |session: &str, command: &str, verb: &str, name: &str, code: u16| {

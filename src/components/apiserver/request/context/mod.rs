@@ -32,6 +32,8 @@ pub(crate) struct Context {
     tried: AtomicBool,
     /// What an update that is only tried would have made.
     outcome: OnceLock<Value>,
+    /// The log that was asked for had no line to show.
+    shown_nothing: AtomicBool,
     warnings: Mutex<Vec<String>>,
     /// The records of a request that is not authorized yet: what is refused must not fill the tap.
     early: Mutex<Vec<Record>>,
@@ -122,6 +124,7 @@ impl Context {
             named: OnceLock::new(),
             tried,
             outcome: OnceLock::new(),
+            shown_nothing: AtomicBool::new(false),
             warnings: Mutex::default(),
             early: Mutex::default(),
             is_authorized: AtomicBool::new(false),
@@ -252,6 +255,11 @@ impl Context {
         }
     }
 
+    /// Remembers that the log that was asked for had no line to show.
+    pub(crate) fn shows_nothing(&self) {
+        self.shown_nothing.store(true, Ordering::Relaxed);
+    }
+
     /// Records that a stage is over: [`Event::Authenticate`], [`Event::Authorize`],
     /// [`Event::Admit`], [`Event::Validate`].
     pub(crate) fn stage(&self, event: Event) {
@@ -360,6 +368,7 @@ impl Context {
             silent: !header(&self.headers, "kubectl-ignore-not-found").is_empty(),
             watch: !header(&self.headers, "kubectl-watch").is_empty(),
             tail,
+            empty: self.shown_nothing.load(Ordering::Relaxed),
             tried: self.outcome.get().cloned(),
             labels: text(labels),
             fields: text(fields),

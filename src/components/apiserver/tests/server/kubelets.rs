@@ -21,6 +21,8 @@ async fn fake_kubelet(api: &Api) -> std::net::SocketAddr {
                     if request.uri().path() == "/redirect" {
                         *answer.status_mut() = ::http::StatusCode::FOUND;
                         answer.headers_mut().insert("location", "https://example.com/".parse().unwrap());
+                    } else if request.uri().query().is_some_and(|query| query.contains("sinceSeconds")) {
+                        *answer.body_mut() = full("");
                     } else if request.uri().path().contains("/refuse/") {
                         *answer.status_mut() = ::http::StatusCode::FORBIDDEN;
                     } else if request.headers().contains_key("upgrade") {
@@ -61,6 +63,10 @@ async fn logs_and_exec_reach_the_kubelet_and_half_close_is_kept() {
     api.post("/api/v1/namespaces/default/pods", pod).await;
     let (code, log) = api.get("/api/v1/namespaces/default/pods/p/log?tailLines=5").await;
     assert_eq!((code, log), (200, "/containerLogs/default/p/c?tailLines=5\n".into()));
+    let was_empty = || api.fixture.tap.since(0).iter().rev().find_map(|r| r.answer().map(|a| a.empty));
+    assert_eq!(was_empty(), Some(false));
+    let silent = "/api/v1/namespaces/default/pods/p/log?sinceSeconds=1";
+    assert_eq!((api.get(silent).await.0, was_empty()), (200, Some(true)), "no line is so young");
     let (code, status) = api.get("/api/v1/namespaces/default/pods/p/log?container=x").await;
     assert_eq!((code, status["message"].as_str()), (400, Some("container x is not valid for pod p")));
     assert_eq!(api.get("/api/v1/namespaces/default/pods/p/log?tailLines=-1").await.0, 422);

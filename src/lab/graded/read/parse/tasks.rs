@@ -14,7 +14,8 @@ const WITHIN: Duration = Duration::from_secs(6);
 /// All tasks of a lab together weigh no more.
 const WEIGHT_MAX: u64 = 10_000;
 
-/// Compiles the tasks. Two of one name, and one that checks nothing, are faults.
+/// Compiles the tasks. Two of one name, one that checks nothing, and one that asks what a lab never
+/// answers, are faults.
 pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on: &mut On<'_>) -> Vec<Task> {
     let mut tasks: Vec<Task> = Vec::new();
     for task in written {
@@ -34,6 +35,12 @@ pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on
         let compiled =
             written.into_iter().filter_map(|(that, is)| Some((Text::new(&that), on.expr(&is, Use::Check)?)));
         let checks: Vec<(Text, Expr)> = compiled.collect();
+        for called in ["load", "shell"] {
+            if checks.iter().any(|(_, is)| is.calls(called)) {
+                let why = format!("task {:?} asks {called}(), which only a step of a lesson has", task.id);
+                on.fault(&format!("id: {}", task.id), why);
+            }
+        }
         tasks.push(Task {
             id: task.id,
             weight: task.weight,

@@ -34,6 +34,10 @@ fn slips_are_told_with_file_line_and_what_was_meant() {
     let all = LAB.find("    check: 'get(object(\"Deployment\"").expect("a check");
     let checked = LAB[all..].lines().next().expect("a line");
     assert!(broken(checked, "    check: []").contains("task \"all\" checks nothing"));
+    for (is, called) in [("shell().kubectl", "shell()"), ("load().failed == 0", "load()")] {
+        let told = broken(checked, &format!("    check: '{is}'"));
+        assert!(told.contains(&format!("asks {called}, which only a step")), "{told}");
+    }
     for weight in ["4294967295", "10000"] {
         assert!(broken("weight: 40", &format!("weight: {weight}")).contains("weigh"));
     }
