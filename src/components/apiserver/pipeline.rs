@@ -45,8 +45,8 @@ use http::Request;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Answers one request. What is refused before flow control lets it in is not recorded: a flood
-/// must not fill the tap.
+/// Answers one request. What flow control refuses is not recorded: a flood must not fill the tap.
+/// A request whose credentials are not believed is recorded as a guest's, of which few are kept.
 pub(crate) async fn serve(
     router: &impl Route,
     server: &Server,
@@ -59,7 +59,10 @@ pub(crate) async fn serve(
     let (headers, connection) = (request.headers(), request.extensions().get());
     let entered = match authenticate(&server.state, caller, headers, connection).await {
         Ok(user) => lifecycle::enter(server, user, &request, &seat),
-        Err(status) => Err(status),
+        Err(status) => {
+            lifecycle::record_unauthenticated(server, &request, started, &status);
+            Err(status)
+        }
     };
     let ctx = match entered {
         Ok(ctx) => ctx,

@@ -114,6 +114,9 @@ pub struct Call {
     pub count: i64,
     /// The store's revision when it answered; 0 if it refused.
     pub revision: i64,
+    /// The revision that a read named (`etcdctl get --rev`): it shows the store as it was then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub past: Option<i64>,
     /// The changes that a watch was sent: `PUT foo`, `DELETE foo`.
     pub events: Vec<String>,
     /// Why it was refused; empty if it was answered.

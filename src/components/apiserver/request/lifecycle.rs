@@ -33,6 +33,24 @@ pub(crate) fn enter(
     Ok(Arc::new(ctx))
 }
 
+/// Records the answer 401: the API server found no user for the request, so the record names none
+/// and counts as a guest's. Other refusals of authentication leave no record.
+pub(crate) fn record_unauthenticated(
+    server: &Server,
+    request: &Request<Body>,
+    started: Instant,
+    status: &Status,
+) {
+    if status.code != 401 {
+        return;
+    }
+    let query = Query::parse(request.uri().query());
+    let info = Info::parse(request.method(), request.uri().path(), &query);
+    let (id, headers) = (server.state.rng.uuid(), request.headers().clone());
+    let ctx = Context::new(id, User::default(), info, query, headers, server.tap.clone());
+    ctx.answered(status.code, started.elapsed(), &status.message);
+}
+
 /// Makes the answer of a request that was let in: its form, its warnings, its record.
 pub(crate) async fn finish(
     state: &Arc<State>,

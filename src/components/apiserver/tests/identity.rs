@@ -1,8 +1,11 @@
-//! Whom a request speaks for: impersonated names, and tokens of accounts that are new.
+//! Whom a request speaks for: impersonated names, tokens of accounts that are new, and tokens that
+//! nobody has issued.
 
 use crate::auth::authn::{Caller, Peer, authenticate};
 use crate::auth::user::User;
+use crate::pipeline;
 use crate::request::http::full;
+use crate::request::router::Router;
 use crate::testing::{self, Api, ask};
 use crate::tests::blocking_store::BlockingStore;
 use ::http::{HeaderMap, Request};
@@ -69,4 +72,28 @@ async fn a_token_is_not_refused_because_a_server_is_behind() {
         return;
     }
     panic!("the second server was never behind: the test shows nothing");
+}
+
+/// The API server finds no user for such a token, so the record of the refusal names none.
+#[tokio::test]
+async fn a_request_with_a_token_that_is_not_believed_is_recorded() {
+    let api = Api::bare().await;
+    let server = &api.fixture.server;
+    let request = Request::get("/api/v1/namespaces/default/pods")
+        .header("authorization", "Bearer made-up")
+        .body(full(""))
+        .unwrap();
+    let caller = Caller::Connection(&Peer::Nobody);
+    let answer = pipeline::serve(&Router, server, request, caller, server.crew.token()).await;
+    assert_eq!(answer.status().as_u16(), 401);
+    let records = api.fixture.tap.since(0);
+    let refused: Vec<_> =
+        records.iter().filter(|r| r.request.as_ref().is_some_and(|r| r.code == 401)).collect();
+    assert_eq!(refused.len(), 1);
+    let (request, object) = (refused[0].request.as_ref().unwrap(), refused[0].object.as_ref().unwrap());
+    assert_eq!((request.user.as_str(), request.verb.as_str()), ("", "list"));
+    assert_eq!(
+        (object.resource.as_str(), object.namespace.as_str(), object.name.as_str()),
+        ("pods", "default", "")
+    );
 }

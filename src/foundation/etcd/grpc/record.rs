@@ -73,7 +73,9 @@ impl Face {
         self: Arc<Self>,
         r: pb::RangeRequest,
     ) -> Result<pb::RangeResponse, Status> {
-        let (face, call) = (self.clone(), call("get", &r.key, &r.range_end));
+        // Revision 0 is the store as it is now.
+        let past = Some(r.revision).filter(|revision| *revision != 0);
+        let (face, call) = (self.clone(), Call { past, ..call("get", &r.key, &r.range_end) });
         let answer = self.range(r).await;
         face.record(call, answer.as_ref().map(|a| (revision(a.header.as_ref()), a.count)));
         answer
@@ -151,6 +153,19 @@ mod tests {
         assert!(told[1].revision == told[0].revision && told[3].revision == told[0].revision + 1);
         assert!(told[4].error.contains("key is not provided") && told[4].revision == 0, "{:?}", told[4]);
         assert!(!format!("{told:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_read_s_record_tells_the_revision_that_it_named() {
+        let one = One::start();
+        let put = pb::PutRequest { key: "foo".into(), ..Default::default() };
+        assert_eq!(one.ask("etcdserverpb.KV/Put", framed(&put.encode_to_vec())).code(), Code::Ok);
+        for revision in [0, 1] {
+            let get = pb::RangeRequest { key: "foo".into(), revision, ..Default::default() };
+            assert_eq!(one.ask("etcdserverpb.KV/Range", framed(&get.encode_to_vec())).code(), Code::Ok);
+        }
+        let told = calls(&one);
+        assert_eq!(told.iter().map(|call| call.past).collect::<Vec<_>>(), [None, None, Some(1)]);
     }
 
     #[test]
