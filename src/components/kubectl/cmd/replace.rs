@@ -60,7 +60,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
         let api = ctx.api().await?;
         let outcome = if force {
-            api.post(&info.collection(), &query, &info.object).await
+            api.create(&info.collection(), &query, &info.object).await
         } else {
             put(api, &format!("{}{below}", info.path()), &query, &mut info.object).await
         };
@@ -176,6 +176,24 @@ mod tests {
             let words: Vec<&str> = ["replace", "--force", "-f", "-"].into_iter().chain(output).collect();
             let said = server.kubectl_in(&words, &body.to_string(), Env::default()).await;
             assert_eq!((said.code, said.out.as_str()), (0, &*format!("{deleted}{replaced}")), "{said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_from_the_cluster_can_be_created_from() {
+        let mut body = config_map("a", json!({}));
+        body["metadata"]["resourceVersion"] = "7".into();
+        for words in
+            [["replace", "--force", "-f", "-"].as_slice(), &["create", "-f", "-"], &["apply", "-f", "-"]]
+        {
+            let server = Server::start().await;
+            if words[0] == "replace" {
+                server.hold(&at("a"), body.clone());
+            }
+            let said = server.kubectl_in(words, &body.to_string(), Env::default()).await;
+            assert_eq!(said.code, 0, "{words:?}: {said:?}");
+            let sent = server.asked().into_iter().rfind(|a| a.method == "POST").unwrap();
+            assert!(sent.body["metadata"]["resourceVersion"].is_null(), "{words:?}: {}", sent.body);
         }
     }
 

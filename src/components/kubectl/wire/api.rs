@@ -273,6 +273,21 @@ impl Api {
         self.value(Method::POST, path, query, JSON, Some((JSON, encoded(body)))).await
     }
 
+    /// Creates an object from a manifest; returns the answer. The manifest's resource version is
+    /// left out, as an object that was read from the cluster has one and the API server refuses it.
+    /// Source: cli-runtime, `resource/helper.go`, `CreateWithOptions`.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub(crate) async fn create(&self, path: &str, query: Query<'_>, object: &Value) -> Result<Value, Fail> {
+        if value::empty(object, "metadata.resourceVersion") {
+            return self.post(path, query, object).await;
+        }
+        let mut object = object.clone();
+        value::remove(&mut object, "metadata.resourceVersion");
+        self.post(path, query, &object).await
+    }
+
     /// Replaces an object; returns the new one.
     ///
     /// # Errors

@@ -239,7 +239,7 @@ async fn create(
     let mut query =
         vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
     dry_run.query(&mut query);
-    let created = ctx.api().await?.post(&info.collection(), &query, &object).await;
+    let created = ctx.api().await?.create(&info.collection(), &query, &object).await;
     created.map(|object| (object, "created")).map_err(|fail| about(fail, "creating", &info.source))
 }
 
@@ -323,7 +323,7 @@ async fn recreate(ctx: &Ctx, info: &Info, modified: &Value, current: &Value) -> 
     let deadline = Deadline::of(ctx.flags.duration("timeout"), GONE_WITHIN);
     wait_gone(ctx, &mut info.clone(), "", deadline).await?;
     let query = [("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
-    let fail = match api.post(&info.collection(), &query, modified).await {
+    let fail = match api.create(&info.collection(), &query, modified).await {
         Ok(created) => return Ok(created),
         Err(fail) => fail,
     };

@@ -51,7 +51,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 ("fieldValidation", validation(ctx)?),
             ];
             dry_run.query(&mut query);
-            match ctx.api().await?.post(&info.collection(), &query, &info.object).await {
+            match ctx.api().await?.create(&info.collection(), &query, &info.object).await {
                 Ok(object) => info.object = object,
                 Err(fail @ Fail::Api(_)) => {
                     failures.push(about(fail, "creating", &info.source));

@@ -399,7 +399,7 @@ async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
     for info in files::of_document(ctx, edited).await? {
         let query =
             [("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
-        let object = ctx.api().await?.post(&info.collection(), &query, &info.object).await?;
+        let object = ctx.api().await?.create(&info.collection(), &query, &info.object).await?;
         tell(ctx, &object, "created")?;
     }
     Ok(())
