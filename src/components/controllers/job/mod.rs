@@ -86,7 +86,7 @@ impl PodOwner for Jobs {
             };
         }
         let selector = spec.selector.clone().unwrap_or_default();
-        let mine = look.claim(&selector, pods::is_staying).await?;
+        let mine = look.claim(&selector, claimable(job)).await?;
         release(&look.shared.config.client, look.key, &strays(look.shared, look.key, &job.metadata.uid))
             .await?;
         let uid = &job.metadata.uid;
@@ -96,6 +96,8 @@ impl PodOwner for Jobs {
         let (ends, version) = (std::mem::take(&mut plan.remembered), job.metadata.resource_version.clone());
         look.ends.keep(look.key, uid, Remembered { ends, version });
         if plan.expired {
+            // Its deletion in the foreground would wait for ever for a pod that is still held.
+            release(&look.shared.config.client, look.key, &pods::named(&mine, &plan.release)).await?;
             return expire(look).await;
         }
         if !plan.create.is_empty() && !fresh(look).await? {
@@ -147,6 +149,16 @@ impl PodOwner for Jobs {
     /// Nobody counts the pods of a job that is gone: nothing keeps them any more.
     async fn gone(shared: &Shared, key: &Key) -> Result<(), Error> {
         release(&shared.config.client, key, &strays(shared, key, &None)).await
+    }
+}
+
+/// Which pods the Job may adopt or let go. One that has finished adopts none, as upstream, whose
+/// `syncJob` ends before it looks at pods: an adopted pod would be deleted together with the Job.
+/// It lets go what it still holds and no longer selects.
+fn claimable(job: &Job) -> fn(&Pod) -> bool {
+    match facts::finished(job) {
+        Some(_) => |pod: &Pod| is_tracked(pod) && pods::controller_of(&pod.metadata).is_some(),
+        None => pods::is_staying,
     }
 }
 
