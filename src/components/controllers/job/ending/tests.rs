@@ -169,3 +169,20 @@ fn more_successes_than_were_wanted_are_told() {
     assert_eq!(w.counts(), "0/3/0");
     assert_eq!(w.told, ["TooManySucceededPods", "Completed"]);
 }
+
+/// The user deletes a pod whose program does not stay up, and the pod takes its time to end.
+#[test]
+fn restarts_of_a_pod_that_is_going_count_until_it_is_gone() {
+    for (restarts, told) in [(3, vec!["FailureTarget BackoffLimitExceeded"]), (2, vec![])] {
+        let template = json!({"spec": {"restartPolicy": "OnFailure", "containers": []}});
+        let mut w = World::new(json!({"completions": 1, "backoffLimit": 3, "template": template}));
+        w.settle();
+        let container =
+            json!({"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": restarts});
+        let status = json!({"phase": "Running", "containerStatuses": [container]});
+        w.pods[0].status = Some(serde_json::from_value(status).unwrap());
+        w.delete("p1", 30);
+        w.settle();
+        assert_eq!(w.conditions(), told, "{restarts}");
+    }
+}
