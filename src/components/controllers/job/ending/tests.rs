@@ -1,11 +1,11 @@
 //! The end of a Job: which pods it waits for, and how they count.
 
-use crate::job::Jobs;
 use crate::job::case::Memory;
 use crate::job::decide::decide;
 use crate::job::facts::condition;
 use crate::job::names::TRACKING;
 use crate::job::world::World;
+use crate::job::{JOB_NAME, Jobs};
 use crate::shared::Shared;
 use crate::workload;
 use client::Key;
@@ -96,6 +96,18 @@ async fn a_job_that_has_ended_adopts_no_pod() {
         let adopts = lines.iter().any(|line| line == "PATCH /api/v1/namespaces/d/pods/p");
         assert_eq!(adopts, !ended, "{lines:?}");
     }
+}
+
+/// An earlier Job of this name was deleted and left its pod behind. Without an owner that counts it,
+/// the pod could never be deleted.
+#[tokio::test]
+async fn a_job_that_has_ended_lets_go_of_a_pod_that_it_does_not_adopt() {
+    let meta = json!({"name": "p", "namespace": "d", "uid": "p", "labels": {"a": "b", JOB_NAME: "j"},
+        "finalizers": [TRACKING]});
+    let pod = json!({"metadata": meta, "spec": {"containers": []}, "status": {"phase": "Succeeded"}});
+    let lines = look(true, Value::Null, pod).await;
+    let released = lines.iter().filter(|line| *line == "PATCH /api/v1/namespaces/d/pods/p");
+    assert_eq!(released.count(), 1, "{lines:?}");
 }
 
 /// A client has given the pod its finalizer back, for example: the deletion would wait for it.
