@@ -365,8 +365,8 @@ impl Worker {
         let mut plan = slices::plan(groups, have);
         plan.delete.extend(other);
         if service.metadata.deletion_timestamp.is_some() {
-            // It keeps what it has up to date as long as a finalizer holds it. The garbage collector
-            // may be deleting its slices just now, and would find new ones for ever.
+            // Slices that it has are kept up to date as long as a finalizer holds it. The garbage
+            // collector may be deleting them just now, and would find new ones for ever.
             plan.create.clear();
         }
         let mut changed = false;

@@ -98,8 +98,8 @@ async fn a_job_that_has_ended_adopts_no_pod() {
     }
 }
 
-/// An earlier Job of this name was deleted and left its pod behind. Without an owner that counts it,
-/// the pod could never be deleted.
+/// An earlier Job of this name was deleted and left its pod behind. Without an owner that counts
+/// it, the pod could never be deleted.
 #[tokio::test]
 async fn a_job_that_has_ended_lets_go_of_a_pod_that_it_does_not_adopt() {
     let meta = json!({"name": "p", "namespace": "d", "uid": "p", "labels": {"a": "b", JOB_NAME: "j"},
