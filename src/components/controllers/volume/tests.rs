@@ -106,7 +106,8 @@ async fn a_claim_that_says_it_is_bound_is_lost_unless_its_volume_is_there() {
         .await;
         let mut restored = claim("v", "Pending");
         restored.spec.as_mut().unwrap().volume_name = Some(named.into());
-        worker(&server, vec![restored], vec![]).claim(key(), None).await.unwrap();
+        let worker = worker(&server, vec![restored], vec![]);
+        worker.claim(key(), None).await.unwrap();
         let told = server.event(reason).await;
         assert!(told.starts_with(why), "{told}");
         let asked = server.take();
