@@ -1,12 +1,14 @@
 //! # Service accounts: every namespace has one, and the cluster's certificate to trust
 //!
 //! Three small loops: the account `default`, the ConfigMap `kube-root-ca.crt`, and tokens for
-//! secrets that ask for one by their type.
+//! secrets that ask for one by their type. An account that lists such a secret forgets it once it
+//! is gone.
 
 use super::pods::is_namespace_ending;
+use super::write::unless_gone;
 use crate::error::Error;
 use crate::shared::{Controller, Shared};
-use client::{Key, Outcome, WorkQueue, is_code, optional, reference};
+use client::{Change, Key, Outcome, WorkQueue, is_code, optional, reference};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,6 +17,7 @@ use pki::LEGACY_ISSUER;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tap::Cause;
 
 const ROOT_CA: &str = "kube-root-ca.crt";
 const DESCRIPTION: &str = "kubernetes.io/description";
@@ -84,7 +87,10 @@ fn start(shared: &Shared) {
             Ok::<_, Error>(Outcome::Done)
         }
     });
+    start_tokens(shared);
+}
 
+fn start_tokens(shared: &Shared) {
     let tokens: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = tokens.clone();
     shared.informer::<Secret>().on(move |change| q.add(change.key(), change.cause()));
@@ -100,6 +106,54 @@ fn start(shared: &Shared) {
         let shared = all.clone();
         async move { token(&shared, key).await }
     });
+    let removed: WorkQueue<Removed> = WorkQueue::new(&shared.crew);
+    let q = removed.clone();
+    shared.informer::<Secret>().on(move |change| {
+        let annotations = change.object().metadata.annotations.as_ref();
+        let annotation = |name: &str| annotations.and_then(|all| all.get(name)).cloned();
+        if let (Change::Deleted(_), Some(account)) = (change, annotation(ACCOUNT)) {
+            let uid = annotation(ACCOUNT_UID).unwrap_or_default();
+            q.add(Removed { secret: change.key(), account, uid }, change.cause());
+        }
+    });
+    let all = Arc::new(shared.clone());
+    removed.work("token-reference", 1, move |removed, cause| {
+        let shared = all.clone();
+        async move { remove_reference(&shared, &removed, cause).await }
+    });
+}
+
+/// A secret with a token that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Removed {
+    secret: Key,
+    /// The name of its account.
+    account: String,
+    /// The uid of its account; empty: the secret did not say.
+    uid: String,
+}
+
+/// Takes a secret that is gone out of the list `secrets` of its account. Upstream:
+/// `removeSecretReference`.
+async fn remove_reference(
+    shared: &Shared,
+    removed: &Removed,
+    cause: Option<Cause>,
+) -> Result<Outcome, Error> {
+    let Removed { secret, account, uid } = removed;
+    if shared.informer::<Secret>().get(secret).is_some() {
+        return Ok(Outcome::Done); // it was made again
+    }
+    let api = shared.config.client.caused_by(cause).within::<ServiceAccount>(&secret.namespace);
+    let Some(mut found) = optional(api.get(account).await)? else { return Ok(Outcome::Done) };
+    let is_same = uid.is_empty() || found.metadata.uid.as_ref() == Some(uid);
+    let named = found.secrets.get_or_insert_default();
+    let before = named.len();
+    named.retain(|one| one.name.as_ref() != Some(&secret.name));
+    if is_same && named.len() < before {
+        unless_gone(api.replace(account, &PostParams::default(), &found).await)?;
+    }
+    Ok(Outcome::Done)
 }
 
 /// Pure: the ConfigMap with the certificate of the cluster and the annotation that describes it;
@@ -239,6 +293,58 @@ mod tests {
         let next = &written[0].body["data"];
         assert_eq!(written[0].line, "PUT /api/v1/namespaces/n/secrets/s");
         assert_eq!((&next["token"], next["ca.crt"] == "b2xk"), (&json!("eA=="), false));
+    }
+
+    /// `kubectl describe serviceaccount` would list it for ever, as not found.
+    #[tokio::test]
+    async fn an_account_no_longer_lists_a_secret_that_is_gone() {
+        for (uid, is_there, want) in [
+            ("a", false, Some(json!([{"name": "other"}]))),
+            ("", false, Some(json!([{"name": "other"}]))),
+            ("earlier", false, None), // of an earlier account of this name
+            ("a", true, None),        // it was made again
+        ] {
+            let robot = json!({"metadata": {"name": "robot", "namespace": "n", "uid": "a", "resourceVersion": "5"},
+                "secrets": [{"name": "s"}, {"name": "other"}]});
+            let server = Scripted::new(move |asked| {
+                asked.line.ends_with("/serviceaccounts/robot").then(|| (200, robot.clone()))
+            })
+            .await;
+            let shared = Shared::fixed(&server.client);
+            let secret = json!({"metadata": {"name": "s", "namespace": "n"}});
+            if is_there {
+                shared.informer::<Secret>().tell_of(serde_json::from_value(secret).unwrap());
+            }
+            let removed =
+                Removed { secret: Key::new("n", "s"), account: "robot".into(), uid: uid.to_string() };
+            remove_reference(&shared, &removed, None).await.unwrap();
+            let put = server.take().into_iter().find(|asked| asked.line.starts_with("PUT"));
+            assert_eq!(put.as_ref().map(|put| put.body["secrets"].clone()), want, "{uid:?} {is_there}");
+            assert!(put.is_none_or(|put| put.body["metadata"]["resourceVersion"] == "5"));
+        }
+    }
+
+    /// The watch of the secrets tells of it.
+    #[tokio::test]
+    async fn the_end_of_a_secret_brings_its_account_a_look() {
+        let line = "/api/v1/namespaces/n/serviceaccounts/robot";
+        let robot = json!({"metadata": {"name": "robot", "namespace": "n"}, "secrets": [{"name": "s"}]});
+        let server =
+            Scripted::new(move |asked| asked.line.ends_with(line).then(|| (200, robot.clone()))).await;
+        let shared = Shared::fixed(&server.client);
+        start_tokens(&shared);
+        let meta = json!({"name": "s", "namespace": "n", "annotations": {ACCOUNT: "robot"}});
+        let secret: Secret = serde_json::from_value(json!({"metadata": meta})).unwrap();
+        shared.informer::<Secret>().tell_of(secret.clone());
+        shared.informer::<Secret>().tell_gone(secret);
+        let put = format!("PUT {line}");
+        let written = async {
+            while !server.lines().contains(&put) {
+                clock::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(clock::timeout(Duration::from_secs(20), written).await.is_some());
+        shared.crew.kill();
     }
 
     #[test]

@@ -226,12 +226,14 @@ impl Look<'_> {
                 None => return, // what was desired before stands
             }
         };
-        self.status.desired_replicas = desired;
         if desired == current {
+            self.status.desired_replicas = desired;
             return;
         }
         match self.resize(&path, scale, desired).await {
             Ok(()) => {
+                // Not before: a size that the target did not get is no last one, as upstream.
+                self.status.desired_replicas = desired;
                 let told = format!("the HPA controller was able to update the target scale to {desired}");
                 self.set("AbleToScale", true, "SucceededRescale", &told);
                 self.status.last_scale_time = Some(Time(clock::now()));

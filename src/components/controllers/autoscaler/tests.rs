@@ -303,6 +303,22 @@ async fn a_behavior_says_how_near_is_near_enough() {
     assert_eq!(sizes(30, json!({"scaleUp": {"tolerance": "800m"}})).await, [] as [Value; 0]);
 }
 
+/// The only pod uses ten times as much as it should; once the target takes no other size.
+#[tokio::test]
+async fn a_size_that_the_target_did_not_get_is_not_shown_as_the_last_one() {
+    for (refuse, want) in [(true, 3), (false, 4)] {
+        let server = server(refuse).await;
+        let worker = worker(&server, &["h"], &json!([metric("cpu", 5)]), &Value::Null);
+        let key = Key::new("d", "h");
+        let mut known = (*worker.shared.informer::<HorizontalPodAutoscaler>().get(&key).unwrap()).clone();
+        known.status = serde_json::from_value(json!({"desiredReplicas": 3})).unwrap();
+        worker.shared.informer::<HorizontalPodAutoscaler>().tell_of(known);
+        worker.sync(key, None).await.unwrap();
+        let put = server.take().into_iter().find(|a| a.line.ends_with("/h/status")).expect("a status");
+        assert_eq!(put.body["status"]["desiredReplicas"], json!(want), "{refuse}");
+    }
+}
+
 /// The target's status was written between the read of its scale and the write.
 #[tokio::test]
 async fn a_scale_that_has_changed_is_read_again() {

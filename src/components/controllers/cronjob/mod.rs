@@ -138,7 +138,8 @@ fn account(plan: &mut Plan, jobs: &[Arc<Job>]) {
     plan.status.active = (!active.is_empty()).then_some(active);
 }
 
-/// The oldest ended jobs beyond the limits go.
+/// The oldest ended jobs beyond the limits go; one without a start time counts as the youngest, as
+/// upstream (`byJobStartTime`).
 fn history(plan: &mut Plan, spec: &CronJobSpec, jobs: &[Arc<Job>]) {
     let limits = [
         ("Complete", spec.successful_jobs_history_limit.unwrap_or(3)),
@@ -149,7 +150,7 @@ fn history(plan: &mut Plan, spec: &CronJobSpec, jobs: &[Arc<Job>]) {
             jobs.iter().filter(|j| finished(j).is_some_and(|c| c.type_ == kind)).collect();
         ended.sort_by_key(|j| {
             let start = j.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
-            (start, j.metadata.name.clone())
+            (start.is_none(), start, j.metadata.name.clone())
         });
         let surplus = ended.len().saturating_sub(limit.max(0) as usize);
         plan.delete.extend(ended.iter().take(surplus).filter_map(|j| j.metadata.name.clone()));

@@ -99,6 +99,12 @@ fn history_is_kept_as_long_as_asked() {
     let four: Vec<_> =
         (1..=4).map(|n| job(&format!("j{n}"), "Complete", &format!("2026-01-01T0{n}:00:00Z"))).collect();
     assert_eq!(look(json!({"schedule": "@yearly"}), T, &[], &four, T).delete, ["j1"], "three are kept");
+    // Suspended from the beginning, with no completion to wait for.
+    let mut unstarted = (*job("a", "Complete", T)).clone();
+    unstarted.status.as_mut().unwrap().start_time = None;
+    let spec = json!({"schedule": "@yearly", "successfulJobsHistoryLimit": 1});
+    let jobs = [Arc::new(unstarted), job("b", "Complete", "2026-01-01T01:00:00Z")];
+    assert_eq!(look(spec, T, &[], &jobs, T).delete, ["b"]);
 }
 
 #[tokio::test]

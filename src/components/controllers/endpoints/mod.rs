@@ -298,10 +298,7 @@ impl Worker {
         };
         let spec = service.spec.clone().unwrap_or_default();
         let selects = spec.selector.as_ref().is_some_and(|s| !s.is_empty());
-        if !selects
-            || spec.type_.as_deref() == Some("ExternalName")
-            || service.metadata.deletion_timestamp.is_some()
-        {
+        if !selects || spec.type_.as_deref() == Some("ExternalName") {
             return Ok(Outcome::Done); // others write its endpoints, or it has none
         }
         let start = clock::Instant::now();
@@ -367,6 +364,11 @@ impl Worker {
         label_headless(&mut labels, service);
         let mut plan = slices::plan(groups, have);
         plan.delete.extend(other);
+        if service.metadata.deletion_timestamp.is_some() {
+            // Slices that it has are kept up to date as long as a finalizer holds it. The garbage
+            // collector may be deleting them just now, and would find new ones for ever.
+            plan.create.clear();
+        }
         let mut changed = false;
         for group in plan.create {
             match self.create_slice(&api, key, service, &labels, group).await {

@@ -284,6 +284,34 @@ fn writes(asked: Vec<client::testing::Asked>) -> Vec<String> {
     asked.into_iter().filter(|a| a.line.contains("/endpointslices")).map(shown).collect()
 }
 
+/// A finalizer holds it, as that of a load balancer does, and meanwhile its pods change.
+#[tokio::test]
+async fn a_service_that_is_being_deleted_has_its_slice_written_and_gets_no_new_one() {
+    let server = client::testing::Scripted::new(|a| {
+        let writes = a.line.starts_with("POST") || a.line.starts_with("PUT");
+        writes.then(|| (201, a.body.clone()))
+    })
+    .await;
+    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let meta =
+        json!({"name": "s", "namespace": "d", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+    let service = json!({"metadata": meta, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
+    worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
+    worker.shared.informer::<Node>().tell_of(node("n1", json!({})));
+    worker.shared.informer::<Pod>().tell_of((*pod("a", "10.244.1.2", true, false, 80)).clone());
+    let key = Key::new("d", "s");
+    worker.sync(key.clone(), None).await.unwrap();
+    assert_eq!(writes(server.take()), [""; 0]);
+    let owner = json!({"apiVersion": "v1", "kind": "Service", "name": "s", "uid": "u", "controller": true});
+    let labels = json!({SERVICE_NAME: "s", MANAGED_BY: MANAGER});
+    let meta =
+        json!({"name": "s-1", "namespace": "d", "uid": "1", "labels": labels, "ownerReferences": [owner]});
+    let slice = json!({"metadata": meta, "addressType": "IPv4", "endpoints": []});
+    worker.shared.informer::<EndpointSlice>().tell_of(serde_json::from_value(slice).unwrap());
+    worker.sync(key, None).await.unwrap();
+    assert_eq!(writes(server.take()), ["PUT 10.244.1.2"]);
+}
+
 /// A rolling update gives a named port another number; the pods that serve keep their slice.
 #[tokio::test]
 async fn a_new_group_of_ports_does_not_take_the_slice_of_another() {

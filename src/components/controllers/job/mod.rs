@@ -86,9 +86,8 @@ impl PodOwner for Jobs {
             };
         }
         let selector = spec.selector.clone().unwrap_or_default();
-        let mine = look.claim(&selector, pods::is_staying).await?;
-        release(&look.shared.config.client, look.key, &strays(look.shared, look.key, &job.metadata.uid))
-            .await?;
+        let mine = look.claim(&selector, claimable(job)).await?;
+        release(&look.shared.config.client, look.key, &strays(look.shared, look.key, Some(job))).await?;
         let uid = &job.metadata.uid;
         let memory =
             Memory { dismissed: look.dismissed.among(look.key, &mine), known: look.ends.of(look.key, uid) };
@@ -96,6 +95,8 @@ impl PodOwner for Jobs {
         let (ends, version) = (std::mem::take(&mut plan.remembered), job.metadata.resource_version.clone());
         look.ends.keep(look.key, uid, Remembered { ends, version });
         if plan.expired {
+            // Its deletion in the foreground would wait for ever for a pod that is still held.
+            release(&look.shared.config.client, look.key, &pods::named(&mine, &plan.release)).await?;
             return expire(look).await;
         }
         if !plan.create.is_empty() && !fresh(look).await? {
@@ -146,7 +147,17 @@ impl PodOwner for Jobs {
 
     /// Nobody counts the pods of a job that is gone: nothing keeps them any more.
     async fn gone(shared: &Shared, key: &Key) -> Result<(), Error> {
-        release(&shared.config.client, key, &strays(shared, key, &None)).await
+        release(&shared.config.client, key, &strays(shared, key, None)).await
+    }
+}
+
+/// Which pods the Job may adopt or let go. One that has finished adopts none, as upstream, whose
+/// `syncJob` ends before it looks at pods: an adopted pod would be deleted together with the Job.
+/// It lets go what it still holds and no longer selects.
+fn claimable(job: &Job) -> fn(&Pod) -> bool {
+    match facts::finished(job) {
+        Some(_) => |pod: &Pod| is_tracked(pod) && pods::controller_of(&pod.metadata).is_some(),
+        None => pods::is_staying,
     }
 }
 
@@ -154,14 +165,24 @@ fn is_among(pod: &Pod, names: &[String]) -> bool {
     pod.metadata.name.as_ref().is_some_and(|name| names.contains(name))
 }
 
-/// Pods that wait for a job that is no more: of an earlier job of this name, or orphaned.
+/// Pods that wait for a job that is no more or has finished: of an earlier job of this name, or
+/// orphaned.
 ///
 /// Only the Job that counts a pod takes its finalizer off. If that Job is gone, the finalizer would
 /// stay, and the pod could never be deleted.
-fn strays(shared: &Shared, key: &Key, uid: &Option<String>) -> Vec<Arc<Pod>> {
+fn strays(shared: &Shared, key: &Key, job: Option<&Job>) -> Vec<Arc<Pod>> {
+    let uid = job.and_then(|job| job.metadata.uid.as_ref());
+    // Also one that this Job would have adopted if it had not finished meanwhile.
+    let is_chosen = |pod: &Pod| {
+        let selector = job.and_then(Jobs::selector);
+        selector.is_some_and(|selector| pods::selects(&selector, pod.metadata.labels.as_ref()))
+    };
     let stray = |pod: &Arc<Pod>| match pods::controller_of(&pod.metadata) {
-        Some(owner) => owner.kind == "Job" && owner.name == key.name && Some(&owner.uid) != uid.as_ref(),
-        None => Jobs::lost_owner(pod).as_ref() == Some(key) && !is_wanted(shared, pod),
+        Some(owner) => owner.kind == "Job" && owner.name == key.name && Some(&owner.uid) != uid,
+        None => {
+            let is_lost = Jobs::lost_owner(pod).as_ref() == Some(key) || is_chosen(pod);
+            is_lost && !is_wanted(shared, pod)
+        }
     };
     shared
         .informer::<Pod>()
@@ -171,12 +192,13 @@ fn strays(shared: &Shared, key: &Key, uid: &Option<String>) -> Vec<Arc<Pod>> {
         .collect()
 }
 
-/// Does a live job select this pod, and so adopt it?
+/// Does a live job that has not finished select this pod, and so adopt it?
 fn is_wanted(shared: &Shared, pod: &Pod) -> bool {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let labels = pod.metadata.labels.as_ref();
     shared.informer::<Job>().within(namespace).iter().any(|job| {
         job.metadata.deletion_timestamp.is_none()
+            && facts::finished(job).is_none()
             && pods::is_staying(pod)
             && Jobs::selector(job).is_some_and(|selector| pods::selects(&selector, labels))
     })

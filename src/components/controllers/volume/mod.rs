@@ -118,13 +118,9 @@ impl Worker {
         if claim.metadata.deletion_timestamp.is_some() {
             return Ok(Outcome::Done);
         }
-        let phase = claim.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default();
         let already = claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BIND_COMPLETED));
-        if already && phase == "Bound" {
-            // A volume that was set free is bound anew.
-            if !self.set_free(&key, &claim, &cause).await? {
-                return Ok(Outcome::Done);
-            }
+        if already && !self.is_to_bind(&key, &claim, &cause).await? {
+            return Ok(Outcome::Done);
         }
         // Where the first consumer decides, the scheduler reserves the volume.
         let late = self.is_late(&claim) && bound_to(&claim).is_none();
@@ -177,31 +173,54 @@ impl Worker {
         class.is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
     }
 
-    /// A bound claim whose volume is no more, or is another claim's, is lost, and its data with it.
-    /// Returns whether its volume is there, bound to nothing.
-    async fn set_free(
+    /// Looks at a claim that says that its binding is completed, as one from a backup may. Returns
+    /// whether it is to be bound all the same. Upstream: `syncBoundClaim`.
+    ///
+    /// ```text
+    /// its volume is reserved for it     yes, unless its phase is Bound
+    /// its volume is reserved for none   yes: it was set free, and is bound anew
+    /// another claim has its volume      no: the claim is lost
+    /// its volume does not exist         no: the claim is lost, and its data with it
+    /// it names no volume                no: the same
+    /// ```
+    async fn is_to_bind(
         &self,
         key: &Key,
         claim: &PersistentVolumeClaim,
         cause: &Option<Cause>,
     ) -> Result<bool, Error> {
-        let name = bound_to(claim).unwrap_or_default();
+        let is_done = claim.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Bound"));
+        let Some(name) = bound_to(claim) else {
+            let why = "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!";
+            return self.lose(key, claim, ("ClaimLost", why), cause).await.map(|()| false);
+        };
         let mut volume = self.shared.informer::<PersistentVolume>().get(&Key::new("", name.clone()));
         if volume.as_ref().is_none_or(|v| !is_reserved_for(v, claim)) {
             // The cache may be behind: that of the claims is another one.
             let api = self.shared.config.client.cluster::<PersistentVolume>();
             volume = optional(api.get(&name).await)?.map(Arc::new);
         }
-        let (reason, why) = match volume {
-            Some(volume) if is_reserved_for(&volume, claim) => return Ok(false),
+        let told = match volume {
+            Some(volume) if is_reserved_for(&volume, claim) => return Ok(!is_done),
             Some(volume) if volume.spec.as_ref().is_none_or(|s| s.claim_ref.is_none()) => {
-                return Ok(fits(&volume, claim));
+                return Ok(!is_done || fits(&volume, claim));
             }
             Some(_) => {
                 ("ClaimMisbound", "Two claims are bound to the same volume, this one is bound incorrectly")
             }
             None => ("ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!"),
         };
+        self.lose(key, claim, told, cause).await.map(|()| false)
+    }
+
+    /// Marks a claim as lost, and says why the first time.
+    async fn lose(
+        &self,
+        key: &Key,
+        claim: &PersistentVolumeClaim,
+        (reason, why): (&'static str, &'static str),
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
         let api = self.shared.config.client.caused_by(cause.clone());
         let api = api.within::<PersistentVolumeClaim>(&key.namespace);
         let old = claim.status.as_ref();
@@ -214,7 +233,7 @@ impl Worker {
         if write::status(&api, &claim.metadata, Guard::Uid, old, &new).await? {
             self.recorder.warning(&reference(claim), reason, why, cause.clone());
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Nothing fits: ask the class' provisioner, or say what is missing.

@@ -89,6 +89,36 @@ async fn a_claim_whose_volume_is_gone_is_lost_unless_only_the_cache_is_behind() 
     assert_eq!(server.lines(), [""; 0], "all is well, and nobody is asked");
 }
 
+/// As a backup brings it back: with its annotations, and without its status.
+#[tokio::test]
+async fn a_claim_that_says_it_is_bound_is_lost_unless_its_volume_is_there() {
+    for (named, reserved, reason, why) in [
+        ("v", None, "ClaimLost", "Bound claim has lost its PersistentVolume."),
+        ("v", Some("another"), "ClaimMisbound", "Two claims are bound to the same volume"),
+        ("", Some("u"), "ClaimLost", "Bound claim has lost reference to PersistentVolume."),
+    ] {
+        let stored = reserved.map(|uid| json!(volume(Some(uid))));
+        let server = Scripted::new(move |asked| match (asked.line.as_str(), &stored) {
+            ("GET /api/v1/persistentvolumes/v", None) => refusal(404, "NotFound"),
+            ("GET /api/v1/persistentvolumes/v", Some(stored)) => Some((200, stored.clone())),
+            _ => None,
+        })
+        .await;
+        let mut restored = claim("v", "Pending");
+        restored.spec.as_mut().unwrap().volume_name = Some(named.into());
+        let worker = worker(&server, vec![restored], vec![]);
+        worker.claim(key(), None).await.unwrap();
+        let told = server.event(reason).await;
+        assert!(told.starts_with(why), "{told}");
+        let asked = server.take();
+        assert_eq!(asked.last().unwrap().body["status"]["phase"], "Lost", "{asked:?}");
+    }
+    let server = Scripted::new(|_| None).await;
+    worker(&server, vec![claim("v", "Pending")], vec![volume(Some("u"))]).claim(key(), None).await.unwrap();
+    let asked = server.take();
+    assert_eq!(asked.last().unwrap().body["status"]["phase"], "Bound", "{asked:?}");
+}
+
 /// A scheduler reserved it, ended, and reserved another one after its start, for example.
 #[tokio::test]
 async fn a_volume_whose_claim_got_another_one_is_free_again_unless_its_administrator_reserved_it() {

@@ -89,14 +89,14 @@ impl Case<'_> {
     /// Pods that restart their own containers are not replaced; there the restarts count.
     ///
     /// With `restartPolicy: OnFailure` the kubelet starts the container again in the same pod: no
-    /// pod fails, and `backoffLimit` would never be reached. The restarts of all active pods are
-    /// added up. Upstream: `pastBackoffLimitOnFailure`.
+    /// pod fails, and `backoffLimit` would never be reached. The restarts of all pods that have not
+    /// ended are added up, of those that are going too. Upstream: `pastBackoffLimitOnFailure`.
     fn restarted_too_often(&self, limit: i32) -> bool {
         let template = self.spec.template.spec.as_ref();
         if template.and_then(|s| s.restart_policy.as_deref()) != Some("OnFailure") {
             return false;
         }
-        let statuses = self.active.iter().filter_map(|p| p.status.as_ref());
+        let statuses = self.pods.iter().filter(|p| !ended(p)).filter_map(|p| p.status.as_ref());
         let containers =
             statuses.flat_map(|s| s.init_container_statuses.iter().chain(&s.container_statuses).flatten());
         let restarts = containers.fold(0i32, |n, c| n.saturating_add(c.restart_count));

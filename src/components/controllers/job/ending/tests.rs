@@ -1,16 +1,17 @@
 //! The end of a Job: which pods it waits for, and how they count.
 
-use crate::job::Jobs;
 use crate::job::case::Memory;
 use crate::job::decide::decide;
 use crate::job::facts::condition;
 use crate::job::names::TRACKING;
 use crate::job::world::World;
+use crate::job::{JOB_NAME, Jobs};
 use crate::shared::Shared;
 use crate::workload;
 use client::Key;
 use client::testing::Scripted;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 /// A Job whose deadline is over, and that had one active pod.
@@ -61,6 +62,65 @@ async fn a_job_does_not_end_before_its_pods_are_known() {
         assert_eq!(kinds.is_empty(), unknown > 0);
         assert!(unknown > 0 || kinds.contains(&&json!("Failed")), "{kinds:?}");
     }
+}
+
+/// The requests of a look at a Job that has ended, or not, beside this pod.
+async fn look(ended: bool, ttl: Value, pod: Value) -> Vec<String> {
+    let ended = if ended { "True" } else { "False" };
+    let done = json!({"type": "Complete", "status": ended, "lastTransitionTime": "2025-01-01T00:00:00Z"});
+    let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+        "spec": {"parallelism": 1, "completions": 1, "ttlSecondsAfterFinished": ttl,
+            "selector": {"matchLabels": {"a": "b"}}, "template": {"spec": {"containers": []}}},
+        "status": {"conditions": [done]}});
+    let stored = job.clone();
+    let server = Scripted::new(move |asked| match asked.line.as_str() {
+        "PATCH /api/v1/namespaces/d/pods/p" => Some((200, json!({"metadata": {"name": "p"}}))),
+        line if line.contains("/jobs/j") => Some((200, stored.clone())),
+        _ => None,
+    })
+    .await;
+    let shared = Shared::fixed(&server.client);
+    shared.informer::<Job>().tell_of(serde_json::from_value(job).unwrap());
+    shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+    workload::look_once::<Jobs>(&shared, &Key::new("d", "j")).await.unwrap();
+    server.lines()
+}
+
+/// With a selector that a user has chosen. The garbage collector would delete the pod with the Job.
+#[tokio::test]
+async fn a_job_that_has_ended_adopts_no_pod() {
+    for ended in [false, true] {
+        let meta = json!({"name": "p", "namespace": "d", "uid": "p", "labels": {"a": "b"}});
+        let pod = json!({"metadata": meta, "spec": {"containers": []}, "status": {"phase": "Running"}});
+        let lines = look(ended, Value::Null, pod).await;
+        let adopts = lines.iter().any(|line| line == "PATCH /api/v1/namespaces/d/pods/p");
+        assert_eq!(adopts, !ended, "{lines:?}");
+    }
+}
+
+/// An earlier Job of this name was deleted and left its pod behind. Without an owner that counts
+/// it, the pod could never be deleted.
+#[tokio::test]
+async fn a_job_that_has_ended_lets_go_of_a_pod_that_it_does_not_adopt() {
+    let meta = json!({"name": "p", "namespace": "d", "uid": "p", "labels": {"a": "b", JOB_NAME: "j"},
+        "finalizers": [TRACKING]});
+    let pod = json!({"metadata": meta, "spec": {"containers": []}, "status": {"phase": "Succeeded"}});
+    let lines = look(true, Value::Null, pod).await;
+    let released = lines.iter().filter(|line| *line == "PATCH /api/v1/namespaces/d/pods/p");
+    assert_eq!(released.count(), 1, "{lines:?}");
+}
+
+/// A client has given the pod its finalizer back, for example: the deletion would wait for it.
+#[tokio::test]
+async fn a_job_whose_time_is_over_lets_go_of_its_pods_before_it_is_deleted() {
+    let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1", "controller": true});
+    let meta = json!({"name": "p", "namespace": "d", "uid": "p", "labels": {"a": "b"},
+        "finalizers": [TRACKING], "ownerReferences": [owner]});
+    let pod = json!({"metadata": meta, "spec": {"containers": []}, "status": {"phase": "Succeeded"}});
+    let lines = look(true, json!(0), pod).await;
+    let at = |begin: &str| lines.iter().position(|line| line.starts_with(begin));
+    let (released, deleted) = (at("PATCH /api/v1/namespaces/d/pods/p"), at("DELETE"));
+    assert!(released.is_some() && released < deleted, "{lines:?}");
 }
 
 /// Its program ends well when it is told to end, as nginx does.
@@ -120,4 +180,21 @@ fn more_successes_than_were_wanted_are_told() {
     w.settle();
     assert_eq!(w.counts(), "0/3/0");
     assert_eq!(w.told, ["TooManySucceededPods", "Completed"]);
+}
+
+/// The user deletes a pod whose program does not stay up, and the pod takes its time to end.
+#[test]
+fn restarts_of_a_pod_that_is_going_count_until_it_is_gone() {
+    for (restarts, told) in [(3, vec!["FailureTarget BackoffLimitExceeded"]), (2, vec![])] {
+        let template = json!({"spec": {"restartPolicy": "OnFailure", "containers": []}});
+        let mut w = World::new(json!({"completions": 1, "backoffLimit": 3, "template": template}));
+        w.settle();
+        let container =
+            json!({"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": restarts});
+        let status = json!({"phase": "Running", "containerStatuses": [container]});
+        w.pods[0].status = Some(serde_json::from_value(status).unwrap());
+        w.delete("p1", 30);
+        w.settle();
+        assert_eq!(w.conditions(), told, "{restarts}");
+    }
 }
