@@ -82,7 +82,7 @@ mod tests {
         let failed = |code: Option<i32>, text: &str| Err(Failed { code, text: text.into() });
         assert_eq!(run(&["true"]).await, Ok(()));
         assert_eq!(run(&["sh", "-c", "exit 7"]).await, failed(Some(7), "exit status 7"));
-        assert_eq!(run(&["sh", "-c", "kill -INT $$"]).await, failed(Some(255), "signal: interrupt"));
+        assert_eq!(run(&["sh", "-c", "kill -TERM $$"]).await, failed(Some(255), "signal: terminated"));
         assert_eq!(run(&["sh", "-c", "read line"]).await, failed(Some(1), "exit status 1"), "no input");
         let none = "exec: \"no-such-program\": executable file not found in $PATH";
         assert_eq!(run(&["no-such-program"]).await, failed(None, none));
