@@ -164,10 +164,14 @@ fn seconds(text: &str) -> Option<u64> {
 }
 
 /// True if no API server can answer: fewer than a majority of the store's members run, or no node
-/// has both an API server and the member that it asks.
+/// has both an API server and the member that it asks. An external store runs elsewhere: there one
+/// API server is enough, whatever nodes are off.
 fn is_silent(spec: &Spec, is_down: impl Fn(&str, &str) -> bool) -> bool {
     let planes: Vec<_> = spec.nodes().into_iter().filter(|n| n.control_plane).collect();
     let runs = |component: Component, node: &str| !is_down(component.name(), node);
+    if spec.external_etcd.is_some() {
+        return !planes.iter().any(|n| runs(Component::ApiServer, &n.name));
+    }
     let members = planes.iter().filter(|n| runs(Component::Etcd, &n.name)).count();
     let answers =
         planes.iter().any(|n| runs(Component::Etcd, &n.name) && runs(Component::ApiServer, &n.name));
@@ -274,5 +278,20 @@ mod tests {
         assert!(!silent(3, &[(api, 0), (api, 1)]) && silent(3, &[(api, 0), (api, 1), (api, 2)]));
         assert!(!silent(3, &[(api, 0), (api, 1), (etcd, 0)]), "the third has both");
         assert!(silent(3, &[(api, 0), (api, 1), (etcd, 2)]), "no node has both");
+    }
+
+    /// Two of three nodes are off, and the scheduler of the third is stopped: `kubectl` still gets
+    /// its answers.
+    #[test]
+    fn an_external_store_is_not_down_with_the_nodes() {
+        let external_etcd = Some(crate::external_etcd::ExternalEtcd::default());
+        let spec = Spec { control_planes: 3, external_etcd, ..Spec::new("t") };
+        let planes: Vec<_> = spec.nodes().into_iter().filter(|n| n.control_plane).collect();
+        let silent = |off: &[usize], held: &str| {
+            let is_off = |node: &str| off.iter().any(|at| planes[*at].name == node);
+            is_silent(&spec, |component, node| is_off(node) || component == held)
+        };
+        assert!(!silent(&[0, 1], "kube-scheduler"));
+        assert!(silent(&[0, 1, 2], "") && silent(&[], Component::ApiServer.name()));
     }
 }
