@@ -70,9 +70,11 @@ pub(crate) async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error
         }
         Fault::Disk { node } => fill(world, node.as_deref())?,
         Fault::Heal => {
-            world.fabric.heal().await?;
+            // Before the links: one that the kernel does not mend must leave no store without room.
             world.disks.empty();
-            json!({ "healed": world.faults.heal() })
+            let disks = world.faults.empty_disks();
+            world.fabric.heal().await?;
+            json!({ "healed": disks + world.faults.heal() })
         }
         Fault::Node { node, act } => power(world, &node, act).await?,
     };
