@@ -126,8 +126,8 @@ pub(super) async fn with_back_offs(world: &World, component: &str, mut answer: V
     answer
 }
 
-/// The seconds that are left of a pod's back-off, rounded up. The pod tells how long it is and when
-/// the container ended.
+/// The real seconds that are left of a pod's back-off, rounded up. The pod tells how long it is, in
+/// the cluster's time, and when the container ended.
 ///
 /// Example: `back-off 1m20s restarting failed container=…` of a container that ended 30 s ago: 50.
 fn back_off_left(pod: &Value, now: clock::Timestamp) -> Option<u64> {
@@ -139,7 +139,7 @@ fn back_off_left(pod: &Value, now: clock::Timestamp) -> Option<u64> {
         let ended =
             status["lastState"]["terminated"]["finishedAt"].as_str()?.parse::<clock::Timestamp>().ok()?;
         let left = clock::left(ended, Duration::from_secs(pause), now)?;
-        Some(left.as_millis().div_ceil(1000) as u64)
+        Some(clock::scaled(left).as_millis().div_ceil(1000) as u64)
     };
     statuses.iter().filter_map(left).max()
 }
@@ -250,6 +250,8 @@ mod tests {
         assert_eq!(left("CrashLoopBackOff", "back-off soon"), None);
         assert_eq!(back_off_left(&json!({}), now), None);
         assert_eq!(["5m0s", "1h0m5s", "x"].map(seconds), [Some(300), Some(3605), None]);
+        let _scale = clock::pin_scale(20);
+        assert_eq!(left("CrashLoopBackOff", &told("40m0s")), Some(90), "600 of 2400 s are over");
     }
 
     /// The only control plane is off. Its scheduler was not stopped, so `fault start` would lead
