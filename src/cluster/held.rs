@@ -57,12 +57,13 @@ pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> R
     Ok(json!({ "stopped": stopped, "silent": is_silent(&world.spec, is_down) }))
 }
 
-/// Ends a hold, so that the component starts again.
+/// Ends a hold, so that the component starts again. The answer names those that do not yet
+/// (`asleep`), because the kubelet of their node is held down, too.
 ///
 /// # Errors
 /// As [`stop`], but the component has to be stopped; and the kubelet may fail to start.
 pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> Result<Value, Error> {
-    let mut started = Vec::new();
+    let (mut started, mut asleep) = (Vec::new(), Vec::new());
     for node in places(world, component, node)? {
         let name = &node.spec.name;
         if !world.faults.is_held(component, name) {
@@ -76,6 +77,9 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
             }
         } else {
             node.cri.wake();
+            if world.faults.is_held(KUBELET, name) {
+                asleep.push(format!("{component}/{name}"));
+            }
         }
         started.push(format!("{component}/{name}"));
     }
@@ -87,7 +91,7 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
         };
         return Err(refusal.into());
     }
-    Ok(json!({ "started": started }))
+    Ok(json!({ "started": started, "asleep": asleep }))
 }
 
 /// How long `fault start` waits for the pods that tell of a back-off.
