@@ -145,6 +145,9 @@ mod tests {
     fn a_command_that_was_written_wrongly_ends_with_2_whoever_finds_it_out() {
         let name = Home::at("/h").cluster("../x").unwrap_err();
         assert_eq!(code(&name.into()), 2);
+        for refused in [Refusal::TooSlow { millis: 20_000 }, Refusal::OneNode { node: "n".into() }] {
+            assert_eq!(code(&cluster::Error::from(refused).into()), 2);
+        }
         let running = Refusal::Running { name: "t".into() };
         assert_eq!(code(&cluster::Error::from(running).into()), 1);
         assert_eq!(code(&cluster::Error::NotRunning("t".into()).into()), 1);

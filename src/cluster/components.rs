@@ -274,6 +274,7 @@ fn api(world: &Arc<World>, crew: &Crew, place: Location) -> Result<(), String> {
             Err(_) => None,
         };
         let Some(kv) = kv else { return Err("there is no store".to_string()) };
+        let asked = kv.clone();
         let address = SocketAddr::from((place.ip, API_PORT));
         let config = apiserver::Config {
             kv,
@@ -303,7 +304,7 @@ fn api(world: &Arc<World>, crew: &Crew, place: Location) -> Result<(), String> {
         tracing::info!(%address, "Serving securely");
         world.api_servers.send_modify(|servers| drop(servers.insert(place.node.clone(), server.clone())));
         let lost = async {
-            let _ = stores.wait_for(|s| !s.contains_key(&place.node)).await;
+            let _ = stores.wait_for(|s| !has_own(s, &place.node, |there| Arc::ptr_eq(there, &asked))).await;
         };
         // A stop is the listener's to carry out: it lets running requests end before the
         // connections go.
@@ -352,11 +353,16 @@ fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Location)
     });
 }
 
+/// True if a node's entry is the caller's own. A watcher sees the latest entries only: where one has
+/// gone there may be the next one already.
+fn has_own<T>(entries: &BTreeMap<String, T>, node: &str, is_own: impl Fn(&T) -> bool) -> bool {
+    entries.get(node).is_some_and(is_own)
+}
+
 /// Removes a node's entry if it is the caller's own: another server of the node may be there by
 /// now.
 fn remove_own<T>(entries: &watch::Sender<BTreeMap<String, T>>, node: &str, is_own: impl Fn(&T) -> bool) {
-    entries
-        .send_if_modified(|entries| entries.get(node).is_some_and(&is_own) && entries.remove(node).is_some());
+    entries.send_if_modified(|entries| has_own(entries, node, &is_own) && entries.remove(node).is_some());
 }
 
 /// The machine's own resolvers: where names outside the cluster are asked.
@@ -405,6 +411,20 @@ mod tests {
         assert!(entries.borrow().contains_key("n") && !seen.has_changed().unwrap());
         remove_own(&entries, "n", |there| Arc::ptr_eq(there, &new));
         assert!(seen.borrow_and_update().is_empty());
+    }
+
+    /// An API server would otherwise go on with a member that is dead.
+    #[tokio::test]
+    async fn a_store_that_another_one_has_replaced_is_lost() {
+        let old = Arc::new("old");
+        let entries = watch::Sender::new(BTreeMap::from([("n".to_string(), old.clone())]));
+        let mut seen = entries.subscribe();
+        let is_own = |there: &Arc<&str>| Arc::ptr_eq(there, &old);
+        assert!(has_own(&seen.borrow_and_update(), "n", is_own));
+        entries.send_modify(|entries| drop(entries.remove("n")));
+        entries.send_modify(|entries| drop(entries.insert("n".into(), Arc::new("new"))));
+        let lost = seen.wait_for(|entries| !has_own(entries, "n", is_own));
+        assert!(futures::FutureExt::now_or_never(lost).is_some_and(|found| found.is_ok()));
     }
 
     #[tokio::test]

@@ -57,12 +57,13 @@ pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> R
     Ok(json!({ "stopped": stopped, "silent": is_silent(&world.spec, is_down) }))
 }
 
-/// Ends a hold, so that the component starts again.
+/// Ends a hold, so that the component starts again. The answer names those that do not yet
+/// (`asleep`), because the kubelet of their node is held down, too.
 ///
 /// # Errors
 /// As [`stop`], but the component has to be stopped; and the kubelet may fail to start.
 pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> Result<Value, Error> {
-    let mut started = Vec::new();
+    let (mut started, mut asleep) = (Vec::new(), Vec::new());
     for node in places(world, component, node)? {
         let name = &node.spec.name;
         if !world.faults.is_held(component, name) {
@@ -76,6 +77,9 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
             }
         } else {
             node.cri.wake();
+            if world.faults.is_held(KUBELET, name) {
+                asleep.push(format!("{component}/{name}"));
+            }
         }
         started.push(format!("{component}/{name}"));
     }
@@ -87,7 +91,7 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
         };
         return Err(refusal.into());
     }
-    Ok(json!({ "started": started }))
+    Ok(json!({ "started": started, "asleep": asleep }))
 }
 
 /// How long `fault start` waits for the pods that tell of a back-off.
@@ -126,8 +130,8 @@ pub(super) async fn with_back_offs(world: &World, component: &str, mut answer: V
     answer
 }
 
-/// The seconds that are left of a pod's back-off, rounded up. The pod tells how long it is and when
-/// the container ended.
+/// The real seconds that are left of a pod's back-off, rounded up. The pod tells how long it is, in
+/// the cluster's time, and when the container ended.
 ///
 /// Example: `back-off 1m20s restarting failed container=…` of a container that ended 30 s ago: 50.
 fn back_off_left(pod: &Value, now: clock::Timestamp) -> Option<u64> {
@@ -139,7 +143,7 @@ fn back_off_left(pod: &Value, now: clock::Timestamp) -> Option<u64> {
         let ended =
             status["lastState"]["terminated"]["finishedAt"].as_str()?.parse::<clock::Timestamp>().ok()?;
         let left = clock::left(ended, Duration::from_secs(pause), now)?;
-        Some(left.as_millis().div_ceil(1000) as u64)
+        Some(clock::scaled(left).as_millis().div_ceil(1000) as u64)
     };
     statuses.iter().filter_map(left).max()
 }
@@ -164,10 +168,14 @@ fn seconds(text: &str) -> Option<u64> {
 }
 
 /// True if no API server can answer: fewer than a majority of the store's members run, or no node
-/// has both an API server and the member that it asks.
+/// has both an API server and the member that it asks. An external store runs elsewhere: there one
+/// API server is enough, whatever nodes are off.
 fn is_silent(spec: &Spec, is_down: impl Fn(&str, &str) -> bool) -> bool {
     let planes: Vec<_> = spec.nodes().into_iter().filter(|n| n.control_plane).collect();
     let runs = |component: Component, node: &str| !is_down(component.name(), node);
+    if spec.external_etcd.is_some() {
+        return !planes.iter().any(|n| runs(Component::ApiServer, &n.name));
+    }
     let members = planes.iter().filter(|n| runs(Component::Etcd, &n.name)).count();
     let answers =
         planes.iter().any(|n| runs(Component::Etcd, &n.name) && runs(Component::ApiServer, &n.name));
@@ -246,6 +254,8 @@ mod tests {
         assert_eq!(left("CrashLoopBackOff", "back-off soon"), None);
         assert_eq!(back_off_left(&json!({}), now), None);
         assert_eq!(["5m0s", "1h0m5s", "x"].map(seconds), [Some(300), Some(3605), None]);
+        let _scale = clock::pin_scale(20);
+        assert_eq!(left("CrashLoopBackOff", &told("40m0s")), Some(90), "600 of 2400 s are over");
     }
 
     /// The only control plane is off. Its scheduler was not stopped, so `fault start` would lead
@@ -274,5 +284,20 @@ mod tests {
         assert!(!silent(3, &[(api, 0), (api, 1)]) && silent(3, &[(api, 0), (api, 1), (api, 2)]));
         assert!(!silent(3, &[(api, 0), (api, 1), (etcd, 0)]), "the third has both");
         assert!(silent(3, &[(api, 0), (api, 1), (etcd, 2)]), "no node has both");
+    }
+
+    /// Two of three nodes are off, and the scheduler of the third is stopped: `kubectl` still gets
+    /// its answers.
+    #[test]
+    fn an_external_store_is_not_down_with_the_nodes() {
+        let external_etcd = Some(crate::external_etcd::ExternalEtcd::default());
+        let spec = Spec { control_planes: 3, external_etcd, ..Spec::new("t") };
+        let planes: Vec<_> = spec.nodes().into_iter().filter(|n| n.control_plane).collect();
+        let silent = |off: &[usize], held: &str| {
+            let is_off = |node: &str| off.iter().any(|at| planes[*at].name == node);
+            is_silent(&spec, |component, node| is_off(node) || component == held)
+        };
+        assert!(!silent(&[0, 1], "kube-scheduler"));
+        assert!(silent(&[0, 1, 2], "") && silent(&[], Component::ApiServer.name()));
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Act, Component, Event, Fault, Record};
+use task::Crew;
 
 /// What faults call the kubelet, which is no container.
 pub(super) const KUBELET: &str = "kubelet";
@@ -70,9 +71,11 @@ pub(crate) async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error
         }
         Fault::Disk { node } => fill(world, node.as_deref())?,
         Fault::Heal => {
-            world.fabric.heal().await?;
+            // Before the links: one that the kernel does not mend must leave no store without room.
             world.disks.empty();
-            json!({ "healed": world.faults.heal() })
+            let disks = world.faults.empty_disks();
+            world.fabric.heal().await?;
+            json!({ "healed": disks + world.faults.heal() })
         }
         Fault::Node { node, act } => power(world, &node, act).await?,
     };
@@ -123,8 +126,8 @@ fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Err
     for node in nodes {
         let hit = match component {
             KUBELET => {
-                let crew = node.kubelet.lock().clone();
-                crew.inspect(|c| c.kill()).is_some()
+                let kubelet = node.kubelet.lock().clone();
+                kill_running(kubelet)
             }
             name => node.cri.kill(name),
         };
@@ -139,6 +142,12 @@ fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Err
         }
         false => Ok(json!({ "killed": killed })),
     }
+}
+
+/// Kills a kubelet that runs. `false`: none does. One that has ended stays in its node's place
+/// during the pause before the next start.
+fn kill_running(kubelet: Option<Crew>) -> bool {
+    kubelet.filter(|kubelet| kubelet.ended().is_none()).inspect(Crew::kill).is_some()
 }
 
 /// What `fault kill`, `fault stop` and `fault start` take.
@@ -265,6 +274,14 @@ mod tests {
         assert_eq!(faults.list(), before);
         switch_on(&faults, "n", plug, || Ok(())).await.unwrap();
         assert!(is_in.get() && faults.list().is_empty());
+    }
+
+    /// As a component: between its end and its next start there is nothing to kill.
+    #[test]
+    fn a_kubelet_that_has_ended_is_not_killed_once_more() {
+        let kubelet = Crew::new("kubelet");
+        assert!(kill_running(Some(kubelet.clone())));
+        assert!(!kill_running(Some(kubelet)) && !kill_running(None));
     }
 
     /// `node start` takes back what failed halfway. But nothing may run on a node that is off.

@@ -105,9 +105,11 @@ pub(crate) fn install(file: Option<PathBuf>) {
     }
 }
 
-/// The filter that a variable holds, and what is wrong with it.
+/// The filter that a variable holds, and what is wrong with it. An empty variable counts as none: as
+/// a filter it would let errors alone pass, and `kubectl logs` of the components would be empty.
 fn filter(variable: Result<String, VarError>) -> (EnvFilter, Option<String>) {
     let parsed = match variable {
+        Ok(text) if text.trim().is_empty() => Err(None),
         Ok(text) => EnvFilter::try_new(&text).map_err(|error| Some(format!("{text:?}: {error}"))),
         Err(VarError::NotPresent) => Err(None),
         Err(error) => Err(Some(error.to_string())),
@@ -258,6 +260,7 @@ mod tests {
             (filter.to_string(), wrong.is_some())
         };
         assert_eq!(of("debug"), ("debug".into(), false));
+        assert_eq!(of(" "), (USUAL.into(), false), "it is empty");
         assert_eq!(of("cluster=debug=x"), (USUAL.into(), true));
         assert_eq!(filter(Err(VarError::NotPresent)).1, None);
         assert!(filter(Err(VarError::NotUnicode("x".into()))).1.is_some());

@@ -231,8 +231,17 @@ texts! {
 impl Refusal {
     /// True if the command line is wrong, whatever the cluster is like.
     pub fn is_usage(&self) -> bool {
-        use Refusal::{BadName, Clock, ControlPlanes, FilesWithoutEtcd};
-        matches!(self, BadName { .. } | Clock { .. } | ControlPlanes { .. } | FilesWithoutEtcd)
+        use Refusal::{BadName, Clock, ControlPlanes, FilesWithoutEtcd, NotAShare, OneNode, TooSlow};
+        matches!(
+            self,
+            BadName { .. }
+                | Clock { .. }
+                | ControlPlanes { .. }
+                | FilesWithoutEtcd
+                | NotAShare { .. }
+                | OneNode { .. }
+                | TooSlow { .. }
+        )
     }
 
     /// Returns the refusal as a sentence for people: what is wrong, and what to do about it.

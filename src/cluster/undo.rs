@@ -228,14 +228,25 @@ fn revision(world: &World, moment: &Moment) -> Result<i64, Refusal> {
     };
     let records = world.tap.since(0);
     let found = last_by(&records, at);
-    let oldest = records.first().map(|r| clock::rfc3339(r.at)).unwrap_or_default();
+    let oldest = oldest_write(&records).map(clock::rfc3339).unwrap_or_default();
     found.map(|r| r as i64).ok_or(Refusal::TooLongAgo { oldest })
+}
+
+/// True if the record tells of a write, whose revision a moment can lead to.
+fn is_write(record: &Record) -> bool {
+    record.request.is_some() && record.revision.is_some()
+}
+
+/// When the oldest write was made that the tap remembers. Records of reads may be older: they are
+/// kept apart from those of writes, and lead to no revision.
+fn oldest_write(records: &[Arc<Record>]) -> Option<Timestamp> {
+    records.iter().filter(|r| is_write(r)).map(|r| r.at).min()
 }
 
 /// The last revision that a record of this time or an earlier one has. Times may run backwards from
 /// one record to the next, when the machine's clock is set.
 fn last_by(records: &[Arc<Record>], at: Timestamp) -> Option<u64> {
-    let by_then = records.iter().filter(|r| r.request.is_some() && r.at <= at);
+    let by_then = records.iter().filter(|r| is_write(r) && r.at <= at);
     by_then.filter_map(|r| r.revision).next_back()
 }
 
@@ -262,6 +273,32 @@ mod tests {
         assert_eq!(last_by(&records, at("2026-11-20T10:03:00Z")), Some(7));
         assert_eq!(last_by(&records, at("2026-11-20T10:01:00Z")), Some(5));
         assert_eq!(last_by(&records, at("2026-11-20T09:00:00Z")), None);
+    }
+
+    /// Otherwise `rewind 10:01:00` is refused with "nothing is remembered from before 09:00:00".
+    #[test]
+    fn a_read_that_is_older_than_all_writes_is_nothing_to_go_back_to() {
+        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let record = |time: &str, revision: Option<u64>| {
+            let event = if revision.is_some() {
+                tap::Event::Commit(tap::Write::UPDATED)
+            } else {
+                tap::Event::Authorize
+            };
+            let mut record = Record { revision, ..Record::new(event) };
+            record.at = at(time);
+            record.request = Some(tap::Request::default());
+            Arc::new(record)
+        };
+        let write = "2026-11-20T10:02:00Z";
+        let records = [
+            record("2026-11-20T09:00:00Z", None),
+            record(write, Some(5)),
+            record("2026-11-20T10:03:00Z", Some(6)),
+        ];
+        assert_eq!(last_by(&records, at("2026-11-20T10:01:00Z")), None);
+        assert_eq!(oldest_write(&records), Some(at(write)));
+        assert_eq!(oldest_write(&records[..1]), None);
     }
 
     /// The only control plane is off.

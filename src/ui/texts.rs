@@ -226,6 +226,7 @@ texts! {
     Held: "stopped {}; it stays down until `ropewalk fault start {}`", "{} 컴포넌트를 멈췄습니다. `ropewalk fault start {}`로 다시 시작할 때까지 멈춰 있습니다";
     Released: "{} starts", "{} 컴포넌트를 시작합니다";
     ReleasedLater: "{} starts in {} s, when the kubelet's back-off is over", "{} 컴포넌트를 {}초 뒤에 시작합니다. kubelet의 백오프가 끝나야 합니다";
+    ReleasedAsleep: "{} starts when the kubelet of its node runs again: `ropewalk fault start {}`", "{} 컴포넌트는 그 노드의 kubelet이 다시 실행되어야 시작합니다. `ropewalk fault start {}`로 kubelet을 시작하세요";
     Silent: "no API server answers kubectl until then; pods run on", "그때까지 kubectl에 답하는 API 서버가 없습니다. 파드는 계속 실행됩니다";
     LinkCut: "cut {} from {}; `ropewalk fault heal` mends it", "{} 노드와 {} 노드 사이를 끊었습니다. `ropewalk fault heal`로 잇습니다";
     LinkSlow: "{} and {} send {} ms late", "{} 노드와 {} 노드가 {} ms 늦게 보냅니다";

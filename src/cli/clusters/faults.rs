@@ -34,7 +34,7 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
         }
         Fault::Start { .. } => {
             for started in answer["started"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                println!("{}", released(lang, started, &answer["waits"]));
+                println!("{}", released(lang, started, &answer));
             }
         }
         Fault::List => list_faults(&answer["faults"], output, lang)?,
@@ -62,9 +62,15 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
     Ok(0)
 }
 
-/// What is said of a component that was started. `waits`: the seconds that a kubelet still waits.
-fn released(lang: Lang, started: &str, waits: &Value) -> String {
-    match waits[started].as_u64() {
+/// What is said of a component that was started, `component/node`. Of the answer of the cluster are
+/// read: whose kubelet is held down (`asleep`), and the seconds that a kubelet still waits (`waits`).
+fn released(lang: Lang, started: &str, answer: &Value) -> String {
+    let mut asleep = answer["asleep"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    if asleep.any(|one| one == started) {
+        let node = component_and_node(started).1.unwrap_or_default();
+        return lang.say(Say::ReleasedAsleep, &[started, &format!("kubelet/{node}")]);
+    }
+    match answer["waits"][started].as_u64() {
         Some(seconds) => lang.say(Say::ReleasedLater, &[started, &seconds.to_string()]),
         None => lang.say(Say::Released, &[started]),
     }
@@ -127,4 +133,20 @@ fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Re
         println!("{}", lang.say(Say::BrokenSince, &with));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_component_that_is_started_without_its_kubelet_is_not_said_to_start() {
+        let started = "kube-scheduler/n1";
+        let told = |answer: Value| released(Lang::En, started, &answer);
+        assert_eq!(told(json!({"started": [started], "asleep": []})), "kube-scheduler/n1 starts");
+        assert!(told(json!({"started": [started], "waits": {started: 40}})).contains("in 40 s"));
+        let asleep = told(json!({"started": [started], "asleep": [started], "waits": {started: 40}}));
+        assert!(asleep.ends_with("`ropewalk fault start kubelet/n1`"), "{asleep}");
+    }
 }

@@ -4,7 +4,7 @@ use super::stop::stop;
 use super::{refuse, say};
 use anyhow::{Context, anyhow, bail};
 use cluster::home::Home;
-use cluster::{Error, Refusal, kubeconfig, launch, wipe};
+use cluster::{Error, Place, Refusal, kubeconfig, launch, wipe};
 use lang::charset::{eprint, eprintln, println};
 use std::io::IsTerminal;
 use ui::texts::Say;
@@ -14,7 +14,7 @@ use ui::{beside, consent, settings};
 pub(crate) async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let lang = settings::language(None, &place.home);
-    if !place.root.exists() && !wipe::has_leftovers(&place) {
+    if !is_there(&place) {
         let left = beside::wipe_left(&place, lang).await;
         eprintln!("{}", left.unwrap_or_else(|| lang.say(Say::NoCluster, &[name])));
         return Ok(0);
@@ -64,6 +64,12 @@ pub(crate) async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
     Ok(0)
 }
 
+/// True if there is something that `reset` can remove. A link that leads nowhere is: no start can
+/// make a directory in its place.
+fn is_there(place: &Place) -> bool {
+    place.root.symlink_metadata().is_ok() || wipe::has_leftovers(place)
+}
+
 /// `kubeconfig`: prints the path of the cluster's kubeconfig, or merges it into the user's own.
 pub(crate) fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
@@ -79,4 +85,24 @@ pub(crate) fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
     kubeconfig::merge_into(&place, &target)?;
     println!("{}", say(&place, Say::Merged, &[name, &target.display().to_string(), name]));
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The disk on which the cluster lay is gone.
+    #[test]
+    fn a_link_that_leads_nowhere_can_be_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        assert!(!is_there(&place));
+        std::fs::create_dir_all(dir.path().join("clusters")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("gone"), &place.root).unwrap();
+        assert!(place.make().is_err() && is_there(&place));
+        let held = launch::hold(&place).unwrap().expect("it does not run");
+        assert_eq!(wipe::cluster(&place, &held).unwrap(), None);
+        assert!(!is_there(&place));
+        place.make().unwrap();
+    }
 }

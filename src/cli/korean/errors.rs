@@ -113,10 +113,15 @@ fn reason(error: &Error) -> Option<String> {
     if english == Part::FORM {
         return Some("K/N으로 쓰세요. K번째부터 N개마다 하나씩이라는 뜻입니다. 예: 2/3".into());
     }
-    match english.split_once(" is not in ").and_then(|(_, range)| range.split_once("..=")) {
-        Some((from, to)) => Some(format!("{from} 이상 {to} 이하의 수를 쓰세요")),
-        None => Some(english),
-    }
+    let Some((from, to)) = english.split_once(" is not in ").and_then(|(_, range)| range.split_once(".."))
+    else {
+        return Some(english);
+    };
+    // A range without an end is written with the greatest number, and without `=`.
+    Some(match to.strip_prefix('=') {
+        Some(to) => format!("{from} 이상 {to} 이하의 수를 쓰세요"),
+        None => format!("{from} 이상의 수를 쓰세요"),
+    })
 }
 
 /// What may have been meant, a line each.

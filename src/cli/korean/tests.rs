@@ -204,6 +204,7 @@ fn errors_of_every_kind_are_told_in_korean() {
         ("up --name", InvalidValue, &["'--name <이름>'에 값이 필요합니다"]),
         ("up --workers many", ValueValidation, &["'--workers <개수>'에 'many' 값을", "정수를 쓰세요"]),
         ("up --workers 300", ValueValidation, &["0 이상 ", " 이하의 수를 쓰세요"]),
+        ("drill --seed 0", ValueValidation, &["1 이상의 수를 쓰세요"]),
         ("up --workers 99999999999999999999", ValueValidation, &["너무 큰 수입니다"]),
         ("up --node-ports 9-1", ValueValidation, &["처음(9)이 끝(1)보다 큽니다"]),
         ("up --node-ports 9", ValueValidation, &["처음-끝 형식"]),

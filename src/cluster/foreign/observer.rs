@@ -202,7 +202,9 @@ impl Observer {
         let status = answer.is_some_and(|a| text(a, "kind") == "Status");
         let details = if status { "details.name" } else { "metadata.name" };
         asked.name(answer.map_or("", |a| text(a, details)));
-        let tried = asked.request.dry_run && asked.request.verb != "get" && code < 400;
+        // As at home: a deletion makes nothing, and a Status is no object.
+        let makes = matches!(asked.request.verb.as_str(), "create" | "update" | "patch") && !status;
+        let tried = asked.request.dry_run && makes && code < 400;
         let message = answer.filter(|_| status && code >= 400).map_or("", |a| text(a, "message"));
         let selectors = [asked.labels.as_str(), asked.fields.as_str()];
         let selected: Vec<&str> = selectors.into_iter().filter(|s| !s.is_empty()).collect();
@@ -309,6 +311,8 @@ mod tests {
         observer.answered(patch, 200, Some(&pod("7")));
         let tried = ask(&observer, "PATCH", "/api/v1/namespaces/n/pods/p?dryRun=All", "{}");
         observer.answered(tried, 200, Some(&pod("9")));
+        let outcome = |at: usize| tap.since(0)[at].answer().unwrap().tried.clone();
+        assert_eq!((outcome(2), outcome(3)), (None, Some(pod("9"))));
         let told: Vec<_> = tap
             .since(0)
             .iter()
@@ -328,6 +332,22 @@ mod tests {
             ]
         );
         assert_eq!(tap.since(0)[1].answer().unwrap().message, "pods \"p\" already exists");
+    }
+
+    #[test]
+    fn a_deletion_that_is_only_tried_makes_no_object() {
+        let tap = Tap::new();
+        let observer = Observer::new(tap.at("far", Component::ApiServer), Rng::seeded(1));
+        let url = "/api/v1/namespaces/n/pods/p";
+        let delete = ask(&observer, "DELETE", &format!("{url}?dryRun=All"), "");
+        observer.answered(delete, 200, Some(&pod("9")));
+        let evict = ask(&observer, "POST", &format!("{url}/eviction?dryRun=All"), "{}");
+        observer.answered(evict, 201, Some(&json!({"kind": "Status", "status": "Success"})));
+        let told = tap.since(0);
+        assert_eq!(told.len(), 2);
+        for record in told {
+            assert!(record.request.as_ref().unwrap().dry_run && record.answer().unwrap().tried.is_none());
+        }
     }
 
     #[test]
