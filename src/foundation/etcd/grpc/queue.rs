@@ -70,6 +70,17 @@ pub(super) async fn owner(kv: &Kv, name: &[u8]) -> Result<(Revision, Option<KeyV
     Ok((found.revision, found.kvs.pop()))
 }
 
+/// Returns the lease that a caller brought, or a new one if it brought none.
+///
+/// # Errors
+/// Those of [`Kv::lease_grant`].
+pub(super) async fn lease_or_new(kv: &Kv, lease: i64) -> Result<i64, Error> {
+    match lease {
+        0 => kv.lease_grant(LEASE_TTL, 0).await,
+        lease => Ok(lease),
+    }
+}
+
 /// This key, as long as it was created at this revision.
 pub(super) fn still(key: &Bytes, create_revision: Revision) -> Compare {
     Compare {
@@ -108,10 +119,7 @@ impl Place {
     }
 
     async fn put_or_find(face: Arc<Face>, name: Bytes, value: Bytes, lease: i64) -> Result<Place, Error> {
-        let lease = match lease {
-            0 => face.kv.lease_grant(LEASE_TTL, 0).await?,
-            lease => lease,
-        };
+        let lease = lease_or_new(&face.kv, lease).await?;
         let prefix = prefix(&name);
         let key = Bytes::from([&prefix[..], format!("{lease:x}").as_bytes()].concat());
         let put = PutRequest { key: key.clone(), value, lease, ..PutRequest::default() };
