@@ -380,3 +380,18 @@ fn the_first_answer_of_an_observer_has_the_revision_of_the_leaders_key() {
         }
     });
 }
+
+/// A client of etcd's library, which writes the key itself, waits in the same queue.
+#[test]
+fn a_place_has_the_name_that_etcds_clients_give_it() {
+    let one = One::start();
+    let face = one.face.clone();
+    one.runtime.block_on(async move {
+        for (id, key) in [(11, "x/b"), (-11, "x/-b"), (i64::MIN, "x/-8000000000000000")] {
+            let lease = face.kv.lease_grant(600, id).await.expect("a lease");
+            let held = lock(face.clone(), lease).await.expect("nobody has it");
+            assert_eq!(held, key);
+            unlock(&face, held).await;
+        }
+    });
+}
