@@ -380,8 +380,8 @@ impl Kv {
         self.with_copy(move |frozen, at| database::write(&frozen, &members, at.index, at.term)).await
     }
 
-    /// What [`database::hash`] tells of the file that [`Kv::database`] makes, in the same place: the
-    /// file is as large as the store.
+    /// What [`database::hash`] tells of the file that [`Kv::database`] makes, in the same place:
+    /// the file is as large as the store.
     pub(crate) async fn database_hash(
         &self,
         members: Vec<pb::Member>,
