@@ -27,8 +27,11 @@ impl From<Event> for pb::Event {
     }
 }
 
-/// Errors: `InvalidSortOption`.
+/// Errors: `EmptyKey`, `InvalidSortOption`; in this order, as `checkRangeRequest` of etcd 3.6.
 pub(super) fn range(r: pb::RangeRequest) -> Result<RangeRequest, Error> {
+    if r.key.is_empty() {
+        return Err(Error::EmptyKey);
+    }
     Ok(RangeRequest {
         key: r.key,
         range_end: r.range_end,
@@ -369,6 +372,17 @@ mod tests {
                 assert_eq!(succeeded, succeeds, "result {result}, target {target}, {key}");
             }
         }
+    }
+
+    #[test]
+    fn a_range_without_a_key_is_refused_before_its_order_is_looked_at() {
+        let asked = |key: &'static str, sort_order, sort_target| {
+            range(pb::RangeRequest { key: key.into(), sort_order, sort_target, ..Default::default() }).err()
+        };
+        assert_eq!(asked("", 9, 9), Some(Error::EmptyKey));
+        assert_eq!(asked("a", 9, 0), Some(Error::InvalidSortOption));
+        assert_eq!(asked("a", 0, 9), Some(Error::InvalidSortOption));
+        assert_eq!(asked("a", 2, 4), None);
     }
 
     #[test]

@@ -114,12 +114,13 @@ impl Face {
         Ok(pb::DefragmentResponse { header: None })
     }
 
-    /// Over everything that a snapshot holds.
+    /// Over everything that a snapshot holds, but for how much of the log is in it: members with
+    /// equal data have the same one.
     pub(super) async fn hash(self: Arc<Self>, _: pb::HashRequest) -> Result<pb::HashResponse, Status> {
         let members = self.members.borrow().clone();
-        let summary = self.kv.database_summary(members).await?;
-        let summary = summary.map_err(|e| Status::data_loss(e.to_string()))?;
-        Ok(pb::HashResponse { header: self.header_now(), hash: summary.hash })
+        let hash = self.kv.database_hash(members).await?;
+        let hash = hash.map_err(|e| Status::data_loss(e.to_string()))?;
+        Ok(pb::HashResponse { header: self.header_now(), hash })
     }
 
     pub(super) async fn hash_kv(self: Arc<Self>, r: pb::HashKvRequest) -> Result<pb::HashKvResponse, Status> {
@@ -269,6 +270,22 @@ mod tests {
                 }
             });
             assert!(tokio::time::timeout(PATIENCE, held).await.expect("an answer"));
+        });
+    }
+
+    /// A renewal is an entry of the log, and changes no data.
+    #[test]
+    fn a_checksum_of_all_buckets_changes_with_the_data_alone() {
+        let one = One::start();
+        let face = one.face.clone();
+        one.runtime.block_on(async move {
+            let ask = async || face.clone().hash(pb::HashRequest {}).await.unwrap().hash;
+            let lease = face.kv.lease_grant(60, 0).await.unwrap();
+            let before = ask().await;
+            face.kv.lease_keep_alive(lease).await.unwrap();
+            assert_eq!(ask().await, before);
+            face.kv.put(put("key", 1)).await.unwrap();
+            assert_ne!(ask().await, before);
         });
     }
 

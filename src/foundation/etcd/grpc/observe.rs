@@ -111,7 +111,9 @@ impl Observer {
                         start_revision: event.kv.mod_revision + 1,
                         ..WatchRequest::default()
                     };
-                    self.ready.push_back((response.revision, event.kv));
+                    // The new leader's own: the response may tell of later revisions, too.
+                    let revision = if all { event.kv.mod_revision } else { response.revision };
+                    self.ready.push_back((revision, event.kv));
                     if all {
                         (self.watcher, self.request) = (None, Some(follow));
                         return;

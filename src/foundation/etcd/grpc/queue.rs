@@ -70,6 +70,24 @@ pub(super) async fn owner(kv: &Kv, name: &[u8]) -> Result<(Revision, Option<KeyV
     Ok((found.revision, found.kvs.pop()))
 }
 
+/// Returns the lease that a caller brought, or a new one if it brought none.
+///
+/// # Errors
+/// Those of [`Kv::lease_grant`].
+pub(super) async fn lease_or_new(kv: &Kv, lease: i64) -> Result<i64, Error> {
+    match lease {
+        0 => kv.lease_grant(LEASE_TTL, 0).await,
+        lease => Ok(lease),
+    }
+}
+
+/// Returns a lease's id as etcd's client library writes it into a key (`%x` in Go): a client may
+/// choose a negative one, which has a sign.
+fn hexadecimal(lease: i64) -> String {
+    let sign = if lease < 0 { "-" } else { "" };
+    format!("{sign}{:x}", lease.unsigned_abs())
+}
+
 /// This key, as long as it was created at this revision.
 pub(super) fn still(key: &Bytes, create_revision: Revision) -> Compare {
     Compare {
@@ -108,12 +126,9 @@ impl Place {
     }
 
     async fn put_or_find(face: Arc<Face>, name: Bytes, value: Bytes, lease: i64) -> Result<Place, Error> {
-        let lease = match lease {
-            0 => face.kv.lease_grant(LEASE_TTL, 0).await?,
-            lease => lease,
-        };
+        let lease = lease_or_new(&face.kv, lease).await?;
         let prefix = prefix(&name);
-        let key = Bytes::from([&prefix[..], format!("{lease:x}").as_bytes()].concat());
+        let key = Bytes::from([&prefix[..], hexadecimal(lease).as_bytes()].concat());
         let put = PutRequest { key: key.clone(), value, lease, ..PutRequest::default() };
         let get = RangeRequest { key: key.clone(), ..RangeRequest::default() };
         // The owner in the same transaction: a client that is first need not ask again.

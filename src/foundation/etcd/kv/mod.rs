@@ -380,14 +380,14 @@ impl Kv {
         self.with_copy(move |frozen, at| database::write(&frozen, &members, at.index, at.term)).await
     }
 
-    /// What [`database::summary`] tells of the file that [`Kv::database`] makes, in the same place:
+    /// What [`database::hash`] tells of the file that [`Kv::database`] makes, in the same place:
     /// the file is as large as the store.
-    pub(crate) async fn database_summary(
+    pub(crate) async fn database_hash(
         &self,
         members: Vec<pb::Member>,
-    ) -> Result<Result<database::Summary, database::bolt::Damaged>, Error> {
+    ) -> Result<Result<u32, database::bolt::Damaged>, Error> {
         self.with_copy(move |frozen, at| {
-            database::summary(&database::write(&frozen, &members, at.index, at.term))
+            database::hash(&database::write(&frozen, &members, at.index, at.term))
         })
         .await
     }

@@ -3,7 +3,7 @@
 use super::super::api::{DeleteRangeRequest, Error, PutRequest, RequestOp, TxnRequest};
 use super::super::pb;
 use super::face::Face;
-use super::queue::{Place, owner, still};
+use super::queue::{Place, lease_or_new, owner, still};
 use std::sync::Arc;
 use tonic::Status;
 
@@ -72,15 +72,17 @@ impl Face {
         Ok(pb::CampaignResponse { header: self.header(at), leader: Some(leader) })
     }
 
-    /// Does something to the leader's key as long as it is the leader's; `None`: it is not any
-    /// more.
-    async fn as_leader(&self, leader: &pb::LeaderKey, op: RequestOp) -> Result<Option<i64>, Status> {
+    /// Does something to the leader's key as long as it is the leader's. Returns whether it was,
+    /// and the store's revision then.
+    async fn as_leader(&self, leader: &pb::LeaderKey, op: RequestOp) -> Result<(bool, i64), Status> {
         let compare = vec![still(&leader.key, leader.rev)];
         let done = self.kv.txn(TxnRequest { compare, success: vec![op], failure: vec![] }).await;
         let done = done.map_err(told)?;
-        Ok(done.succeeded.then_some(done.revision))
+        Ok((done.succeeded, done.revision))
     }
 
+    /// Sets the leader's value. A leader's key that names no lease gets a new one, as with etcd:
+    /// without one it would stay when the leader is gone, and no other could ever lead.
     pub(super) async fn proclaim(
         self: Arc<Self>,
         r: pb::ProclaimRequest,
@@ -88,14 +90,12 @@ impl Face {
         let Some(leader) = r.leader else {
             return Err(no_leader_key());
         };
-        let put = PutRequest {
-            key: leader.key.clone(),
-            value: r.value,
-            lease: leader.lease,
-            ..PutRequest::default()
-        };
-        let revision = self.as_leader(&leader, RequestOp::Put(put)).await?.ok_or_else(not_leader)?;
-        Ok(pb::ProclaimResponse { header: self.header(revision) })
+        let lease = lease_or_new(&self.kv, leader.lease).await.map_err(told)?;
+        let put = PutRequest { key: leader.key.clone(), value: r.value, lease, ..PutRequest::default() };
+        match self.as_leader(&leader, RequestOp::Put(put)).await? {
+            (true, revision) => Ok(pb::ProclaimResponse { header: self.header(revision) }),
+            (false, _) => Err(not_leader()),
+        }
     }
 
     pub(super) async fn leader(self: Arc<Self>, r: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
@@ -104,14 +104,16 @@ impl Face {
         Ok(pb::LeaderResponse { header: self.header(revision), kv: Some(kv.into()) })
     }
 
-    /// Gives up leadership. No error if the caller does not lead any more.
+    /// Gives up leadership. No error if the caller does not lead any more. The header has the
+    /// revision at which that was decided, so that a watch from the next one sees each candidate
+    /// that comes.
     pub(super) async fn resign(self: Arc<Self>, r: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
         let Some(leader) = r.leader else {
             return Err(no_leader_key());
         };
         let delete = DeleteRangeRequest { key: leader.key.clone(), ..DeleteRangeRequest::default() };
-        self.as_leader(&leader, RequestOp::DeleteRange(delete)).await?;
-        Ok(pb::ResignResponse { header: self.header_now() })
+        let (_, revision) = self.as_leader(&leader, RequestOp::DeleteRange(delete)).await?;
+        Ok(pb::ResignResponse { header: self.header(revision) })
     }
 }
 

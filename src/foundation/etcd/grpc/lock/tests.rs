@@ -8,6 +8,7 @@ use crate::pb;
 use futures::StreamExt;
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 
 async fn within<T>(what: &str, answer: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| panic!("{what}: no answer"))
@@ -311,5 +312,86 @@ fn a_header_has_the_revision_at_which_the_place_was_taken() {
         let leads = within("the campaign", waits).await.expect("no panic").expect("it leads");
         let revision = leads.header.expect("a header").revision;
         assert_eq!(revision, leads.leader.expect("a key").rev);
+    });
+}
+
+/// As with etcd, whose client library makes a session for the call.
+#[test]
+fn a_proclaimed_value_has_a_lease_also_if_the_caller_names_none() {
+    let one = One::start();
+    let face = one.face.clone();
+    one.runtime.block_on(async move {
+        let asked = pb::CampaignRequest { name: "x".into(), lease: lease(&face).await, value: "1".into() };
+        let leader = face.clone().campaign(asked).await.expect("it leads").leader.expect("a key");
+        let leader = Some(pb::LeaderKey { lease: 0, ..leader });
+        let asked = pb::ProclaimRequest { leader, value: "2".into() };
+        face.clone().proclaim(asked).await.expect("it leads");
+        let leads = face.clone().leader(pb::LeaderRequest { name: "x".into() }).await.expect("a leader");
+        let kv = leads.kv.expect("a key");
+        assert_eq!(kv.value, "2");
+        assert!(face.kv.leases().contains(&kv.lease), "nothing ends the key of a leader that is gone");
+    });
+}
+
+/// Another client writes between the transaction and the answer.
+#[test]
+fn a_header_has_the_revision_at_which_the_leader_resigned() {
+    let one = One::start();
+    let face = one.face.clone();
+    one.runtime.block_on(async move {
+        let asked = pb::CampaignRequest { name: "x".into(), lease: lease(&face).await, value: "1".into() };
+        let leader = face.clone().campaign(asked).await.expect("it leads").leader.expect("a key");
+        let taken = leader.rev;
+        let mut resigns = std::pin::pin!(face.clone().resign(pb::ResignRequest { leader: Some(leader) }));
+        let early = futures::poll!(&mut resigns);
+        let put = PutRequest { key: "other".into(), ..Default::default() };
+        face.kv.put(put).await.expect("a write behind it");
+        let resigned = match early {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => resigns.await,
+        };
+        let revision = resigned.expect("resigned").header.expect("a header").revision;
+        assert_eq!(revision, taken + 1, "a watch from there on sees the other write");
+    });
+}
+
+/// What happened while the observer was away comes at once.
+#[test]
+fn the_first_answer_of_an_observer_has_the_revision_of_the_leaders_key() {
+    let one = One::start();
+    let face = one.face.clone();
+    one.runtime.block_on(async move {
+        let lease = lease(&face).await;
+        let mut observed = face.clone().observe(pb::LeaderRequest { name: "x".into() });
+        {
+            let mut waits = std::pin::pin!(observed.next());
+            assert!(futures::poll!(&mut waits).is_pending(), "nobody leads");
+        }
+        face.kv.cut_watchers(); // a snapshot replaces the store
+        let asked = pb::CampaignRequest { name: "x".into(), lease, value: "1".into() };
+        let leader = face.clone().campaign(asked).await.expect("it leads").leader.expect("a key");
+        let taken = leader.rev;
+        let asked = pb::ProclaimRequest { leader: Some(leader), value: "2".into() };
+        face.clone().proclaim(asked).await.expect("it leads");
+        for revision in [taken, taken + 1] {
+            let told = within("a value", observed.next()).await.expect("open").expect("no error");
+            let (header, kv) = (told.header.expect("a header"), told.kv.expect("a key"));
+            assert_eq!((header.revision, kv.mod_revision), (revision, revision));
+        }
+    });
+}
+
+/// A client of etcd's library, which writes the key itself, waits in the same queue.
+#[test]
+fn a_place_has_the_name_that_etcds_clients_give_it() {
+    let one = One::start();
+    let face = one.face.clone();
+    one.runtime.block_on(async move {
+        for (id, key) in [(11, "x/b"), (-11, "x/-b"), (i64::MIN, "x/-8000000000000000")] {
+            let lease = face.kv.lease_grant(600, id).await.expect("a lease");
+            let held = lock(face.clone(), lease).await.expect("nobody has it");
+            assert_eq!(held, key);
+            unlock(&face, held).await;
+        }
     });
 }
