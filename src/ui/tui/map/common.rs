@@ -72,7 +72,7 @@ pub(super) fn lit(model: &Model) -> (Option<&Spot>, Option<&Spot>) {
 /// replayed that is first what the command wrote, else what the present list has at this place, so
 /// that the picture keeps its subject; an object that does not exist yet leaves its place to the
 /// scene's own order.
-pub(super) fn subject(model: &Model, resource: &str, scene: &[Key], present: &[Key]) -> Option<usize> {
+pub(super) fn subject(model: &Model, resource: &str, scene: &[Key]) -> Option<usize> {
     let find = |key: &Key| scene.iter().position(|k| k == key);
     let last = scene.len().checked_sub(1)?;
     let replayed = model.traffic.moving().then(|| model.traffic.shown()).flatten();
@@ -80,7 +80,8 @@ pub(super) fn subject(model: &Model, resource: &str, scene: &[Key], present: &[K
         .and_then(Flow::object)
         .filter(|o| model.about.is_none() && o.resource == resource)
         .and_then(|o| find(&(o.namespace.clone(), o.name.clone())));
-    let now = present.get(model.place(present));
+    let present = model.subjects();
+    let now = present.get(model.place(&present));
     written.or_else(|| now.and_then(find)).or(Some(model.subject.min(last)))
 }
 

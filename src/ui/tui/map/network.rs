@@ -14,10 +14,9 @@ use super::strip::Lines;
 
 /// The Service that the view is about.
 fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Service)> {
-    let services = scene.services_by_age();
-    let keys = |all: &[(&Key, &Service)]| all.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
-    let present = keys(&model.cluster.services_by_age());
-    let at = subject(model, "services", &keys(&services), &present)?;
+    let services = model.services(scene);
+    let keys: Vec<Key> = services.iter().map(|(key, _)| (*key).clone()).collect();
+    let at = subject(model, "services", &keys)?;
     services.get(at).copied()
 }
 

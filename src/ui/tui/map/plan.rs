@@ -310,7 +310,7 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) {
     } else {
         service(canvas, model, scene, last.saturating_sub(1));
     }
-    let wanted = wanted(canvas, scene);
+    let wanted = wanted(canvas, model, scene);
     let (text, tone) = match wanted {
         _ if warned && moves => told,
         Some(text) => (text, Tone::Plain),
@@ -348,9 +348,9 @@ pub(super) fn lost(canvas: &Canvas<'_>, scene: &Cluster) -> String {
     format!("{} {} {}", canvas.sign(Sign::Down), canvas.word(Word::NodeGone, &[]), names.join(" "))
 }
 
-/// The newest Service, and the pods behind it.
+/// The Service that the step names, or the newest, and the pods behind it.
 fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
-    let services = scene.services_by_age();
+    let services = model.services(scene);
     let Some((key, service)) = services.first() else { return };
     let port = service.ports.first();
     let node_port = port.and_then(|p| p.2).map_or(String::new(), |p| format!(" {p}"));
@@ -378,9 +378,9 @@ fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
     }
 }
 
-/// What the newest Deployment wants, and what there is.
-fn wanted(canvas: &Canvas<'_>, scene: &Cluster) -> Option<String> {
-    let deployments = scene.deployments_by_age();
+/// What the Deployment wants that the step names, or the newest, and what there is.
+fn wanted(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Option<String> {
+    let deployments = model.deployments(scene);
     let (key, deployment) = deployments.first()?;
     let pods = pods_of(scene, key);
     let count = |stand: Stand| pods.iter().filter(|pod| pod.stand == stand).count();

@@ -13,10 +13,9 @@ use super::strip::{Lines, counted, news, told};
 
 /// The Deployment that the view is about.
 fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Deployment)> {
-    let deployments = scene.deployments_by_age();
-    let keys = |all: &[(&Key, &Deployment)]| all.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
-    let present = keys(&model.cluster.deployments_by_age());
-    let at = subject(model, "deployments", &keys(&deployments), &present)?;
+    let deployments = model.deployments(scene);
+    let keys: Vec<Key> = deployments.iter().map(|(key, _)| (*key).clone()).collect();
+    let at = subject(model, "deployments", &keys)?;
     deployments.get(at).copied()
 }
 

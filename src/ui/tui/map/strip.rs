@@ -108,7 +108,7 @@ fn counts(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
     out.extend(troubled);
     out.push((cuts(canvas, model), Tone::Warn));
     out.push((lost(canvas, scene), Tone::Warn));
-    for (key, deployment) in scene.deployments_by_age() {
+    for (key, deployment) in model.deployments(scene) {
         if key.0 != "kube-system" {
             let pods = pods_of(scene, key);
             out.push(counted(canvas, &deployment.name, &pods, Some(deployment.wanted)));

@@ -14,6 +14,7 @@ mod sequence;
 mod show;
 mod speed;
 mod strip;
+mod subject;
 mod time;
 mod typing;
 mod views;
