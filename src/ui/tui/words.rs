@@ -188,6 +188,7 @@ texts! { pub(crate) enum Word {
     PlanStarting: "starting {}", "시작 중 {}";
     PlanLeaving: "leaving {}", "나가는 중 {}";
     PlanFailed: "failed {}", "실패 {}";
+    PlanScaler: "{} to {} pods, now {}", "파드 {}~{}개, 현재 {}개";
     NoOwner: "owner: none", "소유자 없음";
     LeaseLate: "{} s", "{}초";
     MapOld: "as it was {} s ago", "{}초 전 모습";

@@ -10,7 +10,7 @@ use super::canvas::Canvas;
 use super::common::{caption, lit, not_listed, refusal};
 use super::ghosts::{ghost_line, ghosts};
 use super::hops::short;
-use super::plan;
+use super::{plan, scaler};
 use std::collections::BTreeMap;
 
 /// Narrower columns than this are of no use: the nodes become lines.
@@ -38,9 +38,14 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     canvas.put(1, last, &text, tone);
     let texts = [not_listed(model, &["nodes", "pods"]), nowhere(canvas, scene)];
     let text = texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("  ");
-    let foot = last.saturating_sub(usize::from(!text.is_empty()));
+    let mut foot = last.saturating_sub(usize::from(!text.is_empty()));
     if !text.is_empty() {
         canvas.put(1, foot, &text, Tone::Warn);
+    }
+    if let Some(scaler) = scaler::shown(model, scene).filter(|_| roomy) {
+        let (text, tone) = scaler::line(canvas, scene, scaler);
+        foot = foot.saturating_sub(1);
+        canvas.put(1, foot, &text, tone);
     }
     let nodes = nodes(scene);
     let width = canvas.width().saturating_sub(1) / nodes.len().max(1);

@@ -16,6 +16,7 @@ mod raft;
 mod raft_wide;
 mod rollout;
 mod rollout_wide;
+mod scaler;
 mod scheduling;
 mod scheduling_wide;
 mod scrubber;

@@ -20,8 +20,8 @@ use super::cluster::{is_lost, lines, nodes, stand};
 use super::common::{caption, lit, not_listed, refusal};
 use super::hops::short;
 use super::plan_node::{NODE_MIN, node_box};
-use super::scrubber;
 use super::sequence::{Act, Lane, Row, rows};
+use super::{scaler, scrubber};
 
 /// The smallest pane in which all boxes have room.
 const SMALLEST: (usize, usize) = (74, 15);
@@ -79,13 +79,13 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     upper(canvas, model, scene, &places, &rows);
     lower(canvas, model, scene, &places, &rows);
     let last = canvas.height().saturating_sub(1);
-    foot(canvas, model, scene, last);
+    let foot = foot(canvas, model, scene, last);
     let nodes = nodes(scene);
     let room = canvas.width().saturating_sub(1);
     let width = room / nodes.len().max(1);
-    let height = last.saturating_sub(1 + places.nodes);
+    let height = foot.saturating_sub(places.nodes);
     if width < NODE_MIN {
-        return lines(canvas, model, &nodes, places.nodes, last.saturating_sub(1));
+        return lines(canvas, model, &nodes, places.nodes, foot);
     }
     // The control plane's name is the longest.
     let longest = nodes.first().map_or(0, |(node, _)| cells(short(&node.name)));
@@ -296,19 +296,25 @@ pub(super) fn tail(canvas: &Canvas<'_>, name: &str) -> String {
     }
 }
 
-/// The two lines at the foot.
-fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) {
+/// The lines at the foot: two and, where there is an autoscaler, one for it above that of its
+/// Deployment. Returns the first row of them.
+fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) -> usize {
+    let scaler = scaler::shown(model, scene).map(|scaler| scaler::line(canvas, scene, scaler));
+    let first = last.saturating_sub(1 + usize::from(scaler.is_some()));
+    if let Some((text, tone)) = scaler {
+        canvas.put(1, last.saturating_sub(1), &text, tone);
+    }
     let moves = model.traffic.moving() || refusal(model).is_some();
     let told = caption(model, false);
     let warning = [not_listed(model, &["nodes", "pods"]), cuts(canvas, model), lost(canvas, scene)];
     let warning = warning.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("  ");
     let warned = !warning.is_empty();
     if warned {
-        canvas.put(1, last.saturating_sub(1), &warning, Tone::Warn);
+        canvas.put(1, first, &warning, Tone::Warn);
     } else if moves {
-        canvas.put(1, last.saturating_sub(1), &told.0, told.1);
+        canvas.put(1, first, &told.0, told.1);
     } else {
-        service(canvas, model, scene, last.saturating_sub(1));
+        service(canvas, model, scene, first);
     }
     let wanted = wanted(canvas, model, scene);
     let (text, tone) = match wanted {
@@ -320,10 +326,11 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) {
     let room = canvas.width().saturating_sub(2);
     if model.traffic.shown().is_none() || room < SCRUBBER {
         canvas.put(1, last, &text, tone);
-        return;
+        return first;
     }
     let x = canvas.put_in(1, last, room - SCRUBBER, &text, tone);
     scrubber::draw(canvas, model, x.max(room.saturating_sub(60)) + 3, last);
+    first
 }
 
 /// The links that a fault has cut.

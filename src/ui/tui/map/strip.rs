@@ -16,7 +16,7 @@ use super::cluster::{node_state, stand};
 use super::common::{caption, corner, not_listed, refusal, title};
 use super::hops::short;
 use super::plan::{cuts, lost, pods_of};
-use super::{network, pod, raft, rollout, scheduling, unheard};
+use super::{network, pod, raft, rollout, scaler, scheduling, unheard};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::collections::BTreeMap;
@@ -94,7 +94,8 @@ fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     }
 }
 
-/// The nodes, by name where something is broken, then the Deployments and the learner's other pods.
+/// The nodes, by name where something is broken, then the Deployments with their autoscalers, and
+/// the learner's other pods.
 fn counts(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
     let mut out = vec![(not_listed(model, &["nodes", "pods"]), Tone::Warn)];
     let states = scene.nodes.values().map(|node| (node, node_state(canvas, model, node)));
@@ -112,8 +113,10 @@ fn counts(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
         if key.0 != "kube-system" {
             let pods = pods_of(scene, key);
             out.push(counted(canvas, &deployment.name, &pods, Some(deployment.wanted)));
+            out.extend(scene.autoscaler_of(key).map(scaler::brief));
         }
     }
+    out.extend(scaler::others(canvas, scene));
     out.extend(others(canvas, scene));
     out
 }

@@ -9,6 +9,7 @@ mod labs;
 mod list;
 mod plan;
 mod replay;
+mod scaler;
 mod scrubber;
 mod sequence;
 mod show;
