@@ -189,6 +189,8 @@ texts! { pub(crate) enum Word {
     PlanLeaving: "leaving {}", "나가는 중 {}";
     PlanFailed: "failed {}", "실패 {}";
     PlanScaler: "{} to {} pods, now {}", "파드 {}~{}개, 현재 {}개";
+    Namespaces: "namespaces: {}", "네임스페이스: {}";
+    NamespaceAlone: "namespace {}", "네임스페이스 {}";
     NoOwner: "owner: none", "소유자 없음";
     LeaseLate: "{} s", "{}초";
     MapOld: "as it was {} s ago", "{}초 전 모습";

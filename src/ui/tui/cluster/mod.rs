@@ -369,6 +369,30 @@ impl Cluster {
         self.autoscalers_by_age().into_iter().find(|a| a.scales(deployment))
     }
 
+    /// The namespaces beside the cluster's own, each with whether it is being deleted.
+    pub(crate) fn own_namespaces(&self) -> Vec<(&str, bool)> {
+        let all = self.namespaces.iter().map(|(name, is_leaving)| (name.as_str(), *is_leaving));
+        all.filter(|(name, _)| !is_of_the_cluster(name)).collect()
+    }
+
+    /// The namespaces of the objects on the map, without the cluster's own.
+    pub(crate) fn used_namespaces(&self) -> BTreeSet<&str> {
+        let services = self.services.keys().filter(|key| key.1 != "kubernetes");
+        let keys = self.pods.keys().chain(self.deployments.keys()).chain(self.autoscalers.keys());
+        let all = keys.chain(services).map(|key| key.0.as_str());
+        all.filter(|namespace| !is_of_the_cluster(namespace)).collect()
+    }
+
+    /// Do the learner's objects lie in more than one namespace? Then each is named with its own.
+    pub(crate) fn is_spread(&self) -> bool {
+        self.used_namespaces().len() > 1
+    }
+
+    /// The name of an object, with its namespace where that is not the same for all: `staging/web`.
+    pub(crate) fn label(&self, namespace: &str, name: &str) -> String {
+        if self.is_spread() { format!("{namespace}/{name}") } else { name.to_string() }
+    }
+
     /// Does the component run, as its pod tells? `None`: there is no such pod.
     pub(crate) fn component(&self, name: &str) -> Option<bool> {
         let mut pods = self.pods.values().filter(|p| p.is_component(name)).peekable();
@@ -404,6 +428,11 @@ impl Cluster {
         found.sort_by_key(|e| e.revision);
         found
     }
+}
+
+/// Namespaces whose names begin like this are Kubernetes' own.
+fn is_of_the_cluster(namespace: &str) -> bool {
+    namespace.starts_with("kube-")
 }
 
 /// Takes a change back: gives a key its value before.

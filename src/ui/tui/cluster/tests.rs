@@ -100,3 +100,19 @@ fn a_learners_pod_is_no_member_of_the_store() {
     assert_eq!(members, ["etcd-control-plane"]);
     assert_eq!((cluster.component("etcd-"), cluster.component("etcd-c")), (Some(false), None));
 }
+
+#[test]
+fn objects_of_the_cluster_itself_spread_nothing() {
+    let mut cluster = Cluster::default();
+    let object = |namespace: &str, name: &str| json!({"metadata": {"name": name, "namespace": namespace, "resourceVersion": "5"}});
+    put(&mut cluster, "services", object("default", "kubernetes"));
+    put(&mut cluster, "pods", object("kube-system", "coredns"));
+    put(&mut cluster, "pods", object("staging", "web"));
+    assert_eq!((cluster.is_spread(), cluster.label("staging", "web").as_str()), (false, "web"));
+    put(&mut cluster, "horizontalpodautoscalers", object("default", "web"));
+    assert_eq!((cluster.is_spread(), cluster.label("staging", "web").as_str()), (true, "staging/web"));
+    for name in ["default", "kube-public", "staging"] {
+        put(&mut cluster, "namespaces", json!({"metadata": {"name": name, "resourceVersion": "6"}}));
+    }
+    assert_eq!(cluster.own_namespaces(), [("default", false), ("staging", false)]);
+}

@@ -6,6 +6,7 @@ mod common;
 mod control;
 mod ghosts;
 mod hops;
+mod namespaces;
 mod network;
 mod network_wide;
 mod plan;

@@ -93,7 +93,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     let Some((key, service)) = shown(model, scene) else {
         return Lines::none(none_of(model, "services", Word::NoService));
     };
-    let mut counts = vec![(service.name.clone(), Tone::Strong), (service.kind.clone(), Tone::Accent)];
+    let mut counts = vec![(scene.label(&key.0, &key.1), Tone::Strong), (service.kind.clone(), Tone::Accent)];
     if let Some((port, target, node_port)) = service.ports.first() {
         let address = match service.ip.as_str() {
             "" | "None" => format!("{}.{}:{port}", key.1, key.0),

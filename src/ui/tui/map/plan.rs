@@ -275,13 +275,14 @@ fn lower(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, places: &Place
 /// The pods that wait for a node.
 fn tray(canvas: &Canvas<'_>, scene: &Cluster) -> Option<(String, Tone)> {
     let waits = |pod: &&Pod| pod.node.is_empty() && pod.stand == Stand::Waiting;
-    let mut names: Vec<&str> = scene.pods.values().filter(waits).map(|pod| pod.name.as_str()).collect();
-    let more = names.len().saturating_sub(2);
-    names.truncate(2);
-    if names.is_empty() {
+    let mut pods: Vec<&Pod> = scene.pods.values().filter(waits).collect();
+    let more = pods.len().saturating_sub(2);
+    pods.truncate(2);
+    if pods.is_empty() {
         return None;
     }
-    let names: Vec<String> = names.into_iter().map(|name| tail(canvas, name)).collect();
+    let name = |pod: &Pod| scene.label(&pod.namespace, &tail(canvas, &pod.name));
+    let names: Vec<String> = pods.into_iter().map(name).collect();
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
     Some((format!("{} {}{more}", canvas.sign(Sign::Waiting), names.join(" ")), Tone::Warn))
 }
@@ -348,7 +349,7 @@ pub(super) fn cuts(canvas: &Canvas<'_>, model: &Model) -> String {
 /// The pods whose Node was deleted.
 pub(super) fn lost(canvas: &Canvas<'_>, scene: &Cluster) -> String {
     let lost = scene.pods.values().filter(|pod| is_lost(scene, pod));
-    let names: Vec<&str> = lost.map(|pod| pod.name.as_str()).collect();
+    let names: Vec<String> = lost.map(|pod| scene.label(&pod.namespace, &pod.name)).collect();
     if names.is_empty() {
         return String::new();
     }
@@ -363,7 +364,7 @@ fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
     let node_port = port.and_then(|p| p.2).map_or(String::new(), |p| format!(" {p}"));
     let arrow = canvas.sign(Sign::Right);
     let address = port.map_or(service.ip.clone(), |p| format!("{}:{}", service.ip, p.0));
-    let x = canvas.put(1, y, &service.name, Tone::Strong);
+    let x = canvas.put(1, y, &scene.label(&key.0, &key.1), Tone::Strong);
     let times = if canvas.look.ascii { 'x' } else { '×' };
     let visits = model.traffic.visits.get(*key).map_or(String::new(), |n| format!(" {times}{n}"));
     let text = format!("  {}{node_port}{visits} {arrow} {address} {arrow}", service.kind);
@@ -392,7 +393,8 @@ fn wanted(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Option<String>
     let pods = pods_of(scene, key);
     let count = |stand: Stand| pods.iter().filter(|pod| pod.stand == stand).count();
     let (desired, ready) = (deployment.wanted.to_string(), count(Stand::Ready).to_string());
-    let mut text = canvas.word(Word::PlanWanted, &[&deployment.name, &desired, &ready]);
+    let name = scene.label(&key.0, &key.1);
+    let mut text = canvas.word(Word::PlanWanted, &[&name, &desired, &ready]);
     for (stand, word) in [
         (Stand::Waiting, Word::PlanWaiting),
         (Stand::Starting, Word::PlanStarting),

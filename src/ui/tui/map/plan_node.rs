@@ -3,12 +3,13 @@
 use super::super::cluster::{Cluster, HEARTBEAT_LOST, Node, Pod, Stand};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::cells;
+use super::super::text::{cells, cut_middle};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::{line_of, node_state, stand, works};
 use super::ghosts::{ghost_line, ghosts};
 use super::hops::short;
+use super::namespaces;
 use super::plan::tail;
 use std::collections::BTreeMap;
 
@@ -54,18 +55,10 @@ pub(super) fn node_box(
     let room = height.saturating_sub(2 + usize::from(!system.is_empty()));
     let (left, inside) = (x + 2, width.saturating_sub(4));
     let groups = groups(scene, &own);
-    let mut row = y + 1;
-    if own.len() <= room {
-        for (owner, pods) in &groups {
-            for (at, pod) in pods.iter().enumerate() {
-                let owner = if at == 0 { owner.as_str() } else { "" };
-                pod_line(canvas, pod, owner, (left, row), inside);
-                row += 1;
-            }
-        }
-    } else {
-        row = signs_of_many(canvas, &groups, (left, y + 1), (inside, room));
-    }
+    let row = match own.len() + namespaces::heads(scene, &own) <= room {
+        true => pod_lines(canvas, scene, &groups, (left, y + 1), inside),
+        false => signs_of_many(canvas, scene, &groups, (left, y + 1), (inside, room)),
+    };
     let gone = ghosts(model).into_iter().filter(|ghost| ghost.pod.node == node.name);
     for (at, ghost) in gone.take((y + 1 + room).saturating_sub(row)).enumerate() {
         ghost_line(canvas, &ghost, (left, row + at), inside);
@@ -121,7 +114,8 @@ fn gauges(canvas: &mut Canvas<'_>, node: &Node, pods: &[&Pod], (x, y): (usize, u
     }
 }
 
-/// The pods under their owners: owners in the order of their oldest pods, and so the pods.
+/// The pods under their owners: owners in the order of their oldest pods, and so the pods. Where
+/// there are several namespaces, they come one after the other.
 fn groups<'a>(scene: &Cluster, pods: &[&'a Pod]) -> Vec<Group<'a>> {
     let mut by_owner: BTreeMap<(&str, &str), Vec<&'a Pod>> = BTreeMap::new();
     for pod in pods.iter().copied() {
@@ -138,8 +132,37 @@ fn groups<'a>(scene: &Cluster, pods: &[&'a Pod]) -> Vec<Group<'a>> {
         pods.sort_by_key(|pod| (pod.created, &pod.name));
         groups.push((owner.to_string(), pods));
     }
-    groups.sort_by_key(|(_, pods)| pods.first().map(|pod| pod.created));
+    let is_spread = scene.is_spread();
+    let place = |pod: &'a Pod| (is_spread.then_some(pod.namespace.as_str()), pod.created);
+    groups.sort_by_key(|(_, pods)| pods.first().copied().map(place));
     groups
+}
+
+/// A line for each pod; over those of a namespace its name, where there are several. Returns the
+/// row behind them.
+fn pod_lines(
+    canvas: &mut Canvas<'_>,
+    scene: &Cluster,
+    groups: &[Group<'_>],
+    (x, mut row): (usize, usize),
+    width: usize,
+) -> usize {
+    let is_spread = scene.is_spread();
+    let mut namespace = "";
+    for (owner, pods) in groups {
+        for (at, pod) in pods.iter().enumerate() {
+            if is_spread && namespace != pod.namespace {
+                namespace = pod.namespace.as_str();
+                let (text, tone) = namespaces::head(canvas, scene, namespace);
+                canvas.put_in(x, row, width, &text, tone);
+                row += 1;
+            }
+            let owner = if at == 0 { owner.as_str() } else { "" };
+            pod_line(canvas, pod, owner, (x, row), width);
+            row += 1;
+        }
+    }
+    row
 }
 
 /// A pod with its owner, its sign, the end of its name, and its address or what ails it.
@@ -168,12 +191,21 @@ fn pod_line(canvas: &mut Canvas<'_>, pod: &Pod, owner: &str, (x, y): (usize, usi
 /// the row behind them.
 fn signs_of_many(
     canvas: &mut Canvas<'_>,
+    scene: &Cluster,
     groups: &[Group<'_>],
     (x, y): (usize, usize),
     (width, room): (usize, usize),
 ) -> usize {
+    let label =
+        |(owner, pods): &Group<'_>| scene.label(pods.first().map_or("", |pod| pod.namespace.as_str()), owner);
+    // `staging/web` needs more room than `web`.
+    let longest = groups.iter().map(|group| cells(&label(group)) + 1).max().unwrap_or_default();
+    let column = match scene.is_spread() {
+        true => longest.min(width * 2 / 3).max(OWNER),
+        false => OWNER,
+    };
     let (mut row, end) = (y, y + room);
-    for (at, (owner, pods)) in groups.iter().enumerate() {
+    for (at, group) in groups.iter().enumerate() {
         if row + 1 == end && at + 1 < groups.len() {
             let left: usize = groups[at..].iter().map(|(_, pods)| pods.len()).sum();
             canvas.put_in(x, row, width, &canvas.word(Word::StatusPods, &[&left.to_string()]), Tone::Dim);
@@ -182,12 +214,16 @@ fn signs_of_many(
         if row >= end {
             return end;
         }
-        canvas.put_in(x, row, OWNER - 1, owner, Tone::Strong);
+        let (mut name, pods) = (label(group), &group.1);
+        if column > OWNER {
+            name = cut_middle(&name, column - 1, canvas.sign(Sign::Ellipsis));
+        }
+        canvas.put_in(x, row, column - 1, &name, Tone::Strong);
         let count = pods.len().to_string();
-        let across = width.saturating_sub(OWNER + 1 + count.len());
+        let across = width.saturating_sub(column + 1 + count.len());
         for (at, pod) in pods.iter().take(across).enumerate() {
             let (sign, tone) = stand(pod.stand);
-            canvas.put_in(x + OWNER + at, row, 1, canvas.sign(sign), tone);
+            canvas.put_in(x + column + at, row, 1, canvas.sign(sign), tone);
         }
         canvas.put(x + width - count.len().min(width), row, &count, Tone::Dim);
         row += 1;

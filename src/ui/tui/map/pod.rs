@@ -29,7 +29,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
         return Lines::none(none_of(model, "pods", Word::NoPod));
     };
     let (sign, tone) = stand(pod.stand);
-    let name = format!("{} {}", canvas.sign(sign), pod.name);
+    let name = format!("{} {}", canvas.sign(sign), scene.label(&pod.namespace, &pod.name));
     let counts = vec![(name, tone), (pod.status.clone(), tone), (facts(canvas, pod), Tone::Dim)];
     let events = scene.events_about("Pod", &(pod.namespace.clone(), pod.name.clone()));
     let unwell = !matches!(pod.stand, Stand::Ready);
@@ -56,7 +56,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         &[
             (sign, tone),
             (" ", Tone::Plain),
-            (&pod.name, Tone::Strong),
+            (&scene.label(&pod.namespace, &pod.name), Tone::Strong),
             ("  ", Tone::Plain),
             (&pod.status, tone),
         ],

@@ -33,7 +33,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     let wanted = [deployment.ready.to_string(), deployment.wanted.to_string()];
     let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
     let mut counts = vec![
-        (key.1.clone(), Tone::Strong),
+        (scene.label(&key.0, &key.1), Tone::Strong),
         (canvas.word(Word::Wanted, &wanted.each_ref().map(String::as_str)), tone),
     ];
     // The newest revision stands first: where room is scarce, old ones are left out.
@@ -62,7 +62,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         0,
         &[
             ("Deployment ", Tone::Dim),
-            (&key.1, Tone::Strong),
+            (&scene.label(&key.0, &key.1), Tone::Strong),
             ("  ", Tone::Plain),
             (&deployment.image, Tone::Accent),
         ],

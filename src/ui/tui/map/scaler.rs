@@ -10,6 +10,7 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::words::Word;
 use super::canvas::Canvas;
+use super::namespaces;
 use super::strip::Piece;
 
 /// The autoscaler on the map: that of the Deployment on the last line, else the newest.
@@ -34,7 +35,8 @@ pub(super) fn line(canvas: &Canvas<'_>, scene: &Cluster, scaler: &Autoscaler) ->
         all => format!("  +{}", all - 1),
     };
     let arrow = canvas.sign(Sign::Right);
-    let text = format!("HPA {} {arrow} {kind}/{name}  {}  {pods}{more}", scaler.name, scaler.metrics);
+    let label = scene.label(&scaler.namespace, &scaler.name);
+    let text = format!("HPA {label} {arrow} {kind}/{name}  {}  {pods}{more}", scaler.metrics);
     (text, tone(scaler))
 }
 
@@ -51,7 +53,8 @@ pub(super) fn others(canvas: &Canvas<'_>, scene: &Cluster) -> Vec<Piece> {
     let arrow = canvas.sign(Sign::Right);
     let piece = |scaler: &Autoscaler| {
         let (kind, name) = &scaler.target;
-        (format!("HPA {} {arrow} {kind}/{name} {}", scaler.name, scaler.metrics), tone(scaler))
+        let label = namespaces::brief(scene, &scaler.namespace, &scaler.name);
+        (format!("HPA {label} {arrow} {kind}/{name} {}", scaler.metrics), tone(scaler))
     };
     scene.autoscalers_by_age().into_iter().filter(is_other).map(piece).collect()
 }

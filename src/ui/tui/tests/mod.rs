@@ -7,6 +7,7 @@ mod beside;
 mod keys;
 mod labs;
 mod list;
+mod namespaces;
 mod plan;
 mod replay;
 mod scaler;
