@@ -308,7 +308,7 @@ fn lines_of(
     for pod in own {
         if heads > 0 && own.len() + heads <= room && namespace != Some(&pod.namespace) {
             namespace = Some(&pod.namespace);
-            let (text, tone) = namespaces::head(canvas, scene, &pod.namespace);
+            let (text, tone) = namespaces::head(canvas, scene, &pod.namespace, width);
             canvas.put_in(x, y, width, &text, tone);
             y += 1;
         }

@@ -4,6 +4,7 @@
 use super::super::cluster::{Cluster, Pod};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
+use super::super::text::cells;
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::strip::Piece;
@@ -21,8 +22,15 @@ pub(super) fn heads(scene: &Cluster, pods: &[&Pod]) -> usize {
     }
 }
 
-/// The name of a namespace over its pods.
-pub(super) fn head(canvas: &Canvas<'_>, scene: &Cluster, namespace: &str) -> Piece {
+/// The name of a namespace over its pods: `namespace staging` if there is room for the word.
+pub(super) fn head(canvas: &Canvas<'_>, scene: &Cluster, namespace: &str, width: usize) -> Piece {
+    let (name, tone) = named(canvas, scene, namespace);
+    let whole = canvas.word(Word::NamespaceAlone, &[&name]);
+    (if cells(&whole) <= width { whole } else { name }, tone)
+}
+
+/// The name of a namespace, and whether it is being deleted.
+fn named(canvas: &Canvas<'_>, scene: &Cluster, namespace: &str) -> Piece {
     let is_leaving = scene.namespaces.get(namespace).copied().unwrap_or_default();
     match is_leaving {
         true => (format!("{namespace} {} Terminating", canvas.sign(Sign::Leaving)), Tone::Warn),
@@ -59,7 +67,7 @@ pub(super) fn pieces(canvas: &Canvas<'_>, scene: &Cluster) -> Vec<Piece> {
     let own = scene.own_namespaces().into_iter();
     let alone = own.filter(|(name, is_leaving)| *is_leaving || *name != "default" && !used.contains(name));
     let piece = |(name, _): (&str, bool)| {
-        let (text, tone) = head(canvas, scene, name);
+        let (text, tone) = named(canvas, scene, name);
         (canvas.word(Word::NamespaceAlone, &[&text]), tone)
     };
     alone.map(piece).collect()

@@ -153,7 +153,7 @@ fn pod_lines(
         for (at, pod) in pods.iter().enumerate() {
             if is_spread && namespace != pod.namespace {
                 namespace = pod.namespace.as_str();
-                let (text, tone) = namespaces::head(canvas, scene, namespace);
+                let (text, tone) = namespaces::head(canvas, scene, namespace, width);
                 canvas.put_in(x, row, width, &text, tone);
                 row += 1;
             }

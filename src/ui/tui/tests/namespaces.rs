@@ -48,8 +48,11 @@ fn in_staging() -> Value {
 #[test]
 fn the_pods_of_a_node_stand_below_their_namespaces() {
     for (size, parts) in [
-        ((120, 36), ["│ default", "web        ● …sfg", "│ staging", "web        ● …628"]),
-        ((70, 20), ["default", "● web-76f8d594c6-7ksfg", "staging", "● web-5c9c7b9f4d-jc628"]),
+        ((120, 36), ["│ namespace default", "web        ● …sfg", "│ namespace staging", "web        ● …628"]),
+        (
+            (70, 20),
+            ["namespace default", "● web-76f8d594c6-7ksfg", "namespace staging", "● web-5c9c7b9f4d-jc628"],
+        ),
     ] {
         let mut model = two(size, Lang::En);
         if size.0 < 80 {
@@ -108,7 +111,7 @@ fn the_corner_lists_the_namespaces_of_the_learner() {
         tell(&mut model, Event::Objects("namespaces".into(), Delta::Updated(leaving.clone())));
         let shown = text(&screen(&model));
         assert!(shown.contains(&format!(" {words}○ staging  rev 805 ")), "{shown}");
-        assert!(shown.contains("│ staging ○ Terminating"), "over its pods: {shown}");
+        assert!(shown.contains("staging ○ Terminating"), "over its pods: {shown}");
         assert!(shown.lines().all(|line| line.width() <= 120), "{shown}");
         tell(&mut model, Event::Objects("namespaces".into(), Delta::Deleted(leaving)));
         let shown = text(&screen(&model));
