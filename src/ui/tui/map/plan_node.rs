@@ -21,6 +21,8 @@ const WIDE: usize = 30;
 const OWNER: usize = 11;
 /// Cells of a gauge.
 const GAUGE: usize = 5;
+/// The component that renews the lease of a node.
+const KUBELET: &str = "kubelet";
 /// Cells that are kept for the age of a lease.
 const AGE: usize = 9;
 
@@ -49,8 +51,8 @@ pub(super) fn node_box(
     let state = if cells(&state) <= end.saturating_sub(at) { format!("{state} ") } else { sign_of(&state) };
     canvas.put_in(at, y, end.saturating_sub(at), &state, tone);
     let edge = y + height.saturating_sub(1);
-    lease(canvas, model, node, end, edge);
-    gauges(canvas, node, pods, (x + 1, edge), end.saturating_sub(AGE));
+    let from = gauges(canvas, node, pods, (x + 1, edge), end.saturating_sub(AGE));
+    lease(canvas, model, node, (from, end), edge);
     let (system, own): (Vec<&Pod>, Vec<&Pod>) = pods.iter().copied().partition(|pod| pod.system());
     let room = height.saturating_sub(2 + usize::from(!system.is_empty()));
     let (left, inside) = (x + 2, width.saturating_sub(4));
@@ -73,14 +75,16 @@ fn sign_of(state: &str) -> String {
     state.split(' ').next().unwrap_or_default().to_string()
 }
 
-/// The heart of a node: its lease is renewed, or for how long it was not.
-fn lease(canvas: &mut Canvas<'_>, model: &Model, node: &Node, end: usize, y: usize) {
+/// The heart of a node, with the name of the kubelet that renews its lease, or for how long it was
+/// not renewed. `from`: the column behind the gauges, which may leave no room for the name.
+fn lease(canvas: &mut Canvas<'_>, model: &Model, node: &Node, (from, end): (usize, usize), y: usize) {
     // While the API server is silent nothing is known of leases.
     if !model.cluster.heartbeats.contains_key(&node.name) || !model.silent.is_empty() {
         return;
     }
     let heart = canvas.sign(Sign::Heart);
     let (text, tone) = match model.cluster.late(&node.name, model.now) {
+        None if from + cells(KUBELET) + 4 <= end => (format!(" {heart} {KUBELET} "), Tone::Dim),
         None => (format!(" {heart} "), Tone::Dim),
         Some(age) => {
             let text = canvas.word(Word::LeaseLate, &[&age.as_secs().to_string()]);
@@ -91,8 +95,9 @@ fn lease(canvas: &mut Canvas<'_>, model: &Model, node: &Node, end: usize, y: usi
     canvas.put(end.saturating_sub(cells(&text)), y, &text, tone);
 }
 
-/// What the pods request, as a share of what the node has, in the lower edge.
-fn gauges(canvas: &mut Canvas<'_>, node: &Node, pods: &[&Pod], (x, y): (usize, usize), end: usize) {
+/// What the pods request, as a share of what the node has, in the lower edge. Returns the column
+/// behind it.
+fn gauges(canvas: &mut Canvas<'_>, node: &Node, pods: &[&Pod], (x, y): (usize, usize), end: usize) -> usize {
     // As the scheduler counts: a pod that has ended requests nothing any more.
     let counted = || pods.iter().filter(|pod| !pod.is_over);
     let cpu: i128 = counted().map(|pod| i128::from(pod.cpu)).sum();
@@ -112,6 +117,7 @@ fn gauges(canvas: &mut Canvas<'_>, node: &Node, pods: &[&Pod], (x, y): (usize, u
         x = canvas.put(x, y, &canvas.sign(Sign::Empty).repeat(GAUGE - full), Tone::Dim);
         x = canvas.put(x, y, " ", Tone::Dim);
     }
+    x
 }
 
 /// The pods under their owners: owners in the order of their oldest pods, and so the pods. Where
