@@ -209,8 +209,7 @@ pub(crate) struct Model {
     pub view: View,
     /// The learner chose the view: it stays until the next step.
     pub chosen: bool,
-    /// The object that was chosen for a view that shows one. `None`: the first of its list, whichever
-    /// that is.
+    /// The object that was chosen for a view that shows one. `None`: the first of the list.
     pub about: Option<Key>,
     /// Its place in the list when it was chosen: if it is gone, what stands there.
     pub subject: usize,

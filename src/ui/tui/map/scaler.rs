@@ -40,8 +40,8 @@ pub(super) fn line(canvas: &Canvas<'_>, scene: &Cluster, scaler: &Autoscaler) ->
     (text, tone(scaler))
 }
 
-/// The autoscalers in the line of a narrow screen: behind its Deployment one needs no name of its
-/// own if it has the same.
+/// An autoscaler behind its Deployment, in the line of a narrow screen and in the rollout view: it
+/// needs no name of its own if it has the same.
 pub(super) fn brief(scaler: &Autoscaler) -> Piece {
     let name = if scaler.name == scaler.target.1 { String::new() } else { format!("{} ", scaler.name) };
     (format!("HPA {name}{} {}-{}", scaler.metrics, scaler.min, scaler.max), tone(scaler))

@@ -95,6 +95,18 @@ fn on_a_narrow_screen_it_stands_behind_its_deployment() {
 }
 
 #[test]
+fn the_rollout_view_has_it_behind_the_strategy() {
+    for (size, focus) in [((120, 36), Pane::Shell), ((80, 24), Pane::Map), ((100, 24), Pane::Shell)] {
+        let mut model = with(size, Lang::En, RICH, vec![scaler("auto", "web", Some(12), (1, 1))]);
+        (model.view, model.focus) = (View::Rollout, focus);
+        let shown = text(&screen(&model));
+        let line =
+            shown.lines().find(|line| line.contains("1 of 4 ready")).unwrap_or_else(|| panic!("{shown}"));
+        assert!(line.contains("  HPA auto cpu: 12%/50% 1-3  "), "{size:?}: {shown}");
+    }
+}
+
+#[test]
 fn the_whole_map_of_a_narrow_screen_has_it_too() {
     for (width, height) in [(80, 24), (70, 20)] {
         let scalers = vec![scaler("auto", "web", Some(12), (1, 1))];
