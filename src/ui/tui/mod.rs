@@ -67,6 +67,7 @@ mod reflow;
 pub(crate) mod render;
 mod scroll;
 pub(crate) mod shown;
+mod subject;
 pub(crate) mod terminal;
 pub(crate) mod text;
 pub(crate) mod update;

@@ -209,9 +209,9 @@ pub(crate) struct Model {
     pub view: View,
     /// The learner chose the view: it stays until the next step.
     pub chosen: bool,
-    /// The object that was chosen for a view that shows one. `None`: the newest, whichever that is.
+    /// The object that was chosen for a view that shows one. `None`: the first of the list.
     pub about: Option<Key>,
-    /// Its place, counted from the newest, when it was chosen: if it is gone, what stands there.
+    /// Its place in the list when it was chosen: if it is gone, what stands there.
     pub subject: usize,
     pub cluster: Cluster,
     pub traffic: Traffic,
@@ -453,34 +453,6 @@ impl Model {
             }
         }
         Cow::Owned(then)
-    }
-
-    /// What the current view can turn over, the newest first.
-    pub(crate) fn subjects(&self) -> Vec<Key> {
-        let cloned = |key: &Key| key.clone();
-        match self.view {
-            View::Pod => {
-                let pods = self.cluster.pods_by_age();
-                pods.into_iter().map(|pod| (pod.namespace.clone(), pod.name.clone())).collect()
-            }
-            View::Network => self.cluster.services_by_age().into_iter().map(|(k, _)| cloned(k)).collect(),
-            View::Rollout => self.cluster.deployments_by_age().into_iter().map(|(k, _)| cloned(k)).collect(),
-            View::Scheduling => self.traffic.decided(),
-            View::Cluster | View::ControlPlane | View::Raft => vec![],
-        }
-    }
-
-    /// The place of the chosen object in this list. Lists are ordered by the latest change: a place
-    /// alone would mean another object as soon as one of the others changes.
-    pub(crate) fn place(&self, all: &[Key]) -> usize {
-        let held = self.about.as_ref().and_then(|about| all.iter().position(|key| key == about));
-        held.unwrap_or_else(|| self.subject.min(all.len().saturating_sub(1)))
-    }
-
-    /// Chooses the object at a place of a list. The first is followed, whichever it is by then.
-    pub(crate) fn choose(&mut self, all: &[Key], place: usize) {
-        self.subject = place;
-        self.about = all.get(place).filter(|_| place > 0).cloned();
     }
 
     /// Shows a view that the learner chose.

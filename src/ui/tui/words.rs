@@ -188,6 +188,9 @@ texts! { pub(crate) enum Word {
     PlanStarting: "starting {}", "시작 중 {}";
     PlanLeaving: "leaving {}", "나가는 중 {}";
     PlanFailed: "failed {}", "실패 {}";
+    PlanScaler: "{} to {} pods, now {}", "파드 {}~{}개, 현재 {}개";
+    Namespaces: "namespaces: {}", "네임스페이스: {}";
+    NamespaceAlone: "namespace {}", "네임스페이스 {}";
     NoOwner: "owner: none", "소유자 없음";
     LeaseLate: "{} s", "{}초";
     MapOld: "as it was {} s ago", "{}초 전 모습";
@@ -346,6 +349,7 @@ texts! { pub(crate) enum Word {
          \x20        revision: the number of the last change of an object\n\
          \n\
          {} ready   {} starting   {} leaving   {} failed   {} waiting   {} leader\n\
+         {} pod of the cluster itself   {} lease of the node: its kubelet lives\n\
          Times are measured ones; the lights run slower, 1/100 at first. Very\n\
          short and long hops have their own speed: the map's corner tells it.",
         "위: 강의와, 지금 클러스터를 그대로 보여 주는 그림입니다.\n\
@@ -387,6 +391,7 @@ texts! { pub(crate) enum Word {
          \x20        리비전: 오브젝트를 마지막으로 바꾼 변경의 번호\n\
          \n\
          {} 준비됨   {} 시작 중   {} 나가는 중   {} 실패   {} 대기   {} 리더\n\
+         {} 클러스터 자체의 파드   {} 노드의 리스(lease): kubelet이 살아 있음\n\
          시간은 모두 실제로 잰 값이고, 불빛만 느리게 움직입니다(처음에는 1/100).\n\
          아주 짧거나 긴 단계는 속도가 다르며, 그림 창 오른쪽 위에 표시됩니다.";
 } }

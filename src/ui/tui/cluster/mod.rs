@@ -5,15 +5,15 @@ mod past;
 mod read;
 
 pub(crate) use object::{
-    Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Key, Node, Pod, ReplicaSet,
-    Service, Slice, Stand,
+    Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Key, Node, Pod,
+    ReplicaSet, Service, Slice, Stand,
 };
 
 use api::value::text;
 use client::Delta;
 use object::{key, revision};
 use past::{Before, Past};
-use read::{deployment, happened, node, pod, replicaset, service, slice};
+use read::{autoscaler, deployment, happened, node, pod, replicaset, service, slice};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
     ("endpointslices", "discovery.k8s.io", "v1", "EndpointSlice"),
     ("deployments", "apps", "v1", "Deployment"),
     ("replicasets", "apps", "v1", "ReplicaSet"),
+    ("horizontalpodautoscalers", "autoscaling", "v2", "HorizontalPodAutoscaler"),
+    ("namespaces", "", "v1", "Namespace"),
     ("leases", "coordination.k8s.io", "v1", "Lease"),
     ("events", "", "v1", "Event"),
 ];
@@ -49,6 +51,9 @@ pub(crate) struct Cluster {
     pub slices: BTreeMap<Key, Slice>,
     pub deployments: BTreeMap<Key, Deployment>,
     pub replicasets: BTreeMap<Key, ReplicaSet>,
+    pub autoscalers: BTreeMap<Key, Autoscaler>,
+    /// Namespace → whether it is being deleted.
+    pub namespaces: BTreeMap<String, bool>,
     /// Lease → holder.
     pub leases: BTreeMap<Key, String>,
     /// Node → when the watch told last that its lease was renewed, on the interface's own clock.
@@ -90,8 +95,8 @@ impl Cluster {
         self.renewed.clear();
     }
 
-    /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as
-    /// they are now.
+    /// The cluster as it was at a store revision, as far as the log reaches back. Leases and
+    /// namespaces are as they are now.
     pub(crate) fn at(&self, revision: u64) -> Cluster {
         let mut then = Cluster {
             nodes: self.nodes.clone(),
@@ -100,6 +105,8 @@ impl Cluster {
             slices: self.slices.clone(),
             deployments: self.deployments.clone(),
             replicasets: self.replicasets.clone(),
+            autoscalers: self.autoscalers.clone(),
+            namespaces: self.namespaces.clone(),
             leases: self.leases.clone(),
             events: self.events.clone(),
             revision,
@@ -115,6 +122,7 @@ impl Cluster {
                 Before::Slice(key, value) => restore(&mut then.slices, key, value),
                 Before::Deployment(key, value) => restore(&mut then.deployments, key, value),
                 Before::ReplicaSet(key, value) => restore(&mut then.replicasets, key, value),
+                Before::Autoscaler(key, value) => restore(&mut then.autoscalers, key, value),
             }
         }
         then
@@ -173,6 +181,8 @@ impl Cluster {
             "endpointslices" => self.slices.keys().cloned().collect(),
             "deployments" => self.deployments.keys().cloned().collect(),
             "replicasets" => self.replicasets.keys().cloned().collect(),
+            "horizontalpodautoscalers" => self.autoscalers.keys().cloned().collect(),
+            "namespaces" => self.namespaces.keys().map(|n| (String::new(), n.clone())).collect(),
             "leases" => self.leases.keys().cloned().collect(),
             _ => self.events.keys().cloned().collect(),
         }
@@ -191,6 +201,10 @@ impl Cluster {
             "endpointslices" => take(&mut self.slices, key).map(|(k, was)| Before::Slice(k, was)),
             "deployments" => take(&mut self.deployments, key).map(|(k, was)| Before::Deployment(k, was)),
             "replicasets" => take(&mut self.replicasets, key).map(|(k, was)| Before::ReplicaSet(k, was)),
+            "horizontalpodautoscalers" => {
+                take(&mut self.autoscalers, key).map(|(k, was)| Before::Autoscaler(k, was))
+            }
+            "namespaces" => return self.namespaces.remove(&key.1).is_some(),
             "leases" => {
                 self.heartbeats.remove(&key.1);
                 self.renewed.remove(&key.1);
@@ -242,22 +256,19 @@ impl Cluster {
                 .map(|(k, was)| Before::Deployment(k, was)),
             "replicasets" => place(&mut self.replicasets, key, replicaset(object))
                 .map(|(k, was)| Before::ReplicaSet(k, was)),
+            "horizontalpodautoscalers" => place(&mut self.autoscalers, key, autoscaler(object))
+                .map(|(k, was)| Before::Autoscaler(k, was)),
+            "namespaces" => {
+                let is_leaving = text(object, "status.phase") == "Terminating";
+                return place(&mut self.namespaces, key.1, is_leaving).is_some();
+            }
             "leases" => {
                 let was_late = key.0 == "kube-node-lease" && self.note_heartbeat(&key.1, revision);
                 return was_late
                     | place(&mut self.leases, key, text(object, "spec.holderIdentity").to_string())
                         .is_some();
             }
-            "events" => {
-                if self.events.len() >= EVENTS_MAX
-                    && !self.events.contains_key(&key)
-                    && let Some(oldest) =
-                        self.events.iter().min_by_key(|(_, e)| e.revision).map(|(k, _)| k.clone())
-                {
-                    self.events.remove(&oldest);
-                }
-                return place(&mut self.events, key, happened(object)).is_some() || newer;
-            }
+            "events" => return self.put_event(key, happened(object)) || newer,
             _ => None,
         };
         let changed = before.is_some();
@@ -265,6 +276,21 @@ impl Cluster {
             self.past.note(revision, self.now, false, before);
         }
         changed
+    }
+
+    /// Takes in an Event; true if it is new or differs. Where there are too many, the oldest goes.
+    fn put_event(&mut self, key: Key, event: Happened) -> bool {
+        if self.events.get(&key) == Some(&event) {
+            return false;
+        }
+        if self.events.len() >= EVENTS_MAX
+            && !self.events.contains_key(&key)
+            && let Some(oldest) = self.events.iter().min_by_key(|(_, e)| e.revision).map(|(k, _)| k.clone())
+        {
+            self.events.remove(&oldest);
+        }
+        self.events.insert(key, event);
+        true
     }
 
     /// Notes that a node's lease was renewed, at this store revision; true if it was late. A list
@@ -331,6 +357,42 @@ impl Cluster {
         found
     }
 
+    /// The learner's HorizontalPodAutoscalers, the newest first.
+    pub(crate) fn autoscalers_by_age(&self) -> Vec<&Autoscaler> {
+        let mut found: Vec<_> = self.autoscalers.values().filter(|a| a.namespace != "kube-system").collect();
+        found.sort_by_key(|a| std::cmp::Reverse(a.revision));
+        found
+    }
+
+    /// The HorizontalPodAutoscaler that scales a Deployment, the newest of several.
+    pub(crate) fn autoscaler_of(&self, deployment: &Key) -> Option<&Autoscaler> {
+        self.autoscalers_by_age().into_iter().find(|a| a.scales(deployment))
+    }
+
+    /// The namespaces beside the cluster's own, each with whether it is being deleted.
+    pub(crate) fn own_namespaces(&self) -> Vec<(&str, bool)> {
+        let all = self.namespaces.iter().map(|(name, is_leaving)| (name.as_str(), *is_leaving));
+        all.filter(|(name, _)| !is_of_the_cluster(name)).collect()
+    }
+
+    /// The namespaces of the objects on the map, without the cluster's own.
+    pub(crate) fn used_namespaces(&self) -> BTreeSet<&str> {
+        let services = self.services.keys().filter(|key| key.1 != "kubernetes");
+        let keys = self.pods.keys().chain(self.deployments.keys()).chain(self.autoscalers.keys());
+        let all = keys.chain(services).map(|key| key.0.as_str());
+        all.filter(|namespace| !is_of_the_cluster(namespace)).collect()
+    }
+
+    /// Do the learner's objects lie in more than one namespace? Then each is named with its own.
+    pub(crate) fn is_spread(&self) -> bool {
+        self.used_namespaces().len() > 1
+    }
+
+    /// The name of an object, with its namespace where that is not the same for all: `staging/web`.
+    pub(crate) fn label(&self, namespace: &str, name: &str) -> String {
+        if self.is_spread() { format!("{namespace}/{name}") } else { name.to_string() }
+    }
+
     /// Does the component run, as its pod tells? `None`: there is no such pod.
     pub(crate) fn component(&self, name: &str) -> Option<bool> {
         let mut pods = self.pods.values().filter(|p| p.is_component(name)).peekable();
@@ -368,6 +430,11 @@ impl Cluster {
     }
 }
 
+/// Namespaces whose names begin like this are Kubernetes' own.
+fn is_of_the_cluster(namespace: &str) -> bool {
+    namespace.starts_with("kube-")
+}
+
 /// Takes a change back: gives a key its value before.
 fn restore<K: Ord + Clone, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, value: &Option<V>) {
     match value {
@@ -377,106 +444,4 @@ fn restore<K: Ord + Clone, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, value: &
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn an_event_that_comes_again_takes_no_others_place() {
-        let mut cluster = Cluster::default();
-        let event = |n: usize, rv: usize| json!({"metadata": {"name": format!("e{n}"), "resourceVersion": rv.to_string()}});
-        for n in 0..EVENTS_MAX + 5 {
-            put(&mut cluster, "events", event(n, n + 1));
-        }
-        let there =
-            |cluster: &Cluster, n: usize| cluster.events.contains_key(&(String::new(), format!("e{n}")));
-        assert_eq!(cluster.events.len(), EVENTS_MAX);
-        assert!(!there(&cluster, 4) && there(&cluster, EVENTS_MAX), "the oldest have gone, not the newest");
-        put(&mut cluster, "events", event(100, 1000));
-        assert_eq!(cluster.events.len(), EVENTS_MAX);
-        assert!(there(&cluster, 5), "the oldest stays");
-    }
-
-    fn put(cluster: &mut Cluster, resource: &str, object: Value) -> bool {
-        cluster.absorb(resource, Delta::Updated(object))
-    }
-
-    #[test]
-    fn a_list_takes_away_what_it_does_not_name_and_heartbeats_change_nothing() {
-        let mut cluster = Cluster::default();
-        let node = |name: &str, rv: &str| json!({"metadata": {"name": name, "resourceVersion": rv}});
-        put(&mut cluster, "nodes", node("a", "5"));
-        assert!(cluster.absorb("nodes", Delta::Replaced(vec![node("b", "6")])));
-        assert_eq!(cluster.nodes.keys().collect::<Vec<_>>(), ["b"]);
-        let lease = |rv: &str| {
-            json!({"metadata": {"name": "kube-scheduler", "namespace": "kube-system", "resourceVersion": rv},
-            "spec": {"holderIdentity": "cp_1234"}})
-        };
-        assert!(put(&mut cluster, "leases", lease("7")));
-        assert!(!put(&mut cluster, "leases", lease("8")), "a heartbeat must not redraw");
-        assert!(!put(&mut cluster, "nodes", node("b", "9")));
-        assert_eq!((cluster.leader("kube-scheduler"), cluster.revision), (Some("cp"), 9));
-    }
-
-    #[test]
-    fn a_lease_that_is_not_renewed_is_late_long_before_the_node_is_not_ready() {
-        let mut cluster = Cluster::default();
-        let lease = |rv: &str| {
-            json!({"metadata": {"name": "w", "namespace": "kube-node-lease", "resourceVersion": rv},
-            "spec": {"holderIdentity": "w"}})
-        };
-        let seconds = Duration::from_secs;
-        assert_eq!(cluster.heartbeat_due(seconds(0)), None);
-        put(&mut cluster, "leases", lease("7"));
-        assert_eq!(
-            (cluster.late("w", seconds(14)), cluster.heartbeat_due(seconds(0))),
-            (None, Some(seconds(15)))
-        );
-        cluster.now = seconds(10);
-        assert!(!put(&mut cluster, "leases", lease("8")), "a heartbeat must not redraw");
-        let late = cluster.late("w", seconds(26));
-        assert_eq!((late, cluster.heartbeat_due(seconds(26))), (Some(seconds(16)), Some(seconds(27))));
-        cluster.now = seconds(26);
-        assert!(put(&mut cluster, "leases", lease("9")), "the old age is on the screen");
-        assert_eq!(cluster.late("w", seconds(26)), None);
-        cluster.now = seconds(50);
-        cluster.absorb("leases", Delta::Replaced(vec![lease("9")]));
-        assert_eq!(cluster.late("w", seconds(50)), Some(seconds(24)), "a new list renews nothing");
-    }
-
-    /// `ropewalk down` and `ropewalk up` under an open interface: the new cluster counts its
-    /// revisions from 1.
-    #[test]
-    fn the_past_of_a_cluster_is_without_the_objects_of_the_one_it_replaced() {
-        let mut cluster = Cluster::default();
-        let pod = |name: &str, rv: &str, phase: &str| {
-            json!({"metadata": {"name": name, "namespace": "default", "resourceVersion": rv},
-            "status": {"phase": phase}})
-        };
-        let old = vec![pod("gone", "500", "Running"), pod("web", "501", "Running")];
-        cluster.absorb("pods", Delta::Replaced(old));
-        cluster.restart();
-        cluster.absorb("pods", Delta::Replaced(vec![pod("web", "80", "Pending")]));
-        assert_eq!(cluster.past.ended(0, u64::MAX).len(), 0, "it did not end on this cluster");
-        assert!(cluster.past.reaches(80) && !cluster.past.reaches(79));
-        let then = cluster.at(70);
-        assert_eq!(then.pods, cluster.pods, "nothing else is known of the time before the list");
-    }
-
-    #[test]
-    fn a_learners_pod_is_no_member_of_the_store() {
-        let mut cluster = Cluster::default();
-        for (namespace, name, node) in [
-            ("kube-system", "etcd-control-plane", "control-plane"),
-            ("kube-system", "etcd-client", "worker"),
-            ("kube-system", "etcd-backup-x7k2p", ""),
-            ("default", "etcd-worker", "worker"),
-        ] {
-            let metadata = json!({"name": name, "namespace": namespace, "resourceVersion": "5"});
-            put(&mut cluster, "pods", json!({"metadata": metadata, "spec": {"nodeName": node}}));
-        }
-        let members: Vec<&str> = cluster.members().iter().map(|pod| pod.name.as_str()).collect();
-        assert_eq!(members, ["etcd-control-plane"]);
-        assert_eq!((cluster.component("etcd-"), cluster.component("etcd-c")), (Some(false), None));
-    }
-}
+mod tests;

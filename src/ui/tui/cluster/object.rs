@@ -222,6 +222,31 @@ pub(crate) struct ReplicaSet {
     pub cause: String,
 }
 
+/// A HorizontalPodAutoscaler.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Autoscaler {
+    pub namespace: String,
+    pub name: String,
+    /// Kind and name of the workload that it scales.
+    pub target: (String, String),
+    pub min: i64,
+    pub max: i64,
+    /// How many pods the workload has, and how many the autoscaler wants. 0: not told yet.
+    pub current: i64,
+    pub desired: i64,
+    /// Each metric with its measured value and its target, as kubectl prints them: `cpu: 12%/50%`.
+    pub metrics: String,
+    pub revision: u64,
+}
+
+impl Autoscaler {
+    /// Does it scale this Deployment?
+    pub(crate) fn scales(&self, deployment: &Key) -> bool {
+        let (kind, name) = &self.target;
+        kind == "Deployment" && self.namespace == deployment.0 && *name == deployment.1
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Happened {
     pub about: Key,

@@ -6,7 +6,7 @@
 //! changes with a revision above 60 are taken back, newest first: the pods that were still being
 //! deleted then are in the picture again, as they were.
 
-use super::object::{Deployment, Key, Node, Pod, ReplicaSet, Service, Slice};
+use super::object::{Autoscaler, Deployment, Key, Node, Pod, ReplicaSet, Service, Slice};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ pub(super) enum Before {
     Slice(Key, Option<Slice>),
     Deployment(Key, Option<Deployment>),
     ReplicaSet(Key, Option<ReplicaSet>),
+    Autoscaler(Key, Option<Autoscaler>),
 }
 
 /// A change of an object.

@@ -10,7 +10,7 @@ use super::canvas::Canvas;
 use super::common::{caption, lit, not_listed, refusal};
 use super::ghosts::{ghost_line, ghosts};
 use super::hops::short;
-use super::plan;
+use super::{namespaces, plan, scaler};
 use std::collections::BTreeMap;
 
 /// Narrower columns than this are of no use: the nodes become lines.
@@ -38,9 +38,14 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     canvas.put(1, last, &text, tone);
     let texts = [not_listed(model, &["nodes", "pods"]), nowhere(canvas, scene)];
     let text = texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("  ");
-    let foot = last.saturating_sub(usize::from(!text.is_empty()));
+    let mut foot = last.saturating_sub(usize::from(!text.is_empty()));
     if !text.is_empty() {
         canvas.put(1, foot, &text, Tone::Warn);
+    }
+    if let Some(scaler) = scaler::shown(model, scene).filter(|_| roomy) {
+        let (text, tone) = scaler::line(canvas, scene, scaler);
+        foot = foot.saturating_sub(1);
+        canvas.put(1, foot, &text, tone);
     }
     let nodes = nodes(scene);
     let width = canvas.width().saturating_sub(1) / nodes.len().max(1);
@@ -54,7 +59,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let mut x = 1;
     for (at, (node, pods)) in nodes.iter().enumerate() {
         let width = if at == 0 { width + extra } else { others };
-        column(canvas, model, node, pods, x, y, width - 1, foot, roomy);
+        column(canvas, model, scene, node, pods, x, y, width - 1, foot, roomy);
         x += width;
     }
 }
@@ -99,7 +104,7 @@ pub(super) fn lines(
 fn nowhere(canvas: &Canvas<'_>, scene: &Cluster) -> String {
     let named = |sign: Sign, word: Word, is: &dyn Fn(&Pod) -> bool| {
         let pods = scene.pods.values().filter(|pod| is(pod));
-        let names: Vec<&str> = pods.map(|pod| pod.name.as_str()).collect();
+        let names: Vec<String> = pods.map(|pod| scene.label(&pod.namespace, &pod.name)).collect();
         let text = format!("{} {} {}", canvas.sign(sign), canvas.word(word, &[]), names.join(" "));
         (!names.is_empty()).then_some(text)
     };
@@ -234,6 +239,7 @@ pub(super) fn works(model: &Model, node: &Node) -> bool {
 fn column(
     canvas: &mut Canvas<'_>,
     model: &Model,
+    scene: &Cluster,
     node: &Node,
     pods: &[&Pod],
     x: usize,
@@ -278,10 +284,7 @@ fn column(
     }
     let room = foot.saturating_sub(y);
     if own.len() <= room {
-        for (at, pod) in own.iter().enumerate() {
-            line_of(canvas, pod, x, y + at, width);
-        }
-        y += own.len();
+        y = lines_of(canvas, scene, &own, (x, y), (width, room));
         let gone = ghosts(model).into_iter().filter(|ghost| ghost.pod.node == node.name);
         for (at, ghost) in gone.take(foot.saturating_sub(y)).enumerate() {
             ghost_line(canvas, &ghost, (x, y + at), width);
@@ -289,6 +292,30 @@ fn column(
         return;
     }
     signs_of_many(canvas, &own, (x, y), width, foot);
+}
+
+/// A line for each pod, below the name of its namespace if there is room for these, too. The pods
+/// are in the order of their namespaces. Returns the row behind them.
+fn lines_of(
+    canvas: &mut Canvas<'_>,
+    scene: &Cluster,
+    own: &[&Pod],
+    (x, mut y): (usize, usize),
+    (width, room): (usize, usize),
+) -> usize {
+    let heads = namespaces::heads(scene, own);
+    let mut namespace = None;
+    for pod in own {
+        if heads > 0 && own.len() + heads <= room && namespace != Some(&pod.namespace) {
+            namespace = Some(&pod.namespace);
+            let (text, tone) = namespaces::head(canvas, scene, &pod.namespace, width);
+            canvas.put_in(x, y, width, &text, tone);
+            y += 1;
+        }
+        line_of(canvas, pod, x, y, width);
+        y += 1;
+    }
+    y
 }
 
 /// Too many pods for names: a sign for each, and the names of those that are not well.

@@ -5,16 +5,20 @@ use super::super::cluster::Key;
 use super::super::flow::{Flow, Gate, Spot};
 use super::super::look::{Sign, Tone};
 use super::super::model::{Model, View};
-use super::super::text::took;
+use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::{brief, describe};
+use super::namespaces;
 use clock::Timestamp;
 use std::time::Duration;
 
 /// The smallest pane in which the views of one object draw all that they know: that of a screen of
 /// 120 by 34 cells.
 const ROOMY: (usize, usize) = (72, 13);
+
+/// Cells that the title of the map, its mark and the corners of the frame take.
+const TITLE: usize = 24;
 
 /// Is there place for all that a view knows? Otherwise it draws its small form.
 pub(super) fn is_roomy(canvas: &Canvas<'_>) -> bool {
@@ -72,7 +76,7 @@ pub(super) fn lit(model: &Model) -> (Option<&Spot>, Option<&Spot>) {
 /// replayed that is first what the command wrote, else what the present list has at this place, so
 /// that the picture keeps its subject; an object that does not exist yet leaves its place to the
 /// scene's own order.
-pub(super) fn subject(model: &Model, resource: &str, scene: &[Key], present: &[Key]) -> Option<usize> {
+pub(super) fn subject(model: &Model, resource: &str, scene: &[Key]) -> Option<usize> {
     let find = |key: &Key| scene.iter().position(|k| k == key);
     let last = scene.len().checked_sub(1)?;
     let replayed = model.traffic.moving().then(|| model.traffic.shown()).flatten();
@@ -80,7 +84,8 @@ pub(super) fn subject(model: &Model, resource: &str, scene: &[Key], present: &[K
         .and_then(Flow::object)
         .filter(|o| model.about.is_none() && o.resource == resource)
         .and_then(|o| find(&(o.namespace.clone(), o.name.clone())));
-    let now = present.get(model.place(present));
+    let present = model.subjects();
+    let now = present.get(model.place(&present));
     written.or_else(|| now.and_then(find)).or(Some(model.subject.min(last)))
 }
 
@@ -119,7 +124,11 @@ pub(crate) fn corner(model: &Model) -> String {
         }
         // Below a strip the status line has it.
         View::Cluster if model.cluster.revision > 0 && !panes.strip => {
-            model.lang.say(Word::RevisionShort, &[&model.cluster.revision.to_string()])
+            let revision = model.lang.say(Word::RevisionShort, &[&model.cluster.revision.to_string()]);
+            let namespaces = namespaces::list(model);
+            let whole = format!("{namespaces}  {revision}");
+            let fits = cells(&whole) + TITLE <= usize::from(panes.map.width);
+            if namespaces.is_empty() || !fits { revision } else { whole }
         }
         _ => String::new(),
     }

@@ -14,10 +14,9 @@ use super::strip::Lines;
 
 /// The Service that the view is about.
 fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Service)> {
-    let services = scene.services_by_age();
-    let keys = |all: &[(&Key, &Service)]| all.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
-    let present = keys(&model.cluster.services_by_age());
-    let at = subject(model, "services", &keys(&services), &present)?;
+    let services = model.services(scene);
+    let keys: Vec<Key> = services.iter().map(|(key, _)| (*key).clone()).collect();
+    let at = subject(model, "services", &keys)?;
     services.get(at).copied()
 }
 
@@ -94,7 +93,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     let Some((key, service)) = shown(model, scene) else {
         return Lines::none(none_of(model, "services", Word::NoService));
     };
-    let mut counts = vec![(service.name.clone(), Tone::Strong), (service.kind.clone(), Tone::Accent)];
+    let mut counts = vec![(scene.label(&key.0, &key.1), Tone::Strong), (service.kind.clone(), Tone::Accent)];
     if let Some((port, target, node_port)) = service.ports.first() {
         let address = match service.ip.as_str() {
             "" | "None" => format!("{}.{}:{port}", key.1, key.0),

@@ -20,8 +20,8 @@ use super::cluster::{is_lost, lines, nodes, stand};
 use super::common::{caption, lit, not_listed, refusal};
 use super::hops::short;
 use super::plan_node::{NODE_MIN, node_box};
-use super::scrubber;
 use super::sequence::{Act, Lane, Row, rows};
+use super::{scaler, scrubber};
 
 /// The smallest pane in which all boxes have room.
 const SMALLEST: (usize, usize) = (74, 15);
@@ -79,13 +79,13 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     upper(canvas, model, scene, &places, &rows);
     lower(canvas, model, scene, &places, &rows);
     let last = canvas.height().saturating_sub(1);
-    foot(canvas, model, scene, last);
+    let foot = foot(canvas, model, scene, last);
     let nodes = nodes(scene);
     let room = canvas.width().saturating_sub(1);
     let width = room / nodes.len().max(1);
-    let height = last.saturating_sub(1 + places.nodes);
+    let height = foot.saturating_sub(places.nodes);
     if width < NODE_MIN {
-        return lines(canvas, model, &nodes, places.nodes, last.saturating_sub(1));
+        return lines(canvas, model, &nodes, places.nodes, foot);
     }
     // The control plane's name is the longest.
     let longest = nodes.first().map_or(0, |(node, _)| cells(short(&node.name)));
@@ -275,13 +275,14 @@ fn lower(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, places: &Place
 /// The pods that wait for a node.
 fn tray(canvas: &Canvas<'_>, scene: &Cluster) -> Option<(String, Tone)> {
     let waits = |pod: &&Pod| pod.node.is_empty() && pod.stand == Stand::Waiting;
-    let mut names: Vec<&str> = scene.pods.values().filter(waits).map(|pod| pod.name.as_str()).collect();
-    let more = names.len().saturating_sub(2);
-    names.truncate(2);
-    if names.is_empty() {
+    let mut pods: Vec<&Pod> = scene.pods.values().filter(waits).collect();
+    let more = pods.len().saturating_sub(2);
+    pods.truncate(2);
+    if pods.is_empty() {
         return None;
     }
-    let names: Vec<String> = names.into_iter().map(|name| tail(canvas, name)).collect();
+    let name = |pod: &Pod| scene.label(&pod.namespace, &tail(canvas, &pod.name));
+    let names: Vec<String> = pods.into_iter().map(name).collect();
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
     Some((format!("{} {}{more}", canvas.sign(Sign::Waiting), names.join(" ")), Tone::Warn))
 }
@@ -296,21 +297,27 @@ pub(super) fn tail(canvas: &Canvas<'_>, name: &str) -> String {
     }
 }
 
-/// The two lines at the foot.
-fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) {
+/// The lines at the foot: two and, where there is an autoscaler, one for it above that of its
+/// Deployment. Returns the first row of them.
+fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) -> usize {
+    let scaler = scaler::shown(model, scene).map(|scaler| scaler::line(canvas, scene, scaler));
+    let first = last.saturating_sub(1 + usize::from(scaler.is_some()));
+    if let Some((text, tone)) = scaler {
+        canvas.put(1, last.saturating_sub(1), &text, tone);
+    }
     let moves = model.traffic.moving() || refusal(model).is_some();
     let told = caption(model, false);
     let warning = [not_listed(model, &["nodes", "pods"]), cuts(canvas, model), lost(canvas, scene)];
     let warning = warning.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("  ");
     let warned = !warning.is_empty();
     if warned {
-        canvas.put(1, last.saturating_sub(1), &warning, Tone::Warn);
+        canvas.put(1, first, &warning, Tone::Warn);
     } else if moves {
-        canvas.put(1, last.saturating_sub(1), &told.0, told.1);
+        canvas.put(1, first, &told.0, told.1);
     } else {
-        service(canvas, model, scene, last.saturating_sub(1));
+        service(canvas, model, scene, first);
     }
-    let wanted = wanted(canvas, scene);
+    let wanted = wanted(canvas, model, scene);
     let (text, tone) = match wanted {
         _ if warned && moves => told,
         Some(text) => (text, Tone::Plain),
@@ -320,10 +327,11 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) {
     let room = canvas.width().saturating_sub(2);
     if model.traffic.shown().is_none() || room < SCRUBBER {
         canvas.put(1, last, &text, tone);
-        return;
+        return first;
     }
     let x = canvas.put_in(1, last, room - SCRUBBER, &text, tone);
     scrubber::draw(canvas, model, x.max(room.saturating_sub(60)) + 3, last);
+    first
 }
 
 /// The links that a fault has cut.
@@ -341,22 +349,22 @@ pub(super) fn cuts(canvas: &Canvas<'_>, model: &Model) -> String {
 /// The pods whose Node was deleted.
 pub(super) fn lost(canvas: &Canvas<'_>, scene: &Cluster) -> String {
     let lost = scene.pods.values().filter(|pod| is_lost(scene, pod));
-    let names: Vec<&str> = lost.map(|pod| pod.name.as_str()).collect();
+    let names: Vec<String> = lost.map(|pod| scene.label(&pod.namespace, &pod.name)).collect();
     if names.is_empty() {
         return String::new();
     }
     format!("{} {} {}", canvas.sign(Sign::Down), canvas.word(Word::NodeGone, &[]), names.join(" "))
 }
 
-/// The newest Service, and the pods behind it.
+/// The Service that the step names, or the newest, and the pods behind it.
 fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
-    let services = scene.services_by_age();
+    let services = model.services(scene);
     let Some((key, service)) = services.first() else { return };
     let port = service.ports.first();
     let node_port = port.and_then(|p| p.2).map_or(String::new(), |p| format!(" {p}"));
     let arrow = canvas.sign(Sign::Right);
     let address = port.map_or(service.ip.clone(), |p| format!("{}:{}", service.ip, p.0));
-    let x = canvas.put(1, y, &service.name, Tone::Strong);
+    let x = canvas.put(1, y, &scene.label(&key.0, &key.1), Tone::Strong);
     let times = if canvas.look.ascii { 'x' } else { '×' };
     let visits = model.traffic.visits.get(*key).map_or(String::new(), |n| format!(" {times}{n}"));
     let text = format!("  {}{node_port}{visits} {arrow} {address} {arrow}", service.kind);
@@ -378,14 +386,15 @@ fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
     }
 }
 
-/// What the newest Deployment wants, and what there is.
-fn wanted(canvas: &Canvas<'_>, scene: &Cluster) -> Option<String> {
-    let deployments = scene.deployments_by_age();
+/// What the Deployment wants that the step names, or the newest, and what there is.
+fn wanted(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Option<String> {
+    let deployments = model.deployments(scene);
     let (key, deployment) = deployments.first()?;
     let pods = pods_of(scene, key);
     let count = |stand: Stand| pods.iter().filter(|pod| pod.stand == stand).count();
     let (desired, ready) = (deployment.wanted.to_string(), count(Stand::Ready).to_string());
-    let mut text = canvas.word(Word::PlanWanted, &[&deployment.name, &desired, &ready]);
+    let name = scene.label(&key.0, &key.1);
+    let mut text = canvas.word(Word::PlanWanted, &[&name, &desired, &ready]);
     for (stand, word) in [
         (Stand::Waiting, Word::PlanWaiting),
         (Stand::Starting, Word::PlanStarting),

@@ -3,12 +3,13 @@
 use super::super::cluster::{Cluster, HEARTBEAT_LOST, Node, Pod, Stand};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::cells;
+use super::super::text::{cells, cut_middle};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::{line_of, node_state, stand, works};
 use super::ghosts::{ghost_line, ghosts};
 use super::hops::short;
+use super::namespaces;
 use super::plan::tail;
 use std::collections::BTreeMap;
 
@@ -20,6 +21,8 @@ const WIDE: usize = 30;
 const OWNER: usize = 11;
 /// Cells of a gauge.
 const GAUGE: usize = 5;
+/// The component that renews the lease of a node.
+const KUBELET: &str = "kubelet";
 /// Cells that are kept for the age of a lease.
 const AGE: usize = 9;
 
@@ -48,24 +51,16 @@ pub(super) fn node_box(
     let state = if cells(&state) <= end.saturating_sub(at) { format!("{state} ") } else { sign_of(&state) };
     canvas.put_in(at, y, end.saturating_sub(at), &state, tone);
     let edge = y + height.saturating_sub(1);
-    lease(canvas, model, node, end, edge);
-    gauges(canvas, node, pods, (x + 1, edge), end.saturating_sub(AGE));
+    let from = gauges(canvas, node, pods, (x + 1, edge), end.saturating_sub(AGE));
+    lease(canvas, model, node, (from, end), edge);
     let (system, own): (Vec<&Pod>, Vec<&Pod>) = pods.iter().copied().partition(|pod| pod.system());
     let room = height.saturating_sub(2 + usize::from(!system.is_empty()));
     let (left, inside) = (x + 2, width.saturating_sub(4));
     let groups = groups(scene, &own);
-    let mut row = y + 1;
-    if own.len() <= room {
-        for (owner, pods) in &groups {
-            for (at, pod) in pods.iter().enumerate() {
-                let owner = if at == 0 { owner.as_str() } else { "" };
-                pod_line(canvas, pod, owner, (left, row), inside);
-                row += 1;
-            }
-        }
-    } else {
-        row = signs_of_many(canvas, &groups, (left, y + 1), (inside, room));
-    }
+    let row = match own.len() + namespaces::heads(scene, &own) <= room {
+        true => pod_lines(canvas, scene, &groups, (left, y + 1), inside),
+        false => signs_of_many(canvas, scene, &groups, (left, y + 1), (inside, room)),
+    };
     let gone = ghosts(model).into_iter().filter(|ghost| ghost.pod.node == node.name);
     for (at, ghost) in gone.take((y + 1 + room).saturating_sub(row)).enumerate() {
         ghost_line(canvas, &ghost, (left, row + at), inside);
@@ -80,14 +75,16 @@ fn sign_of(state: &str) -> String {
     state.split(' ').next().unwrap_or_default().to_string()
 }
 
-/// The heart of a node: its lease is renewed, or for how long it was not.
-fn lease(canvas: &mut Canvas<'_>, model: &Model, node: &Node, end: usize, y: usize) {
+/// The heart of a node, with the name of the kubelet that renews its lease, or for how long it was
+/// not renewed. `from`: the column behind the gauges, which may leave no room for the name.
+fn lease(canvas: &mut Canvas<'_>, model: &Model, node: &Node, (from, end): (usize, usize), y: usize) {
     // While the API server is silent nothing is known of leases.
     if !model.cluster.heartbeats.contains_key(&node.name) || !model.silent.is_empty() {
         return;
     }
     let heart = canvas.sign(Sign::Heart);
     let (text, tone) = match model.cluster.late(&node.name, model.now) {
+        None if from + cells(KUBELET) + 4 <= end => (format!(" {heart} {KUBELET} "), Tone::Dim),
         None => (format!(" {heart} "), Tone::Dim),
         Some(age) => {
             let text = canvas.word(Word::LeaseLate, &[&age.as_secs().to_string()]);
@@ -98,8 +95,9 @@ fn lease(canvas: &mut Canvas<'_>, model: &Model, node: &Node, end: usize, y: usi
     canvas.put(end.saturating_sub(cells(&text)), y, &text, tone);
 }
 
-/// What the pods request, as a share of what the node has, in the lower edge.
-fn gauges(canvas: &mut Canvas<'_>, node: &Node, pods: &[&Pod], (x, y): (usize, usize), end: usize) {
+/// What the pods request, as a share of what the node has, in the lower edge. Returns the column
+/// behind it.
+fn gauges(canvas: &mut Canvas<'_>, node: &Node, pods: &[&Pod], (x, y): (usize, usize), end: usize) -> usize {
     // As the scheduler counts: a pod that has ended requests nothing any more.
     let counted = || pods.iter().filter(|pod| !pod.is_over);
     let cpu: i128 = counted().map(|pod| i128::from(pod.cpu)).sum();
@@ -119,9 +117,11 @@ fn gauges(canvas: &mut Canvas<'_>, node: &Node, pods: &[&Pod], (x, y): (usize, u
         x = canvas.put(x, y, &canvas.sign(Sign::Empty).repeat(GAUGE - full), Tone::Dim);
         x = canvas.put(x, y, " ", Tone::Dim);
     }
+    x
 }
 
-/// The pods under their owners: owners in the order of their oldest pods, and so the pods.
+/// The pods under their owners: owners in the order of their oldest pods, and so the pods. Where
+/// there are several namespaces, they come one after the other.
 fn groups<'a>(scene: &Cluster, pods: &[&'a Pod]) -> Vec<Group<'a>> {
     let mut by_owner: BTreeMap<(&str, &str), Vec<&'a Pod>> = BTreeMap::new();
     for pod in pods.iter().copied() {
@@ -138,8 +138,37 @@ fn groups<'a>(scene: &Cluster, pods: &[&'a Pod]) -> Vec<Group<'a>> {
         pods.sort_by_key(|pod| (pod.created, &pod.name));
         groups.push((owner.to_string(), pods));
     }
-    groups.sort_by_key(|(_, pods)| pods.first().map(|pod| pod.created));
+    let is_spread = scene.is_spread();
+    let place = |pod: &'a Pod| (is_spread.then_some(pod.namespace.as_str()), pod.created);
+    groups.sort_by_key(|(_, pods)| pods.first().copied().map(place));
     groups
+}
+
+/// A line for each pod; over those of a namespace its name, where there are several. Returns the
+/// row behind them.
+fn pod_lines(
+    canvas: &mut Canvas<'_>,
+    scene: &Cluster,
+    groups: &[Group<'_>],
+    (x, mut row): (usize, usize),
+    width: usize,
+) -> usize {
+    let is_spread = scene.is_spread();
+    let mut namespace = "";
+    for (owner, pods) in groups {
+        for (at, pod) in pods.iter().enumerate() {
+            if is_spread && namespace != pod.namespace {
+                namespace = pod.namespace.as_str();
+                let (text, tone) = namespaces::head(canvas, scene, namespace, width);
+                canvas.put_in(x, row, width, &text, tone);
+                row += 1;
+            }
+            let owner = if at == 0 { owner.as_str() } else { "" };
+            pod_line(canvas, pod, owner, (x, row), width);
+            row += 1;
+        }
+    }
+    row
 }
 
 /// A pod with its owner, its sign, the end of its name, and its address or what ails it.
@@ -168,12 +197,21 @@ fn pod_line(canvas: &mut Canvas<'_>, pod: &Pod, owner: &str, (x, y): (usize, usi
 /// the row behind them.
 fn signs_of_many(
     canvas: &mut Canvas<'_>,
+    scene: &Cluster,
     groups: &[Group<'_>],
     (x, y): (usize, usize),
     (width, room): (usize, usize),
 ) -> usize {
+    let label =
+        |(owner, pods): &Group<'_>| scene.label(pods.first().map_or("", |pod| pod.namespace.as_str()), owner);
+    // `staging/web` needs more room than `web`.
+    let longest = groups.iter().map(|group| cells(&label(group)) + 1).max().unwrap_or_default();
+    let column = match scene.is_spread() {
+        true => longest.min(width * 2 / 3).max(OWNER),
+        false => OWNER,
+    };
     let (mut row, end) = (y, y + room);
-    for (at, (owner, pods)) in groups.iter().enumerate() {
+    for (at, group) in groups.iter().enumerate() {
         if row + 1 == end && at + 1 < groups.len() {
             let left: usize = groups[at..].iter().map(|(_, pods)| pods.len()).sum();
             canvas.put_in(x, row, width, &canvas.word(Word::StatusPods, &[&left.to_string()]), Tone::Dim);
@@ -182,12 +220,16 @@ fn signs_of_many(
         if row >= end {
             return end;
         }
-        canvas.put_in(x, row, OWNER - 1, owner, Tone::Strong);
+        let (mut name, pods) = (label(group), &group.1);
+        if column > OWNER {
+            name = cut_middle(&name, column - 1, canvas.sign(Sign::Ellipsis));
+        }
+        canvas.put_in(x, row, column - 1, &name, Tone::Strong);
         let count = pods.len().to_string();
-        let across = width.saturating_sub(OWNER + 1 + count.len());
+        let across = width.saturating_sub(column + 1 + count.len());
         for (at, pod) in pods.iter().take(across).enumerate() {
             let (sign, tone) = stand(pod.stand);
-            canvas.put_in(x + OWNER + at, row, 1, canvas.sign(sign), tone);
+            canvas.put_in(x + column + at, row, 1, canvas.sign(sign), tone);
         }
         canvas.put(x + width - count.len().min(width), row, &count, Tone::Dim);
         row += 1;

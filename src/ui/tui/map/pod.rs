@@ -1,6 +1,6 @@
 //! What is it going through? One pod, and all that was told about it, in order.
 
-use super::super::cluster::{Cluster, Pod, Stand};
+use super::super::cluster::{Cluster, Key, Pod, Stand};
 use super::super::flow::{Did, Flow, Hop};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
@@ -17,10 +17,9 @@ use tap::ObjectRef;
 
 /// The pod that the view is about.
 fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<&'a Pod> {
-    let pods = scene.pods_by_age();
-    let keys = |all: &[&Pod]| all.iter().map(|p| (p.namespace.clone(), p.name.clone())).collect::<Vec<_>>();
-    let present = keys(&model.cluster.pods_by_age());
-    let at = subject(model, "pods", &keys(&pods), &present)?;
+    let pods = model.pods(scene);
+    let keys: Vec<Key> = pods.iter().map(|pod| (pod.namespace.clone(), pod.name.clone())).collect();
+    let at = subject(model, "pods", &keys)?;
     pods.get(at).copied()
 }
 
@@ -30,7 +29,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
         return Lines::none(none_of(model, "pods", Word::NoPod));
     };
     let (sign, tone) = stand(pod.stand);
-    let name = format!("{} {}", canvas.sign(sign), pod.name);
+    let name = format!("{} {}", canvas.sign(sign), scene.label(&pod.namespace, &pod.name));
     let counts = vec![(name, tone), (pod.status.clone(), tone), (facts(canvas, pod), Tone::Dim)];
     let events = scene.events_about("Pod", &(pod.namespace.clone(), pod.name.clone()));
     let unwell = !matches!(pod.stand, Stand::Ready);
@@ -57,7 +56,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         &[
             (sign, tone),
             (" ", Tone::Plain),
-            (&pod.name, Tone::Strong),
+            (&scene.label(&pod.namespace, &pod.name), Tone::Strong),
             ("  ", Tone::Plain),
             (&pod.status, tone),
         ],

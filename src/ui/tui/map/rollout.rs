@@ -8,15 +8,14 @@ use super::canvas::Canvas;
 use super::cluster::stand;
 use super::common::{is_roomy, none_of, subject};
 use super::ghosts::{Ghost, ghosts};
-use super::rollout_wide;
 use super::strip::{Lines, counted, news, told};
+use super::{rollout_wide, scaler};
 
 /// The Deployment that the view is about.
 fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Deployment)> {
-    let deployments = scene.deployments_by_age();
-    let keys = |all: &[(&Key, &Deployment)]| all.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
-    let present = keys(&model.cluster.deployments_by_age());
-    let at = subject(model, "deployments", &keys(&deployments), &present)?;
+    let deployments = model.deployments(scene);
+    let keys: Vec<Key> = deployments.iter().map(|(key, _)| (*key).clone()).collect();
+    let at = subject(model, "deployments", &keys)?;
     deployments.get(at).copied()
 }
 
@@ -34,9 +33,10 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     let wanted = [deployment.ready.to_string(), deployment.wanted.to_string()];
     let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
     let mut counts = vec![
-        (key.1.clone(), Tone::Strong),
+        (scene.label(&key.0, &key.1), Tone::Strong),
         (canvas.word(Word::Wanted, &wanted.each_ref().map(String::as_str)), tone),
     ];
+    counts.extend(scene.autoscaler_of(key).map(scaler::brief));
     // The newest revision stands first: where room is scarce, old ones are left out.
     for set in scene.replicasets_of(key).into_iter().rev() {
         let pods = pods_of_set(scene, set);
@@ -63,7 +63,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         0,
         &[
             ("Deployment ", Tone::Dim),
-            (&key.1, Tone::Strong),
+            (&scene.label(&key.0, &key.1), Tone::Strong),
             ("  ", Tone::Plain),
             (&deployment.image, Tone::Accent),
         ],
@@ -74,7 +74,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         false => canvas.word(Word::Surge, &[&deployment.surge, &deployment.unavailable]),
     };
     let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
-    canvas.row(1, 1, &[(&wanted, tone), ("   ", Tone::Plain), (&surge, Tone::Dim)]);
+    let x = canvas.row(1, 1, &[(&wanted, tone), ("   ", Tone::Plain), (&surge, Tone::Dim)]);
+    if let Some((text, tone)) = scene.autoscaler_of(key).map(scaler::brief) {
+        canvas.put(x + 3, 1, &text, tone);
+    }
     if is_roomy(canvas) {
         return rollout_wide::draw(canvas, model, scene, key, deployment);
     }

@@ -25,13 +25,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
             if p.selector.is_empty() { String::new() } else { format!("  nodeSelector {}", p.selector) };
         format!("  {}{selector}", p.asks)
     });
+    let name = model.cluster.label(&object.namespace, &object.name);
     // A decision is kept longer than its pod.
     let gone = if pod.is_none() { canvas.word(Word::Gone, &[]) } else { String::new() };
-    canvas.row(
-        1,
-        0,
-        &[("pod ", Tone::Dim), (&object.name, Tone::Strong), (&asks, Tone::Plain), (&gone, Tone::Dim)],
-    );
+    canvas.row(1, 0, &[("pod ", Tone::Dim), (&name, Tone::Strong), (&asks, Tone::Plain), (&gone, Tone::Dim)]);
     if model.traffic.undecided(&object.namespace, &object.name) {
         return canvas.note(2, &model.lang.say(Word::Undecided, &[]));
     }
@@ -115,7 +112,8 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
         true => String::new(),
         false => canvas.word(Word::Gone, &[]).trim().to_string(),
     };
-    let counts = vec![(format!("pod {}", object.name), Tone::Strong), result, (gone, Tone::Dim)];
+    let name = model.cluster.label(&object.namespace, &object.name);
+    let counts = vec![(format!("pod {name}"), Tone::Strong), result, (gone, Tone::Dim)];
     let verdict = |verdict: &Verdict| {
         let node = short(&verdict.node);
         match verdict.refused.first() {

@@ -16,7 +16,7 @@ use super::cluster::{node_state, stand};
 use super::common::{caption, corner, not_listed, refusal, title};
 use super::hops::short;
 use super::plan::{cuts, lost, pods_of};
-use super::{network, pod, raft, rollout, scheduling, unheard};
+use super::{namespaces, network, pod, raft, rollout, scaler, scheduling, unheard};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::collections::BTreeMap;
@@ -94,7 +94,8 @@ fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     }
 }
 
-/// The nodes, by name where something is broken, then the Deployments and the learner's other pods.
+/// The nodes, by name where something is broken, then the Deployments with their autoscalers, and
+/// the learner's other pods.
 fn counts(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
     let mut out = vec![(not_listed(model, &["nodes", "pods"]), Tone::Warn)];
     let states = scene.nodes.values().map(|node| (node, node_state(canvas, model, node)));
@@ -106,14 +107,18 @@ fn counts(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
         out.push((canvas.word(Word::StripNodes, &[&all, &all]), Tone::Plain));
     }
     out.extend(troubled);
+    out.extend(namespaces::pieces(canvas, scene));
     out.push((cuts(canvas, model), Tone::Warn));
     out.push((lost(canvas, scene), Tone::Warn));
-    for (key, deployment) in scene.deployments_by_age() {
+    for (key, deployment) in model.deployments(scene) {
         if key.0 != "kube-system" {
             let pods = pods_of(scene, key);
-            out.push(counted(canvas, &deployment.name, &pods, Some(deployment.wanted)));
+            let name = namespaces::brief(scene, &key.0, &key.1);
+            out.push(counted(canvas, &name, &pods, Some(deployment.wanted)));
+            out.extend(scene.autoscaler_of(key).map(scaler::brief));
         }
     }
+    out.extend(scaler::others(canvas, scene));
     out.extend(others(canvas, scene));
     out
 }
@@ -164,11 +169,13 @@ fn others(canvas: &Canvas<'_>, scene: &Cluster) -> Vec<Piece> {
             Stand::Ready | Stand::Done => String::new(),
             _ => format!(" {}", pod.status),
         };
-        out.push((format!("{} {}{status}", canvas.sign(sign), pod.name), tone));
+        let name = namespaces::brief(scene, &pod.namespace, &pod.name);
+        out.push((format!("{} {name}{status}", canvas.sign(sign)), tone));
     }
     let owned = owned.into_iter().map(|((namespace, owner), pods)| {
         let set = scene.replicasets.get(&(namespace.to_string(), owner.to_string()));
-        counted(canvas, owner, &pods, set.map(|set| set.wanted))
+        let name = namespaces::brief(scene, namespace, owner);
+        counted(canvas, &name, &pods, set.map(|set| set.wanted))
     });
     owned.chain(out).collect()
 }

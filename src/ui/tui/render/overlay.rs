@@ -49,10 +49,11 @@ pub(crate) fn last(model: &Model, overlay: Overlay) -> usize {
 /// On a screen of this width. Where it is less than the help is wide, lines are folded.
 fn help_lines(model: &Model, width: u16) -> Vec<String> {
     let look = model.look;
-    let signs = [Sign::Ready, Sign::Starting, Sign::Leaving, Sign::Failed, Sign::Waiting, Sign::Leader];
+    let pods = [Sign::Ready, Sign::Starting, Sign::Leaving, Sign::Failed, Sign::Waiting];
+    let others = [Sign::Leader, Sign::System, Sign::Heart];
     let views = View::ALL.len().to_string();
     let marks = [Sign::Typed, Sign::Down, Sign::Met, Sign::Ghost].map(|s| look.sign(s));
-    let signs = signs.map(|s| look.sign(s));
+    let signs = pods.into_iter().chain(others).map(|s| look.sign(s));
     let with: Vec<&str> = [views.as_str()].into_iter().chain(marks).chain(signs).collect();
     let text = model.lang.say(Word::Help, &with);
     let text = match look.ascii {

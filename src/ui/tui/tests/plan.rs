@@ -2,7 +2,7 @@
 
 use super::sequence::map;
 use super::*;
-use crate::tui::model::View;
+use crate::tui::model::{Overlay, View};
 use ratatui::style::Color;
 use std::time::Duration;
 use tap::{Act, Component, Fault};
@@ -109,11 +109,26 @@ fn a_lease_that_is_late_shows_its_age_before_the_node_is_not_ready() {
         "resourceVersion": "900"}, "spec": {"holderIdentity": "ropewalk-worker"}});
     all(&mut model, "leases", vec![lease]);
     let line = |model: &Model| map(model)[13].clone();
-    assert!(line(&model).ends_with("─ ♥ ┘"), "{}", line(&model));
+    assert!(line(&model).ends_with("─ ♥ kubelet ┘"), "{}", line(&model));
+    assert!(line(&model).contains(" cpu ░░░░░  mem ░░░░░ "), "the gauges stay: {}", line(&model));
     assert_eq!(model.due(), Some(Duration::from_secs(15)));
     model.now = Duration::from_secs(20);
     assert!(line(&model).ends_with("─ ♥ 20 s ┘"), "{}", line(&model));
     assert_eq!(model.due(), Some(Duration::from_secs(21)));
+}
+
+#[test]
+fn the_help_names_the_signs_in_the_box_of_a_node() {
+    for (lang, look, pods, lease) in [
+        (Lang::En, RICH, "▪ pod of the cluster itself", "♥ lease of the node"),
+        (Lang::En, ASCII, "# pod of the cluster itself", "v lease of the node"),
+        (Lang::Ko, RICH, "▪ 클러스터 자체의 파드", "♥ 노드의 리스(lease)"),
+    ] {
+        let mut model = model(120, 80, lang, look);
+        model.overlay = Some(Overlay::Help(0));
+        let shown = text(&screen(&model));
+        assert!(shown.contains(pods) && shown.contains(lease), "{shown}");
+    }
 }
 
 #[test]

@@ -277,7 +277,9 @@ fn learn(model: &mut Model, view: LessonView) {
     if moved {
         model.lesson.since = model.now;
         model.lesson.scroll = if view.debrief.is_empty() { Scroll::To(0) } else { Scroll::Told };
+        // The new step brings its own view, and its own object.
         model.chosen = false;
+        model.choose(&[], 0);
     } else if grew {
         model.lesson.scroll = Scroll::Told;
     } else if guessed && view.state == State::Open {

@@ -1,0 +1,65 @@
+//! A HorizontalPodAutoscaler beside the workload that it scales.
+//!
+//! ```text
+//! HPA shop --> Deployment/shop  cpu: 12%/50%  1 to 3 pods, now 1
+//! shop: desired 1, ready 1
+//! ```
+
+use super::super::cluster::{Autoscaler, Cluster};
+use super::super::look::{Sign, Tone};
+use super::super::model::Model;
+use super::super::words::Word;
+use super::canvas::Canvas;
+use super::namespaces;
+use super::strip::Piece;
+
+/// The autoscaler on the map: that of the Deployment on the last line, else the newest.
+pub(super) fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<&'a Autoscaler> {
+    let first = model.deployments(scene).first().and_then(|(key, _)| scene.autoscaler_of(key));
+    first.or_else(|| scene.autoscalers_by_age().first().copied())
+}
+
+/// An autoscaler on a line: its workload, what it has measured, and how many pods it allows.
+pub(super) fn line(canvas: &Canvas<'_>, scene: &Cluster, scaler: &Autoscaler) -> Piece {
+    let (kind, name) = &scaler.target;
+    let (min, max) = (scaler.min.to_string(), scaler.max.to_string());
+    let now = match scaler.desired {
+        desired if desired > 0 && desired != scaler.current => {
+            format!("{} {} {desired}", scaler.current, canvas.sign(Sign::Task))
+        }
+        _ => scaler.current.to_string(),
+    };
+    let pods = canvas.word(Word::PlanScaler, &[&min, &max, &now]);
+    let more = match scene.autoscalers_by_age().len() {
+        0 | 1 => String::new(),
+        all => format!("  +{}", all - 1),
+    };
+    let arrow = canvas.sign(Sign::Right);
+    let label = scene.label(&scaler.namespace, &scaler.name);
+    let text = format!("HPA {label} {arrow} {kind}/{name}  {}  {pods}{more}", scaler.metrics);
+    (text, tone(scaler))
+}
+
+/// An autoscaler behind its Deployment, in the line of a narrow screen and in the rollout view: it
+/// needs no name of its own if it has the same.
+pub(super) fn brief(scaler: &Autoscaler) -> Piece {
+    let name = if scaler.name == scaler.target.1 { String::new() } else { format!("{} ", scaler.name) };
+    (format!("HPA {name}{} {}-{}", scaler.metrics, scaler.min, scaler.max), tone(scaler))
+}
+
+/// The autoscalers whose workload is no Deployment on the map, each with the workload's name.
+pub(super) fn others(canvas: &Canvas<'_>, scene: &Cluster) -> Vec<Piece> {
+    let is_other = |scaler: &&Autoscaler| !scene.deployments.keys().any(|key| scaler.scales(key));
+    let arrow = canvas.sign(Sign::Right);
+    let piece = |scaler: &Autoscaler| {
+        let (kind, name) = &scaler.target;
+        let label = namespaces::brief(scene, &scaler.namespace, &scaler.name);
+        (format!("HPA {label} {arrow} {kind}/{name} {}", scaler.metrics), tone(scaler))
+    };
+    scene.autoscalers_by_age().into_iter().filter(is_other).map(piece).collect()
+}
+
+/// An autoscaler that cannot measure does not scale. Its text says so, too: `<unknown>`.
+fn tone(scaler: &Autoscaler) -> Tone {
+    if scaler.metrics.contains("<unknown>") { Tone::Warn } else { Tone::Plain }
+}
