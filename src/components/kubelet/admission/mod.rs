@@ -91,6 +91,12 @@ impl Admissions {
         self.0.get(uid(pod)).cloned().or_else(|| has_started(pod).then_some(None))
     }
 
+    /// Forgets the decision about a pod that is gone. It may come back with its uid and be bound
+    /// here anew: `undo` takes back a deletion, and a binding.
+    pub(crate) fn forget(&mut self, uid: &str) {
+        self.0.remove(uid);
+    }
+
     /// Decides about a pod, and first about older pods that are undecided and may be judged by
     /// these facts (`judgeable`).
     pub(crate) fn decide(&mut self, pod: &Pod, node: &OnNode) -> Verdict {

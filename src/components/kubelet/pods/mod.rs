@@ -103,6 +103,7 @@ impl Kubelet {
         if !self.statics.contains_key(&key) && !mirror::is_one(pod) {
             if matches!(change, Change::Deleted(_)) {
                 self.gone().insert(key.clone(), pod.clone());
+                self.admissions.lock().forget(pod.metadata.uid.as_deref().unwrap_or_default());
             }
             if pod.metadata.deletion_timestamp.is_some() || matches!(change, Change::Deleted(_)) {
                 self.interrupt_hook(&key);

@@ -48,3 +48,36 @@ async fn a_pod_is_judged_by_a_node_that_was_read_after_the_pod_was_seen() {
     assert_eq!(reads, 2, "`early` has its own look at the node");
     crew.kill();
 }
+
+/// `undo` takes the label away while the pod is on its way to the node, and then the binding. The
+/// next label binds the same pod to the same node again.
+#[tokio::test]
+async fn a_pod_that_is_bound_to_its_node_once_more_is_judged_once_more() {
+    let bound = made_at("crate", 1, json!({"nodeSelector": {"disk": "ssd"}}));
+    let label = Arc::new(OnceLock::new());
+    let has = label.clone();
+    let api = Scripted::new(move |asked| {
+        if asked.line != "GET /api/v1/nodes/n1" {
+            return stored(asked, "6");
+        }
+        let labels = if has.get().is_some() { json!({"disk": "ssd"}) } else { json!({}) };
+        Some((200, json!({"metadata": {"name": "n1", "labels": labels}})))
+    });
+    let (crew, dir) = (Crew::new("test"), tempfile::tempdir().unwrap());
+    let json = serde_json::to_value(&bound).unwrap();
+    let World { kubelet, .. } = World::new(&crew, api.await, dir.path().into(), json);
+    let hears = kubelet.clone();
+    kubelet.pods.on(move |change| hears.hear(change));
+
+    let judged = async || {
+        let mut memory = Memory { uid: "crate".into(), ..Memory::default() };
+        let (failure, _) = kubelet.judge(&Key::of(&bound), &bound, &mut memory).await.unwrap();
+        failure.map(|failure| failure.reason)
+    };
+    assert_eq!(judged().await.as_deref(), Some("NodeAffinity"));
+    kubelet.pods.tell_gone(bound.clone());
+    assert!(label.set(()).is_ok());
+    kubelet.pods.tell_of(bound.clone());
+    assert_eq!(judged().await, None, "the label is there now");
+    crew.kill();
+}
