@@ -103,19 +103,20 @@ fn the_last_line_and_the_views_of_one_object_name_it_with_its_namespace() {
 
 #[test]
 fn the_corner_lists_the_namespaces_of_the_learner() {
-    for (lang, words) in [(Lang::En, "namespaces: default, "), (Lang::Ko, "네임스페이스: default, ")] {
+    let english = (Lang::En, "namespaces: default, ", "rev 805");
+    for (lang, words, rev) in [english, (Lang::Ko, "네임스페이스: default, ", "리비전 805")] {
         let mut model = two((120, 36), lang);
         let shown = text(&screen(&model));
-        assert!(shown.contains(&format!(" {words}staging  rev 805 ")), "{shown}");
+        assert!(shown.contains(&format!(" {words}staging  {rev} ")), "{shown}");
         let leaving = namespace("staging", "Terminating");
         tell(&mut model, Event::Objects("namespaces".into(), Delta::Updated(leaving.clone())));
         let shown = text(&screen(&model));
-        assert!(shown.contains(&format!(" {words}○ staging  rev 805 ")), "{shown}");
+        assert!(shown.contains(&format!(" {words}○ staging  {rev} ")), "{shown}");
         assert!(shown.contains("staging ○ Terminating"), "over its pods: {shown}");
         assert!(shown.lines().all(|line| line.width() <= 120), "{shown}");
         tell(&mut model, Event::Objects("namespaces".into(), Delta::Deleted(leaving)));
         let shown = text(&screen(&model));
-        assert!(!shown.contains(words) && shown.contains(" rev 805 "), "{shown}");
+        assert!(!shown.contains(words) && shown.contains(&format!(" {rev} ")), "{shown}");
     }
 }
 
