@@ -146,6 +146,7 @@ async fn a_claim_without_a_class_or_a_node_gets_nothing_and_is_told() {
     let mode =
         |mode: &str| changed(&|spec| spec.access_modes = Some(vec!["ReadWriteOnce".into(), mode.into()]));
     let selecting = changed(&|spec| spec.selector = read(json!({"matchLabels": {"a": "b"}})));
+    let selecting_all = changed(&|spec| spec.selector = read(json!({})));
     let no_node = "there is no node";
     let rescheduled: &[&str] = &[UPDATE];
     for (claim, why, asked) in [
@@ -154,6 +155,7 @@ async fn a_claim_without_a_class_or_a_node_gets_nothing_and_is_told() {
         (mode("ReadWriteMany"), "not ReadWriteMany", &[]),
         (mode("ReadOnlyMany"), "not ReadOnlyMany", &[]),
         (selecting, "selector is not supported", &[]),
+        (selecting_all, "selector is not supported", &[]),
         (asking("n3"), no_node, rescheduled),
         (asking("../x"), no_node, rescheduled),
     ] {

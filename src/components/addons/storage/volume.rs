@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
 };
 use k8s_openapi::api::storage::v1::StorageClass;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Bytes of a name in a file system (`NAME_MAX`).
 pub(super) const NAME_MAX: usize = 255;
@@ -149,8 +149,7 @@ pub(super) fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
             "a directory on one node supports ReadWriteOnce and ReadWriteOncePod access modes only, not {mode}"
         ));
     }
-    let selects = |s: &LabelSelector| s.match_labels.is_some() || s.match_expressions.is_some();
-    if spec.selector.as_ref().is_some_and(selects) {
+    if spec.selector.is_some() {
         return Some("claim.spec.selector is not supported: a new volume has no labels".into());
     }
     None
