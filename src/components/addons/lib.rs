@@ -21,11 +21,12 @@
 //! CoreDNS gives the former addresses, too, and names its own Service in the latter. A reverse
 //! question for an address of the pods' or the Services' range that has no name is answered with
 //! NXDOMAIN, where CoreDNS asks outside; and so is an ExternalName whose target is not known
-//! outside, where CoreDNS answers with the CNAME alone. Volumes are directories of one node, so
-//! claims for block volumes, for shared access modes and with selectors are refused with an Event,
-//! as upstream's local-path-provisioner does. If this program ends after it made a directory and
-//! before the volume is stored, and the claim is deleted before it runs again, the directory stays
-//! (upstream's provisioners leave it too).
+//! outside, where CoreDNS answers with the CNAME alone. An ExternalName has no SRV records, where
+//! CoreDNS has one with port 0. Volumes are directories of one node, so claims for block volumes,
+//! for shared access modes and with selectors are refused with an Event, as upstream's
+//! local-path-provisioner does. If this program ends after it made a directory and before the
+//! volume is stored, and the claim is deleted before it runs again, the directory stays (upstream's
+//! provisioners leave it too).
 //! ## Read next
 //! `cluster`, which starts them.
 

@@ -58,9 +58,9 @@ pub(super) fn answer(zone: &Zone, query: &Query, room: usize, chance: usize) -> 
     let mut query = query.clone();
     loop {
         let answered = answer_one(zone, &query, room, chance);
-        let addresses = matches!(query.query_type(), RecordType::A | RecordType::AAAA);
+        let is_followed = matches!(query.query_type(), RecordType::A | RecordType::AAAA | RecordType::TXT);
         let target = match &answered {
-            Answer::Records(records) if addresses => records.iter().find_map(|record| match &record.data {
+            Answer::Records(records) if is_followed => records.iter().find_map(|record| match &record.data {
                 RData::CNAME(target) => Some(target.0.clone()),
                 _ => None,
             }),
@@ -86,8 +86,7 @@ pub(super) fn answer(zone: &Zone, query: &Query, room: usize, chance: usize) -> 
 }
 
 /// Returns the addresses that belong to an answer: those of the targets of its SRV records, so that
-/// a client need not ask for each of them (RFC 2782).
-/// `chance` as in [`answer`].
+/// a client need not ask for each of them (RFC 2782). `chance` as in [`answer`].
 pub(super) fn additional(zone: &Zone, answers: &[Record], room: usize, chance: usize) -> Vec<Record> {
     let mut seen = HashSet::new();
     let targets = answers.iter().filter_map(|record| match &record.data {
@@ -172,9 +171,9 @@ impl Asked<'_> {
     }
 
     /// Answers for a name with these IPv4 addresses and no others. The answer begins with any of
-    /// them, as with CoreDNS' `loadbalance`: most clients take the first, and one pod would have the
-    /// load of all. The beginning is chosen before the answer is cut to the message: 512 bytes have
-    /// room for some 30 addresses, and those behind would never be answered over UDP.
+    /// them, as with CoreDNS' `loadbalance`: most clients take the first, and one pod would have
+    /// the load of all. The beginning is chosen before the answer is cut to the message: 512 bytes
+    /// have room for some 30 addresses, and those behind would never be answered over UDP.
     ///
     /// A number that counts the messages would begin with the same address for ever where clients
     /// ask for A and AAAA in turn, as glibc and musl do.
@@ -213,10 +212,12 @@ impl Asked<'_> {
             let target = Name::from_ascii(format!("{}.", external.trim_end_matches('.')));
             let (Ok(target), false) = (target, is_address) else { return Answer::NoSuchName };
             return match self.kind {
-                RecordType::A | RecordType::AAAA | RecordType::CNAME => {
+                RecordType::A | RecordType::AAAA | RecordType::TXT | RecordType::CNAME => {
                     self.one(TTL, RData::CNAME(CNAME(target)))
                 }
-                _ => Answer::Records(vec![]), // as CoreDNS, where RFC 1034, 4.3.2, has the CNAME
+                // RFC 1034, 4.3.2, has the CNAME for every type. CoreDNS has nothing for MX and
+                // NS, and a record with port 0 for SRV.
+                _ => Answer::Records(vec![]),
             };
         }
         match (entry.cluster_ip, self.kind) {
