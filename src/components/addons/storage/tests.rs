@@ -309,6 +309,25 @@ async fn a_directory_without_a_volume_goes_when_its_claim_has_no_use_for_it() {
     }
 }
 
+/// An administrator gave the volume to another claim before this one was bound to it.
+#[tokio::test]
+async fn a_volume_that_was_given_to_another_claim_keeps_its_directory() {
+    let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
+    let mut given = provisioned();
+    given.spec.as_mut().unwrap().claim_ref = read(json!({"namespace": "d", "name": "other"}));
+    let api = Scripted::new(move |asked| match asked.line.as_str() {
+        CREATE => refusal(409, "AlreadyExists"),
+        GET => Some((200, serde_json::to_value(&given).unwrap())),
+        _ => None,
+    })
+    .await;
+    let worker = worker(&crew, api.client.clone(), dir.path(), Some(asking("n1")), None);
+    assert_eq!(worker.provision(claim_key(), None).await.unwrap(), Outcome::Done);
+    assert_eq!(api.lines(), [CREATE, GET]);
+    assert!(dir.path().join("n1").join(DIRECTORY).exists() && worker.unstored().is_empty());
+    crew.kill();
+}
+
 /// The answer to the first try was lost: the volume is on the node that was selected then.
 #[tokio::test]
 async fn a_volume_that_is_on_another_node_already_needs_no_directory_here() {
