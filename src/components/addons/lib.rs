@@ -18,12 +18,15 @@
 //! resolv.conf(5), where CoreDNS chooses at random, and not for a second time when all of them
 //! refused, where CoreDNS 1.13 tries without a pause. A port's name (`_http._tcp.web`) has SRV
 //! records alone, as in the DNS specification, and the domain's NS is `ns.dns.cluster.local`;
-//! CoreDNS gives the former addresses, too, and names its own Service in the latter. An
-//! ExternalName Service with EndpointSlices written by hand has their names. Volumes are
-//! directories of one node, so claims for block volumes, for shared access modes and with selectors
-//! are refused with an Event, as upstream's local-path-provisioner does. If this program ends after
-//! it made a directory and before the volume is stored, and the claim is deleted before it runs
-//! again, the directory stays (upstream's provisioners leave it too).
+//! CoreDNS gives the former addresses, too, and names its own Service in the latter. A reverse
+//! question for an address of the pods' or the Services' range that has no name is answered with
+//! NXDOMAIN, where CoreDNS asks outside; and so is an ExternalName whose target is not known
+//! outside, where CoreDNS answers with the CNAME alone. An ExternalName has no SRV records, where
+//! CoreDNS has one with port 0. Volumes are directories of one node, so claims for block volumes,
+//! for shared access modes and with selectors are refused with an Event, as upstream's
+//! local-path-provisioner does. If this program ends after it made a directory and before the
+//! volume is stored, and the claim is deleted before it runs again, the directory stays (upstream's
+//! provisioners leave it too).
 //! ## Read next
 //! `cluster`, which starts them.
 

@@ -58,7 +58,7 @@ pub(crate) fn wanted(
         let own = rules::Slices::of(own.map(Vec::as_slice).unwrap_or_default());
         budget.spend(namespace, own.work());
         let affinity_seconds = rules::affinity_seconds(spec);
-        let (is_balancer, mut is_told) = (spec.type_.as_deref() == Some("LoadBalancer"), false);
+        let (is_balancer, mut is_told) = (is_balanced_here(spec), false);
         for port in spec.ports.iter().flatten() {
             let Some(protocol) = rules::protocol(port) else { continue };
             let node_port = port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0);
@@ -127,6 +127,12 @@ fn taken(number: u16, service: &Arc<Service>, owner: &Arc<Service>) -> Refused {
         format!("localhost:{number} leads to {owner}, which has the same port: it does not lead to this one")
     };
     Refused { service: service.clone(), reason: "HostPortTaken", message }
+}
+
+/// Returns whether localhost is the load balancer of a Service. One that names a class has asked
+/// for another implementation: every default one leaves it alone (KEP-1959).
+fn is_balanced_here(spec: &ServiceSpec) -> bool {
+    spec.type_.as_deref() == Some("LoadBalancer") && spec.load_balancer_class.is_none()
 }
 
 /// Returns whether localhost leads to a Service.
@@ -367,6 +373,27 @@ mod tests {
         let told: Vec<_> = refused.iter().map(|r| (r.service.metadata.name.as_deref(), r.reason)).collect();
         assert_eq!((ports.len(), told), (0, vec![(Some("balancer"), "NoNodePort")]), "once");
         assert!(refused[0].message.contains("allocateLoadBalancerNodePorts"), "{}", refused[0].message);
+    }
+
+    #[test]
+    fn a_load_balancer_of_another_class_has_its_node_ports_alone() {
+        let balancer = |name: &str, node_port: Option<i32>, class: Option<&str>| {
+            let ports = serde_json::json!([{"port": 80, "nodePort": node_port}]);
+            let spec =
+                serde_json::json!({"type": "LoadBalancer", "loadBalancerClass": class, "ports": ports});
+            service(name, spec)
+        };
+        let other = Some("example.com/internal");
+        let services = [
+            balancer("other", Some(30001), other),
+            balancer("bare", None, other),
+            balancer("default", Some(30002), None),
+        ];
+        let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+        let leads: Vec<(u16, &str)> =
+            ports.iter().map(|(port, of)| (port.port, of.metadata.name.as_deref().unwrap())).collect();
+        assert_eq!(leads, [(30001, "other"), (30002, "default"), (80, "default")]);
+        assert!(refused.is_empty(), "{refused:?}");
     }
 
     #[test]

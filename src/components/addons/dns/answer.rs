@@ -51,14 +51,16 @@ pub(super) enum Answer {
 /// A out.default.svc.cluster.local.  ->  CNAME example.org., and what is answered outside for that
 /// A ring.default.svc.cluster.local., which stands for itself  ->  nothing
 /// ```
-pub(super) fn answer(zone: &Zone, query: &Query, room: usize) -> Answer {
+///
+/// `chance` is a random number: it says with which of its addresses a name is answered first.
+pub(super) fn answer(zone: &Zone, query: &Query, room: usize, chance: usize) -> Answer {
     let mut links = Vec::new();
     let mut query = query.clone();
     loop {
-        let answered = answer_one(zone, &query, room);
-        let addresses = matches!(query.query_type(), RecordType::A | RecordType::AAAA);
+        let answered = answer_one(zone, &query, room, chance);
+        let is_followed = matches!(query.query_type(), RecordType::A | RecordType::AAAA | RecordType::TXT);
         let target = match &answered {
-            Answer::Records(records) if addresses => records.iter().find_map(|record| match &record.data {
+            Answer::Records(records) if is_followed => records.iter().find_map(|record| match &record.data {
                 RData::CNAME(target) => Some(target.0.clone()),
                 _ => None,
             }),
@@ -84,26 +86,27 @@ pub(super) fn answer(zone: &Zone, query: &Query, room: usize) -> Answer {
 }
 
 /// Returns the addresses that belong to an answer: those of the targets of its SRV records, so that
-/// a client need not ask for each of them (RFC 2782).
-pub(super) fn additional(zone: &Zone, answers: &[Record], room: usize) -> Vec<Record> {
+/// a client need not ask for each of them (RFC 2782). `chance` as in [`answer`].
+pub(super) fn additional(zone: &Zone, answers: &[Record], room: usize, chance: usize) -> Vec<Record> {
     let mut seen = HashSet::new();
     let targets = answers.iter().filter_map(|record| match &record.data {
         RData::SRV(service) if seen.insert(&service.target) => Some(service.target.clone()),
         _ => None,
     });
-    let found =
-        targets.flat_map(|target| match answer_one(zone, &Query::query(target, RecordType::A), room) {
+    let found = targets.flat_map(|target| {
+        match answer_one(zone, &Query::query(target, RecordType::A), room, chance) {
             Answer::Records(records) => records,
             _ => vec![],
-        });
+        }
+    });
     found.take(most_records(room, size_of::<Ipv4Addr>())).collect()
 }
 
-fn answer_one(zone: &Zone, query: &Query, room: usize) -> Answer {
+fn answer_one(zone: &Zone, query: &Query, room: usize, chance: usize) -> Answer {
     // Not `to_string`, which shows `xn--` labels as Unicode: the keys of the zone are ASCII.
     let full = query.name().to_lowercase().to_ascii();
     let name = full.trim_end_matches('.');
-    let asked = Asked { zone, name: query.name(), kind: query.query_type(), room };
+    let asked = Asked { zone, name: query.name(), kind: query.query_type(), room, chance };
     if let Some(reverse) = name.strip_suffix(".in-addr.arpa") {
         return asked.pointer(reverse);
     }
@@ -158,6 +161,8 @@ struct Asked<'a> {
     kind: RecordType,
     /// Bytes of the message.
     room: usize,
+    /// A random number.
+    chance: usize,
 }
 
 impl Asked<'_> {
@@ -165,13 +170,26 @@ impl Asked<'_> {
         Answer::Records(vec![Record::from_rdata(self.name.clone(), ttl, data)])
     }
 
-    /// Answers for a name with these IPv4 addresses and no others.
+    /// Answers for a name with these IPv4 addresses and no others. The answer begins with any of
+    /// them, as with CoreDNS' `loadbalance`: most clients take the first, and one pod would have
+    /// the load of all. The beginning is chosen before the answer is cut to the message: 512 bytes
+    /// have room for some 30 addresses, and those behind would never be answered over UDP.
+    ///
+    /// A number that counts the messages would begin with the same address for ever where clients
+    /// ask for A and AAAA in turn, as glibc and musl do.
+    ///
+    /// ```text
+    /// a, b, c and d, room for two, chance 0  ->  a, b
+    /// the same, chance 3                     ->  d, a
+    /// ```
     fn addresses(&self, all: &[Ipv4Addr]) -> Answer {
         if self.kind != RecordType::A {
             return Answer::Records(vec![]);
         }
+        let (before, first) = all.split_at(self.chance.checked_rem(all.len()).unwrap_or(0));
         let own = |ip: &Ipv4Addr| Record::from_rdata(self.name.clone(), TTL, RData::A(A(*ip)));
-        Answer::Records(all.iter().take(most_records(self.room, size_of::<Ipv4Addr>())).map(own).collect())
+        let most = most_records(self.room, size_of::<Ipv4Addr>());
+        Answer::Records(first.iter().chain(before).take(most).map(own).collect())
     }
 
     /// Answers for the domain itself.
@@ -194,10 +212,12 @@ impl Asked<'_> {
             let target = Name::from_ascii(format!("{}.", external.trim_end_matches('.')));
             let (Ok(target), false) = (target, is_address) else { return Answer::NoSuchName };
             return match self.kind {
-                RecordType::A | RecordType::AAAA | RecordType::CNAME => {
+                RecordType::A | RecordType::AAAA | RecordType::TXT | RecordType::CNAME => {
                     self.one(TTL, RData::CNAME(CNAME(target)))
                 }
-                _ => Answer::Records(vec![]), // as CoreDNS, where RFC 1034, 4.3.2, has the CNAME
+                // RFC 1034, 4.3.2, has the CNAME for every type. CoreDNS has nothing for MX and
+                // NS, and a record with port 0 for SRV.
+                _ => Answer::Records(vec![]),
             };
         }
         match (entry.cluster_ip, self.kind) {

@@ -13,19 +13,6 @@ const HEADER_LEN: usize = 12;
 /// Bytes of an OPT record without options: the root's name, type, class, TTL and length.
 const OPT_LEN: usize = 11;
 
-/// Begins the addresses of an answer with any of them, as CoreDNS' `loadbalance`: most clients take
-/// the first, and one pod would have the load of all. `chance` is a random number. A number that
-/// counts the messages would begin with the same address for ever where clients ask for A and AAAA
-/// in turn, as glibc and musl do.
-fn rotate(records: &mut [Record], chance: usize) {
-    let first = records.iter().position(|r| matches!(r.data, RData::A(_))).unwrap_or(records.len());
-    let addresses = &mut records[first..]; // before them are CNAMEs, which have to stay in their order
-    if addresses.len() > 1 && addresses.iter().all(|r| matches!(r.data, RData::A(_))) {
-        let by = chance % addresses.len();
-        addresses.rotate_left(by);
-    }
-}
-
 /// A reply to a message.
 pub(super) enum Reply {
     Whole(Message),
@@ -61,7 +48,7 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) 
         return Some(Reply::Whole(response));
     }
     response.metadata.authoritative = true;
-    match answer(zone, query, room) {
+    match answer(zone, query, room, chance) {
         Answer::Forward => return Some(Reply::Outside),
         Answer::Follow(records, target) => {
             response.add_answers(records);
@@ -69,9 +56,8 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) 
             return Some(Reply::Follow(response, target));
         }
         Answer::Records(records) if records.is_empty() => drop(response.add_authority(authority(zone)?)),
-        Answer::Records(mut records) => {
-            rotate(&mut records, chance);
-            response.add_additionals(additional(zone, &records, room));
+        Answer::Records(records) => {
+            response.add_additionals(additional(zone, &records, room, chance));
             response.add_answers(records);
         }
         // As CoreDNS, before its caches are synced.

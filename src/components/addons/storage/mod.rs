@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event, Record, Tap};
 use task::Crew;
-use volume::{made_for, ready_for, refusal, volume_for};
+use volume::{place_of, ready_for, refusal, volume_for};
 
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const ASKED: &str = "volume.kubernetes.io/storage-provisioner";
@@ -221,9 +221,10 @@ impl Worker {
             return Ok(true);
         }
         let name = format!("pvc-{}", made.claim.as_deref().unwrap_or_default());
-        // The API server may have stored it and not said so.
+        // The API server may have stored it and not said so. An administrator may have given it to
+        // another claim since.
         let stored = optional(self.config.client.cluster::<PersistentVolume>().get(&name).await)?;
-        let is_its_own = stored.is_some_and(|volume| made_for(&volume).as_ref() == Ok(&made.place()));
+        let is_its_own = stored.is_some_and(|volume| place_of(&volume) == Some(made.place()));
         if let Some(root) = self.config.nodes.get(&made.node).cloned().filter(|_| !is_its_own)
             && !on_disk(move || disk::remove(&root, &made.path, &name)).await?
         {

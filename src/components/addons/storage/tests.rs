@@ -146,6 +146,7 @@ async fn a_claim_without_a_class_or_a_node_gets_nothing_and_is_told() {
     let mode =
         |mode: &str| changed(&|spec| spec.access_modes = Some(vec!["ReadWriteOnce".into(), mode.into()]));
     let selecting = changed(&|spec| spec.selector = read(json!({"matchLabels": {"a": "b"}})));
+    let selecting_all = changed(&|spec| spec.selector = read(json!({})));
     let no_node = "there is no node";
     let rescheduled: &[&str] = &[UPDATE];
     for (claim, why, asked) in [
@@ -154,6 +155,7 @@ async fn a_claim_without_a_class_or_a_node_gets_nothing_and_is_told() {
         (mode("ReadWriteMany"), "not ReadWriteMany", &[]),
         (mode("ReadOnlyMany"), "not ReadOnlyMany", &[]),
         (selecting, "selector is not supported", &[]),
+        (selecting_all, "selector is not supported", &[]),
         (asking("n3"), no_node, rescheduled),
         (asking("../x"), no_node, rescheduled),
     ] {
@@ -305,6 +307,25 @@ async fn a_directory_without_a_volume_goes_when_its_claim_has_no_use_for_it() {
         assert_eq!(worker.unstored().is_empty(), lines == [GET], "{claim:?}");
         crew.kill();
     }
+}
+
+/// An administrator gave the volume to another claim before this one was bound to it.
+#[tokio::test]
+async fn a_volume_that_was_given_to_another_claim_keeps_its_directory() {
+    let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
+    let mut given = provisioned();
+    given.spec.as_mut().unwrap().claim_ref = read(json!({"namespace": "d", "name": "other"}));
+    let api = Scripted::new(move |asked| match asked.line.as_str() {
+        CREATE => refusal(409, "AlreadyExists"),
+        GET => Some((200, serde_json::to_value(&given).unwrap())),
+        _ => None,
+    })
+    .await;
+    let worker = worker(&crew, api.client.clone(), dir.path(), Some(asking("n1")), None);
+    assert_eq!(worker.provision(claim_key(), None).await.unwrap(), Outcome::Done);
+    assert_eq!(api.lines(), [CREATE, GET]);
+    assert!(dir.path().join("n1").join(DIRECTORY).exists() && worker.unstored().is_empty());
+    crew.kill();
 }
 
 /// The answer to the first try was lost: the volume is on the node that was selected then.

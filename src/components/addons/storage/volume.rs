@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
 };
 use k8s_openapi::api::storage::v1::StorageClass;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Bytes of a name in a file system (`NAME_MAX`).
 pub(super) const NAME_MAX: usize = 255;
@@ -40,18 +40,26 @@ pub(super) fn made_for(volume: &PersistentVolume) -> Result<(String, String), St
     let part = |part: &Option<String>| part.clone().unwrap_or_default();
     let expected = path_of(&part(&claim.uid), &part(&claim.namespace), &part(&claim.name));
     let path = spec.host_path.map(|h| h.path).filter(|path| Some(path) == expected.as_ref());
-    let Some(path) = path.filter(|_| name == format!("pvc-{}", part(&claim.uid))) else {
+    if path.is_none() || name != format!("pvc-{}", part(&claim.uid)) {
         return Err(format!("{name}: its name or path is not one that {PROVISIONER} makes for its claim"));
-    };
-    let terms = spec.node_affinity.and_then(|a| a.required).map(|r| r.node_selector_terms);
-    let on: Vec<NodeSelectorRequirement> =
-        terms.into_iter().flatten().flat_map(|term| term.match_expressions.unwrap_or_default()).collect();
+    }
+    place_of(volume).ok_or_else(|| format!("{name}: its node affinity does not name one node"))
+}
+
+/// The node that a volume's affinity names, and its path there, whatever claim the volume is for.
+/// `None`: it has no path, or its affinity does not name one node. Pure.
+pub(super) fn place_of(volume: &PersistentVolume) -> Option<(String, String)> {
+    let spec = volume.spec.as_ref()?;
+    let path = spec.host_path.as_ref()?.path.clone();
+    let terms = &spec.node_affinity.as_ref()?.required.as_ref()?.node_selector_terms;
+    let on: Vec<&NodeSelectorRequirement> =
+        terms.iter().flat_map(|term| term.match_expressions.iter().flatten()).collect();
     match on.as_slice() {
         [on] if on.key == HOSTNAME && on.operator == "In" => match on.values.as_deref() {
-            Some([node]) => Ok((node.clone(), path)),
-            _ => Err(format!("{name}: its node affinity does not name one node")),
+            Some([node]) => Some((node.clone(), path)),
+            _ => None,
         },
-        _ => Err(format!("{name}: its node affinity does not name one node")),
+        _ => None,
     }
 }
 
@@ -149,8 +157,7 @@ pub(super) fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
             "a directory on one node supports ReadWriteOnce and ReadWriteOncePod access modes only, not {mode}"
         ));
     }
-    let selects = |s: &LabelSelector| s.match_labels.is_some() || s.match_expressions.is_some();
-    if spec.selector.as_ref().is_some_and(selects) {
+    if spec.selector.is_some() {
         return Some("claim.spec.selector is not supported: a new volume has no labels".into());
     }
     None

@@ -143,7 +143,6 @@ const NO_BALANCER: &str = "Ropewalk's load balancer does not look at it; the fie
 
 #[rustfmt::skip]
 const SERVICE: &[Row] = &[
-    ("spec.loadBalancerClass", Any, NO_BALANCER),
     ("spec.loadBalancerIP", Any, NO_BALANCER),
     ("spec.loadBalancerSourceRanges", Any, "Ropewalk's proxy lets every source in; the field is ignored"),
     ("spec.trafficDistribution", Any, "Ropewalk's proxy prefers no endpoints; the field is ignored"),

@@ -1,5 +1,6 @@
 //! Names, answers and messages, and what is asked outside.
 
+mod balance;
 mod outside;
 mod srv;
 mod start;
@@ -47,7 +48,7 @@ pub(super) fn zone() -> Zone {
 }
 
 fn ask(name: &str, kind: RecordType) -> String {
-    match answer(&zone(), &Query::query(Name::from_ascii(name).unwrap(), kind), UDP_MAX) {
+    match answer(&zone(), &Query::query(Name::from_ascii(name).unwrap(), kind), UDP_MAX, 0) {
         Answer::Forward => "forward".into(),
         Answer::NoSuchName => "nxdomain".into(),
         Answer::Refused => "refused".into(),
@@ -169,7 +170,7 @@ fn addresses_are_answered_however_they_are_written() {
 }
 
 fn ask_of(zone: &Zone, name: &str, kind: RecordType) -> Vec<String> {
-    match answer(zone, &Query::query(Name::from_ascii(name).unwrap(), kind), UDP_MAX) {
+    match answer(zone, &Query::query(Name::from_ascii(name).unwrap(), kind), UDP_MAX, 0) {
         Answer::Records(records) => records.iter().map(|r| r.data.to_string()).collect(),
         other => panic!("{other:?}"),
     }
@@ -278,12 +279,16 @@ fn an_external_name_is_answered_with_the_addresses_that_it_stands_for() {
     assert_eq!(whole.queries, request.queries, "the question stays the client's");
 }
 
-/// As in CoreDNS.
+/// As in CoreDNS, which also leads on where a text is asked for.
 #[test]
-fn an_external_name_has_nothing_but_addresses_and_its_cname() {
+fn an_external_name_has_nothing_but_addresses_texts_and_its_cname() {
     use RecordType::{CNAME, MX, NS, SRV, TXT};
-    assert_eq!(ask("ext.default.svc.cluster.local.", CNAME), "example.org.");
-    for kind in [MX, NS, SRV, TXT] {
+    let (ext, alias) = ("ext.default.svc.cluster.local.", "alias.default.svc.cluster.local.");
+    assert_eq!(ask(ext, CNAME), "example.org.");
+    assert_eq!(ask(ext, TXT), "example.org. | ask example.org.");
+    assert_eq!(ask(alias, TXT), "");
+    assert_eq!(ask("address.default.svc.cluster.local.", TXT), "nxdomain");
+    for kind in [MX, NS, SRV] {
         assert_eq!(ask("ext.default.svc.cluster.local.", kind), "", "{kind}");
         assert_eq!(ask("address.default.svc.cluster.local.", kind), "nxdomain", "{kind}");
     }
@@ -306,7 +311,7 @@ fn a_transfer_of_the_domain_is_refused() {
 #[test]
 fn the_version_of_the_schema_may_be_kept_for_eight_hours() {
     let name = Name::from_ascii("dns-version.cluster.local.").unwrap();
-    match answer(&zone(), &Query::query(name, RecordType::TXT), UDP_MAX) {
+    match answer(&zone(), &Query::query(name, RecordType::TXT), UDP_MAX, 0) {
         Answer::Records(records) => assert_eq!(records[0].ttl, 28_800),
         other => panic!("{other:?}"),
     }

@@ -67,7 +67,7 @@ fn an_answer_costs_no_more_than_its_message_holds() {
     assert_eq!((slices.len(), slices[0].endpoints.len(), slices[0].ports.len()), (1, 10, 5001));
     let records = |name: &str, room| {
         let name = Name::from_ascii(format!("{name}db.default.svc.cluster.local.")).unwrap();
-        match answer(&zone, &Query::query(name, RecordType::SRV), room) {
+        match answer(&zone, &Query::query(name, RecordType::SRV), room, 0) {
             Answer::Records(records) => records.iter().map(|r| r.data.to_string()).collect::<Vec<String>>(),
             _ => vec![],
         }
@@ -137,7 +137,7 @@ fn an_srv_answer_has_no_record_twice() {
     zone.services.insert(("aaa".into(), "dns".into()), dns);
     let srv = |name: &str| {
         let name = Name::from_ascii(format!("{name}.aaa.svc.cluster.local.")).unwrap();
-        match answer(&zone, &Query::query(name, RecordType::SRV), UDP_MAX) {
+        match answer(&zone, &Query::query(name, RecordType::SRV), UDP_MAX, 0) {
             Answer::Records(records) => records.iter().map(|r| r.data.to_string()).collect::<Vec<String>>(),
             _ => vec![],
         }
@@ -161,7 +161,7 @@ fn an_external_name_has_neither_endpoints_nor_ports() {
         let zone = zone.indexed();
         let exists = |name: &str, kind: RecordType| {
             let name = Name::from_ascii(format!("{name}.db.default.svc.cluster.local.")).unwrap();
-            answer(&zone, &Query::query(name, kind), UDP_MAX) != Answer::NoSuchName
+            answer(&zone, &Query::query(name, kind), UDP_MAX, 0) != Answer::NoSuchName
         };
         [exists("db-0", RecordType::A), exists("_http._tcp", RecordType::SRV)]
     };

@@ -36,6 +36,8 @@ pub(super) enum Step {
 /// Delete, Released                                 -> Reclaim
 /// Delete, no claim, being deleted, with finalizer  -> Unprotect: which directory it has is unknown
 /// Retain, with finalizer                           -> Unprotect
+/// Released, being deleted, no finalizer            -> Nothing: its directory is gone, or a user
+///                                                     took the finalizer off to keep it
 /// ```
 pub(super) fn step(volume: &PersistentVolume) -> Step {
     let (meta, spec) = (&volume.metadata, volume.spec.as_ref());
@@ -48,7 +50,7 @@ pub(super) fn step(volume: &PersistentVolume) -> Step {
     match phase {
         _ if !made_here => Step::Nothing,
         _ if guarded && (!delete || (going && free)) => Step::Unprotect,
-        "Released" if delete => Step::Reclaim,
+        "Released" if delete && (guarded || !going) => Step::Reclaim,
         "Bound" if delete && !guarded && !going && made_for(volume).is_ok() => Step::Protect,
         _ => Step::Nothing,
     }

@@ -223,6 +223,8 @@ fn a_volume_has_the_finalizer_while_its_directory_is_to_be_deleted() {
         (of("Released", "Retain", false, false), Step::Nothing),
         (of("Released", "Delete", false, false), Step::Reclaim),
         (of("Released", "Delete", true, true), Step::Reclaim),
+        // As upstream: what has been deleted, or was taken from the provisioner by hand.
+        (of("Released", "Delete", false, true), Step::Nothing),
         (of("Available", "Delete", true, false), Step::Nothing),
     ] {
         assert_eq!(step(&volume), wanted, "{volume:?}");
