@@ -131,9 +131,15 @@ fn attributes_class(object: &Value, errors: &mut Errors) {
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     const SPEC: &str = "io.k8s.api.core.v1.PersistentVolumeSpec";
+    /// The secret for expansions: it may be added to a volume that was made without one.
+    const SECRET: &str = "spec.csi.controllerExpandSecretRef";
+    let mut compared = new.clone();
+    if at(old, "spec.csi").is_object() && at(old, SECRET).is_null() {
+        value::remove(&mut compared, SECRET);
+    }
     for source in SOURCES {
         let of = |volume| at(at(volume, "spec"), source);
-        if !equality::equal(SPEC, source, of(new), of(old)) {
+        if !equality::equal(SPEC, source, of(&compared), of(old)) {
             errors.forbidden(
                 "spec.persistentvolumesource",
                 "spec.persistentvolumesource is immutable after creation",
@@ -229,6 +235,29 @@ mod tests {
         let shown = r#"{"Required":{"NodeSelectorTerms":[{"MatchExpressions":null,"MatchFields":[{"Key":"metadata.name","Operator":"In","Values":["a"]}]}]}}"#;
         assert_eq!(shown_affinity(&node("a")).to_string(), shown);
         assert_eq!(shown_affinity(&Value::Null), Value::Null);
+    }
+
+    #[test]
+    fn a_volume_without_a_secret_for_expansions_may_get_one() {
+        let volume = |handle: &str, secret: Option<&str>| {
+            let mut csi = json!({"driver": "d", "volumeHandle": handle});
+            if let Some(name) = secret {
+                csi["controllerExpandSecretRef"] = json!({"name": name, "namespace": "n"});
+            }
+            json!({"spec": {"csi": csi}})
+        };
+        let told = |old: Value, new: Value| {
+            let mut errors = Errors::default();
+            validate_update(&new, &old, &mut errors);
+            errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>()
+        };
+        const SOURCE: [&str; 1] = ["spec.persistentvolumesource"];
+        assert_eq!(told(volume("h", None), volume("h", Some("s"))), [""; 0]);
+        assert_eq!(told(volume("h", None), volume("i", Some("s"))), SOURCE);
+        assert_eq!(told(volume("h", Some("s")), volume("h", Some("t"))), SOURCE);
+        assert_eq!(told(volume("h", Some("s")), volume("h", None)), SOURCE);
+        let local = json!({"spec": {"local": {"path": "/x"}}});
+        assert_eq!(told(local, volume("h", Some("s"))), SOURCE, "another source");
     }
 
     #[test]
