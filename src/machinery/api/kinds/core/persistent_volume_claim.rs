@@ -2,7 +2,7 @@
 //! PersistentVolume.
 
 use crate::errors::Errors;
-use crate::kinds::core::volumes::{access_modes, amount, class_names, modes, protect};
+use crate::kinds::core::volumes::{access_modes, amount, applied_class_stays, class_names, modes, protect};
 use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::quantity::Quantity;
@@ -192,6 +192,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     {
         errors.forbidden(format!("{SIZE}.storage"), "field can not be less than status.capacity");
     }
+    applied_class_stays(new, old, errors);
 }
 
 /// How far the expansion of a volume is, in alphabetical order.
