@@ -55,8 +55,12 @@ fn prepare_update(new: &mut Value, old: &Value) {
 
 /// Drops a source under its old name, `dataSource`, that is neither a claim nor a snapshot. Under
 /// that name all others have always been ignored; under the new one they ask for a volume populator
-/// (`EnforceDataSourceBackwardsCompatibility` upstream).
+/// (`EnforceDataSourceBackwardsCompatibility` upstream). A source in another namespace is dropped,
+/// too: the feature `CrossNamespaceVolumeDataSource` is off (`DropDisabledFields`).
 fn drop_unknown_source(spec: &mut Value) {
+    if !text(spec, "dataSourceRef.namespace").is_empty() {
+        value::remove(spec, "dataSourceRef");
+    }
     let is_known = matches!(
         (text(spec, "dataSource.apiGroup"), text(spec, "dataSource.kind")),
         ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
@@ -374,6 +378,10 @@ mod tests {
         let mut populated = json!({"spec": {"dataSourceRef": foo}});
         prepare(&mut populated);
         assert_eq!(sources(&populated), (foo.clone(), foo), "its new name stands for a populator");
+        let elsewhere = json!({"kind": "PersistentVolumeClaim", "name": "c", "namespace": "other"});
+        let mut far = json!({"spec": {"dataSourceRef": elsewhere}});
+        prepare(&mut far);
+        assert_eq!(sources(&far), nothing, "a source in another namespace");
     }
 
     #[test]
