@@ -72,6 +72,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     }
     class_names(object, errors);
     attributes_class(object, errors);
+    mount_options(object, errors);
     let affinity = at(object, "spec.nodeAffinity");
     if affinity.is_object() {
         match at(affinity, "required") {
@@ -126,6 +127,33 @@ fn attributes_class(object: &Value, errors: &mut Errors) {
     }
     if at(object, "spec.csi").is_null() {
         errors.required("spec.csi", "has to be specified when using volumeAttributesClassName");
+    }
+}
+
+/// Checks that only a volume whose source takes mount options has them in the annotation, which was
+/// there before the field `spec.mountOptions` (`checkMountOption` upstream).
+fn mount_options(object: &Value, errors: &mut Errors) {
+    const OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
+    const TAKE_THEM: [&str; 13] = [
+        "gcePersistentDisk",
+        "awsElasticBlockStore",
+        "glusterfs",
+        "nfs",
+        "rbd",
+        "quobyte",
+        "iscsi",
+        "cinder",
+        "cephfs",
+        "azureFile",
+        "vsphereVolume",
+        "azureDisk",
+        "photonPersistentDisk",
+    ];
+    let spec = at(object, "spec");
+    let takes_them = TAKE_THEM.iter().any(|source| at(spec, source).is_object());
+    if meta::annotation(object, OPTIONS).is_some() && !takes_them {
+        let why = "may not specify mount options for this volume type";
+        errors.forbidden(format!("metadata.annotations.{OPTIONS}"), why);
     }
 }
 
@@ -235,6 +263,19 @@ mod tests {
         let shown = r#"{"Required":{"NodeSelectorTerms":[{"MatchExpressions":null,"MatchFields":[{"Key":"metadata.name","Operator":"In","Values":["a"]}]}]}}"#;
         assert_eq!(shown_affinity(&node("a")).to_string(), shown);
         assert_eq!(shown_affinity(&Value::Null), Value::Null);
+    }
+
+    #[test]
+    fn only_some_volumes_have_mount_options_in_an_annotation() {
+        let told = |source: Value| {
+            let options = json!({"annotations": {"volume.beta.kubernetes.io/mount-options": "ro"}});
+            let found = problems(validate, json!({"metadata": options, "spec": source}));
+            found.into_iter().filter(|problem| problem.contains("mount-options")).collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!({"nfs": {"server": "s", "path": "/x"}})), [""; 0]);
+        let want = "metadata.annotations.volume.beta.kubernetes.io/mount-options: Forbidden: may not specify mount options for this volume type";
+        assert_eq!(told(json!({"hostPath": {"path": "/x"}})), [want]);
+        assert_eq!(problems(mount_options, json!({"spec": {"hostPath": {"path": "/x"}}})), [""; 0]);
     }
 
     #[test]
