@@ -2,13 +2,11 @@
 //! type that all metadata has.
 
 use super::schema::Schema;
-use crate::errors::Errors;
+use crate::errors::{Errors, FieldError};
 use crate::path::{Path, UnknownFields};
 use crate::published::OBJECT_META;
 use crate::schema::decode;
-use crate::validate::fields::labels;
-use crate::validate::names;
-use crate::value::text;
+use crate::validate::{self, names};
 use serde_json::Value;
 
 /// Prunes the metadata of objects inside of `here`; adds what went. The root's own is not looked
@@ -51,30 +49,34 @@ pub(super) fn conform(
     Ok(())
 }
 
-/// Judges what every object says of itself: its version, its kind, its name and labels.
+/// Judges what every object says of itself: its version, its kind and its metadata
+/// (`validateEmbeddedResource` upstream).
 pub(super) fn judge(here: &Value, path: Path, errors: &mut Errors) {
-    let field = |name: &str| path.field(name).to_string();
-    match here.get("apiVersion").and_then(Value::as_str) {
-        None => errors.required(field("apiVersion"), ""),
-        Some("") => errors.invalid_text(field("apiVersion"), "", "must not be empty"),
-        Some(version) if version.matches('/').count() > 1 => {
-            let why = format!("unexpected GroupVersion string: {version}");
-            errors.invalid_text(field("apiVersion"), version, &why);
-        }
-        Some(_) => {}
-    }
-    match here.get("kind").and_then(Value::as_str) {
-        None => errors.required(field("kind"), ""),
-        Some("") => errors.invalid_text(field("kind"), "", "must not be empty"),
-        Some(kind) => {
-            for problem in names::dns_1035(&kind.to_lowercase()) {
-                let why = format!("may have mixed case, but should otherwise match: {problem}");
-                errors.invalid_text(field("kind"), kind, &why);
+    for name in ["apiVersion", "kind"] {
+        let field = path.field(name).to_string();
+        match here.get(name) {
+            None => errors.required(field, ""),
+            Some(Value::String(said)) if said.is_empty() => errors.required(field, ""),
+            Some(Value::String(version)) if name == "apiVersion" => {
+                if version.matches('/').count() > 1 {
+                    let why = format!("unexpected GroupVersion string: {version}");
+                    errors.invalid_text(field, version, &why);
+                }
             }
+            Some(Value::String(kind)) => {
+                let problems = names::dns_1035(&kind.to_lowercase());
+                if !problems.is_empty() {
+                    let why =
+                        format!("may have mixed case, but should otherwise match: {}", problems.join(","));
+                    errors.invalid_text(field, kind, &why);
+                }
+            }
+            Some(other) => errors.invalid(field, other, "must be a string"),
         }
     }
-    for problem in names::path_segment(text(here, "metadata.name")) {
-        errors.invalid_text(field("metadata.name"), text(here, "metadata.name"), &problem);
+    let mut own = Errors::default();
+    validate::metadata_inside(here, &mut own);
+    for error in own {
+        errors.add(FieldError { field: path.field(&error.field).to_string(), ..error });
     }
-    labels(here, "metadata.labels", &field("metadata.labels"), errors);
 }

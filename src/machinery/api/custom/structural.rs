@@ -12,8 +12,69 @@ use crate::path::Path;
 use crate::value::{at, flag, list, map, text};
 use serde_json::Value;
 
-/// Reports everything that is wrong in the schema of a version, found at `path`.
-pub(crate) fn check(schema: &Value, path: &str, errors: &mut Errors) {
+/// Reports everything that is wrong in the schema of a version, found at `path` in a definition.
+pub(crate) fn check(version: &Value, path: &str, errors: &mut Errors) {
+    let (schema, path) = (at(version, "schema.openAPIV3Schema"), format!("{path}.schema.openAPIV3Schema"));
+    if at(version, "subresources.status").is_object() {
+        root_beside_status(schema, &path, errors);
+    }
+    whole(schema, &path, errors);
+}
+
+/// Words that the root of a schema may say in a version with the subresource `status`
+/// (`allowedFieldsAtRootSchema` upstream): the name in Go, and the name in JSON.
+const BESIDE_STATUS: [(&str, &str); 22] = [
+    ("Description", "description"),
+    ("Type", "type"),
+    ("Format", "format"),
+    ("Title", "title"),
+    ("Maximum", "maximum"),
+    ("ExclusiveMaximum", "exclusiveMaximum"),
+    ("Minimum", "minimum"),
+    ("ExclusiveMinimum", "exclusiveMinimum"),
+    ("MaxLength", "maxLength"),
+    ("MinLength", "minLength"),
+    ("Pattern", "pattern"),
+    ("MaxItems", "maxItems"),
+    ("MinItems", "minItems"),
+    ("UniqueItems", "uniqueItems"),
+    ("MultipleOf", "multipleOf"),
+    ("Required", "required"),
+    ("Items", "items"),
+    ("Properties", "properties"),
+    ("ExternalDocs", "externalDocs"),
+    ("Example", "example"),
+    ("XPreserveUnknownFields", "x-kubernetes-preserve-unknown-fields"),
+    ("XValidations", "x-kubernetes-validations"),
+];
+
+/// Refuses other words than those of [`BESIDE_STATUS`] at the root. Upstream judges a write of the
+/// status by the schema of the field `status` alone, so a rule such as `oneOf` at the root would be
+/// left out there.
+fn root_beside_status(schema: &Value, path: &str, errors: &mut Errors) {
+    let is_other = |word: &str| BESIDE_STATUS.iter().all(|(_, known)| *known != word);
+    let mut others = schema.as_object().into_iter().flatten().filter(|(word, _)| is_other(word));
+    if others.any(|(_, value)| !says_nothing(value)) {
+        let known = BESIDE_STATUS.map(|(name, _)| name).join(" ");
+        let why = format!(
+            "only [{known}] fields are allowed at the root of the schema if the status subresource is enabled"
+        );
+        errors.invalid(path, schema, &why);
+    }
+}
+
+/// True for the value of a word that was left out: Go's zero value.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+/// Checks a whole schema.
+fn whole(schema: &Value, path: &str, errors: &mut Errors) {
     if text(schema, "type").is_empty() {
         errors.required(format!("{path}.type"), "must not be empty at the root");
     } else if text(schema, "type") != "object" {
@@ -26,9 +87,7 @@ pub(crate) fn check(schema: &Value, path: &str, errors: &mut Errors) {
         errors.forbidden(format!("{path}.additionalProperties"), "must not be used at the root");
     }
     let metadata = at(schema, "properties.metadata");
-    let allowed = |(name, _): &(&String, &Value)| {
-        matches!(name.as_str(), "type" | "properties" | "description" | "title")
-    };
+    let allowed = |(name, _): &(&String, &Value)| matches!(name.as_str(), "type" | "properties");
     let plain = |(name, _): &(&String, &Value)| matches!(name.as_str(), "name" | "generateName");
     if metadata.is_object()
         && !(metadata.as_object().into_iter().flatten().all(|e| allowed(&e))
@@ -106,6 +165,7 @@ fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, er
     forbidden(schema, path, place, errors);
     if place != Place::Logic {
         extensions(schema, path, errors);
+        envelope(schema, path, place, errors);
     }
     if let Err(error) = bounds::regex(text(schema, "pattern")) {
         let why = format!("must be a valid regular expression, but isn't: {error}");
@@ -234,6 +294,7 @@ fn forbidden(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
             ("description", "must be empty to be structural"),
             ("title", "must be empty to be structural"),
             ("nullable", "must be false to be structural"),
+            ("externalDocs", "must be undefined to be structural"),
             ("default", "must be undefined to be structural"),
             ("additionalProperties", "must be undefined to be structural"),
             ("x-kubernetes-list-type", "must be undefined to be structural"),
@@ -241,13 +302,7 @@ fn forbidden(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
             ("x-kubernetes-map-type", "must be undefined to be structural"),
             ("x-kubernetes-validations", "must be empty to be structural"),
         ] {
-            let says_nothing = match at(schema, field) {
-                Value::Null | Value::Bool(false) => true,
-                Value::String(text) => text.is_empty(),
-                Value::Array(items) => items.is_empty(),
-                _ => false,
-            };
-            if !says_nothing {
+            if !says_nothing(at(schema, field)) {
                 errors.forbidden(format!("{path}.{field}"), why);
             }
         }
@@ -263,6 +318,21 @@ fn forbidden(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
             if flag(schema, field) {
                 errors.forbidden(format!("{path}.{field}"), "must be false to be structural");
             }
+        }
+    }
+}
+
+/// Checks the types of the fields that every object has: in the root, and in an embedded object.
+/// With other types no object would be valid.
+fn envelope(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
+    if place != Place::Root && !flag(schema, "x-kubernetes-embedded-resource") {
+        return;
+    }
+    for (name, kind) in [("kind", "string"), ("apiVersion", "string"), ("metadata", "object")] {
+        let Some(field) = map(schema, "properties").and_then(|all| all.get(name)) else { continue };
+        if text(field, "type") != kind {
+            let place = format!("{path}.properties[{name}].type");
+            errors.invalid_text(place, text(field, "type"), &format!("must be {kind}"));
         }
     }
 }
@@ -285,6 +355,13 @@ fn extensions(schema: &Value, path: Path, errors: &mut Errors) {
         if !says && !flag(schema, "x-kubernetes-preserve-unknown-fields") {
             let why = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
             errors.required(format!("{path}.properties"), why);
+        }
+    }
+    if flag(schema, "x-kubernetes-int-or-string") {
+        let others = ["x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"];
+        for word in others.into_iter().filter(|word| flag(schema, word)) {
+            let why = "must be false if x-kubernetes-int-or-string is true";
+            errors.invalid(format!("{path}.{word}"), &Value::Bool(true), why);
         }
     }
     if at(schema, "x-kubernetes-preserve-unknown-fields") == &Value::Bool(false) {

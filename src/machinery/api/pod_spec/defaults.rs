@@ -41,10 +41,8 @@ fn container(container: &mut Value) {
     default_zero(container, "terminationMessagePath", "/dev/termination-log");
     default_zero(container, "terminationMessagePolicy", "File");
     default(container, "resources", json!({}));
-    if text(container, "imagePullPolicy").is_empty() {
-        let policy = if is_latest(text(container, "image")) { "Always" } else { "IfNotPresent" };
-        put(container, "imagePullPolicy", policy);
-    }
+    let policy = pull_policy(text(container, "image"));
+    default_zero(container, "imagePullPolicy", policy);
     for port in list_mut(container, "ports") {
         default_zero(port, "protocol", "TCP");
     }
@@ -79,6 +77,11 @@ fn http_get(handler: &mut Value) {
     }
 }
 
+/// Returns the default pull policy of an image. The tag `latest` may name another image each time.
+fn pull_policy(image: &str) -> &'static str {
+    if is_latest(image) { "Always" } else { "IfNotPresent" }
+}
+
 /// Does the image name ask for `latest`, by tag or by silence?
 fn is_latest(image: &str) -> bool {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
@@ -108,6 +111,10 @@ fn volume(volume: &mut Value) {
     if at(volume, "hostPath").is_object() {
         default(volume, "hostPath.type", "");
     }
+    if at(volume, "image").is_object() {
+        let policy = pull_policy(text(volume, "image.reference"));
+        default_zero(volume, "image.pullPolicy", policy);
+    }
     if at(volume, "ephemeral.volumeClaimTemplate").is_object() {
         default(volume, "ephemeral.volumeClaimTemplate.spec.volumeMode", "Filesystem");
     }
@@ -124,6 +131,18 @@ fn field_refs(items: &mut [Value]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_volume_of_an_image_is_pulled_as_a_container_s_image() {
+        for (reference, own, want) in
+            [("app", "", "Always"), ("app:1", "", "IfNotPresent"), ("app", "Never", "Never")]
+        {
+            let mut pod =
+                json!({"volumes": [{"name": "v", "image": {"reference": reference, "pullPolicy": own}}]});
+            spec(&mut pod);
+            assert_eq!(pod["volumes"][0]["image"]["pullPolicy"], want, "{reference} {own}");
+        }
+    }
 
     #[test]
     fn latest_is_a_tag_or_no_tag() {

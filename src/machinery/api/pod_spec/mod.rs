@@ -5,6 +5,7 @@
 mod containers;
 pub(crate) mod defaults;
 pub(crate) mod ephemeral;
+mod ephemeral_volume;
 mod lists;
 mod resources;
 mod scheduling;

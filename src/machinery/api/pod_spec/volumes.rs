@@ -1,6 +1,7 @@
 //! Volumes of a pod and their mounts. Paths that end up on a node's disk are judged here and once
 //! more by the kubelet.
 
+use super::ephemeral_volume;
 use super::lists::own_name;
 use crate::errors::Errors;
 use crate::quantity::Quantity;
@@ -97,8 +98,10 @@ fn one_source(kind: &str, source: &Value, field: &str, is_pod: bool, errors: &mu
             }
         }
         "projected" => projected(source, field, errors),
-        "ephemeral" if !at(source, "volumeClaimTemplate").is_object() => {
-            errors.required(format!("{field}.volumeClaimTemplate"), "");
+        "ephemeral" => ephemeral_volume::check(source, field, errors),
+        "image" => {
+            let policies = ["Always", "IfNotPresent", "Never"];
+            one_of(source, "pullPolicy", &format!("{field}.pullPolicy"), &policies, errors);
         }
         _ => {}
     }

@@ -141,6 +141,20 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
     finalizers(kind, object, errors);
 }
 
+/// Checks the metadata of an object inside of a custom resource. Its kind is unknown, so its name
+/// need only fit into a path, and it may have no name and no namespace.
+pub(crate) fn metadata_inside(object: &Value, errors: &mut Errors) {
+    let (name, namespace) = (meta::name(object), meta::namespace(object));
+    add_problems(names::path_segment(name), "metadata.name", name, errors);
+    if !namespace.is_empty() {
+        add_problems(names::dns_label(namespace), "metadata.namespace", namespace, errors);
+    }
+    labels(object, "metadata.labels", "metadata.labels", errors);
+    annotations(object, "metadata.annotations", errors);
+    owner_references(object, errors);
+    finalizer_names(object, errors);
+}
+
 /// Checks the beginning of a generated name. A dash may stand at its end: upstream hides it and the
 /// character before it (`maskTrailingDash`), so `web-` is judged as `wea`.
 fn generate_name(kind: &Kind, object: &Value, errors: &mut Errors) {
@@ -177,19 +191,24 @@ fn owner_references(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// Checks the names of finalizers, and that no two contradict each other. As upstream, only a
-/// missing domain is reported at the item.
-fn finalizers(kind: &Kind, object: &Value, errors: &mut Errors) {
-    let all = || list(object, FINALIZERS).iter().map(|name| name.as_str().unwrap_or(""));
-    for name in all() {
+/// Checks the names of finalizers, and that no two contradict each other.
+fn finalizer_names(object: &Value, errors: &mut Errors) {
+    for name in list(object, FINALIZERS).iter().map(|name| name.as_str().unwrap_or("")) {
         add_problems(names::qualified_name(name), FINALIZERS, name, errors);
     }
     one_way_to_delete(object, errors);
+}
+
+/// Checks the finalizers of an object of this kind. As upstream, only a missing domain is reported
+/// at the item.
+fn finalizers(kind: &Kind, object: &Value, errors: &mut Errors) {
+    let all = list(object, FINALIZERS).iter().map(|name| name.as_str().unwrap_or(""));
+    finalizer_names(object, errors);
     // As upstream, definitions and Leases may have a finalizer without a domain: their own has
     // none.
     let asks_domain =
         kind.custom.is_none() && !matches!(kind.group, "apiextensions.k8s.io" | "coordination.k8s.io");
-    for (i, name) in all().enumerate().filter(|_| asks_domain) {
+    for (i, name) in all.enumerate().filter(|_| asks_domain) {
         finalizer_domain(name, &format!("{FINALIZERS}[{i}]"), errors);
     }
 }

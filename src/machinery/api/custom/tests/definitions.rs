@@ -34,6 +34,75 @@ fn a_definition_says_only_what_can_be_kept() {
 }
 
 #[test]
+fn the_fields_that_every_object_has_keep_their_types() {
+    let path = "spec.versions[0].schema.openAPIV3Schema";
+    let good = json!({"kind": {"type": "string"}, "apiVersion": {"type": "string"},
+        "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 9}}}});
+    assert_eq!(judged(json!({"type": "object", "properties": good})), [""; 0]);
+    let bad = json!({"kind": {"type": "integer"}, "metadata": {"type": "string"}});
+    let told = |path: &str| {
+        [
+            format!("{path}.properties[kind].type: Invalid value: \"integer\": must be string"),
+            format!("{path}.properties[metadata].type: Invalid value: \"string\": must be object"),
+        ]
+    };
+    assert_eq!(judged(json!({"type": "object", "properties": bad})), told(path));
+    let embedded = json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": bad});
+    assert_eq!(
+        judged(spec(json!({"pod": embedded}))),
+        told(&format!("{path}.properties[spec].properties[pod]"))
+    );
+    assert_eq!(judged(spec(bad)), [""; 0], "other fields of these names have any type");
+    let described = json!({"metadata": {"type": "object", "description": "d"}});
+    let told = judged(json!({"type": "object", "properties": described}));
+    assert!(told.len() == 1 && told[0].contains("must not specify anything other than name"), "{told:?}");
+}
+
+#[test]
+fn an_integer_or_a_string_is_nothing_else() {
+    let path = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[port]";
+    let port = json!({"x-kubernetes-int-or-string": true, "x-kubernetes-preserve-unknown-fields": true});
+    assert_eq!(
+        judged(spec(json!({"port": port}))),
+        [format!(
+            "{path}.x-kubernetes-preserve-unknown-fields: Invalid value: true: must be false if x-kubernetes-int-or-string is true"
+        )]
+    );
+    let docs = json!({"type": "string", "allOf": [{"externalDocs": {"url": "u"}}]});
+    assert_eq!(
+        judged(spec(json!({"port": docs}))),
+        [format!("{path}.allOf[0].externalDocs: Forbidden: must be undefined to be structural")]
+    );
+}
+
+#[test]
+fn the_root_of_a_schema_says_little_beside_a_status() {
+    let judged = |more: Value, subresources: Value| {
+        let mut schema = json!({"type": "object", "description": "d", "required": ["spec"],
+            "properties": {"spec": {"type": "object"}, "status": {"type": "object"}},
+            "x-kubernetes-validations": [{"rule": "has(self.spec)"}]});
+        crate::patch::merge(&mut schema, &more);
+        let mut asked = definition(schema);
+        asked["spec"]["versions"][0]["subresources"] = subresources;
+        let mut errors = Errors::default();
+        definition::validate(&asked, &mut errors);
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let one_of = json!({"oneOf": [{"required": ["spec"]}, {"required": ["status"]}]});
+    assert_eq!(judged(json!({}), json!({"status": {}})), [""; 0]);
+    assert_eq!(judged(json!({"oneOf": [], "nullable": false}), json!({"status": {}})), [""; 0]);
+    assert_eq!(judged(one_of.clone(), json!({})), [""; 0]);
+    let told = judged(one_of, json!({"status": {}}));
+    assert!(told.len() == 1, "{told:?}");
+    assert!(told[0].starts_with("spec.versions[0].schema.openAPIV3Schema: Invalid value: {"), "{told:?}");
+    assert!(
+        told[0].contains("only [Description Type Format ")
+            && told[0].ends_with("if the status subresource is enabled"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn names_belong_to_whoever_had_them_first() {
     let first = definition::name(&definition(spec(json!({}))), std::iter::empty(), kinds::all()).unwrap();
     assert!(is(&first, "Established") && is(&first, "NamesAccepted"));

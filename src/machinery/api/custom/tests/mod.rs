@@ -411,6 +411,24 @@ fn metadata_of_an_object_inside_is_pruned_and_judged() {
     custom.validate(&wrong, None, &mut errors);
     let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
     assert_eq!(fields, ["spec.template.kind", "spec.template.metadata.labels"]);
+    let mut errors = Errors::default();
+    let mut wrong = object(json!({"namespace": "A", "annotations": {"a b": "c"}, "finalizers": ["d e"],
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p"}]}));
+    wrong["spec"]["template"]["apiVersion"] = "".into();
+    wrong["spec"]["template"]["kind"] = 5.into();
+    custom.validate(&wrong, None, &mut errors);
+    let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    for (told, want) in told.iter().zip([
+        "apiVersion: Required value",
+        "kind: Invalid value: 5: must be a string",
+        "metadata.namespace: Invalid value: \"A\": ",
+        "metadata.annotations: Invalid value: \"a b\": ",
+        "metadata.ownerReferences.uid: Invalid value: \"\": must not be empty",
+        "metadata.finalizers: Invalid value: \"d e\": ",
+    ]) {
+        assert!(told.starts_with(&format!("spec.template.{want}")), "{told}");
+    }
+    assert_eq!(told.len(), 6, "{told:?}");
 }
 
 #[test]

@@ -350,7 +350,7 @@ fn versions(object: &Value, errors: &mut Errors) {
         deprecation_warning(version, &path, errors);
         let schema = at(version, "schema.openAPIV3Schema");
         match schema.is_object() {
-            true => structural::check(schema, &format!("{path}.schema.openAPIV3Schema"), errors),
+            true => structural::check(version, &path, errors),
             false => errors.required(format!("{path}.schema.openAPIV3Schema"), "schemas are required"),
         }
         subresources(version, &path, errors);

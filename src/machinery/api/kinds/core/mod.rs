@@ -12,7 +12,7 @@ kinds! {
     mod limit_range: k8s_openapi::api::core::v1::LimitRange;
     mod namespace: k8s_openapi::api::core::v1::Namespace;
     mod node: k8s_openapi::api::core::v1::Node;
-    pub(super) mod persistent_volume_claim: k8s_openapi::api::core::v1::PersistentVolumeClaim;
+    pub(crate) mod persistent_volume_claim: k8s_openapi::api::core::v1::PersistentVolumeClaim;
     pub(crate) mod persistent_volume: k8s_openapi::api::core::v1::PersistentVolume;
     pub mod pod: k8s_openapi::api::core::v1::Pod;
     mod replication_controller: k8s_openapi::api::core::v1::ReplicationController;

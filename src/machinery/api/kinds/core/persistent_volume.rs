@@ -72,6 +72,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     }
     class_names(object, errors);
     attributes_class(object, errors);
+    mount_options(object, errors);
     let affinity = at(object, "spec.nodeAffinity");
     if affinity.is_object() {
         match at(affinity, "required") {
@@ -129,11 +130,44 @@ fn attributes_class(object: &Value, errors: &mut Errors) {
     }
 }
 
+/// Checks that only a volume whose source takes mount options has them in the annotation, which was
+/// there before the field `spec.mountOptions` (`checkMountOption` upstream).
+fn mount_options(object: &Value, errors: &mut Errors) {
+    const OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
+    const TAKE_THEM: [&str; 13] = [
+        "gcePersistentDisk",
+        "awsElasticBlockStore",
+        "glusterfs",
+        "nfs",
+        "rbd",
+        "quobyte",
+        "iscsi",
+        "cinder",
+        "cephfs",
+        "azureFile",
+        "vsphereVolume",
+        "azureDisk",
+        "photonPersistentDisk",
+    ];
+    let spec = at(object, "spec");
+    let takes_them = TAKE_THEM.iter().any(|source| at(spec, source).is_object());
+    if meta::annotation(object, OPTIONS).is_some() && !takes_them {
+        let why = "may not specify mount options for this volume type";
+        errors.forbidden(format!("metadata.annotations.{OPTIONS}"), why);
+    }
+}
+
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     const SPEC: &str = "io.k8s.api.core.v1.PersistentVolumeSpec";
+    /// The secret for expansions: it may be added to a volume that was made without one.
+    const SECRET: &str = "spec.csi.controllerExpandSecretRef";
+    let mut compared = new.clone();
+    if at(old, "spec.csi").is_object() && at(old, SECRET).is_null() {
+        value::remove(&mut compared, SECRET);
+    }
     for source in SOURCES {
         let of = |volume| at(at(volume, "spec"), source);
-        if !equality::equal(SPEC, source, of(new), of(old)) {
+        if !equality::equal(SPEC, source, of(&compared), of(old)) {
             errors.forbidden(
                 "spec.persistentvolumesource",
                 "spec.persistentvolumesource is immutable after creation",
@@ -229,6 +263,42 @@ mod tests {
         let shown = r#"{"Required":{"NodeSelectorTerms":[{"MatchExpressions":null,"MatchFields":[{"Key":"metadata.name","Operator":"In","Values":["a"]}]}]}}"#;
         assert_eq!(shown_affinity(&node("a")).to_string(), shown);
         assert_eq!(shown_affinity(&Value::Null), Value::Null);
+    }
+
+    #[test]
+    fn only_some_volumes_have_mount_options_in_an_annotation() {
+        let told = |source: Value| {
+            let options = json!({"annotations": {"volume.beta.kubernetes.io/mount-options": "ro"}});
+            let found = problems(validate, json!({"metadata": options, "spec": source}));
+            found.into_iter().filter(|problem| problem.contains("mount-options")).collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!({"nfs": {"server": "s", "path": "/x"}})), [""; 0]);
+        let want = "metadata.annotations.volume.beta.kubernetes.io/mount-options: Forbidden: may not specify mount options for this volume type";
+        assert_eq!(told(json!({"hostPath": {"path": "/x"}})), [want]);
+        assert_eq!(problems(mount_options, json!({"spec": {"hostPath": {"path": "/x"}}})), [""; 0]);
+    }
+
+    #[test]
+    fn a_volume_without_a_secret_for_expansions_may_get_one() {
+        let volume = |handle: &str, secret: Option<&str>| {
+            let mut csi = json!({"driver": "d", "volumeHandle": handle});
+            if let Some(name) = secret {
+                csi["controllerExpandSecretRef"] = json!({"name": name, "namespace": "n"});
+            }
+            json!({"spec": {"csi": csi}})
+        };
+        let told = |old: Value, new: Value| {
+            let mut errors = Errors::default();
+            validate_update(&new, &old, &mut errors);
+            errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>()
+        };
+        const SOURCE: [&str; 1] = ["spec.persistentvolumesource"];
+        assert_eq!(told(volume("h", None), volume("h", Some("s"))), [""; 0]);
+        assert_eq!(told(volume("h", None), volume("i", Some("s"))), SOURCE);
+        assert_eq!(told(volume("h", Some("s")), volume("h", Some("t"))), SOURCE);
+        assert_eq!(told(volume("h", Some("s")), volume("h", None)), SOURCE);
+        let local = json!({"spec": {"local": {"path": "/x"}}});
+        assert_eq!(told(local, volume("h", Some("s"))), SOURCE, "another source");
     }
 
     #[test]

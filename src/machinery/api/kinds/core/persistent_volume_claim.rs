@@ -2,7 +2,7 @@
 //! PersistentVolume.
 
 use crate::errors::Errors;
-use crate::kinds::core::volumes::{access_modes, amount, class_names, modes, protect};
+use crate::kinds::core::volumes::{access_modes, amount, applied_class_stays, class_names, modes, protect};
 use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::quantity::Quantity;
@@ -55,8 +55,12 @@ fn prepare_update(new: &mut Value, old: &Value) {
 
 /// Drops a source under its old name, `dataSource`, that is neither a claim nor a snapshot. Under
 /// that name all others have always been ignored; under the new one they ask for a volume populator
-/// (`EnforceDataSourceBackwardsCompatibility` upstream).
+/// (`EnforceDataSourceBackwardsCompatibility` upstream). A source in another namespace is dropped,
+/// too: the feature `CrossNamespaceVolumeDataSource` is off (`DropDisabledFields`).
 fn drop_unknown_source(spec: &mut Value) {
+    if !text(spec, "dataSourceRef.namespace").is_empty() {
+        value::remove(spec, "dataSourceRef");
+    }
     let is_known = matches!(
         (text(spec, "dataSource.apiGroup"), text(spec, "dataSource.kind")),
         ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
@@ -192,6 +196,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     {
         errors.forbidden(format!("{SIZE}.storage"), "field can not be less than status.capacity");
     }
+    applied_class_stays(new, old, errors);
 }
 
 /// How far the expansion of a volume is, in alphabetical order.
@@ -373,6 +378,10 @@ mod tests {
         let mut populated = json!({"spec": {"dataSourceRef": foo}});
         prepare(&mut populated);
         assert_eq!(sources(&populated), (foo.clone(), foo), "its new name stands for a populator");
+        let elsewhere = json!({"kind": "PersistentVolumeClaim", "name": "c", "namespace": "other"});
+        let mut far = json!({"spec": {"dataSourceRef": elsewhere}});
+        prepare(&mut far);
+        assert_eq!(sources(&far), nothing, "a source in another namespace");
     }
 
     #[test]

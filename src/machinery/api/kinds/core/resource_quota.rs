@@ -22,6 +22,7 @@ pub(super) fn kind() -> Kind {
         returns_deleted: true,
         validate,
         validate_update,
+        validate_status_update: |new, _, errors| status_amounts(new, errors),
         printer: Some(&PRINTER),
         ..of::<ResourceQuota>()
     }
@@ -64,30 +65,42 @@ pub(super) fn is_counted(name: &str) -> bool {
 }
 
 fn validate(object: &Value, errors: &mut Errors) {
-    for path in ["spec.hard", "status.hard", "status.used"] {
-        for (name, value) in map(object, path).into_iter().flatten() {
-            let field = format!("{path}[{name}]");
-            resource_name(name, &field, errors);
-            if !name.contains('/') && !is_standard_quota(name) {
-                errors.invalid_text(&field, name, "must be a standard resource for quota");
-            }
-            let amount = match Quantity::read(value.as_str().unwrap_or_default()) {
-                Ok(amount) => amount,
-                Err(why) => {
-                    errors.invalid(&field, value, why);
-                    continue;
-                }
-            };
-            if amount.is_negative() {
-                errors.invalid(&field, value, "must be greater than or equal to 0");
-            }
-            if is_counted(name) && !amount.is_whole() {
-                errors.invalid(&field, value, "must be an integer");
-            }
-        }
-    }
+    amounts(object, "spec.hard", errors);
+    status_amounts(object, errors);
     scopes(object, errors);
     scope_selector(object, errors);
+}
+
+/// Checks the amounts in a status, which admission reads. A write of the spec judges them, too, so
+/// a wrong one that was stored would keep the spec from every change
+/// (`ValidateResourceQuotaStatusUpdate` upstream).
+fn status_amounts(object: &Value, errors: &mut Errors) {
+    amounts(object, "status.hard", errors);
+    amounts(object, "status.used", errors);
+}
+
+/// Checks the names of resources at `path` and the amount of each.
+fn amounts(object: &Value, path: &str, errors: &mut Errors) {
+    for (name, value) in map(object, path).into_iter().flatten() {
+        let field = format!("{path}[{name}]");
+        resource_name(name, &field, errors);
+        if !name.contains('/') && !is_standard_quota(name) {
+            errors.invalid_text(&field, name, "must be a standard resource for quota");
+        }
+        let amount = match Quantity::read(value.as_str().unwrap_or_default()) {
+            Ok(amount) => amount,
+            Err(why) => {
+                errors.invalid(&field, value, why);
+                continue;
+            }
+        };
+        if amount.is_negative() {
+            errors.invalid(&field, value, "must be greater than or equal to 0");
+        }
+        if is_counted(name) && !amount.is_whole() {
+            errors.invalid(&field, value, "must be an integer");
+        }
+    }
 }
 
 /// Returns whether a quota with this scope may limit this resource
@@ -216,6 +229,26 @@ mod tests {
         let told = problems(validate, scoped);
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(told[2].ends_with("conflicting scopes"), "{told:?}");
+    }
+
+    #[test]
+    fn the_amounts_in_a_status_are_judged_when_it_is_written() {
+        let told = |status: Value| {
+            let quota = json!({"metadata": {"name": "q", "namespace": "d"}, "spec": {"hard": {"pods": "2"}}});
+            let mut new = quota.clone();
+            new["status"] = status;
+            let kind = crate::kinds::find("", "v1", "ResourceQuota").unwrap();
+            let errors = crate::validate::status_update(kind, &new, &quota, "status");
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!({"hard": {"pods": "2"}, "used": {"pods": "1"}})), [""; 0]);
+        assert_eq!(
+            told(json!({"hard": {"pods": "1500m"}, "used": {"pods": "-5"}})),
+            [
+                "status.hard[pods]: Invalid value: \"1500m\": must be an integer",
+                "status.used[pods]: Invalid value: \"-5\": must be greater than or equal to 0",
+            ]
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! What PersistentVolumes and PersistentVolumeClaims share.
+//! What PersistentVolumes and PersistentVolumeClaims share, and the rules for the classes that they
+//! name.
 
 use crate::errors::Errors;
 use crate::table::cells::text_or;
 use crate::validate::names;
-use crate::value::{empty, list, put, text};
+use crate::value::{at, empty, list, put, text};
 use serde_json::Value;
 
 /// Adds the finalizer that keeps a storage object until it has no user (Storage Object in Use
@@ -46,6 +47,23 @@ pub(super) fn class_names(object: &Value, errors: &mut Errors) {
     }
 }
 
+/// Checks that a claim whose volume has attributes of a class keeps naming one. Before the class is
+/// applied, its name may be taken out: that cancels the change
+/// (`ValidatePersistentVolumeClaimUpdate` upstream).
+pub(super) fn applied_class_stays(new: &Value, old: &Value, errors: &mut Errors) {
+    const CLASS: &str = "spec.volumeAttributesClassName";
+    const APPLIED: &str = "status.currentVolumeAttributesClassName";
+    if at(old, APPLIED).is_null() || at(new, CLASS) == at(old, CLASS) {
+        return;
+    }
+    let what = match at(new, CLASS).as_str() {
+        None => "nil",
+        Some("") => "empty string",
+        Some(_) => return,
+    };
+    errors.forbidden(CLASS, &format!("update to {what} is forbidden when {APPLIED} is not nil"));
+}
+
 pub(super) fn modes(o: &Value, path: &str) -> String {
     let short = |m: &str| match m {
         "ReadWriteOnce" => "RWO",
@@ -64,4 +82,31 @@ pub(super) fn modes(o: &Value, path: &str) -> String {
 /// An amount as Go prints it: 0 if it is missing.
 pub(super) fn amount(o: &Value, path: &str) -> Value {
     text_or(o, path, "0").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_class_of_attributes_that_is_applied_is_replaced_and_not_taken_out() {
+        let kind = crate::kinds::find("", "v1", "PersistentVolumeClaim").unwrap();
+        let claim = |class: Value, applied: Value| {
+            json!({"spec": {"accessModes": ["ReadWriteOnce"], "volumeAttributesClassName": class},
+                "status": {"phase": "Bound", "currentVolumeAttributesClassName": applied}})
+        };
+        let told = |class: Value, applied: Value| {
+            let mut errors = Errors::default();
+            let (old, new) = (claim(json!("gold"), applied.clone()), claim(class, applied));
+            (kind.validate_update)(&new, &old, &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        const FIELD: &str = "spec.volumeAttributesClassName: Forbidden: update to";
+        const WHY: &str = "is forbidden when status.currentVolumeAttributesClassName is not nil";
+        assert_eq!(told(json!("silver"), json!("gold")), [""; 0]);
+        assert_eq!(told(Value::Null, json!("gold")), [format!("{FIELD} nil {WHY}")]);
+        assert_eq!(told(json!(""), json!("gold")), [format!("{FIELD} empty string {WHY}")]);
+        assert_eq!(told(Value::Null, Value::Null), [""; 0], "it was not applied yet");
+    }
 }

@@ -5,6 +5,7 @@ use crate::errors::Errors;
 use crate::meta::annotation;
 use crate::pod_spec::{ephemeral, spec};
 use crate::schema::equality;
+use crate::validate::names::dns_subdomain;
 use crate::value::{at, empty, list, text};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -24,6 +25,7 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
             }
         }
     }
+    claim_names(object, errors);
     for group in ["containers", "initContainers", "ephemeralContainers"] {
         for (i, c) in list(pod, group).iter().enumerate() {
             let image = text(c, "image");
@@ -31,6 +33,22 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
                 let why = "must not have leading or trailing whitespace";
                 errors.invalid_text(format!("spec.{group}[{i}].image"), image, why);
             }
+        }
+    }
+}
+
+/// Checks the names that the claims of ephemeral volumes would have: `POD-VOLUME`.
+fn claim_names(object: &Value, errors: &mut Errors) {
+    let pod = text(object, "metadata.name");
+    for (i, volume) in list(object, "spec.volumes").iter().enumerate() {
+        let name = text(volume, "name");
+        if pod.is_empty() || name.is_empty() || !at(volume, "ephemeral").is_object() {
+            continue;
+        }
+        let claim = format!("{pod}-{name}");
+        for problem in dns_subdomain(&claim) {
+            let why = format!("PVC name {claim:?}: {problem}");
+            errors.invalid_text(format!("spec.volumes[{i}].name"), name, &why);
         }
     }
 }
@@ -181,6 +199,23 @@ mod tests {
                 "metadata.annotations[{MIRROR}]: Invalid value: \"x\": must set spec.nodeName if mirror pod annotation is set"
             )]
         );
+    }
+
+    #[test]
+    fn the_claim_of_an_ephemeral_volume_has_a_name_of_the_pod() {
+        let told = |pod: &str, source: Value| {
+            let mut volume = json!({"name": "data"});
+            crate::patch::merge(&mut volume, &source);
+            let pod = json!({"metadata": {"name": pod}, "spec": {"volumes": [volume]}});
+            let all = problems(validate, pod).into_iter();
+            all.filter(|problem| problem.starts_with("spec.volumes[0].name")).collect::<Vec<_>>()
+        };
+        let (own, long) = (json!({"ephemeral": {}}), "a".repeat(250));
+        assert_eq!(told("web", own.clone()), [""; 0]);
+        assert_eq!(told(&long, json!({"emptyDir": {}})), [""; 0]);
+        let why = "must be no more than 253 characters";
+        let want = format!("spec.volumes[0].name: Invalid value: \"data\": PVC name \"{long}-data\": {why}");
+        assert_eq!(told(&long, own), [want]);
     }
 
     #[test]
