@@ -38,7 +38,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         own => own.to_string(),
     };
     let pods = paths::within("/api/v1", &namespace, "pods");
-    let service = if ctx.flags.is("expose") { Some(service_of(ctx, name, &pod)?) } else { None };
+    let service = if ctx.flags.is("expose") { Some(service_of(ctx, name)?) } else { None };
     let manager = ctx.flags.text("field-manager");
     let mut query = vec![("fieldManager", manager)];
     dry_run.query(&mut query);
@@ -210,13 +210,16 @@ pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<()
     Ok(())
 }
 
-fn service_of(ctx: &Ctx, name: &str, pod: &Value) -> Result<Value, Fail> {
+/// The Service of `--expose`. It has the labels of `--labels` and no others; `--overrides` are about
+/// the pod alone.
+fn service_of(ctx: &Ctx, name: &str) -> Result<Value, Fail> {
     let port: i64 = ctx.flags.text("port").parse().unwrap_or(0);
-    let labels = value::at(pod, "metadata.labels").clone();
-    let mut meta = metadata(name, enforced(ctx)?.as_deref(), &[]);
-    value::put(&mut meta, "labels", labels.clone());
+    let given = labels(ctx.flags.text("labels"))?;
+    let meta = metadata(name, enforced(ctx)?.as_deref(), &given);
+    let selected = if given.is_empty() { vec![("run", name)] } else { given };
+    let selector: Map<String, Value> = selected.iter().map(|(k, v)| (k.to_string(), json!(v))).collect();
     Ok(json!({"kind": "Service", "apiVersion": "v1", "metadata": meta,
-        "spec": {"ports": [{"protocol": "TCP", "port": port, "targetPort": port}], "selector": labels},
+        "spec": {"ports": [{"protocol": "TCP", "port": port, "targetPort": port}], "selector": selector},
         "status": {"loadBalancer": {}}}))
 }
 
@@ -338,6 +341,25 @@ mod tests {
         let said = server.kubectl(&RUN).await;
         assert_eq!((said.code, said.out.as_str()), (1, "pod/x created\n"), "{said:?}");
         assert!(said.err.contains("already exists"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_service_has_the_labels_that_were_asked_for() {
+        let over = r#"--overrides={"metadata": {"labels": {"c": "d"}}}"#;
+        for (flags, labels, selector) in [
+            (&[] as &[&str], Value::Null, json!({"run": "x"})),
+            (&[over], Value::Null, json!({"run": "x"})),
+            (&["--labels=a=b", over], json!({"a": "b"}), json!({"a": "b"})),
+        ] {
+            let server = Server::start().await;
+            let said = server.kubectl(&[&RUN[..], flags].concat()).await;
+            let made = server.object(&format!("{SERVICES}/x")).unwrap_or_default();
+            assert_eq!(
+                (&made["metadata"]["labels"], &made["spec"]["selector"]),
+                (&labels, &selector),
+                "{said:?}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -180,8 +180,11 @@ pub(crate) async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
         return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
     }
     each(ctx, resources, "serviceaccount updated", |_, spec| {
-        let same = value::text(spec, "serviceAccountName") == account;
-        Ok((!same).then(|| json!({"serviceAccount": account, "serviceAccountName": account})))
+        // As in kubectl an object that has this account already is told all the same.
+        Ok(Some(match value::text(spec, "serviceAccountName") == account {
+            true => json!({}),
+            false => json!({"serviceAccount": account, "serviceAccountName": account}),
+        }))
     })
     .await
 }
@@ -317,6 +320,20 @@ mod tests {
             assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
         }
         assert!(server.asked().is_empty(), "nothing was asked");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_has_the_account_already_is_told() {
+        let server = Server::start().await;
+        let spec = json!({"serviceAccountName": "a", "containers": [{"name": "c", "image": "n:1"}]});
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"template": {"spec": spec}}});
+        let at = "/apis/apps/v1/namespaces/default/deployments/web";
+        server.hold(at, web);
+        let said = server.kubectl(&["set", "serviceaccount", "deploy/web", "a"]).await;
+        let told = "deployment.apps/web serviceaccount updated\n";
+        assert_eq!((said.code, said.out.as_str()), (0, told), "{said:?}");
+        assert_eq!(server.object(at).unwrap()["spec"]["template"]["spec"], spec, "nothing changed");
     }
 
     #[test]

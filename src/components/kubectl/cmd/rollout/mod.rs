@@ -215,7 +215,8 @@ pub(crate) async fn status(ctx: &Ctx) -> Result<(), Fail> {
     }
     let (infos, mut failures) = asked(ctx).await?;
     if infos.is_empty() && failures.is_empty() {
-        return text("no resources found");
+        let (namespace, _) = ctx.namespace()?;
+        ctx.note(format!("No resources found in {namespace} namespace."));
     }
     let limit = ctx.flags.duration("timeout");
     for mut info in infos {

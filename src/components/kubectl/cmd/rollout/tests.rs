@@ -125,3 +125,11 @@ fn a_revision_of_a_daemon_set_is_the_set_as_it_was() {
     assert_eq!((&object["kind"], &object["metadata"]["name"]), (&json!("DaemonSet"), &json!("d")));
     assert_eq!(object["spec"], json!({"minReadySeconds": 3, "template": template("old")}));
 }
+
+#[tokio::test]
+async fn a_selector_that_matches_nothing_has_no_status_and_no_failure() {
+    let server = crate::testing::Server::start().await;
+    let said = server.kubectl(&["rollout", "status", "deploy", "-l", "a=b"]).await;
+    let told = "No resources found in default namespace.\n";
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "", told));
+}
