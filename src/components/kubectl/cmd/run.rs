@@ -1,6 +1,6 @@
 //! run: one pod, perhaps attached to.
 
-use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata};
+use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata, pod_running_timeout};
 use super::delete::propagation;
 use super::exec::{self, Session};
 use super::image::is_reference;
@@ -18,6 +18,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let Some(name) = ctx.args.first().filter(|_| ctx.dash != Some(0)) else {
         return ctx.usage("NAME is required for run");
     };
+    pod_running_timeout(ctx)?;
     let words = ctx.args[1..].to_vec();
     let interactive = ctx.flags.is("stdin");
     let attach = if ctx.flags.changed("attach") { ctx.flags.is("attach") } else { interactive };
@@ -369,6 +370,10 @@ mod tests {
             ("--image-pull-policy=Maybe", "error: invalid image pull policy: Maybe\n"),
             ("--env=1A=x", "error: invalid env: 1A=x\n"),
             ("--env==x", "error: invalid env: =x\n"),
+            (
+                "--pod-running-timeout=0",
+                "error: --pod-running-timeout must be higher than zero\nSee 'kubectl",
+            ),
             ("--env=A B=x", "error: invalid env: A B=x\n"),
         ] {
             let said = server.kubectl(&["run", "x", "--image=i", "--dry-run=client", flag]).await;
