@@ -268,8 +268,8 @@ pub(crate) async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
         (true, []) if files.current.is_empty() => return text("no current context is set"),
         (true, []) => files.current.clone(),
         (true, _) => return text("you cannot specify both a context name and --current"),
-        (false, [name]) => name.clone(),
-        (false, []) => return text("you must specify a non-empty context name or --current"),
+        (false, [name]) if !name.is_empty() => name.clone(),
+        (false, [] | [_]) => return text("you must specify a non-empty context name or --current"),
         _ => return ctx.usage(format!("unexpected args: [{}]", ctx.args.join(" "))),
     };
     let known = Kubeconfig::find(&files.contexts, &name);
