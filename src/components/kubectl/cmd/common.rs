@@ -91,7 +91,7 @@ pub(crate) fn validation(ctx: &Ctx) -> Result<&'static str, Fail> {
 pub(crate) fn pod_running_timeout(ctx: &Ctx) -> Result<Duration, Fail> {
     const TOO_SHORT: &str = "--pod-running-timeout must be higher than zero";
     match ctx.flags.duration("pod-running-timeout") {
-        Duration::ZERO if ctx.verb == "logs" => text(TOO_SHORT),
+        Duration::ZERO if matches!(ctx.verb, "logs" | "cluster-info dump") => text(TOO_SHORT),
         Duration::ZERO => ctx.usage(TOO_SHORT),
         limit => Ok(limit),
     }
