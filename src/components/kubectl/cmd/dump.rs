@@ -143,7 +143,7 @@ mod tests {
         }
         let nodes = std::fs::read(dir.path().join("nodes.json")).unwrap();
         assert!(serde_json::from_slice::<Value>(&nodes).is_ok(), "one document");
-        for (format, name) in [("-oyaml", "nodes.yaml"), ("-ojsonpath=text", "nodes.txt")] {
+        for (format, name) in [("-oyaml", "nodes.yaml"), ("-ojsonpath={.kind}", "nodes.txt")] {
             let said = server.kubectl(&["cluster-info", "dump", &folder, format]).await;
             assert!(said.code == 0 && dir.path().join(name).exists(), "{said:?}");
         }
