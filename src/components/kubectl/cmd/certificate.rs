@@ -54,10 +54,19 @@ async fn decide(ctx: &Ctx, decision: &Decision) -> Result<(), Fail> {
     }
     let asked = builder::ask(ctx, &args, Options::default()).await?;
     let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    if infos.is_empty() && failures.is_empty() {
+        ctx.line("No resources found");
+    }
     for mut info in infos {
         let outcome = match info.resource.plural.as_str() {
             "certificatesigningrequests" => write(ctx, decision, &mut info).await,
-            _ => text("can only handle certificates.k8s.io/v1 certificate signing requests"),
+            _ => {
+                let (kind, group) = (&info.resource.kind, &info.resource.group);
+                let got = if group.is_empty() { kind.clone() } else { format!("{kind}.{group}") };
+                text(format!(
+                    "can only handle CertificateSigningRequest.certificates.k8s.io objects, got {got}"
+                ))
+            }
         };
         match outcome {
             Ok(()) => teller.tell(ctx, &info.object, decision.done, false)?,
@@ -103,8 +112,20 @@ async fn write(ctx: &Ctx, decision: &Decision, info: &mut Info) -> Result<(), Fa
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::Server;
+    use crate::testing::{Server, at, config_map};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn an_object_of_another_kind_is_named() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let file = config_map("a", json!({})).to_string();
+        let said =
+            server.kubectl_in(&["certificate", "approve", "-f", "-"], &file, crate::Env::default()).await;
+        let told =
+            "error: can only handle CertificateSigningRequest.certificates.k8s.io objects, got ConfigMap\n";
+        assert_eq!((said.code, said.err.as_str()), (1, told), "{said:?}");
+    }
 
     const AT: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 

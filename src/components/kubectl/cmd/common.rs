@@ -89,8 +89,10 @@ pub(crate) fn validation(ctx: &Ctx) -> Result<&'static str, Fail> {
 
 /// How long a pod is waited for that is not there yet, or does not run yet.
 pub(crate) fn pod_running_timeout(ctx: &Ctx) -> Result<Duration, Fail> {
+    const TOO_SHORT: &str = "--pod-running-timeout must be higher than zero";
     match ctx.flags.duration("pod-running-timeout") {
-        Duration::ZERO => text("--pod-running-timeout must be higher than zero"),
+        Duration::ZERO if matches!(ctx.verb, "logs" | "cluster-info dump") => text(TOO_SHORT),
+        Duration::ZERO => ctx.usage(TOO_SHORT),
         limit => Ok(limit),
     }
 }

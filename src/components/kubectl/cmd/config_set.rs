@@ -49,6 +49,9 @@ pub(crate) async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
     const AUTHORITY: &str = "certificate-authority";
     const INSECURE: &str = "insecure-skip-tls-verify";
     let name = named(ctx, "NAME")?;
+    if name.is_empty() {
+        return text("you must specify a non-empty cluster name");
+    }
     let authority = !ctx.flags.text(AUTHORITY).is_empty();
     if ctx.flags.is(INSECURE) && authority {
         return text("you cannot specify a certificate authority and insecure mode at the same time");
@@ -132,6 +135,9 @@ fn fill_plugin(ctx: &Ctx, user: &mut Map<String, Value>, variables: &[(String, O
 /// Both are given, or a file cannot be read or written.
 pub(crate) async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
     let name = named(ctx, "NAME")?;
+    if name.is_empty() {
+        return text("you must specify a non-empty user name");
+    }
     let given = |key: &str| !ctx.flags.text(key).is_empty();
     let (token, basic) = (given("token"), given("username") || given("password"));
     if token && basic {
@@ -237,6 +243,12 @@ mod tests {
             assert!(text.contains(want) && !text.contains(gone), "{line}: {text}");
         }
         for (line, why) in [
+            ("set-cluster ", "you must specify a non-empty cluster name"),
+            ("set-credentials ", "you must specify a non-empty user name"),
+            ("set-context ", "you must specify a non-empty context name or --current"),
+            ("set users.u.token ", "you cannot use set to unset a property"),
+            ("set  x", "you must specify a property"),
+            ("unset ", "you must specify a property"),
             ("set-cluster c --certificate-authority=ca --insecure-skip-tls-verify", "insecure mode"),
             ("set-credentials u --token=t --username=a", "more than one authentication method"),
             (

@@ -47,7 +47,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut warned = false;
     let mut gone = vec![];
     for info in infos {
-        if ctx.flags.changed("namespace") && !info.resource.namespaced && !warned {
+        let provided = ctx.flags.changed("namespace") && !ctx.flags.is("all-namespaces");
+        if provided && !info.resource.namespaced && !warned {
             ctx.note("Warning: deleting cluster-scoped resources, not scoped to the provided namespace");
             warned = true;
         }

@@ -62,7 +62,16 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
         pairs.push(pair);
     }
     if ctx.flags.is("prune") {
-        for (resource, object) in prune::found(ctx, &seen).await? {
+        let pruned = match prune::found(ctx, &seen).await {
+            Ok(pruned) => pruned,
+            // As in kubectl the files are compared all the same.
+            Err(fail @ Fail::Api(_)) => {
+                ctx.note(format!("Warning: pruning failed and could not be evaluated: {}", fail.message()));
+                vec![]
+            }
+            Err(other) => return Err(other),
+        };
+        for (resource, object) in pruned {
             let namespace = value::text(&object, "metadata.namespace").to_string();
             let name = name_of(&resource, &namespace, value::text(&object, "metadata.name"));
             let (live, _) = shown(ctx, Some(object), Value::Null);
@@ -252,8 +261,21 @@ mod tests {
     use super::Folder;
     use crate::Env;
     use crate::cmd::common::LAST_APPLIED;
-    use crate::testing::{Server, at, config_map};
+    use crate::testing::{Server, at, config_map, refusal};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn files_are_compared_where_pruning_cannot_be() {
+        let server = Server::start_with(|asked| {
+            (asked.path == "/api/v1/namespaces").then(|| refusal(403, "Forbidden", "you may not"))
+        })
+        .await;
+        let file = config_map("a", json!({})).to_string();
+        let said = server.kubectl_in(&["diff", "--prune", "-f", "-"], &file, Env::default()).await;
+        let told = "Warning: pruning failed and could not be evaluated: you may not\n";
+        assert_eq!((said.code, said.err.as_str()), (1, told), "{said:?}");
+        assert!(said.out.contains("+  name: a\n"), "{said:?}");
+    }
 
     #[tokio::test]
     async fn what_a_program_compares_is_the_users_alone_and_does_not_stay() {

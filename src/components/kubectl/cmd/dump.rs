@@ -26,7 +26,11 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text(format!("unable to match a printer suitable for the output format {output:?}"));
     };
     pod_running_timeout(ctx)?; // kubectl checks it, and waits for no pod
-    let extension = if output == "yaml" { ".yaml" } else { ".json" };
+    let extension = match output {
+        "json" => ".json",
+        "yaml" => ".yaml",
+        _ => ".txt",
+    };
     let api = ctx.api().await?;
     let nodes = api.get("/api/v1/nodes", &[]).await?;
     put(ctx, "nodes", extension, &shown(&format, nodes)?)?;
@@ -139,5 +143,9 @@ mod tests {
         }
         let nodes = std::fs::read(dir.path().join("nodes.json")).unwrap();
         assert!(serde_json::from_slice::<Value>(&nodes).is_ok(), "one document");
+        for (format, name) in [("-oyaml", "nodes.yaml"), ("-ojsonpath={.kind}", "nodes.txt")] {
+            let said = server.kubectl(&["cluster-info", "dump", &folder, format]).await;
+            assert!(said.code == 0 && dir.path().join(name).exists(), "{said:?}");
+        }
     }
 }

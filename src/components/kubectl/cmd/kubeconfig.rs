@@ -247,6 +247,9 @@ pub(super) fn named(ctx: &Ctx, expected: &str) -> Result<String, Fail> {
 
 pub(crate) async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
     let name = named(ctx, "NAME")?;
+    if name.is_empty() {
+        return text("empty context names are not allowed");
+    }
     let files = ctx.kubeconfig()?;
     if Kubeconfig::find(&files.contexts, &name).is_none() {
         return text(format!("no context exists with the name: {}", quote(&name)));
@@ -265,8 +268,8 @@ pub(crate) async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
         (true, []) if files.current.is_empty() => return text("no current context is set"),
         (true, []) => files.current.clone(),
         (true, _) => return text("you cannot specify both a context name and --current"),
-        (false, [name]) => name.clone(),
-        (false, []) => return text("you must specify a non-empty context name or --current"),
+        (false, [name]) if !name.is_empty() => name.clone(),
+        (false, [] | [_]) => return text("you must specify a non-empty context name or --current"),
         _ => return ctx.usage(format!("unexpected args: [{}]", ctx.args.join(" "))),
     };
     let known = Kubeconfig::find(&files.contexts, &name);
@@ -330,6 +333,9 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
     let [old, new] = ctx.args.as_slice() else {
         return ctx.usage(format!("unexpected args: [{}]", ctx.args.join(" ")));
     };
+    if new.is_empty() {
+        return text("You must specify a new non-empty context name");
+    }
     let files = ctx.kubeconfig()?;
     let Some(found) = Kubeconfig::find(&files.contexts, old) else {
         let shown = files.files.first().map_or(String::new(), |f| f.display().to_string());
@@ -434,6 +440,11 @@ mod tests {
             assert_eq!(text.contains("namespace: shop"), namespace.ends_with("shop"), "{text}");
             assert_eq!(text.contains("namespace:"), namespace.ends_with("shop"), "{text}");
         }
+        let said = server.kubectl(&["config", "rename-context", "c", "", &flag]).await;
+        assert_eq!(said.err, "error: You must specify a new non-empty context name\n");
+        assert!(std::fs::read_to_string(&file).unwrap().contains("name: c\n"), "it keeps its name");
+        let said = server.kubectl(&["config", "use-context", "", &flag]).await;
+        assert_eq!(said.err, "error: empty context names are not allowed\n");
         let said = server.kubectl(&["config", "view", &flag, "c"]).await;
         assert!(said.code == 1 && said.err.starts_with("error: unexpected arguments: [c]\n"), "{said:?}");
     }

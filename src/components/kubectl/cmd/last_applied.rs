@@ -19,7 +19,8 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
             "Unexpected -o output mode: {output}, the flag 'output' must be one of yaml|json"
         ));
     }
-    let all_by_type = ctx.flags.is("all");
+    // As in kubectl a type alone is enough in a namespace that the user names.
+    let all_by_type = ctx.flags.is("all") || ctx.namespace()?.1;
     let options = Options { all_by_type, all_selects: true, latest: true, ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     let (infos, failures) = builder::objects(ctx, asked).await?;
@@ -95,8 +96,21 @@ pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
 
 #[cfg(test)]
 mod tests {
+    use crate::cmd::common::LAST_APPLIED;
     use crate::testing::{Server, at, config_map};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn a_type_alone_is_enough_in_a_namespace_that_is_named() {
+        let server = Server::start().await;
+        let mut object = config_map("a", json!({}));
+        object["metadata"]["annotations"] = json!({LAST_APPLIED: "{\"k\":1}"});
+        server.hold(&at("a"), object);
+        for (flags, code, out) in [(&["-n", "default"] as &[&str], 0, "k: 1\n"), (&[], 1, "")] {
+            let said = server.kubectl(&[&["apply", "view-last-applied", "cm"], flags].concat()).await;
+            assert_eq!((said.code, said.out.as_str()), (code, out), "{said:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_file_whose_object_was_never_applied_is_named() {

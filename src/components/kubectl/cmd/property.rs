@@ -133,6 +133,12 @@ pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
     let [path, given] = ctx.args.as_slice() else {
         return ctx.usage(format!("unexpected args: {:?}", ctx.args).replace(['"', ','], ""));
     };
+    if given.is_empty() {
+        return text("you cannot use set to unset a property");
+    }
+    if path.is_empty() {
+        return text("you must specify a property");
+    }
     let place = place(path).map_err(Fail::Text)?;
     let new = match &place {
         Place::CurrentContext => json!(given),
@@ -179,6 +185,9 @@ pub(crate) async fn unset(ctx: &Ctx) -> Result<(), Fail> {
     let [path] = ctx.args.as_slice() else {
         return ctx.usage(format!("unexpected args: {:?}", ctx.args).replace(['"', ','], ""));
     };
+    if path.is_empty() {
+        return text("you must specify a property");
+    }
     let place = place(path).map_err(Fail::Text)?;
     let files = ctx.kubeconfig_or_new()?;
     let known = |list: &str, name: &str| match list {

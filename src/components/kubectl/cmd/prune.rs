@@ -85,15 +85,9 @@ pub(crate) async fn found(ctx: &Ctx, seen: &Seen) -> Result<Vec<(Arc<Resource>, 
     Ok(found)
 }
 
-/// Prunes; answers what went.
-pub(crate) async fn run(
-    ctx: &Ctx,
-    seen: &Seen,
-    dry_run: DryRun,
-    teller: Option<&Teller>,
-) -> Result<Vec<Value>, Fail> {
+/// Deletes what [`found`] finds, and tells each object.
+pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, teller: &Teller) -> Result<(), Fail> {
     let api = ctx.api().await?;
-    let mut pruned = vec![];
     let mut options = json!({"propagationPolicy": propagation(ctx)?});
     let grace = ctx.flags.int("grace-period");
     if grace >= 0 {
@@ -112,12 +106,9 @@ pub(crate) async fn run(
             }
         }
         // At once: the next deletion may fail, and this object is gone all the same.
-        if let Some(teller) = teller {
-            teller.tell(ctx, &object, "pruned", true)?;
-        }
-        pruned.push(object);
+        teller.tell(ctx, &object, "pruned", true)?;
     }
-    Ok(pruned)
+    Ok(())
 }
 
 /// The kinds of the allowlist, else the usual ones that this server has.

@@ -1,6 +1,6 @@
 //! run: one pod, perhaps attached to.
 
-use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata};
+use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata, pod_running_timeout};
 use super::delete::propagation;
 use super::exec::{self, Session};
 use super::image::is_reference;
@@ -18,6 +18,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let Some(name) = ctx.args.first().filter(|_| ctx.dash != Some(0)) else {
         return ctx.usage("NAME is required for run");
     };
+    pod_running_timeout(ctx)?;
     let words = ctx.args[1..].to_vec();
     let interactive = ctx.flags.is("stdin");
     let attach = if ctx.flags.changed("attach") { ctx.flags.is("attach") } else { interactive };
@@ -38,7 +39,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         own => own.to_string(),
     };
     let pods = paths::within("/api/v1", &namespace, "pods");
-    let service = if ctx.flags.is("expose") { Some(service_of(ctx, name, &pod)?) } else { None };
+    let service = if ctx.flags.is("expose") { Some(service_of(ctx, name)?) } else { None };
     let manager = ctx.flags.text("field-manager");
     let mut query = vec![("fieldManager", manager)];
     dry_run.query(&mut query);
@@ -210,13 +211,16 @@ pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<()
     Ok(())
 }
 
-fn service_of(ctx: &Ctx, name: &str, pod: &Value) -> Result<Value, Fail> {
+/// The Service of `--expose`. It has the labels of `--labels` and no others; `--overrides` are about
+/// the pod alone.
+fn service_of(ctx: &Ctx, name: &str) -> Result<Value, Fail> {
     let port: i64 = ctx.flags.text("port").parse().unwrap_or(0);
-    let labels = value::at(pod, "metadata.labels").clone();
-    let mut meta = metadata(name, enforced(ctx)?.as_deref(), &[]);
-    value::put(&mut meta, "labels", labels.clone());
+    let given = labels(ctx.flags.text("labels"))?;
+    let meta = metadata(name, enforced(ctx)?.as_deref(), &given);
+    let selected = if given.is_empty() { vec![("run", name)] } else { given };
+    let selector: Map<String, Value> = selected.iter().map(|(k, v)| (k.to_string(), json!(v))).collect();
     Ok(json!({"kind": "Service", "apiVersion": "v1", "metadata": meta,
-        "spec": {"ports": [{"protocol": "TCP", "port": port, "targetPort": port}], "selector": labels},
+        "spec": {"ports": [{"protocol": "TCP", "port": port, "targetPort": port}], "selector": selector},
         "status": {"loadBalancer": {}}}))
 }
 
@@ -341,12 +345,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_service_has_the_labels_that_were_asked_for() {
+        let over = r#"--overrides={"metadata": {"labels": {"c": "d"}}}"#;
+        for (flags, labels, selector) in [
+            (&[] as &[&str], Value::Null, json!({"run": "x"})),
+            (&[over], Value::Null, json!({"run": "x"})),
+            (&["--labels=a=b", over], json!({"a": "b"}), json!({"a": "b"})),
+        ] {
+            let server = Server::start().await;
+            let said = server.kubectl(&[&RUN[..], flags].concat()).await;
+            let made = server.object(&format!("{SERVICES}/x")).unwrap_or_default();
+            assert_eq!(
+                (&made["metadata"]["labels"], &made["spec"]["selector"]),
+                (&labels, &selector),
+                "{said:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
     async fn flags_are_checked_before_the_server_is_asked() {
         let server = Server::away().await;
         for (flag, why) in [
             ("--image-pull-policy=Maybe", "error: invalid image pull policy: Maybe\n"),
             ("--env=1A=x", "error: invalid env: 1A=x\n"),
             ("--env==x", "error: invalid env: =x\n"),
+            (
+                "--pod-running-timeout=0",
+                "error: --pod-running-timeout must be higher than zero\nSee 'kubectl",
+            ),
             ("--env=A B=x", "error: invalid env: A B=x\n"),
         ] {
             let said = server.kubectl(&["run", "x", "--image=i", "--dry-run=client", flag]).await;

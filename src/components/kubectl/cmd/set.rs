@@ -12,16 +12,28 @@ use api::{strategic, value};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-/// Words that name resources, and `KEY=VALUE` words.
-pub(super) fn words(ctx: &Ctx) -> (Vec<String>, Vec<(String, String)>) {
-    let (mut resources, mut pairs) = (vec![], vec![]);
-    for word in &ctx.args {
+/// Splits words that name resources from the `CONTAINER=IMAGE` words behind them. Source: kubectl's
+/// `GetResourcesAndPairs` and `ParsePairs`.
+fn split_images(words: &[String]) -> Result<(&[String], Vec<(&str, &str)>), Fail> {
+    let is_pair = |word: &str| {
+        (word.contains('=') && !word.starts_with('=')) || (word.ends_with('-') && word.len() > 1)
+    };
+    let at = words.iter().position(|word| is_pair(word)).unwrap_or(words.len());
+    let (resources, images) = words.split_at(at);
+    if let Some(word) = images.iter().find(|word| !is_pair(word)) {
+        return text(format!("all resources must be specified before image changes: {word}"));
+    }
+    let (mut pairs, mut invalid) = (vec![], vec![]);
+    for word in images {
         match word.split_once('=') {
-            Some((key, text)) => pairs.push((key.to_string(), text.to_string())),
-            None => resources.push(word.clone()),
+            Some(pair) => pairs.push(pair),
+            None => invalid.push(word.as_str()),
         }
     }
-    (resources, pairs)
+    match invalid.is_empty() {
+        true => Ok((resources, pairs)),
+        false => text(format!("invalid image format: {}", invalid.join(", "))),
+    }
 }
 
 /// Puts a change where the kind keeps its pod spec.
@@ -32,6 +44,9 @@ fn wrapped(path: &str, change: Value) -> Value {
 /// The objects whose fields are to be set: the server's, or with `--local` those of the files and
 /// nothing else.
 pub(super) async fn asked(ctx: &Ctx, resources: &[String]) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
+        return text("cannot set --all and --selector at the same time");
+    }
     let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
     let (mut infos, failures) = builder::local_or_there(ctx, resources, options).await?;
     if ctx.flags.is("local") {
@@ -101,22 +116,25 @@ pub(super) async fn each(
 }
 
 pub(crate) async fn image(ctx: &Ctx) -> Result<(), Fail> {
-    let (resources, images) = words(ctx);
+    let (resources, images) = split_images(&ctx.args)?;
+    if resources.is_empty() && !ctx.names_files() {
+        return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
+    }
     if images.is_empty() {
         return text("at least one image update is required");
     }
-    if images.len() > 1 && images.iter().any(|(name, _)| name == "*") {
+    if images.len() > 1 && images.iter().any(|(name, _)| *name == "*") {
         return text(
             "all containers are already specified by *, but saw more than one container_name=container_image pairs",
         );
     }
     // An image for a container that is not there does not keep the others from being set.
     let unknown: Mutex<Vec<Fail>> = Mutex::default();
-    let outcome = each(ctx, &resources, "image updated", |_, spec| {
+    let outcome = each(ctx, resources, "image updated", |_, spec| {
         let mut patch = serde_json::Map::new();
         for (name, _) in &images {
             let known = ["containers", "initContainers"].iter().any(|field| {
-                value::list(spec, field).iter().any(|c| name == "*" || value::text(c, "name") == name)
+                value::list(spec, field).iter().any(|c| *name == "*" || value::text(c, "name") == *name)
             });
             if !known {
                 let why = format!("error: unable to find container named {}", quote(name));
@@ -130,8 +148,8 @@ pub(crate) async fn image(ctx: &Ctx) -> Result<(), Fail> {
                 .filter_map(|container| {
                     let name = value::text(container, "name");
                     // Of two images for one container the last one counts.
-                    let (_, image) = images.iter().rfind(|(n, _)| n == "*" || n == name)?;
-                    (value::text(container, "image") != image).then(|| json!({"image": image, "name": name}))
+                    let (_, image) = images.iter().rfind(|(n, _)| *n == "*" || *n == name)?;
+                    (value::text(container, "image") != *image).then(|| json!({"image": image, "name": name}))
                 })
                 .collect();
             if !changed.is_empty() {
@@ -162,8 +180,11 @@ pub(crate) async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
         return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
     }
     each(ctx, resources, "serviceaccount updated", |_, spec| {
-        let same = value::text(spec, "serviceAccountName") == account;
-        Ok((!same).then(|| json!({"serviceAccount": account, "serviceAccountName": account})))
+        // As in kubectl an object that has this account already is told all the same.
+        Ok(Some(match value::text(spec, "serviceAccountName") == account {
+            true => json!({}),
+            false => json!({"serviceAccount": account, "serviceAccountName": account}),
+        }))
     })
     .await
 }
@@ -270,6 +291,49 @@ mod tests {
         assert_eq!(patches.len(), 1);
         let set = &patches[0]["spec"]["template"]["spec"]["containers"];
         assert_eq!(*set, json!([{"name": "c", "image": "n:2"}]));
+    }
+
+    #[tokio::test]
+    async fn images_stand_behind_the_objects_that_they_are_for() {
+        let server = Server::start().await;
+        let both = "cannot set --all and --selector at the same time";
+        for (line, why) in [
+            (
+                &["set", "image", "deploy/web", "c=n:2", "deploy/api"][..],
+                "all resources must be specified before image changes: deploy/api",
+            ),
+            (
+                &["set", "image", "c=n:2", "deploy/web"],
+                "all resources must be specified before image changes: deploy/web",
+            ),
+            (&["set", "image", "deploy/web", "c=n:2", "d-"], "invalid image format: d-"),
+            (
+                &["set", "image", "c=n:2"],
+                "one or more resources must be specified as <resource> <name> or <resource>/<name>",
+            ),
+            (&["set", "image", "deploy/web"], "at least one image update is required"),
+            (&["set", "image", "deploy", "--all", "--selector=a=b", "c=n:2"], both),
+            (&["set", "env", "deploy", "--all", "--selector=a=b", "A=1"], both),
+            (&["set", "resources", "deploy", "--all", "--selector=a=b", "--limits=cpu=1"], both),
+        ] {
+            let said = server.kubectl(line).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
+        }
+        assert!(server.asked().is_empty(), "nothing was asked");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_has_the_account_already_is_told() {
+        let server = Server::start().await;
+        let spec = json!({"serviceAccountName": "a", "containers": [{"name": "c", "image": "n:1"}]});
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"template": {"spec": spec}}});
+        let at = "/apis/apps/v1/namespaces/default/deployments/web";
+        server.hold(at, web);
+        let said = server.kubectl(&["set", "serviceaccount", "deploy/web", "a"]).await;
+        let told = "deployment.apps/web serviceaccount updated\n";
+        assert_eq!((said.code, said.out.as_str()), (0, told), "{said:?}");
+        assert_eq!(server.object(at).unwrap()["spec"]["template"]["spec"], spec, "nothing changed");
     }
 
     #[test]

@@ -289,15 +289,19 @@ fn source(from: &Value) -> String {
     }
 }
 
-/// `cpu=100m,memory=1Gi`
-fn amounts(given: &str) -> Result<Map<String, Value>, Fail> {
+/// Reads amounts of resources: `cpu=100m,memory=1Gi`. Source: kubectl's `populateResourceListV1`.
+///
+/// # Errors
+/// [`Fail::Text`]: a part is no pair, or an amount cannot be read.
+pub(crate) fn amounts(given: &str) -> Result<Map<String, Value>, Fail> {
     let mut map = Map::new();
-    for pair in given.split(',').filter(|p| !p.is_empty()) {
-        let Some((name, amount)) = pair.split_once('=') else {
+    for pair in given.split(',') {
+        let parts: Vec<&str> = pair.split('=').collect();
+        let [name, amount] = parts.as_slice() else {
             return text(format!("Invalid argument syntax {pair}, expected <resource>=<value>"));
         };
         let amount = as_stored(amount).map_err(|why| Fail::Text(why.into()))?;
-        map.insert(name.into(), amount.into());
+        map.insert(name.to_string(), amount.into());
     }
     Ok(map)
 }

@@ -87,19 +87,25 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let at = ctx.args.iter().position(|a| is_taint(a)).unwrap_or(ctx.args.len());
     let (objects, words) = ctx.args.split_at(at);
     let selected = ctx.flags.is("all") || !ctx.flags.text("selector").is_empty();
+    if let Some(word) = words.iter().find(|word| !is_taint(word)) {
+        return text(format!("all resources must be specified before taint changes: {word}"));
+    }
     let Some(kind) = objects.first() else {
         return text("one or more resources must be specified as <resource> <name>");
     };
     if words.is_empty() {
         return text("at least one taint update is required");
     }
-    if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
-        return text("cannot set --all and --selector at the same time");
-    }
     let changes = read_changes(ctx, words)?;
     let resource = ctx.resource(kind).await?;
     if resource.plural != "nodes" {
         return text(format!("invalid resource type {kind}, only node types are supported"));
+    }
+    if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
+        return text("setting 'all' parameter with a non empty selector is prohibited");
+    }
+    if !selected && objects.len() == 1 {
+        return text("at least one resource name must be specified since 'all' parameter is not set");
     }
     let options = Options { all_by_type: selected, ..Options::default() };
     let asked = builder::ask(ctx, objects, options).await?;
@@ -243,16 +249,48 @@ mod tests {
         assert!(said.err.ends_with("in the same command: a=, a=\n"), "{said:?}");
     }
 
-    #[tokio::test]
-    async fn a_dry_run_shows_the_node_with_its_taint() {
-        let server = Server::start_with(|asked| {
+    /// A server that knows nodes.
+    async fn with_nodes() -> Server {
+        Server::start_with(|asked| {
             let nodes = json!({"resource": "nodes", "singularResource": "node", "responseKind": {"kind": "Node"},
                 "scope": "Cluster", "verbs": ["get"]});
             let core = json!({"metadata": {}, "versions": [{"version": "v1", "resources": [nodes]}]});
             let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [core]}));
             (asked.path == "/api").then(list)
         })
-        .await;
+        .await
+    }
+
+    #[tokio::test]
+    async fn nodes_stand_before_their_taints() {
+        let server = with_nodes().await;
+        for (line, why) in [
+            (
+                &["taint", "node", "n", "a=b:NoSchedule", "m"][..],
+                "all resources must be specified before taint changes: m",
+            ),
+            (
+                &["taint", "a:NoSchedule", "node", "n"],
+                "all resources must be specified before taint changes: node",
+            ),
+            (
+                &["taint", "node", "a:NoSchedule"],
+                "at least one resource name must be specified since 'all' parameter is not set",
+            ),
+            (
+                &["taint", "node", "--all", "--selector=a=b", "a-"],
+                "setting 'all' parameter with a non empty selector is prohibited",
+            ),
+        ] {
+            let said = server.kubectl(line).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
+        }
+        assert!(server.asked().is_empty(), "no node was read");
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_shows_the_node_with_its_taint() {
+        let server = with_nodes().await;
         let node =
             json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n"}, "spec": {"podCIDR": "x"}});
         server.hold("/api/v1/nodes/n", node);

@@ -65,7 +65,7 @@ fn percent(used: Quantity, whole: Quantity) -> i64 {
     }
 }
 
-/// The largest first, if one of the two was named; else as they come.
+/// The largest first, if one of the two was named; else as they are, which is by name.
 fn sort<T>(ctx: &Ctx, all: &mut [T], of: impl Fn(&T) -> Use) {
     match ctx.flags.text("sort-by") {
         "cpu" => all.sort_by_key(|t| Reverse(of(t).milli())),
@@ -100,6 +100,7 @@ pub(crate) async fn node(ctx: &Ctx) -> Result<(), Fail> {
             let (items, nodes) = (api.get(&base, &query).await?, api.get("/api/v1/nodes", &query).await?);
             (value::list(&items, "items").to_vec(), value::list(&nodes, "items").to_vec())
         }
+        [_] if !selector.is_empty() => return text("only one of NAME or --selector can be provided"),
         [name] => (
             vec![api.get(&format!("{base}/{}", paths::segment(name)), &[]).await?],
             vec![api.get(&format!("/api/v1/nodes/{}", paths::segment(name)), &[]).await?],
@@ -113,6 +114,7 @@ pub(crate) async fn node(ctx: &Ctx) -> Result<(), Fail> {
     let whole = if ctx.flags.is("show-capacity") { "status.capacity" } else { "status.allocatable" };
     let mut all: Vec<(Use, String)> =
         items.iter().map(|item| (Use::of(value::at(item, "usage")), name(item))).collect();
+    all.sort_by(|(_, a), (_, b)| a.cmp(b));
     sort(ctx, &mut all, |(used, _)| *used);
     let mut rows = vec![];
     for (used, node) in &all {
@@ -154,6 +156,11 @@ pub(crate) async fn pod(ctx: &Ctx) -> Result<(), Fail> {
     let used = |c: &Value| Use::of(value::at(c, "usage"));
     let total = |item: &Value| value::list(item, "containers").iter().map(used).fold(Use::none(), Use::plus);
     let mut pods: Vec<(Use, &Value)> = items.iter().map(|item| (total(item), item)).collect();
+    let place = |pod: &Value| {
+        let part = |path: &str| value::text(pod, path).to_string();
+        (part("metadata.namespace"), part("metadata.name"))
+    };
+    pods.sort_by_cached_key(|(_, pod)| place(pod));
     sort(ctx, &mut pods, |(used, _)| *used);
     let mut rows = vec![];
     for (sum, item) in &pods {
@@ -230,6 +237,34 @@ mod tests {
         let said = server.kubectl(&["top", "pods", "--no-headers"]).await;
         let words: Vec<&str> = said.out.split_whitespace().collect();
         assert_eq!((said.code, words.as_slice()), (0, &["p", "1m", "3Mi"][..]), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn pods_are_sorted_by_name_unless_a_flag_says_otherwise() {
+        let server = Server::start_with(|asked| match asked.path.as_str() {
+            "/apis" => {
+                let pods = json!({"resource": "pods", "responseKind": {"kind": "PodMetrics"},
+                    "scope": "Namespaced", "verbs": ["get", "list"]});
+                let versions = json!([{"version": "v1beta1", "resources": [pods]}]);
+                let groups = json!([{"metadata": {"name": "metrics.k8s.io"}, "versions": versions}]);
+                Some((200, json!({"kind": "APIGroupDiscoveryList", "items": groups})))
+            }
+            "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods" => {
+                let pod = |name: &str, cpu: &str| {
+                    json!({"metadata": {"name": name}, "containers": [{"name": "c", "usage": {"cpu": cpu}}]})
+                };
+                Some((200, json!({"items": [pod("b", "1m"), pod("a", "2m"), pod("c", "3m")]})))
+            }
+            _ => None,
+        })
+        .await;
+        for (flag, want) in [("--sort-by=", "abc"), ("--sort-by=cpu", "cab")] {
+            let said = server.kubectl(&["top", "pods", "--no-headers", flag]).await;
+            let names: String = said.out.lines().filter_map(|line| line.split(' ').next()).collect();
+            assert_eq!((said.code, names.as_str()), (0, want), "{said:?}");
+        }
+        let said = server.kubectl(&["top", "nodes", "n", "-l", "a=b"]).await;
+        assert_eq!(said.err, "error: only one of NAME or --selector can be provided\n");
     }
 
     #[tokio::test]

@@ -70,13 +70,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             Err(other) => return Err(other),
         }
     }
-    if ctx.flags.is("prune") && failures.is_empty() {
-        let names = format.as_ref().is_none_or(|f| f.is_name());
-        let pruned = prune::run(ctx, &seen, dry_run, names.then_some(&teller)).await?;
-        if !names {
-            done.extend(pruned);
-        }
-    }
+    // As in kubectl the objects are printed if all of them are applied, and pruned ones on their own.
+    Fail::join(failures)?;
     if let Some(format) = format
         && !done.is_empty()
     {
@@ -89,7 +84,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         ctx.out(format.print(&shown, done.len() == 1)?);
     }
-    Fail::join(failures)
+    match ctx.flags.is("prune") {
+        true => prune::run(ctx, &seen, dry_run, &teller).await,
+        false => Ok(()),
+    }
 }
 
 /// Reads `--dry-run`, and checks that the flags fit to each other and to it.

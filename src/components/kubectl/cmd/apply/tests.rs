@@ -194,3 +194,34 @@ async fn what_was_pruned_before_a_refusal_is_told() {
     assert_eq!((said.code, said.out.as_str()), (1, "configmap/a created\nconfigmap/x pruned\n"), "{said:?}");
     assert!(said.err.contains("you may not"), "{said:?}");
 }
+
+#[tokio::test]
+async fn pruned_objects_are_printed_behind_the_applied_ones_each_on_its_own() {
+    let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+    for name in ["x", "y"] {
+        let mut old = config_map(name, json!({}));
+        old["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});
+        server.hold(&at(name), old);
+    }
+    let path = file(&dir, json!({"k": "1"}));
+    let line = ["apply", "--prune", "--all", "-f", &path, "-o", "jsonpath={.metadata.name} "];
+    let said = server.kubectl(&line).await;
+    assert_eq!((said.code, said.out.as_str()), (0, "a x y "), "{said:?}");
+}
+
+#[tokio::test]
+async fn no_object_is_printed_if_one_could_not_be_applied() {
+    let server = Server::start_with(|asked| {
+        let refused = asked.method == "POST" && asked.body["metadata"]["name"] == "b";
+        refused.then(|| refusal(403, "Forbidden", "you may not"))
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let first = file(&dir, json!({"k": "1"}));
+    let second = dir.path().join("b.yaml");
+    std::fs::write(&second, config_map("b", json!({})).to_string()).unwrap();
+    let second = second.display().to_string();
+    let said = server.kubectl(&["apply", "-f", &first, "-f", &second, "-o", "yaml"]).await;
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    assert!(server.object(&at("a")).is_some(), "it is applied all the same");
+}

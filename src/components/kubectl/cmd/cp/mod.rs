@@ -43,7 +43,7 @@ fn place(ctx: &Ctx, word: &str) -> Result<Place, Fail> {
         return Ok(Place { namespace: String::new(), pod: String::new(), path: word.into() });
     };
     let (namespace, pod) = match remote.split('/').collect::<Vec<_>>().as_slice() {
-        [pod] => (ctx.namespace()?.0, pod.to_string()),
+        [pod] | ["", pod] => (ctx.namespace()?.0, pod.to_string()),
         [namespace, pod] => (namespace.to_string(), pod.to_string()),
         _ => return text("filespec must match the canonical format: [[namespace/]pod:]file/path"),
     };

@@ -240,3 +240,13 @@ async fn a_container_that_does_not_say_what_the_destination_is_does_not_hold_the
     assert!(is_folder(async { Ok(()) }).await.unwrap());
     assert!(!is_folder(async { text("command terminated with exit code 1") }).await.unwrap());
 }
+
+#[tokio::test]
+async fn a_pod_without_a_namespace_is_one_of_the_users() {
+    let server = Server::start().await;
+    for from in ["p:/f", "/p:/f"] {
+        let said = server.kubectl(&["cp", from, "x"]).await;
+        let last = server.asked().pop().map(|asked| asked.path);
+        assert_eq!(last.as_deref(), Some("/api/v1/namespaces/default/pods/p"), "{said:?}");
+    }
+}

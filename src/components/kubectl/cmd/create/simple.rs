@@ -1,6 +1,7 @@
 //! create namespace, serviceaccount, quota, priorityclass, poddisruptionbudget, token.
 
 use super::super::common::{enforced, metadata, one_name};
+use super::super::set_env::amounts;
 use super::{submit, within};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -28,18 +29,13 @@ pub(crate) async fn quota(ctx: &Ctx) -> Result<(), Fail> {
     let mut spec = Map::new();
     let hard = ctx.flags.text("hard");
     if !hard.is_empty() {
-        let mut map = Map::new();
-        for pair in hard.split(',') {
-            let Some((key, amount)) = pair.split_once('=') else {
-                return text(format!("Invalid argument syntax {pair}, expected <resource>=<value>"));
-            };
-            let amount = api::quantity::as_stored(amount).map_err(|why| Fail::Text(why.into()))?;
-            map.insert(key.into(), amount.into());
-        }
-        spec.insert("hard".into(), map.into());
+        spec.insert("hard".into(), amounts(hard)?.into());
     }
     let scopes = ctx.flags.text("scopes");
     if !scopes.is_empty() {
+        if scopes.split(',').any(str::is_empty) {
+            return text("invalid resource quota scope \"\"");
+        }
         spec.insert("scopes".into(), scopes.split(',').map(Value::from).collect());
     }
     let meta = metadata(&name, enforced(ctx)?.as_deref(), &[]);
@@ -137,6 +133,9 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
     let format = formats::of(ctx, false)?;
     let mut spec = Map::new();
     let audiences = ctx.flags.list("audience");
+    if audiences.iter().any(String::is_empty) {
+        return text("--audience must not be an empty string");
+    }
     spec.insert("audiences".into(), if audiences.is_empty() { Value::Null } else { json!(audiences) });
     let duration = gostr::parse_duration(ctx.flags.text("duration")).map_or(0, |d| d.0);
     if duration < 0 {
@@ -196,6 +195,8 @@ mod tests {
                 format!("error: --bound-object-{flag} can only be set if --bound-object-kind is provided\n");
             assert_eq!(said.err, why);
         }
+        let said = server.kubectl(&["create", "token", "a", "--audience="]).await;
+        assert_eq!(said.err, "error: --audience must not be an empty string\n");
     }
 
     /// As `ParseQuantity` of apimachinery 0.35 and `String` give them.
@@ -208,5 +209,14 @@ mod tests {
         assert_eq!((said.code, said.out.as_str()), (0, want), "{said:?}");
         let said = server.kubectl(&quota("--hard=cpu=x")).await;
         assert!(said.code == 1 && said.err.contains("quantities must match"), "{said:?}");
+        let pair = "expected <resource>=<value>";
+        for (flag, why) in [
+            ("--hard=cpu=1,", format!("Invalid argument syntax , {pair}")),
+            ("--hard=cpu=1=2", format!("Invalid argument syntax cpu=1=2, {pair}")),
+            ("--scopes=BestEffort,", "invalid resource quota scope \"\"".to_string()),
+        ] {
+            let said = server.kubectl(&quota(flag)).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{flag}");
+        }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::super::common::{enforced, metadata, one_name, rest};
 use super::{submit, within};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use api::gostr::quote;
+use crate::info::Options;
 use api::value;
 use rng::Rng;
 use serde_json::{Value, json};
@@ -76,6 +77,19 @@ fn pod_template(name: &str, image: &str, command: &[String], restart: &str) -> V
     json!({"metadata": {}, "spec": {"containers": [container], "restartPolicy": restart}})
 }
 
+/// Reads the CronJob of `--from`.
+async fn cron_job_of(ctx: &Ctx, from: &str) -> Result<Value, Fail> {
+    let asked = builder::by_arguments(ctx, &[from.to_string()], Options::default()).await?;
+    let (infos, failures) = builder::objects(ctx, asked).await?;
+    Fail::join(failures)?;
+    let [cron] = infos.as_slice() else { return text("from must be an existing cronjob") };
+    let (version, kind) = (&cron.resource.version, &cron.resource.kind);
+    match kind == "CronJob" {
+        true => Ok(cron.object.clone()),
+        false => text(format!("unknown object type *{version}.{kind}")),
+    }
+}
+
 pub(crate) async fn job(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let (image, from) = (ctx.flags.text("image"), ctx.flags.text("from"));
@@ -91,13 +105,7 @@ pub(crate) async fn job(ctx: &Ctx) -> Result<(), Fail> {
     let spec = if from.is_empty() {
         json!({"template": pod_template(&name, image, &command, "Never")})
     } else {
-        let (kind, source) = crate::builder::type_and_name(from)?;
-        let resource = ctx.resource(kind).await?;
-        if resource.plural != "cronjobs" {
-            return text(format!("from must be an existing cronjob, got {}", quote(from)));
-        }
-        let path = format!("{}/{source}", within(ctx, "apis/batch/v1", "cronjobs")?);
-        let cron = ctx.api().await?.get(&path, &[]).await?;
+        let cron = cron_job_of(ctx, from).await?;
         let of = |path: &str| value::at(&cron, path).clone();
         let mut annotations = of("spec.jobTemplate.metadata.annotations");
         value::as_map(&mut annotations).insert("cronjob.kubernetes.io/instantiate".into(), "manual".into());
@@ -128,4 +136,25 @@ pub(crate) async fn cron_job(ctx: &Ctx) -> Result<(), Fail> {
             "jobTemplate": {"metadata": metadata(&name, None, &[]), "spec": {"template": template}}},
         "status": {}});
     submit(ctx, &within(ctx, "apis/batch/v1", "cronjobs")?, object, "cronjob: ").await
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_job_is_made_of_a_cron_job_alone() {
+        let server = Server::start().await;
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}});
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", web);
+        for (from, why) in [
+            ("--from=deploy/web", "unknown object type *v1.Deployment"),
+            ("--from=deploy", "resource(s) were provided, but no name was specified"),
+        ] {
+            let said = server.kubectl(&["create", "job", "j", from]).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{from}");
+        }
+        assert!(server.asked().iter().all(|asked| asked.method == "GET"), "nothing was created");
+    }
 }

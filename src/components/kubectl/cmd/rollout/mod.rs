@@ -13,7 +13,7 @@ use crate::print::{formats, tab};
 use crate::wire::api::{JSON_PATCH, STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
 use api::schema::equality;
-use api::value;
+use api::{strategic, value};
 use serde_json::{Map, Value, json};
 use state::state;
 
@@ -118,8 +118,8 @@ async fn revisions(ctx: &Ctx, info: &Info, seeker: &str, sought: &str) -> Result
     Ok(found)
 }
 
-/// A revision's template as text; its change cause stands among the annotations.
-/// `cause`: with its change cause.
+/// A revision's template as text. `cause`: with the change cause among the annotations, as kubectl
+/// has it for Deployments only.
 fn told(revision: &Revision, cause: bool) -> String {
     let mut template = revision.template.clone();
     value::remove(&mut template, "$patch");
@@ -146,23 +146,14 @@ pub(crate) async fn history(ctx: &Ctx) -> Result<(), Fail> {
             }
         };
         if let Some(format) = &format {
-            let chosen = match wanted {
-                0 => all.last(),
-                number => all.iter().find(|r| r.number == number),
-            };
-            let Some(chosen) = chosen else {
-                failures.push(Fail::Text(format!("unable to find the specified revision: {wanted}")));
-                continue;
-            };
-            let mut keeper = chosen.keeper.clone();
-            let kind = if info.resource.kind == "Deployment" { "ReplicaSet" } else { "ControllerRevision" };
-            value::put(&mut keeper, "apiVersion", "apps/v1");
-            value::put(&mut keeper, "kind", kind);
-            ctx.out(format.print(&keeper, true)?);
+            match shown(info, &all, wanted) {
+                Ok(objects) => ctx.out(format.print_each(&objects)?),
+                Err(fail) => failures.push(fail),
+            }
             continue;
         }
         let text = match wanted {
-            0 if all.is_empty() => "No rollout history found.".to_string(),
+            _ if all.is_empty() => "No rollout history found.".to_string(),
             0 => {
                 let mut table = "REVISION\tCHANGE-CAUSE\n".to_string();
                 for revision in &all {
@@ -172,7 +163,7 @@ pub(crate) async fn history(ctx: &Ctx) -> Result<(), Fail> {
                 tab::align(&table, 0, 2)
             }
             number => match all.iter().find(|r| r.number == number) {
-                Some(revision) => told(revision, true),
+                Some(revision) => told(revision, info.resource.kind == "Deployment"),
                 None => {
                     failures.push(Fail::Text("unable to find the specified revision".into()));
                     continue;
@@ -183,6 +174,33 @@ pub(crate) async fn history(ctx: &Ctx) -> Result<(), Fail> {
         ctx.line(format!("{} {which}\n{text}", info.named()));
     }
     Fail::join(failures)
+}
+
+/// Returns the objects that `-o` prints: the revision that was asked for, or all of them, the
+/// oldest first. Source: kubectl's `RolloutHistoryOptions.Run`.
+fn shown(info: &Info, all: &[Revision], wanted: i64) -> Result<Vec<Value>, Fail> {
+    let chosen: Vec<&Revision> = all.iter().filter(|r| wanted == 0 || r.number == wanted).collect();
+    if wanted > 0 && chosen.is_empty() {
+        return text("unable to find the specified revision");
+    }
+    chosen.into_iter().map(|revision| as_object(info, revision)).collect()
+}
+
+/// Returns a revision as an object: of a Deployment its ReplicaSet, of a DaemonSet or StatefulSet
+/// the object itself with the template of that revision. Source: kubectl's
+/// `polymorphichelpers/history.go`, `GetHistory`.
+fn as_object(info: &Info, revision: &Revision) -> Result<Value, Fail> {
+    let (mut object, kind) = match info.resource.kind.as_str() {
+        "Deployment" => (revision.keeper.clone(), "ReplicaSet"),
+        kind => {
+            let mut object = info.object.clone();
+            strategic::apply(kind, &mut object, value::at(&revision.keeper, "data")).map_err(Fail::Text)?;
+            (object, kind)
+        }
+    };
+    value::put(&mut object, "apiVersion", "apps/v1");
+    value::put(&mut object, "kind", kind);
+    Ok(object)
 }
 
 /// The number at a path of the object; 0 if there is none.
@@ -197,7 +215,8 @@ pub(crate) async fn status(ctx: &Ctx) -> Result<(), Fail> {
     }
     let (infos, mut failures) = asked(ctx).await?;
     if infos.is_empty() && failures.is_empty() {
-        return text("no resources found");
+        let (namespace, _) = ctx.namespace()?;
+        ctx.note(format!("No resources found in {namespace} namespace."));
     }
     let limit = ctx.flags.duration("timeout");
     for mut info in infos {

@@ -1,4 +1,6 @@
 use super::*;
+use client::discovery::Resource;
+use std::sync::Arc;
 
 #[tokio::test]
 async fn a_pretended_undo_shows_the_template_and_that_it_is_none() {
@@ -71,4 +73,63 @@ fn a_second_restart_within_a_second_is_refused() {
     let told = restarted(&info, "2026-01-02T03:04:05Z").unwrap_err().message();
     assert!(told.starts_with("failed to create patch for web: if restart has already"), "{told}");
     assert!(restarted(&info, "2026-01-02T03:04:06Z").is_ok());
+}
+
+#[tokio::test]
+async fn a_format_prints_all_revisions_or_the_one_that_is_named() {
+    let server = crate::testing::Server::start().await;
+    let at = "/apis/apps/v1/namespaces/default";
+    let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}});
+    server.hold(&format!("{at}/deployments/web"), web);
+    let history = ["rollout", "history", "deploy/web"];
+    let said = server.kubectl(&[&history[..], &["--revision=7"]].concat()).await;
+    let none = "deployment.apps/web with revision #7\nNo rollout history found.\n";
+    assert_eq!((said.code, said.out.as_str()), (0, none), "{said:?}");
+    let uid = server.object(&format!("{at}/deployments/web")).unwrap()["metadata"]["uid"].clone();
+    for number in ["9", "10"] {
+        let name = format!("web-{number}");
+        let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"name": name, "namespace": "default", "annotations": {REVISION: number},
+                "ownerReferences": [{"controller": true, "uid": uid}]}});
+        server.hold(&format!("{at}/replicasets/{name}"), set);
+    }
+    for (flag, want) in [
+        ("--revision=0", "replicaset.apps/web-9\nreplicaset.apps/web-10\n"),
+        ("--revision=9", "replicaset.apps/web-9\n"),
+    ] {
+        let said = server.kubectl(&[&history[..], &["-oname", flag]].concat()).await;
+        assert_eq!((said.code, said.out.as_str()), (0, want), "{said:?}");
+    }
+    let said = server.kubectl(&[&history[..], &["-oname", "--revision=7"]].concat()).await;
+    let told = "error: unable to find the specified revision\n";
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
+}
+
+#[test]
+fn a_revision_of_a_daemon_set_is_the_set_as_it_was() {
+    let template = |image: &str| json!({"spec": {"containers": [{"name": "c", "image": image}]}});
+    let mut data = json!({"spec": {"template": template("old")}});
+    data["spec"]["template"]["$patch"] = "replace".into();
+    let mut now = template("new");
+    now["metadata"] = json!({"labels": {"new": "yes"}});
+    let info = Info {
+        resource: Arc::new(Resource { kind: "DaemonSet".into(), ..Resource::default() }),
+        namespace: "default".into(),
+        name: "d".into(),
+        object: json!({"metadata": {"name": "d"}, "spec": {"minReadySeconds": 3, "template": now}}),
+        source: String::new(),
+    };
+    let keeper = json!({"kind": "ControllerRevision", "revision": 1, "data": data});
+    let revision = Revision { number: 1, cause: String::new(), template: Value::Null, keeper };
+    let object = as_object(&info, &revision).unwrap();
+    assert_eq!((&object["kind"], &object["metadata"]["name"]), (&json!("DaemonSet"), &json!("d")));
+    assert_eq!(object["spec"], json!({"minReadySeconds": 3, "template": template("old")}));
+}
+
+#[tokio::test]
+async fn a_selector_that_matches_nothing_has_no_status_and_no_failure() {
+    let server = crate::testing::Server::start().await;
+    let said = server.kubectl(&["rollout", "status", "deploy", "-l", "a=b"]).await;
+    let told = "No resources found in default namespace.\n";
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "", told));
 }
