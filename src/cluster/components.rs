@@ -353,8 +353,8 @@ fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Location)
     });
 }
 
-/// True if a node's entry is the caller's own. A watcher sees the latest entries only: where one has
-/// gone there may be the next one already.
+/// True if a node's entry is the caller's own. A watcher sees the latest entries only: where one
+/// has gone there may be the next one already.
 fn has_own<T>(entries: &BTreeMap<String, T>, node: &str, is_own: impl Fn(&T) -> bool) -> bool {
     entries.get(node).is_some_and(is_own)
 }

@@ -105,8 +105,8 @@ pub(crate) fn install(file: Option<PathBuf>) {
     }
 }
 
-/// The filter that a variable holds, and what is wrong with it. An empty variable counts as none: as
-/// a filter it would let errors alone pass, and `kubectl logs` of the components would be empty.
+/// The filter that a variable holds, and what is wrong with it. An empty variable counts as none:
+/// as a filter it would let errors alone pass, and `kubectl logs` of the components would be empty.
 fn filter(variable: Result<String, VarError>) -> (EnvFilter, Option<String>) {
     let parsed = match variable {
         Ok(text) if text.trim().is_empty() => Err(None),

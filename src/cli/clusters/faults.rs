@@ -63,7 +63,8 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
 }
 
 /// What is said of a component that was started, `component/node`. Of the answer of the cluster are
-/// read: whose kubelet is held down (`asleep`), and the seconds that a kubelet still waits (`waits`).
+/// read: whose kubelet is held down (`asleep`), and the seconds that a kubelet still waits
+/// (`waits`).
 fn released(lang: Lang, started: &str, answer: &Value) -> String {
     let mut asleep = answer["asleep"].as_array().into_iter().flatten().filter_map(Value::as_str);
     if asleep.any(|one| one == started) {
