@@ -211,8 +211,8 @@ pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<()
     Ok(())
 }
 
-/// The Service of `--expose`. It has the labels of `--labels` and no others; `--overrides` are about
-/// the pod alone.
+/// The Service of `--expose`. It has the labels of `--labels` and no others; `--overrides` are
+/// about the pod alone.
 fn service_of(ctx: &Ctx, name: &str) -> Result<Value, Fail> {
     let port: i64 = ctx.flags.text("port").parse().unwrap_or(0);
     let given = labels(ctx.flags.text("labels"))?;

@@ -70,7 +70,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             Err(other) => return Err(other),
         }
     }
-    // As in kubectl the objects are printed if all of them are applied, and pruned ones on their own.
+    // As in kubectl the objects are printed if all of them are applied, and pruned ones on their
+    // own.
     Fail::join(failures)?;
     if let Some(format) = format
         && !done.is_empty()
