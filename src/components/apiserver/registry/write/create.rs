@@ -68,8 +68,11 @@ pub(crate) async fn create_object(
         }
         match create_named(state, ctx, kind, object).await {
             Err(status) if status.reason == "AlreadyExists" && attempt < tries => {}
-            Err(mut status) if status.reason == "AlreadyExists" && tries > 1 => {
+            // As upstream also if the client gave a name beside `generateName`
+            // (`CheckGeneratedNameError`). Go's clients do not retry a 409 by themselves.
+            Err(mut status) if status.reason == "AlreadyExists" && !generate.is_empty() => {
                 status.message.push_str(", the server was not able to generate a unique name for the object");
+                status.details["retryAfterSeconds"] = 1.into();
                 return Err(status);
             }
             done => return done,
