@@ -95,6 +95,7 @@ async fn a_claim_that_says_it_is_bound_is_lost_unless_its_volume_is_there() {
     for (named, reserved, reason, why) in [
         ("v", None, "ClaimLost", "Bound claim has lost its PersistentVolume."),
         ("v", Some("another"), "ClaimMisbound", "Two claims are bound to the same volume"),
+        ("v", Some(""), "ClaimMisbound", "Two claims are bound to the same volume"),
         ("", Some("u"), "ClaimLost", "Bound claim has lost reference to PersistentVolume."),
     ] {
         let stored = reserved.map(|uid| json!(volume(Some(uid))));
