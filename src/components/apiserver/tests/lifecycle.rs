@@ -236,6 +236,31 @@ async fn the_generation_of_a_priority_class_stays() {
     assert_eq!(got["metadata"]["generation"], 1);
 }
 
+/// The server counts no generations of these; what a client sends with a new object is kept.
+#[tokio::test]
+async fn an_autoscaler_has_no_generation_but_that_of_its_client() {
+    const SCALERS: &str = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    let api = Api::new().await;
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"});
+    for (name, sent) in [("a", Value::Null), ("b", json!(7))] {
+        let spec = json!({"scaleTargetRef": target, "maxReplicas": 3});
+        let metadata = json!({"name": name, "generation": sent, "finalizers": ["example.com/hold"]});
+        let made = api.made(SCALERS, json!({"metadata": metadata, "spec": spec})).await;
+        assert_eq!(made["metadata"]["generation"], sent, "{made}");
+        let path = format!("{SCALERS}/{name}");
+        let (_, got) =
+            api.patch(&path, json!({"spec": {"maxReplicas": 4}, "metadata": {"generation": 9}})).await;
+        assert_eq!(
+            (&got["spec"]["maxReplicas"], &got["metadata"]["generation"]),
+            (&json!(4), &sent),
+            "{got}"
+        );
+        let (_, got) = api.ask("DELETE", &path, json!({})).await;
+        let left = sent.as_i64().map(|n| n + 1);
+        assert_eq!(got["metadata"]["generation"].as_i64(), left, "its deletion is a change: {got}");
+    }
+}
+
 #[tokio::test]
 async fn a_namespace_keeps_its_phase_and_has_finalizers_that_somebody_takes_off() {
     let api = Api::new().await;
