@@ -123,6 +123,22 @@ async fn a_claim_that_is_being_deleted_is_not_held_by_a_range() {
 }
 
 #[tokio::test]
+async fn a_name_whose_object_is_being_deleted_is_taken_for_this_reason() {
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let api = Api::new().await;
+    let map = json!({"metadata": {"name": "a", "finalizers": ["example.com/hold"]}});
+    api.made(MAPS, map.clone()).await;
+    let taken = "configmaps \"a\" already exists";
+    assert_eq!(api.post(MAPS, map.clone()).await.1["message"], taken);
+    assert_eq!(api.delete(&format!("{MAPS}/a"), json!({})).await.0, 200);
+    for path in [MAPS.to_string(), format!("{MAPS}?dryRun=All")] {
+        let (code, got) = api.post(&path, map.clone()).await;
+        assert_eq!((code, &got["reason"]), (409, &json!("AlreadyExists")), "{got}");
+        assert_eq!(got["message"], format!("object is being deleted: {taken}"));
+    }
+}
+
+#[tokio::test]
 async fn an_eviction_of_another_pod_than_the_one_meant_is_a_conflict_at_once() {
     let api = Api::new().await;
     api.made(PODS, pod("web-0")).await;
