@@ -367,8 +367,8 @@ impl Worker {
     ///
     /// ```text
     /// no claimRef                          Available
+    /// claimRef without a uid               Available: an administrator reserved it
     /// claimRef, the claim names it too     Bound
-    /// claimRef without a uid, no claim     Available: an administrator reserved it
     /// claimRef with a uid, claim is gone   Released: it may hold data, so no other claim gets it
     /// made for a claim that got another    Released: its provisioner deletes it
     /// Released, at the next look           see `reclaim`
@@ -399,7 +399,11 @@ impl Worker {
                     claim = optional(api.get(&place.name).await)?.filter(same).map(Arc::new);
                 }
                 match claim {
-                    Some(claim) if bound_to(&claim) == volume.metadata.name => "Bound",
+                    // Without a uid it is the claim's worker that goes on, or the claim is lost.
+                    Some(claim) if bound_to(&claim) == volume.metadata.name => match reference.uid {
+                        Some(_) => "Bound",
+                        None => "Available",
+                    },
                     Some(claim) if is_bound(&claim) && is_superfluous(&volume) => "Released",
                     Some(claim)
                         if is_bound(&claim) && (is_taken_back(&volume) || reference.uid.is_some()) =>
