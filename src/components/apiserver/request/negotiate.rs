@@ -91,7 +91,8 @@ fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status>
 /// Checks that the client takes a document that has one form only, as those of discovery. No
 /// `Accept` header takes everything.
 ///
-/// Example: a browser sends `text/html,*/*;q=0.8` and gets JSON; `text/html` alone is refused.
+/// Example: a browser sends `text/html,*/*;q=0.8` and gets JSON; `text/html` alone is refused. A
+/// client of protobuf gets JSON, too, as in `choose`.
 ///
 /// # Errors
 /// 406 if no range can be satisfied.
@@ -99,7 +100,8 @@ pub(crate) fn check_plain(accept: &str) -> Result<(), Status> {
     let takes = |range: &accept::Range<'_>| {
         TYPES.iter().any(|media| range.takes(media)) && range.parameter("as").is_empty()
     };
-    match accept.is_empty() || accept::ranges(accept).iter().any(takes) {
+    let is_any = accept.is_empty() || accept.contains(PROTOBUF);
+    match is_any || accept::ranges(accept).iter().any(takes) {
         true => Ok(()),
         false => Err(not_acceptable()),
     }
