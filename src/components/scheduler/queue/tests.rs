@@ -179,6 +179,29 @@ async fn of_several_claims_the_one_is_named_that_upstream_names() {
 }
 
 #[tokio::test]
+async fn a_pod_waits_for_the_claims_of_its_ephemeral_volumes() {
+    let scheduler = scheduler(claim("v")).await;
+    scheduler.volumes.tell_of(free_volume());
+    let mut pod = pod("1");
+    pod.spec.as_mut().unwrap().volumes =
+        of(json!([{"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]));
+    let why = || scheduler.volumes_of(&pod).unwrap_err();
+    let missing = "waiting for ephemeral volume controller to create the persistentvolumeclaim \"p-data\"";
+    assert_eq!(why(), missing);
+    let mut made = claim("v");
+    made.metadata.name = Some("p-data".into());
+    let owner =
+        |uid: &str| json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid, "controller": true}]);
+    made.metadata.owner_references = of(owner("before"));
+    scheduler.claims.tell_of(made.clone());
+    assert_eq!(why(), "PVC d/p-data was not created for pod d/p (pod is not owner)");
+    made.metadata.owner_references = of(owner("1"));
+    made.metadata.resource_version = Some("99".into());
+    scheduler.claims.tell_of(made);
+    assert_eq!(scheduler.volumes_of(&pod).unwrap().bound.len(), 1);
+}
+
+#[tokio::test]
 async fn a_refused_pod_hears_of_what_changes_while_its_refusal_is_written() {
     let scheduler = Arc::new(scheduler(claim("v")).await);
     let key = Key::new("d", "p");
