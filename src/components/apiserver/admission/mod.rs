@@ -38,7 +38,7 @@ use api::{Status, meta};
 pub(crate) use attributes::Attributes;
 use etcd::api::Revision;
 use futures::future::BoxFuture;
-pub(crate) use pods::add_topology_labels;
+pub(crate) use pods::set_topology_labels;
 pub(crate) use quota::turn;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -225,23 +225,23 @@ pub(super) fn tolerations(pod: &mut Value) {
     }
 }
 
-/// PodTopologyLabels: a pod that names its node itself gets the node's zone and region as labels. A
-/// label that it has already stays. Any other pod gets them with its Binding. Source: KEP-4742.
+/// PodTopologyLabels: a pod that names its node itself gets the node's zone and region as labels, in
+/// the place of its own ones. Any other pod gets them with its Binding. Source: KEP-4742.
 ///
 /// Example: a program reads its zone by the downward API, from
 /// `metadata.labels['topology.kubernetes.io/zone']`.
 pub(super) fn topology(a: &Attributes<'_>, pod: &mut Value) {
     let node = text(pod, "spec.nodeName").to_string();
-    add_topology_labels(a.state, &node, pod);
+    set_topology_labels(a.state, &node, pod);
 }
 
-/// Adds the labels that say where a node is to a pod, or to the Binding that leads it there, unless
-/// it has them. A node that is not known has none.
-pub(crate) fn add_topology_labels(state: &State, node: &str, object: &mut Value) {
+/// Gives the labels that say where a node is to a pod, or to the Binding that leads it there. A node
+/// that is not known has none.
+pub(crate) fn set_topology_labels(state: &State, node: &str, object: &mut Value) {
     let Some(found) = state.cache.get("nodes", node) else { return };
     let Some(labels) = map(&found.value, "metadata.labels") else { return };
     for (key, label) in TOPOLOGY.iter().filter_map(|key| Some((*key, labels.get(*key)?))) {
-        value::slot_map(object, "metadata.labels").entry(key).or_insert_with(|| label.clone());
+        value::slot_map(object, "metadata.labels").insert(key.into(), label.clone());
     }
 }
 
