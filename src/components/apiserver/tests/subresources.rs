@@ -328,9 +328,9 @@ async fn a_pod_gets_the_zone_and_region_of_its_node_as_labels() {
         assert_eq!(api.get(&format!("{PODS}/{name}")).await.1["metadata"]["labels"], want, "{name}");
     }
     for (node, want) in
-        [("n1", json!({"a": "b", ZONE: "own", REGION: "r"})), ("unknown", json!({"a": "b", ZONE: "own"}))]
+        [("n1", json!({"a": "b", ZONE: "a", REGION: "r"})), ("unknown", json!({"a": "b", ZONE: "own"}))]
     {
         let made = api.made(PODS, own(node, json!(node))).await;
-        assert_eq!(made["metadata"]["labels"], want, "its own labels stay");
+        assert_eq!(made["metadata"]["labels"], want, "it names {node}");
     }
 }
