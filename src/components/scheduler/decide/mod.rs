@@ -175,7 +175,7 @@ type Named = (&'static str, BTreeSet<String>);
 ///
 /// # Errors
 /// The plug-in that knows that no node can take the pod, and why.
-fn pre_filter(pod: &Pod) -> Result<Vec<Named>, (&'static str, &'static str)> {
+pub(crate) fn pre_filter(pod: &Pod) -> Result<Vec<Named>, (&'static str, &'static str)> {
     let mut all = Vec::new();
     for Entry { plugin, .. } in PLUGINS {
         let named = plugin.pre_filter(pod).map_err(|reason| (plugin.name(), reason))?;

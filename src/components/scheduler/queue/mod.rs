@@ -271,7 +271,12 @@ impl Scheduler {
         let volumes = match self.volumes_of(&pod) {
             Ok(found) => found,
             Err(why) => {
-                let decision = Decision::refused_everywhere(&nodes, "VolumeBinding", &why);
+                // NodeAffinity comes before the plug-ins of volumes.
+                let (plugin, why) = match decide::pre_filter(&pod) {
+                    Err((plugin, conflict)) => (plugin, conflict.to_string()),
+                    Ok(_) => ("VolumeBinding", why),
+                };
+                let decision = Decision::refused_everywhere(&nodes, plugin, &why);
                 tell(&decision);
                 self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await?;
                 return Ok(Outcome::After(FLUSH));

@@ -417,6 +417,23 @@ async fn a_pod_that_its_volumes_keep_from_every_node_leaves_a_record() {
 }
 
 #[tokio::test]
+async fn a_conflict_of_the_affinity_is_told_before_one_of_the_volumes() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    let rule = |node| json!({"key": "metadata.name", "operator": "In", "values": [node]});
+    let terms = json!([{"matchFields": [rule("n"), rule("m")]}]);
+    let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+    let mut torn = pod("1");
+    torn.metadata.resource_version = Some("2".into());
+    torn.spec.as_mut().unwrap().affinity = of(json!({"nodeAffinity": required}));
+    assert!(scheduler.volumes_of(&torn).is_err(), "its volume is not known");
+    scheduler.pods.tell_of(torn);
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    let told = server.event("FailedScheduling").await;
+    assert!(told.contains("pod affinity terms conflict"), "{told}");
+}
+
+#[tokio::test]
 async fn a_pod_is_told_that_its_affinity_does_not_count_once_it_has_a_node() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
