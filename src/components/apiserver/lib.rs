@@ -56,10 +56,9 @@
 //! API aggregation, webhooks, FlowSchemas (`flow` has levels as upstream's default ones, and no
 //! queues), audit logs (the tap has them), encryption at rest. Ingress and NetworkPolicy are kept,
 //! and nothing routes or blocks by them. All controllers share one role. Going back brings objects
-//! back, not the data in their volumes. A pod does not get the topology labels of its node
-//! (PodTopologyLabels). A list whose continue token is too old has to begin again: there are no
-//! inconsistent continue tokens. A deletecollection at an exact resourceVersion is refused.
-//! `pods/resize` is not served: pods are not resized in place.
+//! back, not the data in their volumes. A list whose continue token is too old has to begin again:
+//! there are no inconsistent continue tokens. A deletecollection at an exact resourceVersion is
+//! refused. `pods/resize` is not served: pods are not resized in place.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with
 //! it.

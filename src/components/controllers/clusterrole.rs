@@ -1,7 +1,8 @@
 //! # Aggregated cluster roles: rules that are those of others
 //!
-//! A ClusterRole with an `aggregationRule` has the rules of all that its selectors choose, by name,
-//! each rule once; what stood in it before goes. Source: `pkg/controller/clusterroleaggregation`.
+//! A ClusterRole with an `aggregationRule` has the rules of all that its selectors choose: one
+//! selector after the other, the roles of each by name, each rule once. What stood in it before
+//! goes. Source: `pkg/controller/clusterroleaggregation`.
 
 use super::write::unless_gone;
 use crate::shared::{Controller, Shared, record};
@@ -13,7 +14,9 @@ use serde_json::json;
 use std::sync::Arc;
 use tap::{Component, Event};
 
-/// Pure: the rules that a role is to have; `None` if they are its own.
+/// Pure: the rules that a role is to have; `None` if they are its own. `all` is sorted by name.
+///
+/// Example: the selectors choose `z` and then `a`, `b`. The rules are those of `z`, `a`, `b`.
 fn aggregated(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Option<Vec<PolicyRule>> {
     let rule = role.aggregation_rule.as_ref()?;
     let selectors: Vec<Selector> = rule
@@ -22,14 +25,16 @@ fn aggregated(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Option<Vec<Policy
         .flatten()
         .filter_map(|s| Selector::of(&serde_json::to_value(s).unwrap_or_default()))
         .collect();
-    let chosen = |other: &&Arc<ClusterRole>| {
-        let labels = serde_json::to_value(&other.metadata.labels).unwrap_or_default();
-        other.metadata.name != role.metadata.name && selectors.iter().any(|s| s.matches(&labels))
-    };
     let mut rules: Vec<PolicyRule> = vec![];
-    for rule in all.iter().filter(chosen).flat_map(|other| other.rules.iter().flatten()) {
-        if !rules.contains(rule) {
-            rules.push(rule.clone());
+    for selector in &selectors {
+        let chosen = |other: &&Arc<ClusterRole>| {
+            let labels = serde_json::to_value(&other.metadata.labels).unwrap_or_default();
+            other.metadata.name != role.metadata.name && selector.matches(&labels)
+        };
+        for rule in all.iter().filter(chosen).flat_map(|other| other.rules.iter().flatten()) {
+            if !rules.contains(rule) {
+                rules.push(rule.clone());
+            }
         }
     }
     Some(rules)
@@ -137,5 +142,22 @@ mod tests {
         let told = serde_json::to_value(aggregated(&sum, &all)).unwrap();
         assert_eq!(told, json!([rule("pods"), rule("nodes")]));
         assert_eq!(aggregated(&all[0], &all), None);
+    }
+
+    #[test]
+    fn rules_stand_in_the_order_of_the_selectors_and_then_of_the_names() {
+        let part = |name: &str, label: &str| {
+            let rule = json!({"verbs": ["get"], "apiGroups": [""], "resources": [name]});
+            role(json!({"metadata": {"name": name, "labels": {"part": label}}, "rules": [rule]}))
+        };
+        let selectors = json!([{"matchLabels": {"part": "late"}}, {"matchExpressions": [{"key": "part", "operator": "Exists"}]}]);
+        let sum = role(
+            json!({"metadata": {"name": "sum"}, "aggregationRule": {"clusterRoleSelectors": selectors}}),
+        );
+        let all = [part("a", "early"), part("b", "early"), sum.clone(), part("y", "late"), part("z", "late")];
+        let rules = aggregated(&sum, &all).unwrap();
+        let told: Vec<&str> =
+            rules.iter().flat_map(|r| r.resources.iter().flatten()).map(String::as_str).collect();
+        assert_eq!(told, ["y", "z", "a", "b"]);
     }
 }

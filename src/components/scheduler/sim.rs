@@ -198,6 +198,33 @@ async fn a_scheduler_that_was_killed_leaves_nothing_in_memory() {
     assert!(clock::limit(QUIET, ended).await.is_some());
 }
 
+/// After a change of leaders there may be many of them, and little room.
+#[tokio::test(start_paused = true)]
+async fn of_pods_that_wait_at_the_start_the_most_important_one_goes_first() {
+    let store = Store::new(Rng::seeded(1));
+    let door = Door::new(&store, &Rng::seeded(2), Faults::default(), None);
+    let room = json!({"cpu": CPUS.to_string(), "memory": "8Gi", "pods": "110"});
+    let node = json!({"metadata": {"name": "n"}, "status": {"capacity": room, "allocatable": room}});
+    store.create(kind("nodes"), "", node).expect("a node");
+    for (name, priority) in [("a", 0), ("b", 1000), ("c", 10)] {
+        let resources = json!({"requests": {"cpu": CPUS.to_string()}});
+        let container = json!({"name": "c", "image": "pause", "resources": resources});
+        let spec = json!({"priority": priority, "containers": [container]});
+        store
+            .create(kind("pods"), "default", json!({"metadata": {"name": name}, "spec": spec}))
+            .expect("a pod");
+    }
+    let crew = Crew::new("scheduler");
+    let config =
+        Config { client: door.client(), tap: Tap::new(), rng: Rng::seeded(3), identity: "n_1".into() };
+    schedule(&crew, config).await;
+    clock::sleep(QUIET).await;
+    let pods = store.all("pods");
+    let bound = pods.iter().filter(|p| !value::empty(&p.value, "spec.nodeName"));
+    assert_eq!(bound.map(|p| meta::name(&p.value)).collect::<Vec<_>>(), ["b"]);
+    crew.kill();
+}
+
 #[test]
 fn a_seed_is_a_history() {
     for seed in [3, 14] {

@@ -28,7 +28,7 @@
 //! loopback into the fabric; a TCP connection there outlives its port, too. Services know three
 //! kinds of clients: pods (prerouting), the node itself (output) and, through NodePorts, the fabric
 //! (masqueraded, so that answers come back the same way). What goes to an external address is
-//! masqueraded for all clients.
+//! masqueraded for all clients, unless `externalTrafficPolicy: Local` keeps their addresses.
 //!
 //! The folder `golden` shows what a change of rules writes, as scripts to read.
 //! ## Left out

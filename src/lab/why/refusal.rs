@@ -165,9 +165,13 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
         404 if about.name.is_empty() => reader.line(out, Word::Answered, &["404", message]),
         404 => not_found(reader, out, &about, &singular, line),
         409 if message.contains("already exists") => {
-            let name = exists(message).unwrap_or(&about.name);
-            reader.line(out, Word::Exists, &[&singular, name]);
-            out.tips.push(format!("kubectl get {resource} {name}{}", flag(&about.namespace)));
+            let (name, place) = (exists(message).unwrap_or(&about.name), flag(&about.namespace));
+            let (word, tip) = match message.starts_with("object is being deleted: ") {
+                true => (Word::Leaves, format!("kubectl wait --for=delete {resource}/{name}{place}")),
+                false => (Word::Exists, format!("kubectl get {resource} {name}{place}")),
+            };
+            reader.line(out, word, &[&singular, name]);
+            out.tips.push(tip);
         }
         // Source: `managedfields.NewConflictError`.
         409 if message.starts_with("Apply failed with") => {

@@ -124,6 +124,7 @@ texts! {
         NoNamespace: "404: there is no namespace {}, so nothing can be made or found in it.", "404: {} 네임스페이스가 없어서 그 안에 만들거나 찾을 수 없습니다.";
         Managed: "409: another manager owns fields that you want to set. `--force-conflicts` takes them over; without it, leave these fields out:", "409: 설정하려는 필드를 다른 관리자가 소유하고 있습니다. `--force-conflicts`를 쓰면 가져오고, 아니면 다음 필드를 빼세요:";
         Exists: "409: a {} called {} exists already; a name is unique within its kind and namespace. Nothing was changed.", "409: {} 오브젝트 {} 이름이 이미 있습니다. 같은 종류, 같은 네임스페이스에서 이름은 하나뿐입니다. 바뀐 것은 없습니다.";
+        Leaves: "409: the {} called {} is being deleted; its name is free again when it is gone. Nothing was changed.", "409: {} 오브젝트 {} 이름은 삭제 중인 오브젝트가 아직 쓰고 있습니다. 삭제가 끝나면 다시 쓸 수 있습니다. 바뀐 것은 없습니다.";
         Conflict: "409: somebody changed the object after you had read it. Read it again and repeat.", "409: 읽은 뒤에 다른 쪽이 오브젝트를 바꾸었습니다. 다시 읽고 시도하세요.";
         Invalid: "422: the server understood the object, but a field breaks a rule:", "422: 오브젝트는 읽었지만 규칙에 맞지 않는 필드가 있습니다:";
         Budget: "429: {}", "429: {}";

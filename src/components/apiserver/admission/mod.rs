@@ -38,6 +38,7 @@ use api::{Status, meta};
 pub(crate) use attributes::Attributes;
 use etcd::api::Revision;
 use futures::future::BoxFuture;
+pub(crate) use pods::set_topology_labels;
 pub(crate) use quota::turn;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -102,6 +103,8 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::subject) },
     // DefaultIngressClass
     Plugin { kinds: &[INGRESS], mutate: Some(|a, o| done(Ok(classes::ingress(a, o)))), validate: None },
+    // PodTopologyLabels
+    Plugin { kinds: &[POD], mutate: Some(|a, o| { pods::topology(a, o); done(Ok(Value::Null)) }), validate: None },
     // External addresses of Services, instead of upstream's DenyServiceExternalIPs
     Plugin { kinds: &[SERVICE], mutate: None, validate: Some(addresses::check) },
     // ResourceQuota

@@ -3,7 +3,7 @@
 use super::attributes::Attributes;
 use crate::state::State;
 use crate::storage::extra::Extra;
-use api::value::{self, at, flag, list, list_mut, text};
+use api::value::{self, at, flag, list, list_mut, map, text};
 use api::{Status, meta};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -18,6 +18,8 @@ const TOKEN_VOLUME: &str = "kube-api-access-";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// On a service account whose pods may use only the secrets that it lists.
 const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
+/// Labels of a node that its pods get.
+const TOPOLOGY: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
 
 /// ServiceAccount: name, token volume, pull secrets.
 ///
@@ -220,6 +222,26 @@ pub(super) fn tolerations(pod: &mut Value) {
                 json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
             push(value::slot(pod, "spec"), "tolerations", toleration);
         }
+    }
+}
+
+/// PodTopologyLabels: a pod that names its node itself gets the node's zone and region as labels, in
+/// the place of its own ones. Any other pod gets them with its Binding. Source: KEP-4742.
+///
+/// Example: a program reads its zone by the downward API, from
+/// `metadata.labels['topology.kubernetes.io/zone']`.
+pub(super) fn topology(a: &Attributes<'_>, pod: &mut Value) {
+    let node = text(pod, "spec.nodeName").to_string();
+    set_topology_labels(a.state, &node, pod);
+}
+
+/// Gives the labels that say where a node is to a pod, or to the Binding that leads it there. A node
+/// that is not known has none.
+pub(crate) fn set_topology_labels(state: &State, node: &str, object: &mut Value) {
+    let Some(found) = state.cache.get("nodes", node) else { return };
+    let Some(labels) = map(&found.value, "metadata.labels") else { return };
+    for (key, label) in TOPOLOGY.iter().filter_map(|key| Some((*key, labels.get(*key)?))) {
+        value::slot_map(object, "metadata.labels").insert(key.into(), label.clone());
     }
 }
 

@@ -92,11 +92,12 @@ pub(crate) fn drop_repeated_owners(ctx: &Context, object: &mut Value) {
     value::put(object, OWNERS, kept);
 }
 
-/// Sets the metadata that the server gives to a new object.
+/// Sets the metadata that the server gives to a new object. As upstream a `metadata.generation`
+/// that the client sends is kept for kinds whose generations the server does not count.
 pub(crate) fn fill_metadata(state: &State, kind: &Kind, object: &mut Value) {
     let now = clock::rfc3339(clock::now());
     let metadata = value::slot_map(object, "metadata");
-    for own in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+    for own in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         metadata.shift_remove(own);
     }
     metadata.insert("uid".into(), state.rng.uuid().into());

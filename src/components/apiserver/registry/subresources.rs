@@ -42,6 +42,11 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
     if !errors.is_empty() {
         return Err(Status::invalid("", "Binding", &name, &errors));
     }
+    // As upstream: a target without a kind is a node, and its labels do not come along, nor with a
+    // `POST bindings`.
+    if text(&binding, "target.kind") == "Node" && ctx.info.subresource == "binding" {
+        admission::set_topology_labels(state, &node, &mut binding);
+    }
     let bound = modify(state, ctx, kind, Part::Internal, &name, |old| bound_pod(&binding, &node, old));
     drop(bound.await?);
     Ok(json(

@@ -24,7 +24,9 @@ pub(crate) enum Form {
 /// Bytes of a row or of an object's metadata, for a first guess.
 const ROW: usize = 512;
 
-const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+const TYPES: [&str; 3] = ["application/json", "application/yaml", PROTOBUF];
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// Chooses the form from the Accept header; the first range that can be satisfied wins, in the
 /// order of [`accept::ranges`].
@@ -80,10 +82,34 @@ fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status>
         }
     }
     // Protobuf alone is asked for by some typed clients: they read JSON as well.
-    if accept.contains("application/vnd.kubernetes.protobuf") {
+    if accept.contains(PROTOBUF) {
         return Ok(Form::Object);
     }
-    Err(Status::new(406, "NotAcceptable", format!("only the following media types are accepted: {ACCEPTED}")))
+    Err(not_acceptable())
+}
+
+/// Checks that the client takes a document that has one form only, as those of discovery. No
+/// `Accept` header takes everything.
+///
+/// Example: a browser sends `text/html,*/*;q=0.8` and gets JSON; `text/html` alone is refused. A
+/// client of protobuf gets JSON, too, as in `choose`.
+///
+/// # Errors
+/// 406 if no range can be satisfied.
+pub(crate) fn check_plain(accept: &str) -> Result<(), Status> {
+    let takes = |range: &accept::Range<'_>| {
+        TYPES.iter().any(|media| range.takes(media)) && range.parameter("as").is_empty()
+    };
+    let is_any = accept.is_empty() || accept.contains(PROTOBUF);
+    match is_any || accept::ranges(accept).iter().any(takes) {
+        true => Ok(()),
+        false => Err(not_acceptable()),
+    }
+}
+
+fn not_acceptable() -> Status {
+    let why = format!("only the following media types are accepted: {}", TYPES.join(", "));
+    Status::new(406, "NotAcceptable", why)
 }
 
 fn include(query: &Query) -> Result<Include, Status> {

@@ -11,7 +11,7 @@ use crate::registry::strategy::{self, Part};
 use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, json, json_bytes, not_found_page, plain, typed};
-use crate::request::{accept, decode, etag, list_options, readiness};
+use crate::request::{accept, decode, etag, list_options, negotiate, readiness};
 use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
@@ -284,12 +284,12 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         }
         ["version"] => typed(200, "application/json", format!("{:#}", version())),
         ["api"] => {
-            group_document(ctx, &kinds, true, || discovery::api_versions(&state.advertise.to_string()))
+            group_document(ctx, &kinds, true, || discovery::api_versions(&state.advertise.to_string()))?
         }
-        ["apis"] => group_document(ctx, &kinds, false, || discovery::api_group_list(&kinds)),
-        ["api", version] => found(discovery::api_resource_list(&kinds, "", version)),
-        ["apis", group] => found(discovery::api_group(&kinds, group)),
-        ["apis", group, version] => found(discovery::api_resource_list(&kinds, group, version)),
+        ["apis"] => group_document(ctx, &kinds, false, || discovery::api_group_list(&kinds))?,
+        ["api", version] => found(ctx, discovery::api_resource_list(&kinds, "", version))?,
+        ["apis", group] => found(ctx, discovery::api_group(&kinds, group))?,
+        ["apis", group, version] => found(ctx, discovery::api_resource_list(&kinds, group, version))?,
         ["openapi", "v2"] => etag::document(ctx, openapi::V2_TYPE, openapi::V2_STUB),
         ["openapi", "v3"] => {
             let index = || openapi::index(&kinds, VERSION.trim_start_matches('v')).to_string().into();
@@ -317,8 +317,11 @@ fn for_an_hour(mut answer: Answer) -> Answer {
     answer
 }
 
-fn found(document: Option<serde_json::Value>) -> Answer {
-    document.map_or_else(not_found_page, |d| json(200, &d))
+/// Answers a document of discovery.
+fn found(ctx: &Context, document: Option<serde_json::Value>) -> Result<Answer, Status> {
+    let Some(document) = document else { return Ok(not_found_page()) };
+    negotiate::check_plain(ctx.accept())?;
+    Ok(json(200, &document))
 }
 
 fn paths(kinds: &Catalog) -> Vec<String> {
@@ -353,7 +356,7 @@ fn group_document(
     kinds: &Catalog,
     core: bool,
     legacy: impl Fn() -> serde_json::Value,
-) -> Answer {
+) -> Result<Answer, Status> {
     for range in accept::ranges(ctx.accept()).iter().filter(|range| range.takes("application/json")) {
         let [form, group, version] = ["as", "g", "v"].map(|key| range.parameter(key));
         if form.is_empty() {
@@ -366,10 +369,10 @@ fn group_document(
             let make = || discovery::aggregated(kinds, core, version).to_string().into();
             let mut answer = etag::document(ctx, &kind, kinds.documents.get(&name, make));
             answer.headers_mut().insert("cache-control", HeaderValue::from_static("public"));
-            return answer;
+            return Ok(answer);
         }
     }
-    json(200, &legacy())
+    found(ctx, Some(legacy()))
 }
 
 /// The document of one group and version. With `hash` a client may keep it for a year; with the

@@ -123,6 +123,22 @@ async fn a_claim_that_is_being_deleted_is_not_held_by_a_range() {
 }
 
 #[tokio::test]
+async fn a_name_whose_object_is_being_deleted_is_taken_for_this_reason() {
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let api = Api::new().await;
+    let map = json!({"metadata": {"name": "a", "finalizers": ["example.com/hold"]}});
+    api.made(MAPS, map.clone()).await;
+    let taken = "configmaps \"a\" already exists";
+    assert_eq!(api.post(MAPS, map.clone()).await.1["message"], taken);
+    assert_eq!(api.delete(&format!("{MAPS}/a"), json!({})).await.0, 200);
+    for path in [MAPS.to_string(), format!("{MAPS}?dryRun=All")] {
+        let (code, got) = api.post(&path, map.clone()).await;
+        assert_eq!((code, &got["reason"]), (409, &json!("AlreadyExists")), "{got}");
+        assert_eq!(got["message"], format!("object is being deleted: {taken}"));
+    }
+}
+
+#[tokio::test]
 async fn an_eviction_of_another_pod_than_the_one_meant_is_a_conflict_at_once() {
     let api = Api::new().await;
     api.made(PODS, pod("web-0")).await;
@@ -234,6 +250,31 @@ async fn the_generation_of_a_priority_class_stays() {
     let (code, got) = api.patch(&format!("{CLASSES}/x"), json!({"description": "y"})).await;
     assert_eq!((code, &got["description"]), (200, &json!("y")), "{got}");
     assert_eq!(got["metadata"]["generation"], 1);
+}
+
+/// The server counts no generations of these; what a client sends with a new object is kept.
+#[tokio::test]
+async fn an_autoscaler_has_no_generation_but_that_of_its_client() {
+    const SCALERS: &str = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    let api = Api::new().await;
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"});
+    for (name, sent) in [("a", Value::Null), ("b", json!(7))] {
+        let spec = json!({"scaleTargetRef": target, "maxReplicas": 3});
+        let metadata = json!({"name": name, "generation": sent, "finalizers": ["example.com/hold"]});
+        let made = api.made(SCALERS, json!({"metadata": metadata, "spec": spec})).await;
+        assert_eq!(made["metadata"]["generation"], sent, "{made}");
+        let path = format!("{SCALERS}/{name}");
+        let (_, got) =
+            api.patch(&path, json!({"spec": {"maxReplicas": 4}, "metadata": {"generation": 9}})).await;
+        assert_eq!(
+            (&got["spec"]["maxReplicas"], &got["metadata"]["generation"]),
+            (&json!(4), &sent),
+            "{got}"
+        );
+        let (_, got) = api.ask("DELETE", &path, json!({})).await;
+        let left = sent.as_i64().map(|n| n + 1);
+        assert_eq!(got["metadata"]["generation"].as_i64(), left, "its deletion is a change: {got}");
+    }
 }
 
 #[tokio::test]

@@ -165,3 +165,37 @@ async fn a_document_that_the_client_has_is_not_sent_again() {
         assert_eq!(text(&get(path, "").await, "cache-control"), "public, max-age=3600", "{path}");
     }
 }
+
+/// A browser takes everything besides HTML; a client that takes HTML alone hears what there is.
+#[tokio::test]
+async fn discovery_is_no_page_for_clients_that_take_html_only() {
+    let api = Api::bare().await;
+    let get = async |path: &str, accept: &str| {
+        let request = Request::builder().uri(path).header("accept", accept).body(full("")).unwrap();
+        let answer = api.fixture.server.call(request, User::new("admin", &[MASTERS])).await;
+        let code = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (code, serde_json::from_slice::<Value>(&body).unwrap_or_default()["kind"].take())
+    };
+    let new = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let unknown = "application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList";
+    for (path, kind) in [
+        ("/api", "APIVersions"),
+        ("/apis", "APIGroupList"),
+        ("/api/v1", "APIResourceList"),
+        ("/apis/apps", "APIGroup"),
+        ("/apis/apps/v1", "APIResourceList"),
+    ] {
+        let legacy = (200, json!(kind));
+        for accept in ["", "*/*", "text/html,*/*;q=0.8", "application/vnd.kubernetes.protobuf"] {
+            assert_eq!(get(path, accept).await, legacy, "{path} {accept}");
+        }
+        let both = format!("{unknown},application/json");
+        assert_eq!(get(path, &both).await, legacy, "{path}");
+        for accept in ["text/html", unknown] {
+            assert_eq!(get(path, accept).await, (406, json!("Status")), "{path} {accept}");
+        }
+    }
+    assert_eq!(get("/apis", new).await, (200, json!("APIGroupDiscoveryList")));
+    assert_eq!(get("/apis/none", "text/html").await.0, 404);
+}

@@ -300,3 +300,37 @@ async fn a_pod_of_two_budgets_is_not_evicted() {
     assert_eq!((&got["status"], got.get("reason")), (&json!("Failure"), None), "{got}");
     assert_eq!(api.get(&one).await.1["metadata"].get("deletionTimestamp"), None);
 }
+
+/// A program learns its zone by the downward API.
+#[tokio::test]
+async fn a_pod_gets_the_zone_and_region_of_its_node_as_labels() {
+    const ZONE: &str = "topology.kubernetes.io/zone";
+    const REGION: &str = "topology.kubernetes.io/region";
+    let api = Api::new().await;
+    let labels = json!({ZONE: "a", REGION: "r", "disk": "ssd"});
+    api.made("/api/v1/nodes", json!({"metadata": {"name": "n1", "labels": labels}})).await;
+    api.fixture.server.state.fresh().await.unwrap();
+    let own = |name: &str, node: Value| {
+        let mut pod = pod(name);
+        pod["metadata"]["labels"][ZONE] = "own".into();
+        pod["spec"]["nodeName"] = node;
+        pod
+    };
+    for (name, kind, want) in [
+        ("bound", "Node", json!({"a": "b", ZONE: "a", REGION: "r"})),
+        ("unsaid", "", json!({"a": "b", ZONE: "own"})),
+    ] {
+        let made = api.made(PODS, own(name, Value::Null)).await;
+        assert_eq!(made["metadata"]["labels"], json!({"a": "b", ZONE: "own"}), "it has no node yet");
+        let binding = json!({"metadata": {"name": name}, "target": {"kind": kind, "name": "n1"}});
+        let (code, got) = api.post(&format!("{PODS}/{name}/binding"), binding).await;
+        assert_eq!(code, 201, "{got}");
+        assert_eq!(api.get(&format!("{PODS}/{name}")).await.1["metadata"]["labels"], want, "{name}");
+    }
+    for (node, want) in
+        [("n1", json!({"a": "b", ZONE: "a", REGION: "r"})), ("unknown", json!({"a": "b", ZONE: "own"}))]
+    {
+        let made = api.made(PODS, own(node, json!(node))).await;
+        assert_eq!(made["metadata"]["labels"], want, "it names {node}");
+    }
+}

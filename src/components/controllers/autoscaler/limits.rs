@@ -40,11 +40,12 @@ impl Past {
         self.changed.push((now, by));
     }
 
-    /// Replicas added (or taken away) in the last so many seconds.
+    /// Replicas added (or taken away) in the last so many seconds, and no more than can be counted.
     fn sum(&self, now: Instant, seconds: i32, up: bool) -> i32 {
         let period = Duration::from_secs(seconds.max(0) as u64);
         let recent = self.changed.iter().filter(|(at, _)| clock::passed(*at, now) < period);
-        recent.map(|(_, by)| if up { (*by).max(0) } else { (-by).max(0) }).sum()
+        let parts = recent.map(|(_, by)| if up { (*by).max(0) } else { by.saturating_neg().max(0) });
+        parts.fold(0, i32::saturating_add)
     }
 
     /// Counts the present size as what was wanted if nothing is known of the time before, as after
@@ -272,6 +273,18 @@ mod tests {
         );
         assert_eq!(limit(&spec, &mut Past::default(), 10, 15, at(0)).replicas, 15);
         assert_eq!(limit(&spec, &mut Past::default(), 10, 3, at(0)).replicas, 3);
+    }
+
+    /// A user sets the target to the largest number twice, and twice it is taken back.
+    #[test]
+    fn changes_of_any_size_are_counted() {
+        let policy = json!([{"type": "Pods", "value": 4, "periodSeconds": 60}]);
+        let rules = json!({"stabilizationWindowSeconds": 0, "policies": policy});
+        let (spec, mut past) = (spec(json!({"scaleUp": rules, "scaleDown": rules})), Past::default());
+        for second in 0..2 {
+            past.change(at(5000 + second), -i32::MAX);
+        }
+        assert_eq!(limit(&spec, &mut past, 10, 3, at(5010)).replicas, 10, "far more than 4 are gone");
     }
 
     #[test]

@@ -143,7 +143,8 @@ impl Worker {
             autoscaler: &autoscaler,
             status: autoscaler.status.clone().unwrap_or_default(),
         };
-        look.status.observed_generation = autoscaler.metadata.generation;
+        // As upstream before 1.37: the API server counts no generations of an autoscaler.
+        look.status.observed_generation = None;
         look.look().await;
         look.write().await?;
         let now = clock::Instant::now();

@@ -148,6 +148,8 @@ async fn a_target_that_is_brought_back_from_zero_is_held_by_no_window() {
         let asked = server.take();
         let written = asked.iter().find(|a| a.line.starts_with("PUT"));
         assert_eq!(written.and_then(|a| a.body["spec"]["replicas"].as_i64()), want, "{replicas} are there");
+        let is_unset = |a: &client::testing::Asked| a.body["status"]["observedGeneration"].is_null();
+        assert!(asked.iter().all(is_unset), "an autoscaler has no generations: {asked:?}");
     }
 }
 

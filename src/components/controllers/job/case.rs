@@ -131,14 +131,15 @@ impl<'a> Case<'a> {
         match self.indexed {
             true => self.done.len(),
             false => {
-                self.plan.status.succeeded.unwrap_or(0)
-                    + self.uncounted.succeeded.iter().flatten().count() as i32
+                let uncounted = self.uncounted.succeeded.iter().flatten().count() as i32;
+                self.plan.status.succeeded.unwrap_or(0).saturating_add(uncounted)
             }
         }
     }
 
     pub(super) fn failed(&self) -> i32 {
-        self.plan.status.failed.unwrap_or(0) + self.uncounted.failed.iter().flatten().count() as i32
+        let uncounted = self.uncounted.failed.iter().flatten().count() as i32;
+        self.plan.status.failed.unwrap_or(0).saturating_add(uncounted)
     }
 
     pub(super) fn set(&mut self, kind: &str, value: &str, reason: &str, message: &str) {

@@ -100,7 +100,7 @@ impl Case<'_> {
             let all = noted.take().unwrap_or_default();
             let (waiting, counted): (Vec<_>, Vec<_>) =
                 all.into_iter().partition(|u| held.contains(u.as_str()));
-            let sum = count.unwrap_or(0) + counted.len() as i32;
+            let sum = count.unwrap_or(0).saturating_add(counted.len() as i32);
             *count = (sum > 0).then_some(sum);
             *noted = (!waiting.is_empty()).then_some(waiting);
         };

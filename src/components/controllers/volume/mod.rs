@@ -177,11 +177,12 @@ impl Worker {
     /// whether it is to be bound all the same. Upstream: `syncBoundClaim`.
     ///
     /// ```text
-    /// its volume is reserved for it     yes, unless its phase is Bound
-    /// its volume is reserved for none   yes: it was set free, and is bound anew
-    /// another claim has its volume      no: the claim is lost
-    /// its volume does not exist         no: the claim is lost, and its data with it
-    /// it names no volume                no: the same
+    /// its volume is reserved for its uid    yes, unless its phase is Bound
+    /// its volume is reserved for none       yes: it was set free, and is bound anew
+    /// another claim has its volume          no: the claim is lost
+    /// its volume has its name, and no uid   no: the same, until an administrator clears `claimRef`
+    /// its volume does not exist             no: the claim is lost, and its data with it
+    /// it names no volume                    no: the same
     /// ```
     async fn is_to_bind(
         &self,
@@ -194,14 +195,18 @@ impl Worker {
             let why = "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!";
             return self.lose(key, claim, ("ClaimLost", why), cause).await.map(|()| false);
         };
+        let has_it = |volume: &PersistentVolume| {
+            let reference = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref());
+            is_reserved_for(volume, claim) && reference.is_some_and(|r| r.uid == claim.metadata.uid)
+        };
         let mut volume = self.shared.informer::<PersistentVolume>().get(&Key::new("", name.clone()));
-        if volume.as_ref().is_none_or(|v| !is_reserved_for(v, claim)) {
+        if volume.as_ref().is_none_or(|v| !has_it(v)) {
             // The cache may be behind: that of the claims is another one.
             let api = self.shared.config.client.cluster::<PersistentVolume>();
             volume = optional(api.get(&name).await)?.map(Arc::new);
         }
         let told = match volume {
-            Some(volume) if is_reserved_for(&volume, claim) => return Ok(!is_done),
+            Some(volume) if has_it(&volume) => return Ok(!is_done),
             Some(volume) if volume.spec.as_ref().is_none_or(|s| s.claim_ref.is_none()) => {
                 return Ok(!is_done || fits(&volume, claim));
             }
@@ -362,8 +367,8 @@ impl Worker {
     ///
     /// ```text
     /// no claimRef                          Available
+    /// claimRef without a uid               Available: an administrator reserved it
     /// claimRef, the claim names it too     Bound
-    /// claimRef without a uid, no claim     Available: an administrator reserved it
     /// claimRef with a uid, claim is gone   Released: it may hold data, so no other claim gets it
     /// made for a claim that got another    Released: its provisioner deletes it
     /// Released, at the next look           see `reclaim`
@@ -394,7 +399,11 @@ impl Worker {
                     claim = optional(api.get(&place.name).await)?.filter(same).map(Arc::new);
                 }
                 match claim {
-                    Some(claim) if bound_to(&claim) == volume.metadata.name => "Bound",
+                    // Without a uid it is the claim's worker that goes on, or the claim is lost.
+                    Some(claim) if bound_to(&claim) == volume.metadata.name => match reference.uid {
+                        Some(_) => "Bound",
+                        None => "Available",
+                    },
                     Some(claim) if is_bound(&claim) && is_superfluous(&volume) => "Released",
                     Some(claim)
                         if is_bound(&claim) && (is_taken_back(&volume) || reference.uid.is_some()) =>

@@ -95,6 +95,7 @@ async fn a_claim_that_says_it_is_bound_is_lost_unless_its_volume_is_there() {
     for (named, reserved, reason, why) in [
         ("v", None, "ClaimLost", "Bound claim has lost its PersistentVolume."),
         ("v", Some("another"), "ClaimMisbound", "Two claims are bound to the same volume"),
+        ("v", Some(""), "ClaimMisbound", "Two claims are bound to the same volume"),
         ("", Some("u"), "ClaimLost", "Bound claim has lost reference to PersistentVolume."),
     ] {
         let stored = reserved.map(|uid| json!(volume(Some(uid))));
@@ -117,6 +118,20 @@ async fn a_claim_that_says_it_is_bound_is_lost_unless_its_volume_is_there() {
     worker(&server, vec![claim("v", "Pending")], vec![volume(Some("u"))]).claim(key(), None).await.unwrap();
     let asked = server.take();
     assert_eq!(asked.last().unwrap().body["status"]["phase"], "Bound", "{asked:?}");
+}
+
+/// As a backup brings them back: the claim names its volume, which knows no claim of this uid.
+#[tokio::test]
+async fn a_volume_is_bound_only_to_the_claim_whose_uid_it_has() {
+    for (uid, want) in [(None, "Available"), (Some("u"), "Bound")] {
+        let server = Scripted::new(|_| None).await;
+        let mut restored = volume(Some("u"));
+        restored.spec.as_mut().unwrap().claim_ref.as_mut().unwrap().uid = uid.map(String::from);
+        restored.status = Some(with_phase(None, "Pending"));
+        let claim = claim("v", "Pending");
+        worker(&server, vec![claim], vec![restored]).volume(Key::new("", "v"), None).await.unwrap();
+        assert_eq!(server.take()[0].body["status"]["phase"], want, "{uid:?}");
+    }
 }
 
 /// A scheduler reserved it, ended, and reserved another one after its start, for example.

@@ -120,7 +120,8 @@ impl Decision {
 /// n4   PreferNoSchedule  passes                     NodeResourcesFit 97, TaintToleration   0   97
 /// ```
 ///
-/// It goes to n3.
+/// It goes to n3. A pod whose `status.nominatedNodeName` is a node that passes goes there, whatever
+/// the scores say (upstream: `evaluateNominatedNode`).
 pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volumes, rng: &Rng) -> Decision {
     let nodes: Vec<&NodeInfo> = nodes.iter().map(Borrow::borrow).collect();
     let named = match pre_filter(pod) {
@@ -152,9 +153,13 @@ pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volum
     for verdict in &mut verdicts {
         verdict.total = verdict.scores.values().sum();
     }
-    let best = verdicts.iter().filter(|v| v.refused.is_empty()).map(|v| v.total).max();
-    let winners: Vec<&Verdict> =
-        verdicts.iter().filter(|v| v.refused.is_empty() && Some(v.total) == best).collect();
+    let nominated = pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref());
+    let passed = || verdicts.iter().filter(|v| v.refused.is_empty());
+    let best = passed().map(|v| v.total).max();
+    let winners: Vec<&Verdict> = match passed().find(|v| Some(v.node.as_str()) == nominated) {
+        Some(wanted) => vec![wanted],
+        None => passed().filter(|v| Some(v.total) == best).collect(),
+    };
     let chosen = match winners.len() {
         0 => None,
         n => Some(winners[rng.range(0, n as u64) as usize].node.clone()),
@@ -170,7 +175,7 @@ type Named = (&'static str, BTreeSet<String>);
 ///
 /// # Errors
 /// The plug-in that knows that no node can take the pod, and why.
-fn pre_filter(pod: &Pod) -> Result<Vec<Named>, (&'static str, &'static str)> {
+pub(crate) fn pre_filter(pod: &Pod) -> Result<Vec<Named>, (&'static str, &'static str)> {
     let mut all = Vec::new();
     for Entry { plugin, .. } in PLUGINS {
         let named = plugin.pre_filter(pod).map_err(|reason| (plugin.name(), reason))?;

@@ -255,3 +255,21 @@ fn a_taint_that_is_only_disliked_weighs_three_hundred_at_most() {
     let decision = decide(&pod, &nodes[..1], &Volumes::default(), &Rng::seeded(1));
     assert!(!decision.verdicts[0].scores.contains_key("TaintToleration"), "it decides nothing");
 }
+
+/// Another component, such as an autoscaler of nodes, has made room for the pod there.
+#[test]
+fn a_pod_goes_to_the_node_that_it_is_nominated_for_if_that_passes() {
+    let node = |name: &str, cpu: &str| NodeInfo {
+        name: name.into(),
+        ..node_of(serde_json::json!({"cpu": cpu, "memory": "1Gi", "pods": "9"}))
+    };
+    let nodes = [node("small", "2"), node("large", "64"), node("full", "1")];
+    let requests = serde_json::json!({"requests": {"cpu": "2"}});
+    let mut pod = pod_of(serde_json::json!({"containers": [{"name": "c", "resources": requests}]}));
+    for (nominated, want) in [("", "large"), ("small", "small"), ("full", "large"), ("gone", "large")] {
+        let status = serde_json::json!({"nominatedNodeName": nominated});
+        pod.status = serde_json::from_value(status).unwrap();
+        let decision = decide(&pod, &nodes, &Volumes::default(), &Rng::seeded(1));
+        assert_eq!(decision.chosen.as_deref(), Some(want), "{nominated}");
+    }
+}

@@ -128,6 +128,13 @@ pub(super) async fn run(crew: &Crew, config: Config) {
         scheduler.classes.synced()
     );
     let s = scheduler.clone();
+    // What matters most goes first, as upstream's PrioritySort; of equals, what waits for longest.
+    // Set before the pods that are there already come into the queue: they are ranked then.
+    scheduler.queue.rank_by(move |key| {
+        let pod = s.pods.get(key);
+        -i64::from(pod.and_then(|p| p.spec.as_ref().and_then(|s| s.priority)).unwrap_or(0))
+    });
+    let s = scheduler.clone();
     scheduler.pods.on(move |change| s.pod_changed(change));
     let s = scheduler.clone();
     scheduler.nodes.on(move |change| {
@@ -157,12 +164,6 @@ pub(super) async fn run(crew: &Crew, config: Config) {
             let message = format!("the scheduler panicked on this pod and tries again later: {panic}");
             s.recorder.warning(&reference(&*pod), "SchedulerPanic", message, None);
         }
-    });
-    let s = scheduler.clone();
-    // What matters most goes first, as upstream's PrioritySort; of equals, what waits for longest.
-    scheduler.queue.rank_by(move |key| {
-        let pod = s.pods.get(key);
-        -i64::from(pod.and_then(|p| p.spec.as_ref().and_then(|s| s.priority)).unwrap_or(0))
     });
     let s = scheduler.clone();
     // One worker: a decision must see the ones before it.
@@ -270,7 +271,12 @@ impl Scheduler {
         let volumes = match self.volumes_of(&pod) {
             Ok(found) => found,
             Err(why) => {
-                let decision = Decision::refused_everywhere(&nodes, "VolumeBinding", &why);
+                // NodeAffinity comes before the plug-ins of volumes.
+                let (plugin, why) = match decide::pre_filter(&pod) {
+                    Err((plugin, conflict)) => (plugin, conflict.to_string()),
+                    Ok(_) => ("VolumeBinding", why),
+                };
+                let decision = Decision::refused_everywhere(&nodes, plugin, &why);
                 tell(&decision);
                 self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await?;
                 return Ok(Outcome::After(FLUSH));

@@ -12,31 +12,51 @@ use std::sync::Arc;
 /// The claim's class does not wait for a pod, so the pod waits for the claim.
 const IMMEDIATE: &str = "pod has unbound immediate PersistentVolumeClaims";
 
+/// Returns whether the claim was made for this very pod, and not for an earlier one of its name.
+fn is_controlled_by(claim: &PersistentVolumeClaim, pod: &Pod) -> bool {
+    let mut owners = claim.metadata.owner_references.iter().flatten();
+    owners.any(|owner| owner.controller == Some(true) && Some(&owner.uid) == pod.metadata.uid.as_ref())
+}
+
 impl Scheduler {
-    /// The claims that a pod mounts, each once, in the order of its volumes.
+    /// The claims that a pod mounts, each once, in the order of its volumes. That of a generic
+    /// ephemeral volume is named after the pod and the volume, and made for the pod.
     ///
     /// # Errors
     /// Why no node can take the pod, in upstream's order: VolumeRestrictions is asked first and
-    /// needs all claims, then VolumeBinding looks at the state of each.
+    /// needs all claims that the pod names, then VolumeBinding looks at the state of each.
     fn claims_of_pod(
         &self,
         namespace: &str,
         pod: &Pod,
     ) -> Result<Vec<(Key, Arc<PersistentVolumeClaim>)>, String> {
+        let owner = pod.metadata.name.as_deref().unwrap_or_default();
         let mut seen = BTreeSet::new();
-        let mut claims = Vec::new();
+        let mut named = Vec::new();
         for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
-            let Some(source) = &volume.persistent_volume_claim else { continue };
-            let key = Key::new(namespace, source.claim_name.clone());
+            let (name, is_ephemeral) = match (&volume.persistent_volume_claim, &volume.ephemeral) {
+                (Some(source), _) => (source.claim_name.clone(), false),
+                (None, Some(_)) => (format!("{owner}-{}", volume.name), true),
+                (None, None) => continue,
+            };
+            let key = Key::new(namespace, name);
             if !seen.insert(key.clone()) {
                 continue; // mounted twice
             }
             let claim = self.claims.get(&key);
-            let claim = claim.ok_or_else(|| format!("persistentvolumeclaim {:?} not found", key.name))?;
-            claims.push((key, claim));
+            if claim.is_none() && !is_ephemeral {
+                return Err(format!("persistentvolumeclaim {:?} not found", key.name));
+            }
+            named.push((key, claim, is_ephemeral));
         }
-        for (key, claim) in &claims {
+        let mut claims = Vec::with_capacity(named.len());
+        for (key, claim, is_ephemeral) in named {
             let name = &key.name;
+            let claim = claim.ok_or_else(|| {
+                format!(
+                    "waiting for ephemeral volume controller to create the persistentvolumeclaim {name:?}"
+                )
+            })?;
             if claim.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Lost")) {
                 let volume = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()).unwrap_or_default();
                 return Err(format!(
@@ -46,6 +66,12 @@ impl Scheduler {
             if claim.metadata.deletion_timestamp.is_some() {
                 return Err(format!("persistentvolumeclaim {name:?} is being deleted"));
             }
+            if is_ephemeral && !is_controlled_by(&claim, pod) {
+                return Err(format!(
+                    "PVC {key} was not created for pod {namespace}/{owner} (pod is not owner)"
+                ));
+            }
+            claims.push((key, claim));
         }
         Ok(claims)
     }

@@ -179,6 +179,29 @@ async fn of_several_claims_the_one_is_named_that_upstream_names() {
 }
 
 #[tokio::test]
+async fn a_pod_waits_for_the_claims_of_its_ephemeral_volumes() {
+    let scheduler = scheduler(claim("v")).await;
+    scheduler.volumes.tell_of(free_volume());
+    let mut pod = pod("1");
+    pod.spec.as_mut().unwrap().volumes =
+        of(json!([{"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]));
+    let why = || scheduler.volumes_of(&pod).unwrap_err();
+    let missing = "waiting for ephemeral volume controller to create the persistentvolumeclaim \"p-data\"";
+    assert_eq!(why(), missing);
+    let mut made = claim("v");
+    made.metadata.name = Some("p-data".into());
+    let owner =
+        |uid: &str| json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid, "controller": true}]);
+    made.metadata.owner_references = of(owner("before"));
+    scheduler.claims.tell_of(made.clone());
+    assert_eq!(why(), "PVC d/p-data was not created for pod d/p (pod is not owner)");
+    made.metadata.owner_references = of(owner("1"));
+    made.metadata.resource_version = Some("99".into());
+    scheduler.claims.tell_of(made);
+    assert_eq!(scheduler.volumes_of(&pod).unwrap().bound.len(), 1);
+}
+
+#[tokio::test]
 async fn a_refused_pod_hears_of_what_changes_while_its_refusal_is_written() {
     let scheduler = Arc::new(scheduler(claim("v")).await);
     let key = Key::new("d", "p");
@@ -391,6 +414,23 @@ async fn a_pod_that_its_volumes_keep_from_every_node_leaves_a_record() {
     let refused = &verdict.refused[0];
     assert_eq!((&*refused.filter, refused.final_), ("VolumeBinding", true));
     assert!(refused.reason.contains("persistentvolume \"v\" not found"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_conflict_of_the_affinity_is_told_before_one_of_the_volumes() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    let rule = |node| json!({"key": "metadata.name", "operator": "In", "values": [node]});
+    let terms = json!([{"matchFields": [rule("n"), rule("m")]}]);
+    let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+    let mut torn = pod("1");
+    torn.metadata.resource_version = Some("2".into());
+    torn.spec.as_mut().unwrap().affinity = of(json!({"nodeAffinity": required}));
+    assert!(scheduler.volumes_of(&torn).is_err(), "its volume is not known");
+    scheduler.pods.tell_of(torn);
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    let told = server.event("FailedScheduling").await;
+    assert!(told.contains("pod affinity terms conflict"), "{told}");
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@
 //!     # a connection's first packet finds its service by one look-up
 //! map nodeports { tcp . 30080 : goto x0 }
 //!     # at the node's own address alone; x0 marks for masquerading, then goes to s0;
-//!     # externalTrafficPolicy: Local, see `inside`; external addresses lead to x0, too
+//!     # external addresses lead to x0, too; externalTrafficPolicy: Local, see `inside`: then
+//!     # external addresses lead to s0, and nothing is marked
 //! set refused   { 10.96.0.11 . tcp . 80 }
 //!     # services without endpoints: an answer, not silence
 //! map e_s0      { 0 : 10.244.1.2 . 8080, 1 : … }

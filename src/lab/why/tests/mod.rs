@@ -344,6 +344,12 @@ fn a_refusal_is_told_as_what_it_is() {
         (404, "pods \"web\" not found", "no pod called web", Some("kubectl get pods")),
         (
             409,
+            "object is being deleted: pods \"web\" already exists",
+            "the pod called web is being deleted",
+            Some("kubectl wait --for=delete pods/web"),
+        ),
+        (
+            409,
             "Apply failed with 1 conflict: conflict with \"kubectl\": .spec.replicas",
             "another manager",
             None,

@@ -14,7 +14,7 @@ use super::kinds::entry::Kind;
 use super::meta;
 use super::schema::equality;
 use super::value::{self, at, list, text};
-use fields::{add_problems, annotations, finalizer_domain, labels};
+use fields::{add_problems, annotations, finalizer_domain, labels, not_negative};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashSet};
 
@@ -135,6 +135,7 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
             }
         }
     }
+    not_negative(object, "metadata.generation", errors);
     labels(object, "metadata.labels", "metadata.labels", errors);
     annotations(object, "metadata.annotations", errors);
     owner_references(object, errors);
@@ -290,6 +291,14 @@ mod tests {
             assert!(said.len() == 1 && said[0].starts_with("metadata.generateName: "), "{bad}: {said:?}");
         }
         assert_eq!(told("ReplicationController", "Bad-"), [""; 0]);
+    }
+
+    #[test]
+    fn a_generation_is_not_negative() {
+        let told = |n: i64| told_of_metadata("ConfigMap", json!({"name": "a", "generation": n}));
+        assert_eq!(told(0), [""; 0]);
+        let why = "metadata.generation: Invalid value: -1: must be greater than or equal to 0";
+        assert_eq!(told(-1), [why]);
     }
 
     #[test]

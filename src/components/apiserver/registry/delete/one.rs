@@ -123,8 +123,8 @@ fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp)
         let until = clock::rfc3339(clock::after(now, Duration::from_secs(seconds as u64)));
         value::put(&mut new, "metadata.deletionTimestamp", until);
         value::put(&mut new, "metadata.deletionGracePeriodSeconds", seconds);
-        if kind.generation && meta::generation(object) > 0 {
-            value::put(&mut new, "metadata.generation", meta::generation(object) + 1);
+        if meta::generation(object) > 0 {
+            value::put(&mut new, "metadata.generation", meta::generation(object).saturating_add(1));
         }
         (kind.prepare_delete)(&mut new);
     }

@@ -66,16 +66,33 @@ pub(crate) async fn create_object(
             let prefix: String = generate.chars().take(58).collect();
             value::put(&mut object, "metadata.name", format!("{prefix}{}", state.rng.name_suffix(5)));
         }
+        let (namespace, name) = (meta::namespace(&object).to_string(), meta::name(&object).to_string());
         match create_named(state, ctx, kind, object).await {
             Err(status) if status.reason == "AlreadyExists" && attempt < tries => {}
-            Err(mut status) if status.reason == "AlreadyExists" && tries > 1 => {
-                status.message.push_str(", the server was not able to generate a unique name for the object");
-                return Err(status);
+            Err(status) if status.reason == "AlreadyExists" => {
+                let other = state.remembered(kind, &namespace, &name);
+                let is_terminating = other.is_some_and(|other| meta::is_terminating(&other.value));
+                return Err(explain_taken(status, !generate.is_empty(), is_terminating));
             }
             done => return done,
         }
     }
     Err(Status::internal("no name was tried"))
+}
+
+/// Says more about a name that is taken. As upstream it counts as generated also if the client gave
+/// a name beside `generateName`. Source: `CheckGeneratedNameError`, `Store.create`.
+///
+/// Example: `object is being deleted: pods "web" already exists`, while its grace period lasts.
+fn explain_taken(mut status: Status, is_generated: bool, is_terminating: bool) -> Status {
+    if is_generated {
+        status.message.push_str(", the server was not able to generate a unique name for the object");
+        status.details["retryAfterSeconds"] = 1.into();
+    }
+    if is_terminating {
+        status.message.insert_str(0, "object is being deleted: ");
+    }
+    status
 }
 
 /// Creates an object whose name is known. What this server remembers may be old (a quota, a

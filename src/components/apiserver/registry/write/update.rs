@@ -342,7 +342,7 @@ impl Edit<'_> {
             && annotations(new) != annotations(old);
         let counts = kind.generation && !kind.generation_fixed && !binds;
         if counts && (annotated || spec_changed(kind, new, old)) {
-            value::put(new, "metadata.generation", meta::generation(old) + 1);
+            value::put(new, "metadata.generation", meta::generation(old).saturating_add(1));
         }
         if !ctx.applies() && !binds {
             own(ctx, kind, old, new);

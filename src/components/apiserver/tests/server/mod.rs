@@ -160,6 +160,12 @@ async fn writes_are_optimistic_and_no_change_is_no_write() {
     assert_eq!(api.get(&format!("{CM}/b")).await.0, 404);
     let (_, generated) = api.post(CM, json!({"metadata": {"generateName": "g-"}})).await;
     assert_eq!(generated["metadata"]["name"].as_str().unwrap().len(), 7);
+    let both = json!({"metadata": {"name": "a", "generateName": "g-"}});
+    let (code, status) = api.post(CM, both).await;
+    assert_eq!((code, &status["details"]["retryAfterSeconds"]), (409, &json!(1)), "{status}");
+    let why =
+        "configmaps \"a\" already exists, the server was not able to generate a unique name for the object";
+    assert_eq!(status["message"], why);
 }
 
 #[tokio::test]

@@ -198,3 +198,17 @@ fn restarts_of_a_pod_that_is_going_count_until_it_is_gone() {
         assert_eq!(w.conditions(), told, "{restarts}");
     }
 }
+
+/// A client may write any count into the status.
+#[test]
+fn counts_do_not_overflow() {
+    let mut w =
+        World::new(json!({"parallelism": 3, "completions": 2_147_483_647, "backoffLimit": 2_147_483_647}));
+    w.settle();
+    let status = w.job.status.as_mut().unwrap();
+    (status.succeeded, status.failed) = (Some(i32::MAX), Some(i32::MAX));
+    w.end("p1", 0);
+    w.end("p2", 1);
+    let plan = w.settle();
+    assert_eq!((plan.status.succeeded, plan.status.failed), (Some(i32::MAX), Some(i32::MAX)));
+}

@@ -22,7 +22,6 @@ pub(super) fn common(kind: Kind) -> Kind {
         categories: &["all"],
         subresources: vec![status("HorizontalPodAutoscaler")],
         has_status: true,
-        generation: true,
         defaults,
         prepare,
         validate: validate::validate,
