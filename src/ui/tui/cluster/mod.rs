@@ -97,8 +97,8 @@ impl Cluster {
         self.renewed.clear();
     }
 
-    /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as they
-    /// are now.
+    /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as
+    /// they are now.
     pub(crate) fn at(&self, revision: u64) -> Cluster {
         let mut then = Cluster {
             nodes: self.nodes.clone(),

@@ -220,8 +220,8 @@ pub(crate) struct ReplicaSet {
     pub created: Option<Timestamp>,
     /// `kubernetes.io/change-cause`
     pub cause: String,
-    /// Why a pod that it wants was not created: the message of its condition `ReplicaFailure`, which
-    /// is taken away as soon as all is well.
+    /// Why a pod that it wants was not created: the message of its condition `ReplicaFailure`,
+    /// which is removed as soon as a look goes well.
     pub failure: String,
 }
 

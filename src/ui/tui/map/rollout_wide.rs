@@ -20,7 +20,7 @@ use super::cluster::stand;
 use super::common::{age, moment};
 use super::ghosts::{Ghost, ghosts};
 use super::hops::short;
-use super::rollout::pods_of_set;
+use super::rollout::{newest, pods_of_set};
 use clock::Timestamp;
 
 /// The column where the bar begins, its greatest width, and the most cells that one pod has.
@@ -74,8 +74,8 @@ pub(super) fn draw(
         y = pods(canvas, &block.pods, moment, y, share);
     }
     history(canvas, &old, moment, (end, history_rows));
-    if let Some(event) = scene.events_about("Deployment", key).last() {
-        canvas.put(1, last, &event.message, Tone::Dim);
+    if let Some((text, tone)) = newest(canvas, scene, key) {
+        canvas.put(1, last, &text, tone);
     }
 }
 

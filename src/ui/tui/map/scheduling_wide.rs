@@ -5,13 +5,13 @@
 //! pod big  cpu 1500m
 //!
 //! node           filter                                            score
-//! control-plane  x TaintToleration: node(s) had untolerated taint(s)   -
+//! control-plane  x TaintToleration: untolerated taint(s)               -
 //!                  {node-role.kubernetes.io/control-plane: }
 //! worker         + NodeResourcesFit 79                                79 L
 //! chosen: worker  0.38 ms
 //!
 //! earlier decisions
-//! web            L worker 79   + worker2 79   x control-plane TaintToleration
+//! web            L worker 79  + worker2 79  x control-plane TaintToleration
 //! ```
 
 use super::super::cluster::Cluster;
@@ -21,13 +21,18 @@ use super::super::text::{cells, cut_middle, fold, time_of_day, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::short;
-use super::scheduling::by_rank;
+use super::scheduling::{by_rank, reason};
 use tap::{Decision, ObjectRef, Record, Verdict};
 
 /// The row of the first node.
 const TOP: usize = 3;
-/// Earlier decisions that have a line even if the nodes of the first need more than one each.
+/// Earlier decisions that have a line even if the nodes of the first need more than one each, as
+/// long as each node has one.
 const EARLIER: usize = 4;
+/// Lines of the Event of a pod that waits, at most.
+const EVENT: usize = 3;
+/// What further lines of a text begin with.
+const INDENT: &str = "  ";
 /// Cells of a score with its sign, at the right edge.
 const SCORE: usize = 8;
 
@@ -43,11 +48,13 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, record: &Record, deci
         canvas.put(x, TOP - 1, &head, Tone::Dim);
     }
     let earlier = earlier(model, record);
-    let below = match earlier.len() {
-        0 => 2,
-        count => 4 + count.min(EARLIER),
+    let older = match earlier.len() {
+        0 => 0,
+        count => 2 + count.min(EARLIER),
     };
-    let room = canvas.height().saturating_sub(TOP + below).max(1);
+    // Two rows tell what came of it. The older decisions give way to the nodes of this one.
+    let free = canvas.height().saturating_sub(TOP + 2);
+    let room = free.saturating_sub(older).max(verdicts.len().min(free)).max(1);
     let shown = if verdicts.len() > room { room - 1 } else { verdicts.len() };
     let mut spare = room.saturating_sub(verdicts.len());
     let mut y = TOP;
@@ -85,10 +92,6 @@ fn earlier<'a>(model: &'a Model, shown: &Record) -> Vec<(&'a ObjectRef, &'a Deci
 /// What was found about a node, with its tone.
 fn found(canvas: &Canvas<'_>, verdict: &Verdict) -> (String, Tone) {
     if let Some(first) = verdict.refused.first() {
-        let reason = |refused: &tap::Refusal| match &refused.detail {
-            Some(detail) => format!("{} {detail}", refused.reason),
-            None => refused.reason.clone(),
-        };
         let reasons: Vec<String> = verdict.refused.iter().map(reason).collect();
         let plug_in = match first.filter.is_empty() {
             true => String::new(),
@@ -117,13 +120,11 @@ fn node(
     canvas.put_in(1, y, first - 1, short(&verdict.node), name);
     let (text, tone) = found(canvas, verdict);
     let room = score.saturating_sub(first + 3);
-    let lines = fold(&text, room, "  ");
+    let lines = fold(&text, room, INDENT);
     let shown = lines.len().min(1 + *spare);
     *spare -= shown - 1;
     for (at, line) in lines.iter().take(shown).enumerate() {
-        // The last line that there is place for has the rest, and is cut.
-        let is_last = at + 1 == shown;
-        let text = if is_last { lines[at..].join(" ") } else { line.clone() };
+        let text = if at + 1 == shown { rest(&lines[at..]) } else { line.clone() };
         canvas.put_in(1 + first, y + at, room, &text, tone);
     }
     match verdict.refused.is_empty() {
@@ -138,6 +139,12 @@ fn node(
         }
     }
     y + shown
+}
+
+/// The last line that there is place for has the rest, and is cut.
+fn rest(lines: &[String]) -> String {
+    let bare = |(at, line): (usize, &String)| if at == 0 { line.clone() } else { line.trim_start().into() };
+    lines.iter().enumerate().map(bare).collect::<Vec<String>>().join(" ")
 }
 
 /// What came of it: the node, or that the pod waits, with the words of its Event. The row behind
@@ -159,8 +166,13 @@ fn result(canvas: &mut Canvas<'_>, scene: &Cluster, record: &Record, decision: &
                 return y + 1;
             };
             let text = format!("{} {}: {}", canvas.sign(Sign::Warn), event.reason, event.message);
-            canvas.put(1, y + 1, &text, Tone::Bad);
-            y + 2
+            let lines = fold(&text, canvas.width().saturating_sub(2), INDENT);
+            let shown = lines.len().min(EVENT).min(canvas.height().saturating_sub(y + 1).max(1));
+            for (at, line) in lines.iter().take(shown).enumerate() {
+                let text = if at + 1 == shown { rest(&lines[at..]) } else { line.clone() };
+                canvas.put(1, y + 1 + at, &text, Tone::Bad);
+            }
+            y + 1 + shown
         }
     }
 }
@@ -182,6 +194,6 @@ fn line(canvas: &mut Canvas<'_>, pod: &ObjectRef, decision: &Decision, first: us
             }
             None => (format!("{} {node} {}", canvas.sign(Sign::Met), verdict.total), Tone::Good),
         };
-        x = canvas.put(x, y, &text, tone) + 3;
+        x = canvas.put(x, y, &text, tone) + 2;
     }
 }

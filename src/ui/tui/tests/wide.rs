@@ -54,7 +54,7 @@ fn a_decision_names_the_plug_in_that_refused_and_older_ones_have_a_line() {
     assert_shows(
         &map(&model),
         &[
-            "control-plane  ✗ TaintToleration: node(s) had untolerated",
+            "control-plane  ✗ TaintToleration: untolerated taint(s)  ",
             "  {node-role.kubernetes.io/control-plane: }",
             "worker         ✓ NodeResourcesFit 79",
             "79 ★",
@@ -67,10 +67,10 @@ fn a_decision_names_the_plug_in_that_refused_and_older_ones_have_a_line() {
         &[
             " pod big",
             "worker    ✗ NodeResourcesFit: Insufficient cpu",
-            "worker2   ✗ TaintToleration: node(s) had untolerated taint(s)",
+            "worker2   ✗ TaintToleration: untolerated taint(s)",
             "no node fits: the pod waits",
             " earlier decisions",
-            " web2      ★ worker 79   ✓ worker2 79   ✗ control-plane TaintToleration",
+            " web2      ★ worker 79  ✓ worker2 79  ✗ control-plane TaintToleration",
         ],
     );
     let lines = map(&{
