@@ -10,7 +10,7 @@
 
 use super::super::cluster::{Cluster, Key, ReplicaSet, Stand};
 use super::super::look::{Sign, Tone};
-use super::super::text::{cells, cut_middle, fold};
+use super::super::text::{cells, cut_middle, fold_in};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::rollout::pods_of_set;
@@ -63,12 +63,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, scene: &Cluster) -> usize {
     let head = head(&cut_middle(&name, room, canvas.sign(Sign::Ellipsis)));
     canvas.put(1, 0, &head, Tone::Bad);
     let mut y = 1;
-    let lines = fold(why(first.set), canvas.width().saturating_sub(4), "");
-    let shown = lines.len().min(LINES);
-    for (at, line) in lines.iter().take(shown).enumerate() {
-        // The last line that there is place for has the rest, and is cut.
-        let text = if at + 1 == shown { lines[at..].join(" ") } else { line.clone() };
-        canvas.put(3, y, &text, Tone::Bad);
+    for line in fold_in(why(first.set), canvas.width().saturating_sub(4), "", LINES) {
+        canvas.put(3, y, &line, Tone::Bad);
         y += 1;
     }
     let text = canvas.word(Word::BlockedWhy, &[]);

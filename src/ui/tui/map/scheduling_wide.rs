@@ -17,7 +17,7 @@
 use super::super::cluster::Cluster;
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::{cells, cut_middle, fold, time_of_day, took};
+use super::super::text::{cells, cut_middle, fold_in, time_of_day, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::short;
@@ -119,32 +119,23 @@ fn node(
     let name = if is_chosen { Tone::Strong } else { Tone::Plain };
     canvas.put_in(1, y, first - 1, short(&verdict.node), name);
     let (text, tone) = found(canvas, verdict);
-    let room = score.saturating_sub(first + 3);
-    let lines = fold(&text, room, INDENT);
-    let shown = lines.len().min(1 + *spare);
-    *spare -= shown - 1;
-    for (at, line) in lines.iter().take(shown).enumerate() {
-        let text = if at + 1 == shown { rest(&lines[at..]) } else { line.clone() };
-        canvas.put_in(1 + first, y + at, room, &text, tone);
+    let (before, is_refused) = (score.saturating_sub(first + 3), !verdict.refused.is_empty());
+    // A node that is refused has no score: its reason has that room, too.
+    let room = if is_refused { canvas.width().saturating_sub(first + 2) } else { before };
+    let lines = fold_in(&text, room, INDENT, 1 + *spare);
+    *spare = spare.saturating_sub(lines.len().saturating_sub(1));
+    for (at, line) in lines.iter().enumerate() {
+        canvas.put_in(1 + first, y + at, room, line, tone);
     }
-    match verdict.refused.is_empty() {
-        true => {
-            let x = canvas.put(score, y, &verdict.total.to_string(), Tone::Strong);
-            if is_chosen {
-                canvas.put(x + 1, y, canvas.sign(Sign::Leader), Tone::Accent);
-            }
+    if !is_refused {
+        let x = canvas.put(score, y, &verdict.total.to_string(), Tone::Strong);
+        if is_chosen {
+            canvas.put(x + 1, y, canvas.sign(Sign::Leader), Tone::Accent);
         }
-        false => {
-            canvas.put(score, y, canvas.sign(Sign::Line), Tone::Dim);
-        }
+    } else if lines.first().is_some_and(|line| cells(line) <= before) {
+        canvas.put(score, y, canvas.sign(Sign::Line), Tone::Dim);
     }
-    y + shown
-}
-
-/// The last line that there is place for has the rest, and is cut.
-fn rest(lines: &[String]) -> String {
-    let bare = |(at, line): (usize, &String)| if at == 0 { line.clone() } else { line.trim_start().into() };
-    lines.iter().enumerate().map(bare).collect::<Vec<String>>().join(" ")
+    y + lines.len()
 }
 
 /// What came of it: the node, or that the pod waits, with the words of its Event. The row behind
@@ -166,13 +157,12 @@ fn result(canvas: &mut Canvas<'_>, scene: &Cluster, record: &Record, decision: &
                 return y + 1;
             };
             let text = format!("{} {}: {}", canvas.sign(Sign::Warn), event.reason, event.message);
-            let lines = fold(&text, canvas.width().saturating_sub(2), INDENT);
-            let shown = lines.len().min(EVENT).min(canvas.height().saturating_sub(y + 1).max(1));
-            for (at, line) in lines.iter().take(shown).enumerate() {
-                let text = if at + 1 == shown { rest(&lines[at..]) } else { line.clone() };
-                canvas.put(1, y + 1 + at, &text, Tone::Bad);
+            let most = canvas.height().saturating_sub(y + 1).min(EVENT);
+            let lines = fold_in(&text, canvas.width().saturating_sub(2), INDENT, most);
+            for (at, line) in lines.iter().enumerate() {
+                canvas.put(1, y + 1 + at, line, Tone::Bad);
             }
-            y + 1 + shown
+            y + 1 + lines.len()
         }
     }
 }

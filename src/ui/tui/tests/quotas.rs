@@ -125,3 +125,47 @@ fn the_cluster_view_has_the_quota_behind_its_namespace() {
     assert!(narrow.contains("quota default  pods: 2/2"), "{narrow}");
     assert!(narrow.contains(" ✗ web-5c9c7b9f4d 2/3: exceeded quota: small"), "{narrow}");
 }
+
+/// What no node can take waits, and its Event is long: it takes the lines that are free.
+#[test]
+fn the_event_of_a_pod_that_waits_is_told_to_its_end() {
+    let message = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match Pod's \
+                   node affinity/selector. preemption: 0/3 nodes are available: the end";
+    let event = json!({"metadata": {"name": "e", "namespace": "default", "resourceVersion": "950"},
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "big"},
+        "type": "Warning", "reason": "FailedScheduling", "message": message});
+    let refusal = |filter: &'static str, reason: &str| tap::Refusal {
+        filter: filter.into(),
+        reason: reason.into(),
+        ..tap::Refusal::default()
+    };
+    let affinity = refusal("NodeAffinity", "node(s) didn't match Pod's node affinity/selector");
+    let verdict = |node: &str| tap::Verdict {
+        node: node.into(),
+        refused: vec![affinity.clone()],
+        ..tap::Verdict::default()
+    };
+    let verdicts = ["ropewalk-worker", "ropewalk-worker2"].map(verdict).to_vec();
+    let mut record = Record::new(tap::Event::Schedule(tap::Decision { verdicts, chosen: None }));
+    record = record.object("pods", "default", "big");
+    (record.seq, record.component) = (9000, tap::Component::Scheduler);
+    record.at = "2026-11-20T12:07:00Z".parse().expect("a time");
+    let mut model = model(120, 36, Lang::En, RICH);
+    model.traffic.finish();
+    all(&mut model, "events", vec![event]);
+    tell(&mut model, Event::Records(vec![record]));
+    model.show(View::Scheduling);
+    let shown = map(&model).join("\n");
+    for part in [
+        "worker   ✗ NodeAffinity: didn't match Pod's node affinity/selector",
+        "worker2  ✗ NodeAffinity: didn't match Pod's node affinity/selector",
+        "⚠ FailedScheduling: 0/3 nodes are available",
+        "the end",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    all(&mut model, "pods", vec![pod("default", "big", "", "Pending", 807)]);
+    model.show(View::Pod);
+    let shown = map(&model).join("\n");
+    assert!(shown.contains("⚠ FailedScheduling: 0/3") && shown.contains("the end"), "{shown}");
+}
