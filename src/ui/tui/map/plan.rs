@@ -21,7 +21,7 @@ use super::common::{caption, lit, not_listed, refusal};
 use super::hops::short;
 use super::plan_node::{NODE_MIN, node_box};
 use super::sequence::{Act, Lane, Row, rows};
-use super::{blocked, quotas, scaler, scrubber};
+use super::{blocked, namespaces, quotas, scaler, scrubber};
 
 /// The smallest pane in which all boxes have room.
 const SMALLEST: (usize, usize) = (74, 15);
@@ -281,7 +281,7 @@ fn tray(canvas: &Canvas<'_>, scene: &Cluster) -> Option<(String, Tone)> {
     if pods.is_empty() {
         return None;
     }
-    let name = |pod: &Pod| scene.label(&pod.namespace, &tail(canvas, &pod.name));
+    let name = |pod: &Pod| namespaces::brief(scene, &pod.namespace, &tail(canvas, &pod.name));
     let names: Vec<String> = pods.into_iter().map(name).collect();
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
     Some((format!("{} {}{more}", canvas.sign(Sign::Waiting), names.join(" ")), Tone::Warn))
@@ -374,7 +374,16 @@ fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
     if endpoints.is_empty() {
         canvas.put(x + 1, y, &format!("{} 0", canvas.sign(Sign::Failed)), Tone::Bad);
     }
-    for endpoint in endpoints {
+    let all = endpoints.len();
+    for (at, endpoint) in endpoints.into_iter().enumerate() {
+        let name = if endpoint.pod.is_empty() { endpoint.ip.clone() } else { tail(canvas, &endpoint.pod) };
+        // The last one needs no room for the number of those that follow.
+        let more = format!(" +{}", all - at);
+        let needs = cells(&name) + 3 + if at + 1 < all { cells(&more) } else { 0 };
+        if x + needs > canvas.width() {
+            canvas.put(x, y, &more, Tone::Dim);
+            return;
+        }
         let pod = scene.pods.get(&(key.0.clone(), endpoint.pod.clone()));
         let (sign, tone) = match (endpoint.ready, pod) {
             (true, _) => (Sign::Ready, Tone::Good),
@@ -382,7 +391,6 @@ fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
             (false, _) => (Sign::Leaving, Tone::Dim),
         };
         x = canvas.put(x + 1, y, canvas.sign(sign), tone);
-        let name = if endpoint.pod.is_empty() { endpoint.ip.clone() } else { tail(canvas, &endpoint.pod) };
         x = canvas.put(x + 1, y, &name, Tone::Plain);
     }
 }

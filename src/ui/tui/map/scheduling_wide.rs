@@ -11,7 +11,7 @@
 //! chosen: worker  0.38 ms
 //!
 //! earlier decisions
-//! web            L worker 79  + worker2 79  x control-plane TaintToleration
+//! web            L worker 79  + worker2 79  x TaintToleration control-plane
 //! ```
 
 use super::super::cluster::Cluster;
@@ -167,7 +167,8 @@ fn result(canvas: &mut Canvas<'_>, scene: &Cluster, record: &Record, decision: &
     }
 }
 
-/// A decision on one line: the node that was chosen first, those that were refused last.
+/// A decision on one line: the node that was chosen first, and last those that were refused, behind
+/// the plug-in that did it.
 fn line(canvas: &mut Canvas<'_>, pod: &ObjectRef, decision: &Decision, first: usize, y: usize) {
     if y >= canvas.height() {
         return;
@@ -175,15 +176,24 @@ fn line(canvas: &mut Canvas<'_>, pod: &ObjectRef, decision: &Decision, first: us
     let name = cut_middle(&pod.name, first - 1, canvas.sign(Sign::Ellipsis));
     canvas.put(1, y, &name, Tone::Plain);
     let mut x = 1 + first;
+    let mut refused: Vec<(&str, Vec<&str>)> = Vec::new();
     for verdict in by_rank(decision) {
         let node = short(&verdict.node);
-        let (text, tone) = match verdict.refused.first() {
-            Some(refused) => (format!("{} {node} {}", canvas.sign(Sign::Unmet), refused.filter), Tone::Bad),
-            None if decision.chosen.as_ref() == Some(&verdict.node) => {
-                (format!("{} {node} {}", canvas.sign(Sign::Leader), verdict.total), Tone::Strong)
+        if let Some(first) = verdict.refused.first() {
+            match refused.iter().position(|(filter, _)| *filter == first.filter) {
+                Some(at) => refused[at].1.push(node),
+                None => refused.push((&*first.filter, vec![node])),
             }
-            None => (format!("{} {node} {}", canvas.sign(Sign::Met), verdict.total), Tone::Good),
+            continue;
+        }
+        let (sign, tone) = match decision.chosen.as_ref() == Some(&verdict.node) {
+            true => (Sign::Leader, Tone::Strong),
+            false => (Sign::Met, Tone::Good),
         };
-        x = canvas.put(x, y, &text, tone) + 2;
+        x = canvas.put(x, y, &format!("{} {node} {}", canvas.sign(sign), verdict.total), tone) + 2;
+    }
+    for (filter, nodes) in refused {
+        let text = format!("{} {filter} {}", canvas.sign(Sign::Unmet), nodes.join(" "));
+        x = canvas.put(x, y, &text, Tone::Bad) + 2;
     }
 }

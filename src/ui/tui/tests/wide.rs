@@ -70,7 +70,7 @@ fn a_decision_names_the_plug_in_that_refused_and_older_ones_have_a_line() {
             "worker2   ✗ TaintToleration: untolerated taint(s)",
             "no node fits: the pod waits",
             " earlier decisions",
-            " web2      ★ worker 79  ✓ worker2 79  ✗ control-plane TaintToleration",
+            " web2      ★ worker 79  ✓ worker2 79  ✗ TaintToleration control-plane",
         ],
     );
     let lines = map(&{
@@ -114,7 +114,7 @@ fn a_rollout_stands_between_the_fewest_and_the_most_pods() {
         &[
             " rev 3  web-5c9c7b9f4d  nginx:1.27  0 of 3 ready  ◐",
             " rev 2  web-76f8d594c6  nginx:1.26  1 of 1 ready  ●",
-            "   ◐ web-5c9c7b9f4d-jc628        ContainerCreating   worker2",
+            "   ◐ web-5c9c7b9f4d-jc628        ContainerCreating   worker2 ╳",
             "   ● web-76f8d594c6-7ksfg        Running             worker",
             " history  rev 1  web-aaaa  nginx:1.25  first",
         ],
@@ -265,7 +265,7 @@ fn each_port_counts_its_connections_and_a_refused_one_ends_at_its_place() {
             " 1 of 2 endpoints ready",
             " EndpointSlice pod-svc-1",
             " │ ● 10.244.1.5:80     web-76f8d594c6-7ksfg worker        gets connections",
-            " │ ◐ 10.244.2.7:80     web-5c9c7b9f4d-jc628 worker2       not ready",
+            " │ ◐ 10.244.2.7:80     web-5c9c7b9f4d-jc628 worker2 ╳     not ready",
         ],
     );
     assert!(!lines.join("\n").contains("refused"), "{lines:#?}");
@@ -316,4 +316,36 @@ fn in_little_room_the_views_keep_their_small_form() {
         tell(&mut model, Event::Resize(Size::new(80, 24)));
         assert!(map(&model).join("\n").contains(large), "{view:?}: {:#?}", map(&model));
     }
+}
+
+/// The pods of a node that went silent were running when the kubelet told last.
+#[test]
+fn a_node_that_is_not_ready_is_marked_beside_its_pods() {
+    let mut model = ended(View::Rollout, Lang::En, RICH);
+    let mut running = pod("default", "web-5c9c7b9f4d-jc628", "ropewalk-worker2", "Running", 905);
+    running["status"]["conditions"][0]["status"] = json!("False");
+    all(&mut model, "pods", vec![running]);
+    assert_shows(&map(&model), &["   ◐ web-5c9c7b9f4d-jc628        Running             worker2 ╳"]);
+    model.view = View::Pod;
+    assert_shows(&map(&model), &["on worker2 ╳"]);
+    tell(&mut model, Event::Objects("nodes".into(), Delta::Updated(node("ropewalk-worker2", false, true))));
+    assert_shows(&map(&model), &["on worker2  "]);
+    model.view = View::Rollout;
+    assert!(!map(&model).join("\n").contains('╳'), "{:#?}", map(&model));
+}
+
+#[test]
+fn earlier_decisions_name_the_nodes_behind_the_filter_that_refused_them() {
+    let mut model = ended(View::Scheduling, Lang::En, RICH);
+    let mut both = refused("first");
+    if let tap::Event::Schedule(decision) = &mut both.event {
+        for verdict in &mut decision.verdicts {
+            verdict.refused.truncate(1);
+            verdict.refused[0].filter = "NodeAffinity".into();
+        }
+    }
+    let mut last = refused("big");
+    last.seq = 9001;
+    tell(&mut model, Event::Records(vec![both, last]));
+    assert_shows(&map(&model), &[" first     ✗ NodeAffinity worker worker2"]);
 }
