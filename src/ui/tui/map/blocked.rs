@@ -22,14 +22,14 @@ const LINES: usize = 2;
 const NAME: usize = 12;
 
 /// A ReplicaSet that wants more pods than it may have.
-pub(super) struct Blocked<'a> {
+struct Blocked<'a> {
     set: &'a ReplicaSet,
     /// The pods that it has, without those that are leaving.
     there: i64,
 }
 
 /// The ReplicaSets whose pods are refused, the newest first.
-pub(super) fn blocked(scene: &Cluster) -> Vec<Blocked<'_>> {
+fn blocked(scene: &Cluster) -> Vec<Blocked<'_>> {
     let failing = scene.replicasets.values().filter(|set| !set.failure.is_empty());
     let with_pods = failing.map(|set| {
         let pods = pods_of_set(scene, set);

@@ -157,8 +157,8 @@ fn the_event_of_a_pod_that_waits_is_told_to_its_end() {
     model.show(View::Scheduling);
     let shown = map(&model).join("\n");
     for part in [
-        "worker   ✗ NodeAffinity: didn't match Pod's node affinity/selector",
-        "worker2  ✗ NodeAffinity: didn't match Pod's node affinity/selector",
+        "worker    ✗ NodeAffinity: didn't match Pod's node affinity/selector",
+        "worker2   ✗ NodeAffinity: didn't match Pod's node affinity/selector",
         "⚠ FailedScheduling: 0/3 nodes are available",
         "the end",
     ] {
