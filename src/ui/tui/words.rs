@@ -138,6 +138,7 @@ texts! { pub(crate) enum Word {
     Score: "score", "점수";
     ChosenNode: "chosen: {}", "선택: {}";
     ChosenNobody: "no node fits: the pod waits", "맞는 노드가 없어 파드가 기다립니다";
+    Lack: "asks {}, free {}", "요청 {}, 남음 {}";
     Gone: "  deleted since", "  삭제됨";
     Fits: "fits", "통과";
     Quorum: "quorum {} of {}", "정족수 {}/{}";

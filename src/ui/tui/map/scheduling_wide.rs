@@ -14,7 +14,7 @@
 //! web            L worker 79  + worker2 79  x TaintToleration control-plane
 //! ```
 
-use super::super::cluster::Cluster;
+use super::super::cluster::{Cluster, Pod};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, cut_middle, fold_in, time_of_day, took};
@@ -22,7 +22,8 @@ use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::short;
 use super::scheduling::{by_rank, reason};
-use tap::{Decision, ObjectRef, Record, Verdict};
+use api::quantity::Quantity;
+use tap::{Decision, ObjectRef, Record, Refusal, Verdict};
 
 /// The row of the first node.
 const TOP: usize = 3;
@@ -57,10 +58,14 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, record: &Record, deci
     let room = free.saturating_sub(older).max(verdicts.len().min(free)).max(1);
     let shown = if verdicts.len() > room { room - 1 } else { verdicts.len() };
     let mut spare = room.saturating_sub(verdicts.len());
+    let pod = record.object.as_ref().map(|pod| (pod.namespace.clone(), pod.name.clone()));
+    let pod = pod.and_then(|key| model.cluster.pods.get(&key));
+    let waiting = pod.filter(|pod| pod.node.is_empty());
     let mut y = TOP;
     for verdict in verdicts.iter().take(shown) {
         let is_chosen = decision.chosen.as_ref() == Some(&verdict.node);
-        y = node(canvas, verdict, is_chosen, (first, score), y, &mut spare);
+        let told = found(canvas, &model.cluster, waiting, verdict);
+        y = node(canvas, verdict, told, is_chosen, (first, score), y, &mut spare);
     }
     if shown < verdicts.len() {
         let text = canvas.word(Word::MoreNodes, &[&(verdicts.len() - shown).to_string()]);
@@ -89,10 +94,14 @@ fn earlier<'a>(model: &'a Model, shown: &Record) -> Vec<(&'a ObjectRef, &'a Deci
     told.filter(|(pod, _)| !model.traffic.undecided(&pod.namespace, &pod.name)).collect()
 }
 
-/// What was found about a node, with its tone.
-fn found(canvas: &Canvas<'_>, verdict: &Verdict) -> (String, Tone) {
+/// What was found about a node, with its tone. `waiting`: the pod, if it still waits for a node.
+fn found(canvas: &Canvas<'_>, scene: &Cluster, waiting: Option<&Pod>, verdict: &Verdict) -> (String, Tone) {
     if let Some(first) = verdict.refused.first() {
-        let reasons: Vec<String> = verdict.refused.iter().map(reason).collect();
+        let told = |refused: &Refusal| {
+            let lack = waiting.and_then(|pod| lack(canvas, scene, pod, &verdict.node, refused));
+            lack.map_or_else(|| reason(refused), |lack| format!("{} ({lack})", reason(refused)))
+        };
+        let reasons: Vec<String> = verdict.refused.iter().map(told).collect();
         let plug_in = match first.filter.is_empty() {
             true => String::new(),
             false => format!("{}: ", first.filter),
@@ -107,10 +116,34 @@ fn found(canvas: &Canvas<'_>, verdict: &Verdict) -> (String, Tone) {
     (format!("{} {text}", canvas.sign(Sign::Met)), Tone::Good)
 }
 
+/// How much a pod asks for, and how much of it is free on a node that has too little: `asks 1500m,
+/// free 400m`. `None`: it is not about the processor or memory, or the size of the node is unknown.
+fn lack(canvas: &Canvas<'_>, scene: &Cluster, pod: &Pod, node: &str, refused: &Refusal) -> Option<String> {
+    let size = scene.nodes.get(node)?;
+    let field: fn(&Pod) -> i64 = match refused.reason.as_str() {
+        "Insufficient cpu" => |pod: &Pod| pod.cpu,
+        "Insufficient memory" => |pod: &Pod| pod.memory,
+        _ => return None,
+    };
+    let is_cpu = refused.reason.ends_with("cpu");
+    let all = if is_cpu { size.cpu } else { size.memory };
+    if all <= 0 {
+        return None;
+    }
+    let others = scene.pods.values().filter(|other| other.node == node && !other.is_over);
+    let free = others.fold(all, |left, other| left.saturating_sub(field(other))).max(0);
+    let told = |amount: i64| match is_cpu {
+        true => Quantity::of_milli(amount).to_string(),
+        false => format!("{}Mi", amount >> 20),
+    };
+    Some(canvas.word(Word::Lack, &[&told(field(pod)), &told(free)]))
+}
+
 /// One node's verdict: one line, or more as far as there are spare ones. The row behind it.
 fn node(
     canvas: &mut Canvas<'_>,
     verdict: &Verdict,
+    (text, tone): (String, Tone),
     is_chosen: bool,
     (first, score): (usize, usize),
     y: usize,
@@ -118,7 +151,6 @@ fn node(
 ) -> usize {
     let name = if is_chosen { Tone::Strong } else { Tone::Plain };
     canvas.put_in(1, y, first - 1, short(&verdict.node), name);
-    let (text, tone) = found(canvas, verdict);
     let (before, is_refused) = (score.saturating_sub(first + 3), !verdict.refused.is_empty());
     // A node that is refused has no score: its reason has that room, too.
     let room = if is_refused { canvas.width().saturating_sub(first + 2) } else { before };

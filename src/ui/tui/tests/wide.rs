@@ -349,3 +349,26 @@ fn earlier_decisions_name_the_nodes_behind_the_filter_that_refused_them() {
     tell(&mut model, Event::Records(vec![both, last]));
     assert_shows(&map(&model), &[" first     ✗ NodeAffinity worker worker2"]);
 }
+
+#[test]
+fn a_node_with_too_little_tells_what_is_asked_for_and_what_is_free() {
+    for (lang, told) in [(Lang::En, "(asks 1500m, free 400m)"), (Lang::Ko, "(요청 1500m, 남음 400m)")] {
+        let mut model = ended(View::Scheduling, lang, RICH);
+        let asking = |name: &str, node: &str, cpu: &str| {
+            let mut pod = pod("default", name, node, "Pending", 900);
+            pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+            pod
+        };
+        let mut worker = node("ropewalk-worker", false, true);
+        worker["status"]["allocatable"] = json!({"cpu": "4", "memory": "8Gi"});
+        all(&mut model, "nodes", vec![worker, node("ropewalk-worker2", false, true)]);
+        let busy = asking("busy", "ropewalk-worker", "3600m");
+        all(&mut model, "pods", vec![busy.clone(), asking("big", "", "1500m")]);
+        tell(&mut model, Event::Records(vec![refused("big")]));
+        let shown = text(&screen(&model));
+        assert!(shown.contains(&format!("✗ NodeResourcesFit: Insufficient cpu {told}")), "{shown}");
+        // It has found a place: the numbers are not those of the decision any more.
+        all(&mut model, "pods", vec![busy, asking("big", "ropewalk-worker", "1500m")]);
+        assert!(!text(&screen(&model)).contains("1500m, "), "{}", text(&screen(&model)));
+    }
+}
