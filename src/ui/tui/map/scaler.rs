@@ -5,7 +5,7 @@
 //! shop: desired 1, ready 1
 //! ```
 
-use super::super::cluster::{Autoscaler, Cluster};
+use super::super::cluster::{Autoscaler, Cluster, Deployment, Key};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, cut, cut_middle};
@@ -27,7 +27,11 @@ pub(super) fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<&'a Autosca
 /// it allows. Where there is too little room, names are shortened: the numbers stay.
 pub(super) fn line(canvas: &Canvas<'_>, scene: &Cluster, scaler: &Autoscaler, room: usize) -> Piece {
     let (min, max) = (scaler.min.to_string(), scaler.max.to_string());
+    // Its controller has not counted the pods yet.
+    let has_pods = |(key, it): (&Key, &Deployment)| scaler.scales(key) && it.wanted > 0;
+    let is_untold = scaler.current == 0 && scaler.desired == 0 && scene.deployments.iter().any(has_pods);
     let now = match scaler.desired {
+        _ if is_untold => "?".to_string(),
         desired if desired > 0 && desired != scaler.current => {
             format!("{} {} {desired}", scaler.current, canvas.sign(Sign::Task))
         }

@@ -55,6 +55,8 @@ fn it_has_the_line_above_its_deployment_and_the_rest_keeps_its_place() {
     let mut model = with((120, 36), Lang::En, RICH, vec![]);
     let without = map(&model);
     assert!(!without.join("\n").contains("HPA"), "{without:#?}");
+    all(&mut model, "horizontalpodautoscalers", vec![scaler("auto", "web", None, (0, 0))]);
+    assert!(map(&model).join("\n").contains("1 to 3 pods, now ?"), "not counted yet: {:#?}", map(&model));
     all(&mut model, "horizontalpodautoscalers", vec![scaler("auto", "web", None, (1, 1))]);
     let lines = map(&model);
     assert_eq!(lines.len(), without.len());
