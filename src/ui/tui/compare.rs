@@ -33,7 +33,7 @@ type Facts = BTreeMap<(usize, Key), String>;
 
 /// The kinds that are compared, in the order of the list. ReplicaSets and EndpointSlices follow
 /// from these.
-const KINDS: [&str; 4] = ["deployment", "service", "pod", "node"];
+const KINDS: [&str; 7] = ["deployment", "hpa", "service", "pod", "namespace", "quota", "node"];
 
 /// Returns the learner's objects and the nodes at both moments.
 pub(crate) fn pairs(then: &Cluster, now: &Cluster) -> Vec<Pair> {
@@ -58,21 +58,36 @@ fn facts(cluster: &Cluster) -> Facts {
     for (key, it) in cluster.deployments.iter().filter(|(key, _)| own(key)) {
         facts.insert((0, key.clone()), format!("{}/{}  {}", it.ready, it.wanted, it.image));
     }
+    for (key, it) in cluster.autoscalers.iter().filter(|(key, _)| own(key)) {
+        let wanted = match it.desired {
+            desired if desired > 0 && desired != it.current => format!("/{desired}"),
+            _ => String::new(),
+        };
+        let told = format!("{}{wanted} ({}-{}) {}", it.current, it.min, it.max, it.metrics);
+        facts.insert((1, key.clone()), told);
+    }
     for (key, it) in cluster.services.iter().filter(|(key, _)| own(key) && key.1 != "kubernetes") {
         let port = |(port, _, node_port): &(i64, String, Option<i64>)| match node_port {
             Some(node_port) => format!("{port}:{node_port}"),
             None => port.to_string(),
         };
         let ports: Vec<String> = it.ports.iter().map(port).collect();
-        facts.insert((1, key.clone()), format!("{} {}", it.kind, ports.join(",")));
+        facts.insert((2, key.clone()), format!("{} {}", it.kind, ports.join(",")));
     }
     for (key, it) in cluster.pods.iter().filter(|(key, _)| own(key)) {
-        facts.insert((2, key.clone()), format!("{}/{} {}", it.ready.0, it.ready.1, it.status));
+        facts.insert((3, key.clone()), format!("{}/{} {}", it.ready.0, it.ready.1, it.status));
+    }
+    for (name, is_leaving) in cluster.own_namespaces().into_iter().filter(|(name, _)| *name != "default") {
+        let phase = if is_leaving { "Terminating" } else { "Active" };
+        facts.insert((4, (String::new(), name.to_string())), phase.to_string());
+    }
+    for (key, it) in cluster.quotas.iter().filter(|(key, _)| own(key)) {
+        facts.insert((5, key.clone()), it.told());
     }
     for (name, it) in &cluster.nodes {
         let ready = if it.ready { "Ready" } else { "NotReady" };
         let cordoned = if it.cordoned { ",SchedulingDisabled" } else { "" };
-        facts.insert((3, (String::new(), name.clone())), format!("{ready}{cordoned}"));
+        facts.insert((6, (String::new(), name.clone())), format!("{ready}{cordoned}"));
     }
     facts
 }

@@ -75,6 +75,19 @@ pub(crate) fn fold(line: &str, room: usize, rest: &str) -> Vec<String> {
     out
 }
 
+/// Like [`fold`], but at most so many lines: the last one has the rest, which is cut where it is
+/// drawn.
+pub(crate) fn fold_in(line: &str, room: usize, rest: &str, most: usize) -> Vec<String> {
+    let mut lines = fold(line, room, rest);
+    if lines.len() > most.max(1) {
+        let left = lines.split_off(most.max(1) - 1);
+        let bare =
+            left.iter().enumerate().map(|(at, line)| if at == 0 { line.as_str() } else { line.trim_start() });
+        lines.push(bare.collect::<Vec<&str>>().join(" "));
+    }
+    lines
+}
+
 /// A styled piece of a paragraph.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Piece {
@@ -208,6 +221,9 @@ mod tests {
     fn a_folded_line_keeps_its_spaces_and_loses_nothing() {
         assert_eq!(fold("F1   help   F2   more", 14, "  "), ["F1   help", "  F2   more"]);
         assert_eq!(fold("short", 14, "  "), ["short"]);
+        assert_eq!(fold_in("aaa bbb ccc ddd", 8, "  ", 2), ["aaa bbb", "  ccc ddd"]);
+        assert_eq!(fold_in("aaa bbb ccc ddd", 4, "  ", 2), ["aaa", "  bbb ccc ddd"]);
+        assert_eq!(fold_in("aaa bbb", 7, "  ", 0), ["aaa bbb"]);
         let wide = "\u{1100}".repeat(8); // one character of 16 cells
         assert_eq!(fold(&format!("a {wide} b"), 6, "  ").concat().replace(' ', ""), format!("a{wide}b"));
         for room in 0..40 {

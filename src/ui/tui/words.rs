@@ -138,6 +138,7 @@ texts! { pub(crate) enum Word {
     Score: "score", "점수";
     ChosenNode: "chosen: {}", "선택: {}";
     ChosenNobody: "no node fits: the pod waits", "맞는 노드가 없어 파드가 기다립니다";
+    Lack: "asks {}, free {}", "요청 {}, 남음 {}";
     Gone: "  deleted since", "  삭제됨";
     Fits: "fits", "통과";
     Quorum: "quorum {} of {}", "정족수 {}/{}";
@@ -188,9 +189,13 @@ texts! { pub(crate) enum Word {
     PlanStarting: "starting {}", "시작 중 {}";
     PlanLeaving: "leaving {}", "나가는 중 {}";
     PlanFailed: "failed {}", "실패 {}";
+    PlanMissing: "refused {}", "생성 거부 {}";
     PlanScaler: "{} to {} pods, now {}", "파드 {}~{}개, 현재 {}개";
     Namespaces: "namespaces: {}", "네임스페이스: {}";
     NamespaceAlone: "namespace {}", "네임스페이스 {}";
+    Quota: "quota {}  {}", "쿼터 {}  {}";
+    Blocked: "ReplicaSet {}: {} of {} pods, the next is refused", "레플리카셋 {}: 파드 {}/{}개, 다음 파드는 생성이 거부됨";
+    BlockedWhy: "This pod does not exist, so there is nothing to schedule.", "이 파드는 아직 없으므로 스케줄러가 할 일이 없습니다.";
     NoOwner: "owner: none", "소유자 없음";
     LeaseLate: "{} s", "{}초";
     MapOld: "as it was {} s ago", "{}초 전 모습";

@@ -6,14 +6,14 @@ mod read;
 
 pub(crate) use object::{
     Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Key, Node, Pod,
-    ReplicaSet, Service, Slice, Stand,
+    Quota, ReplicaSet, Service, Slice, Stand,
 };
 
 use api::value::text;
 use client::Delta;
 use object::{key, revision};
 use past::{Before, Past};
-use read::{autoscaler, deployment, happened, node, pod, replicaset, service, slice};
+use read::{autoscaler, deployment, happened, node, pod, quota, replicaset, service, slice};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
     ("replicasets", "apps", "v1", "ReplicaSet"),
     ("horizontalpodautoscalers", "autoscaling", "v2", "HorizontalPodAutoscaler"),
     ("namespaces", "", "v1", "Namespace"),
+    ("resourcequotas", "", "v1", "ResourceQuota"),
     ("leases", "coordination.k8s.io", "v1", "Lease"),
     ("events", "", "v1", "Event"),
 ];
@@ -54,6 +55,7 @@ pub(crate) struct Cluster {
     pub autoscalers: BTreeMap<Key, Autoscaler>,
     /// Namespace → whether it is being deleted.
     pub namespaces: BTreeMap<String, bool>,
+    pub quotas: BTreeMap<Key, Quota>,
     /// Lease → holder.
     pub leases: BTreeMap<Key, String>,
     /// Node → when the watch told last that its lease was renewed, on the interface's own clock.
@@ -95,8 +97,8 @@ impl Cluster {
         self.renewed.clear();
     }
 
-    /// The cluster as it was at a store revision, as far as the log reaches back. Leases and
-    /// namespaces are as they are now.
+    /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as
+    /// they are now.
     pub(crate) fn at(&self, revision: u64) -> Cluster {
         let mut then = Cluster {
             nodes: self.nodes.clone(),
@@ -107,6 +109,7 @@ impl Cluster {
             replicasets: self.replicasets.clone(),
             autoscalers: self.autoscalers.clone(),
             namespaces: self.namespaces.clone(),
+            quotas: self.quotas.clone(),
             leases: self.leases.clone(),
             events: self.events.clone(),
             revision,
@@ -123,6 +126,11 @@ impl Cluster {
                 Before::Deployment(key, value) => restore(&mut then.deployments, key, value),
                 Before::ReplicaSet(key, value) => restore(&mut then.replicasets, key, value),
                 Before::Autoscaler(key, value) => restore(&mut then.autoscalers, key, value),
+                Before::Measured(key, value) => {
+                    then.autoscalers.insert(key.clone(), value.clone());
+                }
+                Before::Namespace(key, value) => restore(&mut then.namespaces, key, value),
+                Before::Quota(key, value) => restore(&mut then.quotas, key, value),
             }
         }
         then
@@ -183,6 +191,7 @@ impl Cluster {
             "replicasets" => self.replicasets.keys().cloned().collect(),
             "horizontalpodautoscalers" => self.autoscalers.keys().cloned().collect(),
             "namespaces" => self.namespaces.keys().map(|n| (String::new(), n.clone())).collect(),
+            "resourcequotas" => self.quotas.keys().cloned().collect(),
             "leases" => self.leases.keys().cloned().collect(),
             _ => self.events.keys().cloned().collect(),
         }
@@ -204,7 +213,8 @@ impl Cluster {
             "horizontalpodautoscalers" => {
                 take(&mut self.autoscalers, key).map(|(k, was)| Before::Autoscaler(k, was))
             }
-            "namespaces" => return self.namespaces.remove(&key.1).is_some(),
+            "namespaces" => take(&mut self.namespaces, key.1).map(|(k, was)| Before::Namespace(k, was)),
+            "resourcequotas" => take(&mut self.quotas, key).map(|(k, was)| Before::Quota(k, was)),
             "leases" => {
                 self.heartbeats.remove(&key.1);
                 self.renewed.remove(&key.1);
@@ -257,10 +267,13 @@ impl Cluster {
             "replicasets" => place(&mut self.replicasets, key, replicaset(object))
                 .map(|(k, was)| Before::ReplicaSet(k, was)),
             "horizontalpodautoscalers" => place(&mut self.autoscalers, key, autoscaler(object))
-                .map(|(k, was)| Before::Autoscaler(k, was)),
+                .map(|(k, was)| self.before_of_autoscaler(k, was)),
             "namespaces" => {
                 let is_leaving = text(object, "status.phase") == "Terminating";
-                return place(&mut self.namespaces, key.1, is_leaving).is_some();
+                place(&mut self.namespaces, key.1, is_leaving).map(|(k, was)| Before::Namespace(k, was))
+            }
+            "resourcequotas" => {
+                place(&mut self.quotas, key, quota(object)).map(|(k, was)| Before::Quota(k, was))
             }
             "leases" => {
                 let was_late = key.0 == "kube-node-lease" && self.note_heartbeat(&key.1, revision);
@@ -276,6 +289,14 @@ impl Cluster {
             self.past.note(revision, self.now, false, before);
         }
         changed
+    }
+
+    /// An autoscaler before the change that was just taken in.
+    fn before_of_autoscaler(&self, key: Key, was: Option<Autoscaler>) -> Before {
+        match (was, self.autoscalers.get(&key)) {
+            (Some(was), Some(now)) if now.only_measured(&was) => Before::Measured(key, was),
+            (was, _) => Before::Autoscaler(key, was),
+        }
     }
 
     /// Takes in an Event; true if it is new or differs. Where there are too many, the oldest goes.

@@ -220,6 +220,9 @@ pub(crate) struct ReplicaSet {
     pub created: Option<Timestamp>,
     /// `kubernetes.io/change-cause`
     pub cause: String,
+    /// Why a pod that it wants was not created: the message of its condition `ReplicaFailure`,
+    /// which is removed as soon as a look goes well.
+    pub failure: String,
 }
 
 /// A HorizontalPodAutoscaler.
@@ -236,14 +239,60 @@ pub(crate) struct Autoscaler {
     pub desired: i64,
     /// Each metric with its measured value and its target, as kubectl prints them: `cpu: 12%/50%`.
     pub metrics: String,
+    /// The same before anything is measured: `cpu: <unknown>/50%`.
+    pub targets: String,
     pub revision: u64,
 }
 
 impl Autoscaler {
+    /// Has nothing but the measured value changed since this earlier state?
+    pub(super) fn only_measured(&self, before: &Autoscaler) -> bool {
+        let measured =
+            Autoscaler { metrics: self.metrics.clone(), revision: self.revision, ..before.clone() };
+        measured == *self
+    }
+
     /// Does it scale this Deployment?
     pub(crate) fn scales(&self, deployment: &Key) -> bool {
         let (kind, name) = &self.target;
         kind == "Deployment" && self.namespace == deployment.0 && *name == deployment.1
+    }
+}
+
+/// A ResourceQuota.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Quota {
+    /// What it limits, in the order of the names.
+    pub amounts: Vec<Amount>,
+}
+
+/// How much of a resource a namespace may use, and how much it uses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Amount {
+    /// `pods`, `requests.cpu`
+    pub resource: String,
+    /// Empty: not counted yet.
+    pub used: String,
+    pub hard: String,
+    /// Nothing is left of it.
+    pub is_full: bool,
+}
+
+impl Quota {
+    pub(crate) fn is_full(&self) -> bool {
+        self.amounts.iter().any(|amount| amount.is_full)
+    }
+
+    /// The amounts as `kubectl get quota` prints them: `pods: 2/2, requests.cpu: 20m/1`. What is
+    /// used up comes first.
+    pub(crate) fn told(&self) -> String {
+        let mut amounts: Vec<&Amount> = self.amounts.iter().collect();
+        amounts.sort_by_key(|amount| !amount.is_full);
+        let told = |amount: &Amount| {
+            let used = if amount.used.is_empty() { "?" } else { amount.used.as_str() };
+            format!("{}: {used}/{}", amount.resource, amount.hard)
+        };
+        amounts.into_iter().map(told).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -6,13 +6,16 @@
 //! changes with a revision above 60 are taken back, newest first: the pods that were still being
 //! deleted then are in the picture again, as they were.
 
-use super::object::{Autoscaler, Deployment, Key, Node, Pod, ReplicaSet, Service, Slice};
+use super::object::{Autoscaler, Deployment, Key, Node, Pod, Quota, ReplicaSet, Service, Slice};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Changes kept, of all objects together; the oldest goes. A picture of a time before the oldest
 /// change shows the state before that change.
 const CHANGES_MAX: usize = 4_000;
+/// Measurements of autoscalers kept among them. One autoscaler measures every 15 s, which alone
+/// would fill the log within 17 hours, and ten within two.
+const MEASURED_MAX: usize = CHANGES_MAX / 10;
 
 /// An object's value before a change; `None`: it did not exist.
 #[derive(Clone, Debug)]
@@ -24,6 +27,11 @@ pub(super) enum Before {
     Deployment(Key, Option<Deployment>),
     ReplicaSet(Key, Option<ReplicaSet>),
     Autoscaler(Key, Option<Autoscaler>),
+    /// An autoscaler before a change of nothing but its measured values.
+    Measured(Key, Autoscaler),
+    /// Whether a namespace was being deleted.
+    Namespace(String, Option<bool>),
+    Quota(Key, Option<Quota>),
 }
 
 /// A change of an object.
@@ -36,6 +44,12 @@ struct Noted {
     /// The object was deleted.
     ended: bool,
     before: Before,
+}
+
+impl Noted {
+    fn is_measurement(&self) -> bool {
+        matches!(self.before, Before::Measured(..))
+    }
 }
 
 /// A pod that was deleted.
@@ -61,12 +75,26 @@ impl Past {
     /// Notes a change that was made at this store revision and told at this time. `ended`: the
     /// object was deleted.
     pub(super) fn note(&mut self, revision: u64, at: Duration, ended: bool, before: Before) {
+        if matches!(before, Before::Measured(..)) {
+            self.merge_measurements();
+        }
         if self.changes.len() == CHANGES_MAX
             && let Some(oldest) = self.changes.pop_front()
         {
             self.from = self.from.max(oldest.revision);
         }
         self.changes.push_back(Noted { revision, at, ended, before });
+    }
+
+    /// Makes room for one more measurement. The oldest goes, which merges it with the next one: the
+    /// picture of a time before both shows the value that the next one replaced.
+    fn merge_measurements(&mut self) {
+        let kept = self.changes.iter().filter(|change| change.is_measurement()).count();
+        if kept >= MEASURED_MAX
+            && let Some(oldest) = self.changes.iter().position(Noted::is_measurement)
+        {
+            self.changes.remove(oldest);
+        }
     }
 
     /// A resource was listed for the first time at this revision: nothing is known of it before.
@@ -204,6 +232,92 @@ mod tests {
         put(&mut cluster, pod("a", 20, true));
         let at = |seconds: u64| cluster.past.revision_at(Duration::from_secs(seconds));
         assert_eq!([at(4), at(5), at(6)], [10, 20, 20]);
+    }
+
+    /// An autoscaler that has measured this much, and wants so many pods.
+    fn scaler(used: u64, desired: u64, revision: u64) -> Value {
+        let target = json!({"type": "Utilization", "averageUtilization": 50});
+        json!({"metadata": {"name": "web", "namespace": "default", "resourceVersion": revision.to_string()},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3,
+                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]},
+            "status": {"currentReplicas": 1, "desiredReplicas": desired, "currentMetrics":
+                [{"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": used}}}]}})
+    }
+
+    #[test]
+    fn measurements_push_nothing_else_out() {
+        let mut cluster = Cluster::default();
+        let measure = |cluster: &mut Cluster, used: u64, desired: u64, revision: u64| {
+            let object = scaler(used, desired, revision);
+            cluster.absorb("horizontalpodautoscalers", Delta::Updated(object));
+        };
+        cluster.absorb("pods", Delta::Replaced(vec![pod("a", 10, false)]));
+        cluster.absorb("horizontalpodautoscalers", Delta::Replaced(vec![scaler(0, 1, 11)]));
+        put(&mut cluster, pod("a", 20, true));
+        measure(&mut cluster, 90, 2, 30);
+        let all = 2 * CHANGES_MAX as u64;
+        for n in 0..all {
+            measure(&mut cluster, n % 50, 2, 100 + n);
+        }
+        assert_eq!(cluster.past.changes.len(), 2 + MEASURED_MAX);
+        assert!(cluster.past.reaches(11), "nothing was pushed out");
+        assert_eq!(stands(&cluster.at(19)), [("a", Stand::Ready)]);
+        let then = |revision: u64| {
+            let then = cluster.at(revision);
+            then.autoscalers.values().map(|it| (it.desired, it.metrics.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(then(29), [(1_i64, "cpu: 0%/50%".to_string())], "what it wanted is kept");
+        let newest = all - 1;
+        let told = |n: u64| [(2_i64, format!("cpu: {}%/50%", n % 50))];
+        assert_eq!(then(100 + newest), told(newest));
+        let kept = MEASURED_MAX as u64;
+        assert_eq!(then(100 + newest - kept), told(newest - kept), "as long as it is kept");
+        assert_eq!(then(100), told(newest - kept), "before, the oldest that is known");
+    }
+
+    #[test]
+    fn a_changed_target_is_no_measurement() {
+        let mut cluster = Cluster::default();
+        cluster.absorb("horizontalpodautoscalers", Delta::Replaced(vec![scaler(0, 1, 10)]));
+        let mut changed = scaler(0, 1, 11);
+        changed["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] = json!(80);
+        cluster.absorb("horizontalpodautoscalers", Delta::Updated(changed.clone()));
+        assert!(!cluster.past.changes[0].is_measurement());
+        changed["status"]["currentMetrics"][0]["resource"]["current"]["averageUtilization"] = json!(7);
+        cluster.absorb("horizontalpodautoscalers", Delta::Updated(changed));
+        assert!(cluster.past.changes[1].is_measurement());
+    }
+
+    #[test]
+    fn namespaces_and_quotas_have_a_past() {
+        let mut cluster = Cluster::default();
+        let namespace = |phase: &str, revision: &str| {
+            json!({"metadata": {"name": "staging",
+            "resourceVersion": revision}, "status": {"phase": phase}})
+        };
+        let quota = |used: &str, revision: &str| {
+            json!({"metadata": {"name": "small",
+            "namespace": "staging", "resourceVersion": revision},
+            "status": {"hard": {"pods": "2"}, "used": {"pods": used}}})
+        };
+        cluster.absorb("namespaces", Delta::Replaced(vec![]));
+        cluster.absorb("resourcequotas", Delta::Replaced(vec![]));
+        cluster.absorb("namespaces", Delta::Updated(namespace("Active", "10")));
+        cluster.absorb("resourcequotas", Delta::Updated(quota("1", "11")));
+        cluster.absorb("resourcequotas", Delta::Updated(quota("2", "12")));
+        cluster.absorb("namespaces", Delta::Updated(namespace("Terminating", "20")));
+        cluster.absorb("resourcequotas", Delta::Deleted(quota("2", "21")));
+        cluster.absorb("namespaces", Delta::Deleted(namespace("Terminating", "22")));
+        let then = |revision: u64| {
+            let then = cluster.at(revision);
+            let told = then.quotas.values().map(|quota| quota.told()).collect::<Vec<_>>().join(" ");
+            (then.namespaces.get("staging").copied(), told)
+        };
+        assert_eq!(then(9), (None, String::new()));
+        assert_eq!(then(11), (Some(false), "pods: 1/2".to_string()));
+        assert_eq!(then(19), (Some(false), "pods: 2/2".to_string()));
+        assert_eq!(then(21), (Some(true), String::new()));
+        assert_eq!(then(22), (None, String::new()));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The few fields of an object that the map shows.
 
 use super::object::{
-    Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Node, Pod, Probe,
-    ReplicaSet, Service, Slice, Stand, revision,
+    Amount, Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Node,
+    Pod, Probe, Quota, ReplicaSet, Service, Slice, Stand, revision,
 };
 use api::kinds::core::pod::summary;
 use api::quantity::Quantity;
 use api::requests::{self, Field};
-use api::value::{at, flag, int, list, pairs, text};
+use api::value::{at, empty, flag, int, list, pairs, text};
 use clock::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -259,7 +259,19 @@ pub(super) fn replicaset(object: &Value) -> ReplicaSet {
             .unwrap_or_default(),
         created: time(object, "metadata.creationTimestamp"),
         cause: annotations["kubernetes.io/change-cause"].as_str().unwrap_or_default().into(),
+        failure: failure(object),
     }
+}
+
+/// Why a ReplicaSet could not create a pod; empty if nothing is wrong, or if it was a deletion.
+fn failure(object: &Value) -> String {
+    let is_it = |condition: &&Value| {
+        text(condition, "type") == "ReplicaFailure"
+            && text(condition, "status") == "True"
+            && text(condition, "reason") == "FailedCreate"
+    };
+    let found = list(object, "status.conditions").iter().find(is_it);
+    found.map_or(String::new(), |condition| text(condition, "message").into())
 }
 
 /// The metrics of an autoscaler by type, and the field that each has.
@@ -294,8 +306,10 @@ fn measured(metric: &Value, current: &Value) -> String {
 pub(super) fn autoscaler(object: &Value) -> Autoscaler {
     let count = |path: &str| int(object, path).unwrap_or_default();
     let current = list(object, "status.currentMetrics");
-    let metrics = list(object, "spec.metrics").iter().enumerate();
+    let wanted = list(object, "spec.metrics");
+    let metrics = wanted.iter().enumerate();
     let metrics = metrics.map(|(at, metric)| measured(metric, current.get(at).unwrap_or(&Value::Null)));
+    let targets = wanted.iter().map(|metric| measured(metric, &Value::Null));
     Autoscaler {
         namespace: text(object, "metadata.namespace").into(),
         name: text(object, "metadata.name").into(),
@@ -308,8 +322,23 @@ pub(super) fn autoscaler(object: &Value) -> Autoscaler {
         current: count("status.currentReplicas"),
         desired: count("status.desiredReplicas"),
         metrics: metrics.collect::<Vec<_>>().join(", "),
+        targets: targets.collect::<Vec<_>>().join(", "),
         revision: revision(object),
     }
+}
+
+pub(super) fn quota(object: &Value) -> Quota {
+    // The controller copies the limits into the status when it has counted.
+    let hard = if empty(object, "status.hard") { "spec.hard" } else { "status.hard" };
+    // Names such as `requests.cpu` are no paths.
+    let used = at(object, "status.used");
+    let amount = |(resource, hard): (&str, &str)| {
+        let used = used.get(resource).and_then(Value::as_str).unwrap_or_default();
+        let both = Quantity::parse(used).zip(Quantity::parse(hard));
+        let is_full = both.is_some_and(|(used, hard)| used >= hard);
+        Amount { resource: resource.into(), used: used.into(), hard: hard.into(), is_full }
+    };
+    Quota { amounts: pairs(object, hard).map(amount).collect() }
 }
 
 pub(super) fn happened(object: &Value) -> Happened {
@@ -413,6 +442,29 @@ mod tests {
             {"type": "External", "external": {"current": {"averageValue": "7"}}}]});
         let read = autoscaler(&object);
         assert_eq!((read.current, read.desired, read.metrics.as_str()), (1, 3, "cpu: 0%/50%, queue: 7/30"));
+    }
+
+    #[test]
+    fn a_quota_is_read_with_what_is_used_of_it() {
+        let hard = json!({"pods": "2", "requests.cpu": "1"});
+        let mut object = json!({"metadata": {"name": "small"}, "spec": {"hard": hard}});
+        let read = quota(&object);
+        assert_eq!((read.told().as_str(), read.is_full()), ("pods: ?/2, requests.cpu: ?/1", false));
+        object["status"] = json!({"hard": hard, "used": {"pods": "1", "requests.cpu": "20m"}});
+        assert_eq!(quota(&object).told(), "pods: 1/2, requests.cpu: 20m/1");
+        object["status"]["used"] = json!({"pods": "1", "requests.cpu": "1000m"});
+        let read = quota(&object);
+        assert_eq!((read.told().as_str(), read.is_full()), ("requests.cpu: 1000m/1, pods: 1/2", true));
+    }
+
+    #[test]
+    fn a_replicaset_tells_why_a_pod_was_not_created() {
+        let condition = |reason: &str| {
+            json!({"status": {"conditions": [{"type": "ReplicaFailure",
+            "status": "True", "reason": reason, "message": "exceeded quota: small"}]}})
+        };
+        assert_eq!(replicaset(&condition("FailedCreate")).failure, "exceeded quota: small");
+        assert_eq!(replicaset(&condition("FailedDelete")).failure, "");
     }
 
     #[test]

@@ -43,6 +43,13 @@ impl Canvas<'_> {
         x + cells(&text)
     }
 
+    /// The part below so many rows.
+    pub(crate) fn below(&mut self, rows: usize) -> Canvas<'_> {
+        let rows = u16::try_from(rows).unwrap_or(u16::MAX).min(self.area.height);
+        let area = Rect { y: self.area.y + rows, height: self.area.height - rows, ..self.area };
+        Canvas { buffer: &mut *self.buffer, area, look: self.look, lang: self.lang }
+    }
+
     /// Is this sign in the cell?
     pub(crate) fn shows(&self, x: usize, y: usize, sign: &str) -> bool {
         let inside = x < self.width() && y < self.height();

@@ -10,7 +10,7 @@ use super::canvas::Canvas;
 use super::common::{caption, lit, not_listed, refusal};
 use super::ghosts::{ghost_line, ghosts};
 use super::hops::short;
-use super::{namespaces, plan, scaler};
+use super::{namespaces, plan, quotas, scaler};
 use std::collections::BTreeMap;
 
 /// Narrower columns than this are of no use: the nodes become lines.
@@ -42,8 +42,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     if !text.is_empty() {
         canvas.put(1, foot, &text, Tone::Warn);
     }
-    if let Some(scaler) = scaler::shown(model, scene).filter(|_| roomy) {
-        let (text, tone) = scaler::line(canvas, scene, scaler);
+    let room = canvas.width().saturating_sub(2);
+    let scaler = scaler::shown(model, scene).map(|scaler| scaler::line(canvas, scene, scaler, room));
+    for (text, tone) in [scaler, quotas::line(canvas, scene)].into_iter().flatten().filter(|_| roomy) {
         foot = foot.saturating_sub(1);
         canvas.put(1, foot, &text, tone);
     }

@@ -1,14 +1,14 @@
 //! What several views need of the model: what is lit, the object they are about, and sentences that
 //! they share.
 
-use super::super::cluster::Key;
+use super::super::cluster::{Cluster, Key};
 use super::super::flow::{Flow, Gate, Spot};
 use super::super::look::{Sign, Tone};
 use super::super::model::{Model, View};
 use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
-use super::hops::{brief, describe};
+use super::hops::{brief, describe, short};
 use super::namespaces;
 use clock::Timestamp;
 use std::time::Duration;
@@ -64,6 +64,15 @@ pub(crate) fn ages_due(model: &Model) -> Option<Duration> {
     let youngest = pods.chain(sets.filter_map(|set| set.created)).max()?;
     let every = if moment(model).duration_since(youngest).as_secs() < 60 { 1 } else { 10 };
     Some(Duration::from_secs((model.now.as_secs() / every + 1) * every))
+}
+
+/// The short name of a node. One that is not ready has a sign: neither are its pods, whatever their
+/// status says.
+pub(super) fn node_name(canvas: &Canvas<'_>, scene: &Cluster, node: &str) -> (String, Tone) {
+    match scene.nodes.get(node) {
+        Some(known) if !known.ready => (format!("{} {}", short(node), canvas.sign(Sign::Down)), Tone::Bad),
+        _ => (short(node).to_string(), Tone::Dim),
+    }
 }
 
 /// What is lit: where the request comes from, and where it goes.

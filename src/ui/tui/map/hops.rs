@@ -10,6 +10,19 @@ pub(crate) fn short(name: &str) -> &str {
     name.strip_prefix("ropewalk-").unwrap_or(name)
 }
 
+/// The name of a resource; a long one as `kubectl api-resources` shortens it.
+pub(super) fn kind(resource: &str) -> &str {
+    match resource {
+        "customresourcedefinitions" => "crd",
+        "horizontalpodautoscalers" => "hpa",
+        "persistentvolumeclaims" => "pvc",
+        "persistentvolumes" => "pv",
+        "poddisruptionbudgets" => "pdb",
+        "resourcequotas" => "quota",
+        other => other,
+    }
+}
+
 /// Who it is, as short as people say it.
 pub(super) fn who(lang: Lang, spot: &Spot) -> String {
     match spot {

@@ -1,5 +1,6 @@
 //! The diagrams. Each draws from the model alone; a number on the screen is a measured number.
 
+mod blocked;
 mod canvas;
 mod cluster;
 mod common;
@@ -13,6 +14,7 @@ mod plan;
 mod plan_node;
 mod pod;
 mod pod_wide;
+mod quotas;
 mod raft;
 mod raft_wide;
 mod rollout;
@@ -84,7 +86,7 @@ pub(crate) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
         View::Cluster => cluster::draw(&mut canvas, model, &model.scene()),
         View::ControlPlane => control::draw(&mut canvas, model),
         View::Raft => raft::draw(&mut canvas, model),
-        View::Scheduling => scheduling::draw(&mut canvas, model),
+        View::Scheduling => scheduling::draw(&mut canvas, model, &model.scene()),
         View::Network => network::draw(&mut canvas, model, &model.scene()),
         View::Rollout => rollout::draw(&mut canvas, model, &model.scene()),
         View::Pod => pod::draw(&mut canvas, model, &model.scene()),

@@ -17,8 +17,10 @@ use super::super::text::{cells, cut_middle, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::stand;
+use super::common::node_name;
 use super::ghosts::{Ghost, ghost_line};
 use super::hops::short;
+use super::strip::Piece;
 use tap::Event;
 
 /// The row of the first address.
@@ -73,7 +75,8 @@ pub(super) fn draw(
             let (sign, tone) = stand(pod.stand);
             let text = format!("{} {}", canvas.sign(sign), pod.status);
             canvas.put_in(3, y, POD - 4, &text, tone);
-            gets(canvas, (&pod.name, &pod.node), (Word::NotInSlice, Tone::Warn), y);
+            let node = node_name(canvas, scene, &pod.node);
+            gets(canvas, (&pod.name, node), (Word::NotInSlice, Tone::Warn), y);
             y += 1;
         }
     }
@@ -172,16 +175,17 @@ fn one(
     canvas.put(1, y, canvas.sign(Sign::Rail), Tone::Dim);
     let address = format!("{} {}{port}", canvas.sign(sign), endpoint.ip);
     canvas.put_in(3, y, POD - 4, &address, tone);
-    gets(canvas, (&endpoint.pod, &endpoint.node), (word, tone), y);
+    let node = node_name(canvas, scene, &endpoint.node);
+    gets(canvas, (&endpoint.pod, node), (word, tone), y);
 }
 
 /// A pod with its node, and what it gets of the Service.
-fn gets(canvas: &mut Canvas<'_>, (pod, node): (&str, &str), (word, tone): (Word, Tone), y: usize) {
+fn gets(canvas: &mut Canvas<'_>, (pod, node): (&str, Piece), (word, tone): (Word, Tone), y: usize) {
     let [node_at, gets_at] = [NODE, GETS].map(|from_right| canvas.width().saturating_sub(from_right));
     let room = node_at.saturating_sub(POD + 1);
     let name = cut_middle(pod, room, canvas.sign(Sign::Ellipsis));
     canvas.put_in(POD, y, room, &name, Tone::Plain);
-    canvas.put_in(node_at, y, NODE - GETS - 1, short(node), Tone::Dim);
+    canvas.put_in(node_at, y, NODE - GETS - 1, &node.0, node.1);
     let text = canvas.word(word, &[]);
     canvas.put(gets_at, y, &text, tone);
 }

@@ -21,7 +21,7 @@ use super::common::{caption, lit, not_listed, refusal};
 use super::hops::short;
 use super::plan_node::{NODE_MIN, node_box};
 use super::sequence::{Act, Lane, Row, rows};
-use super::{scaler, scrubber};
+use super::{blocked, namespaces, quotas, scaler, scrubber};
 
 /// The smallest pane in which all boxes have room.
 const SMALLEST: (usize, usize) = (74, 15);
@@ -281,7 +281,7 @@ fn tray(canvas: &Canvas<'_>, scene: &Cluster) -> Option<(String, Tone)> {
     if pods.is_empty() {
         return None;
     }
-    let name = |pod: &Pod| scene.label(&pod.namespace, &tail(canvas, &pod.name));
+    let name = |pod: &Pod| namespaces::brief(scene, &pod.namespace, &tail(canvas, &pod.name));
     let names: Vec<String> = pods.into_iter().map(name).collect();
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
     Some((format!("{} {}{more}", canvas.sign(Sign::Waiting), names.join(" ")), Tone::Warn))
@@ -297,13 +297,15 @@ pub(super) fn tail(canvas: &Canvas<'_>, name: &str) -> String {
     }
 }
 
-/// The lines at the foot: two and, where there is an autoscaler, one for it above that of its
-/// Deployment. Returns the first row of them.
+/// The lines at the foot: two and, between them, one for the quotas and, above its Deployment, one
+/// for an autoscaler, where there are such. Returns the first row of them.
 fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) -> usize {
-    let scaler = scaler::shown(model, scene).map(|scaler| scaler::line(canvas, scene, scaler));
-    let first = last.saturating_sub(1 + usize::from(scaler.is_some()));
-    if let Some((text, tone)) = scaler {
-        canvas.put(1, last.saturating_sub(1), &text, tone);
+    let room = canvas.width().saturating_sub(2);
+    let scaler = scaler::shown(model, scene).map(|scaler| scaler::line(canvas, scene, scaler, room));
+    let between: Vec<_> = [quotas::line(canvas, scene), scaler].into_iter().flatten().collect();
+    let first = last.saturating_sub(1 + between.len());
+    for (at, (text, tone)) in between.iter().enumerate() {
+        canvas.put(1, first + 1 + at, text, *tone);
     }
     let moves = model.traffic.moving() || refusal(model).is_some();
     let told = caption(model, false);
@@ -324,7 +326,6 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) ->
         None if moves => (String::new(), Tone::Dim),
         None => told,
     };
-    let room = canvas.width().saturating_sub(2);
     if model.traffic.shown().is_none() || room < SCRUBBER {
         canvas.put(1, last, &text, tone);
         return first;
@@ -373,7 +374,16 @@ fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
     if endpoints.is_empty() {
         canvas.put(x + 1, y, &format!("{} 0", canvas.sign(Sign::Failed)), Tone::Bad);
     }
-    for endpoint in endpoints {
+    let all = endpoints.len();
+    for (at, endpoint) in endpoints.into_iter().enumerate() {
+        let name = if endpoint.pod.is_empty() { endpoint.ip.clone() } else { tail(canvas, &endpoint.pod) };
+        // The last one needs no room for the number of those that follow.
+        let more = format!(" +{}", all - at);
+        let needs = cells(&name) + 3 + if at + 1 < all { cells(&more) } else { 0 };
+        if x + needs > canvas.width() {
+            canvas.put(x, y, &more, Tone::Dim);
+            return;
+        }
         let pod = scene.pods.get(&(key.0.clone(), endpoint.pod.clone()));
         let (sign, tone) = match (endpoint.ready, pod) {
             (true, _) => (Sign::Ready, Tone::Good),
@@ -381,7 +391,6 @@ fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
             (false, _) => (Sign::Leaving, Tone::Dim),
         };
         x = canvas.put(x + 1, y, canvas.sign(sign), tone);
-        let name = if endpoint.pod.is_empty() { endpoint.ip.clone() } else { tail(canvas, &endpoint.pod) };
         x = canvas.put(x + 1, y, &name, Tone::Plain);
     }
 }
@@ -405,6 +414,10 @@ fn wanted(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Option<String>
         if count > 0 {
             text = format!("{text}, {}", canvas.word(word, &[&count.to_string()]));
         }
+    }
+    let missing = blocked::missing(scene, key);
+    if missing > 0 {
+        text = format!("{text}, {}", canvas.word(Word::PlanMissing, &[&missing.to_string()]));
     }
     Some(cut(&text, canvas.width().saturating_sub(2), canvas.sign(Sign::Ellipsis)))
 }

@@ -8,9 +8,9 @@ use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::stand;
-use super::common::{is_roomy, none_of, restarts, subject};
+use super::common::{is_roomy, node_name, none_of, restarts, subject};
 use super::ghosts::{ghost_line, ghosts};
-use super::hops::{describe, short};
+use super::hops::describe;
 use super::pod_wide;
 use super::strip::{Lines, told};
 use tap::ObjectRef;
@@ -30,7 +30,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     };
     let (sign, tone) = stand(pod.stand);
     let name = format!("{} {}", canvas.sign(sign), scene.label(&pod.namespace, &pod.name));
-    let counts = vec![(name, tone), (pod.status.clone(), tone), (facts(canvas, pod), Tone::Dim)];
+    let counts = vec![(name, tone), (pod.status.clone(), tone), (facts(canvas, scene, pod), Tone::Dim)];
     let events = scene.events_about("Pod", &(pod.namespace.clone(), pod.name.clone()));
     let unwell = !matches!(pod.stand, Stand::Ready);
     let warned = events.iter().rev().find(|event| event.warning && unwell);
@@ -61,7 +61,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
             (&pod.status, tone),
         ],
     );
-    let facts = facts(canvas, pod);
+    let facts = facts(canvas, scene, pod);
     canvas.put(1, 1, &facts, Tone::Dim);
     if is_roomy(canvas) {
         return pod_wide::draw(canvas, model, scene, pod);
@@ -99,10 +99,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
 }
 
 /// What is known of a pod in one line: containers, image, node, address, restarts.
-fn facts(canvas: &Canvas<'_>, pod: &Pod) -> String {
+fn facts(canvas: &Canvas<'_>, scene: &Cluster, pod: &Pod) -> String {
     let mut facts = vec![format!("{}/{}", pod.ready.0, pod.ready.1), pod.image.clone()];
     if !pod.node.is_empty() {
-        facts.push(canvas.word(Word::On, &[short(&pod.node)]));
+        facts.push(canvas.word(Word::On, &[&node_name(canvas, scene, &pod.node).0]));
     }
     facts.push(pod.ip.clone());
     if pod.restarts > 0 {

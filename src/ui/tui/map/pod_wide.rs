@@ -13,7 +13,7 @@
 use super::super::cluster::{Cluster, Condition, Container, ContainerState, Exit, Happened, Pod};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::{cells, time_of_day};
+use super::super::text::{cells, fold_in, time_of_day};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::common::{age, moment, restarts};
@@ -237,13 +237,14 @@ fn story(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, pod: &Pod, y: 
         y += 1;
     }
     let room = canvas.height().saturating_sub(y);
+    let mut spare = room.saturating_sub(events.len());
     for event in events.iter().skip(events.len().saturating_sub(room)) {
-        event_line(canvas, event, y);
-        y += 1;
+        y = event_lines(canvas, event, y, &mut spare);
     }
 }
 
-fn event_line(canvas: &mut Canvas<'_>, event: &Happened, y: usize) {
+/// An Event on one line, or more as far as there are spare ones. Returns the row behind it.
+fn event_lines(canvas: &mut Canvas<'_>, event: &Happened, y: usize, spare: &mut usize) -> usize {
     let (sign, tone) = match event.warning {
         true => (canvas.sign(Sign::Warn), Tone::Bad),
         false => (" ", Tone::Plain),
@@ -251,6 +252,12 @@ fn event_line(canvas: &mut Canvas<'_>, event: &Happened, y: usize) {
     let count = if event.count > 1 { format!("  ×{}", event.count) } else { String::new() };
     let end = canvas.width().saturating_sub(cells(&count) + 1);
     let text = format!("{sign} {}: {}", event.reason, event.message);
-    canvas.put_in(1, y, end.saturating_sub(2), &text, tone);
+    let room = end.saturating_sub(2);
+    let lines = fold_in(&text, room, "    ", 1 + *spare);
+    *spare = spare.saturating_sub(lines.len().saturating_sub(1));
+    for (at, line) in lines.iter().enumerate() {
+        canvas.put_in(1, y + at, room, line, tone);
+    }
     canvas.put(end, y, &count, Tone::Dim);
+    y + lines.len()
 }

@@ -8,8 +8,8 @@ use super::canvas::Canvas;
 use super::cluster::stand;
 use super::common::{is_roomy, none_of, subject};
 use super::ghosts::{Ghost, ghosts};
-use super::strip::{Lines, counted, news, told};
-use super::{rollout_wide, scaler};
+use super::strip::{Lines, Piece, counted, news, told};
+use super::{blocked, rollout_wide, scaler};
 
 /// The Deployment that the view is about.
 fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Deployment)> {
@@ -45,10 +45,12 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
             counts.push(counted(canvas, &revision, &pods, Some(set.wanted)));
         }
     }
-    let newest = scene.events_about("Deployment", key).last().map(|event| told(canvas, event));
+    let event = || scene.events_about("Deployment", key).last().map(|event| told(canvas, event));
+    let newest = blocked::line(canvas, scene, Some(key)).or_else(event);
     let mut news = news(canvas, model, scene);
     if let Some(newest) = newest.filter(|_| !model.traffic.moving()) {
         news.truncate(1);
+        news.retain(|piece| *piece != newest);
         news.insert(0, newest);
     }
     Lines { counts, news }
@@ -110,9 +112,15 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
             break;
         }
     }
-    if let Some(event) = scene.events_about("Deployment", key).last() {
-        canvas.put(1, last, &event.message, Tone::Dim);
+    if let Some((text, tone)) = newest(canvas, scene, key) {
+        canvas.put(1, last, &text, tone);
     }
+}
+
+/// What holds the rollout up, or what its controller told last.
+pub(super) fn newest(canvas: &Canvas<'_>, scene: &Cluster, key: &Key) -> Option<Piece> {
+    let event = || Some((scene.events_about("Deployment", key).last()?.message.clone(), Tone::Dim));
+    blocked::line(canvas, scene, Some(key)).or_else(event)
 }
 
 /// A sign for each pod of a ReplicaSet, also for those that went away, and how many are ready.

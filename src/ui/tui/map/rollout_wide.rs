@@ -17,10 +17,9 @@ use super::super::text::{cells, cut_middle};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::stand;
-use super::common::{age, moment};
+use super::common::{age, moment, node_name};
 use super::ghosts::{Ghost, ghosts};
-use super::hops::short;
-use super::rollout::pods_of_set;
+use super::rollout::{newest, pods_of_set};
 use clock::Timestamp;
 
 /// The column where the bar begins, its greatest width, and the most cells that one pod has.
@@ -71,11 +70,11 @@ pub(super) fn draw(
         // Each later ReplicaSet has its line, and the same share of the rows.
         let later = active.len() - at - 1;
         let share = end.saturating_sub(y + later) / (later + 1);
-        y = pods(canvas, &block.pods, moment, y, share);
+        y = pods(canvas, scene, &block.pods, moment, y, share);
     }
     history(canvas, &old, moment, (end, history_rows));
-    if let Some(event) = scene.events_about("Deployment", key).last() {
-        canvas.put(1, last, &event.message, Tone::Dim);
+    if let Some((text, tone)) = newest(canvas, scene, key) {
+        canvas.put(1, last, &text, tone);
     }
 }
 
@@ -156,7 +155,14 @@ fn named(canvas: &mut Canvas<'_>, set: &ReplicaSet, (x, y): (usize, usize), tone
 
 /// The pods in so many rows: a row each or, if there are too few rows, two in a row, those that are
 /// not ready first. The row behind them.
-fn pods(canvas: &mut Canvas<'_>, pods: &[&Pod], moment: Timestamp, y: usize, rows: usize) -> usize {
+fn pods(
+    canvas: &mut Canvas<'_>,
+    scene: &Cluster,
+    pods: &[&Pod],
+    moment: Timestamp,
+    y: usize,
+    rows: usize,
+) -> usize {
     if rows == 0 {
         return y;
     }
@@ -171,7 +177,7 @@ fn pods(canvas: &mut Canvas<'_>, pods: &[&Pod], moment: Timestamp, y: usize, row
     let shown = if pods.len() > places { places - 1 } else { pods.len() };
     for (at, pod) in pods.iter().take(shown).enumerate() {
         let place = (3 + at % per_row * width, y + at / per_row);
-        one(canvas, pod, moment, place, (width, is_whole));
+        one(canvas, scene, pod, moment, place, (width, is_whole));
     }
     if shown < pods.len() {
         let more = canvas.word(Word::TimeMore, &[&(pods.len() - shown).to_string()]);
@@ -183,6 +189,7 @@ fn pods(canvas: &mut Canvas<'_>, pods: &[&Pod], moment: Timestamp, y: usize, row
 /// One pod: name, status, node and age; in half a row without its node.
 fn one(
     canvas: &mut Canvas<'_>,
+    scene: &Cluster,
     pod: &Pod,
     moment: Timestamp,
     (x, y): (usize, usize),
@@ -200,7 +207,8 @@ fn one(
     canvas.put_in(status, y, age_at.saturating_sub(status + 1).min(18), &pod.status, tone);
     let node = status + 20;
     if is_whole {
-        canvas.put_in(node, y, age_at.saturating_sub(node + 1), short(&pod.node), Tone::Dim);
+        let (name, tone) = node_name(canvas, scene, &pod.node);
+        canvas.put_in(node, y, age_at.saturating_sub(node + 1), &name, tone);
     }
     canvas.put(age_at, y, &age, Tone::Dim);
 }

@@ -5,13 +5,17 @@
 //! shop: desired 1, ready 1
 //! ```
 
-use super::super::cluster::{Autoscaler, Cluster};
+use super::super::cluster::{Autoscaler, Cluster, Deployment, Key};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
+use super::super::text::{cells, cut, cut_middle};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::namespaces;
 use super::strip::Piece;
+
+/// Cells that the names keep where a line is short: then the metrics are cut, too.
+const NAMES: usize = 24;
 
 /// The autoscaler on the map: that of the Deployment on the last line, else the newest.
 pub(super) fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<&'a Autoscaler> {
@@ -19,11 +23,15 @@ pub(super) fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<&'a Autosca
     first.or_else(|| scene.autoscalers_by_age().first().copied())
 }
 
-/// An autoscaler on a line: its workload, what it has measured, and how many pods it allows.
-pub(super) fn line(canvas: &Canvas<'_>, scene: &Cluster, scaler: &Autoscaler) -> Piece {
-    let (kind, name) = &scaler.target;
+/// An autoscaler on a line of so many cells: its workload, what it has measured, and how many pods
+/// it allows. Where there is too little room, names are shortened: the numbers stay.
+pub(super) fn line(canvas: &Canvas<'_>, scene: &Cluster, scaler: &Autoscaler, room: usize) -> Piece {
     let (min, max) = (scaler.min.to_string(), scaler.max.to_string());
+    // Its controller has not counted the pods yet.
+    let has_pods = |(key, it): (&Key, &Deployment)| scaler.scales(key) && it.wanted > 0;
+    let is_untold = scaler.current == 0 && scaler.desired == 0 && scene.deployments.iter().any(has_pods);
     let now = match scaler.desired {
+        _ if is_untold => "?".to_string(),
         desired if desired > 0 && desired != scaler.current => {
             format!("{} {} {desired}", scaler.current, canvas.sign(Sign::Task))
         }
@@ -34,10 +42,36 @@ pub(super) fn line(canvas: &Canvas<'_>, scene: &Cluster, scaler: &Autoscaler) ->
         0 | 1 => String::new(),
         all => format!("  +{}", all - 1),
     };
-    let arrow = canvas.sign(Sign::Right);
+    let (arrow, ellipsis) = (canvas.sign(Sign::Right), canvas.sign(Sign::Ellipsis));
+    let whole = |names: &str, metrics: &str| format!("HPA {names}  {metrics}  {pods}{more}");
+    let metrics = cut(&scaler.metrics, room.saturating_sub(cells(&whole("", "")) + NAMES), ellipsis);
+    let left = room.saturating_sub(cells(&whole("", &metrics)));
     let label = scene.label(&scaler.namespace, &scaler.name);
-    let text = format!("HPA {label} {arrow} {kind}/{name}  {}  {pods}{more}", scaler.metrics);
-    (text, tone(scaler))
+    (whole(&names(&label, scaler, left, (arrow, ellipsis)), &metrics), tone(scaler))
+}
+
+/// The name of an autoscaler and its workload in so many cells. A Deployment needs no word for its
+/// kind, and one of the same name is in the line below: both are left out before a name is cut.
+fn names(label: &str, scaler: &Autoscaler, room: usize, (arrow, ellipsis): (&str, &str)) -> String {
+    let (kind, name) = &scaler.target;
+    let mut targets = vec![format!("{kind}/{name}")];
+    match (*name == scaler.name, kind == "Deployment") {
+        (true, true) => targets.extend([kind.clone(), String::new()]),
+        (true, false) => targets.push(kind.clone()),
+        (false, true) => targets.push(name.clone()),
+        (false, false) => {}
+    }
+    let joined = |label: &str, target: &str| match target.is_empty() {
+        true => label.to_string(),
+        false => format!("{label} {arrow} {target}"),
+    };
+    if let Some(target) = targets.iter().find(|target| cells(&joined(label, target)) <= room) {
+        return joined(label, target);
+    }
+    let target = targets.pop().unwrap_or_default();
+    let left = (room + cells(&target)).saturating_sub(cells(&joined("", &target)));
+    let target = cut_middle(&target, (left / 2).max(left.saturating_sub(cells(label))), ellipsis);
+    joined(&cut_middle(label, left.saturating_sub(cells(&target)), ellipsis), &target)
 }
 
 /// An autoscaler behind its Deployment, in the line of a narrow screen and in the rollout view: it

@@ -1,10 +1,11 @@
 //! Why there? The scheduler's decision about one pod, from its own record.
 
-use super::super::cluster::Pod;
+use super::super::cluster::{Cluster, Pod};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
+use super::blocked;
 use super::canvas::Canvas;
 use super::common::is_roomy;
 use super::hops::short;
@@ -13,9 +14,21 @@ use super::strip::Lines;
 use std::cmp::Reverse;
 use tap::{Decision, Event, Record, Refusal, Verdict};
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+/// Draws the decision about a pod; above it why another one was never created, and so never came
+/// to the scheduler.
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+    let is_wide = is_roomy(canvas);
+    let above = blocked::draw(canvas, scene);
+    decided(&mut canvas.below(above), model, is_wide, above > 0);
+}
+
+/// Draws a decision. `is_told`: it stands above why there is none.
+fn decided(canvas: &mut Canvas<'_>, model: &Model, is_wide: bool, is_told: bool) {
     let place = model.place(&model.traffic.decided());
     let Some(record) = model.traffic.newest_decisions().nth(place) else {
+        if is_told {
+            return;
+        }
         return canvas.note(1, &model.lang.say(Word::NoDecision, &[]));
     };
     let Some(object) = &record.object else { return };
@@ -33,7 +46,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         return canvas.note(2, &model.lang.say(Word::Undecided, &[]));
     }
     let Event::Schedule(decision) = &record.event else { return };
-    if is_roomy(canvas) {
+    if is_wide {
         return scheduling_wide::draw(canvas, model, record, decision);
     }
     table(canvas, model, record, decision);
@@ -64,7 +77,11 @@ fn table(canvas: &mut Canvas<'_>, model: &Model, record: &Record, decision: &Dec
         canvas.put_in(1, y, first - 1, short(node), if is_chosen { Tone::Strong } else { Tone::Plain });
         match verdict.refused.first() {
             Some(refused) => {
-                let text = format!("{} {}", canvas.sign(Sign::Unmet), reason(refused, wide));
+                let plug_in = match wide && !refused.filter.is_empty() {
+                    true => format!("{}: ", refused.filter),
+                    false => String::new(),
+                };
+                let text = format!("{} {plug_in}{}", canvas.sign(Sign::Unmet), reason(refused));
                 canvas.put(1 + first, y, &text, Tone::Bad);
             }
             None => {
@@ -90,7 +107,8 @@ fn table(canvas: &mut Canvas<'_>, model: &Model, record: &Record, decision: &Dec
 }
 
 /// The same in two lines: the pod with its node, and the verdict about each node.
-pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
+pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
+    let refused = blocked::line(canvas, scene, None);
     let place = model.place(&model.traffic.decided());
     let record = model.traffic.newest_decisions().nth(place);
     let decision = record.and_then(|record| match &record.event {
@@ -98,7 +116,10 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
         _ => None,
     });
     let Some((object, decision)) = decision else {
-        return Lines::none(canvas.word(Word::NoDecision, &[]));
+        return match refused {
+            Some(refused) => Lines { counts: vec![], news: vec![refused] },
+            None => Lines::none(canvas.word(Word::NoDecision, &[])),
+        };
     };
     let fit = decision.verdicts.iter().filter(|verdict| verdict.refused.is_empty()).count();
     let (fit, all) = (fit.to_string(), decision.verdicts.len().to_string());
@@ -117,16 +138,15 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     let verdict = |verdict: &Verdict| {
         let node = short(&verdict.node);
         match verdict.refused.first() {
-            Some(refused) => {
-                (format!("{node} {} {}", canvas.sign(Sign::Unmet), reason(refused, false)), Tone::Bad)
-            }
+            Some(refused) => (format!("{node} {} {}", canvas.sign(Sign::Unmet), reason(refused)), Tone::Bad),
             None if chosen == Some(verdict.node.as_str()) => {
                 (format!("{node} {} {}", canvas.sign(Sign::Leader), verdict.total), Tone::Strong)
             }
             None => (format!("{node} {} {}", canvas.sign(Sign::Met), verdict.total), Tone::Good),
         }
     };
-    Lines { counts, news: by_rank(decision).into_iter().map(verdict).collect() }
+    let verdicts = by_rank(decision).into_iter().map(verdict);
+    Lines { counts, news: refused.into_iter().chain(verdicts).collect() }
 }
 
 /// The verdicts, that of the chosen node first, those that refuse last.
@@ -139,12 +159,11 @@ pub(super) fn by_rank(decision: &Decision) -> Vec<&Verdict> {
     verdicts
 }
 
-/// Why a node was refused; in little room without the words that all reasons begin with.
-fn reason(refused: &Refusal, wide: bool) -> String {
+/// Why a node was refused: the words that an Event counts nodes with are left out.
+pub(super) fn reason(refused: &Refusal) -> String {
     let whole = refused.reason.as_str();
-    let short =
+    let reason =
         whole.strip_prefix("node(s) had ").or_else(|| whole.strip_prefix("node(s) ")).unwrap_or(whole);
-    let reason = if wide { whole } else { short };
     match &refused.detail {
         Some(detail) => format!("{reason} {detail}"),
         None => reason.to_string(),

@@ -5,29 +5,35 @@
 //! pod big  cpu 1500m
 //!
 //! node           filter                                            score
-//! control-plane  x TaintToleration: node(s) had untolerated taint(s)   -
+//! control-plane  x TaintToleration: untolerated taint(s)               -
 //!                  {node-role.kubernetes.io/control-plane: }
 //! worker         + NodeResourcesFit 79                                79 L
 //! chosen: worker  0.38 ms
 //!
 //! earlier decisions
-//! web            L worker 79   + worker2 79   x control-plane TaintToleration
+//! web            L worker 79  + worker2 79  x TaintToleration control-plane
 //! ```
 
-use super::super::cluster::Cluster;
+use super::super::cluster::{Cluster, Pod};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::{cells, cut_middle, fold, time_of_day, took};
+use super::super::text::{cells, cut_middle, fold_in, time_of_day, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::short;
-use super::scheduling::by_rank;
-use tap::{Decision, ObjectRef, Record, Verdict};
+use super::scheduling::{by_rank, reason};
+use api::quantity::Quantity;
+use tap::{Decision, ObjectRef, Record, Refusal, Verdict};
 
 /// The row of the first node.
 const TOP: usize = 3;
-/// Earlier decisions that have a line even if the nodes of the first need more than one each.
+/// Earlier decisions that have a line even if the nodes of the first need more than one each, as
+/// long as each node has one.
 const EARLIER: usize = 4;
+/// Lines of the Event of a pod that waits, at most.
+const EVENT: usize = 3;
+/// What further lines of a text begin with.
+const INDENT: &str = "  ";
 /// Cells of a score with its sign, at the right edge.
 const SCORE: usize = 8;
 
@@ -43,17 +49,23 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, record: &Record, deci
         canvas.put(x, TOP - 1, &head, Tone::Dim);
     }
     let earlier = earlier(model, record);
-    let below = match earlier.len() {
-        0 => 2,
-        count => 4 + count.min(EARLIER),
+    let older = match earlier.len() {
+        0 => 0,
+        count => 2 + count.min(EARLIER),
     };
-    let room = canvas.height().saturating_sub(TOP + below).max(1);
+    // Two rows tell what came of it. The older decisions give way to the nodes of this one.
+    let free = canvas.height().saturating_sub(TOP + 2);
+    let room = free.saturating_sub(older).max(verdicts.len().min(free)).max(1);
     let shown = if verdicts.len() > room { room - 1 } else { verdicts.len() };
     let mut spare = room.saturating_sub(verdicts.len());
+    let pod = record.object.as_ref().map(|pod| (pod.namespace.clone(), pod.name.clone()));
+    let pod = pod.and_then(|key| model.cluster.pods.get(&key));
+    let waiting = pod.filter(|pod| pod.node.is_empty());
     let mut y = TOP;
     for verdict in verdicts.iter().take(shown) {
         let is_chosen = decision.chosen.as_ref() == Some(&verdict.node);
-        y = node(canvas, verdict, is_chosen, (first, score), y, &mut spare);
+        let told = found(canvas, &model.cluster, waiting, verdict);
+        y = node(canvas, verdict, told, is_chosen, (first, score), y, &mut spare);
     }
     if shown < verdicts.len() {
         let text = canvas.word(Word::MoreNodes, &[&(verdicts.len() - shown).to_string()]);
@@ -82,14 +94,14 @@ fn earlier<'a>(model: &'a Model, shown: &Record) -> Vec<(&'a ObjectRef, &'a Deci
     told.filter(|(pod, _)| !model.traffic.undecided(&pod.namespace, &pod.name)).collect()
 }
 
-/// What was found about a node, with its tone.
-fn found(canvas: &Canvas<'_>, verdict: &Verdict) -> (String, Tone) {
+/// What was found about a node, with its tone. `waiting`: the pod, if it still waits for a node.
+fn found(canvas: &Canvas<'_>, scene: &Cluster, waiting: Option<&Pod>, verdict: &Verdict) -> (String, Tone) {
     if let Some(first) = verdict.refused.first() {
-        let reason = |refused: &tap::Refusal| match &refused.detail {
-            Some(detail) => format!("{} {detail}", refused.reason),
-            None => refused.reason.clone(),
+        let told = |refused: &Refusal| {
+            let lack = waiting.and_then(|pod| lack(canvas, scene, pod, &verdict.node, refused));
+            lack.map_or_else(|| reason(refused), |lack| format!("{} ({lack})", reason(refused)))
         };
-        let reasons: Vec<String> = verdict.refused.iter().map(reason).collect();
+        let reasons: Vec<String> = verdict.refused.iter().map(told).collect();
         let plug_in = match first.filter.is_empty() {
             true => String::new(),
             false => format!("{}: ", first.filter),
@@ -104,10 +116,34 @@ fn found(canvas: &Canvas<'_>, verdict: &Verdict) -> (String, Tone) {
     (format!("{} {text}", canvas.sign(Sign::Met)), Tone::Good)
 }
 
+/// How much a pod asks for, and how much of it is free on a node that has too little: `asks 1500m,
+/// free 400m`. `None`: it is not about the processor or memory, or the size of the node is unknown.
+fn lack(canvas: &Canvas<'_>, scene: &Cluster, pod: &Pod, node: &str, refused: &Refusal) -> Option<String> {
+    let size = scene.nodes.get(node)?;
+    let field: fn(&Pod) -> i64 = match refused.reason.as_str() {
+        "Insufficient cpu" => |pod: &Pod| pod.cpu,
+        "Insufficient memory" => |pod: &Pod| pod.memory,
+        _ => return None,
+    };
+    let is_cpu = refused.reason.ends_with("cpu");
+    let all = if is_cpu { size.cpu } else { size.memory };
+    if all <= 0 {
+        return None;
+    }
+    let others = scene.pods.values().filter(|other| other.node == node && !other.is_over);
+    let free = others.fold(all, |left, other| left.saturating_sub(field(other))).max(0);
+    let told = |amount: i64| match is_cpu {
+        true => Quantity::of_milli(amount).to_string(),
+        false => format!("{}Mi", amount >> 20),
+    };
+    Some(canvas.word(Word::Lack, &[&told(field(pod)), &told(free)]))
+}
+
 /// One node's verdict: one line, or more as far as there are spare ones. The row behind it.
 fn node(
     canvas: &mut Canvas<'_>,
     verdict: &Verdict,
+    (text, tone): (String, Tone),
     is_chosen: bool,
     (first, score): (usize, usize),
     y: usize,
@@ -115,29 +151,23 @@ fn node(
 ) -> usize {
     let name = if is_chosen { Tone::Strong } else { Tone::Plain };
     canvas.put_in(1, y, first - 1, short(&verdict.node), name);
-    let (text, tone) = found(canvas, verdict);
-    let room = score.saturating_sub(first + 3);
-    let lines = fold(&text, room, "  ");
-    let shown = lines.len().min(1 + *spare);
-    *spare -= shown - 1;
-    for (at, line) in lines.iter().take(shown).enumerate() {
-        // The last line that there is place for has the rest, and is cut.
-        let is_last = at + 1 == shown;
-        let text = if is_last { lines[at..].join(" ") } else { line.clone() };
-        canvas.put_in(1 + first, y + at, room, &text, tone);
+    let (before, is_refused) = (score.saturating_sub(first + 3), !verdict.refused.is_empty());
+    // A node that is refused has no score: its reason has that room, too.
+    let room = if is_refused { canvas.width().saturating_sub(first + 2) } else { before };
+    let lines = fold_in(&text, room, INDENT, 1 + *spare);
+    *spare = spare.saturating_sub(lines.len().saturating_sub(1));
+    for (at, line) in lines.iter().enumerate() {
+        canvas.put_in(1 + first, y + at, room, line, tone);
     }
-    match verdict.refused.is_empty() {
-        true => {
-            let x = canvas.put(score, y, &verdict.total.to_string(), Tone::Strong);
-            if is_chosen {
-                canvas.put(x + 1, y, canvas.sign(Sign::Leader), Tone::Accent);
-            }
+    if !is_refused {
+        let x = canvas.put(score, y, &verdict.total.to_string(), Tone::Strong);
+        if is_chosen {
+            canvas.put(x + 1, y, canvas.sign(Sign::Leader), Tone::Accent);
         }
-        false => {
-            canvas.put(score, y, canvas.sign(Sign::Line), Tone::Dim);
-        }
+    } else if lines.first().is_some_and(|line| cells(line) <= before) {
+        canvas.put(score, y, canvas.sign(Sign::Line), Tone::Dim);
     }
-    y + shown
+    y + lines.len()
 }
 
 /// What came of it: the node, or that the pod waits, with the words of its Event. The row behind
@@ -159,13 +189,18 @@ fn result(canvas: &mut Canvas<'_>, scene: &Cluster, record: &Record, decision: &
                 return y + 1;
             };
             let text = format!("{} {}: {}", canvas.sign(Sign::Warn), event.reason, event.message);
-            canvas.put(1, y + 1, &text, Tone::Bad);
-            y + 2
+            let most = canvas.height().saturating_sub(y + 1).min(EVENT);
+            let lines = fold_in(&text, canvas.width().saturating_sub(2), INDENT, most);
+            for (at, line) in lines.iter().enumerate() {
+                canvas.put(1, y + 1 + at, line, Tone::Bad);
+            }
+            y + 1 + lines.len()
         }
     }
 }
 
-/// A decision on one line: the node that was chosen first, those that were refused last.
+/// A decision on one line: the node that was chosen first, and last those that were refused, behind
+/// the plug-in that did it.
 fn line(canvas: &mut Canvas<'_>, pod: &ObjectRef, decision: &Decision, first: usize, y: usize) {
     if y >= canvas.height() {
         return;
@@ -173,15 +208,24 @@ fn line(canvas: &mut Canvas<'_>, pod: &ObjectRef, decision: &Decision, first: us
     let name = cut_middle(&pod.name, first - 1, canvas.sign(Sign::Ellipsis));
     canvas.put(1, y, &name, Tone::Plain);
     let mut x = 1 + first;
+    let mut refused: Vec<(&str, Vec<&str>)> = Vec::new();
     for verdict in by_rank(decision) {
         let node = short(&verdict.node);
-        let (text, tone) = match verdict.refused.first() {
-            Some(refused) => (format!("{} {node} {}", canvas.sign(Sign::Unmet), refused.filter), Tone::Bad),
-            None if decision.chosen.as_ref() == Some(&verdict.node) => {
-                (format!("{} {node} {}", canvas.sign(Sign::Leader), verdict.total), Tone::Strong)
+        if let Some(first) = verdict.refused.first() {
+            match refused.iter().position(|(filter, _)| *filter == first.filter) {
+                Some(at) => refused[at].1.push(node),
+                None => refused.push((&*first.filter, vec![node])),
             }
-            None => (format!("{} {node} {}", canvas.sign(Sign::Met), verdict.total), Tone::Good),
+            continue;
+        }
+        let (sign, tone) = match decision.chosen.as_ref() == Some(&verdict.node) {
+            true => (Sign::Leader, Tone::Strong),
+            false => (Sign::Met, Tone::Good),
         };
-        x = canvas.put(x, y, &text, tone) + 3;
+        x = canvas.put(x, y, &format!("{} {node} {}", canvas.sign(sign), verdict.total), tone) + 2;
+    }
+    for (filter, nodes) in refused {
+        let text = format!("{} {filter} {}", canvas.sign(Sign::Unmet), nodes.join(" "));
+        x = canvas.put(x, y, &text, Tone::Bad) + 2;
     }
 }

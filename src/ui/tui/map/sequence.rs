@@ -9,7 +9,7 @@
 use super::super::flow::{Did, Flow, Gate, Hop, Spot};
 use super::super::model::Model;
 use super::super::words::Word;
-use super::hops::{describe, short, told};
+use super::hops::{describe, kind, short, told};
 use tap::Event;
 
 /// Rows of a component that may come again and again in the same order: the scheduler chooses a
@@ -298,7 +298,7 @@ fn controller(model: &Model, flow: &Flow, hop: &Hop) -> Lane {
 /// several equal acts, and that of a row with one.
 fn words(model: &Model, hop: &Hop) -> (String, String) {
     let name = hop.object.as_ref().map_or("", |o| o.name.as_str());
-    let resource = hop.object.as_ref().map_or("", |o| o.resource.as_str());
+    let resource = hop.object.as_ref().map_or("", |o| kind(&o.resource));
     let same = |text: String| (text.clone(), text);
     match &hop.did {
         Did::Asked { verb, code, refused } => {

@@ -4,6 +4,7 @@ use super::super::flow::traffic::{Mark, Marked};
 use super::super::flow::{Did, Flow, Hop};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
+use super::hops::kind;
 use super::scrubber::sign_of;
 use clock::Timestamp;
 use std::cmp::Reverse;
@@ -44,7 +45,8 @@ impl Step<'_> {
     pub(crate) fn told(&self) -> String {
         match self.what {
             What::Command(flow) => {
-                let object = flow.object().map_or(String::new(), |o| format!("{}/{}", o.resource, o.name));
+                let object =
+                    flow.object().map_or(String::new(), |o| format!("{}/{}", kind(&o.resource), o.name));
                 format!("{} {object}", flow.command)
             }
             What::Mark(Mark { what: Marked::Fault(words), .. }) => format!("fault {words}"),

@@ -16,7 +16,7 @@ use super::cluster::{node_state, stand};
 use super::common::{caption, corner, not_listed, refusal, title};
 use super::hops::short;
 use super::plan::{cuts, lost, pods_of};
-use super::{namespaces, network, pod, raft, rollout, scaler, scheduling, unheard};
+use super::{blocked, namespaces, network, pod, quotas, raft, rollout, scaler, scheduling, unheard};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
         View::Cluster => Lines { counts: counts(canvas, model, &scene), news: news(canvas, model, &scene) },
         View::ControlPlane => command(canvas, model),
         View::Raft => raft::lines(canvas, model),
-        View::Scheduling => scheduling::lines(canvas, model),
+        View::Scheduling => scheduling::lines(canvas, model, &scene),
         View::Network => network::lines(canvas, model, &scene),
         View::Rollout => rollout::lines(canvas, model, &scene),
         View::Pod => pod::lines(canvas, model, &scene),
@@ -119,6 +119,7 @@ fn counts(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
         }
     }
     out.extend(scaler::others(canvas, scene));
+    out.extend(quotas::pieces(canvas, scene));
     out.extend(others(canvas, scene));
     out
 }
@@ -195,7 +196,9 @@ pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<P
     if model.traffic.moving() {
         return out;
     }
-    if let Some(event) = newest(scene) {
+    if let Some(refused) = blocked::line(canvas, scene, None) {
+        out.insert(0, refused);
+    } else if let Some(event) = newest(scene) {
         let at = if event.warning && refusal(model).is_none() { 0 } else { out.len() };
         out.insert(at, told(canvas, event));
     }

@@ -110,12 +110,15 @@ fn list(canvas: &mut Canvas<'_>, steps: &[Step<'_>], at: usize, (top, rows): (us
 }
 
 /// The objects of both moments, from a row on and not beyond another: a sign for what differs, so
-/// that it is not told by colour alone.
+/// that it is not told by colour alone. The names have the room that the values leave.
 fn table(canvas: &mut Canvas<'_>, step: &Step<'_>, pairs: &[Pair], (top, end): (usize, usize)) {
-    let name = canvas.width() * 2 / 5;
-    let column = canvas.width().saturating_sub(name + 4) / 2;
-    let (then, now) = (name + 3, name + 4 + column);
     let head = canvas.word(Word::TimeThen, &[&step.before.unwrap_or_default().to_string()]);
+    let values = pairs.iter().flat_map(|pair| [&pair.then, &pair.now]).flatten();
+    let longest = values.map(|value| cells(value)).max().unwrap_or_default().max(cells(&head));
+    let most = canvas.width().saturating_sub(canvas.width() * 2 / 5 + 4) / 2;
+    let column = longest.min(most);
+    let name = canvas.width().saturating_sub(2 * column + 4);
+    let (then, now) = (name + 3, name + 4 + column);
     canvas.put_in(then, top, column, &head, Tone::Title);
     let head = canvas.word(Word::TimeNow, &[]);
     canvas.put_in(now, top, column, &head, Tone::Title);

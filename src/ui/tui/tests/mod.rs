@@ -9,6 +9,7 @@ mod labs;
 mod list;
 mod namespaces;
 mod plan;
+mod quotas;
 mod replay;
 mod scaler;
 mod scrubber;

@@ -213,3 +213,23 @@ fn what_a_fault_has_broken_is_marked_at_once() {
     let shown = text(&screen(&model));
     assert!(shown.contains("✂ cut: worker - worker2"), "{shown}");
 }
+
+#[test]
+fn endpoints_for_which_there_is_no_room_are_counted() {
+    let mut model = midway(Lang::En, RICH);
+    model.traffic.finish();
+    let endpoint = |n: usize| {
+        json!({"addresses": [format!("10.244.1.{n}")], "conditions": {"ready": true},
+        "targetRef": {"kind": "Pod", "name": format!("web-76f8d594c6-{n:05}")}})
+    };
+    let endpoints: Vec<Value> = (0..12).map(endpoint).collect();
+    let metadata = json!({"name": "pod-svc-1", "namespace": "default",
+        "labels": {"kubernetes.io/service-name": "pod-svc"}});
+    let slice = json!({"metadata": metadata, "ports": [{"port": 80}], "endpoints": endpoints});
+    all(&mut model, "endpointslices", vec![slice]);
+    let lines = map(&model);
+    let line = lines.iter().find(|line| line.starts_with(" pod-svc  NodePort"));
+    let line = line.unwrap_or_else(|| panic!("{lines:#?}"));
+    let shown = line.matches('●').count();
+    assert!(shown > 0 && line.ends_with(&format!(" +{}", 12 - shown)), "{line}");
+}

@@ -213,6 +213,27 @@ fn a_rolling_update_begins_with_what_was_there() {
     }
 }
 
+/// `kubectl delete namespace staging`, which its controller ends two revisions later.
+#[test]
+fn a_namespace_that_is_gone_is_there_while_its_deletion_is_replayed() {
+    let mut stage = Stage::new(View::Cluster);
+    let namespace = |phase: &str, revision: &str| {
+        let metadata = json!({"name": "staging", "resourceVersion": revision});
+        json!({"metadata": metadata, "status": {"phase": phase}})
+    };
+    all(&mut stage.model, "namespaces", vec![namespace("Active", "100")]);
+    stage.write(LEARNER, "delete", ("namespaces", "staging"), 300, None);
+    stage.put("namespaces", namespace("Terminating", "300"));
+    stage.write(CONTROLLER, "delete", ("services", "web"), 301, Some(300));
+    let last = Delta::Deleted(namespace("Terminating", "302"));
+    tell(&mut stage.model, Event::Objects("namespaces".into(), last));
+    stage.at(300);
+    assert_eq!(stage.model.scene().namespaces.get("staging"), Some(&true));
+    assert_eq!(stage.model.cluster.at(299).namespaces.get("staging"), Some(&false));
+    stage.model.traffic.finish();
+    assert_eq!(stage.model.scene().namespaces.get("staging"), None);
+}
+
 /// Requests that a stage of the API server has refused: the picture shows where they ended, at
 /// 80x24 as well, and as long as no other command is shown.
 #[test]

@@ -55,11 +55,42 @@ fn it_has_the_line_above_its_deployment_and_the_rest_keeps_its_place() {
     let mut model = with((120, 36), Lang::En, RICH, vec![]);
     let without = map(&model);
     assert!(!without.join("\n").contains("HPA"), "{without:#?}");
+    all(&mut model, "horizontalpodautoscalers", vec![scaler("auto", "web", None, (0, 0))]);
+    assert!(map(&model).join("\n").contains("1 to 3 pods, now ?"), "not counted yet: {:#?}", map(&model));
     all(&mut model, "horizontalpodautoscalers", vec![scaler("auto", "web", None, (1, 1))]);
     let lines = map(&model);
     assert_eq!(lines.len(), without.len());
     assert_eq!(lines.last(), without.last(), "the line of the Deployment stays");
     assert!(lines.join("\n").contains("cpu: <unknown>/50%"), "{lines:#?}");
+}
+
+/// The objects lie in two namespaces, and the names are long.
+#[test]
+fn long_names_are_shortened_before_the_numbers() {
+    let in_staging = |name: &str, deployment: &str, more: Option<&str>| {
+        let mut object = scaler(name, deployment, None, (1, 3));
+        object["metadata"]["namespace"] = json!("staging");
+        if let Some(more) = more {
+            let target = json!({"type": "AverageValue", "averageValue": "30"});
+            let metric = json!({"type": "Pods", "pods": {"metric": {"name": more}, "target": target}});
+            object["spec"]["metrics"].as_array_mut().expect("metrics").push(metric);
+        }
+        object
+    };
+    for (object, names) in [
+        // The name of the workload is the same.
+        (in_staging("dpy-nginx", "dpy-nginx", None), " HPA staging/dpy-nginx  cpu: "),
+        (in_staging("storefront", "webshop-frontend", None), " HPA stagin…ont ──▶ websho…end  cpu: "),
+        (in_staging("storefront", "webshop-frontend", Some("requests-per-second")), " HPA stagin…ont ──▶ "),
+    ] {
+        let lines = map(&with((120, 36), Lang::En, RICH, vec![object]));
+        let line = lines.iter().find(|line| line.starts_with(names)).unwrap_or_else(|| panic!("{lines:#?}"));
+        assert!(line.contains(" cpu: <unknown>/50%"), "{line}");
+        assert!(line.ends_with("  1 to 3 pods, now 1 ▸ 3") && line.width() <= 75, "{line}");
+    }
+    let object = in_staging("storefront", "webshop-frontend", None);
+    let korean = text(&screen(&with((120, 36), Lang::Ko, RICH, vec![object])));
+    assert!(korean.contains("cpu: <unknown>/50%  파드 1~3개, 현재 1 ▸ 3개"), "{korean}");
 }
 
 #[test]

@@ -44,6 +44,53 @@ fn the_objects_of_a_moment_stand_beside_those_of_now() {
 }
 
 #[test]
+fn autoscalers_namespaces_and_quotas_are_compared_too() {
+    let mut stage = scaled(View::Cluster);
+    let mut record = Record::new(tap::Event::Fault(tap::Fault::Node {
+        node: "ropewalk-worker".into(),
+        act: tap::Act::Crash,
+    }));
+    (record.seq, record.component) = (9900, tap::Component::Fault);
+    record.at = "2026-01-03T00:00:00Z".parse().expect("a time");
+    let scaler = |used: u64, desired: u64, revision: u64| {
+        let target = json!({"type": "Utilization", "averageUtilization": 50});
+        json!({"metadata": {"name": "web", "namespace": "default", "resourceVersion": revision.to_string()},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 9,
+                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]},
+            "status": {"currentReplicas": 3, "desiredReplicas": desired, "currentMetrics":
+                [{"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": used}}}]}})
+    };
+    let namespace = |phase: &str, revision: &str| {
+        let metadata = json!({"name": "staging", "resourceVersion": revision});
+        json!({"metadata": metadata, "status": {"phase": phase}})
+    };
+    let quota = |used: &str, revision: &str| {
+        json!({"metadata": {"name": "small", "namespace": "staging", "resourceVersion": revision},
+            "status": {"hard": {"pods": "2"}, "used": {"pods": used}}})
+    };
+    all(&mut stage.model, "horizontalpodautoscalers", vec![scaler(20, 3, 190)]);
+    all(&mut stage.model, "namespaces", vec![namespace("Active", "191")]);
+    all(&mut stage.model, "resourcequotas", vec![quota("1", "192")]);
+    tell(&mut stage.model, Event::Records(vec![record]));
+    stage.model.now = std::time::Duration::from_secs(10);
+    stage.put("horizontalpodautoscalers", scaler(90, 6, 300));
+    stage.put("resourcequotas", quota("2", "301"));
+    stage.put("namespaces", namespace("Terminating", "302"));
+    press(&mut stage, KeyCode::F(4));
+    let shown = whole(&stage);
+    for row in [
+        ["~ hpa/web", "3 (1-9) cpu: 20%/50%", "3/6 (1-9) cpu: 90%/"],
+        ["~ namespace/staging", "Active ", "Terminating"],
+        ["~ quota/small -n staging", "pods: 1/2 ", "pods: 2/2"],
+    ] {
+        let line =
+            shown.lines().find(|line| line.contains(row[0])).unwrap_or_else(|| panic!("{row:?}: {shown}"));
+        let places = row.map(|part| line.find(part));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{row:?}: {shown}");
+    }
+}
+
+#[test]
 fn a_moment_before_the_interface_was_opened_has_no_picture() {
     for (lang, words) in [(Lang::En, "is not known"), (Lang::Ko, "모습은 알 수 없습니다")] {
         let mut model = model(120, 36, lang, LOOK);

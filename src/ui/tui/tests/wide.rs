@@ -54,7 +54,7 @@ fn a_decision_names_the_plug_in_that_refused_and_older_ones_have_a_line() {
     assert_shows(
         &map(&model),
         &[
-            "control-plane  ✗ TaintToleration: node(s) had untolerated",
+            "control-plane  ✗ TaintToleration: untolerated taint(s)  ",
             "  {node-role.kubernetes.io/control-plane: }",
             "worker         ✓ NodeResourcesFit 79",
             "79 ★",
@@ -67,10 +67,10 @@ fn a_decision_names_the_plug_in_that_refused_and_older_ones_have_a_line() {
         &[
             " pod big",
             "worker    ✗ NodeResourcesFit: Insufficient cpu",
-            "worker2   ✗ TaintToleration: node(s) had untolerated taint(s)",
+            "worker2   ✗ TaintToleration: untolerated taint(s)",
             "no node fits: the pod waits",
             " earlier decisions",
-            " web2      ★ worker 79   ✓ worker2 79   ✗ control-plane TaintToleration",
+            " web2      ★ worker 79  ✓ worker2 79  ✗ TaintToleration control-plane",
         ],
     );
     let lines = map(&{
@@ -114,7 +114,7 @@ fn a_rollout_stands_between_the_fewest_and_the_most_pods() {
         &[
             " rev 3  web-5c9c7b9f4d  nginx:1.27  0 of 3 ready  ◐",
             " rev 2  web-76f8d594c6  nginx:1.26  1 of 1 ready  ●",
-            "   ◐ web-5c9c7b9f4d-jc628        ContainerCreating   worker2",
+            "   ◐ web-5c9c7b9f4d-jc628        ContainerCreating   worker2 ╳",
             "   ● web-76f8d594c6-7ksfg        Running             worker",
             " history  rev 1  web-aaaa  nginx:1.25  first",
         ],
@@ -265,7 +265,7 @@ fn each_port_counts_its_connections_and_a_refused_one_ends_at_its_place() {
             " 1 of 2 endpoints ready",
             " EndpointSlice pod-svc-1",
             " │ ● 10.244.1.5:80     web-76f8d594c6-7ksfg worker        gets connections",
-            " │ ◐ 10.244.2.7:80     web-5c9c7b9f4d-jc628 worker2       not ready",
+            " │ ◐ 10.244.2.7:80     web-5c9c7b9f4d-jc628 worker2 ╳     not ready",
         ],
     );
     assert!(!lines.join("\n").contains("refused"), "{lines:#?}");
@@ -315,5 +315,60 @@ fn in_little_room_the_views_keep_their_small_form() {
         assert!(!map(&model).join("\n").contains(large), "{view:?}: {:#?}", map(&model));
         tell(&mut model, Event::Resize(Size::new(80, 24)));
         assert!(map(&model).join("\n").contains(large), "{view:?}: {:#?}", map(&model));
+    }
+}
+
+/// The pods of a node that went silent were running when the kubelet told last.
+#[test]
+fn a_node_that_is_not_ready_is_marked_beside_its_pods() {
+    let mut model = ended(View::Rollout, Lang::En, RICH);
+    let mut running = pod("default", "web-5c9c7b9f4d-jc628", "ropewalk-worker2", "Running", 905);
+    running["status"]["conditions"][0]["status"] = json!("False");
+    all(&mut model, "pods", vec![running]);
+    assert_shows(&map(&model), &["   ◐ web-5c9c7b9f4d-jc628        Running             worker2 ╳"]);
+    model.view = View::Pod;
+    assert_shows(&map(&model), &["on worker2 ╳"]);
+    tell(&mut model, Event::Objects("nodes".into(), Delta::Updated(node("ropewalk-worker2", false, true))));
+    assert_shows(&map(&model), &["on worker2  "]);
+    model.view = View::Rollout;
+    assert!(!map(&model).join("\n").contains('╳'), "{:#?}", map(&model));
+}
+
+#[test]
+fn earlier_decisions_name_the_nodes_behind_the_filter_that_refused_them() {
+    let mut model = ended(View::Scheduling, Lang::En, RICH);
+    let mut both = refused("first");
+    if let tap::Event::Schedule(decision) = &mut both.event {
+        for verdict in &mut decision.verdicts {
+            verdict.refused.truncate(1);
+            verdict.refused[0].filter = "NodeAffinity".into();
+        }
+    }
+    let mut last = refused("big");
+    last.seq = 9001;
+    tell(&mut model, Event::Records(vec![both, last]));
+    assert_shows(&map(&model), &[" first     ✗ NodeAffinity worker worker2"]);
+}
+
+#[test]
+fn a_node_with_too_little_tells_what_is_asked_for_and_what_is_free() {
+    for (lang, told) in [(Lang::En, "(asks 1500m, free 400m)"), (Lang::Ko, "(요청 1500m, 남음 400m)")] {
+        let mut model = ended(View::Scheduling, lang, RICH);
+        let asking = |name: &str, node: &str, cpu: &str| {
+            let mut pod = pod("default", name, node, "Pending", 900);
+            pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+            pod
+        };
+        let mut worker = node("ropewalk-worker", false, true);
+        worker["status"]["allocatable"] = json!({"cpu": "4", "memory": "8Gi"});
+        all(&mut model, "nodes", vec![worker, node("ropewalk-worker2", false, true)]);
+        let busy = asking("busy", "ropewalk-worker", "3600m");
+        all(&mut model, "pods", vec![busy.clone(), asking("big", "", "1500m")]);
+        tell(&mut model, Event::Records(vec![refused("big")]));
+        let shown = text(&screen(&model));
+        assert!(shown.contains(&format!("✗ NodeResourcesFit: Insufficient cpu {told}")), "{shown}");
+        // It has found a place: the numbers are not those of the decision any more.
+        all(&mut model, "pods", vec![busy, asking("big", "ropewalk-worker", "1500m")]);
+        assert!(!text(&screen(&model)).contains("1500m, "), "{}", text(&screen(&model)));
     }
 }
