@@ -233,3 +233,24 @@ fn a_leader_that_is_being_removed_is_not_the_only_voter() {
     assert_eq!((status.role, status.voters, status.only_voter), (Role::Leader, 1, false));
     assert!(One::new(1).core.status().only_voter);
 }
+
+/// A transfer to a learner is no transfer, and a leader that stops would wait for it in vain.
+#[test]
+fn the_heir_of_a_leader_is_the_voter_that_has_most_of_the_log() {
+    let mut one = One::as_(Role::Leader);
+    one.accept(2, one.last());
+    one.core.propose_conf(ConfChange::AddLearnerNode(4)).expect("a learner needs nothing");
+    one.pump();
+    one.propose("x");
+    one.accept(4, one.last());
+    one.accept(2, one.last() - 1);
+    assert_eq!((one.core.status().heir, one.progress(4).0), (2, one.last()), "a learner has more");
+    one.accept(3, one.last());
+    assert_eq!(one.core.status().heir, 3);
+    let (follower, mut alone) = (One::as_(Role::Follower), One::new(1));
+    assert_eq!((follower.core.status().heir, alone.core.status().heir), (NONE, NONE));
+    alone.core.propose_conf(ConfChange::AddLearnerNode(2)).expect("a learner needs nothing");
+    alone.pump();
+    alone.accept(2, alone.last());
+    assert_eq!((alone.role(), alone.core.status().heir), (Role::Leader, NONE));
+}
