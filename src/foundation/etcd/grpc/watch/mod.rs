@@ -257,15 +257,13 @@ impl Follow {
         if let Err(error) = self.follow(watcher).await {
             let over = match error {
                 Over::Gone | Over::Canceled => return id, // the session says so
-                Over::Store(Error::Compacted { compact_revision }) => {
-                    let cancel_reason = Error::Compacted { compact_revision }.to_string();
-                    Ok(self.response(pb::WatchResponse {
-                        canceled: true,
-                        compact_revision,
-                        cancel_reason,
-                        ..Default::default()
-                    }))
-                }
+                // As etcd: the compaction's revision is the reason, and there is no other.
+                Over::Store(Error::Compacted { compact_revision }) => Ok(self.response(pb::WatchResponse {
+                    header: self.face.header(0),
+                    canceled: true,
+                    compact_revision,
+                    ..Default::default()
+                })),
                 Over::Store(error) => Err(error.into()),
             };
             let _ = self.out.send(over).await; // the client may be gone

@@ -212,6 +212,29 @@ fn a_watch_from_a_negative_revision_is_refused_first_and_takes_no_id() {
     assert_eq!((told[2].watch_id, told[2].canceled), (0, false), "{told:?}");
 }
 
+/// As etcd: such an answer has no text and no revision beside that of the compaction.
+#[test]
+fn a_watch_of_a_forgotten_past_is_told_the_revision_of_the_compaction() {
+    let one = One::start();
+    one.runtime.block_on(async {
+        for _ in 0..3 {
+            put_to(&one.face.kv, "key").await; // 2 to 4
+        }
+        one.face.kv.compact(4).await.expect("compacted");
+    });
+    let old = pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+        key: "key".into(),
+        start_revision: 2,
+        ..Default::default()
+    });
+    let told = told_after(&one, vec![old], usize::MAX, |told| told.len() > 1);
+    assert!(told[0].created && !told[0].canceled, "{told:?}");
+    let over = &told[1];
+    assert_eq!((over.canceled, over.compact_revision, over.cancel_reason.as_str()), (true, 4, ""));
+    let header = over.header.as_ref().map(|header| (header.member_id, header.revision));
+    assert_eq!(header, Some((one.face.member, 0)));
+}
+
 /// A watch that has looked through the past without finding anything, and a compaction forgets that
 /// past. The client hears nothing of it when a snapshot replaces the store: it missed nothing.
 #[test]
