@@ -4,7 +4,7 @@
 //! when it is asked, how far it is. They share one queue to the client: while that is full, they
 //! wait, and the store keeps what happens meanwhile.
 
-use super::super::api::{Error, EventType, WatchRequest, WatchResponse};
+use super::super::api::{Error, EventType, Revision, WatchRequest, WatchResponse};
 use super::super::pb;
 use super::super::watch::Watcher;
 use super::call::Answers;
@@ -301,7 +301,7 @@ impl Follow {
                 }
                 response = watcher.next() => match response {
                     Some(Ok(response)) => {
-                        if self.hand_over(response).await? {
+                        if self.hand_over(response, watcher.read()).await? {
                             quiet = clock::Instant::now();
                         }
                     }
@@ -323,9 +323,10 @@ impl Follow {
         }
     }
 
-    /// Sends what the client wants of it. `true` if that was something.
-    async fn hand_over(&mut self, response: WatchResponse) -> Result<bool, Over> {
-        let header = self.face.header(response.revision);
+    /// Sends what the client wants of it. `true` if that was something. Events of the past are
+    /// headed by the store's revision when they were `read`, as with etcd (`syncWatchers`).
+    async fn hand_over(&mut self, response: WatchResponse, read: Revision) -> Result<bool, Over> {
+        let header = self.face.header(response.revision.max(read));
         if response.events.is_empty() {
             if let Some(None) = self.receipts.pop_front() {
                 self.send(pb::WatchResponse { header, ..Default::default() }).await?;

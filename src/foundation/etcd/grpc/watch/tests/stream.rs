@@ -212,6 +212,28 @@ fn a_watch_from_a_negative_revision_is_refused_first_and_takes_no_id() {
     assert_eq!((told[2].watch_id, told[2].canceled), (0, false), "{told:?}");
 }
 
+/// As etcd: a long past comes in several answers, and each names the store's revision.
+#[test]
+fn events_of_the_past_are_headed_by_the_revision_of_the_store() {
+    let one = One::start();
+    one.runtime.block_on(async {
+        for _ in 0..600 {
+            put_to(&one.face.kv, "key").await; // 2 to 601
+        }
+    });
+    let past = pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+        key: "key".into(),
+        start_revision: 2,
+        ..Default::default()
+    });
+    let events = |told: &[pb::WatchResponse]| told.iter().map(|r| r.events.len()).sum::<usize>();
+    let told = told_after(&one, vec![past], usize::MAX, |told| events(told) >= 600);
+    assert!(told.len() > 2 && events(&told) == 600, "the past came at once");
+    for response in &told {
+        assert_eq!(response.header.as_ref().map(|header| header.revision), Some(601));
+    }
+}
+
 /// As etcd: such an answer has no text and no revision beside that of the compaction.
 #[test]
 fn a_watch_of_a_forgotten_past_is_told_the_revision_of_the_compaction() {
