@@ -405,12 +405,12 @@ impl Raft {
         self.progress.iter().map(|(id, p)| (*id, p.matched, p.state))
     }
 
-    /// Returns the voter that has most of the leader's log; `NONE` if this member does not lead, or
-    /// there is no other voter. Of two with the same entries it is the one that is sent entries
-    /// ahead: one that is probed may be down. A learner cannot lead, whatever it has.
+    /// Returns the voter that has most of the leader's log among those that answer; `NONE` if this
+    /// member does not lead, or there is no other voter. A learner cannot lead, whatever it has,
+    /// and a member that is down would not take over.
     fn heir(&self) -> MemberId {
         let voters = self.progress.iter().filter(|(id, _)| self.conf().voters.contains(*id));
-        let best = voters.max_by_key(|(_, p)| (p.matched, p.state == ProgressState::Replicate));
+        let best = voters.max_by_key(|(_, p)| (p.answers(), p.matched));
         best.map_or(NONE, |(id, _)| *id)
     }
 

@@ -254,3 +254,17 @@ fn the_heir_of_a_leader_is_the_voter_that_has_most_of_the_log() {
     alone.accept(2, alone.last());
     assert_eq!((alone.role(), alone.core.status().heir), (Role::Leader, NONE));
 }
+
+/// A leader that stops would wait for it in vain, also if it has every entry.
+#[test]
+fn a_voter_that_is_silent_is_no_heir_while_another_one_answers() {
+    let mut one = settled_leader(3);
+    assert_eq!((one.progress(2).0, one.progress(3).0), (1, 1));
+    for silent in [2, 3] {
+        for _ in 0..3 * ELECTION {
+            one.tick();
+            one.hear(5 - silent, 1, Body::MsgHeartbeatResp { read: 0 });
+        }
+        assert_eq!((one.role(), one.core.status().heir), (Role::Leader, 5 - silent));
+    }
+}
