@@ -121,8 +121,10 @@ fn wants_leader<B>(request: &Request<B>) -> bool {
 async fn leaderless(mut leader: watch::Receiver<u64>) {
     while leader.wait_for(|id| *id == 0).await.map(drop).is_ok() {
         let back = leader.wait_for(|id| *id != 0);
-        if tokio::time::timeout(LEADERLESS, back).await.map(drop).is_err() {
-            return;
+        match tokio::time::timeout(LEADERLESS, back).await.map(|back| back.map(drop)) {
+            Err(_) => return,
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => break, // its last word was that there is no leader
         }
     }
     std::future::pending().await // the member is gone, and ends its streams itself
@@ -306,5 +308,16 @@ mod tests {
         );
         assert!(wants.next().await.is_none());
         let _ = tokio::time::timeout(LEADERLESS * 9, waits.next()).await.expect_err("nobody asked for it");
+    }
+
+    /// The last word of a member that ends is that there is no leader.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_of_a_member_that_is_gone_does_not_look_for_a_leader_in_a_circle() {
+        for last in [0, 1] {
+            let (leads, leader) = watch::channel(1);
+            leads.send_replace(last);
+            drop(leads);
+            let _ = tokio::time::timeout(LEADERLESS * 9, leaderless(leader)).await.expect_err("no answer");
+        }
     }
 }
