@@ -12,6 +12,7 @@ use super::codec::MESSAGE_MAX;
 use super::face::Face;
 use super::record::{self, call};
 use futures::stream;
+use parking_lot::{Mutex, MutexGuard};
 use prost::Message as _;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -31,9 +32,41 @@ const NOTIFY_EVERY: Duration = Duration::from_secs(600);
 const ALL: i64 = -1;
 
 type Out = mpsc::Sender<Result<pb::WatchResponse, Status>>;
-/// Given back (dropped) when everything up to now is in the queue. With a word if the watch has not
-/// begun yet.
-type Receipt = mpsc::Sender<()>;
+
+/// A question about the progress of all watches of a stream.
+struct Round {
+    /// Answers that the client still gets: as many as it has asked, none if a watch has not begun
+    /// yet, as with etcd.
+    answers: usize,
+    /// Watches that have not said how far they are.
+    left: usize,
+    /// The oldest revision that a watch has named, which holds for each of them.
+    oldest: Option<Revision>,
+}
+
+/// A watch's part in a round. It is given back when everything that had happened is in the queue to
+/// the client, and dropped if the watch ends before that.
+#[derive(Clone)]
+struct Receipt {
+    round: Arc<Mutex<Round>>,
+    /// Closed when every watch has dropped its receipt.
+    _open: mpsc::Sender<()>,
+}
+
+impl Receipt {
+    fn round(&self) -> MutexGuard<'_, Round> {
+        self.round.lock()
+    }
+
+    /// Notes how far the watch is. Returns the revision of the answer if no other watch is awaited:
+    /// then this one answers, before it goes on with events that are newer than the answer.
+    fn give_back(&self, told: Revision) -> Option<Revision> {
+        let mut round = self.round();
+        round.left -= 1;
+        round.oldest = Some(round.oldest.map_or(told, |oldest| oldest.min(told)));
+        round.oldest.filter(|_| round.left == 0)
+    }
+}
 
 struct Watching {
     cancel: CancellationToken,
@@ -214,19 +247,23 @@ impl Session {
         }
         self.asking = true;
         let revision = self.face.kv.revision();
-        let (receipt, mut back) = mpsc::channel::<()>(1);
+        let (open, mut closed) = mpsc::channel(1);
+        let round = Arc::new(Mutex::new(Round { answers: asked, left: self.watches.len(), oldest: None }));
+        let receipt = Receipt { round: round.clone(), _open: open };
         for watch in self.watches.values() {
             let _ = watch.questions.send(receipt.clone()).await; // one that ends has nothing more to hand over
         }
         drop(receipt);
-        let (out, header) = (self.out.clone(), self.face.header(revision));
+        let (out, face) = (self.out.clone(), self.face.clone());
         self.tasks.spawn(async move {
-            // Ends when the last receipt is dropped, or with the word of a watch that has not
-            // begun: as etcd, nothing is said then of any of them.
-            if back.recv().await.is_some() {
-                return Ended::Round;
-            }
-            for _ in 0..asked {
+            closed.recv().await; // nothing is sent: it returns when every receipt is dropped
+            // A watch that was awaited has ended, so that none has answered.
+            let (answers, oldest) = {
+                let round = round.lock();
+                (round.answers, round.oldest)
+            };
+            let header = face.header(oldest.unwrap_or(revision));
+            for _ in 0..answers {
                 let answer =
                     pb::WatchResponse { header: header.clone(), watch_id: ALL, ..Default::default() };
                 let _ = out.send(Ok(answer)).await; // the client may be gone
@@ -291,7 +328,7 @@ impl Follow {
                 () = self.cancel.cancelled() => return Err(Over::Canceled),
                 Some(receipt) = self.asked.recv() => match watcher.request_progress(start) {
                     true => self.receipts.push_back(Some(receipt)),
-                    false => drop(receipt.try_send(())), // full: another watch has said so
+                    false => receipt.round().answers = 0,
                 },
                 () = idle => {
                     quiet = clock::Instant::now();
@@ -328,8 +365,10 @@ impl Follow {
     async fn hand_over(&mut self, response: WatchResponse, read: Revision) -> Result<bool, Over> {
         let header = self.face.header(response.revision.max(read));
         if response.events.is_empty() {
-            if let Some(None) = self.receipts.pop_front() {
-                self.send(pb::WatchResponse { header, ..Default::default() }).await?;
+            match self.receipts.pop_front() {
+                Some(None) => self.send(pb::WatchResponse { header, ..Default::default() }).await?,
+                Some(Some(receipt)) => self.give_back(&receipt, response.revision).await?,
+                None => {}
             }
             return Ok(false);
         }
@@ -362,8 +401,23 @@ impl Follow {
         Ok(true)
     }
 
+    /// Says how far the watch is, and answers the client if this was the last word that was missing.
+    async fn give_back(&self, receipt: &Receipt, told: Revision) -> Result<(), Over> {
+        let Some(revision) = receipt.give_back(told) else { return Ok(()) };
+        let header = self.face.header(revision);
+        while receipt.round().answers > 0 {
+            self.say(pb::WatchResponse { header: header.clone(), watch_id: ALL, ..Default::default() })
+                .await?;
+            receipt.round().answers -= 1;
+        }
+        Ok(())
+    }
+
     async fn send(&self, response: pb::WatchResponse) -> Result<(), Over> {
-        let response = self.response(response);
+        self.say(self.response(response)).await
+    }
+
+    async fn say(&self, response: pb::WatchResponse) -> Result<(), Over> {
         tokio::select! {
             biased; // a client that takes nothing can still cancel
             sent = self.out.send(Ok(response)) => sent.map_err(|_| Over::Gone),
