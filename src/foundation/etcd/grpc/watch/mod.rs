@@ -72,19 +72,17 @@ struct Watching {
     cancel: CancellationToken,
     /// Closed when its task has ended.
     questions: mpsc::Sender<Receipt>,
-    /// Which of those that had this id.
-    serial: u64,
 }
 
 /// What the client sees as one stream.
 struct Session {
     face: Arc<Face>,
     out: Out,
+    /// Those that the client has not canceled. As with etcd, one that a compaction has ended keeps its
+    /// id until then, and the client gets an answer when it cancels it.
     watches: BTreeMap<i64, Watching>,
     tasks: JoinSet<Ended>,
     next: i64,
-    /// Watches made so far.
-    made: u64,
     /// Questions about the progress of all watches that wait for a round.
     asked: usize,
     /// The watches are being asked.
@@ -93,8 +91,7 @@ struct Session {
 
 /// What a task of a session was.
 enum Ended {
-    /// Its id and serial.
-    Watch(i64, u64),
+    Watch,
     Round,
 }
 
@@ -103,7 +100,7 @@ impl Face {
         let (out, answers) = mpsc::channel(QUEUE);
         let (crew, watches) = (self.crew.clone(), BTreeMap::new());
         let tasks = JoinSet::new();
-        let session = Session { face: self, out, watches, tasks, next: 0, made: 0, asked: 0, asking: false };
+        let session = Session { face: self, out, watches, tasks, next: 0, asked: 0, asking: false };
         crew.spawn(session.run(asks));
         Box::pin(stream::unfold(answers, |mut answers| async move {
             answers.recv().await.map(|answer| (answer, answers))
@@ -125,11 +122,7 @@ impl Session {
                     }
                 },
                 Some(ended) = self.tasks.join_next() => match ended {
-                    Ok(Ended::Watch(id, serial)) => {
-                        if self.watches.get(&id).is_some_and(|watch| watch.serial == serial) {
-                            self.watches.remove(&id);
-                        }
-                    }
+                    Ok(Ended::Watch) => {}
                     Ok(Ended::Round) => {
                         self.asking = false;
                         self.round().await;
@@ -228,10 +221,11 @@ impl Session {
         };
         let answered = self.face.kv.revision();
         self.face.record(call("watch", &create.key, &create.range_end), Ok((answered, 0)));
-        self.made += 1;
-        let serial = self.made;
-        self.watches.insert(id, Watching { cancel, questions, serial });
-        self.tasks.spawn(async move { Ended::Watch(follow.run(watcher).await, serial) });
+        self.watches.insert(id, Watching { cancel, questions });
+        self.tasks.spawn(async move {
+            follow.run(watcher).await;
+            Ended::Watch
+        });
     }
 
     /// Answers what was asked when every watch has handed over all that had happened by now. What
@@ -242,13 +236,14 @@ impl Session {
             return;
         }
         let asked = std::mem::take(&mut self.asked);
-        if self.watches.is_empty() {
+        let left = self.watches.values().filter(|watch| !watch.questions.is_closed()).count();
+        if left == 0 {
             return; // as etcd: there is nothing whose progress it could be
         }
         self.asking = true;
         let revision = self.face.kv.revision();
         let (open, mut closed) = mpsc::channel(1);
-        let round = Arc::new(Mutex::new(Round { answers: asked, left: self.watches.len(), oldest: None }));
+        let round = Arc::new(Mutex::new(Round { answers: asked, left, oldest: None }));
         let receipt = Receipt { round: round.clone(), _open: open };
         for watch in self.watches.values() {
             let _ = watch.questions.send(receipt.clone()).await; // one that ends has nothing more to hand over
@@ -289,11 +284,10 @@ struct Follow {
 }
 
 impl Follow {
-    async fn run(mut self, watcher: Result<Watcher, Error>) -> i64 {
-        let id = self.id;
+    async fn run(mut self, watcher: Result<Watcher, Error>) {
         if let Err(error) = self.follow(watcher).await {
             let over = match error {
-                Over::Gone | Over::Canceled => return id, // the session says so
+                Over::Gone | Over::Canceled => return, // the session says so
                 // As etcd: the compaction's revision is the reason, and there is no other.
                 Over::Store(Error::Compacted { compact_revision }) => Ok(self.response(pb::WatchResponse {
                     header: self.face.header(0),
@@ -305,7 +299,6 @@ impl Follow {
             };
             let _ = self.out.send(over).await; // the client may be gone
         }
-        id
     }
 
     fn response(&self, with: pb::WatchResponse) -> pb::WatchResponse {

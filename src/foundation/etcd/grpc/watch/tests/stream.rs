@@ -301,6 +301,31 @@ fn a_watch_of_a_forgotten_past_is_told_the_revision_of_the_compaction() {
     assert_eq!(header, Some((one.face.member, 0)));
 }
 
+/// As etcd: the client cancels it, too, and waits for the answer.
+#[test]
+fn a_watch_that_a_compaction_has_ended_keeps_its_id_until_it_is_canceled() {
+    let one = One::start();
+    one.runtime.block_on(async {
+        for _ in 0..3 {
+            put_to(&one.face.kv, "key").await; // 2 to 4
+        }
+        one.face.kv.compact(4).await.expect("compacted");
+    });
+    let old = pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+        key: "key".into(),
+        start_revision: 2,
+        watch_id: 7,
+        ..Default::default()
+    });
+    let cancel = pb::WatchUnion::CancelRequest(pb::WatchCancelRequest { watch_id: 7 });
+    let told = told_after(&one, vec![old, create(7), cancel, create(7)], usize::MAX, |told| told.len() > 4);
+    let of = |id: i64| told.iter().filter(move |response| response.watch_id == id);
+    let steps: Vec<_> = of(7).map(|r| (r.created, r.canceled, r.compact_revision)).collect();
+    assert_eq!(steps, [(true, false, 0), (false, true, 4), (false, true, 0), (true, false, 0)], "{told:?}");
+    let refused: Vec<&str> = of(-1).map(|r| r.cancel_reason.as_str()).collect();
+    assert_eq!(refused, ["mvcc: duplicate watch ID provided on the WatchStream"]);
+}
+
 /// A watch that has looked through the past without finding anything, and a compaction forgets that
 /// past. The client hears nothing of it when a snapshot replaces the store: it missed nothing.
 #[test]
