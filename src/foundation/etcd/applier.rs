@@ -192,7 +192,7 @@ impl StateMachine for Applier {
             member: self.name(self.me),
             is_leader: s.role == Role::Leader,
             leader: self.name(s.leader),
-            heir: s.progress.iter().max_by_key(|(_, matched, _)| *matched).map_or(NONE, |(id, ..)| *id),
+            heir: s.heir,
             term: s.term,
             index: s.commit,
             applied,

@@ -65,17 +65,17 @@
 //! ## Left out
 //! The B+tree file as the place where the state lives: it is in memory, as is etcd's index; a
 //! cluster to learn with has a few MiB, and a compaction frees them at once, so that `defrag` finds
-//! nothing to do. Users and roles, changes of members through gRPC, lease checkpoints (after a
-//! change of leader every lease gets its full time again, as in etcd 3.6, whose feature gate
-//! `LeaseCheckpoint` is off), compressed messages; each call that is missing answers
-//! `Unimplemented` and its name. Of what etcd serves without gRPC there are `/health`, `/livez`,
-//! `/readyz` and `/version`, over HTTP/2; the gateway for JSON (`/v3/…`), `/metrics`, `/config` and
-//! `/debug` are not found (404). Transactions nest 50 levels deep, where etcd takes 128 (`prost`
-//! stops there); more are `TooManyOps`. A transaction may not put a key into a range that it
-//! deletes; etcd 3.4 overlooks that where the range has no end. The checksums that etcd takes
-//! before each compaction, and answers with when `HashKV` asks for the compaction's revision: here
-//! that revision's checksum is over what the compaction left, as in an etcd that was restarted
-//! since.
+//! nothing to do. Users and roles (authentication is off, and a client that asks is told so),
+//! changes of members through gRPC, lease checkpoints (after a change of leader every lease gets
+//! its full time again, as in etcd 3.6, whose feature gate `LeaseCheckpoint` is off), compressed
+//! messages; each call that is missing answers `Unimplemented` and its name. Of what etcd serves
+//! without gRPC there are `/health`, `/livez`, `/readyz` and `/version`, over HTTP/2; the gateway
+//! for JSON (`/v3/…`), `/metrics`, `/config` and `/debug` are not found (404). Transactions nest 50
+//! levels deep, where etcd takes 128 (`prost` stops there); more are `TooManyOps`. A transaction
+//! may not put a key into a range that it deletes; etcd 3.4 overlooks that where the range has no
+//! end. The checksums that etcd takes before each compaction, and answers with when `HashKV` asks
+//! for the compaction's revision: here that revision's checksum is over what the compaction left,
+//! as in an etcd that was restarted since.
 //! ## Read next
 //! `raft`, which agrees on the order of commands before they come here; `etcdctl`, the client.
 

@@ -26,7 +26,7 @@ pub struct Status {
     pub is_leader: bool,
     /// The leader's name; empty while there is none.
     pub leader: String,
-    /// On a leader: the number of the follower that has most of the log, 0 if there is none.
+    /// On a leader: the number of the voter that has most of the log, 0 if there is no other voter.
     pub heir: u64,
     /// Raft's term: how many elections were begun, at least.
     pub term: u64,

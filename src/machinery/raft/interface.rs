@@ -165,6 +165,9 @@ pub struct Status {
     /// The voter that a leader hands over to; until then it takes no proposals. `NONE` if it does
     /// not hand over.
     pub transferee: MemberId,
+    /// On a leader: the voter that it hands over to when it stops. `NONE` if there is no other
+    /// voter.
+    pub heir: MemberId,
     /// On a leader: each follower, what it has, how it is treated.
     pub progress: Vec<(MemberId, Index, ProgressState)>,
 }

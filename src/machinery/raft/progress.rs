@@ -26,6 +26,8 @@ pub(super) struct Progress {
     pub paused: bool,
     /// Heard from since the last check-quorum round, or just added.
     pub active: bool,
+    /// Heard from in the last whole check-quorum round.
+    heard: bool,
     /// Newest read number that it confirmed.
     pub read: u64,
     /// In Snapshot: check-quorum rounds since it was sent, and how many to wait.
@@ -42,6 +44,7 @@ impl Progress {
             inflight: VecDeque::new(),
             paused: false,
             active: true,
+            heard: false,
             read: 0,
             rounds: 0,
             patience: SNAPSHOT_PATIENCE,
@@ -129,6 +132,12 @@ impl Progress {
                 self.next = self.matched + 1;
             }
         }
-        std::mem::take(&mut self.active)
+        self.heard = std::mem::take(&mut self.active);
+        self.heard
+    }
+
+    /// The follower was heard from in this check-quorum round or the one before it.
+    pub(crate) fn answers(&self) -> bool {
+        self.active || self.heard
     }
 }

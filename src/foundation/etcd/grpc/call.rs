@@ -47,6 +47,34 @@ pub(super) trait Sent:
 }
 impl<B: http_body::Body<Error: Into<Box<dyn Error + Send + Sync>> + Send> + Send + 'static> Sent for B {}
 
+/// Returns how long the client of a call waits (the header `grpc-timeout`, e.g. `250m`); `None` if
+/// it says nothing, or nothing that can be understood. Source: PROTOCOL-HTTP2.md of gRPC.
+fn time_limit<B>(request: &Request<B>) -> Option<Duration> {
+    let text = request.headers().get("grpc-timeout")?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok().filter(|_| number.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// Gives an answer up when its client does not wait for it any more. A client hangs up then; one
+/// that is cut off cannot, and its place in the queue of a lock would keep others waiting.
+async fn within<A>(
+    limit: Option<Duration>,
+    answer: impl Future<Output = Result<A, Status>>,
+) -> Result<A, Status> {
+    let Some(limit) = limit else { return answer.await };
+    let late = || Err(Status::deadline_exceeded("context deadline exceeded")); // in the words of Go
+    clock::limit(limit, answer).await.unwrap_or_else(late)
+}
+
 /// One message in, one out.
 async fn unary<Q, A, F>(
     request: Request<impl Sent>,
@@ -58,8 +86,10 @@ where
     A: Message + Default + 'static,
     F: Future<Output = Result<A, Status>> + Send,
 {
+    let limit = time_limit(&request);
     let service = tower::service_fn(move |request: tonic::Request<Q>| {
-        go(face.clone(), request.into_inner()).map(|answer| answer.map(tonic::Response::new))
+        let answer = within(limit, go(face.clone(), request.into_inner()));
+        answer.map(|answer| answer.map(tonic::Response::new))
     });
     let answer = Grpc::new(Messages::<A, Q>::default())
         .max_decoding_message_size(MESSAGE_MAX)
@@ -121,8 +151,10 @@ fn wants_leader<B>(request: &Request<B>) -> bool {
 async fn leaderless(mut leader: watch::Receiver<u64>) {
     while leader.wait_for(|id| *id == 0).await.map(drop).is_ok() {
         let back = leader.wait_for(|id| *id != 0);
-        if tokio::time::timeout(LEADERLESS, back).await.map(drop).is_err() {
-            return;
+        match tokio::time::timeout(LEADERLESS, back).await.map(|back| back.map(drop)) {
+            Err(_) => return,
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => break, // its last word was that there is no leader
         }
     }
     std::future::pending().await // the member is gone, and ends its streams itself
@@ -176,6 +208,10 @@ impl Face {
             "etcdserverpb.Maintenance/HashKV" => unary(request, self, Face::hash_kv).await,
             "etcdserverpb.Maintenance/Snapshot" => answers(request, self, Face::snapshot).await,
             "etcdserverpb.Maintenance/MoveLeader" => unary(request, self, Face::move_leader).await,
+            "etcdserverpb.Auth/Authenticate" => unary(request, self, Face::authenticate).await,
+            "etcdserverpb.Auth/AuthStatus" => unary(request, self, Face::auth_status).await,
+            "etcdserverpb.Auth/UserList" => unary(request, self, Face::user_list).await,
+            "etcdserverpb.Auth/RoleList" => unary(request, self, Face::role_list).await,
             "v3lockpb.Lock/Lock" => unary(request, self, Face::lock).await,
             "v3lockpb.Lock/Unlock" => unary(request, self, Face::unlock).await,
             "v3electionpb.Election/Campaign" => unary(request, self, Face::campaign).await,
@@ -235,6 +271,7 @@ impl From<api::Error> for Status {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fuzz::{One, PATIENCE, framed};
     use super::*;
     use crate::pb;
     use crate::server::{Config, Server};
@@ -306,5 +343,57 @@ mod tests {
         );
         assert!(wants.next().await.is_none());
         let _ = tokio::time::timeout(LEADERLESS * 9, waits.next()).await.expect_err("nobody asked for it");
+    }
+
+    /// The last word of a member that ends is that there is no leader.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_of_a_member_that_is_gone_does_not_look_for_a_leader_in_a_circle() {
+        for last in [0, 1] {
+            let (leads, leader) = watch::channel(1);
+            leads.send_replace(last);
+            drop(leads);
+            let _ = tokio::time::timeout(LEADERLESS * 9, leaderless(leader)).await.expect_err("no answer");
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_call_is_read_as_grpc_writes_it() {
+        let told = |text: &str| time_limit(&Request::get("/").header("grpc-timeout", text).body(()).ok()?);
+        for (text, microseconds) in
+            [("1H", 3_600_000_000), ("2M", 120_000_000), ("5S", 5_000_000), ("250m", 250_000), ("7u", 7)]
+        {
+            assert_eq!(told(text), Some(Duration::from_micros(microseconds)), "{text}");
+        }
+        assert_eq!(told("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        for text in ["", "S", "5", "5x", "-5S", "5 S", "123456789S"] {
+            assert_eq!(told(text), None, "{text}");
+        }
+        assert_eq!(time_limit(&Request::new(())), None);
+    }
+
+    #[test]
+    fn a_place_in_a_queue_is_given_up_when_its_client_waits_no_longer() {
+        let one = One::start();
+        let face = one.face.clone();
+        one.runtime.block_on(async {
+            let ask = pb::LockRequest { name: "l".into(), lease: 0 };
+            face.clone().lock(ask.clone()).await.expect("a lock");
+            let request = Request::post("/v3lockpb.Lock/Lock")
+                .header("content-type", "application/grpc")
+                .header("grpc-timeout", "50m")
+                .body(Full::new(Bytes::from(framed(&ask.encode_to_vec()))))
+                .expect("a request");
+            let answer = tokio::time::timeout(PATIENCE, face.clone().answer(request)).await;
+            let answer = answer.expect("it waits on").expect("an answer");
+            let status = Status::from_header_map(answer.headers()).expect("a code");
+            assert_eq!(status.code(), Code::DeadlineExceeded);
+            let queue = api::RangeRequest { key: "l/".into(), range_end: "l0".into(), ..Default::default() };
+            let left = async {
+                while face.kv.range(queue.clone()).await.expect("the queue").count > 1 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, left).await.expect("its place stays");
+        });
     }
 }

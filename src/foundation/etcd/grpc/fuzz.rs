@@ -140,6 +140,13 @@ fn methods() -> Vec<Method> {
         // not served, and said so
         method::<pb::StatusRequest>("etcdserverpb.Auth/AuthEnable", Vec::new),
         method::<pb::StatusRequest>("etcdserverpb.Cluster/MemberAdd", Vec::new),
+        // behind them, so that the numbers before stay what they are
+        method::<pb::AuthenticateRequest>("etcdserverpb.Auth/Authenticate", || {
+            vec![pb::AuthenticateRequest { name: "root".into() }.encode_to_vec()]
+        }),
+        method::<pb::AuthStatusRequest>("etcdserverpb.Auth/AuthStatus", || vec![vec![]]),
+        method::<pb::AuthUserListRequest>("etcdserverpb.Auth/UserList", || vec![vec![]]),
+        method::<pb::AuthRoleListRequest>("etcdserverpb.Auth/RoleList", || vec![vec![]]),
     ]
 }
 

@@ -19,6 +19,8 @@ use tonic::Status;
 
 /// Bytes of a database sent in one message.
 const CHUNK: usize = 32 << 10;
+/// Bytes of the SHA-256 behind a database.
+const SUM: usize = 32;
 /// A client that takes no piece of a file for so long is given up.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a client waits for the files of others to be sent.
@@ -129,7 +131,8 @@ impl Face {
         Ok(pb::HashKvResponse { header: self.header_now(), hash, compact_revision, hash_revision })
     }
 
-    /// The database, then its SHA-256, in pieces.
+    /// The database in pieces, then its SHA-256 in a piece of its own. As etcd's they have no
+    /// header, and `remaining_bytes` counts what is left of the database.
     ///
     /// A task of its own hands the pieces over: a client that takes none for [`IDLE`] loses its
     /// place among those whose files are in memory, and its stream ends with an error.
@@ -137,11 +140,12 @@ impl Face {
         let (out, pieces) = mpsc::channel(1);
         let crew = self.crew.clone();
         crew.spawn(self.send_file(out));
-        Box::pin(stream::unfold(Some(pieces), |pieces| async {
-            let mut pieces = pieces?;
+        Box::pin(stream::unfold(Some((pieces, false)), |state| async {
+            let (mut pieces, sum_follows) = state?;
             let piece = pieces.recv().await.unwrap_or_else(|| Err(left_unread()));
-            let last = piece.as_ref().map_or(true, |piece| piece.remaining_bytes == 0);
-            Some((piece, (!last).then_some(pieces)))
+            let nothing_left = piece.as_ref().is_ok_and(|piece| piece.remaining_bytes == 0);
+            let last = piece.is_err() || (nothing_left && sum_follows);
+            Some((piece, (!last).then_some((pieces, nothing_left))))
         }))
     }
 
@@ -155,14 +159,14 @@ impl Face {
             Ok(file) => file,
             Err(error) => return drop(out.send(Err(error.into())).await), // the client may be gone
         };
-        let header = self.header_now();
-        for at in (0..file.len()).step_by(CHUNK) {
-            let end = (at + CHUNK).min(file.len());
+        let database = file.len() - SUM;
+        for at in (0..database).step_by(CHUNK).chain([database]) {
+            let end = if at < database { (at + CHUNK).min(database) } else { file.len() };
             // copied: a piece on its way must not hold on to the whole file
             let blob = Bytes::copy_from_slice(&file[at..end]);
-            let remaining_bytes = (file.len() - end) as u64;
+            let remaining_bytes = database.saturating_sub(end) as u64;
             let version = STORAGE_VERSION.into();
-            let piece = pb::SnapshotResponse { header: header.clone(), remaining_bytes, blob, version };
+            let piece = pb::SnapshotResponse { header: None, remaining_bytes, blob, version };
             if !matches!(tokio::time::timeout(IDLE, out.send(Ok(piece))).await, Ok(Ok(()))) {
                 return;
             }
@@ -186,6 +190,7 @@ impl Face {
         Ok((sum.await.map_err(|_| Error::Stopped)?, place))
     }
 
+    /// Answers when the other member leads, without a header, as etcd.
     pub(super) async fn move_leader(
         self: Arc<Self>,
         r: pb::MoveLeaderRequest,
@@ -202,7 +207,7 @@ impl Face {
         }
         let moved = leader.wait_for(|id| *id == r.target_id);
         match clock::limit(TRANSFER_PATIENCE, moved).await {
-            Some(Ok(_)) => Ok(pb::MoveLeaderResponse { header: self.header_now() }),
+            Some(Ok(_)) => Ok(pb::MoveLeaderResponse { header: None }),
             Some(Err(_)) => Err(Error::Stopped.into()),
             None => Err(Status::unavailable("etcdserver: request timed out, leader transfer took too long")),
         }
@@ -343,6 +348,39 @@ mod tests {
             let meta = buckets.iter().find(|bucket| bucket.name == b"meta").expect("its state");
             let version = meta.records.get(&b"storageVersion"[..]);
             assert_eq!(version.map(|value| &value[..]), Some(&b"3.6.0"[..]));
+        });
+    }
+
+    #[test]
+    fn a_move_of_the_leader_is_answered_without_a_header() {
+        let one = One::start();
+        let face = one.face.clone();
+        one.runtime.block_on(async move {
+            let ask = |target_id| face.clone().move_leader(pb::MoveLeaderRequest { target_id });
+            assert_eq!(ask(face.member).await.expect("it leads"), pb::MoveLeaderResponse { header: None });
+            let stranger = ask(face.member ^ 1).await.expect_err("no member");
+            assert_eq!(stranger.message(), Error::BadLeaderTransferee.to_string());
+        });
+    }
+
+    /// A client that shows how much is left counts the database, not its checksum.
+    #[test]
+    fn the_checksum_of_a_snapshot_comes_in_a_piece_of_its_own() {
+        let one = One::start();
+        let face = one.face.clone();
+        one.runtime.block_on(async move {
+            face.kv.put(put("key", 2 * CHUNK)).await.unwrap();
+            let pieces: Vec<_> = face.clone().snapshot(pb::SnapshotRequest {}).collect().await;
+            let pieces: Vec<_> = pieces.into_iter().map(|piece| piece.expect("a piece")).collect();
+            let (sum, database) = pieces.split_last().expect("pieces");
+            let mut left: usize = database.iter().map(|piece| piece.blob.len()).sum();
+            for piece in database {
+                left -= piece.blob.len();
+                assert_eq!((&piece.header, piece.remaining_bytes), (&None, left as u64));
+            }
+            assert_eq!((sum.blob.len(), sum.remaining_bytes, &sum.header), (SUM, 0, &None));
+            let file = database.iter().flat_map(|piece| piece.blob.to_vec()).collect::<Vec<u8>>();
+            assert_eq!(Sha256::digest(file)[..], sum.blob[..]);
         });
     }
 }

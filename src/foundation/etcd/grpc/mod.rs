@@ -6,6 +6,7 @@
 //! what is no call of gRPC. [`client`] is the other side, for programs that speak to an etcd, this
 //! one or a real one; [`Remote`] is a whole store behind it.
 
+mod auth;
 mod call;
 pub mod client;
 mod cluster;

@@ -4,6 +4,7 @@
 //! must not need `protoc`. As JSON the messages look like those of etcd's own client: unset fields
 //! are left out, bytes are base64.
 
+pub mod auth;
 pub mod cluster;
 pub mod header;
 pub mod health;
@@ -14,6 +15,7 @@ pub mod maintenance;
 mod messages;
 pub mod watch;
 
+pub use auth::*;
 pub use cluster::*;
 pub use header::*;
 pub use health::*;

@@ -230,6 +230,7 @@ impl Core for Raft {
             voters: self.conf().voters.len(),
             only_voter: self.only_voter(),
             transferee: self.transferee,
+            heir: self.heir(),
             progress: self.followers().collect(),
         }
     }

@@ -405,14 +405,23 @@ impl Raft {
         self.progress.iter().map(|(id, p)| (*id, p.matched, p.state))
     }
 
+    /// Returns the voter that has most of the leader's log among those that answer; `NONE` if this
+    /// member does not lead, or there is no other voter. A learner cannot lead, whatever it has,
+    /// and a member that is down would not take over.
+    fn heir(&self) -> MemberId {
+        let voters = self.progress.iter().filter(|(id, _)| self.conf().voters.contains(*id));
+        let best = voters.max_by_key(|(_, p)| (p.answers(), p.matched));
+        best.map_or(NONE, |(id, _)| *id)
+    }
+
     /// `Core::status` would say the same again. It is asked far more often than anything changes.
     pub(super) fn still(&self, said: &Status) -> bool {
         let Status { id, term, vote, role, leader, commit, last, persisted, .. } = said;
-        let Status { voters, only_voter, transferee, progress, .. } = said;
+        let Status { voters, only_voter, transferee, heir, progress, .. } = said;
         (*id, *term, *vote, *role, *leader) == (self.id(), self.term, self.vote, self.role, self.leader)
             && (*commit, *last, *persisted) == (self.commit, self.log.last().0, self.persisted)
             && (*voters, *only_voter) == (self.conf().voters.len(), self.only_voter())
-            && *transferee == self.transferee
+            && (*transferee, *heir) == (self.transferee, self.heir())
             && progress.iter().copied().eq(self.followers())
     }
 

@@ -4,7 +4,7 @@
 //! when it is asked, how far it is. They share one queue to the client: while that is full, they
 //! wait, and the store keeps what happens meanwhile.
 
-use super::super::api::{Error, EventType, WatchRequest, WatchResponse};
+use super::super::api::{Error, EventType, Revision, WatchRequest, WatchResponse};
 use super::super::pb;
 use super::super::watch::Watcher;
 use super::call::Answers;
@@ -12,6 +12,7 @@ use super::codec::MESSAGE_MAX;
 use super::face::Face;
 use super::record::{self, call};
 use futures::stream;
+use parking_lot::{Mutex, MutexGuard};
 use prost::Message as _;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -31,27 +32,57 @@ const NOTIFY_EVERY: Duration = Duration::from_secs(600);
 const ALL: i64 = -1;
 
 type Out = mpsc::Sender<Result<pb::WatchResponse, Status>>;
-/// Given back (dropped) when everything up to now is in the queue. With a word if the watch has not
-/// begun yet.
-type Receipt = mpsc::Sender<()>;
+
+/// A question about the progress of all watches of a stream.
+struct Round {
+    /// Answers that the client still gets: as many as it has asked, none if a watch has not begun
+    /// yet, as with etcd.
+    answers: usize,
+    /// Watches that have not said how far they are.
+    left: usize,
+    /// The oldest revision that a watch has named, which holds for each of them.
+    oldest: Option<Revision>,
+}
+
+/// A watch's part in a round. It is given back when everything that had happened is in the queue to
+/// the client, and dropped if the watch ends before that.
+#[derive(Clone)]
+struct Receipt {
+    round: Arc<Mutex<Round>>,
+    /// Closed when every watch has dropped its receipt.
+    _open: mpsc::Sender<()>,
+}
+
+impl Receipt {
+    fn round(&self) -> MutexGuard<'_, Round> {
+        self.round.lock()
+    }
+
+    /// Notes how far the watch is. Returns the revision of the answer if no other watch is awaited:
+    /// then this one answers, before it goes on with events that are newer than the answer.
+    fn give_back(&self, told: Revision) -> Option<Revision> {
+        let mut round = self.round();
+        round.left -= 1;
+        round.oldest = Some(round.oldest.map_or(told, |oldest| oldest.min(told)));
+        round.oldest.filter(|_| round.left == 0)
+    }
+}
 
 struct Watching {
     cancel: CancellationToken,
     /// Closed when its task has ended.
     questions: mpsc::Sender<Receipt>,
-    /// Which of those that had this id.
-    serial: u64,
 }
 
 /// What the client sees as one stream.
 struct Session {
     face: Arc<Face>,
     out: Out,
+    /// Those that the client has not canceled. As with etcd, one that a compaction has ended keeps its
+    /// id until then, and the client gets an answer when it cancels it.
     watches: BTreeMap<i64, Watching>,
     tasks: JoinSet<Ended>,
     next: i64,
-    /// Watches made so far.
-    made: u64,
     /// Questions about the progress of all watches that wait for a round.
     asked: usize,
     /// The watches are being asked.
@@ -60,8 +91,7 @@ struct Session {
 
 /// What a task of a session was.
 enum Ended {
-    /// Its id and serial.
-    Watch(i64, u64),
+    Watch,
     Round,
 }
 
@@ -70,7 +100,7 @@ impl Face {
         let (out, answers) = mpsc::channel(QUEUE);
         let (crew, watches) = (self.crew.clone(), BTreeMap::new());
         let tasks = JoinSet::new();
-        let session = Session { face: self, out, watches, tasks, next: 0, made: 0, asked: 0, asking: false };
+        let session = Session { face: self, out, watches, tasks, next: 0, asked: 0, asking: false };
         crew.spawn(session.run(asks));
         Box::pin(stream::unfold(answers, |mut answers| async move {
             answers.recv().await.map(|answer| (answer, answers))
@@ -92,11 +122,7 @@ impl Session {
                     }
                 },
                 Some(ended) = self.tasks.join_next() => match ended {
-                    Ok(Ended::Watch(id, serial)) => {
-                        if self.watches.get(&id).is_some_and(|watch| watch.serial == serial) {
-                            self.watches.remove(&id);
-                        }
-                    }
+                    Ok(Ended::Watch) => {}
                     Ok(Ended::Round) => {
                         self.asking = false;
                         self.round().await;
@@ -195,10 +221,11 @@ impl Session {
         };
         let answered = self.face.kv.revision();
         self.face.record(call("watch", &create.key, &create.range_end), Ok((answered, 0)));
-        self.made += 1;
-        let serial = self.made;
-        self.watches.insert(id, Watching { cancel, questions, serial });
-        self.tasks.spawn(async move { Ended::Watch(follow.run(watcher).await, serial) });
+        self.watches.insert(id, Watching { cancel, questions });
+        self.tasks.spawn(async move {
+            follow.run(watcher).await;
+            Ended::Watch
+        });
     }
 
     /// Answers what was asked when every watch has handed over all that had happened by now. What
@@ -209,24 +236,29 @@ impl Session {
             return;
         }
         let asked = std::mem::take(&mut self.asked);
-        if self.watches.is_empty() {
+        let left = self.watches.values().filter(|watch| !watch.questions.is_closed()).count();
+        if left == 0 {
             return; // as etcd: there is nothing whose progress it could be
         }
         self.asking = true;
         let revision = self.face.kv.revision();
-        let (receipt, mut back) = mpsc::channel::<()>(1);
+        let (open, mut closed) = mpsc::channel(1);
+        let round = Arc::new(Mutex::new(Round { answers: asked, left, oldest: None }));
+        let receipt = Receipt { round: round.clone(), _open: open };
         for watch in self.watches.values() {
             let _ = watch.questions.send(receipt.clone()).await; // one that ends has nothing more to hand over
         }
         drop(receipt);
-        let (out, header) = (self.out.clone(), self.face.header(revision));
+        let (out, face) = (self.out.clone(), self.face.clone());
         self.tasks.spawn(async move {
-            // Ends when the last receipt is dropped, or with the word of a watch that has not
-            // begun: as etcd, nothing is said then of any of them.
-            if back.recv().await.is_some() {
-                return Ended::Round;
-            }
-            for _ in 0..asked {
+            closed.recv().await; // nothing is sent: it returns when every receipt is dropped
+            // A watch that was awaited has ended, so that none has answered.
+            let (answers, oldest) = {
+                let round = round.lock();
+                (round.answers, round.oldest)
+            };
+            let header = face.header(oldest.unwrap_or(revision));
+            for _ in 0..answers {
                 let answer =
                     pb::WatchResponse { header: header.clone(), watch_id: ALL, ..Default::default() };
                 let _ = out.send(Ok(answer)).await; // the client may be gone
@@ -252,25 +284,21 @@ struct Follow {
 }
 
 impl Follow {
-    async fn run(mut self, watcher: Result<Watcher, Error>) -> i64 {
-        let id = self.id;
+    async fn run(mut self, watcher: Result<Watcher, Error>) {
         if let Err(error) = self.follow(watcher).await {
             let over = match error {
-                Over::Gone | Over::Canceled => return id, // the session says so
-                Over::Store(Error::Compacted { compact_revision }) => {
-                    let cancel_reason = Error::Compacted { compact_revision }.to_string();
-                    Ok(self.response(pb::WatchResponse {
-                        canceled: true,
-                        compact_revision,
-                        cancel_reason,
-                        ..Default::default()
-                    }))
-                }
+                Over::Gone | Over::Canceled => return, // the session says so
+                // As etcd: the compaction's revision is the reason, and there is no other.
+                Over::Store(Error::Compacted { compact_revision }) => Ok(self.response(pb::WatchResponse {
+                    header: self.face.header(0),
+                    canceled: true,
+                    compact_revision,
+                    ..Default::default()
+                })),
                 Over::Store(error) => Err(error.into()),
             };
             let _ = self.out.send(over).await; // the client may be gone
         }
-        id
     }
 
     fn response(&self, with: pb::WatchResponse) -> pb::WatchResponse {
@@ -293,7 +321,7 @@ impl Follow {
                 () = self.cancel.cancelled() => return Err(Over::Canceled),
                 Some(receipt) = self.asked.recv() => match watcher.request_progress(start) {
                     true => self.receipts.push_back(Some(receipt)),
-                    false => drop(receipt.try_send(())), // full: another watch has said so
+                    false => receipt.round().answers = 0,
                 },
                 () = idle => {
                     quiet = clock::Instant::now();
@@ -303,7 +331,7 @@ impl Follow {
                 }
                 response = watcher.next() => match response {
                     Some(Ok(response)) => {
-                        if self.hand_over(response).await? {
+                        if self.hand_over(response, watcher.read()).await? {
                             quiet = clock::Instant::now();
                         }
                     }
@@ -325,12 +353,15 @@ impl Follow {
         }
     }
 
-    /// Sends what the client wants of it. `true` if that was something.
-    async fn hand_over(&mut self, response: WatchResponse) -> Result<bool, Over> {
-        let header = self.face.header(response.revision);
+    /// Sends what the client wants of it. `true` if that was something. Events of the past are
+    /// headed by the store's revision when they were `read`, as with etcd (`syncWatchers`).
+    async fn hand_over(&mut self, response: WatchResponse, read: Revision) -> Result<bool, Over> {
+        let header = self.face.header(response.revision.max(read));
         if response.events.is_empty() {
-            if let Some(None) = self.receipts.pop_front() {
-                self.send(pb::WatchResponse { header, ..Default::default() }).await?;
+            match self.receipts.pop_front() {
+                Some(None) => self.send(pb::WatchResponse { header, ..Default::default() }).await?,
+                Some(Some(receipt)) => self.give_back(&receipt, response.revision).await?,
+                None => {}
             }
             return Ok(false);
         }
@@ -363,8 +394,23 @@ impl Follow {
         Ok(true)
     }
 
+    /// Says how far the watch is, and answers the client if this was the last word that was missing.
+    async fn give_back(&self, receipt: &Receipt, told: Revision) -> Result<(), Over> {
+        let Some(revision) = receipt.give_back(told) else { return Ok(()) };
+        let header = self.face.header(revision);
+        while receipt.round().answers > 0 {
+            self.say(pb::WatchResponse { header: header.clone(), watch_id: ALL, ..Default::default() })
+                .await?;
+            receipt.round().answers -= 1;
+        }
+        Ok(())
+    }
+
     async fn send(&self, response: pb::WatchResponse) -> Result<(), Over> {
-        let response = self.response(response);
+        self.say(self.response(response)).await
+    }
+
+    async fn say(&self, response: pb::WatchResponse) -> Result<(), Over> {
         tokio::select! {
             biased; // a client that takes nothing can still cancel
             sent = self.out.send(Ok(response)) => sent.map_err(|_| Over::Gone),

@@ -160,23 +160,67 @@ fn watches_go_on_when_the_client_has_said_all() {
 fn the_answer_to_a_new_watch_names_the_revision_from_which_it_counts() {
     const WATCHES: usize = 300;
     let one = One::start();
+    while_a_key_changes(&one, || {
+        for n in 0..WATCHES {
+            let told = told_after(&one, vec![create(0)], usize::MAX, |told| told.len() > 1);
+            let made = told[0].header.as_ref().map_or(0, |header| header.revision);
+            let first = told[1].events.first().and_then(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
+            assert_eq!(first, Some(made + 1), "watch {n}");
+        }
+    });
+}
+
+/// Puts a key again and again until `work` is done.
+fn while_a_key_changes(one: &One, work: impl FnOnce()) {
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let (stopped, shared) = (stop.clone(), one.face.kv.clone());
     let writer = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-            let put = crate::api::PutRequest { key: "key".into(), ..Default::default() };
-            runtime.block_on(shared.put(put)).expect("put");
+            runtime.block_on(put_to(&shared, "key"));
         }
     });
-    for n in 0..WATCHES {
-        let told = told_after(&one, vec![create(0)], usize::MAX, |told| told.len() > 1);
-        let made = told[0].header.as_ref().map_or(0, |header| header.revision);
-        let first = told[1].events.first().and_then(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
-        assert_eq!(first, Some(made + 1), "watch {n}");
-    }
+    work();
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     writer.join().expect("it writes until the end");
+}
+
+/// A client goes on behind such an answer: it must not lead back to events that the client has had.
+#[test]
+fn an_answer_about_progress_is_no_older_than_the_events_before_it() {
+    const ASKS: usize = 300;
+    let one = One::start();
+    let ask = |union| Bytes::from(framed(&pb::WatchRequest { request_union: Some(union) }.encode_to_vec()));
+    let face = one.face.clone();
+    let asked = async move {
+        let (mut mouth, body) = Channel::<Bytes, Infallible>::new(4);
+        let request =
+            http::Request::post("/etcdserverpb.Watch/Watch").header("content-type", "application/grpc");
+        let answer = face.answer(request.body(body).expect("a request")).await.expect("an answer");
+        let (mut answers, mut buffer) = (answer.into_body(), BytesMut::new());
+        mouth.send_data(ask(create(0))).await.expect("sent");
+        let (mut asked, mut last) = (0, 0);
+        while asked < ASKS {
+            let frame = answers.frame().await.expect("an open stream").expect("a frame");
+            buffer.extend_from_slice(&frame.into_data().expect("no end"));
+            while let Some(response) = next_of(&mut buffer) {
+                let events = response.events.iter().filter_map(|event| event.kv.as_ref());
+                last = events.map(|kv| kv.mod_revision).max().unwrap_or(last);
+                let progress = response.watch_id == -1;
+                let revision = response.header.as_ref().map_or(0, |header| header.revision);
+                assert!(!progress || revision >= last, "it is at {revision}, and told of {last}");
+                if progress || response.created {
+                    asked += 1;
+                    let question = ask(pb::WatchUnion::ProgressRequest(Default::default()));
+                    mouth.send_data(question).await.expect("sent");
+                }
+            }
+        }
+    };
+    while_a_key_changes(&one, || {
+        let asked = one.runtime.block_on(async { tokio::time::timeout(PATIENCE * 5, asked).await });
+        asked.expect("answers in time");
+    });
 }
 
 #[test]
@@ -210,6 +254,76 @@ fn a_watch_from_a_negative_revision_is_refused_first_and_takes_no_id() {
         assert_eq!((refused.watch_id, refused.cancel_reason.as_str()), (-1, reason), "{told:?}");
     }
     assert_eq!((told[2].watch_id, told[2].canceled), (0, false), "{told:?}");
+}
+
+/// As etcd: a long past comes in several answers, and each names the store's revision.
+#[test]
+fn events_of_the_past_are_headed_by_the_revision_of_the_store() {
+    let one = One::start();
+    one.runtime.block_on(async {
+        for _ in 0..600 {
+            put_to(&one.face.kv, "key").await; // 2 to 601
+        }
+    });
+    let past = pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+        key: "key".into(),
+        start_revision: 2,
+        ..Default::default()
+    });
+    let events = |told: &[pb::WatchResponse]| told.iter().map(|r| r.events.len()).sum::<usize>();
+    let told = told_after(&one, vec![past], usize::MAX, |told| events(told) >= 600);
+    assert!(told.len() > 2 && events(&told) == 600, "the past came at once");
+    for response in &told {
+        assert_eq!(response.header.as_ref().map(|header| header.revision), Some(601));
+    }
+}
+
+/// As etcd: such an answer has no text and no revision beside that of the compaction.
+#[test]
+fn a_watch_of_a_forgotten_past_is_told_the_revision_of_the_compaction() {
+    let one = One::start();
+    one.runtime.block_on(async {
+        for _ in 0..3 {
+            put_to(&one.face.kv, "key").await; // 2 to 4
+        }
+        one.face.kv.compact(4).await.expect("compacted");
+    });
+    let old = pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+        key: "key".into(),
+        start_revision: 2,
+        ..Default::default()
+    });
+    let told = told_after(&one, vec![old], usize::MAX, |told| told.len() > 1);
+    assert!(told[0].created && !told[0].canceled, "{told:?}");
+    let over = &told[1];
+    assert_eq!((over.canceled, over.compact_revision, over.cancel_reason.as_str()), (true, 4, ""));
+    let header = over.header.as_ref().map(|header| (header.member_id, header.revision));
+    assert_eq!(header, Some((one.face.member, 0)));
+}
+
+/// As etcd: the client cancels it, too, and waits for the answer.
+#[test]
+fn a_watch_that_a_compaction_has_ended_keeps_its_id_until_it_is_canceled() {
+    let one = One::start();
+    one.runtime.block_on(async {
+        for _ in 0..3 {
+            put_to(&one.face.kv, "key").await; // 2 to 4
+        }
+        one.face.kv.compact(4).await.expect("compacted");
+    });
+    let old = pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+        key: "key".into(),
+        start_revision: 2,
+        watch_id: 7,
+        ..Default::default()
+    });
+    let cancel = pb::WatchUnion::CancelRequest(pb::WatchCancelRequest { watch_id: 7 });
+    let told = told_after(&one, vec![old, create(7), cancel, create(7)], usize::MAX, |told| told.len() > 4);
+    let of = |id: i64| told.iter().filter(move |response| response.watch_id == id);
+    let steps: Vec<_> = of(7).map(|r| (r.created, r.canceled, r.compact_revision)).collect();
+    assert_eq!(steps, [(true, false, 0), (false, true, 4), (false, true, 0), (true, false, 0)], "{told:?}");
+    let refused: Vec<&str> = of(-1).map(|r| r.cancel_reason.as_str()).collect();
+    assert_eq!(refused, ["mvcc: duplicate watch ID provided on the WatchStream"]);
 }
 
 /// A watch that has looked through the past without finding anything, and a compaction forgets that
