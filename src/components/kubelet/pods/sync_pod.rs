@@ -317,6 +317,10 @@ impl Kubelet {
         sandboxes: &[Sandbox],
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
+        if !sandboxes.is_empty() {
+            let message = "Pod sandbox changed, it will be killed and re-created.";
+            self.recorder.normal(&reference(pod, None), "SandboxChanged", message, cause.clone());
+        }
         for old in sandboxes.iter().filter(|s| s.state == SandboxState::NotReady) {
             self.config.runtime.stop_pod_sandbox(&old.id).await?;
         }

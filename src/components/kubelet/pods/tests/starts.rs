@@ -110,3 +110,22 @@ fn a_volume_that_misses_a_key_says_of_which_kind_of_object() {
         });
     }
 }
+
+#[test]
+fn a_pod_that_has_lost_its_sandbox_is_told_of_the_next_one() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        world.look().await.unwrap();
+        for sandbox in world.runtime.list_pod_sandboxes().await.unwrap() {
+            world.runtime.stop_pod_sandbox(&sandbox.id).await.unwrap();
+        }
+        world.look().await.unwrap();
+        assert_eq!(world.starts("a"), 2);
+        let told = world.api.event("SandboxChanged").await;
+        assert_eq!(told, "Pod sandbox changed, it will be killed and re-created.");
+        let all = world.api.events();
+        let count = all.iter().filter(|event| event.body["reason"] == "SandboxChanged").count();
+        assert_eq!(count, 1, "the first sandbox is no other one");
+    });
+}
