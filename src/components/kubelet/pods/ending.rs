@@ -1,5 +1,6 @@
 //! How containers and pods end.
 
+use super::failing;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
 use crate::action::Action;
@@ -357,7 +358,8 @@ impl Kubelet {
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         status::end(&mut status, clock::now());
-        if let Some(failure) = self.sentence_on(key, &memory.uid) {
+        let failure = self.sentence_on(key, &memory.uid).or_else(|| failing::failed_before(pod, memory));
+        if let Some(failure) = failure {
             // A delete in its grace period does not change why it has ended.
             failure.mark(&mut status, clock::now(), pod.metadata.generation);
         }
