@@ -157,6 +157,9 @@ impl Admissions {
     /// 200m lack and port taken       OutOfcpu       NodePorts, nothing is preempted
     /// ```
     fn judge(&self, pod: &Pod, node: &OnNode, preempted: &[Arc<Pod>]) -> Verdict {
+        if let Some(other_os) = node_match::other_os(pod) {
+            return Verdict { rejected: Some(other_os), preempted: vec![] };
+        }
         let running = self.running(node, preempted);
         let used = sum(node.statics.iter().copied()).and(sum(running.iter().map(|p| &**p)));
         let lacks = lacking(Amount::of_pod(pod), used, node.allocatable);

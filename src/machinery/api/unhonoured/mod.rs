@@ -90,7 +90,7 @@ const POD: &[Row] = &[
     ("hostnameOverride", Any, "Ropewalk's kubelet sets the hostname from hostname or the pod's name; the field is ignored"),
     ("resourceClaims", Any, NO_DRA),
     ("workloadRef", Any, "Ropewalk's scheduler does not schedule groups; the field is ignored"),
-    ("os.name", Not(&["linux"]), "Ropewalk's nodes run Linux; the pod cannot run as it means to"),
+    ("os.name", Not(&["linux"]), "Ropewalk's nodes run Linux; the kubelet rejects the pod"),
     ("*[].securityContext.procMount", Not(&["Default"]), "Ropewalk masks /proc of every container that is not privileged; the field is ignored"),
     ("*[].securityContext.seccompProfile.type", Is("Unconfined"), ONE_SECCOMP),
     ("*[].securityContext.seccompProfile.type", Is("Localhost"), NO_PROFILES),
