@@ -329,8 +329,11 @@ impl Kubelet {
         for what in left_out {
             self.recorder.warning(&reference(pod, None), "DNSConfigForming", what, cause.clone());
         }
-        let config = self.sandbox_config(pod, attempt, dns);
-        if let Err(error) = self.config.runtime.run_pod_sandbox(config).await {
+        let made = match self.sandbox_config(pod, attempt, dns) {
+            Ok(config) => self.config.runtime.run_pod_sandbox(config).await,
+            Err(why) => Err(cri::Error::Start(why)),
+        };
+        if let Err(error) = made {
             let message = format!("Failed to create pod sandbox: {}", error.line());
             tracing::warn!(pod = %Key::of(pod), reason = error.line(), "no sandbox");
             let about = reference(pod, None);

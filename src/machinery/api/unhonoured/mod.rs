@@ -86,8 +86,6 @@ const POD: &[Row] = &[
     ("affinity.podAffinity", Any, NO_POD_AFFINITY),
     ("affinity.podAntiAffinity", Any, NO_POD_AFFINITY),
     ("dnsPolicy", Is("Default"), "Ropewalk's nodes have no resolver that pods could inherit; only what dnsConfig says is in the pod's resolv.conf"),
-    ("setHostnameAsFQDN", True, "Ropewalk sets the short name; the field is ignored"),
-    ("hostnameOverride", Any, "Ropewalk's kubelet sets the hostname from hostname or the pod's name; the field is ignored"),
     ("resourceClaims", Any, NO_DRA),
     ("workloadRef", Any, "Ropewalk's scheduler does not schedule groups; the field is ignored"),
     ("os.name", Not(&["linux"]), "Ropewalk's nodes run Linux; the kubelet rejects the pod"),

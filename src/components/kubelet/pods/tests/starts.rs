@@ -129,3 +129,22 @@ fn a_pod_that_has_lost_its_sandbox_is_told_of_the_next_one() {
         assert_eq!(count, 1, "the first sandbox is no other one");
     });
 }
+
+#[test]
+fn a_name_that_is_too_long_for_the_kernel_is_told() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let names = json!({"subdomain": "s".repeat(40), "setHostnameAsFQDN": true});
+        let world = World::new(&crew, api, dir, pod(json!({}), names));
+        assert!(world.look().await.is_err(), "it is tried again");
+        let told = world.api.event("FailedCreatePodSandBox").await;
+        let fqdn = format!("p.{}.default.svc.cluster.local", "s".repeat(40));
+        assert!(told.contains(&format!("FQDN {fqdn} is too long (64 characters is the max, 68")), "{told}");
+        assert_eq!(world.starts("a"), 0);
+        let mut short = pod(json!({}), json!({"subdomain": "s", "setHostnameAsFQDN": true}));
+        short["metadata"]["name"] = "q".into();
+        let config = world.kubelet.sandbox_config(&read(short), 0, cri::Dns::default()).unwrap();
+        assert_eq!(config.kernel_hostname(), "q.s.default.svc.cluster.local");
+        assert_eq!(config.names(), ["q.s.default.svc.cluster.local", "q"]);
+    });
+}
