@@ -25,6 +25,7 @@ use super::bounds;
 use super::node_match::{self, NodeFacts};
 use super::pressure;
 use super::status::Failure;
+use super::sysctls;
 use super::view::has_ended;
 use api::host_ports::{self, HostPort};
 use api::requests::{Amount, Lack, lacking, qos_class};
@@ -157,8 +158,9 @@ impl Admissions {
     /// 200m lack and port taken       OutOfcpu       NodePorts, nothing is preempted
     /// ```
     fn judge(&self, pod: &Pod, node: &OnNode, preempted: &[Arc<Pod>]) -> Verdict {
-        if let Some(other_os) = node_match::other_os(pod) {
-            return Verdict { rejected: Some(other_os), preempted: vec![] };
+        let unable = sysctls::forbidden(pod).or_else(|| node_match::other_os(pod));
+        if unable.is_some() {
+            return Verdict { rejected: unable, preempted: vec![] };
         }
         let running = self.running(node, preempted);
         let used = sum(node.statics.iter().copied()).and(sum(running.iter().map(|p| &**p)));

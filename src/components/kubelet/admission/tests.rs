@@ -282,3 +282,17 @@ fn a_pod_for_another_operating_system_is_rejected() {
     ];
     assert_eq!(judged(NODE, &[], &pods, &[0, 1, 2]), want);
 }
+
+#[test]
+fn a_pod_that_asks_for_an_unsafe_kernel_parameter_is_rejected() {
+    let with = |name: &str, sysctl: &str| {
+        let mut pod = (*pod(name, 1, "", new())).clone();
+        let all = ["net.ipv4.tcp_syncookies", sysctl].map(|name| json!({"name": name, "value": "1"}));
+        pod.spec.as_mut().unwrap().security_context =
+            serde_json::from_value(json!({"sysctls": all})).unwrap();
+        Arc::new(pod)
+    };
+    let pods = [with("a", "kernel.msgmax"), with("b", "kernel/shm_rmid_forced")];
+    let refused = "SysctlForbidden: forbidden sysctl: \"kernel.msgmax\" not allowlisted";
+    assert_eq!(judged(NODE, &[], &pods, &[0, 1]), [refused, "admitted"]);
+}

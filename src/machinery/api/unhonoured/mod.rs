@@ -74,7 +74,7 @@ const POD: &[Row] = &[
     ("securityContext.seLinuxOptions", Any, NO_LABELS),
     ("securityContext.seLinuxChangePolicy", Any, NO_LABELS),
     ("securityContext.windowsOptions", Any, NO_WINDOWS),
-    ("securityContext.sysctls", Any, "Ropewalk sets no kernel parameters for pods; the field is ignored"),
+    ("securityContext.sysctls", Any, "Ropewalk sets no kernel parameters for pods; safe ones are ignored, and for any other the kubelet rejects the pod"),
     ("securityContext.fsGroup", Any, "Ropewalk gives the files of ConfigMaps, Secrets and projected volumes to the group, but no emptyDir and no persistent volume"),
     ("securityContext.fsGroupChangePolicy", Not(&["Always"]), "Ropewalk's kubelet knows no policy for fsGroup; the field is ignored"),
     ("securityContext.supplementalGroupsPolicy", Not(&["Merge"]), "Ropewalk merges the groups of the image; the field is ignored"),
