@@ -121,13 +121,7 @@ fn not_made(
         // After a restart of the machine nothing runs. One that will not run again stays as it
         // ended.
         let ended = before.state.as_ref().and_then(|s| s.terminated.clone());
-        let was_running = before.state.as_ref().is_some_and(|s| s.running.is_some());
-        let lost = was_running.then(|| ContainerStateTerminated {
-            container_id: before.container_id.clone(),
-            started_at: before.state.as_ref().and_then(|s| s.running.as_ref()?.started_at.clone()),
-            ..unknown_end("The container could not be located: the machine or this program was restarted")
-        });
-        let end = ended.or(lost);
+        let end = ended.or_else(|| end_of_lost(before));
         if end.is_some() && view.finished().is_some() {
             return ContainerStatus {
                 ready: false,
@@ -150,6 +144,17 @@ fn not_made(
     };
     status.state = Some(wait(reason, message));
     status
+}
+
+/// The end of a container that ran by its stored status, and that the runtime does not have any
+/// more. `None`: it did not run.
+pub(crate) fn end_of_lost(before: &ContainerStatus) -> Option<ContainerStateTerminated> {
+    let running = before.state.as_ref()?.running.as_ref()?;
+    Some(ContainerStateTerminated {
+        container_id: before.container_id.clone(),
+        started_at: running.started_at.clone(),
+        ..unknown_end("The container could not be located: the machine or this program was restarted")
+    })
 }
 
 /// The end of the attempt before, of which only the stored status tells: the machine (or this
