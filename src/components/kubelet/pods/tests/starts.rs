@@ -148,3 +148,31 @@ fn a_name_that_is_too_long_for_the_kernel_is_told() {
         assert_eq!(config.names(), ["q.s.default.svc.cluster.local", "q"]);
     });
 }
+
+/// A client that follows it would be told that the log has ended.
+#[tokio::test]
+async fn a_container_that_is_not_started_yet_has_no_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let crew = Crew::new("test");
+    let api = Scripted::new(|asked| stored(asked, "6")).await;
+    let world = World::new(&crew, api, dir.path().into(), pod(json!({}), json!({})));
+    let pod = cri::PodId { namespace: "default".into(), name: "p".into(), uid: "u".into() };
+    let config = cri::SandboxConfig { pod, ..cri::SandboxConfig::default() };
+    let sandbox = world.runtime.run_pod_sandbox(config).await.unwrap();
+    let make = async |attempt| {
+        let (name, image) = ("a".to_string(), "nginx".to_string());
+        let config = cri::ContainerConfig { name, image, attempt, ..cri::ContainerConfig::default() };
+        world.runtime.create_container(&sandbox.id, config).await.unwrap()
+    };
+    let logged = async || {
+        let found = world.kubelet.logged(&world.key, "a", false).await.unwrap();
+        found.map(|container| container.attempt)
+    };
+    let first = make(0).await;
+    assert_eq!(logged().await, None);
+    world.runtime.start_container(&first).await.unwrap();
+    assert_eq!(logged().await, Some(0));
+    world.runtime.exit(&first, 1, "Error");
+    make(1).await;
+    assert_eq!(logged().await, Some(0), "the last words until the next run begins");
+}
