@@ -7,9 +7,8 @@
 //! fit is *rejected*: it fails with reason `OutOfcpu`, `OutOfmemory`, `OutOfephemeral-storage`,
 //! `OutOfpods` or `NodePorts`, and is never started; so does one that asks for other nodes or does
 //! not tolerate this one ([`node_match`]), or asks for unsafe kernel parameters ([`sysctls`]). A
-//! *critical* pod that lacks room is not rejected: the
-//! kubelet *preempts* others for it. For a port it preempts none. Source:
-//! `pkg/kubelet/lifecycle/predicate.go`, `pkg/kubelet/preemption`.
+//! *critical* pod that lacks room is not rejected: the kubelet *preempts* others for it. For a port
+//! it preempts none. Source: `pkg/kubelet/lifecycle/predicate.go`, `pkg/kubelet/preemption`.
 //! ## How this one works
 //! ```text
 //! allocatable cpu 1000m    started: web 600m, etcd (static) 100m
