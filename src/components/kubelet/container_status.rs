@@ -5,7 +5,7 @@ use super::view::{LOST, View, may_restart};
 use cri::{Container, ContainerState as State};
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus,
+    ContainerStateWaiting, ContainerStatus, ResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
@@ -28,7 +28,8 @@ pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 /// ```
 ///
 /// `restartCount` is the number of the attempt. It survives a restart of the machine, because the
-/// stored status is read where the runtime has forgotten.
+/// stored status is read where the runtime has forgotten. `resources` and `allocatedResources` are
+/// what the container asks for: nothing is resized in place.
 pub(crate) fn container(
     view: &View,
     spec: &Spec,
@@ -42,6 +43,8 @@ pub(crate) fn container(
         ready: false,
         started: Some(false),
         last_state: Some(ContainerState::default()),
+        allocated_resources: spec.resources.as_ref().and_then(|all| all.requests.clone()),
+        resources: spec.resources.clone().filter(|all| *all != ResourceRequirements::default()),
         ..ContainerStatus::default()
     };
     let Some(c) = view.current(&spec.name) else { return not_made(view, spec, waiting, has_init, status) };
