@@ -40,7 +40,6 @@ pub(crate) fn container(
     let mut status = ContainerStatus {
         name: spec.name.clone(),
         image: spec.image.clone().unwrap_or_default(),
-        ready: false,
         started: Some(false),
         last_state: Some(ContainerState::default()),
         allocated_resources: spec.resources.as_ref().and_then(|all| all.requests.clone()),

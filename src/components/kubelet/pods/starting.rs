@@ -49,8 +49,8 @@ fn cut_hostname(name: &str) -> String {
     }
 }
 
-/// The hostname of a pod with a network of its own, and its name in the cluster's DNS if it has one.
-/// Source: `GeneratePodHostNameAndDomain` in `pkg/kubelet/kubelet_pods.go`.
+/// The hostname of a pod with a network of its own, and its name in the cluster's DNS if it has
+/// one. Source: `GeneratePodHostNameAndDomain` in `pkg/kubelet/kubelet_pods.go`.
 ///
 /// ```text
 /// pod web-0                                        web-0
@@ -94,7 +94,7 @@ impl Kubelet {
         let (meta, spec) = (&pod.metadata, pod.spec.clone().unwrap_or_default());
         let host_network = spec.host_network.unwrap_or(false);
         let (hostname, fqdn) = match host_network {
-            true => (self.config.node_name.clone(), None), // the name belongs to the network, as upstream
+            true => (self.config.node_name.clone(), None), // the name is the network's, as upstream
             false => hostnames(pod, &self.config.cluster_domain),
         };
         let fqdn_as_hostname = spec.set_hostname_as_fqdn.unwrap_or(false);
