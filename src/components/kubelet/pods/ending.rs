@@ -189,6 +189,8 @@ impl Kubelet {
             let run = async { target.hook(&Action::of_hook(hook)?, grace).await };
             let answer = match tokio::time::timeout(grace, run).await {
                 Ok(answer) => answer,
+                // As upstream: a command fails when its container is killed, a pause does not.
+                Err(_) if hook.sleep.is_some() => Ok(()),
                 Err(_) => Err("it took all of the grace period".into()),
             };
             if let Err(why) = answer {

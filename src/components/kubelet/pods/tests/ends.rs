@@ -94,3 +94,29 @@ fn a_pod_whose_time_is_over_fails_when_its_containers_have_ended() {
         assert_eq!((world.starts("a"), world.starts("b")), (1, 1));
     });
 }
+
+#[test]
+fn a_pause_that_takes_the_whole_grace_period_is_no_hook_that_failed() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let hook = json!({"lifecycle": {"preStop": {"sleep": {"seconds": 3600}}}});
+        let mut whole = pod(hook, json!({}));
+        let world = World::new(&crew, api, dir, whole.clone());
+        world.look().await.unwrap();
+        whole["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        whole["metadata"]["deletionGracePeriodSeconds"] = 1.into();
+        let (mut memory, mut events) = (world.kubelet.recall(&world.key, "u"), world.runtime.events());
+        world.kubelet.terminate(&world.key, &read(whole), &mut memory, &None).await.unwrap();
+        let mut ended = 0;
+        while ended < 2 {
+            let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
+            let next = next.expect("both containers end").unwrap();
+            ended += usize::from(next.kind == cri::EventKind::Stopped);
+        }
+        // Events are written one after the other.
+        world.kubelet.recorder.normal(&world.kubelet.about_node(), "Over", "both have ended", None);
+        world.api.event("Over").await;
+        let all = world.api.events();
+        assert!(all.iter().all(|event| event.body["reason"] != "FailedPreStopHook"), "{all:?}");
+    });
+}
