@@ -386,17 +386,18 @@ pub(crate) async fn sharing(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let mut sandbox = w.sandbox("shared");
     sandbox.share_process_namespace = true;
+    (sandbox.fqdn, sandbox.fqdn_as_hostname) = (Some("s.d.n".into()), true);
     let sandbox = runtime.run_pod_sandbox(sandbox).await?;
     let web = runtime.create_container(&sandbox.id, nginx()).await?;
     runtime.start_container(&web).await?;
-    let mut config =
-        shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; hostname; kill -KILL 1; echo still here");
+    let script = "echo =$(hostname)=$(cat /etc/hostname)=$HOSTNAME=; cat /etc/hosts /proc/[0-9]*/cmdline | tr '\\0' ' '; kill -KILL 1; echo still here";
+    let mut config = shell(script);
     config.log_path = "look/0.log".into();
     let look = runtime.create_container(&sandbox.id, config).await?;
     runtime.start_container(&look).await?;
     ended(runtime, &look).await?;
     let log = w.log_of(0, &look).await?;
-    for wanted in ["/pause", "nginx -g daemon off;", "shared", "still here"] {
+    for wanted in ["/pause", "nginx -g daemon off;", "=s.d.n=s.d.n=s.d.n=", "\ts.d.n\tshared", "still here"] {
         ensure(log.contains(wanted), format!("{wanted} is missing\n{log}"))?;
     }
     // The pod's own loopback, as port-forward uses it.

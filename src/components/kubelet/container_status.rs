@@ -5,7 +5,7 @@ use super::view::{LOST, View, may_restart};
 use cri::{Container, ContainerState as State};
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus,
+    ContainerStateWaiting, ContainerStatus, ResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
@@ -28,7 +28,8 @@ pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 /// ```
 ///
 /// `restartCount` is the number of the attempt. It survives a restart of the machine, because the
-/// stored status is read where the runtime has forgotten.
+/// stored status is read where the runtime has forgotten. `resources` and `allocatedResources` are
+/// what the container asks for: nothing is resized in place.
 pub(crate) fn container(
     view: &View,
     spec: &Spec,
@@ -39,9 +40,10 @@ pub(crate) fn container(
     let mut status = ContainerStatus {
         name: spec.name.clone(),
         image: spec.image.clone().unwrap_or_default(),
-        ready: false,
         started: Some(false),
         last_state: Some(ContainerState::default()),
+        allocated_resources: spec.resources.as_ref().and_then(|all| all.requests.clone()),
+        resources: spec.resources.clone().filter(|all| *all != ResourceRequirements::default()),
         ..ContainerStatus::default()
     };
     let Some(c) = view.current(&spec.name) else { return not_made(view, spec, waiting, has_init, status) };
@@ -121,13 +123,7 @@ fn not_made(
         // After a restart of the machine nothing runs. One that will not run again stays as it
         // ended.
         let ended = before.state.as_ref().and_then(|s| s.terminated.clone());
-        let was_running = before.state.as_ref().is_some_and(|s| s.running.is_some());
-        let lost = was_running.then(|| ContainerStateTerminated {
-            container_id: before.container_id.clone(),
-            started_at: before.state.as_ref().and_then(|s| s.running.as_ref()?.started_at.clone()),
-            ..unknown_end("The container could not be located: the machine or this program was restarted")
-        });
-        let end = ended.or(lost);
+        let end = ended.or_else(|| end_of_lost(before));
         if end.is_some() && view.finished().is_some() {
             return ContainerStatus {
                 ready: false,
@@ -150,6 +146,17 @@ fn not_made(
     };
     status.state = Some(wait(reason, message));
     status
+}
+
+/// The end of a container that ran by its stored status, and that the runtime does not have any
+/// more. `None`: it did not run.
+pub(crate) fn end_of_lost(before: &ContainerStatus) -> Option<ContainerStateTerminated> {
+    let running = before.state.as_ref()?.running.as_ref()?;
+    Some(ContainerStateTerminated {
+        container_id: before.container_id.clone(),
+        started_at: running.started_at.clone(),
+        ..unknown_end("The container could not be located: the machine or this program was restarted")
+    })
 }
 
 /// The end of the attempt before, of which only the stored status tells: the machine (or this

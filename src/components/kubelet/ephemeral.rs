@@ -4,7 +4,7 @@
 use super::container_status::{self, Waiting};
 use super::specs;
 use super::view::{Step, View};
-use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus};
+use k8s_openapi::api::core::v1::{Container as Spec, ContainerState, ContainerStatus};
 
 /// Starts those that never were started, as far as runtime and status know.
 pub(crate) fn steps(view: &View) -> Vec<Step> {
@@ -23,10 +23,13 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
     let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
     let kept = |name: &str| stored.clone().find(|s| s.name == name && s.container_id.is_some()).cloned();
     let of = |spec: &Spec| {
-        // The runtime no longer knows this container: its status stays as it was.
+        // The runtime no longer knows this container: its status stays as it was, but that it runs.
         if view.current(&spec.name).is_none()
-            && let Some(kept) = kept(&spec.name)
+            && let Some(mut kept) = kept(&spec.name)
         {
+            if let Some(end) = container_status::end_of_lost(&kept) {
+                kept.state = Some(ContainerState { terminated: Some(end), ..ContainerState::default() });
+            }
             return kept;
         }
         ContainerStatus {
@@ -76,5 +79,33 @@ mod tests {
             assert_eq!(steps(&[a.clone(), container("debugger", 0, state, 1)]), []);
         }
         assert!(specs::is_ephemeral(&pod, "debugger") && !specs::is_ephemeral(&pod, "a"));
+    }
+    #[test]
+    fn a_debug_container_that_was_lost_with_the_machine_does_not_run() {
+        let state = |state: serde_json::Value| {
+            let mut pod = pod("Always", &[], &["a"]);
+            let extra = serde_json::json!([{"name": "debugger", "image": "busybox"}]);
+            pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(extra).unwrap();
+            let told = serde_json::json!({"name": "debugger", "image": "busybox", "imageID": "", "ready": false,
+                "restartCount": 0, "containerID": "ropewalk://old", "state": state});
+            let status = serde_json::json!({"ephemeralContainerStatuses": [told]});
+            pod.status = serde_json::from_value(status).unwrap();
+            let view = View {
+                pod: &pod,
+                sandbox: None,
+                containers: &[],
+                backoffs: &Backoffs::new(),
+                replaced: &Default::default(),
+                probes: &Seen::default(),
+                now: Timestamp::from_second(205).unwrap(),
+            };
+            statuses(&view, &Waiting::new()).unwrap().remove(0).state.unwrap()
+        };
+        let end =
+            state(serde_json::json!({"running": {"startedAt": "2026-01-02T03:04:00Z"}})).terminated.unwrap();
+        assert_eq!((end.exit_code, end.container_id.as_deref()), (137, Some("ropewalk://old")));
+        assert!(end.started_at.is_some());
+        let end = state(serde_json::json!({"terminated": {"exitCode": 3}})).terminated.unwrap();
+        assert_eq!(end.exit_code, 3, "it had ended before");
     }
 }

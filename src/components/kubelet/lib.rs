@@ -85,6 +85,7 @@ mod simulated;
 mod specs;
 mod stats;
 mod status;
+mod sysctls;
 mod termination;
 mod view;
 mod volumes;

@@ -1,7 +1,8 @@
-//! Whether a node is one that a pod asks for and puts up with: labels, `NoExecute` taints and
-//! extended resources. Pure; a part of [`super::admission`].
+//! Whether a node is one that a pod asks for and puts up with: its operating system, labels,
+//! `NoExecute` taints and extended resources. Pure; a part of [`super::admission`].
 //!
 //! ```text
+//! os: {name: windows}                                  -> PodOSNotSupported
 //! nodeSelector disk=ssd, node disk=hdd                 -> NodeAffinity
 //! taint dedicated=db:NoExecute, no toleration          -> TaintToleration
 //! requests example.com/dongle 2, node has 4, 3 in use  -> OutOfexample.com/dongle
@@ -79,6 +80,19 @@ pub(crate) fn lack(pod: &Pod, others: &[&Pod], node: &NodeFacts) -> Option<Failu
 
 fn predicate(name: &str, why: &str) -> Failure {
     Failure::rejected(name, format!("Predicate {name} failed: {why}"))
+}
+
+/// Rejects a pod that says, by its field `os` or by a label, that it is for another operating
+/// system. Source: `Admit` in `pkg/kubelet/lifecycle/predicate.go`.
+pub(crate) fn other_os(pod: &Pod) -> Option<Failure> {
+    let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/os"));
+    if label.is_some_and(|os| os != "linux") {
+        let message = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label";
+        return Some(Failure::rejected("PodOSSelectorNodeLabelDoesNotMatch", message.to_string()));
+    }
+    let os = pod.spec.as_ref()?.os.as_ref()?;
+    let message = "Failed to admit pod as the OS field doesn't match node OS";
+    (os.name != "linux").then(|| Failure::rejected("PodOSNotSupported", message.to_string()))
 }
 
 /// Rejects a pod whose `nodeSelector` or required node affinity its node does not meet.

@@ -151,7 +151,7 @@ impl Sandbox {
     /// (CVE-2020-8557).
     fn write_files(&self, node: &str, ip: Ipv4Addr) -> linux::Result<()> {
         let files = [
-            ("hostname", format!("{}\n", self.config.hostname)),
+            ("hostname", format!("{}\n", self.config.kernel_hostname())),
             ("hosts", self.hosts(node, ip)),
             ("resolv.conf", resolv_conf(&self.config.dns)),
         ];
@@ -326,7 +326,7 @@ async fn make_pause(
     }
     fds.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
     let pause = Pause {
-        hostname: config.hostname.clone(),
+        hostname: config.kernel_hostname().to_string(),
         root: means.config.images.pause(),
         own_network: !config.host_network,
         own_pids: config.share_process_namespace,

@@ -96,11 +96,13 @@ pub struct SandboxConfig {
     pub pod: PodId,
     /// How often a sandbox was made for this pod before.
     pub attempt: u32,
-    /// What `hostname` prints in its containers; the pod's name, unless `spec.hostname` is set.
+    /// Its short name: the pod's, unless `spec.hostname` or `spec.hostnameOverride` is set.
     pub hostname: String,
     /// The name that the cluster's DNS knows it by, if its pod asks for one (`spec.subdomain`):
     /// `web-0.db.default.svc.cluster.local`.
     pub fqdn: Option<String>,
+    /// `hostname` prints [`SandboxConfig::fqdn`], if there is one (`setHostnameAsFQDN`).
+    pub fqdn_as_hostname: bool,
     /// Containers' log paths are relative to this directory.
     pub log_directory: PathBuf,
     /// How much of each container's log is kept.
@@ -131,6 +133,11 @@ impl SandboxConfig {
     /// Its names, the longest first.
     pub fn names(&self) -> Vec<&str> {
         self.fqdn.as_deref().into_iter().chain([self.hostname.as_str()]).collect()
+    }
+
+    /// What `hostname` prints in its containers.
+    pub fn kernel_hostname(&self) -> &str {
+        self.fqdn.as_deref().filter(|_| self.fqdn_as_hostname).unwrap_or(&self.hostname)
     }
 }
 

@@ -6,9 +6,9 @@
 //! of its pods against what is allocatable, and its host ports against theirs. A pod that does not
 //! fit is *rejected*: it fails with reason `OutOfcpu`, `OutOfmemory`, `OutOfephemeral-storage`,
 //! `OutOfpods` or `NodePorts`, and is never started; so does one that asks for other nodes or does
-//! not tolerate this one ([`node_match`]). A *critical* pod that lacks room is not rejected: the
-//! kubelet *preempts* others for it. For a port it preempts none. Source:
-//! `pkg/kubelet/lifecycle/predicate.go`, `pkg/kubelet/preemption`.
+//! not tolerate this one ([`node_match`]), or asks for unsafe kernel parameters ([`sysctls`]). A
+//! *critical* pod that lacks room is not rejected: the kubelet *preempts* others for it. For a port
+//! it preempts none. Source: `pkg/kubelet/lifecycle/predicate.go`, `pkg/kubelet/preemption`.
 //! ## How this one works
 //! ```text
 //! allocatable cpu 1000m    started: web 600m, etcd (static) 100m
@@ -25,6 +25,7 @@ use super::bounds;
 use super::node_match::{self, NodeFacts};
 use super::pressure;
 use super::status::Failure;
+use super::sysctls;
 use super::view::has_ended;
 use api::host_ports::{self, HostPort};
 use api::requests::{Amount, Lack, lacking, qos_class};
@@ -157,6 +158,10 @@ impl Admissions {
     /// 200m lack and port taken       OutOfcpu       NodePorts, nothing is preempted
     /// ```
     fn judge(&self, pod: &Pod, node: &OnNode, preempted: &[Arc<Pod>]) -> Verdict {
+        let unable = sysctls::forbidden(pod).or_else(|| node_match::other_os(pod));
+        if unable.is_some() {
+            return Verdict { rejected: unable, preempted: vec![] };
+        }
         let running = self.running(node, preempted);
         let used = sum(node.statics.iter().copied()).and(sum(running.iter().map(|p| &**p)));
         let lacks = lacking(Amount::of_pod(pod), used, node.allocatable);

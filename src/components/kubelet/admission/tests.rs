@@ -264,3 +264,35 @@ fn others_go_for_a_critical_pod_and_for_a_static_one() {
     assert_eq!(gone(&ending), ["large"]);
     assert_eq!(gone(&HashSet::from(["large".to_string()])), [""; 0], "one that is ending counts no more");
 }
+
+#[test]
+fn a_pod_for_another_operating_system_is_rejected() {
+    let with_os = |name: &str, os: &str| {
+        let mut pod = (*pod(name, 1, "", new())).clone();
+        pod.spec.as_mut().unwrap().os = serde_json::from_value(json!({"name": os})).unwrap();
+        Arc::new(pod)
+    };
+    let mut labelled = (*pod("labelled", 2, "", new())).clone();
+    labelled.metadata.labels = Some([("kubernetes.io/os".to_string(), "windows".to_string())].into());
+    let pods = [with_os("critical", "windows"), Arc::new(labelled), with_os("other", "linux")];
+    let want = [
+        "PodOSNotSupported: Failed to admit pod as the OS field doesn't match node OS",
+        "PodOSSelectorNodeLabelDoesNotMatch: Failed to admit pod as the `kubernetes.io/os` label doesn't match node label",
+        "admitted",
+    ];
+    assert_eq!(judged(NODE, &[], &pods, &[0, 1, 2]), want);
+}
+
+#[test]
+fn a_pod_that_asks_for_an_unsafe_kernel_parameter_is_rejected() {
+    let with = |name: &str, sysctl: &str| {
+        let mut pod = (*pod(name, 1, "", new())).clone();
+        let all = ["net.ipv4.tcp_syncookies", sysctl].map(|name| json!({"name": name, "value": "1"}));
+        pod.spec.as_mut().unwrap().security_context =
+            serde_json::from_value(json!({"sysctls": all})).unwrap();
+        Arc::new(pod)
+    };
+    let pods = [with("a", "kernel.msgmax"), with("b", "kernel/shm_rmid_forced")];
+    let refused = "SysctlForbidden: forbidden sysctl: \"kernel.msgmax\" not allowlisted";
+    assert_eq!(judged(NODE, &[], &pods, &[0, 1]), [refused, "admitted"]);
+}

@@ -13,17 +13,20 @@ pub(crate) fn sidecars(pod: &Pod) -> Vec<&str> {
 }
 
 /// Whether it is this container's turn to get its stop signal when the whole pod ends, while these
-/// run: regular containers are first, all together; then the sidecars, the last one first.
+/// run: regular containers are first, all together; then the sidecars, the last one first. Init
+/// containers and ephemeral ones get it at once, and no sidecar waits for their end: the shell of a
+/// debugger ignores the signal. Source: `newTerminationOrdering` in
+/// `pkg/kubelet/kuberuntime/kuberuntime_termination_order.go`.
 ///
 /// ```text
 /// init [s, t (sidecars)], main [a, b]; a, s and t run  ->  a's turn; then t's, then s's
 /// ```
 pub(crate) fn is_turn(pod: &Pod, name: &str, running: &[&str]) -> bool {
     let sidecars = sidecars(pod);
-    let Some(own) = sidecars.iter().position(|sidecar| *sidecar == name) else { return true };
-    running
-        .iter()
-        .all(|other| sidecars.iter().position(|sidecar| sidecar == other).is_some_and(|at| at <= own))
+    let place = |name: &str| sidecars.iter().position(|sidecar| *sidecar == name);
+    let Some(own) = place(name) else { return true };
+    let is_regular = |name: &str| pod.spec.iter().any(|s| s.containers.iter().any(|c| c.name == name));
+    !running.iter().copied().any(|other| is_regular(other) || place(other).is_some_and(|at| at > own))
 }
 
 /// The next steps for a pod that is done: what still runs ends gracefully, then its sandbox goes.

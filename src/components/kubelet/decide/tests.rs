@@ -186,7 +186,8 @@ fn sidecars_end_after_the_containers_and_in_reverse() {
         running.iter().copied().filter(|name| is_turn(&pod, name, running)).collect()
     };
     assert_eq!(turns(&["a", "s", "b", "t"]), ["a", "b"]);
-    assert_eq!(turns(&["s", "t", "debugger"]), ["debugger"], "an ephemeral container is as any other");
+    assert_eq!(turns(&["s", "t", "debugger"]), ["t", "debugger"], "no sidecar waits for a debugger");
+    assert_eq!(turns(&["i", "s"]), ["i", "s"], "nor for an init container");
     assert_eq!(turns(&["s", "t"]), ["t"]);
     assert_eq!(turns(&["s"]), ["s"]);
 }

@@ -1,5 +1,6 @@
 //! How containers and pods end.
 
+use super::failing;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
 use crate::action::Action;
@@ -91,19 +92,32 @@ pub(super) struct Manner {
     pub in_order: bool,
 }
 
-/// How long a container that is ended while its pod lives on may take, and what the Event says.
+/// How long a container that is ended while its pod lives on may take, and what the Event says. A
+/// container's own restart policy counts before that of its pod; its restart rules do not, since
+/// they are about an exit code. Of sidecars the Event says no more than that. Source:
+/// `computePodActions` and `computeInitContainerActions` upstream.
+///
+/// ```text
+/// web, pod's policy Always   Container web failed liveness probe, will be restarted
+/// web, its own is Never      Container web failed liveness probe
+/// proxy, a sidecar           Init container proxy failed liveness probe
+/// ```
 pub(super) fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
-    let mut grace = own_grace(pod);
-    let restarts = match pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) {
-        Some("Never") => "",
-        _ => ", will be restarted",
+    let (mut grace, spec) = (own_grace(pod), spec_of(pod, name));
+    let of_pod = pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref());
+    let policy = spec.and_then(|s| s.restart_policy.as_deref()).or(of_pod);
+    let mut init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+    let (what, restarts) = match init.any(|c| c.name == name) {
+        true => ("Init container", ""),
+        false => ("Container", ", will be restarted"),
     };
     let message = match why {
-        Why::Changed => format!("Container {name} definition changed, will be restarted"),
+        Why::Changed => format!("{what} {name} definition changed{restarts}"),
         Why::Failed(kind) => {
-            let probe = spec_of(pod, name).and_then(|spec: &Spec| Kind::of(kind, spec));
+            let probe = spec.and_then(|spec| Kind::of(kind, spec));
             grace = seconds(probe.and_then(|p| p.termination_grace_period_seconds)).unwrap_or(grace);
-            format!("Container {name} failed {} probe{restarts}", kind.word())
+            let restarts = if policy == Some("Never") { "" } else { restarts };
+            format!("{what} {name} failed {} probe{restarts}", kind.word())
         }
         Why::Over => {
             // Also if another kubelet began to end it.
@@ -175,6 +189,8 @@ impl Kubelet {
             let run = async { target.hook(&Action::of_hook(hook)?, grace).await };
             let answer = match tokio::time::timeout(grace, run).await {
                 Ok(answer) => answer,
+                // As upstream: a command fails when its container is killed, a pause does not.
+                Err(_) if hook.sleep.is_some() => Ok(()),
                 Err(_) => Err("it took all of the grace period".into()),
             };
             if let Err(why) = answer {
@@ -344,7 +360,8 @@ impl Kubelet {
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         status::end(&mut status, clock::now());
-        if let Some(failure) = self.sentence_on(key, &memory.uid) {
+        let failure = self.sentence_on(key, &memory.uid).or_else(|| failing::failed_before(pod, memory));
+        if let Some(failure) = failure {
             // A delete in its grace period does not change why it has ended.
             failure.mark(&mut status, clock::now(), pod.metadata.generation);
         }
@@ -435,5 +452,21 @@ mod tests {
         for other in ["DeadlineExceeded", "Preempting"] {
             assert_eq!([grace(other, Why::Over), grace("Evicted", Why::Changed)], [whole; 2]);
         }
+    }
+    #[test]
+    fn the_event_of_a_failed_probe_says_whether_the_container_is_restarted() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {
+            "restartPolicy": "Never",
+            "initContainers": [{"name": "s", "restartPolicy": "Always"}],
+            "containers": [{"name": "a", "restartPolicy": "OnFailure"}, {"name": "b"}],
+        }}))
+        .unwrap();
+        let told = |name: &str, why| super::reason(&pod, name, why).1;
+        let failed = Why::Failed(Kind::Liveness);
+        assert_eq!(told("a", failed), "Container a failed liveness probe, will be restarted");
+        assert_eq!(told("b", failed), "Container b failed liveness probe");
+        assert_eq!(told("s", failed), "Init container s failed liveness probe");
+        assert_eq!(told("b", Why::Changed), "Container b definition changed, will be restarted");
+        assert_eq!(told("s", Why::Changed), "Init container s definition changed");
     }
 }

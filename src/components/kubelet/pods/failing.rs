@@ -1,6 +1,7 @@
 //! Pods that the kubelet itself ends for good: they were active for too long, use more of the disk
 //! than they may, do not fit, or go for a critical one.
 
+use super::ending;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
 use crate::admission::{Admissions, OnNode, Verdict};
@@ -9,8 +10,9 @@ use crate::node_match::NodeFacts;
 use crate::specs::reference;
 use crate::status::{Failure, FailureKind, PREEMPTING};
 use crate::walk::Allowance;
-use crate::{eviction, mirror, pressure};
+use crate::{eviction, mirror, pressure, view};
 use client::{Key, optional};
+use cri::{Container, ContainerState, Sandbox};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::MutexGuard;
 use std::collections::HashSet;
@@ -27,6 +29,13 @@ fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
     let deadline = u64::try_from(pod.spec.as_ref()?.active_deadline_seconds?).ok()?;
     let started = pod.status.as_ref()?.start_time.as_ref()?.0;
     Some(clock::left(started, Duration::from_secs(deadline), now).unwrap_or_default())
+}
+
+/// Why a pod that is being deleted has failed before that: its containers were already being ended
+/// because its time was over.
+pub(super) fn failed_before(pod: &Pod, memory: &Memory) -> Option<Failure> {
+    let is_over = time_left(pod, clock::now()).is_some_and(|left| left.is_zero());
+    (memory.failure_told && is_over && !view::has_ended(pod)).then(Failure::deadline_exceeded)
 }
 
 impl Kubelet {
@@ -182,8 +191,9 @@ impl Kubelet {
     /// go on to write meanwhile, and its files may take long to remove. Should this kubelet end in
     /// between, the next one finds a failed pod with remains, and ends those.
     ///
-    /// A preempted pod has its own grace period, which may be long. As upstream it does not fail
-    /// before its containers have ended: a controller would make its successor, and delete it.
+    /// A preempted pod, and one whose time is over, have their own grace period, which may be long.
+    /// As upstream they do not fail before their containers have ended: a controller would make a
+    /// successor of what still runs, and delete it.
     /// `false`: it is not written yet, since the pod changed meanwhile or its containers run; the
     /// change, or their end, brings the pod back.
     pub(super) async fn fail(
@@ -217,8 +227,36 @@ impl Kubelet {
             self.report(key, pod, memory, cause, status).await?;
             return Ok(false);
         }
+        if failure.kind == FailureKind::Own
+            && self.end_running(key, pod, &sandboxes, &containers, memory, cause)
+        {
+            self.report(key, pod, memory, cause, status).await?;
+            return Ok(false);
+        }
         failure.mark(&mut status, clock::now(), pod.metadata.generation);
         self.report(key, pod, memory, cause, status).await
+    }
+
+    /// Ends what runs of a pod, with the pod's own grace period and in the order of its containers.
+    /// Returns whether anything runs; the end of each container brings the pod back.
+    fn end_running(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        sandboxes: &[Sandbox],
+        containers: &[Container],
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> bool {
+        let deadline = clock::deadline(ending::own_grace(pod));
+        let mut any = false;
+        for container in containers.iter().filter(|c| c.state == ContainerState::Running) {
+            let message = format!("Stopping container {}", container.name);
+            let manner = ending::Manner { deadline, message, in_order: true };
+            self.stop(key, pod, sandboxes, container, manner, memory, cause);
+            any = true;
+        }
+        any
     }
 }
 
@@ -238,5 +276,22 @@ mod tests {
         assert_eq!(at("2026-01-02T03:04:10Z"), Some(Duration::ZERO));
         assert_eq!(at("2026-01-02T03:03:00Z"), Some(Duration::from_secs(10)), "a clock that was put back");
         assert_eq!(time_left(&Pod::default(), clock::now()), None);
+    }
+    #[test]
+    fn a_pod_that_is_deleted_after_its_time_was_over_has_failed_for_that() {
+        let pod = |phase: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "spec": {"containers": [], "activeDeadlineSeconds": 10},
+                "status": {"startTime": "2026-01-02T03:04:00Z", "phase": phase},
+            }))
+            .unwrap()
+        };
+        let reason = |phase: &str, failure_told| {
+            let memory = Memory { failure_told, ..Memory::default() };
+            failed_before(&pod(phase), &memory).map(|failure| failure.reason)
+        };
+        assert_eq!(reason("Running", true).as_deref(), Some("DeadlineExceeded"));
+        assert_eq!(reason("Running", false), None, "it was deleted before the kubelet ended it");
+        assert_eq!(reason("Failed", true), None, "it failed for another reason");
     }
 }

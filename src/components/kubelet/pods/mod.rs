@@ -165,6 +165,22 @@ impl Kubelet {
         Ok(if previous { view.last_ended(name) } else { view.current(name) }.cloned())
     }
 
+    /// The attempt of a container whose log `kubectl logs` shows, or `kubectl logs --previous`. One
+    /// that is not started yet has no log: until then it is the attempt before, if there is one.
+    /// Upstream: `validateContainerLogStatus`.
+    pub(crate) async fn logged(
+        &self,
+        key: &Key,
+        name: &str,
+        previous: bool,
+    ) -> Result<Option<Container>, cri::Error> {
+        let found = self.container(key, name, previous).await?;
+        match found.as_ref().is_some_and(|c| c.state == ContainerState::Created) {
+            true => self.container(key, name, true).await,
+            false => Ok(found),
+        }
+    }
+
     /// The newest sandbox that is ready.
     pub(crate) async fn sandbox(&self, key: &Key) -> Result<Option<Sandbox>, cri::Error> {
         let Some(pod) = self.pod(key) else { return Ok(None) };

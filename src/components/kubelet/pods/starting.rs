@@ -26,6 +26,8 @@ const HOOK_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Characters of a hostname.
 const HOSTNAME_MAX: usize = 63;
+/// Characters that the kernel keeps as the name of a machine; uname(2).
+const KERNEL_NAME_MAX: usize = 64;
 
 /// The reason of the Event for what the pod asked for and its container does not have. The runtime
 /// tells it as a sentence.
@@ -47,6 +49,27 @@ fn cut_hostname(name: &str) -> String {
     }
 }
 
+/// The hostname of a pod with a network of its own, and its name in the cluster's DNS if it has
+/// one. Source: `GeneratePodHostNameAndDomain` in `pkg/kubelet/kubelet_pods.go`.
+///
+/// ```text
+/// pod web-0                                        web-0
+/// hostname db, subdomain shop                      db, db.shop.default.svc.cluster.local
+/// hostnameOverride db.example.org, subdomain shop  db.example.org
+/// ```
+fn hostnames(pod: &Pod, domain: &str) -> (String, Option<String>) {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let given = |name: Option<String>| name.filter(|name| !name.is_empty());
+    if let Some(name) = given(spec.hostname_override) {
+        return (name, None);
+    }
+    let hostname = given(spec.hostname).or(pod.metadata.name.clone()).unwrap_or_default();
+    let hostname = cut_hostname(&hostname);
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let fqdn = given(spec.subdomain).map(|sub| format!("{hostname}.{sub}.{namespace}.svc.{domain}"));
+    (hostname, fqdn)
+}
+
 /// Sets the pause before the container's next restart, after one that ended. An attempt with a new
 /// definition begins without one: it has not failed yet.
 fn lengthen_backoff(key: &Key, spec: &Spec, init: bool, previous: Option<&Container>, memory: &mut Memory) {
@@ -62,21 +85,30 @@ fn lengthen_backoff(key: &Key, spec: &Spec, init: bool, previous: Option<&Contai
 }
 
 impl Kubelet {
-    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32, dns: Dns) -> SandboxConfig {
+    /// What the runtime is asked for to make a pod's sandbox.
+    ///
+    /// # Errors
+    /// `setHostnameAsFQDN`, and the name is longer than the kernel takes.
+    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32, dns: Dns) -> Result<SandboxConfig, String> {
         let part = |p: &Option<String>| p.clone().unwrap_or_default();
         let (meta, spec) = (&pod.metadata, pod.spec.clone().unwrap_or_default());
         let host_network = spec.host_network.unwrap_or(false);
-        let own_name = spec.hostname.clone().filter(|name| !name.is_empty());
-        let hostname = match host_network {
-            true => self.config.node_name.clone(), // the name belongs to the network, as upstream
-            false => cut_hostname(&own_name.unwrap_or_else(|| part(&meta.name))),
+        let (hostname, fqdn) = match host_network {
+            true => (self.config.node_name.clone(), None), // the name is the network's, as upstream
+            false => hostnames(pod, &self.config.cluster_domain),
         };
+        let fqdn_as_hostname = spec.set_hostname_as_fqdn.unwrap_or(false);
+        let length = fqdn.as_ref().map_or(0, String::len);
+        if fqdn_as_hostname && length > KERNEL_NAME_MAX {
+            return Err(format!(
+                "failed to construct FQDN from pod hostname and cluster domain, FQDN {} is too long ({KERNEL_NAME_MAX} characters is the max, {length} characters requested)",
+                part(&fqdn)
+            ));
+        }
         let limits = resources::pod_limits(pod);
-        let subdomain = spec.subdomain.as_ref().filter(|s| !s.is_empty() && !host_network);
-        SandboxConfig {
-            fqdn: subdomain.map(|subdomain| {
-                format!("{hostname}.{subdomain}.{}.svc.{}", part(&meta.namespace), self.config.cluster_domain)
-            }),
+        Ok(SandboxConfig {
+            fqdn,
+            fqdn_as_hostname,
             hostname,
             pod: PodId { namespace: part(&meta.namespace), name: part(&meta.name), uid: part(&meta.uid) },
             attempt,
@@ -96,7 +128,7 @@ impl Kubelet {
             cpu_limit_milli: limits.cpu_milli,
             memory_limit: limits.memory,
             pids_limit: None,
-        }
+        })
     }
 
     /// Makes the pod's volumes, and brings those up to date that change. A volume that was made
@@ -366,7 +398,7 @@ impl Kubelet {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut_hostname, not_honored};
+    use super::{cut_hostname, hostnames, not_honored};
 
     #[test]
     fn a_hostname_is_cut_to_a_name() {
@@ -374,6 +406,21 @@ mod tests {
         let long = format!("{}-.x{}", "a".repeat(61), "b".repeat(9));
         assert_eq!(cut_hostname(&long), "a".repeat(61));
         assert_eq!(cut_hostname(&"a".repeat(63)), "a".repeat(63));
+    }
+
+    #[test]
+    fn a_pod_has_the_hostname_that_it_asks_for() {
+        let of = |spec: serde_json::Value| {
+            let metadata = serde_json::json!({"name": "web-0", "namespace": "n"});
+            let pod = serde_json::json!({"metadata": metadata, "spec": spec});
+            hostnames(&serde_json::from_value(pod).unwrap(), "cluster.local")
+        };
+        let plain = of(serde_json::json!({"containers": []}));
+        assert_eq!(plain, ("web-0".to_string(), None));
+        let named = of(serde_json::json!({"containers": [], "hostname": "db", "subdomain": "shop"}));
+        assert_eq!(named, ("db".to_string(), Some("db.shop.n.svc.cluster.local".to_string())));
+        let other = serde_json::json!({"containers": [], "hostnameOverride": "db.example.org", "hostname": "db", "subdomain": "shop"});
+        assert_eq!(of(other), ("db.example.org".to_string(), None));
     }
 
     #[test]

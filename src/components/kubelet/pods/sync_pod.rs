@@ -317,6 +317,10 @@ impl Kubelet {
         sandboxes: &[Sandbox],
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
+        if !sandboxes.is_empty() {
+            let message = "Pod sandbox changed, it will be killed and re-created.";
+            self.recorder.normal(&reference(pod, None), "SandboxChanged", message, cause.clone());
+        }
         for old in sandboxes.iter().filter(|s| s.state == SandboxState::NotReady) {
             self.config.runtime.stop_pod_sandbox(&old.id).await?;
         }
@@ -325,8 +329,11 @@ impl Kubelet {
         for what in left_out {
             self.recorder.warning(&reference(pod, None), "DNSConfigForming", what, cause.clone());
         }
-        let config = self.sandbox_config(pod, attempt, dns);
-        if let Err(error) = self.config.runtime.run_pod_sandbox(config).await {
+        let made = match self.sandbox_config(pod, attempt, dns) {
+            Ok(config) => self.config.runtime.run_pod_sandbox(config).await,
+            Err(why) => Err(cri::Error::Start(why)),
+        };
+        if let Err(error) = made {
             let message = format!("Failed to create pod sandbox: {}", error.line());
             tracing::warn!(pod = %Key::of(pod), reason = error.line(), "no sandbox");
             let about = reference(pod, None);

@@ -73,7 +73,7 @@ pub(super) async fn read_logs(
         since: query.get("sinceTime").and_then(|t| t.parse().ok()).or(since),
         limit: number("limitBytes").and_then(|n| usize::try_from(n).ok()),
     };
-    let found = kubelet.container(&key, container, options.previous).await.map_err(runtime_error)?;
+    let found = kubelet.logged(&key, container, options.previous).await.map_err(runtime_error)?;
     let Some(found) = found else {
         let pod = kubelet.pod(&key);
         let message = match options.previous {

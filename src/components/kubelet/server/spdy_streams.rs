@@ -1,6 +1,6 @@
 //! Exec, attach and port-forward over SPDY streams.
 
-use super::ask::{Ask, Opening, size_of};
+use super::ask::{Ask, OLDEST, Opening, size_of};
 use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
 use super::spdy::{Frame, Reader, Writer};
 use std::collections::BTreeMap;
@@ -115,7 +115,8 @@ async fn listen<R: AsyncRead + Unpin>(
     }
 }
 
-/// Runs one exec or attach over the connection until either side is done.
+/// Runs one exec or attach over the connection until either side is done. A client of the oldest
+/// protocol has no stream for the size of its terminal (`supportsTerminalResizing` upstream).
 pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin,
@@ -126,8 +127,9 @@ where
     let writing = write(written, outgoing);
     // Owns `out`: when it ends, the writer has written everything and ends too.
     let talking = async move {
+        let resizes = ask.tty && protocol != OLDEST;
         let wanted =
-            1 + [ask.stdin, ask.stdout, ask.stderr && !ask.tty, ask.tty].iter().filter(|w| **w).count();
+            1 + [ask.stdin, ask.stdout, ask.stderr && !ask.tty, resizes].iter().filter(|w| **w).count();
         let gathering = gather(&mut reader, &out, wanted);
         let Ok(Some(streams)) = tokio::time::timeout(PATIENCE, gathering).await else { return };
         let of = |name: &str| streams.get(name).copied();
@@ -366,5 +368,28 @@ mod tests {
         assert_eq!(told(&streams, Vec::new()).await, (0, true));
         let long = "x".repeat(REQUEST_ID_MAX + 1);
         assert_eq!(told(&[(1, "error", long.as_str())], Vec::new()).await, (0, true));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_client_of_the_oldest_protocol_opens_no_stream_for_the_size_of_its_terminal() {
+        let begins = async |protocol: &'static str| {
+            let (near, far) = tokio::io::duplex(64 << 10);
+            let (opened, open) = tokio::sync::oneshot::channel::<()>();
+            let opening: Opening = Box::pin(async move {
+                let _ = opened.send(());
+                Err(::cri::Error::NotFound("the container".into()))
+            });
+            let ask = Ask { stdin: false, stdout: true, stderr: false, tty: true, verdict: true, told: None };
+            let served = tokio::spawn(process(near, protocol, ask, opening));
+            let (_read, mut write) = tokio::io::split(far);
+            let mut deflate = super::super::spdy::client_deflate();
+            for (stream, kind) in [(1, "error"), (3, "stdout")] {
+                write.write_all(&syn(&mut deflate, stream, &[("streamtype", kind)])).await.unwrap();
+            }
+            let begins = tokio::time::timeout(Duration::from_secs(5), open).await.is_ok();
+            served.abort();
+            begins
+        };
+        assert!(begins(OLDEST).await);
+        assert!(!begins("v4.channel.k8s.io").await, "that stream is still to come");
     }
 }

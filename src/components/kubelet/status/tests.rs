@@ -412,3 +412,19 @@ fn the_class_of_the_status_honours_the_amounts_of_the_whole_pod() {
     let status = status(&pod, None, &[], None);
     assert_eq!(status.qos_class.as_deref(), Some("Guaranteed"));
 }
+
+#[test]
+fn the_status_of_a_container_says_what_it_was_given() {
+    let mut pod = pod("Always", &[], &["a", "b"]);
+    let asked = serde_json::json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "1", "memory": "64Mi"}});
+    pod.spec.as_mut().unwrap().containers[0].resources = serde_json::from_value(asked.clone()).unwrap();
+    let ready = sandbox("s", 0, SandboxState::Ready);
+    for containers in
+        [vec![], vec![container("a", 0, State::Running, 0), container("b", 0, State::Running, 0)]]
+    {
+        let told = serde_json::to_value(status(&pod, Some(&ready), &containers, None)).unwrap();
+        let [a, b] = [0_usize, 1].map(|at| &told["containerStatuses"][at]);
+        assert_eq!((&a["resources"], &a["allocatedResources"]), (&asked, &asked["requests"]));
+        assert!(b["resources"].is_null() && b["allocatedResources"].is_null());
+    }
+}

@@ -13,7 +13,7 @@ use super::container::{Place, Volumes};
 use super::env::Facts;
 use super::files::{self, Gathered, Owners};
 use super::resources::{pod_limits, resource_field};
-use super::specs::{self, spec_of};
+use super::specs::spec_of;
 use api::quantity::Quantity;
 use claims::{Claimed, check_node};
 use client::{Client, is_unanswered, optional};
@@ -69,12 +69,14 @@ fn unread(what: &str, error: kube::Error) -> Unmade {
 /// what is made, and returns the names of volumes that stayed as they were, with the reasons.
 ///
 /// # Errors
-/// A volume that was never made cannot be made: its name, and why.
+/// A volume that is not known cannot be made: its name, and why, of the first one. Those after it
+/// are made all the same: a kubelet that has just started knows none, and a ConfigMap that is gone
+/// must not keep the pod's token from being renewed.
 pub(crate) async fn prepare(
     context: &Context<'_>,
     known: &mut Volumes,
 ) -> Result<Vec<(String, Unmade)>, (String, Unmade)> {
-    let mut stale = Vec::new();
+    let (mut stale, mut failed) = (Vec::new(), None);
     let mut left = files::ALL_MAX;
     let spec = context.facts.pod.spec.as_ref();
     for volume in spec.and_then(|s| s.volumes.as_deref()).unwrap_or_default() {
@@ -82,10 +84,10 @@ pub(crate) async fn prepare(
         match one(context, volume, &mut left).await {
             Ok(made) => drop(known.insert(name, made)),
             Err(why) if known.contains_key(&name) => stale.push((name, why)),
-            Err(why) => return Err((name, why)),
+            Err(why) => _ = failed.get_or_insert((name, why)),
         }
     }
-    Ok(stale)
+    failed.map_or(Ok(stale), Err)
 }
 
 async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, Unmade> {
@@ -199,12 +201,13 @@ async fn project(
 }
 
 /// Whom the files of a pod's volumes belong to: its `fsGroup`, and the user of its containers if
-/// all run as the same one (`FsUserFrom` upstream).
+/// all run as the same one. Ephemeral containers are not asked: a debugger that names no user would
+/// open the pod's renewed tokens to every user. Source: `FsUserFrom` in `pkg/volume/util/util.go`.
 fn owners(pod: &Pod) -> Owners {
     let Some(spec) = &pod.spec else { return Owners::default() };
     let security = spec.security_context.as_ref();
-    let (of_pod, extra) = (security.and_then(|s| s.run_as_user), specs::ephemeral(pod));
-    let all = spec.init_containers.iter().flatten().chain(&spec.containers).chain(&extra);
+    let of_pod = security.and_then(|s| s.run_as_user);
+    let all = spec.init_containers.iter().flatten().chain(&spec.containers);
     let mut users = all.map(|c| c.security_context.as_ref().and_then(|s| s.run_as_user).or(of_pod));
     let user = users.next().flatten().filter(|first| users.all(|user| user == Some(*first)));
     let id = |id: i64| u32::try_from(id).ok();

@@ -193,3 +193,45 @@ fn one_object_many_times_has_a_bound() {
         "files take blocks"
     );
 }
+
+/// A kubelet that has just started knows no volume; the token of a pod is renewed all the same.
+#[tokio::test]
+async fn a_volume_that_cannot_be_made_keeps_no_other_from_being_made() {
+    let server = Scripted::new(|asked| match asked.line.ends_with("/configmaps/there") {
+        true => Some((200, serde_json::json!({"metadata": {"name": "there"}, "data": {"k": "v"}}))),
+        false => refusal(404, "NotFound"),
+    })
+    .await;
+    let of = |name: &str| serde_json::json!({"name": name, "configMap": {"name": name}});
+    let pod: Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "p", "namespace": "n"},
+        "spec": {"containers": [{"name": "c"}], "volumes": [of("gone"), of("there")]},
+    }))
+    .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (node_ip, pod_ip) = (String::new(), String::new());
+    let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
+    let (client, node_root) = (&server.client, dir.path());
+    let context =
+        Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+    let mut known = Volumes::new();
+    let (volume, unmade) = prepare(&context, &mut known).await.unwrap_err();
+    assert_eq!((volume.as_str(), unmade.why.as_str()), ("gone", "configmap \"gone\" not found"));
+    assert_eq!(fs::read_to_string(node_root.join("volumes/there/k")).unwrap(), "v");
+    assert!(known.contains_key("there") && !known.contains_key("gone"));
+}
+
+#[test]
+fn an_ephemeral_container_does_not_change_whom_tokens_belong_to() {
+    let user = |of_main: serde_json::Value| {
+        let pod = serde_json::json!({"spec": {
+            "initContainers": [{"name": "i", "securityContext": {"runAsUser": 1000}}],
+            "containers": [{"name": "a", "securityContext": of_main}],
+            "ephemeralContainers": [{"name": "debugger"}],
+        }});
+        owners(&serde_json::from_value(pod).unwrap()).user
+    };
+    assert_eq!(user(serde_json::json!({"runAsUser": 1000})), Some(1000));
+    assert_eq!(user(serde_json::json!({"runAsUser": 2000})), None);
+    assert_eq!(user(serde_json::json!({})), None);
+}

@@ -151,8 +151,12 @@ impl Container {
         mut config: ContainerConfig,
     ) -> Result<Container> {
         let image = means.config.images.find(&config.image)?;
-        let (process, mut warnings) =
-            program(&config, image, &sandbox.config.hostname, means.config.cgroups.controls_devices())?;
+        let (process, mut warnings) = program(
+            &config,
+            image,
+            sandbox.config.kernel_hostname(),
+            means.config.cgroups.controls_devices(),
+        )?;
         if sandbox.config.own_users && sandbox.first_user().is_none() {
             warnings.push(NO_OWN_USERS.to_string());
         }

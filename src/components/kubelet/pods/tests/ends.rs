@@ -62,3 +62,61 @@ fn a_deleted_pod_that_a_finalizer_keeps_gives_its_volumes_back() {
         assert!(!made.exists());
     });
 }
+
+/// As upstream: of a pod that has failed nothing runs any more.
+#[test]
+fn a_pod_whose_time_is_over_fails_when_its_containers_have_ended() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let mut whole = pod(json!({}), json!({"activeDeadlineSeconds": 60}));
+        let world = World::new(&crew, api, dir, whole.clone());
+        world.runtime.script("a", cri::fake::Script::IgnoreStop);
+        world.runtime.script("b", cri::fake::Script::IgnoreStop);
+        world.look().await.unwrap();
+        whole["status"] = world.written().unwrap();
+        whole["status"]["startTime"] = "2026-01-01T00:00:00Z".into();
+        whole["metadata"]["resourceVersion"] = "9".into();
+        world.kubelet.pods.tell_of(read(whole));
+        assert!(matches!(world.look().await.unwrap(), Outcome::Done), "the end brings it back");
+        let asked = async {
+            while !world.runtime.calls().iter().any(|call| call == "stop_container a") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), asked).await.expect("it is asked to end");
+        assert_ne!(world.written().map(|status| status["phase"].clone()), Some(json!("Failed")));
+        for container in world.runtime.list_containers().await.unwrap() {
+            world.runtime.exit(&container.id, 0, "Completed");
+        }
+        assert!(matches!(world.look().await.unwrap(), Outcome::After(pause) if pause.is_zero()));
+        let status = world.written().unwrap();
+        assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
+        assert_eq!((world.starts("a"), world.starts("b")), (1, 1));
+    });
+}
+
+#[test]
+fn a_pause_that_takes_the_whole_grace_period_is_no_hook_that_failed() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let hook = json!({"lifecycle": {"preStop": {"sleep": {"seconds": 3600}}}});
+        let mut whole = pod(hook, json!({}));
+        let world = World::new(&crew, api, dir, whole.clone());
+        world.look().await.unwrap();
+        whole["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        whole["metadata"]["deletionGracePeriodSeconds"] = 1.into();
+        let (mut memory, mut events) = (world.kubelet.recall(&world.key, "u"), world.runtime.events());
+        world.kubelet.terminate(&world.key, &read(whole), &mut memory, &None).await.unwrap();
+        let mut ended = 0;
+        while ended < 2 {
+            let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
+            let next = next.expect("both containers end").unwrap();
+            ended += usize::from(next.kind == cri::EventKind::Stopped);
+        }
+        // Events are written one after the other.
+        world.kubelet.recorder.normal(&world.kubelet.about_node(), "Over", "both have ended", None);
+        world.api.event("Over").await;
+        let all = world.api.events();
+        assert!(all.iter().all(|event| event.body["reason"] != "FailedPreStopHook"), "{all:?}");
+    });
+}

@@ -110,3 +110,69 @@ fn a_volume_that_misses_a_key_says_of_which_kind_of_object() {
         });
     }
 }
+
+#[test]
+fn a_pod_that_has_lost_its_sandbox_is_told_of_the_next_one() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        world.look().await.unwrap();
+        for sandbox in world.runtime.list_pod_sandboxes().await.unwrap() {
+            world.runtime.stop_pod_sandbox(&sandbox.id).await.unwrap();
+        }
+        world.look().await.unwrap();
+        assert_eq!(world.starts("a"), 2);
+        let told = world.api.event("SandboxChanged").await;
+        assert_eq!(told, "Pod sandbox changed, it will be killed and re-created.");
+        let all = world.api.events();
+        let count = all.iter().filter(|event| event.body["reason"] == "SandboxChanged").count();
+        assert_eq!(count, 1, "the first sandbox is no other one");
+    });
+}
+
+#[test]
+fn a_name_that_is_too_long_for_the_kernel_is_told() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let names = json!({"subdomain": "s".repeat(40), "setHostnameAsFQDN": true});
+        let world = World::new(&crew, api, dir, pod(json!({}), names));
+        assert!(world.look().await.is_err(), "it is tried again");
+        let told = world.api.event("FailedCreatePodSandBox").await;
+        let fqdn = format!("p.{}.default.svc.cluster.local", "s".repeat(40));
+        assert!(told.contains(&format!("FQDN {fqdn} is too long (64 characters is the max, 68")), "{told}");
+        assert_eq!(world.starts("a"), 0);
+        let mut short = pod(json!({}), json!({"subdomain": "s", "setHostnameAsFQDN": true}));
+        short["metadata"]["name"] = "q".into();
+        let config = world.kubelet.sandbox_config(&read(short), 0, cri::Dns::default()).unwrap();
+        assert_eq!(config.kernel_hostname(), "q.s.default.svc.cluster.local");
+        assert_eq!(config.names(), ["q.s.default.svc.cluster.local", "q"]);
+    });
+}
+
+/// A client that follows it would be told that the log has ended.
+#[tokio::test]
+async fn a_container_that_is_not_started_yet_has_no_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let crew = Crew::new("test");
+    let api = Scripted::new(|asked| stored(asked, "6")).await;
+    let world = World::new(&crew, api, dir.path().into(), pod(json!({}), json!({})));
+    let pod = cri::PodId { namespace: "default".into(), name: "p".into(), uid: "u".into() };
+    let config = cri::SandboxConfig { pod, ..cri::SandboxConfig::default() };
+    let sandbox = world.runtime.run_pod_sandbox(config).await.unwrap();
+    let make = async |attempt| {
+        let (name, image) = ("a".to_string(), "nginx".to_string());
+        let config = cri::ContainerConfig { name, image, attempt, ..cri::ContainerConfig::default() };
+        world.runtime.create_container(&sandbox.id, config).await.unwrap()
+    };
+    let logged = async || {
+        let found = world.kubelet.logged(&world.key, "a", false).await.unwrap();
+        found.map(|container| container.attempt)
+    };
+    let first = make(0).await;
+    assert_eq!(logged().await, None);
+    world.runtime.start_container(&first).await.unwrap();
+    assert_eq!(logged().await, Some(0));
+    world.runtime.exit(&first, 1, "Error");
+    make(1).await;
+    assert_eq!(logged().await, Some(0), "the last words until the next run begins");
+}
