@@ -76,6 +76,14 @@ impl Kind {
 const PLAY: Duration = Duration::from_secs(8);
 
 impl Plan {
+    /// Leaves of the answers those that are in this part. The solution stays.
+    fn keep(&mut self, share: Part) {
+        let (mut kinds, answers) =
+            std::mem::take(&mut self.kinds).into_iter().partition::<Vec<_>, _>(|k| *k == Kind::Solution);
+        kinds.extend(share.only(answers));
+        self.kinds = kinds;
+    }
+
     /// Returns roughly how long it is played. Most of that time is waited: a task that is red is
     /// looked at until its time is over, and probes wait for what they disturb.
     fn length(&self) -> Duration {
@@ -167,7 +175,9 @@ pub async fn prove(
             plans.iter_mut().for_each(|p| p.kinds.retain(|k| k.name(&p.lab).contains(only)));
             plans.retain(|p| !p.kinds.is_empty());
         }
+        let share = part.share(plans.len());
         let mut plans = part.select(plans);
+        plans.iter_mut().for_each(|plan| plan.keep(share));
         if let Some(first) = plans.first_mut() {
             first.twice = true;
         }

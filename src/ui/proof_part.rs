@@ -6,7 +6,8 @@
 //!   text, are always played.
 //! - of a lab, from its seeds. A seed is played with the solution, and with the other ways and
 //!   wrong answers that were given to this seed (each is given to one seed for each fault). Seeds
-//!   of the other parts are not played, not even with the solution.
+//!   of the other parts are not played, not even with the solution. Where there are more parts than
+//!   seeds, several parts have the same seed and share its answers.
 //!
 //! Every lesson and every lab has something in each part. What only all answers together can show
 //! is not judged of a part, for example that each hint of a lesson fits after some wrong answer.
@@ -39,6 +40,24 @@ impl Part {
     pub(super) fn select<T>(self, all: Vec<T>) -> Vec<T> {
         let first = self.first.checked_rem(all.len()).unwrap_or_default();
         all.into_iter().skip(first).step_by(self.every).collect()
+    }
+
+    /// Returns the share of this part in the answers of a seed that it has [selected](Part::select)
+    /// of `seeds`: itself, unless other parts have the same seed.
+    ///
+    /// Example: of two seeds the first one is in 1/5, 3/5 and 5/5, which play one third of its
+    /// answers each, and the second one in 2/5 and 4/5, which play one half each.
+    pub(super) fn share(self, seeds: usize) -> Part {
+        if seeds == 0 || self.every <= seeds {
+            return Part { first: 0, every: 1 };
+        }
+        let seed = self.first % seeds;
+        Part { first: self.first / seeds, every: (self.every - seed).div_ceil(seeds) }
+    }
+
+    /// Returns the items that are in this part; none, if there are fewer than parts.
+    pub(super) fn only<T>(self, all: Vec<T>) -> Vec<T> {
+        all.into_iter().skip(self.first).step_by(self.every).collect()
     }
 }
 
@@ -83,6 +102,23 @@ mod tests {
     fn a_text_that_is_no_part_is_refused() {
         for text in ["", "1", "0/3", "4/3", "a/3", "1/", "1/0", "-1/3"] {
             assert!(text.parse::<Part>().is_err(), "{text}");
+        }
+    }
+    /// Whatever the number of seeds and parts: no answer is left out, and none is played twice.
+    #[test]
+    fn parts_that_have_the_same_seed_share_its_answers() {
+        for (seeds, parts) in [(1, 12), (2, 5), (5, 12), (6, 12), (7, 3), (4, 4)] {
+            let mut played = Vec::new();
+            for part in (1..=parts).map(|part| format!("{part}/{parts}").parse::<Part>().unwrap()) {
+                let chosen = part.select((0..seeds).collect());
+                let share = part.share(seeds);
+                let answers =
+                    chosen.iter().flat_map(|seed| share.only((0..5).map(|at| (*seed, at)).collect()));
+                played.extend(answers);
+            }
+            played.sort_unstable();
+            let all: Vec<(usize, usize)> = (0..seeds).flat_map(|s| (0..5).map(move |at| (s, at))).collect();
+            assert_eq!(played, all, "{seeds} seeds in {parts} parts");
         }
     }
 }
