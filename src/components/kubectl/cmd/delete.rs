@@ -1,7 +1,7 @@
 //! delete: by name, selector or file, and the wait until everything is gone.
 
 use super::common::{DryRun, refuse_beside_raw, send_raw};
-use super::wait::{Away, Deadline, FOREVER, until};
+use super::wait::{Deadline, FOREVER, until};
 use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -215,7 +215,7 @@ pub(crate) async fn wait_gone(ctx: &Ctx, info: &mut Info, uid: &str, deadline: D
         Err(fail) if fail.is_not_found() => return Ok(()),
         Err(fail) => return Err(fail),
     }
-    until(ctx, info, deadline.left(), Away::Fails, |object| Ok(other(object))).await
+    until(ctx, info, deadline.left(), |object| Ok(other(object))).await
 }
 
 #[cfg(test)]

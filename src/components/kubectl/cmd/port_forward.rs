@@ -2,7 +2,7 @@
 
 use super::common::pod_running_timeout;
 use super::pods::pod_of;
-use super::wait::{Away, until};
+use super::wait::until;
 use crate::builder::type_and_name;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -66,7 +66,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut watched = pod.clone();
     // A server that is away for a moment does not end what runs; a pod that is gone does, whenever
     // the server tells it.
-    let gone = until(ctx, &mut watched, Duration::ZERO, Away::Waits, |now| {
+    let gone = until(ctx, &mut watched, Duration::ZERO, |now| {
         let ended = matches!(value::text(now, "status.phase"), "Succeeded" | "Failed");
         Ok(ended || value::text(now, "metadata.uid") != uid)
     });
