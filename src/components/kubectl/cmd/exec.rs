@@ -234,7 +234,8 @@ mod tests {
                 "containers": [{"name": "c"}], "ephemeralContainers": [{"name": "e"}]}})
         };
         let always = pod("Always");
-        let told = "Session ended, resume using 'kubectl attach p -c c -i -t' command when the pod is running";
+        let told =
+            "Session ended, resume using 'kubectl attach p -c c -i -t' command when the pod is running";
         assert_eq!(way_back(&always, "c", session).as_deref(), Some(told));
         let told = "Session ended, the ephemeral container will not be restarted but may be reattached using 'kubectl attach p -c e -i -t' if it is still running";
         assert_eq!(way_back(&always, "e", session).as_deref(), Some(told));
