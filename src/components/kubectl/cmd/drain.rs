@@ -454,7 +454,7 @@ mod tests {
     #[tokio::test]
     async fn a_pod_that_is_not_waited_for_is_not_called_gone() {
         let server = server().await;
-        let hour = clock::now() - jiff::SignedDuration::from_hours(1);
+        let hour = clock::now() - jiff::SignedDuration::from_secs(3600);
         let meta = json!({"name": "p", "namespace": "x"});
         server.hold("/api/v1/pods/p", json!({"metadata": meta, "status": {"phase": "Failed"}}));
         let mut ending = json!({"metadata": meta});
