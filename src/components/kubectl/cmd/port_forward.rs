@@ -205,8 +205,8 @@ fn target_port(service: &Value, pod: &Info, own: u16) -> Result<u16, Fail> {
 /// enough: a machine may have one family only.
 type Address = (IpAddr, bool);
 
-/// Reads `--address`: each address once, in the order of their texts. One that is named by itself is
-/// none of `localhost`'s, which is meant where none is named.
+/// Reads `--address`: each address once, in the order of their texts. One that is named by itself
+/// is none of `localhost`'s, which is meant where none is named.
 fn addresses(words: &[String]) -> Result<Vec<Address>, Fail> {
     let default = ["localhost".to_string()];
     let words = if words.is_empty() { &default[..] } else { words };
@@ -226,8 +226,8 @@ fn addresses(words: &[String]) -> Result<Vec<Address>, Fail> {
 
 type Bound = (TcpListener, u16, u16);
 
-/// Listens on a pair's local port, which is known from the first listener on. Returns the listeners,
-/// and whether there are as many as were asked for; what failed is told.
+/// Listens on a pair's local port, which is known from the first listener on. Returns the
+/// listeners, and whether there are as many as were asked for; what failed is told.
 async fn bind(ctx: &Ctx, addresses: &[Address], pair: &mut Pair) -> Result<(Vec<Bound>, bool), Fail> {
     let (mut found, mut failed) = (vec![], vec![]);
     // Of `localhost` one address is enough, of the others each one counts.
