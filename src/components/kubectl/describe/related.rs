@@ -10,9 +10,13 @@ use serde_json::Value;
 /// On the mirror of a static pod: the UID that the kubelet knows the static pod by.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Core events that speak of an object.
+/// Core events that speak of an object. A ConfigMap is not described, as in kubectl, without the
+/// right to read its events; other objects are.
 pub(super) async fn events_of(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
-    events_matching(ctx, &info.namespace, &about(info)).await
+    match (info.resource.group.as_str(), info.resource.plural.as_str()) {
+        ("", "configmaps") => readable(ctx, &info.namespace, &about(info)).await,
+        _ => events_matching(ctx, &info.namespace, &about(info)).await,
+    }
 }
 
 /// The field selector of an object's events. Those of a static pod have the static pod's UID.
@@ -30,15 +34,20 @@ fn about(info: &Info) -> String {
 
 /// Events that a field selector selects; none if they may not be read.
 pub(super) async fn events_matching(ctx: &Ctx, namespace: &str, selector: &str) -> Result<Vec<Value>, Fail> {
+    match readable(ctx, namespace, selector).await {
+        Err(Fail::Api(_)) => Ok(vec![]),
+        found => found,
+    }
+}
+
+/// Events that a field selector selects.
+async fn readable(ctx: &Ctx, namespace: &str, selector: &str) -> Result<Vec<Value>, Fail> {
     let path = match namespace {
         "" => "/api/v1/events".to_string(),
         namespace => paths::within("/api/v1", namespace, "events"),
     };
-    match crate::builder::whole(ctx, &path, &[("fieldSelector", selector)]).await {
-        Ok(list) => Ok(value::list(&list, "items").to_vec()),
-        Err(Fail::Api(_)) => Ok(vec![]),
-        Err(other) => Err(other),
-    }
+    let list = crate::builder::whole(ctx, &path, &[("fieldSelector", selector)]).await?;
+    Ok(value::list(&list, "items").to_vec())
 }
 
 /// Objects of an `apps/v1` resource in the same namespace that a selector selects.
