@@ -287,6 +287,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn names_are_of_one_resource_and_one_namespace_or_of_none() {
+        let server = Server::start_with(|asked| {
+            let of = |kind: &str| {
+                json!({"resource": kind.to_lowercase(), "responseKind": {"kind": kind}, "scope": "Namespaced",
+                    "verbs": ["get", "list"], "categories": ["all"]})
+            };
+            let versions = json!([{"version": "v1", "resources": [of("A"), of("B")]}]);
+            let groups = json!([{"metadata": {"name": "g"}, "versions": versions}]);
+            let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": groups}));
+            (asked.path == "/apis").then(list)
+        })
+        .await;
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}});
+        server.hold("/api/v1/namespaces/n", namespace);
+        server.hold(&at("n"), config_map("n", json!({})));
+        let across = "a resource cannot be retrieved by name across all namespaces";
+        for (words, out, why) in [
+            ("ns n -A", "namespace/n\n", ""),
+            ("ns/n -A", "namespace/n\n", ""),
+            ("cm n -A", "", across),
+            ("ns/n cm/n -A", "", across),
+            ("cm,ns n", "configmap/n\nnamespace/n\n", ""),
+            ("cm, ns", "", "arguments in resource/name form must have a single resource and name"),
+            ("all n", "", "you must specify only one resource"),
+        ] {
+            let line: Vec<&str> = ["get", "-o", "name"].into_iter().chain(words.split(' ')).collect();
+            let said = server.kubectl(&line).await;
+            let err = if why.is_empty() { String::new() } else { format!("error: {why}\n") };
+            assert_eq!((said.out.as_str(), said.err), (out, err), "{words}");
+        }
+    }
+
+    #[tokio::test]
     async fn names_have_a_prefix_where_several_resources_could_be_read() {
         let server = Server::start_with(|asked| {
             let column = json!({"name": "Name", "type": "string", "format": "name"});
