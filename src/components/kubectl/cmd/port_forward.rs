@@ -281,9 +281,16 @@ async fn serve(ctx: &Ctx, pod: &Info, listener: TcpListener, local: u16, remote:
                 });
             }
             Some(done) = open.next() => {
-                if let Err(fail) = done {
-                    ctx.note(format!("an error occurred forwarding {local} -> {remote}: {}", fail.message()));
-                    ctx.output.flush().await;
+                let (refused, why) = match done {
+                    Ok(None) => continue,
+                    Ok(Some(why)) => (true, why),
+                    Err(fail) => (false, fail.message()),
+                };
+                ctx.note(format!("an error occurred forwarding {local} -> {remote}: {why}"));
+                ctx.output.flush().await;
+                // As in client-go, a port of the pod on which nothing listens ends the command.
+                if refused {
+                    return text("lost connection to pod");
                 }
             }
         }
