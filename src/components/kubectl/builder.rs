@@ -77,7 +77,8 @@ pub(crate) async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<
 fn in_pairs(args: &[String]) -> Vec<String> {
     let Some((types, names)) = args.split_first() else { return vec![] };
     let mut kinds: Vec<&str> = types.split(',').collect();
-    kinds.dedup();
+    let mut seen = std::collections::HashSet::new();
+    kinds.retain(|kind| seen.insert(*kind));
     if names.is_empty() || kinds.len() == 1 {
         return args.to_vec();
     }

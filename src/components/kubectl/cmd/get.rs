@@ -308,7 +308,7 @@ mod tests {
             ("ns/n -A", "namespace/n\n", ""),
             ("cm n -A", "", across),
             ("ns/n cm/n -A", "", across),
-            ("cm,ns n", "configmap/n\nnamespace/n\n", ""),
+            ("cm,ns,cm n", "configmap/n\nnamespace/n\n", ""),
             ("cm, ns", "", "arguments in resource/name form must have a single resource and name"),
             ("all n", "", "you must specify only one resource"),
         ] {

@@ -337,7 +337,7 @@ mod tests {
         };
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let (four, six) = (ip("127.0.0.1"), ip("::1"));
-        for words in [&[][..], &["localhost"]] {
+        for words in [&[] as &[&str], &["localhost"]] {
             assert_eq!(of(words), Ok(vec![(four, true), (six, true)]), "{words:?}");
         }
         for words in [["localhost", "127.0.0.1"], ["127.0.0.1", "localhost"]] {
