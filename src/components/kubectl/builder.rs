@@ -72,18 +72,17 @@ pub(crate) async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<
     by_arguments(ctx, args, options).await
 }
 
-/// `pods, svc` typed with a space is `pods,svc`.
-fn joined(args: &[String]) -> Vec<String> {
-    let Some(first) = args.first() else { return vec![] };
-    let mut out = vec![first.clone()];
-    for arg in &args[1..] {
-        if out.len() == 1 && (out[0].ends_with(',') || arg.starts_with(',')) {
-            out[0].push_str(arg);
-        } else {
-            out.push(arg.clone());
-        }
+/// Several types with names are pairs: `pods,svc web` is `pods/web svc/web`.
+/// (`normalizeMultipleResourcesArgs` of kubectl's builder.)
+fn in_pairs(args: &[String]) -> Vec<String> {
+    let Some((types, names)) = args.split_first() else { return vec![] };
+    let mut kinds: Vec<&str> = types.split(',').collect();
+    let mut seen = std::collections::HashSet::new();
+    kinds.retain(|kind| seen.insert(*kind));
+    if names.is_empty() || kinds.len() == 1 {
+        return args.to_vec();
     }
-    out
+    kinds.iter().flat_map(|kind| names.iter().map(move |name| format!("{kind}/{name}"))).collect()
 }
 
 /// Records whether the user's words name one object, however many are found: a selector means
@@ -92,7 +91,7 @@ pub(crate) fn means_one(ctx: &Ctx, args: &[String]) -> bool {
     if ctx.names_files() {
         return files::names_one(ctx);
     }
-    match joined(args).as_slice() {
+    match in_pairs(args).as_slice() {
         [pair] => pair.contains('/'),
         [kind, _] => !kind.contains('/'),
         _ => false,
@@ -101,7 +100,7 @@ pub(crate) fn means_one(ctx: &Ctx, args: &[String]) -> bool {
 
 /// Reads arguments alone, whatever files are named.
 pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
-    let args = joined(args);
+    let args = in_pairs(args);
     let (namespace, _) = ctx.namespace()?;
     let slashes = args.iter().filter(|a| a.contains('/')).count();
     if slashes > 0 && slashes != args.len() {
@@ -118,14 +117,10 @@ pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -
         if is_selected(ctx, options) {
             return text("name cannot be provided when a selector is specified");
         }
-        if options.all_namespaces {
-            return text("a resource cannot be retrieved by name across all namespaces");
-        }
-        let mut infos: Vec<Info> = vec![];
-        for resource in &resources {
-            infos.extend(names.iter().map(|name| unread(resource, &namespace, name)));
-        }
-        return Ok(Asked::Objects(infos, vec![]));
+        // A word such as `all` means several.
+        let [resource] = resources.as_slice() else { return text("you must specify only one resource") };
+        let infos = names.iter().map(|name| unread(resource, &namespace, name)).collect();
+        return in_one_namespace(infos, options);
     }
     let by_selector = !selector(ctx, "selector").is_empty() || !selector(ctx, "field-selector").is_empty();
     if ctx.flags.is("all") && by_selector {
@@ -175,7 +170,12 @@ async fn by_pairs(ctx: &Ctx, args: &[String], namespace: &str, options: Options)
     for (kind, name) in pairs {
         infos.push(unread(&ctx.resource(kind).await?, namespace, name));
     }
-    if options.all_namespaces {
+    in_one_namespace(infos, options)
+}
+
+/// Refuses names of objects that may be in any namespace.
+fn in_one_namespace(infos: Vec<Info>, options: Options) -> Result<Asked, Fail> {
+    if options.all_namespaces && infos.iter().any(|info| info.resource.namespaced) {
         return text("a resource cannot be retrieved by name across all namespaces");
     }
     Ok(Asked::Objects(infos, vec![]))

@@ -163,9 +163,18 @@ impl Fail {
             }
             Fail::Transport(text) => text.clone(),
             Fail::Text(text) | Fail::Plain(text) | Fail::Coded(text, _) => text.clone(),
+            // Go's `Aggregate`: each text once, and one alone without brackets.
             Fail::Many(all) => {
-                let texts: Vec<String> = all.iter().map(Fail::message).collect();
-                format!("[{}]", texts.join(", "))
+                let mut texts: Vec<String> = vec![];
+                for text in all.iter().map(Fail::message) {
+                    if !texts.contains(&text) {
+                        texts.push(text);
+                    }
+                }
+                match texts.as_slice() {
+                    [one] => one.clone(),
+                    many => format!("[{}]", many.join(", ")),
+                }
             }
             Fail::Exit(_) => "exit".into(),
         }
@@ -264,5 +273,8 @@ mod tests {
             Fail::Api(Refusal { reason: "X".into(), message: "b".into(), ..Refusal::default() }),
         ]);
         assert_eq!(many.told(), ("a\nError from server (X): b\n".into(), 1));
+        assert_eq!(many.message(), "[a, b]");
+        let twice = Fail::Many(vec![Fail::Text("a".into()), Fail::Text("a".into())]);
+        assert_eq!(twice.message(), "a");
     }
 }

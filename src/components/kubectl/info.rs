@@ -34,9 +34,10 @@ impl Info {
         format!("{}/{}", self.resource.kind_group(), self.name)
     }
 
-    /// `deployments.apps/web`, as errors and waits name it.
+    /// `deployments/web`, as errors and waits name it: without the group, as upstream's
+    /// `ObjectName`.
     pub(crate) fn plural_named(&self) -> String {
-        format!("{}/{}", self.resource.qualified(), self.name)
+        format!("{}/{}", self.resource.plural, self.name)
     }
 
     /// Reads the object again.

@@ -24,9 +24,10 @@
 //! `port-forward` to kubelets of others, whose WebSocket protocol has none. `--wait` of `apply` and
 //! `replace` and `--openapi-patch` change nothing, as in kubectl; of `kustomize` components,
 //! generators, transformers and functions (`-e`), and remote bases; each says so. Of 1.35
-//! `--as-user-extra` and `top --show-swap`; `completion powershell`, `explain -o
-//! plaintext-openapiv2`, `api-resources -o json`. Typed verbs send JSON where kubectl sends
-//! protobuf. Klog lines (`-v`, retries of discovery) are not printed. A duplicate key
+//! `--as-user-extra`, `top --show-swap` and the preferences of `--kuberc` and `~/.kube/kuberc`;
+//! `completion powershell`, `explain -o plaintext-openapiv2`, `api-resources -o json`. An
+//! autoscaler that `autoscaling/v2` refuses is not tried as one of v1. Typed verbs send JSON where
+//! kubectl sends protobuf. Klog lines (`-v`, retries of discovery) are not printed. A duplicate key
 //! in a manifest is a warning; upstream's kubectl prints none. Who names no
 //! credentials is anonymous and not asked for a name and a password; go-templates nest a hundred
 //! levels deep at most; in a pod without a kubeconfig `--as` acts in the pod's own cluster, where

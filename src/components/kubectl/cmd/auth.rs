@@ -162,8 +162,8 @@ pub(crate) async fn whoami(ctx: &Ctx) -> Result<(), Fail> {
     }
     let format = formats::of(ctx, false)?;
     let review = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "status": {"userInfo": {}}});
-    let answer =
-        ctx.api().await?.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &[], &review).await?;
+    let place = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let answer = ctx.api().await?.post(place, &[], &review).await.map_err(unreviewed)?;
     if let Some(format) = format {
         ctx.out(format.print(&answer, false)?);
         return Ok(());
@@ -187,10 +187,20 @@ pub(crate) async fn whoami(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
+/// kubectl's words where the server does not tell who the user is. An anonymous user may not ask.
+fn unreviewed(fail: Fail) -> Fail {
+    const DISABLED: &str = "the selfsubjectreviews API is not enabled in the cluster";
+    match fail.code() {
+        Some(403) => Fail::Text(format!("{DISABLED} or you do not have permission to call it")),
+        Some(404) => Fail::Text(DISABLED.into()),
+        _ => fail,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Server;
+    use crate::testing::{Server, refusal};
 
     #[test]
     fn only_a_no_has_reasons() {
@@ -213,6 +223,23 @@ mod tests {
         ] {
             let said = server.kubectl(&["auth", "can-i", words[0], words[1]]).await;
             assert_eq!(said.err.contains("is not a known verb\n\n"), warned, "{said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_user_who_may_not_ask_is_told_what_that_may_mean() {
+        let disabled = "error: the selfsubjectreviews API is not enabled in the cluster";
+        for (code, reason, told) in [
+            (403, "Forbidden", format!("{disabled} or you do not have permission to call it\n")),
+            (404, "NotFound", format!("{disabled}\n")),
+            (500, "InternalError", "Error from server (InternalError): no\n".into()),
+        ] {
+            let server = Server::start_with(move |asked| {
+                asked.path.ends_with("/selfsubjectreviews").then(|| refusal(code, reason, "no"))
+            })
+            .await;
+            let said = server.kubectl(&["auth", "whoami"]).await;
+            assert_eq!((said.code, said.err), (1, told));
         }
     }
 

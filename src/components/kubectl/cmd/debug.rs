@@ -3,7 +3,7 @@
 use super::debug_profile::{self, PROFILES, Style, container_mut};
 use super::exec::{self, Session};
 use super::image::is_reference;
-use super::wait::{Away, until};
+use super::wait::until;
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text as fail};
@@ -152,7 +152,7 @@ impl Asked<'_> {
             }
             Ok(state.is_some_and(|s| !at(s, "running").is_null() || !at(s, "terminated").is_null()))
         };
-        until(self.ctx, &mut info, Duration::ZERO, Away::Waits, runs).await?;
+        until(self.ctx, &mut info, Duration::ZERO, runs).await?;
         let quiet = self.ctx.flags.is("quiet");
         if state_of(&info.object, &container).is_some_and(|s| !at(s, "terminated").is_null()) {
             return super::logs::print_one(self.ctx, &info, &container, true).await;

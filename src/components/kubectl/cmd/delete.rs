@@ -1,7 +1,7 @@
 //! delete: by name, selector or file, and the wait until everything is gone.
 
 use super::common::{DryRun, refuse_beside_raw, send_raw};
-use super::wait::{Away, Deadline, FOREVER, until};
+use super::wait::{Deadline, FOREVER, until};
 use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -52,17 +52,17 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             ctx.note("Warning: deleting cluster-scoped resources, not scoped to the provided namespace");
             warned = true;
         }
-        if dry_run != DryRun::Client || info.object.is_null() {
-            ctx.api().await?; // without it no other object could be deleted either
+        if dry_run == DryRun::Client {
+            // What the line names is not looked for, as in kubectl.
+            told(ctx, &info, dry_run, grace == Some(0));
+            continue;
         }
-        let answer = match delete(ctx, &info, &body, dry_run).await {
+        let api = ctx.api().await?; // without it no other object could be deleted either
+        let answer = match api.delete(&info.path(), &[], &body).await {
             Ok(answer) => answer,
             Err(fail) if fail.is_not_found() && ignore => continue,
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
-                failures.push(match dry_run {
-                    DryRun::Client => fail,
-                    _ => builder::about(fail, "deleting", &info.source),
-                });
+                failures.push(builder::about(fail, "deleting", &info.source));
                 continue;
             }
             Err(other) => return Err(other),
@@ -92,18 +92,6 @@ async fn find(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
         Asked::Objects(infos, unread) => Ok((infos, unread)),
         lists => builder::objects(ctx, lists).await,
     }
-}
-
-/// Deletes an object and returns the answer. With `--dry-run=client` it only looks whether the
-/// object is there, unless it was read already.
-async fn delete(ctx: &Ctx, info: &Info, body: &Value, dry_run: DryRun) -> Result<Value, Fail> {
-    if dry_run != DryRun::Client {
-        return ctx.api().await?.delete(&info.path(), &[], body).await;
-    }
-    if info.object.is_null() {
-        ctx.api().await?.get(&info.path(), &[]).await?;
-    }
-    Ok(Value::Null)
 }
 
 /// Waits until the objects with these uids are gone. Returns the failures.
@@ -215,7 +203,7 @@ pub(crate) async fn wait_gone(ctx: &Ctx, info: &mut Info, uid: &str, deadline: D
         Err(fail) if fail.is_not_found() => return Ok(()),
         Err(fail) => return Err(fail),
     }
-    until(ctx, info, deadline.left(), Away::Fails, |object| Ok(other(object))).await
+    until(ctx, info, deadline.left(), |object| Ok(other(object))).await
 }
 
 #[cfg(test)]
@@ -271,6 +259,17 @@ mod tests {
         }
         let said = server.kubectl(&["delete", "cm", "a", "--ignore-not-found"]).await;
         assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_of_the_client_does_not_look_for_what_is_named() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let said = server.kubectl(&["delete", "cm", "a", "missing", "--dry-run=client"]).await;
+        let told = ["a", "missing"]
+            .map(|name| format!("configmap \"{name}\" deleted from default namespace (dry run)\n"));
+        assert_eq!((said.code, said.out), (0, told.concat()));
+        assert!(server.asked().is_empty() && server.object(&at("a")).is_some());
     }
 
     #[tokio::test]

@@ -76,8 +76,27 @@ async fn matching(ctx: &Ctx, not_found: Fail) -> Result<(), Fail> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Server, at, config_map};
+    use crate::testing::{Server, at, config_map, refusal};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn without_the_right_to_read_events_a_config_map_is_not_described() {
+        let server = Server::start_with(|asked| {
+            asked.path.ends_with("/events").then(|| refusal(403, "Forbidden", "events is forbidden"))
+        })
+        .await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let service =
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "default"}});
+        server.hold("/api/v1/namespaces/default/services/s", service);
+        let said = server.kubectl(&["describe", "cm", "a"]).await;
+        let told = "Error from server (Forbidden): events is forbidden\n";
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
+        for line in [["describe", "cm", "a", "--show-events=false"].as_slice(), &["describe", "svc", "s"]] {
+            let said = server.kubectl(line).await;
+            assert!(said.code == 0 && said.out.starts_with("Name:"), "{said:?}");
+        }
+    }
 
     #[tokio::test]
     async fn what_is_there_is_described_beside_what_is_not() {

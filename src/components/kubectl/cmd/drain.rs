@@ -37,14 +37,17 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return Ok(());
     }
     ctx.note("There are pending nodes to be drained:");
-    for (name, fail) in &failed {
-        ctx.note(format!(" {name}"));
-        match fail {
-            Fail::Many(all) => all.iter().for_each(|fail| ctx.note(fail.message())),
-            one => ctx.note(one.message()),
-        }
-    }
-    Err(Fail::Exit(1))
+    failed.iter().for_each(|(name, _)| ctx.note(format!(" {name}")));
+    // What one node failed with is told line by line, of several each has one line.
+    let told = |fail: Fail| match fail {
+        Fail::Many(_) => Fail::Text(fail.message()),
+        one => one,
+    };
+    let mut fails: Vec<Fail> = failed.into_iter().map(|(_, fail)| fail).collect();
+    Err(match fails.len() {
+        1 => fails.remove(0),
+        _ => Fail::Many(fails.into_iter().map(told).collect()),
+    })
 }
 
 fn named(pod: &Value) -> String {
@@ -174,12 +177,15 @@ async fn plan(ctx: &Ctx, node: &str) -> Result<Plan, Fail> {
     Ok(Plan { evict, warnings, refusals })
 }
 
+/// Drains one node.
+///
+/// # Errors
+/// [`Fail::Many`] with what keeps pods there, also if that is one thing. Without evictions, as what
+/// the server refused first: no other pod is deleted then.
 async fn drain(ctx: &Ctx, node: &str, dry_run: DryRun) -> Result<(), Fail> {
-    let Plan { evict, warnings, refusals } = plan(ctx, node).await?;
-    match refusals.as_slice() {
-        [] => {}
-        [one] => return text(one.clone()),
-        many => return Err(Fail::Many(many.iter().cloned().map(Fail::Text).collect())),
+    let Plan { evict, warnings, refusals } = plan(ctx, node).await.map_err(|fail| Fail::Many(vec![fail]))?;
+    if !refusals.is_empty() {
+        return Err(Fail::Many(refusals.into_iter().map(Fail::Text).collect()));
     }
     if !warnings.is_empty() {
         ctx.note(format!("Warning: {}", warnings.join("; ")));
@@ -189,18 +195,35 @@ async fn drain(ctx: &Ctx, node: &str, dry_run: DryRun) -> Result<(), Fail> {
         return Ok(());
     }
     let limit = Limit { all: ctx.flags.duration("timeout"), since: Instant::now() };
-    let work = futures::future::join_all(evict.iter().map(|pod| remove(ctx, pod, dry_run, &limit)));
-    let failures: Vec<Fail> = work.await.into_iter().filter_map(Result::err).collect();
-    if let Err(fail) = Fail::join(failures) {
-        let left = plan(ctx, node).await?.evict;
-        if !left.is_empty() {
-            let why = fail.message();
-            ctx.note(format!("There are pending pods in node {} when an error occurred: {why}", quote(node)));
-            left.iter().for_each(|pod| ctx.note(format!("pod/{}", value::text(pod, "metadata.name"))));
+    let outcome = match ctx.flags.is("disable-eviction") {
+        true => delete_all(ctx, &evict, dry_run, &limit).await,
+        false => {
+            let work = futures::future::join_all(evict.iter().map(|pod| remove(ctx, pod, dry_run, &limit)));
+            let failures: Vec<Fail> = work.await.into_iter().filter_map(Result::err).collect();
+            if failures.is_empty() { Ok(()) } else { Err(Fail::Many(failures)) }
         }
-        return Err(fail);
+    };
+    if let Err(fail) = &outcome {
+        pending(ctx, node, fail).await;
     }
-    Ok(())
+    outcome
+}
+
+/// Names the pods that are left on a node after a failure.
+async fn pending(ctx: &Ctx, node: &str, fail: &Fail) {
+    let (left, unknown) = match plan(ctx, node).await {
+        Ok(plan) => (plan.evict, plan.refusals),
+        Err(fail) => (vec![], vec![fail.message()]),
+    };
+    if !left.is_empty() {
+        let (node, why) = (quote(node), fail.message());
+        ctx.note(format!("There are pending pods in node {node} when an error occurred: {why}"));
+        left.iter().for_each(|pod| ctx.note(format!("pod/{}", value::text(pod, "metadata.name"))));
+    }
+    if !unknown.is_empty() {
+        let why = Fail::Many(unknown.into_iter().map(Fail::Text).collect()).message();
+        ctx.note(format!("Following errors occurred while getting the list of pods to delete:\n{why}"));
+    }
 }
 
 /// How long the whole drain may take; zero for as long as it likes.
@@ -218,11 +241,13 @@ impl Limit {
     }
 }
 
-/// Evicts or deletes one pod, and waits until it is gone.
-async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Result<(), Fail> {
+fn path_of(pod: &Value) -> String {
     let (namespace, name) = (value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"));
-    let path = format!("{}/{}", paths::within("/api/v1", namespace, "pods"), paths::segment(name));
-    let evicts = !ctx.flags.is("disable-eviction");
+    format!("{}/{}", paths::within("/api/v1", namespace, "pods"), paths::segment(name))
+}
+
+/// The `DeleteOptions` of each pod.
+fn options(ctx: &Ctx, dry_run: DryRun) -> Value {
     let mut options = json!({});
     if ctx.flags.int("grace-period") >= 0 {
         value::put(&mut options, "gracePeriodSeconds", ctx.flags.int("grace-period"));
@@ -230,12 +255,14 @@ async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Resul
     if dry_run == DryRun::Server {
         value::put(&mut options, "dryRun", json!(["All"]));
     }
-    if evicts {
-        if !evict(ctx, pod, &path, options, limit).await? {
-            return Ok(());
-        }
-    } else {
-        match ctx.api().await?.delete(&path, &[], &options).await {
+    options
+}
+
+/// Deletes pods in their order, whatever their disruption budgets say, and waits until all of them
+/// are gone.
+async fn delete_all(ctx: &Ctx, pods: &[Value], dry_run: DryRun, limit: &Limit) -> Result<(), Fail> {
+    for pod in pods {
+        match ctx.api().await?.delete(&path_of(pod), &[], &options(ctx, dry_run)).await {
             Err(fail) if !fail.is_not_found() => return Err(fail),
             _ => {}
         }
@@ -243,8 +270,29 @@ async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Resul
     if dry_run == DryRun::Server {
         return Ok(());
     }
-    gone(ctx, pod, &path, limit).await?;
-    ctx.line(format!("pod/{name} {}", if evicts { "evicted" } else { "deleted" }));
+    let left = pods.iter().map(|pod| async move {
+        if gone(ctx, pod, "deletion", limit).await? {
+            ctx.line(format!("pod/{} deleted", value::text(pod, "metadata.name")));
+        }
+        Ok::<(), Fail>(())
+    });
+    futures::future::try_join_all(left).await.map(drop)
+}
+
+/// Evicts one pod, and waits until it is gone.
+async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Result<(), Fail> {
+    let (namespace, name) = (value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"));
+    let path = path_of(pod);
+    if !evict(ctx, pod, &path, options(ctx, dry_run), limit).await? || dry_run == DryRun::Server {
+        return Ok(());
+    }
+    let gone = gone(ctx, pod, "eviction", limit).await.map_err(|fail| {
+        let (name, namespace, why) = (quote(name), quote(namespace), fail.message());
+        Fail::Text(format!("error when waiting for pod {name} in namespace {namespace} to terminate: {why}"))
+    })?;
+    if gone {
+        ctx.line(format!("pod/{name} evicted"));
+    }
     Ok(())
 }
 
@@ -292,21 +340,15 @@ async fn evict(ctx: &Ctx, pod: &Value, path: &str, options: Value, limit: &Limit
     }
 }
 
-/// Waits until a pod is gone, or another one has its name.
-async fn gone(ctx: &Ctx, pod: &Value, path: &str, limit: &Limit) -> Result<(), Fail> {
-    let (namespace, name) = (value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"));
-    let about = |why: String| {
-        Fail::Text(format!(
-            "error when waiting for pod {} in namespace {} to terminate: {why}",
-            quote(name),
-            quote(namespace)
-        ))
-    };
+/// Waits until a pod is gone, or another one has its name. False: it has been ending for so long
+/// that it is not waited for. `way`: what is said to have failed if nothing is known of the pod.
+async fn gone(ctx: &Ctx, pod: &Value, way: &str, limit: &Limit) -> Result<bool, Fail> {
+    let (name, path) = (value::text(pod, "metadata.name"), path_of(pod));
     let skip = ctx.flags.int("skip-wait-for-delete-timeout");
     loop {
-        match ctx.api().await?.get(path, &[]).await {
+        match ctx.api().await?.get(&path, &[]).await {
             Ok(there) if value::text(&there, "metadata.uid") != value::text(pod, "metadata.uid") => {
-                return Ok(());
+                return Ok(true);
             }
             Ok(there) => {
                 if skip > 0 && terminating_for(&there).is_some_and(|secs| secs > skip) {
@@ -314,14 +356,17 @@ async fn gone(ctx: &Ctx, pod: &Value, path: &str, limit: &Limit) -> Result<(), F
                         "pod {} has DeletionTimestamp older than {skip} seconds, skipping",
                         quote(name)
                     ));
-                    return Ok(());
+                    return Ok(false);
                 }
             }
-            Err(fail) if fail.is_not_found() => return Ok(()),
-            Err(fail) => return Err(about(fail.message())),
+            Err(fail) if fail.is_not_found() => return Ok(true),
+            Err(fail) => {
+                ctx.line(format!("pod/{name} {way} failed"));
+                return Err(fail);
+            }
         }
         if limit.is_over() {
-            return Err(about("context deadline exceeded".into()));
+            return text("context deadline exceeded");
         }
         ctx.output.flush().await;
         clock::pause(POLL).await;
@@ -380,13 +425,45 @@ mod tests {
         .await;
         server
             .hold("/api/v1/nodes/n", json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n"}}));
-        let pod = json!({"metadata": {"name": "p", "namespace": "x"}, "status": {"phase": "Running"}});
-        server.hold("/api/v1/pods/p", pod);
+        for name in ["p", "q"] {
+            let pod = json!({"metadata": {"name": name, "namespace": "x"}, "status": {"phase": "Running"}});
+            server.hold(&format!("/api/v1/pods/{name}"), pod);
+        }
         let said = server.kubectl(&["drain", "n", "--force", "--disable-eviction"]).await;
         assert!(said.code == 1 && said.err.contains("due to error: later, continuing command"), "{said:?}");
+        assert!(said.err.ends_with(" n\nError from server (TooManyRequests): later\n"), "{said:?}");
         assert!(!said.out.contains("deleting pod"), "{said:?}");
         let deletions = server.asked().iter().filter(|a| a.method == "DELETE").count();
-        assert_eq!(deletions, 1, "only an eviction waits for its budget");
+        assert_eq!(deletions, 1, "only an eviction waits for its budget, and a refusal ends it");
+    }
+
+    #[tokio::test]
+    async fn nodes_that_are_left_are_named_before_what_they_failed_with() {
+        let server = server().await;
+        server
+            .hold("/api/v1/nodes/m", json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "m"}}));
+        let said = server.kubectl(&["drain", "n", "m", "--ignore-daemonsets"]).await;
+        let left = said.err.rsplit("to be drained:\n").next().unwrap_or_default();
+        let lines: Vec<&str> = left.lines().collect();
+        assert_eq!((said.code, &lines[..2]), (1, &[" n", " m"][..]), "{said:?}");
+        assert_eq!((lines.len(), lines[2]), (4, lines[3]), "the same reason each: {said:?}");
+        assert!(lines[2].starts_with("cannot delete ") && lines[2].ends_with(": x/p"), "{said:?}");
+    }
+
+    /// It has been ending for an hour.
+    #[tokio::test]
+    async fn a_pod_that_is_not_waited_for_is_not_called_gone() {
+        let server = server().await;
+        let hour = clock::now() - jiff::SignedDuration::from_secs(3600);
+        let meta = json!({"name": "p", "namespace": "x"});
+        server.hold("/api/v1/pods/p", json!({"metadata": meta, "status": {"phase": "Failed"}}));
+        let mut ending = json!({"metadata": meta});
+        ending["metadata"]["deletionTimestamp"] = json!(hour.to_string());
+        ending["metadata"]["uid"] = server.object("/api/v1/pods/p").unwrap()["metadata"]["uid"].take();
+        server.hold("/api/v1/namespaces/x/pods/p", ending);
+        let said = server.kubectl(&["drain", "n", "--skip-wait-for-delete-timeout=60"]).await;
+        assert!(said.code == 0 && said.out.contains("older than 60 seconds, skipping\n"), "{said:?}");
+        assert!(!said.out.contains("pod/p evicted"), "{said:?}");
     }
 
     #[tokio::test]

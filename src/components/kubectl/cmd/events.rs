@@ -107,8 +107,11 @@ async fn follow(
 
 /// The field selector of events about an object, which `--for` names.
 async fn involved(ctx: &Ctx, given: &str) -> Result<String, Fail> {
-    let (kind, name) =
-        type_and_name(given).map_err(|_| Fail::Text("--for must be in resource/name form".into()))?;
+    let (kind, name) = match given.matches('/').count() {
+        1 => type_and_name(given).map_err(|_| Fail::Text("--for must be in resource/name form".into()))?,
+        0 => return text("--for must be in resource/name form"),
+        _ => return text("arguments in resource/name form may not have more than one slash"),
+    };
     let resource = ctx.resource(kind).await?;
     Ok(format!(
         "involvedObject.kind={},involvedObject.apiVersion={},involvedObject.name={name}",
@@ -151,6 +154,19 @@ mod tests {
         let event = json!({"type": "Normal", "reason": "R", "message": "a\u{1b}[2J\rb",
             "involvedObject": {"kind": "Pod", "name": "p"}});
         assert_eq!(row(&event, false)[1..], ["Normal", "R", "Pod/p", "a^[[2J\\rb"]);
+    }
+
+    #[tokio::test]
+    async fn an_object_is_named_by_one_type_and_one_name() {
+        let server = crate::testing::Server::away().await;
+        for (given, why) in [
+            ("pod", "--for must be in resource/name form"),
+            ("pod/", "--for must be in resource/name form"),
+            ("pod/a/b", "arguments in resource/name form may not have more than one slash"),
+        ] {
+            let said = server.kubectl(&["events", "--for", given]).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{given}");
+        }
     }
 
     #[tokio::test]

@@ -2,13 +2,16 @@
 
 use super::common::pod_running_timeout;
 use super::pods::{container_of, pod_in_file, pod_of};
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, command_path};
 use crate::error::{Fail, text};
 use crate::info::Info;
 use crate::wire::stream::{self, Given};
 use api::value;
+use serde_json::Value;
 
 const PROTOCOL: &str = "v5.channel.k8s.io";
+/// What a container is sent over `attach` comes out of it again where it has a terminal.
+const RECORDED: &str = "All commands and output from this session will be recorded in container logs, including credentials and sensitive information passed through the command prompt.";
 
 /// How a session is held.
 #[derive(Clone, Copy, Default)]
@@ -138,7 +141,8 @@ pub(crate) async fn plain(
     stream::process(socket, Given { stdin, sizes: None, redraw: false }, output).await
 }
 
-/// Attaches to a running container.
+/// Attaches to a running container, and says at the end how to come back. The text names the verb
+/// `attach`, also where `run` or `debug` attached.
 pub(crate) async fn attach_to(
     ctx: &Ctx,
     info: &Info,
@@ -158,11 +162,34 @@ pub(crate) async fn attach_to(
     session.tty |= session.stdin && spec.is_some_and(|c| value::flag(c, "tty"));
     tty_allowed(ctx, &mut session);
     if !session.quiet {
+        ctx.note(RECORDED);
         ctx.note("If you don't see a command prompt, try pressing enter.");
     }
     let mut query = vec![("container", container)];
     streams(&mut query, session);
-    hold(ctx, &format!("{}/attach", info.path()), &query, session, true).await
+    hold(ctx, &format!("{}/attach", info.path()), &query, session, true).await?;
+    if let Some(how) = way_back(&info.object, container, session) {
+        ctx.line(how);
+    }
+    Ok(())
+}
+
+/// Says how to attach again to a container that goes on, or starts again, without its session.
+/// `None`: the session had no terminal, or the pod does not restart its containers.
+fn way_back(pod: &Value, container: &str, session: Session) -> Option<String> {
+    let goes_on = value::text(pod, "spec.restartPolicy") == "Always";
+    if session.quiet || !session.stdin || !session.tty || !goes_on {
+        return None;
+    }
+    let name = value::text(pod, "metadata.name");
+    let command = format!("{} {name} -c {container} -i -t", command_path("attach"));
+    let ephemeral = value::list(pod, "spec.ephemeralContainers");
+    Some(match ephemeral.iter().any(|c| value::text(c, "name") == container) {
+        true => format!(
+            "Session ended, the ephemeral container will not be restarted but may be reattached using '{command}' if it is still running"
+        ),
+        false => format!("Session ended, resume using '{command}' command when the pod is running"),
+    })
 }
 
 pub(crate) async fn attach(ctx: &Ctx) -> Result<(), Fail> {
@@ -190,28 +217,37 @@ pub(crate) async fn attach(ctx: &Ctx) -> Result<(), Fail> {
         Fail::Text(why) => Fail::Text(format!("cannot attach to the container: {why}")),
         other => other,
     })?;
-    attach_to(ctx, &info, &container, session).await?;
-    if session.stdin
-        && session.tty
-        && value::text(&info.object, "spec.restartPolicy") == "Always"
-        && !session.quiet
-    {
-        let command = format!("{} {} -c {container} -i -t", ctx.command_path(), info.name);
-        let ephemeral = value::list(&info.object, "spec.ephemeralContainers");
-        ctx.line(match ephemeral.iter().any(|c| value::text(c, "name") == container) {
-            true => format!(
-                "Session ended, the ephemeral container will not be restarted but may be reattached using '{command}' if it is still running"
-            ),
-            false => format!("Session ended, resume using '{command}' command when the pod is running"),
-        });
-    }
-    Ok(())
+    attach_to(ctx, &info, &container, session).await
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::testing::Server;
     use serde_json::json;
+
+    #[test]
+    fn a_session_in_a_terminal_says_how_to_come_back() {
+        let session = Session { stdin: true, tty: true, quiet: false };
+        let pod = |policy: &str| {
+            json!({"metadata": {"name": "p"}, "spec": {"restartPolicy": policy,
+                "containers": [{"name": "c"}], "ephemeralContainers": [{"name": "e"}]}})
+        };
+        let always = pod("Always");
+        let told =
+            "Session ended, resume using 'kubectl attach p -c c -i -t' command when the pod is running";
+        assert_eq!(way_back(&always, "c", session).as_deref(), Some(told));
+        let told = "Session ended, the ephemeral container will not be restarted but may be reattached using 'kubectl attach p -c e -i -t' if it is still running";
+        assert_eq!(way_back(&always, "e", session).as_deref(), Some(told));
+        for silent in [
+            Session { tty: false, ..session },
+            Session { stdin: false, ..session },
+            Session { quiet: true, ..session },
+        ] {
+            assert_eq!(way_back(&always, "c", silent), None);
+        }
+        assert_eq!(way_back(&pod("Never"), "c", session), None);
+    }
 
     /// With a pod of the same name in both namespaces, the command would run in the wrong one.
     #[tokio::test]
@@ -248,6 +284,7 @@ mod tests {
         let said = server.kubectl(&["attach", "pod", "web", "-i"]).await;
         assert!(said.err.contains("Defaulted container \"a\" out of: a, e (ephem), i (init)"), "{said:?}");
         assert!(said.err.contains("Unable to use a TTY - input is not a terminal"), "{said:?}");
+        assert!(said.err.contains("will be recorded in container logs"), "{said:?}");
         let asked = server.asked();
         assert!(asked.last().is_some_and(|a| a.path.ends_with("/pods/web/attach")), "{asked:?}");
     }

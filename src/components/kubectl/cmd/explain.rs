@@ -51,7 +51,11 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     for field in path.split('.').filter(|f| !f.is_empty()) {
         schema = match schemas.resolved(schema).get("properties").and_then(|p| p.get(field)) {
             Some(schema) => schema,
-            None => return text(format!("field {} does not exist", quote(field))),
+            // As in kubectl, the last field of the path is named, wherever the path goes astray.
+            None => {
+                let last = path.rsplit('.').find(|f| !f.is_empty()).unwrap_or(field);
+                return text(format!("field {} does not exist", quote(last)));
+            }
         };
         let values = value::list(schema, "enum").iter().map(|v| format!("    {}\n", choice(v)));
         let values: String = values.collect();
@@ -340,6 +344,8 @@ mod tests {
             let said = server.kubectl(&["explain", "event.note", &version]).await;
             assert!(said.out.contains(&format!("\n    note of {of}\n")), "{wanted}: {said:?}");
         }
+        let said = server.kubectl(&["explain", "events.nope.deep"]).await;
+        assert_eq!((said.code, said.err.as_str()), (1, "error: field \"deep\" does not exist\n"));
         let said = server.kubectl(&["explain", "events", "--api-version=batch/v1"]).await;
         assert_eq!(said.err, "error: couldn't find resource for \"batch/v1, Resource=events\"\n");
     }

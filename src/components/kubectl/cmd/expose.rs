@@ -111,9 +111,10 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
 
 /// `a=b,c=d`
 fn labels_of(given: &str) -> Result<Map<String, Value>, Fail> {
-    let pair = |pair: &str| match pair.split_once('=') {
-        Some((key, text_of)) => Ok((key.to_string(), text_of.into())),
-        None => text(format!("unexpected label spec: {pair}")),
+    let pair = |pair: &str| match pair.split('=').collect::<Vec<&str>>()[..] {
+        ["", _] => text("unexpected empty label key"),
+        [key, text_of] => Ok((key.to_string(), text_of.into())),
+        _ => text(format!("unexpected label spec: {pair}")),
     };
     given.split(',').map(pair).collect()
 }
@@ -124,21 +125,38 @@ fn selector(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
         return Ok(labels_of(given)?.into());
     }
     let object = &info.object;
-    let missing =
-        |why: &str| text(format!("couldn't retrieve selectors via --selector flag or introspection: {why}"));
-    let found = match info.resource.plural.as_str() {
-        "pods" => value::at(object, "metadata.labels"),
-        "services" | "replicationcontrollers" => value::at(object, "spec.selector"),
-        _ if !value::empty(object, "spec.selector.matchExpressions") => {
-            return missing("couldn't convert expressions - \"[]\" to map-based selector format");
+    let expressions = value::list(object, "spec.selector.matchExpressions");
+    let (found, missing) = match info.resource.plural.as_str() {
+        "pods" => {
+            (value::at(object, "metadata.labels"), "the pod has no labels and cannot be exposed".to_string())
         }
-        _ => value::at(object, "spec.selector.matchLabels"),
+        "services" => (value::at(object, "spec.selector"), "the service has no pod selector set".to_string()),
+        "replicationcontrollers" => (value::at(object, "spec.selector"), String::new()),
+        _ => {
+            let kind = info.resource.kind.to_lowercase();
+            let labels = value::at(object, "spec.selector.matchLabels");
+            (labels, format!("invalid {kind}: no selectors, therefore cannot be exposed"))
+        }
     };
-    match found.as_object().filter(|m| !m.is_empty()) {
-        Some(map) => Ok(map.clone().into()),
-        None if info.resource.plural == "pods" => missing("the pod has no labels and cannot be exposed"),
-        None => missing("the service has no pod selector set"),
-    }
+    let found = found.as_object().filter(|labels| !labels.is_empty());
+    let why = match found {
+        // A Service selects by labels alone.
+        Some(_) if !expressions.is_empty() => format!(
+            "couldn't convert expressions - \"[{}]\" to map-based selector format",
+            expressions.iter().map(expression).collect::<Vec<String>>().join(" ")
+        ),
+        Some(labels) => return Ok(labels.clone().into()),
+        None if missing.is_empty() => return text("selector must be specified"),
+        None => missing,
+    };
+    text(format!("couldn't retrieve selectors via --selector flag or introspection: {why}"))
+}
+
+/// A requirement of a selector, as Go prints it.
+fn expression(of: &Value) -> String {
+    let values: Vec<&str> = value::list(of, "values").iter().filter_map(Value::as_str).collect();
+    let part = |key: &str| value::text(of, key);
+    format!("{{Key:{} Operator:{} Values:[{}]}}", part("key"), part("operator"), values.join(" "))
 }
 
 fn ports(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
@@ -235,6 +253,40 @@ mod tests {
             (&json!("None"), &Value::Null),
             "{said:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_selector_that_is_no_map_of_labels_is_refused() {
+        let server = Server::start().await;
+        let expression = json!({"key": "tier", "operator": "In", "values": ["a", "b"]});
+        for (name, selector) in [
+            ("mixed", json!({"matchLabels": {"app": "x"}, "matchExpressions": [expression]})),
+            ("none", json!({"matchExpressions": [expression]})),
+        ] {
+            let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": name, "namespace": "default"}, "spec": {"selector": selector}});
+            server.hold(&format!("/apis/apps/v1/namespaces/default/deployments/{name}"), deployment);
+        }
+        let refused = "error: couldn't retrieve selectors via --selector flag or introspection:";
+        for (words, told) in [
+            (
+                ["mixed", ""],
+                format!(
+                    "{refused} couldn't convert expressions - \"[{{Key:tier Operator:In Values:[a b]}}]\" to map-based selector format\n"
+                ),
+            ),
+            (
+                ["none", ""],
+                format!("{refused} invalid deployment: no selectors, therefore cannot be exposed\n"),
+            ),
+            (["none", "a=b=c"], "error: unexpected label spec: a=b=c\n".into()),
+            (["none", "=c"], "error: unexpected empty label key\n".into()),
+        ] {
+            let selector = format!("--selector={}", words[1]);
+            let line = ["expose", "deploy", words[0], "--port=80", "--dry-run=client", &selector];
+            let said = server.kubectl(&line).await;
+            assert_eq!((said.code, said.err), (1, told));
+        }
     }
 
     #[tokio::test]

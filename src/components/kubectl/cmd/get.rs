@@ -123,15 +123,6 @@ async fn tables(ctx: &Ctx, mut asked: Asked, failures: &mut Vec<Fail>) -> Result
     Ok(found)
 }
 
-/// Several resources in one answer: names get a prefix.
-fn several(asked: &Asked) -> bool {
-    let kinds: Vec<String> = match asked {
-        Asked::Objects(infos, _) => infos.iter().map(|i| i.resource.kind_group()).collect(),
-        Asked::Lists(lists) => lists.iter().map(|l| l.resource.kind_group()).collect(),
-    };
-    kinds.windows(2).any(|w| w[0] != w[1])
-}
-
 fn namespaced(asked: &Asked) -> bool {
     match asked {
         Asked::Objects(infos, _) => infos.iter().all(|i| i.resource.namespaced),
@@ -142,11 +133,9 @@ fn namespaced(asked: &Asked) -> bool {
 async fn print_tables(ctx: &Ctx, asked: Asked) -> Result<(), Fail> {
     let all_namespaced = namespaced(&asked);
     let mut failures = vec![];
-    let lists = matches!(asked, Asked::Lists(_));
-    let of_lists = several(&asked);
     let mut sheets = tables(ctx, asked, &mut failures).await?;
-    let found_several = sheets.windows(2).any(|w| w[0].0 != w[1].0);
-    let prefixed = ctx.flags.is("show-kind") || if lists { of_lists } else { found_several };
+    // Names have a prefix where several resources could be read, also if they have no objects.
+    let prefixed = ctx.flags.is("show-kind") || sheets.windows(2).any(|w| w[0].0 != w[1].0);
     let sort = ctx.flags.text("sort-by");
     if !sort.is_empty() {
         sorted(&mut sheets, sort)?;
@@ -249,7 +238,7 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
 #[cfg(test)]
 mod tests {
     use crate::Env;
-    use crate::testing::{Server, at, config_map};
+    use crate::testing::{Server, at, config_map, refusal};
     use serde_json::json;
 
     #[tokio::test]
@@ -295,6 +284,59 @@ mod tests {
             assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{words}");
         }
         assert!(server.asked().is_empty(), "nothing was asked");
+    }
+
+    #[tokio::test]
+    async fn names_are_of_one_resource_and_one_namespace_or_of_none() {
+        let server = Server::start_with(|asked| {
+            let of = |kind: &str| {
+                json!({"resource": kind.to_lowercase(), "responseKind": {"kind": kind}, "scope": "Namespaced",
+                    "verbs": ["get", "list"], "categories": ["all"]})
+            };
+            let versions = json!([{"version": "v1", "resources": [of("A"), of("B")]}]);
+            let groups = json!([{"metadata": {"name": "g"}, "versions": versions}]);
+            let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": groups}));
+            (asked.path == "/apis").then(list)
+        })
+        .await;
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}});
+        server.hold("/api/v1/namespaces/n", namespace);
+        server.hold(&at("n"), config_map("n", json!({})));
+        let across = "a resource cannot be retrieved by name across all namespaces";
+        for (words, out, why) in [
+            ("ns n -A", "namespace/n\n", ""),
+            ("ns/n -A", "namespace/n\n", ""),
+            ("cm n -A", "", across),
+            ("ns/n cm/n -A", "", across),
+            ("cm,ns,cm n", "configmap/n\nnamespace/n\n", ""),
+            ("cm, ns", "", "arguments in resource/name form must have a single resource and name"),
+            ("all n", "", "you must specify only one resource"),
+        ] {
+            let line: Vec<&str> = ["get", "-o", "name"].into_iter().chain(words.split(' ')).collect();
+            let said = server.kubectl(&line).await;
+            let err = if why.is_empty() { String::new() } else { format!("error: {why}\n") };
+            assert_eq!((said.out.as_str(), said.err), (out, err), "{words}");
+        }
+    }
+
+    #[tokio::test]
+    async fn names_have_a_prefix_where_several_resources_could_be_read() {
+        let server = Server::start_with(|asked| {
+            let column = json!({"name": "Name", "type": "string", "format": "name"});
+            let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
+            let table = |rows: &[serde_json::Value]| json!({"kind": "Table", "columnDefinitions": [column], "rows": rows});
+            match asked.path.rsplit('/').next() {
+                Some("configmaps") => Some((200, table(std::slice::from_ref(&row)))),
+                Some("services") => Some((200, table(&[]))),
+                Some("pods") => Some(refusal(403, "Forbidden", "you may not")),
+                _ => None,
+            }
+        })
+        .await;
+        for (kinds, told) in [("cm,svc", "NAME\nconfigmap/a\n"), ("cm,pods", "NAME\na\n")] {
+            let said = server.kubectl(&["get", kinds]).await;
+            assert_eq!(said.out, told, "{kinds}: {said:?}");
+        }
     }
 
     #[tokio::test]

@@ -110,7 +110,13 @@ fn skew(ctx: &Ctx, all: &Value) -> Result<(), Fail> {
     if let (Some(client), Some(server)) = (minor("clientVersion"), minor("serverVersion"))
         && (client - server).abs() > 1
     {
-        ctx.note(format!("WARNING: version difference between client (1.{client}) and server (1.{server}) exceeds the supported minor version skew of +/-1"));
+        let why = format!(
+            "version difference between client (1.{client}) and server (1.{server}) exceeds the supported minor version skew of +/-1"
+        );
+        if ctx.flags.is("warnings-as-errors") {
+            return text(why);
+        }
+        ctx.note(format!("Warning: {why}"));
     }
     Ok(())
 }
@@ -304,6 +310,24 @@ mod tests {
         };
         let code = run(words.to_vec(), io, Env::default()).await;
         assert_eq!((code, out.text().as_str()), (0, "a\t\n"), "{}", err.text());
+    }
+
+    #[tokio::test]
+    async fn a_server_of_a_far_version_is_warned_of() {
+        let server = Server::start_with(|asked| {
+            let version = || (200, json!({"major": "1", "minor": "20", "gitVersion": "v1.20.0"}));
+            (asked.path == "/version").then(version)
+        })
+        .await;
+        let why = "exceeds the supported minor version skew of +/-1\n";
+        for (flags, code, begin) in [
+            (&[] as &[&str], 0, "Warning: version difference between client (1."),
+            (&["--warnings-as-errors"], 1, "error: version difference between client (1."),
+        ] {
+            let said = server.kubectl(&[&["version"], flags].concat()).await;
+            assert!(said.err.starts_with(begin) && said.err.ends_with(why), "{said:?}");
+            assert_eq!(said.code, code, "{said:?}");
+        }
     }
 
     #[tokio::test]

@@ -18,18 +18,42 @@ struct Notes {
     one: &'static str,
     done: &'static str,
     manager: &'static str,
+    /// How a manifest is called where one is missing.
+    file: &'static str,
 }
 
+const LABELS: Notes =
+    Notes { field: "labels", one: "label", done: "labeled", manager: "kubectl-label", file: "pod" };
+const ANNOTATIONS: Notes = Notes {
+    field: "annotations",
+    one: "annotation",
+    done: "annotated",
+    manager: "kubectl-annotate",
+    file: "rsrc",
+};
+
 pub(crate) async fn label(ctx: &Ctx) -> Result<(), Fail> {
-    change(ctx, Notes { field: "labels", one: "label", done: "labeled", manager: "kubectl-label" }).await
+    change(ctx, LABELS).await
 }
 
 pub(crate) async fn annotate(ctx: &Ctx) -> Result<(), Fail> {
-    change(
-        ctx,
-        Notes { field: "annotations", one: "annotation", done: "annotated", manager: "kubectl-annotate" },
-    )
-    .await
+    change(ctx, ANNOTATIONS).await
+}
+
+/// Refuses a line that names no objects, and with `--local` one that names objects of the server.
+fn sources(ctx: &Ctx, objects: &[String], file: &str) -> Result<(), Fail> {
+    let how = format!("-f {file}.yaml or --filename={file}.json");
+    match (ctx.flags.is("local"), objects.is_empty(), ctx.names_files()) {
+        (true, ..) if ctx.flags.text("dry-run") == "server" => {
+            text("cannot specify --local and --dry-run=server - did you mean --dry-run=client?")
+        }
+        (true, false, _) => text(format!("can only use local files by {how} when --local=true is set")),
+        (true, true, false) => text(format!("one or more files must be specified as {how}")),
+        (false, true, false) => {
+            text("one or more resources must be specified as <resource> <name> or <resource>/<name>")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Pairs to set and keys to remove.
@@ -48,11 +72,10 @@ fn wanted(words: &[String], notes: &Notes) -> Result<Wanted, Fail> {
         match word.split_once('=') {
             Some(("", _)) => return text(format!("invalid {} spec: {word}", notes.one)),
             Some((key, given)) => {
-                if notes.field == "labels"
-                    && let Some(problem) = names::label_value(given).into_iter().next()
-                {
+                let problems = if notes.field == "labels" { names::label_value(given) } else { vec![] };
+                if !problems.is_empty() {
                     return match word.matches('=').count() {
-                        1 => text(format!("invalid label value: {}: {problem}", quote(word))),
+                        1 => text(format!("invalid label value: {}: {}", quote(word), problems.join(";"))),
                         _ => text(format!("invalid label spec: {word}")),
                     };
                 }
@@ -94,15 +117,12 @@ async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
                 + words.iter().find(|w| !is_change(w)).map_or("", String::as_str),
         );
     }
-    let by_file = ctx.names_files();
-    if objects.is_empty() && !by_file {
-        return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
-    }
+    let wanted = wanted(words, &notes)?;
+    sources(ctx, objects, notes.file)?;
     let list = ctx.flags.is("list");
     if words.is_empty() && !list {
         return text(format!("at least one {} update is required", notes.one));
     }
-    let wanted = wanted(words, &notes)?;
     if list && !ctx.flags.text("output").is_empty() {
         return text("--list and --output may not be specified together");
     }
@@ -271,6 +291,35 @@ mod tests {
         let said = server.kubectl(&["label", "cm", "a", "--list", "-o", "json"]).await;
         assert!(said.err.contains("--list and --output may not be specified together"), "{said:?}");
         assert_eq!((said.code, writes(&server)), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn local_changes_are_of_files_alone() {
+        let server = Server::away().await;
+        for (line, why) in [
+            (
+                &["label", "cm", "a", "x=y", "--local"][..],
+                "can only use local files by -f pod.yaml or --filename=pod.json when --local=true is set",
+            ),
+            (
+                &["annotate", "cm", "a", "x=y", "--local"],
+                "can only use local files by -f rsrc.yaml or --filename=rsrc.json when --local=true is set",
+            ),
+            (
+                &["label", "x=y", "--local"],
+                "one or more files must be specified as -f pod.yaml or --filename=pod.json",
+            ),
+            (
+                &["annotate", "x=y", "--local", "-f", "a.yaml", "--dry-run=server"],
+                "cannot specify --local and --dry-run=server - did you mean --dry-run=client?",
+            ),
+        ] {
+            let said = server.kubectl(line).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
+        }
+        let long = format!("x={}!", "y".repeat(63));
+        let said = server.kubectl(&["label", "cm", "a", &long]).await;
+        assert!(said.err.contains("must be no more than 63 bytes;a valid label must be"), "{said:?}");
     }
 
     #[tokio::test]

@@ -159,10 +159,8 @@ async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
     if plural == "pods" {
         return Ok(vec![info]);
     }
-    let Some(selector) = selector_of(&info) else {
-        let kind = format!("*{}.{}", info.resource.version, info.resource.kind);
-        return text(format!("cannot get the logs from {kind}: selector for {kind} not implemented"));
-    };
+    let selector = selector_of(&info)
+        .map_err(|(kind, why)| Fail::Text(format!("cannot get the logs from {kind}: {why}")))?;
     if ctx.flags.is("all-pods") {
         return list(ctx, &pods, &namespace, &selector.to_string()).await;
     }

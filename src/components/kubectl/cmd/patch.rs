@@ -29,6 +29,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let (patch, bytes) = read_patch(ctx)?;
     let dry_run = DryRun::of(ctx)?;
     let format = formats::of(ctx, false)?;
+    if ctx.flags.is("local") && !ctx.args.is_empty() {
+        return text("cannot specify --local and server resources");
+    }
     let (infos, mut failures) = builder::local_or_there(ctx, &ctx.args, Options::default()).await?;
     if infos.is_empty() {
         Fail::join(failures)?;
@@ -184,7 +187,9 @@ mod tests {
         let said = server.kubectl(&["patch", "-p", "{}", "--local", "-f", &widget]).await;
         let why = "error: strategic merge patch is not supported for example.com/v1, Kind=Widget locally, try --type merge\n";
         assert_eq!((said.code, said.err.as_str()), (1, why));
-        let said = server.kubectl(&["label", "cm", "a", "tier=x", "--local"]).await;
+        let said = server.kubectl(&["patch", "-p", "{}", "--local"]).await;
         assert!(said.code == 1 && said.err.contains("by --filename when --local is set"), "{said:?}");
+        let said = server.kubectl(&["patch", "cm", "a", "-p", "{}", "--local"]).await;
+        assert_eq!(said.err, "error: cannot specify --local and server resources\n");
     }
 }

@@ -45,10 +45,8 @@ async fn pod_behind(ctx: &Ctx, mut info: Info) -> Result<Info, Fail> {
     if info.resource.plural == "pods" {
         return Ok(info);
     }
-    let Some(selector) = selector_of(&info) else {
-        let kind = format!("*{}.{}", info.resource.version, info.resource.kind);
-        return text(format!("cannot attach to {kind}: selector for {kind} not implemented"));
-    };
+    let selector =
+        selector_of(&info).map_err(|(kind, why)| Fail::Text(format!("cannot attach to {kind}: {why}")))?;
     let pods = ctx.resource("pods").await?;
     let (first, _) = first_pod(ctx, &pods, &info.namespace, &selector, Choice::Session).await?;
     Ok(first)
@@ -66,12 +64,23 @@ pub(super) async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fai
 }
 
 /// Which pods an object stands for.
-pub(crate) fn selector_of(info: &Info) -> Option<Selector> {
+///
+/// # Errors
+/// The object's type as Go names it, and why it stands for none.
+pub(super) fn selector_of(info: &Info) -> Result<Selector, (String, String)> {
     let spec = value::at(&info.object, "spec.selector");
-    match info.resource.plural.as_str() {
+    let plural = info.resource.plural.as_str();
+    let found = match plural {
         "services" | "replicationcontrollers" => Selector::of_map(spec),
         _ => Selector::of(spec),
-    }
+    };
+    let kind = format!("*{}.{}", info.resource.version, info.resource.kind);
+    found.ok_or_else(|| match plural {
+        "services" => {
+            (kind, format!("invalid service '{}': Service is defined without a selector", info.name))
+        }
+        _ => (kind.clone(), format!("selector for {kind} not implemented")),
+    })
 }
 
 /// The pod that a selector means, of how many: the best one for the purpose. Where there is none
@@ -271,6 +280,29 @@ mod tests {
         sidecar["status"]["initContainerStatuses"] =
             json!([{"name": "i", "restartCount": 9}, {"name": "s", "restartCount": 1}]);
         assert_eq!(restarts(&sidecar), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn an_object_that_selects_no_pods_is_told() {
+        let server = crate::testing::Server::start().await;
+        let meta = json!({"name": "db", "namespace": "default"});
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {}});
+        server.hold("/api/v1/namespaces/default/services/db", service);
+        server.hold(
+            "/api/v1/namespaces/default/configmaps/db",
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}),
+        );
+        let without = "*v1.Service: invalid service 'db': Service is defined without a selector";
+        let unknown = "*v1.ConfigMap: selector for *v1.ConfigMap not implemented";
+        for (line, told) in [
+            (&["logs", "svc/db"][..], format!("cannot get the logs from {without}")),
+            (&["exec", "svc/db", "--", "date"], format!("cannot attach to {without}")),
+            (&["logs", "cm/db"], format!("cannot get the logs from {unknown}")),
+            (&["exec", "cm/db", "--", "date"], format!("cannot attach to {unknown}")),
+        ] {
+            let said = server.kubectl(line).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {told}\n")), "{line:?}");
+        }
     }
 
     #[test]

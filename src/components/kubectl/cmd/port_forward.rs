@@ -2,7 +2,7 @@
 
 use super::common::pod_running_timeout;
 use super::pods::pod_of;
-use super::wait::{Away, until};
+use super::wait::until;
 use crate::builder::type_and_name;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -13,6 +13,7 @@ use api::gostr::quote;
 use api::value;
 use linux::tcp;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -51,13 +52,16 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if phase != "Running" {
         return text(format!("unable to forward port because pod is not running. Current status={phase}"));
     }
-    let mut listeners = vec![];
-    for pair in &pairs {
-        let bound = bind(ctx, pair).await?;
+    let addresses = addresses(&ctx.flags.list("address"))?;
+    let (mut listeners, mut listens) = (vec![], false);
+    for pair in &mut pairs {
+        let (bound, complete) = bind(ctx, &addresses, pair).await?;
         listeners.extend(bound);
+        listens |= complete;
     }
-    if listeners.is_empty() {
-        return text("unable to listen on any of the requested ports");
+    if !listens {
+        let pairs: Vec<String> = pairs.iter().map(|p| format!("{{{} {}}}", p.local, p.remote)).collect();
+        return text(format!("unable to listen on any of the requested ports: [{}]", pairs.join(" ")));
     }
     ctx.output.flush().await;
     let serving =
@@ -66,7 +70,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut watched = pod.clone();
     // A server that is away for a moment does not end what runs; a pod that is gone does, whenever
     // the server tells it.
-    let gone = until(ctx, &mut watched, Duration::ZERO, Away::Waits, |now| {
+    let gone = until(ctx, &mut watched, Duration::ZERO, |now| {
         let ended = matches!(value::text(now, "status.phase"), "Succeeded" | "Failed");
         Ok(ended || value::text(now, "metadata.uid") != uid)
     });
@@ -197,55 +201,63 @@ fn target_port(service: &Value, pod: &Info, own: u16) -> Result<u16, Fail> {
     Ok(found.and_then(|n| n.try_into().ok()).unwrap_or(own))
 }
 
-type Bound = (TcpListener, u16, u16);
+/// An address to listen on, and whether it is one of the two of `localhost`, of which one is
+/// enough: a machine may have one family only.
+type Address = (IpAddr, bool);
 
-async fn bind(ctx: &Ctx, pair: &Pair) -> Result<Vec<Bound>, Fail> {
-    let mut addresses: Vec<(IpAddr, bool)> = vec![];
-    for word in ctx.flags.list("address") {
+/// Reads `--address`: each address once, in the order of their texts. One that is named by itself
+/// is none of `localhost`'s, which is meant where none is named.
+fn addresses(words: &[String]) -> Result<Vec<Address>, Fail> {
+    let default = ["localhost".to_string()];
+    let words = if words.is_empty() { &default[..] } else { words };
+    let mut all: BTreeMap<String, Address> = BTreeMap::new();
+    for word in words {
         if word == "localhost" {
-            addresses.extend([
-                (IpAddr::from([127, 0, 0, 1]), true),
-                (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), true),
-            ]);
+            for ip in [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])] {
+                all.entry(ip.to_string()).or_insert((ip, true));
+            }
         } else {
             let ip = word.parse().map_err(|_| Fail::Text(format!("{word} is not a valid IP")))?;
-            addresses.push((ip, false));
+            all.insert(word.clone(), (ip, false));
         }
     }
-    if addresses.is_empty() {
-        addresses
-            .extend([(IpAddr::from([127, 0, 0, 1]), true), (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), true)]);
-    }
-    let (mut found, mut local, mut silent) = (vec![], pair.local, vec![]);
+    Ok(all.into_values().collect())
+}
+
+type Bound = (TcpListener, u16, u16);
+
+/// Listens on a pair's local port, which is known from the first listener on. Returns the
+/// listeners, and whether there are as many as were asked for; what failed is told.
+async fn bind(ctx: &Ctx, addresses: &[Address], pair: &mut Pair) -> Result<(Vec<Bound>, bool), Fail> {
+    let (mut found, mut failed) = (vec![], vec![]);
+    // Of `localhost` one address is enough, of the others each one counts.
+    let (mut either_fails, mut either_listens, mut other_fails) = (false, false, false);
     for (ip, either) in addresses {
-        match TcpListener::bind(SocketAddr::new(ip, local)).await {
+        match TcpListener::bind(SocketAddr::new(*ip, pair.local)).await {
             Ok(listener) => {
-                // The port that the first address was given serves for all.
-                local = listener.local_addr()?.port();
-                let shown = if ip.is_ipv6() { format!("[{ip}]:{local}") } else { format!("{ip}:{local}") };
+                pair.local = listener.local_addr()?.port();
+                let shown = SocketAddr::new(*ip, pair.local);
                 ctx.line(format!("Forwarding from {shown} -> {}", pair.remote));
-                found.push((listener, local, pair.remote));
+                found.push((listener, pair.local, pair.remote));
+                either_listens |= either;
             }
             Err(error) => {
                 let family = if ip.is_ipv6() { "tcp6" } else { "tcp4" };
                 let why = crate::error::go_io(&error).to_lowercase();
-                let why = why.split(" (os error").next().unwrap_or(&why).to_string();
-                let why = format!(
-                    "unable to create listener: Error listen {family} {}: bind: {why}",
-                    SocketAddr::new(ip, local)
-                );
-                // `localhost` is either family: a machine may have one of them only.
-                match either {
-                    true => silent.push(why),
-                    false => ctx.note(unable(local, &why)),
-                }
+                let why = why.split(" (os error").next().unwrap_or(&why);
+                let address = SocketAddr::new(*ip, pair.local);
+                failed
+                    .push(format!("unable to create listener: Error listen {family} {address}: bind: {why}"));
+                either_fails |= either;
+                other_fails |= !either;
             }
         }
     }
-    if found.is_empty() && !silent.is_empty() {
-        ctx.note(unable(local, &silent.join(" ")));
+    let complete = !other_fails && (either_listens || !either_fails);
+    if !complete {
+        ctx.note(unable(pair.local, &failed.join(" ")));
     }
-    Ok(found)
+    Ok((found, complete))
 }
 
 fn unable(port: u16, why: &str) -> String {
@@ -269,9 +281,16 @@ async fn serve(ctx: &Ctx, pod: &Info, listener: TcpListener, local: u16, remote:
                 });
             }
             Some(done) = open.next() => {
-                if let Err(fail) = done {
-                    ctx.note(format!("an error occurred forwarding {local} -> {remote}: {}", fail.message()));
-                    ctx.output.flush().await;
+                let (refused, why) = match done {
+                    Ok(None) => continue,
+                    Ok(Some(why)) => (true, why),
+                    Err(fail) => (false, fail.message()),
+                };
+                ctx.note(format!("an error occurred forwarding {local} -> {remote}: {why}"));
+                ctx.output.flush().await;
+                // As in client-go, a port of the pod on which nothing listens ends the command.
+                if refused {
+                    return text("lost connection to pod");
                 }
             }
         }
@@ -308,6 +327,38 @@ mod tests {
         let said = server.kubectl(&["port-forward", "p", ":80"]);
         let said = tokio::time::timeout(Duration::from_secs(20), said).await.expect("an end");
         assert!(said.code == 1 && said.err.contains("lost connection to pod"), "{said:?}");
+    }
+
+    #[test]
+    fn an_address_is_listened_on_once() {
+        let of = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
+            addresses(&words).map_err(|fail| fail.message())
+        };
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (four, six) = (ip("127.0.0.1"), ip("::1"));
+        for words in [&[] as &[&str], &["localhost"]] {
+            assert_eq!(of(words), Ok(vec![(four, true), (six, true)]), "{words:?}");
+        }
+        for words in [["localhost", "127.0.0.1"], ["127.0.0.1", "localhost"]] {
+            assert_eq!(of(&words), Ok(vec![(four, false), (six, true)]), "{words:?}");
+        }
+        assert_eq!(of(&["10.0.0.2", "10.0.0.1"]), Ok(vec![(ip("10.0.0.1"), false), (ip("10.0.0.2"), false)]));
+        assert_eq!(of(&["here"]), Err("here is not a valid IP".into()));
+    }
+
+    /// 192.0.2.1 is of a network for examples (RFC 5737), which no machine is in.
+    #[tokio::test]
+    async fn an_address_that_is_not_there_ends_the_command() {
+        let server = Server::start().await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
+            "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"}});
+        server.hold("/api/v1/namespaces/default/pods/p", pod);
+        let said = server.kubectl(&["port-forward", "p", ":80", "--address=127.0.0.1,192.0.2.1"]);
+        let said = tokio::time::timeout(Duration::from_secs(20), said).await.expect("an end");
+        let told = "error: unable to listen on any of the requested ports: [{";
+        assert!(said.code == 1 && said.err.contains(told) && said.err.ends_with(" 80}]\n"), "{said:?}");
+        assert!(said.err.contains("Error listen tcp4 192.0.2.1:"), "{said:?}");
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         match outcome {
             Ok(object) => teller.tell(ctx, &object, "replaced", true)?,
+            // Of an object that is made anew the server's words are enough, as in kubectl.
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) if force => failures.push(fail),
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
                 failures.push(about(fail, "replacing", &info.source))
             }
@@ -76,6 +78,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// `--force`: deletes the objects, and waits until all of them are gone.
+///
+/// # Errors
+/// What the server refused to delete. The other objects are deleted then, and none is made anew.
 async fn delete_first(ctx: &Ctx, infos: &[Info], policy: &str) -> Result<(), Fail> {
     let mut body = json!({"propagationPolicy": policy});
     let grace = ctx.flags.int("grace-period");
@@ -83,13 +88,18 @@ async fn delete_first(ctx: &Ctx, infos: &[Info], policy: &str) -> Result<(), Fai
         // Never 0: that would not wait for the object's processes to end.
         value::put(&mut body, "gracePeriodSeconds", grace.max(1));
     }
+    let mut failures = vec![];
     for info in infos {
         match ctx.api().await?.delete(&info.path(), &[], &body).await {
             Ok(_) => told(ctx, info, DryRun::No, false),
             Err(fail) if fail.is_not_found() => {}
-            Err(fail) => return Err(fail),
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
+                failures.push(about(fail, "deleting", &info.source))
+            }
+            Err(other) => return Err(other),
         }
     }
+    Fail::join(failures)?;
     let deadline = Deadline::of(ctx.flags.duration("timeout"), GONE_WITHIN);
     for info in infos {
         wait_gone(ctx, &mut info.clone(), "", deadline).await?;
@@ -177,6 +187,30 @@ mod tests {
             let said = server.kubectl_in(&words, &body.to_string(), Env::default()).await;
             assert_eq!((said.code, said.out.as_str()), (0, &*format!("{deleted}{replaced}")), "{said:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_may_not_be_deleted_is_told_and_nothing_is_made() {
+        let server = Server::start_with(|asked| match (asked.method.as_str(), asked.path.as_str()) {
+            ("DELETE", path) if path == at("a") => Some(refusal(403, "Forbidden", "you may not delete")),
+            ("POST", _) => Some(refusal(403, "Forbidden", "you may not create")),
+            _ => None,
+        })
+        .await;
+        let file = |names: &[&str]| -> String {
+            names.iter().map(|name| format!("{}\n", config_map(name, json!({})))).collect()
+        };
+        for name in ["a", "b"] {
+            server.hold(&at(name), config_map(name, json!({})));
+        }
+        let line = ["replace", "--force", "-f", "-"];
+        let said = server.kubectl_in(&line, &file(&["a", "b"]), Env::default()).await;
+        let told = "Error from server (Forbidden): error when deleting \"STDIN\": you may not delete\n";
+        assert!(said.code == 1 && said.err.ends_with(told), "{said:?}");
+        assert!(server.object(&at("b")).is_none(), "the other one is deleted");
+        let said = server.kubectl_in(&line, &file(&["b"]), Env::default()).await;
+        let told = "Error from server (Forbidden): you may not create\n";
+        assert!(said.code == 1 && said.err.ends_with(told), "{said:?}");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use super::delete::propagation;
 use super::exec::{self, Session};
 use super::image::is_reference;
 use super::set_env::check_variable;
-use super::wait::{Away, until};
+use super::wait::until;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text};
 use crate::info::Info;
@@ -254,7 +254,7 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
             .any(|c| c["type"] == "Ready" && c["status"] == "True");
         Ok(ended(pod) || (value::text(pod, "status.phase") == "Running" && ready))
     };
-    let waited = until(ctx, info, limit, Away::Waits, started).await;
+    let waited = until(ctx, info, limit, started).await;
     waited.map_err(|fail| match fail {
         Fail::Text(_) => Fail::Text("timed out waiting for the condition".into()),
         other => other,
@@ -280,7 +280,7 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
         return Ok(());
     }
     let over = |pod: &Value| if pod.is_null() { gone() } else { Ok(ended(pod)) };
-    until(ctx, info, std::time::Duration::ZERO, Away::Waits, over).await?;
+    until(ctx, info, std::time::Duration::ZERO, over).await?;
     if value::text(&info.object, "status.phase") != "Failed" {
         return Ok(());
     }

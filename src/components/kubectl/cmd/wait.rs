@@ -42,22 +42,14 @@ impl Deadline {
     }
 }
 
-/// What a server that cannot be reached, or cannot answer now, means to a wait.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Away {
-    /// The wait fails, as `kubectl wait` does.
-    Fails,
-    /// It is asked again until the time is over, as an informer does.
-    Waits,
-}
-
 /// Watches one object from where it was last read until `done` says so; the last state is kept in
-/// `info`. `limit` zero: no limit. A deletion is told to `done` as null.
+/// `info`. `limit` zero: no limit. A deletion is told to `done` as null. A server that cannot be
+/// reached, or cannot answer now, is asked again until the time is over, as an informer does
+/// (`UntilWithSync` of client-go): the cluster may be restarting.
 pub(crate) async fn until(
     ctx: &Ctx,
     info: &mut Info,
     limit: Duration,
-    away: Away,
     done: impl Fn(&Value) -> Result<bool, Fail>,
 ) -> Result<(), Fail> {
     let limit = if limit.is_zero() { FOREVER } else { limit };
@@ -65,7 +57,7 @@ pub(crate) async fn until(
     let waiting = async {
         loop {
             match watch(ctx, info, &done).await {
-                Err(fail) if away == Away::Waits && is_passing(&fail) => clock::pause(AGAIN).await,
+                Err(fail) if is_passing(&fail) => clock::pause(AGAIN).await,
                 outcome => return outcome,
             }
         }
@@ -175,7 +167,6 @@ fn path_goal(given: &str) -> Result<Goal, Fail> {
             );
         }
     };
-    let path = path.trim_matches(QUOTES);
     if path.is_empty() {
         return text("jsonpath expression cannot be empty");
     }
@@ -314,7 +305,7 @@ async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Option<Instant>)
         return text(format!("condition not met for {}", info.plural_named()));
     };
     let left = deadline.saturating_duration_since(Instant::now()).max(AT_ONCE);
-    until(ctx, info, left, Away::Fails, done).await?;
+    until(ctx, info, left, done).await?;
     Ok(true)
 }
 
@@ -326,26 +317,55 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[tokio::test]
-    async fn a_rollout_is_followed_over_a_restart_of_the_server_and_a_wait_is_not() {
-        let away = |times: AtomicU32| {
+    async fn objects_are_followed_over_a_restart_of_the_server() {
+        const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+        // Twice no list can be read; then the deployment is available, or gone.
+        let restarts = |items: Value| {
+            let away = AtomicU32::new(2);
             move |asked: &Asked| -> Option<(u16, Value)> {
-                let list = asked.query.contains("fieldSelector");
-                let down = list
-                    && times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
-                down.then(|| refusal(503, "ServiceUnavailable", "starting"))
+                if !asked.query.contains("fieldSelector") || asked.query.contains("watch=true") {
+                    return None;
+                }
+                match away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
+                    Ok(_) => Some(refusal(503, "ServiceUnavailable", "starting")),
+                    Err(_) => Some((200, json!({"kind": "List", "metadata": {}, "items": items.clone()}))),
+                }
             }
         };
-        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
-            "spec": {"replicas": 1}, "status": {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1,
-            "conditions": [{"type": "Available", "status": "False"}]}});
-        let server = Server::start_with(away(AtomicU32::new(2))).await;
-        server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment.clone());
-        let said = server.kubectl(&["rollout", "status", "deploy/web", "--timeout=30s"]).await;
-        assert!(said.code == 0 && said.out.contains("successfully rolled out"), "{said:?}");
-        let server = Server::start_with(away(AtomicU32::new(2))).await;
+        let deployment = |available: &str| {
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+                "spec": {"replicas": 1}, "status": {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1,
+                "conditions": [{"type": "Available", "status": available}]}})
+        };
+        let met = "deployment.apps/web condition met\n";
+        for (words, items, told) in [
+            (
+                &["rollout", "status", "deploy/web"][..],
+                json!([deployment("True")]),
+                "successfully rolled out",
+            ),
+            (&["wait", "--for=condition=Available", "deploy/web"], json!([deployment("True")]), met),
+            (&["wait", "--for=delete", "deploy/web"], json!([]), met),
+        ] {
+            let server = Server::start_with(restarts(items)).await;
+            server.hold(&format!("{DEPLOYMENTS}/web"), deployment("False"));
+            let said = server.kubectl(&[words, &["--timeout=30s"]].concat()).await;
+            assert!(said.code == 0 && said.out.contains(told), "{words:?}: {said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_fails_names_the_resource_without_its_group() {
+        let server = Server::start().await;
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}});
         server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment);
-        let said = server.kubectl(&["wait", "--for=condition=Available", "deploy/web"]).await;
-        assert!(said.code == 1 && said.err.contains("starting"), "{said:?}");
+        for (limit, told) in
+            [("0", "condition not met for"), ("300ms", "timed out waiting for the condition on")]
+        {
+            let limit = format!("--timeout={limit}");
+            let said = server.kubectl(&["wait", "--for=condition=Available", "deploy/web", &limit]).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {told} deployments/web\n")));
+        }
     }
 
     #[tokio::test]
@@ -397,6 +417,8 @@ mod tests {
         assert!(refused("{.a}=").unwrap().starts_with("jsonpath wait has to have a value"));
         assert!(refused("{.a}=b=c").unwrap().starts_with("jsonpath wait format must be"));
         assert_eq!(refused("").unwrap(), "jsonpath expression cannot be empty");
+        assert_eq!(refused("{.a}='b'"), None);
+        assert!(refused("'{.a}'=b").unwrap().starts_with("unexpected path string"));
     }
 
     /// A server on which nothing is ever gone.

@@ -202,3 +202,24 @@ async fn strategic_patches_stand_in_the_list_or_in_files() {
     let told = of_web(&two).await.unwrap_err();
     assert!(told.contains("Multiple Strategic-Merge Patches in one `patches` entry"), "{told}");
 }
+
+#[tokio::test]
+async fn policies_are_followed_and_classes_of_ingresses_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = |group: &str, kind: &str, name: &str, spec: &str| {
+        format!("{{apiVersion: {group}/v1, kind: {kind}, metadata: {{name: {name}}}, spec: {spec}}}\n")
+    };
+    let (admission, networking) = ("admissionregistration.k8s.io", "networking.k8s.io");
+    let all = [
+        object(admission, "ValidatingAdmissionPolicy", "policy", "{}"),
+        object(admission, "ValidatingAdmissionPolicyBinding", "binding", "{policyName: policy}"),
+        object(networking, "IngressClass", "class", "{}"),
+        object(networking, "Ingress", "web", "{ingressClassName: class}"),
+    ];
+    let content = "resources: [all.yaml]\nnamePrefix: p-\n";
+    write(dir.path(), &[("k/kustomization.yaml", content), ("k/all.yaml", &all.join("---\n"))]);
+    let found = built(dir.path(), "k").await.unwrap();
+    let spec = |kind: &str| found.iter().find(|o| o["kind"] == kind).map(|o| o["spec"].clone());
+    assert_eq!(spec("ValidatingAdmissionPolicyBinding"), Some(json!({"policyName": "p-policy"})));
+    assert_eq!(spec("Ingress"), Some(json!({"ingressClassName": "class"})));
+}

@@ -43,6 +43,7 @@ const ALSO_IN_PODS: [(&str, &str); 3] = [
     ("PriorityClass", "priorityClassName"),
 ];
 /// Referrer, kind that is named, path. A path that leads to a map names by `name` and `namespace`.
+/// Classes of ingresses are not followed: kustomize's own table has their group wrong.
 const OTHERS: &[(&str, &str, &str)] = &[
     ("HorizontalPodAutoscaler", "Deployment", "spec scaleTargetRef name"),
     ("HorizontalPodAutoscaler", "ReplicationController", "spec scaleTargetRef name"),
@@ -82,7 +83,6 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("PersistentVolume", "StorageClass", "spec storageClassName"),
     ("PersistentVolumeClaim", "StorageClass", "spec storageClassName"),
     ("StatefulSet", "StorageClass", "spec volumeClaimTemplates spec storageClassName"),
-    ("Ingress", "IngressClass", "spec ingressClassName"),
     ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy", "spec policyName"),
 ];
 

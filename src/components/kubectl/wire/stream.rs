@@ -270,10 +270,12 @@ async fn send(sink: &mut SplitSink<Socket, Message>, given: Given, line: &Line) 
 /// ends. A client that is gone altogether looks the same at first; TCP's keep-alive tells the two
 /// apart.
 ///
+/// Returns the error that the kubelet told, if any: nothing listens on the pod's port.
+///
 /// # Errors
-/// [`Fail::Text`]: the kubelet told an error (nothing listens on the pod's port), or the connection
-/// broke off on either side. The other connections of the forwarded port go on.
-pub(crate) async fn forward(socket: Socket, mut local: TcpStream) -> Result<(), Fail> {
+/// [`Fail::Text`]: the connection broke off on either side. The other connections of the forwarded
+/// port go on.
+pub(crate) async fn forward(socket: Socket, mut local: TcpStream) -> Result<Option<String>, Fail> {
     let _ = tcp::keep_alive(&local, KEEP_ALIVE); // without it only the pod's side ends the connection
     let (mut sink, mut source) = socket.split();
     let (mut reader, mut writer) = local.split();
@@ -291,12 +293,12 @@ pub(crate) async fn forward(socket: Socket, mut local: TcpStream) -> Result<(), 
                     match channel {
                         0 => writer.write_all(payload).await?,
                         _ if payload.is_empty() => {}
-                        _ => return fail(String::from_utf8_lossy(payload).trim().to_string()),
+                        _ => return Ok(Some(String::from_utf8_lossy(payload).trim().to_string())),
                     }
                 }
                 Some(Ok(Message::Close(_))) | None => {
                     let _ = writer.shutdown().await; // the client may be gone
-                    return Ok(());
+                    return Ok(None);
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return fail(error.to_string()),
@@ -311,10 +313,10 @@ pub(crate) async fn forward(socket: Socket, mut local: TcpStream) -> Result<(), 
                 Ok(0) => {
                     sink.send(framed(CLOSE, &[0])).await.map_err(failed)?;
                     drop(reader.ready(Interest::ERROR).await);
-                    return Ok(());
+                    return Ok(None);
                 }
                 Ok(count) => sink.send(framed(0, &buffer[..count])).await.map_err(failed)?,
-                Err(_) => return Ok(()), // the client is gone
+                Err(_) => return Ok(None), // the client is gone
             }
         }
     };
@@ -386,7 +388,7 @@ mod tests {
     }
 
     /// A client of a forwarded port, and the forward that serves it.
-    async fn client(near: Socket) -> (TcpStream, tokio::task::JoinHandle<Result<(), Fail>>) {
+    async fn client(near: Socket) -> (TcpStream, tokio::task::JoinHandle<Result<Option<String>, Fail>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
@@ -409,6 +411,17 @@ mod tests {
         tokio::time::timeout(LIMIT, client.read_to_string(&mut answer)).await.expect("an end").unwrap();
         assert_eq!(answer, "answer");
         assert!(forward.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_the_kubelet_refuses_is_told() {
+        let (near, far) = pair().await;
+        let (_client, forward) = client(near).await;
+        let (mut sink, _source) = far.split();
+        sink.send(framed(1, b"\x50\x00")).await.unwrap(); // the port's number
+        sink.send(framed(1, b"connection refused\n")).await.unwrap();
+        let told = tokio::time::timeout(LIMIT, forward).await.expect("an end").unwrap();
+        assert_eq!(told.unwrap().as_deref(), Some("connection refused"));
     }
 
     #[tokio::test]

@@ -224,7 +224,7 @@ pub(crate) async fn status(ctx: &Ctx) -> Result<(), Fail> {
             false => state(&info, &info.object, revision).map(|(told, _)| ctx.line(told)),
             true => {
                 let frozen = info.clone();
-                let followed = wait::until(ctx, &mut info, limit, wait::Away::Waits, |object| {
+                let followed = wait::until(ctx, &mut info, limit, |object| {
                     if object.is_null() {
                         return text("object has been deleted");
                     }
