@@ -205,8 +205,8 @@ or the end of the session removes it.")]
   ropewalk trace -o svg > a.svg  as a picture
 Exit code 0: something was found; 1: nothing was (-o json prints []), or the cluster does not run; 2: a wrong argument.")]
     Trace {
-        /// LAST (the default), a request's id, KIND/NAME, KIND NAME or NAMESPACE/KIND/NAME; KIND may
-        /// be PLURAL.GROUP
+        /// LAST (the default), a request's id, KIND/NAME, KIND NAME or NAMESPACE/KIND/NAME; KIND
+        /// may be PLURAL.GROUP
         #[arg(num_args = 0..=2)]
         what: Vec<String>,
         /// The object's namespace; without it, default

@@ -292,8 +292,8 @@ impl Look<'_> {
     }
 }
 
-/// Pure: the revision behind those of all sets but the new one. Revisions 1, 2 and 4, and the set of
-/// revision 2 is new again: 5.
+/// Pure: the revision behind those of all sets but the new one. Revisions 1, 2 and 4, and the set
+/// of revision 2 is new again: 5.
 fn next_revision(sets: &[Arc<ReplicaSet>], new: Option<&Arc<ReplicaSet>>) -> i64 {
     let is_old = |s: &&Arc<ReplicaSet>| new.is_none_or(|n| n.metadata.uid != s.metadata.uid);
     let highest = sets.iter().filter(is_old).map(|s| revision_of(&s.metadata)).max();
