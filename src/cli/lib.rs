@@ -165,7 +165,9 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
             lesson::run(command, kubeconfig, lessons, only, &name, lang).await
         }
         Some(Command::Lab { command, labs, name, lang }) => lab::run(command, labs, &name, lang).await,
-        Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
+        Some(Command::Trace { what, namespace, name, output }) => {
+            trace::trace(&name, &what, namespace.as_deref(), output).await
+        }
         Some(Command::Net { command: Net::Show { what, namespace, lang, output }, name }) => {
             net::show(&name, what, &namespace, lang, output).await
         }

@@ -15,12 +15,19 @@ use ui::texts::Say;
 
 /// Exit code 0: something was found; 1: nothing was, or the cluster does not run; 2: `what` names
 /// nothing that can be traced.
-pub(crate) async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow::Result<i32> {
+pub(crate) async fn trace(
+    name: &str,
+    what: &[String],
+    namespace: Option<&str>,
+    output: Option<Picture>,
+) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(None, &home);
     let place = home.cluster(name)?;
-    let Some(asked) = parse(&what) else {
-        eprintln!("ropewalk: {}", lang.say(Say::TraceWhat, &[&what]));
+    let Some(asked) = parse(what, namespace) else {
+        let flag = namespace.map(|namespace| format!("-n {namespace}"));
+        let written = what.iter().cloned().chain(flag).collect::<Vec<_>>().join(" ");
+        eprintln!("ropewalk: {}", lang.say(Say::TraceWhat, &[&written]));
         return Ok(super::codes::USAGE);
     };
     let mut control = Control::connect(&place).await?;
@@ -68,11 +75,17 @@ fn found(answer: Value, output: Option<Picture>, width: usize) -> anyhow::Result
     Ok(Found { text, any })
 }
 
-/// `LAST`, `pod/web`, `deployments.apps/web`, `kube-system/pod/coredns-…`, or a request's id.
-/// `None`: none of these.
-fn parse(what: &str) -> Option<Trace> {
-    let parts: Vec<&str> = what.split('/').collect();
-    if parts.iter().any(|part| part.is_empty()) {
+/// Nothing or `LAST`, `pod/web`, `pod web`, `deployments.apps/web`, `kube-system/pod/coredns-…`, or
+/// a request's id. `namespace`: that of the flag `-n`, which goes with an object alone, and may not
+/// contradict one that is written before the kind. `None`: none of these.
+fn parse(what: &[String], namespace: Option<&str>) -> Option<Trace> {
+    let parts: Vec<&str> = match what {
+        [] => vec!["last"],
+        [one] => one.split('/').collect(),
+        [kind, name] if !kind.contains('/') && !name.contains('/') => vec![kind.as_str(), name.as_str()],
+        _ => return None,
+    };
+    if parts.iter().chain(&namespace).any(|part| part.is_empty()) {
         return None;
     }
     let plural = |kind: &str| {
@@ -91,10 +104,11 @@ fn parse(what: &str) -> Option<Trace> {
         name: name.into(),
     };
     match parts.as_slice() {
+        [_] if namespace.is_some() => None,
         [last] if last.eq_ignore_ascii_case("last") => Some(Trace::Last),
         [id] => Some(Trace::Request((*id).into())),
-        [kind, name] => Some(object("default", kind, name)),
-        [namespace, kind, name] => Some(object(namespace, kind, name)),
+        [kind, name] => Some(object(namespace.unwrap_or("default"), kind, name)),
+        [within, kind, name] if namespace.is_none_or(|n| n == *within) => Some(object(within, kind, name)),
         _ => None,
     }
 }
@@ -338,18 +352,34 @@ mod tests {
 
     #[test]
     fn what_names_nothing_is_a_wrong_argument() {
-        for nonsense in ["", "/", "pod/", "/web", "a//web", "a/b/c/d"] {
-            assert!(parse(nonsense).is_none(), "{nonsense:?}");
+        let of = |what: &str, namespace: Option<&str>| {
+            let words: Vec<String> = what.split(' ').map(String::from).collect();
+            parse(&words, namespace)
+        };
+        for nonsense in ["", "/", "pod/", "/web", "a//web", "a/b/c/d", "pod shop/web", "pod web more", "pod "]
+        {
+            assert!(of(nonsense, None).is_none(), "{nonsense:?}");
         }
-        let object = |what: &str| match parse(what) {
+        for (what, namespace) in
+            [("LAST", "shop"), ("4b1f", "shop"), ("shop/pod/web", "other"), ("pod/web", "")]
+        {
+            assert!(of(what, Some(namespace)).is_none(), "{what} -n {namespace}");
+        }
+        assert!(parse(&[], Some("shop")).is_none() && matches!(parse(&[], None), Some(Trace::Last)));
+        let told = |traced: Option<Trace>| match traced {
             Some(Trace::Object { resource, namespace, name }) => format!("{namespace} {resource} {name}"),
             other => format!("{other:?}"),
         };
+        for what in ["pod/web", "pod web", "shop/pods/web"] {
+            assert_eq!(told(of(what, Some("shop"))), "shop pods web", "{what}");
+        }
+        assert_eq!(told(of("deploy web", None)), "default deployments web");
+        let object = |what: &str| told(of(what, None));
         assert_eq!(object("po/web"), "default pods web");
         assert_eq!(object("shop/Deployment.apps/web"), "shop deployments web");
         assert_eq!(object("widgets.example.com/a"), "default widgets.example.com a");
-        assert!(matches!(parse("last"), Some(Trace::Last)));
-        assert!(matches!(parse("4b1f"), Some(Trace::Request(id)) if id == "4b1f"));
+        assert!(matches!(of("last", None), Some(Trace::Last)));
+        assert!(matches!(of("4b1f", None), Some(Trace::Request(id)) if id == "4b1f"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) fn tell(
     lang: &str,
 ) -> Vec<String> {
     let mut told = Vec::new();
-    let compared = comparison(step, predicted, lang);
+    let compared = comparison(step, predicted, facts, lang);
     let given = given(step, predicted, lang);
     let mut said = false;
     for entry in &step.debrief {
@@ -91,19 +91,29 @@ pub(crate) fn one(beat: &Beat, facts: &Arc<Facts>, given: &[(&str, Value)], lang
 }
 
 /// The prediction against what happened: neither praise nor scolding.
-fn comparison(step: &Step, predicted: Option<&str>, lang: &str) -> Option<String> {
+///
+/// "So it was" and "it was" are said only if `because` holds, that is, if the learner's own cluster
+/// has shown the answer. It may hold a moment later: a debrief is told again while records still
+/// arrive. A prediction without `because` is compared with the answer alone.
+fn comparison(step: &Step, predicted: Option<&str>, facts: &Arc<Facts>, lang: &str) -> Option<String> {
     let predict = step.predict.as_ref()?;
     let chosen = predicted?;
     let text = |letter: &str| predict.choices.iter().find(|(l, _)| l == letter).map(|(_, t)| t.get(lang));
+    let was_seen = predict.because.as_ref().is_some_and(|because| because.holds(facts));
+    let (right, wrong) = match was_seen {
+        true => (Word::PredictedRight, Word::PredictedWrong),
+        false => (Word::PredictedRightUnseen, Word::PredictedWrongUnseen),
+    };
     Some(match chosen == predict.answer {
-        true => words::say(lang, Word::PredictedRight, &[text(chosen)?]),
-        false => words::say(lang, Word::PredictedWrong, &[text(chosen)?, text(&predict.answer)?]),
+        true => words::say(lang, right, &[text(chosen)?]),
+        false => words::say(lang, wrong, &[text(chosen)?, text(&predict.answer)?]),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cel::{Expr, Use};
     use crate::format::Library;
     use std::path::Path;
 
@@ -137,6 +147,35 @@ mod tests {
         assert!(told[1].contains("It already runs on a node") && told[1].contains("Nowhere yet"), "{told:?}");
         let korean = tell(step, &library.beats, &created, Some("b"), "ko");
         assert!(korean[0].starts_with("요청은 cp 노드의") && korean[1].contains("아직 없다"), "{korean:?}");
+    }
+
+    /// The learner may have done something else than the step was written for.
+    #[test]
+    fn so_it_was_is_said_only_of_what_was_seen() {
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
+        let mut step = library.lessons[0].steps[0].clone();
+        let told = |step: &Step, said: &str, lang: &str| {
+            let trace = vec![record("kube-apiserver", "create", "Pod/default/nginx-pod", 5)];
+            let facts = Arc::new(Facts { trace: Arc::new(trace), ..Facts::default() });
+            tell(step, &library.beats, &facts, Some(said), lang).join("\n")
+        };
+        let because = |source: &str| Some(Expr::compile(source, Use::Check, &[]).unwrap());
+        step.predict.as_mut().unwrap().because = because("trace.exists(t, t.verb == 'create')");
+        assert!(told(&step, "b", "en").contains("”: so it was."));
+        assert!(told(&step, "a", "en").contains(". It was “Nowhere yet"));
+        assert!(told(&step, "b", "ko").contains("실제로도 그랬습니다"));
+        for unproved in [
+            because("trace.exists(t, t.verb == 'delete')"),
+            because("object('Pod','d','p').spec.x == 1"),
+            None,
+        ] {
+            step.predict.as_mut().unwrap().because = unproved;
+            assert!(told(&step, "b", "en").contains("”: that is the right answer."));
+            assert!(told(&step, "a", "en").contains(". The right answer is “Nowhere yet"));
+            assert!(
+                !told(&step, "b", "ko").contains("실제로도") && !told(&step, "a", "ko").contains("실제 답")
+            );
+        }
     }
 
     #[test]

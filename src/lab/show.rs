@@ -456,6 +456,7 @@ mod tests {
         assert!(few.contains(&count) && count * 2 < all, "{count} of {all}");
         let told = |line: &str| ways.iter().any(|(shown, _)| shown.iter().flatten().any(|l| l == line));
         assert!(told("kubectl get ns"));
+        assert!(!told("."), "the end of a paste is no command");
         assert!(!told("kubectl get pods -o $HOW") && !told("A=appl"), "test cases");
     }
 }

@@ -13,6 +13,8 @@ texts! {
     Remember: "*Remember: {}*", "*기억하세요: {}*";
     PredictedRight: "You said “{}”: so it was.", "예측한 답은 “{}”, 실제로도 그랬습니다.";
     PredictedWrong: "You said “{}”. It was “{}”.", "예측한 답은 “{}”, 실제 답은 “{}”입니다.";
+    PredictedRightUnseen: "You said “{}”: that is the right answer.", "예측한 답은 “{}”, 맞는 답입니다.";
+    PredictedWrongUnseen: "You said “{}”. The right answer is “{}”.", "예측한 답은 “{}”, 맞는 답은 “{}”입니다.";
     Costs: "this would take from you: {}. `{}` does it all the same", "다음이 사라지거나 되돌아갑니다: {}. 그래도 하려면 `{}`를 입력하세요";
     CostsMore: "nothing was done: by now this would also take from you: {}. Enter the command again to see everything that it would take", "그사이 다음도 사라지거나 되돌아가게 되어 아무것도 하지 않았습니다: {}. 명령을 다시 입력하면 전체 목록을 볼 수 있습니다";
     CostUnknown: "nothing was done, because it cannot be found out what this would take from you: {}", "무엇이 사라지거나 되돌아가는지 확인할 수 없어 아무것도 하지 않았습니다: {}";

@@ -188,8 +188,8 @@ texts! {
         "{} 값은 리비전(812), 시각(10:42:07), 지난 시간(5m) 중 어느 것도 아닙니다";
     NothingTraced: "nothing was recorded of that", "그에 대한 기록이 없습니다";
     TraceWhat:
-        "{} names nothing that can be traced; write LAST, a request's id, KIND/NAME or NAMESPACE/KIND/NAME",
-        "{} 값은 추적할 대상이 아닙니다. LAST, 요청 ID, 종류/이름, 네임스페이스/종류/이름 중 하나를 적으세요";
+        "{} names nothing that can be traced; write LAST, a request's id, KIND/NAME, KIND NAME (both also with -n NAMESPACE) or NAMESPACE/KIND/NAME",
+        "{} 값은 추적할 대상이 아닙니다. LAST, 요청 ID, 종류/이름, 종류 이름(이 둘에는 -n 네임스페이스도 가능), 네임스페이스/종류/이름 중 하나를 적으세요";
     OwnDirectory:
         "the cluster answers `{}`, and it read its lessons and labs when it started: leave out {}, and start the cluster with {}={}",
         "`{}` 명령에는 클러스터가 답하며, 강의와 실습은 클러스터가 시작할 때 읽습니다. {} 옵션을 빼고, 클러스터를 시작할 때 {}={} 환경 변수를 지정하세요";
@@ -271,6 +271,9 @@ texts! {
     LessonEmpty: "There are no lessons here.", "강의가 없습니다.";
     LessonStep: "step {} of {}", "{}/{}";
     GuessKept: "You have guessed already: {}. The first guess stays.", "이미 답했습니다: {}. 첫 예측은 바뀌지 않습니다.";
+    LetterAnswersNothing:
+        "No question waits for the letter {}, and your shell has no such command.",
+        "{} 글자로 답할 질문이 없습니다. 셸에도 이런 명령은 없습니다.";
     LessonChoose: "Answer with its letter.", "글자로 답하세요.";
     AnswerText: "Answer with `answer TEXT`.", "`answer 답`으로 답하세요.";
     AnswerNumber: "Answer with `answer NUMBER`.", "`answer 숫자`로 답하세요.";

@@ -15,6 +15,7 @@ fn wrong_command_lines_are_usage_errors() {
         (&["up", "--etcd-cafile", "ca.pem", "--detach"], "need --etcd"),
         (&["fault", "loss", "a", "b", "NaN"], "from 0 to 100"),
         (&["trace", "a/b/c/d"], "names nothing"),
+        (&["trace", "-n", "shop"], "-n shop names nothing"),
     ] {
         let said = home.ropewalk(args);
         assert_eq!(said.code, 2, "{args:?}: {said:?}");

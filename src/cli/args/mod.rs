@@ -201,12 +201,17 @@ or the end of the session removes it.")]
     #[command(after_help = "Examples:
   ropewalk trace                 the last kubectl command
   ropewalk trace pod/web         everything about one object (in namespace default, or NAMESPACE/KIND/NAME)
+  ropewalk trace pod web -n shop the same, as kubectl names it
   ropewalk trace -o svg > a.svg  as a picture
 Exit code 0: something was found; 1: nothing was (-o json prints []), or the cluster does not run; 2: a wrong argument.")]
     Trace {
-        /// LAST, a request's id, KIND/NAME or NAMESPACE/KIND/NAME; KIND may be PLURAL.GROUP
-        #[arg(default_value = "LAST")]
-        what: String,
+        /// LAST (the default), a request's id, KIND/NAME, KIND NAME or NAMESPACE/KIND/NAME; KIND
+        /// may be PLURAL.GROUP
+        #[arg(num_args = 0..=2)]
+        what: Vec<String>,
+        /// The object's namespace; without it, default
+        #[arg(short, long)]
+        namespace: Option<String>,
         #[arg(long, default_value = "main")]
         name: String,
         #[arg(short, long, value_enum)]

@@ -84,7 +84,8 @@ pub struct Answer {
     /// written for longer. Of a log that is followed this is not known.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub empty: bool,
-    /// The object that a dry run would have made, as the API has it.
+    /// The object that a dry run would have made, or that was refused as invalid (422), as the API
+    /// has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tried: Option<Value>,
     /// The label selector.

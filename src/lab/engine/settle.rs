@@ -112,7 +112,11 @@ impl Engine {
     /// Renders the debrief in every language; keeps it if it says more than before.
     fn tell_debrief(&mut self, facts: &Arc<Facts>) -> bool {
         let Some((open, step)) = self.current() else { return false };
-        let (lesson, step) = (open.lesson.clone(), step.clone());
+        let (lesson, mut step) = (open.lesson.clone(), step.clone());
+        let is_unproved = self.unproved(&step).is_some();
+        if let Some(predict) = step.predict.as_mut().filter(|_| is_unproved) {
+            predict.because = None; // this cluster cannot show it
+        }
         let predicted = self.progress.look(&lesson.id, &step.id).and_then(|p| p.predicted.clone());
         let mut changed = false;
         for lang in &lesson.languages {

@@ -15,6 +15,23 @@ fn node_port_80_is_refused_for_the_service_door() {
     assert!(!refused("create", "Service/default/gate"));
 }
 
+/// A Service of the type LoadBalancer has node ports, too, and is refused with the same message.
+#[test]
+fn the_service_that_is_refused_for_node_port_80_is_a_node_port_service() {
+    let library = Library::built_in();
+    let refused = |spec: Json| {
+        let refusal = value::with(
+            &request("create", "Service/default/door", "", 422),
+            "message",
+            value::text("spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range"),
+        );
+        let refusal = value::with(&refusal, "tried", value::of_json(&json!({ "spec": spec })));
+        is_met(&library, "first-voyage/07", "range", 0, |facts| facts.trace = Arc::new(vec![refusal]))
+    };
+    assert!(refused(json!({"type": "NodePort"})));
+    assert!(!refused(json!({"type": "LoadBalancer"})) && !refused(json!({})));
+}
+
 #[test]
 fn only_a_refused_connection_is_a_knock() {
     let library = Library::built_in();
@@ -110,6 +127,42 @@ fn the_node_port_is_that_of_port_80() {
             assert!(said.contains("32080") && !said.contains("32443"), "{beat} {lang}: {said}");
         }
     }
+}
+
+/// The time is between two records: the condition itself is written in whole seconds.
+#[test]
+fn how_long_a_silent_node_was_ready_is_told_from_records() {
+    let library = Library::built_in();
+    let at = |ms: i64| value::time(jiff::Timestamp::from_millisecond(1_767_323_045_000 + ms).unwrap());
+    let record = |component: &str, verb: &str, object: &str, ms: i64, detail: Json| {
+        value::map([
+            ("component", value::text(component)),
+            ("by_component", value::text("")),
+            ("verb", value::text(verb)),
+            ("object", value::text(object)),
+            ("user", value::text("")),
+            ("at", at(ms)),
+            ("took", Value::Duration(chrono::Duration::zero())),
+            ("detail", value::of_json(&detail)),
+        ])
+    };
+    let stopped = json!({"node": {"act": "stop", "node": "ropewalk-worker2"}});
+    let off = record("fault", "fault", "", 900, stopped);
+    let told = |object: &str, ms: i64| {
+        let seen = record("node-controller", "node-not-ready", object, ms, json!({}));
+        let mut facts = Arc::into_inner(facts(&library)).unwrap();
+        facts.trace = Arc::new(vec![off.clone(), seen]);
+        let ready = json!({"type": "Ready", "status": "Unknown", "lastTransitionTime": "2026-01-02T03:04:09Z",
+            "message": "Kubelet stopped posting node status."});
+        let node = json!({"kind": "Node", "metadata": {"name": "ropewalk-worker2", "uid": "n"}, "status": {"conditions": [ready]}});
+        let all = facts.objects.get_mut(&facts::kind("Node").unwrap().qualified()).unwrap();
+        Arc::make_mut(all).insert((String::new(), "ropewalk-worker2".into()), Object::new(node));
+        crate::debrief::one(&library.beats["node-silent"], &Arc::new(facts), &[], "en")
+    };
+    let said = told("Node//ropewalk-worker2", 5000).unwrap();
+    assert!(said.contains("After 4.10 s of your time"), "{said}");
+    assert_eq!(told("Node//ropewalk-worker", 5000), None, "of another node");
+    assert_eq!(told("Node//ropewalk-worker2", 500), None, "of an earlier time");
 }
 
 #[test]

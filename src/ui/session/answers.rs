@@ -32,16 +32,24 @@ impl Session {
     }
 
     /// Runs a letter that answers nothing in the learner's shell, where it may be an alias. If it
-    /// is unknown there, it was meant as another guess.
+    /// is unknown there, it was meant as an answer: says that no question waits for one, or that
+    /// the first guess stays.
     pub(super) fn letter_in_shell(&mut self, letter: char, text: &str) -> i32 {
-        let code = self.in_shell(text, true);
-        if code == NOT_FOUND
-            && let Some(view) = self.open_step()
-            && let Some(guess) = kept_guess(&view, letter)
-        {
-            eprintln!("{}", self.say(Say::GuessKept, &[guess]));
+        // What `!` turns round ends no shell and runs no trap (POSIX, XCU 2.15, `set -e`).
+        let unknown = format!("{{ ! command -v {}; }} >/dev/null 2>&1", quote(text.trim()));
+        match self.in_shell(&unknown, false) {
+            0 => {}
+            1 => return self.in_shell(text, true),
+            code => return code, // the shell has ended, which was said
         }
-        code
+        self.ran_in_shell = false; // the question has run, the letter has not
+        let view = self.open_step();
+        let said = match view.as_ref().and_then(|view| kept_guess(view, letter)) {
+            Some(guess) => self.say(Say::GuessKept, &[guess]),
+            None => self.say(Say::LetterAnswersNothing, &[text.trim()]),
+        };
+        eprintln!("{said}");
+        NOT_FOUND
     }
 
     /// Answers the question of the open step; the exit code is 0 only if the answer is right.
@@ -131,12 +139,32 @@ mod tests {
         assert_eq!(kept_guess(&LessonView::default(), 'a'), None);
     }
 
+    fn session(runtime: &tokio::runtime::Runtime, dir: &std::path::Path) -> Session {
+        let place = cluster::Home::at(dir).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone())
+    }
+
+    /// `a: command not found` would tell a learner nothing; a name that the shell knows is run.
+    #[test]
+    fn a_letter_is_run_only_if_the_shell_knows_it() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let mut session = session(&runtime, dir.path());
+        assert_eq!(session.letter_in_shell('a', "a"), NOT_FOUND);
+        assert!(!session.ran_in_shell, "the shell has not run it");
+        assert_eq!(session.in_shell("b() { return 5; }; alias c='(exit 7)'", false), 0);
+        assert_eq!((session.letter_in_shell('b', "b"), session.ran_in_shell), (5, true));
+        assert_eq!(session.letter_in_shell('c', " c "), 7);
+        // A shell that ends at the first failure goes on.
+        assert_eq!(session.in_shell("set -e", false), 0);
+        assert_eq!(session.letter_in_shell('a', "a"), NOT_FOUND);
+        assert_eq!(session.in_shell("(exit 0)", false), 0, "it has not ended");
+    }
+
     #[test]
     fn the_shell_reads_an_answer_to_its_end() {
         let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
-        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
-        std::fs::create_dir_all(&place.root).unwrap();
-        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let mut session = session(&runtime, dir.path());
         for (written, text) in
             [("$((6 * 7))", "42"), ("$((1 + 2)) # three", "3"), ("$((1 + 2)) | tr 3 4", "4")]
         {

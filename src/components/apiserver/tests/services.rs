@@ -45,6 +45,28 @@ async fn addresses_from_outside_keep_their_policy_without_node_ports() {
     assert_eq!((code, spec.get("externalTrafficPolicy")), (200, None), "{spec}");
 }
 
+/// The message tells of the wrong field alone: which type was asked for stands in the record.
+#[tokio::test]
+async fn the_record_of_an_invalid_write_has_the_object_that_was_refused() {
+    let api = Api::bare().await;
+    let tried = || {
+        let records = api.fixture.tap.since(0);
+        let answer = records.iter().rev().find_map(|r| r.answer().map(|answer| answer.tried.clone()));
+        answer.flatten().map(|object| object["spec"]["type"].clone())
+    };
+    let invalid = |kind: &str| json!({"type": kind, "ports": [{"port": 80, "nodePort": 80}]});
+    for kind in ["NodePort", "LoadBalancer"] {
+        let (code, message) = api.post_service("door", invalid(kind)).await;
+        assert_eq!((code, tried()), (422, Some(json!(kind))), "{message}");
+    }
+    api.made_service("door", json!({"type": "NodePort", "ports": [{"port": 80}]})).await;
+    assert_eq!(tried(), None, "it was stored");
+    for kind in ["NodePort", "LoadBalancer"] {
+        let (code, message) = api.patch_service("door", invalid(kind)).await;
+        assert_eq!((code, tried()), (422, Some(json!(kind))), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn a_port_has_one_node_port_for_all_protocols() {
     let api = Api::bare().await;

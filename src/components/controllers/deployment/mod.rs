@@ -9,12 +9,14 @@
 //! One look at one deployment is [`Look::sync`]: claim the sets, find the one whose template is the
 //! deployment's ([`sets`] makes it if there is none), ask [`rollout::decide`], which is pure, what
 //! to scale now, scale it ([`scaling`]), and tell how far it is ([`progress`]). Whatever the look
-//! begins, the sets' own changes bring the next look.
+//! begins, the sets' own changes bring the next look. Before a look counts a revision it asks
+//! whether the caches are as new as the store ([`current`]).
 //! ## Left out
 //! `spec.rollbackTo` of the ancient API versions.
 //! ## Read next
 //! `replicaset`, which makes the numbers true.
 
+mod current;
 #[cfg(test)]
 mod golden;
 mod look;
@@ -126,24 +128,17 @@ impl Look<'_> {
     async fn sync(&self) -> Result<Outcome, Error> {
         let mut sets = self.claim().await?;
         sets.sort_by_key(|s| (s.metadata.creation_timestamp.clone().map(|t| t.0), s.metadata.name.clone()));
-        let new = sets.iter().find(|s| {
-            s.spec
-                .as_ref()
-                .and_then(|s| s.template.as_ref())
-                .is_some_and(|t| same_template(t, &self.spec.template))
-        });
-        let new = new.cloned();
+        let new = self.with_template(&sets);
         if self.deployment.metadata.deletion_timestamp.is_some() {
             return self.write_status(&sets, new.as_ref(), Step::Count).await;
         }
-        let highest = sets
-            .iter()
-            .filter(|s| new.as_ref().is_none_or(|n| n.metadata.uid != s.metadata.uid))
-            .map(|s| revision_of(&s.metadata))
-            .max()
-            .unwrap_or(0);
+        let next = next_revision(&sets, new.as_ref());
+        let counts_on = new.as_ref().is_some_and(|set| revision_of(&set.metadata) < next);
+        if counts_on && !self.is_current(&sets).await? {
+            return Ok(Outcome::Done); // what the cache lacks is on the way here
+        }
         let new = match new {
-            Some(set) => Some(self.refresh(set, highest.saturating_add(1)).await?),
+            Some(set) => Some(self.refresh(set, next).await?),
             None => None,
         };
         if self.spec.paused.unwrap_or(false) || self.scaled_meanwhile(&sets) {
@@ -164,10 +159,10 @@ impl Look<'_> {
                     true => goal.replicas,
                     false => (goal.replicas + goal.surge - total).clamp(0, goal.replicas),
                 };
-                if !self.still_there().await? {
-                    return Ok(Outcome::Done); // its own deletion is on the way here
+                if !self.is_current(&sets).await? {
+                    return Ok(Outcome::Done); // its deletion or another change is on the way here
                 }
-                (self.create(highest.saturating_add(1), first).await?, true)
+                (self.create(next, first).await?, true)
             }
         };
         self.set_revision(&new).await?;
@@ -191,6 +186,15 @@ impl Look<'_> {
         }
         let step = if made { Step::Made } else { Step::Roll };
         self.write_status(&all, Some(&new), step).await
+    }
+
+    /// The set whose template is the deployment's.
+    fn with_template(&self, sets: &[Arc<ReplicaSet>]) -> Option<Arc<ReplicaSet>> {
+        let template = |set: &&Arc<ReplicaSet>| {
+            let spec = set.spec.as_ref().and_then(|s| s.template.as_ref());
+            spec.is_some_and(|t| same_template(t, &self.spec.template))
+        };
+        sets.iter().find(template).cloned()
     }
 
     /// Scales down the old sets of a deployment of the strategy Recreate. Returns whether an old
@@ -286,6 +290,14 @@ impl Look<'_> {
             .iter()
             .any(|p| live(p) && controller_of(&p.metadata).is_some_and(|o| uids.contains(&&o.uid)))
     }
+}
+
+/// Pure: the revision behind those of all sets but the new one. Revisions 1, 2 and 4, and the set
+/// of revision 2 is new again: 5.
+fn next_revision(sets: &[Arc<ReplicaSet>], new: Option<&Arc<ReplicaSet>>) -> i64 {
+    let is_old = |s: &&Arc<ReplicaSet>| new.is_none_or(|n| n.metadata.uid != s.metadata.uid);
+    let highest = sets.iter().filter(is_old).map(|s| revision_of(&s.metadata)).max();
+    highest.unwrap_or(0).saturating_add(1)
 }
 
 #[cfg(test)]
@@ -396,9 +408,15 @@ mod tests {
         for (wanted, counted, scaled, made) in
             [(3, 3, vec![("old", 0)], None), (0, 3, vec![], None), (0, 0, vec![], Some(3))]
         {
-            let server = Scripted::new(|asked| match asked.line.as_str() {
+            let mut old = set("old", Some("x"), wanted, 0);
+            old.status.as_mut().unwrap().replicas = counted;
+            let live = json!({"metadata": {}, "items": [&old]});
+            let server = Scripted::new(move |asked| match asked.line.as_str() {
                 line if line.starts_with("POST") && line.ends_with("/replicasets") => {
                     Some((201, asked.body.clone()))
+                }
+                line if line.starts_with("GET") && line.ends_with("/replicasets") => {
+                    Some((200, live.clone()))
                 }
                 line if line.starts_with("GET") && line.ends_with("/deployments/d") => {
                     Some((200, json!({"metadata": {"name": "d", "uid": "1"}})))
@@ -406,8 +424,6 @@ mod tests {
                 _ => None,
             })
             .await;
-            let mut old = set("old", Some("x"), wanted, 0);
-            old.status.as_mut().unwrap().replicas = counted;
             let recreate = deployment(json!({"strategy": {"type": "Recreate"}}));
             let asked = look(&server, recreate, vec![old]).await;
             assert_eq!(replicas(&asked), scaled);

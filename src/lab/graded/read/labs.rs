@@ -217,6 +217,10 @@ mod tests {
     /// The hints of the second tier that a built-in lab gives where nothing else is but its
     /// Deployment, with this pod spec.
     fn hinted(lab: &str, spec: &Value) -> Vec<String> {
+        hinted_at(2, lab, spec)
+    }
+
+    fn hinted_at(tier: u8, lab: &str, spec: &Value) -> Vec<String> {
         let labs = Labs::built_in();
         let lab = labs.get(lab).unwrap();
         let known = facts_of(lab, |v| {
@@ -225,7 +229,8 @@ mod tests {
                     "spec": {"replicas": v["count"], "template": {"spec": spec}}}),
             ]
         });
-        let so = |hint: &&Hint| hint.tier == 2 && hint.when.as_ref().is_some_and(|when| when.holds(&known));
+        let so =
+            |hint: &&Hint| hint.tier == tier && hint.when.as_ref().is_some_and(|when| when.holds(&known));
         lab.hints.iter().filter(so).map(|hint| hint.id.clone()).collect()
     }
 
@@ -328,6 +333,28 @@ mod tests {
             json!({"command": ["sh", "-c", "exec echo-server 8101"], "args": ["echo-server 8101 &\nwait"]});
         assert!(told(moved).is_empty());
         assert!(told(json!({"command": ["echo-server", "8101"]})).is_empty());
+    }
+
+    /// A container may stand before that of the program, and one that was added may be wrong, too.
+    #[test]
+    fn hints_of_missing_key_look_at_every_container() {
+        let labs = Labs::built_in();
+        let variant = labs.get("missing-key").unwrap().variant(7).unwrap();
+        let login = format!("{}-login", variant["app"].as_str().unwrap());
+        let env = |rest: Value| json!({"env": [rest]});
+        let right = env(
+            json!({"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": login, "key": "password"}}}),
+        );
+        let (literal, other) =
+            (env(json!({"name": "PASSWORD", "value": "x"})), env(json!({"name": "LOG", "value": "all"})));
+        let told = |tier: u8, id: &str, containers: [&Value; 2]| {
+            let spec = json!({"containers": containers});
+            hinted_at(tier, "missing-key", &spec).iter().any(|hint| hint == id)
+        };
+        assert!(!told(3, "how", [&right, &right]));
+        assert!(told(3, "how", [&other, &right]) && told(3, "how", [&right, &other]));
+        assert!(!told(2, "what-literal", [&right, &other]));
+        assert!(told(2, "what-literal", [&right, &literal]) && told(2, "what-literal", [&literal, &right]));
     }
 
     #[test]

@@ -107,13 +107,17 @@ async fn create_named(
     ctx.name(meta::name(&object)); // which may have been generated
     let known = state.cache.revision();
     let creation = Creation { state, ctx, kind, object: &object };
-    match pipeline::write(&creation).await {
+    let done = match pipeline::write(&creation).await {
         Err(status) if matches!(status.code, 403 | 404 | 422) => match state.fresh().await {
             Ok(now) if now > known => pipeline::write(&creation).await,
             _ => Err(status),
         },
         done => done,
+    };
+    if done.as_ref().is_err_and(|status| status.code == 422) {
+        ctx.would_make(&object); // the message tells of the wrong fields alone
     }
+    done
 }
 
 /// A write of a new object.

@@ -220,6 +220,7 @@ impl Write for Edit<'_> {
         let new = &edited.object;
         let errors = self.problems(new);
         if !errors.is_empty() {
+            ctx.would_make(new);
             return Err(Status::invalid(kind.group, kind.kind, name, &errors));
         }
         if part != Part::Finalize {
@@ -235,7 +236,11 @@ impl Write for Edit<'_> {
         let Edited { object: mut new, locked } = edited;
         let finished = delete::is_finished(kind, &new);
         let asked = if services::is_service(kind) { new.clone() } else { Value::Null };
-        let mut extra = services::plan(state, kind, &mut new, Some(&old.value))?;
+        let planned = services::plan(state, kind, &mut new, Some(&old.value));
+        if planned.as_ref().is_err_and(|status| status.code == 422) {
+            ctx.would_make(&new);
+        }
+        let mut extra = planned?;
         let is_nothing = new == old.value && !finished;
         if !is_nothing {
             ctx.stage(Event::Validate);

@@ -30,7 +30,7 @@ pub(crate) struct Context {
     named: OnceLock<String>,
     /// A deletion that is only tried: its options stand in the body.
     tried: AtomicBool,
-    /// What an update that is only tried would have made.
+    /// What a write would have made that is only tried, or was refused as invalid.
     outcome: OnceLock<Value>,
     /// The log that was asked for had no line to show.
     shown_nothing: AtomicBool,
@@ -244,7 +244,7 @@ impl Context {
         record
     }
 
-    /// Remembers what a write would have made that is only tried.
+    /// Remembers what a write would have made that is only tried, or refused as invalid.
     pub(crate) fn would_make(&self, object: &Value) {
         if self.is_answer_told() {
             let mut object = object.clone();
