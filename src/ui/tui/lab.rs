@@ -43,6 +43,12 @@ impl Lab {
         self.view.as_ref().filter(|view| !view.id.is_empty())
     }
 
+    /// True while the open lab asks for a cause: the solution was not given away. The map then shows
+    /// what the cluster reports, and no fault that it does not report, because that is the answer.
+    pub(crate) fn asks_cause(&self) -> bool {
+        self.open().is_some_and(|view| !view.over && view.given_up.is_none())
+    }
+
     /// How the time stands of a lab that is set up. `None`: none is.
     pub(crate) fn time(&self, now: Duration) -> Option<Time> {
         let view = self.open().filter(|view| view.work != Work::Starting)?;

@@ -335,11 +335,11 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) ->
     first
 }
 
-/// The links that a fault has cut.
+/// The links that a fault has cut. Nothing while a lab asks for the cause.
 pub(super) fn cuts(canvas: &Canvas<'_>, model: &Model) -> String {
     let cuts = &model.traffic.agreement.cuts;
     let links: Vec<String> = cuts.iter().map(|(a, b)| format!("{} - {}", short(a), short(b))).collect();
-    match links.is_empty() {
+    match links.is_empty() || model.lab.asks_cause() {
         true => String::new(),
         false => {
             format!("{} {}", canvas.sign(Sign::Cut), canvas.word(Word::CutBetween, &[&links.join(", ")]))

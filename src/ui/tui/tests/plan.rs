@@ -3,6 +3,7 @@
 use super::sequence::map;
 use super::*;
 use crate::tui::model::{Overlay, View};
+use ::lab::graded::view::LabView;
 use ratatui::style::Color;
 use std::time::Duration;
 use tap::{Act, Component, Fault};
@@ -232,4 +233,27 @@ fn endpoints_for_which_there_is_no_room_are_counted() {
     let line = line.unwrap_or_else(|| panic!("{lines:#?}"));
     let shown = line.matches('●').count();
     assert!(shown > 0 && line.ends_with(&format!(" +{}", 12 - shown)), "{line}");
+}
+
+/// NotReady may mean a machine that is off, a cut link or a kubelet that ended. A lab asks which.
+#[test]
+fn the_map_does_not_name_the_fault_that_an_open_lab_asks_for() {
+    for (width, height) in [(80, 24), (120, 36)] {
+        let mut model = midway(Lang::En, RICH);
+        model.traffic.finish();
+        tell(&mut model, Event::Resize(Size::new(width, height)));
+        let lab = super::labs::open(Lang::En);
+        tell(&mut model, Event::Lab(Box::new(lab.clone())));
+        let crash = Fault::Node { node: "ropewalk-worker".into(), act: Act::Crash };
+        let cut = Fault::Cut { a: "ropewalk-worker".into(), b: "ropewalk-worker2".into() };
+        let faults = [crash, cut].map(|fault| told(Component::Fault, tap::Event::Fault(fault)));
+        tell(&mut model, Event::Records(faults.into()));
+        let shown = text(&screen(&model));
+        assert!(!shown.contains("╳ off") && !shown.contains("✂"), "{shown}");
+        assert!(shown.contains("worker2 ╳ NotReady"), "what the cluster reports is shown: {shown}");
+
+        tell(&mut model, Event::Lab(Box::new(LabView { over: true, ..lab })));
+        let shown = text(&screen(&model));
+        assert!(shown.contains("╳ off"), "the solution was given away: {shown}");
+    }
 }
