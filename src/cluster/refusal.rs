@@ -211,7 +211,7 @@ texts! {
         NotAShare: "{} is not a share in percent; write a number from 0 to 100", "{} 값은 백분율이 아닙니다. 0부터 100까지의 수를 적으세요";
         TooSlow: "a link cannot be delayed by {} ms; write at most {}, or cut the link with `ropewalk fault cut A B`", "링크를 {}ms 늦출 수는 없습니다. {} 이하를 적거나, `ropewalk fault cut A B`로 링크를 끊으세요";
         NodeRuns: "{} is running", "{} 노드는 이미 켜져 있습니다";
-        NodeOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드는 꺼져 있습니다. `ropewalk fault node start {}`로 켤 수 있습니다";
+        NodeOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드는 꺼져 있습니다. `ropewalk fault node start {}` 명령으로 켤 수 있습니다";
         Stopped: "{} is stopped already; `ropewalk fault start {}` starts it", "{} 컴포넌트는 이미 멈춰 있습니다. `ropewalk fault start {}`로 다시 시작할 수 있습니다";
         NotStopped: "{} was not stopped with `fault stop`; `ropewalk fault list` shows what is broken", "{} 컴포넌트는 `fault stop`으로 멈춘 것이 아닙니다. 무엇이 고장 났는지는 `ropewalk fault list`로 볼 수 있습니다";
         NoStore: "{} keeps no store: only control planes do, and only where `up` was not told of an etcd elsewhere", "{}에는 저장소가 없습니다. 저장소는 컨트롤 플레인에만 있으며, `up --etcd`로 외부 etcd를 쓰면 없습니다";

@@ -145,9 +145,14 @@ pub fn remarks(lang: Lang, record: &Value) -> Vec<String> {
     lines
 }
 
+/// Cells of the longest title that moves no column: with it, a line of the list has 80.
+const TITLE_MAX: usize = 35;
+
 /// The list of labs, a line each.
 pub fn list(style: &PageStyle, entries: &[Entry]) -> String {
     let mut out = String::new();
+    let widths = entries.iter().map(|entry| prose::cells(&harmless(&entry.title)));
+    let title_width = widths.filter(|width| *width <= TITLE_MAX).max().unwrap_or_default();
     for entry in entries {
         let mark = match () {
             () if entry.open => "▸",
@@ -164,7 +169,7 @@ pub fn list(style: &PageStyle, entries: &[Entry]) -> String {
             id,
             pad(&id, 18),
             title,
-            pad(&title, 28),
+            pad(&title, title_width),
             "●".repeat(entry.level.into()),
             " ".repeat(4usize.saturating_sub(entry.level.into())),
             pad(&minutes, 8),
@@ -264,5 +269,14 @@ mod tests {
             remarks[0].contains("changed by hand") && remarks[1].contains("lab: 3, with this seed: 2"),
             "{remarks:?}"
         );
+    }
+
+    #[test]
+    fn a_long_title_moves_no_column_of_the_list() {
+        let entry = |title: &str| Entry { title: title.into(), level: 1, ..Entry::default() };
+        let told = list(&PLAIN, &[entry("The menu"), entry("프로그램이 API 서버를 쓰지 못한다")]);
+        let columns = told.lines().filter_map(|line| line.split_once('●'));
+        let columns: Vec<usize> = columns.map(|(before, _)| prose::cells(before)).collect();
+        assert!(columns.len() == 2 && columns[0] == columns[1], "{told}");
     }
 }

@@ -234,7 +234,7 @@ texts! {
     LinksWhole: "every link is whole, and every disk has room", "모든 링크가 이어졌고, 모든 디스크에 자리가 있습니다";
     DiskFull: "the store of {} finds no room on its disk; `ropewalk fault heal` makes some", "{} 노드의 저장소가 쓸 디스크 자리가 없습니다. `ropewalk fault heal`로 자리를 만듭니다";
     NodeStarts: "{} starts", "{} 노드를 켭니다";
-    NodeIsOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드가 꺼졌습니다. `ropewalk fault node start {}`로 켤 수 있습니다";
+    NodeIsOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드가 꺼졌습니다. `ropewalk fault node start {}` 명령으로 켤 수 있습니다";
     NobodyAnswers: "it was the only control plane: pods run on, and nobody answers kubectl", "하나뿐인 컨트롤 플레인이었습니다. 파드는 계속 실행되지만 kubectl에 답할 곳이 없습니다";
     // Fault, amount, nodes, time.
     BrokenSince: "{}{}  {}  since {}", "{}{}  {}  {}부터";

@@ -70,7 +70,7 @@ fn late_fault(deadline: Deadline) -> Fault {
 /// In curl's words as far as they are not OpenSSL's, and what the learner can do. `deadline` is
 /// that of `-m`.
 pub(super) fn tls_fault(refusal: Refusal, url: &Url, deadline: Deadline) -> Fault {
-    const REMEDY: &str = "Name its authority with --cacert FILE, or do without knowing who answers: -k.";
+    const REMEDY: &str = "Name the CA with --cacert FILE, or skip the verification with -k.";
     match refusal {
         Refusal::Authorities(file) => fault(77, format!("error setting certificate file: {file}")),
         Refusal::Certificate { file, why } => {
