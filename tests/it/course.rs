@@ -4,8 +4,8 @@
 //! - of each lab one seed or a twelfth of its seeds: each with the solution, and with its share of
 //!   the other ways and wrong answers that were given to this seed.
 //!
-//! The commit decides which twelfth, so a commit always plays the same, and the twelve parts together
-//! play everything (`ui::proof_part`). `ROPEWALK_COURSE=1/1` plays everything at once, which takes
+//! The commit decides which twelfth, so a commit always plays the same, and the twelve parts
+//! together play everything (`ui::proof_part`). `ROPEWALK_COURSE=1/1` plays everything at once, which takes
 //! two idle cores more than an hour. Of a lab, even that plays each other way and wrong answer with
 //! one fault alone (`--once`).
 //!

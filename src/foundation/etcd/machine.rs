@@ -115,7 +115,7 @@ impl Shared {
             return Err(Error::Corrupt);
         }
         let adds = match command {
-            // etcd looks into inner transactions here from 3.6.14 on. Before, it does not; to do so now
+            // etcd looks into inner transactions here from 3.6.14 on, and not before. To do so now
             // would refuse writes of an older log that were acknowledged.
             Command::Txn(t) => t.success.iter().chain(&t.failure).any(|op| matches!(op, RequestOp::Put(_))),
             Command::LeaseGrant { .. } => true,

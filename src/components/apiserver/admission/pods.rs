@@ -225,8 +225,8 @@ pub(super) fn tolerations(pod: &mut Value) {
     }
 }
 
-/// PodTopologyLabels: a pod that names its node itself gets the node's zone and region as labels, in
-/// the place of its own ones. Any other pod gets them with its Binding. Source: KEP-4742.
+/// PodTopologyLabels: a pod that names its node itself gets the node's zone and region as labels,
+/// in the place of its own ones. Any other pod gets them with its Binding. Source: KEP-4742.
 ///
 /// Example: a program reads its zone by the downward API, from
 /// `metadata.labels['topology.kubernetes.io/zone']`.
@@ -235,8 +235,8 @@ pub(super) fn topology(a: &Attributes<'_>, pod: &mut Value) {
     set_topology_labels(a.state, &node, pod);
 }
 
-/// Gives the labels that say where a node is to a pod, or to the Binding that leads it there. A node
-/// that is not known has none.
+/// Gives the labels that say where a node is to a pod, or to the Binding that leads it there. A
+/// node that is not known has none.
 pub(crate) fn set_topology_labels(state: &State, node: &str, object: &mut Value) {
     let Some(found) = state.cache.get("nodes", node) else { return };
     let Some(labels) = map(&found.value, "metadata.labels") else { return };

@@ -120,44 +120,7 @@ pub(super) async fn run(crew: &Crew, config: Config) {
         news: watch::Sender::new(()),
         config,
     });
-    futures::join!(
-        scheduler.pods.synced(),
-        scheduler.nodes.synced(),
-        scheduler.claims.synced(),
-        scheduler.volumes.synced(),
-        scheduler.classes.synced()
-    );
-    let s = scheduler.clone();
-    // What matters most goes first, as upstream's PrioritySort; of equals, what waits for longest.
-    // Set before the pods that are there already come into the queue: they are ranked then.
-    scheduler.queue.rank_by(move |key| {
-        let pod = s.pods.get(key);
-        -i64::from(pod.and_then(|p| p.spec.as_ref().and_then(|s| s.priority)).unwrap_or(0))
-    });
-    let s = scheduler.clone();
-    scheduler.pods.on(move |change| s.pod_changed(change));
-    let s = scheduler.clone();
-    scheduler.nodes.on(move |change| {
-        let same = matches!(change, Change::Updated { old, new } if same_for_us(old, new));
-        if matches!(change, Change::Deleted(_)) {
-            s.news.send_replace(());
-        }
-        if !same {
-            s.try_again(change.cause());
-        }
-    });
-    let s = scheduler.clone();
-    scheduler.claims.on(move |change| {
-        s.news.send_replace(());
-        s.try_again(change.cause());
-    });
-    let s = scheduler.clone();
-    scheduler.volumes.on(move |change| {
-        s.news.send_replace(());
-        s.try_again(change.cause());
-    });
-    let s = scheduler.clone();
-    scheduler.classes.on(move |change| s.try_again(change.cause()));
+    scheduler.follow().await;
     let s = scheduler.clone();
     scheduler.queue.on_panic(move |key, panic| {
         if let Some(pod) = s.pods.get(key) {
@@ -171,6 +134,51 @@ pub(super) async fn run(crew: &Crew, config: Config) {
         let s = s.clone();
         async move { s.schedule(key, cause).await }
     });
+}
+
+impl Scheduler {
+    /// Reads everything that a decision needs, and then hears of what changes.
+    async fn follow(self: &Arc<Self>) {
+        futures::join!(
+            self.pods.synced(),
+            self.nodes.synced(),
+            self.claims.synced(),
+            self.volumes.synced(),
+            self.classes.synced()
+        );
+        let s = self.clone();
+        // What matters most goes first, as upstream's PrioritySort; of equals, what waits for
+        // longest. Set before the pods that are there already come into the queue: they are ranked
+        // then.
+        self.queue.rank_by(move |key| {
+            let pod = s.pods.get(key);
+            -i64::from(pod.and_then(|p| p.spec.as_ref().and_then(|s| s.priority)).unwrap_or(0))
+        });
+        let s = self.clone();
+        self.pods.on(move |change| s.pod_changed(change));
+        let s = self.clone();
+        self.nodes.on(move |change| {
+            let same = matches!(change, Change::Updated { old, new } if same_for_us(old, new));
+            if matches!(change, Change::Deleted(_)) {
+                s.news.send_replace(());
+            }
+            if !same {
+                s.try_again(change.cause());
+            }
+        });
+        let s = self.clone();
+        self.claims.on(move |change| {
+            s.news.send_replace(());
+            s.try_again(change.cause());
+        });
+        let s = self.clone();
+        self.volumes.on(move |change| {
+            s.news.send_replace(());
+            s.try_again(change.cause());
+        });
+        let s = self.clone();
+        self.classes.on(move |change| s.try_again(change.cause()));
+    }
 }
 
 /// Heartbeats change nothing that matters here.

@@ -78,8 +78,8 @@ struct Watching {
 struct Session {
     face: Arc<Face>,
     out: Out,
-    /// Those that the client has not canceled. As with etcd, one that a compaction has ended keeps its
-    /// id until then, and the client gets an answer when it cancels it.
+    /// Those that the client has not canceled. As with etcd, one that a compaction has ended keeps
+    /// its id until then, and the client gets an answer when it cancels it.
     watches: BTreeMap<i64, Watching>,
     tasks: JoinSet<Ended>,
     next: i64,
@@ -394,7 +394,7 @@ impl Follow {
         Ok(true)
     }
 
-    /// Says how far the watch is, and answers the client if this was the last word that was missing.
+    /// Says how far the watch is, and answers the client if this was the last missing word.
     async fn give_back(&self, receipt: &Receipt, told: Revision) -> Result<(), Over> {
         let Some(revision) = receipt.give_back(told) else { return Ok(()) };
         let header = self.face.header(revision);
