@@ -58,7 +58,8 @@
 //! and nothing routes or blocks by them. All controllers share one role. Going back brings objects
 //! back, not the data in their volumes. A list whose continue token is too old has to begin again:
 //! there are no inconsistent continue tokens. A deletecollection at an exact resourceVersion is
-//! refused. `pods/resize` is not served: pods are not resized in place.
+//! refused. `pods/resize` is not served: pods are not resized in place. Nor are `pods/proxy` and
+//! `services/proxy`: what listens in a pod is reached by `kubectl port-forward`.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with
 //! it.

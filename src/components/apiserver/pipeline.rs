@@ -37,7 +37,7 @@ use crate::auth::rbac::authorize;
 use crate::flowcontrol::seat::Seat;
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body};
-use crate::request::lifecycle;
+use crate::request::{lifecycle, time_limit};
 use crate::server::Server;
 use api::Status;
 use clock::Instant;
@@ -72,7 +72,8 @@ pub(crate) async fn serve(
     lifecycle::finish(&server.state, &ctx, started, done).await
 }
 
-/// Reads are answered by the function that the router finds; a write goes on in [`write()`].
+/// Reads are answered by the function that the router finds; a write goes on in [`write()`]. A
+/// client may limit the time; a write that has begun then still goes on to its end.
 async fn answer(
     router: &impl Route,
     server: &Server,
@@ -80,8 +81,15 @@ async fn answer(
     request: Request<Body>,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
-    authorize(&server.state, ctx).await?;
-    router.route(server, ctx, request, stop).await
+    let limit = time_limit::asked(&ctx.info, &ctx.query)?;
+    let work = async {
+        authorize(&server.state, ctx).await?;
+        router.route(server, ctx, request, stop).await
+    };
+    match limit {
+        None => work.await,
+        Some(limit) => clock::limit(limit, work).await.unwrap_or_else(|| Err(time_limit::over())),
+    }
 }
 
 /// Finds the function that answers an authorized request: `request::router` does. The functions

@@ -116,7 +116,7 @@ impl Caretaker {
             let done = if !meta::is_terminating(&object.value) {
                 let others = all.iter().map(|(_, o)| &o.value);
                 match definition::name(&object.value, others, kinds::all()) {
-                    Some(named) => establish(state, tap, name, &named).await,
+                    Some(named) => write_status(state, tap, name, &named).await,
                     None => Ok(true),
                 }
             } else if meta::finalizers(&object.value).any(|f| f == definition::FINALIZER) {
@@ -196,11 +196,23 @@ fn context(
     Context::new(state.rng.uuid(), user, info, Query::default(), HeaderMap::new(), tap.clone()).of_server()
 }
 
-async fn establish(state: &Arc<State>, tap: &Tap, name: &str, named: &Value) -> Result<bool, Failure> {
+/// Writes the status of a definition.
+async fn write_status(state: &Arc<State>, tap: &Tap, name: &str, new: &Value) -> Result<bool, Failure> {
     let ctx = context(state, tap, "update", DEFINITIONS, "", name, "status");
     let kind = kind().map_err(Failure::Definition)?;
-    let written = modify(state, &ctx, kind, Part::Status, name, |_| Ok(named.clone())).await;
+    let written = modify(state, &ctx, kind, Part::Status, name, |_| Ok(new.clone())).await;
     written.map(|_| true).map_err(Failure::Definition)
+}
+
+/// Says in the definition, once, that its objects are being deleted: `kubectl describe crd` then
+/// shows why a definition whose objects have finalizers is still there.
+async fn tell_progress(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<(), Failure> {
+    let mut told = object.clone();
+    let (reason, why) = ("InstanceDeletionInProgress", "CustomResource deletion is in progress");
+    match definition::set_condition(&mut told, "Terminating", true, reason, why) {
+        true => write_status(state, tap, meta::name(object), &told).await.map(|_| ()),
+        false => Ok(()),
+    }
 }
 
 /// Deletes the objects of a definition that is going; once there are none it goes itself. Answers
@@ -209,6 +221,9 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
     if let Some(kind) = custom::stored_kind(object) {
         let there = || state.cache.list(kind.place(), "").objects;
         let unread = || state.cache.undecodable_keys(kind.place(), "");
+        if !there().is_empty() || !unread().is_empty() {
+            tell_progress(state, tap, object).await?;
+        }
         let living = there().into_iter().filter(|(_, one)| !meta::is_terminating(&one.value));
         let mut failed = None;
         for key in living.map(|(key, _)| key).chain(unread()) {

@@ -152,7 +152,8 @@ fn shown_scale(form: Form, scale: &Value) -> Answer {
         Form::Table(version, include) => {
             let meta = json!({"resourceVersion": meta::resource_version(scale)});
             let printing = Printing::Own(&table::SCALE);
-            json(200, &negotiate::table(version, printing, include, &[scale], true, meta, table::now()))
+            let row = table::row(printing, scale, include, table::now());
+            json(200, &negotiate::table(version, printing, vec![row], meta))
         }
         Form::Partial(version) => json(200, &table::partial(scale, version)),
         Form::Object => json(200, scale),

@@ -7,6 +7,7 @@
 //! | `http` | bodies, queries and answers |
 //! | `info` | what a method and a path ask for (upstream: `RequestInfo`) |
 //! | `context` | one request on its way, and its records in the tap |
+//! | `time_limit` | how long the client of a request waits |
 //! | `lifecycle` | how a request is let in, and what its answer says of it |
 //! | `router` | from a path to the function that answers it |
 //! | `list_options` | which options of a list or watch may stand together |
@@ -33,3 +34,4 @@ pub(crate) mod pretty;
 pub(crate) mod readiness;
 pub(crate) mod router;
 pub(crate) mod serve;
+pub(crate) mod time_limit;

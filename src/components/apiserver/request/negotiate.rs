@@ -134,18 +134,29 @@ pub(crate) fn encoded(kind: &Kind, object: &Object) -> Bytes {
     }
 }
 
-/// Rows are made from the stored form: one printer per resource.
-pub(crate) fn table(
-    api_version: &str,
-    printing: Printing,
-    include: Include,
-    objects: &[&Value],
-    head: bool,
-    meta: Value,
-    now: Timestamp,
-) -> Value {
-    let rows: Vec<Value> = objects.iter().map(|o| table::row(printing, o, include, now)).collect();
-    let columns = if head { table::definitions(printing) } else { Value::Null };
+/// One row of a Table.
+///
+/// The cells of a kind of the table are made from the stored form: there is one printer per
+/// resource. Those of a custom kind belong to the version that was asked for, as its columns do:
+/// its schema may have a default for a field that the stored object lacks. An object in a row has
+/// that version, too (upstream: `asTable`).
+fn row(kind: &Kind, object: &Value, include: Include, now: Timestamp) -> Value {
+    let printing = table::printing(kind);
+    if kind.custom.is_some() {
+        return table::row(printing, &versioned(kind, object), include, now);
+    }
+    let mut row = table::row(printing, object, include, now);
+    if include == Include::Object
+        && let Cow::Owned(shown) = versioned(kind, object)
+    {
+        row["object"] = shown;
+    }
+    row
+}
+
+/// A whole Table of rows that are made already.
+pub(crate) fn table(api_version: &str, printing: Printing, rows: Vec<Value>, meta: Value) -> Value {
+    let columns = table::definitions(printing);
     object!({"kind": "Table", "apiVersion": api_version, "metadata": meta, "columnDefinitions": columns, "rows": rows})
 }
 
@@ -162,7 +173,7 @@ pub(crate) fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
         Form::Object => versioned(kind, value).into_owned(),
         Form::Table(api_version, include) => {
             let meta = object!({"resourceVersion": value::text(value, "metadata.resourceVersion")});
-            table(api_version, table::printing(kind), include, &[value], true, meta, table::now())
+            table(api_version, table::printing(kind), vec![row(kind, value, include, table::now())], meta)
         }
         Form::Partial(api_version) => table::partial(value, api_version),
     }
@@ -247,8 +258,7 @@ impl<'a> ListWriter<'a> {
         match *form {
             Form::Object => put_item(kind, object, items),
             Form::Table(_, include) => {
-                let row = table::row(table::printing(kind), &object.value, include, *now);
-                items.put_slice(row.to_string().as_bytes());
+                items.put_slice(row(kind, &object.value, include, *now).to_string().as_bytes());
             }
             Form::Partial(version) => {
                 items.put_slice(table::partial(&object.value, version).to_string().as_bytes());

@@ -17,4 +17,5 @@ mod server;
 mod services;
 mod slow_clients;
 mod subresources;
+mod tables;
 mod undo;

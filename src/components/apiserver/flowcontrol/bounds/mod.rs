@@ -127,7 +127,7 @@ impl Default for Bounds {
 }
 
 /// Whether the request is passed through to a kubelet, for as long as both sides want.
-fn is_stream(info: &Info) -> bool {
+pub(crate) fn is_stream(info: &Info) -> bool {
     matches!(&*info.subresource, "attach" | "exec" | "log" | "portforward" | "proxy")
 }
 
