@@ -14,7 +14,7 @@ use super::write::{self, Guard};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::labels::Selector;
-use client::{Api, Change, Client, Key, Outcome, Recorder, WorkQueue, is_code, reference, segment};
+use client::{Api, Change, Client, Key, Outcome, Recorder, WorkQueue, is_code, optional, reference, segment};
 use clock::{self, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -331,7 +331,7 @@ impl Worker {
     }
 
     /// Uid and wanted replicas of the object that sets how many of a pod there are: its owner, or
-    /// for a ReplicaSet the Deployment above.
+    /// for a ReplicaSet the Deployment above, if there is one.
     async fn scale_of(&self, pod: &Pod, owner: &OwnerReference) -> Result<(String, i32), Error> {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let none = || {
@@ -344,12 +344,20 @@ impl Worker {
         let set = self.shared.informer::<ReplicaSet>().get(&Key::new(namespace.clone(), owner.name.clone()));
         let set = set.filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid)).ok_or_else(none)?;
         let replicas = |n: Option<i32>| n.unwrap_or(1);
+        let own = (owner.uid.clone(), replicas(set.spec.as_ref().and_then(|s| s.replicas)));
         let Some(above) = controller_of(&set.metadata).filter(|o| o.kind == "Deployment") else {
-            return Ok((owner.uid.clone(), replicas(set.spec.as_ref().and_then(|s| s.replicas))));
+            return Ok(own);
         };
-        let deployment = self.shared.informer::<Deployment>().get(&Key::new(namespace, above.name.clone()));
-        let deployment =
-            deployment.filter(|d| d.metadata.uid.as_ref() == Some(&above.uid)).ok_or_else(none)?;
+        let is_above = |d: &Deployment| d.metadata.uid.as_ref() == Some(&above.uid);
+        let key = Key::new(namespace, above.name.clone());
+        let mut deployment = self.shared.informer::<Deployment>().get(&key).filter(|d| is_above(d));
+        if deployment.is_none() {
+            // The cache may be behind that of the sets.
+            let api = self.shared.config.client.within::<Deployment>(&key.namespace);
+            deployment = optional(api.get(&key.name).await)?.filter(is_above).map(Arc::new);
+        }
+        // Once it is gone no controller changes the set's own number any more.
+        let Some(deployment) = deployment else { return Ok(own) };
         Ok((above.uid.clone(), replicas(deployment.spec.as_ref().and_then(|s| s.replicas))))
     }
 

@@ -1,7 +1,7 @@
 //! Counts, percentages, and what is told when the owners of the pods cannot be asked.
 
 use super::*;
-use client::testing::Scripted;
+use client::testing::{Scripted, refusal};
 use serde_json::json;
 
 fn spec(min: Value, max: Value) -> PodDisruptionBudgetSpec {
@@ -103,5 +103,39 @@ async fn an_owner_of_another_uid_is_not_there() {
         let owner = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": uid});
         let owner: OwnerReference = serde_json::from_value(owner).unwrap();
         assert_eq!(worker.scale("d", &owner).await.unwrap(), want, "{uid}");
+    }
+}
+
+/// As with `kubectl delete deployment --cascade=orphan`, before the set is cut from it. Upstream
+/// asks for the scale of the set then.
+#[tokio::test]
+async fn a_set_counts_itself_once_its_deployment_is_gone() {
+    let owner = |kind: &str, name: &str, uid: &str| json!({"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true});
+    let above = [owner("Deployment", "web", "old")];
+    let set = json!({"metadata": {"name": "web-1", "namespace": "d", "uid": "set", "ownerReferences": above},
+        "spec": {"replicas": 4, "selector": {}}});
+    let deployment = |uid: &str| {
+        json!({"metadata": {"name": "web", "namespace": "d", "uid": uid},
+            "spec": {"replicas": 5, "selector": {}, "template": {}}})
+    };
+    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "d"}})).unwrap();
+    let of_pod: OwnerReference = serde_json::from_value(owner("ReplicaSet", "web-1", "set")).unwrap();
+    for (cached, stored, want) in
+        [("old", None, ("old", 5)), ("another", Some("old"), ("old", 5)), ("another", None, ("set", 4))]
+    {
+        let stored = stored.map(deployment);
+        let server = Scripted::new(move |asked| match (asked.line.as_str(), &stored) {
+            ("GET /apis/apps/v1/namespaces/d/deployments/web", Some(stored)) => Some((200, stored.clone())),
+            ("GET /apis/apps/v1/namespaces/d/deployments/web", None) => refusal(404, "NotFound"),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.informer::<ReplicaSet>().tell_of(serde_json::from_value(set.clone()).unwrap());
+        shared.informer::<Deployment>().tell_of(serde_json::from_value(deployment(cached)).unwrap());
+        let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
+        let worker = Worker { shared, recorder, kinds: Mapper::default() };
+        let found = worker.scale_of(&pod, &of_pod).await.unwrap();
+        assert_eq!(found, (want.0.to_string(), want.1), "{cached}");
     }
 }
