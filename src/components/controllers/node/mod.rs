@@ -160,8 +160,8 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
         if unless_gone(patched)?.is_none() {
             return Ok(());
         }
-        // One whose kubelet has said so itself, or has never said that it is ready, is no less ready
-        // than before.
+        // A node whose kubelet has said so itself, or has never said that it is ready, is no less
+        // ready than before.
         if ready == Some("True") {
             let message = format!("Node {name} status is now: NodeNotReady");
             recorder.normal(&reference(&**node), "NodeNotReady", message, None);
