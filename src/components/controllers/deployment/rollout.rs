@@ -213,7 +213,14 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
 /// ```
 ///
 /// 13 is the number of pods that was allowed when the sets were last scaled: it stands in the
-/// annotation `deployment.kubernetes.io/max-replicas` of each set.
+/// annotation `deployment.kubernetes.io/max-replicas` of each set. Fewer may exist, as while the
+/// rollout takes old pods away. Then a set may shrink although pods are added:
+///
+/// ```text
+/// 10 replicas with maxSurge 3 stand at old 6, new 3, then the user asks for 8 with maxSurge 2
+/// 8 + 2 pods may exist, 9 do: 1 more
+/// old  6 * 10 / 13 = 5, 1 fewer     new  3 * 10 / 13 = 2, 1 fewer     the first gets 3: 8 and 2
+/// ```
 pub(super) fn proportional(goal: &Goal, sets: &[(Set, i32)]) -> Vec<Scaling> {
     let total = sum(sets.iter().map(|(s, _)| s.wanted));
     let allowed = if goal.replicas > 0 { goal.replicas + goal.surge } else { 0 };
@@ -227,18 +234,25 @@ pub(super) fn proportional(goal: &Goal, sets: &[(Set, i32)]) -> Vec<Scaling> {
     let mut to: Vec<i32> = Vec::new();
     let before = add;
     for (set, max) in order.iter().map(|(s, m)| (s, *m)) {
-        let share = if before == 0 || max == 0 {
-            0
-        } else {
-            let exact = f64::from(set.wanted) * f64::from(allowed) / f64::from(max);
-            let share = exact.round() as i32 - set.wanted;
-            if before > 0 { share.clamp(0, add.max(0)) } else { share.clamp(add.min(0), 0) }
+        let part = match (allowed, max) {
+            (0, _) => -set.wanted,
+            (_, 0) => 0,
+            _ => {
+                let exact = f64::from(set.wanted) * f64::from(allowed) / f64::from(max);
+                exact.round() as i32 - set.wanted
+            }
         };
-        add -= share;
-        to.push(set.wanted + share);
+        // It may go the other way: what it gives up goes to the sets after it or to the first one.
+        let share = match add {
+            0 => 0,
+            _ if before > 0 => part.min(add),
+            _ => part.max(add),
+        };
+        add = add.saturating_sub(share);
+        to.push(set.wanted.saturating_add(share));
     }
     if let Some(first) = to.first_mut() {
-        *first = (*first + add).max(0); // what rounding left over
+        *first = first.saturating_add(add).max(0); // what rounding left over
     }
     order.iter().zip(to).filter(|((set, _), to)| set.wanted != *to).map(|((set, _), to)| set.to(to)).collect()
 }
@@ -353,5 +367,22 @@ mod tests {
             proportional(&goal(15, 3, 2), &sets).into_iter().map(|s| (s.name, s.to)).collect();
         to.sort();
         assert_eq!(to, [("new".to_string(), 7), ("old".to_string(), 11)]);
+    }
+
+    /// Upstream bounds a share on one side only (`GetReplicaSetProportion`).
+    #[test]
+    fn a_set_may_shrink_in_proportion_although_pods_are_added() {
+        let sets = [(set("old", 6), 13), (set("new", 3), 13)];
+        let to: Vec<(String, i32)> =
+            proportional(&goal(8, 2, 2), &sets).into_iter().map(|s| (s.name, s.to)).collect();
+        assert_eq!(to, [("old".to_string(), 8), ("new".to_string(), 2)]);
+    }
+
+    /// Also if nothing tells how many pods were allowed before.
+    #[test]
+    fn all_sets_go_to_zero_with_their_deployment() {
+        let sets = [(set("old", 5), 0), (set("new", 4), 0)];
+        let down: Vec<i32> = proportional(&goal(0, 0, 0), &sets).into_iter().map(|s| s.to).collect();
+        assert_eq!(down, [0, 0]);
     }
 }

@@ -14,7 +14,7 @@ use super::write::{self, Guard};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::labels::Selector;
-use client::{Api, Change, Client, Key, Outcome, Recorder, WorkQueue, is_code, reference, segment};
+use client::{Api, Change, Client, Key, Outcome, Recorder, WorkQueue, is_code, optional, reference, segment};
 use clock::{self, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -331,7 +331,7 @@ impl Worker {
     }
 
     /// Uid and wanted replicas of the object that sets how many of a pod there are: its owner, or
-    /// for a ReplicaSet the Deployment above.
+    /// for a ReplicaSet the Deployment above, if there is one.
     async fn scale_of(&self, pod: &Pod, owner: &OwnerReference) -> Result<(String, i32), Error> {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let none = || {
@@ -344,16 +344,25 @@ impl Worker {
         let set = self.shared.informer::<ReplicaSet>().get(&Key::new(namespace.clone(), owner.name.clone()));
         let set = set.filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid)).ok_or_else(none)?;
         let replicas = |n: Option<i32>| n.unwrap_or(1);
+        let own = (owner.uid.clone(), replicas(set.spec.as_ref().and_then(|s| s.replicas)));
         let Some(above) = controller_of(&set.metadata).filter(|o| o.kind == "Deployment") else {
-            return Ok((owner.uid.clone(), replicas(set.spec.as_ref().and_then(|s| s.replicas))));
+            return Ok(own);
         };
-        let deployment = self.shared.informer::<Deployment>().get(&Key::new(namespace, above.name.clone()));
-        let deployment =
-            deployment.filter(|d| d.metadata.uid.as_ref() == Some(&above.uid)).ok_or_else(none)?;
+        let is_above = |d: &Deployment| d.metadata.uid.as_ref() == Some(&above.uid);
+        let key = Key::new(namespace, above.name.clone());
+        let mut deployment = self.shared.informer::<Deployment>().get(&key).filter(|d| is_above(d));
+        if deployment.is_none() {
+            // The cache may be behind that of the sets.
+            let api = self.shared.config.client.within::<Deployment>(&key.namespace);
+            deployment = optional(api.get(&key.name).await)?.filter(is_above).map(Arc::new);
+        }
+        // Once it is gone no controller changes the set's own number any more.
+        let Some(deployment) = deployment else { return Ok(own) };
         Ok((above.uid.clone(), replicas(deployment.spec.as_ref().and_then(|s| s.replicas))))
     }
 
-    /// `spec.replicas` of any kind's `/scale`; `None` if the owner is not there.
+    /// `spec.replicas` of any kind's `/scale`; `None` if the owner is not there. Upstream:
+    /// `getScaleController`.
     async fn scale(&self, namespace: &str, owner: &OwnerReference) -> Result<Option<i32>, Error> {
         let client = &self.shared.config.client;
         let plural = self.plural(client, owner).await?;
@@ -377,6 +386,10 @@ impl Worker {
             }
             Err(error) => return Err(error.into()),
         };
+        // Another object may have the owner's name by now.
+        if scale.metadata.uid.as_ref() != Some(&owner.uid) {
+            return Ok(None);
+        }
         let replicas = scale.data.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
         Ok(Some(replicas.clamp(0, i64::from(i32::MAX)) as i32))
     }
@@ -414,87 +427,4 @@ fn message(error: &Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn spec(min: Value, max: Value) -> PodDisruptionBudgetSpec {
-        serde_json::from_value(json!({"minAvailable": min, "maxUnavailable": max})).unwrap()
-    }
-    fn pod(name: &str, ready: bool) -> Arc<Pod> {
-        let status = if ready { "True" } else { "False" };
-        Arc::new(serde_json::from_value(json!({"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": status}]}})).unwrap())
-    }
-
-    #[test]
-    fn percents_are_of_what_the_owners_want_and_round_up() {
-        let at = |spec: PodDisruptionBudgetSpec| wanted(&spec, 2, 7).unwrap();
-        assert_eq!(at(spec(json!(2), Value::Null)), (2, 2));
-        assert_eq!(at(spec(json!("50%"), Value::Null)), (7, 4));
-        assert_eq!(at(spec(Value::Null, json!(1))), (7, 6));
-        assert_eq!(at(spec(Value::Null, json!("30%"))), (7, 4));
-        assert_eq!(at(spec(Value::Null, json!(9))), (7, 0));
-        assert!(wanted(&spec(json!("half"), Value::Null), 2, 7).is_err());
-    }
-
-    #[test]
-    fn an_evicted_pod_counts_as_gone_for_two_minutes() {
-        let now: Timestamp = "2026-01-01T00:02:30Z".parse().unwrap();
-        let at = |text: &str| Time(text.parse().unwrap());
-        let before = [
-            ("a".to_string(), at("2026-01-01T00:02:00Z")),
-            ("b".to_string(), at("2026-01-01T00:00:00Z")),
-            ("gone".to_string(), at("2026-01-01T00:02:00Z")),
-        ];
-        let pods = [pod("a", true), pod("b", true), pod("c", true), pod("d", false)];
-        let count = count(&pods, &before.into(), now);
-        assert_eq!((count.healthy, count.recheck), (2, Some(Duration::from_secs(90))));
-        assert_eq!(count.disrupted.keys().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(count.forgotten[0].metadata.name.as_deref(), Some("b"));
-    }
-
-    #[test]
-    fn with_no_pods_nothing_is_allowed_and_a_condition_keeps_its_time() {
-        let (first, later) = (Timestamp::UNIX_EPOCH, "2026-01-01T00:00:00Z".parse().unwrap());
-        let mut budget = PodDisruptionBudget::default();
-        budget.metadata.generation = Some(3);
-        let none = status(&budget, &Count::default(), (0, 0), first);
-        assert_eq!((none.disruptions_allowed, none.observed_generation), (0, Some(3)));
-        budget.status = Some(none.clone());
-        assert_eq!(status(&budget, &Count::default(), (0, 0), later), none);
-        let three = Count { healthy: 3, ..Count::default() };
-        let some = status(&budget, &three, (3, 2), later);
-        let told = &some.conditions.as_ref().unwrap()[0];
-        assert_eq!((some.disruptions_allowed, told.reason.as_str()), (1, "SufficientPods"));
-        assert_eq!(told.last_transition_time.0, later);
-        budget.status = Some(some);
-        let broken = failed(&budget, "found no controllers", later);
-        assert_eq!((broken.disruptions_allowed, broken.current_healthy), (0, 3));
-    }
-
-    /// The budget is looked at again when it or its pods change. Until then nothing would be
-    /// different.
-    #[tokio::test]
-    async fn a_wrong_amount_is_told_and_not_tried_again() {
-        use client::testing::Scripted;
-        let server = Scripted::new(|_| None).await;
-        let budget = |min: &str| -> PodDisruptionBudget {
-            serde_json::from_value(
-                json!({"metadata": {"name": "b", "namespace": "d", "resourceVersion": "1"},
-                "spec": {"minAvailable": min}}),
-            )
-            .unwrap()
-        };
-        let shared = Shared::fixed(&server.client);
-        shared.informer::<PodDisruptionBudget>().tell_of(budget("half"));
-        let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
-        let worker = Worker { shared, recorder, kinds: Mapper::default() };
-        let ended = worker.sync(Key::new("d", "b"), None).await;
-        assert!(matches!(ended, Ok(Outcome::Done)), "{ended:?}");
-        let written = server.take();
-        let told = written.iter().find(|asked| asked.line.ends_with("/status")).expect("a status");
-        assert!(told.body.to_string().contains("SyncFailed"), "{}", told.body);
-        let event = server.event("CalculateExpectedPodCountFailed").await;
-        assert!(event.contains("is not a percentage"), "{event}");
-    }
-}
+mod tests;

@@ -160,8 +160,12 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
         if unless_gone(patched)?.is_none() {
             return Ok(());
         }
-        let message = format!("Node {name} status is now: NodeNotReady");
-        recorder.normal(&reference(&**node), "NodeNotReady", message, None);
+        // A node whose kubelet has said so itself, or has never said that it is ready, is no less
+        // ready than before.
+        if ready == Some("True") {
+            let message = format!("Node {name} status is now: NodeNotReady");
+            recorder.normal(&reference(&**node), "NodeNotReady", message, None);
+        }
         let record = Record::new(Event::NodeNotReady).object("nodes", "", &name).took(silent);
         shared.tap(Component::NodeController).emit(record);
     }
@@ -267,6 +271,26 @@ mod tests {
         assert_eq!(asked(&server, of("Unknown"), vec![]).await, [""; 0]);
         let lives = asked_after(Duration::ZERO, &server, of("False"), pods()).await;
         assert_eq!(lives, [""; 0], "its kubelet tells which pods are ready");
+    }
+
+    /// Upstream: `monitorNodeHealth` compares the conditions before and after its look.
+    #[tokio::test]
+    async fn only_a_node_that_was_ready_is_reported_as_no_longer_ready() {
+        let server = Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
+        for (status, want) in [("False", 0), ("True", 1)] {
+            let node = node(json!([{"type": "Ready", "status": status}]));
+            let last = ("None None".to_string(), clock::Instant::now() - LONG_AGO);
+            let mut seen = Seen::from([("n".to_string(), last)]);
+            check(&shared, &recorder, &node, &mut seen).await.unwrap();
+            // Events are written in their order.
+            recorder.normal(&reference(&*node), status, "end", None);
+            server.event(status).await;
+            let told = server.events().iter().filter(|e| e.body["reason"] == "NodeNotReady").count();
+            assert_eq!(told, want, "{status}");
+        }
+        shared.crew.kill();
     }
 
     #[tokio::test]

@@ -148,8 +148,12 @@ impl Worker {
         let status = with_phase(volume.status.as_ref(), "Bound");
         write::status(&api, &volume.metadata, Guard::Uid, volume.status.as_ref(), &status).await?;
         let claims = client.within::<PersistentVolumeClaim>(&key.namespace);
+        let mut notes = json!({BIND_COMPLETED: "yes"});
+        if bound_to(&claim).as_deref() != Some(name.as_str()) {
+            notes[BOUND_BY_CONTROLLER] = json!("yes"); // else its author has chosen the volume
+        }
         let patch = json!({
-            "metadata": {"uid": claim.metadata.uid, "annotations": {BIND_COMPLETED: "yes", BOUND_BY_CONTROLLER: "yes"}},
+            "metadata": {"uid": claim.metadata.uid, "annotations": notes},
             "spec": {"volumeName": name},
         });
         unless_gone(claims.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;

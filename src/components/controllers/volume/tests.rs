@@ -68,6 +68,22 @@ async fn only_a_volume_that_no_administrator_reserved_is_marked_as_reserved_by_a
     }
 }
 
+/// Upstream: `bindClaimToVolume`.
+#[tokio::test]
+async fn only_a_claim_that_named_no_volume_is_marked_as_bound_by_the_controller() {
+    for (named, want) in [("", json!("yes")), ("v", Value::Null)] {
+        let server = Scripted::new(|_| None).await;
+        let mut claim = claim("", "Pending");
+        claim.spec.as_mut().unwrap().volume_name = Some(named.into());
+        worker(&server, vec![claim], vec![volume(Some("u"))]).claim(key(), None).await.unwrap();
+        let asked = server.take();
+        let bind = asked.iter().find(|a| a.line.ends_with("/persistentvolumeclaims/c")).unwrap();
+        assert_eq!(bind.body["spec"]["volumeName"], "v");
+        let notes = &bind.body["metadata"]["annotations"];
+        assert_eq!((&notes[BIND_COMPLETED], &notes[BOUND_BY_CONTROLLER]), (&json!("yes"), &want), "{named}");
+    }
+}
+
 #[tokio::test]
 async fn a_claim_whose_volume_is_gone_is_lost_unless_only_the_cache_is_behind() {
     let stored = |code: u16| {
