@@ -144,10 +144,7 @@ fn hear_of_log(news: LogNews, callers: &Waiting, told: &Tap) {
     match news {
         LogNews::Waits(error) => callers.pause(Some(why(&error))),
         LogNews::GoesOn => callers.pause(None),
-        LogNews::Failed(error) => {
-            callers.pause(None);
-            callers.fail(why(&error));
-        }
+        LogNews::Failed(error) => callers.fail(why(&error)),
     }
 }
 
