@@ -5,7 +5,8 @@ use super::view::{LOST, View, may_restart};
 use cri::{Container, ContainerState as State};
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, ResourceRequirements,
+    ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser, ResourceRequirements,
+    VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
@@ -29,7 +30,8 @@ pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 ///
 /// `restartCount` is the number of the attempt. It survives a restart of the machine, because the
 /// stored status is read where the runtime has forgotten. `resources` and `allocatedResources` are
-/// what the container asks for: nothing is resized in place.
+/// what the container asks for: nothing is resized in place. One that was made has `resources: {}`
+/// if it asks for nothing.
 pub(crate) fn container(
     view: &View,
     spec: &Spec,
@@ -44,13 +46,14 @@ pub(crate) fn container(
         last_state: Some(ContainerState::default()),
         allocated_resources: spec.resources.as_ref().and_then(|all| all.requests.clone()),
         resources: spec.resources.clone().filter(|all| *all != ResourceRequirements::default()),
+        volume_mounts: mounts(spec),
         ..ContainerStatus::default()
     };
     let Some(c) = view.current(&spec.name) else { return not_made(view, spec, waiting, has_init, status) };
-    status.restart_count = c.attempt as i32;
-    status.container_id = Some(format!("ropewalk://{}", c.id));
-    status.image = c.image.clone();
-    status.image_id = c.image_id.clone();
+    (status.restart_count, status.container_id) = (c.attempt as i32, Some(format!("ropewalk://{}", c.id)));
+    (status.image, status.image_id) = (c.image.clone(), c.image_id.clone());
+    status.resources = Some(spec.resources.clone().unwrap_or_default());
+    status.user = c.user.as_ref().map(user);
     if let Some(previous) = view.previous(&spec.name) {
         status.last_state = Some(ended(previous));
     } else if c.attempt > 0 {
@@ -99,6 +102,36 @@ pub(crate) fn container(
         }
     }
     status
+}
+
+/// The volumes of a container, and which of them are read-only with all that is mounted below, as
+/// the container asks for it. Source: `convertToAPIContainerStatuses` in
+/// `pkg/kubelet/kubelet_pods.go`.
+///
+/// ```text
+/// readOnly: true                                     recursiveReadOnly: Disabled
+/// readOnly: true, recursiveReadOnly: IfPossible      recursiveReadOnly: Enabled
+/// writable                                           neither field
+/// ```
+fn mounts(spec: &Spec) -> Option<Vec<VolumeMountStatus>> {
+    let all = spec.volume_mounts.iter().flatten().map(|mount| {
+        let read_only = mount.read_only.filter(|read_only| *read_only);
+        let is_recursive = matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"));
+        VolumeMountStatus {
+            name: mount.name.clone(),
+            mount_path: mount.mount_path.clone(),
+            read_only,
+            recursive_read_only: read_only.map(|_| if is_recursive { "Enabled" } else { "Disabled" }.into()),
+        }
+    });
+    Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
+}
+
+/// As whom a container runs.
+fn user(user: &cri::User) -> ContainerUser {
+    let groups = user.groups.iter().map(|group| i64::from(*group)).collect();
+    let (uid, gid) = (user.uid.into(), user.gid.into());
+    ContainerUser { linux: Some(LinuxContainerUser { uid, gid, supplemental_groups: Some(groups) }) }
 }
 
 /// The state of a container that waits.

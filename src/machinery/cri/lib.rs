@@ -266,6 +266,17 @@ pub struct ContainerConfig {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// As whom the first process of a container runs, in numbers inside the container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// Its user.
+    pub uid: u32,
+    /// Its primary group.
+    pub gid: u32,
+    /// All its groups, the primary one first.
+    pub groups: Vec<u32>,
+}
+
 /// How far a container has come. It is started once at most: a restart is another container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerState {
@@ -311,6 +322,8 @@ pub struct Container {
     /// capabilities that the machine does not grant. Known once the container was started; empty if
     /// all was honoured. The kubelet reports each in an Event.
     pub warnings: Vec<String>,
+    /// `None` where the runtime runs no process of the kernel's.
+    pub user: Option<User>,
     /// Absolute.
     pub log_path: PathBuf,
     /// As they were given in [`ContainerConfig`].
