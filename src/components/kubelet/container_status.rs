@@ -52,14 +52,13 @@ pub(crate) fn container(
     let Some(c) = view.current(&spec.name) else { return not_made(view, spec, waiting, has_init, status) };
     (status.restart_count, status.container_id) = (c.attempt as i32, Some(format!("ropewalk://{}", c.id)));
     (status.image, status.image_id) = (c.image.clone(), c.image_id.clone());
-    status.resources = Some(spec.resources.clone().unwrap_or_default());
+    status.resources.get_or_insert_default();
     status.user = c.user.as_ref().map(user);
-    if let Some(previous) = view.previous(&spec.name) {
-        status.last_state = Some(ended(previous));
-    } else if c.attempt > 0 {
-        status.last_state = lost(view, c).or(status.last_state);
+    match view.previous(&spec.name) {
+        Some(previous) => status.last_state = Some(ended(previous)),
+        None if c.attempt > 0 => status.last_state = lost(view, c).or(status.last_state),
+        None => {}
     }
-    let is_service = !init || View::is_sidecar(spec);
     // Of a pod that is being deleted nothing runs again: it has ended as it did.
     let again = view.pod.metadata.deletion_timestamp.is_none() && view.restarts(spec, init, c);
     match c.state {
@@ -67,7 +66,7 @@ pub(crate) fn container(
             let probe = view.probes.probed.get(&spec.name).copied().unwrap_or_default();
             let started = probe.started.unwrap_or(true);
             status.started = Some(started);
-            status.ready = is_service && started && probe.ready.unwrap_or(true);
+            status.ready = is_service(spec, init) && started && probe.ready.unwrap_or(true);
             status.state = Some(ContainerState {
                 running: Some(ContainerStateRunning { started_at: c.started_at.map(Time) }),
                 ..ContainerState::default()
@@ -76,7 +75,7 @@ pub(crate) fn container(
         State::Created => status.state = Some(wait("ContainerCreating", None)),
         State::Exited => {
             // An init container is ready when its work is done; a sidecar's work is to run.
-            status.ready = !is_service && c.exit_code == 0;
+            status.ready = !is_service(spec, init) && c.exit_code == 0;
             status.state = Some(ended(c));
             if again && view.backoff_left(spec, c).is_some() {
                 let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
@@ -132,6 +131,11 @@ fn user(user: &cri::User) -> ContainerUser {
     let groups = user.groups.iter().map(|group| i64::from(*group)).collect();
     let (uid, gid) = (user.uid.into(), user.gid.into());
     ContainerUser { linux: Some(LinuxContainerUser { uid, gid, supplemental_groups: Some(groups) }) }
+}
+
+/// Whether a container is there to run, and not to be done.
+fn is_service(spec: &Spec, init: bool) -> bool {
+    !init || View::is_sidecar(spec)
 }
 
 /// The state of a container that waits.
