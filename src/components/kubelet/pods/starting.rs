@@ -224,9 +224,9 @@ impl Kubelet {
         self.recorder.normal(&about, "Created", format!("Created container: {}", spec.name), cause.clone());
         lengthen_backoff(key, spec, init, previous, memory);
         if let Err(error) = self.config.runtime.start_container(&id).await {
-            // The runtime shows it as ended with StartError; the back-off applies from here on.
+            // The runtime shows it as ended with StartError. As upstream its back-off is that of a
+            // container that crashed: the first restart does not wait.
             self.recorder.warning(&about, "Failed", format!("Error: {}", error.line()), cause.clone());
-            memory.backoffs.entry(spec.name.clone()).or_insert(view::BACKOFF.0);
             return Ok(None);
         }
         memory.waiting.remove(&spec.name);
