@@ -13,8 +13,9 @@
 //! that are built in or in the store stay. `ExecSync` is [`Runtime::exec`];
 //! `ReopenContainerLog` has no caller, since the runtime moves log files aside itself
 //! ([`LogLimits`]). Mounts have no propagation and are read-only with all that is mounted below;
-//! containers have no seccomp profile of their own, no AppArmor profile, no SELinux label and no
-//! sysctls. The API answers a pod that sets such a field with a warning.
+//! containers have no seccomp profile of their own, no AppArmor profile, no SELinux label; of the
+//! sysctls only those of the network are set. The API answers a pod that sets such a field with a
+//! warning.
 //! ## Read next
 //! `runtime`, which does it for real; `kubelet`, which asks for it.
 
@@ -113,6 +114,8 @@ pub struct SandboxConfig {
     pub host_aliases: Vec<(String, Vec<String>)>,
     /// Uses the node's network namespace instead of one of its own.
     pub host_network: bool,
+    /// Settings of its own network namespace, as paths below `/proc/sys`, and their values.
+    pub sysctls: Vec<(String, String)>,
     /// All containers see each other's processes (`shareProcessNamespace`).
     pub share_process_namespace: bool,
     /// Its users are others than the node's (`hostUsers: false`).
