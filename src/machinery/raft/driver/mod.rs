@@ -232,7 +232,8 @@ fn open<M: StateMachine>(
     for conf in confs.chain([&found.stored.snapshot.conf, &initial.conf]) {
         known.extend(conf.voters.iter().chain(&conf.learners));
     }
-    let config = Config { id: options.id, election_ticks: ELECTION_TICKS, heartbeat_ticks: 2, seed: options.seed };
+    let config =
+        Config { id: options.id, election_ticks: ELECTION_TICKS, heartbeat_ticks: 2, seed: options.seed };
     let member = Member::new(config, found.stored, machine, options.policy, now())
         .map_err(|why| StartError::Snapshot { dir: options.dir.clone(), why })?;
     let (inbox, inputs) = channel();
