@@ -116,8 +116,8 @@ pub(crate) enum Known {
     Table(Table),
     /// A write began and has not ended: the call may fail half-way, or be dropped when a kube-proxy
     /// is killed. The kernel has rules of before or of after. By key, every rule that it may have;
-    /// versions that differ in endpoints alone are kept once, and beyond [`RULES_MAX`] none, so that
-    /// a kernel that refuses every write does not make this grow.
+    /// versions that differ in endpoints alone are kept once, and beyond [`RULES_MAX`] none, so
+    /// that a kernel that refuses every write does not make this grow.
     Unsure {
         rules: BTreeMap<String, Vec<ServiceRule>>,
         /// There were more than [`RULES_MAX`]: the kernel may have any rule.
