@@ -44,6 +44,7 @@ const TESTS: &[Test] = &[
     ("a_container_that_writes_without_end_waits", |w| Box::pin(bounds::log_rate(w))),
     ("a_container_that_may_trace_reaches_its_own_pod_only", |w| Box::pin(escape::tracer(w))),
     ("a_pod_without_a_network_leaves_nothing_and_says_why", |w| Box::pin(sandbox::no_network(w))),
+    ("a_pod_sets_parameters_of_its_own_network", |w| Box::pin(sandbox::sysctls(w))),
     ("containers_of_a_pod_share_its_bounds", |w| Box::pin(sandbox::bounds(w))),
     ("containers_of_a_pod_share_its_memory", |w| Box::pin(sandbox::memory(w))),
     ("a_start_that_blocks_can_be_stopped", |w| Box::pin(escape::blocked_start(w))),

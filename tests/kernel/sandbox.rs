@@ -364,3 +364,23 @@ pub(crate) async fn memory(w: World) -> Check {
     }
     mount::detach(&volume).map_err(|e| e.line().into())
 }
+
+/// A parameter of the pod's own network, and a value that the kernel refuses.
+pub(crate) async fn sysctls(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let with = |name: &str, value: &str| {
+        let sysctls = vec![("net/ipv4/tcp_fin_timeout".to_string(), value.to_string())];
+        cri::SandboxConfig { sysctls, ..w.sandbox(name) }
+    };
+    let of_machine = || std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fin_timeout");
+    let before = of_machine()?;
+    let sandbox = runtime.run_pod_sandbox(with("set", "17")).await?;
+    let id = runtime.create_container(&sandbox.id, shell("cat /proc/sys/net/ipv4/tcp_fin_timeout")).await?;
+    runtime.start_container(&id).await?;
+    ended(runtime, &id).await?;
+    let log = w.log_of(0, &id).await?;
+    ensure(log.contains(" stdout F 17"), log)?;
+    ensure(of_machine()? == before, "the machine's own changed")?;
+    let refused = runtime.run_pod_sandbox(with("refused", "1-2")).await.err().ok_or("it was set")?;
+    ensure(refused.line().contains("tcp_fin_timeout"), refused.line())
+}

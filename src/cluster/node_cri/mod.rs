@@ -132,6 +132,7 @@ impl NodeCri {
             reason: if c.state == ContainerState::Exited { c.reason.into() } else { String::new() },
             message: c.message.clone(),
             warnings: Vec::new(),
+            user: None,
             log_path: c.log.path.clone(),
             labels: c.config.labels.clone(),
             annotations: c.config.annotations.clone(),

@@ -5,7 +5,8 @@ use super::view::{LOST, View, may_restart};
 use cri::{Container, ContainerState as State};
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, ResourceRequirements,
+    ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser, ResourceRequirements,
+    VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
@@ -29,7 +30,8 @@ pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 ///
 /// `restartCount` is the number of the attempt. It survives a restart of the machine, because the
 /// stored status is read where the runtime has forgotten. `resources` and `allocatedResources` are
-/// what the container asks for: nothing is resized in place.
+/// what the container asks for: nothing is resized in place. One that was made has `resources: {}`
+/// if it asks for nothing.
 pub(crate) fn container(
     view: &View,
     spec: &Spec,
@@ -44,19 +46,19 @@ pub(crate) fn container(
         last_state: Some(ContainerState::default()),
         allocated_resources: spec.resources.as_ref().and_then(|all| all.requests.clone()),
         resources: spec.resources.clone().filter(|all| *all != ResourceRequirements::default()),
+        volume_mounts: mounts(spec),
         ..ContainerStatus::default()
     };
     let Some(c) = view.current(&spec.name) else { return not_made(view, spec, waiting, has_init, status) };
-    status.restart_count = c.attempt as i32;
-    status.container_id = Some(format!("ropewalk://{}", c.id));
-    status.image = c.image.clone();
-    status.image_id = c.image_id.clone();
-    if let Some(previous) = view.previous(&spec.name) {
-        status.last_state = Some(ended(previous));
-    } else if c.attempt > 0 {
-        status.last_state = lost(view, c).or(status.last_state);
+    (status.restart_count, status.container_id) = (c.attempt as i32, Some(format!("ropewalk://{}", c.id)));
+    (status.image, status.image_id) = (c.image.clone(), c.image_id.clone());
+    status.resources.get_or_insert_default();
+    status.user = c.user.as_ref().map(user);
+    match view.previous(&spec.name) {
+        Some(previous) => status.last_state = Some(ended(previous)),
+        None if c.attempt > 0 => status.last_state = lost(view, c).or(status.last_state),
+        None => {}
     }
-    let is_service = !init || View::is_sidecar(spec);
     // Of a pod that is being deleted nothing runs again: it has ended as it did.
     let again = view.pod.metadata.deletion_timestamp.is_none() && view.restarts(spec, init, c);
     match c.state {
@@ -64,7 +66,7 @@ pub(crate) fn container(
             let probe = view.probes.probed.get(&spec.name).copied().unwrap_or_default();
             let started = probe.started.unwrap_or(true);
             status.started = Some(started);
-            status.ready = is_service && started && probe.ready.unwrap_or(true);
+            status.ready = is_service(spec, init) && started && probe.ready.unwrap_or(true);
             status.state = Some(ContainerState {
                 running: Some(ContainerStateRunning { started_at: c.started_at.map(Time) }),
                 ..ContainerState::default()
@@ -73,7 +75,7 @@ pub(crate) fn container(
         State::Created => status.state = Some(wait("ContainerCreating", None)),
         State::Exited => {
             // An init container is ready when its work is done; a sidecar's work is to run.
-            status.ready = !is_service && c.exit_code == 0;
+            status.ready = !is_service(spec, init) && c.exit_code == 0;
             status.state = Some(ended(c));
             if again && view.backoff_left(spec, c).is_some() {
                 let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
@@ -99,6 +101,41 @@ pub(crate) fn container(
         }
     }
     status
+}
+
+/// The volumes of a container, and which of them are read-only with all that is mounted below, as
+/// the container asks for it. Source: `convertToAPIContainerStatuses` in
+/// `pkg/kubelet/kubelet_pods.go`.
+///
+/// ```text
+/// readOnly: true                                     recursiveReadOnly: Disabled
+/// readOnly: true, recursiveReadOnly: IfPossible      recursiveReadOnly: Enabled
+/// writable                                           neither field
+/// ```
+fn mounts(spec: &Spec) -> Option<Vec<VolumeMountStatus>> {
+    let all = spec.volume_mounts.iter().flatten().map(|mount| {
+        let read_only = mount.read_only.filter(|read_only| *read_only);
+        let is_recursive = matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"));
+        VolumeMountStatus {
+            name: mount.name.clone(),
+            mount_path: mount.mount_path.clone(),
+            read_only,
+            recursive_read_only: read_only.map(|_| if is_recursive { "Enabled" } else { "Disabled" }.into()),
+        }
+    });
+    Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
+}
+
+/// As whom a container runs.
+fn user(user: &cri::User) -> ContainerUser {
+    let groups = user.groups.iter().map(|group| i64::from(*group)).collect();
+    let (uid, gid) = (user.uid.into(), user.gid.into());
+    ContainerUser { linux: Some(LinuxContainerUser { uid, gid, supplemental_groups: Some(groups) }) }
+}
+
+/// Whether a container is there to run, and not to be done.
+fn is_service(spec: &Spec, init: bool) -> bool {
+    !init || View::is_sidecar(spec)
 }
 
 /// The state of a container that waits.

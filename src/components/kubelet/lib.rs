@@ -42,7 +42,8 @@
 //! always false. A Node that a client deleted is registered again within ten seconds, where
 //! upstream's kubelet does that only after its own restart. `hostPath` shows a file system of the
 //! node's own, not the machine's; of its files only `/etc/hosts` is there before a pod makes
-//! others.
+//! others. WebSocket sessions in base64 (`v4.base64.channel.k8s.io`, `base64.channel.k8s.io`), for
+//! which no kubectl asks: such a client is refused, and names a binary protocol instead.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 

@@ -27,6 +27,9 @@ pub(super) struct Applier {
     /// Names of the members; others are shown by number.
     pub names: BTreeMap<MemberId, String>,
     pub me: MemberId,
+    /// What each lease gets beside its full time when this member becomes the leader: an election
+    /// timeout, as of etcd (`Promote` in server/lease/lessor.go).
+    pub election: Duration,
     role: Role,
     /// The last entry applied.
     applied: Applied,
@@ -65,6 +68,7 @@ impl Applier {
             tap,
             names,
             me,
+            election: Duration::ZERO,
             role,
             applied,
             term,
@@ -135,7 +139,7 @@ impl StateMachine for Applier {
             Some((data, state)) if same(&data) => state,
             _ => snapshot::decode(&s.data).map_err(|e| e.to_string())?,
         };
-        leases.renew_all(now);
+        leases.renew_all(now, Duration::ZERO);
         self.applied = Applied { index: s.index, term: s.term };
         self.shared.replace(store, leases, alarms, self.applied);
         Ok(())
@@ -186,7 +190,7 @@ impl StateMachine for Applier {
 
     fn status(&mut self, s: &raft::Status, applied: u64, now: Moment) {
         if s.role == Role::Leader && self.role != Role::Leader {
-            self.shared.leases().renew_all(now);
+            self.shared.leases().renew_all(now, self.election);
         }
         let status = Status {
             member: self.name(self.me),
@@ -235,7 +239,7 @@ impl StateMachine for Applier {
         }
         if std::mem::take(&mut self.refused) {
             // clients that tried to renew their leases meanwhile were refused
-            self.shared.leases().renew_all(now);
+            self.shared.leases().renew_all(now, Duration::ZERO);
         }
         // Before an entry of its own term a leader does not know all renewals (`snapshot::decode`).
         // And what was proposed is not proposed again while the log stands still: it is still in
@@ -363,6 +367,19 @@ mod tests {
         assert_eq!(one.due_at(60), Vec::<Bytes>::new());
         one.applier.waiting.pause(None);
         assert_eq!((one.due_at(61).len(), one.due_at(65).len(), one.due_at(66).len()), (0, 0, 1));
+    }
+
+    #[test]
+    fn a_new_leader_gives_leases_their_time_and_an_election_timeout() {
+        let mut one = One::new();
+        one.applier.election = Duration::from_secs(2);
+        one.run(&Command::LeaseGrant { id: 7, ttl: 5 });
+        one.now = Duration::from_secs(4);
+        let (id, term, last) = (1, 3, one.index);
+        let follows = raft::Status { id, term, last, leader: 2, voters: 3, ..Default::default() };
+        one.applier.status(&follows, one.index, one.now);
+        one.status(0);
+        assert_eq!((one.due_at(9).len(), one.due_at(10).len(), one.due_at(11).len()), (0, 0, 1));
     }
 
     #[test]

@@ -146,11 +146,11 @@ impl Leases {
     /// last, and while writes are refused nobody can renew.
     ///
     /// A lease of 10 s was renewed 9 s before the old leader died. The new one gives it 10 s from
-    /// now on. A lease that lives too long does less harm than one that ends while its holder
-    /// renews it.
-    pub(crate) fn renew_all(&mut self, now: Moment) {
+    /// now on, and `extra`. A lease that lives too long does less harm than one that ends while its
+    /// holder renews it.
+    pub(crate) fn renew_all(&mut self, now: Moment, extra: Duration) {
         for lease in self.all.values_mut() {
-            lease.expires = now + wait(lease.ttl);
+            lease.expires = now + wait(lease.ttl) + extra;
             lease.due = lease.expires;
         }
         // Made anew at once: to take each out and in again costs several times as much.

@@ -219,9 +219,11 @@ impl Waiting {
         *self.paused.lock() = why;
     }
 
-    /// The member takes no more writes, for good.
+    /// The member takes no more writes, for good. The failure is recorded before the pause ends:
+    /// in between the member would look as if it took writes.
     pub(crate) fn fail(&self, error: Error) {
         *self.failed.lock() = Some(error.clone());
+        self.pause(None);
         self.fail_proposals(&error);
     }
 }
@@ -239,6 +241,23 @@ mod tests {
             waiting.overload(id);
             assert_eq!(pending.try_recv().map(|answer| answer.map(drop)), Ok(Err(error)));
         }
+    }
+
+    #[test]
+    fn a_failure_is_recorded_before_the_pause_ends() {
+        let waiting = Waiting::new(1, "a");
+        waiting.pause(Some(Error::NoSpace));
+        let paused = waiting.paused.lock(); // the pause cannot end
+        let deadline = Instant::now() + Duration::from_secs(10);
+        std::thread::scope(|threads| {
+            threads.spawn(|| waiting.fail(Error::Stopped));
+            while waiting.failed().is_none() {
+                assert!(Instant::now() < deadline, "it waits for the end of the pause");
+                std::thread::yield_now();
+            }
+            drop(paused);
+        });
+        assert_eq!((waiting.writes_refused(), waiting.paused.lock().take()), (Some(Error::Stopped), None));
     }
 
     #[test]

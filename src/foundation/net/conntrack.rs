@@ -67,6 +67,12 @@ impl Stale {
         self.bound();
     }
 
+    /// Makes every UDP flow stale that does not lead to an endpoint: any service may have changed.
+    pub(crate) fn add_everything(&mut self) {
+        self.fronts.clear();
+        (self.everything, self.has_untranslated) = (true, true);
+    }
+
     /// Forgets what changed if that is too much to remember: then everything has.
     fn bound(&mut self) {
         if self.fronts.len() > FRONTS_MAX {

@@ -165,11 +165,15 @@ impl Fabric {
     }
 
     /// Loses a share of what passes between two nodes and their pods, each way, until `heal`: 100
-    /// is a cut cable, 0 mends it.
+    /// is a cut cable, 0 mends it. Without two such nodes it does nothing: a node has no link to
+    /// itself, and a rule for one would cut off its own pods.
     ///
     /// # Errors
     /// The kernel refuses; then both ways are as they were.
     pub async fn lose(&self, a: u8, b: u8, percent: f64) -> Result<()> {
+        if a == b {
+            return Ok(());
+        }
         let (one, other) = {
             let nodes = self.lock();
             let (Some(one), Some(other)) = (nodes.get(&a), nodes.get(&b)) else { return Ok(()) };

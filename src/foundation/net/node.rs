@@ -40,6 +40,9 @@ impl Services {
     fn begin(&mut self, wanted: &[ServiceRule]) -> Option<Write> {
         let write = self.known.begin(wanted)?;
         self.stale.add(write.changes.iter().filter_map(Change::removed).chain(&write.replaced));
+        if write.replaces_any {
+            self.stale.add_everything();
+        }
         self.stale.add_new(write.changes.iter().filter_map(Change::added));
         Some(write)
     }
@@ -408,6 +411,21 @@ mod tests {
         services.begin(&[udp("changed", 11, 54)]).unwrap();
         let asked: Vec<String> = services.stale.filters().iter().map(|f| format!("{f:?}")).collect();
         assert!(asked.iter().any(|filter| filter.contains("10.96.0.10")), "{asked:?}");
+    }
+
+    /// The kernel refuses every write until there were more rules than are remembered.
+    #[test]
+    fn a_write_that_may_replace_any_rule_makes_every_flow_stale() {
+        let node = Ipv4Addr::new(172, 30, 0, 11);
+        let mut services = Services { known: Known::default(), stale: Stale::new(node) };
+        for round in 0..11 {
+            let wanted: Vec<ServiceRule> = (0..1000).map(|n| rule(&format!("{round}-{n}"), &[])).collect();
+            services.begin(&wanted).unwrap();
+        }
+        assert!(services.stale.is_empty(), "none of them is a UDP service");
+        services.begin(&[]).unwrap();
+        assert!(!services.stale.is_empty());
+        assert_eq!(services.stale.filters().len(), 1, "all of UDP");
     }
 
     #[tokio::test]

@@ -106,15 +106,23 @@ impl Table {
     }
 }
 
+/// Rules that the kernel may have and that are remembered one by one, some 200 bytes each. They add
+/// up where it refuses every write while Services come and go.
+const RULES_MAX: usize = 10_000;
+
 /// What is known of the kernel's rules.
 pub(crate) enum Known {
     /// The kernel has these.
     Table(Table),
     /// A write began and has not ended: the call may fail half-way, or be dropped when a kube-proxy
     /// is killed. The kernel has rules of before or of after. By key, every rule that it may have;
-    /// versions that differ in endpoints alone are kept once, so that a kernel that refuses every
-    /// write does not make this grow.
-    Unsure(BTreeMap<String, Vec<ServiceRule>>),
+    /// versions that differ in endpoints alone are kept once, and beyond [`RULES_MAX`] none, so
+    /// that a kernel that refuses every write does not make this grow.
+    Unsure {
+        rules: BTreeMap<String, Vec<ServiceRule>>,
+        /// There were more than [`RULES_MAX`]: the kernel may have any rule.
+        any: bool,
+    },
 }
 
 /// A write that is to be made.
@@ -127,6 +135,8 @@ pub(crate) struct Write {
     /// Rules that the kernel may have and that `changes` do not remove one by one, because
     /// everything is made anew. Flows may lead by them.
     pub replaced: Vec<ServiceRule>,
+    /// `replaced` is not all of them: there were more than are remembered.
+    pub replaces_any: bool,
 }
 
 impl Default for Known {
@@ -144,9 +154,10 @@ impl Known {
     /// there as `replaced`: UDP flows that such a rule has led are forgotten too.
     pub(crate) fn begin(&mut self, wanted: &[ServiceRule]) -> Option<Write> {
         let write = match self {
-            Known::Unsure(rules) => {
+            Known::Unsure { rules, any } => {
                 let (changes, after) = Table::rebuild(wanted);
-                Write { changes, after, anew: true, replaced: rules.values().flatten().cloned().collect() }
+                let replaced = rules.values().flatten().cloned().collect();
+                Write { changes, after, anew: true, replaced, replaces_any: *any }
             }
             Known::Table(table) => {
                 let (changes, after) = table.change_to(wanted);
@@ -154,16 +165,21 @@ impl Known {
                     return None;
                 }
                 let before = std::mem::take(table).services;
-                *self = Known::Unsure(before.into_iter().map(|(key, (_, rule))| (key, vec![rule])).collect());
-                Write { changes, after, anew: false, replaced: Vec::new() }
+                let rules = before.into_iter().map(|(key, (_, rule))| (key, vec![rule])).collect();
+                *self = Known::Unsure { rules, any: false };
+                Write { changes, after, anew: false, replaced: Vec::new(), replaces_any: false }
             }
         };
-        if let Known::Unsure(rules) = self {
+        if let Known::Unsure { rules, any } = self {
             for new in write.changes.iter().filter_map(Change::added) {
                 let versions = rules.entry(new.key.clone()).or_default();
                 if !versions.iter().any(|old| is_reached_alike(old, new)) {
                     versions.push(new.clone());
                 }
+            }
+            if rules.values().map(Vec::len).sum::<usize>() > RULES_MAX {
+                rules.clear();
+                *any = true;
             }
         }
         Some(write)
@@ -174,7 +190,7 @@ impl Known {
     pub(crate) fn keys(&self) -> BTreeMap<u32, &str> {
         match self {
             Known::Table(table) => table.services.iter().map(|(key, (n, _))| (*n, key.as_str())).collect(),
-            Known::Unsure(_) => BTreeMap::new(),
+            Known::Unsure { .. } => BTreeMap::new(),
         }
     }
 
@@ -269,6 +285,25 @@ pub(crate) mod tests {
         let replaced = known.begin(&[rule("x", &[])]).unwrap().replaced;
         assert_eq!(replaced, [new(2, 80), new(2, 81)], "a port that was changed is a version of its own");
         assert_eq!(known.begin(&[]).unwrap().replaced.len(), 3, "one without endpoints, too");
+    }
+
+    /// A kernel that refuses every write, while Services come and go.
+    #[test]
+    fn rules_of_ever_new_services_are_bounded() {
+        let mut known = Known::default();
+        let thousand = |round: u32| -> Vec<ServiceRule> {
+            (0..1000).map(|n| rule(&format!("{round}-{n}"), &[])).collect()
+        };
+        for round in 0..12 {
+            let write = known.begin(&thousand(round)).unwrap();
+            assert!(write.replaced.len() <= RULES_MAX, "{}", write.replaced.len());
+            assert_eq!(write.replaces_any, round > 10, "the eleventh thousand was too many: {round}");
+        }
+        let write = known.begin(&[]).unwrap();
+        assert_eq!((write.replaced.len(), write.replaces_any), (1000, true), "any rule may be there");
+        known.end(write.after);
+        drop(known.begin(&thousand(0)).unwrap());
+        assert!(!known.begin(&[]).unwrap().replaces_any, "the kernel took a write meanwhile");
     }
 
     #[test]

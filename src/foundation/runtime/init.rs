@@ -144,6 +144,9 @@ fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible
         if let Some(groups) = ping_groups(&user::gid_map(), most) {
             let _ = namespace::set_sysctl("net/ipv4/ping_group_range", &groups); // pods run without ping, too
         }
+        for (name, value) in &spec.sysctls {
+            namespace::set_sysctl(name, value)?;
+        }
     }
     // A new root must be a mount point.
     let root = mount::over_itself(root, Attributes { read_only: true, no_devices: false })?;

@@ -329,6 +329,7 @@ async fn make_pause(
         hostname: config.kernel_hostname().to_string(),
         root: means.config.images.pause(),
         own_network: !config.host_network,
+        sysctls: config.sysctls.clone(),
         own_pids: config.share_process_namespace,
     };
     let request = Request {

@@ -66,6 +66,8 @@ pub struct Pause {
     pub root: PathBuf,
     /// A new network namespace is made, unless the pod uses the node's.
     pub own_network: bool,
+    /// Settings of that namespace, as paths below `/proc/sys`, and their values.
+    pub sysctls: Vec<(String, String)>,
     /// It is pid 1 of the pod (`shareProcessNamespace`).
     pub own_pids: bool,
 }

@@ -13,8 +13,9 @@
 //! that are built in or in the store stay. `ExecSync` is [`Runtime::exec`];
 //! `ReopenContainerLog` has no caller, since the runtime moves log files aside itself
 //! ([`LogLimits`]). Mounts have no propagation and are read-only with all that is mounted below;
-//! containers have no seccomp profile of their own, no AppArmor profile, no SELinux label and no
-//! sysctls. The API answers a pod that sets such a field with a warning.
+//! containers have no seccomp profile of their own, no AppArmor profile, no SELinux label; of the
+//! sysctls only those of the network are set. The API answers a pod that sets such a field with a
+//! warning.
 //! ## Read next
 //! `runtime`, which does it for real; `kubelet`, which asks for it.
 
@@ -113,6 +114,8 @@ pub struct SandboxConfig {
     pub host_aliases: Vec<(String, Vec<String>)>,
     /// Uses the node's network namespace instead of one of its own.
     pub host_network: bool,
+    /// Settings of its own network namespace, as paths below `/proc/sys`, and their values.
+    pub sysctls: Vec<(String, String)>,
     /// All containers see each other's processes (`shareProcessNamespace`).
     pub share_process_namespace: bool,
     /// Its users are others than the node's (`hostUsers: false`).
@@ -266,6 +269,17 @@ pub struct ContainerConfig {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// As whom the first process of a container runs, in numbers inside the container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// Its user.
+    pub uid: u32,
+    /// Its primary group.
+    pub gid: u32,
+    /// All its groups, the primary one first.
+    pub groups: Vec<u32>,
+}
+
 /// How far a container has come. It is started once at most: a restart is another container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerState {
@@ -311,6 +325,8 @@ pub struct Container {
     /// capabilities that the machine does not grant. Known once the container was started; empty if
     /// all was honoured. The kubelet reports each in an Event.
     pub warnings: Vec<String>,
+    /// `None` where the runtime runs no process of the kernel's.
+    pub user: Option<User>,
     /// Absolute.
     pub log_path: PathBuf,
     /// As they were given in [`ContainerConfig`].

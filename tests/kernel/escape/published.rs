@@ -31,7 +31,11 @@ pub(crate) const PUBLISHED: &[Published] = &[
     yes("CVE-2020-15257", "containerd's shim listened on an abstract socket; nothing here does", REFUSED),
     yes("CVE-2021-30465", "mount points are descriptors before the root is changed", PATHS),
     yes("CVE-2022-0492", "no cgroup tree can be mounted, release_agent cannot be written", REFUSED),
-    yes("CVE-2022-0811", "no sysctl of the pod is written; core_pattern is read-only", REFUSED),
+    yes(
+        "CVE-2022-0811",
+        "a pod's sysctls are numbers in its own network; core_pattern is read-only",
+        REFUSED,
+    ),
     no(
         "CVE-2023-25809",
         "rootless runc left a cgroup tree writable; no cgroup tree is mounted in a container",

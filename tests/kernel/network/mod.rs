@@ -200,6 +200,10 @@ pub(crate) async fn faults(w: World) -> Check {
     drop(dial(n1, (n2.node_ip(), 9000)).await?);
     w.fabric.lose(1, 2, 100.0).await?;
     ensure(reach().await.is_err(), "nothing comes through a cut link")?;
+    w.fabric.lose(2, 2, 100.0).await?;
+    let own = n2.dial((n2.node_ip(), 9000).into());
+    let own = tokio::time::timeout(Duration::from_millis(400), own).await;
+    ensure(matches!(own, Ok(Ok(_))), "a node has no link to itself that could be cut")?;
     w.fabric.lose(1, 2, 50.0).await?;
     let mut through = 0;
     for _ in 0..40 {

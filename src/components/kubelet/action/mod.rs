@@ -267,6 +267,14 @@ impl Target<'_> {
         let wanted = get.http_headers.as_deref().unwrap_or_default();
         let header =
             |name: &str| wanted.iter().find(|h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value.clone());
+        // As upstream an empty one is not sent (`newProbeRequest`, and Go's HTTP client).
+        let is_left_out = |name: &str| {
+            let is_empty = |known: &str| header(known).is_some_and(|first| first.is_empty());
+            name.eq_ignore_ascii_case("host")
+                || ["accept", "user-agent"]
+                    .iter()
+                    .any(|known| name.eq_ignore_ascii_case(known) && is_empty(known))
+        };
         let host = header("host").unwrap_or_else(|| to.to_string());
         let mut place = Place { tls, to, host, path };
         let failed = |why: String| NoAnswer::Other(format!("Get {url:?}: {why}"));
@@ -279,7 +287,7 @@ impl Target<'_> {
                 if header("accept").is_none() {
                     request = request.header("accept", "*/*");
                 }
-                for h in wanted.iter().filter(|h| !h.name.eq_ignore_ascii_case("host")) {
+                for h in wanted.iter().filter(|h| !is_left_out(&h.name)) {
                     request = request.header(&h.name, &h.value);
                 }
                 let request = request

@@ -142,6 +142,37 @@ async fn an_http_hook_has_done_its_work_when_it_was_heard_and_a_probe_looks_at_t
     assert!(refused.contains("connection refused"), "{refused}");
 }
 
+#[tokio::test]
+async fn an_empty_header_keeps_the_default_from_being_sent() {
+    let (ip, pods) = (std::net::Ipv4Addr::new(172, 30, 0, 11), std::net::Ipv4Addr::new(10, 244, 1, 0));
+    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
+    let network = cni::fake::FakeFabric::default().node(ip, pods);
+    let spec = Spec { name: "c".into(), ..Spec::default() };
+    let target = Target {
+        spec: &spec,
+        container_id: "c",
+        pod_ip: Some(ip.into()),
+        runtime: &runtime,
+        network: &*network,
+        agent: "test",
+    };
+    let well = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let mut asked = answering(&*network, 8080, well).await;
+    let mut heard = async |headers: serde_json::Value| {
+        let get = serde_json::json!({"port": 8080, "httpHeaders": headers});
+        let get = Action::Http(serde_json::from_value(get).unwrap());
+        assert_eq!(target.act(&get, Duration::from_secs(20)).await, Ok(Answer::Well));
+        String::from_utf8(asked.recv().await.unwrap()).unwrap().to_lowercase()
+    };
+    let plain = heard(serde_json::json!([{"name": "X-Empty", "value": ""}])).await;
+    for line in ["accept: */*\r\n", "user-agent: test\r\n", "x-empty: \r\n"] {
+        assert!(plain.contains(line), "{line:?} {plain}");
+    }
+    let empty = serde_json::json!([{"name": "Accept", "value": ""}, {"name": "User-Agent", "value": ""}]);
+    let bare = heard(empty).await;
+    assert!(!bare.contains("accept") && !bare.contains("user-agent"), "{bare}");
+}
+
 /// A probe reads what it is answered; a hook is done when it was heard.
 #[tokio::test]
 async fn an_http_probe_waits_for_the_body_and_counts_its_requests() {

@@ -295,4 +295,9 @@ fn a_pod_that_asks_for_an_unsafe_kernel_parameter_is_rejected() {
     let pods = [with("a", "kernel.msgmax"), with("b", "kernel/shm_rmid_forced")];
     let refused = "SysctlForbidden: forbidden sysctl: \"kernel.msgmax\" not allowlisted";
     assert_eq!(judged(NODE, &[], &pods, &[0, 1]), [refused, "admitted"]);
+    let mut of_node = (*with("c", "net.ipv4.tcp_fin_timeout")).clone();
+    of_node.spec.as_mut().unwrap().host_network = Some(true);
+    let refused =
+        "SysctlForbidden: forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host net enabled";
+    assert_eq!(judged(NODE, &[], &[Arc::new(of_node)], &[0]), [refused]);
 }

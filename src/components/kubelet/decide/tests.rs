@@ -46,6 +46,7 @@ pub(crate) fn container(name: &str, attempt: u32, state: ContainerState, exit_co
         reason: if exit_code == 0 { "Completed".into() } else { "Error".into() },
         message: String::new(),
         warnings: Vec::new(),
+        user: None,
         log_path: PathBuf::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),

@@ -8,7 +8,7 @@ use crate::admission::{Admissions, OnNode, Verdict};
 use crate::error::Error;
 use crate::node_match::NodeFacts;
 use crate::specs::reference;
-use crate::status::{Failure, FailureKind, PREEMPTING};
+use crate::status::{Failure, FailureKind};
 use crate::walk::Allowance;
 use crate::{eviction, mirror, pressure, view};
 use client::{Key, optional};
@@ -186,14 +186,13 @@ impl Kubelet {
         Ok((None, Some(again.map_or(look, |again| again.min(look)))))
     }
 
-    /// Tells that the pod has failed as soon as that is decided, once by an Event, and writes it;
-    /// after that its containers are ended. One that is evicted is ended at the same time: it may
-    /// go on to write meanwhile, and its files may take long to remove. Should this kubelet end in
-    /// between, the next one finds a failed pod with remains, and ends those.
+    /// Tells that the pod has to fail as soon as that is decided, once by an Event, and ends its
+    /// containers. One that is evicted or preempted is ended in the background: its files may take
+    /// long to remove.
     ///
-    /// A preempted pod, and one whose time is over, have their own grace period, which may be long.
-    /// As upstream they do not fail before their containers have ended: a controller would make a
-    /// successor of what still runs, and delete it.
+    /// As upstream no pod fails before its containers have ended (`mergePodStatus` in
+    /// `pkg/kubelet/status/status_manager.go`): a controller would make a successor of what still
+    /// runs, and delete it. Until then the status keeps its phase, and has no `DisruptionTarget`.
     /// `false`: it is not written yet, since the pod changed meanwhile or its containers run; the
     /// change, or their end, brings the pod back.
     pub(super) async fn fail(
@@ -221,7 +220,8 @@ impl Kubelet {
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         let is_disruption = matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption);
-        if is_disruption && failure.reason == PREEMPTING && self.is_ending(key, &memory.uid) {
+        let runs = containers.iter().any(|container| container.state == ContainerState::Running);
+        if is_disruption && runs && self.is_ending(key, &memory.uid) {
             // Who is not ready any more gets no connections, as of any pod. Its phase stays.
             status.phase = pod.status.as_ref().and_then(|before| before.phase.clone());
             self.report(key, pod, memory, cause, status).await?;

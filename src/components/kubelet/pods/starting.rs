@@ -10,7 +10,7 @@ use crate::env::{self, Facts, Sources};
 use crate::error::Error;
 use crate::specs::reference;
 use crate::view::{self, View, Why};
-use crate::{bounds, oom, resources, termination, volumes};
+use crate::{bounds, oom, resources, sysctls, termination, volumes};
 use api::cidr;
 use client::{Key, is_unanswered, optional};
 use cri::{Container, ContainerState, Dns, PodId, Sandbox, SandboxConfig};
@@ -88,7 +88,8 @@ impl Kubelet {
     /// What the runtime is asked for to make a pod's sandbox.
     ///
     /// # Errors
-    /// `setHostnameAsFQDN`, and the name is longer than the kernel takes.
+    /// - `setHostnameAsFQDN`, and the name is longer than the kernel takes.
+    /// - The value of a sysctl is none of numbers.
     pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32, dns: Dns) -> Result<SandboxConfig, String> {
         let part = |p: &Option<String>| p.clone().unwrap_or_default();
         let (meta, spec) = (&pod.metadata, pod.spec.clone().unwrap_or_default());
@@ -122,6 +123,7 @@ impl Kubelet {
                 .map(|a| (cidr::canonical_text(&a.ip), a.hostnames.unwrap_or_default()))
                 .collect(),
             host_network,
+            sysctls: sysctls::of_network(pod)?,
             share_process_namespace: spec.share_process_namespace.unwrap_or(false),
             own_users: spec.host_users == Some(false),
             cpu_shares: resources::pod_shares(pod),
@@ -224,9 +226,9 @@ impl Kubelet {
         self.recorder.normal(&about, "Created", format!("Created container: {}", spec.name), cause.clone());
         lengthen_backoff(key, spec, init, previous, memory);
         if let Err(error) = self.config.runtime.start_container(&id).await {
-            // The runtime shows it as ended with StartError; the back-off applies from here on.
+            // The runtime shows it as ended with StartError. As upstream its back-off is that of a
+            // container that crashed: the first restart does not wait.
             self.recorder.warning(&about, "Failed", format!("Error: {}", error.line()), cause.clone());
-            memory.backoffs.entry(spec.name.clone()).or_insert(view::BACKOFF.0);
             return Ok(None);
         }
         memory.waiting.remove(&spec.name);

@@ -425,6 +425,37 @@ fn the_status_of_a_container_says_what_it_was_given() {
         let told = serde_json::to_value(status(&pod, Some(&ready), &containers, None)).unwrap();
         let [a, b] = [0_usize, 1].map(|at| &told["containerStatuses"][at]);
         assert_eq!((&a["resources"], &a["allocatedResources"]), (&asked, &asked["requests"]));
-        assert!(b["resources"].is_null() && b["allocatedResources"].is_null());
+        let nothing = if containers.is_empty() { serde_json::Value::Null } else { serde_json::json!({}) };
+        assert_eq!((&b["resources"], b["allocatedResources"].is_null()), (&nothing, true));
     }
+}
+
+#[test]
+fn the_status_of_a_container_says_what_it_mounts_and_as_whom_it_runs() {
+    let mut pod = pod("Always", &[], &["a", "b"]);
+    let mounts = serde_json::json!([
+        {"name": "v", "mountPath": "/v", "readOnly": false},
+        {"name": "c", "mountPath": "/c", "readOnly": true},
+        {"name": "w", "mountPath": "/w", "readOnly": true, "recursiveReadOnly": "IfPossible"},
+    ]);
+    pod.spec.as_mut().unwrap().containers[0].volume_mounts = serde_json::from_value(mounts).unwrap();
+    let mut made = [container("a", 0, State::Running, 0), container("b", 0, State::Running, 0)];
+    made[0].user = Some(cri::User { uid: 1000, gid: 3000, groups: vec![3000, 4000] });
+    let ready = sandbox("s", 0, SandboxState::Ready);
+    let told = |containers: &[Container]| {
+        let told = serde_json::to_value(status(&pod, Some(&ready), containers, None)).unwrap();
+        told["containerStatuses"].clone()
+    };
+    let want = serde_json::json!([
+        {"name": "v", "mountPath": "/v"},
+        {"name": "c", "mountPath": "/c", "readOnly": true, "recursiveReadOnly": "Disabled"},
+        {"name": "w", "mountPath": "/w", "readOnly": true, "recursiveReadOnly": "Enabled"},
+    ]);
+    for containers in [<&[Container]>::default(), made.as_slice()] {
+        let told = told(containers);
+        assert_eq!((&told[0]["volumeMounts"], told[1]["volumeMounts"].is_null()), (&want, true));
+    }
+    let user = serde_json::json!({"linux": {"uid": 1000, "gid": 3000, "supplementalGroups": [3000, 4000]}});
+    assert_eq!((&told(&made)[0]["user"], told(&made)[1]["user"].is_null()), (&user, true));
+    assert!(told(&[])[0]["user"].is_null(), "it runs as no user yet");
 }

@@ -332,10 +332,16 @@ pub(super) fn is_mounted(dir: &Path) -> linux::Result<bool> {
     Ok(device(dir)? != device(dir.parent().unwrap_or(dir))?)
 }
 
+/// Makes a directory with this mode, whatever the umask. One that is there keeps its mode, which a
+/// container may have changed. It gets its name last: a process that ends before that leaves no
+/// directory with another mode behind. No volume has a name with a dot in front.
 fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     if !path.is_dir() {
-        fs::create_dir_all(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let unfinished = path.with_file_name(format!(".{name}.new"));
+        fs::create_dir_all(&unfinished)?;
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(mode))?;
+        fs::rename(&unfinished, path)?;
     }
     Ok(())
 }

@@ -123,6 +123,21 @@ fn the_type_of_a_persistent_volumes_path_is_kept_and_a_local_path_has_to_exist()
 }
 
 /// The parts of a token that say when it was issued and when it ends.
+/// A process ended while it made the directory of an emptyDir.
+#[test]
+fn an_unfinished_directory_is_finished_and_a_finished_one_keeps_its_mode() {
+    let dir = tempfile::tempdir().unwrap();
+    let (volume, unfinished) = (dir.path().join("volumes/cache"), dir.path().join("volumes/.cache.new"));
+    fs::create_dir_all(&unfinished).unwrap();
+    fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o755)).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    make_dir(&volume, 0o777).unwrap();
+    assert_eq!((mode(&volume), unfinished.exists()), (0o777, false));
+    fs::set_permissions(&volume, fs::Permissions::from_mode(0o700)).unwrap(); // a container's own doing
+    make_dir(&volume, 0o777).unwrap();
+    assert_eq!((mode(&volume), unfinished.exists()), (0o700, false));
+}
+
 fn issued(at: i64, ends: i64) -> Vec<u8> {
     let claims = serde_json::json!({"iat": at, "exp": ends}).to_string();
     format!("e30.{}.x", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims)).into_bytes()

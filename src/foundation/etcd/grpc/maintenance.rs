@@ -49,11 +49,18 @@ fn shown(alarm: &Alarm) -> pb::AlarmMember {
 impl Face {
     /// Get, activate, deactivate. Deactivating ends the alarm of exactly this member: `etcdctl
     /// alarm disarm` lists them first.
+    ///
+    /// While this member's disk is full, a list has the alarms that the member knows of: its read
+    /// barrier may need a write, so a list that waited for it could time out and not say why.
     pub(super) async fn alarm(self: Arc<Self>, r: pb::AlarmRequest) -> Result<pb::AlarmResponse, Status> {
         let wanted = kind(r.alarm)?;
-        let mut raised = self.kv.alarms().await?;
+        let lists_on_full_disk = || r.action == 0 && self.kv.status().refuses == Some(Error::NoSpace);
+        let mut raised = match lists_on_full_disk() {
+            true => self.kv.local_alarms(),
+            false => self.kv.alarms().await?,
+        };
         // A full disk takes no alarm into the log either: it is this member's own to tell of.
-        if r.action == 0 && self.kv.status().refuses == Some(Error::NoSpace) {
+        if lists_on_full_disk() {
             raised.insert(Alarm { kind: AlarmKind::NoSpace, member: self.member });
         }
         let of_kind: BTreeSet<Alarm> =
@@ -190,7 +197,9 @@ impl Face {
         Ok((sum.await.map_err(|_| Error::Stopped)?, place))
     }
 
-    /// Answers when the other member leads, without a header, as etcd.
+    /// Answers when the other member leads, without a header, as etcd. A transfer that takes too
+    /// long is `Unknown`: etcd's table of codes (`toGRPCErrorMap` in
+    /// server/etcdserver/api/v3rpc/util.go) does not have that error.
     pub(super) async fn move_leader(
         self: Arc<Self>,
         r: pb::MoveLeaderRequest,
@@ -209,7 +218,7 @@ impl Face {
         match clock::limit(TRANSFER_PATIENCE, moved).await {
             Some(Ok(_)) => Ok(pb::MoveLeaderResponse { header: None }),
             Some(Err(_)) => Err(Error::Stopped.into()),
-            None => Err(Status::unavailable("etcdserver: request timed out, leader transfer took too long")),
+            None => Err(Status::unknown("etcdserver: request timed out, leader transfer took too long")),
         }
     }
 }
@@ -218,9 +227,57 @@ impl Face {
 mod tests {
     use super::super::fuzz::{One, PATIENCE};
     use super::*;
+    use crate::command::Command;
+    use crate::kv::Kv;
+    use crate::machine::{Outcome, Shared};
+    use crate::member::{self, Backend, Pending};
+    use crate::question::Question;
     use futures::StreamExt;
+    use rng::Rng;
     use std::pin::pin;
     use std::task::Poll;
+    use tokio::sync::{Semaphore, oneshot, watch};
+    use tonic::Code;
+
+    /// A member whose disk is full, and that hears no leader.
+    struct FullDisk;
+
+    impl Backend for FullDisk {
+        fn propose(&self, _: &Command) -> Result<Pending<Outcome>, Error> {
+            Err(Error::NoSpace)
+        }
+        fn read_barrier(&self) -> Result<Option<Pending<()>>, Error> {
+            let (answer, pending) = oneshot::channel();
+            let _ = answer.send(Err(Error::NoLeader)); // we hold the receiver
+            Ok(Some(pending))
+        }
+        fn ask(&self, _: &Question) -> Result<Pending<Option<Bytes>>, Error> {
+            Err(Error::NoSpace)
+        }
+        fn leader(&self) -> Option<watch::Receiver<u64>> {
+            None
+        }
+        fn local_reads(&self) -> bool {
+            false
+        }
+        fn status(&self) -> member::Status {
+            member::Status { refuses: Some(Error::NoSpace), ..member::Status::default() }
+        }
+    }
+
+    /// The member of `face` with another store, or with other members beside it.
+    fn another(face: &Face, kv: Kv, members: Vec<pb::Member>) -> Arc<Face> {
+        Arc::new(Face {
+            kv,
+            raft: face.raft.clone(),
+            member: face.member,
+            cluster: face.cluster,
+            members: watch::channel(members).1,
+            crew: face.crew.clone(),
+            files: Arc::new(Semaphore::new(1)),
+            tap: face.tap.clone(),
+        })
+    }
 
     fn put(key: &str, size: usize) -> crate::api::PutRequest {
         let key = Bytes::copy_from_slice(key.as_bytes());
@@ -360,6 +417,33 @@ mod tests {
             assert_eq!(ask(face.member).await.expect("it leads"), pb::MoveLeaderResponse { header: None });
             let stranger = ask(face.member ^ 1).await.expect_err("no member");
             assert_eq!(stranger.message(), Error::BadLeaderTransferee.to_string());
+        });
+    }
+
+    #[test]
+    fn a_full_disk_is_told_without_a_leader() {
+        let one = One::start();
+        let kv = Kv::new(Arc::new(Shared::new()), Arc::new(FullDisk), Rng::seeded(1), u64::MAX);
+        let face = another(&one.face, kv, vec![]);
+        one.runtime.block_on(async move {
+            let list = face.clone().alarm(pb::AlarmRequest::default()).await.expect("a list");
+            let own = Alarm { kind: AlarmKind::NoSpace, member: face.member };
+            assert_eq!(list.alarms, [shown(&own)]);
+            let disarm = pb::AlarmRequest { action: 2, member_id: face.member, alarm: 1 };
+            assert!(face.clone().alarm(disarm).await.is_err(), "a change asks the leader");
+        });
+    }
+
+    #[test]
+    fn a_transfer_that_takes_too_long_has_the_code_of_etcd() {
+        let one = One::start();
+        let target = one.face.member ^ 1;
+        let member = pb::Member { id: target, ..Default::default() };
+        let face = another(&one.face, one.face.kv.clone(), vec![member]);
+        one.runtime.block_on(async move {
+            tokio::time::pause();
+            let late = face.move_leader(pb::MoveLeaderRequest { target_id: target }).await;
+            assert_eq!(late.expect_err("no voter").code(), Code::Unknown);
         });
     }
 

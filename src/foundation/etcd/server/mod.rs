@@ -144,10 +144,7 @@ fn hear_of_log(news: LogNews, callers: &Waiting, told: &Tap) {
     match news {
         LogNews::Waits(error) => callers.pause(Some(why(&error))),
         LogNews::GoesOn => callers.pause(None),
-        LogNews::Failed(error) => {
-            callers.pause(None);
-            callers.fail(why(&error));
-        }
+        LogNews::Failed(error) => callers.fail(why(&error)),
     }
 }
 
@@ -187,7 +184,8 @@ impl Server {
         // of this run: a caller would get the answer to another request.
         let first_request = rng.u64() ^ clock::now().as_nanosecond() as u64 ^ me;
         let waiting = Arc::new(Waiting::new(first_request, &name));
-        let applier = Applier::new(shared.clone(), waiting.clone(), tap.clone(), names.clone(), me);
+        let mut applier = Applier::new(shared.clone(), waiting.clone(), tap.clone(), names.clone(), me);
+        applier.election = driver::ELECTION_TIMEOUT;
         let options = Options {
             id: me,
             dir: config.data_dir.join("member"),

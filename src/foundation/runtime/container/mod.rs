@@ -22,7 +22,7 @@ use linux::process::Exit;
 use linux::reap::Process;
 use linux::{cgroup, signal};
 use parking_lot::{Mutex, MutexGuard};
-use program::program;
+use program::{program, user};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +64,7 @@ pub(crate) struct Container {
     layer: PathBuf,
     /// What is known before it starts.
     warnings: Vec<String>,
+    user: cri::User,
     /// Its process before it runs the program.
     unborn: Unborn,
     created_at: Timestamp,
@@ -176,6 +177,7 @@ impl Container {
         fs::create_dir_all(&directory)
             .map_err(io("cannot make", &directory))
             .inspect_err(|_| log.remove())?;
+        let user = user(&process);
         let launch = Launch { process, mounts: std::mem::take(&mut config.mounts) };
         (config.env, config.command, config.args) = Default::default(); // they are in the process now
         Ok(Container {
@@ -194,6 +196,7 @@ impl Container {
             directory,
             layer: means.config.images.layer(image),
             warnings,
+            user,
             unborn: Unborn::default(),
         })
     }
@@ -228,6 +231,7 @@ impl Container {
             reason: status.reason,
             message: status.message,
             warnings: status.warnings,
+            user: Some(self.user.clone()),
             log_path: self.log.path().to_path_buf(),
             labels: self.config.labels.clone(),
             annotations: self.config.annotations.clone(),

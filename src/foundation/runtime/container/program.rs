@@ -82,6 +82,16 @@ fn groups(security: &Security, image: &Definition) -> (u32, Vec<u32>) {
     (gid, groups)
 }
 
+/// As whom a program runs, for the status of its container.
+pub(super) fn user(process: &spec::Process) -> cri::User {
+    let further = process.groups.iter().copied().filter(|group| *group != process.gid);
+    cri::User {
+        uid: process.uid.unwrap_or(0),
+        gid: process.gid,
+        groups: std::iter::once(process.gid).chain(further).collect(),
+    }
+}
+
 /// The text of a file of an image; empty if the image has none at this path.
 fn file_of<'i>(image: &'i Definition, path: &str) -> &'i str {
     image.files.iter().find(|file| file.0 == path).map_or("", |file| file.1.as_str())

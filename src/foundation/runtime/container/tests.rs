@@ -1,5 +1,5 @@
 use super::super::images::Definition;
-use super::program::{capabilities, program};
+use super::program::{capabilities, program, user};
 use super::*;
 use cri::Security;
 use linux::confine;
@@ -48,6 +48,10 @@ fn the_image_gives_its_users_their_groups() {
     assert_eq!(of(Some(1000), Some(2), &[]), (2, vec![8, 33]));
     assert_eq!(of(None, None, &[]), (0, vec![0]));
     assert_eq!(of(Some(7), None, &[]), (0, vec![]), "a user that the image does not know");
+    let security = Security { supplemental_groups: vec![33, 0], ..Default::default() };
+    let config = ContainerConfig { security, ..Default::default() };
+    let told = user(&program(&config, &image, "h", true).unwrap().0);
+    assert_eq!(told, cri::User { uid: 0, gid: 0, groups: vec![0, 33] });
 }
 
 #[test]

@@ -55,6 +55,7 @@ const NO_HOST_PORT: &str =
 const NO_SPREAD: &str = "Ropewalk's scheduler does not spread pods; the field is ignored";
 const NO_POD_AFFINITY: &str = "Ropewalk's scheduler does not look at other pods; the field is ignored";
 const NO_LABELS: &str = "Ropewalk sets no SELinux labels; the field is ignored";
+const NO_IPC_SYSCTL: &str = "Ropewalk sets kernel parameters of the network alone; this one is ignored";
 const NO_WINDOWS: &str = "Ropewalk's nodes run Linux; the field is ignored";
 const NO_APPARMOR: &str = "Ropewalk loads no AppArmor profiles; the field is ignored";
 const ONE_SECCOMP: &str = "Ropewalk applies its RuntimeDefault profile to every container that is not privileged; the field is ignored";
@@ -74,7 +75,8 @@ const POD: &[Row] = &[
     ("securityContext.seLinuxOptions", Any, NO_LABELS),
     ("securityContext.seLinuxChangePolicy", Any, NO_LABELS),
     ("securityContext.windowsOptions", Any, NO_WINDOWS),
-    ("securityContext.sysctls", Any, "Ropewalk sets no kernel parameters for pods; safe ones are ignored, and for any other the kubelet rejects the pod"),
+    ("securityContext.sysctls[].name", Is("kernel.shm_rmid_forced"), NO_IPC_SYSCTL),
+    ("securityContext.sysctls[].name", Is("kernel/shm_rmid_forced"), NO_IPC_SYSCTL),
     ("securityContext.fsGroup", Any, "Ropewalk gives the files of ConfigMaps, Secrets and projected volumes to the group, but no emptyDir and no persistent volume"),
     ("securityContext.fsGroupChangePolicy", Not(&["Always"]), "Ropewalk's kubelet knows no policy for fsGroup; the field is ignored"),
     ("securityContext.supplementalGroupsPolicy", Not(&["Merge"]), "Ropewalk merges the groups of the image; the field is ignored"),

@@ -24,7 +24,10 @@ fn every_ignored_field_of_a_pod_is_named() {
         (json!({"runtimeClassName": "kata"}), "spec.runtimeClassName"),
         (json!({"overhead": {"cpu": "1"}}), "spec.overhead"),
         (json!({"imagePullSecrets": [{"name": "a"}]}), "spec.imagePullSecrets"),
-        (json!({"securityContext": {"sysctls": [{"name": "a"}]}}), "spec.securityContext.sysctls"),
+        (
+            json!({"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_rmem"}, {"name": "kernel.shm_rmid_forced"}]}}),
+            "spec.securityContext.sysctls[1].name",
+        ),
         (
             json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}),
             "spec.securityContext.seccompProfile.type",

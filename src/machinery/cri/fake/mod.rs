@@ -306,6 +306,7 @@ impl Runtime for FakeRuntime {
             reason: String::new(),
             message: String::new(),
             warnings: Vec::new(),
+            user: None,
             log_path: pod.config.log_directory.join(&config.log_path),
             labels: config.labels.clone(),
             annotations: config.annotations.clone(),

@@ -41,6 +41,9 @@ mod tests;
 
 /// A member among others: elections take 10 to 20 ticks (250 to 500 ms), heartbeats 2.
 const TICK: Duration = Duration::from_millis(25);
+const ELECTION_TICKS: u32 = 10;
+/// The shortest time without a leader after which a member among others asks for an election.
+pub const ELECTION_TIMEOUT: Duration = TICK.saturating_mul(ELECTION_TICKS);
 /// The only voter needs no heartbeats, and sends them to learners only.
 const TICK_ALONE: Duration = Duration::from_millis(100);
 /// How often a log that could not be written is tried again: the system does not report when there
@@ -229,7 +232,8 @@ fn open<M: StateMachine>(
     for conf in confs.chain([&found.stored.snapshot.conf, &initial.conf]) {
         known.extend(conf.voters.iter().chain(&conf.learners));
     }
-    let config = Config { id: options.id, election_ticks: 10, heartbeat_ticks: 2, seed: options.seed };
+    let config =
+        Config { id: options.id, election_ticks: ELECTION_TICKS, heartbeat_ticks: 2, seed: options.seed };
     let member = Member::new(config, found.stored, machine, options.policy, now())
         .map_err(|why| StartError::Snapshot { dir: options.dir.clone(), why })?;
     let (inbox, inputs) = channel();

@@ -103,22 +103,32 @@ fn an_evicted_pod_has_a_hook_and_a_signal_and_a_preempted_one_its_own_grace_peri
 /// A pod that has failed is replaced and deleted by its controller: too early for one that works
 /// on.
 #[test]
-fn a_preempted_pod_has_failed_when_its_containers_have_ended() {
-    with_mounts(|crew, dir| async move {
-        let api = Scripted::new(|asked| stored(asked, "6")).await;
-        let world = World::new(&crew, api, dir, pod(json!({}), json!({"terminationGracePeriodSeconds": 60})));
-        world.runtime.script("a", cri::fake::Script::IgnoreStop);
-        world.look().await.unwrap();
-        world.kubelet.sentence(&world.key, "u", status::Failure::preempted());
-        tokio::time::pause();
-        world.look().await.unwrap();
-        assert_ne!(world.written().unwrap()["phase"], "Failed");
-        assert!(world.kubelet.is_ending(&world.key, "u"));
-        world.kubelet.preempted_end().await;
-        world.look().await.unwrap();
-        let told = world.written().unwrap();
-        assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("Preempting")));
-    });
+fn an_evicted_or_preempted_pod_has_failed_when_its_containers_have_ended() {
+    for failure in [status::Failure::evicted("low".into()), status::Failure::preempted()] {
+        with_mounts(move |crew, dir| async move {
+            let api = Scripted::new(|asked| stored(asked, "6")).await;
+            let asks = pod(json!({}), json!({"terminationGracePeriodSeconds": 60}));
+            let world = World::new(&crew, api, dir, asks);
+            world.runtime.script("a", cri::fake::Script::IgnoreStop);
+            world.look().await.unwrap();
+            let mut events = world.runtime.events();
+            let reason = failure.reason.clone();
+            world.kubelet.sentence(&world.key, "u", failure);
+            world.look().await.unwrap();
+            let told = world.written().unwrap();
+            assert_ne!(told["phase"], "Failed", "{reason}");
+            assert!(!told["conditions"].to_string().contains("DisruptionTarget"), "{told}");
+            assert!(world.kubelet.is_ending(&world.key, "u"));
+            tokio::time::pause();
+            let mut ended = 0;
+            while ended < 2 {
+                ended += usize::from(events.recv().await.unwrap().kind == cri::EventKind::Stopped);
+            }
+            world.look().await.unwrap();
+            let told = world.written().unwrap();
+            assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!(reason)));
+        });
+    }
 }
 
 #[test]

@@ -3,6 +3,19 @@
 use super::*;
 use crate::env::{self, Sources};
 
+/// As upstream, which asks for a container's back-off before a restart, and has none before the
+/// first one (`doBackOff`).
+#[test]
+fn a_container_that_could_not_be_started_waits_before_its_second_restart() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        world.runtime.script("a", cri::fake::Script::FailStart("no such program".into()));
+        assert!(matches!(world.look().await.unwrap(), Outcome::After(_)), "it waits");
+        assert_eq!((world.starts("a"), world.starts("b")), (2, 1), "{:?}", world.runtime.calls());
+    });
+}
+
 #[test]
 fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
     with_mounts(|crew, dir| async move {
