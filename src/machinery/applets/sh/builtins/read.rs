@@ -2,6 +2,7 @@
 
 use super::super::expand::IFS;
 use super::super::pattern::{Glyph, Kind};
+use super::super::state::is_name;
 use super::super::{Run, Shell, say};
 use linux::trap::{self, Input};
 use nix::errno::Errno;
@@ -109,6 +110,9 @@ impl Shell {
             Ok(ask) => ask,
             Err(wrong) => return self.misused("read", wrong),
         };
+        if let Some(name) = ask.names.iter().find(|name| !is_name(name)) {
+            return self.misused("read", format_args!("{name}: bad variable name"));
+        }
         if let Some(prompt) = ask.prompt {
             say(prompt);
         }
