@@ -31,8 +31,9 @@ struct Process {
     args: String,
 }
 
-/// A program names itself: an escape sequence in its name would steer the reader's terminal, and a
-/// newline would begin a row.
+/// Returns a text that others chose, such as the name that a program gives itself, with a blank for
+/// each control character: an escape sequence would steer the reader's terminal, and a newline
+/// would begin a row.
 pub(crate) fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -3,7 +3,7 @@
 use super::super::expand::IFS;
 use super::super::pattern::{Glyph, Kind};
 use super::super::state::is_name;
-use super::super::{Run, Shell, say};
+use super::super::{Run, Shell, reason, say};
 use linux::trap::{self, Input};
 use nix::errno::Errno;
 use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
@@ -173,7 +173,7 @@ impl Shell {
                 }
                 Err(Errno::EINTR) => self.run_traps()?,
                 Err(e) => {
-                    self.complain(format_args!("read: {}", e.desc()));
+                    self.complain(format_args!("read: {}", reason(&std::io::Error::from(e))));
                     return Ok(Err(1));
                 }
             }

@@ -127,6 +127,8 @@ const CASES: &[Case] = &[
         "d c.d a/b.c a/b a/b- a/b.c.- a__._._ +b.c.d\n",
         0,
     ),
+    // The words of strerror(3).
+    ("{ echo a >&-; read x <&-; } 2>f; sed 's/.*: //' f", "Bad file descriptor\nBad file descriptor\n", 0),
     // Signals whose names are seldom used.
     (
         "trap 'echo bus' BUS; kill -BUS $$; trap 'echo t' SIGTTIN; kill -s TTIN $$; kill -l 135",
