@@ -1,5 +1,6 @@
 //! `nslookup [-type=TYPE] NAME [SERVER[:PORT]]`, in busybox' format.
 
+use super::procs::printable;
 use super::resolve::{Config, Failure, addresses};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, RecordType};
@@ -123,7 +124,8 @@ fn describe(answer: &Message) -> String {
                 srv.port,
                 plain(&srv.target)
             ),
-            other => format!("{name}\t{} = {other}", record.record_type()),
+            // A text may hold escape sequences.
+            other => format!("{name}\t{} = {}", record.record_type(), printable(&other.to_string())),
         };
         let _ = writeln!(text, "{line}"); // a String takes everything
     }
@@ -153,6 +155,17 @@ mod tests {
     fn addresses_are_asked_backwards() {
         assert_eq!(reverse_name("10.96.0.1".parse().unwrap()), "1.0.96.10.in-addr.arpa");
         assert!(reverse_name("::1".parse().unwrap()).starts_with("1.0.0."));
+    }
+
+    #[test]
+    fn a_text_does_not_steer_the_terminal() {
+        use hickory_proto::rr::{Name, Record, rdata::TXT};
+        let text = RData::TXT(TXT::new(vec!["a\x1b[2J\nb".to_string()]));
+        let mut answer = Message::query();
+        answer.answers = vec![Record::from_rdata(Name::from_ascii("x.").unwrap(), 5, text)];
+        let shown = describe(&answer);
+        assert!(shown.starts_with("x\tTXT = ") && shown.contains("a [2J b"), "{shown}");
+        assert_eq!(shown.lines().count(), 1);
     }
 
     #[test]

@@ -21,9 +21,11 @@ struct Zip {
 }
 
 fn parse_gzip(args: &[String], mut zip: Zip) -> Result<Zip, char> {
-    for word in args {
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
         match word.strip_prefix('-').filter(|l| !l.is_empty()) {
             None => zip.files.push(word.clone()),
+            Some("-") => zip.files.extend(words.by_ref().cloned()), // what follows is no option
             Some(letters) => {
                 for letter in letters.chars() {
                     match letter {
@@ -179,5 +181,17 @@ mod tests {
         zip.decompress = true;
         gzip_one(&zip, &format!("{name}.gz")).unwrap();
         assert_eq!(std::fs::read_to_string(&name).unwrap(), "hello");
+    }
+
+    #[test]
+    fn two_dashes_end_the_options() {
+        let zip =
+            Zip { decompress: false, to_stdout: false, keep: false, force: false, level: 6, files: vec![] };
+        let words = ["-9", "--", "-d", "--", "f"].map(String::from);
+        let zip = parse_gzip(&words, zip).unwrap();
+        assert_eq!(
+            (zip.level, zip.decompress, zip.files),
+            (9, false, ["-d", "--", "f"].map(String::from).to_vec())
+        );
     }
 }

@@ -91,14 +91,12 @@ fn parse(args: &[String]) -> Result<Call, String> {
     let mut first = true;
     while let Some(word) = words.next() {
         let old_style = std::mem::take(&mut first) && !word.starts_with('-');
-        if let Some(long) = word.strip_prefix("--") {
-            long_option(long, &mut words, &mut action, &mut call)?;
-            continue;
-        }
-        let letters = word.strip_prefix('-').filter(|l| !l.is_empty());
-        match letters.or(old_style.then_some(word)) {
-            Some(letters) => short_options(letters, old_style, &mut words, &mut action, &mut call)?,
-            None => call.names.push(word.clone()),
+        let letters = word.strip_prefix('-').filter(|l| !l.is_empty()).or(old_style.then_some(word));
+        match (letters, word.strip_prefix("--")) {
+            (_, Some("")) => call.names.extend(words.by_ref().cloned()), // what follows is no option
+            (_, Some(long)) => long_option(long, &mut words, &mut action, &mut call)?,
+            (Some(letters), _) => short_options(letters, old_style, &mut words, &mut action, &mut call)?,
+            (None, _) => call.names.push(word.clone()),
         }
     }
     call.gzip |= [".tgz", ".tar.gz"].iter().any(|end| call.file.ends_with(end));
@@ -413,6 +411,7 @@ mod tests {
         assert_eq!(unpack.directory, Path::new("/tmp"));
         assert!(call("-tzf x").gzip && call("tf x.tgz").gzip);
         assert_eq!(parse(&["f".into(), "x".into()]), Err(String::new()));
+        assert_eq!(call("-cf x a -- -z --y").names, ["a", "-z", "--y"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `netstat`: the sockets of the network namespace, and its routes.
 
 use super::texts;
+use crate::procs::printable;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -73,8 +74,10 @@ fn owners() -> BTreeMap<u64, String> {
             let inode =
                 target.to_str().and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
             if let Some(inode) = inode {
-                let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-                found.insert(inode, format!("{pid}/{}", name.trim()));
+                // The kernel cuts a name after 15 bytes, which may be in the middle of a letter.
+                let name = std::fs::read(entry.path().join("comm")).unwrap_or_default();
+                let name = printable(String::from_utf8_lossy(&name).trim());
+                found.insert(inode, format!("{pid}/{name}"));
             }
         }
     }

@@ -31,6 +31,13 @@ struct Process {
     args: String,
 }
 
+/// Returns a text that others chose, such as the name that a program gives itself, with a blank for
+/// each control character: an escape sequence would steer the reader's terminal, and a newline
+/// would begin a row.
+pub(crate) fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// Fields of /proc/PID/stat; the name may hold anything, so it ends at the *last* parenthesis.
 fn parse_stat(text: &str) -> Option<Process> {
     let (before, after) = text.rsplit_once(')')?;
@@ -39,7 +46,7 @@ fn parse_stat(text: &str) -> Option<Process> {
     let number = |nth: usize| fields.get(nth)?.parse::<i64>().ok();
     Some(Process {
         pid: pid.parse().ok()?,
-        comm: comm.to_string(),
+        comm: printable(comm),
         state: (*fields.first()?).to_string(),
         ppid: number(1)? as i32,
         ticks: (number(11)? + number(12)?) as u64,
@@ -59,8 +66,7 @@ fn read(pid: &str) -> Option<Process> {
     let folder = fs::metadata(&path).ok()?;
     (process.uid, process.gid) = (folder.uid(), folder.gid());
     let line = fs::read(format!("{path}/cmdline")).unwrap_or_default();
-    let line = String::from_utf8_lossy(&line).replace('\0', " ");
-    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = printable(&String::from_utf8_lossy(&line)); // zeros end the arguments
     process.args =
         if line.trim().is_empty() { format!("[{}]", process.comm) } else { line.trim_end().into() };
     Some(process)

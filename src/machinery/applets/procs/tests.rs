@@ -9,6 +9,8 @@ fn a_name_may_hold_parentheses() {
     assert_eq!((process.ticks, process.nice, process.started), (300, 5, 900));
     assert_eq!((process.size, process.resident), (4_096_000, 300));
     assert_eq!(parse_stat("nonsense"), None);
+    let steering = parse_stat(&stat.replace("a) b", "a\x1b[2J\nb")).unwrap();
+    assert_eq!((steering.pid, steering.comm.as_str()), (42, "a [2J b"));
 }
 
 /// As a name in Korean that the kernel cut in the middle of a letter.

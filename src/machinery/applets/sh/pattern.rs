@@ -72,6 +72,116 @@ pub(super) fn matches(pattern: &[Glyph], text: &[char]) -> bool {
     }
 }
 
+/// A pattern for many questions about the same text. Each is answered in one walk over the text
+/// that keeps all parts of the pattern which may come next, so it takes no longer than the product
+/// of the lengths.
+pub(super) struct Parts<'a> {
+    pattern: &'a [Glyph],
+    /// Where each part begins: a star, a set, or one character.
+    starts: Vec<usize>,
+}
+
+impl Parts<'_> {
+    pub(super) fn new(pattern: &[Glyph]) -> Parts<'_> {
+        let (mut starts, mut at) = (Vec::new(), 0);
+        while let Some(glyph) = pattern.get(at) {
+            starts.push(at);
+            // A set ends at the same place whatever is compared with it.
+            let set = if glyph.active(&['[']) { bracket(pattern, at + 1, '\0') } else { None };
+            at = set.map_or(at + 1, |(_, next)| next);
+        }
+        Parts { pattern, starts }
+    }
+
+    fn is_star(&self, part: usize) -> bool {
+        self.starts.get(part).is_some_and(|at| self.pattern[*at].active(&['*']))
+    }
+
+    fn fits(&self, part: usize, c: char) -> bool {
+        self.starts.get(part).is_some_and(|at| match_one(self.pattern, *at, c).is_some())
+    }
+
+    /// Returns the end of the shortest or longest beginning of the text that fits.
+    pub(super) fn prefix_end(&self, text: &[char], longest: bool) -> Option<usize> {
+        // Parts that may come next, in ascending order.
+        let (mut open, mut next) = (Vec::new(), Vec::new());
+        self.open_from(0, &mut open);
+        let mut found = None;
+        for end in 0..=text.len() {
+            if open.last() == Some(&self.starts.len()) {
+                found = Some(end);
+            }
+            let Some(c) = text.get(end).filter(|_| !open.is_empty() && (longest || found.is_none())) else {
+                break;
+            };
+            next.clear();
+            for part in &open {
+                if self.is_star(*part) {
+                    self.open_from(*part, &mut next);
+                } else if self.fits(*part, *c) {
+                    self.open_from(part + 1, &mut next);
+                }
+            }
+            std::mem::swap(&mut open, &mut next);
+        }
+        found
+    }
+
+    /// Adds a part that may come next, and the one behind it if it is a star, which may be empty.
+    /// A part below the last one was added with it.
+    fn open_from(&self, mut part: usize, open: &mut Vec<usize>) {
+        while open.last().is_none_or(|last| *last < part) {
+            open.push(part);
+            if !self.is_star(part) {
+                return;
+            }
+            part += 1;
+        }
+    }
+
+    /// Returns the start of the shortest or longest end of the text that fits.
+    pub(super) fn suffix_start(&self, text: &[char], longest: bool) -> Option<usize> {
+        // Parts from which on the pattern fits the rest of the text, in descending order.
+        let (mut open, mut next) = (Vec::new(), Vec::new());
+        self.open_to(self.starts.len(), &mut open);
+        let mut found = None;
+        for start in (0..=text.len()).rev() {
+            if open.last() == Some(&0) {
+                found = Some(start);
+            }
+            let before = text[..start].last();
+            let Some(c) = before.filter(|_| !open.is_empty() && (longest || found.is_none())) else {
+                break;
+            };
+            next.clear();
+            for part in &open {
+                if self.is_star(*part) {
+                    self.open_to(*part, &mut next);
+                }
+                if let Some(before) = part.checked_sub(1)
+                    && !self.is_star(before)
+                    && self.fits(before, *c)
+                {
+                    self.open_to(before, &mut next);
+                }
+            }
+            std::mem::swap(&mut open, &mut next);
+        }
+        found
+    }
+
+    /// As [`Parts::open_from`], towards the beginning of the pattern.
+    fn open_to(&self, mut part: usize, open: &mut Vec<usize>) {
+        while open.last().is_none_or(|last| *last > part) {
+            open.push(part);
+            match part.checked_sub(1).filter(|before| self.is_star(*before)) {
+                Some(before) => part = before,
+                None => return,
+            }
+        }
+    }
+}
+
 /// Matches one character; returns where the pattern goes on.
 fn match_one(pattern: &[Glyph], at: usize, c: char) -> Option<usize> {
     let glyph = pattern[at];
@@ -169,5 +279,26 @@ mod tests {
         }
         let star = [Glyph { c: '*', kind: Kind::Quoted }];
         assert!(matches(&star, &['*']) && !matches(&star, &['a']));
+    }
+
+    #[test]
+    fn parts_of_a_text_fit_as_the_whole_of_it_would() {
+        let patterns =
+            ["", "*", "**", "a", "?", "a*", "*a", "*b*", "a*b", "*a*?*b", "[ab]", "[!a]*", "*[b", "[]a]b*"];
+        for pattern in patterns {
+            let pattern: Vec<Glyph> = pattern.chars().map(|c| Glyph { c, kind: Kind::Literal }).collect();
+            let parts = Parts::new(&pattern);
+            for text in ["", "a", "b", "ab", "ba", "aab", "abab", "bbaa", "a]b", "[b[b"] {
+                let text: Vec<char> = text.chars().collect();
+                let ends: Vec<usize> =
+                    (0..=text.len()).filter(|at| matches(&pattern, &text[..*at])).collect();
+                let starts: Vec<usize> =
+                    (0..=text.len()).filter(|at| matches(&pattern, &text[*at..])).collect();
+                let found = [false, true].map(|longest| parts.prefix_end(&text, longest));
+                assert_eq!(found, [ends.first().copied(), ends.last().copied()], "{pattern:?} {text:?}");
+                let found = [false, true].map(|longest| parts.suffix_start(&text, longest));
+                assert_eq!(found, [starts.last().copied(), starts.first().copied()], "{pattern:?} {text:?}");
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::{Flow, Run, Shell};
 use linux::trap::{self, Action};
 
 /// Names without SIG; 0 is the end of the shell.
-pub(super) const SIGNALS: [(&str, i32); 20] = [
+pub(super) const SIGNALS: [(&str, i32); 32] = [
     ("EXIT", 0),
     ("HUP", libc::SIGHUP),
     ("INT", libc::SIGINT),
@@ -12,6 +12,7 @@ pub(super) const SIGNALS: [(&str, i32); 20] = [
     ("ILL", libc::SIGILL),
     ("TRAP", libc::SIGTRAP),
     ("ABRT", libc::SIGABRT),
+    ("BUS", libc::SIGBUS),
     ("FPE", libc::SIGFPE),
     ("KILL", libc::SIGKILL),
     ("USR1", libc::SIGUSR1),
@@ -20,11 +21,22 @@ pub(super) const SIGNALS: [(&str, i32); 20] = [
     ("PIPE", libc::SIGPIPE),
     ("ALRM", libc::SIGALRM),
     ("TERM", libc::SIGTERM),
+    ("STKFLT", libc::SIGSTKFLT),
     ("CHLD", libc::SIGCHLD),
     ("CONT", libc::SIGCONT),
     ("STOP", libc::SIGSTOP),
     ("TSTP", libc::SIGTSTP),
+    ("TTIN", libc::SIGTTIN),
+    ("TTOU", libc::SIGTTOU),
+    ("URG", libc::SIGURG),
+    ("XCPU", libc::SIGXCPU),
+    ("XFSZ", libc::SIGXFSZ),
+    ("VTALRM", libc::SIGVTALRM),
+    ("PROF", libc::SIGPROF),
     ("WINCH", libc::SIGWINCH),
+    ("IO", libc::SIGIO),
+    ("PWR", libc::SIGPWR),
+    ("SYS", libc::SIGSYS),
 ];
 
 /// `TERM`, `SIGTERM`, `term` or `15`.
@@ -139,5 +151,13 @@ mod tests {
             (signal_number("EXIT"), signal_number("99"), signal_number("NOPE")),
             (Some(0), None, None)
         );
+        // All that are no real-time signals have a name, each in its place.
+        for (number, (name, known)) in (0..).zip(SIGNALS) {
+            assert_eq!(
+                (known, signal_number(name), signal_name(number)),
+                (number, Some(number), name.into())
+            );
+        }
+        assert_eq!(SIGNALS.len(), 32);
     }
 }

@@ -20,11 +20,17 @@ impl Shell {
         }
     }
 
+    /// `break` and `continue`, out of so many loops. More than there are means all of them.
     pub(crate) fn jump(&mut self, leave: bool, args: &[String]) -> Run {
+        let asked = args.first().map_or(Some(1), |text| text.parse::<u32>().ok().filter(|n| *n > 0));
+        let Some(levels) = asked else {
+            self.complain(format_args!("Illegal number: {}", args[0]));
+            return Err(Flow::Abort(2));
+        };
         if self.loops == 0 {
             return Ok(0);
         }
-        let levels = args.first().and_then(|n| n.parse().ok()).unwrap_or(1u32).clamp(1, self.loops);
+        let levels = levels.min(self.loops);
         Err(if leave { Flow::Break(levels) } else { Flow::Continue(levels) })
     }
 

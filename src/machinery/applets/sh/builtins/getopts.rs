@@ -1,5 +1,6 @@
 //! `getopts`.
 
+use super::super::state::is_name;
 use super::super::{Getopts, Run, Shell};
 
 impl Shell {
@@ -8,6 +9,9 @@ impl Shell {
         let [spec, variable, given @ ..] = args else {
             return self.misused("getopts", "usage: getopts optstring var [arg ...]");
         };
+        if !is_name(variable) {
+            return self.misused("getopts", format_args!("{variable}: bad variable name"));
+        }
         let list = if given.is_empty() { self.args.clone() } else { given.to_vec() };
         let Getopts { mut index, mut at } = self.getopts;
         if index == 1 && list.first().is_none_or(|word| at >= word.len()) {

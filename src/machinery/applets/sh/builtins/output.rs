@@ -1,6 +1,6 @@
 //! `echo` and `printf`.
 
-use super::super::{Run, Shell};
+use super::super::{Run, Shell, reason};
 use super::escapes;
 use nix::errno::Errno;
 
@@ -17,7 +17,7 @@ impl Shell {
                 Ok(written) => rest = &rest[written..],
                 Err(Errno::EINTR) => {}
                 Err(e) => {
-                    self.complain(format_args!("write error: {}", e.desc()));
+                    self.complain(format_args!("write error: {}", reason(&std::io::Error::from(e))));
                     return Ok(1);
                 }
             }

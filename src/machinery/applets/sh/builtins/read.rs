@@ -2,7 +2,8 @@
 
 use super::super::expand::IFS;
 use super::super::pattern::{Glyph, Kind};
-use super::super::{Run, Shell, say};
+use super::super::state::is_name;
+use super::super::{Run, Shell, reason, say};
 use linux::trap::{self, Input};
 use nix::errno::Errno;
 use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
@@ -109,6 +110,9 @@ impl Shell {
             Ok(ask) => ask,
             Err(wrong) => return self.misused("read", wrong),
         };
+        if let Some(name) = ask.names.iter().find(|name| !is_name(name)) {
+            return self.misused("read", format_args!("{name}: bad variable name"));
+        }
         if let Some(prompt) = ask.prompt {
             say(prompt);
         }
@@ -169,7 +173,7 @@ impl Shell {
                 }
                 Err(Errno::EINTR) => self.run_traps()?,
                 Err(e) => {
-                    self.complain(format_args!("read: {}", e.desc()));
+                    self.complain(format_args!("read: {}", reason(&std::io::Error::from(e))));
                     return Ok(Err(1));
                 }
             }

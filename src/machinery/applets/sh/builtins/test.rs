@@ -67,12 +67,14 @@ fn evaluate(words: &[&str]) -> Result<bool, String> {
     }
 }
 
-/// Where the operator last stands between two expressions, outside of parentheses.
+/// Where the operator last stands between two expressions, outside of parentheses. Behind a binary
+/// operator each word is an operand: in `$x = ")" -o $y = b` there are no parentheses.
 fn outside(words: &[&str], operator: &str) -> Option<usize> {
     let mut depth = 0;
     let mut found = None;
     for (at, word) in words.iter().enumerate() {
         match *word {
+            _ if at > 1 && is_binary(words[at - 1]) => {}
             "(" => depth += 1,
             ")" => depth -= 1,
             word if word == operator && depth == 0 && at > 0 && at + 1 < words.len() => found = Some(at),
@@ -149,6 +151,10 @@ mod tests {
             ("! -d / -a -d /", false),
             ("( a = b ) -o 3 -gt 2", true),
             ("-z = -z", true),
+            ("x = ) -o a = a", true),
+            ("x = ( -a a = a", false),
+            ("( x != ( -a a = a ) -a 1 -lt 2", true),
+            ("-a = -a -a b = b", true),
             ("1 -eq 01", true),
         ] {
             assert_eq!(evaluate(&line.split(' ').collect::<Vec<_>>()), Ok(truth), "{line}");

@@ -1,7 +1,7 @@
 //! Parameters: `$x`, `${x:-word}`, `${#x}`, `${x%pattern}` and their like.
 
 use super::{Fields, IFS, Place};
-use crate::sh::pattern::{self, Glyph, Kind};
+use crate::sh::pattern::{Glyph, Kind, Parts};
 use crate::sh::{Flow, Shell};
 use brush_parser::word::{Parameter, ParameterExpr, ParameterTestType, SpecialParameter, SubstringMatchKind};
 
@@ -295,16 +295,19 @@ fn without_escaped_braces(word: &str) -> String {
 
 /// What `${x#pattern}` and its three relatives leave.
 fn cut<'a>(expression: &ParameterExpr, pattern: &[Glyph], value: &'a [char]) -> &'a [char] {
-    let prefix = |at: &usize| pattern::matches(pattern, &value[..*at]);
-    let suffix = |at: &usize| pattern::matches(pattern, &value[*at..]);
-    let places = 0..=value.len();
-    let (prefix_end, suffix_start) = match expression {
-        ParameterExpr::RemoveSmallestPrefixPattern { .. } => (places.clone().find(prefix), None),
-        ParameterExpr::RemoveLargestPrefixPattern { .. } => (places.clone().rev().find(prefix), None),
-        ParameterExpr::RemoveSmallestSuffixPattern { .. } => (None, places.clone().rev().find(suffix)),
-        _ => (None, places.clone().find(suffix)),
-    };
-    &value[prefix_end.unwrap_or(0)..suffix_start.unwrap_or(value.len())]
+    let parts = Parts::new(pattern);
+    match expression {
+        ParameterExpr::RemoveSmallestPrefixPattern { .. } => {
+            &value[parts.prefix_end(value, false).unwrap_or(0)..]
+        }
+        ParameterExpr::RemoveLargestPrefixPattern { .. } => {
+            &value[parts.prefix_end(value, true).unwrap_or(0)..]
+        }
+        ParameterExpr::RemoveSmallestSuffixPattern { .. } => {
+            &value[..parts.suffix_start(value, false).unwrap_or(value.len())]
+        }
+        _ => &value[..parts.suffix_start(value, true).unwrap_or(value.len())],
+    }
 }
 
 /// What `${x:offset:length}` means, as busybox and bash have it: a negative offset counts from the
@@ -328,18 +331,16 @@ fn substring(value: &[char], offset: i64, length: Option<i64>) -> &[char] {
 fn replaced(value: &[char], pattern: &[Glyph], replacement: &str, which: &SubstringMatchKind) -> String {
     let mut out = String::new();
     let mut at = 0;
-    // Without a star each part of the pattern takes one character at most.
-    let star = pattern.iter().any(|g| g.active(&['*']));
-    let longest = if star { value.len() } else { pattern.len() };
+    let parts = Parts::new(pattern);
+    let suffix = match which {
+        SubstringMatchKind::Suffix => parts.suffix_start(value, true),
+        _ => None,
+    };
     while at <= value.len() {
-        let ends = (at..=value.len().min(at + longest)).rev();
         let longest = match which {
             SubstringMatchKind::Prefix if at > 0 => None,
-            SubstringMatchKind::Suffix => ends
-                .clone()
-                .next()
-                .filter(|end| *end == value.len() && pattern::matches(pattern, &value[at..*end])),
-            _ => ends.clone().find(|end| pattern::matches(pattern, &value[at..*end])),
+            SubstringMatchKind::Suffix => suffix.filter(|start| *start == at).map(|_| value.len()),
+            _ => parts.prefix_end(&value[at..], true).map(|length| at + length),
         };
         match longest.filter(|end| *end > at) {
             Some(end) => {

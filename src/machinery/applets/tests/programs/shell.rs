@@ -113,6 +113,29 @@ const CASES: &[Case] = &[
         0,
     ),
     ("set -- -ab -c -- d; while getopts abc o; do echo $o; done; echo $o $OPTIND", "a\nb\nc\n? 4\n", 0),
+    ("set -- -a; getopts a 1x; echo $?; echo b | { read 1x; echo $?; cat; }", "2\n2\nb\n", 0),
+    ("for i in 1 2; do continue 9; done; echo $?; break; for i in 1; do break 0; done; echo no", "0\n", 2),
+    ("for i in 1; do continue x; done; echo no", "", 2),
+    // A long text takes no longer than its length.
+    (
+        "x=$(head -c 300000 /dev/zero | tr '\\0' a); y=${x##*b}; z=${x%%b*}; echo ${#y} ${#z}; echo \"${x%%a*}${x##*a}\"",
+        "300000 300000\n\n",
+        0,
+    ),
+    (
+        "x=a/b.c.d; echo ${x##*.} ${x#*.} ${x%.*} ${x%%.*} ${x/%.*/-} ${x/%[cd]/-} ${x//[!a.]/_} ${x/#?\\//+}",
+        "d c.d a/b.c a/b a/b- a/b.c.- a__._._ +b.c.d\n",
+        0,
+    ),
+    // The words of strerror(3).
+    ("{ echo a >&-; read x <&-; } 2>f; sed 's/.*: //' f", "Bad file descriptor\nBad file descriptor\n", 0),
+    // Signals whose names are seldom used.
+    (
+        "trap 'echo bus' BUS; kill -BUS $$; trap 'echo t' SIGTTIN; kill -s TTIN $$; kill -l 135",
+        "bus\nt\nBUS\n",
+        0,
+    ),
+    ("[ x = ')' -o a = a ]; echo $?; [ '(' a = a ')' -a b != '(' ]; echo $?", "0\n0\n", 0),
     ("printf 'return 3\\necho no\\n' | sh; echo $?", "3\n", 0),
     // A script's own `$PWD` is no directory.
     (
