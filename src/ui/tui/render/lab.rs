@@ -29,6 +29,7 @@ pub(super) fn title(model: &Model, view: &LabView) -> (String, String) {
             format!("{} {}", model.look.sign(Sign::Warn), say(Word::LabLittle, &[&clock(left)]))
         }
         Some(Time::Over) => say(Word::LabOver, &[]),
+        Some(Time::Solved(needed)) => say(Word::LabReached, &[&clock(needed)]),
         Some(Time::Idle) => say(Word::LabShown, &[]),
     };
     (view.title.clone(), corner)
@@ -40,6 +41,7 @@ pub(super) fn corner_tone(model: &Model) -> Tone {
         Some(Time::Little(_)) => Tone::Warn,
         Some(Time::Over) => Tone::Bad,
         Some(Time::Runs(_)) => Tone::Strong,
+        Some(Time::Solved(_)) => Tone::Good,
         Some(Time::Idle) | None => Tone::Dim,
     }
 }
