@@ -31,6 +31,18 @@ pub(crate) struct Outcome {
     pub wake: Option<Instant>,
 }
 
+impl Outcome {
+    /// How much longer everything has to stay as it is, if all checks are met and the step is not
+    /// green yet; zero if only another look is missing. `None`: a check is not met, or none was
+    /// judged.
+    pub(crate) fn holds_for(&self, now: Instant) -> Option<Duration> {
+        let is_met = |verdict: &Verdict| *verdict != Verdict::Unmet;
+        let is_all_met = !self.verdicts.is_empty() && self.verdicts.iter().all(is_met);
+        let left = self.wake.map_or(Duration::ZERO, |wake| wake.saturating_duration_since(now));
+        (is_all_met && !self.green).then_some(left)
+    }
+}
+
 /// What a sitting notes for a later one, by position: checks of what has happened that are true.
 /// Those of the present are judged anew.
 ///
@@ -178,6 +190,20 @@ mod tests {
         assert_eq!(play.at(100, [true, false]), (false, [Holding, Met], true)); // the refusal stays seen
         assert_eq!(play.at(1099, [true, false]), (false, [Holding, Met], true));
         assert_eq!(play.at(1100, [true, false]), (true, [Met, Met], false));
+    }
+
+    #[test]
+    fn what_is_met_and_has_to_hold_says_for_how_long() {
+        let (mut memory, began) = (Memory::default(), Instant::now());
+        let mut at = |ms, truths: [bool; 2]| {
+            let now = began + Duration::from_millis(ms);
+            judge(&checks(), HOLD, &truths, &mut memory, now).holds_for(now)
+        };
+        assert_eq!(at(0, [false, true]), None, "one is missing");
+        assert_eq!(at(100, [true, true]), Some(HOLD));
+        assert_eq!(at(600, [true, true]), Some(HOLD / 2));
+        assert_eq!(at(1100, [true, true]), None, "green");
+        assert_eq!(Outcome::default().holds_for(began), None, "not judged yet");
     }
 
     #[test]

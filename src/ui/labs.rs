@@ -48,7 +48,11 @@ pub fn tasks(style: &PageStyle, view: &LabView) -> String {
             Some(false) => "·",
             None => " ",
         };
-        out.push_str(&style.marked(&format!(" {mark} {:>3}  ", task.weight), &task.task));
+        let mark = format!(" {mark} {:>3}  ", task.weight);
+        out.push_str(&style.marked(&mark, &task.task));
+        if !task.told.is_empty() {
+            out.push_str(&style.marked(&" ".repeat(prose::cells(&mark)), &task.told));
+        }
     }
     out
 }
@@ -201,7 +205,8 @@ mod tests {
     const PLAIN: PageStyle = PageStyle { lang: Lang::En, width: 60, colour: false, beside: false };
 
     fn view() -> LabView {
-        let task = |id: &str, text: &str| Task { id: id.into(), weight: 40, task: text.into(), green: None };
+        let task =
+            |id: &str, text: &str| Task { id: id.into(), weight: 40, task: text.into(), ..Task::default() };
         LabView {
             id: "l".into(),
             title: "The menu".into(),
@@ -229,6 +234,14 @@ mod tests {
         let grade = Some(Graded { record, ..Graded::default() });
         let solved = super::page(&PLAIN, &LabView { grade, ..view() });
         assert!(solved.contains("All points after 7:05 of 10 min."), "{solved}");
+    }
+
+    #[test]
+    fn a_task_says_why_grading_will_find_it_red() {
+        let mut view = view();
+        view.tasks[0].told = "A status was written by hand.".into();
+        let told = tasks(&PLAIN, &view);
+        assert!(told.contains("It answers.\n        A status was written by hand.\n"), "{told}");
     }
 
     #[test]

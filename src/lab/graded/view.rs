@@ -246,6 +246,10 @@ pub struct Task {
     pub task: String,
     /// After `check`: is it so? `None`: only grading tells.
     pub green: Option<bool>,
+    /// Why grading finds it red whatever its checks say, in the language asked for: something was
+    /// done in the lab that the task excludes. Mostly empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub told: String,
 }
 
 /// A grade. Its sentences are in every language: it is kept, and shown in others than that of the

@@ -97,7 +97,11 @@ fn task_lines(model: &Model, task: &Task, room: usize) -> Vec<Line<'static>> {
         Some(false) => (look.sign(Sign::Dot), Tone::Plain),
         None => (" ", Tone::Plain),
     };
-    marked(&task.task, look, tone, room, &format!("{sign} {:>3} ", task.weight), "      ")
+    let mut out = marked(&task.task, look, tone, room, &format!("{sign} {:>3} ", task.weight), "      ");
+    if !task.told.is_empty() {
+        out.extend(marked(&task.told, look, Tone::Warn, room, "      ", "      "));
+    }
+    out
 }
 
 /// The tasks that are not done, for a pane of long lines, where they can stay in sight. None once

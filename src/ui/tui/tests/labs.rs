@@ -28,7 +28,7 @@ pub(super) fn open(lang: Lang) -> LabView {
         id: id.into(),
         weight,
         task: text(english, korean),
-        green: None,
+        ..Task::default()
     };
     LabView {
         id: "wrong-image".into(),
@@ -270,6 +270,14 @@ fn the_tasks_that_are_not_done_stay_in_sight() {
     press(&mut model, KeyCode::Home);
     let shown = text(&screen(&model));
     assert!(tasks[1..3].iter().all(|task| shown.contains(task)) && !shown.contains(tasks[0]), "{shown}");
+}
+
+#[test]
+fn a_task_that_cannot_turn_green_any_more_says_why() {
+    let mut excluded = open(Lang::En);
+    excluded.tasks[0].told = "a status was written by hand".into();
+    let shown = text(&screen(&playing(120, 40, Lang::En, excluded)));
+    assert!(shown.contains("a status was written by hand"), "{shown}");
 }
 
 /// The learner repairs what the grade has found, and the next one is not asked for yet.
