@@ -24,11 +24,23 @@ pub(crate) struct Memory {
 pub(crate) struct Outcome {
     pub verdicts: Vec<Verdict>,
     pub green: bool,
-    /// The first check that is known not to be met; one that needs the network is asked last, so it
-    /// is named only when all others are met.
+    /// The first check that is known not to be met. One that needs the network is asked last, so it
+    /// is mostly known only when all others are met; see [`first_missing`].
     pub unmet: Option<usize>,
     /// When it turns green if nothing changes.
     pub wake: Option<Instant>,
+}
+
+impl Outcome {
+    /// How much longer everything has to stay as it is, if all checks are met and the step is not
+    /// green yet; zero if only another look is missing. `None`: a check is not met, or none was
+    /// judged.
+    pub(crate) fn holds_for(&self, now: Instant) -> Option<Duration> {
+        let is_met = |verdict: &Verdict| *verdict != Verdict::Unmet;
+        let is_all_met = !self.verdicts.is_empty() && self.verdicts.iter().all(is_met);
+        let left = self.wake.map_or(Duration::ZERO, |wake| wake.saturating_duration_since(now));
+        (is_all_met && !self.green).then_some(left)
+    }
 }
 
 /// What a sitting notes for a later one, by position: checks of what has happened that are true.
@@ -79,10 +91,28 @@ pub(crate) fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> V
         .collect();
     let others = others_are_met(checks, |at| truths[at]);
     for (at, check) in checks.iter().enumerate().filter(|(_, c)| c.is.is_probe()) {
-        let is_early = at > 0 && check.is.expects_refusal() && truths[..at].iter().all(|truth| *truth);
+        let is_early = is_asked_early(checks, at, |before| truths[before]);
         truths[at] = truths[at] || (others || is_early) && check.is.holds(facts);
     }
     truths
+}
+
+/// True if a check of the network is asked before all others are met: it expects a refusal, and
+/// those before it are met.
+fn is_asked_early(checks: &[Check], at: usize, met: impl Fn(usize) -> bool) -> bool {
+    at > 0 && checks[at].is.expects_refusal() && (0..at).all(met)
+}
+
+/// The check to name as missing: the first that is known not to be met. One of the network that was
+/// not asked yet is known if it asks for something of the cluster, too, and that is missing.
+///
+/// Example: the first check asks for a pod and what its page says, the second for a list of pods.
+/// Without the pod the first one is named, and nothing is asked. With the pod the second one is.
+pub(crate) fn first_missing(checks: &[Check], facts: &Arc<Facts>, outcome: &Outcome) -> Option<usize> {
+    let unmet = outcome.unmet?;
+    let is_unmet = |at: usize| outcome.verdicts.get(at) == Some(&Verdict::Unmet);
+    let is_known = |at: &usize| is_unmet(*at) && checks[*at].is.is_false_unasked(facts);
+    Some((0..unmet).find(is_known).unwrap_or(unmet))
 }
 
 /// True if all checks that need nothing of the network are met.
@@ -113,7 +143,8 @@ pub(crate) fn judge(
     memory.since = if together && any_level { Some(memory.since.unwrap_or(now)) } else { None };
     let firm = !any_level || memory.since.is_some_and(|since| now.duration_since(since) >= hold);
     let missing = || (0..checks.len()).filter(|at| !met(*at));
-    let unmet = missing().find(|at| !checks[*at].is.is_probe()).or_else(|| missing().next());
+    let is_asked = |at: &usize| !checks[*at].is.is_probe() || is_asked_early(checks, *at, met);
+    let unmet = missing().find(is_asked).or_else(|| missing().next());
     let verdicts = (0..checks.len())
         .map(|at| match (met(at), level[at]) {
             (false, _) => Verdict::Unmet,
@@ -159,6 +190,20 @@ mod tests {
         assert_eq!(play.at(100, [true, false]), (false, [Holding, Met], true)); // the refusal stays seen
         assert_eq!(play.at(1099, [true, false]), (false, [Holding, Met], true));
         assert_eq!(play.at(1100, [true, false]), (true, [Met, Met], false));
+    }
+
+    #[test]
+    fn what_is_met_and_has_to_hold_says_for_how_long() {
+        let (mut memory, began) = (Memory::default(), Instant::now());
+        let mut at = |ms, truths: [bool; 2]| {
+            let now = began + Duration::from_millis(ms);
+            judge(&checks(), HOLD, &truths, &mut memory, now).holds_for(now)
+        };
+        assert_eq!(at(0, [false, true]), None, "one is missing");
+        assert_eq!(at(100, [true, true]), Some(HOLD));
+        assert_eq!(at(600, [true, true]), Some(HOLD / 2));
+        assert_eq!(at(1100, [true, true]), None, "green");
+        assert_eq!(Outcome::default().holds_for(began), None, "not judged yet");
     }
 
     #[test]
@@ -219,6 +264,24 @@ mod tests {
         assert_eq!(judged([true, true, true]).unmet, None);
     }
 
+    /// A check of the network that also asks for an object is known to be missing without it.
+    #[test]
+    fn a_check_of_the_network_is_named_first_if_the_cluster_lacks_what_it_asks_for() {
+        let check =
+            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
+        let asks = "since_step == 7 && http('http://localhost').status == 200";
+        let checks = [check(asks), check("trace.exists(t, t.code == 409)")];
+        let named = |since_step| {
+            let facts = Arc::new(Facts { since_step, ..Facts::default() });
+            let truths = truths(&checks, &facts, &Memory::default());
+            let out = judge(&checks, HOLD, &truths, &mut Memory::default(), Instant::now());
+            let named = first_missing(&checks, &facts, &out);
+            (named, facts.take_wanted().probes.len())
+        };
+        assert_eq!(named(1), (Some(0), 0), "what it asks of the cluster is not so");
+        assert_eq!(named(7), (Some(1), 0), "only the network can tell, and is not asked yet");
+    }
+
     #[test]
     fn history_alone_needs_no_holding() {
         let only = vec![checks().remove(1)];
@@ -262,6 +325,10 @@ mod tests {
         let (mut memory, now) = (Memory::default(), Instant::now());
         let out = judge(&checks, HOLD, &[true, true, false], &mut memory, now);
         assert_eq!((out.verdicts[1], out.unmet, memory.since), (Verdict::Holding, Some(2), None));
+        let open = judge(&checks, HOLD, &[true, false, false], &mut Memory::default(), now);
+        assert_eq!(open.unmet, Some(1), "the port is asked, and stands before the knock");
+        let unasked = judge(&checks, HOLD, &[false; 3], &mut Memory::default(), now);
+        assert_eq!(unasked.unmet, Some(0));
         judge(&checks, HOLD, &[true, true, true], &mut memory, now + HOLD);
         assert_eq!(memory.since, Some(now + HOLD));
     }

@@ -284,7 +284,8 @@ pub struct LessonView {
     /// Some commands or minutes have changed nothing: the next hint is to be offered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_stuck: bool,
-    /// The check that is missing, by position. Those before it may still have to hold.
+    /// The check that is missing, by position: the first of which that is known. Those before it
+    /// may still have to hold, or wait for an answer of the network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmet: Option<usize>,
     /// After `within`: what that check asks for.

@@ -29,6 +29,7 @@ texts! {
     MadeAgain: "What this step builds on was gone, and the steps before it were played again for you: {}", "이 단계에 필요한 오브젝트가 없어져서 앞 단계를 대신 다시 실행했습니다: {}";
     BeginningGone: "This step compares with what there was when it began, and that is no longer kept. `goto {}` begins the step anew.", "이 단계는 시작할 때의 상태와 비교하는데, 그 상태가 더 이상 보관되어 있지 않아 판정할 수 없습니다. `goto {}` 명령으로 단계를 새로 시작하세요.";
     NotDone: "this step is not done yet: try `hint`, or go on with `goto {}`", "이 단계가 아직 끝나지 않았습니다. `hint`를 쓰거나 `goto {}` 명령으로 넘어갈 수 있습니다";
+    Holds: "all conditions of this step are met, and have to stay so for {} s more; then enter `next` again", "이 단계의 조건을 모두 충족했습니다. 앞으로 {}초 동안 그대로 유지되어야 합니다. 그 뒤에 `next`를 다시 입력하세요";
     AnswerFirst: "first answer the question: type {}", "먼저 질문에 답하세요. {} 중 하나를 입력하면 됩니다";
     AnswerNow: "first answer the question: {}", "먼저 질문에 답하세요: {}";
     AnswerText: "`answer TEXT`", "`answer 답`";

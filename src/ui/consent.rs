@@ -1,5 +1,6 @@
 //! Before something that a learner made is taken away: what it is, and whether that is meant.
 
+use super::lesson::PageStyle;
 use super::prose::harmless;
 use super::texts::{Lang, Say, problem};
 use cluster::undo::Loss;
@@ -30,7 +31,7 @@ pub fn given(lang: Lang, lost: &[Loss], lab: Option<&str>) -> bool {
         return true;
     }
     if let Some(lab) = lab {
-        eprintln!("{}", lang.say(Say::LossLab, &[lab]));
+        eprint!("{}", PageStyle::for_output(lang).prose(&lang.say(Say::LossLab, &[lab]), ""));
     }
     if !lost.is_empty() {
         eprintln!("{}", lang.say(Say::LossHead, &[]));
@@ -42,7 +43,7 @@ pub fn given(lang: Lang, lost: &[Loss], lab: Option<&str>) -> bool {
 /// The same before a lab is started or left: names the open lab, which ends, and what goes with it.
 /// True if nothing has to be asked. `ends`: the title of the open lab; empty if none is open.
 pub fn ends_lab(lang: Lang, ends: &str, lost: &[Loss]) -> bool {
-    match lab_end(lang, ends, lost) {
+    match lab_end(&PageStyle::for_output(lang), ends, lost) {
         None => true,
         Some(told) => {
             eprint!("{told}");
@@ -52,13 +53,14 @@ pub fn ends_lab(lang: Lang, ends: &str, lost: &[Loss]) -> bool {
 }
 
 /// The text to print before a lab ends. `None`: nothing ends and nothing is lost.
-fn lab_end(lang: Lang, ends: &str, lost: &[Loss]) -> Option<String> {
+fn lab_end(style: &PageStyle, ends: &str, lost: &[Loss]) -> Option<String> {
+    let lang = style.lang;
     let mut told = String::new();
     if !ends.is_empty() {
-        told.push_str(&(lang.say(Say::LabEnds, &[ends]) + "\n"));
+        told.push_str(&style.prose(&lang.say(Say::LabEnds, &[ends]), ""));
     }
     if !lost.is_empty() {
-        told.push_str(&(lang.say(Say::LossHead, &[]) + "\n"));
+        told.push_str(&style.prose(&lang.say(Say::LossHead, &[]), ""));
         told.push_str(&list(lang, lost));
     }
     (!told.is_empty()).then_some(told)
@@ -138,10 +140,13 @@ mod tests {
     fn an_open_lab_does_not_end_without_a_word() {
         let loss = Loss { resource: "services".into(), name: "web".into(), removed: true, ..Loss::default() };
         for lang in [Lang::En, Lang::Ko] {
-            assert_eq!(lab_end(lang, "", &[]), None);
-            let told = lab_end(lang, "A Service does not answer", &[]).unwrap();
-            assert!(told.contains("A Service does not answer"), "{told}");
-            let told = lab_end(lang, "", std::slice::from_ref(&loss)).unwrap();
+            let style = PageStyle { width: 40, ..PageStyle::for_output(lang) };
+            assert_eq!(lab_end(&style, "", &[]), None);
+            let told = lab_end(&style, "A Service does not answer", &[]).unwrap();
+            assert!(told.replace('\n', " ").contains("A Service does not answer"), "{told}");
+            // A terminal would break a longer line inside a word.
+            assert!(told.lines().all(|line| crate::prose::cells(line) <= 40), "{told}");
+            let told = lab_end(&style, "", std::slice::from_ref(&loss)).unwrap();
             assert!(told.contains("services/web"), "{told}");
         }
     }

@@ -29,9 +29,10 @@ pub fn page(style: &PageStyle, view: &LabView) -> String {
     out.push('\n');
     out.push_str(&tasks(style, view));
     let minutes = view.minutes.to_string();
-    let time = match view.started.is_empty() {
-        true => say(Say::LabMinutes, &[&minutes]),
-        false => say(Say::LabLeft, &[&clock(view.left_s), &minutes]),
+    let time = match (view.started.is_empty(), view.solved_s()) {
+        (true, _) => say(Say::LabMinutes, &[&minutes]),
+        (false, Some(needed)) => say(Say::LabReached, &[&clock(needed), &minutes]),
+        (false, None) => say(Say::LabLeft, &[&clock(view.left_s), &minutes]),
     };
     out.push('\n');
     out + &style.prose(&time, "")
@@ -47,7 +48,11 @@ pub fn tasks(style: &PageStyle, view: &LabView) -> String {
             Some(false) => "·",
             None => " ",
         };
-        out.push_str(&style.marked(&format!(" {mark} {:>3}  ", task.weight), &task.task));
+        let mark = format!(" {mark} {:>3}  ", task.weight);
+        out.push_str(&style.marked(&mark, &task.task));
+        if !task.told.is_empty() {
+            out.push_str(&style.marked(&" ".repeat(prose::cells(&mark)), &task.told));
+        }
     }
     out
 }
@@ -145,35 +150,46 @@ pub fn remarks(lang: Lang, record: &Value) -> Vec<String> {
     lines
 }
 
-/// Cells of the longest title that moves no column: with it, a line of the list has 80.
+/// Cells of the column of ids, which the id of a lab from elsewhere may exceed.
+const ID_WIDTH: usize = 16;
+/// Cells of a title: a longer one goes on in the next line. With such a title, and a score such as
+/// `100/100 #12`, a line of the list has 80 cells.
 const TITLE_MAX: usize = 35;
 
-/// The list of labs, a line each.
+/// The list of labs, a line each; a long title takes more.
 pub fn list(style: &PageStyle, entries: &[Entry]) -> String {
     let mut out = String::new();
-    let widths = entries.iter().map(|entry| prose::cells(&harmless(&entry.title)));
-    let title_width = widths.filter(|width| *width <= TITLE_MAX).max().unwrap_or_default();
-    for entry in entries {
+    let titles = entries.iter().map(|entry| prose::text(&harmless(&entry.title), TITLE_MAX, "", false));
+    let titles: Vec<String> = titles.collect();
+    let widths = titles.iter().flat_map(|title| title.lines()).map(prose::cells);
+    let title_width = widths.max().unwrap_or_default();
+    for (entry, title) in entries.iter().zip(&titles) {
         let mark = match () {
             () if entry.open => "▸",
             () if entry.passed => "✓",
             () => " ",
         };
-        let (id, title) = (harmless(&entry.id), harmless(&entry.title));
+        let id = harmless(&entry.id);
+        let mut lines = title.lines();
+        let title = lines.next().unwrap_or_default();
         let pad = |text: &str, to: usize| " ".repeat(to.saturating_sub(prose::cells(text)));
         let attempt = if entry.attempt > 1 { format!(" #{}", entry.attempt) } else { String::new() };
         let score = entry.score.map_or_else(String::new, |s| format!("{s}/{}{attempt}", entry.max));
         let minutes = style.lang.say(Say::LessonMinutes, &[&entry.minutes.to_string()]);
-        out.push_str(&format!(
-            " {mark} {}{} {}{} {}{} {}{minutes} {score:>8}\n",
+        let line = format!(
+            " {mark} {}{} {}{} {}{} {}{minutes} {score:>11}",
             id,
-            pad(&id, 18),
+            pad(&id, ID_WIDTH),
             title,
-            pad(&title, title_width),
+            pad(title, title_width),
             "●".repeat(entry.level.into()),
             " ".repeat(4usize.saturating_sub(entry.level.into())),
-            pad(&minutes, 8),
-        ));
+            pad(&minutes, 7),
+        );
+        out.push_str(line.trim_end());
+        out.push('\n');
+        let below = " ".repeat(4 + ID_WIDTH);
+        lines.for_each(|rest| out.push_str(&format!("{below}{rest}\n")));
     }
     out
 }
@@ -189,7 +205,8 @@ mod tests {
     const PLAIN: PageStyle = PageStyle { lang: Lang::En, width: 60, colour: false, beside: false };
 
     fn view() -> LabView {
-        let task = |id: &str, text: &str| Task { id: id.into(), weight: 40, task: text.into(), green: None };
+        let task =
+            |id: &str, text: &str| Task { id: id.into(), weight: 40, task: text.into(), ..Task::default() };
         LabView {
             id: "l".into(),
             title: "The menu".into(),
@@ -210,6 +227,21 @@ mod tests {
             assert!(page.contains(part), "{part}\n{page}");
         }
         assert_eq!(clock(-65), "-1:05");
+        let record = json!({
+            "score": 80, "max": 80,
+            "started": "2026-01-02T03:04:05Z", "ended": "2026-01-02T03:11:10Z",
+        });
+        let grade = Some(Graded { record, ..Graded::default() });
+        let solved = super::page(&PLAIN, &LabView { grade, ..view() });
+        assert!(solved.contains("All points after 7:05 of 10 min."), "{solved}");
+    }
+
+    #[test]
+    fn a_task_says_why_grading_will_find_it_red() {
+        let mut view = view();
+        view.tasks[0].told = "A status was written by hand.".into();
+        let told = tasks(&PLAIN, &view);
+        assert!(told.contains("It answers.\n        A status was written by hand.\n"), "{told}");
     }
 
     #[test]
@@ -278,5 +310,29 @@ mod tests {
         let columns = told.lines().filter_map(|line| line.split_once('●'));
         let columns: Vec<usize> = columns.map(|(before, _)| prose::cells(before)).collect();
         assert!(columns.len() == 2 && columns[0] == columns[1], "{told}");
+    }
+
+    #[test]
+    fn every_line_of_the_list_has_80_cells_at_most() {
+        for (lang, title) in [
+            (Lang::En, "Pods run, but the Service has no ready endpoints"),
+            (Lang::Ko, "파드는 실행 중인데 서비스에 준비된 엔드포인트가 없다"),
+        ] {
+            let entry = Entry {
+                id: "controllers-down".into(),
+                title: title.into(),
+                level: 4,
+                minutes: 120,
+                score: Some(100),
+                max: 100,
+                attempt: 12,
+                ..Entry::default()
+            };
+            let told = list(&PageStyle { lang, ..PLAIN }, &[entry]);
+            assert!(told.lines().all(|line| prose::cells(line) <= 80), "{told}");
+            let words = |text: &str| text.split_whitespace().map(String::from).collect::<Vec<_>>();
+            let shown = words(&told);
+            assert!(words(title).iter().all(|word| shown.contains(word)), "no word is cut: {told}");
+        }
     }
 }

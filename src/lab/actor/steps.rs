@@ -8,9 +8,11 @@ use crate::format::Lesson;
 use crate::view::State;
 use crate::words::{self, Notice, With, Word};
 use crate::{own, playable, progress};
+use clock::Instant;
 use cluster::undo::Past;
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a jump makes again before its step begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,14 @@ pub(super) enum Remake {
     /// What the step builds on and what is gone. The learner has agreed to what that takes.
     Missing,
     Nothing,
+}
+
+/// Why `next` does not go on. `holds`: all conditions are met, and have to stay so for so much
+/// longer, so that a hint would help nothing. `next`: what `goto` can skip to.
+fn not_done(holds: Option<Duration>, next: &str, lang: &str) -> String {
+    let Some(left) = holds else { return words::say(lang, Word::NotDone, &[next]) };
+    let seconds = left.as_millis().div_ceil(1_000).max(1).to_string();
+    words::say(lang, Word::Holds, &[&seconds])
 }
 
 impl Actor {
@@ -44,7 +54,9 @@ impl Actor {
                 Some(_) => (step + 2).to_string(),
                 None => after().unwrap_or_else(|| this.id.clone()),
             };
-            return Err(words::say(lang, Word::NotDone, &[&next]));
+            let outcome = self.engine.current().map(|(open, _)| &open.outcome);
+            let holds = outcome.and_then(|outcome| outcome.holds_for(Instant::now()));
+            return Err(not_done(holds, &next, lang));
         }
         let passed = self.pass(&lesson, step).await.map_err(|stopped| stopped.say(lang))?;
         if step + 1 < lesson.steps.len() {
@@ -248,5 +260,21 @@ impl Actor {
             self.save();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_says_how_long_what_is_met_still_has_to_hold() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(not_done(None, "3", "en"), words::say("en", Word::NotDone, &["3"]));
+        for (lang, words) in [("en", "for 3 s more"), ("ko", "앞으로 3초 동안")] {
+            let told = not_done(ms(2_100), "3", lang);
+            assert!(told.contains(words) && !told.contains("hint"), "{told}");
+        }
+        assert!(not_done(ms(0), "3", "en").contains("for 1 s more"), "another look is missing");
     }
 }

@@ -333,6 +333,14 @@ impl Expr {
         truth
     }
 
+    /// True if it is known to be false without any answer of the network: something else that it
+    /// asks for is not so. Nothing is asked of the network for that.
+    ///
+    /// Example: `present("Pod", "d", "a") && exec("d/a", "hostname") == "a"` while there is no pod.
+    pub(crate) fn is_false_unasked(&self, facts: &Arc<Facts>) -> bool {
+        facts.unasked(|| self.truth(facts)) == Some(Some(false))
+    }
+
     /// The state of everything that it reads; `None` if that may change without notice.
     fn state(&self, facts: &Facts, lists: &[Result<(Value, u64), String>]) -> Option<Vec<u64>> {
         let timeless =

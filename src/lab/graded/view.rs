@@ -246,6 +246,10 @@ pub struct Task {
     pub task: String,
     /// After `check`: is it so? `None`: only grading tells.
     pub green: Option<bool>,
+    /// Why grading finds it red whatever its checks say, in the language asked for: something was
+    /// done in the lab that the task excludes. Mostly empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub told: String,
 }
 
 /// A grade. Its sentences are in every language: it is kept, and shown in others than that of the
@@ -263,6 +267,26 @@ pub struct Graded {
     pub untold: usize,
     /// What the judge found of each task.
     pub found: Vec<super::score::Found>,
+}
+
+impl Graded {
+    /// Seconds from the start of the lab to this grade, if it has all points: then the lab is
+    /// solved, and its clock has nothing left to measure.
+    pub fn solved_s(&self) -> Option<i64> {
+        let time = |key: &str| self.record[key].as_str()?.parse::<clock::Timestamp>().ok();
+        let points = |key: &str| self.record[key].as_u64();
+        let has_all = points("max").is_some_and(|max| max > 0 && points("score") == Some(max));
+        let ran = time("ended")?.as_second().saturating_sub(time("started")?.as_second());
+        has_all.then_some(ran.max(0))
+    }
+}
+
+impl LabView {
+    /// Seconds that the learner took for all points; `None`: they are not reached, or the solution
+    /// was shown.
+    pub fn solved_s(&self) -> Option<i64> {
+        self.grade.as_ref().filter(|_| !self.over)?.solved_s()
+    }
 }
 
 /// What a learner is told who has given up, in every language.

@@ -2,6 +2,7 @@
 
 use super::score::Red;
 use crate::format::{EN, Text};
+use crate::observe::who::Meddling;
 use lang::{Lang, texts};
 use std::collections::BTreeSet;
 
@@ -67,6 +68,20 @@ pub(super) fn red_by(word: Word, borrowed: &BTreeSet<String>) -> Red {
 /// A reason for the record and for the learner.
 pub(super) fn red(word: Word, with: &[&str]) -> Red {
     Red { unmet: say(EN, word, with), told: Text::said(|lang| say(lang, word, with)) }
+}
+
+/// Why a task is red whatever its checks say: people have done something in the lab that the task
+/// excludes. `None`: they have not. `borrowed`: as of [`red_by`].
+pub(super) fn red_by_meddling(
+    excludes: &[Meddling],
+    done: &BTreeSet<Meddling>,
+    borrowed: &BTreeSet<String>,
+) -> Option<Red> {
+    Some(match excludes.iter().find(|what| done.contains(what))? {
+        Meddling::Status => red_by(Word::ByStatus, borrowed),
+        Meddling::Exec => red(Word::ByExec, &[]),
+        Meddling::Ephemeral => red(Word::ByEphemeral, &[]),
+    })
 }
 
 /// A reason that an error tells, which is told in the learner's language, too.

@@ -33,6 +33,8 @@ pub(crate) enum Time {
     /// The same, and they are few.
     Little(i64),
     Over,
+    /// All points are reached; so many seconds were needed for them.
+    Solved(i64),
     /// The solution was shown: time does not matter any more.
     Idle,
 }
@@ -55,6 +57,9 @@ impl Lab {
         let passed = now.saturating_sub(self.heard).as_secs() as i64;
         let left = view.left_s - passed;
         let little = LITTLE.max(i64::from(view.minutes) * 60 / 10);
+        if let Some(needed) = view.solved_s() {
+            return Some(Time::Solved(needed));
+        }
         Some(match left {
             _ if view.over => Time::Idle,
             ..=0 => Time::Over,
@@ -141,6 +146,26 @@ mod tests {
         let solved = LabView { over: true, ..lab.view.clone().unwrap() };
         let solved = Lab { view: Some(solved), ..lab };
         assert_eq!((solved.time(ms(1_500)), solved.due(ms(1_500))), (Some(Time::Idle), None));
+    }
+
+    #[test]
+    fn the_clock_stops_at_all_points() {
+        let mut lab = lab(62, 8);
+        let graded = |score: u64, over: bool| {
+            let record = serde_json::json!({
+                "score": score, "max": 100, "passed": true,
+                "started": "2026-01-02T03:04:05Z", "ended": "2026-01-02T03:11:10Z",
+            });
+            let grade = Some(::lab::graded::view::Graded { record, ..Default::default() });
+            LabView { id: "l".into(), left_s: 62, minutes: 8, grade, over, ..LabView::default() }
+        };
+        let (heard, later) = (Duration::from_millis(1_500), Duration::from_millis(90_000));
+        lab.learn(graded(80, false), heard);
+        assert_eq!(lab.time(later), Some(Time::Over), "points are missing, and time runs");
+        lab.learn(graded(100, false), heard);
+        assert_eq!((lab.time(later), lab.due(later)), (Some(Time::Solved(425)), None));
+        lab.learn(graded(100, true), heard);
+        assert_eq!(lab.time(later), Some(Time::Idle));
     }
 
     #[test]

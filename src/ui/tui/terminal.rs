@@ -23,6 +23,8 @@ pub(crate) const TELL: &str = "ropewalk";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
     Help,
+    /// The next hint of what the lesson's pane shows: a lesson, or a lab.
+    Hint,
     View(String),
     Lang(Lang),
     /// The REPL reads a line, or has begun to run one.
@@ -85,6 +87,7 @@ impl vt100::Callbacks for ScreenEvents {
         }
         self.asides.wishes.extend(match wish {
             ["help"] => Some(Wish::Help),
+            ["hint"] => Some(Wish::Hint),
             ["view", name] => Some(Wish::View((*name).into())),
             ["lang", lang] => Lang::parse(lang).map(Wish::Lang),
             ["prompt", on] => Some(Wish::Prompt(*on == "on")),

@@ -77,6 +77,7 @@ texts! { pub(crate) enum Word {
     LabLeft: "{} left", "{} 남음";
     LabLittle: "only {} left", "{}, 곧 종료";
     LabOver: "time is over", "시간 종료";
+    LabReached: "solved in {}", "{} 만에 해결";
     LabShown: "solution shown", "풀이 공개됨";
     LabAbout: "seed {} · level {} · {} min", "시드 {} · 난이도 {} · {}분";
     LabTasks: "Tasks", "과제";

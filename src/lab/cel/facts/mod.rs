@@ -206,6 +206,20 @@ impl Facts {
         std::mem::take(&mut self.wanted.lock())
     }
 
+    /// Evaluates without asking the network: what the evaluation would ask is not noted. `None`: the
+    /// value needs an answer.
+    pub(crate) fn unasked<T>(&self, evaluate: impl FnOnce() -> T) -> Option<T> {
+        let before = {
+            let mut wanted = self.wanted.lock();
+            (std::mem::take(&mut wanted.probes), std::mem::take(&mut wanted.used))
+        };
+        let value = evaluate();
+        let mut wanted = self.wanted.lock();
+        let is_unasked = wanted.probes.is_empty() && wanted.used.is_empty();
+        (wanted.probes, wanted.used) = before;
+        is_unasked.then_some(value)
+    }
+
     /// The least of what is known of the answers that evaluations so far have used.
     pub(crate) fn oldest_used<T: Ord>(&self, known: impl Fn(&Probe) -> Option<T>) -> Option<T> {
         let wanted = self.wanted.lock();

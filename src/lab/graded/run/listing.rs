@@ -5,6 +5,7 @@ use crate::graded::book::Book;
 use crate::graded::read::{self, Lab};
 use crate::graded::score;
 use crate::graded::view::{Entry, LabView, Task};
+use crate::graded::words;
 
 impl LabRun {
     pub(super) fn list(&self, lang: &str) -> Vec<Entry> {
@@ -22,12 +23,13 @@ impl LabRun {
         if let Some(gone) = self.missing_base(current, lang) {
             blank.text = format!("{}\n\n{gone}\n", blank.text.trim_end());
         }
-        let meddling = self.world.know().meddling.clone();
-        // As grading would count it.
-        let is_green = |task: &&read::Task| {
-            let excluded = task.excludes.iter().any(|what| meddling.contains(what));
-            seen.get(&task.id) == Some(&true) && !excluded
+        let (meddling, borrowed) = {
+            let known = self.world.know();
+            (known.meddling.clone(), known.who.borrowed.clone())
         };
+        let excluded = |task: &read::Task| words::red_by_meddling(&task.excludes, &meddling, &borrowed);
+        // As grading would count it.
+        let is_green = |task: &&read::Task| seen.get(&task.id) == Some(&true) && excluded(task).is_none();
         let greens = lab.tasks.iter().filter(is_green).map(|task| task.id.clone()).collect();
         let task = |id: &str| lab.tasks.iter().find(|task| task.id == id);
         let with = |id: &str| task(id).map(|task| task.only_with.clone()).unwrap_or_default();
@@ -35,6 +37,10 @@ impl LabRun {
         let green = |id: &str| {
             let is_told = seen.contains_key(id) && task(id).is_none_or(|task| task.probe.is_empty());
             is_told.then(|| counted.contains(id)) // with a probe, only that can tell
+        };
+        let told = |id: &str| {
+            let red = task(id).and_then(excluded);
+            red.map_or_else(String::new, |red| red.told.get(lang).to_string())
         };
         LabView {
             started: clock::rfc3339(open.started),
@@ -50,7 +56,11 @@ impl LabRun {
             hints_left: self.fitting(current, lang).len(),
             grade: open.grade.clone(),
             given_up: open.given_up.clone(),
-            tasks: blank.tasks.into_iter().map(|task| Task { green: green(&task.id), ..task }).collect(),
+            tasks: blank
+                .tasks
+                .into_iter()
+                .map(|task| Task { green: green(&task.id), told: told(&task.id), ..task })
+                .collect(),
             ..blank
         }
     }
@@ -104,7 +114,7 @@ pub fn sheet(lab: &Lab, seed: u64, lang: &str) -> LabView {
                 id: t.id.clone(),
                 weight: t.weight,
                 task: fill(t.task.get(lang), &variant),
-                green: None,
+                ..Task::default()
             })
             .collect(),
         hints_left: lab.hints.len(),

@@ -214,19 +214,34 @@ impl Session {
         }
     }
 
-    /// `hint`: the next one of the lesson. While a lab is open, its pane may hide the lesson's, so
-    /// the session says how to get the hints of the lab.
+    /// `hint`: the next one of the lesson. While a lab is open, too, the interface asks for the
+    /// hint of what its pane shows, because only it knows that. Elsewhere the session says how to
+    /// get the hints of the lab.
     fn lesson_hint(&mut self) -> i32 {
-        let code = self.shown(Ask::Hint, PageStyle::hint);
-        if self.manner != Manner::Terminal {
-            return code;
+        if self.frame.is_some() {
+            match self.has_open_lab() {
+                Ok(true) => {
+                    self.tell_frame(&["hint"]);
+                    return 0;
+                }
+                Ok(false) => return self.shown(Ask::Hint, PageStyle::hint),
+                Err(why) => return self.unanswered(&why),
+            }
         }
-        let (place, lang) = (self.place.clone(), self.lang());
-        let asked = async { labs::asked::<LabView>(&place, lang, LabAsk::Show).await };
-        if self.await_answer(asked).is_ok_and(|lab| !lab.id.is_empty()) {
+        let code = self.shown(Ask::Hint, PageStyle::hint);
+        if self.manner == Manner::Terminal && matches!(self.has_open_lab(), Ok(true)) {
             println!("{}", self.say(Say::HintOfLab, &[]));
         }
         code
+    }
+
+    /// Returns whether a lab is open; false if that cannot be told. Errors: Ctrl-C while it waited.
+    fn has_open_lab(&mut self) -> Result<bool, Unanswered> {
+        let (place, lang) = (self.place.clone(), self.lang());
+        match self.await_answer(labs::asked::<LabView>(&place, lang, LabAsk::Show)) {
+            Err(why @ Unanswered::Cut) => Err(why),
+            answer => Ok(answer.is_ok_and(|lab| !lab.id.is_empty())),
+        }
     }
 
     /// A word of lessons.

@@ -29,6 +29,7 @@ pub(super) fn title(model: &Model, view: &LabView) -> (String, String) {
             format!("{} {}", model.look.sign(Sign::Warn), say(Word::LabLittle, &[&clock(left)]))
         }
         Some(Time::Over) => say(Word::LabOver, &[]),
+        Some(Time::Solved(needed)) => say(Word::LabReached, &[&clock(needed)]),
         Some(Time::Idle) => say(Word::LabShown, &[]),
     };
     (view.title.clone(), corner)
@@ -40,6 +41,7 @@ pub(super) fn corner_tone(model: &Model) -> Tone {
         Some(Time::Little(_)) => Tone::Warn,
         Some(Time::Over) => Tone::Bad,
         Some(Time::Runs(_)) => Tone::Strong,
+        Some(Time::Solved(_)) => Tone::Good,
         Some(Time::Idle) | None => Tone::Dim,
     }
 }
@@ -95,7 +97,11 @@ fn task_lines(model: &Model, task: &Task, room: usize) -> Vec<Line<'static>> {
         Some(false) => (look.sign(Sign::Dot), Tone::Plain),
         None => (" ", Tone::Plain),
     };
-    marked(&task.task, look, tone, room, &format!("{sign} {:>3} ", task.weight), "      ")
+    let mut out = marked(&task.task, look, tone, room, &format!("{sign} {:>3} ", task.weight), "      ");
+    if !task.told.is_empty() {
+        out.extend(marked(&task.told, look, Tone::Warn, room, "      ", "      "));
+    }
+    out
 }
 
 /// The tasks that are not done, for a pane of long lines, where they can stay in sight. None once

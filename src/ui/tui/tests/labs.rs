@@ -5,6 +5,7 @@ use super::*;
 use crate::texts::Say;
 use crate::tui::event::Question;
 use crate::tui::layout::{Pane, inside};
+use crate::tui::model::Page;
 use crate::tui::scroll::Scroll;
 use crate::tui::words::Word;
 use ::lab::format::Text;
@@ -28,7 +29,7 @@ pub(super) fn open(lang: Lang) -> LabView {
         id: id.into(),
         weight,
         task: text(english, korean),
-        green: None,
+        ..Task::default()
     };
     LabView {
         id: "wrong-image".into(),
@@ -270,6 +271,27 @@ fn the_tasks_that_are_not_done_stay_in_sight() {
     press(&mut model, KeyCode::Home);
     let shown = text(&screen(&model));
     assert!(tasks[1..3].iter().all(|task| shown.contains(task)) && !shown.contains(tasks[0]), "{shown}");
+}
+
+/// A lesson and a lab are open: a hint is used up of the one that the learner reads.
+#[test]
+fn the_word_hint_asks_for_a_hint_of_what_the_pane_shows() {
+    let mut model = playing(80, 24, Lang::En, open(Lang::En));
+    let of_lab = Ask::Hint { id: Some("wrong-image".into()) };
+    assert!(wish(&mut model, "hint").contains(&Effect::Ask(Question::from(&of_lab))));
+    model.page = Page::Lesson;
+    assert!(wish(&mut model, "hint").contains(&Effect::Ask(Question::from(&view::Ask::Hint))));
+    lab(&mut model, LabView::default());
+    model.page = Page::Open;
+    assert!(wish(&mut model, "hint").contains(&Effect::Ask(Question::from(&view::Ask::Hint))));
+}
+
+#[test]
+fn a_task_that_cannot_turn_green_any_more_says_why() {
+    let mut excluded = open(Lang::En);
+    excluded.tasks[0].told = "a status was written by hand".into();
+    let shown = text(&screen(&playing(120, 40, Lang::En, excluded)));
+    assert!(shown.contains("a status was written by hand"), "{shown}");
 }
 
 /// The learner repairs what the grade has found, and the next one is not asked for yet.

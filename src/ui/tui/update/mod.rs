@@ -1,6 +1,6 @@
 //! What an event changes, and what is to be done about it. Pure: no clock, no terminal, no socket.
 
-use super::event::{Effect, Event, Offer};
+use super::event::{Effect, Event, Offer, Question};
 use super::keys;
 use super::layout::{self, Pane};
 use super::model::{Model, Overlay, Page, View};
@@ -10,8 +10,8 @@ use super::terminal::Wish;
 use crate::texts::Say;
 use client::Delta;
 use crossterm::event::KeyEventKind;
-use lab::graded::view::LabView;
-use lab::view::{LessonView, State};
+use lab::graded::view::{Ask as LabAsk, LabView};
+use lab::view::{Ask, LessonView, State};
 use serde_json::Value;
 use tap::{Component, Record};
 
@@ -218,6 +218,10 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
     for wish in asides.wishes {
         match wish {
             Wish::Help => model.overlay = Some(Overlay::Help(0)),
+            Wish::Hint => {
+                model.lesson.asked = Some(model.now);
+                effects.push(Effect::Ask(next_hint(model)));
+            }
             Wish::View(name) => {
                 if let Some(view) = View::named(&name) {
                     model.show(view);
@@ -240,6 +244,15 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
                 }
             }
         }
+    }
+}
+
+/// Asks for the next hint of the lab, unless the pane shows the lesson that is open beside it: a
+/// hint that is asked for counts, so it has to be one of what the learner reads.
+fn next_hint(model: &Model) -> Question {
+    match model.lab.open().filter(|_| model.page != Page::Lesson) {
+        Some(lab) => (&LabAsk::Hint { id: Some(lab.id.clone()) }).into(),
+        None => (&Ask::Hint).into(),
     }
 }
 

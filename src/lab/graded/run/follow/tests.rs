@@ -38,9 +38,13 @@ impl Ground {
 
     /// The same with a lab that was opened a moment ago.
     fn playing(&self) -> LabRun {
+        self.playing_lab("orphans")
+    }
+
+    fn playing_lab(&self, id: &str) -> LabRun {
         let run = self.process();
         let started = clock::now();
-        let open = json!({"lab": "orphans", "seed": 7, "base": 5, "began": 10, "started": started,
+        let open = json!({"lab": id, "seed": 7, "base": 5, "began": 10, "started": started,
             "hints": [], "solve": false, "undo": 0, "green": {}, "chain": Chain::default()});
         run.book().open = Some(serde_json::from_value(open).unwrap());
         run.world.know().watch = Some(Stopwatch::taken_up(started, 0));
@@ -56,6 +60,22 @@ async fn next(follower: &mut Follower, run: &LabRun) -> LabView {
 /// Is there nothing new for one who follows?
 fn is_quiet(follower: &mut Follower, run: &LabRun) -> bool {
     follower.next(run).now_or_never().is_none()
+}
+
+/// A learner who has written a status by hand sees why the task stays red before the grade does.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_excludes_what_was_done_says_so_before_the_grade() {
+    let ground = Ground::new().await;
+    let run = ground.playing_lab("wrong-image");
+    let mut follower = run.follower("ko");
+    let first = next(&mut follower, &run).await;
+    assert!(!first.tasks.is_empty() && first.tasks.iter().all(|task| task.told.is_empty()));
+    run.world.know().meddling.insert(crate::observe::who::Meddling::Status);
+    run.tell_followers();
+    let told = next(&mut follower, &run).await;
+    let of_tasks: Vec<&str> = told.tasks.iter().map(|task| task.told.as_str()).collect();
+    assert!(of_tasks.iter().any(|told| told.contains("손으로 고쳤습니다")), "{of_tasks:?}");
+    ground.crew.kill();
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,6 @@ use crate::graded::view::Graded;
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
-use crate::observe::who::Meddling;
 use clock::Instant;
 use cluster::guest::Room;
 use cluster::undo::Past;
@@ -178,12 +177,8 @@ impl LabRun {
             (known.meddling.clone(), known.who.borrowed.clone())
         };
         for (task, told) in lab.tasks.iter().zip(all) {
-            if let Some(what) = task.excludes.iter().find(|what| meddling.contains(what)) {
-                told.turn_red(match what {
-                    Meddling::Status => words::red_by(Word::ByStatus, &borrowed),
-                    Meddling::Exec => words::red(Word::ByExec, &[]),
-                    Meddling::Ephemeral => words::red(Word::ByEphemeral, &[]),
-                });
+            if let Some(red) = words::red_by_meddling(&task.excludes, &meddling, &borrowed) {
+                told.turn_red(red);
             }
         }
         borrowed
