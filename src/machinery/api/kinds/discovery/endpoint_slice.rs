@@ -16,6 +16,7 @@ use std::collections::HashSet;
 pub(super) fn kind() -> Kind {
     Kind {
         generation: true,
+        generation_of_labels: true,
         defaults,
         prepare,
         prepare_update,
