@@ -72,6 +72,10 @@ impl Rule {
                 Some(told.unwrap_or_else(|| self.otherwise().into_owned()))
             }
             Ok(_) => Some(format!("the rule is no truth value: {}", self.source)),
+            Err(error) if error.starts_with(terms::NO_OVERLOAD) => Some(format!(
+                "'{error}': call arguments did not match a supported operator, function or macro signature for rule: {}",
+                self.shown()
+            )),
             Err(error) => Some(format!("{error} evaluating rule: {}", self.shown())),
         }
     }
