@@ -134,16 +134,12 @@ impl Schedule {
             let shown = fields.join(" ");
             return Err(format!("expected exactly 5 fields, found {}: [{shown}]", fields.len()));
         };
-        let ((day, any_day), (weekday, any_weekday)) = (DAY.bits(day)?, WEEKDAY.bits(weekday)?);
-        Ok(Schedule::Calendar(Box::new(Calendar {
-            minute: MINUTE.bits(minute)?.0,
-            hour: HOUR.bits(hour)?.0,
-            day,
-            month: MONTH.bits(month)?.0,
-            weekday,
-            any_day,
-            any_weekday,
-        })))
+        // In the order of the fields: of several mistakes the first one is told.
+        let (minute, hour) = (MINUTE.bits(minute)?.0, HOUR.bits(hour)?.0);
+        let ((day, any_day), month) = (DAY.bits(day)?, MONTH.bits(month)?.0);
+        let (weekday, any_weekday) = WEEKDAY.bits(weekday)?;
+        let calendar = Calendar { minute, hour, day, month, weekday, any_day, any_weekday };
+        Ok(Schedule::Calendar(Box::new(calendar)))
     }
 
     fn word(text: &str, word: &str) -> Result<Schedule, String> {
@@ -320,6 +316,8 @@ mod tests {
         for (schedule, mistake) in [
             ("* * * *", "expected exactly 5 fields, found 4: [* * * *]"),
             ("61 * * * *", "end of range (61) above maximum (59): 61"),
+            ("61 * 0 * 9", "end of range (61) above maximum (59): 61"),
+            ("* * 1 13 9", "end of range (13) above maximum (12): 13"),
             ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
             ("5-1 * * * *", "beginning of range (5) beyond end of range (1): 5-1"),
             ("*/0 * * * *", "step of range should be a positive number: */0"),

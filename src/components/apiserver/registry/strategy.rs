@@ -225,7 +225,7 @@ fn keep_managers(new: &mut Value, old: &Value) {
 }
 
 /// True if anything has changed but metadata, and the status that has a subresource of its own. An
-/// amount in another spelling is no change.
+/// amount in another spelling is no change. Of some kinds the labels count, too.
 pub(crate) fn spec_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
     let (Value::Object(a), Value::Object(b)) = (new, old) else { return false };
     let whole = kind.custom.is_some() && !kind.has_status;
@@ -238,7 +238,9 @@ pub(crate) fn spec_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
         Some(_) => a.get(key) == b.get(key),
         None => equality::equal_in(kind, key, at(new, key), at(old, key)),
     };
-    a.keys().chain(b.keys()).filter(counts).any(|key| !is_same(key))
+    let labels = |object| at(object, "metadata.labels");
+    let is_relabelled = kind.generation_of_labels && labels(new) != labels(old);
+    is_relabelled || a.keys().chain(b.keys()).filter(counts).any(|key| !is_same(key))
 }
 
 #[cfg(test)]
@@ -295,5 +297,8 @@ mod tests {
         let slice = |address: &str| json!({"addressType": "IPv4", "endpoints": [{"addresses": [address]}]});
         let slices = kinds::find("discovery.k8s.io", "v1", "EndpointSlice").unwrap();
         assert!(spec_changed(slices, &slice("10.0.0.1"), &slice("10.0.0.2")), "it has no spec");
+        let labelled = |value: &str| json!({"metadata": {"labels": {"a": value}}});
+        let relabelled = |kind: &Kind| spec_changed(kind, &labelled("x"), &labelled("y"));
+        assert!(relabelled(slices) && !relabelled(kind), "labels of a slice count");
     }
 }

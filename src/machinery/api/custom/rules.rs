@@ -14,7 +14,24 @@ use cel::{Context, Value};
 use serde_json::Value as Json;
 use std::borrow::Cow;
 
+/// Bytes of a message that an expression makes (`MaxEvaluatedMessageExpressionSizeBytes`
+/// upstream).
+const MADE_MAX: usize = 5 << 10;
+
+/// Returns the message that an expression made, if it is one line that is not too long.
+fn usable(made: &str) -> Option<String> {
+    let made = made.trim();
+    let is_usable = !made.is_empty() && made.len() <= MADE_MAX && !made.contains('\n');
+    is_usable.then(|| made.to_string())
+}
+
 impl Rule {
+    /// Returns what names the rule in an error: its message, or else its text (`ruleErrorString`
+    /// upstream).
+    fn shown(&self) -> &str {
+        if self.message.is_empty() { &self.source } else { &self.message }
+    }
+
     fn otherwise(&self) -> Cow<'_, str> {
         match self.message.as_str() {
             "" => format!("failed rule: {}", self.source).into(),
@@ -31,7 +48,7 @@ impl Rule {
                 *budget = -1.0;
                 return Err(format!(
                     "'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds limit for rule: {}",
-                    self.source
+                    self.shown()
                 ));
             }
             *budget -= steps.max(0.0);
@@ -48,15 +65,18 @@ impl Rule {
             Ok(Value::Bool(true)) => None,
             Ok(Value::Bool(false)) => {
                 let told = self.message_expression.as_ref().and_then(|term| terms::execute(term, scope).ok());
-                Some(match told {
-                    Some(Value::String(told)) if !told.trim().is_empty() && !told.contains('\n') => {
-                        told.trim().to_string()
-                    }
-                    _ => self.otherwise().into_owned(),
-                })
+                let told = match told {
+                    Some(Value::String(told)) => usable(&told),
+                    _ => None,
+                };
+                Some(told.unwrap_or_else(|| self.otherwise().into_owned()))
             }
             Ok(_) => Some(format!("the rule is no truth value: {}", self.source)),
-            Err(error) => Some(format!("{error} evaluating rule: {}", self.otherwise())),
+            Err(error) if error.starts_with(terms::NO_OVERLOAD) => Some(format!(
+                "'{error}': call arguments did not match a supported operator, function or macro signature for rule: {}",
+                self.shown()
+            )),
+            Err(error) => Some(format!("{error} evaluating rule: {}", self.shown())),
         }
     }
 
@@ -189,17 +209,14 @@ pub(crate) fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, error
             errors.required(format!("{place}.rule"), "rule is not specified");
             continue;
         }
-        if text(said, "message").contains('\n') {
-            let why = "message must not contain line breaks";
-            errors.invalid_text(format!("{place}.message"), text(said, "message"), why);
-        }
+        messages(said, &place, errors);
         let known = |steps: &[String]| is_known(schema, steps, is_root);
         if let Err(why) = terms::problems(rule, &known) {
             errors.invalid(format!("{place}.rule"), said, &format!("compilation failed: {why}"));
         }
         transitions(said, rule, &place, uncorrelated, errors);
         let expression = text(said, "messageExpression");
-        if !expression.is_empty()
+        if !expression.trim().is_empty()
             && let Err(why) = terms::problems(expression, &known)
         {
             let why = format!("messageExpression compilation failed: {why}");
@@ -209,7 +226,7 @@ pub(crate) fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, error
         let why = match said_path {
             "" => None,
             path if path.trim().is_empty() => Some("fieldPath must be non-empty if specified".to_string()),
-            path if path.contains('\n') => Some("fieldPath must not contain line breaks".to_string()),
+            path if has_breaks(path) => Some("fieldPath must not contain line breaks".to_string()),
             path => field_path(path, schema).err().map(|e| format!("fieldPath must be a valid path: {e}")),
         };
         if let Some(why) = why {
@@ -221,6 +238,29 @@ pub(crate) fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, error
         if !reason.is_empty() && !reasons.contains(&reason) {
             errors.not_supported(format!("{place}.reason"), &reason.into(), &reasons);
         }
+    }
+}
+
+/// True for what CEL takes for several lines.
+fn has_breaks(text: &str) -> bool {
+    text.contains(['\n', '\r'])
+}
+
+/// Checks what a rule says when it is broken: one line. A rule of several lines needs a message,
+/// since its own text is none.
+fn messages(said: &Json, place: &str, errors: &mut Errors) {
+    let is_blank = |text: &str| !text.is_empty() && text.trim().is_empty();
+    let (rule, message, field) = (text(said, "rule"), text(said, "message"), format!("{place}.message"));
+    if is_blank(message) {
+        errors.invalid_text(field, message, "message must be non-empty if specified");
+    } else if has_breaks(message.trim()) {
+        errors.invalid_text(field, message, "message must not contain line breaks");
+    } else if has_breaks(rule.trim()) && message.is_empty() {
+        errors.required(field, "message must be specified if rule contains line breaks");
+    }
+    if is_blank(text(said, "messageExpression")) {
+        let why = "messageExpression must be non-empty if specified";
+        errors.required(format!("{place}.messageExpression"), why);
     }
 }
 
@@ -324,5 +364,20 @@ fn is_known(schema: &Json, steps: &[String], is_root: bool) -> bool {
                 || flag(schema, "x-kubernetes-embedded-resource") && ENVELOPE.contains(&first.as_str())
                 || (!properties.is_object() && flag(schema, "x-kubernetes-preserve-unknown-fields"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_an_expression_makes_is_a_line() {
+        assert_eq!(usable(" too large\n").as_deref(), Some("too large"));
+        let long = "x".repeat(MADE_MAX + 1);
+        for unusable in [" ", "a\nb", long.as_str()] {
+            assert_eq!(usable(unusable), None);
+        }
+        assert!(usable(&long[1..]).is_some());
     }
 }

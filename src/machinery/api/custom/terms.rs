@@ -159,13 +159,24 @@ pub(super) fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
     with_stack(term.depth, || term.program.execute(scope).map_err(|e| in_words_of_upstream(&e)))
 }
 
-/// Returns the text of an error. For a text that is no duration the evaluator has the debug output
-/// of its parser; this is what `cel-go` says.
+/// The error of a call whose arguments are of other types than the function takes.
+pub(super) const NO_OVERLOAD: &str = "no such overload";
+
+/// Returns the text of an error as `cel-go` has it. The evaluator's own text shows values as its
+/// debug output has them.
 fn in_words_of_upstream(error: &ExecutionError) -> String {
     match error {
         ExecutionError::FunctionError { function, .. } if function == "duration" => {
             "type conversion error from 'string' to 'duration'".to_string()
         }
+        ExecutionError::FunctionError { message, .. } if message == NO_OVERLOAD => NO_OVERLOAD.to_string(),
+        ExecutionError::NoSuchOverload(_) => NO_OVERLOAD.to_string(),
+        ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
+        ExecutionError::IndexOutOfBounds(Value::Int(index)) => format!("index out of bounds: {index}"),
+        ExecutionError::DivisionByZero(_) => "division by zero".to_string(),
+        ExecutionError::RemainderByZero(_) => "modulus by zero".to_string(),
+        ExecutionError::Overflow(_, Value::Int(_), _) => "integer overflow".to_string(),
+        ExecutionError::Overflow(_, Value::UInt(_), _) => "unsigned integer overflow".to_string(),
         other => other.to_string(),
     }
 }
@@ -413,5 +424,25 @@ fn path(node: &Node) -> Option<Vec<String>> {
             Some(steps)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_an_evaluation_are_those_of_cel_go() {
+        let told = |error: ExecutionError| in_words_of_upstream(&error);
+        let one = || Value::Int(1);
+        assert_eq!(told(ExecutionError::no_such_key("a")), "no such key: a");
+        assert_eq!(told(ExecutionError::no_such_overload("_+_", vec![])), NO_OVERLOAD);
+        assert_eq!(told(ExecutionError::function_error("find", NO_OVERLOAD)), NO_OVERLOAD);
+        assert_eq!(told(ExecutionError::IndexOutOfBounds(one())), "index out of bounds: 1");
+        assert_eq!(told(ExecutionError::DivisionByZero(one())), "division by zero");
+        assert_eq!(told(ExecutionError::RemainderByZero(one())), "modulus by zero");
+        assert_eq!(told(ExecutionError::Overflow("add", one(), one())), "integer overflow");
+        let large = || Value::UInt(u64::MAX);
+        assert_eq!(told(ExecutionError::Overflow("add", large(), large())), "unsigned integer overflow");
     }
 }

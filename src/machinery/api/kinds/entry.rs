@@ -109,6 +109,8 @@ pub struct Kind {
     pub generation: bool,
     /// It counts changes of the annotations, too (Deployments).
     pub generation_of_annotations: bool,
+    /// It counts changes of the labels, too (EndpointSlices).
+    pub generation_of_labels: bool,
     /// It stays as the creation has set it, whatever an update changes (PriorityClasses).
     pub generation_fixed: bool,
     /// A delete answers with the object rather than a Status.
@@ -230,6 +232,7 @@ pub(crate) fn plain(
         deprecated: Cow::Borrowed(""),
         generation: false,
         generation_of_annotations: false,
+        generation_of_labels: false,
         generation_fixed: false,
         returns_deleted: false,
         create_on_update: false,

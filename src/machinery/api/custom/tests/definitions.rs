@@ -266,6 +266,36 @@ fn words_of_a_schema_that_would_do_nothing_are_refused() {
 }
 
 #[test]
+fn a_rule_of_several_lines_has_a_message_of_one() {
+    let told = |rule: Value| {
+        let place = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[a].x-kubernetes-validations[0].";
+        let found = judged(spec(json!({"a": {"type": "integer", "x-kubernetes-validations": [rule]}})));
+        found.iter().map(|error| error.replacen(place, "", 1)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(json!({"rule": "self > 0\n", "message": "positive\n"})), [""; 0]);
+    for (rule, want) in [
+        (
+            json!({"rule": "self > 0 &&\nself < 9"}),
+            "message: Required value: message must be specified if rule contains line breaks",
+        ),
+        (
+            json!({"rule": "self > 0", "message": " "}),
+            "message: Invalid value: \" \": message must be non-empty if specified",
+        ),
+        (
+            json!({"rule": "self > 0", "message": "a\rb"}),
+            "message: Invalid value: \"a\\rb\": message must not contain line breaks",
+        ),
+        (
+            json!({"rule": "self > 0", "messageExpression": " "}),
+            "messageExpression: Required value: messageExpression must be non-empty if specified",
+        ),
+    ] {
+        assert_eq!(told(rule), [want]);
+    }
+}
+
+#[test]
 fn logic_names_only_what_is_defined_outside_of_it() {
     let schema = |logic: Value| {
         json!({"type": "object", "anyOf": logic, "properties": {"spec": {"type": "object", "properties": {

@@ -476,7 +476,9 @@ fn a_text_that_is_no_duration_is_told_as_upstream_tells_it() {
         let found = told(text);
         assert!(
             found.len() == 1
-                && found[0].contains(": type conversion error from 'string' to 'duration' evaluating rule: "),
+                && found[0].contains(
+                    ": type conversion error from 'string' to 'duration' evaluating rule: duration("
+                ),
             "{found:?}"
         );
     }

@@ -5,12 +5,30 @@ use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of};
 use crate::table::cells::{Printer, age, name};
 use crate::validate::names;
-use crate::value::{at, text};
+use crate::value::{self, at, text};
 use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::Value;
 
 pub(super) fn kind() -> Kind {
-    Kind { create_on_update: true, needs_version: true, validate, printer: Some(&PRINTER), ..of::<Lease>() }
+    Kind {
+        create_on_update: true,
+        needs_version: true,
+        prepare: |new| drop_election(new, &Value::Null),
+        prepare_update: drop_election,
+        validate,
+        printer: Some(&PRINTER),
+        ..of::<Lease>()
+    }
+}
+
+/// Drops the fields of coordinated leader election unless the stored Lease has them: the feature
+/// `CoordinatedLeaderElection` is off, as it is by default upstream.
+fn drop_election(new: &mut Value, old: &Value) {
+    for path in ["spec.strategy", "spec.preferredHolder"] {
+        if at(old, path).is_null() {
+            value::remove(new, path);
+        }
+    }
 }
 
 fn validate(object: &Value, errors: &mut Errors) {
@@ -46,6 +64,22 @@ mod tests {
     use super::*;
     use crate::validate::fields::problems;
     use serde_json::json;
+
+    #[test]
+    fn a_new_lease_has_no_fields_of_coordinated_election() {
+        let with = |spec: Value| json!({ "spec": spec });
+        let asked = || with(json!({"holderIdentity": "a", "strategy": "x", "preferredHolder": "b"}));
+        let plain = with(json!({"holderIdentity": "a"}));
+        let mut made = asked();
+        (kind().prepare)(&mut made);
+        assert_eq!(made, plain);
+        let mut changed = asked();
+        (kind().prepare_update)(&mut changed, &plain);
+        assert_eq!(changed, plain);
+        let mut kept = asked();
+        (kind().prepare_update)(&mut kept, &asked());
+        assert_eq!(kept, asked(), "what is stored may stay");
+    }
 
     #[test]
     fn a_preferred_holder_needs_a_strategy() {

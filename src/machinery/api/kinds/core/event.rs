@@ -25,7 +25,8 @@ pub(super) fn kind() -> Kind {
 
 /// Events are kept for an hour after their last change.
 const TTL_SECS: u32 = 3600;
-pub(crate) const FIELDS: &[(&str, &str)] = &[
+/// Fields that a selector of core Events may ask for; those of `events.k8s.io` have other names.
+const FIELDS: &[(&str, &str)] = &[
     ("involvedObject.kind", "involvedObject.kind"),
     ("involvedObject.namespace", "involvedObject.namespace"),
     ("involvedObject.name", "involvedObject.name"),
@@ -33,13 +34,8 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("involvedObject.apiVersion", "involvedObject.apiVersion"),
     ("involvedObject.resourceVersion", "involvedObject.resourceVersion"),
     ("involvedObject.fieldPath", "involvedObject.fieldPath"),
-    ("regarding.kind", "involvedObject.kind"),
-    ("regarding.namespace", "involvedObject.namespace"),
-    ("regarding.name", "involvedObject.name"),
-    ("regarding.uid", "involvedObject.uid"),
     ("reason", "reason"),
     ("reportingComponent", "reportingComponent"),
-    ("reportingController", "reportingComponent"),
     ("source", "source.component|reportingComponent"),
     ("type", "type"),
 ];
@@ -142,6 +138,7 @@ fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::FieldSelector;
 
     fn made_by_the_new_api() -> Value {
         json!({"metadata": {"name": "e", "namespace": "default"}, "eventTime": "2026-01-02T03:04:05.000006Z",
@@ -153,6 +150,19 @@ mod tests {
         let mut errors = Errors::default();
         check(&mut errors);
         errors.iter().map(|e| e.field.to_string()).collect()
+    }
+
+    #[test]
+    fn core_events_are_selected_by_their_own_fields() {
+        let event = made_by_the_new_api();
+        let selects = |text: &str| FieldSelector::parse(text, kind().fields).map(|s| s.matches(&event));
+        for good in ["involvedObject.name=p", "reportingComponent=x", "source=x"] {
+            assert_eq!(selects(good), Ok(true), "{good}");
+        }
+        for other in ["regarding.name", "reportingController"] {
+            let refused = Err(format!("field label not supported: {other}"));
+            assert_eq!(selects(&format!("{other}=p")), refused);
+        }
     }
 
     #[test]

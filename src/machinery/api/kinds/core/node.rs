@@ -21,6 +21,8 @@ pub(super) fn kind() -> Kind {
         has_status: true,
         keeps_first_status: true,
         defaults,
+        prepare: |node| drop_config(node, &Value::Null),
+        prepare_update: drop_config,
         validate,
         validate_update,
         validate_status_update: status_update,
@@ -36,6 +38,16 @@ fn defaults(object: &mut Value) {
         put(object, "status.allocatable", capacity);
     }
     pair_ranges(object);
+}
+
+/// Drops the settings of dynamic kubelet configuration unless the stored node has them: the feature
+/// is gone (`dropDisabledFields` upstream).
+fn drop_config(new: &mut Value, old: &Value) {
+    for path in ["spec.configSource", "status.config"] {
+        if at(old, path).is_null() {
+            value::remove(new, path);
+        }
+    }
 }
 
 /// Fills in the list of ranges if the writer knows the single range alone, and the other way round.
@@ -137,6 +149,10 @@ fn ranges(object: &Value, errors: &mut Errors) {
     }
 }
 
+const EXTERNAL: &str = "spec.externalID";
+/// Upstream's words, which name a feature that is gone.
+const PROTECTED: &str = "node updates may only change labels, taints, or capacity (or configSource, if the DynamicKubeletConfig feature gate is enabled)";
+
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     addresses(new, errors);
     if !empty(old, RANGES) && at(new, RANGES) != at(old, RANGES) {
@@ -145,6 +161,10 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     const PROVIDER: &str = "spec.providerID";
     if !text(old, PROVIDER).is_empty() && at(new, PROVIDER) != at(old, PROVIDER) {
         errors.forbidden(PROVIDER, "node updates may not change providerID except from \"\" to valid");
+    }
+    // Of the spec all that is left: what else it has may change, or is judged above.
+    if text(new, EXTERNAL) != text(old, EXTERNAL) {
+        errors.forbidden("", PROTECTED);
     }
 }
 
@@ -217,6 +237,33 @@ mod tests {
             errors.iter().count()
         };
         assert_eq!((told("10.244.3.0/24"), told("10.9.0.0/24")), (0, 1));
+    }
+
+    #[test]
+    fn a_node_has_no_settings_of_a_feature_that_is_gone() {
+        let with = || json!({"spec": {"configSource": {}, "unschedulable": true}, "status": {"config": {}}});
+        let without = json!({"spec": {"unschedulable": true}, "status": {}});
+        let mut made = with();
+        (kind().prepare)(&mut made);
+        assert_eq!(made, without);
+        let mut changed = with();
+        (kind().prepare_update)(&mut changed, &without);
+        assert_eq!(changed, without);
+        (kind().prepare_update)(&mut made, &with());
+        assert_eq!(made, without, "nothing is added");
+    }
+
+    #[test]
+    fn the_old_identity_of_a_node_stays() {
+        let told = |old: &str, new: &str| {
+            let node = |id: &str| json!({"spec": {"externalID": id}});
+            let mut errors = Errors::default();
+            validate_update(&node(new), &node(old), &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told("x", "x"), [""; 0]);
+        let changed = told("x", "y");
+        assert!(changed.len() == 1 && changed[0].contains(PROTECTED), "{changed:?}");
     }
 
     #[test]

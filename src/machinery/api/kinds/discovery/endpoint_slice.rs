@@ -7,7 +7,7 @@ use crate::table::cells::{Printer, age, first_items, name};
 use crate::validate::addresses::{endpoint_ip, legacy_ip, strict_ip};
 use crate::validate::fields::{app_protocol, one_of};
 use crate::validate::names;
-use crate::value::{at, default, int, list, list_mut, text};
+use crate::value::{self, at, default, int, list, list_mut, text};
 use clock::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
@@ -16,7 +16,10 @@ use std::collections::HashSet;
 pub(super) fn kind() -> Kind {
     Kind {
         generation: true,
+        generation_of_labels: true,
         defaults,
+        prepare,
+        prepare_update,
         validate,
         unjudged: &["endpoints"],
         immutable: &["addressType"],
@@ -29,6 +32,21 @@ fn defaults(object: &mut Value) {
     for port in list_mut(object, "ports") {
         default(port, "name", "");
         default(port, "protocol", "TCP");
+    }
+}
+
+/// Drops `deprecatedTopology`, which only `v1beta1` had. Nothing reads it (`dropTopologyOnV1`
+/// upstream).
+fn prepare(object: &mut Value) {
+    for endpoint in list_mut(object, "endpoints") {
+        value::remove(endpoint, "deprecatedTopology");
+    }
+}
+
+/// Endpoints that an update leaves as they are keep what they have.
+fn prepare_update(new: &mut Value, old: &Value) {
+    if at(new, "endpoints") != at(old, "endpoints") {
+        prepare(new);
     }
 }
 
@@ -189,6 +207,25 @@ fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn endpoints_have_no_topology_of_the_beta() {
+        let slice = |ip: &str, topology: &str| {
+            let topology = json!({"kubernetes.io/hostname": topology});
+            json!({"endpoints": [{"addresses": [ip], "deprecatedTopology": topology}]})
+        };
+        let plain = |ip: &str| json!({"endpoints": [{"addresses": [ip]}]});
+        let mut made = slice("10.0.0.1", "n");
+        (kind().prepare)(&mut made);
+        assert_eq!(made, plain("10.0.0.1"));
+        let stored = slice("10.0.0.1", "n");
+        let mut same = stored.clone();
+        (kind().prepare_update)(&mut same, &stored);
+        assert_eq!(same, stored);
+        let mut changed = slice("10.0.0.2", "n");
+        (kind().prepare_update)(&mut changed, &stored);
+        assert_eq!(changed, plain("10.0.0.2"));
+    }
 
     #[test]
     fn a_domain_name_has_two_labels_at_least() {

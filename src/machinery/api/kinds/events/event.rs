@@ -2,7 +2,7 @@
 //! objects are stored, in the form of the core group, and served in both.
 
 use crate::errors::Errors;
-use crate::kinds::core::event::{FIELDS, PRINTER, validate_any};
+use crate::kinds::core::event::{PRINTER, validate_any};
 use crate::kinds::entry::{Conversion, Kind, of};
 use crate::validate::fields::IMMUTABLE;
 use crate::value::{at, int, text};
@@ -21,6 +21,21 @@ pub(super) fn kind() -> Kind {
         ..of::<Event>()
     }
 }
+
+/// Fields that a selector may ask for, with their paths in the stored form
+/// (`AddFieldLabelConversionsForEvent` upstream).
+const FIELDS: &[(&str, &str)] = &[
+    ("reason", "reason"),
+    ("regarding.kind", "involvedObject.kind"),
+    ("regarding.namespace", "involvedObject.namespace"),
+    ("regarding.name", "involvedObject.name"),
+    ("regarding.uid", "involvedObject.uid"),
+    ("regarding.apiVersion", "involvedObject.apiVersion"),
+    ("regarding.resourceVersion", "involvedObject.resourceVersion"),
+    ("regarding.fieldPath", "involvedObject.fieldPath"),
+    ("reportingController", "reportingComponent"),
+    ("type", "type"),
+];
 
 /// Fields that have another name in each version: (core, events.k8s.io).
 const RENAMED: [(&str, &str); 7] = [
@@ -114,6 +129,7 @@ fn validate_new(object: &Value, old: Option<&Value>, errors: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::FieldSelector;
     use serde_json::json;
 
     fn made_by_the_new_api() -> Value {
@@ -126,6 +142,20 @@ mod tests {
         let mut errors = Errors::default();
         check(&mut errors);
         errors.iter().map(|e| e.field.to_string()).collect()
+    }
+
+    #[test]
+    fn events_of_the_group_are_selected_by_their_own_fields() {
+        let mut event = made_by_the_new_api();
+        event["involvedObject"]["fieldPath"] = "spec.containers{c}".into();
+        let selects = |text: &str| FieldSelector::parse(text, kind().fields).map(|s| s.matches(&event));
+        for good in ["regarding.name=p", "regarding.fieldPath=spec.containers{c}", "reportingController=x"] {
+            assert_eq!(selects(good), Ok(true), "{good}");
+        }
+        for other in ["involvedObject.name", "reportingComponent", "source"] {
+            let refused = Err(format!("field label not supported: {other}"));
+            assert_eq!(selects(&format!("{other}=p")), refused);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of, status};
 use crate::table::cells::{Printer, age, name, number};
 use crate::validate::fields::{int_or_percent, one_of, selector};
+use crate::validate::names::path_segment;
 use crate::validate::status::{conditions, not_negatives};
 use crate::value::{at, put};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -16,6 +17,8 @@ pub(super) fn kind() -> Kind {
         has_status: true,
         generation: true,
         needs_version: true,
+        // As upstream, which judges the spec of a budget alone: the name need only fit into a path.
+        name_rule: path_segment,
         prepare,
         validate,
         validate_status_update,
@@ -89,6 +92,12 @@ static PRINTER: Printer = Printer {
 mod tests {
     use super::*;
     use crate::validate::fields::problems;
+
+    #[test]
+    fn the_name_of_a_budget_fits_into_a_path() {
+        let problems = |name: &str| (kind().name_rule)(name).len();
+        assert_eq!((problems("Web_1"), problems("a/b"), problems("..")), (0, 1, 1));
+    }
 
     #[test]
     fn a_budget_is_a_number_or_a_percentage() {

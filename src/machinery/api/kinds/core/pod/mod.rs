@@ -45,12 +45,16 @@ pub(super) fn kind() -> Kind {
         validate_status_update: status::validate_status_update,
         fields: &[
             ("spec.nodeName", "spec.nodeName"),
+            // The name that clients used before the first version of the API.
+            ("spec.host", "spec.nodeName"),
             ("spec.restartPolicy", "spec.restartPolicy"),
             ("spec.schedulerName", "spec.schedulerName"),
             ("spec.serviceAccountName", "spec.serviceAccountName"),
             ("spec.hostNetwork", "spec.hostNetwork"),
             ("status.phase", "status.phase"),
             ("status.podIP", "status.podIP"),
+            // As upstream, it may be asked for and is empty: its value is a list.
+            ("status.podIPs", "status.podIPs"),
             ("status.nominatedNodeName", "status.nominatedNodeName"),
         ],
         printer: Some(&printer::PRINTER),
@@ -193,7 +197,17 @@ fn prepare_update(new: &mut Value, old: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::FieldSelector;
     use crate::pod_spec::defaults::template;
+
+    #[test]
+    fn pods_are_selected_by_the_old_name_of_their_node_too() {
+        let pod = json!({"spec": {"nodeName": "n"}, "status": {"podIPs": [{"ip": "10.0.0.1"}]}});
+        let selects = |text: &str| FieldSelector::parse(text, kind().fields).map(|s| s.matches(&pod));
+        assert_eq!((selects("spec.host=n"), selects("spec.host=m")), (Ok(true), Ok(false)));
+        assert_eq!(selects("status.podIPs=10.0.0.1"), Ok(false));
+        assert_eq!(selects("status.podIPs="), Ok(true));
+    }
 
     #[test]
     fn a_pod_whose_scheduling_is_gated_says_so() {
