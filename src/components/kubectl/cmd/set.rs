@@ -12,9 +12,12 @@ use api::{strategic, value};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+/// The words that name resources, and the containers with their new images.
+type Images<'a> = (&'a [String], Vec<(&'a str, &'a str)>);
+
 /// Splits words that name resources from the `CONTAINER=IMAGE` words behind them. Source: kubectl's
 /// `GetResourcesAndPairs` and `ParsePairs`.
-fn split_images(words: &[String]) -> Result<(&[String], Vec<(&str, &str)>), Fail> {
+fn split_images(words: &[String]) -> Result<Images<'_>, Fail> {
     let is_pair = |word: &str| {
         (word.contains('=') && !word.starts_with('=')) || (word.ends_with('-') && word.len() > 1)
     };
