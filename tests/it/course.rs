@@ -5,9 +5,9 @@
 //!   the other ways and wrong answers that were given to this seed.
 //!
 //! The commit decides which twelfth, so a commit always plays the same, and the twelve parts
-//! together play everything (`ui::proof_part`). `ROPEWALK_COURSE=1/1` plays everything at once, which takes
-//! two idle cores more than an hour. Of a lab, even that plays each other way and wrong answer with
-//! one fault alone (`--once`).
+//! together play everything (`ui::proof_part`). `ROPEWALK_COURSE=1/1` plays everything at once,
+//! which takes two idle cores more than an hour. Of a lab, even that plays each other way and wrong
+//! answer with one fault alone (`--once`).
 //!
 //! These tests take longer than all others. The name of a module decides when its tests begin;
 //! these begin early and run beside the others.

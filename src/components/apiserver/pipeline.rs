@@ -82,10 +82,11 @@ async fn answer(
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
     let limit = time_limit::asked(&ctx.info, &ctx.query)?;
-    let work = async {
+    // On the heap: it is large, and a limit holds it once more.
+    let work = Box::pin(async {
         authorize(&server.state, ctx).await?;
         router.route(server, ctx, request, stop).await
-    };
+    });
     match limit {
         None => work.await,
         Some(limit) => clock::limit(limit, work).await.unwrap_or_else(|| Err(time_limit::over())),

@@ -46,7 +46,8 @@ impl Lab {
     }
 
     /// True while the open lab asks for a cause: the solution was not given away. The map then
-    /// shows what the cluster reports, and no fault that it does not report, because that is the answer.
+    /// shows what the cluster reports, and no fault that it does not report, because that is the
+    /// answer.
     pub(crate) fn asks_cause(&self) -> bool {
         self.open().is_some_and(|view| !view.over && view.given_up.is_none())
     }

@@ -337,11 +337,13 @@ pub(super) fn is_mounted(dir: &Path) -> linux::Result<bool> {
 /// directory with another mode behind. No volume has a name with a dot in front.
 fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     if !path.is_dir() {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let unfinished = path.with_file_name(format!(".{name}.new"));
-        fs::create_dir_all(&unfinished)?;
-        fs::set_permissions(&unfinished, fs::Permissions::from_mode(mode))?;
-        fs::rename(&unfinished, path)?;
+        let name = Path::new(path.file_name().unwrap_or_default());
+        let unfinished = format!(".{}.new", name.display());
+        let made = path.with_file_name(&unfinished);
+        fs::create_dir_all(&made)?;
+        fs::set_permissions(&made, fs::Permissions::from_mode(mode))?;
+        let root = Root::open(path.parent().unwrap_or(path)).map_err(|e| e.cause)?;
+        root.rename(Path::new(&unfinished), name).map_err(|e| e.cause)?;
     }
     Ok(())
 }

@@ -122,7 +122,6 @@ fn the_type_of_a_persistent_volumes_path_is_kept_and_a_local_path_has_to_exist()
     assert!(!dir.path().join("typo").exists());
 }
 
-/// The parts of a token that say when it was issued and when it ends.
 /// A process ended while it made the directory of an emptyDir.
 #[test]
 fn an_unfinished_directory_is_finished_and_a_finished_one_keeps_its_mode() {
@@ -138,6 +137,7 @@ fn an_unfinished_directory_is_finished_and_a_finished_one_keeps_its_mode() {
     assert_eq!((mode(&volume), unfinished.exists()), (0o700, false));
 }
 
+/// The parts of a token that say when it was issued and when it ends.
 fn issued(at: i64, ends: i64) -> Vec<u8> {
     let claims = serde_json::json!({"iat": at, "exp": ends}).to_string();
     format!("e30.{}.x", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims)).into_bytes()

@@ -206,8 +206,8 @@ impl Facts {
         std::mem::take(&mut self.wanted.lock())
     }
 
-    /// Evaluates without asking the network: what the evaluation would ask is not noted. `None`: the
-    /// value needs an answer.
+    /// Evaluates without asking the network: what the evaluation would ask is not noted. `None`:
+    /// the value needs an answer.
     pub(crate) fn unasked<T>(&self, evaluate: impl FnOnce() -> T) -> Option<T> {
         let before = {
             let mut wanted = self.wanted.lock();
