@@ -156,5 +156,5 @@ fn every_task_of_a_drill_is_sound() {
     print!("{}", said.out);
     let wrong: Vec<&str> = said.out.lines().filter(|line| line.starts_with('✗')).collect();
     assert_eq!(said.code, 0, "{}\n{}", wrong.join("\n"), said.err);
-    assert!(said.out.lines().filter(|line| line.starts_with('✓')).count() >= 4, "{}", said.out);
+    assert!(said.out.lines().filter(|line| line.starts_with('✓')).count() >= 2, "{}", said.out);
 }

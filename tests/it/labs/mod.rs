@@ -99,7 +99,7 @@ fn begin(home: &Home) -> (Class<'_>, Value) {
     k(&["create", "configmap", "mine"]).ok();
     let started = json(&lab(&["start", "broken-selector", "--seed", "417", "-o", "json"]));
     // The last step of the learner's is of before the lab: to undo it takes the lab away.
-    home.ropewalk(&["undo", "--name", "t"]).fails("would be taken away with it");
+    home.ropewalk(&["undo", "--name", "t"]).fails("was set up after that");
     k(&["get", "configmap", "mine"]).ok();
     assert_eq!((&started["seed"], &started["minutes"]), (&417.into(), &10.into()));
     lab(&["grade", "broken-selector", "--seed", "418"]).fails("with seed 417");

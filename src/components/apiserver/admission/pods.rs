@@ -56,9 +56,15 @@ pub(super) async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Resu
     Ok(json!({"serviceAccount": name}))
 }
 
+/// An account that the memory lacks may have been made just now: the store is asked, as upstream.
 async fn find_account(state: &State, key: &str, wait: bool) -> Option<Value> {
     let look = || state.cache.get("serviceaccounts", key).map(|a| a.value.clone());
     if let Some(found) = look() {
+        return Some(found);
+    }
+    if state.fresh().await.is_ok()
+        && let Some(found) = look()
+    {
         return Some(found);
     }
     if !wait {

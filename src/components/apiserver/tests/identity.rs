@@ -74,6 +74,36 @@ async fn a_token_is_not_refused_because_a_server_is_behind() {
     panic!("the second server was never behind: the test shows nothing");
 }
 
+/// One API server has made the account; another one, which has not heard of it yet, is asked for a
+/// pod of it. A controller on the same machine sees that when a cluster starts.
+#[tokio::test]
+async fn a_pod_is_not_refused_because_a_server_has_not_heard_of_its_account() {
+    const DEFAULT: &str = "/api/v1/namespaces/default";
+    let dir = tempfile::tempdir().unwrap();
+    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
+    let behind = BlockingStore::new(kv.clone());
+    let first = testing::start_on(dir.path(), Arc::new(kv)).await.server;
+    let second = testing::start_on(dir.path(), behind.clone()).await.server;
+    for attempt in 0..5 {
+        let name = format!("x{attempt}");
+        let accounts = format!("{DEFAULT}/serviceaccounts");
+        // A read of now, so that nothing older stands before the gate.
+        assert_eq!(ask(&second, "GET", &accounts, Value::Null).await.0, 200);
+        behind.watches.send_replace(false);
+        let (code, made) = ask(&first, "POST", &accounts, json!({"metadata": {"name": name}})).await;
+        assert_eq!(code, 201, "{made}");
+        if second.state.cache.get("serviceaccounts", &format!("default/{name}")).is_some() {
+            continue; // every ten seconds the server reads something for itself
+        }
+        let spec = json!({"serviceAccountName": name, "containers": [{"name": "c", "image": "x"}]});
+        let pod = json!({"metadata": {"name": name}, "spec": spec});
+        let (code, made) = ask(&second, "POST", &format!("{DEFAULT}/pods"), pod).await;
+        assert_eq!(code, 201, "{made}");
+        return;
+    }
+    panic!("the second server was never behind: the test shows nothing");
+}
+
 /// The API server finds no user for such a token, so the record of the refusal names none.
 #[tokio::test]
 async fn a_request_with_a_token_that_is_not_believed_is_recorded() {
