@@ -10,15 +10,17 @@
 //! live in the cluster's directory with mode 0600. The certificates of components are made at every
 //! start, the authority and the token key only once; an authority whose key is missing is not
 //! replaced. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one
-//! that webpki does not read, as one of X.509 version 1, or a server's own authority.
+//! that webpki does not, as one of X.509 version 1, one for any purpose, or a server's own
+//! authority.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
-//! SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits: the API accepts them, and the
-//! cluster's own signers give them the condition `Failed`. Certificates that are signed with ECDSA
-//! and SHA-512: a client that shows one is answered 401. A client with a P-521 key, or an RSA key
-//! of fewer than 2048 or more than 8192 bits, fails in the handshake. Renewal in a running cluster:
-//! certificates of components last a year, and only the next start makes new ones.
+//! SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits, and those with two common names:
+//! the API accepts them, and the cluster's own signers give them the condition `Failed`.
+//! Certificates that are signed with ECDSA and SHA-512: a client that shows one is answered 401. A
+//! client with a P-521 key, or an RSA key of fewer than 2048 or more than 8192 bits, fails in the
+//! handshake. Renewal in a running cluster: certificates of components last a year, and only the
+//! next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
