@@ -4,7 +4,7 @@
 
 use super::cluster::Cluster;
 use super::figure::{Aim, Figure};
-use super::room::Room;
+use super::room::{Room, tell};
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use client::kubeconfig::{Env, Kubeconfig, Overrides, Target};
@@ -15,7 +15,6 @@ use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use lang::charset::eprintln;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +57,7 @@ fn beside<T>(done: anyhow::Result<T>, removed: anyhow::Result<()>) -> anyhow::Re
     match (done, removed) {
         (done, Ok(())) => done,
         (Ok(done), Err(left)) => {
-            eprintln!("ropewalk: not everything was removed: {left:#}");
+            tell(format!("ropewalk: not everything was removed: {left:#}"));
             Ok(done)
         }
         (Err(error), Err(left)) => Err(anyhow!("{error:#}; and not everything was removed: {left:#}")),

@@ -4,17 +4,15 @@
 
 use super::figure::{Aim, Figure};
 use super::program::failure;
-use super::room::Room;
+use super::room::{Room, tell};
 use anyhow::{Context, bail, ensure};
 use client::kubeconfig;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
-use lang::charset::shown;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -40,10 +38,9 @@ impl Drop for Cluster<'_> {
         if let Err(error) = retry(WIPED_MAX, WIPE_AGAIN, || self.wipe()) {
             self.keep.store(true, Ordering::Relaxed);
             let home = self.home.display();
-            let text = format!(
+            tell(format!(
                 "ropewalk: the cluster in {home} could not be removed: {error:#}; try: ROPEWALK_HOME={home} ropewalk reset --yes"
-            );
-            let _ = writeln!(std::io::stderr(), "{}", shown(text)); // the terminal may have hung up
+            ));
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::cluster::Cluster;
 use super::figure::{Aim, Figure};
-use super::room::Room;
+use super::room::{Room, tell};
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use etcd::grpc::client::{Channel, Endpoint};
@@ -167,7 +167,7 @@ impl Real {
             match started {
                 Ok(child) => real.processes.push(child),
                 Err(error) => {
-                    eprintln!("no etcd on PATH to stand beside: {error}");
+                    tell(format!("no etcd on PATH to stand beside: {error}"));
                     return Ok(None);
                 }
             }
