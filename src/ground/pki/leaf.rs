@@ -1,7 +1,8 @@
 //! Judges the leaf certificates that Go believes and webpki does not: those of X.509 version 1,
 //! which OpenSSL before 3.2 writes where no extension is asked for, those that are marked as an
 //! authority (`CA:TRUE`), as everything that `openssl req -x509` makes, those for any purpose
-//! (`anyExtendedKeyUsage`), and those with certificate policies that are critical.
+//! (`anyExtendedKeyUsage`), and those with certificate policies that are critical. Of servers,
+//! whose names webpki has to read, neither version 1 nor critical policies are believed.
 //!
 //! Only an authority that is trusted itself may have signed such a leaf; a chain over others is
 //! left to webpki. A leaf that is trusted itself needs no authority: so a server is pinned.
