@@ -4,6 +4,7 @@ use super::der;
 use super::error::Error;
 use super::files::{is_there, read, rename_private, write_private};
 use super::foreign::check_pair;
+use super::keys::read_key;
 use super::request::validity;
 use clock::{self, Timestamp};
 use rcgen::{
@@ -79,9 +80,9 @@ impl Ca {
         // The key's name until both are written: where it is there, nothing has been issued yet.
         let unfinished = dir.join("ca.key.new");
         if is_there(&key_path) {
-            let damaged = |cause| Error::Damaged { path: key_path.clone(), cause: Box::new(cause) };
+            let damaged = |cause| Error::Damaged { path: key_path.clone(), cause };
             let text = read(&key_path)?;
-            let key = KeyPair::from_pem(&text).map_err(damaged)?;
+            let key = read_key(&text).map_err(damaged)?;
             let pem = read(&cert_path)?;
             check_pair(pem.as_bytes(), text.as_bytes())
                 .map_err(|why| Error::Damaged { path: cert_path.clone(), cause: why.into() })?;

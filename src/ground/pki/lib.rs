@@ -9,9 +9,9 @@
 //! others: with ECDSA P-256 and P-384, RSA and Ed25519 keys. [`TokenKey`] signs ES256 tokens. Both
 //! live in the cluster's directory with mode 0600. The certificates of components are made at every
 //! start, the authority and the token key only once; an authority whose key is missing is not
-//! replaced. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one
-//! that webpki does not, as one of X.509 version 1, one for any purpose, or a server's own
-//! authority.
+//! replaced. Its files may be replaced by a pair that another program has made, as kubeadm or
+//! OpenSSL. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one that
+//! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
@@ -35,6 +35,7 @@ mod error;
 mod files;
 mod foreign;
 mod identity;
+mod keys;
 mod leaf;
 mod name;
 mod pem;
