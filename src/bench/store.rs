@@ -182,7 +182,7 @@ impl Real {
 fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
     let held: Vec<_> =
         (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;
-    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    held.iter().map(|listener| listener.local_addr().map(|at| at.port())).collect()
 }
 
 /// Returns whether etcd would take a setting from this variable of the environment: each flag that
