@@ -180,6 +180,19 @@ mod tests {
         assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
     }
 
+    #[test]
+    fn a_certificate_that_may_not_sign_is_no_authority() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let ca = Ca::load_or_create(other.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        fs::write(dir.path().join("ca.crt"), &server.cert_pem).unwrap();
+        fs::write(dir.path().join("ca.key"), &server.key_pem).unwrap();
+        let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
+        assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains("CA:TRUE"), "{cause}");
+    }
+
     /// The usual advice is to keep the key of an authority elsewhere.
     #[test]
     fn an_authority_whose_key_is_away_is_not_replaced() {
