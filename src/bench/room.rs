@@ -133,8 +133,8 @@ fn end(token: &CancellationToken, stderr: impl Write) {
 }
 
 /// Writes a line to standard error, in the letters that the locale has. If the terminal has hung up
-/// or the reader of a pipe has left, nothing is written: `eprintln!` would end the program then, and
-/// leave the cluster and the directory that are being measured.
+/// or the reader of a pipe has left, nothing is written: `eprintln!` would end the program then,
+/// and leave the cluster and the directory that are being measured.
 pub(super) fn tell(text: String) {
     tell_to(std::io::stderr(), text);
 }
