@@ -4,7 +4,7 @@
 
 use super::cluster::Cluster;
 use super::figure::{Aim, Figure};
-use super::room::Room;
+use super::room::{Room, tell};
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use client::kubeconfig::{Env, Kubeconfig, Overrides, Target};
@@ -15,7 +15,6 @@ use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use lang::charset::eprintln;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +57,7 @@ fn beside<T>(done: anyhow::Result<T>, removed: anyhow::Result<()>) -> anyhow::Re
     match (done, removed) {
         (done, Ok(())) => done,
         (Ok(done), Err(left)) => {
-            eprintln!("ropewalk: not everything was removed: {left:#}");
+            tell(format!("ropewalk: not everything was removed: {left:#}"));
             Ok(done)
         }
         (Err(error), Err(left)) => Err(anyhow!("{error:#}; and not everything was removed: {left:#}")),
@@ -187,12 +186,14 @@ impl Server {
     }
 
     /// Sends a request as the kubeconfig's user. 404 is an error only for a creation: all other
-    /// requests belong to a removal.
+    /// requests belong to a removal. So does the one update, of a namespace's finalizers; 409 says
+    /// that a namespace controller has changed the namespace meanwhile, which removes it then.
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let may_be_gone = method != Method::POST;
+        let (may_be_gone, may_have_changed) = (method != Method::POST, method == Method::PUT);
         let asked = self.admin.ask(method, path, body).await;
         let (code, answer) = asked.map_err(|e| anyhow!("{}{path}: {e}", self.admin.url()))?;
-        let is_fine = (200..300).contains(&code) || code == 404 && may_be_gone;
+        let is_fine =
+            (200..300).contains(&code) || code == 404 && may_be_gone || code == 409 && may_have_changed;
         ensure!(is_fine, "{}{path}: {code} {}", self.admin.url(), answer["message"]);
         Ok(answer)
     }
@@ -388,6 +389,25 @@ mod tests {
         let names: Vec<_> =
             left["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["name"]).collect();
         assert_eq!(names, ["default"], "what the bench has made is gone");
+    }
+
+    /// The namespace controller has written its conditions, say.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_namespace_that_is_changed_while_it_goes_is_no_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let _fixture = apiserver::testing::start(dir.path()).await;
+        let server = Server::prepare(&dir.path().join("kubeconfig"), 6).await.unwrap();
+        server.empty().await.unwrap();
+        let path = "/api/v1/namespaces/ropewalk-bench-6";
+        let going = server.remove(path).await.unwrap();
+        assert!(going["metadata"]["deletionTimestamp"].is_string(), "{going}");
+        let mut changed = going.clone();
+        changed["metadata"]["labels"]["changed"] = json!("yes");
+        let (code, answer) = server.admin.ask(Method::PUT, path, Some(&changed)).await.unwrap();
+        assert_eq!(code, 200, "{answer}");
+        server.finalize(going).await.unwrap();
+        let (_, stays) = server.admin.ask(Method::GET, path, None).await.unwrap();
+        assert_eq!(stays["spec"]["finalizers"], json!(["kubernetes"]), "the controller does the rest");
     }
 
     /// Against two servers of ours: what is measured is right, although none is a peer.

@@ -4,17 +4,15 @@
 
 use super::figure::{Aim, Figure};
 use super::program::failure;
-use super::room::Room;
+use super::room::{Room, tell};
 use anyhow::{Context, bail, ensure};
 use client::kubeconfig;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
-use lang::charset::shown;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,6 +30,8 @@ pub(crate) struct Cluster<'a> {
 /// A cluster is wiped within this time, also one that is just being started, on a machine that is
 /// slow or has much else to do.
 const WIPED_MAX: Duration = Duration::from_secs(60);
+/// A controller makes the account of a namespace's pods within this time.
+const ACCOUNT_MAX: Duration = Duration::from_secs(30);
 /// The time between two attempts to wipe a cluster.
 const WIPE_AGAIN: Duration = Duration::from_millis(200);
 
@@ -40,10 +40,9 @@ impl Drop for Cluster<'_> {
         if let Err(error) = retry(WIPED_MAX, WIPE_AGAIN, || self.wipe()) {
             self.keep.store(true, Ordering::Relaxed);
             let home = self.home.display();
-            let text = format!(
+            tell(format!(
                 "ropewalk: the cluster in {home} could not be removed: {error:#}; try: ROPEWALK_HOME={home} ropewalk reset --yes"
-            );
-            let _ = writeln!(std::io::stderr(), "{}", shown(text)); // the terminal may have hung up
+            ));
         }
     }
 }
@@ -285,10 +284,7 @@ pub(crate) async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
     let cluster = Cluster::at(room.dir, room);
     cluster.up(&["--workers", "2"])?;
     let client = cluster.client()?;
-    let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
-    while accounts.get_opt("default").await?.is_none() {
-        clock::pause(Duration::from_millis(10)).await; // a controller makes it
-    }
+    wait_for_account(&Api::default_namespaced(client.clone()), ACCOUNT_MAX).await?;
     let api: Api<Pod> = Api::default_namespaced(client.clone());
     let mut figures = vec![run(&api, room.runs(15)).await?];
     let deployments: Api<Deployment> = Api::default_namespaced(client);
@@ -328,6 +324,20 @@ pub(crate) async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// Waits until a controller has made the account under which pods run.
+///
+/// # Errors
+/// None has within this time, or the API refuses the question.
+async fn wait_for_account(accounts: &Api<ServiceAccount>, most: Duration) -> anyhow::Result<()> {
+    let made = async {
+        while accounts.get_opt("default").await?.is_none() {
+            clock::pause(Duration::from_millis(10)).await;
+        }
+        anyhow::Ok(())
+    };
+    clock::limit(most, made).await.context("no controller makes the ServiceAccount default")?
+}
+
 /// One pod, from its creation until it is ready.
 async fn run(api: &Api<Pod>, runs: usize) -> anyhow::Result<Figure> {
     let mut times = Vec::new();
@@ -358,6 +368,17 @@ mod tests {
         assert!(retry(Duration::from_secs(3600), Duration::ZERO, || act(3)).is_ok());
         let failed = retry(Duration::ZERO, Duration::ZERO, || act(9)).map_err(|e| e.to_string());
         assert_eq!(failed, Err("attempt 4".to_string()));
+    }
+
+    /// A server without controllers.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_account_that_is_never_made_is_not_waited_for_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = apiserver::testing::start(dir.path()).await;
+        let view = kubeconfig::view(&serde_yaml::from_str(&fixture.kubeconfig).unwrap());
+        let client = view.client("bench").expect("a cluster").kube();
+        let waited = wait_for_account(&Api::default_namespaced(client), Duration::from_millis(100)).await;
+        assert_eq!(waited.unwrap_err().to_string(), "no controller makes the ServiceAccount default");
     }
 
     #[test]

@@ -48,9 +48,9 @@ mod world;
 use anyhow::Context;
 use clap::ValueEnum;
 use figure::Figure;
-use lang::charset::{eprintln, print};
+use lang::charset::print;
 pub use room::What;
-use room::{Room, Stop, wait_for};
+use room::{Room, Stop, tell, wait_for};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,9 +89,8 @@ fn part(what: What, runs: Option<usize>, peer: Option<&Path>, stop: &Stop) -> an
 pub fn run(wanted: &[What], runs: Option<usize>, peer: Option<&Path>, machine: bool) -> anyhow::Result<()> {
     let all = if wanted.is_empty() { What::value_variants() } else { wanted };
     if cfg!(debug_assertions) {
-        eprintln!(
-            "This is a build for debugging, several times slower than what is released: cargo run --release -- bench"
-        );
+        let text = "This is a build for debugging, several times slower than what is released: cargo run --release -- bench";
+        tell(text.into());
     }
     let (mut documents, mut failed) = (Vec::new(), Vec::new());
     let stop = Stop::listen()?;

@@ -3,7 +3,7 @@
 
 use super::figure::{Aim, Figure};
 use super::world::World;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use cni::{HostPort, Protocol, ServiceRule};
 use cri::{ContainerConfig, Mount};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -70,15 +70,28 @@ impl Way<'_> {
     }
 
     /// Waits until the server answers, for [`PATIENCE`] at most.
+    ///
+    /// # Errors
+    /// It does not: the last reason.
     async fn open(&self) -> anyhow::Result<()> {
-        let until = Instant::now() + PATIENCE;
-        while let Err(error) = self.ask("/", &mut [0; 512]).await {
-            if Instant::now() > until {
-                bail!("nobody answers: {error:#}");
+        let until = clock::deadline(PATIENCE);
+        let mut why = anyhow!("it says nothing");
+        while let Some(left) = until.checked_duration_since(clock::Instant::now()) {
+            // A server that takes the connection and stays silent has no limit of its own.
+            match clock::limit(left, self.ask("/", &mut [0; 512])).await {
+                Some(Ok(_)) => return Ok(()),
+                Some(Err(error)) => why = error,
+                None => break,
             }
             clock::pause(Duration::from_millis(10)).await;
         }
-        Ok(())
+        Err(why.context(format!("{} does not answer", self.address())))
+    }
+
+    fn address(&self) -> SocketAddr {
+        match self {
+            Way::Node(_, to) | Way::Host(to) => *to,
+        }
     }
 }
 
@@ -192,5 +205,20 @@ async fn serve(listener: TcpListener) {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A listener that never takes a connection: the kernel greets the client all the same.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stays_silent_is_given_up() {
+        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let opened = clock::limit(2 * PATIENCE, Way::Host(address).open()).await.expect("an end");
+        let told = format!("{:#}", opened.unwrap_err());
+        assert_eq!(told, format!("{address} does not answer: it says nothing"));
     }
 }

@@ -126,10 +126,21 @@ impl Stop {
 
 /// Ends the bench, and then says so. The terminal may have hung up, or the reader of a pipe may
 /// have left; that must not keep anything from being removed.
-fn end(token: &CancellationToken, mut stderr: impl Write) {
+fn end(token: &CancellationToken, stderr: impl Write) {
     token.cancel();
     let text = format!("ropewalk: {INTERRUPTED}; removing what was made (a second Ctrl-C leaves it)");
-    let _ = writeln!(stderr, "{}", shown(text)); // nobody has to be there
+    tell_to(stderr, text);
+}
+
+/// Writes a line to standard error, in the letters that the locale has. If the terminal has hung up
+/// or the reader of a pipe has left, nothing is written: `eprintln!` would end the program then,
+/// and leave the cluster and the directory that are being measured.
+pub(super) fn tell(text: String) {
+    tell_to(std::io::stderr(), text);
+}
+
+fn tell_to(mut stderr: impl Write, text: String) {
+    let _ = writeln!(stderr, "{}", shown(text)); // it may be closed
 }
 
 /// Runs a part that waits.

@@ -2,7 +2,7 @@
 
 use super::figure::{Aim, Figure};
 use super::program::failure;
-use super::room::Room;
+use super::room::{Room, tell};
 use super::world::World;
 use anyhow::{Context, ensure};
 use cri::{ContainerConfig, Runtime};
@@ -114,7 +114,7 @@ impl<'a> Crun<'a> {
         let mut spec = Command::new("crun");
         spec.arg("spec").args(rootless.then_some("--rootless")).current_dir(bundle);
         let Ok(said) = spec.stdin(Stdio::null()).output() else {
-            eprintln!("no crun on PATH to stand beside");
+            tell("no crun on PATH to stand beside".into());
             return Ok(None);
         };
         ensure!(said.status.success(), "crun spec: {}", failure(&said));
@@ -131,7 +131,7 @@ impl<'a> Crun<'a> {
                 Err(error) => why = format!("{error:#}"),
             }
         }
-        eprintln!("crun does not run here: {why}");
+        tell(format!("crun does not run here: {why}"));
         Ok(None)
     }
 

@@ -3,7 +3,7 @@
 
 use super::cluster::Cluster;
 use super::figure::{Aim, Figure};
-use super::room::Room;
+use super::room::{Room, tell};
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use etcd::grpc::client::{Channel, Endpoint};
@@ -136,10 +136,8 @@ impl Real {
         let file = |name: &str| dir.join(name).display().to_string();
         std::fs::write(file("server.crt"), &server.cert_pem)?;
         std::fs::write(file("server.key"), &server.key_pem)?;
-        let free =
-            || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port());
-        let ports: Vec<(u16, u16)> =
-            (0..members).map(|_| Ok((free()?, free()?))).collect::<std::io::Result<_>>()?;
+        let free = free_ports(2 * members)?;
+        let ports: Vec<(u16, u16)> = free.chunks_exact(2).map(|two| (two[0], two[1])).collect();
         let cluster: Vec<String> =
             ports.iter().enumerate().map(|(n, (_, peer))| format!("m{n}=http://127.0.0.1:{peer}")).collect();
         let endpoint = |(port, _): &(u16, u16)| Endpoint { tls: true, host: "127.0.0.1".into(), port: *port };
@@ -167,13 +165,24 @@ impl Real {
             match started {
                 Ok(child) => real.processes.push(child),
                 Err(error) => {
-                    eprintln!("no etcd on PATH to stand beside: {error}");
+                    tell(format!("no etcd on PATH to stand beside: {error}"));
                     return Ok(None);
                 }
             }
         }
         Ok(Some(real))
     }
+}
+
+/// Returns so many ports of 127.0.0.1 that are free, no two the same: all are held until the last
+/// one is known, since the kernel may give a port that was let go a second time.
+///
+/// # Errors
+/// There are not so many, or no descriptor is left.
+fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
+    let held: Vec<_> =
+        (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;
+    held.iter().map(|listener| listener.local_addr().map(|at| at.port())).collect()
 }
 
 /// Returns whether etcd would take a setting from this variable of the environment: each flag that
@@ -256,6 +265,13 @@ mod tests {
         let status = json!({"cert": path, "key": path, "cacert": path, "endpoints": []});
         let told = Store::of_status(&status).err().unwrap().to_string();
         assert_eq!(told, "status tells no endpoints of the store");
+    }
+
+    #[test]
+    fn no_port_is_given_twice() {
+        let ports = free_ports(400).unwrap();
+        let all: std::collections::BTreeSet<u16> = ports.iter().copied().collect();
+        assert_eq!((ports.len(), all.len()), (400, 400));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Two nodes without a cluster: their networks and runtimes, as the kernel gives them.
 
 use ::runtime::NodeRuntime;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use cni::{HostNetwork, NodeNetwork};
 use cri::{ContainerConfig, ContainerState, PodId, Runtime, SandboxConfig};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 pub(crate) struct Node {
     pub network: Arc<dyn NodeNetwork>,
@@ -60,7 +62,36 @@ impl World {
             if status.state == ContainerState::Exited {
                 return Ok(status.exit_code);
             }
-            events.recv().await.context("the runtime tells nothing more")?;
+            any_event(&mut events).await?;
         }
+    }
+}
+
+/// Waits until something happens. Events that were lost because there were too many have happened,
+/// too.
+///
+/// # Errors
+/// The runtime has ended.
+async fn any_event<T: Clone>(events: &mut broadcast::Receiver<T>) -> anyhow::Result<()> {
+    match events.recv().await {
+        Ok(_) | Err(RecvError::Lagged(_)) => Ok(()),
+        Err(RecvError::Closed) => bail!("the runtime tells nothing more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn events_that_were_lost_end_no_measurement() {
+        let (sender, mut events) = broadcast::channel(1);
+        for n in 0..3 {
+            sender.send(n).unwrap();
+        }
+        any_event(&mut events).await.unwrap();
+        any_event(&mut events).await.unwrap();
+        drop(sender);
+        assert!(any_event(&mut events).await.is_err());
     }
 }

@@ -3,6 +3,8 @@
 
 use super::support::{Home, PATIENCE, ROPEWALK, Said, capable, eventually, kill, turn};
 use serde_json::Value;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -57,6 +59,33 @@ fn nodes_are_measured_beside_their_peers() {
     let beside = |figure: &Value| figure["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0);
     assert!(network["figures"].as_array().is_some_and(|all| all.len() == 4 && all.iter().all(beside)));
     home.ropewalk(&["bench", "networks"]).fails("invalid value 'networks'");
+}
+
+/// What a bench says besides its figures may have no reader. That must not end it half way.
+#[test]
+fn a_bench_whose_standard_error_is_closed_goes_on_and_leaves_nothing_behind() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let at = |name: &str| home.path().join(name);
+    for dir in ["t", "bin"] {
+        std::fs::create_dir(at(dir)).expect("a directory");
+    }
+    // It writes a specification and runs nothing: the bench says that it does not run here.
+    let crun = "#!/bin/sh\ncase $1 in spec) echo '{\"process\":{}}' > config.json ;; *) exit 1 ;; esac\n";
+    std::fs::write(at("bin/crun"), crun).expect("a program");
+    std::fs::set_permissions(at("bin/crun"), Permissions::from_mode(0o755)).expect("a mode");
+    let path = format!("{}:{}", at("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut bench = home.command(ROPEWALK);
+    bench.args(["bench", "runtime", "--runs", "1", "-o", "json"]);
+    bench.env("TMPDIR", at("t")).env("PATH", path).stderr(writer);
+    let said = Said::from(bench.output().expect("the program runs"));
+    assert_eq!(made(&home), Vec::<PathBuf>::new(), "{said:?}");
+    let part: Value = serde_json::from_str(&said.ok()).expect("JSON");
+    assert_eq!(part["figures"].as_array().map(Vec::len), Some(2), "{part}");
 }
 
 /// The figures of the other parts may have taken minutes.

@@ -33,7 +33,7 @@ struct Trusted {
 
 /// Returns true if a certificate may sign others: a version without extensions, or an authority
 /// whose key usage, if it has one, is to sign. Source: `CheckSignatureFrom` in Go's crypto/x509.
-fn may_sign(own: &X509Certificate<'_>) -> bool {
+pub(crate) fn may_sign(own: &X509Certificate<'_>) -> bool {
     let is_authority = match own.basic_constraints() {
         Ok(Some(basic)) => basic.value.ca,
         Ok(None) => own.version() != X509Version::V3,

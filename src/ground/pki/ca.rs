@@ -1,14 +1,19 @@
 //! The certificate authority in its files, and the subjects that it names.
 
+use super::authorities::may_sign;
 use super::der;
 use super::error::Error;
 use super::files::{is_there, read, rename_private, write_private};
 use super::foreign::check_pair;
+use super::keys::read_key;
 use super::request::validity;
+use super::signatures;
 use clock::{self, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -72,19 +77,20 @@ impl Ca {
     /// Reads `ca.crt` and `ca.key` from the directory, or makes them.
     ///
     /// # Errors
-    /// A file cannot be used, the key alone is missing, the two are no pair, or the certificate is
-    /// not valid now.
+    /// A file cannot be used, the key alone is missing, the two are no pair, or the certificate may
+    /// not sign others or is not valid now.
     pub fn load_or_create(dir: &Path, name: &str) -> Result<Ca, Error> {
         let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
         // The key's name until both are written: where it is there, nothing has been issued yet.
         let unfinished = dir.join("ca.key.new");
         if is_there(&key_path) {
-            let damaged = |cause| Error::Damaged { path: key_path.clone(), cause: Box::new(cause) };
+            let damaged = |cause| Error::Damaged { path: key_path.clone(), cause };
             let text = read(&key_path)?;
-            let key = KeyPair::from_pem(&text).map_err(damaged)?;
+            let key = read_key(&text).map_err(damaged)?;
             let pem = read(&cert_path)?;
             check_pair(pem.as_bytes(), text.as_bytes())
                 .map_err(|why| Error::Damaged { path: cert_path.clone(), cause: why.into() })?;
+            check_authority(&pem, &cert_path)?;
             let until = until_of(&pem, &cert_path)?;
             return Ok(Ca { pem, until, key });
         }
@@ -108,6 +114,21 @@ impl Ca {
     /// The authority's own certificate.
     pub fn pem(&self) -> &str {
         &self.pem
+    }
+}
+
+/// Checks that a certificate may sign others. With one that may not the cluster would start, and
+/// none of its components would believe another.
+///
+/// # Errors
+/// It may not, or it is malformed.
+fn check_authority(pem: &str, path: &Path) -> Result<(), Error> {
+    let damaged = |why: String| Error::Damaged { path: path.into(), cause: why.into() };
+    let own = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| damaged(e.to_string()))?;
+    let own = signatures::parse(&own).map_err(|e| damaged(e.to_string()))?;
+    match may_sign(&own) {
+        true => Ok(()),
+        false => Err(damaged("it is no authority's: it lacks CA:TRUE or the key usage to sign".into())),
     }
 }
 

@@ -4,7 +4,7 @@ use super::authorities::{Authorities, Serves};
 use super::error::Error;
 use super::identity::{Identity, chain, provider, trusted};
 use super::signatures::proof_of_the_key;
-use super::{leaf, name, request};
+use super::{leaf, name, request, signatures};
 use clock::{self, Timestamp};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -22,6 +22,10 @@ const UID: &str = "1.3.6.1.4.1.57683.2";
 /// What a client shows its certificate for.
 const CLIENTS: Serves = |usages| usages.client_auth;
 
+/// Of the certificates that a client shows beside its own, so many are asked when they end: webpki
+/// follows no longer chain.
+const BESIDE_MAX: usize = 8;
+
 /// The owner of a certificate that one of the authority's is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -33,8 +37,8 @@ pub struct Client {
     pub groups: Vec<String>,
     /// The SHA-256 of the certificate, in hexadecimal digits.
     pub fingerprint: String,
-    /// The certificate is believed until then: it ends, or the last authority that it leads to
-    /// does. Connections may live longer.
+    /// The certificate is believed until then: it ends, or the last chain of authorities that it
+    /// leads to does. Connections may live longer.
     pub until: Timestamp,
 }
 
@@ -164,8 +168,8 @@ impl Believing {
     }
 
     /// Returns until when a certificate is believed that is believed now and has this `end`. It is
-    /// judged once more for each authority that ends before it: of a bundle of two only its own
-    /// counts.
+    /// judged once more for each authority that ends before it, trusted or shown by the client: of
+    /// a bundle of two only its own counts.
     fn until(
         &self,
         own: &CertificateDer<'_>,
@@ -179,7 +183,13 @@ impl Believing {
             self.verify_client_cert(own, more, then).is_ok()
         };
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let ends = self.authorities.ends_within(now, end.as_second());
+        let end_of = |own: &CertificateDer<'_>| {
+            signatures::parse(own).ok().map(|own| own.validity().not_after.timestamp())
+        };
+        let shown = more.iter().take(BESIDE_MAX).filter_map(end_of);
+        let mut ends = self.authorities.ends_within(now, end.as_second());
+        ends.extend(shown.filter(|last| (now..end.as_second()).contains(last)));
+        ends.sort_unstable();
         let last = ends.into_iter().find(|last| !is_believed(last.saturating_add(1)));
         last.and_then(|last| Timestamp::from_second(last).ok()).unwrap_or(end)
     }
@@ -329,6 +339,32 @@ mod tests {
         }
         let end = until(&both, &joe[0]);
         assert!(end > days(300), "{end}: its authority goes on");
+    }
+
+    /// As in Go, which judges the whole chain at each request.
+    #[test]
+    fn an_intermediate_authority_that_has_ended_is_believed_no_more() {
+        let authority = |name: &str, days: i64| {
+            let mut own = crate::ca::params(&Subject::client(name, ""), days).unwrap();
+            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            (own, KeyPair::generate().unwrap())
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let server = Ca::load_or_create(dir.path(), "x").unwrap();
+        let server = server.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let until = |days: i64| {
+            let ((root, root_key), (middle, middle_key)) =
+                (authority("root", 300), authority("middle", days));
+            let pem = root.self_signed(&root_key).unwrap().pem();
+            let shown = middle.signed_by(&middle_key, &Issuer::from_params(&root, &root_key)).unwrap();
+            let jane = crate::ca::params(&Subject::client("jane", "dev"), 200).unwrap();
+            let issuer = Issuer::from_params(&middle, &middle_key);
+            let jane = jane.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+            let (_, clients) = asking_server_config(&server, &pem).unwrap();
+            let client = clients.judge(&[jane.der().clone(), shown.der().clone()]).unwrap().unwrap();
+            client.until.duration_since(clock::now()).as_hours() / 24
+        };
+        assert!(until(2) < 4 && until(250) > 190);
     }
 
     /// As in Go: the extended usages of an authority are those of all that it signs.

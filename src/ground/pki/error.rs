@@ -15,8 +15,8 @@ pub enum Error {
         #[source]
         cause: rcgen::Error,
     },
-    /// A file of this program's own does not parse.
-    #[error("{} is not a key or certificate that this program wrote", path.display())]
+    /// A file of the cluster's own does not parse, or does not fit the others.
+    #[error("{} is not a key or certificate that can be used here", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -1,6 +1,8 @@
-//! Judges the leaf certificates that Go believes and webpki does not read: those of X.509 version
-//! 1, which OpenSSL before 3.2 writes where no extension is asked for, and those that are marked as
-//! an authority (`CA:TRUE`), as everything that `openssl req -x509` makes.
+//! Judges the leaf certificates that Go believes and webpki does not: those of X.509 version 1,
+//! which OpenSSL before 3.2 writes where no extension is asked for, those that are marked as an
+//! authority (`CA:TRUE`), as everything that `openssl req -x509` makes, those for any purpose
+//! (`anyExtendedKeyUsage`), and those with certificate policies that are critical. Of servers,
+//! whose names webpki has to read, neither version 1 nor critical policies are believed.
 //!
 //! Only an authority that is trusted itself may have signed such a leaf; a chain over others is
 //! left to webpki. A leaf that is trusted itself needs no authority: so a server is pinned.
@@ -15,10 +17,10 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::x509::X509Version;
 
-/// Returns webpki's judgement of a leaf, or another one where webpki does not read it.
+/// Returns webpki's judgement of a leaf, or another one where webpki does not believe it.
 ///
 /// # Errors
-/// The certificate is not believed.
+/// The certificate is not believed. Of a leaf that webpki reads its own reason stays.
 pub(crate) fn reconsider(
     judged: Result<(), Error>,
     leaf: &CertificateDer<'_>,
@@ -30,10 +32,8 @@ pub(crate) fn reconsider(
     let Err(why) = judged else { return Ok(()) };
     let is_trusted = authorities.contains(leaf);
     let Ok(leaf) = signatures::parse(leaf) else { return Err(why) };
-    if leaf.version() == X509Version::V3 && !leaf.is_ca() && !is_trusted {
-        return Err(why);
-    }
-    check_content(&leaf, now, serves)?;
+    let is_read = leaf.version() == X509Version::V3 && !leaf.is_ca() && !is_trusted;
+    check_content(&leaf, now, serves).map_err(|own| if is_read { why.clone() } else { own.into() })?;
     if is_trusted {
         return Ok(());
     }
@@ -51,7 +51,7 @@ pub(crate) fn reconsider(
             Err(wrong) => last = wrong,
         }
     }
-    Err(last)
+    Err(if is_read { why } else { last })
 }
 
 fn has_names(leaf: &X509Certificate<'_>) -> bool {
@@ -130,6 +130,10 @@ mod tests {
         fn authority() -> Leaf {
             let is_ca = der::sequence(&[der::tlv(0x01, &[0xff])]);
             Leaf { version: 2, extensions: vec![extension(19, true, &is_ca)], ..Leaf::version_1() }
+        }
+        /// Version 3, and no authority.
+        fn plain() -> Leaf {
+            Leaf { version: 2, ..Leaf::version_1() }
         }
         fn with(mut self, extension: Vec<u8>) -> Leaf {
             self.extensions.push(extension);
@@ -292,6 +296,33 @@ mod tests {
         }
         for leaf in [Leaf::version_1(), Leaf::authority(), Leaf::authority().with(usage(2))] {
             assert_eq!(judge(&leaf, "kubernetes", &own), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_leaf_for_any_purpose_or_with_critical_policies_is_believed() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        Ca::load_or_create(elsewhere.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let (_, clients) = crate::asking_server_config(&server, ca.pem()).unwrap();
+        let (own, other) = (key_of(dir.path()), key_of(elsewhere.path()));
+        let any = || extension(37, false, &der::sequence(&[der::oid(&[2, 5, 29, 37, 0])]));
+        let policy = der::sequence(&[der::oid(&[2, 5, 29, 32, 0])]);
+        let policies = || extension(32, true, &der::sequence(std::slice::from_ref(&policy)));
+        let for_servers = extension(37, false, &der::sequence(&[der::oid(&[1, 3, 6, 1, 5, 5, 7, 3, 1])]));
+        let judge = |leaf: &Leaf, key: &KeyPair| {
+            let identity = leaf.sign("kubernetes", key);
+            clients.judge(&crate::identity::chain(&identity).unwrap().0).map(drop)
+        };
+        for leaf in [Leaf::plain(), Leaf::plain().with(any()), Leaf::plain().with(policies())] {
+            assert_eq!(judge(&leaf, &own), Ok(()));
+            assert!(judge(&leaf, &other).is_err(), "another authority's key");
+        }
+        let ended = Leaf { until: clock::now() - HOUR, ..Leaf::plain() };
+        let unknown = Leaf::plain().with(any()).with(extension(99, true, &[5, 0]));
+        for leaf in [ended.with(any()), unknown, Leaf::plain().with(for_servers)] {
+            assert!(judge(&leaf, &own).is_err());
         }
     }
 }

@@ -9,16 +9,18 @@
 //! others: with ECDSA P-256 and P-384, RSA and Ed25519 keys. [`TokenKey`] signs ES256 tokens. Both
 //! live in the cluster's directory with mode 0600. The certificates of components are made at every
 //! start, the authority and the token key only once; an authority whose key is missing is not
-//! replaced. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one
-//! that webpki does not read, as one of X.509 version 1, or a server's own authority.
+//! replaced. Its files may be replaced by a pair that another program has made, as kubeadm or
+//! OpenSSL. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one that
+//! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
-//! SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits: the API accepts them, and the
-//! cluster's own signers give them the condition `Failed`. Certificates that are signed with ECDSA
-//! and SHA-512: a client that shows one is answered 401. A client with a P-521 key, or an RSA key
-//! of fewer than 2048 or more than 8192 bits, fails in the handshake. Renewal in a running cluster:
-//! certificates of components last a year, and only the next start makes new ones.
+//! SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits, and those with two common names:
+//! the API accepts them, and the cluster's own signers give them the condition `Failed`.
+//! Certificates that are signed with ECDSA and SHA-512: a client that shows one is answered 401. A
+//! client with a P-521 key, or an RSA key of fewer than 2048 or more than 8192 bits, fails in the
+//! handshake. Renewal in a running cluster: certificates of components last a year, and only the
+//! next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
@@ -33,6 +35,7 @@ mod error;
 mod files;
 mod foreign;
 mod identity;
+mod keys;
 mod leaf;
 mod name;
 mod pem;
@@ -175,6 +178,19 @@ mod tests {
         fs::copy(other.path().join("ca.crt"), dir.path().join("ca.crt")).unwrap();
         let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
         assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
+    }
+
+    #[test]
+    fn a_certificate_that_may_not_sign_is_no_authority() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let ca = Ca::load_or_create(other.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        fs::write(dir.path().join("ca.crt"), &server.cert_pem).unwrap();
+        fs::write(dir.path().join("ca.key"), &server.key_pem).unwrap();
+        let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
+        assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains("CA:TRUE"), "{cause}");
     }
 
     /// The usual advice is to keep the key of an authority elsewhere.

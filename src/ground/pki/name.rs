@@ -4,6 +4,9 @@
 
 use x509_parser::asn1_rs::{Any, Tag};
 
+/// Go's words for a value of another type than those of texts.
+pub(crate) const NO_TEXT: &str = "unsupported string type";
+
 /// Returns the text of an attribute's value.
 ///
 /// # Errors
@@ -18,7 +21,7 @@ pub(crate) fn text(value: &Any<'_>) -> Result<String, &'static str> {
         // T.61, which nearly all who write it take for Latin-1.
         Tag::TeletexString => Ok(data.iter().copied().map(char::from).collect()),
         Tag::BmpString => basic_plane(data).ok_or("invalid BMPString"),
-        _ => Err("unsupported string type"),
+        _ => Err(NO_TEXT),
     }
 }
 

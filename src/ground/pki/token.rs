@@ -3,6 +3,7 @@
 use super::ecdsa;
 use super::error::Error;
 use super::files::{is_there, read, write_private};
+use super::keys::read_key;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -37,7 +38,7 @@ impl TokenKey {
         let path = dir.join("sa.key");
         let damaged = |cause| Error::Damaged { path: path.clone(), cause };
         let pair = if is_there(&path) {
-            KeyPair::from_pem(&read(&path)?).map_err(|e| damaged(Box::new(e)))?
+            read_key(&read(&path)?).map_err(damaged)?
         } else {
             let pair = KeyPair::generate()
                 .map_err(|cause| Error::Certificate { subject: "service accounts".into(), cause })?;

@@ -91,7 +91,8 @@ impl Tasks {
 }
 
 /// What a crew shares with its tasks. If a helper held [`Inner`], the set of tasks would hold
-/// itself, and helpers would outlive the last handle to their crew.
+/// itself, and helpers would outlive the last handle to their crew. An essential task and the
+/// waiter of the main task do hold it: they live until they end, or until the crew is killed.
 struct Life {
     /// Tasks whose futures are not dropped yet.
     running: AtomicUsize,

@@ -1,7 +1,7 @@
 //! Certificate requests of others (PKCS #10, RFC 2986), and what is asked of certificates in PEM
 //! form.
 
-use super::{pem, uri};
+use super::{name, pem, uri};
 use clock::Timestamp;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -15,7 +15,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
-use x509_parser::x509::X509Name;
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// What a requester says about itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,7 +86,7 @@ impl Request {
             return Err("x509: malformed certificate request: trailing data".into());
         }
         let name = &parsed.certification_request_info.subject;
-        if name.iter_attributes().any(|a| is_named(a.attr_type().as_bytes()) && a.as_str().is_err()) {
+        if name.iter_attributes().any(is_unreadable) {
             return Err("x509: the subject has text that is neither UTF-8 nor printable".into());
         }
         let mut request = Request {
@@ -175,6 +175,17 @@ pub(super) fn proof(request: &X509CertificationRequest) -> Proof {
         Ok(()) => Proof::Good,
         Err(X509Error::SignatureUnsupportedAlgorithm) => Proof::Unknown,
         Err(_) => Proof::Wrong,
+    }
+}
+
+/// Returns true for an attribute whose text Go does not read, as a PrintableString with `@`: the
+/// API server would not believe a certificate that has it. Those by which a request is judged have
+/// to be a text that is copied byte by byte; of all others only a malformed text counts.
+fn is_unreadable(attribute: &AttributeTypeAndValue<'_>) -> bool {
+    let text = name::text(attribute.attr_value());
+    match is_named(attribute.attr_type().as_bytes()) {
+        true => text.is_err() || attribute.as_str().is_err(),
+        false => text.is_err_and(|why| why != name::NO_TEXT),
     }
 }
 

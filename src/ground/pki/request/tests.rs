@@ -200,6 +200,30 @@ fn what_cannot_be_read_is_refused_and_not_dropped() {
     assert!(Request::parse(&request_pem(&latin)).unwrap_err().contains("neither UTF-8"));
 }
 
+/// The API server would not read a certificate with such a text.
+#[test]
+fn texts_of_a_subject_are_those_that_go_reads() {
+    let key = KeyPair::generate().unwrap();
+    let parse = |number: u64, tag: u8, text: &[u8]| {
+        let value = der::sequence(&[der::oid(&[2, 5, 4, number]), der::tlv(tag, text)]);
+        let subject = der::sequence(&[der::tlv(0x31, &value)]);
+        Request::parse(&request_pem(&signed(&[subject], &[], &key))).map(|read| read.common_name)
+    };
+    assert_eq!(parse(3, 0x13, b"jane (ops)"), Ok("jane (ops)".into()));
+    assert_eq!(parse(3, 0x16, b"jane@example.com"), Ok("jane@example.com".into()));
+    let other = 54; // by which no request is judged
+    assert_eq!(parse(other, 0x02, &[7]), Ok(String::new()));
+    for (number, tag, text) in [
+        (3, 0x13, &b"jane@example.com"[..]),
+        (3, 0x12, b"seven"),
+        (3, 0x14, b"jane"),
+        (3, 0x02, &[7]),
+        (other, 0x0c, &[0xff]),
+    ] {
+        assert!(parse(number, tag, text).unwrap_err().contains("neither UTF-8"), "{number} {tag:#x}");
+    }
+}
+
 #[test]
 fn the_blocks_of_certificates_are_those_that_go_reads() {
     let dir = tempfile::tempdir().unwrap();

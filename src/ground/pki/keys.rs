@@ -1,0 +1,72 @@
+//! Reads private keys in the forms in which other programs write them.
+
+use super::der;
+use rcgen::KeyPair;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+
+/// rsaEncryption, whose parameters are NULL.
+const RSA: [u64; 7] = [1, 2, 840, 113549, 1, 1, 1];
+/// ecPublicKey, whose parameters are the number of a curve.
+const ELLIPTIC: [u64; 6] = [1, 2, 840, 10045, 2, 1];
+const P256: [u64; 7] = [1, 2, 840, 10045, 3, 1, 7];
+const P384: [u64; 5] = [1, 3, 132, 0, 34];
+
+/// Reads a private key in PEM form: PKCS #8, as this program writes it, PKCS #1 (`RSA PRIVATE KEY`)
+/// or SEC 1 (`EC PRIVATE KEY`), as kubeadm and OpenSSL write theirs. Other blocks before it, such
+/// as `EC PARAMETERS`, are passed over.
+///
+/// # Errors
+/// There is no key, it is malformed, or it is of a kind that cannot sign here.
+pub(crate) fn read_key(pem: &str) -> Result<KeyPair, Box<dyn std::error::Error + Send + Sync>> {
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|e| e.to_string())?;
+    let read = |algorithm: &[Vec<u8>]| KeyPair::try_from(in_pkcs8(algorithm, key.secret_der()).as_slice());
+    Ok(match &key {
+        PrivateKeyDer::Pkcs1(_) => read(&[der::oid(&RSA), der::tlv(0x05, &[])])?,
+        // Only the curve of the key fits: its public half is in it, and is compared.
+        PrivateKeyDer::Sec1(_) => read(&[der::oid(&ELLIPTIC), der::oid(&P256)])
+            .or_else(|_| read(&[der::oid(&ELLIPTIC), der::oid(&P384)]))?,
+        key => KeyPair::try_from(key)?,
+    })
+}
+
+/// Wraps a key in PKCS #8, which says of what kind it is. Source: RFC 5958.
+fn in_pkcs8(algorithm: &[Vec<u8>], key: &[u8]) -> Vec<u8> {
+    let version = der::tlv(0x02, &[0]);
+    der::sequence(&[version, der::sequence(algorithm), der::tlv(0x04, key)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Ca, Subject};
+    use rcgen::{BasicConstraints, IsCa, PublicKeyData};
+
+    #[test]
+    fn keys_that_kubeadm_and_openssl_write_are_an_authoritys() {
+        let made = |algorithm| KeyPair::generate_for(algorithm).unwrap();
+        // An RSA key that OpenSSL made for this test: ring makes none.
+        let rsa = KeyPair::try_from(&include_bytes!("openssl/ca.key.der")[..]).unwrap();
+        for (key, kind) in [
+            (made(&rcgen::PKCS_ECDSA_P256_SHA256), "EC"),
+            (made(&rcgen::PKCS_ECDSA_P384_SHA384), "EC"),
+            (rsa, "RSA"),
+        ] {
+            let whole = key.serialize_der();
+            let parts = der::contents(der::contents(&whole).unwrap()[0]).unwrap();
+            let label = format!("{kind} PRIVATE KEY");
+            let parameters = crate::sign::to_pem(&der::oid(&P256)).replace("CERTIFICATE", "EC PARAMETERS");
+            let pem = parameters + &crate::sign::to_pem(parts[2]).replace("CERTIFICATE", &label);
+            let read = read_key(&pem).unwrap();
+            assert_eq!(read.subject_public_key_info(), key.subject_public_key_info(), "{label}");
+            let dir = tempfile::tempdir().unwrap();
+            let mut own = crate::ca::params(&Subject::client("kubernetes", ""), 30).unwrap();
+            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            std::fs::write(dir.path().join("ca.crt"), own.self_signed(&key).unwrap().pem()).unwrap();
+            std::fs::write(dir.path().join("ca.key"), pem).unwrap();
+            let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+            ca.issue(&Subject::client("jane", "dev")).unwrap();
+        }
+        assert!(read_key("-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n").is_err());
+    }
+}
