@@ -17,12 +17,12 @@ impl Session {
         if let Some(code) = self.fault_shell(args) {
             return code;
         }
+        if opens_session(args) {
+            let say = |what| self.say(what, &[]);
+            self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
+            return 1;
+        }
         match args.first().map(String::as_str) {
-            None | Some("repl" | "learn") => {
-                let say = |what| self.say(what, &[]);
-                self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
-                return 1;
-            }
             Some(
                 "status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl"
                 | "drill",
@@ -94,6 +94,24 @@ impl Session {
     }
 }
 
+/// True for arguments with which this program opens a session, which would take the terminal of
+/// this one: `repl`, `learn`, or nothing but options.
+fn opens_session(args: &[String]) -> bool {
+    let is_help = |word: &str| matches!(word, "-h" | "--help" | "-V" | "--version");
+    let mut words = args.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "--api-port" | "--lang" | "--name" => {
+                words.next();
+            }
+            "repl" | "learn" => return !args.iter().any(|word| is_help(word)),
+            word if !word.starts_with('-') || is_help(word) => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +122,18 @@ mod tests {
 
     fn script(lines: &[&str]) -> Script {
         Script::of(lines.iter().map(ToString::to_string))
+    }
+
+    #[test]
+    fn no_session_is_opened_inside_of_this_one() {
+        let opens =
+            |line: &str| opens_session(&line.split_whitespace().map(String::from).collect::<Vec<_>>());
+        for line in ["", "repl", "learn first-voyage/04", "--plain", "--name two", "--lang ko --ascii"] {
+            assert!(opens(line), "{line}");
+        }
+        for line in ["status", "--lang ko status", "--help", "--version", "learn --help", "what repl"] {
+            assert!(!opens(line), "{line}");
+        }
     }
 
     #[test]
