@@ -177,16 +177,27 @@ fn owned(list: &[&str]) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
 }
 
+/// Flags of kubectl whose value is the name of a file or folder.
+const FILE_FLAGS: [&str; 11] = [
+    "-f",
+    "-k",
+    "--cert",
+    "--certificate-authority",
+    "--client-certificate",
+    "--client-key",
+    "--filename",
+    "--from-env-file",
+    "--from-file",
+    "--kubeconfig",
+    "--kustomize",
+];
+
 /// Candidates after `kubectl ARGS…`; `None` for a file name.
 fn kubectl(args: &[String], last: &str, source: &dyn Source) -> Option<Vec<String>> {
     let flag = args.last().map(String::as_str).unwrap_or_default();
     let follows = flag == "-f" && args.iter().any(|a| a == "logs"); // there it takes no value
-    if matches!(flag, "-f" | "--filename" | "-k" | "--kustomize" | "--kubeconfig") && !follows {
-        return None;
-    }
-    if let Some((flag, _)) = last.split_once('=')
-        && matches!(flag, "--filename" | "--kubeconfig" | "--from-file" | "--from-env-file")
-    {
+    let typed = last.split_once('=').map_or("", |(typed, _)| typed);
+    if (FILE_FLAGS.contains(&flag) && !follows) || FILE_FLAGS.contains(&typed) {
         return None;
     }
     let live = |resource: &str, namespace: &str| {
@@ -249,6 +260,10 @@ mod tests {
         assert_eq!(words("get pods -n "), ["namespace-here", "web"]);
         assert_eq!(words("ls; k get pods w"), ["web"]);
         assert_eq!(words("apply -f "), ["FILES"]);
+        for text in ["create cm c --from-file ", "create cm c --from-file=a", "create secret tls t --cert s"]
+        {
+            assert_eq!(words(text), ["FILES"], "{text}");
+        }
         for text in ["get pods > p", "get pods >p", "get pods 2> ", "k apply -f - < "] {
             assert_eq!(words(text), ["FILES"], "{text}");
         }

@@ -1,5 +1,6 @@
 //! Words of this program: in a process of their own, or in the shell.
 
+use super::beside::names_other;
 use super::{Manner, Session};
 use crate::dialect::quote;
 use crate::exit;
@@ -22,14 +23,8 @@ impl Session {
             self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
             return 1;
         }
-        match args.first().map(String::as_str) {
-            Some(
-                "status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl"
-                | "drill",
-            ) if !self.alive() => {
-                return 1;
-            }
-            _ => {}
+        if needs_cluster(args, &self.place.name) && !self.alive() {
+            return 1;
         }
         if let Some(code) = self.lab_beside(args) {
             return code;
@@ -94,6 +89,13 @@ impl Session {
     }
 }
 
+/// True for a command that can do nothing without the cluster of this name.
+fn needs_cluster(args: &[String], name: &str) -> bool {
+    let asks = ["drill", "etcdctl", "fault", "lab", "redo", "rewind", "status", "trace", "undo", "why"];
+    let is_help = args.iter().any(|word| matches!(word.as_str(), "-h" | "--help"));
+    args.first().is_some_and(|word| asks.contains(&word.as_str())) && !is_help && !names_other(args, name)
+}
+
 /// True for arguments with which this program opens a session, which would take the terminal of
 /// this one: `repl`, `learn`, or nothing but options.
 fn opens_session(args: &[String]) -> bool {
@@ -122,6 +124,18 @@ mod tests {
 
     fn script(lines: &[&str]) -> Script {
         Script::of(lines.iter().map(ToString::to_string))
+    }
+
+    #[test]
+    fn a_command_for_another_cluster_does_not_need_this_one() {
+        let needs =
+            |line: &str| needs_cluster(&line.split(' ').map(String::from).collect::<Vec<_>>(), "main");
+        for line in ["status --name main", "undo", "fault --name=main list"] {
+            assert!(needs(line), "{line}");
+        }
+        for line in ["status --name two", "undo --name=two", "lab --help", "what pod", "--help"] {
+            assert!(!needs(line), "{line}");
+        }
     }
 
     #[test]
