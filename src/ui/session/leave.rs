@@ -5,9 +5,9 @@ use crate::shell::Shell;
 use crate::texts::Say;
 
 impl Session {
-    /// `exit [CODE]`, and `quit`. The last eight bits of a code count (POSIX, XCU 2.15, `exit`). With
-    /// a word that is no number a script ends with 2, as bash and dash do: after
-    /// `cd build || exit $CODE` the next line must not run.
+    /// `exit [CODE]`, and `quit`. The last eight bits of a code count (POSIX, XCU 2.15, `exit`).
+    /// With a word that is no number a script ends with 2, as in bash and dash: none of its lines
+    /// behind that was to run.
     pub(super) fn exit(&mut self, code: Option<&str>) -> Flow {
         let at_terminal = self.manner == Manner::Terminal;
         let left_with = match code.map(|code| (code, code.parse::<i64>())) {
