@@ -89,9 +89,9 @@ fn single_quoted(chars: &mut impl Iterator<Item = char>, word: &mut String) -> b
     false
 }
 
-/// Returns whether a shell may put a home directory in place of a tilde behind `before`, the word so
-/// far. In bash it does so also in a word that looks like an assignment, as in `PATH=/bin:~/bin`.
-/// Source: bash(1), Tilde Expansion.
+/// Returns whether a shell may put a home directory in place of a tilde behind `before`, the word
+/// so far. In bash it does so also in a word that looks like an assignment, as in
+/// `PATH=/bin:~/bin`. Source: bash(1), Tilde Expansion.
 fn expands_tilde(before: &str) -> bool {
     before.is_empty() || before.ends_with(['=', ':'])
 }
@@ -106,9 +106,9 @@ struct Braces {
 }
 
 impl Braces {
-    /// Takes the next character of the word. Returns whether a shell may make several words of what
-    /// it ends: of `web-{1,2}`, `{1..3}`, `{"a":1,"b":2}` and `{a}b,c}`, but not of `{}`, `{.items}`
-    /// or `{","}`. Source: bash(1), Brace Expansion.
+    /// Takes the next character of the word. Returns whether a shell may make several words of
+    /// what it ends: of `web-{1,2}`, `{1..3}`, `{"a":1,"b":2}` and `{a}b,c}`, but not of `{}`,
+    /// `{.items}` or `{","}`. Source: bash(1), Brace Expansion.
     fn closes_list(&mut self, c: char) -> bool {
         match c {
             '{' => self.open = true,

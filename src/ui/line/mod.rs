@@ -92,8 +92,8 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
     by_words(text, cluster, false)
 }
 
-/// True for `!ls`, which the shell runs whatever the line means here. With a space behind it, `!` is
-/// the shell's own: it turns an exit code round (POSIX, XCU 2.9.2).
+/// True for `!ls`, which the shell runs whatever the line means here. With a space behind it, `!`
+/// is the shell's own: it turns an exit code round (POSIX, XCU 2.9.2).
 pub(crate) fn is_forced(text: &str) -> bool {
     text.trim().strip_prefix('!').is_some_and(|rest| !rest.starts_with(char::is_whitespace))
 }
