@@ -225,7 +225,8 @@ fn wants_terminal(args: &[String]) -> bool {
     if paste::reads_stdin(args) {
         return false;
     }
-    if kubectl::may_be_plugin(args) {
+    // What this process reads of its own terminal would be missing from the next line.
+    if kubectl::may_be_plugin(args) || args.iter().any(|arg| arg.ends_with("/dev/stdin")) {
         return true;
     }
     let Ok(parsed) = parse::parse(args) else { return false };
@@ -408,6 +409,8 @@ mod tests {
             "kubectl apply edit-last-applied deploy web",
             "kubectl create -f web.yaml --edit",
             "kubectl ctx",
+            "kubectl apply -f /dev/stdin",
+            "kubectl create configmap c --from-file=/dev/stdin",
             "kubectl node-shell worker",
             "kubectl create thing a",
         ] {

@@ -7,6 +7,7 @@ use crate::exit;
 use crate::lesson;
 use crate::line::begins_with_own_word;
 use crate::settings::{self, LANG_VARIABLE, LAST_VARIABLE};
+use crate::shell::Shell;
 use crate::terminal::Unedited;
 use crate::texts::Say;
 use std::os::unix::process::CommandExt;
@@ -57,7 +58,8 @@ impl Session {
     }
 
     /// The process of a command of this program. `etcdctl` has the variables that the shell
-    /// exports: `ETCDCTL_ENDPOINTS` and the like.
+    /// exports: `ETCDCTL_ENDPOINTS` and the like. The other commands have those of this program,
+    /// as `ROPEWALK_LEARNER`; they also run if the shell does not tell its variables.
     ///
     /// # Errors
     /// Those of [`Session::exports`].
@@ -67,6 +69,8 @@ impl Session {
             && let Some(exports) = self.exports()?
         {
             command.env_clear().envs(exports);
+        } else if let Some(exports) = self.shell.as_mut().and_then(Shell::exports) {
+            command.envs(exports.iter().filter(|(name, _)| name.starts_with("ROPEWALK_")));
         }
         command.arg0("ropewalk").args(args).env("ROPEWALK_HOME", self.place.home.path());
         command.env(LANG_VARIABLE, lesson::tag(self.lang()));
@@ -165,6 +169,21 @@ mod tests {
         assert_eq!(play(&mut session, script(&["PATH=/none"])), 0);
         assert_eq!(session.own_command(&words(&["etcdctl", "del", "a"])).err(), Some(1));
         assert!(session.own_command(&words(&["status"])).is_ok());
+    }
+
+    /// `lab grade` writes the learner's name into a signed record.
+    #[test]
+    fn a_command_has_this_programs_variables_of_the_shell() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let export = "export ROPEWALK_LEARNER=kim ROPEWALK_HOME=/other KUBECONFIG=/jane";
+        assert_eq!(play(&mut session, script(&[export])), 0);
+        let command = session.own_command(&["lab", "grade"].map(String::from)).unwrap();
+        let value = |name: &str| command.get_envs().find(|(n, _)| *n == name).and_then(|(_, value)| value);
+        assert_eq!(value("ROPEWALK_LEARNER"), Some(OsStr::new("kim")));
+        assert_eq!(value("ROPEWALK_HOME"), Some(dir.path().as_os_str()), "the session's own");
+        assert_eq!(value("KUBECONFIG"), None, "a command names its cluster");
     }
 
     #[test]
