@@ -2,6 +2,7 @@
 
 use super::codes::USAGE;
 use super::lesson_new::{named, taken};
+use super::words::Word;
 use lab::format::Library;
 use lab::format::draft::{self, Draft, Named, OPEN};
 use lang::charset::{eprintln, println};
@@ -47,8 +48,12 @@ pub(crate) async fn run(directory: &Path, id: &str, name: &str, lang: Lang) -> a
 /// Writes the draft of a session that has ended, in whatever way: what the teacher did would be
 /// lost with an error. A line that failed is in the draft, so the session's exit code says nothing.
 ///
+/// Where the folder cannot be made or written to, the draft goes to one for temporary files, with
+/// exit code 1.
+///
 /// # Errors
-/// The draft cannot be written, or the session's own error, after the draft is written.
+/// The draft cannot be written there either, or the session's own error, after the draft is
+/// written.
 fn keep(
     draft: Option<Draft>,
     directory: &Path,
@@ -62,11 +67,19 @@ fn keep(
         return Ok(1);
     };
     let files = [("lesson.md", draft.english.as_str()), ("lesson.ko.md", draft.korean.as_str())];
-    for path in write_new(folder, &files)? {
+    let spare = format!("ropewalk-draft-{}", std::process::id());
+    let (paths, failed) = write_or_spare(folder, &std::env::temp_dir().join(spare), &files)?;
+    for path in paths {
         println!("{}", path.display());
     }
     let open = files.iter().map(|(_, text)| text.matches(OPEN).count()).sum::<usize>();
     println!("{}", lang.say(Say::Recorded, &[&draft.steps.to_string(), &open.to_string(), OPEN]));
+    if let Some(error) = failed {
+        let with = [folder.display().to_string(), error.to_string()];
+        eprintln!("ropewalk: {}", lang.say(Word::DraftElsewhere, &with.each_ref().map(String::as_str)));
+        ended?;
+        return Ok(1);
+    }
     ended?;
     Ok(judge(directory, folder))
 }
@@ -77,6 +90,19 @@ fn judge(directory: &Path, folder: &Path) -> i32 {
     let own: Vec<_> = library.faults.iter().filter(|fault| fault.file.starts_with(folder)).collect();
     own.iter().for_each(|fault| println!("✗ {}", harmless(&fault.to_string())));
     if own.is_empty() { 0 } else { 1 }
+}
+
+/// Writes files as [`write_new`] does, into `spare` if `folder` fails. Returns their paths, and why
+/// `folder` has failed.
+fn write_or_spare(
+    folder: &Path,
+    spare: &Path,
+    files: &[(&str, &str)],
+) -> std::io::Result<(Vec<PathBuf>, Option<std::io::Error>)> {
+    match write_new(folder, files) {
+        Ok(paths) => Ok((paths, None)),
+        Err(error) => Ok((write_new(spare, files)?, Some(error))),
+    }
 }
 
 /// Writes files into a folder that must not be there yet, and returns their paths.
@@ -125,6 +151,20 @@ mod tests {
         assert!(folder.join("lesson.md").exists() && folder.join("lesson.ko.md").exists());
         assert!(keep(None, dir.path(), &folder, Err(ui::Error::Panicked), Lang::En).is_err());
         assert_eq!(keep(None, dir.path(), &folder, Ok(0), Lang::En).unwrap(), 1, "nothing was done");
+    }
+
+    /// An hour of a teacher's work, and the folder was made read-only meanwhile.
+    #[test]
+    fn a_draft_whose_folder_cannot_be_made_is_kept_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("harbour"), "a file").unwrap();
+        let (folder, spare) = (dir.path().join("harbour/03-a-shop"), dir.path().join("spare"));
+        let files = [("lesson.md", "english"), ("lesson.ko.md", "korean")];
+        let (paths, failed) = write_or_spare(&folder, &spare, &files).unwrap();
+        assert_eq!(paths, [spare.join("lesson.md"), spare.join("lesson.ko.md")]);
+        assert!(failed.is_some());
+        assert_eq!(std::fs::read_to_string(&paths[1]).unwrap(), "korean");
+        assert!(write_or_spare(&folder, &spare, &files).is_err(), "a draft of before is not overwritten");
     }
 
     #[tokio::test]

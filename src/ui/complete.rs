@@ -47,6 +47,9 @@ pub(crate) enum Offer {
     Files,
 }
 
+/// Behind one of these stands the name of a file.
+const REDIRECTS: [char; 2] = ['<', '>'];
+
 /// What fits after `text`, the line up to the cursor.
 pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
     let text = text.rsplit(['|', ';', '&', '(']).next().unwrap_or(text).trim_start().trim_start_matches('!');
@@ -55,6 +58,9 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         words.push(String::new());
     }
     let Some((last, before)) = words.split_last() else { return Offer::Files };
+    if last.contains(REDIRECTS) || before.last().is_some_and(|word| word.ends_with(REDIRECTS)) {
+        return Offer::Files;
+    }
     // The same word as at the prompt: `ropewalk lang`.
     let before = if before.iter().eq(["ropewalk", "lang"]) { &before[1..] } else { before };
     let found = match before.first().map(String::as_str) {
@@ -88,7 +94,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         Some("answer" | "back" | "clear" | "goto" | "hint" | "next" | "quit" | "rewind") => vec![],
         Some("undo") => owned(&["--list"]),
         Some("what") => source.terms(),
-        Some("help") => bare_verbs().map(String::from).collect(),
+        Some("help") => bare_verbs().chain(WORDS.iter().copied()).map(String::from).collect(),
         Some("status" | "trace" | "doctor" | "progress") if last.starts_with('-') => vec!["-o".into()],
         Some("trace" | "why") => match object(last, source) {
             Some(found) => found,
@@ -171,16 +177,27 @@ fn owned(list: &[&str]) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
 }
 
+/// Flags of kubectl whose value is the name of a file or folder.
+const FILE_FLAGS: [&str; 11] = [
+    "-f",
+    "-k",
+    "--cert",
+    "--certificate-authority",
+    "--client-certificate",
+    "--client-key",
+    "--filename",
+    "--from-env-file",
+    "--from-file",
+    "--kubeconfig",
+    "--kustomize",
+];
+
 /// Candidates after `kubectl ARGS…`; `None` for a file name.
 fn kubectl(args: &[String], last: &str, source: &dyn Source) -> Option<Vec<String>> {
     let flag = args.last().map(String::as_str).unwrap_or_default();
     let follows = flag == "-f" && args.iter().any(|a| a == "logs"); // there it takes no value
-    if matches!(flag, "-f" | "--filename" | "-k" | "--kustomize" | "--kubeconfig") && !follows {
-        return None;
-    }
-    if let Some((flag, _)) = last.split_once('=')
-        && matches!(flag, "--filename" | "--kubeconfig" | "--from-file" | "--from-env-file")
-    {
+    let typed = last.split_once('=').map_or("", |(typed, _)| typed);
+    if (FILE_FLAGS.contains(&flag) && !follows) || FILE_FLAGS.contains(&typed) {
         return None;
     }
     let live = |resource: &str, namespace: &str| {
@@ -243,6 +260,13 @@ mod tests {
         assert_eq!(words("get pods -n "), ["namespace-here", "web"]);
         assert_eq!(words("ls; k get pods w"), ["web"]);
         assert_eq!(words("apply -f "), ["FILES"]);
+        for text in ["create cm c --from-file ", "create cm c --from-file=a", "create secret tls t --cert s"]
+        {
+            assert_eq!(words(text), ["FILES"], "{text}");
+        }
+        for text in ["get pods > p", "get pods >p", "get pods 2> ", "k apply -f - < "] {
+            assert_eq!(words(text), ["FILES"], "{text}");
+        }
         assert_eq!(words("vi ma"), ["FILES"]);
         assert_eq!(words("fault kill kube-s"), ["kube-scheduler"]);
         assert_eq!(words("fault stop kube-s"), ["kube-scheduler"]);
@@ -259,6 +283,7 @@ mod tests {
     #[test]
     fn words_of_this_place_have_what_follows_them() {
         assert_eq!(words("map s"), ["scheduling"]);
+        assert_eq!(words("help und"), ["undo"]);
         assert_eq!(words("lesson "), ["again", "first-voyage/04", "first-voyage/05", "leave", "stop"]);
         assert_eq!(words("lab s"), ["show", "solve", "start"]);
         assert_eq!(words("lab start "), ["broken-selector"]);

@@ -125,8 +125,7 @@ impl rustyline::ConditionalEventHandler for AskFrame {
 }
 
 /// Ctrl-D behind lines that came together, and on a line with nothing on it: the end of input, as
-/// at a terminal that edits lines itself. Input of `quit` and then
-/// Ctrl-D has both effects.
+/// at a terminal that edits lines itself. Input of `quit` and then Ctrl-D has both effects.
 struct EndOfInput;
 
 impl rustyline::ConditionalEventHandler for EndOfInput {
@@ -405,6 +404,7 @@ pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
                 session.not_utf8();
                 continue;
             }
+            Given::End if session.stays() => continue,
             Given::End | Given::Gone => return 0,
         };
         prompt.remember(&text);

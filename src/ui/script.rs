@@ -50,13 +50,17 @@ impl Lines for Script {
 
 /// Runs every line; the exit code is the last one's, or that of `exit`.
 pub(crate) fn play(session: &mut Session, mut script: Script) -> i32 {
-    while let Some((first, _)) = script.take() {
+    while let Some((first, mut is_utf8)) = script.take() {
         let mut text = line::Growing::new(first);
         while text.unfinished() {
-            let Some((next, _)) = script.take() else { break };
+            let Some((next, is_next_utf8)) = script.take() else { break };
+            is_utf8 &= is_next_utf8;
             text.add(&next);
         }
-        if let Flow::Leave(code) = session.run(&text.into_text(), &mut script) {
+        let text = text.into_text();
+        if !is_utf8 && matters(&text) {
+            session.refuse_bytes();
+        } else if let Flow::Leave(code) = session.run(&text, &mut script) {
             return code;
         }
         if let Flow::Leave(code) = session.let_shell_judge() {
@@ -64,6 +68,13 @@ pub(crate) fn play(session: &mut Session, mut script: Script) -> i32 {
         }
     }
     session.last()
+}
+
+/// True unless the bytes of a text that are not UTF-8, U+FFFD by now, stand in a remark. Pure.
+fn matters(text: &str) -> bool {
+    let words = line::cut(text).words;
+    let is_lost = |word: &String| word.contains(char::REPLACEMENT_CHARACTER);
+    words.iter().any(is_lost) || (text.contains('\n') && !words.is_empty())
 }
 
 #[cfg(test)]
@@ -318,6 +329,27 @@ mod tests {
             all.push(line);
         }
         assert_eq!(all, ["a", "b", "c"]);
+    }
+
+    /// The command would get U+FFFD, and do its work under another name.
+    #[test]
+    fn a_line_that_is_not_utf_8_is_not_run() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let next = dir.path().join("next");
+        let beyond = format!("echo > {}", next.display());
+        let file = dir.path().join("caf").display().to_string();
+        let refused = [format!("echo > {file}").as_bytes(), b"\xe9"].concat();
+        for (before, code, goes_on) in [("true", 0, true), ("set -e", 1, false)] {
+            let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
+            let lines: [&[u8]; 4] = [b"# caf\xe9", before.as_bytes(), &refused, beyond.as_bytes()];
+            let lines = lines.into_iter().map(<[u8]>::to_vec).collect();
+            assert_eq!(play(&mut session, Script { lines, pipe: false }), code, "{before}");
+            assert_eq!(next.exists(), goes_on, "{before}");
+            let _ = std::fs::remove_file(&next); // it is there in one of the cases
+        }
+        assert!(!dir.path().join("caf\u{fffd}").exists(), "a file with another name");
+        assert!(!matters("# caf\u{fffd}") && !matters("get pods # caf\u{fffd}"));
+        assert!(matters("cat <<EOF\n# caf\u{fffd}\nEOF") && matters("get pods caf\u{fffd}"));
     }
 
     #[test]

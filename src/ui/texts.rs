@@ -430,7 +430,10 @@ texts! {
         "ropewalk up --name {} --detach --wait\n       starts it again here; no acknowledged data is lost",
         "ropewalk up --name {} --detach --wait\n       여기서 다시 시작합니다. 저장된 데이터는 남아 있습니다";
     ClusterBack: "Cluster {} is back.", "{} 클러스터가 다시 실행 중입니다.";
-    BadExit: "exit: {} is not a number from 0 to 255", "exit: {} 값은 0에서 255 사이의 숫자가 아닙니다";
+    BadExit: "exit: {} is not a number", "exit: {} 값은 숫자가 아닙니다";
+    Stopped: "these programs are stopped and would end with the session: {}", "멈춰 있는 프로그램이 있습니다. 세션이 끝나면 함께 종료됩니다: {}";
+    StoppedTry: "`fg` goes on with one, `jobs` lists them; do the same once more to end them", "`fg`로 이어서 실행하고 `jobs`로 목록을 볼 수 있습니다. 그대로 끝내려면 한 번 더 입력하세요";
+    LineNotUtf8: "the line was not run: it has bytes that are not UTF-8", "이 줄에 UTF-8이 아닌 바이트가 있어서 실행하지 않았습니다";
     Unreadable: "the line cannot be run: {}", "이 줄을 실행할 수 없습니다: {}";
     }
 }

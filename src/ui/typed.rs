@@ -32,11 +32,22 @@ pub(crate) fn typed_text(keys: &str) -> String {
                 }
             }
             '\x15' => text.truncate(line(&text)),
+            '\x17' => {
+                let begin = line(&text);
+                text.truncate(begin + without_last_word(&text[begin..]).len());
+            }
             key if key.is_control() => {}
             key => text.push(key),
         }
     }
     text
+}
+
+/// A line without its last word and what stands behind that: what Ctrl-W leaves of it. A word has
+/// letters, digits and `_` in it. Source: termios(3), VWERASE; Linux, `eraser` in n_tty.c.
+fn without_last_word(line: &str) -> &str {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    line.trim_end_matches(|c: char| !is_part(c)).trim_end_matches(is_part)
 }
 
 /// Returns where an answer ends, behind its BEL or ESC \, whichever comes first; `None` if it has
@@ -61,6 +72,7 @@ mod tests {
             ("get po\tweb", "get po web"),
             ("\x1b[200~a\rb\x1b[201~", "a\nb"),
             ("lss\x7f\x1bx -l\x1b", "ls -l"),
+            ("get pods web-1 \x17\x17\x17svc\r\x17x", "get svc\nx"),
             ("ls\r\x7fx\x15파드\x08", "ls\n파"),
             ("l\x1b]11;rgb:1e1e/1e1e/2e2e\x07s", "ls"),
             ("l\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\s\x07", "ls"),

@@ -263,7 +263,8 @@ fn without_a_terminal() {
     assert_eq!(run(&["get nosuchkind", "echo $?"]).out, "1\n");
     assert_eq!(run(&["false", "true"]).code, 0);
     assert_eq!(run(&["exit 5", "true"]).code, 5);
-    assert_eq!(run(&["lesson list"]).code, 1);
+    assert_eq!(run(&["lesson no-such"]).code, 1);
+    assert_eq!(run(&["lesson list"]).code, 0);
     assert_eq!(run(&["get nodes --no-headers | wc -l"]).out.trim(), "2");
 
     let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: fed\ndata:\n  a: '1'\n";

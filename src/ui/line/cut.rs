@@ -17,6 +17,7 @@ pub(crate) struct Cut {
 pub(crate) fn cut(text: &str) -> Cut {
     let mut cut = Cut::default();
     let mut word: Option<String> = None;
+    let mut braces = Braces::default();
     let mut chars = text.trim().chars().peekable();
     while let Some(c) = chars.next() {
         match c {
@@ -42,12 +43,16 @@ pub(crate) fn cut(text: &str) -> Cut {
                 cut.special = true;
                 cut.words.extend(word.take());
             }
-            c if c.is_whitespace() => cut.words.extend(word.take()),
+            c if c.is_whitespace() => {
+                cut.words.extend(word.take());
+                braces = Braces::default();
+            }
             _ => {
-                let begins = word.is_none();
-                cut.special |= "|><&;$`()*?[".contains(c) || (c == '~' && begins);
-                cut.special |= c == '{' && brace_list(chars.clone());
-                word.get_or_insert_default().push(c);
+                let word = word.get_or_insert_default();
+                cut.special |= "|><&;$`()*?[".contains(c);
+                cut.special |= c == '~' && expands_tilde(word);
+                cut.special |= braces.closes_list(c);
+                word.push(c);
             }
         }
     }
@@ -84,18 +89,34 @@ fn single_quoted(chars: &mut impl Iterator<Item = char>, word: &mut String) -> b
     false
 }
 
-/// Returns whether a shell makes several words of the braces that have just been opened: of
-/// `web-{1,2}` and `{1..3}`, but not of `{}` or `{.items}`.
-fn brace_list(rest: impl Iterator<Item = char>) -> bool {
-    let mut before = ' ';
-    for c in rest {
+/// Returns whether a shell may put a home directory in place of a tilde behind `before`, the word
+/// so far. In bash it does so also in a word that looks like an assignment, as in
+/// `PATH=/bin:~/bin`. Source: bash(1), Tilde Expansion.
+fn expands_tilde(before: &str) -> bool {
+    before.is_empty() || before.ends_with(['=', ':'])
+}
+
+/// The braces of a word, as far as they stand outside of quotes.
+#[derive(Default)]
+struct Braces {
+    open: bool,
+    /// A comma or two dots stand behind the first brace.
+    list: bool,
+    before: Option<char>,
+}
+
+impl Braces {
+    /// Takes the next character of the word. Returns whether a shell may make several words of
+    /// what it ends: of `web-{1,2}`, `{1..3}`, `{"a":1,"b":2}` and `{a}b,c}`, but not of `{}`,
+    /// `{.items}` or `{","}`. Source: bash(1), Brace Expansion.
+    fn closes_list(&mut self, c: char) -> bool {
         match c {
-            ',' => return true,
-            '.' if before == '.' => return true,
-            '}' | '\'' | '"' | '\\' => return false,
-            c if c.is_whitespace() => return false,
-            _ => before = c,
+            '{' => self.open = true,
+            ',' => self.list |= self.open,
+            '.' => self.list |= self.open && self.before == Some('.'),
+            _ => {}
         }
+        self.before = Some(c);
+        c == '}' && self.list
     }
-    false
 }

@@ -3,7 +3,7 @@
 use super::cut;
 
 /// Words that may stand in front of a command.
-const IN_FRONT: &[&str] = &["builtin", "command", "doas", "env", "exec", "nohup", "sudo", "time"];
+const IN_FRONT: &[&str] = &["!", "builtin", "command", "doas", "env", "exec", "nohup", "sudo", "time"];
 
 /// The numbers of the processes that a line signals, e.g. 1 and 7 of `sudo kill -9 1; kill 7`. Jobs
 /// (`%1`), names and variables are left out: only the shell knows whom they name. A signal 0 only
@@ -66,6 +66,7 @@ mod tests {
             ("kill -9 -1", &[-1]),
             ("kill -- -1", &[-1]),
             ("kill \"1\"", &[1]),
+            ("! kill 1", &[1]),
         ] {
             assert_eq!(killed(text), pids, "{text}");
         }

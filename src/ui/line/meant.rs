@@ -1,6 +1,7 @@
 //! The line that was probably meant by one whose first word is no command. Pure.
 
-use super::{cut, did_you_mean, english_keys};
+use super::slip::did_you_mean;
+use super::{cut, english_keys};
 
 /// A suggestion for a line of which the shell did not find the command: the same keys with an
 /// English layout, if the first word then is a command, or else a slip in a word that is known

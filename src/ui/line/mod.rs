@@ -6,6 +6,7 @@ mod growing;
 mod hangul;
 mod kill;
 mod meant;
+mod slip;
 mod spelling;
 mod words;
 
@@ -75,13 +76,35 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
     if text == "?" {
         return Line::Help(vec![]);
     }
-    if let Some(forced) = text.strip_prefix('!') {
-        return Line::Shell(forced.trim_start().to_string());
+    if is_forced(text) {
+        return Line::Shell(text[1..].to_string());
+    }
+    // Behind the shell's `!` stands a command like any other.
+    if let Some(negated) = text.strip_prefix('!') {
+        return match by_words(negated.trim_start(), cluster, true) {
+            Line::Shell(command) => Line::Shell(format!("! {command}")),
+            line => line,
+        };
     }
     if let Some(written) = written_answer(text) {
         return Line::Answer(written.into());
     }
+    by_words(text, cluster, false)
+}
+
+/// True for `!ls`, which the shell runs whatever the line means here. With a space behind it, `!`
+/// is the shell's own: it turns an exit code round (POSIX, XCU 2.9.2).
+pub(crate) fn is_forced(text: &str) -> bool {
+    text.trim().strip_prefix('!').is_some_and(|rest| !rest.starts_with(char::is_whitespace))
+}
+
+/// Decides by its words what a line is. `in_shell`: only the shell can run it.
+fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
     let Cut { mut words, special } = cut(text);
+    if let Some(first) = words.first_mut().filter(|_| special) {
+        end_at_operator(first, text);
+    }
+    let special = special || in_shell;
     if let Some(word) = words.first().filter(|w| !w.is_ascii() && !special) {
         if word == "도움말" {
             return Line::Help(words[1..].to_vec());
@@ -119,7 +142,8 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         "ropewalk" if !special && chooses_language(&words) => Line::Lang(words[2..].to_vec()),
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
         "watch" if words.len() > 1 || special => Line::Shell(text.into()),
-        "exit" if !special => Line::Exit(words.get(1).cloned()),
+        // The shell refuses two codes.
+        "exit" if !special && words.len() <= 2 => Line::Exit(words.get(1).cloned()),
         _ if special => Line::Shell(text.into()),
         "quit" => Line::Quit,
         "help" => Line::Help(words[1..].to_vec()),
@@ -133,6 +157,17 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         },
         "watch" => Line::Watch,
         _ => Line::Shell(text.into()),
+    }
+}
+
+/// Cuts the first word of a line off where an operator of the shell ends it: `status|cat` begins
+/// with `status`. Up to there the word stands in the line as it is, without quotes.
+fn end_at_operator(first: &mut String, text: &str) {
+    if let Some(end) = first.find(['|', '&', ';', '<', '>'])
+        && end > 0
+        && text.get(..=end) == first.get(..=end)
+    {
+        first.truncate(end);
     }
 }
 
@@ -190,7 +225,8 @@ fn wants_terminal(args: &[String]) -> bool {
     if paste::reads_stdin(args) {
         return false;
     }
-    if kubectl::may_be_plugin(args) {
+    // What this process reads of its own terminal would be missing from the next line.
+    if kubectl::may_be_plugin(args) || args.iter().any(|arg| arg.ends_with("/dev/stdin")) {
         return true;
     }
     let Ok(parsed) = parse::parse(args) else { return false };
@@ -203,40 +239,6 @@ fn wants_terminal(args: &[String]) -> bool {
         _ => false,
     };
     takes && !parsed.help
-}
-
-/// The word that was probably meant: one slip away (two in long words), counting swapped neighbours
-/// as one slip.
-pub(crate) fn did_you_mean(word: &str) -> Option<&'static str> {
-    let known = ["kubectl", "ropewalk"].into_iter().chain(bare_verbs()).chain(WORDS.iter().copied());
-    let slips = if word.chars().count() < 6 { 1 } else { 2 };
-    known
-        .map(|k| (distance(word, k), k))
-        .filter(|(d, _)| *d > 0 && *d <= slips)
-        .min_by_key(|(d, _)| *d)
-        .map(|(_, k)| k)
-}
-
-/// Edits from one word to the other: insert, remove, replace, swap neighbours.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    if a.len().abs_diff(b.len()) > 2 {
-        return usize::MAX; // further than anybody asks
-    }
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -297,6 +299,50 @@ mod tests {
         assert_eq!(of("!get pods"), shell("get pods"));
         assert_eq!(of("FOO=1 kubectl get pods"), shell("FOO=1 kubectl get pods"));
         assert_eq!(of("'help'"), shell("'help'"));
+    }
+
+    #[test]
+    fn words_that_a_shell_expands_are_left_to_it() {
+        for text in [
+            "patch deploy web -p {\"spec\":1,\"b\":2}",
+            "delete pod {\"a\",b}",
+            "delete pod {a\\,b,c}",
+            "delete pod {a}b,c}",
+            "create configmap c --from-literal HOME=~/x",
+            "set env deploy/web PATH=/bin:~/bin",
+        ] {
+            assert_eq!(of(text), shell(&format!("kubectl {text}")), "{text}");
+        }
+        for (text, last) in [
+            ("get pods -o jsonpath={.a}{\",\"}{.b}", "jsonpath={.a}{,}{.b}"),
+            ("get pods -o {a,b", "{a,b"),
+            ("get pods -o a~", "a~"),
+        ] {
+            assert_eq!(of(text), kubectl(&["get", "pods", "-o", last]), "{text}");
+        }
+    }
+
+    /// POSIX, XCU 2.9.2: a pipeline behind `!` has the opposite exit code.
+    #[test]
+    fn a_negation_stays_one() {
+        assert_eq!(of("! true"), shell("! true"));
+        assert_eq!(of("!  kubectl get pod web"), shell("! kubectl get pod web"));
+        assert_eq!(of("! get pod web"), shell("! kubectl get pod web"));
+        assert_eq!(of("! status"), shell("! ropewalk status --name main"));
+        assert_eq!(of("! exit 3"), shell("! exit 3"));
+        assert!(is_forced(" !get pods") && !is_forced("! get pods") && !is_forced("get pods"));
+    }
+
+    /// POSIX, XCU 2.3: an operator ends a word.
+    #[test]
+    fn an_operator_ends_the_first_word() {
+        assert_eq!(of("status|cat"), shell("ropewalk status --name main|cat"));
+        assert_eq!(of("k>out get pods"), shell("kubectl>out get pods"));
+        assert_eq!(of("events|wc -l"), shell("kubectl events|wc -l"));
+        for text in ["'status|cat'", "status\\|cat", "status() { :; }", "2>out status", "ls|cat", "exit 1 2"]
+        {
+            assert_eq!(of(text), shell(text), "{text}");
+        }
     }
 
     /// A script that was cut off in `-l 'app=old'` must not delete all pods with the label `app`.
@@ -363,6 +409,8 @@ mod tests {
             "kubectl apply edit-last-applied deploy web",
             "kubectl create -f web.yaml --edit",
             "kubectl ctx",
+            "kubectl apply -f /dev/stdin",
+            "kubectl create configmap c --from-file=/dev/stdin",
             "kubectl node-shell worker",
             "kubectl create thing a",
         ] {
@@ -429,16 +477,5 @@ mod tests {
         assert_eq!(of("ㅊ"), Line::Letter('c', "ㅊ".into()));
         assert_eq!(of("b x"), shell("b x"));
         assert_eq!(of("next | cat"), shell("next | cat"));
-    }
-
-    #[test]
-    fn slips_of_the_fingers_are_understood() {
-        assert_eq!(did_you_mean("kubctl"), Some("kubectl"));
-        assert_eq!(did_you_mean("kunectl"), Some("kubectl"));
-        assert_eq!(did_you_mean("kubeclt"), Some("kubectl"));
-        assert_eq!(did_you_mean("gte"), Some("get"));
-        assert_eq!(did_you_mean("decsribe"), Some("describe"));
-        assert_eq!(did_you_mean("kubectl"), None);
-        assert_eq!(did_you_mean("foo"), None);
     }
 }

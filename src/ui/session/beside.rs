@@ -138,7 +138,7 @@ pub(super) fn words(args: &[String]) -> impl Iterator<Item = &str> {
 }
 
 /// True if a line of this program names another cluster than this one.
-fn names_other(args: &[String], name: &str) -> bool {
+pub(super) fn names_other(args: &[String], name: &str) -> bool {
     let mut behind = args.windows(2).filter(|pair| pair[0] == "--name").map(|pair| pair[1].as_str());
     let mut joined = args.iter().filter_map(|word| word.strip_prefix("--name="));
     behind.any(|other| other != name) || joined.any(|other| other != name)

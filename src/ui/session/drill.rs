@@ -3,7 +3,7 @@
 use super::lessons::{self, Unanswered};
 use super::{Manner, Session};
 use crate::lesson::PageStyle;
-use crate::line::{Line, latin_among};
+use crate::line::{Line, is_forced, latin_among};
 use crate::options::Drill;
 use crate::practice::drill;
 use cluster::Error;
@@ -15,11 +15,12 @@ use std::time::Duration;
 const LITTLE: Duration = Duration::from_secs(30);
 
 impl Session {
-    /// Runs a line that is about practice, and returns its exit code. `None`: it is about something
-    /// else, or a process of its own runs it.
-    pub(super) fn drill_word(&mut self, line: &Line) -> Option<i32> {
-        // Without a task that follows drills, the process says what came of a word.
-        if self.manner != Manner::Terminal {
+    /// Runs a line that is about practice, and returns its exit code. `text`: the line as it was
+    /// typed. `None`: it is about something else, or a process of its own runs it.
+    pub(super) fn drill_word(&mut self, line: &Line, text: &str) -> Option<i32> {
+        // Without a task that follows drills, the process says what came of a word. The shell runs
+        // `!stop`.
+        if self.manner != Manner::Terminal || is_forced(text) {
             return None;
         }
         let word = meant(line, &self.place.name, self.drill.left().is_some())?;
@@ -285,6 +286,21 @@ mod tests {
         let task = |id: &str| TaskView { id: id.into(), ..TaskView::default() };
         let tasks = vec![task("scale-up"), task("logs")];
         DrillView { seed: 7, phase: Phase::Running, left_s: 20, at, tasks, ..DrillView::default() }
+    }
+
+    /// The shell may have a program of that name.
+    #[test]
+    fn a_line_that_is_forced_into_the_shell_is_no_word_of_the_drill() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = {
+            let _inside = runtime.enter();
+            Session::new(place, Lang::En, Manner::Terminal, runtime.handle().clone())
+        };
+        session.drill.learn(&running(0));
+        let stop = Line::Shell("stop".into());
+        assert_eq!(session.drill_word(&stop, "!stop"), None);
+        assert_eq!(session.drill_word(&stop, "stop"), Some(1), "there is no cluster to ask");
     }
 
     /// The prompt keeps its clock, and `skip` stays a word of the drill: the session knows the task

@@ -29,6 +29,7 @@ mod broken;
 mod drill;
 mod help;
 mod language;
+mod leave;
 mod lessons;
 mod lines;
 mod news;
@@ -108,6 +109,8 @@ pub(crate) struct Session {
     ran_in_shell: bool,
     /// The last line has begun to run: it was neither refused nor given up before.
     has_begun: bool,
+    /// The learner was told, in the line before, of programs that would end with the session.
+    warned_of_stopped: bool,
     /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,
     /// The task that follows the lesson.
@@ -154,6 +157,7 @@ impl Session {
             shell_lost: false,
             ran_in_shell: false,
             has_begun: false,
+            warned_of_stopped: false,
             announced: None,
             following: None,
             stopped: None,
@@ -216,6 +220,12 @@ impl Session {
         self.complain(&self.say(Say::NotUtf8, &[]), None, None);
     }
 
+    /// Refuses a line of a script: a command would get other bytes than those that stand in it.
+    pub(crate) fn refuse_bytes(&mut self) {
+        (self.last, self.ran_in_shell) = (1, false);
+        self.complain(&self.say(Say::LineNotUtf8, &[]), None, None);
+    }
+
     /// What was typed ahead while the shell worked.
     pub(crate) fn typed_ahead(&mut self) -> String {
         self.shell.as_mut().map(Shell::typed_ahead).unwrap_or_default()
@@ -260,8 +270,9 @@ impl Session {
         if line == Line::Empty {
             return Flow::Next;
         }
+        self.warned_of_stopped &= matches!(line, Line::Quit | Line::Exit(_));
         let refused = |session: &Session| session.refuses_kill(&line, text).then_some(1);
-        if let Some(code) = self.drill_word(&line).or_else(|| refused(self)) {
+        if let Some(code) = self.drill_word(&line, text).or_else(|| refused(self)) {
             self.last = code;
             return Flow::Next;
         }
@@ -281,8 +292,8 @@ impl Session {
         self.has_begun = true;
         match line {
             Line::Empty => {}
-            Line::Quit => return Flow::Leave(if self.manner == Manner::Terminal { 0 } else { self.last }),
-            Line::Exit(code) => return self.exit(code),
+            Line::Quit => return self.exit(None),
+            Line::Exit(code) => return self.exit(code.as_deref()),
             Line::Kubectl(args) => self.last = self.kubectl(&args, lines),
             Line::Foreground(text) => self.last = self.foreground(&text, lines),
             Line::Own(args) => self.last = self.own(&args),
@@ -328,19 +339,6 @@ impl Session {
 
     fn complain(&self, what: &str, why: Option<&str>, tip: Option<&str>) {
         eprintln!("{}", problem(self.lang(), what, why, tip));
-    }
-
-    fn exit(&mut self, code: Option<String>) -> Flow {
-        match code.as_deref().map(str::parse::<u8>) {
-            None if self.manner == Manner::Terminal => Flow::Leave(0),
-            None => Flow::Leave(self.last),
-            Some(Ok(code)) => Flow::Leave(code.into()),
-            Some(Err(_)) => {
-                self.complain(&self.say(Say::BadExit, &[&code.unwrap_or_default()]), None, None);
-                self.last = 2;
-                Flow::Next
-            }
-        }
     }
 
     /// Runs a command that may read the terminal or standard input, in a process of its own: the
@@ -446,9 +444,9 @@ impl Session {
             println!("{}", self.say(text, &[]));
             return 0;
         }
-        if !about.is_empty() {
+        if let Some(word) = about.first().filter(|word| !help::HERE.contains(&word.as_str())) {
             let args: Vec<String> = about.iter().cloned().chain(["--help".to_string()]).collect();
-            return self.kubectl(&args, lines);
+            return if help::is_command(word) { self.own(&args) } else { self.kubectl(&args, lines) };
         }
         if self.frame.is_some() {
             // Longer than the pane: the frame shows it over everything.

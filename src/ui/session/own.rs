@@ -1,11 +1,13 @@
 //! Words of this program: in a process of their own, or in the shell.
 
+use super::beside::names_other;
 use super::{Manner, Session};
 use crate::dialect::quote;
 use crate::exit;
 use crate::lesson;
 use crate::line::begins_with_own_word;
 use crate::settings::{self, LANG_VARIABLE, LAST_VARIABLE};
+use crate::shell::Shell;
 use crate::terminal::Unedited;
 use crate::texts::Say;
 use std::os::unix::process::CommandExt;
@@ -17,19 +19,13 @@ impl Session {
         if let Some(code) = self.fault_shell(args) {
             return code;
         }
-        match args.first().map(String::as_str) {
-            None | Some("repl" | "learn") => {
-                let say = |what| self.say(what, &[]);
-                self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
-                return 1;
-            }
-            Some(
-                "status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl"
-                | "drill",
-            ) if !self.alive() => {
-                return 1;
-            }
-            _ => {}
+        if opens_session(args) {
+            let say = |what| self.say(what, &[]);
+            self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
+            return 1;
+        }
+        if needs_cluster(args, &self.place.name) && !self.alive() {
+            return 1;
         }
         if let Some(code) = self.lab_beside(args) {
             return code;
@@ -62,7 +58,8 @@ impl Session {
     }
 
     /// The process of a command of this program. `etcdctl` has the variables that the shell
-    /// exports: `ETCDCTL_ENDPOINTS` and the like.
+    /// exports: `ETCDCTL_ENDPOINTS` and the like. The other commands have those of this program,
+    /// as `ROPEWALK_LEARNER`; they also run if the shell does not tell its variables.
     ///
     /// # Errors
     /// Those of [`Session::exports`].
@@ -72,6 +69,8 @@ impl Session {
             && let Some(exports) = self.exports()?
         {
             command.env_clear().envs(exports);
+        } else if let Some(exports) = self.shell.as_mut().and_then(Shell::exports) {
+            command.envs(exports.iter().filter(|(name, _)| name.starts_with("ROPEWALK_")));
         }
         command.arg0("ropewalk").args(args).env("ROPEWALK_HOME", self.place.home.path());
         command.env(LANG_VARIABLE, lesson::tag(self.lang()));
@@ -94,6 +93,31 @@ impl Session {
     }
 }
 
+/// True for a command that can do nothing without the cluster of this name.
+fn needs_cluster(args: &[String], name: &str) -> bool {
+    let asks = ["drill", "etcdctl", "fault", "lab", "redo", "rewind", "status", "trace", "undo", "why"];
+    let is_help = args.iter().any(|word| matches!(word.as_str(), "-h" | "--help"));
+    args.first().is_some_and(|word| asks.contains(&word.as_str())) && !is_help && !names_other(args, name)
+}
+
+/// True for arguments with which this program opens a session, which would take the terminal of
+/// this one: `repl`, `learn`, or nothing but options.
+fn opens_session(args: &[String]) -> bool {
+    let is_help = |word: &str| matches!(word, "-h" | "--help" | "-V" | "--version");
+    let mut words = args.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "--api-port" | "--lang" | "--name" => {
+                words.next();
+            }
+            "repl" | "learn" => return !args.iter().any(|word| is_help(word)),
+            word if !word.starts_with('-') || is_help(word) => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +128,30 @@ mod tests {
 
     fn script(lines: &[&str]) -> Script {
         Script::of(lines.iter().map(ToString::to_string))
+    }
+
+    #[test]
+    fn a_command_for_another_cluster_does_not_need_this_one() {
+        let needs =
+            |line: &str| needs_cluster(&line.split(' ').map(String::from).collect::<Vec<_>>(), "main");
+        for line in ["status --name main", "undo", "fault --name=main list"] {
+            assert!(needs(line), "{line}");
+        }
+        for line in ["status --name two", "undo --name=two", "lab --help", "what pod", "--help"] {
+            assert!(!needs(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_session_is_opened_inside_of_this_one() {
+        let opens =
+            |line: &str| opens_session(&line.split_whitespace().map(String::from).collect::<Vec<_>>());
+        for line in ["", "repl", "learn first-voyage/04", "--plain", "--name two", "--lang ko --ascii"] {
+            assert!(opens(line), "{line}");
+        }
+        for line in ["status", "--lang ko status", "--help", "--version", "learn --help", "what repl"] {
+            assert!(!opens(line), "{line}");
+        }
     }
 
     #[test]
@@ -121,6 +169,21 @@ mod tests {
         assert_eq!(play(&mut session, script(&["PATH=/none"])), 0);
         assert_eq!(session.own_command(&words(&["etcdctl", "del", "a"])).err(), Some(1));
         assert!(session.own_command(&words(&["status"])).is_ok());
+    }
+
+    /// `lab grade` writes the learner's name into a signed record.
+    #[test]
+    fn a_command_has_this_programs_variables_of_the_shell() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let export = "export ROPEWALK_LEARNER=kim ROPEWALK_HOME=/other KUBECONFIG=/jane";
+        assert_eq!(play(&mut session, script(&[export])), 0);
+        let command = session.own_command(&["lab", "grade"].map(String::from)).unwrap();
+        let value = |name: &str| command.get_envs().find(|(n, _)| *n == name).and_then(|(_, value)| value);
+        assert_eq!(value("ROPEWALK_LEARNER"), Some(OsStr::new("kim")));
+        assert_eq!(value("ROPEWALK_HOME"), Some(dir.path().as_os_str()), "the session's own");
+        assert_eq!(value("KUBECONFIG"), None, "a command names its cluster");
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Session {
     /// `!` runs in any case. Returns whether it was refused.
     pub(super) fn refuses_kill(&self, line: &Line, text: &str) -> bool {
         let Line::Shell(shell) = line else { return false };
-        if self.manner != Manner::Terminal || text.trim_start().starts_with('!') {
+        if self.manner != Manner::Terminal || line::is_forced(text) {
             return false;
         }
         let killed = line::killed(shell);

@@ -1,5 +1,6 @@
 //! The children of a process, as /proc tells of them: proc_pid_stat(5).
 
+use super::Shell;
 use clock::Instant;
 use linux::process;
 use nix::errno::Errno;
@@ -15,6 +16,14 @@ const EXITING: u64 = 0x4;
 /// SIGKILL in a mask of signals. The kernel adds it to the pending ones of a process that any other
 /// signal is going to end.
 const KILL: u64 = 1 << 8;
+
+impl Shell {
+    /// The names of the shell's children that are stopped: programs that Ctrl-Z has put aside.
+    pub(crate) fn stopped(&self) -> Vec<String> {
+        let name = |child| told(child, "stat").filter(|stat| is_stopped(stat)).and_then(|stat| alive(&stat));
+        self.pid().map_or_else(Vec::new, ids).into_iter().filter_map(name).collect()
+    }
+}
 
 /// The names of the children of a process, without those that have ended. A kernel without
 /// `CONFIG_PROC_CHILDREN` names none.
@@ -77,6 +86,12 @@ fn is_dying(stat: &[u8], status: &[u8]) -> bool {
     alive(stat).is_some() && (is_exiting || is_killed)
 }
 
+/// True if a line of `stat` is that of a process that a signal has stopped: its state is `T`. Pure.
+fn is_stopped(stat: &[u8]) -> bool {
+    let stat = String::from_utf8_lossy(stat);
+    stat.rsplit_once(')').is_some_and(|(_, after)| after.trim_start().starts_with('T'))
+}
+
 /// The name in a line of `stat`: `712 (sleep) S 700 …`. `None`: the process is a zombie or dead.
 /// The name may have brackets and spaces in it, and bytes that are no UTF-8. Pure.
 fn alive(stat: &[u8]) -> Option<String> {
@@ -135,6 +150,7 @@ mod tests {
         assert_eq!(alive(b"712 (sleep) S 700 712 700").as_deref(), Some("sleep"));
         assert_eq!(alive(b"712 (a) b (c) T 700").as_deref(), Some("a) b (c"));
         assert_eq!((alive(b"712 (sleep) Z 700"), alive(b"")), (None, None));
+        assert!(is_stopped(b"712 (a) S (c) T 700") && !is_stopped(b"712 (a) T (c) S 700"));
         assert_eq!(alive(b"712 (caf\xe9) S 700").as_deref(), Some("caf\u{fffd}"), "Latin-1");
         // The shell's own children, not those of this test's other threads.
         let script = "sleep 900 & p=$!; sleep 900 & q=$!; echo; read end; kill $p $q";

@@ -288,6 +288,7 @@ impl Session {
                 });
                 if code == 0 && !green { 1 } else { code }
             }
+            ("lesson", Some(word)) if word == "list" => self.lessons(),
             ("lesson", Some(word)) if word == "stop" => self.stop(),
             ("lesson", Some(word)) if word == "leave" => self.leave_lesson(),
             ("lesson", Some(word)) => match plays_again(&word) {

@@ -68,6 +68,17 @@ fn a_word_of_lessons_refuses_what_it_does_not_take() {
     }
 }
 
+/// As on the command line: `ropewalk lesson list`.
+#[test]
+fn lesson_list_lists_and_opens_nothing() {
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let place = Home::at(dir.path()).cluster("main").unwrap();
+    let none = || (vec![LessonView::default()], None);
+    tells(&runtime, &place, vec![none(), none()]);
+    let mut session = session_at(&runtime, place);
+    assert_eq!(session.lesson(&["lesson", "list"].map(String::from)), 0, "two questions are enough");
+}
+
 #[test]
 fn a_lesson_is_played_again_from_its_first_step() {
     for word in ["again", "restart"] {
