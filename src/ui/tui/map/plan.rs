@@ -319,10 +319,11 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) ->
     } else {
         service(canvas, model, scene, first);
     }
-    let wanted = wanted(canvas, model, scene);
-    let (text, tone) = match wanted {
+    // Without a Deployment the line tells which other object lacks a pod.
+    let wanted = wanted(canvas, model, scene).map(|text| (text, Tone::Plain));
+    let (text, tone) = match wanted.or_else(|| blocked::line(canvas, scene, None)) {
         _ if warned && moves => told,
-        Some(text) => (text, Tone::Plain),
+        Some(piece) => piece,
         None if moves => (String::new(), Tone::Dim),
         None => told,
     };
