@@ -168,6 +168,32 @@ fn the_cluster_view_has_the_quota_behind_its_namespace() {
     assert!(narrow.contains(" ✗ web-5c9c7b9f4d 2/3: exceeded quota: small"), "{narrow}");
 }
 
+/// Otherwise three nodes have three rows for their pods.
+#[test]
+fn a_quota_and_an_autoscaler_share_a_line_where_rows_are_few() {
+    let scaler = json!({"metadata": {"name": "web", "namespace": "default", "resourceVersion": "900"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "minReplicas": 1, "maxReplicas": 3,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu",
+                "target": {"type": "Utilization", "averageUtilization": 50}}}]}});
+    let with_both = |size: (u16, u16)| {
+        let mut model = with(View::Cluster, size, Lang::En);
+        all(&mut model, "horizontalpodautoscalers", vec![scaler.clone()]);
+        map(&model)
+    };
+    let lines = with_both((120, 36));
+    let shared = " HPA cpu: <unknown>/50% 1-3  quota default  pods: 2/2, requests.cpu: ";
+    let at = lines.iter().position(|line| line.starts_with(shared));
+    let at = at.unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(lines[at - 1].contains("pod-svc  NodePort"), "{lines:#?}");
+    assert!(lines[at + 1].starts_with(" web: desired 4"), "{lines:#?}");
+    let lines = with_both((200, 60));
+    for line in
+        [" namespace default  quota small  pods: 2/2", " HPA web ──▶ Deployment/web  cpu: <unknown>/50%"]
+    {
+        assert!(lines.iter().any(|shown| shown.starts_with(line)), "{line}: {lines:#?}");
+    }
+}
+
 /// What no node can take waits, and its Event is long: it takes the lines that are free.
 #[test]
 fn the_event_of_a_pod_that_waits_is_told_to_its_end() {
