@@ -71,7 +71,7 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
 /// # Errors
 /// 409 if the node's labels, taints or `unschedulable` have changed since then.
 async fn check_node_is_as_seen(state: &State, pod: &str, node: &str, version: &str) -> Result<(), Status> {
-    let (Some(kind), Ok(seen)) = (kinds::stored("nodes"), version.parse()) else { return Ok(()) };
+    let (Some(kind), Ok(seen)) = (kinds::stored("nodes"), version.parse::<i64>()) else { return Ok(()) };
     // As upstream, a node that does not exist can be bound to.
     let Ok(now) = state.get(kind, "", node).await else { return Ok(()) };
     if now.revision == seen {
