@@ -189,8 +189,8 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
     // At every check of a node that is marked as silent: the write of the node's status and this
     // one are two, and the process may end between them. A kubelet that says itself that it is not
     // ready (its runtime is down) still lives and tells which of its pods are ready; a mark would
-    // only be overwritten, and set again at the next check. If it falls silent then, upstream leaves
-    // its pods alone, too: it marks them only when a node that was ready is no longer.
+    // only be overwritten, and set again at the next check. If it falls silent then, upstream
+    // leaves its pods alone, too: it marks them only when a node that was ready is no longer.
     match (dead || ready == Some("Unknown")) && !life.was_unready {
         true => mark_pods(shared, recorder, &name).await,
         false => Ok(()),

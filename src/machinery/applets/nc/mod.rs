@@ -252,9 +252,9 @@ fn listen(call: &Call) -> Result<(), String> {
     }
 }
 
-/// True if a listener goes on after this error of accept(2): with `-k`, if one client is gone or its
-/// network has failed. Where the process has no room for a connection, the next try would fail the
-/// same way at once.
+/// True if a listener goes on after this error of accept(2): with `-k`, if one client is gone or
+/// its network has failed. Where the process has no room for a connection, the next try would fail
+/// the same way at once.
 fn outlives(call: &Call, error: &io::Error) -> bool {
     let of_client = [
         libc::ECONNABORTED,
