@@ -140,7 +140,9 @@ fn upper(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, places: &Place
     let (from, to) = lit(model);
     let asks = from == Some(&Spot::Client) || to == Some(&Spot::Client);
     let size = (0, places.rows);
-    let command = model.traffic.shown().map_or(vec![], |flow| {
+    // What an autoscaler does nobody has typed.
+    let typed = model.traffic.shown().filter(|flow| flow.is_typed());
+    let command = typed.map_or(vec![], |flow| {
         let object = flow.object().map_or(String::new(), |o| o.name.clone());
         match places.rows > 3 {
             true => vec![(flow.command.clone(), Tone::Plain), (object, Tone::Plain)],
