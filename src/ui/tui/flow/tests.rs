@@ -1,4 +1,4 @@
-use super::traffic::{Pace, READS_MAX, SLOWER, Then, Traffic, WRITES_MAX, WRITTEN_MAX};
+use super::traffic::{Pace, READS_MAX, SCALINGS_MAX, SLOWER, Then, Traffic, WRITES_MAX, WRITTEN_MAX};
 use super::*;
 use tap::{Answer, Request, Write};
 
@@ -209,8 +209,13 @@ fn what_an_autoscaler_does_later_is_no_part_of_the_command_that_made_it() {
     assert_eq!((flow.command.as_str(), flow.hops.len(), flow.before()), (AUTOSCALER, 2, Some(8)));
     assert!(flow.wrote() && !flow.is_typed());
     assert_eq!(traffic.play.session.as_deref(), Some("autoscale"), "it does not take the stage");
+    for n in 20..500 {
+        absorb(&mut traffic, &format!("r{n}"), "scale", "deployments", 7);
+    }
+    assert!(traffic.flows.len() <= SCALINGS_MAX + 2, "{}", traffic.flows.len());
+    assert_eq!(traffic.flows[0].session, "autoscale", "no command goes for them");
     traffic.choose(1, Duration::ZERO);
-    assert_eq!(traffic.play.session.as_deref(), Some("r9"));
+    assert_eq!(traffic.play.session, Some(traffic.flows[1].session.clone()));
 }
 
 /// `r9` made revision 9.

@@ -12,6 +12,8 @@ use tap::{Component, Event, ObjectRef, Record};
 /// kubectl get pods` makes one every two seconds, and must not push out what can be gone back to.
 pub(super) const WRITES_MAX: usize = 30;
 pub(super) const READS_MAX: usize = 10;
+/// Flows of autoscalers kept for replay: no command has to go for them.
+pub(super) const SCALINGS_MAX: usize = 10;
 /// Decisions of the scheduler kept, one for a pod; the oldest goes.
 const DECISIONS_MAX: usize = 200;
 /// Faults and finished steps kept; the oldest goes.
@@ -232,11 +234,12 @@ impl Traffic {
         self.newest_decisions().map(|record| about(record).unwrap_or_default()).collect()
     }
 
-    /// Makes room for one more flow: of those that only read, and of those that wrote, the oldest
-    /// beyond its bound goes.
+    /// Makes room for one more flow: of the commands that only read, of those that wrote, and of
+    /// what autoscalers did, the oldest beyond its bound goes.
     fn make_room(&mut self) {
-        for (wrote, most) in [(true, WRITES_MAX), (false, READS_MAX)] {
-            let of_sort = |f: &&Flow| f.wrote() == wrote;
+        let sorts = [(true, true, WRITES_MAX), (true, false, READS_MAX), (false, true, SCALINGS_MAX)];
+        for (typed, wrote, most) in sorts {
+            let of_sort = |f: &&Flow| f.is_typed() == typed && (!typed || f.wrote() == wrote);
             if self.flows.iter().filter(of_sort).count() < most {
                 continue;
             }
