@@ -140,7 +140,7 @@ fn upper(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, places: &Place
     let (from, to) = lit(model);
     let asks = from == Some(&Spot::Client) || to == Some(&Spot::Client);
     let size = (0, places.rows);
-    // What an autoscaler does nobody has typed.
+    // The flow of an autoscaler has no command that was typed.
     let typed = model.traffic.shown().filter(|flow| flow.is_typed());
     let command = typed.map_or(vec![], |flow| {
         let object = flow.object().map_or(String::new(), |o| o.name.clone());
