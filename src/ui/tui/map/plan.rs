@@ -326,7 +326,10 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, nodes: usize, l
     let between = between(canvas, model, scene, last.saturating_sub(1 + nodes));
     let first = last.saturating_sub(1 + between.len());
     for (at, line) in between.iter().enumerate() {
-        line.iter().fold(1, |x, (text, tone)| canvas.put(x, first + 1 + at, text, *tone) + 2);
+        let mut x = 1;
+        for (text, tone) in line {
+            x = canvas.put(x, first + 1 + at, text, *tone) + 2;
+        }
     }
     let moves = model.traffic.moving() || refusal(model).is_some();
     let told = caption(model, false);
