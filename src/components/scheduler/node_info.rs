@@ -23,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct NodeInfo {
     pub name: String,
+    /// The resourceVersion of the Node. The Binding carries it: see `bind` in `queue`.
+    pub version: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub taints: Vec<Taint>,
     pub unschedulable: bool,
@@ -48,6 +50,7 @@ impl NodeInfo {
             given.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&q.0)?))).collect();
         NodeInfo {
             name: node.metadata.name.clone().unwrap_or_default(),
+            version: node.metadata.resource_version.clone(),
             labels: node.metadata.labels.clone().unwrap_or_default(),
             taints: spec.taints.unwrap_or_default(),
             unschedulable: spec.unschedulable.unwrap_or(false),

@@ -29,6 +29,7 @@ texts! {
     BaseGone: "the lab {} cannot go on: the store needed room and gave up the history from before the lab; `ropewalk lab leave` ends it and deletes what it made", "{} 실습을 이어 갈 수 없습니다. 저장소에 자리가 모자라 실습 이전의 기록을 지웠습니다. `ropewalk lab leave`로 실습을 끝내면 실습이 만든 것이 삭제됩니다";
     PartsGone: "This lab builds on something that is gone: {}. `undo` takes back what removed it, and is noted in the record; `ropewalk lab start {} --seed {}` sets the lab up anew.", "이 실습에 필요한 오브젝트가 없어졌습니다: {}. `undo`로 되돌리거나(채점 기록에 남습니다) `ropewalk lab start {} --seed {}`로 실습을 처음부터 다시 준비하세요.";
     Cleared: "The store no longer had the state from before the lab, so these were deleted instead: {}", "실습 이전의 상태가 저장소에 남아 있지 않아 대신 다음을 삭제했습니다: {}";
+    Stays: "Changes outside the lab's namespaces are not taken back. What was there before the lab and was changed since: {}", "실습 네임스페이스 밖에서 바꾼 것은 되돌리지 않습니다. 실습 전부터 있었고 그 뒤에 바뀐 오브젝트: {}";
     InTheWay: "this lab makes {}, which is there already and is not the lab's; delete it, or choose other names with --seed", "이 실습에서 만들 {} 오브젝트가 이미 있습니다. 실습에서 만든 것이 아니므로 먼저 삭제하거나 --seed로 다른 이름을 고르세요";
     OnlyWith: "it was so from the beginning, so it counts only together with this task: {}", "처음부터 그런 상태였으므로 다음 과제도 함께 해결해야 인정됩니다: {}";
     ByExec: "a command was run in a container of the lab, which this task excludes", "이 과제에서 허용하지 않는 컨테이너 안 명령 실행이 있었습니다";

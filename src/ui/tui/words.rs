@@ -195,7 +195,11 @@ texts! { pub(crate) enum Word {
     Namespaces: "namespaces: {}", "네임스페이스: {}";
     NamespaceAlone: "namespace {}", "네임스페이스 {}";
     Quota: "quota {}  {}", "쿼터 {}  {}";
-    Blocked: "ReplicaSet {}: {} of {} pods, the next is refused", "레플리카셋 {}: 파드 {}/{}개, 다음 파드는 생성이 거부됨";
+    Blocked: "{} {}: {} of {} pods, the next is refused", "{} {}: 파드 {}/{}개, 다음 파드는 생성이 거부됨";
+    KindReplicaSet: "ReplicaSet", "레플리카셋";
+    KindStatefulSet: "StatefulSet", "스테이트풀셋";
+    KindDaemonSet: "DaemonSet", "데몬셋";
+    KindJob: "Job", "잡";
     BlockedWhy: "This pod does not exist, so there is nothing to schedule.", "이 파드는 아직 없으므로 스케줄러가 할 일이 없습니다.";
     NoOwner: "owner: none", "소유자 없음";
     LeaseLate: "{} s", "{}초";

@@ -7,11 +7,14 @@
 
 use crate::request::http::Query;
 use crate::storage::object::{Change, Event};
+use api::custom::Custom;
 use api::fields::FieldSelector;
 use api::kinds::Kind;
 use api::labels::Selector;
 use api::{Status, meta, value};
 use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
 
 /// Bytes of a selector, and comparisons that one object costs at most: the requirements, and the
 /// values of `in (…)`.
@@ -28,6 +31,27 @@ pub(crate) struct Filter {
     pub name: String,
     pub labels: Selector,
     pub fields: FieldSelector,
+    /// Objects of a custom kind are judged by their fields as this version shows them. `None` also
+    /// where the selector asks for metadata alone, which has no defaults.
+    pub shape: Option<Shape>,
+}
+
+/// A version of a custom kind.
+///
+/// Example: `spec.color` was given the default `red` after `a` was stored without a color. A read
+/// of `a` shows `red`, and so `spec.color=red` selects it, as upstream, which fills in defaults
+/// when it decodes an object.
+#[derive(Clone)]
+pub(crate) struct Shape {
+    custom: Arc<Custom>,
+    group: &'static str,
+    version: &'static str,
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.group, self.version)
+    }
 }
 
 impl Filter {
@@ -48,7 +72,11 @@ impl Filter {
         let fields = FieldSelector::parse(query.get("fieldSelector"), &kind.selectable())
             .map_err(Status::bad_request)?;
         let name = fields.name().unwrap_or("").to_string();
-        let filter = Filter { namespace: namespace.to_string(), name, labels, fields };
+        let (group, version) = (kind.group, kind.version);
+        let needs_shape = fields.0.iter().any(|term| !term.path.starts_with("metadata."));
+        let shape = kind.custom.clone().filter(|_| needs_shape);
+        let shape = shape.map(|custom| Shape { custom, group, version });
+        let filter = Filter { namespace: namespace.to_string(), name, labels, fields, shape };
         let comparisons = filter.comparisons();
         if comparisons > COMPARISONS {
             return Err(Status::bad_request(format!(
@@ -64,9 +92,10 @@ impl Filter {
             + self.fields.0.len()
     }
 
-    /// Whether it costs so little that it is judged for all watchers together.
+    /// Whether it costs so little that it is judged for all watchers together. To fill in an
+    /// object's defaults takes a copy of it.
     pub(crate) fn is_cheap(&self) -> bool {
-        self.comparisons() <= CHEAP
+        self.comparisons() <= CHEAP && self.shape.is_none()
     }
 
     /// Whether the object has the namespace and the name that are asked for.
@@ -86,7 +115,16 @@ impl Filter {
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.is_about(object)
             && self.labels.matches(value::at(object, "metadata.labels"))
-            && self.fields.matches(object)
+            && self.matches_fields(object)
+    }
+
+    fn matches_fields(&self, object: &Value) -> bool {
+        match &self.shape {
+            Some(Shape { custom, group, version }) => {
+                self.fields.matches(&custom.shown(group, version, object))
+            }
+            None => self.fields.matches(object),
+        }
     }
 
     /// What an event is to someone who sees only what matches.
@@ -106,6 +144,43 @@ impl Filter {
 mod tests {
     use super::*;
     use api::kinds;
+    use serde_json::json;
+
+    #[test]
+    fn an_object_of_a_custom_kind_is_selected_by_the_default_that_came_later() {
+        let color = json!({"type": "string", "default": "red"});
+        let spec = json!({"type": "object", "properties": {"color": color}});
+        let schema = json!({"type": "object", "properties": {"spec": spec}});
+        let names = json!({"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"});
+        let version = json!({"name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": schema}, "selectableFields": [{"jsonPath": ".spec.color"}]});
+        let definition = json!({
+            "metadata": {"name": "tabs.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]},
+            "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]},
+        });
+        let kind = &api::custom::kinds_of(&definition)[0];
+        let tab = |spec: Value| {
+            json!({"apiVersion": "example.com/v1", "kind": "Tab", "spec": spec,
+                "metadata": {"name": "a", "namespace": "d"}})
+        };
+        for (selector, spec, is_selected) in [
+            ("spec.color=red", json!({}), true),
+            ("spec.color!=red", json!({}), false),
+            ("spec.color=", json!({}), false),
+            ("spec.color=red", json!({"color": "blue"}), false),
+            ("spec.color=blue,metadata.name=a", json!({"color": "blue"}), true),
+        ] {
+            let mut query = Query::default();
+            query.set("fieldSelector", selector);
+            let filter = Filter::of(kind, "d", &query).unwrap();
+            assert_eq!(filter.matches(&tab(spec)), is_selected, "{selector}");
+            assert!(!filter.is_cheap());
+        }
+        let mut query = Query::default();
+        query.set("fieldSelector", "metadata.name=a");
+        assert!(Filter::of(kind, "d", &query).unwrap().is_cheap());
+    }
 
     #[test]
     fn a_selector_that_is_too_large_is_refused() {

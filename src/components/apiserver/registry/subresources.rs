@@ -42,6 +42,10 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
     if !errors.is_empty() {
         return Err(Status::invalid("", "Binding", &name, &errors));
     }
+    let version = text(&binding, "target.resourceVersion");
+    if !version.is_empty() {
+        check_node_is_as_seen(state, &name, &node, version).await?;
+    }
     // As upstream: a target without a kind is a node, and its labels do not come along, nor with a
     // `POST bindings`.
     if text(&binding, "target.kind") == "Node" && ctx.info.subresource == "binding" {
@@ -53,6 +57,36 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
         201,
         &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
     ))
+}
+
+/// Judges a Binding that says at which version the scheduler looked at the node. Upstream ignores
+/// `target.resourceVersion`. There no transaction writes two objects; here an undo or rewind does,
+/// and a scheduler may hear of the pod before it hears of the node.
+///
+/// Example: a rewind takes the label `disk` from `n1` and makes the pod again that waited for it,
+/// both in revision 40. The scheduler sees the pod of 40 and the node of 31, and binds. The pod is
+/// in the store, so the node of 40 is, too, and its labels are others than at 31: 409. After its
+/// pause the scheduler knows both.
+///
+/// # Errors
+/// 409 if the node's labels, taints or `unschedulable` have changed since then.
+async fn check_node_is_as_seen(state: &State, pod: &str, node: &str, version: &str) -> Result<(), Status> {
+    let (Some(kind), Ok(seen)) = (kinds::stored("nodes"), version.parse::<i64>()) else { return Ok(()) };
+    // As upstream, a node that does not exist can be bound to.
+    let Ok(now) = state.get(kind, "", node).await else { return Ok(()) };
+    if now.revision == seen {
+        return Ok(());
+    }
+    // A version that the store no longer keeps cannot be compared: that is no reason to refuse.
+    let Some(then) = state.get_at(kind, "", node, seen).await else { return Ok(()) };
+    let what_filters_see = ["metadata.labels", "spec.taints", "spec.unschedulable"];
+    match what_filters_see.iter().all(|field| at(&then, field) == at(&now.value, field)) {
+        true => Ok(()),
+        false => {
+            let why = format!("node {node} has changed since the scheduler looked at it; look at it again");
+            Err(Status::conflict("", "pods/binding", pod, &why))
+        }
+    }
 }
 
 /// The pod as a Binding binds it to `node`.

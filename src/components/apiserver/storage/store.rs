@@ -10,7 +10,7 @@ use api::status::{details, qualified};
 use api::{Status, gojson, meta, value};
 use bytes::Bytes;
 use etcd::api::{Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RequestOp};
-use etcd::api::{Revision, TxnRequest, TxnResponse};
+use etcd::api::{RangeRequest, Revision, TxnRequest, TxnResponse};
 use etcd::txn;
 use serde_json::Value;
 use std::sync::Arc;
@@ -131,6 +131,23 @@ impl State {
     pub(crate) async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
         self.fresh().await?;
         self.last_known(kind, namespace, name)
+    }
+
+    /// The object as it was at a revision; `None` if it did not exist, or if that revision is not
+    /// kept or cannot be read. A server that has the revision reads its own copy.
+    pub(crate) async fn get_at(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        revision: Revision,
+    ) -> Option<Value> {
+        let place = object_key(kind, namespace, name);
+        let key = store_key(kind, &place);
+        let asked = RangeRequest { key, revision, serializable: true, ..RangeRequest::default() };
+        let found = self.kv.range(asked).await.ok()?.kvs.into_iter().next()?;
+        let object = Object::decode(kind.place(), &place, &found.value, found.mod_revision);
+        object.ok().map(|object| object.value)
     }
 
     /// The object as this server last heard of it.

@@ -194,6 +194,29 @@ async fn a_binding_binds_the_version_of_the_pod_that_it_names() {
     assert_eq!(code, 201, "{got}");
 }
 
+/// A rewind writes pods and nodes in one revision, and a scheduler may hear of the pod first.
+#[tokio::test]
+async fn a_binding_to_a_node_that_filters_would_judge_anew_is_refused() {
+    let api = Api::new().await;
+    api.made(PODS, pod("p")).await;
+    let seen =
+        api.made("/api/v1/nodes", json!({"metadata": {"name": "n1", "labels": {"disk": "ssd"}}})).await;
+    let bind = async |version: &Value| {
+        let target = json!({"kind": "Node", "name": "n1", "resourceVersion": version});
+        api.post(&format!("{PODS}/p/binding"), json!({"metadata": {"name": "p"}, "target": target})).await
+    };
+    let (code, now) = api.patch("/api/v1/nodes/n1", json!({"metadata": {"labels": {"disk": null}}})).await;
+    assert_eq!(code, 200, "{now}");
+    let (code, got) = bind(&seen["metadata"]["resourceVersion"]).await;
+    let why = "node n1 has changed since the scheduler looked at it";
+    assert!(code == 409 && got["message"].as_str().unwrap().contains(why), "{got}");
+    // What is no concern of filters may change: a heartbeat does.
+    let note = json!({"metadata": {"annotations": {"a": "b"}}});
+    assert_eq!(api.patch("/api/v1/nodes/n1", note).await.0, 200);
+    let (code, got) = bind(&now["metadata"]["resourceVersion"]).await;
+    assert_eq!(code, 201, "{got}");
+}
+
 #[tokio::test]
 async fn a_binding_brings_its_labels_and_takes_the_nominated_node_away() {
     let api = Api::new().await;

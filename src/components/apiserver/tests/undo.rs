@@ -208,3 +208,35 @@ async fn no_rewind_leads_to_before_the_bootstrap() {
     let (code, told) = api.go("rewind", json!({"revision": 1, "namespaces": ["other"]})).await;
     assert_eq!(code, 200, "{told}");
 }
+
+/// Both come back in one revision. A scheduler may hear of the pod first, and bind it by the node
+/// that it still knows.
+#[tokio::test]
+async fn a_pod_that_waits_again_is_not_bound_by_the_node_of_before() {
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    const NODES: &str = "/api/v1/nodes";
+    let api = Api::new().await;
+    let version = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap().to_string();
+    api.made(NODES, json!({"metadata": {"name": "n"}})).await;
+    let spec = json!({"containers": [{"name": "c", "image": "nginx"}], "nodeSelector": {"disk": "ssd"}});
+    api.made(PODS, json!({"metadata": {"name": "p"}, "spec": spec})).await;
+    let refused = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable"});
+    let waits = json!({"status": {"conditions": [refused]}});
+    let (code, waiting) = api.patch(&format!("{PODS}/p/status"), waits).await;
+    assert_eq!(code, 200, "{waiting}");
+    let label = json!({"metadata": {"labels": {"disk": "ssd"}}});
+    let (code, labelled) = api.patch(&format!("{NODES}/n"), label).await;
+    assert_eq!(code, 200, "{labelled}");
+    let bind = async |version: String| {
+        let target = json!({"kind": "Node", "name": "n", "resourceVersion": version});
+        api.post(&format!("{PODS}/p/binding"), json!({"metadata": {"name": "p"}, "target": target})).await.0
+    };
+    assert_eq!(bind(version(&labelled)).await, 201);
+    let to: i64 = version(&waiting).parse().unwrap();
+    let (code, told) = api.go("rewind", json!({"revision": to})).await;
+    assert_eq!(code, 200, "{told}");
+    assert_eq!(bind(version(&labelled)).await, 409, "the label is gone");
+    let (pod, node) = (api.get(&format!("{PODS}/p")).await.1, api.get(&format!("{NODES}/n")).await.1);
+    assert_eq!((pod["spec"].get("nodeName"), version(&pod)), (None, version(&node)), "{pod}");
+    assert_eq!(bind(version(&node)).await, 201);
+}

@@ -35,9 +35,13 @@ pub(crate) struct Limited {
 
 impl Past {
     /// Remembers that the scale was changed at `now`: `by` replicas more, or fewer if negative. The
-    /// scaling policies count these.
-    pub(crate) fn change(&mut self, now: Instant, by: i32) {
-        self.changed.push((now, by));
+    /// scaling policies count these. Without a behavior there is no policy, and nothing is
+    /// remembered, as upstream (`storeScaleEvent`): what was done before a behavior was set is no
+    /// part of its periods.
+    pub(crate) fn change(&mut self, spec: &HorizontalPodAutoscalerSpec, now: Instant, by: i32) {
+        if spec.behavior.is_some() {
+            self.changed.push((now, by));
+        }
     }
 
     /// Replicas added (or taken away) in the last so many seconds, and no more than can be counted.
@@ -282,7 +286,7 @@ mod tests {
         let rules = json!({"stabilizationWindowSeconds": 0, "policies": policy});
         let (spec, mut past) = (spec(json!({"scaleUp": rules, "scaleDown": rules})), Past::default());
         for second in 0..2 {
-            past.change(at(5000 + second), -i32::MAX);
+            past.change(&spec, at(5000 + second), -i32::MAX);
         }
         assert_eq!(limit(&spec, &mut past, 10, 3, at(5010)).replicas, 10, "far more than 4 are gone");
     }
@@ -300,13 +304,24 @@ mod tests {
         assert_eq!(limit(&behavior("Max"), &mut past, 10, 2, at(0)).replicas, 8);
         assert_eq!(limit(&behavior("Min"), &mut past, 10, 2, at(0)).replicas, 9);
         assert_eq!(limit(&behavior("Disabled"), &mut past, 10, 2, at(0)).replicas, 10);
-        past.change(at(0), 2);
+        past.change(&behavior("Max"), at(0), 2);
         assert_eq!(
             limit(&behavior("Max"), &mut past, 12, 20, at(30)).replicas,
             12,
             "already two in this minute"
         );
         assert_eq!(limit(&behavior("Max"), &mut past, 12, 20, at(61)).replicas, 14);
+    }
+
+    #[test]
+    fn changes_from_before_the_behavior_are_no_part_of_its_periods() {
+        let policy = json!([{"type": "Pods", "value": 4, "periodSeconds": 60}]);
+        let with = spec(json!({"scaleUp": {"stabilizationWindowSeconds": 0, "policies": policy}}));
+        let mut past = Past::default();
+        past.change(&spec(Value::Null), at(6000), 6);
+        assert_eq!(limit(&with, &mut past, 10, 20, at(6010)).replicas, 14);
+        past.change(&with, at(6010), 4);
+        assert_eq!(limit(&with, &mut past, 14, 20, at(6020)).replicas, 14, "these count");
     }
 
     #[test]
@@ -329,8 +344,8 @@ mod tests {
         let rules = json!({"stabilizationWindowSeconds": 0, "policies": policy});
         let (spec, mut past) = (spec(json!({"scaleUp": rules, "scaleDown": rules})), Past::default());
         // From 10 up to 14, and down to 11 in the same minute.
-        past.change(at(2000), 4);
-        past.change(at(2010), -3);
+        past.change(&spec, at(2000), 4);
+        past.change(&spec, at(2010), -3);
         assert_eq!(limit(&spec, &mut past, 11, 20, at(2020)).replicas, 14);
         assert_eq!(limit(&spec, &mut past, 11, 2, at(2020)).replicas, 6);
     }

@@ -240,7 +240,8 @@ impl Look<'_> {
                 self.status.last_scale_time = Some(Time(clock::now()));
                 let told = format!("New size: {desired}; reason: {why}");
                 self.worker.recorder.normal(&self.about, "SuccessfulRescale", told, self.cause.clone());
-                self.worker.remember(self.key, |m| m.past.change(clock::Instant::now(), desired - current));
+                let (now, by) = (clock::Instant::now(), desired - current);
+                self.worker.remember(self.key, |m| m.past.change(&spec, now, by));
                 let tap = self.worker.shared.tap(COMPONENT);
                 let event = Event::ScaleTarget { from: current, to: desired, reason: why.to_string() };
                 tap.emit(record(event, "horizontalpodautoscalers", self.key, self.cause));

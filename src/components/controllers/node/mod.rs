@@ -42,8 +42,24 @@ const GRACE_LEAST: Duration = Duration::from_secs(4);
 const STARTUP_GRACE: Duration = Duration::from_secs(60);
 const CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
-/// The last sign of life of each node, and when it was seen: by this clock, not the node's.
-type Seen = BTreeMap<String, (String, clock::Instant)>;
+/// The signs of life of each node.
+type Seen = BTreeMap<String, Life>;
+
+/// The last sign of life of a node.
+struct Life {
+    sign: String,
+    /// When it was seen: by this clock, not the node's.
+    at: clock::Instant,
+    /// The node was not ready when it fell silent, so its pods stay as its kubelet told last.
+    /// Forgotten when this process ends: the pods are marked then.
+    was_unready: bool,
+}
+
+impl Life {
+    fn new(sign: String, at: clock::Instant) -> Life {
+        Life { sign, at, was_unready: false }
+    }
+}
 
 pub(crate) const CONTROLLER: Controller = Controller {
     informers: |informers| {
@@ -129,15 +145,16 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
         status.conditions.iter().flatten().filter_map(|c| c.last_heartbeat_time.as_ref()).map(|t| t.0).max();
     let sign = format!("{renewed:?} {heartbeat:?}");
     let now = clock::Instant::now();
-    let entry = seen.entry(name.clone()).or_insert_with(|| (sign.clone(), now));
-    if entry.0 != sign {
-        *entry = (sign, now);
+    let life = seen.entry(name.clone()).or_insert_with(|| Life::new(sign.clone(), now));
+    if life.sign != sign {
+        *life = Life::new(sign, now);
     }
-    let (silent, ready) = (now.duration_since(entry.1), ready(node));
+    let (silent, ready) = (now.duration_since(life.at), ready(node));
     let grace = if ready.is_none() { STARTUP_GRACE } else { GRACE };
-    let is_silent = clock::passed(entry.1, now) >= grace && silent >= GRACE_LEAST;
+    let is_silent = clock::passed(life.at, now) >= grace && silent >= GRACE_LEAST;
     let dead = is_silent && ready != Some("Unknown");
     if dead {
+        life.was_unready = ready != Some("True");
         let now = Time(clock::now());
         let conditions: Vec<_> = CONDITIONS
             .iter()
@@ -172,8 +189,9 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
     // At every check of a node that is marked as silent: the write of the node's status and this
     // one are two, and the process may end between them. A kubelet that says itself that it is not
     // ready (its runtime is down) still lives and tells which of its pods are ready; a mark would
-    // only be overwritten, and set again at the next check.
-    match dead || ready == Some("Unknown") {
+    // only be overwritten, and set again at the next check. If it falls silent then, upstream
+    // leaves its pods alone, too: it marks them only when a node that was ready is no longer.
+    match (dead || ready == Some("Unknown")) && !life.was_unready {
         true => mark_pods(shared, recorder, &name).await,
         false => Ok(()),
     }
@@ -239,7 +257,7 @@ mod tests {
         pods.into_iter().for_each(|pod| shared.informer::<Pod>().tell_of(pod));
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
         let sign = "None None".to_string();
-        let mut seen = Seen::from([("n".to_string(), (sign, clock::Instant::now() - ago))]);
+        let mut seen = Seen::from([("n".to_string(), Life::new(sign, clock::Instant::now() - ago))]);
         let _ = check(&shared, &recorder, &node, &mut seen).await;
         server.lines()
     }
@@ -249,7 +267,8 @@ mod tests {
         let server = Scripted::new(|_| None).await;
         let shared = Shared::fixed(&server.client);
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
-        let mut seen = Seen::from([("old".to_string(), (String::new(), clock::Instant::now()))]);
+        let old = Life::new(String::new(), clock::Instant::now());
+        let mut seen = Seen::from([("old".to_string(), old)]);
         announce(&recorder, &[node(json!([]))], &mut seen);
         assert!(seen.is_empty(), "one that is gone is forgotten");
         let told = server.event("RegisteredNode").await;
@@ -273,6 +292,23 @@ mod tests {
         assert_eq!(lives, [""; 0], "its kubelet tells which pods are ready");
     }
 
+    /// Its kubelet told which pods are ready when its runtime was down already.
+    #[tokio::test]
+    async fn pods_of_a_node_that_was_not_ready_before_it_fell_silent_stay_as_they_are() {
+        let server = Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        shared.informer::<Pod>().tell_of(ready_pod("a"));
+        let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
+        let last = Life::new("None None".to_string(), clock::Instant::now() - LONG_AGO);
+        let mut seen = Seen::from([("n".to_string(), last)]);
+        for status in ["False", "Unknown"] {
+            let node = node(json!([{"type": "Ready", "status": status}]));
+            check(&shared, &recorder, &node, &mut seen).await.unwrap();
+        }
+        assert_eq!(server.lines(), ["PATCH /api/v1/nodes/n/status"]);
+        shared.crew.kill();
+    }
+
     /// Upstream: `monitorNodeHealth` compares the conditions before and after its look.
     #[tokio::test]
     async fn only_a_node_that_was_ready_is_reported_as_no_longer_ready() {
@@ -281,7 +317,7 @@ mod tests {
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
         for (status, want) in [("False", 0), ("True", 1)] {
             let node = node(json!([{"type": "Ready", "status": status}]));
-            let last = ("None None".to_string(), clock::Instant::now() - LONG_AGO);
+            let last = Life::new("None None".to_string(), clock::Instant::now() - LONG_AGO);
             let mut seen = Seen::from([("n".to_string(), last)]);
             check(&shared, &recorder, &node, &mut seen).await.unwrap();
             // Events are written in their order.

@@ -207,6 +207,19 @@ fn asks_for_neighbours(pod: &Pod) -> bool {
         || spec.is_some_and(|s| s.topology_spread_constraints.as_ref().is_some_and(|t| !t.is_empty()))
 }
 
+fn binding(pod: &Pod, key: &Key, node: &str, version: Option<String>) -> Binding {
+    let metadata =
+        ObjectMeta { name: Some(key.name.clone()), uid: pod.metadata.uid.clone(), ..ObjectMeta::default() };
+    let target = ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Node".into()),
+        name: Some(node.into()),
+        resource_version: version,
+        ..ObjectReference::default()
+    };
+    Binding { metadata, target }
+}
+
 impl Scheduler {
     fn pod_changed(&self, change: &Change<Pod>) {
         let (pod, key) = (change.object(), change.key());
@@ -298,13 +311,14 @@ impl Scheduler {
         };
         let on = nodes.iter().find(|n| n.name == node);
         let choices = on.and_then(|node| volumes.choose(node)).unwrap_or_default();
+        let version = on.and_then(|node| node.version.clone());
         self.reserved.lock().add(&pod, &node, &choices);
         self.cache.assume(&key, &pod, &node);
         self.waiting.lock().remove(&key);
         let scheduler = self.clone();
         self.crew.spawn(async move {
             // A panic must not leave the pod assumed on a node for ever.
-            let bound = guard(scheduler.bind(&key, &pod, &node, choices, &cause)).await;
+            let bound = guard(scheduler.bind(&key, &pod, &node, version, choices, &cause)).await;
             scheduler.reserved.lock().remove(&pod);
             scheduler.news.send_replace(());
             if let Err(error) = bound.unwrap_or_else(|panic| Err(format!("panic: {panic}").into())) {
@@ -314,34 +328,31 @@ impl Scheduler {
         Ok(Outcome::Done)
     }
 
+    /// Posts the Binding, after what the pod's volumes need.
+    ///
+    /// The watches of pods and of nodes are two, so a pod may be decided before a change of a node
+    /// is heard of that came earlier, or in the same revision as a rewind writes it. So the Binding
+    /// names the version of the node that was looked at, and the API server refuses it if filters
+    /// would see another node by now. This costs the decision nothing, and no decision waits for a
+    /// watch. After a wait for volumes no version is named: the volume is made for this node.
     async fn bind(
         &self,
         key: &Key,
         pod: &Pod,
         node: &str,
+        version: Option<String>,
         choices: Vec<(Open, Choice)>,
         cause: &Option<Cause>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let start = clock::Instant::now();
         let client = self.config.client.caused_by(cause.clone());
         let requested = requests::request_volumes(&client, choices, node).await?;
+        let version = version.filter(|_| requested.is_empty());
         if !requested.is_empty() {
             self.await_volumes(&requested, node, key, pod).await?;
             self.volumes_are_on(pod, node)?;
         }
-        let binding = Binding {
-            metadata: ObjectMeta {
-                name: Some(key.name.clone()),
-                uid: pod.metadata.uid.clone(),
-                ..ObjectMeta::default()
-            },
-            target: ObjectReference {
-                api_version: Some("v1".into()),
-                kind: Some("Node".into()),
-                name: Some(node.into()),
-                ..ObjectReference::default()
-            },
-        };
+        let binding = binding(pod, key, node, version);
         let api = client.within::<Pod>(&key.namespace);
         let body = serde_json::to_vec(&binding)?;
         let request = http::Request::post(format!("{}/binding", api.path(&key.name)))

@@ -246,6 +246,20 @@ async fn a_pod_of_the_same_name_does_not_wait_for_the_one_before() {
     assert_eq!(binding.body["metadata"]["uid"], "1");
 }
 
+/// The API server compares: the node may have lost a label that this scheduler still sees.
+#[tokio::test]
+async fn a_binding_names_the_version_of_the_node_that_was_looked_at() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    scheduler.volumes.tell_of(free_volume());
+    let node =
+        json!({"metadata": {"name": "n", "resourceVersion": "8"}, "status": {"allocatable": {"pods": "9"}}});
+    scheduler.nodes.tell_of(of(node));
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    let binding = asked(&server, "POST /api/v1/namespaces/d/pods/p/binding").await;
+    assert_eq!(binding.body["target"]["resourceVersion"], "8");
+}
+
 /// An informer tells its handlers what has happened when the store behind it is ahead of them.
 #[tokio::test]
 async fn the_end_of_a_pod_does_not_undo_the_decision_for_the_next_one_of_its_name() {

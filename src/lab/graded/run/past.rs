@@ -9,7 +9,7 @@ use crate::lines;
 use crate::run::{self, LINE_MAX};
 use cluster::faults::{Act, Broken, Fault};
 use cluster::guest::{HOLD, Inside, Room};
-use cluster::undo::{Loss, Past};
+use cluster::undo::{Loss, Past, losses};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -70,6 +70,22 @@ impl LabRun {
             tracing::warn!(why, "history is still held for a lab that is closed; the next start lets it go");
         }
         Ok(deleted)
+    }
+
+    /// Objects outside the namespaces of the open lab that were there before it, and that a person
+    /// has changed since. The way back leaves them as they are: it cannot know whether they were
+    /// changed for the lab. Empty where it takes everything back, or where no API server says.
+    ///
+    /// Example: the lab's learner deletes the ports of the Service `default/kubernetes` and leaves
+    /// the lab, whose namespace is `shop`: that Service is the answer.
+    pub(super) async fn stays(&self, open: &Open) -> Vec<Loss> {
+        let Some(places) = self.places_of(open) else { return vec![] };
+        let plan = |within| Past::Plan { of: Box::new(Past::back(open.base, within)) };
+        let everywhere = self.host.past(plan(None)).await;
+        let here = self.host.past(plan(Some(places))).await;
+        let (Ok(everywhere), Ok(here)) = (everywhere, here) else { return vec![] };
+        let goes = losses(&here);
+        losses(&everywhere).into_iter().filter(|loss| !loss.removed && !goes.contains(loss)).collect()
     }
 
     /// Mends what the setup of the open lab broke with `fault`. What else is broken stays so, but
@@ -204,19 +220,53 @@ mod tests {
         assert_eq!(of(&["fault kill etcd", "fault heal", "fault node start n1"], &[crashed]), "");
     }
 
-    /// The lab `kubelet-down`, whose setup has switched a machine off. Returns the machine, too.
-    fn playing(crew: &Crew, stage: &Arc<Stage>) -> (LabRun, String) {
+    fn labs(crew: &Crew, stage: &Arc<Stage>) -> LabRun {
         let host: Host = stage.clone();
         let world = World::start(crew, &host).unwrap();
-        let run = LabRun::open(world, host, Opened::default()).unwrap();
+        LabRun::open(world, host, Opened::default()).unwrap()
+    }
+
+    /// A lab that was started at revision 5.
+    fn open(lab: &str, seed: u64) -> Open {
+        let open = json!({"lab": lab, "seed": seed, "base": 5, "began": 10,
+            "started": clock::now(), "hints": [], "solve": false, "undo": 0, "green": {},
+            "chain": Chain::default()});
+        serde_json::from_value(open).unwrap()
+    }
+
+    /// The lab `kubelet-down`, whose setup has switched a machine off. Returns the machine, too.
+    fn playing(crew: &Crew, stage: &Arc<Stage>) -> (LabRun, String) {
+        let run = labs(crew, stage);
         let lab = run.labs.get("kubelet-down").unwrap();
         let seed = (1..100).find(|seed| lab.variant(*seed).unwrap()["fault"] == "machine").unwrap();
         let node = lab.variant(seed).unwrap()["node"].as_str().unwrap().to_string();
-        let open = json!({"lab": "kubelet-down", "seed": seed, "base": 5, "began": 10,
-            "started": clock::now(), "hints": [], "solve": false, "undo": 0, "green": {},
-            "chain": Chain::default()});
-        run.book().open = Some(serde_json::from_value(open).unwrap());
+        run.book().open = Some(open("kubelet-down", seed));
         (run, node)
+    }
+
+    /// Its way back is that of the lab's namespaces.
+    #[tokio::test]
+    async fn what_was_changed_outside_the_lab_is_named_when_it_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|past| {
+            let loss = |name: &str, namespace: &str, removed: bool| json!({"resource": "services", "namespace": namespace, "name": name, "removed": removed});
+            let here = loss("web", "shop", false);
+            let lost = match past {
+                Past::Plan { of } if matches!(*of, Past::Rewind { .. }) => {
+                    json!([loss("kubernetes", "default", false), loss("own", "default", true), here])
+                }
+                _ => json!([here]),
+            };
+            Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1, "lost": lost}))))
+        });
+        let stage = Stage::new(dir.path(), address, past).await;
+        let crew = Crew::new("labs");
+        let run = labs(&crew, &stage);
+        let stays = run.stays(&open("broken-selector", 7)).await;
+        let stays: Vec<String> = stays.iter().map(ToString::to_string).collect();
+        assert_eq!(stays, ["services/kubernetes"]);
+        crew.kill();
     }
 
     #[tokio::test]

@@ -189,14 +189,16 @@ impl LabRun {
         if id.is_some_and(|id| id != open.lab) {
             return Err(words::say(lang, Word::OtherOpen, &[&open.lab, &open.seed.to_string()]));
         }
+        let stays = self.stays(&open).await;
         let deleted = self.put_back(true, back, lang).await?;
         self.anchor().await.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
         let title = self.labs.get(&open.lab).map(|lab| lab.title.get(lang).to_string());
-        let names: Vec<String> = deleted.iter().map(ToString::to_string).collect();
-        let note = match names.as_slice() {
-            [] => String::new(),
-            names => words::say(lang, Word::Cleared, &[&names.join(", ")]),
+        let told = |word: Word, objects: &[Loss]| {
+            let names: Vec<String> = objects.iter().map(ToString::to_string).collect();
+            (!names.is_empty()).then(|| words::say(lang, word, &[&names.join(", ")]))
         };
+        let notes = [told(Word::Cleared, &deleted), told(Word::Stays, &stays)];
+        let note = notes.into_iter().flatten().collect::<Vec<_>>().join("\n");
         Ok(json!(Left { title: title.unwrap_or_else(|| open.lab.clone()), id: open.lab, note }))
     }
 }

@@ -4,6 +4,7 @@ use super::{Flow, Shell};
 use brush_parser::ast::{
     ArithmeticExpr, ArithmeticTarget, BinaryOperator, UnaryAssignmentOperator, UnaryOperator,
 };
+use std::borrow::Cow;
 
 impl Shell {
     pub(super) fn arithmetic(&mut self, text: &str) -> Result<i64, Flow> {
@@ -12,7 +13,7 @@ impl Shell {
         if text.is_empty() {
             return Ok(0);
         }
-        let sum = self.parse_sum(text)?;
+        let sum = self.parse_sum(&clamp_literals(text))?;
         self.evaluate(&sum)
     }
 
@@ -107,6 +108,48 @@ impl Shell {
     }
 }
 
+/// The digits of a number, and the base that stands before them.
+fn without_base(number: &str) -> (&str, u32) {
+    match number.strip_prefix("0x").or(number.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if number.len() > 1 && number.starts_with('0') => (&number[1..], 8),
+        None => (number, 10),
+    }
+}
+
+/// A sum in which each literal that 64 bits cannot hold is the largest number that they can, as
+/// dash's strtoimax(3) reads it. The value of a variable is "Illegal number" then, see [`integer`].
+///
+/// ```text
+/// $((99999999999999999999 - 1))   9223372036854775806
+/// $((-9223372036854775808))       -9223372036854775807: the sign is an operator
+/// ```
+fn clamp_literals(text: &str) -> Cow<'_, str> {
+    // As long as `0x8000000000000000`, the shortest that does not fit.
+    if text.len() < 18 {
+        return Cow::Borrowed(text);
+    }
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let (mut clamped, mut rest) = (String::new(), text);
+    while let Some(begin) = rest.find(is_word) {
+        let (before, word) = rest.split_at(begin);
+        let (word, after) = word.split_at(word.find(|c: char| !is_word(c)).unwrap_or(word.len()));
+        let (digits, base) = without_base(word);
+        let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_digit(base));
+        let is_too_large = is_number && i64::from_str_radix(digits, base).is_err();
+        // Not the parts of `36#zzz`.
+        let is_alone = !before.ends_with('#') && !after.starts_with('#');
+        clamped.push_str(before);
+        match is_too_large && is_alone {
+            true => clamped.push_str(&i64::MAX.to_string()),
+            false => clamped.push_str(word),
+        }
+        rest = after;
+    }
+    clamped.push_str(rest);
+    Cow::Owned(clamped)
+}
+
 /// A number as C writes it: decimal, octal after `0`, hexadecimal after `0x`; nothing is 0. `None`
 /// if the text is no number or does not fit.
 fn integer(text: &str) -> Option<i64> {
@@ -115,11 +158,7 @@ fn integer(text: &str) -> Option<i64> {
         Some(digits) => (text.starts_with('-'), digits),
         None => (false, text),
     };
-    let (digits, base) = match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
-        Some(digits) => (digits, 16),
-        None if digits.len() > 1 && digits.starts_with('0') => (&digits[1..], 8),
-        None => (digits, 10),
-    };
+    let (digits, base) = without_base(digits);
     if text.is_empty() {
         return Some(0);
     }
@@ -161,7 +200,27 @@ fn combine(operator: &BinaryOperator, left: i64, right: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::integer;
+    use super::{clamp_literals, integer};
+
+    #[test]
+    fn a_literal_that_does_not_fit_is_the_largest_number() {
+        const MOST: &str = "9223372036854775807";
+        for (text, wanted) in [
+            ("99999999999999999999 - 1", format!("{MOST} - 1")),
+            ("-9223372036854775808", format!("-{MOST}")),
+            ("0xffffffffffffffff+x", format!("{MOST}+x")),
+            ("(01777777777777777777777)", format!("({MOST})")),
+            (MOST, MOST.into()),
+            ("0x7fffffffffffffff", "0x7fffffffffffffff".into()),
+            ("a99999999999999999999", "a99999999999999999999".into()),
+            ("99999999999999999999z", "99999999999999999999z".into()),
+            ("36#99999999999999999999", "36#99999999999999999999".into()),
+        ] {
+            assert_eq!(clamp_literals(text), wanted, "{text}");
+            let whole = !text.ends_with('z');
+            assert_eq!(brush_parser::arithmetic::parse(&clamp_literals(text)).is_ok(), whole, "{text}");
+        }
+    }
 
     #[test]
     fn the_value_of_a_variable_is_a_number_or_wrong() {

@@ -3,6 +3,7 @@
 mod object;
 mod past;
 mod read;
+mod workload;
 
 pub(crate) use object::{
     Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Key, Node, Pod,
@@ -17,6 +18,7 @@ use read::{autoscaler, deployment, happened, node, pod, quota, replicaset, servi
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use workload::{Workload, workload};
 
 /// The kinds that are watched: plural, group, version, kind.
 pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
@@ -26,6 +28,9 @@ pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
     ("endpointslices", "discovery.k8s.io", "v1", "EndpointSlice"),
     ("deployments", "apps", "v1", "Deployment"),
     ("replicasets", "apps", "v1", "ReplicaSet"),
+    ("statefulsets", "apps", "v1", "StatefulSet"),
+    ("daemonsets", "apps", "v1", "DaemonSet"),
+    ("jobs", "batch", "v1", "Job"),
     ("horizontalpodautoscalers", "autoscaling", "v2", "HorizontalPodAutoscaler"),
     ("namespaces", "", "v1", "Namespace"),
     ("resourcequotas", "", "v1", "ResourceQuota"),
@@ -52,6 +57,8 @@ pub(crate) struct Cluster {
     pub slices: BTreeMap<Key, Slice>,
     pub deployments: BTreeMap<Key, Deployment>,
     pub replicasets: BTreeMap<Key, ReplicaSet>,
+    /// StatefulSets, DaemonSets and Jobs by kind and key. The log of the past has none of them.
+    pub workloads: BTreeMap<(&'static str, Key), Workload>,
     pub autoscalers: BTreeMap<Key, Autoscaler>,
     /// Namespace → whether it is being deleted.
     pub namespaces: BTreeMap<String, bool>,
@@ -97,8 +104,8 @@ impl Cluster {
         self.renewed.clear();
     }
 
-    /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as
-    /// they are now.
+    /// The cluster as it was at a store revision, as far as the log reaches back. Leases and
+    /// workloads are as they are now.
     pub(crate) fn at(&self, revision: u64) -> Cluster {
         let mut then = Cluster {
             nodes: self.nodes.clone(),
@@ -107,6 +114,7 @@ impl Cluster {
             slices: self.slices.clone(),
             deployments: self.deployments.clone(),
             replicasets: self.replicasets.clone(),
+            workloads: self.workloads.clone(),
             autoscalers: self.autoscalers.clone(),
             namespaces: self.namespaces.clone(),
             quotas: self.quotas.clone(),
@@ -182,6 +190,9 @@ impl Cluster {
     }
 
     fn keys(&self, resource: &str) -> Vec<Key> {
+        if let Some(kind) = workload::kind(resource) {
+            return self.workloads.keys().filter(|(of, _)| *of == kind).map(|(_, key)| key.clone()).collect();
+        }
         match resource {
             "nodes" => self.nodes.keys().map(|n| (String::new(), n.clone())).collect(),
             "pods" => self.pods.keys().cloned().collect(),
@@ -202,6 +213,9 @@ impl Cluster {
         /// The key and the value that was there.
         fn take<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K) -> Option<(K, Option<V>)> {
             map.remove(&key).map(|was| (key, Some(was)))
+        }
+        if let Some(kind) = workload::kind(resource) {
+            return self.workloads.remove(&(kind, key)).is_some();
         }
         let before = match resource {
             "nodes" => take(&mut self.nodes, key.1).map(|(k, was)| Before::Node(k, was)),
@@ -252,6 +266,10 @@ impl Cluster {
             }
             let was = map.insert(key.clone(), value);
             Some((key, was))
+        }
+        if let Some(kind) = workload::kind(resource) {
+            let value = workload(kind, object);
+            return place(&mut self.workloads, (kind, key), value).is_some();
         }
         let before = match resource {
             "nodes" => place(&mut self.nodes, key.1, node(object)).map(|(k, was)| Before::Node(k, was)),

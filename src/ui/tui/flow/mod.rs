@@ -4,7 +4,7 @@
 use clock::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tap::{Cause, Component, Event, ObjectRef, Record};
+use tap::{Cause, Component, Event, ObjectRef, Record, Request};
 
 mod gate;
 mod hop;
@@ -20,11 +20,15 @@ const HOPS_MAX: usize = 300;
 /// own, see [`traffic::Pace`].
 const SLOT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(1200));
 
-/// What one command led to.
+/// Stands for the command where an autoscaler has scaled.
+const AUTOSCALER: &str = "HPA";
+
+/// What one command led to, or one scaling of an autoscaler.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Flow {
+    /// The session of the command, or the id of the autoscaler's request.
     pub session: String,
-    /// `kubectl create`
+    /// `kubectl create`, or [`AUTOSCALER`].
     pub command: String,
     /// When its first record began.
     pub began: Timestamp,
@@ -39,6 +43,31 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
+    /// The flow that begins with this request. `scaling`: with an autoscaler's.
+    fn begun_by(record: &Record, request: &Request, scaling: bool) -> Flow {
+        let micros = i64::try_from(record.took_us).unwrap_or_default();
+        let began = Timestamp::from_microsecond(record.at.as_microsecond() - micros).unwrap_or(record.at);
+        let (session, command) = match scaling {
+            true => (request.id.clone(), AUTOSCALER.to_string()),
+            false => (request.session.clone(), request.command.clone()),
+        };
+        Flow {
+            session,
+            command,
+            began,
+            hops: vec![],
+            requests: BTreeSet::new(),
+            revisions: BTreeMap::new(),
+            refusal: String::new(),
+            fsyncs: BTreeMap::new(),
+        }
+    }
+
+    /// True if a person has typed the command.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.command != AUTOSCALER
+    }
+
     /// From its beginning to the end of a hop, in microseconds.
     pub(crate) fn since(&self, hop: &Hop) -> u64 {
         let micros = hop.at.as_microsecond() - self.began.as_microsecond();
@@ -87,7 +116,7 @@ impl Flow {
 
     /// Something was written: more than a look.
     pub(crate) fn wrote(&self) -> bool {
-        self.hops.iter().any(|h| h.did == Did::Stored)
+        self.hops.iter().any(Hop::writes)
     }
 
     /// The revision before its first write. `None`: it wrote nothing.
@@ -178,6 +207,15 @@ impl Flow {
         }
         Some(hop)
     }
+}
+
+/// True for the write by which the controller of autoscalers changes a scale. No other controller
+/// writes one.
+fn is_scaling(record: &Record) -> bool {
+    let is_controllers = |request: &Request| {
+        request.subresource == "scale" && request.user_agent.starts_with("kube-controller-manager")
+    };
+    record.write().is_some() && record.request.as_ref().is_some_and(is_controllers)
 }
 
 /// True for a record about an Event or a Lease: every component writes them all the time, and they

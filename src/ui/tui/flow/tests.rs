@@ -1,4 +1,4 @@
-use super::traffic::{Pace, READS_MAX, SLOWER, Then, Traffic, WRITES_MAX, WRITTEN_MAX};
+use super::traffic::{Pace, READS_MAX, SCALINGS_MAX, SLOWER, Then, Traffic, WRITES_MAX, WRITTEN_MAX};
 use super::*;
 use tap::{Answer, Request, Write};
 
@@ -175,4 +175,50 @@ fn of_a_cluster_that_was_replaced_nothing_is_kept() {
     traffic.restart();
     assert!(traffic.flows.is_empty() && traffic.shown().is_none() && traffic.lost == 0);
     assert_eq!(traffic.play.slower, SLOWER);
+}
+
+/// It acts for as long as it exists.
+#[test]
+fn what_an_autoscaler_does_later_is_no_part_of_the_command_that_made_it() {
+    let mut traffic = Traffic::new();
+    let absorb = |traffic: &mut Traffic, id: &str, subresource: &str, resource: &str, cause: u64| {
+        let request = Request {
+            id: id.into(),
+            user: "system:kube-controller-manager".into(),
+            user_agent: "kube-controller-manager/v1".into(),
+            subresource: subresource.into(),
+            code: 200,
+            ..Request::default()
+        };
+        for event in [commit(), answer("update")] {
+            let cause = Some(Cause::Revision(cause));
+            let made = record(event, resource, revision_of(id), cause, request.clone());
+            traffic.absorb(made, Duration::ZERO, Timestamp::UNIX_EPOCH);
+        }
+    };
+    told(&mut traffic, "autoscale", commit(), 7);
+    // The command is still shown: its first scaling belongs to it.
+    absorb(&mut traffic, "r8", "scale", "deployments", 7);
+    assert_eq!(traffic.flows.len(), 1);
+    traffic.finish();
+    absorb(&mut traffic, "r9", "scale", "deployments", 7);
+    absorb(&mut traffic, "r10", "", "replicasets", 9);
+    let sessions: Vec<&str> = traffic.flows.iter().map(|flow| flow.session.as_str()).collect();
+    assert_eq!(sessions, ["autoscale", "r9"]);
+    let flow = &traffic.flows[1];
+    assert_eq!((flow.command.as_str(), flow.hops.len(), flow.before()), (AUTOSCALER, 2, Some(8)));
+    assert!(flow.wrote() && !flow.is_typed());
+    assert_eq!(traffic.play.session.as_deref(), Some("autoscale"), "it does not take the stage");
+    for n in 20..500 {
+        absorb(&mut traffic, &format!("r{n}"), "scale", "deployments", 7);
+    }
+    assert!(traffic.flows.len() <= SCALINGS_MAX + 2, "{}", traffic.flows.len());
+    assert_eq!(traffic.flows[0].session, "autoscale", "no command goes for them");
+    traffic.choose(1, Duration::ZERO);
+    assert_eq!(traffic.play.session, Some(traffic.flows[1].session.clone()));
+}
+
+/// `r9` made revision 9.
+fn revision_of(id: &str) -> u64 {
+    id[1..].parse().unwrap()
 }

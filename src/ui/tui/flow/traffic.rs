@@ -1,6 +1,6 @@
 //! All flows, with what the views read beside them, and the show that plays one of them.
 
-use super::{Did, Flow, Hop, Spot};
+use super::{Did, Flow, Hop, Spot, is_scaling};
 use crate::tui::agreement::Agreement;
 use crate::tui::cluster::Key;
 use clock::Timestamp;
@@ -12,6 +12,8 @@ use tap::{Component, Event, ObjectRef, Record};
 /// kubectl get pods` makes one every two seconds, and must not push out what can be gone back to.
 pub(super) const WRITES_MAX: usize = 30;
 pub(super) const READS_MAX: usize = 10;
+/// Flows of autoscalers kept for replay: no command has to go for them.
+pub(super) const SCALINGS_MAX: usize = 10;
 /// Decisions of the scheduler kept, one for a pod; the oldest goes.
 const DECISIONS_MAX: usize = 200;
 /// Faults and finished steps kept; the oldest goes.
@@ -232,11 +234,12 @@ impl Traffic {
         self.newest_decisions().map(|record| about(record).unwrap_or_default()).collect()
     }
 
-    /// Makes room for one more flow: of those that only read, and of those that wrote, the oldest
-    /// beyond its bound goes.
+    /// Makes room for one more flow: of the commands that only read, of those that wrote, and of
+    /// what autoscalers did, the oldest beyond its bound goes.
     fn make_room(&mut self) {
-        for (wrote, most) in [(true, WRITES_MAX), (false, READS_MAX)] {
-            let of_sort = |f: &&Flow| f.wrote() == wrote;
+        let sorts = [(true, true, WRITES_MAX), (true, false, READS_MAX), (false, true, SCALINGS_MAX)];
+        for (typed, wrote, most) in sorts {
+            let of_sort = |f: &&Flow| f.is_typed() == typed && (!typed || f.wrote() == wrote);
             if self.flows.iter().filter(of_sort).count() < most {
                 continue;
             }
@@ -255,28 +258,20 @@ impl Traffic {
         self.keep(&record);
         self.keep_time(&record, (record.at >= opened).then_some(now));
         let at_end = self.shown().is_some() && !self.moving();
-        let mut changed =
-            self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));
+        let part_of = self.flows.iter().rposition(|f| f.contains(&record));
+        // An autoscaler acts on for as long as it exists. What it does after the command that made
+        // it was shown is a flow of its own, and can be replayed by itself.
+        let is_shown = part_of.is_some_and(|at| Some(&self.flows[at].session) == self.play.session.as_ref());
+        let scaling = is_scaling(&record) && !(is_shown && self.moving());
+        let mut changed = part_of.filter(|_| !scaling).map(|at| self.flows[at].take(&record));
         if at_end && self.moving() {
             self.play.since = now; // what comes late is lit from now on
         }
         if changed.is_none()
             && let Some(request) = &record.request
-            && !request.session.is_empty()
-            && request.is_persons()
+            && (scaling || !request.session.is_empty() && request.is_persons())
         {
-            let micros = i64::try_from(record.took_us).unwrap_or_default();
-            let began = Timestamp::from_microsecond(record.at.as_microsecond() - micros).unwrap_or(record.at);
-            let mut flow = Flow {
-                session: request.session.clone(),
-                command: request.command.clone(),
-                began,
-                hops: vec![],
-                requests: BTreeSet::new(),
-                revisions: BTreeMap::new(),
-                refusal: String::new(),
-                fsyncs: BTreeMap::new(),
-            };
+            let mut flow = Flow::begun_by(&record, request, scaling);
             changed = Some(flow.take(&record));
             self.make_room();
             self.flows.push_back(flow);

@@ -21,12 +21,15 @@ use super::common::{caption, lit, not_listed, refusal};
 use super::hops::short;
 use super::plan_node::{NODE_MIN, node_box};
 use super::sequence::{Act, Lane, Row, rows};
+use super::strip::Piece;
 use super::{blocked, namespaces, quotas, scaler, scrubber};
 
 /// The smallest pane in which all boxes have room.
 const SMALLEST: (usize, usize) = (74, 15);
 /// From this height on a box has two lines, and there is a row between the boxes.
 const TALL: usize = 19;
+/// With fewer rows for the nodes a quota and an autoscaler share one line.
+const ROWS_FOR_BOTH: usize = 12;
 /// The scrubber and its time have at least this many cells.
 const SCRUBBER: usize = 34;
 
@@ -79,7 +82,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     upper(canvas, model, scene, &places, &rows);
     lower(canvas, model, scene, &places, &rows);
     let last = canvas.height().saturating_sub(1);
-    let foot = foot(canvas, model, scene, last);
+    let foot = foot(canvas, model, scene, places.nodes, last);
     let nodes = nodes(scene);
     let room = canvas.width().saturating_sub(1);
     let width = room / nodes.len().max(1);
@@ -137,7 +140,9 @@ fn upper(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, places: &Place
     let (from, to) = lit(model);
     let asks = from == Some(&Spot::Client) || to == Some(&Spot::Client);
     let size = (0, places.rows);
-    let command = model.traffic.shown().map_or(vec![], |flow| {
+    // The flow of an autoscaler has no command that was typed.
+    let typed = model.traffic.shown().filter(|flow| flow.is_typed());
+    let command = typed.map_or(vec![], |flow| {
         let object = flow.object().map_or(String::new(), |o| o.name.clone());
         match places.rows > 3 {
             true => vec![(flow.command.clone(), Tone::Plain), (object, Tone::Plain)],
@@ -297,15 +302,34 @@ pub(super) fn tail(canvas: &Canvas<'_>, name: &str) -> String {
     }
 }
 
-/// The lines at the foot: two and, between them, one for the quotas and, above its Deployment, one
-/// for an autoscaler, where there are such. Returns the first row of them.
-fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) -> usize {
+/// The lines between the two at the foot: one for the quotas and, above its Deployment, one for an
+/// autoscaler, where there are such. Where the nodes would be left with few of these `rows`, both
+/// are one line, in the words of a narrow screen.
+fn between(canvas: &Canvas<'_>, model: &Model, scene: &Cluster, rows: usize) -> Vec<Vec<Piece>> {
     let room = canvas.width().saturating_sub(2);
-    let scaler = scaler::shown(model, scene).map(|scaler| scaler::line(canvas, scene, scaler, room));
-    let between: Vec<_> = [quotas::line(canvas, scene), scaler].into_iter().flatten().collect();
+    match (quotas::line(canvas, scene), scaler::shown(model, scene)) {
+        (Some(_), Some(scaler)) if rows < ROWS_FOR_BOTH => {
+            let all = [vec![scaler::brief(scaler)], quotas::pieces(canvas, scene)];
+            vec![all.concat()]
+        }
+        (quotas, scaler) => {
+            let scaler = scaler.map(|scaler| scaler::line(canvas, scene, scaler, room));
+            [quotas, scaler].into_iter().flatten().map(|piece| vec![piece]).collect()
+        }
+    }
+}
+
+/// The lines at the foot, below the boxes of the nodes, which begin at the row `nodes`. Returns the
+/// first row of them.
+fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, nodes: usize, last: usize) -> usize {
+    let room = canvas.width().saturating_sub(2);
+    let between = between(canvas, model, scene, last.saturating_sub(1 + nodes));
     let first = last.saturating_sub(1 + between.len());
-    for (at, (text, tone)) in between.iter().enumerate() {
-        canvas.put(1, first + 1 + at, text, *tone);
+    for (at, line) in between.iter().enumerate() {
+        let mut x = 1;
+        for (text, tone) in line {
+            x = canvas.put(x, first + 1 + at, text, *tone) + 2;
+        }
     }
     let moves = model.traffic.moving() || refusal(model).is_some();
     let told = caption(model, false);
@@ -319,10 +343,11 @@ fn foot(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, last: usize) ->
     } else {
         service(canvas, model, scene, first);
     }
-    let wanted = wanted(canvas, model, scene);
-    let (text, tone) = match wanted {
+    // Without a Deployment the line tells which other object lacks a pod.
+    let wanted = wanted(canvas, model, scene).map(|text| (text, Tone::Plain));
+    let (text, tone) = match wanted.or_else(|| blocked::line(canvas, scene, None)) {
         _ if warned && moves => told,
-        Some(text) => (text, Tone::Plain),
+        Some(piece) => piece,
         None if moves => (String::new(), Tone::Dim),
         None => told,
     };

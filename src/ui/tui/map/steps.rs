@@ -1,7 +1,8 @@
-//! The moments of the time view: commands that changed something, faults, and finished steps.
+//! The moments of the time view: commands and autoscalers that changed something, faults, and
+//! finished steps.
 
+use super::super::flow::Flow;
 use super::super::flow::traffic::{Mark, Marked};
-use super::super::flow::{Did, Flow, Hop};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::hops::kind;
@@ -57,15 +58,10 @@ impl Step<'_> {
 
 /// What happened, the newest first.
 pub(crate) fn steps(model: &Model) -> Vec<Step<'_>> {
-    let command = |flow: &Flow| -> Option<u64> {
-        let stored = |hop: &&Hop| hop.did == Did::Stored;
-        let first = flow.hops.iter().filter(stored).find_map(|hop| hop.revision)?;
-        Some(first.saturating_sub(1))
-    };
     let traffic = &model.traffic;
     let mut steps: Vec<Step<'_>> = Vec::new();
     for flow in traffic.flows.iter().rev() {
-        if let Some(before) = command(flow) {
+        if let Some(before) = flow.before() {
             steps.push(Step { what: What::Command(flow), at: flow.began, before: Some(before) });
         }
     }

@@ -23,8 +23,8 @@ pub(super) fn boxed(
     let right_room = if right.is_empty() { 0 } else { cells(right) + 3 };
     // The focus is told by a mark, not by colour alone.
     let mark = if focused { if look.ascii { "*" } else { "◆" } } else { "" };
-    let left = cut(&format!("{mark} {left} "), room.saturating_sub(right_room), ellipsis);
-    let left = if focused { left } else { cut(&left, room, ellipsis) };
+    // The blank behind a title is not cut with it: it keeps the border away from `…`.
+    let left = cut(&format!("{mark} {left}"), room.saturating_sub(right_room + 1), ellipsis) + " ";
     buffer.set_string(area.x + 1, area.y, &left, look.tone(if focused { Tone::Title } else { Tone::Strong }));
     if !right.is_empty() && right_room + cells(&left) < room + 2 {
         let x = area.right().saturating_sub(2 + cells(right) as u16 + 1);
@@ -54,6 +54,28 @@ pub(super) fn over(area: Rect, width: u16, height: u16, buffer: &mut Buffer) -> 
 mod tests {
     use super::*;
     use ratatui::style::Style;
+
+    #[test]
+    fn a_title_that_is_cut_keeps_the_blank_behind_it() {
+        let look = Look { ascii: false, colour: true, light: false };
+        let edge = |width: u16, title: &str, right: &str| {
+            let area = Rect::new(0, 0, width, 3);
+            let mut buffer = Buffer::empty(area);
+            boxed(look, area, false, title, (right, Tone::Dim), &mut buffer);
+            let mut cell = 0;
+            let mut edge = String::new();
+            while cell < width {
+                let symbol = buffer[(cell, 0)].symbol();
+                edge += symbol;
+                cell += cells(symbol).max(1) as u16;
+            }
+            edge
+        };
+        assert_eq!(edge(16, "00 short", ""), "┌ 00 short ────┐");
+        assert_eq!(edge(20, "00 프로그램 하나를 실행", "1/3"), "┌ 00 프로… ─── 1/3 ┐");
+        assert_eq!(edge(20, "00 a program by hand", "1/3"), "┌ 00 a pr… ─── 1/3 ┐");
+        assert_eq!(edge(16, "00 프로그램 하나를 실행", ""), "┌ 00 프로그… ──┐");
+    }
 
     #[test]
     fn a_wide_letter_is_not_left_half_under_a_border() {

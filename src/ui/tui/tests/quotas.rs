@@ -82,6 +82,48 @@ fn without_a_decision_the_refusal_stands_alone() {
     }
 }
 
+/// Their status has no condition for it.
+#[test]
+fn a_refused_pod_of_another_workload_is_told_by_its_event() {
+    let event = |name: &str, kind: &str, reason: &str, message: &str, revision: u64| {
+        json!({"metadata": {"name": name, "namespace": "default", "resourceVersion": revision.to_string()},
+            "involvedObject": {"kind": kind, "namespace": "default", "name": "db"},
+            "type": if reason == "FailedCreate" { "Warning" } else { "Normal" },
+            "reason": reason, "message": message})
+    };
+    let metadata = json!({"name": "db", "namespace": "default", "resourceVersion": "901"});
+    let spread = json!({"desiredNumberScheduled": 3, "currentNumberScheduled": 1});
+    for (resource, kind, spec, status) in [
+        ("statefulsets", "StatefulSet", json!({"replicas": 3}), json!({"replicas": 1})),
+        ("daemonsets", "DaemonSet", json!({}), spread),
+        ("jobs", "Job", json!({"parallelism": 3, "completions": 3}), json!({"active": 1})),
+    ] {
+        let mut model = model(120, 36, Lang::En, RICH);
+        model.traffic.finish();
+        let object = json!({"metadata": metadata, "spec": spec, "status": status});
+        all(&mut model, resource, vec![object.clone()]);
+        let refused = format!("create Pod db-1 in {kind} db failed error: pods \"db-1\" is forbidden: {WHY}");
+        all(&mut model, "events", vec![event("a", kind, "FailedCreate", &refused, 902)]);
+        model.show(View::Scheduling);
+        let shown = text(&screen(&model));
+        let head = format!("✗ {kind} db: 1 of 3 pods, the next is refused");
+        assert!(shown.contains(&head) && shown.contains(&format!("   {WHY}")), "{shown}");
+        // Without a Deployment the cluster view has a line for it.
+        model.show(View::Cluster);
+        all(&mut model, "deployments", vec![]);
+        let shown = text(&screen(&model));
+        assert!(shown.contains("✗ db 1/3: exceeded quota: small"), "{shown}");
+        // A pod was created since, or the object is gone.
+        let created = event("b", kind, "SuccessfulCreate", "create Pod db-1 successful", 903);
+        tell(&mut model, Event::Objects("events".into(), Delta::Updated(created.clone())));
+        assert!(!text(&screen(&model)).contains("✗ db"), "{kind}");
+        tell(&mut model, Event::Objects("events".into(), Delta::Deleted(created)));
+        assert!(text(&screen(&model)).contains("✗ db"), "{kind}");
+        tell(&mut model, Event::Objects(resource.into(), Delta::Deleted(object)));
+        assert!(!text(&screen(&model)).contains("✗ db"), "{kind}");
+    }
+}
+
 #[test]
 fn the_rollout_view_tells_what_holds_it_up() {
     for (size, focus) in [((120, 36), Pane::Shell), ((80, 24), Pane::Shell), ((80, 24), Pane::Map)] {
@@ -124,6 +166,32 @@ fn the_cluster_view_has_the_quota_behind_its_namespace() {
     let narrow = text(&screen(&with(View::Cluster, (100, 24), Lang::En)));
     assert!(narrow.contains("quota default  pods: 2/2"), "{narrow}");
     assert!(narrow.contains(" ✗ web-5c9c7b9f4d 2/3: exceeded quota: small"), "{narrow}");
+}
+
+/// Otherwise three nodes have three rows for their pods.
+#[test]
+fn a_quota_and_an_autoscaler_share_a_line_where_rows_are_few() {
+    let scaler = json!({"metadata": {"name": "web", "namespace": "default", "resourceVersion": "900"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "minReplicas": 1, "maxReplicas": 3,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu",
+                "target": {"type": "Utilization", "averageUtilization": 50}}}]}});
+    let with_both = |size: (u16, u16)| {
+        let mut model = with(View::Cluster, size, Lang::En);
+        all(&mut model, "horizontalpodautoscalers", vec![scaler.clone()]);
+        map(&model)
+    };
+    let lines = with_both((120, 36));
+    let shared = " HPA cpu: <unknown>/50% 1-3  quota default  pods: 2/2, requests.cpu: ";
+    let at = lines.iter().position(|line| line.starts_with(shared));
+    let at = at.unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(lines[at - 1].contains("pod-svc  NodePort"), "{lines:#?}");
+    assert!(lines[at + 1].starts_with(" web: desired 4"), "{lines:#?}");
+    let lines = with_both((200, 60));
+    for line in
+        [" namespace default  quota small  pods: 2/2", " HPA web ──▶ Deployment/web  cpu: <unknown>/50%"]
+    {
+        assert!(lines.iter().any(|shown| shown.starts_with(line)), "{line}: {lines:#?}");
+    }
 }
 
 /// What no node can take waits, and its Event is long: it takes the lines that are free.

@@ -1,0 +1,124 @@
+use super::*;
+
+#[test]
+fn telnet_options_are_declined() {
+    let received = [b'h', 255, 253, 1, 255, 251, 3, b'i'];
+    assert_eq!(declined(&received), [255, 252, 1, 255, 254, 3]);
+    assert!(declined(b"plain").is_empty());
+}
+
+#[test]
+fn options_may_stand_together() {
+    let words = |line: &str| line.split(' ').map(str::to_string).collect::<Vec<_>>();
+    let call = parse(&words("-zvw2 web 80")).unwrap();
+    assert!(call.zero && call.verbose && call.wait == Some(Duration::from_secs(2)));
+    assert_eq!(call.words, ["web", "80"]);
+    let call = parse(&words("-lk -p 8080 -e echo -n hi")).unwrap();
+    assert_eq!((call.port, &call.program[..]), (Some(8080), &["echo".into(), "-n".into(), "hi".into()][..]));
+}
+
+#[test]
+fn two_sides_that_only_write_do_not_wait_for_each_other() {
+    const MUCH: usize = 8 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut other, _) = listener.accept().unwrap();
+    let mut input = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut input, &vec![b'x'; MUCH]).unwrap();
+    std::io::Seek::rewind(&mut input).unwrap();
+    let mut got = 0;
+    let heard = std::thread::scope(|scope| {
+        let heard = scope.spawn(move || {
+            std::io::Write::write_all(&mut other, &vec![b'y'; MUCH]).unwrap();
+            let mut all = Vec::new();
+            other.read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        let print = |bytes: &[u8]| {
+            got += bytes.len();
+            Ok(())
+        };
+        pump_between(input.as_fd(), stream.into(), None, false, print).unwrap();
+        heard.join().unwrap()
+    });
+    assert_eq!((got, heard), (MUCH, MUCH));
+}
+
+#[test]
+fn a_listener_is_where_it_was_told_to_be() {
+    let own = |line: &str| {
+        own_address(&parse(&line.split(' ').map(str::to_string).collect::<Vec<_>>()).unwrap())
+            .map(|address| address.to_string())
+    };
+    for (line, address) in [
+        ("-l 80", "0.0.0.0:80"),
+        ("-l -p 80", "0.0.0.0:80"),
+        ("-l 127.0.0.1 80", "127.0.0.1:80"),
+        ("-l 127.0.0.1 -p 80", "127.0.0.1:80"),
+        ("-l -s 127.0.0.1 -p 80", "127.0.0.1:80"),
+        ("-ls ::1 80", "[::1]:80"),
+    ] {
+        assert_eq!(own(line).as_deref(), Ok(address), "{line}");
+    }
+    assert_eq!(own("-l 127.0.0.1 x"), Err("bad port 'x'".into()));
+    assert_eq!(own("-l"), Err(String::new()));
+    assert_eq!(own("-l -s 127.0.0.1 127.0.0.2 80"), Err(String::new()));
+}
+
+#[test]
+fn a_client_comes_from_where_it_was_told_to() {
+    // Both sockets may have the port, and nobody else gets it meanwhile.
+    let held = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    socket::setsockopt(&held, sockopt::ReuseAddr, &true).unwrap();
+    socket::bind(held.as_raw_fd(), &SockaddrStorage::from("127.0.0.2:0".parse::<SocketAddr>().unwrap()))
+        .unwrap();
+    let own = socket::getsockname::<socket::SockaddrIn>(held.as_raw_fd()).unwrap().port();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let words = |options: &str, port: u16| {
+        let line = format!("{options} 127.0.0.1 {port}");
+        parse(&line.split(' ').map(str::to_string).collect::<Vec<_>>()).unwrap()
+    };
+    assert_eq!(dial(&words(&format!("-z -w 60 -s 127.0.0.2 -p {own}"), port)), Ok(()));
+    assert_eq!(listener.accept().unwrap().1.to_string(), format!("127.0.0.2:{own}"));
+    assert_eq!(dial(&words("-z -s ::1", port)), Err("bad address '::1'".into()));
+    drop(listener);
+    let refused = Err(format!("127.0.0.1 (127.0.0.1:{port}): Connection refused"));
+    assert_eq!(dial(&words("-z -w 60 -s 127.0.0.2", port)), refused);
+    // A datagram's port belongs to one socket, so that of another one is refused.
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().port();
+    let refused = Err("127.0.0.1 (127.0.0.1:9): Address already in use".into());
+    assert_eq!(dial(&words(&format!("-u -z -s 127.0.0.1 -p {taken}"), 9)), refused);
+    assert_eq!(dial(&words("-u -z -s 127.0.0.1", 9)), Ok(()));
+}
+
+#[test]
+fn a_listener_waits_no_longer_than_it_was_told_to() {
+    let wait = Some(Duration::from_millis(1));
+    for udp in [false, true] {
+        let call = Call { listen: true, udp, wait, port: Some(0), ..Call::default() };
+        assert_eq!(listen(&call), Err("timed out".into()));
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_before_it_is_accepted_does_not_end_a_listener_that_stays() {
+    let call = |keep: bool| Call { listen: true, keep, ..Call::default() };
+    for (code, goes_on) in [(libc::ECONNABORTED, true), (libc::ENETDOWN, true), (libc::EMFILE, false)] {
+        let error = io::Error::from_raw_os_error(code);
+        assert_eq!((outlives(&call(true), &error), outlives(&call(false), &error)), (goes_on, false));
+    }
+}
+
+#[test]
+fn an_open_port_differs_from_a_closed_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let try_port = |port: u16| {
+        dial(&Call { zero: true, words: vec!["127.0.0.1".into(), port.to_string()], ..Call::default() })
+    };
+    assert_eq!(try_port(port), Ok(()));
+    drop(listener);
+    assert_eq!(try_port(port), Err(format!("127.0.0.1 (127.0.0.1:{port}): Connection refused")));
+}
