@@ -4,6 +4,7 @@ use super::fail::{FAILED, Fail};
 use super::flags::{Flag, GLOBAL, Kind};
 use super::given::{Given, flag, from_environment, read};
 use super::table::{ABSENT, VERBS, Verb};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// What a line turned out to be.
@@ -12,9 +13,39 @@ pub(crate) enum Found {
     Command(&'static Verb, Given),
 }
 
-/// The verb that a line's first words name, and how many words it has. Flags may stand before and
-/// between them.
-fn verb(words: &[String]) -> (Vec<usize>, Option<&'static Verb>) {
+/// Returns the name that a word is, or that alone begins with it: at the beginning of a line, or
+/// within a group of verbs.
+///
+/// As with etcdctl (`EnablePrefixMatching`), `mem` is `member` and `snap` is `snapshot`; `e` may be
+/// `elect` or `endpoint`, so it is neither.
+fn completed(group: Option<&str>, word: &str) -> Option<&'static str> {
+    let all = VERBS.iter().map(|verb| verb.name).chain(ABSENT.iter().map(|(name, _)| *name)).chain(["help"]);
+    let within = |name: &'static str| match (group, name.split_once(' ')) {
+        (None, None) => Some(name),
+        (None, Some((first, _))) => Some(first),
+        (Some(group), Some((first, second))) => (first == group).then_some(second),
+        (Some(_), None) => None,
+    };
+    let names: BTreeSet<&'static str> = all.filter_map(within).collect();
+    let mut begun = names.iter().copied().filter(|name| !word.is_empty() && name.starts_with(word));
+    match (names.get(word), begun.next(), begun.next()) {
+        (Some(whole), ..) => Some(*whole),
+        (None, only, None) => only,
+        (None, ..) => None,
+    }
+}
+
+/// What a line's first words name.
+struct Named {
+    /// Where the words of the name stand.
+    at: Vec<usize>,
+    /// The name, in whole words where they are known.
+    name: String,
+    verb: Option<&'static Verb>,
+}
+
+/// Finds the verb that a line's first words name. Flags may stand before and between them.
+fn verb(words: &[String]) -> Named {
     let mut at = Vec::new();
     let mut skip = false;
     for (i, word) in words.iter().enumerate() {
@@ -32,23 +63,28 @@ fn verb(words: &[String]) -> (Vec<usize>, Option<&'static Verb>) {
         }
         at.push(i);
     }
-    for count in (1..=at.len()).rev() {
-        let name = at[..count].iter().map(|i| words[*i].as_str()).collect::<Vec<_>>().join(" ");
+    let mut names: Vec<&str> = Vec::new();
+    for i in &at {
+        let word = words[*i].as_str();
+        names.push(completed(names.first().copied(), word).unwrap_or(word));
+    }
+    for count in (1..=names.len()).rev() {
+        let name = names[..count].join(" ");
         if let Some(verb) = VERBS.iter().find(|v| v.name == name) {
             at.truncate(count);
-            return (at, Some(verb));
+            return Named { at, name, verb: Some(verb) };
         }
     }
-    (at, None)
+    let name = names.join(" ");
+    Named { at, name, verb: None }
 }
 
 pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
-    let wants_help = words.first().is_none_or(|w| w == "help");
+    let wants_help = words.first().is_none_or(|w| completed(None, w) == Some("help"));
     let words = if wants_help { words.get(1..).unwrap_or_default() } else { words };
-    let (at, verb) = verb(words);
+    let Named { at, name: named, verb } = verb(words);
     let Some(verb) = verb else {
-        let first = at.first().map(|i| words[*i].clone()).unwrap_or_default();
-        let named = at.iter().map(|i| words[*i].as_str()).collect::<Vec<_>>().join(" ");
+        let first = named.split(' ').next().unwrap_or_default();
         let asked = wants_help || words.iter().any(|w| w == "-h" || w == "--help");
         let is = |name: &str| {
             named.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
@@ -58,7 +94,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
         }
         let group = VERBS.iter().any(|v| v.name.split_once(' ').is_some_and(|(group, _)| group == first));
         return match first.is_empty() || group {
-            true => Ok(Found::Help(overview(&first))),
+            true => Ok(Found::Help(overview(first))),
             false if asked && at.is_empty() => Ok(Found::Help(overview(""))),
             false => Err(Fail::new(
                 FAILED,
@@ -144,6 +180,30 @@ mod tests {
         assert_eq!((given.args, given.before_dash), (vec!["a".into(), "--b".into()], Some(1)));
     }
 
+    /// As cobra does it for etcdctl.
+    #[test]
+    fn the_beginning_of_a_name_will_do_if_no_other_name_begins_so() {
+        let verb = |text: &str| line(text).map(|(name, given)| (name, given.args.join(" ")));
+        for (text, name, args) in [
+            ("mem l", "member list", ""),
+            ("-w json end stat", "endpoint status", ""),
+            ("snap save x", "snapshot save", "x"),
+            ("lease t 7b", "lease timetolive", "7b"),
+            ("compact 5", "compaction", "5"),
+            ("del a", "del", "a"),
+            ("g mem list", "get", "mem list"),
+        ] {
+            assert_eq!(verb(text), Ok((name, args.to_string())), "{text}");
+        }
+        for text in ["e status", "comp 5", "getx a"] {
+            assert!(verb(text).is_err_and(|error| error.starts_with("unknown command")), "{text}");
+        }
+        assert!(line("le").unwrap_err().contains("lease timetolive"), "the help of a group");
+        assert!(line("hel get").unwrap_err().contains("--keys-only"));
+        assert!(line("mem add x").unwrap_err().starts_with("member add is not implemented here"));
+        assert!(line("snapshot s").unwrap_err().contains("snapshot status"), "save or status");
+    }
+
     #[test]
     fn every_global_flag_has_its_variable_and_the_line_goes_before_it() {
         let with = |text: &str, variables: &[(&str, &str)]| {
@@ -177,6 +237,7 @@ mod tests {
         for absent in ["user add x", "user", "downgrade enable 3.5", "member add x"] {
             assert!(line(absent).unwrap_err().contains("not implemented"), "{absent}");
         }
+        assert!(line("completion bash").unwrap_err().contains("not implemented"));
         assert!(line("roles").unwrap_err().starts_with("unknown command \"roles\""));
         assert!(line("lease").unwrap_err().contains("timetolive"));
         assert!(line("get --help").unwrap_err().contains("--keys-only"));

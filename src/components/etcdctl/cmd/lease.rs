@@ -58,7 +58,7 @@ async fn show(
         Format::Json => return ctx.out.json(&json).await,
         Format::Simple => simple(&mut page),
         Format::Fields => fields(&mut page),
-        Format::Table => return Err(ctx.out.no_table()),
+        Format::Table => return Err(ctx.out.no_format()),
     }
     ctx.out.send(&page.bytes).await
 }
@@ -66,7 +66,7 @@ async fn show(
 pub(crate) async fn grant(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [ttl] = ctx.args() else { return Err(Fail::arguments("lease grant command needs TTL argument")) };
     let wrong = |f: Fail| Fail::arguments(format!("bad TTL ({})", f.text));
-    let ttl = number(ttl, "ParseInt", 0).map_err(wrong)?;
+    let ttl = number(ttl, 0).map_err(wrong)?;
     let failed = |f: Fail| Fail::new(f.code, format!("failed to grant lease ({})", f.text));
     let a = ctx.connect().await?.grant(ttl).await.map_err(failed)?;
     let json = flat(&a.header, json!({"ID": a.id, "TTL": a.ttl, "Error": a.error}));

@@ -54,7 +54,7 @@ pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 /// ```
 ///
 /// Errors: missing or superfluous arguments, a key in both places, an end without a key in the
-/// environment, or `--` without a command.
+/// environment, an end beside `--prefix`, or `--` without a command.
 fn asked(
     mut given: Given,
     variable: impl Fn(&str) -> Option<String>,
@@ -80,6 +80,9 @@ fn asked(
     given.args.extend(key.into_iter().chain(end));
     if given.args.is_empty() || given.args.len() > 2 {
         return Err(Fail::arguments("bad number of arguments"));
+    }
+    if given.args.len() == 2 && given.on("prefix") {
+        return Err(Fail::arguments("`range_end` and `--prefix` are mutually exclusive"));
     }
     let (key, range_end) = range_of(&given, "watch")?;
     let create = pb::WatchCreateRequest {
@@ -200,7 +203,7 @@ async fn show(ctx: &mut Ctx<'_>, response: &pb::WatchResponse) -> Result<(), Fai
             });
             return ctx.out.json(&text).await;
         }
-        Format::Table => return Err(ctx.out.no_table()),
+        Format::Table => return Err(ctx.out.no_format()),
         Format::Fields => {
             page.header(&response.header);
             for event in &response.events {
@@ -274,6 +277,7 @@ mod tests {
             ("b", &[key], "(found conflicting environment key)"),
             ("b -- echo x", &[key], "(found conflicting environment key)"),
             ("", &[], "bad number of arguments"),
+            ("a b --prefix", &[], "`range_end` and `--prefix` are mutually exclusive"),
         ] {
             let refused = line_with(words, variables).unwrap_err();
             assert_eq!(refused.code, ARGUMENTS);
