@@ -156,7 +156,8 @@ pub(crate) fn from_environment(
 }
 
 fn wrong(verb: &str, text: String) -> Fail {
-    Fail::new(FAILED, format!("{text}\nRun 'etcdctl {verb} --help' for usage."))
+    let space = if verb.is_empty() { "" } else { " " };
+    Fail::new(FAILED, format!("{text}\nRun 'etcdctl{space}{verb} --help' for usage."))
 }
 
 fn set<'w>(

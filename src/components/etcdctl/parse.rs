@@ -1,7 +1,7 @@
 //! Command lines: a verb of the table with what was given to it, or help.
 
 use super::fail::{FAILED, Fail};
-use super::flags::{Flag, GLOBAL, Kind};
+use super::flags::{CLUSTER, Flag, GLOBAL, Kind};
 use super::given::{Given, flag, from_environment, read};
 use super::table::{ABSENT, VERBS, Verb};
 use std::collections::BTreeSet;
@@ -44,6 +44,16 @@ struct Named {
     verb: Option<&'static Verb>,
 }
 
+/// Returns whether the word behind a flag is the flag's value. A flag that no verb has takes one, as
+/// in cobra: so it is named, and not its value.
+fn takes_next(word: &str) -> bool {
+    let name = word.trim_start_matches('-');
+    let lists = VERBS.iter().map(|verb| verb.flags).chain([GLOBAL]);
+    let is_switch = lists.filter_map(|list| flag(list, name)).any(|flag| flag.kind == Kind::Switch);
+    let is_alone = word.len() == 2 || (word.starts_with("--") && !word.contains('='));
+    is_alone && !is_switch
+}
+
 /// Finds the verb that a line's first words name. Flags may stand before and between them.
 fn verb(words: &[String]) -> Named {
     let mut at = Vec::new();
@@ -56,9 +66,7 @@ fn verb(words: &[String]) -> Named {
             break;
         }
         if word.starts_with('-') && word.len() > 1 {
-            // a flag before the verb takes its value along
-            let name = word.trim_start_matches('-');
-            skip = !name.contains('=') && flag(GLOBAL, name).is_some_and(|f| f.kind != Kind::Switch);
+            skip = takes_next(word); // a flag before the verb takes its value along
             continue;
         }
         at.push(i);
@@ -79,13 +87,20 @@ fn verb(words: &[String]) -> Named {
     Named { at, name, verb: None }
 }
 
+/// Flags of the group of verbs about endpoints.
+const ENDPOINT: &[Flag] = &[CLUSTER];
+
+/// Returns the words of a line but for those at these places.
+fn without(words: &[String], at: &[usize]) -> Vec<String> {
+    words.iter().enumerate().filter(|(i, _)| !at.contains(i)).map(|(_, word)| word.clone()).collect()
+}
+
 pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
     let wants_help = words.first().is_none_or(|w| completed(None, w) == Some("help"));
     let words = if wants_help { words.get(1..).unwrap_or_default() } else { words };
     let Named { at, name: named, verb } = verb(words);
     let Some(verb) = verb else {
         let first = named.split(' ').next().unwrap_or_default();
-        let asked = wants_help || words.iter().any(|w| w == "-h" || w == "--help");
         let is = |name: &str| {
             named.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         };
@@ -94,8 +109,11 @@ pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
         }
         let group = VERBS.iter().any(|v| v.name.split_once(' ').is_some_and(|(group, _)| group == first));
         return match first.is_empty() || group {
-            true => Ok(Found::Help(overview(first))),
-            false if asked && at.is_empty() => Ok(Found::Help(overview(""))),
+            true => {
+                let own = if first == "endpoint" { ENDPOINT } else { &[] };
+                read(first, own, &without(words, &at))?; // a flag that is unknown is told
+                Ok(Found::Help(overview(first)))
+            }
             false => Err(Fail::new(
                 FAILED,
                 format!("unknown command {first:?} for \"etcdctl\"\nRun 'etcdctl --help' for usage."),
@@ -105,9 +123,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
     if wants_help {
         return Ok(Found::Help(about(verb)));
     }
-    let rest: Vec<String> =
-        words.iter().enumerate().filter(|(i, _)| !at.contains(i)).map(|(_, w)| w.clone()).collect();
-    let mut given = read(verb.name, verb.flags, &rest)?;
+    let mut given = read(verb.name, verb.flags, &without(words, &at))?;
     from_environment(verb.name, &mut given, |variable| std::env::var(variable).ok())?;
     match given.on("help") {
         true => Ok(Found::Help(about(verb))),
@@ -233,6 +249,17 @@ mod tests {
         assert!(line("get a -x").unwrap_err().starts_with("unknown shorthand flag: 'x' in -x"));
         assert!(line("get a --limit z").unwrap_err().contains("invalid argument \"z\" for \"--limit\" flag"));
         assert!(line("get a --limit").unwrap_err().starts_with("flag needs an argument: --limit"));
+        for (text, flag) in [
+            ("--nonsense", "--nonsense"),
+            ("--user root:x get a", "--user"),
+            ("lease --nonsense", "--nonsense"),
+            ("help --nonsense", "--nonsense"),
+        ] {
+            assert!(line(text).unwrap_err().starts_with(&format!("unknown flag: {flag}\nRun")), "{text}");
+        }
+        assert!(line("endpoint --cluster").unwrap_err().contains("endpoint hashkv"), "the group has it");
+        let (verb, given) = line("--rev 3 get a").unwrap();
+        assert_eq!((verb, given.number("rev"), given.args), ("get", 3, vec!["a".to_string()]));
         assert!(line("nonsense").unwrap_err().starts_with("unknown command \"nonsense\""));
         for absent in ["user add x", "user", "downgrade enable 3.5", "member add x"] {
             assert!(line(absent).unwrap_err().contains("not implemented"), "{absent}");
