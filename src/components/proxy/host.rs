@@ -6,6 +6,7 @@ use api::cidr;
 use client::{Client, Informer, Key, Recorder, reference};
 use cni::{HostNetwork, HostPort, Protocol};
 use k8s_openapi::api::core::v1::{Node, Service, ServiceSpec};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Returns the ports to open and where they lead, and what Services do not get: a port that another
 /// one has, the port of a load balancer without a node port, or ports that are more than one
-/// namespace may have. `nodes` are the ready ones, with their names. Pure.
+/// namespace may have. `nodes` are the ready ones. Pure.
 ///
 /// Node ports come before ports of load balancers, as a node knows no others.
 ///
@@ -34,8 +35,8 @@ const RETRY: Duration = Duration::from_secs(10);
 /// drop what comes, and the learner's client would wait for minutes.
 pub(crate) fn wanted(
     services: &[Arc<Service>],
-    slices: &BTreeMap<String, Vec<Arc<k8s_openapi::api::discovery::v1::EndpointSlice>>>,
-    nodes: &[(String, Ipv4Addr)],
+    slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,
+    nodes: &[ReadyNode],
 ) -> (Vec<(HostPort, Arc<Service>)>, Vec<Refused>) {
     let (mut node_ports, mut balancers) = (Vec::new(), Vec::new());
     let (mut refused, mut budget) = (Vec::new(), rules::Budget::default());
@@ -76,14 +77,15 @@ pub(crate) fn wanted(
             budget.spend(namespace, endpoints.work());
             let serves =
                 |node: &str| !endpoints.usable(rules::is_external_local(spec).then_some(node)).is_empty();
-            let serving = nodes.iter().filter(|(node, _)| serves(node));
-            let to: Vec<SocketAddr> = serving.map(|(_, ip)| SocketAddr::from((*ip, node_port))).collect();
-            let ready = !to.is_empty();
-            let own = |number| HostPort { port: number, protocol, to: to.clone(), ready, affinity_seconds };
-            node_ports.push((own(node_port), service.clone()));
+            let open = |number: u16, leads: fn(&ReadyNode) -> bool| {
+                let serving = nodes.iter().filter(|node| leads(node) && serves(&node.name));
+                let to: Vec<SocketAddr> = serving.map(|node| (node.ip, node_port).into()).collect();
+                HostPort { port: number, protocol, ready: !to.is_empty(), to, affinity_seconds }
+            };
+            node_ports.push((open(node_port, |_| true), service.clone()));
             // A port of the same number as its own node port is open already.
             let number = u16::try_from(port.port).ok().filter(|number| is_balancer && *number != node_port);
-            balancers.extend(number.map(|number| (own(number), service.clone())));
+            balancers.extend(number.map(|number| (open(number, |node| node.is_balanced), service.clone())));
         }
     }
     // People choose the ports of balancers: none of them takes the node port of another.
@@ -186,7 +188,7 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
         let mut last: Vec<u16> = Vec::new();
         let mut cause = None;
         loop {
-            let ready: Vec<(String, Ipv4Addr)> = nodes.list().iter().filter_map(|n| ready_ip(n)).collect();
+            let ready = ready_nodes(&nodes.list());
             let (wanted, refused) = wanted(&changes.services.list(), &changes.by_service(), &ready);
             told_owners = super::tell(&recorder, LOCALHOST, refused, &told_owners);
             let ports: Vec<HostPort> = wanted.iter().map(|(p, _)| p.clone()).collect();
@@ -244,13 +246,34 @@ async fn tell_visits(
     }
 }
 
-/// Name and address of a node that is ready.
-fn ready_ip(node: &Node) -> Option<(String, Ipv4Addr)> {
+/// A node that is ready.
+pub(crate) struct ReadyNode {
+    name: String,
+    ip: Ipv4Addr,
+    /// Load balancers lead to it, as node ports do.
+    is_balanced: bool,
+}
+
+/// The label of nodes that load balancers leave out, whatever its value.
+const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// Returns the nodes that are ready. If all of them are excluded from load balancers, none is: a
+/// cluster may have no other node than one of the control plane, which has the label.
+fn ready_nodes(nodes: &[Arc<Node>]) -> Vec<ReadyNode> {
+    let mut ready: Vec<ReadyNode> = nodes.iter().filter_map(|node| ready_node(node)).collect();
+    if ready.iter().all(|node| !node.is_balanced) {
+        ready.iter_mut().for_each(|node| node.is_balanced = true);
+    }
+    ready
+}
+
+fn ready_node(node: &Node) -> Option<ReadyNode> {
     let status = node.status.as_ref()?;
     let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
     let ip = status.addresses.iter().flatten().find(|a| a.type_ == "InternalIP")?;
     let ip = cidr::ipv4(&ip.address)?;
-    ready.then(|| (node.metadata.name.clone().unwrap_or_default(), ip))
+    let is_balanced = node.metadata.labels.as_ref().is_none_or(|labels| !labels.contains_key(EXCLUDED));
+    ready.then(|| ReadyNode { name: node.metadata.name.clone().unwrap_or_default(), ip, is_balanced })
 }
 
 #[cfg(test)]
@@ -291,17 +314,20 @@ mod tests {
         Arc::new(serde_json::from_value(serde_json::json!({"metadata": meta, "spec": spec})).unwrap())
     }
 
+    /// The slices of d/web, which has an endpoint on the node n2.
+    fn one_endpoint() -> BTreeMap<String, Vec<Arc<EndpointSlice>>> {
+        let slice = serde_json::from_value(serde_json::json!({
+            "addressType": "IPv4", "metadata": {}, "ports": [{"name": "", "port": 8080}],
+            "endpoints": [{"addresses": ["10.244.2.2"], "nodeName": "n2"}],
+        }));
+        BTreeMap::from([("d/web".to_string(), vec![Arc::new(slice.unwrap())])])
+    }
+
     #[test]
     fn a_local_service_is_reached_on_nodes_that_have_an_endpoint() {
-        let slice: k8s_openapi::api::discovery::v1::EndpointSlice =
-            serde_json::from_value(serde_json::json!({
-                "addressType": "IPv4", "metadata": {}, "ports": [{"name": "", "port": 8080}],
-                "endpoints": [{"addresses": ["10.244.2.2"], "nodeName": "n2"}],
-            }))
-            .unwrap();
-        let slices = BTreeMap::from([("d/web".to_string(), vec![Arc::new(slice)])]);
-        let node = |n: u8| (format!("n{n}"), Ipv4Addr::new(172, 30, 0, n));
-        let to = |policy: &str, nodes: &[(String, Ipv4Addr)]| {
+        let slices = one_endpoint();
+        let node = |n: u8| ReadyNode { name: format!("n{n}"), ip: [172, 30, 0, n].into(), is_balanced: true };
+        let to = |policy: &str, nodes: &[ReadyNode]| {
             let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
             let spec =
                 serde_json::json!({"type": "NodePort", "externalTrafficPolicy": policy, "ports": ports});
@@ -315,11 +341,33 @@ mod tests {
     }
 
     #[test]
+    fn a_balancer_leads_to_nodes_that_are_not_excluded_from_it() {
+        let node = |n: u8, labels: serde_json::Value| {
+            let status = serde_json::json!({
+                "addresses": [{"type": "InternalIP", "address": format!("172.30.0.{n}")}],
+                "conditions": [{"type": "Ready", "status": "True"}],
+            });
+            let node = serde_json::json!({"metadata": {"name": format!("n{n}"), "labels": labels}, "status": status});
+            Arc::new(serde_json::from_value::<Node>(node).unwrap())
+        };
+        let slices = one_endpoint();
+        let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+        let web = service("web", serde_json::json!({"type": "LoadBalancer", "ports": ports}));
+        let to = |nodes: &[Arc<Node>]| -> Vec<(u16, usize)> {
+            let (ports, _) = wanted(std::slice::from_ref(&web), &slices, &ready_nodes(nodes));
+            ports.iter().map(|(port, _)| (port.port, port.to.len())).collect()
+        };
+        let (plane, worker) = (node(1, serde_json::json!({EXCLUDED: ""})), node(2, serde_json::json!({})));
+        assert_eq!(to(&[plane.clone(), worker]), [(30080, 2), (80, 1)]);
+        assert_eq!(to(&[plane]), [(30080, 1), (80, 1)], "there is no other node");
+    }
+
+    #[test]
     fn a_headless_service_takes_nothing_from_those_that_localhost_leads_to() {
         let endpoints: Vec<_> = (0..1000)
             .map(|i| serde_json::json!({"addresses": [format!("10.244.{}.{}", i / 250, i % 250)]}))
             .collect();
-        let slice: k8s_openapi::api::discovery::v1::EndpointSlice = serde_json::from_value(
+        let slice: EndpointSlice = serde_json::from_value(
             serde_json::json!({"addressType": "IPv4", "metadata": {}, "endpoints": endpoints}),
         )
         .unwrap();
