@@ -175,11 +175,6 @@ pub(crate) async fn warn(ctx: &mut Ctx<'_>, warning: Option<String>) {
 /// Checks that the format has a place for the part of the answer that the flags of `get` ask for.
 fn check_format(given: &Given, format: Format) -> Result<(), Fail> {
     let values_only = given.on("print-value-only");
-    if values_only && given.on("keys-only") {
-        return Err(Fail::arguments(
-            "`--keys-only` and `--print-value-only` cannot be set at the same time, choose one",
-        ));
-    }
     if values_only && format != Format::Simple {
         return Err(Fail::arguments("print-value-only is only for `--write-out=simple`"));
     }
@@ -321,7 +316,7 @@ mod tests {
         assert_eq!(code("get a --count-only", Format::Fields), Ok(()));
         assert_eq!(code("get a --count-only", Format::Json), Ok(()));
         assert_eq!(code("get a --print-value-only", Format::Json), refused);
-        assert_eq!(code("get a --print-value-only --keys-only", Format::Simple), refused);
+        assert_eq!(code("get a --print-value-only --keys-only", Format::Simple), Ok(()), "empty lines");
         assert_eq!(code("get a --print-value-only", Format::Simple), Ok(()));
     }
 
