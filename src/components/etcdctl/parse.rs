@@ -44,8 +44,8 @@ struct Named {
     verb: Option<&'static Verb>,
 }
 
-/// Returns whether the word behind a flag is the flag's value. A flag that no verb has takes one, as
-/// in cobra: so it is named, and not its value.
+/// Returns whether the word behind a flag is the flag's value. A flag that no verb has takes one,
+/// as in cobra: so it is named, and not its value.
 fn takes_next(word: &str) -> bool {
     let name = word.trim_start_matches('-');
     let lists = VERBS.iter().map(|verb| verb.flags).chain([GLOBAL]);
