@@ -15,8 +15,8 @@
 //! ## Left out
 //! Users and roles, changes of members (they follow the control-plane nodes), `snapshot restore`,
 //! `make-mirror`, `check`, `completion`, `downgrade`, `migrate`, interactive watches, the format
-//! `protobuf`; each says so. The global flags for users, for DNS discovery, and for the keep-alive and
-//! message sizes of the connection are unknown flags.
+//! `protobuf`; each says so. The global flags for users, for DNS discovery, and for the keep-alive
+//! and message sizes of the connection are unknown flags.
 //! What 3.4 and 3.6 answer differently is answered as by 3.6, such as the columns of `endpoint`.
 //! `snapshot status` stays here, although etcdutl has it in 3.6, and has no column of the storage
 //! version. `get --count-only` is for JSON, too. Help is in our own words. Log lines of etcd's

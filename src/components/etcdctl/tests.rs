@@ -152,6 +152,20 @@ async fn a_watch_ends_when_its_command_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_watch_is_told_and_shown() {
+    let store = Store::start(1).await;
+    for value in ["1", "2", "3"] {
+        etcdctl(&store.preset, &["put", "a", value]).await;
+    }
+    assert_eq!(etcdctl(&store.preset, &["compaction", "3"]).await.code, 0);
+    let ended = etcdctl(&store.preset, &["watch", "a", "--rev", "1", "-w", "json"]).await;
+    let told = "watch was canceled (etcdserver: mvcc: required revision has been compacted)\n\
+                Error: watch is canceled by the server\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (5, told));
+    assert!(ended.stdout.contains("\"Canceled\":true"), "{}", ended.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_goes_on_at_another_endpoint_and_misses_nothing() {
     let store = Store::start(2).await;
     etcdctl(&store.preset, &["put", "w", "1"]).await;
