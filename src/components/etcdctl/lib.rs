@@ -18,10 +18,9 @@
 //! `protobuf`; each says so. The global flags for users, for DNS discovery, and for the keep-alive
 //! and message sizes of the connection are unknown flags.
 //! What 3.4 and 3.6 answer differently is answered as by 3.6, such as the columns of `endpoint`.
-//! `snapshot status` stays here, although etcdutl has it in 3.6, and has no column of the storage
-//! version. `get --count-only` is for JSON, too. Help is in our own words. Log lines of etcd's
-//! client library are not printed. A value that is no UTF-8 cannot be written in a line of `txn`;
-//! `put` reads it from its input.
+//! `snapshot status` stays here and answers as etcdutl, which has it in 3.6. `get --count-only` is
+//! for JSON, too. Help is in our own words. Log lines of etcd's client library are not printed. A
+//! value that is no UTF-8 cannot be written in a line of `txn`; `put` reads it from its input.
 //! ## Read next
 //! `etcd`, which answers; `cmd/keys.rs`, the verbs to start with.
 

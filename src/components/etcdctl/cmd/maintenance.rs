@@ -263,6 +263,9 @@ fn saved(path: &str, version: &str) -> String {
     }
 }
 
+/// The columns of `snapshot status`, those of `etcdutl` 3.6.
+const SUMMARY_HEADINGS: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
+
 pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [path] = ctx.args() else {
         return Err(Fail::arguments("snapshot status requires exactly one argument"));
@@ -276,23 +279,25 @@ pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     };
     let file = std::fs::read(path).map_err(unreadable)?;
     let s = summary(&file).map_err(|e| Fail::new(FAILED, e.to_string()))?;
-    let row =
-        vec![format!("{:x}", s.hash), s.revision.to_string(), s.total_keys.to_string(), human(s.total_size)];
+    let (hash, size) = (format!("{:x}", s.hash), human(s.total_size));
+    let row = vec![hash, s.revision.to_string(), s.total_keys.to_string(), size, s.version.clone()];
     let mut page = ctx.out.page();
     match ctx.out.format {
         Format::Json => {
-            let all = json!({"hash": s.hash, "revision": s.revision, "totalKey": s.total_keys, "totalSize": s.total_size});
+            let all = json!({
+                "hash": s.hash, "revision": s.revision, "totalKey": s.total_keys, "totalSize": s.total_size,
+                "version": s.version,
+            });
             return ctx.out.json(&all).await;
         }
         Format::Simple => page.line(row.join(", ")),
-        Format::Table => {
-            page.bytes = table(&["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE"], &[row]).into_bytes()
-        }
+        Format::Table => page.bytes = table(&SUMMARY_HEADINGS, &[row]).into_bytes(),
         Format::Fields => {
             page.field("Hash", s.hash);
             page.field("Revision", s.revision);
             page.field("Keys", s.total_keys);
             page.field("Size", s.total_size);
+            page.field("Version", s.version);
         }
     }
     ctx.out.send(&page.bytes).await
