@@ -405,7 +405,13 @@ async fn certificates_without_an_authority_are_refused() {
     let (cert, key) = (file("a.crt"), file("a.key"));
     let words = ["get", "a", "--cert", &cert, "--key", &key];
     let ended = etcdctl(&plain("127.0.0.1:1"), &words).await;
-    assert_eq!(ended.code, fail::FILE, "they are read: {}", ended.stderr);
+    let told = format!("Error: open {cert}: no such file or directory\n");
+    assert_eq!((ended.code, ended.stderr), (fail::ARGUMENTS, told));
+    let ended = etcdctl(&plain("127.0.0.1:1"), &["get", "a", "--cert", "", "--key", &key]).await;
+    let told = "Error: empty string is passed to --cert option\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (fail::ARGUMENTS, told));
+    let ended = etcdctl(&plain("127.0.0.1:1"), &["get", "a", "--key", &key]).await;
+    assert_eq!(ended.code, fail::ARGUMENTS, "{}", ended.stderr);
     std::fs::write(&cert, "x").unwrap();
     std::fs::write(&key, "x").unwrap();
     let ended = etcdctl(&plain("127.0.0.1:1"), &words).await;
