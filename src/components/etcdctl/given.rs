@@ -51,12 +51,13 @@ impl Given {
     }
 }
 
-/// An argument that is a decimal number. Errors: it is none, or too large, with this exit code.
+/// Reads an argument that is a decimal number. Errors: it is none, or too large, with this exit
+/// code.
 pub(crate) fn number(text: &str, code: i32) -> Result<i64, Fail> {
     text.parse::<i64>().map_err(|error| Fail::new(code, no_number("ParseInt", text, &error)))
 }
 
-/// A lease's number, in hexadecimal.
+/// Reads a lease's number, in hexadecimal.
 pub(crate) fn lease_id(text: &str, what: &str) -> Result<i64, Fail> {
     i64::from_str_radix(text, 16).map_err(|error| {
         let reason = no_number("ParseInt", text, &error);

@@ -211,7 +211,7 @@ impl Out<'_> {
         self.send(&page.bytes).await
     }
 
-    /// The refusal of a format that the verb's answer does not have.
+    /// Returns the refusal of a format that the verb's answer does not have.
     pub(crate) fn no_format(&self) -> Fail {
         let name = match self.format {
             Format::Simple => "simple",

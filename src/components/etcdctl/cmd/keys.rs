@@ -65,8 +65,8 @@ pub(crate) fn is_serializable(given: &Given) -> Result<bool, Fail> {
     }
 }
 
-/// The bounds of a revision that a flag beginning with `min-` and one beginning with `max-` name; 0
-/// is none, and so is less. Errors: the bounds are in the wrong order.
+/// Returns the bounds of a revision that a flag `--min-…` and a flag `--max-…` name. 0 is no bound,
+/// and so is less. Errors: the bounds are in the wrong order.
 fn bounds(given: &Given, min: &str, max: &str) -> Result<(i64, i64), Fail> {
     let (low, high) = (given.number(min).max(0), given.number(max).max(0));
     if high > 0 && low > high {

@@ -101,7 +101,7 @@ fn progress(response: &pb::WatchResponse) -> Option<String> {
     response.events.is_empty().then(|| format!("progress notify: {revision}"))
 }
 
-/// What is told of a watch that the server ended.
+/// Returns what is told of a watch that the server ended.
 fn canceled(response: &pb::WatchResponse) -> String {
     let reason = match (response.compact_revision, response.cancel_reason.as_str()) {
         (0, "") => "etcdserver: mvcc: required revision is a future revision",
