@@ -38,9 +38,9 @@ impl Target {
     ///
     /// # Errors
     /// A file of `--cacert`, `--cert` or `--key` cannot be read or used, one of these flags is
-    /// empty, or only one of `--cert` and `--key` was given ([`ARGUMENTS`](super::fail::ARGUMENTS));
-    /// both were given without `--cacert`, `--insecure-skip-tls-verify` was given, or
-    /// `--dial-timeout` is no duration ([`FAILED`]).
+    /// empty, or only one of `--cert` and `--key` was given (as of [`Fail::arguments`]); both were
+    /// given without `--cacert`, `--insecure-skip-tls-verify` was given, or `--dial-timeout` is no
+    /// duration ([`FAILED`]).
     pub(crate) fn of(given: &Given, preset: Preset) -> Result<Target, Fail> {
         let said = |name: &str| Some(given.text(name)).filter(|v| !v.is_empty());
         let file = |name: &str, preset: Option<PathBuf>| said(name).map(PathBuf::from).or(preset);
