@@ -78,13 +78,13 @@ fn bounds(given: &Given, min: &str, max: &str) -> Result<(i64, i64), Fail> {
 /// Errors: an unknown order, target or consistency, flags that exclude each other, or bounds in the
 /// wrong order.
 pub(crate) fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
-    let serializable = is_serializable(given)?;
     let (key, range_end) = range_of(given, "get")?;
     if given.on("keys-only") && given.on("count-only") {
         return Err(Fail::arguments(
             "`--keys-only` and `--count-only` cannot be set at the same time, choose one",
         ));
     }
+    let serializable = is_serializable(given)?;
     let order = given.text("order").to_uppercase();
     let sort_order = match order.as_str() {
         "" => 0,
@@ -263,6 +263,8 @@ mod tests {
             assert!(refused.text.starts_with("del command needs one argument as key"), "{line}: {refused:?}");
         }
         assert!(get_request(&given("get a b c")).is_err());
+        let refused = get_request(&given("get --consistency x")).unwrap_err();
+        assert_eq!(refused.code, crate::fail::ARGUMENTS, "the key is missed first: {refused:?}");
         let both = get_request(&given("get a --keys-only --count-only -w fields")).unwrap_err();
         assert_eq!(both.code, crate::fail::ARGUMENTS);
         assert!(both.text.ends_with("cannot be set at the same time, choose one"), "{both:?}");
