@@ -1,6 +1,6 @@
 //! What a verb finds: its flags and arguments, the streams, and on demand a connection.
 
-use super::fail::{FILE, Fail, INPUT};
+use super::fail::{FAILED, FILE, Fail, INPUT};
 use super::given::Given;
 use super::io::Io;
 use super::out::{Format, Out};
@@ -61,14 +61,19 @@ impl<'io> Ctx<'io> {
     /// list.
     ///
     /// # Errors
-    /// With `--cluster` as [`Etcd::connect`] and [`Etcd::members`]; without it never.
+    /// With `--cluster` as [`Etcd::connect`] and [`Etcd::members`], with the exit code [`FAILED`];
+    /// without it never.
     pub(crate) async fn endpoints(&self) -> Result<Vec<String>, Fail> {
-        match self.given.on("cluster") {
-            true => {
-                Ok(self.connect().await?.members().await?.into_iter().flat_map(|m| m.client_urls).collect())
-            }
-            false => Ok(self.target.endpoints.clone()),
+        if !self.given.on("cluster") {
+            return Ok(self.target.endpoints.clone());
         }
+        let members = async { self.connect().await?.members().await };
+        let unlisted = |fail: Fail| {
+            let text = format!("failed to fetch endpoints from etcd cluster member list: {}", fail.text);
+            Fail::new(FAILED, text)
+        };
+        let members = members.await.map_err(unlisted)?;
+        Ok(members.into_iter().flat_map(|member| member.client_urls).collect())
     }
 
     /// Connects to the member behind one endpoint.

@@ -52,15 +52,22 @@ pub(crate) const GLOBAL: &[Flag] = &[
     short(switch("help", "this text"), 'h'),
 ];
 
+pub(super) const CONSISTENCY: Flag =
+    text("consistency", "l", "l: what everybody agreed on; s: what this member knows");
+
 /// Flags of `get`.
 pub(crate) const GET: &[Flag] = &[
-    text("consistency", "l", "l: what everybody agreed on; s: what this member knows"),
+    CONSISTENCY,
     text("order", "", "ASCEND or DESCEND"),
     text("sort-by", "", "CREATE, KEY, MODIFY, VALUE or VERSION"),
     number("limit", "0", "show at most so many; 0 is all"),
     PREFIX,
     FROM_KEY,
     number("rev", "0", "as it was at this revision; 0 is now"),
+    number("min-create-rev", "0", "leave out keys that were created before this revision"),
+    number("max-create-rev", "0", "leave out keys that were created after this revision"),
+    number("min-mod-rev", "0", "leave out keys that were last changed before this revision"),
+    number("max-mod-rev", "0", "leave out keys that were last changed after this revision"),
     switch("keys-only", "leave the values out"),
     switch("print-value-only", "leave the keys out (format simple)"),
     switch("count-only", "only say how many there are (formats fields and json)"),

@@ -3,8 +3,9 @@
 
 use super::fail::{FAILED, Fail};
 use super::flags::{Flag, GLOBAL, Kind};
-use api::gostr::parse_duration;
+use api::gostr::{parse_duration, parse_int, quote};
 use std::collections::BTreeMap;
+use std::num::{IntErrorKind, ParseIntError};
 use std::time::Duration;
 
 /// What was given to a verb.
@@ -50,17 +51,27 @@ impl Given {
     }
 }
 
-/// An argument that is a number. `what` stands before the reason.
-pub(crate) fn number<T: std::str::FromStr>(text: &str, kind: &str, code: i32) -> Result<T, Fail> {
-    text.parse().map_err(|_| Fail::new(code, format!("strconv.{kind}: parsing {text:?}: invalid syntax")))
+/// Reads an argument that is a decimal number. Errors: it is none, or too large, with this exit
+/// code.
+pub(crate) fn number(text: &str, code: i32) -> Result<i64, Fail> {
+    text.parse::<i64>().map_err(|error| Fail::new(code, no_number("ParseInt", text, &error)))
 }
 
-/// A lease's number, in hexadecimal.
+/// Reads a lease's number, in hexadecimal.
 pub(crate) fn lease_id(text: &str, what: &str) -> Result<i64, Fail> {
-    i64::from_str_radix(text, 16).map_err(|_| {
-        let reason = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+    i64::from_str_radix(text, 16).map_err(|error| {
+        let reason = no_number("ParseInt", text, &error);
         Fail::arguments(format!("{what} ({reason}), expecting ID in Hex"))
     })
+}
+
+/// Returns why a text is no number, as this function of Go's `strconv` says it.
+pub(crate) fn no_number(function: &str, text: &str, error: &ParseIntError) -> String {
+    let reason = match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    format!("strconv.{function}: parsing {}: {reason}", quote(text))
 }
 
 /// The flag of this name or letter.
@@ -146,7 +157,8 @@ pub(crate) fn from_environment(
 }
 
 fn wrong(verb: &str, text: String) -> Fail {
-    Fail::new(FAILED, format!("{text}\nRun 'etcdctl {verb} --help' for usage."))
+    let space = if verb.is_empty() { "" } else { " " };
+    Fail::new(FAILED, format!("{text}\nRun 'etcdctl{space}{verb} --help' for usage."))
 }
 
 fn set<'w>(
@@ -168,10 +180,14 @@ fn set<'w>(
         Kind::Switch => match value.as_str() {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => "true".into(),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => "false".into(),
-            _ => return Err(bad(verb, flag, &value, "ParseBool")),
+            _ => return Err(bad(verb, flag, &value, "ParseBool", "invalid syntax")),
         },
-        Kind::Number if value.parse::<i64>().is_err() => return Err(bad(verb, flag, &value, "ParseInt")),
-        Kind::Number | Kind::Text => value,
+        // As pflag, in any notation of Go: 0x10 and 020 are 16.
+        Kind::Number => match parse_int(&value, i64::BITS) {
+            Ok(number) => number.to_string(),
+            Err(reason) => return Err(bad(verb, flag, &value, "ParseInt", reason)),
+        },
+        Kind::Text => value,
     };
     // The first takes the place of the default, each further one is added.
     let value = match given.flags.get(flag.name) {
@@ -185,12 +201,44 @@ fn set<'w>(
     Ok(())
 }
 
-fn bad(verb: &str, flag: &Flag, value: &str, function: &str) -> Fail {
+fn bad(verb: &str, flag: &Flag, value: &str, function: &str, reason: &str) -> Fail {
     let name = flag.short.map_or(format!("--{}", flag.name), |s| format!("-{s}, --{}", flag.name));
     wrong(
         verb,
         format!(
-            "invalid argument {value:?} for {name:?} flag: strconv.{function}: parsing {value:?}: invalid syntax"
+            "invalid argument {value:?} for {name:?} flag: strconv.{function}: parsing {value:?}: {reason}"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fail::ARGUMENTS;
+
+    /// As `strconv` of Go, which pflag and etcdctl read them with.
+    #[test]
+    fn a_number_that_is_too_large_is_no_wrong_syntax() {
+        let large = "99999999999999999999";
+        let told = |kind: &str| format!("strconv.ParseInt: parsing \"{large}\": {kind}");
+        assert_eq!(number(large, FAILED), Err(Fail::new(FAILED, told("value out of range"))));
+        assert_eq!(number("x", FAILED).unwrap_err().text, "strconv.ParseInt: parsing \"x\": invalid syntax");
+        let lease = lease_id(large, "bad lease ID").unwrap_err();
+        let text = format!("bad lease ID ({}), expecting ID in Hex", told("value out of range"));
+        assert_eq!(lease, Fail::new(ARGUMENTS, text));
+    }
+
+    #[test]
+    fn numbers_of_flags_have_the_notations_of_go() {
+        const LIMIT: &[Flag] = &[crate::flags::number("limit", "0", "")];
+        let limit = |text: &str| {
+            let words = ["--limit".to_string(), text.to_string()];
+            read("get", LIMIT, &words).map(|given| given.number("limit")).map_err(|fail| fail.text)
+        };
+        for (text, number) in [("16", 16), ("0x10", 16), ("020", 16), ("1_000", 1000), ("-1", -1)] {
+            assert_eq!(limit(text), Ok(number), "{text}");
+        }
+        assert!(limit("08").is_err_and(|text| text.contains("parsing \"08\": invalid syntax")));
+        assert!(limit("9223372036854775808").is_err_and(|text| text.contains("value out of range")));
+    }
 }

@@ -14,13 +14,13 @@
 //! runs both against the same store and compares, except for what 3.6 answers otherwise.
 //! ## Left out
 //! Users and roles, changes of members (they follow the control-plane nodes), `snapshot restore`,
-//! `make-mirror`, `check`, `downgrade`, `migrate`, interactive watches, the `protobuf` format; each
-//! says so.
-//! `endpoint health` and `endpoint status` answer as etcdctl 3.6: healthy lines on standard output,
-//! and its columns. `snapshot status` stays here, although etcdutl has it in 3.6; `endpoint hashkv`
-//! has the columns of 3.4. Help is in our own words. Log lines of etcd's client library are not
-//! printed. A value that is no UTF-8 cannot be written in a line of `txn`; `put` reads it from its
-//! input.
+//! `make-mirror`, `check`, `completion`, `downgrade`, `migrate`, interactive watches, the format
+//! `protobuf`; each says so. The global flags for users, for DNS discovery, and for the keep-alive
+//! and message sizes of the connection are unknown flags.
+//! What 3.4 and 3.6 answer differently is answered as by 3.6, such as the columns of `endpoint`.
+//! `snapshot status` stays here and answers as etcdutl, which has it in 3.6. `get --count-only` is
+//! for JSON, too. Help is in our own words. Log lines of etcd's client library are not printed. A
+//! value that is no UTF-8 cannot be written in a line of `txn`; `put` reads it from its input.
 //! ## Read next
 //! `etcd`, which answers; `cmd/keys.rs`, the verbs to start with.
 

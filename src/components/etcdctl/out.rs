@@ -104,12 +104,15 @@ impl Page {
         }
     }
 
-    /// Appends cluster, member, revision and term of an answer as fields; 0 for an answer without.
+    /// Appends cluster, member, revision and term of an answer as fields. A revision of 0 is left
+    /// out: a list of members, for example, has none.
     pub(crate) fn header(&mut self, header: &Option<pb::ResponseHeader>) {
         let header = header.clone().unwrap_or_default();
         self.id("ClusterID", header.cluster_id);
         self.id("MemberID", header.member_id);
-        self.field("Revision", header.revision);
+        if header.revision > 0 {
+            self.field("Revision", header.revision);
+        }
         self.field("RaftTerm", header.raft_term);
     }
 
@@ -203,13 +206,20 @@ impl Out<'_> {
             Format::Json => return self.json(answer).await,
             Format::Simple => simple(&mut page, answer),
             Format::Fields => fields(&mut page, answer),
-            Format::Table => return Err(self.no_table()),
+            Format::Table => return Err(self.no_format()),
         }
         self.send(&page.bytes).await
     }
 
-    pub(crate) fn no_table(&self) -> Fail {
-        Fail::new(FEATURE, "table not supported as output format")
+    /// Returns the refusal of a format that the verb's answer does not have.
+    pub(crate) fn no_format(&self) -> Fail {
+        let name = match self.format {
+            Format::Simple => "simple",
+            Format::Json => "json",
+            Format::Fields => "fields",
+            Format::Table => "table",
+        };
+        Fail::new(FEATURE, format!("{name} not supported as output format"))
     }
 }
 
@@ -233,6 +243,19 @@ mod tests {
         page.kv_fields("", &pb::KeyValue { value, ..pb::KeyValue::default() });
         let text = String::from_utf8(page.bytes).unwrap();
         assert!(text.contains("\"Value\" : \"a\\u00a0b\\u200b\\ufeff\"\n"), "{text}");
+    }
+
+    /// As `printer_fields.go` of etcdctl 3.6 has it.
+    #[test]
+    fn fields_have_a_revision_where_the_answer_has_one() {
+        let fields = |revision| {
+            let mut page = Page::default();
+            page.header(&Some(pb::ResponseHeader { cluster_id: 1, member_id: 2, revision, raft_term: 3 }));
+            String::from_utf8(page.bytes).unwrap()
+        };
+        let (ids, term) = ("\"ClusterID\" : 1\n\"MemberID\" : 2\n", "\"RaftTerm\" : 3\n");
+        assert_eq!(fields(0), format!("{ids}{term}"), "as of `member list`");
+        assert_eq!(fields(5), format!("{ids}\"Revision\" : 5\n{term}"));
     }
 
     /// As `printer_fields.go` of etcdctl 3.6 has it.

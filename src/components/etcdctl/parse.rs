@@ -1,9 +1,10 @@
 //! Command lines: a verb of the table with what was given to it, or help.
 
 use super::fail::{FAILED, Fail};
-use super::flags::{Flag, GLOBAL, Kind};
+use super::flags::{CLUSTER, Flag, GLOBAL, Kind};
 use super::given::{Given, flag, from_environment, read};
 use super::table::{ABSENT, VERBS, Verb};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// What a line turned out to be.
@@ -12,9 +13,49 @@ pub(crate) enum Found {
     Command(&'static Verb, Given),
 }
 
-/// The verb that a line's first words name, and how many words it has. Flags may stand before and
-/// between them.
-fn verb(words: &[String]) -> (Vec<usize>, Option<&'static Verb>) {
+/// Returns the name that a word is, or that alone begins with it: at the beginning of a line, or
+/// within a group of verbs.
+///
+/// As with etcdctl (`EnablePrefixMatching`), `mem` is `member` and `snap` is `snapshot`; `e` may be
+/// `elect` or `endpoint`, so it is neither.
+fn completed(group: Option<&str>, word: &str) -> Option<&'static str> {
+    let all = VERBS.iter().map(|verb| verb.name).chain(ABSENT.iter().map(|(name, _)| *name)).chain(["help"]);
+    let within = |name: &'static str| match (group, name.split_once(' ')) {
+        (None, None) => Some(name),
+        (None, Some((first, _))) => Some(first),
+        (Some(group), Some((first, second))) => (first == group).then_some(second),
+        (Some(_), None) => None,
+    };
+    let names: BTreeSet<&'static str> = all.filter_map(within).collect();
+    let mut begun = names.iter().copied().filter(|name| !word.is_empty() && name.starts_with(word));
+    match (names.get(word), begun.next(), begun.next()) {
+        (Some(whole), ..) => Some(*whole),
+        (None, only, None) => only,
+        (None, ..) => None,
+    }
+}
+
+/// What a line's first words name.
+struct Named {
+    /// Where the words of the name stand.
+    at: Vec<usize>,
+    /// The name, in whole words where they are known.
+    name: String,
+    verb: Option<&'static Verb>,
+}
+
+/// Returns whether the word behind a flag is the flag's value. A flag that no verb has takes one,
+/// as in cobra: so it is named, and not its value.
+fn takes_next(word: &str) -> bool {
+    let name = word.trim_start_matches('-');
+    let lists = VERBS.iter().map(|verb| verb.flags).chain([GLOBAL]);
+    let is_switch = lists.filter_map(|list| flag(list, name)).any(|flag| flag.kind == Kind::Switch);
+    let is_alone = word.len() == 2 || (word.starts_with("--") && !word.contains('='));
+    is_alone && !is_switch
+}
+
+/// Finds the verb that a line's first words name. Flags may stand before and between them.
+fn verb(words: &[String]) -> Named {
     let mut at = Vec::new();
     let mut skip = false;
     for (i, word) in words.iter().enumerate() {
@@ -25,31 +66,41 @@ fn verb(words: &[String]) -> (Vec<usize>, Option<&'static Verb>) {
             break;
         }
         if word.starts_with('-') && word.len() > 1 {
-            // a flag before the verb takes its value along
-            let name = word.trim_start_matches('-');
-            skip = !name.contains('=') && flag(GLOBAL, name).is_some_and(|f| f.kind != Kind::Switch);
+            skip = takes_next(word); // a flag before the verb takes its value along
             continue;
         }
         at.push(i);
     }
-    for count in (1..=at.len()).rev() {
-        let name = at[..count].iter().map(|i| words[*i].as_str()).collect::<Vec<_>>().join(" ");
+    let mut names: Vec<&str> = Vec::new();
+    for i in &at {
+        let word = words[*i].as_str();
+        names.push(completed(names.first().copied(), word).unwrap_or(word));
+    }
+    for count in (1..=names.len()).rev() {
+        let name = names[..count].join(" ");
         if let Some(verb) = VERBS.iter().find(|v| v.name == name) {
             at.truncate(count);
-            return (at, Some(verb));
+            return Named { at, name, verb: Some(verb) };
         }
     }
-    (at, None)
+    let name = names.join(" ");
+    Named { at, name, verb: None }
+}
+
+/// Flags of the group of verbs about endpoints.
+const ENDPOINT: &[Flag] = &[CLUSTER];
+
+/// Returns the words of a line but for those at these places.
+fn without(words: &[String], at: &[usize]) -> Vec<String> {
+    words.iter().enumerate().filter(|(i, _)| !at.contains(i)).map(|(_, word)| word.clone()).collect()
 }
 
 pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
-    let wants_help = words.first().is_none_or(|w| w == "help");
+    let wants_help = words.first().is_none_or(|w| completed(None, w) == Some("help"));
     let words = if wants_help { words.get(1..).unwrap_or_default() } else { words };
-    let (at, verb) = verb(words);
+    let Named { at, name: named, verb } = verb(words);
     let Some(verb) = verb else {
-        let first = at.first().map(|i| words[*i].clone()).unwrap_or_default();
-        let named = at.iter().map(|i| words[*i].as_str()).collect::<Vec<_>>().join(" ");
-        let asked = wants_help || words.iter().any(|w| w == "-h" || w == "--help");
+        let first = named.split(' ').next().unwrap_or_default();
         let is = |name: &str| {
             named.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         };
@@ -58,8 +109,11 @@ pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
         }
         let group = VERBS.iter().any(|v| v.name.split_once(' ').is_some_and(|(group, _)| group == first));
         return match first.is_empty() || group {
-            true => Ok(Found::Help(overview(&first))),
-            false if asked && at.is_empty() => Ok(Found::Help(overview(""))),
+            true => {
+                let own = if first == "endpoint" { ENDPOINT } else { &[] };
+                read(first, own, &without(words, &at))?; // a flag that is unknown is told
+                Ok(Found::Help(overview(first)))
+            }
             false => Err(Fail::new(
                 FAILED,
                 format!("unknown command {first:?} for \"etcdctl\"\nRun 'etcdctl --help' for usage."),
@@ -69,9 +123,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
     if wants_help {
         return Ok(Found::Help(about(verb)));
     }
-    let rest: Vec<String> =
-        words.iter().enumerate().filter(|(i, _)| !at.contains(i)).map(|(_, w)| w.clone()).collect();
-    let mut given = read(verb.name, verb.flags, &rest)?;
+    let mut given = read(verb.name, verb.flags, &without(words, &at))?;
     from_environment(verb.name, &mut given, |variable| std::env::var(variable).ok())?;
     match given.on("help") {
         true => Ok(Found::Help(about(verb))),
@@ -144,6 +196,30 @@ mod tests {
         assert_eq!((given.args, given.before_dash), (vec!["a".into(), "--b".into()], Some(1)));
     }
 
+    /// As cobra does it for etcdctl.
+    #[test]
+    fn the_beginning_of_a_name_will_do_if_no_other_name_begins_so() {
+        let verb = |text: &str| line(text).map(|(name, given)| (name, given.args.join(" ")));
+        for (text, name, args) in [
+            ("mem l", "member list", ""),
+            ("-w json end stat", "endpoint status", ""),
+            ("snap save x", "snapshot save", "x"),
+            ("lease t 7b", "lease timetolive", "7b"),
+            ("compact 5", "compaction", "5"),
+            ("del a", "del", "a"),
+            ("g mem list", "get", "mem list"),
+        ] {
+            assert_eq!(verb(text), Ok((name, args.to_string())), "{text}");
+        }
+        for text in ["e status", "comp 5", "getx a"] {
+            assert!(verb(text).is_err_and(|error| error.starts_with("unknown command")), "{text}");
+        }
+        assert!(line("le").unwrap_err().contains("lease timetolive"), "the help of a group");
+        assert!(line("hel get").unwrap_err().contains("--keys-only"));
+        assert!(line("mem add x").unwrap_err().starts_with("member add is not implemented here"));
+        assert!(line("snapshot s").unwrap_err().contains("snapshot status"), "save or status");
+    }
+
     #[test]
     fn every_global_flag_has_its_variable_and_the_line_goes_before_it() {
         let with = |text: &str, variables: &[(&str, &str)]| {
@@ -173,10 +249,22 @@ mod tests {
         assert!(line("get a -x").unwrap_err().starts_with("unknown shorthand flag: 'x' in -x"));
         assert!(line("get a --limit z").unwrap_err().contains("invalid argument \"z\" for \"--limit\" flag"));
         assert!(line("get a --limit").unwrap_err().starts_with("flag needs an argument: --limit"));
+        for (text, flag) in [
+            ("--nonsense", "--nonsense"),
+            ("--user root:x get a", "--user"),
+            ("lease --nonsense", "--nonsense"),
+            ("help --nonsense", "--nonsense"),
+        ] {
+            assert!(line(text).unwrap_err().starts_with(&format!("unknown flag: {flag}\nRun")), "{text}");
+        }
+        assert!(line("endpoint --cluster").unwrap_err().contains("endpoint hashkv"), "the group has it");
+        let (verb, given) = line("--rev 3 get a").unwrap();
+        assert_eq!((verb, given.number("rev"), given.args), ("get", 3, vec!["a".to_string()]));
         assert!(line("nonsense").unwrap_err().starts_with("unknown command \"nonsense\""));
         for absent in ["user add x", "user", "downgrade enable 3.5", "member add x"] {
             assert!(line(absent).unwrap_err().contains("not implemented"), "{absent}");
         }
+        assert!(line("completion bash").unwrap_err().contains("not implemented"));
         assert!(line("roles").unwrap_err().starts_with("unknown command \"roles\""));
         assert!(line("lease").unwrap_err().contains("timetolive"));
         assert!(line("get --help").unwrap_err().contains("--keys-only"));

@@ -3,7 +3,7 @@
 use super::cmd::{keys, lease, lock, maintenance, member, txn, watch};
 use super::ctx::Ctx;
 use super::fail::Fail;
-use super::flags::{CLUSTER, DEL, Flag, GET, PREFIX, PREV_KV, PUT, number, short, switch};
+use super::flags::{CLUSTER, CONSISTENCY, DEL, Flag, GET, PREFIX, PREV_KV, PUT, number, short, switch};
 use futures::future::LocalBoxFuture;
 
 type Run = for<'a, 'io> fn(&'a mut Ctx<'io>) -> LocalBoxFuture<'a, Result<(), Fail>>;
@@ -93,7 +93,7 @@ pub const VERBS: &[Verb] = &[
         lock::lock,
         tidies
     ),
-    verb!("member list", "", "Show the members of the cluster", [], member::list),
+    verb!("member list", "", "Show the members of the cluster", [CONSISTENCY], member::list),
     verb!("move-leader", "<transferee-member-id>", "Let another member lead", [], maintenance::move_leader),
     verb!("put", "<key> <value>", "Set a key; without a value it comes from standard input", PUT, keys::put),
     verb!("snapshot save", "<filename>", "Save the whole store as a database file", [], maintenance::save),
@@ -131,6 +131,7 @@ pub const VERBS: &[Verb] = &[
 pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("auth", "this store has no users and roles"),
     ("check", "load tests are not built in"),
+    ("completion", "completion scripts are not built in"),
     ("downgrade", "all members run the version of this program"),
     ("make-mirror", "mirrors are not built in"),
     ("member add", "members follow the cluster's control-plane nodes"),

@@ -152,6 +152,20 @@ async fn a_watch_ends_when_its_command_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_watch_is_told_and_shown() {
+    let store = Store::start(1).await;
+    for value in ["1", "2", "3"] {
+        etcdctl(&store.preset, &["put", "a", value]).await;
+    }
+    assert_eq!(etcdctl(&store.preset, &["compaction", "3"]).await.code, 0);
+    let ended = etcdctl(&store.preset, &["watch", "a", "--rev", "1", "-w", "json"]).await;
+    let told = "watch was canceled (etcdserver: mvcc: required revision has been compacted)\n\
+                Error: watch is canceled by the server\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (5, told));
+    assert!(ended.stdout.contains("\"Canceled\":true"), "{}", ended.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_goes_on_at_another_endpoint_and_misses_nothing() {
     let store = Store::start(2).await;
     etcdctl(&store.preset, &["put", "w", "1"]).await;
@@ -364,6 +378,24 @@ async fn every_member_that_is_not_defragmented_is_named() {
     let ended = etcdctl(&preset, &["defrag"]).await;
     let named: Vec<&str> = ended.stderr.lines().filter_map(|line| line.split(['[', ']']).nth(1)).collect();
     assert_eq!((ended.code, named), (1, vec!["127.0.0.1:1", "127.0.0.1:2"]), "{}", ended.stderr);
+    assert!(
+        ended.stderr.starts_with("Failed to defragment etcd member[127.0.0.1:1]. took "),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_answer_is_told_once() {
+    let preset = Preset { endpoints: vec!["127.0.0.1:1".into(), "127.0.0.1:2".into()], ..Preset::default() };
+    let ended = etcdctl(&preset, &["endpoint", "status", "-w", "json"]).await;
+    let told = |line: &str| line.starts_with("Failed to get the status of endpoint 127.0.0.1:");
+    let lines: Vec<bool> = ended.stderr.lines().map(told).collect();
+    assert_eq!((ended.code, lines), (1, vec![true, true]), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "null\n", "as Go writes a list of nothing");
+    let ended = etcdctl(&preset, &["endpoint", "health", "--cluster"]).await;
+    let told = "Error: failed to fetch endpoints from etcd cluster member list: ";
+    assert!(ended.code == 1 && ended.stderr.starts_with(told), "{}", ended.stderr);
 }
 
 #[tokio::test]
@@ -373,7 +405,13 @@ async fn certificates_without_an_authority_are_refused() {
     let (cert, key) = (file("a.crt"), file("a.key"));
     let words = ["get", "a", "--cert", &cert, "--key", &key];
     let ended = etcdctl(&plain("127.0.0.1:1"), &words).await;
-    assert_eq!(ended.code, fail::FILE, "they are read: {}", ended.stderr);
+    let told = format!("Error: open {cert}: no such file or directory\n");
+    assert_eq!((ended.code, ended.stderr), (fail::ARGUMENTS, told));
+    let ended = etcdctl(&plain("127.0.0.1:1"), &["get", "a", "--cert", "", "--key", &key]).await;
+    let told = "Error: empty string is passed to --cert option\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (fail::ARGUMENTS, told));
+    let ended = etcdctl(&plain("127.0.0.1:1"), &["get", "a", "--key", &key]).await;
+    assert_eq!(ended.code, fail::ARGUMENTS, "{}", ended.stderr);
     std::fs::write(&cert, "x").unwrap();
     std::fs::write(&key, "x").unwrap();
     let ended = etcdctl(&plain("127.0.0.1:1"), &words).await;
@@ -399,6 +437,11 @@ async fn a_transfer_of_leadership_has_the_time_that_is_given() {
     let ended = etcdctl(&store.preset, &["move-leader", &me]).await;
     let told = format!("Leadership transferred from {me} to {me}\n");
     assert_eq!((ended.code, ended.stdout), (0, told), "{}", ended.stderr);
+    let ended = etcdctl(&store.preset, &["move-leader", &me, "-w", "json"]).await;
+    assert!(ended.code == 0 && ended.stdout.starts_with('{'), "{ended:?}");
+    let ended = etcdctl(&store.preset, &["move-leader", &me, "-w", "fields"]).await;
+    let told = "Error: fields not supported as output format\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (fail::FEATURE, told));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,9 @@
 //! A connection to a member, and the calls that verbs make.
 
-use super::fail::{CONNECTION, FAILED, FILE, Fail};
+use super::fail::{CONNECTION, FAILED, Fail};
 use super::given::Given;
 use super::preset::Preset;
+use api::gostr::io_error;
 use etcd::grpc::client::{Channel, Endpoint};
 use etcd::pb;
 use futures::stream::BoxStream;
@@ -36,9 +37,10 @@ impl Target {
     /// port.
     ///
     /// # Errors
-    /// A file of `--cacert`, `--cert` or `--key` cannot be read ([`FILE`]) or used, only one of
-    /// `--cert` and `--key` was given or both without `--cacert`, `--insecure-skip-tls-verify` was
-    /// given, or `--dial-timeout` is no duration ([`FAILED`]).
+    /// A file of `--cacert`, `--cert` or `--key` cannot be read or used, one of these flags is
+    /// empty, or only one of `--cert` and `--key` was given (as of [`Fail::arguments`]); both were
+    /// given without `--cacert`, `--insecure-skip-tls-verify` was given, or `--dial-timeout` is no
+    /// duration ([`FAILED`]).
     pub(crate) fn of(given: &Given, preset: Preset) -> Result<Target, Fail> {
         let said = |name: &str| Some(given.text(name)).filter(|v| !v.is_empty());
         let file = |name: &str, preset: Option<PathBuf>| said(name).map(PathBuf::from).or(preset);
@@ -50,15 +52,19 @@ impl Target {
         if given.on("insecure-skip-tls-verify") {
             return Err(Fail::new(FAILED, "--insecure-skip-tls-verify is not supported; give --cacert"));
         }
+        let is_empty = |name: &&str| given.was_set(name) && given.text(name).is_empty();
+        if let Some(name) = ["cert", "key", "cacert"].iter().find(|name| is_empty(name)) {
+            return Err(Fail::arguments(format!("empty string is passed to --{name} option")));
+        }
         let identity = match (file("cert", preset.cert), file("key", preset.key)) {
             (Some(cert), Some(key)) => Some(Identity { cert_pem: read(&cert)?, key_pem: read(&key)? }),
             (None, None) => None,
-            _ => return Err(Fail::new(FAILED, "--cert and --key belong together: give both")),
+            _ => return Err(Fail::arguments("--cert and --key belong together: give both")),
         };
         let tls = match file("cacert", preset.cacert) {
             Some(authority) => {
                 let config = client_config(identity.as_ref(), &read(&authority)?, &["h2"]);
-                Some(config.map_err(|e| Fail::new(FAILED, e.to_string()))?)
+                Some(config.map_err(|e| Fail::arguments(e.to_string()))?)
             }
             // etcdctl would trust the authorities of the system; plain text would surprise.
             None if identity.is_some() => {
@@ -76,7 +82,8 @@ impl Target {
 }
 
 fn read(path: &Path) -> Result<String, Fail> {
-    std::fs::read_to_string(path).map_err(|e| Fail::new(FILE, format!("cannot read {}: {e}", path.display())))
+    let unread = |e: std::io::Error| Fail::arguments(format!("open {}: {}", path.display(), io_error(&e)));
+    std::fs::read_to_string(path).map_err(unread)
 }
 
 /// A member that answers.

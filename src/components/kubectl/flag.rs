@@ -93,7 +93,7 @@ impl Flags {
 
     /// The value of a flag for a number; 0 if there is no such flag.
     pub fn int(&self, name: &str) -> i64 {
-        parse_int(self.text(name), i64::BITS).unwrap_or(0)
+        gostr::parse_int(self.text(name), i64::BITS).unwrap_or(0)
     }
 
     /// The value of a flag for a duration; zero if there is no such flag.
@@ -132,7 +132,7 @@ impl Flags {
             }
             Kind::Int | Kind::Int32 => {
                 let bits = if flag.kind == Kind::Int32 { i32::BITS } else { i64::BITS };
-                if let Err(why) = parse_int(&value, bits) {
+                if let Err(why) = gostr::parse_int(&value, bits) {
                     return invalid(format!("strconv.ParseInt: parsing {quoted}: {why}"));
                 }
             }
@@ -194,70 +194,5 @@ fn parse_bool(text: &str) -> Option<bool> {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
-    }
-}
-
-/// A number as Go's `strconv.ParseInt` reads one with base 0: `12`, `-3`, `0x1f`, `0o17`, `017`,
-/// `0b1`, `1_000`. The error is its reason.
-fn parse_int(text: &str, bits: u32) -> Result<i64, &'static str> {
-    let (negative, rest) = match text.strip_prefix(['-', '+']) {
-        Some(rest) => (text.starts_with('-'), rest),
-        None => (false, text),
-    };
-    let lower = rest.to_ascii_lowercase();
-    let (radix, digits) = match lower.get(..2) {
-        Some("0x") => (16, &lower[2..]),
-        Some("0o") => (8, &lower[2..]),
-        Some("0b") => (2, &lower[2..]),
-        _ if lower.len() > 1 && lower.starts_with('0') => (8, &lower[1..]),
-        _ => (10, lower.as_str()),
-    };
-    // An underscore stands between digits, or between a prefix and digits.
-    let plain = digits.replace('_', "");
-    let spaced =
-        !digits.contains("__") && !digits.ends_with('_') && (radix != 10 || !digits.starts_with('_'));
-    if plain.is_empty() || !spaced || !plain.chars().all(|c| c.is_digit(radix)) {
-        return Err("invalid syntax");
-    }
-    let size = u64::from_str_radix(&plain, radix).map_err(|_| "value out of range")?;
-    let most = 1u64 << (bits - 1);
-    match negative {
-        true if size <= most => Ok((size as i64).wrapping_neg()),
-        false if size < most => Ok(size as i64),
-        _ => Err("value out of range"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_read_as_go_reads_them() {
-        for (text, want) in [
-            ("12", Ok(12)),
-            ("-3", Ok(-3)),
-            ("+5", Ok(5)),
-            ("0", Ok(0)),
-            ("0x1F", Ok(31)),
-            ("017", Ok(15)),
-            ("0b1_0", Ok(2)),
-            ("-9223372036854775808", Ok(i64::MIN)),
-            ("9223372036854775808", Err("value out of range")),
-            ("99999999999999999999999", Err("value out of range")),
-            ("08", Err("invalid syntax")),
-            ("1_000", Ok(1000)),
-            ("0_7", Ok(7)),
-            ("_1", Err("invalid syntax")),
-            ("1_", Err("invalid syntax")),
-            ("1__0", Err("invalid syntax")),
-            ("", Err("invalid syntax")),
-            ("--1", Err("invalid syntax")),
-            ("é1", Err("invalid syntax")),
-        ] {
-            assert_eq!(parse_int(text, i64::BITS), want, "{text}");
-        }
-        assert_eq!(parse_int("2147483648", i32::BITS), Err("value out of range"));
-        assert_eq!(parse_int("-2147483648", i32::BITS), Ok(-2147483648));
     }
 }

@@ -8,9 +8,11 @@
 //! [`rules`] is pure: services and slices in, the node's [`ServiceRule`]s out. The edge waits for
 //! changes, gathers those that come together, and hands the whole picture to the node's network,
 //! which changes only what differs. [`host`] does the same for the learner's own loopback: `curl
-//! localhost:NODEPORT` reaches the cluster, and is refused as soon as nothing is ready. An address
-//! that two Services claim goes to one of them, and the other is told in an Event: the kernel would
-//! refuse the whole table. So are Services whose rules are more than the kernel takes at once.
+//! localhost:NODEPORT` reaches the cluster, and is refused as soon as nothing is ready. The port of
+//! a load balancer leads to the nodes that are not excluded from load balancers by their label; to
+//! all, if every one is. An address that two Services claim goes to one of them, and the other is
+//! told in an Event: the kernel would refuse the whole table. So are Services whose rules are more
+//! than the kernel takes at once.
 //!
 //! The folder `golden` shows a node's rules for cluster IPs, node ports and conflicts, as scripts
 //! to read.

@@ -166,6 +166,40 @@ pub fn parse_duration(text: &str) -> Result<Nanos, String> {
     Ok(Nanos(sign * total))
 }
 
+/// Reads a number of so many bits as Go's `strconv.ParseInt` does with base 0: `12`, `-3`, `0x1f`,
+/// `0o17`, `017`, `0b1`, `1_000`.
+///
+/// # Errors
+/// Go's reason: the text is no number, or one that needs more bits.
+pub fn parse_int(text: &str, bits: u32) -> Result<i64, &'static str> {
+    let (negative, rest) = match text.strip_prefix(['-', '+']) {
+        Some(rest) => (text.starts_with('-'), rest),
+        None => (false, text),
+    };
+    let lower = rest.to_ascii_lowercase();
+    let (radix, digits) = match lower.get(..2) {
+        Some("0x") => (16, &lower[2..]),
+        Some("0o") => (8, &lower[2..]),
+        Some("0b") => (2, &lower[2..]),
+        _ if lower.len() > 1 && lower.starts_with('0') => (8, &lower[1..]),
+        _ => (10, lower.as_str()),
+    };
+    // An underscore stands between digits, or between a prefix and digits.
+    let plain = digits.replace('_', "");
+    let spaced =
+        !digits.contains("__") && !digits.ends_with('_') && (radix != 10 || !digits.starts_with('_'));
+    if plain.is_empty() || !spaced || !plain.chars().all(|c| c.is_digit(radix)) {
+        return Err("invalid syntax");
+    }
+    let size = u64::from_str_radix(&plain, radix).map_err(|_| "value out of range")?;
+    let most = 1u64 << (bits - 1);
+    match negative {
+        true if size <= most => Ok((size as i64).wrapping_neg()),
+        false if size < most => Ok(size as i64),
+        _ => Err("value out of range"),
+    }
+}
+
 /// A float as Go's `encoding/json` writes it: with an exponent below 1e-6 and from 1e+21 on, and
 /// without a zero before its digit.
 pub(crate) fn float(f: f64) -> String {
@@ -289,5 +323,34 @@ mod tests {
         assert_eq!(parse_duration("5").unwrap_err(), "time: missing unit in duration \"5\"");
         assert_eq!(parse_duration("5x").unwrap_err(), "time: unknown unit \"x\" in duration \"5x\"");
         assert_eq!(parse_duration("x").unwrap_err(), "time: invalid duration \"x\"");
+    }
+
+    #[test]
+    fn numbers_are_read_as_go_reads_them() {
+        for (text, want) in [
+            ("12", Ok(12)),
+            ("-3", Ok(-3)),
+            ("+5", Ok(5)),
+            ("0", Ok(0)),
+            ("0x1F", Ok(31)),
+            ("017", Ok(15)),
+            ("0b1_0", Ok(2)),
+            ("-9223372036854775808", Ok(i64::MIN)),
+            ("9223372036854775808", Err("value out of range")),
+            ("99999999999999999999999", Err("value out of range")),
+            ("08", Err("invalid syntax")),
+            ("1_000", Ok(1000)),
+            ("0_7", Ok(7)),
+            ("_1", Err("invalid syntax")),
+            ("1_", Err("invalid syntax")),
+            ("1__0", Err("invalid syntax")),
+            ("", Err("invalid syntax")),
+            ("--1", Err("invalid syntax")),
+            ("é1", Err("invalid syntax")),
+        ] {
+            assert_eq!(parse_int(text, i64::BITS), want, "{text}");
+        }
+        assert_eq!(parse_int("2147483648", i32::BITS), Err("value out of range"));
+        assert_eq!(parse_int("-2147483648", i32::BITS), Ok(-2147483648));
     }
 }

@@ -106,6 +106,9 @@ fn normal(text: &str, leases: &mut Vec<String>) -> String {
         (r#","storageVersion":"VERSION""#, ""),
         (r#","downgradeInfo":\{\}"#, ""),
         (r#"(?m)^"HashRevision" : \d+\n"#, ""),
+        (r#"(?m)^"Revision" : 0\n"#, ""),
+        (r"(?m)^(Finished defragmenting etcd member\[URL\])\. took TIME$", "${1}"),
+        ("snapshot save expects one argument <filename>", "snapshot save expects one argument"),
         // 3.6 gives an answer about alarms its head, 3.4 does not.
         (r#"(?m)^\{("header":\{"cluster_id":N,"member_id":N,"revision":\d+,"raft_term":N\}\})$"#, "{}"),
         ("API version: 3.6", "API version: 3.4"),

@@ -55,19 +55,36 @@ pub(crate) fn range_of(given: &Given, verb: &str) -> Result<(Bytes, Bytes), Fail
     })
 }
 
-/// Errors: an unknown order, target or consistency, or flags that exclude each other.
+/// Returns whether `--consistency` lets one member answer from what it knows. Errors: neither `l`
+/// nor `s`.
+pub(crate) fn is_serializable(given: &Given) -> Result<bool, Fail> {
+    match given.text("consistency").as_str() {
+        "l" => Ok(false),
+        "s" => Ok(true),
+        other => Err(Fail::new(FEATURE, format!("unknown consistency flag {other:?}"))),
+    }
+}
+
+/// Returns the bounds of a revision that a flag `--min-…` and a flag `--max-…` name. 0 is no bound,
+/// and so is less. Errors: the bounds are in the wrong order.
+fn bounds(given: &Given, min: &str, max: &str) -> Result<(i64, i64), Fail> {
+    let (low, high) = (given.number(min).max(0), given.number(max).max(0));
+    if high > 0 && low > high {
+        return Err(Fail::new(FEATURE, format!("--{min} {low} is more than --{max} {high}")));
+    }
+    Ok((low, high))
+}
+
+/// Errors: an unknown order, target or consistency, flags that exclude each other, or bounds in the
+/// wrong order.
 pub(crate) fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
-    let serializable = match given.text("consistency").as_str() {
-        "l" => false,
-        "s" => true,
-        other => return Err(Fail::new(FEATURE, format!("unknown consistency flag {other:?}"))),
-    };
     let (key, range_end) = range_of(given, "get")?;
     if given.on("keys-only") && given.on("count-only") {
         return Err(Fail::arguments(
             "`--keys-only` and `--count-only` cannot be set at the same time, choose one",
         ));
     }
+    let serializable = is_serializable(given)?;
     let order = given.text("order").to_uppercase();
     let sort_order = match order.as_str() {
         "" => 0,
@@ -84,6 +101,8 @@ pub(crate) fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
         "VALUE" => 4,
         _ => return Err(Fail::new(FEATURE, format!("bad sort target {}", given.text("sort-by")))),
     };
+    let (min_create_revision, max_create_revision) = bounds(given, "min-create-rev", "max-create-rev")?;
+    let (min_mod_revision, max_mod_revision) = bounds(given, "min-mod-rev", "max-mod-rev")?;
     // As etcdctl, a target alone is sent without an order: the server sorts upwards then, but only
     // what is left behind the limit.
     Ok(pb::RangeRequest {
@@ -96,7 +115,10 @@ pub(crate) fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
         serializable,
         keys_only: given.on("keys-only"),
         count_only: given.on("count-only"),
-        ..Default::default()
+        min_mod_revision,
+        max_mod_revision,
+        min_create_revision,
+        max_create_revision,
     })
 }
 
@@ -113,9 +135,6 @@ pub(crate) fn put_request(given: &Given, stdin: Option<Vec<u8>>) -> Result<pb::P
         ([key, value, ..], _) => (key, value.clone().into_bytes()), // etcdctl, too, does not look at what follows
         _ => return Err(Fail::arguments("put command needs 1 argument and input from stdin or 2 arguments")),
     };
-    if ignore_lease && given.was_set("lease") {
-        return Err(Fail::arguments("put command can not have both lease and ignore-lease set"));
-    }
     Ok(pb::PutRequest {
         key: key.clone().into(),
         value: value.into(),
@@ -156,11 +175,6 @@ pub(crate) async fn warn(ctx: &mut Ctx<'_>, warning: Option<String>) {
 /// Checks that the format has a place for the part of the answer that the flags of `get` ask for.
 fn check_format(given: &Given, format: Format) -> Result<(), Fail> {
     let values_only = given.on("print-value-only");
-    if values_only && given.on("keys-only") {
-        return Err(Fail::arguments(
-            "`--keys-only` and `--print-value-only` cannot be set at the same time, choose one",
-        ));
-    }
     if values_only && format != Format::Simple {
         return Err(Fail::arguments("print-value-only is only for `--write-out=simple`"));
     }
@@ -249,6 +263,8 @@ mod tests {
             assert!(refused.text.starts_with("del command needs one argument as key"), "{line}: {refused:?}");
         }
         assert!(get_request(&given("get a b c")).is_err());
+        let refused = get_request(&given("get --consistency x")).unwrap_err();
+        assert_eq!(refused.code, crate::fail::ARGUMENTS, "the key is missed first: {refused:?}");
         let both = get_request(&given("get a --keys-only --count-only -w fields")).unwrap_err();
         assert_eq!(both.code, crate::fail::ARGUMENTS);
         assert!(both.text.ends_with("cannot be set at the same time, choose one"), "{both:?}");
@@ -270,6 +286,31 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_chosen_by_the_revisions_of_their_versions() {
+        let line = "get a --prefix --min-create-rev 2 --max-create-rev 5 --min-mod-rev 3 --max-mod-rev 0x10";
+        let ask = get_request(&given(line)).unwrap();
+        assert_eq!((ask.min_create_revision, ask.max_create_revision), (2, 5));
+        assert_eq!((ask.min_mod_revision, ask.max_mod_revision), (3, 16));
+        let ask = get_request(&given("get a --max-mod-rev=-1 --min-mod-rev 4")).unwrap();
+        assert_eq!((ask.min_mod_revision, ask.max_mod_revision), (4, 0), "as if it was not given");
+        for bounds in ["create", "mod"] {
+            let line = format!("get a --min-{bounds}-rev 6 --max-{bounds}-rev 5");
+            let refused = get_request(&given(&line)).unwrap_err();
+            let told = format!("--min-{bounds}-rev 6 is more than --max-{bounds}-rev 5");
+            assert_eq!(refused, Fail::new(FEATURE, told));
+        }
+    }
+
+    /// The server judges both together (`etcdserver: lease is provided`), and 0 is no lease.
+    #[test]
+    fn a_lease_and_one_that_is_kept_are_both_sent() {
+        let ask = put_request(&given("put a b --ignore-lease --lease 7b"), None).unwrap();
+        assert_eq!((ask.lease, ask.ignore_lease), (0x7b, true));
+        let ask = put_request(&given("put a b --ignore-lease --lease 0"), None).unwrap();
+        assert_eq!((ask.lease, ask.ignore_lease), (0, true));
+    }
+
+    #[test]
     fn a_format_without_a_place_for_the_answer_is_refused() {
         let code = |line: &str, format: Format| check_format(&given(line), format).map_err(|fail| fail.code);
         let refused = Err(crate::fail::ARGUMENTS);
@@ -277,7 +318,7 @@ mod tests {
         assert_eq!(code("get a --count-only", Format::Fields), Ok(()));
         assert_eq!(code("get a --count-only", Format::Json), Ok(()));
         assert_eq!(code("get a --print-value-only", Format::Json), refused);
-        assert_eq!(code("get a --print-value-only --keys-only", Format::Simple), refused);
+        assert_eq!(code("get a --print-value-only --keys-only", Format::Simple), Ok(()), "empty lines");
         assert_eq!(code("get a --print-value-only", Format::Simple), Ok(()));
     }
 

@@ -58,7 +58,7 @@ async fn show(
         Format::Json => return ctx.out.json(&json).await,
         Format::Simple => simple(&mut page),
         Format::Fields => fields(&mut page),
-        Format::Table => return Err(ctx.out.no_table()),
+        Format::Table => return Err(ctx.out.no_format()),
     }
     ctx.out.send(&page.bytes).await
 }
@@ -66,7 +66,7 @@ async fn show(
 pub(crate) async fn grant(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [ttl] = ctx.args() else { return Err(Fail::arguments("lease grant command needs TTL argument")) };
     let wrong = |f: Fail| Fail::arguments(format!("bad TTL ({})", f.text));
-    let ttl = number(ttl, "ParseInt", 0).map_err(wrong)?;
+    let ttl = number(ttl, 0).map_err(wrong)?;
     let failed = |f: Fail| Fail::new(f.code, format!("failed to grant lease ({})", f.text));
     let a = ctx.connect().await?.grant(ttl).await.map_err(failed)?;
     let json = flat(&a.header, json!({"ID": a.id, "TTL": a.ttl, "Error": a.error}));
@@ -98,18 +98,7 @@ pub(crate) async fn time_to_live(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     };
     let json =
         flat(&a.header, json!({"id": a.id, "ttl": a.ttl, "granted-ttl": a.granted_ttl, "keys": listed}));
-    let simple = |page: &mut Page| {
-        if a.granted_ttl == 0 && a.ttl == -1 {
-            return page.line(format!("lease {:016x} already expired", a.id));
-        }
-        let mut text =
-            format!("lease {:016x} granted with TTL({}s), remaining({}s)", a.id, a.granted_ttl, a.ttl);
-        if keys {
-            let names: Vec<_> = a.keys.iter().map(|k| String::from_utf8_lossy(k)).collect();
-            text += &format!(", attached keys([{}])", names.join(" "));
-        }
-        page.line(text);
-    };
+    let simple = |page: &mut Page| time_left(page, &a, keys);
     let fields = |page: &mut Page| {
         page.header(&a.header);
         page.lease_id("ID", a.id);
@@ -118,6 +107,24 @@ pub(crate) async fn time_to_live(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         a.keys.iter().for_each(|key| page.field("Key", super::super::out::quoted(key)));
     };
     show(ctx, json, simple, fields).await
+}
+
+/// Adds the line of `lease timetolive`. Keys are bytes, and stay as they are.
+fn time_left(page: &mut Page, a: &pb::LeaseTimeToLiveResponse, keys: bool) {
+    if a.granted_ttl == 0 && a.ttl == -1 {
+        return page.line(format!("lease {:016x} already expired", a.id));
+    }
+    let text = format!("lease {:016x} granted with TTL({}s), remaining({}s)", a.id, a.granted_ttl, a.ttl);
+    page.bytes.extend(text.as_bytes());
+    if keys {
+        page.bytes.extend(b", attached keys([");
+        for (place, key) in a.keys.iter().enumerate() {
+            page.bytes.extend(if place == 0 { "".as_bytes() } else { b" " });
+            page.bytes.extend(key.iter());
+        }
+        page.bytes.extend(b"])");
+    }
+    page.line("");
 }
 
 pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
@@ -167,4 +174,22 @@ pub(crate) async fn keep_alive(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attached_keys_keep_their_bytes() {
+        let keys = vec![b"a".to_vec().into(), vec![0xff, b'k'].into()];
+        let (id, granted_ttl, ttl) = (0x7b, 100, 99);
+        let answer = pb::LeaseTimeToLiveResponse { id, granted_ttl, ttl, keys, header: None };
+        let mut page = Page::default();
+        time_left(&mut page, &answer, true);
+        time_left(&mut page, &answer, false);
+        let line = "lease 000000000000007b granted with TTL(100s), remaining(99s)";
+        let with_keys = [line.as_bytes(), b", attached keys([a \xffk])\n"].concat();
+        assert_eq!(page.bytes, [&with_keys[..], line.as_bytes(), b"\n"].concat());
+    }
 }

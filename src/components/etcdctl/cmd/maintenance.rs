@@ -2,16 +2,19 @@
 
 use super::super::ctx::Ctx;
 use super::super::fail::{CANCELED, FAILED, FILE, Fail};
-use super::super::given::number;
+use super::super::given::{no_number, number};
 use super::super::out::{Format, Page, human, table};
 use super::super::version::VERSION;
 use super::super::wire::told;
+use api::gostr::Nanos;
 use etcd::database::summary;
 use etcd::pb;
 use futures::{Stream, StreamExt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::num::ParseIntError;
 use std::path::Path;
+use std::time::Instant;
 use tokio::io::AsyncWriteExt;
 use tonic::Status;
 
@@ -23,7 +26,7 @@ pub(crate) async fn version(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 pub(crate) async fn compaction(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [revision] = ctx.args() else { return Err(Fail::arguments("compaction command needs 1 argument")) };
-    let revision = number(revision, "ParseInt", FAILED)?;
+    let revision = number(revision, FAILED)?;
     let ask = pb::CompactionRequest { revision, physical: ctx.given.on("physical") };
     ctx.connect().await?.call::<_, pb::CompactionResponse>("/etcdserverpb.KV/Compact", ask).await?;
     ctx.out.line(&format!("compacted revision {revision}")).await
@@ -34,23 +37,33 @@ async fn alarm(ctx: &mut Ctx<'_>, action: i32) -> Result<pb::AlarmResponse, Fail
     ctx.connect().await?.call("/etcdserverpb.Maintenance/Alarm", ask).await
 }
 
+/// Returns what etcd calls a kind of alarm. As in Go, a number without a name stands for itself.
+fn alarm_name(kind: i32) -> String {
+    match kind {
+        0 => "NONE".into(),
+        1 => "NOSPACE".into(),
+        2 => "CORRUPT".into(),
+        other => other.to_string(),
+    }
+}
+
 fn alarm_line(alarm: &pb::AlarmMember) -> String {
-    let name = ["NONE", "NOSPACE", "CORRUPT"].get(alarm.alarm as usize).copied().unwrap_or("UNKNOWN");
-    format!("memberID:{} alarm:{name} ", alarm.member_id)
+    format!("memberID:{} alarm:{} ", alarm.member_id, alarm_name(alarm.alarm))
+}
+
+fn alarm_fields(page: &mut Page, answer: &pb::AlarmResponse) {
+    page.header(&answer.header);
+    for alarm in &answer.alarms {
+        page.id("MemberID", alarm.member_id);
+        page.field("AlarmType", alarm_name(alarm.alarm));
+        page.line("");
+    }
 }
 
 async fn show_alarms(ctx: &mut Ctx<'_>, answer: pb::AlarmResponse) -> Result<(), Fail> {
     let simple =
         |page: &mut Page, a: &pb::AlarmResponse| a.alarms.iter().for_each(|a| page.line(alarm_line(a)));
-    let fields = |page: &mut Page, a: &pb::AlarmResponse| {
-        page.header(&a.header);
-        for alarm in &a.alarms {
-            page.id("MemberID", alarm.member_id);
-            page.field("AlarmType", alarm.alarm);
-            page.line("");
-        }
-    };
-    ctx.out.answer(&answer, simple, fields).await
+    ctx.out.answer(&answer, simple, alarm_fields).await
 }
 
 fn no_arguments(ctx: &Ctx<'_>, verb: &str) -> Result<(), Fail> {
@@ -85,17 +98,22 @@ pub(crate) async fn disarm(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 pub(crate) async fn defrag(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let mut failed = false;
     for endpoint in ctx.endpoints().await? {
-        let ask = pb::DefragmentRequest {};
+        let (ask, start) = (pb::DefragmentRequest {}, Instant::now());
         let done = match ctx.member(&endpoint).await {
             Ok(etcd) => {
                 etcd.call::<_, pb::DefragmentResponse>("/etcdserverpb.Maintenance/Defragment", ask).await
             }
             Err(fail) => Err(fail),
         };
+        let took = Nanos(start.elapsed().as_nanos() as i128);
         match done {
-            Ok(_) => ctx.out.line(&format!("Finished defragmenting etcd member[{endpoint}]")).await?,
+            Ok(_) => {
+                let text = format!("Finished defragmenting etcd member[{endpoint}]. took {took}");
+                ctx.out.line(&text).await?;
+            }
             Err(f) => {
-                ctx.tell(&format!("Failed to defragment etcd member[{endpoint}] ({})", f.text)).await;
+                let text = format!("Failed to defragment etcd member[{endpoint}]. took {took}. ({})", f.text);
+                ctx.tell(&text).await;
                 failed = true;
             }
         }
@@ -107,7 +125,7 @@ pub(crate) async fn defrag(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 /// client waits: `--command-timeout` ends it.
 pub(crate) async fn move_leader(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [target] = ctx.args() else { return Err(Fail::arguments("move-leader command needs 1 argument")) };
-    let wrong = |_| Fail::arguments(format!("strconv.ParseUint: parsing {target:?}: invalid syntax"));
+    let wrong = |error: ParseIntError| Fail::arguments(no_number("ParseUint", target, &error));
     let target_id = u64::from_str_radix(target, 16).map_err(wrong)?;
     for endpoint in ctx.endpoints().await? {
         let etcd = ctx.member(&endpoint).await?;
@@ -118,8 +136,14 @@ pub(crate) async fn move_leader(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
             continue;
         }
         let ask = pb::MoveLeaderRequest { target_id };
-        etcd.call::<_, pb::MoveLeaderResponse>("/etcdserverpb.Maintenance/MoveLeader", ask).await?;
-        return ctx.out.line(&format!("Leadership transferred from {me:x} to {target_id:x}")).await;
+        let moved: pb::MoveLeaderResponse = etcd.call("/etcdserverpb.Maintenance/MoveLeader", ask).await?;
+        return match ctx.out.format {
+            Format::Json => ctx.out.json(&moved).await,
+            Format::Simple => {
+                ctx.out.line(&format!("Leadership transferred from {me:x} to {target_id:x}")).await
+            }
+            Format::Fields | Format::Table => Err(ctx.out.no_format()),
+        };
     }
     let endpoints = ctx.endpoints().await?;
     Err(Fail::arguments(format!("no leader endpoint given at [{}]", endpoints.join(" "))))
@@ -161,7 +185,9 @@ impl Drop for Draft<'_> {
 /// then put there. It takes as long as it takes, unless `--command-timeout` is given. As with
 /// etcdctl, whatever keeps it from being saved has one exit code ([`CANCELED`]).
 pub(crate) async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
-    let [path] = ctx.args() else { return Err(Fail::arguments("snapshot save expects one argument")) };
+    let [path] = ctx.args() else {
+        return Err(Fail::arguments("snapshot save expects one argument <filename>"));
+    };
     let path = path.clone();
     let fetched = match ctx.chosen_timeout() {
         Some(limit) => clock::limit(limit, fetch(ctx, &path))
@@ -237,6 +263,9 @@ fn saved(path: &str, version: &str) -> String {
     }
 }
 
+/// The columns of `snapshot status`, those of `etcdutl` 3.6.
+const SUMMARY_HEADINGS: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
+
 pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [path] = ctx.args() else {
         return Err(Fail::arguments("snapshot status requires exactly one argument"));
@@ -250,23 +279,25 @@ pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     };
     let file = std::fs::read(path).map_err(unreadable)?;
     let s = summary(&file).map_err(|e| Fail::new(FAILED, e.to_string()))?;
-    let row =
-        vec![format!("{:x}", s.hash), s.revision.to_string(), s.total_keys.to_string(), human(s.total_size)];
+    let (hash, size) = (format!("{:x}", s.hash), human(s.total_size));
+    let row = vec![hash, s.revision.to_string(), s.total_keys.to_string(), size, s.version.clone()];
     let mut page = ctx.out.page();
     match ctx.out.format {
         Format::Json => {
-            let all = json!({"hash": s.hash, "revision": s.revision, "totalKey": s.total_keys, "totalSize": s.total_size});
+            let all = json!({
+                "hash": s.hash, "revision": s.revision, "totalKey": s.total_keys, "totalSize": s.total_size,
+                "version": s.version,
+            });
             return ctx.out.json(&all).await;
         }
         Format::Simple => page.line(row.join(", ")),
-        Format::Table => {
-            page.bytes = table(&["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE"], &[row]).into_bytes()
-        }
+        Format::Table => page.bytes = table(&SUMMARY_HEADINGS, &[row]).into_bytes(),
         Format::Fields => {
             page.field("Hash", s.hash);
             page.field("Revision", s.revision);
             page.field("Keys", s.total_keys);
             page.field("Size", s.total_size);
+            page.field("Version", s.version);
         }
     }
     ctx.out.send(&page.bytes).await
@@ -274,7 +305,7 @@ pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Draft, pb, receive, saved};
+    use super::{Draft, Page, alarm_fields, alarm_line, pb, receive, saved};
     use crate::fail::{FILE, Fail};
     use std::os::unix::fs::PermissionsExt;
 
@@ -282,6 +313,19 @@ mod tests {
     fn the_version_of_a_snapshot_is_told_if_the_server_names_it() {
         assert_eq!(saved("a.db", "3.6.0"), "Snapshot saved at a.db\nServer version 3.6.0");
         assert_eq!(saved("a.db", ""), "Snapshot saved at a.db");
+    }
+
+    /// As `printer_fields.go` of etcdctl 3.6 has it.
+    #[test]
+    fn alarms_have_names() {
+        let alarm = |alarm| pb::AlarmMember { member_id: 31, alarm };
+        let answer = pb::AlarmResponse { header: None, alarms: vec![alarm(1), alarm(2), alarm(7)] };
+        let mut page = Page::default();
+        alarm_fields(&mut page, &answer);
+        let text = String::from_utf8(page.bytes).unwrap();
+        let named: Vec<&str> = text.lines().filter(|line| line.starts_with("\"AlarmType\"")).collect();
+        assert_eq!(named, ["\"AlarmType\" : NOSPACE", "\"AlarmType\" : CORRUPT", "\"AlarmType\" : 7"]);
+        assert_eq!(alarm_line(&alarm(1)), "memberID:31 alarm:NOSPACE ");
     }
 
     #[tokio::test]

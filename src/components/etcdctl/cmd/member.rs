@@ -3,13 +3,14 @@
 use super::super::ctx::Ctx;
 use super::super::fail::{FAILED, FILE, Fail};
 use super::super::out::{Format, Page, human, table};
+use super::keys::is_serializable;
 use etcd::pb;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Instant;
 
 pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
-    let ask = pb::MemberListRequest { linearizable: true };
+    let ask = pb::MemberListRequest { linearizable: !is_serializable(&ctx.given)? };
     let answer: pb::MemberListResponse =
         ctx.connect().await?.call("/etcdserverpb.Cluster/MemberList", ask).await?;
     let row = |m: &pb::Member| {
@@ -104,6 +105,12 @@ async fn each<A>(
     Ok((answers, failed))
 }
 
+/// Returns answers as a list in JSON. Go writes a list of nothing as null.
+fn listed(answers: impl Iterator<Item = Value>) -> Value {
+    let all: Vec<Value> = answers.collect();
+    if all.is_empty() { Value::Null } else { Value::Array(all) }
+}
+
 /// The columns of `endpoint status`.
 const STATUS_HEADINGS: [&str; 16] = [
     "ENDPOINT",
@@ -182,8 +189,8 @@ pub(crate) async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let mut page = ctx.out.page();
     match ctx.out.format {
         Format::Json => {
-            let all: Vec<Value> = answers.iter().map(|(e, s)| json!({"Endpoint": e, "Status": s})).collect();
-            ctx.out.json(&all).await?;
+            let all = answers.iter().map(|(e, s)| json!({"Endpoint": e, "Status": s}));
+            ctx.out.json(&listed(all)).await?;
         }
         Format::Simple => rows.iter().for_each(|r| page.line(r.join(", "))),
         Format::Table => {
@@ -196,8 +203,12 @@ pub(crate) async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         }
     }
     ctx.out.send(&page.bytes).await?;
-    failed.map_or(Ok(()), Err)
+    // As etcdctl: what failed was told above, and only the exit code says it again.
+    failed.map_or(Ok(()), |_| Err(Fail::new(FAILED, "")))
 }
+
+/// The columns of `endpoint hashkv`.
+const HASH_HEADINGS: [&str; 3] = ["ENDPOINT", "HASH", "HASH REVISION"];
 
 pub(crate) async fn hashkv(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let revision = ctx.given.number("rev");
@@ -207,20 +218,24 @@ pub(crate) async fn hashkv(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         etcd.call::<_, pb::HashKvResponse>("/etcdserverpb.Maintenance/HashKV", ask).await
     })
     .await?;
-    let rows: Vec<Vec<String>> = answers.iter().map(|(e, h)| vec![e.clone(), h.hash.to_string()]).collect();
+    let row = |(endpoint, h): &(String, pb::HashKvResponse)| {
+        vec![endpoint.clone(), h.hash.to_string(), h.hash_revision.to_string()]
+    };
+    let rows: Vec<Vec<String>> = answers.iter().map(row).collect();
     let mut page = ctx.out.page();
     match ctx.out.format {
         Format::Json => {
-            let all: Vec<Value> = answers.iter().map(|(e, h)| json!({"Endpoint": e, "HashKV": h})).collect();
-            ctx.out.json(&all).await?;
+            let all = answers.iter().map(|(e, h)| json!({"Endpoint": e, "HashKV": h}));
+            ctx.out.json(&listed(all)).await?;
         }
         Format::Simple => rows.iter().for_each(|r| page.line(r.join(", "))),
-        Format::Table => page.bytes = table(&["ENDPOINT", "HASH"], &rows).into_bytes(),
+        Format::Table => page.bytes = table(&HASH_HEADINGS, &rows).into_bytes(),
         Format::Fields => {
             for (endpoint, h) in &answers {
                 page.header(&h.header);
                 page.field("Endpoint", format!("{endpoint:?}"));
                 page.field("Hash", h.hash);
+                page.field("HashRevision", h.hash_revision);
                 page.line("");
             }
         }

@@ -24,11 +24,9 @@ pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     loop {
         let response = watch.next().await?;
         if response.canceled {
-            let reason = match response.compact_revision {
-                0 => response.cancel_reason,
-                _ => "etcdserver: mvcc: required revision has been compacted".into(),
-            };
-            return Err(canceled(&reason));
+            ctx.tell(&canceled(&response)).await;
+            show(ctx, &response).await?;
+            return Err(Fail::new(CANCELED, "watch is canceled by the server"));
         }
         if response.created {
             continue;
@@ -54,7 +52,7 @@ pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 /// ```
 ///
 /// Errors: missing or superfluous arguments, a key in both places, an end without a key in the
-/// environment, or `--` without a command.
+/// environment, an end beside `--prefix`, or `--` without a command.
 fn asked(
     mut given: Given,
     variable: impl Fn(&str) -> Option<String>,
@@ -81,6 +79,9 @@ fn asked(
     if given.args.is_empty() || given.args.len() > 2 {
         return Err(Fail::arguments("bad number of arguments"));
     }
+    if given.args.len() == 2 && given.on("prefix") {
+        return Err(Fail::arguments("`range_end` and `--prefix` are mutually exclusive"));
+    }
     let (key, range_end) = range_of(&given, "watch")?;
     let create = pb::WatchCreateRequest {
         key,
@@ -100,8 +101,14 @@ fn progress(response: &pb::WatchResponse) -> Option<String> {
     response.events.is_empty().then(|| format!("progress notify: {revision}"))
 }
 
-fn canceled(reason: &str) -> Fail {
-    Fail::new(CANCELED, format!("watch is canceled by the server ({reason})"))
+/// Returns what is told of a watch that the server ended.
+fn canceled(response: &pb::WatchResponse) -> String {
+    let reason = match (response.compact_revision, response.cancel_reason.as_str()) {
+        (0, "") => "etcdserver: mvcc: required revision is a future revision",
+        (0, reason) => reason,
+        _ => "etcdserver: mvcc: required revision has been compacted",
+    };
+    format!("watch was canceled ({reason})")
 }
 
 /// A watch that outlives its connection: when it is lost, the watch goes on at another member, from
@@ -118,7 +125,8 @@ struct Resuming {
 }
 
 impl Resuming {
-    /// Returns the next answer. Errors: the member refuses the watch, or lost its leader.
+    /// Returns the next answer; that of a member which lost its leader is the end of the watch.
+    /// Errors: the member refuses the watch.
     async fn next(&mut self) -> Result<pb::WatchResponse, Fail> {
         loop {
             match self.receive().await {
@@ -129,7 +137,8 @@ impl Resuming {
                 // As etcd's client: the watch of a member that is cut off ends, instead of being
                 // silent.
                 Err(status) if self.created && status.message().starts_with("etcdserver: no leader") => {
-                    return Err(canceled(status.message()));
+                    let cancel_reason = status.message().to_string();
+                    return Ok(pb::WatchResponse { canceled: true, cancel_reason, ..Default::default() });
                 }
                 Err(status) if !is_lost(&status) || !(self.created || self.lost) => {
                     return Err(told(&status));
@@ -200,7 +209,7 @@ async fn show(ctx: &mut Ctx<'_>, response: &pb::WatchResponse) -> Result<(), Fai
             });
             return ctx.out.json(&text).await;
         }
-        Format::Table => return Err(ctx.out.no_table()),
+        Format::Table => return Err(ctx.out.no_format()),
         Format::Fields => {
             page.header(&response.header);
             for event in &response.events {
@@ -274,6 +283,7 @@ mod tests {
             ("b", &[key], "(found conflicting environment key)"),
             ("b -- echo x", &[key], "(found conflicting environment key)"),
             ("", &[], "bad number of arguments"),
+            ("a b --prefix", &[], "`range_end` and `--prefix` are mutually exclusive"),
         ] {
             let refused = line_with(words, variables).unwrap_err();
             assert_eq!(refused.code, ARGUMENTS);
