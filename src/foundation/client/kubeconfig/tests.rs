@@ -134,3 +134,28 @@ fn a_file_without_a_mapping_is_no_kubeconfig() {
         assert!(Kubeconfig::load_or_new(&env, "").unwrap().is_empty(), "{text:?}");
     }
 }
+
+/// `KUBECONFIG=pod.yaml`: `kubectl config` would add clusters and users to the manifest.
+#[test]
+fn a_manifest_is_no_kubeconfig() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    let env = Env { kubeconfig: Some(file.clone()), ..Env::default() };
+    let read = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        Kubeconfig::load_or_new(&env, "").map(drop).map_err(|error| error.to_string())
+    };
+    for (text, kind, version) in [
+        ("apiVersion: v1\nkind: Pod\n", "Pod", "v1"),
+        ("apiVersion: apps/v1\nkind: Deployment\n", "Deployment", "apps/v1"),
+        ("kind: List\n", "List", "v1"),
+        ("apiVersion: v2\n", "Config", "v2"),
+    ] {
+        let why = read(text).unwrap_err();
+        let told = format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme ");
+        assert!(why.starts_with("error loading config file \"") && why.contains(&told), "{why}");
+    }
+    for text in ["apiVersion: v1\nkind: Config\n", "kind: Config\n", "clusters: []\n"] {
+        assert_eq!(read(text), Ok(()), "{text}");
+    }
+}
