@@ -225,7 +225,7 @@ mod tests {
     fn a_home_does_not_change_with_the_working_directory() {
         let of = |set: &[(&str, &str)]| {
             let value = |name: &str| {
-                set.iter().find(|(set, _)| *set == name).map(|(_, value)| OsString::from(*value))
+                set.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(*value))
             };
             named(value).map(|path| path.display().to_string())
         };

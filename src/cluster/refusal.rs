@@ -204,7 +204,7 @@ texts! {
         Starting: "cluster {} is being started, or does not end; try again in a moment, and see {}", "{} 클러스터가 시작되는 중이거나 종료되지 않습니다. 잠시 뒤 다시 실행하고, 계속되면 {} 파일을 확인하세요";
         ForeignNamespaces: "these namespaces are still on the other cluster: {}; delete them with `ropewalk lesson leave --kubeconfig FILE`, or, if that cluster is gone, remove {}", "다른 클러스터에 네임스페이스가 남아 있습니다: {}. `ropewalk lesson leave --kubeconfig FILE`로 삭제하세요. 그 클러스터가 이미 없다면 {} 파일을 삭제하세요";
         PortForbidden: "port {} of 127.0.0.1 is not allowed for this user; choose one above 1023 with --api-port", "127.0.0.1의 {}번 포트는 이 사용자에게 허용되지 않습니다. --api-port로 1023보다 큰 포트를 고르세요";
-        PortTaken: "port {} of 127.0.0.1 is taken; choose another with --api-port, or leave the option out and the next free one is used", "127.0.0.1의 {}번 포트를 다른 프로그램이 쓰고 있습니다. --api-port로 다른 포트를 고르거나, 옵션을 빼면 비어 있는 다음 포트를 씁니다";
+        PortTaken: "port {} of 127.0.0.1 is taken; choose another with --api-port (a port that was named once is kept for later starts)", "127.0.0.1의 {}번 포트를 다른 프로그램이 쓰고 있습니다. --api-port로 다른 포트를 고르세요. 한 번 지정한 포트는 다음 시작에도 쓰입니다";
         NoSuchNode: "there is no node {}; there are {}", "{} 노드는 없습니다. 있는 노드: {}";
         NoSuchComponent: "{} does not run there; components are {}", "{} 컴포넌트는 실행되고 있지 않습니다. 컴포넌트: {}";
         OneNode: "{} has no link to itself; name two nodes", "{} 노드에는 자기 자신과의 링크가 없습니다. 서로 다른 두 노드를 적으세요";

@@ -31,7 +31,7 @@ fn merged_once(dir: &Path) -> (Place, PathBuf) {
 fn a_file_that_is_no_kubeconfig_or_is_being_changed_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let (place, target) = merged_once(dir.path());
-    for text in ["- a list\n", "clusters: [", "just words"] {
+    for text in ["- a list\n", "clusters: [", "just words", "apiVersion: v1\nkind: Pod\n"] {
         fs::write(&target, text).unwrap();
         let said = merge_into(&place, &target).unwrap_err().to_string();
         assert!(said.contains("cannot be used as a kubeconfig"), "{said}");
