@@ -307,8 +307,11 @@ fn own_entries(place: &Place) -> Result<Option<Entries>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(Error::File { path, cause }),
     };
-    let own: Value =
-        serde_yaml::from_str(&text).map_err(|e| Error::Damaged { path: path.clone(), why: e.to_string() })?;
+    // Not `Damaged`, which names `reset` as a way out: the next start sets the file aside.
+    let own: Value = serde_yaml::from_str(&text).map_err(|error| Refusal::BadKubeconfig {
+        path: path.display().to_string(),
+        why: error.to_string(),
+    })?;
     let name = format!("ropewalk-{}", place.name);
     let mut all = Kubeconfig::default();
     all.merge(&own, &path);
