@@ -98,16 +98,16 @@ impl Discovery {
     }
 
     /// Adds an `APIGroupDiscoveryList`. A version whose resources the server may not know by now
-    /// (`Stale`) is named and its resources are left out.
+    /// (`Stale`) is left out: its own server does not answer.
     pub fn add_aggregated(&mut self, list: &Value) {
         for group in value::list(list, "items") {
             let name = value::text(group, "metadata.name");
             for version in value::list(group, "versions") {
-                let word = value::text(version, "version");
-                self.group_versions.push(api_version(name, word));
                 if value::text(version, "freshness") == "Stale" {
                     continue;
                 }
+                let word = value::text(version, "version");
+                self.group_versions.push(api_version(name, word));
                 for resource in value::list(version, "resources") {
                     let resource = aggregated(name, word, resource);
                     // One without a kind has subresources only, and no objects of its own.
@@ -288,6 +288,25 @@ mod tests {
             "versions": [{"version": "v1", "resources": resources}]}]}));
         assert!(all.find("models").is_none());
         assert_eq!(all.preferred().len(), 1);
+    }
+
+    /// client-go's `convertAPIGroup`. The metrics server does not answer: `kubectl top` says that
+    /// there is no such API, and `kubectl api-versions` does not name it.
+    #[test]
+    fn a_version_whose_server_does_not_answer_is_left_out() {
+        let mut all = Discovery::default();
+        let version = |freshness: &str| {
+            let nodes =
+                json!({"resource": "nodes", "scope": "Cluster", "responseKind": {"kind": "NodeMetrics"}});
+            json!({"version": freshness.to_lowercase(), "freshness": freshness, "resources": [nodes]})
+        };
+        let versions = json!([version("Stale"), version("Current")]);
+        all.add_aggregated(
+            &json!({"items": [{"metadata": {"name": "metrics.k8s.io"}, "versions": versions}]}),
+        );
+        assert_eq!(all.group_versions, ["metrics.k8s.io/current"]);
+        let left: Vec<String> = all.resources.iter().map(|r| r.api_version()).collect();
+        assert_eq!(left, ["metrics.k8s.io/current"]);
     }
 
     #[test]
