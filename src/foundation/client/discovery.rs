@@ -154,19 +154,21 @@ impl Discovery {
     }
 
     /// The resource that a word means: `po`, `pods`, `Pod`, `deployments.apps`, `deploy.v1.apps`.
+    /// As in client-go, capital letters do not matter but in a short name: `PO` means nothing.
     pub fn find(&self, word: &str) -> Option<Arc<Resource>> {
         if word.is_empty() {
             return None; // some resources have no singular name
         }
+        let written = word.split('.').next().unwrap_or_default();
         let word = word.to_lowercase();
         let named = |r: &&Arc<Resource>, name: &str| {
             r.plural == name || r.singular == name || r.kind.to_lowercase() == name
         };
-        let short = |r: &&Arc<Resource>, name: &str| r.short_names.iter().any(|s| s == name);
+        let short = |r: &&Arc<Resource>| r.short_names.iter().any(|s| s == written);
         let parts: Vec<&str> = word.splitn(3, '.').collect();
         if let [name, version, group] = parts.as_slice() {
             let exact = |r: &&Arc<Resource>| r.version == *version && r.group == *group;
-            let found = self.resources.iter().filter(exact).find(|r| named(r, name) || short(r, name));
+            let found = self.resources.iter().filter(exact).find(|r| named(r, name) || short(r));
             if let Some(found) = found {
                 return Some(found.clone());
             }
@@ -181,7 +183,7 @@ impl Discovery {
         let begins = |r: &Resource| group.is_some_and(|g| !g.is_empty() && r.group.starts_with(g));
         let of = |fits: &dyn Fn(&Resource) -> bool| {
             let candidates = || self.resources.iter().filter(|r| fits(r));
-            candidates().find(|r| named(r, name)).or_else(|| candidates().find(|r| short(r, name))).cloned()
+            candidates().find(|r| named(r, name)).or_else(|| candidates().find(short)).cloned()
         };
         of(&exactly).or_else(|| of(&begins))
     }
@@ -259,6 +261,9 @@ mod tests {
         for (word, want) in [
             ("po", Some("pods")),
             ("Pod", Some("pods")),
+            ("PODS", Some("pods")),
+            ("PO", None),
+            ("Deploy.v1.apps", None),
             ("deploy", Some("deployments.apps")),
             ("deployments.apps", Some("deployments.apps")),
             ("deployment.v1.apps", Some("deployments.apps")),
