@@ -100,6 +100,21 @@ fn a_file_with_a_token_counts_before_a_token_and_the_command_line_before_both() 
     assert!(sent("tokenFile: gone", "").is_err());
 }
 
+/// Otherwise the password would be looked up as a part of the host's name, and shown in the error.
+#[test]
+fn a_name_and_a_password_in_the_address_are_sent_as_such() {
+    let of = |server: &str| {
+        let given = Overrides { server: server.into(), ..Overrides::default() };
+        let target = of_user("token: t, tokenFile: token", &given).unwrap();
+        (target.url(), target.authorization.unwrap_or_default(), target.token_file.is_some())
+    };
+    let basic = "Basic YW5uOmE6Yg==".to_string(); // ann:a:b
+    let plain = "https://10.0.0.1:6443".to_string();
+    assert_eq!(of("https://ann:a%3Ab@10.0.0.1:6443/"), (plain.clone(), basic.clone(), false));
+    assert_eq!(of("http://ann:a%3Ab@h:1"), ("http://h:1".into(), basic, false));
+    assert_eq!(of("https://10.0.0.1:6443"), (plain, "Bearer of-file".into(), true));
+}
+
 #[test]
 fn data_may_have_line_breaks_as_a_block_of_yaml_has_them() {
     let user = r#"client-certificate-data: "Zm\n9v\n", client-key-data: "Ym\r\nFy""#;
