@@ -24,8 +24,8 @@
 //! Kubernetes promises since 1.35 and every API server on etcd has always kept. Faults, undo and
 //! rewind are our own cluster's alone.
 //! ## Left out
-//! Tokens and certificates of a kubeconfig that change while the session lasts: it is read once. But
-//! a file with a token (`tokenFile`) is read again for each request, and a credential plugin
+//! Tokens and certificates of a kubeconfig that change while the session lasts: it is read once.
+//! But a file with a token (`tokenFile`) is read again for each request, and a credential plugin
 //! (`users[].user.exec`) is asked again when its answer runs out.
 //! ## Read next
 //! `lab::reach`, which decides what a lesson needs and so whether it can be played here.
