@@ -138,6 +138,7 @@ mod tests {
             Error::Refusal(Refusal::PortTaken { port: 6443 }),
             Error::Refusal(Refusal::PortForbidden { port: 80 }),
             Error::Refusal(Refusal::NothingToUndo),
+            Error::Refusal(Refusal::BadLedger { path: "l".into(), why: "x".into() }),
             Error::Refusal(Refusal::BadName { name: "Main".into() }),
             Error::Refusal(Refusal::ControlPlanes { asked: 2 }),
             Error::Refusal(Refusal::ControlPlanesStay { name: name(), asked: 3, made: 1 }),

@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::refusal::Refusal;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use std::path::{Path, PathBuf};
 /// Longest path that fits a Unix socket's address (unix(7): 108 bytes with the final zero).
 const SOCKET_PATH_MAX: usize = 107;
 
-/// `$ROPEWALK_HOME`, else `$XDG_DATA_HOME/ropewalk`, else `~/.local/share/ropewalk`.
+/// `$ROPEWALK_HOME`, else `$XDG_DATA_HOME/ropewalk` if that is absolute, else
+/// `~/.local/share/ropewalk`.
 #[derive(Clone, Debug)]
 pub struct Home(PathBuf);
 
@@ -20,11 +22,7 @@ impl Home {
     /// [`Refusal::NoHome`]: none of the three variables is set; the user sets `ROPEWALK_HOME`.
     /// [`Error::File`]: the path is relative, and the current directory cannot be found out.
     pub fn find() -> Result<Home, Error> {
-        let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let path = var("ROPEWALK_HOME")
-            .or_else(|| var("XDG_DATA_HOME").map(|d| d.join("ropewalk")))
-            .or_else(|| var("HOME").map(|h| h.join(".local/share/ropewalk")));
-        let path = path.ok_or(Refusal::NoHome)?;
+        let path = named(|name| std::env::var_os(name)).ok_or(Refusal::NoHome)?;
         let path = std::path::absolute(&path).map_err(|cause| Error::File { path, cause })?;
         Ok(Home(path))
     }
@@ -86,6 +84,17 @@ impl Home {
         names.sort();
         names
     }
+}
+
+/// Pure: the home that these variables name; an empty one counts as not set. So does a relative
+/// `XDG_DATA_HOME`, as the XDG Base Directory Specification asks for: the home would be another one
+/// in each working directory.
+fn named(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let data = || path("XDG_DATA_HOME").filter(|data| data.is_absolute());
+    path("ROPEWALK_HOME")
+        .or_else(|| data().map(|data| data.join("ropewalk")))
+        .or_else(|| path("HOME").map(|home| home.join(".local/share/ropewalk")))
 }
 
 /// One cluster's directory.
@@ -210,6 +219,24 @@ mod tests {
         }
         let deep = Home(PathBuf::from("/").join("d".repeat(120)));
         assert!(deep.cluster("main").unwrap_err().to_string().contains("ROPEWALK_HOME"));
+    }
+
+    #[test]
+    fn a_home_does_not_change_with_the_working_directory() {
+        let of = |set: &[(&str, &str)]| {
+            let value = |name: &str| {
+                set.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(*value))
+            };
+            named(value).map(|path| path.display().to_string())
+        };
+        let home = ("HOME", "/home/ann");
+        assert_eq!(of(&[home, ("XDG_DATA_HOME", "/data")]).as_deref(), Some("/data/ropewalk"));
+        for data in ["data", "./data", ""] {
+            let found = of(&[home, ("XDG_DATA_HOME", data)]);
+            assert_eq!(found.as_deref(), Some("/home/ann/.local/share/ropewalk"), "{data:?}");
+        }
+        assert_eq!(of(&[home, ("ROPEWALK_HOME", "/r"), ("XDG_DATA_HOME", "/data")]).as_deref(), Some("/r"));
+        assert_eq!(of(&[("XDG_DATA_HOME", "data"), ("HOME", "")]), None);
     }
 
     #[test]

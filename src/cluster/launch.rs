@@ -91,7 +91,8 @@ pub async fn launch_with(
         .map_err(|cause| Error::File { path: log_path.clone(), cause })?;
     let begun = log.metadata().map_or(0, |log| log.len());
     let order = Order { home: place.home.path().into(), spec: spec.clone(), attached };
-    let order = serde_json::to_string(&order).unwrap_or_default();
+    // JSON has no form for a path that is not UTF-8, e.g. of the authority of an external etcd.
+    let order = serde_json::to_string(&order).map_err(|why| Error::Start(why.to_string()))?;
     let mut child = Command::new("/proc/self/exe")
         .arg0("ropewalk")
         .arg(SUPERVISE_ARGUMENT)

@@ -91,6 +91,13 @@ pub enum Refusal {
         /// Where they are written down.
         ledger: String,
     },
+    /// Namespaces on a foreign cluster would be forgotten: what names them cannot be read.
+    BadLedger {
+        /// Where they are written down.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The cluster has no node of this name.
     NoSuchNode {
         /// The name that was given.
@@ -203,8 +210,9 @@ texts! {
         FilesWithoutEtcd: "--etcd-cafile, --etcd-certfile and --etcd-keyfile need --etcd at the first start", "처음 시작할 때 --etcd-cafile, --etcd-certfile, --etcd-keyfile을 쓰려면 --etcd가 필요합니다";
         Starting: "cluster {} is being started, or does not end; try again in a moment, and see {}", "{} 클러스터가 시작되는 중이거나 종료되지 않습니다. 잠시 뒤 다시 실행하고, 계속되면 {} 파일을 확인하세요";
         ForeignNamespaces: "these namespaces are still on the other cluster: {}; delete them with `ropewalk lesson leave --kubeconfig FILE`, or, if that cluster is gone, remove {}", "다른 클러스터에 네임스페이스가 남아 있습니다: {}. `ropewalk lesson leave --kubeconfig FILE`로 삭제하세요. 그 클러스터가 이미 없다면 {} 파일을 삭제하세요";
+        BadLedger: "{} cannot be read: {}; it names the namespaces that lessons have on the other cluster. Mend it, or delete those with the label app.kubernetes.io/managed-by=ropewalk there and remove the file", "{} 파일을 읽을 수 없습니다: {}. 이 파일에는 레슨이 다른 클러스터에 만든 네임스페이스가 적혀 있습니다. 파일을 고치거나, 그 클러스터에서 app.kubernetes.io/managed-by=ropewalk 레이블이 있는 네임스페이스를 삭제한 뒤 이 파일을 삭제하세요";
         PortForbidden: "port {} of 127.0.0.1 is not allowed for this user; choose one above 1023 with --api-port", "127.0.0.1의 {}번 포트는 이 사용자에게 허용되지 않습니다. --api-port로 1023보다 큰 포트를 고르세요";
-        PortTaken: "port {} of 127.0.0.1 is taken; choose another with --api-port, or leave the option out and the next free one is used", "127.0.0.1의 {}번 포트를 다른 프로그램이 쓰고 있습니다. --api-port로 다른 포트를 고르거나, 옵션을 빼면 비어 있는 다음 포트를 씁니다";
+        PortTaken: "port {} of 127.0.0.1 is taken; choose another with --api-port (a port that was named once is kept for later starts)", "127.0.0.1의 {}번 포트를 다른 프로그램이 쓰고 있습니다. --api-port로 다른 포트를 고르세요. 한 번 지정한 포트는 다음 시작에도 쓰입니다";
         NoSuchNode: "there is no node {}; there are {}", "{} 노드는 없습니다. 있는 노드: {}";
         NoSuchComponent: "{} does not run there; components are {}", "{} 컴포넌트는 실행되고 있지 않습니다. 컴포넌트: {}";
         OneNode: "{} has no link to itself; name two nodes", "{} 노드에는 자기 자신과의 링크가 없습니다. 서로 다른 두 노드를 적으세요";
@@ -270,6 +278,7 @@ impl Refusal {
             Refusal::ForeignNamespaces { names, ledger } => {
                 say(Word::ForeignNamespaces, &[&names.join(", "), ledger])
             }
+            Refusal::BadLedger { path, why } => say(Word::BadLedger, &[path, why]),
             Refusal::NoSuchNode { node, known } => say(Word::NoSuchNode, &[node, &known.join(", ")]),
             Refusal::NoSuchComponent { component, known } => {
                 say(Word::NoSuchComponent, &[component, &known.join(", ")])

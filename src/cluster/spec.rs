@@ -123,11 +123,13 @@ impl Spec {
     /// Writes the file, which stays whole over a power failure.
     ///
     /// # Errors
-    /// [`Error::Pki`] with the path: the file cannot be written. The earlier file stays.
+    /// [`Error::Pki`] with the path: the file cannot be written. [`Error::File`]: JSON has no form
+    /// for a path of the external etcd's files that is not UTF-8. The earlier file stays.
     pub fn save(&self, place: &Place) -> Result<(), Error> {
         // How fast the clock runs is a choice for one start.
         let kept = Spec { clock: 1, ..self.clone() };
-        let text = serde_json::to_string_pretty(&kept).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&kept)
+            .map_err(|why| Error::File { path: place.spec(), cause: why.into() })?;
         Ok(pki::write_private(&place.spec(), &(text + "\n"))?)
     }
 
@@ -190,6 +192,22 @@ mod tests {
         Spec { workers: 3, ..Spec::new("main") }.save(&main).unwrap();
         fs::copy(main.spec(), copy.spec()).unwrap();
         assert_eq!(Spec::load(&copy).unwrap(), Some(Spec { workers: 3, ..Spec::new("try") }));
+    }
+
+    /// `--etcd-cafile` with such a path. An empty file would be a damaged cluster.
+    #[test]
+    fn a_path_that_is_no_text_does_not_empty_the_file() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("t").unwrap();
+        place.make().unwrap();
+        let kept = Spec { workers: 3, ..Spec::new("t") };
+        kept.save(&place).unwrap();
+        let cacert = Some(std::ffi::OsStr::from_bytes(b"/ca\xff").into());
+        let external_etcd = Some(ExternalEtcd { cacert, ..ExternalEtcd::default() });
+        let refused = Spec { external_etcd, ..Spec::new("t") }.save(&place).unwrap_err();
+        assert!(crate::chain(&refused).contains("UTF-8"), "{}", crate::chain(&refused));
+        assert_eq!(Spec::load(&place).unwrap(), Some(kept));
     }
 
     #[test]

@@ -28,9 +28,15 @@ const GONE_MAX: usize = 64;
 pub fn cluster(place: &Place, held: &Lock) -> io::Result<Option<PathBuf>> {
     let is_link = place.root.symlink_metadata().is_ok_and(|root| root.is_symlink());
     let kept = if is_link { std::fs::canonicalize(&place.root).ok() } else { None };
-    let is_free = |path: &std::path::PathBuf| path.symlink_metadata().is_err();
-    let gone = (0..GONE_MAX).map(|number| place.gone(number)).find(is_free);
-    let gone = gone.ok_or_else(|| io::Error::new(io::ErrorKind::StorageFull, "too much is being removed"))?;
+    let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+    let free = || (0..GONE_MAX).map(|number| place.gone(number)).find(is_free);
+    let gone = match free() {
+        Some(gone) => gone,
+        None => {
+            leftovers(place, held)?; // makes room
+            free().ok_or_else(|| io::Error::new(io::ErrorKind::StorageFull, "too much is being removed"))?
+        }
+    };
     match std::fs::rename(&place.root, &gone) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -127,6 +133,19 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         drop(held);
         assert!(clear_up(&place).unwrap());
+    }
+
+    #[test]
+    fn as_many_interrupted_removals_as_there_may_be_do_not_end_removals() {
+        use crate::Home;
+        use crate::launch::hold;
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("t").unwrap();
+        place.make().unwrap();
+        let held = hold(&place).unwrap().expect("it does not run");
+        (0..GONE_MAX).for_each(|number| std::fs::create_dir(place.gone(number)).unwrap());
+        cluster(&place, &held).unwrap();
+        assert!(!place.root.exists() && !has_leftovers(&place));
     }
 
     /// As one in which something is mounted.

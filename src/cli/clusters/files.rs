@@ -19,7 +19,7 @@ pub(crate) async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
         eprintln!("{}", left.unwrap_or_else(|| lang.say(Say::NoCluster, &[name])));
         return Ok(0);
     }
-    let names = cluster::foreign::kept(&place);
+    let names = cluster::foreign::kept(&place)?;
     if !names.is_empty() {
         let ledger = place.foreign().display().to_string();
         return Err(refuse(Refusal::ForeignNamespaces { names, ledger }));

@@ -181,7 +181,8 @@ async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
                 continue;
             }
             Ok(Ask::Stop) => {
-                send(&mut write, &Reply::Ok(json!({"stopping": true}))).await?;
+                // A client that has hung up meanwhile has asked all the same.
+                let _ = send(&mut write, &Reply::Ok(json!({"stopping": true}))).await;
                 server.stop.cancel();
                 // The end of this connection is the end of the program.
                 std::future::pending::<()>().await;

@@ -87,6 +87,7 @@ struct Served {
     place: Place,
     progress: watch::Sender<Progress>,
     news: watch::Sender<bool>,
+    stop: CancellationToken,
     _dir: tempfile::TempDir,
 }
 
@@ -100,8 +101,8 @@ fn served() -> Served {
     let target = Arc::new(Idle(tap::Tap::new()));
     let (stop, crew) = (CancellationToken::new(), Crew::new("control"));
     let guests: Vec<Arc<dyn Guest>> = vec![Arc::new(Newsmonger(heard))];
-    serve(&crew, listener, Server { target, progress: seen, stop, guests });
-    Served { crew, place, progress, news, _dir: dir }
+    serve(&crew, listener, Server { target, progress: seen, stop: stop.clone(), guests });
+    Served { crew, place, progress, news, stop, _dir: dir }
 }
 
 /// Returns when the sender has so many receivers.
@@ -122,7 +123,7 @@ fn ask_guest() -> Ask {
 /// idle one a session follows the lesson.
 #[tokio::test]
 async fn nothing_is_kept_for_a_client_that_has_hung_up() {
-    let Served { crew, place, progress, news, _dir } = served();
+    let Served { crew, place, progress, news, stop: _, _dir } = served();
     for asks_ahead in [false, true] {
         let mut control = Control::connect(&place).await.unwrap();
         control.ask(&Ask::Wait).await.unwrap();
@@ -147,7 +148,7 @@ async fn nothing_is_kept_for_a_client_that_has_hung_up() {
 /// `echo '{"do":"wait"}' | nc -U control`
 #[tokio::test]
 async fn a_client_that_only_sends_no_more_still_hears_the_news() {
-    let Served { crew, place, progress, news: _news, _dir } = served();
+    let Served { crew, place, progress, news: _news, stop: _, _dir } = served();
     let mut control = Control::connect(&place).await.unwrap();
     control.ask(&Ask::Wait).await.unwrap();
     control.write.shutdown().await.unwrap();
@@ -160,7 +161,7 @@ async fn a_client_that_only_sends_no_more_still_hears_the_news() {
 /// `lab start` has set up half of it when the window is closed.
 #[tokio::test]
 async fn a_question_to_a_guest_is_carried_out_without_the_client() {
-    let Served { crew, place, progress: _progress, news, _dir } = served();
+    let Served { crew, place, progress: _progress, news, stop: _, _dir } = served();
     news.send_replace(false);
     let mut control = Control::connect(&place).await.unwrap();
     let mut line = serde_json::to_vec(&ask_guest()).unwrap();
@@ -173,6 +174,19 @@ async fn a_question_to_a_guest_is_carried_out_without_the_client() {
     assert_eq!(news.receiver_count(), 2, "it was given up half done");
     news.send_replace(true);
     receivers(&news, 1).await;
+    crew.kill();
+}
+
+/// `down` is ended by a signal right after it has asked.
+#[tokio::test]
+async fn a_cluster_ends_though_the_client_that_asked_for_it_has_hung_up() {
+    let Served { crew, place, progress: _progress, news: _news, stop, _dir } = served();
+    let mut control = Control::connect(&place).await.unwrap();
+    let mut line = serde_json::to_vec(&Ask::Stop).unwrap();
+    line.push(b'\n');
+    control.write.write_all(&line).await.unwrap();
+    drop(control);
+    tokio::time::timeout(Duration::from_secs(60), stop.cancelled()).await.expect("it goes on");
     crew.kill();
 }
 

@@ -24,8 +24,9 @@
 //! Kubernetes promises since 1.35 and every API server on etcd has always kept. Faults, undo and
 //! rewind are our own cluster's alone.
 //! ## Left out
-//! Tokens and certificates of a kubeconfig that change while the session lasts: it is read once. A
-//! credential plugin (`users[].user.exec`) is asked again when its answer runs out.
+//! Tokens and certificates of a kubeconfig that change while the session lasts: it is read once.
+//! But a file with a token (`tokenFile`) is read again for each request, and a credential plugin
+//! (`users[].user.exec`) is asked again when its answer runs out.
 //! ## Read next
 //! `lab::reach`, which decides what a lesson needs and so whether it can be played here.
 
@@ -164,7 +165,8 @@ impl Foreign {
     /// # Errors
     /// [`Refusal::BadKubeconfig`] as [`place`]. [`Refusal::Running`]: another session is open on
     /// this cluster. [`Error::Told`]: the cluster does not answer, or not to this user. Others: a
-    /// local file, socket or certificate cannot be made, or the ledger of namespaces is unreadable.
+    /// local file, socket or certificate cannot be made, or the ledger of namespaces cannot be read
+    /// ([`Refusal::BadLedger`]).
     pub async fn open(
         place: &Place,
         kubeconfig: &Path,
@@ -265,8 +267,12 @@ fn fresh_authority(dir: &Path) -> Result<Ca, Error> {
     Ok(ca?)
 }
 
-/// Names of the namespaces in this directory's ledger; none if the ledger cannot be read.
-pub fn kept(place: &Place) -> Vec<String> {
+/// Names of the namespaces in this directory's ledger; none if there is no ledger.
+///
+/// # Errors
+/// [`Refusal::BadLedger`] or [`Error::File`]: the ledger cannot be read, so namespaces may be left
+/// on the foreign cluster.
+pub fn kept(place: &Place) -> Result<Vec<String>, Error> {
     rooms::remembered(&place.foreign())
 }
 

@@ -1,8 +1,8 @@
 //! Namespaces of a foreign cluster that are ours: made with our labels, written down, and the only
 //! ones ever deleted.
 
-use crate::Error;
 use crate::guest::Room;
+use crate::{Error, Refusal};
 use api::kinds::Kind;
 use api::value::{at, text};
 use client::remote::Upstream;
@@ -45,11 +45,26 @@ struct Entry {
     fresh: bool,
 }
 
-/// Names of the namespaces that a ledger has; none if it cannot be read.
-pub(super) fn remembered(ledger: &Path) -> Vec<String> {
-    let text = fs::read_to_string(ledger).unwrap_or_default();
-    let ledger: Ledger = serde_json::from_str(&text).unwrap_or_default();
-    ledger.rooms.into_values().map(|entry| entry.name).collect()
+/// Names of the namespaces that a ledger has; none if there is no ledger.
+///
+/// # Errors
+/// It cannot be read. It does not count as empty: what was made would be forgotten.
+pub(super) fn remembered(ledger: &Path) -> Result<Vec<String>, Error> {
+    let rooms = read(ledger)?.unwrap_or_default().rooms;
+    Ok(rooms.into_values().map(|entry| entry.name).collect())
+}
+
+fn read(path: &Path) -> Result<Option<Ledger>, Error> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
+        Err(cause) => return Err(Error::File { path: path.into(), cause }),
+    };
+    serde_json::from_str(&text).map(Some).map_err(|error| {
+        // Not `Damaged`: `reset`, which that names, would forget the namespaces.
+        Refusal::BadLedger { path: path.display().to_string(), why: error.to_string() }.into()
+    })
 }
 
 pub(super) struct Rooms {
@@ -68,21 +83,15 @@ enum Found {
 }
 
 impl Rooms {
-    /// Errors: the ledger is damaged, or a newer program's.
+    /// Errors: the ledger cannot be read, or is a newer program's.
     pub(super) fn load(
         upstream: Arc<Upstream>,
         path: PathBuf,
         prefix: &str,
         rng: &Rng,
     ) -> Result<Rooms, Error> {
-        let damaged = |why: String| Error::Damaged { path: path.clone(), why };
-        let ledger = match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str::<Ledger>(&text).map_err(|e| damaged(e.to_string()))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ledger { format: FORMAT, owner: rng.name_suffix(6), ..Ledger::default() }
-            }
-            Err(cause) => return Err(Error::File { path, cause }),
-        };
+        let new = || Ledger { format: FORMAT, owner: rng.name_suffix(6), ..Ledger::default() };
+        let ledger = read(&path)?.unwrap_or_else(new);
         if ledger.format > FORMAT {
             return Err(Error::Newer { path, found: ledger.format, known: FORMAT });
         }
@@ -416,10 +425,28 @@ mod tests {
             stage.hangs_up(false);
             // Another lesson's room writes the ledger.
             rooms.room("first/02", &[], true).await.unwrap().expect("it is made");
-            assert_eq!(remembered(&stage.dir.path().join("foreign.json")).len(), 2);
+            assert_eq!(remembered(&stage.dir.path().join("foreign.json")).unwrap().len(), 2);
             assert_eq!(rooms.leave().await.unwrap().len(), 2);
             assert!(stage.foreign.lock().namespaces.is_empty());
         }
+    }
+
+    /// `reset` would remove it, and nothing would know the namespaces any more.
+    #[tokio::test]
+    async fn a_ledger_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+        let stage = Stage::new().await;
+        let path = stage.dir.path().join("foreign.json");
+        assert!(remembered(&path).unwrap().is_empty(), "there is none");
+        stage.rooms().room(LESSON, &[], true).await.unwrap().expect("it is made");
+        assert_eq!(remembered(&path).unwrap(), ["rw-first-01"]);
+        fs::write(&path, "{").unwrap();
+        let upstream = Arc::new(Upstream::of(&stage.config()).unwrap());
+        let opened = Rooms::load(upstream, path.clone(), "rw", &Rng::seeded(1)).err();
+        for refused in [opened, remembered(&path).err()] {
+            let said = refused.expect("it is damaged").to_string();
+            assert!(said.contains("managed-by=ropewalk") && !said.contains("reset"), "{said}");
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{");
     }
 
     /// The learner is told what is gone, although the end of it all failed.

@@ -216,7 +216,8 @@ pub(super) fn own_address(place: &Place) -> Option<String> {
 /// Follows the API to another port in a kubeconfig of the learner's own into which the cluster was
 /// merged. `before`: the address that the start before had. An entry with another address is the
 /// learner's own way to the cluster, e.g. through a tunnel, and stays. Nothing but the address is
-/// changed: the certificate of an earlier start is as good, and a context that is gone was deleted.
+/// changed: the certificate of an earlier start is good for a year, and a context that is gone was
+/// deleted.
 ///
 /// # Errors
 /// As for [`merge_into`].
@@ -306,8 +307,11 @@ fn own_entries(place: &Place) -> Result<Option<Entries>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(Error::File { path, cause }),
     };
-    let own: Value =
-        serde_yaml::from_str(&text).map_err(|e| Error::Damaged { path: path.clone(), why: e.to_string() })?;
+    // Not `Damaged`, which names `reset` as a way out: the next start sets the file aside.
+    let own: Value = serde_yaml::from_str(&text).map_err(|error| Refusal::BadKubeconfig {
+        path: path.display().to_string(),
+        why: error.to_string(),
+    })?;
     let name = format!("ropewalk-{}", place.name);
     let mut all = Kubeconfig::default();
     all.merge(&own, &path);
@@ -327,11 +331,18 @@ fn read_foreign(path: &Path) -> Result<Option<(String, Value)>, Error> {
         Err(cause) => return Err(Error::File { path: path.into(), cause }),
     };
     let why = match serde_yaml::from_str::<Value>(&text) {
+        Ok(config) if is_other_kind(&config) => format!("its kind is {}", config["kind"]),
         Ok(config) if config.is_object() || config.is_null() => return Ok(Some((text, config))),
         Ok(_) => "it is not a mapping".to_string(),
         Err(error) => error.to_string(),
     };
     Err(Refusal::BadKubeconfig { path: path.display().to_string(), why }.into())
+}
+
+/// True for an object that says that it is none of a kubeconfig's kind, e.g. a manifest. kubectl
+/// does not read such a file either.
+fn is_other_kind(config: &Value) -> bool {
+    config["kind"].as_str().is_some_and(|kind| !matches!(kind, "" | "Config"))
 }
 
 fn write_foreign(path: &Path, config: &Value) -> Result<(), Error> {

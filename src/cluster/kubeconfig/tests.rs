@@ -31,7 +31,7 @@ fn merged_once(dir: &Path) -> (Place, PathBuf) {
 fn a_file_that_is_no_kubeconfig_or_is_being_changed_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let (place, target) = merged_once(dir.path());
-    for text in ["- a list\n", "clusters: [", "just words"] {
+    for text in ["- a list\n", "clusters: [", "just words", "apiVersion: v1\nkind: Pod\n"] {
         fs::write(&target, text).unwrap();
         let said = merge_into(&place, &target).unwrap_err().to_string();
         assert!(said.contains("cannot be used as a kubeconfig"), "{said}");
@@ -46,6 +46,17 @@ fn a_file_that_is_no_kubeconfig_or_is_being_changed_is_left_as_it_is() {
     fs::remove_file(&lock).unwrap();
     merge_into(&place, &target).unwrap();
     assert!(!lock.exists());
+}
+
+/// A typing error in the cluster's own kubeconfig is no reason to wipe the cluster.
+#[test]
+fn a_kubeconfig_of_the_clusters_own_that_cannot_be_read_is_refused_without_a_reset() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, target) = merged_once(dir.path());
+    fs::write(place.kubeconfig(), "clusters: [").unwrap();
+    let said = merge_into(&place, &target).unwrap_err().to_string();
+    assert!(said.contains("cannot be used as a kubeconfig") && !said.contains("reset"), "{said}");
+    assert!(!target.exists());
 }
 
 /// `~/.kube/config -> /dev/null` is how people have no kubeconfig.

@@ -98,16 +98,16 @@ impl Discovery {
     }
 
     /// Adds an `APIGroupDiscoveryList`. A version whose resources the server may not know by now
-    /// (`Stale`) is named and its resources are left out.
+    /// (`Stale`) is left out: its own server does not answer.
     pub fn add_aggregated(&mut self, list: &Value) {
         for group in value::list(list, "items") {
             let name = value::text(group, "metadata.name");
             for version in value::list(group, "versions") {
-                let word = value::text(version, "version");
-                self.group_versions.push(api_version(name, word));
                 if value::text(version, "freshness") == "Stale" {
                     continue;
                 }
+                let word = value::text(version, "version");
+                self.group_versions.push(api_version(name, word));
                 for resource in value::list(version, "resources") {
                     let resource = aggregated(name, word, resource);
                     // One without a kind has subresources only, and no objects of its own.
@@ -154,19 +154,21 @@ impl Discovery {
     }
 
     /// The resource that a word means: `po`, `pods`, `Pod`, `deployments.apps`, `deploy.v1.apps`.
+    /// As in client-go, capital letters do not matter but in a short name: `PO` means nothing.
     pub fn find(&self, word: &str) -> Option<Arc<Resource>> {
         if word.is_empty() {
             return None; // some resources have no singular name
         }
+        let written = word.split('.').next().unwrap_or_default();
         let word = word.to_lowercase();
         let named = |r: &&Arc<Resource>, name: &str| {
             r.plural == name || r.singular == name || r.kind.to_lowercase() == name
         };
-        let short = |r: &&Arc<Resource>, name: &str| r.short_names.iter().any(|s| s == name);
+        let short = |r: &&Arc<Resource>| r.short_names.iter().any(|s| s == written);
         let parts: Vec<&str> = word.splitn(3, '.').collect();
         if let [name, version, group] = parts.as_slice() {
             let exact = |r: &&Arc<Resource>| r.version == *version && r.group == *group;
-            let found = self.resources.iter().filter(exact).find(|r| named(r, name) || short(r, name));
+            let found = self.resources.iter().filter(exact).find(|r| named(r, name) || short(r));
             if let Some(found) = found {
                 return Some(found.clone());
             }
@@ -181,7 +183,7 @@ impl Discovery {
         let begins = |r: &Resource| group.is_some_and(|g| !g.is_empty() && r.group.starts_with(g));
         let of = |fits: &dyn Fn(&Resource) -> bool| {
             let candidates = || self.resources.iter().filter(|r| fits(r));
-            candidates().find(|r| named(r, name)).or_else(|| candidates().find(|r| short(r, name))).cloned()
+            candidates().find(|r| named(r, name)).or_else(|| candidates().find(short)).cloned()
         };
         of(&exactly).or_else(|| of(&begins))
     }
@@ -259,6 +261,9 @@ mod tests {
         for (word, want) in [
             ("po", Some("pods")),
             ("Pod", Some("pods")),
+            ("PODS", Some("pods")),
+            ("PO", None),
+            ("Deploy.v1.apps", None),
             ("deploy", Some("deployments.apps")),
             ("deployments.apps", Some("deployments.apps")),
             ("deployment.v1.apps", Some("deployments.apps")),
@@ -288,6 +293,25 @@ mod tests {
             "versions": [{"version": "v1", "resources": resources}]}]}));
         assert!(all.find("models").is_none());
         assert_eq!(all.preferred().len(), 1);
+    }
+
+    /// client-go's `convertAPIGroup`. The metrics server does not answer: `kubectl top` says that
+    /// there is no such API, and `kubectl api-versions` does not name it.
+    #[test]
+    fn a_version_whose_server_does_not_answer_is_left_out() {
+        let mut all = Discovery::default();
+        let version = |freshness: &str| {
+            let nodes =
+                json!({"resource": "nodes", "scope": "Cluster", "responseKind": {"kind": "NodeMetrics"}});
+            json!({"version": freshness.to_lowercase(), "freshness": freshness, "resources": [nodes]})
+        };
+        let versions = json!([version("Stale"), version("Current")]);
+        all.add_aggregated(
+            &json!({"items": [{"metadata": {"name": "metrics.k8s.io"}, "versions": versions}]}),
+        );
+        assert_eq!(all.group_versions, ["metrics.k8s.io/current"]);
+        let left: Vec<String> = all.resources.iter().map(|r| r.api_version()).collect();
+        assert_eq!(left, ["metrics.k8s.io/current"]);
     }
 
     #[test]

@@ -20,8 +20,10 @@ use tokio::sync::mpsc;
 const IN_FLIGHT: usize = 1000;
 /// Recent events remembered for counting repeats; what was not told for longest is forgotten first.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
-/// Events of one object by one component: so many at once, and then one in [`REFILL_SECONDS`]. A
-/// controller that fails for ever, each time with another message, would otherwise fill the store.
+/// Events of one object and one type by one component: so many at once, and then one in
+/// [`REFILL_SECONDS`]. A controller that fails for ever, each time with another message, would
+/// otherwise fill the store. A pod whose probe fails for ever still tells that it is killed: its
+/// warnings take nothing from its normal Events (client-go's `getSpamKey`).
 const BURST: f64 = 25.0;
 const REFILL_SECONDS: f64 = 300.0;
 /// Events that differ in nothing but their message become one from this many messages on ...
@@ -142,7 +144,7 @@ struct Correlator {
     similar: LruCache<String, (BTreeSet<String>, Timestamp)>,
     /// By all that has to be equal for a repeat: what was told of it.
     told: LruCache<String, Repeats>,
-    /// By object: Events that it may still cause, and since when.
+    /// By object and type: Events that it may still cause, and since when.
     left: LruCache<String, (f64, Timestamp)>,
 }
 
@@ -157,8 +159,8 @@ impl Default for Correlator {
 }
 
 impl Correlator {
-    /// What to tell of the note; `None` if its object has caused enough Events. It is counted all
-    /// the same.
+    /// What to tell of the note; `None` if its object has caused enough Events of its type. It is
+    /// counted all the same.
     fn correlate(&mut self, note: &Note) -> Option<Told> {
         let (about, now) = (&note.about, note.at);
         // The uid is part of it: an object that is made anew under the same name has its own
@@ -167,7 +169,8 @@ impl Correlator {
             "{:?}/{:?}/{:?}/{:?}/{:?}",
             about.api_version, about.kind, about.namespace, about.name, about.uid
         );
-        let like = format!("{object}/{}/{}", note.kind, note.reason);
+        let of_type = format!("{object}/{}", note.kind);
+        let like = format!("{of_type}/{}", note.reason);
         let mut message = cut(note.message.clone());
         let (messages, last) = self.similar.get_or_insert_mut(like.clone(), || (BTreeSet::new(), now));
         if seconds(*last, now) > SIMILAR_SECONDS {
@@ -186,7 +189,7 @@ impl Correlator {
         let repeats = self.told.get_or_insert_mut(key.clone(), new);
         repeats.count = repeats.count.saturating_add(1);
         let repeats = repeats.clone();
-        let (left, since) = self.left.get_or_insert_mut(object, || (BURST, now));
+        let (left, since) = self.left.get_or_insert_mut(of_type, || (BURST, now));
         *left = (*left + seconds(*since, now) / REFILL_SECONDS).min(BURST);
         *since = now;
         if *left < 1.0 {
@@ -368,6 +371,19 @@ mod tests {
         assert_eq!(told("db", 10, now), 10, "each object has its own");
         let later = clock::after(now, Duration::from_secs(601));
         assert_eq!(told("web", 100, later), 2, "one more in five minutes");
+    }
+
+    /// A liveness probe has failed for hours when the container is killed at last.
+    #[test]
+    fn warnings_keep_no_normal_event_from_being_told() {
+        let (mut correlator, now) = (Correlator::default(), clock::now());
+        let mut told = |kind: &'static str, reason: &str| {
+            let noted = || Note { kind, reason: reason.into(), ..note("web", "no") };
+            (0..30).filter(|_| correlator.correlate(&at(now, noted())).is_some()).count()
+        };
+        assert_eq!(told("Warning", "Unhealthy"), 25);
+        assert_eq!(told("Warning", "BackOff"), 0, "another reason has no others");
+        assert_eq!(told("Normal", "Killing"), 25);
     }
 
     #[test]

@@ -177,6 +177,11 @@ pub(super) fn authorization(env: &Env, user: &Entry) -> Result<Option<String>, E
     if name.is_empty() {
         return Ok(None);
     }
+    Ok(Some(basic(name, password)))
+}
+
+/// The header `Authorization` of a name and its password.
+pub(super) fn basic(name: &str, password: &str) -> String {
     let pair = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
-    Ok(Some(format!("Basic {pair}")))
+    format!("Basic {pair}")
 }

@@ -19,7 +19,7 @@ pub enum Error {
         /// The kernel's answer.
         cause: io::Error,
     },
-    /// A kubeconfig is no YAML.
+    /// A kubeconfig is no YAML, or an object of another kind.
     #[error("error loading config file \"{file}\": {why}", file = path.display())]
     Malformed {
         /// The kubeconfig.

@@ -8,7 +8,7 @@
 use super::env::Env;
 use super::error::{Error, PluginError};
 use super::merged::Entry;
-use api::gostr::{io_error, quote};
+use api::gostr::{io_error, is_print, quote};
 use api::schema::rfc3339;
 use api::value;
 use base64::Engine as _;
@@ -183,7 +183,7 @@ impl Plugin {
             self.command.display()
         );
         if !self.hint.is_empty() {
-            told.push_str(&format!("\n\n{}", self.hint));
+            told.push_str(&format!("\n\n{}", without_escapes(&self.hint)));
         }
         told
     }
@@ -231,6 +231,16 @@ impl Plugin {
             certificate,
         })
     }
+}
+
+/// Writes each character that is neither printed nor a space as Go's `%U` does: a kubeconfig that
+/// came from elsewhere must not steer the terminal. Source: client-go, `cleanANSIEscapeCodes`.
+///
+/// Example: `ESC [31m` becomes `U+001B[31m`.
+fn without_escapes(hint: &str) -> String {
+    let is_kept = |c: char| is_print(c) || c.is_whitespace() && c != '\u{85}';
+    let written = |c: char| if is_kept(c) { c.to_string() } else { format!("U+{:04X}", u32::from(c)) };
+    hint.chars().map(written).collect()
 }
 
 /// When a plugin may talk to the user; only `v1beta1` has a default.
@@ -353,6 +363,10 @@ mod tests {
             missing.starts_with("getting credentials: exec: executable no-such-plugin not found\n"),
             "{missing}"
         );
+        let hint = "\u{1b}[31mget it\tat\n\u{202e}a\u{a0}b\u{85}".to_string();
+        let missing = Plugin { hint, ..plugin("no-such-plugin") }.credential(&env, |_| false).await;
+        let missing = missing.unwrap_err().to_string();
+        assert!(missing.ends_with("\n\nU+001B[31mget it\tat\nU+202Ea\u{a0}bU+0085"), "{missing:?}");
         let read = |text: &str| plugin("x").read(text.as_bytes()).unwrap_err();
         let answer =
             |rest: &str| format!(r#"{{"kind":"ExecCredential","apiVersion":"{}"{rest}}}"#, VERSIONS[0]);

@@ -2,6 +2,7 @@
 
 use super::env::Env;
 use super::error::Error;
+use api::gostr::quote;
 use api::value;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -55,6 +56,20 @@ fn no_mapping(found: &Value) -> String {
     )
 }
 
+/// Go's message for a file with an object of another kind, e.g. a manifest. If it counted as an
+/// empty kubeconfig, `kubectl config` would add its own fields to it. `None`: it is a kubeconfig,
+/// or does not say what it is.
+fn other_kind(found: &Value) -> Option<String> {
+    let (kind, version) = (value::text(found, "kind"), value::text(found, "apiVersion"));
+    let kind = if kind.is_empty() { "Config" } else { kind };
+    let version = if version.is_empty() { "v1" } else { version };
+    ((kind, version) != ("Config", "v1")).then(|| {
+        let (kind, version) = (quote(kind), quote(version));
+        let scheme = "k8s.io/client-go/tools/clientcmd/api/latest/latest.go:50";
+        format!("no kind {kind} is registered for version {version} in scheme \"{scheme}\"")
+    })
+}
+
 impl Kubeconfig {
     /// Reads the file `explicit` (`--kubeconfig`) if that is not empty, else the one of the
     /// environment, else those of `$KUBECONFIG`, else `~/.kube/config`. Files that are absent are
@@ -62,7 +77,7 @@ impl Kubeconfig {
     ///
     /// # Errors
     /// [`Error::Absent`]: the explicit file is not there. [`Error::Unreadable`] and
-    /// [`Error::Malformed`]: a file cannot be read or is no YAML.
+    /// [`Error::Malformed`]: a file cannot be read, is no YAML or an object of another kind.
     pub fn load(env: &Env, explicit: &str) -> Result<Kubeconfig, Error> {
         if !explicit.is_empty() && !env.cwd.join(explicit).exists() {
             return Err(Error::Absent(explicit.into()));
@@ -98,6 +113,9 @@ impl Kubeconfig {
                 api::yaml::parse(&text).map_err(|why| Error::Malformed { path: file.clone(), why })?;
             if !(parsed.is_object() || parsed.is_null()) {
                 return Err(Error::Malformed { path: file, why: no_mapping(&parsed) });
+            }
+            if let Some(why) = other_kind(&parsed) {
+                return Err(Error::Malformed { path: file, why });
             }
             all.merge(&parsed, &file);
         }

@@ -103,9 +103,12 @@ fn secure(target: &mut Target, env: &Env, user: &Entry, cluster: &Entry) -> Resu
     if !provider.is_empty() {
         return Err(Error::NoAuthProvider(provider.into()));
     }
-    target.authorization = entries::authorization(env, user)?;
-    let file = value::text(&user.value, "tokenFile");
-    target.token_file = (!file.is_empty()).then(|| env.cwd.join(file));
+    let known = entries::authorization(env, user)?;
+    if target.authorization.is_none() {
+        target.authorization = known;
+        let file = value::text(&user.value, "tokenFile");
+        target.token_file = (!file.is_empty()).then(|| env.cwd.join(file));
+    }
     // A plugin may ask the user something, or open a browser. It is not asked if the entry already
     // says who the user is (client-go's `UpdateTransportConfig`).
     let is_known = target.authorization.is_some() || target.certificate.is_some();

@@ -1,5 +1,6 @@
 //! Where to connect and as whom.
 
+use super::entries;
 use super::env::Env;
 use super::error::{Error, PluginError};
 use super::exec::{Credential, Plugin};
@@ -59,13 +60,21 @@ fn extra_header(key: &str) -> String {
     format!("Impersonate-Extra-{}", utf8_percent_encode(key, TOKEN))
 }
 
+/// The header `Authorization` for the name and the password of a URL, `ann:secret`.
+fn in_url(user: &str) -> Option<String> {
+    let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    (!user.is_empty()).then(|| entries::basic(&plain(name), &plain(password)))
+}
+
 impl Target {
     /// Some server, as nobody in particular; `host` with or without a port.
     pub fn anybody(scheme: &str, host: &str) -> Target {
         Target { scheme: scheme.into(), host: host.into(), ..Target::default() }
     }
 
-    /// From the address alone.
+    /// From the address alone. A name and password in it are sent as Go sends them, whatever else
+    /// says who the user is (`https://ann:secret@10.0.0.1`).
     ///
     /// # Errors
     /// [`Error::Address`]: it is neither a URL nor `HOST:PORT`.
@@ -77,8 +86,11 @@ impl Target {
             return Err(Error::Address(server.into()));
         };
         let scheme = uri.scheme_str().unwrap_or("http").to_string();
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         Ok(Target {
-            host: uri.authority().map(|a| a.to_string()).unwrap_or_default(),
+            host: host.to_string(),
+            authorization: in_url(user),
             base: uri.path().trim_end_matches('/').to_string(),
             scheme,
             namespace: "default".into(),

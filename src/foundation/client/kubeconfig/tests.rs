@@ -100,6 +100,21 @@ fn a_file_with_a_token_counts_before_a_token_and_the_command_line_before_both() 
     assert!(sent("tokenFile: gone", "").is_err());
 }
 
+/// Otherwise the password would be looked up as a part of the host's name, and shown in the error.
+#[test]
+fn a_name_and_a_password_in_the_address_are_sent_as_such() {
+    let of = |server: &str| {
+        let given = Overrides { server: server.into(), ..Overrides::default() };
+        let target = of_user("token: t, tokenFile: token", &given).unwrap();
+        (target.url(), target.authorization.unwrap_or_default(), target.token_file.is_some())
+    };
+    let basic = "Basic YW5uOmE6Yg==".to_string(); // ann:a:b
+    let plain = "https://10.0.0.1:6443".to_string();
+    assert_eq!(of("https://ann:a%3Ab@10.0.0.1:6443/"), (plain.clone(), basic.clone(), false));
+    assert_eq!(of("http://ann:a%3Ab@h:1"), ("http://h:1".into(), basic, false));
+    assert_eq!(of("https://10.0.0.1:6443"), (plain, "Bearer of-file".into(), true));
+}
+
 #[test]
 fn data_may_have_line_breaks_as_a_block_of_yaml_has_them() {
     let user = r#"client-certificate-data: "Zm\n9v\n", client-key-data: "Ym\r\nFy""#;
@@ -132,5 +147,30 @@ fn a_file_without_a_mapping_is_no_kubeconfig() {
     for text in ["", "# nothing yet\n"] {
         std::fs::write(&config, text).unwrap();
         assert!(Kubeconfig::load_or_new(&env, "").unwrap().is_empty(), "{text:?}");
+    }
+}
+
+/// `KUBECONFIG=pod.yaml`: `kubectl config` would add clusters and users to the manifest.
+#[test]
+fn a_manifest_is_no_kubeconfig() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    let env = Env { kubeconfig: Some(file.clone()), ..Env::default() };
+    let read = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        Kubeconfig::load_or_new(&env, "").map(drop).map_err(|error| error.to_string())
+    };
+    for (text, kind, version) in [
+        ("apiVersion: v1\nkind: Pod\n", "Pod", "v1"),
+        ("apiVersion: apps/v1\nkind: Deployment\n", "Deployment", "apps/v1"),
+        ("kind: List\n", "List", "v1"),
+        ("apiVersion: v2\n", "Config", "v2"),
+    ] {
+        let why = read(text).unwrap_err();
+        let told = format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme ");
+        assert!(why.starts_with("error loading config file \"") && why.contains(&told), "{why}");
+    }
+    for text in ["apiVersion: v1\nkind: Config\n", "kind: Config\n", "clusters: []\n"] {
+        assert_eq!(read(text), Ok(()), "{text}");
     }
 }
