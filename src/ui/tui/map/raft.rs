@@ -92,7 +92,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
         return Lines { counts, ..Lines::none(canvas.word(Word::NoRaft, &[])) };
     }
     let mut news: Vec<(String, Tone)> = Vec::new();
-    news.extend(agreement.story.last().map(|told| action(canvas, told)));
+    news.extend(story_of(model).last().map(|told| action(canvas, told)));
     let committed = agreement.committed();
     let text = format!("{} {committed}", canvas.word(Word::RaftEnd, &[]));
     news.push((text, Tone::Plain));
@@ -114,7 +114,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     }
     let top = if columns.len() > 1 { links(canvas, agreement, &columns, width) } else { 2 };
     let below = canvas.height().saturating_sub(top);
-    let story = story(canvas, agreement, if columns.len() > 1 { below / 2 } else { 1 });
+    let story = story(canvas, &story_of(model), if columns.len() > 1 { below / 2 } else { 1 });
     let rows = below.saturating_sub(story + usize::from(story > 0)).max(1);
     log(canvas, model, &columns, top, rows);
 }
@@ -295,14 +295,21 @@ fn written(canvas: &Canvas<'_>, model: &Model, index: u64) -> Option<String> {
     Some(format!("{revision}  fsync {}", took(written.fsync_us)))
 }
 
+/// What happened around the last election. Without faults while a lab asks for the cause.
+pub(super) fn story_of(model: &Model) -> Vec<&Told> {
+    let hides_faults = model.lab.asks_cause();
+    let is_fault = |told: &Told| matches!(told.happening, Happening::Fault(_));
+    model.traffic.agreement.story.iter().filter(|told| !hides_faults || !is_fault(told)).collect()
+}
+
 /// The last election, step by step, at the lower edge; how many rows it takes.
-fn story(canvas: &mut Canvas<'_>, agreement: &Agreement, rows: usize) -> usize {
-    let Some(first) = agreement.story.first() else { return 0 };
+fn story(canvas: &mut Canvas<'_>, all: &[&Told], rows: usize) -> usize {
+    let Some(first) = all.first() else { return 0 };
     let room = canvas.width().saturating_sub(2);
     // What happened stays in one piece: a line takes as many as fit.
     let mut lines: Vec<Vec<(String, String, Tone)>> = Vec::new();
     let mut used = room;
-    for told in &agreement.story {
+    for told in all {
         let since = told.at.duration_since(first.at).as_secs_f64().max(0.0);
         let (text, tone) = action(canvas, told);
         let (since, wide) = (format!("{since:.2} s "), cells(&text) + GAP.len());

@@ -5,7 +5,7 @@ use super::super::flow::{Did, Flow, Hop};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::hops::kind;
-use super::scrubber::sign_of;
+use super::scrubber::{is_answer, sign_of};
 use clock::Timestamp;
 use std::cmp::Reverse;
 
@@ -55,7 +55,7 @@ impl Step<'_> {
     }
 }
 
-/// What happened, the newest first.
+/// What happened, the newest first. Without faults while a lab asks for the cause.
 pub(crate) fn steps(model: &Model) -> Vec<Step<'_>> {
     let command = |flow: &Flow| -> Option<u64> {
         let stored = |hop: &&Hop| hop.did == Did::Stored;
@@ -69,7 +69,7 @@ pub(crate) fn steps(model: &Model) -> Vec<Step<'_>> {
             steps.push(Step { what: What::Command(flow), at: flow.began, before: Some(before) });
         }
     }
-    for mark in traffic.marks.iter().rev() {
+    for mark in traffic.marks.iter().rev().filter(|mark| !is_answer(model, mark)) {
         let before = mark.heard.map(|heard| model.cluster.past.revision_at(heard));
         steps.push(Step { what: What::Mark(mark), at: mark.at, before });
     }
