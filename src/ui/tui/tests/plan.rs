@@ -88,6 +88,37 @@ fn pods_stand_under_their_owners_and_a_service_shows_its_pods() {
     }
 }
 
+/// `my-nginx` ends like a generated name, and `web` is the name of a Deployment, too.
+#[test]
+fn a_pod_that_a_person_named_has_its_whole_name() {
+    let mut model = midway(Lang::En, RICH);
+    model.traffic.finish();
+    two_nodes(&mut model);
+    let bare = |name: &str, node: &str, status: &str| {
+        let mut object = pod("default", name, node, status, 900);
+        object["metadata"]["ownerReferences"] = json!([]);
+        object
+    };
+    let pods = vec![
+        pod("default", "web-76f8d594c6-7ksfg", "ropewalk-worker", "Running", 801),
+        bare("web", "ropewalk-worker", "Running"),
+        bare("my-nginx", "ropewalk-worker", "Running"),
+        bare("a-model", "", "Pending"),
+    ];
+    all(&mut model, "pods", pods);
+    let endpoint = json!({"addresses": ["10.244.1.5"], "conditions": {"ready": true},
+        "targetRef": {"kind": "Pod", "name": "my-nginx"}});
+    let metadata = json!({"name": "pod-svc-1", "namespace": "default",
+        "labels": {"kubernetes.io/service-name": "pod-svc"}});
+    let slice = json!({"metadata": metadata, "ports": [{"port": 80}], "endpoints": [endpoint]});
+    all(&mut model, "endpointslices", vec![slice]);
+    let shown = map(&model).join("\n");
+    for part in ["web        ● …sfg", "web        ● owner: none", "──▶ ● my-nginx", "◌ a-model "]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
 #[test]
 fn many_pods_are_signs_and_those_that_are_not_well_have_lines() {
     let mut model = midway(Lang::En, RICH);
