@@ -111,8 +111,8 @@ pub(crate) struct Traffic {
     pub rules: Option<Record>,
     /// Connections to NodePorts of `localhost` that were told, for each Service.
     pub visits: BTreeMap<Key, u64>,
-    /// The same for each port.
-    pub port_visits: BTreeMap<u16, u64>,
+    /// The same for each port of a Service.
+    port_visits: BTreeMap<(Key, u16), u64>,
     /// The NodePorts that are open on `localhost`. `None`: no record has told.
     pub open_ports: Option<BTreeSet<u16>>,
     /// What the newest revisions changed.
@@ -173,11 +173,11 @@ impl Traffic {
             Event::Rules { .. } => self.rules = Some(record.clone()),
             Event::Ports { ref open } => self.open_ports = Some(open.iter().copied().collect()),
             Event::Visit { port, connections } => {
-                let count = self.port_visits.entry(port).or_default();
-                *count = count.saturating_add(connections);
                 let Some(service) = &record.object else { return };
                 let key = (service.namespace.clone(), service.name.clone());
-                let count = self.visits.entry(key).or_default();
+                let count = self.visits.entry(key.clone()).or_default();
+                *count = count.saturating_add(connections);
+                let count = self.port_visits.entry((key, port)).or_default();
                 *count = count.saturating_add(connections);
             }
             Event::Schedule(_) => {
@@ -190,6 +190,20 @@ impl Traffic {
             }
             _ => {}
         }
+    }
+
+    /// How many connections came to a Service through this port of `localhost`. `None`: none was
+    /// told.
+    pub(crate) fn visits_of_port(&self, service: &Key, port: i64) -> Option<u64> {
+        let port = u16::try_from(port).ok()?;
+        self.port_visits.get(&(service.clone(), port)).copied()
+    }
+
+    /// Forgets the connections to Services that were deleted: another one may get the name, or the
+    /// port.
+    pub(crate) fn forget_visits(&mut self, is_there: impl Fn(&Key) -> bool) {
+        self.visits.retain(|service, _| is_there(service));
+        self.port_visits.retain(|(service, _), _| is_there(service));
     }
 
     /// Notes when a record was written, and a fault. `heard`: when it was told, if the interface

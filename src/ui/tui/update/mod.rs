@@ -122,8 +122,14 @@ fn absorb(model: &mut Model, resource: &str, delta: Delta<Value>) -> bool {
         Delta::Replaced(_) => model.denied.remove(resource) | model.silent.remove(resource).is_some(),
         Delta::Updated(_) | Delta::Deleted(_) => false,
     };
+    let takes_away = !matches!(delta, Delta::Updated(_));
     model.cluster.now = model.now;
-    model.cluster.absorb(resource, delta) | back
+    let changed = model.cluster.absorb(resource, delta);
+    if takes_away && resource == "services" {
+        let services = &model.cluster.services;
+        model.traffic.forget_visits(|service| services.contains_key(service));
+    }
+    changed | back
 }
 
 /// Forgets the objects of a resource that may not be listed any more: it is not known whether they
