@@ -170,7 +170,7 @@ pub(super) fn pod(object: &Value) -> Pod {
         is_over: matches!(text(object, "status.phase"), "Succeeded" | "Failed"),
         ready: (summary.ready, summary.total),
         restarts: summary.restarts,
-        status: if stand == Stand::Leaving { "Terminating".into() } else { summary.status },
+        status: summary.status,
         owner: owner(object),
         labels: map_of(object, "metadata.labels"),
         image: image(object, "spec.containers"),
@@ -391,6 +391,20 @@ mod tests {
         assert_eq!(stand(on.clone(), ready.clone(), false), Stand::Ready);
         assert_eq!(stand(on.clone(), ready, true), Stand::Leaving);
         assert_eq!(stand(on, json!({"phase": "Succeeded"}), false), Stand::Done);
+    }
+
+    #[test]
+    fn the_status_of_a_pod_that_leaves_is_that_of_kubectl() {
+        for (status, told) in [
+            (json!({"phase": "Running"}), "Terminating"),
+            (json!({"phase": "Failed", "reason": "Evicted"}), "Evicted"),
+            (json!({"phase": "Running", "reason": "NodeLost"}), "Unknown"),
+        ] {
+            let metadata = json!({"name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+            let object = json!({"metadata": metadata, "spec": {"containers": []}, "status": status});
+            let pod = super::pod(&object);
+            assert_eq!((pod.stand, pod.status.as_str()), (Stand::Leaving, told));
+        }
     }
 
     #[test]

@@ -356,6 +356,17 @@ fn a_sign_with_a_variation_selector_hides_nothing() {
     assert!(text(&screen(&model)).contains("\u{2714}done"));
 }
 
+/// Characters that reorder the text around them, as the log of a pod may have them.
+#[test]
+fn what_a_program_prints_reorders_no_row_of_the_screen() {
+    let mut model = model(120, 34, Lang::En, Look::default());
+    let printed = "\x1b[2J\x1b[Ha\u{202e}b\u{2066}c\u{200f}\u{61c}de\u{301}";
+    tell(&mut model, Event::Shell(printed.as_bytes().to_vec()));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("abcde\u{301}"), "{shown}");
+    assert!(!shown.contains(::lab::format::pack::reorders), "{shown}");
+}
+
 #[test]
 fn a_window_of_a_few_rows_is_drawn_whatever_is_pressed() {
     for height in 1..8 {
