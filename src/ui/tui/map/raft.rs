@@ -55,11 +55,26 @@ pub(super) fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
         .collect()
 }
 
-/// Can the members that reach each other still write? There is one answer for several of them.
+/// Can the members still write? There is one answer for several of them: the leader has to reach a
+/// majority, itself included. Before a record has named a term the leader is not known; then any
+/// member that reaches a majority may be it.
+///
+/// Example: of three members the leader is killed. The other two reach each other, but writes wait
+/// until one of them leads.
 pub(super) fn writes(agreement: &Agreement, columns: &[Column<'_>]) -> Option<(Word, Tone)> {
     let quorum = columns.len() / 2 + 1;
-    let up: Vec<&str> = columns.iter().filter(|c| c.up).map(|c| c.node).collect();
-    let agree = up.iter().map(|m| agreement.reaches(m, &up).count()).max().unwrap_or_default();
+    let mut up: Vec<&str> = columns.iter().filter(|c| c.up).map(|c| c.node).collect();
+    let agree = match agreement.leader() {
+        Some(leader) => {
+            // It may lead while its pod is not ready, because its kubelet is stopped.
+            if !up.contains(&leader) {
+                up.push(leader);
+            }
+            agreement.reaches(leader, &up).count()
+        }
+        None if agreement.term() > 0 => 0,
+        None => up.iter().map(|m| agreement.reaches(m, &up).count()).max().unwrap_or_default(),
+    };
     let told = if agree >= quorum { (Word::WritesGoOn, Tone::Good) } else { (Word::WritesWait, Tone::Bad) };
     (columns.len() > 1).then_some(told)
 }

@@ -21,7 +21,7 @@ pub(super) fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<P
     for y in 0..area.height.min(rows) {
         for x in 0..area.width.min(columns) {
             let wide = screen.cell(y, x).is_some_and(|c| c.is_wide());
-            // A terminal that obeys these would turn over the rest of the row, with the panes beside.
+            // A terminal that obeys these turns over the rest of the row, with the panes beside.
             if let Some(contents) = screen.cell(y, x).map(|cell| cell.contents())
                 && contents.contains(reorders)
             {

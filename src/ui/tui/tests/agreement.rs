@@ -268,6 +268,27 @@ fn the_status_bar_names_no_leader_that_is_off() {
     }
 }
 
+/// Two members that reach each other are a majority, and write nothing before one of them leads.
+#[test]
+fn writes_go_on_when_a_leader_reaches_a_majority() {
+    let mut model = towers(120, 34, Lang::En, Look::default(), true);
+    model.traffic.agreement = led();
+    let writes = |model: &Model| text(&screen(model)).contains("writes go on");
+    let waits = |model: &Model| text(&screen(model)).contains("writes wait");
+    assert!(writes(&model) && !waits(&model), "{}", text(&screen(&model)));
+    let kill = Fault::Kill { component: "etcd".into(), node: Some(NODES[0].into()) };
+    model.traffic.agreement.absorb(&fault(kill));
+    assert!(waits(&model) && !writes(&model), "{}", text(&screen(&model)));
+    let leads = told(NODES[1], "role", json!({"role": "Leader", "term": 3}));
+    model.traffic.agreement.absorb(&leads);
+    assert!(writes(&model) && !waits(&model), "{}", text(&screen(&model)));
+    for other in [NODES[0], NODES[2]] {
+        let cut = Fault::Cut { a: NODES[1].into(), b: other.into() };
+        model.traffic.agreement.absorb(&fault(cut));
+    }
+    assert!(waits(&model) && !writes(&model), "the others have not elected yet");
+}
+
 fn stop(node: Option<&str>) -> Record {
     fault(Fault::Stop { component: "etcd".into(), node: node.map(String::from) })
 }
