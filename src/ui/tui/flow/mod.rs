@@ -118,7 +118,8 @@ impl Flow {
         if self.hops.len() >= HOPS_MAX || undrawn(record) {
             return false;
         }
-        if let Some(request) = &record.request {
+        // What names no object leads to nothing: `kubectl proxy` may pass on such requests for ever.
+        if let Some(request) = record.request.as_ref().filter(|_| record.object.is_some()) {
             self.requests.insert(request.id.clone());
             self.revisions.extend(record.revision.map(|r| (r, (request.id.clone(), record.object.clone()))));
         }

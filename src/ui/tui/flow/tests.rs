@@ -41,6 +41,20 @@ fn what_one_command_leads_to_is_remembered_within_bounds() {
     assert!(flow.requests.len() <= HOPS_MAX + 1 && flow.revisions.len() <= HOPS_MAX + 1);
 }
 
+/// `kubectl proxy` is one command, and a program asks through it for `/healthz` every second.
+#[test]
+fn requests_that_name_no_object_are_not_remembered() {
+    let mut traffic = Traffic::new();
+    for n in 0..1_000 {
+        let id = format!("r{n}");
+        let request = Request { id, session: "s".into(), user: "learner".into(), ..Request::default() };
+        let record = Record { request: Some(request), ..Record::new(answer("get")) };
+        traffic.absorb(record, Duration::ZERO, Timestamp::UNIX_EPOCH);
+    }
+    let flow = &traffic.flows[0];
+    assert_eq!((traffic.flows.len(), flow.hops.len(), flow.requests.len()), (1, 0, 0));
+}
+
 /// One record of a command of the learner's.
 fn told(traffic: &mut Traffic, session: &str, event: Event, revision: u64) {
     let id = format!("{session}-{revision}");

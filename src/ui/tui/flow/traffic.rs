@@ -326,7 +326,10 @@ impl Traffic {
         // itself.
         let matters = match record.component {
             Component::Etcd => !is_everyday(&record.event),
-            component => matches!(component, Component::Scheduler | Component::Localhost | Component::Fault),
+            component => matches!(
+                component,
+                Component::Scheduler | Component::Proxy | Component::Localhost | Component::Fault
+            ),
         };
         changed.unwrap_or(false) || matters
     }

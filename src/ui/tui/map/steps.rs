@@ -34,6 +34,16 @@ impl Step<'_> {
         }
     }
 
+    /// The revision that stands beside it: the first that a command made, else the newest when it
+    /// happened.
+    pub(crate) fn revision(&self) -> Option<u64> {
+        let before = self.before?;
+        Some(match self.what {
+            What::Command(_) => before.saturating_add(1),
+            What::Mark(_) => before,
+        })
+    }
+
     pub(crate) fn sign(&self) -> (Sign, Tone) {
         match self.what {
             What::Command(_) => (Sign::Typed, Tone::Strong),

@@ -227,6 +227,17 @@ fn connections_to_a_node_port_are_counted() {
     }
 }
 
+#[test]
+fn rules_that_no_command_led_to_are_shown_at_once() {
+    let mut model = midway(Lang::En, RICH);
+    model.traffic.finish();
+    model.view = View::Network;
+    let rules = told(Component::Proxy, tap::Event::Rules { rules: 12, changed: 3 });
+    let (_, changed) = update(&mut model, Event::Records(vec![rules]));
+    let shown = text(&screen(&model));
+    assert!(changed && shown.contains("12 rules, 3 changed"), "{shown}");
+}
+
 /// Both the name and the port are free again as soon as a Service is deleted.
 #[test]
 fn connections_to_a_deleted_service_are_not_those_of_its_successor() {

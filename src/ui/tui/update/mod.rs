@@ -149,11 +149,11 @@ fn fall_silent(model: &mut Model, resource: String) -> bool {
     false
 }
 
-/// Forgets what was told of the cluster before.
+/// Forgets what was told of the cluster before. Its objects stay until the lists of the new one
+/// come, and so does the note that they may be old.
 fn restart(model: &mut Model) {
     model.traffic.restart();
     model.cluster.restart();
-    model.silent.clear();
     model.denied.clear();
 }
 
@@ -284,9 +284,13 @@ fn learn(model: &mut Model, view: LessonView) {
     let turned_green = was_open && matches!(view.state, State::Done | State::Solved);
     let has_guessed = |v: &LessonView| v.predict.as_ref().is_some_and(|p| p.chosen.is_some());
     let guessed = before.is_some_and(|b| !has_guessed(b)) && has_guessed(&view);
-    // A learner who asks for a lesson while a lab is open wants to see it.
-    if view.playing.is_some() || moved && before.is_some() {
-        model.page = Page::Lesson;
+    // A learner who asks for a lesson while a lab is open wants to see it. A lesson that is closed
+    // leaves its place to the lab.
+    let is_closed = view.id.is_empty() && view.playing.is_none();
+    match model.page {
+        Page::Lesson if is_closed => model.page = Page::Open,
+        _ if view.playing.is_some() || moved && before.is_some() && !is_closed => model.page = Page::Lesson,
+        _ => {}
     }
     if turned_green {
         let step = format!("{} {}/{}", view.id, view.step + 1, view.steps);
