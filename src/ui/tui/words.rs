@@ -343,7 +343,7 @@ texts! { pub(crate) enum Word {
          lesson   n next   b back   h hint   c check   a-d answer   o list\n\
          \x20        t type a command of the text   w explain a word of it\n\
          lab      h hint   c check   g grade   u give up   l leave   o list\n\
-         map      Space play/pause   ← → one hop   ↑↓ another command\n\
+         map      Space play/pause   ← → one hop   ↑↓ another command or object\n\
          \x20        1-{} views   + - speed\n\
          \x20        its line: {} a command   {} a fault   {} a step is green\n\
          \x20        {} went away, and when\n\
@@ -385,7 +385,7 @@ texts! { pub(crate) enum Word {
          강의     n 다음   b 이전   h 힌트   c 확인   a-d 답   o 목록\n\
          \x20        t 본문의 명령을 셸에 적기   w 본문의 용어 뜻 보기\n\
          실습     h 힌트   c 확인   g 채점   u 포기   l 끝내기   o 목록\n\
-         그림     Space 재생/멈춤   ← → 한 단계   ↑↓ 다른 명령\n\
+         그림     Space 재생/멈춤   ← → 한 단계   ↑↓ 다른 명령이나 오브젝트\n\
          \x20        1-{} 그림   + - 속도\n\
          \x20        재생 줄: {} 명령   {} 장애   {} 통과한 단계\n\
          \x20        {} 사라진 것과 그 시각\n\

@@ -8,6 +8,7 @@ pub(crate) use object::{
     Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Key, Node, Pod,
     Quota, ReplicaSet, Service, Slice, Stand,
 };
+pub(crate) use read::is_failure;
 
 use api::value::text;
 use client::Delta;

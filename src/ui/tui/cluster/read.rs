@@ -55,7 +55,7 @@ fn written(value: &Value) -> String {
 
 /// Does this STATUS of kubectl tell that a container cannot start, or has ended badly?
 /// `Init:OOMKilled` and `ExitCode:3` do.
-fn is_failure(status: &str) -> bool {
+pub(crate) fn is_failure(status: &str) -> bool {
     let reason = status.strip_prefix("Init:").unwrap_or(status);
     reason.ends_with("BackOff")
         || reason.contains("Err")

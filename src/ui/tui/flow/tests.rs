@@ -100,6 +100,24 @@ fn a_look_takes_the_stage_only_when_it_is_free_and_nothing_ends_a_pause() {
     assert_eq!(shown(&traffic), "get2");
 }
 
+/// The picture is live at the end. A pod that crashes for hours adds hops to the command that made
+/// it, and must not hold the picture at one of them.
+#[test]
+fn what_comes_behind_the_end_of_a_paused_show_is_played() {
+    let ends: [fn(&mut Traffic); 2] = [Traffic::finish, |traffic| traffic.step(9, Duration::ZERO)];
+    for end in ends {
+        let mut traffic = Traffic::new();
+        told(&mut traffic, "run", commit(), 7);
+        traffic.pause(Duration::ZERO);
+        end(&mut traffic);
+        assert!(!traffic.moving());
+        told(&mut traffic, "run", commit(), 8);
+        assert!(traffic.moving() && traffic.play.playing);
+        let due = traffic.due().expect("it goes on");
+        assert!(traffic.tick(due) && !traffic.moving() && traffic.due().is_none());
+    }
+}
+
 #[test]
 fn heartbeats_push_out_neither_decisions_nor_how_long_the_disk_took() {
     let mut traffic = Traffic::new();

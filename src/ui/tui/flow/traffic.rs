@@ -272,7 +272,8 @@ impl Traffic {
         let mut changed =
             self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));
         if at_end && self.moving() {
-            self.play.since = now; // what comes late is lit from now on
+            // What comes late is lit from now on. A pause was over at the end: the picture was live.
+            (self.play.since, self.play.playing) = (now, true);
         }
         if changed.is_none()
             && let Some(request) = &record.request

@@ -10,7 +10,7 @@
 //! what happened to it
 //! ```
 
-use super::super::cluster::{Cluster, Condition, Container, ContainerState, Exit, Happened, Pod};
+use super::super::cluster::{Cluster, Condition, Container, ContainerState, Exit, Happened, Pod, is_failure};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, fold_in, time_of_day};
@@ -136,9 +136,7 @@ fn container(canvas: &mut Canvas<'_>, container: &Container, y: usize, end: usiz
 fn sign_of(container: &Container) -> (Sign, Tone) {
     match &container.state {
         ContainerState::Unknown => (Sign::Waiting, Tone::Dim),
-        ContainerState::Waiting { reason, .. } if reason.ends_with("BackOff") || reason.contains("Err") => {
-            (Sign::Failed, Tone::Bad)
-        }
+        ContainerState::Waiting { reason, .. } if is_failure(reason) => (Sign::Failed, Tone::Bad),
         ContainerState::Waiting { .. } => (Sign::Starting, Tone::Warn),
         ContainerState::Running(_) if container.ready => (Sign::Ready, Tone::Good),
         ContainerState::Running(_) => (Sign::Starting, Tone::Warn),

@@ -168,6 +168,19 @@ fn a_cluster_that_has_ended_is_said_to_once_on_every_screen() {
     }
 }
 
+#[test]
+fn a_question_that_takes_longer_than_a_moment_says_that_it_waits() {
+    let mut model = fresh();
+    model.traffic.finish();
+    let ms = Duration::from_millis;
+    (model.now, model.lesson.asked) = (ms(5_050), Some(ms(5_050)));
+    assert!(!text(&screen(&model)).contains("asked, "));
+    assert_eq!(model.due(), Some(ms(5_250)));
+    model.now = ms(5_250);
+    assert!(text(&screen(&model)).contains("asked, 0 s"), "{}", text(&screen(&model)));
+    assert_eq!(model.due(), Some(ms(6_000)), "then each second");
+}
+
 /// `fault kill kube-apiserver`, or a control plane that is off.
 #[test]
 fn a_map_that_the_api_server_tells_nothing_of_says_how_old_it_is() {

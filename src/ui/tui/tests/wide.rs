@@ -210,6 +210,17 @@ fn a_pod_shows_its_conditions_containers_and_back_off() {
     );
 }
 
+/// Not every reason that keeps a container from its start is a back-off.
+#[test]
+fn a_container_that_cannot_start_has_the_sign_of_its_pod() {
+    let mut model = ended(View::Pod, Lang::En, RICH);
+    let mut broken = crashing();
+    broken["status"]["containerStatuses"] = json!([{"name": "c", "restartCount": 0,
+        "state": {"waiting": {"reason": "InvalidImageName", "message": "invalid reference format"}}}]);
+    all(&mut model, "pods", vec![broken]);
+    assert_shows(&map(&model), &[" ✗ c              waiting: InvalidImageName"]);
+}
+
 #[test]
 fn one_restart_is_counted_in_the_singular() {
     for (lang, count, words) in
