@@ -348,7 +348,7 @@ texts! { pub(crate) enum Word {
          \x20        its line: {} a command   {} a fault   {} a step is green\n\
          \x20        {} went away, and when\n\
          time     F4: ↑↓ a moment, then and now   d what differs   Enter rewind\n\
-         scroll   wheel, or Shift-PgUp and Shift-PgDn\n\
+         scroll   wheel, or Shift-PgUp and Shift-PgDn   (on the map: one hop)\n\
          mouse    click chooses a pane; hold Shift to mark text\n\
          \n\
          below    1+2 nodes: control planes + workers\n\
@@ -390,7 +390,7 @@ texts! { pub(crate) enum Word {
          \x20        재생 줄: {} 명령   {} 장애   {} 통과한 단계\n\
          \x20        {} 사라진 것과 그 시각\n\
          시간     F4: ↑↓ 시점의 그때와 지금   d 차이만   Enter rewind\n\
-         스크롤   휠, 또는 Shift-PgUp과 Shift-PgDn\n\
+         스크롤   휠, 또는 Shift-PgUp과 Shift-PgDn   (그림에서는 한 단계)\n\
          마우스   클릭하면 창을 고르고, Shift를 누른 채 글자를 선택합니다\n\
          \n\
          맨 아래  노드 1+2개: 컨트롤 플레인 노드와 워커 노드의 수\n\

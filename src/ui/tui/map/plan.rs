@@ -355,7 +355,8 @@ pub(super) fn cuts(canvas: &Canvas<'_>, model: &Model) -> String {
 
 /// The pods whose Node was deleted.
 pub(super) fn lost(canvas: &Canvas<'_>, scene: &Cluster) -> String {
-    let lost = scene.pods.values().filter(|pod| is_lost(scene, pod));
+    // More of them than cells cannot be seen.
+    let lost = scene.pods.values().filter(|pod| is_lost(scene, pod)).take(canvas.width());
     let names: Vec<String> = lost.map(|pod| scene.label(&pod.namespace, &pod.name)).collect();
     if names.is_empty() {
         return String::new();
