@@ -133,6 +133,7 @@ texts! { pub(crate) enum Word {
     NoRollout: "There is no Deployment yet. Make one: kubectl create deployment web --image=nginx", "아직 디플로이먼트가 없습니다. 만들어 보세요: kubectl create deployment web --image=nginx";
     NotListed: "This user may not list: {}", "이 사용자에게는 조회 권한이 없습니다: {}";
     NoPod: "There is no pod yet. Run one: kubectl run web --image=nginx", "아직 파드가 없습니다. 실행해 보세요: kubectl run web --image=nginx";
+    NoMembers: "No pod of etcd is known here, so its members cannot be shown.", "알려진 etcd 파드가 없어 멤버를 표시할 수 없습니다.";
     NoRaft: "Nothing was written to the store yet.", "아직 저장소에 쓰인 것이 없습니다.";
     Node: "node", "노드";
     Filter: "filter", "필터";

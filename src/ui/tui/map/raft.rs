@@ -8,7 +8,7 @@ use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
-use super::common::is_roomy;
+use super::common::{is_roomy, none_of};
 use super::hops::short;
 use super::raft_wide;
 use super::strip::Lines;
@@ -93,8 +93,17 @@ pub(super) fn term_and_quorum(
     [(term, Tone::Strong), (needed, Tone::Dim)]
 }
 
+/// Why no member can be drawn, in words. `None`: their pods are known.
+fn unknown(model: &Model) -> Option<String> {
+    let is_known = !model.cluster.members().is_empty();
+    (!is_known).then(|| none_of(model, "pods", Word::NoMembers))
+}
+
 /// The same in two lines: the members, and what happened last.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
+    if let Some(why) = unknown(model) {
+        return Lines::none(why);
+    }
     let agreement = &model.traffic.agreement;
     let columns = columns(model, *COLUMN.start());
     let mut counts = Vec::from(term_and_quorum(canvas, agreement, columns.len()));
@@ -116,6 +125,9 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
 }
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+    if let Some(why) = unknown(model) {
+        return canvas.note(1, &why);
+    }
     let agreement = &model.traffic.agreement;
     if is_roomy(canvas) && agreement.committed() > 0 {
         return raft_wide::draw(canvas, model);

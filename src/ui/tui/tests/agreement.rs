@@ -289,6 +289,22 @@ fn writes_go_on_when_a_leader_reaches_a_majority() {
     assert!(waits(&model) && !writes(&model), "the others have not elected yet");
 }
 
+/// The store is elsewhere, or this user may not list pods.
+#[test]
+fn without_a_pod_of_etcd_there_is_no_quorum_of_none() {
+    for (width, height) in [(80, 24), (120, 34)] {
+        let mut model = towers(width, height, Lang::En, Look::default(), true);
+        for (told, event) in [
+            ("No pod of etcd is known", Event::Objects("pods".into(), Delta::Replaced(vec![]))),
+            ("may not list: pods", Event::Denied("pods".into())),
+        ] {
+            tell(&mut model, event);
+            let shown = text(&screen(&model));
+            assert!(shown.contains(told) && !shown.contains("quorum"), "{shown}");
+        }
+    }
+}
+
 fn stop(node: Option<&str>) -> Record {
     fault(Fault::Stop { component: "etcd".into(), node: node.map(String::from) })
 }
