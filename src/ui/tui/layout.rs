@@ -86,7 +86,7 @@ pub(crate) fn inside(pane: Rect) -> Rect {
 
 /// The emulator cannot do with less: a line that wraps needs a second row, a syllable two columns.
 const SMALLEST: (u16, u16) = (2, 2);
-/// Nor is it larger: of 5000 lines that can be scrolled back to, each takes 32 bytes a column, which
+/// Nor is it larger: each of 5000 lines that can be scrolled back to takes 32 bytes a column, which
 /// makes 160 MB here.
 const LARGEST: (u16, u16) = (1000, 1000);
 

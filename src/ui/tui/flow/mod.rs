@@ -118,7 +118,7 @@ impl Flow {
         if self.hops.len() >= HOPS_MAX || undrawn(record) {
             return false;
         }
-        // What names no object leads to nothing: `kubectl proxy` may pass on such requests for ever.
+        // What names no object leads to nothing: `kubectl proxy` may pass such requests on all day.
         if let Some(request) = record.request.as_ref().filter(|_| record.object.is_some()) {
             self.requests.insert(request.id.clone());
             self.revisions.extend(record.revision.map(|r| (r, (request.id.clone(), record.object.clone()))));

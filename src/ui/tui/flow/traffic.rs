@@ -272,7 +272,7 @@ impl Traffic {
         let mut changed =
             self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));
         if at_end && self.moving() {
-            // What comes late is lit from now on. A pause was over at the end: the picture was live.
+            // What comes late is lit from now on. At the end a pause is over: the picture is live.
             (self.play.since, self.play.playing) = (now, true);
         }
         if changed.is_none()
@@ -323,16 +323,7 @@ impl Traffic {
                 slower: self.play.slower,
             };
         }
-        // Heartbeats are committed all the time: they are news for one view only, which asks for
-        // itself.
-        let matters = match record.component {
-            Component::Etcd => !is_everyday(&record.event),
-            component => matches!(
-                component,
-                Component::Scheduler | Component::Proxy | Component::Localhost | Component::Fault
-            ),
-        };
-        changed.unwrap_or(false) || matters
+        changed.unwrap_or(false) || matters(&record)
     }
 
     /// The flow on the stage.
@@ -480,6 +471,16 @@ impl Traffic {
         let to = here.map_or(last, |h| h.saturating_add_signed(by).min(last));
         self.play.session = Some(self.flows[to].session.clone());
         self.replay(now);
+    }
+}
+
+/// True if a view shows the record, whether or not a command led to it. Heartbeats are committed
+/// all the time: they are news for one view only, which asks for itself.
+fn matters(record: &Record) -> bool {
+    match record.component {
+        Component::Etcd => !is_everyday(&record.event),
+        Component::Scheduler | Component::Proxy | Component::Localhost | Component::Fault => true,
+        _ => false,
     }
 }
 
