@@ -443,7 +443,14 @@ impl Cluster {
         found
     }
 
-    /// Events about one object, oldest first.
+    /// Events about a pod, oldest first.
+    pub(crate) fn events_of(&self, pod: &Pod) -> Vec<&Happened> {
+        let mut found = self.events_about("Pod", &(pod.namespace.clone(), pod.name.clone()));
+        found.retain(|event| pod.has_event(event));
+        found
+    }
+
+    /// Events about all objects that have had this name, oldest first.
     pub(crate) fn events_about<'a>(&'a self, kind: &str, about: &Key) -> Vec<&'a Happened> {
         let mut found: Vec<&Happened> =
             self.events.values().filter(|e| e.kind == kind && e.about == *about).collect();

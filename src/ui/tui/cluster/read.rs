@@ -2,7 +2,7 @@
 
 use super::object::{
     Amount, Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Node,
-    Pod, Probe, Quota, ReplicaSet, Service, Slice, Stand, revision,
+    Pod, Probe, Quota, ReplicaSet, Service, Slice, Stand, revision, uid,
 };
 use api::kinds::core::pod::summary;
 use api::quantity::Quantity;
@@ -166,6 +166,7 @@ pub(super) fn pod(object: &Value) -> Pod {
     Pod {
         namespace: text(object, "metadata.namespace").into(),
         name: text(object, "metadata.name").into(),
+        uid: uid(object),
         stand,
         is_over: matches!(text(object, "status.phase"), "Succeeded" | "Failed"),
         ready: (summary.ready, summary.total),
@@ -345,6 +346,7 @@ pub(super) fn happened(object: &Value) -> Happened {
     let about = at(object, "involvedObject");
     Happened {
         about: (text(about, "namespace").into(), text(about, "name").into()),
+        uid: text(about, "uid").into(),
         kind: text(about, "kind").into(),
         reason: text(object, "reason").into(),
         message: text(object, "message").into(),

@@ -206,7 +206,7 @@ fn pause(canvas: &Canvas<'_>, container: &Container) -> Option<String> {
 /// What the commands that are kept did to the pod, and below it the newest Events.
 fn story(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, pod: &Pod, y: usize) {
     let hops = hops_about(model, pod);
-    let events = scene.events_about("Pod", &(pod.namespace.clone(), pod.name.clone()));
+    let events = scene.events_of(pod);
     let head = canvas.word(Word::Life, &[]);
     let x = canvas.put(1, y, &head, Tone::Dim);
     if let Some(ghost) = ghosts(model).first() {
