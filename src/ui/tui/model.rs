@@ -188,6 +188,9 @@ pub(crate) struct Model {
     pub now: Duration,
     /// When that was.
     pub opened: Timestamp,
+    /// Records from before this time are not played by themselves: it was opened then, or came back
+    /// from the cluster of a lesson, and hears all records anew.
+    pub live_from: Timestamp,
     pub size: Size,
     pub focus: Pane,
     /// The pane that F2 goes back to from the map.
@@ -246,6 +249,7 @@ impl Model {
             look,
             now: Duration::ZERO,
             opened,
+            live_from: opened,
             size,
             focus: Pane::Shell,
             back: Pane::Shell,

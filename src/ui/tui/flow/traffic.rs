@@ -263,11 +263,11 @@ impl Traffic {
     }
 
     /// Takes in a record; true if something on the screen may look different. What happened before
-    /// `opened` is kept, but not played by itself.
-    pub(crate) fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
+    /// `live_from` is kept, but not played by itself.
+    pub(crate) fn absorb(&mut self, record: Record, now: Duration, live_from: Timestamp) -> bool {
         self.agreement.absorb(&record);
         self.keep(&record);
-        self.keep_time(&record, (record.at >= opened).then_some(now));
+        self.keep_time(&record, (record.at >= live_from).then_some(now));
         let at_end = self.shown().is_some() && !self.moving();
         let mut changed =
             self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));
@@ -309,7 +309,7 @@ impl Traffic {
         let free = !self.moving() || self.play.playing && self.flows.back().is_some_and(is_seen);
         if changed == Some(true)
             && free
-            && record.at >= opened
+            && record.at >= live_from
             && let Some(request) = &record.request
             && !request.session.is_empty()
             && self.flows.back().is_some_and(|f| f.session == request.session)

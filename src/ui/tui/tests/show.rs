@@ -168,6 +168,19 @@ fn a_cluster_that_has_ended_is_said_to_once_on_every_screen() {
     }
 }
 
+/// All records are told anew then.
+#[test]
+fn a_command_is_not_played_again_on_the_way_back_from_another_cluster() {
+    let mut model = fresh();
+    assert!(model.traffic.shown().is_some());
+    model.live_from = "2100-01-01T00:00:00Z".parse().expect("a time");
+    tell(&mut model, Event::NewCluster);
+    tell(&mut model, Event::Records(records()));
+    assert!(model.traffic.shown().is_none() && !model.traffic.flows.is_empty());
+    press(&mut model, KeyCode::F(5));
+    assert!(model.traffic.shown().is_some(), "but as soon as it is asked for");
+}
+
 #[test]
 fn a_question_that_takes_longer_than_a_moment_says_that_it_waits() {
     let mut model = fresh();

@@ -159,7 +159,7 @@ fn restart(model: &mut Model) {
 
 /// Takes in records; true if the screen looks different now.
 fn record(model: &mut Model, records: Vec<Record>) -> bool {
-    let (now, opened) = (model.now, model.opened);
+    let (now, live_from) = (model.now, model.live_from);
     // A newer command pushes the marked one down the list: Enter is for the one that was read.
     let marked_id = |model: &Model, at: usize| {
         let steps = super::map::steps(model);
@@ -171,7 +171,7 @@ fn record(model: &mut Model, records: Vec<Record>) -> bool {
     };
     let watched = |r: &Record| model.view == View::Raft && r.component == Component::Etcd;
     let watched = records.iter().any(watched);
-    let changed = records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
+    let changed = records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, live_from) | any);
     if let Some(marked) = marked {
         let at = super::map::steps(model).iter().position(|step| step.id() == marked);
         model.overlay = at.map(Overlay::Time).or(model.overlay);
