@@ -332,9 +332,11 @@ impl Cluster {
         (age >= HEARTBEAT_LATE).then_some(age)
     }
 
-    /// When the screen shows another age of a lease. `None`: no node has one.
+    /// When the screen shows another age of a lease. `None`: no node has one. The lease of a node
+    /// that was deleted is not on the screen.
     pub(crate) fn heartbeat_due(&self, now: Duration) -> Option<Duration> {
-        let oldest = *self.heartbeats.values().min()?;
+        let shown = self.heartbeats.iter().filter(|(node, _)| self.nodes.contains_key(*node));
+        let oldest = shown.map(|(_, at)| *at).min()?;
         let whole = Duration::from_secs(now.saturating_sub(oldest).as_secs());
         Some(oldest + (whole + Duration::from_secs(1)).max(HEARTBEAT_LATE))
     }

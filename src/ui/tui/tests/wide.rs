@@ -147,6 +147,19 @@ fn ages_are_counted_anew_and_nothing_else_moves() {
     assert_eq!(model.due(), None, "this view shows no ages");
 }
 
+#[test]
+fn a_pod_of_the_cluster_itself_has_an_age_that_is_counted_where_there_is_no_other() {
+    let mut model = ended(View::Pod, Lang::En, RICH);
+    let last = records().last().expect("records").at;
+    let mut young = pod("kube-system", "coredns-1", "ropewalk-worker", "Running", 805);
+    young["metadata"]["creationTimestamp"] = json!(last.to_string());
+    all(&mut model, "pods", vec![young]);
+    assert!(text(&screen(&model)).contains("coredns-1"));
+    assert_eq!(model.due(), Some(Duration::from_secs(1)));
+    model.view = View::Rollout;
+    assert_eq!(model.due(), None, "this view shows none of them");
+}
+
 /// A pod whose container has crashed and waits, with a probe.
 fn crashing() -> Value {
     let at = "2026-11-20T12:00:10Z";
