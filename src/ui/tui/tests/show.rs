@@ -243,6 +243,18 @@ fn a_kind_that_may_not_be_looked_at_any_more_makes_no_map_an_old_one() {
 }
 
 #[test]
+fn what_may_not_be_listed_is_no_empty_list_on_a_new_cluster_either() {
+    let mut model = fresh();
+    (model.focus, model.view, model.chosen) = (Pane::Map, View::Pod, true);
+    update(&mut model, Event::Denied("pods".into()));
+    tell(&mut model, Event::NewCluster);
+    let shown = text(&screen(&model));
+    assert!(shown.contains("may not list: pods") && !shown.contains("no pod"), "{shown}");
+    all(&mut model, "pods", vec![]);
+    assert!(text(&screen(&model)).contains("no pod"), "now it is known");
+}
+
+#[test]
 fn a_view_of_what_may_not_be_listed_does_not_say_that_there_is_none() {
     let opened = "2026-01-01T00:00:00Z".parse().unwrap();
     let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), opened);

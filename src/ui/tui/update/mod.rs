@@ -150,11 +150,10 @@ fn fall_silent(model: &mut Model, resource: String) -> bool {
 }
 
 /// Forgets what was told of the cluster before. Its objects stay until the lists of the new one
-/// come, and so does the note that they may be old.
+/// come, and so do the notes that they may be old, or may not be listed.
 fn restart(model: &mut Model) {
     model.traffic.restart();
     model.cluster.restart();
-    model.denied.clear();
 }
 
 /// Takes in records; true if the screen looks different now.
