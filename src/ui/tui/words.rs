@@ -268,6 +268,7 @@ texts! { pub(crate) enum Word {
     HopRefused: "api → {}: {} {}, refused by {}", "api → {}: {} {}, {}에서 거부";
     BriefRefused: "✗ {} {}", "✗ {} {}";
     HopAskedRefused: "{} → api: {} {}: {}, refused by {}", "{} → api: {} {}: {}, {}에서 거부";
+    FinishFailed: "ended with {} after {}", "{} 오류로 실패, {}";
     FinishRefused: "{}: refused by {} ({})", "{}: {}에서 거부({})";
     GateAuthentication: "authentication", "인증";
     GateAuthorization: "authorization", "인가";

@@ -80,6 +80,17 @@ impl Flow {
         Some((at, code, refused?))
     }
 
+    /// The code of the last answer to a write of the command itself, if nothing was written: 409 of
+    /// an object that exists already. A look says nothing of that: `kubectl delete` looks for the
+    /// object until the answer is 404.
+    pub(crate) fn failed(&self) -> Option<u16> {
+        let code = self.hops.iter().rev().find_map(|hop| match &hop.did {
+            Did::Answered { verb, code, .. } if verb::changes(verb) => Some(*code),
+            _ => None,
+        });
+        code.filter(|code| *code >= 400)
+    }
+
     /// How long the disk took for a revision, of the store's own record, in microseconds.
     pub(crate) fn fsync(&self, revision: u64) -> Option<u64> {
         self.fsyncs.get(&revision).copied()

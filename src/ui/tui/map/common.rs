@@ -164,8 +164,12 @@ pub(super) fn caption(model: &Model, narrow: bool) -> (String, Tone) {
             (format!("{} {told}  {}{paused}", model.look.sign(Sign::Pick), took(hop.took_us)), Tone::Strong)
         }
         None => {
-            let end = lang.say(Word::Finish, &[&took(flow.total())]);
-            (format!("{}: {end}", title(flow)), Tone::Dim)
+            let total = took(flow.total());
+            let (end, tone) = match flow.failed() {
+                Some(code) => (lang.say(Word::FinishFailed, &[&code.to_string(), &total]), Tone::Bad),
+                None => (lang.say(Word::Finish, &[&total]), Tone::Dim),
+            };
+            (format!("{}: {end}", title(flow)), tone)
         }
     }
 }
