@@ -91,6 +91,11 @@ impl Flow {
         code.filter(|code| *code >= 400)
     }
 
+    /// The place among the hops of the answer whose message is [`Flow::refusal`].
+    pub(crate) fn refusal_at(&self) -> Option<usize> {
+        self.hops.iter().rposition(|hop| matches!(hop.did, Did::Answered { code: 400.., .. }))
+    }
+
     /// How long the disk took for a revision, of the store's own record, in microseconds.
     pub(crate) fn fsync(&self, revision: u64) -> Option<u64> {
         self.fsyncs.get(&revision).copied()

@@ -276,6 +276,9 @@ fn a_write_that_failed_is_not_told_to_be_done() {
             model.traffic.finish();
             let shown = text(&screen(&model));
             assert!(shown.contains(failed) && !shown.contains(done), "{view:?}: {shown}");
+            model.traffic.step(-1, std::time::Duration::ZERO);
+            let told = view == View::Cluster || text(&screen(&model)).contains("\"web\" already exists");
+            assert!(told, "the message at the answer: {}", text(&screen(&model)));
         }
     }
 }
