@@ -158,6 +158,8 @@ pub(crate) enum Page {
 pub(crate) struct Lesson {
     pub view: Option<LessonView>,
     pub list: Vec<Entry>,
+    /// What was shown before the list of lessons.
+    pub turned_from: Page,
     /// The one marked in the list of lessons and, below them, labs.
     pub marked: usize,
     /// Where that list is scrolled to.
