@@ -407,7 +407,8 @@ impl Model {
     /// broken off a moment ago.
     pub(crate) fn silent_since(&self) -> Option<Duration> {
         let first = self.silent.values().min().copied()?;
-        (self.now >= first + SILENT && !self.ended).then_some(first)
+        // Before a first list there is no picture that could be an old one.
+        (self.now >= first + SILENT && !self.ended && self.cluster.heard).then_some(first)
     }
 
     /// Why the picture may be an old one, in words. `None`: it is the present.

@@ -222,6 +222,26 @@ fn a_map_that_the_api_server_tells_nothing_of_says_how_old_it_is() {
     }
 }
 
+/// The API server is down when the interface is opened, and then fails for this kind alone.
+#[test]
+fn a_kind_that_was_never_listed_makes_a_map_that_is_not_whole() {
+    let opened = "2026-01-01T00:00:00Z".parse().expect("a time");
+    let mut model = Model::new("main", Lang::En, Look::default(), Size::new(120, 34), opened);
+    tell(&mut model, Event::Status(Some(json!({"state": "running"}))));
+    assert!(!update(&mut model, Event::Silent("pods".into())).1);
+    model.now = Duration::from_secs(5);
+    let shown = |model: &Model| text(&screen(model));
+    assert!(shown(&model).contains("waiting for the API server, 5 s"), "{}", shown(&model));
+    assert!(!shown(&model).contains("as it was"), "there is no picture");
+    assert_eq!(model.due(), Some(Duration::from_secs(6)), "the seconds run");
+    all(&mut model, "nodes", vec![node("ropewalk-worker", false, true)]);
+    assert!(!shown(&model).contains("as it was"), "the other lists may be on their way");
+    model.now = Duration::from_secs(8);
+    assert!(shown(&model).contains("as it was 3 s ago"), "{}", shown(&model));
+    all(&mut model, "pods", vec![]);
+    assert!(!shown(&model).contains("as it was"));
+}
+
 /// A right that was taken away while the watch was broken.
 #[test]
 fn a_kind_that_may_not_be_looked_at_any_more_makes_no_map_an_old_one() {

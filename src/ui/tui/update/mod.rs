@@ -123,8 +123,13 @@ fn absorb(model: &mut Model, resource: &str, delta: Delta<Value>) -> bool {
         Delta::Updated(_) | Delta::Deleted(_) => false,
     };
     let takes_away = !matches!(delta, Delta::Updated(_));
-    model.cluster.now = model.now;
+    let (now, was_heard) = (model.now, model.cluster.heard);
+    model.cluster.now = now;
     let changed = model.cluster.absorb(resource, delta);
+    if !was_heard {
+        // The API server answers: the other lists have from now on the time that they need.
+        model.silent.values_mut().for_each(|since| *since = now);
+    }
     if takes_away && resource == "services" {
         let services = &model.cluster.services;
         model.traffic.forget_visits(|service| services.contains_key(service));
@@ -143,9 +148,7 @@ fn deny(model: &mut Model, resource: String) -> bool {
 /// Notes since when the API server tells nothing of a resource. False: the screen does not look
 /// different yet, the time that is due tells it.
 fn fall_silent(model: &mut Model, resource: String) -> bool {
-    if model.cluster.heard {
-        model.silent.entry(resource).or_insert(model.now);
-    }
+    model.silent.entry(resource).or_insert(model.now);
     false
 }
 
