@@ -45,9 +45,9 @@ impl Lab {
         self.view.as_ref().filter(|view| !view.id.is_empty())
     }
 
-    /// True while the open lab asks for a cause: the solution was not given away. The map then
-    /// shows what the cluster reports, and no fault that it does not report, because that is the
-    /// answer.
+    /// True while the open lab asks for a cause: the solution was not given away. The map and the
+    /// time view then show what the cluster reports, and no fault that it does not report, because
+    /// that is the answer.
     pub(crate) fn asks_cause(&self) -> bool {
         self.open().is_some_and(|view| !view.over && view.given_up.is_none())
     }

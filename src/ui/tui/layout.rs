@@ -84,6 +84,17 @@ pub(crate) fn inside(pane: Rect) -> Rect {
     Rect::new(pane.x + 1, pane.y + 1, pane.width - 2, pane.height - 2)
 }
 
+/// The emulator cannot do with less: a line that wraps needs a second row, a syllable two columns.
+const SMALLEST: (u16, u16) = (2, 2);
+/// Nor is it larger: each of 5000 lines that can be scrolled back to takes 32 bytes a column, which
+/// makes 160 MB here.
+const LARGEST: (u16, u16) = (1000, 1000);
+
+/// Rows and columns of the shell's terminal in a pane of so many.
+pub(crate) fn terminal(rows: u16, columns: u16) -> (u16, u16) {
+    (rows.clamp(SMALLEST.0, LARGEST.0), columns.clamp(SMALLEST.1, LARGEST.1))
+}
+
 /// So many hundredths of a length. A window may have up to 65 535 columns.
 fn share(length: u16, hundredths: u32) -> u16 {
     u16::try_from(u32::from(length) * hundredths / 100).unwrap_or(u16::MAX)
@@ -184,6 +195,17 @@ mod tests {
         let opened = panes(area, Pane::Map, false, false);
         assert_eq!((opened.map, opened.strip), (Rect::new(0, 0, 80, 22), false));
         assert!(opened.lesson.is_empty() && opened.shell.is_empty());
+    }
+
+    #[test]
+    fn the_widest_window_fills_no_memory() {
+        let mut shell = super::super::terminal::Emulator::new(5, 20);
+        assert!(shell.resize(u16::MAX, u16::MAX, false));
+        assert_eq!(shell.size(), LARGEST);
+        assert!(!shell.resize(u16::MAX, 1200, false), "it has this size already");
+        shell.take(b"$ ls");
+        assert!(shell.resize(1, 1, false));
+        assert_eq!(shell.size(), SMALLEST);
     }
 
     #[test]

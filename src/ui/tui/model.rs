@@ -25,6 +25,8 @@ use std::time::Duration;
 pub(crate) const BURST: Duration = Duration::from_millis(250);
 /// A watch that broke off is opened again within this time, unless the API server is silent.
 const SILENT: Duration = Duration::from_secs(2);
+/// What takes this long says what it waits for.
+const SLOW: Duration = Duration::from_millis(200);
 /// How often running times on the screen move on.
 const SECOND: Duration = Duration::from_millis(1000);
 
@@ -156,6 +158,8 @@ pub(crate) enum Page {
 pub(crate) struct Lesson {
     pub view: Option<LessonView>,
     pub list: Vec<Entry>,
+    /// What was shown before the list of lessons.
+    pub turned_from: Page,
     /// The one marked in the list of lessons and, below them, labs.
     pub marked: usize,
     /// Where that list is scrolled to.
@@ -186,6 +190,9 @@ pub(crate) struct Model {
     pub now: Duration,
     /// When that was.
     pub opened: Timestamp,
+    /// Records from before this time are not played by themselves: it was opened then, or came back
+    /// from the cluster of a lesson, and hears all records anew.
+    pub live_from: Timestamp,
     pub size: Size,
     pub focus: Pane,
     /// The pane that F2 goes back to from the map.
@@ -244,6 +251,7 @@ impl Model {
             look,
             now: Duration::ZERO,
             opened,
+            live_from: opened,
             size,
             focus: Pane::Shell,
             back: Pane::Shell,
@@ -399,7 +407,8 @@ impl Model {
     /// broken off a moment ago.
     pub(crate) fn silent_since(&self) -> Option<Duration> {
         let first = self.silent.values().min().copied()?;
-        (self.now >= first + SILENT && !self.ended).then_some(first)
+        // Before a first list there is no picture that could be an old one.
+        (self.now >= first + SILENT && !self.ended && self.cluster.heard).then_some(first)
     }
 
     /// Why the picture may be an old one, in words. `None`: it is the present.
@@ -411,11 +420,17 @@ impl Model {
         Some(self.lang.say(Word::StatusSilent, &[&seconds]))
     }
 
+    /// Since when a question waits for its answer, if it takes long.
+    pub(crate) fn waits_since(&self) -> Option<Duration> {
+        self.lesson.asked.filter(|asked| self.now >= *asked + SLOW)
+    }
+
     /// When something moves by itself next; `None`: only when something happens.
     pub(crate) fn due(&self) -> Option<Duration> {
         // What is waited for shows its time running.
         let waiting = !self.ready() && !self.ended || self.lesson.asked.is_some();
         let clock = waiting.then(|| Duration::from_secs(self.now.as_secs()) + SECOND);
+        let slow = self.lesson.asked.map(|asked| asked + SLOW).filter(|due| *due > self.now);
         let letter = self.lesson.pressed.as_ref().map(|(_, at)| *at + BURST);
         let silent = self.silent.values().min().filter(|_| !self.ended);
         let silent = silent.map(|first| {
@@ -425,7 +440,8 @@ impl Model {
         // The age of a late lease is shown, too.
         let lease =
             self.cluster.heartbeat_due(self.now).filter(|_| !self.ended && self.view == View::Cluster);
-        let due = [self.traffic.due(), clock, letter, silent, lease, self.lab.due(self.now), ages_due(self)];
+        let lab = self.lab.due(self.now);
+        let due = [self.traffic.due(), clock, slow, letter, silent, lease, lab, ages_due(self)];
         due.into_iter().flatten().min()
     }
 

@@ -3,7 +3,7 @@
 
 use super::event::Question;
 use super::osc::Bound;
-use super::{reflow, wide};
+use super::{layout, reflow, wide};
 use crate::texts::Lang;
 use lab::graded::view::Ask as LabAsk;
 use lab::view::Ask;
@@ -13,8 +13,6 @@ use tui_term::vt100;
 
 /// Lines that can be scrolled back to.
 const SCROLLBACK: usize = 5000;
-/// The emulator cannot do with less: a line that wraps needs a second row, a syllable two columns.
-const SMALLEST: (u16, u16) = (2, 2);
 /// Begins what the REPL tells the frame around it: `\x1b]ropewalk;TOKEN;help\x07`. See [`Wish`] and
 /// [`Emulator::trust`].
 pub(crate) const TELL: &str = "ropewalk";
@@ -121,7 +119,7 @@ pub(crate) struct Emulator {
 
 impl Emulator {
     pub(crate) fn new(rows: u16, columns: u16) -> Emulator {
-        let (rows, columns) = (rows.max(SMALLEST.0), columns.max(SMALLEST.1));
+        let (rows, columns) = layout::terminal(rows, columns);
         let parser = vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, ScreenEvents::default());
         Emulator { parser, bound: Bound::default(), begun: vec![] }
     }
@@ -175,7 +173,7 @@ impl Emulator {
         if rows == 0 || columns == 0 {
             return false;
         }
-        let (rows, columns) = (rows.max(SMALLEST.0), columns.max(SMALLEST.1));
+        let (rows, columns) = layout::terminal(rows, columns);
         if self.size() == (rows, columns) {
             return false;
         }

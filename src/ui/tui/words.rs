@@ -133,6 +133,7 @@ texts! { pub(crate) enum Word {
     NoRollout: "There is no Deployment yet. Make one: kubectl create deployment web --image=nginx", "아직 디플로이먼트가 없습니다. 만들어 보세요: kubectl create deployment web --image=nginx";
     NotListed: "This user may not list: {}", "이 사용자에게는 조회 권한이 없습니다: {}";
     NoPod: "There is no pod yet. Run one: kubectl run web --image=nginx", "아직 파드가 없습니다. 실행해 보세요: kubectl run web --image=nginx";
+    NoMembers: "No pod of etcd is known here, so its members cannot be shown.", "알려진 etcd 파드가 없어 멤버를 표시할 수 없습니다.";
     NoRaft: "Nothing was written to the store yet.", "아직 저장소에 쓰인 것이 없습니다.";
     Node: "node", "노드";
     Filter: "filter", "필터";
@@ -271,6 +272,7 @@ texts! { pub(crate) enum Word {
     HopRefused: "api → {}: {} {}, refused by {}", "api → {}: {} {}, {}에서 거부";
     BriefRefused: "✗ {} {}", "✗ {} {}";
     HopAskedRefused: "{} → api: {} {}: {}, refused by {}", "{} → api: {} {}: {}, {}에서 거부";
+    FinishFailed: "ended with {} after {}", "{} 오류로 실패, {}";
     FinishRefused: "{}: refused by {} ({})", "{}: {}에서 거부({})";
     GateAuthentication: "authentication", "인증";
     GateAuthorization: "authorization", "인가";
@@ -347,12 +349,12 @@ texts! { pub(crate) enum Word {
          lesson   n next   b back   h hint   c check   a-d answer   o list\n\
          \x20        t type a command of the text   w explain a word of it\n\
          lab      h hint   c check   g grade   u give up   l leave   o list\n\
-         map      Space play/pause   ← → one hop   ↑↓ another command\n\
+         map      Space play/pause   ← → one hop   ↑↓ another command or object\n\
          \x20        1-{} views   + - speed\n\
          \x20        its line: {} a command   {} a fault   {} a step is green\n\
          \x20        {} went away, and when\n\
          time     F4: ↑↓ a moment, then and now   d what differs   Enter rewind\n\
-         scroll   wheel, or Shift-PgUp and Shift-PgDn\n\
+         scroll   wheel, or Shift-PgUp and Shift-PgDn   (on the map: one hop)\n\
          mouse    click chooses a pane; hold Shift to mark text\n\
          \n\
          below    1+2 nodes: control planes + workers\n\
@@ -389,12 +391,12 @@ texts! { pub(crate) enum Word {
          강의     n 다음   b 이전   h 힌트   c 확인   a-d 답   o 목록\n\
          \x20        t 본문의 명령을 셸에 적기   w 본문의 용어 뜻 보기\n\
          실습     h 힌트   c 확인   g 채점   u 포기   l 끝내기   o 목록\n\
-         그림     Space 재생/멈춤   ← → 한 단계   ↑↓ 다른 명령\n\
+         그림     Space 재생/멈춤   ← → 한 단계   ↑↓ 다른 명령이나 오브젝트\n\
          \x20        1-{} 그림   + - 속도\n\
          \x20        재생 줄: {} 명령   {} 장애   {} 통과한 단계\n\
          \x20        {} 사라진 것과 그 시각\n\
          시간     F4: ↑↓ 시점의 그때와 지금   d 차이만   Enter rewind\n\
-         스크롤   휠, 또는 Shift-PgUp과 Shift-PgDn\n\
+         스크롤   휠, 또는 Shift-PgUp과 Shift-PgDn   (그림에서는 한 단계)\n\
          마우스   클릭하면 창을 고르고, Shift를 누른 채 글자를 선택합니다\n\
          \n\
          맨 아래  노드 1+2개: 컨트롤 플레인 노드와 워커 노드의 수\n\

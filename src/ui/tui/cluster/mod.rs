@@ -9,6 +9,7 @@ pub(crate) use object::{
     Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Key, Node, Pod,
     Quota, ReplicaSet, Service, Slice, Stand,
 };
+pub(crate) use read::is_failure;
 
 use api::value::text;
 use client::Delta;
@@ -349,9 +350,11 @@ impl Cluster {
         (age >= HEARTBEAT_LATE).then_some(age)
     }
 
-    /// When the screen shows another age of a lease. `None`: no node has one.
+    /// When the screen shows another age of a lease. `None`: no node has one. The lease of a node
+    /// that was deleted is not on the screen.
     pub(crate) fn heartbeat_due(&self, now: Duration) -> Option<Duration> {
-        let oldest = *self.heartbeats.values().min()?;
+        let shown = self.heartbeats.iter().filter(|(node, _)| self.nodes.contains_key(*node));
+        let oldest = shown.map(|(_, at)| *at).min()?;
         let whole = Duration::from_secs(now.saturating_sub(oldest).as_secs());
         Some(oldest + (whole + Duration::from_secs(1)).max(HEARTBEAT_LATE))
     }
@@ -460,7 +463,14 @@ impl Cluster {
         found
     }
 
-    /// Events about one object, oldest first.
+    /// Events about a pod, oldest first.
+    pub(crate) fn events_of(&self, pod: &Pod) -> Vec<&Happened> {
+        let mut found = self.events_about("Pod", &(pod.namespace.clone(), pod.name.clone()));
+        found.retain(|event| pod.has_event(event));
+        found
+    }
+
+    /// Events about all objects that have had this name, oldest first.
     pub(crate) fn events_about<'a>(&'a self, kind: &str, about: &Key) -> Vec<&'a Happened> {
         let mut found: Vec<&Happened> =
             self.events.values().filter(|e| e.kind == kind && e.about == *about).collect();

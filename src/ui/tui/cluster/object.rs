@@ -1,6 +1,6 @@
 //! The objects of the map, each with the few fields that it shows.
 
-use api::value::text;
+use api::value::{at, text};
 use clock::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ pub(crate) enum Stand {
 pub(crate) struct Pod {
     pub namespace: String,
     pub name: String,
+    /// Empty for a mirror pod: Events about it have the UID of the static pod.
+    pub uid: String,
     pub node: String,
     pub stand: Stand,
     /// Its phase is Succeeded or Failed: it runs no more, and takes nothing of its node.
@@ -124,6 +126,12 @@ pub(crate) struct Probe {
 }
 
 impl Pod {
+    /// True if an Event is about this pod, and not about one of the same name that was deleted
+    /// before. `kubectl describe` tells them apart by their UIDs, too.
+    pub(crate) fn has_event(&self, event: &Happened) -> bool {
+        self.uid.is_empty() || event.uid.is_empty() || self.uid == event.uid
+    }
+
     /// Part of the cluster itself.
     pub(crate) fn system(&self) -> bool {
         self.namespace == "kube-system"
@@ -299,6 +307,8 @@ impl Quota {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Happened {
     pub about: Key,
+    /// That of the object.
+    pub uid: String,
     pub kind: String,
     pub reason: String,
     pub message: String,
@@ -310,6 +320,12 @@ pub(crate) struct Happened {
 /// The key of an object in its JSON form.
 pub(super) fn key(object: &Value) -> Key {
     (text(object, "metadata.namespace").to_string(), text(object, "metadata.name").to_string())
+}
+
+/// The UID of a pod, which its Events have. Empty for a mirror pod.
+pub(super) fn uid(pod: &Value) -> String {
+    let is_mirror = at(pod, "metadata.annotations").get("kubernetes.io/config.mirror").is_some();
+    if is_mirror { String::new() } else { text(pod, "metadata.uid").to_string() }
 }
 
 /// The store revision of an object's last change; 0 if it has none.

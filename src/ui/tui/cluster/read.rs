@@ -2,7 +2,7 @@
 
 use super::object::{
     Amount, Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Node,
-    Pod, Probe, Quota, ReplicaSet, Service, Slice, Stand, revision,
+    Pod, Probe, Quota, ReplicaSet, Service, Slice, Stand, revision, uid,
 };
 use api::kinds::core::pod::summary;
 use api::quantity::Quantity;
@@ -55,7 +55,7 @@ fn written(value: &Value) -> String {
 
 /// Does this STATUS of kubectl tell that a container cannot start, or has ended badly?
 /// `Init:OOMKilled` and `ExitCode:3` do.
-fn is_failure(status: &str) -> bool {
+pub(crate) fn is_failure(status: &str) -> bool {
     let reason = status.strip_prefix("Init:").unwrap_or(status);
     reason.ends_with("BackOff")
         || reason.contains("Err")
@@ -166,11 +166,12 @@ pub(super) fn pod(object: &Value) -> Pod {
     Pod {
         namespace: text(object, "metadata.namespace").into(),
         name: text(object, "metadata.name").into(),
+        uid: uid(object),
         stand,
         is_over: matches!(text(object, "status.phase"), "Succeeded" | "Failed"),
         ready: (summary.ready, summary.total),
         restarts: summary.restarts,
-        status: if stand == Stand::Leaving { "Terminating".into() } else { summary.status },
+        status: summary.status,
         owner: owner(object),
         labels: map_of(object, "metadata.labels"),
         image: image(object, "spec.containers"),
@@ -345,6 +346,7 @@ pub(super) fn happened(object: &Value) -> Happened {
     let about = at(object, "involvedObject");
     Happened {
         about: (text(about, "namespace").into(), text(about, "name").into()),
+        uid: text(about, "uid").into(),
         kind: text(about, "kind").into(),
         reason: text(object, "reason").into(),
         message: text(object, "message").into(),
@@ -391,6 +393,20 @@ mod tests {
         assert_eq!(stand(on.clone(), ready.clone(), false), Stand::Ready);
         assert_eq!(stand(on.clone(), ready, true), Stand::Leaving);
         assert_eq!(stand(on, json!({"phase": "Succeeded"}), false), Stand::Done);
+    }
+
+    #[test]
+    fn the_status_of_a_pod_that_leaves_is_that_of_kubectl() {
+        for (status, told) in [
+            (json!({"phase": "Running"}), "Terminating"),
+            (json!({"phase": "Failed", "reason": "Evicted"}), "Evicted"),
+            (json!({"phase": "Running", "reason": "NodeLost"}), "Unknown"),
+        ] {
+            let metadata = json!({"name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+            let object = json!({"metadata": metadata, "spec": {"containers": []}, "status": status});
+            let pod = super::pod(&object);
+            assert_eq!((pod.stand, pod.status.as_str()), (Stand::Leaving, told));
+        }
     }
 
     #[test]

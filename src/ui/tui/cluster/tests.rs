@@ -47,8 +47,9 @@ fn a_lease_that_is_not_renewed_is_late_long_before_the_node_is_not_ready() {
         "spec": {"holderIdentity": "w"}})
     };
     let seconds = Duration::from_secs;
-    assert_eq!(cluster.heartbeat_due(seconds(0)), None);
     put(&mut cluster, "leases", lease("7"));
+    assert_eq!(cluster.heartbeat_due(seconds(0)), None, "its node was deleted");
+    put(&mut cluster, "nodes", json!({"metadata": {"name": "w", "resourceVersion": "6"}}));
     assert_eq!(
         (cluster.late("w", seconds(14)), cluster.heartbeat_due(seconds(0))),
         (None, Some(seconds(15)))

@@ -130,6 +130,11 @@ async fn status(place: Place, tell: Sender<Event>) {
             }
             // It has not ended: it is too busy to answer in the time that this took.
             Err(Error::Hangs { .. }) => continue,
+            // Nothing is known of it, for example because this process has too many open files.
+            Err(Error::File { .. }) => {
+                clock::sleep(AGAIN).await;
+                continue;
+            }
             Err(_) => {}
         }
         if tell.send(Event::Status(None)).await.is_err() {
@@ -340,6 +345,21 @@ mod tests {
         assert!(matches!(&event, Event::Status(Some(status)) if status["state"] == "running"), "{event:?}");
         drop((lines, write));
         assert!(matches!(next(&mut told).await, Event::Status(None)), "now it has");
+        task.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_cannot_be_used_does_not_tell_that_the_cluster_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        std::os::unix::fs::symlink("control.sock", place.socket()).unwrap(); // leads to itself
+        let (tell, mut told) = channel(8);
+        let task = tokio::spawn(status(place.clone(), tell));
+        let silent = tokio::time::timeout(Duration::from_secs(5), told.recv()).await;
+        assert!(silent.is_err(), "nothing is known: {silent:?}");
+        std::fs::remove_file(place.socket()).unwrap();
+        assert!(matches!(next(&mut told).await, Event::Status(None)), "now it does not run");
         task.abort();
     }
 

@@ -48,8 +48,9 @@ impl Taken {
                 PANICKED.notify_one(); // whichever thread it was: the terminal is not ours any more
             }));
         });
+        let taken = Taken(()); // dropped if only half of it succeeds
         enter()?;
-        Ok(Taken(()))
+        Ok(taken)
     }
 }
 
@@ -140,6 +141,34 @@ mod tests {
         }
         assert!(!held(), "nothing is drawn any more");
         std::process::exit(1);
+    }
+
+    /// Not a test of its own: runs on the terminal that the test below makes.
+    #[test]
+    fn takes_a_terminal_that_cannot_be_written_to() {
+        use nix::sys::termios::{LocalFlags, tcgetattr};
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+        nix::unistd::dup2_stdout(&full).expect("another output");
+        let has_failed = Taken::take().is_err();
+        let flags = tcgetattr(io::stdin()).expect("a terminal").local_flags;
+        let is_cooked = flags.contains(LocalFlags::ECHO | LocalFlags::ICANON);
+        std::process::exit(if has_failed && is_cooked { 0 } else { 1 });
+    }
+
+    #[test]
+    fn a_terminal_that_was_taken_by_half_is_given_back() {
+        let pty = native_pty_system().openpty(PtySize { rows: 24, cols: 80, ..PtySize::default() }).unwrap();
+        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+        let test = "tui::edge::guard::tests::takes_a_terminal_that_cannot_be_written_to";
+        command.args(["--exact", test, "--nocapture"]);
+        command.env(INSIDE, "1");
+        command.env("TERM", "xterm-256color");
+        let mut child = pty.slave.spawn_command(command).unwrap();
+        drop(pty.slave);
+        assert!(child.wait().unwrap().success());
     }
 
     #[test]

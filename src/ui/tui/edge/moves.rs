@@ -150,7 +150,8 @@ impl Interface {
         self.feeds = Feeds::start(&self.setting, lang, &self.welcomed);
         (self.model.lang, self.model.notice) = (lang, Some(Word::BesideGoing));
         self.model.now = self.opened.elapsed();
-        // The tasks tell all anew.
+        // The tasks tell all anew, and no command of before is played again.
+        self.model.live_from = clock::now();
         update(&mut self.model, Event::NewCluster);
         let (columns, rows) = terminal::size();
         update(&mut self.model, Event::Resize(Size::new(columns, rows)));

@@ -109,6 +109,22 @@ impl Flow {
         Some((at, code, refused?))
     }
 
+    /// The code of the last answer to a write of the command itself, if nothing was written: 409 of
+    /// an object that exists already. A look says nothing of that: `kubectl delete` looks for the
+    /// object until the answer is 404.
+    pub(crate) fn failed(&self) -> Option<u16> {
+        let code = self.hops.iter().rev().find_map(|hop| match &hop.did {
+            Did::Answered { verb, code, .. } if verb::changes(verb) => Some(*code),
+            _ => None,
+        });
+        code.filter(|code| *code >= 400)
+    }
+
+    /// The place among the hops of the answer whose message is [`Flow::refusal`].
+    pub(crate) fn refusal_at(&self) -> Option<usize> {
+        self.hops.iter().rposition(|hop| matches!(hop.did, Did::Answered { code: 400.., .. }))
+    }
+
     /// How long the disk took for a revision, of the store's own record, in microseconds.
     pub(crate) fn fsync(&self, revision: u64) -> Option<u64> {
         self.fsyncs.get(&revision).copied()
@@ -147,7 +163,8 @@ impl Flow {
         if self.hops.len() >= HOPS_MAX || undrawn(record) {
             return false;
         }
-        if let Some(request) = &record.request {
+        // What names no object leads to nothing: `kubectl proxy` may pass such requests on all day.
+        if let Some(request) = record.request.as_ref().filter(|_| record.object.is_some()) {
             self.requests.insert(request.id.clone());
             self.revisions.extend(record.revision.map(|r| (r, (request.id.clone(), record.object.clone()))));
         }

@@ -41,6 +41,20 @@ fn what_one_command_leads_to_is_remembered_within_bounds() {
     assert!(flow.requests.len() <= HOPS_MAX + 1 && flow.revisions.len() <= HOPS_MAX + 1);
 }
 
+/// `kubectl proxy` is one command, and a program asks through it for `/healthz` every second.
+#[test]
+fn requests_that_name_no_object_are_not_remembered() {
+    let mut traffic = Traffic::new();
+    for n in 0..1_000 {
+        let id = format!("r{n}");
+        let request = Request { id, session: "s".into(), user: "learner".into(), ..Request::default() };
+        let record = Record { request: Some(request), ..Record::new(answer("get")) };
+        traffic.absorb(record, Duration::ZERO, Timestamp::UNIX_EPOCH);
+    }
+    let flow = &traffic.flows[0];
+    assert_eq!((traffic.flows.len(), flow.hops.len(), flow.requests.len()), (1, 0, 0));
+}
+
 /// One record of a command of the learner's.
 fn told(traffic: &mut Traffic, session: &str, event: Event, revision: u64) {
     let id = format!("{session}-{revision}");
@@ -84,6 +98,24 @@ fn a_look_takes_the_stage_only_when_it_is_free_and_nothing_ends_a_pause() {
     traffic.finish();
     told(&mut traffic, "get2", Event::Authorize, 0);
     assert_eq!(shown(&traffic), "get2");
+}
+
+/// The picture is live at the end. A pod that crashes for hours adds hops to the command that made
+/// it, and must not hold the picture at one of them.
+#[test]
+fn what_comes_behind_the_end_of_a_paused_show_is_played() {
+    let ends: [fn(&mut Traffic); 2] = [Traffic::finish, |traffic| traffic.step(9, Duration::ZERO)];
+    for end in ends {
+        let mut traffic = Traffic::new();
+        told(&mut traffic, "run", commit(), 7);
+        traffic.pause(Duration::ZERO);
+        end(&mut traffic);
+        assert!(!traffic.moving());
+        told(&mut traffic, "run", commit(), 8);
+        assert!(traffic.moving() && traffic.play.playing);
+        let due = traffic.due().expect("it goes on");
+        assert!(traffic.tick(due) && !traffic.moving() && traffic.due().is_none());
+    }
 }
 
 #[test]

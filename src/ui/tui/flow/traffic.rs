@@ -113,8 +113,8 @@ pub(crate) struct Traffic {
     pub rules: Option<Record>,
     /// Connections to NodePorts of `localhost` that were told, for each Service.
     pub visits: BTreeMap<Key, u64>,
-    /// The same for each port.
-    pub port_visits: BTreeMap<u16, u64>,
+    /// The same for each port of a Service.
+    port_visits: BTreeMap<(Key, u16), u64>,
     /// The NodePorts that are open on `localhost`. `None`: no record has told.
     pub open_ports: Option<BTreeSet<u16>>,
     /// What the newest revisions changed.
@@ -175,11 +175,11 @@ impl Traffic {
             Event::Rules { .. } => self.rules = Some(record.clone()),
             Event::Ports { ref open } => self.open_ports = Some(open.iter().copied().collect()),
             Event::Visit { port, connections } => {
-                let count = self.port_visits.entry(port).or_default();
-                *count = count.saturating_add(connections);
                 let Some(service) = &record.object else { return };
                 let key = (service.namespace.clone(), service.name.clone());
-                let count = self.visits.entry(key).or_default();
+                let count = self.visits.entry(key.clone()).or_default();
+                *count = count.saturating_add(connections);
+                let count = self.port_visits.entry((key, port)).or_default();
                 *count = count.saturating_add(connections);
             }
             Event::Schedule(_) => {
@@ -192,6 +192,20 @@ impl Traffic {
             }
             _ => {}
         }
+    }
+
+    /// How many connections came to a Service through this port of `localhost`. `None`: none was
+    /// told.
+    pub(crate) fn visits_of_port(&self, service: &Key, port: i64) -> Option<u64> {
+        let port = u16::try_from(port).ok()?;
+        self.port_visits.get(&(service.clone(), port)).copied()
+    }
+
+    /// Forgets the connections to Services that were deleted: another one may get the name, or the
+    /// port.
+    pub(crate) fn forget_visits(&mut self, is_there: impl Fn(&Key) -> bool) {
+        self.visits.retain(|service, _| is_there(service));
+        self.port_visits.retain(|(service, _), _| is_there(service));
     }
 
     /// Notes when a record was written, and a fault. `heard`: when it was told, if the interface
@@ -252,11 +266,11 @@ impl Traffic {
     }
 
     /// Takes in a record; true if something on the screen may look different. What happened before
-    /// `opened` is kept, but not played by itself.
-    pub(crate) fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
+    /// `live_from` is kept, but not played by itself.
+    pub(crate) fn absorb(&mut self, record: Record, now: Duration, live_from: Timestamp) -> bool {
         self.agreement.absorb(&record);
         self.keep(&record);
-        self.keep_time(&record, (record.at >= opened).then_some(now));
+        self.keep_time(&record, (record.at >= live_from).then_some(now));
         let at_end = self.shown().is_some() && !self.moving();
         let part_of = self.flows.iter().rposition(|f| f.contains(&record));
         // An autoscaler acts on for as long as it exists. What it does after the command that made
@@ -265,7 +279,8 @@ impl Traffic {
         let scaling = is_scaling(&record) && !(is_shown && self.moving());
         let mut changed = part_of.filter(|_| !scaling).map(|at| self.flows[at].take(&record));
         if at_end && self.moving() {
-            self.play.since = now; // what comes late is lit from now on
+            // What comes late is lit from now on. At the end a pause is over: the picture is live.
+            (self.play.since, self.play.playing) = (now, true);
         }
         if changed.is_none()
             && let Some(request) = &record.request
@@ -289,7 +304,7 @@ impl Traffic {
         let free = !self.moving() || self.play.playing && self.flows.back().is_some_and(is_seen);
         if changed == Some(true)
             && free
-            && record.at >= opened
+            && record.at >= live_from
             && let Some(request) = &record.request
             && !request.session.is_empty()
             && self.flows.back().is_some_and(|f| f.session == request.session)
@@ -303,13 +318,7 @@ impl Traffic {
                 slower: self.play.slower,
             };
         }
-        // Heartbeats are committed all the time: they are news for one view only, which asks for
-        // itself.
-        let matters = match record.component {
-            Component::Etcd => !is_everyday(&record.event),
-            component => matches!(component, Component::Scheduler | Component::Localhost | Component::Fault),
-        };
-        changed.unwrap_or(false) || matters
+        changed.unwrap_or(false) || matters(&record)
     }
 
     /// The flow on the stage.
@@ -457,6 +466,16 @@ impl Traffic {
         let to = here.map_or(last, |h| h.saturating_add_signed(by).min(last));
         self.play.session = Some(self.flows[to].session.clone());
         self.replay(now);
+    }
+}
+
+/// True if a view shows the record, whether or not a command led to it. Heartbeats are committed
+/// all the time: they are news for one view only, which asks for itself.
+fn matters(record: &Record) -> bool {
+    match record.component {
+        Component::Etcd => !is_everyday(&record.event),
+        Component::Scheduler | Component::Proxy | Component::Localhost | Component::Fault => true,
+        _ => false,
     }
 }
 

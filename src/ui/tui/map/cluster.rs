@@ -104,7 +104,8 @@ pub(super) fn lines(
 /// deleted and that the garbage collector of pods has not come to.
 fn nowhere(canvas: &Canvas<'_>, scene: &Cluster) -> String {
     let named = |sign: Sign, word: Word, is: &dyn Fn(&Pod) -> bool| {
-        let pods = scene.pods.values().filter(|pod| is(pod));
+        // More of them than cells cannot be seen.
+        let pods = scene.pods.values().filter(|pod| is(pod)).take(canvas.width());
         let names: Vec<String> = pods.map(|pod| scene.label(&pod.namespace, &pod.name)).collect();
         let text = format!("{} {} {}", canvas.sign(sign), canvas.word(word, &[]), names.join(" "));
         (!names.is_empty()).then_some(text)

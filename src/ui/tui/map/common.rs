@@ -59,7 +59,10 @@ pub(crate) fn ages_due(model: &Model) -> Option<Duration> {
     if model.ended || !matches!(model.view, View::Rollout | View::Pod) {
         return None;
     }
-    let pods = model.cluster.pods.values().filter(|pod| !pod.system()).filter_map(|pod| pod.created);
+    let all = || model.cluster.pods.values();
+    // Where there are no others, the pod view shows those of the cluster itself.
+    let with_system = model.view == View::Pod && all().all(|pod| pod.system());
+    let pods = all().filter(|pod| with_system || !pod.system()).filter_map(|pod| pod.created);
     let sets = model.cluster.replicasets.values().filter(|set| set.namespace != "kube-system");
     let youngest = pods.chain(sets.filter_map(|set| set.created)).max()?;
     let every = if moment(model).duration_since(youngest).as_secs() < 60 { 1 } else { 10 };
@@ -161,8 +164,12 @@ pub(super) fn caption(model: &Model, narrow: bool) -> (String, Tone) {
             (format!("{} {told}  {}{paused}", model.look.sign(Sign::Pick), took(hop.took_us)), Tone::Strong)
         }
         None => {
-            let end = lang.say(Word::Finish, &[&took(flow.total())]);
-            (format!("{}: {end}", title(flow)), Tone::Dim)
+            let total = took(flow.total());
+            let (end, tone) = match flow.failed() {
+                Some(code) => (lang.say(Word::FinishFailed, &[&code.to_string(), &total]), Tone::Bad),
+                None => (lang.say(Word::Finish, &[&total]), Tone::Dim),
+            };
+            (format!("{}: {end}", title(flow)), tone)
         }
     }
 }

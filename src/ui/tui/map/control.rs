@@ -99,10 +99,9 @@ fn diagram(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], la
 
 /// The sentence below the picture, about the row that is lit.
 fn why(model: &Model, flow: &Flow, row: &Row) -> (String, Tone) {
+    let is_told = row.last.is_some() && row.last == flow.refusal_at() && !flow.refusal.is_empty();
     let word = match &row.act {
-        Act::Answered { refused: Some(_), .. } if !flow.refusal.is_empty() => {
-            return (flow.refusal.clone(), Tone::Bad);
-        }
+        Act::Answered { .. } if is_told => return (flow.refusal.clone(), Tone::Bad),
         Act::Answered { refused: Some(_), .. } => Word::WhyRefused,
         Act::Answered { .. } => Word::WhyAnswered,
         _ => row.lane.why(),

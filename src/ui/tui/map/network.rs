@@ -1,6 +1,6 @@
 //! How does it get there? From a Service's addresses through the rules to the pods.
 
-use super::super::cluster::{Cluster, Key, Pod, Service};
+use super::super::cluster::{Cluster, Key, Pod, Service, Stand};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::took;
@@ -45,15 +45,18 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         canvas.put(x + 3, 0, &selects, Tone::Plain);
         return network_wide::draw(canvas, model, scene, (key, service), &(text, tone), &gone);
     }
-    let visits = model.traffic.visits.get(key).copied().unwrap_or_default();
-    let mut y = ports(canvas, key, service, visits);
+    let mut y = ports(canvas, model, key, service);
     canvas.put(1, y, &selects, Tone::Plain);
     canvas.put(1, y + 1, &text, tone);
     y += 2;
     let shown = last.saturating_sub(y);
     for endpoint in endpoints.iter().take(shown) {
-        let (sign, tone) =
-            if endpoint.ready { (Sign::Ready, Tone::Good) } else { (Sign::Starting, Tone::Warn) };
+        let pod = scene.pods.get(&(key.0.clone(), endpoint.pod.clone()));
+        let (sign, tone) = match (endpoint.ready, pod) {
+            (true, _) => (Sign::Ready, Tone::Good),
+            (false, Some(pod)) if pod.stand == Stand::Leaving => (Sign::Leaving, Tone::Dim),
+            (false, _) => (Sign::Starting, Tone::Warn),
+        };
         let x = canvas.put(2, y, &format!("{} {} ", canvas.sign(sign), endpoint.ip), tone);
         canvas.row(
             x,
@@ -72,8 +75,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
             Word::RulesWritten,
             &[&format!("kube-proxy {}", short(&record.node)), &took(record.took_us)],
         ),
-        (0, None) => String::new(),
-        (n, None) => canvas.word(Word::PickOne, &[&n.to_string()]),
+        // A headless Service's name leads to all pods: nothing picks one.
+        (2.., None) if !network_wide::is_headless(service) => {
+            canvas.word(Word::PickOne, &[&ready.to_string()])
+        }
+        (_, None) => String::new(),
     };
     canvas.put(1, last, &text, Tone::Dim);
 }
@@ -118,7 +124,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
 }
 
 /// Draws the addresses of a Service, from line 1 on; returns the line behind them.
-fn ports(canvas: &mut Canvas<'_>, key: &Key, service: &Service, visits: u64) -> usize {
+fn ports(canvas: &mut Canvas<'_>, model: &Model, key: &Key, service: &Service) -> usize {
     let arrow = canvas.sign(Sign::Right);
     let mut y = 1;
     for (port, target, node_port) in &service.ports {
@@ -134,7 +140,7 @@ fn ports(canvas: &mut Canvas<'_>, key: &Key, service: &Service, visits: u64) -> 
                     (" NodePort", Tone::Dim),
                 ],
             );
-            if visits > 0 {
+            if let Some(visits) = model.traffic.visits_of_port(key, *node_port) {
                 let text = canvas.word(Word::Visits, &[&visits.to_string()]);
                 canvas.put(x + 2, y, &text, Tone::Accent);
             }

@@ -99,7 +99,7 @@ pub(super) fn draw(
 }
 
 /// A Service without an address of its own: its name leads to the pods.
-fn is_headless(service: &Service) -> bool {
+pub(super) fn is_headless(service: &Service) -> bool {
     matches!(service.ip.as_str(), "" | "None")
 }
 
@@ -137,8 +137,7 @@ fn addresses(
         let way = [(address.as_str(), Tone::Strong), (arrow.as_str(), Tone::Dim), ("targetPort ", Tone::Dim)];
         x = canvas.row(x, y, &way);
         x = canvas.put(x, y, target, Tone::Plain);
-        let visits = node_port.and_then(|port| traffic.port_visits.get(&u16::try_from(port).ok()?));
-        if let Some(visits) = visits {
+        if let Some(visits) = node_port.and_then(|port| traffic.visits_of_port(key, port)) {
             let text = canvas.word(Word::Visits, &[&visits.to_string()]);
             canvas.put(x + 3, y, &text, Tone::Accent);
         }

@@ -286,10 +286,16 @@ fn tray(canvas: &Canvas<'_>, scene: &Cluster) -> Option<(String, Tone)> {
     if pods.is_empty() {
         return None;
     }
-    let name = |pod: &Pod| namespaces::brief(scene, &pod.namespace, &tail(canvas, &pod.name));
+    let name = |pod: &Pod| namespaces::brief(scene, &pod.namespace, &brief_name(canvas, pod));
     let names: Vec<String> = pods.into_iter().map(name).collect();
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
     Some((format!("{} {}{more}", canvas.sign(Sign::Waiting), names.join(" ")), Tone::Warn))
+}
+
+/// The name of a pod in little room. Of a pod without an owner it is whole, because a person chose
+/// it: `my-nginx` is not `...inx`.
+fn brief_name(canvas: &Canvas<'_>, pod: &Pod) -> String {
+    if pod.owner.is_empty() { pod.name.clone() } else { tail(canvas, &pod.name) }
 }
 
 /// The end of a generated name, which tells it from the others: `...628`.
@@ -374,7 +380,8 @@ pub(super) fn cuts(canvas: &Canvas<'_>, model: &Model) -> String {
 
 /// The pods whose Node was deleted.
 pub(super) fn lost(canvas: &Canvas<'_>, scene: &Cluster) -> String {
-    let lost = scene.pods.values().filter(|pod| is_lost(scene, pod));
+    // More of them than cells cannot be seen.
+    let lost = scene.pods.values().filter(|pod| is_lost(scene, pod)).take(canvas.width());
     let names: Vec<String> = lost.map(|pod| scene.label(&pod.namespace, &pod.name)).collect();
     if names.is_empty() {
         return String::new();
@@ -401,7 +408,12 @@ fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
     }
     let all = endpoints.len();
     for (at, endpoint) in endpoints.into_iter().enumerate() {
-        let name = if endpoint.pod.is_empty() { endpoint.ip.clone() } else { tail(canvas, &endpoint.pod) };
+        let pod = scene.pods.get(&(key.0.clone(), endpoint.pod.clone()));
+        let name = match pod {
+            Some(pod) => brief_name(canvas, pod),
+            None if endpoint.pod.is_empty() => endpoint.ip.clone(),
+            None => tail(canvas, &endpoint.pod),
+        };
         // The last one needs no room for the number of those that follow.
         let more = format!(" +{}", all - at);
         let needs = cells(&name) + 3 + if at + 1 < all { cells(&more) } else { 0 };
@@ -409,7 +421,6 @@ fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
             canvas.put(x, y, &more, Tone::Dim);
             return;
         }
-        let pod = scene.pods.get(&(key.0.clone(), endpoint.pod.clone()));
         let (sign, tone) = match (endpoint.ready, pod) {
             (true, _) => (Sign::Ready, Tone::Good),
             (false, Some(pod)) if pod.stand != Stand::Ready => stand(pod.stand),

@@ -123,7 +123,8 @@ fn gauges(canvas: &mut Canvas<'_>, node: &Node, pods: &[&Pod], (x, y): (usize, u
 /// The pods under their owners: owners in the order of their oldest pods, and so the pods. Where
 /// there are several namespaces, they come one after the other.
 fn groups<'a>(scene: &Cluster, pods: &[&'a Pod]) -> Vec<Group<'a>> {
-    let mut by_owner: BTreeMap<(&str, &str), Vec<&'a Pod>> = BTreeMap::new();
+    // A pod without an owner may have the name of a Deployment, and is none of its pods.
+    let mut by_owner: BTreeMap<(&str, &str, bool), Vec<&'a Pod>> = BTreeMap::new();
     for pod in pods.iter().copied() {
         let set = scene.replicasets.get(&(pod.namespace.clone(), pod.owner.clone()));
         let owner = match set {
@@ -131,10 +132,11 @@ fn groups<'a>(scene: &Cluster, pods: &[&'a Pod]) -> Vec<Group<'a>> {
             _ if pod.owner.is_empty() => pod.name.as_str(),
             _ => pod.owner.as_str(),
         };
-        by_owner.entry((pod.namespace.as_str(), owner)).or_default().push(pod);
+        let key = (pod.namespace.as_str(), owner, pod.owner.is_empty());
+        by_owner.entry(key).or_default().push(pod);
     }
     let mut groups: Vec<Group<'a>> = Vec::new();
-    for ((_, owner), mut pods) in by_owner {
+    for ((_, owner, _), mut pods) in by_owner {
         pods.sort_by_key(|pod| (pod.created, &pod.name));
         groups.push((owner.to_string(), pods));
     }

@@ -31,7 +31,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     let (sign, tone) = stand(pod.stand);
     let name = format!("{} {}", canvas.sign(sign), scene.label(&pod.namespace, &pod.name));
     let counts = vec![(name, tone), (pod.status.clone(), tone), (facts(canvas, scene, pod), Tone::Dim)];
-    let events = scene.events_about("Pod", &(pod.namespace.clone(), pod.name.clone()));
+    let events = scene.events_of(pod);
     let unwell = !matches!(pod.stand, Stand::Ready);
     let warned = events.iter().rev().find(|event| event.warning && unwell);
     let hop = hops_about(model, pod).pop().map(|(text, time)| (format!("{text}  {time}"), Tone::Plain));
@@ -67,8 +67,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         return pod_wide::draw(canvas, model, scene, pod);
     }
     let hops = hops_about(model, pod);
-    let key = (pod.namespace.clone(), pod.name.clone());
-    let events = scene.events_about("Pod", &key);
+    let events = scene.events_of(pod);
     let rows = canvas.height().saturating_sub(4);
     let warned = events.iter().rev().find(|e| e.warning).filter(|_| !matches!(pod.stand, Stand::Ready));
     let x = canvas.put(1, 2, &model.lang.say(Word::Life, &[]), Tone::Dim);

@@ -10,7 +10,7 @@
 //! what happened to it
 //! ```
 
-use super::super::cluster::{Cluster, Condition, Container, ContainerState, Exit, Happened, Pod};
+use super::super::cluster::{Cluster, Condition, Container, ContainerState, Exit, Happened, Pod, is_failure};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, fold_in, time_of_day};
@@ -136,9 +136,7 @@ fn container(canvas: &mut Canvas<'_>, container: &Container, y: usize, end: usiz
 fn sign_of(container: &Container) -> (Sign, Tone) {
     match &container.state {
         ContainerState::Unknown => (Sign::Waiting, Tone::Dim),
-        ContainerState::Waiting { reason, .. } if reason.ends_with("BackOff") || reason.contains("Err") => {
-            (Sign::Failed, Tone::Bad)
-        }
+        ContainerState::Waiting { reason, .. } if is_failure(reason) => (Sign::Failed, Tone::Bad),
         ContainerState::Waiting { .. } => (Sign::Starting, Tone::Warn),
         ContainerState::Running(_) if container.ready => (Sign::Ready, Tone::Good),
         ContainerState::Running(_) => (Sign::Starting, Tone::Warn),
@@ -208,7 +206,7 @@ fn pause(canvas: &Canvas<'_>, container: &Container) -> Option<String> {
 /// What the commands that are kept did to the pod, and below it the newest Events.
 fn story(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, pod: &Pod, y: usize) {
     let hops = hops_about(model, pod);
-    let events = scene.events_about("Pod", &(pod.namespace.clone(), pod.name.clone()));
+    let events = scene.events_of(pod);
     let head = canvas.word(Word::Life, &[]);
     let x = canvas.put(1, y, &head, Tone::Dim);
     if let Some(ghost) = ghosts(model).first() {

@@ -8,7 +8,7 @@ use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
-use super::common::is_roomy;
+use super::common::{is_roomy, none_of};
 use super::hops::short;
 use super::raft_wide;
 use super::strip::Lines;
@@ -55,11 +55,26 @@ pub(super) fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
         .collect()
 }
 
-/// Can the members that reach each other still write? There is one answer for several of them.
+/// Can the members still write? There is one answer for several of them: the leader has to reach a
+/// majority, itself included. Before a record has named a term the leader is not known; then any
+/// member that reaches a majority may be it.
+///
+/// Example: of three members the leader is killed. The other two reach each other, but writes wait
+/// until one of them leads.
 pub(super) fn writes(agreement: &Agreement, columns: &[Column<'_>]) -> Option<(Word, Tone)> {
     let quorum = columns.len() / 2 + 1;
-    let up: Vec<&str> = columns.iter().filter(|c| c.up).map(|c| c.node).collect();
-    let agree = up.iter().map(|m| agreement.reaches(m, &up).count()).max().unwrap_or_default();
+    let mut up: Vec<&str> = columns.iter().filter(|c| c.up).map(|c| c.node).collect();
+    let agree = match agreement.leader() {
+        Some(leader) => {
+            // It may lead while its pod is not ready, because its kubelet is stopped.
+            if !up.contains(&leader) {
+                up.push(leader);
+            }
+            agreement.reaches(leader, &up).count()
+        }
+        None if agreement.term() > 0 => 0,
+        None => up.iter().map(|m| agreement.reaches(m, &up).count()).max().unwrap_or_default(),
+    };
     let told = if agree >= quorum { (Word::WritesGoOn, Tone::Good) } else { (Word::WritesWait, Tone::Bad) };
     (columns.len() > 1).then_some(told)
 }
@@ -78,8 +93,17 @@ pub(super) fn term_and_quorum(
     [(term, Tone::Strong), (needed, Tone::Dim)]
 }
 
+/// Why no member can be drawn, in words. `None`: their pods are known.
+fn unknown(model: &Model) -> Option<String> {
+    let is_known = !model.cluster.members().is_empty();
+    (!is_known).then(|| none_of(model, "pods", Word::NoMembers))
+}
+
 /// The same in two lines: the members, and what happened last.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
+    if let Some(why) = unknown(model) {
+        return Lines::none(why);
+    }
     let agreement = &model.traffic.agreement;
     let columns = columns(model, *COLUMN.start());
     let mut counts = Vec::from(term_and_quorum(canvas, agreement, columns.len()));
@@ -92,7 +116,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
         return Lines { counts, ..Lines::none(canvas.word(Word::NoRaft, &[])) };
     }
     let mut news: Vec<(String, Tone)> = Vec::new();
-    news.extend(agreement.story.last().map(|told| action(canvas, told)));
+    news.extend(story_of(model).last().map(|told| action(canvas, told)));
     let committed = agreement.committed();
     let text = format!("{} {committed}", canvas.word(Word::RaftEnd, &[]));
     news.push((text, Tone::Plain));
@@ -101,6 +125,9 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
 }
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+    if let Some(why) = unknown(model) {
+        return canvas.note(1, &why);
+    }
     let agreement = &model.traffic.agreement;
     if is_roomy(canvas) && agreement.committed() > 0 {
         return raft_wide::draw(canvas, model);
@@ -114,7 +141,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     }
     let top = if columns.len() > 1 { links(canvas, agreement, &columns, width) } else { 2 };
     let below = canvas.height().saturating_sub(top);
-    let story = story(canvas, agreement, if columns.len() > 1 { below / 2 } else { 1 });
+    let story = story(canvas, &story_of(model), if columns.len() > 1 { below / 2 } else { 1 });
     let rows = below.saturating_sub(story + usize::from(story > 0)).max(1);
     log(canvas, model, &columns, top, rows);
 }
@@ -295,14 +322,21 @@ fn written(canvas: &Canvas<'_>, model: &Model, index: u64) -> Option<String> {
     Some(format!("{revision}  fsync {}", took(written.fsync_us)))
 }
 
+/// What happened around the last election. Without faults while a lab asks for the cause.
+pub(super) fn story_of(model: &Model) -> Vec<&Told> {
+    let hides_faults = model.lab.asks_cause();
+    let is_fault = |told: &Told| matches!(told.happening, Happening::Fault(_));
+    model.traffic.agreement.story.iter().filter(|told| !hides_faults || !is_fault(told)).collect()
+}
+
 /// The last election, step by step, at the lower edge; how many rows it takes.
-fn story(canvas: &mut Canvas<'_>, agreement: &Agreement, rows: usize) -> usize {
-    let Some(first) = agreement.story.first() else { return 0 };
+fn story(canvas: &mut Canvas<'_>, all: &[&Told], rows: usize) -> usize {
+    let Some(first) = all.first() else { return 0 };
     let room = canvas.width().saturating_sub(2);
     // What happened stays in one piece: a line takes as many as fit.
     let mut lines: Vec<Vec<(String, String, Tone)>> = Vec::new();
     let mut used = room;
-    for told in &agreement.story {
+    for told in all {
         let since = told.at.duration_since(first.at).as_secs_f64().max(0.0);
         let (text, tone) = action(canvas, told);
         let (since, wide) = (format!("{since:.2} s "), cells(&text) + GAP.len());

@@ -21,7 +21,7 @@ use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::short;
-use super::raft::{Column, LEFT, action, brief, columns, role, standing, term_and_quorum, writes};
+use super::raft::{Column, LEFT, action, brief, columns, role, standing, story_of, term_and_quorum, writes};
 use std::collections::BTreeSet;
 
 /// Cells behind the last member's line, for what an arrow is and what an entry changed.
@@ -54,7 +54,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let y = links(canvas, model, &columns, 4, label);
     let below = canvas.height().saturating_sub(y);
     // The election's beginning is told by its words, and its end matters most.
-    let told = &agreement.story;
+    let told = story_of(model);
     let story = told.len().min(below / 2);
     log(canvas, model, &columns, (y, below - story), label);
     let top = canvas.height() - story;

@@ -184,7 +184,10 @@ fn result(canvas: &mut Canvas<'_>, scene: &Cluster, record: &Record, decision: &
             let text = canvas.word(Word::ChosenNobody, &[]);
             canvas.row(1, y, &[(&text, Tone::Warn), ("  ", Tone::Plain), (&facts, Tone::Dim)]);
             let key = record.object.as_ref().map(|o| (o.namespace.clone(), o.name.clone()));
-            let events = key.map_or(vec![], |key| scene.events_about("Pod", &key));
+            let events = key.map_or(vec![], |key| match scene.pods.get(&key) {
+                Some(pod) => scene.events_of(pod),
+                None => scene.events_about("Pod", &key),
+            });
             let Some(event) = events.iter().rev().find(|event| event.reason == "FailedScheduling") else {
                 return y + 1;
             };

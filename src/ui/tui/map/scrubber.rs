@@ -9,7 +9,7 @@
 //! behind the hops that were over when it happened.
 
 use super::super::flow::Flow;
-use super::super::flow::traffic::{Marked, Traffic};
+use super::super::flow::traffic::{Mark, Marked};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
@@ -44,7 +44,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, x: usize, y: usize) {
     let end = canvas.put(x, y, &canvas.sign(Sign::LineLit).repeat(done), Tone::Accent);
     let end = canvas.put(end, y, &canvas.sign(Sign::Line).repeat(room - done), Tone::Dim);
     canvas.put(end, y, &tail, Tone::Dim);
-    for (hops, sign, tone) in marks(&model.traffic, flow) {
+    for (hops, sign, tone) in marks(model, flow) {
         if room > 0 {
             canvas.put_in(x + cell(hops).min(room - 1), y, 1, canvas.sign(sign), tone);
         }
@@ -59,10 +59,16 @@ pub(super) fn sign_of(what: &Marked) -> (Sign, Tone) {
     }
 }
 
+/// True for a fault while a lab asks for the cause: its setup may have made it.
+pub(super) fn is_answer(model: &Model, mark: &Mark) -> bool {
+    matches!(mark.what, Marked::Fault(_)) && model.lab.asks_cause()
+}
+
 /// The marks of a command's line, each behind so many hops: commands that were typed while it went
 /// on, and what happened from its beginning until the next command. Of two in one cell the later in
 /// this list is seen.
-fn marks(traffic: &Traffic, flow: &Flow) -> Vec<(usize, Sign, Tone)> {
+fn marks(model: &Model, flow: &Flow) -> Vec<(usize, Sign, Tone)> {
+    let traffic = &model.traffic;
     let over = |at: Timestamp| flow.hops.iter().filter(|hop| hop.at <= at).count();
     let end = flow.hops.iter().map(|hop| hop.at).max().unwrap_or(flow.began);
     let next = traffic.flows.iter().map(|other| other.began).filter(|began| *began > flow.began).min();
@@ -72,7 +78,7 @@ fn marks(traffic: &Traffic, flow: &Flow) -> Vec<(usize, Sign, Tone)> {
     let mut marks: Vec<(usize, Sign, Tone)> = std::iter::once(0).chain(typed).map(command).collect();
     let is_here = |at: Timestamp| at >= flow.began && (at <= end || next.is_none_or(|next| at < next));
     let mut beside: Vec<(usize, Sign, Tone)> = Vec::new();
-    for mark in traffic.marks.iter().filter(|mark| is_here(mark.at)) {
+    for mark in traffic.marks.iter().filter(|mark| is_here(mark.at) && !is_answer(model, mark)) {
         let (sign, tone) = sign_of(&mark.what);
         beside.push((over(mark.at), sign, tone));
     }

@@ -6,7 +6,7 @@ use super::super::flow::traffic::{Mark, Marked};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::hops::kind;
-use super::scrubber::sign_of;
+use super::scrubber::{is_answer, sign_of};
 use clock::Timestamp;
 use std::cmp::Reverse;
 
@@ -35,6 +35,16 @@ impl Step<'_> {
         }
     }
 
+    /// The revision that stands beside it: the first that a command made, else the newest when it
+    /// happened.
+    pub(crate) fn revision(&self) -> Option<u64> {
+        let before = self.before?;
+        Some(match self.what {
+            What::Command(_) => before.saturating_add(1),
+            What::Mark(_) => before,
+        })
+    }
+
     pub(crate) fn sign(&self) -> (Sign, Tone) {
         match self.what {
             What::Command(_) => (Sign::Typed, Tone::Strong),
@@ -56,7 +66,7 @@ impl Step<'_> {
     }
 }
 
-/// What happened, the newest first.
+/// What happened, the newest first. Without faults while a lab asks for the cause.
 pub(crate) fn steps(model: &Model) -> Vec<Step<'_>> {
     let traffic = &model.traffic;
     let mut steps: Vec<Step<'_>> = Vec::new();
@@ -65,7 +75,7 @@ pub(crate) fn steps(model: &Model) -> Vec<Step<'_>> {
             steps.push(Step { what: What::Command(flow), at: flow.began, before: Some(before) });
         }
     }
-    for mark in traffic.marks.iter().rev() {
+    for mark in traffic.marks.iter().rev().filter(|mark| !is_answer(model, mark)) {
         let before = mark.heard.map(|heard| model.cluster.past.revision_at(heard));
         steps.push(Step { what: What::Mark(mark), at: mark.at, before });
     }

@@ -210,7 +210,10 @@ pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<P
 fn newest(scene: &Cluster) -> Option<&Happened> {
     let is_well = |pod: &Pod| matches!(pod.stand, Stand::Ready | Stand::Done);
     let lasts = |event: &Happened| match event.kind.as_str() {
-        "Pod" => scene.pods.get(&event.about).is_some_and(|pod| !event.warning || !is_well(pod)),
+        "Pod" => {
+            let pod = scene.pods.get(&event.about).filter(|pod| pod.has_event(event));
+            pod.is_some_and(|pod| !event.warning || !is_well(pod))
+        }
         _ => true,
     };
     let own = scene.events.values().filter(|event| event.about.0 != "kube-system" && lasts(event));

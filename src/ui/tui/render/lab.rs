@@ -221,8 +221,8 @@ pub(super) fn standing(model: &Model, view: &LabView, room: usize) -> Vec<Line<'
         Work::Grading => Some(Word::LabGrading),
         Work::Leaving => Some(Word::LabLeaving),
     };
-    let asked = model.lesson.asked.filter(|asked| since(*asked).as_millis() > 200);
-    let waits = work.map(|word| (word, model.lab.at_work)).or(asked.map(|asked| (Word::Asked, asked)));
+    let asked = model.waits_since().map(|asked| (Word::Asked, asked));
+    let waits = work.map(|word| (word, model.lab.at_work)).or(asked);
     if let Some((word, from)) = waits {
         let words = lang.say(word, &[&since(from).as_secs().to_string()]);
         out.extend(text(&words, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Holding)), "  "));

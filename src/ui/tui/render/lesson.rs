@@ -22,12 +22,12 @@ pub(crate) fn title(model: &Model) -> (String, String) {
         return (model.lang.say(Word::PaneLesson, &[]), String::new());
     };
     let number = view.id.rsplit('/').next().unwrap_or_default();
-    let corner = match model.lesson.asked {
-        Some(since) if model.now.saturating_sub(since).as_millis() > 200 => {
+    let corner = match model.waits_since() {
+        Some(since) => {
             let seconds = model.now.saturating_sub(since).as_secs().to_string();
             model.lang.say(Word::Asked, &[&seconds])
         }
-        _ => format!("{}/{}", (view.step + 1).min(view.steps.max(1)), view.steps),
+        None => format!("{}/{}", (view.step + 1).min(view.steps.max(1)), view.steps),
     };
     (format!("{number} {}", view.title), corner)
 }

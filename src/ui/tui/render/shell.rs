@@ -1,6 +1,7 @@
 //! The shell's cells, moved to where its pane is.
 
 use super::super::model::Model;
+use lab::format::pack::reorders;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Color;
@@ -20,6 +21,13 @@ pub(super) fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<P
     for y in 0..area.height.min(rows) {
         for x in 0..area.width.min(columns) {
             let wide = screen.cell(y, x).is_some_and(|c| c.is_wide());
+            // A terminal that obeys these turns over the rest of the row, with the panes beside.
+            if let Some(contents) = screen.cell(y, x).map(|cell| cell.contents())
+                && contents.contains(reorders)
+            {
+                let plain: String = contents.chars().filter(|c| !reorders(*c)).collect();
+                buffer[(area.x + x, area.y + y)].set_symbol(&plain);
+            }
             // With a variation selector behind it a sign counts as wider than the emulator placed
             // it, and would hide the next cell.
             if let Some(cell) = screen.cell(y, x)

@@ -102,8 +102,8 @@ fn list(canvas: &mut Canvas<'_>, steps: &[Step<'_>], at: usize, (top, rows): (us
         let x = canvas.put(1, top + y, &format!("{mark} {}  ", time_of_day(step.at)), Tone::Plain);
         let x = canvas.put(x, top + y, &format!("{} ", canvas.sign(sign)), sign_tone);
         canvas.put_in(x, top + y, 44, &step.told(), tone);
-        if let Some(before) = step.before {
-            let revision = canvas.word(Word::RevisionShort, &[&before.saturating_add(1).to_string()]);
+        if let Some(revision) = step.revision() {
+            let revision = canvas.word(Word::RevisionShort, &[&revision.to_string()]);
             canvas.put(canvas.width().saturating_sub(14), top + y, &revision, Tone::Dim);
         }
     }

@@ -268,6 +268,43 @@ fn the_status_bar_names_no_leader_that_is_off() {
     }
 }
 
+/// Two members that reach each other are a majority, and write nothing before one of them leads.
+#[test]
+fn writes_go_on_when_a_leader_reaches_a_majority() {
+    let mut model = towers(120, 34, Lang::En, Look::default(), true);
+    model.traffic.agreement = led();
+    let writes = |model: &Model| text(&screen(model)).contains("writes go on");
+    let waits = |model: &Model| text(&screen(model)).contains("writes wait");
+    assert!(writes(&model) && !waits(&model), "{}", text(&screen(&model)));
+    let kill = Fault::Kill { component: "etcd".into(), node: Some(NODES[0].into()) };
+    model.traffic.agreement.absorb(&fault(kill));
+    assert!(waits(&model) && !writes(&model), "{}", text(&screen(&model)));
+    let leads = told(NODES[1], "role", json!({"role": "Leader", "term": 3}));
+    model.traffic.agreement.absorb(&leads);
+    assert!(writes(&model) && !waits(&model), "{}", text(&screen(&model)));
+    for other in [NODES[0], NODES[2]] {
+        let cut = Fault::Cut { a: NODES[1].into(), b: other.into() };
+        model.traffic.agreement.absorb(&fault(cut));
+    }
+    assert!(waits(&model) && !writes(&model), "the others have not elected yet");
+}
+
+/// The store is elsewhere, or this user may not list pods.
+#[test]
+fn without_a_pod_of_etcd_there_is_no_quorum_of_none() {
+    for (width, height) in [(80, 24), (120, 34)] {
+        let mut model = towers(width, height, Lang::En, Look::default(), true);
+        for (told, event) in [
+            ("No pod of etcd is known", Event::Objects("pods".into(), Delta::Replaced(vec![]))),
+            ("may not list: pods", Event::Denied("pods".into())),
+        ] {
+            tell(&mut model, event);
+            let shown = text(&screen(&model));
+            assert!(shown.contains(told) && !shown.contains("quorum"), "{shown}");
+        }
+    }
+}
+
 fn stop(node: Option<&str>) -> Record {
     fault(Fault::Stop { component: "etcd".into(), node: node.map(String::from) })
 }

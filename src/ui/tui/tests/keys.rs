@@ -290,9 +290,11 @@ fn an_open_interface_forgets_the_cluster_that_another_has_replaced() {
     update(&mut model, Event::Silent("pods".into()));
     assert!(!model.silent.is_empty());
     tell(&mut model, Event::NewCluster);
-    assert!(model.silent.is_empty(), "it was the other one that told nothing");
+    assert!(!model.silent.is_empty(), "the pods on the screen are still those of the other one");
     assert_eq!((model.cluster.revision, model.traffic.flows.len()), (0, 0));
     assert_eq!(model.cluster.pods.len(), pods, "its objects come with its own lists, and perhaps have come");
+    all(&mut model, "pods", vec![]);
+    assert!(model.silent.is_empty(), "now they are its own");
     tell(&mut model, Event::Records(records()));
     assert!(model.traffic.shown().is_some());
 }

@@ -420,6 +420,41 @@ fn a_lesson_that_is_asked_for_is_shown_beside_an_open_lab() {
     assert!(text(&screen(&model)).contains("60 of 100 points"), "a grade is wanted to be seen");
 }
 
+#[test]
+fn the_way_back_from_the_list_leads_to_the_lesson_that_was_read() {
+    for is_closed in [false, true] {
+        let mut model = playing(80, 24, Lang::En, open(Lang::En));
+        let next = LessonView { step: 1, ..lesson(Lang::En) };
+        tell(&mut model, Event::Lesson(Box::new(next)));
+        letter(&mut model, 'o');
+        assert_eq!(model.page, Page::List);
+        if is_closed {
+            tell(&mut model, Event::Lesson(Box::new(LessonView::default())));
+        }
+        model.now += Duration::from_secs(1);
+        letter(&mut model, 'o');
+        let shown = text(&screen(&model));
+        assert_eq!(shown.contains("One of three apps"), is_closed, "the lab: {shown}");
+        assert_eq!(shown.contains("Run a pod"), !is_closed, "the lesson: {shown}");
+    }
+}
+
+#[test]
+fn a_lesson_that_is_closed_leaves_its_place_to_the_open_lab() {
+    let mut model = playing(80, 24, Lang::En, open(Lang::En));
+    let shows_lab = |model: &Model| text(&screen(model)).contains("One of three apps");
+    for is_read in [true, false] {
+        let next = LessonView { step: 1, ..lesson(Lang::En) };
+        tell(&mut model, Event::Lesson(Box::new(next)));
+        if !is_read {
+            model.page = Page::Open; // the learner has gone back to the lab
+        }
+        assert_eq!(shows_lab(&model), !is_read);
+        tell(&mut model, Event::Lesson(Box::new(LessonView::default())));
+        assert!(shows_lab(&model), "{}", text(&screen(&model)));
+    }
+}
+
 /// The interface is opened while both are open: neither has been asked for.
 #[test]
 fn an_interface_that_is_opened_in_a_lab_shows_the_lab() {

@@ -88,6 +88,37 @@ fn pods_stand_under_their_owners_and_a_service_shows_its_pods() {
     }
 }
 
+/// `my-nginx` ends like a generated name, and `web` is the name of a Deployment, too.
+#[test]
+fn a_pod_that_a_person_named_has_its_whole_name() {
+    let mut model = midway(Lang::En, RICH);
+    model.traffic.finish();
+    two_nodes(&mut model);
+    let bare = |name: &str, node: &str, status: &str| {
+        let mut object = pod("default", name, node, status, 900);
+        object["metadata"]["ownerReferences"] = json!([]);
+        object
+    };
+    let pods = vec![
+        pod("default", "web-76f8d594c6-7ksfg", "ropewalk-worker", "Running", 801),
+        bare("web", "ropewalk-worker", "Running"),
+        bare("my-nginx", "ropewalk-worker", "Running"),
+        bare("a-model", "", "Pending"),
+    ];
+    all(&mut model, "pods", pods);
+    let endpoint = json!({"addresses": ["10.244.1.5"], "conditions": {"ready": true},
+        "targetRef": {"kind": "Pod", "name": "my-nginx"}});
+    let metadata = json!({"name": "pod-svc-1", "namespace": "default",
+        "labels": {"kubernetes.io/service-name": "pod-svc"}});
+    let slice = json!({"metadata": metadata, "ports": [{"port": 80}], "endpoints": [endpoint]});
+    all(&mut model, "endpointslices", vec![slice]);
+    let shown = map(&model).join("\n");
+    for part in ["web        ● …sfg", "web        ● owner: none", "──▶ ● my-nginx", "◌ a-model "]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
 #[test]
 fn many_pods_are_signs_and_those_that_are_not_well_have_lines() {
     let mut model = midway(Lang::En, RICH);
@@ -194,6 +225,78 @@ fn connections_to_a_node_port_are_counted() {
             assert!(shown.contains(words), "{view:?}: {shown}");
         }
     }
+}
+
+#[test]
+fn rules_that_no_command_led_to_are_shown_at_once() {
+    let mut model = midway(Lang::En, RICH);
+    model.traffic.finish();
+    model.view = View::Network;
+    let rules = told(Component::Proxy, tap::Event::Rules { rules: 12, changed: 3 });
+    let (_, changed) = update(&mut model, Event::Records(vec![rules]));
+    let shown = text(&screen(&model));
+    assert!(changed && shown.contains("12 rules, 3 changed"), "{shown}");
+}
+
+/// Both the name and the port are free again as soon as a Service is deleted.
+#[test]
+fn connections_to_a_deleted_service_are_not_those_of_its_successor() {
+    for successor in ["pod-svc", "other"] {
+        let mut model = midway(Lang::En, RICH);
+        model.traffic.finish();
+        let service = |name: &str| {
+            let ports = json!([{"port": 80, "targetPort": 80, "nodePort": 31234}]);
+            json!({"metadata": {"name": name, "namespace": "default", "resourceVersion": "900"},
+                "spec": {"type": "NodePort", "clusterIP": "10.98.113.25", "ports": ports}})
+        };
+        let visit = tap::Event::Visit { port: 31234, connections: 4 };
+        tell(&mut model, Event::Records(vec![told(Component::Localhost, visit)]));
+        tell(&mut model, Event::Objects("services".into(), Delta::Updated(service("pod-svc"))));
+        model.view = View::Network;
+        assert!(text(&screen(&model)).contains("connections: 4"), "a change of it takes nothing away");
+        tell(&mut model, Event::Objects("services".into(), Delta::Deleted(service("pod-svc"))));
+        tell(&mut model, Event::Objects("services".into(), Delta::Updated(service(successor))));
+        for (view, words) in [(View::Cluster, "×4"), (View::Network, "connections: ")] {
+            model.view = view;
+            let shown = text(&screen(&model));
+            assert!(shown.contains(successor) && !shown.contains(words), "{view:?}: {shown}");
+        }
+    }
+}
+
+/// In a pane that is too small for all that the view knows.
+#[test]
+fn a_small_network_view_tells_what_leaves_and_where_one_of_several_is_picked() {
+    let mut model = model(110, 24, Lang::En, RICH);
+    (model.view, model.chosen) = (View::Network, true);
+    model.traffic.finish();
+    let names = ["web-76f8d594c6-7ksfg", "web-5c9c7b9f4d-jc628", "web-5c9c7b9f4d-p5bq4"];
+    let mut pods = names.map(|name| pod("default", name, "ropewalk-worker", "Running", 801));
+    pods[0]["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    all(&mut model, "pods", pods.into());
+    let slice = |ready: [bool; 3]| {
+        let endpoint = |at: usize| {
+            json!({"addresses": [format!("10.244.1.{at}")], "conditions": {"ready": ready[at]},
+                "targetRef": {"kind": "Pod", "name": names[at]}})
+        };
+        let metadata = json!({"name": "pod-svc-1", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "pod-svc"}});
+        json!({"metadata": metadata, "endpoints": (0..3).map(endpoint).collect::<Vec<Value>>()})
+    };
+    all(&mut model, "endpointslices", vec![slice([false, true, false])]);
+    let shown = map(&model).join("\n");
+    for part in ["○ 10.244.1.0 web-76f8d594c6-7ksfg", "● 10.244.1.1 ", "◐ 10.244.1.2 "] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("at random"), "there is one alone: {shown}");
+    all(&mut model, "endpointslices", vec![slice([false, true, true])]);
+    let shown = map(&model).join("\n");
+    assert!(shown.contains("one of 2, at random"), "{shown}");
+    let headless = json!({"metadata": {"name": "pod-svc", "namespace": "default", "resourceVersion": "900"},
+        "spec": {"type": "ClusterIP", "clusterIP": "None", "ports": [{"port": 80, "targetPort": 80}]}});
+    all(&mut model, "services", vec![headless]);
+    let shown = map(&model).join("\n");
+    assert!(shown.contains("2 of 3 endpoints ready") && !shown.contains("at random"), "{shown}");
 }
 
 #[test]

@@ -262,6 +262,27 @@ fn the_stage_that_refused_a_request_is_marked_on_the_map() {
     }
 }
 
+/// No stage refused it, and nothing was written: the object exists already.
+#[test]
+fn a_write_that_failed_is_not_told_to_be_done() {
+    for (lang, failed, done) in
+        [(Lang::En, "ended with 409 after ", "done after"), (Lang::Ko, "409 오류로 실패", "만에 끝")]
+    {
+        for ((width, height), view) in [((80, 24), View::Cluster), ((120, 36), View::ControlPlane)] {
+            let mut model = model(width, height, lang, LOOK);
+            (model.view, model.chosen) = (view, true);
+            model.traffic.finish();
+            tell(&mut model, Event::Records(refusal(409, "pods \"web\" already exists")));
+            model.traffic.finish();
+            let shown = text(&screen(&model));
+            assert!(shown.contains(failed) && !shown.contains(done), "{view:?}: {shown}");
+            model.traffic.step(-1, std::time::Duration::ZERO);
+            let told = view == View::Cluster || text(&screen(&model)).contains("\"web\" already exists");
+            assert!(told, "the message at the answer: {}", text(&screen(&model)));
+        }
+    }
+}
+
 /// The records of a request that was answered with this code and message.
 fn refusal(code: u16, message: &str) -> Vec<Record> {
     let request = Request {

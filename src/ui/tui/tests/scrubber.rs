@@ -4,6 +4,8 @@ use super::replay::scaled;
 use super::sequence::map;
 use super::*;
 use crate::tui::model::View;
+use ::lab::graded::view::LabView;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::time::Duration;
 use tap::{Component, Fault};
 
@@ -81,6 +83,29 @@ fn faults_and_finished_steps_are_marked_on_the_line_by_their_shape() {
         // The engine tells the same step again and again: it has turned green once.
         tell(&mut model, Event::Lesson(Box::new(done)));
         assert_eq!(model.traffic.marks.len(), 1);
+    }
+}
+
+/// The setup of the lab has made it, and its name is the answer.
+#[test]
+fn a_fault_is_named_nowhere_while_a_lab_asks_for_the_cause() {
+    let lab = super::labs::open(Lang::En);
+    for is_told in [false, true] {
+        let broken = |size, view| {
+            let mut model = midway(size, RICH, view);
+            tell(&mut model, Event::Lab(Box::new(LabView { over: is_told, ..lab.clone() })));
+            fault(&mut model, "2026-11-20T12:09:00Z");
+            model
+        };
+        let mut model = broken((120, 36), View::Rollout);
+        let line = map(&model).pop().expect("a last row");
+        assert_eq!(line.contains('╳'), is_told, "{line}");
+        tell(&mut model, Event::Key(KeyEvent::new(KeyCode::F(4), KeyModifiers::NONE)));
+        let shown = text(&screen(&model));
+        assert_eq!(shown.contains("fault cut"), is_told, "the time view: {shown}");
+        assert!(shown.contains("kubectl run pods/web2"), "the learner's own commands stay: {shown}");
+        let shown = text(&screen(&broken((80, 24), View::Raft)));
+        assert_eq!(shown.contains("cut worker worker2"), is_told, "the map in two lines: {shown}");
     }
 }
 

@@ -168,6 +168,32 @@ fn a_cluster_that_has_ended_is_said_to_once_on_every_screen() {
     }
 }
 
+/// All records are told anew then.
+#[test]
+fn a_command_is_not_played_again_on_the_way_back_from_another_cluster() {
+    let mut model = fresh();
+    assert!(model.traffic.shown().is_some());
+    model.live_from = "2100-01-01T00:00:00Z".parse().expect("a time");
+    tell(&mut model, Event::NewCluster);
+    tell(&mut model, Event::Records(records()));
+    assert!(model.traffic.shown().is_none() && !model.traffic.flows.is_empty());
+    press(&mut model, KeyCode::F(5));
+    assert!(model.traffic.shown().is_some(), "but as soon as it is asked for");
+}
+
+#[test]
+fn a_question_that_takes_longer_than_a_moment_says_that_it_waits() {
+    let mut model = fresh();
+    model.traffic.finish();
+    let ms = Duration::from_millis;
+    (model.now, model.lesson.asked) = (ms(5_050), Some(ms(5_050)));
+    assert!(!text(&screen(&model)).contains("asked, "));
+    assert_eq!(model.due(), Some(ms(5_250)));
+    model.now = ms(5_250);
+    assert!(text(&screen(&model)).contains("asked, 0 s"), "{}", text(&screen(&model)));
+    assert_eq!(model.due(), Some(ms(6_000)), "then each second");
+}
+
 /// `fault kill kube-apiserver`, or a control plane that is off.
 #[test]
 fn a_map_that_the_api_server_tells_nothing_of_says_how_old_it_is() {
@@ -196,6 +222,26 @@ fn a_map_that_the_api_server_tells_nothing_of_says_how_old_it_is() {
     }
 }
 
+/// The API server is down when the interface is opened, and then fails for this kind alone.
+#[test]
+fn a_kind_that_was_never_listed_makes_a_map_that_is_not_whole() {
+    let opened = "2026-01-01T00:00:00Z".parse().expect("a time");
+    let mut model = Model::new("main", Lang::En, Look::default(), Size::new(120, 34), opened);
+    tell(&mut model, Event::Status(Some(json!({"state": "running"}))));
+    assert!(!update(&mut model, Event::Silent("pods".into())).1);
+    model.now = Duration::from_secs(5);
+    let shown = |model: &Model| text(&screen(model));
+    assert!(shown(&model).contains("waiting for the API server, 5 s"), "{}", shown(&model));
+    assert!(!shown(&model).contains("as it was"), "there is no picture");
+    assert_eq!(model.due(), Some(Duration::from_secs(6)), "the seconds run");
+    all(&mut model, "nodes", vec![node("ropewalk-worker", false, true)]);
+    assert!(!shown(&model).contains("as it was"), "the other lists may be on their way");
+    model.now = Duration::from_secs(8);
+    assert!(shown(&model).contains("as it was 3 s ago"), "{}", shown(&model));
+    all(&mut model, "pods", vec![]);
+    assert!(!shown(&model).contains("as it was"));
+}
+
 /// A right that was taken away while the watch was broken.
 #[test]
 fn a_kind_that_may_not_be_looked_at_any_more_makes_no_map_an_old_one() {
@@ -214,6 +260,18 @@ fn a_kind_that_may_not_be_looked_at_any_more_makes_no_map_an_old_one() {
     assert!(!update(&mut model, Event::Denied("pods".into())).1, "asked for again, and still refused");
     model.focus = Pane::Map;
     assert!(text(&screen(&model)).contains("This user may not list: pods"));
+}
+
+#[test]
+fn what_may_not_be_listed_is_no_empty_list_on_a_new_cluster_either() {
+    let mut model = fresh();
+    (model.focus, model.view, model.chosen) = (Pane::Map, View::Pod, true);
+    update(&mut model, Event::Denied("pods".into()));
+    tell(&mut model, Event::NewCluster);
+    let shown = text(&screen(&model));
+    assert!(shown.contains("may not list: pods") && !shown.contains("no pod"), "{shown}");
+    all(&mut model, "pods", vec![]);
+    assert!(text(&screen(&model)).contains("no pod"), "now it is known");
 }
 
 #[test]

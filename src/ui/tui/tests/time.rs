@@ -118,6 +118,11 @@ fn faults_and_finished_steps_are_moments_too() {
     let rows = ["╳ fault ", "✓ first-voyage/04 1/3", "$ kubectl scale deployments/web"];
     let at = rows.map(|row| shown.lines().position(|line| line.contains(row)));
     assert!(at.iter().all(Option::is_some) && at.is_sorted(), "the newest first, {at:?}: {shown}");
+    let revisions = rows.map(|row| shown.lines().find(|line| line.contains(row)).unwrap_or_default());
+    let told = ["rev 226", "rev 226", "rev 200"];
+    for (line, revision) in revisions.iter().zip(told) {
+        assert!(line.contains(revision), "{revision}: nothing made a revision but the command: {shown}");
+    }
     // Then three of three, now three of five.
     for part in ["then: rev 226", "3/3  nginx:1.26", "3/5  nginx:1.26"] {
         assert!(shown.contains(part), "{part}: {shown}");

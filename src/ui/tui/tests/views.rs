@@ -349,11 +349,48 @@ fn a_warning_is_told_by_a_sign_and_not_by_colour_alone() {
     assert!(shown.contains("! BackOff: of it") && shown.contains("  Pulled: of it"), "{shown}");
 }
 
+/// `kubectl replace --force`, or `delete` and `run` with the same name.
+#[test]
+fn events_of_a_pod_that_was_deleted_are_not_those_of_its_namesake() {
+    let mut model = model(120, 34, Lang::En, Look::default());
+    model.view = View::Pod;
+    model.traffic.finish();
+    let mut again = pod("default", "lonely", "ropewalk-worker", "ContainerCreating", 900);
+    again["metadata"]["uid"] = json!("second");
+    all(&mut model, "pods", vec![again]);
+    let event = |uid: &str, reason: &str, rv: &str| {
+        json!({"metadata": {"name": reason, "namespace": "default", "resourceVersion": rv},
+            "involvedObject": {"kind": "Pod", "namespace": "default", "name": "lonely", "uid": uid},
+            "type": "Warning", "reason": reason, "message": "of it"})
+    };
+    let events = vec![event("first", "BackOff", "890"), event("second", "FailedMount", "901")];
+    all(&mut model, "events", events.clone());
+    for size in [(120, 34), (80, 24)] {
+        tell(&mut model, Event::Resize(Size::new(size.0, size.1)));
+        let shown = text(&screen(&model));
+        assert!(shown.contains("FailedMount") && !shown.contains("BackOff"), "{size:?}: {shown}");
+    }
+    model.view = View::Cluster;
+    all(&mut model, "events", events[..1].to_vec());
+    assert!(!text(&screen(&model)).contains("BackOff"), "the newest event, in two lines");
+}
+
 #[test]
 fn a_sign_with_a_variation_selector_hides_nothing() {
     let mut model = model(120, 34, Lang::En, Look { colour: true, ..Look::default() });
     tell(&mut model, Event::Shell("\x1b[2J\x1b[H\u{2714}\u{fe0f}done".as_bytes().to_vec()));
     assert!(text(&screen(&model)).contains("\u{2714}done"));
+}
+
+/// Characters that reorder the text around them, as the log of a pod may have them.
+#[test]
+fn what_a_program_prints_reorders_no_row_of_the_screen() {
+    let mut model = model(120, 34, Lang::En, Look::default());
+    let printed = "\x1b[2J\x1b[Ha\u{202e}b\u{2066}c\u{200f}\u{61c}de\u{301}";
+    tell(&mut model, Event::Shell(printed.as_bytes().to_vec()));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("abcde\u{301}"), "{shown}");
+    assert!(!shown.contains(::lab::format::pack::reorders), "{shown}");
 }
 
 #[test]

@@ -147,6 +147,19 @@ fn ages_are_counted_anew_and_nothing_else_moves() {
     assert_eq!(model.due(), None, "this view shows no ages");
 }
 
+#[test]
+fn a_pod_of_the_cluster_itself_has_an_age_that_is_counted_where_there_is_no_other() {
+    let mut model = ended(View::Pod, Lang::En, RICH);
+    let last = records().last().expect("records").at;
+    let mut young = pod("kube-system", "coredns-1", "ropewalk-worker", "Running", 805);
+    young["metadata"]["creationTimestamp"] = json!(last.to_string());
+    all(&mut model, "pods", vec![young]);
+    assert!(text(&screen(&model)).contains("coredns-1"));
+    assert_eq!(model.due(), Some(Duration::from_secs(1)));
+    model.view = View::Rollout;
+    assert_eq!(model.due(), None, "this view shows none of them");
+}
+
 /// A pod whose container has crashed and waits, with a probe.
 fn crashing() -> Value {
     let at = "2026-11-20T12:00:10Z";
@@ -208,6 +221,17 @@ fn a_pod_shows_its_conditions_containers_and_back_off() {
         &lines,
         &["+ scheduled =", "o ready", "o c              running", "readiness x GET :80/healthz"],
     );
+}
+
+/// Not every reason that keeps a container from its start is a back-off.
+#[test]
+fn a_container_that_cannot_start_has_the_sign_of_its_pod() {
+    let mut model = ended(View::Pod, Lang::En, RICH);
+    let mut broken = crashing();
+    broken["status"]["containerStatuses"] = json!([{"name": "c", "restartCount": 0,
+        "state": {"waiting": {"reason": "InvalidImageName", "message": "invalid reference format"}}}]);
+    all(&mut model, "pods", vec![broken]);
+    assert_shows(&map(&model), &[" ✗ c              waiting: InvalidImageName"]);
 }
 
 #[test]

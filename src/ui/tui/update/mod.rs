@@ -122,8 +122,19 @@ fn absorb(model: &mut Model, resource: &str, delta: Delta<Value>) -> bool {
         Delta::Replaced(_) => model.denied.remove(resource) | model.silent.remove(resource).is_some(),
         Delta::Updated(_) | Delta::Deleted(_) => false,
     };
-    model.cluster.now = model.now;
-    model.cluster.absorb(resource, delta) | back
+    let takes_away = !matches!(delta, Delta::Updated(_));
+    let (now, was_heard) = (model.now, model.cluster.heard);
+    model.cluster.now = now;
+    let changed = model.cluster.absorb(resource, delta);
+    if !was_heard {
+        // The API server answers: the other lists have from now on the time that they need.
+        model.silent.values_mut().for_each(|since| *since = now);
+    }
+    if takes_away && resource == "services" {
+        let services = &model.cluster.services;
+        model.traffic.forget_visits(|service| services.contains_key(service));
+    }
+    changed | back
 }
 
 /// Forgets the objects of a resource that may not be listed any more: it is not known whether they
@@ -137,23 +148,20 @@ fn deny(model: &mut Model, resource: String) -> bool {
 /// Notes since when the API server tells nothing of a resource. False: the screen does not look
 /// different yet, the time that is due tells it.
 fn fall_silent(model: &mut Model, resource: String) -> bool {
-    if model.cluster.heard {
-        model.silent.entry(resource).or_insert(model.now);
-    }
+    model.silent.entry(resource).or_insert(model.now);
     false
 }
 
-/// Forgets what was told of the cluster before.
+/// Forgets what was told of the cluster before. Its objects stay until the lists of the new one
+/// come, and so do the notes that they may be old, or may not be listed.
 fn restart(model: &mut Model) {
     model.traffic.restart();
     model.cluster.restart();
-    model.silent.clear();
-    model.denied.clear();
 }
 
 /// Takes in records; true if the screen looks different now.
 fn record(model: &mut Model, records: Vec<Record>) -> bool {
-    let (now, opened) = (model.now, model.opened);
+    let (now, live_from) = (model.now, model.live_from);
     // A newer command pushes the marked one down the list: Enter is for the one that was read.
     let marked_id = |model: &Model, at: usize| {
         let steps = super::map::steps(model);
@@ -165,7 +173,7 @@ fn record(model: &mut Model, records: Vec<Record>) -> bool {
     };
     let watched = |r: &Record| model.view == View::Raft && r.component == Component::Etcd;
     let watched = records.iter().any(watched);
-    let changed = records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
+    let changed = records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, live_from) | any);
     if let Some(marked) = marked {
         let at = super::map::steps(model).iter().position(|step| step.id() == marked);
         model.overlay = at.map(Overlay::Time).or(model.overlay);
@@ -278,9 +286,13 @@ fn learn(model: &mut Model, view: LessonView) {
     let turned_green = was_open && matches!(view.state, State::Done | State::Solved);
     let has_guessed = |v: &LessonView| v.predict.as_ref().is_some_and(|p| p.chosen.is_some());
     let guessed = before.is_some_and(|b| !has_guessed(b)) && has_guessed(&view);
-    // A learner who asks for a lesson while a lab is open wants to see it.
-    if view.playing.is_some() || moved && before.is_some() {
-        model.page = Page::Lesson;
+    // A learner who asks for a lesson while a lab is open wants to see it. A lesson that is closed
+    // leaves its place to the lab.
+    let is_closed = view.id.is_empty() && view.playing.is_none();
+    match model.page {
+        Page::Lesson if is_closed => model.page = Page::Open,
+        _ if view.playing.is_some() || moved && before.is_some() && !is_closed => model.page = Page::Lesson,
+        _ => {}
     }
     if turned_green {
         let step = format!("{} {}/{}", view.id, view.step + 1, view.steps);

@@ -64,9 +64,12 @@ fn choose_command(model: &mut Model, effects: &mut Vec<Effect>) {
 /// Shows the list, with its mark at what was shown; from there, goes back to what is open.
 fn turn_page(model: &mut Model, effects: &mut Vec<Effect>) {
     if model.page == Page::List {
-        model.page = Page::Open;
+        // A lesson that was read beside a lab is gone back to, unless it was closed meanwhile.
+        let is_open = model.lesson.view.as_ref().is_some_and(|view| !view.id.is_empty());
+        model.page = if is_open { model.lesson.turned_from } else { Page::Open };
         return;
     }
+    model.lesson.turned_from = model.page;
     let shown = model.shown_lab().map(|lab| &lab.id).or(model.open_lesson().map(|lesson| &lesson.id));
     let there = shown.and_then(|shown| model.listed_ids().position(|id| id == shown));
     // The list may be an old one, or empty: the next one will have the entry.
