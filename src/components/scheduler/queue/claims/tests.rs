@@ -85,7 +85,7 @@ async fn a_refusal_whose_request_was_never_seen_ends_the_binding() {
     let scheduler = over(server.client.clone(), version("c", 12, None));
     let (key, first) = (Key::new("d", "p"), pod("1"));
     let choices = vec![(open(claim("")), Choice::Provision)];
-    let bound = scheduler.bind(&key, &first, "n", choices, &None);
+    let bound = scheduler.bind(&key, &first, "n", None, choices, &None);
     let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
     assert!(ended.unwrap_err().to_string().contains("the provisioner cannot"));
 }
