@@ -40,9 +40,12 @@ impl Typed {
         Some(Typed { name, schema, place: &Value::Null, owner: "", field: "", item: false })
     }
 
+    fn properties(self) -> Option<&'static Map<String, Value>> {
+        self.schema.get("properties").and_then(Value::as_object)
+    }
+
     fn field(self, field: &str) -> Option<Typed> {
-        let properties = self.schema.get("properties").and_then(Value::as_object);
-        if let Some((field, schema)) = properties.and_then(|p| p.get_key_value(field)) {
+        if let Some((field, schema)) = self.properties().and_then(|p| p.get_key_value(field)) {
             return Some(Typed { owner: self.name, field: field.as_str(), ..Typed::of(schema) });
         }
         self.schema.get("additionalProperties").map(Typed::of)
@@ -134,6 +137,17 @@ impl<'a> Shape<'a> {
             }
             Shape::Schema(schema) => schema.field(field).map_or(Shape::Free, Shape::Schema),
             Shape::Free => Shape::Free,
+        }
+    }
+
+    /// True for a field that the type of this map names, false for a key of a plain map.
+    pub(crate) fn names_field(self, field: &str) -> bool {
+        match self {
+            Shape::Typed(typed) => typed.properties().is_some_and(|all| all.contains_key(field)),
+            Shape::Schema(schema) => {
+                schema.properties.contains_key(field) || (schema.embedded && field == "metadata")
+            }
+            Shape::Free => false,
         }
     }
 

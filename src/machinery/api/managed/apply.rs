@@ -198,6 +198,10 @@ fn merge_list(shape: Shape, keys: &Keys, live: &mut Vec<Value>, applied: &[Value
 /// Removes from `live` what stands in `before` but not in `now` nor in any of `others`. What goes
 /// is marked first and taken out in one pass, so that a long list or map is not moved up for every
 /// part that goes.
+///
+/// A member of a list or of a plain map is kept by the managers that own the member itself (`.`).
+/// Other managers may have set fields in it: these go with it, because what would be left has no
+/// key. A field that the type names is kept by every manager that owns something in it.
 fn remove(shape: Shape, live: &mut Value, before: &Set, now: &Set, others: &[&Set]) {
     let places = live.as_array().map_or_else(HashMap::new, |items| set::places(shape, items));
     let mut gone: HashSet<&str> = HashSet::new();
@@ -206,7 +210,11 @@ fn remove(shape: Shape, live: &mut Value, before: &Set, now: &Set, others: &[&Se
         let empty = Set::new();
         let still = now.get(element).and_then(Value::as_object);
         let theirs: Vec<&Set> = others.iter().filter_map(|o| o.get(element)?.as_object()).collect();
-        if still.is_none() && theirs.is_empty() {
+        let is_kept = match is_member(shape, element) && inner.contains_key(".") {
+            true => theirs.iter().any(|set| set.is_empty() || set.contains_key(".")),
+            false => !theirs.is_empty(),
+        };
+        if still.is_none() && !is_kept {
             gone.insert(element);
             continue;
         }
@@ -243,6 +251,14 @@ fn remove(shape: Shape, live: &mut Value, before: &Set, now: &Set, others: &[&Se
             Keys::Atomic => {}
         },
         _ => {}
+    }
+}
+
+/// True for an item of a list that has keys, and for a key of a plain map.
+fn is_member(shape: Shape, element: &str) -> bool {
+    match element.strip_prefix("f:") {
+        Some(field) => !shape.names_field(field),
+        None => element.starts_with("k:"),
     }
 }
 
