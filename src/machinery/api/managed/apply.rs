@@ -2,6 +2,7 @@
 //! no longer applies.
 
 use super::entries::{Manager, entries, fields, own_part, store};
+use super::last_applied;
 use super::set::{self, Members, Set};
 use crate::path::Path;
 use crate::shape::{Keys, Shape};
@@ -75,6 +76,8 @@ pub fn apply_resetting(
             known.push(past.entry("Update", manager.now, fields));
         }
     }
+    let noted = last_applied::noted(live, &manager);
+    let sides = Sides { live, applied, noted: &noted };
     let is_mine = |e: &Value| manager.is("Apply", e);
     let mut object = live.clone();
     let (mut conflicts, mut found) = (vec![], 0);
@@ -83,7 +86,7 @@ pub fn apply_resetting(
         let Some(theirs) = fields(entry) else { continue };
         let mut taken = Set::new();
         let manager = named(entry);
-        clashes(shape, &mine, theirs, live, applied, Path::Root, &mut taken, &mut |field| {
+        clashes(shape, &mine, theirs, sides, Path::Root, &mut taken, &mut |field| {
             found += 1;
             if conflicts.len() < CONFLICTS_MAX {
                 conflicts.push(Conflict { manager: manager.clone(), field: format!(".{field}") });
@@ -262,27 +265,34 @@ fn is_member(shape: Shape, element: &str) -> bool {
     }
 }
 
-/// Leaves of `mine` that are in `theirs` and change the live value: told by their path, and put
-/// into `taken`.
-#[allow(clippy::too_many_arguments)]
+/// The values that are compared at one place of an object.
+#[derive(Clone, Copy)]
+struct Sides<'a> {
+    live: &'a Value,
+    applied: &'a Value,
+    /// What a client-side apply noted, which kubectl may change; null if there is nothing.
+    noted: &'a Value,
+}
+
+/// Leaves of `mine` that are in `theirs` and change the live value: put into `taken`, and told by
+/// their path unless the live value is the noted one.
 fn clashes(
     shape: Shape,
     mine: &Set,
     theirs: &Set,
-    live: &Value,
-    applied: &Value,
+    sides: Sides,
     path: Path,
     taken: &mut Set,
     tell: &mut dyn FnMut(Path),
 ) {
-    let (in_live, in_applied) = (Members::of(shape, live), Members::of(shape, applied));
+    let (in_live, in_applied) = (Members::of(shape, sides.live), Members::of(shape, sides.applied));
+    let in_noted = Members::of(shape, sides.noted);
     for (element, inner) in mine.iter().filter(|(element, _)| *element != ".") {
         let (Some(inner), Some(their)) = (inner.as_object(), theirs.get(element).and_then(Value::as_object))
         else {
             continue;
         };
-        let (l, a) = (in_live.find(element), in_applied.find(element));
-        let Some((below, a)) = a else { continue };
+        let Some((below, applied)) = in_applied.find(element) else { continue };
         let name;
         let place = match element.strip_prefix("f:") {
             Some(field) => path.field(field),
@@ -291,18 +301,22 @@ fn clashes(
                 path.key(&name)
             }
         };
-        let l = l.map_or(&Value::Null, |(_, l)| l);
+        let live = in_live.find(element).map_or(&Value::Null, |(_, live)| live);
+        let noted = in_noted.find(element).map_or(&Value::Null, |(_, noted)| noted);
         if inner.is_empty() {
             // They own the thing itself, not only something below it.
             let owned = their.is_empty() || their.contains_key(".");
-            if owned && l != a && !merges_nothing(below, l, a) {
-                tell(place);
+            if owned && live != applied && !merges_nothing(below, live, applied) {
+                if noted.is_null() || noted != live {
+                    tell(place);
+                }
                 taken.insert(element.clone(), Value::Object(Map::new()));
             }
             continue;
         }
         let mut inside = Set::new();
-        clashes(below, inner, their, l, a, place, &mut inside, tell);
+        let sides = Sides { live, applied, noted };
+        clashes(below, inner, their, sides, place, &mut inside, tell);
         if !inside.is_empty() {
             taken.insert(element.clone(), Value::Object(inside));
         }

@@ -59,7 +59,8 @@ fn an_item_that_is_no_longer_applied_goes_with_what_others_set_in_it() {
 /// As structured-merge-diff, for maps whose keys no type names.
 #[test]
 fn a_key_of_a_plain_map_belongs_to_those_who_own_the_key() {
-    let port = json!({"type": "object", "properties": {"port": {"type": "integer"}, "weight": {"type": "integer"}}});
+    let port =
+        json!({"type": "object", "properties": {"port": {"type": "integer"}, "weight": {"type": "integer"}}});
     let servers = json!({"type": "object", "additionalProperties": port});
     let spec = json!({"type": "object", "properties": {"servers": servers}});
     let schema = crate::custom::Schema::root(&json!({"type": "object", "properties": {"spec": spec}}));
@@ -148,6 +149,44 @@ fn an_empty_map_or_list_conflicts_only_where_it_replaces() {
             assert_eq!(owned(&done.object, "first"), owned(&live, "first"), "{applied}");
         }
     }
+}
+
+/// As `lastAppliedManager` and `lastAppliedUpdater` upstream.
+#[test]
+fn kubectl_moves_from_client_side_to_server_side_apply_without_a_conflict() {
+    let shape = shape("ConfigMap");
+    let written = cm(json!({"a": "1", "b": "2"}));
+    let mut live = written.clone();
+    live["metadata"]["annotations"] = json!({LAST_APPLIED: written.to_string()});
+    track(shape, &Value::Null, &mut live, by("kubectl-client-side-apply", "t"));
+    let applied = cm(json!({"a": "<x>"}));
+    let conflicts = |live: &Value, manager: Manager| -> Vec<String> {
+        let done = apply(shape, live, &applied, manager);
+        assert_eq!(done.object["data"]["a"], "<x>");
+        done.conflicts.into_iter().map(|conflict| conflict.field).collect()
+    };
+    assert_eq!(conflicts(&live, by("kubectl", "t")), [""; 0]);
+    assert_eq!(conflicts(&live, by("other", "t")), [".data.a"]);
+    let of_v2 = Manager { api_version: "v2", ..by("kubectl", "t") };
+    assert_eq!(conflicts(&live, of_v2), [".data.a"], "the note is of another version");
+    let mut edited = live.clone();
+    edited["data"]["a"] = "3".into();
+    track(shape, &live, &mut edited, by("kubectl-edit", "t"));
+    assert_eq!(conflicts(&edited, by("kubectl", "t")), [".data.a"], "another client changed it");
+
+    let mut object = apply(shape, &live, &applied, by("kubectl", "t")).object;
+    let others = owned(&object, "kubectl-client-side-apply");
+    assert_eq!(others["f:data"], json!({".": {}, "f:b": {}}));
+    let note = |object: &Value| object["metadata"]["annotations"][LAST_APPLIED].clone();
+    sync_last_applied(&mut object, &applied, "other");
+    assert_eq!(note(&object), note(&live));
+    sync_last_applied(&mut object, &applied, "kubectl");
+    let text = "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"\\u003cx\\u003e\"},\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"}}\n";
+    assert_eq!(note(&object), text);
+    sync_last_applied(&mut object, &cm(json!({"a": "x".repeat(256 * 1024)})), "kubectl");
+    assert_eq!(note(&object), Value::Null, "it has no room in the annotations");
+    sync_last_applied(&mut object, &applied, "kubectl");
+    assert_eq!(note(&object), Value::Null, "an object without a note gets none");
 }
 
 #[test]
