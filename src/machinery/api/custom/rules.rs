@@ -9,7 +9,7 @@ use super::terms;
 use super::typed::{self, typed_value};
 use crate::errors::Errors;
 use crate::path::Path;
-use crate::value::{at, flag, list, text};
+use crate::value::{at, flag, list, map, text};
 use cel::{Context, Value};
 use serde_json::Value as Json;
 use std::borrow::Cow;
@@ -344,27 +344,45 @@ fn unquoted(text: &str) -> Result<(String, usize), String> {
     Err("unexpected end of JSON path".into())
 }
 
-/// Does `self.a.b` name something that the schema says? What is free to be anything is.
+/// Returns whether `self.a.b` names something that a rule can see (`SchemaDeclType` upstream): a
+/// field that the schema says, or what is in a plain map. What a schema keeps without knowing it
+/// (`x-kubernetes-preserve-unknown-fields`) no rule can see.
 fn is_known(schema: &Json, steps: &[String], is_root: bool) -> bool {
     let Some((first, rest)) = steps.split_first() else { return true };
-    let properties = at(schema, "properties");
-    let named = properties
-        .as_object()
+    if ENVELOPE.contains(&first.as_str()) && (is_root || flag(schema, "x-kubernetes-embedded-resource")) {
+        return is_envelope(first, rest);
+    }
+    let named = map(schema, "properties")
         .into_iter()
         .flatten()
         .find(|(name, _)| typed::escaped(name).as_deref() == Some(first));
+    let more = at(schema, "additionalProperties");
     match named {
-        _ if is_root && ENVELOPE.contains(&first.as_str()) => true,
-        Some((_, inner)) => is_known(inner, rest, false),
-        None if at(schema, "additionalProperties").is_object() => {
-            is_known(at(schema, "additionalProperties"), rest, false)
-        }
-        None => {
-            flag(schema, "additionalProperties")
-                || flag(schema, "x-kubernetes-embedded-resource") && ENVELOPE.contains(&first.as_str())
-                || (!properties.is_object() && flag(schema, "x-kubernetes-preserve-unknown-fields"))
-        }
+        Some((_, inner)) => !is_untyped(inner) && is_known(inner, rest, false),
+        None if more.is_object() => is_known(more, rest, false),
+        None => more == &Json::Bool(true),
     }
+}
+
+/// Returns whether a path leads to what rules see of the fields that every object has: of its
+/// metadata only the names (`WithTypeAndObjectMeta` upstream).
+fn is_envelope(first: &str, rest: &[String]) -> bool {
+    match (first, rest) {
+        (_, []) => true,
+        ("metadata", [name]) => matches!(name.as_str(), "name" | "generateName"),
+        _ => false,
+    }
+}
+
+/// True for a schema without a type, and for lists and maps of such values.
+fn is_untyped(schema: &Json) -> bool {
+    let inner = match text(schema, "type") {
+        "" => return !flag(schema, "x-kubernetes-int-or-string"),
+        "array" => at(schema, "items"),
+        "object" => at(schema, "additionalProperties"),
+        _ => return false,
+    };
+    inner.is_object() && is_untyped(inner)
 }
 
 #[cfg(test)]

@@ -33,6 +33,43 @@ fn a_definition_says_only_what_can_be_kept() {
     assert!(errors.iter().any(|e| e.body.ends_with("should be a domain with at least one dot")));
 }
 
+/// As `SchemaDeclType` and `WithTypeAndObjectMeta` upstream.
+#[test]
+fn rules_see_the_names_of_metadata_and_what_has_a_type() {
+    let untyped = json!({"x-kubernetes-preserve-unknown-fields": true});
+    let map = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let free = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let properties = json!({"a": {"type": "string"}, "map": map, "free": free, "any": untyped,
+        "list": {"type": "array", "items": untyped}, "port": {"x-kubernetes-int-or-string": true}});
+    let schema = |rule: &str| {
+        json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}], "properties": {
+            "metadata": {"type": "object"}, "spec": {"type": "object", "properties": properties}}})
+    };
+    let object = json!({"kind": "CronTab", "metadata": {"name": "x", "labels": {"a": "b"}},
+        "spec": {"a": "1", "map": {"k": "v"}, "free": {"b": 1}, "port": 80}});
+    for fine in [
+        "self.metadata.name == 'x' && !has(self.metadata.generateName)",
+        "self.metadata == {'name': 'x'}",
+        "self.kind == 'CronTab'",
+        "self.spec.map.k == 'v' && has(self.spec.free) && self.spec.port == 80",
+    ] {
+        assert_eq!(judged(schema(fine)), [""; 0], "{fine}");
+        assert_eq!(problems(schema(fine), object.clone(), None), [""; 0], "{fine}");
+    }
+    for (rule, field) in [
+        ("has(self.metadata.labels)", "labels"),
+        ("self.metadata.annotations['a'] == 'b'", "annotations"),
+        ("self.kind.a == ''", "a"),
+        ("self.spec.free.b == 1", "b"),
+        ("has(self.spec.any)", "any"),
+        ("self.spec.list.size() == 0", "list"),
+    ] {
+        let told = judged(schema(rule));
+        let why = format!("compilation failed: ERROR: <input>: undefined field '{field}'");
+        assert!(told.iter().any(|told| told.ends_with(&why)), "{rule}: {told:?}");
+    }
+}
+
 #[test]
 fn the_fields_that_every_object_has_keep_their_types() {
     let path = "spec.versions[0].schema.openAPIV3Schema";
