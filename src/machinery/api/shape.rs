@@ -169,15 +169,22 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// True if an update records the map itself with a `.` element. Parts that every object of a Go
-    /// type has are not recorded.
+    /// True if an update records the map or the list itself with a `.` element. Parts that every
+    /// object of a Go type has are not recorded; the containers of a pod are null in an empty one.
     pub fn is_own(self) -> bool {
         match self {
             Shape::Typed(Typed { item: true, .. }) => false,
             Shape::Typed(Typed { owner: "", field: "", name, .. }) => name.is_empty(),
             Shape::Typed(Typed { field, .. }) => !matches!(
                 field,
-                "metadata" | "spec" | "status" | "template" | "strategy" | "updateStrategy" | "jobTemplate"
+                "metadata"
+                    | "spec"
+                    | "status"
+                    | "template"
+                    | "strategy"
+                    | "updateStrategy"
+                    | "jobTemplate"
+                    | "containers"
             ),
             Shape::Schema(_) | Shape::Free => true,
         }

@@ -36,7 +36,8 @@ pub fn relaxed(expression: &str) -> Result<JsonPath, String> {
     if expression.is_empty() {
         return JsonPath::parse(expression);
     }
-    let inner = expression.strip_prefix('{').map_or(expression, |e| e.strip_suffix('}').unwrap_or(e));
+    // An opening brace without its closing one leaves nothing, which is refused below.
+    let inner = expression.strip_prefix('{').map_or(expression, |e| e.strip_suffix('}').unwrap_or_default());
     let inner = inner.strip_prefix('.').unwrap_or(inner);
     if inner.contains('{') || (inner.contains('}') && !inner.contains("{")) || inner.is_empty() {
         return Err("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'".into());
@@ -397,7 +398,9 @@ mod tests {
         for path in ["a.b", ".a.b", "{a.b}", "{.a.b}"] {
             assert_eq!(relaxed(path).unwrap().print(&object, false).unwrap(), "1", "{path}");
         }
-        assert!(relaxed("{.a}{.b}").is_err());
+        for wrong in ["{.a}{.b}", "{.a", ".a}", "{", "{}"] {
+            assert!(relaxed(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) fn all(shape: Shape, value: &Value, whole: bool) -> Value {
                     }
                 }
             }
-            if whole && !set.is_empty() {
+            if whole && shape.is_own() && !set.is_empty() {
                 set.insert(".".into(), leaf());
             }
             set.into()

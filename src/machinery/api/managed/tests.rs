@@ -199,8 +199,7 @@ fn an_update_owns_what_it_changed_and_nothing_else() {
         owned(&pod, "kubectl-create"),
         json!({"f:metadata": {"f:labels": {".": {}, "f:app": {}}},
             "f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:name": {}, "f:image": {},
-                "f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}, "f:protocol": {}}, ".": {}}},
-                ".": {}}}})
+                "f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}, "f:protocol": {}}, ".": {}}}}}})
     );
     let mut new = pod.clone();
     new["spec"]["containers"][0]["image"] = "y".into();

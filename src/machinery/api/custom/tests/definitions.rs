@@ -418,7 +418,8 @@ fn the_field_of_a_rule_is_one_of_the_schema() {
 #[test]
 fn a_column_prints_the_first_value_of_its_path() {
     let said = |kind: &str, path: &str| json!([{"name": "C", "type": kind, "jsonPath": path}]);
-    let object = json!({"a": [{"b": "x", "n": 1}, {"b": "y", "n": 2}], "none": null});
+    let object = json!({"a": [{"b": "x", "n": 1}, {"b": "y", "n": 2}], "none": null,
+        "no": "", "odd": "2026-01-02 03:04:05Z", "old": "2016-01-02T03:04:05Z"});
     let cell = |kind: &str, path: &str| {
         let columns = columns::of(said(kind, path).as_array().unwrap());
         columns[0].cell(&object, clock::now())
@@ -428,4 +429,7 @@ fn a_column_prints_the_first_value_of_its_path() {
     assert_eq!(cell("integer", ".a[*].n"), json!(1));
     assert_eq!(cell("string", ".missing"), Value::Null);
     assert_eq!(cell("string", ".none"), Value::Null);
+    assert_eq!(cell("date", ".no"), json!("<unknown>"));
+    assert_eq!(cell("date", ".odd"), json!("<invalid>"), "Go wants a T");
+    assert!(cell("date", ".old").as_str().is_some_and(|age| age.ends_with('y')), "{}", cell("date", ".old"));
 }
