@@ -304,6 +304,29 @@ mod tests {
         assert_eq!((code, again), (200, made), "applying the same again changes nothing");
     }
 
+    /// Upstream sets the time with each change, and writes nothing where only the time would change.
+    #[tokio::test]
+    async fn the_entry_of_an_apply_has_the_time_of_its_last_change() {
+        const LONG_AGO: &str = "2001-01-01T00:00:00Z";
+        let api = Api::bare().await;
+        let path = "/api/v1/namespaces/default/configmaps/a";
+        let apply = async |value: &str| {
+            let metadata = json!({"name": "a"});
+            let map =
+                json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": {"k": value}});
+            let body = ("application/apply-patch+yaml", map.to_string());
+            let path = format!("{path}?fieldManager=m");
+            let admin = User::new("admin", &[MASTERS]);
+            testing::send(&api.fixture.server, admin, ("PATCH", path.as_str()), body, "").await.1
+        };
+        let mut made = apply("v").await;
+        made["metadata"]["managedFields"][0]["time"] = LONG_AGO.into();
+        assert_eq!(api.put(path, made).await.0, 200);
+        let time = |object: &Value| object["metadata"]["managedFields"][0]["time"].clone();
+        assert_eq!(time(&apply("v").await), LONG_AGO, "nothing changes");
+        assert_ne!(time(&apply("w").await), LONG_AGO);
+    }
+
     #[test]
     fn undeclared_fields_are_told_as_upstream_tells_them() {
         let kind = kinds::find("", "v1", "Pod").unwrap();
