@@ -13,7 +13,7 @@ pub(crate) struct Path(JsonPath);
 
 impl Path {
     pub(crate) fn read(said: &str) -> Result<Path, String> {
-        if !said.starts_with('.') && !said.starts_with('[') {
+        if !said.starts_with('.') {
             return Err("must be a simple json path starting with .".into());
         }
         JsonPath::parse(&format!("{{{said}}}")).map(Path)

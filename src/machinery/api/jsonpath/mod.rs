@@ -350,8 +350,11 @@ fn slice(
     if from > to {
         return Err(format!("starting index {from} is greater than ending index {to}"));
     }
-    let step = step.unwrap_or(1).max(1) as usize;
-    Ok(list[from as usize..to as usize].iter().step_by(step).collect())
+    let step = step.unwrap_or(1);
+    if step <= 0 {
+        return Err("step must be > 0".to_string());
+    }
+    Ok(list[from as usize..to as usize].iter().step_by(step as usize).collect())
 }
 
 #[cfg(test)]
@@ -419,6 +422,15 @@ mod tests {
     fn the_largest_index_is_one_that_is_not_there() {
         let told = JsonPath::parse("{.a[9223372036854775807]}").unwrap().find(&json!({"a": [1, 2]}));
         assert_eq!(told.unwrap_err(), "array index out of bounds: index 9223372036854775807, length 2");
+    }
+
+    #[test]
+    fn a_step_goes_forward() {
+        let find = |path: &str| JsonPath::parse(path).unwrap().find(&json!({"a": [1, 2, 3]}));
+        assert_eq!(find("{.a[0:3:2]}"), Ok(vec![vec![json!(1), json!(3)]]));
+        for path in ["{.a[0:3:0]}", "{.a[::-1]}"] {
+            assert_eq!(find(path), Err("step must be > 0".to_string()), "{path}");
+        }
     }
 
     #[test]

@@ -196,16 +196,19 @@ fn versions_are_ordered_by_stability() {
 
 #[test]
 fn a_columns_format_is_one_that_clients_know() {
-    let refused = |format: &str| {
+    let judged = |path: &str, format: &str| {
         let mut asked = definition(spec(json!({})));
         asked["spec"]["versions"][0]["additionalPrinterColumns"] =
-            json!([{"name": "Size", "type": "integer", "jsonPath": ".spec.size", "format": format}]);
+            json!([{"name": "Size", "type": "integer", "jsonPath": path, "format": format}]);
         let mut errors = Errors::default();
         definition::validate(&asked, &mut errors);
         errors.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
+    let refused = |format: &str| judged(".spec.size", format);
     assert_eq!(refused("int32"), [""; 0]);
     assert_eq!(refused(""), [""; 0]);
+    let path = judged("['spec'].size", "");
+    assert!(path.len() == 1 && path[0].ends_with("must be a simple json path starting with ."), "{path:?}");
     assert!(
         refused("nonsense")[0].contains(".format: Invalid value: \"nonsense\": must be one of byte,date")
     );
