@@ -83,7 +83,7 @@ impl Rule {
     fn tell(&self, schema: &Schema, path: Path, why: &str, errors: &mut Errors) {
         let field = match path.is_root() && self.field_path.is_empty() {
             true => "<nil>".to_string(),
-            false => format!("{path}{}", self.field_path).trim_start_matches('.').to_string(),
+            false => place(path, &self.field_path, schema),
         };
         match self.reason.as_str() {
             "FieldValueForbidden" => errors.forbidden(field, why),
@@ -286,30 +286,9 @@ fn transitions(said: &Json, rule: &str, place: &str, uncorrelated: Option<&str>,
 /// Where it goes wrong.
 pub(crate) fn field_path<'a>(path: &str, schema: &'a Json) -> Result<&'a Json, String> {
     let (mut rest, mut schema) = (path, schema);
-    while let Some(c) = rest.chars().next() {
-        let name = match c {
-            '.' => {
-                let end = rest[1..].find(['.', '[', ']']).map_or(rest.len(), |end| end + 1);
-                if rest.len() == 1 {
-                    return Err("unexpected end of JSON path".into());
-                }
-                let name = &rest[1..end];
-                rest = &rest[end..];
-                name.to_string()
-            }
-            '[' => {
-                let Some(quoted) = rest[1..].strip_prefix('\'') else {
-                    return Err(format!("expected single quoted string but got {}", &rest[1..]));
-                };
-                let (name, length) = unquoted(quoted)?;
-                let Some(after) = quoted[length..].strip_prefix(']') else {
-                    return Err(format!("expected ] but got {}", &quoted[length..]));
-                };
-                rest = after;
-                name
-            }
-            _ => return Err(format!("expected [ or . but got: {rest}")),
-        };
+    while !rest.is_empty() {
+        let (name, after) = step(rest)?;
+        rest = after;
         let (properties, additional) = (at(schema, "properties"), at(schema, "additionalProperties"));
         let found = match (properties.is_object(), additional) {
             (true, _) => properties.get(&name),
@@ -319,6 +298,47 @@ pub(crate) fn field_path<'a>(path: &str, schema: &'a Json) -> Result<&'a Json, S
         schema = found.ok_or("does not refer to a valid field")?;
     }
     Ok(schema)
+}
+
+/// Returns where a field of a rule stands in the object: `.a['b-c']` of a rule at `spec` is
+/// `spec.a.b-c`, or `spec.a[b-c]` if `a` is a plain map (`NormalizedRuleFieldPath` upstream).
+fn place(path: Path, field_path: &str, schema: &Schema) -> String {
+    let (mut place, mut rest, mut here) = (path.to_string(), field_path, Some(schema));
+    while let Ok((name, after)) = step(rest) {
+        let named = here.and_then(|schema| schema.properties.get(&name));
+        match named {
+            None if here.is_some_and(|schema| schema.additional.is_some()) => {
+                place.push_str(&format!("[{name}]"));
+            }
+            _ if place.is_empty() => place = name,
+            _ => place.push_str(&format!(".{name}")),
+        }
+        here = named.or_else(|| here?.additional.as_deref());
+        rest = after;
+    }
+    place
+}
+
+/// Reads the first step of a path such as `.spec['max-size']`: its name, and what follows it.
+fn step(path: &str) -> Result<(String, &str), String> {
+    if let Some(rest) = path.strip_prefix('.') {
+        if rest.is_empty() {
+            return Err("unexpected end of JSON path".into());
+        }
+        let (name, after) = rest.split_at(rest.find(['.', '[', ']']).unwrap_or(rest.len()));
+        return Ok((name.to_string(), after));
+    }
+    let Some(rest) = path.strip_prefix('[') else {
+        return Err(format!("expected [ or . but got: {path}"));
+    };
+    let Some(quoted) = rest.strip_prefix('\'') else {
+        return Err(format!("expected single quoted string but got {rest}"));
+    };
+    let (name, length) = unquoted(quoted)?;
+    match quoted[length..].strip_prefix(']') {
+        Some(after) => Ok((name, after)),
+        None => Err(format!("expected ] but got {}", &quoted[length..])),
+    }
 }
 
 /// What stands before the next quote, and how many bytes it takes with that quote.

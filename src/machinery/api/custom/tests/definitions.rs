@@ -419,6 +419,27 @@ fn the_field_of_a_rule_is_one_of_the_schema() {
 }
 
 #[test]
+fn the_field_of_a_broken_rule_stands_where_it_is_in_the_object() {
+    let named = json!({"type": "object", "properties": {"b-c": {"type": "string"}}});
+    let map = json!({"type": "object", "additionalProperties": named});
+    let schema = |path: &str| {
+        let rules = json!([{"rule": "false", "message": "no", "fieldPath": path}]);
+        json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": rules,
+            "properties": {"a": named, "map": map}}}})
+    };
+    for (path, field) in [
+        (".a", "spec.a"),
+        (".a['b-c']", "spec.a.b-c"),
+        ("['a'].b-c", "spec.a.b-c"),
+        (".map.x.b-c", "spec.map[x].b-c"),
+        (".map['x.y']", "spec.map[x.y]"),
+    ] {
+        let told = problems(schema(path), json!({"spec": {}}), None);
+        assert_eq!(told, [format!("{field}: Invalid value: \"object\": no")], "{path}");
+    }
+}
+
+#[test]
 fn a_column_prints_the_first_value_of_its_path() {
     let said = |kind: &str, path: &str| json!([{"name": "C", "type": kind, "jsonPath": path}]);
     let object = json!({"a": [{"b": "x", "n": 1}, {"b": "y", "n": 2}], "none": null,
