@@ -343,6 +343,8 @@ impl<'a> Scope<'a> {
                 let size = first + (first + 1.0) * with;
                 (size * TEXT, Known::Size(size))
             }
+            // A quote needs a backslash before it, and `%x` writes two digits for a byte.
+            "quote" | "format" => (total * 2.0 * TEXT, Known::Size(total * 2.0 + 64.0)),
             "join" => {
                 let size = first * (1.0 + second);
                 (size * TEXT, Known::Size(size))
@@ -416,6 +418,15 @@ mod tests {
         ] {
             let cost = cost(rule, object.clone());
             assert!(cost > CALL_MAX, "{rule}: {cost}");
+        }
+    }
+
+    #[test]
+    fn texts_that_double_are_dear() {
+        for (before, after) in [("strings.quote(", ")"), ("'%x'.format([", "])")] {
+            let rule = |n: usize| format!("{}self.s{} == ''", before.repeat(n), after.repeat(n));
+            let nested = |n: usize| cost(&rule(n), json!({"s": "x"}));
+            assert!(nested(1) < 100.0 && nested(40) > CALL_MAX, "{before} {} {}", nested(1), nested(40));
         }
     }
 
