@@ -51,7 +51,7 @@ impl Rule {
                     self.shown()
                 ));
             }
-            *budget -= steps.max(0.0);
+            *budget -= steps.max(0.0) + term.overhead();
         }
         match *budget < 0.0 {
             true => Err(NO_BUDGET.to_string()),
@@ -408,6 +408,19 @@ fn is_untyped(schema: &Json) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A list of a million small items would start a million threads.
+    #[test]
+    fn a_rule_that_needs_a_thread_pays_for_it() {
+        let paid = |levels: usize| {
+            let source = format!("{}self{} > 0", "(".repeat(levels), ")".repeat(levels));
+            let rule = Rule::read(&serde_json::json!({"rule": source})).unwrap();
+            let mut budget = cost::OBJECT_MAX;
+            rule.spend(&1.into(), None, &mut budget).unwrap();
+            cost::OBJECT_MAX - budget
+        };
+        assert!(paid(1) < 10.0 && paid(40) > 100.0, "{} {}", paid(1), paid(40));
+    }
 
     #[test]
     fn a_message_that_an_expression_makes_is_a_line() {
