@@ -20,8 +20,8 @@ pub(super) const CALL_MAX: f64 = 1_000_000.0;
 pub(super) const OBJECT_MAX: f64 = 10_000_000.0;
 /// Steps per byte of text that is read, compared or copied.
 const TEXT: f64 = 0.1;
-/// Steps of comparing one byte of a text at one place of another: the library's `indexOf` compares
-/// the whole of it at each place.
+/// Steps of comparing one byte of a text at one place of another, as the library's `indexOf` does
+/// at each place, or of counting it.
 const PLACE: f64 = 0.01;
 /// Steps of compiling a pattern that is not written in the rule: it may be another one for every
 /// item of a list.
@@ -319,7 +319,15 @@ impl<'a> Scope<'a> {
                 (Some(b), Some(a)) => (0.0, self.larger(a, b)),
                 _ => (0.0, Known::Size(1.0)),
             },
-            "size" | "has" | "hasValue" | "_&&_" | "_||_" | "!_" | "@not_strictly_false" | "type" => {
+            // The characters of a text are counted, items are not.
+            "size" => match values.first() {
+                Some(Known::Parts(parts)) => {
+                    let longest = parts.iter().filter_map(|part| part.as_str()).map(str::len).max();
+                    (longest.unwrap_or(0) as f64 * PLACE, Known::Size(1.0))
+                }
+                _ => (first * PLACE, Known::Size(1.0)),
+            },
+            "has" | "hasValue" | "_&&_" | "_||_" | "!_" | "@not_strictly_false" | "type" => {
                 (0.0, Known::Size(1.0))
             }
             "_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_" | "startsWith" | "endsWith" => {
@@ -464,6 +472,8 @@ mod tests {
         }
         let one = cost("self.s.indexOf(':') < 0", text(1_000_000));
         assert!(one < CALL_MAX, "{one}");
+        let sized = |s: &str| cost("self.a.all(x, self.s.size() > 0)", json!({"a": vec![1; 9_000], "s": s}));
+        assert!(sized("x") < CALL_MAX / 2.0 && sized(&"x".repeat(100_000)) > CALL_MAX);
         let names: Vec<String> = (0..10_000).map(|i| format!("a name that is longer: {i}")).collect();
         let list = json!({"a": names, "s": "a name"});
         let once = cost("self.a.indexOf(self.s) < 0", list.clone());
