@@ -304,7 +304,7 @@ mod tests {
         assert_eq!((code, again), (200, made), "applying the same again changes nothing");
     }
 
-    /// Upstream sets the time with each change, and writes nothing where only the time would change.
+    /// As upstream, which writes nothing where only the time would change.
     #[tokio::test]
     async fn the_entry_of_an_apply_has_the_time_of_its_last_change() {
         const LONG_AGO: &str = "2001-01-01T00:00:00Z";
