@@ -211,8 +211,9 @@ impl<'a> Scope<'a> {
             numbers.push(whole(part));
         }
         let (own, value) = self.call_of(&call.func_name, values, &numbers);
-        let written = call.args.first().is_some_and(|a| matches!(a.expr, Node::Literal(_)));
-        let compiles = matches!(call.func_name.as_str(), "matches" | "find" | "findAll") && !written;
+        let pattern = call.args.get(usize::from(call.target.is_none()));
+        let written = pattern.is_some_and(|a| matches!(a.expr, Node::Literal(_)));
+        let compiles = matches!(call.func_name.as_str(), terms::MATCHES | "find" | "findAll") && !written;
         (cost + own + if compiles { PATTERN } else { 0.0 }, value)
     }
 
@@ -353,7 +354,7 @@ impl<'a> Scope<'a> {
                 (total * TEXT + own, Known::Size(1.0))
             }
             // Time grows with the text and with the pattern.
-            "matches" => (first * TEXT * (second * 0.25).max(1.0), Known::Size(1.0)),
+            terms::MATCHES => (first * TEXT * (second * 0.25).max(1.0), Known::Size(1.0)),
             "find" | "findAll" => (first * TEXT * (second * 0.25).max(1.0), Known::Size(first + 1.0)),
             "replace" => {
                 let with = weights.get(2).copied().unwrap_or(0.0);

@@ -34,6 +34,7 @@ fn rules_that_multiply_are_dear() {
         "lists.range(100000000).all(x, x > 0)",
         "lists.range(self.a[0]).all(x, x > 0)",
         "self.a.all(x, self.a.all(y, 'a'.matches(self.s)))",
+        "self.a.all(x, self.a.all(y, matches('a', self.s)))",
         "dyn(self.a).all(x, dyn(self.a).all(y, dyn(self.a).all(z, x + y + z > 0)))",
         "optional.of(self.a).value().all(x, optional.of(self.a).value().all(y, optional.ofNonZeroValue(self.a).value().all(z, x + y + z > 0)))",
     ] {
