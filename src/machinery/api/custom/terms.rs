@@ -299,16 +299,18 @@ fn items(values: &[Value]) -> Result<&[Value], String> {
 }
 
 /// Compiled patterns that are remembered. A rule over a list asks for the same one for every item.
+/// They are shared, because a copy of a pattern begins without the memory that it works in.
 const PATTERNS_MAX: usize = 64;
-static PATTERNS: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+static PATTERNS: LazyLock<Mutex<HashMap<String, Arc<Regex>>>> = LazyLock::new(Mutex::default);
 
-fn pattern(values: &[Value], at: usize) -> Result<Regex, String> {
+fn pattern(values: &[Value], at: usize) -> Result<Arc<Regex>, String> {
     let source = word(values, at)?;
     let known = || PATTERNS.lock();
     if let Some(found) = known().get(source) {
         return Ok(found.clone());
     }
     let made = bounds::regex(source).map_err(|e| format!("'{source}' not a valid regex:\n{e}"))?;
+    let made = Arc::new(made);
     let mut known = known();
     if known.len() >= PATTERNS_MAX {
         known.clear();
