@@ -40,9 +40,12 @@ impl Typed {
         Some(Typed { name, schema, place: &Value::Null, owner: "", field: "", item: false })
     }
 
+    fn properties(self) -> Option<&'static Map<String, Value>> {
+        self.schema.get("properties").and_then(Value::as_object)
+    }
+
     fn field(self, field: &str) -> Option<Typed> {
-        let properties = self.schema.get("properties").and_then(Value::as_object);
-        if let Some((field, schema)) = properties.and_then(|p| p.get_key_value(field)) {
+        if let Some((field, schema)) = self.properties().and_then(|p| p.get_key_value(field)) {
             return Some(Typed { owner: self.name, field: field.as_str(), ..Typed::of(schema) });
         }
         self.schema.get("additionalProperties").map(Typed::of)
@@ -137,6 +140,17 @@ impl<'a> Shape<'a> {
         }
     }
 
+    /// True for a field that the type of this map names, false for a key of a plain map.
+    pub(crate) fn names_field(self, field: &str) -> bool {
+        match self {
+            Shape::Typed(typed) => typed.properties().is_some_and(|all| all.contains_key(field)),
+            Shape::Schema(schema) => {
+                schema.properties.contains_key(field) || (schema.embedded && field == "metadata")
+            }
+            Shape::Free => false,
+        }
+    }
+
     /// Any item of this list.
     pub fn item(self) -> Shape<'a> {
         match self {
@@ -155,15 +169,22 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// True if an update records the map itself with a `.` element. Parts that every object of a Go
-    /// type has are not recorded.
+    /// True if an update records the map or the list itself with a `.` element. Parts that every
+    /// object of a Go type has are not recorded; the containers of a pod are null in an empty one.
     pub fn is_own(self) -> bool {
         match self {
             Shape::Typed(Typed { item: true, .. }) => false,
             Shape::Typed(Typed { owner: "", field: "", name, .. }) => name.is_empty(),
             Shape::Typed(Typed { field, .. }) => !matches!(
                 field,
-                "metadata" | "spec" | "status" | "template" | "strategy" | "updateStrategy" | "jobTemplate"
+                "metadata"
+                    | "spec"
+                    | "status"
+                    | "template"
+                    | "strategy"
+                    | "updateStrategy"
+                    | "jobTemplate"
+                    | "containers"
             ),
             Shape::Schema(_) | Shape::Free => true,
         }

@@ -74,7 +74,7 @@ pub(crate) async fn scale(
         }
         "patch" if ctx.applies() => {
             let applied = applied_scale(ctx, kind, paths, body)?;
-            write::applied(state, ctx, kind, Part::Main, &applied).await?.0
+            write::applied(state, ctx, kind, Part::Main, &applied, None).await?.0
         }
         "update" => {
             let mut scale = SCALE.read(ctx, body)?;

@@ -2,6 +2,7 @@
 
 use crate::duration;
 use crate::jsonpath::JsonPath;
+use crate::schema;
 use crate::table::cells::describe;
 use crate::value::{at, int, text};
 use clock::Timestamp;
@@ -12,7 +13,7 @@ pub(crate) struct Path(JsonPath);
 
 impl Path {
     pub(crate) fn read(said: &str) -> Result<Path, String> {
-        if !said.starts_with('.') && !said.starts_with('[') {
+        if !said.starts_with('.') {
             return Err("must be a simple json path starting with .".into());
         }
         JsonPath::parse(&format!("{{{said}}}")).map(Path)
@@ -76,7 +77,7 @@ impl Column {
 
     /// Returns the value of an object in this column; null if the object has none there, or one
     /// that does not fit the column's type. A date is shown as its age at `now`, e.g. `5m`, or as
-    /// `<invalid>`.
+    /// `<invalid>`; an empty one as `<unknown>`.
     pub fn cell(&self, object: &Value, now: Timestamp) -> Value {
         let Some(first) = self.path.find(object) else { return Value::Null };
         match self.kind.as_str() {
@@ -88,9 +89,12 @@ impl Column {
             },
             "number" => first.as_f64().map_or(Value::Null, |_| first.clone()),
             "boolean" => first.as_bool().map_or(Value::Null, Value::from),
-            "date" => match first.as_str().map(str::parse::<Timestamp>) {
-                Some(Ok(then)) => duration::human(now.duration_since(then).as_secs()).into(),
-                Some(Err(_)) => "<invalid>".into(),
+            "date" => match first.as_str() {
+                Some("" | "null") => "<unknown>".into(), // no time, as Go reads it
+                Some(said) => schema::rfc3339(said).map_or_else(
+                    || "<invalid>".into(),
+                    |then| duration::human(now.duration_since(then).as_secs()).into(),
+                ),
                 None => Value::Null,
             },
             _ => crate::jsonpath::text_of(first).into(),

@@ -15,7 +15,8 @@
 //! shows it under its own name (conversion `None`).
 //! ## Left out
 //! Conversion webhooks (refused by name). Types in a CEL rule are found when it runs, not when it
-//! is written, and its cost is bounded then ([`cost`]). The CEL libraries for URLs, sets, semantic
+//! is written, and its cost is bounded then ([`cost`]). Lists that are sets or maps compare and add
+//! as plain lists do, in their order. The CEL libraries for URLs, sets, semantic
 //! versions and named formats (refused by name). Messages of `anyOf` and `oneOf` do not list what
 //! the alternatives miss.
 //! ## Read next

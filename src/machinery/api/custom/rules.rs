@@ -9,7 +9,7 @@ use super::terms;
 use super::typed::{self, typed_value};
 use crate::errors::Errors;
 use crate::path::Path;
-use crate::value::{at, flag, list, text};
+use crate::value::{at, flag, list, map, text};
 use cel::{Context, Value};
 use serde_json::Value as Json;
 use std::borrow::Cow;
@@ -51,7 +51,7 @@ impl Rule {
                     self.shown()
                 ));
             }
-            *budget -= steps.max(0.0);
+            *budget -= steps.max(0.0) + term.overhead();
         }
         match *budget < 0.0 {
             true => Err(NO_BUDGET.to_string()),
@@ -83,7 +83,7 @@ impl Rule {
     fn tell(&self, schema: &Schema, path: Path, why: &str, errors: &mut Errors) {
         let field = match path.is_root() && self.field_path.is_empty() {
             true => "<nil>".to_string(),
-            false => format!("{path}{}", self.field_path).trim_start_matches('.').to_string(),
+            false => place(path, &self.field_path, schema),
         };
         match self.reason.as_str() {
             "FieldValueForbidden" => errors.forbidden(field, why),
@@ -286,30 +286,9 @@ fn transitions(said: &Json, rule: &str, place: &str, uncorrelated: Option<&str>,
 /// Where it goes wrong.
 pub(crate) fn field_path<'a>(path: &str, schema: &'a Json) -> Result<&'a Json, String> {
     let (mut rest, mut schema) = (path, schema);
-    while let Some(c) = rest.chars().next() {
-        let name = match c {
-            '.' => {
-                let end = rest[1..].find(['.', '[', ']']).map_or(rest.len(), |end| end + 1);
-                if rest.len() == 1 {
-                    return Err("unexpected end of JSON path".into());
-                }
-                let name = &rest[1..end];
-                rest = &rest[end..];
-                name.to_string()
-            }
-            '[' => {
-                let Some(quoted) = rest[1..].strip_prefix('\'') else {
-                    return Err(format!("expected single quoted string but got {}", &rest[1..]));
-                };
-                let (name, length) = unquoted(quoted)?;
-                let Some(after) = quoted[length..].strip_prefix(']') else {
-                    return Err(format!("expected ] but got {}", &quoted[length..]));
-                };
-                rest = after;
-                name
-            }
-            _ => return Err(format!("expected [ or . but got: {rest}")),
-        };
+    while !rest.is_empty() {
+        let (name, after) = step(rest)?;
+        rest = after;
         let (properties, additional) = (at(schema, "properties"), at(schema, "additionalProperties"));
         let found = match (properties.is_object(), additional) {
             (true, _) => properties.get(&name),
@@ -319,6 +298,47 @@ pub(crate) fn field_path<'a>(path: &str, schema: &'a Json) -> Result<&'a Json, S
         schema = found.ok_or("does not refer to a valid field")?;
     }
     Ok(schema)
+}
+
+/// Returns where a field of a rule stands in the object: `.a['b-c']` of a rule at `spec` is
+/// `spec.a.b-c`, or `spec.a[b-c]` if `a` is a plain map (`NormalizedRuleFieldPath` upstream).
+fn place(path: Path, field_path: &str, schema: &Schema) -> String {
+    let (mut place, mut rest, mut here) = (path.to_string(), field_path, Some(schema));
+    while let Ok((name, after)) = step(rest) {
+        let named = here.and_then(|schema| schema.properties.get(&name));
+        match named {
+            None if here.is_some_and(|schema| schema.additional.is_some()) => {
+                place.push_str(&format!("[{name}]"));
+            }
+            _ if place.is_empty() => place = name,
+            _ => place.push_str(&format!(".{name}")),
+        }
+        here = named.or_else(|| here?.additional.as_deref());
+        rest = after;
+    }
+    place
+}
+
+/// Reads the first step of a path such as `.spec['max-size']`: its name, and what follows it.
+fn step(path: &str) -> Result<(String, &str), String> {
+    if let Some(rest) = path.strip_prefix('.') {
+        if rest.is_empty() {
+            return Err("unexpected end of JSON path".into());
+        }
+        let (name, after) = rest.split_at(rest.find(['.', '[', ']']).unwrap_or(rest.len()));
+        return Ok((name.to_string(), after));
+    }
+    let Some(rest) = path.strip_prefix('[') else {
+        return Err(format!("expected [ or . but got: {path}"));
+    };
+    let Some(quoted) = rest.strip_prefix('\'') else {
+        return Err(format!("expected single quoted string but got {rest}"));
+    };
+    let (name, length) = unquoted(quoted)?;
+    match quoted[length..].strip_prefix(']') {
+        Some(after) => Ok((name, after)),
+        None => Err(format!("expected ] but got {}", &quoted[length..])),
+    }
 }
 
 /// What stands before the next quote, and how many bytes it takes with that quote.
@@ -344,32 +364,63 @@ fn unquoted(text: &str) -> Result<(String, usize), String> {
     Err("unexpected end of JSON path".into())
 }
 
-/// Does `self.a.b` name something that the schema says? What is free to be anything is.
+/// Returns whether `self.a.b` names something that a rule can see (`SchemaDeclType` upstream): a
+/// field that the schema says, or what is in a plain map. What a schema keeps without knowing it
+/// (`x-kubernetes-preserve-unknown-fields`) no rule can see.
 fn is_known(schema: &Json, steps: &[String], is_root: bool) -> bool {
     let Some((first, rest)) = steps.split_first() else { return true };
-    let properties = at(schema, "properties");
-    let named = properties
-        .as_object()
+    if ENVELOPE.contains(&first.as_str()) && (is_root || flag(schema, "x-kubernetes-embedded-resource")) {
+        return is_envelope(first, rest);
+    }
+    let named = map(schema, "properties")
         .into_iter()
         .flatten()
         .find(|(name, _)| typed::escaped(name).as_deref() == Some(first));
+    let more = at(schema, "additionalProperties");
     match named {
-        _ if is_root && ENVELOPE.contains(&first.as_str()) => true,
-        Some((_, inner)) => is_known(inner, rest, false),
-        None if at(schema, "additionalProperties").is_object() => {
-            is_known(at(schema, "additionalProperties"), rest, false)
-        }
-        None => {
-            flag(schema, "additionalProperties")
-                || flag(schema, "x-kubernetes-embedded-resource") && ENVELOPE.contains(&first.as_str())
-                || (!properties.is_object() && flag(schema, "x-kubernetes-preserve-unknown-fields"))
-        }
+        Some((_, inner)) => !is_untyped(inner) && is_known(inner, rest, false),
+        None if more.is_object() => is_known(more, rest, false),
+        None => more == &Json::Bool(true),
     }
+}
+
+/// Returns whether a path leads to what rules see of the fields that every object has: of its
+/// metadata only the names (`WithTypeAndObjectMeta` upstream).
+fn is_envelope(first: &str, rest: &[String]) -> bool {
+    match (first, rest) {
+        (_, []) => true,
+        ("metadata", [name]) => matches!(name.as_str(), "name" | "generateName"),
+        _ => false,
+    }
+}
+
+/// True for a schema without a type, and for lists and maps of such values.
+fn is_untyped(schema: &Json) -> bool {
+    let inner = match text(schema, "type") {
+        "" => return !flag(schema, "x-kubernetes-int-or-string"),
+        "array" => at(schema, "items"),
+        "object" => at(schema, "additionalProperties"),
+        _ => return false,
+    };
+    inner.is_object() && is_untyped(inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A list of a million small items would start a million threads.
+    #[test]
+    fn a_rule_that_needs_a_thread_pays_for_it() {
+        let paid = |levels: usize| {
+            let source = format!("{}self{} > 0", "(".repeat(levels), ")".repeat(levels));
+            let rule = Rule::read(&serde_json::json!({"rule": source})).unwrap();
+            let mut budget = cost::OBJECT_MAX;
+            rule.spend(&1.into(), None, &mut budget).unwrap();
+            cost::OBJECT_MAX - budget
+        };
+        assert!(paid(1) < 10.0 && paid(40) > 100.0, "{} {}", paid(1), paid(40));
+    }
 
     #[test]
     fn a_message_that_an_expression_makes_is_a_line() {

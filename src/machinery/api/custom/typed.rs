@@ -67,12 +67,13 @@ pub(super) fn typed_value(schema: &Schema, json: &Json) -> Value {
             for (name, field) in fields {
                 let typed = |inner: &Schema| typed_value(inner, field);
                 let entry = match schema.properties.get(name) {
+                    // Also where the schema says `metadata: {type: object}`, as most do.
+                    _ if schema.embedded && ENVELOPE.contains(&name.as_str()) => {
+                        Some((name.clone(), plain(&envelope(name, field))))
+                    }
                     // What is null where it may be is as if it were not there.
                     Some(inner) if field.is_null() && inner.nullable => None,
                     Some(inner) => escaped(name).map(|name| (name, typed(inner))),
-                    None if schema.embedded && ENVELOPE.contains(&name.as_str()) => {
-                        Some((name.clone(), plain(&envelope(name, field))))
-                    }
                     None => match &schema.additional {
                         Some(inner) => Some((name.clone(), typed(inner))),
                         None => schema.properties.is_empty().then(|| (name.clone(), plain(field))),

@@ -36,7 +36,8 @@ pub fn relaxed(expression: &str) -> Result<JsonPath, String> {
     if expression.is_empty() {
         return JsonPath::parse(expression);
     }
-    let inner = expression.strip_prefix('{').map_or(expression, |e| e.strip_suffix('}').unwrap_or(e));
+    // An opening brace without its closing one leaves nothing, which is refused below.
+    let inner = expression.strip_prefix('{').map_or(expression, |e| e.strip_suffix('}').unwrap_or_default());
     let inner = inner.strip_prefix('.').unwrap_or(inner);
     if inner.contains('{') || (inner.contains('}') && !inner.contains("{")) || inner.is_empty() {
         return Err("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'".into());
@@ -349,8 +350,11 @@ fn slice(
     if from > to {
         return Err(format!("starting index {from} is greater than ending index {to}"));
     }
-    let step = step.unwrap_or(1).max(1) as usize;
-    Ok(list[from as usize..to as usize].iter().step_by(step).collect())
+    let step = step.unwrap_or(1);
+    if step <= 0 {
+        return Err("step must be > 0".to_string());
+    }
+    Ok(list[from as usize..to as usize].iter().step_by(step as usize).collect())
 }
 
 #[cfg(test)]
@@ -397,7 +401,9 @@ mod tests {
         for path in ["a.b", ".a.b", "{a.b}", "{.a.b}"] {
             assert_eq!(relaxed(path).unwrap().print(&object, false).unwrap(), "1", "{path}");
         }
-        assert!(relaxed("{.a}{.b}").is_err());
+        for wrong in ["{.a}{.b}", "{.a", ".a}", "{", "{}"] {
+            assert!(relaxed(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -416,6 +422,15 @@ mod tests {
     fn the_largest_index_is_one_that_is_not_there() {
         let told = JsonPath::parse("{.a[9223372036854775807]}").unwrap().find(&json!({"a": [1, 2]}));
         assert_eq!(told.unwrap_err(), "array index out of bounds: index 9223372036854775807, length 2");
+    }
+
+    #[test]
+    fn a_step_goes_forward() {
+        let find = |path: &str| JsonPath::parse(path).unwrap().find(&json!({"a": [1, 2, 3]}));
+        assert_eq!(find("{.a[0:3:2]}"), Ok(vec![vec![json!(1), json!(3)]]));
+        for path in ["{.a[0:3:0]}", "{.a[::-1]}"] {
+            assert_eq!(find(path), Err("step must be > 0".to_string()), "{path}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! no longer applies.
 
 use super::entries::{Manager, entries, fields, own_part, store};
+use super::last_applied;
 use super::set::{self, Members, Set};
 use crate::path::Path;
 use crate::shape::{Keys, Shape};
@@ -75,6 +76,8 @@ pub fn apply_resetting(
             known.push(past.entry("Update", manager.now, fields));
         }
     }
+    let noted = last_applied::noted(live, &manager);
+    let sides = Sides { live, applied, noted: &noted };
     let is_mine = |e: &Value| manager.is("Apply", e);
     let mut object = live.clone();
     let (mut conflicts, mut found) = (vec![], 0);
@@ -83,7 +86,7 @@ pub fn apply_resetting(
         let Some(theirs) = fields(entry) else { continue };
         let mut taken = Set::new();
         let manager = named(entry);
-        clashes(shape, &mine, theirs, live, applied, Path::Root, &mut taken, &mut |field| {
+        clashes(shape, &mine, theirs, sides, Path::Root, &mut taken, &mut |field| {
             found += 1;
             if conflicts.len() < CONFLICTS_MAX {
                 conflicts.push(Conflict { manager: manager.clone(), field: format!(".{field}") });
@@ -198,6 +201,10 @@ fn merge_list(shape: Shape, keys: &Keys, live: &mut Vec<Value>, applied: &[Value
 /// Removes from `live` what stands in `before` but not in `now` nor in any of `others`. What goes
 /// is marked first and taken out in one pass, so that a long list or map is not moved up for every
 /// part that goes.
+///
+/// A member of a list or of a plain map is kept by the managers that own the member itself (`.`).
+/// Other managers may have set fields in it: these go with it, because what would be left has no
+/// key. A field that the type names is kept by every manager that owns something in it.
 fn remove(shape: Shape, live: &mut Value, before: &Set, now: &Set, others: &[&Set]) {
     let places = live.as_array().map_or_else(HashMap::new, |items| set::places(shape, items));
     let mut gone: HashSet<&str> = HashSet::new();
@@ -206,7 +213,11 @@ fn remove(shape: Shape, live: &mut Value, before: &Set, now: &Set, others: &[&Se
         let empty = Set::new();
         let still = now.get(element).and_then(Value::as_object);
         let theirs: Vec<&Set> = others.iter().filter_map(|o| o.get(element)?.as_object()).collect();
-        if still.is_none() && theirs.is_empty() {
+        let is_kept = match is_member(shape, element) && inner.contains_key(".") {
+            true => theirs.iter().any(|set| set.is_empty() || set.contains_key(".")),
+            false => !theirs.is_empty(),
+        };
+        if still.is_none() && !is_kept {
             gone.insert(element);
             continue;
         }
@@ -246,27 +257,42 @@ fn remove(shape: Shape, live: &mut Value, before: &Set, now: &Set, others: &[&Se
     }
 }
 
-/// Leaves of `mine` that are in `theirs` and change the live value: told by their path, and put
-/// into `taken`.
-#[allow(clippy::too_many_arguments)]
+/// True for an item of a list that has keys, and for a key of a plain map.
+fn is_member(shape: Shape, element: &str) -> bool {
+    match element.strip_prefix("f:") {
+        Some(field) => !shape.names_field(field),
+        None => element.starts_with("k:"),
+    }
+}
+
+/// The values that are compared at one place of an object.
+#[derive(Clone, Copy)]
+struct Sides<'a> {
+    live: &'a Value,
+    applied: &'a Value,
+    /// What a client-side apply noted, which kubectl may change; null if there is nothing.
+    noted: &'a Value,
+}
+
+/// Leaves of `mine` that are in `theirs` and change the live value: put into `taken`, and told by
+/// their path unless the live value is the noted one.
 fn clashes(
     shape: Shape,
     mine: &Set,
     theirs: &Set,
-    live: &Value,
-    applied: &Value,
+    sides: Sides,
     path: Path,
     taken: &mut Set,
     tell: &mut dyn FnMut(Path),
 ) {
-    let (in_live, in_applied) = (Members::of(shape, live), Members::of(shape, applied));
+    let (in_live, in_applied) = (Members::of(shape, sides.live), Members::of(shape, sides.applied));
+    let in_noted = Members::of(shape, sides.noted);
     for (element, inner) in mine.iter().filter(|(element, _)| *element != ".") {
         let (Some(inner), Some(their)) = (inner.as_object(), theirs.get(element).and_then(Value::as_object))
         else {
             continue;
         };
-        let (l, a) = (in_live.find(element), in_applied.find(element));
-        let Some((below, a)) = a else { continue };
+        let Some((below, applied)) = in_applied.find(element) else { continue };
         let name;
         let place = match element.strip_prefix("f:") {
             Some(field) => path.field(field),
@@ -275,18 +301,22 @@ fn clashes(
                 path.key(&name)
             }
         };
-        let l = l.map_or(&Value::Null, |(_, l)| l);
+        let live = in_live.find(element).map_or(&Value::Null, |(_, live)| live);
+        let noted = in_noted.find(element).map_or(&Value::Null, |(_, noted)| noted);
         if inner.is_empty() {
             // They own the thing itself, not only something below it.
             let owned = their.is_empty() || their.contains_key(".");
-            if owned && l != a && !merges_nothing(below, l, a) {
-                tell(place);
+            if owned && live != applied && !merges_nothing(below, live, applied) {
+                if noted.is_null() || noted != live {
+                    tell(place);
+                }
                 taken.insert(element.clone(), Value::Object(Map::new()));
             }
             continue;
         }
         let mut inside = Set::new();
-        clashes(below, inner, their, l, a, place, &mut inside, tell);
+        let sides = Sides { live, applied, noted };
+        clashes(below, inner, their, sides, place, &mut inside, tell);
         if !inside.is_empty() {
             taken.insert(element.clone(), Value::Object(inside));
         }

@@ -89,6 +89,16 @@ pub(super) fn store(object: &mut Value, mut entries: Vec<Value>) {
     }
 }
 
+/// Sets the time of the manager's entry by `Apply`. An apply that changes nothing leaves the time
+/// as it is, so that applying the same once more is no write.
+pub fn renew(object: &mut Value, manager: Manager) {
+    let mut all = entries(object).to_vec();
+    if let Some(own) = all.iter_mut().find(|entry| manager.is("Apply", entry)) {
+        own["time"] = manager.now.into();
+        store(object, all);
+    }
+}
+
 /// The entries of an object.
 pub(super) fn entries(object: &Value) -> &[Value] {
     value::list(object, "metadata.managedFields")

@@ -10,12 +10,14 @@
 pub mod apply;
 mod check;
 mod entries;
+mod last_applied;
 mod set;
 mod track;
 
 pub use apply::{Applied, Conflict, apply, apply_resetting};
 pub use check::problems;
-pub use entries::{Manager, is_readable};
+pub use entries::{Manager, is_readable, renew};
+pub use last_applied::{LAST_APPLIED, sync_last_applied};
 pub use track::track;
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(super) fn all(shape: Shape, value: &Value, whole: bool) -> Value {
             if whole && shape.is_own() && !map.is_empty() {
                 set.insert(".".into(), leaf());
             }
-            set.extend(map.iter().map(|(k, v)| (format!("f:{k}"), all(shape.field(k), v, whole))));
+            set.extend(map.iter().map(|(k, v)| (format!("f:{k}"), field(shape, k, v, whole))));
             set.into()
         }
         Value::Array(items) => {
@@ -35,13 +35,26 @@ pub(super) fn all(shape: Shape, value: &Value, whole: bool) -> Value {
                     }
                 }
             }
-            if whole && !set.is_empty() {
+            if whole && shape.is_own() && !set.is_empty() {
                 set.insert(".".into(), leaf());
             }
             set.into()
         }
         _ => leaf(),
     }
+}
+
+/// A field of a map. A key that the type does not name is something of its own, as an item of a
+/// list is.
+fn field(shape: Shape, name: &str, value: &Value, whole: bool) -> Value {
+    let mut fields = all(shape.field(name), value, whole);
+    if let Value::Object(fields) = &mut fields
+        && !fields.is_empty()
+        && !shape.names_field(name)
+    {
+        fields.insert(".".into(), leaf());
+    }
+    fields
 }
 
 /// An item of a list, and itself.
@@ -83,7 +96,7 @@ fn changed(shape: Shape, old: &Value, new: &Value, removed: &mut bool) -> Option
                 let inner = shape.field(name);
                 let found = match before.get(name) {
                     Some(old) => changed(inner, old, value, removed),
-                    None => Some(all(inner, value, true)),
+                    None => Some(field(shape, name, value, true)),
                 };
                 set.extend(found.map(|found| (format!("f:{name}"), found)));
             }

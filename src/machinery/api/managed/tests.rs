@@ -31,6 +31,55 @@ fn what_is_no_longer_applied_goes_unless_others_own_it() {
     assert_eq!(again, second, "applying the same again changes nothing");
 }
 
+/// As structured-merge-diff: an item of a list belongs to the managers that own the item itself.
+/// Without its key, what another manager set in it would be no valid item.
+#[test]
+fn an_item_that_is_no_longer_applied_goes_with_what_others_set_in_it() {
+    let shape = shape("Pod");
+    let pod = |names: &[&str]| {
+        let containers: Vec<Value> = names.iter().map(|n| json!({"name": n, "image": "x"})).collect();
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": containers}})
+    };
+    let names = |object: &Value| -> Vec<String> {
+        list(object, "spec.containers").iter().map(|c| text(c, "name").to_string()).collect()
+    };
+    let first = apply(shape, &Value::Null, &pod(&["a", "b"]), by("me", "t")).object;
+    let mut edited = first.clone();
+    edited["spec"]["containers"][1]["image"] = "y".into();
+    edited["spec"]["containers"][1]["stdin"] = true.into();
+    track(shape, &first, &mut edited, by("kubectl-set", "t"));
+    let second = apply(shape, &edited, &pod(&["a"]), by("me", "t")).object;
+    assert_eq!(names(&second), ["a"]);
+    assert_eq!(owned(&second, "kubectl-set"), Value::Null);
+    let shared = apply(shape, &first, &pod(&["b"]), by("you", "t")).object;
+    let kept = apply(shape, &shared, &pod(&["a"]), by("me", "t")).object;
+    assert_eq!(names(&kept), ["a", "b"], "another manager applied the item");
+}
+
+/// As structured-merge-diff, for maps whose keys no type names.
+#[test]
+fn a_key_of_a_plain_map_belongs_to_those_who_own_the_key() {
+    let port =
+        json!({"type": "object", "properties": {"port": {"type": "integer"}, "weight": {"type": "integer"}}});
+    let servers = json!({"type": "object", "additionalProperties": port});
+    let spec = json!({"type": "object", "properties": {"servers": servers}});
+    let schema = crate::custom::Schema::root(&json!({"type": "object", "properties": {"spec": spec}}));
+    let shape = Shape::Schema(&schema);
+    let tab = |servers: Value| json!({"metadata": {"name": "t"}, "spec": {"servers": servers}});
+    let both = tab(json!({"a": {"port": 1}, "b": {"port": 2}}));
+    let first = apply(shape, &Value::Null, &both, by("me", "t")).object;
+    let keys = json!({"f:a": {".": {}, "f:port": {}}, "f:b": {".": {}, "f:port": {}}});
+    assert_eq!(owned(&first, "me"), json!({"f:spec": {"f:servers": keys}}));
+    let mut edited = first.clone();
+    edited["spec"]["servers"]["b"]["weight"] = 3.into();
+    track(shape, &first, &mut edited, by("edit", "t"));
+    let second = apply(shape, &edited, &tab(json!({"a": {"port": 1}})), by("me", "t")).object;
+    assert_eq!(second["spec"]["servers"], json!({"a": {"port": 1}}));
+    // A field that the schema names is kept by each manager that owns something in it.
+    let third = apply(shape, &edited, &json!({"metadata": {"name": "t"}}), by("me", "t")).object;
+    assert_eq!(third["spec"], json!({"servers": {}}));
+}
+
 /// The value may be stored all the same: the server decides that after the merge.
 #[test]
 fn fields_that_the_server_resets_have_no_owner() {
@@ -102,6 +151,44 @@ fn an_empty_map_or_list_conflicts_only_where_it_replaces() {
     }
 }
 
+/// As `lastAppliedManager` and `lastAppliedUpdater` upstream.
+#[test]
+fn kubectl_moves_from_client_side_to_server_side_apply_without_a_conflict() {
+    let shape = shape("ConfigMap");
+    let written = cm(json!({"a": "1", "b": "2"}));
+    let mut live = written.clone();
+    live["metadata"]["annotations"] = json!({LAST_APPLIED: written.to_string()});
+    track(shape, &Value::Null, &mut live, by("kubectl-client-side-apply", "t"));
+    let applied = cm(json!({"a": "<x>"}));
+    let conflicts = |live: &Value, manager: Manager| -> Vec<String> {
+        let done = apply(shape, live, &applied, manager);
+        assert_eq!(done.object["data"]["a"], "<x>");
+        done.conflicts.into_iter().map(|conflict| conflict.field).collect()
+    };
+    assert_eq!(conflicts(&live, by("kubectl", "t")), [""; 0]);
+    assert_eq!(conflicts(&live, by("other", "t")), [".data.a"]);
+    let of_v2 = Manager { api_version: "v2", ..by("kubectl", "t") };
+    assert_eq!(conflicts(&live, of_v2), [".data.a"], "the note is of another version");
+    let mut edited = live.clone();
+    edited["data"]["a"] = "3".into();
+    track(shape, &live, &mut edited, by("kubectl-edit", "t"));
+    assert_eq!(conflicts(&edited, by("kubectl", "t")), [".data.a"], "another client changed it");
+
+    let mut object = apply(shape, &live, &applied, by("kubectl", "t")).object;
+    let others = owned(&object, "kubectl-client-side-apply");
+    assert_eq!(others["f:data"], json!({".": {}, "f:b": {}}));
+    let note = |object: &Value| object["metadata"]["annotations"][LAST_APPLIED].clone();
+    sync_last_applied(&mut object, &applied, "other");
+    assert_eq!(note(&object), note(&live));
+    sync_last_applied(&mut object, &applied, "kubectl");
+    let text = "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"\\u003cx\\u003e\"},\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"}}\n";
+    assert_eq!(note(&object), text);
+    sync_last_applied(&mut object, &cm(json!({"a": "x".repeat(256 * 1024)})), "kubectl");
+    assert_eq!(note(&object), Value::Null, "it has no room in the annotations");
+    sync_last_applied(&mut object, &applied, "kubectl");
+    assert_eq!(note(&object), Value::Null, "an object without a note gets none");
+}
+
 #[test]
 fn an_update_owns_what_it_changed_and_nothing_else() {
     let shape = shape("Pod");
@@ -112,8 +199,7 @@ fn an_update_owns_what_it_changed_and_nothing_else() {
         owned(&pod, "kubectl-create"),
         json!({"f:metadata": {"f:labels": {".": {}, "f:app": {}}},
             "f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:name": {}, "f:image": {},
-                "f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}, "f:protocol": {}}, ".": {}}},
-                ".": {}}}})
+                "f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}, "f:protocol": {}}, ".": {}}}}}})
     );
     let mut new = pod.clone();
     new["spec"]["containers"][0]["image"] = "y".into();

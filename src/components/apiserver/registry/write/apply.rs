@@ -42,7 +42,8 @@ pub(super) async fn server_side_apply(
         return Err(undeclared(kind, &said, unknown.shown(), unknown.count()));
     }
     confine(stored_kind(kind), part, &mut applied);
-    let (object, created) = self::applied(state, ctx, kind, part, &applied).await?;
+    let said = (part == Part::Main).then_some(&said);
+    let (object, created) = self::applied(state, ctx, kind, part, &applied, said).await?;
     Ok(negotiate::one(if created { 201 } else { 200 }, kind, form, &object))
 }
 
@@ -59,6 +60,8 @@ pub(super) async fn server_side_apply(
 /// ci applies without tier       the label goes: ci was its only owner
 /// ```
 ///
+/// `said`: what the client sent, if that is the object itself. kubectl's note of it is kept up.
+///
 /// # Errors
 /// 409 for fields of other managers, and those of every write.
 pub(crate) async fn applied(
@@ -67,6 +70,7 @@ pub(crate) async fn applied(
     kind: &Kind,
     part: Part,
     applied: &Value,
+    said: Option<&Value>,
 ) -> Result<(Arc<Object>, bool), Status> {
     let (name, stored) = (&ctx.info.name, stored_kind(kind));
     let (force, now) = (ctx.query.is_true("force"), clock::rfc3339(clock::now()));
@@ -94,6 +98,9 @@ pub(crate) async fn applied(
                 return Err(conflict(&outcome.conflicts, outcome.found));
             }
             let mut object = outcome.object;
+            if let Some(said) = said {
+                managed::sync_last_applied(&mut object, said, manager.name);
+            }
             if ctx.info.subresource == "scale" {
                 replicas::complete_applied(kind, &live, &mut object)?;
             }
@@ -111,6 +118,9 @@ pub(crate) async fn applied(
                 no_uid_of_the_gone(stored, applied)?;
                 let made = managed::apply_resetting(shape, &Value::Null, applied, manager, &resets);
                 let mut object = made.object;
+                if let Some(said) = said {
+                    managed::sync_last_applied(&mut object, said, manager.name);
+                }
                 value::remove(&mut object, "metadata.resourceVersion"); // only the verb create refuses it
                 match create_object(state, ctx, stored, object).await {
                     Err(status) if status.reason == "AlreadyExists" => {}
@@ -267,6 +277,54 @@ mod tests {
         let (code, made) = testing::send(&api.fixture.server, admin, ("PATCH", path), body, "").await;
         assert_eq!((code, &made["data"]["k"]), (201, &json!("v")), "{made}");
         assert_ne!(made["metadata"]["resourceVersion"], "500000");
+    }
+
+    /// As `lastAppliedManager` and `lastAppliedUpdater` upstream.
+    #[tokio::test]
+    async fn kubectl_takes_over_what_its_client_side_apply_noted() {
+        const NOTE: &str = managed::LAST_APPLIED;
+        let api = Api::bare().await;
+        let map = |value: &str| json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"}, "data": {"k": value}});
+        let mut noted = map("v");
+        noted["metadata"]["annotations"] = json!({NOTE: map("v").to_string()});
+        let maps = "/api/v1/namespaces/default/configmaps";
+        assert_eq!(api.post(maps, noted).await.0, 201);
+        let apply = async |manager: &str| {
+            let path = format!("{maps}/a?fieldManager={manager}");
+            let body = ("application/apply-patch+yaml", map("w").to_string());
+            let admin = User::new("admin", &[MASTERS]);
+            testing::send(&api.fixture.server, admin, ("PATCH", path.as_str()), body, "").await
+        };
+        assert_eq!(apply("another").await.0, 409);
+        let (code, made) = apply("kubectl").await;
+        assert_eq!((code, &made["data"]["k"]), (200, &json!("w")), "{made}");
+        let note = &made["metadata"]["annotations"][NOTE];
+        assert_eq!(*note, format!("{}\n", api::gojson::compact(&map("w"))));
+        let (code, again) = apply("kubectl").await;
+        assert_eq!((code, again), (200, made), "applying the same again changes nothing");
+    }
+
+    /// As upstream, which writes nothing where only the time would change.
+    #[tokio::test]
+    async fn the_entry_of_an_apply_has_the_time_of_its_last_change() {
+        const LONG_AGO: &str = "2001-01-01T00:00:00Z";
+        let api = Api::bare().await;
+        let path = "/api/v1/namespaces/default/configmaps/a";
+        let apply = async |value: &str| {
+            let metadata = json!({"name": "a"});
+            let map =
+                json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": {"k": value}});
+            let body = ("application/apply-patch+yaml", map.to_string());
+            let path = format!("{path}?fieldManager=m");
+            let admin = User::new("admin", &[MASTERS]);
+            testing::send(&api.fixture.server, admin, ("PATCH", path.as_str()), body, "").await.1
+        };
+        let mut made = apply("v").await;
+        made["metadata"]["managedFields"][0]["time"] = LONG_AGO.into();
+        assert_eq!(api.put(path, made).await.0, 200);
+        let time = |object: &Value| object["metadata"]["managedFields"][0]["time"].clone();
+        assert_eq!(time(&apply("v").await), LONG_AGO, "nothing changes");
+        assert_ne!(time(&apply("w").await), LONG_AGO);
     }
 
     #[test]

@@ -46,6 +46,18 @@ pub(super) fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
     managed::track(Shape::of(kind), old, new, manager);
 }
 
+/// Gives the entry of an apply the time of the change that it makes.
+pub(super) fn renew(ctx: &Context, kind: &Kind, new: &mut Value) {
+    let (api_version, now) = (kind.api_version(), clock::rfc3339(clock::now()));
+    let manager = Manager {
+        name: ctx.query.get("fieldManager"),
+        api_version: &api_version,
+        subresource: &ctx.info.subresource,
+        now: &now,
+    };
+    managed::renew(new, manager);
+}
+
 /// Warns of fields that this cluster does not honour, and keeps the images of the cluster's
 /// components to the cluster.
 pub(super) fn check_fields(

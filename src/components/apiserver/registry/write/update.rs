@@ -1,7 +1,7 @@
 //! Changes of objects that exist.
 
 use super::create::create_object;
-use super::shared::{check_fields, check_version, own, tell_beside, warn_of_addresses};
+use super::shared::{check_fields, check_version, own, renew, tell_beside, warn_of_addresses};
 use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
@@ -349,8 +349,10 @@ impl Edit<'_> {
         if counts && (annotated || spec_changed(kind, new, old)) {
             value::put(new, "metadata.generation", meta::generation(old).saturating_add(1));
         }
-        if !ctx.applies() && !binds {
-            own(ctx, kind, old, new);
+        match ctx.applies() {
+            true if *new != *old => renew(ctx, kind, new),
+            false if !binds => own(ctx, kind, old, new),
+            _ => {}
         }
     }
 }

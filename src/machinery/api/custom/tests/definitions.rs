@@ -33,6 +33,43 @@ fn a_definition_says_only_what_can_be_kept() {
     assert!(errors.iter().any(|e| e.body.ends_with("should be a domain with at least one dot")));
 }
 
+/// As `SchemaDeclType` and `WithTypeAndObjectMeta` upstream.
+#[test]
+fn rules_see_the_names_of_metadata_and_what_has_a_type() {
+    let untyped = json!({"x-kubernetes-preserve-unknown-fields": true});
+    let map = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let free = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let properties = json!({"a": {"type": "string"}, "map": map, "free": free, "any": untyped,
+        "list": {"type": "array", "items": untyped}, "port": {"x-kubernetes-int-or-string": true}});
+    let schema = |rule: &str| {
+        json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}], "properties": {
+            "metadata": {"type": "object"}, "spec": {"type": "object", "properties": properties}}})
+    };
+    let object = json!({"kind": "CronTab", "metadata": {"name": "x", "labels": {"a": "b"}},
+        "spec": {"a": "1", "map": {"k": "v"}, "free": {"b": 1}, "port": 80}});
+    for fine in [
+        "self.metadata.name == 'x' && !has(self.metadata.generateName)",
+        "self.metadata == {'name': 'x'}",
+        "self.kind == 'CronTab'",
+        "self.spec.map.k == 'v' && has(self.spec.free) && self.spec.port == 80",
+    ] {
+        assert_eq!(judged(schema(fine)), [""; 0], "{fine}");
+        assert_eq!(problems(schema(fine), object.clone(), None), [""; 0], "{fine}");
+    }
+    for (rule, field) in [
+        ("has(self.metadata.labels)", "labels"),
+        ("self.metadata.annotations['a'] == 'b'", "annotations"),
+        ("self.kind.a == ''", "a"),
+        ("self.spec.free.b == 1", "b"),
+        ("has(self.spec.any)", "any"),
+        ("self.spec.list.size() == 0", "list"),
+    ] {
+        let told = judged(schema(rule));
+        let why = format!("compilation failed: ERROR: <input>: undefined field '{field}'");
+        assert!(told.iter().any(|told| told.ends_with(&why)), "{rule}: {told:?}");
+    }
+}
+
 #[test]
 fn the_fields_that_every_object_has_keep_their_types() {
     let path = "spec.versions[0].schema.openAPIV3Schema";
@@ -159,16 +196,19 @@ fn versions_are_ordered_by_stability() {
 
 #[test]
 fn a_columns_format_is_one_that_clients_know() {
-    let refused = |format: &str| {
+    let judged = |path: &str, format: &str| {
         let mut asked = definition(spec(json!({})));
         asked["spec"]["versions"][0]["additionalPrinterColumns"] =
-            json!([{"name": "Size", "type": "integer", "jsonPath": ".spec.size", "format": format}]);
+            json!([{"name": "Size", "type": "integer", "jsonPath": path, "format": format}]);
         let mut errors = Errors::default();
         definition::validate(&asked, &mut errors);
         errors.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
+    let refused = |format: &str| judged(".spec.size", format);
     assert_eq!(refused("int32"), [""; 0]);
     assert_eq!(refused(""), [""; 0]);
+    let path = judged("['spec'].size", "");
+    assert!(path.len() == 1 && path[0].ends_with("must be a simple json path starting with ."), "{path:?}");
     assert!(
         refused("nonsense")[0].contains(".format: Invalid value: \"nonsense\": must be one of byte,date")
     );
@@ -379,9 +419,31 @@ fn the_field_of_a_rule_is_one_of_the_schema() {
 }
 
 #[test]
+fn the_field_of_a_broken_rule_stands_where_it_is_in_the_object() {
+    let named = json!({"type": "object", "properties": {"b-c": {"type": "string"}}});
+    let map = json!({"type": "object", "additionalProperties": named});
+    let schema = |path: &str| {
+        let rules = json!([{"rule": "false", "message": "no", "fieldPath": path}]);
+        json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": rules,
+            "properties": {"a": named, "map": map}}}})
+    };
+    for (path, field) in [
+        (".a", "spec.a"),
+        (".a['b-c']", "spec.a.b-c"),
+        ("['a'].b-c", "spec.a.b-c"),
+        (".map.x.b-c", "spec.map[x].b-c"),
+        (".map['x.y']", "spec.map[x.y]"),
+    ] {
+        let told = problems(schema(path), json!({"spec": {}}), None);
+        assert_eq!(told, [format!("{field}: Invalid value: \"object\": no")], "{path}");
+    }
+}
+
+#[test]
 fn a_column_prints_the_first_value_of_its_path() {
     let said = |kind: &str, path: &str| json!([{"name": "C", "type": kind, "jsonPath": path}]);
-    let object = json!({"a": [{"b": "x", "n": 1}, {"b": "y", "n": 2}], "none": null});
+    let object = json!({"a": [{"b": "x", "n": 1}, {"b": "y", "n": 2}], "none": null,
+        "no": "", "odd": "2026-01-02 03:04:05Z", "old": "2016-01-02T03:04:05Z"});
     let cell = |kind: &str, path: &str| {
         let columns = columns::of(said(kind, path).as_array().unwrap());
         columns[0].cell(&object, clock::now())
@@ -391,4 +453,7 @@ fn a_column_prints_the_first_value_of_its_path() {
     assert_eq!(cell("integer", ".a[*].n"), json!(1));
     assert_eq!(cell("string", ".missing"), Value::Null);
     assert_eq!(cell("string", ".none"), Value::Null);
+    assert_eq!(cell("date", ".no"), json!("<unknown>"));
+    assert_eq!(cell("date", ".odd"), json!("<invalid>"), "Go wants a T");
+    assert!(cell("date", ".old").as_str().is_some_and(|age| age.ends_with('y')), "{}", cell("date", ".old"));
 }

@@ -1,0 +1,120 @@
+use super::*;
+use serde_json::json;
+
+fn cost(rule: &str, this: Json) -> f64 {
+    let term = terms::compile(rule).unwrap();
+    steps(&term.program.expression().expr, &this, None)
+}
+
+#[test]
+fn everyday_rules_are_cheap_over_large_objects() {
+    let items: Vec<Json> =
+        (0..2_000).map(|i| json!({"name": format!("item-{i}"), "tags": ["a", "b"], "n": i})).collect();
+    let object = json!({"items": items, "replicas": 3, "max": 5});
+    for rule in [
+        "self.replicas <= self.max",
+        "self.items.all(i, i.n >= 0)",
+        "self.items.all(i, i.tags.all(t, t.size() < 10))",
+        "self.items.exists(i, i.name == 'item-7') && self.items.map(i, i.n).sum() > 0",
+        "self.items.filter(i, i.name.matches('^item-[0-9]+$')).size() == 2000",
+    ] {
+        let cost = cost(rule, object.clone());
+        assert!(cost < CALL_MAX / 10.0, "{rule}: {cost}");
+    }
+}
+
+#[test]
+fn rules_that_multiply_are_dear() {
+    let list: Vec<usize> = (0..200).collect();
+    let object = json!({"a": list, "s": "x".repeat(1_000)});
+    for rule in [
+        "self.a.all(x, self.a.all(y, self.a.all(z, x + y + z > 0)))",
+        "[self.s + self.s].map(a, [a + a].map(b, [b + b].map(c, [c + c].map(d, [d + d].map(e, [e + e].map(f, [f + f].map(g, [g + g].map(h, [h + h].map(i, [i + i].map(j, j + j)[0])[0])[0])[0])[0])[0])[0])[0])[0])[0] == ''",
+        "self.s.replace('', self.s).replace('', self.s) == ''",
+        "lists.range(100000000).all(x, x > 0)",
+        "lists.range(self.a[0]).all(x, x > 0)",
+        "self.a.all(x, self.a.all(y, 'a'.matches(self.s)))",
+        "self.a.all(x, self.a.all(y, matches('a', self.s)))",
+        "dyn(self.a).all(x, dyn(self.a).all(y, dyn(self.a).all(z, x + y + z > 0)))",
+        "optional.of(self.a).value().all(x, optional.of(self.a).value().all(y, optional.ofNonZeroValue(self.a).value().all(z, x + y + z > 0)))",
+    ] {
+        let cost = cost(rule, object.clone());
+        assert!(cost > CALL_MAX, "{rule}: {cost}");
+    }
+}
+
+#[test]
+fn texts_that_double_are_dear() {
+    for (before, after) in [("strings.quote(", ")"), ("'%x'.format([", "])")] {
+        let rule = |n: usize| format!("{}self.s{} == ''", before.repeat(n), after.repeat(n));
+        let nested = |n: usize| cost(&rule(n), json!({"s": "x"}));
+        assert!(nested(1) < 100.0 && nested(40) > CALL_MAX, "{before} {} {}", nested(1), nested(40));
+    }
+}
+
+#[test]
+fn a_range_costs_what_is_written() {
+    let short = cost("lists.range(3).all(x, x < 3)", json!({}));
+    assert!(short < 100.0, "{short}");
+    let long = cost("lists.range(2000000).size() > 0", json!({}));
+    assert!(long > CALL_MAX, "{long}");
+    let negative = "self.a.all(x, self.a.all(y, self.a.all(z, x + y + z > 0))) || \
+                    lists.range(-9000000000000000000).size() > 0";
+    let negative = cost(negative, json!({"a": (0..200).collect::<Vec<usize>>()}));
+    assert!(negative > CALL_MAX, "a range below zero pays for the rest: {negative}");
+    let shadowed = cost("[self.s].all(lists, lists.matches(lists))", json!({"s": "x".repeat(10_000)}));
+    assert!(shadowed > CALL_MAX, "the name of a library may be a variable: {shadowed}");
+}
+
+#[test]
+fn distinct_compares_every_item_with_every_other() {
+    let list: Vec<usize> = (0..10_000).collect();
+    let many = cost("self.a.distinct().size() > 0", json!({"a": list}));
+    assert!(many > CALL_MAX, "{many}");
+    let few = cost("self.a.distinct().size() > 0", json!({"a": list[..500]}));
+    assert!(few < CALL_MAX / 10.0, "{few}");
+}
+
+#[test]
+fn a_search_costs_what_it_compares() {
+    let text = |n: usize| json!({"s": "a".repeat(n), "p": format!("{}b", "a".repeat(n / 2))});
+    for rule in ["self.s.indexOf(self.p) < 0", "(self.s + '').lastIndexOf(self.p) < 0"] {
+        let long = cost(rule, text(100_000));
+        assert!(long > CALL_MAX, "at each of half the places half the text: {long}");
+        let short = cost(rule, text(1_000));
+        assert!(short < CALL_MAX / 10.0, "{short}");
+    }
+    let one = cost("self.s.indexOf(':') < 0", text(1_000_000));
+    assert!(one < CALL_MAX, "{one}");
+    let sized = |s: &str| cost("self.a.all(x, self.s.size() > 0)", json!({"a": vec![1; 9_000], "s": s}));
+    assert!(sized("x") < CALL_MAX / 2.0 && sized(&"x".repeat(100_000)) > CALL_MAX);
+    let names: Vec<String> = (0..10_000).map(|i| format!("a name that is longer: {i}")).collect();
+    let list = json!({"a": names, "s": "a name"});
+    let once = cost("self.a.indexOf(self.s) < 0", list.clone());
+    assert!((10_000.0..CALL_MAX / 10.0).contains(&once), "each item is compared once: {once}");
+    let often = cost("self.a.all(x, self.a.indexOf(x) == self.a.lastIndexOf(x))", list);
+    assert!(often > CALL_MAX, "{often}");
+}
+
+#[test]
+fn the_estimate_itself_has_a_bound() {
+    let object = json!({"a": (0..9_000).map(|i| json!({"n": i})).collect::<Vec<_>>()});
+    let term = terms::compile(&format!("[{}].size() == 0", vec!["self.a[0].n"; 5_000].join(","))).unwrap();
+    let mut scope =
+        Scope { names: vec![("self", Known::parts(vec![&object]))], weights: HashMap::new(), work: 0.0 };
+    scope.node(&term.program.expression().expr);
+    assert!(scope.work < WORK_MAX + 100_000.0, "{}", scope.work);
+    let same = format!("[{}].size() == 0", vec!["self == self"; 2_000].join(","));
+    let term = terms::compile(&same).unwrap();
+    let mut scope = Scope { work: 0.0, weights: HashMap::new(), names: scope.names };
+    scope.node(&term.program.expression().expr);
+    assert!(scope.work < 100_000.0, "a value is weighed once: {}", scope.work);
+}
+
+#[test]
+fn a_loop_pays_for_the_items_that_it_copies() {
+    let object = |length: usize| json!({"a": vec![vec![1; length]; 200]});
+    let rule = "self.a.all(x, self.a.all(y, true))";
+    let (small, large) = (cost(rule, object(1)), cost(rule, object(2_000)));
+    assert!(small < CALL_MAX && large > CALL_MAX, "{small} {large}");
+}
