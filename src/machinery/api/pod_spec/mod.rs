@@ -4,6 +4,7 @@
 
 mod containers;
 pub(crate) mod defaults;
+pub(crate) mod disabled;
 pub(crate) mod ephemeral;
 mod ephemeral_volume;
 mod lists;

@@ -27,6 +27,7 @@ pub(super) fn kind() -> Kind {
         name_rule: dns_label,
         defaults,
         prepare,
+        prepare_update: workload::prepare_template,
         validate,
         validate_update,
         validate_status_update,
@@ -64,6 +65,7 @@ fn defaults(object: &mut Value) {
 
 fn prepare(object: &mut Value) {
     put(object, "status", json!({"availableReplicas": 0, "replicas": 0}));
+    workload::prepare_template(object, &Value::Null);
 }
 
 fn validate(object: &Value, errors: &mut Errors) {
