@@ -50,6 +50,9 @@ fn container(container: &mut Value) {
         if at(variable, "valueFrom.fieldRef").is_object() {
             default_zero(variable, "valueFrom.fieldRef.apiVersion", "v1");
         }
+        if at(variable, "valueFrom.fileKeyRef").is_object() {
+            default(variable, "valueFrom.fileKeyRef.optional", false);
+        }
     }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = container.get_mut(name).filter(|p| p.is_object()) {
@@ -111,12 +114,35 @@ fn volume(volume: &mut Value) {
     if at(volume, "hostPath").is_object() {
         default(volume, "hostPath.type", "");
     }
+    source(volume);
     if at(volume, "image").is_object() {
         let policy = pull_policy(text(volume, "image.reference"));
         default_zero(volume, "image.pullPolicy", policy);
     }
     if at(volume, "ephemeral.volumeClaimTemplate").is_object() {
         default(volume, "ephemeral.volumeClaimTemplate.spec.volumeMode", "Filesystem");
+    }
+}
+
+/// Defaults of a source of storage that a volume of a pod and a PersistentVolume's spec may have.
+pub(crate) fn source(holder: &mut Value) {
+    if at(holder, "rbd").is_object() {
+        default_zero(holder, "rbd.pool", "rbd");
+        default_zero(holder, "rbd.user", "admin");
+        default_zero(holder, "rbd.keyring", "/etc/ceph/keyring");
+    }
+    if at(holder, "iscsi").is_object() {
+        default_zero(holder, "iscsi.iscsiInterface", "default");
+    }
+    if at(holder, "azureDisk").is_object() {
+        default(holder, "azureDisk.cachingMode", "ReadWrite");
+        default(holder, "azureDisk.fsType", "ext4");
+        default(holder, "azureDisk.readOnly", false);
+        default(holder, "azureDisk.kind", "Shared");
+    }
+    if at(holder, "scaleIO").is_object() {
+        default_zero(holder, "scaleIO.storageMode", "ThinProvisioned");
+        default_zero(holder, "scaleIO.fsType", "xfs");
     }
 }
 
@@ -142,6 +168,42 @@ mod tests {
             spec(&mut pod);
             assert_eq!(pod["volumes"][0]["image"]["pullPolicy"], want, "{reference} {own}");
         }
+    }
+
+    /// As the marks `+default` upstream.
+    #[test]
+    fn sources_of_storage_are_filled_in_for_pods_and_for_volumes() {
+        let sources = [
+            (
+                json!({"rbd": {"image": "i", "monitors": ["m"], "user": "me"}}),
+                json!({"rbd": {"image": "i", "monitors": ["m"], "user": "me", "pool": "rbd", "keyring": "/etc/ceph/keyring"}}),
+            ),
+            (json!({"iscsi": {"lun": 1}}), json!({"iscsi": {"lun": 1, "iscsiInterface": "default"}})),
+            (
+                json!({"azureDisk": {"diskName": "d", "kind": "Managed"}}),
+                json!({"azureDisk": {"diskName": "d", "kind": "Managed", "cachingMode": "ReadWrite", "fsType": "ext4", "readOnly": false}}),
+            ),
+            (
+                json!({"scaleIO": {"fsType": "ext4"}}),
+                json!({"scaleIO": {"fsType": "ext4", "storageMode": "ThinProvisioned"}}),
+            ),
+        ];
+        let volume_kind = crate::kinds::find("", "v1", "PersistentVolume").expect("a kind of the table");
+        for (told, want) in sources {
+            let mut pod = json!({ "volumes": [told] });
+            spec(&mut pod);
+            assert_eq!(pod["volumes"][0], want);
+            let mut volume = json!({ "spec": told });
+            (volume_kind.defaults)(&mut volume);
+            for (name, source) in want.as_object().expect("a map") {
+                assert_eq!(&volume["spec"][name], source);
+            }
+        }
+        let variable =
+            json!({"name": "A", "valueFrom": {"fileKeyRef": {"key": "A", "path": "p", "volumeName": "v"}}});
+        let mut pod = json!({"containers": [{"name": "c", "image": "i:1", "env": [variable]}]});
+        spec(&mut pod);
+        assert_eq!(pod["containers"][0]["env"][0]["valueFrom"]["fileKeyRef"]["optional"], false);
     }
 
     #[test]

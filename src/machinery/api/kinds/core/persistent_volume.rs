@@ -5,6 +5,7 @@ use crate::kinds::core::volume_sources::{self, SOURCES};
 use crate::kinds::core::volumes::{access_modes, amount, class_names, modes, protect};
 use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
+use crate::pod_spec::defaults::source;
 use crate::pod_spec::node_selector;
 use crate::quantity::Quantity;
 use crate::schema::equality;
@@ -37,6 +38,7 @@ fn defaults(object: &mut Value) {
     if at(object, "spec.hostPath").is_object() {
         default(object, "spec.hostPath.type", "");
     }
+    source(value::slot(object, "spec"));
 }
 
 fn prepare(object: &mut Value) {
