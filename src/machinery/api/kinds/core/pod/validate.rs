@@ -6,7 +6,7 @@ use crate::meta::annotation;
 use crate::pod_spec::{ephemeral, spec};
 use crate::schema::equality;
 use crate::validate::names::dns_subdomain;
-use crate::value::{at, empty, list, text};
+use crate::value::{at, empty, int, list, text};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -37,11 +37,19 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// Checks the names that the claims of ephemeral volumes would have: `POD-VOLUME`.
+/// Checks the names that the claims of ephemeral volumes would have: `POD-VOLUME`. No other volume
+/// may name such a claim.
 fn claim_names(object: &Value, errors: &mut Errors) {
     let pod = text(object, "metadata.name");
-    for (i, volume) in list(object, "spec.volumes").iter().enumerate() {
-        let name = text(volume, "name");
+    let volumes = list(object, "spec.volumes");
+    let made = volumes.iter().filter(|v| !pod.is_empty() && at(v, "ephemeral").is_object());
+    let made: HashSet<String> = made.map(|volume| format!("{pod}-{}", text(volume, "name"))).collect();
+    for (i, volume) in volumes.iter().enumerate() {
+        let (name, claim) = (text(volume, "name"), text(volume, "persistentVolumeClaim.claimName"));
+        if made.contains(claim) {
+            let why = "must not reference a PVC that gets created for an ephemeral volume";
+            errors.invalid_text(format!("spec.volumes[{i}].persistentVolumeClaim.claimName"), claim, why);
+        }
         if pod.is_empty() || name.is_empty() || !at(volume, "ephemeral").is_object() {
             continue;
         }
@@ -141,8 +149,14 @@ pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     if gated {
         gates::only_narrows(new, old, errors);
     }
+    // A negative period, which counts as 1, may be written as what it is.
+    const GRACE: &str = "spec.terminationGracePeriodSeconds";
+    let is_same_grace = int(old, GRACE).is_some_and(|period| period < 0) && int(new, GRACE) == Some(1);
     let frozen = |pod: &Value| {
         let mut spec = at(pod, "spec").clone();
+        if is_same_grace {
+            crate::value::remove(&mut spec, "terminationGracePeriodSeconds");
+        }
         if let Some(map) = spec.as_object_mut() {
             for key in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
                 map.shift_remove(key);
@@ -216,6 +230,37 @@ mod tests {
         let why = "must be no more than 253 characters";
         let want = format!("spec.volumes[0].name: Invalid value: \"data\": PVC name \"{long}-data\": {why}");
         assert_eq!(told(&long, own), [want]);
+    }
+
+    #[test]
+    fn no_volume_names_the_claim_of_an_ephemeral_one() {
+        let told = |claim: &str| {
+            let own = json!({"name": "data", "ephemeral": {}});
+            let other = json!({"name": "other", "persistentVolumeClaim": {"claimName": claim}});
+            let pod = json!({"metadata": {"name": "web"}, "spec": {"volumes": [own, other]}});
+            let all = problems(validate, pod).into_iter();
+            all.filter(|problem| problem.contains("claimName")).collect::<Vec<_>>()
+        };
+        let why = "must not reference a PVC that gets created for an ephemeral volume";
+        let field = "spec.volumes[1].persistentVolumeClaim.claimName";
+        assert_eq!(told("web-data"), [format!("{field}: Invalid value: \"web-data\": {why}")]);
+        assert_eq!(told("web-other"), [""; 0]);
+    }
+
+    #[test]
+    fn a_negative_grace_period_is_accepted_and_may_become_1() {
+        let pod = |period: i64| {
+            let spec =
+                json!({"terminationGracePeriodSeconds": period, "containers": [{"name": "c", "image": "x"}]});
+            json!({"metadata": {"name": "p"}, "spec": spec})
+        };
+        assert_eq!(problems(validate, pod(-5)), [""; 0]);
+        let told = |old: i64, new: i64| {
+            let mut errors = Errors::default();
+            validate_update(&pod(new), &pod(old), &mut errors);
+            errors.iter().count()
+        };
+        assert_eq!((told(-5, -5), told(-5, 1), told(-5, 2), told(5, 1)), (0, 0, 1, 1));
     }
 
     #[test]
