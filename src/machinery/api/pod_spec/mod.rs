@@ -2,6 +2,7 @@
 //! upstream's paths and messages
 //! (`pkg/apis/core/validation/validation.go` of Kubernetes 1.35).
 
+pub(crate) mod annotations;
 mod containers;
 pub(crate) mod defaults;
 pub(crate) mod disabled;
@@ -38,7 +39,12 @@ pub(crate) fn template(object: &Value, path: &str, errors: &mut Errors) {
 /// A pod template, reported as `field`.
 pub(crate) fn template_at(template: &Value, field: &str, errors: &mut Errors) {
     labels(template, "metadata.labels", &format!("{field}.labels"), errors);
-    annotations(template, &format!("{field}.annotations"), errors);
+    let noted = format!("{field}.annotations");
+    annotations(template, &noted, errors);
+    annotations::check_mirror(template, &noted, errors);
+    annotations::check_cost(template, &noted, errors);
+    annotations::check_profiles(template, &noted, errors);
+    annotations::check_agreement(template, &format!("{field}.spec"), errors);
     spec(at(template, "spec"), &format!("{field}.spec"), false, errors);
     if !empty(template, "spec.ephemeralContainers") {
         errors.forbidden(

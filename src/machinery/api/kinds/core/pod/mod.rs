@@ -10,6 +10,7 @@ pub use printer::{Summary, summary};
 pub use validate::ephemeral_update;
 
 use crate::kinds::entry::{self, CREATE, Kind, STATUS_VERBS, Sub, of, sub};
+use crate::pod_spec::annotations::fill_app_armor;
 use crate::pod_spec::defaults::spec;
 use crate::pod_spec::disabled::drop_fields;
 use crate::requests::{self, qos_class_of_value};
@@ -138,6 +139,7 @@ fn prepare(pod: &mut Value) {
     }
     put(pod, "status", status);
     drop_fields(pod, &Value::Null, "spec");
+    fill_app_armor(pod);
     merge_label_keys(pod);
 }
 
