@@ -136,8 +136,8 @@ fn app_armor(told: &str) -> Option<Value> {
     }
 }
 
-/// Checks that a mirror pod names its node: a static pod is one of a kubelet. `field` is the path of
-/// the annotations.
+/// Checks that a mirror pod names its node: a static pod is one of a kubelet. `field` is the path
+/// of the annotations.
 pub(crate) fn check_mirror(owner: &Value, field: &str, errors: &mut Errors) {
     if let Some(hash) = annotation(owner, MIRROR).filter(|_| text(owner, "spec.nodeName").is_empty()) {
         let why = "must set spec.nodeName if mirror pod annotation is set";
