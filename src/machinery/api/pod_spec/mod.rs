@@ -16,6 +16,7 @@ pub(crate) mod sources;
 #[cfg(test)]
 mod tests;
 pub(crate) mod volumes;
+mod windows;
 
 pub(crate) use resources::resource_name;
 pub(crate) use scheduling::node_selector;

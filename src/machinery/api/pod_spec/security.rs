@@ -2,6 +2,7 @@
 
 use super::lists::GROUPS;
 use super::volumes::descending;
+use super::windows;
 use crate::errors::Errors;
 use crate::validate::fields::one_of;
 use crate::value::{at, flag, list, text};
@@ -41,6 +42,8 @@ pub(super) fn pod(spec: &Value, field: &str, errors: &mut Errors) {
         one_of(context, path, &format!("{here}.{path}"), &known, errors);
     }
     profiles(context, &here, errors);
+    windows::options(context, &here, errors);
+    windows::host_process(spec, field, errors);
     host_users(spec, field, errors);
 }
 
@@ -153,6 +156,7 @@ pub(super) fn container(c: &Value, field: &str, host_users: bool, errors: &mut E
         errors.invalid_text(format!("{here}.procMount"), "Unmasked", why);
     }
     profiles(context, &here, errors);
+    windows::options(context, &here, errors);
     if at(context, "allowPrivilegeEscalation") == &Value::Bool(false) {
         if flag(context, "privileged") {
             let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
@@ -178,7 +182,8 @@ pub(super) fn os(spec: &Value, field: &str, errors: &mut Errors) {
         other => return errors.not_supported(format!("{field}.os"), &json!(other), &["linux", "windows"]),
     };
     let forbid = |object: &Value, path: &str, place: &str, errors: &mut Errors| {
-        if !at(object, path).is_null() {
+        let set = at(object, path);
+        if !set.is_null() && (path != "sysctls" || set != &json!([])) {
             let why = if windows {
                 "cannot be set for a windows pod"
             } else {
