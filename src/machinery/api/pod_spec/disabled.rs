@@ -6,6 +6,10 @@
 //! sources of clusterTrustBundle   ClusterTrustBundleProjection
 //! sources of podCertificate       PodCertificateRequest
 //! workloadRef                     GenericWorkload
+//! status.resources                InPlacePodLevelResourcesVerticalScaling
+//! status.allocatedResources       InPlacePodLevelResourcesVerticalScaling
+//! extendedResourceClaimStatus     DRAExtendedResource
+//! allocatedResourcesStatus        ResourceHealthStatus
 //! ```
 //!
 //! A source of a projected volume stays without its content: `{"podCertificate": {…}}` becomes
@@ -60,6 +64,22 @@ fn drop_stop_signal(container: &mut Value) {
     let had = remove(container, STOP_SIGNAL).is_some();
     if had && at(container, "lifecycle").as_object().is_some_and(|rest| rest.is_empty()) {
         remove(container, "lifecycle");
+    }
+}
+
+/// Drops these fields from the status of a pod that replaces `old`. The health of devices is
+/// dropped even where it is stored, as upstream.
+pub(crate) fn drop_status_fields(new: &mut Value, old: &Value) {
+    for fields in [&["resources", "allocatedResources"][..], &["extendedResourceClaimStatus"]] {
+        let paths = || fields.iter().map(|field| format!("status.{field}"));
+        if paths().all(|path| at(old, &path).is_null()) {
+            paths().for_each(|path| drop(remove(new, &path)));
+        }
+    }
+    for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
+        for container in list_mut(new, &format!("status.{list}")) {
+            remove(container, "allocatedResourcesStatus");
+        }
     }
 }
 
@@ -137,5 +157,25 @@ mod tests {
             (entry.prepare_update)(&mut changed, &whole(without()));
             assert_eq!(at(&changed, path), &without(), "{kind}");
         }
+    }
+
+    #[test]
+    fn so_are_those_of_a_status() {
+        let of = |status: Value| json!({ "status": status });
+        let claims = json!({"resourceClaimName": "c", "requestMappings": []});
+        let with_all = of(json!({"phase": "Running", "resources": {"limits": {"cpu": "1"}},
+            "allocatedResources": {"cpu": "1"}, "extendedResourceClaimStatus": claims,
+            "containerStatuses": [{"name": "a", "allocatedResourcesStatus": [{"name": "x"}]}]}));
+        let dropped = |old: Value| {
+            let mut new = with_all.clone();
+            drop_status_fields(&mut new, &of(old));
+            new
+        };
+        let none = of(json!({"phase": "Running", "containerStatuses": [{"name": "a"}]}));
+        assert_eq!(dropped(json!({})), none);
+        let kept = dropped(json!({"allocatedResources": {"cpu": "2"}}));
+        let status = |field: &str| at(&kept, &format!("status.{field}")).is_object();
+        assert!(status("resources") && status("allocatedResources"), "{kept}");
+        assert!(!status("extendedResourceClaimStatus"), "{kept}");
     }
 }

@@ -20,6 +20,7 @@ mod windows;
 
 pub(crate) use resources::resource_name;
 pub(crate) use scheduling::node_selector;
+pub(crate) use security::user_id;
 
 use crate::cidr;
 use crate::errors::Errors;

@@ -9,12 +9,12 @@ use crate::value::{at, flag, list, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
-/// User and group ids: 0 to 2^31 − 1. A larger one would be another id, or none, for the kernel.
 fn id(object: &Value, path: &str, field: &str, errors: &mut Errors) {
-    number(at(object, path), &format!("{field}.{path}"), errors);
+    user_id(at(object, path), &format!("{field}.{path}"), errors);
 }
 
-fn number(id: &Value, field: &str, errors: &mut Errors) {
+/// User and group ids: 0 to 2^31 − 1. A larger one would be another id, or none, for the kernel.
+pub(crate) fn user_id(id: &Value, field: &str, errors: &mut Errors) {
     if id.as_i64().is_some_and(|n| !(0..=i64::from(i32::MAX)).contains(&n)) {
         errors.invalid(field, id, "must be between 0 and 2147483647, inclusive");
     }
@@ -27,7 +27,7 @@ pub(super) fn pod(spec: &Value, field: &str, errors: &mut Errors) {
         id(context, path, &here, errors);
     }
     for (i, group) in list(context, "supplementalGroups").iter().enumerate() {
-        number(group, &format!("{here}.supplementalGroups[{i}]"), errors);
+        user_id(group, &format!("{here}.supplementalGroups[{i}]"), errors);
     }
     if flag(spec, "shareProcessNamespace") && flag(spec, "hostPID") {
         let why = "ShareProcessNamespace and HostPID cannot both be enabled";

@@ -3,6 +3,7 @@
 use super::validate::annotations_update;
 use crate::errors::Errors;
 use crate::pod_spec::annotations::check_profiles;
+use crate::pod_spec::{disabled, user_id};
 use crate::validate::addresses::{legacy_ip, one_of_each_family};
 use crate::validate::fields::add_problems;
 use crate::validate::names::{dns_subdomain, qualified_name};
@@ -11,7 +12,8 @@ use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Keeps two fields that a kubelet may leave out of a status: the quality of service, which never
-/// changes, and the generation that the status is about.
+/// changes, and the generation that the status is about. Drops what belongs to features that are
+/// off.
 pub(super) fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
     if text(new, "status.qosClass").is_empty() {
         value::copy(old, new, "status.qosClass");
@@ -20,6 +22,7 @@ pub(super) fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
         value::copy(old, new, "status.observedGeneration");
     }
     keep_generations(new, old);
+    disabled::drop_status_fields(new, old);
     pair_addresses(new);
 }
 
@@ -82,6 +85,7 @@ pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Erro
         errors.invalid_text("status.hostIPs[0].ip", host, "must be equal to `hostIP`");
     }
     addresses("status.hostIPs", new, old, errors);
+    users(new, errors);
     if at(new, "status.observedGeneration").as_i64().is_some_and(|generation| generation < 0) {
         let why = "must be a non-negative integer";
         errors.invalid("status.observedGeneration", at(new, "status.observedGeneration"), why);
@@ -134,6 +138,29 @@ fn claims(pod: &Value, errors: &mut Errors) {
         }
         if let Some(made) = at(status, "resourceClaimName").as_str() {
             add_problems(dns_subdomain(made), &field, made, errors);
+        }
+    }
+}
+
+/// Checks the users with which the containers run (`validateContainerStatusUsers` upstream).
+fn users(pod: &Value, errors: &mut Errors) {
+    for statuses in
+        ["status.containerStatuses", "status.initContainerStatuses", "status.ephemeralContainerStatuses"]
+    {
+        for (i, status) in list(pod, statuses).iter().enumerate() {
+            let (user, field) = (at(status, "user.linux"), format!("{statuses}[{i}].user.linux"));
+            if text(pod, "spec.os.name") == "windows" {
+                if !user.is_null() {
+                    errors.forbidden(field, "cannot be set for a windows pod");
+                }
+                continue;
+            }
+            for id in ["uid", "gid"] {
+                user_id(at(user, id), &format!("{field}.{id}"), errors);
+            }
+            for (j, group) in list(user, "supplementalGroups").iter().enumerate() {
+                user_id(group, &format!("{field}.supplementalGroups[{j}]"), errors);
+            }
         }
     }
 }
@@ -305,6 +332,21 @@ mod tests {
         assert_eq!(of(&["a"]), [""; 0]);
         assert_eq!(of(&["b"]), ["status.resourceClaimStatuses[0].name: Invalid value"]);
         assert_eq!(of(&["a", "a"]), ["status.resourceClaimStatuses[1].name: Duplicate value"]);
+    }
+
+    #[test]
+    fn containers_run_as_users_of_the_node() {
+        let old = |os: &str| json!({"spec": {"os": {"name": os}}, "status": {}});
+        let user = |id: i64, group: i64| {
+            let linux = json!({"uid": id, "gid": 0, "supplementalGroups": [0, group]});
+            json!({"initContainerStatuses": [{"name": "a", "user": {"linux": linux}}]})
+        };
+        assert_eq!(told(user(0, 7), &old("linux")), [""; 0]);
+        let linux = "status.initContainerStatuses[0].user.linux";
+        let want =
+            [format!("{linux}.uid: Invalid value"), format!("{linux}.supplementalGroups[1]: Invalid value")];
+        assert_eq!(told(user(-1, 1 << 31), &old("linux")), want);
+        assert_eq!(told(user(0, 7), &old("windows")), [format!("{linux}: Forbidden")]);
     }
 
     #[test]
