@@ -85,11 +85,20 @@ fn pull_policy(image: &str) -> &'static str {
     if is_latest(image) { "Always" } else { "IfNotPresent" }
 }
 
-/// Does the image name ask for `latest`, by tag or by silence?
+/// Does the image name ask for `latest`, by tag or by silence? A name with capital letters in the
+/// repository asks for nothing: as upstream, it cannot be read.
 fn is_latest(image: &str) -> bool {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-    match name.rsplit('/').next().unwrap_or("").split_once(':') {
-        Some((_, tag)) => tag == "latest",
+    let has_capitals = |text: &str| text.chars().any(char::is_uppercase);
+    let is_host = |text: &str| text.contains(['.', ':']) || text == "localhost" || has_capitals(text);
+    let path = match name.split_once('/') {
+        Some((host, path)) if is_host(host) => path,
+        _ => name,
+    };
+    let (repository, tag) = path.split_once(':').map_or((path, None), |(path, tag)| (path, Some(tag)));
+    match tag {
+        _ if has_capitals(repository) => false,
+        Some(tag) => tag == "latest",
         None => digest.is_none(),
     }
 }
@@ -215,6 +224,11 @@ mod tests {
             ("localhost:5000/nginx", true),
             ("localhost:5000/nginx:1", false),
             ("nginx@sha256:00", false),
+            ("library/nginx:latest", true),
+            ("Nginx", false),
+            ("example.com/Nginx:latest", false),
+            ("Example/nginx", true),
+            ("nginx:Latest", false),
         ] {
             assert_eq!(is_latest(image), latest, "{image}");
         }

@@ -421,3 +421,57 @@ fn block_devices(c: &Value, field: &str, volumes: &Volumes, errors: &mut Errors)
         paths.insert(path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fields with errors, of a pod with these volumes and one container.
+    fn told(volumes: Value, container: Value) -> Vec<String> {
+        let mut whole = json!({"name": "c", "image": "x"});
+        crate::patch::merge(&mut whole, &container);
+        let pod = json!({"spec": {"containers": [whole], "volumes": volumes}});
+        let kind = crate::kinds::find("", "v1", "Pod").expect("a kind of the table");
+        let mut errors = Errors::default();
+        (kind.validate)(&pod, &mut errors);
+        errors.iter().map(|error| error.field.replace("spec.containers[0].", "")).collect()
+    }
+
+    #[test]
+    fn a_volume_is_mounted_or_a_device() {
+        let claim = |name: &str| json!({"name": name, "persistentVolumeClaim": {"claimName": "c"}});
+        let all = json!([claim("v"), claim("w")]);
+        let with = |mount: (&str, &str), device: (&str, &str)| {
+            let container = json!({"volumeMounts": [{"name": mount.0, "mountPath": mount.1}],
+                "volumeDevices": [{"name": device.0, "devicePath": device.1}]});
+            told(all.clone(), container)
+        };
+        assert_eq!(with(("v", "/a"), ("w", "/b")), [""; 0]);
+        assert_eq!(with(("v", "/a"), ("v", "/b")), ["volumeMounts[0].name", "volumeDevices[0].name"]);
+        let paths = ["volumeMounts[0].mountPath", "volumeDevices[0].devicePath"];
+        assert_eq!(with(("v", "/a"), ("w", "/a")), paths);
+    }
+
+    #[test]
+    fn a_volume_that_is_not_valid_is_not_there_for_mounts() {
+        let mount = json!({"volumeMounts": [{"name": "v", "mountPath": "/a"}]});
+        let volume = |path: &str| json!([{"name": "v", "hostPath": {"path": path}}]);
+        assert_eq!(told(volume("/x"), mount.clone()), [""; 0]);
+        assert_eq!(told(volume(""), mount), ["spec.volumes[0].hostPath.path", "volumeMounts[0].name"]);
+    }
+
+    #[test]
+    fn a_variable_from_a_file_names_a_key_and_an_empty_dir() {
+        let with = |key: &str, volume: &str, path: &str| {
+            let source = json!({"key": key, "volumeName": volume, "path": path});
+            let variable = json!({"name": "A", "valueFrom": {"fileKeyRef": source}});
+            let all = json!([{"name": "v", "emptyDir": {}}, {"name": "w", "hostPath": {"path": "/x"}}]);
+            let fields = told(all, json!({ "env": [variable] }));
+            fields.iter().map(|field| field.replace("env[0].valueFrom.fileKeyRef.", "")).collect::<Vec<_>>()
+        };
+        assert_eq!(with("A", "v", "f"), [""; 0]);
+        assert_eq!(with("a=b", "v", "../f"), ["key", "path"]);
+        assert_eq!(with("A", "w", "f"), ["volumeName"]);
+        assert_eq!(with("A", "V", "f"), ["volumeName", "volumeName"], "no name, and not found");
+    }
+}
