@@ -50,7 +50,9 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
             errors.required(format!("{FIELD}[{i}].schema.openAPIV3Schema"), "");
         }
     }
-    let is_own = |field: &str| !is_shared(all, field);
+    // Once for all versions, of which there may be many.
+    let [own_schema, own_scale, own_columns, own_fields] =
+        [SCHEMA, SUBRESOURCES, COLUMNS, SELECTABLE].map(|field| !is_shared(all, field));
     let mut seen = BTreeSet::new();
     let mut unique = true;
     for (i, version) in all.iter().enumerate() {
@@ -59,18 +61,18 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
         unique &= seen.insert(name);
         version_name(name, format!("{path}.name"), errors);
         deprecation_warning(version, &path, errors);
-        if is_own(SCHEMA) {
+        if own_schema {
             schema(version, has_status(version), &format!("{path}.{SCHEMA}"), errors);
         }
-        if is_own(SUBRESOURCES) {
+        if own_scale {
             scale(version, &format!("{path}.{SUBRESOURCES}"), errors);
         }
-        if is_own(COLUMNS) {
+        if own_columns {
             printer_columns(version, &format!("{path}.{COLUMNS}"), errors);
         }
-        if is_own(SELECTABLE) {
+        if own_fields {
             let refused = "may only be set when `version.schema.openAPIV3Schema` is not included";
-            let refused = (!is_own(SCHEMA)).then_some(refused);
+            let refused = (!own_schema).then_some(refused);
             selectable(version, &format!("{path}.{SELECTABLE}"), refused, errors);
         }
     }
