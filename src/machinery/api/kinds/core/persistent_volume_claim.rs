@@ -131,7 +131,7 @@ fn data_source(source: &Value, path: &str, errors: &mut Errors) {
         }
     }
     match text(source, "apiGroup") {
-        "" if !text(source, "kind").is_empty() && text(source, "kind") != "PersistentVolumeClaim" => {
+        "" if text(source, "kind") != "PersistentVolumeClaim" => {
             let why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
             errors.invalid_text(path, text(source, "kind"), why);
         }
@@ -330,6 +330,8 @@ mod tests {
         ] {
             assert_eq!(with(more), [want]);
         }
+        let told = with(json!({"dataSource": {"name": "p"}}));
+        assert_eq!(told.len(), 2, "no kind, and none that has no group: {told:?}");
     }
 
     #[test]
