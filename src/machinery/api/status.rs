@@ -2,6 +2,7 @@
 
 use super::errors::Errors;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// An answer that is not an object. `code` is also the HTTP status.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,9 +83,13 @@ impl Status {
     pub fn bad_request(message: impl Into<String>) -> Status {
         Status::new(400, "BadRequest", message)
     }
-    /// A 422 from field errors; `kind` is the Kind, not the resource.
+    /// A 422 from field errors; `kind` is the Kind, not the resource. The message has an error that
+    /// was found more than once only once, the list of causes has all (`ErrorList.ToAggregate`
+    /// upstream).
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &Errors) -> Status {
+        let mut seen = HashSet::new();
         let mut all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        all.retain(|error| seen.insert(error.clone()));
         if errors.is_cut() {
             all.push("further errors are not shown".to_string());
         }
@@ -186,5 +191,9 @@ mod tests {
             two.details["causes"][1],
             json!({"reason":"FieldValueInvalid","message":"Invalid value: \"q\": must be x","field":"spec.b"})
         );
+        errors.required("spec.a", "");
+        let again = Status::invalid("apps", "Deployment", "web", &errors);
+        assert_eq!(again.message, two.message, "the same error twice");
+        assert_eq!(again.details["causes"].as_array().map(Vec::len), Some(3));
     }
 }

@@ -12,13 +12,13 @@ use crate::path::Path;
 use crate::value::{at, flag, list, map, text};
 use serde_json::Value;
 
-/// Reports everything that is wrong in the schema of a version, found at `path` in a definition.
-pub(crate) fn check(version: &Value, path: &str, errors: &mut Errors) {
-    let (schema, path) = (at(version, "schema.openAPIV3Schema"), format!("{path}.schema.openAPIV3Schema"));
-    if at(version, "subresources.status").is_object() {
-        root_beside_status(schema, &path, errors);
+/// Reports everything that is wrong in a schema, found at `path` in a definition. `has_status` says
+/// that there is the subresource `status` beside it.
+pub(crate) fn check(schema: &Value, has_status: bool, path: &str, errors: &mut Errors) {
+    if has_status {
+        root_beside_status(schema, path, errors);
     }
-    whole(schema, &path, errors);
+    whole(schema, path, errors);
 }
 
 /// Words that the root of a schema may say in a version with the subresource `status`

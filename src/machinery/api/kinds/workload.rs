@@ -5,6 +5,7 @@ use crate::errors::Errors;
 use crate::kinds::entry::ScalePaths;
 use crate::labels::Selector;
 use crate::pod_spec;
+use crate::pod_spec::disabled::drop_fields;
 use crate::table::cells::{age, containers, name, number};
 use crate::validate::fields::{not_negative, selector};
 use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
@@ -19,9 +20,18 @@ pub(super) const SCALE_PATHS: ScalePaths = ScalePaths {
     selector: "spec.selector",
 };
 
+/// Where a workload describes its pods.
+const POD_SPEC: &str = "spec.template.spec";
+
 /// The first status of a kind that counts replicas.
 pub(super) fn prepare_replicas(object: &mut Value) {
     put(object, "status", json!({"replicas": 0}));
+    prepare_template(object, &Value::Null);
+}
+
+/// Drops what the template of a workload that replaces `old` may not have yet.
+pub(super) fn prepare_template(new: &mut Value, old: &Value) {
+    drop_fields(new, old, POD_SPEC);
 }
 
 /// The problem of a selector without requirements; the kind follows.

@@ -6,11 +6,11 @@ use super::volumes::{ENV_FIELDS, Volumes, field_ref, mounts, no_backsteps, resou
 use crate::errors::Errors;
 use crate::pod_spec::ephemeral::ephemeral;
 use crate::pod_spec::resources::{claims, requirements, resize, resource_name};
-use crate::validate::fields::one_of;
+use crate::validate::fields::{add_problems, one_of};
 use crate::validate::names;
 use crate::value::{at, int, list, text};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// All containers of a pod's spec.
 pub(super) fn all(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Errors) {
@@ -34,7 +34,7 @@ pub(super) fn all(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Err
                     restart(c, &here, errors);
                 }
                 "initContainers" => {
-                    restart(c, &here, errors);
+                    restart_of_init(c, &here, errors);
                     if text(c, "restartPolicy") == "Always" {
                         active(spec, c, &here, errors);
                     } else {
@@ -53,7 +53,7 @@ pub(super) fn all(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Err
     }
     let regular: Vec<&Value> = list(spec, "containers").iter().collect();
     host_ports(&regular, &format!("{field}.containers"), errors);
-    file_keys(spec, field, volumes, errors);
+    file_keys(spec, field, errors);
 }
 
 /// Ports of the host that two containers ask for.
@@ -186,9 +186,11 @@ fn value_from(variable: &Value, field: &str, errors: &mut Errors) {
             "fieldRef" => field_ref(source, &ENV_FIELDS, &here, errors),
             "resourceFieldRef" => resource_ref(source, false, &here, errors),
             "fileKeyRef" => {
-                for path in ["key", "volumeName", "path"] {
-                    if text(source, path).is_empty() {
-                        errors.required(format!("{here}.{path}"), "");
+                for (path, rule) in FILE_KEY {
+                    let (value, here) = (text(source, path), format!("{here}.{path}"));
+                    match value {
+                        "" => errors.required(here, ""),
+                        value => add_problems(rule(value), &here, value, errors),
                     }
                 }
                 no_backsteps(text(source, "path"), &format!("{here}.path"), errors);
@@ -219,8 +221,15 @@ fn value_from(variable: &Value, field: &str, errors: &mut Errors) {
     errors.invalid_text(field, "", why);
 }
 
-/// Variables from files are read from an emptyDir.
-fn file_keys(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Errors) {
+/// Fields of a variable from a file, with the rule for each beside that it is set.
+const FILE_KEY: [(&str, fn(&str) -> Vec<String>); 3] =
+    [("key", names::env_name), ("volumeName", names::dns_label), ("path", |_| vec![])];
+
+/// Variables from files are read from an emptyDir. As upstream, a volume that is not valid is one,
+/// too.
+fn file_keys(spec: &Value, field: &str, errors: &mut Errors) {
+    let volumes: HashMap<&str, &Value> =
+        list(spec, "volumes").iter().map(|volume| (text(volume, "name"), volume)).collect();
     for group in GROUPS {
         for (i, c) in list(spec, group).iter().enumerate() {
             for (j, variable) in list(c, "env").iter().enumerate() {
@@ -230,7 +239,7 @@ fn file_keys(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Errors) 
                 }
                 let place = format!("{field}.{group}[{i}].env[{j}].valueFrom.fileKeyRef.volumeName");
                 let name = text(source, "volumeName");
-                match volumes.find(name) {
+                match volumes.get(name) {
                     None => errors.not_found(place, &json!(name)),
                     Some(volume) if !at(volume, "emptyDir").is_object() => {
                         errors.invalid_text(place, name, "referenced volume must be of type emptyDir");
@@ -405,6 +414,17 @@ fn stop_signal(spec: &Value, signal: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
+/// As [`restart`], for an init container. A sidecar restarts after every exit, so it has no rules.
+fn restart_of_init(c: &Value, field: &str, errors: &mut Errors) {
+    if text(c, "restartPolicy") != "Always" {
+        return restart(c, field, errors);
+    }
+    if !list(c, "restartPolicyRules").is_empty() {
+        let why = "restartPolicyRules are not allowed for init containers with restart policy Always";
+        errors.forbidden(format!("{field}.restartPolicyRules"), why);
+    }
+}
+
 /// A container's own restart policy (KEP-753, KEP-5307).
 fn restart(c: &Value, field: &str, errors: &mut Errors) {
     let rules = list(c, "restartPolicyRules");
@@ -439,5 +459,31 @@ fn restart(c: &Value, field: &str, errors: &mut Errors) {
         if list(codes, "values").len() > 255 {
             errors.too_long(format!("{here}.exitCodes.values"), 255);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::errors::Errors;
+    use crate::pod_spec::spec;
+    use serde_json::{Value, json};
+
+    fn told(pod: Value) -> Vec<String> {
+        let mut errors = Errors::default();
+        spec(&pod, "spec", true, &mut errors);
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_sidecar_has_no_rules_for_its_restarts() {
+        let rules = json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [3]}}]);
+        let with = |policy: &str| {
+            let init =
+                json!({"name": "i", "image": "x", "restartPolicy": policy, "restartPolicyRules": rules});
+            told(json!({"containers": [{"name": "c", "image": "x"}], "initContainers": [init]}))
+        };
+        assert_eq!(with("Never"), [""; 0]);
+        let why = "restartPolicyRules are not allowed for init containers with restart policy Always";
+        assert_eq!(with("Always"), [format!("spec.initContainers[0].restartPolicyRules: Forbidden: {why}")]);
     }
 }

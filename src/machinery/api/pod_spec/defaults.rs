@@ -50,6 +50,9 @@ fn container(container: &mut Value) {
         if at(variable, "valueFrom.fieldRef").is_object() {
             default_zero(variable, "valueFrom.fieldRef.apiVersion", "v1");
         }
+        if at(variable, "valueFrom.fileKeyRef").is_object() {
+            default(variable, "valueFrom.fileKeyRef.optional", false);
+        }
     }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = container.get_mut(name).filter(|p| p.is_object()) {
@@ -82,11 +85,20 @@ fn pull_policy(image: &str) -> &'static str {
     if is_latest(image) { "Always" } else { "IfNotPresent" }
 }
 
-/// Does the image name ask for `latest`, by tag or by silence?
+/// Does the image name ask for `latest`, by tag or by silence? A name with capital letters in the
+/// repository asks for nothing: as upstream, it cannot be read.
 fn is_latest(image: &str) -> bool {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-    match name.rsplit('/').next().unwrap_or("").split_once(':') {
-        Some((_, tag)) => tag == "latest",
+    let has_capitals = |text: &str| text.chars().any(char::is_uppercase);
+    let is_host = |text: &str| text.contains(['.', ':']) || text == "localhost" || has_capitals(text);
+    let path = match name.split_once('/') {
+        Some((host, path)) if is_host(host) => path,
+        _ => name,
+    };
+    let (repository, tag) = path.split_once(':').map_or((path, None), |(path, tag)| (path, Some(tag)));
+    match tag {
+        _ if has_capitals(repository) => false,
+        Some(tag) => tag == "latest",
         None => digest.is_none(),
     }
 }
@@ -111,12 +123,35 @@ fn volume(volume: &mut Value) {
     if at(volume, "hostPath").is_object() {
         default(volume, "hostPath.type", "");
     }
+    source(volume);
     if at(volume, "image").is_object() {
         let policy = pull_policy(text(volume, "image.reference"));
         default_zero(volume, "image.pullPolicy", policy);
     }
     if at(volume, "ephemeral.volumeClaimTemplate").is_object() {
         default(volume, "ephemeral.volumeClaimTemplate.spec.volumeMode", "Filesystem");
+    }
+}
+
+/// Defaults of a source of storage that a volume of a pod and a PersistentVolume's spec may have.
+pub(crate) fn source(holder: &mut Value) {
+    if at(holder, "rbd").is_object() {
+        default_zero(holder, "rbd.pool", "rbd");
+        default_zero(holder, "rbd.user", "admin");
+        default_zero(holder, "rbd.keyring", "/etc/ceph/keyring");
+    }
+    if at(holder, "iscsi").is_object() {
+        default_zero(holder, "iscsi.iscsiInterface", "default");
+    }
+    if at(holder, "azureDisk").is_object() {
+        default(holder, "azureDisk.cachingMode", "ReadWrite");
+        default(holder, "azureDisk.fsType", "ext4");
+        default(holder, "azureDisk.readOnly", false);
+        default(holder, "azureDisk.kind", "Shared");
+    }
+    if at(holder, "scaleIO").is_object() {
+        default_zero(holder, "scaleIO.storageMode", "ThinProvisioned");
+        default_zero(holder, "scaleIO.fsType", "xfs");
     }
 }
 
@@ -144,6 +179,42 @@ mod tests {
         }
     }
 
+    /// As the marks `+default` upstream.
+    #[test]
+    fn sources_of_storage_are_filled_in_for_pods_and_for_volumes() {
+        let sources = [
+            (
+                json!({"rbd": {"image": "i", "monitors": ["m"], "user": "me"}}),
+                json!({"rbd": {"image": "i", "monitors": ["m"], "user": "me", "pool": "rbd", "keyring": "/etc/ceph/keyring"}}),
+            ),
+            (json!({"iscsi": {"lun": 1}}), json!({"iscsi": {"lun": 1, "iscsiInterface": "default"}})),
+            (
+                json!({"azureDisk": {"diskName": "d", "kind": "Managed"}}),
+                json!({"azureDisk": {"diskName": "d", "kind": "Managed", "cachingMode": "ReadWrite", "fsType": "ext4", "readOnly": false}}),
+            ),
+            (
+                json!({"scaleIO": {"fsType": "ext4"}}),
+                json!({"scaleIO": {"fsType": "ext4", "storageMode": "ThinProvisioned"}}),
+            ),
+        ];
+        let volume_kind = crate::kinds::find("", "v1", "PersistentVolume").expect("a kind of the table");
+        for (told, want) in sources {
+            let mut pod = json!({ "volumes": [told] });
+            spec(&mut pod);
+            assert_eq!(pod["volumes"][0], want);
+            let mut volume = json!({ "spec": told });
+            (volume_kind.defaults)(&mut volume);
+            for (name, source) in want.as_object().expect("a map") {
+                assert_eq!(&volume["spec"][name], source);
+            }
+        }
+        let variable =
+            json!({"name": "A", "valueFrom": {"fileKeyRef": {"key": "A", "path": "p", "volumeName": "v"}}});
+        let mut pod = json!({"containers": [{"name": "c", "image": "i:1", "env": [variable]}]});
+        spec(&mut pod);
+        assert_eq!(pod["containers"][0]["env"][0]["valueFrom"]["fileKeyRef"]["optional"], false);
+    }
+
     #[test]
     fn latest_is_a_tag_or_no_tag() {
         for (image, latest) in [
@@ -153,6 +224,11 @@ mod tests {
             ("localhost:5000/nginx", true),
             ("localhost:5000/nginx:1", false),
             ("nginx@sha256:00", false),
+            ("library/nginx:latest", true),
+            ("Nginx", false),
+            ("example.com/Nginx:latest", false),
+            ("Example/nginx", true),
+            ("nginx:Latest", false),
         ] {
             assert_eq!(is_latest(image), latest, "{image}");
         }

@@ -2,20 +2,25 @@
 //! upstream's paths and messages
 //! (`pkg/apis/core/validation/validation.go` of Kubernetes 1.35).
 
+pub(crate) mod annotations;
 mod containers;
 pub(crate) mod defaults;
+pub(crate) mod disabled;
 pub(crate) mod ephemeral;
 mod ephemeral_volume;
 mod lists;
 mod resources;
 mod scheduling;
 mod security;
+pub(crate) mod sources;
 #[cfg(test)]
 mod tests;
 pub(crate) mod volumes;
+mod windows;
 
 pub(crate) use resources::resource_name;
 pub(crate) use scheduling::node_selector;
+pub(crate) use security::user_id;
 
 use crate::cidr;
 use crate::errors::Errors;
@@ -36,7 +41,12 @@ pub(crate) fn template(object: &Value, path: &str, errors: &mut Errors) {
 /// A pod template, reported as `field`.
 pub(crate) fn template_at(template: &Value, field: &str, errors: &mut Errors) {
     labels(template, "metadata.labels", &format!("{field}.labels"), errors);
-    annotations(template, &format!("{field}.annotations"), errors);
+    let noted = format!("{field}.annotations");
+    annotations(template, &noted, errors);
+    annotations::check_mirror(template, &noted, errors);
+    annotations::check_cost(template, &noted, errors);
+    annotations::check_profiles(template, &noted, errors);
+    annotations::check_agreement(template, &format!("{field}.spec"), errors);
     spec(at(template, "spec"), &format!("{field}.spec"), false, errors);
     if !empty(template, "spec.ephemeralContainers") {
         errors.forbidden(
@@ -76,15 +86,6 @@ pub(crate) fn spec(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors)
             }
         }
     }
-    // Upstream accepts a negative number, which the kubelet takes for 1. Here it means a mistake.
-    if int(spec, "terminationGracePeriodSeconds").is_some_and(|n| n < 0) {
-        let place = format!("{field}.terminationGracePeriodSeconds");
-        errors.invalid(
-            place,
-            at(spec, "terminationGracePeriodSeconds"),
-            "must be greater than or equal to 0",
-        );
-    }
     if int(spec, "activeDeadlineSeconds").is_some_and(|n| !(1..=i64::from(i32::MAX)).contains(&n)) {
         let place = format!("{field}.activeDeadlineSeconds");
         errors.invalid(
@@ -105,9 +106,9 @@ pub(crate) fn spec(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors)
     host_aliases(spec, &format!("{field}.hostAliases"), errors);
     let policies = ["PreemptLowerPriority", "Never"];
     one_of(spec, "preemptionPolicy", &format!("{field}.preemptionPolicy"), &policies, errors);
-    for (name, amount) in map(spec, "overhead").into_iter().flatten() {
-        resources::amount(name, amount, &format!("{field}.overhead[{name}]"), errors);
-    }
+    // As upstream, which judges it as the limits of a container.
+    let overhead = json!({"limits": at(spec, "overhead")});
+    resources::requirements(&overhead, &format!("{field}.overhead"), &resource_name, errors);
     security::os(spec, field, errors);
 }
 
@@ -118,6 +119,9 @@ fn pod_resources(spec: &Value, field: &str, errors: &mut Errors) {
         return;
     }
     let here = format!("{field}.resources");
+    if text(spec, "os.name") == "windows" {
+        return errors.forbidden(here, "may not be set for a windows pod");
+    }
     if !list(resources, "claims").is_empty() {
         errors.forbidden(format!("{here}.claims"), "claims may not be set for Resources at pod-level");
     }
@@ -139,20 +143,24 @@ fn pod_resources(spec: &Value, field: &str, errors: &mut Errors) {
             errors.invalid(format!("{here}.requests[{name}]"), whole, &why);
         }
     }
-    for group in ["containers", "initContainers"] {
-        for (i, c) in list(spec, group).iter().enumerate() {
-            for (name, limit) in map(c, "resources.limits").into_iter().flatten() {
-                let whole = at(resources, "limits").get(name);
-                if let (Some(one), Some(all)) = (amount(limit), whole.and_then(amount))
-                    && one > all
-                {
-                    let place = format!("{here}.limits.{group}[{i}][{name}].limits");
-                    let why = format!(
-                        "must be less than or equal to pod limits of {}",
-                        whole.and_then(Value::as_str).unwrap_or("")
-                    );
-                    errors.invalid(place, limit, &why);
-                }
+    let whole_limit = |name: &str| at(resources, "limits").get(name);
+    for (name, together) in requests::limits_of_containers(spec) {
+        let Some(whole) = whole_limit(&name).filter(|_| name.starts_with("hugepages-")) else { continue };
+        if amount(whole).is_some_and(|all| together > all) {
+            let why = format!("must be greater than or equal to aggregate container limits of {together}");
+            errors.invalid(format!("{here}.limits[{name}]"), whole, &why);
+        }
+    }
+    // Init containers may have more, as upstream.
+    for (i, c) in list(spec, "containers").iter().enumerate() {
+        for (name, limit) in map(c, "resources.limits").into_iter().flatten() {
+            let whole = whole_limit(name);
+            if let (Some(one), Some(all)) = (amount(limit), whole.and_then(amount))
+                && one > all
+            {
+                let shown = whole.and_then(Value::as_str).unwrap_or("");
+                let why = format!("must be less than or equal to pod limits of {shown}");
+                errors.invalid(format!("{here}.containers[{i}][{name}].limits"), limit, &why);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Requests and limits of containers and of whole pods.
 
-use crate::errors::Errors;
+use crate::errors::{ErrorKind, Errors, FieldError, brief};
+use crate::gostr;
 use crate::quantity::Quantity;
 use crate::validate::fields::add_problems;
 use crate::validate::names;
@@ -47,14 +48,27 @@ fn is_shared(name: &str) -> bool {
     !name.starts_with("hugepages-") && (!name.contains('/') || name.contains("kubernetes.io/"))
 }
 
+/// Returns whether an amount of huge pages is a multiple of the size that their name has: 3Mi of
+/// `hugepages-2Mi` is none. A name without a size has no multiples
+/// (`IsHugePageResourceValueDivisible` upstream).
+fn is_in_whole_pages(name: &str, amount: &Quantity) -> bool {
+    let Some(size) = name.strip_prefix("hugepages-") else { return true };
+    let size = Quantity::parse(size).filter(Quantity::is_whole).map_or(0, |size| size.units());
+    size > 0 && amount.units() % size == 0
+}
+
 /// An amount of a resource.
-pub(super) fn amount(name: &str, value: &Value, field: &str, errors: &mut Errors) {
+fn amount(name: &str, value: &Value, field: &str, errors: &mut Errors) {
     let Some(quantity) = parsed(value) else { return };
     if quantity.is_negative() {
         errors.invalid(field, value, "must be greater than or equal to 0");
     }
     if !is_shared(name) && !name.starts_with("hugepages-") && !quantity.is_whole() {
         errors.invalid(field, value, "must be an integer");
+    }
+    if !is_in_whole_pages(name, &quantity) {
+        let shown = value.as_str().unwrap_or_default();
+        errors.invalid(field, value, &format!("{shown} is not positive integer multiple of {name}"));
     }
 }
 
@@ -138,6 +152,16 @@ pub(super) fn pod_claims(spec: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
+/// Says that a pod has no claim of this name, and which it has.
+fn unknown_claim(name: &str, known: &HashSet<&str>) -> String {
+    let mut names: Vec<&str> = known.iter().copied().filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    let there =
+        if names.is_empty() { " which is empty".to_string() } else { format!(": {}", names.join(", ")) };
+    let quoted = gostr::quote(brief(name));
+    format!("Not found: {quoted}: must be one of the names in pod.spec.resourceClaims{there}")
+}
+
 /// The claims of the pod that a container uses: each as a whole, or only some of its requests.
 pub(super) fn claims(known: &HashSet<&str>, c: &Value, field: &str, errors: &mut Errors) {
     let (mut seen, mut in_part): (HashSet<String>, HashSet<&str>) = Default::default();
@@ -161,7 +185,11 @@ pub(super) fn claims(known: &HashSet<&str>, c: &Value, field: &str, errors: &mut
             in_part.insert(name);
         }
         if !known.contains(&name) {
-            errors.not_found(place, &json!(name));
+            errors.add(FieldError {
+                kind: ErrorKind::NotFound,
+                field: place,
+                body: unknown_claim(name, known),
+            });
         }
     }
 }
@@ -239,6 +267,30 @@ mod tests {
         }
         let said = told(json!([{"name": "c", "request": "R"}, {"request": "r"}]));
         assert!(said[0].starts_with("claims[0].request: Invalid value: \"R\": a lowercase"), "{said:?}");
-        assert_eq!(said[1..], ["claims[0]: Not found: \"c\"", "claims[1]: Required value"]);
+        let why = "must be one of the names in pod.spec.resourceClaims: a, b";
+        let unknown = format!("claims[0]: Not found: \"c\": {why}");
+        assert_eq!(said[1..], [unknown, "claims[1]: Required value".to_string()]);
+        let none = unknown_claim("c", &HashSet::from([""]));
+        assert_eq!(
+            none,
+            "Not found: \"c\": must be one of the names in pod.spec.resourceClaims which is empty"
+        );
+    }
+
+    #[test]
+    fn huge_pages_are_asked_for_in_whole_pages() {
+        let told = |name: &str, amount: &str| {
+            let resources = json!({"limits": {name: amount, "cpu": "1"}, "requests": {name: amount}});
+            let mut errors = Errors::default();
+            requirements(&resources, "r", &|_, _, _: &mut Errors| {}, &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told("hugepages-2Mi", "4Mi"), [""; 0]);
+        assert_eq!(told("hugepages-2Mi", "0"), [""; 0]);
+        let why = "is not positive integer multiple of";
+        for (name, amount) in [("hugepages-2Mi", "3Mi"), ("hugepages-", "1"), ("hugepages-500m", "1")] {
+            let want = format!("[{name}]: Invalid value: {amount:?}: {amount} {why} {name}");
+            assert_eq!(told(name, amount), [format!("r.limits{want}"), format!("r.requests{want}")]);
+        }
     }
 }

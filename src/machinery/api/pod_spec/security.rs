@@ -2,18 +2,19 @@
 
 use super::lists::GROUPS;
 use super::volumes::descending;
+use super::windows;
 use crate::errors::Errors;
 use crate::validate::fields::one_of;
 use crate::value::{at, flag, list, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
-/// User and group ids: 0 to 2^31 − 1. A larger one would be another id, or none, for the kernel.
 fn id(object: &Value, path: &str, field: &str, errors: &mut Errors) {
-    number(at(object, path), &format!("{field}.{path}"), errors);
+    user_id(at(object, path), &format!("{field}.{path}"), errors);
 }
 
-fn number(id: &Value, field: &str, errors: &mut Errors) {
+/// User and group ids: 0 to 2^31 − 1. A larger one would be another id, or none, for the kernel.
+pub(crate) fn user_id(id: &Value, field: &str, errors: &mut Errors) {
     if id.as_i64().is_some_and(|n| !(0..=i64::from(i32::MAX)).contains(&n)) {
         errors.invalid(field, id, "must be between 0 and 2147483647, inclusive");
     }
@@ -26,7 +27,7 @@ pub(super) fn pod(spec: &Value, field: &str, errors: &mut Errors) {
         id(context, path, &here, errors);
     }
     for (i, group) in list(context, "supplementalGroups").iter().enumerate() {
-        number(group, &format!("{here}.supplementalGroups[{i}]"), errors);
+        user_id(group, &format!("{here}.supplementalGroups[{i}]"), errors);
     }
     if flag(spec, "shareProcessNamespace") && flag(spec, "hostPID") {
         let why = "ShareProcessNamespace and HostPID cannot both be enabled";
@@ -41,6 +42,8 @@ pub(super) fn pod(spec: &Value, field: &str, errors: &mut Errors) {
         one_of(context, path, &format!("{here}.{path}"), &known, errors);
     }
     profiles(context, &here, errors);
+    windows::options(context, &here, errors);
+    windows::host_process(spec, field, errors);
     host_users(spec, field, errors);
 }
 
@@ -153,6 +156,7 @@ pub(super) fn container(c: &Value, field: &str, host_users: bool, errors: &mut E
         errors.invalid_text(format!("{here}.procMount"), "Unmasked", why);
     }
     profiles(context, &here, errors);
+    windows::options(context, &here, errors);
     if at(context, "allowPrivilegeEscalation") == &Value::Bool(false) {
         if flag(context, "privileged") {
             let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
@@ -178,7 +182,8 @@ pub(super) fn os(spec: &Value, field: &str, errors: &mut Errors) {
         other => return errors.not_supported(format!("{field}.os"), &json!(other), &["linux", "windows"]),
     };
     let forbid = |object: &Value, path: &str, place: &str, errors: &mut Errors| {
-        if !at(object, path).is_null() {
+        let set = at(object, path);
+        if !set.is_null() && (path != "sysctls" || set != &json!([])) {
             let why = if windows {
                 "cannot be set for a windows pod"
             } else {

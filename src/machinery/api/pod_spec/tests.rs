@@ -479,7 +479,7 @@ fn the_rest_of_a_spec() {
         ),
         (
             json!({"overhead": {"cpu": "-1"}}),
-            "spec.overhead[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
+            "spec.overhead.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
         ),
         (
             json!({"serviceAccountName": null, "volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 600}}]}}]}),

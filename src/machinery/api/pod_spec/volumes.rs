@@ -1,17 +1,16 @@
 //! Volumes of a pod and their mounts. Paths that end up on a node's disk are judged here and once
 //! more by the kubelet.
 
-use super::ephemeral_volume;
-use super::lists::own_name;
+use super::sources;
 use crate::errors::Errors;
 use crate::quantity::Quantity;
-use crate::validate::fields::one_of;
+use crate::validate::fields::{add_problems, one_of};
 use crate::validate::names;
 use crate::value::{at, flag, int, list, map, text};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
-/// Volumes by their names, as far as they are valid so far.
+/// The valid volumes of a pod by their names.
 pub(super) struct Volumes<'a>(HashMap<&'a str, &'a Value>);
 
 impl<'a> Volumes<'a> {
@@ -20,102 +19,32 @@ impl<'a> Volumes<'a> {
     }
 }
 
-/// Checks volumes and returns those that mounts may name.
+/// Checks volumes and returns those that mounts may name: the valid ones. A mount of another one is
+/// a second problem, as upstream.
 pub(super) fn check<'a>(spec: &'a Value, field: &str, is_pod: bool, errors: &mut Errors) -> Volumes<'a> {
-    let mut seen: HashSet<&str> = HashSet::new();
+    let mut valid: HashMap<&str, &Value> = HashMap::new();
     for (i, volume) in list(spec, "volumes").iter().enumerate() {
-        let here = format!("{field}.volumes[{i}]");
-        source(volume, &here, is_pod, errors);
-        own_name(volume, &here, &mut seen, errors);
+        let (here, name) = (format!("{field}.volumes[{i}]"), text(volume, "name"));
+        let (name_field, mut own) = (format!("{here}.name"), Errors::default());
+        sources::check(volume, &here, is_pod, &mut own);
+        if name.is_empty() {
+            own.required(&*name_field, "");
+        } else {
+            add_problems(names::dns_label(name), &name_field, name, &mut own);
+        }
+        if valid.contains_key(name) {
+            own.duplicate(name_field, &json!(name));
+        }
+        if own.is_empty() {
+            valid.insert(name, volume);
+        }
+        errors.append(own);
     }
-    // The first of a name counts: of twice the same key a map keeps the last.
-    Volumes(list(spec, "volumes").iter().rev().map(|v| (text(v, "name"), v)).collect())
-}
-
-fn source(volume: &Value, field: &str, is_pod: bool, errors: &mut Errors) {
-    let all = volume.as_object().into_iter().flatten();
-    let mut sources = all.filter(|(name, source)| *name != "name" && !source.is_null());
-    match sources.next() {
-        None => errors.required(field, "must specify a volume type"),
-        Some((kind, source)) => one_source(kind, source, &format!("{field}.{kind}"), is_pod, errors),
-    }
-    for (kind, _) in sources {
-        errors.forbidden(format!("{field}.{kind}"), "may not specify more than 1 volume type");
-    }
-}
-
-fn one_source(kind: &str, source: &Value, field: &str, is_pod: bool, errors: &mut Errors) {
-    let required: &[&str] = match kind {
-        "secret" => &["secretName"],
-        "persistentVolumeClaim" => &["claimName"],
-        "configMap" => &["name"],
-        "hostPath" => &["path"],
-        "gitRepo" => &["repository"],
-        "nfs" => &["server", "path"],
-        "csi" | "flexVolume" => &["driver"],
-        "iscsi" => &["targetPortal", "iqn"],
-        "gcePersistentDisk" => &["pdName"],
-        "awsElasticBlockStore" | "cinder" => &["volumeID"],
-        "glusterfs" => &["endpoints", "path"],
-        "azureFile" => &["secretName", "shareName"],
-        "azureDisk" => &["diskName", "diskURI"],
-        "vsphereVolume" => &["volumePath"],
-        "rbd" => &["image"],
-        "image" if is_pod => &["reference"],
-        _ => &[],
-    };
-    for path in required {
-        if text(source, path).is_empty() {
-            errors.required(format!("{field}.{path}"), "");
-        }
-    }
-    match kind {
-        "emptyDir" => {
-            let limit = text(source, "sizeLimit");
-            if Quantity::parse(limit).is_some_and(|q| q.is_negative()) {
-                errors.forbidden(
-                    format!("{field}.sizeLimit"),
-                    "SizeLimit field must be a valid resource quantity",
-                );
-            }
-        }
-        "hostPath" => {
-            no_backsteps(text(source, "path"), &format!("{field}.path"), errors);
-            host_path_type(source, field, errors);
-        }
-        "gitRepo" => descending(text(source, "directory"), &format!("{field}.directory"), errors),
-        "nfs" if !text(source, "path").starts_with('/') => {
-            errors.invalid_text(format!("{field}.path"), text(source, "path"), "must be an absolute path");
-        }
-        "secret" | "configMap" => {
-            mode(source, "defaultMode", field, errors);
-            items(source, field, errors);
-        }
-        "downwardAPI" => {
-            mode(source, "defaultMode", field, errors);
-            for item in list(source, "items") {
-                downward_file(item, field, errors); // upstream names the list, not the item
-            }
-        }
-        "projected" => projected(source, field, errors),
-        "ephemeral" => ephemeral_volume::check(source, field, errors),
-        "image" => {
-            let policies = ["Always", "IfNotPresent", "Never"];
-            one_of(source, "pullPolicy", &format!("{field}.pullPolicy"), &policies, errors);
-        }
-        _ => {}
-    }
-}
-
-/// The type of a hostPath is one that Kubernetes knows.
-pub(crate) fn host_path_type(source: &Value, field: &str, errors: &mut Errors) {
-    let known =
-        ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
-    one_of(source, "type", &format!("{field}.type"), &known, errors);
+    Volumes(valid)
 }
 
 /// A file's mode: 0 to 0777.
-fn mode(object: &Value, path: &str, field: &str, errors: &mut Errors) {
+pub(super) fn mode(object: &Value, path: &str, field: &str, errors: &mut Errors) {
     if int(object, path).is_some_and(|m| !(0..=0o777).contains(&m)) {
         let why = "must be a number between 0 and 0777 (octal), both inclusive";
         errors.invalid(format!("{field}.{path}"), at(object, path), why);
@@ -123,7 +52,7 @@ fn mode(object: &Value, path: &str, field: &str, errors: &mut Errors) {
 }
 
 /// `items` of a volume of keys: each a key and the file that it becomes.
-fn items(source: &Value, field: &str, errors: &mut Errors) {
+pub(super) fn items(source: &Value, field: &str, errors: &mut Errors) {
     for (i, item) in list(source, "items").iter().enumerate() {
         let here = format!("{field}.items[{i}]");
         for path in ["key", "path"] {
@@ -139,7 +68,7 @@ fn items(source: &Value, field: &str, errors: &mut Errors) {
 const FIELDS: [&str; 5] =
     ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
-fn downward_file(file: &Value, field: &str, errors: &mut Errors) {
+pub(super) fn downward_file(file: &Value, field: &str, errors: &mut Errors) {
     if text(file, "path").is_empty() {
         errors.required(format!("{field}.path"), "");
     }
@@ -237,7 +166,7 @@ pub(super) fn resource_ref(reference: &Value, volume: bool, field: &str, errors:
         errors.not_supported(format!("{field}.resource"), &json!(resource), &RESOURCES);
     }
     let divisor = text(reference, "divisor");
-    if divisor.is_empty() || divisor == "0" {
+    if divisor.is_empty() || Quantity::parse(divisor).is_some_and(|unset| unset.is_zero()) {
         return;
     }
     let units = ["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
@@ -261,7 +190,7 @@ pub(super) fn resource_ref(reference: &Value, volume: bool, field: &str, errors:
     }
 }
 
-fn projected(volume: &Value, field: &str, errors: &mut Errors) {
+pub(super) fn projected(volume: &Value, field: &str, errors: &mut Errors) {
     mode(volume, "defaultMode", field, errors);
     let mut paths: HashSet<&str> = HashSet::new();
     for (i, source) in list(volume, "sources").iter().enumerate() {
@@ -450,6 +379,9 @@ fn recursive(mount: &Value, field: &str, errors: &mut Errors) {
 }
 
 fn block_devices(c: &Value, field: &str, volumes: &Volumes, errors: &mut Errors) {
+    let of_mounts = |field| list(c, "volumeMounts").iter().map(move |m| text(m, field));
+    let mounted: HashSet<&str> = of_mounts("name").collect();
+    let mount_paths: HashSet<&str> = of_mounts("mountPath").collect();
     let (mut names, mut paths): (HashSet<&str>, HashSet<&str>) = Default::default();
     for (i, device) in list(c, "volumeDevices").iter().enumerate() {
         let here = format!("{field}.volumeDevices[{i}]");
@@ -478,7 +410,68 @@ fn block_devices(c: &Value, field: &str, volumes: &Volumes, errors: &mut Errors)
         if path.split('/').any(|step| step == "..") {
             errors.invalid_text(format!("{here}.devicePath"), path, "can not contain backsteps ('..')");
         }
+        if mounted.contains(name) {
+            errors.invalid_text(format!("{here}.name"), name, "must not already exist in volumeMounts");
+        }
+        if mount_paths.contains(path) {
+            let why = "must not already exist as a path in volumeMounts";
+            errors.invalid_text(format!("{here}.devicePath"), path, why);
+        }
         names.insert(name);
         paths.insert(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fields with errors, of a pod with these volumes and one container.
+    fn told(volumes: Value, container: Value) -> Vec<String> {
+        let mut whole = json!({"name": "c", "image": "x"});
+        crate::patch::merge(&mut whole, &container);
+        let pod = json!({"spec": {"containers": [whole], "volumes": volumes}});
+        let kind = crate::kinds::find("", "v1", "Pod").expect("a kind of the table");
+        let mut errors = Errors::default();
+        (kind.validate)(&pod, &mut errors);
+        errors.iter().map(|error| error.field.replace("spec.containers[0].", "")).collect()
+    }
+
+    #[test]
+    fn a_volume_is_mounted_or_a_device() {
+        let claim = |name: &str| json!({"name": name, "persistentVolumeClaim": {"claimName": "c"}});
+        let all = json!([claim("v"), claim("w")]);
+        let with = |mount: (&str, &str), device: (&str, &str)| {
+            let container = json!({"volumeMounts": [{"name": mount.0, "mountPath": mount.1}],
+                "volumeDevices": [{"name": device.0, "devicePath": device.1}]});
+            told(all.clone(), container)
+        };
+        assert_eq!(with(("v", "/a"), ("w", "/b")), [""; 0]);
+        assert_eq!(with(("v", "/a"), ("v", "/b")), ["volumeMounts[0].name", "volumeDevices[0].name"]);
+        let paths = ["volumeMounts[0].mountPath", "volumeDevices[0].devicePath"];
+        assert_eq!(with(("v", "/a"), ("w", "/a")), paths);
+    }
+
+    #[test]
+    fn a_volume_that_is_not_valid_is_not_there_for_mounts() {
+        let mount = json!({"volumeMounts": [{"name": "v", "mountPath": "/a"}]});
+        let volume = |path: &str| json!([{"name": "v", "hostPath": {"path": path}}]);
+        assert_eq!(told(volume("/x"), mount.clone()), [""; 0]);
+        assert_eq!(told(volume(""), mount), ["spec.volumes[0].hostPath.path", "volumeMounts[0].name"]);
+    }
+
+    #[test]
+    fn a_variable_from_a_file_names_a_key_and_an_empty_dir() {
+        let with = |key: &str, volume: &str, path: &str| {
+            let source = json!({"key": key, "volumeName": volume, "path": path});
+            let variable = json!({"name": "A", "valueFrom": {"fileKeyRef": source}});
+            let all = json!([{"name": "v", "emptyDir": {}}, {"name": "w", "hostPath": {"path": "/x"}}]);
+            let fields = told(all, json!({ "env": [variable] }));
+            fields.iter().map(|field| field.replace("env[0].valueFrom.fileKeyRef.", "")).collect::<Vec<_>>()
+        };
+        assert_eq!(with("A", "v", "f"), [""; 0]);
+        assert_eq!(with("a=b", "v", "../f"), ["key", "path"]);
+        assert_eq!(with("A", "w", "f"), ["volumeName"]);
+        assert_eq!(with("A", "V", "f"), ["volumeName", "volumeName"], "no name, and not found");
     }
 }

@@ -267,6 +267,13 @@ pub fn of_containers(spec: &Value) -> Amounts {
     Parts { whole: Resources::default(), overhead: Amounts::new(), ..parts }.total(Field::Requests, &[])
 }
 
+/// Returns the limits of the containers of a pod's spec together, without those of the pod as a
+/// whole and without its overhead (`AggregateContainerLimits` upstream).
+pub(crate) fn limits_of_containers(spec: &Value) -> Amounts {
+    let parts = Parts::of_spec(spec);
+    Parts { whole: Resources::default(), overhead: Amounts::new(), ..parts }.total(Field::Limits, &[])
+}
+
 /// Amounts of what only some nodes have, by name: extended resources, in units, and huge pages, in
 /// bytes.
 pub type Scalars = BTreeMap<String, i64>;

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_definition_says_only_what_can_be_kept() {
     assert_eq!(judged(spec(json!({"a": {"type": "string"}}))), [""; 0]);
-    let path = "spec.versions[0].schema.openAPIV3Schema";
+    let path = "spec.validation.openAPIV3Schema";
     assert_eq!(
         judged(spec(json!({"a": {"description": "no type"}}))),
         [format!(
@@ -72,7 +72,7 @@ fn rules_see_the_names_of_metadata_and_what_has_a_type() {
 
 #[test]
 fn the_fields_that_every_object_has_keep_their_types() {
-    let path = "spec.versions[0].schema.openAPIV3Schema";
+    let path = "spec.validation.openAPIV3Schema";
     let good = json!({"kind": {"type": "string"}, "apiVersion": {"type": "string"},
         "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 9}}}});
     assert_eq!(judged(json!({"type": "object", "properties": good})), [""; 0]);
@@ -97,7 +97,7 @@ fn the_fields_that_every_object_has_keep_their_types() {
 
 #[test]
 fn an_integer_or_a_string_is_nothing_else() {
-    let path = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[port]";
+    let path = "spec.validation.openAPIV3Schema.properties[spec].properties[port]";
     let port = json!({"x-kubernetes-int-or-string": true, "x-kubernetes-preserve-unknown-fields": true});
     assert_eq!(
         judged(spec(json!({"port": port}))),
@@ -131,7 +131,7 @@ fn the_root_of_a_schema_says_little_beside_a_status() {
     assert_eq!(judged(one_of.clone(), json!({})), [""; 0]);
     let told = judged(one_of, json!({"status": {}}));
     assert!(told.len() == 1, "{told:?}");
-    assert!(told[0].starts_with("spec.versions[0].schema.openAPIV3Schema: Invalid value: {"), "{told:?}");
+    assert!(told[0].starts_with("spec.validation.openAPIV3Schema: Invalid value: {"), "{told:?}");
     assert!(
         told[0].contains("only [Description Type Format ")
             && told[0].ends_with("if the status subresource is enabled"),
@@ -262,9 +262,8 @@ fn fields_to_select_by_are_in_the_schema() {
         (&["spec.color"], "is an invalid path: expected [ or . but got: spec.color"),
         (&[".spec.sizes"], "must point to a field of type string, boolean or integer"),
         (&[".spec.color", ".spec.color"], "Duplicate value"),
-        (&[".spec['color']"], "is an invalid path: it has an index"),
+        (&[".spec['color']"], "is an invalid path: array notation is not allowed"),
         (&[""], "Required value"),
-        (&[".spec.color"; 9], "must have at most 8 items"),
     ] {
         assert!(told(paths).contains(why), "{paths:?}: {}", told(paths));
     }
@@ -272,7 +271,7 @@ fn fields_to_select_by_are_in_the_schema() {
 
 #[test]
 fn words_of_a_schema_that_would_do_nothing_are_refused() {
-    let path = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[a]";
+    let path = "spec.validation.openAPIV3Schema.properties[spec].properties[a]";
     for (word, value, why) in [
         ("x-kubernetes-validations", json!([{"rule": "self == 'x'"}]), "must be empty to be structural"),
         ("x-kubernetes-list-type", json!("set"), "must be undefined to be structural"),
@@ -308,7 +307,8 @@ fn words_of_a_schema_that_would_do_nothing_are_refused() {
 #[test]
 fn a_rule_of_several_lines_has_a_message_of_one() {
     let told = |rule: Value| {
-        let place = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[a].x-kubernetes-validations[0].";
+        let place =
+            "spec.validation.openAPIV3Schema.properties[spec].properties[a].x-kubernetes-validations[0].";
         let found = judged(spec(json!({"a": {"type": "integer", "x-kubernetes-validations": [rule]}})));
         found.iter().map(|error| error.replacen(place, "", 1)).collect::<Vec<_>>()
     };
@@ -344,7 +344,7 @@ fn logic_names_only_what_is_defined_outside_of_it() {
     let fine = json!([{"properties": {"spec": {"required": ["a"], "properties": {
         "a": {"minLength": 1}, "list": {"items": {"properties": {"b": {"minLength": 1}}}}}}}}]);
     assert_eq!(judged(schema(fine)), [""; 0]);
-    let path = "spec.versions[0].schema.openAPIV3Schema";
+    let path = "spec.validation.openAPIV3Schema";
     let unknown = json!([{"properties": {"spec": {"not": {"properties": {"c": {"minLength": 1}}}}}}]);
     assert_eq!(
         judged(schema(unknown)),
@@ -385,7 +385,7 @@ fn warnings_and_paths_of_a_version_are_short() {
     let scale = |path: String| json!({"specReplicasPath": path, "statusReplicasPath": ".status.n"});
     assert_eq!(judged("subresources.scale", scale(".spec.n".into())), [""; 0]);
     let long = judged("subresources.scale", scale(format!(".spec.{}", "n".repeat(256))));
-    assert_eq!(long, ["subresources.scale.specReplicasPath"]);
+    assert_eq!(long, ["spec.subresources.scale.specReplicasPath"]);
 }
 
 #[test]

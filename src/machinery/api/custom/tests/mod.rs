@@ -332,7 +332,7 @@ fn a_rule_that_asks_for_an_old_value_that_there_is_not_is_refused() {
         judged(spec(json!({"rules": schema}))).join("; ")
     };
     let why = "oldSelf cannot be used on the uncorrelatable portion of the schema within \
-        spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[rules]";
+        spec.validation.openAPIV3Schema.properties[spec].properties[rules]";
     assert!(told("", json!({})).ends_with(why), "{}", told("", json!({})));
     assert!(told("atomic", json!({})).ends_with(why));
     let map = json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port"]});

@@ -46,6 +46,7 @@ fn prepare(object: &mut Value) {
     let zeros = ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"];
     let status: serde_json::Map<String, Value> = zeros.iter().map(|z| (z.to_string(), 0.into())).collect();
     put(object, "status", status);
+    workload::prepare_template(object, &Value::Null);
     if malformed_generation(object).is_none() {
         set_template_generation(object, template_generation(object).max(1));
     }
@@ -73,6 +74,7 @@ fn set_template_generation(object: &mut Value, count: i64) {
 /// A client cannot change the count, nor take it out. A malformed one that is stored is replaced.
 fn prepare_update(new: &mut Value, old: &Value) {
     const TEMPLATE: &str = "spec.template";
+    workload::prepare_template(new, old);
     if malformed_generation(new).is_some_and(|told| annotation(old, TEMPLATE_GENERATION) != Some(told)) {
         return;
     }

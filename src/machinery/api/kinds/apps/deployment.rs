@@ -21,7 +21,8 @@ pub(super) fn kind() -> Kind {
         generation: true,
         generation_of_annotations: true,
         defaults,
-        prepare: prepare_status,
+        prepare,
+        prepare_update: workload::prepare_template,
         resets: &[("status", "metadata.labels")],
         validate,
         validate_status_update,
@@ -42,6 +43,11 @@ fn defaults(object: &mut Value) {
     }
     default(object, "spec.revisionHistoryLimit", 10);
     default(object, "spec.progressDeadlineSeconds", 600);
+}
+
+fn prepare(object: &mut Value) {
+    prepare_status(object);
+    workload::prepare_template(object, &Value::Null);
 }
 
 fn validate(object: &Value, errors: &mut Errors) {

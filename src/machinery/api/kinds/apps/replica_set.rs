@@ -19,6 +19,7 @@ pub(super) fn kind() -> Kind {
         generation: true,
         defaults,
         prepare: workload::prepare_replicas,
+        prepare_update: workload::prepare_template,
         validate,
         validate_status_update: workload::validate_replica_status,
         immutable: &["spec.selector"],

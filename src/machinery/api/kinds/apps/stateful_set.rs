@@ -27,6 +27,7 @@ pub(super) fn kind() -> Kind {
         name_rule: dns_label,
         defaults,
         prepare,
+        prepare_update: workload::prepare_template,
         validate,
         validate_update,
         validate_status_update,
@@ -55,15 +56,17 @@ fn defaults(object: &mut Value) {
     default(object, "spec.replicas", 1);
     default(object, "spec.revisionHistoryLimit", 10);
     for claim in list_mut(object, "spec.volumeClaimTemplates") {
-        default(claim, "kind", "PersistentVolumeClaim");
-        default(claim, "apiVersion", "v1");
+        // Whatever the template says, as upstream (`Convert_apps_StatefulSetSpec_To_…`).
+        put(claim, "kind", "PersistentVolumeClaim");
+        put(claim, "apiVersion", "v1");
         persistent_volume_claim::defaults(claim);
-        default(claim, "status.phase", "Pending");
+        default_zero(claim, "status.phase", "Pending");
     }
 }
 
 fn prepare(object: &mut Value) {
     put(object, "status", json!({"availableReplicas": 0, "replicas": 0}));
+    workload::prepare_template(object, &Value::Null);
 }
 
 fn validate(object: &Value, errors: &mut Errors) {
@@ -275,6 +278,16 @@ mod tests {
         };
         assert_eq!(told(json!({"hostname": "My_Host", "subdomain": "My_Domain"})), [0, 0, 0]);
         assert_eq!(told(json!({"hostnameOverride": "My_Host"})), [0, 0, 1]);
+    }
+
+    #[test]
+    fn templates_of_claims_are_claims_whatever_they_say() {
+        let claim = json!({"apiVersion": "v2", "kind": "Volume", "status": {"phase": ""}});
+        let mut set = json!({"spec": {"volumeClaimTemplates": [claim]}});
+        defaults(&mut set);
+        let filled = &list(&set, "spec.volumeClaimTemplates")[0];
+        let said = ["apiVersion", "kind", "status.phase"].map(|field| text(filled, field));
+        assert_eq!(said, ["v1", "PersistentVolumeClaim", "Pending"]);
     }
 
     #[test]

@@ -17,8 +17,9 @@ pub(super) fn kind() -> Kind {
 /// (annotation, where v2 keeps it, its type there)
 const CARRIED: [(&str, &str, &str); 2] = [
     ("autoscaling.alpha.kubernetes.io/conditions", "status.conditions", "HorizontalPodAutoscalerCondition"),
-    ("autoscaling.alpha.kubernetes.io/behavior", "spec.behavior", "HorizontalPodAutoscalerBehavior"),
+    ("autoscaling.alpha.kubernetes.io/behavior", BEHAVIOR, "HorizontalPodAutoscalerBehavior"),
 ];
+const BEHAVIOR: &str = "spec.behavior";
 const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 
@@ -31,13 +32,13 @@ fn is_cpu(metric: &Value) -> bool {
 
 /// autoscaling/v1 → v2. What an annotation carries becomes part of the object only if it has the
 /// form of v2; otherwise the annotation is dropped, as upstream does: a field of the wrong type
-/// would make typed clients fail to read any list.
+/// would make typed clients fail to read any list. The CPU target is the last metric, as upstream.
 fn to_v2(object: &mut Value) {
     put(object, "apiVersion", "autoscaling/v2");
     let mut metrics = take_metrics(object, METRICS, "target");
     if let Some(percent) = remove(object, "spec.targetCPUUtilizationPercentage").filter(Value::is_number) {
         let target = json!({"type": "Utilization", "averageUtilization": percent});
-        metrics.insert(0, json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
+        metrics.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
     }
     if !metrics.is_empty() {
         put(object, "spec.metrics", metrics);
@@ -49,10 +50,11 @@ fn to_v2(object: &mut Value) {
     }
     for (annotation, path, name) in CARRIED {
         let Some(carried) = take_annotation(object, annotation) else { continue };
+        let carried = if path == BEHAVIOR { behavior_to_v2(carried) } else { carried };
         let is_list = carried.is_array();
         match (well_formed(carried, name), path) {
             (Some(all), "status.conditions") if is_list => put(object, path, all),
-            (Some(mut one), "spec.behavior") if !is_list => {
+            (Some(mut one), BEHAVIOR) if !is_list => {
                 if let Some(behavior) = one.pop().filter(|b| b.as_object().is_some_and(|b| !b.is_empty())) {
                     put(object, path, behavior);
                 }
@@ -73,33 +75,86 @@ fn to_v1(object: &mut Value) {
         Some(Value::Array(all)) => all,
         _ => vec![],
     };
-    if let Some(first) = metrics.iter().position(is_cpu) {
-        let cpu = metrics.remove(first);
-        put(
-            object,
-            "spec.targetCPUUtilizationPercentage",
-            at(&cpu, "resource.target.averageUtilization").clone(),
-        );
+    if let Some(cpu) = metrics.iter().find(|metric| is_cpu(metric)) {
+        let percent = at(cpu, "resource.target.averageUtilization").clone();
+        put(object, "spec.targetCPUUtilizationPercentage", percent);
     }
+    metrics.retain(|metric| !is_cpu(metric));
     if !metrics.is_empty() {
         let old: Vec<Value> = metrics.iter().map(|m| metric_to_v1(m, "target")).collect();
         put_annotation(object, METRICS, &Value::Array(old));
     }
-    let current = list(object, "status.currentMetrics").iter().find_map(|m| {
-        let cpu = text(m, "resource.name") == "cpu";
+    let current = list(object, "status.currentMetrics").iter().rev().find_map(|m| {
+        let cpu = text(m, "type") == "Resource" && text(m, "resource.name") == "cpu";
         value::int(m, "resource.current.averageUtilization").filter(|_| cpu)
     });
     if let Some(percent) = current {
         put(object, "status.currentCPUUtilizationPercentage", percent);
     }
-    if let Some(Value::Array(all)) = remove(object, "status.currentMetrics").filter(|v| !v.is_null()) {
+    if let Some(Value::Array(all)) = remove(object, "status.currentMetrics").filter(is_told) {
         let old: Vec<Value> = all.iter().map(|m| metric_to_v1(m, "current")).collect();
         put_annotation(object, CURRENT, &Value::Array(old));
     }
     for (annotation, path, _) in CARRIED {
-        if let Some(carried) = remove(object, path).filter(|v| !v.is_null()) {
-            put_annotation(object, annotation, &carried);
+        let Some(carried) = remove(object, path).filter(is_told) else { continue };
+        let carried = if path == BEHAVIOR { behavior_to_v1(&carried) } else { carried };
+        put_annotation(object, annotation, &carried);
+    }
+}
+
+/// Returns whether there is anything to carry: upstream leaves an empty list out.
+fn is_told(carried: &Value) -> bool {
+    !carried.is_null() && carried != &json!([])
+}
+
+/// A behavior as its annotation has it: upstream writes its internal type, whose fields begin with
+/// a capital letter and are all there.
+fn behavior_to_v1(behavior: &Value) -> Value {
+    let policy = |policy: &Value| {
+        let number = |field: &str| value::int(policy, field).unwrap_or(0);
+        json!({"Type": text(policy, "type"), "Value": number("value"), "PeriodSeconds": number("periodSeconds")})
+    };
+    let rules = |direction: &str| {
+        let rules = at(behavior, direction).as_object()?;
+        let of = |field: &str| rules.get(field).unwrap_or(&Value::Null);
+        let policies = of("policies").as_array().map(|all| all.iter().map(policy).collect::<Vec<_>>());
+        Some(json!({
+            "StabilizationWindowSeconds": of("stabilizationWindowSeconds"),
+            "SelectPolicy": of("selectPolicy"),
+            "Policies": policies,
+            "Tolerance": of("tolerance"),
+        }))
+    };
+    json!({"ScaleUp": rules("scaleUp"), "ScaleDown": rules("scaleDown")})
+}
+
+/// The fields of a behavior and of its parts.
+const OF_BEHAVIOR: [&str; 9] = [
+    "scaleUp",
+    "scaleDown",
+    "stabilizationWindowSeconds",
+    "selectPolicy",
+    "policies",
+    "tolerance",
+    "type",
+    "value",
+    "periodSeconds",
+];
+
+/// Brings what [`behavior_to_v1`] wrote back into the form of v2. As in Go the case of the names
+/// does not count.
+fn behavior_to_v2(carried: Value) -> Value {
+    let name = |name: String| match OF_BEHAVIOR.iter().find(|known| known.eq_ignore_ascii_case(&name)) {
+        Some(known) => (*known).to_string(),
+        None => name,
+    };
+    match carried {
+        Value::Object(fields) => {
+            let told = fields.into_iter().filter(|(_, field)| !field.is_null());
+            told.map(|(field, told)| (name(field), behavior_to_v2(told))).collect()
         }
+        Value::Array(all) => all.into_iter().map(behavior_to_v2).collect(),
+        other => other,
     }
 }
 
@@ -217,7 +272,7 @@ mod tests {
         let memory = json!({"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Mi"}}});
         let cpu = json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}});
         let stored = json!({"apiVersion": "autoscaling/v2", "metadata": {"name": "h", "annotations": {"a": "b"}},
-            "spec": {"maxReplicas": 3, "metrics": [cpu, memory], "behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}}}});
+            "spec": {"maxReplicas": 3, "metrics": [memory, cpu], "behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}}}});
         let mut object = stored.clone();
         to_v1(&mut object);
         assert_eq!(object["spec"], json!({"maxReplicas": 3, "targetCPUUtilizationPercentage": 50}));
@@ -228,6 +283,31 @@ mod tests {
         );
         to_v2(&mut object);
         assert_eq!(object, stored);
+    }
+
+    #[test]
+    fn a_behavior_travels_as_upstream_writes_it() {
+        let policy = json!({"type": "Pods", "value": 4, "periodSeconds": 15});
+        let up = json!({"stabilizationWindowSeconds": 0, "selectPolicy": "Max", "policies": [policy], "tolerance": "10m"});
+        let stored = json!({"scaleUp": up, "scaleDown": {"selectPolicy": "Disabled"}});
+        let written = behavior_to_v1(&stored);
+        let want = concat!(
+            r#"{"ScaleUp":{"StabilizationWindowSeconds":0,"SelectPolicy":"Max","#,
+            r#""Policies":[{"Type":"Pods","Value":4,"PeriodSeconds":15}],"Tolerance":"10m"},"#,
+            r#""ScaleDown":{"StabilizationWindowSeconds":null,"SelectPolicy":"Disabled","#,
+            r#""Policies":null,"Tolerance":null}}"#
+        );
+        assert_eq!(written.to_string(), want);
+        assert_eq!(behavior_to_v2(written), stored);
+        assert_eq!(behavior_to_v2(json!({"scaleup": {"odd": 1}})), json!({"scaleUp": {"odd": 1}}));
+    }
+
+    #[test]
+    fn lists_without_items_do_not_travel() {
+        let mut object = json!({"metadata": {"name": "h"}, "spec": {"maxReplicas": 3},
+            "status": {"currentMetrics": [], "conditions": []}});
+        to_v1(&mut object);
+        assert_eq!(object["metadata"], json!({"name": "h"}));
     }
 
     #[test]

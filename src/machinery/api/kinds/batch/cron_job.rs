@@ -6,6 +6,7 @@ use crate::kinds::batch::job_spec::{self, condition_statuses};
 use crate::kinds::entry::{Kind, of, prepare_status, status};
 use crate::kinds::workload::with_pods;
 use crate::pod_spec::defaults::template;
+use crate::pod_spec::disabled::drop_fields;
 use crate::table::cells::{Printer, age, name, selector, since, text_or};
 use crate::validate::fields::{not_negative, one_of};
 use crate::value::{self, at, default, default_zero, flag, list, text};
@@ -20,7 +21,8 @@ pub(super) fn kind() -> Kind {
         has_status: true,
         generation: true,
         defaults,
-        prepare: prepare_status,
+        prepare,
+        prepare_update: |new, old| drop_fields(new, old, POD_SPEC),
         validate,
         printer: Some(&PRINTER),
         ..of::<CronJob>()
@@ -35,6 +37,14 @@ fn defaults(object: &mut Value) {
     default(object, "spec.jobTemplate.metadata", json!({}));
     condition_statuses(value::slot(object, "spec.jobTemplate.spec"));
     template(object, "spec.jobTemplate.spec.template");
+}
+
+/// Where a schedule describes the pods of its Jobs.
+const POD_SPEC: &str = "spec.jobTemplate.spec.template.spec";
+
+fn prepare(object: &mut Value) {
+    prepare_status(object);
+    drop_fields(object, &Value::Null, POD_SPEC);
 }
 
 fn validate(object: &Value, errors: &mut Errors) {

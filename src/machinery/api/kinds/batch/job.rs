@@ -4,7 +4,7 @@ use crate::duration;
 use crate::errors::Errors;
 use crate::kinds::batch::{job_spec, job_status};
 use crate::kinds::entry::{Kind, of, status};
-use crate::kinds::workload::{CONTAINERS, EMPTY_SELECTOR, unselected, with_pods};
+use crate::kinds::workload::{CONTAINERS, EMPTY_SELECTOR, prepare_template, unselected, with_pods};
 use crate::labels::Selector;
 use crate::schema::equality;
 use crate::table::cells::{self, Printer, age, name};
@@ -23,6 +23,7 @@ pub(super) fn kind() -> Kind {
         orphans: true,
         defaults,
         prepare,
+        prepare_update: prepare_template,
         validate,
         validate_update,
         validate_status_update: job_status::validate,
@@ -59,6 +60,7 @@ fn job_labels(job: &Value) -> [(&'static str, String); 4] {
 /// (`generateSelector` upstream).
 fn prepare(object: &mut Value) {
     put(object, "status", json!({}));
+    prepare_template(object, &Value::Null);
     if value::flag(object, "spec.manualSelector") {
         return;
     }

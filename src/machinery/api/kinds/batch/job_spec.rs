@@ -57,9 +57,9 @@ pub(super) fn validate(spec: &Value, field: &str, errors: &mut Errors) {
     if let Some(name) = at(spec, "managedBy").as_str() {
         manager(name, &format!("{field}.managedBy"), errors);
     }
-    match text(spec, "completionMode") {
-        "Indexed" => indexed(spec, field, errors),
-        "" | "NonIndexed" => {
+    match at(spec, "completionMode").as_str() {
+        Some("Indexed") => indexed(spec, field, errors),
+        None | Some("NonIndexed") => {
             for path in ["backoffLimitPerIndex", "maxFailedIndexes"] {
                 if !at(spec, path).is_null() {
                     errors.invalid(format!("{field}.{path}"), at(spec, path), NOT_INDEXED);
@@ -67,7 +67,7 @@ pub(super) fn validate(spec: &Value, field: &str, errors: &mut Errors) {
             }
         }
         _ => {
-            let mode = at(spec, "completionMode");
+            let mode = at(spec, "completionMode"); // "" is one, too
             errors.not_supported(format!("{field}.completionMode"), mode, &["NonIndexed", "Indexed"]);
         }
     }
@@ -379,6 +379,7 @@ mod tests {
                 "spec.completionMode: Unsupported value: \"indexed\": supported values: \"NonIndexed\", \"Indexed\"",
             ],
         );
+        assert!(wrong(json!({"completionMode": ""}))[0].contains("Unsupported value: \"\""));
     }
 
     #[test]

@@ -21,8 +21,9 @@ pub(super) fn kind() -> Kind {
         has_status: true,
         keeps_first_status: true,
         defaults,
-        prepare: |node| drop_config(node, &Value::Null),
+        prepare,
         prepare_update: drop_config,
+        prepare_status_update,
         validate,
         validate_update,
         validate_status_update: status_update,
@@ -33,11 +34,30 @@ pub(super) fn kind() -> Kind {
 }
 
 fn defaults(object: &mut Value) {
-    if value::at(object, "status.allocatable").is_null() && value::at(object, "status.capacity").is_object() {
-        let capacity = value::at(object, "status.capacity").clone();
+    fill_allocatable(object);
+    pair_ranges(object);
+}
+
+/// A node that does not say otherwise has all of its capacity for pods
+/// (`SetDefaults_NodeStatus` upstream).
+fn fill_allocatable(object: &mut Value) {
+    if at(object, "status.allocatable").is_null() && at(object, "status.capacity").is_object() {
+        let capacity = at(object, "status.capacity").clone();
         put(object, "status.allocatable", capacity);
     }
-    pair_ranges(object);
+}
+
+/// A new node does not declare features: `NodeDeclaredFeatures` is off.
+fn prepare(node: &mut Value) {
+    drop_config(node, &Value::Null);
+    value::remove(node, "status.declaredFeatures");
+}
+
+fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
+    fill_allocatable(new);
+    if at(old, "status.config").is_null() {
+        value::remove(new, "status.config");
+    }
 }
 
 /// Drops the settings of dynamic kubelet configuration unless the stored node has them: the feature
@@ -150,8 +170,6 @@ fn ranges(object: &Value, errors: &mut Errors) {
 }
 
 const EXTERNAL: &str = "spec.externalID";
-/// Upstream's words, which name a feature that is gone.
-const PROTECTED: &str = "node updates may only change labels, taints, or capacity (or configSource, if the DynamicKubeletConfig feature gate is enabled)";
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     addresses(new, errors);
@@ -164,7 +182,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
     // Of the spec all that is left: what else it has may change, or is judged above.
     if text(new, EXTERNAL) != text(old, EXTERNAL) {
-        errors.forbidden("", PROTECTED);
+        errors.forbidden(EXTERNAL, "may not be updated");
     }
 }
 
@@ -254,6 +272,17 @@ mod tests {
     }
 
     #[test]
+    fn a_status_of_a_node_is_filled_in_and_has_no_settings() {
+        let mut new = json!({"status": {"capacity": {"cpu": "4"}, "config": {}}});
+        (kind().prepare_status_update)(&mut new, &json!({}), "status");
+        assert_eq!(new, json!({"status": {"capacity": {"cpu": "4"}, "allocatable": {"cpu": "4"}}}));
+        let own = json!({"status": {"capacity": {"cpu": "4"}, "allocatable": {"cpu": "3"}}});
+        let mut new = own.clone();
+        (kind().prepare_status_update)(&mut new, &own, "status");
+        assert_eq!(new, own);
+    }
+
+    #[test]
     fn the_old_identity_of_a_node_stays() {
         let told = |old: &str, new: &str| {
             let node = |id: &str| json!({"spec": {"externalID": id}});
@@ -262,8 +291,7 @@ mod tests {
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(told("x", "x"), [""; 0]);
-        let changed = told("x", "y");
-        assert!(changed.len() == 1 && changed[0].contains(PROTECTED), "{changed:?}");
+        assert_eq!(told("x", "y"), ["spec.externalID: Forbidden: may not be updated"]);
     }
 
     #[test]

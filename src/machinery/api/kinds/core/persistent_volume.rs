@@ -5,6 +5,7 @@ use crate::kinds::core::volume_sources::{self, SOURCES};
 use crate::kinds::core::volumes::{access_modes, amount, class_names, modes, protect};
 use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
+use crate::pod_spec::defaults::source;
 use crate::pod_spec::node_selector;
 use crate::quantity::Quantity;
 use crate::schema::equality;
@@ -37,6 +38,7 @@ fn defaults(object: &mut Value) {
     if at(object, "spec.hostPath").is_object() {
         default(object, "spec.hostPath.type", "");
     }
+    source(value::slot(object, "spec"));
 }
 
 fn prepare(object: &mut Value) {
@@ -51,6 +53,7 @@ const PHASE_SINCE: &str = "lastPhaseTransitionTime";
 /// Keeps the time since which a volume has its phase, and sets it when the phase changes, unless
 /// the client sets another one.
 fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
+    default_zero(new, "status.phase", "Pending");
     let path = format!("status.{PHASE_SINCE}");
     let (since, before) = (meta::time(new, &path), meta::time(old, &path));
     match text(old, "status.phase") == text(new, "status.phase") {
@@ -177,6 +180,10 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
     if at(new, "spec.volumeMode") != at(old, "spec.volumeMode") {
         errors.invalid("volumeMode", at(new, "spec.volumeMode"), IMMUTABLE);
+    }
+    const CLASS: &str = "spec.volumeAttributesClassName";
+    if !at(old, CLASS).is_null() && at(new, CLASS).is_null() {
+        errors.forbidden(CLASS, "update from non-nil value to nil is forbidden");
     }
     // A volume on one node does not move to another node when this field changes.
     let (before, after) = (at(old, "spec.nodeAffinity"), at(new, "spec.nodeAffinity"));

@@ -8,9 +8,9 @@ use crate::meta;
 use crate::quantity::Quantity;
 use crate::schema::equality;
 use crate::table::cells::{Printer, age, name, text_or};
-use crate::validate::fields::{one_of, selector};
+use crate::validate::fields::{IMMUTABLE, one_of, selector};
 use crate::validate::names;
-use crate::value::{self, at, default, empty, map, put, text};
+use crate::value::{self, at, default, default_zero, empty, map, put, text};
 use crate::volumes::{CLAIM_PROTECTION, OLD_CLASS, class_named_by};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ pub(super) fn kind() -> Kind {
         defaults,
         prepare,
         prepare_update,
+        prepare_status_update: |new, _, _| default_zero(new, "status.phase", "Pending"),
         validate,
         validate_update,
         validate_status_update,
@@ -130,7 +131,7 @@ fn data_source(source: &Value, path: &str, errors: &mut Errors) {
         }
     }
     match text(source, "apiGroup") {
-        "" if !text(source, "kind").is_empty() && text(source, "kind") != "PersistentVolumeClaim" => {
+        "" if text(source, "kind") != "PersistentVolumeClaim" => {
             let why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
             errors.invalid_text(path, text(source, "kind"), why);
         }
@@ -195,6 +196,9 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
         && after <= has
     {
         errors.forbidden(format!("{SIZE}.storage"), "field can not be less than status.capacity");
+    }
+    if at(new, "spec.volumeMode") != at(old, "spec.volumeMode") {
+        errors.invalid("volumeMode", at(new, "spec.volumeMode"), IMMUTABLE);
     }
     applied_class_stays(new, old, errors);
 }
@@ -326,6 +330,8 @@ mod tests {
         ] {
             assert_eq!(with(more), [want]);
         }
+        let told = with(json!({"dataSource": {"name": "p"}}));
+        assert_eq!(told.len(), 2, "no kind, and none that has no group: {told:?}");
     }
 
     #[test]

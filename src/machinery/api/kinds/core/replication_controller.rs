@@ -21,6 +21,7 @@ pub(super) fn kind() -> Kind {
         orphans: true,
         defaults,
         prepare: workload::prepare_replicas,
+        prepare_update: workload::prepare_template,
         validate,
         validate_status_update: workload::validate_replica_status,
         fields: &[("status.replicas", "status.replicas")],

@@ -81,9 +81,31 @@ fn is_json(object: &Value, key: &str, errors: &mut Errors) {
     use base64::Engine as _;
     let Some(said) = at(object, "data").get(key).and_then(Value::as_str) else { return };
     let decoded = base64::engine::general_purpose::STANDARD.decode(said).unwrap_or_default();
-    if serde_json::from_slice::<serde_json::Map<String, Value>>(&decoded).is_err() {
-        errors.invalid_text(format!("data[{key}]"), "<secret contents redacted>", "invalid JSON");
+    if let Some(why) = json_problem(&decoded) {
+        errors.invalid_text(format!("data[{key}]"), "<secret contents redacted>", &why);
     }
+}
+
+/// Returns why bytes are no map of JSON, in Go's words for the usual reasons. To Go `null` is a
+/// map, too.
+fn json_problem(bytes: &[u8]) -> Option<String> {
+    let kind = match serde_json::from_slice::<Value>(bytes) {
+        Ok(Value::Object(_) | Value::Null) => return None,
+        Ok(Value::Array(_)) => "array",
+        Ok(Value::String(_)) => "string",
+        Ok(Value::Number(_)) => "number",
+        Ok(Value::Bool(_)) => "bool",
+        Err(why) if why.is_eof() => return Some("unexpected end of JSON input".into()),
+        Err(_) => {
+            let first = bytes.trim_ascii_start().first().map(|byte| char::from(*byte));
+            let is_begin = |c: &char| matches!(c, '{' | '[' | '"' | '-' | '0'..='9' | 't' | 'f' | 'n');
+            return Some(match first.filter(|c| c.is_ascii_graphic() && *c != '\'' && !is_begin(c)) {
+                Some(odd) => format!("invalid character '{odd}' looking for beginning of value"),
+                None => "invalid JSON".into(),
+            });
+        }
+    };
+    Some(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
@@ -120,7 +142,9 @@ mod tests {
         );
         assert_eq!(
             told("kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": "eyJhdXRocyI="})),
-            ["data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid JSON"]
+            [
+                "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": unexpected end of JSON input"
+            ]
         );
         assert_eq!(told("kubernetes.io/basic-auth", json!({"password": ""})), [""; 0]);
         assert_eq!(told("kubernetes.io/ssh-auth", json!({"ssh-privatekey": "YQ=="})), [""; 0]);
@@ -131,5 +155,17 @@ mod tests {
             told("kubernetes.io/basic-auth", json!({"user": "YQ=="})),
             ["data[username]: Required value", "data[password]: Required value"]
         );
+    }
+
+    #[test]
+    fn credentials_are_a_map_of_json() {
+        let told = |text: &str| json_problem(text.as_bytes()).unwrap_or_default();
+        for good in ["{}", "null", " {\"auths\": {}}\n"] {
+            assert_eq!(told(good), "", "{good}");
+        }
+        assert_eq!(told(""), "unexpected end of JSON input");
+        assert_eq!(told("[]"), "json: cannot unmarshal array into Go value of type map[string]interface {}");
+        assert_eq!(told("auths: {}"), "invalid character 'a' looking for beginning of value");
+        assert_eq!(told("{auths}"), "invalid JSON");
     }
 }

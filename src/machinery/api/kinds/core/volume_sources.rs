@@ -3,7 +3,8 @@
 //! for every client that reads them.
 
 use crate::errors::Errors;
-use crate::pod_spec::volumes::{host_path_type, no_backsteps};
+use crate::pod_spec::sources::host_path_type;
+use crate::pod_spec::volumes::no_backsteps;
 use crate::validate::fields::one_of;
 use crate::validate::names::{dns_label, dns_subdomain};
 use crate::value::{at, empty, flag, int, map, text};
@@ -81,15 +82,15 @@ fn one_source(object: &Value, name: &str, errors: &mut Errors) {
             errors.required(format!("{field}.secretNamespace"), "");
         }
         "azureDisk" => azure_disk(source, &field, errors),
-        "cinder" => secret(source, &field, errors),
-        "storageos" => storage_os(source, &field, errors),
+        "cinder" => secret(source, SECRET_PARTS, &field, errors),
+        "storageos" => storage_os(source, SECRET_PARTS, &field, errors),
         "csi" => csi(source, &field, errors),
         _ => {}
     }
 }
 
 /// Checks the fields that a source has to have.
-fn required(name: &str, source: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn required(name: &str, source: &Value, field: &str, errors: &mut Errors) {
     let names: &[&str] = match name {
         "hostPath" | "local" => &["path"],
         "gcePersistentDisk" => &["pdName"],
@@ -106,7 +107,6 @@ fn required(name: &str, source: &Value, field: &str, errors: &mut Errors) {
         "azureDisk" => &["diskName", "diskURI"],
         "scaleIO" => &["gateway", "system", "volumeName"],
         "storageos" => &["volumeName"],
-        "csi" => &["driver", "volumeHandle"],
         _ => &[],
     };
     for name in names.iter().filter(|name| empty(source, name)) {
@@ -114,13 +114,13 @@ fn required(name: &str, source: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-const RANGE: &str = "must be between 0 and 255, inclusive";
+pub(crate) const RANGE: &str = "must be between 0 and 255, inclusive";
 
-fn is_byte(number: i64) -> bool {
+pub(crate) fn is_byte(number: i64) -> bool {
     (0..=255).contains(&number)
 }
 
-fn partition(source: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn partition(source: &Value, field: &str, errors: &mut Errors) {
     if int(source, "partition").is_some_and(|number| !is_byte(number)) {
         let why = "must be between 1 and 255, inclusive"; // 0 is none
         errors.invalid(format!("{field}.partition"), at(source, "partition"), why);
@@ -137,7 +137,7 @@ fn endpoints_namespace(source: &Value, field: &str, errors: &mut Errors) {
     dns_label(namespace).iter().for_each(|why| errors.invalid_text(&*field, namespace, why));
 }
 
-fn dataset(source: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn dataset(source: &Value, field: &str, errors: &mut Errors) {
     let name = text(source, "datasetName");
     match (name.is_empty(), text(source, "datasetUUID").is_empty()) {
         (true, true) => errors.required(field, "one of datasetName and datasetUUID is required"),
@@ -152,7 +152,7 @@ fn dataset(source: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-fn quobyte(source: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn quobyte(source: &Value, field: &str, errors: &mut Errors) {
     const PAIRS: &str = "must be a host:port pair or multiple pairs separated by commas";
     let registry = text(source, "registry");
     if registry.is_empty() {
@@ -205,7 +205,7 @@ fn iscsi(source: &Value, volume: &str, field: &str, errors: &mut Errors) {
 
 /// Returns whether a text is a name of iSCSI: `iqn.2001-04.com.example:disk`, `eui.` and 16
 /// characters, `naa.` and 32.
-fn is_initiator(name: &str) -> bool {
+pub(crate) fn is_initiator(name: &str) -> bool {
     let has = |rest: &str, count: usize| {
         let mut characters = rest.chars();
         characters.next().is_some()
@@ -234,7 +234,7 @@ fn is_initiator(name: &str) -> bool {
         && !unique.contains(is_apart)
 }
 
-fn fibre_channel(source: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn fibre_channel(source: &Value, field: &str, errors: &mut Errors) {
     let targets = format!("{field}.targetWWNs");
     match (empty(source, "targetWWNs"), empty(source, "wwids")) {
         (true, true) => errors.required(&targets, "must specify either targetWWNs or wwids, but not both"),
@@ -256,7 +256,7 @@ fn fibre_channel(source: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-fn flex_options(source: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn flex_options(source: &Value, field: &str, errors: &mut Errors) {
     for (key, _) in map(source, "options").into_iter().flatten() {
         let owner = key.split_once('/').map_or(key.as_str(), |(owner, _)| owner);
         let owner = format!(".{}", owner.to_lowercase());
@@ -267,7 +267,7 @@ fn flex_options(source: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-fn azure_disk(source: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn azure_disk(source: &Value, field: &str, errors: &mut Errors) {
     one_of(
         source,
         "cachingMode",
@@ -290,31 +290,45 @@ fn azure_disk(source: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Checks that a reference to a secret has a name and a namespace.
-fn secret(source: &Value, field: &str, errors: &mut Errors) {
+/// What a reference to a secret from a volume has: a volume is in no namespace.
+const SECRET_PARTS: &[&str] = &["name", "namespace"];
+
+/// Checks that a reference to a secret has these parts.
+pub(crate) fn secret(source: &Value, parts: &[&str], field: &str, errors: &mut Errors) {
     let secret = at(source, "secretRef");
-    for part in ["name", "namespace"].iter().filter(|part| !secret.is_null() && empty(secret, part)) {
+    for part in parts.iter().filter(|part| !secret.is_null() && empty(secret, part)) {
         errors.required(format!("{field}.secretRef.{part}"), "");
     }
 }
 
-fn storage_os(source: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn storage_os(source: &Value, secret_parts: &[&str], field: &str, errors: &mut Errors) {
     for part in ["volumeName", "volumeNamespace"] {
         let name = text(source, part);
         for why in dns_label(name).iter().filter(|_| !name.is_empty()) {
             errors.invalid_text(format!("{field}.{part}"), name, why);
         }
     }
-    secret(source, field, errors);
+    secret(source, secret_parts, field, errors);
+}
+
+/// Checks the name of a driver of CSI (`ValidateCSIDriverName`).
+pub(crate) fn csi_driver(source: &Value, field: &str, errors: &mut Errors) {
+    let (driver, field) = (text(source, "driver"), format!("{field}.driver"));
+    if driver.is_empty() {
+        return errors.required(field, "");
+    }
+    if driver.len() > 63 {
+        errors.too_long(&*field, 63);
+    }
+    for why in dns_subdomain(&driver.to_lowercase()) {
+        errors.invalid_text(&*field, driver, &why);
+    }
 }
 
 fn csi(source: &Value, field: &str, errors: &mut Errors) {
-    let driver = text(source, "driver");
-    if driver.len() > 63 {
-        errors.too_long(format!("{field}.driver"), 63);
-    }
-    for why in dns_subdomain(&driver.to_lowercase()) {
-        errors.invalid_text(format!("{field}.driver"), driver, &why);
+    csi_driver(source, field, errors);
+    if empty(source, "volumeHandle") {
+        errors.required(format!("{field}.volumeHandle"), "");
     }
     for part in [
         "controllerPublishSecretRef",
@@ -350,7 +364,7 @@ mod tests {
         for (source, want) in [
             (json!({"nfs": {}}), "spec.nfs.server spec.nfs.path spec.nfs.path"),
             (json!({"nfs": {"server": "s", "path": "/x"}}), ""),
-            (json!({"csi": {}}), "spec.csi.driver spec.csi.volumeHandle spec.csi.driver"),
+            (json!({"csi": {}}), "spec.csi.driver spec.csi.volumeHandle"),
             (json!({"csi": {"driver": "Csi.Example.com", "volumeHandle": "h"}}), ""),
             (
                 json!({"csi": {"driver": "d", "volumeHandle": "h", "nodePublishSecretRef": {"name": "s"}}}),

@@ -109,4 +109,45 @@ mod tests {
         assert_eq!(told(json!(""), json!("gold")), [format!("{FIELD} empty string {WHY}")]);
         assert_eq!(told(Value::Null, Value::Null), [""; 0], "it was not applied yet");
     }
+
+    #[test]
+    fn a_status_without_a_phase_is_pending() {
+        for (name, phase) in [("PersistentVolumeClaim", "Bound"), ("PersistentVolume", "Released")] {
+            let kind = crate::kinds::find("", "v1", name).unwrap();
+            let old = json!({"status": {"phase": phase}});
+            let phase_of = |mut new: Value| {
+                (kind.prepare_status_update)(&mut new, &old, "status");
+                text(&new, "status.phase").to_string()
+            };
+            assert_eq!(phase_of(json!({})), "Pending", "{name}");
+            assert_eq!(phase_of(json!({"status": {"phase": ""}})), "Pending", "{name}");
+            assert_eq!(phase_of(json!({"status": {"phase": phase}})), phase, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_volume_may_change_its_class_of_attributes_and_keeps_one() {
+        let kind = crate::kinds::find("", "v1", "PersistentVolume").unwrap();
+        let told = |old: Value, new: Value| {
+            let volume = |class| json!({"spec": {"volumeAttributesClassName": class}});
+            let mut errors = Errors::default();
+            (kind.validate_update)(&volume(new), &volume(old), &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!("gold"), json!("silver")), [""; 0]);
+        assert_eq!(told(Value::Null, json!("gold")), [""; 0]);
+        let why = "Forbidden: update from non-nil value to nil is forbidden";
+        let want = format!("spec.volumeAttributesClassName: {why}");
+        assert_eq!(told(json!("gold"), Value::Null), [want]);
+    }
+
+    #[test]
+    fn the_mode_of_a_claim_stays() {
+        let kind = crate::kinds::find("", "v1", "PersistentVolumeClaim").unwrap();
+        let claim = |mode: &str| json!({"spec": {"volumeMode": mode}});
+        let mut errors = Errors::default();
+        (kind.validate_update)(&claim("Block"), &claim("Filesystem"), &mut errors);
+        let told = errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>();
+        assert_eq!(told, ["spec", "volumeMode"]);
+    }
 }

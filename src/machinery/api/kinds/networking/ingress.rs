@@ -107,10 +107,11 @@ fn ingress_rule(rule: &Value, field: &str, errors: &mut Errors) {
 }
 
 fn ingress_path(path: &Value, field: &str, errors: &mut Errors) {
-    let (kind, shown) = (text(path, "pathType"), text(path, "path"));
-    let at_path = format!("{field}.path");
+    let Some(kind) = at(path, "pathType").as_str() else {
+        return errors.required(format!("{field}.pathType"), "pathType must be specified");
+    };
+    let (shown, at_path) = (text(path, "path"), format!("{field}.path"));
     match kind {
-        "" => return errors.required(format!("{field}.pathType"), "pathType must be specified"),
         "Exact" | "Prefix" => {
             if !shown.starts_with('/') {
                 errors.invalid_text(&at_path, shown, "must be an absolute path");
@@ -269,6 +270,8 @@ mod tests {
             (rule("", path("a", "Exact")), "must be an absolute path"),
             (rule("", path("/a/../b", "Prefix")), "must not contain '/../'"),
             (rule("", path("/", "prefix")), "Unsupported value: \"prefix\""),
+            (rule("", path("/", "")), "Unsupported value: \"\""),
+            (rule("", json!({"path": "/"})), "Required value: pathType must be specified"),
         ] {
             let told = problems(validate, object);
             assert!(told.len() == 1 && told[0].contains(why), "{told:?}");

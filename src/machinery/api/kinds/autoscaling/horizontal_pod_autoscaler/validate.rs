@@ -92,33 +92,35 @@ fn group(version: &str) -> Option<&str> {
 
 fn metrics(object: &Value, errors: &mut Errors) {
     for (i, metric) in list(object, "spec.metrics").iter().enumerate() {
-        let kind = text(metric, "type");
-        let field = format!("spec.metrics[{i}]");
-        let source = match kind {
-            "Resource" => "resource",
-            "ContainerResource" => "containerResource",
-            "Pods" => "pods",
-            "Object" => "object",
-            "External" => "external",
-            "" => {
-                errors.required(format!("{field}.type"), "must specify a metric source type");
-                continue;
-            }
-            _ => {
-                let known = ["ContainerResource", "External", "Object", "Pods", "Resource"];
-                errors.not_supported(format!("{field}.type"), at(metric, "type"), &known);
-                continue;
-            }
-        };
-        let path = format!("{field}.{source}");
-        if at(metric, source).is_null() {
-            errors.required(path, "must populate information for the given metric source");
-            continue;
+        self::metric(metric, &format!("spec.metrics[{i}]"), errors);
+    }
+}
+
+/// Checks one metric. Of several sources upstream judges the first alone, and that one whatever the
+/// type is (`validateMetricSpec`).
+fn metric(metric: &Value, field: &str, errors: &mut Errors) {
+    let (kind, place) = (text(metric, "type"), format!("{field}.type"));
+    let own = SOURCES.iter().find(|(name, _)| *name == kind).map(|(_, source)| *source);
+    if kind.is_empty() {
+        errors.required(&place, "must specify a metric source type");
+    }
+    let unknown = |errors: &mut Errors| {
+        if own.is_none() {
+            errors.not_supported(&place, &kind.into(), &KINDS);
         }
-        for other in SOURCES.iter().filter(|o| **o != source && !at(metric, o).is_null()) {
-            errors.forbidden(format!("{field}.{other}"), "must populate the given metric source only");
-        }
-        self::source(source, at(metric, source), &path, errors);
+    };
+    unknown(errors);
+    let all = SOURCES.iter().map(|(_, source)| *source);
+    let present: Vec<&str> = all.filter(|source| !at(metric, source).is_null()).collect();
+    if let Some(first) = present.first() {
+        source(first, at(metric, first), &format!("{field}.{first}"), errors);
+    }
+    if let Some(own) = own.filter(|own| !present.contains(own)) {
+        errors.required(format!("{field}.{own}"), "must populate information for the given metric source");
+    }
+    unknown(errors); // upstream says it twice
+    for other in present.iter().filter(|other| present.len() > 1 && Some(**other) != own) {
+        errors.forbidden(format!("{field}.{other}"), "must populate the given metric source only");
     }
 }
 
@@ -134,11 +136,6 @@ fn behavior(object: &Value, errors: &mut Errors) {
             };
             errors.invalid(format!("{path}.stabilizationWindowSeconds"), &window.into(), why);
         }
-        let tolerance = format!("{path}.tolerance");
-        if Quantity::parse(text(object, &tolerance)).is_some_and(|said| said.is_negative()) {
-            let why = "must be greater than or equal to 0";
-            errors.invalid(&tolerance, at(object, &tolerance), why);
-        }
         if !at(object, &path).is_null() {
             let select = format!("{path}.selectPolicy");
             one_of(object, &select, &select, &["Disabled", "Max", "Min"], errors);
@@ -147,35 +144,49 @@ fn behavior(object: &Value, errors: &mut Errors) {
             }
         }
         for (i, policy) in list(object, &format!("{path}.policies")).iter().enumerate() {
-            let field = format!("{path}.policies[{i}]");
-            if !["Percent", "Pods"].contains(&text(policy, "type")) {
-                errors.not_supported(format!("{field}.type"), at(policy, "type"), &["Percent", "Pods"]);
-            }
-            for (name, most) in [("value", i64::MAX), ("periodSeconds", 1800)] {
-                match int(policy, name).unwrap_or(0) {
-                    ..=0 => errors.invalid(
-                        format!("{field}.{name}"),
-                        at(policy, name),
-                        "must be greater than zero",
-                    ),
-                    n if n > most => {
-                        errors.invalid(
-                            format!("{field}.{name}"),
-                            at(policy, name),
-                            "must be less than or equal to 1800",
-                        );
-                    }
-                    _ => {}
-                }
-            }
+            self::policy(policy, &format!("{path}.policies[{i}]"), errors);
+        }
+        let tolerance = format!("{path}.tolerance");
+        if Quantity::parse(text(object, &tolerance)).is_some_and(|said| said.is_negative()) {
+            let why = "must be greater than or equal to 0";
+            errors.invalid(&tolerance, at(object, &tolerance), why);
         }
     }
 }
 
-const SOURCES: [&str; 5] = ["object", "external", "pods", "resource", "containerResource"];
+/// Checks by how much the number of pods may change in a period.
+fn policy(policy: &Value, field: &str, errors: &mut Errors) {
+    let kinds = ["Percent", "Pods"];
+    let kind = text(policy, "type");
+    if !kinds.contains(&kind) {
+        errors.not_supported(format!("{field}.type"), &kind.into(), &kinds);
+    }
+    for (name, most) in [("value", i64::MAX), ("periodSeconds", 1800)] {
+        let amount = int(policy, name).unwrap_or(0);
+        let why = match amount {
+            ..=0 => "must be greater than zero",
+            amount if amount > most => "must be less than or equal to 1800",
+            _ => continue,
+        };
+        errors.invalid(format!("{field}.{name}"), &amount.into(), why);
+    }
+}
+
+/// The types of metrics, and the field with the source of each.
+const SOURCES: [(&str, &str); 5] = [
+    ("Object", "object"),
+    ("External", "external"),
+    ("Pods", "pods"),
+    ("Resource", "resource"),
+    ("ContainerResource", "containerResource"),
+];
+const KINDS: [&str; 5] = ["ContainerResource", "External", "Object", "Pods", "Resource"];
 
 /// Checks one source of a metric: what it measures, and its target.
 fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
+    if name == "object" {
+        reference(at(source, "describedObject"), &format!("{path}.describedObject"), errors);
+    }
     if matches!(name, "resource" | "containerResource") {
         match (name, text(source, "name")) {
             (_, "") => errors.required(format!("{path}.name"), "must specify a resource name"),
@@ -197,9 +208,6 @@ fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
             .iter()
             .for_each(|p| errors.invalid_text(format!("{path}.container"), container, p)),
         _ => {}
-    }
-    if name == "object" {
-        reference(at(source, "describedObject"), &format!("{path}.describedObject"), errors);
     }
     target(at(source, "target"), &format!("{path}.target"), errors);
     let has = |field: &str| !at(source, &format!("target.{field}")).is_null();
@@ -237,26 +245,22 @@ fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
 }
 
 fn target(target: &Value, field: &str, errors: &mut Errors) {
-    let kind = text(target, "type");
-    if !["Utilization", "Value", "AverageValue"].contains(&kind) {
-        let path = format!("{field}.type");
-        match kind {
-            "" => errors.required(path, "must specify a metric target type"),
-            _ => errors.invalid_text(path, kind, "must be either Utilization, Value, or AverageValue"),
-        }
+    let (kind, path) = (text(target, "type"), format!("{field}.type"));
+    if kind.is_empty() {
+        errors.required(&path, "must specify a metric target type");
     }
-    if int(target, "averageUtilization").is_some_and(|n| n < 1) {
-        errors.invalid(
-            format!("{field}.averageUtilization"),
-            at(target, "averageUtilization"),
-            "must be greater than 0",
-        );
+    if !["Utilization", "Value", "AverageValue"].contains(&kind) {
+        errors.invalid_text(path, kind, "must be either Utilization, Value, or AverageValue");
     }
     for name in ["value", "averageValue"] {
         let amount = Quantity::parse(text(target, name));
         if amount.is_some_and(|q| q.is_zero() || q.is_negative()) {
             errors.invalid(format!("{field}.{name}"), at(target, name), "must be positive");
         }
+    }
+    const PERCENT: &str = "averageUtilization";
+    if int(target, PERCENT).is_some_and(|n| n < 1) {
+        errors.invalid(format!("{field}.{PERCENT}"), at(target, PERCENT), "must be greater than 0");
     }
 }
 
@@ -324,6 +328,46 @@ mod tests {
     }
 
     #[test]
+    fn of_several_sources_the_first_is_judged() {
+        let metric = |more: Value| told(json!({"metrics": [more]}));
+        let target = json!({"type": "AverageValue", "averageValue": "1"});
+        let cpu = json!({"name": "cpu", "target": target});
+        let hits = json!({"metric": {"name": "hits"}, "target": target});
+        let here = "spec.metrics[0]";
+        let known = r#""ContainerResource", "External", "Object", "Pods", "Resource""#;
+        let unknown = |kind| format!("{here}.type: Unsupported value: {kind:?}: supported values: {known}");
+        let no_type = format!("{here}.type: Required value: must specify a metric source type");
+        let only = |source| format!("{here}.{source}: Forbidden: must populate the given metric source only");
+        let missing =
+            format!("{here}.external: Required value: must populate information for the given metric source");
+        for (more, want) in [
+            (json!({"resource": cpu}), vec![no_type, unknown(""), unknown("")]),
+            (json!({"type": "Mem", "resource": cpu}), vec![unknown("Mem"), unknown("Mem")]),
+            (json!({"type": "External", "resource": cpu}), vec![missing.clone()]),
+            (
+                json!({"type": "External", "resource": cpu, "pods": hits}),
+                vec![missing, only("pods"), only("resource")],
+            ),
+            (json!({"type": "Resource", "resource": {}, "pods": hits}), vec![only("pods")]),
+        ] {
+            assert_eq!(metric(more.clone()), want, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_target_has_a_type() {
+        let metric =
+            json!({"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 0}}});
+        let here = "spec.metrics[0].resource.target";
+        let want = [
+            format!("{here}.type: Required value: must specify a metric target type"),
+            format!("{here}.type: Invalid value: \"\": must be either Utilization, Value, or AverageValue"),
+            format!("{here}.averageUtilization: Invalid value: 0: must be greater than 0"),
+        ];
+        assert_eq!(told(json!({"metrics": [metric]})), want);
+    }
+
+    #[test]
     fn the_target_has_a_version_that_names_a_group() {
         let hpa = |kind: &str, version: &str, described: &str| {
             json!({"spec": {"scaleTargetRef": {"kind": kind, "name": "web", "apiVersion": version},
@@ -369,6 +413,15 @@ mod tests {
         assert_eq!(
             up(json!({"policies": [], "selectPolicy": "Max"})),
             ["spec.behavior.scaleUp.policies: Required value: must specify at least one Policy"]
+        );
+        assert_eq!(
+            up(json!({"policies": [{}], "tolerance": "-1"})),
+            [
+                "spec.behavior.scaleUp.policies[0].type: Unsupported value: \"\": supported values: \"Percent\", \"Pods\"",
+                "spec.behavior.scaleUp.policies[0].value: Invalid value: 0: must be greater than zero",
+                "spec.behavior.scaleUp.policies[0].periodSeconds: Invalid value: 0: must be greater than zero",
+                "spec.behavior.scaleUp.tolerance: Invalid value: \"-1\": must be greater than or equal to 0"
+            ]
         );
     }
 }

@@ -10,7 +10,9 @@ pub use printer::{Summary, summary};
 pub use validate::ephemeral_update;
 
 use crate::kinds::entry::{self, CREATE, Kind, STATUS_VERBS, Sub, of, sub};
+use crate::pod_spec::annotations::fill_app_armor;
 use crate::pod_spec::defaults::spec;
+use crate::pod_spec::disabled::drop_fields;
 use crate::requests::{self, qos_class_of_value};
 use crate::value::{self, at, default, default_zero, list, list_mut, put, text};
 use k8s_openapi::api::core::v1::Pod;
@@ -81,7 +83,26 @@ pub(crate) fn defaults(pod: &mut Value) {
             }
         }
     }
+    whole_huge_pages(pod);
     whole_requests(pod);
+}
+
+/// A pod with resources for the whole pod, and none for huge pages, has the limits of its
+/// containers for them together (`defaultHugePagePodLimits` upstream).
+fn whole_huge_pages(pod: &mut Value) {
+    const WHOLE: &str = "spec.resources";
+    let is_empty = |part: &str| value::empty(at(pod, WHOLE), part);
+    if is_empty("limits") && is_empty("requests") {
+        return;
+    }
+    let together = requests::limits_of_containers(at(pod, "spec"));
+    let requested = at(pod, "spec.resources.requests").clone();
+    for (name, amount) in together {
+        if name.starts_with("hugepages-") && requested.get(&name).is_none() {
+            let limits = value::slot_map(pod, "spec.resources.limits");
+            limits.entry(name).or_insert_with(|| amount.to_string().into());
+        }
+    }
 }
 
 /// A pod with limits for the whole pod requests what its containers request together, or its limits
@@ -117,6 +138,8 @@ fn prepare(pod: &mut Value) {
         }]);
     }
     put(pod, "status", status);
+    drop_fields(pod, &Value::Null, "spec");
+    fill_app_armor(pod);
     merge_label_keys(pod);
 }
 
@@ -173,6 +196,7 @@ fn merge_keys_of_term(term: &mut Value, labels: &Value) {
 /// preemption policy and tolerations. A client that sends a manifest of its own knows nothing of
 /// them (upstream runs Priority and DefaultTolerationSeconds for updates, too).
 fn prepare_update(new: &mut Value, old: &Value) {
+    drop_fields(new, old, "spec");
     value::copy(old, new, "status.qosClass");
     for field in ["spec.priority", "spec.preemptionPolicy"] {
         if at(new, field).is_null() {
@@ -269,6 +293,24 @@ mod tests {
         let own = json!({"limits": {"cpu": "2"}, "requests": {"cpu": "1"}});
         assert_eq!(requests(silent.clone(), own).0, json!({"cpu": "1"}));
         assert_eq!(requests(silent, json!({"requests": {"cpu": "1"}})).0, json!({"cpu": "1"}));
+    }
+
+    #[test]
+    fn a_pod_with_resources_as_a_whole_has_the_huge_pages_of_its_containers() {
+        let filled = |resources: Value| {
+            let pages = json!({"limits": {"hugepages-2Mi": "4Mi", "cpu": "1"}});
+            let containers = json!([{"name": "a", "resources": pages}, {"name": "b", "resources": pages}]);
+            let mut object = json!({"spec": {"containers": containers, "resources": resources}});
+            defaults(&mut object);
+            at(&object, "spec.resources").clone()
+        };
+        assert_eq!(
+            filled(json!({"requests": {"cpu": "2"}})),
+            json!({"requests": {"cpu": "2", "hugepages-2Mi": "8Mi"}, "limits": {"hugepages-2Mi": "8Mi"}})
+        );
+        let own = json!({"requests": {"hugepages-2Mi": "16Mi"}, "limits": {"hugepages-2Mi": "16Mi"}});
+        assert_eq!(filled(own)["limits"], json!({"hugepages-2Mi": "16Mi"}));
+        assert_eq!(filled(Value::Null), Value::Null);
     }
 
     #[test]

@@ -2,14 +2,18 @@
 
 use super::validate::annotations_update;
 use crate::errors::Errors;
+use crate::pod_spec::annotations::check_profiles;
+use crate::pod_spec::{disabled, user_id};
 use crate::validate::addresses::{legacy_ip, one_of_each_family};
+use crate::validate::fields::add_problems;
 use crate::validate::names::{dns_subdomain, qualified_name};
-use crate::value::{self, at, empty, int, list, put, text};
+use crate::value::{self, at, empty, int, list, list_mut, put, text};
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Keeps two fields that a kubelet may leave out of a status: the quality of service, which never
-/// changes, and the generation that the status is about.
+/// changes, and the generation that the status is about. Drops what belongs to features that are
+/// off.
 pub(super) fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
     if text(new, "status.qosClass").is_empty() {
         value::copy(old, new, "status.qosClass");
@@ -17,7 +21,26 @@ pub(super) fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
     if at(new, "status.observedGeneration").as_i64().unwrap_or(0) == 0 {
         value::copy(old, new, "status.observedGeneration");
     }
+    keep_generations(new, old);
+    disabled::drop_status_fields(new, old);
     pair_addresses(new);
+}
+
+/// Conditions without a generation keep the one that they had. A type may stand there more than
+/// once: then the first takes that of the first (`preserveOldObservedGeneration` upstream).
+fn keep_generations(new: &mut Value, old: &Value) {
+    const CONDITIONS: &str = "status.conditions";
+    let generation = |condition: &Value| int(condition, "observedGeneration").unwrap_or(0);
+    let mut before: HashMap<&str, VecDeque<i64>> = HashMap::new();
+    for condition in list(old, CONDITIONS) {
+        before.entry(text(condition, "type")).or_default().push_back(generation(condition));
+    }
+    for condition in list_mut(new, CONDITIONS) {
+        let had = before.get_mut(text(condition, "type")).and_then(VecDeque::pop_front).unwrap_or(0);
+        if generation(condition) == 0 && had != 0 {
+            put(condition, "observedGeneration", had);
+        }
+    }
 }
 
 /// Fills in the list of addresses if the writer knows the single address alone, and the other way
@@ -36,8 +59,14 @@ fn pair_addresses(pod: &mut Value) {
 /// Part of `ValidatePodStatusUpdate` upstream: what other components go by.
 pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     annotations_update(new, old, errors);
+    check_profiles(new, "metadata.annotations", errors);
     for (i, condition) in list(new, "status.conditions").iter().enumerate() {
         let kind = text(condition, "type");
+        let generation = at(condition, "observedGeneration");
+        if generation.as_i64().is_some_and(|number| number < 0) {
+            let field = format!("status.conditions[{i}].observedGeneration");
+            errors.invalid(field, generation, "must be a non-negative integer");
+        }
         if !["PodScheduled", "Ready", "Initialized"].contains(&kind) {
             let field = format!("status.conditions[{i}].Type");
             qualified_name(kind).iter().for_each(|why| errors.invalid_text(&field, kind, why));
@@ -49,12 +78,14 @@ pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Erro
         errors.invalid_text("status.qosClass", class, "field is immutable");
     }
     ended_containers(new, old, errors);
+    claims(new, errors);
     addresses("status.podIPs", new, old, errors);
     let host = list(new, "status.hostIPs").first().map_or("", |first| text(first, "ip"));
     if !empty(new, "status.hostIPs") && host != text(new, "status.hostIP") {
         errors.invalid_text("status.hostIPs[0].ip", host, "must be equal to `hostIP`");
     }
     addresses("status.hostIPs", new, old, errors);
+    users(new, errors);
     if at(new, "status.observedGeneration").as_i64().is_some_and(|generation| generation < 0) {
         let why = "must be a non-negative integer";
         errors.invalid("status.observedGeneration", at(new, "status.observedGeneration"), why);
@@ -87,6 +118,48 @@ fn ended_containers(new: &Value, old: &Value, errors: &mut Errors) {
             if !specs.get(name).is_some_and(|spec| may_restart(policy, spec, code)) {
                 let why = "may not be transitioned to non-terminated state";
                 errors.forbidden(format!("{field}[{i}].state"), why);
+            }
+        }
+    }
+}
+
+/// Checks that the claims that were made for a pod are claims of its spec.
+fn claims(pod: &Value, errors: &mut Errors) {
+    const FIELD: &str = "status.resourceClaimStatuses";
+    let known: HashSet<&str> = list(pod, "spec.resourceClaims").iter().map(|c| text(c, "name")).collect();
+    let mut seen = HashSet::new();
+    for (i, status) in list(pod, FIELD).iter().enumerate() {
+        let (field, name) = (format!("{FIELD}[{i}].name"), text(status, "name"));
+        if !known.contains(name) {
+            errors.invalid_text(&*field, name, "must match the name of an entry in `spec.resourceClaims`");
+        }
+        if !seen.insert(name) {
+            errors.duplicate(&*field, &json!(name));
+        }
+        if let Some(made) = at(status, "resourceClaimName").as_str() {
+            add_problems(dns_subdomain(made), &field, made, errors);
+        }
+    }
+}
+
+/// Checks the users with which the containers run (`validateContainerStatusUsers` upstream).
+fn users(pod: &Value, errors: &mut Errors) {
+    for statuses in
+        ["status.containerStatuses", "status.initContainerStatuses", "status.ephemeralContainerStatuses"]
+    {
+        for (i, status) in list(pod, statuses).iter().enumerate() {
+            let (user, field) = (at(status, "user.linux"), format!("{statuses}[{i}].user.linux"));
+            if text(pod, "spec.os.name") == "windows" {
+                if !user.is_null() {
+                    errors.forbidden(field, "cannot be set for a windows pod");
+                }
+                continue;
+            }
+            for id in ["uid", "gid"] {
+                user_id(at(user, id), &format!("{field}.{id}"), errors);
+            }
+            for (j, group) in list(user, "supplementalGroups").iter().enumerate() {
+                user_id(group, &format!("{field}.supplementalGroups[{j}]"), errors);
             }
         }
     }
@@ -235,6 +308,45 @@ mod tests {
         assert_eq!(init(json!({"restartPolicy": "Always"})), [""; 0], "a sidecar runs again");
         let debug = back("Always", json!({}), 1, "ephemeralContainerStatuses", "ephemeralContainers");
         assert_eq!(debug, ["status.ephemeralContainerStatuses[0].state: Forbidden"]);
+    }
+
+    #[test]
+    fn conditions_keep_the_generation_that_they_were_about() {
+        let of = |conditions: Value| json!({"status": {"conditions": conditions}});
+        let one = |kind: &str, generation: i64| json!({"type": kind, "observedGeneration": generation});
+        let old = of(json!([one("Ready", 2), one("a/b", 3), one("a/b", 4)]));
+        let mut new = of(json!([{"type": "a/b"}, {"type": "Ready"}, one("a/b", 5), {"type": "c/d"}]));
+        keep_generations(&mut new, &old);
+        assert_eq!(new, of(json!([one("a/b", 3), one("Ready", 2), one("a/b", 5), {"type": "c/d"}])));
+        let found = told(json!({"conditions": [one("Ready", -1)]}), &json!({"spec": {}, "status": {}}));
+        assert_eq!(found, ["status.conditions[0].observedGeneration: Invalid value"]);
+    }
+
+    #[test]
+    fn claims_of_a_status_are_those_of_the_spec() {
+        let old = json!({"spec": {"resourceClaims": [{"name": "a"}]}, "status": {}});
+        let of = |names: &[&str]| {
+            let all: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+            told(json!({ "resourceClaimStatuses": all }), &old)
+        };
+        assert_eq!(of(&["a"]), [""; 0]);
+        assert_eq!(of(&["b"]), ["status.resourceClaimStatuses[0].name: Invalid value"]);
+        assert_eq!(of(&["a", "a"]), ["status.resourceClaimStatuses[1].name: Duplicate value"]);
+    }
+
+    #[test]
+    fn containers_run_as_users_of_the_node() {
+        let old = |os: &str| json!({"spec": {"os": {"name": os}}, "status": {}});
+        let user = |id: i64, group: i64| {
+            let linux = json!({"uid": id, "gid": 0, "supplementalGroups": [0, group]});
+            json!({"initContainerStatuses": [{"name": "a", "user": {"linux": linux}}]})
+        };
+        assert_eq!(told(user(0, 7), &old("linux")), [""; 0]);
+        let linux = "status.initContainerStatuses[0].user.linux";
+        let want =
+            [format!("{linux}.uid: Invalid value"), format!("{linux}.supplementalGroups[1]: Invalid value")];
+        assert_eq!(told(user(-1, 1 << 31), &old("linux")), want);
+        assert_eq!(told(user(0, 7), &old("windows")), [format!("{linux}: Forbidden")]);
     }
 
     #[test]

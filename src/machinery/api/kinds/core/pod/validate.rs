@@ -3,15 +3,17 @@
 use super::gates;
 use crate::errors::Errors;
 use crate::meta::annotation;
+use crate::pod_spec::annotations::{self, APP_ARMOR, MIRROR};
 use crate::pod_spec::{ephemeral, spec};
 use crate::schema::equality;
 use crate::validate::names::dns_subdomain;
-use crate::value::{at, empty, list, text};
+use crate::value::{at, empty, int, list, pairs, text};
 use serde_json::Value;
 use std::collections::HashSet;
 
 pub(super) fn validate(object: &Value, errors: &mut Errors) {
     let pod = at(object, "spec");
+    annotations::check_profiles(object, ANNOTATIONS, errors);
     spec(pod, "spec", true, errors);
     if text(pod, "serviceAccountName").is_empty() {
         for (v, volume) in list(pod, "volumes").iter().enumerate() {
@@ -37,11 +39,19 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// Checks the names that the claims of ephemeral volumes would have: `POD-VOLUME`.
+/// Checks the names that the claims of ephemeral volumes would have: `POD-VOLUME`. No other volume
+/// may name such a claim.
 fn claim_names(object: &Value, errors: &mut Errors) {
     let pod = text(object, "metadata.name");
-    for (i, volume) in list(object, "spec.volumes").iter().enumerate() {
-        let name = text(volume, "name");
+    let volumes = list(object, "spec.volumes");
+    let made = volumes.iter().filter(|v| !pod.is_empty() && at(v, "ephemeral").is_object());
+    let made: HashSet<String> = made.map(|volume| format!("{pod}-{}", text(volume, "name"))).collect();
+    for (i, volume) in volumes.iter().enumerate() {
+        let (name, claim) = (text(volume, "name"), text(volume, "persistentVolumeClaim.claimName"));
+        if made.contains(claim) {
+            let why = "must not reference a PVC that gets created for an ephemeral volume";
+            errors.invalid_text(format!("spec.volumes[{i}].persistentVolumeClaim.claimName"), claim, why);
+        }
         if pod.is_empty() || name.is_empty() || !at(volume, "ephemeral").is_object() {
             continue;
         }
@@ -61,31 +71,12 @@ pub(super) fn validate_create(object: &Value, errors: &mut Errors) {
     if !text(object, "spec.nodeName").is_empty() && !empty(object, "spec.schedulingGates") {
         errors.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared");
     }
-    if let Some(hash) = annotation(object, MIRROR).filter(|_| text(object, "spec.nodeName").is_empty()) {
-        let why = "must set spec.nodeName if mirror pod annotation is set";
-        errors.invalid_text(format!("metadata.annotations[{MIRROR}]"), hash, why);
-    }
-    deletion_cost(object, errors);
+    annotations::check_mirror(object, ANNOTATIONS, errors);
+    annotations::check_cost(object, ANNOTATIONS, errors);
+    annotations::check_agreement(object, "spec", errors);
 }
 
-const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-
-/// True for a cost that controllers can read, or for none.
-fn has_good_cost(pod: &Value) -> bool {
-    annotation(pod, DELETION_COST).is_none_or(|cost| {
-        let is_plain = cost == "0" || !cost.starts_with(['+', '0']);
-        is_plain && cost.parse::<i32>().is_ok()
-    })
-}
-
-/// Checks what a ReplicaSet goes by when it deletes pods.
-fn deletion_cost(object: &Value, errors: &mut Errors) {
-    if !has_good_cost(object) {
-        let cost = annotation(object, DELETION_COST).unwrap_or_default();
-        let field = format!("metadata.annotations[{DELETION_COST}]");
-        errors.invalid_text(field, cost, "must be a 32bit integer");
-    }
-}
+const ANNOTATIONS: &str = "metadata.annotations";
 
 /// Rules for a write through `/ephemeralcontainers`: only additions, and none to static pods.
 pub fn ephemeral_update(new: &Value, old: &Value, errors: &mut Errors) {
@@ -95,26 +86,32 @@ pub fn ephemeral_update(new: &Value, old: &Value, errors: &mut Errors) {
     ephemeral::ephemeral_update(new, old, errors);
 }
 
-/// The annotation that a kubelet writes into the mirror of a static pod.
-const MIRROR: &str = "kubernetes.io/config.mirror";
-
-/// No write, also none through `/status`, may change whether a pod is a mirror, and of what.
+/// No write, also none through `/status`, may change whether a pod is a mirror, and of what, nor a
+/// profile of AppArmor. A wrong cost of a deletion may stay.
 pub(super) fn annotations_update(new: &Value, old: &Value, errors: &mut Errors) {
-    let why = match (annotation(old, MIRROR), annotation(new, MIRROR)) {
-        (None, Some(_)) => "may not add mirror pod annotation",
-        (before, now) if before != now => "may not remove or update mirror pod annotation",
-        _ => return,
-    };
-    errors.forbidden(format!("metadata.annotations[{MIRROR}]"), why);
+    let is_fixed = |(key, _): &(&str, &str)| *key == MIRROR || key.starts_with(APP_ARMOR);
+    let what = |key: &str| if key == MIRROR { "mirror pod annotation" } else { "AppArmor annotations" };
+    for (key, before) in pairs(old, ANNOTATIONS).filter(is_fixed) {
+        if annotation(new, key) != Some(before) {
+            let why = format!("may not remove or update {}", what(key));
+            errors.forbidden(format!("{ANNOTATIONS}[{key}]"), &why);
+        }
+    }
+    for (key, _) in pairs(new, ANNOTATIONS).filter(is_fixed) {
+        if annotation(old, key).is_none() {
+            let why = format!("may not add {}", what(key));
+            errors.forbidden(format!("{ANNOTATIONS}[{key}]"), &why);
+        }
+    }
+    if annotations::has_good_cost(old) {
+        annotations::check_cost(new, ANNOTATIONS, errors);
+    }
 }
 
 const FROZEN: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     annotations_update(new, old, errors);
-    if has_good_cost(old) {
-        deletion_cost(new, errors); // a wrong one from before may stay
-    }
     for group in ["containers", "initContainers"] {
         let (a, b) = (list(new, &format!("spec.{group}")).len(), list(old, &format!("spec.{group}")).len());
         if a != b {
@@ -141,8 +138,14 @@ pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     if gated {
         gates::only_narrows(new, old, errors);
     }
+    // A negative period, which counts as 1, may be written as what it is.
+    const GRACE: &str = "spec.terminationGracePeriodSeconds";
+    let is_same_grace = int(old, GRACE).is_some_and(|period| period < 0) && int(new, GRACE) == Some(1);
     let frozen = |pod: &Value| {
         let mut spec = at(pod, "spec").clone();
+        if is_same_grace {
+            crate::value::remove(&mut spec, "terminationGracePeriodSeconds");
+        }
         if let Some(map) = spec.as_object_mut() {
             for key in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
                 map.shift_remove(key);
@@ -170,6 +173,7 @@ pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pod_spec::annotations::{DELETION_COST, has_good_cost};
     use crate::validate::fields::problems;
     use serde_json::json;
 
@@ -216,6 +220,37 @@ mod tests {
         let why = "must be no more than 253 characters";
         let want = format!("spec.volumes[0].name: Invalid value: \"data\": PVC name \"{long}-data\": {why}");
         assert_eq!(told(&long, own), [want]);
+    }
+
+    #[test]
+    fn no_volume_names_the_claim_of_an_ephemeral_one() {
+        let told = |claim: &str| {
+            let own = json!({"name": "data", "ephemeral": {}});
+            let other = json!({"name": "other", "persistentVolumeClaim": {"claimName": claim}});
+            let pod = json!({"metadata": {"name": "web"}, "spec": {"volumes": [own, other]}});
+            let all = problems(validate, pod).into_iter();
+            all.filter(|problem| problem.contains("claimName")).collect::<Vec<_>>()
+        };
+        let why = "must not reference a PVC that gets created for an ephemeral volume";
+        let field = "spec.volumes[1].persistentVolumeClaim.claimName";
+        assert_eq!(told("web-data"), [format!("{field}: Invalid value: \"web-data\": {why}")]);
+        assert_eq!(told("web-other"), [""; 0]);
+    }
+
+    #[test]
+    fn a_negative_grace_period_is_accepted_and_may_become_1() {
+        let pod = |period: i64| {
+            let spec =
+                json!({"terminationGracePeriodSeconds": period, "containers": [{"name": "c", "image": "x"}]});
+            json!({"metadata": {"name": "p"}, "spec": spec})
+        };
+        assert_eq!(problems(validate, pod(-5)), [""; 0]);
+        let told = |old: i64, new: i64| {
+            let mut errors = Errors::default();
+            validate_update(&pod(new), &pod(old), &mut errors);
+            errors.iter().count()
+        };
+        assert_eq!((told(-5, -5), told(-5, 1), told(-5, 2), told(5, 1)), (0, 0, 1, 1));
     }
 
     #[test]
@@ -300,5 +335,25 @@ mod tests {
         let other = [format!("{place} remove or update mirror pod annotation")];
         assert_eq!([check(None, Some("x")), check(Some("y"), Some("x"))], [other.clone(), other]);
         assert!(check(None, None).is_empty() && check(Some("x"), Some("x")).is_empty());
+    }
+
+    #[test]
+    fn a_profile_of_app_armor_in_an_annotation_stays() {
+        let key = format!("{APP_ARMOR}c");
+        let pod = |profile: Option<&str>| match profile {
+            Some(profile) => json!({"metadata": {"annotations": {&key: profile}}}),
+            None => json!({"metadata": {}}),
+        };
+        let check = |new: Option<&str>, old: Option<&str>| {
+            let mut errors = Errors::default();
+            annotations_update(&pod(new), &pod(old), &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let place = format!("metadata.annotations[{key}]: Forbidden: may not");
+        assert_eq!(check(Some("unconfined"), None), [format!("{place} add AppArmor annotations")]);
+        let other = [format!("{place} remove or update AppArmor annotations")];
+        assert_eq!(check(None, Some("unconfined")), other);
+        assert_eq!(check(Some("runtime/default"), Some("unconfined")), other);
+        assert_eq!(check(Some("unconfined"), Some("unconfined")), [""; 0]);
     }
 }

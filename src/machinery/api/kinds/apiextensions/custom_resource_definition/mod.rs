@@ -1,14 +1,14 @@
 //! Custom resource definitions: each adds a kind to the API while the cluster runs. This file has
 //! its rules and the choice of its names; `custom` has what the added kinds are made of.
 
-use crate::custom::{columns, rules, structural};
+mod versions;
+
 use crate::errors::Errors;
-use crate::gostr::is_print;
 use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
 use crate::validate::fields::{IMMUTABLE, one_of};
 use crate::validate::names::{dns_1035, dns_subdomain};
-use crate::value::{self, at, default, default_zero, flag, list, list_mut, text};
+use crate::value::{self, at, default, default_zero, empty, flag, list, list_mut, text};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -17,12 +17,6 @@ use std::collections::BTreeSet;
 pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// The annotation that a definition in a group of Kubernetes has to have.
 const APPROVAL: &str = "api-approved.kubernetes.io";
-
-/// Bytes of the warning for clients of a deprecated version.
-const WARNING_MAX: usize = 256;
-/// Bytes of a path that says where `/scale` finds its fields. Such paths are kept until the program
-/// ends.
-const PATH_MAX: usize = 256;
 
 pub(super) fn kind() -> Kind {
     Kind {
@@ -51,6 +45,11 @@ fn defaults(object: &mut Value) {
         default_zero(object, "spec.names.listKind", format!("{kind}List"));
     }
     default(object, "spec.conversion", json!({"strategy": "None"}));
+    if empty(object, "status.storedVersions")
+        && let Some(storage) = storage(object)
+    {
+        value::put(object, "status.storedVersions", json!([storage]));
+    }
 }
 
 /// A new definition has no names yet, and objects of its storage version only.
@@ -212,42 +211,51 @@ pub fn validate(object: &Value, errors: &mut Errors) {
             "must be spec.names.plural+\".\"+spec.group",
         );
     }
-    match group {
-        "" => errors.required("spec.group", ""),
-        group => {
-            for problem in dns_subdomain(group) {
-                errors.invalid_text("spec.group", group, &problem);
-            }
-            if !group.contains('.') {
-                errors.invalid_text("spec.group", group, "should be a domain with at least one dot");
-            }
-        }
-    }
-    approval(object, group, errors);
-    if flag(object, "spec.preserveUnknownFields") {
-        let why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
-        errors.invalid("spec.preserveUnknownFields", &Value::Bool(true), why);
+    let problems = dns_subdomain(group);
+    if group.is_empty() {
+        errors.required("spec.group", "");
+    } else if !problems.is_empty() {
+        errors.invalid_text("spec.group", group, &problems.join(","));
+    } else if !group.contains('.') {
+        errors.invalid_text("spec.group", group, "should be a domain with at least one dot");
     }
     match text(object, "spec.scope") {
         "" => errors.required("spec.scope", ""),
         _ => one_of(object, "spec.scope", "spec.scope", &["Cluster", "Namespaced"], errors),
     }
+    versions::check(object, errors);
     names(object, errors);
-    versions(object, errors);
-    match text(object, "spec.conversion.strategy") {
-        "None" => {
-            if !at(object, "spec.conversion.webhook").is_null() {
-                let why = "should not be set when strategy is not set to Webhook";
-                errors.forbidden("spec.conversion.webhook", why);
-            }
+    versions::check_shared(object, errors);
+    conversion(object, errors);
+    versions::check_stored(object, errors);
+    approval(object, group, errors);
+    if flag(object, "spec.preserveUnknownFields") {
+        let why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        errors.invalid("spec.preserveUnknownFields", &Value::Bool(true), why);
+    }
+}
+
+/// Checks how objects go from one version to another. The paths are those of upstream, where the
+/// parts of a webhook stand in the conversion itself.
+fn conversion(object: &Value, errors: &mut Errors) {
+    const FIELD: &str = "spec.conversion";
+    let conversion = at(object, FIELD);
+    let place = format!("{FIELD}.strategy");
+    match text(conversion, "strategy") {
+        "None" => {}
+        "" => errors.required(place, ""),
+        "Webhook" => {
+            let why = "conversion webhooks are not implemented in Ropewalk; use None";
+            return errors.forbidden(place, why);
         }
-        "Webhook" => errors.forbidden(
-            "spec.conversion.strategy",
-            "conversion webhooks are not implemented in Ropewalk; use None",
-        ),
-        other => {
-            errors.not_supported("spec.conversion.strategy", &other.into(), &["None", "Webhook"]);
-        }
+        other => errors.not_supported(place, &other.into(), &["None", "Webhook"]),
+    }
+    let why = "should not be set when strategy is not set to Webhook";
+    if !at(conversion, "webhook.clientConfig").is_null() {
+        errors.forbidden(format!("{FIELD}.webhookClientConfig"), why);
+    }
+    if !empty(conversion, "webhook.conversionReviewVersions") {
+        errors.forbidden(format!("{FIELD}.conversionReviewVersions"), why);
     }
 }
 
@@ -293,16 +301,18 @@ fn name_forms(names: &Value, field: &str, errors: &mut Errors) {
             name_form(name, is_kind, format!("{field}.{part}"), errors);
         }
     }
+    let all = |part: &str, errors: &mut Errors| {
+        for (i, name) in list(names, part).iter().enumerate() {
+            name_form(name.as_str().unwrap_or(""), false, format!("{field}.{part}[{i}]"), errors);
+        }
+    };
+    all("shortNames", errors);
     let (kind, list_kind) = (text(names, "kind"), text(names, "listKind"));
     if !kind.is_empty() && kind == list_kind {
         let why = "kind and listKind may not be the same";
         errors.invalid_text(format!("{field}.listKind"), list_kind, why);
     }
-    for part in ["shortNames", "categories"] {
-        for (i, name) in list(names, part).iter().enumerate() {
-            name_form(name.as_str().unwrap_or(""), false, format!("{field}.{part}[{i}]"), errors);
-        }
-    }
+    all("categories", errors);
 }
 
 /// Checks one name: a DNS label, which in a Kind may have capital letters.
@@ -325,175 +335,44 @@ fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
     name_forms(at(new, FIELD), FIELD, errors);
 }
 
-fn versions(object: &Value, errors: &mut Errors) {
-    let all = list(object, "spec.versions");
-    let mut seen = BTreeSet::new();
-    let mut unique = true;
-    for (i, version) in all.iter().enumerate() {
-        let path = format!("spec.versions[{i}]");
-        let name = text(version, "name");
-        if name.is_empty() {
-            errors.required(format!("{path}.name"), "");
-        }
-        for problem in dns_1035(name).iter().filter(|_| !name.is_empty()) {
-            errors.invalid_text(format!("{path}.name"), name, problem);
-        }
-        unique &= seen.insert(name);
-        if !flag(version, "deprecated") && !text(version, "deprecationWarning").is_empty() {
-            let why = "can only be set for deprecated versions";
-            errors.invalid_text(
-                format!("{path}.deprecationWarning"),
-                text(version, "deprecationWarning"),
-                why,
-            );
-        }
-        deprecation_warning(version, &path, errors);
-        let schema = at(version, "schema.openAPIV3Schema");
-        match schema.is_object() {
-            true => structural::check(version, &path, errors),
-            false => errors.required(format!("{path}.schema.openAPIV3Schema"), "schemas are required"),
-        }
-        subresources(version, &path, errors);
-        columns(version, &path, errors);
-    }
-    if !unique {
-        errors.invalid("spec.versions", at(object, "spec.versions"), "must contain unique version names");
-    }
-    if all.iter().filter(|v| flag(v, "storage")).count() != 1 {
-        let why = "must have exactly one version marked as storage version";
-        errors.invalid("spec.versions", at(object, "spec.versions"), why);
-    }
-    for (i, stored) in list(object, "status.storedVersions").iter().enumerate() {
-        if !all.iter().any(|v| at(v, "name") == stored) {
-            let why = "missing from spec.versions; v1 was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 and removes v1 from status.storedVersions";
-            let name = stored.as_str().unwrap_or("");
-            errors.invalid_text(format!("status.storedVersions[{i}]"), name, &why.replace("v1", name));
-        }
-    }
-}
-
-/// A warning goes into a header of every answer, so it is short and has no line breaks.
-fn deprecation_warning(version: &Value, path: &str, errors: &mut Errors) {
-    let Some(said) = version.get("deprecationWarning").and_then(Value::as_str) else { return };
-    let mut tell = |why: &str| errors.invalid_text(format!("{path}.deprecationWarning"), said, why);
-    if said.len() > WARNING_MAX {
-        tell(&format!("must be <= {WARNING_MAX} characters long"));
-    }
-    if said.is_empty() {
-        tell("must not be an empty string");
-    }
-    if let Some((at, _)) = said.char_indices().find(|(_, c)| !is_print(*c)) {
-        let why = "must only contain printable UTF-8 characters; non-printable character found at index";
-        tell(&format!("{why} {at}"));
-    }
-}
-
-fn subresources(version: &Value, path: &str, errors: &mut Errors) {
-    let scale = at(version, "subresources.scale");
-    if !scale.is_object() {
-        return;
-    }
-    for (field, root) in
-        [("specReplicasPath", ".spec"), ("statusReplicasPath", ".status"), ("labelSelectorPath", "")]
-    {
-        let place = format!("{path}.subresources.scale.{field}");
-        let said = text(scale, field);
-        if said.is_empty() {
-            if field != "labelSelectorPath" {
-                errors.required(place, "");
-            }
-        } else if said.len() > PATH_MAX {
-            errors.too_long(place, PATH_MAX);
-        } else if root.is_empty() && !(said.starts_with(".spec.") || said.starts_with(".status.")) {
-            errors.invalid_text(place, said, "should be a json path under either .spec or .status");
-        } else if !said.starts_with(&format!("{root}.")) {
-            errors.invalid_text(place, said, &format!("should be a json path under {root}"));
-        }
-    }
-}
-
-/// Formats that a printer column may have.
-const COLUMN_FORMATS: [&str; 8] =
-    ["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
-
-fn columns(version: &Value, path: &str, errors: &mut Errors) {
-    for (i, column) in list(version, "additionalPrinterColumns").iter().enumerate() {
-        let place = format!("{path}.additionalPrinterColumns[{i}]");
-        if text(column, "name").is_empty() {
-            errors.required(format!("{place}.name"), "");
-        }
-        let kinds = ["boolean", "date", "integer", "number", "string"];
-        match text(column, "type") {
-            "" => {
-                let all = kinds.join(",");
-                errors.required(format!("{place}.type"), &format!("must be one of {all}"));
-            }
-            kind if !kinds.contains(&kind) => {
-                let why = format!("must be one of {}", kinds.join(","));
-                errors.invalid_text(format!("{place}.type"), kind, &why);
-            }
-            _ => {}
-        }
-        let format = text(column, "format");
-        if !format.is_empty() && !COLUMN_FORMATS.contains(&format) {
-            let why = format!("must be one of {}", COLUMN_FORMATS.join(","));
-            errors.invalid_text(format!("{place}.format"), format, &why);
-        }
-        match text(column, "jsonPath") {
-            "" => errors.required(format!("{place}.jsonPath"), ""),
-            said => {
-                if let Err(why) = columns::Path::read(said) {
-                    errors.invalid_text(format!("{place}.jsonPath"), said, &why);
-                }
-            }
-        }
-    }
-    selectable(version, path, errors);
-}
-
-/// Fields that a version lets people select by (upstream: `MaxSelectableFields`).
-const SELECTABLE_MAX: usize = 8;
-
-/// A path that leads nowhere would select nothing, for ever and without a word.
-fn selectable(version: &Value, path: &str, errors: &mut Errors) {
-    let (fields, field) = (list(version, "selectableFields"), format!("{path}.selectableFields"));
-    let schema = at(version, "schema.openAPIV3Schema");
-    if fields.len() > SELECTABLE_MAX {
-        errors.too_many(&field, fields.len(), SELECTABLE_MAX as u64);
-    }
-    for (i, said) in fields.iter().map(|f| text(f, "jsonPath")).enumerate() {
-        let place = format!("{field}[{i}].jsonPath");
-        let simple = said.starts_with('.') && !said.contains('[');
-        match rules::field_path(said, schema) {
-            _ if said.is_empty() => errors.required(place, ""),
-            Err(why) => errors.invalid_text(place, said, &format!("is an invalid path: {why}")),
-            Ok(_) if !simple => errors.invalid_text(place, said, "is an invalid path: it has an index"),
-            Ok(_) if said == ".metadata" || said.starts_with(".metadata.") => {
-                errors.invalid_text(place, said, "must not point to fields in metadata");
-            }
-            Ok(found) if !matches!(text(found, "type"), "boolean" | "integer" | "string") => {
-                let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
-                errors.invalid_text(place, said, why);
-            }
-            Ok(_) if fields[..i].iter().any(|before| text(before, "jsonPath") == said) => {
-                errors.duplicate(place, &said.into());
-            }
-            Ok(_) => {}
-        }
-    }
-}
-
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
-    for path in ["spec.group", "spec.names.plural"] {
+    let all = ["spec.scope", "spec.names.kind", "spec.group", "spec.names.plural"];
+    // Until its names are accepted, a definition has no objects.
+    let fixed = if is(old, "Established") { &all[..] } else { &all[2..] };
+    for path in fixed {
         if at(new, path) != at(old, path) {
-            errors.invalid(path, at(new, path), IMMUTABLE);
+            errors.invalid(*path, at(new, path), IMMUTABLE);
         }
     }
-    if is(old, "Established") {
-        for path in ["spec.scope", "spec.names.kind"] {
-            if at(new, path) != at(old, path) {
-                errors.invalid(path, at(new, path), IMMUTABLE);
-            }
-        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::fields::problems;
+
+    #[test]
+    fn the_storage_version_counts_as_stored() {
+        let spec = json!({"versions": [{"name": "v1"}, {"name": "v2", "storage": true}]});
+        let mut object = json!({ "spec": spec });
+        defaults(&mut object);
+        assert_eq!(at(&object, "status.storedVersions"), &json!(["v2"]));
+        value::put(&mut object, "status.storedVersions", json!(["v1"]));
+        defaults(&mut object);
+        assert_eq!(at(&object, "status.storedVersions"), &json!(["v1"]));
+    }
+
+    #[test]
+    fn a_conversion_has_a_webhook_only_by_its_strategy() {
+        let told = |said: Value| problems(conversion, json!({"spec": {"conversion": said}}));
+        assert_eq!(told(json!({"strategy": "None", "webhook": {}})), [""; 0]);
+        assert_eq!(told(json!({"strategy": ""})), ["spec.conversion.strategy: Required value"]);
+        let webhook = json!({"clientConfig": {}, "conversionReviewVersions": ["v1"]});
+        let why = "Forbidden: should not be set when strategy is not set to Webhook";
+        let want = [
+            format!("spec.conversion.webhookClientConfig: {why}"),
+            format!("spec.conversion.conversionReviewVersions: {why}"),
+        ];
+        assert_eq!(told(json!({"strategy": "None", "webhook": webhook})), want);
     }
 }

@@ -1,0 +1,258 @@
+//! Annotations that mean something for a pod: the mark of a mirror pod, the cost of a deletion, and
+//! the profiles of seccomp and AppArmor that were set in this way before there were fields
+//! (`ValidatePodSpecificAnnotations`, KEP-135, KEP-24).
+
+use super::lists::GROUPS;
+use super::volumes::descending;
+use crate::errors::Errors;
+use crate::gostr;
+use crate::meta::annotation;
+use crate::value::{at, list, list_mut, pairs, put, text};
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+
+/// The annotation that a kubelet writes into the mirror of a static pod.
+pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
+/// What a ReplicaSet goes by when it deletes pods.
+pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// The profile of a container is in the annotation of this prefix and the container's name.
+pub(crate) const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+const SECCOMP: &str = "container.seccomp.security.alpha.kubernetes.io/";
+const SECCOMP_OF_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+
+/// Checks the profiles in the annotations of a pod or a template, which are reported below `field`.
+pub(crate) fn check_profiles(owner: &Value, field: &str, errors: &mut Errors) {
+    let spec = at(owner, "spec");
+    let containers = GROUPS.iter().flat_map(|group| list(spec, group));
+    let names: HashSet<&str> = containers.map(|container| text(container, "name")).collect();
+    for (key, profile) in pairs(owner, "metadata.annotations") {
+        if key == SECCOMP_OF_POD || key.starts_with(SECCOMP) {
+            seccomp(profile, &format!("{field}.{key}"), errors);
+        }
+        let Some(container) = key.strip_prefix(APP_ARMOR) else { continue };
+        let field = format!("{field}[{key}]");
+        if !names.contains(container) {
+            errors.invalid_text(&*field, container, "container not found");
+        }
+        let is_known = matches!(profile, "" | "runtime/default" | "unconfined");
+        if !is_known && !profile.starts_with("localhost/") {
+            let why = format!("invalid AppArmor profile name: {}", gostr::quote(profile));
+            errors.invalid_text(field, profile, &why);
+        }
+    }
+}
+
+fn seccomp(profile: &str, field: &str, errors: &mut Errors) {
+    match profile.strip_prefix("localhost/") {
+        Some(path) => descending(path, field, errors),
+        None if matches!(profile, "runtime/default" | "docker/default" | "unconfined") => {}
+        None => errors.invalid_text(field, profile, "must be a valid seccomp profile"),
+    }
+}
+
+/// Checks that a profile that is both in an annotation and in a field is the same. `field` is the
+/// path of the spec.
+pub(crate) fn check_agreement(owner: &Value, field: &str, errors: &mut Errors) {
+    const SECCOMP_FIELD: &str = "securityContext.seccompProfile";
+    const APP_ARMOR_FIELD: &str = "securityContext.appArmorProfile";
+    let spec = at(owner, "spec");
+    let mut compare = |key: &str, profile: &Value, place: &str, what: &str| {
+        let Some(part) = annotation(owner, key).and_then(|told| difference(told, profile, what)) else {
+            return;
+        };
+        let named = if part == "type" { "type" } else { "profile" };
+        let why = format!("{what} {named} in annotation and field must match");
+        errors.forbidden(format!("{place}.{part}"), &why);
+    };
+    compare(SECCOMP_OF_POD, at(spec, SECCOMP_FIELD), &format!("{field}.{SECCOMP_FIELD}"), "seccomp");
+    let is_windows = text(spec, "os.name") == "windows";
+    for group in GROUPS {
+        for (i, container) in list(spec, group).iter().enumerate() {
+            let (here, name) = (format!("{field}.{group}[{i}]"), text(container, "name"));
+            let place = format!("{here}.{SECCOMP_FIELD}");
+            compare(&format!("{SECCOMP}{name}"), at(container, SECCOMP_FIELD), &place, "seccomp");
+            let own = at(container, APP_ARMOR_FIELD);
+            let profile = if own.is_null() { at(spec, APP_ARMOR_FIELD) } else { own };
+            if !is_windows {
+                let place = format!("{here}.{APP_ARMOR_FIELD}");
+                compare(&format!("{APP_ARMOR}{name}"), profile, &place, "apparmor");
+            }
+        }
+    }
+}
+
+/// Returns the part of a profile that is not what its annotation says.
+fn difference(told: &str, profile: &Value, what: &str) -> Option<&'static str> {
+    let is_same_type = match text(profile, "type") {
+        "Unconfined" => told == "unconfined",
+        "RuntimeDefault" => told == "runtime/default" || (what == "seccomp" && told == "docker/default"),
+        "Localhost" => told.starts_with("localhost/"),
+        _ => return None, // none, or one that is refused
+    };
+    let path = told.strip_prefix("localhost/");
+    match is_same_type {
+        false => Some("type"),
+        true if path.is_some() && path != at(profile, "localhostProfile").as_str() => {
+            Some("localhostProfile")
+        }
+        true => None,
+    }
+}
+
+/// Copies the profiles of AppArmor from the annotations of a new pod to the fields that it leaves
+/// out (`applyAppArmorVersionSkew`).
+pub(crate) fn fill_app_armor(pod: &mut Value) {
+    if text(pod, "spec.os.name") == "windows" {
+        return;
+    }
+    let told = pairs(pod, "metadata.annotations");
+    let told = told.filter_map(|(key, told)| Some((key.strip_prefix(APP_ARMOR)?, app_armor(told)?)));
+    let told: HashMap<String, Value> = told.map(|(name, profile)| (name.to_string(), profile)).collect();
+    if told.is_empty() {
+        return;
+    }
+    const FIELD: &str = "securityContext.appArmorProfile";
+    let of_pod = at(pod, &format!("spec.{FIELD}")).clone();
+    for group in GROUPS {
+        for container in list_mut(pod, &format!("spec.{group}")) {
+            let Some(profile) = told.get(text(container, "name")) else { continue };
+            if at(container, FIELD).is_null() && *profile != of_pod {
+                put(container, FIELD, profile.clone());
+            }
+        }
+    }
+}
+
+/// Returns the field that means the same as an annotation, if it is a valid one.
+fn app_armor(told: &str) -> Option<Value> {
+    const PATH_MAX: usize = 4095;
+    match (told, told.strip_prefix("localhost/")) {
+        ("unconfined", _) => Some(json!({"type": "Unconfined"})),
+        ("runtime/default", _) => Some(json!({"type": "RuntimeDefault"})),
+        (_, Some(path)) if !path.is_empty() && path.trim() == path && path.len() <= PATH_MAX => {
+            Some(json!({"type": "Localhost", "localhostProfile": path}))
+        }
+        _ => None,
+    }
+}
+
+/// Checks that a mirror pod names its node: a static pod is one of a kubelet. `field` is the path
+/// of the annotations.
+pub(crate) fn check_mirror(owner: &Value, field: &str, errors: &mut Errors) {
+    if let Some(hash) = annotation(owner, MIRROR).filter(|_| text(owner, "spec.nodeName").is_empty()) {
+        let why = "must set spec.nodeName if mirror pod annotation is set";
+        errors.invalid_text(format!("{field}[{MIRROR}]"), hash, why);
+    }
+}
+
+/// True for a cost that controllers can read, or for none.
+pub(crate) fn has_good_cost(owner: &Value) -> bool {
+    annotation(owner, DELETION_COST).is_none_or(|cost| {
+        let is_plain = cost == "0" || !cost.starts_with(['+', '0']);
+        is_plain && cost.parse::<i32>().is_ok()
+    })
+}
+
+/// Checks the cost of a deletion. `field` is the path of the annotations.
+pub(crate) fn check_cost(owner: &Value, field: &str, errors: &mut Errors) {
+    if !has_good_cost(owner) {
+        let cost = annotation(owner, DELETION_COST).unwrap_or_default();
+        errors.invalid_text(format!("{field}[{DELETION_COST}]"), cost, "must be a 32bit integer");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(annotations: Value, context: Value) -> Value {
+        let container = json!({"name": "c", "image": "x", "securityContext": context});
+        json!({"metadata": {"name": "p", "annotations": annotations}, "spec": {"containers": [container]}})
+    }
+
+    fn told(check: fn(&Value, &str, &mut Errors), pod: &Value, field: &str) -> Vec<String> {
+        let mut errors = Errors::default();
+        check(pod, field, &mut errors);
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn profiles_in_annotations_are_known_ones() {
+        let of = |key: &str, profile: &str| {
+            told(check_profiles, &pod(json!({key: profile}), Value::Null), "metadata.annotations")
+        };
+        let (seccomp, app_armor) = (format!("{SECCOMP}c"), format!("{APP_ARMOR}c"));
+        for key in [SECCOMP_OF_POD, &seccomp, &app_armor] {
+            for good in ["runtime/default", "unconfined", "localhost/a/b"] {
+                assert_eq!(of(key, good), [""; 0], "{key} {good}");
+            }
+        }
+        let field = format!("metadata.annotations.{SECCOMP_OF_POD}");
+        assert_eq!(
+            of(SECCOMP_OF_POD, "x"),
+            [format!("{field}: Invalid value: \"x\": must be a valid seccomp profile")]
+        );
+        assert_eq!(
+            of(SECCOMP_OF_POD, "localhost/../x"),
+            [format!("{field}: Invalid value: \"../x\": must not contain '..'")]
+        );
+        let field = format!("metadata.annotations[{app_armor}]");
+        assert_eq!(
+            of(&app_armor, "x"),
+            [format!("{field}: Invalid value: \"x\": invalid AppArmor profile name: \"x\"")]
+        );
+        let other = format!("{APP_ARMOR}d");
+        assert_eq!(
+            of(&other, "unconfined"),
+            [format!("metadata.annotations[{other}]: Invalid value: \"d\": container not found")]
+        );
+    }
+
+    #[test]
+    fn an_annotation_and_its_field_say_the_same() {
+        let of = |key: &str, profile: &str, context: Value| {
+            told(check_agreement, &pod(json!({key: profile}), context), "spec")
+        };
+        let (seccomp, app_armor) = (format!("{SECCOMP}c"), format!("{APP_ARMOR}c"));
+        let local = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "a"}});
+        assert_eq!(of(&seccomp, "localhost/a", local.clone()), [""; 0]);
+        let place = "spec.containers[0].securityContext";
+        assert_eq!(
+            of(&seccomp, "localhost/b", local.clone()),
+            [format!(
+                "{place}.seccompProfile.localhostProfile: Forbidden: seccomp profile in annotation and field must match"
+            )]
+        );
+        assert_eq!(
+            of(&seccomp, "unconfined", local),
+            [format!(
+                "{place}.seccompProfile.type: Forbidden: seccomp type in annotation and field must match"
+            )]
+        );
+        let default = json!({"appArmorProfile": {"type": "RuntimeDefault"}});
+        assert_eq!(of(&app_armor, "runtime/default", default.clone()), [""; 0]);
+        assert_eq!(
+            of(&app_armor, "docker/default", default),
+            [format!(
+                "{place}.appArmorProfile.type: Forbidden: apparmor type in annotation and field must match"
+            )]
+        );
+        assert_eq!(of(&seccomp, "unconfined", Value::Null), [""; 0]);
+    }
+
+    #[test]
+    fn a_profile_of_app_armor_is_copied_to_its_field() {
+        let filled = |profile: &str, context: Value| {
+            let key = format!("{APP_ARMOR}c");
+            let mut pod = pod(json!({key: profile}), context);
+            fill_app_armor(&mut pod);
+            at(&list(&pod, "spec.containers")[0], "securityContext.appArmorProfile").clone()
+        };
+        assert_eq!(filled("runtime/default", Value::Null), json!({"type": "RuntimeDefault"}));
+        let local = json!({"type": "Localhost", "localhostProfile": "a"});
+        assert_eq!(filled("localhost/a", json!({"runAsUser": 1})), local);
+        assert_eq!(filled("localhost/", Value::Null), Value::Null);
+        let own = json!({"type": "Unconfined"});
+        assert_eq!(filled("runtime/default", json!({"appArmorProfile": own})), own);
+    }
+}
