@@ -232,6 +232,26 @@ impl<'a> View<'a> {
         })
     }
 
+    /// How many init containers have done their work: those before the newest one that was made in
+    /// the newest sandbox, and all of them once the pod has begun. What a sidecar among them does
+    /// now does not change that.
+    ///
+    /// ```text
+    /// s (sidecar, crashed), i (ended with 0), j (not made)   1: i decides whether j's turn has come
+    /// the same, and the regular container a runs             3
+    /// ```
+    pub(crate) fn past_inits(&self) -> usize {
+        let specs = self.init_specs();
+        if self.has_begun() {
+            return specs.len();
+        }
+        let is_made = |spec: &Spec| {
+            let made_in = self.current(&spec.name).map(|c| &c.sandbox_id);
+            made_in.is_some_and(|id| self.sandbox.is_some_and(|sandbox| sandbox.id == *id))
+        };
+        specs.iter().rposition(is_made).unwrap_or(0)
+    }
+
     /// How much of the back-off is left, in the cluster's time. A new definition has none: it has
     /// not failed yet. Nor has a container that ran well for a long time before.
     pub(crate) fn backoff_left(&self, spec: &Spec, ended: &Container) -> Option<Duration> {

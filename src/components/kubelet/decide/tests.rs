@@ -332,6 +332,33 @@ fn a_sidecar_that_crashes_holds_up_nobody_once_the_pod_runs() {
     assert_eq!(found, [stop, start("a", false, 1)]);
 }
 
+/// As upstream, where the newest init container alone decides what comes next
+/// (`computeInitContainerActions`).
+#[test]
+fn a_sidecar_that_crashes_holds_up_no_later_init_container() {
+    let mut pod = pod("Always", &["s", "i", "j"], &["a"]);
+    pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy = Some("Always".into());
+    let ready = sandbox("s", 0, SandboxState::Ready);
+    let backoffs: Backoffs = [("s".to_string(), Duration::from_secs(300))].into();
+    let (crashed, wait) = (container("s", 0, Exited, 1), Step::LookAgain(Duration::from_secs(295)));
+    let next =
+        |containers: &[Container], probes: &Seen| probed(&pod, Some(&ready), containers, &backoffs, probes);
+    let none = Seen::default();
+    let done = |name: &str| container(name, 0, Exited, 0);
+    assert_eq!(next(&[crashed.clone(), done("i")], &none), [start("j", true, 0), wait.clone()]);
+    let both = [crashed.clone(), container("i", 0, Exited, 1)];
+    assert_eq!(next(&both, &none), [start("i", true, 1), wait.clone()]);
+    assert_eq!(next(&[crashed.clone(), container("i", 0, Running, 0)], &none), [wait.clone()]);
+    assert_eq!(next(&[crashed], &none), [wait], "it is the newest one itself");
+    // It runs again, and its startup probe has not succeeded yet.
+    let starting = Seen {
+        probed: [("s".to_string(), Probed { started: Some(false), ready: None })].into(),
+        ..Seen::default()
+    };
+    let again = [container("s", 1, Running, 0), done("i"), done("j")];
+    assert_eq!(next(&again, &starting), [start("a", false, 0)]);
+}
+
 #[test]
 fn the_previous_run_of_a_crash_loop_is_the_one_that_just_crashed() {
     let pod = pod("OnFailure", &[], &["a"]);
