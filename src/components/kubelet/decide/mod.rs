@@ -95,7 +95,7 @@ pub(crate) fn decide(view: &View) -> Vec<Step> {
                     return false;
                 }
             }
-            None if !init && view.ended(spec).is_some_and(|(_, again)| !again) => return true,
+            None if !init && view.ended(spec, false).is_some_and(|(_, again)| !again) => return true,
             _ => {}
         }
         steps.push(Step::Start { name: spec.name.clone(), init, attempt: view.next_attempt(&spec.name) });

@@ -241,6 +241,24 @@ fn a_pod_that_never_restarts_does_not_run_again_after_the_machine_did() {
 }
 
 #[test]
+fn an_init_container_that_was_lost_with_the_machine_is_not_run_twice_by_a_pod_that_never_restarts() {
+    let of = |policy: &str, state: serde_json::Value| {
+        let mut pod = pod(policy, &["i"], &["a"]);
+        let told = serde_json::json!({"name": "i", "state": state, "restartCount": 0, "ready": false,
+            "containerID": "ropewalk://i", "image": "", "imageID": ""});
+        let status = serde_json::json!({"initContainerStatuses": [told]});
+        pod.status = Some(serde_json::from_value(status).unwrap());
+        (steps(&pod, None, &[], None), finished(&pod, None, &[]))
+    };
+    let running = || serde_json::json!({"running": {}});
+    let goes_on = (vec![Step::CreateSandbox { attempt: 0 }], None);
+    assert_eq!(of("Never", running()), (vec![], Some(false)));
+    assert_eq!(of("Never", serde_json::json!({"waiting": {}})), goes_on, "it had not begun");
+    assert_eq!(of("Never", serde_json::json!({"terminated": {"exitCode": 0}})), goes_on);
+    assert_eq!(of("OnFailure", running()), goes_on);
+}
+
+#[test]
 fn nothing_of_a_pod_that_is_over_is_started_again() {
     let mut pod = pod("Always", &[], &["a"]);
     let (ready, ended) = (sandbox("s", 0, SandboxState::Ready), [container("a", 0, Exited, 1)]);
