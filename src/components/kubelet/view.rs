@@ -237,8 +237,8 @@ impl<'a> View<'a> {
     /// now does not change that.
     ///
     /// ```text
-    /// s (sidecar, crashed), i (ended with 0), j (not made)   1: i decides whether j's turn has come
-    /// the same, and the regular container a runs             3
+    /// s (sidecar, crashed), i (ended with 0), j (not made)   1: i decides about j
+    /// the same, and the regular container a runs            3
     /// ```
     pub(crate) fn past_inits(&self) -> usize {
         let specs = self.init_specs();

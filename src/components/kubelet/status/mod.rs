@@ -418,7 +418,7 @@ fn leave_containers_out(status: &mut PodStatus) {
 
 /// True if the runtime has made a container of this pod: a kubelet that restarts may refuse a pod
 /// that runs.
-fn has_containers(status: &PodStatus) -> bool {
+pub(crate) fn has_containers(status: &PodStatus) -> bool {
     let lists =
         [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
     lists.into_iter().flatten().flatten().any(|c| c.container_id.is_some())
