@@ -202,7 +202,7 @@ impl Kubelet {
             memory.waiting.insert(spec.name.clone(), (reason.into(), why.clone()));
             Error::Container { container: spec.name.clone(), why }
         };
-        if let Err(why) = bounds::check(pod) {
+        if let Err(why) = bounds::check(pod, &spec.name) {
             return Err(failed(memory, "CreateContainerConfigError", why));
         }
         let variables = match self.variables(pod, spec, sandbox, memory).await? {
