@@ -224,7 +224,7 @@ impl<'a> View<'a> {
     }
 
     /// Has a regular container been made in the newest sandbox? Then the pod has been initialized,
-    /// whatever its sidecars do now (upstream's `HasAnyRegularContainerStarted`).
+    /// whatever its sidecars do now (upstream's `HasAnyActiveRegularContainerStarted`).
     pub(crate) fn has_begun(&self) -> bool {
         self.sandbox.is_some_and(|sandbox| {
             let own = self.containers.iter().filter(|c| c.sandbox_id == sandbox.id);
