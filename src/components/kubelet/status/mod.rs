@@ -167,8 +167,8 @@ fn is_past(spec: &Spec, status: &ContainerStatus) -> bool {
     }
 }
 
-/// True for a regular container that runs or has ended, in whatever sandbox: its pod was initialized
-/// then, and counts as that while a new sandbox is being initialized. Source:
+/// True for a regular container that runs or has ended, in whatever sandbox: its pod was
+/// initialized then, and counts as that while a new sandbox is being initialized. Source:
 /// `HasAnyRegularContainerStarted`.
 fn has_run(status: &ContainerStatus) -> bool {
     status.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some())
