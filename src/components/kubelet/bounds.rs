@@ -15,9 +15,11 @@
 //!     ->  3 + 3 + 1 = 7 mounts, 2 containers
 //! ```
 
+use super::specs::is_ephemeral;
 use api::requests::Lack;
 use k8s_openapi::api::core::v1::Pod;
 use linux::descriptors::connections;
+use std::borrow::Cow;
 
 /// Something of which a pod, and all pods of a node, have so much at most.
 struct Bound {
@@ -96,13 +98,19 @@ pub(crate) fn lack(pod: &Pod, others: &[&Pod], limit: u64) -> Option<Lack> {
     BOUNDS.iter().find_map(|bound| bound.lack(pod, others, limit))
 }
 
-/// Checks that a pod which was admitted has no more than a pod may have.
+/// Checks that a pod which was admitted has no more than a pod may have, when one of its containers
+/// is to start. Ephemeral containers count for themselves alone: they are never removed from a pod,
+/// and those that are too many must not keep its own containers from starting again.
 ///
 /// # Errors
 /// It got more since, by ephemeral containers, or is static.
-pub(crate) fn check(pod: &Pod) -> Result<(), String> {
+pub(crate) fn check(pod: &Pod, container: &str) -> Result<(), String> {
+    let mut own = Cow::Borrowed(pod);
+    if !is_ephemeral(pod, container) {
+        own.to_mut().spec.iter_mut().for_each(|spec| spec.ephemeral_containers = None);
+    }
     for bound in &BOUNDS {
-        let (count, what, most) = (bound.of(pod), bound.what, bound.pod);
+        let (count, what, most) = (bound.of(&own), bound.what, bound.pod);
         if count > most {
             return Err(format!("the pod has {count} {what}; this node allows {most} for a pod: use fewer"));
         }
@@ -145,8 +153,14 @@ mod tests {
         let over = pod(512, 512, 1);
         let lacks = fits(&over).unwrap();
         assert_eq!((lacks.resource, lacks.requested, lacks.capacity), ("mounts", 1025, 1024));
-        assert!(check(&over).unwrap_err().contains("1025 volumes and volume mounts"));
-        assert!(check(&pod(1, 1, 1)).is_ok());
+        assert!(check(&over, "e").unwrap_err().contains("1025 volumes and volume mounts"));
+        assert_eq!(
+            check(&over, "c"),
+            Ok(()),
+            "a debugger that mounts too much keeps no other from a restart"
+        );
+        assert!(check(&pod(513, 512, 0), "c").is_err(), "it is static");
+        assert!(check(&pod(1, 1, 1), "e").is_ok());
     }
 
     #[test]
@@ -169,6 +183,6 @@ mod tests {
         assert_eq!(lack(&with_containers(129), &[]).unwrap().capacity, 128);
         let few = super::lack(&with_containers(1), &[&large; 3], 4096).unwrap();
         assert_eq!(few.capacity, 307, "half of 3072 descriptors");
-        assert!(check(&with_containers(129)).unwrap_err().contains("129 containers"));
+        assert!(check(&with_containers(129), "c0").unwrap_err().contains("129 containers"));
     }
 }

@@ -39,7 +39,8 @@
 //! resource that a critical pod lacks no other pod is preempted. Secrets and tokens lie on the
 //! node's disk, not in memory: every tmpfs counts for the whole machine (`fs.mount-max`).
 //! Writable layers do not count as ephemeral storage. Process ids are not watched: `PIDPressure` is
-//! always false. A Node that a client deleted is registered again within ten seconds, where
+//! always false. The kubelet's server has no `/metrics`, `/pods` and `/configz`.
+//! A Node that a client deleted is registered again within ten seconds, where
 //! upstream's kubelet does that only after its own restart. `hostPath` shows a file system of the
 //! node's own, not the machine's; of its files only `/etc/hosts` is there before a pod makes
 //! others. WebSocket sessions in base64 (`v4.base64.channel.k8s.io`, `base64.channel.k8s.io`), for

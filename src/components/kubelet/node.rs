@@ -2,7 +2,7 @@
 
 use super::config::{Config, PORT};
 use super::kept;
-use super::node_amounts::{amounts, extended, patch};
+use super::node_amounts::{amounts, amounts_differ, patch};
 use super::pressure::{Pressure, Pressures};
 use client::{is_code, optional};
 use cri::Image;
@@ -225,9 +225,8 @@ pub(super) fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
     old.is_none_or(|old| {
         let (old, new) = (plain(old), plain(new));
         new.conditions.iter().flatten().any(|c| !old.conditions.iter().flatten().any(|o| o == c))
-            || (&old.capacity, &old.addresses, &old.node_info, &old.images)
-                != (&new.capacity, &new.addresses, &new.node_info, &new.images)
-            || extended(old.allocatable.as_ref()) != extended(new.allocatable.as_ref())
+            || (&old.addresses, &old.node_info, &old.images) != (&new.addresses, &new.node_info, &new.images)
+            || amounts_differ(&old, &new)
     })
 }
 

@@ -53,8 +53,22 @@ pub(super) fn patch(old: Option<&NodeStatus>, status: &NodeStatus) -> serde_json
     patch
 }
 
+/// Whether the stored status has another amount of something that the kubelet knows, or an extended
+/// resource is allocatable that the node has no more. Texts are not compared: the API server stores
+/// `10485760Ki` as `10Gi`.
+pub(super) fn amounts_differ(old: &NodeStatus, new: &NodeStatus) -> bool {
+    let of = |all: &Option<BTreeMap<String, Quantity>>, name: &str| {
+        all.as_ref().and_then(|all| api::quantity::Quantity::parse(&all.get(name)?.0))
+    };
+    let lists = [(&old.capacity, &new.capacity), (&old.allocatable, &new.allocatable)];
+    let is_other = lists
+        .into_iter()
+        .any(|(old, new)| new.iter().flatten().any(|(name, _)| of(old, name) != of(new, name)));
+    is_other || extended(old.allocatable.as_ref()) != extended(new.allocatable.as_ref())
+}
+
 /// The extended resources of these.
-pub(super) fn extended(amounts: Option<&BTreeMap<String, Quantity>>) -> BTreeMap<&String, &Quantity> {
+fn extended(amounts: Option<&BTreeMap<String, Quantity>>) -> BTreeMap<&String, &Quantity> {
     amounts.into_iter().flatten().filter(|(name, _)| requests::is_extended(name)).collect()
 }
 
@@ -99,5 +113,25 @@ mod tests {
         assert_eq!(allocatable["x/other"], "1");
         let capacity = patch["status"]["capacity"].as_object().unwrap();
         assert!(capacity.contains_key("cpu") && !capacity.contains_key("x/other"), "{capacity:?}");
+    }
+
+    /// Otherwise each node would write its whole status every ten seconds.
+    #[test]
+    fn amounts_that_the_api_server_writes_in_another_way_are_no_others() {
+        let memory = 8 << 30;
+        let capacity = Capacity { cpu_milli: 1500, memory_bytes: memory, pods_memory_bytes: memory, pods: 9 };
+        let (has, gives) = amounts(&capacity, None);
+        let fresh = NodeStatus { capacity: Some(has), allocatable: Some(gives), ..NodeStatus::default() };
+        let mut stored = fresh.clone();
+        for all in [&mut stored.capacity, &mut stored.allocatable].into_iter().flatten() {
+            for amount in all.values_mut() {
+                amount.0 = api::quantity::as_stored(&amount.0).unwrap();
+            }
+        }
+        let told = |status: &NodeStatus, name: &str| status.capacity.as_ref().unwrap()[name].0.clone();
+        assert_eq!([told(&stored, "memory"), told(&stored, "ephemeral-storage")], ["8Gi", "10Gi"]);
+        assert!(!node::differs(Some(&stored), &fresh));
+        stored.allocatable.as_mut().unwrap().insert("cpu".into(), Quantity("64".into()));
+        assert!(node::differs(Some(&stored), &fresh), "a client wrote that");
     }
 }

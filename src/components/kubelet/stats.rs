@@ -144,9 +144,9 @@ impl Meter {
         rate
     }
 
-    /// The running containers' use now; none if the runtime does not answer. `keep`: later looks
+    /// The running containers' use now; `None` if the runtime does not answer. `keep`: later looks
     /// count from this one.
-    async fn look(&self, keep: bool) -> Found {
+    async fn look(&self, keep: bool) -> Option<Found> {
         let runtime: &dyn Runtime = &*self.config.runtime;
         let ended = self.past.lock().ended;
         let (containers, sandboxes, used) = futures::join!(
@@ -155,7 +155,7 @@ impl Meter {
             runtime.list_container_stats()
         );
         let (Ok(containers), Ok(sandboxes), Ok(used)) = (containers, sandboxes, used) else {
-            return Found { running: Vec::new(), ended }; // no container has ended for that
+            return None; // no container has ended for that
         };
         let mut found = Vec::new();
         let mut known = vec![OWN.to_string()];
@@ -187,7 +187,7 @@ impl Meter {
         if self.config.hosts_cluster && keep {
             self.own(true);
         }
-        Found { running: found, ended }
+        Some(Found { running: found, ended })
     }
 
     /// Forgets the containers that run no more, but for the CPU that they had used.
@@ -231,9 +231,10 @@ impl Meter {
         (sum, nano, window)
     }
 
-    /// `/stats/summary`
-    pub(crate) async fn summary(&self) -> Value {
-        let found = self.look(false).await;
+    /// `/stats/summary`. `None`: the runtime does not answer. Nothing is known of the node then,
+    /// either: what its containers use is the most of it.
+    pub(crate) async fn summary(&self) -> Option<Value> {
+        let found = self.look(false).await?;
         let now = clock::rfc3339(clock::now());
         let figures = |stats: &Stats, rate: Option<(u64, Duration)>| {
             let mut cpu = json!({"time": now, "usageCoreNanoSeconds": stats.cpu_usage.as_nanos() as u64});
@@ -263,14 +264,32 @@ impl Meter {
                 "containers": containers,
             }));
         }
-        json!({"node": {"nodeName": self.config.node_name, "cpu": cpu, "memory": memory}, "pods": pods})
+        let node = json!({"nodeName": self.config.node_name, "cpu": cpu, "memory": memory});
+        Some(json!({"node": node, "pods": pods}))
     }
 
-    /// `/metrics/resource`, in the text format of Prometheus.
+    /// `/metrics/resource`, in the text format of Prometheus. If the runtime does not answer, the
+    /// other series are left out: a gap is no counter that went down.
     pub(crate) async fn resource_metrics(&self) -> String {
-        let found = self.look(false).await;
-        let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await;
         let mut out = String::new();
+        let found = self.look(false).await;
+        let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await.ok();
+        if let Some(found) = &found {
+            self.write_usage(&mut out, found, of_sandboxes.as_ref());
+        }
+        let failed = u8::from(found.is_none() || of_sandboxes.is_none());
+        write_series(
+            &mut out,
+            "resource_scrape_error",
+            "gauge",
+            "1 if there was an error while getting container metrics, 0 otherwise",
+            vec![(String::new(), failed.to_string())],
+        );
+        out
+    }
+
+    /// Writes what containers, pods and the node use.
+    fn write_usage(&self, out: &mut String, found: &Found, of_sandboxes: Option<&BTreeMap<String, Stats>>) {
         let seconds = |stats: &Stats| stats.cpu_usage.as_secs_f64().to_string();
         let bytes = |stats: &Stats| stats.memory_working_set.to_string();
         let labels = |u: &Use| {
@@ -280,11 +299,11 @@ impl Meter {
             )
         };
         let mut metric = |name: &str, kind: &str, help: &str, values: Vec<(String, String)>| {
-            write_series(&mut out, name, kind, help, values);
+            write_series(out, name, kind, help, values);
         };
         let all = &found.running;
         let each = |f: &dyn Fn(&Use) -> String| all.iter().map(|u| (labels(u), f(u))).collect::<Vec<_>>();
-        let (node, ..) = self.node(&found);
+        let (node, ..) = self.node(found);
         metric(
             "container_cpu_usage_seconds_total",
             "counter",
@@ -303,8 +322,7 @@ impl Meter {
             "Start time of the container since unix epoch in seconds",
             each(&|u| u.started.map_or(0.0, |t| t.as_millisecond() as f64 / 1000.0).to_string()),
         );
-        // Without an answer there is no series: a gap is no counter that went down.
-        let pods = of_sandboxes.map(|of_sandboxes| by_pod(all, &of_sandboxes)).unwrap_or_default();
+        let pods = of_sandboxes.map(|of_sandboxes| by_pod(all, of_sandboxes)).unwrap_or_default();
         metric(
             "pod_cpu_usage_seconds_total",
             "counter",
@@ -329,13 +347,6 @@ impl Meter {
             "Current working set of the node in bytes",
             vec![(String::new(), bytes(&node))],
         );
-        metric(
-            "resource_scrape_error",
-            "gauge",
-            "1 if there was an error while getting container metrics, 0 otherwise",
-            vec![(String::new(), "0".into())],
-        );
-        out
     }
 }
 
@@ -403,7 +414,7 @@ mod tests {
         };
         // Seconds of CPU of the node and of the pod, for clients: a millicore for each container.
         let told = async || {
-            let (found, text) = (meter.summary().await, meter.resource_metrics().await);
+            let (found, text) = (meter.summary().await.unwrap(), meter.resource_metrics().await);
             let of = |name: &str| {
                 let line = text.lines().find(|line| line.starts_with(name)).unwrap();
                 line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap().round() as u64
@@ -426,5 +437,21 @@ mod tests {
         assert_eq!(told().await, [24, 25]);
         meter.look(true).await;
         assert_eq!(told().await, [24, 25], "an end counts once");
+    }
+
+    /// Figures of zero would say that the node has room.
+    #[tokio::test]
+    async fn a_node_whose_runtime_does_not_answer_has_no_figures() {
+        let runtime = FakeRuntime::new(NODE, PODS, Rng::seeded(1));
+        let api = Scripted::new(|_| None).await;
+        let meter = Meter::new(&Arc::new(config(&api.client, &runtime, "/nowhere".into())));
+        let of_node = |text: &str| text.contains("\nnode_memory_working_set_bytes ");
+        let text = meter.resource_metrics().await;
+        assert!(of_node(&text) && text.ends_with("\nresource_scrape_error 0\n"), "{text}");
+        assert!(meter.summary().await.is_some());
+        runtime.fail_lists(2);
+        let text = meter.resource_metrics().await;
+        assert!(!of_node(&text) && text.ends_with("\nresource_scrape_error 1\n"), "{text}");
+        assert_eq!(meter.summary().await, None);
     }
 }

@@ -194,9 +194,9 @@ impl<'a> View<'a> {
         all.find(|s| s.name == name)
     }
 
-    /// The exit code of a regular container that has ended, and whether it will be started again.
-    /// The stored status tells of one that the runtime does not know any more, after a restart of
-    /// the machine: it ended as is written there, and one that was running then is lost ([`LOST`]).
+    /// The exit code of a container that has ended, and whether it will be started again. The
+    /// stored status tells of one that the runtime does not know any more, after a restart of the
+    /// machine: it ended as is written there, and one that was running then is lost ([`LOST`]).
     /// `None`: it runs, or was never started.
     ///
     /// ```text
@@ -204,10 +204,10 @@ impl<'a> View<'a> {
     /// OnFailure, runtime knows nothing, stored: exit 0    ->  0, not again
     /// OnFailure, runtime knows nothing, stored: running   ->  137, again
     /// ```
-    pub(crate) fn ended(&self, spec: &Spec) -> Option<(i32, bool)> {
+    pub(crate) fn ended(&self, spec: &Spec, init: bool) -> Option<(i32, bool)> {
         if let Some(c) = self.current(&spec.name) {
             let ended = c.state == ContainerState::Exited;
-            return ended.then(|| (c.exit_code, self.restarts(spec, false, c)));
+            return ended.then(|| (c.exit_code, self.restarts(spec, init, c)));
         }
         let state = self.stored(&spec.name)?.state.as_ref()?;
         let code = match (&state.terminated, &state.running) {
@@ -215,7 +215,7 @@ impl<'a> View<'a> {
             (None, Some(_)) => LOST,
             (None, None) => return None,
         };
-        Some((code, self.restarts_after(spec, false, code)))
+        Some((code, self.restarts_after(spec, init, code)))
     }
 
     /// The sandbox that is there and ready.
@@ -224,12 +224,32 @@ impl<'a> View<'a> {
     }
 
     /// Has a regular container been made in the newest sandbox? Then the pod has been initialized,
-    /// whatever its sidecars do now (upstream's `HasAnyRegularContainerStarted`).
+    /// whatever its sidecars do now (upstream's `HasAnyActiveRegularContainerStarted`).
     pub(crate) fn has_begun(&self) -> bool {
         self.sandbox.is_some_and(|sandbox| {
             let own = self.containers.iter().filter(|c| c.sandbox_id == sandbox.id);
             own.into_iter().any(|c| self.specs().iter().any(|spec| spec.name == c.name))
         })
+    }
+
+    /// How many init containers have done their work: those before the newest one that was made in
+    /// the newest sandbox, and all of them once the pod has begun. What a sidecar among them does
+    /// now does not change that.
+    ///
+    /// ```text
+    /// s (sidecar, crashed), i (ended with 0), j (not made)   1: i decides about j
+    /// the same, and the regular container a runs            3
+    /// ```
+    pub(crate) fn past_inits(&self) -> usize {
+        let specs = self.init_specs();
+        if self.has_begun() {
+            return specs.len();
+        }
+        let is_made = |spec: &Spec| {
+            let made_in = self.current(&spec.name).map(|c| &c.sandbox_id);
+            made_in.is_some_and(|id| self.sandbox.is_some_and(|sandbox| sandbox.id == *id))
+        };
+        specs.iter().rposition(is_made).unwrap_or(0)
     }
 
     /// How much of the back-off is left, in the cluster's time. A new definition has none: it has
@@ -268,25 +288,22 @@ impl<'a> View<'a> {
     /// Never, a ended with 1, b ended with 0     Some(false): phase Failed
     /// Never, a ended with 1, b runs             None: b may finish its work
     /// Always, a ended with 0                    None: it is started again
+    /// Never, init container i lost              Some(false): it does not do its work twice
     /// ```
     ///
     /// Sidecars are not asked: a Job is done when its work is, and its sidecars are ended then.
     pub(crate) fn finished(&self) -> Option<bool> {
-        for spec in self.init_specs().iter().filter(|s| !Self::is_sidecar(s)) {
-            if let Some(c) = self.current(&spec.name)
-                && c.state == ContainerState::Exited
-                && c.exit_code != 0
-                && !self.restarts(spec, true, c)
-            {
-                return Some(false);
-            }
+        // That counts for one that was lost with the machine, too: it would do its work twice.
+        let failed = |spec: &Spec| self.ended(spec, true).is_some_and(|(code, again)| code != 0 && !again);
+        if self.init_specs().iter().any(|spec| !Self::is_sidecar(spec) && failed(spec)) {
+            return Some(false);
         }
         let stranded = self.policy() == "Never"
             && self.ready_sandbox().is_none()
-            && self.specs().iter().any(|spec| self.ended(spec).is_some());
+            && self.specs().iter().any(|spec| self.ended(spec, false).is_some());
         let mut well = true;
         for spec in self.specs() {
-            match self.ended(spec) {
+            match self.ended(spec, false) {
                 Some((_, true)) => return None,
                 Some((code, false)) => well &= code == 0,
                 None if stranded && self.current(&spec.name).is_none() => well = false,

@@ -95,22 +95,20 @@ pub(crate) fn decide(view: &View) -> Vec<Step> {
                     return false;
                 }
             }
-            None if !init && view.ended(spec).is_some_and(|(_, again)| !again) => return true,
+            None if !init && view.ended(spec, false).is_some_and(|(_, again)| !again) => return true,
             _ => {}
         }
         steps.push(Step::Start { name: spec.name.clone(), init, attempt: view.next_attempt(&spec.name) });
         false
     };
-    // Once a regular container was made, init containers have done their work, and each sidecar is
-    // tended for itself: one that crashes holds up neither the others nor the regular containers.
-    let begun = view.has_begun();
-    if begun {
-        for sidecar in view.init_specs().iter().filter(|s| View::is_sidecar(s)) {
-            tend(sidecar, true, &mut steps);
-        }
+    // Of the init containers that have done their work each sidecar is tended for itself: one that
+    // crashes holds up neither the others nor what comes next.
+    let (past, open) = view.init_specs().split_at(view.past_inits());
+    for sidecar in past.iter().filter(|s| View::is_sidecar(s)) {
+        tend(sidecar, true, &mut steps);
     }
     let mut initialized = true;
-    for spec in view.init_specs().iter().filter(|_| !begun) {
+    for spec in open {
         let settled = tend(spec, true, &mut steps);
         let running = view.current(&spec.name).is_some_and(|c| c.state == ContainerState::Running);
         // The next one waits for the end of this one; of a sidecar, only for its start.

@@ -241,6 +241,24 @@ fn a_pod_that_never_restarts_does_not_run_again_after_the_machine_did() {
 }
 
 #[test]
+fn an_init_container_that_was_lost_with_the_machine_is_not_run_twice_by_a_pod_that_never_restarts() {
+    let of = |policy: &str, state: serde_json::Value| {
+        let mut pod = pod(policy, &["i"], &["a"]);
+        let told = serde_json::json!({"name": "i", "state": state, "restartCount": 0, "ready": false,
+            "containerID": "ropewalk://i", "image": "", "imageID": ""});
+        let status = serde_json::json!({"initContainerStatuses": [told]});
+        pod.status = Some(serde_json::from_value(status).unwrap());
+        (steps(&pod, None, &[], None), finished(&pod, None, &[]))
+    };
+    let running = || serde_json::json!({"running": {}});
+    let goes_on = (vec![Step::CreateSandbox { attempt: 0 }], None);
+    assert_eq!(of("Never", running()), (vec![], Some(false)));
+    assert_eq!(of("Never", serde_json::json!({"waiting": {}})), goes_on, "it had not begun");
+    assert_eq!(of("Never", serde_json::json!({"terminated": {"exitCode": 0}})), goes_on);
+    assert_eq!(of("OnFailure", running()), goes_on);
+}
+
+#[test]
 fn nothing_of_a_pod_that_is_over_is_started_again() {
     let mut pod = pod("Always", &[], &["a"]);
     let (ready, ended) = (sandbox("s", 0, SandboxState::Ready), [container("a", 0, Exited, 1)]);
@@ -330,6 +348,33 @@ fn a_sidecar_that_crashes_holds_up_nobody_once_the_pod_runs() {
     let stop = Step::Stop { name: "t".into(), id: "t-1".into(), why: Why::Failed(Kind::Liveness) };
     let found = probed(&pod, Some(&ready), &again, &Backoffs::new(), &starting);
     assert_eq!(found, [stop, start("a", false, 1)]);
+}
+
+/// As upstream, where the newest init container alone decides what comes next
+/// (`computeInitContainerActions`).
+#[test]
+fn a_sidecar_that_crashes_holds_up_no_later_init_container() {
+    let mut pod = pod("Always", &["s", "i", "j"], &["a"]);
+    pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy = Some("Always".into());
+    let ready = sandbox("s", 0, SandboxState::Ready);
+    let backoffs: Backoffs = [("s".to_string(), Duration::from_secs(300))].into();
+    let (crashed, wait) = (container("s", 0, Exited, 1), Step::LookAgain(Duration::from_secs(295)));
+    let next =
+        |containers: &[Container], probes: &Seen| probed(&pod, Some(&ready), containers, &backoffs, probes);
+    let none = Seen::default();
+    let done = |name: &str| container(name, 0, Exited, 0);
+    assert_eq!(next(&[crashed.clone(), done("i")], &none), [start("j", true, 0), wait.clone()]);
+    let both = [crashed.clone(), container("i", 0, Exited, 1)];
+    assert_eq!(next(&both, &none), [start("i", true, 1), wait.clone()]);
+    assert_eq!(next(&[crashed.clone(), container("i", 0, Running, 0)], &none), [wait.clone()]);
+    assert_eq!(next(&[crashed], &none), [wait], "it is the newest one itself");
+    // It runs again, and its startup probe has not succeeded yet.
+    let starting = Seen {
+        probed: [("s".to_string(), Probed { started: Some(false), ready: None })].into(),
+        ..Seen::default()
+    };
+    let again = [container("s", 1, Running, 0), done("i"), done("j")];
+    assert_eq!(next(&again, &starting), [start("a", false, 0)]);
 }
 
 #[test]

@@ -202,7 +202,7 @@ impl Kubelet {
             memory.waiting.insert(spec.name.clone(), (reason.into(), why.clone()));
             Error::Container { container: spec.name.clone(), why }
         };
-        if let Err(why) = bounds::check(pod) {
+        if let Err(why) = bounds::check(pod, &spec.name) {
             return Err(failed(memory, "CreateContainerConfigError", why));
         }
         let variables = match self.variables(pod, spec, sandbox, memory).await? {
@@ -225,13 +225,13 @@ impl Kubelet {
         };
         self.recorder.normal(&about, "Created", format!("Created container: {}", spec.name), cause.clone());
         lengthen_backoff(key, spec, init, previous, memory);
+        memory.waiting.remove(&spec.name); // also if its program cannot be run
         if let Err(error) = self.config.runtime.start_container(&id).await {
             // The runtime shows it as ended with StartError. As upstream its back-off is that of a
             // container that crashed: the first restart does not wait.
             self.recorder.warning(&about, "Failed", format!("Error: {}", error.line()), cause.clone());
             return Ok(None);
         }
-        memory.waiting.remove(&spec.name);
         for warning in self.config.runtime.container_status(&id).await.map(|c| c.warnings).unwrap_or_default()
         {
             self.recorder.warning(&about, not_honored(&warning), warning, cause.clone());

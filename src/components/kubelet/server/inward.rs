@@ -88,10 +88,6 @@ impl Queue {
     pub(super) fn end(&self) {
         let _ = self.pieces.try_send(None); // a port that has gone away needs no end
     }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.pieces.is_closed()
-    }
 }
 
 impl Inward {
@@ -168,7 +164,7 @@ mod tests {
         let ((), all) = (pushed, read.unwrap());
         assert!(all.iter().all(|byte| *byte == 1) && start.elapsed() <= 2 * STALLED);
         assert_eq!(given_up.await.unwrap(), Err(Stalled));
-        assert!(silent.is_closed() && !other.is_closed());
+        assert!(silent.pieces.is_closed() && !other.pieces.is_closed());
         other.end();
         assert_eq!(served.await.unwrap(), Ok(()));
     }

@@ -276,7 +276,7 @@ async fn serve(
     let query = Query::of(&request);
     match (request.method(), parts.as_slice()) {
         (&Method::GET, ["healthz"]) => Ok(refuse(StatusCode::OK, "ok")),
-        (&Method::GET, ["stats", "summary"]) => Ok(json(&meter.summary().await)),
+        (&Method::GET, ["stats", "summary"]) => Ok(json(&meter.summary().await.ok_or_else(no_answer)?)),
         (&Method::GET, ["metrics", "resource"]) => Ok(metrics(meter.resource_metrics().await)),
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
             read_logs(kubelet, crew, Key::new(*namespace, *pod), container, &query).await
@@ -352,6 +352,10 @@ fn forwarded_ports(query: &Query) -> Result<Vec<u16>, String> {
         true => Err(format!("at most {most} ports can be forwarded over one connection")),
         false => Ok(ports),
     }
+}
+
+fn no_answer() -> Response<Body> {
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, "the container runtime does not answer")
 }
 
 fn runtime_error(error: cri::Error) -> Response<Body> {

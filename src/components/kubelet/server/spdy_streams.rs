@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 const CHUNK: usize = 32 << 10;
 /// All streams of an exec must be there within this time; also how long a goodbye may take.
@@ -167,6 +169,31 @@ where
     let (_, _) = tokio::join!(talking, writing);
 }
 
+/// One forwarded connection.
+struct Pair {
+    /// Where the client's bytes go, until it has sent all.
+    queue: Option<Queue>,
+    /// The client has reset the data stream: it reads no more of it, but waits for the end of the
+    /// error stream. Source: `handleConnection` in client-go's `tools/portforward`.
+    reset: CancellationToken,
+    /// Ends with the connection to the port.
+    task: AbortHandle,
+}
+
+impl Pair {
+    /// Hands on what the client sent; `fin`: it was the last.
+    async fn push(&mut self, bytes: Vec<u8>, fin: bool) {
+        let Some(queue) = &self.queue else { return };
+        if !bytes.is_empty() {
+            queue.push(bytes).await;
+        }
+        if fin {
+            queue.end();
+            self.queue = None;
+        }
+    }
+}
+
 /// Serves any number of forwarded connections: a pair of streams each, joined by `requestid`.
 pub(super) async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String)
 where
@@ -179,7 +206,7 @@ where
     let waiting = Waiting::default();
     let talking = async {
         let mut errors: BTreeMap<String, u32> = BTreeMap::new();
-        let mut pipes: BTreeMap<u32, Queue> = BTreeMap::new();
+        let mut pairs: BTreeMap<u32, Pair> = BTreeMap::new();
         loop {
             match reader.next().await {
                 Ok(Some(Frame::SynStream { stream, headers, .. })) => {
@@ -197,32 +224,32 @@ where
                         continue;
                     }
                     let Some(error) = errors.remove(&id) else { continue };
-                    pipes.retain(|_, pipe| !pipe.is_closed());
+                    pairs.retain(|_, pair| !pair.task.is_finished());
                     if crew.len() >= PAIRS_MAX {
                         let text = format!("at most {PAIRS_MAX} connections can be forwarded at a time");
                         let _ = out.send(Out::Fin(error, text.into_bytes())).await;
                         let _ = out.send(Out::Fin(stream, Vec::new())).await;
                         continue;
                     }
-                    let (pipe, inward) = waiting.queue();
-                    pipes.insert(stream, pipe);
+                    let (queue, inward) = waiting.queue();
                     let (runtime, sandbox, out) = (runtime.clone(), sandbox.clone(), out.clone());
-                    crew.spawn(
-                        async move { forward(runtime, sandbox, port, stream, error, inward, out).await },
-                    );
+                    let (reset, streams) = (CancellationToken::new(), (stream, error));
+                    let until = reset.clone();
+                    let task = crew.spawn(async move {
+                        forward(runtime, sandbox, port, streams, inward, until, out).await
+                    });
+                    pairs.insert(stream, Pair { queue: Some(queue), reset, task });
                 }
                 Ok(Some(Frame::Data { stream, fin, bytes })) => {
-                    if let Some(pipe) = pipes.get(&stream) {
-                        if !bytes.is_empty() {
-                            pipe.push(bytes).await;
-                        }
-                        if fin {
-                            pipe.end();
-                            pipes.remove(&stream);
-                        }
+                    if let Some(pair) = pairs.get_mut(&stream) {
+                        pair.push(bytes, fin).await;
                     }
                 }
-                Ok(Some(Frame::Reset { stream })) => drop(pipes.remove(&stream)),
+                Ok(Some(Frame::Reset { stream })) => {
+                    if let Some(pair) = pairs.remove(&stream) {
+                        pair.reset.cancel();
+                    }
+                }
                 Ok(Some(Frame::Ping { id })) => drop(out.send(Out::Ping(id)).await),
                 Ok(Some(Frame::GoAway)) | Ok(None) | Err(_) => return,
                 Ok(Some(_)) => {}
@@ -237,13 +264,16 @@ where
     }
 }
 
+/// Joins a port to its two streams until both sides have sent all, the port is given up, or the
+/// client resets the data stream (`reset`). Then nothing more is read from the port, which may
+/// never stop writing; it still gets what the client sent before, if it takes that soon.
 async fn forward(
     runtime: Arc<dyn cri::Runtime>,
     sandbox: String,
     port: u16,
-    data: u32,
-    error: u32,
+    (data, error): (u32, u32),
     inward: Inward,
+    reset: CancellationToken,
     out: mpsc::Sender<Out>,
 ) {
     let connection = match runtime.port_forward(&sandbox, port).await {
@@ -256,14 +286,24 @@ async fn forward(
         }
     };
     let (reader, mut writer) = tokio::io::split(connection);
-    let answers = pump(reader, Some(data), out.clone());
-    let served = async {
-        tokio::try_join!(inward.write_to(&mut writer), async {
-            answers.await;
-            Ok(())
-        })
+    let answers = async {
+        tokio::select! {
+            () = pump(reader, Some(data), out.clone()) => {}
+            () = reset.cancelled() => {}
+        }
+        Ok::<(), Stalled>(())
     };
-    match served.await {
+    let late = async {
+        reset.cancelled().await;
+        clock::pause(CLOSING).await;
+    };
+    let inwards = async {
+        tokio::select! {
+            done = inward.write_to(&mut writer) => done,
+            () = late => Ok(()),
+        }
+    };
+    match futures::future::try_join(inwards, answers).await {
         Ok(_) => drop(out.send(Out::Fin(error, Vec::new())).await),
         Err(Stalled) => {
             let _ = out.send(Out::Fin(error, stalled(port).into_bytes())).await;
@@ -356,6 +396,43 @@ mod tests {
         let mut bytes = [0; 9];
         tokio::time::timeout(Duration::from_secs(60), other.read_exact(&mut bytes)).await.unwrap().unwrap();
         assert_eq!(heard.await.unwrap(), (true, stalled(80)));
+        served.abort();
+    }
+
+    /// kubectl resets the data stream when the client of its local port has gone.
+    #[tokio::test(start_paused = true)]
+    async fn a_reset_stream_closes_its_port_although_the_port_never_stops_writing() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (door, mut pod) = tokio::io::duplex(64);
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        runtime.open_door(door);
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
+        let (read, mut write) = tokio::io::split(far);
+        let mut deflate = super::super::spdy::client_deflate();
+        for (stream, kind) in [(1, "error"), (3, "data")] {
+            let headers = [("streamtype", kind), ("port", "80"), ("requestid", "0")];
+            write.write_all(&syn(&mut deflate, stream, &headers)).await.unwrap();
+        }
+        let mut reader = Reader::new(read);
+        let mut told = async |wanted: u32| {
+            loop {
+                match reader.next().await {
+                    Ok(Some(Frame::Data { stream, fin, bytes })) if stream == wanted => return (fin, bytes),
+                    Ok(Some(_)) => {}
+                    _ => panic!("the connection ended"),
+                }
+            }
+        };
+        pod.write_all(b"x").await.unwrap();
+        assert_eq!(told(3).await, (false, b"x".to_vec()), "it is connected");
+        let mut reset = vec![0x80, 3, 0, 3, 0, 0, 0, 8];
+        reset.extend([0, 0, 0, 3, 0, 0, 0, 5]); // the stream, and the status CANCEL
+        write.write_all(&reset).await.unwrap();
+        let limit = Duration::from_secs(60);
+        let end = tokio::time::timeout(limit, told(1)).await.expect("the error stream ends");
+        assert_eq!(end, (true, vec![]));
+        let writes = async { while pod.write_all(b"more").await.is_ok() {} };
+        tokio::time::timeout(limit, writes).await.expect("the connection to the port is closed");
         served.abort();
     }
 

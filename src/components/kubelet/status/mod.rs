@@ -35,8 +35,8 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
         view.init_specs().iter().map(|s| container(view, s, true, waiting, has_init)).collect();
     let mut main: Vec<ContainerStatus> =
         view.specs().iter().map(|s| container(view, s, false, waiting, has_init)).collect();
-    let initialized =
-        view.has_begun() || view.init_specs().iter().zip(&init).all(|(spec, status)| is_past(spec, status));
+    let past = || view.init_specs().iter().zip(&init).all(|(spec, status)| is_past(spec, status));
+    let initialized = view.has_begun() || main.iter().any(has_run) || past();
     // A pod that has failed or succeeded stays so, also if another component wrote that, and
     // whatever its containers do until they have ended.
     let phase = match before.phase.as_deref() {
@@ -165,6 +165,13 @@ fn is_past(spec: &Spec, status: &ContainerStatus) -> bool {
         true => status.started == Some(true),
         false => terminated(status).is_some_and(|end| end.exit_code == 0),
     }
+}
+
+/// True for a regular container that runs or has ended, in whatever sandbox: its pod was
+/// initialized then, and counts as that while a new sandbox is being initialized. Source:
+/// `HasAnyRegularContainerStarted`.
+fn has_run(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some())
 }
 
 /// The condition `Initialized` of a pod that still waits for the init containers that it names.
@@ -418,7 +425,7 @@ fn leave_containers_out(status: &mut PodStatus) {
 
 /// True if the runtime has made a container of this pod: a kubelet that restarts may refuse a pod
 /// that runs.
-fn has_containers(status: &PodStatus) -> bool {
+pub(crate) fn has_containers(status: &PodStatus) -> bool {
     let lists =
         [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
     lists.into_iter().flatten().flatten().any(|c| c.container_id.is_some())

@@ -100,6 +100,18 @@ fn a_sidecar_that_restarts_makes_a_running_pod_unready_and_not_pending() {
 }
 
 #[test]
+fn a_pod_that_has_run_is_not_pending_while_its_next_sandbox_is_initialized() {
+    let (p, next) = (pod("Always", &["i"], &["a"]), sandbox("t", 1, SandboxState::Ready));
+    let again = Container { sandbox_id: "t".into(), ..container("i", 1, Running, 0) };
+    let all = [container("i", 0, Exited, 0), container("a", 0, Exited, 137), again];
+    let s = status(&p, Some(&next), &all, None);
+    assert_eq!(line(&s), "Running exit 137 ready=False");
+    assert_eq!(condition_of(&s, "Initialized").status, "True");
+    let first = status(&p, Some(&next), &all[2..], None);
+    assert_eq!(phase_of(&first), "Pending");
+}
+
+#[test]
 fn a_sidecar_that_has_started_is_not_incomplete() {
     let mut p = pod("Always", &["s", "i"], &["a"]);
     p.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy = Some("Always".into());

@@ -16,6 +16,8 @@ pub(crate) struct Claimed {
     pub kind: Option<String>,
     /// The nodes that the volume is on, if it says so.
     pub on: Option<NodeSelector>,
+    /// The claim is being deleted: it is only kept for the pods that use it.
+    pub is_terminating: bool,
 }
 
 /// Finds what is behind a claim.
@@ -56,7 +58,13 @@ pub(super) fn behind(
         found.ok_or_else(|| format!("persistentvolume {volume:?} is of a kind that is not implemented"))?;
     match path.split('/').any(|part| part == "..") {
         true => Err(format!("persistentvolume {volume:?}: path {path:?} must not contain '..'")),
-        false => Ok(Claimed { volume, path, kind, on: spec.node_affinity.and_then(|a| a.required) }),
+        false => Ok(Claimed {
+            volume,
+            path,
+            kind,
+            on: spec.node_affinity.and_then(|a| a.required),
+            is_terminating: claim.metadata.deletion_timestamp.is_some(),
+        }),
     }
 }
 

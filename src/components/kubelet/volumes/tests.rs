@@ -236,6 +236,46 @@ async fn a_volume_that_cannot_be_made_keeps_no_other_from_being_made() {
     assert!(known.contains_key("there") && !known.contains_key("gone"));
 }
 
+/// The scheduler looks at that, too, but a pod with `nodeName` has passed it by.
+#[tokio::test]
+async fn a_claim_that_is_being_deleted_is_for_the_pods_alone_that_use_it() {
+    let server = Scripted::new(|asked| {
+        let claim = serde_json::json!({
+            "metadata": {"name": "c", "namespace": "n", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"volumeName": "v"}, "status": {"phase": "Bound"},
+        });
+        let reserved = serde_json::json!({"name": "c", "namespace": "n", "uid": "u"});
+        let volume = serde_json::json!({
+            "metadata": {"name": "v"}, "spec": {"hostPath": {"path": "/data"}, "claimRef": reserved},
+        });
+        let line = asked.line.as_str();
+        let of_claim = line.ends_with("/persistentvolumeclaims/c").then_some(claim);
+        Some((200, of_claim.or(line.ends_with("/persistentvolumes/v").then_some(volume))?))
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let (client, node_root) = (&server.client, dir.path());
+    let made = async |container_id: Option<&str>| {
+        let status = serde_json::json!({"name": "a", "image": "", "imageID": "", "ready": false,
+            "restartCount": 0, "containerID": container_id});
+        let source = serde_json::json!({"name": "d", "persistentVolumeClaim": {"claimName": "c"}});
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "p", "namespace": "n"},
+            "spec": {"containers": [{"name": "a"}], "volumes": [source]},
+            "status": {"containerStatuses": [status]},
+        }))
+        .unwrap();
+        let (node_ip, pod_ip) = (String::new(), String::new());
+        let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
+        let context =
+            Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+        prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why)
+    };
+    let refused = "persistentvolumeclaim \"c\" is being deleted".to_string();
+    assert_eq!(made(None).await, Err(refused));
+    assert_eq!(made(Some("ropewalk://a")).await, Ok(()), "its container crashed and starts again");
+}
+
 #[test]
 fn an_ephemeral_container_does_not_change_whom_tokens_belong_to() {
     let user = |of_main: serde_json::Value| {

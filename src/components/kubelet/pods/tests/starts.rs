@@ -79,6 +79,25 @@ fn a_malformed_image_name_is_told_and_keeps_no_other_container_from_its_start() 
     }
 }
 
+/// A debugger, say, is not started a second time: its status would say for ever that its image
+/// cannot be pulled.
+#[test]
+fn a_container_that_was_made_waits_for_its_image_no_more() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let debugger = json!({"ephemeralContainers": [{"name": "d", "image": "busybox"}]});
+        let world = World::new(&crew, api, dir, pod(json!({}), debugger));
+        world.runtime.script("d", cri::fake::Script::FailStart("no such program".into()));
+        let mut memory = Memory { uid: "u".into(), ..Memory::default() };
+        memory.waiting.insert("d".into(), ("ErrImagePull".into(), "no such host".into()));
+        world.kubelet.remember(&world.key, memory);
+        world.look().await.unwrap();
+        let told = world.written().unwrap();
+        let state = &told["ephemeralContainerStatuses"][0]["state"];
+        assert_eq!(state["terminated"]["reason"], "StartError", "{told}");
+    });
+}
+
 /// A program that sizes its heap by what it reads must not read the node's memory, of which its pod
 /// may use a part only.
 #[tokio::test]
