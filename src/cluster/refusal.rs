@@ -201,7 +201,7 @@ texts! {
         NotText: "the path {} is not UTF-8; set ROPEWALK_HOME to one that is", "{} 경로는 UTF-8이 아닙니다. ROPEWALK_HOME을 UTF-8 경로로 지정하세요";
         BadName: "{} cannot name a cluster: use up to 40 lower-case letters, digits and '-', beginning and ending with a letter or digit", "{} 값은 클러스터 이름이 될 수 없습니다. 영문 소문자, 숫자, '-'를 40자까지 쓰고, 처음과 끝은 소문자나 숫자여야 합니다";
         LongPath: "the path {} is too long for a socket; set ROPEWALK_HOME to a shorter one", "{} 경로는 소켓에 쓰기에 너무 깁니다. ROPEWALK_HOME을 더 짧은 경로로 지정하세요";
-        Foreign: "{} is not a cluster of ropewalk's own, and cannot be started here; open it with --kubeconfig FILE", "{} 클러스터는 kubeconfig로 연결한 클러스터이므로 여기서 시작할 수 없습니다. --kubeconfig FILE로 여세요";
+        Foreign: "{} is not a cluster of ropewalk's own, and cannot be started here; open it with --kubeconfig FILE", "{} 클러스터는 kubeconfig로 연결한 클러스터이므로 여기서 시작할 수 없습니다. --kubeconfig 파일 옵션으로 여세요";
         BadKubeconfig: "{} cannot be used as a kubeconfig: {}; it was left as it is", "{} 파일을 kubeconfig로 쓸 수 없습니다: {}. 파일은 그대로 두었습니다";
         ControlPlanes: "--control-planes {}: use 1, 3 or 5; an even number of members survives no more failures than one fewer", "--control-planes {}: 1, 3, 5 중 하나를 쓰세요. 짝수 개의 멤버는 하나 적을 때보다 더 많은 장애를 견디지 못합니다";
         ControlPlanesStay: "--control-planes {}: cluster {} was made with {}, and its store keeps its members; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--control-planes {}: {} 클러스터는 컨트롤 플레인 {}개로 만들어졌고 저장소의 멤버는 바뀌지 않습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}`으로 삭제하세요";
@@ -209,15 +209,15 @@ texts! {
         OwnStore: "--etcd: cluster {} was made with a store of its own, where its objects are; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--etcd: {} 클러스터의 오브젝트는 자체 저장소에 있습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}`으로 삭제하세요";
         FilesWithoutEtcd: "--etcd-cafile, --etcd-certfile and --etcd-keyfile need --etcd at the first start", "처음 시작할 때 --etcd-cafile, --etcd-certfile, --etcd-keyfile을 쓰려면 --etcd가 필요합니다";
         Starting: "cluster {} is being started, or does not end; try again in a moment, and see {}", "{} 클러스터가 시작되는 중이거나 종료되지 않습니다. 잠시 뒤 다시 실행하고, 계속되면 {} 파일을 확인하세요";
-        ForeignNamespaces: "these namespaces are still on the other cluster: {}; delete them with `ropewalk lesson leave --kubeconfig FILE`, or, if that cluster is gone, remove {}", "다른 클러스터에 네임스페이스가 남아 있습니다: {}. `ropewalk lesson leave --kubeconfig FILE`로 삭제하세요. 그 클러스터가 이미 없다면 {} 파일을 삭제하세요";
-        BadLedger: "{} cannot be read: {}; it names the namespaces that lessons have on the other cluster. Mend it, or delete those with the label app.kubernetes.io/managed-by=ropewalk there and remove the file", "{} 파일을 읽을 수 없습니다: {}. 이 파일에는 레슨이 다른 클러스터에 만든 네임스페이스가 적혀 있습니다. 파일을 고치거나, 그 클러스터에서 app.kubernetes.io/managed-by=ropewalk 레이블이 있는 네임스페이스를 삭제한 뒤 이 파일을 삭제하세요";
+        ForeignNamespaces: "these namespaces are still on the other cluster: {}; delete them with `ropewalk lesson leave --kubeconfig FILE`, or, if that cluster is gone, remove {}", "다른 클러스터에 네임스페이스가 남아 있습니다: {}. `ropewalk lesson leave --kubeconfig 파일`로 삭제하세요. 그 클러스터가 이미 없다면 {} 파일을 삭제하세요";
+        BadLedger: "{} cannot be read: {}; it names the namespaces that lessons have on the other cluster. Mend it, or delete those with the label app.kubernetes.io/managed-by=ropewalk there and remove the file", "{} 파일을 읽을 수 없습니다: {}. 이 파일에는 강의가 다른 클러스터에 만든 네임스페이스가 적혀 있습니다. 파일을 고치거나, 그 클러스터에서 app.kubernetes.io/managed-by=ropewalk 레이블이 있는 네임스페이스를 삭제한 뒤 이 파일을 삭제하세요";
         PortForbidden: "port {} of 127.0.0.1 is not allowed for this user; choose one above 1023 with --api-port", "127.0.0.1의 {}번 포트는 이 사용자에게 허용되지 않습니다. --api-port로 1023보다 큰 포트를 고르세요";
         PortTaken: "port {} of 127.0.0.1 is taken; choose another with --api-port (a port that was named once is kept for later starts)", "127.0.0.1의 {}번 포트를 다른 프로그램이 쓰고 있습니다. --api-port로 다른 포트를 고르세요. 한 번 지정한 포트는 다음 시작에도 쓰입니다";
         NoSuchNode: "there is no node {}; there are {}", "{} 노드는 없습니다. 있는 노드: {}";
         NoSuchComponent: "{} does not run there; components are {}", "{} 컴포넌트는 실행되고 있지 않습니다. 컴포넌트: {}";
-        OneNode: "{} has no link to itself; name two nodes", "{} 노드에는 자기 자신과의 링크가 없습니다. 서로 다른 두 노드를 적으세요";
+        OneNode: "{} has no link to itself; name two nodes", "{} 노드에는 자기 자신과의 연결이 없습니다. 서로 다른 두 노드를 적으세요";
         NotAShare: "{} is not a share in percent; write a number from 0 to 100", "{} 값은 백분율이 아닙니다. 0부터 100까지의 수를 적으세요";
-        TooSlow: "a link cannot be delayed by {} ms; write at most {}, or cut the link with `ropewalk fault cut A B`", "링크를 {}ms 늦출 수는 없습니다. {} 이하를 적거나, `ropewalk fault cut A B`로 링크를 끊으세요";
+        TooSlow: "a link cannot be delayed by {} ms; write at most {}, or cut the link with `ropewalk fault cut A B`", "연결을 {} ms 늦출 수는 없습니다. {} 이하를 적거나, `ropewalk fault cut A B`로 연결을 끊으세요";
         NodeRuns: "{} is running", "{} 노드는 이미 켜져 있습니다";
         NodeOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드는 꺼져 있습니다. `ropewalk fault node start {}` 명령으로 켤 수 있습니다";
         Stopped: "{} is stopped already; `ropewalk fault start {}` starts it", "{} 컴포넌트는 이미 멈춰 있습니다. `ropewalk fault start {}`로 다시 시작할 수 있습니다";
