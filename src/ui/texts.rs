@@ -359,12 +359,12 @@ texts! {
     LabLeftOff: "The lab \"{}\" is over. What it made is gone. If it was not graded, later records of this lab say that it was left.", "\"{}\" 실습을 끝냈습니다. 실습에서 만든 것은 삭제했습니다. 채점한 적이 없으면, 이 실습의 다음 기록에는 중간에 그만둔 것으로 남습니다.";
     LabEarlierLeft: "Earlier starts of this lab were left without a grade, {} times in all.", "이 실습을 전에 시작했다가 채점하지 않고 그만둔 적이 있습니다. 모두 {}번입니다.";
     LabWay: "The way:", "해결 방법:";
-    LabShown: "The solution was shown at an earlier start of this lab, {} times in all.", "이 실습을 전에 시작했을 때 해답을 본 적이 있습니다. 모두 {}번입니다.";
+    LabShown: "The solution was shown at an earlier start of this lab, {} times in all.", "이 실습을 전에 시작했을 때 풀이를 본 적이 있습니다. 모두 {}번입니다.";
     LabEarlierHints: "{} hints of earlier starts count, too.", "전에 시작했을 때 본 힌트도 함께 셉니다: {}개";
     LossLesson: "The open lesson \"{}\" was set up after that: its objects would go back with it.", "열려 있는 \"{}\" 강의는 그 뒤에 준비되었으므로 준비한 오브젝트도 함께 되돌아갑니다.";
     LossLab: "The lab \"{}\" was set up after that: it would be taken away with it.", "\"{}\" 실습은 그 뒤에 준비되었으므로 함께 사라집니다.";
     SolveLab: "a lab is open, and `solve` is a word of lessons", "실습이 열려 있습니다. `solve`는 강의에서 쓰는 명령입니다";
-    SolveLabTry: "`lab solve` plays the lab's solution; `solve LESSON` plays that of a lesson", "`lab solve`는 실습의 해답을, `solve 강의`는 강의의 해답을 실행합니다";
+    SolveLabTry: "`lab solve` plays the lab's solution; `solve LESSON` plays that of a lesson", "`lab solve`는 실습의 풀이를, `solve 강의`는 강의의 풀이를 실행합니다";
     LabUntold: "Explanations kept back: {}. Each is shown when its task is right, or after `lab give-up`.", "아직 보여 주지 않은 설명: {}개. 과제가 해결되거나 `lab give-up`을 실행하면 볼 수 있습니다.";
     LabOther: "the lab {} of this record is not the one in this program: it was read from {} by ropewalk {} and has the content {}; --labs DIRECTORY compares with the labs there", "이 기록의 {} 실습은 이 프로그램에 들어 있는 것과 다릅니다. 읽은 곳: {}, ropewalk 버전: {}, 내용 해시: {}. --labs 디렉터리를 적으면 그곳의 실습과 비교합니다";
     LabRecord: "signed record: {}", "서명된 기록: {}";
