@@ -38,10 +38,10 @@ texts! {
         "목적지가 이 노드 주소의 노드 포트이면 그 서비스의 체인으로 넘어갑니다.";
     LeadsAddress:
         "Connections to {}, port {}, go on in chain {}.",
-        "{}의 포트 {}로 가는 연결은 {} 체인으로 넘어갑니다.";
+        "{}의 {}번 포트로 가는 연결은 {} 체인으로 넘어갑니다.";
     LeadsNodePort:
         "Connections to port {} of this node go on in chain {}.",
-        "이 노드의 포트 {}로 오는 연결은 {} 체인으로 넘어갑니다.";
+        "이 노드의 {}번 포트로 오는 연결은 {} 체인으로 넘어갑니다.";
     Marks:
         "The connection is marked: it gets the node's address as its source, so that the answer comes back through this node. It goes on in chain {}.",
         "연결에 표시를 남깁니다. 출발지 주소가 노드의 주소로 바뀌어 응답이 이 노드를 거쳐 돌아옵니다. 이어서 {} 체인으로 넘어갑니다.";
@@ -54,21 +54,21 @@ texts! {
     Chooses:
         "Draws a number by lot, and puts the address of that endpoint in {} in place of the Service's.",
         "번호를 무작위로 뽑아, {}에서 그 번호의 엔드포인트 주소로 서비스 주소를 바꿉니다.";
-    Endpoint: "Number {} is {}, port {}.", "{}번은 {}, 포트 {}입니다.";
+    Endpoint: "Number {} is {}, port {}.", "{}번은 {}의 {}번 포트입니다.";
     LeadsToSticky:
         "Number {} is {}, port {}; its chain remembers the client.",
-        "{}번은 {}, 포트 {}입니다. 그 체인이 클라이언트를 기억합니다.";
+        "{}번은 {}의 {}번 포트입니다. 그 체인이 클라이언트를 기억합니다.";
     KnowsClients:
         "A client that has been at {}, port {}, goes there again (sessionAffinity: ClientIP).",
-        "{}, 포트 {}에 접속한 적이 있는 클라이언트는 다시 그리로 갑니다(sessionAffinity: ClientIP).";
-    Remembers: "Remembers the client of {}, port {}.", "{}, 포트 {}의 클라이언트를 기억합니다.";
+        "{}의 {}번 포트에 접속한 적이 있는 클라이언트는 다시 그 파드로 갑니다(sessionAffinity: ClientIP).";
+    Remembers: "Remembers the client of {}, port {}.", "{}의 {}번 포트에 접속한 클라이언트를 기억합니다.";
     Translates:
         "Puts {}, port {}, in place of the Service's address.",
-        "서비스의 주소를 {}, 포트 {}로 바꿉니다.";
-    Client: "The client {} stays with {}, port {}.", "클라이언트 {}는 {}, 포트 {}로 계속 갑니다.";
+        "서비스의 주소를 {}의 {}번 포트로 바꿉니다.";
+    Client: "The client {} stays with {}, port {}.", "{} 클라이언트는 {}의 {}번 포트로 계속 갑니다.";
     Refused:
         "{}, port {}: the Service has no endpoint, so connections are refused.",
-        "{}, 포트 {}: 서비스에 엔드포인트가 없어 연결이 거부됩니다.";
+        "{}의 {}번 포트: 서비스에 엔드포인트가 없어 연결이 거부됩니다.";
     RefusesListed:
         "Refuses connections to Services without endpoints.",
         "엔드포인트가 없는 서비스로 가는 연결을 거부합니다.";
@@ -84,14 +84,14 @@ texts! {
     Other: "Not a rule of this program.", "이 프로그램이 만든 규칙이 아닙니다.";
     NoService:
         "no node has a rule for the Service {}. It does not exist, has no cluster IP, or kube-proxy has not written its rules",
-        "서비스 {}의 규칙이 어느 노드에도 없습니다. 서비스가 없거나, 클러스터 IP가 없거나, kube-proxy가 아직 규칙을 쓰지 않았습니다";
+        "{} 서비스의 규칙이 어느 노드에도 없습니다. 서비스가 없거나, 클러스터 IP가 없거나, kube-proxy가 아직 규칙을 쓰지 않았습니다";
     NoServiceTry:
         "`kubectl get service {} -n {}`, and `kubectl get pods -n kube-system -l k8s-app=kube-proxy`",
         "`kubectl get service {} -n {}`, 그리고 `kubectl get pods -n kube-system -l k8s-app=kube-proxy`";
-    NoPod: "no node runs a pod {} with an address of its own", "자기 주소를 가진 파드 {}가 어느 노드에도 없습니다";
+    NoPod: "no node runs a pod {} with an address of its own", "자기 주소를 가진 {} 파드가 어느 노드에도 없습니다";
     NoneToPod:
         "no Service leads to the pod {} ({}). A Service leads to pods that its selector names and that are ready",
-        "파드 {}({})로 이어지는 서비스가 없습니다. 서비스는 셀렉터에 맞고 준비된 파드로만 이어집니다";
+        "{} 파드({})로 이어지는 서비스가 없습니다. 서비스는 셀렉터에 맞고 준비된 파드로만 이어집니다";
     Unclear:
         "{} names no Service and no pod; write NAME, svc/NAME or pod/NAME",
         "{} 값은 서비스도 파드도 아닙니다. 이름, svc/이름, pod/이름 중 하나를 적으세요";

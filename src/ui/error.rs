@@ -41,7 +41,7 @@ texts! {
         Terminal: "the terminal cannot be used", "터미널을 사용할 수 없습니다";
         Ended: "the cluster ended before it was ready; the end of its log is in {}", "클러스터가 준비되기 전에 종료되었습니다. 로그의 마지막 부분은 {} 파일에 있습니다";
         Interface: "the terminal interface cannot be shown; `ropewalk --plain` works without it", "터미널 인터페이스를 표시할 수 없습니다. `ropewalk --plain`은 이 인터페이스 없이 실행됩니다";
-        Signals: "signals cannot be received", "시그널을 받을 수 없습니다";
+        Signals: "signals cannot be received", "신호를 받을 수 없습니다";
         Panicked: "the session ended unexpectedly; the terminal and the cluster were put in order", "세션이 예기치 않게 끝났습니다. 터미널과 클러스터는 정리했습니다";
     }
 }

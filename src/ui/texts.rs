@@ -11,7 +11,7 @@ texts! {
     // -- the start
     ChooseLanguage:
         "Which language should Ropewalk use?\n  1  English\n  2  한국어\n1 or 2 [{}]: ",
-        "어떤 언어를 사용하시겠습니까?\n  1  English\n  2  한국어\n1 또는 2 [{}]: ";
+        "어떤 언어를 사용할까요?\n  1  English\n  2  한국어\n1 또는 2 [{}]: ";
     Starting: "starting", "시작하는 중";
     Attaching: "waiting", "기다리는 중";
     Progress:
@@ -28,7 +28,7 @@ texts! {
         "클러스터가 준비되기 전에 종료되었습니다. {} 파일을 확인하세요";
     UpFailed:
         "the cluster ended with code {}; see {}",
-        "클러스터가 코드 {}로 종료되었습니다. {} 파일을 확인하세요";
+        "클러스터가 종료 코드 {}번으로 종료되었습니다. {} 파일을 확인하세요";
     NeverEnds:
         "cluster {} answers no more and does not end; see {}",
         "{} 클러스터가 응답하지 않고 종료되지도 않습니다. {} 파일을 확인하세요";
@@ -105,7 +105,7 @@ texts! {
         "{} 에 강의용으로 만든 네임스페이스가 있습니다: {}. 그 안의 모든 것과 함께 지울까요? [y/N] ";
     RoomsGone: "Deleted: {}", "지웠습니다: {}";
     RoomsNone: "There is nothing of ours there.", "지울 네임스페이스가 없습니다.";
-    FilePlaced: "The lesson's file {} is in your folder, {}. Open it with `{}`.", "강의의 {} 파일을 현재 폴더({})에 넣었습니다. `{}`로 열 수 있습니다.";
+    FilePlaced: "The lesson's file {} is in your folder, {}. Open it with `{}`.", "강의의 {} 파일을 현재 폴더({})에 넣었습니다. `{}` 명령으로 열 수 있습니다.";
     FileKept: "Your folder has another file {}, which was left as it is. To get the lesson's, move yours away and open the lesson again.", "현재 폴더에 다른 {} 파일이 있어서 그대로 두었습니다. 강의의 파일을 쓰려면 그 파일을 옮기고 강의를 다시 여세요.";
     FileFailed: "The lesson's file {} could not be placed in your folder: {}", "강의의 {} 파일을 현재 폴더에 넣지 못했습니다: {}";
     LessonFirst: "first: lesson {}, not done yet", "먼저 할 강의: {} (아직 끝내지 않음)";
@@ -150,7 +150,7 @@ texts! {
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
          되돌리기   undo [N]   redo   rewind 리비전|시각|5m     undo --list\n\
          고장 내기  fault kill|stop|start 컴포넌트[/노드]   stop하면 start까지 멈춥니다\n\
-         여기       help [동사]   lang en|ko   clear   quit (Ctrl-D)   exit [코드]\n\
+         여기       help [명령]   lang en|ko   clear   quit (Ctrl-D)   exit [코드]\n\
          키         Tab 자동 완성 · Ctrl-R 기록 검색 · Ctrl-C 명령 취소\n\
          \n\
          다른 터미널에서는:\n  export KUBECONFIG={}\n  export PATH={}:$PATH";
@@ -192,7 +192,7 @@ texts! {
         "{} 값은 추적할 대상이 아닙니다. LAST, 요청 ID, 종류/이름, 종류 이름(이 둘에는 -n 네임스페이스도 가능), 네임스페이스/종류/이름 중 하나를 적으세요";
     OwnDirectory:
         "the cluster answers `{}`, and it read its lessons and labs when it started: leave out {}, and start the cluster with {}={}",
-        "`{}` 명령에는 클러스터가 답하며, 강의와 실습은 클러스터가 시작할 때 읽습니다. {} 옵션을 빼고, 클러스터를 시작할 때 {}={} 환경 변수를 지정하세요";
+        "`{}` 명령에는 클러스터가 응답하며, 강의와 실습은 클러스터가 시작할 때 읽습니다. {} 옵션을 빼고, 클러스터를 시작할 때 {}={} 환경 변수를 지정하세요";
     Pack: "pack: {}", "강의 묶음: {}";
     PackBy: "pack: {}, by {}", "강의 묶음: {} (만든 사람: {})";
     OnlyWhat:
@@ -223,28 +223,28 @@ texts! {
     OtherKey: "signed with another key, {}", "다른 키로 서명되어 있습니다: {}";
     NoSuchLab: "there is no lab {}; `lab list` shows them", "{} 실습은 없습니다. `lab list`로 목록을 볼 수 있습니다";
     Killed: "killed {}", "강제 종료했습니다: {}";
-    Held: "stopped {}; it stays down until `ropewalk fault start {}`", "{} 컴포넌트를 멈췄습니다. `ropewalk fault start {}`로 다시 시작할 때까지 멈춰 있습니다";
+    Held: "stopped {}; it stays down until `ropewalk fault start {}`", "{} 컴포넌트를 멈췄습니다. `ropewalk fault start {}` 명령으로 다시 시작할 때까지 멈춰 있습니다";
     Released: "{} starts", "{} 컴포넌트를 시작합니다";
     ReleasedLater: "{} starts in {} s, when the kubelet's back-off is over", "{} 컴포넌트를 {}초 뒤에 시작합니다. kubelet의 백오프가 끝나야 합니다";
-    ReleasedAsleep: "{} starts when the kubelet of its node runs again: `ropewalk fault start {}`", "{} 컴포넌트는 그 노드의 kubelet이 다시 실행되어야 시작합니다. `ropewalk fault start {}`로 kubelet을 시작하세요";
-    Silent: "no API server answers kubectl until then; pods run on", "그때까지 kubectl에 답하는 API 서버가 없습니다. 파드는 계속 실행됩니다";
-    LinkCut: "cut {} from {}; `ropewalk fault heal` mends it", "{} 노드와 {} 노드 사이를 끊었습니다. `ropewalk fault heal`로 잇습니다";
-    LinkSlow: "{} and {} send {} ms late", "{} 노드와 {} 노드가 {} ms 늦게 보냅니다";
-    LinkLossy: "lost between {} and {}: {} % of the packets", "{} 노드와 {} 노드 사이에서 패킷의 {} %를 잃습니다";
-    LinksWhole: "every link is whole, and every disk has room", "모든 링크가 이어졌고, 모든 디스크에 자리가 있습니다";
-    DiskFull: "the store of {} finds no room on its disk; `ropewalk fault heal` makes some", "{} 노드의 저장소가 쓸 디스크 자리가 없습니다. `ropewalk fault heal`로 자리를 만듭니다";
+    ReleasedAsleep: "{} starts when the kubelet of its node runs again: `ropewalk fault start {}`", "{} 컴포넌트는 그 노드의 kubelet이 다시 실행되어야 시작합니다. `ropewalk fault start {}` 명령으로 kubelet을 시작하세요";
+    Silent: "no API server answers kubectl until then; pods run on", "그때까지 kubectl에 응답하는 API 서버가 없습니다. 파드는 계속 실행됩니다";
+    LinkCut: "cut {} from {}; `ropewalk fault heal` mends it", "{} 노드와 {} 노드 사이의 연결을 끊었습니다. `ropewalk fault heal`로 복구할 수 있습니다";
+    LinkSlow: "{} and {} send {} ms late", "{} 노드와 {} 노드 사이의 패킷이 {} ms 늦게 도착합니다";
+    LinkLossy: "lost between {} and {}: {} % of the packets", "{} 노드와 {} 노드 사이에서 패킷의 {} %가 손실됩니다";
+    LinksWhole: "every link is whole, and every disk has room", "모든 연결이 정상이고, 모든 디스크에 여유 공간이 있습니다";
+    DiskFull: "the store of {} finds no room on its disk; `ropewalk fault heal` makes some", "{} 노드의 etcd 디스크가 가득 찼습니다. `ropewalk fault heal`로 비울 수 있습니다";
     NodeStarts: "{} starts", "{} 노드를 켭니다";
     NodeIsOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드가 꺼졌습니다. `ropewalk fault node start {}` 명령으로 켤 수 있습니다";
-    NobodyAnswers: "it was the only control plane: pods run on, and nobody answers kubectl", "하나뿐인 컨트롤 플레인이었습니다. 파드는 계속 실행되지만 kubectl에 답할 곳이 없습니다";
+    NobodyAnswers: "it was the only control plane: pods run on, and nobody answers kubectl", "하나뿐인 컨트롤 플레인 노드였습니다. 파드는 계속 실행되지만 kubectl에 응답할 API 서버가 없습니다";
     // Fault, amount, nodes, time.
     BrokenSince: "{}{}  {}  since {}", "{}{}  {}  {}부터";
     BrokenBy: " by {} ms", " {}ms";
     BrokenOf: " of {} %", " {}%";
     NothingBroken: "nothing is broken", "고장 난 것이 없습니다";
     // -- usage of words of this place
-    UsageMissing: "something is missing after `{}`", "`{}` 뒤에 무언가가 빠졌습니다";
+    UsageMissing: "something is missing after `{}`", "`{}` 뒤에 필요한 값이 빠졌습니다";
     UsageUnknown: "`{}` does not take `{}`", "`{}` 명령은 `{}` 값을 받지 않습니다";
-    UsageWrong: "`{}` was not understood", "`{}` 명령을 알아듣지 못했습니다";
+    UsageWrong: "`{}` was not understood", "`{}` 명령을 해석할 수 없습니다";
     // -- words
     LangIs: "The language is {}. Change it with `{}lang en` or `{}lang ko`.", "현재 언어는 {}입니다. `{}lang en` 또는 `{}lang ko`로 바꿀 수 있습니다.";
     LangSet: "Ropewalk speaks English from now on.", "이제부터 한국어로 안내합니다.";
@@ -307,7 +307,7 @@ texts! {
     LossRemoved: "{} would be removed", "{} 삭제됨";
     LossChanged: "{} would be changed back", "{} 이전 상태로 돌아감";
     LossMore: "and {} more", "그 밖에 {}개";
-    LossAsk: "Go on? [y/N]", "계속하시겠습니까? [y/N]";
+    LossAsk: "Go on? [y/N]", "계속할까요? [y/N]";
     LossKept: "Nothing was changed.", "아무것도 바꾸지 않았습니다.";
     LossRefused: "nothing was changed, because nobody can be asked here", "물어볼 수 없는 곳이어서 아무것도 바꾸지 않았습니다";
     LossTry: "add --yes to go on all the same", "그래도 계속하려면 --yes를 붙이세요";
@@ -315,25 +315,25 @@ texts! {
     LossSetupKeep: "To keep all of it, play the lesson on another cluster: `ropewalk --name practice` in another terminal starts one.", "모두 그대로 두려면 다른 클러스터에서 이 강의를 하세요. 다른 터미널에서 `ropewalk --name practice`를 입력하면 클러스터가 하나 더 시작됩니다.";
     BesideLesson: "Lesson {}", "{} 강의";
     BesideLab: "Lab {}", "{} 실습";
-    BesideOffer: "{} is played on a cluster of its own: control planes {}, workers {}. It starts beside yours ({}), which stays as it is; it needs about {} MB of memory and takes a minute to start. `{}` ends it: the cluster is removed with everything in it, and what you have done counts.", "{}: 전용 클러스터에서 진행합니다(컨트롤 플레인 {}개, 워커 노드 {}개). 지금 클러스터({}) 옆에 새로 시작하며, 지금 클러스터는 그대로 남습니다. 메모리 약 {} MB가 필요하고 시작하는 데 1분쯤 걸립니다. `{}`로 끝내면 전용 클러스터는 안의 모든 것과 함께 삭제되고, 지금까지 한 일은 기록에 남습니다.";
+    BesideOffer: "{} is played on a cluster of its own: control planes {}, workers {}. It starts beside yours ({}), which stays as it is; it needs about {} MB of memory and takes a minute to start. `{}` ends it: the cluster is removed with everything in it, and what you have done counts.", "{}: 전용 클러스터에서 진행합니다(컨트롤 플레인 {}개, 워커 노드 {}개). 지금 클러스터({}) 옆에 새로 시작하며, 지금 클러스터는 그대로 남습니다. 메모리 약 {} MB가 필요하고 시작하는 데 1분쯤 걸립니다. `{}` 명령으로 끝내면 전용 클러스터는 안의 모든 것과 함께 삭제되고, 지금까지 한 일은 기록에 남습니다.";
     BesideGone: "The cluster {} is removed; your own is {}.", "전용 클러스터({})를 삭제했습니다. 원래 클러스터: {}";
     BesideSwept: "The cluster {} of {}, which an interrupted session had left, is removed; what you had done there counts.", "중단된 세션이 남긴 전용 클러스터({}, {})를 삭제했습니다. 그곳에서 한 일은 기록에 남았습니다.";
     BesideWiped: "The cluster {} of {}, which an interrupted session had left, is removed, too.", "중단된 세션이 남긴 전용 클러스터({}, {})도 삭제했습니다.";
     BesideNone: "This is your own cluster: no lesson or lab has started another one.", "지금 클러스터는 원래 쓰던 클러스터입니다. 강의나 실습의 전용 클러스터가 아닙니다.";
     BesideEdited: "the attempts on the lab's own cluster are not taken over: their file was edited", "실습 전용 클러스터의 기록 파일이 수정되어 가져오지 않았습니다";
     BesideRuns: "the cluster {} of another lesson or lab still runs or is just ending, and there is one at a time; leave that one first", "다른 강의나 실습의 전용 클러스터({})가 아직 실행 중이거나 종료되는 중입니다. 전용 클러스터는 한 번에 하나만 쓸 수 있으니 먼저 끝내세요";
-    BesideOther: "the cluster {} was not made for a lesson or lab, so it stays; `ropewalk reset --name {}` removes it", "{} 클러스터는 강의나 실습을 위해 만든 것이 아니어서 삭제하지 않았습니다. `ropewalk reset --name {}`로 삭제할 수 있습니다";
+    BesideOther: "the cluster {} was not made for a lesson or lab, so it stays; `ropewalk reset --name {}` removes it", "{} 클러스터는 강의나 실습을 위해 만든 것이 아니어서 삭제하지 않았습니다. `ropewalk reset --name {}` 명령으로 삭제할 수 있습니다";
     LessonDebriefNone: "There is nothing to read again: this step is not done.", "다시 읽을 내용이 없습니다. 아직 끝내지 않은 단계입니다.";
     HelpNext: "next: goes on to the next step; after the last one it opens the next lesson.", "next: 다음 단계로 갑니다. 마지막 단계 다음에는 다음 강의를 엽니다.";
     HelpBack: "back: shows the step before this one. The cluster stays as it is.", "back: 앞 단계를 보여 줍니다. 클러스터는 그대로입니다.";
-    HelpGoto: "goto STEP: begins a step anew, by its name or its number (goto 2, goto apply, goto first-voyage/04#1).\nIf you were there before, the objects return to what they were when the step began. What you made yourself since then is listed first, and you are asked; `goto STEP --yes` does not ask. `redo` brings it back.", "goto STEP: 이름이나 번호로 단계를 새로 시작합니다(goto 2, goto apply, goto first-voyage/04#1).\n이미 시작했던 단계라면 오브젝트가 그때 상태로 돌아갑니다. 그 뒤에 직접 만든 것이 있으면 목록을 보여 주고 먼저 묻습니다. 묻지 않게 하려면 `goto STEP --yes`를 쓰세요. `redo`로 되살릴 수 있습니다.";
+    HelpGoto: "goto STEP: begins a step anew, by its name or its number (goto 2, goto apply, goto first-voyage/04#1).\nIf you were there before, the objects return to what they were when the step began. What you made yourself since then is listed first, and you are asked; `goto STEP --yes` does not ask. `redo` brings it back.", "goto 단계: 이름이나 번호로 단계를 새로 시작합니다(goto 2, goto apply, goto first-voyage/04#1).\n이미 시작했던 단계라면 오브젝트가 그때 상태로 돌아갑니다. 그 뒤에 직접 만든 것이 있으면 목록을 보여 주고 먼저 묻습니다. 묻지 않게 하려면 `goto 단계 --yes`를 쓰세요. `redo`로 되살릴 수 있습니다.";
     HelpAnswer: "answer VALUE: answers the question of this step: a text, a number, or letters (`answer a c`).\nA variable or a command works, too: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\nThe exit code is 0 only if the answer is right.", "answer 값: 이 단계의 질문에 답합니다. 글, 숫자, 글자(`answer a c`)로 답합니다.\n변수나 명령도 쓸 수 있습니다: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\n맞았을 때만 종료 코드가 0입니다.";
     HintOfLab: "That was about the lesson. A lab is open, too: `lab hint` shows its next hint.", "위의 안내는 강의에 관한 것입니다. 지금 실습도 열려 있습니다. 실습의 다음 힌트는 `lab hint`로 봅니다.";
     HelpHint: "hint: shows the next hint for this step.\nIn the interface, while a lab is open: the next hint of what the pane shows, the lesson or the lab. The record of a lab counts its hints.", "hint: 이 단계의 다음 힌트를 보여 줍니다.\n인터페이스에서 실습이 열려 있으면 강의와 실습 가운데 화면에 보이는 것의 다음 힌트를 보여 줍니다. 실습에서 본 힌트는 기록에 남습니다.";
     HelpCheck: "check: says what this step still needs. The exit code is 0 only if it is done.", "check: 이 단계에 아직 필요한 것을 알려 줍니다. 끝난 단계일 때만 종료 코드가 0입니다.";
     HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.\nlesson again: plays the open lesson again from its first step, as `goto 1` does.\nA lesson may have a cluster of its own: you are asked, it starts beside yours, and `lesson leave` leads back and removes it.\nlesson stop: stops a setup that is running, as Ctrl-C does; `lesson ID` then begins it anew.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.\nlesson again: 열린 강의를 첫 단계부터 다시 합니다(`goto 1`과 같습니다).\n강의에 전용 클러스터가 있으면 먼저 묻고 지금 클러스터 옆에 시작합니다. `lesson leave`를 입력하면 삭제되고 원래 클러스터로 돌아옵니다.\nlesson stop: 진행 중인 준비를 멈춥니다(Ctrl-C도 같습니다). `lesson ID`로 처음부터 다시 시작할 수 있습니다.";
     HelpSolve: "solve: types the solution of this step for you. The step then counts as solved, not as done by you.", "solve: 이 단계의 풀이를 대신 실행합니다. 직접 끝낸 것이 아니라 풀이로 끝낸 것으로 남습니다.";
-    HelpDebrief: "debrief: shows once more what happened in this step. debrief STEP: in another one that you have done.", "debrief: 이 단계에서 일어난 일을 다시 보여 줍니다. debrief STEP: 끝낸 다른 단계의 내용을 보여 줍니다.";
+    HelpDebrief: "debrief: shows once more what happened in this step. debrief STEP: in another one that you have done.", "debrief: 이 단계에서 일어난 일을 다시 보여 줍니다. debrief 단계: 끝낸 다른 단계의 내용을 보여 줍니다.";
     LessonStuck: "the solution was played, and the step is not done yet", "풀이를 실행했지만 단계가 아직 완료되지 않았습니다";
     SolveStuckTry: "the lesson tells you when the step is done. `check` looks once more; `goto {}` begins the step anew", "단계가 완료되면 강의가 알려 줍니다. `check`로 다시 확인하거나 `goto {}` 명령으로 단계를 처음부터 시작하세요";
     SolveWaits: "Waiting until the step is done. Ctrl-C gives you the prompt back.", "단계가 완료되기를 기다립니다. Ctrl-C를 누르면 프롬프트로 돌아갑니다.";
@@ -349,7 +349,7 @@ texts! {
     LabHintsLeft: "({} more; the record counts them)", "(남은 힌트 {}개, 사용한 힌트는 기록에 남습니다)";
     LabScore: "{} of {} points", "{}점 (만점 {}점)";
     LabSolved: "The solution was played, so this does not count as passed.", "풀이를 실행했으므로 통과로 인정되지 않습니다.";
-    LabTampered: "What was kept of this lab was changed by hand, so this does not count as passed.", "저장된 실습 상태를 손으로 고쳤으므로 통과로 인정되지 않습니다.";
+    LabTampered: "What was kept of this lab was changed by hand, so this does not count as passed.", "저장된 실습 상태를 직접 수정했으므로 통과로 인정되지 않습니다.";
     LabAttempts: "Starts of this lab: {}, with this seed: {}. Gradings in all: {}.", "이 실습은 {}번 시작했고 그중 {}번은 이 시드였습니다. 채점은 모두 {}번 했습니다.";
     LabBookDeleted: "The book of the labs on this cluster was deleted {} times.", "이 클러스터의 실습 기록 파일을 지운 것이 {}번 있었습니다.";
     LabLost: "The counts of earlier tries were edited, deleted or put back {} times.", "이전 시도 횟수 기록을 고치거나 지우거나 되돌린 것이 {}번 있었습니다.";
@@ -359,12 +359,12 @@ texts! {
     LabLeftOff: "The lab \"{}\" is over. What it made is gone. If it was not graded, later records of this lab say that it was left.", "\"{}\" 실습을 끝냈습니다. 실습에서 만든 것은 삭제했습니다. 채점한 적이 없으면, 이 실습의 다음 기록에는 중간에 그만둔 것으로 남습니다.";
     LabEarlierLeft: "Earlier starts of this lab were left without a grade, {} times in all.", "이 실습을 전에 시작했다가 채점하지 않고 그만둔 적이 있습니다. 모두 {}번입니다.";
     LabWay: "The way:", "해결 방법:";
-    LabShown: "The solution was shown at an earlier start of this lab, {} times in all.", "이 실습을 전에 시작했을 때 해답을 본 적이 있습니다. 모두 {}번입니다.";
+    LabShown: "The solution was shown at an earlier start of this lab, {} times in all.", "이 실습을 전에 시작했을 때 풀이를 본 적이 있습니다. 모두 {}번입니다.";
     LabEarlierHints: "{} hints of earlier starts count, too.", "전에 시작했을 때 본 힌트도 함께 셉니다: {}개";
     LossLesson: "The open lesson \"{}\" was set up after that: its objects would go back with it.", "열려 있는 \"{}\" 강의는 그 뒤에 준비되었으므로 준비한 오브젝트도 함께 되돌아갑니다.";
     LossLab: "The lab \"{}\" was set up after that: it would be taken away with it.", "\"{}\" 실습은 그 뒤에 준비되었으므로 함께 사라집니다.";
-    SolveLab: "a lab is open, and `solve` is a word of lessons", "실습이 열려 있습니다. `solve`는 강의에서 쓰는 말입니다";
-    SolveLabTry: "`lab solve` plays the lab's solution; `solve LESSON` plays that of a lesson", "`lab solve`는 실습의 해답을, `solve 강의`는 강의의 해답을 실행합니다";
+    SolveLab: "a lab is open, and `solve` is a word of lessons", "실습이 열려 있습니다. `solve`는 강의에서 쓰는 명령입니다";
+    SolveLabTry: "`lab solve` plays the lab's solution; `solve LESSON` plays that of a lesson", "`lab solve`는 실습의 풀이를, `solve 강의`는 강의의 풀이를 실행합니다";
     LabUntold: "Explanations kept back: {}. Each is shown when its task is right, or after `lab give-up`.", "아직 보여 주지 않은 설명: {}개. 과제가 해결되거나 `lab give-up`을 실행하면 볼 수 있습니다.";
     LabOther: "the lab {} of this record is not the one in this program: it was read from {} by ropewalk {} and has the content {}; --labs DIRECTORY compares with the labs there", "이 기록의 {} 실습은 이 프로그램에 들어 있는 것과 다릅니다. 읽은 곳: {}, ropewalk 버전: {}, 내용 해시: {}. --labs 디렉터리를 적으면 그곳의 실습과 비교합니다";
     LabRecord: "signed record: {}", "서명된 기록: {}";
@@ -389,9 +389,9 @@ texts! {
     KillInit: "`{}` would signal process 1 of this machine, not of a pod; it was not run", "`{}` 명령은 파드가 아니라 이 컴퓨터의 1번 프로세스에 신호를 보냅니다. 실행하지 않았습니다";
     KillInitTry: "kubectl exec POD -- kill 1   (on this machine all the same: `!{}`)", "kubectl exec 파드 -- kill 1   (그래도 이 컴퓨터에서 실행하려면 `!{}`)";
     KillAll: "`{}` would signal every process of yours; it was not run", "`{}` 명령은 사용자의 모든 프로세스에 신호를 보냅니다. 실행하지 않았습니다";
-    KillAllTry: "name the processes; all of them all the same: `!{}`", "프로세스 번호를 지정하세요. 그래도 모두에 보내려면 `!{}`를 입력하세요";
+    KillAllTry: "name the processes; all of them all the same: `!{}`", "프로세스 번호를 지정하세요. 그래도 모두에 보내려면 `!{}` 명령을 입력하세요";
     KillOwn: "process {} is Ropewalk's own; it got no signal", "{}번 프로세스는 Ropewalk의 프로세스입니다. 신호를 보내지 않았습니다";
-    KillOwnTry: "ropewalk down --name {} stops the cluster, `quit` leaves; all the same: `!{}`", "클러스터를 멈추려면 ropewalk down --name {}, 나가려면 `quit`, 그래도 실행하려면 `!{}`를 입력하세요";
+    KillOwnTry: "ropewalk down --name {} stops the cluster, `quit` leaves; all the same: `!{}`", "클러스터를 멈추려면 ropewalk down --name {}, 나가려면 `quit`, 그래도 실행하려면 `!{}` 명령을 입력하세요";
     DidYouMean: "Did you mean `{}`?", "혹시 이 명령입니까? `{}`";
     ForeignShell:
         "Your shell {} cannot be driven line by line; {} is used here instead.",

@@ -159,11 +159,11 @@ fn check(act: &Act, change: &Change) -> Option<(Text, String)> {
     let is = |source: String| format!("is: {}", quoted(&source));
     Some(match change.how {
         How::Created => (
-            both(&format!("the {kind} {name} exists"), &format!("{kind} {name} 오브젝트가 있다")),
+            both(&format!("the {kind} {name} exists"), &format!("{kind} {name} 오브젝트가 있음")),
             is(format!("present{object}")),
         ),
         How::Deleted => (
-            both(&format!("the {kind} {name} is gone"), &format!("{kind} {name} 오브젝트가 없다")),
+            both(&format!("the {kind} {name} is gone"), &format!("{kind} {name} 오브젝트가 없음")),
             is(format!("!present{object}")),
         ),
         How::Updated => {
@@ -176,7 +176,7 @@ fn check(act: &Act, change: &Change) -> Option<(Text, String)> {
             let changes = matches!(verb.as_str(), "scale" | "label" | "annotate" | "patch" | "edit");
             let that = both(
                 &format!("{OPEN}: the {kind} {name} is as it shall be"),
-                &format!("{OPEN}: {kind} {name} 오브젝트가 바라는 모습이다"),
+                &format!("{OPEN}: {kind} {name} 오브젝트가 원하는 상태임"),
             );
             match changes && asked::source(&line, None).is_ok() {
                 true => (that, format!("asked: {}", quoted(&line))),

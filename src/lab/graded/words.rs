@@ -22,12 +22,12 @@ texts! {
     Gone: "the open lab {} is not among the labs here, or cannot be read; `ropewalk lab list` says what is wrong with it", "열려 있는 {} 실습이 목록에 없거나 읽을 수 없습니다. `ropewalk lab list`로 원인을 확인하세요";
     NotKept: "this cannot be written down, and so it is not done: {}", "기록할 수 없어서 실행하지 않았습니다: {}";
     NoTakeUp: "the lab {} cannot go on after the restart yet: {}; ask again, or start it anew", "재시작한 뒤 {} 실습을 아직 이어 갈 수 없습니다: {}. 다시 시도하거나 실습을 새로 시작하세요";
-    Meddled: "something was changed by hand during grading, which watches whether the cluster recovers by itself; the change was taken back, so grade once more", "스스로 복구되는지 채점하는 동안 손으로 바꾼 것이 있어 되돌렸습니다. 다시 채점하세요";
+    Meddled: "something was changed by hand during grading, which watches whether the cluster recovers by itself; the change was taken back, so grade once more", "스스로 복구되는지 채점하는 동안 직접 바꾼 것이 있어 되돌렸습니다. 다시 채점하세요";
     SetupFailed: "the lab could not be set up: {}", "실습을 준비하지 못했습니다: {}";
     NotReady: "the lab was set up, but what it is about does not show; start it again", "실습을 준비했지만 고장이 나타나지 않습니다. 다시 시작하세요";
     NoReset: "the cluster cannot be put back to what it was before the lab {}: {}; `ropewalk reset` begins anew", "클러스터를 {} 실습 이전으로 되돌릴 수 없습니다: {}. `ropewalk reset`으로 처음부터 시작할 수 있습니다";
-    BaseGone: "the lab {} cannot go on: the store needed room and gave up the history from before the lab; `ropewalk lab leave` ends it and deletes what it made", "{} 실습을 이어 갈 수 없습니다. 저장소에 자리가 모자라 실습 이전의 기록을 지웠습니다. `ropewalk lab leave`로 실습을 끝내면 실습이 만든 것이 삭제됩니다";
-    PartsGone: "This lab builds on something that is gone: {}. `undo` takes back what removed it, and is noted in the record; `ropewalk lab start {} --seed {}` sets the lab up anew.", "이 실습에 필요한 오브젝트가 없어졌습니다: {}. `undo`로 되돌리거나(채점 기록에 남습니다) `ropewalk lab start {} --seed {}`로 실습을 처음부터 다시 준비하세요.";
+    BaseGone: "the lab {} cannot go on: the store needed room and gave up the history from before the lab; `ropewalk lab leave` ends it and deletes what it made", "{} 실습을 이어 갈 수 없습니다. 저장소 공간이 모자라 실습 이전의 기록을 지웠습니다. `ropewalk lab leave`로 실습을 끝내면 실습이 만든 것이 삭제됩니다";
+    PartsGone: "This lab builds on something that is gone: {}. `undo` takes back what removed it, and is noted in the record; `ropewalk lab start {} --seed {}` sets the lab up anew.", "이 실습에 필요한 오브젝트가 없어졌습니다: {}. `undo`로 되돌리거나(채점 기록에 남습니다) `ropewalk lab start {} --seed {}` 명령으로 실습을 처음부터 다시 준비하세요.";
     Cleared: "The store no longer had the state from before the lab, so these were deleted instead: {}", "실습 이전의 상태가 저장소에 남아 있지 않아 대신 다음을 삭제했습니다: {}";
     Stays: "Changes outside the lab's namespaces are not taken back. What was there before the lab and was changed since: {}", "실습 네임스페이스 밖에서 바꾼 것은 되돌리지 않습니다. 실습 전부터 있었고 그 뒤에 바뀐 오브젝트: {}";
     InTheWay: "this lab makes {}, which is there already and is not the lab's; delete it, or choose other names with --seed", "이 실습에서 만들 {} 오브젝트가 이미 있습니다. 실습에서 만든 것이 아니므로 먼저 삭제하거나 --seed로 다른 이름을 고르세요";
@@ -35,7 +35,7 @@ texts! {
     ByExec: "a command was run in a container of the lab, which this task excludes", "이 과제에서 허용하지 않는 컨테이너 안 명령 실행이 있었습니다";
     ByEphemeral: "a container was added to a running pod, which this task excludes", "이 과제에서 허용하지 않는 임시 컨테이너 추가가 있었습니다";
     ByStatus: "a status was written by hand; start the lab again", "상태(status)를 손으로 고쳤습니다. 실습을 다시 시작하세요";
-    Borrowed: "{}; a person on this cluster has credentials of {}, so what these components do cannot be told apart from a person's work, and only `ropewalk reset` ends that", "{}. 이 클러스터에는 {}의 자격 증명을 가진 사람이 있어서, 이 구성 요소가 한 일과 사람이 한 일을 구분할 수 없습니다. `ropewalk reset`으로만 해결됩니다";
+    Borrowed: "{}; a person on this cluster has credentials of {}, so what these components do cannot be told apart from a person's work, and only `ropewalk reset` ends that", "{}. 이 클러스터에는 {}의 자격 증명을 가진 사람이 있어서, 이 컴포넌트가 한 일과 사람이 한 일을 구분할 수 없습니다. `ropewalk reset`으로만 해결됩니다";
     Unmet: "not so: {}", "충족되지 않음: {}";
     Late: "done after the time limit", "제한 시간이 지난 뒤에 해결했습니다";
     Unknown: "this cannot be graded any more: the history that it compares with is no longer kept", "비교할 기록이 더 이상 보관되어 있지 않아 채점할 수 없습니다";

@@ -18,22 +18,22 @@ texts! {
         Says: "It says: {}", "메시지: {}";
         Warned: "The last warning about it, {}: {}", "마지막 경고 {}: {}";
         Leaving: "It is being deleted and has {} seconds to end by itself.", "삭제 중이며, 스스로 끝낼 시간이 {}초 주어졌습니다.";
-        Held: "It is being deleted, but these finalizers hold it until their owners are done: {}.", "삭제 중이지만 다음 파이널라이저를 맡은 쪽의 일이 끝나야 사라집니다: {}";
+        Held: "It is being deleted, but these finalizers hold it until their owners are done: {}.", "삭제 중이지만 다음 파이널라이저가 모두 지워져야 없어집니다: {}";
         // -- pods
         NoNodeFits: "The scheduler found no node for it. What each node lacks:", "스케줄러가 알맞은 노드를 찾지 못했습니다. 노드마다 맞지 않은 이유:";
         BeingBound: "The scheduler has chosen {} and is about to bind it there.", "스케줄러가 {} 노드를 선택했고 곧 배정합니다.";
-        NotYetScheduled: "The scheduler has not looked at it yet.", "스케줄러가 아직 이 파드를 보지 않았습니다.";
-        TipResources: "Ask for less (resources.requests), or make room.", "요청량(resources.requests)을 줄이거나 자리를 비우세요.";
+        NotYetScheduled: "The scheduler has not looked at it yet.", "스케줄러가 아직 이 파드를 확인하지 않았습니다.";
+        TipResources: "Ask for less (resources.requests), or make room.", "요청(resources.requests)을 줄이거나 노드에 여유를 만드세요.";
         TipSelector: "Some nodes lack a label that its nodeSelector or affinity asks for.", "nodeSelector 또는 어피니티가 요구하는 레이블이 없는 노드가 있습니다.";
         TipTaint: "A tainted node takes only pods with a toleration.", "테인트가 있는 노드는 톨러레이션이 있는 파드만 받습니다.";
         OnSilentNode: "Its node {} is not Ready, so what is known of the pod may be out of date.", "이 파드가 있는 {} 노드가 Ready 상태가 아니라서 여기 보이는 파드 상태가 오래된 것일 수 있습니다.";
         LeavesSilentNode: "It is being deleted, but its node {} is not Ready, and only the kubelet there can end its containers.", "삭제 중이지만 {} 노드가 Ready 상태가 아닙니다. 컨테이너는 그 노드의 kubelet만 끝낼 수 있습니다.";
         NotStarted: "The kubelet of {} has not started all of its containers yet.", "{} 노드의 kubelet이 아직 컨테이너를 모두 시작하지 않았습니다.";
-        Initializes: "Its init container {} runs. The next container starts when that one has ended with 0.", "초기화 컨테이너 {} 실행 중입니다. 이 컨테이너가 0으로 끝나야 다음 컨테이너가 시작됩니다.";
+        Initializes: "Its init container {} runs. The next container starts when that one has ended with 0.", "{} 초기화 컨테이너가 실행 중입니다. 이 컨테이너가 0으로 끝나야 다음 컨테이너가 시작됩니다.";
         Gated: "The scheduler leaves it alone as long as it has scheduling gates: {}.", "스케줄링 게이트가 남아 있는 동안 스케줄러가 이 파드를 배정하지 않습니다: {}";
         OtherScheduler: "It waits for the scheduler {} (spec.schedulerName), which is not the cluster's own.", "클러스터의 기본 스케줄러가 아닌 {} 스케줄러를 기다립니다(spec.schedulerName).";
         NotReady: "It runs, but is not ready: {}.", "실행 중이지만 아직 준비되지 않았습니다: {}";
-        GatesNotReady: "Its containers are ready, but conditions that its readinessGates name are not True: {}. A program outside of the pod has to set them.", "컨테이너는 준비되었지만 readinessGates에 적힌 조건이 True가 아닙니다: {}. 이 조건은 파드 밖의 프로그램이 설정해야 합니다.";
+        GatesNotReady: "Its containers are ready, but conditions that its readinessGates name are not True: {}. A program outside of the pod has to set them.", "컨테이너는 준비되었지만 readinessGates에 적힌 컨디션이 True가 아닙니다: {}. 이 컨디션은 파드 밖의 프로그램이 설정해야 합니다.";
         RunsWell: "Nothing is wrong: it runs and is ready on {} with the address {}.", "문제가 없습니다. {} 노드에서 {} 주소로 실행 중이고 준비되었습니다.";
         Succeeded: "Nothing is wrong: its containers have done their work and ended with 0.", "문제가 없습니다. 컨테이너가 일을 마치고 0으로 끝났습니다.";
         Failed: "It has failed and is not started again. {} {}", "실패했고 다시 시작되지 않습니다. {} {}";
@@ -50,13 +50,13 @@ texts! {
         Killed: "137: it was killed with SIGKILL, after its grace period or from outside.", "137: 유예 시간이 지났거나 밖에서 SIGKILL로 강제 종료되었습니다.";
         Asked: "143: it ended on SIGTERM, as it was asked to.", "143: SIGTERM을 받고 끝났습니다.";
         // -- those who keep pods
-        ScaledToZero: "It wants 0 pods, so there are none.", "원하는 파드가 0개이므로 파드가 없습니다.";
-        PodsLeft: "It wants 0 pods. Pods that are still there: {}.", "원하는 파드가 0개입니다. 아직 남아 있는 파드: {}개";
+        ScaledToZero: "It wants 0 pods, so there are none.", "의도한 파드 수가 0이므로 파드가 없습니다.";
+        PodsLeft: "It wants 0 pods. Pods that are still there: {}.", "의도한 파드 수가 0입니다. 아직 남아 있는 파드: {}개";
         AllReady: "Nothing is wrong: ready pods: {} of {}.", "문제가 없습니다. 준비된 파드: {}/{}";
         SomeNotReady: "Ready pods: {} of {}.", "준비된 파드: {}/{}";
         ForExample: "One that is not ready is {}:", "준비되지 않은 파드 {}:";
         PodsMissing: "Only {} of {} pods exist.", "있는 파드: {}/{}";
-        NoNodeForIt: "It wants 0 pods: no node fits its nodeSelector, its affinity and its tolerations.", "원하는 파드가 0개입니다. nodeSelector, 어피니티, 톨러레이션에 맞는 노드가 없습니다.";
+        NoNodeForIt: "It wants 0 pods: no node fits its nodeSelector, its affinity and its tolerations.", "의도한 파드 수가 0입니다. nodeSelector, 어피니티, 톨러레이션에 맞는 노드가 없습니다.";
         Unfinished: "Its rollout is not complete. Pods of the newest template: {} of {}; older pods that are left: {}.", "롤아웃이 끝나지 않았습니다. 최신 템플릿으로 만든 파드: {}/{}, 남아 있는 이전 파드: {}개";
         Stuck: "Its rollout does not get on: {}", "롤아웃이 진행되지 않습니다: {}";
         CannotMake: "Its pods cannot be made or deleted: {}", "파드를 만들거나 삭제할 수 없습니다: {}";
@@ -72,15 +72,15 @@ texts! {
         CronSuspended: "The CronJob is suspended (spec.suspend), so it makes no Jobs.", "크론잡이 일시 중지되어(spec.suspend) 잡을 만들지 않습니다.";
         CronNever: "Its schedule is {}; it has made no Job yet.", "스케줄은 {}이고, 아직 만든 잡이 없습니다.";
         CronLast: "Its schedule is {}; it made its last Job at {}.", "스케줄은 {}이고, 마지막 잡을 만든 시각은 {}입니다.";
-        Silent: "Nobody does the work of {}: its Lease was last renewed {} seconds ago.", "{} 역할을 하는 쪽이 없습니다. 리스가 마지막으로 갱신된 지 {}초가 지났습니다.";
+        Silent: "Nobody does the work of {}: its Lease was last renewed {} seconds ago.", "{} 역할을 하는 컴포넌트가 없습니다. 리스가 마지막으로 갱신된 지 {}초가 지났습니다.";
         // -- nodes and claims
         NodeReady: "Nothing is wrong: it is Ready.", "문제가 없습니다. Ready 상태입니다.";
         NodeNotReady: "It is not Ready, {}: {}", "Ready 상태가 아닙니다. {}: {}";
         NodeNeverReported: "Its kubelet has never reported.", "이 노드의 kubelet이 한 번도 보고하지 않았습니다.";
         Pressure: "Its kubelet says {}: {}", "kubelet이 {} 상태를 알렸습니다: {}";
-        Cordoned: "It is cordoned: no new pods are put on it.", "스케줄링에서 제외되어(코든) 새 파드가 배치되지 않습니다.";
-        Tainted: "It has the taint {}: only pods that tolerate it come here.", "{} 테인트가 있어, 이를 견디는 파드만 올 수 있습니다.";
-        TaintedSoftly: "It has the taint {}: the scheduler puts pods that do not tolerate it on other nodes if it can.", "{} 테인트가 있어, 스케줄러가 이를 견디지 않는 파드를 되도록 다른 노드에 배치합니다.";
+        Cordoned: "It is cordoned: no new pods are put on it.", "스케줄링에서 제외되어(cordon) 새 파드가 배정되지 않습니다.";
+        Tainted: "It has the taint {}: only pods that tolerate it come here.", "{} 테인트가 있어, 이에 맞는 톨러레이션이 있는 파드만 배정될 수 있습니다.";
+        TaintedSoftly: "It has the taint {}: the scheduler puts pods that do not tolerate it on other nodes if it can.", "{} 테인트가 있어, 스케줄러가 이에 맞는 톨러레이션이 없는 파드를 되도록 다른 노드에 배정합니다.";
         Emptied: "It is being deleted: everything in it has to be deleted first.", "삭제 중입니다. 안에 있는 것이 모두 먼저 삭제되어야 합니다.";
         ClaimBound: "Nothing is wrong: it is bound to the volume {}.", "문제가 없습니다. {} 볼륨에 바인딩되었습니다.";
         ClaimPending: "It has no volume yet (Pending).", "아직 볼륨이 없습니다(Pending).";
@@ -88,17 +88,17 @@ texts! {
         NoProvisioning: "Its storageClassName is empty, so no volume is made for it: it waits for a PersistentVolume that fits and names no class either.", "storageClassName이 비어 있어 볼륨이 만들어지지 않습니다. 클래스가 없고 조건이 맞는 퍼시스턴트볼륨을 기다립니다.";
         ClaimProvisioned: "A volume is to be made by the provisioner {}.", "{} 프로비저너가 볼륨을 만들어야 합니다.";
         ClaimNames: "It asks for the volume {} (spec.volumeName) and waits until that one is bound to it.", "{} 볼륨을 지정했고(spec.volumeName), 그 볼륨과 바인딩되기를 기다립니다.";
-        VolumesByHand: "The StorageClass {} makes no volumes: the claim waits for a PersistentVolume that fits.", "StorageClass {} 항목은 볼륨을 만들지 않습니다. 조건이 맞는 퍼시스턴트볼륨을 기다립니다.";
-        ClassToCome: "It names no StorageClass. The controller manager is to give it the default one, {}.", "StorageClass가 지정되지 않았습니다. 컨트롤러 매니저가 기본 StorageClass {} 이름을 넣게 됩니다.";
-        NoClass: "It names no StorageClass, and none is the default.", "StorageClass가 지정되지 않았고 기본 StorageClass도 없습니다.";
-        UnknownClass: "There is no StorageClass {}; there is: {}.", "StorageClass {} 항목이 없습니다. 있는 것: {}";
+        VolumesByHand: "The StorageClass {} makes no volumes: the claim waits for a PersistentVolume that fits.", "스토리지클래스 {}에 볼륨을 만드는 프로그램이 없습니다. 조건이 맞는 퍼시스턴트볼륨을 기다립니다.";
+        ClassToCome: "It names no StorageClass. The controller manager is to give it the default one, {}.", "스토리지클래스가 지정되지 않았습니다. 컨트롤러 매니저가 기본 스토리지클래스({})를 지정합니다.";
+        NoClass: "It names no StorageClass, and none is the default.", "스토리지클래스가 지정되지 않았고 기본 스토리지클래스도 없습니다.";
+        UnknownClass: "There is no StorageClass {}; there is: {}.", "그런 스토리지클래스가 없습니다: {}. 있는 것: {}";
         WaitsForPod: "It waits for the first pod that uses it (WaitForFirstConsumer): only then is its node known.", "이 클레임을 쓰는 첫 파드를 기다립니다(WaitForFirstConsumer). 그때 노드가 정해집니다.";
         // -- services
         PortOf: "Port {} belongs to the Service {}.", "{} 포트는 {} 서비스의 것입니다.";
         PortOfNobody: "No Service has the NodePort {}, so no pod is reached by it. What answers there is another program, such as the API server or `kubectl port-forward`.", "NodePort {}번을 쓰는 서비스가 없어 이 포트로는 파드에 연결되지 않습니다. 응답이 있다면 API 서버나 `kubectl port-forward` 같은 다른 프로그램이 보낸 것입니다.";
         PortWasOf: "It belonged to the Service {}, which {} deleted at {}.", "{} 서비스의 포트였으나 {} 사용자가 {}에 삭제했습니다.";
         External: "It is only a name for {}.", "{} 주소를 가리키는 이름일 뿐입니다.";
-        NoSelector: "It has no selector, so nobody fills its list of endpoints.", "셀렉터가 없어 엔드포인트 목록을 채우는 쪽이 없습니다.";
+        NoSelector: "It has no selector, so nobody fills its list of endpoints.", "셀렉터가 없어서 엔드포인트 목록을 채우는 컨트롤러가 없습니다.";
         NobodySelected: "It looks for pods with {}, and no pod has these labels, so it has no endpoints.", "{} 레이블을 가진 파드를 찾지만 그런 파드가 없어 엔드포인트가 없습니다.";
         Headless: "It is headless (clusterIP: None): its name leads to the addresses of the pods, and clients use the ports of the pods.", "헤드리스 서비스입니다(clusterIP: None). 이름을 조회하면 파드 주소가 나오고, 클라이언트는 파드의 포트로 직접 연결합니다.";
         OtherValue: "There are pods with {}={}, but it asks for {}.", "{}={} 레이블의 파드는 있지만 셀렉터가 찾는 값은 {}입니다.";
@@ -108,26 +108,26 @@ texts! {
         Listed: "Ready endpoints listed: {}.", "준비된 엔드포인트: {}개";
         NoNamedPort: "Its targetPort is called {}, and no container has a port of that name and protocol.", "targetPort 이름이 {}인데 이름과 프로토콜이 같은 포트를 가진 컨테이너가 없습니다.";
         OtherPort: "It sends to port {} of the pods, but their containers name {}.", "파드의 {} 포트로 보내지만 컨테이너에 적힌 포트는 {}입니다.";
-        SendsTo: "Port {} goes to port {} of the pods; if it is refused, nothing listens there inside the pod.", "{} 포트는 파드의 {} 포트로 갑니다. 거부된다면 파드 안에서 그 포트를 듣는 프로그램이 없는 것입니다.";
+        SendsTo: "Port {} goes to port {} of the pods; if it is refused, nothing listens there inside the pod.", "{} 포트는 파드의 {} 포트로 갑니다. 연결이 거부된다면 파드 안에 그 포트에서 연결을 기다리는 프로그램이 없는 것입니다.";
         // -- the last command
         NoSuchVerb: "kubectl has no command {}.", "kubectl에는 {} 명령이 없습니다.";
         MeantVerb: "Its word for that is {}.", "kubectl에서는 {} 명령을 씁니다.";
-        EndedItself: "It ended with exit code {}, and the API server refused nothing: the reason stands in the command's own output.", "종료 코드 {}번으로 끝났습니다. API 서버가 거절한 요청은 없으므로, 이유는 명령이 출력한 메시지에 있습니다.";
+        EndedItself: "It ended with exit code {}, and the API server refused nothing: the reason stands in the command's own output.", "종료 코드 {}번으로 끝났습니다. API 서버가 거부한 요청은 없으므로, 이유는 명령이 출력한 메시지에 있습니다.";
         NamesNoObject: "No request of this command was about an object. If the command failed, the reason stands in its own output.", "이 명령이 보낸 요청 중에는 오브젝트에 관한 것이 없습니다. 실패했다면 이유는 명령이 출력한 메시지에 있습니다.";
         NotKubectl: "`why` explains kubectl commands, objects and ports of localhost. This command ended with exit code {}.", "`why`는 kubectl 명령, 오브젝트, localhost의 포트를 설명합니다. 이 명령은 종료 코드 {}번으로 끝났습니다.";
         LookedWell: "The API server answered: {}.", "API 서버의 응답 코드: {}.";
         NoCommand: "No kubectl command has reached the cluster yet.", "아직 클러스터에 도착한 kubectl 명령이 없습니다.";
         NotKnown: "401: the server does not know who you are; look at the kubeconfig.", "401: 서버가 누구인지 알지 못합니다. kubeconfig를 확인하세요.";
-        MayNot: "403: the server knows {}, but no role allows this user to {}.", "403: {} 사용자인 것은 알지만 다음 권한을 주는 역할이 없습니다: {}";
+        MayNot: "403: the server knows {}, but no role allows this user to {}.", "403: {} 사용자인 것은 알지만 다음 권한을 주는 롤이 없습니다: {}";
         Forbidden: "403: {}", "403: {}";
         NotFound: "404: there is no {} called {}.", "404: 이름이 맞는 {} 오브젝트가 없습니다: {}";
         NoNamespace: "404: there is no namespace {}, so nothing can be made or found in it.", "404: {} 네임스페이스가 없어서 그 안에 만들거나 찾을 수 없습니다.";
-        Managed: "409: another manager owns fields that you want to set. `--force-conflicts` takes them over; without it, leave these fields out:", "409: 설정하려는 필드를 다른 관리자가 소유하고 있습니다. `--force-conflicts`를 쓰면 가져오고, 아니면 다음 필드를 빼세요:";
-        Exists: "409: a {} called {} exists already; a name is unique within its kind and namespace. Nothing was changed.", "409: {} 오브젝트 {} 이름이 이미 있습니다. 같은 종류, 같은 네임스페이스에서 이름은 하나뿐입니다. 바뀐 것은 없습니다.";
-        Leaves: "409: the {} called {} is being deleted; its name is free again when it is gone. Nothing was changed.", "409: {} 오브젝트 {} 이름은 삭제 중인 오브젝트가 아직 쓰고 있습니다. 삭제가 끝나면 다시 쓸 수 있습니다. 바뀐 것은 없습니다.";
-        Conflict: "409: somebody changed the object after you had read it. Read it again and repeat.", "409: 읽은 뒤에 다른 쪽이 오브젝트를 바꾸었습니다. 다시 읽고 시도하세요.";
+        Managed: "409: another manager owns fields that you want to set. `--force-conflicts` takes them over; without it, leave these fields out:", "409: 설정하려는 필드를 다른 필드 매니저가 관리합니다. `--force-conflicts`를 쓰면 가져올 수 있고, 아니면 다음 필드를 빼세요:";
+        Exists: "409: a {} called {} exists already; a name is unique within its kind and namespace. Nothing was changed.", "409: 같은 이름의 {} 오브젝트가 이미 있습니다: {}. 한 네임스페이스 안에서 같은 종류의 오브젝트는 이름이 같을 수 없습니다. 바뀐 것은 없습니다.";
+        Leaves: "409: the {} called {} is being deleted; its name is free again when it is gone. Nothing was changed.", "409: 같은 이름의 {} 오브젝트를 삭제하는 중입니다: {}. 삭제가 끝나면 이 이름을 다시 쓸 수 있습니다. 바뀐 것은 없습니다.";
+        Conflict: "409: somebody changed the object after you had read it. Read it again and repeat.", "409: 읽은 뒤에 다른 클라이언트가 오브젝트를 바꾸었습니다. 다시 읽고 시도하세요.";
         Invalid: "422: the server understood the object, but a field breaks a rule:", "422: 오브젝트는 읽었지만 규칙에 맞지 않는 필드가 있습니다:";
         Budget: "429: {}", "429: {}";
-        Answered: "The server answered {}: {}", "서버의 답 {}: {}";
+        Answered: "The server answered {}: {}", "서버의 응답 {}: {}";
     }
 }

@@ -258,12 +258,12 @@ texts! { pub(crate) enum Word {
     WhyStored: "Only the API server talks to etcd. It is a record; nothing runs yet.", "etcd와는 API 서버만 통신합니다. 아직 기록일 뿐, 실행되지 않았습니다.";
     WhyAnswered: "kubectl is done here. What follows happens without it.", "kubectl은 여기서 끝납니다. 나머지는 kubectl 없이 진행됩니다.";
     WhyRefused: "The request ended at this gate. Nothing was stored.", "요청이 이 관문에서 끝나 아무것도 저장되지 않았습니다.";
-    WhyDeployments: "Why this controller? It watches Deployments and writes ReplicaSets.", "왜 이 컨트롤러인가? 디플로이먼트를 감시하고 레플리카셋을 기록합니다.";
+    WhyDeployments: "Why this controller? It watches Deployments and writes ReplicaSets.", "왜 이 컨트롤러인가? 디플로이먼트를 지켜보고 레플리카셋을 기록합니다.";
     WhyReplicaSets: "Why this controller? It compares the pods there are with those wanted.", "왜 이 컨트롤러인가? 있는 파드 수와 원하는 파드 수를 비교합니다.";
     WhyControllers: "Why a controller? Each compares what is wanted with what there is.", "왜 컨트롤러인가? 원하는 상태와 실제 상태를 비교합니다.";
-    WhyScheduler: "Why the scheduler? It watches pods without a node; it gets no calls.", "왜 스케줄러인가? 노드가 없는 파드를 감시합니다. 호출받지 않습니다.";
-    WhyKubelet: "Why this kubelet? It watches the pods that are bound to its node.", "왜 이 kubelet인가? 자기 노드에 배정된 파드를 감시합니다.";
-    WhyProxy: "Why the proxy? It watches Services and endpoints, and writes rules.", "왜 프록시인가? 서비스와 엔드포인트를 감시하고 규칙을 기록합니다.";
+    WhyScheduler: "Why the scheduler? It watches pods without a node; it gets no calls.", "왜 스케줄러인가? 노드가 없는 파드를 지켜봅니다. 호출받지 않습니다.";
+    WhyKubelet: "Why this kubelet? It watches the pods that are bound to its node.", "왜 이 kubelet인가? 자기 노드에 배정된 파드를 지켜봅니다.";
+    WhyProxy: "Why the proxy? It watches Services and endpoints, and writes rules.", "왜 프록시인가? 서비스와 엔드포인트를 지켜보고 규칙을 기록합니다.";
     // -- hops
     HopStage: "api: {}", "api: {}";
     HopStored: "etcd: stored as revision {}", "etcd: 저장, 리비전 {}";
