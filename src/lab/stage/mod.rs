@@ -38,6 +38,8 @@ pub(crate) struct Stage {
     kubeconfig: PathBuf,
     past: Answer,
     store: Mutex<Store>,
+    /// The names of its rooms.
+    pub(crate) rooms: Mutex<Vec<String>>,
     /// Why its namespaces cannot be deleted.
     pub(crate) stays: Mutex<Option<String>>,
     /// What is broken on purpose, as [`Inside::Faults`] tells it.
@@ -86,6 +88,7 @@ impl Stage {
             kubeconfig,
             past,
             store: Mutex::default(),
+            rooms: Mutex::new(vec!["rw-first".into(), "rw-second".into()]),
             stays: Mutex::default(),
             broken: Mutex::new(json!([])),
         })
@@ -167,7 +170,7 @@ impl Ground for Stage {
         ready(Ok(Some(Room::default()))).boxed()
     }
     fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
-        ready(vec!["rw-first".into(), "rw-second".into()]).boxed()
+        ready(self.rooms.lock().clone()).boxed()
     }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
         ready(self.stays.lock().clone().map_or(Ok(vec![]), Err)).boxed()
