@@ -178,6 +178,24 @@ fn what_counted_is_the_correction_and_what_followed_it() {
     assert!(eval(&backwards, &facts).is_err());
 }
 
+/// The map lists pods after the learner has, and `kubectl delete` looks whether its pod is gone.
+#[test]
+fn a_look_that_was_not_meant_is_none_of_the_learners_requests() {
+    let record = |object: &str, own: bool, id: &str| {
+        value::map([
+            ("user", value::text("learner")),
+            ("verb", value::text("list")),
+            ("object", value::text(object)),
+            ("code", Value::Int(200)),
+            ("own", Value::Bool(own)),
+            ("request", value::text(id)),
+        ])
+    };
+    let trace = vec![record("Pod/default/*", true, "typed"), record("Pod/default/*", false, "map")];
+    let facts = facts(&[], trace);
+    assert_eq!(eval("asked('list','Pod/default').request", &facts), Ok(value::text("typed")));
+}
+
 #[test]
 fn what_could_not_be_asked_is_neither_so_nor_not_so() {
     let silent = value::map([("error", value::text("connection refused"))]);
