@@ -353,6 +353,11 @@ mod tests {
         assert_eq!(lacking(0, "first-voyage/08", "curl"), None);
         assert_eq!(need.say("en"), "worker nodes, 1 or more");
         assert_eq!(need.say("ko"), "워커 노드 1개 이상");
+        let need = Need::Requires("control-planes>=3".into());
+        assert_eq!(
+            [need.say("en"), need.say("ko")],
+            ["control plane nodes, 3 or more", "컨트롤 플레인 노드 3개 이상"]
+        );
     }
 
     #[test]
