@@ -223,7 +223,9 @@ fn keys(parsed: &parse::Parsed, input: &str) -> Vec<String> {
     let of_word = |word: &str| kind_of(word).into_iter();
     match parsed.verb.path.split(' ').collect::<Vec<_>>().as_slice() {
         ["run"] => {
-            given().take(1).flat_map(|name| of_word("pods").map(move |k| (k, name))).collect::<Vec<_>>()
+            let exposed = parsed.flags.is("expose").then_some("services");
+            let kinds: Vec<&'static Kind> = ["pods"].into_iter().chain(exposed).filter_map(kind_of).collect();
+            given().take(1).flat_map(|name| kinds.iter().map(move |k| (*k, name))).collect::<Vec<_>>()
         }
         // Called as what they stand for, or as the flag says.
         [verb @ ("autoscale" | "expose")] => {
@@ -303,6 +305,10 @@ mod tests {
             ("kubectl delete deployment,replicaset,pod -l app=dpy-nginx --now", vec![]),
             ("-kubectl run tester --image=busybox -- sleep infinity", vec!["pods/default/tester"]),
             ("kubectl run --image nginx web", vec!["pods/default/web"]),
+            (
+                "kubectl run web --image=nginx --port=80 --expose",
+                vec!["pods/default/web", "services/default/web"],
+            ),
             (
                 "kubectl expose pod nginx-pod --type NodePort --name pod-svc --port 80",
                 vec!["services/default/pod-svc"],
