@@ -437,8 +437,12 @@ fn ready(o: &Value) -> Result<bool, String> {
             seen && int("status.replicas") == wanted && int("status.readyReplicas") == wanted
         }
         "StatefulSet" => {
-            let current = at(o, "status.currentRevision") == at(o, "status.updateRevision");
-            seen && current && int("status.replicas") == wanted && int("status.readyReplicas") == wanted
+            // Pods below the partition stay as they are (upstream: `StatefulSetStatusViewer`).
+            let is_current = match int("spec.updateStrategy.rollingUpdate.partition") {
+                0 => at(o, "status.currentRevision") == at(o, "status.updateRevision"),
+                partition => int("status.updatedReplicas") >= wanted - partition,
+            };
+            seen && is_current && int("status.replicas") == wanted && int("status.readyReplicas") == wanted
         }
         "DaemonSet" => {
             let all = int("status.desiredNumberScheduled");
