@@ -25,6 +25,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tap::Tap;
 use task::Crew;
 use tokio::net::TcpStream;
@@ -140,8 +141,13 @@ pub trait Ground: Send + Sync + 'static {
     /// What only those inside a cluster know. An error is for people.
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>>;
     /// A TCP connection from each node's own network, by the node's name: from where no pod can
-    /// answer for another. None where the nodes are not this process's.
-    fn dial(&self, to: SocketAddr) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>>;
+    /// answer for another. One that nothing answers within `limit` has timed out, whatever becomes
+    /// of the others. None where the nodes are not this process's.
+    fn dial(
+        &self,
+        to: SocketAddr,
+        limit: Duration,
+    ) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>>;
     /// Puts a key of the store that is a guest's own, below `/ropewalk/`, if its version is still
     /// this one (0: it is not there). After an error, which is for people, it is not known whether
     /// the put took effect, now or later: the guest reads before it puts again.
@@ -272,9 +278,13 @@ impl Ground for OwnCluster {
             })
         })
     }
-    fn dial(&self, to: SocketAddr) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
-        let from = |node: Arc<super::node::Node>| async move {
-            (node.spec.name.clone(), node.network.dial(to).await)
+    fn dial(
+        &self,
+        to: SocketAddr,
+        limit: Duration,
+    ) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
+        let from = move |node: Arc<super::node::Node>| async move {
+            (node.spec.name.clone(), in_time(limit, node.network.dial(to)).await)
         };
         Box::pin(futures::future::join_all(self.world.all_nodes().into_iter().map(from)))
     }
@@ -357,9 +367,29 @@ pub trait Guest: Send + Sync + 'static {
 /// Makes the guests of a cluster when it starts.
 pub(crate) type Guests = fn() -> Vec<Arc<dyn Guest>>;
 
+/// Waits for a connection so long. Where packets are dropped nothing answers, and the kernel would
+/// go on trying for two minutes.
+async fn in_time<T>(
+    limit: Duration,
+    dialled: impl Future<Output = std::io::Result<T>>,
+) -> std::io::Result<T> {
+    let late = |_| Err(std::io::ErrorKind::TimedOut.into());
+    tokio::time::timeout(limit, dialled).await.unwrap_or_else(late)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A NetworkPolicy drops what one of the nodes sends: it alone gets no connection.
+    #[tokio::test]
+    async fn a_connection_that_nothing_answers_times_out() {
+        let never = std::future::pending::<std::io::Result<()>>();
+        let late = in_time(Duration::ZERO, never).await;
+        assert_eq!(late.map_err(|error| error.kind()), Err(std::io::ErrorKind::TimedOut));
+        let there = std::future::ready(Ok(7));
+        assert_eq!(in_time(Duration::ZERO, there).await.ok(), Some(7));
+    }
 
     /// The first control plane is cut off, and two members serve.
     #[tokio::test]

@@ -63,16 +63,19 @@ impl Engine {
         }
     }
 
-    /// Ends the judgement of the answer that the question of this number waits for: the engine
-    /// knows what the store had when it was given. A later answer is judged by what the store has
-    /// then.
-    pub(crate) fn close_answer(&mut self, asked: u64) {
+    /// Ends the judgement of the answer that the question of this number waits for: the watches
+    /// have told what the store had when it was given (`is_told`), or have not in time. A later
+    /// answer is judged by what the store has then.
+    pub(crate) fn close_answer(&mut self, asked: u64, is_told: bool) {
         let facts = self.facts();
+        let is_waiting = self.observer.answers.is_waiting();
         let Some((open, step)) = self.current() else { return };
         if !open.given.waits || open.given.asked != asked {
             return;
         }
-        let unknown = step.answer.as_ref().is_none_or(|answer| answer.is.truth(&facts).is_none());
+        let lacks = |answer: &super::format::Answer| is_waiting && answer.is.is_probe();
+        let is_unknown = |answer: &super::format::Answer| lacks(answer) || answer.is.truth(&facts).is_none();
+        let unknown = !is_told || step.answer.as_ref().is_none_or(is_unknown);
         if let Some(open) = &mut self.open {
             (open.given.waits, open.given.unknown) = (false, unknown);
         }
@@ -218,7 +221,7 @@ mod tests {
         engine.take_answer("10.244.1.8", "en").unwrap();
         engine.settle();
         assert_eq!(judged(&engine), Judged::Waiting, "the watches may not have told everything");
-        engine.close_answer(0);
+        engine.close_answer(0, true);
         let view = engine.view("en");
         assert_eq!(view.answer.as_ref().map(|a| a.state), Some(Judged::Wrong));
         assert!(!serde_json::to_string(&view).unwrap().contains("10.244.1.7"), "nothing is revealed");
@@ -240,7 +243,7 @@ mod tests {
         assert_eq!(judged(&engine), Judged::Waiting, "no watch has told of the pod");
         pod_with(&mut engine, "10.244.1.8");
         engine.settle();
-        engine.close_answer(0);
+        engine.close_answer(0, true);
         assert_eq!(judged(&engine), Judged::Wrong);
         pod_with(&mut engine, "10.244.1.7");
         engine.settle();
@@ -249,8 +252,15 @@ mod tests {
         engine.told(Told::list("pods", [].into(), 7));
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
-        engine.close_answer(0);
+        engine.close_answer(0, true);
         assert_eq!(judged(&engine), Judged::Unknown, "there is no such pod");
+        // The API server is slow, and the time for a verdict is over.
+        let mut engine = asking("", "");
+        pod_with(&mut engine, "10.244.1.8");
+        engine.take_answer("10.244.1.7", "en").unwrap();
+        engine.settle();
+        engine.close_answer(0, false);
+        assert_eq!(judged(&engine), Judged::Unknown, "the pod may have another address by now");
     }
 
     #[test]
@@ -301,7 +311,7 @@ mod tests {
         assert!(!engine.hint(), "nothing was answered");
         engine.take_answer("10.244.1.7:80", "en").unwrap();
         engine.settle();
-        engine.close_answer(0);
+        engine.close_answer(0, true);
         let lesson = engine.open.take().unwrap().lesson;
         engine.open = Some(Open::new(lesson, 0, Memory::default()));
         assert_eq!(judged(&engine), Judged::Wrong);
@@ -350,7 +360,7 @@ mod tests {
         engine.await_answer(1);
         engine.take_answer("10.244.1.8", "en").unwrap();
         engine.await_answer(2);
-        engine.close_answer(1);
+        engine.close_answer(1, true);
         assert_eq!(judged(&engine), Judged::Waiting);
         pod_with(&mut engine, "10.244.1.8");
         engine.settle();

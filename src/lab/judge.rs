@@ -1,6 +1,7 @@
 //! Is the step done? Pure: what is true now, and what was noted before, make a verdict.
 
 use super::cel::Facts;
+use super::cel::facts::{self, Objects};
 use super::format::Check;
 use super::view::Verdict;
 use clock::Instant;
@@ -62,17 +63,23 @@ pub(crate) fn recalled(noted: &[bool], checks: &[Check]) -> Memory {
     if noted.len() != checks.len() {
         return Memory::default();
     }
-    let nothing = Arc::new(Facts::default());
     let of = |wanted: &dyn Fn(&Check) -> bool| -> Vec<bool> {
         checks.iter().zip(noted).map(|(check, noted)| *noted && wanted(check)).collect()
     };
     // One that is true of nothing forbids an act: it is true again, until the act is done.
-    let is_shown = |check: &Check| check.is.is_about_the_past() && !check.is.holds(&nothing);
+    let is_shown = |check: &Check| check.is.is_about_the_past() && !check.is.holds(&nothing_of(check));
     Memory {
         held: of(&|check| !check.is.is_level()),
         kept: of(&|check| check.is.is_level() && is_shown(check)),
         since: None,
     }
+}
+
+/// Facts of a cluster in which nothing of what a check looks at is there, or ever was.
+fn nothing_of(check: &Check) -> Arc<Facts> {
+    let kinds = check.is.kinds.iter().filter_map(|kind| facts::kind(kind));
+    let objects = kinds.map(|kind| (kind.qualified(), Objects::default())).collect();
+    Arc::new(Facts { objects, ..Facts::default() })
 }
 
 /// Which checks are true by these facts, in order. Those that need the network are asked only when
@@ -231,8 +238,14 @@ mod tests {
         let memory = recalled(&kept, &checks);
         assert_eq!(truths(&checks, &Arc::new(Facts::default()), &memory), [true, false, false]);
         assert_eq!(noted(&checks, &[false; 3], &Memory::default()), [false; 3], "untrue again before that");
-        let forbids = [check("!trace.exists(t, t.verb == 'delete')")];
-        assert_eq!(recalled(&[true], &forbids).kept, [false], "the act may still be done");
+        for forbids in [
+            "!trace.exists(t, t.verb == 'delete')",
+            "history('Pod','d','a').all(h, h.verb != 'DELETED')",
+            "!events('Pod','d','a').exists(e, e.reason == 'Killing')",
+        ] {
+            let kept = recalled(&[true], &[check(forbids)]).kept;
+            assert_eq!(kept, [false], "the act may still be done: {forbids}");
+        }
     }
 
     #[test]

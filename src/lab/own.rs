@@ -223,14 +223,18 @@ fn keys(parsed: &parse::Parsed, input: &str) -> Vec<String> {
     let of_word = |word: &str| kind_of(word).into_iter();
     match parsed.verb.path.split(' ').collect::<Vec<_>>().as_slice() {
         ["run"] => {
-            given().take(1).flat_map(|name| of_word("pods").map(move |k| (k, name))).collect::<Vec<_>>()
+            let exposed = parsed.flags.is("expose").then_some("services");
+            let kinds: Vec<&'static Kind> = ["pods"].into_iter().chain(exposed).filter_map(kind_of).collect();
+            given().take(1).flat_map(|name| kinds.iter().map(move |k| (*k, name))).collect::<Vec<_>>()
         }
-        ["expose"] => {
+        // Called as what they stand for, or as the flag says.
+        [verb @ ("autoscale" | "expose")] => {
             let named = match parsed.flags.text("name") {
                 "" => args.last().map(|word| word.rsplit('/').next().unwrap_or(word)),
                 name => Some(name),
             };
-            named.into_iter().flat_map(|name| of_word("services").map(move |k| (k, name))).collect()
+            let made = if *verb == "expose" { "services" } else { "horizontalpodautoscalers" };
+            named.into_iter().flat_map(|name| of_word(made).map(move |k| (k, name))).collect()
         }
         ["create", kind, ..] => {
             args.last().into_iter().flat_map(|n| of_word(kind).map(move |k| (k, n.as_str()))).collect()
@@ -302,10 +306,22 @@ mod tests {
             ("-kubectl run tester --image=busybox -- sleep infinity", vec!["pods/default/tester"]),
             ("kubectl run --image nginx web", vec!["pods/default/web"]),
             (
+                "kubectl run web --image=nginx --port=80 --expose",
+                vec!["pods/default/web", "services/default/web"],
+            ),
+            (
                 "kubectl expose pod nginx-pod --type NodePort --name pod-svc --port 80",
                 vec!["services/default/pod-svc"],
             ),
             ("kubectl expose deployment/web --port=80", vec!["services/default/web"]),
+            (
+                "kubectl autoscale deployment/web --max=3 --cpu=50%",
+                vec!["horizontalpodautoscalers.autoscaling/default/web"],
+            ),
+            (
+                "kubectl autoscale deployment web -n shop --name busy --max 3",
+                vec!["horizontalpodautoscalers.autoscaling/shop/busy"],
+            ),
             ("kubectl create service clusterip menu -n shop --tcp=80:80", vec!["services/shop/menu"]),
             ("kubectl create namespace shop", vec!["namespaces//shop"]),
             ("kubectl create deployment web --dry-run=client -o yaml | grep -v null > web.yaml", vec![web]),

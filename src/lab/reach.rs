@@ -173,7 +173,11 @@ fn of_line(line: &str) -> BTreeSet<Need> {
     if !inside && (line.contains("localhost") || line.contains("127.0.0.1")) {
         needs.insert(Need::Door);
     }
-    for image in words.iter().filter_map(|w| w.strip_prefix("--image=")) {
+    let by_flag = words.iter().enumerate().filter_map(|(at, word)| match word.as_str() {
+        "--image" => words.get(at + 1).map(String::as_str),
+        word => word.strip_prefix("--image="),
+    });
+    for image in by_flag.chain(fields(line, "image")) {
         let name = image.split(':').next().unwrap_or_default();
         if BUILT_IN.contains(&name) || image.ends_with(":broken") {
             needs.insert(Need::Image(image.into()));
@@ -322,6 +326,10 @@ mod tests {
             ("kubectl delete pod x --namespace=kube-system", vec![Need::Elsewhere("kube-system".into())]),
             ("kubectl describe node ropewalk-worker", vec![Need::Node("ropewalk-worker".into())]),
             ("kubectl run web --image=echo", vec![Need::Image("echo".into())]),
+            ("kubectl run web --image echo:1.0", vec![Need::Image("echo:1.0".into())]),
+            ("        image: kv:1.0", vec![Need::Image("kv:1.0".into())]),
+            ("containers: [{name: a, image: \"shop-page:1.0\"}]", vec![Need::Image("shop-page:1.0".into())]),
+            ("    - image: nginx:1.27 # not echo", vec![]),
             ("kubectl drain n1", everywhere("kubectl drain")),
             ("kubectl create ns shop", everywhere("kubectl create ns")),
             ("kubectl label node n1 a=b", everywhere("kubectl label node")),
@@ -353,6 +361,11 @@ mod tests {
         assert_eq!(lacking(0, "first-voyage/08", "curl"), None);
         assert_eq!(need.say("en"), "worker nodes, 1 or more");
         assert_eq!(need.say("ko"), "워커 노드 1개 이상");
+        let need = Need::Requires("control-planes>=3".into());
+        assert_eq!(
+            [need.say("en"), need.say("ko")],
+            ["control plane nodes, 3 or more", "컨트롤 플레인 노드 3개 이상"]
+        );
     }
 
     #[test]

@@ -390,7 +390,8 @@ pub enum Judged {
     Waiting,
     /// The learner may answer again.
     Wrong,
-    /// What it is about cannot be evaluated, for example because the object does not exist.
+    /// What it is about cannot be evaluated, for example because the object does not exist or the
+    /// watches have not told in time what the store has.
     Unknown,
     /// The step may still wait for its checks.
     Right,

@@ -404,7 +404,7 @@ impl Ground for Inner {
             self.rooms.leave().await
         })
     }
-    fn dial(&self, _: SocketAddr) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
+    fn dial(&self, _: SocketAddr, _: Duration) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
         Box::pin(std::future::ready(vec![]))
     }
     fn inside<'a>(&'a self, _: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {

@@ -166,6 +166,10 @@ impl Actor {
     /// There are others by now than the learner has agreed to, or they could not be given up.
     async fn leave(&mut self, agreed: Option<Vec<String>>, lang: &str) -> Result<Vec<String>, String> {
         let rooms = self.host.rooms().await;
+        // A cluster of Ropewalk's own has no rooms to give up: what is open there stays open.
+        if self.engine.offers.own && rooms.is_empty() {
+            return self.host.leave().await;
+        }
         if agreed.is_some_and(|agreed| rooms.iter().any(|room| !agreed.contains(room))) {
             return Err(words::plan_changed(lang));
         }
@@ -178,9 +182,7 @@ impl Actor {
             self.engine.progress.anew(&open.lesson.id);
         }
         self.engine.progress.open = None;
-        self.watches.kill();
-        self.watched.clear();
-        self.stay += 1;
+        self.end_watches();
         self.engine.move_to(Room::default());
         self.save();
         left

@@ -268,10 +268,7 @@ impl Actor {
         let Some(mut room) = self.host.room(lesson.id.clone(), kinds, make).await? else { return Ok(false) };
         let fresh = std::mem::take(&mut room.fresh);
         if room != self.engine.observer.recorder.room {
-            self.watches.kill();
-            self.watches = Crew::new("watches");
-            self.watched.clear();
-            self.stay += 1;
+            self.end_watches();
             self.engine.open = None; // it was played in the other room
             self.engine.move_to(room);
         }
@@ -280,6 +277,15 @@ impl Actor {
         }
         self.read_tap();
         Ok(true)
+    }
+
+    /// Ends the watches of the present room. The next one's have a crew of their own: one that was
+    /// killed takes no task any more.
+    fn end_watches(&mut self) {
+        self.watches.kill();
+        self.watches = Crew::new("watches");
+        self.watched.clear();
+        self.stay += 1;
     }
 
     /// Sends the load of the open step: anew when the step begins anew, and until it is done.

@@ -37,13 +37,7 @@ impl Actor {
     /// Answers who waits for a verdict, once there is one; the next deadline.
     pub(super) fn answer_waiters(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        let busy = self.engine.observer.answers.is_waiting()
-            || !self.engine.asking_before.is_empty()
-            || self
-                .engine
-                .open
-                .as_ref()
-                .is_some_and(|o| self.engine.state() == State::Open && o.outcome.wake.is_some())
+        let lacks = !self.engine.asking_before.is_empty()
             || self
                 .engine
                 .kinds()
@@ -51,15 +45,22 @@ impl Actor {
                 .filter_map(|k| qualified(k))
                 .filter(|k| self.watched.contains(k))
                 .any(|k| !self.engine.observer.objects.contains_key(&k));
+        let busy = self.engine.observer.answers.is_waiting()
+            || self
+                .engine
+                .open
+                .as_ref()
+                .is_some_and(|o| self.engine.state() == State::Open && o.outcome.wake.is_some());
         let mut rest = Vec::new();
         for waiter in std::mem::take(&mut self.waiters) {
             let shown = waiter.looks.as_ref().is_some_and(|looks| self.engine.observer.shows(looks));
-            if waiter.deadline > now && (busy || !shown || !self.engine.observer.caught_up(&waiter.needs)) {
+            let is_told = !lacks && shown && self.engine.observer.caught_up(&waiter.needs);
+            if waiter.deadline > now && (busy || !is_told) {
                 rest.push(waiter);
                 continue;
             }
             if waiter.on_answer {
-                self.engine.close_answer(waiter.number);
+                self.engine.close_answer(waiter.number, is_told);
                 publish(&self.engine, &self.views);
             }
             // The session that asked hears at once what is missing; those that follow hear it when

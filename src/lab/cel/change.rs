@@ -26,12 +26,16 @@ fn uid(object: &Value) -> Option<&Value> {
     at(object, "metadata.uid")
 }
 
-/// How often the containers of a pod were restarted, all together.
+/// How often the containers of a pod were restarted, all together: sidecars, which stand among the
+/// init containers, too.
 fn restarts(pod: &Value) -> i64 {
-    match at(pod, "status.containerStatuses") {
-        Some(Value::List(all)) => all.iter().map(|status| value::int_field(status, "restartCount")).sum(),
-        _ => 0,
-    }
+    let of = |statuses: &str| -> i64 {
+        match at(pod, statuses) {
+            Some(Value::List(all)) => all.iter().map(|status| value::int_field(status, "restartCount")).sum(),
+            _ => 0,
+        }
+    };
+    of("status.containerStatuses") + of("status.initContainerStatuses")
 }
 
 /// Was a container of this pod started again since the step began? It is the same pod, or one that
@@ -146,6 +150,9 @@ mod tests {
         assert_eq!(restarted(&[pod("a", "1", 2)], &[pod("a", "1", 2)]), Some(false));
         assert_eq!(restarted(&[pod("a", "1", 2)], &[pod("a", "2", 0)]), Some(false), "another pod");
         assert_eq!(restarted(&[], &[pod("a", "1", 1)]), Some(true));
+        let mut sidecar = pod("a", "1", 2);
+        sidecar["status"]["initContainerStatuses"] = json!([{"restartCount": 1}]);
+        assert_eq!(restarted(&[pod("a", "1", 2)], &[sidecar]), Some(true));
         assert_eq!(restarted(&[pod("a", "1", 2)], &[]), Some(false), "there is none");
     }
 

@@ -38,6 +38,10 @@ impl Command {
     /// etcdctl -w json get foo    yes
     /// etcdctl put get foo        no: `get` is the key
     /// etcdctl get --help         no
+    ///
+    /// wanted: kubectl rollout undo
+    /// kubectl rollout undo deployment web      yes
+    /// kubectl rollout status deployment web    no
     /// ```
     pub(super) fn is(&self, wanted: &str) -> bool {
         let mut wanted = wanted.split(' ');
@@ -46,12 +50,19 @@ impl Command {
         {
             return false;
         }
-        let Some(subcommand) = wanted.next() else { return true };
         let is_option = |arg: &String| arg.starts_with('-');
-        let Some(at) = self.args.iter().position(|arg| arg == subcommand) else { return false };
-        self.args.iter().take(at).enumerate().all(|(at, arg)| {
-            is_option(arg) || at.checked_sub(1).and_then(|at| self.args.get(at)).is_some_and(is_option)
-        })
+        let mut args = self.args.as_slice();
+        for subcommand in wanted {
+            let Some(at) = args.iter().position(|arg| arg == subcommand) else { return false };
+            let (before, rest) = args.split_at(at);
+            let is_of_option =
+                |at: usize| at.checked_sub(1).and_then(|at| before.get(at)).is_some_and(is_option);
+            if !before.iter().enumerate().all(|(at, arg)| is_option(arg) || is_of_option(at)) {
+                return false;
+            }
+            args = rest.get(1..).unwrap_or_default();
+        }
+        true
     }
 
     pub(super) fn value(&self) -> Value {
@@ -317,6 +328,9 @@ mod tests {
             ("trace pod/parcel", "trace", true),
             ("trace -h", "trace", false),
             ("echo get", "etcdctl get", false),
+            ("kubectl -n a rollout --v=2 undo deployment web", "kubectl rollout undo", true),
+            ("kubectl rollout status deployment undo", "kubectl rollout undo", false),
+            ("kubectl rollout", "kubectl rollout undo", false),
         ] {
             assert_eq!(commands(line, 0).iter().any(|command| command.is(wanted)), is, "{line}");
         }

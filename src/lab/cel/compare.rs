@@ -92,6 +92,8 @@ fn is_part(object: &Value, part: &Value, left: &mut usize) -> bool {
             match (value::field(object, name), wanted) {
                 (None | Some(Value::Null), Value::Null) => true,
                 (Some(found), wanted) => is_part(found, wanted, left),
+                // All that is wanted in it may be that fields are not there.
+                (None, Value::Map(inner)) if !inner.map.is_empty() => is_part(&Value::Null, wanted, left),
                 (None, _) => false,
             }
         }),
@@ -195,6 +197,9 @@ mod tests {
             (r#"{"spec": {"replicas": "3"}}"#, false),
             (r#"{"spec": {"paused": null}}"#, false),
             (r#"{"spec": {"nodeName": null}}"#, true),
+            (r#"{"spec": {"nodeSelector": {"disk": null}}}"#, true),
+            (r#"{"spec": {"nodeSelector": {"disk": null, "zone": "a"}}}"#, false),
+            (r#"{"spec": {"nodeSelector": {}}}"#, false),
             (r#"{"spec": {"nodeName": ""}}"#, false),
             (r#"{"spec": {"ports": [{"port": 443}]}}"#, true),
             (r#"{"spec": {"ports": [{}, {"port": 80}]}}"#, true),

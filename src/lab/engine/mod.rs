@@ -291,6 +291,7 @@ impl Engine {
     /// Another step begins, or the same one anew: what was found out about the last one is
     /// forgotten.
     pub(crate) fn begin_step(&mut self) {
+        self.observer.answers.forget();
         self.before.clear();
         self.asking_before.clear();
         self.failed_before.clear();

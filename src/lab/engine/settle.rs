@@ -45,6 +45,7 @@ impl Engine {
             if open.outcome.green {
                 noted.state = if noted.solve { State::Solved } else { State::Done };
                 noted.done = true;
+                noted.debrief.clear(); // it may be of an earlier time, before a jump
                 open.done_at = Some(now);
                 open.late = false;
                 save = true;
@@ -197,6 +198,31 @@ mod tests {
         assert!(says_more(&lines("a"), &lines("a c")));
         assert!(!says_more(&lines("a c"), &lines("a")), "what a restart forgot stays told");
         assert!(!says_more(&lines("a"), &lines("a")), "nothing to write down");
+    }
+
+    /// The step is done once more after `goto`, in a shorter way: what happened before the jump is
+    /// not what has happened now.
+    #[test]
+    fn a_debrief_tells_of_the_last_time_that_the_step_was_done() {
+        let mut engine = engine();
+        let open = engine.open.as_mut().unwrap();
+        let id = open.lesson.id.clone();
+        let step = &mut Arc::make_mut(&mut open.lesson).steps[0];
+        step.checks.truncate(1);
+        step.checks[0].is = Expr::compile("typed.exists(t, t == 'done')", Use::Hint, &[]).unwrap();
+        (step.hold, step.keep, step.predict, step.answer) = (Duration::ZERO, None, None, None);
+        let before: Vec<String> = (1..10).map(|n| format!("before {n}")).collect();
+        engine.progress.step(&id, "run").debrief = [("en".to_string(), before.clone())].into();
+        let told = |engine: &Engine| {
+            let noted = engine.progress.look(&id, "run").unwrap();
+            (noted.state, noted.debrief.get("en").cloned().unwrap_or_default())
+        };
+        engine.settle();
+        assert_eq!(told(&engine), (State::Open, before));
+        engine.typed("done".into());
+        engine.settle();
+        let (state, now) = told(&engine);
+        assert!(state == State::Done && now.iter().all(|line| !line.contains("before")), "{now:?}");
     }
 
     /// A step that has to hold for a second: one look says nothing, and a question from before the

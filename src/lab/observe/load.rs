@@ -5,7 +5,7 @@
 //! `http://site` ten times a second each. After 20 s `load()` is `{sent: 600, failed: 2, ...}`: two
 //! of the requests met a pod that had just ended.
 
-use super::probe::{LATE, LIMIT};
+use super::probe::LIMIT;
 use super::visit;
 use crate::cel::value;
 use crate::format::Load;
@@ -113,10 +113,7 @@ async fn send(load: Load, host: Host, client: Client, counts: Arc<Mutex<Counts>>
         }
         if let Some(ip) = address {
             let to = SocketAddr::new(ip, load.port);
-            let outcomes = match tokio::time::timeout(LIMIT, host.dial(to)).await {
-                Ok(dialled) => ask(&url, dialled).await,
-                Err(_) => vec![Err(LATE.into())],
-            };
+            let outcomes = ask(&url, host.dial(to, LIMIT).await).await;
             let mut counts = counts.lock();
             outcomes.into_iter().for_each(|outcome| counts.note(outcome));
         }

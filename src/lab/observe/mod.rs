@@ -28,13 +28,13 @@ mod visit;
 pub(crate) mod watch;
 pub(crate) mod who;
 
-use crate::cel::facts::Objects;
+use crate::cel::facts::{Object, Objects};
 use crate::cel::{Facts, Memo, value};
 use answers::Answers;
 use client::Delta;
 use cluster::guest::Room;
 use recorder::Recorder;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use watch::{Look, Told};
@@ -59,14 +59,29 @@ impl Observer {
     pub(crate) fn told(&mut self, told: Told, is_history: bool) {
         *self.generations.entry(told.kind.clone()).or_default() += 1;
         let plural = plural(&told.kind).to_string();
-        if let Delta::Replaced(objects) = &told.delta
-            && is_history
-        {
-            objects.iter().for_each(|(_, o)| self.recorder.found(&plural, &o.json));
+        let mut gone = 0;
+        if let Delta::Replaced(objects) = &told.delta {
+            if is_history {
+                objects.iter().for_each(|(_, o)| self.recorder.found(&plural, &o.json));
+            }
+            gone = self.newest_gone(&told.kind, &plural, objects);
         }
         let newest = self.seen.entry(plural).or_default();
-        *newest = (*newest).max(told.revision);
+        *newest = (*newest).max(told.revision).max(gone);
         told.apply(&mut self.objects);
+    }
+
+    /// The revision of the newest deletion that a complete list shows: of an object that was there
+    /// before, and whose end no watch has told. 0: none.
+    fn newest_gone(&self, kind: &str, plural: &str, now: &[((String, String), Object)]) -> i64 {
+        let there: BTreeSet<&(String, String)> = now.iter().map(|(key, _)| key).collect();
+        let before = self.objects.get(kind).into_iter().flat_map(|all| all.keys());
+        let deleted = |(namespace, name): &(String, String)| {
+            let key = (plural.to_string(), namespace.clone(), name.clone());
+            let last = self.recorder.versions.get(&key)?.last()?;
+            (last.verb == "DELETED").then_some(last.revision)
+        };
+        before.filter(|key| !there.contains(key)).filter_map(deleted).max().unwrap_or_default()
     }
 
     /// Moves into another room: what was known of the old one is forgotten.
@@ -121,4 +136,26 @@ impl Observer {
 /// The plural of a qualified plural: `deployments` of `deployments.apps`.
 pub(crate) fn plural(qualified: &str) -> &str {
     qualified.split('.').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tap::{Event, Record, Write};
+
+    /// The API server was restarted, and a pod was deleted before its watch began anew.
+    #[test]
+    fn a_list_tells_of_a_deletion_that_no_watch_has_told() {
+        let mut observer = Observer::default();
+        let metadata = json!({"namespace": "d", "name": "a", "resourceVersion": "4"});
+        let pod = Object::new(json!({ "metadata": metadata }));
+        observer.told(Told::list("pods", [(("d".into(), "a".into()), pod)].into(), 4), true);
+        let record = Record::new(Event::Commit(Write::DELETED)).object("pods", "d", "a").revision(9);
+        observer.recorder.take(&Record { body: Some("{}".into()), ..record }, None);
+        let is_told = |observer: &Observer| observer.caught_up(&observer.recorder.of_plural);
+        assert!(!is_told(&observer));
+        observer.told(Told::list("pods", [].into(), 0), true);
+        assert!(is_told(&observer));
+    }
 }

@@ -20,7 +20,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 /// The user of a request without credentials.
 const ANONYMOUS: &str = "system:anonymous";
 
-pub(super) const LATE: &str = "no answer in time";
+const LATE: &str = "no answer in time";
 
 /// Says why there is no answer. An expression that uses it fails, so that what was not seen counts
 /// neither as a yes nor as a no.

@@ -1,7 +1,7 @@
 //! Requests of checks over HTTP and HTTPS: from this machine, and from every node.
 
 use super::failure::Failure;
-use super::probe::{LATE, LIMIT, no_answer};
+use super::probe::{LIMIT, no_answer};
 use crate::cel::call::Call;
 use crate::cel::value;
 use base64::Engine as _;
@@ -86,7 +86,7 @@ pub(super) async fn within(host: &Host, url: &str) -> Value {
         return no_answer(&format!("{url:?} names no address; nodes ask by address"));
     };
     let to = (address, to.port_u16().unwrap_or(80)).into();
-    let Ok(dialled) = tokio::time::timeout(LIMIT, host.dial(to)).await else { return no_answer(LATE) };
+    let dialled = host.dial(to, LIMIT).await;
     if dialled.is_empty() {
         return no_answer("no node can be asked");
     }

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tap::Tap;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -38,6 +39,8 @@ pub(crate) struct Stage {
     kubeconfig: PathBuf,
     past: Answer,
     store: Mutex<Store>,
+    /// The names of its rooms.
+    pub(crate) rooms: Mutex<Vec<String>>,
     /// Why its namespaces cannot be deleted.
     pub(crate) stays: Mutex<Option<String>>,
     /// What is broken on purpose, as [`Inside::Faults`] tells it.
@@ -86,6 +89,7 @@ impl Stage {
             kubeconfig,
             past,
             store: Mutex::default(),
+            rooms: Mutex::new(vec!["rw-first".into(), "rw-second".into()]),
             stays: Mutex::default(),
             broken: Mutex::new(json!([])),
         })
@@ -167,7 +171,7 @@ impl Ground for Stage {
         ready(Ok(Some(Room::default()))).boxed()
     }
     fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
-        ready(vec!["rw-first".into(), "rw-second".into()]).boxed()
+        ready(self.rooms.lock().clone()).boxed()
     }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
         ready(self.stays.lock().clone().map_or(Ok(vec![]), Err)).boxed()
@@ -180,7 +184,7 @@ impl Ground for Stage {
         };
         ready(Ok(answer)).boxed()
     }
-    fn dial(&self, _: SocketAddr) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
+    fn dial(&self, _: SocketAddr, _: Duration) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
         ready(vec![]).boxed()
     }
     fn keep<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>> {

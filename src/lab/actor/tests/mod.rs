@@ -375,3 +375,42 @@ async fn a_lesson_whose_namespace_cannot_be_deleted_is_closed() {
     assert_eq!(sitting.answer("en", sure(WITHOUT)).await.unwrap()["id"], WITHOUT);
     sitting.crew.kill();
 }
+
+/// After the namespaces were given up the same lesson is opened once more: its watches begin anew,
+/// or its checks would never know an object.
+#[tokio::test]
+async fn a_lesson_that_is_opened_after_a_leave_watches_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, address) = stage::silent().await;
+    let (tell, mut told) = mpsc::channel(1);
+    let client = client::testing::Scripted::new(move |asked| {
+        if asked.line == "GET /api/v1/pods" {
+            let _ = tell.try_send(()); // one that is not read yet is enough
+        }
+        None
+    });
+    let sitting = Sitting::with(dir.path(), no_past(), address, client.await.client).await;
+    for _ in 0..2 {
+        assert_eq!(sitting.answer("en", sure(WITHOUT)).await.unwrap()["id"], WITHOUT);
+        let listed = tokio::time::timeout(LIMIT, told.recv()).await;
+        assert_eq!(listed.expect("the pods are listed"), Some(()));
+        sitting.answer("en", Ask::Leave { agreed: None }).await.unwrap();
+        while told.try_recv().is_ok() {}
+    }
+    sitting.crew.kill();
+}
+
+/// A cluster of Ropewalk's own says that it has nothing to give up.
+#[tokio::test]
+async fn where_there_are_no_rooms_the_open_lesson_stays_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let sitting = Sitting::begin(dir.path(), no_past()).await;
+    sitting.stage.rooms.lock().clear();
+    *sitting.stage.stays.lock() = Some("this cluster is Ropewalk's own".into());
+    sitting.answer("en", sure(WITHOUT)).await.unwrap();
+    let told = sitting.answer("en", Ask::Leave { agreed: None }).await.unwrap_err();
+    assert!(told.contains("Ropewalk's own"), "{told}");
+    assert_eq!(sitting.answer("en", Ask::Show).await.unwrap()["id"], WITHOUT);
+    assert_eq!(kept(dir.path()).open.as_deref(), Some(WITHOUT));
+    sitting.crew.kill();
+}

@@ -370,11 +370,13 @@ fn hops(facts: &Facts, args: &[Value]) -> Result<Vec<Value>, String> {
 }
 
 /// The learner's requests of some verbs (parted by spaces) that came to something, about an object
-/// or its scale, the newest first: after a mistake and its correction the correction counts.
+/// or its scale, the newest first: after a mistake and its correction the correction counts. Looks
+/// that the learner did not mean, such as those of the map or of Tab completion, are left out.
 fn learners<'a>(facts: &'a Facts, verbs: &'a str, object: &'a str) -> impl Iterator<Item = Value> + 'a {
     let fits = move |t: &&Value| {
         let own = str_field(t, "object");
         tap::is_person(tap::actor(str_field(t, "user"), str_field(t, "impersonator")))
+            && at(t, "own") != Some(&Value::Bool(false))
             && verbs.split(' ').any(|v| v == str_field(t, "verb"))
             && about(own.strip_suffix("/scale").unwrap_or(own), object)
             && happened(t)
@@ -435,8 +437,12 @@ fn ready(o: &Value) -> Result<bool, String> {
             seen && int("status.replicas") == wanted && int("status.readyReplicas") == wanted
         }
         "StatefulSet" => {
-            let current = at(o, "status.currentRevision") == at(o, "status.updateRevision");
-            seen && current && int("status.replicas") == wanted && int("status.readyReplicas") == wanted
+            // Pods below the partition stay as they are (upstream: `StatefulSetStatusViewer`).
+            let is_current = match int("spec.updateStrategy.rollingUpdate.partition") {
+                0 => at(o, "status.currentRevision") == at(o, "status.updateRevision"),
+                partition => int("status.updatedReplicas") >= wanted - partition,
+            };
+            seen && is_current && int("status.replicas") == wanted && int("status.readyReplicas") == wanted
         }
         "DaemonSet" => {
             let all = int("status.desiredNumberScheduled");

@@ -105,6 +105,23 @@ fn a_deployment_is_ready_when_every_pod_is_of_the_new_kind() {
     }
 }
 
+/// The newest pods of a StatefulSet are tried first: the partition keeps the others.
+#[test]
+fn a_set_is_ready_when_the_pods_above_its_partition_are_updated() {
+    let ready = |partition: i64, updated: i64, current: &str| {
+        let set = json!({"kind": "StatefulSet", "metadata": {"namespace": "d", "name": "w", "generation": 2},
+            "spec": {"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": partition}}},
+            "status": {"observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": updated,
+                "currentRevision": current, "updateRevision": "w-2"}});
+        eval("ready(object('StatefulSet','d','w'))", &facts(&[set], vec![]))
+    };
+    for (partition, updated, current, truth) in
+        [(2, 1, "w-1", true), (2, 0, "w-1", false), (0, 1, "w-1", false), (0, 3, "w-2", true)]
+    {
+        assert_eq!(ready(partition, updated, current), Ok(Value::Bool(truth)), "{partition} {updated}");
+    }
+}
+
 #[test]
 fn hops_name_who_did_what_and_leave_out_what_came_to_nothing() {
     let record = |user: &str, object: &str, code: i64| {
@@ -176,6 +193,24 @@ fn what_counted_is_the_correction_and_what_followed_it() {
     }
     let backwards = format!("after({change}, hop('deployment-controller','scale','Deployment'))");
     assert!(eval(&backwards, &facts).is_err());
+}
+
+/// The map lists pods after the learner has, and `kubectl delete` looks whether its pod is gone.
+#[test]
+fn a_look_that_was_not_meant_is_none_of_the_learners_requests() {
+    let record = |object: &str, own: bool, id: &str| {
+        value::map([
+            ("user", value::text("learner")),
+            ("verb", value::text("list")),
+            ("object", value::text(object)),
+            ("code", Value::Int(200)),
+            ("own", Value::Bool(own)),
+            ("request", value::text(id)),
+        ])
+    };
+    let trace = vec![record("Pod/default/*", true, "typed"), record("Pod/default/*", false, "map")];
+    let facts = facts(&[], trace);
+    assert_eq!(eval("asked('list','Pod/default').request", &facts), Ok(value::text("typed")));
 }
 
 #[test]

@@ -163,7 +163,8 @@ impl Recorder {
     }
 
     /// A step is taken up again: its trace is what the tap still has since it began. By the time,
-    /// because a look has no revision; where that was not noted, by the revision.
+    /// because a look has no revision; where that was not noted, by the revision. Records that were
+    /// not taken yet are left out: they are told when they are.
     pub(crate) fn resume_step(&mut self, kept: &[Arc<Record>], since: i64, at: Option<clock::Timestamp>) {
         self.begin_step();
         let first = match at {
@@ -171,7 +172,8 @@ impl Recorder {
             None => first_since(kept, since),
         };
         self.written.clear();
-        for record in &kept[first.unwrap_or(kept.len())..] {
+        let taken = self.seq;
+        for record in kept[first.unwrap_or(kept.len())..].iter().filter(|record| record.seq <= taken) {
             self.note(record);
             self.note_miss(record);
             self.tell(record, false);

@@ -61,8 +61,10 @@ fn a_step_that_is_taken_up_again_has_its_looks() {
     look("looked");
     write(&tap, "made", "learner", 9, Write::UPDATED, &json!({}));
     let told = |at| {
-        let mut recorder = Recorder::default();
-        recorder.resume_step(&tap.since(0), 5, at);
+        let kept = tap.since(0);
+        let seq = kept.last().map_or(0, |record| record.seq);
+        let mut recorder = Recorder { seq, ..Recorder::default() };
+        recorder.resume_step(&kept, 5, at);
         let ids = recorder.trace.iter().map(|record| str_field(record, "request").to_string());
         let mut ids: Vec<String> = ids.collect();
         ids.dedup();
@@ -70,6 +72,21 @@ fn a_step_that_is_taken_up_again_has_its_looks() {
     };
     assert_eq!(told(Some(began)), ["looked", "made"]);
     assert_eq!(told(None), ["made"], "an older program did not note the time");
+}
+
+/// A request is answered while the step before is opened again: it is one request.
+#[test]
+fn what_was_not_read_when_a_step_is_taken_up_is_told_once() {
+    let tap = Tap::new().at("n", Component::ApiServer);
+    let began = clock::now();
+    write(&tap, "read", "learner", 5, Write::CREATED, &json!({}));
+    let mut recorder = Recorder::default();
+    tap.since(0).iter().for_each(|record| recorder.take(record, Some(false)));
+    write(&tap, "not read", "learner", 6, Write::UPDATED, &json!({}));
+    recorder.resume_step(&tap.since(0), 4, Some(began));
+    tap.since(recorder.seq).iter().for_each(|record| recorder.take(record, Some(false)));
+    let told: Vec<&str> = recorder.trace.iter().map(|record| str_field(record, "request")).collect();
+    assert_eq!(told, ["read", "read", "not read", "not read"], "a commit and its answer each");
 }
 
 #[test]
