@@ -152,6 +152,17 @@ pub(super) fn kill_listed(group: &Path, until: Instant) {
     }
 }
 
+/// Kills all that a group of v2 and those in it hold. Linux has a switch for it since 5.14; before,
+/// the processes are killed one by one.
+pub(super) fn kill_all(group: &Path) -> Result<()> {
+    let switch = group.join("cgroup.kill");
+    if group.is_dir() && !switch.exists() {
+        kill_listed(group, Instant::now() + KILL_MAX);
+        return Ok(());
+    }
+    write(&switch, "1")
+}
+
 /// Processes that are killed after one look at the group. Each takes a descriptor meanwhile.
 const KILL_BATCH: usize = 64;
 
@@ -273,6 +284,21 @@ mod tests {
         assert_eq!(kill_batch(&[pid], || vec![pid]), 1);
         let ended = child.wait().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(libc::SIGKILL));
+    }
+
+    #[test]
+    fn a_group_without_a_switch_is_killed_process_by_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        fs::write(dir.path().join("cgroup.procs"), format!("0\n{}\n", child.id())).unwrap();
+        let ended = std::thread::spawn(move || child.wait().unwrap());
+        kill_all(dir.path()).unwrap();
+        let ended = ended.join().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(libc::SIGKILL));
+        assert!(kill_all(&dir.path().join("gone")).is_err(), "there is no group");
+        fs::write(dir.path().join("cgroup.kill"), "").unwrap();
+        kill_all(dir.path()).unwrap();
+        assert_eq!(read(&dir.path().join("cgroup.kill")).unwrap(), "1");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::backend::{Backend, Entry, Group, Limits, PATIENCE, Shared};
 use super::devices::HARMLESS;
 use super::files::{
-    KILL_MAX, UNLIMITED, clear_all, field, has_swap, kill_listed, limit_swap, make, must_be, number,
-    open_place, quota, read, remove_free, remove_tree, write,
+    KILL_MAX, UNLIMITED, clear_all, field, has_swap, kill_all, kill_listed, limit_swap, make, must_be,
+    number, open_place, quota, read, remove_free, remove_tree, write,
 };
 use super::share;
 use crate::usage::Usage;
@@ -243,7 +243,7 @@ impl Group for V1Group {
 
     fn kill(&self) -> Result<()> {
         match &self.unified {
-            Some(path) => write(&path.join("cgroup.kill"), "1"),
+            Some(path) => kill_all(path),
             None => {
                 let until = Instant::now() + KILL_MAX;
                 self.controllers.values().for_each(|path| kill_listed(path, until));
