@@ -291,9 +291,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         fs::write(dir.path().join("cgroup.procs"), format!("0\n{}\n", child.id())).unwrap();
-        let ended = std::thread::spawn(move || child.wait().unwrap());
-        kill_all(dir.path()).unwrap();
-        let ended = ended.join().unwrap();
+        let ended = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| child.wait().unwrap());
+            kill_all(dir.path()).unwrap();
+            waiting.join().unwrap()
+        });
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(libc::SIGKILL));
         assert!(kill_all(&dir.path().join("gone")).is_err(), "there is no group");
         fs::write(dir.path().join("cgroup.kill"), "").unwrap();
