@@ -75,10 +75,11 @@ fn write_failure(panic: &str) -> Option<i32> {
 /// Runs one command line, which begins with the program's name, and returns the exit code.
 pub fn run(args: Vec<OsString>) -> i32 {
     end_with_the_reader();
+    let written = korean::asked_language(&args);
     let words = args::behind_the_subcommand(args);
     let args = match Args::try_parse_from(&words) {
         Ok(args) => args,
-        Err(error) => return usage::report(&words, &error),
+        Err(error) => return usage::report(&words, written, &error),
     };
     // A session has a language of its own, which the learner may change while it runs.
     let is_session =

@@ -29,10 +29,10 @@ fn language(asked: Option<Lang>) -> Lang {
     Home::find().map_or_else(|_| without_home(), |home| settings::language(asked, &home))
 }
 
-/// Prints what is wrong with a command line, or the page of the help that it asks for. Returns the
-/// exit code.
-pub(crate) fn report(words: &[OsString], error: &clap::Error) -> i32 {
-    let lang = language(korean::asked_language(words));
+/// Prints what is wrong with a command line, or the page of the help that it asks for. `asked`: the
+/// language of its `--lang`. Returns the exit code.
+pub(crate) fn report(words: &[OsString], asked: Option<Lang>, error: &clap::Error) -> i32 {
+    let lang = language(asked);
     let korean = if lang == Lang::Ko { korean::error(words, columns()) } else { None };
     let printed = match (in_prompt(lang, error), &korean) {
         (Some(text), _) => {

@@ -94,6 +94,7 @@ fn help_and_argument_errors_speak_the_readers_language() {
         (korean(&["help", "lab", "grade"]), 0, "서명한 기록", ""),
         (english(&["up", "--help", "--lang", "ko"]), 0, "클러스터를 시작합니다", ""),
         (korean(&["up", "--help", "--lang", "en"]), 0, "Start a cluster", ""),
+        (english(&["--lang", "ko", "help", "up"]), 0, "클러스터를 시작합니다", ""),
         (say(&["up", "--help"], "ko_KR.UTF-8", "en_US.UTF-8"), 0, "Start a cluster", ""),
         (korean(&["lab"]), 2, "", "사용법: ropewalk lab"),
         (korean(&["upp"]), 2, "", "비슷한 하위 명령: 'up'"),

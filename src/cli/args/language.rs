@@ -1,5 +1,7 @@
 //! `--lang` in front of a subcommand.
 
+use clap::ValueEnum;
+use lang::Lang;
 use std::ffi::OsString;
 
 const OPTION: &str = "--lang";
@@ -7,18 +9,44 @@ const OPTION: &str = "--lang";
 /// Moves `--lang LANG` from before the subcommand to behind it: `ropewalk --lang ko status` means
 /// `ropewalk status --lang ko`. The other options in front of a subcommand stay an error, because
 /// they are for the interface: `--plain` says nothing about `status`.
+///
+/// `help` takes names of commands alone, so there the option is left out on both sides. Its
+/// language is that of [`asked_language`](crate::korean::asked_language), of the line as it came.
 pub(crate) fn behind_the_subcommand(mut args: Vec<OsString>) -> Vec<OsString> {
-    let option = args.get(1).and_then(|word| word.to_str()).unwrap_or_default();
-    let words = match option.strip_prefix(OPTION) {
-        Some("") => 2,
-        Some(value) if value.starts_with('=') => 1,
-        _ => return args,
-    };
-    let is_subcommand = |word: &OsString| !word.to_string_lossy().starts_with('-');
-    if args.get(1 + words).is_some_and(is_subcommand) {
-        args[1..=1 + words].rotate_right(1);
+    let in_front = option_at(&args, 1).map_or(0, |option| option.words);
+    let command = args.get(1 + in_front).map(|word| word.to_string_lossy().into_owned());
+    match command {
+        Some(command) if command == "help" => {
+            let option = |at: usize| option_at(&args, at).filter(|option| option.is_language);
+            let place = (1..args.len()).find_map(|at| Some(at..at + option(at)?.words));
+            if let Some(place) = place {
+                drop(args.drain(place));
+            }
+        }
+        Some(command) if in_front > 0 && !command.starts_with('-') => {
+            args[1..=1 + in_front].rotate_right(1);
+        }
+        _ => {}
     }
     args
+}
+
+/// `--lang` in a line.
+struct LanguageOption {
+    /// How many words it takes with its value.
+    words: usize,
+    /// Whether its value is a language.
+    is_language: bool,
+}
+
+/// The option, if it begins with this word.
+fn option_at(args: &[OsString], at: usize) -> Option<LanguageOption> {
+    let word = |at: usize| args.get(at).and_then(|word| word.to_str()).unwrap_or_default();
+    let (words, value) = match word(at).strip_prefix(OPTION)? {
+        "" => (2, word(at + 1)),
+        rest => (1, rest.strip_prefix('=')?),
+    };
+    Some(LanguageOption { words, is_language: Lang::from_str(value, false).is_ok() })
 }
 
 #[cfg(test)]
@@ -26,7 +54,7 @@ mod tests {
     use super::super::Args;
     use super::*;
     use clap::Parser;
-    use lang::Lang;
+    use clap::error::ErrorKind;
 
     fn parsed(line: &str) -> Result<Args, clap::Error> {
         Args::try_parse_from(behind_the_subcommand(line.split(' ').map(OsString::from).collect()))
@@ -74,6 +102,24 @@ mod tests {
         assert!(parsed("ropewalk --lang de status").is_err());
         assert!(parsed("ropewalk --plain status").is_err(), "it would mean nothing");
         assert!(parsed("ropewalk --lang").is_err());
+    }
+
+    #[test]
+    fn help_takes_a_language_on_both_sides() {
+        for line in [
+            "--lang ko help",
+            "--lang ko help up",
+            "--lang=ko help lab start",
+            "help up --lang ko",
+            "help --lang=ko",
+        ] {
+            let error = parsed(&format!("ropewalk {line}")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{line}: {error}");
+        }
+        for line in ["--lang de help up", "help up --lang de", "help up --lang", "--lang ko help upp"] {
+            let error = parsed(&format!("ropewalk {line}")).unwrap_err();
+            assert_ne!(error.kind(), ErrorKind::DisplayHelp, "{line}");
+        }
     }
 
     #[test]

@@ -79,6 +79,24 @@ mod tests {
     use std::path::PathBuf;
 
     #[test]
+    fn a_line_for_another_server_needs_no_cluster() {
+        let asks = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(String::from).collect();
+            kubectl::asks_a_server(&words)
+        };
+        assert!(asks("get pods") && asks("get pods -n shop"));
+        for line in [
+            "get pods --kubeconfig=/k",
+            "get pods -s https://h:6443",
+            "--server https://h:6443 get pods",
+            "version --client",
+            "get --help",
+        ] {
+            assert!(!asks(line), "{line}");
+        }
+    }
+
+    #[test]
     fn a_kubeconfig_of_another_program_names_no_cluster() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());

@@ -45,12 +45,13 @@ pub fn may_be_plugin(words: &[String]) -> bool {
 const LOCAL: &[&str] = &["", "help", "options", "completion", "kustomize", "plugin list"];
 
 /// True if a command line asks the server of the usual kubeconfig. Help, a complaint about the
-/// command line and what works on files alone need no server; `--kubeconfig` names another one.
+/// command line and what works on files alone need no server; `--kubeconfig` and `--server` name
+/// another one.
 pub fn asks_a_server(words: &[String]) -> bool {
     let Ok(parsed) = parse::parse(words) else { return false };
     let verb = parsed.verb.path;
     let own_version = verb == "version" && parsed.flags.is("client");
-    let elsewhere = !parsed.flags.global("kubeconfig").is_empty();
+    let elsewhere = ["kubeconfig", "server"].iter().any(|name| !parsed.flags.global(name).is_empty());
     !(parsed.help || own_version || elsewhere || LOCAL.contains(&verb))
 }
 

@@ -47,21 +47,59 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
 /// `ECONNRESET`: the other end was closed before it read everything. `WouldBlock`: the socket does
 /// not block and no message waits.
 pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut bytes = vec![0; BYTES_MAX];
-    let mut space = nix::cmsg_space!([RawFd; FDS_MAX]);
-    let mut slices = [IoSliceMut::new(&mut bytes)];
-    let message =
-        recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    receive_most(socket, FDS_MAX)
+}
+
+/// As [`receive`], with room for so many descriptors.
+///
+/// Not by nix: where the kernel could give a part of the descriptors only (`MSG_CTRUNC`), nix hides
+/// the ones that it gave, and they would stay open for ever.
+fn receive_most(socket: BorrowedFd<'_>, most: usize) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut bytes = vec![0u8; BYTES_MAX];
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: computes a size.
+    let length = unsafe { libc::CMSG_SPACE((most * size_of::<RawFd>()) as u32) } as usize;
+    let mut space = vec![0u64; length.div_ceil(size_of::<u64>())]; // aligned as a `cmsghdr` has to be
+    // SAFETY: msghdr is plain data, for which all zeroes is "no address, no buffers".
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = space.as_mut_ptr().cast();
+    header.msg_controllen = length as _;
+    // SAFETY: `header` points to `part` and `space`, with their lengths, and `part` to `bytes`. All
+    // of them outlive the call.
+    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+    bytes.truncate(check(count as i64)? as usize);
+    // SAFETY: the kernel has just filled `header` and `space`.
+    let fds = unsafe { descriptors_of(&header) };
+    let is_cut = header.msg_flags & libc::MSG_CTRUNC != 0;
+    Ok((bytes, if is_cut { Vec::new() } else { fds }))
+}
+
+/// Takes over the descriptors that came with a message.
+///
+/// # Safety
+/// recvmsg(2) filled the header and the control messages that it points to, and no other code takes
+/// its descriptors.
+unsafe fn descriptors_of(header: &libc::msghdr) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
-    for control in message.cmsgs().into_iter().flatten() {
-        if let ControlMessageOwned::ScmRights(raw) = control {
-            // SAFETY: the kernel just made these descriptors for us; nobody else knows them.
-            fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+    // SAFETY: the header points to control messages that the kernel wrote, or to none.
+    let mut at = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !at.is_null() {
+        // SAFETY: `at` is a whole control message, whose length covers its head and its data. The
+        // kernel made the descriptors in it for this process alone.
+        unsafe {
+            if ((*at).cmsg_level, (*at).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let data = libc::CMSG_DATA(at).cast::<RawFd>();
+                let (whole, head): (usize, usize) = ((*at).cmsg_len as _, libc::CMSG_LEN(0) as _);
+                let count = whole.saturating_sub(head) / size_of::<RawFd>();
+                let all = (0..count).map(|n| data.add(n).read_unaligned());
+                fds.extend(all.map(|fd| OwnedFd::from_raw_fd(fd)));
+            }
+            at = libc::CMSG_NXTHDR(header, at);
         }
     }
-    let length = message.bytes;
-    bytes.truncate(length);
-    Ok((bytes, fds))
+    fds
 }
 
 /// Sends a pid in a form that the kernel translates into the receiver's PID namespace. The sender
@@ -230,6 +268,7 @@ impl Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use std::io::Read;
 
     #[test]
@@ -245,5 +284,19 @@ mod tests {
         assert_eq!((&bytes[..], read.as_str()), (&b"one"[..], "a long text"));
         assert_eq!(receive(b.as_fd()).unwrap().0, b"two");
         assert_eq!(receive(b.as_fd()).unwrap().0, b"");
+    }
+
+    /// As where this process has too few free numbers: the kernel gives the first ones.
+    #[test]
+    fn descriptors_of_a_message_that_lacks_some_are_closed() {
+        let (a, b) = seqpacket().unwrap();
+        let (read, write) = pipe().unwrap();
+        send(a.as_fd(), b"four", &[write.as_fd(); 4]).unwrap();
+        drop(write);
+        let (bytes, fds) = receive_most(b.as_fd(), 2).unwrap();
+        assert_eq!((&bytes[..], fds.len()), (&b"four"[..], 0));
+        let mut ended = [PollFd::new(read.as_fd(), PollFlags::POLLIN)];
+        let count = poll(&mut ended, PollTimeout::from(20_000u16)).unwrap();
+        assert_eq!(count, 1, "the pipe ends with its last writer");
     }
 }

@@ -171,8 +171,10 @@ pub fn become_root() -> Result<()> {
 }
 
 fn map_from_outside(socket: &impl AsFd, pid: u32, uid: u32, gid: u32) -> i32 {
-    if process::die_with_parent().is_ok() && fds::receive(socket.as_fd()).is_ok_and(|(word, _)| word == b"go")
-    {
+    // A parent that ended before it was asked for sends no signal, and no word either: this process
+    // has a copy of its socket, too, so the wait would have no end.
+    let is_tied = process::die_with_parent().is_ok() && std::os::unix::process::parent_id() == pid;
+    if is_tied && fds::receive(socket.as_fd()).is_ok_and(|(word, _)| word == b"go") {
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let name = user_name(&passwd, uid);
         // A directory service's user is in no file here. The name that the session has may be
@@ -238,6 +240,26 @@ mod tests {
         stranger.kill().unwrap();
         stranger.wait().unwrap();
         assert_eq!(refused.cause.raw_os_error(), Some(libc::ESRCH), "{}", refused.line());
+    }
+
+    #[test]
+    fn a_helper_whose_parent_ended_first_waits_for_no_word() {
+        use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+        use std::os::unix::process::CommandExt;
+        use std::time::{Duration, Instant};
+        let (_ours, theirs) = fds::seqpacket().unwrap();
+        setsockopt(&theirs, ReceiveTimeout, &nix::sys::time::TimeVal::new(20, 0)).unwrap();
+        let gone = std::process::id() + 1; // as if the parent had had this number
+        let helper = move || match map_from_outside(&theirs, gone, 0, 0) {
+            NOTHING => Ok(()),
+            code => Err(io::Error::from_raw_os_error(code)),
+        };
+        let mut command = std::process::Command::new("/bin/true");
+        // SAFETY: the child has one thread, and calls nothing that waits for another.
+        unsafe { command.pre_exec(helper) };
+        let begun = Instant::now();
+        assert!(command.status().unwrap().success());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     }
 
     /// A map can be written once: with half of it the other fallback, one id alone, is gone as

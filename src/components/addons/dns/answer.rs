@@ -3,10 +3,10 @@
 use super::limits::{RECORD_MIN, RECORDS_MAX, TTL};
 use super::zone::{Entry, Slice, Zone};
 use hickory_proto::op::Query;
-use hickory_proto::rr::rdata::{A, CNAME, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// ExternalName services that are followed one after the other: they may name each other in a ring.
 /// CoreDNS adds one while there are at most `maxCnameChainLength`, 10 since 1.12.1.
@@ -132,10 +132,7 @@ fn answer_one(zone: &Zone, query: &Query, room: usize, chance: usize) -> Answer 
             _ => Answer::Records(vec![]),
         },
         [namespace, "svc" | "pod"] if zone.namespaces.contains(*namespace) => Answer::Records(vec![]),
-        [dashed, namespace, "pod"] if zone.namespaces.contains(*namespace) => {
-            let address = dashed.replace('-', ".").parse::<Ipv4Addr>();
-            address.map_or(Answer::NoSuchName, |ip| asked.addresses(&[ip]))
-        }
+        [dashed, namespace, "pod"] if zone.namespaces.contains(*namespace) => asked.pod(dashed),
         [service, namespace, "svc"] => match entry(service, namespace) {
             Some(entry) => asked.service(entry, &base(service, namespace)),
             None => Answer::NoSuchName,
@@ -190,6 +187,19 @@ impl Asked<'_> {
         let own = |ip: &Ipv4Addr| Record::from_rdata(self.name.clone(), TTL, RData::A(A(*ip)));
         let most = most_records(self.room, size_of::<Ipv4Addr>());
         Answer::Records(first.iter().chain(before).take(most).map(own).collect())
+    }
+
+    /// Answers for an address with dashes, `10-244-1-2` or `fd00--1`. Whether a pod has it is not
+    /// looked up, as with `pods insecure` in kubeadm's Corefile.
+    fn pod(&self, dashed: &str) -> Answer {
+        if let Ok(ip) = dashed.replace('-', ".").parse::<Ipv4Addr>() {
+            return self.addresses(&[ip]);
+        }
+        match (dashed.replace('-', ":").parse::<Ipv6Addr>(), self.kind) {
+            (Err(_), _) => Answer::NoSuchName,
+            (Ok(ip), RecordType::AAAA) => self.one(TTL, RData::AAAA(AAAA(ip))),
+            (Ok(_), _) => Answer::Records(vec![]),
+        }
     }
 
     /// Answers for the domain itself.

@@ -22,12 +22,20 @@ pub(super) enum Reply {
     Outside,
 }
 
-/// The reply to a message, for at most `room` bytes. `chance` is a random number.
-pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) -> Option<Reply> {
+/// Returns a reply without an answer: with the question, and the bits that are copied from it, RD
+/// and CD (RFC 6895, 2).
+pub(super) fn response_to(request: &Message) -> Message {
     let mut response = Message::response(request.metadata.id, request.metadata.op_code);
     response.metadata.recursion_desired = request.metadata.recursion_desired;
+    response.metadata.checking_disabled = request.metadata.checking_disabled;
     response.metadata.recursion_available = true;
     response.add_queries(request.queries.iter().cloned());
+    response
+}
+
+/// The reply to a message, for at most `room` bytes. `chance` is a random number.
+pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) -> Option<Reply> {
+    let mut response = response_to(request);
     if request.metadata.op_code != OpCode::Query || request.metadata.message_type != MessageType::Query {
         response.metadata.response_code = ResponseCode::NotImp;
         return Some(Reply::Whole(response));

@@ -17,7 +17,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use limits::EDNS_MAX;
-use message::{Outside, Served, complete, encode, question_for, serve};
+use message::{Outside, Served, complete, encode, question_for, response_to, serve};
 use resolvers::Resolvers;
 use rng::Rng;
 use std::net::{IpAddr, SocketAddr};
@@ -248,9 +248,8 @@ impl Server {
         if let Some(reply) = self.upstream.ask(bytes, long).await {
             return Some(reply);
         }
-        let mut response =
-            Message::error_msg(request.metadata.id, request.metadata.op_code, ResponseCode::ServFail);
-        response.add_queries(request.queries.iter().cloned());
+        let mut response = response_to(request);
+        response.metadata.response_code = ResponseCode::ServFail;
         encode(request, response, UDP_MAX)
     }
 }

@@ -83,8 +83,8 @@ pub trait Group: Send + Sync {
     fn usage(&self) -> Option<Usage>;
     /// How many processes the OOM killer took here.
     fn oom_kills(&self) -> u64;
-    /// Kills every process in it. Blocks on cgroup v1. Errors: `Unsupported` without control
-    /// groups.
+    /// Kills every process in it. Blocks on cgroup v1, and before Linux 5.14. Errors:
+    /// `Unsupported` without control groups.
     fn kill(&self) -> Result<()>;
     /// Removes the empty group and those in it. Blocks for at most [`BUSY`] in each tree.
     /// Idempotent.

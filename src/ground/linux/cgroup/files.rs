@@ -2,10 +2,11 @@
 //! emptied and removed.
 
 use super::backend::BUSY;
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Result, process};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -141,15 +142,29 @@ pub(super) const KILL_MAX: Duration = Duration::from_secs(2);
 /// How long it waits before it reads the group again.
 const KILL_PAUSE: Duration = Duration::from_millis(1);
 
-/// Kills every process of a group and the groups in it, by number: v1 has nothing better. Reads the
-/// group again until it is empty, because a process may fork between the reading and the kill; a
-/// killed one that is still ending is listed too. Only for groups of our own.
+/// Kills every process of a group and the groups in it, one by one: v1 has no `cgroup.kill`. Reads
+/// the group again until it is empty, because a process may fork between the reading and the kill;
+/// a killed one that is still ending is listed too.
 pub(super) fn kill_listed(group: &Path, until: Instant) {
     let until = until.min(Instant::now() + KILL_MAX);
     while kill_once(group) > 0 && Instant::now() < until {
         std::thread::sleep(KILL_PAUSE); // no event tells that a v1 group is free
     }
 }
+
+/// Kills all that a group of v2 and those in it hold. Linux has a switch for it since 5.14; before,
+/// the processes are killed one by one.
+pub(super) fn kill_all(group: &Path) -> Result<()> {
+    let switch = group.join("cgroup.kill");
+    if group.is_dir() && !switch.exists() {
+        kill_listed(group, Instant::now() + KILL_MAX);
+        return Ok(());
+    }
+    write(&switch, "1")
+}
+
+/// Processes that are killed after one look at the group. Each takes a descriptor meanwhile.
+const KILL_BATCH: usize = 64;
 
 /// One pass; returns how many living processes were found.
 fn kill_once(group: &Path) -> usize {
@@ -159,12 +174,32 @@ fn kill_once(group: &Path) -> usize {
             found += kill_once(&child.path());
         }
     }
-    let listed = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    for pid in listed.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0) {
-        let pid = nix::unistd::Pid::from_raw(pid);
-        found += usize::from(nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok());
-    }
-    found
+    let listed = || listed(group);
+    found + listed().chunks(KILL_BATCH).map(|batch| kill_batch(batch, listed)).sum::<usize>()
+}
+
+/// The processes in a group itself. 0 is one that this process' PID namespace does not show.
+fn listed(group: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
+}
+
+/// Kills processes of a group by their numbers; returns how many of them lived.
+///
+/// A process may end after the group was read, and another one get its number. So each is killed by
+/// a descriptor, and only if `listed`, the group as it is once all are open, has its number still.
+fn kill_batch(pids: &[i32], listed: impl Fn() -> Vec<i32>) -> usize {
+    let open = |pid: &i32| match process::pidfd_open(*pid) {
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => None, // it has ended
+        opened => Some((*pid, opened)),
+    };
+    let open: Vec<_> = pids.iter().filter_map(open).collect();
+    let listed: BTreeSet<i32> = listed().into_iter().collect();
+    let lived = open.into_iter().filter(|(pid, _)| listed.contains(pid)).filter(|(_, opened)| match opened {
+        Ok(pidfd) => process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).is_ok(),
+        Err(_) => true, // no descriptor is left: the next pass tries again
+    });
+    lived.count()
 }
 
 /// Opens a group's directory as a place: enough to be born into it, and of no use to read it.
@@ -238,6 +273,34 @@ mod tests {
         fs::write(groups[0].join("pod/process"), "").unwrap();
         clear_all(&groups, Instant::now());
         assert_eq!(groups.map(|group| group.is_dir()), [true, false, false]);
+    }
+
+    #[test]
+    fn the_number_of_a_process_that_has_left_its_group_kills_no_other() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let pid = child.id() as i32;
+        assert_eq!(kill_batch(&[pid], Vec::new), 0);
+        assert_eq!(child.try_wait().unwrap(), None, "as if the number had come to another process");
+        assert_eq!(kill_batch(&[pid], || vec![pid]), 1);
+        let ended = child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(libc::SIGKILL));
+    }
+
+    #[test]
+    fn a_group_without_a_switch_is_killed_process_by_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        fs::write(dir.path().join("cgroup.procs"), format!("0\n{}\n", child.id())).unwrap();
+        let ended = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| child.wait().unwrap());
+            kill_all(dir.path()).unwrap();
+            waiting.join().unwrap()
+        });
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(libc::SIGKILL));
+        assert!(kill_all(&dir.path().join("gone")).is_err(), "there is no group");
+        fs::write(dir.path().join("cgroup.kill"), "").unwrap();
+        kill_all(dir.path()).unwrap();
+        assert_eq!(read(&dir.path().join("cgroup.kill")).unwrap(), "1");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::backend::{Backend, Entry, Group, Limits, PATIENCE, Shared};
 use super::devices::HARMLESS;
 use super::files::{
-    KILL_MAX, UNLIMITED, clear_all, field, has_swap, kill_listed, limit_swap, make, must_be, number,
-    open_place, quota, read, remove_free, remove_tree, write,
+    KILL_MAX, UNLIMITED, clear_all, field, has_swap, kill_all, kill_listed, limit_swap, make, must_be,
+    number, open_place, quota, read, remove_free, remove_tree, write,
 };
 use super::share;
 use crate::usage::Usage;
@@ -58,8 +58,7 @@ impl V1 {
             let works = fs::create_dir_all(&trial).is_ok() && allow_harmless_devices(&trial).is_ok();
             let _ = fs::remove_dir(&trial);
             if !works {
-                remove_tree(&group, Instant::now());
-                made.remove("devices");
+                give_up(&mut made, "devices");
             }
         }
         if made.is_empty() {
@@ -73,6 +72,15 @@ impl V1 {
 
     fn trees(&self) -> impl Iterator<Item = &PathBuf> {
         self.unified.iter().chain(self.controllers.values())
+    }
+}
+
+/// Leaves a controller out, and removes its group, unless another controller shares the tree.
+fn give_up(made: &mut BTreeMap<String, PathBuf>, controller: &str) {
+    if let Some(group) = made.remove(controller)
+        && !made.values().any(|other| *other == group)
+    {
+        remove_tree(&group, Instant::now());
     }
 }
 
@@ -243,7 +251,7 @@ impl Group for V1Group {
 
     fn kill(&self) -> Result<()> {
         match &self.unified {
-            Some(path) => write(&path.join("cgroup.kill"), "1"),
+            Some(path) => kill_all(path),
             None => {
                 let until = Instant::now() + KILL_MAX;
                 self.controllers.values().for_each(|path| kill_listed(path, until));
@@ -261,6 +269,20 @@ impl Group for V1Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Old machines mount all controllers as one tree.
+    #[test]
+    fn a_controller_that_is_left_out_takes_no_group_from_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = dir.path().join("ropewalk-x");
+        fs::create_dir(&group).unwrap();
+        let mut made: BTreeMap<String, PathBuf> =
+            ["devices", "memory"].map(|name| (name.to_string(), group.clone())).into();
+        give_up(&mut made, "devices");
+        assert!(group.is_dir() && made.keys().eq(["memory"]), "{made:?}");
+        give_up(&mut made, "memory");
+        assert!(!group.exists() && made.is_empty());
+    }
 
     /// As a cgroup, as far as writing and reading go.
     #[test]

@@ -3,8 +3,8 @@
 
 use super::backend::{Backend, Entry, Group, Limits, PATIENCE, Shared};
 use super::files::{
-    UNLIMITED, clear_all, field, has_swap, limit_swap, make, must_be, number, open_place, quota, remove_free,
-    remove_tree, write,
+    UNLIMITED, clear_all, field, has_swap, kill_all, limit_swap, make, must_be, number, open_place, quota,
+    remove_free, remove_tree, write,
 };
 use super::room::{Movable, Room};
 use super::{devices, places, share};
@@ -272,7 +272,7 @@ impl Group for V2Group {
     }
 
     fn kill(&self) -> Result<()> {
-        write(&self.path.join("cgroup.kill"), "1")
+        kill_all(&self.path)
     }
 
     fn remove(&self) -> Result<()> {

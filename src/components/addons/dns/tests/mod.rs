@@ -96,6 +96,8 @@ fn services_and_pods_have_names() {
         (String::new(), String::new())
     );
     assert_eq!(ask("10-244-1-2.bare.pod.cluster.local.", A), "10.244.1.2");
+    let v6 = |kind: RecordType| ask("fd00-10-244--5.bare.pod.cluster.local.", kind);
+    assert_eq!([v6(AAAA), v6(A)], ["fd00:10:244::5", ""], "as in CoreDNS");
     for name in ["10-244-1-2.nope.pod", "x.bare.pod", "nope.svc", "nope.pod", "address.default.svc"] {
         assert_eq!(ask(&format!("{name}.cluster.local."), A), "nxdomain", "{name}");
     }

@@ -350,3 +350,21 @@ async fn an_answer_that_cannot_be_read_is_no_silence() {
     }
     crew.kill();
 }
+
+#[tokio::test]
+async fn a_reply_has_the_bits_that_are_copied_from_the_question() {
+    let server = server(&[]); // no resolver: a question that is asked outside fails
+    for name in ["nope.default.svc.cluster.local.", "example.org."] {
+        for (recursion, unchecked) in [(true, false), (false, true)] {
+            let mut question = Message::query();
+            question.metadata.recursion_desired = recursion;
+            question.metadata.checking_disabled = unchecked;
+            question.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+            let pod = IpAddr::from([10, 244, 1, 2]);
+            let reply = server.answer_tcp(&question.to_vec().unwrap(), pod).await.expect("a reply");
+            let said = Message::from_vec(&reply).unwrap().metadata;
+            let bits = (said.recursion_desired, said.checking_disabled, said.recursion_available);
+            assert_eq!(bits, (recursion, unchecked, true), "{name}");
+        }
+    }
+}
