@@ -125,6 +125,40 @@ fn a_node_that_is_not_ready_is_no_problem_of_a_pod_that_has_ended() {
     assert!(told(held, "Running").lines[0].contains("example.com/x"));
 }
 
+/// Its kubelet has stopped the containers, and a sidecar ends after the others.
+#[test]
+fn a_pod_that_has_ended_is_told_by_what_ended_it() {
+    let ended = |name: &str, code: i64| json!({"name": name, "state": {"terminated": {"exitCode": code}}});
+    let told = |status: Value| {
+        let mut pod = pod(json!({}), status);
+        pod["spec"]["initContainers"] = json!([{"name": "log", "restartPolicy": "Always"}]);
+        pod["status"]["initContainerStatuses"] = json!([ended("log", 143)]);
+        ask(&facts(&[("pods", pod)], &Tap::new()), &["pod/web-1"])
+    };
+    let well = told(json!({"phase": "Succeeded", "containerStatuses": [ended("c", 0)]}));
+    assert!(!well.problem, "{well:?}");
+    let failed = told(json!({"phase": "Failed", "containerStatuses": [ended("c", 3)]}));
+    assert!(failed.problem && failed.lines[0].contains("container c ended with exit code 3"), "{failed:?}");
+    for reason in ["DeadlineExceeded", "Evicted"] {
+        let stopped = told(json!({"phase": "Failed", "reason": reason, "message": "Because.",
+            "containerStatuses": [ended("c", 137)]}));
+        let said = stopped.lines.join(" ");
+        assert!(said.contains(&format!("{reason} Because.")) && !said.contains("137"), "{said}");
+    }
+}
+
+/// Between two ends it runs, and its probe has not succeeded yet.
+#[test]
+fn a_container_that_is_not_ready_and_keeps_ending_says_how_it_ended() {
+    let status = json!({"phase": "Running", "containerStatuses": [{"name": "c", "ready": false,
+        "restartCount": 3, "state": {"running": {}},
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]});
+    let told = ask(&facts(&[("pods", pod(json!({}), status))], &Tap::new()), &["pod/web-1"]);
+    let said = told.lines.join(" ");
+    assert!(told.problem && said.contains("was restarted (times: 3)"), "{said}");
+    assert!(said.contains("more memory") && said.contains("not ready: c"), "{said}");
+}
+
 #[test]
 fn a_soft_taint_keeps_no_pod_away() {
     let taints = json!([{"key": "a", "value": "b", "effect": "PreferNoSchedule"},
