@@ -107,6 +107,21 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     for port in list(service, "spec.ports") {
         target(reader, out, port, ready[0]);
     }
+    outside(reader, out, service);
+}
+
+/// What `<pending>` under EXTERNAL-IP means. The node ports work without that address.
+fn outside(reader: &Reader, out: &mut Explanation, service: &Value) {
+    let is_given = !list(service, "status.loadBalancer.ingress").is_empty();
+    if text(service, "spec.type") != "LoadBalancer" || is_given {
+        return;
+    }
+    reader.fine(out, Word::NoBalancer, &[]);
+    let ports = list(service, "spec.ports").iter().filter_map(|port| int(port, "nodePort"));
+    let ports: Vec<String> = ports.filter(|port| *port != 0).map(|port| port.to_string()).collect();
+    if !ports.is_empty() {
+        reader.fine(out, Word::NodePorts, &[&ports.join(", ")]);
+    }
 }
 
 /// Pods with the same key or the same value: the usual slip. A label that some pod has as it is

@@ -201,6 +201,23 @@ fn a_headless_service_sends_no_port_to_another() {
 }
 
 /// Upstream's `FindPort` takes neither an init container that ends nor a port of another protocol.
+/// Nothing is wrong with its pods, and `kubectl get services` shows `<pending>`.
+#[test]
+fn a_load_balancer_without_an_address_says_who_gives_one() {
+    let told = |status: Value| {
+        let mut balanced = service(json!({"app": "web"}), json!(80));
+        balanced["spec"]["type"] = "LoadBalancer".into();
+        balanced["status"] = status;
+        let pods = ("pods", pod(json!({"app": "web"}), ready()));
+        ask(&facts(&[pods, slice(), ("services", balanced)], &Tap::new()), &["svc/web"])
+    };
+    let pending = told(json!({"loadBalancer": {}}));
+    let said = pending.lines.join(" ");
+    assert!(!pending.problem && said.contains("<pending>") && said.contains("NodePort: 31234."), "{said}");
+    let given = told(json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}));
+    assert!(!given.lines.join(" ").contains("<pending>"), "{given:?}");
+}
+
 #[test]
 fn a_named_port_is_looked_for_where_upstream_looks() {
     let is_missed = |policy: &str, protocol: &str| {

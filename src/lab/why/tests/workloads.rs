@@ -129,6 +129,8 @@ fn a_job_says_how_it_ended_or_what_it_waits_for() {
     assert!(!ask(&facts(&[job(json!({}), ended("Complete"))], &Tap::new()), &["job/sum"]).problem);
     let told = ask(&facts(&[job(json!({"suspend": true}), json!({}))], &Tap::new()), &["sum"]);
     assert!(told.problem && told.lines[0].contains("suspended"), "{told:?}");
+    let told = ask(&facts(&[job(json!({"parallelism": 0}), json!({}))], &Tap::new()), &["sum"]);
+    assert!(told.problem && told.lines[0].contains("parallelism is 0"), "{told:?}");
     let running = owned("sum", "sum-x", ready());
     let told = ask(&facts(&[job(json!({}), json!({"active": 1})), ("pods", running)], &Tap::new()), &["sum"]);
     assert!(!told.problem, "{told:?}");
