@@ -105,7 +105,8 @@ impl LabRun {
     /// The seed that was asked for, or one whose names nobody has taken, with what it draws.
     ///
     /// # Errors
-    /// Every one has something in the way, which is named.
+    /// Every one has something in the way, which is named, or draws values from which another one
+    /// does not follow.
     pub(super) async fn free_seed(
         &self,
         lab: &Lab,
@@ -116,7 +117,7 @@ impl LabRun {
         let mut way = Vec::new();
         for _ in 0..if seed.is_some() { 1 } else { SEEDS } {
             let seed = seed.unwrap_or_else(|| rng.range(1, 10_000));
-            let variant = lab.variant(seed)?;
+            let variant = lab.variant(seed).map_err(|why| words::say(lang, Word::SetupFailed, &[&why]))?;
             way = self.in_the_way(&lab.setup_lines(&variant)).await;
             if way.is_empty() {
                 return Ok((seed, variant));
