@@ -116,6 +116,7 @@ texts! {
         NoSuchVerb: "kubectl has no command {}.", "kubectl에는 {} 명령이 없습니다.";
         MeantVerb: "Its word for that is {}.", "kubectl에서는 {} 명령을 씁니다.";
         EndedItself: "It ended with exit code {}, and the API server refused nothing: the reason stands in the command's own output.", "종료 코드 {}번으로 끝났습니다. API 서버가 거절한 요청은 없으므로, 이유는 명령이 출력한 메시지에 있습니다.";
+        Interrupted: "It was interrupted (Ctrl-C, exit code 130) before it came to its end; the API server refused nothing.", "명령이 끝나기 전에 중단되었습니다(Ctrl-C, 종료 코드 130). API 서버가 거절한 요청은 없습니다.";
         NamesNoObject: "No request of this command was about an object. If the command failed, the reason stands in its own output.", "이 명령이 보낸 요청 중에는 오브젝트에 관한 것이 없습니다. 실패했다면 이유는 명령이 출력한 메시지에 있습니다.";
         NotKubectl: "`why` explains kubectl commands, objects and ports of localhost. This command ended with exit code {}.", "`why`는 kubectl 명령, 오브젝트, localhost의 포트를 설명합니다. 이 명령은 종료 코드 {}번으로 끝났습니다.";
         LookedWell: "The API server answered: {}.", "API 서버의 응답 코드: {}.";

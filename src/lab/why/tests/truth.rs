@@ -315,6 +315,17 @@ fn a_line_that_kubectl_does_not_understand_was_not_refused_by_the_server() {
     assert!(told.lines[0].contains("refused nothing"), "{told:?}");
 }
 
+/// A watch that was ended, or a command that waited for a server that does not answer.
+#[test]
+fn a_command_that_was_interrupted_has_no_fault_of_its_own() {
+    let mut seen = facts(&[], &Tap::new());
+    let told = after(&seen, "kubectl get pods -w", 130);
+    assert!(told.lines.len() == 1 && told.lines[0].contains("Ctrl-C"), "{told:?}");
+    seen.objects.remove(&key("pods"));
+    let said = after(&seen, "kubectl get pods", 130).lines.join(" ");
+    assert!(said.contains("Ctrl-C") && said.contains("API server does not answer"), "{said}");
+}
+
 /// It takes back the newest step, and that is another one here.
 #[test]
 fn undo_is_proposed_for_the_last_step_alone() {
