@@ -311,9 +311,9 @@ impl Book {
     }
 
     /// Leaves the open lab; what it was counts for the starts after it. Only a lab that was never
-    /// graded counts as left.
+    /// graded counts as left, and not one whose setup failed: that counts as no start either.
     pub(crate) fn leave(&mut self) {
-        if let Some(open) = self.open.as_ref().filter(|open| open.gradings == 0) {
+        if let Some(open) = self.open.as_ref().filter(|open| open.gradings == 0 && open.began > 0) {
             let tries = self.tries.entry(open.lab.clone()).or_default();
             tries.left = tries.left.saturating_add(1);
         }
