@@ -146,6 +146,21 @@ fn a_job_says_how_it_ended_or_what_it_waits_for() {
     assert!(told.problem && told.lines.join(" ").contains("exceeded quota"), "{told:?}");
 }
 
+/// Its warnings are gone after an hour, its conditions are not.
+#[test]
+fn an_autoscaler_that_cannot_work_says_why() {
+    let told = |status: &str| {
+        let active = json!({"type": "ScalingActive", "status": status, "message": "missing request for cpu"});
+        let limited = json!({"type": "ScalingLimited", "status": "False", "message": "within the range"});
+        let scaler = workload("web", json!({}), json!({"conditions": [active, limited]}));
+        ask(&facts(&[("horizontalpodautoscalers", scaler)], &Tap::new()), &["hpa/web"])
+    };
+    let asleep = told("False");
+    assert!(asleep.problem && asleep.lines.join(" ").contains("missing request"), "{asleep:?}");
+    let awake = told("True");
+    assert!(!awake.problem && !awake.lines.join(" ").contains("request"), "{awake:?}");
+}
+
 #[test]
 fn a_claim_without_a_volume_is_a_problem_whatever_its_class() {
     let class = |mode: &str| {
