@@ -140,15 +140,19 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
     };
     let decision = reader.facts.records.iter().rev().filter(about).find_map(decided);
     let decision = decision.filter(|(at, _)| *at >= born).map(|(_, decision)| decision);
+    // What a scheduler has decided that is silent now was so then, and it binds nothing any more.
+    let works = alive(reader, out, "kube-scheduler");
     let Some(decision) = decision else {
-        if alive(reader, out, "kube-scheduler") {
+        if works {
             reader.line(out, Word::NotYetScheduled, &[]);
             last_warning(reader, out, pod);
         }
         return;
     };
     if let Some(chosen) = &decision.chosen {
-        reader.fine(out, Word::BeingBound, &[chosen]);
+        if works {
+            reader.fine(out, Word::BeingBound, &[chosen]);
+        }
         return;
     }
     reader.line(out, Word::NoNodeFits, &[]);

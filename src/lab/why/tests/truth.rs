@@ -1,7 +1,7 @@
 //! Sentences that must be true of the cluster: what is unknown is not told, and what is told is so.
 
 use super::workloads::{no_image, owned, workload};
-use super::{after, answer, answered, ask, facts, key, pod, ready, service, slice};
+use super::{after, answer, answered, ask, decision, facts, key, pod, ready, service, slice};
 use serde_json::{Value, json};
 use tap::{Event, Record, Request, Tap, Write};
 
@@ -123,6 +123,27 @@ fn a_node_that_is_not_ready_is_no_problem_of_a_pod_that_has_ended() {
     let mut held = leaving;
     held["finalizers"] = json!(["example.com/x"]);
     assert!(told(held, "Running").lines[0].contains("example.com/x"));
+}
+
+/// It may have died before it could bind the pod, or before room was made.
+#[test]
+fn a_decision_of_a_scheduler_that_is_silent_is_an_old_one() {
+    let silent = json!({"metadata": {"name": "kube-scheduler", "namespace": "kube-system"},
+        "spec": {"renewTime": "2020-01-01T00:00:00.000000Z", "leaseDurationSeconds": 15}});
+    let mut pending = pod(json!({}), json!({"phase": "Pending"}));
+    pending["spec"]["nodeName"] = "".into();
+    let lacks_room = tap::Refusal { reason: "Insufficient cpu".into(), ..Default::default() };
+    for (refused, chosen, says) in
+        [(vec![], Some("n1"), "kube-scheduler"), (vec![lacks_room], None, "n1: Insufficient cpu")]
+    {
+        let tap = Tap::new();
+        tap.emit(Record::new(decision(refused, chosen)).object("pods", "default", "web-1"));
+        let objects = [("pods", pending.clone()), ("leases", silent.clone())];
+        let told = ask(&facts(&objects, &tap), &["pod/web-1"]);
+        let said = told.lines.join(" ");
+        assert!(told.problem && told.lines[0].contains("Nobody does the work of kube-scheduler"), "{said}");
+        assert!(said.contains(says) && !said.contains("about to bind"), "{said}");
+    }
 }
 
 /// Its kubelet has stopped the containers, and a sidecar ends after the others.
