@@ -221,7 +221,6 @@ fn a_headless_service_sends_no_port_to_another() {
     assert!(said.contains("no endpoints") && !said.contains("refused"), "{said}");
 }
 
-/// Upstream's `FindPort` takes neither an init container that ends nor a port of another protocol.
 /// Nothing is wrong with its pods, and `kubectl get services` shows `<pending>`.
 #[test]
 fn a_load_balancer_without_an_address_says_who_gives_one() {
@@ -239,6 +238,7 @@ fn a_load_balancer_without_an_address_says_who_gives_one() {
     assert!(!given.lines.join(" ").contains("<pending>"), "{given:?}");
 }
 
+/// Upstream's `FindPort` takes neither an init container that ends nor a port of another protocol.
 #[test]
 fn a_named_port_is_looked_for_where_upstream_looks() {
     let is_missed = |policy: &str, protocol: &str| {
