@@ -121,8 +121,8 @@ pub struct SkillLine {
     pub state: State,
     /// When it was last practised, in RFC 3339; null if it was not.
     pub last: Option<String>,
-    /// When it is to be practised, in RFC 3339; null if that is not known, also because the clock was
-    /// set back since.
+    /// When it is to be practised, in RFC 3339; null if that is not known, also because the clock
+    /// was set back since.
     pub due: Option<String>,
     /// Whole days from now until it is due, rounded down: 0 on the last day before that, -1 on the
     /// first day after it.
