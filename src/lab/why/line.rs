@@ -253,7 +253,9 @@ pub(super) fn local_port(line: &str) -> Option<u16> {
     line.split_whitespace().find_map(|word| {
         let word = word.trim_matches(['"', '\'']);
         let address = word.split_once("://").map_or(word, |(_, rest)| rest);
-        let (host, port) = address.split('/').next()?.rsplit_once(':')?;
+        // Source: RFC 3986: a path, a query or a fragment ends it, and a user may stand before it.
+        let authority = address.split(['/', '?', '#']).next()?;
+        let (host, port) = authority.rsplit('@').next()?.rsplit_once(':')?;
         ["localhost", "127.0.0.1", "[::1]"].contains(&host).then(|| port.parse().ok()).flatten()
     })
 }
@@ -367,6 +369,8 @@ mod tests {
     fn a_knock_is_recognised() {
         assert_eq!(local_port("curl -s http://localhost:31234/menu"), Some(31234));
         assert_eq!(local_port("curl 127.0.0.1:80"), Some(80));
+        assert_eq!(local_port("curl 'localhost:31234?page=2'"), Some(31234));
+        assert_eq!(local_port("curl http://ada:secret@localhost:31234#top"), Some(31234));
         assert_eq!(local_port("curl example.org:80"), None);
     }
 }
