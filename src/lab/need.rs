@@ -44,6 +44,7 @@ impl Need {
             Need::Image(image) => with(Word::NeedImage, image),
             Need::Requires(what) => match requirement(what) {
                 Some(Required::Workers(n)) => with(Word::NeedWorkers, &n.to_string()),
+                Some(Required::ControlPlanes(n)) => with(Word::NeedControlPlanes, &n.to_string()),
                 _ => what.clone(),
             },
             Need::Right(kinds) => with(Word::NeedRight, kinds),

@@ -5,6 +5,7 @@ use crate::graded::book::Open;
 use crate::graded::read::Lab;
 use crate::graded::view::{Left, Plan};
 use crate::graded::words::{self, Word};
+use crate::need::Need;
 use crate::{lines, own, reach, run};
 use api::kinds;
 use api::status::qualified;
@@ -99,7 +100,7 @@ impl LabRun {
             return Some(crate::words::other_cluster(lang, declared, &self.host.place().name, &begin));
         }
         let need = lab.requires.iter().find(|need| !reach::met(need, &offers))?;
-        Some(words::say(lang, Word::Lacks, &[need]))
+        Some(words::say(lang, Word::Lacks, &[&Need::Requires(need.clone()).say(lang)]))
     }
 
     /// The seed that was asked for, or one whose names nobody has taken, with what it draws.
@@ -239,7 +240,12 @@ impl run::Teacher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graded::Opened;
     use crate::graded::read::Labs;
+    use crate::graded::world::World;
+    use crate::stage::{self, Stage};
+    use cluster::guest::Host;
+    use task::Crew;
 
     #[test]
     fn what_a_lab_makes_is_named_with_its_namespace_first() {
@@ -252,6 +258,28 @@ mod tests {
             assert!(all.len() > 1, "{all:?}");
             assert!(all.iter().skip(1).all(|made| made.ends_with(&format!(" -n {ns}"))), "{all:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_cluster_lacks_is_told_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({})))));
+        let host: Host = Stage::new(dir.path(), address, past).await;
+        let crew = Crew::new("labs");
+        let run = LabRun::open(World::start(&crew, &host).unwrap(), host, Opened::default()).unwrap();
+        let mut lab = run.labs.get("orphans").unwrap().clone();
+        for (requires, english, korean) in [
+            ("workers>=3", "worker nodes, 3 or more", "워커 노드 3개 이상"),
+            ("control-planes>=3", "control-plane nodes, 3 or more", "컨트롤 플레인 노드 3개 이상"),
+        ] {
+            lab.requires = vec![requires.into()];
+            for (lang, says) in [("en", english), ("ko", korean)] {
+                let told = run.lacks(&lab, lang).expect("the cluster has two workers");
+                assert!(told.ends_with(says), "{told}");
+            }
+        }
+        crew.kill();
     }
 
     #[test]
