@@ -338,7 +338,7 @@ fn verify(file: &Path, key: Option<&str>, directory: Option<&Path>, lang: Lang) 
     let record = match seal::verify(&text) {
         Ok(record) => record,
         Err(why) => {
-            eprintln!("ropewalk: {}: {why}", file.display());
+            eprintln!("ropewalk: {}: {}", file.display(), why.say(lang));
             return Ok(1);
         }
     };

@@ -58,7 +58,7 @@ texts! {
     NeedNode: "the node `{}` of Ropewalk's own cluster", "Ropewalk 자체 클러스터의 `{}` 노드";
     NeedImage: "the image `{}`, which is built into Ropewalk and in no registry", "`{}` 이미지(Ropewalk에 내장되어 있고 레지스트리에는 없음)";
     NeedWorkers: "worker nodes, {} or more", "워커 노드 {}개 이상";
-    NeedControlPlanes: "control plane nodes, {} or more", "컨트롤 플레인 노드 {}개 이상";
+    NeedControlPlanes: "control-plane nodes, {} or more", "컨트롤 플레인 노드 {}개 이상";
     NeedCluster: "a cluster of Ropewalk's with control planes: {}, workers: {}", "컨트롤 플레인 {}개와 워커 노드 {}개로 된 Ropewalk 클러스터";
     NeedRight: "the right to list and watch {}", "조회(list)와 감시(watch) 권한: {}";
     RoomFresh: "This lesson is played in a namespace of its own, made just now: {}. Where the lesson says default it means this one, and kubectl in this session looks into it.", "이 강의 전용 네임스페이스를 방금 만들었습니다: {}. 강의에서 default라고 하면 이 네임스페이스를 뜻하며, 이 세션의 kubectl도 이 네임스페이스를 봅니다.";

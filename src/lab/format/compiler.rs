@@ -19,10 +19,26 @@ pub(super) struct Compiler<'a> {
     pub defines: Defines,
 }
 
+/// So many letters of a text are looked for, then fewer.
+const LONG: usize = 60;
+const SHORTER: [usize; 2] = [30, 15];
+
 /// Of a line `- id: NAME`: its indentation and the name.
 fn id_of(line: &str) -> Option<(usize, &str)> {
     let begins = line.trim_start();
     Some((line.len() - begins.len(), begins.strip_prefix("- id:")?.trim()))
+}
+
+/// The lines with the ids of steps, from 0, and these ids. Hints have ids, too; those of the steps
+/// stand furthest to the left.
+fn step_ids<'t>(lines: &[&'t str]) -> Vec<(usize, &'t str)> {
+    let left = lines.iter().filter_map(|l| Some(id_of(l)?.0)).min();
+    let id = |(at, line): (usize, &'t str)| {
+        let (indent, id) = id_of(line)?;
+        let id = id.split_whitespace().next()?;
+        (Some(indent) == left).then_some((at, id))
+    };
+    lines.iter().copied().enumerate().filter_map(id).collect()
 }
 
 impl<'a> Compiler<'a> {
@@ -39,23 +55,41 @@ impl<'a> Compiler<'a> {
         if self.has_answer { vec![(ANSWER, Meaning::default())] } else { vec![] }
     }
 
-    /// The first line that holds this text, or the beginning of it: below the step that is read,
-    /// else in the whole file.
+    /// The first line that holds this text, or the beginning of it: in the step that is read, else
+    /// below it, else in the whole file. YAML folds several lines into one text, so if no line has
+    /// enough of it, one with less will do.
     fn line(&self, text: &str) -> usize {
-        let begin: String = text.lines().next().unwrap_or_default().chars().take(60).collect();
-        let holds =
-            |l: &str| l.contains(&begin) || l.replace("''", "'").replace("\\\"", "\"").contains(&begin);
-        // Hints have ids, too; those of the steps stand furthest to the left.
-        let left = self.text.lines().filter_map(|l| Some(id_of(l)?.0)).min();
-        let is_step = |l: &str| {
-            id_of(l).is_some_and(|(indent, id)| {
-                Some(indent) == left && id.split_whitespace().next() == Some(self.step.as_str())
-            })
+        let text = text.lines().next().unwrap_or_default();
+        let lines: Vec<&str> = self.text.lines().collect();
+        let ((from, to), all) = (self.own_lines(&lines), lines.len());
+        let find = |letters: usize, from: usize, to: usize| {
+            let begin: String = text.chars().take(letters).collect();
+            let holds =
+                |l: &&str| l.contains(&begin) || l.replace("''", "'").replace("\\\"", "\"").contains(&begin);
+            lines[from..to].iter().position(holds).map(|at| from + at)
         };
-        let from = self.text.lines().position(is_step).unwrap_or(0);
-        let below = self.text.lines().skip(from).position(holds).map(|at| at + from);
-        below.or_else(|| self.text.lines().position(holds)).map_or(1, |n| n + 1)
+        let long = || [(from, to), (from, all), (0, all)].into_iter().find_map(|(a, b)| find(LONG, a, b));
+        let shorter = |from, to| SHORTER.into_iter().find_map(|letters| find(letters, from, to));
+        let found = long().or_else(|| shorter(from, to)).or_else(|| shorter(0, all));
+        found.map_or(1, |at| at + 1)
     }
+
+    /// The lines of the step that is read, up to the next one's id; all lines if none is read.
+    fn own_lines(&self, lines: &[&str]) -> (usize, usize) {
+        let ids = step_ids(lines);
+        let Some(own) = ids.iter().position(|(_, id)| *id == self.step) else { return (0, lines.len()) };
+        (ids[own].0, ids.get(own + 1).map_or(lines.len(), |(next, _)| *next))
+    }
+
+    /// Notes that a step has the id of one before it.
+    pub(super) fn double_step(&mut self, id: &str) {
+        let lines: Vec<&str> = self.text.lines().collect();
+        let second = step_ids(&lines).into_iter().filter(|(_, found)| *found == id).nth(1);
+        let line = second.map_or_else(|| self.line(&format!("id: {id}")), |(at, _)| at + 1);
+        let what = format!("two steps are called {id:?}");
+        self.faults.push(Fault { file: self.file.into(), line, what });
+    }
+
     /// Notes what is wrong with a text of the file.
     pub(super) fn fault(&mut self, near: &str, what: String) {
         let line = self.line(near);

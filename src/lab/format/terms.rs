@@ -138,6 +138,8 @@ pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> 
         };
         all.insert(id, term);
     }
+    // Where a word stands, by the id of its term, if not in the English file.
+    let mut elsewhere: BTreeMap<(String, String), (PathBuf, usize)> = BTreeMap::new();
     for (lang, text, file) in others {
         let words: BTreeMap<String, raw::TermWords> = match raw::read(text, file, 1) {
             Ok(words) => words,
@@ -158,6 +160,11 @@ pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> 
                 faults.push(at(&id, "there is no such term in English"));
                 continue;
             };
+            for word in std::iter::once(&words.name).chain(&words.also) {
+                if term.name.get(EN) != word && !term.also.contains(word) {
+                    elsewhere.insert((id.clone(), word.clone()), ((*file).into(), line_of(text, &id)));
+                }
+            }
             term.name.put(lang, &words.name);
             term.say.put(lang, words.say.trim());
             term.also.extend(words.also);
@@ -168,11 +175,12 @@ pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> 
         let names = std::iter::once(EN).chain(OTHERS.iter().copied()).map(|lang| term.name.get(lang));
         for word in names.chain(term.also.iter().map(String::as_str)).chain([id.as_str()]) {
             match words.insert(folded(word), id.clone()) {
-                Some(other) if other != *id => faults.push(Fault {
-                    file: file.into(),
-                    line: line_of(text, id),
-                    what: format!("{id}: {word:?} is a word for {other} too"),
-                }),
+                Some(other) if other != *id => {
+                    let place = elsewhere.get(&(id.clone(), word.to_string())).cloned();
+                    let (file, line) = place.unwrap_or_else(|| term.place.clone());
+                    let what = format!("{id}: {word:?} is a word for {other} too");
+                    faults.push(Fault { file, line, what });
+                }
                 _ => {}
             }
         }
@@ -233,6 +241,8 @@ mod tests {
         assert_eq!(slips(EN_TEXT, &KO_TEXT.replace("node:", "nod:")).len(), 2);
         let twice = slips(&EN_TEXT.replace("[po]", "[node]"), KO_TEXT);
         assert_eq!(twice, ["_terms.yaml:1: pod: \"node\" is a word for node too"]);
+        let twice = slips(EN_TEXT, &KO_TEXT.replace("name: 노드", "name: 파드"));
+        assert_eq!(twice, ["_terms.ko.yaml:1: pod: \"파드\" is a word for node too"]);
         assert!(slips(&EN_TEXT.replace("say: What", "text: What"), KO_TEXT)[0].starts_with("_terms.yaml:"));
         let again = format!("{EN_TEXT}pod:\n  name: Pod\n  say: Once more.\n");
         assert!(slips(&again, KO_TEXT)[0].contains("duplicate entry with key \"pod\""));

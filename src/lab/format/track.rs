@@ -48,7 +48,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     let mut ids = BTreeSet::new();
     for step in &raw.steps {
         if !ids.insert(step.id.clone()) {
-            on.fault(&format!("id: {}", step.id), format!("two steps are called {:?}", step.id));
+            on.double_step(&step.id);
         }
     }
     let order: Vec<&str> = raw.steps.iter().map(|s| s.id.as_str()).collect();
@@ -68,6 +68,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     on.lines(&raw.setup);
     let mut steps = Vec::new();
     for mut step in raw.steps {
+        on.begin_step(&step.id, step.answer.is_some()); // the one before may have the same line
         step.setup = files.with_texts(&mut on, step.setup);
         step.solution = files.with_texts(&mut on, step.solution);
         on.setup_of_step(&step.setup);
@@ -153,10 +154,12 @@ fn check_head(on: &mut Compiler<'_>, raw: &raw::Lesson) {
     if raw.steps.is_empty() {
         on.fault("steps:", "a lesson has at least one step".into());
     }
-    let requires = raw.requires.iter().chain(raw.steps.iter().flat_map(|s| &s.requires));
-    for odd in requires.filter_map(|need| reach::odd_requirement(need)) {
-        on.fault("requires:", odd);
+    check_requires(on, &raw.requires);
+    for step in &raw.steps {
+        on.begin_step(&step.id, false);
+        check_requires(on, &step.requires);
     }
+    on.begin_step("", false);
     let scale = raw.scale();
     if !(scale.fract() == 0.0 && (1.0..=f64::from(clock::SCALE_MAX)).contains(&scale)) {
         let most = clock::SCALE_MAX;
@@ -180,6 +183,13 @@ fn check_head(on: &mut Compiler<'_>, raw: &raw::Lesson) {
                 format!("there is no view {view:?}; there are {}", VIEWS.join(", ")),
             );
         }
+    }
+}
+
+/// Notes requirements of the lesson, or of the step that is read, that no cluster can meet.
+fn check_requires(on: &mut Compiler<'_>, requires: &[String]) {
+    for odd in requires.iter().filter_map(|need| reach::odd_requirement(need)) {
+        on.fault("requires:", odd);
     }
 }
 
@@ -417,6 +427,23 @@ mod tests {
         assert!(told.iter().any(|fault| fault.contains("is no line of `fault`")), "{told:?}");
         let told = with("fault kil etcd").unwrap_err();
         assert!(told.iter().any(|fault| fault.contains("cannot be played")), "{told:?}");
+    }
+
+    /// The same line, or the same key, may stand in a part of the file that is sound.
+    #[test]
+    fn a_fault_is_told_where_it_stands() {
+        let run = "kubectl run nginx-pod --image=nginx";
+        let setup = format!("  - id: inside\n    setup: [\"{run}\"]\n");
+        let told = broken("  - id: inside\n", &setup);
+        assert!(told[0].starts_with("lesson.md:53:") && told[0].contains("once more"), "{told:?}");
+        let told = broken("  - id: inside\n", "  - id: inside\n    requires: [wrokers>=2]\n");
+        assert!(told[0].starts_with("lesson.md:53:") && told[0].contains("wrokers"), "{told:?}");
+        let told = broken("  - id: again\n", "  - id: inside\n");
+        assert!(told[0].starts_with("lesson.md:58: two steps are called"), "{told:?}");
+        let folded = "check: >-\n      trace.exists(t,\n      t.user == \"learner\" && raedy(t))";
+        let check = LESSON.lines().find(|line| line.starts_with("    check: 'trace")).unwrap();
+        let told = broken(check, &format!("    {folded}"));
+        assert!(told[0].starts_with("lesson.md:55:") && told[0].contains("raedy"), "{told:?}");
     }
 
     #[test]

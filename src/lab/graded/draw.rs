@@ -106,7 +106,8 @@ pub fn seeds(lab: &str, choices: &Choices) -> Vec<u64> {
     };
     let mut all: Vec<(u64, BTreeSet<_>)> = (1..=SEEDS).map(|seed| (seed, parts(seed))).collect();
     let mut chosen = Vec::new();
-    // The earliest of those that show most that was not seen yet.
+    // The first in the list of those that show most that was not seen yet. What is taken out leaves
+    // its place to the last one, so that need not be the lowest seed.
     while let Some(at) = (0..all.len()).max_by_key(|at| (all[*at].1.len(), usize::MAX - at)) {
         let (seed, shown) = all.swap_remove(at);
         if shown.is_empty() && !chosen.is_empty() {

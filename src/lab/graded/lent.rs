@@ -162,4 +162,24 @@ mod tests {
         let key = Key::load_or_create(&own.pki()).unwrap();
         assert_eq!(Book::load(&file(&own), &key).unwrap(), Book::default());
     }
+
+    /// It has a good seal, and may have counted further than the learner's own.
+    #[test]
+    fn the_book_of_a_declared_cluster_is_not_that_of_the_learners_own() {
+        let (_dir, own, there) = places();
+        let key = Key::load_or_create(&own.pki()).unwrap();
+        let mut book = Book::default();
+        book.start("quorum", 7);
+        book.save(&file(&own), &key).unwrap();
+        lend(&own, &there).unwrap();
+        std::fs::copy(file(&there), file(&own)).unwrap();
+        let copied = Book::load(&file(&own), &key).unwrap();
+        assert_eq!((copied.lost, copied.tries.len()), (1, 0), "and every later record says so");
+        // An earlier program did not note whose it is.
+        let Value::Object(mut fields) = serde_json::to_value(&book).unwrap() else { unreachable!() };
+        fields.remove("cluster");
+        std::fs::write(file(&own), key.seal(Kind::Book, fields).to_string()).unwrap();
+        let earlier = Book::load(&file(&own), &key).unwrap();
+        assert_eq!((earlier.lost, earlier.tries["quorum"].starts), (0, 1));
+    }
 }

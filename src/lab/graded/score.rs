@@ -164,13 +164,13 @@ pub fn csv(record: &Value) -> String {
 }
 
 /// A cell of a spreadsheet (RFC 4180). What it would take for a formula is made a text: some
-/// programs drop white space that a cell begins with, and some take a tab or a line's end itself
-/// for the beginning of one. Source: OWASP, CSV Injection.
+/// programs drop white space that a cell begins with, and some take a tab, a line's end or a NUL
+/// itself for the beginning of one. Source: OWASP, CSV Injection, and ASVS 5.0, 1.2.10.
 fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),
         Value::String(text)
-            if text.starts_with(['\t', '\r', '\n'])
+            if text.starts_with(['\t', '\r', '\n', '\0'])
                 || text.trim_start().starts_with(['=', '+', '-', '@']) =>
         {
             format!("'{text}")
@@ -273,7 +273,7 @@ mod tests {
             (cell(&json!("=1+1")), cell(&json!(1.5)), cell(&json!(null))),
             ("'=1+1".into(), "1.5".into(), "".into())
         );
-        for begin in ["\t", "\r", " \u{a0}", "\n "] {
+        for begin in ["\t", "\r", "\0", " \u{a0}", "\n "] {
             let hidden = cell(&json!(format!("{begin}=HYPERLINK(1)")));
             assert!(hidden.trim_start_matches('"').starts_with('\''), "{hidden:?}");
         }

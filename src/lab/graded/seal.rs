@@ -6,8 +6,10 @@
 //! signed.
 
 use super::error::Error;
+use super::words::Word;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use lang::Lang;
 use pki::write_private;
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -218,15 +220,30 @@ fn sealed_text(document: &Map<String, Value>) -> String {
 /// Why a record is not to be believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// It is no JSON, has a key twice, or has no signature; the text says which.
+    /// It is no JSON, or has a key twice; the text says which.
     #[error("this is not a record: {0}")]
     NotARecord(String),
+    /// It has no signature, or only a part of one.
+    #[error("this is not a record: it has no complete Ed25519 signature")]
+    Unsigned,
     /// The signature is of another text.
     #[error("the record was edited after it was signed")]
     Edited,
     /// The public key was replaced, or its fingerprint.
     #[error("the key in the record does not have the fingerprint that the record names")]
     Key,
+}
+
+impl Broken {
+    /// The reason in a language.
+    pub fn say(&self, lang: Lang) -> String {
+        match self {
+            Broken::NotARecord(why) => lang.say(Word::NotARecord, &[why]),
+            Broken::Unsigned => lang.say(Word::Unsigned, &[]),
+            Broken::Edited => lang.say(Word::Edited, &[]),
+            Broken::Key => lang.say(Word::StrangeKey, &[]),
+        }
+    }
 }
 
 /// Reads a record and checks its signature; answers the record. Key order and white space do not
@@ -236,17 +253,13 @@ pub enum Broken {
 /// It is no signed record, the key is not the one that the record names, or the signature is not
 /// over this text.
 pub fn verify(text: &str) -> Result<Value, Broken> {
-    let not = |why: &str| Broken::NotARecord(why.into());
-    let Unique(record) = serde_json::from_str(text).map_err(|e| not(&e.to_string()))?;
+    let Unique(record) = serde_json::from_str(text).map_err(|e| Broken::NotARecord(e.to_string()))?;
     let signature = &record["signature"];
     if signature["alg"] != "Ed25519" {
-        return Err(not("it has no Ed25519 signature"));
+        return Err(Broken::Unsigned);
     }
     let bytes = |key: &str| signature[key].as_str().and_then(|t| BASE64.decode(t).ok());
-    let (public, value) = (
-        bytes("public").ok_or_else(|| not("it has no public key"))?,
-        bytes("value").ok_or_else(|| not("its signature has no value"))?,
-    );
+    let (public, value) = bytes("public").zip(bytes("value")).ok_or(Broken::Unsigned)?;
     if signature["key"] != sha256(&public) {
         return Err(Broken::Key);
     }
@@ -385,8 +398,18 @@ mod tests {
         let text = record.to_string();
         let twice = text.replacen("{\"lab\"", "{\"score\":100,\"lab\"", 1);
         assert!(matches!(verify(&twice), Err(Broken::NotARecord(why)) if why.contains("twice")));
-        assert!(matches!(verify("{}"), Err(Broken::NotARecord(_))));
+        assert_eq!(verify("{}"), Err(Broken::Unsigned));
         assert!(matches!(verify("nonsense"), Err(Broken::NotARecord(_))));
+    }
+
+    #[test]
+    fn why_a_record_is_not_believed_is_told_in_both_languages() {
+        let not_json = Broken::NotARecord("x".into());
+        for why in [not_json, Broken::Unsigned, Broken::Edited, Broken::Key] {
+            let (english, korean) = (why.say(Lang::En), why.say(Lang::Ko));
+            assert_eq!(english, why.to_string(), "as programs log it");
+            assert!(korean != english && korean.contains("기록"), "{korean}");
+        }
     }
 
     #[test]

@@ -43,6 +43,10 @@ texts! {
     OddLearner: "the name of a learner has at most 200 characters, none of them a control character", "학습자 이름은 200자 이하여야 하고 제어 문자를 쓸 수 없습니다";
     NoParts: "the parts of a check are named only on a cluster that `ropewalk lab test` started; leave out `parts`", "채점식의 각 부분은 `ropewalk lab test`로 시작한 클러스터에서만 볼 수 있습니다. `parts`를 빼고 다시 요청하세요";
     NotSealed: "the attempts on the lab's own cluster are not taken over: their file was edited", "실습 전용 클러스터의 기록 파일이 수정되어 가져오지 않았습니다";
+    NotARecord: "this is not a record: {}", "채점 기록이 아닙니다: {}";
+    Unsigned: "this is not a record: it has no complete Ed25519 signature", "채점 기록이 아닙니다. 온전한 Ed25519 서명이 없습니다";
+    Edited: "the record was edited after it was signed", "서명한 뒤에 내용이 바뀐 기록입니다";
+    StrangeKey: "the key in the record does not have the fingerprint that the record names", "기록에 들어 있는 키의 지문이 기록에 적힌 지문과 다릅니다";
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
     ProbeFailed: "a step of the grading itself failed: {}", "채점 동작이 실패했습니다: {}";
 }

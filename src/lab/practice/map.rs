@@ -121,7 +121,8 @@ pub struct SkillLine {
     pub state: State,
     /// When it was last practised, in RFC 3339; null if it was not.
     pub last: Option<String>,
-    /// When it is to be practised, in RFC 3339; null if that is not known.
+    /// When it is to be practised, in RFC 3339; null if that is not known, also because the clock
+    /// was set back since.
     pub due: Option<String>,
     /// Whole days from now until it is due, rounded down: 0 on the last day before that, -1 on the
     /// first day after it.
@@ -228,7 +229,9 @@ fn skill_lines(met: &Met, record: &Record, now: Timestamp, lang: &str) -> Vec<Sk
     let line = |skill: &super::table::Skill| {
         let practised = record.skills.get(&skill.id);
         let since = met.since(skill);
-        let due = since.and_then(|since| record::due(practised, since));
+        // A time from before the clock was set back is no day to wait for.
+        let known = since.filter(|since| !record::is_ahead(practised, *since, now));
+        let due = known.and_then(|since| record::due(practised, since));
         SkillLine {
             id: skill.id.clone(),
             title: skill.title.get(lang).into(),
@@ -341,6 +344,23 @@ mod tests {
         let met = Met::from_parts(progress, Book::default(), &library, vec![]);
         assert!(met.since(SkillTable::built_in().skill("scale").unwrap()).is_some());
         assert_eq!(lesson_counts(&met, &library, "en").done, 1);
+    }
+
+    #[test]
+    fn a_skill_that_was_practised_in_the_future_names_no_day() {
+        let (library, labs, mut book) = (Library::built_in(), Labs::built_in(), Book::default());
+        book.best.insert("stale-settings".into(), Best { passed: true, ..Best::default() });
+        let met = Met::from_parts(Progress::default(), book, &library, vec![]);
+        let mut record = Record::default();
+        record.note("restart", true, None, "2026-05-01T10:00:00Z".parse().unwrap());
+        let line = |now: &str| {
+            let known = Known { library: &library, labs: &labs };
+            let map = build(&met, &record, &known, now.parse().unwrap(), "en");
+            map.skills.into_iter().find(|skill| skill.id == "restart").unwrap()
+        };
+        let back = line("2026-03-01T10:00:00Z");
+        assert_eq!((back.state, back.due, back.due_days), (State::Due, None, None));
+        assert_eq!(line("2026-05-01T11:00:00Z").due_days, Some(0));
     }
 
     #[test]

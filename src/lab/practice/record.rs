@@ -194,7 +194,7 @@ pub(crate) fn due(practised: Option<&Practised>, met: Option<Timestamp>) -> Opti
 /// Returns whether the times that are noted of a skill are ahead of the clock, because that was set
 /// back. They must not keep the skill fresh until it is that late again. A skill that was practised
 /// is due after [`WEEK`] at the latest: a later time is from before the clock was set back, too.
-fn is_ahead(practised: Option<&Practised>, met: Option<Timestamp>, now: Timestamp) -> bool {
+pub(crate) fn is_ahead(practised: Option<&Practised>, met: Option<Timestamp>, now: Timestamp) -> bool {
     match practised {
         Some(p) => p.last > now || p.due > clock::after(p.last, WEEK),
         None => met.is_some_and(|met| met > now),

@@ -47,6 +47,8 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 
 /// A line of kubectl's, cut into words.
 pub(super) struct Command {
+    /// Variables that the line sets for kubectl, as they are written before it; `KUBECONFIG=x `.
+    before: String,
     words: Vec<String>,
     /// Nothing of the shell's follows it, so the line's exit code is its own.
     pub(super) alone: bool,
@@ -59,11 +61,18 @@ impl Command {
         let own = first_command(line);
         let alone = own.len() == line.len();
         let mut words = shlex::split(own)?;
+        let set = words.iter().take_while(|word| is_assignment(word)).count();
+        // With a quote before its `=` the shell would take it for a command.
+        let assignment = |word: String| {
+            let (name, value) = word.split_once('=')?;
+            Some(format!("{name}={} ", quoted(value)))
+        };
+        let before: String = words.drain(..set).filter_map(assignment).collect();
         match words.first()?.as_str() {
             "kubectl" | "k" => _ = words.remove(0),
-            bare => _ = table::root().child(bare)?,
+            bare => _ = table::root().child(bare).filter(|_| before.is_empty())?,
         }
-        (!words.is_empty()).then_some(Command { words, alone })
+        (!words.is_empty()).then_some(Command { before, words, alone })
     }
 
     /// kubectl's verb; `Err`: the word that is none.
@@ -139,7 +148,7 @@ impl Command {
             done |= new != *word;
             new
         });
-        written(words.collect())
+        self.written(words.collect())
     }
 
     /// The same command in another namespace.
@@ -158,8 +167,23 @@ impl Command {
         }
         words.extend(["-n".to_string(), namespace.to_string()]);
         words.extend(rest.iter().cloned());
-        written(words)
+        self.written(words)
     }
+
+    /// These words as a learner would type them, in place of the line's own.
+    fn written(&self, words: Vec<String>) -> String {
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        format!("{}kubectl {}", self.before, words.join(" "))
+    }
+}
+
+/// Sets this word a variable for the command behind it? Example: `KUBECONFIG=/tmp/other`.
+fn is_assignment(word: &str) -> bool {
+    let is_name = |name: &str| {
+        !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && is_name(name))
 }
 
 /// A line up to the first pipe or other sign of the shell that stands in no quotes.
@@ -169,14 +193,13 @@ fn first_command(line: &str) -> &str {
     &line[..end.unwrap_or(line.len())]
 }
 
-/// As a learner would type it: quotes only where the shell needs them.
-fn written(words: Vec<String>) -> String {
+/// A word as a learner would type it: quotes only where the shell needs them.
+fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    let quoted = words.iter().map(|word| match shlex::try_quote(word) {
+    match shlex::try_quote(word) {
         Ok(quoted) if !word.chars().all(plain) => quoted.into_owned(),
-        _ => word.clone(),
-    });
-    format!("kubectl {}", quoted.collect::<Vec<_>>().join(" "))
+        _ => word.into(),
+    }
 }
 
 /// The kind that was probably meant, as its plural.
@@ -205,6 +228,7 @@ pub fn with_meant_kind(line: &str) -> Option<String> {
     let begins_with = line.split_whitespace().next()?;
     match begins_with {
         "kubectl" | "k" => Some(fixed),
+        _ if !command.before.is_empty() => Some(fixed),
         _ => fixed.strip_prefix("kubectl ").map(String::from),
     }
 }
@@ -214,8 +238,14 @@ pub(super) fn near_verb(word: &str) -> Option<&'static str> {
     if let Some((_, verb)) = OTHER_WORDS.iter().find(|(other, _)| *other == word) {
         return Some(verb);
     }
+    // A letter or two; with two letters of three another, every word is near `top` or `cp`.
+    let most = match word.len() {
+        0..=1 => return None,
+        2..=4 => 1,
+        _ => 2,
+    };
     let all = table::root().listed().map(Verb::name);
-    all.map(|v| (strsim::osa_distance(v, word), v)).filter(|(d, _)| *d <= 2).min().map(|(_, v)| v)
+    all.map(|v| (strsim::osa_distance(v, word), v)).filter(|(d, _)| *d <= most).min().map(|(_, v)| v)
 }
 
 /// A port of this machine that a line knocked at: `curl localhost:31234/menu`.
@@ -223,7 +253,9 @@ pub(super) fn local_port(line: &str) -> Option<u16> {
     line.split_whitespace().find_map(|word| {
         let word = word.trim_matches(['"', '\'']);
         let address = word.split_once("://").map_or(word, |(_, rest)| rest);
-        let (host, port) = address.split('/').next()?.rsplit_once(':')?;
+        // Source: RFC 3986: a path, a query or a fragment ends it, and a user may stand before it.
+        let authority = address.split(['/', '?', '#']).next()?;
+        let (host, port) = authority.rsplit('@').next()?.rsplit_once(':')?;
         ["localhost", "127.0.0.1", "[::1]"].contains(&host).then(|| port.parse().ok()).flatten()
     })
 }
@@ -279,7 +311,10 @@ mod tests {
     fn a_verb_of_another_tool_is_translated() {
         assert_eq!(read("kubectl list nodes").verb().err(), Some("list"));
         assert_eq!((near_verb("list"), near_verb("descirbe")), (Some("get"), Some("describe")));
-        assert_eq!(near_verb("frobnicate"), None);
+        assert_eq!((near_verb("gte"), near_verb("rnu")), (Some("get"), Some("run")));
+        for word in ["frobnicate", "foo", "xyz", "x"] {
+            assert_eq!(near_verb(word), None, "{word}");
+        }
         assert_eq!(read("kubectl list nodes").with("list", "get"), "kubectl get nodes");
     }
 
@@ -295,6 +330,17 @@ mod tests {
             read("kubectl exec -n default web -- sh -c 'echo a'").in_namespace("shop"),
             "kubectl exec web -n shop -- sh -c 'echo a'"
         );
+    }
+
+    #[test]
+    fn a_line_may_set_variables_for_kubectl() {
+        let line = "KUBECONFIG=/tmp/other A='b c' kubectl get nods | head";
+        assert_eq!(read(line).unknown_kind(|_| false), Some("nods"));
+        let fixed = "KUBECONFIG=/tmp/other A='b c' kubectl get nodes";
+        assert_eq!(read(line).with("nods", "nodes"), fixed);
+        assert_eq!(with_meant_kind("A=b kubectl get nods").as_deref(), Some("A=b kubectl get nodes"));
+        assert!(Command::read("A=b get pods").is_none(), "the shell knows no `get`");
+        assert!(Command::read("A=b").is_none());
     }
 
     #[test]
@@ -323,6 +369,8 @@ mod tests {
     fn a_knock_is_recognised() {
         assert_eq!(local_port("curl -s http://localhost:31234/menu"), Some(31234));
         assert_eq!(local_port("curl 127.0.0.1:80"), Some(80));
+        assert_eq!(local_port("curl 'localhost:31234?page=2'"), Some(31234));
+        assert_eq!(local_port("curl http://ada:secret@localhost:31234#top"), Some(31234));
         assert_eq!(local_port("curl example.org:80"), None);
     }
 }

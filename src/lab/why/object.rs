@@ -51,6 +51,7 @@ pub(super) fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &s
         "nodes" => node(reader, &mut out, found),
         "namespaces" => namespace_object(reader, &mut out, found),
         "persistentvolumeclaims" => claim::claim(reader, &mut out, found),
+        "horizontalpodautoscalers" => autoscaler(reader, &mut out, found),
         _ => generic(reader, &mut out, found),
     }
     out
@@ -144,6 +145,18 @@ fn namespace_object(reader: &Reader, out: &mut Explanation, namespace: &Value) {
         terminating(reader, out, namespace);
     }
     alive(reader, out, "kube-controller-manager");
+}
+
+/// An autoscaler: its conditions say whether it can work, longer than its Events are kept.
+fn autoscaler(reader: &Reader, out: &mut Explanation, scaler: &Value) {
+    let works = |condition: &&Value| matches!(text(condition, "type"), "AbleToScale" | "ScalingActive");
+    for condition in list(scaler, "status.conditions").iter().filter(works) {
+        if condition["status"] == "False" {
+            reader.line(out, Word::Says, &[text(condition, "message")]);
+        }
+    }
+    alive(reader, out, "kube-controller-manager");
+    generic(reader, out, scaler);
 }
 
 /// For a kind that nobody here knows more of: its newest warning.

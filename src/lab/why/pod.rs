@@ -16,7 +16,6 @@ pub(super) fn is_ready(pod: &Value) -> bool {
 }
 
 pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
-    let (name, of) = (meta::name(pod), flag(meta::namespace(pod)));
     let (node, phase) = (text(pod, "spec.nodeName"), text(pod, "status.phase"));
     // Nodes have the same condition.
     let is_silent = reader.facts.find("nodes", "", node).is_some_and(|node| !is_ready(node));
@@ -32,44 +31,67 @@ pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
         out.tips.push(format!("kubectl describe node {node}"));
         return;
     }
+    let statuses = ["status.initContainerStatuses", "status.containerStatuses"];
+    let containers: Vec<&Value> = statuses.iter().flat_map(|path| list(pod, path)).collect();
+    if has_ended {
+        ended(reader, out, pod, &containers);
+        return;
+    }
     if node.is_empty() {
         unscheduled(reader, out, pod);
         return;
     }
-    let statuses = ["status.initContainerStatuses", "status.containerStatuses"];
-    let containers: Vec<&Value> = statuses.iter().flat_map(|path| list(pod, path)).collect();
     for container in &containers {
         if problem(reader, out, pod, container) {
             return;
         }
     }
-    match phase {
-        "Succeeded" => reader.fine(out, Word::Succeeded, &[]),
-        "Failed" => {
-            let (reason, message) = (text(pod, "status.reason"), text(pod, "status.message"));
-            reader.line(out, Word::Failed, &[reason, message]);
-            out.tips.push(format!("kubectl logs {name}{of}"));
-        }
-        _ if is_ready(pod) => reader.fine(out, Word::RunsWell, &[node, text(pod, "status.podIP")]),
-        _ if containers.is_empty() || phase == "Pending" => {
-            not_started(reader, out, pod, node);
-            last_warning(reader, out, pod);
-        }
-        _ => {
-            not_ready(reader, out, pod, &containers);
-            last_warning(reader, out, pod);
+    if is_ready(pod) {
+        reader.fine(out, Word::RunsWell, &[node, text(pod, "status.podIP")]);
+        return;
+    }
+    if containers.is_empty() || phase == "Pending" {
+        not_started(reader, out, pod, node);
+    } else {
+        not_ready(reader, out, pod, &containers);
+    }
+    last_warning(reader, out, pod);
+}
+
+/// It has ended, and none of its containers starts again. What the kubelet says of the whole pod is
+/// the cause (`Evicted`, `DeadlineExceeded`): the exit codes are of containers that it has stopped.
+/// So is that of a sidecar, which ends after the others and because of them. Source: KEP-753.
+fn ended(reader: &Reader, out: &mut Explanation, pod: &Value, containers: &[&Value]) {
+    let (name, of) = (meta::name(pod), flag(meta::namespace(pod)));
+    if text(pod, "status.phase") == "Succeeded" {
+        reader.fine(out, Word::Succeeded, &[]);
+        return;
+    }
+    let (reason, message) = (text(pod, "status.reason"), text(pod, "status.message"));
+    if !reason.is_empty() {
+        reader.line(out, Word::Failed, &[reason, message]);
+        out.tips.push(format!("kubectl describe pod {name}{of}"));
+        return;
+    }
+    for container in containers.iter().filter(|status| !is_sidecar(pod, status)) {
+        if problem(reader, out, pod, container) {
+            return;
         }
     }
+    reader.line(out, Word::Failed, &[reason, message]);
+    out.tips.push(format!("kubectl logs {name}{of}"));
+}
+
+/// Is this the status of a sidecar: of an init container that runs as long as the pod?
+fn is_sidecar(pod: &Value, status: &Value) -> bool {
+    let mut specs = list(pod, "spec.initContainers").iter();
+    specs.any(|c| c["name"] == status["name"] && text(c, "restartPolicy") == "Always")
 }
 
 /// It has a node, and not all of its containers were started yet: does an init container run first?
 fn not_started(reader: &Reader, out: &mut Explanation, pod: &Value, node: &str) {
-    let is_sidecar = |status: &Value| {
-        let mut specs = list(pod, "spec.initContainers").iter();
-        specs.any(|c| c["name"] == status["name"] && text(c, "restartPolicy") == "Always")
-    };
     let mut statuses = list(pod, "status.initContainerStatuses").iter();
-    let runs = |status: &&Value| !at(status, "state.running").is_null() && !is_sidecar(status);
+    let runs = |status: &&Value| !at(status, "state.running").is_null() && !is_sidecar(pod, status);
     match statuses.find(runs) {
         Some(first) => reader.line(out, Word::Initializes, &[text(first, "name")]),
         None => reader.line(out, Word::NotStarted, &[node]),
@@ -118,15 +140,19 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
     };
     let decision = reader.facts.records.iter().rev().filter(about).find_map(decided);
     let decision = decision.filter(|(at, _)| *at >= born).map(|(_, decision)| decision);
+    // What a scheduler has decided that is silent now was so then, and it binds nothing any more.
+    let works = alive(reader, out, "kube-scheduler");
     let Some(decision) = decision else {
-        if alive(reader, out, "kube-scheduler") {
+        if works {
             reader.line(out, Word::NotYetScheduled, &[]);
             last_warning(reader, out, pod);
         }
         return;
     };
     if let Some(chosen) = &decision.chosen {
-        reader.fine(out, Word::BeingBound, &[chosen]);
+        if works {
+            reader.fine(out, Word::BeingBound, &[chosen]);
+        }
         return;
     }
     reader.line(out, Word::NoNodeFits, &[]);
@@ -202,7 +228,9 @@ fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
                 return true;
             }
             let restarts = int(container, "restartCount").unwrap_or(0);
-            if restarts > 0 && container["ready"] == true && !last.is_null() {
+            // Also one that is not ready: that it keeps ending may be why.
+            let is_up = container["ready"] == true || !at(container, "state.running").is_null();
+            if restarts > 0 && is_up && !last.is_null() {
                 let code = int(last, "exitCode").unwrap_or(0).to_string();
                 reader.fine(out, Word::WasRestarted, &[name, &restarts.to_string(), &code]);
                 meaning(reader, out, last);

@@ -4,7 +4,7 @@ use super::facts::{kind, last_session};
 use super::line::{Command, Typed, local_port, near_kind, near_verb};
 use super::object::object;
 use super::question::Explanation;
-use super::reader::{Reader, flag, near};
+use super::reader::{Reader, flag, is_unread, near};
 use super::service;
 use super::texts::Word;
 use api::meta;
@@ -135,9 +135,18 @@ fn misspelt(reader: &Reader, out: &mut Explanation, typed: &Typed, command: &Com
     true
 }
 
-/// The command failed, and no record says why.
+/// The exit code of a command that Ctrl-C has ended: 128 and SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// The command failed, and no record says why. A learner who waits in vain presses Ctrl-C: then it
+/// may be the API server that does not answer.
 fn ended_itself(reader: &Reader, out: &mut Explanation, typed: &Typed) {
     out.about = typed.line.clone();
+    if typed.code == INTERRUPTED {
+        reader.line(out, Word::Interrupted, &[]);
+        is_unread(reader, out, &["pods"]);
+        return;
+    }
     reader.line(out, Word::EndedItself, &[&typed.code.to_string()]);
 }
 

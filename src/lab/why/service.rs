@@ -1,5 +1,6 @@
 //! Why nobody answers behind a Service.
 
+use super::facts::Facts;
 use super::pod::is_ready;
 use super::question::Explanation;
 use super::reader::{Reader, alive, flag, is_unread, near};
@@ -62,14 +63,8 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
         .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
         .collect();
     let written = written.join(",");
-    let listed = reader
-        .facts
-        .within("endpointslices", namespace)
-        .filter(|s| meta::label(s, "kubernetes.io/service-name") == Some(name))
-        .flat_map(|s| list(s, "endpoints"))
-        // Source: EndpointConditions: a value that is missing is to be read as true.
-        .filter(|e| at(e, "conditions.ready") != false)
-        .count();
+    let endpoints = endpoints(reader.facts, namespace, name);
+    let listed = endpoints.len();
     if written.is_empty() {
         // A person or a component fills the list, as that of `default/kubernetes`.
         match listed {
@@ -94,7 +89,8 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
         out.tips.push(format!("why pod/{}{}", meta::name(pods[0]), flag(namespace)));
         return;
     }
-    if listed == 0 {
+    // Those that are listed may be pods of before, if nothing keeps the list up to date.
+    if !ready.iter().any(|pod| is_listed(pod, &endpoints)) {
         reader.line(out, Word::NotListed, &[]);
         alive(reader, out, "kube-controller-manager");
     } else {
@@ -106,6 +102,37 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     }
     for port in list(service, "spec.ports") {
         target(reader, out, port, ready[0]);
+    }
+    outside(reader, out, service);
+}
+
+/// The endpoints of a Service that its slices have as ready.
+fn endpoints<'a>(facts: &'a Facts, namespace: &'a str, service: &'a str) -> Vec<&'a Value> {
+    let is_its = move |s: &&Value| meta::label(s, "kubernetes.io/service-name") == Some(service);
+    let slices = facts.within("endpointslices", namespace).filter(is_its);
+    // Source: EndpointConditions: a value that is missing is to be read as true.
+    slices.flat_map(|s| list(s, "endpoints")).filter(|e| at(e, "conditions.ready") != false).collect()
+}
+
+/// Is an address of the pod among those of the endpoints?
+fn is_listed(pod: &Value, endpoints: &[&Value]) -> bool {
+    let further = list(pod, "status.podIPs").iter().map(|ip| text(ip, "ip"));
+    let own: Vec<&str> = further.chain([text(pod, "status.podIP")]).collect();
+    let mut addresses = endpoints.iter().flat_map(|endpoint| list(endpoint, "addresses"));
+    addresses.any(|address| address.as_str().is_some_and(|address| own.contains(&address)))
+}
+
+/// What `<pending>` under EXTERNAL-IP means. The node ports work without that address.
+fn outside(reader: &Reader, out: &mut Explanation, service: &Value) {
+    let is_given = !list(service, "status.loadBalancer.ingress").is_empty();
+    if text(service, "spec.type") != "LoadBalancer" || is_given {
+        return;
+    }
+    reader.fine(out, Word::NoBalancer, &[]);
+    let ports = list(service, "spec.ports").iter().filter_map(|port| int(port, "nodePort"));
+    let ports: Vec<String> = ports.filter(|port| *port != 0).map(|port| port.to_string()).collect();
+    if !ports.is_empty() {
+        reader.fine(out, Word::NodePorts, &[&ports.join(", ")]);
     }
 }
 

@@ -66,6 +66,7 @@ texts! {
         JobDone: "Nothing is wrong: the Job is complete. Pods that succeeded: {}.", "문제가 없습니다. 잡이 완료되었습니다. 성공한 파드: {}개";
         JobFailed: "The Job has failed and makes no more pods, {}: {}", "잡이 실패했고 파드를 더 만들지 않습니다. {}: {}";
         Suspended: "The Job is suspended (spec.suspend), so it has no pods.", "잡이 일시 중지되어(spec.suspend) 파드가 없습니다.";
+        NoParallelism: "Its parallelism is 0 (spec.parallelism), so it makes no pods until that number is raised.", "동시에 실행할 파드 수가 0이므로(spec.parallelism) 이 값을 올릴 때까지 파드를 만들지 않습니다.";
         JobRetries: "Pods that failed so far: {}; the Job gives up after {} retries (backoffLimit).", "지금까지 실패한 파드: {}개. 재시도 {}번을 넘으면 잡이 실패합니다(backoffLimit).";
         JobWithoutPods: "The Job has no pod that runs. Pods that succeeded: {} of {}.", "잡에 실행 중인 파드가 없습니다. 성공한 파드: {}/{}";
         JobRuns: "Pods that run for it: {}. Pods that succeeded: {} of {}.", "실행 중인 파드: {}개. 성공한 파드: {}/{}";
@@ -109,10 +110,13 @@ texts! {
         NoNamedPort: "Its targetPort is called {}, and no container has a port of that name and protocol.", "targetPort 이름이 {}인데 이름과 프로토콜이 같은 포트를 가진 컨테이너가 없습니다.";
         OtherPort: "It sends to port {} of the pods, but their containers name {}.", "파드의 {} 포트로 보내지만 컨테이너에 적힌 포트는 {}입니다.";
         SendsTo: "Port {} goes to port {} of the pods; if it is refused, nothing listens there inside the pod.", "{} 포트는 파드의 {} 포트로 갑니다. 연결이 거부된다면 파드 안에 그 포트에서 연결을 기다리는 프로그램이 없는 것입니다.";
+        NoBalancer: "Its EXTERNAL-IP is <pending>: a cloud's controller gives a Service of the type LoadBalancer its address, and no controller here has given it one.", "EXTERNAL-IP가 <pending> 상태입니다. LoadBalancer 타입의 서비스에는 클라우드의 컨트롤러가 주소를 주는데, 여기에는 주소를 준 컨트롤러가 없습니다.";
+        NodePorts: "From outside it is reached by a node's address and its NodePort: {}.", "밖에서는 노드 주소와 노드포트로 연결할 수 있습니다: {}";
         // -- the last command
         NoSuchVerb: "kubectl has no command {}.", "kubectl에는 {} 명령이 없습니다.";
         MeantVerb: "Its word for that is {}.", "kubectl에서는 {} 명령을 씁니다.";
         EndedItself: "It ended with exit code {}, and the API server refused nothing: the reason stands in the command's own output.", "종료 코드 {}번으로 끝났습니다. API 서버가 거부한 요청은 없으므로, 이유는 명령이 출력한 메시지에 있습니다.";
+        Interrupted: "It was interrupted (Ctrl-C, exit code 130) before it came to its end; the API server refused nothing.", "명령이 끝나기 전에 중단되었습니다(Ctrl-C, 종료 코드 130). API 서버가 거부한 요청은 없습니다.";
         NamesNoObject: "No request of this command was about an object. If the command failed, the reason stands in its own output.", "이 명령이 보낸 요청 중에는 오브젝트에 관한 것이 없습니다. 실패했다면 이유는 명령이 출력한 메시지에 있습니다.";
         NotKubectl: "`why` explains kubectl commands, objects and ports of localhost. This command ended with exit code {}.", "`why`는 kubectl 명령, 오브젝트, localhost의 포트를 설명합니다. 이 명령은 종료 코드 {}번으로 끝났습니다.";
         LookedWell: "The API server answered: {}.", "API 서버의 응답 코드: {}.";

@@ -226,6 +226,11 @@ pub(super) fn job(reader: &Reader, out: &mut Explanation, job: &Value) {
         out.tips.push(format!("kubectl patch job {name}{of} -p '{{\"spec\":{{\"suspend\":false}}}}'"));
         return;
     }
+    if int(job, "spec.parallelism") == Some(0) {
+        reader.line(out, Word::NoParallelism, &[]);
+        out.tips.push(format!("kubectl patch job {name}{of} -p '{{\"spec\":{{\"parallelism\":1}}}}'"));
+        return;
+    }
     let lost = number("status.failed");
     if lost > 0 {
         let limit = int(job, "spec.backoffLimit").unwrap_or(6).to_string();

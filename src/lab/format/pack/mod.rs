@@ -201,11 +201,45 @@ fn harmful_places(path: &Path, text: &str) -> Vec<Fault> {
     let value: Option<serde_yaml::Value> = has_escapes.then(|| serde_yaml::from_str(yaml).ok()).flatten();
     match value.as_ref().and_then(harmful_in) {
         Some(c) => {
-            let escape = text.lines().position(|line| line.contains('\\')).map_or(1, |at| at + 1);
-            fault(escape, c)
+            let escape = text.lines().position(|line| has_escape(line, c));
+            let escape = escape.or_else(|| text.lines().position(|line| line.contains('\\')));
+            fault(escape.map_or(1, |at| at + 1), c)
         }
         None => vec![],
     }
+}
+
+/// True for a line of YAML that writes this character as an escape, e.g. U+001B as `\e`, `\x1b` or
+/// `\u001B`. Source: YAML 1.2, 5.7.
+fn has_escape(line: &str, c: char) -> bool {
+    let mut rest = line;
+    while let Some((_, escape)) = rest.split_once('\\') {
+        let Some(kind) = escape.chars().next() else { return false };
+        let digits = match kind {
+            'x' => 2,
+            'u' => 4,
+            'U' => 8,
+            _ => 0,
+        };
+        let written = match kind {
+            '0' => Some('\0'),
+            'a' => Some('\u{7}'),
+            'b' => Some('\u{8}'),
+            'v' => Some('\u{b}'),
+            'f' => Some('\u{c}'),
+            'e' => Some('\u{1b}'),
+            'N' => Some('\u{85}'),
+            _ => {
+                let code = escape.get(1..=digits).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+                code.and_then(char::from_u32)
+            }
+        };
+        if written == Some(c) {
+            return true;
+        }
+        rest = &escape[kind.len_utf8()..];
+    }
+    false
 }
 
 /// The first harmful character of a value's texts. A carriage return is none there: what a lesson

@@ -148,6 +148,22 @@ fn nothing_that_a_terminal_obeys_comes_from_a_pack() {
     assert!(labs.labs.is_empty() && labs.faults[0].what.contains("U+009B"), "{:?}", labs.faults);
 }
 
+#[test]
+fn an_escape_is_told_on_its_own_line() {
+    for (escape, c) in [
+        ("\\e", "001B"),
+        ("\\x1b", "001B"),
+        ("\\u001B", "001B"),
+        ("\\U0000001b", "001B"),
+        ("\\N", "0085"),
+        ("\\u202e", "202E"),
+    ] {
+        let text = format!("a: \"x\\ty\"\nb: \"C:\\\\e\\n\"\nc: \"{escape}[2J\"\n");
+        let told = harmful_places(Path::new("a.yaml"), &text);
+        assert!(told.len() == 1 && told[0].line == 3 && told[0].what.contains(c), "{escape}: {told:?}");
+    }
+}
+
 /// A file of sixty kilobytes, of which a reader would make gigabytes or work for minutes.
 #[test]
 fn no_file_of_a_pack_costs_more_than_its_length() {

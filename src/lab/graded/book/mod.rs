@@ -1,9 +1,9 @@
 //! What has to survive `kill -9`: the lab that is open, and what came of those before. One file in
 //! the cluster's directory, sealed with the cluster's key.
 //!
-//! A seal shows that the file was edited. That it is not an older copy of itself shows the
-//! [`Anchor`]: a key of the store that counts along. Putting that back, too, is one more write,
-//! which the store counts.
+//! A seal shows that the file was edited, or is another cluster's. That it is not an older copy of
+//! itself shows the [`Anchor`]: a key of the store that counts along. Putting that back, too, is
+//! one more write, which the store counts.
 
 use super::score::Used;
 use super::seal::{Chain, Key, Kind};
@@ -31,6 +31,9 @@ const SEEDS_MAX: usize = 256;
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Book {
     pub format: u32,
+    /// The directory's name of the cluster that wrote it: a declared cluster seals with the key of
+    /// the learner's own. Empty: of a program that did not note it.
+    pub cluster: String,
     /// How often it was written.
     pub counter: u64,
     /// The store knows of it since this count; 0: not yet.
@@ -223,9 +226,15 @@ pub(crate) struct Best {
 /// The highest count that is believed of a file that was edited; from there on it is counted.
 const COUNTER_MAX: u64 = u64::MAX / 2;
 
+/// The name of the directory of the cluster whose book lies at this path.
+fn cluster_of(path: &Path) -> String {
+    let directory = path.parent().and_then(Path::file_name);
+    directory.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
 impl Book {
-    /// A file that is not there is a beginning; of one that was edited, only the open lab is left,
-    /// and that is [tampered](Open::tampered) with.
+    /// A file that is not there is a beginning; of one that was edited, or copied from another
+    /// cluster, only the open lab is left, and that is [tampered](Open::tampered) with.
     ///
     /// # Errors
     /// The file cannot be read, was written by a newer program, or is damaged.
@@ -234,7 +243,8 @@ impl Book {
         let sealed = key.is_sealed(Kind::Book, &kept) && kept["format"] == FORMAT;
         let read = serde_json::from_value(kept);
         let mut book: Book = read.map_err(|e| Error::Damaged { path: path.into(), why: e.to_string() })?;
-        if !sealed {
+        let is_own = book.cluster.is_empty() || book.cluster == cluster_of(path);
+        if !sealed || !is_own {
             book.distrust();
         }
         Ok(book)
@@ -260,6 +270,7 @@ impl Book {
     /// The file cannot be written; the count is as before.
     pub(crate) fn save(&mut self, path: &Path, key: &Key) -> Result<(), Error> {
         self.format = FORMAT;
+        self.cluster = cluster_of(path);
         self.counter += 1;
         let Value::Object(fields) = json!(self) else { return Ok(()) }; // a struct is an object
         progress::keep(path, &key.seal(Kind::Book, fields)).inspect_err(|_| self.counter -= 1)
@@ -300,9 +311,9 @@ impl Book {
     }
 
     /// Leaves the open lab; what it was counts for the starts after it. Only a lab that was never
-    /// graded counts as left.
+    /// graded counts as left, and not one whose setup failed: that counts as no start either.
     pub(crate) fn leave(&mut self) {
-        if let Some(open) = self.open.as_ref().filter(|open| open.gradings == 0) {
+        if let Some(open) = self.open.as_ref().filter(|open| open.gradings == 0 && open.began > 0) {
             let tries = self.tries.entry(open.lab.clone()).or_default();
             tries.left = tries.left.saturating_add(1);
         }

@@ -129,6 +129,9 @@ fn who_leaves_a_lab_is_known_to_have_left_it() {
     assert_eq!(book.open.as_ref().unwrap().attempts()["earlier_left"], 1);
     book.close();
     assert_eq!(book.start("a", 7).left, 1, "another start is no leave");
+    book.open = Some(Open { began: 0, ..open() });
+    book.leave();
+    assert_eq!(book.start("a", 7).left, 1, "it was never handed out");
 }
 
 /// Cheats 1 and 2: the solution and the hints are taken out of the file, the clock is set back,

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct Lab {
     /// The name of its folder, e.g. `broken-selector`.
     pub id: String,
-    /// May name values as `{{key}}`.
+    /// It is shown as it is, so it names no values.
     pub title: Text,
     /// Rows of the curriculum that it covers, as the author wrote them, e.g. `1.7 2.7`.
     pub row: String,

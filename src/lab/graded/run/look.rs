@@ -39,7 +39,8 @@ const SAVE_TIME_MS: u64 = 10_000;
 impl LabRun {
     pub(super) async fn check(&self, current: Current, lang: &str) -> Result<Value, String> {
         self.world.read(self.host.tap());
-        self.note_limit(&current).await?;
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
+        self.note_limit(&current).await.map_err(not_kept)?;
         let frame = current.frame();
         let looked = seen_alone(&current.lab).map(|task| {
             let frame = &frame;
@@ -296,6 +297,7 @@ mod tests {
     use crate::graded::view::Ask;
     use crate::graded::world::World;
     use crate::stage::{self, Stage};
+    use client::testing::{Scripted, refusal};
     use cluster::guest::Host;
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
@@ -388,6 +390,27 @@ mod tests {
             () = run.attend() => {}
             noted = tokio::time::timeout(Duration::from_secs(120), noted) => noted.expect("the time"),
         }
+        crew.kill();
+    }
+
+    /// The time is over, and the API server does not list what people have written.
+    #[tokio::test]
+    async fn a_check_that_fails_says_so_in_the_learners_language() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({})))));
+        let busy = Scripted::new(|_| refusal(500, "InternalError")).await.client;
+        let host: Host = Stage::seen_by(busy, dir.path(), address, past);
+        let crew = Crew::new("labs");
+        let world = World::start(&crew, &host).unwrap();
+        let run = LabRun::open(world.clone(), host, Opened::default()).unwrap();
+        let open = json!({"lab": "orphans", "seed": 7, "base": 5, "began": 10, "started": "2026-01-01T00:00:00Z",
+            "hints": [], "solve": false, "undo": 0, "green": {}, "chain": Chain::default()});
+        run.book().open = Some(serde_json::from_value(open).unwrap());
+        let day = crate::graded::stopwatch::Stopwatch::taken_up(clock::now(), 24 * 3_600_000);
+        world.know().watch = Some(day);
+        let told = run.check(run.current().unwrap(), "ko").await.unwrap_err();
+        assert!(told.starts_with("기록할 수 없어서"), "{told}");
         crew.kill();
     }
 

@@ -5,6 +5,7 @@ use crate::graded::book::Open;
 use crate::graded::read::Lab;
 use crate::graded::view::{Left, Plan};
 use crate::graded::words::{self, Word};
+use crate::need::Need;
 use crate::{lines, own, reach, run};
 use api::kinds;
 use api::status::qualified;
@@ -99,13 +100,14 @@ impl LabRun {
             return Some(crate::words::other_cluster(lang, declared, &self.host.place().name, &begin));
         }
         let need = lab.requires.iter().find(|need| !reach::met(need, &offers))?;
-        Some(words::say(lang, Word::Lacks, &[need]))
+        Some(words::say(lang, Word::Lacks, &[&Need::Requires(need.clone()).say(lang)]))
     }
 
     /// The seed that was asked for, or one whose names nobody has taken, with what it draws.
     ///
     /// # Errors
-    /// Every one has something in the way, which is named.
+    /// Every one has something in the way, which is named, or draws values from which another one
+    /// does not follow.
     pub(super) async fn free_seed(
         &self,
         lab: &Lab,
@@ -116,7 +118,7 @@ impl LabRun {
         let mut way = Vec::new();
         for _ in 0..if seed.is_some() { 1 } else { SEEDS } {
             let seed = seed.unwrap_or_else(|| rng.range(1, 10_000));
-            let variant = lab.variant(seed)?;
+            let variant = lab.variant(seed).map_err(|why| words::say(lang, Word::SetupFailed, &[&why]))?;
             way = self.in_the_way(&lab.setup_lines(&variant)).await;
             if way.is_empty() {
                 return Ok((seed, variant));
@@ -238,7 +240,12 @@ impl run::Teacher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graded::Opened;
     use crate::graded::read::Labs;
+    use crate::graded::world::World;
+    use crate::stage::{self, Stage};
+    use cluster::guest::Host;
+    use task::Crew;
 
     #[test]
     fn what_a_lab_makes_is_named_with_its_namespace_first() {
@@ -251,6 +258,28 @@ mod tests {
             assert!(all.len() > 1, "{all:?}");
             assert!(all.iter().skip(1).all(|made| made.ends_with(&format!(" -n {ns}"))), "{all:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_cluster_lacks_is_told_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({})))));
+        let host: Host = Stage::new(dir.path(), address, past).await;
+        let crew = Crew::new("labs");
+        let run = LabRun::open(World::start(&crew, &host).unwrap(), host, Opened::default()).unwrap();
+        let mut lab = run.labs.get("orphans").unwrap().clone();
+        for (requires, english, korean) in [
+            ("workers>=3", "worker nodes, 3 or more", "워커 노드 3개 이상"),
+            ("control-planes>=3", "control-plane nodes, 3 or more", "컨트롤 플레인 노드 3개 이상"),
+        ] {
+            lab.requires = vec![requires.into()];
+            for (lang, says) in [("en", english), ("ko", korean)] {
+                let told = run.lacks(&lab, lang).expect("the cluster has two workers");
+                assert!(told.ends_with(says), "{told}");
+            }
+        }
+        crew.kill();
     }
 
     #[test]

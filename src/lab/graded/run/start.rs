@@ -76,7 +76,7 @@ impl LabRun {
         self.put_back(false, back, lang).await?;
         self.world.forget_answers();
         self.world.watch(kinds(lab));
-        let base = self.revision().await?;
+        let base = self.revision().await.map_err(|why| words::say(lang, Word::SetupFailed, &[&why]))?;
         let mut open = not_begun(lab, seed, base);
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.book().open = Some(open.clone());

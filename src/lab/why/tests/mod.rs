@@ -50,7 +50,7 @@ pub(super) fn service(selector: Value, target: Value) -> Value {
 /// The list of endpoints of the Service `web`, one of which is ready.
 fn slice() -> (&'static str, Value) {
     let slice = json!({"metadata": {"name": "web-x", "namespace": "default",
-        "labels": {"kubernetes.io/service-name": "web"}}, "endpoints": [{"addresses": ["10.0.0.1"]}]});
+        "labels": {"kubernetes.io/service-name": "web"}}, "endpoints": [{"addresses": ["10.244.1.5"]}]});
     ("endpointslices", slice)
 }
 
@@ -321,6 +321,15 @@ fn endpoints_are_judged_by_the_slices_and_not_by_the_selector_alone() {
     let pods = ("pods", pod(json!({"app": "web"}), ready()));
     let told = ask(
         &facts(&[pods, ("services", service(json!({"app": "web"}), json!(80)))], &Tap::new()),
+        &["svc/web"],
+    );
+    assert!(told.problem && told.lines[0].contains("no EndpointSlice lists one"), "{told:?}");
+    // The controller manager is down, and the pods are others than those that it had listed.
+    let mut later = ready();
+    later["podIP"] = "10.244.2.7".into();
+    let pods = ("pods", pod(json!({"app": "web"}), later));
+    let told = ask(
+        &facts(&[pods, slice(), ("services", service(json!({"app": "web"}), json!(80)))], &Tap::new()),
         &["svc/web"],
     );
     assert!(told.problem && told.lines[0].contains("no EndpointSlice lists one"), "{told:?}");

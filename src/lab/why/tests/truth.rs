@@ -1,7 +1,7 @@
 //! Sentences that must be true of the cluster: what is unknown is not told, and what is told is so.
 
 use super::workloads::{no_image, owned, workload};
-use super::{after, answer, answered, ask, facts, key, pod, ready, service, slice};
+use super::{after, answer, answered, ask, decision, facts, key, pod, ready, service, slice};
 use serde_json::{Value, json};
 use tap::{Event, Record, Request, Tap, Write};
 
@@ -125,6 +125,61 @@ fn a_node_that_is_not_ready_is_no_problem_of_a_pod_that_has_ended() {
     assert!(told(held, "Running").lines[0].contains("example.com/x"));
 }
 
+/// It may have died before it could bind the pod, or before room was made.
+#[test]
+fn a_decision_of_a_scheduler_that_is_silent_is_an_old_one() {
+    let silent = json!({"metadata": {"name": "kube-scheduler", "namespace": "kube-system"},
+        "spec": {"renewTime": "2020-01-01T00:00:00.000000Z", "leaseDurationSeconds": 15}});
+    let mut pending = pod(json!({}), json!({"phase": "Pending"}));
+    pending["spec"]["nodeName"] = "".into();
+    let lacks_room = tap::Refusal { reason: "Insufficient cpu".into(), ..Default::default() };
+    for (refused, chosen, says) in
+        [(vec![], Some("n1"), "kube-scheduler"), (vec![lacks_room], None, "n1: Insufficient cpu")]
+    {
+        let tap = Tap::new();
+        tap.emit(Record::new(decision(refused, chosen)).object("pods", "default", "web-1"));
+        let objects = [("pods", pending.clone()), ("leases", silent.clone())];
+        let told = ask(&facts(&objects, &tap), &["pod/web-1"]);
+        let said = told.lines.join(" ");
+        assert!(told.problem && told.lines[0].contains("Nobody does the work of kube-scheduler"), "{said}");
+        assert!(said.contains(says) && !said.contains("about to bind"), "{said}");
+    }
+}
+
+/// Its kubelet has stopped the containers, and a sidecar ends after the others.
+#[test]
+fn a_pod_that_has_ended_is_told_by_what_ended_it() {
+    let ended = |name: &str, code: i64| json!({"name": name, "state": {"terminated": {"exitCode": code}}});
+    let told = |status: Value| {
+        let mut pod = pod(json!({}), status);
+        pod["spec"]["initContainers"] = json!([{"name": "log", "restartPolicy": "Always"}]);
+        pod["status"]["initContainerStatuses"] = json!([ended("log", 143)]);
+        ask(&facts(&[("pods", pod)], &Tap::new()), &["pod/web-1"])
+    };
+    let well = told(json!({"phase": "Succeeded", "containerStatuses": [ended("c", 0)]}));
+    assert!(!well.problem, "{well:?}");
+    let failed = told(json!({"phase": "Failed", "containerStatuses": [ended("c", 3)]}));
+    assert!(failed.problem && failed.lines[0].contains("container c ended with exit code 3"), "{failed:?}");
+    for reason in ["DeadlineExceeded", "Evicted"] {
+        let stopped = told(json!({"phase": "Failed", "reason": reason, "message": "Because.",
+            "containerStatuses": [ended("c", 137)]}));
+        let said = stopped.lines.join(" ");
+        assert!(said.contains(&format!("{reason} Because.")) && !said.contains("137"), "{said}");
+    }
+}
+
+/// Between two ends it runs, and its probe has not succeeded yet.
+#[test]
+fn a_container_that_is_not_ready_and_keeps_ending_says_how_it_ended() {
+    let status = json!({"phase": "Running", "containerStatuses": [{"name": "c", "ready": false,
+        "restartCount": 3, "state": {"running": {}},
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]});
+    let told = ask(&facts(&[("pods", pod(json!({}), status))], &Tap::new()), &["pod/web-1"]);
+    let said = told.lines.join(" ");
+    assert!(told.problem && said.contains("was restarted (times: 3)"), "{said}");
+    assert!(said.contains("more memory") && said.contains("not ready: c"), "{said}");
+}
+
 #[test]
 fn a_soft_taint_keeps_no_pod_away() {
     let taints = json!([{"key": "a", "value": "b", "effect": "PreferNoSchedule"},
@@ -164,6 +219,23 @@ fn a_headless_service_sends_no_port_to_another() {
     assert!(said.contains("headless") && !said.contains("goes to port"), "{said}");
     let said = headless(json!({"app": "nix"}));
     assert!(said.contains("no endpoints") && !said.contains("refused"), "{said}");
+}
+
+/// Nothing is wrong with its pods, and `kubectl get services` shows `<pending>`.
+#[test]
+fn a_load_balancer_without_an_address_says_who_gives_one() {
+    let told = |status: Value| {
+        let mut balanced = service(json!({"app": "web"}), json!(80));
+        balanced["spec"]["type"] = "LoadBalancer".into();
+        balanced["status"] = status;
+        let pods = ("pods", pod(json!({"app": "web"}), ready()));
+        ask(&facts(&[pods, slice(), ("services", balanced)], &Tap::new()), &["svc/web"])
+    };
+    let pending = told(json!({"loadBalancer": {}}));
+    let said = pending.lines.join(" ");
+    assert!(!pending.problem && said.contains("<pending>") && said.contains("NodePort: 31234."), "{said}");
+    let given = told(json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}));
+    assert!(!given.lines.join(" ").contains("<pending>"), "{given:?}");
 }
 
 /// Upstream's `FindPort` takes neither an init container that ends nor a port of another protocol.
@@ -262,6 +334,17 @@ fn a_line_that_kubectl_does_not_understand_was_not_refused_by_the_server() {
     assert!(after(&seen, "kubectl run web --image=nginx", 1).lines[0].starts_with("409"));
     let told = after(&seen, "kubectl run web --image=nginx --nonsense", 1);
     assert!(told.lines[0].contains("refused nothing"), "{told:?}");
+}
+
+/// A watch that was ended, or a command that waited for a server that does not answer.
+#[test]
+fn a_command_that_was_interrupted_has_no_fault_of_its_own() {
+    let mut seen = facts(&[], &Tap::new());
+    let told = after(&seen, "kubectl get pods -w", 130);
+    assert!(told.lines.len() == 1 && told.lines[0].contains("Ctrl-C"), "{told:?}");
+    seen.objects.remove(&key("pods"));
+    let said = after(&seen, "kubectl get pods", 130).lines.join(" ");
+    assert!(said.contains("Ctrl-C") && said.contains("API server does not answer"), "{said}");
 }
 
 /// It takes back the newest step, and that is another one here.

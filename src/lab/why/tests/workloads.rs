@@ -129,6 +129,8 @@ fn a_job_says_how_it_ended_or_what_it_waits_for() {
     assert!(!ask(&facts(&[job(json!({}), ended("Complete"))], &Tap::new()), &["job/sum"]).problem);
     let told = ask(&facts(&[job(json!({"suspend": true}), json!({}))], &Tap::new()), &["sum"]);
     assert!(told.problem && told.lines[0].contains("suspended"), "{told:?}");
+    let told = ask(&facts(&[job(json!({"parallelism": 0}), json!({}))], &Tap::new()), &["sum"]);
+    assert!(told.problem && told.lines[0].contains("parallelism is 0"), "{told:?}");
     let running = owned("sum", "sum-x", ready());
     let told = ask(&facts(&[job(json!({}), json!({"active": 1})), ("pods", running)], &Tap::new()), &["sum"]);
     assert!(!told.problem, "{told:?}");
@@ -142,6 +144,21 @@ fn a_job_says_how_it_ended_or_what_it_waits_for() {
     let refused = warning("sum", "FailedCreate", "exceeded quota");
     let told = ask(&facts(&[job(json!({}), json!({})), ("events", refused)], &Tap::new()), &["sum"]);
     assert!(told.problem && told.lines.join(" ").contains("exceeded quota"), "{told:?}");
+}
+
+/// Its warnings are gone after an hour, its conditions are not.
+#[test]
+fn an_autoscaler_that_cannot_work_says_why() {
+    let told = |status: &str| {
+        let active = json!({"type": "ScalingActive", "status": status, "message": "missing request for cpu"});
+        let limited = json!({"type": "ScalingLimited", "status": "False", "message": "within the range"});
+        let scaler = workload("web", json!({}), json!({"conditions": [active, limited]}));
+        ask(&facts(&[("horizontalpodautoscalers", scaler)], &Tap::new()), &["hpa/web"])
+    };
+    let asleep = told("False");
+    assert!(asleep.problem && asleep.lines.join(" ").contains("missing request"), "{asleep:?}");
+    let awake = told("True");
+    assert!(!awake.problem && !awake.lines.join(" ").contains("request"), "{awake:?}");
 }
 
 #[test]

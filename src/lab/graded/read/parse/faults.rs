@@ -7,6 +7,16 @@ use crate::{lines, playable};
 use serde_json::{Map, Value};
 use std::path::Path;
 
+/// So many letters of a text are looked for, then fewer.
+const BEGINNINGS: [usize; 3] = [50, 30, 15];
+
+/// Of a line `- id: NAME` or `- {id: NAME, …`: the name.
+fn id_of(line: &str) -> Option<&str> {
+    let id = line.trim_start_matches([' ', '-', '{']).strip_prefix("id:")?.trim_start();
+    let end = id.find([',', '}', ' ']).unwrap_or(id.len());
+    Some(id[..end].trim_matches(['"', '\'']))
+}
+
 /// Notes what is wrong, and on which line.
 pub(super) struct On<'a> {
     pub text: &'a str,
@@ -15,12 +25,37 @@ pub(super) struct On<'a> {
 }
 
 impl On<'_> {
-    /// Notes a fault on the first line that has `near` in it.
+    /// Notes a fault on the first line that has `near` in it; of a key, e.g. `level:`, on the first
+    /// that begins with it. YAML folds several lines into one text, so if no line has enough of it,
+    /// one with less will do.
     pub(super) fn fault(&mut self, near: &str, what: String) {
-        let begin: String = near.lines().next().unwrap_or_default().chars().take(50).collect();
+        let near = near.lines().next().unwrap_or_default();
         let plain = |l: &str| l.replace("''", "'").replace("\\\"", "\"");
-        let line = self.text.lines().position(|l| l.contains(&begin) || plain(l).contains(&begin));
-        self.faults.push(Fault { file: self.file.into(), line: line.map_or(1, |n| n + 1), what });
+        let find = |letters: usize| {
+            let begin: String = near.chars().take(letters).collect();
+            self.text.lines().position(|l| l.contains(&begin) || plain(l).contains(&begin))
+        };
+        let is_key = near.ends_with(':');
+        let key = self.text.lines().position(|l| is_key && l.trim_start().starts_with(near));
+        let line = key.or_else(|| BEGINNINGS.into_iter().find_map(find));
+        self.note(line.unwrap_or(0), what);
+    }
+
+    /// Notes a fault of an item of a list, e.g. `tasks:`, on the line of its id: of two of one id,
+    /// on that of the second.
+    pub(super) fn fault_of(&mut self, list: &str, id: &str, what: String) {
+        let lines = self.text.lines().enumerate().skip_while(|(_, line)| !line.starts_with(list)).skip(1);
+        let items = lines.take_while(|(_, line)| line.is_empty() || line.starts_with([' ', '-', '#']));
+        let last = items.filter(|(_, line)| id_of(line) == Some(id)).last().map(|(at, _)| at);
+        match last {
+            Some(line) => self.note(line, what),
+            None => self.fault(&format!("id: {id}"), what),
+        }
+    }
+
+    /// Notes a fault on a line, from 0.
+    fn note(&mut self, line: usize, what: String) {
+        self.faults.push(Fault { file: self.file.into(), line: line + 1, what });
     }
 
     /// Compiles an expression; what is wrong with it is a fault.

@@ -14,19 +14,22 @@ const WITHIN: Duration = Duration::from_secs(6);
 /// All tasks of a lab together weigh no more.
 const WEIGHT_MAX: u64 = 10_000;
 
+/// The list of tasks, as the file has it.
+const TASKS: &str = "tasks:";
+
 /// Compiles the tasks. Two of one name, one that checks nothing, and one that asks what a lab never
 /// answers, are faults.
 pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on: &mut On<'_>) -> Vec<Task> {
     let mut tasks: Vec<Task> = Vec::new();
     for task in written {
         if tasks.iter().any(|t| t.id == task.id) {
-            on.fault(&format!("id: {}", task.id), format!("two tasks are called {:?}", task.id));
+            on.fault_of(TASKS, &task.id, format!("two tasks are called {:?}", task.id));
         }
         on.text(&task.task, sample, false);
         on.text(task.debrief.as_deref().unwrap_or_default(), sample, true);
         let written = sentences(&task.id, task.check, on);
         if written.is_empty() {
-            on.fault(&format!("id: {}", task.id), format!("task {:?} checks nothing", task.id));
+            on.fault_of(TASKS, &task.id, format!("task {:?} checks nothing", task.id));
         }
         let unmet = task.unmet.unwrap_or_default();
         for told in written.iter().map(|(that, _)| that).chain([&unmet]) {
@@ -38,7 +41,7 @@ pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on
         for called in ["load", "shell"] {
             if checks.iter().any(|(_, is)| is.calls(called)) {
                 let why = format!("task {:?} asks {called}(), which only a step of a lesson has", task.id);
-                on.fault(&format!("id: {}", task.id), why);
+                on.fault_of(TASKS, &task.id, why);
             }
         }
         tasks.push(Task {
@@ -67,11 +70,11 @@ fn sentences(task: &str, checks: raw::Checks, on: &mut On<'_>) -> Vec<(String, S
                 written.push((that, is));
             }
             check => {
-                let near = if check.that.is_empty() { task.to_string() } else { check.that };
-                on.fault(
-                    &near,
-                    "a check of a lab is an expression, `is`; `expect` and `asked` are for lessons".into(),
-                );
+                let what = "a check of a lab is an expression, `is`; `expect` and `asked` are for lessons";
+                match check.that.is_empty() {
+                    true => on.fault_of(TASKS, task, what.into()),
+                    false => on.fault(&check.that, what.into()),
+                }
             }
         }
     }
@@ -84,10 +87,8 @@ pub(super) fn check_tasks(tasks: &[Task], on: &mut On<'_>) -> u64 {
     for task in tasks {
         let odd = |id: &&String| **id == task.id || tasks.iter().all(|t| t.id != **id);
         if let Some(odd) = task.only_with.iter().find(odd) {
-            on.fault(
-                "only_with:",
-                format!("task {:?} goes with {odd:?}, and there is no such other task", task.id),
-            );
+            let what = format!("task {:?} goes with {odd:?}, and there is no such other task", task.id);
+            on.fault_of(TASKS, &task.id, what);
         }
     }
     let weight: u64 = tasks.iter().map(|t| u64::from(t.weight)).sum();
@@ -122,7 +123,7 @@ pub(super) fn hints(written: Vec<raw::Hint>, sample: &Map<String, Value>, on: &m
         }
         let id = hint.id.unwrap_or_else(|| (at + 1).to_string());
         if hints.iter().any(|h| h.id == id) {
-            on.fault(&format!("id: {id}"), format!("two hints are called {id:?}"));
+            on.fault_of("hints:", &id, format!("two hints are called {id:?}"));
         }
         let when = hint.when.and_then(|w| on.expr(&w, Use::Check));
         hints.push(Hint { id, tier: hint.tier, when, say: Text::new(&hint.say) });

@@ -71,3 +71,32 @@ fn slips_are_told_with_file_line_and_what_was_meant() {
             .starts_with("broken-selector/lab.ko.md:")
     );
 }
+
+/// A lab, a task and a hint may have one name, or one may begin with another's.
+#[test]
+fn a_fault_of_a_task_is_told_on_the_line_of_its_id() {
+    let line_of = |text: &str, line: &str| 1 + text.lines().position(|l| l == line).expect("a line");
+    let told = |text: &str, line: usize, what: &str| {
+        let faults = read(text, KOREAN).unwrap_err();
+        let begin = format!("broken-selector/lab.md:{line}: {what}");
+        assert!(faults.iter().any(|fault| fault.starts_with(&begin)), "{begin}: {faults:#?}");
+    };
+    let (all, same) = ("  - id: all", "  - id: same");
+    let check =
+        LAB.lines().skip_while(|l| *l != all).find(|l| l.starts_with("    check: ")).expect("a check");
+    for id in ["broken", "where"] {
+        let text = LAB.replacen(&format!("{all}\n"), &format!("  - id: {id}\n"), 1);
+        let text = text.replacen(check, "    check: []", 1);
+        told(&text, line_of(LAB, all), &format!("task {id:?} checks nothing"));
+    }
+    let text = LAB.replacen(same, all, 1);
+    told(&text, line_of(LAB, same), "two tasks are called \"all\"");
+    let with = "    only_with: [traffic]\n";
+    let at = LAB.rfind(with).expect("the second one");
+    let text = format!("{}    only_with: [trafic]\n{}", &LAB[..at], &LAB[at + with.len()..]);
+    told(&text, line_of(LAB, same), "task \"same\" goes with \"trafic\"");
+    let text = LAB.replacen(check, "    check: {asked: kubectl get pods}", 1);
+    told(&text, line_of(LAB, all), "a check of a lab is an expression");
+    let folded = "    check: >-\n      raedy(v.ns + v.app)\n      && present(\"Service\", v.ns, v.app)";
+    told(&LAB.replacen(check, folded, 1), line_of(LAB, check) + 1, "nothing here is called \"raedy\"");
+}

@@ -90,7 +90,8 @@ impl LabRun {
         }
         let debrief_facts = self.world.facts(&frame); // before the judge's own doings
         let gone = Text::said(|lang| self.missing_base(&current, lang).unwrap_or_default());
-        let wills = self.wills_since_limit(&current).await?;
+        let failed = |why: String| words::say(lang, Word::ProbeFailed, &[&why]);
+        let wills = self.wills_since_limit(&current).await.map_err(failed)?;
         let limit_ms = super::limit_ms(lab);
         for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
             let verdict = self.disturb(&current, task, &still, &found, parts).await;
@@ -112,7 +113,7 @@ impl LabRun {
         self.note_best(&current, &open, &record, score::points(&all));
         self.save().map_err(not_kept)?;
         self.anchor().await.map_err(not_kept)?;
-        let file = self.keep(&lab.id, open.seed, &record)?;
+        let file = self.keep(&lab.id, open.seed, &record).map_err(not_kept)?;
         let (debrief, untold) = self.debrief(&current, &debrief_facts, &all, open.solve, gone);
         let graded = Graded { record, file, debrief, untold, found: all };
         let kept = Some(graded.clone());
