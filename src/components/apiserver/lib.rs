@@ -53,10 +53,11 @@
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
-//! API aggregation, webhooks, FlowSchemas (`flow` has levels as upstream's default ones, and no
-//! queues), audit logs (the tap has them), encryption at rest. Ingress and NetworkPolicy are kept,
-//! and nothing routes or blocks by them. All controllers share one role. Going back brings objects
-//! back, not the data in their volumes. A list whose continue token is too old has to begin again:
+//! API aggregation, admission webhooks, ValidatingAdmissionPolicies, PodSecurity admission,
+//! FlowSchemas (`flow` has levels as upstream's default ones, and no queues), audit logs (the tap
+//! has them), encryption at rest. Ingress and NetworkPolicy are stored, and nothing routes or
+//! blocks by them. All controllers share one role. Undo and rewind bring objects back, not the data
+//! in their volumes. A list whose continue token is too old has to begin again:
 //! there are no inconsistent continue tokens. A deletecollection at an exact resourceVersion is
 //! refused. `pods/resize` is not served: pods are not resized in place. Nor are `pods/proxy` and
 //! `services/proxy`: what listens in a pod is reached by `kubectl port-forward`.
