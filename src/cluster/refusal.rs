@@ -204,9 +204,9 @@ texts! {
         Foreign: "{} is not a cluster of ropewalk's own, and cannot be started here; open it with --kubeconfig FILE", "{} 클러스터는 kubeconfig로 연결한 클러스터이므로 여기서 시작할 수 없습니다. --kubeconfig FILE로 여세요";
         BadKubeconfig: "{} cannot be used as a kubeconfig: {}; it was left as it is", "{} 파일을 kubeconfig로 쓸 수 없습니다: {}. 파일은 그대로 두었습니다";
         ControlPlanes: "--control-planes {}: use 1, 3 or 5; an even number of members survives no more failures than one fewer", "--control-planes {}: 1, 3, 5 중 하나를 쓰세요. 짝수 개의 멤버는 하나 적을 때보다 더 많은 장애를 견디지 못합니다";
-        ControlPlanesStay: "--control-planes {}: cluster {} was made with {}, and its store keeps its members; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--control-planes {}: {} 클러스터는 컨트롤 플레인 {}개로 만들어졌고 저장소의 멤버는 바뀌지 않습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}`으로 삭제하세요";
+        ControlPlanesStay: "--control-planes {}: cluster {} was made with {}, and its store keeps its members; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--control-planes {}: {} 클러스터는 컨트롤 플레인 {}개로 만들어졌고 저장소의 멤버는 바뀌지 않습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}` 명령으로 삭제하세요";
         Clock: "--clock {}: use a whole number from 1 (real time) to {}", "--clock {}: 1(실제 시간)부터 {}까지의 정수를 쓰세요";
-        OwnStore: "--etcd: cluster {} was made with a store of its own, where its objects are; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--etcd: {} 클러스터의 오브젝트는 자체 저장소에 있습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}`으로 삭제하세요";
+        OwnStore: "--etcd: cluster {} was made with a store of its own, where its objects are; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--etcd: {} 클러스터의 오브젝트는 자체 저장소에 있습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}` 명령으로 삭제하세요";
         FilesWithoutEtcd: "--etcd-cafile, --etcd-certfile and --etcd-keyfile need --etcd at the first start", "처음 시작할 때 --etcd-cafile, --etcd-certfile, --etcd-keyfile을 쓰려면 --etcd가 필요합니다";
         Starting: "cluster {} is being started, or does not end; try again in a moment, and see {}", "{} 클러스터가 시작되는 중이거나 종료되지 않습니다. 잠시 뒤 다시 실행하고, 계속되면 {} 파일을 확인하세요";
         ForeignNamespaces: "these namespaces are still on the other cluster: {}; delete them with `ropewalk lesson leave --kubeconfig FILE`, or, if that cluster is gone, remove {}", "다른 클러스터에 네임스페이스가 남아 있습니다: {}. `ropewalk lesson leave --kubeconfig FILE`로 삭제하세요. 그 클러스터가 이미 없다면 {} 파일을 삭제하세요";
@@ -220,7 +220,7 @@ texts! {
         TooSlow: "a link cannot be delayed by {} ms; write at most {}, or cut the link with `ropewalk fault cut A B`", "링크를 {}ms 늦출 수는 없습니다. {} 이하를 적거나, `ropewalk fault cut A B`로 링크를 끊으세요";
         NodeRuns: "{} is running", "{} 노드는 이미 켜져 있습니다";
         NodeOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드는 꺼져 있습니다. `ropewalk fault node start {}` 명령으로 켤 수 있습니다";
-        Stopped: "{} is stopped already; `ropewalk fault start {}` starts it", "{} 컴포넌트는 이미 멈춰 있습니다. `ropewalk fault start {}`로 다시 시작할 수 있습니다";
+        Stopped: "{} is stopped already; `ropewalk fault start {}` starts it", "{} 컴포넌트는 이미 멈춰 있습니다. `ropewalk fault start {}` 명령으로 다시 시작할 수 있습니다";
         NotStopped: "{} was not stopped with `fault stop`; `ropewalk fault list` shows what is broken", "{} 컴포넌트는 `fault stop`으로 멈춘 것이 아닙니다. 무엇이 고장 났는지는 `ropewalk fault list`로 볼 수 있습니다";
         NoStore: "{} keeps no store: only control planes do, and only where `up` was not told of an etcd elsewhere", "{}에는 저장소가 없습니다. 저장소는 컨트롤 플레인에만 있으며, `up --etcd`로 외부 etcd를 쓰면 없습니다";
         NoNetem: "the kernel cannot delay packets here ({}); try `sudo modprobe sch_netem`", "이 커널은 패킷을 늦추지 못합니다({}). `sudo modprobe sch_netem`을 시도하세요";

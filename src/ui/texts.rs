@@ -105,7 +105,7 @@ texts! {
         "{} 에 강의용으로 만든 네임스페이스가 있습니다: {}. 그 안의 모든 것과 함께 지울까요? [y/N] ";
     RoomsGone: "Deleted: {}", "지웠습니다: {}";
     RoomsNone: "There is nothing of ours there.", "지울 네임스페이스가 없습니다.";
-    FilePlaced: "The lesson's file {} is in your folder, {}. Open it with `{}`.", "강의의 {} 파일을 현재 폴더({})에 넣었습니다. `{}`로 열 수 있습니다.";
+    FilePlaced: "The lesson's file {} is in your folder, {}. Open it with `{}`.", "강의의 {} 파일을 현재 폴더({})에 넣었습니다. `{}` 명령으로 열 수 있습니다.";
     FileKept: "Your folder has another file {}, which was left as it is. To get the lesson's, move yours away and open the lesson again.", "현재 폴더에 다른 {} 파일이 있어서 그대로 두었습니다. 강의의 파일을 쓰려면 그 파일을 옮기고 강의를 다시 여세요.";
     FileFailed: "The lesson's file {} could not be placed in your folder: {}", "강의의 {} 파일을 현재 폴더에 넣지 못했습니다: {}";
     LessonFirst: "first: lesson {}, not done yet", "먼저 할 강의: {} (아직 끝내지 않음)";
@@ -150,7 +150,7 @@ texts! {
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
          되돌리기   undo [N]   redo   rewind 리비전|시각|5m     undo --list\n\
          고장 내기  fault kill|stop|start 컴포넌트[/노드]   stop하면 start까지 멈춥니다\n\
-         여기       help [동사]   lang en|ko   clear   quit (Ctrl-D)   exit [코드]\n\
+         여기       help [명령]   lang en|ko   clear   quit (Ctrl-D)   exit [코드]\n\
          키         Tab 자동 완성 · Ctrl-R 기록 검색 · Ctrl-C 명령 취소\n\
          \n\
          다른 터미널에서는:\n  export KUBECONFIG={}\n  export PATH={}:$PATH";
@@ -223,10 +223,10 @@ texts! {
     OtherKey: "signed with another key, {}", "다른 키로 서명되어 있습니다: {}";
     NoSuchLab: "there is no lab {}; `lab list` shows them", "{} 실습은 없습니다. `lab list`로 목록을 볼 수 있습니다";
     Killed: "killed {}", "강제 종료했습니다: {}";
-    Held: "stopped {}; it stays down until `ropewalk fault start {}`", "{} 컴포넌트를 멈췄습니다. `ropewalk fault start {}`로 다시 시작할 때까지 멈춰 있습니다";
+    Held: "stopped {}; it stays down until `ropewalk fault start {}`", "{} 컴포넌트를 멈췄습니다. `ropewalk fault start {}` 명령으로 다시 시작할 때까지 멈춰 있습니다";
     Released: "{} starts", "{} 컴포넌트를 시작합니다";
     ReleasedLater: "{} starts in {} s, when the kubelet's back-off is over", "{} 컴포넌트를 {}초 뒤에 시작합니다. kubelet의 백오프가 끝나야 합니다";
-    ReleasedAsleep: "{} starts when the kubelet of its node runs again: `ropewalk fault start {}`", "{} 컴포넌트는 그 노드의 kubelet이 다시 실행되어야 시작합니다. `ropewalk fault start {}`로 kubelet을 시작하세요";
+    ReleasedAsleep: "{} starts when the kubelet of its node runs again: `ropewalk fault start {}`", "{} 컴포넌트는 그 노드의 kubelet이 다시 실행되어야 시작합니다. `ropewalk fault start {}` 명령으로 kubelet을 시작하세요";
     Silent: "no API server answers kubectl until then; pods run on", "그때까지 kubectl에 답하는 API 서버가 없습니다. 파드는 계속 실행됩니다";
     LinkCut: "cut {} from {}; `ropewalk fault heal` mends it", "{} 노드와 {} 노드 사이를 끊었습니다. `ropewalk fault heal`로 잇습니다";
     LinkSlow: "{} and {} send {} ms late", "{} 노드와 {} 노드가 {} ms 늦게 보냅니다";
@@ -315,14 +315,14 @@ texts! {
     LossSetupKeep: "To keep all of it, play the lesson on another cluster: `ropewalk --name practice` in another terminal starts one.", "모두 그대로 두려면 다른 클러스터에서 이 강의를 하세요. 다른 터미널에서 `ropewalk --name practice`를 입력하면 클러스터가 하나 더 시작됩니다.";
     BesideLesson: "Lesson {}", "{} 강의";
     BesideLab: "Lab {}", "{} 실습";
-    BesideOffer: "{} is played on a cluster of its own: control planes {}, workers {}. It starts beside yours ({}), which stays as it is; it needs about {} MB of memory and takes a minute to start. `{}` ends it: the cluster is removed with everything in it, and what you have done counts.", "{}: 전용 클러스터에서 진행합니다(컨트롤 플레인 {}개, 워커 노드 {}개). 지금 클러스터({}) 옆에 새로 시작하며, 지금 클러스터는 그대로 남습니다. 메모리 약 {} MB가 필요하고 시작하는 데 1분쯤 걸립니다. `{}`로 끝내면 전용 클러스터는 안의 모든 것과 함께 삭제되고, 지금까지 한 일은 기록에 남습니다.";
+    BesideOffer: "{} is played on a cluster of its own: control planes {}, workers {}. It starts beside yours ({}), which stays as it is; it needs about {} MB of memory and takes a minute to start. `{}` ends it: the cluster is removed with everything in it, and what you have done counts.", "{}: 전용 클러스터에서 진행합니다(컨트롤 플레인 {}개, 워커 노드 {}개). 지금 클러스터({}) 옆에 새로 시작하며, 지금 클러스터는 그대로 남습니다. 메모리 약 {} MB가 필요하고 시작하는 데 1분쯤 걸립니다. `{}` 명령으로 끝내면 전용 클러스터는 안의 모든 것과 함께 삭제되고, 지금까지 한 일은 기록에 남습니다.";
     BesideGone: "The cluster {} is removed; your own is {}.", "전용 클러스터({})를 삭제했습니다. 원래 클러스터: {}";
     BesideSwept: "The cluster {} of {}, which an interrupted session had left, is removed; what you had done there counts.", "중단된 세션이 남긴 전용 클러스터({}, {})를 삭제했습니다. 그곳에서 한 일은 기록에 남았습니다.";
     BesideWiped: "The cluster {} of {}, which an interrupted session had left, is removed, too.", "중단된 세션이 남긴 전용 클러스터({}, {})도 삭제했습니다.";
     BesideNone: "This is your own cluster: no lesson or lab has started another one.", "지금 클러스터는 원래 쓰던 클러스터입니다. 강의나 실습의 전용 클러스터가 아닙니다.";
     BesideEdited: "the attempts on the lab's own cluster are not taken over: their file was edited", "실습 전용 클러스터의 기록 파일이 수정되어 가져오지 않았습니다";
     BesideRuns: "the cluster {} of another lesson or lab still runs or is just ending, and there is one at a time; leave that one first", "다른 강의나 실습의 전용 클러스터({})가 아직 실행 중이거나 종료되는 중입니다. 전용 클러스터는 한 번에 하나만 쓸 수 있으니 먼저 끝내세요";
-    BesideOther: "the cluster {} was not made for a lesson or lab, so it stays; `ropewalk reset --name {}` removes it", "{} 클러스터는 강의나 실습을 위해 만든 것이 아니어서 삭제하지 않았습니다. `ropewalk reset --name {}`로 삭제할 수 있습니다";
+    BesideOther: "the cluster {} was not made for a lesson or lab, so it stays; `ropewalk reset --name {}` removes it", "{} 클러스터는 강의나 실습을 위해 만든 것이 아니어서 삭제하지 않았습니다. `ropewalk reset --name {}` 명령으로 삭제할 수 있습니다";
     LessonDebriefNone: "There is nothing to read again: this step is not done.", "다시 읽을 내용이 없습니다. 아직 끝내지 않은 단계입니다.";
     HelpNext: "next: goes on to the next step; after the last one it opens the next lesson.", "next: 다음 단계로 갑니다. 마지막 단계 다음에는 다음 강의를 엽니다.";
     HelpBack: "back: shows the step before this one. The cluster stays as it is.", "back: 앞 단계를 보여 줍니다. 클러스터는 그대로입니다.";
@@ -389,9 +389,9 @@ texts! {
     KillInit: "`{}` would signal process 1 of this machine, not of a pod; it was not run", "`{}` 명령은 파드가 아니라 이 컴퓨터의 1번 프로세스에 신호를 보냅니다. 실행하지 않았습니다";
     KillInitTry: "kubectl exec POD -- kill 1   (on this machine all the same: `!{}`)", "kubectl exec 파드 -- kill 1   (그래도 이 컴퓨터에서 실행하려면 `!{}`)";
     KillAll: "`{}` would signal every process of yours; it was not run", "`{}` 명령은 사용자의 모든 프로세스에 신호를 보냅니다. 실행하지 않았습니다";
-    KillAllTry: "name the processes; all of them all the same: `!{}`", "프로세스 번호를 지정하세요. 그래도 모두에 보내려면 `!{}`를 입력하세요";
+    KillAllTry: "name the processes; all of them all the same: `!{}`", "프로세스 번호를 지정하세요. 그래도 모두에 보내려면 `!{}` 명령을 입력하세요";
     KillOwn: "process {} is Ropewalk's own; it got no signal", "{}번 프로세스는 Ropewalk의 프로세스입니다. 신호를 보내지 않았습니다";
-    KillOwnTry: "ropewalk down --name {} stops the cluster, `quit` leaves; all the same: `!{}`", "클러스터를 멈추려면 ropewalk down --name {}, 나가려면 `quit`, 그래도 실행하려면 `!{}`를 입력하세요";
+    KillOwnTry: "ropewalk down --name {} stops the cluster, `quit` leaves; all the same: `!{}`", "클러스터를 멈추려면 ropewalk down --name {}, 나가려면 `quit`, 그래도 실행하려면 `!{}` 명령을 입력하세요";
     DidYouMean: "Did you mean `{}`?", "혹시 이 명령입니까? `{}`";
     ForeignShell:
         "Your shell {} cannot be driven line by line; {} is used here instead.",
