@@ -32,10 +32,11 @@
 //! In the interface the pane's terminal is emulated. When its width changes, its lines and their
 //! past are laid out anew, so that a narrow window cuts nothing off; the emulator itself would.
 //!
-//! With `--kubeconfig` the session uses a foreign cluster: [`connection`] opens [`cluster::foreign`]
-//! in this process instead of starting a cluster, and offers to delete what lessons made there when
-//! the session ends. The rest of the room does not know the difference. Texts for people are in
-//! tables, in English and Korean ([`texts`], and `tui::words` for the interface).
+//! With `--kubeconfig` the session uses a foreign cluster: [`connection`] opens
+//! [`cluster::foreign`] in this process instead of starting a cluster, and offers to delete what
+//! lessons made there when the session ends. The rest of the room does not know the difference.
+//! Texts for people are in tables, in English and Korean ([`texts`], and `tui::words` for the
+//! interface).
 //! ### The views of the map
 //! One play head moves all views: its line stands under each of them, with marks for a typed
 //! command (`$`), a fault and a step that turned green. F4 puts the objects of an earlier moment
