@@ -9,7 +9,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | `src/ground` | lang, clock, linux, rng, tap, task, pki: the language spoken, time, system calls (the only `unsafe`), chance, records, owned tasks, certificates |
+//! | `src/ground` | lang, clock, linux, rng, tap, task, pki, golden: languages of the texts, time, system calls (the only `unsafe`), random numbers, records, owned tasks, certificates, scripts of decisions for tests |
 //! | `src/machinery` | raft, api, cri, cni, applets: what knows nothing of a running cluster |
 //! | `src/foundation` | etcd, client, runtime, net: what components stand on |
 //! | `src/components` | apiserver, scheduler, controllers, kubelet, proxy, addons, kubectl, etcdctl: they meet through the API only |

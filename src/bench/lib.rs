@@ -20,12 +20,13 @@
 //! program among the forty most expensive functions: where client and server share two processors,
 //! twice the work is half the figure.
 //!
-//! A Pod's creation by one of 32 clients that never rest takes 23 ms in the middle and 50 to 67 at
-//! the 99th percentile; the aim is 25. 1 400 pods a second, written to three disks and decoded by
-//! three watch caches, keep two processors busy with nothing to spare: half of the time is the
-//! kernel's (TCP between the nodes, wakeups, fresh memory), a sixth is reading JSON into the
-//! caches, a tenth is memory's own bookkeeping, a tenth the clients. Another allocator was tried
-//! and changed nothing beyond the noise.
+//! In a cluster of three control planes (`cargo bench --bench towers`) a Pod's creation by one of
+//! 32 clients that never rest takes 23 ms at the median and 50 to 67 at the 99th percentile; the
+//! aim is 25 at the 99th. 1 400 pods a second, written to three disks and decoded by three watch
+//! caches, keep two processors busy with nothing to spare: half of the time is the kernel's (TCP
+//! between the nodes, wakeups, fresh memory), a sixth is reading JSON into the caches, a tenth is
+//! memory's own bookkeeping, a tenth the clients. Another allocator was tried and changed nothing
+//! beyond the noise.
 //! ## Left out
 //! The API of three control planes under many clients, which takes minutes: `cargo bench --bench
 //! towers`.

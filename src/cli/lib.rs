@@ -8,7 +8,7 @@
 //! `trace`: nothing was found), 2 usage, 128 + N ended by signal N, 141 the reader of the output
 //! left. `kubectl` and `etcdctl` end with codes of their own.
 //! ## Left out
-//! `class`: it comes with the room that does its work.
+//! A command for classrooms: it is planned.
 //! ## Read next
 //! `cluster`, which `up` starts.
 

@@ -18,44 +18,57 @@
 //! get pods | wc -l    ─┬─▶ shell      $SHELL, one for the whole session: cd and export last
 //! ls, vi, curl, !get  ─┘
 //! ```
+//! ### The shell
 //! The shell is a real one on a terminal of its own ([`screen`]). It reads commands from a pipe,
 //! and its prompt, which goes to another pipe, says when it is ready and how the last command ended
 //! ([`dialect`]); nothing that is visible is ever parsed. While a line runs, the learner's terminal
-//! passes every key on, so editors and pagers work and Ctrl-C reaches the command. A line of
-//! kubectl or etcdctl that runs in this program has the variables that the shell exports
-//! ([`commands`]); if the shell does not tell them, the line is refused. In the interface the
-//! pane's terminal is emulated. When its width changes, its lines and their past are laid out anew,
-//! so that a narrow window cuts nothing off; the emulator itself would. A here-document is parsed
-//! at its first line and where it may end. With `--kubeconfig` the session uses a foreign cluster:
-//! [`connection`] opens [`cluster::foreign`] in this process instead of starting a cluster, and
-//! offers to delete what lessons made there when the session ends. The rest of the room does not
-//! know the difference. A script ends with its shell: its next line would run without the directory
-//! and the variables of before. Texts for people are in tables, in English and Korean ([`texts`],
-//! and `tui::words` for the interface).
-//! One play head moves all views of the map: its line stands under each of them, with marks for a
-//! typed command (`$`), a fault and a step that turned green. F4 puts the objects of an earlier
-//! moment beside those of now and restores nothing; `rewind` restores.
+//! passes every key on, so editors and pagers work and Ctrl-C reaches the command. A script ends
+//! with its shell: its next line would run without the directory and the variables of before.
+//!
+//! A line of kubectl or etcdctl that runs in this program has the variables that the shell exports
+//! ([`commands`]); if the shell does not tell them, the line is refused. A here-document is parsed
+//! at its first line and where it may end.
+//!
+//! In the interface the pane's terminal is emulated. When its width changes, its lines and their
+//! past are laid out anew, so that a narrow window cuts nothing off; the emulator itself would.
+//!
+//! With `--kubeconfig` the session uses a foreign cluster: [`connection`] opens
+//! [`cluster::foreign`] in this process instead of starting a cluster, and offers to delete what
+//! lessons made there when the session ends. The rest of the room does not know the difference.
+//! Texts for people are in tables, in English and Korean ([`texts`], and `tui::words` for the
+//! interface).
+//! ### The views of the map
+//! One play head moves all views: its line stands under each of them, with marks for a typed
+//! command (`$`), a fault and a step that turned green. F4 puts the objects of an earlier moment
+//! beside those of now and restores nothing; `rewind` restores.
 //!
 //! A view draws all that it knows from 72 by 13 cells on (the map of a screen of 120 by 34, or F2
-//! at 80 by 24), and a small form below. Scheduling names the plug-in that refused each node, and
-//! has a line for each earlier decision. Rollout has a gauge between the fewest and the most pods
-//! that the strategy allows, pods with names and ages, and the old revisions. Pod has the
-//! conditions with their times, and containers with probes, restarts and back-off. Raft draws a
-//! lifeline for each member, so that an arrow never points at a member that it passes. Network
-//! follows each port to its endpoints, counts connections, and marks where one is refused. What no
-//! record and no object tells is not drawn: how many connections each pod got, for example. Ages
-//! are counted on the cluster's clock. They are the one thing that moves while nothing happens,
-//! every ten seconds, or every second while something is younger than a minute.
+//! at 80 by 24), and a small form below that size:
+//! - Scheduling names the plug-in that refused each node, and has a line for each earlier decision.
+//! - Rollout has a gauge between the fewest and the most pods that the strategy allows, pods with
+//!   names and ages, and the old revisions.
+//! - Pod has the conditions with their times, and containers with probes, restarts and back-off.
+//! - Raft draws a lifeline for each member, so that an arrow never points at a member that it
+//!   passes.
+//! - Network follows each port to its endpoints, counts connections, and marks where one is
+//!   refused.
 //!
-//! How the screen is divided follows from its size alone (`tui::layout`). From 110 columns and 30
-//! lines on the lesson stands at the left, the map above the shell at the right; with fewer lines
-//! lesson and map stand side by side above the shell. With fewer than 110 columns half of them
-//! would cut commands inside their words. So the lesson, the lab or the list has the whole width,
-//! its task and what is missing stand firmly below its text, and the map is a strip of two lines:
-//! what its view counts (`web 3/4`: ready and desired pods), and the newest event. F2 shows the
-//! whole map and goes back. While a question waits for its answer there is no strip. Below 80
-//! columns or 24 lines one pane is shown at a time.
-//! In a lab the tasks that are not done stand there. A drill prints its tasks into the shell.
+//! What no record and no object tells is not drawn: how many connections each pod got, for example.
+//! Ages are counted on the cluster's clock. They are the one thing that moves while nothing
+//! happens, every ten seconds, or every second while something is younger than a minute.
+//! ### How the screen is divided
+//! The division follows from the screen's size alone (`tui::layout`):
+//! - From 110 columns and 30 lines on, the lesson stands at the left, the map above the shell at
+//!   the right.
+//! - From 110 columns on with fewer lines, lesson and map stand side by side above the shell.
+//! - With fewer than 110 columns half of them would cut commands inside their words. So the lesson,
+//!   the lab or the list has the whole width. Its task and what is missing stand firmly below its
+//!   text; in a lab these are the tasks that are not done. The map is a strip of two lines: what
+//!   its view counts (`web 3/4`: ready and desired pods), and the newest event. F2 shows the whole
+//!   map and goes back. While a question waits for its answer there is no strip.
+//! - Below 80 columns or 24 lines one pane is shown at a time.
+//!
+//! A drill prints its tasks into the shell.
 //! ## Left out
 //! Shells with a grammar of their own (fish, nu, tcsh): bash or sh runs instead, and a terminal
 //! session says so.

@@ -11,22 +11,28 @@
 //! provisioner is `ropewalk.io/local-path`: the class `standard`, and every other one that names
 //! it. Both run as the containers of ordinary pods: delete one and see.
 //! ## Left out
-//! Ingress, load balancer, GitOps: they come with the lessons that need them. CoreDNS' Corefile is
-//! shown but not read, and has only the words that are honoured: nothing is cached, there are no
-//! metrics (port 9153), and `lameduck` is one second. The readiness probe asks more often than
-//! kubeadm's, so that a start does not wait for it. Resolvers outside are asked in the order of
-//! resolv.conf(5), where CoreDNS chooses at random, and not for a second time when all of them
-//! refused, where CoreDNS 1.13 tries without a pause. A port's name (`_http._tcp.web`) has SRV
-//! records alone, as in the DNS specification, and the domain's NS is `ns.dns.cluster.local`;
-//! CoreDNS gives the former addresses, too, and names its own Service in the latter. A reverse
-//! question for an address of the pods' or the Services' range that has no name is answered with
-//! NXDOMAIN, where CoreDNS asks outside; and so is an ExternalName whose target is not known
-//! outside, where CoreDNS answers with the CNAME alone. An ExternalName has no SRV records, where
-//! CoreDNS has one with port 0. Volumes are directories of one node, so claims for block volumes,
-//! for shared access modes and with selectors are refused with an Event, as upstream's
-//! local-path-provisioner does. If this program ends after it made a directory and before the
-//! volume is stored, and the claim is deleted before it runs again, the directory stays (upstream's
-//! provisioners leave it too).
+//! - Ingress, load balancer, GitOps: they come with the lessons that need them.
+//! - A Corefile that can be changed: it is shown and not read, and has only the words that are
+//!   honoured. Nothing is cached, there are no metrics (port 9153), and `lameduck` is one second.
+//!   The readiness probe asks more often than kubeadm's, so that a start does not wait for it.
+//! - CoreDNS' choice of resolvers outside: they are asked in the order of resolv.conf(5), where
+//!   CoreDNS chooses at random, and not for a second time when all of them refused, where CoreDNS
+//!   1.13 tries without a pause.
+//! - Addresses for a port's name: `_http._tcp.web` has SRV records alone, as in the DNS
+//!   specification, and the domain's NS is `ns.dns.cluster.local`. CoreDNS gives the former
+//!   addresses, too, and names its own Service in the latter.
+//! - Questions outside about the cluster's own ranges: a reverse question for an address of the
+//!   pods' or the Services' range that has no name is answered with NXDOMAIN, where CoreDNS asks
+//!   outside.
+//! - ExternalNames that lead nowhere: one whose target is not known outside is answered with
+//!   NXDOMAIN, where CoreDNS answers with the CNAME alone. An ExternalName has no SRV records,
+//!   where CoreDNS has one with port 0.
+//! - Volumes that several nodes share: a volume is a directory of one node. Claims for block
+//!   volumes, for shared access modes and with selectors are refused with an Event, as upstream's
+//!   local-path-provisioner does.
+//! - A sweep of directories: if this program ends after it made a directory and before the volume
+//!   is stored, and the claim is deleted before it runs again, the directory stays (upstream's
+//!   provisioners leave it too).
 //! ## Read next
 //! `cluster`, which starts them.
 

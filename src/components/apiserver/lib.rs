@@ -53,13 +53,17 @@
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
-//! API aggregation, webhooks, FlowSchemas (`flow` has levels as upstream's default ones, and no
-//! queues), audit logs (the tap has them), encryption at rest. Ingress and NetworkPolicy are kept,
-//! and nothing routes or blocks by them. All controllers share one role. Going back brings objects
-//! back, not the data in their volumes. A list whose continue token is too old has to begin again:
-//! there are no inconsistent continue tokens. A deletecollection at an exact resourceVersion is
-//! refused. `pods/resize` is not served: pods are not resized in place. Nor are `pods/proxy` and
-//! `services/proxy`: what listens in a pod is reached by `kubectl port-forward`.
+//! - API aggregation, admission webhooks, ValidatingAdmissionPolicies, PodSecurity admission,
+//!   encryption at rest.
+//! - FlowSchemas: `flow` has levels as upstream's default ones, and no queues. Audit logs: the tap
+//!   has them.
+//! - An effect of Ingress and NetworkPolicy: they are stored, and nothing routes or blocks by them.
+//! - A role for each controller: all controllers share one.
+//! - `pods/resize` (pods are not resized in place), `pods/proxy` and `services/proxy`: what listens
+//!   in a pod is reached by `kubectl port-forward`.
+//! - Inconsistent continue tokens: a list whose continue token is too old has to begin again. A
+//!   deletecollection at an exact resourceVersion is refused.
+//! - Data of volumes in undo and rewind: these bring objects back.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with
 //! it.

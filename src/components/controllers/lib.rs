@@ -22,15 +22,17 @@
 //! The folders `golden` show rollouts, Jobs, endpoints, StatefulSets and what the garbage collector
 //! deletes, as scripts to read.
 //! ## Left out
-//! Attach/detach. EndpointSlices are not mirrored from hand-made Endpoints.
-//! The autoscaler knows resource metrics only: no custom or external metrics API is served.
-//! Of pods that are too many and equally useful the youngest goes: upstream compares the logarithms
-//! of their ages. Nodes get no annotation `node.alpha.kubernetes.io/ttl`, Endpoints and
-//! EndpointSlices none of `endpoints.kubernetes.io/last-change-trigger-time`. Claims of generic
-//! ephemeral volumes are not made. A claim that waits for its first consumer does not name pods
-//! that wait to be scheduled.
-//! Volumes are not recycled, and directories of hostPath volumes are not deleted: such a volume is
-//! Failed once it is released.
+//! - Attach/detach; mirroring of hand-made Endpoints into EndpointSlices; claims of generic
+//!   ephemeral volumes.
+//! - Custom and external metrics: no such API is served, so the autoscaler knows resource metrics
+//!   only.
+//! - Upstream's logarithms: of pods that are too many and equally useful the youngest goes, where
+//!   upstream compares the logarithms of their ages.
+//! - The annotations `node.alpha.kubernetes.io/ttl` of Nodes and
+//!   `endpoints.kubernetes.io/last-change-trigger-time` of Endpoints and EndpointSlices.
+//! - Names of waiting pods in a claim that waits for its first consumer.
+//! - Recycling of volumes. Directories of hostPath volumes are not deleted: such a volume is Failed
+//!   once it is released.
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 

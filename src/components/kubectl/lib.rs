@@ -19,20 +19,23 @@
 //! there are transcripts: `tests/it/kubectl.rs` compares every byte, and a real kubectl of that
 //! version where there is one. [`VERSION`] is the API's.
 //! ## Left out
-//! Applysets and the discovery cache on disk; `debug node/…` and `debug --custom`; clusters behind
-//! a proxy (a `proxy-url` is refused, `HTTPS_PROXY` is not read); half-closed connections of
-//! `port-forward` to kubelets of others, whose WebSocket protocol has none. `--wait` of `apply` and
-//! `replace` and `--openapi-patch` change nothing, as in kubectl; of `kustomize` components,
-//! generators, transformers and functions (`-e`), and remote bases; each says so. Of 1.35
-//! `--as-user-extra`, `top --show-swap` and the preferences of `--kuberc` and `~/.kube/kuberc`;
-//! `completion powershell`, `explain -o plaintext-openapiv2`, `api-resources -o json`. An
-//! autoscaler that `autoscaling/v2` refuses is not tried as one of v1. Typed verbs send JSON where
-//! kubectl sends protobuf. Klog lines (`-v`, retries of discovery) are not printed. A duplicate key
-//! in a manifest is a warning; upstream's kubectl prints none. Who names no
-//! credentials is anonymous and not asked for a name and a password; go-templates nest a hundred
-//! levels deep at most; in a pod without a kubeconfig `--as` acts in the pod's own cluster, where
-//! kubectl looks for a server at localhost:8080; `proxy` always sends the kubeconfig's own
-//! credentials.
+//! - The discovery cache on disk, and applysets.
+//! - `debug node/…` and `debug --custom`; of `kustomize` components, generators, transformers and
+//!   functions (`-e`), and remote bases. Each of these says so.
+//! - Of 1.35 `--as-user-extra`, `top --show-swap` and the preferences of `--kuberc` and
+//!   `~/.kube/kuberc`; `completion powershell`, `explain -o plaintext-openapiv2`, `api-resources -o
+//!   json`.
+//! - Clusters behind a proxy: a `proxy-url` is refused, `HTTPS_PROXY` is not read. Half-closed
+//!   connections of `port-forward` to kubelets of others, whose WebSocket protocol has none.
+//! - `--wait` of `apply` and `replace` and `--openapi-patch` change nothing, as in kubectl.
+//! - An autoscaler that `autoscaling/v2` refuses is not tried as one of v1. Typed verbs send JSON
+//!   where kubectl sends protobuf.
+//! - Klog lines (`-v`, retries of discovery) are not printed. A duplicate key in a manifest is a
+//!   warning; upstream's kubectl prints none.
+//! - A user without credentials is anonymous and not asked for a name and a password. In a pod
+//!   without a kubeconfig `--as` acts in the pod's own cluster, where kubectl looks for a server at
+//!   localhost:8080. `proxy` always sends the kubeconfig's own credentials.
+//! - go-templates nest a hundred levels deep at most.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 

@@ -32,19 +32,22 @@
 //! ([`node_match`]), and one with more volumes, mounts or containers than the machine can take
 //! ([`bounds`]).
 //! ## Left out
-//! `targetContainerName` of ephemeral containers (they share what the pod shares), soft eviction
-//! thresholds, in-place resize: they come with later lessons. `fsGroup` of an emptyDir or a
-//! persistent volume, and `dnsPolicy: Default` (nodes have no resolver): the API warns of them, and
-//! of variables from files (`fileKeyRef`), with which a container does not start. For an extended
-//! resource that a critical pod lacks no other pod is preempted. Secrets and tokens lie on the
-//! node's disk, not in memory: every tmpfs counts for the whole machine (`fs.mount-max`).
-//! Writable layers do not count as ephemeral storage. Process ids are not watched: `PIDPressure` is
-//! always false. The kubelet's server has no `/metrics`, `/pods` and `/configz`.
-//! A Node that a client deleted is registered again within ten seconds, where
-//! upstream's kubelet does that only after its own restart. `hostPath` shows a file system of the
-//! node's own, not the machine's; of its files only `/etc/hosts` is there before a pod makes
-//! others. WebSocket sessions in base64 (`v4.base64.channel.k8s.io`, `base64.channel.k8s.io`), for
-//! which no kubectl asks: such a client is refused, and names a binary protocol instead.
+//! - Planned for later lessons: `targetContainerName` of ephemeral containers (they share what the
+//!   pod shares), soft eviction thresholds, in-place resize.
+//! - `fsGroup` of an emptyDir or a persistent volume, and `dnsPolicy: Default` (nodes have no
+//!   resolver): the API warns of them, and of variables from files (`fileKeyRef`), with which a
+//!   container does not start.
+//! - Preemption for an extended resource that a critical pod lacks.
+//! - Secrets and tokens in memory: they lie on the node's disk, because every tmpfs counts for the
+//!   whole machine (`fs.mount-max`). Writable layers do not count as ephemeral storage.
+//! - A watch on process ids: `PIDPressure` is always false.
+//! - A Node that stays deleted: one that a client deleted is registered again within ten seconds,
+//!   where upstream's kubelet does that only after its own restart.
+//! - The machine's files in a `hostPath`: it shows a file system of the node's own, with
+//!   `/etc/hosts` alone before a pod makes other files.
+//! - WebSocket sessions in base64 (`v4.base64.channel.k8s.io`, `base64.channel.k8s.io`), for which
+//!   no kubectl asks: such a client is refused, and the answer names a binary protocol instead.
+//! - `/metrics`, `/pods` and `/configz` of the kubelet's server.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 

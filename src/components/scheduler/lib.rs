@@ -20,15 +20,16 @@
 //!
 //! The folder `golden` shows decisions with their reasons, as scripts to read.
 //! ## Left out
-//! Preemption (a pod of high priority waits where upstream would evict for it, and no room is kept
-//! for a pod that is nominated for a node), the nomination of a pod whose volumes are on their way
-//! (NominatedNodeNameForExpectation), queueing hints and back-off of pods that fit nowhere (each
-//! change looks at all of them again), the scores BalancedAllocation and ImageLocality, inter-pod
-//! affinity, topology spread constraints of the pod's own, extenders, several profiles, dynamic
-//! resource allocation (the API warns of it). Pods spread over nodes by their controller alone:
-//! upstream's default constraints count zones, too, and select by Services. A volume may be made on
-//! any node: `allowedTopologies` of a class are not looked at, of which the API server warns. A pod
-//! that asks for pod affinity is scheduled without it and an Event says so.
+//! - Preemption: a pod of high priority waits where upstream would evict for it, and no room is
+//!   kept for a pod that is nominated for a node. Nor is a pod nominated whose volumes are on their
+//!   way (NominatedNodeNameForExpectation).
+//! - Inter-pod affinity: such a pod is scheduled without it; the API warns, and an Event says so.
+//! - Topology spread constraints of the pod's own. Pods spread over nodes by their controller
+//!   alone: upstream's default constraints count zones, too, and select by Services.
+//! - The scores BalancedAllocation and ImageLocality; extenders; several profiles; dynamic resource
+//!   allocation (the API warns of it).
+//! - Queueing hints and back-off of pods that fit nowhere: each change looks at all of them again.
+//! - `allowedTopologies` of a class: a volume may be made on any node, and the API warns.
 //! ## Read next
 //! `kubelet`, which notices the binding.
 

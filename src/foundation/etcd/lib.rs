@@ -38,17 +38,22 @@
 //! that reads: log, snapshots, files, and every service that answers by itself (not locks and
 //! elections: they wait for others).
 //!
-//! An answer is `Ok` only after the write is on disk. `Timeout` and `Stopped` mean that nobody
-//! knows: the write may still be found later, as with etcd. Writes that are under way when the
-//! leader changes wait for the next one, which has them in its log if a majority had. While the
-//! disk is full, writes get `NoSpace` and reads go on (of a lone member; a leader with a full disk
-//! keeps its post, and linearizable reads at it wait for room with its own applied index); those
-//! that were under way wait, and are written when there is room again (see it: `ropewalk fault disk
-//! full`; etcd itself would end here, and says the same when its quota is used up). `Disk` is the
-//! same for everything else that comes back by itself: no descriptor is left, or no memory. After a
-//! failed sync, or a write that the disk broke off, it is not known what is on the disk. Then the
-//! error is for good: the writes under way may still be found later, and the member takes no more
-//! until it is started again.
+//! What a client is answered:
+//!
+//! | answer | meaning |
+//! |---|---|
+//! | `Ok` | the write is on disk, on a majority of the members |
+//! | `Timeout`, `Stopped` | the outcome is unknown: the write may still be found later, as with etcd |
+//! | `NoSpace` | the disk, or the store's quota, is full: writes are refused until there is room. See it with `ropewalk fault disk full`. etcd itself would end here, and says the same when its quota is used up |
+//! | `Disk` | another error of the disk. If it can pass by itself (no descriptor or no memory is left), it is as with `NoSpace`. After a failed sync, or a write that the disk broke off, it is for good |
+//!
+//! Writes that are under way when the leader changes wait for the next leader, which has them in
+//! its log if a majority had. Writes that are under way when the disk becomes full wait, and are
+//! written when there is room again. Reads go on meanwhile on a lone member; a leader with a full
+//! disk keeps its post, and linearizable reads at it wait for room with its own applied index.
+//!
+//! After an error for good it is not known what is on the disk: writes under way may still be found
+//! later, and the member takes no more until it is started again.
 //!
 //! When the keys and their history reach the quota, a member raises a `NoSpace` alarm, as etcd:
 //! puts are refused until a client ends it (the API server does so as soon as there is room). The
@@ -63,19 +68,22 @@
 //!
 //! The folder `golden` shows revisions, watches and compaction, as scripts to read.
 //! ## Left out
-//! The B+tree file as the place where the state lives: it is in memory, as is etcd's index; a
-//! cluster to learn with has a few MiB, and a compaction frees them at once, so that `defrag` finds
-//! nothing to do. Users and roles (authentication is off, and a client that asks is told so),
-//! changes of members through gRPC, lease checkpoints (after a change of leader every lease gets
-//! its full time again, as in etcd 3.6, whose feature gate `LeaseCheckpoint` is off), compressed
-//! messages; each call that is missing answers `Unimplemented` and its name. Of what etcd serves
-//! without gRPC there are `/health`, `/livez`, `/readyz` and `/version`, over HTTP/2; the gateway
-//! for JSON (`/v3/…`), `/metrics`, `/config` and `/debug` are not found (404). Transactions nest 50
-//! levels deep, where etcd takes 128 (`prost` stops there); more are `TooManyOps`. A transaction
-//! may not put a key into a range that it deletes; etcd 3.4 overlooks that where the range has no
-//! end. The checksums that etcd takes before each compaction, and answers with when `HashKV` asks
-//! for the compaction's revision: here that revision's checksum is over what the compaction left,
-//! as in an etcd that was restarted since.
+//! - The B+tree file as the place where the state lives: it is in memory, as is etcd's index. A
+//!   cluster to learn with has a few MiB, and a compaction frees them at once, so that `defrag`
+//!   finds nothing to do.
+//! - Users and roles (authentication is off, and a client that asks is told so), changes of members
+//!   through gRPC, compressed messages. Each call that is missing answers `Unimplemented` and its
+//!   name.
+//! - Lease checkpoints: after a change of leader every lease gets its full time again, as in etcd
+//!   3.6, whose feature gate `LeaseCheckpoint` is off.
+//! - Of what etcd serves without gRPC the gateway for JSON (`/v3/…`), `/metrics`, `/config` and
+//!   `/debug` (404). `/health`, `/livez`, `/readyz` and `/version` are served, over HTTP/2.
+//! - Transactions that nest more than 50 levels deep (`TooManyOps`), where etcd takes 128: `prost`
+//!   stops there. A transaction may not put a key into a range that it deletes; etcd 3.4 overlooks
+//!   that where the range has no end.
+//! - The checksums that etcd takes before each compaction, and answers with when `HashKV` asks for
+//!   the compaction's revision: here that revision's checksum is over what the compaction left, as
+//!   in an etcd that was restarted since.
 //! ## Read next
 //! `raft`, which agrees on the order of commands before they come here; `etcdctl`, the client.
 

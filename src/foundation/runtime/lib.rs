@@ -31,37 +31,45 @@
 //! inside it, give up rights, run the program. For a pod with `hostUsers: false` the order differs:
 //! a helper opens the volumes and mounts the layers first, outside of the pod's namespaces, because
 //! its root may not ([`users`]); the descriptors of the volumes stay open until they are mounted.
-//! Before they run their program nobody without `SYS_PTRACE` can trace these processes; another
+//! Before they run their program, only a process with `SYS_PTRACE` can trace them; another
 //! container of the pod that has it can, where it sees them (exec, a shared PID namespace; see the
 //! threat model). What a pod asked for and the machine does not grant is a warning in the
-//! container's status. Bounds without asking: 1024 processes for all containers of a pod together,
-//! 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm, 1048576 descriptors for a process
-//! (as containerd's unit sets it, or Ropewalk's own limit if that is lower), and no core dumps,
-//! which the host's `core_pattern` would handle on the host (containerd leaves them unlimited).
+//! container's status.
+//!
+//! Every container has these bounds, also if its pod asks for none:
+//! - 1024 processes for all containers of a pod together
+//! - 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm
+//! - 1048576 descriptors for a process (as containerd's unit sets it), or Ropewalk's own limit if
+//!   that is lower
+//! - no core dumps, which the host's `core_pattern` would handle on the host (containerd leaves
+//!   them unlimited)
+//! - no rings for packet sockets (see [`linux::seccomp`]), so `tcpdump` fails
+//!
 //! Files of an image have the modes of a real image, and programs the umask 0022, whatever umask
 //! the session has that started Ropewalk; files outside of containers get the session's.
-//! Packet sockets have no rings (see [`linux::seccomp`]): `tcpdump` fails here. A pod has a control
-//! group of its own, in which those of its containers are: it holds the bound on processes, the
-//! pod's share of the processors, and its limits on memory and cpu where it has some. Once the pod
-//! has ended nothing of the kernel is left of it: no descriptor, no mount, no control group. A
-//! control group whose last process ends slowly is removed once it is free. A sandbox shows its
-//! state from before its stop until the stop has done all of its steps, and steps that a killed
-//! kubelet began are finished without it.
+//!
+//! A pod has a control group of its own, in which those of its containers are: it holds the bound
+//! on processes, the pod's share of the processors, and its limits on memory and cpu where it has
+//! some. Once the pod has ended nothing of the kernel is left of it: no descriptor, no mount, no
+//! control group. A control group whose last process ends slowly is removed once it is free. A
+//! sandbox shows its state from before its stop until the stop has done all of its steps, and steps
+//! that a killed kubelet began are finished without it.
 //!
 //! /sys/fs/cgroup shows a container its own group, read-only, where the machine has cgroup v2. A
 //! privileged container has the nodes of the machine's devices in a /dev of its own: what it writes
 //! to /dev and /dev/shm goes with it.
 //! ## Left out
-//! User namespaces of pods for an ordinary user's clusters (root's have them, [`users`]);
-//! downloaded images; AppArmor and SELinux; a common /dev/shm for the containers of a pod; devices
-//! for containers that are not privileged; control groups beside its own for a privileged one;
-//! `/dev/console` for those with a terminal; /sys/fs/cgroup on machines with cgroup v1, whose trees
-//! Kubernetes 1.35 does not use either. Without control groups processes that the first one of a
-//! container leaves behind in a shared PID namespace run until the pod ends, which a warning of the
-//! container says. Writable layers are in memory and go with the cluster's processes. Without
-//! `stdin: true` standard input is a pipe at its end, where containerd has `/dev/null`. In an
-//! ordinary user's cluster on Linux before 6.6 an image's /bin cannot be removed as a whole, nor a
-//! directory made in the place of one of its programs (`EIO`).
+//! - User namespaces of pods in an ordinary user's clusters (root's have them, [`users`]).
+//! - Downloaded images; AppArmor and SELinux; a common /dev/shm for the containers of a pod;
+//!   devices for containers that are not privileged; control groups beside its own for a privileged
+//!   one; `/dev/console` for those with a terminal.
+//! - /sys/fs/cgroup on machines with cgroup v1, which the kubelet of 1.35 refuses by default.
+//! - Without control groups, processes that the first one of a container leaves behind in a shared
+//!   PID namespace run until the pod ends; a warning of the container says so.
+//! - Writable layers are in memory and go with the cluster's processes.
+//! - Without `stdin: true` standard input is a pipe at its end, where containerd has `/dev/null`.
+//! - In an ordinary user's cluster on Linux before 6.6 an image's /bin cannot be removed as a
+//!   whole, nor a directory made in the place of one of its programs (`EIO`).
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.
 

@@ -24,7 +24,8 @@
 //! ## Left out
 //! Scripts that need a running cluster: those are tests in `tests/it`.
 //! ## Read next
-//! The folders `golden` of `raft`, `etcd`, `scheduler` and `proxy`.
+//! The folders `golden` of `raft`, `etcd`, `scheduler`, `proxy`, `net`, `lab` and of the
+//! `controllers`.
 
 #![warn(missing_docs)]
 

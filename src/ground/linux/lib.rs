@@ -6,20 +6,21 @@
 //! decide which.
 //! ## How this one works
 //! Every system call that Rust's standard library or `nix` has no safe form for is here, and
-//! `unsafe` is nowhere else. [`boot`] tells the story of the processes: a supervisor S outside,
-//! main M as pid 1 of a private PID namespace, the zygote Z beside it, and containers, which Z
-//! makes and M waits for. [`process`] has clone3 and pidfds, [`limits`] sets resource limits,
-//! [`oom`] says which process the kernel ends first when memory runs out, [`fds`] passes
-//! descriptors, [`descriptors`] keeps a reserve of them that connections cannot take, [`callers`]
-//! says which unknown client makes room for another, [`ranges`] gives out ids for user namespaces
-//! of pods, [`namespace`] runs code in a network namespace on a throw-away thread, [`user`] enters
-//! a user namespace, [`mount`] builds root file systems, [`beneath`] resolves every path that a pod
-//! chooses, [`tree`] measures and removes what a pod wrote, [`trash`] takes it out of the pods'
-//! reach before, [`confine`] and [`seccomp`] take power away, [`cgroup`] sets limits on cgroup v1,
-//! hybrid and v2, [`pty`] makes terminals, [`udp`] keeps ports that take nothing, [`reap`] keeps
-//! pid 1 free of zombies, [`fork`], [`trap`] and [`script_fds`] are what a shell is made of, and
-//! [`probe`] says what this machine allows and how to mend what it does not, [`calls`] which system
-//! calls it refuses.
+//! `unsafe` is nowhere else. Read [`boot`] first. It explains the four processes of a cluster: the
+//! *supervisor* (S) outside, *main* (M), which is pid 1 of a private PID namespace and runs the
+//! components, the *zygote* (Z) beside it, which makes containers, and the *janitor*, which removes
+//! control groups when S is gone. M waits for the containers that Z has made.
+//!
+//! | for | modules |
+//! |---|---|
+//! | processes | [`boot`], [`process`] (clone3, pidfds), [`signal`], [`reap`] (no zombies below pid 1), [`lock`] |
+//! | namespaces of a container | [`namespace`] (runs code in a network namespace on a thread of its own), [`user`] and [`ranges`] (user namespaces and their ids), [`mount`] (root file systems) |
+//! | what a container may use | [`cgroup`] (v1, hybrid and v2), [`limits`], [`oom`] (which process the kernel ends first), [`usage`] |
+//! | what a container may ask for | [`confine`] (capabilities), [`seccomp`] |
+//! | files of pods | [`beneath`] resolves each path that a pod chooses; [`tree`] measures and removes what a pod wrote, and [`trash`] first moves it out of the pods' reach |
+//! | descriptors and sockets | [`fds`] passes descriptors, [`descriptors`] keeps a reserve that connections cannot take, [`callers`] says which unknown client makes room for another; [`tcp`], [`udp`], and [`relay`] (splice between two connections) |
+//! | shells and terminals | [`pty`], [`fork`], [`trap`], [`script_fds`] |
+//! | the machine | [`probe`] says what it allows and how to mend what it does not, [`calls`] which system calls it refuses |
 //! ## Left out
 //! Nothing here knows what a pod or a container image is. Other architectures
 //! than x86_64 and aarch64 have no seccomp filter.

@@ -22,7 +22,9 @@
 //! here does I/O, waits, or knows a cluster: all of it is functions from values to values.
 //! ## Left out
 //! Internal versions (an object has one stored form, [`kinds::Conversion`] gives another face of
-//! it); protobuf answers.
+//! it); protobuf answers. Of upstream's kinds that are served by default: PodTemplate,
+//! ComponentStatus, RuntimeClass, those of CSI and VolumeAttachment, ServiceCIDR and IPAddress,
+//! those of admission, flow control, aggregation and dynamic resource allocation.
 //! ## Read next
 //! `apiserver`, which serves these objects; `kinds/coordination/lease.rs`, a small kind.
 

@@ -28,7 +28,7 @@ texts! {
     Finished: "The drill is over: {} of {} done.", "연습이 끝났습니다. 과제 {}개 완료(전체 {}개).";
     TimeOver: "Time is up: {} of {} done. What you did counts.", "시간이 다 되었습니다. 과제 {}개 완료(전체 {}개). 완료한 과제는 기록되었습니다.";
     Stopped: "The drill was ended: {} of {} done. What you did counts.", "연습을 끝냈습니다. 과제 {}개 완료(전체 {}개). 완료한 과제는 기록되었습니다.";
-    After: "`progress` shows your skills, `drill` begins a new drill, `drill --seed {}` repeats this one.", "`progress`로 익힌 기술을 보고, `drill`로 새 연습을, `drill --seed {}`로 같은 연습을 다시 시작합니다.";
+    After: "`progress` shows your skills, `drill` begins a new drill, `drill --seed {}` repeats this one.", "`progress`로 익힌 기술을 보고, `drill`로 새 연습을, `drill --seed {}` 명령으로 같은 연습을 다시 시작합니다.";
     NoDrill: "No drill is open. `drill` begins one.", "진행 중인 연습이 없습니다. `drill`로 시작하세요.";
     Preparing: "preparing the drill …", "연습을 준비하는 중 …";
     NotYet: "Not yet: {}", "남은 조건: {}";

@@ -45,7 +45,7 @@ texts! { pub(crate) enum Word {
         "The cluster, the map and the shell are yours all the same. Type a command in the shell, for example `kubectl get nodes`, and watch the map.\n\n(No lessons: {})",
         "클러스터, 그림, 셸은 그대로 쓸 수 있습니다. 셸에 `kubectl get nodes` 같은 명령을 입력하고 그림을 보세요.\n\n(강의가 없는 이유: {})";
     LessonWaiting: "Waiting for the lessons, {} s", "강의를 기다리는 중, {}초";
-    LessonListHint: "F6 moves here, ↑↓ choose, Enter opens. Or type `lesson {}` in the shell.", "F6으로 이 창에 온 뒤 ↑↓로 고르고 Enter로 엽니다. 셸에서 `lesson {}`을 입력해도 됩니다.";
+    LessonListHint: "F6 moves here, ↑↓ choose, Enter opens. Or type `lesson {}` in the shell.", "F6으로 이 창에 온 뒤 ↑↓로 고르고 Enter로 엽니다. 셸에서 `lesson {}` 명령을 입력해도 됩니다.";
     LessonNone: "There are no lessons here yet.", "아직 강의가 없습니다.";
     PredictAsk: "Guess first: type {} and Enter", "먼저 예측해 보세요: {} 중 하나와 Enter";
     PredictSaid: "You said {}.", "예측: {}";

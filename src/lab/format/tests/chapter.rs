@@ -73,11 +73,22 @@ fn a_broken_example_is_found() {
     assert!(read(&broken).unwrap_err().contains("there is no kind"));
 }
 
-/// The table of what expressions see names every function that there is.
+/// The table of what expressions see explains every function that there is, in a row of its own or
+/// with similar ones. Four functions for debriefs are explained before it.
 #[test]
 fn every_function_stands_in_the_chapter() {
     let inner = ["is_request"]; // what `requests` is compiled to
+    let explained_before = ["asked", "last", "since", "wrote"];
+    let (before, _) = CHAPTER
+        .split_once("## On a cluster that is not Ropewalk's own")
+        .expect("the heading after the table");
+    let rows = before.lines().filter(|line| line.starts_with("| `"));
+    let first_cells: String = rows.filter_map(|line| line.split(" | ").next()).collect();
     let known = crate::cel::define::functions_known().filter(|name| !inner.contains(name));
-    let missing: Vec<&str> = known.filter(|name| !CHAPTER.contains(&format!("{name}("))).collect();
+    let is_missing = |name: &&str| {
+        let text = if explained_before.contains(name) { before } else { first_cells.as_str() };
+        !text.contains(&format!("{name}("))
+    };
+    let missing: Vec<&str> = known.filter(is_missing).collect();
     assert_eq!(missing, Vec::<&str>::new());
 }

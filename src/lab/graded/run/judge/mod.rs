@@ -368,8 +368,8 @@ const BACK_TRIES: usize = 5;
 
 /// Returns since when a task with a probe is done: since its checks were last seen to become true,
 /// else since the learner asked for the grade. How long the judge takes for the probe is not the
-/// learner's time. `remade`: the time limit, if what the task is about was changed after it; what
-/// it would have withstood before that nobody knows.
+/// learner's time. `remade`: the time limit, if what the task is about was changed after it; it is
+/// not known what it would have withstood before.
 fn done_since(seen: Option<&(u64, i64)>, asked: (u64, i64), remade: Option<u64>) -> (u64, i64) {
     match (seen, remade) {
         (Some(seen), None) => *seen,
