@@ -1,6 +1,6 @@
-//! Bounds on what a client's object may be: how deep its values nest. Most functions over values
-//! recurse, and a stack overflow ends the process, which no panic boundary holds; so a value that
-//! nests too deep is refused at the door.
+//! Bounds on what a client's object may be: how deep its values nest, how long the lists of a pod
+//! are. Most functions over values recurse, and a stack overflow ends the process, which no panic
+//! boundary holds; so a value that nests too deep is refused at the door.
 
 mod properties;
 mod repeats;
@@ -15,6 +15,11 @@ use serde_json::Value;
 /// inside of a list, of a watch event or of a table's row, with managed fields that nest as deep as
 /// the object itself: all of that has to fit.
 pub const DEPTH_MAX: usize = 100;
+
+/// Items of one list of a pod's spec. An empty one has three bytes in a body and takes thousands
+/// here: the server fills in fields of a container, and a volume has a place for each of its
+/// sources. A body of 3 MB would take gigabytes. No kubelet starts a pod with as many.
+const POD_ITEMS_MAX: usize = 10_000;
 
 /// Bytes of a compiled regular expression that an object brings, and of the table that matching
 /// fills for each thread.
@@ -291,6 +296,22 @@ pub(crate) fn too_deep() -> Status {
     Status::bad_request(format!(
         "the object provided is nested too deeply: at most {DEPTH_MAX} levels of lists and maps are allowed"
     ))
+}
+
+/// Refuses the spec of a pod with a list that is too long: of containers, of volumes.
+///
+/// # Errors
+/// 400 `BadRequest`.
+pub fn check_pod_lists(spec: &Value) -> Result<(), Status> {
+    for (name, field) in spec.as_object().into_iter().flatten() {
+        let items = field.as_array().map_or(0, Vec::len);
+        if items > POD_ITEMS_MAX {
+            return Err(Status::bad_request(format!(
+                "the object provided has {items} {name}: at most {POD_ITEMS_MAX} are allowed"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A value of `levels` maps, one inside of the other.
