@@ -352,8 +352,12 @@ fn by_sorted_keys(a: &str, b: &str) -> std::cmp::Ordering {
 /// Prunes and checks types in the version of the request.
 ///
 /// # Errors
-/// 400 for an object of another type, and for a pod with too many containers or volumes.
+/// 400 for an object of another type, or with too many maps, and for a pod with too many containers
+/// or volumes.
 pub(crate) fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, Status> {
+    if kind.custom.is_none() {
+        bounds::check_maps(object)?;
+    }
     if let Some(path) = unhonoured::pod_spec(kind) {
         bounds::check_pod_lists(value::at(object, path))?;
     }
