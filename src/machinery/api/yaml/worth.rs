@@ -1,7 +1,7 @@
 //! Refuses texts whose reading takes far more time or memory than their length.
 
 use super::read::ADDED_MAX;
-use super::scan;
+use super::scan::{self, BYTE_ORDER_MARK};
 use crate::bounds;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -47,7 +47,6 @@ pub(super) const TAGS_MULTIPLY: &str = "the prefixes of its tags multiply what i
 /// Each line that may be such a directive counts, and each `!` as a tag, wherever they stand: what
 /// the scanner of the library takes for a tag does not depend on ours.
 pub(super) fn tags_multiply(text: &str) -> bool {
-    const BYTE_ORDER_MARK: char = '\u{feff}';
     if !text.contains("%TAG") {
         return false;
     }
@@ -150,6 +149,20 @@ mod tests {
         }
         assert_eq!(judge(&format!("a: '{}*'\n", many("[{"))), Ok(()), "quoted");
         assert_eq!(judge(&format!("a: &a [1]\nb: [{}]\n", many("*a,"))), Ok(()), "few values each");
+    }
+
+    /// The library passes over one at the start of each line, and then meets the brackets.
+    #[test]
+    fn brackets_behind_a_byte_order_mark_are_counted() {
+        let open = "[".repeat(10_000);
+        for start in ["\u{feff}", "\u{feff}\u{feff}", "# a\n\u{feff}", "---\r\u{feff} ", "a:\n\u{feff}"] {
+            let text = format!("{start}{open}");
+            assert!(judge(&text).is_err_and(|why| why.contains("nests")), "{start:?}");
+            let refused = crate::yaml::parse(text.as_bytes()).unwrap_err();
+            assert!(refused.contains("exceeded max depth"), "{start:?}: {refused}");
+        }
+        let read = crate::yaml::parse("a: yes\n\u{feff}# b\nc: [\u{feff}d]\n".as_bytes()).unwrap();
+        assert_eq!(read, serde_json::json!({"a": true, "c": ["\u{feff}d"]}));
     }
 
     #[test]
