@@ -142,9 +142,10 @@ impl Seat {
         held.others.push(Box::new(memory));
     }
 
-    /// Keeps everything until the last handle is dropped, also once the answer is written: a write
-    /// that has begun goes on after the 504 that its client asked for with `timeout`, and has a
-    /// handle. Otherwise a client could begin any number of writes in its one place.
+    /// Keeps everything until the last handle is dropped, at most for [`ANSWER_TIME`], also once the
+    /// answer is written: a write that has begun goes on after the 504 that its client asked for
+    /// with `timeout`, and has a handle. Otherwise a client could begin any number of writes in its
+    /// one place.
     pub(crate) fn outlive_answer(&self) {
         self.outlives_answer.store(true, Ordering::Release);
     }
@@ -212,6 +213,7 @@ impl Seat {
         let Some(Answered { patience, since }) = self.answered.get() else { return };
         if *patience == Patience::Answer && now >= *since + ANSWER_TIME {
             self.break_off();
+            self.outlives_answer.store(false, Ordering::Release);
         }
         let waits = self.unwritten.load(Ordering::Acquire) > 0 || self.is_taken.load(Ordering::Acquire);
         let moved = *since + Duration::from_millis(self.moved.load(Ordering::Acquire));
@@ -398,16 +400,23 @@ mod tests {
     async fn a_write_that_goes_on_after_its_answer_keeps_its_place() {
         for outlives in [false, true] {
             let (pool, seats) = (Pool::new(8), Arc::new(Seats::default()));
-            let seat = seat_of(&pool);
-            if outlives {
-                seat.outlive_answer();
-            }
-            let body = seat.answer(full("504"), Patience::Answer, &seats);
-            drop(body.collect().await.unwrap());
-            seats.sweep();
-            assert_eq!(pool.taken(), usize::from(outlives), "the write has a handle of the seat");
-            drop(seat);
+            let answered = async || {
+                let seat = seat_of(&pool);
+                if outlives {
+                    seat.outlive_answer();
+                }
+                let body = seat.answer(full("504"), Patience::Answer, &seats);
+                drop(body.collect().await.unwrap());
+                seats.sweep();
+                assert_eq!(pool.taken(), usize::from(outlives), "the write has a handle of the seat");
+                seat
+            };
+            drop(answered().await);
             assert_eq!(pool.taken(), 0);
+            let _write = answered().await;
+            tokio::time::advance(ANSWER_TIME).await;
+            seats.sweep();
+            assert_eq!(pool.taken(), 0, "no write takes so long");
         }
     }
 
