@@ -89,7 +89,10 @@ async fn answer(
     });
     match limit {
         None => work.await,
-        Some(limit) => clock::limit(limit, work).await.unwrap_or_else(|| Err(time_limit::over())),
+        Some(limit) => clock::limit(limit, work).await.unwrap_or_else(|| {
+            ctx.seat.outlive_answer();
+            Err(time_limit::over())
+        }),
     }
 }
 

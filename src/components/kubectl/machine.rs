@@ -1,4 +1,5 @@
-//! What a command line reaches on the machine that kubectl runs on: files, programs and ports.
+//! What a command line reaches beside the cluster: files, programs and ports of the machine that
+//! kubectl runs on, and other servers.
 //!
 //! Who types a line may reach all of that. A line of another author is looked at before it
 //! runs.
@@ -26,7 +27,8 @@ const VERBS: &[&str] = &[
     "proxy",
 ];
 
-/// Flags that name a file or a folder.
+/// Flags that name a file or a folder, and the one that names a server: `create --raw` sends any
+/// body to any path of it, be it a port of the loopback or another host of the network.
 const FLAGS: &[&str] = &[
     "cache-dir",
     "cert",
@@ -41,6 +43,7 @@ const FLAGS: &[&str] = &[
     "kustomize",
     "output-directory",
     "profile-output",
+    "server",
 ];
 
 /// Returns the verb or the flag by which a line reaches the machine; `None`: it reaches the server
@@ -99,6 +102,8 @@ mod tests {
             ("get pods -o jsonpath-file=/etc/passwd", "--output"),
             ("get pods -ocustom-columns-file=/etc/passwd", "--output"),
             ("get pods -o templatefile --template /etc/passwd", "--output"),
+            ("create --raw /containers/create -f - -s http://127.0.0.1:2375", "--server"),
+            ("--server=http://192.168.0.1 get --raw /", "--server"),
             ("__complete get pods --kubeconfig=x ", "__complete"),
         ] {
             assert_eq!(of(line).as_deref(), Some(by), "{line}");

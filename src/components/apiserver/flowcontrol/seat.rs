@@ -61,6 +61,8 @@ pub(crate) struct Seat {
     is_taken: AtomicBool,
     /// When a piece was last taken or written, in milliseconds since the answer began.
     moved: AtomicU64,
+    /// Whether the work of the request may go on after its answer.
+    outlives_answer: AtomicBool,
     connection: Option<Arc<Counted>>,
     /// Where this seat is listed for the sweep.
     listed: OnceLock<Listed>,
@@ -140,6 +142,14 @@ impl Seat {
         held.others.push(Box::new(memory));
     }
 
+    /// Keeps everything until the last handle is dropped, at most for [`ANSWER_TIME`], also once the
+    /// answer is written: a write that has begun goes on after the 504 that its client asked for
+    /// with `timeout`, and has a handle. Otherwise a client could begin any number of writes in its
+    /// one place.
+    pub(crate) fn outlive_answer(&self) {
+        self.outlives_answer.store(true, Ordering::Release);
+    }
+
     /// Whether the memory of the answer is counted elsewhere.
     pub(crate) fn is_covered(&self) -> bool {
         lock(&self.held).is_covered
@@ -189,6 +199,9 @@ impl Seat {
     /// Gives back what an answer held of which nothing is left, although its client has not taken
     /// note of the end.
     fn release(&self) {
+        if self.outlives_answer.load(Ordering::Acquire) {
+            return;
+        }
         if lock(&self.answer).is_none() && self.unwritten.load(Ordering::Acquire) == 0 {
             let held = std::mem::take(&mut *lock(&self.held));
             drop(held); // not under the lock: others wait for what it gives back
@@ -200,6 +213,7 @@ impl Seat {
         let Some(Answered { patience, since }) = self.answered.get() else { return };
         if *patience == Patience::Answer && now >= *since + ANSWER_TIME {
             self.break_off();
+            self.outlives_answer.store(false, Ordering::Release);
         }
         let waits = self.unwritten.load(Ordering::Acquire) > 0 || self.is_taken.load(Ordering::Acquire);
         let moved = *since + Duration::from_millis(self.moved.load(Ordering::Acquire));
@@ -380,6 +394,30 @@ mod tests {
         assert_eq!(pool.taken(), 1);
         drop((first, rest));
         assert_eq!(pool.taken(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_goes_on_after_its_answer_keeps_its_place() {
+        for outlives in [false, true] {
+            let (pool, seats) = (Pool::new(8), Arc::new(Seats::default()));
+            let answered = async || {
+                let seat = seat_of(&pool);
+                if outlives {
+                    seat.outlive_answer();
+                }
+                let body = seat.answer(full("504"), Patience::Answer, &seats);
+                drop(body.collect().await.unwrap());
+                seats.sweep();
+                assert_eq!(pool.taken(), usize::from(outlives), "the write has a handle of the seat");
+                seat
+            };
+            drop(answered().await);
+            assert_eq!(pool.taken(), 0);
+            let _write = answered().await;
+            tokio::time::advance(ANSWER_TIME).await;
+            seats.sweep();
+            assert_eq!(pool.taken(), 0, "no write takes so long");
+        }
     }
 
     #[tokio::test(start_paused = true)]

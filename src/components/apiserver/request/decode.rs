@@ -7,7 +7,7 @@ use api::errors::Errors;
 use api::kinds::Kind;
 use api::path::UnknownFields;
 use api::yaml::{self, Words};
-use api::{Status, bounds, protobuf, schema, value};
+use api::{Status, bounds, protobuf, schema, unhonoured, value};
 use serde_json::Value;
 
 pub(crate) const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
@@ -350,7 +350,17 @@ fn by_sorted_keys(a: &str, b: &str) -> std::cmp::Ordering {
 }
 
 /// Prunes and checks types in the version of the request.
+///
+/// # Errors
+/// 400 for an object of another type, or with too many maps, and for a pod with too many containers
+/// or volumes.
 pub(crate) fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, Status> {
+    if kind.custom.is_none() {
+        bounds::check_maps(object)?;
+    }
+    if let Some(path) = unhonoured::pod_spec(kind) {
+        bounds::check_pod_lists(value::at(object, path))?;
+    }
     let conformed = match &kind.custom {
         Some(custom) => custom.conform(object),
         None => schema::conform(kind, object),
@@ -397,6 +407,29 @@ mod tests {
             let (found, told) =
                 testing::send(&api.fixture.server, user.clone(), ("PATCH", &apply), body, "").await;
             assert_eq!(found, code, "{media}: {told}");
+        }
+    }
+
+    /// A body of empty containers would take thousands of times its length.
+    #[tokio::test]
+    async fn lists_of_a_pod_are_so_long_and_no_longer() {
+        let api = Api::bare().await;
+        for list in ["containers", "ephemeralContainers", "volumes"] {
+            for (items, is_refused) in [(3, false), (10_001, true)] {
+                let mut spec = json!({});
+                spec[list] = vec![json!({}); items].into();
+                let pod = json!({"metadata": {"name": "p"}, "spec": spec});
+                let set = json!({"metadata": {"name": "d"}, "spec": {"template": {"spec": spec}}});
+                for (path, object) in [
+                    ("/api/v1/namespaces/default/pods", pod),
+                    ("/apis/apps/v1/namespaces/default/daemonsets", set),
+                ] {
+                    let (code, told) = api.post(path, object).await;
+                    let why = format!("the object provided has {items} {list}: ");
+                    let is_told = told["message"].as_str().is_some_and(|told| told.starts_with(&why));
+                    assert_eq!((code == 400, is_told), (is_refused, is_refused), "{path} {list}: {told}");
+                }
+            }
         }
     }
 

@@ -1,6 +1,6 @@
-//! Bounds on what a client's object may be: how deep its values nest. Most functions over values
-//! recurse, and a stack overflow ends the process, which no panic boundary holds; so a value that
-//! nests too deep is refused at the door.
+//! Bounds on what a client's object may be: how deep its values nest, how many maps it has. Most
+//! functions over values recurse, and a stack overflow ends the process, which no panic boundary
+//! holds; so a value that nests too deep is refused at the door.
 
 mod properties;
 mod repeats;
@@ -15,6 +15,16 @@ use serde_json::Value;
 /// inside of a list, of a watch event or of a table's row, with managed fields that nest as deep as
 /// the object itself: all of that has to fit.
 pub const DEPTH_MAX: usize = 100;
+
+/// Items of one list of a pod's spec. An empty one has three bytes in a body and takes thousands
+/// here: the server fills in fields of a container, and a volume has a place for each of its
+/// sources. A body of 3 MB would take gigabytes. No kubelet starts a pod with as many.
+const POD_ITEMS_MAX: usize = 10_000;
+
+/// Maps in an object of a built-in kind, without its managed fields. Each may stand for a type that
+/// has kilobytes: a metric of an autoscaler, a claim of a StatefulSet, a source of a volume. An
+/// object of as many useful ones does not fit into the store.
+const MAPS_MAX: usize = 100_000;
 
 /// Bytes of a compiled regular expression that an object brings, and of the table that matching
 /// fills for each thread.
@@ -293,6 +303,48 @@ pub(crate) fn too_deep() -> Status {
     ))
 }
 
+/// Refuses the spec of a pod with a list that is too long: of containers, of volumes.
+///
+/// # Errors
+/// 400 `BadRequest`.
+pub fn check_pod_lists(spec: &Value) -> Result<(), Status> {
+    for (name, field) in spec.as_object().into_iter().flatten() {
+        let items = field.as_array().map_or(0, Vec::len);
+        if items > POD_ITEMS_MAX {
+            return Err(Status::bad_request(format!(
+                "the object provided has {items} {name}: at most {POD_ITEMS_MAX} are allowed"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses an object of a built-in kind with too many maps in it. It must not nest deeper than
+/// [`DEPTH_MAX`].
+///
+/// # Errors
+/// 400 `BadRequest`.
+pub fn check_maps(object: &Value) -> Result<(), Status> {
+    count_maps(object, &mut { MAPS_MAX }).ok_or_else(|| {
+        Status::bad_request(format!(
+            "the object provided has more than {MAPS_MAX} maps in its fields and lists"
+        ))
+    })
+}
+
+/// Takes the number of maps from `left`; `None` if there are more.
+fn count_maps(value: &Value, left: &mut usize) -> Option<()> {
+    match value {
+        Value::Object(map) => {
+            *left = left.checked_sub(1)?;
+            let mut fields = map.iter().filter(|(name, _)| *name != "managedFields");
+            fields.try_for_each(|(_, field)| count_maps(field, left))
+        }
+        Value::Array(list) => list.iter().try_for_each(|item| count_maps(item, left)),
+        _ => Some(()),
+    }
+}
+
 /// A value of `levels` maps, one inside of the other.
 #[cfg(any(test, feature = "testing"))]
 pub fn nested(levels: usize) -> Value {
@@ -421,5 +473,14 @@ mod tests {
         assert!(check_depth(&nested(DEPTH_MAX)).is_ok());
         assert_eq!(check_depth(&nested(DEPTH_MAX + 1)).unwrap_err().code, 400);
         assert_eq!(depth_within(&json!([1, 2, 3]), &mut 2), None);
+    }
+
+    #[test]
+    fn maps_are_counted_wherever_they_are_but_in_managed_fields() {
+        let of = |maps: usize| json!({"spec": {"a": vec![vec![json!({}); maps / 2]; 2]}});
+        assert!(check_maps(&of(MAPS_MAX - 2)).is_ok());
+        assert_eq!(check_maps(&of(MAPS_MAX)).unwrap_err().code, 400);
+        let managed = json!({"metadata": {"managedFields": vec![json!({}); MAPS_MAX]}});
+        assert!(check_maps(&managed).is_ok());
     }
 }

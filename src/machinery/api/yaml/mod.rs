@@ -151,9 +151,13 @@ fn read_first(text: &[u8], words: Words, until: Until) -> Result<Value, Refusal>
 /// (CVE-2019-11254).
 ///
 /// # Errors
-/// Text that is not UTF-8, whose brackets cannot be counted, and text with too many open ones.
+/// Text that is not UTF-8, whose brackets cannot be counted, text with too many open ones, and text
+/// whose tags become too long.
 fn respelled_within_depth(bytes: &[u8], words: Words) -> Result<Vec<u8>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| sentence("the document is not UTF-8"))?;
+    if worth::tags_multiply(text) {
+        return Err(sentence(worth::TAGS_MULTIPLY));
+    }
     match respell::respell(text, words, bounds::DEPTH_MAX) {
         (text, deepest) if deepest <= bounds::DEPTH_MAX => Ok(text.into_bytes()),
         _ => Err(sentence(&format!(

@@ -1,12 +1,9 @@
 //! A text of YAML 1.1 in words of 1.2: the tokens are found first, then plain words are resolved.
 
 use super::plain::{self, Words};
-use super::scan::{self, Kind, Token, is_break};
+use super::scan::{self, BYTE_ORDER_MARK, Kind, Token, is_break};
 use super::tags;
 use std::collections::BTreeMap;
-
-/// May stand before a text, and is no part of its first word.
-const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Returns the text with its plain words in the spelling of YAML 1.2, and how many brackets are
 /// open at most. With more than `most` open ones, the rest of the text is as it was. `words`: which

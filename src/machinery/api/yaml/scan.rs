@@ -10,6 +10,9 @@ pub(super) fn is_break(c: char) -> bool {
     matches!(c, '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
+/// May stand at the start of each line.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -44,18 +47,12 @@ pub(super) struct Token {
 /// Returns the tokens of a text, and how many brackets are open at most. It stops as soon as more
 /// than `most` are.
 pub(super) fn scan(text: &str, most: usize) -> (Vec<Token>, usize) {
-    let mut scanner = Scanner {
-        text,
-        at: 0,
-        index: 0,
-        line: 0,
-        column: 0,
-        tokens: vec![],
-        indent: -1,
-        indents: vec![],
-        keys: vec![None],
-        may_be_key: true,
-    };
+    // One says how the text is encoded; another one may begin the first line.
+    let at = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+    let (index, line, column) = (0, 0, 0);
+    let (tokens, indents, keys) = (vec![], vec![], vec![None]);
+    let mut scanner =
+        Scanner { text, at, index, line, column, tokens, indent: -1, indents, keys, may_be_key: true };
     let mut deepest = 0;
     while deepest <= most && scanner.read_token() {
         deepest = deepest.max(scanner.depth());
@@ -186,6 +183,9 @@ impl Scanner<'_> {
 
     fn skip_to_token(&mut self) {
         loop {
+            if self.column == 0 && self.text[self.at..].starts_with(BYTE_ORDER_MARK) {
+                self.skip(); // no text begins with it: what follows are tokens
+            }
             // Where a key may begin, a tab is no indentation.
             self.skip_while(|here| {
                 here.byte(0) == b' ' || (here.byte(0) == b'\t' && (here.is_flow() || !here.may_be_key))

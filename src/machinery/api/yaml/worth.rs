@@ -1,7 +1,7 @@
 //! Refuses texts whose reading takes far more time or memory than their length.
 
 use super::read::ADDED_MAX;
-use super::scan;
+use super::scan::{self, BYTE_ORDER_MARK};
 use crate::bounds;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -11,12 +11,15 @@ use std::fmt;
 
 /// Judges a text before serde_yaml reads it into a type of the caller's: brackets may nest
 /// [`bounds::DEPTH_MAX`] levels deep (its scanner looks at each open one for every word), and what
-/// aliases add is bounded (it follows each alias, so that `a: &a [0, 0, …]` and `b: [*a, *a, …]`
-/// multiply). [`parse`](super::parse) judges so by itself.
+/// aliases and tags add is bounded (it follows each alias, so that `a: &a [0, 0, …]` and
+/// `b: [*a, *a, …]` multiply). [`parse`](super::parse) judges so by itself.
 ///
 /// # Errors
-/// Which of the two it is. What is wrong with the text otherwise is left to its reader.
+/// Which of the three it is. What is wrong with the text otherwise is left to its reader.
 pub fn judge(text: &str) -> Result<(), String> {
+    if tags_multiply(text) {
+        return Err(TAGS_MULTIPLY.into());
+    }
     let (_, deepest) = scan::scan(text, bounds::DEPTH_MAX);
     if deepest > bounds::DEPTH_MAX {
         return Err(format!("nests deeper than {} levels", bounds::DEPTH_MAX));
@@ -31,6 +34,26 @@ pub fn judge(text: &str) -> Result<(), String> {
         Some(_) => Ok(()),
         None => Err("its aliases multiply what it says".into()),
     }
+}
+
+/// Why a text is refused whose [`tags_multiply`].
+pub(super) const TAGS_MULTIPLY: &str = "the prefixes of its tags multiply what it says";
+
+/// Returns whether the tags of a text may add more to it than [`ADDED_MAX`] and twice its length.
+/// The library writes out each tag and keeps it: with `%TAG !e! tag:example.org:` before it,
+/// `!e!a` becomes `tag:example.org:a`. A prefix of a megabyte and a hundred thousand tags would
+/// take 100 GB.
+///
+/// Each line that may be such a directive counts, and each `!` as a tag, wherever they stand: what
+/// the scanner of the library takes for a tag does not depend on ours.
+pub(super) fn tags_multiply(text: &str) -> bool {
+    if !text.contains("%TAG") {
+        return false;
+    }
+    let lines = text.split(scan::is_break).map(|line| line.trim_start_matches(BYTE_ORDER_MARK));
+    let prefixes: usize = lines.filter(|line| line.starts_with("%TAG")).map(str::len).sum();
+    let most = text.len().saturating_mul(2).saturating_add(ADDED_MAX);
+    prefixes.saturating_mul(text.matches('!').count()) > most
 }
 
 /// A node that is counted and not kept.
@@ -126,5 +149,40 @@ mod tests {
         }
         assert_eq!(judge(&format!("a: '{}*'\n", many("[{"))), Ok(()), "quoted");
         assert_eq!(judge(&format!("a: &a [1]\nb: [{}]\n", many("*a,"))), Ok(()), "few values each");
+    }
+
+    /// The library passes over one at the start of each line, and then meets the brackets.
+    #[test]
+    fn brackets_behind_a_byte_order_mark_are_counted() {
+        let open = "[".repeat(10_000);
+        for start in ["\u{feff}", "\u{feff}\u{feff}", "# a\n\u{feff}", "---\r\u{feff} ", "a:\n\u{feff}"] {
+            let text = format!("{start}{open}");
+            assert!(judge(&text).is_err_and(|why| why.contains("nests")), "{start:?}");
+            let refused = crate::yaml::parse(text.as_bytes()).unwrap_err();
+            assert!(refused.contains("exceeded max depth"), "{start:?}: {refused}");
+        }
+        let read = crate::yaml::parse("a: yes\n\u{feff}# b\nc: [\u{feff}d]\n".as_bytes()).unwrap();
+        assert_eq!(read, serde_json::json!({"a": true, "c": ["\u{feff}d"]}));
+    }
+
+    #[test]
+    fn prefixes_of_tags_do_not_multiply_without_a_bound() {
+        let text = |start: &str, prefix: usize, tags: usize| {
+            format!("{start}%TAG !e! {}\n---\na: [{}]\n", "p".repeat(prefix), "!e!x b, ".repeat(tags))
+        };
+        for start in ["", "\u{feff}", "# a comment\r\n", "# a comment\u{2028}"] {
+            let refused = text(start, 20_000, 10_000);
+            assert_eq!(judge(&refused), Err(TAGS_MULTIPLY.to_string()), "{start:?}");
+            let refused = crate::yaml::parse(refused.as_bytes()).unwrap_err();
+            assert!(refused.ends_with(TAGS_MULTIPLY), "{start:?}: {refused}");
+        }
+        let lines = format!("{}---\na: b\n", "%TAG !e! p\n".repeat(10_000));
+        assert_eq!(judge(&lines), Err(TAGS_MULTIPLY.to_string()), "each is compared with all others");
+        for sound in [text("", 30, 10_000), text("", 20_000, 20)] {
+            assert_eq!(judge(&sound), Ok(()));
+            assert_eq!(crate::yaml::parse(sound.as_bytes()).unwrap()["a"][0], "b");
+        }
+        let quoted = format!("a: '{}'\nb: \" %TAG\"\n", "!".repeat(100_000));
+        assert_eq!(judge(&quoted), Ok(()));
     }
 }

@@ -129,6 +129,15 @@ async fn aliases_in_a_body_do_not_multiply() {
 }
 
 #[tokio::test]
+async fn an_object_has_so_many_maps_and_no_more() {
+    let api = Api::with_accounts().await;
+    let spec = json!({"metrics": vec![json!({}); 100_000]});
+    let path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    let got = api.post_answer(path, json!({"metadata": {"name": "s"}, "spec": spec})).await;
+    assert!(got.code == 400 && got.message().contains("more than 100000 maps"), "{}", got.message());
+}
+
+#[tokio::test]
 async fn fields_that_are_not_honoured_are_answered_with_a_warning() {
     let api = Api::with_accounts().await;
     let mut odd = pod("odd");
