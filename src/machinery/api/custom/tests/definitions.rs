@@ -180,8 +180,8 @@ fn a_status_accepts_only_names_that_a_spec_may_ask_for() {
             "status.acceptedNames.plural",
             "status.acceptedNames.kind",
             "status.acceptedNames.listKind",
-            "status.acceptedNames.listKind",
             "status.acceptedNames.shortNames[1]",
+            "status.acceptedNames.listKind",
             "status.acceptedNames.categories[0]",
         ]
     );
