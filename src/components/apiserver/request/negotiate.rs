@@ -49,6 +49,21 @@ pub(crate) fn form_of_review(accept: &str, query: &Query) -> Result<Form, Status
     choose(accept, query, false)
 }
 
+/// Chooses the form of the objects of a watch. As upstream there is no YAML of a stream, and a range
+/// behind YAML is not looked at (`NegotiateOutputMediaTypeStream`).
+///
+/// # Errors
+/// 406 if no range can be satisfied, or if YAML is the first that can.
+pub(crate) fn form_of_watch(accept: &str, query: &Query) -> Result<Form, Status> {
+    let is_known = |range: &accept::Range<'_>| TYPES.iter().any(|media| range.takes(media));
+    let first = accept::ranges(accept).into_iter().find(is_known);
+    let is_yaml = |range: accept::Range<'_>| !range.takes("application/json") && !range.takes(PROTOBUF);
+    if first.is_some_and(is_yaml) {
+        return Err(not_acceptable());
+    }
+    form(accept, query)
+}
+
 /// ```text
 /// application/json;as=Table;v=v1;g=meta.k8s.io,application/json    Table: kubectl get
 /// application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io metadata: a garbage collector
@@ -181,6 +196,7 @@ pub(crate) fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
 
 /// Metadata of a list.
 pub(crate) struct ListMeta {
+    /// 0: a list of computed objects, which has none.
     pub revision: i64,
     pub next: String,
     pub remaining: Option<i64>,
@@ -189,7 +205,9 @@ pub(crate) struct ListMeta {
 impl ListMeta {
     fn to_value(&self) -> Value {
         let mut meta = Map::new();
-        meta.insert("resourceVersion".into(), self.revision.to_string().into());
+        if self.revision > 0 {
+            meta.insert("resourceVersion".into(), self.revision.to_string().into());
+        }
         if !self.next.is_empty() {
             meta.insert("continue".into(), self.next.clone().into());
         }
@@ -336,6 +354,24 @@ mod tests {
         assert_eq!(form(&format!("{table};q=0.5,application/json"), &q).unwrap(), Form::Object);
         let first = form(&format!("application/json;q=0.5,{table}"), &q).unwrap();
         assert_eq!(first, Form::Table("meta.k8s.io/v1", Include::Metadata));
+    }
+
+    #[test]
+    fn a_watch_has_no_yaml() {
+        let q = Query::default();
+        for accept in ["application/yaml", "application/json;q=0.5,application/yaml"] {
+            assert_eq!(form_of_watch(accept, &q).unwrap_err().code, 406, "{accept}");
+        }
+        for accept in ["", "*/*", "application/json,application/yaml", PROTOBUF] {
+            assert_eq!(form_of_watch(accept, &q).unwrap(), Form::Object, "{accept}");
+        }
+    }
+
+    /// That of metrics, as metrics-server's.
+    #[test]
+    fn a_list_without_a_revision_names_none() {
+        let meta = ListMeta { revision: 0, next: String::new(), remaining: None };
+        assert_eq!(meta.to_value(), object!({}));
     }
 
     /// The thread serves others while a long list is encoded, in each of its forms.
