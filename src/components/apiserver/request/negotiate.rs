@@ -49,8 +49,8 @@ pub(crate) fn form_of_review(accept: &str, query: &Query) -> Result<Form, Status
     choose(accept, query, false)
 }
 
-/// Chooses the form of the objects of a watch. As upstream there is no YAML of a stream, and a range
-/// behind YAML is not looked at (`NegotiateOutputMediaTypeStream`).
+/// Chooses the form of the objects of a watch. As upstream there is no YAML of a stream, and a
+/// range behind YAML is not looked at (`NegotiateOutputMediaTypeStream`).
 ///
 /// # Errors
 /// 406 if no range can be satisfied, or if YAML is the first that can.

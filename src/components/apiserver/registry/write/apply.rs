@@ -133,8 +133,9 @@ pub(crate) async fn applied(
     }
 }
 
-/// Checks that an apply says which version of which kind it is. A create or an update may leave both
-/// out; the fields of an apply are owned in its version (upstream: `structuredMergeManager.Apply`).
+/// Checks that an apply says which version of which kind it is. A create or an update may leave
+/// both out; the fields of an apply are owned in its version (upstream:
+/// `structuredMergeManager.Apply`).
 ///
 /// # Errors
 /// 400 for another version than `expected` or none, and without a kind.
