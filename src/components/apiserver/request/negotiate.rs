@@ -28,13 +28,29 @@ const TYPES: [&str; 3] = ["application/json", "application/yaml", PROTOBUF];
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
-/// Chooses the form from the Accept header; the first range that can be satisfied wins, in the
-/// order of [`accept::ranges`].
+/// What is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    Object,
+    List,
+    Review,
+}
+
+/// Chooses the form of an object from the Accept header; the first range that can be satisfied
+/// wins, in the order of [`accept::ranges`].
 ///
 /// # Errors
-/// 406 if no range can be satisfied.
+/// 406 if no range can be satisfied, or if the first that can asks for the metadata of a list.
 pub(crate) fn form(accept: &str, query: &Query) -> Result<Form, Status> {
-    choose(accept, query, true)
+    choose(accept, query, Answered::Object)
+}
+
+/// Chooses the form of a list, as [`form`] that of an object.
+///
+/// # Errors
+/// 406 if no range can be satisfied, or if the first that can asks for the metadata of an object.
+pub(crate) fn form_of_list(accept: &str, query: &Query) -> Result<Form, Status> {
+    choose(accept, query, Answered::List)
 }
 
 /// Chooses the form of an answered review. Reviews have no printer columns, so a range that wants a
@@ -46,7 +62,7 @@ pub(crate) fn form(accept: &str, query: &Query) -> Result<Form, Status> {
 /// # Errors
 /// 406 if no range can be satisfied.
 pub(crate) fn form_of_review(accept: &str, query: &Query) -> Result<Form, Status> {
-    choose(accept, query, false)
+    choose(accept, query, Answered::Review)
 }
 
 /// Chooses the form of the objects of a watch. As upstream there is no YAML of a stream, and a
@@ -72,7 +88,7 @@ pub(crate) fn form_of_watch(accept: &str, query: &Query) -> Result<Form, Status>
 /// ```
 ///
 /// The columns of a Table come from the server, so that an old kubectl prints new kinds well.
-fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status> {
+fn choose(accept: &str, query: &Query, answered: Answered) -> Result<Form, Status> {
     if accept.is_empty() {
         return Ok(Form::Object);
     }
@@ -89,8 +105,11 @@ fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status>
         match (as_kind, group, api_version) {
             ("", ..) => return Ok(Form::Object),
             (_, "meta.k8s.io", "") => {}
-            ("Table", "meta.k8s.io", v) if has_tables => return Ok(Form::Table(v, include(query)?)),
+            ("Table", "meta.k8s.io", v) if answered != Answered::Review => {
+                return Ok(Form::Table(v, include(query)?));
+            }
             ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", v) => {
+                check_partial(as_kind, answered)?;
                 return Ok(Form::Partial(v));
             }
             _ => {}
@@ -101,6 +120,21 @@ fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status>
         return Ok(Form::Object);
     }
     Err(not_acceptable())
+}
+
+/// Checks that the metadata of an object or of a list is asked for, whichever is answered. As
+/// upstream no later range is tried (`asPartialObjectMetadata`, `asPartialObjectMetadataList`).
+///
+/// # Errors
+/// 406 for the other one.
+fn check_partial(as_kind: &str, answered: Answered) -> Result<(), Status> {
+    let is_list = answered == Answered::List;
+    if is_list == (as_kind == "PartialObjectMetadataList") {
+        return Ok(());
+    }
+    let what = if is_list { "a list" } else { "not a list" };
+    let why = format!("you requested {as_kind}, but the requested object is {what}");
+    Err(Status::new(406, "NotAcceptable", why))
 }
 
 /// Checks that the client takes a document that has one form only, as those of discovery. No
@@ -364,6 +398,21 @@ mod tests {
         }
         for accept in ["", "*/*", "application/json,application/yaml", PROTOBUF] {
             assert_eq!(form_of_watch(accept, &q).unwrap(), Form::Object, "{accept}");
+        }
+    }
+
+    #[test]
+    fn metadata_are_those_of_an_object_or_of_a_list() {
+        let q = Query::default();
+        let partial = |kind: &str| format!("application/json;as={kind};v=v1;g=meta.k8s.io,application/json");
+        let [one, list] = ["PartialObjectMetadata", "PartialObjectMetadataList"].map(partial);
+        let wanted = Form::Partial("meta.k8s.io/v1");
+        assert_eq!((form(&one, &q).unwrap(), form_of_list(&list, &q).unwrap()), (wanted, wanted));
+        let refused = form_of_list(&one, &q).unwrap_err();
+        let why = "you requested PartialObjectMetadata, but the requested object is a list";
+        assert_eq!((refused.code, refused.message.as_str()), (406, why));
+        for refused in [form(&list, &q), form_of_review(&list, &q), form_of_watch(&list, &q)] {
+            assert_eq!(refused.unwrap_err().code, 406);
         }
     }
 
