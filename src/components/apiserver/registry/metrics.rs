@@ -9,7 +9,7 @@ use crate::proxy::kubelet;
 use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::Answer;
-use crate::request::negotiate::{self, ListMeta, form};
+use crate::request::negotiate::{self, ListMeta, form, form_of_list};
 use crate::state::State;
 use crate::storage::object::Object;
 use api::Status;
@@ -37,7 +37,7 @@ pub(crate) async fn get(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Resul
 }
 
 pub(crate) async fn all(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
-    let form = form(ctx.accept(), &ctx.query)?;
+    let form = form_of_list(ctx.accept(), &ctx.query)?;
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     let meta = ListMeta { revision: 0, next: String::new(), remaining: None };
     Ok(negotiate::many(kind, form, &matching(state, kind, &filter).await, &meta).await)

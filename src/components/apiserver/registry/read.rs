@@ -5,7 +5,7 @@ use crate::registry::list_past::PastList;
 use crate::registry::listing::{encode, kept, looked_at, matching, reserve, too_large};
 use crate::request::context::Context;
 use crate::request::http::Answer;
-use crate::request::negotiate::{self, ListMeta, form};
+use crate::request::negotiate::{self, ListMeta, form, form_of_list};
 use crate::state::State;
 use crate::storage::object::Object;
 use api::Status;
@@ -134,7 +134,7 @@ pub(crate) async fn filled(state: &State) -> Result<(), Status> {
 }
 
 pub(crate) async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
-    let form = form(ctx.accept(), &ctx.query)?;
+    let form = form_of_list(ctx.accept(), &ctx.query)?;
     let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     match at(ctx, limit)? {

@@ -102,6 +102,7 @@ pub(crate) async fn scale(
 fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) -> Result<Value, Status> {
     let name = &ctx.info.name;
     let mut scale = decode::applied(ctx, body)?;
+    write::check_says_type(SCALE.api_version, &scale)?;
     if !value::empty(&scale, "metadata.managedFields") {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }

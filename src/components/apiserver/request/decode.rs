@@ -157,7 +157,15 @@ fn as_one(duplicates: &[String]) -> String {
 }
 
 /// Kind and version must be those of the path; empty ones are filled in.
+///
+/// # Errors
+/// 400 for others, and for what is no string.
 pub(crate) fn check_type(api_version: &str, kind: &str, object: &mut Value) -> Result<(), Status> {
+    let is_string = |field: &&str| matches!(value::at(object, field), Value::Null | Value::String(_));
+    if let Some(field) = ["apiVersion", "kind"].iter().find(|field| !is_string(field)) {
+        let why = format!("couldn't get version/kind; json parse error: {field} is not a string");
+        return Err(Status::bad_request(why));
+    }
     let told = value::text(object, "apiVersion").to_string();
     if told.is_empty() {
         value::put(object, "apiVersion", api_version);
@@ -431,6 +439,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_type_that_is_no_string_is_refused() {
+        const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+        let api = Api::bare().await;
+        let mut map = json!({"metadata": {"name": "m"}});
+        for (field, wrong) in [("apiVersion", json!(1)), ("kind", json!(["ConfigMap"]))] {
+            map[field] = wrong;
+            let (code, told) = api.post(MAPS, map.clone()).await;
+            assert_eq!(code, 400, "{field}: {told}");
+            map[field] = json!(null);
+        }
+        api.made(MAPS, map).await;
     }
 
     #[tokio::test]

@@ -28,13 +28,29 @@ const TYPES: [&str; 3] = ["application/json", "application/yaml", PROTOBUF];
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
-/// Chooses the form from the Accept header; the first range that can be satisfied wins, in the
-/// order of [`accept::ranges`].
+/// What is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    Object,
+    List,
+    Review,
+}
+
+/// Chooses the form of an object from the Accept header; the first range that can be satisfied
+/// wins, in the order of [`accept::ranges`].
 ///
 /// # Errors
-/// 406 if no range can be satisfied.
+/// 406 if no range can be satisfied, or if the first that can asks for the metadata of a list.
 pub(crate) fn form(accept: &str, query: &Query) -> Result<Form, Status> {
-    choose(accept, query, true)
+    choose(accept, query, Answered::Object)
+}
+
+/// Chooses the form of a list, as [`form`] that of an object.
+///
+/// # Errors
+/// 406 if no range can be satisfied, or if the first that can asks for the metadata of an object.
+pub(crate) fn form_of_list(accept: &str, query: &Query) -> Result<Form, Status> {
+    choose(accept, query, Answered::List)
 }
 
 /// Chooses the form of an answered review. Reviews have no printer columns, so a range that wants a
@@ -46,7 +62,22 @@ pub(crate) fn form(accept: &str, query: &Query) -> Result<Form, Status> {
 /// # Errors
 /// 406 if no range can be satisfied.
 pub(crate) fn form_of_review(accept: &str, query: &Query) -> Result<Form, Status> {
-    choose(accept, query, false)
+    choose(accept, query, Answered::Review)
+}
+
+/// Chooses the form of the objects of a watch. As upstream there is no YAML of a stream, and a
+/// range behind YAML is not looked at (`NegotiateOutputMediaTypeStream`).
+///
+/// # Errors
+/// 406 if no range can be satisfied, or if YAML is the first that can.
+pub(crate) fn form_of_watch(accept: &str, query: &Query) -> Result<Form, Status> {
+    let is_known = |range: &accept::Range<'_>| TYPES.iter().any(|media| range.takes(media));
+    let first = accept::ranges(accept).into_iter().find(is_known);
+    let is_yaml = |range: accept::Range<'_>| !range.takes("application/json") && !range.takes(PROTOBUF);
+    if first.is_some_and(is_yaml) {
+        return Err(not_acceptable());
+    }
+    form(accept, query)
 }
 
 /// ```text
@@ -57,7 +88,7 @@ pub(crate) fn form_of_review(accept: &str, query: &Query) -> Result<Form, Status
 /// ```
 ///
 /// The columns of a Table come from the server, so that an old kubectl prints new kinds well.
-fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status> {
+fn choose(accept: &str, query: &Query, answered: Answered) -> Result<Form, Status> {
     if accept.is_empty() {
         return Ok(Form::Object);
     }
@@ -74,8 +105,11 @@ fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status>
         match (as_kind, group, api_version) {
             ("", ..) => return Ok(Form::Object),
             (_, "meta.k8s.io", "") => {}
-            ("Table", "meta.k8s.io", v) if has_tables => return Ok(Form::Table(v, include(query)?)),
+            ("Table", "meta.k8s.io", v) if answered != Answered::Review => {
+                return Ok(Form::Table(v, include(query)?));
+            }
             ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", v) => {
+                check_partial(as_kind, answered)?;
                 return Ok(Form::Partial(v));
             }
             _ => {}
@@ -86,6 +120,21 @@ fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status>
         return Ok(Form::Object);
     }
     Err(not_acceptable())
+}
+
+/// Checks that the metadata of an object or of a list is asked for, whichever is answered. As
+/// upstream no later range is tried (`asPartialObjectMetadata`, `asPartialObjectMetadataList`).
+///
+/// # Errors
+/// 406 for the other one.
+fn check_partial(as_kind: &str, answered: Answered) -> Result<(), Status> {
+    let is_list = answered == Answered::List;
+    if is_list == (as_kind == "PartialObjectMetadataList") {
+        return Ok(());
+    }
+    let what = if is_list { "a list" } else { "not a list" };
+    let why = format!("you requested {as_kind}, but the requested object is {what}");
+    Err(Status::new(406, "NotAcceptable", why))
 }
 
 /// Checks that the client takes a document that has one form only, as those of discovery. No
@@ -181,6 +230,7 @@ pub(crate) fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
 
 /// Metadata of a list.
 pub(crate) struct ListMeta {
+    /// 0: a list of computed objects, which has none.
     pub revision: i64,
     pub next: String,
     pub remaining: Option<i64>,
@@ -189,7 +239,9 @@ pub(crate) struct ListMeta {
 impl ListMeta {
     fn to_value(&self) -> Value {
         let mut meta = Map::new();
-        meta.insert("resourceVersion".into(), self.revision.to_string().into());
+        if self.revision > 0 {
+            meta.insert("resourceVersion".into(), self.revision.to_string().into());
+        }
         if !self.next.is_empty() {
             meta.insert("continue".into(), self.next.clone().into());
         }
@@ -336,6 +388,39 @@ mod tests {
         assert_eq!(form(&format!("{table};q=0.5,application/json"), &q).unwrap(), Form::Object);
         let first = form(&format!("application/json;q=0.5,{table}"), &q).unwrap();
         assert_eq!(first, Form::Table("meta.k8s.io/v1", Include::Metadata));
+    }
+
+    #[test]
+    fn a_watch_has_no_yaml() {
+        let q = Query::default();
+        for accept in ["application/yaml", "application/json;q=0.5,application/yaml"] {
+            assert_eq!(form_of_watch(accept, &q).unwrap_err().code, 406, "{accept}");
+        }
+        for accept in ["", "*/*", "application/json,application/yaml", PROTOBUF] {
+            assert_eq!(form_of_watch(accept, &q).unwrap(), Form::Object, "{accept}");
+        }
+    }
+
+    #[test]
+    fn metadata_are_those_of_an_object_or_of_a_list() {
+        let q = Query::default();
+        let partial = |kind: &str| format!("application/json;as={kind};v=v1;g=meta.k8s.io,application/json");
+        let [one, list] = ["PartialObjectMetadata", "PartialObjectMetadataList"].map(partial);
+        let wanted = Form::Partial("meta.k8s.io/v1");
+        assert_eq!((form(&one, &q).unwrap(), form_of_list(&list, &q).unwrap()), (wanted, wanted));
+        let refused = form_of_list(&one, &q).unwrap_err();
+        let why = "you requested PartialObjectMetadata, but the requested object is a list";
+        assert_eq!((refused.code, refused.message.as_str()), (406, why));
+        for refused in [form(&list, &q), form_of_review(&list, &q), form_of_watch(&list, &q)] {
+            assert_eq!(refused.unwrap_err().code, 406);
+        }
+    }
+
+    /// That of metrics, as metrics-server's.
+    #[test]
+    fn a_list_without_a_revision_names_none() {
+        let meta = ListMeta { revision: 0, next: String::new(), remaining: None };
+        assert_eq!(meta.to_value(), object!({}));
     }
 
     /// The thread serves others while a long list is encoded, in each of its forms.

@@ -7,7 +7,7 @@ use crate::registry::strategy::stored_kind;
 use crate::registry::{listing, read};
 use crate::request::context::Context;
 use crate::request::http::Answer;
-use crate::request::negotiate::{self, Form, ListWriter, form};
+use crate::request::negotiate::{self, Form, ListWriter, form_of_list};
 use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::Deadline;
@@ -41,7 +41,7 @@ pub(crate) async fn delete_collection(
     left: &CancellationToken,
 ) -> Result<Answer, Status> {
     let deadline = Deadline::within(REQUEST_TIME);
-    let form = form(ctx.accept(), &ctx.query)?;
+    let form = form_of_list(ctx.accept(), &ctx.query)?;
     let options = Options::of(ctx, body)?;
     let stored = stored_kind(kind);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;

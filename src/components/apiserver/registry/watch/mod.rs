@@ -6,7 +6,7 @@ use crate::flowcontrol::seat::ANSWER_TIME;
 use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::{Answer, BodyError, typed};
-use crate::request::negotiate::{self, Form, form};
+use crate::request::negotiate::{self, Form, form_of_watch};
 use crate::state::State;
 use crate::storage::cache::{Subscription, TooOld};
 use crate::storage::object::{Change, Event, Kept, frame};
@@ -92,7 +92,7 @@ struct WatchRequest {
 
 impl WatchRequest {
     fn read(state: &State, ctx: &Context, kind: &KindRef) -> Result<WatchRequest, Status> {
-        let form = form(ctx.accept(), &ctx.query)?;
+        let form = form_of_watch(ctx.accept(), &ctx.query)?;
         let mut filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
         if !ctx.info.name.is_empty() {
             // The name stands for the selector `metadata.name`: one that is given has to say the
@@ -127,6 +127,13 @@ impl WatchRequest {
         crate::registry::read::filled(state).await
     }
 
+    /// Whether the watch begins with all objects that there are. Upstream's default of
+    /// `sendInitialEvents` is true where no revision is named, or `0`: the end of these objects is
+    /// marked there, too.
+    fn begins_with_objects(&self) -> bool {
+        self.initial.unwrap_or(self.revision == 0)
+    }
+
     /// The revision whose events come first; `None`: the watch begins with all objects that there
     /// are.
     ///
@@ -138,7 +145,7 @@ impl WatchRequest {
     /// | `false` | none, `0` | with the events from now on |
     /// | `false` | `7` | with the events after 7 |
     fn events_after(&self, now: Revision) -> Option<Revision> {
-        match (self.initial.unwrap_or(self.revision == 0), self.revision) {
+        match (self.begins_with_objects(), self.revision) {
             (true, _) => None,
             (false, 0) => Some(now),
             (false, revision) => Some(revision),
@@ -294,7 +301,7 @@ impl Feed {
             user,
             begins_until: Some(now + ANSWER_TIME),
             // The mark is a bookmark: upstream sends none to a client that did not ask for them.
-            mark_initial: request.initial == Some(true) && request.bookmarks,
+            mark_initial: request.begins_with_objects() && request.bookmarks,
             subscription,
             writer,
             bookmarks: request.bookmarks,

@@ -110,7 +110,8 @@ async fn a_watch_ends_and_marks_its_place_also_where_there_is_always_an_event() 
     let (sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
     let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
     let life = BOOKMARK_EVERY.as_secs() * 2;
-    let (request, subscription) = (request(true, None, life), subscription(vec![], vec![], live));
+    let request = WatchRequest { revision: 1, ..request(true, None, life) };
+    let subscription = subscription(vec![], vec![], live);
     let mut feed = Feed::new(state, admin(), subscription, writer(&[]), &request, stop);
     let mut marks = 0;
     for revision in 2..200 {
@@ -135,6 +136,22 @@ async fn a_client_that_asks_for_no_bookmarks_gets_no_mark_either() {
     let mut feed = Feed::new(state, admin(), subscription, writer(&[]), &request, stop);
     feed.begin().await;
     assert!(feed.writer.out.is_empty());
+}
+
+/// A watch from no revision is one with `sendInitialEvents=true`.
+#[tokio::test]
+async fn the_end_of_the_first_objects_is_marked_also_where_no_revision_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = crate::testing::start(dir.path()).await;
+    for (revision, marks) in [(0, 1), (7, 0)] {
+        let (_sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
+        let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
+        let request = WatchRequest { revision, ..request(true, None, 60) };
+        let subscription = subscription(vec![], vec![], live);
+        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), &request, stop);
+        feed.begin().await;
+        assert_eq!(feed.writer.out.len(), marks, "{revision}");
+    }
 }
 
 /// What there was when a watch began are objects that this watch alone may keep in memory: a

@@ -31,6 +31,7 @@ pub(super) async fn server_side_apply(
     form: negotiate::Form,
 ) -> Result<Answer, Status> {
     let mut applied = decode::applied(ctx, body)?;
+    check_says_type(&kind.api_version(), &applied)?;
     if !value::empty(&applied, "metadata.managedFields") {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
@@ -132,6 +133,26 @@ pub(crate) async fn applied(
     }
 }
 
+/// Checks that an apply says which version of which kind it is. A create or an update may leave
+/// both out; the fields of an apply are owned in its version (upstream:
+/// `structuredMergeManager.Apply`).
+///
+/// # Errors
+/// 400 for another version than `expected` or none, and without a kind.
+pub(crate) fn check_says_type(expected: &str, applied: &Value) -> Result<(), Status> {
+    let version = value::text(applied, "apiVersion");
+    if version != expected {
+        return Err(Status::bad_request(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {version}, expected: {expected}"
+        )));
+    }
+    if value::text(applied, "kind").is_empty() {
+        let why = format!("no corresponding type for {}", go_type(expected, ""));
+        return Err(untyped((expected, ""), applied, &[why]));
+    }
+    Ok(())
+}
+
 /// Returns the paths that an apply does not own, although it may write them: a new Node keeps the
 /// status that it comes with. Whether they are stored is decided with the object, by `keep` or by
 /// its creation.
@@ -196,8 +217,16 @@ fn untyped((api_version, kind): (&str, &str), applied: &Value, problems: &[Strin
     };
     let (namespace, name) = (meta::namespace(applied), meta::name(applied));
     Status::bad_request(format!(
-        "failed to create typed patch object ({namespace}/{name}; {api_version}, Kind={kind}): {told}"
+        "failed to create typed patch object ({namespace}/{name}; {}): {told}",
+        go_type(api_version, kind)
     ))
+}
+
+/// `apps/v1, Kind=Deployment` or, in the core group, `/v1, Kind=Pod`: how Go prints a
+/// `GroupVersionKind`.
+fn go_type(api_version: &str, kind: &str) -> String {
+    let slash = if api_version.contains('/') { "" } else { "/" };
+    format!("{slash}{api_version}, Kind={kind}")
 }
 
 /// `spec.containers[0].foo` as managed fields write it: `.spec.containers[name="c"].foo`.
@@ -279,6 +308,32 @@ mod tests {
         assert_ne!(made["metadata"]["resourceVersion"], "500000");
     }
 
+    /// A create or an update may leave them out.
+    #[tokio::test]
+    async fn an_apply_says_its_version_and_its_kind() {
+        let api = Api::bare().await;
+        let apply = async |path: &str, body: Value| {
+            let path = format!("{path}?fieldManager=m");
+            let body = ("application/apply-patch+yaml", body.to_string());
+            let admin = User::new("admin", &[MASTERS]);
+            testing::send(&api.fixture.server, admin, ("PATCH", path.as_str()), body, "").await
+        };
+        let map = "/api/v1/namespaces/default/configmaps/a";
+        let scale = "/apis/apps/v1/namespaces/default/deployments/d/scale";
+        let wrong = "Incorrect version specified in apply patch. Specified patch version:";
+        let untyped = "failed to create typed patch object (/a; /v1, Kind=): no corresponding type for";
+        for (path, body, why) in [
+            (map, json!({"kind": "ConfigMap"}), format!("{wrong} , expected: v1")),
+            (map, json!({"kind": "ConfigMap", "apiVersion": "v2"}), format!("{wrong} v2, expected: v1")),
+            (scale, json!({"kind": "Scale"}), format!("{wrong} , expected: autoscaling/v1")),
+            (map, json!({"apiVersion": "v1", "metadata": {"name": "a"}}), format!("{untyped} /v1, Kind=")),
+        ] {
+            let (code, told) = apply(path, body).await;
+            assert_eq!((code, &told["message"]), (400, &json!(why)), "{path}");
+        }
+        assert_eq!(api.get(map).await.0, 404);
+    }
+
     /// As `lastAppliedManager` and `lastAppliedUpdater` upstream.
     #[tokio::test]
     async fn kubectl_takes_over_what_its_client_side_apply_noted() {
@@ -334,7 +389,7 @@ mod tests {
         let one = undeclared(kind, &pod, &["spec.containers[0].x".into()], 1);
         assert_eq!(
             one.message,
-            "failed to create typed patch object (n/p; v1, Kind=Pod): .spec.containers[name=\"c\"].x: field not declared in schema"
+            "failed to create typed patch object (n/p; /v1, Kind=Pod): .spec.containers[name=\"c\"].x: field not declared in schema"
         );
         let two = undeclared(kind, &pod, &["spec.foo".into(), "spec.containers[0].x".into()], 2);
         assert!(two.message.ends_with(
