@@ -19,7 +19,7 @@
 //! there are transcripts: `tests/it/kubectl.rs` compares every byte, and a real kubectl of that
 //! version where there is one. [`VERSION`] is the API's.
 //! ## Left out
-//! Applysets and the discovery cache on disk; `debug node/…` and `debug --custom`; clusters behind
+//! Applysets and the discovery cache on disk; `debug node/…`; clusters behind
 //! a proxy (a `proxy-url` is refused, `HTTPS_PROXY` is not read); half-closed connections of
 //! `port-forward` to kubelets of others, whose WebSocket protocol has none. `--wait` of `apply` and
 //! `replace` and `--openapi-patch` change nothing, as in kubectl; of `kustomize` components,
