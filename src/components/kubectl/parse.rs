@@ -64,6 +64,11 @@ fn find(words: &[String]) -> Result<(&'static Verb, Vec<String>), Fail> {
                 rest.remove(at);
                 verb = child;
             }
+            // What is no verb may be a plugin, whose name comes first.
+            None if verb.path.is_empty() && at > 0 && rest[0].starts_with('-') => {
+                let why = format!("Error: flags cannot be placed before plugin name: {}", rest[0]);
+                return Err(Fail::Plain(why));
+            }
             None if verb.path.is_empty() => return Err(unknown(&rest[at])),
             None => break,
         }
@@ -297,6 +302,7 @@ mod tests {
         assert_eq!(told("create priorityclass high --value=-2147483648"), "");
         assert!(told("ps").contains("\tget\n") && told("LIST").contains("\twait\n"), "{}", told("ps"));
         assert!(told("rm").contains("\tdelete\n") && !told("rm").contains("\twait\n"), "{}", told("rm"));
+        assert_eq!(told("-n x gett"), "Error: flags cannot be placed before plugin name: -n\n");
         assert!(
             told("gett")
                 .starts_with("error: unknown command \"gett\" for \"kubectl\"\n\nDid you mean this?\n")
