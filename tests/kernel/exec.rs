@@ -2,7 +2,10 @@
 
 use crate::world::{Check, World, ended, ensure, eventually, shell};
 use cri::{ExecRequest, Runtime, Size};
+use linux::user::Ids;
 use runtime::NodeRuntime;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -38,6 +41,7 @@ pub(crate) async fn sessions(w: World) -> Check {
     let want = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nope\": executable file \
                 not found in $PATH: unknown";
     ensure(text == want, text)?;
+    programs(&w, &pod.sandbox).await?;
     attached(&w, &pod.sandbox).await?;
     attach_ends_with_its_input(&w, &pod.sandbox).await?;
     missing_directory(&w, &pod.sandbox).await
@@ -183,6 +187,64 @@ async fn attach_ends_with_its_input(w: &World, sandbox: &str) -> Check {
         runtime.stop_container(&id, Duration::ZERO).await?;
     }
     Ok(())
+}
+
+/// A program that its user may not run keeps the container from starting. One that the kernel
+/// cannot run lets it start and end, and its output says why, as with runc.
+async fn programs(w: &World, sandbox: &str) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let scripts = w.home.join("scripts");
+    std::fs::create_dir(&scripts)?;
+    std::fs::set_permissions(&scripts, Permissions::from_mode(0o755))?;
+    for (name, text, mode) in
+        [("closed", "#!/usr/bin/bash\n", 0o744), ("lost", "#!/nowhere\n", 0o755), ("empty", "", 0o755)]
+    {
+        std::fs::write(scripts.join(name), text)?;
+        std::fs::set_permissions(scripts.join(name), Permissions::from_mode(mode))?;
+    }
+    let make = async |program: &str, user: Option<u32>| {
+        let mut config = shell("exec sleep 100");
+        config.security.run_as_user = user;
+        config.mounts.push(cri::Mount {
+            host_root: None,
+            host_path: scripts.clone(),
+            sub_path: "".into(),
+            container_path: "/scripts".into(),
+            read_only: true,
+        });
+        config.log_path = format!("programs/{}-{}.log", program.replace('/', "-"), user.unwrap_or(0)).into();
+        if !program.is_empty() {
+            config.command = vec![program.to_string()];
+        }
+        runtime.create_container(sandbox, config).await
+    };
+    let mut refused = vec![("/scripts", None, "is a directory")];
+    if w.ids != Ids::Single {
+        refused.push(("/scripts/closed", Some(1000), "permission denied"));
+    } // with one id there is no other user
+    for (program, user, why) in refused {
+        let id = make(program, user).await?;
+        let text = runtime.start_container(&id).await.err().map(|e| e.to_string()).unwrap_or_default();
+        ensure(text.ends_with(&format!("exec: {program:?}: {why}: unknown")), text)?;
+    }
+    let unrunnable =
+        [("/scripts/lost", "no such file or directory"), ("/scripts/empty", "exec format error")];
+    for (program, why) in unrunnable {
+        let id = make(program, None).await?;
+        runtime.start_container(&id).await?;
+        let status = ended(runtime, &id).await?;
+        ensure((status.exit_code, status.reason.as_str()) == (255, "Error"), format!("{status:?}"))?;
+        let log = w.log_of(0, &id).await?;
+        ensure(log.ends_with(&format!(" stderr F exec {program}: {why}\n")), log)?;
+    }
+    let container_id = make("", None).await?;
+    runtime.start_container(&container_id).await?;
+    let command = vec!["/scripts/lost".into()];
+    let mut session = runtime.exec(ExecRequest { container_id, command, tty: false, stdin: false }).await?;
+    let mut err = String::new();
+    session.stderr.as_mut().ok_or("no stderr")?.read_to_string(&mut err).await?;
+    ensure(err == "exec /scripts/lost: no such file or directory\n", err)?;
+    ensure(session.exit.await? == 255, "the exit code of a command that is not run")
 }
 
 /// What runc and containerd set in a program's environment.

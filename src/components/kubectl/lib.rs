@@ -20,7 +20,7 @@
 //! version where there is one. [`VERSION`] is the API's.
 //! ## Left out
 //! - The discovery cache on disk, and applysets.
-//! - `debug node/…` and `debug --custom`; of `kustomize` components, generators, transformers and
+//! - `debug node/…`; of `kustomize` components, generators, transformers and
 //!   functions (`-e`), and remote bases. Each of these says so.
 //! - Of 1.35 `--as-user-extra`, `top --show-swap` and the preferences of `--kuberc` and
 //!   `~/.kube/kuberc`; `completion powershell`, `explain -o plaintext-openapiv2`, `api-resources -o

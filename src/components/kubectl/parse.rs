@@ -41,7 +41,8 @@ impl Parsed {
 ///
 /// # Errors
 /// [`Fail::Text`] in cobra's words: the first word is no verb (with similar verbs), a flag is
-/// unknown, has no value, or its value is not of the flag's kind. Nothing has been done then.
+/// unknown, has no value, or its value is not of the flag's kind. [`Fail::Plain`]: a flag stands
+/// before the first word, which is no verb. Nothing has been done then.
 pub fn parse(words: &[String]) -> Result<Parsed, Fail> {
     let (verb, rest) = find(words)?;
     let verb_at = first_word(table::root(), words);
@@ -64,11 +65,20 @@ fn find(words: &[String]) -> Result<(&'static Verb, Vec<String>), Fail> {
                 rest.remove(at);
                 verb = child;
             }
+            // What is no verb may be a plugin, whose name comes first.
+            None if verb.path.is_empty() && rest[0].starts_with('-') && !asks_for_help(&rest[0]) => {
+                let why = format!("Error: flags cannot be placed before plugin name: {}", rest[0]);
+                return Err(Fail::Plain(why));
+            }
             None if verb.path.is_empty() => return Err(unknown(&rest[at])),
             None => break,
         }
     }
     Ok((verb, rest))
+}
+
+fn asks_for_help(word: &str) -> bool {
+    matches!(word, "-h" | "--help")
 }
 
 /// Where the first word stands that is neither a flag nor a flag's value.
@@ -297,6 +307,8 @@ mod tests {
         assert_eq!(told("create priorityclass high --value=-2147483648"), "");
         assert!(told("ps").contains("\tget\n") && told("LIST").contains("\twait\n"), "{}", told("ps"));
         assert!(told("rm").contains("\tdelete\n") && !told("rm").contains("\twait\n"), "{}", told("rm"));
+        assert_eq!(told("-n x gett"), "Error: flags cannot be placed before plugin name: -n\n");
+        assert!(told("-h gett").starts_with("error: unknown command"), "{}", told("-h gett"));
         assert!(
             told("gett")
                 .starts_with("error: unknown command \"gett\" for \"kubectl\"\n\nDid you mean this?\n")

@@ -345,7 +345,27 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     drop(root);
     context.answer(&Answer::Ready, &[])?;
     let failed = process::exec(&path, &spec.argv, &env);
-    Err(Error::new(format!("exec {}", path.display()), failed))
+    end_without_program(&path, &failed)
+}
+
+/// Ends a process whose program the kernel does not run: a script without its interpreter, say, or
+/// a file that is no program. As with runc the container, or the command, has started by then: its
+/// standard error says why, and its exit code is 255.
+///
+/// ```text
+/// exec /scripts/run.sh: no such file or directory     its first line is `#!/bin/zsh`
+/// exec /scripts/run.sh: exec format error             it is empty
+/// ```
+fn end_without_program(path: &Path, why: &io::Error) -> ! {
+    use std::io::Write as _;
+    let _ = writeln!(io::stderr(), "exec {}: {}", path.display(), in_words_of_go(why));
+    process::exit_now(255)
+}
+
+/// An error of the kernel as Go, and so runc, writes it.
+fn in_words_of_go(error: &io::Error) -> String {
+    let named = error.raw_os_error().map(|number| Errno::from_raw(number).desc().to_lowercase());
+    named.unwrap_or_else(|| error.to_string())
 }
 
 /// The default filters of a container that has to have some.
@@ -369,10 +389,8 @@ fn filters(default: Option<&Profile>, wanted: bool) -> Result<Option<&Profile>> 
 /// It is missing, or no directory, in runc's words; it lies outside.
 fn enter_directory(root: &Root, directory: &Path) -> Result<()> {
     let opened = root.open_in_root(directory, Kind::Directory).map_err(|e| {
-        let why = e.cause.raw_os_error().map(|number| Errno::from_raw(number).desc().to_lowercase());
-        let why = why.unwrap_or_else(|| e.cause.to_string());
         let what = format!("chdir to cwd ({directory:?}) set in config.json failed");
-        Error::new(what, io::Error::new(e.cause.kind(), why))
+        Error::new(what, io::Error::new(e.cause.kind(), in_words_of_go(&e.cause)))
     })?;
     nix::unistd::fchdir(&opened).during(|| format!("cannot enter {}", directory.display()))?;
     let here =

@@ -2,7 +2,10 @@
 
 use linux::beneath::{Kind, Root};
 use linux::{Context, Error, Result};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::libc;
+use nix::unistd::{AccessFlags, faccessat};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Lookup {
     Runs,
     Denied,
+    Directory,
     Absent,
 }
 
@@ -25,14 +29,19 @@ pub(crate) fn executable(cwd: &Path, path: &Path) -> Lookup {
         interpreters(&root, cwd, &path).map(|()| found)
     });
     match found {
-        Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFDIR || found.st_mode & 0o111 == 0 => {
-            Lookup::Denied
-        }
+        Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFDIR => Lookup::Directory,
+        Ok(found) if found.st_mode & 0o111 == 0 || !may_run(&path) => Lookup::Denied,
         Ok(_) => Lookup::Runs,
         Err(e) if e.cause.kind() == io::ErrorKind::PermissionDenied => Lookup::Denied,
         Err(e) if e.cause.raw_os_error() == Some(libc::ELOOP) => Lookup::Denied,
         Err(_) => Lookup::Absent,
     }
+}
+
+/// Whether the kernel lets this process run a file: its mode may allow that to other users alone,
+/// or its file system to none (`noexec`).
+fn may_run(path: &Path) -> bool {
+    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::empty()) != Err(Errno::EACCES)
 }
 
 /// Scripts that the kernel goes through until it reaches a program, at most.
@@ -88,6 +97,7 @@ pub(crate) fn find_program(
         return match look(&path) {
             Lookup::Runs => Ok(path),
             Lookup::Denied => fail("permission denied".into(), io::ErrorKind::PermissionDenied),
+            Lookup::Directory => fail("is a directory".into(), io::ErrorKind::IsADirectory),
             Lookup::Absent => {
                 fail(format!("stat {program}: no such file or directory"), io::ErrorKind::NotFound)
             }
@@ -120,6 +130,7 @@ mod tests {
         let looked = |path: &Path| match executable(tmp.path(), path) {
             Lookup::Runs => "runs",
             Lookup::Denied => "denied",
+            Lookup::Directory => "directory",
             Lookup::Absent => "absent",
         };
         symlink("/proc/self/exe", tmp.path().join("link")).unwrap();
@@ -144,6 +155,7 @@ mod tests {
         }
         assert_eq!(looked(Path::new("/proc/self/exe")), "denied");
         assert_eq!(looked(Path::new("nothing")), "absent");
+        assert_eq!(looked(tmp.path()), "directory");
     }
 
     #[test]
@@ -151,6 +163,7 @@ mod tests {
         let look = |path: &Path| match path.to_str() {
             Some("/bin/sh") => Lookup::Runs,
             Some("/usr/bin/sh" | "/etc/passwd") => Lookup::Denied,
+            Some("/etc") => Lookup::Directory,
             _ => Lookup::Absent,
         };
         let env = [("PATH".to_string(), "/usr/bin:/bin".to_string())];
@@ -164,5 +177,6 @@ mod tests {
         assert_eq!(line("nope"), Err("exec: \"nope\": executable file not found in $PATH".into()));
         assert_eq!(line("/nope"), Err("exec: \"/nope\": stat /nope: no such file or directory".into()));
         assert_eq!(line("/etc/passwd"), Err("exec: \"/etc/passwd\": permission denied".into()));
+        assert_eq!(line("/etc"), Err("exec: \"/etc\": is a directory".into()));
     }
 }

@@ -27,9 +27,15 @@ struct Asked<'a> {
     stdin: bool,
     tty: bool,
     attach: bool,
+    /// What `--custom` says of the debug container.
+    custom: Option<Value>,
 }
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let profile = ctx.flags.text("profile");
+    if !PROFILES.contains(&profile) {
+        return fail(format!("unknown profile: {profile}"));
+    }
     let at_dash = ctx.dash.unwrap_or(ctx.args.len());
     let stdin = ctx.flags.is("stdin");
     let asked = Asked {
@@ -39,14 +45,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         stdin,
         tty: ctx.flags.is("tty"),
         attach: if ctx.flags.changed("attach") { ctx.flags.is("attach") } else { stdin },
+        custom: debug_profile::custom(ctx)?,
     };
-    let profile = ctx.flags.text("profile");
-    if !PROFILES.contains(&profile) {
-        return fail(format!("unknown profile: {profile}"));
-    }
-    if !ctx.flags.text("custom").is_empty() {
-        return fail("debug --custom is not implemented in ropewalk's built-in kubectl");
-    }
     asked.check()?;
     if profile == "legacy" {
         ctx.note(LEGACY);
@@ -129,7 +129,7 @@ impl Asked<'_> {
         if self.tty && !self.stdin {
             return fail("-i/--stdin is required for containers with -t/--tty=true");
         }
-        Ok(())
+        self.custom.as_ref().map_or(Ok(()), debug_profile::check_custom)
     }
 
     async fn pod(&self, info: Info) -> Result<(), Fail> {
@@ -249,6 +249,9 @@ impl Asked<'_> {
         let mut pod = info.object.clone();
         debug_profile::push(&mut pod, "spec.ephemeralContainers", container);
         debug_profile::apply(self.ctx, &mut pod, &name, Style::Ephemeral);
+        if let Some(custom) = &self.custom {
+            debug_profile::customize(&mut pod, "ephemeralContainers", &name, custom)?;
+        }
         let container = container_mut(&mut pod, &name).map(std::mem::take).unwrap_or_default();
         self.warn(&pod, &container);
         let order: Vec<Value> = list(&info.object, "spec.ephemeralContainers")
@@ -279,6 +282,9 @@ impl Asked<'_> {
         let container = self.change_or_add(&mut copy)?;
         if !container.is_empty() {
             debug_profile::apply(self.ctx, &mut copy, &container, Style::Copy);
+            if let Some(custom) = &self.custom {
+                debug_profile::customize(&mut copy, "containers", &container, custom)?;
+            }
             let of_copy = list(&copy, "spec.containers").iter().find(|c| text(c, "name") == container);
             self.warn(&copy, of_copy.unwrap_or(&Value::Null));
         }

@@ -5,10 +5,14 @@ use crate::ctx::{Ctx, Input};
 use crate::error::{Fail, text};
 use crate::output::Output;
 use crate::table;
+use crate::table::Verb;
 use api::gostr::quote;
+use nix::errno::Errno;
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 const PREFIX: &str = "kubectl-";
@@ -28,7 +32,7 @@ fn is_program(path: &Path) -> bool {
 
 pub(crate) async fn list(ctx: &Ctx) -> Result<(), Fail> {
     let mut found: Vec<PathBuf> = vec![];
-    let mut failures: Vec<String> = vec![];
+    let mut count = 0;
     let mut seen = std::collections::BTreeSet::new();
     for folder in folders(&ctx.env).into_iter().filter(|f| seen.insert(f.clone())) {
         let entries = match std::fs::read_dir(&folder) {
@@ -43,45 +47,65 @@ pub(crate) async fn list(ctx: &Ctx) -> Result<(), Fail> {
                 continue;
             }
         };
-        let mut names: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+        // A link is none, whatever it leads to.
+        let is_folder = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let mut names: Vec<PathBuf> =
+            entries.flatten().filter(|entry| !is_folder(entry)).map(|entry| entry.path()).collect();
         names.sort();
-        found.extend(names.into_iter().filter(|p| !p.is_dir() && name_of(p).starts_with(PREFIX)));
+        found.extend(names.into_iter().filter(|path| name_of(path).starts_with(PREFIX)));
     }
     if found.is_empty() {
         return text("unable to find any kubectl plugins in your PATH");
     }
     ctx.line("The following compatible plugins are available:\n");
-    let mut first: std::collections::BTreeMap<String, PathBuf> = Default::default();
-    for path in &found {
-        let name = name_of(path);
+    let mut first: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for path in found {
+        let name = name_of(&path);
         ctx.line(if ctx.flags.is("name-only") { name.clone() } else { path.display().to_string() });
-        let mut warn = |why: String| {
-            ctx.note(format!("  - {why}"));
-            failures.push(why);
-        };
-        let shown = path.display();
-        if !is_program(path) {
-            warn(format!("warning: {shown} identified as a kubectl plugin, but it is not executable"));
+        for fault in faults(&path, &first) {
+            ctx.note(format!("  - {fault}"));
+            count += 1;
         }
-        let words: Vec<&str> = name[PREFIX.len()..].split('-').collect();
-        if let Some(verb) = words.split_first().and_then(|(first, _)| table::root().child(first))
-            && !(OPEN.contains(&verb.path) && words.len() == 2)
-        {
-            warn(format!("warning: {name} overwrites existing command: {}", quote(&verb.command_path())));
-        }
-        if let Some(other) = first.get(&name) {
-            warn(format!(
-                "warning: {shown} is overshadowed by a similarly named plugin: {}",
-                other.display()
-            ));
-        }
-        first.entry(name).or_insert_with(|| path.clone());
+        first.entry(name).or_insert(path);
     }
-    match failures.len() {
+    match count {
         0 => Ok(()),
         1 => text("one plugin warning was found"),
         n => text(format!("{n} plugin warnings were found")),
     }
+}
+
+/// What is wrong with a plugin, in kubectl's order. `first` says where each name was found first.
+fn faults(path: &Path, first: &BTreeMap<String, PathBuf>) -> Vec<String> {
+    let (name, shown, mut found) = (name_of(path), path.display(), vec![]);
+    match std::fs::metadata(path) {
+        Ok(_) if is_program(path) => {}
+        Ok(_) => {
+            found.push(format!("warning: {shown} identified as a kubectl plugin, but it is not executable"))
+        }
+        Err(error) => found.push(format!(
+            "error: unable to identify {shown} as an executable file: stat {shown}: {}",
+            crate::error::go_io(&error)
+        )),
+    }
+    if let Some(other) = first.get(&name) {
+        let other = other.display();
+        found.push(format!("warning: {shown} is overshadowed by a similarly named plugin: {other}"));
+    }
+    if let Some(verb) = overwritten(&name) {
+        let verb = quote(&verb.command_path());
+        found.push(format!("warning: {name} overwrites existing command: {verb}"));
+    }
+    found
+}
+
+/// The verb that the words of a plugin's name lead to, as cobra's `Find` goes: that of
+/// `kubectl-create-job-x` is `create job`. As in kubectl it counts as overwritten, also where the
+/// plugin is run, as `kubectl-create-x` is.
+fn overwritten(name: &str) -> Option<&'static Verb> {
+    let mut words = name.strip_prefix(PREFIX)?.split('-');
+    let first = table::root().child(words.next()?)?;
+    Some(words.try_fold(first, |verb, word| verb.child(word).ok_or(verb)).unwrap_or_else(|verb| verb))
 }
 
 fn name_of(path: &Path) -> String {
@@ -142,9 +166,21 @@ pub(crate) async fn run(
     };
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Fail::Exit(status.code().unwrap_or(1))),
-        Err(error) => text(format!("fork/exec {}: {}", path.display(), crate::error::go_io(&error))),
+        Ok(status) => Err(Fail::Exit(code_of(status))),
+        Err(error) => Err(Fail::Plain(format!("Error: {}", in_words_of_go(&error)))),
     }
+}
+
+/// The exit code of a plugin that failed. kubectl becomes its plugin, so a shell sees the signal
+/// that ends it: SIGKILL is 137.
+fn code_of(status: ExitStatus) -> i32 {
+    status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1)
+}
+
+/// An error of the kernel as Go words it: `exec format error`.
+fn in_words_of_go(error: &std::io::Error) -> String {
+    let named = error.raw_os_error().map(|number| Errno::from_raw(number).desc().to_lowercase());
+    named.unwrap_or_else(|| error.to_string())
 }
 
 /// Runs a program whose streams are pipes, gives it `input` and writes to `output` what it says.
@@ -152,7 +188,7 @@ async fn passing_on(
     mut command: tokio::process::Command,
     mut input: Input,
     output: &Output,
-) -> std::io::Result<std::process::ExitStatus> {
+) -> std::io::Result<ExitStatus> {
     let mut child = command.spawn()?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let stdin = child.stdin.take();
@@ -194,6 +230,8 @@ async fn pass_on(
 mod tests {
     use super::*;
     use crate::kept::Kept;
+    use crate::testing::Server;
+    use std::os::unix::fs::symlink;
     use std::time::Duration;
 
     #[tokio::test]
@@ -214,6 +252,54 @@ mod tests {
         let both = futures::future::join(run(Path::new("/bin/sh"), &words, &env, Some(input), &output), seen);
         let (ended, ()) = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
         assert!(matches!(ended, Err(Fail::Exit(3))), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_is_ended_or_not_run_fails_as_kubectl_does() {
+        let env = Env { cwd: "/".into(), ..Env::of_process() };
+        let output = Output::new(Box::new(Kept::all()), Box::new(Kept::all()));
+        let failed = async |path: &str, words: &[String]| {
+            let input: Input = Box::new(std::io::Cursor::new(b"".to_vec()));
+            run(Path::new(path), words, &env, Some(input), &output).await.unwrap_err()
+        };
+        let killed = failed("/bin/sh", &["-c".to_string(), "kill -9 $$".to_string()]).await;
+        assert!(matches!(killed, Fail::Exit(137)), "{killed:?}");
+        let lost = failed("/nowhere", &[]).await;
+        assert!(matches!(&lost, Fail::Plain(why) if why == "Error: no such file or directory"), "{lost:?}");
+    }
+
+    #[tokio::test]
+    async fn a_list_says_what_is_wrong_with_each_plugin() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let folder = |name: &str| dir.path().join(name);
+        for (place, mode) in [
+            ("a/kubectl-x", 0o755),
+            ("b/kubectl-create-job-y", 0o755),
+            ("b/kubectl-create-y", 0o755),
+            ("b/kubectl-x", 0o644),
+        ] {
+            let path = folder(place);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        symlink("../a", folder("b/kubectl-folder")).unwrap();
+        symlink("/nowhere", folder("b/kubectl-lost")).unwrap();
+        let (a, b) = (folder("a").display().to_string(), folder("b").display().to_string());
+        let env = Env { vars: [("PATH".to_string(), format!("{a}:{b}"))].into(), ..Env::default() };
+        let said = server.kubectl_in(&["plugin", "list"], "", env).await;
+        let told: Vec<String> = said.err.lines().map(|line| line.replace(&b, "B").replace(&a, "A")).collect();
+        let verb = |path: &str| quote(&table::named(path).command_path());
+        let want = [
+            format!("  - warning: kubectl-create-job-y overwrites existing command: {}", verb("create job")),
+            format!("  - warning: kubectl-create-y overwrites existing command: {}", verb("create")),
+            "  - warning: B/kubectl-folder identified as a kubectl plugin, but it is not executable".into(),
+            "  - error: unable to identify B/kubectl-lost as an executable file: stat B/kubectl-lost: no such file or directory".into(),
+            "  - warning: B/kubectl-x identified as a kubectl plugin, but it is not executable".into(),
+            "  - warning: B/kubectl-x is overshadowed by a similarly named plugin: A/kubectl-x".into(),
+            "error: 6 plugin warnings were found".into(),
+        ];
+        assert_eq!((said.code, told), (1, want.to_vec()), "{}", said.out);
     }
 
     #[test]
