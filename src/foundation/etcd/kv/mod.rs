@@ -194,12 +194,11 @@ impl Kv {
             }
             return txn::read(&self.shared.read(), &r);
         }
-        let size = txn::size(&r);
-        if size > max_bytes {
+        if txn::size(&r) > max_bytes {
             return Err(Error::RequestTooLarge);
         }
         if txn::puts(&r) {
-            self.check_quota(size as u64).await?;
+            self.check_quota(txn::cost(&r) as u64).await?;
         }
         match self.propose(Command::Txn(r)).await? {
             Outcome::Txn(response) => Ok(response),
