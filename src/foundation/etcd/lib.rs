@@ -72,10 +72,10 @@
 //! without gRPC there are `/health`, `/livez`, `/readyz` and `/version`, over HTTP/2; the gateway
 //! for JSON (`/v3/…`), `/metrics`, `/config` and `/debug` are not found (404). Transactions nest 50
 //! levels deep, where etcd takes 128 (`prost` stops there); more are `TooManyOps`. A transaction
-//! may not put a key into a range that it deletes; etcd 3.4 overlooks that where the range has no
-//! end. The checksums that etcd takes before each compaction, and answers with when `HashKV` asks
-//! for the compaction's revision: here that revision's checksum is over what the compaction left,
-//! as in an etcd that was restarted since.
+//! may not put a key into a range that it deletes; etcd overlooks that where the range has no end
+//! (`checkIntervals` in server/etcdserver/api/v3rpc/key.go). The checksums that etcd takes before
+//! each compaction, and answers with when `HashKV` asks for the compaction's revision: here that
+//! revision's checksum is over what the compaction left, as in an etcd that was restarted since.
 //! ## Read next
 //! `raft`, which agrees on the order of commands before they come here; `etcdctl`, the client.
 
