@@ -79,8 +79,8 @@
 //! - Of what etcd serves without gRPC the gateway for JSON (`/v3/…`), `/metrics`, `/config` and
 //!   `/debug` (404). `/health`, `/livez`, `/readyz` and `/version` are served, over HTTP/2.
 //! - Transactions that nest more than 50 levels deep (`TooManyOps`), where etcd takes 128: `prost`
-//!   stops there. A transaction may not put a key into a range that it deletes; etcd 3.4 overlooks
-//!   that where the range has no end.
+//!   stops there. A transaction may not put a key into a range that it deletes; etcd overlooks
+//!   that where the range has no end (`checkIntervals` in server/etcdserver/api/v3rpc/key.go).
 //! - The checksums that etcd takes before each compaction, and answers with when `HashKV` asks for
 //!   the compaction's revision: here that revision's checksum is over what the compaction left, as
 //!   in an etcd that was restarted since.

@@ -38,8 +38,8 @@ pub enum ConfError {
     /// 0 stands for "no member" and cannot be one's number.
     #[error("0 is no member's number")]
     NoMember,
-    /// Add it as a learner first; it may vote when it follows.
-    #[error("the member does not have enough of the log to vote")]
+    /// Add it as a learner first; it may vote when it follows, and answers.
+    #[error("the member does not have enough of the log to vote, or does not answer")]
     NotReady,
 }
 

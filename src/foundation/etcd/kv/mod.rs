@@ -160,8 +160,8 @@ impl Kv {
         response.responses.into_iter().next().ok_or(Error::Stopped)
     }
 
-    /// Compares and writes at one revision. At most [`txn::MAX_OPS`] operations in each list and
-    /// [`REQUEST_MAX`] bytes.
+    /// Compares and writes at one revision. At most [`txn::MAX_OPS`] operations in each list and,
+    /// if one of them writes, [`REQUEST_MAX`] bytes.
     ///
     /// # Errors
     /// Nothing is written, and the caller corrects the request, after
@@ -187,18 +187,18 @@ impl Kv {
 
     async fn run(&self, r: TxnRequest, max_ops: usize, max_bytes: usize) -> Result<TxnResponse, Error> {
         txn::validate(&r, max_ops)?;
-        let size = txn::size(&r);
-        if size > max_bytes {
-            return Err(Error::RequestTooLarge);
-        }
+        // Not in the log, so of any size, as with etcd (`processInternalRaftRequestOnce`).
         if txn::is_readonly(&r) {
             if !txn::is_serializable(&r) {
                 self.read_barrier().await?;
             }
             return txn::read(&self.shared.read(), &r);
         }
+        if txn::size(&r) > max_bytes {
+            return Err(Error::RequestTooLarge);
+        }
         if txn::puts(&r) {
-            self.check_quota(size as u64).await?;
+            self.check_quota(txn::cost(&r) as u64).await?;
         }
         match self.propose(Command::Txn(r)).await? {
             Outcome::Txn(response) => Ok(response),
@@ -418,6 +418,12 @@ impl Kv {
     /// Revisions below this one cannot be read any more; 0 if nothing was compacted.
     pub fn compacted(&self) -> Revision {
         self.shared.read().compacted().max(0)
+    }
+
+    /// Raft's term, for the head of each answer. Takes no lock that a write or a copy of the store
+    /// holds.
+    pub(crate) fn term(&self) -> u64 {
+        self.backend.status().term
     }
 
     /// Returns how this member is doing. Asks no other member.

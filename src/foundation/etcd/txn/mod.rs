@@ -180,6 +180,22 @@ fn value_len(compare: &Compare) -> usize {
     if let CompareTarget::Value(v) = &compare.target { v.len() } else { 0 }
 }
 
+/// About how many bytes a transaction may add to the store: those that are put in one branch or in
+/// the other, whichever has more. The rule is `costTxn` in etcd's server/storage/quota.go.
+///
+/// `if a == "…" then put a=123 else put bc=1234` may add 6 bytes, not 10.
+pub(crate) fn cost(txn: &TxnRequest) -> usize {
+    let branch = |ops: &[RequestOp]| -> usize {
+        let added = ops.iter().map(|op| match op {
+            RequestOp::Put(r) => r.key.len() + r.value.len(),
+            RequestOp::Txn(t) => cost(t),
+            RequestOp::Range(_) | RequestOp::DeleteRange(_) => 0,
+        });
+        added.sum()
+    };
+    branch(&txn.success).max(branch(&txn.failure))
+}
+
 /// Some branch may add bytes to the store.
 pub(crate) fn puts(txn: &TxnRequest) -> bool {
     txn.success.iter().chain(&txn.failure).any(|op| match op {

@@ -373,10 +373,11 @@ impl Raft {
     }
 
     /// Does this member keep up well enough to count in a majority? One that does not would stop
-    /// all commits.
+    /// all commits; and so would one that went down when it had caught up.
     fn may_vote(&self, id: MemberId) -> bool {
         let near = |p: &Progress| {
-            p.state == ProgressState::Replicate && self.log.last().0 - p.matched <= INFLIGHT_MAX as Index
+            let behind = self.log.last().0 - p.matched;
+            p.answers() && p.state == ProgressState::Replicate && behind <= INFLIGHT_MAX as Index
         };
         self.conf().voters.contains(&id) || id == self.id() || self.progress.get(&id).is_some_and(near)
     }

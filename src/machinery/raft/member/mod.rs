@@ -324,7 +324,8 @@ impl<M: StateMachine> Member<M> {
     /// - `NotLeader` if this member does not lead, or hands over: ask the leader.
     /// - `Busy` if the change before it is not committed yet, or no entry of the leader's own term
     ///   is: try again later.
-    /// - `NotReady` if the new voter has not enough of the log: add it as a learner first.
+    /// - `NotReady` if the new voter has not enough of the log, or does not answer: add it as a
+    ///   learner first.
     /// - `NoMember` for number 0, and `NoVoters` if no voter would be left.
     pub fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError> {
         self.core.propose_conf(change)

@@ -268,3 +268,20 @@ fn a_voter_that_is_silent_is_no_heir_while_another_one_answers() {
         assert_eq!((one.role(), one.core.status().heir), (Role::Leader, 5 - silent));
     }
 }
+
+/// With one voter and a learner that went down, a second voter would be the end of all commits.
+#[test]
+fn a_learner_that_followed_and_is_silent_does_not_become_a_voter() {
+    use crate::ConfError;
+    let mut one = One::new(1);
+    one.core.propose_conf(ConfChange::AddLearnerNode(2)).expect("a learner needs nothing");
+    one.pump();
+    one.accept(2, one.last());
+    for _ in 0..3 * ELECTION {
+        one.tick();
+    }
+    assert_eq!(one.progress(2), (one.last(), ProgressState::Replicate), "it had caught up");
+    assert_eq!(one.core.propose_conf(ConfChange::AddNode(2)), Err(ConfError::NotReady));
+    one.hear(2, 1, Body::MsgHeartbeatResp { read: 0 });
+    one.core.propose_conf(ConfChange::AddNode(2)).expect("it is back");
+}

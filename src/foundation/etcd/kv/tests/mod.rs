@@ -49,6 +49,35 @@ async fn limits_bind_clients_but_not_undo() {
     assert_eq!(kv.put(big(REQUEST_MAX)).await.unwrap_err(), Error::RequestTooLarge);
     kv.put(big(REQUEST_MAX - 1000)).await.unwrap();
     assert_eq!(kv.put(put("", 0)).await, Err(Error::EmptyKey));
+    // what only reads is in no log, so its size does not matter
+    let key = bytes::Bytes::from(vec![b'k'; REQUEST_MAX]);
+    let reads = |key: &bytes::Bytes| RequestOp::Range(RangeRequest { key: key.clone(), ..get("") });
+    let mut txn = TxnRequest { success: vec![reads(&key)], ..Default::default() };
+    assert_eq!(kv.txn(txn.clone()).await.map(|done| done.responses.len()), Ok(1));
+    txn.success.push(RequestOp::Put(put("a", 0)));
+    assert_eq!(kv.txn(txn).await.unwrap_err(), Error::RequestTooLarge);
+}
+
+/// Only one of two branches is run.
+#[tokio::test]
+async fn the_quota_counts_what_one_branch_puts() {
+    let kv = Kv::in_memory(Rng::seeded(1)).with_quota(4000);
+    let large = |n| {
+        let put = PutRequest { key: "a".into(), value: vec![0; n].into(), ..Default::default() };
+        vec![RequestOp::Put(put)]
+    };
+    let txn = |success, failure| TxnRequest { success, failure, ..Default::default() };
+    assert_eq!(kv.txn(txn(large(2500), large(2500))).await.map(|done| done.revision), Ok(2));
+    assert_eq!(kv.txn(txn(large(1), large(2500))).await.unwrap_err(), Error::NoSpace);
+}
+
+/// A copy of a large store is made under its lock, and every answer has a head.
+#[test]
+fn the_term_is_told_while_the_store_is_locked() {
+    let kv = Kv::in_memory(Rng::seeded(1));
+    let written = kv.shared.store().write();
+    assert_eq!(kv.term(), 1);
+    drop(written);
 }
 
 #[tokio::test]
