@@ -30,7 +30,8 @@
 //! ephemeral volumes are not made. A claim that waits for its first consumer does not name pods
 //! that wait to be scheduled.
 //! Volumes are not recycled, and directories of hostPath volumes are not deleted: such a volume is
-//! Failed once it is released.
+//! Failed once it is released. Secrets with tokens that were not used for a year stay. Of two
+//! revisions that keep the same template the newest counts: upstream merges those of a DaemonSet.
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 
