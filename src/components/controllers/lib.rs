@@ -33,6 +33,8 @@
 //! - Names of waiting pods in a claim that waits for its first consumer.
 //! - Recycling of volumes. Directories of hostPath volumes are not deleted: such a volume is Failed
 //!   once it is released.
+//! - The cleaner of Secrets with tokens that were not used for a year. Of two revisions that keep
+//!   the same template the newest counts: upstream merges those of a DaemonSet.
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 

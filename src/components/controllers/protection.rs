@@ -5,12 +5,13 @@
 //! puts it on those that lack it, and takes it off. Source: `pkg/controller/volume/pvcprotection`,
 //! `pkg/controller/volume/pvprotection`.
 
+use super::pods::{controller_of, node_of};
 use super::write::unless_gone;
 use crate::error::Error;
 use crate::shared::{Controller, Shared};
 use api::volumes::{CLAIM_PROTECTION, VOLUME_PROTECTION, claims_of};
 use client::{Api, Change, Client, Key, Outcome, WorkQueue};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde::de::DeserializeOwned;
@@ -77,23 +78,36 @@ fn step(meta: &ObjectMeta, finalizer: &str) -> Option<Step> {
 }
 
 /// Does the pod use the claim? A pod that no kubelet knows does not: a kubelet starts none with a
-/// claim that is going.
-fn uses(pod: &Pod, claim: &str) -> bool {
-    let scheduled = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).is_some_and(|n| !n.is_empty());
-    scheduled && claims_of(pod).any(|name| name == claim)
+/// claim that is going. The claim of a generic ephemeral volume is used only by the pod that it was
+/// made for, and until that is shut down: a finalizer of the pod may wait for the claim. Upstream:
+/// `podUsesPVC`.
+fn uses(pod: &Pod, claim: &ObjectMeta) -> bool {
+    let (owner, name) = (&pod.metadata, claim.name.as_deref().unwrap_or_default());
+    let scheduled = !node_of(pod).is_empty();
+    let is_shut_down = owner.deletion_timestamp.is_some() && owner.deletion_grace_period_seconds == Some(0);
+    let is_made_for = || controller_of(claim).is_some_and(|o| Some(&o.uid) == owner.uid.as_ref());
+    let names = |volume: &Volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(source), _) => source.claim_name == name,
+        (None, Some(_)) => {
+            let of_pod = format!("{}-{}", owner.name.as_deref().unwrap_or_default(), volume.name);
+            of_pod == name && !is_shut_down && is_made_for()
+        }
+        (None, None) => false,
+    };
+    scheduled && pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()).any(names)
 }
 
 async fn claim(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcome, Error> {
     let Some(claim) = shared.informer::<PersistentVolumeClaim>().get(key) else { return Ok(Outcome::Done) };
     let Some(step) = step(&claim.metadata, CLAIM_PROTECTION) else { return Ok(Outcome::Done) };
     if step == Step::Remove {
-        if shared.informer::<Pod>().within(&key.namespace).iter().any(|p| uses(p, &key.name)) {
+        if shared.informer::<Pod>().within(&key.namespace).iter().any(|p| uses(p, &claim.metadata)) {
             return Ok(Outcome::Done); // the end of the last such pod brings the next look
         }
         // The cache may be behind a pod that was bound a moment ago.
         let api = shared.config.client.within::<Pod>(&key.namespace);
         let pods = api.list(&ListParams::default()).await?;
-        if pods.items.iter().any(|p| uses(p, &key.name)) {
+        if pods.items.iter().any(|p| uses(p, &claim.metadata)) {
             return Err(Error::Conflict(format!("a pod uses claim {key}")));
         }
     }
@@ -189,6 +203,27 @@ mod tests {
             looks(meta(false, json!([])), vec![], vec![]).await[0]["finalizers"],
             json!([CLAIM_PROTECTION])
         );
+    }
+
+    /// Its claim is named after the pod and the volume. One of that name may be another pod's.
+    #[test]
+    fn the_claim_of_an_ephemeral_volume_stays_until_its_own_pod_is_shut_down() {
+        let pod = |uid: &str, grace: &Value| -> Pod {
+            let going = (!grace.is_null()).then_some("2026-01-01T00:00:00Z");
+            let meta = json!({"name": "p", "uid": uid, "deletionTimestamp": going, "deletionGracePeriodSeconds": grace});
+            let volumes = json!([{"name": "v", "ephemeral": {}}]);
+            of(json!({"metadata": meta, "spec": {"nodeName": "n", "containers": [], "volumes": volumes}}))
+        };
+        let owner = json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "1", "controller": true});
+        let claim: ObjectMeta = of(json!({"name": "p-v", "ownerReferences": [owner]}));
+        for (uid, grace, used) in [
+            ("1", json!(null), true),
+            ("1", json!(30), true),
+            ("1", json!(0), false),
+            ("2", json!(null), false),
+        ] {
+            assert_eq!(uses(&pod(uid, &grace), &claim), used, "{uid} {grace}");
+        }
     }
 
     #[tokio::test]

@@ -90,6 +90,11 @@ pub(crate) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan 
         plan.told.push((true, "TooManyMissedTimes", told.into()));
     }
     let Some(due) = due else { return plan };
+    // It runs already: of `@every 30s` two times have one minute, and so one name.
+    let name = job_name(cron, due);
+    if plan.status.active.iter().flatten().any(|active| active.name.as_ref() == Some(&name)) {
+        return plan;
+    }
     let busy = plan.status.active.as_ref().is_some_and(|a| !a.is_empty());
     match spec.concurrency_policy.as_deref() {
         Some("Forbid") if busy => {
@@ -390,7 +395,13 @@ impl Look<'_> {
     }
 }
 
-/// The job for one time, named after the minute: `backup-29394721`.
+/// The name of the job for one time has the minute: `backup-29394721`.
+fn job_name(cron: &CronJob, due: Timestamp) -> String {
+    let name = cron.metadata.name.as_deref().unwrap_or_default();
+    format!("{name}-{}", due.as_second().div_euclid(60))
+}
+
+/// The job for one time.
 fn job_of(cron: &CronJob, due: Timestamp) -> Job {
     let spec = cron.spec.clone().unwrap_or_default();
     let meta = spec.job_template.metadata.unwrap_or_default();
@@ -400,11 +411,7 @@ fn job_of(cron: &CronJob, due: Timestamp) -> Job {
     annotations.insert(SCHEDULED.into(), told);
     Job {
         metadata: ObjectMeta {
-            name: Some(format!(
-                "{}-{}",
-                cron.metadata.name.as_deref().unwrap_or_default(),
-                due.as_second().div_euclid(60)
-            )),
+            name: Some(job_name(cron, due)),
             namespace: cron.metadata.namespace.clone(),
             labels: meta.labels,
             annotations: Some(annotations),

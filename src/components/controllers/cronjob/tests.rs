@@ -84,6 +84,20 @@ fn the_policy_decides_about_a_job_that_still_runs() {
     assert_eq!(look(policy("Forbid"), T, &["a"], &[], now).told[0].1, "MissingJob");
 }
 
+/// A job is named after the minute of its time: one that runs would be deleted and made anew.
+#[test]
+fn a_job_does_not_replace_itself() {
+    let running = [job("c-29454360", "", T)];
+    for policy in ["Allow", "Forbid", "Replace"] {
+        let spec = json!({"schedule": "@every 30s", "concurrencyPolicy": policy});
+        let plan = look(spec.clone(), T, &["c-29454360"], &running, "2026-01-01T10:00:31Z");
+        assert_eq!((plan.start, plan.replace.len(), plan.told.len()), (None, 0, 0), "{policy}");
+        assert_eq!(plan.again.unwrap().as_millis(), 29_100);
+        let plan = look(spec, T, &["c-29454360"], &running, "2026-01-01T10:01:01Z");
+        assert_eq!(plan.start.is_some(), policy != "Forbid", "{policy} in the next minute");
+    }
+}
+
 #[test]
 fn history_is_kept_as_long_as_asked() {
     let jobs = [

@@ -87,11 +87,10 @@ impl PodOwner for DaemonSets {
                 look.expect_pods(&spec.selector, told, known).await?;
             }
             for (node, pod) in std::mem::take(&mut plan.ended) {
-                let uid = set.metadata.uid.as_deref().unwrap_or_default();
                 // One that has ended well is replaced at once, as upstream: a pause is for what its
                 // node cannot run.
                 let left = match pods::phase(&pod) {
-                    "Failed" => look.pauses.begin(&format!("{uid}/{node}")),
+                    "Failed" => look.pauses.begin(&place(set, &node)),
                     _ => None,
                 };
                 match left {
@@ -128,6 +127,15 @@ impl PodOwner for DaemonSets {
         let next = [next, pause].into_iter().flatten().min();
         Ok(next.map_or(Outcome::Done, Outcome::After))
     }
+}
+
+/// Where a pod of the set failed, for its pauses. They begin anew with each generation that is
+/// observed, as upstream (`failedPodsBackoffKey`): a user who has corrected the template does not
+/// wait for the pause of the pods before.
+fn place(set: &DaemonSet, node: &str) -> String {
+    let uid = set.metadata.uid.as_deref().unwrap_or_default();
+    let observed = set.status.as_ref().and_then(|s| s.observed_generation).unwrap_or(0);
+    format!("{uid}/{observed}/{node}")
 }
 
 fn tell_ended(look: &Look<'_, DaemonSet>, pod: &Pod, node: &str) {
@@ -322,6 +330,28 @@ mod tests {
             let lines = server.lines();
             assert_eq!(lines.iter().filter(|line| line.starts_with("DELETE")).count(), deleted, "{phase}");
         }
+    }
+
+    /// The template was corrected, and the pod fails for another reason now.
+    #[tokio::test]
+    async fn a_daemon_that_fails_in_a_new_generation_does_not_wait() {
+        let (server, shared) = on_one_node(&set_of_generation(1)).await;
+        let driven = workload::Driven::new(&shared);
+        for (name, generation) in [("p1", 1), ("p2", 2)] {
+            let mut set = set_of_generation(generation);
+            set["status"] = json!({"observedGeneration": generation, "currentNumberScheduled": 1,
+                "desiredNumberScheduled": 1, "numberMisscheduled": 0, "numberReady": 0});
+            shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set).unwrap());
+            let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "s", "uid": "1", "controller": true});
+            let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": {"a": "b"}, "ownerReferences": [owner]});
+            let pod = json!({"metadata": meta, "spec": {"nodeName": "n", "containers": []}, "status": {"phase": "Failed"}});
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            shared.informer::<Pod>().tell_of(pod.clone());
+            driven.look::<DaemonSets>(&Key::new("d", "s")).await.unwrap();
+            shared.informer::<Pod>().tell_gone(pod);
+        }
+        let lines = server.lines();
+        assert_eq!(lines.iter().filter(|line| line.starts_with("DELETE")).count(), 2, "{lines:?}");
     }
 
     #[tokio::test]

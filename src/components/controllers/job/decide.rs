@@ -61,7 +61,7 @@ pub(crate) fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: boo
     let mut case = Case::new(&spec, status, pods, memory, now);
     case.count();
     case.remember_ends(memory.known.may_be_newer_than(&job.metadata.resource_version));
-    case.suspend_or_resume();
+    case.start_or_resume();
     let end = case.end();
     match end {
         Some(end) => case.finish(end, settled),
@@ -72,6 +72,8 @@ pub(crate) fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: boo
                 let told = "Reached expected number of succeeded pods";
                 let end = End { good: true, reason: "CompletionsReached".into(), message: told.into() };
                 case.end_with(end, settled);
+            } else {
+                case.tell_suspension();
             }
         }
     }
@@ -202,24 +204,33 @@ impl Case<'_> {
         has_ended && (!awaits || self.ending().is_some())
     }
 
-    /// `suspend: true` deletes the active pods and keeps the counts. A Job that is resumed gets a
-    /// new `startTime`: the time of its suspension does not count towards `activeDeadlineSeconds`.
-    fn suspend_or_resume(&mut self) {
-        let was = condition(&self.plan.status, "Suspended").is_some();
-        // A job that is complete is not suspended any more.
-        let ending = self.ending().is_some() || (self.active.is_empty() && self.has_enough());
-        if self.suspended() && !ending {
-            if !was {
-                self.set("Suspended", "True", "JobSuspended", "Job suspended");
-                self.plan.told.push((false, "Suspended".into(), "Job suspended".into()));
-            }
-        } else if was && !self.suspended() {
+    /// A Job that is resumed gets a new `startTime`: the time of its suspension does not count
+    /// towards `activeDeadlineSeconds`.
+    fn start_or_resume(&mut self) {
+        if self.suspended() {
+            return;
+        }
+        if condition(&self.plan.status, "Suspended").is_some() {
             self.set("Suspended", "False", "JobResumed", "Job resumed");
             self.plan.told.push((false, "Resumed".into(), "Job resumed".into()));
             self.plan.status.start_time = None;
         }
-        if !self.suspended() && self.plan.status.start_time.is_none() {
-            self.plan.status.start_time = Some(Time(self.now));
+        self.plan.status.start_time.get_or_insert(Time(self.now));
+    }
+
+    /// `suspend: true` deletes the active pods and keeps the counts. It is told once they are
+    /// deleted, and only of a Job that has not ended, as upstream: one without `completions` is
+    /// complete as soon as a pod has succeeded and no other is active.
+    ///
+    /// ```text
+    /// completions   succeeded   active   suspended: then
+    /// 3             1           2        Suspended, no active pod
+    /// none          1           2        Complete, no active pod
+    /// ```
+    fn tell_suspension(&mut self) {
+        if self.suspended() && condition(&self.plan.status, "Suspended").is_none() {
+            self.set("Suspended", "True", "JobSuspended", "Job suspended");
+            self.plan.told.push((false, "Suspended".into(), "Job suspended".into()));
         }
     }
 

@@ -24,9 +24,10 @@ pub(crate) fn is_tracked(pod: &Pod) -> bool {
     pod.metadata.finalizers.iter().flatten().any(|f| f == TRACKING)
 }
 
-/// The completion index that a pod is for.
+/// The completion index that a pod is for. A user may spoil the annotation: what is no index is
+/// none, also a negative number.
 pub(crate) fn index_of(pod: &Pod) -> Option<i32> {
-    pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
+    pod.metadata.annotations.as_ref()?.get(INDEX)?.parse::<i32>().ok().filter(|index| *index >= 0)
 }
 
 /// How often the pod's index had failed when the pod was made: counted failures, ignored ones. What

@@ -233,6 +233,25 @@ mod tests {
         assert_eq!(server.lines(), [""; 0]);
     }
 
+    /// A Job may ignore pods that were disrupted, and this one has failed by itself.
+    #[tokio::test]
+    async fn a_pod_that_had_ended_before_its_node_went_is_not_marked_as_disrupted() {
+        let server = Scripted::new(|asked| match asked.line.as_str() {
+            "GET /api/v1/nodes/n" => refusal(404, "NotFound"),
+            _ => None,
+        })
+        .await;
+        let orphans = orphans(&server).await;
+        let pods = orphans.shared.informer::<Pod>();
+        let mut pod = (*pods.get(&Key::new("d", "p")).unwrap()).clone();
+        pod.status.as_mut().unwrap().phase = Some("Failed".into());
+        pods.tell_of(pod);
+        orphans.sync("n", &None).await.unwrap();
+        end_quarantine(&orphans);
+        orphans.sync("n", &None).await.unwrap();
+        assert_eq!(server.lines(), ["GET /api/v1/nodes/n", "DELETE /api/v1/namespaces/d/pods/p"]);
+    }
+
     #[tokio::test]
     async fn the_pods_of_a_node_that_is_registered_anew_stay() {
         let server = Scripted::new(|asked| match asked.line.as_str() {

@@ -82,14 +82,18 @@ pub(super) struct Disruption {
 }
 
 /// Writes down why a pod goes. A Job reads it: with `podFailurePolicy` such an end need not count.
+/// So a pod that had ended before its node went is not marked, as upstream: it ended by itself.
 /// Returns false if the pod is gone, or another one has its name.
 pub(super) async fn tell_why(api: &Api<Pod>, pod: &Pod, why: &Disruption) -> Result<bool, Error> {
     let status = pod.status.clone().unwrap_or_default();
     let known = |c: &PodCondition| {
         c.type_ == "DisruptionTarget" && c.status == "True" && c.reason.as_deref() == Some(why.reason)
     };
-    let fails = why.failed && !matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-    if status.conditions.iter().flatten().any(known) && !fails {
+    let is_told = match why.failed {
+        true => matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
+        false => status.conditions.iter().flatten().any(known),
+    };
+    if is_told {
         return Ok(true);
     }
     let condition = PodCondition {
@@ -102,7 +106,7 @@ pub(super) async fn tell_why(api: &Api<Pod>, pod: &Pod, why: &Disruption) -> Res
         ..PodCondition::default()
     };
     let mut patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
-    if fails {
+    if why.failed {
         patch["status"]["phase"] = json!("Failed");
     }
     let name = pod.metadata.name.as_deref().unwrap_or_default();

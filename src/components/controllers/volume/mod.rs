@@ -27,7 +27,10 @@ use serde_json::json;
 use std::sync::Arc;
 use tap::{Cause, Component, Event};
 
+/// The annotations of a claim that ask a provisioner for a volume, the second one in the words of
+/// old provisioners. As upstream both are written (`setClaimProvisioner`).
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
+const OLD_PROVISIONER: &str = "volume.beta.kubernetes.io/storage-provisioner";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
 pub(crate) const CONTROLLER: Controller = Controller {
@@ -304,7 +307,7 @@ impl Worker {
             return Ok(Outcome::Done);
         }
         if annotation(PROVISIONER).as_deref() != Some(&class.provisioner) {
-            let set = json!({PROVISIONER: class.provisioner});
+            let set = json!({PROVISIONER: class.provisioner, OLD_PROVISIONER: class.provisioner});
             let patch = json!({"metadata": {"uid": claim.metadata.uid, "annotations": set}});
             unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
         }

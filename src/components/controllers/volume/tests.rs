@@ -235,6 +235,22 @@ async fn nothing_makes_volumes_for_a_class_without_a_provisioner() {
 }
 
 #[tokio::test]
+async fn a_provisioner_is_asked_in_the_words_of_now_and_of_old() {
+    let server = Scripted::new(|_| None).await;
+    let mut claim = claim("", "Pending");
+    claim.spec.as_mut().unwrap().storage_class_name = Some("soon".into());
+    let worker = worker(&server, vec![claim], vec![]);
+    let class = json!({"metadata": {"name": "soon"}, "provisioner": "example.com/disk"});
+    worker.shared.informer::<StorageClass>().tell_of(of(class));
+    worker.claim(key(), None).await.unwrap();
+    let asked = server.take();
+    let claims = "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c";
+    let written = asked.iter().find(|a| a.line == claims).expect("the claim is annotated");
+    let both = json!({PROVISIONER: "example.com/disk", OLD_PROVISIONER: "example.com/disk"});
+    assert_eq!(written.body["metadata"]["annotations"], both);
+}
+
+#[tokio::test]
 async fn a_volume_is_released_only_when_the_api_server_does_not_know_its_claim() {
     for (uid, want) in [("u", vec!["GET"]), ("another", vec!["GET", "PATCH"])] {
         let stored =

@@ -3,7 +3,7 @@
 use crate::job::case::Memory;
 use crate::job::decide::decide;
 use crate::job::facts::condition;
-use crate::job::names::TRACKING;
+use crate::job::names::{INDEX, TRACKING};
 use crate::job::world::World;
 use crate::job::{JOB_NAME, Jobs};
 use crate::shared::Shared;
@@ -211,4 +211,42 @@ fn counts_do_not_overflow() {
     w.end("p2", 1);
     let plan = w.settle();
     assert_eq!((plan.status.succeeded, plan.status.failed), (Some(i32::MAX), Some(i32::MAX)));
+}
+
+/// Without `completions` one success is enough, and the suspension ends the other pod.
+#[test]
+fn a_job_whose_suspension_completes_it_is_not_suspended() {
+    let mut w = World::new(json!({"parallelism": 2}));
+    w.settle();
+    w.end("p1", 0);
+    w.job.spec.as_mut().unwrap().suspend = Some(true);
+    w.settle();
+    assert_eq!(w.conditions(), ["SuccessCriteriaMet CompletionsReached", "Complete CompletionsReached"]);
+    assert_eq!(w.told, ["Completed"]);
+}
+
+/// Its pod fails for the last time at the moment in which it is suspended.
+#[test]
+fn a_job_that_has_failed_is_not_suspended() {
+    let mut w = World::new(json!({"completions": 1, "backoffLimit": 0}));
+    w.settle();
+    w.end("p1", 1);
+    w.job.spec.as_mut().unwrap().suspend = Some(true);
+    w.settle();
+    assert_eq!(w.conditions(), ["FailureTarget BackoffLimitExceeded", "Failed BackoffLimitExceeded"]);
+    assert_eq!(w.told, ["BackoffLimitExceeded"]);
+}
+
+/// A user may write any text into the annotation.
+#[test]
+fn a_pod_whose_annotation_is_no_index_completes_none() {
+    for index in ["-1", "x", "2"] {
+        let mut w = World::new(json!({"completions": 2, "completionMode": "Indexed"}));
+        w.settle();
+        let annotations = w.pods[0].metadata.annotations.as_mut().unwrap();
+        annotations.insert(INDEX.into(), index.into());
+        w.end("p1", 0);
+        w.settle();
+        assert_eq!(w.job.status.as_ref().unwrap().completed_indexes, None, "{index}");
+    }
 }
