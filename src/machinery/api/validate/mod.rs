@@ -70,7 +70,7 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
 /// Example: an older version took a Deployment whose template has a cost of deletion that is no
 /// number. It can be scaled, and its finalizers can be removed; another wrong cost is refused.
 /// Upstream does so for single rules, each time when it adds one.
-fn judged(kind: &Kind, new: &Value, old: &Value) -> Errors {
+pub fn judged(kind: &Kind, new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     (kind.validate)(new, &mut errors);
     if errors.is_empty() {
