@@ -157,6 +157,16 @@ impl Errors {
         self.cut |= other.cut;
         other.found.into_iter().for_each(|error| self.add(error));
     }
+    /// Returns the errors that `known` does not have: all of them if some were dropped.
+    pub(crate) fn without(self, known: &Errors) -> Errors {
+        if self.cut {
+            return self;
+        }
+        let mut rest = Errors::default();
+        let new = self.found.into_iter().filter(|error| !known.found.contains(error));
+        new.for_each(|error| rest.add(error));
+        rest
+    }
     /// Appends one error.
     pub fn add(&mut self, error: FieldError) {
         if self.is_full() {

@@ -4,6 +4,7 @@
 use crate::errors::Errors;
 use crate::kinds::entry::ScalePaths;
 use crate::labels::Selector;
+use crate::meta;
 use crate::pod_spec;
 use crate::pod_spec::disabled::drop_fields;
 use crate::table::cells::{age, containers, name, number};
@@ -23,10 +24,16 @@ pub(super) const SCALE_PATHS: ScalePaths = ScalePaths {
 /// Where a workload describes its pods.
 const POD_SPEC: &str = "spec.template.spec";
 
-/// The first status of a kind that counts replicas.
+/// Makes the first status of a kind that counts replicas.
+///
+/// A ReplicaSet of a Deployment keeps its template as it is: the Deployment may have fields that an
+/// older version stored, and knows its ReplicaSet by the same template. It would make one ReplicaSet
+/// after the other. The pods are without these fields all the same.
 pub(super) fn prepare_replicas(object: &mut Value) {
     put(object, "status", json!({"replicas": 0}));
-    prepare_template(object, &Value::Null);
+    if meta::controller(object).is_none() {
+        prepare_template(object, &Value::Null);
+    }
 }
 
 /// Drops what the template of a workload that replaces `old` may not have yet.
@@ -196,6 +203,19 @@ mod tests {
         assert_eq!(told("deployment", json!({"matchLabels": {"a": "b"}})), [""; 0]);
         let empty = "spec.selector: Invalid value: {}: empty selector is invalid for deployment";
         assert_eq!(told("replicaset", json!({})), [empty]);
+    }
+
+    #[test]
+    fn a_replica_set_of_a_deployment_has_the_same_template_as_the_deployment() {
+        let hook = json!({"stopSignal": "SIGINT"});
+        let container = json!({"name": "c", "image": "x", "lifecycle": hook});
+        let spec = json!({"template": {"spec": {"containers": [container]}}});
+        let of_deployment = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "u", "controller": true}]);
+        for (owners, is_kept) in [(Value::Null, false), (of_deployment, true)] {
+            let mut set = json!({"metadata": {"ownerReferences": owners}, "spec": spec});
+            prepare_replicas(&mut set);
+            assert_eq!(at(&set, "spec") == &spec, is_kept, "{set}");
+        }
     }
 
     #[test]

@@ -64,23 +64,31 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     errors
 }
 
-/// Returns what is wrong with an object that replaces `old`, without the problems of paths in
-/// [`Kind::unjudged`] that are as they were.
-fn judged(kind: &Kind, new: &Value, old: &Value) -> Errors {
+/// Returns what is wrong with an object that replaces `old`, without the problems that the stored
+/// object has already and without those of paths in [`Kind::unjudged`] that are as they were.
+///
+/// Example: an older version took a Deployment whose template has a cost of deletion that is no
+/// number. It can be scaled, and its finalizers can be removed; another wrong cost is refused.
+/// Upstream does so for single rules, each time when it adds one.
+pub fn judged(kind: &Kind, new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     (kind.validate)(new, &mut errors);
-    let is_same = |path: &&&str| at(new, path) == at(old, path);
-    // Most objects have no problem, and endpoints are many: they are compared when there is one.
-    if errors.is_empty() || !kind.unjudged.iter().any(|path| is_same(&path)) {
+    if errors.is_empty() {
         return errors;
     }
-    let mut rest = new.clone();
-    for path in kind.unjudged.iter().filter(is_same) {
-        value::remove(&mut rest, path);
+    // Most objects have no problem, and endpoints are many: they are compared when there is one.
+    let is_same = |path: &&&str| at(new, path) == at(old, path);
+    if kind.unjudged.iter().any(|path| is_same(&path)) {
+        let mut rest = new.clone();
+        for path in kind.unjudged.iter().filter(is_same) {
+            value::remove(&mut rest, path);
+        }
+        errors = Errors::default();
+        (kind.validate)(&rest, &mut errors);
     }
-    let mut errors = Errors::default();
-    (kind.validate)(&rest, &mut errors);
-    errors
+    let mut before = Errors::default();
+    (kind.validate)(old, &mut before);
+    errors.without(&before)
 }
 
 /// All of a write through a subresource of the status. Metadata counts if it changes: a wrong label
@@ -359,6 +367,30 @@ mod tests {
         assert_eq!(told(json!(["foregroundDeletion"])), [""; 0]);
         let both = told(json!(["orphan", "a/b", "foregroundDeletion"]));
         assert!(both.len() == 1 && both[0].ends_with("cannot be both set"), "{both:?}");
+    }
+
+    #[test]
+    fn what_is_stored_keeps_no_object_from_its_updates() {
+        use crate::pod_spec::annotations::DELETION_COST;
+        let kind = crate::kinds::find("apps", "v1", "Deployment").unwrap();
+        let deployment = |replicas: i64, cost: &str| {
+            let labels = json!({"a": "b"});
+            let template = json!({"metadata": {"labels": labels, "annotations": {DELETION_COST: cost}},
+                "spec": {"containers": [{"name": "c", "image": "x"}]}});
+            let mut object = json!({"metadata": {"name": "web", "namespace": "d"}, "spec": {
+                "replicas": replicas, "selector": {"matchLabels": labels}, "template": template}});
+            (kind.defaults)(&mut object);
+            object
+        };
+        let told = |new: (i64, &str), old: (i64, &str)| {
+            let errors = update(kind, &deployment(new.0, new.1), &deployment(old.0, old.1));
+            errors.iter().map(|error| error.field.clone()).collect::<Vec<_>>()
+        };
+        let cost = format!("spec.template.annotations[{DELETION_COST}]");
+        assert_eq!(told((1, "x"), (1, "1")), [cost.clone()]);
+        assert_eq!(told((2, "x"), (1, "x")), [""; 0]);
+        assert_eq!(told((-1, "x"), (1, "x")), ["spec.replicas"]);
+        assert_eq!(told((1, "y"), (1, "x")), [cost]);
     }
 
     #[test]

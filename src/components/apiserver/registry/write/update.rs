@@ -297,8 +297,7 @@ impl Edit<'_> {
             }
             Part::Status => validate::status_update(kind, new, old, &ctx.info.subresource),
             Part::Ephemeral => {
-                let mut errors = validate::schema(kind, new, Some(old));
-                (kind.validate)(new, &mut errors);
+                let mut errors = validate::judged(kind, new, old);
                 ephemeral_update(new, old, &mut errors);
                 errors
             }

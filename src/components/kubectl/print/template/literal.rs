@@ -114,35 +114,14 @@ pub(super) fn number(chars: &[char], at: &mut usize) -> Result<Term, String> {
         *at += 1;
     }
     let text: String = chars[start..*at].iter().collect();
-    let value = integer(&text).map(Value::from).or_else(|| fraction(&text).map(Value::from));
+    let value =
+        gostr::parse_int(&text, i64::BITS).ok().map(Value::from).or_else(|| fraction(&text).map(Value::from));
     value.map(Term::Literal).ok_or_else(|| wrong(&format!("bad number syntax: {}", gostr::quote(&text))))
 }
 
 fn is_hexadecimal(chars: &[char]) -> bool {
     let text: String = chars.iter().map(char::to_ascii_lowercase).collect();
     text.trim_start_matches(['+', '-']).starts_with("0x")
-}
-
-/// As Go's `strconv.ParseInt` with base 0.
-fn integer(text: &str) -> Option<i64> {
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text).to_ascii_lowercase();
-    // The prefix stays, so that `_` may follow it, as in `0x_1`.
-    if digits.starts_with('_') || digits.ends_with('_') || digits.contains("__") {
-        return None;
-    }
-    let digits = digits.replace('_', "");
-    let (digits, radix) = match (digits.get(..2), digits.as_str()) {
-        (Some("0x"), _) => (&digits[2..], 16),
-        (Some("0o"), _) => (&digits[2..], 8),
-        (Some("0b"), _) => (&digits[2..], 2),
-        (Some(_), octal) if octal.starts_with('0') => (&digits[1..], 8),
-        (_, decimal) => (decimal, 10),
-    };
-    if !digits.chars().all(|c| c.is_digit(radix)) {
-        return None;
-    }
-    let sign = if text.starts_with('-') { "-" } else { "" };
-    i64::from_str_radix(&format!("{sign}{digits}"), radix).ok()
 }
 
 /// A number with a fraction or an exponent.
