@@ -308,6 +308,7 @@ mod tests {
             "delete pod {\"a\",b}",
             "delete pod {a\\,b,c}",
             "delete pod {a}b,c}",
+            "delete pod {a,{b}}",
             "create configmap c --from-literal HOME=~/x",
             "set env deploy/web PATH=/bin:~/bin",
         ] {
@@ -316,6 +317,8 @@ mod tests {
         for (text, last) in [
             ("get pods -o jsonpath={.a}{\",\"}{.b}", "jsonpath={.a}{,}{.b}"),
             ("get pods -o {a,b", "{a,b"),
+            ("get pods -o jsonpath={.a},{.b}", "jsonpath={.a},{.b}"),
+            ("get pods -o go-template={{.a}},{{.b}}", "go-template={{.a}},{{.b}}"),
             ("get pods -o a~", "a~"),
         ] {
             assert_eq!(of(text), kubectl(&["get", "pods", "-o", last]), "{text}");
