@@ -364,7 +364,7 @@ mod tests {
         let need = Need::Requires("control-planes>=3".into());
         assert_eq!(
             [need.say("en"), need.say("ko")],
-            ["control plane nodes, 3 or more", "컨트롤 플레인 노드 3개 이상"]
+            ["control-plane nodes, 3 or more", "컨트롤 플레인 노드 3개 이상"]
         );
     }
 
