@@ -17,7 +17,7 @@ pub(crate) use hangul::{english_keys, latin_key, of_korean_layout};
 pub(crate) use kill::killed;
 pub(crate) use meant::meant_line;
 pub(crate) use spelling::latin_among;
-pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word};
+pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word, split_negation};
 
 use super::paste;
 use kubectl::parse;
