@@ -225,8 +225,10 @@ fn wants_terminal(args: &[String]) -> bool {
     if paste::reads_stdin(args) {
         return false;
     }
-    // What this process reads of its own terminal would be missing from the next line.
-    if kubectl::may_be_plugin(args) || args.iter().any(|arg| arg.ends_with("/dev/stdin")) {
+    // What this process reads of its own terminal would be missing from the next line. Behind `--`
+    // stands a command for a container.
+    let mut own = args.iter().take_while(|arg| *arg != "--");
+    if kubectl::may_be_plugin(args) || own.any(|arg| arg.ends_with("/dev/stdin")) {
         return true;
     }
     let Ok(parsed) = parse::parse(args) else { return false };
@@ -426,6 +428,8 @@ mod tests {
             assert_eq!(of(&format!("k {text}")), kubectl(&words), "{text}");
         }
         assert_eq!(of("k exec web -- ls -it"), kubectl(&["exec", "web", "--", "ls", "-it"]));
+        let of_container = kubectl(&["exec", "web", "--", "cat", "/dev/stdin"]);
+        assert_eq!(of("k exec web -- cat /dev/stdin"), of_container);
         assert_eq!(of("run t --image=busybox"), kubectl(&["run", "t", "--image=busybox"]));
     }
 
