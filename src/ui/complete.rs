@@ -9,6 +9,7 @@ use api::kinds::{self, Kind};
 use cluster::inject::killable;
 use etcdctl::table::VERBS;
 use kubectl::complete;
+use kubectl::machine::names_file;
 use lab::format::Library;
 use lab::graded::read::Labs;
 use std::sync::Arc;
@@ -177,27 +178,12 @@ fn owned(list: &[&str]) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
 }
 
-/// Flags of kubectl whose value is the name of a file or folder.
-const FILE_FLAGS: [&str; 11] = [
-    "-f",
-    "-k",
-    "--cert",
-    "--certificate-authority",
-    "--client-certificate",
-    "--client-key",
-    "--filename",
-    "--from-env-file",
-    "--from-file",
-    "--kubeconfig",
-    "--kustomize",
-];
-
 /// Candidates after `kubectl ARGS…`; `None` for a file name.
 fn kubectl(args: &[String], last: &str, source: &dyn Source) -> Option<Vec<String>> {
     let flag = args.last().map(String::as_str).unwrap_or_default();
     let follows = flag == "-f" && args.iter().any(|a| a == "logs"); // there it takes no value
     let typed = last.split_once('=').map_or("", |(typed, _)| typed);
-    if (FILE_FLAGS.contains(&flag) && !follows) || FILE_FLAGS.contains(&typed) {
+    if (names_file(flag) && !follows) || names_file(typed) {
         return None;
     }
     let live = |resource: &str, namespace: &str| {
@@ -260,8 +246,14 @@ mod tests {
         assert_eq!(words("get pods -n "), ["namespace-here", "web"]);
         assert_eq!(words("ls; k get pods w"), ["web"]);
         assert_eq!(words("apply -f "), ["FILES"]);
-        for text in ["create cm c --from-file ", "create cm c --from-file=a", "create secret tls t --cert s"]
-        {
+        for text in [
+            "create cm c --from-file ",
+            "create cm c --from-file=a",
+            "create secret tls t --cert s",
+            "create secret tls t --cert=c --key k",
+            "patch pod web --patch-file p",
+            "cluster-info dump --output-directory d",
+        ] {
             assert_eq!(words(text), ["FILES"], "{text}");
         }
         for text in ["get pods > p", "get pods >p", "get pods 2> ", "k apply -f - < "] {

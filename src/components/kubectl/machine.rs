@@ -46,6 +46,12 @@ const FLAGS: &[&str] = &[
     "server",
 ];
 
+/// True for a flag whose value is the name of a file or folder, as it is typed: `-f`, `--key`.
+pub fn names_file(flag: &str) -> bool {
+    let is_long = |name: &str| FLAGS.contains(&name) || matches!(name, "filename" | "patch-file");
+    matches!(flag, "-f" | "-k") || flag.strip_prefix("--").is_some_and(is_long)
+}
+
 /// Returns the verb or the flag by which a line reaches the machine; `None`: it reaches the server
 /// alone, or kubectl refuses it. `words` are those after the program's name.
 ///

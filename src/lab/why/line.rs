@@ -206,7 +206,7 @@ fn quoted(word: &str) -> String {
 pub(super) fn near_kind(word: &str) -> Option<&'static str> {
     let word = word.to_lowercase();
     // A letter or two; in a word of three letters or less everything is near.
-    let most = match word.len() {
+    let most = match word.chars().count() {
         0..=3 => return None,
         4..=5 => 1,
         _ => 2,
@@ -239,7 +239,7 @@ pub(super) fn near_verb(word: &str) -> Option<&'static str> {
         return Some(verb);
     }
     // A letter or two; with two letters of three another, every word is near `top` or `cp`.
-    let most = match word.len() {
+    let most = match word.chars().count() {
         0..=1 => return None,
         2..=4 => 1,
         _ => 2,
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(read("kubectl list nodes").verb().err(), Some("list"));
         assert_eq!((near_verb("list"), near_verb("descirbe")), (Some("get"), Some("describe")));
         assert_eq!((near_verb("gte"), near_verb("rnu")), (Some("get"), Some("run")));
-        for word in ["frobnicate", "foo", "xyz", "x"] {
+        for word in ["frobnicate", "foo", "xyz", "x", "파드"] {
             assert_eq!(near_verb(word), None, "{word}");
         }
         assert_eq!(read("kubectl list nodes").with("list", "get"), "kubectl get nodes");

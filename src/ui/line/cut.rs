@@ -99,24 +99,26 @@ fn expands_tilde(before: &str) -> bool {
 /// The braces of a word, as far as they stand outside of quotes.
 #[derive(Default)]
 struct Braces {
-    open: bool,
-    /// A comma or two dots stand behind the first brace.
-    list: bool,
+    /// For each brace that is open, whether a comma or two dots stand in it, and in none inside it.
+    open: Vec<bool>,
     before: Option<char>,
 }
 
 impl Braces {
     /// Takes the next character of the word. Returns whether a shell may make several words of
-    /// what it ends: of `web-{1,2}`, `{1..3}`, `{"a":1,"b":2}` and `{a}b,c}`, but not of `{}`,
-    /// `{.items}` or `{","}`. Source: bash(1), Brace Expansion.
+    /// what it ends: of `web-{1,2}`, `{1..3}` and `{"a":1,"b":2}`, but not of `{}`, `{.a},{.b}` or
+    /// `{","}`. A brace without a list in it closes nothing if it would be the last: `{a}b,c}` is
+    /// `a}b c`. Source: bash(1), Brace Expansion.
     fn closes_list(&mut self, c: char) -> bool {
+        let is_list = c == ',' || (c == '.' && self.before == Some('.'));
+        self.before = Some(c);
         match c {
-            '{' => self.open = true,
-            ',' => self.list |= self.open,
-            '.' => self.list |= self.open && self.before == Some('.'),
+            '{' => self.open.push(false),
+            '}' if self.open.last() == Some(&true) => return true,
+            '}' if self.open.len() > 1 => drop(self.open.pop()),
+            _ if is_list => self.open.last_mut().into_iter().for_each(|list| *list = true),
             _ => {}
         }
-        self.before = Some(c);
-        c == '}' && self.list
+        false
     }
 }

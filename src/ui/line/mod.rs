@@ -17,7 +17,7 @@ pub(crate) use hangul::{english_keys, latin_key, of_korean_layout};
 pub(crate) use kill::killed;
 pub(crate) use meant::meant_line;
 pub(crate) use spelling::latin_among;
-pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word};
+pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word, split_negation};
 
 use super::paste;
 use kubectl::parse;
@@ -225,8 +225,10 @@ fn wants_terminal(args: &[String]) -> bool {
     if paste::reads_stdin(args) {
         return false;
     }
-    // What this process reads of its own terminal would be missing from the next line.
-    if kubectl::may_be_plugin(args) || args.iter().any(|arg| arg.ends_with("/dev/stdin")) {
+    // What this process reads of its own terminal would be missing from the next line. Behind `--`
+    // stands a command for a container.
+    let mut own = args.iter().take_while(|arg| *arg != "--");
+    if kubectl::may_be_plugin(args) || own.any(|arg| arg.ends_with("/dev/stdin")) {
         return true;
     }
     let Ok(parsed) = parse::parse(args) else { return false };
@@ -308,6 +310,7 @@ mod tests {
             "delete pod {\"a\",b}",
             "delete pod {a\\,b,c}",
             "delete pod {a}b,c}",
+            "delete pod {a,{b}}",
             "create configmap c --from-literal HOME=~/x",
             "set env deploy/web PATH=/bin:~/bin",
         ] {
@@ -316,6 +319,8 @@ mod tests {
         for (text, last) in [
             ("get pods -o jsonpath={.a}{\",\"}{.b}", "jsonpath={.a}{,}{.b}"),
             ("get pods -o {a,b", "{a,b"),
+            ("get pods -o jsonpath={.a},{.b}", "jsonpath={.a},{.b}"),
+            ("get pods -o go-template={{.a}},{{.b}}", "go-template={{.a}},{{.b}}"),
             ("get pods -o a~", "a~"),
         ] {
             assert_eq!(of(text), kubectl(&["get", "pods", "-o", last]), "{text}");
@@ -423,6 +428,8 @@ mod tests {
             assert_eq!(of(&format!("k {text}")), kubectl(&words), "{text}");
         }
         assert_eq!(of("k exec web -- ls -it"), kubectl(&["exec", "web", "--", "ls", "-it"]));
+        let of_container = kubectl(&["exec", "web", "--", "cat", "/dev/stdin"]);
+        assert_eq!(of("k exec web -- cat /dev/stdin"), of_container);
         assert_eq!(of("run t --image=busybox"), kubectl(&["run", "t", "--image=busybox"]));
     }
 

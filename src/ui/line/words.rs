@@ -24,7 +24,12 @@ pub(crate) const WORDS: &[&str] = &[
 pub(super) const LESSON: &[&str] =
     &["answer", "back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
 
-/// True if a line of the shell begins with this program.
+/// True if a line of the shell begins with this program, or with the shell's `! ` and this program.
 pub(crate) fn begins_with_own_word(text: &str) -> bool {
-    text.split_whitespace().next() == Some("ropewalk")
+    split_negation(text).1.split_whitespace().next() == Some("ropewalk")
+}
+
+/// Parts the shell's `! ` from the command behind it.
+pub(crate) fn split_negation(text: &str) -> (&str, &str) {
+    text.split_at(if text.starts_with("! ") { 2 } else { 0 })
 }

@@ -6,6 +6,10 @@ use cluster::control::Control;
 use cluster::{Error, Place};
 use lang::charset::eprintln;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A socket that cannot be used is tried again after this time.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Tells news by a voice that never waits.
@@ -58,6 +62,11 @@ impl Session {
                     Ok(mut control) => while let Ok(Some(_)) = control.next().await {},
                     // It has not ended: it is too busy to answer in the time that this took.
                     Err(Error::Hangs { .. }) => continue,
+                    // Nothing is known of it: this process may have too many open files.
+                    Err(Error::File { .. }) => {
+                        clock::sleep(AGAIN).await;
+                        continue;
+                    }
                     Err(_) => {}
                 }
                 break;
@@ -104,6 +113,23 @@ mod tests {
         write.write_all(b"{\"ok\":null}\n").await.unwrap();
         assert!(told.try_recv().is_err() && !session.dead.load(Ordering::Acquire));
         drop((lines, write));
+        assert!(told.recv().await.is_some_and(|words| words.contains("has ended")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_cannot_be_used_does_not_tell_that_the_cluster_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        let socket = place.socket();
+        std::fs::create_dir_all(&place.root).unwrap();
+        std::os::unix::fs::symlink("control.sock", &socket).unwrap(); // leads to itself
+        let session = Session::new(place, Lang::En, Manner::Pipe, tokio::runtime::Handle::current());
+        let (tell, mut told) = tokio::sync::mpsc::channel(8);
+        session.print_news_with(move |words| tell.try_send(words).unwrap());
+        session.watch();
+        let silent = tokio::time::timeout(5 * AGAIN, told.recv()).await;
+        assert!(silent.is_err() && !session.dead.load(Ordering::Acquire), "nothing is known");
+        std::fs::remove_file(socket).unwrap();
         assert!(told.recv().await.is_some_and(|words| words.contains("has ended")));
     }
 }

@@ -5,7 +5,7 @@ use super::{Manner, Session};
 use crate::dialect::quote;
 use crate::exit;
 use crate::lesson;
-use crate::line::begins_with_own_word;
+use crate::line::{begins_with_own_word, split_negation};
 use crate::settings::{self, LANG_VARIABLE, LAST_VARIABLE};
 use crate::shell::Shell;
 use crate::terminal::Unedited;
@@ -89,7 +89,8 @@ impl Session {
         let before = self.before.as_ref().and_then(settings::last);
         let before = before.map(|before| format!("{LAST_VARIABLE}={} ", quote(&before)));
         let lang = lesson::tag(self.lang());
-        format!("{LANG_VARIABLE}={lang} {}{text}", before.unwrap_or_default())
+        let (negation, command) = split_negation(&text);
+        format!("{negation}{LANG_VARIABLE}={lang} {}{command}", before.unwrap_or_default())
     }
 }
 
@@ -201,5 +202,9 @@ mod tests {
         assert_eq!(play(&mut session, script(&lines)), 0);
         let expected = format!("ko {{\"line\":\"(exit 3) # it's\",\"code\":3}} {}\n", dir.path().display());
         assert_eq!(std::fs::read_to_string(&told).unwrap(), expected);
+        // A variable stands behind the shell's own word.
+        let negated = session.with_session("! ropewalk why".into());
+        assert!(negated.starts_with("! ROPEWALK_LANG=ko ROPEWALK_LAST="), "{negated}");
+        assert!(negated.ends_with(" ropewalk why"), "{negated}");
     }
 }

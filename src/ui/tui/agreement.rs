@@ -103,6 +103,8 @@ pub(crate) struct Agreement {
     pub off: BTreeSet<String>,
     /// Nodes whose member is stopped until it is started (`fault stop etcd`). The nodes run on.
     held: BTreeSet<String>,
+    /// A record has named a leader. The election may be older than the oldest record that is kept.
+    pub has_led: bool,
     /// The last election, or fault, step by step.
     pub story: Vec<Told>,
 }
@@ -258,6 +260,11 @@ impl Agreement {
 
     /// Takes in a member's record of an election.
     fn elect(&mut self, record: &Record, who: String) {
+        self.has_led |= match &record.event {
+            Event::Role { role, .. } => *role == RaftRole::Leader,
+            Event::Leader { leader, .. } => !leader.is_empty(),
+            _ => false,
+        };
         let member = self.members.entry(who.clone()).or_default();
         match &record.event {
             Event::Role { term, role } => {

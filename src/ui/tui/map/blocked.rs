@@ -54,7 +54,9 @@ fn blocked(scene: &Cluster) -> Vec<Blocked<'_>> {
             failure: &set.failure,
         }
     });
-    let others = scene.workloads.iter().filter_map(|((kind, key), workload)| {
+    // Most have all that they want: their Events need no look.
+    let lacking = scene.workloads.iter().filter(|(_, workload)| workload.there < workload.wanted);
+    let others = lacking.filter_map(|((kind, key), workload)| {
         Some(Blocked {
             kind: match *kind {
                 "StatefulSet" => Word::KindStatefulSet,

@@ -56,8 +56,8 @@ pub(super) fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
 }
 
 /// Can the members still write? There is one answer for several of them: the leader has to reach a
-/// majority, itself included. Before a record has named a term the leader is not known; then any
-/// member that reaches a majority may be it.
+/// majority, itself included. Before a record has named a leader it is not known; then any member
+/// that reaches a majority may be it.
 ///
 /// Example: of three members the leader is killed. The other two reach each other, but writes wait
 /// until one of them leads.
@@ -72,7 +72,7 @@ pub(super) fn writes(agreement: &Agreement, columns: &[Column<'_>]) -> Option<(W
             }
             agreement.reaches(leader, &up).count()
         }
-        None if agreement.term() > 0 => 0,
+        None if agreement.has_led => 0,
         None => up.iter().map(|m| agreement.reaches(m, &up).count()).max().unwrap_or_default(),
     };
     let told = if agree >= quorum { (Word::WritesGoOn, Tone::Good) } else { (Word::WritesWait, Tone::Bad) };

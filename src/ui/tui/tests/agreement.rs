@@ -287,6 +287,14 @@ fn writes_go_on_when_a_leader_reaches_a_majority() {
         model.traffic.agreement.absorb(&fault(cut));
     }
     assert!(waits(&model) && !writes(&model), "the others have not elected yet");
+    // The election is older than the oldest record. A member that is cut off tries to stand.
+    model.traffic.agreement = Agreement::default();
+    for other in &NODES[1..] {
+        model.traffic.agreement.absorb(&fault(Fault::Cut { a: NODES[0].into(), b: (*other).into() }));
+    }
+    let tries = told(NODES[0], "role", json!({"role": "PreCandidate", "term": 2}));
+    model.traffic.agreement.absorb(&tries);
+    assert!(writes(&model) && !waits(&model), "{}", text(&screen(&model)));
 }
 
 /// The store is elsewhere, or this user may not list pods.
