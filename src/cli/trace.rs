@@ -155,11 +155,16 @@ fn rows(records: &[Record]) -> Vec<Row> {
             }
         };
         let to = (record.at - start).total(jiff::Unit::Millisecond).unwrap_or_default();
+        // `pods/web/binding`: without it, the request that binds a pod reads as one that makes it.
+        let part = match object.request.as_ref().map_or("", |r| r.subresource.as_str()) {
+            "" => String::new(),
+            subresource => format!("/{subresource}"),
+        };
         let object = object.object.as_ref().map_or(String::new(), |o| {
             match (o.namespace.is_empty(), o.name.is_empty()) {
                 (_, true) => o.resource.clone(),
-                (true, false) => format!("{}/{}", o.resource, o.name),
-                (false, false) => format!("{}/{} -n {}", o.resource, o.name, o.namespace),
+                (true, false) => format!("{}/{}{part}", o.resource, o.name),
+                (false, false) => format!("{}/{}{part} -n {}", o.resource, o.name, o.namespace),
             }
         });
         let node = record.node.trim_start_matches("ropewalk-");
@@ -249,8 +254,12 @@ fn request_line(request: &tap::Request, stages: &[&Record]) -> String {
     let answer = stages.iter().find(|r| r.answer().is_some());
     let verb = answer.and_then(|r| r.answer()).map_or("request", |a| a.verb.as_str());
     let took = answer.map_or(0, |r| r.took_us) as f64 / 1000.0;
+    let why = match answer.and_then(|r| r.answer()).map_or("", |a| a.message.as_str()) {
+        "" => String::new(),
+        message => format!(": {message}"),
+    };
     format!(
-        "{verb}: {line}{revision}{dry}{} in {took:.2} ms, for {agent}",
+        "{verb}: {line}{revision}{dry}{} in {took:.2} ms, for {agent}{why}",
         answer.map_or(request.code, |r| code_of(r))
     )
 }
@@ -279,8 +288,10 @@ fn decided(decision: &tap::Decision) -> String {
     let refused: Vec<String> = verdicts.iter().filter_map(first).collect();
     let fits = verdicts.iter().filter(|v| v.refused.is_empty());
     let scores: Vec<String> = fits.map(|v| format!("{} {}", v.node, v.total)).collect();
-    let chosen = decision.chosen.as_deref().unwrap_or("nobody");
-    format!("→ {chosen} (scores {}; refused {})", scores.join(", "), refused.join(", "))
+    match &decision.chosen {
+        Some(chosen) => format!("→ {chosen} (scores {}; refused {})", scores.join(", "), refused.join(", ")),
+        None => format!("→ no node (refused {})", refused.join(", ")),
+    }
 }
 
 /// Letters of a hop's detail that the table shows, at most.
@@ -380,6 +391,33 @@ mod tests {
         assert_eq!(object("widgets.example.com/a"), "default widgets.example.com a");
         assert!(matches!(of("last", None), Some(Trace::Last)));
         assert!(matches!(of("4b1f", None), Some(Trace::Request(id)) if id == "4b1f"));
+    }
+
+    /// The scheduler decided by an old view of a node, and the API server refused the binding.
+    #[test]
+    fn a_refused_binding_reads_as_one_and_says_why() {
+        let tap = Tap::new().at("ropewalk-control-plane", Component::ApiServer);
+        let message = "node n has changed since the scheduler looked at it".to_string();
+        let answer = tap::Answer { verb: "create".into(), message, ..tap::Answer::default() };
+        let mut record = Record::new(Event::Answer(Box::new(answer))).object("pods", "default", "web");
+        let agent = "kube-scheduler/v1".to_string();
+        let (id, subresource) = ("1".to_string(), "binding".to_string());
+        record.request =
+            Some(Request { id, subresource, user_agent: agent, code: 409, ..Request::default() });
+        tap.emit(record);
+        let refused = vec![tap::Refusal { reason: "Insufficient cpu".into(), ..tap::Refusal::default() }];
+        let verdict = tap::Verdict { node: "n".into(), refused, ..tap::Verdict::default() };
+        let decision = tap::Decision { verdicts: vec![verdict], chosen: None };
+        tap.emit(Record::new(Event::Schedule(decision)).object("pods", "default", "web"));
+        let records: Vec<Record> = tap.since(0).iter().map(|r| (**r).clone()).collect();
+        let text = table(&records);
+        for told in [
+            "pods/web/binding -n default ",
+            "create: 409 in 0.00 ms, for kube-scheduler: node n has changed",
+            "→ no node (refused n: Insufficient cpu)",
+        ] {
+            assert!(text.contains(told), "{told}: {text}");
+        }
     }
 
     #[test]

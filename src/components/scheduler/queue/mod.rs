@@ -207,6 +207,14 @@ fn asks_for_neighbours(pod: &Pod) -> bool {
         || spec.is_some_and(|s| s.topology_spread_constraints.as_ref().is_some_and(|t| !t.is_empty()))
 }
 
+/// What an Event says of an error: of an answer of the API server its message alone.
+fn why(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => status.message.clone(),
+        _ => error.to_string(),
+    }
+}
+
 fn binding(pod: &Pod, key: &Key, node: &str, version: Option<String>) -> Binding {
     let metadata =
         ObjectMeta { name: Some(key.name.clone()), uid: pod.metadata.uid.clone(), ..ObjectMeta::default() };
@@ -322,7 +330,7 @@ impl Scheduler {
             scheduler.reserved.lock().remove(&pod);
             scheduler.news.send_replace(());
             if let Err(error) = bound.unwrap_or_else(|panic| Err(format!("panic: {panic}").into())) {
-                scheduler.failed(&key, &pod, &node, &error.to_string(), cause).await;
+                scheduler.failed(&key, &pod, &node, &why(&*error), cause).await;
             }
         });
         Ok(Outcome::Done)

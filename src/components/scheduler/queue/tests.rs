@@ -338,7 +338,7 @@ async fn a_binding_that_fails_is_told_in_the_condition_and_tried_again() {
     scheduler.schedule(key.clone(), None).await.unwrap();
     let told = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
     let message = told["status"]["conditions"][0]["message"].as_str().unwrap();
-    assert!(message.contains("no binding today"), "{message}");
+    assert_eq!(message, "binding to node \"n\" failed: no binding today");
     assert_eq!(clock::timeout(Duration::from_secs(20), scheduler.queue.next()).await.unwrap().0, key);
     assert!(scheduler.cache.assumed().is_empty(), "its room is free again");
     assert_eq!(scheduler.failures.lock().get(&key).map(|f| f.count), Some(1));

@@ -30,6 +30,7 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
         }
         (Some(mut past), _) => {
             let placed = then.is_some_and(birth.placed_by_maker);
+            let waited = refusal(&past).cloned();
             value::put(&mut past, "metadata.uid", (birth.uid)());
             value::put(&mut past, "metadata.creationTimestamp", birth.now.clone());
             if matches!(text(&past, "status.phase"), "Succeeded" | "Failed") {
@@ -38,10 +39,14 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
             if !placed {
                 value::remove(&mut past, "spec.nodeName");
             }
-            let status = match text(&past, "status.qosClass") {
+            let mut status = match text(&past, "status.qosClass") {
                 "" => object!({"phase": "Pending"}),
                 class => object!({"phase": "Pending", "qosClass": class}),
             };
+            if let Some(mut waits) = waited {
+                value::put(&mut waits, "lastTransitionTime", birth.now.clone());
+                value::put(&mut status, "conditions", vec![waits]);
+            }
             value::put(&mut past, "status", status);
             Some(Some(past.to_string().into()))
         }
@@ -76,8 +81,14 @@ pub(super) fn was_free_volume(namespaces: &BTreeSet<String>, m: &Move) -> bool {
 /// Nothing can take a node away from a pod, so it is made anew, and waits or not by what is true
 /// then.
 fn has_found_a_node(past: &Value, present: &Value) -> bool {
-    let told = |c: &Value| text(c, "type") == "PodScheduled" && text(c, "status") == "False";
-    text(past, "spec.nodeName").is_empty()
-        && list(past, "status.conditions").iter().any(told)
-        && !text(present, "spec.nodeName").is_empty()
+    refusal(past).is_some() && !text(present, "spec.nodeName").is_empty()
+}
+
+/// Returns the condition of a pod that waits because no node can take it, or because of a gate. A
+/// pod that is made again keeps it: a second rewind may go to the moment before the scheduler has
+/// looked at the new pod, and has to see that the pod waited.
+fn refusal(pod: &Value) -> Option<&Value> {
+    let told = |c: &&Value| text(c, "type") == "PodScheduled" && text(c, "status") == "False";
+    let conditions = list(pod, "status.conditions");
+    conditions.iter().find(told).filter(|_| text(pod, "spec.nodeName").is_empty())
 }

@@ -1,6 +1,9 @@
 use super::*;
 use api::value::at;
 
+/// When a rewind makes objects again.
+const NOW: &str = "2026-01-02T03:04:05Z";
+
 fn kv(key: &str, revision: Revision, value: Value) -> KeyValue {
     KeyValue {
         key: format!("{ROOT}{key}").into(),
@@ -13,8 +16,7 @@ fn kv(key: &str, revision: Revision, value: Value) -> KeyValue {
 }
 
 fn planned(then: &[KeyValue], now: &[KeyValue]) -> BTreeMap<String, Option<Value>> {
-    let birth =
-        Birth { uid: &|| "new".into(), placed_by_maker: &|_| false, now: "2026-01-02T03:04:05Z".into() };
+    let birth = Birth { uid: &|| "new".into(), placed_by_maker: &|_| false, now: NOW.into() };
     let moves = plan(then, now, &birth);
     let name = |m: &Move| String::from_utf8_lossy(&m.key).trim_start_matches(ROOT).to_string();
     moves.iter().map(|m| (name(m), m.put.as_ref().map(|v| serde_json::from_slice(v).unwrap()))).collect()
@@ -165,6 +167,14 @@ fn a_pod_that_waited_for_a_node_waits_again() {
     assert_eq!((meta::uid(&back), text(&back, "spec.nodeName")), ("new", ""));
     let moves = planned(&[kv("pods/d/p", 5, waited)], &[kv("pods/d/p", 9, waits)]);
     assert_eq!(meta::uid(&moves["pods/d/p"].clone().unwrap()), "u1", "it still waits");
+    // A second rewind, to the moment at which the first one was done. The scheduler had not written
+    // to the new pod by then.
+    let told = &back["status"]["conditions"][0];
+    assert_eq!((text(told, "reason"), text(told, "lastTransitionTime")), ("Unschedulable", NOW));
+    let mut runs_again = back.clone();
+    runs_again["spec"]["nodeName"] = "n2".into();
+    let moves = planned(&[kv("pods/d/p", 12, back)], &[kv("pods/d/p", 15, runs_again)]);
+    assert_eq!(text(&moves["pods/d/p"].clone().unwrap(), "spec.nodeName"), "");
 }
 
 #[test]
