@@ -37,7 +37,7 @@ use crate::auth::rbac::authorize;
 use crate::flowcontrol::seat::Seat;
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body};
-use crate::request::{lifecycle, time_limit};
+use crate::request::{lifecycle, pretty, time_limit};
 use crate::server::Server;
 use api::Status;
 use clock::Instant;
@@ -66,7 +66,9 @@ pub(crate) async fn serve(
     };
     let ctx = match entered {
         Ok(ctx) => ctx,
-        Err(status) => return server.state.bounds.refuse(&seat, &status),
+        Err(status) => {
+            return server.state.bounds.refuse(&seat, &status, |status| pretty::refusal(&request, status));
+        }
     };
     let done = answer(router, server, &ctx, request, stop).await;
     lifecycle::finish(&server.state, &ctx, started, done).await

@@ -3,11 +3,11 @@
 
 use crate::request::accept::{self, Range};
 use crate::request::context::Context;
-use crate::request::http::{Answer, failure, full};
+use crate::request::http::{Answer, Query, failure, full};
 use crate::state::State;
 use api::{Status, gojson, yaml};
-use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Request};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -25,7 +25,7 @@ enum Look {
 }
 
 fn wanted(ctx: &Context) -> Look {
-    match (is_yaml(ctx.accept()), is_indented(ctx)) {
+    match (is_yaml(ctx.accept()), is_indented(&ctx.headers, &ctx.query)) {
         (true, _) => Look::Yaml,
         (false, true) => Look::Indented,
         (false, false) => Look::AsItIs,
@@ -39,10 +39,10 @@ fn is_yaml(accept: &str) -> bool {
     known.is_some_and(|range| !range.takes("application/json"))
 }
 
-fn is_indented(ctx: &Context) -> bool {
-    match ctx.query.get("pretty") {
+fn is_indented(headers: &HeaderMap, query: &Query) -> bool {
+    match query.get("pretty") {
         "" => {
-            let agent = ctx.headers.get("user-agent").and_then(|v| v.to_str().ok()).unwrap_or_default();
+            let agent = headers.get("user-agent").and_then(|v| v.to_str().ok()).unwrap_or_default();
             BY_HAND.iter().any(|name| agent.starts_with(name))
         }
         asked => matches!(asked, "1" | "t" | "T" | "true" | "TRUE" | "True"),
@@ -130,12 +130,22 @@ pub(crate) async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answe
     }
 }
 
+/// A refusal of a request of which no more is known, for example a 401 because its credentials are
+/// not believed. As every answer it is indented for eyes.
+pub(crate) fn refusal<B>(request: &Request<B>, status: &Status) -> Answer {
+    let answer = failure(status);
+    let mut shown = Bounded::default();
+    let is_shown = is_indented(request.headers(), &Query::parse(request.uri().query()))
+        && gojson::write_indented(&status.to_value(), &mut shown).is_ok();
+    if is_shown { answer.map(|_| full(shown.0)) } else { answer }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::user::User;
     use crate::flowcontrol::compute::LARGE;
-    use crate::request::http::{Query, json};
+    use crate::request::http::json;
     use crate::testing;
 
     #[test]

@@ -10,6 +10,7 @@ use crate::testing::{self, Api, ask};
 use crate::tests::blocking_store::BlockingStore;
 use ::http::{HeaderMap, Request};
 use etcd::Kv;
+use http_body_util::BodyExt;
 use rng::Rng;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -111,11 +112,14 @@ async fn a_request_with_a_token_that_is_not_believed_is_recorded() {
     let server = &api.fixture.server;
     let request = Request::get("/api/v1/namespaces/default/pods")
         .header("authorization", "Bearer made-up")
+        .header("user-agent", "curl/8.5.0")
         .body(full(""))
         .unwrap();
     let caller = Caller::Connection(&Peer::Nobody);
     let answer = pipeline::serve(&Router, server, request, caller, server.crew.token()).await;
     assert_eq!(answer.status().as_u16(), 401);
+    let text = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(text.starts_with(b"{\n  \"kind\": \"Status\""), "a person reads it: {text:?}");
     let records = api.fixture.tap.since(0);
     let refused: Vec<_> =
         records.iter().filter(|r| r.request.as_ref().is_some_and(|r| r.code == 401)).collect();

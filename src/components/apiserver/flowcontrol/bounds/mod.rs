@@ -297,15 +297,20 @@ impl Bounds {
     }
 
     /// The refusal of a request that has no place: its client has to read it all the same, so it is
-    /// no longer than [`REFUSAL_MAX`].
-    pub(crate) fn refuse(&self, seat: &Arc<Seat>, status: &Status) -> Answer {
-        let (mut answer, mut most) = (failure(status), REFUSAL_MAX);
+    /// no longer than [`REFUSAL_MAX`]. `written` makes an answer of a status.
+    pub(crate) fn refuse(
+        &self,
+        seat: &Arc<Seat>,
+        status: &Status,
+        written: impl Fn(&Status) -> Answer,
+    ) -> Answer {
+        let (mut answer, mut most) = (written(status), REFUSAL_MAX);
         // JSON writes a character in six bytes at most, so some part of the sentence fits.
         while size(&answer) > REFUSAL_MAX && most > 0 {
             most /= 2;
             let sentence = &status.message[..status.message.floor_char_boundary(most)];
             let short = Status { message: format!("{sentence}…"), details: Value::Null, ..status.clone() };
-            answer = failure(&short);
+            answer = written(&short);
         }
         answer.map(|body| seat.answer(body, Patience::Answer, &self.seats))
     }

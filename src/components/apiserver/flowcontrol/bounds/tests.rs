@@ -111,7 +111,7 @@ fn refusals_that_nobody_reads_hold_places() {
     // details are.
     for message in ["x".repeat(100_000), "\u{1}".repeat(1000), "가".repeat(1000), String::new()] {
         let long = Status::new(403, "Forbidden", message).with(json!({"name": "x".repeat(2000)}));
-        let answer = bounds.refuse(&Seat::new(None), &long);
+        let answer = bounds.refuse(&Seat::new(None), &long, failure);
         assert!(answer.status() == 403 && (1..=REFUSAL_MAX).contains(&size(&answer)), "{}", size(&answer));
     }
 }
