@@ -154,7 +154,7 @@ async fn a_list_of_leases_asks_no_leader() {
 async fn a_full_store_says_so_also_if_no_alarm_can_be_raised() {
     let (kv, fake, _) = fake(true, 10);
     fake.takes.send_replace(0); // nobody takes proposals
-    let put = kv.put(PutRequest { key: "a".into(), ..Default::default() }).await;
+    let put = kv.put(PutRequest { key: "longer than the quota".into(), ..Default::default() }).await;
     assert_eq!(put.err(), Some(Error::NoSpace));
     assert_eq!(fake.writes.load(Ordering::Relaxed), 1);
 }
@@ -169,7 +169,7 @@ async fn leases_count_for_the_quota() {
     let (full, ..) = fake(true, 10);
     assert_eq!(full.lease_grant(60, 0).await, Err(Error::NoSpace));
     assert_eq!(
-        full.put(PutRequest { key: "a".into(), ..Default::default() }).await.err(),
+        full.put(PutRequest { key: "longer than the quota".into(), ..Default::default() }).await.err(),
         Some(Error::NoSpace)
     );
 }
