@@ -142,10 +142,10 @@ impl Seat {
         held.others.push(Box::new(memory));
     }
 
-    /// Keeps everything until the last handle is dropped, at most for [`ANSWER_TIME`], also once the
-    /// answer is written: a write that has begun goes on after the 504 that its client asked for
-    /// with `timeout`, and has a handle. Otherwise a client could begin any number of writes in its
-    /// one place.
+    /// Keeps everything until the last handle is dropped, at most for [`ANSWER_TIME`], also once
+    /// the answer is written: a write that has begun goes on after the 504 that its client asked
+    /// for with `timeout`, and has a handle. Otherwise a client could begin any number of writes in
+    /// its one place.
     pub(crate) fn outlive_answer(&self) {
         self.outlives_answer.store(true, Ordering::Release);
     }

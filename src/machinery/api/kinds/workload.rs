@@ -27,8 +27,8 @@ const POD_SPEC: &str = "spec.template.spec";
 /// Makes the first status of a kind that counts replicas.
 ///
 /// A ReplicaSet of a Deployment keeps its template as it is: the Deployment may have fields that an
-/// older version stored, and knows its ReplicaSet by the same template. It would make one ReplicaSet
-/// after the other. The pods are without these fields all the same.
+/// older version stored, and knows its ReplicaSet by the same template. It would make one
+/// ReplicaSet after the other. The pods are without these fields all the same.
 pub(super) fn prepare_replicas(object: &mut Value) {
     put(object, "status", json!({"replicas": 0}));
     if meta::controller(object).is_none() {
