@@ -133,8 +133,8 @@ pub(crate) async fn ended_hold_nothing(w: World) -> Check {
     for n in 0..6 {
         all.push(run(&format!("p{n}"), own_users && n % 2 == 0).await?);
     }
-    // An environment is large, so it goes with the process: also with one that never ran its
-    // program.
+    // An environment is large, so it goes with the process: also with one whose program the kernel
+    // does not run.
     let resident = || -> Check<u64> {
         let status = std::fs::read_to_string("/proc/self/status")?;
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
@@ -146,7 +146,9 @@ pub(crate) async fn ended_hold_nothing(w: World) -> Check {
         config.env.push(("LARGE".into(), "x".repeat(4 << 20)));
         config.attempt = n;
         let id = runtime.create_container(&sandbox, config).await?;
-        ensure(runtime.start_container(&id).await.is_err(), "the kernel takes no such environment")?;
+        runtime.start_container(&id).await?;
+        let status = ended(runtime, &id).await?;
+        ensure(status.exit_code == 255, format!("the kernel takes no such environment: {status:?}"))?;
     }
     let grown = resident()?.saturating_sub(small) >> 10;
     ensure(grown < 120, format!("{grown} MiB stay of 192"))?; // the allocator keeps some
