@@ -366,7 +366,7 @@ fn a_sidecar_that_crashes_holds_up_no_later_init_container() {
     assert_eq!(next(&[crashed.clone(), done("i")], &none), [start("j", true, 0), wait.clone()]);
     let both = [crashed.clone(), container("i", 0, Exited, 1)];
     assert_eq!(next(&both, &none), [start("i", true, 1), wait.clone()]);
-    assert_eq!(next(&[crashed.clone(), container("i", 0, Running, 0)], &none), [wait.clone()]);
+    assert_eq!(next(&[crashed.clone(), container("i", 0, Running, 0)], &none), vec![wait.clone()]);
     assert_eq!(next(&[crashed], &none), [wait], "it is the newest one itself");
     // It runs again, and its startup probe has not succeeded yet.
     let starting = Seen {

@@ -221,8 +221,11 @@ fn value_from(variable: &Value, field: &str, errors: &mut Errors) {
     errors.invalid_text(field, "", why);
 }
 
+/// Returns what is wrong with a text, in upstream's words.
+type Rule = fn(&str) -> Vec<String>;
+
 /// Fields of a variable from a file, with the rule for each beside that it is set.
-const FILE_KEY: [(&str, fn(&str) -> Vec<String>); 3] =
+const FILE_KEY: [(&str, Rule); 3] =
     [("key", names::env_name), ("volumeName", names::dns_label), ("path", |_| vec![])];
 
 /// Variables from files are read from an emptyDir. As upstream, a volume that is not valid is one,

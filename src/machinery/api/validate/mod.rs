@@ -387,10 +387,10 @@ mod tests {
             errors.iter().map(|error| error.field.clone()).collect::<Vec<_>>()
         };
         let cost = format!("spec.template.annotations[{DELETION_COST}]");
-        assert_eq!(told((1, "x"), (1, "1")), [cost.clone()]);
+        assert_eq!(told((1, "x"), (1, "1")), [cost.as_str()]);
         assert_eq!(told((2, "x"), (1, "x")), [""; 0]);
         assert_eq!(told((-1, "x"), (1, "x")), ["spec.replicas"]);
-        assert_eq!(told((1, "y"), (1, "x")), [cost]);
+        assert_eq!(told((1, "y"), (1, "x")), [cost.as_str()]);
     }
 
     #[test]

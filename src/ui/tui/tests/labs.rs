@@ -429,7 +429,7 @@ fn the_way_back_from_the_list_leads_to_the_lesson_that_was_read() {
         letter(&mut model, 'o');
         assert_eq!(model.page, Page::List);
         if is_closed {
-            tell(&mut model, Event::Lesson(Box::new(LessonView::default())));
+            tell(&mut model, Event::Lesson(Box::default()));
         }
         model.now += Duration::from_secs(1);
         letter(&mut model, 'o');
@@ -450,7 +450,7 @@ fn a_lesson_that_is_closed_leaves_its_place_to_the_open_lab() {
             model.page = Page::Open; // the learner has gone back to the lab
         }
         assert_eq!(shows_lab(&model), !is_read);
-        tell(&mut model, Event::Lesson(Box::new(LessonView::default())));
+        tell(&mut model, Event::Lesson(Box::default()));
         assert!(shows_lab(&model), "{}", text(&screen(&model)));
     }
 }
