@@ -3,9 +3,9 @@
 //! lab is started anew for every answer. All lines are typed into a real REPL, as the learner
 //! would.
 
+use super::lab_plans::{Kind, Plan, plans};
 use super::proof_cluster::ProofCluster;
 use super::proof_home;
-use super::proof_length::waits;
 use super::proof_part::{Part, played};
 use super::proof_stop::Stop;
 use super::texts::Lang;
@@ -29,122 +29,6 @@ const LINES_MAX: Duration = Duration::from_secs(300);
 const SETTLE: Duration = Duration::from_secs(3);
 /// How long what a solution set going may take on a machine with much to do.
 const DONE_MAX: Duration = Duration::from_secs(180);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Solution,
-    Also(usize),
-    Wrong(usize),
-}
-
-/// What is played with one seed.
-#[derive(Clone)]
-struct Plan {
-    lab: Arc<Lab>,
-    seed: u64,
-    kinds: Vec<Kind>,
-    /// Grade the solution twice: the first grade must not have left anything.
-    twice: bool,
-}
-
-impl Kind {
-    fn lines(self, lab: &Lab, variant: &serde_json::Map<String, serde_json::Value>) -> Vec<String> {
-        match self {
-            Kind::Solution => Lab::lines(&lab.solution, variant),
-            Kind::Also(at) => lab.also[at].lines.clone(),
-            Kind::Wrong(at) => lab.wrong[at].lines.clone(),
-        }
-    }
-    fn only(self, lab: &Lab) -> Option<&str> {
-        match self {
-            Kind::Solution => None,
-            Kind::Also(at) => lab.also[at].only.as_deref(),
-            Kind::Wrong(at) => lab.wrong[at].only.as_deref(),
-        }
-    }
-    fn name(self, lab: &Lab) -> String {
-        match self {
-            Kind::Solution => "solution".into(),
-            Kind::Also(at) => format!("other way {}", at + 1),
-            Kind::Wrong(at) => format!("wrong: {}", lab.wrong[at].why),
-        }
-    }
-}
-
-/// How long a play takes beside what its lines and the grade wait for: the lab is taken back and
-/// set up, and pods start.
-const PLAY: Duration = Duration::from_secs(8);
-
-impl Plan {
-    /// Leaves of the answers those that are in this part. The solution stays.
-    fn keep(&mut self, share: Part) {
-        let (mut kinds, answers) =
-            std::mem::take(&mut self.kinds).into_iter().partition::<Vec<_>, _>(|k| *k == Kind::Solution);
-        kinds.extend(share.only(answers));
-        self.kinds = kinds;
-    }
-
-    /// Returns roughly how long it is played. Most of that time is waited: a task that is red is
-    /// looked at until its time is over, and probes wait for what they disturb.
-    fn length(&self) -> Duration {
-        let Ok(variant) = self.lab.variant(self.seed) else { return Duration::ZERO };
-        let probes: Duration = self.lab.tasks.iter().map(|task| waits(&task.probe)).sum();
-        let of_kind = |kind: &Kind| {
-            let grades = match kind {
-                Kind::Solution if self.twice => probes * 2,
-                Kind::Solution | Kind::Also(_) => probes,
-                // Probes are played only if all else is green.
-                Kind::Wrong(at) => longest_red(&self.lab, *at).unwrap_or(probes),
-            };
-            PLAY + waits(&kind.lines(&self.lab, &variant)) + grades
-        };
-        self.kinds.iter().map(of_kind).sum()
-    }
-}
-
-/// Returns how long the grade looks at what a wrong answer leaves red. `None`: nothing that is seen
-/// without a probe.
-fn longest_red(lab: &Lab, wrong: usize) -> Option<Duration> {
-    let red = &lab.wrong[wrong].red;
-    let still = lab.tasks.iter().filter(|task| task.probe.is_empty() && red.contains(&task.id));
-    still.map(|task| task.within).max()
-}
-
-/// The solution with every seed; each other answer once with every fault that it is for, or with
-/// one of these alone if `once`, spread evenly.
-fn plans(lab: &Arc<Lab>, once: bool) -> Result<Vec<Plan>, String> {
-    let seeds = draw::seeds(&lab.id, &lab.choices);
-    let mut plans = Vec::new();
-    for (at, seed) in seeds.into_iter().enumerate() {
-        plans.push((
-            lab.variant(seed)?,
-            Plan { lab: lab.clone(), seed, kinds: vec![Kind::Solution], twice: at == 0 },
-        ));
-    }
-    let answers = (0..lab.also.len()).map(Kind::Also).chain((0..lab.wrong.len()).map(Kind::Wrong));
-    for kind in answers {
-        let mut of_fault: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (at, (variant, _)) in plans.iter().enumerate() {
-            if draw::fits(kind.only(lab), variant) {
-                let fault = variant.get("fault").map(ToString::to_string).unwrap_or_default();
-                of_fault.entry(fault).or_default().push(at);
-            }
-        }
-        if of_fault.is_empty() {
-            return Err(format!("no variant fits {:?}", kind.name(lab)));
-        }
-        let faults: Vec<Vec<usize>> = match once {
-            true => vec![of_fault.into_values().flatten().collect()],
-            false => of_fault.into_values().collect(),
-        };
-        for fits in faults {
-            if let Some(least) = fits.into_iter().min_by_key(|at| plans[*at].1.kinds.len()) {
-                plans[least].1.kinds.push(kind);
-            }
-        }
-    }
-    Ok(plans.into_iter().map(|(_, plan)| plan).collect())
-}
 
 /// Proves labs, `jobs` clusters side by side, and prints what was found of each as soon as that is
 /// known. `directory`: a folder that labs were read from beside those of the program, if any.
@@ -182,8 +66,10 @@ pub async fn prove(
             first.twice = true;
         }
         total += plans.iter().map(|p| p.kinds.len()).sum::<usize>();
-        open.insert(lab.id.clone(), Account::of(&plans));
-        all.extend(plans);
+        let seeds = plans.len();
+        let pieces: Vec<Plan> = plans.into_iter().flat_map(Plan::pieces).collect();
+        open.insert(lab.id.clone(), Account::of(seeds, &pieces));
+        all.extend(pieces);
     }
     if let (Some(only), true) = (only, all.is_empty()) {
         println!("✗ no answer's name has {only:?} in it");
@@ -221,15 +107,15 @@ pub async fn prove(
 struct Account {
     seeds: usize,
     plays: usize,
-    /// Seeds that are not played to the end.
+    /// Pieces of plans that are not played to the end.
     left: usize,
     outcomes: Vec<Outcome>,
 }
 
 impl Account {
-    fn of(plans: &[Plan]) -> Account {
-        let plays = plans.iter().map(|p| p.kinds.len()).sum();
-        Account { seeds: plans.len(), plays, left: plans.len(), outcomes: Vec::new() }
+    fn of(seeds: usize, pieces: &[Plan]) -> Account {
+        let plays = pieces.iter().map(|p| p.kinds.len()).sum();
+        Account { seeds, plays, left: pieces.len(), outcomes: Vec::new() }
     }
 
     /// Prints what was found. True if the lab is sound.
@@ -290,7 +176,7 @@ async fn play_in(plan: &Plan, proof_cluster: &ProofCluster, stop: &Stop) -> Vec<
         let outcome = stop.or(played).await;
         let named = |why| format!("seed {}, {}: {why}", plan.seed, kind.name(&plan.lab));
         let outcome = outcome.map_err(named);
-        // At once: the account comes when the last seed of the lab is over, or never.
+        // At once: the account comes when the last piece of the lab is over, or never.
         if let (Err(why), false) = (&outcome, stop.wanted()) {
             eprintln!("✗ {}: {why}", plan.lab.id);
         }
@@ -414,57 +300,5 @@ fn full(found: &[score::Found]) -> Result<(), String> {
     match score::points(found) {
         (points, max) if points == max => Ok(()),
         (points, max) => Err(format!("{points} of {max}: {}", score::reds(found))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use lab::graded::read::Labs;
-
-    /// A few plays that wait may take longer than many that do not.
-    #[test]
-    fn plays_that_wait_are_longer_than_plays_that_do_not() {
-        let library = Labs::built_in();
-        let plan = |id: &str, kinds: Vec<Kind>, twice: bool| {
-            let lab = Arc::new(library.labs.iter().find(|lab| lab.id == id).unwrap().clone());
-            let seed = draw::seeds(&lab.id, &lab.choices)[0];
-            Plan { lab, seed, kinds, twice }.length()
-        };
-        let solution = |twice| plan("slow-death", vec![Kind::Solution], twice);
-        assert!(solution(false) > PLAY && solution(true) > solution(false));
-        let wrong = |id: &str| plan(id, vec![Kind::Wrong(0); 4], false);
-        assert!(wrong("dns-down") > wrong("wrong-port"), "60 s are longer than 15 s");
-    }
-
-    #[test]
-    fn every_answer_is_played_with_every_fault_it_is_for() {
-        for lab in Labs::built_in().labs.iter().cloned().map(Arc::new) {
-            for kind in (0..lab.wrong.len()).map(Kind::Wrong) {
-                let plans = super::plans(&lab, true).unwrap();
-                assert_eq!(plans.iter().filter(|p| p.kinds.contains(&kind)).count(), 1, "{}", lab.id);
-            }
-            let plans = plans(&lab, false).unwrap();
-            let answers = (0..lab.also.len()).map(Kind::Also).chain((0..lab.wrong.len()).map(Kind::Wrong));
-            for kind in answers.chain([Kind::Solution]) {
-                let (mut want, mut have) = (Vec::new(), Vec::new());
-                for plan in &plans {
-                    let variant = lab.variant(plan.seed).unwrap();
-                    let fault = variant.get("fault").cloned();
-                    if draw::fits(kind.only(&lab), &variant) && !want.contains(&fault) {
-                        want.push(fault.clone());
-                    }
-                    if plan.kinds.contains(&kind) && !have.contains(&fault) {
-                        have.push(fault);
-                    }
-                }
-                assert!(
-                    !want.is_empty() && want.iter().all(|f| have.contains(f)),
-                    "{} {}",
-                    lab.id,
-                    kind.name(&lab)
-                );
-            }
-        }
     }
 }

@@ -94,6 +94,7 @@ mod error;
 mod exit;
 pub mod guests;
 mod kubeconfig;
+mod lab_plans;
 pub mod lab_proof;
 pub mod labs;
 pub mod lesson;
