@@ -188,8 +188,8 @@ mod tests {
     #[test]
     fn every_answer_is_played_with_every_fault_it_is_for() {
         for lab in Labs::built_in().labs.iter().cloned().map(Arc::new) {
+            let plans = super::plans(&lab, true).unwrap();
             for kind in (0..lab.wrong.len()).map(Kind::Wrong) {
-                let plans = super::plans(&lab, true).unwrap();
                 assert_eq!(plans.iter().filter(|p| p.kinds.contains(&kind)).count(), 1, "{}", lab.id);
             }
             let plans = plans(&lab, false).unwrap();
