@@ -4,7 +4,7 @@
 
 use super::cluster::Cluster;
 use super::figure::{Aim, Figure};
-use super::room::{Room, tell};
+use super::room::{Room, all_done, tell};
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use client::kubeconfig::{Env, Kubeconfig, Overrides, Target};
@@ -30,18 +30,23 @@ const TOKEN_SECONDS: u64 = 600;
 const NAME: &str = "bench";
 /// Objects that are deleted at once, some 1 KB each in the answer.
 const PAGE: usize = 1000;
+/// An API server answers a request within this time, or never: by itself it gives up after 60
+/// seconds (kube-apiserver's `--request-timeout`).
+const ANSWER_MAX: Duration = Duration::from_secs(90);
 /// How many times as fast as kube-apiserver gets and creates should be.
 const GETS: f64 = 4.0;
 const CREATES: f64 = 2.0;
 
 /// A cluster of ours, beside the API server of `peer`'s kubeconfig.
 pub(crate) async fn beside_kube_apiserver(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
+    // Before anything is started: what the file says may be of no use.
+    let peer = room.peer.map(|kubeconfig| Server::of(kubeconfig, std::process::id())).transpose()?;
     let home = room.dir.join("api");
     let cluster = Cluster::at(&home, room);
     cluster.up(&["--workers", "0"])?;
     let ours = Server::prepare(&home.join("clusters/main/kubeconfig"), 0).await?;
-    let theirs = match room.peer {
-        Some(kubeconfig) => Some(Server::prepare(kubeconfig, std::process::id()).await?),
+    let theirs = match peer {
+        Some(server) => Some(server.prepared().await?),
         None => None,
     };
     let measured = room.unless_stopped(figures(room, &ours, theirs.as_ref())).await;
@@ -128,20 +133,35 @@ fn config_map(name: &str) -> Value {
 }
 
 impl Server {
-    /// Makes a namespace, an account that may edit it, and an object. `number` keeps it apart from
-    /// those of other runs. What a failed preparation has made is removed again.
-    async fn prepare(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
+    /// Reads a kubeconfig; nothing is asked yet. `number` keeps the namespace apart from those of
+    /// other runs.
+    ///
+    /// # Errors
+    /// The file cannot be read, or names no server that can be asked.
+    fn of(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
+        // An absent file would count as an empty one, as it does for kubectl.
+        std::fs::metadata(kubeconfig).with_context(|| kubeconfig.display().to_string())?;
         let admin = Upstream::of(kubeconfig).map_err(|e| anyhow!("{}: {e}", kubeconfig.display()))?;
         let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
         let target = Kubeconfig::load(&env, "")?.target(&env, &Overrides::default())?;
         let namespace = format!("ropewalk-bench-{number}");
         let target = Target { certificate: None, plugin: None, authorization: None, ..target };
-        let server = Server { admin, target: Arc::new(target), namespace };
-        server.ask("/api/v1/namespaces", json!({"metadata": {"name": server.namespace}})).await?;
-        match server.furnish().await {
-            Ok(()) => Ok(server),
-            Err(error) => beside(Err(error), server.clean_up().await),
+        Ok(Server { admin, target: Arc::new(target), namespace })
+    }
+
+    /// Makes a namespace, an account that may edit it, and an object. What a failed preparation has
+    /// made is removed again.
+    async fn prepared(self) -> anyhow::Result<Server> {
+        self.ask("/api/v1/namespaces", json!({"metadata": {"name": self.namespace}})).await?;
+        match self.furnish().await {
+            Ok(()) => Ok(self),
+            Err(error) => beside(Err(error), self.clean_up().await),
         }
+    }
+
+    /// Reads a kubeconfig, and makes there what the rounds need.
+    async fn prepare(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
+        Server::of(kubeconfig, number)?.prepared().await
     }
 
     /// Makes everything in the namespace.
@@ -190,7 +210,8 @@ impl Server {
     /// that a namespace controller has changed the namespace meanwhile, which removes it then.
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let (may_be_gone, may_have_changed) = (method != Method::POST, method == Method::PUT);
-        let asked = self.admin.ask(method, path, body).await;
+        let asked = clock::limit(ANSWER_MAX, self.admin.ask(method, path, body)).await;
+        let asked = asked.unwrap_or_else(|| Err(format!("no answer within {} s", ANSWER_MAX.as_secs())));
         let (code, answer) = asked.map_err(|e| anyhow!("{}{path}: {e}", self.admin.url()))?;
         let is_fine =
             (200..300).contains(&code) || code == 404 && may_be_gone || code == 409 && may_have_changed;
@@ -267,7 +288,7 @@ impl Server {
         let _connections: JoinSet<()> = carried.into_iter().collect(); // they end with the round
         let start = Instant::now();
         // They end with this set, which goes when the bench is interrupted or one of them fails.
-        let mut tasks: JoinSet<_> = senders
+        let tasks: JoinSet<_> = senders
             .into_iter()
             .enumerate()
             .map(|(client, mut sender)| {
@@ -298,11 +319,8 @@ impl Server {
                 }
             })
             .collect();
-        let mut all = Vec::new();
-        while let Some(task) = tasks.join_next().await {
-            all.extend(task??);
-        }
-        Ok((all, start.elapsed()))
+        let took = all_done(tasks, ROUND).await?;
+        Ok((took.concat(), start.elapsed()))
     }
 }
 
@@ -328,6 +346,20 @@ mod tests {
         assert_eq!(told(Ok(())), "why");
         let both = told(Err(anyhow!("left")));
         assert!(both.contains("why") && both.contains("left"), "{both}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_not_there_or_never_answers_is_told_as_that() {
+        let absent = Server::of(Path::new("/nowhere/kubeconfig"), 1).err().unwrap();
+        let told = format!("{absent:#}");
+        assert!(told.starts_with("/nowhere/kubeconfig: No such file"), "{told}");
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target::anybody("http", &silent.local_addr().unwrap().to_string());
+        let admin = Upstream::over(target.clone(), &Env::default()).unwrap();
+        let server = Server { admin, target: Arc::new(target), namespace: "n".into() };
+        let removed = clock::limit(2 * ANSWER_MAX, server.remove("/api")).await.expect("an end");
+        let told = removed.unwrap_err().to_string();
+        assert!(told.ends_with("/api: no answer within 90 s"), "{told}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

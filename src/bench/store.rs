@@ -221,7 +221,7 @@ async fn round(store: &Store, clients: usize, op: Op) -> anyhow::Result<f64> {
     let channels = futures::future::try_join_all((0..clients).map(|n| store.connect(n))).await?;
     let start = Instant::now();
     // They end with this set, which goes when the bench is interrupted or one of them fails.
-    let clients: JoinSet<_> = channels
+    let tasks: JoinSet<_> = channels
         .into_iter()
         .enumerate()
         .map(|(n, channel)| async move {
@@ -233,7 +233,7 @@ async fn round(store: &Store, clients: usize, op: Op) -> anyhow::Result<f64> {
             anyhow::Ok(done)
         })
         .collect();
-    let done: u32 = all_done(clients, ROUND).await?.into_iter().sum();
+    let done: u32 = all_done(tasks, ROUND).await?.into_iter().sum();
     Ok(f64::from(done) / start.elapsed().as_secs_f64())
 }
 
