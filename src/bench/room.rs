@@ -8,11 +8,14 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(super) const INTERRUPTED: &str = "interrupted";
 /// A thread that sleeps looks this often whether it should end.
 const HEED: Duration = Duration::from_millis(200);
+/// How long the clients of a round wait for their last answers when the round is over.
+const LAST_ANSWERS: Duration = Duration::from_secs(30);
 
 /// A part of the bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -149,9 +152,43 @@ pub(super) fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     tokio.context("cannot start")?.block_on(work)
 }
 
+/// Waits for the clients of a round that takes `time`, and returns what each of them has done. A
+/// connection has no limit of its own: a server that stops answering would be waited for without
+/// end.
+///
+/// # Errors
+/// The first error of a client, or a client has no answer [`LAST_ANSWERS`] after the round.
+pub(super) async fn all_done<T: 'static>(
+    mut clients: JoinSet<anyhow::Result<T>>,
+    time: Duration,
+) -> anyhow::Result<Vec<T>> {
+    let all = async {
+        let mut all = Vec::new();
+        while let Some(client) = clients.join_next().await {
+            all.push(client??);
+        }
+        anyhow::Ok(all)
+    };
+    let done = clock::limit(time.saturating_add(LAST_ANSWERS), all).await;
+    done.with_context(|| format!("a server gave no answer for {} s", LAST_ANSWERS.as_secs()))?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stops_answering_is_given_up() {
+        let mut clients = JoinSet::new();
+        clients.spawn(async { anyhow::Ok(1) });
+        clients.spawn(std::future::pending());
+        let round = all_done(clients, Duration::from_secs(2));
+        let ended = clock::limit(10 * LAST_ANSWERS, round).await.expect("an end");
+        assert_eq!(ended.unwrap_err().to_string(), "a server gave no answer for 30 s");
+        let mut clients = JoinSet::new();
+        clients.spawn(async { anyhow::Ok(1) });
+        assert_eq!(all_done(clients, Duration::ZERO).await.unwrap(), [1]);
+    }
 
     #[test]
     fn a_closed_standard_error_keeps_nothing_from_ending() {

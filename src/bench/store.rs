@@ -3,7 +3,7 @@
 
 use super::cluster::Cluster;
 use super::figure::{Aim, Figure};
-use super::room::{Room, tell};
+use super::room::{Room, all_done, tell};
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use etcd::grpc::client::{Channel, Endpoint};
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The time between two attempts to reach a member.
 const ATTEMPT_EVERY: Duration = Duration::from_millis(50);
 const VALUE_BYTES: usize = 256;
+/// Keys that each client puts.
+const KEYS: u32 = 1000;
 const PUT: &str = "/etcdserverpb.KV/Put";
 const RANGE: &str = "/etcdserverpb.KV/Range";
 
@@ -30,15 +32,21 @@ const RANGE: &str = "/etcdserverpb.KV/Range";
 ///
 /// # Errors
 /// The cluster cannot be started, the files of etcd cannot be written, or a member does not answer
-/// within [`PATIENCE`]. A machine without etcd is no error: the figures have no peer.
+/// within [`PATIENCE`]. A machine on which etcd does not run is no error: the figures have no peer.
 pub(crate) async fn beside_etcd(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+    let (mut figures, mut has_peer) = (Vec::new(), true);
     for members in [1, 3] {
         let home = room.dir.join(members.to_string());
         let cluster = Cluster::at(&home, room);
         cluster.up(&["--control-planes", &members.to_string(), "--workers", "0"])?;
         let ours = Store::of_status(&cluster.status()?["etcd"])?;
-        let real = Real::start(&room.dir.join(format!("real-{members}")), members)?;
+        let start = || Real::start(&room.dir.join(format!("real-{members}")), members);
+        // Where one member does not run, three are not tried: it takes time, and was told.
+        let real = match has_peer.then(start).transpose()?.flatten() {
+            Some(started) => started.answering().await,
+            None => None,
+        };
+        has_peer = real.is_some();
         let theirs = real.as_ref().map(|r| &r.store);
         for (op, name, clients, aim) in [
             (Op::Put, "puts", 1, 1.0),
@@ -172,6 +180,17 @@ impl Real {
         }
         Ok(Some(real))
     }
+
+    /// Waits until every member answers. `None`, and a line that says why: etcd does not run here.
+    async fn answering(mut self) -> Option<Real> {
+        let members = (0..self.processes.len()).map(|n| self.store.connect(n));
+        let answered = futures::future::try_join_all(members).await;
+        let Err(error) = answered else { return Some(self) };
+        let ended = self.processes.iter_mut().find_map(|process| process.try_wait().ok().flatten());
+        let ended = ended.map_or_else(String::new, |status| format!(" ({status})"));
+        tell(format!("etcd does not run here{ended}: {error:#}"));
+        None
+    }
 }
 
 /// Returns so many ports of 127.0.0.1 that are free, no two the same: all are held until the last
@@ -205,23 +224,31 @@ async fn round(store: &Store, clients: usize, op: Op) -> anyhow::Result<f64> {
     let channels = futures::future::try_join_all((0..clients).map(|n| store.connect(n))).await?;
     let start = Instant::now();
     // They end with this set, which goes when the bench is interrupted or one of them fails.
-    let mut tasks: JoinSet<_> = channels
+    let tasks: JoinSet<_> = channels
         .into_iter()
         .enumerate()
         .map(|(n, channel)| async move {
             let mut done = 0_u32;
             while start.elapsed() < ROUND {
-                once(&channel, op, Bytes::from(format!("/bench/{n}/{}", done % 1000))).await?;
+                once(&channel, op, key(n, op, done).into()).await?;
                 done += 1;
             }
             anyhow::Ok(done)
         })
         .collect();
-    let mut done = 0;
-    while let Some(task) = tasks.join_next().await {
-        done += task??;
-    }
+    let done: u32 = all_done(tasks, ROUND).await?.into_iter().sum();
     Ok(f64::from(done) / start.elapsed().as_secs_f64())
+}
+
+/// Returns the key of a client's next operation, after so many. Puts go round [`KEYS`] keys. A get
+/// reads the first of them, which a round of puts has written on the slowest disk, too: a get that
+/// finds nothing costs less, and the store that puts less would find less.
+fn key(client: usize, op: Op, done: u32) -> String {
+    let number = match op {
+        Op::Put => done % KEYS,
+        Op::Get => 0,
+    };
+    format!("/bench/{client}/{number}")
 }
 
 async fn once(channel: &Channel, op: Op, key: Bytes) -> anyhow::Result<()> {
@@ -232,7 +259,8 @@ async fn once(channel: &Channel, op: Op, key: Bytes) -> anyhow::Result<()> {
         }
         Op::Get => {
             let get = pb::RangeRequest { key, ..Default::default() };
-            channel.unary::<_, pb::RangeResponse>(RANGE, get).await?;
+            let found: pb::RangeResponse = channel.unary(RANGE, get).await?;
+            ensure!(!found.kvs.is_empty(), "a get has not found what was put");
         }
     }
     Ok(())
@@ -256,6 +284,28 @@ mod tests {
         let connected = clock::limit(2 * PATIENCE, store.connect(0)).await.expect("an end");
         let told = format!("{:#}", connected.err().unwrap());
         assert!(told.starts_with(&format!("127.0.0.1:{port} does not answer: ")), "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_etcd_that_does_not_run_here_is_no_peer() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "etcd-ca").unwrap();
+        let port = free_ports(1).unwrap()[0];
+        let endpoint = Endpoint { tls: true, host: "127.0.0.1".into(), port };
+        let store = Store { endpoints: vec![endpoint], tls: client_config(None, ca.pem(), &["h2"]).unwrap() };
+        let ended = Command::new("/bin/sh").args(["-c", "exit 3"]).stdin(Stdio::null()).spawn().unwrap();
+        let answering = Real { store, processes: vec![ended] }.answering();
+        assert!(clock::limit(2 * PATIENCE, answering).await.expect("an end").is_none());
+    }
+
+    /// On a slow disk a client puts a single key in a round.
+    #[test]
+    fn a_get_reads_what_the_first_put_of_its_client_has_written() {
+        for (client, done) in [(0, 0), (63, 1), (0, 999), (63, 1000), (7, u32::MAX)] {
+            assert_eq!(key(client, Op::Get, done), key(client, Op::Put, 0));
+        }
+        let puts: std::collections::BTreeSet<String> = (0..2 * KEYS).map(|n| key(7, Op::Put, n)).collect();
+        assert_eq!(puts.len(), KEYS as usize);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// What a bench has made in its directory for temporary files.
 fn made(home: &Home) -> Vec<PathBuf> {
@@ -61,6 +61,21 @@ fn nodes_are_measured_beside_their_peers() {
     home.ropewalk(&["bench", "networks"]).fails("invalid value 'networks'");
 }
 
+/// A bench of the runtime, beside a crun that is this script.
+fn runtime_beside(home: &Home, crun: &str) -> Command {
+    let at = |name: &str| home.path().join(name);
+    for dir in ["t", "bin"] {
+        std::fs::create_dir(at(dir)).expect("a directory");
+    }
+    std::fs::write(at("bin/crun"), format!("#!/bin/sh\n{crun}\n")).expect("a program");
+    std::fs::set_permissions(at("bin/crun"), Permissions::from_mode(0o755)).expect("a mode");
+    let path = format!("{}:{}", at("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let mut bench = home.command(ROPEWALK);
+    bench.args(["bench", "runtime", "--runs", "1", "-o", "json"]);
+    bench.env("TMPDIR", at("t")).env("PATH", path);
+    bench
+}
+
 /// What a bench says besides its figures may have no reader. That must not end it half way.
 #[test]
 fn a_bench_whose_standard_error_is_closed_goes_on_and_leaves_nothing_behind() {
@@ -68,22 +83,26 @@ fn a_bench_whose_standard_error_is_closed_goes_on_and_leaves_nothing_behind() {
         return;
     }
     let (_turn, home) = (turn(), Home::new());
-    let at = |name: &str| home.path().join(name);
-    for dir in ["t", "bin"] {
-        std::fs::create_dir(at(dir)).expect("a directory");
-    }
     // It writes a specification and runs nothing: the bench says that it does not run here.
-    let crun = "#!/bin/sh\ncase $1 in spec) echo '{\"process\":{}}' > config.json ;; *) exit 1 ;; esac\n";
-    std::fs::write(at("bin/crun"), crun).expect("a program");
-    std::fs::set_permissions(at("bin/crun"), Permissions::from_mode(0o755)).expect("a mode");
-    let path = format!("{}:{}", at("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let crun = "case $1 in spec) echo '{\"process\":{}}' > config.json ;; *) exit 1 ;; esac";
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let mut bench = home.command(ROPEWALK);
-    bench.args(["bench", "runtime", "--runs", "1", "-o", "json"]);
-    bench.env("TMPDIR", at("t")).env("PATH", path).stderr(writer);
-    let said = Said::from(bench.output().expect("the program runs"));
+    let mut bench = runtime_beside(&home, crun);
+    let said = Said::from(bench.stderr(writer).output().expect("the program runs"));
     assert_eq!(made(&home), Vec::<PathBuf>::new(), "{said:?}");
+    let part: Value = serde_json::from_str(&said.ok()).expect("JSON");
+    assert_eq!(part["figures"].as_array().map(Vec::len), Some(2), "{part}");
+}
+
+/// As where a library of crun's is missing: it does not even write a specification.
+#[test]
+fn a_crun_that_does_not_start_leaves_the_figures_alone() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let said = Said::from(runtime_beside(&home, "echo no library >&2; exit 127").output().expect("it runs"));
+    assert!(said.err.contains("crun does not run here: no library"), "{said:?}");
     let part: Value = serde_json::from_str(&said.ok()).expect("JSON");
     assert_eq!(part["figures"].as_array().map(Vec::len), Some(2), "{part}");
 }

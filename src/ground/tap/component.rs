@@ -73,7 +73,8 @@ components! {
     GarbageCollector = "garbage-collector",
     /// `pod-garbage-collector`: deletes pods of nodes that are gone, and old ended pods.
     PodGarbageCollector = "pod-garbage-collector",
-    /// `node-controller`: marks silent nodes and evicts their pods.
+    /// `node-controller`: marks silent nodes, and evicts pods that do not tolerate a node's
+    /// `NoExecute` taints.
     NodeController = "node-controller",
     /// `persistentvolume-controller`: binds claims to volumes.
     PersistentVolumeController = "persistentvolume-controller",

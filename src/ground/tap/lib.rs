@@ -140,7 +140,7 @@ impl Kept {
 
 impl Shares {
     fn keep(&mut self, record: Arc<Record>, size: usize, most: Bound) {
-        let own = record.request.as_ref().map_or_else(String::new, |r| account(&r.user, &r.impersonator));
+        let own = payer(&record);
         self.change(&own.into(), |kept| kept.push(record, size));
         (self.count, self.bytes) = (self.count + 1, self.bytes + size);
         while self.count > most.records || self.bytes > most.bytes {
@@ -170,6 +170,17 @@ impl Shares {
     /// The records above a number, in no order.
     fn above(&self, seq: u64) -> impl Iterator<Item = Arc<Record>> {
         self.by_account.values().flat_map(move |kept| above(&kept.records, seq))
+    }
+}
+
+/// The account whose share a record takes: the one behind its request; of a lookup, the address
+/// that asked, since a pod may ask without end. All others are the store's clients, which have one
+/// share.
+fn payer(record: &Record) -> String {
+    match (&record.request, &record.event) {
+        (Some(request), _) => account(&request.user, &request.impersonator),
+        (None, Event::Lookup(lookup)) => lookup.from.clone(),
+        (None, _) => String::new(),
     }
 }
 
@@ -329,7 +340,8 @@ impl Tap {
         self.add(record, Class::Work)
     }
 
-    /// Adds a record of an allowed request that changes nothing. Its account has a share of those
+    /// Adds a record of an allowed request that changes nothing, of a lookup of a name, or of a
+    /// client that calls the store itself. The account or the address behind it has a share of those
     /// that are kept.
     pub fn emit_read(&self, record: Record) -> u64 {
         self.add(record, Class::Read)

@@ -28,6 +28,7 @@ pub(super) fn size(record: &Record) -> usize {
 fn event_size(event: &Event) -> usize {
     match event {
         Event::Admit(set) => json_size(set),
+        Event::ReconcileQuota { used } => json_size(used),
         Event::Answer(answer) => {
             let texts = [&answer.verb, &answer.message, &answer.labels, &answer.fields, &answer.selector];
             texts.map(String::len).iter().sum::<usize>()

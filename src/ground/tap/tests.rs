@@ -98,6 +98,22 @@ fn a_flood_of_reads_takes_no_records_of_writes_and_none_of_the_few_reads_of_othe
     assert!(kept.is_sorted_by_key(|r| r.seq));
 }
 
+#[test]
+fn a_pod_that_asks_for_names_without_end_takes_no_records_of_other_pods_and_of_the_store_s_clients() {
+    let tap = Tap::new();
+    let lookup = |from: &str| Record::new(Event::Lookup(Lookup { from: from.into(), ..Lookup::default() }));
+    for _ in 0..3 {
+        tap.emit_read(lookup("10.244.1.2"));
+    }
+    tap.emit_read(Record::new(Event::Call(Call::default())));
+    for _ in 0..2 * READS.records {
+        tap.emit_read(lookup("10.244.1.3"));
+    }
+    let kept = tap.since(0);
+    assert_eq!(kept.len(), READS.records);
+    assert_eq!(kept.iter().take(4).map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
 #[tokio::test]
 async fn records_that_come_while_a_viewer_looks_are_told_in_their_order() {
     let tap = Tap::new();
@@ -176,6 +192,13 @@ fn all_that_a_record_holds_counts() {
         }
         assert_eq!(tap.since(0).len(), (RING_BYTES >> 20) - 1, "{}", record.event.verb());
     }
+}
+
+#[test]
+fn the_use_of_a_quota_counts_as_it_lies_in_memory() {
+    let used = serde_json::json!({"pods": "3"});
+    let told = |event: Event| size(&Record::new(event));
+    assert_eq!(told(Event::ReconcileQuota { used: used.clone() }), told(Event::Admit(used)));
 }
 
 #[tokio::test]

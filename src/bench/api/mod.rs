@@ -4,7 +4,7 @@
 
 use super::cluster::Cluster;
 use super::figure::{Aim, Figure};
-use super::room::{Room, tell};
+use super::room::{Room, all_done, tell};
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use client::kubeconfig::{Env, Kubeconfig, Overrides, Target};
@@ -30,18 +30,23 @@ const TOKEN_SECONDS: u64 = 600;
 const NAME: &str = "bench";
 /// Objects that are deleted at once, some 1 KB each in the answer.
 const PAGE: usize = 1000;
+/// An API server answers a request within this time, or never: by itself it gives up after 60
+/// seconds (kube-apiserver's `--request-timeout`).
+const ANSWER_MAX: Duration = Duration::from_secs(90);
 /// How many times as fast as kube-apiserver gets and creates should be.
 const GETS: f64 = 4.0;
 const CREATES: f64 = 2.0;
 
 /// A cluster of ours, beside the API server of `peer`'s kubeconfig.
 pub(crate) async fn beside_kube_apiserver(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
+    // Before anything is started: what the file says may be of no use.
+    let peer = room.peer.map(|kubeconfig| Server::of(kubeconfig, std::process::id())).transpose()?;
     let home = room.dir.join("api");
     let cluster = Cluster::at(&home, room);
     cluster.up(&["--workers", "0"])?;
     let ours = Server::prepare(&home.join("clusters/main/kubeconfig"), 0).await?;
-    let theirs = match room.peer {
-        Some(kubeconfig) => Some(Server::prepare(kubeconfig, std::process::id()).await?),
+    let theirs = match peer {
+        Some(server) => Some(server.prepared().await?),
         None => None,
     };
     let measured = room.unless_stopped(figures(room, &ours, theirs.as_ref())).await;
@@ -128,20 +133,35 @@ fn config_map(name: &str) -> Value {
 }
 
 impl Server {
-    /// Makes a namespace, an account that may edit it, and an object. `number` keeps it apart from
-    /// those of other runs. What a failed preparation has made is removed again.
-    async fn prepare(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
+    /// Reads a kubeconfig; nothing is asked yet. `number` keeps the namespace apart from those of
+    /// other runs.
+    ///
+    /// # Errors
+    /// The file cannot be read, or names no server that can be asked.
+    fn of(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
+        // An absent file would count as an empty one, as it does for kubectl.
+        std::fs::metadata(kubeconfig).with_context(|| kubeconfig.display().to_string())?;
         let admin = Upstream::of(kubeconfig).map_err(|e| anyhow!("{}: {e}", kubeconfig.display()))?;
         let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
         let target = Kubeconfig::load(&env, "")?.target(&env, &Overrides::default())?;
         let namespace = format!("ropewalk-bench-{number}");
         let target = Target { certificate: None, plugin: None, authorization: None, ..target };
-        let server = Server { admin, target: Arc::new(target), namespace };
-        server.ask("/api/v1/namespaces", json!({"metadata": {"name": server.namespace}})).await?;
-        match server.furnish().await {
-            Ok(()) => Ok(server),
-            Err(error) => beside(Err(error), server.clean_up().await),
+        Ok(Server { admin, target: Arc::new(target), namespace })
+    }
+
+    /// Makes a namespace, an account that may edit it, and an object. What a failed preparation has
+    /// made is removed again.
+    async fn prepared(self) -> anyhow::Result<Server> {
+        self.ask("/api/v1/namespaces", json!({"metadata": {"name": self.namespace}})).await?;
+        match self.furnish().await {
+            Ok(()) => Ok(self),
+            Err(error) => beside(Err(error), self.clean_up().await),
         }
+    }
+
+    /// Reads a kubeconfig, and makes there what the rounds need.
+    async fn prepare(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
+        Server::of(kubeconfig, number)?.prepared().await
     }
 
     /// Makes everything in the namespace.
@@ -190,7 +210,8 @@ impl Server {
     /// that a namespace controller has changed the namespace meanwhile, which removes it then.
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let (may_be_gone, may_have_changed) = (method != Method::POST, method == Method::PUT);
-        let asked = self.admin.ask(method, path, body).await;
+        let asked = clock::limit(ANSWER_MAX, self.admin.ask(method, path, body)).await;
+        let asked = asked.unwrap_or_else(|| Err(format!("no answer within {} s", ANSWER_MAX.as_secs())));
         let (code, answer) = asked.map_err(|e| anyhow!("{}{path}: {e}", self.admin.url()))?;
         let is_fine =
             (200..300).contains(&code) || code == 404 && may_be_gone || code == 409 && may_have_changed;
@@ -204,8 +225,15 @@ impl Server {
     /// The first that could not be removed.
     async fn clean_up(&self) -> anyhow::Result<()> {
         let emptied = self.empty().await;
+        self.leave(emptied).await
+    }
+
+    /// Removes the namespace, which was `emptied`. What clients were still creating when the bench
+    /// was interrupted came behind that; into a namespace that is going nothing more can come.
+    async fn leave(&self, emptied: anyhow::Result<()>) -> anyhow::Result<()> {
         let going = self.remove(&format!("/api/v1/namespaces/{}", self.namespace)).await;
-        emptied?;
+        let late = self.remove_config_maps().await;
+        emptied.and(late)?;
         self.finalize(going?).await
     }
 
@@ -267,7 +295,7 @@ impl Server {
         let _connections: JoinSet<()> = carried.into_iter().collect(); // they end with the round
         let start = Instant::now();
         // They end with this set, which goes when the bench is interrupted or one of them fails.
-        let mut tasks: JoinSet<_> = senders
+        let tasks: JoinSet<_> = senders
             .into_iter()
             .enumerate()
             .map(|(client, mut sender)| {
@@ -298,158 +326,10 @@ impl Server {
                 }
             })
             .collect();
-        let mut all = Vec::new();
-        while let Some(task) = tasks.join_next().await {
-            all.extend(task??);
-        }
-        Ok((all, start.elapsed()))
+        let took = all_done(tasks, ROUND).await?;
+        Ok((took.concat(), start.elapsed()))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use base64::Engine as _;
-
-    #[test]
-    fn rounds_tell_rate_middle_and_tail() {
-        let mut rounds = Rounds::default();
-        let took = (1..=200).rev().map(Duration::from_millis).collect();
-        rounds.add((took, Duration::from_secs(4)));
-        assert_eq!((rounds.rate[0], rounds.p50[0], rounds.p99[0]), (50.0, 100.0, 198.0));
-        rounds.add((vec![], Duration::from_secs(1)));
-        assert!(rounds.p99[1].is_nan(), "a figure leaves out what was not measured");
-    }
-
-    #[test]
-    fn figures_stand_whatever_could_not_be_removed() {
-        assert_eq!(beside(Ok(7), Err(anyhow!("left"))).unwrap(), 7);
-        let told = |removed| beside::<()>(Err(anyhow!("why")), removed).unwrap_err().to_string();
-        assert_eq!(told(Ok(())), "why");
-        let both = told(Err(anyhow!("left")));
-        assert!(both.contains("why") && both.contains("left"), "{both}");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_preparation_that_fails_leaves_no_namespace() {
-        let dir = tempfile::tempdir().unwrap();
-        let fixture = apiserver::testing::start(dir.path()).await;
-        let admin = Upstream::of(&dir.path().join("kubeconfig")).unwrap();
-        let rbac = "/apis/rbac.authorization.k8s.io/v1";
-        // A user who may create and delete namespaces, and create nothing in them.
-        let removes = ["list", "delete", "deletecollection"];
-        let role = json!({"metadata": {"name": "jane"}, "rules": [
-            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "delete"]},
-            {"apiGroups": [""], "resources": ["namespaces/finalize"], "verbs": ["update"]},
-            {"apiGroups": [""], "resources": ["configmaps", "serviceaccounts"], "verbs": removes},
-            {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"],
-                "verbs": removes}]});
-        let binding = json!({"metadata": {"name": "jane"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "jane"},
-            "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}]});
-        for (kind, object) in [("clusterroles", role), ("clusterrolebindings", binding)] {
-            let path = format!("{rbac}/{kind}");
-            let (code, answer) = admin.ask(Method::POST, &path, Some(&object)).await.unwrap();
-            assert_eq!(code, 201, "{answer}");
-        }
-        let jane = fixture.ca.issue(&pki::Subject::client("jane", "")).unwrap();
-        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-        let mut config: Value = serde_yaml::from_str(&fixture.kubeconfig).unwrap();
-        config["users"][0]["user"] = json!({"client-certificate-data": encode(&jane.cert_pem), "client-key-data": encode(&jane.key_pem)});
-        let file = dir.path().join("jane");
-        std::fs::write(&file, config.to_string()).unwrap();
-        // Her rights are known a moment after they were given.
-        let mut refused = String::new();
-        for _ in 0..200 {
-            refused = format!("{:#}", Server::prepare(&file, 9).await.err().unwrap());
-            if refused.contains("/serviceaccounts") {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        assert!(refused.contains("/serviceaccounts: 403"), "{refused}");
-        let path = "/api/v1/namespaces/ropewalk-bench-9";
-        let (code, left) = admin.ask(Method::GET, path, None).await.unwrap();
-        assert_eq!(code, 404, "{left}");
-    }
-
-    /// The namespace controller does the rest there.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_namespace_that_has_more_in_it_keeps_its_finalizer() {
-        let dir = tempfile::tempdir().unwrap();
-        let _fixture = apiserver::testing::start(dir.path()).await;
-        let server = Server::prepare(&dir.path().join("kubeconfig"), 8).await.unwrap();
-        let account = server.core("serviceaccounts");
-        server.ask(&account, json!({"metadata": {"name": "default"}})).await.unwrap();
-        server.clean_up().await.unwrap();
-        let (_, going) =
-            server.admin.ask(Method::GET, "/api/v1/namespaces/ropewalk-bench-8", None).await.unwrap();
-        assert!(going["metadata"]["deletionTimestamp"].is_string(), "{going}");
-        let (_, left) = server.admin.ask(Method::GET, &account, None).await.unwrap();
-        let names: Vec<_> =
-            left["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["name"]).collect();
-        assert_eq!(names, ["default"], "what the bench has made is gone");
-    }
-
-    /// The namespace controller has written its conditions, say.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_namespace_that_is_changed_while_it_goes_is_no_failure() {
-        let dir = tempfile::tempdir().unwrap();
-        let _fixture = apiserver::testing::start(dir.path()).await;
-        let server = Server::prepare(&dir.path().join("kubeconfig"), 6).await.unwrap();
-        server.empty().await.unwrap();
-        let path = "/api/v1/namespaces/ropewalk-bench-6";
-        let going = server.remove(path).await.unwrap();
-        assert!(going["metadata"]["deletionTimestamp"].is_string(), "{going}");
-        let mut changed = going.clone();
-        changed["metadata"]["labels"]["changed"] = json!("yes");
-        let (code, answer) = server.admin.ask(Method::PUT, path, Some(&changed)).await.unwrap();
-        assert_eq!(code, 200, "{answer}");
-        server.finalize(going).await.unwrap();
-        let (_, stays) = server.admin.ask(Method::GET, path, None).await.unwrap();
-        assert_eq!(stays["spec"]["finalizers"], json!(["kubernetes"]), "the controller does the rest");
-    }
-
-    /// Against two servers of ours: what is measured is right, although none is a peer.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn gets_and_creates_are_measured_on_both_sides() {
-        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let mut servers = vec![];
-        for dir in &dirs {
-            let fixture = apiserver::testing::start(dir.path()).await;
-            let server = Server::prepare(&dir.path().join("kubeconfig"), 7).await.unwrap();
-            servers.push((fixture, server));
-        }
-        // No token of the preparation is valid any more, as after an hour.
-        let account = servers[0].1.core("serviceaccounts");
-        servers[0].1.remove(&format!("{account}/{NAME}")).await.unwrap();
-        servers[0].1.ask(&account, json!({"metadata": {"name": NAME}})).await.unwrap();
-        let stop = super::super::Stop::default();
-        let room = Room { dir: dirs[0].path(), runs: Some(1), peer: None, stop, keep: Default::default() };
-        let figures = figures(&room, &servers[0].1, Some(&servers[1].1)).await.unwrap();
-        assert_eq!(figures.len(), 12);
-        for figure in &figures {
-            let document = figure.json();
-            assert!(document["p50"].as_f64().unwrap() > 0.0 && document["ratio"].as_f64().unwrap() > 0.0);
-            assert_eq!(document["peer"]["name"], "kube-apiserver");
-        }
-        for n in 0..PAGE {
-            let path = servers[1].1.core("configmaps");
-            servers[1].1.ask(&path, json!({"metadata": {"name": format!("more-{n}")}})).await.unwrap();
-        }
-        let peer = &servers[1].1;
-        peer.clean_up().await.unwrap();
-        for list in [
-            peer.core("configmaps"),
-            peer.core("serviceaccounts"),
-            peer.rbac("roles"),
-            peer.rbac("rolebindings"),
-        ] {
-            let (_, left) = peer.admin.ask(Method::GET, &list, None).await.unwrap();
-            assert_eq!(left["items"], json!([]), "{list}: all of it is gone, also more than one page");
-        }
-        let (code, left) =
-            peer.admin.ask(Method::GET, "/api/v1/namespaces/ropewalk-bench-7", None).await.unwrap();
-        assert_eq!(code, 404, "no controller manager runs here: {left}");
-    }
-}
+mod tests;
