@@ -38,6 +38,7 @@ mod identity;
 mod keys;
 mod leaf;
 mod name;
+mod pair;
 mod pem;
 mod request;
 mod sign;
@@ -49,8 +50,9 @@ pub use ca::{Ca, Subject};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
 pub use error::Error;
 pub use files::write_private;
-pub use foreign::{Trust, Unusable, check_pair, foreign_client};
+pub use foreign::{Trust, Unusable, foreign_client};
 pub use identity::Identity;
+pub use pair::check_pair;
 pub use request::{Proof, Request, check_certificates, valid_until};
 pub use token::{LEGACY_ISSUER, TokenKey};
 
@@ -62,8 +64,8 @@ use std::sync::Arc;
 /// authority as long as the authority is valid.
 ///
 /// # Errors
-/// `Pem`: the certificate, the key or an authority cannot be read. `Tls`: the key is not the
-/// certificate's own.
+/// `Pair`: the key is not the certificate's own, or one of the two cannot be read. `Pem`: an
+/// authority cannot be read. `Tls`: the library cannot sign with this kind of key.
 pub fn client_config(
     identity: Option<&Identity>,
     ca_pem: &str,
@@ -75,6 +77,7 @@ pub fn client_config(
     let builder = foreign::known(builder, authorities, provider());
     let mut config = match identity {
         Some(identity) => {
+            check_pair(identity.cert_pem.as_bytes(), identity.key_pem.as_bytes()).map_err(Error::Pair)?;
             let (certs, key) = chain(identity)?;
             builder.with_client_cert_resolver(foreign::one_identity(certs, key)?)
         }
@@ -87,9 +90,9 @@ pub fn client_config(
 /// The name to check a server's certificate against: a host name or an address.
 ///
 /// # Errors
-/// `Pem`: the text is neither.
+/// `Name`: the text is neither.
 pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
-    ServerName::try_from(host.to_string()).map_err(|e| Error::Pem(e.to_string()))
+    ServerName::try_from(host.to_string()).map_err(|_| Error::Name(host.to_string()))
 }
 
 #[cfg(test)]
@@ -178,6 +181,20 @@ mod tests {
         fs::copy(other.path().join("ca.crt"), dir.path().join("ca.crt")).unwrap();
         let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
         assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
+    }
+
+    /// An operator reads why: `etcdctl --cert server.crt --key peer.key`.
+    #[test]
+    fn a_client_whose_key_is_another_ones_is_told_so_and_a_host_that_is_no_name_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let issue = |name: &str| ca.issue(&Subject::client(name, "")).unwrap();
+        let (server, peer) = (issue("server"), issue("peer"));
+        let mixed = Identity { key_pem: peer.key_pem, ..server };
+        let error = client_config(Some(&mixed), ca.pem(), &[]).unwrap_err();
+        assert_eq!(error.to_string(), "tls: private key does not match public key");
+        let error = server_name("a..b").unwrap_err();
+        assert_eq!(error.to_string(), "\"a..b\" is neither a DNS name nor an IP address");
     }
 
     #[test]
