@@ -20,7 +20,7 @@ use x509_parser::x509::X509Name;
 const UID: &str = "1.3.6.1.4.1.57683.2";
 
 /// What a client shows its certificate for.
-const CLIENTS: Serves = |usages| usages.client_auth;
+pub(super) const CLIENTS: Serves = |usages| usages.client_auth;
 
 /// Of the certificates that a client shows beside its own, so many are asked when they end: webpki
 /// follows no longer chain.

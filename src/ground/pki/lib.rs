@@ -210,6 +210,32 @@ mod tests {
         assert!(cause.contains("CA:TRUE"), "{cause}");
     }
 
+    /// As in Go, its extended usages are those of all that it signs.
+    #[test]
+    fn an_authority_for_clients_or_servers_alone_is_none_for_a_cluster() {
+        use rcgen::ExtendedKeyUsagePurpose::{self, Any, ClientAuth, ServerAuth};
+        let load = |usages: &[ExtendedKeyUsagePurpose]| {
+            let dir = tempfile::tempdir().unwrap();
+            let key = KeyPair::generate().unwrap();
+            let mut own = params(&Subject::client("kubernetes", ""), 30).unwrap();
+            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            own.extended_key_usages = usages.to_vec();
+            fs::write(dir.path().join("ca.crt"), own.self_signed(&key).unwrap().pem()).unwrap();
+            fs::write(dir.path().join("ca.key"), key.serialize_pem()).unwrap();
+            Ca::load_or_create(dir.path(), "kubernetes").map(drop)
+        };
+        let good: [&[ExtendedKeyUsagePurpose]; 3] = [&[], &[Any], &[ClientAuth, ServerAuth]];
+        for usages in good {
+            load(usages).unwrap();
+        }
+        for usage in [ClientAuth, ServerAuth] {
+            let error = load(&[usage]).unwrap_err();
+            assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            assert!(cause.contains("extended key usage"), "{cause}");
+        }
+    }
+
     /// The usual advice is to keep the key of an authority elsewhere.
     #[test]
     fn an_authority_whose_key_is_away_is_not_replaced() {
@@ -241,6 +267,21 @@ mod tests {
         let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         assert_eq!(Ca::load_or_create(dir.path(), "kubernetes").unwrap().pem(), ca.pem());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "a certificate and its key");
+    }
+
+    /// A first start ended half way, then an operator brought an authority, and later kept its key
+    /// elsewhere.
+    #[test]
+    fn the_key_of_an_unfinished_start_does_not_replace_the_authority_of_another() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |name: &str| dir.path().join(name);
+        Ca::load_or_create(other.path(), "kubernetes").unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        fs::copy(other.path().join("ca.key"), at("ca.key.new")).unwrap();
+        fs::rename(at("ca.key"), at("safe")).unwrap();
+        let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
+        assert!(matches!(&error, Error::KeyMissing { .. }), "{error:?}");
+        assert_eq!(fs::read_to_string(at("ca.crt")).unwrap(), ca.pem());
     }
 
     #[test]
