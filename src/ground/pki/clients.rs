@@ -22,8 +22,8 @@ const UID: &str = "1.3.6.1.4.1.57683.2";
 /// What a client shows its certificate for.
 pub(super) const CLIENTS: Serves = |usages| usages.client_auth;
 
-/// Of the certificates that a client shows beside its own, so many are asked when they end: webpki
-/// follows no longer chain.
+/// Of the certificates that a client shows beside its own, so many count: each costs a judgement of
+/// its own where it ends early. webpki follows no longer chain.
 const BESIDE_MAX: usize = 8;
 
 /// The owner of a certificate that one of the authority's is.
@@ -48,13 +48,14 @@ pub struct Client {
 pub struct Clients(Arc<Believing>);
 
 impl Clients {
-    /// Whose certificate this is, the first of `certs`; those after it may lead to the authority.
-    /// `None`: it names nobody.
+    /// Whose certificate this is, the first of `certs`; those after it, of which eight count, may
+    /// lead to the authority. `None`: it names nobody.
     ///
     /// # Errors
     /// Why it is not believed, e.g. `invalid peer certificate: Expired`.
     pub fn judge(&self, certs: &[CertificateDer<'_>]) -> Result<Option<Client>, String> {
         let Some((own, more)) = certs.split_first() else { return Ok(None) };
+        let more = &more[..more.len().min(BESIDE_MAX)];
         let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
         self.0.verify_client_cert(own, more, now).map_err(|e| e.to_string())?;
@@ -186,7 +187,7 @@ impl Believing {
         let end_of = |own: &CertificateDer<'_>| {
             signatures::parse(own).ok().map(|own| own.validity().not_after.timestamp())
         };
-        let shown = more.iter().take(BESIDE_MAX).filter_map(end_of);
+        let shown = more.iter().filter_map(end_of);
         let mut ends = self.authorities.ends_within(now, end.as_second());
         ends.extend(shown.filter(|last| (now..end.as_second()).contains(last)));
         ends.sort_unstable();
@@ -352,7 +353,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let server = Ca::load_or_create(dir.path(), "x").unwrap();
         let server = server.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
-        let until = |days: i64| {
+        let judge = |days: i64, before: usize| {
             let ((root, root_key), (middle, middle_key)) =
                 (authority("root", 300), authority("middle", days));
             let pem = root.self_signed(&root_key).unwrap().pem();
@@ -361,10 +362,14 @@ mod tests {
             let issuer = Issuer::from_params(&middle, &middle_key);
             let jane = jane.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
             let (_, clients) = asking_server_config(&server, &pem).unwrap();
-            let client = clients.judge(&[jane.der().clone(), shown.der().clone()]).unwrap().unwrap();
-            client.until.duration_since(clock::now()).as_hours() / 24
+            let mut certs = vec![jane.der().clone(); 1 + before];
+            certs.push(shown.der().clone());
+            let client = clients.judge(&certs)?.unwrap();
+            Ok::<_, String>(client.until.duration_since(clock::now()).as_hours() / 24)
         };
-        assert!(until(2) < 4 && until(250) > 190);
+        assert!(judge(2, 0).unwrap() < 4 && judge(250, 0).unwrap() > 190);
+        // One that is not asked when it ends leads nowhere.
+        assert!(judge(2, 7).unwrap() < 4 && judge(2, 8).is_err());
     }
 
     /// As in Go: the extended usages of an authority are those of all that it signs.
