@@ -115,6 +115,7 @@ fn likeness(letter: char) -> Option<&'static str> {
         '≤' => "<=",
         '≥' => ">=",
         '≈' => "~",
+        '÷' => "/",
         'µ' | 'μ' => "u",
         '⏎' => "/",
         '↻' => "r",
@@ -188,6 +189,7 @@ mod tests {
     #[test]
     fn letters_of_texts_have_a_likeness_and_others_stay() {
         assert_eq!(plain("── 04 Run a pod · ✓ done… ‘x’ ≤ 5 µs"), "-- 04 Run a pod - + done... 'x' <= 5 us");
+        assert_eq!(plain("pods × use ÷ target"), "pods x use / target");
         assert_eq!(plain("wrote /home/지훈/.kube/config …"), "wrote /home/지훈/.kube/config ...");
         assert!(matches!(plain("all here"), Cow::Borrowed(_)));
         assert_eq!(['→', '…', '가', 'a', '≥'].map(cell), ['>', '~', '?', 'a', '>']);
