@@ -45,6 +45,16 @@ pub(crate) fn may_sign(own: &X509Certificate<'_>) -> bool {
     is_authority && is_for_signing
 }
 
+/// Returns those of the certificates beside a leaf that may sign others: webpki does not read the
+/// key usage of an authority between a leaf and a trusted one.
+pub(crate) fn signers<'a>(beside: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
+    let is_signer = |own: &&CertificateDer<'a>| match signatures::parse(own) {
+        Ok(parsed) => may_sign(&parsed),
+        Err(_) => true, // webpki alone reads it
+    };
+    beside.iter().filter(is_signer).cloned().collect()
+}
+
 /// Returns true if a certificate may sign others that are shown for this: it has no extended
 /// usages, or they name it.
 pub(crate) fn may_sign_for(own: &CertificateDer<'_>, serves: Serves) -> bool {

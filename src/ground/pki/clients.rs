@@ -1,6 +1,6 @@
 //! Authenticates clients by their certificates.
 
-use super::authorities::{Authorities, Serves};
+use super::authorities::{Authorities, Serves, signers};
 use super::error::Error;
 use super::identity::{Identity, chain, provider, trusted};
 use super::signatures::proof_of_the_key;
@@ -165,7 +165,7 @@ impl Believing {
             Cow::Owned(valid) => strict(Arc::new(valid), &self.provider, true)
                 .map_err(|_| rustls::Error::from(CertificateError::UnknownIssuer))?,
         };
-        judge.verify_client_cert(own, more, now).map(drop)
+        judge.verify_client_cert(own, &signers(more), now).map(drop)
     }
 
     /// Returns until when a certificate is believed that is believed now and has this `end`. It is
@@ -370,6 +370,27 @@ mod tests {
         assert!(judge(2, 0).unwrap() < 4 && judge(250, 0).unwrap() > 190);
         // One that is not asked when it ends leads nowhere.
         assert!(judge(2, 7).unwrap() < 4 && judge(2, 8).is_err());
+    }
+
+    #[test]
+    fn an_authority_between_that_may_not_sign_makes_no_clients() {
+        use rcgen::KeyUsagePurpose::{self, DigitalSignature, KeyCertSign};
+        let judge = |usages: &[KeyUsagePurpose]| {
+            let [root_key, middle_key, key] = std::array::from_fn(|_| KeyPair::generate().unwrap());
+            let [root, mut middle] = ["root", "middle"].map(|name| {
+                let mut own = crate::ca::params(&Subject::client(name, ""), 30).unwrap();
+                own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                own
+            });
+            middle.key_usages = usages.to_vec();
+            let pem = root.self_signed(&root_key).unwrap().pem();
+            let shown = middle.signed_by(&middle_key, &Issuer::from_params(&root, &root_key)).unwrap();
+            let jane = crate::ca::params(&Subject::client("jane", "dev"), 1).unwrap();
+            let jane = jane.signed_by(&key, &Issuer::from_params(&middle, &middle_key)).unwrap();
+            let believing = Believing::new(&pem, false).unwrap();
+            believing.verify_client_cert(jane.der(), &[shown.der().clone()], UnixTime::now()).is_ok()
+        };
+        assert!(judge(&[]) && judge(&[KeyCertSign]) && !judge(&[DigitalSignature]));
     }
 
     /// As in Go: the extended usages of an authority are those of all that it signs.

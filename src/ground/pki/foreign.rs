@@ -1,7 +1,7 @@
 //! TLS towards servers that are not this cluster's: those that a kubeconfig, a probe or a `curl`
 //! names. [`Known`] judges this cluster's servers, too.
 
-use super::authorities::{Authorities, Serves};
+use super::authorities::{Authorities, Serves, signers};
 use super::identity::provider;
 use super::pair::is_pair;
 use super::signatures::{self, proof_of_the_key};
@@ -205,7 +205,8 @@ impl ServerCertVerifier for Known {
         let parsed = ParsedCertificate::try_from(own)?; // version 1 has no names to be asked for
         let known = &self.provider.signature_verification_algorithms;
         let roots = self.authorities.valid_at(now);
-        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, more, now, known.all);
+        let beside = signers(more);
+        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &beside, now, known.all);
         leaf::reconsider(judged, own, &self.authorities, now, SERVERS, known)?;
         verify_server_name(&parsed, name)?;
         Ok(ServerCertVerified::assertion())
@@ -327,6 +328,29 @@ mod tests {
         };
         assert_eq!(judge(0), Ok(()));
         assert!(judge(3).unwrap_err().contains("UnknownIssuer"));
+    }
+
+    #[test]
+    fn an_authority_between_that_may_not_sign_makes_no_servers() {
+        use rcgen::KeyUsagePurpose::{self, DigitalSignature, KeyCertSign};
+        use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair};
+        let judge = |usages: &[KeyUsagePurpose]| {
+            let [root_key, middle_key, key] = std::array::from_fn(|_| KeyPair::generate().unwrap());
+            let [root, mut middle] = ["root", "middle"].map(|name| {
+                let mut own = crate::ca::params(&Subject::client(name, ""), 30).unwrap();
+                own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                own
+            });
+            middle.key_usages = usages.to_vec();
+            let authorities = these(root.self_signed(&root_key).unwrap().pem().as_bytes()).unwrap();
+            let shown = middle.signed_by(&middle_key, &Issuer::from_params(&root, &root_key)).unwrap();
+            let server = crate::ca::params(&Subject::server("x", &["127.0.0.1"]), 1).unwrap();
+            let server = server.signed_by(&key, &Issuer::from_params(&middle, &middle_key)).unwrap();
+            let known = Known { authorities, provider: crate::identity::provider() };
+            let (name, now) = (crate::server_name("127.0.0.1").unwrap(), UnixTime::now());
+            known.verify_server_cert(server.der(), &[shown.der().clone()], &name, &[], now).is_ok()
+        };
+        assert!(judge(&[]) && judge(&[KeyCertSign]) && !judge(&[DigitalSignature]));
     }
 
     #[test]
