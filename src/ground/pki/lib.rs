@@ -12,11 +12,13 @@
 //! replaced. Its files may be replaced by a pair that another program has made, as kubeadm or
 //! OpenSSL. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one that
 //! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority.
+//! [`check_pair`] says in Go's words why a certificate and a key do not belong together.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
 //! SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits, and those with two common names:
-//! the API accepts them, and the cluster's own signers give them the condition `Failed`.
+//! the API accepts them, and the cluster's own signers give them the condition `Failed`. Requests
+//! whose subject has its names as TeletexString or BMPString: the API refuses them.
 //! Certificates that are signed with ECDSA and SHA-512: a client that shows one is answered 401. A
 //! client with a P-521 key, or an RSA key of fewer than 2048 or more than 8192 bits, fails in the
 //! handshake. Renewal in a running cluster: certificates of components last a year, and only the
