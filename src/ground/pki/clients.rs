@@ -9,7 +9,7 @@ use clock::{self, Timestamp};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{CertificateError, DistinguishedName, RootCertStore};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -100,7 +100,7 @@ pub fn asking_server_config(
 ) -> Result<(Arc<rustls::ServerConfig>, Clients), Error> {
     let judge = Arc::new(Believing::new(ca_pem, false)?);
     let later = Later { judge: judge.clone(), provider: provider() };
-    Ok((server(identity, Arc::new(later))?, Clients(judge)))
+    Ok((Arc::new(server(identity, Arc::new(later))?), Clients(judge)))
 }
 
 /// TLS for a server that asks for client certificates but does not insist. One of another
@@ -109,7 +109,7 @@ pub fn asking_server_config(
 /// # Errors
 /// The identity or the authority cannot be used.
 pub fn server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
-    server(identity, Arc::new(Believing::new(ca_pem, false)?))
+    judging(identity, Believing::new(ca_pem, false)?)
 }
 
 /// TLS for a server that ends the handshake with every client that has no certificate of this
@@ -118,20 +118,26 @@ pub fn server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::Se
 /// # Errors
 /// The identity or the authority cannot be used.
 pub fn mutual_server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
-    server(identity, Arc::new(Believing::new(ca_pem, true)?))
+    judging(identity, Believing::new(ca_pem, true)?)
 }
 
-fn server(
-    identity: &Identity,
-    verifier: Arc<dyn ClientCertVerifier>,
-) -> Result<Arc<rustls::ServerConfig>, Error> {
+/// TLS for a server that judges in the handshake alone. It resumes no session: rustls would take
+/// the certificate of the first handshake for seven days, also one that has ended since.
+fn judging(identity: &Identity, judge: Believing) -> Result<Arc<rustls::ServerConfig>, Error> {
+    let mut config = server(identity, Arc::new(judge))?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+fn server(identity: &Identity, verifier: Arc<dyn ClientCertVerifier>) -> Result<rustls::ServerConfig, Error> {
     let (certs, key) = chain(identity)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
         .with_single_cert(certs, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// Believes the certificates of an authority, also those that only Go reads (see [`leaf`]).

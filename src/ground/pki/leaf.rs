@@ -222,6 +222,13 @@ mod tests {
         server: Arc<rustls::ServerConfig>,
         client: Arc<rustls::ClientConfig>,
     ) -> Result<Vec<CertificateDer<'static>>, rustls::Error> {
+        Ok(connect(server, client)?.peer_certificates().unwrap_or_default().to_vec())
+    }
+
+    fn connect(
+        server: Arc<rustls::ServerConfig>,
+        client: Arc<rustls::ClientConfig>,
+    ) -> Result<rustls::ServerConnection, rustls::Error> {
         let mut server = rustls::ServerConnection::new(server).unwrap();
         let name = crate::server_name("localhost").unwrap();
         let mut client = rustls::ClientConnection::new(client, name).unwrap();
@@ -235,7 +242,25 @@ mod tests {
             client.read_tls(&mut wire.as_slice()).unwrap();
             client.process_new_packets()?;
         }
-        Ok(server.peer_certificates().unwrap_or_default().to_vec())
+        Ok(server)
+    }
+
+    /// In between its certificate may have ended, or the authority of it.
+    #[test]
+    fn a_client_that_comes_again_is_judged_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kubelet", &["localhost"])).unwrap();
+        let jane = ca.issue(&Subject::client("jane", "")).unwrap();
+        for config in [crate::server_config, crate::mutual_server_config] {
+            let server = config(&server, ca.pem()).unwrap();
+            // It keeps the sessions of its first connection for the second.
+            let client = crate::client_config(Some(&jane), ca.pem(), &[]).unwrap();
+            for _ in 0..2 {
+                let connection = connect(server.clone(), client.clone()).unwrap();
+                assert_eq!(connection.handshake_kind(), Some(rustls::HandshakeKind::Full));
+            }
+        }
     }
 
     fn roots(ca_pem: &str) -> rustls::RootCertStore {
