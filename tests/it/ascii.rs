@@ -91,6 +91,8 @@ fn lines(home: &Home, term: &str) {
         session.press(&format!("clear\r{line}\r"));
         session.sees(seen);
     }
+    session.press("lang ko\rlang ko\r");
+    session.until("it says so each time", |_, t| t.matches("cannot be shown here").count() >= 2);
     leave(session, term);
 }
 

@@ -21,6 +21,9 @@ static ASCII: LazyLock<bool> = LazyLock::new(|| decide(|name| std::env::var(name
 /// is a file or a pipe.
 static INSISTED: AtomicBool = AtomicBool::new(false);
 
+/// Whether [`presentable`] has said that Korean cannot be shown.
+static TOLD: Once = Once::new();
+
 /// Returns whether these variables of the environment allow ASCII only.
 fn decide(variable: impl Fn(&str) -> Option<String>) -> bool {
     let named =
@@ -55,9 +58,24 @@ pub fn presentable(lang: Lang, asked: bool) -> Lang {
         INSISTED.store(true, Ordering::Relaxed);
         return lang;
     }
-    static TOLD: Once = Once::new();
-    TOLD.call_once(|| std::eprintln!("ropewalk: {NO_KOREAN}"));
+    TOLD.call_once(tell);
     Lang::En
+}
+
+/// Returns whether a language cannot be shown here; then standard error says so, each time: a
+/// person who chooses it in a session has to see why nothing changes, also if [`presentable`] said
+/// it when the session began.
+pub fn refuses(lang: Lang) -> bool {
+    let refused = lang == Lang::Ko && ascii_only();
+    if refused {
+        TOLD.call_once(|| {});
+        tell();
+    }
+    refused
+}
+
+fn tell() {
+    std::eprintln!("ropewalk: {NO_KOREAN}");
 }
 
 /// Why Korean became English, and what the user can do.
@@ -115,6 +133,7 @@ fn likeness(letter: char) -> Option<&'static str> {
         '≤' => "<=",
         '≥' => ">=",
         '≈' => "~",
+        '÷' => "/",
         'µ' | 'μ' => "u",
         '⏎' => "/",
         '↻' => "r",
@@ -188,6 +207,7 @@ mod tests {
     #[test]
     fn letters_of_texts_have_a_likeness_and_others_stay() {
         assert_eq!(plain("── 04 Run a pod · ✓ done… ‘x’ ≤ 5 µs"), "-- 04 Run a pod - + done... 'x' <= 5 us");
+        assert_eq!(plain("pods × use ÷ target"), "pods x use / target");
         assert_eq!(plain("wrote /home/지훈/.kube/config …"), "wrote /home/지훈/.kube/config ...");
         assert!(matches!(plain("all here"), Cow::Borrowed(_)));
         assert_eq!(['→', '…', '가', 'a', '≥'].map(cell), ['>', '~', '?', 'a', '>']);

@@ -2,8 +2,7 @@
 //! this keeps the certificate, too, and its time: as in Go, an authority that has ended is believed
 //! no more, and a trusted certificate that may not sign (the pin of a server) is no authority.
 
-use super::signatures;
-use rustls::pki_types::pem::PemObject;
+use super::{pem, signatures};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{Error, RootCertStore};
 use std::borrow::Cow;
@@ -46,9 +45,19 @@ pub(crate) fn may_sign(own: &X509Certificate<'_>) -> bool {
     is_authority && is_for_signing
 }
 
+/// Returns those of the certificates beside a leaf that may sign others: webpki does not read the
+/// key usage of an authority between a leaf and a trusted one.
+pub(crate) fn signers<'a>(beside: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
+    let is_signer = |own: &&CertificateDer<'a>| match signatures::parse(own) {
+        Ok(parsed) => may_sign(&parsed),
+        Err(_) => true, // webpki alone reads it
+    };
+    beside.iter().filter(is_signer).cloned().collect()
+}
+
 /// Returns true if a certificate may sign others that are shown for this: it has no extended
 /// usages, or they name it.
-fn may_sign_for(own: &CertificateDer<'_>, serves: Serves) -> bool {
+pub(crate) fn may_sign_for(own: &CertificateDer<'_>, serves: Serves) -> bool {
     let Ok(own) = signatures::parse(own) else { return true }; // webpki alone reads it
     let usages = own.extended_key_usage(); // an error: they are there twice, or malformed
     usages.is_ok_and(|usages| usages.is_none_or(|usages| usages.value.any || serves(usages.value)))
@@ -101,9 +110,9 @@ impl Authorities {
 
     /// Adds the certificates of a bundle. As in Go, one that cannot be used keeps no other from
     /// being believed.
-    pub(crate) fn add_parsable(&mut self, pem: &[u8]) {
-        for certificate in CertificateDer::pem_slice_iter(pem).flatten() {
-            let _ = self.add(certificate); // it is passed over
+    pub(crate) fn add_parsable(&mut self, bundle: &[u8]) {
+        for block in pem::blocks(bundle).into_iter().filter(pem::Block::is_certificate) {
+            let _ = self.add(CertificateDer::from(block.der)); // it is passed over
         }
     }
 

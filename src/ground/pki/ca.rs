@@ -1,11 +1,13 @@
 //! The certificate authority in its files, and the subjects that it names.
 
-use super::authorities::may_sign;
+use super::authorities::{may_sign, may_sign_for};
+use super::clients::CLIENTS;
 use super::der;
 use super::error::Error;
 use super::files::{is_there, read, rename_private, write_private};
-use super::foreign::check_pair;
+use super::foreign::SERVERS;
 use super::keys::read_key;
+use super::pair::check_pair;
 use super::request::validity;
 use super::signatures;
 use clock::{self, Timestamp};
@@ -81,8 +83,17 @@ impl Ca {
     /// not sign others or is not valid now.
     pub fn load_or_create(dir: &Path, name: &str) -> Result<Ca, Error> {
         let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
-        // The key's name until both are written: where it is there, nothing has been issued yet.
+        // The key's name until both are written.
         let unfinished = dir.join("ca.key.new");
+        if is_there(&cert_path) && !is_there(&key_path) {
+            // A first start ended before it renamed the key, or the key is kept elsewhere.
+            let is_own = is_there(&unfinished)
+                && check_pair(read(&cert_path)?.as_bytes(), read(&unfinished)?.as_bytes()).is_ok();
+            if !is_own {
+                return Err(Error::KeyMissing { certificate: cert_path, key: key_path });
+            }
+            rename_private(&unfinished, &key_path)?;
+        }
         if is_there(&key_path) {
             let damaged = |cause| Error::Damaged { path: key_path.clone(), cause };
             let text = read(&key_path)?;
@@ -93,9 +104,6 @@ impl Ca {
             check_authority(&pem, &cert_path)?;
             let until = until_of(&pem, &cert_path)?;
             return Ok(Ca { pem, until, key });
-        }
-        if is_there(&cert_path) && !is_there(&unfinished) {
-            return Err(Error::KeyMissing { certificate: cert_path, key: key_path });
         }
         let failed = |cause| Error::Certificate { subject: name.to_string(), cause };
         let key = KeyPair::generate().map_err(failed)?;
@@ -117,18 +125,23 @@ impl Ca {
     }
 }
 
-/// Checks that a certificate may sign others. With one that may not the cluster would start, and
-/// none of its components would believe another.
+/// Checks that a certificate may sign those of clients and of servers. With one that may not the
+/// cluster would start, and none of its components would believe another.
 ///
 /// # Errors
 /// It may not, or it is malformed.
 fn check_authority(pem: &str, path: &Path) -> Result<(), Error> {
     let damaged = |why: String| Error::Damaged { path: path.into(), cause: why.into() };
     let own = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| damaged(e.to_string()))?;
-    let own = signatures::parse(&own).map_err(|e| damaged(e.to_string()))?;
-    match may_sign(&own) {
+    let parsed = signatures::parse(&own).map_err(|e| damaged(e.to_string()))?;
+    if !may_sign(&parsed) {
+        return Err(damaged("it is no authority's: it lacks CA:TRUE or the key usage to sign".into()));
+    }
+    match may_sign_for(&own, CLIENTS) && may_sign_for(&own, SERVERS) {
         true => Ok(()),
-        false => Err(damaged("it is no authority's: it lacks CA:TRUE or the key usage to sign".into())),
+        false => Err(damaged(
+            "its extended key usage is not for both clients and servers: leave it out, or name clientAuth and serverAuth".into(),
+        )),
     }
 }
 

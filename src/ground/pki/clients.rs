@@ -1,6 +1,6 @@
 //! Authenticates clients by their certificates.
 
-use super::authorities::{Authorities, Serves};
+use super::authorities::{Authorities, Serves, signers};
 use super::error::Error;
 use super::identity::{Identity, chain, provider, trusted};
 use super::signatures::proof_of_the_key;
@@ -9,7 +9,7 @@ use clock::{self, Timestamp};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{CertificateError, DistinguishedName, RootCertStore};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -20,10 +20,10 @@ use x509_parser::x509::X509Name;
 const UID: &str = "1.3.6.1.4.1.57683.2";
 
 /// What a client shows its certificate for.
-const CLIENTS: Serves = |usages| usages.client_auth;
+pub(super) const CLIENTS: Serves = |usages| usages.client_auth;
 
-/// Of the certificates that a client shows beside its own, so many are asked when they end: webpki
-/// follows no longer chain.
+/// Of the certificates that a client shows beside its own, so many count: each costs a judgement of
+/// its own where it ends early. webpki follows no longer chain.
 const BESIDE_MAX: usize = 8;
 
 /// The owner of a certificate that one of the authority's is.
@@ -48,13 +48,14 @@ pub struct Client {
 pub struct Clients(Arc<Believing>);
 
 impl Clients {
-    /// Whose certificate this is, the first of `certs`; those after it may lead to the authority.
-    /// `None`: it names nobody.
+    /// Whose certificate this is, the first of `certs`; those after it, of which eight count, may
+    /// lead to the authority. `None`: it names nobody.
     ///
     /// # Errors
     /// Why it is not believed, e.g. `invalid peer certificate: Expired`.
     pub fn judge(&self, certs: &[CertificateDer<'_>]) -> Result<Option<Client>, String> {
         let Some((own, more)) = certs.split_first() else { return Ok(None) };
+        let more = &more[..more.len().min(BESIDE_MAX)];
         let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
         self.0.verify_client_cert(own, more, now).map_err(|e| e.to_string())?;
@@ -99,7 +100,7 @@ pub fn asking_server_config(
 ) -> Result<(Arc<rustls::ServerConfig>, Clients), Error> {
     let judge = Arc::new(Believing::new(ca_pem, false)?);
     let later = Later { judge: judge.clone(), provider: provider() };
-    Ok((server(identity, Arc::new(later))?, Clients(judge)))
+    Ok((Arc::new(server(identity, Arc::new(later))?), Clients(judge)))
 }
 
 /// TLS for a server that asks for client certificates but does not insist. One of another
@@ -108,7 +109,7 @@ pub fn asking_server_config(
 /// # Errors
 /// The identity or the authority cannot be used.
 pub fn server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
-    server(identity, Arc::new(Believing::new(ca_pem, false)?))
+    judging(identity, Believing::new(ca_pem, false)?)
 }
 
 /// TLS for a server that ends the handshake with every client that has no certificate of this
@@ -117,20 +118,26 @@ pub fn server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::Se
 /// # Errors
 /// The identity or the authority cannot be used.
 pub fn mutual_server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
-    server(identity, Arc::new(Believing::new(ca_pem, true)?))
+    judging(identity, Believing::new(ca_pem, true)?)
 }
 
-fn server(
-    identity: &Identity,
-    verifier: Arc<dyn ClientCertVerifier>,
-) -> Result<Arc<rustls::ServerConfig>, Error> {
+/// TLS for a server that judges in the handshake alone. It resumes no session: rustls would take
+/// the certificate of the first handshake for seven days, also one that has ended since.
+fn judging(identity: &Identity, judge: Believing) -> Result<Arc<rustls::ServerConfig>, Error> {
+    let mut config = server(identity, Arc::new(judge))?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+fn server(identity: &Identity, verifier: Arc<dyn ClientCertVerifier>) -> Result<rustls::ServerConfig, Error> {
     let (certs, key) = chain(identity)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
         .with_single_cert(certs, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// Believes the certificates of an authority, also those that only Go reads (see [`leaf`]).
@@ -164,7 +171,7 @@ impl Believing {
             Cow::Owned(valid) => strict(Arc::new(valid), &self.provider, true)
                 .map_err(|_| rustls::Error::from(CertificateError::UnknownIssuer))?,
         };
-        judge.verify_client_cert(own, more, now).map(drop)
+        judge.verify_client_cert(own, &signers(more), now).map(drop)
     }
 
     /// Returns until when a certificate is believed that is believed now and has this `end`. It is
@@ -186,7 +193,7 @@ impl Believing {
         let end_of = |own: &CertificateDer<'_>| {
             signatures::parse(own).ok().map(|own| own.validity().not_after.timestamp())
         };
-        let shown = more.iter().take(BESIDE_MAX).filter_map(end_of);
+        let shown = more.iter().filter_map(end_of);
         let mut ends = self.authorities.ends_within(now, end.as_second());
         ends.extend(shown.filter(|last| (now..end.as_second()).contains(last)));
         ends.sort_unstable();
@@ -352,7 +359,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let server = Ca::load_or_create(dir.path(), "x").unwrap();
         let server = server.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
-        let until = |days: i64| {
+        let judge = |days: i64, before: usize| {
             let ((root, root_key), (middle, middle_key)) =
                 (authority("root", 300), authority("middle", days));
             let pem = root.self_signed(&root_key).unwrap().pem();
@@ -361,10 +368,35 @@ mod tests {
             let issuer = Issuer::from_params(&middle, &middle_key);
             let jane = jane.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
             let (_, clients) = asking_server_config(&server, &pem).unwrap();
-            let client = clients.judge(&[jane.der().clone(), shown.der().clone()]).unwrap().unwrap();
-            client.until.duration_since(clock::now()).as_hours() / 24
+            let mut certs = vec![jane.der().clone(); 1 + before];
+            certs.push(shown.der().clone());
+            let client = clients.judge(&certs)?.unwrap();
+            Ok::<_, String>(client.until.duration_since(clock::now()).as_hours() / 24)
         };
-        assert!(until(2) < 4 && until(250) > 190);
+        assert!(judge(2, 0).unwrap() < 4 && judge(250, 0).unwrap() > 190);
+        // One that is not asked when it ends leads nowhere.
+        assert!(judge(2, 7).unwrap() < 4 && judge(2, 8).is_err());
+    }
+
+    #[test]
+    fn an_authority_between_that_may_not_sign_makes_no_clients() {
+        use rcgen::KeyUsagePurpose::{self, DigitalSignature, KeyCertSign};
+        let judge = |usages: &[KeyUsagePurpose]| {
+            let [root_key, middle_key, key] = std::array::from_fn(|_| KeyPair::generate().unwrap());
+            let [root, mut middle] = ["root", "middle"].map(|name| {
+                let mut own = crate::ca::params(&Subject::client(name, ""), 30).unwrap();
+                own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                own
+            });
+            middle.key_usages = usages.to_vec();
+            let pem = root.self_signed(&root_key).unwrap().pem();
+            let shown = middle.signed_by(&middle_key, &Issuer::from_params(&root, &root_key)).unwrap();
+            let jane = crate::ca::params(&Subject::client("jane", "dev"), 1).unwrap();
+            let jane = jane.signed_by(&key, &Issuer::from_params(&middle, &middle_key)).unwrap();
+            let believing = Believing::new(&pem, false).unwrap();
+            believing.verify_client_cert(jane.der(), &[shown.der().clone()], UnixTime::now()).is_ok()
+        };
+        assert!(judge(&[]) && judge(&[KeyCertSign]) && !judge(&[DigitalSignature]));
     }
 
     /// As in Go: the extended usages of an authority are those of all that it signs.

@@ -53,7 +53,13 @@ pub enum Error {
         #[source]
         cause: std::io::Error,
     },
-    /// PEM that was given does not parse, holds nothing of the kind, or does not fit.
+    /// A certificate and a key are no pair, or one of them cannot be read; in the words of Go.
+    #[error("{0}")]
+    Pair(String),
+    /// A server has a name that no certificate can have.
+    #[error("{0:?} is neither a DNS name nor an IP address")]
+    Name(String),
+    /// PEM that was given does not parse, or holds nothing of the kind.
     #[error("a certificate, key or authority in PEM form cannot be used: {0}")]
     Pem(String),
     /// The authority cannot sign now.
@@ -62,7 +68,7 @@ pub enum Error {
     /// A certificate request that will never be signed.
     #[error("{0}")]
     Request(String),
-    /// A certificate and a key do not fit together, or no protocol version is common.
+    /// A key is of a kind that the TLS library cannot use, or no protocol version is common.
     #[error("the TLS library refuses this configuration")]
     Tls(#[from] rustls::Error),
     /// A token cannot be signed or is not believed; the text says why.

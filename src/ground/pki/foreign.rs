@@ -1,22 +1,21 @@
 //! TLS towards servers that are not this cluster's: those that a kubeconfig, a probe or a `curl`
 //! names. [`Known`] judges this cluster's servers, too.
 
-use super::authorities::{Authorities, Serves};
+use super::authorities::{Authorities, Serves, signers};
 use super::identity::provider;
+use super::pair::is_pair;
 use super::signatures::{self, proof_of_the_key};
-use super::{der, leaf};
+use super::{leaf, pem};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WantsClientCert, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use x509_parser::asn1_rs::Tag;
-use x509_parser::certificate::X509Certificate;
 
 /// Where distributions keep the authorities they trust: of these files the first that can be read,
 /// as in Go's `crypto/x509`.
@@ -103,72 +102,6 @@ pub fn foreign_client(
     Ok(Arc::new(config))
 }
 
-/// Checks that a key belongs to a certificate, both PEM. A well-formed key of a kind that the
-/// library does not know passes.
-///
-/// # Errors
-/// One of the two is missing or malformed, or the key is another one's, in the words of Go's
-/// `tls.X509KeyPair`.
-pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
-    let none = |what: &str| format!("tls: failed to find any PEM data in {what} input");
-    let der = CertificateDer::from_pem_slice(certificate).map_err(|_| none("certificate"))?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| none("key"))?;
-    let parsed = x509_parser::parse_x509_certificate(&der);
-    let (_, parsed) = parsed.map_err(|_| "x509: malformed certificate".to_string())?;
-    let loaded = provider().key_provider.load_private_key(key.clone_key());
-    match loaded.map(|loaded| is_pair(&parsed, &*loaded)) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err("tls: private key does not match public key".into()),
-        // The library has the same error for a curve that it does not know and for nonsense.
-        Err(_) if is_private_key(key.secret_der()) => Ok(()),
-        Err(_) => Err("tls: failed to parse private key".into()),
-    }
-}
-
-/// Returns true for what has the form of a private key: an RSA key (PKCS #1) or one of an elliptic
-/// curve (SEC 1), by itself or in PKCS #8. As in Go, the label of its PEM block does not matter.
-fn is_private_key(der: &[u8]) -> bool {
-    const RSA: [u64; 7] = [1, 2, 840, 113549, 1, 1, 1];
-    const ELLIPTIC: [u64; 6] = [1, 2, 840, 10045, 2, 1];
-    let Some(parts) = parts_of(der) else { return false };
-    match parts.as_slice() {
-        // A version, the algorithm, which begins with its number, and the key.
-        [(Tag::Integer, _), (Tag::Sequence, algorithm), (Tag::OctetString, key), ..] => {
-            let Some(key) = parts_of(key) else { return false };
-            let is_of = |number: &[u64]| algorithm.starts_with(&der::oid(number));
-            (is_of(&RSA) && is_rsa_key(&key)) || (is_of(&ELLIPTIC) && is_elliptic_key(&key))
-        }
-        parts => is_rsa_key(parts) || is_elliptic_key(parts),
-    }
-}
-
-/// Returns the parts of the one SEQUENCE in `der`.
-fn parts_of(der: &[u8]) -> Option<Vec<(Tag, &[u8])>> {
-    match der::values(der)?.as_slice() {
-        [(Tag::Sequence, parts)] => der::values(parts),
-        _ => None,
-    }
-}
-
-/// A version and eight numbers.
-fn is_rsa_key(parts: &[(Tag, &[u8])]) -> bool {
-    parts.len() >= 9 && parts.iter().take(9).all(|(tag, _)| *tag == Tag::Integer)
-}
-
-/// The version 1 and a number; the curve and the public half may follow.
-fn is_elliptic_key(parts: &[(Tag, &[u8])]) -> bool {
-    matches!(parts, [(Tag::Integer, [1]), (Tag::OctetString, [_, ..]), ..])
-}
-
-/// Returns true if the key is the certificate's, or is of a kind that does not tell its public
-/// half.
-fn is_pair(cert: &X509Certificate<'_>, key: &dyn SigningKey) -> bool {
-    // The bits of the key end what describes it. Before them stands the algorithm, which has more
-    // than one spelling.
-    let bits: &[u8] = &cert.public_key().subject_public_key.data;
-    key.public_key().is_none_or(|public| public.ends_with(bits))
-}
-
 /// Returns the identity that a client shows to every server. rustls' own way to make one reads
 /// certificates of version 3 only.
 ///
@@ -190,8 +123,19 @@ fn these(pem: &[u8]) -> Result<Authorities, Unusable> {
     let mut all = Authorities::empty();
     all.add_parsable(pem);
     match all.count() {
-        0 => Err(Unusable::Authorities("unable to parse bytes as PEM block".into())),
+        0 => Err(Unusable::Authorities(why_none(pem).into())),
         _ => Ok(all.only_for(SERVERS)),
+    }
+}
+
+/// Says why a bundle has no certificate that can be used. Source: `createErrorParsingCAData` in
+/// client-go.
+fn why_none(bundle: &[u8]) -> &'static str {
+    let blocks = pem::blocks(bundle);
+    match blocks.iter().any(pem::Block::is_certificate) {
+        true => "failed to parse certificate: x509: malformed certificate",
+        false if blocks.is_empty() => "unable to parse bytes as PEM block",
+        false => "no valid certificate authority data seen",
     }
 }
 
@@ -261,7 +205,8 @@ impl ServerCertVerifier for Known {
         let parsed = ParsedCertificate::try_from(own)?; // version 1 has no names to be asked for
         let known = &self.provider.signature_verification_algorithms;
         let roots = self.authorities.valid_at(now);
-        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, more, now, known.all);
+        let beside = signers(more);
+        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &beside, now, known.all);
         leaf::reconsider(judged, own, &self.authorities, now, SERVERS, known)?;
         verify_server_name(&parsed, name)?;
         Ok(ServerCertVerified::assertion())
@@ -300,7 +245,17 @@ mod tests {
         for bundle in [bad.clone(), good.clone() + &block("aGVsbG8=")] {
             assert_eq!(these(bundle.as_bytes()).unwrap().count(), 1);
         }
-        assert!(these(block("aGVsbG8=").as_bytes()).is_err());
+        // The second block begins where the first one has not ended.
+        let torn = format!("-----BEGIN CERTIFICATE-----\naGVs\n{good}");
+        assert_eq!(these(torn.as_bytes()).unwrap().count(), 1);
+        let key = std::fs::read_to_string(dir.path().join("ca.key")).unwrap();
+        for (bundle, why) in [
+            (block("aGVsbG8="), "failed to parse certificate: x509: malformed certificate"),
+            (key, "no valid certificate authority data seen"),
+            ("hello".into(), "unable to parse bytes as PEM block"),
+        ] {
+            assert_eq!(these(bundle.as_bytes()).unwrap_err().to_string(), why);
+        }
     }
 
     #[test]
@@ -373,6 +328,29 @@ mod tests {
         };
         assert_eq!(judge(0), Ok(()));
         assert!(judge(3).unwrap_err().contains("UnknownIssuer"));
+    }
+
+    #[test]
+    fn an_authority_between_that_may_not_sign_makes_no_servers() {
+        use rcgen::KeyUsagePurpose::{self, DigitalSignature, KeyCertSign};
+        use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair};
+        let judge = |usages: &[KeyUsagePurpose]| {
+            let [root_key, middle_key, key] = std::array::from_fn(|_| KeyPair::generate().unwrap());
+            let [root, mut middle] = ["root", "middle"].map(|name| {
+                let mut own = crate::ca::params(&Subject::client(name, ""), 30).unwrap();
+                own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                own
+            });
+            middle.key_usages = usages.to_vec();
+            let authorities = these(root.self_signed(&root_key).unwrap().pem().as_bytes()).unwrap();
+            let shown = middle.signed_by(&middle_key, &Issuer::from_params(&root, &root_key)).unwrap();
+            let server = crate::ca::params(&Subject::server("x", &["127.0.0.1"]), 1).unwrap();
+            let server = server.signed_by(&key, &Issuer::from_params(&middle, &middle_key)).unwrap();
+            let known = Known { authorities, provider: crate::identity::provider() };
+            let (name, now) = (crate::server_name("127.0.0.1").unwrap(), UnixTime::now());
+            known.verify_server_cert(server.der(), &[shown.der().clone()], &name, &[], now).is_ok()
+        };
+        assert!(judge(&[]) && judge(&[KeyCertSign]) && !judge(&[DigitalSignature]));
     }
 
     #[test]
@@ -460,34 +438,5 @@ mod tests {
                 assert!(why.contains("UnknownIssuer"), "{is_ca:?} {usages:?}: {why}");
             }
         }
-    }
-
-    #[test]
-    fn a_key_belongs_to_its_certificate_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let ca = Ca::load_or_create(dir.path(), "ca").unwrap();
-        let subject = Subject::server("a", &["a"]);
-        let (one, other) = (ca.issue(&subject).unwrap(), ca.issue(&subject).unwrap());
-        let check = |cert: &str, key: &str| check_pair(cert.as_bytes(), key.as_bytes());
-        let (cert, key) = (one.cert_pem.as_str(), one.key_pem.as_str());
-        assert_eq!(check(cert, key), Ok(()));
-        for (cert, key, why) in [
-            (cert, other.key_pem.as_str(), "tls: private key does not match public key"),
-            ("x", key, "tls: failed to find any PEM data in certificate input"),
-            (cert, "x", "tls: failed to find any PEM data in key input"),
-        ] {
-            assert_eq!(check(cert, key), Err(why.to_string()));
-        }
-        let block = |der: &[u8]| crate::sign::to_pem(der).replace("CERTIFICATE", "PRIVATE KEY");
-        let whole = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let half = &whole.secret_der()[..whole.secret_der().len() / 2]; // cut short in transfer
-        for nonsense in [&b"hello"[..], half, &[0x30, 0][..]] {
-            assert_eq!(check(cert, &block(nonsense)), Err("tls: failed to parse private key".into()));
-        }
-        // Of a curve that the library does not know, P-521.
-        let curve = der::sequence(&[der::oid(&[1, 2, 840, 10045, 2, 1]), der::oid(&[1, 3, 132, 0, 35])]);
-        let number = der::sequence(&[der::tlv(0x02, &[1]), der::tlv(0x04, &[7; 66])]);
-        let unknown = der::sequence(&[der::tlv(0x02, &[0]), curve, der::tlv(0x04, &number)]);
-        assert_eq!(check(cert, &block(&unknown)), Ok(()));
     }
 }

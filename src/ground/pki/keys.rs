@@ -6,9 +6,9 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 
 /// rsaEncryption, whose parameters are NULL.
-const RSA: [u64; 7] = [1, 2, 840, 113549, 1, 1, 1];
+pub(crate) const RSA: [u64; 7] = [1, 2, 840, 113549, 1, 1, 1];
 /// ecPublicKey, whose parameters are the number of a curve.
-const ELLIPTIC: [u64; 6] = [1, 2, 840, 10045, 2, 1];
+pub(crate) const ELLIPTIC: [u64; 6] = [1, 2, 840, 10045, 2, 1];
 const P256: [u64; 7] = [1, 2, 840, 10045, 3, 1, 7];
 const P384: [u64; 5] = [1, 3, 132, 0, 34];
 

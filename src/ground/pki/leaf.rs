@@ -75,7 +75,7 @@ fn check_content(leaf: &X509Certificate<'_>, now: UnixTime, serves: Serves) -> R
     for extension in leaf.extensions() {
         match extension.parsed_extension() {
             ParsedExtension::ParseError { .. } => return Err(CertificateError::BadEncoding),
-            ParsedExtension::UnsupportedExtension { .. } if extension.critical => {
+            parsed if extension.critical && !may_be_critical(parsed) => {
                 return Err(CertificateError::UnhandledCriticalExtension);
             }
             ParsedExtension::ExtendedKeyUsage(usages) if !usages.any && !serves(usages) => {
@@ -87,10 +87,29 @@ fn check_content(leaf: &X509Certificate<'_>, now: UnixTime, serves: Serves) -> R
     Ok(())
 }
 
+/// Returns true for an extension that Go reads also where it is critical; x509-parser reads more.
+/// Source: `processExtensions` in Go's crypto/x509.
+fn may_be_critical(extension: &ParsedExtension<'_>) -> bool {
+    use ParsedExtension as Is;
+    matches!(
+        extension,
+        Is::KeyUsage(_)
+            | Is::BasicConstraints(_)
+            | Is::SubjectAlternativeName(_)
+            | Is::NameConstraints(_)
+            | Is::CRLDistributionPoints(_)
+            | Is::ExtendedKeyUsage(_)
+            | Is::CertificatePolicies(_)
+            | Is::PolicyMappings(_)
+            | Is::PolicyConstraints(_)
+            | Is::InhibitAnyPolicy(_)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use crate::identity::provider;
-    use crate::{Ca, Identity, Subject, der};
+    use crate::{Ca, Clients, Identity, Subject, der};
     use clock::Timestamp;
     use jiff::SignedDuration;
     use rcgen::{KeyPair, PublicKeyData, SigningKey};
@@ -169,11 +188,47 @@ mod tests {
         KeyPair::from_pem(&std::fs::read_to_string(dir.join("ca.key")).unwrap()).unwrap()
     }
 
+    /// Names of the issuer, as a critical extension: Go knows none of this kind.
+    fn issuer_names() -> Vec<u8> {
+        extension(18, true, &der::sequence(&[der::tlv(0x82, b"ca.example")]))
+    }
+
+    /// Two authorities of the same name, and the clients that the first one's API server believes.
+    struct Two {
+        clients: Clients,
+        own: KeyPair,
+        other: KeyPair,
+    }
+
+    impl Two {
+        fn new() -> Two {
+            let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+            Ca::load_or_create(elsewhere.path(), "kubernetes").unwrap();
+            let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+            let (_, clients) = crate::asking_server_config(&server, ca.pem()).unwrap();
+            Two { clients, own: key_of(dir.path()), other: key_of(elsewhere.path()) }
+        }
+
+        /// Judges a leaf that this key signs in the name of `issuer`.
+        fn judge(&self, leaf: &Leaf, issuer: &str, key: &KeyPair) -> Result<(), String> {
+            let identity = leaf.sign(issuer, key);
+            self.clients.judge(&crate::identity::chain(&identity).unwrap().0).map(drop)
+        }
+    }
+
     /// Goes through a handshake in memory; returns what the server got of the client.
     fn handshake(
         server: Arc<rustls::ServerConfig>,
         client: Arc<rustls::ClientConfig>,
     ) -> Result<Vec<CertificateDer<'static>>, rustls::Error> {
+        Ok(connect(server, client)?.peer_certificates().unwrap_or_default().to_vec())
+    }
+
+    fn connect(
+        server: Arc<rustls::ServerConfig>,
+        client: Arc<rustls::ClientConfig>,
+    ) -> Result<rustls::ServerConnection, rustls::Error> {
         let mut server = rustls::ServerConnection::new(server).unwrap();
         let name = crate::server_name("localhost").unwrap();
         let mut client = rustls::ClientConnection::new(client, name).unwrap();
@@ -187,7 +242,25 @@ mod tests {
             client.read_tls(&mut wire.as_slice()).unwrap();
             client.process_new_packets()?;
         }
-        Ok(server.peer_certificates().unwrap_or_default().to_vec())
+        Ok(server)
+    }
+
+    /// In between its certificate may have ended, or the authority of it.
+    #[test]
+    fn a_client_that_comes_again_is_judged_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kubelet", &["localhost"])).unwrap();
+        let jane = ca.issue(&Subject::client("jane", "")).unwrap();
+        for config in [crate::server_config, crate::mutual_server_config] {
+            let server = config(&server, ca.pem()).unwrap();
+            // It keeps the sessions of its first connection for the second.
+            let client = crate::client_config(Some(&jane), ca.pem(), &[]).unwrap();
+            for _ in 0..2 {
+                let connection = connect(server.clone(), client.clone()).unwrap();
+                assert_eq!(connection.handshake_kind(), Some(rustls::HandshakeKind::Full));
+            }
+        }
     }
 
     fn roots(ca_pem: &str) -> rustls::RootCertStore {
@@ -270,59 +343,46 @@ mod tests {
 
     #[test]
     fn a_leaf_that_webpki_does_not_read_is_checked_all_the_same() {
-        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
-        Ca::load_or_create(elsewhere.path(), "kubernetes").unwrap();
-        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
-        let (_, clients) = crate::asking_server_config(&server, ca.pem()).unwrap();
-        let (own, other) = (key_of(dir.path()), key_of(elsewhere.path()));
+        let two = Two::new();
+        let (own, other) = (&two.own, &two.other);
         let usage = |n| extension(37, false, &der::sequence(&[der::oid(&[1, 3, 6, 1, 5, 5, 7, 3, n])]));
-        let judge = |leaf: &Leaf, issuer: &str, key: &KeyPair| {
-            let identity = leaf.sign(issuer, key);
-            clients.judge(&crate::identity::chain(&identity).unwrap().0).map(drop)
-        };
         let ended = Leaf { until: clock::now() - HOUR, ..Leaf::version_1() };
         for (leaf, issuer, key, why) in [
-            (Leaf::version_1(), "kubernetes", &other, "BadSignature"),
-            (Leaf::authority(), "kubernetes", &other, "BadSignature"),
-            (Leaf::version_1(), "somebody", &own, "UnknownIssuer"),
-            (ended, "kubernetes", &own, "Expired"),
-            (Leaf::authority().with(usage(1)), "kubernetes", &own, "InvalidPurpose"),
-            (Leaf::authority().with(extension(99, true, &[5, 0])), "kubernetes", &own, "CriticalExtension"),
-            (Leaf::authority().with(usage(2)).with(usage(2)), "kubernetes", &own, "BadEncoding"),
+            (Leaf::version_1(), "kubernetes", other, "BadSignature"),
+            (Leaf::authority(), "kubernetes", other, "BadSignature"),
+            (Leaf::version_1(), "another", own, "UnknownIssuer"),
+            (ended, "kubernetes", own, "Expired"),
+            (Leaf::authority().with(usage(1)), "kubernetes", own, "InvalidPurpose"),
+            (Leaf::authority().with(extension(99, true, &[5, 0])), "kubernetes", own, "CriticalExtension"),
+            (Leaf::authority().with(issuer_names()), "kubernetes", own, "CriticalExtension"),
+            (Leaf::authority().with(usage(2)).with(usage(2)), "kubernetes", own, "BadEncoding"),
         ] {
-            let error = judge(&leaf, issuer, key).unwrap_err();
+            let error = two.judge(&leaf, issuer, key).unwrap_err();
             assert!(error.contains(why), "{error}, wanted {why}");
         }
         for leaf in [Leaf::version_1(), Leaf::authority(), Leaf::authority().with(usage(2))] {
-            assert_eq!(judge(&leaf, "kubernetes", &own), Ok(()));
+            assert_eq!(two.judge(&leaf, "kubernetes", own), Ok(()));
         }
     }
 
     #[test]
     fn a_leaf_for_any_purpose_or_with_critical_policies_is_believed() {
-        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
-        Ca::load_or_create(elsewhere.path(), "kubernetes").unwrap();
-        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
-        let (_, clients) = crate::asking_server_config(&server, ca.pem()).unwrap();
-        let (own, other) = (key_of(dir.path()), key_of(elsewhere.path()));
+        let two = Two::new();
+        let (own, other) = (&two.own, &two.other);
         let any = || extension(37, false, &der::sequence(&[der::oid(&[2, 5, 29, 37, 0])]));
         let policy = der::sequence(&[der::oid(&[2, 5, 29, 32, 0])]);
         let policies = || extension(32, true, &der::sequence(std::slice::from_ref(&policy)));
         let for_servers = extension(37, false, &der::sequence(&[der::oid(&[1, 3, 6, 1, 5, 5, 7, 3, 1])]));
-        let judge = |leaf: &Leaf, key: &KeyPair| {
-            let identity = leaf.sign("kubernetes", key);
-            clients.judge(&crate::identity::chain(&identity).unwrap().0).map(drop)
-        };
+        let judge = |leaf: &Leaf, key: &KeyPair| two.judge(leaf, "kubernetes", key);
         for leaf in [Leaf::plain(), Leaf::plain().with(any()), Leaf::plain().with(policies())] {
-            assert_eq!(judge(&leaf, &own), Ok(()));
-            assert!(judge(&leaf, &other).is_err(), "another authority's key");
+            assert_eq!(judge(&leaf, own), Ok(()));
+            assert!(judge(&leaf, other).is_err(), "another authority's key");
         }
         let ended = Leaf { until: clock::now() - HOUR, ..Leaf::plain() };
         let unknown = Leaf::plain().with(any()).with(extension(99, true, &[5, 0]));
-        for leaf in [ended.with(any()), unknown, Leaf::plain().with(for_servers)] {
-            assert!(judge(&leaf, &own).is_err());
+        let names = Leaf::plain().with(issuer_names());
+        for leaf in [ended.with(any()), unknown, names, Leaf::plain().with(for_servers)] {
+            assert!(judge(&leaf, own).is_err());
         }
     }
 }

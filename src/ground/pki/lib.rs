@@ -12,11 +12,13 @@
 //! replaced. Its files may be replaced by a pair that another program has made, as kubeadm or
 //! OpenSSL. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one that
 //! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority.
+//! [`check_pair`] says in Go's words why a certificate and a key do not belong together.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
 //! SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits, and those with two common names:
-//! the API accepts them, and the cluster's own signers give them the condition `Failed`.
+//! the API accepts them, and the cluster's own signers give them the condition `Failed`. Requests
+//! whose subject has its names as TeletexString or BMPString: the API refuses them.
 //! Certificates that are signed with ECDSA and SHA-512: a client that shows one is answered 401. A
 //! client with a P-521 key, or an RSA key of fewer than 2048 or more than 8192 bits, fails in the
 //! handshake. Renewal in a running cluster: certificates of components last a year, and only the
@@ -38,6 +40,7 @@ mod identity;
 mod keys;
 mod leaf;
 mod name;
+mod pair;
 mod pem;
 mod request;
 mod sign;
@@ -49,8 +52,9 @@ pub use ca::{Ca, Subject};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
 pub use error::Error;
 pub use files::write_private;
-pub use foreign::{Trust, Unusable, check_pair, foreign_client};
+pub use foreign::{Trust, Unusable, foreign_client};
 pub use identity::Identity;
+pub use pair::check_pair;
 pub use request::{Proof, Request, check_certificates, valid_until};
 pub use token::{LEGACY_ISSUER, TokenKey};
 
@@ -62,8 +66,8 @@ use std::sync::Arc;
 /// authority as long as the authority is valid.
 ///
 /// # Errors
-/// `Pem`: the certificate, the key or an authority cannot be read. `Tls`: the key is not the
-/// certificate's own.
+/// `Pair`: the key is not the certificate's own, or one of the two cannot be read. `Pem`: an
+/// authority cannot be read. `Tls`: the library cannot sign with this kind of key.
 pub fn client_config(
     identity: Option<&Identity>,
     ca_pem: &str,
@@ -75,6 +79,7 @@ pub fn client_config(
     let builder = foreign::known(builder, authorities, provider());
     let mut config = match identity {
         Some(identity) => {
+            check_pair(identity.cert_pem.as_bytes(), identity.key_pem.as_bytes()).map_err(Error::Pair)?;
             let (certs, key) = chain(identity)?;
             builder.with_client_cert_resolver(foreign::one_identity(certs, key)?)
         }
@@ -87,9 +92,9 @@ pub fn client_config(
 /// The name to check a server's certificate against: a host name or an address.
 ///
 /// # Errors
-/// `Pem`: the text is neither.
+/// `Name`: the text is neither.
 pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
-    ServerName::try_from(host.to_string()).map_err(|e| Error::Pem(e.to_string()))
+    ServerName::try_from(host.to_string()).map_err(|_| Error::Name(host.to_string()))
 }
 
 #[cfg(test)]
@@ -180,6 +185,20 @@ mod tests {
         assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
     }
 
+    /// An operator reads why: `etcdctl --cert server.crt --key peer.key`.
+    #[test]
+    fn a_client_whose_key_is_another_ones_is_told_so_and_a_host_that_is_no_name_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let issue = |name: &str| ca.issue(&Subject::client(name, "")).unwrap();
+        let (server, peer) = (issue("server"), issue("peer"));
+        let mixed = Identity { key_pem: peer.key_pem, ..server };
+        let error = client_config(Some(&mixed), ca.pem(), &[]).unwrap_err();
+        assert_eq!(error.to_string(), "tls: private key does not match public key");
+        let error = server_name("a..b").unwrap_err();
+        assert_eq!(error.to_string(), "\"a..b\" is neither a DNS name nor an IP address");
+    }
+
     #[test]
     fn a_certificate_that_may_not_sign_is_no_authority() {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -191,6 +210,32 @@ mod tests {
         assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         assert!(cause.contains("CA:TRUE"), "{cause}");
+    }
+
+    /// As in Go, its extended usages are those of all that it signs.
+    #[test]
+    fn an_authority_for_clients_or_servers_alone_is_none_for_a_cluster() {
+        use rcgen::ExtendedKeyUsagePurpose::{self, Any, ClientAuth, ServerAuth};
+        let load = |usages: &[ExtendedKeyUsagePurpose]| {
+            let dir = tempfile::tempdir().unwrap();
+            let key = KeyPair::generate().unwrap();
+            let mut own = params(&Subject::client("kubernetes", ""), 30).unwrap();
+            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            own.extended_key_usages = usages.to_vec();
+            fs::write(dir.path().join("ca.crt"), own.self_signed(&key).unwrap().pem()).unwrap();
+            fs::write(dir.path().join("ca.key"), key.serialize_pem()).unwrap();
+            Ca::load_or_create(dir.path(), "kubernetes").map(drop)
+        };
+        let good: [&[ExtendedKeyUsagePurpose]; 3] = [&[], &[Any], &[ClientAuth, ServerAuth]];
+        for usages in good {
+            load(usages).unwrap();
+        }
+        for usage in [ClientAuth, ServerAuth] {
+            let error = load(&[usage]).unwrap_err();
+            assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            assert!(cause.contains("extended key usage"), "{cause}");
+        }
     }
 
     /// The usual advice is to keep the key of an authority elsewhere.
@@ -224,6 +269,21 @@ mod tests {
         let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         assert_eq!(Ca::load_or_create(dir.path(), "kubernetes").unwrap().pem(), ca.pem());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "a certificate and its key");
+    }
+
+    /// A first start ended half way, then an operator brought an authority, and later kept its key
+    /// elsewhere.
+    #[test]
+    fn the_key_of_an_unfinished_start_does_not_replace_the_authority_of_another() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |name: &str| dir.path().join(name);
+        Ca::load_or_create(other.path(), "kubernetes").unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        fs::copy(other.path().join("ca.key"), at("ca.key.new")).unwrap();
+        fs::rename(at("ca.key"), at("safe")).unwrap();
+        let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
+        assert!(matches!(&error, Error::KeyMissing { .. }), "{error:?}");
+        assert_eq!(fs::read_to_string(at("ca.crt")).unwrap(), ca.pem());
     }
 
     #[test]

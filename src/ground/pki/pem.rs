@@ -23,6 +23,13 @@ pub(crate) struct Block {
     pub der: Vec<u8>,
 }
 
+impl Block {
+    /// Returns true for a block that Go takes for a certificate.
+    pub(crate) fn is_certificate(&self) -> bool {
+        self.label == "CERTIFICATE" && !self.has_headers
+    }
+}
+
 /// Returns the blocks of a text. What belongs to no block is passed over: other text, a block that
 /// does not end or ends with another label, and one whose data is no base64.
 pub(crate) fn blocks(text: &[u8]) -> Vec<Block> {

@@ -13,7 +13,7 @@ impl Session {
             println!("{}", settings::described(self.lang(), ""));
             return if choice.is_empty() { 0 } else { 2 };
         };
-        if charset::presentable(lang, false) != lang {
+        if charset::refuses(lang) {
             return 1; // it has said why
         }
         *self.lang.lock() = lang;

@@ -1,6 +1,7 @@
 //! Whom a request speaks for: impersonated names, tokens of accounts that are new, and tokens that
 //! nobody has issued.
 
+use crate::Server;
 use crate::auth::authn::{Caller, Peer, authenticate};
 use crate::auth::user::User;
 use crate::pipeline;
@@ -14,6 +15,7 @@ use http_body_util::BodyExt;
 use rng::Rng;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tempfile::TempDir;
 
 /// Jane may impersonate the ServiceAccounts of one namespace, and no users.
 #[tokio::test]
@@ -42,15 +44,31 @@ async fn a_name_that_no_service_account_can_have_is_the_name_of_a_user() {
     }
 }
 
+/// Two API servers on one store. The second one is behind while the watches of `behind` are shut.
+struct Two {
+    first: Server,
+    second: Server,
+    behind: Arc<BlockingStore>,
+    /// The files of both: they share the key of tokens.
+    _dir: TempDir,
+}
+
+impl Two {
+    async fn start() -> Two {
+        let dir = tempfile::tempdir().unwrap();
+        let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
+        let behind = BlockingStore::new(kv.clone());
+        let first = testing::start_on(dir.path(), Arc::new(kv)).await.server;
+        let second = testing::start_on(dir.path(), behind.clone()).await.server;
+        Two { first, second, behind, _dir: dir }
+    }
+}
+
 /// One API server has made the account and its token; another one has not heard of the account yet.
 #[tokio::test]
 async fn a_token_is_not_refused_because_a_server_is_behind() {
     const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
-    let dir = tempfile::tempdir().unwrap(); // of both servers: they share the key of tokens
-    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
-    let behind = BlockingStore::new(kv.clone());
-    let first = testing::start_on(dir.path(), Arc::new(kv)).await.server;
-    let second = testing::start_on(dir.path(), behind.clone()).await.server;
+    let Two { _dir, first, second, behind } = Two::start().await;
     for attempt in 0..5 {
         let name = format!("x{attempt}");
         // A read of now, so that nothing older stands before the gate.
@@ -80,11 +98,7 @@ async fn a_token_is_not_refused_because_a_server_is_behind() {
 #[tokio::test]
 async fn a_pod_is_not_refused_because_a_server_has_not_heard_of_its_account() {
     const DEFAULT: &str = "/api/v1/namespaces/default";
-    let dir = tempfile::tempdir().unwrap();
-    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
-    let behind = BlockingStore::new(kv.clone());
-    let first = testing::start_on(dir.path(), Arc::new(kv)).await.server;
-    let second = testing::start_on(dir.path(), behind.clone()).await.server;
+    let Two { _dir, first, second, behind } = Two::start().await;
     for attempt in 0..5 {
         let name = format!("x{attempt}");
         let accounts = format!("{DEFAULT}/serviceaccounts");

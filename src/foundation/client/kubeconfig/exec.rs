@@ -14,8 +14,6 @@ use api::value;
 use base64::Engine as _;
 use clock::{self, Timestamp};
 use parking_lot::Mutex;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -270,13 +268,10 @@ fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     a.into_iter().chain(b).min()
 }
 
-/// When a certificate ends. Errors: it or its key is none.
+/// When a certificate ends. Errors: it or its key is none, or the two are no pair.
 fn end_of(certificate: &[u8], key: &[u8]) -> Result<Option<Timestamp>, String> {
-    let none = |what: &str| {
-        format!("failed parsing client key/certificate: tls: failed to find any PEM data in {what} input")
-    };
-    CertificateDer::from_pem_slice(certificate).map_err(|_| none("certificate"))?;
-    PrivateKeyDer::from_pem_slice(key).map_err(|_| none("key"))?;
+    pki::check_pair(certificate, key)
+        .map_err(|why| format!("failed parsing client key/certificate: {why}"))?;
     Ok(pki::valid_until(certificate))
 }
 
@@ -375,6 +370,15 @@ mod tests {
         assert_eq!(
             read(&answer(r#","status":{"clientKeyData":"k"}"#)),
             "exec plugin returned only certificate or key, not both"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let ca = pki::Ca::load_or_create(dir.path(), "ca").unwrap();
+        let issue = || ca.issue(&pki::Subject::client("jane", "")).unwrap();
+        let (own, other) = (issue(), issue());
+        let pair = json!({"clientCertificateData": own.cert_pem, "clientKeyData": other.key_pem});
+        assert_eq!(
+            read(&answer(&format!(r#","status":{pair}"#))),
+            "failed parsing client key/certificate: tls: private key does not match public key"
         );
         for (said, quoted) in [(r#""soon""#, r#""soon""#), ("5", "5")] {
             let said = answer(&format!(r#","status":{{"token":"t","expirationTimestamp":{said}}}"#));

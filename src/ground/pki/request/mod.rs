@@ -211,10 +211,12 @@ fn common_name(name: &X509Name) -> Option<String> {
     all(name, 3).pop()
 }
 
+/// Returns an address as text. As in Go, one of IPv4 in the form of IPv6 (`::ffff:10.0.0.1`) is one
+/// of IPv4, also in the certificate.
 fn address(bytes: &[u8]) -> Option<String> {
     match bytes.len() {
         4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).to_string()),
-        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string()),
+        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical().to_string()),
         _ => None,
     }
 }

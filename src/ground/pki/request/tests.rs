@@ -178,6 +178,9 @@ fn what_cannot_be_read_is_refused_and_not_dropped() {
     let read =
         Request::parse(&names(&[der::tlv(0x82, b"a.example"), der::tlv(0x87, &[10, 0, 0, 1])])).unwrap();
     assert_eq!((read.dns_names, read.addresses), (vec!["a.example".into()], vec!["10.0.0.1".into()]));
+    let mapped = std::net::Ipv4Addr::new(10, 0, 0, 2).to_ipv6_mapped().octets();
+    let read = Request::parse(&names(&[der::tlv(0x87, &mapped)])).unwrap();
+    assert_eq!(read.addresses, ["10.0.0.2"]);
     for (bad, why) in [
         (names(&[der::tlv(0x87, &[10, 0, 0, 1, 5])]), "x509: cannot parse IP address of length 5"),
         (names(&[der::tlv(0x82, "ä".as_bytes())]), "x509: SAN dNSName is malformed"),

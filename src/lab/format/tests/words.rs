@@ -141,3 +141,24 @@ fn a_used_term_is_a_whole_word_and_the_longest() {
     assert_eq!(found("A Role, and portholes."), [term("role")]);
     assert_eq!(found("The **kube-proxy** of a node"), [term("kube-proxy"), term("node")]);
 }
+
+/// Where the locale is not UTF-8 a letter without a likeness stays as it is, and on a screen of
+/// ASCII it is a `?`.
+#[test]
+fn letters_of_lessons_and_labs_have_a_likeness_in_ascii() {
+    let lessons =
+        ["lesson.md", "lesson.ko.md", "_beats.yaml", "_beats.ko.yaml", "_terms.yaml", "_terms.ko.yaml"];
+    let lessons = lessons.into_iter().flat_map(|name| files("lessons", name));
+    let labs = ["lab.md", "lab.ko.md"].into_iter().flat_map(|name| files("labs", name));
+    let (mut seen, mut odd) = (0, BTreeSet::new());
+    for path in lessons.chain(labs) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        seen += 1;
+        // Hangul is the choice of those who can read it, and `lang` says where it cannot be shown.
+        let is_shown = |c: &char| c.is_ascii() || ('가'..='힣').contains(c);
+        let letters = lang::charset::plain(&text).chars().filter(|c| !is_shown(c)).collect::<BTreeSet<_>>();
+        odd.extend(letters.into_iter().map(|letter| format!("{}: {letter}", path.display())));
+    }
+    assert!(seen > 50, "{seen}");
+    assert_eq!(odd, BTreeSet::new());
+}
