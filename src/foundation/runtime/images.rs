@@ -229,7 +229,7 @@ pub fn definitions() -> Vec<Definition> {
     }
     let mut busybox =
         base("docker.io/library/busybox", &["1.37", "latest", "1.28", "1.35", "1.36", "1.36.1", "stable"]);
-    busybox.command = &["sh"];
+    (busybox.command, busybox.programs) = (&["sh"], &["busybox"]);
     let mut echo = base("docker.io/library/echo", &["1.0", "latest"]);
     echo.entrypoint = &["echo-server"];
     echo.exposed_ports = &[8080];
@@ -451,6 +451,7 @@ mod tests {
         let is_program =
             |path: &str| fs::metadata(dir.path().join(path)).is_ok_and(|found| found.ino() == own);
         for path in [
+            "busybox-1.37/bin/busybox",
             "busybox-1.37/usr/bin/env",
             "echo-1.0/usr/bin/env",
             "nginx-1.27/usr/bin/env",
@@ -460,6 +461,7 @@ mod tests {
             assert!(is_program(path), "{path}");
         }
         assert!(!is_program("busybox-1.37/usr/bin/ls"), "busybox' image has it in /bin alone");
+        assert!(!is_program("nginx-1.27/bin/busybox"));
         fs::write(dir.path().join("nginx-1.27/run/nginx.pid"), "7\n").unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("nginx-1.27/var/run/nginx.pid")).unwrap(), "7\n");
         assert!(dir.path().join("nginx-1.27/opt").is_dir() && !dir.path().join("pause-3.10/usr").exists());
