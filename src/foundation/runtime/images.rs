@@ -241,7 +241,8 @@ pub fn definitions() -> Vec<Definition> {
     let mut pause = base("registry.k8s.io/pause", &["3.10", "3.10.1"]);
     pause.entrypoint = &["/pause"];
     (pause.links_in, pause.links, pause.files) = ("", &["pause"], Vec::new());
-    (pause.symlinks, pause.directories) = (&[], &[]);
+    pause.symlinks = &[];
+    pause.directories = &[];
     let nginxes = [nginx(&["1.27", "latest"], "1.27"), nginx(&["1.26"], "1.26"), broken];
     let logics = [
         shop_logic(&["1.0"], &[("SHOP_VERSION", "1.0")]),
