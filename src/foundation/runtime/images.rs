@@ -5,7 +5,7 @@ use cri::{Error, Image, Result};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Names that are links to this binary in images that people look around in.
@@ -125,6 +125,11 @@ pub struct Definition {
     pub links: &'static [&'static str],
     /// Further programs beside the links and the one that it starts.
     pub programs: &'static [&'static str],
+    /// Symbolic links: paths from the root, and where each leads. Scripts and commands name
+    /// programs by the paths of the real image, e.g. `/usr/bin/env`.
+    pub symlinks: &'static [(&'static str, &'static str)],
+    /// Directories, from the root, beside those that every image has.
+    pub directories: &'static [&'static str],
     /// Path from the root and content.
     pub files: Vec<(&'static str, String)>,
 }
@@ -141,15 +146,30 @@ fn base(name: &'static str, tags: &'static [&'static str]) -> Definition {
         links_in: "bin",
         links: USERLAND,
         programs: &[],
+        // busybox' image has this one program in /usr/bin (docker-library/busybox#156).
+        symlinks: &[("usr/bin/env", "../../bin/env"), ("var/run", "../run")],
+        directories: &["home"],
         files: vec![
-            (
-                "etc/passwd",
-                "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n".into(),
-            ),
-            ("etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n".into()),
+            ("etc/passwd", passwd("")),
+            ("etc/group", group("")),
             ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
         ],
     }
+}
+
+/// `/etc/passwd` with a line of an image's own, and with the system users of the real images: their
+/// numbers have groups, which a process of `runAsUser` gets.
+fn passwd(own: &str) -> String {
+    format!(
+        "root:x:0:0:root:/root:/bin/sh\n\
+         www-data:x:33:33:www-data:/var/www:/bin/false\n\
+         {own}nobody:x:65534:65534:nobody:/:/bin/false\n"
+    )
+}
+
+/// `/etc/group` with a line of an image's own.
+fn group(own: &str) -> String {
+    format!("root:x:0:\ntty:x:5:\nwww-data:x:33:\n{own}nogroup:x:65534:\n")
 }
 
 fn nginx(tags: &'static [&'static str], version: &'static str) -> Definition {
@@ -157,12 +177,12 @@ fn nginx(tags: &'static [&'static str], version: &'static str) -> Definition {
     image.command = &["nginx", "-g", "daemon off;"];
     image.exposed_ports = &[80];
     image.stop_signal = "SIGQUIT";
+    // As in Debian, from which the real image is made: /bin and /usr/bin are the same there.
+    image.symlinks = &[("usr/bin", "../bin"), ("usr/sbin/nginx", "../../bin/nginx"), ("var/run", "../run")];
+    image.directories = &["home", "media", "mnt", "opt", "srv", "usr/local/bin", "usr/local/sbin", "var/lib"];
     image.files = vec![
-        (
-            "etc/passwd",
-            "root:x:0:0:root:/root:/bin/sh\nnginx:x:101:101:nginx:/nonexistent:/bin/false\n".into(),
-        ),
-        ("etc/group", "root:x:0:\ntty:x:5:\nnginx:x:101:\n".into()),
+        ("etc/passwd", passwd("nginx:x:101:101:nginx:/nonexistent:/bin/false\n")),
+        ("etc/group", group("nginx:x:101:\n")),
         ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
         ("etc/nginx/conf.d/default.conf", NGINX_CONF.into()),
         ("usr/share/nginx/html/index.html", welcome(version)),
@@ -209,7 +229,7 @@ pub fn definitions() -> Vec<Definition> {
     }
     let mut busybox =
         base("docker.io/library/busybox", &["1.37", "latest", "1.28", "1.35", "1.36", "1.36.1", "stable"]);
-    busybox.command = &["sh"];
+    (busybox.command, busybox.programs) = (&["sh"], &["busybox"]);
     let mut echo = base("docker.io/library/echo", &["1.0", "latest"]);
     echo.entrypoint = &["echo-server"];
     echo.exposed_ports = &[8080];
@@ -221,6 +241,8 @@ pub fn definitions() -> Vec<Definition> {
     let mut pause = base("registry.k8s.io/pause", &["3.10", "3.10.1"]);
     pause.entrypoint = &["/pause"];
     (pause.links_in, pause.links, pause.files) = ("", &["pause"], Vec::new());
+    pause.symlinks = &[];
+    pause.directories = &[];
     let nginxes = [nginx(&["1.27", "latest"], "1.27"), nginx(&["1.26"], "1.26"), broken];
     let logics = [
         shop_logic(&["1.0"], &[("SHOP_VERSION", "1.0")]),
@@ -272,10 +294,14 @@ impl Definition {
         if self.links_in.is_empty() {
             return Ok(());
         }
-        for directory in
-            ["dev", "etc", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "var/log", "var/run"]
-        {
-            fs::create_dir_all(root.join(directory))?;
+        for (path, to) in self.symlinks {
+            let path = root.join(path);
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            symlink(to, path)?;
+        }
+        let always = ["dev", "etc", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "var/log"];
+        for directory in always.iter().chain(self.directories) {
+            fs::create_dir_all(root.join(directory))?; // one that is a link to a directory is there
         }
         fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
         fs::set_permissions(root.join("root"), fs::Permissions::from_mode(0o700))?;
@@ -412,5 +438,48 @@ mod tests {
         assert_eq!(inode("kv-1.0/bin/kv-server"), inode("kv-1.0/bin/kv-cli"));
         assert_eq!(inode("shop-page-1.0/bin/shop-page"), inode("shop-logic-1.1/bin/shop-logic"));
         assert!(!dir.path().join("busybox-1.37/bin/kv-cli").exists());
+    }
+
+    /// `#!/usr/bin/env bash`, `/usr/sbin/nginx -s reload`, `cat /var/run/nginx.pid`.
+    #[test]
+    fn an_image_has_the_paths_of_the_real_one() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let binary = dir.path().join("ropewalk");
+        fs::write(&binary, "program").unwrap();
+        lay_out(dir.path(), &binary).unwrap();
+        let own = fs::metadata(&binary).unwrap().ino();
+        let is_program =
+            |path: &str| fs::metadata(dir.path().join(path)).is_ok_and(|found| found.ino() == own);
+        for path in [
+            "busybox-1.37/bin/busybox",
+            "busybox-1.37/usr/bin/env",
+            "echo-1.0/usr/bin/env",
+            "nginx-1.27/usr/bin/env",
+            "nginx-1.27/usr/bin/bash",
+            "nginx-1.27/usr/sbin/nginx",
+        ] {
+            assert!(is_program(path), "{path}");
+        }
+        assert!(!is_program("busybox-1.37/usr/bin/ls"), "busybox' image has it in /bin alone");
+        assert!(!is_program("nginx-1.27/bin/busybox"));
+        fs::write(dir.path().join("nginx-1.27/run/nginx.pid"), "7\n").unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("nginx-1.27/var/run/nginx.pid")).unwrap(), "7\n");
+        assert!(dir.path().join("nginx-1.27/opt").is_dir() && !dir.path().join("pause-3.10/usr").exists());
+    }
+
+    /// `runAsUser: 65534` without `runAsGroup` is not a member of root's group.
+    #[test]
+    fn system_users_of_every_image_have_their_groups() {
+        use super::super::passwd::find;
+        for image in definitions().iter().filter(|image| !image.files.is_empty()) {
+            let text = &image.files.iter().find(|(path, _)| *path == "etc/passwd").unwrap().1;
+            for id in [33, 65534] {
+                assert_eq!(find(text, id).map(|user| user.gid), Some(id), "{}", image.name);
+            }
+        }
+        let nginx = nginx(&["x"], "x").files;
+        assert_eq!(find(&nginx[0].1, 101).map(|user| user.home), Some("/nonexistent".into()));
+        assert!(nginx[1].1.contains("\nnginx:x:101:\nnogroup:x:65534:\n"), "{}", nginx[1].1);
     }
 }

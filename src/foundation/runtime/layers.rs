@@ -68,13 +68,16 @@ fn keeps_user_attributes(release: &str) -> bool {
     (numbers.next().unwrap_or(0u32), numbers.next().unwrap_or(0u32)) >= (6, 6)
 }
 
-/// Copies an image's directories and files to a writable layer, without the files that are among
-/// its `programs`: each of them is all of Ropewalk, and stays in the lower layer.
+/// Copies an image's directories, links and files to a writable layer, without the files that are
+/// among its `programs`: each of them is all of Ropewalk, and stays in the lower layer.
 fn copy_files(image: &Path, programs: &Path, layer: &Path) -> io::Result<()> {
     for entry in fs::read_dir(image)? {
         let entry = entry?;
         let (program, to) = (programs.join(entry.file_name()), layer.join(entry.file_name()));
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            symlink(fs::read_link(entry.path())?, &to)?; // not what it leads to, which may be a program
+        } else if kind.is_dir() {
             fs::create_dir(&to)?;
             fs::set_permissions(&to, entry.metadata()?.permissions())?; // whatever the umask is
             copy_files(&entry.path(), &program, &to)?;
@@ -122,6 +125,11 @@ mod tests {
         assert_eq!(read(page), fs::read(image.join(page)).ok());
         assert!(read(page).is_some() && read("etc/passwd").is_some());
         assert_eq!(fs::read_dir(layer.join("bin")).unwrap().count(), 0, "programs stay where they are");
+        for (path, to) in
+            [("usr/bin", "../bin"), ("usr/sbin/nginx", "../../bin/nginx"), ("var/run", "../run")]
+        {
+            assert_eq!(fs::read_link(layer.join(path)).unwrap(), Path::new(to), "{path}");
+        }
         let mode = |path: &str| fs::metadata(layer.join(path)).unwrap().permissions().mode() & 0o7777;
         assert_eq!((mode("tmp"), mode("root"), mode("var/log")), (0o1777, 0o700, 0o755));
         let inode = |path: &Path| fs::metadata(path).unwrap().ino();

@@ -18,7 +18,7 @@ pub struct Config {
     pub node: String,
     /// Makes the containers' processes.
     pub zygote: Zygote,
-    /// The built-in images and those of the cluster's store.
+    /// The built-in images: there are no others.
     pub images: Arc<Images>,
     /// Makes and limits control groups.
     pub cgroups: Arc<dyn cgroup::Backend>,

@@ -17,7 +17,9 @@ pub(crate) enum Lookup {
     Runs,
     Denied,
     Directory,
-    Absent,
+    /// Nothing can be looked at there, for this reason: no such file, no directory on the way to
+    /// it, or one that the user may not search.
+    Absent(Errno),
 }
 
 /// Looks at a file inside the container, as the container's user, without following magic links.
@@ -32,9 +34,10 @@ pub(crate) fn executable(cwd: &Path, path: &Path) -> Lookup {
         Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFDIR => Lookup::Directory,
         Ok(found) if found.st_mode & 0o111 == 0 || !may_run(&path) => Lookup::Denied,
         Ok(_) => Lookup::Runs,
-        Err(e) if e.cause.kind() == io::ErrorKind::PermissionDenied => Lookup::Denied,
-        Err(e) if e.cause.raw_os_error() == Some(libc::ELOOP) => Lookup::Denied,
-        Err(_) => Lookup::Absent,
+        Err(e) => match e.cause.raw_os_error() {
+            Some(libc::ELOOP) => Lookup::Denied,
+            number => Lookup::Absent(number.map_or(Errno::ENOENT, Errno::from_raw)),
+        },
     }
 }
 
@@ -98,8 +101,8 @@ pub(crate) fn find_program(
             Lookup::Runs => Ok(path),
             Lookup::Denied => fail("permission denied".into(), io::ErrorKind::PermissionDenied),
             Lookup::Directory => fail("is a directory".into(), io::ErrorKind::IsADirectory),
-            Lookup::Absent => {
-                fail(format!("stat {program}: no such file or directory"), io::ErrorKind::NotFound)
+            Lookup::Absent(why) => {
+                fail(format!("stat {program}: {}", why.desc().to_lowercase()), io::ErrorKind::NotFound)
             }
         };
     }
@@ -131,7 +134,7 @@ mod tests {
             Lookup::Runs => "runs",
             Lookup::Denied => "denied",
             Lookup::Directory => "directory",
-            Lookup::Absent => "absent",
+            Lookup::Absent(why) => why.desc(),
         };
         symlink("/proc/self/exe", tmp.path().join("link")).unwrap();
         for text in [
@@ -154,7 +157,8 @@ mod tests {
             assert_eq!(looked(&script("good", text)), "runs", "{text:?}");
         }
         assert_eq!(looked(Path::new("/proc/self/exe")), "denied");
-        assert_eq!(looked(Path::new("nothing")), "absent");
+        assert_eq!(looked(Path::new("nothing")), "No such file or directory");
+        assert_eq!(looked(Path::new("good/below")), "Not a directory");
         assert_eq!(looked(tmp.path()), "directory");
     }
 
@@ -164,7 +168,9 @@ mod tests {
             Some("/bin/sh") => Lookup::Runs,
             Some("/usr/bin/sh" | "/etc/passwd") => Lookup::Denied,
             Some("/etc") => Lookup::Directory,
-            _ => Lookup::Absent,
+            Some("/root/run.sh") => Lookup::Absent(Errno::EACCES), // the user may not search /root
+            Some("/etc/passwd/x") => Lookup::Absent(Errno::ENOTDIR),
+            _ => Lookup::Absent(Errno::ENOENT),
         };
         let env = [("PATH".to_string(), "/usr/bin:/bin".to_string())];
         let line = |program| find_program(program, &env, look).map_err(|e| e.line());
@@ -178,5 +184,8 @@ mod tests {
         assert_eq!(line("/nope"), Err("exec: \"/nope\": stat /nope: no such file or directory".into()));
         assert_eq!(line("/etc/passwd"), Err("exec: \"/etc/passwd\": permission denied".into()));
         assert_eq!(line("/etc"), Err("exec: \"/etc\": is a directory".into()));
+        for (path, why) in [("/root/run.sh", "permission denied"), ("/etc/passwd/x", "not a directory")] {
+            assert_eq!(line(path), Err(format!("exec: {path:?}: stat {path}: {why}")));
+        }
     }
 }

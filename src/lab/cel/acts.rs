@@ -76,7 +76,11 @@ pub(super) fn runs_own_program(pod: &Value) -> bool {
         false => command.iter().chain(&args).map(String::as_str).collect(),
     };
     let directory = format!("/{}/", image.links_in);
-    let program = |word: &str| word.strip_prefix(directory.as_str()).unwrap_or(word).to_string();
+    let program = |word: &str| {
+        let linked = image.symlinks.iter().find(|(path, _)| word.strip_prefix('/') == Some(*path));
+        let path = linked.map_or(word.to_string(), |(_, to)| format!("/{}", to.trim_start_matches("../")));
+        path.strip_prefix(directory.as_str()).unwrap_or(&path).to_string()
+    };
     let own: Vec<&str> = image.entrypoint.iter().chain(image.command).copied().collect();
     started.len() == own.len()
         && started.iter().zip(&own).enumerate().all(|(n, (is, was))| match n {
@@ -344,6 +348,7 @@ mod tests {
             json!({"args": nginx}),
             json!({"command": ["nginx"], "args": ["-g", "daemon off;"]}),
             json!({"command": ["/bin/nginx", "-g", "daemon off;"]}),
+            json!({"command": ["/usr/sbin/nginx", "-g", "daemon off;"]}),
         ] {
             assert!(runs("docker.io/library/nginx:1.27", container.clone()), "{container}");
         }

@@ -82,6 +82,7 @@ fn find(name: &str) -> Option<Applet> {
     Some(match name {
         "sh" | "ash" | "bash" | "-sh" | "-ash" | "-bash" => sh::main,
         "awk" => awk::main,
+        "busybox" => small::busybox,
         "clear" => small::clear,
         "curl" => curl::main,
         "echo-server" => echo_server::main,

@@ -1,4 +1,4 @@
-//! Programs of a few lines: `which`, `clear`, `hostname`, `watch`, `stress`, `more`.
+//! Programs of a few lines: `busybox`, `which`, `clear`, `hostname`, `watch`, `stress`, `more`.
 
 use super::resolve;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
@@ -16,6 +16,41 @@ fn texts(args: Vec<OsString>) -> Vec<String> {
 fn usage(text: &str) -> i32 {
     eprintln!("Usage: {text}");
     1
+}
+
+/// `busybox PROGRAM ARGUMENT…` runs another program of this binary, `busybox --list` lists those of
+/// the image.
+pub(crate) fn busybox(args: Vec<OsString>) -> i32 {
+    use std::os::unix::process::CommandExt;
+    let mut words = args.into_iter().skip(1);
+    let Some(program) = words.next().filter(|word| word != "--help") else {
+        let list = own_programs().join(", ");
+        super::out(&format!(
+            "Usage: busybox PROGRAM [ARGUMENT]...\n   or: busybox --list\n\nPrograms: {list}\n"
+        ));
+        return 0;
+    };
+    if program == "--list" {
+        own_programs().iter().for_each(|name| super::out(&format!("{name}\n")));
+        return 0;
+    }
+    let name = program.to_string_lossy().into_owned();
+    if !super::exists(&name) {
+        super::err(&format!("{name}: applet not found\n"));
+        return 127;
+    }
+    let error = Command::new("/proc/self/exe").arg0(&program).args(words).exec(); // its name says what it does
+    super::err(&format!("busybox: cannot run {name}: {}\n", super::reason(&error)));
+    126
+}
+
+/// The names in /bin that are programs of this binary, in order.
+fn own_programs() -> Vec<String> {
+    let entries = std::fs::read_dir("/bin").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| super::exists(name)).collect();
+    names.sort();
+    names
 }
 
 /// `which [-a] NAME…`

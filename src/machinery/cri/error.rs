@@ -6,7 +6,7 @@ pub enum Error {
     /// No sandbox, container or process of that id.
     #[error("{0} not found")]
     NotFound(String),
-    /// The image is neither built in nor in the store. `known` lists what is.
+    /// The image is not built in. `known` lists those that are.
     #[error("{reference}: not found: this cluster works offline and has these images: {}", known.join(", "))]
     NoImage {
         /// The image, normalized.

@@ -10,7 +10,7 @@
 //! ## Left out
 //! Container checkpoints, runtime handlers, image file-system statistics, metrics. Updates of a
 //! container's or a sandbox's resources: pods are not resized in place. Removal of images: those
-//! that are built in or in the store stay. `ExecSync` is [`Runtime::exec`];
+//! that are built in stay. `ExecSync` is [`Runtime::exec`];
 //! `ReopenContainerLog` has no caller, since the runtime moves log files aside itself
 //! ([`LogLimits`]). Mounts have no propagation and are read-only with all that is mounted below;
 //! containers have no seccomp profile of their own, no AppArmor profile, no SELinux label; of the
@@ -475,7 +475,7 @@ pub trait Runtime: Send + Sync {
     async fn pull_image(&self, reference: &str) -> Result<String>;
     /// `None` if it is not present.
     async fn image_status(&self, reference: &str) -> Result<Option<Image>>;
-    /// The images that are present: built in, or in the cluster's store.
+    /// The images that are present: those that are built in.
     async fn list_images(&self) -> Result<Vec<Image>>;
 
     /// Events from now on.

@@ -9,7 +9,7 @@ use super::{Container, Launch};
 use cri::{Error, Result};
 use linux::{cgroup, oom};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Bytes of one container's writable layer, in memory. A container whose memory limit is lower is
 /// bounded by that.
@@ -43,8 +43,7 @@ impl Container {
             to: m.container_path.clone(),
             read_only: m.read_only,
         }));
-        // A volume in another volume comes after it.
-        mounts.sort_by_key(|m| m.to.components().count());
+        mounts.sort_by_key(|m| depth(&m.to)); // a volume in another volume comes after it
         Ok(mounts)
     }
 
@@ -85,5 +84,31 @@ impl Container {
             Request { roles: vec![], ids: means.config.ids, users, tasks: entry.tasks.clone(), what };
         let started = means.config.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
         Ok((started?, streams))
+    }
+}
+
+/// Counts the directories above a mount point, as containerd does: `..` goes up.
+///
+/// ```text
+/// /data -> 1    /data/../logs -> 1    /logs/old -> 2
+/// ```
+fn depth(path: &Path) -> usize {
+    path.components().fold(0, |depth: usize, part| match part {
+        Component::Normal(_) => depth + 1,
+        Component::ParentDir => depth.saturating_sub(1),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => depth,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The volume of `/data/../logs` would hide that of `/logs/old` otherwise.
+    #[test]
+    fn a_volume_is_mounted_before_those_in_it_however_its_path_is_written() {
+        let mut paths = ["/logs/old", "/data/../logs", "/", "/../a/./b/"].map(Path::new);
+        paths.sort_by_key(|path| depth(path));
+        assert_eq!(paths, ["/", "/data/../logs", "/logs/old", "/../a/./b/"].map(Path::new));
     }
 }

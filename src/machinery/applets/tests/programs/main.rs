@@ -18,6 +18,10 @@ type Test = (&'static str, fn(&Room));
 
 const TESTS: &[Test] = &[
     ("a_reader_that_is_gone_ends_a_program_quietly", pipes::a_reader_that_is_gone_ends_a_program_quietly),
+    (
+        "busybox_runs_the_program_that_its_first_argument_names",
+        shell::busybox_runs_the_program_that_its_first_argument_names,
+    ),
     ("awk_does_what_mawk_does", awk::awk_does_what_mawk_does),
     ("awk_expressions_have_their_values", awk::awk_expressions_have_their_values),
     (

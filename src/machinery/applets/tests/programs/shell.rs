@@ -258,3 +258,17 @@ pub(crate) fn scripts_do_what_dash_does(room: &Room) {
         assert_eq!((told.out.as_str(), told.code), (*out, *code), "{script}\n{}", told.err);
     }
 }
+
+/// `command: ["busybox", "sleep", "3600"]`, and `kubectl exec box -- busybox --list`.
+pub(crate) fn busybox_runs_the_program_that_its_first_argument_names(room: &Room) {
+    let run = |words: &[&str]| told(room.program("busybox").args(words));
+    let ended = run(&["sh", "-c", "echo said; exit 7"]);
+    assert_eq!((ended.out.as_str(), ended.code), ("said\n", 7), "{}", ended.err);
+    assert_eq!(run(&["busybox", "echo", "-n", "twice"]).out, "twice");
+    let unknown = run(&["nonsense", "--list"]);
+    assert_eq!((unknown.err.as_str(), unknown.code), ("nonsense: applet not found\n", 127));
+    let list = run(&["--list"]);
+    assert!(list.code == 0 && list.out.lines().any(|name| name == "ls"), "{list:?}");
+    let usage = run(&[]);
+    assert!(usage.code == 0 && usage.out.starts_with("Usage: busybox PROGRAM"), "{usage:?}");
+}
