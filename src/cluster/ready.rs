@@ -11,6 +11,7 @@ use controllers::daemonset::decide::target;
 use cri::ContainerState;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use task::Crew;
@@ -59,16 +60,13 @@ pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress:
         let poke = news.clone();
         pods.on(move |_| poke.notify_one());
         let poke = news.clone();
-        let (mut stores, mut addons) = (world.stores.subscribe(), world.addons.subscribe());
+        let mut inside = Inside {
+            stores: world.stores.subscribe(),
+            servers: world.api_servers.subscribe(),
+            addons: world.addons.subscribe(),
+        };
         own.spawn(async move {
-            loop {
-                let changed = tokio::select! {
-                    changed = stores.changed() => changed,
-                    changed = addons.changed() => changed,
-                };
-                if changed.is_err() {
-                    return;
-                }
+            while inside.changed().await {
                 poke.notify_one();
             }
         });
@@ -83,8 +81,8 @@ pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress:
         });
         loop {
             let started = progress.borrow().started;
-            let now =
-                look(&world, &nodes.list(), &pods.list(), answers.load(Ordering::Acquire), started).await;
+            let api = is_served(answers.load(Ordering::Acquire), &world.api_servers.borrow());
+            let now = look(&world, &nodes.list(), &pods.list(), api, started).await;
             progress.send_if_modified(|old| {
                 let now = now.after(old);
                 std::mem::replace(old, now.clone()) != now
@@ -92,6 +90,32 @@ pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress:
             news.notified().await;
         }
     });
+}
+
+/// True if the API has answered (`heard`) and one of its servers runs now: informers keep what they
+/// heard when there is none.
+fn is_served<A>(heard: bool, servers: &BTreeMap<String, A>) -> bool {
+    heard && !servers.is_empty()
+}
+
+/// What the progress depends on and no object of the API tells: while no API server runs, the
+/// informers hear of nothing.
+struct Inside<S, A> {
+    stores: watch::Receiver<BTreeMap<String, S>>,
+    servers: watch::Receiver<BTreeMap<String, A>>,
+    addons: watch::Receiver<Option<AddonPods>>,
+}
+
+impl<S, A> Inside<S, A> {
+    /// Waits for a change. False: the cluster has ended, and there will be none.
+    async fn changed(&mut self) -> bool {
+        let changed = tokio::select! {
+            changed = self.stores.changed() => changed,
+            changed = self.servers.changed() => changed,
+            changed = self.addons.changed() => changed,
+        };
+        changed.is_ok()
+    }
 }
 
 /// True for a pod that belongs to the cluster: a component's, or an addon's. Whatever else people
@@ -316,6 +340,29 @@ mod tests {
                 started: false,
             })
         }
+    }
+
+    /// `fault stop kube-apiserver`: what the informers have heard is not of now, and no object of
+    /// the API tells it.
+    #[tokio::test]
+    async fn a_cluster_whose_only_api_server_ends_is_looked_at_again() {
+        use futures::FutureExt;
+        let (stores, addons) = (watch::Sender::new(BTreeMap::<String, ()>::new()), watch::Sender::new(None));
+        let servers = watch::Sender::new(BTreeMap::from([("cp".to_string(), ())]));
+        let mut inside =
+            Inside { stores: stores.subscribe(), servers: servers.subscribe(), addons: addons.subscribe() };
+        assert_eq!(inside.changed().now_or_never(), None);
+        assert!(is_served(true, &servers.borrow()) && !is_served(false, &servers.borrow()));
+        servers.send_modify(BTreeMap::clear);
+        assert_eq!(inside.changed().now_or_never(), Some(true));
+        assert!(!is_served(true, &servers.borrow()));
+        assert_eq!(inside.changed().now_or_never(), None, "it was heard");
+        stores.send_modify(|stores| stores.extend([("cp".to_string(), ())]));
+        assert_eq!(inside.changed().now_or_never(), Some(true));
+        addons.send_replace(Some(AddonPods::default()));
+        assert_eq!(inside.changed().now_or_never(), Some(true));
+        drop(stores);
+        assert_eq!(inside.changed().now_or_never(), Some(false));
     }
 
     #[test]
