@@ -171,6 +171,8 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
         (Act::Stop | Act::Crash, true) => Err(Refusal::NodeOff { node: name.into() }.into()),
         (Act::Stop | Act::Crash, false) => {
             let only = node.spec.control_plane && world.spec.control_planes == 1;
+            let no_api = || held::no_api(&world.spec, &world.faults);
+            let was_silent = no_api();
             if act == Act::Crash {
                 // The plug first: no peer hears from it again.
                 world.fabric.plug(node.spec.index, false).await?;
@@ -187,7 +189,8 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
                 world.fabric.plug(node.spec.index, false).await?;
             }
             off?;
-            Ok(json!({ "off": name, "onlyControlPlane": only }))
+            let silent = !was_silent && no_api();
+            Ok(json!({ "off": name, "onlyControlPlane": only, "silent": silent }))
         }
     }
 }
