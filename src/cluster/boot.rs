@@ -5,7 +5,7 @@ use super::error::{Error, chain};
 use super::external_etcd::ExternalEtcd;
 use super::guest::{self, Guests};
 use super::home::{Home, Place};
-use super::kubelets::keep_kubelet;
+use super::kubelets::keep_all;
 use super::node::Node;
 use super::node_cri::NodeCri;
 use super::order::{Order, Word};
@@ -278,9 +278,7 @@ async fn begin(world: &Arc<World>, parts: &Parts, spec: &Spec, place: &Place) ->
     }
     // From here on there is a store, whose members cannot be others at the next start.
     spec.save(place)?;
-    for node in world.all_nodes() {
-        keep_kubelet(world, &node)?;
-    }
+    keep_all(world).await?;
     match world.stores.subscribe().wait_for(|stores| !stores.is_empty()).await {
         Ok(_) => Ok(()),
         Err(_) => std::future::pending().await, // `world` has the sender
