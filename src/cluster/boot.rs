@@ -198,7 +198,15 @@ async fn live(
     let ended = end.await;
     let _ = tokio::time::timeout(STOP_PATIENCE, shut_down(&world)).await;
     crew.kill();
-    ended.map(|why| tracing::info!("{why}"))
+    ended.map(|why| tracing::info!("{why}")).map_err(of_running)
+}
+
+/// Says what ended a cluster that had begun. [`end`] does not know that it is no start that failed.
+fn of_running(error: Error) -> Error {
+    match error {
+        Error::Start(why) => Error::Told(why),
+        other => other,
+    }
 }
 
 /// Starts the guests, and answers on the cluster's socket.
@@ -440,5 +448,13 @@ mod tests {
             "; the store of cp1 did not start: the disk is full; the store of cp2 cannot start: bad checksum";
         assert!(told.starts_with("there is no store after 600 s: no majority"), "{told}");
         assert!(told.ends_with(members), "{told}");
+    }
+
+    /// The log of a cluster that ran for days would end with "the cluster did not start".
+    #[test]
+    fn what_ends_a_running_cluster_is_no_start_that_failed() {
+        let why = "the zygote died; no more containers can be made";
+        assert_eq!(chain(&of_running(Error::Start(why.into()))), why);
+        assert_eq!(chain(&of_running(Error::Ended)), chain(&Error::Ended));
     }
 }

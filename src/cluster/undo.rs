@@ -238,8 +238,12 @@ fn revision(world: &World, moment: &Moment) -> Result<i64, Refusal> {
     };
     let records = world.tap.since(0);
     let found = last_by(&records, at);
-    let oldest = oldest_write(&records).map(clock::rfc3339).unwrap_or_default();
-    found.map(|r| r as i64).ok_or(Refusal::TooLongAgo { oldest })
+    found.map(|r| r as i64).ok_or_else(|| too_long_ago(&records, clock::now()))
+}
+
+/// Says from when on moments are remembered. Right after a start that is `now`: there was no write.
+fn too_long_ago(records: &[Arc<Record>], now: Timestamp) -> Refusal {
+    Refusal::TooLongAgo { oldest: clock::rfc3339(oldest_write(records).unwrap_or(now)) }
 }
 
 /// True if the record tells of a write, whose revision a moment can lead to.
@@ -309,6 +313,9 @@ mod tests {
         assert_eq!(last_by(&records, at("2026-11-20T10:01:00Z")), None);
         assert_eq!(oldest_write(&records), Some(at(write)));
         assert_eq!(oldest_write(&records[..1]), None);
+        let told = |records: &[Arc<Record>]| too_long_ago(records, at("2026-11-20T11:00:00Z"));
+        assert_eq!(told(&records[..]), Refusal::TooLongAgo { oldest: write.into() });
+        assert_eq!(told(&[]), Refusal::TooLongAgo { oldest: "2026-11-20T11:00:00Z".into() });
     }
 
     /// The only control plane is off.
