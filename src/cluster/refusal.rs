@@ -199,6 +199,11 @@ pub enum Refusal {
         /// The address of the cluster that the session is on.
         url: String,
     },
+    /// Namespaces of lessons were to be given up on a cluster that has none: it is Ropewalk's own.
+    NoRooms {
+        /// The cluster's name.
+        name: String,
+    },
     /// A time before anything that is remembered.
     TooLongAgo {
         /// The earliest time that is remembered, as text.
@@ -246,6 +251,7 @@ texts! {
         NoEtcd: "the etcd at {} cannot be used: {}; check --etcd, and for https --etcd-cafile, --etcd-certfile and --etcd-keyfile", "{} etcd를 쓸 수 없습니다: {}. --etcd를 확인하고, https라면 --etcd-cafile, --etcd-certfile, --etcd-keyfile도 확인하세요";
         NoAnswer: "no API server answers ({}); `ropewalk status` and `ropewalk fault list` show why", "응답하는 API 서버가 없습니다({}). `ropewalk status`와 `ropewalk fault list`로 원인을 확인하세요";
         OnlyAtHome: "`{}` needs Ropewalk's own cluster; this session is on {}. Without --kubeconfig, `ropewalk` starts one", "`{}` 명령은 Ropewalk 자체 클러스터에서만 쓸 수 있습니다. 이 세션은 {} 클러스터에 연결되어 있습니다. --kubeconfig 없이 `ropewalk` 명령을 실행하면 자체 클러스터가 시작됩니다";
+        NoRooms: "this cluster is Ropewalk's own; `ropewalk reset --name {}` wipes it", "이 클러스터는 Ropewalk 자체 클러스터입니다. `ropewalk reset --name {}` 명령으로 삭제할 수 있습니다";
         TooLongAgo: "nothing is remembered from before {}; `rewind REVISION` reaches further back", "{} 이전은 기억하지 못합니다. `rewind 리비전`으로는 더 앞까지 갈 수 있습니다";
     }
 }
@@ -318,6 +324,7 @@ impl Refusal {
             Refusal::NoEtcd { endpoints, why } => say(Word::NoEtcd, &[endpoints, why]),
             Refusal::NoAnswer { why } => say(Word::NoAnswer, &[why]),
             Refusal::OnlyAtHome { what, url } => say(Word::OnlyAtHome, &[what, url]),
+            Refusal::NoRooms { name } => say(Word::NoRooms, &[name]),
             Refusal::TooLongAgo { oldest } => say(Word::TooLongAgo, &[oldest]),
         }
     }
