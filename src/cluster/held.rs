@@ -35,6 +35,7 @@ use tap::Component;
 /// store is external, or the component is stopped already.
 pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> Result<Value, Error> {
     let mut stopped = Vec::new();
+    let was_silent = no_api(&world.spec, &world.faults);
     for node in places(world, component, node)? {
         let name = &node.spec.name;
         if world.faults.is_held(component, name) {
@@ -55,7 +56,8 @@ pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> R
     if stopped.is_empty() {
         return Err(Refusal::Stopped { component: component.into() }.into());
     }
-    Ok(json!({ "stopped": stopped, "silent": no_api(&world.spec, &world.faults) }))
+    let silent = is_silenced(was_silent, &world.spec, &world.faults);
+    Ok(json!({ "stopped": stopped, "silent": silent }))
 }
 
 /// Ends a hold, so that the component starts again. The answer names those that do not yet
@@ -184,6 +186,12 @@ fn seconds(text: &str) -> Option<u64> {
 /// True if no API server can answer because of these faults.
 pub(super) fn no_api(spec: &Spec, faults: &Faults) -> bool {
     is_silent(spec, |component, node| faults.is_held(component, node) || faults.is_off(node))
+}
+
+/// True if no API server can answer any more because of what was broken last. `was_silent`: none
+/// could before that, so its repair would not help.
+pub(super) fn is_silenced(was_silent: bool, spec: &Spec, faults: &Faults) -> bool {
+    !was_silent && no_api(spec, faults)
 }
 
 /// True if no API server can answer: fewer than a majority of the store's members run, or no node
@@ -323,6 +331,20 @@ mod tests {
         faults.release(Component::Etcd.name(), &names[1]);
         faults.note("crashed", &[&names[2]], None);
         assert!(no_api(&spec, &faults));
+    }
+
+    /// `fault stop etcd`, then `fault stop kube-scheduler`: no API server answers when the scheduler
+    /// is started again either.
+    #[test]
+    fn a_fault_does_not_silence_an_api_that_is_silent_already() {
+        let (spec, faults) = (Spec::new("t"), Faults::default());
+        let node = spec.nodes().remove(0).name;
+        let told = |component: &str| {
+            let was_silent = no_api(&spec, &faults);
+            faults.hold(component, &node);
+            is_silenced(was_silent, &spec, &faults)
+        };
+        assert_eq!(["kubelet", "etcd", "kube-scheduler"].map(told), [false, true, false]);
     }
 
     /// The only control plane is off. Its scheduler was not stopped, so `fault start` would lead

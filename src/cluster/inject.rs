@@ -171,8 +171,7 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
         (Act::Stop | Act::Crash, true) => Err(Refusal::NodeOff { node: name.into() }.into()),
         (Act::Stop | Act::Crash, false) => {
             let only = node.spec.control_plane && world.spec.control_planes == 1;
-            let no_api = || held::no_api(&world.spec, &world.faults);
-            let was_silent = no_api();
+            let was_silent = held::no_api(&world.spec, &world.faults);
             if act == Act::Crash {
                 // The plug first: no peer hears from it again.
                 world.fabric.plug(node.spec.index, false).await?;
@@ -189,7 +188,7 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
                 world.fabric.plug(node.spec.index, false).await?;
             }
             off?;
-            let silent = !was_silent && no_api();
+            let silent = held::is_silenced(was_silent, &world.spec, &world.faults);
             Ok(json!({ "off": name, "onlyControlPlane": only, "silent": silent }))
         }
     }
