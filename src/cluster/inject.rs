@@ -28,6 +28,12 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// A node, component or amount that does not exist, and what the kernel refuses; in words for
 /// people.
 pub(crate) async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
+    let done = carry_out(world, fault).await;
+    world.faults.notify(); // also of what failed halfway
+    done
+}
+
+async fn carry_out(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
     let event = Event::Fault(fault.clone());
     let _acting = match fault {
         Fault::List => None,
