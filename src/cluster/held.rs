@@ -54,7 +54,7 @@ pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> R
         stopped.push(format!("{component}/{name}"));
     }
     if stopped.is_empty() {
-        return Err(Refusal::Stopped { component: component.into() }.into());
+        return Err(Refusal::Stopped { component: given(component, node) }.into());
     }
     let silent = is_silenced(was_silent, &world.spec, &world.faults);
     Ok(json!({ "stopped": stopped, "silent": silent }))
@@ -90,11 +90,16 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
         let off = if node.is_none() { world.faults.held_where_off(component) } else { None };
         let refusal = match off {
             Some(node) => Refusal::NodeOff { node },
-            None => Refusal::NotStopped { component: component.into() },
+            None => Refusal::NotStopped { component: given(component, node) },
         };
         return Err(refusal.into());
     }
     Ok(json!({ "started": started, "asleep": asleep }))
+}
+
+/// What was given on the command line: the refusal names the command that starts that much again.
+fn given(component: &str, node: Option<&str>) -> String {
+    node.map_or_else(|| component.to_string(), |node| format!("{component}/{node}"))
 }
 
 /// How long `fault start` waits for the pods that tell of a back-off.
@@ -345,6 +350,15 @@ mod tests {
             is_silenced(was_silent, &spec, &faults)
         };
         assert_eq!(["kubelet", "etcd", "kube-scheduler"].map(told), [false, true, false]);
+    }
+
+    /// `fault stop etcd/n1` twice: `fault start etcd` would start the other members, too.
+    #[test]
+    fn a_component_that_is_stopped_already_is_named_as_it_was_given() {
+        for (node, command) in [(None, "`ropewalk fault start etcd`"), (Some("n1"), "start etcd/n1`")] {
+            let said = Refusal::Stopped { component: given("etcd", node) }.to_string();
+            assert!(said.contains(command), "{said}");
+        }
     }
 
     /// The only control plane is off. Its scheduler was not stopped, so `fault start` would lead

@@ -139,7 +139,7 @@ pub enum Refusal {
     },
     /// The component is held down already.
     Stopped {
-        /// The component as it was given: `etcd`.
+        /// The component as it was given: `etcd`, `etcd/NODE`.
         component: String,
     },
     /// No `fault stop` holds the component down.
