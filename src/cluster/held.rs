@@ -98,7 +98,7 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
 }
 
 /// What was given on the command line: the refusal names the command that starts that much again.
-fn given(component: &str, node: Option<&str>) -> String {
+pub(super) fn given(component: &str, node: Option<&str>) -> String {
     node.map_or_else(|| component.to_string(), |node| format!("{component}/{node}"))
 }
 
