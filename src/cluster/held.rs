@@ -338,8 +338,8 @@ mod tests {
         assert!(no_api(&spec, &faults));
     }
 
-    /// `fault stop etcd`, then `fault stop kube-scheduler`: no API server answers when the scheduler
-    /// is started again either.
+    /// `fault stop etcd`, then `fault stop kube-scheduler`: no API server answers when the
+    /// scheduler is started again either.
     #[test]
     fn a_fault_does_not_silence_an_api_that_is_silent_already() {
         let (spec, faults) = (Spec::new("t"), Faults::default());

@@ -152,8 +152,8 @@ pub(crate) async fn ask(world: &World, past: Past) -> Reply {
 /// # Errors
 /// [`Error::Refusal`]: nothing to undo or redo, an unknown or compacted revision, a moment before
 /// the tap's oldest record, a plan that no longer holds, or no API server answers. [`Error::Told`]:
-/// the API server refused for another reason. [`Error::Pki`] and [`Error::Client`]: no client can be
-/// made. After a refusal nothing was changed.
+/// the API server refused for another reason. [`Error::Pki`] and [`Error::Client`]: no client can
+/// be made. After a refusal nothing was changed; without an answer that is not known.
 pub(crate) async fn send(world: &World, past: Past) -> Result<Value, Error> {
     let (past, plan, agreed) = match past {
         Past::Plan { of } => (*of, true, None),
