@@ -5,7 +5,7 @@ use super::error::{Error, chain};
 use super::external_etcd::ExternalEtcd;
 use super::guest::{self, Guests};
 use super::home::{Home, Place};
-use super::kubelets::keep_kubelet;
+use super::kubelets::keep_all;
 use super::node::Node;
 use super::node_cri::NodeCri;
 use super::order::{Order, Word};
@@ -198,7 +198,15 @@ async fn live(
     let ended = end.await;
     let _ = tokio::time::timeout(STOP_PATIENCE, shut_down(&world)).await;
     crew.kill();
-    ended.map(|why| tracing::info!("{why}"))
+    ended.map(|why| tracing::info!("{why}")).map_err(of_running)
+}
+
+/// Says what ended a cluster that had begun. [`end`] does not know that it is no start that failed.
+fn of_running(error: Error) -> Error {
+    match error {
+        Error::Start(why) => Error::Told(why),
+        other => other,
+    }
 }
 
 /// Starts the guests, and answers on the cluster's socket.
@@ -278,9 +286,7 @@ async fn begin(world: &Arc<World>, parts: &Parts, spec: &Spec, place: &Place) ->
     }
     // From here on there is a store, whose members cannot be others at the next start.
     spec.save(place)?;
-    for node in world.all_nodes() {
-        keep_kubelet(world, &node)?;
-    }
+    keep_all(world).await?;
     match world.stores.subscribe().wait_for(|stores| !stores.is_empty()).await {
         Ok(_) => Ok(()),
         Err(_) => std::future::pending().await, // `world` has the sender
@@ -442,5 +448,13 @@ mod tests {
             "; the store of cp1 did not start: the disk is full; the store of cp2 cannot start: bad checksum";
         assert!(told.starts_with("there is no store after 600 s: no majority"), "{told}");
         assert!(told.ends_with(members), "{told}");
+    }
+
+    /// The log of a cluster that ran for days would end with "the cluster did not start".
+    #[test]
+    fn what_ends_a_running_cluster_is_no_start_that_failed() {
+        let why = "the zygote died; no more containers can be made";
+        assert_eq!(chain(&of_running(Error::Start(why.into()))), why);
+        assert_eq!(chain(&of_running(Error::Ended)), chain(&Error::Ended));
     }
 }

@@ -144,6 +144,9 @@ mod tests {
             Error::Refusal(Refusal::ControlPlanesStay { name: name(), asked: 3, made: 1 }),
             Error::Refusal(Refusal::Clock { asked: 61 }),
             Error::Refusal(Refusal::OwnStore { name: name() }),
+            Error::Refusal(Refusal::NoRooms { name: name() }),
+            Error::Refusal(Refusal::NoAnswer { why: "Connection refused".into() }),
+            Error::Refusal(Refusal::OnlyAtHome { what: "fault".into(), url: "https://far:6443".into() }),
         ];
         for error in met {
             let (english, korean) = (error.say(Lang::En), error.say(Lang::Ko));

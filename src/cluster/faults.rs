@@ -40,6 +40,8 @@ pub(crate) struct Faults {
     /// Held while a machine is switched on or off, or a link changed: the list says what was done
     /// last.
     acting: tokio::sync::Mutex<()>,
+    /// Wakes the task that follows the cluster's progress.
+    changed: tokio::sync::Notify,
 }
 
 impl Faults {
@@ -99,6 +101,16 @@ impl Faults {
     /// Waits until no other fault is being injected. None is while the result lives.
     pub(crate) async fn acting(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.acting.lock().await
+    }
+
+    /// Tells the caller of [`Faults::changed`] that something may have been broken or mended.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits until something may have been broken or mended since the last call. One task may wait.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Removes the faults of disks. Returns how many those were.

@@ -4,6 +4,7 @@
 
 use super::error::{Error, chain};
 use super::home::Place;
+use super::refusal::Refusal;
 use super::reply::Reply;
 use super::spec::NodeSpec;
 use super::undo::Past;
@@ -265,9 +266,8 @@ impl Ground for OwnCluster {
         Box::pin(std::future::ready(vec![]))
     }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
-        let name = &self.world.place.name;
-        let why = format!("this cluster is Ropewalk's own; `ropewalk reset --name {name}` wipes it");
-        Box::pin(std::future::ready(Err(why)))
+        let why = Refusal::NoRooms { name: self.world.place.name.clone() };
+        Box::pin(std::future::ready(Err(why.to_string())))
     }
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
         Box::pin(async move {

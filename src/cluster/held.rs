@@ -13,12 +13,15 @@
 
 use super::components;
 use super::error::Error;
+use super::faults::Faults;
+use super::images::component_of;
 use super::inject::{KUBELET, killable, named};
 use super::kubelets::keep_kubelet;
 use super::node::Node;
 use super::refusal::Refusal;
 use super::spec::Spec;
 use super::world::World;
+use client::kube::api::ListParams;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -32,6 +35,7 @@ use tap::Component;
 /// store is external, or the component is stopped already.
 pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> Result<Value, Error> {
     let mut stopped = Vec::new();
+    let was_silent = no_api(&world.spec, &world.faults);
     for node in places(world, component, node)? {
         let name = &node.spec.name;
         if world.faults.is_held(component, name) {
@@ -50,11 +54,10 @@ pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> R
         stopped.push(format!("{component}/{name}"));
     }
     if stopped.is_empty() {
-        return Err(Refusal::Stopped { component: component.into() }.into());
+        return Err(Refusal::Stopped { component: given(component, node) }.into());
     }
-    let is_down =
-        |component: &str, node: &str| world.faults.is_held(component, node) || world.faults.is_off(node);
-    Ok(json!({ "stopped": stopped, "silent": is_silent(&world.spec, is_down) }))
+    let silent = is_silenced(was_silent, &world.spec, &world.faults);
+    Ok(json!({ "stopped": stopped, "silent": silent }))
 }
 
 /// Ends a hold, so that the component starts again. The answer names those that do not yet
@@ -87,11 +90,16 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
         let off = if node.is_none() { world.faults.held_where_off(component) } else { None };
         let refusal = match off {
             Some(node) => Refusal::NodeOff { node },
-            None => Refusal::NotStopped { component: component.into() },
+            None => Refusal::NotStopped { component: given(component, node) },
         };
         return Err(refusal.into());
     }
     Ok(json!({ "started": started, "asleep": asleep }))
+}
+
+/// What was given on the command line: the refusal names the command that starts that much again.
+pub(super) fn given(component: &str, node: Option<&str>) -> String {
+    node.map_or_else(|| component.to_string(), |node| format!("{component}/{node}"))
 }
 
 /// How long `fault start` waits for the pods that tell of a back-off.
@@ -111,6 +119,9 @@ pub(super) async fn with_back_offs(world: &World, component: &str, mut answer: V
         return answer;
     };
     let pods = client.within::<Pod>("kube-system");
+    let Some(Ok(pods)) = clock::limit(TOLD_MAX, pods.list(&ListParams::default())).await else {
+        return answer;
+    };
     let started: Vec<String> = answer["started"]
         .as_array()
         .into_iter()
@@ -119,15 +130,25 @@ pub(super) async fn with_back_offs(world: &World, component: &str, mut answer: V
         .map(String::from)
         .collect();
     for name in started {
-        let pod = name.replace('/', "-");
-        // No API server answers: the next question would take as long.
-        let Some(found) = clock::limit(TOLD_MAX, pods.get_opt(&pod)).await else { break };
-        let Ok(Some(pod)) = found else { continue };
-        if let Some(left) = back_off_left(&json!(pod), clock::now()) {
+        if let Some(left) = longest_back_off(&pods.items, &name, clock::now()) {
             answer["waits"][name] = left.into();
         }
     }
     answer
+}
+
+/// The longest back-off that is left of the pods that run a component on a node, `component/node`.
+/// They are known by node and image: the name of an addon's pod ends with what its controller drew.
+fn longest_back_off(pods: &[Pod], started: &str, now: clock::Timestamp) -> Option<u64> {
+    let (component, node) = started.split_once('/')?;
+    let runs_it = |pod: &&Pod| {
+        pod.spec.as_ref().is_some_and(|spec| {
+            let mut images = spec.containers.iter().filter_map(|c| c.image.as_deref());
+            spec.node_name.as_deref() == Some(node)
+                && images.any(|image| component_of(image) == Some(component))
+        })
+    };
+    pods.iter().filter(runs_it).filter_map(|pod| back_off_left(&json!(pod), now)).max()
 }
 
 /// The real seconds that are left of a pod's back-off, rounded up. The pod tells how long it is, in
@@ -165,6 +186,17 @@ fn seconds(text: &str) -> Option<u64> {
         number = 0;
     }
     Some(all)
+}
+
+/// True if no API server can answer because of these faults.
+pub(super) fn no_api(spec: &Spec, faults: &Faults) -> bool {
+    is_silent(spec, |component, node| faults.is_held(component, node) || faults.is_off(node))
+}
+
+/// True if no API server can answer any more because of what was broken last. `was_silent`: none
+/// could before that, so its repair would not help.
+pub(super) fn is_silenced(was_silent: bool, spec: &Spec, faults: &Faults) -> bool {
+    !was_silent && no_api(spec, faults)
 }
 
 /// True if no API server can answer: fewer than a majority of the store's members run, or no node
@@ -256,6 +288,77 @@ mod tests {
         assert_eq!(["5m0s", "1h0m5s", "x"].map(seconds), [Some(300), Some(3605), None]);
         let _scale = clock::pin_scale(20);
         assert_eq!(left("CrashLoopBackOff", &told("40m0s")), Some(90), "600 of 2400 s are over");
+    }
+
+    /// `fault stop kube-proxy` for the third time: its pod is called `kube-proxy-x7k2p`.
+    #[test]
+    fn the_back_off_of_an_addon_is_read_from_its_pod_on_that_node() {
+        let now = "2026-11-27T12:00:30Z".parse().unwrap();
+        let pod = |name: &str, node: &str, image: &str, pause: &str| -> Pod {
+            let message = format!("back-off {pause} restarting failed container=c pod=p");
+            let status = json!({
+                "name": "c", "image": image, "imageID": "", "ready": false, "restartCount": 3,
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": message}},
+                "lastState": {"terminated": {"exitCode": 137, "finishedAt": "2026-11-27T12:00:00Z"}},
+            });
+            let pod = json!({
+                "metadata": {"name": name},
+                "spec": {"nodeName": node, "containers": [{"name": "c", "image": image}]},
+                "status": {"containerStatuses": [status]},
+            });
+            serde_json::from_value(pod).unwrap()
+        };
+        let pods = [
+            pod("kube-proxy-x7k2p", "n1", "ropewalk.io/kube-proxy:1", "40s"),
+            pod("kube-proxy-b9f4d", "n2", "ropewalk.io/kube-proxy:1", "1m20s"),
+            pod("coredns-7c65-2jx5w", "n1", "ropewalk.io/coredns:1", "50s"),
+            pod("coredns-7c65-9k8vq", "n1", "ropewalk.io/coredns:1", "1m0s"),
+            pod("kube-proxy", "n3", "busybox", "5m0s"),
+            pod("etcd-n1", "n1", "ropewalk.io/etcd:1", "40s"),
+        ];
+        let left = |started: &str| longest_back_off(&pods, started, now);
+        assert_eq!(["kube-proxy/n1", "kube-proxy/n2"].map(left), [Some(10), Some(50)]);
+        assert_eq!(["coredns/n1", "etcd/n1"].map(left), [Some(30), Some(10)]);
+        assert_eq!(["coredns/n2", "kube-proxy/n3"].map(left), [None, None]);
+    }
+
+    /// Two of three machines are off: the members of the store that are left are no majority.
+    #[test]
+    fn machines_that_are_off_silence_the_api() {
+        let spec = Spec { control_planes: 3, ..Spec::new("t") };
+        let names: Vec<String> = spec.nodes().into_iter().map(|n| n.name).collect();
+        let faults = Faults::default();
+        faults.note("crashed", &[&names[3]], None);
+        faults.note("stopped", &[&names[0]], None);
+        assert!(!no_api(&spec, &faults), "a worker and one of three");
+        faults.hold(Component::Etcd.name(), &names[1]);
+        assert!(no_api(&spec, &faults));
+        faults.release(Component::Etcd.name(), &names[1]);
+        faults.note("crashed", &[&names[2]], None);
+        assert!(no_api(&spec, &faults));
+    }
+
+    /// `fault stop etcd`, then `fault stop kube-scheduler`: no API server answers when the
+    /// scheduler is started again either.
+    #[test]
+    fn a_fault_does_not_silence_an_api_that_is_silent_already() {
+        let (spec, faults) = (Spec::new("t"), Faults::default());
+        let node = spec.nodes().remove(0).name;
+        let told = |component: &str| {
+            let was_silent = no_api(&spec, &faults);
+            faults.hold(component, &node);
+            is_silenced(was_silent, &spec, &faults)
+        };
+        assert_eq!(["kubelet", "etcd", "kube-scheduler"].map(told), [false, true, false]);
+    }
+
+    /// `fault stop etcd/n1` twice: `fault start etcd` would start the other members, too.
+    #[test]
+    fn a_component_that_is_stopped_already_is_named_as_it_was_given() {
+        for (node, command) in [(None, "`ropewalk fault start etcd`"), (Some("n1"), "start etcd/n1`")] {
+            let said = Refusal::Stopped { component: given("etcd", node) }.to_string();
+            assert!(said.contains(command), "{said}");
+        }
     }
 
     /// The only control plane is off. Its scheduler was not stopped, so `fault start` would lead

@@ -28,6 +28,12 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// A node, component or amount that does not exist, and what the kernel refuses; in words for
 /// people.
 pub(crate) async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
+    let done = carry_out(world, fault).await;
+    world.faults.notify(); // also of what failed halfway
+    done
+}
+
+async fn carry_out(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
     let event = Event::Fault(fault.clone());
     let _acting = match fault {
         Fault::List => None,
@@ -136,11 +142,24 @@ fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Err
         }
     }
     match killed.is_empty() {
-        true => {
-            let known = killable().map(String::from).collect();
-            Err(Refusal::NoSuchComponent { component: component.into(), known }.into())
-        }
+        true => Err(not_killed(&world.faults, component, node).into()),
         false => Ok(json!({ "killed": killed })),
+    }
+}
+
+/// Says why there was nothing to kill: another fault has ended it, or it does not run there.
+fn not_killed(faults: &Faults, component: &str, node: Option<&str>) -> Refusal {
+    let is_held = faults.list().iter().any(|broken| {
+        broken.component.as_deref() == Some(component)
+            && node.is_none_or(|node| broken.nodes.iter().any(|held| held == node))
+    });
+    match node {
+        Some(node) if faults.is_off(node) => Refusal::NodeOff { node: node.into() },
+        _ if is_held => Refusal::Stopped { component: held::given(component, node) },
+        _ => {
+            let known = killable().map(String::from).collect();
+            Refusal::NoSuchComponent { component: component.into(), known }
+        }
     }
 }
 
@@ -171,6 +190,7 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
         (Act::Stop | Act::Crash, true) => Err(Refusal::NodeOff { node: name.into() }.into()),
         (Act::Stop | Act::Crash, false) => {
             let only = node.spec.control_plane && world.spec.control_planes == 1;
+            let was_silent = held::no_api(&world.spec, &world.faults);
             if act == Act::Crash {
                 // The plug first: no peer hears from it again.
                 world.fabric.plug(node.spec.index, false).await?;
@@ -187,7 +207,8 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
                 world.fabric.plug(node.spec.index, false).await?;
             }
             off?;
-            Ok(json!({ "off": name, "onlyControlPlane": only }))
+            let silent = held::is_silenced(was_silent, &world.spec, &world.faults);
+            Ok(json!({ "off": name, "onlyControlPlane": only, "silent": silent }))
         }
     }
 }
@@ -274,6 +295,23 @@ mod tests {
         assert_eq!(faults.list(), before);
         switch_on(&faults, "n", plug, || Ok(())).await.unwrap();
         assert!(is_in.get() && faults.list().is_empty());
+    }
+
+    /// "kube-scheduler does not run there; components are … kube-scheduler" helps no one.
+    #[test]
+    fn what_another_fault_has_ended_is_refused_for_that_reason() {
+        let faults = Faults::default();
+        faults.note("crashed", &["a"], None);
+        faults.hold("kube-scheduler", "b");
+        let told = |component: &str, node: Option<&str>| not_killed(&faults, component, node);
+        assert_eq!(told("etcd", Some("a")), Refusal::NodeOff { node: "a".into() });
+        let stopped = |component: &str| Refusal::Stopped { component: component.into() };
+        assert_eq!(told("kube-scheduler", Some("b")), stopped("kube-scheduler/b"));
+        assert_eq!(told("kube-scheduler", None), stopped("kube-scheduler"));
+        for (component, node) in [("kube-scheduler", Some("c")), ("etcd", Some("b")), ("etcd", None)] {
+            let refused = told(component, node);
+            assert!(matches!(refused, Refusal::NoSuchComponent { .. }), "{refused:?}");
+        }
     }
 
     /// As a component: between its end and its next start there is nothing to kill.

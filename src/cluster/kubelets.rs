@@ -1,6 +1,8 @@
 //! The kubelets of the nodes: each is started, and started again when it ends, as systemd would.
 
 use super::error::{Error, chain};
+use super::faults::Faults;
+use super::inject::KUBELET;
 use super::node::Node;
 use super::sockets::dialer;
 use super::world::World;
@@ -24,6 +26,32 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// that.
 fn pause(ran: Duration, last: Duration) -> Duration {
     if ran >= RESTART_PAUSE { Duration::ZERO } else { (last * 2).clamp(FIRST_PAUSE, RESTART_PAUSE) }
+}
+
+/// Starts the kubelets of all nodes.
+///
+/// # Errors
+/// As [`keep_kubelet`], of the first one that cannot be started.
+pub(super) async fn keep_all(world: &Arc<World>) -> Result<(), Error> {
+    let nodes = world.all_nodes();
+    keep_each(&world.faults, &nodes, |node| node.spec.name.as_str(), |node| keep_kubelet(world, node)).await
+}
+
+/// Calls `keep` for each node that is on and whose kubelet no fault holds down: the control socket
+/// answers before the first kubelet is started. Those are started when the fault is over.
+async fn keep_each<N>(
+    faults: &Faults,
+    nodes: &[N],
+    name: impl Fn(&N) -> &str,
+    keep: impl Fn(&N) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let _acting = faults.acting().await;
+    for node in nodes {
+        if !faults.is_off(name(node)) && !faults.is_held(KUBELET, name(node)) {
+            keep(node)?;
+        }
+    }
+    Ok(())
 }
 
 /// Starts the node's kubelet, and starts it again whenever it ends without being told to stop.
@@ -175,6 +203,23 @@ mod tests {
             *place.lock() = None;
             tokio::time::timeout(RESTART_PAUSE * 2, target).await.expect("it ends").unwrap();
         }
+    }
+
+    /// `up` in one terminal, and `fault node crash` and `fault stop kubelet` in another one.
+    #[tokio::test]
+    async fn a_node_that_was_broken_before_its_kubelet_began_gets_none() {
+        let faults = Faults::default();
+        faults.note("crashed", &["a"], None);
+        faults.hold(KUBELET, "b");
+        faults.hold("kube-proxy", "c");
+        faults.note("cut", &["c", "d"], None);
+        let started = Mutex::new(Vec::new());
+        let keep = |node: &&'static str| {
+            started.lock().push(*node);
+            Ok(())
+        };
+        keep_each(&faults, &["a", "b", "c", "d"], |node| *node, keep).await.unwrap();
+        assert_eq!(started.into_inner(), ["c", "d"]);
     }
 
     #[test]

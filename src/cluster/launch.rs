@@ -73,7 +73,8 @@ pub async fn launch_with(
     if wipe::has_leftovers(place) {
         // A `reset` that was interrupted. One that is under way has the lock, as a start has.
         if let Some(held) = hold(place)? {
-            wipe::leftovers(place, &held).map_err(|cause| Error::File { path: place.gone(0), cause })?;
+            let left = || wipe::first_leftover(place).unwrap_or_else(|| place.gone(0));
+            wipe::leftovers(place, &held).map_err(|cause| Error::File { path: left(), cause })?;
         }
     }
     place.make()?;

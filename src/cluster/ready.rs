@@ -11,6 +11,7 @@ use controllers::daemonset::decide::target;
 use cri::ContainerState;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use task::Crew;
@@ -59,16 +60,20 @@ pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress:
         let poke = news.clone();
         pods.on(move |_| poke.notify_one());
         let poke = news.clone();
-        let (mut stores, mut addons) = (world.stores.subscribe(), world.addons.subscribe());
+        let mut inside = Inside {
+            stores: world.stores.subscribe(),
+            servers: world.api_servers.subscribe(),
+            addons: world.addons.subscribe(),
+        };
+        own.spawn(async move {
+            while inside.changed().await {
+                poke.notify_one();
+            }
+        });
+        let (poke, broken) = (news.clone(), world.clone());
         own.spawn(async move {
             loop {
-                let changed = tokio::select! {
-                    changed = stores.changed() => changed,
-                    changed = addons.changed() => changed,
-                };
-                if changed.is_err() {
-                    return;
-                }
+                broken.faults.changed().await;
                 poke.notify_one();
             }
         });
@@ -83,8 +88,8 @@ pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress:
         });
         loop {
             let started = progress.borrow().started;
-            let now =
-                look(&world, &nodes.list(), &pods.list(), answers.load(Ordering::Acquire), started).await;
+            let api = is_served(answers.load(Ordering::Acquire), &world.api_servers.borrow());
+            let now = look(&world, &nodes.list(), &pods.list(), api, started).await;
             progress.send_if_modified(|old| {
                 let now = now.after(old);
                 std::mem::replace(old, now.clone()) != now
@@ -92,6 +97,32 @@ pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress:
             news.notified().await;
         }
     });
+}
+
+/// True if the API has answered (`heard`) and one of its servers runs now: informers keep what they
+/// heard when there is none.
+fn is_served<A>(heard: bool, servers: &BTreeMap<String, A>) -> bool {
+    heard && !servers.is_empty()
+}
+
+/// What the progress depends on and no object of the API tells: while no API server runs, the
+/// informers hear of nothing.
+struct Inside<S, A> {
+    stores: watch::Receiver<BTreeMap<String, S>>,
+    servers: watch::Receiver<BTreeMap<String, A>>,
+    addons: watch::Receiver<Option<AddonPods>>,
+}
+
+impl<S, A> Inside<S, A> {
+    /// Waits for a change. False: the cluster has ended, and there will be none.
+    async fn changed(&mut self) -> bool {
+        let changed = tokio::select! {
+            changed = self.stores.changed() => changed,
+            changed = self.servers.changed() => changed,
+            changed = self.addons.changed() => changed,
+        };
+        changed.is_ok()
+    }
 }
 
 /// True for a pod that belongs to the cluster: a component's, or an addon's. Whatever else people
@@ -117,6 +148,8 @@ struct Seen<'a> {
     /// All Nodes, also those that a person or a simulator (kwok) made: they have no kubelet of ours
     /// and say nothing about the cluster, nor do pods there.
     nodes: &'a [Arc<Node>],
+    /// Names of nodes that are switched off. Their Nodes say Ready until the grace period is over.
+    off: &'a [String],
     /// Of `kube-system`.
     pods: &'a [Arc<Pod>],
     /// Pods with a container that runs now.
@@ -130,8 +163,11 @@ struct Seen<'a> {
 
 async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, started: bool) -> Progress {
     // A status may be left over from an earlier run: what counts is a container that runs now.
-    let mut running = Vec::new();
+    let (mut running, mut off) = (Vec::new(), Vec::new());
     for node in world.all_nodes() {
+        if world.faults.is_off(&node.spec.name) {
+            off.push(node.spec.name.clone());
+        }
         for c in node.cri.list_containers().await.unwrap_or_default() {
             if c.state == ContainerState::Running {
                 let label = |key: &str| c.labels.get(key).cloned().unwrap_or_default();
@@ -144,6 +180,7 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, 
         // Without a store of its own a control plane has three components.
         each: if world.spec.external_etcd.is_some() { 3 } else { 4 },
         nodes,
+        off: &off,
         pods,
         running: &running,
         store: !world.stores.borrow().is_empty(),
@@ -166,7 +203,8 @@ fn judge(seen: &Seen) -> Progress {
     let is_wanted = |name: &str| seen.wanted.iter().any(|node| node.name == name);
     let name = |node: &Node| node.metadata.name.clone().unwrap_or_default();
     let nodes: Vec<&Arc<Node>> = seen.nodes.iter().filter(|n| is_wanted(&name(n))).collect();
-    let ready_nodes: Vec<String> = nodes.iter().filter(|n| is_ready(n)).map(|n| name(n)).collect();
+    let ready = nodes.iter().filter(|n| is_ready(n)).map(|n| name(n));
+    let ready_nodes: Vec<String> = ready.filter(|name| !seen.off.contains(name)).collect();
     let nodes_ready = ready_nodes.len();
 
     let pods: Vec<&Arc<Pod>> = seen.pods.iter().filter(|p| is_own(p)).collect();
@@ -259,6 +297,7 @@ mod tests {
         nodes: Vec<serde_json::Value>,
         pods: Vec<serde_json::Value>,
         proxies: serde_json::Value,
+        off: Vec<String>,
     }
 
     fn node(name: &str) -> serde_json::Value {
@@ -285,7 +324,7 @@ mod tests {
             pods.extend((0..3).map(|i| pod(&format!("addon-{i}"), "ReplicaSet", control)));
             pods.extend([control, worker].map(|node| pod(&format!("proxy-{node}"), "DaemonSet", node)));
             let proxies = json!({"tolerations": [{"operator": "Exists"}]});
-            Cluster { nodes: vec![node(control), node(worker)], pods, proxies }
+            Cluster { nodes: vec![node(control), node(worker)], pods, proxies, off: vec![] }
         }
 
         /// What a start says of it; the pods of the cluster's own nodes run.
@@ -308,6 +347,7 @@ mod tests {
                 wanted: &spec.nodes(),
                 each: 4,
                 nodes: &nodes,
+                off: &self.off,
                 pods: &pods,
                 running: &running,
                 store: true,
@@ -316,6 +356,53 @@ mod tests {
                 started: false,
             })
         }
+    }
+
+    /// `fault node crash ropewalk-worker`: its Node says Ready for 40 s more.
+    #[test]
+    fn a_node_that_is_off_is_not_ready_whatever_its_object_says() {
+        let mut cluster = Cluster::whole();
+        cluster.off.push("ropewalk-worker".into());
+        let judged = cluster.judged();
+        assert!(!judged.ready && judged.nodes_ready == 1, "{judged:?}");
+        assert_eq!(judged.ready_nodes, ["ropewalk-control-plane"]);
+    }
+
+    /// A fault is carried out before the progress is looked at, or while it is.
+    #[tokio::test]
+    async fn what_was_broken_meanwhile_is_heard_of() {
+        use futures::FutureExt;
+        let faults = crate::faults::Faults::default();
+        faults.notify();
+        assert_eq!(faults.changed().now_or_never(), Some(()));
+        assert_eq!(faults.changed().now_or_never(), None);
+        let mut waiting = std::pin::pin!(faults.changed());
+        assert_eq!(futures::poll!(waiting.as_mut()), std::task::Poll::Pending);
+        faults.notify();
+        waiting.await;
+    }
+
+    /// `fault stop kube-apiserver`: what the informers have heard is not of now, and no object of
+    /// the API tells it.
+    #[tokio::test]
+    async fn a_cluster_whose_only_api_server_ends_is_looked_at_again() {
+        use futures::FutureExt;
+        let (stores, addons) = (watch::Sender::new(BTreeMap::<String, ()>::new()), watch::Sender::new(None));
+        let servers = watch::Sender::new(BTreeMap::from([("cp".to_string(), ())]));
+        let mut inside =
+            Inside { stores: stores.subscribe(), servers: servers.subscribe(), addons: addons.subscribe() };
+        assert_eq!(inside.changed().now_or_never(), None);
+        assert!(is_served(true, &servers.borrow()) && !is_served(false, &servers.borrow()));
+        servers.send_modify(BTreeMap::clear);
+        assert_eq!(inside.changed().now_or_never(), Some(true));
+        assert!(!is_served(true, &servers.borrow()));
+        assert_eq!(inside.changed().now_or_never(), None, "it was heard");
+        stores.send_modify(|stores| stores.extend([("cp".to_string(), ())]));
+        assert_eq!(inside.changed().now_or_never(), Some(true));
+        addons.send_replace(Some(AddonPods::default()));
+        assert_eq!(inside.changed().now_or_never(), Some(true));
+        drop(stores);
+        assert_eq!(inside.changed().now_or_never(), Some(false));
     }
 
     #[test]

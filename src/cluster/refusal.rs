@@ -139,7 +139,7 @@ pub enum Refusal {
     },
     /// The component is held down already.
     Stopped {
-        /// The component as it was given: `etcd`.
+        /// The component as it was given: `etcd`, `etcd/NODE`.
         component: String,
     },
     /// No `fault stop` holds the component down.
@@ -187,6 +187,23 @@ pub enum Refusal {
         /// What the last server said, or why none was reached.
         why: String,
     },
+    /// No API server answers: none runs, or the store has no majority.
+    NoAnswer {
+        /// The innermost cause, e.g. that the connection was refused.
+        why: String,
+    },
+    /// A session on a foreign cluster was asked for what only Ropewalk's own cluster has.
+    OnlyAtHome {
+        /// The command, e.g. `fault`.
+        what: String,
+        /// The address of the cluster that the session is on.
+        url: String,
+    },
+    /// Namespaces of lessons were to be given up on a cluster that has none: it is Ropewalk's own.
+    NoRooms {
+        /// The cluster's name.
+        name: String,
+    },
     /// A time before anything that is remembered.
     TooLongAgo {
         /// The earliest time that is remembered, as text.
@@ -232,6 +249,9 @@ texts! {
         PlanChanged: "the cluster was changed while the question stood, so nothing was done; run the command again to see what it would do now", "묻는 동안 클러스터가 바뀌어서 아무것도 하지 않았습니다. 명령을 다시 실행하면 지금 무엇이 바뀌는지 볼 수 있습니다";
         RevisionGone: "revision {} is no longer kept; `undo --list` shows how far back it goes", "{}번 리비전은 더 이상 보관되어 있지 않습니다. 어디까지 되돌릴 수 있는지는 `undo --list`로 볼 수 있습니다";
         NoEtcd: "the etcd at {} cannot be used: {}; check --etcd, and for https --etcd-cafile, --etcd-certfile and --etcd-keyfile", "{} etcd를 쓸 수 없습니다: {}. --etcd를 확인하고, https라면 --etcd-cafile, --etcd-certfile, --etcd-keyfile도 확인하세요";
+        NoAnswer: "no API server answers ({}); `ropewalk status` and `ropewalk fault list` show why", "응답하는 API 서버가 없습니다({}). `ropewalk status`와 `ropewalk fault list`로 원인을 확인하세요";
+        OnlyAtHome: "`{}` needs Ropewalk's own cluster; this session is on {}. Without --kubeconfig, `ropewalk` starts one", "`{}` 명령은 Ropewalk 자체 클러스터에서만 쓸 수 있습니다. 이 세션은 {} 클러스터에 연결되어 있습니다. --kubeconfig 없이 `ropewalk` 명령을 실행하면 자체 클러스터가 시작됩니다";
+        NoRooms: "this cluster is Ropewalk's own; `ropewalk reset --name {}` wipes it", "이 클러스터는 Ropewalk 자체 클러스터입니다. `ropewalk reset --name {}` 명령으로 삭제할 수 있습니다";
         TooLongAgo: "nothing is remembered from before {}; `rewind REVISION` reaches further back", "{} 이전은 기억하지 못합니다. `rewind 리비전`으로는 더 앞까지 갈 수 있습니다";
     }
 }
@@ -302,6 +322,9 @@ impl Refusal {
             Refusal::PlanChanged => say(Word::PlanChanged, &[]),
             Refusal::RevisionGone { revision } => say(Word::RevisionGone, &[&revision.to_string()]),
             Refusal::NoEtcd { endpoints, why } => say(Word::NoEtcd, &[endpoints, why]),
+            Refusal::NoAnswer { why } => say(Word::NoAnswer, &[why]),
+            Refusal::OnlyAtHome { what, url } => say(Word::OnlyAtHome, &[what, url]),
+            Refusal::NoRooms { name } => say(Word::NoRooms, &[name]),
             Refusal::TooLongAgo { oldest } => say(Word::TooLongAgo, &[oldest]),
         }
     }

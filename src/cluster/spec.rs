@@ -117,6 +117,15 @@ impl Spec {
         if !is_scale(self.clock) {
             return Some(format!("clock is {}, and can be 1 to {}", self.clock, clock::SCALE_MAX));
         }
+        if let Some(etcd) = &self.external_etcd {
+            if etcd.endpoints.is_empty() {
+                return Some("externalEtcd has no endpoints".into());
+            }
+            // One without the other would be left out, and the etcd sees no certificate.
+            if etcd.cert.is_some() != etcd.key.is_some() {
+                return Some("externalEtcd has one of cert and key, which need each other".into());
+            }
+        }
         (first == 0 || first > last).then(|| format!("nodePorts is {first} to {last}, which is no range"))
     }
 
@@ -222,6 +231,11 @@ mod tests {
         std::fs::write(place.spec(), r#"{"format": 99, "other": 1}"#).unwrap();
         let newer = Spec::load(&place).unwrap_err().to_string();
         assert!(newer.contains("newer") && newer.contains("reset"), "{newer}");
+        let there = || ExternalEtcd { endpoints: vec!["https://e:2379".into()], ..ExternalEtcd::default() };
+        let with = |etcd| Spec { external_etcd: Some(etcd), ..Spec::new("t") };
+        let both = ExternalEtcd { cert: Some("/c".into()), key: Some("/k".into()), ..there() };
+        with(both.clone()).save(&place).unwrap();
+        assert_eq!(Spec::load(&place).unwrap(), Some(with(both)));
         for (bad, part) in [
             (Spec { control_planes: 0, ..Spec::new("t") }, "controlPlanes"),
             (Spec { control_planes: 2, ..Spec::new("t") }, "controlPlanes"),
@@ -230,6 +244,9 @@ mod tests {
             (Spec { node_ports: (0, 30000), ..Spec::new("t") }, "nodePorts"),
             (Spec { clock: 0, ..Spec::new("t") }, "clock"),
             (Spec { clock: 61, ..Spec::new("t") }, "clock"),
+            (with(ExternalEtcd::default()), "endpoints"),
+            (with(ExternalEtcd { cert: Some("/c".into()), ..there() }), "cert and key"),
+            (with(ExternalEtcd { key: Some("/k".into()), ..there() }), "cert and key"),
         ] {
             std::fs::write(place.spec(), serde_json::to_string(&bad).unwrap()).unwrap();
             let said = Spec::load(&place).unwrap_err().to_string();

@@ -79,7 +79,7 @@ impl Target for Main {
         })
     }
 
-    fn without(&self, guest: &str) -> String {
-        format!("this cluster has no guest {guest:?}")
+    fn without(&self, guest: &str) -> Reply {
+        Reply::Error(format!("this cluster has no guest {guest:?}"))
     }
 }

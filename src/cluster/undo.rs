@@ -75,6 +75,16 @@ impl Past {
         Past::Agreed { of: Box::new(of), plan }
     }
 
+    /// The command that people ask for it with.
+    pub(crate) fn command(&self) -> &'static str {
+        match self {
+            Past::Steps | Past::Undo { .. } => "undo",
+            Past::Redo => "redo",
+            Past::Rewind { .. } | Past::RewindWithin { .. } => "rewind",
+            Past::Plan { of } | Past::Agreed { of, .. } => of.command(),
+        }
+    }
+
     /// Back to a revision: in these namespaces, or everywhere if they are not known.
     pub fn back(revision: i64, namespaces: Option<BTreeSet<String>>) -> Past {
         let to = Moment::Revision(revision);
@@ -141,9 +151,9 @@ pub(crate) async fn ask(world: &World, past: Past) -> Reply {
 ///
 /// # Errors
 /// [`Error::Refusal`]: nothing to undo or redo, an unknown or compacted revision, a moment before
-/// the tap's oldest record, or a plan that no longer holds. [`Error::Told`]: the API server refused
-/// for another reason, or does not answer. [`Error::Pki`] and [`Error::Client`]: no client can be
-/// made. After a refusal nothing was changed.
+/// the tap's oldest record, a plan that no longer holds, or no API server answers. [`Error::Told`]:
+/// the API server refused for another reason. [`Error::Pki`] and [`Error::Client`]: no client can
+/// be made. After a refusal nothing was changed; without an answer that is not known.
 pub(crate) async fn send(world: &World, past: Past) -> Result<Value, Error> {
     let (past, plan, agreed) = match past {
         Past::Plan { of } => (*of, true, None),
@@ -186,20 +196,19 @@ pub(crate) async fn send(world: &World, past: Past) -> Result<Value, Error> {
     client.kube().request::<Value>(request).await.map_err(|error| match error {
         kube::Error::Api(status) => refusal(&status.reason, &asked)
             .map_or_else(|| Error::Told(status.message.clone()), Error::Refusal),
-        other => Error::Told(no_answer(&other)),
+        other => no_answer(&other),
     })
 }
 
 /// Says that a request was not answered. The innermost cause is enough: the others only name the
 /// layers of the client.
-fn no_answer(error: &kube::Error) -> String {
+fn no_answer(error: &kube::Error) -> Error {
     if !matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_)) {
-        return chain(error);
+        return Error::Told(chain(error));
     }
     let error: &(dyn std::error::Error + 'static) = error;
     let cause = std::iter::successors(Some(error), |e| e.source()).last();
-    let cause = cause.map(ToString::to_string).unwrap_or_default();
-    format!("no API server answers ({cause}); `ropewalk status` and `ropewalk fault list` show why")
+    Refusal::NoAnswer { why: cause.map(ToString::to_string).unwrap_or_default() }.into()
 }
 
 /// What the API server's reason means for a person who asked this.
@@ -214,7 +223,8 @@ fn refusal(reason: &str, asked: &Value) -> Option<Refusal> {
         }
         apiserver::PLAN_CHANGED => Refusal::PlanChanged,
         apiserver::NO_SUCH_REVISION => Refusal::NoSuchRevision { revision: number("revision") },
-        "Expired" => Refusal::RevisionGone { revision: number("revision") },
+        // Of an undo only the API server's message has the revision.
+        "Expired" => Refusal::RevisionGone { revision: asked["revision"].as_i64()? },
         _ => return None,
     })
 }
@@ -228,8 +238,12 @@ fn revision(world: &World, moment: &Moment) -> Result<i64, Refusal> {
     };
     let records = world.tap.since(0);
     let found = last_by(&records, at);
-    let oldest = oldest_write(&records).map(clock::rfc3339).unwrap_or_default();
-    found.map(|r| r as i64).ok_or(Refusal::TooLongAgo { oldest })
+    found.map(|r| r as i64).ok_or_else(|| too_long_ago(&records, clock::now()))
+}
+
+/// Says from when on moments are remembered. Right after a start that is `now`: there was no write.
+fn too_long_ago(records: &[Arc<Record>], now: Timestamp) -> Refusal {
+    Refusal::TooLongAgo { oldest: clock::rfc3339(oldest_write(records).unwrap_or(now)) }
 }
 
 /// True if the record tells of a write, whose revision a moment can lead to.
@@ -299,13 +313,18 @@ mod tests {
         assert_eq!(last_by(&records, at("2026-11-20T10:01:00Z")), None);
         assert_eq!(oldest_write(&records), Some(at(write)));
         assert_eq!(oldest_write(&records[..1]), None);
+        let told = |records: &[Arc<Record>]| too_long_ago(records, at("2026-11-20T11:00:00Z"));
+        assert_eq!(told(&records[..]), Refusal::TooLongAgo { oldest: write.into() });
+        assert_eq!(told(&[]), Refusal::TooLongAgo { oldest: "2026-11-20T11:00:00Z".into() });
     }
 
     /// The only control plane is off.
     #[test]
     fn a_request_that_nobody_answers_says_where_to_look() {
         let refused = std::io::Error::from_raw_os_error(libc::ECONNREFUSED);
-        let said = no_answer(&kube::Error::Service(refused.into()));
+        let error = no_answer(&kube::Error::Service(refused.into()));
+        assert!(!error.say(lang::Lang::Ko).is_ascii());
+        let said = error.say(lang::Lang::En);
         assert!(said.starts_with("no API server answers (Connection refused"), "{said}");
         assert!(said.contains("`ropewalk status`") && !said.contains("ServiceError"), "{said}");
     }
@@ -316,6 +335,15 @@ mod tests {
             let refused = refusal(apiserver::FEWER_STEPS, &json!({ "count": count }));
             assert_eq!(refused, Some(Refusal::FewerSteps { asked: count }));
         }
+    }
+
+    /// The store was compacted between the plan of the undo and its reads.
+    #[test]
+    fn a_revision_that_is_gone_is_named_only_by_a_person_who_asked_for_one() {
+        let of = |asked: Value| refusal("Expired", &asked);
+        assert_eq!(of(json!({"revision": 5})), Some(Refusal::RevisionGone { revision: 5 }));
+        assert_eq!(of(json!({"count": 1})), None, "revision 0 is none");
+        assert_eq!(of(json!({})), None);
     }
 
     /// Between the question and the answer of a person `5m` has come to mean a later revision.

@@ -47,7 +47,14 @@ pub fn cluster(place: &Place, held: &Lock) -> io::Result<Option<PathBuf>> {
 
 /// True if a removal of this cluster was interrupted, or is under way.
 pub fn has_leftovers(place: &Place) -> bool {
-    (0..GONE_MAX).any(|number| place.gone(number).symlink_metadata().is_ok())
+    first_leftover(place).is_some()
+}
+
+/// The first directory that a removal of this cluster has left. After a removal of all of them that
+/// is the one that could not be removed.
+pub(crate) fn first_leftover(place: &Place) -> Option<PathBuf> {
+    let mut gone = (0..GONE_MAX).map(|number| place.gone(number));
+    gone.find(|path| path.symlink_metadata().is_ok())
 }
 
 /// Goes on with removals that were interrupted. `_held` is the cluster's lock.
@@ -122,6 +129,9 @@ mod tests {
         std::fs::rename(&place.root, place.gone(0)).unwrap();
         assert_eq!((home.clusters(), Spec::load(&place).unwrap()), (vec![], None));
         assert!(has_leftovers(&place));
+        assert_eq!(first_leftover(&place), Some(place.gone(0)));
+        std::fs::rename(place.gone(0), place.gone(3)).unwrap();
+        assert_eq!(first_leftover(&place), Some(place.gone(3)), "an error names what is there");
         // Another cluster of the name was made and is removed, too.
         place.make().unwrap();
         assert_eq!(home.clusters(), ["t"]);

@@ -114,6 +114,11 @@ pub(crate) fn other_cluster(lang: &str, declared: &Declared, own: &str, begin: &
     say(lang, Word::OtherCluster, &[begin, &need, &command, &memory, &name, begin, &name])
 }
 
+/// Says that a cluster of Ropewalk's own has no namespaces to give up.
+pub(crate) fn no_rooms(lang: &str, name: &str) -> String {
+    cluster::Refusal::NoRooms { name: name.into() }.say(Lang::parse(lang).unwrap_or_default())
+}
+
 /// What is told when a learner has agreed to less than would be done by now.
 pub(crate) fn plan_changed(lang: &str) -> String {
     cluster::Error::Refusal(cluster::Refusal::PlanChanged).say(Lang::parse(lang).unwrap_or_default())

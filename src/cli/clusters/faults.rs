@@ -53,13 +53,25 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
         Fault::Heal => println!("{}", lang.say(Say::LinksWhole, &[])),
         Fault::Node { node, act: Act::Start } => println!("{}", lang.say(Say::NodeStarts, &[&node])),
         Fault::Node { node, .. } => {
-            println!("{}", lang.say(Say::NodeIsOff, &[&node, &node]));
-            if answer["onlyControlPlane"] == true {
-                println!("{}", lang.say(Say::NobodyAnswers, &[]));
+            for line in switched_off(lang, &node, &answer) {
+                println!("{line}");
             }
         }
     }
     Ok(0)
+}
+
+/// What is said of a node that was switched off. Of the answer of the cluster are read: that it is
+/// the only control plane (`onlyControlPlane`), and that no API server can answer any more since it
+/// is off (`silent`).
+fn switched_off(lang: Lang, node: &str, answer: &Value) -> Vec<String> {
+    let mut lines = vec![lang.say(Say::NodeIsOff, &[node, node])];
+    if answer["onlyControlPlane"] == true {
+        lines.push(lang.say(Say::NobodyAnswers, &[]));
+    } else if answer["silent"] == true {
+        lines.push(lang.say(Say::Silent, &[]));
+    }
+    lines
 }
 
 /// What is said of a component that was started, `component/node`. Of the answer of the cluster are
@@ -140,6 +152,18 @@ fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Re
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// The second of three control planes.
+    #[test]
+    fn a_node_whose_end_silences_the_api_is_said_to_do_so() {
+        let told = |answer: Value| switched_off(Lang::En, "n2", &answer);
+        let off = "n2 is off; `ropewalk fault node start n2` starts it";
+        assert_eq!(told(json!({"off": "n2", "onlyControlPlane": false, "silent": false})), [off]);
+        let silent = told(json!({"off": "n2", "onlyControlPlane": false, "silent": true}));
+        assert!(silent.len() == 2 && silent[1].contains("no API server answers"), "{silent:?}");
+        let only = told(json!({"off": "n2", "onlyControlPlane": true, "silent": true}));
+        assert!(only.len() == 2 && only[1].contains("only control plane"), "{only:?}");
+    }
 
     #[test]
     fn a_component_that_is_started_without_its_kubelet_is_not_said_to_start() {

@@ -98,8 +98,8 @@ pub(crate) trait Target: Send + Sync + 'static {
     fn past(&self, past: Past) -> BoxFuture<'_, Reply>;
     /// What the kernels of the nodes have for connections to Services.
     fn network(&self) -> BoxFuture<'_, Reply>;
-    /// Why a guest of this name is not here.
-    fn without(&self, guest: &str) -> String;
+    /// Says why a guest of this name is not here.
+    fn without(&self, guest: &str) -> Reply;
 }
 
 /// Everything that [`serve`] needs to answer the clients of one control socket.
@@ -196,7 +196,7 @@ async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
             }
             Ok(Ask::Guest { name, question }) => {
                 let Some(guest) = server.guests.iter().find(|g| g.name() == name) else {
-                    send(&mut write, &Reply::Error(server.target.without(&name))).await?;
+                    send(&mut write, &server.target.without(&name)).await?;
                     continue;
                 };
                 pass_on(guest.ask(question), &mut lines, &mut write).await?;

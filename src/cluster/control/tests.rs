@@ -56,8 +56,8 @@ impl Target for Idle {
     fn past(&self, _: Past) -> BoxFuture<'_, Reply> {
         Box::pin(std::future::ready(Reply::Ok(Value::Null)))
     }
-    fn without(&self, guest: &str) -> String {
-        guest.into()
+    fn without(&self, guest: &str) -> Reply {
+        Reply::Error(guest.into())
     }
 }
 

@@ -325,12 +325,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Why something of our own cluster's is not here.
-    fn only_at_home(&self, what: &str) -> String {
-        format!(
-            "{what} needs Ropewalk's own cluster; this session is on {}. Without --kubeconfig, `ropewalk` starts one",
-            self.upstream.url()
-        )
+    /// Says to the lesson engine what it cannot have here.
+    fn is_foreign(&self, so: &str) -> String {
+        format!("{} is not Ropewalk's own cluster: {so}", self.upstream.url())
+    }
+
+    /// Refuses a command that only our own cluster carries out.
+    fn only_at_home(&self, what: &str) -> Refusal {
+        Refusal::OnlyAtHome { what: what.into(), url: self.upstream.url() }
     }
 }
 
@@ -366,12 +368,12 @@ impl Ground for Inner {
         Ok(PathBuf::from(format!("/proc/self/fd/{fd}")))
     }
     fn keep<'a>(&'a self, _: &'a str, _: String, _: i64) -> BoxFuture<'a, Result<(), String>> {
-        let why = self.only_at_home("writing to the store");
+        let why = self.is_foreign("nothing can be written to its store");
         Box::pin(std::future::ready(Err(why)))
     }
-    fn past(&self, _: Past) -> BoxFuture<'_, Result<Value, String>> {
-        let why = self.only_at_home("going back in time");
-        Box::pin(std::future::ready(Err(why)))
+    fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>> {
+        let why = self.only_at_home(past.command());
+        Box::pin(std::future::ready(Err(why.to_string())))
     }
     fn room(
         &self,
@@ -408,7 +410,7 @@ impl Ground for Inner {
         Box::pin(std::future::ready(vec![]))
     }
     fn inside<'a>(&'a self, _: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
-        let why = self.only_at_home("a look inside");
+        let why = self.is_foreign("its store, members and faults cannot be read");
         Box::pin(std::future::ready(Err(why)))
     }
     /// A list is as new as the store, and says how new that is. If the user may not list pods, or
@@ -445,18 +447,15 @@ impl Target for Inner {
         })
     }
     fn fault(&self, _: Fault) -> BoxFuture<'_, Reply> {
-        let why = self.only_at_home("a fault");
-        Box::pin(std::future::ready(Reply::Error(why)))
+        Box::pin(std::future::ready(Reply::Refusal(self.only_at_home("fault"))))
     }
     fn network(&self) -> BoxFuture<'_, Reply> {
-        let why = self.only_at_home("a look into the nodes' kernels (net show)");
-        Box::pin(std::future::ready(Reply::Error(why)))
+        Box::pin(std::future::ready(Reply::Refusal(self.only_at_home("net show"))))
     }
-    fn past(&self, _: Past) -> BoxFuture<'_, Reply> {
-        let why = self.only_at_home("going back in time (undo, redo, rewind)");
-        Box::pin(std::future::ready(Reply::Error(why)))
+    fn past(&self, past: Past) -> BoxFuture<'_, Reply> {
+        Box::pin(std::future::ready(Reply::Refusal(self.only_at_home(past.command()))))
     }
-    fn without(&self, guest: &str) -> String {
-        self.only_at_home(&format!("`{guest}`"))
+    fn without(&self, guest: &str) -> Reply {
+        Reply::Refusal(self.only_at_home(guest))
     }
 }

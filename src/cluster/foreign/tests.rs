@@ -36,6 +36,28 @@ fn inner(dir: &Path, config: &Path) -> Inner {
     }
 }
 
+/// `fault kill etcd` in a Korean session.
+#[tokio::test]
+async fn what_only_our_own_cluster_has_is_refused_in_the_learners_language() {
+    use crate::undo::Moment;
+    use lang::Lang;
+    let dir = tempfile::tempdir().unwrap();
+    let inner = inner(dir.path(), &config(dir.path()));
+    let rewind = Past::Plan { of: Box::new(Past::Rewind { to: Moment::Revision(5) }) };
+    for (reply, command) in [
+        (inner.fault(Fault::Heal).await, "`fault`"),
+        (inner.network().await, "`net show`"),
+        (Target::past(&inner, Past::Redo).await, "`redo`"),
+        (Target::past(&inner, rewind).await, "`rewind`"),
+        (inner.without("why"), "`why`"),
+    ] {
+        let Reply::Refusal(refused) = &reply else { panic!("{reply:?}") };
+        assert!(refused.say(Lang::En).starts_with(&format!("{command} needs Ropewalk's own cluster")));
+        let korean = refused.say(Lang::Ko);
+        assert!(korean.starts_with(command) && !korean.is_ascii(), "{korean}");
+    }
+}
+
 /// The next try would take it for entered, and kubectl would look into the old namespace for good.
 #[tokio::test]
 async fn a_namespace_whose_kubeconfig_cannot_be_written_is_not_entered() {

@@ -163,12 +163,13 @@ impl Actor {
     /// Gives up the rooms that were made for lessons; their names.
     ///
     /// # Errors
-    /// There are others by now than the learner has agreed to, or they could not be given up.
+    /// There are none on this cluster, there are others by now than the learner has agreed to, or
+    /// they could not be given up.
     async fn leave(&mut self, agreed: Option<Vec<String>>, lang: &str) -> Result<Vec<String>, String> {
         let rooms = self.host.rooms().await;
         // A cluster of Ropewalk's own has no rooms to give up: what is open there stays open.
         if self.engine.offers.own && rooms.is_empty() {
-            return self.host.leave().await;
+            return Err(words::no_rooms(lang, &self.host.place().name));
         }
         if agreed.is_some_and(|agreed| rooms.iter().any(|room| !agreed.contains(room))) {
             return Err(words::plan_changed(lang));

@@ -406,10 +406,11 @@ async fn where_there_are_no_rooms_the_open_lesson_stays_open() {
     let dir = tempfile::tempdir().unwrap();
     let sitting = Sitting::begin(dir.path(), no_past()).await;
     sitting.stage.rooms.lock().clear();
-    *sitting.stage.stays.lock() = Some("this cluster is Ropewalk's own".into());
     sitting.answer("en", sure(WITHOUT)).await.unwrap();
-    let told = sitting.answer("en", Ask::Leave { agreed: None }).await.unwrap_err();
-    assert!(told.contains("Ropewalk's own"), "{told}");
+    for (lang, words) in [("en", "is Ropewalk's own"), ("ko", "Ropewalk 자체 클러스터")] {
+        let told = sitting.answer(lang, Ask::Leave { agreed: None }).await.unwrap_err();
+        assert!(told.contains(words) && told.contains("ropewalk reset --name"), "{told}");
+    }
     assert_eq!(sitting.answer("en", Ask::Show).await.unwrap()["id"], WITHOUT);
     assert_eq!(kept(dir.path()).open.as_deref(), Some(WITHOUT));
     sitting.crew.kill();
