@@ -249,6 +249,7 @@ mod tests {
             return;
         }
         use nix::sys::signal::{Signal, raise};
+        linux::signal::reset().unwrap(); // the tests may run under nohup
         let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt()).unwrap();
         let mut end = EndSignals::new(EndSignals::LINES).unwrap();
         for (kind, code) in
