@@ -148,8 +148,8 @@ pub trait Ground: Send + Sync + 'static {
         to: SocketAddr,
         limit: Duration,
     ) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>>;
-    /// Returns whether a TCP port of the learner's loopback (127.0.0.1 and ::1) belongs to a Service
-    /// of this cluster: behind any other port may be another program of the machine.
+    /// Returns whether a TCP port of the learner's loopback (127.0.0.1 and ::1) belongs to a
+    /// Service of this cluster: behind any other port may be another program of the machine.
     fn has_port(&self, port: u16) -> BoxFuture<'_, bool>;
     /// Puts a key of the store that is a guest's own, below `/ropewalk/`, if its version is still
     /// this one (0: it is not there). After an error, which is for people, it is not known whether

@@ -269,7 +269,8 @@ mod tests {
         };
         let killed = failed("/bin/sh", &["-c".to_string(), "kill -9 $$".to_string()]).await;
         assert!(matches!(killed, Fail::Exit(137)), "{killed:?}");
-        // Written by a process of its own: one that a file is open in for writing cannot be executed.
+        // Written by a process of its own: a file that is open for writing cannot be executed, and
+        // another test may start a program at that moment.
         let dir = tempfile::tempdir().unwrap();
         let plugin = dir.path().join("kubectl-x");
         let write = format!("echo 'exit 0' > {0}; chmod +x {0}", plugin.display());
