@@ -101,7 +101,7 @@ impl Custom {
             prune::prune(&self.schema, &mut shown, &mut UnknownFields::default());
             fill::nulls(&self.schema, &mut shown);
         }
-        fill::defaults(&self.schema, &mut shown).ok();
+        let _ = fill::defaults(&self.schema, &mut shown); // what is beyond the bound is missing
         if shown == *object { Cow::Borrowed(object) } else { Cow::Owned(shown) }
     }
 }
