@@ -149,6 +149,9 @@ pub trait Ground: Send + Sync + 'static {
         to: SocketAddr,
         limit: Duration,
     ) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>>;
+    /// Returns whether a TCP port of the learner's loopback (127.0.0.1 and ::1) belongs to a
+    /// Service of this cluster: behind any other port may be another program of the machine.
+    fn has_port(&self, port: u16) -> BoxFuture<'_, bool>;
     /// Puts a key of the store that is a guest's own, below `/ropewalk/`, if its version is still
     /// this one (0: it is not there). After an error, which is for people, it is not known whether
     /// the put took effect, now or later: the guest reads before it puts again.
@@ -287,6 +290,10 @@ impl Ground for OwnCluster {
             (node.spec.name.clone(), in_time(limit, node.network.dial(to)).await)
         };
         Box::pin(futures::future::join_all(self.world.all_nodes().into_iter().map(from)))
+    }
+    fn has_port(&self, port: u16) -> BoxFuture<'_, bool> {
+        let host = self.world.fabric.host();
+        Box::pin(async move { host.has_port(port).await })
     }
     fn keep<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {

@@ -393,6 +393,7 @@ mod tests {
     #[tokio::test]
     async fn asks_at_the_end() {
         let Ok(name) = std::env::var(INSIDE) else { return };
+        linux::signal::reset().unwrap(); // the tests may run under nohup
         // As a session does: from here on the signal ends nothing by itself.
         let _handler = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
         let (agreed, ()) = futures::join!(agrees(), async {

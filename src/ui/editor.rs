@@ -189,7 +189,7 @@ impl rustyline::ConditionalEventHandler for Pause {
 pub(crate) struct Prompt {
     editor: Editor<LineHelper, DefaultHistory>,
     history: PathBuf,
-    config: Watched,
+    config: Arc<Watched>,
     cluster: String,
     ahead: Ahead,
     /// A command is typed, not a text that continues one.
@@ -280,7 +280,7 @@ impl Prompt {
         Ok(Prompt {
             editor,
             history,
-            config: Watched::new(&session.place.kubeconfig()),
+            config: session.config.clone(),
             cluster: session.place.name.clone(),
             ahead: Ahead::default(),
             first,
@@ -305,7 +305,7 @@ impl Prompt {
 
     /// The next command: one line, or several that belong together.
     fn command(&mut self) -> Given {
-        let prompt = self.drill.timed(prompt(self.config.view(), &self.cluster));
+        let prompt = self.drill.timed(prompt(&self.config.view(), &self.cluster));
         let Some(mut text) = self.ahead.lines.pop_front() else {
             let given = self.read(&prompt);
             let Given::Text(text) = given else { return given };

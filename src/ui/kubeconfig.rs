@@ -1,32 +1,50 @@
-//! What the cluster's kubeconfig says at the moment: for the prompt and for completion.
+//! What the kubeconfig says at the moment that kubectl reads in this session: for the prompt and
+//! for completion.
 
 use super::prose::harmless;
 use client::Client;
-use client::kubeconfig::{View, view};
+use client::kubeconfig::{Env, Kubeconfig, View, view};
 use cluster::Place;
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// A kubeconfig that is read again when it has changed.
-pub(crate) struct Watched {
-    path: PathBuf,
-    seen: Option<SystemTime>,
+/// The kubeconfig that kubectl reads in the session; read again when it has changed. At first that
+/// is the cluster's own.
+pub(crate) struct Watched(Mutex<Watching>);
+
+struct Watching {
+    env: Env,
+    /// The files that were read, with the times of their last changes.
+    seen: Vec<(PathBuf, Option<SystemTime>)>,
     view: View,
 }
 
 impl Watched {
-    pub(crate) fn new(path: &Path) -> Watched {
-        Watched { path: path.into(), seen: None, view: View::default() }
+    /// Watches the cluster's own kubeconfig.
+    pub(crate) fn new(own: &Path) -> Watched {
+        let env = Env { kubeconfig: Some(own.into()), ..Env::default() };
+        Watched(Mutex::new(Watching { env, seen: vec![], view: View::default() }))
     }
 
-    pub(crate) fn view(&mut self) -> &View {
-        let changed = std::fs::metadata(&self.path).and_then(|m| m.modified()).ok();
-        if changed != self.seen || changed.is_none() {
-            let text = std::fs::read_to_string(&self.path).unwrap_or_default();
-            self.view = view(&serde_yaml::from_str(&text).unwrap_or_default());
-            self.seen = changed;
+    /// Watches from now on what kubectl reads in this environment: the learner may have exported
+    /// `KUBECONFIG`.
+    pub(crate) fn follow(&self, env: Env) {
+        self.0.lock().env = env;
+    }
+
+    /// Returns the current context. What cannot be read is empty, as kubectl then does nothing
+    /// either.
+    pub(crate) fn view(&self) -> View {
+        let mut now = self.0.lock();
+        let changed = |file: &Path| std::fs::metadata(file).and_then(|m| m.modified()).ok();
+        let files = Kubeconfig::files_of(&now.env).into_iter();
+        let found: Vec<_> = files.map(|file| (changed(&file), file)).map(|(at, file)| (file, at)).collect();
+        if found != now.seen || found.iter().any(|(_, at)| at.is_none()) {
+            now.view = Kubeconfig::load(&now.env, "").map(|all| view(&all.to_value())).unwrap_or_default();
+            now.seen = found;
         }
-        &self.view
+        now.view.clone()
     }
 }
 
@@ -74,5 +92,34 @@ mod tests {
         assert_eq!(prompt(&view(&json!(null)), "main"), "ropewalk> ");
         config["contexts"][0]["context"]["namespace"] = json!("a\u{1b}[2J\nb");
         assert_eq!(prompt(&view(&config), "main"), "ropewalk (a[2Jb)> ");
+    }
+
+    /// kubectl honours it, so the prompt must not show the context of another file.
+    #[test]
+    fn an_exported_kubeconfig_is_followed_and_several_are_merged() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, context: &str, current: &str| {
+            let context = json!({"name": context, "context": {"namespace": format!("of-{context}")}});
+            let config = json!({"contexts": [context], "current-context": current});
+            let file = dir.path().join(name);
+            std::fs::write(&file, config.to_string()).unwrap();
+            file.display().to_string()
+        };
+        let (own, jane) = (write("own", "ropewalk-main", "ropewalk-main"), write("jane", "jane", ""));
+        let watched = Watched::new(Path::new(&own));
+        assert_eq!(prompt(&watched.view(), "main"), "ropewalk (of-ropewalk-main)> ");
+        let exported = |value: &str| {
+            let vars = [("KUBECONFIG".to_string(), value.to_string())].into();
+            Env { vars, cwd: dir.path().into(), ..Env::default() }
+        };
+        watched.follow(exported(&format!("{jane}:{}", write("kim", "kim", "jane"))));
+        assert_eq!(prompt(&watched.view(), "main"), "ropewalk (jane/of-jane)> ");
+        watched.follow(exported("kim"));
+        assert_eq!(watched.view().context, "jane", "a relative path");
+        assert_eq!(watched.view().namespace, "default", "it has no such context");
+        watched.follow(exported("/no/such/file"));
+        assert_eq!(watched.view(), View { namespace: "default".into(), ..View::default() });
+        watched.follow(Env { kubeconfig: Some(own.into()), ..Env::default() });
+        assert_eq!(watched.view().context, "ropewalk-main");
     }
 }

@@ -9,7 +9,6 @@ use client::kubeconfig::View;
 use client::{Api, Client};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -66,7 +65,7 @@ fn learn(book: &mut Book, key: &Key, names: Option<Vec<String>>) {
 
 pub(crate) struct Names {
     handle: Handle,
-    config: Mutex<Watched>,
+    config: Arc<Watched>,
     client: Mutex<Known>,
     kept: Arc<Mutex<Book>>,
 }
@@ -76,13 +75,8 @@ fn open<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Names {
-    pub(crate) fn new(handle: Handle, kubeconfig: &Path) -> Names {
-        Names {
-            handle,
-            config: Mutex::new(Watched::new(kubeconfig)),
-            client: Mutex::default(),
-            kept: Arc::default(),
-        }
+    pub(crate) fn new(handle: Handle, config: Arc<Watched>) -> Names {
+        Names { handle, config, client: Mutex::default(), kept: Arc::default() }
     }
 
     /// Names of a kind's objects, in `namespace` or else the current one; empty if the
@@ -126,7 +120,7 @@ impl Names {
 
     /// The number of the current view, its client, and its namespace.
     fn client(&self) -> Option<(u64, Client, String)> {
-        let view = open(&self.config).view().clone();
+        let view = self.config.view();
         let mut known = open(&self.client);
         if let Some((of, client)) = &known.client
             && *of == view

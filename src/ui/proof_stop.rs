@@ -1,6 +1,7 @@
 //! How a proof is asked to end before it is through.
 
 use lang::charset::eprintln;
+use linux::trap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -18,10 +19,16 @@ impl Stop {
 
     /// Does the work and hears meanwhile whether to stop, which the work has to heed.
     pub(super) async fn heard_during<T>(&self, work: impl Future<Output = T>) -> T {
+        // What the program that started this one ignores stays ignored: `nohup`, and SIGINT in a
+        // script's background job.
         let mut signals: Vec<_> = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
             .into_iter()
+            .filter(|kind| !trap::is_ignored(kind.as_raw_value()))
             .filter_map(|kind| signal(kind).ok())
             .collect();
+        if signals.is_empty() {
+            return work.await;
+        }
         let heard = async {
             let _ = futures::future::select_all(signals.iter_mut().map(|s| Box::pin(s.recv()))).await; // which one does not matter
             eprintln!("ropewalk: {STOPPED}; ending the clusters");

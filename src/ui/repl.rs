@@ -161,7 +161,7 @@ struct First {
 /// On a thread of its own: the editor and the shell block.
 fn run_prompt(mut session: Session, first: First) -> Result<(i32, Lang), Error> {
     let handle = Handle::current();
-    let names = Arc::new(Names::new(handle.clone(), &session.place.kubeconfig()));
+    let names = Arc::new(Names::new(handle.clone(), session.config.clone()));
     let mut prompt = Prompt::new(&session, names)?;
     match prompt.printer() {
         // A terminal that is gone hears nothing, and without a thread there are no news.
@@ -249,6 +249,7 @@ mod tests {
             return;
         }
         use nix::sys::signal::{Signal, raise};
+        linux::signal::reset().unwrap(); // the tests may run under nohup
         let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt()).unwrap();
         let mut end = EndSignals::new(EndSignals::LINES).unwrap();
         for (kind, code) in

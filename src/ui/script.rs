@@ -238,6 +238,7 @@ mod tests {
         if std::env::var_os(INSIDE).is_none() {
             return;
         }
+        linux::signal::reset().unwrap(); // the tests may run in the background of a script
         let runtime = Runtime::new().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let mut session = session_at(dir.path(), Manner::Pipe, &runtime);

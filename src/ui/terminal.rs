@@ -2,13 +2,14 @@
 
 use super::column::Column;
 use futures::FutureExt;
-use linux::{fds, pty};
+use linux::{fds, pty, trap};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{
     InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
 };
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::task::Poll;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// True if standard input and output are a terminal; standard error may be something else.
@@ -37,10 +38,7 @@ pub fn size() -> (u16, u16) {
 
 /// Signals that end a session. The default action of each would leave the terminal
 /// raw, and the cluster without its farewell.
-pub(crate) struct EndSignals {
-    kinds: &'static [SignalKind],
-    signals: Vec<Signal>,
-}
+pub(crate) struct EndSignals(Vec<(SignalKind, Signal)>);
 
 impl EndSignals {
     /// Those of a session in lines, where Ctrl-C is for the commands.
@@ -55,12 +53,14 @@ impl EndSignals {
     pub(crate) const SCRIPT: &[SignalKind] =
         &[SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()];
 
-    /// Installs their handlers.
+    /// Installs their handlers. A signal that the program that started this one ignores stays
+    /// ignored (`nohup`).
     ///
     /// # Errors
     /// The kernel refuses a handler.
-    pub(crate) fn new(kinds: &'static [SignalKind]) -> io::Result<EndSignals> {
-        Ok(EndSignals { kinds, signals: kinds.iter().map(|kind| signal(*kind)).collect::<Result<_, _>>()? })
+    pub(crate) fn new(kinds: &[SignalKind]) -> io::Result<EndSignals> {
+        let heeded = kinds.iter().filter(|kind| !trap::is_ignored(kind.as_raw_value()));
+        Ok(EndSignals(heeded.map(|kind| Ok((*kind, signal(*kind)?))).collect::<io::Result<_>>()?))
     }
 
     /// Returns the exit code if one of them has come.
@@ -70,9 +70,13 @@ impl EndSignals {
 
     /// Waits for one of them; the exit code.
     pub(crate) async fn recv(&mut self) -> i32 {
-        let each = self.signals.iter_mut().map(|signal| Box::pin(signal.recv()));
-        let (_, which, _) = futures::future::select_all(each).await;
-        128 + self.kinds[which].as_raw_value()
+        let heard = std::future::poll_fn(|context| {
+            let came = self.0.iter_mut().find_map(|(kind, signal)| {
+                signal.poll_recv(context).is_ready().then_some(kind.as_raw_value())
+            });
+            came.map_or(Poll::Pending, Poll::Ready)
+        });
+        128 + heard.await
     }
 }
 

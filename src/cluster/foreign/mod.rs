@@ -409,6 +409,9 @@ impl Ground for Inner {
     fn dial(&self, _: SocketAddr, _: Duration) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
         Box::pin(std::future::ready(vec![]))
     }
+    fn has_port(&self, _: u16) -> BoxFuture<'_, bool> {
+        Box::pin(std::future::ready(false))
+    }
     fn inside<'a>(&'a self, _: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
         let why = self.is_foreign("its store, members and faults cannot be read");
         Box::pin(std::future::ready(Err(why)))

@@ -106,6 +106,16 @@ impl Flags {
         self.given.get(name).into_iter().flatten().flat_map(|v| split_pairs(v)).collect()
     }
 
+    /// The first value of a flag for pairs that has one without `=`, and that one, as pflag's
+    /// `StringToString` finds it: it splits no value that has no `=` at all.
+    pub(crate) fn malformed_pair(&self, name: &str) -> Option<(String, String)> {
+        let wrong = |value: &String| match value.contains('=') {
+            false => Some(value.clone()),
+            true => split_pairs(value).into_iter().find(|pair| !pair.contains('=')),
+        };
+        self.given.get(name)?.iter().find_map(|value| Some((value.clone(), wrong(value)?)))
+    }
+
     /// All values; those of a list also split at commas.
     pub fn list(&self, name: &str) -> Vec<String> {
         let split = self.defaults.get(name).is_some_and(|f| f.kind == Kind::List);

@@ -35,7 +35,9 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
     let interrupted = cancel.clone();
     let mut signals = JoinSet::new(); // ends with this call
     signals.spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        // A script's background job ignores Ctrl-C, which is for the program in front.
+        if !trap::is_ignored(SignalKind::interrupt().as_raw_value()) && tokio::signal::ctrl_c().await.is_ok()
+        {
             interrupted.cancel();
         }
     });

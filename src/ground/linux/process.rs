@@ -318,6 +318,56 @@ pub(crate) fn unshare_threads() -> io::Result<()> {
 pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
 }
+/// A program with its arguments and its whole environment, as execve(2) takes them.
+struct Image {
+    path: CString,
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+    /// What `argv` and `envp` lead to.
+    _texts: Vec<CString>,
+}
+
+// SAFETY: the pointers lead into texts that belong to the same value and are never changed.
+unsafe impl Send for Image {}
+// SAFETY: as above.
+unsafe impl Sync for Image {}
+
+impl Image {
+    /// Becomes the program; returns why that failed. It allocates nothing.
+    fn execute(&self) -> io::Result<()> {
+        // SAFETY: both arrays end with a null pointer, and all texts live as long as `self`.
+        unsafe { libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Lets execve(2) alone start a command, whose program is a path and whose environment are the
+/// variables that were set. The standard library may call libc's `execvp`, which lets a shell read
+/// a file that the kernel does not execute (`ENOEXEC`), e.g. a script without `#!`.
+///
+/// # Errors
+/// `InvalidInput`: a word or a variable has a NUL in it.
+pub fn start_by_execve(command: &mut std::process::Command) -> io::Result<()> {
+    use std::os::unix::process::CommandExt;
+    let text = |bytes: Vec<u8>| CString::new(bytes).map_err(io::Error::from);
+    let program = text(command.get_program().as_bytes().to_vec())?;
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| text(word.as_bytes().to_vec())).collect::<io::Result<Vec<_>>>()?;
+    let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let variables = set.map(|(name, value)| text([name.as_bytes(), b"=", value.as_bytes()].concat()));
+    let variables = variables.collect::<io::Result<Vec<_>>>()?;
+    let array = |texts: &[CString]| {
+        let pointers = texts.iter().map(|text| text.as_ptr());
+        pointers.chain([std::ptr::null()]).collect::<Vec<_>>()
+    };
+    let (argv, envp) = (array(&words), array(&variables));
+    let texts = words.into_iter().chain(variables).collect();
+    let image = Image { path: program, argv, envp, _texts: texts };
+    // SAFETY: makes one system call, and allocates nothing.
+    unsafe { command.pre_exec(move || image.execute()) };
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

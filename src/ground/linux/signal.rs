@@ -1,8 +1,9 @@
 //! Signals.
 
-use super::check;
+use super::{check, trap};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use std::io;
+use std::task::Poll;
 
 /// The kernel's signals are 1 to this number (`_NSIG` in asm/signal.h), on all architectures that
 /// Ropewalk knows.
@@ -97,28 +98,39 @@ pub fn unblock_all() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
+/// Heeds signals again that the program that started this one ignores. A cluster has a session of
+/// its own, which no terminal's signal reaches: one that comes is sent on purpose.
+///
+/// # Errors
+/// A filter refuses the calls.
+pub(crate) fn stop_ignoring(signals: &[Signal]) -> io::Result<()> {
+    let mut ignored = signals.iter().map(|signal| *signal as i32).filter(|number| trap::is_ignored(*number));
+    ignored.try_for_each(|number| set_action(number, libc::SIG_DFL))
+}
+
 /// Returns a future that resolves to the name of the signal by which this process is asked to end:
-/// SIGTERM, SIGINT or SIGHUP. The first process of a PID namespace does not even get a signal for
-/// which it has no handler: until then `boot` keeps them blocked. Call it on a thread that lives as
-/// long as the process.
+/// SIGTERM, SIGINT or SIGHUP. One that the program that started this one ignores stays ignored:
+/// SIGHUP under `nohup`, SIGINT in a script's background job. The first process of a PID namespace
+/// does not even get a signal for which it has no handler: until then `boot` keeps them blocked.
+/// Call it on a thread that lives as long as the process.
 ///
 /// # Errors
 /// The runtime cannot install a handler, or a filter refuses to unblock the signals.
 pub fn stop_requested() -> io::Result<impl Future<Output = &'static str> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
-    let mut hup = signal(SignalKind::hangup())?;
+    let mut heeded = Vec::new();
+    for wanted in STOP.into_iter().filter(|wanted| !trap::is_ignored(*wanted as i32)) {
+        heeded.push((wanted.as_str(), signal(SignalKind::from_raw(wanted as i32))?));
+    }
     // Those that came before are waiting. One thread that takes them is enough.
     let held: SigSet = STOP.into_iter().collect();
     held.thread_unblock()?;
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => "SIGTERM",
-            _ = int.recv() => "SIGINT",
-            _ = hup.recv() => "SIGHUP",
-        }
-    })
+    Ok(std::future::poll_fn(move |context| {
+        let came = heeded
+            .iter_mut()
+            .find_map(|(name, signal)| signal.poll_recv(context).is_ready().then_some(*name));
+        came.map_or(Poll::Pending, Poll::Ready)
+    }))
 }
 
 #[cfg(test)]
@@ -151,6 +163,45 @@ mod tests {
         for line in ["SigIgn:", "SigBlk:"] {
             assert!(said.contains(&format!("{line}\t0000000000000000\n")), "{said}");
         }
+    }
+
+    /// Set in the process that gets the signals: one reaches all of a process.
+    const INSIDE: &str = "ROPEWALK_TEST_IGNORED_SIGNAL";
+
+    /// Not a test of its own: what the one below runs in a process that ignores SIGHUP.
+    #[tokio::test]
+    async fn gets_a_signal_that_its_parent_ignores() {
+        use nix::sys::signal::raise;
+        use tokio::signal::unix::{SignalKind, signal};
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let mut asked = std::pin::pin!(stop_requested().unwrap());
+        let mut later = signal(SignalKind::user_defined1()).unwrap();
+        raise(Signal::SIGHUP).unwrap();
+        raise(Signal::SIGUSR1).unwrap();
+        later.recv().await; // the first one would have come by now
+        tokio::select! {
+            biased;
+            name = &mut asked => panic!("{name}"),
+            () = std::future::ready(()) => {}
+        }
+        raise(Signal::SIGTERM).unwrap();
+        assert_eq!(asked.await, "SIGTERM");
+        assert!(trap::is_ignored(libc::SIGHUP));
+        stop_ignoring(&[Signal::SIGHUP]).unwrap();
+        assert!(!trap::is_ignored(libc::SIGHUP));
+    }
+
+    #[test]
+    fn a_signal_that_nohup_ignores_stays_ignored() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "signal::tests::gets_a_signal_that_its_parent_ignores"]).env(INSIDE, "1");
+        // SAFETY: makes a system call only.
+        unsafe { command.pre_exec(|| set_action(libc::SIGHUP, libc::SIG_IGN)) };
+        let ran = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
     }
 
     #[test]

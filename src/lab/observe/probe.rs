@@ -105,7 +105,7 @@ pub(crate) async fn ask(
         // So does the engine that has a step open.
         Probe::Shell => no_answer("only a step of a lesson breaks the shell"),
         Probe::Contexts => contexts::of(&host.place().kubeconfig()).await,
-        Probe::Http { call, .. } => visit::http(call, kubeconfig).await,
+        Probe::Http { call, .. } => visit::http(call, kubeconfig, |port| host.has_port(port)).await,
         Probe::Within { url, .. } => visit::within(host, url).await,
         Probe::Exec { target, command, .. } => {
             let mut words: Vec<String> = ["kubectl", "exec"].map(String::from).into();

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use pki::Trust;
 use serde_json::Value as Json;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use tap::TEACHER;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -58,10 +58,14 @@ fn late() -> Failed {
 }
 
 /// One request on a connection of its own, so that a Service chooses anew each time. `kubeconfig`
-/// names the cluster's authority.
-pub(super) async fn http(call: &Call, kubeconfig: &Path) -> Value {
+/// names the cluster's authority, `has_port` says which ports of the loopback are the cluster's.
+pub(super) async fn http<F: Future<Output = bool>>(
+    call: &Call,
+    kubeconfig: &Path,
+    has_port: impl FnOnce(u16) -> F,
+) -> Value {
     let began = Instant::now();
-    let answer = tokio::time::timeout(LIMIT, fetch(call, kubeconfig)).await;
+    let answer = tokio::time::timeout(LIMIT, fetch(call, kubeconfig, has_port)).await;
     told(answer.unwrap_or_else(|_| Err(late())), began)
 }
 
@@ -162,7 +166,42 @@ fn port(uri: &Uri) -> u16 {
     uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })
 }
 
-async fn fetch(call: &Call, kubeconfig: &Path) -> Result<Answer, Failed> {
+/// The addresses of the loopback that have the ports of Services.
+static LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// Returns the addresses that are asked for a URL's host. An address as 127.0.0.2 is none of them:
+/// another program may listen there on the port of a Service.
+fn loopback(host: &str) -> Result<&'static [IpAddr], String> {
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(&LOOPBACK);
+    }
+    let ip = host.parse::<IpAddr>().ok();
+    let at = LOOPBACK.iter().position(|own| Some(*own) == ip);
+    at.map(|at| &LOOPBACK[at..=at]).ok_or_else(|| format!("only localhost is asked, and not {host:?}"))
+}
+
+/// Connects to a port of the loopback that is the cluster's. The author of a pack chooses port,
+/// method and body, and many programs trust their own machine: a port that is no Service's is not
+/// touched, and counts as closed. So it is for the clients of a Service that was deleted.
+async fn connect<F: Future<Output = bool>>(
+    host: &str,
+    port: u16,
+    has_port: impl FnOnce(u16) -> F,
+) -> Result<TcpStream, Failed> {
+    let addresses = loopback(host)?;
+    if !has_port(port).await {
+        let why = format!("no Service of this cluster has port {port} of localhost: it is not asked");
+        return Err(Failed { why, kind: Failure::Refused });
+    }
+    let to: Vec<SocketAddr> = addresses.iter().map(|ip| (*ip, port).into()).collect();
+    Ok(TcpStream::connect(to.as_slice()).await?)
+}
+
+async fn fetch<F: Future<Output = bool>>(
+    call: &Call,
+    kubeconfig: &Path,
+    has_port: impl FnOnce(u16) -> F,
+) -> Result<Answer, Failed> {
     let uri = parsed(&call.url)?;
     let is_tls = match uri.scheme_str() {
         Some("http") => false,
@@ -170,13 +209,7 @@ async fn fetch(call: &Call, kubeconfig: &Path) -> Result<Answer, Failed> {
         _ => return Err("only http:// and https:// are asked".to_string().into()),
     };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    // Ports of Services are on the loopback. A check of a stranger's asks no other host of the
-    // learner's network, and sends nothing there of what it has read.
-    let is_own = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if !is_own {
-        return Err(format!("only localhost is asked, and not {host:?}").into());
-    }
-    let stream = TcpStream::connect((host, port(&uri))).await?;
+    let stream = connect(host, port(&uri), has_port).await?;
     if !is_tls {
         return Ok(send(call, stream).await?);
     }
@@ -290,17 +323,47 @@ mod tests {
         }
     }
 
+    /// Asks while every port is one of the cluster's.
+    async fn ask(call: &Call, kubeconfig: &Path) -> Value {
+        http(call, kubeconfig, |_| std::future::ready(true)).await
+    }
+
+    /// Another program of the machine listens on the port, for example a database.
+    #[tokio::test]
+    async fn a_check_asks_no_port_that_is_not_the_clusters() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let call = Call { method: "POST".into(), ..Call::get(&format!("http://localhost:{port}/")) };
+        let asked = std::cell::Cell::new(0);
+        let answer = http(&call, Path::new(NO_FILE), |port| {
+            asked.set(port);
+            std::future::ready(false)
+        });
+        let answer = answer.await;
+        assert_eq!((int_field(&answer, "status"), str_field(&answer, "failure")), (0, "refused"));
+        assert!(str_field(&answer, "error").starts_with("no Service of this cluster has port"), "{answer:?}");
+        assert_eq!(asked.get(), port);
+        assert!(listener.accept().is_err(), "nothing was connected to it");
+    }
+
     #[tokio::test]
     async fn a_check_asks_no_other_host() {
-        let others =
-            ["http://192.0.2.1/", "http://a.example:80/", "http://0.0.0.0/", "http://[2001:db8::1]/"];
+        let others = [
+            "http://192.0.2.1/",
+            "http://a.example:80/",
+            "http://0.0.0.0/",
+            "http://[2001:db8::1]/",
+            "http://127.0.0.2/",
+            "http://[::ffff:127.0.0.1]/",
+        ];
         for url in others {
-            let answer = http(&Call::get(url), Path::new(NO_FILE)).await;
+            let answer = ask(&Call::get(url), Path::new(NO_FILE)).await;
             assert_eq!(int_field(&answer, "status"), 0);
             assert!(str_field(&answer, "error").starts_with("only localhost is asked"), "{answer:?}");
         }
         for url in ["http://127.0.0.1:1/", "http://localhost:1/", "http://[::1]:1/"] {
-            let answer = http(&Call::get(url), Path::new(NO_FILE)).await;
+            let answer = ask(&Call::get(url), Path::new(NO_FILE)).await;
             assert!(!str_field(&answer, "error").contains("only localhost"), "{answer:?}");
         }
     }
@@ -317,10 +380,10 @@ mod tests {
             stream.write_all(format!("{head}{ECHO}").as_bytes()).await.unwrap();
             String::from_utf8_lossy(&buffer[..n]).into_owned()
         });
-        let answer = http(&Call::get(&format!("http://127.0.0.1:{port}/a?b")), NO_FILE.as_ref()).await;
+        let answer = ask(&Call::get(&format!("http://127.0.0.1:{port}/a?b")), NO_FILE.as_ref()).await;
         assert_eq!((int_field(&answer, "status"), str_field(&answer, "by")), (200, "web-1"));
         assert!(server.await.unwrap().starts_with("GET /a?b HTTP/1.1"));
-        let refused = http(&Call::get(&format!("http://127.0.0.1:{port}/")), NO_FILE.as_ref()).await;
+        let refused = ask(&Call::get(&format!("http://127.0.0.1:{port}/")), NO_FILE.as_ref()).await;
         assert_eq!(int_field(&refused, "status"), 0);
         assert!(str_field(&refused, "error").contains("refused"), "{refused:?}");
         assert_eq!((str_field(&answer, "failure"), str_field(&refused, "failure")), ("", "refused"));
@@ -331,7 +394,7 @@ mod tests {
     async fn a_silent_server_is_not_taken_for_a_closed_port() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
-        let answer = http(&Call::get(&url), NO_FILE.as_ref()).await;
+        let answer = ask(&Call::get(&url), NO_FILE.as_ref()).await;
         assert_eq!((str_field(&answer, "failure"), int_field(&answer, "status")), ("timeout", 0));
     }
 
@@ -361,7 +424,7 @@ mod tests {
         let config = json!({"clusters": [{"name": "c", "cluster": cluster}]});
         std::fs::write(&kubeconfig, config.to_string()).unwrap();
         let shop = ca.issue(&Subject::server("shop.example", &["shop.example"])).unwrap();
-        let ask = async |host: Option<&str>, is_verified: bool| {
+        let visit = async |host: Option<&str>, is_verified: bool| {
             let port = answering_once(&shop, &ca).await;
             let call = Call {
                 method: "PUT".into(),
@@ -370,18 +433,18 @@ mod tests {
                 is_verified,
                 ..Call::get(&format!("https://127.0.0.1:{port}/cart?a=b"))
             };
-            http(&call, &kubeconfig).await
+            ask(&call, &kubeconfig).await
         };
-        let answer = ask(Some("shop.example:443"), true).await;
+        let answer = visit(Some("shop.example:443"), true).await;
         assert_eq!((int_field(&answer, "status"), str_field(&answer, "error")), (201, ""));
         assert_eq!(field(&answer, "headers").map(|h| str_field(h, "x-shop")), Some("open"));
         let sent = str_field(&answer, "body").to_ascii_lowercase();
         assert!(sent.starts_with("put /cart?a=b http/1.1"), "{sent}");
         assert!(sent.contains("host: shop.example:443\r\n") && sent.contains("x-user: kim\r\n"), "{sent}");
         // The certificate is for another name than the address.
-        let other = ask(None, true).await;
+        let other = visit(None, true).await;
         assert_eq!(int_field(&other, "status"), 0);
         assert!(str_field(&other, "error").contains("certificate"), "{other:?}");
-        assert_eq!(int_field(&ask(None, false).await, "status"), 201);
+        assert_eq!(int_field(&visit(None, false).await, "status"), 201);
     }
 }

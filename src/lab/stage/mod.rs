@@ -187,6 +187,9 @@ impl Ground for Stage {
     fn dial(&self, _: SocketAddr, _: Duration) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
         ready(vec![]).boxed()
     }
+    fn has_port(&self, _: u16) -> BoxFuture<'_, bool> {
+        ready(false).boxed()
+    }
     fn keep<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>> {
         ready(self.put(key, value, version)).boxed()
     }

@@ -53,7 +53,7 @@ fn by_name(reader: &Reader, namespace: &str, name: &str) -> Explanation {
         out.tips.push(format!("kubectl get {}{}", unread.join(","), flag(namespace)));
         return out;
     }
-    reader.line(&mut out, Word::NeverWasOf, &[name, &BARE.join(", ")]);
+    reader.line(&mut out, Word::NeverWasOf, &[name, namespace, &BARE.join(", ")]);
     let is_elsewhere = |plural: &&&str| facts.all(plural).any(|o| meta::name(o) == name);
     let plural = BARE.iter().find(is_elsewhere).unwrap_or(&"pods");
     others(reader, &mut out, plural, namespace, name);

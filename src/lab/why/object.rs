@@ -37,7 +37,7 @@ pub(super) fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &s
     let namespace = if kind.namespaced { namespace } else { "" };
     let mut out = Explanation { about: format!("{}/{name}", kind.singular), ..Explanation::default() };
     let Some(found) = reader.facts.find(kind.plural, namespace, name) else {
-        absent(reader, &mut out, kind.plural, namespace, name);
+        absent(reader, &mut out, (kind.singular.as_str(), kind.plural), namespace, name);
         return out;
     };
     match kind.plural {
@@ -63,13 +63,21 @@ fn custom_object(reader: &Reader, namespace: &str, custom: &Custom, name: &str) 
     let mut out = Explanation { about: format!("{}/{name}", custom.singular), ..Explanation::default() };
     match reader.facts.find(&custom.qualified, namespace, name) {
         Some(found) => generic(reader, &mut out, found),
-        None => absent(reader, &mut out, &custom.qualified, namespace, name),
+        None => {
+            absent(reader, &mut out, (custom.singular.as_str(), custom.qualified.as_str()), namespace, name)
+        }
     }
     out
 }
 
-/// Not there: was it ever?
-fn absent(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str, name: &str) {
+/// Not there: was it ever? `namespace` is empty for a kind that has none.
+fn absent(
+    reader: &Reader,
+    out: &mut Explanation,
+    (singular, plural): (&str, &str),
+    namespace: &str,
+    name: &str,
+) {
     if let Some(record) = reader.facts.deletion(plural, namespace, name) {
         let who = record.request.as_ref().map_or("", |r| r.user.as_str());
         let at = clock::rfc3339(record.at);
@@ -85,7 +93,10 @@ fn absent(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str,
         out.tips.push(format!("kubectl get {plural}{}", flag(namespace)));
         return;
     }
-    reader.line(out, Word::NeverWas, &[name]);
+    match namespace {
+        "" => reader.line(out, Word::NeverWasInCluster, &[singular, name]),
+        _ => reader.line(out, Word::NeverWas, &[singular, name, namespace]),
+    }
     others(reader, out, plural, namespace, name);
 }
 

@@ -9,8 +9,9 @@ texts! {
         NoSuchKind: "There is no kind {}.", "{} 종류는 없습니다.";
         MeantKind: "The nearest kind is {}.", "가장 가까운 종류는 {}입니다.";
         WasDeleted: "{} was deleted by {} at {} (revision {}).", "{} 오브젝트를 {} 사용자가 {}에 삭제했습니다(리비전 {}).";
-        NeverWas: "There is no {} here, and as far as the records reach there never was.", "여기에 {} 오브젝트는 없으며, 기록이 남아 있는 동안 있었던 적도 없습니다.";
-        NeverWasOf: "There is no {} here, and as far as the records reach there never was. Looked at were {}.", "여기에 {} 오브젝트는 없으며, 기록이 남아 있는 동안 있었던 적도 없습니다. 찾아본 종류: {}";
+        NeverWas: "There is no {} \"{}\" in namespace {}, and as far as the records reach there never was.", "{} \"{}\" 오브젝트는 {} 네임스페이스에 없으며, 기록이 남아 있는 동안 있었던 적도 없습니다.";
+        NeverWasInCluster: "There is no {} \"{}\", and as far as the records reach there never was.", "{} \"{}\" 오브젝트는 없으며, 기록이 남아 있는 동안 있었던 적도 없습니다.";
+        NeverWasOf: "There is no object \"{}\" in namespace {}, and as far as the records reach there never was. Looked at were {}.", "\"{}\" 오브젝트는 {} 네임스페이스에 없으며, 기록이 남아 있는 동안 있었던 적도 없습니다. 찾아본 종류: {}";
         NotRead: "The {} could not be read, so nothing can be said about it: perhaps the API server does not answer.", "{} 목록을 읽을 수 없어서 알 수 있는 것이 없습니다. API 서버가 응답하지 않는 것일 수 있습니다.";
         OtherNamespace: "But there is a {} in the namespace {}.", "{} 오브젝트는 {} 네임스페이스에 있습니다.";
         NearNames: "Names close to it: {}.", "비슷한 이름: {}";

@@ -229,7 +229,7 @@ fn managed_fields_grow_as_their_input() {
 fn validation_grows_as_its_input() {
     let pod = |spec: Value| {
         let mut pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "namespace": "d"}, "spec": spec});
-        kind("", "Pod").fill(&mut pod);
+        kind("", "Pod").fill(&mut pod).unwrap();
         pod
     };
     let judge = |name: &'static str| move |object: Value| drop(validate::create(kind("", name), &object));

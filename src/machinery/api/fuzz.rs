@@ -73,7 +73,7 @@ fn text(input: &[u8]) -> Option<&str> {
 
 fn reads_yaml(input: &[u8]) -> bool {
     let _ = yaml::parse_document(input, Words::Numbers); // kustomize reads it so
-    yaml::parse_document(input, Words::All).is_ok()
+    yaml::parse_body(input).is_ok()
 }
 
 /// What a body goes through until it is an object of its kind.

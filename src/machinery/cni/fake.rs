@@ -181,6 +181,10 @@ impl HostNetwork for FakeHost {
         Vec::new()
     }
 
+    async fn has_port(&self, port: u16) -> bool {
+        self.0.lock().iter().any(|own| own.port == port && own.protocol == Protocol::Tcp)
+    }
+
     fn visits(&self) -> tokio::sync::watch::Receiver<BTreeMap<u16, u64>> {
         self.1.subscribe()
     }

@@ -184,6 +184,9 @@ pub struct HostPort {
 pub trait HostNetwork: Send + Sync {
     /// Makes the open ports these; returns those that could not be had, with the reason.
     async fn sync_ports(&self, want: &[HostPort]) -> Vec<((u16, Protocol), Error)>;
+    /// Returns whether a TCP port of the loopback is the cluster's, also one that refuses
+    /// connections because nothing is ready behind it. A port that another program has is not.
+    async fn has_port(&self, port: u16) -> bool;
     /// How many TCP connections each open port has taken so far.
     fn visits(&self) -> tokio::sync::watch::Receiver<BTreeMap<u16, u64>>;
 }

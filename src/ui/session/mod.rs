@@ -77,6 +77,8 @@ pub(crate) struct Session {
     /// What is broken in it on purpose.
     broken: Option<broken::Broken>,
     cwd: Option<PathBuf>,
+    /// The kubeconfig that kubectl reads in the shell.
+    pub config: Arc<crate::kubeconfig::Watched>,
     /// The shell's terminal, for the task that handles SIGWINCH.
     pub resizer: Arc<Mutex<Option<Resizer>>>,
     /// What is typed between two prompts waits for the next one, at a terminal with an editor.
@@ -130,6 +132,7 @@ impl Session {
         let column: Arc<Column> = Arc::default();
         let at_terminal = manner == Manner::Terminal;
         Session {
+            config: Arc::new(crate::kubeconfig::Watched::new(&place.kubeconfig())),
             place,
             lang: Arc::new(Mutex::new(lang)),
             manner,

@@ -19,6 +19,15 @@ impl Session {
         }
     }
 
+    /// Lets the prompt and completion read the kubeconfig that kubectl reads: the learner may have
+    /// exported another one in the shell. If the shell does not tell its variables, the one that
+    /// was known stays.
+    fn follow_kubeconfig(&mut self) {
+        if let Some(exports) = self.shell.as_mut().and_then(Shell::exports) {
+            self.config.follow(commands::environment(&self.place, Some(exports)));
+        }
+    }
+
     /// Runs a line in the shell. News wait until it ends: the terminal is raw for the line's
     /// programs, and the news would stand in the middle of their output.
     pub(super) fn in_shell(&mut self, text: &str, suggest: bool) -> i32 {
@@ -53,6 +62,9 @@ impl Session {
             Ok(Ran::Code(code)) => {
                 if suggest && (code == NOT_FOUND || is_hangul_in_background(text)) {
                     self.suggest(text);
+                }
+                if self.manner == Manner::Terminal {
+                    self.follow_kubeconfig();
                 }
                 code
             }
@@ -209,6 +221,7 @@ impl Session {
         }
         *self.resizer.lock() = started.resizer();
         self.shell = Some(started);
+        self.config.follow(commands::environment(&self.place, None)); // until a line says otherwise
         Ok(())
     }
 }
@@ -360,6 +373,20 @@ mod tests {
         let left = session.run("config set-context main", &mut crate::script::Script::of([]));
         assert_eq!(left, Flow::Leave(128 + 9));
         assert!(!own.exists());
+    }
+
+    #[test]
+    fn the_prompt_follows_the_kubeconfig_that_the_shell_exports() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let config = dir.path().join("jane");
+        std::fs::write(&config, "{current-context: jane}").unwrap();
+        session.in_shell(&format!("export KUBECONFIG={}", config.display()), false);
+        session.follow_kubeconfig();
+        assert_eq!(session.config.view().context, "jane");
+        session.start_shell().unwrap();
+        assert_eq!(session.config.view().context, "", "a new shell has the cluster's own");
     }
 
     #[test]

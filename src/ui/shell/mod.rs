@@ -285,7 +285,8 @@ impl Shell {
     /// Returns the variables that the shell exports, as programs that it starts find them. `None`
     /// if it does not tell them, e.g. because it has ended or its `PATH` has no `cat`.
     pub(crate) fn exports(&mut self) -> Option<&Variables> {
-        if self.exports.is_none() {
+        // What an ended shell has told is not what the next one exports.
+        if self.exports.is_none() || self.ended().is_some() {
             self.exports = self.ask_for_exports().ok().flatten();
         }
         self.exports.as_ref()

@@ -32,6 +32,14 @@ struct Asked<'a> {
 }
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    // A mistake of the flag's value, which is told before anything else.
+    if let Some((value, pair)) = ctx.flags.malformed_pair("env") {
+        let why = format!("{pair} must be formatted as key=value");
+        return fail(format!(
+            "invalid argument {} for \"--env\" flag: {why}\nSee 'kubectl debug --help' for usage.",
+            quote(&value)
+        ));
+    }
     let profile = ctx.flags.text("profile");
     if !PROFILES.contains(&profile) {
         return fail(format!("unknown profile: {profile}"));
@@ -201,9 +209,8 @@ impl Asked<'_> {
         }
         let mut env = vec![];
         for pair in self.ctx.flags.pairs("env") {
-            match pair.split_once('=').filter(|(key, _)| !key.is_empty()) {
-                Some((key, text)) => env.push(json!({"name": key, "value": text})),
-                None => return fail(format!("invalid env: {pair}")),
+            if let Some((key, text)) = pair.split_once('=') {
+                env.push(json!({"name": key, "value": text}));
             }
         }
         if !env.is_empty() {
@@ -450,6 +457,14 @@ mod tests {
             ("--copy-to=c -c new -- sh", "you must specify image when creating new container"),
             ("--image=Busybox", "invalid image name \"Busybox\": invalid reference format"),
             ("--image=i --image-pull-policy=Soon", "invalid image pull policy: Soon"),
+            (
+                "--image=i --env A",
+                "error: invalid argument \"A\" for \"--env\" flag: A must be formatted as key=value\nSee 'kubectl debug --help' for usage.\n",
+            ),
+            (
+                "--image=i --env=a=1,b=2,c",
+                "invalid argument \"a=1,b=2,c\" for \"--env\" flag: c must be formatted as key=value",
+            ),
             (
                 "--copy-to=c --set-image=a=B",
                 "invalid image name \"B\" for container \"a\": invalid reference format",

@@ -151,11 +151,16 @@ pub(crate) async fn run(
     input: Option<Input>,
     output: &Output,
 ) -> Result<(), Fail> {
-    let mut command = tokio::process::Command::new(path);
-    command.args(words).env_clear().envs(&env.vars).current_dir(&env.cwd).kill_on_drop(true);
+    let mut command = std::process::Command::new(path);
+    command.args(words).env_clear().envs(&env.vars).current_dir(&env.cwd);
     if let Some(config) = &env.kubeconfig {
         command.env("KUBECONFIG", config);
     }
+    // As Go's: no shell reads a plugin that has no `#!`.
+    let is_prepared = linux::process::start_by_execve(&mut command);
+    is_prepared.map_err(|error| Fail::Plain(format!("Error: {}", in_words_of_go(&error))))?;
+    let mut command = tokio::process::Command::from(command);
+    command.kill_on_drop(true);
     output.flush().await;
     let status = match input {
         None => command.status().await,
@@ -264,6 +269,15 @@ mod tests {
         };
         let killed = failed("/bin/sh", &["-c".to_string(), "kill -9 $$".to_string()]).await;
         assert!(matches!(killed, Fail::Exit(137)), "{killed:?}");
+        // Written by a process of its own: a file that is open for writing cannot be executed, and
+        // another test may start a program at that moment.
+        let dir = tempfile::tempdir().unwrap();
+        let plugin = dir.path().join("kubectl-x");
+        let write = format!("echo 'exit 0' > {0}; chmod +x {0}", plugin.display());
+        assert!(std::process::Command::new("/bin/sh").args(["-c", &write]).status().unwrap().success());
+        let no_program = failed(plugin.to_str().unwrap(), &[]).await;
+        let is_told = matches!(&no_program, Fail::Plain(why) if why == "Error: exec format error");
+        assert!(is_told, "no shell reads it: {no_program:?}");
         let lost = failed("/nowhere", &[]).await;
         assert!(matches!(&lost, Fail::Plain(why) if why == "Error: no such file or directory"), "{lost:?}");
     }

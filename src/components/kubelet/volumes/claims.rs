@@ -4,7 +4,11 @@ use super::{Unmade, unread};
 use api::nodes;
 use api::volumes::is_reserved_for;
 use client::{Client, optional};
-use k8s_openapi::api::core::v1::{Node, NodeSelector, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{
+    Node, NodeSelector, PersistentVolume, PersistentVolumeClaim, Pod, VolumeDevice, VolumeMount,
+};
+
+const FILESYSTEM: &str = "Filesystem";
 
 /// What a bound claim leads to.
 pub(crate) struct Claimed {
@@ -16,6 +20,8 @@ pub(crate) struct Claimed {
     pub kind: Option<String>,
     /// The nodes that the volume is on, if it says so.
     pub on: Option<NodeSelector>,
+    /// `volumeMode` of the PersistentVolume: `Filesystem` or `Block`.
+    pub mode: String,
     /// The claim is being deleted: it is only kept for the pods that use it.
     pub is_terminating: bool,
 }
@@ -63,6 +69,7 @@ pub(super) fn behind(
             path,
             kind,
             on: spec.node_affinity.and_then(|a| a.required),
+            mode: spec.volume_mode.unwrap_or_else(|| FILESYSTEM.into()),
             is_terminating: claim.metadata.deletion_timestamp.is_some(),
         }),
     }
@@ -82,5 +89,34 @@ pub(super) fn check_node(volume: &str, on: &NodeSelector, node: &Node) -> Result
         false => Err(format!(
             "persistentvolume {volume:?} is not on node {name:?}: none of its nodeAffinity's terms fits the node"
         )),
+    }
+}
+
+/// Checks that containers use a claim's volume as what it is: a file system stands under
+/// `volumeMounts`, a block device under `volumeDevices`. `name`: of the pod's volume. Source:
+/// `createVolumeSpec` in `desired_state_of_world_populator.go`.
+///
+/// # Errors
+/// It is used as the other one, or as a block device, which no node of ours has.
+pub(super) fn check_mode(pod: &Pod, name: &str, mode: &str) -> Result<(), String> {
+    let Some(spec) = &pod.spec else { return Ok(()) };
+    let mounts = |all: &Option<Vec<VolumeMount>>| all.iter().flatten().any(|mount| mount.name == name);
+    let maps = |all: &Option<Vec<VolumeDevice>>| all.iter().flatten().any(|device| device.name == name);
+    let containers = || spec.init_containers.iter().flatten().chain(&spec.containers);
+    let debuggers = || spec.ephemeral_containers.iter().flatten();
+    let is_mounted =
+        containers().any(|c| mounts(&c.volume_mounts)) || debuggers().any(|c| mounts(&c.volume_mounts));
+    let is_mapped =
+        containers().any(|c| maps(&c.volume_devices)) || debuggers().any(|c| maps(&c.volume_devices));
+    let is_filesystem = mode == FILESYSTEM;
+    match (is_mounted, is_mapped) {
+        (true, _) if !is_filesystem => {
+            Err(format!("volume {name} has volumeMode {mode}, but is specified in volumeMounts"))
+        }
+        (_, true) if is_filesystem => {
+            Err(format!("volume {name} has volumeMode {mode}, but is specified in volumeDevices"))
+        }
+        (_, true) => Err(format!("volume {name} has volumeMode {mode}: Ropewalk has no block volumes")),
+        _ => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use super::resources::{pod_limits, resource_field};
 use super::specs::spec_of;
 use super::status::has_containers;
 use api::quantity::Quantity;
-use claims::{Claimed, check_node};
+use claims::{Claimed, check_mode, check_node};
 use client::{Client, is_unanswered, optional};
 use k8s_openapi::api::core::v1::{
     ConfigMap, EmptyDirVolumeSource, KeyToPath, Node, Pod, Secret, Volume, VolumeProjection,
@@ -112,13 +112,15 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
         return Ok(Place::of_node(context.node_root, &source.path, false));
     }
     if let Some(claim) = &volume.persistent_volume_claim {
-        let Claimed { volume, path, kind, on, is_terminating } =
+        let own_name = &volume.name;
+        let Claimed { volume, path, kind, on, mode, is_terminating } =
             claimed(context.client, namespace, &claim.claim_name).await?;
         // As upstream no pod begins to use it; one that runs keeps it. Source: `getPVCExtractPV`.
         let is_new = context.facts.pod.status.as_ref().is_none_or(|status| !has_containers(status));
         if is_terminating && is_new {
             return Err(format!("persistentvolumeclaim {:?} is being deleted", claim.claim_name).into());
         }
+        check_mode(context.facts.pod, own_name, &mode)?;
         if let Some(on) = on {
             let node = context.client.cluster::<Node>().get(context.facts.node_name).await;
             check_node(&volume, &on, &node.map_err(|e| unread("", e))?)?;

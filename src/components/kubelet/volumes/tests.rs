@@ -1,4 +1,4 @@
-use super::claims::{behind, check_node, claimed};
+use super::claims::{behind, check_mode, check_node, claimed};
 use super::tokens::{TOKEN_MAX, is_young, kept_token};
 use super::*;
 use api::requests::Amount;
@@ -289,4 +289,64 @@ fn an_ephemeral_container_does_not_change_whom_tokens_belong_to() {
     assert_eq!(user(serde_json::json!({"runAsUser": 1000})), Some(1000));
     assert_eq!(user(serde_json::json!({"runAsUser": 2000})), None);
     assert_eq!(user(serde_json::json!({})), None);
+}
+
+#[test]
+fn a_claims_volume_is_used_as_what_it_is() {
+    let told = |containers: serde_json::Value, mode: &str| {
+        let pod = serde_json::from_value(serde_json::json!({"spec": containers})).unwrap();
+        check_mode(&pod, "d", mode).err().unwrap_or_default()
+    };
+    let mount = serde_json::json!({"name": "a", "volumeMounts": [{"name": "d", "mountPath": "/d"}]});
+    let device = serde_json::json!({"name": "a", "volumeDevices": [{"name": "d", "devicePath": "/dev/d"}]});
+    let other = serde_json::json!({"name": "b", "volumeMounts": [{"name": "e", "mountPath": "/d"}],
+        "volumeDevices": [{"name": "f", "devicePath": "/dev/f"}]});
+    for group in ["initContainers", "containers", "ephemeralContainers"] {
+        let spec = |container: &serde_json::Value| {
+            let mut spec = serde_json::json!({"containers": [other]});
+            spec[group] = serde_json::json!([other, container]);
+            spec
+        };
+        assert_eq!(told(spec(&mount), "Filesystem"), "", "{group}");
+        assert_eq!(told(spec(&other), "Block"), "", "{group}");
+        let wrong = "volume d has volumeMode Block, but is specified in volumeMounts";
+        assert_eq!(told(spec(&mount), "Block"), wrong, "{group}");
+        let wrong = "volume d has volumeMode Filesystem, but is specified in volumeDevices";
+        assert_eq!(told(spec(&device), "Filesystem"), wrong, "{group}");
+        let none = "volume d has volumeMode Block: Ropewalk has no block volumes";
+        assert_eq!(told(spec(&device), "Block"), none, "{group}");
+    }
+}
+
+/// The volume was mounted as a directory.
+#[tokio::test]
+async fn a_pod_that_mounts_a_block_volume_does_not_start() {
+    let server = Scripted::new(|asked| {
+        let claim = serde_json::json!({"metadata": {"name": "c", "namespace": "n", "uid": "u"},
+            "spec": {"volumeName": "v", "volumeMode": "Block"}, "status": {"phase": "Bound"}});
+        let reserved = serde_json::json!({"name": "c", "namespace": "n", "uid": "u"});
+        let volume = serde_json::json!({"metadata": {"name": "v"},
+            "spec": {"hostPath": {"path": "/data"}, "volumeMode": "Block", "claimRef": reserved}});
+        let line = asked.line.as_str();
+        let of_claim = line.ends_with("/persistentvolumeclaims/c").then_some(claim);
+        Some((200, of_claim.or(line.ends_with("/persistentvolumes/v").then_some(volume))?))
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let (client, node_root) = (&server.client, dir.path());
+    let pod: Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "p", "namespace": "n"},
+        "spec": {
+            "containers": [{"name": "a", "volumeMounts": [{"name": "d", "mountPath": "/d"}]}],
+            "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "c"}}],
+        },
+    }))
+    .unwrap();
+    let (node_ip, pod_ip) = (String::new(), String::new());
+    let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
+    let context =
+        Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+    let told = prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why);
+    assert_eq!(told, Err("volume d has volumeMode Block, but is specified in volumeMounts".into()));
+    assert!(!node_root.join("data").exists());
 }

@@ -91,18 +91,9 @@ impl Kubeconfig {
     /// # Errors
     /// As [`Kubeconfig::load`], but never [`Error::Absent`].
     pub fn load_or_new(env: &Env, explicit: &str) -> Result<Kubeconfig, Error> {
-        let given = env.vars.get("KUBECONFIG").filter(|v| !v.is_empty());
-        let mut all = Kubeconfig::default();
-        if !explicit.is_empty() {
-            all.files = vec![env.cwd.join(explicit)];
-            all.explicit = true;
-        } else if let Some(file) = &env.kubeconfig {
-            all.files = vec![file.clone()];
-        } else if let Some(list) = given {
-            all.files = list.split(':').filter(|p| !p.is_empty()).map(|p| env.cwd.join(p)).collect();
-        } else if let Some(home) = env.vars.get("HOME") {
-            all.files = vec![default_path(Path::new(home))];
-        }
+        let explicit = Some(explicit).filter(|file| !file.is_empty());
+        let files = explicit.map_or_else(|| Kubeconfig::files_of(env), |file| vec![env.cwd.join(file)]);
+        let mut all = Kubeconfig { files, explicit: explicit.is_some(), ..Kubeconfig::default() };
         for file in all.files.clone() {
             let text = match std::fs::read(&file) {
                 Ok(text) => text,
@@ -120,6 +111,19 @@ impl Kubeconfig {
             all.merge(&parsed, &file);
         }
         Ok(all)
+    }
+
+    /// The files that are read unless one is named on the command line, whether they exist or not.
+    pub fn files_of(env: &Env) -> Vec<PathBuf> {
+        let given = env.vars.get("KUBECONFIG").filter(|v| !v.is_empty());
+        match (&env.kubeconfig, given, env.vars.get("HOME")) {
+            (Some(file), ..) => vec![file.clone()],
+            (_, Some(list), _) => {
+                list.split(':').filter(|p| !p.is_empty()).map(|p| env.cwd.join(p)).collect()
+            }
+            (.., Some(home)) => vec![default_path(Path::new(home))],
+            (None, None, None) => vec![],
+        }
     }
 
     /// Adds what one file says. Of what is known already nothing changes.

@@ -182,7 +182,7 @@ impl Store {
         }
         value::default(&mut new, "apiVersion", group_version(kind));
         value::default(&mut new, "kind", kind.kind);
-        kind.fill(&mut new);
+        kind.fill(&mut new)?;
         if kind.has_status && !kind.keeps_first_status {
             value::remove(&mut new, "status");
         }
@@ -276,7 +276,7 @@ impl Store {
             if kind.has_status {
                 value::copy(&old.value, &mut new, "status");
             }
-            kind.fill(&mut new);
+            kind.fill(&mut new)?;
             (kind.prepare_update)(&mut new, &old.value);
             if kind.generation && at(&new, "spec") != at(&old.value, "spec") {
                 value::put(&mut new, "metadata.generation", meta::generation(&old.value) + 1);

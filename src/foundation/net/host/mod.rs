@@ -324,6 +324,10 @@ impl HostNetwork for Host {
         failed
     }
 
+    async fn has_port(&self, port: u16) -> bool {
+        self.ports.lock().await.contains_key(&(port, Protocol::Tcp))
+    }
+
     fn visits(&self) -> watch::Receiver<BTreeMap<u16, u64>> {
         self.visits.subscribe()
     }

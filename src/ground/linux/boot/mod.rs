@@ -129,6 +129,9 @@ pub fn supervise(
     let ids = user::enter()?;
     clear_up.janitor = Some(start_janitor(&cgroups, &lock)?);
     let signals = signal::descriptor(&signal::STOP).during(|| "cannot watch signals".into())?;
+    if config.new_session {
+        signal::stop_ignoring(&signal::STOP).during(|| "cannot heed signals".into())?;
+    }
     let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
     fds::accept_pids(&ours).during(|| "cannot ask for pids".into())?;
     let (group, copy) = (cgroups.clone(), &lock);

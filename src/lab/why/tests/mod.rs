@@ -86,6 +86,20 @@ fn of_a_kind_that_could_not_be_read_nothing_is_said() {
 }
 
 #[test]
+fn what_is_not_there_is_named_with_its_kind_and_namespace() {
+    let facts = facts(&[], &Tap::new());
+    let told = |about: &str| ask(&facts, &[about]).lines.join(" ");
+    for (about, sentence) in [
+        ("pod/nothing", "There is no pod \"nothing\" in namespace default, and"),
+        ("deploy/nothing", "There is no deployment \"nothing\" in namespace default, and"),
+        ("node/nothing", "There is no node \"nothing\", and"),
+        ("nothing", "There is no object \"nothing\" in namespace default, and"),
+    ] {
+        assert!(told(about).starts_with(sentence), "{about}: {}", told(about));
+    }
+}
+
+#[test]
 fn a_bare_name_is_looked_for_among_kinds_that_are_seldom_asked_for() {
     let object =
         |uid: &str, namespace: &str| json!({"metadata": {"name": "web", "namespace": namespace, "uid": uid}});

@@ -7,6 +7,7 @@ use crate::errors::Errors;
 use crate::path::{Path, UnknownFields};
 use crate::published::OBJECT_META;
 use crate::schema::decode;
+use crate::status::Status;
 use crate::value::{self, text};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -52,8 +53,18 @@ impl Custom {
     }
 
     /// Fills in defaults.
-    pub fn fill(&self, object: &mut Value) {
-        fill::defaults(&self.schema, object);
+    ///
+    /// # Errors
+    /// 413 if defaults would add more bytes than a request may have. The object may be filled in
+    /// part then.
+    pub fn fill(&self, object: &mut Value) -> Result<(), Status> {
+        fill::defaults(&self.schema, object).map_err(|fill::TooMuch| {
+            let message = format!(
+                "Request entity too large: the defaults of its kind's schema would add more than {} bytes to the object",
+                fill::ADDED_MAX
+            );
+            Status::new(413, "RequestEntityTooLarge", message)
+        })
     }
 
     /// Judges an object by the schema and its rules, as a change of `old` if there is one.
@@ -76,7 +87,8 @@ impl Custom {
 
     /// A stored object under the name of this version, with the fields and the defaults that the
     /// definition has by now: it may have been stored under an older schema, or in another
-    /// version.
+    /// version. Where defaults that were added later would make it too large, those that are beyond
+    /// the bound are left out: a list has to be readable.
     pub fn shown<'a>(&self, group: &str, version: &str, object: &'a Value) -> Cow<'a, Value> {
         let as_it_is = text(object, "apiVersion").split_once('/') == Some((group, version));
         let fits = prune::is_pruned(&self.schema, object) && !fill::has_nulls(&self.schema, object);
@@ -89,7 +101,7 @@ impl Custom {
             prune::prune(&self.schema, &mut shown, &mut UnknownFields::default());
             fill::nulls(&self.schema, &mut shown);
         }
-        fill::defaults(&self.schema, &mut shown);
+        let _ = fill::defaults(&self.schema, &mut shown); // what is beyond the bound is missing
         if shown == *object { Cow::Borrowed(object) } else { Cow::Owned(shown) }
     }
 }

@@ -4,6 +4,7 @@
 use crate::custom::version::Custom;
 use crate::errors::Errors;
 use crate::published;
+use crate::status::Status;
 use crate::table::cells::Printer;
 use crate::validate::names as valid;
 use crate::{value, zeros};
@@ -352,11 +353,12 @@ impl Kind {
         }
     }
     /// Fills in what the client left out.
-    pub fn fill(&self, object: &mut Value) {
+    ///
+    /// # Errors
+    /// As [`Custom::fill`].
+    pub fn fill(&self, object: &mut Value) -> Result<(), Status> {
         (self.defaults)(object);
-        if let Some(custom) = &self.custom {
-            custom.fill(object);
-        }
+        self.custom.as_ref().map_or(Ok(()), |custom| custom.fill(object))
     }
     /// Brings an object of this version into the form in which it is stored.
     pub fn to_stored(&self, object: &mut Value) {

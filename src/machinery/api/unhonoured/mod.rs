@@ -97,7 +97,7 @@ const POD: &[Row] = &[
     ("*[].securityContext.appArmorProfile.type", Not(&["Unconfined"]), NO_APPARMOR),
     ("*[].securityContext.seLinuxOptions", Any, NO_LABELS),
     ("*[].securityContext.windowsOptions", Any, NO_WINDOWS),
-    ("*[].volumeDevices", Any, "Ropewalk has no block volumes; the field is ignored"),
+    ("*[].volumeDevices", Any, "Ropewalk has no block volumes; the pod will not start"),
     ("*[].volumeMounts[].recursiveReadOnly", Is("Disabled"), "Ropewalk makes a read-only mount read-only with all that is mounted below it; the field is ignored"),
     ("*[].volumeMounts[].mountPropagation", Not(&["None"]), "Ropewalk does not propagate mounts; the field is ignored"),
     ("*[].lifecycle.postStart.tcpSocket", Any, "a lifecycle hook cannot open a connection; the hook fails and the container is ended"),

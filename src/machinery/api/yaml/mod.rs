@@ -55,6 +55,12 @@ const DUPLICATES_MAX: usize = 50;
 const REREAD_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// Once for the value that counts, and once for each of the two keys.
 const READS_EACH: usize = 3;
+/// Keys, values and the marks before them (`-`, `:`, `[`) that a request's body may have. The YAML
+/// library keeps all of a document's events, of some 100 bytes each, while the value is made, with
+/// 72 bytes for each item and some 350 for each small map: `[a,a,a,…]` of 3 MB took 430 MB. With
+/// this bound a body takes some 200 MB at most. Five bytes for each are far fewer than manifests
+/// have, so that ordinary ones may have 3 MB.
+const BODY_NODES_MAX: usize = 600_000;
 
 /// A document with its duplicate keys.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +99,7 @@ impl fmt::Display for Duplicate {
 /// `error converting YAML to JSON: yaml: line 3: …` in Go's words: the text is not UTF-8, nested
 /// too deeply, or its first document is no YAML or too large by its aliases.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
-    let text = respelled_within_depth(bytes, Words::All)?;
+    let text = respelled_within(bytes, Words::All, usize::MAX)?;
     read_first(&text, Words::All, Until::Duplicate(usize::MAX)).map_err(|refusal| refusal.sentence())
 }
 
@@ -104,19 +110,30 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_document(bytes: &[u8], words: Words) -> Result<Document, String> {
-    let text = respelled_within_depth(bytes, words)?;
+    read_document(&respelled_within(bytes, words, usize::MAX)?, words)
+}
+
+/// As [`parse_document`], for the body of a request: the memory that it takes has a bound.
+///
+/// # Errors
+/// As [`parse`], and for a text with too many keys and values.
+pub fn parse_body(bytes: &[u8]) -> Result<Document, String> {
+    read_document(&respelled_within(bytes, Words::All, BODY_NODES_MAX)?, Words::All)
+}
+
+fn read_document(text: &[u8], words: Words) -> Result<Document, String> {
     let most = (REREAD_BYTES_MAX / READS_EACH / text.len().max(1)).clamp(1, DUPLICATES_MAX);
     let mut duplicates = vec![];
     loop {
         // Only an error has a line, so the next duplicate is read as an error.
         let allowed = if duplicates.len() < most { duplicates.len() } else { usize::MAX };
-        let refusal = match read_first(&text, words, Until::Duplicate(allowed)) {
+        let refusal = match read_first(text, words, Until::Duplicate(allowed)) {
             Ok(value) => return Ok(Document { value, duplicates }),
             Err(refusal) => refusal,
         };
         let line = refusal.line();
         match refusal.cause {
-            Some(Cause::Duplicate(twice)) => duplicates.push(duplicate(&text, words, twice, line)),
+            Some(Cause::Duplicate(twice)) => duplicates.push(duplicate(text, words, twice, line)),
             _ => return Err(refusal.sentence()),
         }
     }
@@ -151,20 +168,24 @@ fn read_first(text: &[u8], words: Words, until: Until) -> Result<Value, Refusal>
 /// (CVE-2019-11254).
 ///
 /// # Errors
-/// Text that is not UTF-8, whose brackets cannot be counted, text with too many open ones, and text
-/// whose tags become too long.
-fn respelled_within_depth(bytes: &[u8], words: Words) -> Result<Vec<u8>, String> {
+/// Text that is not UTF-8, whose brackets cannot be counted, text with too many open ones or more
+/// than `most` nodes, and text whose tags become too long.
+fn respelled_within(bytes: &[u8], words: Words, most: usize) -> Result<Vec<u8>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| sentence("the document is not UTF-8"))?;
     if worth::tags_multiply(text) {
         return Err(sentence(worth::TAGS_MULTIPLY));
     }
-    match respell::respell(text, words, bounds::DEPTH_MAX) {
-        (text, deepest) if deepest <= bounds::DEPTH_MAX => Ok(text.into_bytes()),
-        _ => Err(sentence(&format!(
+    let respelled = respell::respell(text, words, bounds::DEPTH_MAX);
+    if respelled.deepest > bounds::DEPTH_MAX {
+        return Err(sentence(&format!(
             "exceeded max depth of {}: the document is nested too deeply",
             bounds::DEPTH_MAX
-        ))),
+        )));
     }
+    if respelled.nodes > most {
+        return Err(sentence(&format!("the document has too many keys and values (more than {most})")));
+    }
+    Ok(respelled.text.into_bytes())
 }
 
 #[cfg(test)]

@@ -5,10 +5,19 @@ use super::scan::{self, BYTE_ORDER_MARK, Kind, Token, is_break};
 use super::tags;
 use std::collections::BTreeMap;
 
-/// Returns the text with its plain words in the spelling of YAML 1.2, and how many brackets are
-/// open at most. With more than `most` open ones, the rest of the text is as it was. `words`: which
-/// of 1.1 there are.
-pub(super) fn respell(text: &str, words: Words, most: usize) -> (String, usize) {
+/// A text in the words of YAML 1.2.
+pub(super) struct Respelled {
+    pub text: String,
+    /// How many brackets are open at most.
+    pub deepest: usize,
+    /// How many tokens there are that begin a node or set a value: what the YAML library keeps in
+    /// memory grows with them. What ends or separates (`,`, `]`, `}`) does not count.
+    pub nodes: usize,
+}
+
+/// Returns the text with its plain words in the spelling of YAML 1.2. With more than `most` open
+/// brackets, the rest of the text is as it was. `words`: which of 1.1 there are.
+pub(super) fn respell(text: &str, words: Words, most: usize) -> Respelled {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let (tokens, deepest) = scan::scan(text, most);
     let mut respeller = Respeller::new(words);
@@ -23,7 +32,13 @@ pub(super) fn respell(text: &str, words: Words, most: usize) -> (String, usize) 
         }
     }
     out.push_str(&text[done..]);
-    (out, deepest)
+    let is_node = |token: &&Token| match token.kind {
+        Kind::Plain | Kind::Text | Kind::Alias => true,
+        Kind::Indicator => !matches!(&text[token.start..token.end], "," | "]" | "}"),
+        Kind::Anchor | Kind::Tag | Kind::Directive | Kind::Mark => false,
+    };
+    let nodes = tokens.iter().filter(is_node).count();
+    Respelled { text: out, deepest, nodes }
 }
 
 struct Respeller {

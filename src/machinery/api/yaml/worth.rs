@@ -165,6 +165,32 @@ mod tests {
         assert_eq!(read, serde_json::json!({"a": true, "c": ["\u{feff}d"]}));
     }
 
+    /// The library keeps an event of 100 bytes for each.
+    #[test]
+    fn keys_and_values_of_a_body_are_counted() {
+        use crate::yaml::{BODY_NODES_MAX, Words, parse_body, parse_document, respelled_within};
+        for (text, nodes) in [
+            ("[a,'b',*c]", 4),
+            ("{a: 1,b: [],c: {}}", 10),
+            ("- a\n- b: &x |\n    text [1, 2]\n", 6),
+            ("a:\nb:\n", 4),
+            ("-\n-\n? !!str\n", 3),
+            ("%YAML 1.1\n---\n# a: b\n...\n", 0),
+        ] {
+            assert!(respelled_within(text.as_bytes(), Words::All, nodes).is_ok(), "{text}");
+            let more = nodes.checked_sub(1).map(|most| respelled_within(text.as_bytes(), Words::All, most));
+            assert!(more.is_none_or(|refused| refused.is_err()), "{text}");
+        }
+        let many = format!("a: [{}]\n", "b,".repeat(BODY_NODES_MAX));
+        let refused = parse_body(many.as_bytes()).unwrap_err();
+        assert!(
+            refused.ends_with("the document has too many keys and values (more than 600000)"),
+            "{refused}"
+        );
+        let few = format!("a: [{}]\n", "b,".repeat(1000));
+        assert_eq!(parse_body(few.as_bytes()), parse_document(few.as_bytes(), Words::All));
+    }
+
     #[test]
     fn prefixes_of_tags_do_not_multiply_without_a_bound() {
         let text = |start: &str, prefix: usize, tags: usize| {

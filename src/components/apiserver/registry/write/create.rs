@@ -160,7 +160,7 @@ impl Write for Creation<'_> {
         let Creation { ctx, kind, .. } = *self;
         drop_repeated_owners(ctx, &mut object);
         kind.drop_zeros(&mut object);
-        kind.fill(&mut object);
+        kind.fill(&mut object)?;
         if kind.has_status && !kind.keeps_first_status {
             value::remove(&mut object, "status");
         }

@@ -203,7 +203,7 @@ impl Write for Edit<'_> {
     fn default(&self, mut edited: Edited) -> Result<Edited, Status> {
         drop_repeated_owners(self.ctx, &mut edited.object);
         keep(self.kind, self.part, &self.ctx.info.subresource, &mut edited.object, &self.old.value);
-        self.settle(&mut edited.object);
+        self.settle(&mut edited.object)?;
         Ok(edited)
     }
 
@@ -314,18 +314,21 @@ impl Edit<'_> {
     ///
     /// `metadata.generation` grows when the spec changes, and not with the status. A controller
     /// copies it to `status.observedGeneration`, and so says which spec its status is about.
-    fn settle(&self, new: &mut Value) {
+    ///
+    /// # Errors
+    /// Of [`Kind::fill`].
+    fn settle(&self, new: &mut Value) -> Result<(), Status> {
         let Edit { ctx, kind, part, .. } = *self;
         let old = &self.old.value;
         kind.drop_zeros(new);
         match part {
             Part::Main => {
-                kind.fill(new);
+                kind.fill(new)?;
                 (kind.prepare_update)(new, old);
             }
             Part::Status => {
                 if kind.custom.is_some() {
-                    kind.fill(new);
+                    kind.fill(new)?;
                 }
                 (kind.prepare_status_update)(new, old, &ctx.info.subresource);
             }
@@ -334,7 +337,7 @@ impl Edit<'_> {
                 (kind.defaults)(&mut filled);
                 value::copy(&filled, new, EPHEMERAL);
             }
-            _ if kind.custom.is_some() => kind.fill(new),
+            _ if kind.custom.is_some() => kind.fill(new)?,
             _ => {}
         }
         // A binding is the scheduler's word: it is no change of what was asked for, and no field
@@ -353,5 +356,6 @@ impl Edit<'_> {
             false if !binds => own(ctx, kind, old, new),
             _ => {}
         }
+        Ok(())
     }
 }

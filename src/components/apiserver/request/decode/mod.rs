@@ -6,7 +6,7 @@ use crate::request::http::header;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::path::UnknownFields;
-use api::yaml::{self, Words};
+use api::yaml;
 use api::{Status, bounds, protobuf, schema, unhonoured, value};
 use serde_json::Value;
 
@@ -119,7 +119,7 @@ fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<
             Status::bad_request(format!("the object provided is unrecognized (must be valid JSON): {e}"))
         })?,
         "application/yaml" => {
-            let document = yaml::parse_document(bytes, Words::All).map_err(Status::bad_request)?;
+            let document = yaml::parse_body(bytes).map_err(Status::bad_request)?;
             duplicates = document.duplicates.iter().map(ToString::to_string).collect();
             document.value
         }

@@ -11,11 +11,14 @@ async fn a_connection_outlives_its_port_which_can_be_had_again() {
     let host = Host::new(Namespace::own());
     let served = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = HostPort { to: vec![served.local_addr().unwrap()], ready: true, ..free(Protocol::Tcp) };
+    assert!(!host.has_port(port.port).await);
     assert!(host.sync_ports(std::slice::from_ref(&port)).await.is_empty());
+    assert!(host.has_port(port.port).await);
     let connect = async || TcpStream::connect(("127.0.0.1", port.port)).await;
     let mut client = connect().await.unwrap();
     let (mut inside, _) = served.accept().await.unwrap();
     assert!(host.sync_ports(&[]).await.is_empty());
+    assert!(!host.has_port(port.port).await, "another program may have it now");
     assert_eq!(connect().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     let mut byte = [0];
     inside.write_all(b"x").await.unwrap();

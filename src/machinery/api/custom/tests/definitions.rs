@@ -225,7 +225,7 @@ fn an_empty_value_counts_as_nothing_said_unless_its_field_is_nullable() {
         "more": {"a": null}, "items": [{"a": null}]}});
     let custom = kind.custom.as_ref().unwrap();
     assert!(custom.conform(&mut object).unwrap().is_empty());
-    kind.fill(&mut object);
+    kind.fill(&mut object).unwrap();
     assert_eq!(object["spec"], json!({"size": 3, "note": null, "more": {"a": null}, "items": [{}]}));
     let mut errors = Errors::default();
     custom.validate(&object, None, &mut errors);
@@ -242,6 +242,21 @@ fn a_stored_object_is_shown_with_the_fields_that_its_schema_has_by_now() {
         assert_eq!(*kind.from_stored(&stored(other)), fits);
     }
     assert_eq!(*kind.from_stored(&stored(json!({"a": null}))), stored(json!({})));
+}
+
+#[test]
+fn an_object_that_defaults_make_too_large_is_refused_and_one_that_is_stored_is_shown() {
+    let page = json!({"type": "string", "default": "x".repeat(100_000)});
+    let kind = kind(spec(json!({"pages": {"type": "array", "items": {"type": "object", "properties": {
+        "text": page}}}})));
+    let object = json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": "x"},
+        "spec": {"pages": vec![json!({}); 1000]}});
+    let refused = kind.fill(&mut object.clone()).unwrap_err();
+    assert_eq!((refused.code, refused.reason), (413, "RequestEntityTooLarge"));
+    assert!(refused.message.contains("the defaults of its kind's schema"), "{}", refused.message);
+    let shown = kind.from_stored(&object).into_owned();
+    assert_eq!(shown["spec"]["pages"].as_array().map(Vec::len), Some(1000));
+    assert!(shown["spec"]["pages"][0]["text"].is_string() && shown["spec"]["pages"][999]["text"].is_null());
 }
 
 #[test]

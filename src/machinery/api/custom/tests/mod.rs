@@ -49,7 +49,7 @@ fn unknown_fields_go_and_defaults_come() {
     let mut object = json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": "x", "foo": 1},
         "other": 1, "spec": {"image": null, "free": {"x": 1}, "port": "http", "typo": true, "list": [{"a": "1", "b": 2}]}});
     let unknown = kind.custom.as_ref().unwrap().conform(&mut object).unwrap();
-    kind.fill(&mut object);
+    kind.fill(&mut object).unwrap();
     assert_eq!(unknown.shown(), ["metadata.foo", "other", "spec.list[0].b", "spec.typo"]);
     assert_eq!(
         object["spec"],
