@@ -67,6 +67,15 @@ pub(crate) struct Refusal {
     pub is_final: bool,
 }
 
+/// Why a pod's volumes keep it from every node, which is known before a node is looked at. It is
+/// what a plug-in's PreFilter says upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unready {
+    /// The plug-in.
+    pub filter: &'static str,
+    pub reason: String,
+}
+
 impl Volumes {
     /// A volume for every open claim on this node; `None` if one of them gets none. Each takes the
     /// one that is reserved for it, or else the smallest that fits and that no other takes: with

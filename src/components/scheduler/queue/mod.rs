@@ -303,7 +303,7 @@ impl Scheduler {
                 // NodeAffinity comes before the plug-ins of volumes.
                 let (plugin, why) = match decide::pre_filter(&pod) {
                     Err((plugin, conflict)) => (plugin, conflict.to_string()),
-                    Ok(_) => ("VolumeBinding", why),
+                    Ok(_) => (why.filter, why.reason),
                 };
                 let decision = Decision::refused_everywhere(&nodes, plugin, &why);
                 tell(&decision);

@@ -132,7 +132,7 @@ impl Scheduler {
     /// # Errors
     /// Why the pod cannot run on the node.
     pub(super) fn volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
-        let volumes = self.volumes_of(pod)?;
+        let volumes = self.volumes_of(pod).map_err(|why| why.reason)?;
         match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {
             None => Err(format!("node {node:?} is gone")),
             Some(info) => match volumes.refusals(&info).first() {
