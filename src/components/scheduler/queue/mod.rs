@@ -344,9 +344,10 @@ impl Scheduler {
     ///
     /// The watches of pods and of nodes are two, so a pod may be decided before a change of a node
     /// is heard of that came earlier, or in the same revision as a rewind writes it. So the Binding
-    /// names the version of the node that was looked at, and the API server refuses it if filters
-    /// would see another node by now. This costs the decision nothing, and no decision waits for a
-    /// watch. After a wait for volumes no version is named: the volume is made for this node.
+    /// names the version of the node that was looked at, and the API server refuses it if the
+    /// node's labels, taints or `unschedulable` are others by now. This costs the decision nothing,
+    /// and no decision waits for a watch. After a wait for volumes no version is named: the volume
+    /// is made for this node.
     async fn bind(
         &self,
         key: &Key,

@@ -54,8 +54,9 @@ impl Scheduler {
     ) -> Result<Option<&'r Key>, String> {
         let mut unbound = Vec::new();
         for request in requested {
-            let name = &request.open.key;
-            let claim = self.claims.get(name).ok_or_else(|| format!("claim {name} is gone"))?;
+            let (name, uid) = (&request.open.key, &request.open.claim.metadata.uid);
+            let claim = self.claims.get(name).filter(|now| now.metadata.uid == *uid);
+            let claim = claim.ok_or_else(|| format!("claim {name} is gone"))?;
             if !self.has_known_volume(&claim) {
                 unbound.push((request, claim));
             }
