@@ -20,9 +20,9 @@
 //!
 //! The folder `golden` shows decisions with their reasons, as scripts to read.
 //! ## Left out
-//! - Preemption: a pod of high priority waits where upstream would evict for it, and no room is
-//!   kept for a pod that is nominated for a node. Nor is a pod nominated whose volumes are on their
-//!   way (NominatedNodeNameForExpectation).
+//! - Preemption: a pod of high priority waits where upstream would evict for it, and an Event says
+//!   so. No room is kept for a pod that is nominated for a node. Nor is a pod nominated whose
+//!   volumes are on their way (NominatedNodeNameForExpectation).
 //! - Inter-pod affinity: such a pod is scheduled without it; the API warns, and an Event says so.
 //! - Topology spread constraints of the pod's own. Pods spread over nodes by their controller
 //!   alone: upstream's default constraints count zones, too, and select by Services.

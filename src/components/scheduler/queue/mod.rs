@@ -318,7 +318,9 @@ impl Scheduler {
         let decision = decide::decide(&pod, &nodes, &volumes, &self.config.rng);
         tell(&decision);
         let Some(node) = decision.chosen.clone() else {
-            self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await?;
+            if self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await? {
+                self.tell_of_preemption(&pod, &decision, &cause);
+            }
             return Ok(Outcome::After(FLUSH));
         };
         let on = nodes.iter().find(|n| n.name == node);

@@ -372,26 +372,6 @@ async fn a_pod_that_has_its_node_is_not_told_that_it_has_none() {
     assert!(server.lines().is_empty());
 }
 
-/// The pod in the cache says what it said before: the watch has not shown the writes yet.
-#[tokio::test]
-async fn a_condition_that_holds_again_is_written_again() {
-    let server = Scripted::new(|_| None).await;
-    let scheduler = over(server.client.clone(), claim("v"));
-    let condition = json!({"type": "PodScheduled", "status": "False", "message": "A"});
-    let mut said = pod("1");
-    said.status = of(json!({"conditions": [condition]}));
-    for (message, writes) in [("A", 0), ("B", 1), ("A", 1), ("A", 0)] {
-        let key = Key::new("d", "p");
-        scheduler.refuse(&key, &said, UNSCHEDULABLE, message.into(), &None).await.unwrap();
-        let sent = server.take().into_iter().filter(|asked| asked.line.ends_with("/pods/p/status"));
-        let told: Vec<Value> =
-            sent.map(|asked| asked.body["status"]["conditions"][0]["message"].clone()).collect();
-        assert_eq!(told, vec![json!(message); writes], "{message}");
-    }
-    scheduler.pod_changed(&Change::Deleted(Arc::new(said)));
-    assert!(scheduler.told.lock().is_empty());
-}
-
 /// The watch tells of the pod's end while its failure is being counted.
 #[tokio::test]
 async fn a_failure_of_a_pod_that_is_gone_is_forgotten() {
