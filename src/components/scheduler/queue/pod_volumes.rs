@@ -135,10 +135,24 @@ impl Scheduler {
         }
         if !volumes.open.is_empty() {
             let mut free = self.volumes.list();
+            let given = self.given_volumes();
             let reserved = &self.reserved.lock().volumes;
-            free.retain(|v| !v.metadata.name.as_ref().is_some_and(|name| reserved.contains_key(name)));
+            free.retain(|volume| {
+                let name = volume.metadata.name.as_deref().unwrap_or_default();
+                let looks_free = volume.spec.as_ref().is_none_or(|s| s.claim_ref.is_none());
+                !reserved.contains_key(name) && !(looks_free && given.contains(name))
+            });
             volumes.open.iter_mut().for_each(|open| open.keep_fitting(&free));
         }
         Ok(volumes)
+    }
+
+    /// The names of the volumes that claims are bound to. Such a volume may still look free: when a
+    /// pod is bound, its claim is known to have the volume, while the cache of the volumes may not
+    /// show yet for whom that was reserved.
+    fn given_volumes(&self) -> BTreeSet<String> {
+        let claims = self.claims.list();
+        let bound = claims.iter().filter(|claim| is_bound(claim));
+        bound.filter_map(|claim| claim.spec.as_ref()?.volume_name.clone()).collect()
     }
 }

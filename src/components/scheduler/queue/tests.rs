@@ -108,6 +108,23 @@ async fn a_volume_is_reserved_once_for_a_claim() {
     assert!(!server.lines().iter().any(|line| line.ends_with("persistentvolumes/w")));
 }
 
+/// The cache of the volumes is behind that of the claims when the binding of another pod has ended.
+#[tokio::test]
+async fn a_volume_that_a_claim_is_bound_to_is_not_free() {
+    let scheduler = scheduler(claim("")).await;
+    scheduler.volumes.tell_of(free_volume());
+    let fitting = || scheduler.volumes_of(&pod("1")).unwrap().open[0].fitting.len();
+    let mut named = claim("v");
+    named.metadata.name = Some("other".into());
+    named.metadata.annotations = None; // it is not bound
+    scheduler.claims.tell_of(named.clone());
+    assert_eq!(fitting(), 1);
+    named.metadata.resource_version = Some("12".into());
+    named.metadata.annotations = Some([(BIND_COMPLETED.to_string(), "yes".to_string())].into());
+    scheduler.claims.tell_of(named);
+    assert_eq!(fitting(), 0);
+}
+
 #[tokio::test]
 async fn a_claim_for_one_pod_is_given_to_one() {
     let mut single = claim("v");
