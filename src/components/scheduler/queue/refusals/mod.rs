@@ -102,7 +102,7 @@ impl Scheduler {
         let count = self.pods.list().iter().filter(|other| could_go(other)).count();
         if count > 0 {
             let message = format!(
-                "preemption is not implemented yet: the pod waits, and no pod of lower priority is evicted for it (on nodes without room: {count})"
+                "preemption is not implemented yet: the pod waits, and none of the pods of lower priority ({count} on nodes that refuse it) is evicted for it"
             );
             self.recorder.warning(&reference(pod), "PreemptionNotImplemented", message, cause.clone());
         }
