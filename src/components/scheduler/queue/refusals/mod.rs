@@ -1,6 +1,6 @@
 //! Refusals of pods that get no node: an Event for each, and the condition `PodScheduled`.
 
-use super::{Error, Scheduler};
+use super::{Error, Scheduler, UNSCHEDULABLE};
 use crate::cache::is_live;
 use crate::decide::Decision;
 use client::{Key, is_code, reference};
@@ -50,6 +50,9 @@ impl Scheduler {
         message: String,
         cause: &Option<Cause>,
     ) -> Result<bool, Error> {
+        if reason == UNSCHEDULABLE {
+            self.failures.lock().remove(key); // no more in a row: the error is gone
+        }
         let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
         let before = conditions.into_iter().find(|c| c.type_ == "PodScheduled").cloned();
         self.recorder.warning(&reference(pod), "FailedScheduling", message.clone(), cause.clone());

@@ -1,4 +1,5 @@
-use super::super::tests::{claim, of, over, pod};
+use super::super::Failures;
+use super::super::tests::{claim, free_volume, of, over, pod};
 use super::*;
 use client::Change;
 use client::testing::Scripted;
@@ -24,6 +25,26 @@ async fn a_condition_that_holds_again_is_written_again() {
     }
     scheduler.pod_changed(&Change::Deleted(Arc::new(said)));
     assert!(scheduler.told.lock().is_empty());
+}
+
+/// A pod that has waited for room for an hour does not pause for as long as after a sixth failure.
+#[tokio::test]
+async fn a_refusal_ends_a_row_of_bindings_that_failed() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    let key = Key::new("d", "p");
+    for is_volume_known in [false, true] {
+        if is_volume_known {
+            scheduler.volumes.tell_of(free_volume());
+            let node = json!({"metadata": {"name": "n", "resourceVersion": "2"}});
+            scheduler.nodes.tell_of(of(node));
+        }
+        let failures = Failures { uid: Some("1".into()), count: 5, until: clock::Instant::now() };
+        scheduler.failures.lock().insert(key.clone(), failures);
+        scheduler.schedule(key.clone(), None).await.unwrap();
+        assert!(scheduler.cache.assumed().is_empty());
+        assert!(scheduler.failures.lock().is_empty(), "{is_volume_known}");
+    }
 }
 
 #[tokio::test]
