@@ -13,16 +13,16 @@
 //! taken; `cache` keeps what is on each node. Only [`start`] talks to the API. A claim that waits
 //! for its first consumer gets its volume together with the node: a free one that fits there, which
 //! is reserved before the Binding, or one that the provisioner makes. A Binding names the version
-//! of the node that was looked at, and is refused if filters would see another node by now. A
-//! Binding that fails is told in an Event and tried again after a pause. `sim` runs it in a
-//! simulated world, where a seed is a history of late, refused and lost requests, of kills, and of
-//! nodes that go.
+//! of the node that was looked at, and is refused if the node has other labels or taints by now, or
+//! is cordoned. A Binding that fails is told in an Event and tried again after a pause. `sim` runs
+//! it in a simulated world, where a seed is a history of late, refused and lost requests, of kills,
+//! and of nodes that go.
 //!
 //! The folder `golden` shows decisions with their reasons, as scripts to read.
 //! ## Left out
-//! - Preemption: a pod of high priority waits where upstream would evict for it, and no room is
-//!   kept for a pod that is nominated for a node. Nor is a pod nominated whose volumes are on their
-//!   way (NominatedNodeNameForExpectation).
+//! - Preemption: a pod of high priority waits where upstream would evict for it, and an Event says
+//!   so. No room is kept for a pod that is nominated for a node. Nor is a pod nominated whose
+//!   volumes are on their way (NominatedNodeNameForExpectation).
 //! - Inter-pod affinity: such a pod is scheduled without it; the API warns, and an Event says so.
 //! - Topology spread constraints of the pod's own. Pods spread over nodes by their controller
 //!   alone: upstream's default constraints count zones, too, and select by Services.

@@ -30,10 +30,17 @@ pub(crate) struct Open {
     pub fitting: Vec<Arc<PersistentVolume>>,
 }
 
+/// Returns whether the volume's controller has not looked at it yet. It is about to write that the
+/// volume is Available, so a reservation would end in a conflict. Upstream: `FindMatchingVolume`.
+fn is_new(volume: &PersistentVolume) -> bool {
+    let is_reserved = volume.spec.as_ref().is_some_and(|s| s.claim_ref.is_some());
+    !is_reserved && volume.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Pending"))
+}
+
 impl Open {
     /// Keeps those of the free volumes that fit.
     pub(crate) fn keep_fitting(&mut self, free: &[Arc<PersistentVolume>]) {
-        self.fitting = free.iter().filter(|v| fits(v, &self.claim)).cloned().collect();
+        self.fitting = free.iter().filter(|v| !is_new(v) && fits(v, &self.claim)).cloned().collect();
         self.fitting.sort_by_cached_key(|v| preference(v));
     }
 }
@@ -65,6 +72,15 @@ pub(crate) struct Refusal {
     pub filter: &'static str,
     pub reason: &'static str,
     pub is_final: bool,
+}
+
+/// Why a pod's volumes keep it from every node, which is known before a node is looked at. It is
+/// what a plug-in's PreFilter says upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unready {
+    /// The plug-in.
+    pub filter: &'static str,
+    pub reason: String,
 }
 
 impl Volumes {
@@ -210,6 +226,22 @@ mod tests {
         let made = with(vec![open("c1", "1Gi", true), open("c2", "2Gi", true)]);
         assert_eq!(choice(&made, "b").unwrap(), "c1=far c2=+");
         assert_eq!(choice(&made, "c").unwrap(), "c1=+ c2=+");
+    }
+
+    /// The API server makes volumes with the phase Pending.
+    #[test]
+    fn a_volume_is_taken_once_its_controller_has_seen_it() {
+        for (phase, claim_ref, want) in [
+            ("Pending", Value::Null, None),
+            ("Available", Value::Null, Some("c1=v")),
+            ("Pending", json!({"namespace": "d", "name": "c1"}), Some("c1=v")),
+        ] {
+            let mut volume = PersistentVolume::clone(&volume("v", "1Gi", "a"));
+            volume.status = of(json!({"phase": phase}));
+            volume.spec.as_mut().unwrap().claim_ref = of(claim_ref);
+            let volumes = with(vec![open("c1", "1Gi", false)], &[Arc::new(volume)]);
+            assert_eq!(choice(&volumes, "a").as_deref(), want, "{phase}");
+        }
     }
 
     #[test]

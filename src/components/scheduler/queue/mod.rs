@@ -2,6 +2,7 @@
 
 mod claims;
 mod pod_volumes;
+mod refusals;
 mod requests;
 
 use super::cache::{Cache, is_live};
@@ -12,14 +13,13 @@ use client::{
     Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, is_code, reference,
 };
 use k8s_openapi::api::core::v1::{
-    Binding, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, PodCondition,
+    Binding, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
 };
 use k8s_openapi::api::storage::v1::StorageClass;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
+use refusals::Told;
 use rng::Rng;
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +71,9 @@ struct Scheduler {
     /// Pods that fitted on no node at the last look, or are being looked at now, or whose last
     /// binding failed, with the time.
     waiting: Mutex<BTreeMap<Key, clock::Instant>>,
+    /// What the conditions of pods without a node were last written to say: the watch may be behind
+    /// that. Forgotten as `failures` are.
+    told: Mutex<BTreeMap<Key, Told>>,
     /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a
     /// pod or a node has gone, another binding has ended.
     news: watch::Sender<()>,
@@ -117,6 +120,7 @@ pub(super) async fn run(crew: &Crew, config: Config) {
         reserved: Mutex::default(),
         failures: Mutex::default(),
         waiting: Mutex::default(),
+        told: Mutex::default(),
         news: watch::Sender::new(()),
         config,
     });
@@ -241,7 +245,7 @@ impl Scheduler {
             return;
         }
         self.waiting.lock().remove(&key);
-        self.failures.lock().remove(&key);
+        self.forget_refusals(&key);
         let confirmed = self.cache.forget(&key, pod);
         if gone {
             self.news.send_replace(());
@@ -279,8 +283,8 @@ impl Scheduler {
 
     async fn schedule(self: &Arc<Self>, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(pod) = self.pods.get(&key).filter(|p| is_pending(p)) else {
-            // Its binding may have failed after the watch told that it is gone.
-            self.failures.lock().remove(&key);
+            // It may have been refused after the watch told that it is gone.
+            self.forget_refusals(&key);
             return Ok(Outcome::Done);
         };
         if self.cache.has_assumed(&key, &pod) {
@@ -303,7 +307,7 @@ impl Scheduler {
                 // NodeAffinity comes before the plug-ins of volumes.
                 let (plugin, why) = match decide::pre_filter(&pod) {
                     Err((plugin, conflict)) => (plugin, conflict.to_string()),
-                    Ok(_) => ("VolumeBinding", why),
+                    Ok(_) => (why.filter, why.reason),
                 };
                 let decision = Decision::refused_everywhere(&nodes, plugin, &why);
                 tell(&decision);
@@ -314,7 +318,9 @@ impl Scheduler {
         let decision = decide::decide(&pod, &nodes, &volumes, &self.config.rng);
         tell(&decision);
         let Some(node) = decision.chosen.clone() else {
-            self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await?;
+            if self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await? {
+                self.tell_of_preemption(&pod, &decision, &cause);
+            }
             return Ok(Outcome::After(FLUSH));
         };
         let on = nodes.iter().find(|n| n.name == node);
@@ -340,9 +346,10 @@ impl Scheduler {
     ///
     /// The watches of pods and of nodes are two, so a pod may be decided before a change of a node
     /// is heard of that came earlier, or in the same revision as a rewind writes it. So the Binding
-    /// names the version of the node that was looked at, and the API server refuses it if filters
-    /// would see another node by now. This costs the decision nothing, and no decision waits for a
-    /// watch. After a wait for volumes no version is named: the volume is made for this node.
+    /// names the version of the node that was looked at, and the API server refuses it if the
+    /// node's labels, taints or `unschedulable` are others by now. This costs the decision nothing,
+    /// and no decision waits for a watch. After a wait for volumes no version is named: the volume
+    /// is made for this node.
     async fn bind(
         &self,
         key: &Key,
@@ -430,44 +437,6 @@ impl Scheduler {
             tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
         }
         self.queue.add_after_pause(key.clone(), cause, pause);
-    }
-
-    /// The pod stays Pending. `kubectl get events` shows each refusal; the condition is written
-    /// only if its message is another one, because each write of the pod would bring it back to the
-    /// scheduler.
-    async fn refuse(
-        &self,
-        key: &Key,
-        pod: &Pod,
-        reason: &str,
-        message: String,
-        cause: &Option<Cause>,
-    ) -> Result<(), Error> {
-        let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-        let before = conditions.into_iter().find(|c| c.type_ == "PodScheduled").cloned();
-        self.recorder.warning(&reference(pod), "FailedScheduling", message.clone(), cause.clone());
-        let same =
-            before.as_ref().is_some_and(|c| c.message.as_deref() == Some(&message) && c.status == "False");
-        if same {
-            return Ok(());
-        }
-        let since = before.filter(|c| c.status == "False").and_then(|c| c.last_transition_time);
-        let condition = PodCondition {
-            type_: "PodScheduled".into(),
-            status: "False".into(),
-            reason: Some(reason.into()),
-            message: Some(message),
-            last_transition_time: Some(since.unwrap_or_else(|| Time(clock::now()))),
-            observed_generation: pod.metadata.generation,
-            ..PodCondition::default()
-        };
-        let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
-        let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
-        match api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

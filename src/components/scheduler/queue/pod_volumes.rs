@@ -1,7 +1,7 @@
 //! What the watches tell of a pod's claims and volumes before it is decided.
 
 use super::Scheduler;
-use crate::volumes::{Open, Volumes};
+use crate::volumes::{Open, Unready, Volumes};
 use api::volumes::{NO_PROVISIONER, SELECTED_NODE, class_of, is_bound, is_for_one_pod};
 use client::Key;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -11,6 +11,21 @@ use std::sync::Arc;
 
 /// The claim's class does not wait for a pod, so the pod waits for the claim.
 const IMMEDIATE: &str = "pod has unbound immediate PersistentVolumeClaims";
+
+/// The claims that the pod names have to be there.
+fn by_restrictions(reason: String) -> Unready {
+    Unready { filter: "VolumeRestrictions", reason }
+}
+
+/// Each claim has to be bound, or to wait for its first consumer.
+fn by_binding(reason: String) -> Unready {
+    Unready { filter: "VolumeBinding", reason }
+}
+
+/// The volumes of bound claims have to be there: their labels name their zones.
+fn by_zone(reason: String) -> Unready {
+    Unready { filter: "VolumeZone", reason }
+}
 
 /// Returns whether the claim was made for this very pod, and not for an earlier one of its name.
 fn is_controlled_by(claim: &PersistentVolumeClaim, pod: &Pod) -> bool {
@@ -29,7 +44,7 @@ impl Scheduler {
         &self,
         namespace: &str,
         pod: &Pod,
-    ) -> Result<Vec<(Key, Arc<PersistentVolumeClaim>)>, String> {
+    ) -> Result<Vec<(Key, Arc<PersistentVolumeClaim>)>, Unready> {
         let owner = pod.metadata.name.as_deref().unwrap_or_default();
         let mut seen = BTreeSet::new();
         let mut named = Vec::new();
@@ -45,7 +60,7 @@ impl Scheduler {
             }
             let claim = self.claims.get(&key);
             if claim.is_none() && !is_ephemeral {
-                return Err(format!("persistentvolumeclaim {:?} not found", key.name));
+                return Err(by_restrictions(format!("persistentvolumeclaim {:?} not found", key.name)));
             }
             named.push((key, claim, is_ephemeral));
         }
@@ -53,31 +68,34 @@ impl Scheduler {
         for (key, claim, is_ephemeral) in named {
             let name = &key.name;
             let claim = claim.ok_or_else(|| {
-                format!(
+                by_binding(format!(
                     "waiting for ephemeral volume controller to create the persistentvolumeclaim {name:?}"
-                )
+                ))
             })?;
             if claim.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Lost")) {
                 let volume = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()).unwrap_or_default();
-                return Err(format!(
+                return Err(by_binding(format!(
                     "persistentvolumeclaim {name:?} bound to non-existent persistentvolume {volume:?}"
-                ));
+                )));
             }
             if claim.metadata.deletion_timestamp.is_some() {
-                return Err(format!("persistentvolumeclaim {name:?} is being deleted"));
+                return Err(by_binding(format!("persistentvolumeclaim {name:?} is being deleted")));
             }
             if is_ephemeral && !is_controlled_by(&claim, pod) {
-                return Err(format!(
+                return Err(by_binding(format!(
                     "PVC {key} was not created for pod {namespace}/{owner} (pod is not owner)"
-                ));
+                )));
             }
             claims.push((key, claim));
         }
         Ok(claims)
     }
 
-    /// The pod's volumes, or why they keep it from every node.
-    pub(super) fn volumes_of(&self, pod: &Pod) -> Result<Volumes, String> {
+    /// The pod's volumes.
+    ///
+    /// # Errors
+    /// Why they keep it from every node, and which plug-in upstream says so.
+    pub(super) fn volumes_of(&self, pod: &Pod) -> Result<Volumes, Unready> {
         let mut volumes = Volumes::default();
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let mut bound_to = Vec::new();
@@ -88,7 +106,7 @@ impl Scheduler {
             let named = claim.spec.as_ref().and_then(|s| s.volume_name.clone());
             if let Some(name) = named.filter(|name| !name.is_empty()) {
                 if !is_bound(&claim) {
-                    return Err(IMMEDIATE.into()); // a user wrote it, and the controller has not bound it
+                    return Err(by_binding(IMMEDIATE.into())); // a user wrote it, and the controller has not bound it
                 }
                 bound_to.push(name);
                 continue;
@@ -96,7 +114,7 @@ impl Scheduler {
             let class = self.classes.get(&Key::new("", class_of(&claim)));
             let late = |mode: &Option<String>| mode.as_deref() == Some("WaitForFirstConsumer");
             let Some(class) = class.filter(|c| late(&c.volume_binding_mode)) else {
-                return Err(IMMEDIATE.into());
+                return Err(by_binding(IMMEDIATE.into()));
             };
             let provisioned = class.provisioner != NO_PROVISIONER;
             let on_its_way = self.reserved.lock().claims.get(&key).map(|(node, _)| node.clone());
@@ -112,14 +130,29 @@ impl Scheduler {
         for name in bound_to {
             // Its cache may be behind that of the claims, and a volume says on which nodes it is.
             let volume = self.volumes.get(&Key::new("", name.clone()));
-            volumes.bound.push(volume.ok_or_else(|| format!("persistentvolume {name:?} not found"))?);
+            let missing = || by_zone(format!("persistentvolume {name:?} not found"));
+            volumes.bound.push(volume.ok_or_else(missing)?);
         }
         if !volumes.open.is_empty() {
             let mut free = self.volumes.list();
+            let given = self.given_volumes();
             let reserved = &self.reserved.lock().volumes;
-            free.retain(|v| !v.metadata.name.as_ref().is_some_and(|name| reserved.contains_key(name)));
+            free.retain(|volume| {
+                let name = volume.metadata.name.as_deref().unwrap_or_default();
+                let looks_free = volume.spec.as_ref().is_none_or(|s| s.claim_ref.is_none());
+                !reserved.contains_key(name) && !(looks_free && given.contains(name))
+            });
             volumes.open.iter_mut().for_each(|open| open.keep_fitting(&free));
         }
         Ok(volumes)
+    }
+
+    /// The names of the volumes that claims are bound to. Such a volume may still look free: when a
+    /// pod is bound, its claim is known to have the volume, while the cache of the volumes may not
+    /// show yet for whom that was reserved.
+    fn given_volumes(&self) -> BTreeSet<String> {
+        let claims = self.claims.list();
+        let bound = claims.iter().filter(|claim| is_bound(claim));
+        bound.filter_map(|claim| claim.spec.as_ref()?.volume_name.clone()).collect()
     }
 }

@@ -25,13 +25,18 @@ pub(super) fn version_of(claim: &PersistentVolumeClaim) -> Option<u64> {
 /// ends in between, a reserved volume is bound all the same, and the pod's next decision goes where
 /// its volumes are.
 ///
+/// Volumes that are there are reserved first. A claim takes the last free volume of n1, another one
+/// is to be provisioned: if the volume is lost to another claim meanwhile, no volume may be made on
+/// n1, which would tie the pod to a node where it cannot run.
+///
 /// # Errors
 /// Of a request. Those after it are not sent.
 pub(super) async fn request_volumes(
     client: &Client,
-    choices: Vec<(Open, Choice)>,
+    mut choices: Vec<(Open, Choice)>,
     node: &str,
 ) -> Result<Vec<Requested>, kube::Error> {
+    choices.sort_by_key(|(_, choice)| matches!(choice, Choice::Provision));
     let mut requested = Vec::with_capacity(choices.len());
     for (open, choice) in choices {
         let mut version = None;
@@ -54,4 +59,34 @@ pub(super) async fn request_volumes(
         requested.push(Requested { open, choice, version });
     }
     Ok(requested)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{claim, free_volume};
+    use super::*;
+    use client::Key;
+    use client::testing::{Scripted, refusal};
+    use std::sync::Arc;
+
+    fn open(name: &str) -> Open {
+        let mut claim = claim("");
+        claim.metadata.name = Some(name.into());
+        let key = Key::of(&claim);
+        let claim = Arc::new(claim);
+        Open { key, claim, provisioned: true, node: None, is_shared: false, fitting: vec![] }
+    }
+
+    #[tokio::test]
+    async fn no_volume_is_made_on_a_node_where_another_one_is_lost() {
+        let server = Scripted::new(|asked| match asked.line.contains("/persistentvolumes/") {
+            true => refusal(409, "Conflict"),
+            false => None,
+        })
+        .await;
+        let reserve = Choice::Reserve(Arc::new(free_volume()));
+        let choices = vec![(open("made"), Choice::Provision), (open("reserved"), reserve)];
+        assert!(request_volumes(&server.client, choices, "n").await.is_err());
+        assert_eq!(server.lines(), ["PATCH /api/v1/persistentvolumes/v"]);
+    }
 }

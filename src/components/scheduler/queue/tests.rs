@@ -1,7 +1,7 @@
 use super::*;
 use api::volumes::{BIND_COMPLETED, BOUND_BY_CONTROLLER, SELECTED_NODE};
 use client::testing::{self, Scripted, refusal};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(super) fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
@@ -51,6 +51,7 @@ pub(super) fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
         reserved: Mutex::default(),
         failures: Mutex::default(),
         waiting: Mutex::default(),
+        told: Mutex::default(),
         news: watch::Sender::new(()),
         config: Config { client, tap: Tap::new(), rng: Rng::seeded(1), identity: "n_1".into() },
         crew,
@@ -61,7 +62,7 @@ pub(super) fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
 async fn a_volume_that_is_not_known_yet_is_nowhere_rather_than_everywhere() {
     let scheduler = scheduler(claim("v")).await;
     let why = scheduler.volumes_of(&pod("1")).unwrap_err();
-    assert_eq!(why, "persistentvolume \"v\" not found");
+    assert_eq!((why.filter, &*why.reason), ("VolumeZone", "persistentvolume \"v\" not found"));
     let volume = json!({"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{}]}}}});
     scheduler.volumes.tell_of(of(volume));
     assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().bound.len(), 1);
@@ -107,6 +108,23 @@ async fn a_volume_is_reserved_once_for_a_claim() {
     assert!(!server.lines().iter().any(|line| line.ends_with("persistentvolumes/w")));
 }
 
+/// The cache of the volumes is behind that of the claims when the binding of another pod has ended.
+#[tokio::test]
+async fn a_volume_that_a_claim_is_bound_to_is_not_free() {
+    let scheduler = scheduler(claim("")).await;
+    scheduler.volumes.tell_of(free_volume());
+    let fitting = || scheduler.volumes_of(&pod("1")).unwrap().open[0].fitting.len();
+    let mut named = claim("v");
+    named.metadata.name = Some("other".into());
+    named.metadata.annotations = None; // it is not bound
+    scheduler.claims.tell_of(named.clone());
+    assert_eq!(fitting(), 1);
+    named.metadata.resource_version = Some("12".into());
+    named.metadata.annotations = Some([(BIND_COMPLETED.to_string(), "yes".to_string())].into());
+    scheduler.claims.tell_of(named);
+    assert_eq!(fitting(), 0);
+}
+
 #[tokio::test]
 async fn a_claim_for_one_pod_is_given_to_one() {
     let mut single = claim("v");
@@ -138,7 +156,7 @@ async fn a_claim_that_only_names_a_volume_or_has_lost_it_is_not_bound() {
     named.metadata.annotations = None;
     let scheduler = scheduler(named).await;
     scheduler.volumes.tell_of(free_volume());
-    let why = || scheduler.volumes_of(&pod("1")).unwrap_err();
+    let why = || scheduler.volumes_of(&pod("1")).unwrap_err().reason;
     assert_eq!(why(), "pod has unbound immediate PersistentVolumeClaims");
     let mut lost = claim("v");
     lost.status = of(json!({"phase": "Lost"}));
@@ -157,25 +175,28 @@ async fn of_several_claims_the_one_is_named_that_upstream_names() {
         let volume = |name: &&str| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
         let mut pod = pod("1");
         pod.spec.as_mut().unwrap().volumes = of(claims.iter().map(volume).collect());
-        scheduler.volumes_of(&pod).unwrap_err()
+        let found = scheduler.volumes_of(&pod).unwrap_err();
+        format!("{}: {}", found.filter, found.reason)
     };
     let mut other = claim("w");
     other.metadata.name = Some("other".into());
     other.metadata.deletion_timestamp = of(json!("2026-01-01T00:00:00Z"));
     scheduler.claims.tell_of(other.clone());
-    assert_eq!(why(&["c"]), "pod has unbound immediate PersistentVolumeClaims");
-    assert_eq!(why(&["c", "other"]), "persistentvolumeclaim \"other\" is being deleted");
-    assert_eq!(why(&["c", "other", "missing"]), "persistentvolumeclaim \"missing\" not found");
+    let unbound = "VolumeBinding: pod has unbound immediate PersistentVolumeClaims";
+    assert_eq!(why(&["c"]), unbound);
+    assert_eq!(why(&["c", "other"]), "VolumeBinding: persistentvolumeclaim \"other\" is being deleted");
+    let missing = "VolumeRestrictions: persistentvolumeclaim \"missing\" not found";
+    assert_eq!(why(&["c", "other", "missing"]), missing);
     other.status = of(json!({"phase": "Lost"}));
     other.metadata.resource_version = Some("12".into());
     scheduler.claims.tell_of(other.clone());
-    let lost = "persistentvolumeclaim \"other\" bound to non-existent persistentvolume \"w\"";
+    let lost = "VolumeBinding: persistentvolumeclaim \"other\" bound to non-existent persistentvolume \"w\"";
     assert_eq!(why(&["c", "other"]), lost, "a lost claim that is being deleted is lost");
     (other.status, other.metadata.deletion_timestamp) = (None, None);
     other.metadata.resource_version = Some("13".into());
     scheduler.claims.tell_of(other);
-    assert_eq!(why(&["other"]), "persistentvolume \"w\" not found");
-    assert_eq!(why(&["other", "c"]), "pod has unbound immediate PersistentVolumeClaims");
+    assert_eq!(why(&["other"]), "VolumeZone: persistentvolume \"w\" not found");
+    assert_eq!(why(&["other", "c"]), unbound);
 }
 
 #[tokio::test]
@@ -185,7 +206,7 @@ async fn a_pod_waits_for_the_claims_of_its_ephemeral_volumes() {
     let mut pod = pod("1");
     pod.spec.as_mut().unwrap().volumes =
         of(json!([{"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]));
-    let why = || scheduler.volumes_of(&pod).unwrap_err();
+    let why = || scheduler.volumes_of(&pod).unwrap_err().reason;
     let missing = "waiting for ephemeral volume controller to create the persistentvolumeclaim \"p-data\"";
     assert_eq!(why(), missing);
     let mut made = claim("v");
@@ -426,7 +447,7 @@ async fn a_pod_that_its_volumes_keep_from_every_node_leaves_a_record() {
     let verdict = &decision.verdicts[0];
     assert_eq!((verdict.node.as_str(), &decision.chosen), ("n", &None));
     let refused = &verdict.refused[0];
-    assert_eq!((&*refused.filter, refused.final_), ("VolumeBinding", true));
+    assert_eq!((&*refused.filter, refused.final_), ("VolumeZone", true));
     assert!(refused.reason.contains("persistentvolume \"v\" not found"), "{refused:?}");
 }
 

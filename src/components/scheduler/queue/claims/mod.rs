@@ -54,8 +54,9 @@ impl Scheduler {
     ) -> Result<Option<&'r Key>, String> {
         let mut unbound = Vec::new();
         for request in requested {
-            let name = &request.open.key;
-            let claim = self.claims.get(name).ok_or_else(|| format!("claim {name} is gone"))?;
+            let (name, uid) = (&request.open.key, &request.open.claim.metadata.uid);
+            let claim = self.claims.get(name).filter(|now| now.metadata.uid == *uid);
+            let claim = claim.ok_or_else(|| format!("claim {name} is gone"))?;
             if !self.has_known_volume(&claim) {
                 unbound.push((request, claim));
             }
@@ -91,13 +92,14 @@ impl Scheduler {
     ) -> Result<(), String> {
         let Requested { open, choice, version } = requested;
         let name = &open.key;
+        let selected = claim.metadata.annotations.as_ref().and_then(|a| a.get(SELECTED_NODE));
+        let is_selected = selected.is_some_and(|selected| selected == node);
+        let is_reserved = || self.volumes.list().iter().any(|v| is_reserved_for(v, &open.claim));
         let refusal = match choice {
             // The provisioner removes the annotation if it cannot make a volume. It may have done
             // so before the cache showed the annotation: the versions tell that from a cache that
             // is behind the request.
             Choice::Provision => {
-                let selected = claim.metadata.annotations.as_ref().and_then(|a| a.get(SELECTED_NODE));
-                let is_selected = selected.is_some_and(|selected| selected == node);
                 let is_seen = version.is_some() && version_of(claim) >= *version;
                 (is_seen && !is_selected && !is_bound(claim))
                     .then(|| format!("claim {name}: the provisioner cannot make a volume for node {node:?}"))
@@ -113,14 +115,14 @@ impl Scheduler {
                 now.is_none_or(|now| !is_ours(&now))
                     .then(|| format!("claim {name}: volume {volume:?} is no longer reserved for it"))
             }
+            // The other pod may be gone by now. What it has requested goes on without it.
             Choice::Await if open.is_shared => {
                 let is_on_its_way = self.reserved.lock().claims.contains_key(name);
-                (!is_on_its_way)
+                (!is_on_its_way && !is_selected && !is_reserved())
                     .then(|| format!("claim {name} did not get the volume that another pod was to give it"))
             }
             Choice::Await => {
-                let is_reserved = self.volumes.list().iter().any(|v| is_reserved_for(v, &open.claim));
-                (!is_reserved).then(|| format!("claim {name}: no volume is reserved for it any more"))
+                (!is_reserved()).then(|| format!("claim {name}: no volume is reserved for it any more"))
             }
         };
         refusal.map_or(Ok(()), Err)
@@ -132,7 +134,7 @@ impl Scheduler {
     /// # Errors
     /// Why the pod cannot run on the node.
     pub(super) fn volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
-        let volumes = self.volumes_of(pod)?;
+        let volumes = self.volumes_of(pod).map_err(|why| why.reason)?;
         match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {
             None => Err(format!("node {node:?} is gone")),
             Some(info) => match volumes.refusals(&info).first() {

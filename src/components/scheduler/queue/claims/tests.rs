@@ -105,6 +105,49 @@ async fn a_claim_that_is_refused_while_another_one_is_provisioned_ends_the_bindi
     assert!(ended.unwrap_err().contains("claim d/c2: the provisioner cannot"));
 }
 
+/// Two pods have one claim, and the first is deleted while its volume is being made.
+#[tokio::test]
+async fn a_volume_that_a_pod_has_requested_is_waited_for_when_that_pod_is_gone() {
+    let scheduler = scheduler(version("c", 11, Some("n"))).await;
+    let (key, second, gone) = (Key::new("d", "p"), pod("1"), pod("2"));
+    let shared = Open { node: Some("n".into()), is_shared: true, ..open(claim("")) };
+    let provisioned = [(open(claim("")), Choice::Provision)];
+    scheduler.reserved.lock().add(&gone, "n", &provisioned);
+    let requested = [Requested { open: shared, choice: Choice::Await, version: None }];
+    let bound = scheduler.await_volumes(&requested, "n", &key, &second);
+    tokio::pin!(bound);
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "the provisioner is at it");
+    scheduler.reserved.lock().remove(&gone);
+    scheduler.news.send_replace(());
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "it still is");
+    scheduler.claims.tell_of(version("c", 12, None));
+    scheduler.news.send_replace(());
+    let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
+    assert!(ended.unwrap_err().contains("did not get the volume"));
+}
+
+/// A claim is deleted and made again, and the watch tells of both at once. The volume stays with
+/// the first one.
+#[tokio::test]
+async fn a_binding_does_not_wait_for_another_claim_of_the_same_name() {
+    let scheduler = scheduler(claim("")).await;
+    let (key, first) = (Key::new("d", "p"), pod("1"));
+    let mut reserved = free_volume();
+    reserved.spec.as_mut().unwrap().claim_ref =
+        of(json!({"kind": "PersistentVolumeClaim", "namespace": "d", "name": "c", "uid": "c1"}));
+    scheduler.volumes.tell_of(reserved);
+    let requested = [Requested { open: open(claim("")), choice: Choice::Await, version: None }];
+    let bound = scheduler.await_volumes(&requested, "n", &key, &first);
+    tokio::pin!(bound);
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "the controller is at it");
+    let mut again = version("c", 12, None);
+    again.metadata.uid = Some("c2".into());
+    scheduler.claims.tell_list([again]);
+    scheduler.news.send_replace(());
+    let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
+    assert_eq!(ended, Err("claim d/c is gone".into()));
+}
+
 #[tokio::test]
 async fn a_binding_does_not_wait_for_a_reserved_volume_that_is_gone_or_given_back() {
     let (key, first) = (Key::new("d", "p"), pod("1"));

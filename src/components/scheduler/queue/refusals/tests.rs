@@ -1,0 +1,77 @@
+use super::super::Failures;
+use super::super::tests::{claim, free_volume, of, over, pod};
+use super::*;
+use client::Change;
+use client::testing::Scripted;
+use k8s_openapi::api::core::v1::Node;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The pod in the cache says what it said before: the watch has not shown the writes yet.
+#[tokio::test]
+async fn a_condition_that_holds_again_is_written_again() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = over(server.client.clone(), claim("v"));
+    let condition = json!({"type": "PodScheduled", "status": "False", "message": "A"});
+    let mut said = pod("1");
+    said.status = of(json!({"conditions": [condition]}));
+    for (message, writes) in [("A", 0), ("B", 1), ("A", 1), ("A", 0)] {
+        let key = Key::new("d", "p");
+        scheduler.refuse(&key, &said, "Unschedulable", message.into(), &None).await.unwrap();
+        let sent = server.take().into_iter().filter(|asked| asked.line.ends_with("/pods/p/status"));
+        let told: Vec<Value> =
+            sent.map(|asked| asked.body["status"]["conditions"][0]["message"].clone()).collect();
+        assert_eq!(told, vec![json!(message); writes], "{message}");
+    }
+    scheduler.pod_changed(&Change::Deleted(Arc::new(said)));
+    assert!(scheduler.told.lock().is_empty());
+}
+
+/// A pod that has waited for room for an hour does not pause for as long as after a sixth failure.
+#[tokio::test]
+async fn a_refusal_ends_a_row_of_bindings_that_failed() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    let key = Key::new("d", "p");
+    for is_volume_known in [false, true] {
+        if is_volume_known {
+            scheduler.volumes.tell_of(free_volume());
+            let node = json!({"metadata": {"name": "n", "resourceVersion": "2"}});
+            scheduler.nodes.tell_of(of(node));
+        }
+        let failures = Failures { uid: Some("1".into()), count: 5, until: clock::Instant::now() };
+        scheduler.failures.lock().insert(key.clone(), failures);
+        scheduler.schedule(key.clone(), None).await.unwrap();
+        assert!(scheduler.cache.assumed().is_empty());
+        assert!(scheduler.failures.lock().is_empty(), "{is_volume_known}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_is_told_that_no_pod_of_lower_priority_goes_for_it() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    let node = |version: &str, is_cordoned: bool| -> Node {
+        let metadata = json!({"name": "n", "resourceVersion": version});
+        let status = json!({"allocatable": {"pods": "1"}});
+        of(json!({"metadata": metadata, "spec": {"unschedulable": is_cordoned}, "status": status}))
+    };
+    scheduler.pods.tell_of(of(json!({"metadata": {"name": "web", "namespace": "d", "uid": "web"},
+        "spec": {"nodeName": "n", "containers": [], "priority": 0}})));
+    for (name, priority, policy, is_cordoned) in [
+        ("equal", 0, "PreemptLowerPriority", false),
+        ("meek", 1000, "Never", false),
+        ("early", 1000, "PreemptLowerPriority", true),
+        ("urgent", 1000, "PreemptLowerPriority", false),
+    ] {
+        scheduler.nodes.tell_of(node(name, is_cordoned));
+        scheduler.pods.tell_of(of(json!({"metadata": {"name": name, "namespace": "d", "uid": name},
+            "spec": {"containers": [], "priority": priority, "preemptionPolicy": policy}})));
+        scheduler.schedule(Key::new("d", name), None).await.unwrap();
+    }
+    let told = server.event("PreemptionNotImplemented").await;
+    assert!(told.contains("(1 on nodes that refuse it)"), "{told}");
+    let events = server.events();
+    let told = events.iter().filter(|event| event.body["reason"] == "PreemptionNotImplemented");
+    assert_eq!(told.map(|event| &event.body["involvedObject"]["name"]).collect::<Vec<_>>(), ["urgent"]);
+}
