@@ -192,7 +192,7 @@ mod tests {
             for kind in (0..lab.wrong.len()).map(Kind::Wrong) {
                 assert_eq!(plans.iter().filter(|p| p.kinds.contains(&kind)).count(), 1, "{}", lab.id);
             }
-            let plans = plans(&lab, false).unwrap();
+            let plans = super::plans(&lab, false).unwrap();
             let answers = (0..lab.also.len()).map(Kind::Also).chain((0..lab.wrong.len()).map(Kind::Wrong));
             for kind in answers.chain([Kind::Solution]) {
                 let (mut want, mut have) = (Vec::new(), Vec::new());
