@@ -284,9 +284,8 @@ impl Traffic {
         }
         if changed.is_none()
             && let Some(request) = &record.request
-            && (scaling || !request.session.is_empty() && request.is_persons())
+            && let Some(mut flow) = Flow::begun_by(&record, request, scaling)
         {
-            let mut flow = Flow::begun_by(&record, request, scaling);
             changed = Some(flow.take(&record));
             self.make_room();
             self.flows.push_back(flow);
@@ -306,12 +305,11 @@ impl Traffic {
             && free
             && record.at >= live_from
             && let Some(request) = &record.request
-            && !request.session.is_empty()
-            && self.flows.back().is_some_and(|f| f.session == request.session)
-            && self.play.session.as_ref() != Some(&request.session)
+            && let Some(flow) = self.flows.back().filter(|flow| flow.is_own(request))
+            && self.play.session.as_ref() != Some(&flow.session)
         {
             self.play = Play {
-                session: Some(request.session.clone()),
+                session: Some(flow.session.clone()),
                 at: 0,
                 since: now,
                 playing: true,
