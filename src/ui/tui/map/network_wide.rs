@@ -93,18 +93,21 @@ pub(super) fn draw(
         let room = canvas.width().saturating_sub(4);
         ghost_line(canvas, ghost, (3, y + at), room);
     }
-    if let Some(record) = &model.traffic.rules {
-        let node = short(&record.node);
-        let text = match &record.event {
-            Event::Rules { rules, changed } => {
-                let (rules, changed) = (rules.to_string(), changed.to_string());
-                canvas.word(Word::HopProxy, &[node, &rules, &changed])
-            }
-            _ => String::new(),
-        };
-        let text = format!("{text}  {}", took(record.took_us));
-        canvas.put(1, last, &text, Tone::Dim);
-    }
+    written(canvas, model, last);
+}
+
+/// Tells of the last writing of a node's rules.
+fn written(canvas: &mut Canvas<'_>, model: &Model, y: usize) {
+    let Some(record) = &model.traffic.rules else { return };
+    let node = short(&record.node);
+    let text = match &record.event {
+        Event::Rules { rules, changed } => {
+            let (rules, changed) = (rules.to_string(), changed.to_string());
+            canvas.word(Word::HopProxy, &[node, &rules, &changed])
+        }
+        _ => String::new(),
+    };
+    canvas.put(1, y, &format!("{text}  {}", took(record.took_us)), Tone::Dim);
 }
 
 /// A Service without an address of its own: its name leads to the pods.
