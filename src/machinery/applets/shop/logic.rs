@@ -1,6 +1,6 @@
 //! `shop-logic`: what the shop sells, and how much of it is left. Its stock is in a database.
 
-use super::{LATE, ask_within, item as asked_item};
+use super::{LATE, Sales, ask_within, item as asked_item};
 use crate::daemon::{self, Answer, Asked};
 use crate::kv::{self, Client, Reply};
 use http::{Method, StatusCode};
@@ -31,6 +31,7 @@ struct Shop {
     db: Option<(String, u16)>,
     version: String,
     host: String,
+    sales: Sales,
 }
 
 /// Reads `$PORT`, `$DB` and `$SHOP_VERSION`.
@@ -41,6 +42,7 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
         named,
         version: super::setting("SHOP_VERSION", FIRST_VERSION),
         host: crate::host_name(),
+        sales: Sales::default(),
     };
     let hello = format!(
         "version {}, a small program of Ropewalk; its database is {} (from $DB)",
@@ -68,14 +70,17 @@ async fn answer(shop: Arc<Shop>, asked: &Asked) -> Answer {
         },
         (Method::GET | Method::HEAD, "/version" | "/") => json(StatusCode::OK, &shop.says(json!({}))),
         (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
+        (Method::GET | Method::HEAD, "/sold") => shop.sales.answer(),
         (Method::GET | Method::HEAD, "/readyz") => asks_db(shop, |shop, db| shop.is_ready(db)).await,
-        (_, "/goods" | "/buy" | "/version" | "/" | "/healthz" | "/readyz") => json(
+        (_, "/goods" | "/buy" | "/version" | "/" | "/healthz" | "/readyz" | "/sold") => json(
             StatusCode::METHOD_NOT_ALLOWED,
             &shop.says(json!({"error": "/buy takes POST, the others GET"})),
         ),
         _ => json(
             StatusCode::NOT_FOUND,
-            &shop.says(json!({"error": "there are /goods, /buy?item=NAME, /version, /healthz and /readyz"})),
+            &shop.says(
+                json!({"error": "there are /goods, /buy?item=NAME, /version, /sold, /healthz and /readyz"}),
+            ),
         ),
     }
 }
@@ -180,6 +185,7 @@ impl Shop {
             ask(db, &["HINCRBY", STOCK, item, "1"])?;
             return Ok(sold_out);
         }
+        self.sales.add_one();
         Ok((StatusCode::OK, json!({"bought": item, "price": self.price(*price), "stock": left})))
     }
 }
@@ -193,7 +199,13 @@ mod tests {
 
     fn shop(version: &str, db: &str) -> Arc<Shop> {
         let db_place = super::super::host_and_port(db, kv::PORT);
-        Arc::new(Shop { named: db.into(), db: db_place, version: version.into(), host: "logic-1".into() })
+        Arc::new(Shop {
+            named: db.into(),
+            db: db_place,
+            version: version.into(),
+            host: "logic-1".into(),
+            sales: Sales::default(),
+        })
     }
 
     async fn said(shop: &Arc<Shop>, method: &str, uri: &str) -> (u16, String) {
@@ -280,6 +292,8 @@ mod tests {
         );
         let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         assert_eq!(read(&text), read(include_str!("../answers/logic.json")));
+        assert_eq!(said(&shop, "GET", "/sold").await, (200, "0\n".into()), "no attempt is a sale");
+        assert_eq!(said(&shop, "POST", "/sold").await.0, 405);
         assert_eq!(said(&shop, "GET", "/buy?item=rope").await.0, 405);
         assert_eq!(said(&shop, "POST", "/buy").await.0, 400);
         assert_eq!(said(&shop, "GET", "/x").await.0, 404);

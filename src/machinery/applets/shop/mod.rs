@@ -1,6 +1,7 @@
 //! A small shop of two programs, for lessons about services that need each other: `shop-page` shows
 //! pages and asks `shop-logic`, which asks the key-value server of `kv`. Each says what it is, who
-//! has answered, and, if something is missing, who has not.
+//! has answered, and, if something is missing, who has not. `/sold` of each is the number of its
+//! sales since it started, which only a sale changes: a line in its log can be written by hand.
 
 mod logic;
 mod page;
@@ -10,7 +11,9 @@ pub(crate) use page::main as page;
 
 use super::daemon::{self, Asked};
 use super::http::Deadline;
+use http::StatusCode;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const PORT: u16 = 8080;
@@ -19,6 +22,21 @@ const LATE: &str = "no answer in time";
 /// How much earlier than the patience with it a question ends, so that its own error is reported.
 /// That error says more than [`LATE`], for example that a name was not found.
 const MARGIN: Duration = Duration::from_millis(50);
+
+/// Counts the sales of a program since it started.
+#[derive(Default)]
+struct Sales(AtomicU64);
+
+impl Sales {
+    fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The answer to `/sold`.
+    fn answer(&self) -> daemon::Answer {
+        daemon::answer(StatusCode::OK, "text/plain", format!("{}\n", self.0.load(Ordering::Relaxed)))
+    }
+}
 
 /// Reads `$PORT` and serves until a signal ends it. `hello` says who it is.
 fn serve<R: Future<Output = Result<(), String>>>(name: &str, hello: &str, run: impl FnOnce(u16) -> R) -> i32 {

@@ -1,6 +1,6 @@
 //! `shop-page`: what a visitor of the shop sees. It keeps nothing itself and asks `shop-logic`.
 
-use super::{LATE, ask_within, item as asked_item};
+use super::{LATE, Sales, ask_within, item as asked_item};
 use crate::daemon::{self, Answer, Asked};
 use crate::http::{self as client, Deadline, Url};
 use http::{HeaderValue, Method, StatusCode, header};
@@ -20,12 +20,14 @@ struct Page {
     named: String,
     logic: Option<(String, u16)>,
     host: String,
+    sales: Sales,
 }
 
 /// Reads `$PORT` and `$LOGIC`.
 pub(crate) fn main(_: Vec<OsString>) -> i32 {
     let named = super::setting("LOGIC", "logic:8080");
-    let page = Page { logic: super::host_and_port(&named, super::PORT), named, host: crate::host_name() };
+    let logic = super::host_and_port(&named, super::PORT);
+    let page = Page { logic, named, host: crate::host_name(), sales: Sales::default() };
     let hello = format!("a small program of Ropewalk; asks the logic {} (from $LOGIC)", page.named);
     let page = Arc::new(page);
     super::serve("shop-page", &hello, |port| {
@@ -58,6 +60,7 @@ async fn answer(page: Arc<Page>, asked: &Asked) -> Answer {
             let path = format!("/buy?item={}", utf8_percent_encode(&item, NON_ALPHANUMERIC));
             match ask(&page, "POST", path).await {
                 Ok((200, said)) if said["bought"].is_string() => {
+                    page.sales.add_one();
                     let text = format!(
                         "<p>You bought 1 {} for {} coins.</p>\n<p><a href=\"/goods\">Back to the goods</a></p>\n",
                         field(&said, "bought"),
@@ -68,7 +71,8 @@ async fn answer(page: Arc<Page>, asked: &Asked) -> Answer {
                 other => page.refusal(other),
             }
         }
-        (_, "/" | "/goods" | "/buy" | "/healthz") => {
+        (Method::GET | Method::HEAD, "/sold") => page.sales.answer(),
+        (_, "/" | "/goods" | "/buy" | "/healthz" | "/sold") => {
             page.html(StatusCode::METHOD_NOT_ALLOWED, "Not like this", "<p>Only /buy takes POST.</p>\n", None)
         }
         _ => page.html(StatusCode::NOT_FOUND, "No such page", "<p>There are / and /goods.</p>\n", None),
@@ -221,7 +225,8 @@ mod tests {
 
     fn page(logic: &str) -> Arc<Page> {
         let place = super::super::host_and_port(logic, super::super::PORT);
-        Arc::new(Page { named: logic.into(), logic: place, host: "page-1".into() })
+        let (named, host) = (logic.into(), "page-1".into());
+        Arc::new(Page { named, logic: place, host, sales: Sales::default() })
     }
 
     async fn said(page: &Arc<Page>, method: &str, uri: &str) -> (u16, String) {
@@ -287,5 +292,7 @@ mod tests {
         assert_eq!(said(&page, "GET", "/buy?item=%3Cx").await.0, 200);
         assert_eq!((said(&page, "POST", "/").await.0, said(&page, "GET", "/x").await.0), (405, 404));
         assert_eq!(said(&page, "GET", "/healthz").await, (200, "ok\n".into()));
+        assert_eq!(said(&page, "POST", "/buy?item=rope").await.0, 503);
+        assert_eq!(said(&page, "GET", "/sold").await, (200, "0\n".into()), "no attempt is a sale");
     }
 }

@@ -23,12 +23,18 @@ const SLOT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_m
 /// Stands for the command where an autoscaler has scaled.
 const AUTOSCALER: &str = "HPA";
 
+/// Clients that people use by hand and that, unlike kubectl, send no session: each of their
+/// requests is a command of its own, as whatever user it was sent. Programs that ask all day are
+/// not among them. These are the first word of a `User-Agent`, e.g. `curl/8.5.0`, in lower case.
+const BY_HAND: [&str; 3] = ["curl", "wget", "httpie"];
+
 /// What one command led to, or one scaling of an autoscaler.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Flow {
-    /// The session of the command, or the id of the autoscaler's request.
+    /// The session of the command, or the id of a request without one: of curl's, or of an
+    /// autoscaler's.
     pub session: String,
-    /// `kubectl create`, or [`AUTOSCALER`].
+    /// `kubectl create`, `curl`, or [`AUTOSCALER`].
     pub command: String,
     /// When its first record began.
     pub began: Timestamp,
@@ -43,15 +49,18 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// The flow that begins with this request. `scaling`: with an autoscaler's.
-    fn begun_by(record: &Record, request: &Request, scaling: bool) -> Flow {
+    /// The flow that begins with this request. `scaling`: with an autoscaler's. `None`: no person
+    /// has sent it.
+    fn begun_by(record: &Record, request: &Request, scaling: bool) -> Option<Flow> {
         let micros = i64::try_from(record.took_us).unwrap_or_default();
         let began = Timestamp::from_microsecond(record.at.as_microsecond() - micros).unwrap_or(record.at);
         let (session, command) = match scaling {
             true => (request.id.clone(), AUTOSCALER.to_string()),
-            false => (request.session.clone(), request.command.clone()),
+            false if request.session.is_empty() => (request.id.clone(), by_hand(request)?),
+            false if request.is_persons() => (request.session.clone(), request.command.clone()),
+            false => return None,
         };
-        Flow {
+        Some(Flow {
             session,
             command,
             began,
@@ -60,7 +69,13 @@ impl Flow {
             revisions: BTreeMap::new(),
             refusal: String::new(),
             fsyncs: BTreeMap::new(),
-        }
+        })
+    }
+
+    /// True for a request of the command itself, and false for one that the command led to.
+    fn is_own(&self, request: &Request) -> bool {
+        let session = if request.session.is_empty() { &request.id } else { &request.session };
+        self.is_typed() && *session == self.session
     }
 
     /// True if a person has typed the command.
@@ -147,7 +162,7 @@ impl Flow {
 
     fn contains(&self, record: &Record) -> bool {
         let request = record.request.as_ref();
-        if request.is_some_and(|r| r.session == self.session || self.requests.contains(&r.id)) {
+        if request.is_some_and(|r| self.is_own(r) || self.requests.contains(&r.id)) {
             return true;
         }
         match &record.cause {
@@ -160,7 +175,8 @@ impl Flow {
     fn take(&mut self, record: &Record) -> bool {
         // A pod that crashes again and again is the same command's doing for hours: what is not
         // drawn is not remembered either.
-        if self.hops.len() >= HOPS_MAX || undrawn(record) {
+        let is_own = record.request.as_ref().is_some_and(|request| self.is_own(request));
+        if self.hops.len() >= HOPS_MAX || undrawn(record) && !is_own {
             return false;
         }
         // What names no object leads to nothing: `kubectl proxy` may pass such requests on all day.
@@ -178,7 +194,7 @@ impl Flow {
 
     fn hop(&self, record: &Record) -> Option<Hop> {
         let (from, to, did) = match &record.request {
-            Some(request) if request.session == self.session => {
+            Some(request) if self.is_own(request) => {
                 // kubectl looks up what the server can do before it asks: those requests name no
                 // object.
                 record.object.as_ref()?;
@@ -236,9 +252,15 @@ fn is_scaling(record: &Record) -> bool {
 }
 
 /// True for a record about an Event or a Lease: every component writes them all the time, and they
-/// are no hops of a command.
+/// are no hops of a command, unless the command itself asks for them.
 fn undrawn(record: &Record) -> bool {
     record.object.as_ref().is_some_and(|o| matches!(o.resource.as_str(), "events" | "leases"))
+}
+
+/// The client that a person has used by hand: `curl` of `curl/8.5.0`.
+fn by_hand(request: &Request) -> Option<String> {
+    let agent = request.user_agent.split(['/', ' ']).next().unwrap_or_default().to_lowercase();
+    BY_HAND.contains(&agent.as_str()).then_some(agent)
 }
 
 /// Who sent a request: `kubelet/v1.35`, by `system:node:worker`.

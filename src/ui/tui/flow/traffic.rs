@@ -34,6 +34,8 @@ pub(crate) struct Play {
     /// Since when, on the interface's own clock.
     pub since: Duration,
     pub playing: bool,
+    /// It stands still, and the learner has typed a line since: the next command takes the stage.
+    pub let_go: bool,
     pub slower: u32,
 }
 
@@ -284,9 +286,8 @@ impl Traffic {
         }
         if changed.is_none()
             && let Some(request) = &record.request
-            && (scaling || !request.session.is_empty() && request.is_persons())
+            && let Some(mut flow) = Flow::begun_by(&record, request, scaling)
         {
-            let mut flow = Flow::begun_by(&record, request, scaling);
             changed = Some(flow.take(&record));
             self.make_room();
             self.flows.push_back(flow);
@@ -300,22 +301,23 @@ impl Traffic {
         }
         // The newest command with something to see takes the stage: one that only looks when
         // nothing is played there, and none while the learner has stopped the play to look at it.
+        // With the next line in the shell the learner has seen enough of it.
         let is_seen = |flow: &Flow| flow.wrote() || flow.refused().is_some();
-        let free = !self.moving() || self.play.playing && self.flows.back().is_some_and(is_seen);
+        let is_over = !self.moving() || self.play.let_go;
+        let free = is_over || self.play.playing && self.flows.back().is_some_and(is_seen);
         if changed == Some(true)
             && free
             && record.at >= live_from
             && let Some(request) = &record.request
-            && !request.session.is_empty()
-            && self.flows.back().is_some_and(|f| f.session == request.session)
-            && self.play.session.as_ref() != Some(&request.session)
+            && let Some(flow) = self.flows.back().filter(|flow| flow.is_own(request))
+            && self.play.session.as_ref() != Some(&flow.session)
         {
             self.play = Play {
-                session: Some(request.session.clone()),
-                at: 0,
+                session: Some(flow.session.clone()),
                 since: now,
                 playing: true,
                 slower: self.play.slower,
+                ..Play::default()
             };
         }
         changed.unwrap_or(false) || matters(&record)
@@ -433,23 +435,28 @@ impl Traffic {
         if !self.moving() {
             return self.replay(now);
         }
-        self.play.playing = !self.play.playing;
+        (self.play.playing, self.play.let_go) = (!self.play.playing, false);
         self.play.since = now;
+    }
+
+    /// The learner has typed a line in the shell. A play that was stopped stays as it is until the
+    /// next command comes: keys that were meant for the shell may have stopped it.
+    pub(crate) fn let_go(&mut self) {
+        self.play.let_go = self.moving() && !self.play.playing;
     }
 
     pub(crate) fn replay(&mut self, now: Duration) {
         if self.shown().is_none() {
             self.play.session = self.flows.back().map(|f| f.session.clone());
         }
-        self.play.at = 0;
-        self.play.since = now;
+        (self.play.at, self.play.since, self.play.let_go) = (0, now, false);
         self.play.playing = self.play.session.is_some();
     }
 
     /// One hop forward or back, and stands still there.
     pub(crate) fn step(&mut self, by: isize, now: Duration) {
         let Some(len) = self.shown().map(|f| f.hops.len()) else { return };
-        self.play.playing = false;
+        (self.play.playing, self.play.let_go) = (false, false);
         self.play.since = now;
         self.play.at = self.play.at.saturating_add_signed(by).min(len);
     }

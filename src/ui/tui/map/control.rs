@@ -10,7 +10,7 @@ use super::canvas::Canvas;
 use super::common::{caption, title};
 use super::hops::short;
 use super::scrubber;
-use super::sequence::{Act, Lane, Row, kubelets, lanes, rows};
+use super::sequence::{Act, Lane, Row, kubelets, lanes, rows, with_stages};
 
 /// The column of the learner.
 const YOU: usize = 10;
@@ -35,7 +35,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let Some(flow) = model.traffic.shown() else {
         return empty(canvas, model);
     };
-    let rows = rows(model, flow, model.traffic.play.at);
+    let rows = with_stages(rows(model, flow, model.traffic.play.at));
     let lanes = lanes(model, flow);
     match fits(canvas) {
         true => diagram(canvas, model, flow, &rows, &lanes),

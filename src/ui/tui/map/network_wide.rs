@@ -46,16 +46,24 @@ pub(super) fn draw(
     let ready = endpoints.iter().filter(|endpoint| endpoint.ready).count();
     // While none is ready, those that leave and still serve get the connections.
     let is_used = |endpoint: &Endpoint| endpoint.ready || ready == 0 && endpoint.drains;
-    let is_reached = endpoints.iter().any(|endpoint| is_used(endpoint));
-    let mut y = addresses(canvas, model, key, service, is_reached);
+    let of = |(slice_key, slice): &(&Key, &Slice)| slice_key.0 == key.0 && slice.service == key.1;
+    // A slice has no port if no container has one of the name that is the target port.
+    let has_port =
+        |slice: &Slice| !slice.ports.is_empty() || service.ports.is_empty() || is_headless(service);
+    let leads = |(_, slice): (&Key, &Slice)| has_port(slice) && slice.endpoints.iter().any(is_used);
+    let refusal = match scene.slices.iter().filter(of).any(leads) {
+        true => None,
+        false if endpoints.iter().any(|endpoint| is_used(endpoint)) => Some(Word::RefusedTarget),
+        false => Some(Word::RefusedRules),
+    };
+    let mut y = addresses(canvas, model, key, service, refusal);
     canvas.put(1, y, &sentence.0, sentence.1);
-    if ready > 1 && !is_headless(service) {
+    if ready > 1 && refusal.is_none() && !is_headless(service) {
         let text = canvas.word(Word::PickOne, &[&ready.to_string()]);
         canvas.put(1 + cells(&sentence.0) + 2, y, &text, Tone::Dim);
     }
     y += 1;
     let last = canvas.height().saturating_sub(1);
-    let of = |(slice_key, slice): &(&Key, &Slice)| slice_key.0 == key.0 && slice.service == key.1;
     for (slice_key, slice) in scene.slices.iter().filter(of) {
         if y >= last {
             break;
@@ -65,7 +73,8 @@ pub(super) fn draw(
         for endpoint in &slice.endpoints {
             if y < last {
                 let port = slice.ports.first().copied();
-                one(canvas, scene, key, (endpoint, is_used(endpoint)), port, y);
+                let gets_any = is_used(endpoint).then_some(has_port(slice));
+                one(canvas, scene, key, (endpoint, gets_any), port, y);
                 y += 1;
             }
         }
@@ -84,18 +93,21 @@ pub(super) fn draw(
         let room = canvas.width().saturating_sub(4);
         ghost_line(canvas, ghost, (3, y + at), room);
     }
-    if let Some(record) = &model.traffic.rules {
-        let node = short(&record.node);
-        let text = match &record.event {
-            Event::Rules { rules, changed } => {
-                let (rules, changed) = (rules.to_string(), changed.to_string());
-                canvas.word(Word::HopProxy, &[node, &rules, &changed])
-            }
-            _ => String::new(),
-        };
-        let text = format!("{text}  {}", took(record.took_us));
-        canvas.put(1, last, &text, Tone::Dim);
-    }
+    written(canvas, model, last);
+}
+
+/// Tells of the last writing of a node's rules.
+fn written(canvas: &mut Canvas<'_>, model: &Model, y: usize) {
+    let Some(record) = &model.traffic.rules else { return };
+    let node = short(&record.node);
+    let text = match &record.event {
+        Event::Rules { rules, changed } => {
+            let (rules, changed) = (rules.to_string(), changed.to_string());
+            canvas.word(Word::HopProxy, &[node, &rules, &changed])
+        }
+        _ => String::new(),
+    };
+    canvas.put(1, y, &format!("{text}  {}", took(record.took_us)), Tone::Dim);
 }
 
 /// A Service without an address of its own: its name leads to the pods.
@@ -103,14 +115,14 @@ pub(super) fn is_headless(service: &Service) -> bool {
     matches!(service.ip.as_str(), "" | "None")
 }
 
-/// The way through each port, with its connections, and below it the place where it ends. The row
-/// behind them and an empty one.
+/// The way through each port, with its connections, and below it the place where it ends:
+/// `refusal` says why the rules of the nodes refuse it. The row behind them and an empty one.
 fn addresses(
     canvas: &mut Canvas<'_>,
     model: &Model,
     key: &Key,
     service: &Service,
-    is_reached: bool,
+    refusal: Option<Word>,
 ) -> usize {
     let traffic = &model.traffic;
     let arrow = format!(" {} ", canvas.sign(Sign::Right));
@@ -143,8 +155,8 @@ fn addresses(
         }
         y += 1 + usize::from(is_closed);
         // The rules of each node refuse what no endpoint can take.
-        if !is_reached && !is_headless(service) {
-            let text = canvas.word(Word::RefusedRules, &[]);
+        if let Some(word) = refusal.filter(|_| !is_headless(service)) {
+            let text = canvas.word(word, &[]);
             let at = if is_closed { 1 } else { begin };
             canvas.put(at, y, &format!("{} {text}", canvas.sign(Sign::Failed)), Tone::Bad);
             y += 1;
@@ -153,22 +165,25 @@ fn addresses(
     y + 1
 }
 
-/// An endpoint: address, pod, node, and whether it gets connections.
+/// An endpoint: address, pod, node, and whether it gets connections. `gets_any` is `None` while it
+/// is not used, and false where the connections have no port to go to.
 fn one(
     canvas: &mut Canvas<'_>,
     scene: &Cluster,
     key: &Key,
-    (endpoint, is_used): (&Endpoint, bool),
+    (endpoint, gets_any): (&Endpoint, Option<bool>),
     port: Option<i64>,
     y: usize,
 ) {
     let pod = scene.pods.get(&(key.0.clone(), endpoint.pod.clone()));
     let is_leaving = pod.is_some_and(|pod| pod.stand == Stand::Leaving);
-    let (sign, tone, word) = match (is_used, is_leaving) {
-        (true, true) => (Sign::Leaving, Tone::Warn, Word::EndpointGets),
-        (true, false) => (Sign::Ready, Tone::Good, Word::EndpointGets),
-        (false, true) => (Sign::Leaving, Tone::Dim, Word::EndpointLeaves),
-        (false, false) => (Sign::Starting, Tone::Warn, Word::EndpointWaits),
+    let (sign, tone, word) = match (gets_any, is_leaving) {
+        (Some(true), true) => (Sign::Leaving, Tone::Warn, Word::EndpointGets),
+        (Some(true), false) => (Sign::Ready, Tone::Good, Word::EndpointGets),
+        (Some(false), true) => (Sign::Leaving, Tone::Warn, Word::EndpointIdle),
+        (Some(false), false) => (Sign::Ready, Tone::Warn, Word::EndpointIdle),
+        (None, true) => (Sign::Leaving, Tone::Dim, Word::EndpointLeaves),
+        (None, false) => (Sign::Starting, Tone::Warn, Word::EndpointWaits),
     };
     let port = port.map_or(String::new(), |port| format!(":{port}"));
     canvas.put(1, y, canvas.sign(Sign::Rail), Tone::Dim);

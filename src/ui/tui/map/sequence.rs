@@ -212,6 +212,34 @@ pub(super) fn rows(model: &Model, flow: &Flow, now: usize) -> Vec<Row> {
     rows
 }
 
+/// The rows with one more above an answer that comes first: the API server records the stages of a
+/// look only for kubectl, and the answer tells which ones it has passed.
+///
+/// ```text
+/// 403 of authorization    authenticate
+/// 401                     none
+/// 200, 404                authenticate, authorize
+/// ```
+pub(super) fn with_stages(mut rows: Vec<Row>) -> Vec<Row> {
+    let Some(first) = rows.first() else { return rows };
+    let Act::Answered { refused, .. } = first.act else { return rows };
+    let passed: &[&str] = match refused {
+        Some(Gate::Authentication) => &[],
+        Some(Gate::Authorization) => &["authenticate"],
+        Some(Gate::Admission | Gate::Validation) | None => &["authenticate", "authorize"],
+    };
+    let stages = Row {
+        act: Act::Stages(passed.iter().map(|stage| (*stage).to_string()).collect()),
+        lane: Lane::Api,
+        last: None,
+        since: first.since.saturating_sub(first.took),
+        took: 0,
+        ..first.clone()
+    };
+    rows.insert(0, stages);
+    rows
+}
+
 fn row(model: &Model, flow: &Flow, at: usize, hop: &Hop) -> Row {
     let act = match &hop.did {
         Did::Stage(stage) => Act::Stages(vec![stage.clone()]),

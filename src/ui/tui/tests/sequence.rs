@@ -162,3 +162,60 @@ fn a_request_that_was_refused_ends_at_its_gate_with_its_message() {
     assert!(lines[3].contains("│◀───────── ✗ authorization 403"), "{lines:#?}");
     assert!(lines[14].contains("cannot create resource"), "{lines:#?}");
 }
+
+/// The answer to a request of curl's about the pods, as the API server records it: it has no
+/// session, and a look by curl has no record of its stages.
+fn curls(seq: u64, user: &str, code: u16, message: &str) -> Event {
+    let request = Request {
+        id: format!("curl-{seq}"),
+        user: user.into(),
+        user_agent: "curl/8.5.0".into(),
+        verb: "list".into(),
+        code,
+        ..Request::default()
+    };
+    let answer = tap::Answer { verb: "list".into(), message: message.into(), ..Default::default() };
+    let mut record = Record::new(tap::Event::Answer(answer.into())).object("pods", "default", "");
+    (record.seq, record.took_us, record.component) = (seq, 500, Component::ApiServer);
+    record.at = "2026-11-20T12:08:00Z".parse().expect("a time");
+    record.request = Some(request);
+    Event::Records(vec![record])
+}
+
+#[test]
+fn a_request_of_curl_takes_the_place_of_the_command_before_it() {
+    let mut model = midway(120, 36, Lang::En, RICH, 0);
+    model.traffic.play.playing = true;
+    let forbidden = "pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\"";
+    tell(&mut model, curls(9900, "system:anonymous", 403, forbidden));
+    let lines = map(&model);
+    assert!(lines[2].contains("├───▶ ✓") && !lines[2].contains("✓     ✓"), "{lines:#?}");
+    assert!(lines[3].contains("│◀───────── ✗ authorization 403"), "{lines:#?}");
+    assert!(lines[4].is_empty(), "nothing of the command before it: {lines:#?}");
+    assert!(lines[14].contains("system:anonymous"), "{lines:#?}");
+    // The next one, with a token that the API server does not know.
+    tell(&mut model, curls(9901, "", 401, "Unauthorized"));
+    let lines = map(&model);
+    assert!(lines[2].contains("├───▶") && !lines[2].contains('✓'), "{lines:#?}");
+    assert!(lines[3].contains("│◀─── ✗ authentication 401"), "{lines:#?}");
+    model.traffic.finish();
+    let lines = map(&model);
+    assert!(lines[14].contains("curl: refused by authentication (401)"), "{lines:#?}");
+    // One that is answered, as a service account, waits until nothing is played.
+    tell(&mut model, curls(9902, "system:serviceaccount:default:default", 200, ""));
+    let lines = map(&model);
+    assert!(lines[2].contains("├───▶ ✓     ✓"), "{lines:#?}");
+    assert!(lines[3].contains("│◀─── 200"), "{lines:#?}");
+}
+
+/// Programs that a person has started ask all day.
+#[test]
+fn a_request_without_a_session_of_another_client_takes_no_place() {
+    let mut model = midway(120, 36, Lang::En, RICH, 0);
+    let before = model.traffic.play.session.clone();
+    model.traffic.finish();
+    let Event::Records(mut records) = curls(9900, "learner", 200, "") else { unreachable!() };
+    records[0].request.as_mut().expect("a request").user_agent = "python-requests/2.32".into();
+    tell(&mut model, Event::Records(records));
+    assert_eq!(model.traffic.play.session, before);
+}

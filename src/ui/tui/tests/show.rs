@@ -52,6 +52,49 @@ fn a_command_is_played_hop_by_hop_paused_stepped_and_replayed() {
     assert_eq!(model.traffic.stand("default", "web-76f8d594c6-7ksfg"), None, "of another command");
 }
 
+/// The command on the stage once more, newer and under another name.
+fn newer_run(name: &str) -> Event {
+    let renamed = |mut record: Record| {
+        record.seq += 1000;
+        if let Some(request) = &mut record.request {
+            request.session = name.into();
+            request.id += name;
+        }
+        record.revision = record.revision.map(|revision| revision + 1000);
+        record.cause = None;
+        record
+    };
+    let is_own = |record: &Record| record.request.as_ref().is_some_and(|r| !r.session.is_empty());
+    Event::Records(records().into_iter().filter(is_own).map(renamed).collect())
+}
+
+/// Keys that were meant for the shell may have stopped it.
+#[test]
+fn a_stopped_play_lasts_until_the_next_line_in_the_shell() {
+    let mut model = fresh();
+    let shown = |model: &Model| model.traffic.play.session.clone().unwrap_or_default();
+    press(&mut model, KeyCode::F(8));
+    assert!(!model.traffic.play.playing);
+    tell(&mut model, newer_run("elsewhere"));
+    assert_ne!(shown(&model), "elsewhere", "typed in another terminal while this one is looked at");
+    let at = model.traffic.play.at;
+    press(&mut model, KeyCode::Enter);
+    assert_eq!((model.traffic.play.at, model.traffic.play.playing), (at, false), "it stays until then");
+    tell(&mut model, newer_run("typed"));
+    assert_eq!((shown(&model).as_str(), model.traffic.play.playing), ("typed", true));
+}
+
+#[test]
+fn another_lesson_begins_with_no_command_on_the_stage() {
+    let mut model = fresh();
+    tell(&mut model, Event::Lesson(Box::new(LessonView { step: 1, ..lesson(Lang::En) })));
+    assert!(model.traffic.shown().is_some(), "the next step of the same lesson");
+    tell(&mut model, Event::Lesson(Box::new(LessonView { id: "t/02".into(), ..lesson(Lang::En) })));
+    assert!(model.traffic.shown().is_none() && !model.traffic.flows.is_empty());
+    press(&mut model, KeyCode::F(5));
+    assert!(model.traffic.shown().is_some());
+}
+
 #[test]
 fn what_happened_before_is_kept_but_not_played() {
     let opened = "2100-01-01T00:00:00Z".parse().expect("a time");

@@ -324,6 +324,30 @@ fn an_endpoint_that_leaves_and_still_serves_is_the_last_resort() {
     assert!(shown.contains("gets connections") && !shown.contains("refused"), "{shown}");
 }
 
+/// The target port is a name that no container port has: the slice has the addresses and no port.
+#[test]
+fn endpoints_without_a_port_get_nothing() {
+    let mut model = ended(View::Network, Lang::En, RICH);
+    let endpoint = |pod: &str| {
+        json!({"addresses": ["10.244.1.5"], "nodeName": "ropewalk-worker",
+            "targetRef": {"kind": "Pod", "name": pod}, "conditions": {"ready": true}})
+    };
+    let slice = json!({"metadata": {"name": "pod-svc-1", "namespace": "default",
+        "labels": {"kubernetes.io/service-name": "pod-svc"}}, "ports": [],
+        "endpoints": [endpoint("web-1"), endpoint("web-2")]});
+    all(&mut model, "endpointslices", vec![slice]);
+    let lines = map(&model);
+    let expected = [
+        " ✗ no endpoint has this port: connections are refused here",
+        " 2 of 2 endpoints ready",
+        " │ ● 10.244.1.5        web-1",
+    ];
+    assert_shows(&lines, &expected);
+    let shown = lines.join("\n");
+    assert!(shown.contains("gets nothing") && !shown.contains("gets connections"), "{shown}");
+    assert!(!shown.contains("at random"), "{shown}");
+}
+
 #[test]
 fn in_little_room_the_views_keep_their_small_form() {
     for (view, large) in [

@@ -281,6 +281,7 @@ fn learn_lab(model: &mut Model, view: LabView) {
 fn learn(model: &mut Model, view: LessonView) {
     let before = model.lesson.view.as_ref();
     let moved = before.is_none_or(|b| (&b.id, b.step) != (&view.id, view.step));
+    let is_other = before.is_some_and(|b| !view.id.is_empty() && b.id != view.id);
     let grew = before.is_some_and(|b| b.debrief.is_empty() && !view.debrief.is_empty());
     let was_open = before.is_some_and(|b| b.state == State::Open) && !moved;
     let turned_green = was_open && matches!(view.state, State::Done | State::Solved);
@@ -298,6 +299,10 @@ fn learn(model: &mut Model, view: LessonView) {
         let step = format!("{} {}/{}", view.id, view.step + 1, view.steps);
         let at = model.opened.checked_add(model.now).unwrap_or(model.opened);
         model.traffic.mark_green(step, at, model.now);
+    }
+    if is_other {
+        // The path of a command from before is no picture of this lesson; F5 plays it again.
+        model.traffic.leave_stage(None);
     }
     if moved {
         model.lesson.since = model.now;

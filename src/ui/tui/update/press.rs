@@ -247,6 +247,9 @@ fn in_shell(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         }
     }
     let bytes = keys::bytes(&key, model.shell.screen().application_cursor());
+    if key.code == KeyCode::Enter {
+        model.traffic.let_go();
+    }
     if !bytes.is_empty() {
         model.shell.scroll_to_end();
         effects.push(Effect::Type(bytes));

@@ -127,7 +127,11 @@ pub(crate) fn a_shop_says_which_of_its_parts_is_missing(room: &Room) {
     }
     let goods = ask(&page_of_old, "GET", "/goods");
     assert!(goods.contains("rope: 10 coins, 0 in stock") && goods.contains("(version 1.0)"), "{goods}");
+    // Each counts its own sales; a look, and an attempt that sells nothing, are none.
     let sold_out = ask(&page_of_old, "POST", "/buy?item=rope");
+    for server in [&page_of_old, &page_of_new, &old, &new] {
+        assert_eq!(ask(server, "GET", "/sold"), "5\n200");
+    }
     assert!(sold_out.contains("The logic says: sold out: rope.") && sold_out.ends_with("409"), "{sold_out}");
     assert!(ask(&old, "GET", "/readyz").ends_with("200"));
     db.kill();
