@@ -34,20 +34,24 @@ fn pause(ran: Duration, last: Duration) -> Duration {
 /// As [`keep_kubelet`], of the first one that cannot be started.
 pub(super) async fn keep_all(world: &Arc<World>) -> Result<(), Error> {
     let nodes = world.all_nodes();
-    keep_each(&world.faults, &nodes, |node| node.spec.name.as_str(), |node| keep_kubelet(world, node)).await
+    let facts = |node: &Arc<Node>| (node.spec.name.clone(), node.kubelet.lock().is_some());
+    keep_each(&world.faults, &nodes, facts, |node| keep_kubelet(world, node)).await
 }
 
-/// Calls `keep` for each node that is on and whose kubelet no fault holds down: the control socket
-/// answers before the first kubelet is started. Those are started when the fault is over.
+/// Calls `keep` for each node that is on, whose kubelet no fault holds down, and that has none yet:
+/// the control socket answers before the first kubelet is started. The others are started when the
+/// fault is over, or were, because it is over already. `facts`: the node's name, and whether it has
+/// a kubelet.
 async fn keep_each<N>(
     faults: &Faults,
     nodes: &[N],
-    name: impl Fn(&N) -> &str,
+    facts: impl Fn(&N) -> (String, bool),
     keep: impl Fn(&N) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let _acting = faults.acting().await;
     for node in nodes {
-        if !faults.is_off(name(node)) && !faults.is_held(KUBELET, name(node)) {
+        let (name, has_kubelet) = facts(node);
+        if !has_kubelet && !faults.is_off(&name) && !faults.is_held(KUBELET, &name) {
             keep(node)?;
         }
     }
@@ -205,7 +209,8 @@ mod tests {
         }
     }
 
-    /// `up` in one terminal, and `fault node crash` and `fault stop kubelet` in another one.
+    /// `up` in one terminal, and `fault node crash` and `fault stop kubelet` in another one. Node
+    /// `e` was started again by then, with its kubelet.
     #[tokio::test]
     async fn a_node_that_was_broken_before_its_kubelet_began_gets_none() {
         let faults = Faults::default();
@@ -218,7 +223,8 @@ mod tests {
             started.lock().push(*node);
             Ok(())
         };
-        keep_each(&faults, &["a", "b", "c", "d"], |node| *node, keep).await.unwrap();
+        let facts = |node: &&'static str| (node.to_string(), *node == "e");
+        keep_each(&faults, &["a", "b", "c", "d", "e"], facts, keep).await.unwrap();
         assert_eq!(started.into_inner(), ["c", "d"]);
     }
 

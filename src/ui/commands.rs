@@ -5,6 +5,7 @@ use super::shell::Variables;
 use super::terminal;
 use cluster::Place;
 use kubectl::{self, Env, Io};
+use linux::trap;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use tokio::runtime::Handle;
+use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
 /// What a command reads.
@@ -53,7 +55,9 @@ async fn built_in(args: &[String], input: Input, env: Env, column: &Arc<Column>)
     let interrupted = cancel.clone();
     // Ctrl-C asks kubectl to end, which then returns its own code: this future never does.
     let listening = async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        // A script's background job ignores Ctrl-C, which is for the program in front.
+        if !trap::is_ignored(SignalKind::interrupt().as_raw_value()) && tokio::signal::ctrl_c().await.is_ok()
+        {
             interrupted.cancel();
         }
         std::future::pending().await

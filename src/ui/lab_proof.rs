@@ -45,7 +45,7 @@ pub async fn prove(
 ) -> bool {
     let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
     let (began, mut sound, mut total) = (Instant::now(), true, 0);
-    let (mut all, mut open) = (Vec::new(), BTreeMap::new());
+    let (mut all, mut open, mut is_found) = (Vec::new(), BTreeMap::new(), false);
     for lab in labs.into_iter().map(Arc::new) {
         let mut plans = match plans(&lab, once) {
             Ok(plans) => plans,
@@ -59,6 +59,7 @@ pub async fn prove(
             plans.iter_mut().for_each(|p| p.kinds.retain(|k| k.name(&p.lab).contains(only)));
             plans.retain(|p| !p.kinds.is_empty());
         }
+        is_found |= !plans.is_empty(); // but perhaps in another part
         let share = part.share(plans.len());
         let mut plans = part.select(plans);
         plans.iter_mut().for_each(|plan| plan.keep(share));
@@ -71,7 +72,7 @@ pub async fn prove(
         open.insert(lab.id.clone(), Account::of(seeds, &pieces));
         all.extend(pieces);
     }
-    if let (Some(only), true) = (only, all.is_empty()) {
+    if let (Some(only), false) = (only, is_found) {
         println!("✗ no answer's name has {only:?} in it");
         sound = false;
     }

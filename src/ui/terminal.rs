@@ -294,6 +294,7 @@ mod tests {
             return;
         }
         use nix::sys::signal::{Signal, raise};
+        linux::signal::reset().unwrap(); // the tests may run under nohup
         for kinds in [EndSignals::LINES, EndSignals::INTERFACE] {
             let mut end = EndSignals::new(kinds).unwrap();
             for kind in [Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {

@@ -190,11 +190,10 @@ impl Home {
 
     /// A command for this home, as the user who runs the tests.
     pub(crate) fn command_of_ours(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Command {
-        // As from a terminal. The tests may run under nohup, or in the background of a script.
-        for signal in [nix::libc::SIGINT, nix::libc::SIGHUP] {
-            linux::trap::set(signal, linux::trap::Action::Default).expect("it may be set");
-        }
         let mut command = Command::new(program);
+        // As from a terminal. The tests may run under nohup, or in the background of a script, and
+        // go on ignoring what they ignore then.
+        linux::signal::start_heeding(&mut command);
         command
             .args(args)
             .env("ROPEWALK_HOME", self.path())

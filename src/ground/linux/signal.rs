@@ -108,6 +108,14 @@ pub(crate) fn stop_ignoring(signals: &[Signal]) -> io::Result<()> {
     ignored.try_for_each(|number| set_action(number, libc::SIG_DFL))
 }
 
+/// Lets a command heed the signals of [`STOP`] although this process ignores some, as a program does
+/// that a person starts at a terminal.
+pub fn start_heeding(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: makes system calls only.
+    unsafe { command.pre_exec(|| stop_ignoring(&STOP)) };
+}
+
 /// Returns a future that resolves to the name of the signal by which this process is asked to end:
 /// SIGTERM, SIGINT or SIGHUP. One that the program that started this one ignores stays ignored:
 /// SIGHUP under `nohup`, SIGINT in a script's background job. The first process of a PID namespace
@@ -202,6 +210,23 @@ mod tests {
         let ran = command.output().unwrap();
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    fn a_command_heeds_a_signal_that_its_parent_ignores() {
+        // The closures run in the order in which they were added.
+        let ends = |heeds: bool| {
+            let mut command = std::process::Command::new("/bin/sh");
+            // SAFETY: makes a system call only.
+            unsafe {
+                command.args(["-c", "kill -HUP $$"]).pre_exec(|| set_action(libc::SIGHUP, libc::SIG_IGN))
+            };
+            if heeds {
+                start_heeding(&mut command);
+            }
+            std::os::unix::process::ExitStatusExt::signal(&command.status().unwrap())
+        };
+        assert_eq!([false, true].map(ends), [None, Some(libc::SIGHUP)]);
     }
 
     #[test]

@@ -10,6 +10,10 @@ use cluster::Place;
 use lab::why::with_meant_kind;
 use lang::charset::eprintln;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long the prompt waits for a shell that is busy with a trap of the learner's.
+const PROMPT_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Relative paths mean the same to kubectl as to the shell.
@@ -23,7 +27,8 @@ impl Session {
     /// exported another one in the shell. If the shell does not tell its variables, the one that
     /// was known stays.
     fn follow_kubeconfig(&mut self) {
-        if let Some(exports) = self.shell.as_mut().and_then(Shell::exports) {
+        let told = self.shell.as_mut().and_then(|shell| shell.exports_within(PROMPT_PATIENCE));
+        if let Some(exports) = told {
             self.config.follow(commands::environment(&self.place, Some(exports)));
         }
     }

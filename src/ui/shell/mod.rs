@@ -1,22 +1,22 @@
 //! One persistent shell of the learner's: `cd` and `export` last from line to line.
 
 mod children;
+mod exports;
 
 use super::column::Column;
 use super::dialect::{self, Dialect, Surroundings};
 use super::exit;
 use super::screen::Screen;
 use super::terminal::Raw;
+pub(crate) use exports::Variables;
 use linux::fds;
 use linux::process;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use portable_pty::{ChildKiller, CommandBuilder};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -28,9 +28,6 @@ use std::time::{Duration, Instant};
 /// A shell on a terminal that has not come through its start files by then is ended, and started
 /// without them.
 pub(crate) const START_PATIENCE: Duration = Duration::from_secs(10);
-/// A shell tells its variables at once. One that does not by then is busy with the learner's own
-/// doing, e.g. a trap.
-const EXPORTS_PATIENCE: Duration = Duration::from_secs(5);
 /// Whether a program has read what was typed ahead is looked at this often, in milliseconds.
 const LOOK_AGAIN: u16 = 5;
 /// Bytes that are kept of what a shell said and that is no report yet.
@@ -98,10 +95,10 @@ pub(crate) struct Shell {
     woken: bool,
     /// What it exports since the last line, if that was asked for.
     exports: Option<Variables>,
+    /// Where it writes them. It stays open as long as the shell: a late answer to a question that
+    /// was given up must not go into another file that has the descriptor's number by then.
+    told_exports: File,
 }
-
-/// Variables and their values; none that is no UTF-8.
-pub(crate) type Variables = BTreeMap<String, String>;
 
 impl Shell {
     /// Starts the shell and waits until it is ready. On a terminal a shell that gets stuck in its
@@ -125,6 +122,7 @@ impl Shell {
     fn spawn(setting: &Setting, start_files: bool) -> io::Result<Shell> {
         let (orders_read, orders) = fds::pipe()?;
         let (reports, reports_write) = fds::pipe()?;
+        let told_exports = exports::file()?;
         let name = |fd: &OwnedFd| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
         let wrapper = if setting.terminal { WITH_TERMINAL } else { WITHOUT_TERMINAL };
         let mut words =
@@ -171,6 +169,7 @@ impl Shell {
             unread: false,
             woken: false,
             exports: None,
+            told_exports,
         };
         let surroundings = Surroundings {
             program: &setting.program,
@@ -280,39 +279,6 @@ impl Shell {
         }
         drop(raw);
         Ok(ran)
-    }
-
-    /// Returns the variables that the shell exports, as programs that it starts find them. `None`
-    /// if it does not tell them, e.g. because it has ended or its `PATH` has no `cat`.
-    pub(crate) fn exports(&mut self) -> Option<&Variables> {
-        // What an ended shell has told is not what the next one exports.
-        if self.exports.is_none() || self.ended().is_some() {
-            self.exports = self.ask_for_exports().ok().flatten();
-        }
-        self.exports.as_ref()
-    }
-
-    fn ask_for_exports(&mut self) -> io::Result<Option<Variables>> {
-        self.wake_if_stopped();
-        if self.ended().is_some() {
-            return Ok(None);
-        }
-        // A pipe may be too small for all of them, and its reader would have to keep up.
-        let mut file = File::from(memfd_create(c"exports", MFdFlags::MFD_CLOEXEC)?);
-        let name = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-        self.number += 1;
-        self.orders.write_all(dialect::ask_for_exports(&name, self.number).as_bytes())?;
-        let told = self.await_report(EXPORTS_PATIENCE)?;
-        if let Some(screen) = self.screen.as_ref().filter(|_| !told.is_empty()) {
-            screen.say(&told); // about its jobs
-        }
-        let mut text = Vec::new();
-        file.read_to_end(&mut text)?;
-        let pairs = text.split(|byte| *byte == 0).filter_map(|pair| {
-            let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
-            Some((name.to_string(), value.to_string()))
-        });
-        Ok(Some(pairs.collect()).filter(|variables: &Variables| !variables.is_empty()))
     }
 
     fn end_unread(&mut self, code: i32) -> Ran {

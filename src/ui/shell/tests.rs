@@ -242,6 +242,22 @@ fn a_shell_tells_what_it_exports() {
     }
 }
 
+/// Until the question is given up the shell is in a trap of the learner's.
+#[test]
+fn a_late_answer_goes_into_no_file_that_was_opened_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let (busy, other) = (dir.path().join("busy"), dir.path().join("other"));
+    let mut shell = Shell::start(&setting("/bin/bash", false)).expect("a shell");
+    let trap = format!("trap 'while [ -e {} ]; do :; done' DEBUG", busy.display());
+    assert_eq!(shell.run(&trap, 0).unwrap(), Ran::Code(0));
+    std::fs::write(&busy, "").unwrap();
+    assert_eq!(shell.exports_within(Duration::ZERO), None);
+    let _open = File::create(&other).unwrap(); // it gets a number that is free
+    std::fs::remove_file(&busy).unwrap();
+    assert_eq!(shell.exports().expect("variables").get("KUBECONFIG").map(String::as_str), Some("/none"));
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "");
+}
+
 /// Set in the process that gets signals while it waits for its shell.
 const SIGNALLED: &str = "ROPEWALK_TEST_SIGNALS";
 
