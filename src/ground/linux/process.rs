@@ -318,6 +318,7 @@ pub(crate) fn unshare_threads() -> io::Result<()> {
 pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
 }
+
 /// A program with its arguments and its whole environment, as execve(2) takes them.
 struct Image {
     path: CString,
