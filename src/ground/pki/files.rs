@@ -24,8 +24,8 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
 /// the same one at once: the last stays, whole.
 ///
 /// # Errors
-/// It cannot be written, and the earlier file stays. Or its directory cannot: the file is there, and
-/// a power failure may bring the earlier one back.
+/// It cannot be written, and the earlier file stays. Or its directory cannot: the file is there,
+/// and a power failure may bring the earlier one back.
 pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     static WRITES: AtomicUsize = AtomicUsize::new(0);
     let failed = |cause| Error::File { path: path.into(), cause };

@@ -445,15 +445,15 @@ pub enum Event {
     //
     //     kubectl delete deployment web
     //     garbage-collector  Collect (the ReplicaSet)  Collect (each of its pods)
-    /// An object was deleted because its owner, or its node, is gone. Of pods also one that is being
-    /// deleted and was never bound, and an ended one beyond those that are kept.
+    /// An object was deleted because its owner, or its node, is gone. Of pods also one that is
+    /// being deleted and was never bound, and an ended one beyond those that are kept.
     Collect,
     /// A namespace is empty and was deleted.
     Finalize,
     /// A node's kubelet has been silent for the record's `took`.
     NodeNotReady,
-    /// A pod was evicted from a node because of a `NoExecute` taint: the node controller's own, of a
-    /// node that is not ready, or that of `kubectl taint`.
+    /// A pod was evicted from a node because of a `NoExecute` taint: the node controller's own, of
+    /// a node that is not ready, or that of `kubectl taint`.
     Evict,
 
     // Faults on purpose: `ropewalk fault`, a lesson, a lab.

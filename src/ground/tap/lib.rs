@@ -341,8 +341,8 @@ impl Tap {
     }
 
     /// Adds a record of an allowed request that changes nothing, of a lookup of a name, or of a
-    /// client that calls the store itself. The account or the address behind it has a share of those
-    /// that are kept.
+    /// client that calls the store itself. The account or the address behind it has a share of
+    /// those that are kept.
     pub fn emit_read(&self, record: Record) -> u64 {
         self.add(record, Class::Read)
     }
