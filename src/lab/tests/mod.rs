@@ -171,6 +171,7 @@ const SO: &[&str] = &[
     "control-tower/05#token certificate",
     "control-tower/05#token unsent",
     "control-tower/06#numbers absent",
+    "control-tower/08#request missing",
 ];
 
 #[test]

@@ -7,6 +7,7 @@
 use super::Unanswered;
 use crate::labs;
 use crate::lesson::{self, Green};
+use crate::line::Growing;
 use crate::session::{CUT, Flow, Given, Lines, Manner, Session};
 use crate::texts::{Lang, Say, problem};
 use cluster::Error;
@@ -70,10 +71,15 @@ impl SolutionLines {
         SolutionLines { rest: lines.into(), may_fail }
     }
 
-    /// The next command, and whether it may fail.
+    /// The next command, and whether it may fail. A here-document is one command, as in a script.
     fn next(&mut self) -> Option<(String, bool)> {
         let may_fail = self.may_fail.contains(&self.rest.len());
-        self.rest.pop_front().map(|line| (line, may_fail))
+        let mut text = Growing::new(self.rest.pop_front()?);
+        while text.unfinished() {
+            let Some(line) = self.rest.pop_front() else { break };
+            text.add(&line);
+        }
+        Some((text.into_text(), may_fail))
     }
 }
 
@@ -252,6 +258,19 @@ mod tests {
         let remark = lines(&["# a remark", "(exit 5)", "# another one", "true"]);
         assert_eq!(session.play_solution(SolutionLines::of(remark, &[1].into())), Played::All);
         assert_eq!(last, Played::All);
+    }
+
+    #[test]
+    fn the_lines_of_a_here_document_are_one_command() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let _inside = runtime.enter();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let file = dir.path().join("db.yaml");
+        let begin = format!("cat > {} <<'EOF'", file.display());
+        let all = lines(&[&begin, "kind: Service", "  name: $db", "EOF", "(exit 3)", "true"]);
+        assert_eq!(session.play_solution(SolutionLines::of(all, &[4].into())), Played::All);
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "kind: Service\n  name: $db\n");
     }
 
     #[test]
