@@ -43,6 +43,16 @@ pub(crate) fn english_keys(text: &str) -> Option<String> {
     (turned != text).then_some(turned)
 }
 
+/// An answer as the same keys give it with an English layout, if letters stand alone in it: such a
+/// text is no Korean word. Whole syllables may be one, and stay.
+///
+/// Example: `ㅎㄱㄷ두` is `green`.
+pub(crate) fn answer_keys(written: &str) -> String {
+    let stands_alone = |c: char| ('ㄱ'..='ㅣ').contains(&c);
+    let turned = if written.contains(stands_alone) { english_keys(written) } else { None };
+    turned.unwrap_or_else(|| written.into())
+}
+
 /// The keys of a two-set Korean layout that give this character.
 pub(super) fn keys_of(c: char) -> Option<String> {
     const FIRST: [&str; 19] =
@@ -112,6 +122,22 @@ pub(crate) fn of_korean_layout(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_understood_on_either_keyboard_layout() {
+        for (typed, meant) in [
+            ("ㅎㄱㄷ두", "green"),
+            ("ㅐㅕ새ㄹ체ㅕ", "outofcpu"),
+            ("ㅠ ㅇ", "b d"),
+            ("초록", "초록"),
+            ("green", "green"),
+            ("10.244.1.7", "10.244.1.7"),
+            ("$(echo 'ㅁ')", "$(echo 'ㅁ')"),
+            ("", ""),
+        ] {
+            assert_eq!(answer_keys(typed), meant, "{typed}");
+        }
+    }
 
     #[test]
     fn a_whole_line_is_understood_on_either_keyboard_layout() {

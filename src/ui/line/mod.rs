@@ -13,7 +13,7 @@ mod words;
 pub(crate) use answer::{needs_shell, written_answer};
 pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
-pub(crate) use hangul::{english_keys, latin_key, of_korean_layout};
+pub(crate) use hangul::{answer_keys, english_keys, latin_key, of_korean_layout};
 pub(crate) use kill::killed;
 pub(crate) use meant::meant_line;
 pub(crate) use spelling::latin_among;
@@ -87,7 +87,7 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         };
     }
     if let Some(written) = written_answer(text) {
-        return Line::Answer(written.into());
+        return Line::Answer(answer_keys(written));
     }
     by_words(text, cluster, false)
 }
@@ -471,6 +471,7 @@ mod tests {
         for text in ["answer 10.244.1.7", "답 10.244.1.7", "ㅁㅜㄴㅈㄷㄱ 10.244.1.7"] {
             assert_eq!(of(text), answer("10.244.1.7"), "{text}");
         }
+        assert_eq!(of("answer ㅎㄱㄷ두"), answer("green"));
         // As it is written: quotes and variables are the answer's own.
         for text in ["$(kubectl get pods | wc -l)", "it's", "a > b", "<none>", ""] {
             assert_eq!(of(&format!("answer {text}")), answer(text));

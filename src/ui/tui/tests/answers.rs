@@ -49,6 +49,14 @@ fn a_question_is_answered_in_the_pane() {
 }
 
 #[test]
+fn an_answer_that_was_typed_with_a_korean_layout_is_sent_as_its_keys() {
+    let mut model = in_lesson(questioned(Lang::Ko, Judged::Missing));
+    press(&mut model, KeyCode::Enter);
+    type_text(&mut model, "ㅎㄱㄷ두");
+    assert_eq!(press(&mut model, KeyCode::Enter), asks(&Ask::Answer { text: "green".into() }));
+}
+
+#[test]
 fn an_answer_is_given_up_with_escape_and_waits_while_the_engine_is_busy() {
     let mut model = in_lesson(questioned(Lang::En, Judged::Missing));
     press(&mut model, KeyCode::Enter);

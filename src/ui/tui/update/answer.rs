@@ -2,6 +2,7 @@
 //! sends it, Esc closes it.
 
 use super::ask::ask;
+use crate::line;
 use crate::tui::event::Effect;
 use crate::tui::layout::Pane;
 use crate::tui::model::Model;
@@ -11,7 +12,8 @@ use lab::view::Ask;
 /// Characters of an answer.
 const LENGTH_MAX: usize = 200;
 
-/// Takes a key for the line, as it comes: a text may be Korean. False: the key means what it means
+/// Takes a key for the line, as it comes: a text may be Korean. Letters of a Korean keyboard layout
+/// become those of the keys when the answer is sent. False: the key means what it means
 /// without the line.
 pub(super) fn typed(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) -> bool {
     if model.focus != Pane::Lesson || !model.asks_answer() {
@@ -30,7 +32,7 @@ pub(super) fn typed(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>)
         KeyCode::Backspace => _ = draft.pop(),
         KeyCode::Esc => model.lesson.draft = None,
         KeyCode::Enter => {
-            let text = draft.trim().to_string();
+            let text = line::answer_keys(draft.trim());
             // An empty line gives up; one that cannot be sent now stays.
             if text.is_empty() || ask(model, (&Ask::Answer { text }).into(), effects) {
                 model.lesson.draft = None;

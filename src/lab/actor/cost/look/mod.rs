@@ -328,8 +328,11 @@ fn pair((flag, value): (String, String)) -> impl Iterator<Item = String> {
 /// # Errors
 /// It is no JSON.
 fn objects(stdout: &str) -> serde_json::Result<Vec<Value>> {
+    // `kubectl label` writes into its output, before each object, that a label to remove is absent.
+    let is_note = |line: &str| line.starts_with("label \"") && line.ends_with("\" not found.");
+    let text = stdout.lines().filter(|line| !is_note(line)).collect::<Vec<_>>().join("\n");
     let mut all = Vec::new();
-    for found in serde_json::Deserializer::from_str(stdout).into_iter::<Value>() {
+    for found in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
         match found? {
             Value::Object(mut list) if list.get("items").is_some_and(Value::is_array) => {
                 let Some(Value::Array(items)) = list.remove("items") else { continue };

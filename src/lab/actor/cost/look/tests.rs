@@ -184,6 +184,9 @@ fn all_objects_of_an_answer_are_read() {
     assert_eq!(names("{\"name\": \"a\"}\n{\"name\": \"b\"}\n"), "a b");
     assert_eq!(names("{\"kind\": \"List\", \"items\": [{\"name\": \"a\"}, {\"name\": \"b\"}]}"), "a b");
     assert!(objects("pod/web labeled\n").is_err());
+    // A lab that removes a label from all nodes could not be started where no node has it.
+    let noted = "label \"disk\" not found.\n{\n  \"kind\": \"Node\"\n}\n".repeat(2);
+    assert_eq!(objects(&noted).unwrap().len(), 2);
     // An answer that was cut does not say that nothing is lost.
     assert!(objects("{\"items\": [{\"name\": \"a\"}, {\"na").is_err());
 }
