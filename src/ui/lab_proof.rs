@@ -15,7 +15,7 @@ use cluster::undo::Past;
 use futures::StreamExt;
 use lab::format::EN;
 use lab::graded::read::Lab;
-use lab::graded::view::{Ask, Graded, LabView};
+use lab::graded::view::{self, Ask, Graded, LabView};
 use lab::graded::{draw, score, seal};
 use lang::charset::{eprintln, println};
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,7 +204,12 @@ async fn revision(proof_cluster: &ProofCluster) -> Result<i64, String> {
 async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result<String, String> {
     let (lab, seed) = (&plan.lab, Some(plan.seed));
     let variant = lab.variant(plan.seed)?;
-    let _: LabView = proof_cluster.asked(Ask::Start { id: lab.id.clone(), seed, agreed: None }).await?;
+    // As a learner starts it: what it would take is told first.
+    let agreed: Option<view::Plan> = match kind {
+        Kind::Solution => Some(proof_cluster.asked(Ask::Plan { id: Some(lab.id.clone()), seed }).await?),
+        Kind::Also(_) | Kind::Wrong(_) => None,
+    };
+    let _: LabView = proof_cluster.asked(Ask::Start { id: lab.id.clone(), seed, agreed }).await?;
     if kind == Kind::Solution {
         untouched(lab, proof_cluster).await?;
     }
