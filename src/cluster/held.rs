@@ -216,13 +216,14 @@ fn is_silent(spec: &Spec, is_down: impl Fn(&str, &str) -> bool) -> bool {
 
 /// The nodes that a fault of this component is about. Components of the control plane run on its
 /// nodes only, all others may run anywhere.
-fn places(world: &World, component: &str, node: Option<&str>) -> Result<Vec<Arc<Node>>, Error> {
-    let unknown = || {
-        let known = killable().map(String::from).collect();
-        Refusal::NoSuchComponent { component: component.into(), known }
-    };
+///
+/// # Errors
+/// [`Refusal`]: no such component or node, the component never runs on this node, the node is off
+/// (or every node that can run it), or the store is external.
+pub(super) fn places(world: &World, component: &str, node: Option<&str>) -> Result<Vec<Arc<Node>>, Error> {
     if !killable().any(|known| known == component) {
-        return Err(unknown().into());
+        let known = killable().map(String::from).collect();
+        return Err(Refusal::NoSuchComponent { component: component.into(), known }.into());
     }
     if component == Component::Etcd.name() && world.spec.external_etcd.is_some() {
         return Err(Refusal::NoStore { node: node.unwrap_or(&world.spec.name).into() }.into());
@@ -233,7 +234,8 @@ fn places(world: &World, component: &str, node: Option<&str>) -> Result<Vec<Arc<
         Some(name) => {
             let node = named(world, name)?;
             if !fits(&node) {
-                return Err(unknown().into());
+                let nodes = vec![name.into()];
+                return Err(Refusal::NotOnNodes { component: component.into(), nodes }.into());
             }
             if world.faults.is_off(name) {
                 return Err(Refusal::NodeOff { node: name.into() }.into());

@@ -124,42 +124,43 @@ fn fill(world: &World, node: Option<&str>) -> Result<Value, Error> {
 }
 
 fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Error> {
-    let nodes = match node {
-        Some(name) => vec![named(world, name)?],
-        None => world.all_nodes(),
-    };
-    let mut killed = Vec::new();
-    for node in nodes {
-        let hit = match component {
-            KUBELET => {
-                let kubelet = node.kubelet.lock().clone();
-                kill_running(kubelet)
-            }
-            name => node.cri.kill(name),
+    let (mut killed, mut passed, mut waits) = (Vec::new(), Vec::new(), false);
+    for place in held::places(world, component, node)? {
+        let name = place.spec.name.clone();
+        let kubelet = place.kubelet.lock().clone();
+        let (hit, is_there) = match component {
+            KUBELET => (kill_running(kubelet.clone()), kubelet.is_some()),
+            component => (place.cri.kill(component), place.cri.has_container(component)),
         };
-        if hit {
-            killed.push(format!("{component}/{}", node.spec.name));
+        match hit {
+            true => killed.push(format!("{component}/{name}")),
+            false => passed.push(name),
         }
+        waits |= is_there && !hit;
     }
     match killed.is_empty() {
-        true => Err(not_killed(&world.faults, component, node).into()),
+        true => Err(not_killed(&world.faults, component, node, passed, waits).into()),
         false => Ok(json!({ "killed": killed })),
     }
 }
 
-/// Says why there was nothing to kill: another fault has ended it, or it does not run there.
-fn not_killed(faults: &Faults, component: &str, node: Option<&str>) -> Refusal {
+/// Says why there was nothing to kill on the nodes that were looked at: `fault stop` holds the
+/// component down, it waits for its next start (`waits`), or it does not run there.
+fn not_killed(
+    faults: &Faults,
+    component: &str,
+    node: Option<&str>,
+    nodes: Vec<String>,
+    waits: bool,
+) -> Refusal {
     let is_held = faults.list().iter().any(|broken| {
         broken.component.as_deref() == Some(component)
             && node.is_none_or(|node| broken.nodes.iter().any(|held| held == node))
     });
-    match node {
-        Some(node) if faults.is_off(node) => Refusal::NodeOff { node: node.into() },
-        _ if is_held => Refusal::Stopped { component: held::given(component, node) },
-        _ => {
-            let known = killable().map(String::from).collect();
-            Refusal::NoSuchComponent { component: component.into(), known }
-        }
+    match (is_held, waits) {
+        (true, _) => Refusal::Stopped { component: held::given(component, node) },
+        (false, true) => Refusal::Waits { component: held::given(component, node) },
+        (false, false) => Refusal::NotOnNodes { component: component.into(), nodes },
     }
 }
 
@@ -267,6 +268,7 @@ async fn switch_off(cri: &dyn Runtime, gracefully: bool) -> cri::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lang::Lang;
 
     #[tokio::test]
     async fn a_node_that_cannot_be_started_is_off_as_it_was_before() {
@@ -301,16 +303,30 @@ mod tests {
     #[test]
     fn what_another_fault_has_ended_is_refused_for_that_reason() {
         let faults = Faults::default();
-        faults.note("crashed", &["a"], None);
         faults.hold("kube-scheduler", "b");
-        let told = |component: &str, node: Option<&str>| not_killed(&faults, component, node);
-        assert_eq!(told("etcd", Some("a")), Refusal::NodeOff { node: "a".into() });
+        let told = |component: &str, node: Option<&str>| {
+            let nodes = node.map_or_else(|| vec!["b".into(), "c".into()], |node| vec![node.into()]);
+            not_killed(&faults, component, node, nodes, true)
+        };
         let stopped = |component: &str| Refusal::Stopped { component: component.into() };
         assert_eq!(told("kube-scheduler", Some("b")), stopped("kube-scheduler/b"));
         assert_eq!(told("kube-scheduler", None), stopped("kube-scheduler"));
-        for (component, node) in [("kube-scheduler", Some("c")), ("etcd", Some("b")), ("etcd", None)] {
-            let refused = told(component, node);
-            assert!(matches!(refused, Refusal::NoSuchComponent { .. }), "{refused:?}");
+        let waits = |component: &str| Refusal::Waits { component: component.into() };
+        assert_eq!(told("kube-scheduler", Some("c")), waits("kube-scheduler/c"));
+        assert_eq!(told("etcd", Some("b")), waits("etcd/b"));
+        assert_eq!(told("etcd", None), waits("etcd"));
+    }
+
+    /// "It does not run there" names no place.
+    #[test]
+    fn a_component_that_does_not_run_is_refused_with_the_nodes() {
+        let nodes = || vec!["b".to_string(), "c".to_string()];
+        let refused = not_killed(&Faults::default(), "coredns", None, nodes(), false);
+        assert_eq!(refused, Refusal::NotOnNodes { component: "coredns".into(), nodes: nodes() });
+        for (lang, told) in
+            [(Lang::En, "coredns does not run on b, c; "), (Lang::Ko, "있지 않습니다: b, c. ")]
+        {
+            assert!(refused.say(lang).contains(told), "{}", refused.say(lang));
         }
     }
 

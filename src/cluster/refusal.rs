@@ -105,12 +105,24 @@ pub enum Refusal {
         /// Names of the nodes that there are.
         known: Vec<String>,
     },
-    /// No component of this name runs there.
+    /// There is no component of this name.
     NoSuchComponent {
         /// The name that was given.
         component: String,
         /// Names of components that can be given.
         known: Vec<String>,
+    },
+    /// The component does not run on these nodes.
+    NotOnNodes {
+        /// The component's name.
+        component: String,
+        /// Names of the nodes.
+        nodes: Vec<String>,
+    },
+    /// The component has ended, and is started again after a back-off.
+    Waits {
+        /// The component as it was given: `etcd`, `etcd/NODE`.
+        component: String,
     },
     /// A link was to be cut between a node and itself.
     OneNode {
@@ -231,7 +243,9 @@ texts! {
         PortForbidden: "port {} of 127.0.0.1 is not allowed for this user; choose one above 1023 with --api-port", "127.0.0.1의 {}번 포트는 이 사용자에게 허용되지 않습니다. --api-port로 1023보다 큰 포트를 고르세요";
         PortTaken: "port {} of 127.0.0.1 is taken; choose another with --api-port (a port that was named once is kept for later starts)", "127.0.0.1의 {}번 포트를 다른 프로그램이 쓰고 있습니다. --api-port로 다른 포트를 고르세요. 한 번 지정한 포트는 다음 시작에도 쓰입니다";
         NoSuchNode: "there is no node {}; there are {}", "{} 노드는 없습니다. 있는 노드: {}";
-        NoSuchComponent: "{} does not run there; components are {}", "{} 컴포넌트는 실행되고 있지 않습니다. 컴포넌트: {}";
+        NoSuchComponent: "there is no component {}; there are {}", "{} 컴포넌트는 없습니다. 있는 컴포넌트: {}";
+        NotOnNodes: "{} does not run on {}; `kubectl get pods -n kube-system -o wide` shows where it runs", "{} 컴포넌트는 다음 노드에서 실행되고 있지 않습니다: {}. 실행 중인 노드는 `kubectl get pods -n kube-system -o wide` 명령으로 볼 수 있습니다";
+        Waits: "{} has ended already and waits for its next start (back-off); kill it when it runs again", "{} 컴포넌트는 이미 종료되어 다시 시작되기를 기다리고 있습니다(백오프). 다시 실행된 뒤에 종료하세요";
         OneNode: "{} has no link to itself; name two nodes", "{} 노드에는 자기 자신과의 연결이 없습니다. 서로 다른 두 노드를 적으세요";
         NotAShare: "{} is not a share in percent; write a number from 0 to 100", "{} 값은 백분율이 아닙니다. 0부터 100까지의 수를 적으세요";
         TooSlow: "a link cannot be delayed by {} ms; write at most {}, or cut the link with `ropewalk fault cut A B`", "연결을 {} ms 늦출 수는 없습니다. {} 이하를 적거나, `ropewalk fault cut A B`로 연결을 끊으세요";
@@ -303,6 +317,10 @@ impl Refusal {
             Refusal::NoSuchComponent { component, known } => {
                 say(Word::NoSuchComponent, &[component, &known.join(", ")])
             }
+            Refusal::NotOnNodes { component, nodes } => {
+                say(Word::NotOnNodes, &[component, &nodes.join(", ")])
+            }
+            Refusal::Waits { component } => say(Word::Waits, &[component]),
             Refusal::OneNode { node } => say(Word::OneNode, &[node]),
             Refusal::NotAShare { percent } => say(Word::NotAShare, &[percent]),
             Refusal::TooSlow { millis } => {

@@ -232,7 +232,7 @@ texts! {
     LinkSlow: "{} and {} send {} ms late", "{} 노드와 {} 노드 사이의 패킷이 {} ms 늦게 도착합니다";
     LinkLossy: "lost between {} and {}: {} % of the packets", "{} 노드와 {} 노드 사이에서 패킷의 {} %가 손실됩니다";
     LinksWhole: "every link is whole, and every disk has room", "모든 연결이 정상이고, 모든 디스크에 여유 공간이 있습니다";
-    DiskFull: "the store of {} finds no room on its disk; `ropewalk fault heal` makes some", "{} 노드의 etcd 디스크가 가득 찼습니다. `ropewalk fault heal`로 비울 수 있습니다";
+    DiskFull: "the etcd disk of {} is full; `ropewalk fault heal` makes room", "{} 노드의 etcd 디스크가 가득 찼습니다. `ropewalk fault heal` 명령으로 공간을 확보할 수 있습니다";
     NodeStarts: "{} starts", "{} 노드를 켭니다";
     NodeIsOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드가 꺼졌습니다. `ropewalk fault node start {}` 명령으로 켤 수 있습니다";
     NobodyAnswers: "it was the only control plane: pods keep running, but no API server answers kubectl", "하나뿐인 컨트롤 플레인 노드였습니다. 파드는 계속 실행되지만 kubectl에 응답할 API 서버가 없습니다";

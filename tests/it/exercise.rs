@@ -215,7 +215,7 @@ fn stays_down_until_it_is_started(home: &Home, k: &impl Fn(&str) -> Said, schedu
     assert!(list.contains("kube-scheduler") && list.contains("ropewalk-control-plane"), "{list}");
     fault(&["stop", "kube-scheduler"]).fails("stopped already");
     fault(&["stop", "kube-scheduler/nowhere"]).fails("there is no node");
-    fault(&["stop", "etcd/ropewalk-worker"]).fails("does not run there");
+    fault(&["stop", "etcd/ropewalk-worker"]).fails("etcd does not run on ropewalk-worker;");
     // The back-off of the kill before may last a while: then the runtime refuses it.
     let refused =
         |status: &Value| status["state"]["waiting"]["reason"].as_str() == Some("CreateContainerError");
@@ -266,5 +266,5 @@ fn components_are_the_running_thing() {
     // A name server is an ordinary pod.
     k("delete pod -n kube-system -l k8s-app=kube-dns").ok();
     eventually(PATIENCE, || k("get deploy -n kube-system coredns").ok(), |t| t.contains("2/2"));
-    home.ropewalk(&["fault", "kill", "nonsense", "--name", "t"]).fails("components are");
+    home.ropewalk(&["fault", "kill", "nonsense", "--name", "t"]).fails("there is no component nonsense;");
 }

@@ -188,7 +188,7 @@ or the end of the session removes it.")]
   ropewalk fault stop kube-scheduler                  stays down until `ropewalk fault start kube-scheduler`
   ropewalk fault cut ropewalk-control-plane ropewalk-control-plane2
   ropewalk fault loss ropewalk-worker ropewalk-worker2 20
-  ropewalk fault disk full ropewalk-control-plane     its store finds no room; without NODE every store
+  ropewalk fault disk full ropewalk-control-plane     fills its etcd disk; without NODE, those of all
   ropewalk fault heal                                 mends every link and makes room on every disk
   ropewalk fault node crash ropewalk-worker           pulls the plug; `node start` brings it back")]
     Fault {

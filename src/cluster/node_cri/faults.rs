@@ -37,6 +37,10 @@ impl ComponentRuntime for NodeCri {
         !crews.is_empty()
     }
 
+    fn has_container(&self, component: &str) -> bool {
+        self.components().values().any(|c| component_of(&c.config.image) == Some(component))
+    }
+
     fn wake(&self) {
         self.sandboxes.wake(NAMESPACE, &self.events);
     }

@@ -11,6 +11,8 @@ use crate::judge;
 use crate::observe::watch;
 use crate::view::{Elsewhere, State};
 use crate::words::{self, Notice, With, Word};
+use cluster::faults::Broken;
+use cluster::guest::Inside;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -35,9 +37,10 @@ impl Actor {
         }
         self.refuse_other_cluster(&lesson, lang)?;
         self.move_in(&lesson, true).await?;
-        let mut notices = match self.wants_setup(&lesson.id) {
-            true => match self.set_up(&lesson).await {
-                Ok(notices) => notices,
+        let mut notices: Vec<Notice> = self.still_held().await.into_iter().collect();
+        if self.wants_setup(&lesson.id) {
+            match self.set_up(&lesson).await {
+                Ok(told) => notices.extend(told),
                 Err(stopped) => {
                     // What was open stays open. If nothing was, a restart opens nothing either.
                     if self.engine.open.is_none() {
@@ -46,9 +49,8 @@ impl Actor {
                     self.save();
                     return Err(stopped.say(lang));
                 }
-            },
-            false => vec![],
-        };
+            }
+        }
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
         // What a way back would take by now nobody has agreed to.
@@ -59,6 +61,17 @@ impl Actor {
             open.notices.splice(0..0, notices);
         }
         Ok(())
+    }
+
+    /// Names the components that `fault stop` holds down, e.g. since an earlier lesson. There are
+    /// none on a cluster that is not Ropewalk's.
+    async fn still_held(&self) -> Option<Notice> {
+        let broken = self.host.inside(&Inside::Faults).await.ok()?;
+        let broken: Vec<Broken> = serde_json::from_value(broken).ok()?;
+        let held: BTreeSet<String> = broken.into_iter().filter_map(|broken| broken.component).collect();
+        let starts: Vec<String> = held.iter().map(|name| format!("`fault start {name}`")).collect();
+        let names = held.into_iter().collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| (Word::StillHeld, vec![names.into(), starts.join(", ").into()]))
     }
 
     /// Refuses a lesson that declares another cluster than this one.

@@ -50,6 +50,29 @@ async fn next_says_that_a_step_is_not_done_before_it_asks_what_the_next_lesson_t
     sitting.crew.kill();
 }
 
+/// The lesson about the controller manager was left while the controller manager was stopped.
+#[tokio::test]
+async fn a_lesson_that_is_opened_names_the_components_that_are_stopped() {
+    let now = clock::now();
+    let cut = json!({"fault": "cut", "nodes": ["a", "b"], "since": now});
+    let fault = cluster::faults::HELD;
+    let held = |component: &str, node: &str| json!({"fault": fault, "component": component, "nodes": [node], "since": now});
+    let stopped = [held("kube-scheduler", "a"), held("etcd", "b"), held("kube-scheduler", "b")];
+    for (broken, is_told) in [(json!([cut]), false), (json!(stopped), true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let sitting = Sitting::begin(dir.path(), no_past()).await;
+        *sitting.stage.broken.lock() = broken;
+        for (lang, named) in
+            [("en", "this lesson: etcd, kube-scheduler. To"), ("ko", "컴포넌트: etcd, kube-scheduler. 다시")]
+        {
+            let told = sitting.answer(lang, sure(WITHOUT)).await.unwrap()["notices"].to_string();
+            assert_eq!(told.contains(named), is_told, "{told}");
+            assert_eq!(told.contains("`fault start etcd`, `fault start kube-scheduler`"), is_told, "{told}");
+        }
+        sitting.crew.kill();
+    }
+}
+
 /// The setup is played before the jump: nothing goes back to a moment before it.
 #[tokio::test]
 async fn a_jump_into_a_lesson_that_is_set_up_by_it_goes_back_behind_no_setup() {

@@ -184,7 +184,7 @@ mod tests {
     use super::super::lab::Hint;
     use super::*;
     use crate::cel::facts::{self, Facts, Object};
-    use crate::cel::{Expr, Use, value};
+    use crate::cel::{Expr, Use, value, version::Version};
     use serde_json::{Map, Value, json};
 
     /// A cluster that has nothing but these objects. They are made from what a lab draws from
@@ -386,6 +386,34 @@ mod tests {
         ];
         assert_eq!(own.iter().map(is_told).collect::<Vec<_>>(), [false; 4]);
         assert_eq!(other.iter().map(is_told).collect::<Vec<_>>(), [true; 4]);
+    }
+
+    #[test]
+    fn a_hint_of_scheduler_down_tells_of_pods_that_were_bound_by_hand() {
+        let labs = Labs::built_in();
+        let lab = labs.get("scheduler-down").unwrap();
+        let when = lab.hints.iter().find(|hint| hint.id == "how-hand").unwrap().when.as_ref().unwrap();
+        let ns = lab.variant(7).unwrap()["ns"].as_str().unwrap().to_string();
+        let is_told = |nodes: &[&str], user: &str| {
+            let known = facts_of(lab, |v| {
+                let app = v["app"].as_str().unwrap();
+                let made = |(kind, name, owner): (&str, &str, &str)| {
+                    json!({"kind": kind, "metadata": {"namespace": v["ns"], "name": name, "uid": kind,
+                        "ownerReferences": [{"uid": owner, "controller": true}]}})
+                };
+                let all =
+                    [("Deployment", app, ""), ("ReplicaSet", "r", "Deployment"), ("Pod", "p", "ReplicaSet")];
+                all.map(made).into()
+            });
+            let body = |node: &str| json!({"spec": {"nodeName": node}}).to_string().into();
+            let version = |(node, at)| Arc::new(Version::new(at, None, "MODIFIED", body(node)).by(user));
+            let versions = Arc::new(nodes.iter().copied().zip(1..).map(version).collect());
+            let mut known = Arc::into_inner(known).unwrap();
+            known.history = Arc::new([(("pods".into(), ns.clone(), "p".into()), versions)].into());
+            when.holds(&Arc::new(known))
+        };
+        assert!(is_told(&["", "n"], "learner") && !is_told(&["", "n"], "system:kube-scheduler"));
+        assert!(!is_told(&["n"], "learner") && !is_told(&[""], "learner"), "by a template, by none");
     }
 
     #[test]
