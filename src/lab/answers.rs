@@ -76,8 +76,11 @@ impl Engine {
         let lacks = |answer: &super::format::Answer| is_waiting && answer.is.is_probe();
         let is_unknown = |answer: &super::format::Answer| lacks(answer) || answer.is.truth(&facts).is_none();
         let unknown = !is_told || step.answer.as_ref().is_none_or(is_unknown);
+        let kept = self.progress.look(&open.lesson.id, &step.id).and_then(|noted| noted.answers.last());
+        let more = step.answer.as_ref().zip(kept).filter(|_| !unknown);
+        let more = more.and_then(|(answer, kept)| answer.missing(kept, &facts));
         if let Some(open) = &mut self.open {
-            (open.given.waits, open.given.unknown) = (false, unknown);
+            (open.given.waits, open.given.unknown, open.given.more) = (false, unknown, more);
         }
     }
 
@@ -112,6 +115,7 @@ impl Engine {
             cards: cards.collect(),
             given: given.map(|kept| answer.shown(kept, lang)),
             state,
+            more: open.given.more.filter(|_| state == Judged::Wrong),
         })
     }
 
@@ -274,6 +278,29 @@ mod tests {
         engine.settle();
         assert_eq!(judged(&engine), Judged::Right);
         assert_eq!(engine.answer_first("en"), None);
+    }
+
+    #[test]
+    fn a_part_of_the_right_choices_is_told_as_such() {
+        let choices = "      question: Which two?\n      form: choices\n      choices: {a: A, b: B, c: C}\n      is: [a, c]\n      count: 2\n";
+        let text = format!(
+            "---\nid: t/01\ntitle: T\ntrack: t\norder: 1\nsteps:\n  - id: ask\n    task: Look.\n    answer:\n{choices}    solution: [x]\n---\n## Ask {{#ask}}\n"
+        );
+        let mut engine = engine();
+        engine.progress = Progress::default();
+        let lesson = parse(&text, Path::new("lesson.md"), &[]).unwrap();
+        engine.open = Some(Open::new(Arc::new(lesson), 0, Memory::default()));
+        let mut more = |written: &str| {
+            engine.take_answer(written, "en").unwrap();
+            engine.settle();
+            engine.close_answer(0, true);
+            let answer = engine.view("en").answer.unwrap();
+            (answer.state, answer.more)
+        };
+        assert_eq!(more("c"), (Judged::Wrong, Some(1)));
+        assert_eq!(more("b c"), (Judged::Wrong, None), "one of them is wrong");
+        assert_eq!(more("a"), (Judged::Wrong, Some(1)));
+        assert_eq!(more("a c"), (Judged::Right, None));
     }
 
     #[test]

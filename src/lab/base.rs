@@ -171,6 +171,9 @@ mod tests {
         let pod = BTreeSet::from(["pods/default/nginx-pod".to_string()]);
         assert_eq!(needs("first-voyage/09", "close"), pod, "the Service is what it deletes");
         assert_eq!(needs("first-voyage/09", "inside"), pod);
+        // Its solution writes the manifests to a file, and applies the file.
+        let shop = ["deployments.apps/default/db", "services/default/db"].map(String::from);
+        assert!(needs("first-voyage/20", "db").is_disjoint(&BTreeSet::from(shop)));
     }
 
     #[test]
@@ -194,6 +197,8 @@ mod tests {
         let all = again(lesson, 4, &gone("deployments.apps/default/web"), |_| true);
         assert_eq!(all.left, [0], "{all:?}");
         assert!(again(lesson, 4, &BTreeSet::new(), |_| true).played.is_empty(), "nothing is gone");
+        let all = again(find("first-voyage/20"), 1, &gone("deployments.apps/default/db"), |_| true);
+        assert_eq!(all, Again { played: vec![], left: vec![0] }, "the file is written in a shell");
     }
 
     /// Its own setup makes it when it begins; an earlier step's setup is played with the step.

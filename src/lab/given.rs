@@ -19,6 +19,8 @@ pub(crate) struct Given {
     pub asked: u64,
     /// It could not be judged.
     pub unknown: bool,
+    /// How many right choices are missing beside those in it, where that is told.
+    pub more: Option<usize>,
 }
 
 /// Takes an answer for right if it is; true if that is to be saved.

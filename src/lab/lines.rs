@@ -1,8 +1,14 @@
 //! The lines of a lesson or a lab: which of them may fail, what a manifest or a here-document is
 //! made of, and what the teacher, who has no shell, can play.
 
+use super::own;
 use kubectl::table;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes of a file that a here-document writes: of a longer one the text is not remembered.
+const FILE_MAX: usize = 64 * 1024;
+/// Files whose texts are remembered at a time.
+const FILES_MAX: usize = 16;
 
 /// The line without a `-` before it, and whether there was one.
 pub(crate) fn may_fail(line: &str) -> (&str, bool) {
@@ -102,24 +108,123 @@ pub(crate) fn is_answer(line: &str) -> bool {
     line.split_whitespace().next() == Some("answer")
 }
 
-/// Lines as (command, what it reads): a manifest follows its `-f -` up to a line `.`. Answers of
-/// the learner's are left out.
+/// Lines as (command, what it reads): a manifest follows its `-f -` up to a line `.`, and a
+/// here-document follows its line up to the word that it names. A later `-f FILE` reads the text
+/// that a here-document wrote to this file. Answers of the learner's are left out.
+///
+/// ```text
+/// cat > a.yaml <<'END'     ("cat > a.yaml <<'END'", "kind: Pod\n")
+/// kind: Pod
+/// END
+/// kubectl apply -f a.yaml  ("kubectl apply -f a.yaml", "kind: Pod\n")
+/// ```
 pub(crate) fn commands(lines: &[String]) -> Vec<(String, String)> {
-    let mut all: Vec<(String, String)> = Vec::new();
-    let mut rest = lines.iter();
-    while let Some(line) = rest.next() {
-        let mut input = String::new();
-        if reads_manifest(line) {
-            for more in rest.by_ref().take_while(|l| !ends_manifest(l)) {
-                input.push_str(more);
-                input.push('\n');
-            }
-        }
+    let (mut all, mut files, mut rest) = (Vec::new(), Files::default(), lines);
+    while let Some((line, after)) = rest.split_first() {
+        let (input, behind) = following(line, after);
+        rest = behind;
+        let input = files.follow(line, input);
         if !is_answer(line) {
             all.push((line.clone(), input));
         }
     }
     all
+}
+
+/// Of the lines after a command, the text that is its standard input, and the lines behind that.
+fn following<'a>(line: &str, after: &'a [String]) -> (String, &'a [String]) {
+    let ends = |word: String| after.iter().position(|l| l.trim_start_matches('\t') == word);
+    let count = match here_document(line).and_then(ends) {
+        Some(count) => count,
+        None if reads_manifest(line) => after.iter().position(|l| ends_manifest(l)).unwrap_or(after.len()),
+        None => return (String::new(), after),
+    };
+    let text = after[..count].iter().flat_map(|l| [l.as_str(), "\n"]).collect();
+    (text, after.get(count + 1..).unwrap_or_default())
+}
+
+/// The texts of files that here-documents have written, by the names of the files.
+#[derive(Default)]
+struct Files(BTreeMap<String, String>);
+
+impl Files {
+    /// Follows a line whose standard input is `input`, and returns all that it reads.
+    fn follow(&mut self, line: &str, input: String) -> String {
+        if let Some((name, appends)) = written(line) {
+            let before = self.0.remove(&name);
+            let text = match (appends, before) {
+                (false, _) => input.clone(),
+                (true, Some(before)) => before + &input,
+                // The beginning of the file is not known.
+                (true, None) => return input,
+            };
+            if text.len() <= FILE_MAX && self.0.len() < FILES_MAX {
+                self.0.insert(name, text);
+            }
+            return input;
+        }
+        if self.0.is_empty() {
+            return input;
+        }
+        if let Some(text) = self.read_by(line, &input) {
+            return text;
+        }
+        // Another program may change the files that it names: `sed -i s/a/b/ web.yaml`.
+        if !is_plain(may_fail(line).0) {
+            self.0.retain(|name, _| !line.contains(name.as_str()));
+        }
+        input
+    }
+
+    /// The manifests that a line of kubectl's makes or deletes objects from, as one text. `None`:
+    /// it does neither, or reads none of the files.
+    fn read_by(&self, line: &str, input: &str) -> Option<String> {
+        let parsed = own::parsed(line)?;
+        let is_trial = !matches!(parsed.flags.text("dry-run"), "" | "none");
+        if is_trial || !matches!(parsed.verb.path, "apply" | "create" | "delete" | "replace") {
+            return None;
+        }
+        let names = parsed.flags.list("filename");
+        let text_of = |name: &String| match name.as_str() {
+            "-" => Some(input),
+            name => self.0.get(plain_path(name)).map(String::as_str),
+        };
+        let texts: Vec<&str> = names.iter().filter_map(text_of).collect();
+        (!texts.is_empty()).then(|| texts.join("---\n"))
+    }
+}
+
+/// The file that a line writes its here-document to, and whether it appends it: (`db.yaml`, false)
+/// of `cat > db.yaml <<'EOF'`. `None`: the line does something else, or more than that.
+fn written(line: &str) -> Option<(String, bool)> {
+    here_document(line)?;
+    let words = shlex::split(may_fail(line).0)?;
+    let (program, rest) = words.split_first()?;
+    if program != "cat" {
+        return None;
+    }
+    let (mut found, mut rest) = (None, rest.iter());
+    while let Some(word) = rest.next() {
+        if let Some(end) = word.strip_prefix("<<") {
+            // The word that ends it may stand alone.
+            if matches!(end, "" | "-") {
+                rest.next()?;
+            }
+            continue;
+        }
+        let name = word.strip_prefix('>')?;
+        let (name, appends) = name.strip_prefix('>').map_or((name, false), |name| (name, true));
+        let name = if name.is_empty() { rest.next()?.as_str() } else { name };
+        if found.replace((plain_path(name).to_string(), appends)).is_some() {
+            return None;
+        }
+    }
+    found
+}
+
+/// The name of a file in the current directory without `./` before it.
+fn plain_path(name: &str) -> &str {
+    name.strip_prefix("./").unwrap_or(name)
 }
 
 /// Does a manifest follow this line? A line that is not kubectl's alone is looked at by its words.
@@ -205,5 +310,64 @@ mod tests {
         for line in ["kubectl logs -f web", "kubectl exec web -- tar -f -", "apply -f web.yaml"] {
             assert!(!reads_manifest(line), "{line}");
         }
+    }
+
+    /// What each command of these lines reads.
+    fn read_by(lines: &[&str]) -> Vec<String> {
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        commands(&lines).into_iter().map(|(_, input)| input).collect()
+    }
+
+    #[test]
+    fn a_file_that_a_here_document_wrote_is_read_by_its_name() {
+        let lines = [
+            "cat > a.yaml <<'END'",
+            "kind: A",
+            "END",
+            "-cat <<\"E\" >./b.yaml",
+            "kubectl delete ns x",
+            "E",
+            "cat >> a.yaml << E",
+            "a: 1",
+            "E",
+            "kubectl get pods",
+            "kubectl apply -n x -f ./a.yaml && kubectl wait pod a --for=delete",
+            "-kubectl create -f b.yaml,a.yaml",
+            "kubectl replace --filename=b.yaml -f a.yaml",
+        ];
+        let a = "kind: A\na: 1\n";
+        let b = "kubectl delete ns x\n";
+        let both = format!("{b}---\n{a}");
+        assert_eq!(read_by(&lines), ["kind: A\n", b, "a: 1\n", "", a, &both, &both]);
+        assert_eq!(
+            read_by(&["kubectl apply -f - <<END", "a: 1", ".", "END", "kubectl get pods"]),
+            ["a: 1\n.\n", ""],
+            "it ends with its own word"
+        );
+        assert_eq!(read_by(&["cat <<END", "answer a"]).len(), 1, "a here-document without an end");
+    }
+
+    #[test]
+    fn a_file_whose_text_is_not_known_is_not_read() {
+        let after = |line: &str, command: &str| {
+            read_by(&["cat > a.yaml <<E", "kind: A", "E", line, command]).pop().unwrap_or_default()
+        };
+        let apply = "kubectl apply -f a.yaml";
+        assert_eq!(after("kubectl diff -f a.yaml", apply), "kind: A\n");
+        for line in ["sed -i s/A/B/ a.yaml", "kubectl get pod a -o yaml > a.yaml", "vi a.yaml"] {
+            assert_eq!(after(line, apply), "", "{line}");
+        }
+        for command in [
+            "kubectl apply -f other.yaml",
+            "kubectl apply -f a.yaml --dry-run=server",
+            "kubectl get -f a.yaml",
+            "echo kubectl apply -f a.yaml",
+        ] {
+            assert_eq!(after("kubectl get pods", command), "", "{command}");
+        }
+        let appended = ["cat >> a.yaml <<E", "kind: A", "E", apply];
+        assert_eq!(read_by(&appended)[1], "", "the beginning of the file is not known");
+        let long = "a".repeat(FILE_MAX);
+        assert_eq!(read_by(&["cat > a.yaml <<E", &long, "E", apply])[1], "");
     }
 }

@@ -190,7 +190,7 @@ fn names_in(line: &str, input: &str) -> Vec<String> {
 }
 
 /// The first command of a line, if it is one of kubectl's.
-fn parsed(line: &str) -> Option<parse::Parsed> {
+pub(crate) fn parsed(line: &str) -> Option<parse::Parsed> {
     let line = line.trim_start_matches('-').trim();
     let words = shlex::split(line).unwrap_or_default();
     let words = words.into_iter().skip(usize::from(line.starts_with("kubectl ") || line.starts_with("k ")));
@@ -344,6 +344,19 @@ mod tests {
         {
             assert!(!twelfth.contains(other), "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_made_from_a_file_of_a_here_document_is_named() {
+        let head = ["cat > a.yaml <<'END'", "apiVersion: v1", "kind: Pod", "metadata: {name: a}", "END"];
+        let with = |line: &str| head.iter().chain(&[line]).map(ToString::to_string).collect::<Vec<_>>();
+        let pod = BTreeSet::from(["pods/shop/a".to_string()]);
+        let made_by = with("kubectl apply -n shop -f a.yaml");
+        assert_eq!((named(&made_by), makes(&made_by)), (pod.clone(), pod.clone()));
+        assert_eq!(namespaces(&made_by), Some(BTreeSet::from(["shop".to_string()])));
+        let deleted_by = with("kubectl delete -n shop -f a.yaml");
+        assert_eq!((named(&deleted_by), makes(&deleted_by)), (pod, BTreeSet::new()));
+        assert_eq!(named(&with("kubectl get -n shop -f a.yaml")), BTreeSet::new());
     }
 
     #[test]

@@ -377,6 +377,10 @@ pub struct Answer {
     pub given: Option<String>,
     /// How the last answer stands.
     pub state: Judged,
+    /// All of its choices are right, and so many are missing. It is told only where the question
+    /// says how many are right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more: Option<usize>,
 }
 
 /// How an answer stands.

@@ -281,6 +281,7 @@ texts! {
     AnswerOrder: "Put all of them in order: `answer` and the letters.", "모두 순서대로 놓으세요: `answer` 다음에 글자를 쓰세요.";
     AnswerRight: "✓ Right: {}", "✓ 맞습니다: {}";
     AnswerWrong: "Not right: {}. Look again and answer again; `hint` helps.", "아닙니다: {}. 다시 살펴보고 답하세요. `hint`가 도움이 됩니다.";
+    AnswerPart: "Right so far: {}. {} more: answer again with all the letters; `hint` helps.", "여기까지는 맞습니다: {}. {}개가 더 있습니다. 모든 글자를 넣어 다시 답하세요. `hint`가 도움이 됩니다.";
     AnswerUnknown: "This answer cannot be checked now: what the question is about does not exist, or the cluster does not answer in time. {}", "이 답은 지금 확인할 수 없습니다. 질문의 대상이 없거나 클러스터가 제때 응답하지 않습니다. {}";
     LessonDone: "✓ Done.", "✓ 완료했습니다.";
     LessonSolved: "✓ Solved for you.", "✓ 풀이를 대신 실행했습니다.";

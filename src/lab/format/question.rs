@@ -1,9 +1,10 @@
 //! A question of a step, and what a learner may answer.
 
 use super::text::Text;
-use crate::cel::{Expr, value};
+use crate::cel::{Expr, Facts, value};
 use cel::Value;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How a question is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -31,6 +32,18 @@ pub struct Answer {
     pub cards: Vec<(String, Text)>,
     /// Is `answer` right?
     pub(crate) is: Expr,
+    /// Whether a part of the right choices is told as such: only where the author states how many
+    /// are right.
+    pub(crate) part: Option<Part>,
+}
+
+/// How a part of the right choices is recognized.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// How many choices are right, as the question says.
+    pub count: usize,
+    /// Are so many choices right, and all those in `answer` among them?
+    pub is: Expr,
 }
 
 /// Why an answer is none: it is not judged.
@@ -85,6 +98,13 @@ impl Answer {
                 Ok((value::list(list), letters.join(" ")))
             }
         }
+    }
+
+    /// How many right choices are missing in an answer that was kept, if all of its own are right.
+    /// `None`: one of them is wrong, none is missing, or the author does not state the number.
+    pub(crate) fn missing(&self, kept: &str, facts: &Arc<Facts>) -> Option<usize> {
+        let part = self.part.as_ref().filter(|part| part.is.holds(facts))?;
+        part.count.checked_sub(kept.split(' ').count()).filter(|missing| *missing > 0)
     }
 
     /// `b a`, `b,a`, `ba`, and the same keys with a Korean keyboard layout on.

@@ -149,6 +149,7 @@ pub(crate) struct Answer {
     pub form: Form,
     pub is: Right,
     pub tolerance: Option<f64>,
+    pub count: Option<usize>,
     pub choices: Option<BTreeMap<String, String>>,
     pub cards: Option<BTreeMap<String, String>>,
 }

@@ -146,7 +146,10 @@ impl PageStyle {
         let told = match answer.state {
             Judged::Missing | Judged::Waiting => return String::new(),
             Judged::Right => self.say(Say::AnswerRight, &[&given]),
-            Judged::Wrong => self.say(Say::AnswerWrong, &[&given]),
+            Judged::Wrong => match answer.more {
+                Some(more) => self.say(Say::AnswerPart, &[&given, &more.to_string()]),
+                None => self.say(Say::AnswerWrong, &[&given]),
+            },
             Judged::Unknown => self.say(Say::AnswerUnknown, &[&given]),
         };
         format!("{told}\n")

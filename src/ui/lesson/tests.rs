@@ -150,7 +150,8 @@ fn a_question_about_the_cluster_stands_below_the_task_and_reveals_nothing() {
     let asked = |state, given: Option<&str>| {
         let question = "Who stores it?".to_string();
         let given = given.map(String::from);
-        let answer = Answer { question, form: Form::Choices, cards: cards.clone(), given, state };
+        let cards = cards.clone();
+        let answer = Answer { question, form: Form::Choices, cards, given, state, ..Answer::default() };
         PLAIN.page(&LessonView { answer: Some(answer), ..view() })
     };
     let page = asked(Judged::Missing, None);
@@ -161,6 +162,15 @@ fn a_question_about_the_cluster_stands_below_the_task_and_reveals_nothing() {
     assert!(asked(Judged::Unknown, Some("kubelet")).contains("cannot be checked"));
     let right = asked(Judged::Right, Some("API server"));
     assert!(right.contains("✓ Right: API server") && !right.contains("Choose all"), "{right}");
+}
+
+#[test]
+fn a_part_of_the_right_choices_is_told_with_how_many_are_missing() {
+    use lab::view::Answer;
+    let answer =
+        Answer { given: Some("etcd".into()), state: Judged::Wrong, more: Some(1), ..Answer::default() };
+    let told = PLAIN.judged(&LessonView { answer: Some(answer), ..view() });
+    assert!(told.contains("Right so far: etcd. 1 more") && !told.contains("Not right"), "{told}");
 }
 
 #[test]

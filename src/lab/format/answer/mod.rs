@@ -5,7 +5,7 @@
 //! what is right; for the form `text` it is compiled as `alike(answer, object(…).status.podIP)`.
 
 use super::compiler::Compiler;
-use super::question::{Answer, Form};
+use super::question::{Answer, Form, Part};
 use super::raw::{self, Right};
 use super::text::{EN, Text};
 use crate::cel::facts::ANSWER;
@@ -23,8 +23,40 @@ pub(super) fn compile(on: &mut Compiler<'_>, raw: raw::Answer) -> Option<Answer>
         on.fault("tolerance:", "a tolerance is a number from 0 on, and only the form number has one".into());
     }
     let is = right(on, raw.form, &raw.is, tolerance, &cards)?;
+    let part = part(on, &raw, cards.len());
     let cards = cards.into_iter().map(|(letter, text)| (letter, Text::new(&text))).collect();
-    Some(Answer { question: Text::new(&raw.question), form: raw.form, cards, is })
+    Some(Answer { question: Text::new(&raw.question), form: raw.form, cards, is, part })
+}
+
+/// Compiles how a part of the right choices is recognized, if `count:` says how many are right.
+///
+/// Example: `is: [b, d]` with `count: 2` becomes
+/// `size(["b","d"]) == 2 && answer.all(chosen, chosen in (["b","d"]))`.
+fn part(on: &mut Compiler<'_>, raw: &raw::Answer, choices: usize) -> Option<Part> {
+    let count = raw.count?;
+    if raw.form != Form::Choices || !(2..=choices).contains(&count) {
+        let what = "`count` says how many choices are right: 2 at least, and only the form choices has it";
+        on.fault("count:", what.into());
+        return None;
+    }
+    let source = match &raw.is {
+        Right::Expr(source) => source.clone(),
+        Right::List(all) if all.len() == count => serde_json::Value::from(all.clone()).to_string(),
+        Right::List(all) => {
+            on.fault("count:", format!("`is` names {} right choices, not {count}", all.len()));
+            return None;
+        }
+        Right::Number(_) => return None,
+    };
+    let bound = [(ANSWER, Meaning::default())];
+    if on.expr_near("count:", &source, Use::Check, &bound)?.names(ANSWER) {
+        let what = "this `is` names `answer`, so it does not say which choices are right; leave out `count`";
+        on.fault("count:", what.into());
+        return None;
+    }
+    let source = format!("size({source}) == {count} && {ANSWER}.all(chosen, chosen in ({source}))");
+    let is = on.expr_near("count:", &source, Use::Check, &bound)?;
+    Some(Part { count, is })
 }
 
 /// The choices or the cards of a question, as its form wants them.

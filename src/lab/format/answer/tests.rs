@@ -94,6 +94,26 @@ fn choices_and_cards_are_letters() {
 }
 
 #[test]
+fn how_many_choices_are_missing_is_told_only_where_their_number_is_stated() {
+    let missing = |answer: &Answer, written: &str| {
+        let (value, kept) = answer.read(written).unwrap();
+        answer.missing(&kept, &Arc::new(Facts { answer: Some(value), ..Facts::default() }))
+    };
+    let head = "question: Which three?\nform: choices\nchoices: {a: A, b: B, c: C, d: D}\n";
+    for is in ["[a, b, d]", "'true ? [\"a\", \"b\", \"d\"] : [\"c\"]'"] {
+        let stated = asked(&format!("{head}is: {is}\ncount: 3"));
+        for (written, more) in
+            [("b", Some(2)), ("d a", Some(1)), ("a b d", None), ("c", None), ("a c", None), ("a b c d", None)]
+        {
+            assert_eq!(missing(&stated, written), more, "{is} {written}");
+        }
+        assert_eq!(missing(&asked(&format!("{head}is: {is}")), "b"), None, "the number is not stated");
+    }
+    let other = asked(&format!("{head}is: '[\"a\"] + [\"b\"]'\ncount: 3"));
+    assert_eq!(missing(&other, "a"), None, "in this cluster another number is right");
+}
+
+#[test]
 fn what_is_wrong_with_a_question_is_told_with_its_line() {
     let long = "question: Which?\nform: text\ntolerance: 1\nis: [a]";
     for (answer, line, told) in [
@@ -108,6 +128,17 @@ fn what_is_wrong_with_a_question_is_told_with_its_line() {
         ("question: Which?\nform: number\nis: [a]", 12, "`is` is an expression; or a number"),
         ("question: Which?\nform: text\nis: []", 12, "no answer would be right"),
         (long, 12, "only the form number has one"),
+        ("question: Which?\nform: text\nis: [a]\ncount: 2", 13, "only the form choices has it"),
+        (
+            "question: Which?\nform: choices\nchoices: {a: A, b: B}\nis: [a]\ncount: 2",
+            14,
+            "`is` names 1 right choices, not 2",
+        ),
+        (
+            "question: Which?\nform: choices\nchoices: {a: A, b: B}\nis: '\"a\" in answer'\ncount: 2",
+            14,
+            "leave out `count`",
+        ),
         (
             "question: Which?\nform: text\nchoices: {a: A, b: B}\nis: [a]",
             11,

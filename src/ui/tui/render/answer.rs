@@ -49,8 +49,10 @@ pub(super) fn answering(
         Judged::Missing | Judged::Right => return,
         Judged::Wrong if model.lesson.refused.is_some() => return,
         Judged::Waiting => (Word::AnswerWaits, Tone::Dim),
+        Judged::Wrong if answer.more.is_some() => (Word::AnswerPart, Tone::Warn),
         Judged::Wrong => (Word::AnswerWrong, Tone::Warn),
         Judged::Unknown => (Word::AnswerUnknown, Tone::Warn),
     };
-    out.extend(text(&lang.say(word, &[&given]), look, tone, room, "", "  "));
+    let more = answer.more.unwrap_or_default().to_string();
+    out.extend(text(&lang.say(word, &[&given, &more]), look, tone, room, "", "  "));
 }

@@ -13,6 +13,7 @@ fn questioned(lang: Lang, state: Judged) -> LessonView {
         cards: vec![],
         given,
         state,
+        more: None,
     };
     LessonView { answer: Some(answer), ..lesson(lang) }
 }
@@ -86,6 +87,12 @@ fn how_the_answer_stands_is_shown() {
         let shown = text(&screen(&model));
         assert!(shown.contains(told), "{told}\n{shown}");
     }
+    let mut part = questioned(Lang::Ko, Judged::Wrong);
+    part.answer.as_mut().unwrap().more = Some(2);
+    let mut model = model(80, 24, Lang::Ko, Look::default());
+    tell(&mut model, Event::Lesson(Box::new(part)));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("여기까지는") && shown.contains("2개") && !shown.contains("아닙니다"), "{shown}");
     let mut right = in_lesson(questioned(Lang::En, Judged::Right));
     press(&mut right, KeyCode::Enter);
     assert_eq!(right.lesson.draft, None, "there is nothing left to answer");

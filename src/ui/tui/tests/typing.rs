@@ -151,6 +151,7 @@ fn enter_behind_a_command_in_the_wrong_pane_moves_nothing() {
         cards: vec![],
         given: None,
         state: Judged::Missing,
+        more: None,
     };
     let asked = LessonView { answer: Some(answer), ..lesson(Lang::En) };
     for view in [done(Lang::En), asked, LessonView::default()] {
