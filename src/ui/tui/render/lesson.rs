@@ -136,7 +136,8 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
     let (lang, look) = (model.lang, model.look);
     let mut out = Vec::new();
     let open = view.state == State::Open;
-    // Before everything that could push its end, which names the remedy, out of the pane.
+    // First, because a long task would push the end of the sentence out of the pane, and the end
+    // names the remedy.
     if let Some(lost) = &view.lost {
         out.extend(marked(lost, look, Tone::Bad, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
     }

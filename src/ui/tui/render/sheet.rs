@@ -119,9 +119,9 @@ impl Sheet {
         line.unwrap_or(0).min(self.last_upper())
     }
 
-    /// Where the text begins once the question is answered: at the command that the task means,
-    /// because it has to be typed now, else at the guess. What is said to the guess follows. A
-    /// command that stands in this answer is reached from the guess where it is near.
+    /// Returns the line with which the text begins once the question is answered: the command that
+    /// the task means, because the learner types it now; without a command, the guess. A command
+    /// below the guess may stay there as long as both are in sight.
     fn guessed(&self) -> Option<usize> {
         let (Some(command), Some(said)) = (self.marks.command, self.marks.said) else {
             return self.marks.said;
