@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-/// The characters of a text, each as a text.
+/// Returns the characters of a text, each as a slice of it.
 pub(crate) fn signs(text: &str) -> impl Iterator<Item = &str> {
     text.char_indices().map(move |(at, c)| &text[at..at + c.len_utf8()])
 }
