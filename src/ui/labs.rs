@@ -77,8 +77,9 @@ pub fn given_up(style: &PageStyle, given: &GivenUp) -> String {
     out
 }
 
-/// A grade for people: points and what was found of each task, the score, how it came about, the
-/// debrief, and the file of the record.
+/// A grade for people: points and what was found of each task, how it came about, the debrief, the
+/// file of the record, and the score. The score is the last line, which the pane of a shell shows
+/// however long the rest is.
 pub fn grade(style: &PageStyle, graded: &Graded, view: &LabView) -> String {
     let say = |say, with: &[&str]| style.lang.say(say, with);
     let record = &graded.record;
@@ -95,21 +96,22 @@ pub fn grade(style: &PageStyle, graded: &Graded, view: &LabView) -> String {
             out.push_str(&style.marked(&" ".repeat(prose::cells(&mark)), told));
         }
     }
-    out.push_str(&format!(
-        "\n{}\n",
-        say(Say::LabScore, &[&record["score"].to_string(), &record["max"].to_string()])
-    ));
-    remarks(style.lang, record).iter().for_each(|line| out.push_str(&style.prose(line, "")));
+    let mut notes = remarks(style.lang, record);
     if graded.untold > 0 {
-        out.push_str(&style.prose(&say(Say::LabUntold, &[&graded.untold.to_string()]), ""));
+        notes.push(say(Say::LabUntold, &[&graded.untold.to_string()]));
     }
+    if !notes.is_empty() {
+        out.push('\n');
+    }
+    notes.iter().for_each(|note| out.push_str(&style.prose(note, "")));
     if !graded.debrief.is_empty() {
         out.push('\n');
         for told in graded.debrief.iter().map(|told| told.get(tag(style.lang))) {
             out.push_str(&style.prose(told, "  "));
         }
     }
-    out.push_str(&format!("\n{}\n", say(Say::LabRecord, &[&graded.file])));
+    let total = say(Say::LabScore, &[&record["score"].to_string(), &record["max"].to_string()]);
+    out.push_str(&format!("\n{}\n{total}\n", say(Say::LabRecord, &[&graded.file])));
     out
 }
 
@@ -285,6 +287,7 @@ mod tests {
             assert!(told.contains(part), "{part}\n{told}");
         }
         assert!(told.contains("Explanations kept back: 1."), "{told}");
+        assert!(told.ends_with("/r.json\n40 of 80 points\n"), "the last line, in sight: {told}");
         let record = json!({"tampered": true, "attempts": {"starts": 3, "seed_starts": 2, "gradings": 1, "earlier_gradings": 4}});
         let remarks = remarks(Lang::En, &record);
         let shown = json!({"attempts": {"starts": 2, "seed_starts": 1, "gradings": 1, "earlier_solves": 1, "earlier_hints": 2, "earlier_left": 4, "book_deleted": 3, "gave_up": true}});

@@ -83,6 +83,7 @@
 #![warn(missing_docs)]
 
 pub mod beside;
+mod breaks;
 mod column;
 mod commands;
 mod complete;

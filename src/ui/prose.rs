@@ -2,10 +2,11 @@
 //! takes two. What stands out has a style, so that the REPL can print it and the terminal
 //! interface can paint it.
 
+use super::breaks::{breaks, signs};
 use lab::format::pack::reorders;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use std::borrow::Cow;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// How a piece of text stands out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -59,12 +60,17 @@ pub(crate) fn lay_out(markdown: &str, width: usize) -> Vec<Row> {
     laid(markdown, Page { width: width.max(10), ..Page::default() })
 }
 
+/// The same, and code in a sentence keeps its backticks.
+pub(crate) fn lay_out_with_ticks(markdown: &str, width: usize) -> Vec<Row> {
+    laid(markdown, Page { width: width.max(10), has_ticks: true, ..Page::default() })
+}
+
 /// Markdown as lines of at most `width` cells behind the indent, with ANSI styles if `colour`. Code
 /// in a sentence keeps its backticks: colour alone says nothing to a screen reader, a log or a
 /// terminal without colours.
 pub fn text(markdown: &str, width: usize, indent: &str, colour: bool) -> String {
     let room = width.saturating_sub(cells(indent)).max(10);
-    print(&laid(markdown, Page { width: room, has_ticks: true, ..Page::default() }), indent, colour)
+    print(&lay_out_with_ticks(markdown, room), indent, colour)
 }
 
 fn laid(markdown: &str, mut page: Page) -> Vec<Row> {
@@ -344,17 +350,19 @@ pub fn wrap(text: &[Span], width: usize) -> Vec<Row> {
             rows.push(vec![]);
             used = 0;
         }
-        for span in word.drain(..) {
-            for c in span.text.chars() {
-                let size = c.width().unwrap_or(0);
-                if used + size > width {
-                    rows.push(vec![]);
-                    used = 0;
-                }
-                append(rows, c.encode_utf8(&mut [0; 4]), span.style);
-                used += size;
+        let signs: Vec<(&str, Style)> =
+            word.iter().flat_map(|span| signs(&span.text).map(move |sign| (sign, span.style))).collect();
+        let alone: Vec<&str> = signs.iter().map(|(sign, _)| *sign).collect();
+        let breaks = breaks(&alone, used, 0, width);
+        for (at, (sign, style)) in signs.into_iter().enumerate() {
+            if breaks.contains(&at) {
+                rows.push(vec![]);
+                used = 0;
             }
+            append(rows, sign, style);
+            used += cells(sign);
         }
+        word.clear();
     };
     for span in text {
         // Code is one piece, so that a command is not torn unless it has to be.
@@ -387,6 +395,7 @@ fn append(rows: &mut [Row], text: &str, style: Style) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaks::closes;
 
     fn plain(markdown: &str, width: usize) -> Vec<String> {
         print(&lay_out(markdown, width), "", false).lines().map(String::from).collect()
@@ -412,6 +421,29 @@ mod tests {
         for width in 10..40 {
             let printed = text("a `kubectl get pods -A` and `b` and `c` and `d` `e`", width, "", false);
             assert!(printed.lines().all(|line| cells(line) <= width), "{width}: {printed}");
+        }
+    }
+
+    /// The last hint of a lab ends with a patch that is wider than a pane.
+    #[test]
+    fn no_line_begins_with_the_mark_that_closes_a_long_word() {
+        let hint =
+            "Type `kubectl patch svc web --type=json -p '[{\"op\":\"replace\",\"path\":\"/spec/ports/0\"}]'`";
+        let long = "(https://registry.example.com/very/long/파드/이름).";
+        let particle = "`registry.example.com/very/long/파드/이름`를 보세요";
+        for (markdown, width) in
+            [hint, long, particle].into_iter().flat_map(|s| (16..80).map(move |w| (s, w)))
+        {
+            let printed = text(markdown, width, "", false);
+            for line in printed.lines() {
+                assert!(cells(line) <= width, "{width}: {printed}");
+                let first = signs(line).next().unwrap_or_default();
+                // A backtick also opens: then a character follows that is no closing mark.
+                let opens = first == "`" && line.len() > 1 && line[1..].starts_with(char::is_alphanumeric);
+                let opens = opens && !line.starts_with("`를");
+                assert!(opens || first == "'" || !closes(first), "{width}: {printed}");
+                assert!(!line.chars().all(|c| closes(&c.to_string())), "{width}: {printed}");
+            }
         }
     }
 

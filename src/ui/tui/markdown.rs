@@ -3,7 +3,7 @@
 
 use super::look::{Look, Sign, Tone};
 use super::text::{Piece, cells, fold};
-use crate::prose::{self, Row, lay_out};
+use crate::prose::{self, Row, lay_out, lay_out_with_ticks};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
@@ -80,12 +80,21 @@ fn dress(style: prose::Style, under: Style, look: Look) -> Style {
 
 /// One paragraph, for a place where it stands behind a sign: emphasis and code, no blocks.
 pub(crate) fn inline(text: &str, style: Style, look: Look) -> Vec<Piece> {
-    let rows = lay_out(text, usize::from(u16::MAX)).into_iter().filter(|row| !row.is_empty());
+    joined(lay_out(text, usize::from(u16::MAX)), style, look)
+}
+
+/// The same with backticks around code: a sentence that has the colour of code must not run into
+/// its command.
+pub(crate) fn inline_with_ticks(text: &str, style: Style, look: Look) -> Vec<Piece> {
+    joined(lay_out_with_ticks(text, usize::from(u16::MAX)), style, look)
+}
+
+fn joined(rows: Vec<Row>, style: Style, look: Look) -> Vec<Piece> {
     let dressed = |row: Row| {
         let pieces = row.into_iter().map(|s| Piece::new(s.text, dress(s.style, style, look)));
         pieces.chain([Piece::new(" ", style)]).collect::<Vec<_>>()
     };
-    rows.flat_map(dressed).collect()
+    rows.into_iter().filter(|row| !row.is_empty()).flat_map(dressed).collect()
 }
 
 /// `## Run it {#run}`: the anchor is for machines.

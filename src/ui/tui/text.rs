@@ -1,5 +1,6 @@
 //! Text measured in terminal cells: Hangul takes two, and is never cut in half.
 
+use crate::breaks::breaks;
 use clock::Timestamp;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -131,10 +132,12 @@ pub(crate) fn wrap(pieces: &[Piece], room: usize, first: &str, rest: &str) -> Ve
             *used += 1;
         }
         *space = None;
-        for piece in word.drain(..) {
+        let parts: Vec<&str> = word.iter().flat_map(|piece| piece.text.graphemes(true)).collect();
+        let (breaks, mut at) = (breaks(&parts, *used, cells(rest), room), 0);
+        for piece in word.iter() {
             let mut text = String::new();
             for part in piece.text.graphemes(true) {
-                if *used + cells(part) > room && *used > cells(rest) {
+                if breaks.contains(&at) {
                     if let Some(line) = lines.last_mut() {
                         line.push(Span::styled(std::mem::take(&mut text), piece.style));
                     }
@@ -143,12 +146,14 @@ pub(crate) fn wrap(pieces: &[Piece], room: usize, first: &str, rest: &str) -> Ve
                 }
                 text.push_str(part);
                 *used += cells(part);
+                at += 1;
             }
             if let Some(line) = lines.last_mut() {
                 line.push(Span::styled(text, piece.style));
             }
             *begun = true;
         }
+        word.clear();
     };
     let mut space: Option<Style> = None;
     for piece in pieces {
@@ -215,6 +220,17 @@ mod tests {
         let lines = plain(&wrap(&korean, 16, "", ""));
         assert!(lines.iter().all(|l| cells(l) <= 16) && lines.len() > 2, "{lines:?}");
         assert_eq!(lines.join(" "), korean[0].text);
+    }
+
+    #[test]
+    fn a_closing_mark_stays_with_the_end_of_a_long_word() {
+        let code = Style::new().bold();
+        let pieces = |word: &str| [Piece::new(word, code), Piece::new(").", Style::new())];
+        assert_eq!(plain(&wrap(&pieces("abcdefgh"), 8, "", "")), ["abcdefg", "h)."]);
+        assert_eq!(plain(&wrap(&pieces("abcdefgh"), 9, "", "")), ["abcdefg", "h)."]);
+        assert_eq!(plain(&wrap(&pieces("abcdefgh"), 10, "", "")), ["abcdefgh)."]);
+        assert_eq!(plain(&wrap(&pieces("가나다라"), 8, "", "")), ["가나다", "라)."]);
+        assert_eq!(plain(&wrap(&pieces("가나다라"), 10, "- ", "  ")), ["- 가나다", "  라)."]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::super::model::Model;
 use super::super::text::cells;
 use super::super::words::Word;
 use super::marks::Marks;
-use super::paragraph::{marked, text};
+use super::paragraph::{hinted, marked, text};
 use crate::labs::{clock, remarks};
 use crate::lesson::tag;
 use crate::texts::Say;
@@ -128,7 +128,7 @@ fn hints(model: &Model, view: &LabView, room: usize, out: &mut Vec<Line<'static>
         let tone = if newest { Tone::Accent } else { Tone::Dim };
         // A manifest stands below its sentence: its lines and their indentation have a meaning.
         let (first, rest) = hint.split_once("\n\n").unwrap_or((hint.as_str(), ""));
-        out.extend(marked(&format!("{label}: {first}"), look, tone, room, "", "  "));
+        out.extend(hinted(&format!("{label}: {first}"), look, tone, room));
         if !rest.is_empty() {
             out.extend(markdown::lines(rest, room, look));
         }

@@ -1,13 +1,13 @@
 //! The lesson: what to read scrolls above, what to do stands firmly below it.
 
-use super::super::look::{Sign, Tone};
+use super::super::look::{Look, Sign, Tone};
 use super::super::markdown;
 use super::super::model::Model;
 use super::super::words::Word;
 use super::answer;
 use super::lab;
 use super::marks::Marks;
-use super::paragraph::{marked, text};
+use super::paragraph::{self, marked, text};
 use crate::lesson::{alone, missing};
 use crate::texts::Lang;
 use ::lab::view::{Check, Judged, LessonView, Predict, State, Verdict};
@@ -47,6 +47,7 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
     if !out.is_empty() {
         out.push(Line::default());
     }
+    marks.command = first_code(&view.prose, room, look).map(|at| out.len() + at);
     out.extend(markdown::lines(&view.prose, room, look));
     let open = view.state == State::Open;
     if open && let Some(said) = view.predict.as_ref().and_then(|p| p.chosen.as_ref()) {
@@ -60,6 +61,8 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
     }
     if !view.after.is_empty() {
         out.push(Line::default());
+        let here = out.len();
+        marks.command = marks.command.or_else(|| first_code(&view.after, room, look).map(|at| here + at));
         out.extend(markdown::lines(&view.after, room, look));
     }
     // The newest hint stands below, beside the task. The others do not come between the guess and
@@ -98,6 +101,13 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
     (out, marks)
 }
 
+/// The line of a text with which its first block of code begins.
+fn first_code(text: &str, room: usize, look: Look) -> Option<usize> {
+    let before = markdown::lines(&text[..text.find("```")?], room, look).len();
+    // An empty line stands between the sentences and the code.
+    Some(before + usize::from(before > 0))
+}
+
 /// Which checks are told where room is scarce.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checks {
@@ -126,6 +136,11 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
     let (lang, look) = (model.lang, model.look);
     let mut out = Vec::new();
     let open = view.state == State::Open;
+    // First, because a long task would push the end of the sentence out of the pane, and the end
+    // names the remedy.
+    if let Some(lost) = &view.lost {
+        out.extend(marked(lost, look, Tone::Bad, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
+    }
     let question = view.predict.as_ref().filter(|p| open && p.chosen.is_none());
     match question {
         Some(predict) => asking(predict, model, room, &mut out),
@@ -147,9 +162,6 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
             }
         }
         None => {}
-    }
-    if let Some(lost) = &view.lost {
-        out.extend(marked(lost, look, Tone::Bad, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
     }
     if let Some(refused) = &model.lesson.refused {
         out.extend(marked(refused, look, Tone::Bad, room, "", "  "));
@@ -192,7 +204,7 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
 
 fn hinted(model: &Model, number: usize, say: &str, room: usize, tone: Tone) -> Vec<Line<'static>> {
     let label = model.lang.say(Word::Hint, &[&number.to_string()]);
-    marked(&format!("{label}: {say}"), model.look, tone, room, "", "  ")
+    paragraph::hinted(&format!("{label}: {say}"), model.look, tone, room)
 }
 
 fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mut Vec<Line<'static>>) {

@@ -5,6 +5,8 @@
 pub(super) struct Marks {
     /// The learner's guess.
     pub said: Option<usize>,
+    /// The first block of code of the step, which its task may mean by "the command above".
+    pub command: Option<usize>,
     /// What happened; of a lab, its grade.
     pub told: Option<usize>,
     /// Of a lab: its tasks, its newest hint, and the way.

@@ -29,3 +29,8 @@ pub(super) fn marked(
 ) -> Vec<Line<'static>> {
     wrap(&markdown::inline(words, look.tone(tone), look), room, first, rest)
 }
+
+/// The same for a hint: its commands stand in backticks.
+pub(super) fn hinted(words: &str, look: Look, tone: Tone, room: usize) -> Vec<Line<'static>> {
+    wrap(&markdown::inline_with_ticks(words, look.tone(tone), look), room, "", "  ")
+}

@@ -80,15 +80,10 @@ impl Sheet {
         let dense = upper.iter().filter(|l| l.width() > 0).count();
         if marks.told.is_none() && upper.len() + firm > height && dense + firm <= height {
             upper.retain(|l| l.width() > 0);
-            marks.said = None; // all is in sight
+            (marks.said, marks.command) = (None, None); // all is in sight
         }
         let gap = usize::from(firm > 0 && firm + upper.len() < height && !upper.is_empty());
         let rows = height.saturating_sub(firm + gap);
-        // Whatever is said to a guess, a low pane can begin with it. A high one stays full: what
-        // the task calls "above" is then in sight.
-        if let Some(said) = marks.said.filter(|_| long && upper.len() > rows) {
-            upper.resize(upper.len().max(said + rows), Line::default());
-        }
         Sheet { rows, upper, lower, firm, gap, marks }
     }
 
@@ -116,12 +111,23 @@ impl Sheet {
         let line = match scroll {
             Scroll::To(line) => return line.min(self.last()),
             Scroll::Told => self.marks.told,
-            Scroll::Said => self.marks.said,
+            Scroll::Said => self.guessed(),
             Scroll::Tasks => self.marks.tasks,
             Scroll::Hint => self.marks.hint,
             Scroll::Way => self.marks.way,
         };
         line.unwrap_or(0).min(self.last_upper())
+    }
+
+    /// Returns the line with which the text begins once the question is answered: the command that
+    /// the task means, because the learner types it now; without a command, the guess. A command
+    /// below the guess may stay there as long as both are in sight.
+    fn guessed(&self) -> Option<usize> {
+        let (Some(command), Some(said)) = (self.marks.command, self.marks.said) else {
+            return self.marks.said;
+        };
+        let is_near = said <= command && command + 1 < said + self.rows;
+        Some(if is_near { said } else { command })
     }
 }
 
@@ -331,22 +337,19 @@ mod tests {
         assert!(refused.contains("first answer") && !refused.contains("Not right"), "{refused}");
     }
 
-    /// The first line of the lesson's pane.
-    fn first_line(model: &Model) -> String {
-        let pane = inside(model.panes().lesson);
-        let mut buffer = Buffer::empty(model.area());
-        render(model, model.panes().lesson, &mut buffer);
-        (pane.x..pane.right()).map(|x| buffer[(x, pane.y)].symbol()).collect()
+    /// The first line of the code that a text begins first, without its spaces.
+    fn code_of(text: &str) -> Option<&str> {
+        text.lines().skip_while(|line| !line.trim_start().starts_with("```")).nth(1).map(str::trim)
     }
 
     #[test]
-    fn at_80_by_24_the_pane_starts_at_the_guess_and_a_new_step_at_its_top() {
+    fn at_80_by_24_a_guess_brings_the_command_of_the_task_into_sight_and_a_new_step_its_top() {
         use crate::tui::{event::Event, update::update};
         let library = Library::built_in();
-        let mut scrolled_to = 0;
+        let (mut scrolled_to, mut commands) = (0, 0);
         let questions = library.lessons.iter().flat_map(|l| l.steps.iter().map(move |s| (l, s)));
         for (lesson, step) in questions.filter(|(_, step)| step.predict.is_some()) {
-            for (lang, said) in [(Lang::En, "You said a: "), (Lang::Ko, "예 측 : a: ")] {
+            for (lang, said) in [(Lang::En, "You said a: "), (Lang::Ko, "예측: a: ")] {
                 let mut model =
                     Model::new("main", lang, Look::default(), Size::new(80, 24), Default::default());
                 let show = |model: &mut Model, view| drop(update(model, Event::Lesson(Box::new(view))));
@@ -355,22 +358,60 @@ mod tests {
                 model.lesson.scroll = scrolled(&model, 3);
                 show(&mut model, view(lesson, step, tag(lang), true));
                 let place = format!("{} {} {lang:?}", lesson.id, step.id);
+                assert_eq!(model.lesson.scroll, Scroll::Said, "{place}");
                 let sheet = Sheet::of(&model, inside(model.panes().lesson));
+                let lines = sheet.upper.iter().skip(sheet.first(Scroll::Said)).take(sheet.rows);
+                let shown: Vec<String> = lines.map(|line| line.to_string().trim().to_string()).collect();
                 // A text that fits is all in sight: nothing has to be scrolled.
                 if sheet.upper.len() > sheet.rows {
-                    let first = first_line(&model);
-                    assert!(first.trim().starts_with(said), "{place}: {first:?}");
                     scrolled_to += 1;
+                    let is_full =
+                        shown.len() == sheet.rows && sheet.upper.last().is_some_and(|l| l.width() > 0);
+                    assert!(is_full, "{place}: lines without a word: {shown:#?}");
+                    let code = [&step.prose, &step.after].into_iter().find_map(|t| code_of(t.get(tag(lang))));
+                    commands += usize::from(code.is_some());
+                    let code: Option<String> = code.map(|code| code.chars().take(12).collect());
+                    let wanted = code.unwrap_or_else(|| said.trim().to_string());
+                    let is_seen = shown.iter().any(|line| line.starts_with(&wanted));
+                    assert!(is_seen, "{place}: {wanted:?} is not in sight: {shown:#?}");
                 }
                 let next = LessonView { step: 99, ..view(lesson, step, tag(lang), false) };
                 show(&mut model, next);
                 assert_eq!(model.lesson.scroll, Scroll::To(0), "{place}");
                 // Opened anew, a step that was guessed begins at its top, too.
                 show(&mut model, LessonView { step: 98, ..view(lesson, step, tag(lang), true) });
-                assert!(!first_line(&model).trim().starts_with(said), "{place}");
+                assert_eq!(model.lesson.scroll, Scroll::To(0), "{place}");
             }
         }
-        assert!(scrolled_to > 20, "{scrolled_to}: the pane was not scrolled to a guess");
+        assert!(scrolled_to > 20 && commands > 10, "{scrolled_to} {commands}: the pane was not scrolled");
+    }
+
+    #[test]
+    fn the_remedy_of_a_lost_step_is_in_sight_however_long_the_step_is() {
+        let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), Default::default());
+        let choice = |letter: &str| (letter.to_string(), "one ".repeat(30));
+        let predict = Predict {
+            question: "which ".repeat(30),
+            choices: ["a", "b", "c"].map(choice).to_vec(),
+            ..Predict::default()
+        };
+        let lost =
+            "This step builds on something that is gone: pods/web, services/shop. `goto run` brings it back.";
+        for predict in [None, Some(predict)] {
+            model.lesson.view = Some(LessonView {
+                id: "t/1".into(),
+                prose: "word ".repeat(100),
+                task: "do ".repeat(200),
+                predict,
+                lost: Some(lost.into()),
+                ..LessonView::default()
+            });
+            let sheet = Sheet::of(&model, inside(model.panes().lesson));
+            let shown = sheet.lower.iter().take(sheet.firm).map(|line| line.to_string().trim().to_string());
+            let shown = shown.collect::<Vec<_>>().join(" ");
+            assert!(sheet.firm < sheet.lower.len(), "not all fits: {shown}");
+            assert!(shown.contains("goto run brings it back."), "{shown}");
+        }
     }
 
     #[test]
@@ -424,12 +465,15 @@ mod tests {
         let view = LessonView {
             predict: Some(Predict { chosen: Some("a".into()), ..Predict::default() }),
             after: "Now look.".into(),
-            hints: vec![hint("the first"), hint("the second")],
+            hints: vec![hint("the first: `ls -l`"), hint("the second")],
             ..LessonView::default()
         };
         let (lines, _) = reading(&model, &view, 60);
         let at = |words: &str| lines.iter().position(|line| line.to_string().contains(words));
-        assert!(at("You said a") < at("Now look.") && at("Now look.") < at("the first"), "{lines:?}");
+        assert!(
+            at("You said a") < at("Now look.") && at("Now look.") < at("the first: `ls -l`"),
+            "{lines:?}"
+        );
         assert!(at("You said a").is_some() && at("the second").is_none(), "{lines:?}");
     }
 }

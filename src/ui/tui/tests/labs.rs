@@ -244,7 +244,8 @@ fn a_grade_the_way_and_a_hint_come_into_sight() {
     for (width, height) in SIZES {
         let mut model = playing(width, height, Lang::En, open(Lang::En));
         lab(&mut model, checked(Lang::En));
-        assert!(text(&screen(&model)).contains("hint 1: Look at"), "{}", text(&screen(&model)));
+        let shown = text(&screen(&model));
+        assert!(shown.contains("hint 1: Look at") && shown.contains("`kubectl"), "a command: {shown}");
         lab(&mut model, graded(Lang::En));
         let shown = text(&screen(&model));
         assert!(shown.contains("Grade") && shown.contains("60 of 100 points, not passed"), "{shown}");
