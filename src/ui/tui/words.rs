@@ -254,7 +254,7 @@ texts! { pub(crate) enum Word {
     EndpointLeaves: "leaving", "나가는 중";
     NotInSlice: "not in a slice", "슬라이스에 없음";
     RefusedPort: "localhost:{} is closed: connections are refused here", "localhost:{} 닫힘: 연결이 여기서 거부됩니다";
-    RefusedTarget: "no endpoint has this port: connections are refused here", "이 포트를 가진 엔드포인트 없음: 연결이 여기서 거부됩니다";
+    RefusedTarget: "no endpoint has this port: connections refused here", "이 포트를 가진 엔드포인트 없음: 연결이 거부됩니다";
     RefusedRules: "no endpoint is ready: connections are refused here", "준비된 엔드포인트 없음: 연결이 여기서 거부됩니다";
     // -- the control plane's sentences, at most 73 cells
     WhyStages: "Each request passes these gates in order before anything is stored.", "모든 요청은 저장되기 전에 이 관문을 차례로 통과합니다.";

@@ -338,7 +338,7 @@ fn endpoints_without_a_port_get_nothing() {
     all(&mut model, "endpointslices", vec![slice]);
     let lines = map(&model);
     let expected = [
-        " ✗ no endpoint has this port: connections are refused here",
+        " ✗ no endpoint has this port: connections refused here",
         " 2 of 2 endpoints ready",
         " │ ● 10.244.1.5        web-1",
     ];
