@@ -40,8 +40,8 @@
 //! ### The views of the map
 //! One play head moves all views: its line stands under each of them, with marks for a typed
 //! command (`$`), a fault and a step that turned green. F4 puts the objects of an earlier moment
-//! beside those of now and restores nothing; `rewind` restores. A typed command is one of kubectl's,
-//! which its requests name by a session, or a single request of curl, wget or HTTPie.
+//! beside those of now and restores nothing; `rewind` restores. A typed command is one of
+//! kubectl's, which its requests name by a session, or a single request of curl, wget or HTTPie.
 //!
 //! A view draws all that it knows from 72 by 13 cells on (the map of a screen of 120 by 34, or F2
 //! at 80 by 24), and a small form below that size:

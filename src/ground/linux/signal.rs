@@ -108,8 +108,8 @@ pub(crate) fn stop_ignoring(signals: &[Signal]) -> io::Result<()> {
     ignored.try_for_each(|number| set_action(number, libc::SIG_DFL))
 }
 
-/// Lets a command heed the signals of [`STOP`] although this process ignores some, as a program does
-/// that a person starts at a terminal.
+/// Lets a command heed the signals of [`STOP`] although this process ignores some, as a program
+/// does that a person starts at a terminal.
 pub fn start_heeding(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
     // SAFETY: makes system calls only.

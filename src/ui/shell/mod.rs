@@ -100,6 +100,18 @@ pub(crate) struct Shell {
     told_exports: File,
 }
 
+impl Setting {
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            program: &self.program,
+            home: &self.home,
+            kubeconfig: &self.kubeconfig,
+            bin: &self.bin,
+            spare: &self.spare,
+        }
+    }
+}
+
 impl Shell {
     /// Starts the shell and waits until it is ready. On a terminal a shell that gets stuck in its
     /// start files, or ends in them, is started once more without them.
@@ -171,14 +183,7 @@ impl Shell {
             exports: None,
             told_exports,
         };
-        let surroundings = Surroundings {
-            program: &setting.program,
-            home: &setting.home,
-            kubeconfig: &setting.kubeconfig,
-            bin: &setting.bin,
-            spare: &setting.spare,
-        };
-        let text = setting.dialect.preparation(&surroundings, &shell.token, setting.terminal);
+        let text = setting.dialect.preparation(&setting.surroundings(), &shell.token, setting.terminal);
         shell.orders.write_all(text.as_bytes())?;
         // Our own copies stay open until the shell has opened its ends: only then does its end
         // become visible as one.
