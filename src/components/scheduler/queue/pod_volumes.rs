@@ -140,7 +140,8 @@ impl Scheduler {
             free.retain(|volume| {
                 let name = volume.metadata.name.as_deref().unwrap_or_default();
                 let looks_free = volume.spec.as_ref().is_none_or(|s| s.claim_ref.is_none());
-                !reserved.contains_key(name) && !(looks_free && given.contains(name))
+                let is_given = looks_free && given.contains(name);
+                !reserved.contains_key(name) && !is_given
             });
             volumes.open.iter_mut().for_each(|open| open.keep_fitting(&free));
         }
