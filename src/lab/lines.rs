@@ -9,6 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 const FILE_MAX: usize = 64 * 1024;
 /// Files whose texts are remembered at a time.
 const FILES_MAX: usize = 16;
+/// Bytes that all commands of some lines read of such files. Beyond that their text is not known.
+const READ_MAX: usize = 1024 * 1024;
+/// Lines of a here-document. The end of a longer one is not looked for.
+const HERE_MAX: usize = 1000;
 
 /// The line without a `-` before it, and whether there was one.
 pub(crate) fn may_fail(line: &str) -> (&str, bool) {
@@ -133,7 +137,8 @@ pub(crate) fn commands(lines: &[String]) -> Vec<(String, String)> {
 
 /// Of the lines after a command, the text that is its standard input, and the lines behind that.
 fn following<'a>(line: &str, after: &'a [String]) -> (String, &'a [String]) {
-    let ends = |word: String| after.iter().position(|l| l.trim_start_matches('\t') == word);
+    let near = &after[..after.len().min(HERE_MAX)];
+    let ends = |word: String| near.iter().position(|l| l.trim_start_matches('\t') == word);
     let count = match here_document(line).and_then(ends) {
         Some(count) => count,
         None if reads_manifest(line) => after.iter().position(|l| ends_manifest(l)).unwrap_or(after.len()),
@@ -145,25 +150,29 @@ fn following<'a>(line: &str, after: &'a [String]) -> (String, &'a [String]) {
 
 /// The texts of files that here-documents have written, by the names of the files.
 #[derive(Default)]
-struct Files(BTreeMap<String, String>);
+struct Files {
+    texts: BTreeMap<String, String>,
+    /// The bytes that were read of them. A few lines could name one file very often.
+    read: usize,
+}
 
 impl Files {
     /// Follows a line whose standard input is `input`, and returns all that it reads.
     fn follow(&mut self, line: &str, input: String) -> String {
         if let Some((name, appends)) = written(line) {
-            let before = self.0.remove(&name);
+            let before = self.texts.remove(&name);
             let text = match (appends, before) {
                 (false, _) => input.clone(),
                 (true, Some(before)) => before + &input,
                 // The beginning of the file is not known.
                 (true, None) => return input,
             };
-            if text.len() <= FILE_MAX && self.0.len() < FILES_MAX {
-                self.0.insert(name, text);
+            if text.len() <= FILE_MAX && self.texts.len() < FILES_MAX {
+                self.texts.insert(name, text);
             }
             return input;
         }
-        if self.0.is_empty() {
+        if self.texts.is_empty() {
             return input;
         }
         if let Some(text) = self.read_by(line, &input) {
@@ -171,14 +180,14 @@ impl Files {
         }
         // Another program may change the files that it names: `sed -i s/a/b/ web.yaml`.
         if !is_plain(may_fail(line).0) {
-            self.0.retain(|name, _| !line.contains(name.as_str()));
+            self.texts.retain(|name, _| !line.contains(name.as_str()));
         }
         input
     }
 
     /// The manifests that a line of kubectl's makes or deletes objects from, as one text. `None`:
     /// it does neither, or reads none of the files.
-    fn read_by(&self, line: &str, input: &str) -> Option<String> {
+    fn read_by(&mut self, line: &str, input: &str) -> Option<String> {
         let parsed = own::parsed(line)?;
         let is_trial = !matches!(parsed.flags.text("dry-run"), "" | "none");
         if is_trial || !matches!(parsed.verb.path, "apply" | "create" | "delete" | "replace") {
@@ -187,10 +196,15 @@ impl Files {
         let names = parsed.flags.list("filename");
         let text_of = |name: &String| match name.as_str() {
             "-" => Some(input),
-            name => self.0.get(plain_path(name)).map(String::as_str),
+            name => self.texts.get(plain_path(name)).map(String::as_str),
         };
         let texts: Vec<&str> = names.iter().filter_map(text_of).collect();
-        (!texts.is_empty()).then(|| texts.join("---\n"))
+        let bytes: usize = texts.iter().map(|text| text.len() + 4).sum();
+        if texts.is_empty() || self.read + bytes > READ_MAX {
+            return None;
+        }
+        self.read += bytes;
+        Some(texts.join("---\n"))
     }
 }
 
@@ -345,6 +359,22 @@ mod tests {
             "it ends with its own word"
         );
         assert_eq!(read_by(&["cat <<END", "answer a"]).len(), 1, "a here-document without an end");
+    }
+
+    /// A pack may have very many such lines, and one line may name its file very often.
+    #[test]
+    fn what_commands_read_of_files_has_a_bound() {
+        let text = "a".repeat(FILE_MAX - 1);
+        let often = format!("kubectl apply -f {}", ["a.yaml"; 100].join(","));
+        let mut lines = vec!["cat > a.yaml <<E", &text, "E", &often];
+        assert_eq!(read_by(&lines).pop().unwrap_or_default(), "");
+        lines.pop();
+        lines.extend(["kubectl apply -f a.yaml"; 100]);
+        let read: usize = read_by(&lines).iter().skip(1).map(String::len).sum();
+        assert!((READ_MAX / 2..=READ_MAX).contains(&read), "{read}");
+        let far = vec!["kind: A"; HERE_MAX];
+        let lines: Vec<&str> = [&["cat > a.yaml <<E"][..], &far, &["E"]].concat();
+        assert_eq!(read_by(&lines)[0], "", "its end is too far away");
     }
 
     #[test]
