@@ -316,14 +316,16 @@ impl Scheduler {
                 };
                 let decision = Decision::refused_everywhere(&nodes, plugin, &why);
                 tell(&decision);
-                self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await?;
+                let (clears, message) = (decision.clears_nomination(&pod), decision.message(&pod));
+                self.refuse(&key, &pod, UNSCHEDULABLE, message, clears, &cause).await?;
                 return Ok(Outcome::After(FLUSH));
             }
         };
         let decision = decide::decide(&pod, &nodes, &volumes, &self.config.rng);
         tell(&decision);
         let Some(node) = decision.chosen.clone() else {
-            let written = self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await;
+            let (clears, message) = (decision.clears_nomination(&pod), decision.message(&pod));
+            let written = self.refuse(&key, &pod, UNSCHEDULABLE, message, clears, &cause).await;
             // Whatever became of the condition: it may say this already, or its answer be lost.
             self.tell_of_preemption(&key, &pod, &decision, &cause);
             return written.map(|()| Outcome::After(FLUSH));
@@ -438,7 +440,7 @@ impl Scheduler {
         tracing::warn!(pod = %key, node, error = why, failures, ?pause, "binding failed, trying again");
         let message = format!("binding to node {node:?} failed: {why}");
         self.waiting.lock().insert(key.clone(), clock::Instant::now()); // its own condition is no news, see `pod_changed`
-        if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, &cause).await {
+        if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, true, &cause).await {
             tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
         }
         self.queue.add_after_pause(key.clone(), cause, pause);

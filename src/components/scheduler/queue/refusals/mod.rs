@@ -2,12 +2,12 @@
 
 use super::{Error, Scheduler, UNSCHEDULABLE};
 use crate::cache::is_live;
-use crate::decide::Decision;
+use crate::decide::{Decision, never_preempts};
 use client::{Key, is_code, reference};
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tap::Cause;
 
@@ -50,7 +50,8 @@ impl Scheduler {
     /// only if its message is another one, or if the pod has another generation: each write of the
     /// pod is a request, for which the next decision waits. The watch may not show the last write
     /// yet: a pod whose condition said A, and then B, still has A in the cache. So if A is true
-    /// again, it is written again.
+    /// again, it is written again. With `clears_nomination` the pod is not nominated for a node any
+    /// more, either.
     ///
     /// # Errors
     /// Of the request, unless the pod is gone or another one has its name.
@@ -60,6 +61,7 @@ impl Scheduler {
         pod: &Pod,
         reason: &str,
         message: String,
+        clears_nomination: bool,
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
         if reason == UNSCHEDULABLE {
@@ -71,7 +73,9 @@ impl Scheduler {
         let generation = pod.metadata.generation;
         let told = Told { uid: pod.metadata.uid.clone(), message: message.clone(), generation };
         let is_shown = before.as_ref().is_some_and(|condition| told.is_in(condition));
-        if is_shown && self.last_told(key, pod).is_none_or(|last| last == told) {
+        let nominated = pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref());
+        let clears = clears_nomination && nominated.is_some_and(|node| !node.is_empty());
+        if !clears && is_shown && self.last_told(key, pod).is_none_or(|last| last == told) {
             return Ok(());
         }
         // Before the answer: a write whose answer is lost may have been done.
@@ -86,7 +90,11 @@ impl Scheduler {
             observed_generation: generation,
             ..PodCondition::default()
         };
-        let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
+        let mut status = json!({"conditions": [condition]});
+        if clears {
+            status["nominatedNodeName"] = Value::Null;
+        }
+        let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": status});
         let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
         match api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
             Ok(_) => Ok(()),
@@ -112,7 +120,7 @@ impl Scheduler {
         decision: &Decision,
         cause: &Option<Cause>,
     ) {
-        if pod.spec.as_ref().and_then(|s| s.preemption_policy.as_deref()) == Some("Never") {
+        if never_preempts(pod) {
             return;
         }
         let uid = &pod.metadata.uid;

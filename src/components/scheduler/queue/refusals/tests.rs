@@ -4,7 +4,6 @@ use super::*;
 use client::Change;
 use client::testing::{Scripted, refusal};
 use k8s_openapi::api::core::v1::Node;
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ async fn a_condition_that_holds_again_is_written_again() {
     said.status = of(json!({"conditions": [condition]}));
     for (message, writes) in [("A", 0), ("B", 1), ("A", 1), ("A", 0)] {
         let key = Key::new("d", "p");
-        scheduler.refuse(&key, &said, "Unschedulable", message.into(), &None).await.unwrap();
+        scheduler.refuse(&key, &said, "Unschedulable", message.into(), false, &None).await.unwrap();
         let sent = server.take().into_iter().filter(|asked| asked.line.ends_with("/pods/p/status"));
         let told: Vec<Value> =
             sent.map(|asked| asked.body["status"]["conditions"][0]["message"].clone()).collect();
@@ -40,11 +39,37 @@ async fn a_condition_is_written_again_for_each_generation_of_the_pod() {
         said.metadata.generation = Some(generation);
         said.status = of(json!({"conditions": [condition]}));
         let key = Key::new("d", "p");
-        scheduler.refuse(&key, &said, "Unschedulable", "A".into(), &None).await.unwrap();
+        scheduler.refuse(&key, &said, "Unschedulable", "A".into(), false, &None).await.unwrap();
         let sent = server.take().into_iter().filter(|asked| asked.line.ends_with("/pods/p/status"));
         let told: Vec<Value> =
             sent.map(|asked| asked.body["status"]["conditions"][0]["observedGeneration"].clone()).collect();
         assert_eq!(told, vec![json!(generation); writes], "{observed} {generation}");
+    }
+}
+
+/// An autoscaler has nominated the pod for a node that has no room by now.
+#[tokio::test]
+async fn a_pod_that_gets_no_node_is_not_nominated_for_one_any_more() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    scheduler.volumes.tell_of(free_volume());
+    let status = json!({"allocatable": {"pods": "0"}});
+    scheduler.nodes.tell_of(of(json!({"metadata": {"name": "n", "resourceVersion": "2"}, "status": status})));
+    let message = "0/1 nodes are available: 1 Too many pods. no new claims to deallocate, preemption: \
+                   0/1 nodes are available: 1 No preemption victims found for incoming pod.";
+    let condition = json!({"type": "PodScheduled", "status": "False", "message": message});
+    for (version, nominated, policy, is_cleared) in
+        [("2", "n", None, true), ("3", "", None, false), ("4", "n", Some("Never"), false)]
+    {
+        let mut waits = pod("1");
+        waits.metadata.resource_version = Some(version.into());
+        waits.spec.as_mut().unwrap().preemption_policy = policy.map(String::from);
+        waits.status = of(json!({"nominatedNodeName": nominated, "conditions": [condition]}));
+        scheduler.pods.tell_of(waits);
+        scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+        let sent = server.take().into_iter().find(|asked| asked.line.ends_with("/pods/p/status"));
+        let cleared = sent.and_then(|asked| asked.body["status"].get("nominatedNodeName").cloned());
+        assert_eq!(cleared, is_cleared.then_some(Value::Null), "{nominated} {policy:?}");
     }
 }
 
