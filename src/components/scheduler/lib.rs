@@ -16,7 +16,7 @@
 //! of the node that was looked at, and is refused if the node has other labels or taints by now, or
 //! is cordoned. A Binding that fails is told in an Event and tried again after a pause. `sim` runs
 //! it in a simulated world, where a seed is a history of late, refused and lost requests, of kills,
-//! and of nodes that go.
+//! of nodes that go, and of volumes that are bound late.
 //!
 //! The folder `golden` shows decisions with their reasons, as scripts to read.
 //! ## Left out

@@ -69,6 +69,13 @@ impl Decision {
         tap::Event::Schedule(tap::Decision { verdicts, chosen: self.chosen.clone() })
     }
 
+    /// Returns whether a pod that fits on no node is no longer nominated for one. Upstream it comes
+    /// to that in the preemption that finds no pods to evict: not if PreFilter refuses the pod, nor
+    /// if the pod is not to preempt others. (`schedulingCycle`, `Evaluator.Preempt`)
+    pub(crate) fn clears_nomination(&self, pod: &Pod) -> bool {
+        self.verdicts.is_empty() || (self.everywhere.is_none() && !never_preempts(pod))
+    }
+
     /// Returns the message of `FailedScheduling` for this pod: `0/3 nodes are available: …`.
     /// Upstream: `FitError.Error`.
     pub(crate) fn message(&self, pod: &Pod) -> String {
@@ -98,15 +105,19 @@ impl Decision {
             preemption.push(format!("{unresolvable} Preemption is not helpful for scheduling"));
         }
         preemption.sort();
-        let policy = pod.spec.as_ref().and_then(|s| s.preemption_policy.as_deref());
-        let preemption = match policy {
-            Some("Never") => "not eligible due to preemptionPolicy=Never.".to_string(),
-            _ => format!("0/{total} nodes are available: {}.", preemption.join(", ")),
+        let preemption = match never_preempts(pod) {
+            true => "not eligible due to preemptionPolicy=Never.".to_string(),
+            false => format!("0/{total} nodes are available: {}.", preemption.join(", ")),
         };
         format!(
             "0/{total} nodes are available: {reasons}. no new claims to deallocate, preemption: {preemption}"
         )
     }
+}
+
+/// Returns whether no pod is to be evicted for this one.
+pub(crate) fn never_preempts(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|s| s.preemption_policy.as_deref()) == Some("Never")
 }
 
 /// Filters and scores all nodes, and chooses one of those with the highest total at random.
@@ -121,7 +132,8 @@ impl Decision {
 /// ```
 ///
 /// It goes to n3. A pod whose `status.nominatedNodeName` is a node that passes goes there, whatever
-/// the scores say (upstream: `evaluateNominatedNode`).
+/// the scores say (upstream: `evaluateNominatedNode`). If it goes nowhere, see
+/// [`Decision::clears_nomination`].
 pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volumes, rng: &Rng) -> Decision {
     let nodes: Vec<&NodeInfo> = nodes.iter().map(Borrow::borrow).collect();
     let named = match pre_filter(pod) {

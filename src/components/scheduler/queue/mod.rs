@@ -65,15 +65,19 @@ struct Scheduler {
     cache: Arc<Cache>,
     /// Volumes and claims that bindings on their way take.
     reserved: Mutex<OnTheirWay>,
-    /// Pods whose last binding failed. Forgotten when a pod is bound or gone, at its next look at
-    /// the latest.
+    /// Pods whose last binding failed. A pod is forgotten when it fits on no node, and when it is
+    /// not to be scheduled any more: it has a node, has ended, or is gone. An entry that comes
+    /// after that goes at the pod's next look.
     failures: Mutex<BTreeMap<Key, Failures>>,
     /// Pods that fitted on no node at the last look, or are being looked at now, or whose last
     /// binding failed, with the time.
     waiting: Mutex<BTreeMap<Key, clock::Instant>>,
     /// What the conditions of pods without a node were last written to say: the watch may be behind
-    /// that. Forgotten as `failures` are.
+    /// that. A pod is forgotten when it is not to be scheduled any more, as in `failures`; a
+    /// refusal does not remove it.
     told: Mutex<BTreeMap<Key, Told>>,
+    /// The uids of pods that have their Event `PreemptionNotImplemented`. Forgotten as `told` is.
+    told_of_preemption: Mutex<BTreeMap<Key, Option<String>>>,
     /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a
     /// pod or a node has gone, another binding has ended.
     news: watch::Sender<()>,
@@ -121,6 +125,7 @@ pub(super) async fn run(crew: &Crew, config: Config) {
         failures: Mutex::default(),
         waiting: Mutex::default(),
         told: Mutex::default(),
+        told_of_preemption: Mutex::default(),
         news: watch::Sender::new(()),
         config,
     });
@@ -311,17 +316,19 @@ impl Scheduler {
                 };
                 let decision = Decision::refused_everywhere(&nodes, plugin, &why);
                 tell(&decision);
-                self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await?;
+                let (clears, message) = (decision.clears_nomination(&pod), decision.message(&pod));
+                self.refuse(&key, &pod, UNSCHEDULABLE, message, clears, &cause).await?;
                 return Ok(Outcome::After(FLUSH));
             }
         };
         let decision = decide::decide(&pod, &nodes, &volumes, &self.config.rng);
         tell(&decision);
         let Some(node) = decision.chosen.clone() else {
-            if self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await? {
-                self.tell_of_preemption(&pod, &decision, &cause);
-            }
-            return Ok(Outcome::After(FLUSH));
+            let (clears, message) = (decision.clears_nomination(&pod), decision.message(&pod));
+            let written = self.refuse(&key, &pod, UNSCHEDULABLE, message, clears, &cause).await;
+            // Whatever became of the condition: it may say this already, or its answer be lost.
+            self.tell_of_preemption(&key, &pod, &decision, &cause);
+            return written.map(|()| Outcome::After(FLUSH));
         };
         let on = nodes.iter().find(|n| n.name == node);
         let choices = on.and_then(|node| volumes.choose(node)).unwrap_or_default();
@@ -433,7 +440,7 @@ impl Scheduler {
         tracing::warn!(pod = %key, node, error = why, failures, ?pause, "binding failed, trying again");
         let message = format!("binding to node {node:?} failed: {why}");
         self.waiting.lock().insert(key.clone(), clock::Instant::now()); // its own condition is no news, see `pod_changed`
-        if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, &cause).await {
+        if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, true, &cause).await {
             tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
         }
         self.queue.add_after_pause(key.clone(), cause, pause);

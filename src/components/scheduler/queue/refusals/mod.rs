@@ -2,19 +2,31 @@
 
 use super::{Error, Scheduler, UNSCHEDULABLE};
 use crate::cache::is_live;
-use crate::decide::Decision;
+use crate::decide::{Decision, never_preempts};
 use client::{Key, is_code, reference};
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tap::Cause;
 
 /// A condition `PodScheduled` that was sent to the API server.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Told {
     uid: Option<String>,
     message: String,
+    /// Which generation of the pod it is about: its `observedGeneration`.
+    generation: Option<i64>,
+}
+
+impl Told {
+    /// Returns whether the pod's condition says the same.
+    fn is_in(&self, condition: &PodCondition) -> bool {
+        condition.status == "False"
+            && condition.message.as_ref() == Some(&self.message)
+            && condition.observed_generation == self.generation
+    }
 }
 
 fn priority(pod: &Pod) -> i32 {
@@ -26,19 +38,20 @@ impl Scheduler {
     pub(super) fn forget_refusals(&self, key: &Key) {
         self.failures.lock().remove(key);
         self.told.lock().remove(key);
+        self.told_of_preemption.lock().remove(key);
     }
 
     /// Returns what the pod's condition was last written to say, if this scheduler has written it.
-    fn last_told(&self, key: &Key, pod: &Pod) -> Option<String> {
-        let told = self.told.lock();
-        told.get(key).filter(|told| told.uid == pod.metadata.uid).map(|told| told.message.clone())
+    fn last_told(&self, key: &Key, pod: &Pod) -> Option<Told> {
+        self.told.lock().get(key).filter(|told| told.uid == pod.metadata.uid).cloned()
     }
 
     /// The pod stays Pending. `kubectl get events` shows each refusal; the condition is written
-    /// only if its message is another one, because each write of the pod would bring it back to the
-    /// scheduler. The watch may not show the last write yet: a pod whose condition said A, and then
-    /// B, still has A in the cache. So if A is true again, it is written again. Returns whether the
-    /// condition was written.
+    /// only if its message is another one, or if the pod has another generation: each write of the
+    /// pod is a request, for which the next decision waits. The watch may not show the last write
+    /// yet: a pod whose condition said A, and then B, still has A in the cache. So if A is true
+    /// again, it is written again. With `clears_nomination` the pod is not nominated for a node any
+    /// more, either.
     ///
     /// # Errors
     /// Of the request, unless the pod is gone or another one has its name.
@@ -48,21 +61,24 @@ impl Scheduler {
         pod: &Pod,
         reason: &str,
         message: String,
+        clears_nomination: bool,
         cause: &Option<Cause>,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         if reason == UNSCHEDULABLE {
             self.failures.lock().remove(key); // no more in a row: the error is gone
         }
         let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
         let before = conditions.into_iter().find(|c| c.type_ == "PodScheduled").cloned();
         self.recorder.warning(&reference(pod), "FailedScheduling", message.clone(), cause.clone());
-        let same =
-            before.as_ref().is_some_and(|c| c.message.as_deref() == Some(&message) && c.status == "False");
-        if same && self.last_told(key, pod).is_none_or(|last| last == message) {
-            return Ok(false);
+        let generation = pod.metadata.generation;
+        let told = Told { uid: pod.metadata.uid.clone(), message: message.clone(), generation };
+        let is_shown = before.as_ref().is_some_and(|condition| told.is_in(condition));
+        let nominated = pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref());
+        let clears = clears_nomination && nominated.is_some_and(|node| !node.is_empty());
+        if !clears && is_shown && self.last_told(key, pod).is_none_or(|last| last == told) {
+            return Ok(());
         }
         // Before the answer: a write whose answer is lost may have been done.
-        let told = Told { uid: pod.metadata.uid.clone(), message: message.clone() };
         self.told.lock().insert(key.clone(), told);
         let since = before.filter(|c| c.status == "False").and_then(|c| c.last_transition_time);
         let condition = PodCondition {
@@ -71,20 +87,25 @@ impl Scheduler {
             reason: Some(reason.into()),
             message: Some(message),
             last_transition_time: Some(since.unwrap_or_else(|| Time(clock::now()))),
-            observed_generation: pod.metadata.generation,
+            observed_generation: generation,
             ..PodCondition::default()
         };
-        let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
+        let mut status = json!({"conditions": [condition]});
+        if clears {
+            status["nominatedNodeName"] = Value::Null;
+        }
+        let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": status});
         let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
         match api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
-            Ok(_) => Ok(true),
-            Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(false),
+            Ok(_) => Ok(()),
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Tells of a pod that fits nowhere although upstream might evict pods of lower priority for
-    /// it. `FailedScheduling` has upstream's words for a preemption that found no pods to evict.
+    /// it, once for each pod. `FailedScheduling` has upstream's words for a preemption that found
+    /// no pods to evict.
     ///
     /// ```text
     ///      refuses urgent (priority 1000)   its pods           could they make room?
@@ -92,8 +113,18 @@ impl Scheduler {
     /// n2   Insufficient cpu                 db, priority 2000  no: more important
     /// n3   cordoned                         log, priority 0    no: evicting them would not help
     /// ```
-    pub(super) fn tell_of_preemption(&self, pod: &Pod, decision: &Decision, cause: &Option<Cause>) {
-        if pod.spec.as_ref().and_then(|s| s.preemption_policy.as_deref()) == Some("Never") {
+    pub(super) fn tell_of_preemption(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        decision: &Decision,
+        cause: &Option<Cause>,
+    ) {
+        if never_preempts(pod) {
+            return;
+        }
+        let uid = &pod.metadata.uid;
+        if self.told_of_preemption.lock().get(key).is_some_and(|told| told == uid) {
             return;
         }
         let verdicts = decision.verdicts.iter().filter(|v| v.refused.iter().all(|r| !r.final_));
@@ -108,6 +139,7 @@ impl Scheduler {
                 "preemption is not implemented yet: the pod waits, and none of the pods of lower priority ({count} on nodes that refuse it) is evicted for it"
             );
             self.recorder.warning(&reference(pod), "PreemptionNotImplemented", message, cause.clone());
+            self.told_of_preemption.lock().insert(key.clone(), uid.clone());
         }
     }
 }

@@ -2,10 +2,10 @@ use super::super::Failures;
 use super::super::tests::{claim, free_volume, of, over, pod};
 use super::*;
 use client::Change;
-use client::testing::Scripted;
+use client::testing::{Scripted, refusal};
 use k8s_openapi::api::core::v1::Node;
-use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The pod in the cache says what it said before: the watch has not shown the writes yet.
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn a_condition_that_holds_again_is_written_again() {
     said.status = of(json!({"conditions": [condition]}));
     for (message, writes) in [("A", 0), ("B", 1), ("A", 1), ("A", 0)] {
         let key = Key::new("d", "p");
-        scheduler.refuse(&key, &said, "Unschedulable", message.into(), &None).await.unwrap();
+        scheduler.refuse(&key, &said, "Unschedulable", message.into(), false, &None).await.unwrap();
         let sent = server.take().into_iter().filter(|asked| asked.line.ends_with("/pods/p/status"));
         let told: Vec<Value> =
             sent.map(|asked| asked.body["status"]["conditions"][0]["message"].clone()).collect();
@@ -25,6 +25,52 @@ async fn a_condition_that_holds_again_is_written_again() {
     }
     scheduler.pod_changed(&Change::Deleted(Arc::new(said)));
     assert!(scheduler.told.lock().is_empty());
+}
+
+/// A user adds a toleration that does not help, and waits for the scheduler's word about that.
+#[tokio::test]
+async fn a_condition_is_written_again_for_each_generation_of_the_pod() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = over(server.client.clone(), claim("v"));
+    for (observed, generation, writes) in [(1, 1, 0), (1, 2, 1), (2, 2, 0)] {
+        let mut condition = json!({"type": "PodScheduled", "status": "False", "message": "A"});
+        condition["observedGeneration"] = json!(observed);
+        let mut said = pod("1");
+        said.metadata.generation = Some(generation);
+        said.status = of(json!({"conditions": [condition]}));
+        let key = Key::new("d", "p");
+        scheduler.refuse(&key, &said, "Unschedulable", "A".into(), false, &None).await.unwrap();
+        let sent = server.take().into_iter().filter(|asked| asked.line.ends_with("/pods/p/status"));
+        let told: Vec<Value> =
+            sent.map(|asked| asked.body["status"]["conditions"][0]["observedGeneration"].clone()).collect();
+        assert_eq!(told, vec![json!(generation); writes], "{observed} {generation}");
+    }
+}
+
+/// An autoscaler has nominated the pod for a node that has no room by now.
+#[tokio::test]
+async fn a_pod_that_gets_no_node_is_not_nominated_for_one_any_more() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    scheduler.volumes.tell_of(free_volume());
+    let status = json!({"allocatable": {"pods": "0"}});
+    scheduler.nodes.tell_of(of(json!({"metadata": {"name": "n", "resourceVersion": "2"}, "status": status})));
+    let message = "0/1 nodes are available: 1 Too many pods. no new claims to deallocate, preemption: \
+                   0/1 nodes are available: 1 No preemption victims found for incoming pod.";
+    let condition = json!({"type": "PodScheduled", "status": "False", "message": message});
+    for (version, nominated, policy, is_cleared) in
+        [("2", "n", None, true), ("3", "", None, false), ("4", "n", Some("Never"), false)]
+    {
+        let mut waits = pod("1");
+        waits.metadata.resource_version = Some(version.into());
+        waits.spec.as_mut().unwrap().preemption_policy = policy.map(String::from);
+        waits.status = of(json!({"nominatedNodeName": nominated, "conditions": [condition]}));
+        scheduler.pods.tell_of(waits);
+        scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+        let sent = server.take().into_iter().find(|asked| asked.line.ends_with("/pods/p/status"));
+        let cleared = sent.and_then(|asked| asked.body["status"].get("nominatedNodeName").cloned());
+        assert_eq!(cleared, is_cleared.then_some(Value::Null), "{nominated} {policy:?}");
+    }
 }
 
 /// A pod that has waited for room for an hour does not pause for as long as after a sixth failure.
@@ -74,4 +120,51 @@ async fn a_pod_is_told_that_no_pod_of_lower_priority_goes_for_it() {
     let events = server.events();
     let told = events.iter().filter(|event| event.body["reason"] == "PreemptionNotImplemented");
     assert_eq!(told.map(|event| &event.body["involvedObject"]["name"]).collect::<Vec<_>>(), ["urgent"]);
+}
+
+/// The answer to the write of a condition may be lost, and an earlier scheduler may have written
+/// the same one.
+#[tokio::test]
+async fn a_pod_is_told_once_that_nothing_goes_for_it_whatever_becomes_of_its_condition() {
+    let server = Scripted::new(|asked| match asked.line.ends_with("/pods/lost/status") {
+        true => refusal(500, "the answer is lost"),
+        false => None,
+    })
+    .await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    let status = json!({"allocatable": {"pods": "1"}});
+    scheduler.nodes.tell_of(of(json!({"metadata": {"name": "n", "resourceVersion": "2"}, "status": status})));
+    let message = "0/1 nodes are available: 1 Too many pods. no new claims to deallocate, preemption: \
+                   0/1 nodes are available: 1 No preemption victims found for incoming pod.";
+    let condition = json!({"type": "PodScheduled", "status": "False", "message": message});
+    for (name, conditions) in [("lost", json!([])), ("same", json!([condition])), ("last", json!([]))] {
+        scheduler.pods.tell_of(of(json!({"metadata": {"name": name, "namespace": "d", "uid": name},
+            "spec": {"containers": [], "priority": 1000}, "status": {"conditions": conditions}})));
+    }
+    // The second look would tell of one pod more.
+    for (web, looks) in [("web-1", &["lost", "same"][..]), ("web-2", &["lost", "same", "last"][..])] {
+        scheduler.pods.tell_of(of(json!({"metadata": {"name": web, "namespace": "d", "uid": web},
+            "spec": {"nodeName": "n", "containers": [], "priority": 0}})));
+        for name in looks {
+            let look = scheduler.schedule(Key::new("d", *name), None).await;
+            assert_eq!(look.is_err(), *name == "lost", "{name}");
+        }
+    }
+    let told = || {
+        let events = server.events().into_iter();
+        let events = events.filter(|event| event.body["reason"] == "PreemptionNotImplemented");
+        events.map(|event| event.body["involvedObject"]["name"].clone()).collect::<Vec<_>>()
+    };
+    let all = async {
+        while !told().contains(&json!("last")) {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(clock::timeout(Duration::from_secs(20), all).await.is_some(), "{:?}", told());
+    assert_eq!(told(), ["lost", "same", "last"]);
+    let writes = server.lines();
+    assert!(!writes.iter().any(|line| line.ends_with("/pods/same/status")), "{writes:?}");
+    let gone = of(json!({"metadata": {"name": "lost", "namespace": "d"}}));
+    scheduler.pod_changed(&Change::Deleted(Arc::new(gone)));
+    assert_eq!(scheduler.told_of_preemption.lock().len(), 2);
 }

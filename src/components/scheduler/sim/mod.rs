@@ -1,8 +1,10 @@
 //! The scheduler in a simulated world: pods come and go, nodes come and go, and between the
 //! scheduler and the API server are the faults of [`client::simulated`]. The scheduler is killed
 //! while it writes. Afterwards the faults end, and then every pod that fits on a node must have
-//! one. `ROPEWALK_SEEDS=100000 cargo test --profile sim -p scheduler --lib sim::` runs more
-//! histories, `ROPEWALK_SEED_FROM` begins elsewhere.
+//! one. [`volumes`] has histories of pods with claims. `ROPEWALK_SEEDS=100000 cargo test --profile
+//! sim -p scheduler --lib sim::` runs more histories, `ROPEWALK_SEED_FROM` begins elsewhere.
+
+mod volumes;
 
 use super::queue::{Config, run as schedule};
 use api::meta;
@@ -26,18 +28,40 @@ const QUIET: Duration = Duration::from_secs(20);
 const CPUS: u64 = 4;
 
 fn run(seed: u64, bug: Option<Bug>) -> (Tally, u64) {
+    in_simulation(history(seed, bug))
+}
+
+fn in_simulation<T>(world: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     spin::find();
-    runtime.expect("a runtime without sockets").block_on(history(seed, bug))
+    runtime.expect("a runtime without sockets").block_on(world)
 }
 
 async fn history(seed: u64, bug: Option<Bug>) -> (Tally, u64) {
     clock::pin("2026-01-02T03:04:05Z".parse().expect("a time"));
     let rng = Rng::seeded(seed);
     let store = Store::new(rng.fork("store"));
-    let weather = rng.fork("weather");
-    let some = |most: f64| most * weather.range(0, 100) as f64 / 100.0;
-    let only_late = weather.chance(0.25);
+    let (faults, only_late) = weather(&rng.fork("weather"));
+    let door = Door::new(&store, &rng.fork("door"), faults, bug);
+    let (user, restarts, scheduler) = (rng.fork("user"), rng.fork("restarts"), rng.fork("scheduler"));
+    let script = async {
+        act(&store, &user, only_late).await;
+        door.calm();
+        settle(seed, &store, waiting).await;
+    };
+    tokio::select! {
+        biased;
+        () = script => {}
+        () = live(seed, &door, &scheduler, &restarts) => {}
+    }
+    (door.tally(), store.hash())
+}
+
+/// How rough a history is. In every fourth nothing fails, and everything is only late: then the
+/// second is true.
+fn weather(rng: &Rng) -> (Faults, bool) {
+    let some = |most: f64| most * rng.range(0, 100) as f64 / 100.0;
+    let only_late = rng.chance(0.25);
     let faults = match only_late {
         true => Faults { slow: some(0.5), lag: some(0.8), ..Faults::default() },
         false => Faults {
@@ -50,52 +74,43 @@ async fn history(seed: u64, bug: Option<Bug>) -> (Tally, u64) {
             killed: some(0.2),
         },
     };
-    let door = Door::new(&store, &rng.fork("door"), faults, bug);
-    let (user, restarts, scheduler) = (rng.fork("user"), rng.fork("restarts"), rng.fork("scheduler"));
-    let script = async {
-        act(&store, &user, only_late).await;
-        door.calm();
-        let start = clock::Instant::now();
-        loop {
-            let before = store.revision();
-            clock::sleep(QUIET).await;
-            let wrong = waiting(&store);
-            if wrong.is_empty() && store.revision() == before {
-                return;
-            }
-            let (wrong, tail) = (wrong.join("; "), store.tail());
-            assert!(start.elapsed() < PATIENCE, "seed {seed}: {wrong}; {tail}");
+    (faults, only_late)
+}
+
+/// Runs one scheduler after the other: each ends when it is killed.
+async fn live(seed: u64, door: &Door, scheduler: &Rng, restarts: &Rng) {
+    loop {
+        let crew = Crew::new("scheduler");
+        let config =
+            Config { client: door.client(), tap: Tap::new(), rng: scheduler.clone(), identity: "n_1".into() };
+        let own = crew.clone();
+        crew.spawn_main(async move {
+            schedule(&own, config).await;
+            std::future::pending::<Result<(), String>>().await
+        });
+        tokio::select! {
+            biased;
+            () = door.killed() => {}
+            end = crew.wait() => panic!("seed {seed}: the scheduler ended: {end:?}"),
         }
-    };
-    let lives = async {
-        loop {
-            let crew = Crew::new("scheduler");
-            let config = Config {
-                client: door.client(),
-                tap: Tap::new(),
-                rng: scheduler.clone(),
-                identity: "n_1".into(),
-            };
-            let own = crew.clone();
-            crew.spawn_main(async move {
-                schedule(&own, config).await;
-                std::future::pending::<Result<(), String>>().await
-            });
-            tokio::select! {
-                biased;
-                () = door.killed() => {}
-                end = crew.wait() => panic!("seed {seed}: the scheduler ended: {end:?}"),
-            }
-            crew.kill();
-            clock::sleep(Duration::from_millis(restarts.range(1, 5000))).await;
-        }
-    };
-    tokio::select! {
-        biased;
-        () = script => {}
-        () = lives => {}
+        crew.kill();
+        clock::sleep(Duration::from_millis(restarts.range(1, 5000))).await;
     }
-    (door.tally(), store.hash())
+}
+
+/// Waits until no pod that fits waits any more, and nothing is written.
+async fn settle(seed: u64, store: &Store, waiting: fn(&Store) -> Vec<String>) {
+    let start = clock::Instant::now();
+    loop {
+        let before = store.revision();
+        clock::sleep(QUIET).await;
+        let wrong = waiting(store);
+        if wrong.is_empty() && store.revision() == before {
+            return;
+        }
+        let (wrong, tail) = (wrong.join("; "), store.tail());
+        assert!(start.elapsed() < PATIENCE, "seed {seed}: {wrong}; {tail}");
+    }
 }
 
 /// Pods and nodes come and go for a while. With `only_late` no node may have more pods than it has
