@@ -11,7 +11,7 @@ use super::{
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
-use state::{image_id, is_down, made_up, refuse_twin};
+use state::{check_user, image_id, is_down, made_up, refuse_twin};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -280,6 +280,7 @@ impl Runtime for FakeRuntime {
         let mut state = self.lock();
         state.note(format!("create_container {}", config.name));
         state.check_image(&config.image)?;
+        check_user(&config.security)?;
         let pod =
             state.pods.get(sandbox_id).ok_or_else(|| Error::NotFound(format!("sandbox {sandbox_id}")))?;
         if pod.sandbox.state == SandboxState::NotReady {

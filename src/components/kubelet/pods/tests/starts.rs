@@ -79,6 +79,24 @@ fn a_malformed_image_name_is_told_and_keeps_no_other_container_from_its_start() 
     }
 }
 
+/// The kubelet does not know as whom an image runs; the runtime does.
+#[test]
+fn a_pod_that_forbids_root_waits_with_the_reason_of_upstream() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let forbids = json!({"securityContext": {"runAsNonRoot": true}});
+        let world = World::new(&crew, api, dir, pod(forbids, json!({})));
+        world.look().await.unwrap_err();
+        assert_eq!((world.starts("a"), world.starts("b")), (0, 1));
+        let told = world.written().unwrap();
+        let waiting = &told["containerStatuses"][0]["state"]["waiting"];
+        assert_eq!(waiting["reason"], "CreateContainerConfigError", "{told}");
+        let why = waiting["message"].as_str().unwrap();
+        assert!(why.starts_with("container has runAsNonRoot and image will run as root (pod: "), "{why}");
+        assert!(why.ends_with(", container: a)"), "{why}");
+    });
+}
+
 /// A debugger, say, is not started a second time: its status would say for ever that its image
 /// cannot be pulled.
 #[test]
