@@ -32,6 +32,14 @@ struct Pass {
     is_last: bool,
 }
 
+/// Whether a container that lost its sandbox runs again in the next one: not by the policy Never, of
+/// its own or else of its pod.
+fn goes_on(pod: &Pod, name: &str) -> bool {
+    let own = specs::spec_of(pod, name).and_then(|spec| spec.restart_policy.as_deref());
+    let of_pod = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
+    own.or(of_pod) != Some("Never")
+}
+
 impl Kubelet {
     /// Brings a pod from what runs to what is wanted, and reports its status. Upstream: `SyncPod`.
     ///
@@ -269,7 +277,7 @@ impl Kubelet {
                     Ok(None)
                 }
                 Step::CreateSandbox { attempt } => {
-                    self.create_sandbox(key, pod, attempt, sandboxes, cause).await.map(|()| None)
+                    self.create_sandbox(key, pod, attempt, sandboxes, memory, cause).await.map(|()| None)
                 }
                 Step::Start { name, init, attempt } => {
                     let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
@@ -308,20 +316,28 @@ impl Kubelet {
         (wait, failure)
     }
 
-    /// Makes the pod's next sandbox, once the ones before are stopped.
+    /// Makes the pod's next sandbox, once the ones before are stopped. What still runs in those has
+    /// its preStop hooks and the pod's grace period.
     async fn create_sandbox(
         &self,
         key: &Key,
         pod: &Pod,
         attempt: u32,
         sandboxes: &[Sandbox],
+        memory: &mut Memory,
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
         if !sandboxes.is_empty() {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.recorder.normal(&reference(pod, None), "SandboxChanged", message, cause.clone());
         }
-        for old in sandboxes.iter().filter(|s| s.state == SandboxState::NotReady) {
+        let mut lost = sandboxes.to_vec();
+        lost.retain(|s| s.state == SandboxState::NotReady);
+        // Where only the pause process has ended, containers run on. Upstream: `KillPod`.
+        let ended = self.end_all(key, &Arc::new(pod.clone()), &lost, ending::own_grace(pod)).await?;
+        // Their work is not done, also if they end with code 0.
+        memory.replaced.extend(ended.into_iter().filter(|c| goes_on(pod, &c.name)).map(|c| c.id));
+        for old in &lost {
             self.config.runtime.stop_pod_sandbox(&old.id).await?;
         }
         let start = clock::Instant::now();

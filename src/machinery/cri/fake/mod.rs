@@ -113,6 +113,16 @@ impl FakeRuntime {
         self.end(id, code, reason);
     }
 
+    /// Ends a sandbox' first process. Its containers run on, as those with PID namespaces of their
+    /// own do.
+    pub fn lose_pause(&self, id: &str) {
+        let mut state = self.lock();
+        if let Some(pod) = state.pods.get_mut(id) {
+            pod.sandbox.state = SandboxState::NotReady;
+            self.tell(&state, id, id, EventKind::Stopped);
+        }
+    }
+
     /// From now on `exec` runs a program that writes nothing: it begins after the first time, and
     /// ends with code 0 after the second.
     pub fn exec_takes(&self, start: Duration, run: Duration) {

@@ -180,6 +180,27 @@ fn a_pod_that_has_lost_its_sandbox_is_told_of_the_next_one() {
     });
 }
 
+/// As when a program of the machine ends the pause process: the containers run on.
+#[test]
+fn containers_of_a_lost_sandbox_have_their_hook_and_a_signal() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let hook = json!({"lifecycle": {"preStop": {"exec": {"command": ["bye"]}}}});
+        let world = World::new(&crew, api, dir, pod(hook, json!({"restartPolicy": "OnFailure"})));
+        world.runtime.exec_takes(Duration::ZERO, Duration::ZERO);
+        world.look().await.unwrap();
+        for sandbox in world.runtime.list_pod_sandboxes().await.unwrap() {
+            world.runtime.lose_pause(&sandbox.id);
+        }
+        world.look().await.unwrap();
+        let calls = world.runtime.calls();
+        let at = |what: &str| calls.iter().position(|call| call.starts_with(what));
+        let (hook, stop, gone) = (at("exec bye"), at("stop_container a"), at("stop_pod_sandbox"));
+        assert!(hook.is_some() && hook < stop && stop < gone, "{calls:?}");
+        assert_eq!((world.starts("a"), world.starts("b")), (2, 2), "although they ended with 0: {calls:?}");
+    });
+}
+
 #[test]
 fn a_name_that_is_too_long_for_the_kernel_is_told() {
     with_mounts(|crew, dir| async move {
