@@ -119,8 +119,8 @@ pub struct Definition {
     pub exposed_ports: &'static [u16],
     /// The name of the signal that asks it to end (`STOPSIGNAL`), e.g. `SIGQUIT`.
     pub stop_signal: &'static str,
-    /// The number of the user that its program runs as, unless the pod names one (`USER`). Upstream's
-    /// kubelet hands on the number alone, so its group is what /etc/passwd says, else 0.
+    /// The number of the user that its program runs as, unless the pod names one (`USER`).
+    /// Upstream's kubelet hands on the number alone, so its group is what /etc/passwd says, else 0.
     pub user: u32,
     /// Directory of the links, from the root.
     pub links_in: &'static str,

@@ -143,8 +143,8 @@ impl Container {
     /// Prepares directories and log; no process yet. Blocks.
     ///
     /// # Errors
-    /// There is no such image, or nothing to run in it; it would run as a user that the pod forbids;
-    /// the directory or the log cannot be made. Nothing is left of either.
+    /// There is no such image, or nothing to run in it; it would run as a user that the pod
+    /// forbids; the directory or the log cannot be made. Nothing is left of either.
     pub(crate) fn prepare(
         means: &Means,
         id: String,
