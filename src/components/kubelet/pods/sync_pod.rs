@@ -277,7 +277,7 @@ impl Kubelet {
                     Ok(None)
                 }
                 Step::CreateSandbox { attempt } => {
-                    self.create_sandbox(key, pod, attempt, sandboxes, memory, cause).await.map(|()| None)
+                    self.create_sandbox(key, pod, attempt, sandboxes, memory, cause).await
                 }
                 Step::Start { name, init, attempt } => {
                     let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
@@ -317,7 +317,8 @@ impl Kubelet {
     }
 
     /// Makes the pod's next sandbox, once the ones before are stopped. What still runs in those has
-    /// its preStop hooks and the pod's grace period.
+    /// its preStop hooks and the pod's grace period. If the pod was deleted in that time none is
+    /// made, and the pod is looked at again at once.
     async fn create_sandbox(
         &self,
         key: &Key,
@@ -326,7 +327,7 @@ impl Kubelet {
         sandboxes: &[Sandbox],
         memory: &mut Memory,
         cause: &Option<Cause>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Duration>, Error> {
         if !sandboxes.is_empty() {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.recorder.normal(&reference(pod, None), "SandboxChanged", message, cause.clone());
@@ -335,6 +336,9 @@ impl Kubelet {
         lost.retain(|s| s.state == SandboxState::NotReady);
         // Where only the pause process has ended, containers run on. Upstream: `KillPod`.
         let ended = self.end_all(key, &Arc::new(pod.clone()), &lost, ending::own_grace(pod)).await?;
+        if !ended.is_empty() && self.has_to_end(key, &memory.uid) {
+            return Ok(Some(Duration::ZERO)); // that came in the meantime
+        }
         // Their work is not done, also if they end with code 0.
         memory.replaced.extend(ended.into_iter().filter(|c| goes_on(pod, &c.name)).map(|c| c.id));
         for old in &lost {
@@ -357,7 +361,7 @@ impl Kubelet {
             return Err(error.into());
         }
         self.tell(Event::Sandbox { attempt }, key, start, cause);
-        Ok(())
+        Ok(None)
     }
 }
 
