@@ -2,7 +2,6 @@
 
 use super::world::{Check, World, ended, ensure, shell};
 use cri::{ContainerConfig, Runtime};
-use linux::user::Ids;
 
 /// Directories of an image can be removed and made again, with any kernel: an overlay notes in
 /// attributes of the upper layer that a directory replaces something of the image, and before Linux
@@ -34,7 +33,7 @@ pub(crate) async fn replaced(w: World) -> Check {
     )
 }
 
-/// The image `pause` has a user, who exists unless Ropewalk's own user has no subordinate ids.
+/// The image `pause` has a user, who exists unless Ropewalk's own user has too few subordinate ids.
 pub(crate) async fn user(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let mut sandbox = w.sandbox("user");
@@ -53,7 +52,7 @@ pub(crate) async fn user(w: World) -> Check {
     runtime.start_container(&look).await?;
     ended(runtime, &look).await?;
     let (status, log) = (runtime.container_status(&idle).await?, w.log_of(0, &look).await?);
-    let exists = w.ids != Ids::Single;
+    let exists = linux::user::exists(65535);
     ensure(log.contains("Uid:\t65535\t65535\t65535\t65535") == exists, &log)?;
     let uid = if exists { 65535 } else { 0 };
     ensure(status.user.as_ref().is_some_and(|user| user.uid == uid), format!("{status:?}"))?;

@@ -152,7 +152,7 @@ impl Container {
         mut config: ContainerConfig,
     ) -> Result<Container> {
         let image = means.config.images.find(&config.image)?;
-        let no_user = choose_user(&mut config.security, image, means.config.ids)?;
+        let no_user = choose_user(&mut config.security, image, linux::user::exists)?;
         let (process, mut warnings) = program(
             &config,
             image,

@@ -3,13 +3,12 @@
 use super::super::images::Definition;
 use super::super::{passwd, spec};
 use cri::{ContainerConfig, Error, Result, Security};
-use linux::user::Ids;
 use linux::{confine, oom};
 use std::collections::HashSet;
 
-/// For an image whose user does not exist where Ropewalk has one user only.
-const NO_IMAGE_USER: &str = "the container runs as user 0, because the user of its image does not exist: Ropewalk's own user has no subordinate ids; \
-                             see `ropewalk doctor`";
+/// For an image whose user does not exist where Ropewalk runs as an ordinary user.
+const NO_IMAGE_USER: &str = "the container runs as user 0, because the user of its image does not exist: Ropewalk's own user has too few subordinate \
+                             ids; see `ropewalk doctor`";
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -69,14 +68,19 @@ pub(super) fn program(
     Ok((made, warnings))
 }
 
-/// Takes the image's user where the pod names none. Where there is no user but 0, the container
-/// runs as that: the pod did not ask for another. Returns a sentence that says so then.
+/// Takes the image's user where the pod names none. If it does not exist here, the container runs
+/// as user 0: the pod did not ask for another. Returns a sentence that says so then.
 ///
 /// # Errors
 /// `RunsAsRoot`: the pod forbids user 0, and it would be that.
-pub(super) fn choose_user(security: &mut Security, image: &Definition, ids: Ids) -> Result<Option<String>> {
-    let is_missing = security.run_as_user.is_none() && image.user != 0 && ids == Ids::Single;
-    if security.run_as_user.is_none() && image.user != 0 && !is_missing {
+pub(super) fn choose_user(
+    security: &mut Security,
+    image: &Definition,
+    exists: impl Fn(u32) -> bool,
+) -> Result<Option<String>> {
+    let is_wanted = security.run_as_user.is_none() && image.user != 0;
+    let is_missing = is_wanted && !exists(image.user);
+    if is_wanted && !is_missing {
         security.run_as_user = Some(image.user);
     }
     match security.non_root && security.run_as_user.unwrap_or(0) == 0 {

@@ -3,7 +3,6 @@ use super::program::{capabilities, choose_user, program, user};
 use super::*;
 use cri::Security;
 use linux::confine;
-use linux::user::Ids;
 
 #[test]
 fn the_pod_overrides_the_image_as_in_kubernetes() {
@@ -60,24 +59,24 @@ fn the_image_gives_its_users_their_groups() {
 #[test]
 fn a_container_runs_as_its_images_user_unless_its_pod_names_one() {
     let all = super::super::images::definitions();
-    let chosen = |name: &str, run_as_user: Option<u32>, non_root: bool, ids: Ids| {
+    let chosen = |name: &str, run_as_user: Option<u32>, non_root: bool, exists: bool| {
         let image = all.iter().find(|image| image.name.ends_with(name)).unwrap();
         let mut security = Security { run_as_user, non_root, ..Default::default() };
-        let warning = choose_user(&mut security, image, ids).map_err(|e| e.line())?;
+        let warning = choose_user(&mut security, image, |_| exists).map_err(|e| e.line())?;
         let config = ContainerConfig { security, ..Default::default() };
         let told = user(&program(&config, image, "h", true).unwrap().0);
         Ok::<_, String>((told.uid, told.gid, warning.is_some()))
     };
     let refused = Err("container has runAsNonRoot and image will run as root".to_string());
-    assert_eq!(chosen("/pause", None, false, Ids::Host), Ok((65535, 0, false)));
-    assert_eq!(chosen("/pause", None, true, Ids::Range), Ok((65535, 0, false)));
-    assert_eq!(chosen("/pause", Some(7), true, Ids::Host), Ok((7, 0, false)));
-    assert_eq!(chosen("/pause", Some(0), false, Ids::Host), Ok((0, 0, false)));
-    assert_eq!(chosen("/pause", None, false, Ids::Single), Ok((0, 0, true)), "no other user exists");
-    assert_eq!(chosen("/pause", None, true, Ids::Single), refused);
-    assert_eq!(chosen("/nginx", None, false, Ids::Host), Ok((0, 0, false)));
-    assert_eq!(chosen("/nginx", None, true, Ids::Host), refused);
-    assert_eq!(chosen("/nginx", Some(101), true, Ids::Host), Ok((101, 101, false)));
+    assert_eq!(chosen("/pause", None, false, true), Ok((65535, 0, false)));
+    assert_eq!(chosen("/pause", None, true, true), Ok((65535, 0, false)));
+    assert_eq!(chosen("/pause", Some(7), true, true), Ok((7, 0, false)));
+    assert_eq!(chosen("/pause", Some(0), false, true), Ok((0, 0, false)));
+    assert_eq!(chosen("/pause", None, false, false), Ok((0, 0, true)), "there are too few users");
+    assert_eq!(chosen("/pause", None, true, false), refused);
+    assert_eq!(chosen("/nginx", None, false, true), Ok((0, 0, false)));
+    assert_eq!(chosen("/nginx", None, true, true), refused);
+    assert_eq!(chosen("/nginx", Some(101), true, true), Ok((101, 101, false)));
 }
 
 #[test]
