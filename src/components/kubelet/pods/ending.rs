@@ -127,6 +127,7 @@ pub(super) fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
             }
             format!("Stopping container {name}")
         }
+        Why::Lost => format!("Stopping container {name}"),
         Why::Hook => "FailedPostStartHook".to_string(),
     };
     (grace, message)
@@ -258,11 +259,11 @@ impl Kubelet {
     /// The runtime does not say what runs.
     pub(super) async fn end_stranger(&self, key: &Key, sandbox: &Sandbox) -> Result<(), Error> {
         let pod = self.last_known(key, &sandbox.pod.uid);
-        self.end_all(key, &pod, std::slice::from_ref(sandbox), FORCED_GRACE).await.map(drop)
+        self.end_all(key, &pod, std::slice::from_ref(sandbox), FORCED_GRACE).await
     }
 
     /// Ends what runs in the sandboxes of a pod, all of it in this time but for [`MINIMUM_GRACE`]
-    /// for each container, and waits for that. Returns what ran.
+    /// for each container, and waits for that.
     ///
     /// # Errors
     /// The runtime does not say what runs.
@@ -272,7 +273,7 @@ impl Kubelet {
         pod: &Arc<Pod>,
         sandboxes: &[Sandbox],
         grace: Duration,
-    ) -> Result<Vec<Container>, Error> {
+    ) -> Result<(), Error> {
         let mut running = self.config.runtime.list_containers().await?;
         running
             .retain(|c| c.state == ContainerState::Running && sandboxes.iter().any(|s| s.id == c.sandbox_id));
@@ -283,7 +284,7 @@ impl Kubelet {
             self.end(key, &one, deadline, message, &None).await;
         });
         futures::future::join_all(ended).await;
-        Ok(running)
+        Ok(())
     }
 
     /// Stops a container, again and again while the runtime fails: nothing else would order it once

@@ -7,7 +7,7 @@ use crate::container::Volumes;
 use crate::decide;
 use crate::error::Error;
 use crate::specs::{self, long_name, reference};
-use crate::view::{self, Step, View};
+use crate::view::{self, Step, View, Why};
 use crate::{dns, volumes};
 use client::{Key, Outcome};
 use cri::{Container, ContainerState, Sandbox, SandboxState};
@@ -32,8 +32,8 @@ struct Pass {
     is_last: bool,
 }
 
-/// Whether a container that lost its sandbox runs again in the next one: not by the policy Never,
-/// its own or else its pod's.
+/// Whether a container that lost its sandbox runs again in the next one, whatever its exit code: not
+/// by the policy Never, its own or else its pod's.
 fn goes_on(pod: &Pod, name: &str) -> bool {
     let own = specs::spec_of(pod, name).and_then(|spec| spec.restart_policy.as_deref());
     let of_pod = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
@@ -269,15 +269,16 @@ impl Kubelet {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
                     let (grace, message) = ending::reason(pod, &name, why);
                     let deadline = clock::deadline(grace);
-                    if why == view::Why::Changed {
+                    if why == Why::Changed || (why == Why::Lost && goes_on(pod, &name)) {
                         memory.replaced.insert(id);
                     }
-                    let manner = ending::Manner { deadline, message, in_order: why == view::Why::Over };
+                    let in_order = matches!(why, Why::Over | Why::Lost);
+                    let manner = ending::Manner { deadline, message, in_order };
                     self.stop(key, pod, sandboxes, container, manner, memory, cause);
                     Ok(None)
                 }
                 Step::CreateSandbox { attempt } => {
-                    self.create_sandbox(key, pod, attempt, sandboxes, memory, cause).await
+                    self.create_sandbox(key, pod, attempt, sandboxes, cause).await.map(|()| None)
                 }
                 Step::Start { name, init, attempt } => {
                     let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
@@ -316,32 +317,20 @@ impl Kubelet {
         (wait, failure)
     }
 
-    /// Makes the pod's next sandbox, once the ones before are stopped. What still runs in those has
-    /// its preStop hooks and the pod's grace period. If the pod was deleted in that time none is
-    /// made, and the pod is looked at again at once.
+    /// Makes the pod's next sandbox, once the ones before are stopped.
     async fn create_sandbox(
         &self,
         key: &Key,
         pod: &Pod,
         attempt: u32,
         sandboxes: &[Sandbox],
-        memory: &mut Memory,
         cause: &Option<Cause>,
-    ) -> Result<Option<Duration>, Error> {
+    ) -> Result<(), Error> {
         if !sandboxes.is_empty() {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.recorder.normal(&reference(pod, None), "SandboxChanged", message, cause.clone());
         }
-        let mut lost = sandboxes.to_vec();
-        lost.retain(|s| s.state == SandboxState::NotReady);
-        // Where only the pause process has ended, containers run on. Upstream: `KillPod`.
-        let ended = self.end_all(key, &Arc::new(pod.clone()), &lost, ending::own_grace(pod)).await?;
-        if !ended.is_empty() && self.has_to_end(key, &memory.uid) {
-            return Ok(Some(Duration::ZERO)); // that came in the meantime
-        }
-        // Their work is not done, also if they end with code 0.
-        memory.replaced.extend(ended.into_iter().filter(|c| goes_on(pod, &c.name)).map(|c| c.id));
-        for old in &lost {
+        for old in sandboxes.iter().filter(|s| s.state == SandboxState::NotReady) {
             self.config.runtime.stop_pod_sandbox(&old.id).await?;
         }
         let start = clock::Instant::now();
@@ -361,7 +350,7 @@ impl Kubelet {
             return Err(error.into());
         }
         self.tell(Event::Sandbox { attempt }, key, start, cause);
-        Ok(None)
+        Ok(())
     }
 }
 

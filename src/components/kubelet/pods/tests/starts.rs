@@ -192,6 +192,14 @@ fn containers_of_a_lost_sandbox_have_their_hook_and_a_signal() {
         for sandbox in world.runtime.list_pod_sandboxes().await.unwrap() {
             world.runtime.lose_pause(&sandbox.id);
         }
+        let mut events = world.runtime.events();
+        world.look().await.unwrap();
+        let both = async {
+            for _ in 0..2 {
+                while events.recv().await.unwrap().kind != cri::EventKind::Stopped {}
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
         world.look().await.unwrap();
         let calls = world.runtime.calls();
         let at = |what: &str| calls.iter().position(|call| call.starts_with(what));
