@@ -32,8 +32,8 @@ struct Pass {
     is_last: bool,
 }
 
-/// Whether a container that lost its sandbox runs again in the next one, whatever its exit code: not
-/// by the policy Never, its own or else its pod's.
+/// Whether a container that lost its sandbox runs again in the next one, with whatever code it
+/// ended: not by the policy Never, its own or else its pod's.
 fn goes_on(pod: &Pod, name: &str) -> bool {
     let own = specs::spec_of(pod, name).and_then(|spec| spec.restart_policy.as_deref());
     let of_pod = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
