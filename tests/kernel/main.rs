@@ -61,6 +61,7 @@ const TESTS: &[Test] = &[
     ("exec_and_attach_talk_to_processes", |w| Box::pin(exec::sessions(w))),
     ("a_program_finds_what_runc_gives_it", |w| Box::pin(exec::surroundings(w))),
     ("directories_of_an_image_can_be_replaced", |w| Box::pin(layers::replaced(w))),
+    ("a_program_runs_as_the_user_of_its_image", |w| Box::pin(layers::user(w))),
     ("a_strict_umask_closes_no_container", |w| Box::pin(modes::of_an_image(w))),
     ("a_lax_umask_opens_no_container", |w| Box::pin(modes::of_an_image(w))),
     ("services_find_their_endpoints", |w| Box::pin(network::services(w))),

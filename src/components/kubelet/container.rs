@@ -51,10 +51,25 @@ fn checked_id(field: &str, id: Option<i64>) -> Result<Option<u32>, String> {
     }
 }
 
+/// A sentence about a container, with its name at the end, as upstream's kubelet writes it.
+fn with_name(what: &str, pod: &Pod, spec: &Spec) -> String {
+    format!("{what} (pod: {:?}, container: {})", long_name(pod), spec.name)
+}
+
+/// The reason and the message of a container that the runtime did not make. An image that runs as
+/// root where the pod forbids it is a fault of the pod, found by the runtime, which knows images.
+pub(crate) fn refusal(pod: &Pod, spec: &Spec, error: &cri::Error) -> (&'static str, String) {
+    match error {
+        cri::Error::RunsAsRoot => ("CreateContainerConfigError", with_name(&error.line(), pod, spec)),
+        error => ("CreateContainerError", error.line()),
+    }
+}
+
 /// ```text
 /// pod runAsUser 1000, container runAsUser 2000   2000: the container's own counts
-/// runAsNonRoot, no runAsUser                     refused: it would run as root
+/// runAsNonRoot, runAsUser 0                      refused
 /// runAsNonRoot, runAsUser 1000                   1000
+/// runAsNonRoot, no runAsUser                     the runtime refuses an image that runs as root
 /// runAsUser -1, or 4294967295                    refused
 /// ```
 ///
@@ -71,18 +86,9 @@ fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
             "seccompProfile of type Localhost: this node has no profiles; RuntimeDefault is there".into()
         );
     }
-    if own.run_as_non_root.or(of_pod.run_as_non_root) == Some(true) && user.unwrap_or(0) == 0 {
-        let long = long_name(pod);
-        return Err(match user {
-            Some(_) => format!(
-                "container's runAsUser breaks non-root policy (pod: {long:?}, container: {})",
-                spec.name
-            ),
-            None => format!(
-                "container has runAsNonRoot and image will run as root (pod: {long:?}, container: {})",
-                spec.name
-            ),
-        });
+    let non_root = own.run_as_non_root.or(of_pod.run_as_non_root) == Some(true);
+    if non_root && user == Some(0) {
+        return Err(with_name("container's runAsUser breaks non-root policy", pod, spec));
     }
     let capabilities = own.capabilities.unwrap_or_default();
     let mut groups = Vec::new();
@@ -92,6 +98,7 @@ fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
     groups.extend(checked_id("fsGroup", of_pod.fs_group)?);
     Ok(Security {
         run_as_user: user,
+        non_root,
         run_as_group: group,
         supplemental_groups: groups,
         read_only_root: own.read_only_root_filesystem.unwrap_or(false),
@@ -271,7 +278,8 @@ mod tests {
         let refused = |security: serde_json::Value| {
             made(&spec(serde_json::json!({"name": "c", "securityContext": security}))).unwrap_err()
         };
-        assert!(refused(serde_json::json!({"runAsNonRoot": true})).contains("runAsNonRoot"));
+        let left = serde_json::json!({"name": "c", "securityContext": {"runAsNonRoot": true}});
+        assert!(made(&spec(left)).unwrap().security.non_root, "the user is the image's");
         assert!(refused(serde_json::json!({"runAsNonRoot": true, "runAsUser": 0})).contains("non-root"));
         for id in [-1, -5, 4_294_967_295_i64, 1 << 31, 1 << 40] {
             let error = refused(serde_json::json!({"runAsNonRoot": true, "runAsUser": id}));

@@ -61,7 +61,8 @@ pub(crate) struct View<'a> {
     /// All containers of this pod, of all attempts and sandboxes.
     pub containers: &'a [Container],
     pub backoffs: &'a Backoffs,
-    /// Ids of containers that were ended because their definition has another image now.
+    /// Ids of containers that were ended because their definition has another image now, or because
+    /// their sandbox was lost, and that are started again.
     pub replaced: &'a HashSet<String>,
     /// What the probes say of the containers that run.
     pub probes: &'a Seen,
@@ -77,6 +78,8 @@ pub(crate) enum Why {
     Failed(Kind),
     /// Its pod is done.
     Over,
+    /// Its sandbox' own process has ended.
+    Lost,
     /// Its postStart hook failed.
     Hook,
 }
@@ -163,9 +166,9 @@ impl<'a> View<'a> {
         self.probes.probed.get(name).and_then(|p| p.started).unwrap_or(true)
     }
 
-    /// Will this ended container be started again? One that was ended for its new image is,
-    /// whatever the restart policy says; one that had ended before is not, and nothing of a pod
-    /// that has failed or succeeded is, though its images may still be edited.
+    /// Will this ended container be started again? One that was ended for its new image is, or one
+    /// that lost its sandbox, with whatever code it ended; one that had ended before is not, and
+    /// nothing of a pod that has failed or succeeded is, though its images may still be edited.
     pub(crate) fn restarts(&self, spec: &Spec, init: bool, ended: &Container) -> bool {
         !has_ended(self.pod)
             && (self.replaced.contains(&ended.id) || self.restarts_after(spec, init, ended.exit_code))

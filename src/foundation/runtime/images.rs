@@ -119,6 +119,9 @@ pub struct Definition {
     pub exposed_ports: &'static [u16],
     /// The name of the signal that asks it to end (`STOPSIGNAL`), e.g. `SIGQUIT`.
     pub stop_signal: &'static str,
+    /// The number of the user that its program runs as, unless the pod names one (`USER`).
+    /// Upstream's kubelet hands on the number alone, so its group is what /etc/passwd says, else 0.
+    pub user: u32,
     /// Directory of the links, from the root.
     pub links_in: &'static str,
     /// Names that lead to this program, each an applet, e.g. `ls`.
@@ -143,6 +146,7 @@ fn base(name: &'static str, tags: &'static [&'static str]) -> Definition {
         env: &[],
         exposed_ports: &[],
         stop_signal: "SIGTERM",
+        user: 0,
         links_in: "bin",
         links: USERLAND,
         programs: &[],
@@ -239,7 +243,7 @@ pub fn definitions() -> Vec<Definition> {
     let mut page = base("docker.io/library/shop-page", &["1.0", "latest"]);
     (page.command, page.exposed_ports) = (&["shop-page"], &[8080]);
     let mut pause = base("registry.k8s.io/pause", &["3.10", "3.10.1"]);
-    pause.entrypoint = &["/pause"];
+    (pause.entrypoint, pause.user) = (&["/pause"], 65535); // 65535:65535 in the real one
     (pause.links_in, pause.links, pause.files) = ("", &["pause"], Vec::new());
     pause.symlinks = &[];
     pause.directories = &[];

@@ -220,13 +220,13 @@ pub(crate) fn container(
     become_program(&spec.process, context, true)
 }
 
-/// Built-in servers catch their stop signal a moment after they began; a pod deleted in that moment
-/// must not wait for its whole grace period. A program of this name in a volume is another one,
-/// which would never unblock them.
+/// Built-in servers, and `pause`, catch their stop signal a moment after they began; a pod deleted
+/// in that moment must not wait for its whole grace period. A program of this name in a volume is
+/// another one, which would never unblock them.
 fn catches_stop_signals(root: &Root, program: &Path) -> bool {
-    const SERVERS: &[&str] = &["nginx", "echo-server", "kv-server", "shop-logic", "shop-page"];
+    const CATCHERS: &[&str] = &["nginx", "echo-server", "kv-server", "shop-logic", "shop-page", "pause"];
     let name = program.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| SERVERS.contains(&name)) && root.open_of_root(program).is_ok()
+    name.is_some_and(|name| CATCHERS.contains(&name)) && root.open_of_root(program).is_ok()
 }
 
 /// A process that `exec` asked for. It was born into the container's namespaces, and holds its
@@ -476,10 +476,12 @@ mod tests {
         symlink("/proc/version", &program).unwrap();
         assert!(!catches_stop_signals(&here, &program), "it is on another file system");
         let image = tempfile::tempdir().unwrap();
-        fs::write(image.path().join("nginx"), "").unwrap();
-        fs::write(image.path().join("other"), "").unwrap();
+        for name in ["nginx", "pause", "other"] {
+            fs::write(image.path().join(name), "").unwrap();
+        }
         let image = Root::open(image.path()).unwrap();
         assert!(catches_stop_signals(&image, Path::new("/nginx")));
+        assert!(catches_stop_signals(&image, Path::new("/pause")));
         assert!(!catches_stop_signals(&image, Path::new("/other")));
         assert!(!catches_stop_signals(&image, Path::new("/echo-server")), "there is none");
     }

@@ -63,6 +63,9 @@
 //! - Downloaded images; AppArmor and SELinux; a common /dev/shm for the containers of a pod;
 //!   devices for containers that are not privileged; control groups beside its own for a privileged
 //!   one; `/dev/console` for those with a terminal.
+//! - The user of the pause process: it is user 0 without a right, where upstream it is 65535 or the
+//!   pod's `runAsUser`. Without SYS_PTRACE, which a machine may keep from Ropewalk's root, only
+//!   namespaces of a process of one's own user can be entered.
 //! - /sys/fs/cgroup on machines with cgroup v1, which the kubelet of 1.35 refuses by default.
 //! - Without control groups, processes that the first one of a container leaves behind in a shared
 //!   PID namespace run until the pod ends; a warning of the container says so.

@@ -276,7 +276,8 @@ fn volume(root: &Root, tree: &OwnedFd, wanted: &Mount) -> Result<()> {
         let cause = io::Error::new(io::ErrorKind::PermissionDenied, why);
         Err(Error::new(format!("cannot mount a volume on {}", wanted.to.display()), cause))
     };
-    let target: OwnedFd = if is_dir(tree)? {
+    let of_directory = is_dir(tree)?;
+    let target: OwnedFd = if of_directory {
         root.make_dirs_in_root(&wanted.to, 0o755).map_err(named)?.into()
     } else {
         let there = root.open_in_root(&wanted.to, Kind::Place);
@@ -289,6 +290,9 @@ fn volume(root: &Root, tree: &OwnedFd, wanted: &Mount) -> Result<()> {
     };
     if is_same(&target, root)? {
         return refused("it is the container's root");
+    }
+    if is_dir(&target)? != of_directory {
+        return refused("it is a directory, and the volume is a file"); // the kernel's word is EINVAL
     }
     if fstatfs(&target).during(|| "cannot look at a mount point".into())?.filesystem_type()
         == PROC_SUPER_MAGIC
@@ -419,6 +423,21 @@ mod tests {
         working_directory(&root, Path::new("/srv/../app/x")).unwrap();
         working_directory(&root, Path::new("/")).unwrap();
         assert!(tmp.path().join("app/x").is_dir());
+    }
+
+    /// A key of a ConfigMap (`subPath`) on a directory of the image, say.
+    #[test]
+    fn a_file_over_a_directory_is_refused_with_the_reason() {
+        let tmp = tempfile::tempdir().unwrap();
+        fs::create_dir(tmp.path().join("conf")).unwrap();
+        fs::write(tmp.path().join("key"), "").unwrap();
+        let root = Root::open(tmp.path()).unwrap();
+        let tree = OwnedFd::from(fs::File::open(tmp.path().join("key")).unwrap());
+        let (from, part) = (tmp.path().join("key"), "".into());
+        let wanted = Mount { root: None, from, part, to: "/conf".into(), read_only: false };
+        let why = volume(&root, &tree, &wanted).unwrap_err().line();
+        let says = "cannot mount a volume on /conf: it is a directory, and the volume is a file";
+        assert_eq!(why, says);
     }
 
     #[test]

@@ -173,7 +173,7 @@ pub struct Attributes {
 /// hold for all of it, before it can be seen. Source: mount_setattr(2), Linux 5.12.
 ///
 /// # Errors
-/// `ENOTDIR`: one is a directory and the other is none. `EINVAL`: an unbindable mount.
+/// `EINVAL`: an unbindable mount, or one is a directory and the other is none.
 pub fn attach(from: BorrowedFd<'_>, onto: BorrowedFd<'_>, attributes: Attributes) -> Result<()> {
     place(&copy(from, attributes)?, onto)
 }

@@ -59,6 +59,25 @@ pub fn gid_map() -> String {
     fs::read_to_string("/proc/self/gid_map").unwrap_or_default()
 }
 
+/// Returns whether this process has a user of this number, by /proc/self/uid_map. Without a /proc
+/// it is taken to have all.
+pub fn exists(id: u32) -> bool {
+    is_mapped(&fs::read_to_string("/proc/self/uid_map").unwrap_or_default(), id)
+}
+
+/// ```text
+/// 0 1000 1, 1 100000 65536     0 to 65536
+/// ```
+fn is_mapped(uid_map: &str, id: u32) -> bool {
+    let part = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|text| text.parse::<u64>().ok());
+        let (first, _, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        Some(first..first.saturating_add(count))
+    };
+    let mut parts = uid_map.lines().filter_map(part);
+    uid_map.trim().is_empty() || parts.any(|ids| ids.contains(&u64::from(id)))
+}
+
 /// Enters a new user namespace as its root, with subordinate ids if the machine grants some, else
 /// with one id. For root: no change. Only in a single-threaded process.
 ///
@@ -273,6 +292,22 @@ mod tests {
         assert_eq!(map_both(|| Ok(()), || Ok(())), 0);
         assert_eq!(map_both(|| Ok(()), refused), HALF);
         assert_eq!(map_both(refused, || panic!("groups without users")), NOTHING);
+    }
+
+    #[test]
+    fn users_are_those_of_the_map() {
+        let ordinary = "         0       1000          1\n         1     100000      65536\n";
+        for (map, exists) in [
+            ("0 0 4294967295\n", true),
+            (ordinary, true),
+            ("0 1000 1\n1 100000 10000\n", false),
+            ("0 1000 1\n", false),
+            ("", true),
+        ] {
+            assert_eq!(is_mapped(map, 65535), exists, "{map}");
+            assert!(is_mapped(map, 0), "{map}");
+        }
+        assert!(is_mapped(ordinary, 65536) && !is_mapped(ordinary, 65537));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 pub(crate) fn main() -> i32 {
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD].into_iter().collect();
-    if signals.thread_block().is_err() {
+    // No others stay blocked: a runtime may hold stop signals until this program waits for them.
+    if signals.thread_set_mask().is_err() {
         return 1;
     }
     loop {

@@ -27,6 +27,9 @@ pub enum Error {
         /// The component that it stands for, e.g. `kube-scheduler`.
         component: String,
     },
+    /// The pod forbids user 0 (`runAsNonRoot`) and names no user, and that of the image is 0.
+    #[error("container has runAsNonRoot and image will run as root")]
+    RunsAsRoot,
     /// The container could not be set up or its program could not be run. The message is for
     /// people.
     #[error("{0}")]

@@ -214,6 +214,8 @@ pub struct Resources {
 pub struct Security {
     /// `None`: the image's user.
     pub run_as_user: Option<u32>,
+    /// `runAsNonRoot`: no container is made whose user, the image's too, is 0.
+    pub non_root: bool,
     /// `None`: the group that `/etc/passwd` has for the user, else 0.
     pub run_as_group: Option<u32>,
     /// Further groups of the process, beside its own.
@@ -491,10 +493,8 @@ mod tests {
     fn an_error_is_told_with_its_causes() {
         let cause = std::io::Error::other("no room");
         let error = Error::Io { what: "cannot make /x".into(), cause };
-        assert_eq!(
-            (error.to_string().as_str(), error.line().as_str()),
-            ("cannot make /x", "cannot make /x: no room")
-        );
+        let told = (error.to_string(), error.line());
+        assert_eq!(told, ("cannot make /x".into(), "cannot make /x: no room".into()));
         assert_eq!(Error::Start("failed".into()).line(), "failed");
     }
 }

@@ -34,14 +34,19 @@ pub(crate) fn is_turn(pod: &Pod, name: &str, running: &[&str]) -> bool {
 /// The program of a Job's pod has ended with 0, its sidecar still runs: stop the sidecar. In the
 /// next look nothing runs: stop the sandbox, and with it the pod's network.
 pub(crate) fn wind_up(view: &View) -> Vec<Step> {
-    let Some(sandbox) = view.ready_sandbox() else { return vec![] };
-    let runs = |c: &&Container| c.sandbox_id == sandbox.id && c.state == ContainerState::Running;
-    let running: Vec<&Container> = view.containers.iter().filter(runs).collect();
-    if running.is_empty() {
-        return vec![Step::StopSandbox { id: sandbox.id.clone() }];
+    let stops = stop_all(view, Why::Over);
+    match view.ready_sandbox() {
+        Some(sandbox) if stops.is_empty() => vec![Step::StopSandbox { id: sandbox.id.clone() }],
+        _ => stops,
     }
-    let stop = |c: &Container| Step::Stop { name: c.name.clone(), id: c.id.clone(), why: Why::Over };
-    running.into_iter().map(stop).collect()
+}
+
+/// Stops what runs in the newest sandbox, also where its own process has ended.
+fn stop_all(view: &View, why: Why) -> Vec<Step> {
+    let Some(sandbox) = view.sandbox else { return vec![] };
+    let runs = |c: &&Container| c.sandbox_id == sandbox.id && c.state == ContainerState::Running;
+    let stop = |c: &Container| Step::Stop { name: c.name.clone(), id: c.id.clone(), why };
+    view.containers.iter().filter(runs).map(stop).collect()
 }
 
 /// The next steps for a pod that shall run.
@@ -52,6 +57,7 @@ pub(crate) fn wind_up(view: &View) -> Vec<Step> {
 /// ```text
 /// nothing there                        CreateSandbox
 /// sandbox ready                        Start migrate
+/// sandbox lost, web and log run on     Stop web, Stop log, and in a later look CreateSandbox
 /// migrate runs                         nothing: web and log wait for its end
 /// migrate ended with 0                 Start web, Start log
 /// web crashed for the first time       Start web, attempt 1
@@ -65,6 +71,10 @@ pub(crate) fn decide(view: &View) -> Vec<Step> {
         return wind_up(view);
     }
     let Some(sandbox) = view.ready_sandbox() else {
+        let stops = stop_all(view, Why::Lost);
+        if !stops.is_empty() {
+            return stops;
+        }
         let attempt = view.sandbox.map_or(0, |s| s.attempt + 1);
         return vec![Step::CreateSandbox { attempt }];
     };

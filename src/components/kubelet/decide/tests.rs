@@ -275,6 +275,17 @@ fn finished(pod: &Pod, sandbox: Option<&Sandbox>, containers: &[Container]) -> O
     View { pod, sandbox, containers, backoffs: &backoffs, replaced, probes: &probes, now }.finished()
 }
 
+/// Only the pause process has ended: the containers have PID namespaces of their own.
+#[test]
+fn what_runs_on_in_a_lost_sandbox_ends_before_there_is_another() {
+    let lost = sandbox("s", 0, SandboxState::NotReady);
+    let all = [container("a", 0, ContainerState::Running, 0), container("b", 0, Exited, 1)];
+    let stop = Step::Stop { name: "a".into(), id: "a-0".into(), why: Why::Lost };
+    for policy in ["Always", "OnFailure", "Never"] {
+        assert_eq!(steps(&pod(policy, &[], &["a", "b"]), Some(&lost), &all, None), [stop.clone()]);
+    }
+}
+
 #[test]
 fn what_is_done_is_not_done_again_when_the_sandbox_was_lost() {
     let new = sandbox("t", 1, SandboxState::Ready);

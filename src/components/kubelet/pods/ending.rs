@@ -127,6 +127,7 @@ pub(super) fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
             }
             format!("Stopping container {name}")
         }
+        Why::Lost => format!("Stopping container {name}"),
         Why::Hook => "FailedPostStartHook".to_string(),
     };
     (grace, message)

@@ -219,9 +219,10 @@ impl Kubelet {
         };
         config.resources.oom_score_adj = oom::oom_score_adj(pod, spec, self.config.capacity.memory_bytes);
         let start = clock::Instant::now();
-        let id = match self.config.runtime.create_container(&sandbox.id, config).await {
+        let made = self.config.runtime.create_container(&sandbox.id, config).await;
+        let id = match made.map_err(|error| container::refusal(pod, spec, &error)) {
             Ok(id) => id,
-            Err(error) => return Err(failed(memory, "CreateContainerError", error.line())),
+            Err((reason, why)) => return Err(failed(memory, reason, why)),
         };
         self.recorder.normal(&about, "Created", format!("Created container: {}", spec.name), cause.clone());
         lengthen_backoff(key, spec, init, previous, memory);

@@ -7,7 +7,7 @@ use crate::container::Volumes;
 use crate::decide;
 use crate::error::Error;
 use crate::specs::{self, long_name, reference};
-use crate::view::{self, Step, View};
+use crate::view::{self, Step, View, Why};
 use crate::{dns, volumes};
 use client::{Key, Outcome};
 use cri::{Container, ContainerState, Sandbox, SandboxState};
@@ -30,6 +30,14 @@ struct Pass {
     failure: Option<Error>,
     /// Another pass at once would change nothing.
     is_last: bool,
+}
+
+/// Whether a container that lost its sandbox runs again in the next one, with whatever code it
+/// ended: not by the policy Never, its own or else its pod's.
+fn goes_on(pod: &Pod, name: &str) -> bool {
+    let own = specs::spec_of(pod, name).and_then(|spec| spec.restart_policy.as_deref());
+    let of_pod = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
+    own.or(of_pod) != Some("Never")
 }
 
 impl Kubelet {
@@ -261,10 +269,11 @@ impl Kubelet {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
                     let (grace, message) = ending::reason(pod, &name, why);
                     let deadline = clock::deadline(grace);
-                    if why == view::Why::Changed {
+                    if why == Why::Changed || (why == Why::Lost && goes_on(pod, &name)) {
                         memory.replaced.insert(id);
                     }
-                    let manner = ending::Manner { deadline, message, in_order: why == view::Why::Over };
+                    let in_order = matches!(why, Why::Over | Why::Lost);
+                    let manner = ending::Manner { deadline, message, in_order };
                     self.stop(key, pod, sandboxes, container, manner, memory, cause);
                     Ok(None)
                 }

@@ -22,7 +22,7 @@ use linux::process::Exit;
 use linux::reap::Process;
 use linux::{cgroup, signal};
 use parking_lot::{Mutex, MutexGuard};
-use program::{program, user};
+use program::{choose_user, program, user};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -143,8 +143,8 @@ impl Container {
     /// Prepares directories and log; no process yet. Blocks.
     ///
     /// # Errors
-    /// There is no such image, or nothing to run in it; the directory or the log cannot be made.
-    /// Nothing is left of either.
+    /// There is no such image, or nothing to run in it; it would run as a user that the pod
+    /// forbids; the directory or the log cannot be made. Nothing is left of either.
     pub(crate) fn prepare(
         means: &Means,
         id: String,
@@ -152,12 +152,14 @@ impl Container {
         mut config: ContainerConfig,
     ) -> Result<Container> {
         let image = means.config.images.find(&config.image)?;
+        let no_user = choose_user(&mut config.security, image, linux::user::exists)?;
         let (process, mut warnings) = program(
             &config,
             image,
             sandbox.config.kernel_hostname(),
             means.config.cgroups.controls_devices(),
         )?;
+        warnings.extend(no_user);
         if sandbox.config.own_users && sandbox.first_user().is_none() {
             warnings.push(NO_OWN_USERS.to_string());
         }

@@ -6,6 +6,10 @@ use cri::{ContainerConfig, Error, Result, Security};
 use linux::{confine, oom};
 use std::collections::HashSet;
 
+/// For an image whose user does not exist where Ropewalk runs as an ordinary user.
+const NO_IMAGE_USER: &str = "the container runs as user 0, because the user of its image does not exist: Ropewalk's own user has too few subordinate \
+                             ids; see `ropewalk doctor`";
+
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Image and pod together say what runs.
@@ -62,6 +66,27 @@ pub(super) fn program(
         oom_score_adj: oom::score_adj(config.resources.oom_score_adj),
     };
     Ok((made, warnings))
+}
+
+/// Takes the image's user where the pod names none. If it does not exist here, the container runs
+/// as user 0: the pod did not ask for another. Returns a sentence that says so then.
+///
+/// # Errors
+/// `RunsAsRoot`: the pod forbids user 0, and it would be that.
+pub(super) fn choose_user(
+    security: &mut Security,
+    image: &Definition,
+    exists: impl Fn(u32) -> bool,
+) -> Result<Option<String>> {
+    let is_wanted = security.run_as_user.is_none() && image.user != 0;
+    let is_missing = is_wanted && !exists(image.user);
+    if is_wanted && !is_missing {
+        security.run_as_user = Some(image.user);
+    }
+    match security.non_root && security.run_as_user.unwrap_or(0) == 0 {
+        true => Err(Error::RunsAsRoot),
+        false => Ok(is_missing.then(|| NO_IMAGE_USER.to_string())),
+    }
 }
 
 /// The primary group of a container's processes, and their further ones: as

@@ -1,5 +1,5 @@
 use super::super::images::Definition;
-use super::program::{capabilities, program, user};
+use super::program::{capabilities, choose_user, program, user};
 use super::*;
 use cri::Security;
 use linux::confine;
@@ -52,6 +52,31 @@ fn the_image_gives_its_users_their_groups() {
     let config = ContainerConfig { security, ..Default::default() };
     let told = user(&program(&config, &image, "h", true).unwrap().0);
     assert_eq!(told, cri::User { uid: 0, gid: 0, groups: vec![0, 33] });
+}
+
+/// The image `pause` has user 65535, the others have root. `runAsNonRoot` is about who runs in the
+/// end.
+#[test]
+fn a_container_runs_as_its_images_user_unless_its_pod_names_one() {
+    let all = super::super::images::definitions();
+    let chosen = |name: &str, run_as_user: Option<u32>, non_root: bool, exists: bool| {
+        let image = all.iter().find(|image| image.name.ends_with(name)).unwrap();
+        let mut security = Security { run_as_user, non_root, ..Default::default() };
+        let warning = choose_user(&mut security, image, |_| exists).map_err(|e| e.line())?;
+        let config = ContainerConfig { security, ..Default::default() };
+        let told = user(&program(&config, image, "h", true).unwrap().0);
+        Ok::<_, String>((told.uid, told.gid, warning.is_some()))
+    };
+    let refused = Err("container has runAsNonRoot and image will run as root".to_string());
+    assert_eq!(chosen("/pause", None, false, true), Ok((65535, 0, false)));
+    assert_eq!(chosen("/pause", None, true, true), Ok((65535, 0, false)));
+    assert_eq!(chosen("/pause", Some(7), true, true), Ok((7, 0, false)));
+    assert_eq!(chosen("/pause", Some(0), false, true), Ok((0, 0, false)));
+    assert_eq!(chosen("/pause", None, false, false), Ok((0, 0, true)), "there are too few users");
+    assert_eq!(chosen("/pause", None, true, false), refused);
+    assert_eq!(chosen("/nginx", None, false, true), Ok((0, 0, false)));
+    assert_eq!(chosen("/nginx", None, true, true), refused);
+    assert_eq!(chosen("/nginx", Some(101), true, true), Ok((101, 101, false)));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
-use state::{image_id, is_down, made_up, refuse_twin};
+use state::{check_user, image_id, is_down, made_up, refuse_twin};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -111,6 +111,16 @@ impl FakeRuntime {
     /// Ends a running container as if its process had ended.
     pub fn exit(&self, id: &str, code: i32, reason: &str) {
         self.end(id, code, reason);
+    }
+
+    /// Ends a sandbox' first process. Its containers run on, as those with PID namespaces of their
+    /// own do.
+    pub fn lose_pause(&self, id: &str) {
+        let mut state = self.lock();
+        if let Some(pod) = state.pods.get_mut(id) {
+            pod.sandbox.state = SandboxState::NotReady;
+            self.tell(&state, id, id, EventKind::Stopped);
+        }
     }
 
     /// From now on `exec` runs a program that writes nothing: it begins after the first time, and
@@ -280,6 +290,7 @@ impl Runtime for FakeRuntime {
         let mut state = self.lock();
         state.note(format!("create_container {}", config.name));
         state.check_image(&config.image)?;
+        check_user(&config.security)?;
         let pod =
             state.pods.get(sandbox_id).ok_or_else(|| Error::NotFound(format!("sandbox {sandbox_id}")))?;
         if pod.sandbox.state == SandboxState::NotReady {

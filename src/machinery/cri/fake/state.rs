@@ -1,6 +1,6 @@
 //! What the fake runtime remembers of sandboxes and containers.
 
-use super::super::{Container, ContainerConfig, ContainerState, Error, Result, Stats};
+use super::super::{Container, ContainerConfig, ContainerState, Error, Result, Security, Stats};
 use super::{CALLS, Script, State};
 use std::time::Duration;
 
@@ -36,6 +36,17 @@ impl State {
 pub(super) fn refuse_twin(is_made: bool, name: String) -> Result<()> {
     match is_made {
         true => Err(Error::State(format!("name {name:?} is reserved: it is there"))),
+        false => Ok(()),
+    }
+}
+
+/// Refuses user 0 where the pod forbids it. All images of the fake run as root.
+///
+/// # Errors
+/// `RunsAsRoot`.
+pub(super) fn check_user(security: &Security) -> Result<()> {
+    match security.non_root && security.run_as_user.unwrap_or(0) == 0 {
+        true => Err(Error::RunsAsRoot),
         false => Ok(()),
     }
 }

@@ -79,6 +79,24 @@ fn a_malformed_image_name_is_told_and_keeps_no_other_container_from_its_start() 
     }
 }
 
+/// The kubelet does not know as whom an image runs; the runtime does.
+#[test]
+fn a_pod_that_forbids_root_waits_with_the_reason_of_upstream() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let forbids = json!({"securityContext": {"runAsNonRoot": true}});
+        let world = World::new(&crew, api, dir, pod(forbids, json!({})));
+        world.look().await.unwrap_err();
+        assert_eq!((world.starts("a"), world.starts("b")), (0, 1));
+        let told = world.written().unwrap();
+        let waiting = &told["containerStatuses"][0]["state"]["waiting"];
+        assert_eq!(waiting["reason"], "CreateContainerConfigError", "{told}");
+        let why = waiting["message"].as_str().unwrap();
+        assert!(why.starts_with("container has runAsNonRoot and image will run as root (pod: "), "{why}");
+        assert!(why.ends_with(", container: a)"), "{why}");
+    });
+}
+
 /// A debugger, say, is not started a second time: its status would say for ever that its image
 /// cannot be pulled.
 #[test]
@@ -159,6 +177,35 @@ fn a_pod_that_has_lost_its_sandbox_is_told_of_the_next_one() {
         let all = world.api.events();
         let count = all.iter().filter(|event| event.body["reason"] == "SandboxChanged").count();
         assert_eq!(count, 1, "the first sandbox is no other one");
+    });
+}
+
+/// As when a program of the machine ends the pause process: the containers run on.
+#[test]
+fn containers_of_a_lost_sandbox_have_their_hook_and_a_signal() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let hook = json!({"lifecycle": {"preStop": {"exec": {"command": ["bye"]}}}});
+        let world = World::new(&crew, api, dir, pod(hook, json!({"restartPolicy": "OnFailure"})));
+        world.runtime.exec_takes(Duration::ZERO, Duration::ZERO);
+        world.look().await.unwrap();
+        for sandbox in world.runtime.list_pod_sandboxes().await.unwrap() {
+            world.runtime.lose_pause(&sandbox.id);
+        }
+        let mut events = world.runtime.events();
+        world.look().await.unwrap();
+        let both = async {
+            for _ in 0..2 {
+                while events.recv().await.unwrap().kind != cri::EventKind::Stopped {}
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+        world.look().await.unwrap();
+        let calls = world.runtime.calls();
+        let at = |what: &str| calls.iter().position(|call| call.starts_with(what));
+        let (hook, stop, gone) = (at("exec bye"), at("stop_container a"), at("stop_pod_sandbox"));
+        assert!(hook.is_some() && hook < stop && stop < gone, "{calls:?}");
+        assert_eq!((world.starts("a"), world.starts("b")), (2, 2), "although they ended with 0: {calls:?}");
     });
 }
 
