@@ -92,37 +92,37 @@ async fn carry_out(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
 }
 
 pub(super) fn named(world: &World, name: &str) -> Result<Arc<Node>, Error> {
-    world.node(name).ok_or_else(|| not_there(name, &world.spec, &world.place).into())
+    world.node(name).ok_or_else(|| missing_node(name, &world.spec, &world.place).into())
 }
 
 /// Says why there is no node of this name: it is still being made, or the cluster has none. The
 /// control socket answers before the first node is made.
-fn not_there(name: &str, spec: &Spec, place: &Place) -> Refusal {
+fn missing_node(name: &str, spec: &Spec, place: &Place) -> Refusal {
     let known: Vec<String> = spec.nodes().into_iter().map(|node| node.name).collect();
     match known.iter().any(|known| known == name) {
-        true => starting(place),
+        true => still_starting(place),
         false => Refusal::NoSuchNode { node: name.into(), known },
     }
 }
 
-fn starting(place: &Place) -> Refusal {
+fn still_starting(place: &Place) -> Refusal {
     Refusal::Starting { name: place.name.clone(), log: place.log().display().to_string() }
 }
 
 /// The nodes of a cluster, for a fault that names none.
 ///
 /// # Errors
-/// As [`if_all`].
+/// As [`require_all`].
 pub(super) fn every_node(world: &World) -> Result<Vec<Arc<Node>>, Error> {
-    if_all(world.all_nodes(), world.spec.nodes().len(), &world.place).map_err(Error::from)
+    require_all(world.all_nodes(), world.spec.nodes().len(), &world.place).map_err(Error::from)
 }
 
 /// Returns the nodes that are made, if those are all `wanted` ones.
 ///
 /// # Errors
 /// [`Refusal::Starting`]: the fault would leave out those that are still being made.
-fn if_all<T>(made: Vec<T>, wanted: usize, place: &Place) -> Result<Vec<T>, Refusal> {
-    if made.len() < wanted { Err(starting(place)) } else { Ok(made) }
+fn require_all<T>(made: Vec<T>, wanted: usize, place: &Place) -> Result<Vec<T>, Refusal> {
+    if made.len() < wanted { Err(still_starting(place)) } else { Ok(made) }
 }
 
 fn pair(world: &World, a: &str, b: &str) -> Result<(u8, u8), Error> {
@@ -334,13 +334,16 @@ mod tests {
     fn a_fault_of_a_node_that_is_still_being_made_is_refused_for_that_reason() {
         let place = crate::Home::at("/h").cluster("t").unwrap();
         let spec = Spec::new("t");
-        let starts = not_there("ropewalk-worker2", &spec, &place);
-        assert_eq!(if_all(vec!["ropewalk-control-plane"], spec.nodes().len(), &place), Err(starts.clone()));
-        assert_eq!(if_all(vec!["a", "b", "c"], spec.nodes().len(), &place), Ok(vec!["a", "b", "c"]));
+        let starts = missing_node("ropewalk-worker2", &spec, &place);
+        assert_eq!(
+            require_all(vec!["ropewalk-control-plane"], spec.nodes().len(), &place),
+            Err(starts.clone())
+        );
+        assert_eq!(require_all(vec!["a", "b", "c"], spec.nodes().len(), &place), Ok(vec!["a", "b", "c"]));
         for lang in [Lang::En, Lang::Ko] {
             assert!(starts.say(lang).contains("/h/clusters/t/log/ropewalk.log"), "{}", starts.say(lang));
         }
-        let none = not_there("nowhere", &spec, &place).to_string();
+        let none = missing_node("nowhere", &spec, &place).to_string();
         assert!(none.ends_with("ropewalk-control-plane, ropewalk-worker, ropewalk-worker2"), "{none}");
     }
 
