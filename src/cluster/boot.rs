@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::reply::Reply;
 use super::spec::{NodeSpec, Spec};
 use super::target;
-use super::world::{FailedStart, World};
+use super::world::{FailedStart, Problem, World};
 use super::{balancer, logs, manifests, node_objects};
 use ::kubelet::pressure::{Machine, Memory, Meter};
 use cni::NodeNetwork;
@@ -271,7 +271,7 @@ async fn end(
     let mut problem = world.problem.subscribe();
     tokio::select! {
         () = zygote_died => Err(Error::Start("the zygote died; no more containers can be made".into())),
-        text = has_problem(&mut problem) => Err(Error::Start(text)),
+        problem = has_problem(&mut problem) => Err(problem.into()),
         () = stop.cancelled() => Ok("the cluster was asked to stop".into()),
         signal = asked => Ok(format!("the cluster was asked to stop by {signal}")),
         () = front_gone => Ok("the program that started this cluster has ended".into()),
@@ -324,10 +324,11 @@ async fn until_done<F: Future<Output = Result<(), String>>>(what: &str, attempt:
 }
 
 /// Resolves when something went wrong that no restart mends.
-async fn has_problem(problem: &mut watch::Receiver<Option<String>>) -> String {
-    match problem.wait_for(Option::is_some).await {
-        Ok(text) => text.clone().unwrap_or_default(),
-        Err(_) => std::future::pending().await,
+async fn has_problem(problem: &mut watch::Receiver<Option<Problem>>) -> Problem {
+    let found = problem.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+    match found {
+        Some(problem) => problem,
+        None => std::future::pending().await, // `world` has the sender
     }
 }
 
@@ -448,6 +449,18 @@ mod tests {
             "; the store of cp1 did not start: the disk is full; the store of cp2 cannot start: bad checksum";
         assert!(told.starts_with("there is no store after 600 s: no majority"), "{told}");
         assert!(told.ends_with(members), "{told}");
+    }
+
+    /// `up --etcd` in a Korean session: only the cluster's process finds out whose etcd it is.
+    #[tokio::test]
+    async fn an_etcd_of_another_cluster_is_refused_in_the_learners_language() {
+        let etcd = ExternalEtcd { endpoints: vec!["https://e:2379".into()], ..ExternalEtcd::default() };
+        let problem = watch::Sender::new(None);
+        let mut seen = problem.subscribe();
+        problem.send_replace(Some(Problem::Refused(etcd.foreign())));
+        let error = of_running(has_problem(&mut seen).await.into());
+        let Reply::Refusal(told) = Reply::from(error) else { panic!("it is a text in one language") };
+        assert_eq!(told, Refusal::EtcdTaken { endpoints: "https://e:2379".into() });
     }
 
     /// The log of a cluster that ran for days would end with "the cluster did not start".

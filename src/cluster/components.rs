@@ -4,7 +4,7 @@ use super::error::chain;
 use super::peers::Wires;
 use super::ports::API_PORT;
 use super::sockets::{dialer, listen_after};
-use super::world::{FailedStart, World};
+use super::world::{FailedStart, Problem, World};
 use addons::{dns, storage};
 use client::Client;
 use cni::NodeNetwork;
@@ -261,9 +261,9 @@ fn api(world: &Arc<World>, crew: &Crew, place: Location) -> Result<(), String> {
             let remote: Arc<dyn etcd::Storage> = Arc::new(etcd.connect().await.map_err(|t| t.to_string())?);
             let claimed = etcd.claim(&*remote, world.ca.pem(), &world.spec.name).await;
             if !claimed.map_err(|t| t.to_string())? {
-                let refusal = etcd.foreign().to_string();
-                world.problem.send_replace(Some(refusal.clone())); // no restart mends it
-                return Err(refusal);
+                let refusal = etcd.foreign();
+                world.problem.send_replace(Some(Problem::Refused(refusal.clone())));
+                return Err(refusal.to_string());
             }
             own_store = Some(remote.clone());
             world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), remote)));

@@ -101,9 +101,6 @@ impl EtcdListeners {
         node: &str,
         server: &etcd::Server,
     ) -> Result<(), String> {
-        let listener =
-            self.listen(node).await.map_err(|e| format!("no port from {CLIENT_PORT} on is free: {e}"))?;
-        let port = listener.local_addr().map_err(|e| e.to_string())?.port();
         let address = |name: &str| {
             let nodes = spec.nodes();
             nodes.iter().find(|n| n.name == name).map(|n| addresses::node_ip(n.index).to_string())
@@ -112,9 +109,13 @@ impl EtcdListeners {
         let names = ["localhost", "127.0.0.1", "::1", node, ip.as_str()];
         let identity = ca.issue(&Subject::server(node, &names)).map_err(|e| chain(&e))?;
         let tls = pki::mutual_server_config(&identity, ca.pem()).map_err(|e| chain(&e))?;
+        // Last, for it notes that the member can be asked.
+        let listener =
+            self.listen(node).await.map_err(|e| format!("no port from {CLIENT_PORT} on is free: {e}"))?;
+        let endpoint = listener.local_addr().map(|address| client_url(address.port()));
         let face = grpc::Face::new(server, &spec.name, self.members.subscribe(), crew);
         crew.spawn(grpc::serve(face, listener, tls));
-        tracing::info!(endpoint = client_url(port), "serving client traffic securely");
+        tracing::info!(endpoint = endpoint.unwrap_or_default(), "serving client traffic securely");
         Ok(())
     }
 
@@ -204,6 +205,26 @@ mod tests {
         drop(open);
         listeners.close(&name);
         assert_eq!((listeners.endpoints().len(), listed(&listeners)), (0, before));
+    }
+
+    /// The authority has run out, for instance: `status` would lead `etcdctl` to a closed port.
+    #[tokio::test]
+    async fn a_member_without_a_certificate_of_its_own_is_no_endpoint() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ca = Ca::load_or_create(dir.path(), "etcd-ca").expect("an authority");
+        let config = etcd::Config::new("cp1", dir.path().join("data"), tap::Tap::new(), rng::Rng::seeded(1));
+        let server = etcd::Server::start(config).await.expect("a member");
+        let (listeners, held) = three();
+        drop(held);
+        let spec = Spec { control_planes: 3, workers: 1, ..Spec::new("t") };
+        let crew = Crew::new("etcd-clients");
+        let refused = listeners.open(&spec, &ca, &crew, "k\u{f6}ln", &server).await;
+        assert!(refused.is_err() && listeners.endpoints().is_empty() && listeners.open.lock().is_empty());
+        let name = listed(&listeners)[0].0.clone();
+        listeners.open(&spec, &ca, &crew, &name, &server).await.expect("it listens");
+        assert_eq!(listeners.endpoints().len(), 1);
+        crew.kill();
+        server.stop().await;
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// The key that says which cluster's objects an etcd holds.
-const OWNER: &str = "/ropewalk.io/cluster";
+pub(super) const OWNER: &str = "/ropewalk.io/cluster";
 
 /// Where its servers are, and what they want to see.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,10 +113,7 @@ impl ExternalEtcd {
 
     /// What to say of an etcd that holds another cluster's objects.
     pub(crate) fn foreign(&self) -> Refusal {
-        let why = format!(
-            "it holds the objects of another cluster, which its key {OWNER} names if Ropewalk made it; a directory that was renamed needs its old name, and a copied one is another cluster. Give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/"
-        );
-        Refusal::NoEtcd { endpoints: self.endpoints.join(","), why }
+        Refusal::EtcdTaken { endpoints: self.endpoints.join(",") }
     }
 
     /// Its part of a cluster's status, as that of the cluster's own store.

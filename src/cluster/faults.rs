@@ -80,9 +80,11 @@ impl Faults {
         });
     }
 
-    /// The component may run on this node again.
-    pub(crate) fn release(&self, component: &str, node: &str) {
-        self.all().retain(|b| !holds(b, component, node));
+    /// The component may run on this node again. Returns the fault that is over.
+    pub(crate) fn release(&self, component: &str, node: &str) -> Option<Broken> {
+        let mut all = self.all();
+        let at = all.iter().position(|b| holds(b, component, node))?;
+        Some(all.remove(at))
     }
 
     /// Is the component to stay down on this node?
@@ -177,6 +179,8 @@ fn holds(broken: &Broken, component: &str, node: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Refusal;
+    use lang::Lang;
 
     #[test]
     fn the_list_of_faults_says_what_the_network_does() {
@@ -244,8 +248,17 @@ mod tests {
         faults.note_on("a");
         assert_eq!(faults.held_where_off("kubelet"), None);
         assert!(faults.is_held("kubelet", "a"), "a machine that is switched on again changes nothing");
+        // Its start fails: it is stopped since then, and not since now.
+        let before = faults.list();
+        let over = faults.release("kubelet", "a");
+        assert!(!faults.is_held("kubelet", "a"));
+        faults.note("cut", &["a", "c"], None);
+        faults.put_back(over);
+        faults.note("loss", &["a", "c"], Some(0.0));
+        assert_eq!(faults.list(), before);
         faults.release("kube-scheduler", "a");
         assert!(!faults.is_held("kube-scheduler", "a") && faults.is_held("kubelet", "a"));
+        assert_eq!(faults.release("kube-scheduler", "a"), None);
     }
 
     #[test]
@@ -281,6 +294,14 @@ mod tests {
             let said = parse(&format!("slow a b {nonsense}")).unwrap_err();
             assert!(said.contains("not a number of milliseconds"), "{nonsense}: {said}");
         }
+        // "NaN" has no form in JSON: the cluster would not understand the question.
+        for nonsense in ["NaN", "inf", "-1", "100.1", "150", "many"] {
+            let said = parse(&format!("loss a b {nonsense}")).unwrap_err();
+            let refused = Refusal::NotAShare { percent: format!("{nonsense:?}") };
+            assert_eq!(said, refused.say(Lang::En), "as the cluster says it");
+            assert!(refused.say(Lang::Ko).contains("0부터 100까지"));
+        }
+        assert_eq!(["0", "100"].map(|share| parse(&format!("loss a b {share}")).is_ok()), [true, true]);
         assert!(parse("cut a").unwrap_err().contains("cut A B"));
     }
 }

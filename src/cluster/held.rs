@@ -15,7 +15,7 @@ use super::components;
 use super::error::Error;
 use super::faults::Faults;
 use super::images::component_of;
-use super::inject::{KUBELET, killable, named};
+use super::inject::{KUBELET, every_node, killable, named};
 use super::kubelets::keep_kubelet;
 use super::node::Node;
 use super::refusal::Refusal;
@@ -72,10 +72,10 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
         if !world.faults.is_held(component, name) {
             continue;
         }
-        world.faults.release(component, name);
+        let over = world.faults.release(component, name);
         if component == KUBELET {
             if let Err(error) = keep_kubelet(world, &node) {
-                world.faults.hold(component, name);
+                world.faults.put_back(over);
                 return Err(error);
             }
         } else {
@@ -219,7 +219,7 @@ fn is_silent(spec: &Spec, is_down: impl Fn(&str, &str) -> bool) -> bool {
 ///
 /// # Errors
 /// [`Refusal`]: no such component or node, the component never runs on this node, the node is off
-/// (or every node that can run it), or the store is external.
+/// (or every node that can run it), the store is external, or the nodes are still being made.
 pub(super) fn places(world: &World, component: &str, node: Option<&str>) -> Result<Vec<Arc<Node>>, Error> {
     if !killable().any(|known| known == component) {
         let known = killable().map(String::from).collect();
@@ -243,7 +243,7 @@ pub(super) fn places(world: &World, component: &str, node: Option<&str>) -> Resu
             Ok(vec![node])
         }
         None => {
-            let mut nodes = world.all_nodes();
+            let mut nodes = every_node(world)?;
             nodes.retain(fits);
             let is_off = |name: &str| world.faults.is_off(name);
             that_are_on(nodes, |node| node.spec.name.as_str(), is_off).map_err(Error::from)

@@ -5,9 +5,11 @@ use super::components;
 use super::error::{Error, chain};
 use super::faults::{DELAY_MAX, Faults};
 use super::held;
+use super::home::Place;
 use super::kubelets::keep_kubelet;
 use super::node::Node;
 use super::refusal::Refusal;
+use super::spec::Spec;
 use super::world::World;
 use cri::{ContainerState, Runtime, SandboxState};
 use serde_json::{Value, json};
@@ -90,10 +92,37 @@ async fn carry_out(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
 }
 
 pub(super) fn named(world: &World, name: &str) -> Result<Arc<Node>, Error> {
-    world.node(name).ok_or_else(|| {
-        let known = world.all_nodes().iter().map(|n| n.spec.name.clone()).collect();
-        Refusal::NoSuchNode { node: name.into(), known }.into()
-    })
+    world.node(name).ok_or_else(|| missing_node(name, &world.spec, &world.place).into())
+}
+
+/// Says why there is no node of this name: it is still being made, or the cluster has none. The
+/// control socket answers before the first node is made.
+fn missing_node(name: &str, spec: &Spec, place: &Place) -> Refusal {
+    let known: Vec<String> = spec.nodes().into_iter().map(|node| node.name).collect();
+    match known.iter().any(|known| known == name) {
+        true => still_starting(place),
+        false => Refusal::NoSuchNode { node: name.into(), known },
+    }
+}
+
+fn still_starting(place: &Place) -> Refusal {
+    Refusal::Starting { name: place.name.clone(), log: place.log().display().to_string() }
+}
+
+/// The nodes of a cluster, for a fault that names none.
+///
+/// # Errors
+/// As [`require_all`].
+pub(super) fn every_node(world: &World) -> Result<Vec<Arc<Node>>, Error> {
+    require_all(world.all_nodes(), world.spec.nodes().len(), &world.place).map_err(Error::from)
+}
+
+/// Returns the nodes that are made, if those are all `wanted` ones.
+///
+/// # Errors
+/// [`Refusal::Starting`]: the fault would leave out those that are still being made.
+fn require_all<T>(made: Vec<T>, wanted: usize, place: &Place) -> Result<Vec<T>, Refusal> {
+    if made.len() < wanted { Err(still_starting(place)) } else { Ok(made) }
 }
 
 fn pair(world: &World, a: &str, b: &str) -> Result<(u8, u8), Error> {
@@ -111,7 +140,7 @@ fn fill(world: &World, node: Option<&str>) -> Result<Value, Error> {
     }
     let nodes = match node {
         Some(name) => vec![named(world, name)?],
-        None => world.all_nodes().into_iter().filter(|n| n.spec.control_plane).collect(),
+        None => every_node(world)?.into_iter().filter(|n| n.spec.control_plane).collect(),
     };
     if let Some(worker) = nodes.iter().find(|n| !n.spec.control_plane) {
         return Err(Refusal::NoStore { node: worker.spec.name.clone() }.into());
@@ -297,6 +326,25 @@ mod tests {
         assert_eq!(faults.list(), before);
         switch_on(&faults, "n", plug, || Ok(())).await.unwrap();
         assert!(is_in.get() && faults.list().is_empty());
+    }
+
+    /// `up` in one terminal, `fault stop kube-scheduler` in another one: "kube-scheduler is stopped
+    /// already", and "there is no node ropewalk-worker", would be wrong a moment later.
+    #[test]
+    fn a_fault_of_a_node_that_is_still_being_made_is_refused_for_that_reason() {
+        let place = crate::Home::at("/h").cluster("t").unwrap();
+        let spec = Spec::new("t");
+        let starts = missing_node("ropewalk-worker2", &spec, &place);
+        assert_eq!(
+            require_all(vec!["ropewalk-control-plane"], spec.nodes().len(), &place),
+            Err(starts.clone())
+        );
+        assert_eq!(require_all(vec!["a", "b", "c"], spec.nodes().len(), &place), Ok(vec!["a", "b", "c"]));
+        for lang in [Lang::En, Lang::Ko] {
+            assert!(starts.say(lang).contains("/h/clusters/t/log/ropewalk.log"), "{}", starts.say(lang));
+        }
+        let none = missing_node("nowhere", &spec, &place).to_string();
+        assert!(none.ends_with("ropewalk-control-plane, ropewalk-worker, ropewalk-worker2"), "{none}");
     }
 
     /// "kube-scheduler does not run there; components are … kube-scheduler" helps no one.

@@ -193,7 +193,7 @@ impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         match field.name() {
             "message" => drop(write!(self.message, "{value:?}")),
-            name => drop(write!(self.fields, " {name}=\"{}\"", in_words(&format!("{value:?}")))),
+            name => drop(write!(self.fields, " {name}={:?}", in_words(&format!("{value:?}")))),
         }
     }
 }
@@ -326,6 +326,26 @@ mod tests {
         let log = fs::read_to_string(&path).unwrap();
         assert!(log.contains("403: jobs are forbidden\"") && !log.contains("Status {"), "{log:?}");
         assert_eq!(log.matches("jobs are forbidden").count(), 2, "{log:?}");
+    }
+
+    /// `key="Key { name: "a" }"` ends too early for a program that reads such lines, and a line
+    /// break makes an entry of its own.
+    #[test]
+    fn a_value_with_quotes_and_line_breaks_is_one_value() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("quotes");
+        open("quotes", Log::open(&path, Default::default()).unwrap());
+        let layer = Route(None).with_filter(Chosen(EnvFilter::new("info")));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            span("quotes").in_scope(|| {
+                let (key, error) = (("kube-system", "coredns"), "one\ntwo");
+                tracing::warn!(?key, %error, count = 5, "trying again");
+            });
+        });
+        close("quotes");
+        let log = fs::read_to_string(&path).unwrap();
+        let told = r#""trying again" key="(\"kube-system\", \"coredns\")" error="one\ntwo" count="5""#;
+        assert!(log.contains(told) && log.lines().count() == 1, "{log:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::full_disk::FullDisks;
 use super::home::Place;
 use super::node::Node;
 use super::ports::API_PORT;
+use super::refusal::Refusal;
 use super::spec::{NodeSpec, Spec};
 use apiserver::{self, Cidr};
 use client::{Client, Dialer, Endpoint};
@@ -59,8 +60,8 @@ pub(crate) struct World {
     /// The memory and the disk that all nodes share.
     pub machine: Arc<Machine>,
     pub nodes: Mutex<BTreeMap<String, Arc<Node>>>,
-    /// Something that no restart mends, e.g. a damaged log: the cluster ends and says so.
-    pub problem: watch::Sender<Option<String>>,
+    /// Something that no restart mends: the cluster ends and says so.
+    pub problem: watch::Sender<Option<Problem>>,
     /// Members of the store whose last start failed, by node.
     pub(crate) failed_starts: Mutex<BTreeMap<String, FailedStart>>,
     /// The API's port on 127.0.0.1.
@@ -176,7 +177,7 @@ impl World {
             None => failed_starts.remove(node),
         };
         if let Some(problem) = lost_store(&failed_starts, self.control_planes().len()) {
-            self.problem.send_replace(Some(problem));
+            self.problem.send_replace(Some(Problem::LostStore(problem)));
         }
     }
 
@@ -241,6 +242,24 @@ impl World {
             let fabric = fabric.clone();
             Box::pin(async move { fabric.dial(to).await })
         })
+    }
+}
+
+/// What no restart of a component mends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// Members of the store cannot start, and the others are no majority; the text says why.
+    LostStore(String),
+    /// The cluster may not use what it was given, e.g. an etcd of another cluster.
+    Refused(Refusal),
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Error {
+        match problem {
+            Problem::LostStore(why) => Error::Start(why),
+            Problem::Refused(refusal) => refusal.into(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The first questions to a foreign cluster: does it know the user, and which nodes has it?
 
+use crate::Refusal;
 use crate::node_objects::CONTROL_PLANE;
 use api::value::{at, list, text};
 use client::remote::Upstream;
@@ -16,17 +17,18 @@ const PAGES_MAX: usize = 50;
 /// plane; no node if the user may see none.
 ///
 /// # Errors
-/// A sentence: the cluster does not answer, or refuses the user.
-pub(super) async fn knock(upstream: &Upstream) -> Result<Vec<bool>, String> {
-    let cannot = |why: String| format!("the cluster at {} cannot be used: {why}", upstream.url());
-    let (code, said) = upstream.ask(Method::GET, "/api", None).await.map_err(cannot)?;
+/// [`Refusal::FarSilent`]: the cluster does not answer. [`Refusal::FarStranger`]: it refuses the
+/// user.
+pub(super) async fn knock(upstream: &Upstream) -> Result<Vec<bool>, Refusal> {
+    let silent = |why: String| Refusal::FarSilent { url: upstream.url(), why };
+    let (code, said) = upstream.ask(Method::GET, "/api", None).await.map_err(silent)?;
     match code {
         200 => Ok(count_nodes(upstream).await),
         401 | 403 => {
-            let (context, why) = (&upstream.context, text(&said, "message"));
-            Err(cannot(format!("it does not know the user of context {context:?}: {why}")))
+            let (context, why) = (upstream.context.clone(), text(&said, "message").to_string());
+            Err(Refusal::FarStranger { url: upstream.url(), context, why })
         }
-        code => Err(cannot(format!("HTTP {code}"))),
+        code => Err(silent(format!("HTTP {code}"))),
     }
 }
 
@@ -49,25 +51,26 @@ async fn count_nodes(upstream: &Upstream) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lang::Lang;
     use serde_json::json;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::{TcpListener, TcpStream};
 
-    /// What a server says to a path.
-    type Says = fn(&str) -> String;
+    /// What a server says to a path: the code and the body.
+    type Says = fn(&str) -> (u16, String);
 
     async fn answer(mut stream: TcpStream, says: Says) -> Option<()> {
         let (read, mut write) = stream.split();
         let mut lines = BufReader::new(read).lines();
         let first = lines.next_line().await.ok()??;
         while !lines.next_line().await.ok()??.is_empty() {}
-        let body = says(first.split(' ').nth(1)?);
+        let (code, body) = says(first.split(' ').nth(1)?);
         let length = body.len();
-        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        let head = format!("HTTP/1.1 {code} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
         write.write_all((head + &body).as_bytes()).await.ok()
     }
 
-    async fn known(says: Says) -> Result<Vec<bool>, String> {
+    async fn known(says: Says) -> Result<Vec<bool>, Refusal> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = format!("http://{}", listener.local_addr().unwrap());
         let config = json!({"current-context": "c", "users": [{"name": "u", "user": {}}],
@@ -99,7 +102,7 @@ mod tests {
                 "/api/v1/nodes?limit=200&continue=a%20b%2F%3D" => page(json!([node(json!({}))]), ""),
                 other => panic!("{other}"),
             };
-            page.to_string()
+            (200, page.to_string())
         };
         assert_eq!(known(says).await, Ok(vec![true, false]));
     }
@@ -107,9 +110,22 @@ mod tests {
     #[tokio::test]
     async fn a_cluster_whose_nodes_cannot_be_read_can_be_used() {
         let says: Says = |path| match path {
-            "/api" => "{}".into(),
-            _ => "no JSON".into(),
+            "/api" => (200, "{}".into()),
+            _ => (200, "no JSON".into()),
         };
         assert_eq!(known(says).await, Ok(vec![]));
+    }
+
+    /// `ropewalk --kubeconfig FILE` in a Korean session.
+    #[tokio::test]
+    async fn a_cluster_that_cannot_be_used_says_so_in_both_languages() {
+        let stranger: Says = |_| (401, json!({"message": "Unauthorized"}).to_string());
+        let busy: Says = |_| (503, "{}".into());
+        for (says, parts) in [(stranger, ["Unauthorized", "context"]), (busy, ["HTTP 503", "kubeconfig"])] {
+            let refused = known(says).await.unwrap_err();
+            let (english, korean) = (refused.say(Lang::En), refused.say(Lang::Ko));
+            assert!(parts.iter().all(|part| english.contains(part)), "{english}");
+            assert!(korean.contains(parts[0]) && !korean.is_ascii(), "{korean}");
+        }
     }
 }

@@ -164,9 +164,9 @@ impl Foreign {
     ///
     /// # Errors
     /// [`Refusal::BadKubeconfig`] as [`place`]. [`Refusal::Running`]: another session is open on
-    /// this cluster. [`Error::Told`]: the cluster does not answer, or not to this user. Others: a
-    /// local file, socket or certificate cannot be made, or the ledger of namespaces cannot be read
-    /// ([`Refusal::BadLedger`]).
+    /// this cluster. [`Refusal::FarSilent`] and [`Refusal::FarStranger`]: the cluster does not
+    /// answer, or not to this user. Others: a local file, socket or certificate cannot be made, or
+    /// the ledger of namespaces cannot be read ([`Refusal::BadLedger`]).
     pub async fn open(
         place: &Place,
         kubeconfig: &Path,
@@ -182,7 +182,7 @@ impl Foreign {
         // A `reset` that had the lock has removed what was there before.
         place.make()?;
         launch::link_tools(place)?;
-        let nodes = knock::knock(&upstream).await.map_err(Error::Told)?;
+        let nodes = knock::knock(&upstream).await?;
         let rng = Rng::from_os();
         let rooms = Rooms::load(upstream.clone(), place.foreign(), prefix, &rng)?;
         let tap = Tap::new();

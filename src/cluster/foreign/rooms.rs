@@ -123,7 +123,8 @@ impl Rooms {
                 Ok(if ours { Found::Ours { uid, going } } else { Found::Others })
             }
             404 => Ok(Found::Nothing),
-            _ => Err(self.refused("get namespaces", &value)),
+            403 => Err(self.refused("get namespaces", &value)),
+            _ => Err(format!("the namespace {name} cannot be read: {}", text(&value, "message"))),
         }
     }
 
@@ -463,6 +464,21 @@ mod tests {
         assert_eq!(rooms.leave().await.unwrap_err().matches("rw-first-01").count(), 0, "nothing more");
         stage.foreign.lock().keeps.clear();
         assert_eq!(rooms.leave().await.unwrap(), ["rw-first-02"]);
+    }
+
+    /// 503 and 429 are no matter of rights: an administrator would look for a role in vain.
+    #[tokio::test]
+    async fn a_server_that_is_busy_is_not_taken_for_one_that_refuses() {
+        let stage = Stage::new().await;
+        let rooms = stage.rooms();
+        for (code, right) in [(503, false), (429, false), (403, true)] {
+            stage.foreign.lock().reads_fail = Some(code);
+            let refused = rooms.room(LESSON, &[], true).await.unwrap_err();
+            assert_eq!(refused.contains("lacks a right"), right, "{code}: {refused}");
+            assert!(refused.contains("not now"), "{code}: {refused}");
+        }
+        stage.foreign.lock().reads_fail = None;
+        rooms.room(LESSON, &[], true).await.unwrap().expect("it is made");
     }
 
     #[tokio::test]

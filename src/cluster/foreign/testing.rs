@@ -22,6 +22,8 @@ pub(super) struct Foreign {
     pub hangs_up: bool,
     /// Answers about service accounts are lost from now on.
     pub hides_accounts: bool,
+    /// Questions about namespaces are answered with this code.
+    pub reads_fail: Option<u16>,
     /// A namespace whose deletion fails.
     pub keeps: String,
     /// Called when a service account is waited for.
@@ -56,6 +58,9 @@ impl Foreign {
             }
             "GET" if path.contains("watch=true") => (200, json!({"type": "DELETED"})),
             "GET" if self.hangs_up => return None,
+            "GET" if self.reads_fail.is_some() => {
+                (self.reads_fail.unwrap_or_default(), json!({"message": "not now"}))
+            }
             "GET" => self.namespaces.get(name).map_or_else(missing, |found| (200, found.clone())),
             "DELETE" if self.keeps == name => (500, json!({"message": "no"})),
             _ => match self.namespaces.remove(name) {

@@ -86,10 +86,15 @@ impl Fault {
     /// Reads the words after `fault`, as a lesson or a lab writes them.
     ///
     /// # Errors
-    /// No fault is written like this; the message lists all forms.
+    /// No fault is written like this; the message lists all forms. Or a word of it is no number, or
+    /// not within its bounds; the message names the word and what to write. It is in English: the
+    /// author of the line reads it, with the file and the line.
     pub fn parse(words: &[String]) -> Result<Fault, String> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let number = |word: &str| word.parse::<f64>().map_err(|_| format!("{word:?} is not a number"));
+        let share = |word: &str| match word.parse::<f64>() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+            _ => Err(format!("{word:?} is not a share in percent; write a number from 0 to 100")),
+        };
         let whole =
             |word: &str| word.parse::<u64>().map_err(|_| format!("{word:?} is not a number of milliseconds"));
         let owned = |word: &str| word.to_string();
@@ -112,7 +117,7 @@ impl Fault {
             }
             ["cut", a, b] => Fault::Cut { a: owned(a), b: owned(b) },
             ["slow", a, b, millis] => Fault::Slow { a: owned(a), b: owned(b), millis: whole(millis)? },
-            ["loss", a, b, percent] => Fault::Loss { a: owned(a), b: owned(b), percent: number(percent)? },
+            ["loss", a, b, percent] => Fault::Loss { a: owned(a), b: owned(b), percent: share(percent)? },
             ["node", act, node] => {
                 let act = match *act {
                     "stop" => Act::Stop,
