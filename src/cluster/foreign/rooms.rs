@@ -14,13 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Labels of a namespace that is ours: that it is Ropewalk's, which one's, and for which lesson.
 const MANAGED: (&str, &str) = ("app.kubernetes.io/managed-by", "ropewalk");
 const OWNER: &str = "ropewalk.io/owner";
 const LESSON: &str = "ropewalk.io/lesson";
 /// A namespace that is going, and the service account of a new one, are waited for as long as this.
-const WAIT_SECONDS: u32 = 60;
+const WAIT_SECONDS: u64 = 60;
 const FORMAT: u32 = 1;
 
 /// What is remembered of a foreign cluster, in its directory.
@@ -263,7 +264,8 @@ impl Rooms {
         let path = format!(
             "/api/v1/namespaces/{name}/serviceaccounts?watch=true&fieldSelector=metadata.name%3Ddefault&timeoutSeconds={WAIT_SECONDS}"
         );
-        self.upstream.lines(&path, |event| event["type"] == "ADDED").await.map(drop)
+        let wait = Duration::from_secs(WAIT_SECONDS);
+        self.upstream.lines(&path, wait, |event| event["type"] == "ADDED").await.map(drop)
     }
 
     /// Waits until a namespace that is being deleted is gone.
@@ -274,7 +276,7 @@ impl Rooms {
         let mut there = false;
         let gone = self
             .upstream
-            .lines(&path, |event| {
+            .lines(&path, Duration::from_secs(WAIT_SECONDS), |event| {
                 there |= event["type"] == "ADDED";
                 event["type"] == "DELETED"
             })
