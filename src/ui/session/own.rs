@@ -188,6 +188,19 @@ mod tests {
     }
 
     #[test]
+    fn a_word_behind_another_command_runs() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let told = dir.path().join("told");
+        // In the place of this program, a function that writes what it is told.
+        let own = format!("ropewalk() {{ echo \"$*\" >> {}; }}", told.display());
+        assert_eq!(play(&mut session, script(&[own.as_str(), "true; undo 2", "false || why"])), 0);
+        assert_eq!(std::fs::read_to_string(&told).unwrap(), "undo --name main 2\nwhy --name main\n");
+        assert_eq!(play(&mut session, script(&["true && hint"])), 127);
+    }
+
+    #[test]
     fn a_word_in_the_shell_knows_the_language_and_the_line_before() {
         let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let place = Home::at(dir.path()).cluster("main").unwrap();
