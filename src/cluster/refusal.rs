@@ -1,5 +1,6 @@
 //! Refusals: what the cluster cannot do, told in the language of the person who asked for it.
 
+use super::far::Far;
 use lang::{Lang, texts};
 use serde::{Deserialize, Serialize};
 
@@ -211,6 +212,8 @@ pub enum Refusal {
         /// The address of the cluster that the session is on.
         url: String,
     },
+    /// A foreign cluster refuses what a lesson needs.
+    Far(Far),
     /// Namespaces of lessons were to be given up on a cluster that has none: it is Ropewalk's own.
     NoRooms {
         /// The cluster's name.
@@ -342,6 +345,7 @@ impl Refusal {
             Refusal::NoEtcd { endpoints, why } => say(Word::NoEtcd, &[endpoints, why]),
             Refusal::NoAnswer { why } => say(Word::NoAnswer, &[why]),
             Refusal::OnlyAtHome { what, url } => say(Word::OnlyAtHome, &[what, url]),
+            Refusal::Far(far) => far.say(lang),
             Refusal::NoRooms { name } => say(Word::NoRooms, &[name]),
             Refusal::TooLongAgo { oldest } => say(Word::TooLongAgo, &[oldest]),
         }

@@ -33,7 +33,7 @@ impl Actor {
             return;
         };
         let there = match self.await_store().await {
-            Ok(()) => self.move_in(&lesson, false).await,
+            Ok(()) => self.move_in(&lesson, false).await.map_err(|refused| cluster::chain(&refused)),
             Err(why) => Err(why),
         };
         match there {
