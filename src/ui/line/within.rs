@@ -159,6 +159,16 @@ mod tests {
         }
     }
 
+    /// A new word belongs to one of the lists.
+    #[test]
+    fn each_word_is_done_by_a_process_or_by_the_session_or_is_a_command() {
+        let of_shells = ["clear", "etcdctl", "exit", "help"];
+        for word in crate::line::WORDS {
+            let lists = [IN_A_PROCESS, ALONE, &of_shells].into_iter().filter(|list| list.contains(word));
+            assert_eq!(lists.count(), 1, "{word}");
+        }
+    }
+
     #[test]
     fn a_word_of_the_session_is_found_in_a_line_of_the_shell() {
         for (text, wanted) in [
