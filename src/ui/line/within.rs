@@ -31,6 +31,17 @@ pub(super) fn expanded(text: &str, cluster: &str) -> String {
     out
 }
 
+/// Puts a prefix before each command behind an operator that is this program.
+pub(crate) fn with_prefix(text: &str, prefix: &str) -> String {
+    let mut out = text.to_string();
+    for Command { word, .. } in commands(text).into_iter().skip(1).rev() {
+        if &text[word.clone()] == "ropewalk" {
+            out.insert_str(word.start, prefix);
+        }
+    }
+    out
+}
+
 /// Returns the word of a line that only a line of its own can be, because the session itself does
 /// it and no program: `hint` of `get pods && hint`.
 pub(crate) fn word_of_the_session(text: &str) -> Option<&'static str> {

@@ -5,7 +5,7 @@ use super::{Manner, Session};
 use crate::dialect::quote;
 use crate::exit;
 use crate::lesson;
-use crate::line::{begins_with_own_word, split_negation};
+use crate::line::{begins_with_own_word, split_negation, with_prefix};
 use crate::settings::{self, LANG_VARIABLE, LAST_VARIABLE};
 use crate::shell::Shell;
 use crate::terminal::Unedited;
@@ -80,15 +80,16 @@ impl Session {
         Ok(command)
     }
 
-    /// Puts in front of a line of the shell that begins with this program what the program is to
-    /// know of the session: its language, and the line before.
+    /// Puts in front of this program in a line of the shell what it is to know of the session: its
+    /// language, and at the beginning of the line the line before.
     pub(super) fn with_session(&self, text: String) -> String {
+        let lang = lesson::tag(self.lang());
+        let text = with_prefix(&text, &format!("{LANG_VARIABLE}={lang} "));
         if !begins_with_own_word(&text) {
             return text;
         }
         let before = self.before.as_ref().and_then(settings::last);
         let before = before.map(|before| format!("{LAST_VARIABLE}={} ", quote(&before)));
-        let lang = lesson::tag(self.lang());
         let (negation, command) = split_negation(&text);
         format!("{negation}{LANG_VARIABLE}={lang} {}{command}", before.unwrap_or_default())
     }
@@ -219,5 +220,7 @@ mod tests {
         let negated = session.with_session("! ropewalk why".into());
         assert!(negated.starts_with("! ROPEWALK_LANG=ko ROPEWALK_LAST="), "{negated}");
         assert!(negated.ends_with(" ropewalk why"), "{negated}");
+        let later = session.with_session("ls 'a; ropewalk'; ropewalk why".into());
+        assert_eq!(later, "ls 'a; ropewalk'; ROPEWALK_LANG=ko ropewalk why");
     }
 }
