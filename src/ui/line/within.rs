@@ -99,9 +99,7 @@ fn plain(text: &str) -> Option<String> {
             (None, '\n' | '`') | (Some('"'), '`') => return None,
             (None, '$') if next == Some('\'') => return None,
             (Some('"'), '$') if next == Some('(') => return None,
-            (None, '#') if out.is_empty() || out.ends_with([' ', '\t', ';', '&', '|', '(']) => {
-                return Some(out);
-            }
+            (None, '#') if out.is_empty() || out.ends_with([' ', '\t', ';', '&', '|', '(']) => break,
             (None, '\'' | '"') => quote = Some(c),
             (Some(open), c) if open == c => quote = None,
             (None | Some('"'), '\\') => hidden += chars.next().map_or(0, char::len_utf8),
@@ -161,6 +159,7 @@ mod tests {
             "for i in 1 2; do undo; done; undo",
             "[[ a =~ b|undo ]]",
             "cat <<E; undo",
+            "cat <<E; undo # it's",
             "ls\nls; undo",
             "echo `ls; undo`",
             "echo $'a\\'; undo'",
