@@ -11,10 +11,13 @@ use etcd::pb;
 use pki::{Ca, Identity, Subject, client_config};
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 const ROUND: Duration = Duration::from_secs(2);
@@ -22,6 +25,9 @@ const ROUND: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The time between two attempts to reach a member.
 const ATTEMPT_EVERY: Duration = Duration::from_millis(50);
+/// Of what a member that has ended printed, so many lines are shown, of so many bytes at its end.
+const LINES_SHOWN: usize = 3;
+const TAIL_BYTES: u64 = 4096;
 const VALUE_BYTES: usize = 256;
 /// Keys that each client puts.
 const KEYS: u32 = 1000;
@@ -122,15 +128,20 @@ impl Store {
 /// Real etcd servers; they end with this.
 struct Real {
     store: Store,
-    processes: Vec<Child>,
+    members: Vec<Member>,
 }
 
-impl Drop for Real {
+/// One process of etcd.
+struct Member {
+    process: Child,
+    /// What it prints to standard error.
+    log: PathBuf,
+}
+
+impl Drop for Member {
     fn drop(&mut self) {
-        for process in &mut self.processes {
-            let _ = process.kill(); // it may have ended by itself
-            let _ = process.wait();
-        }
+        let _ = self.process.kill(); // it may have ended by itself
+        let _ = self.process.wait();
     }
 }
 
@@ -151,10 +162,11 @@ impl Real {
         let endpoint = |(port, _): &(u16, u16)| Endpoint { tls: true, host: "127.0.0.1".into(), port: *port };
         let tls = client_config(Some(&own), ca.pem(), &["h2"])?;
         let store = Store { endpoints: ports.iter().map(endpoint).collect(), tls };
-        let mut real = Real { store, processes: Vec::new() };
+        let mut real = Real { store, members: Vec::new() };
         for (n, (port, peer)) in ports.iter().enumerate() {
             let (url, peers) = (format!("https://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer}"));
             let name = format!("m{n}");
+            let log = dir.join(format!("{name}.log"));
             let mut etcd = Command::new("etcd");
             for (setting, _) in std::env::vars_os().filter(|(variable, _)| is_setting(variable)) {
                 etcd.env_remove(setting);
@@ -168,10 +180,10 @@ impl Real {
                 .args(["--key-file", &file("server.key")])
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
-                .stderr(Stdio::null())
+                .stderr(File::create(&log)?)
                 .spawn();
             match started {
-                Ok(child) => real.processes.push(child),
+                Ok(process) => real.members.push(Member { process, log }),
                 Err(error) => {
                     tell(format!("no etcd on PATH to stand beside: {error}"));
                     return Ok(None);
@@ -183,14 +195,54 @@ impl Real {
 
     /// Waits until every member answers. `None`, and a line that says why: etcd does not run here.
     async fn answering(mut self) -> Option<Real> {
-        let members = (0..self.processes.len()).map(|n| self.store.connect(n));
-        let answered = futures::future::try_join_all(members).await;
-        let Err(error) = answered else { return Some(self) };
-        let ended = self.processes.iter_mut().find_map(|process| process.try_wait().ok().flatten());
-        let ended = ended.map_or_else(String::new, |status| format!(" ({status})"));
-        tell(format!("etcd does not run here{ended}: {error:#}"));
+        let Some(why) = self.failure().await else { return Some(self) };
+        tell(format!("etcd does not run here: {why}"));
         None
     }
+
+    /// Returns why not every member answers; `None`: all do. A member that ends is not waited for.
+    async fn failure(&mut self) -> Option<String> {
+        let store = &self.store;
+        let answers = (0..self.members.len()).map(|n| store.connect(n));
+        tokio::select! {
+            answered = futures::future::try_join_all(answers) => {
+                answered.err().map(|error| format!("{error:#}"))
+            }
+            why = first_end(&mut self.members) => Some(why),
+        }
+    }
+}
+
+/// Waits until one of these members has ended; returns how it did, and what it printed last.
+async fn first_end(members: &mut [Member]) -> String {
+    // Before the first look: an end in between is not missed.
+    let Ok(mut ended) = signal(SignalKind::child()) else { return std::future::pending().await };
+    loop {
+        for member in members.iter_mut() {
+            if let Ok(Some(status)) = member.process.try_wait() {
+                return format!("it ended ({status}){}", last_lines(&member.log));
+            }
+        }
+        if ended.recv().await.is_none() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Returns the last lines of a file, each behind a line break; nothing if there are none.
+fn last_lines(log: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let (mut file, mut bytes) = (File::open(log)?, Vec::new());
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let shown = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+    shown.iter().map(|line| format!("\n  {line}")).collect()
 }
 
 /// Returns so many ports of 127.0.0.1 that are free, no two the same: all are held until the last
@@ -293,9 +345,32 @@ mod tests {
         let port = free_ports(1).unwrap()[0];
         let endpoint = Endpoint { tls: true, host: "127.0.0.1".into(), port };
         let store = Store { endpoints: vec![endpoint], tls: client_config(None, ca.pem(), &["h2"]).unwrap() };
-        let ended = Command::new("/bin/sh").args(["-c", "exit 3"]).stdin(Stdio::null()).spawn().unwrap();
-        let answering = Real { store, processes: vec![ended] }.answering();
-        assert!(clock::limit(2 * PATIENCE, answering).await.expect("an end").is_none());
+        let real = Real { store, members: vec![member(dir.path(), "exit 3")] };
+        assert!(clock::limit(2 * PATIENCE, real.answering()).await.expect("an end").is_none());
+    }
+
+    /// A member of a script's, beside a log in a directory.
+    fn member(dir: &Path, script: &str) -> Member {
+        let log = dir.join("m0.log");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", script]).stdin(Stdio::null()).stderr(File::create(&log).unwrap());
+        Member { process: shell.spawn().unwrap(), log }
+    }
+
+    /// Its port is taken by a listener that never takes a connection: only the end of the process
+    /// tells that it will not answer.
+    #[tokio::test]
+    async fn an_etcd_that_ends_is_noticed_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "etcd-ca").unwrap();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let endpoint = Endpoint { tls: true, host: "127.0.0.1".into(), port };
+        let store = Store { endpoints: vec![endpoint], tls: client_config(None, ca.pem(), &["h2"]).unwrap() };
+        let script = "for line in 1 2 3 '' 4; do echo \"$line\" >&2; done; exit 3";
+        let mut real = Real { store, members: vec![member(dir.path(), script)] };
+        let why = clock::limit(PATIENCE / 2, real.failure()).await.expect("it is noticed");
+        assert_eq!(why.as_deref(), Some("it ended (exit status: 3)\n  2\n  3\n  4"));
     }
 
     /// On a slow disk a client puts a single key in a round.

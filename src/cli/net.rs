@@ -92,6 +92,9 @@ texts! {
     NoneToPod:
         "no Service leads to the pod {} ({}). A Service leads to pods that its selector names and that are ready",
         "{} 파드({})로 이어지는 서비스가 없습니다. 서비스는 셀렉터에 맞고 준비된 파드로만 이어집니다";
+    Unknown:
+        "node {} could not be asked: {}. Its rules or its pods are not shown",
+        "{} 노드의 정보를 읽을 수 없습니다: {}. 이 노드의 규칙이나 파드는 표시되지 않습니다";
     Unclear:
         "{} names no Service and no pod; write NAME, svc/NAME or pod/NAME",
         "{} 값은 서비스도 파드도 아닙니다. 이름, svc/이름, pod/이름 중 하나를 적으세요";
@@ -133,8 +136,8 @@ fn parse(what: Option<&str>, namespace: &str) -> Option<About> {
     }
 }
 
-/// Exit code 0: rules were found; 1: none were, or the cluster does not run; 2: `what` names
-/// neither a Service nor a pod.
+/// Exit code 0: rules were found; 1: none were, a node could not be asked, or the cluster does not
+/// run; 2: `what` names neither a Service nor a pod.
 pub(crate) async fn show(
     name: &str,
     what: Option<String>,
@@ -151,19 +154,20 @@ pub(crate) async fn show(
     let mut control = Control::connect(&home.cluster(name)?).await?;
     let network: Network = serde_json::from_value(control.ask(&Ask::Network).await?)?;
     let chosen = choose(&about, &network);
+    let has_failed = !network.failed.is_empty();
     if output == Some(Output::Json) {
         let of_nodes = chosen.unwrap_or_default();
         std::println!("{}", serde_json::to_string_pretty(&Network { nodes: of_nodes.clone(), ..network })?);
-        return Ok(i32::from(of_nodes.values().all(Vec::is_empty)));
+        return Ok(i32::from(has_failed || of_nodes.values().all(Vec::is_empty)));
     }
-    match chosen {
+    let code = match chosen {
         Ok(nodes) => {
             let width = columns();
             print!("{}", page(lang, &nodes, &network.pods, width));
             if about != About::All {
                 print!("\n{}", wrapped(&lang.say(Word::Without, &[]), "", width));
             }
-            Ok(0)
+            i32::from(has_failed)
         }
         Err(nothing) => {
             let (why, tip) = nothing.say(lang);
@@ -171,9 +175,19 @@ pub(crate) async fn show(
             if let Some(tip) = tip {
                 eprintln!("  {}: {tip}", lang.say(Say::Try, &[]));
             }
-            Ok(1)
+            1
         }
+    };
+    for line in unknown(lang, &network.failed) {
+        eprintln!("ropewalk: {line}");
     }
+    Ok(code)
+}
+
+/// Says of each node that could not be asked why.
+fn unknown(lang: Lang, failed: &BTreeMap<String, String>) -> Vec<String> {
+    let line = |(node, why): (&String, &String)| lang.say(Word::Unknown, &[node, &prose::harmless(why)]);
+    failed.iter().map(line).collect()
 }
 
 /// Why there is nothing to show.
@@ -386,6 +400,7 @@ mod tests {
         Network {
             nodes: [("a".into(), of(4)), ("b".into(), of(7))].into(),
             pods: [(POD, "default/web-1".to_string())].into(),
+            failed: BTreeMap::new(),
         }
     }
 
@@ -400,6 +415,21 @@ mod tests {
             "{page}"
         );
         assert!(!page.contains("Is the destination"), "{page}");
+    }
+
+    #[test]
+    fn a_node_that_could_not_be_asked_is_named_beside_the_others() {
+        let mut network = network();
+        network.nodes.remove("a");
+        network.failed.insert("a".into(), "cannot list the table: \u{1b}[2JOperation not permitted".into());
+        let chosen = choose(&About::Service("default/web".into()), &network).unwrap();
+        assert_eq!(chosen.keys().collect::<Vec<_>>(), ["b"]);
+        for lang in [Lang::En, Lang::Ko] {
+            let said = unknown(lang, &network.failed).join("\n");
+            assert!(said.contains("Operation not permitted") && !said.contains('\u{1b}'), "{said:?}");
+        }
+        let english = unknown(Lang::En, &network.failed);
+        assert!(english[0].starts_with("node a could not be asked: cannot list the table"), "{english:?}");
     }
 
     #[test]

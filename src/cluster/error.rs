@@ -54,6 +54,14 @@ pub enum Error {
     /// The cluster cannot do what was asked; it has its sentence in every language.
     #[error("{0}")]
     Refusal(#[from] Refusal),
+    /// Namespaces on a foreign cluster were deleted, until one could not be.
+    #[error("{why} (deleted before that: {})", deleted.join(", "))]
+    DeletedBefore {
+        /// Why the deletion ended.
+        why: Box<Error>,
+        /// The namespaces that are gone.
+        deleted: Vec<String>,
+    },
     /// A certificate or key cannot be made, read or written.
     #[error(transparent)]
     Pki(#[from] pki::Error),
@@ -93,6 +101,7 @@ texts! {
         ConfigTaken: "another program is changing {} just now; try again, and if none is, remove {}", "다른 프로그램이 {} 파일을 바꾸는 중입니다. 다시 실행하고, 그런 프로그램이 없다면 {} 파일을 삭제하세요";
         Damaged: "{} is damaged: {}; mend it, or `ropewalk reset` wipes the cluster and starts anew", "{} 파일이 손상되었습니다: {}. 파일을 고치거나, `ropewalk reset`으로 클러스터를 삭제하고 새로 시작할 수 있습니다";
         Newer: "{} was written by a newer ropewalk (format {}, this one knows {}); use that one, or `ropewalk reset`", "{} 파일은 더 새로운 ropewalk가 쓴 것입니다(형식 {}, 이 프로그램은 {}까지). 그 프로그램을 쓰거나 `ropewalk reset`으로 삭제하세요";
+        DeletedBefore: "{} (deleted before that: {})", "{} (그 전에 삭제한 네임스페이스: {})";
         Ended: "the cluster ended while it was asked", "요청에 응답하기 전에 클러스터가 종료되었습니다";
     }
 }
@@ -114,6 +123,9 @@ impl Error {
                 say(Word::Newer, &[&path.display().to_string(), &found.to_string(), &known.to_string()])
             }
             Error::Refusal(refusal) => refusal.say(lang),
+            Error::DeletedBefore { why, deleted } => {
+                say(Word::DeletedBefore, &[&why.say(lang), &deleted.join(", ")])
+            }
             Error::Control(text) => text.clone(),
             other => chain(other),
         }
@@ -123,6 +135,36 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::far::Far;
+
+    fn lacks_right() -> Error {
+        let [url, context, right, said] = ["https://far:6443", "c", "get namespaces", "no"].map(String::from);
+        Refusal::Far(Far::LacksRight { url, context, right, said }).into()
+    }
+
+    #[test]
+    fn what_a_foreign_cluster_refuses_has_a_text_in_both_languages() {
+        let [url, why, said, namespace] = ["https://far:6443", "why", "no", "a"].map(String::from);
+        let context = "c".to_string();
+        for far in [
+            Far::Unusable { url: url.clone(), why },
+            Far::Stranger { url: url.clone(), context, said: said.clone() },
+            Far::NamesTaken { url },
+            Far::StillGoing { namespace: namespace.clone() },
+            Far::NotMade { namespace: namespace.clone(), said: said.clone() },
+            Far::NotDeleted { namespace, said },
+        ] {
+            let (english, korean) = (far.say(Lang::En), far.say(Lang::Ko));
+            assert!(english.is_ascii() && !korean.is_ascii(), "{english}: {korean}");
+        }
+        let (english, korean) = (lacks_right().say(Lang::En), lacks_right().say(Lang::Ko));
+        assert!(
+            english
+                .starts_with("the user of context \"c\" lacks a right on https://far:6443: get namespaces.")
+        );
+        assert!(korean.starts_with("\"c\" 컨텍스트의 사용자에게 https://far:6443 클러스터에서"), "{korean}");
+        assert!(english.ends_with(": no") && korean.ends_with(": no"), "{english}: {korean}");
+    }
 
     #[test]
     fn what_a_learner_meets_has_a_text_in_both_languages() {
@@ -148,6 +190,7 @@ mod tests {
             Error::Refusal(Refusal::EtcdTaken { endpoints: "https://e:2379".into() }),
             Error::Refusal(Refusal::NoAnswer { why: "Connection refused".into() }),
             Error::Refusal(Refusal::OnlyAtHome { what: "fault".into(), url: "https://far:6443".into() }),
+            Error::DeletedBefore { why: lacks_right().into(), deleted: vec!["a".into()] },
         ];
         for error in met {
             let (english, korean) = (error.say(Lang::En), error.say(Lang::Ko));

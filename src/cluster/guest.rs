@@ -128,17 +128,17 @@ pub trait Ground: Send + Sync + 'static {
     /// What can be undone, and going back. An error is for people.
     fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>>;
     /// A room for a lesson that looks at these kinds. `None` if there is none yet and none is to be
-    /// made. An error is for people.
+    /// made.
     fn room(
         &self,
         lesson: String,
         kinds: Vec<&'static Kind>,
         make: bool,
-    ) -> BoxFuture<'_, Result<Option<Room>, String>>;
+    ) -> BoxFuture<'_, Result<Option<Room>, Error>>;
     /// The names of all rooms that there are.
     fn rooms(&self) -> BoxFuture<'_, Vec<String>>;
-    /// Gives all rooms up, with everything in them; their names. An error is for people.
-    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>>;
+    /// Gives all rooms up, with everything in them; their names.
+    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
     /// What only those inside a cluster know. An error is for people.
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>>;
     /// A TCP connection from each node's own network, by the node's name: from where no pod can
@@ -262,15 +262,15 @@ impl Ground for OwnCluster {
             done.map_err(|e| e.say(lang::Lang::En))
         })
     }
-    fn room(&self, _: String, _: Vec<&'static Kind>, _: bool) -> BoxFuture<'_, Result<Option<Room>, String>> {
+    fn room(&self, _: String, _: Vec<&'static Kind>, _: bool) -> BoxFuture<'_, Result<Option<Room>, Error>> {
         Box::pin(std::future::ready(Ok(Some(Room::default()))))
     }
     fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
         Box::pin(std::future::ready(vec![]))
     }
-    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
+    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
         let why = Refusal::NoRooms { name: self.world.place.name.clone() };
-        Box::pin(std::future::ready(Err(why.to_string())))
+        Box::pin(std::future::ready(Err(Error::from(why))))
     }
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
         Box::pin(async move {

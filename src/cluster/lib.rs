@@ -43,6 +43,7 @@ pub mod control;
 mod error;
 pub mod etcd_listeners;
 pub mod external_etcd;
+mod far;
 pub mod faults;
 pub mod foreign;
 mod full_disk;
@@ -77,6 +78,7 @@ pub mod wipe;
 mod world;
 
 pub use error::{Error, chain};
+pub use far::Far;
 pub use home::{Home, Place};
 pub use refusal::Refusal;
 pub use spec::Spec;

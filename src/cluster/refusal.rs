@@ -1,5 +1,6 @@
 //! Refusals: what the cluster cannot do, told in the language of the person who asked for it.
 
+use super::far::Far;
 use lang::{Lang, texts};
 use serde::{Deserialize, Serialize};
 
@@ -209,22 +210,6 @@ pub enum Refusal {
         /// The innermost cause, e.g. that the connection was refused.
         why: String,
     },
-    /// A foreign cluster does not answer, or not as an API server does.
-    FarSilent {
-        /// Its address, as the kubeconfig has it.
-        url: String,
-        /// What the connection met, or the code of the answer.
-        why: String,
-    },
-    /// A foreign cluster refuses the kubeconfig's user.
-    FarStranger {
-        /// Its address, as the kubeconfig has it.
-        url: String,
-        /// The kubeconfig's current context.
-        context: String,
-        /// The API server's message.
-        why: String,
-    },
     /// A session on a foreign cluster was asked for what only Ropewalk's own cluster has.
     OnlyAtHome {
         /// The command, e.g. `fault`.
@@ -232,6 +217,8 @@ pub enum Refusal {
         /// The address of the cluster that the session is on.
         url: String,
     },
+    /// A foreign cluster refuses what a lesson needs.
+    Far(Far),
     /// Namespaces of lessons were to be given up on a cluster that has none: it is Ropewalk's own.
     NoRooms {
         /// The cluster's name.
@@ -286,8 +273,6 @@ texts! {
         NoEtcd: "the etcd at {} cannot be used: {}; check --etcd, and for https --etcd-cafile, --etcd-certfile and --etcd-keyfile", "{} etcd를 쓸 수 없습니다: {}. --etcd를 확인하고, https라면 --etcd-cafile, --etcd-certfile, --etcd-keyfile도 확인하세요";
         EtcdTaken: "the etcd at {} holds the objects of another cluster, which its key {} names if Ropewalk made it; a directory that was renamed needs its old name, and a copied one is another cluster. Give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/", "{} etcd에는 다른 클러스터의 오브젝트가 있습니다. Ropewalk가 만든 클러스터라면 {} 키로 알 수 있습니다. 클러스터 디렉터리의 이름을 바꾸었다면 원래 이름으로 되돌리세요. 복사한 디렉터리는 다른 클러스터입니다. 이 클러스터에 다른 etcd를 지정하거나, /registry/, /ropewalk/, /ropewalk.io/ 각각에 `etcdctl del --prefix` 명령을 실행해 다른 클러스터가 남긴 데이터를 삭제하세요";
         NoAnswer: "no API server answers ({}); `ropewalk status` and `ropewalk fault list` show why", "응답하는 API 서버가 없습니다({}). `ropewalk status`와 `ropewalk fault list`로 원인을 확인하세요";
-        FarSilent: "the cluster at {} cannot be used: {}; check that it runs, and its server and certificates in your kubeconfig", "{} 클러스터를 쓸 수 없습니다: {}. 클러스터가 실행 중인지, kubeconfig의 서버 주소와 인증서가 맞는지 확인하세요";
-        FarStranger: "the cluster at {} does not accept the user of context {}: {}; sign in again, or choose another context with `kubectl config use-context`", "{} 클러스터가 {} 컨텍스트의 사용자를 받아들이지 않습니다: {}. 다시 로그인하거나 `kubectl config use-context` 명령으로 다른 컨텍스트를 고르세요";
         OnlyAtHome: "`{}` needs Ropewalk's own cluster; this session is on {}. Without --kubeconfig, `ropewalk` starts one", "`{}` 명령은 Ropewalk 자체 클러스터에서만 쓸 수 있습니다. 이 세션은 {} 클러스터에 연결되어 있습니다. --kubeconfig 없이 `ropewalk` 명령을 실행하면 자체 클러스터가 시작됩니다";
         NoRooms: "this cluster is Ropewalk's own; `ropewalk reset --name {}` wipes it", "이 클러스터는 Ropewalk 자체 클러스터입니다. `ropewalk reset --name {}` 명령으로 삭제할 수 있습니다";
         TooLongAgo: "nothing is remembered from before {}; `rewind REVISION` reaches further back", "{} 이전은 기억하지 못합니다. `rewind 리비전`으로는 더 앞까지 갈 수 있습니다";
@@ -368,9 +353,8 @@ impl Refusal {
                 say(Word::EtcdTaken, &[endpoints, super::external_etcd::OWNER])
             }
             Refusal::NoAnswer { why } => say(Word::NoAnswer, &[why]),
-            Refusal::FarSilent { url, why } => say(Word::FarSilent, &[url, why]),
-            Refusal::FarStranger { url, context, why } => say(Word::FarStranger, &[url, context, why]),
             Refusal::OnlyAtHome { what, url } => say(Word::OnlyAtHome, &[what, url]),
+            Refusal::Far(far) => far.say(lang),
             Refusal::NoRooms { name } => say(Word::NoRooms, &[name]),
             Refusal::TooLongAgo { oldest } => say(Word::TooLongAgo, &[oldest]),
         }

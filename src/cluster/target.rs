@@ -71,12 +71,7 @@ impl Target for Main {
     }
 
     fn network(&self) -> BoxFuture<'_, Reply> {
-        Box::pin(async move {
-            match network::read(&self.world).await {
-                Ok(network) => Reply::Ok(json!(network)),
-                Err(error) => error.into(),
-            }
-        })
+        Box::pin(async move { Reply::Ok(json!(network::read(&self.world).await)) })
     }
 
     fn without(&self, guest: &str) -> Reply {

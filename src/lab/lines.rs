@@ -19,9 +19,13 @@ pub(crate) fn may_fail(line: &str) -> (&str, bool) {
     line.strip_prefix('-').map_or((line, false), |rest| (rest.trim_start(), true))
 }
 
-/// The word that ends the here-document of this line: `EOF` of `cat > db.yaml <<'EOF'`.
+/// The word that ends the here-document of this line: `EOF` of `cat > db.yaml <<'EOF'`. What stands
+/// in quotes begins none, and `<<<` is a text on the line itself.
 fn here_document(line: &str) -> Option<String> {
-    let (_, after) = line.split_once("<<").filter(|(_, after)| !after.starts_with('<'))?;
+    let signs = letters(line).filter(|(_, c, place)| *c == '<' && *place == Place::Bare);
+    let at: Vec<usize> = signs.map(|(at, ..)| at).collect();
+    let mut runs = at.chunk_by(|one, next| one + 1 == *next);
+    let after = &line[runs.find(|run| run.len() == 2)?[1] + 1..];
     let word = after.trim_start_matches('-').trim_start().trim_start_matches(['\'', '"', '\\']);
     let end = word.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(word.len());
     Some(word[..end].to_string()).filter(|word| !word.is_empty())
@@ -287,6 +291,20 @@ mod tests {
         assert_eq!(marked, [0, 4, 7].into());
         assert_eq!(here_document("cat <<-\"END\" > x"), Some("END".to_string()));
         assert_eq!(here_document("cat <<<word"), None);
+        assert_eq!(here_document("cat <<<'<<A' <<B"), Some("B".to_string()));
+    }
+
+    #[test]
+    fn quoted_signs_begin_no_here_document() {
+        for line in
+            ["echo 'a <<EOF'", "echo \"a <<EOF\"", r"echo a \<\<EOF", r"echo a \<<EOF", "grep '<'<EOF"]
+        {
+            assert_eq!(here_document(line), None, "{line}");
+        }
+        let lines = ["kubectl create cm a --from-literal=b='x <<y'", "-kubectl get pods", "y"];
+        let (plain, marked) = unmarked(lines.map(String::from).to_vec());
+        assert_eq!((&*plain[1], marked), ("kubectl get pods", [1].into()));
+        assert_eq!(here_document("echo '<<A' \"<<B\" <<C"), Some("C".to_string()));
     }
 
     #[test]

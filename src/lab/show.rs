@@ -199,7 +199,7 @@ impl Engine {
             told.push(words::say(lang, Word::Broken, &[&fault.to_string()]));
         }
         if let Some((lesson, why)) = self.unresumed.as_ref().filter(|_| self.open.is_none()) {
-            told.push(words::say(lang, Word::NotResumed, &[lesson, why, lesson]));
+            told.push(words::say(lang, Word::NotResumed, &[lesson, &words::refused(lang, why), lesson]));
         }
         if let Some(problem) = self.problem.as_ref().or(self.unkept.as_ref().map(|(_, why)| why)) {
             told.push(words::say(lang, Word::Progress, &[problem]));

@@ -120,6 +120,11 @@ pub(crate) fn no_rooms(lang: &str, name: &str) -> String {
     cluster::Refusal::NoRooms { name: name.into() }.say(Lang::parse(lang).unwrap_or_default())
 }
 
+/// Says what a cluster refuses.
+pub(crate) fn refused(lang: &str, refused: &cluster::Error) -> String {
+    refused.say(Lang::parse(lang).unwrap_or_default())
+}
+
 /// What is told when a learner has agreed to less than would be done by now.
 pub(crate) fn plan_changed(lang: &str) -> String {
     cluster::Error::Refusal(cluster::Refusal::PlanChanged).say(Lang::parse(lang).unwrap_or_default())

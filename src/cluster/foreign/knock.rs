@@ -1,7 +1,7 @@
 //! The first questions to a foreign cluster: does it know the user, and which nodes has it?
 
-use crate::Refusal;
 use crate::node_objects::CONTROL_PLANE;
+use crate::{Error, Far, Refusal};
 use api::value::{at, list, text};
 use client::remote::Upstream;
 use client::segment;
@@ -17,19 +17,19 @@ const PAGES_MAX: usize = 50;
 /// plane; no node if the user may see none.
 ///
 /// # Errors
-/// [`Refusal::FarSilent`]: the cluster does not answer. [`Refusal::FarStranger`]: it refuses the
-/// user.
-pub(super) async fn knock(upstream: &Upstream) -> Result<Vec<bool>, Refusal> {
-    let silent = |why: String| Refusal::FarSilent { url: upstream.url(), why };
-    let (code, said) = upstream.ask(Method::GET, "/api", None).await.map_err(silent)?;
-    match code {
-        200 => Ok(count_nodes(upstream).await),
-        401 | 403 => {
-            let (context, why) = (upstream.context.clone(), text(&said, "message").to_string());
-            Err(Refusal::FarStranger { url: upstream.url(), context, why })
+/// [`Refusal::Far`]: the cluster does not answer, or refuses the user.
+pub(super) async fn knock(upstream: &Upstream) -> Result<Vec<bool>, Error> {
+    let url = upstream.url();
+    let far = match upstream.ask(Method::GET, "/api", None).await {
+        Ok((200, _)) => return Ok(count_nodes(upstream).await),
+        Ok((401 | 403, said)) => {
+            let (context, said) = (upstream.context.clone(), text(&said, "message").to_string());
+            Far::Stranger { url, context, said }
         }
-        code => Err(silent(format!("HTTP {code}"))),
-    }
+        Ok((code, _)) => Far::Unusable { url, why: format!("HTTP {code}") },
+        Err(why) => Far::Unusable { url, why },
+    };
+    Err(Refusal::Far(far).into())
 }
 
 /// Asks for all nodes, in pages. They are only counted, so a page that does not come ends the count
@@ -70,7 +70,7 @@ mod tests {
         write.write_all((head + &body).as_bytes()).await.ok()
     }
 
-    async fn known(says: Says) -> Result<Vec<bool>, Refusal> {
+    async fn known(says: Says) -> Result<Vec<bool>, Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = format!("http://{}", listener.local_addr().unwrap());
         let config = json!({"current-context": "c", "users": [{"name": "u", "user": {}}],
@@ -104,7 +104,7 @@ mod tests {
             };
             (200, page.to_string())
         };
-        assert_eq!(known(says).await, Ok(vec![true, false]));
+        assert_eq!(known(says).await.unwrap(), [true, false]);
     }
 
     #[tokio::test]
@@ -113,7 +113,7 @@ mod tests {
             "/api" => (200, "{}".into()),
             _ => (200, "no JSON".into()),
         };
-        assert_eq!(known(says).await, Ok(vec![]));
+        assert!(known(says).await.unwrap().is_empty());
     }
 
     /// `ropewalk --kubeconfig FILE` in a Korean session.

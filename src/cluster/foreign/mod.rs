@@ -164,9 +164,9 @@ impl Foreign {
     ///
     /// # Errors
     /// [`Refusal::BadKubeconfig`] as [`place`]. [`Refusal::Running`]: another session is open on
-    /// this cluster. [`Refusal::FarSilent`] and [`Refusal::FarStranger`]: the cluster does not
-    /// answer, or not to this user. Others: a local file, socket or certificate cannot be made, or
-    /// the ledger of namespaces cannot be read ([`Refusal::BadLedger`]).
+    /// this cluster. [`Refusal::Far`]: the cluster does not answer, or not to this user. Others: a
+    /// local file, socket or certificate cannot be made, or the ledger of namespaces cannot be read
+    /// ([`Refusal::BadLedger`]).
     pub async fn open(
         place: &Place,
         kubeconfig: &Path,
@@ -380,7 +380,7 @@ impl Ground for Inner {
         lesson: String,
         kinds: Vec<&'static Kind>,
         make: bool,
-    ) -> BoxFuture<'_, Result<Option<Room>, String>> {
+    ) -> BoxFuture<'_, Result<Option<Room>, Error>> {
         Box::pin(async move {
             let room = self.rooms.room(&lesson, &kinds, make).await?;
             if let Some(Room { namespace: Some(namespace), fresh, .. }) = &room {
@@ -388,10 +388,10 @@ impl Ground for Inner {
                     if *fresh {
                         self.observer.forget_namespace(namespace);
                     }
-                    self.enter(namespace).map_err(|e| super::chain(&e))?;
+                    self.enter(namespace)?;
                 }
                 if *fresh {
-                    self.rooms.mark_entered(&lesson).await.map_err(|e| super::chain(&e))?;
+                    self.rooms.mark_entered(&lesson).await?;
                 }
             }
             Ok(room)
@@ -400,9 +400,9 @@ impl Ground for Inner {
     fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
         Box::pin(self.rooms.names())
     }
-    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
+    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
         Box::pin(async move {
-            self.enter("").map_err(|e| super::chain(&e))?;
+            self.enter("")?;
             self.rooms.leave().await
         })
     }

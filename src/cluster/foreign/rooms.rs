@@ -2,7 +2,7 @@
 //! ones ever deleted.
 
 use crate::guest::Room;
-use crate::{Error, Refusal};
+use crate::{Error, Far, Refusal};
 use api::kinds::Kind;
 use api::value::{at, text};
 use client::remote::Upstream;
@@ -14,13 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Labels of a namespace that is ours: that it is Ropewalk's, which one's, and for which lesson.
 const MANAGED: (&str, &str) = ("app.kubernetes.io/managed-by", "ropewalk");
 const OWNER: &str = "ropewalk.io/owner";
 const LESSON: &str = "ropewalk.io/lesson";
 /// A namespace that is going, and the service account of a new one, are waited for as long as this.
-const WAIT_SECONDS: u32 = 60;
+const WAIT_SECONDS: u64 = 60;
 const FORMAT: u32 = 1;
 
 /// What is remembered of a foreign cluster, in its directory.
@@ -111,9 +112,23 @@ impl Rooms {
         self.ledger.lock().await.rooms.values().map(|e| e.name.clone()).collect()
     }
 
-    async fn look(&self, name: &str, owner: &str) -> Result<Found, String> {
-        let (code, value) =
-            self.upstream.ask(Method::GET, &format!("/api/v1/namespaces/{name}"), None).await?;
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
+        self.upstream.ask(method, path, body).await.map_err(|why| self.unusable(why))
+    }
+
+    /// Reads the lines of a watch that ends after [`WAIT_SECONDS`]; see [`Upstream::lines`].
+    async fn lines(&self, path: &str, enough: impl FnMut(&Value) -> bool) -> Result<bool, Error> {
+        let path = format!("{path}&timeoutSeconds={WAIT_SECONDS}");
+        let read = self.upstream.lines(&path, Duration::from_secs(WAIT_SECONDS), enough).await;
+        read.map_err(|why| self.unusable(why))
+    }
+
+    fn unusable(&self, why: String) -> Error {
+        Refusal::Far(Far::Unusable { url: self.upstream.url(), why }).into()
+    }
+
+    async fn look(&self, name: &str, owner: &str) -> Result<Found, Error> {
+        let (code, value) = self.ask(Method::GET, &format!("/api/v1/namespaces/{name}"), None).await?;
         match code {
             200 => {
                 let labels = at(&value, "metadata.labels");
@@ -124,19 +139,14 @@ impl Rooms {
             }
             404 => Ok(Found::Nothing),
             403 => Err(self.refused("get namespaces", &value)),
-            _ => Err(format!("the namespace {name} cannot be read: {}", text(&value, "message"))),
+            code => Err(self.unusable(format!("HTTP {code}: {}", text(&value, "message")))),
         }
     }
 
-    fn refused(&self, right: &str, said: &Value) -> String {
-        format!(
-            "the user of context {:?} lacks a right on {}: {right}. A lesson is played in a namespace of its own, so this user needs: \
-             get, create and delete namespaces; get, list, watch, create, patch and delete pods, deployments, replicasets and services in it. \
-             The server says: {}",
-            self.upstream.context,
-            self.upstream.url(),
-            text(said, "message")
-        )
+    fn refused(&self, right: &str, said: &Value) -> Error {
+        let (url, context) = (self.upstream.url(), self.upstream.context.clone());
+        let said = text(said, "message").to_string();
+        Refusal::Far(Far::LacksRight { url, context, right: right.into(), said }).into()
     }
 
     /// The lesson's namespace: the one of an earlier sitting, or a new one. `None`: there is none,
@@ -147,7 +157,7 @@ impl Rooms {
         lesson: &str,
         kinds: &[&'static Kind],
         make: bool,
-    ) -> Result<Option<Room>, String> {
+    ) -> Result<Option<Room>, Error> {
         let mut ledger = self.ledger.lock().await;
         let known = ledger.rooms.get(lesson).cloned();
         if let Some(entry) = &known
@@ -158,7 +168,7 @@ impl Rooms {
             let entry = Entry { fresh: entry.fresh || entry.uid.is_empty(), uid, ..entry.clone() };
             if entry.fresh {
                 ledger.rooms.insert(lesson.into(), entry.clone());
-                self.save(&ledger).map_err(|e| crate::chain(&e))?;
+                self.save(&ledger)?;
             }
             return self.described(entry, kinds).await.map(Some);
         }
@@ -190,7 +200,7 @@ impl Rooms {
             // Written down first: whatever happens in between, what was made is found again.
             let mut entry = Entry { name, uid: String::new(), fresh: true };
             ledger.rooms.insert(lesson.into(), entry.clone());
-            self.save(&ledger).map_err(|e| crate::chain(&e))?;
+            self.save(&ledger)?;
             let made = self.create(&entry.name, &ledger.owner, lesson).await;
             // An answer that was lost on its way does not say that nothing was made.
             let nothing =
@@ -203,19 +213,16 @@ impl Rooms {
                 Err(_) if nothing => _ = ledger.rooms.remove(lesson),
                 Err(_) => {}
             }
-            self.save(&ledger).map_err(|e| crate::chain(&e))?;
+            self.save(&ledger)?;
             made?;
             return self.described(entry, kinds).await.map(Some);
         }
-        Err(format!(
-            "on {} another user has the namespaces that this lesson would be played in; they are left alone",
-            self.upstream.url()
-        ))
+        Err(Refusal::Far(Far::NamesTaken { url: self.upstream.url() }).into())
     }
 
     /// Returns a namespace that is there as the room of a lesson. In a fresh one pods can be made
     /// when this returns.
-    async fn described(&self, entry: Entry, kinds: &[&'static Kind]) -> Result<Room, String> {
+    async fn described(&self, entry: Entry, kinds: &[&'static Kind]) -> Result<Room, Error> {
         if entry.fresh {
             self.wait_for_account(&entry.name).await?;
         }
@@ -240,7 +247,7 @@ impl Rooms {
         Ok(())
     }
 
-    async fn create(&self, name: &str, owner: &str, lesson: &str) -> Result<String, String> {
+    async fn create(&self, name: &str, owner: &str, lesson: &str) -> Result<String, Error> {
         let labels: BTreeMap<&str, String> = [
             (MANAGED.0, MANAGED.1.to_string()),
             (OWNER, owner.to_string()),
@@ -249,45 +256,44 @@ impl Rooms {
         .into();
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
-        let (code, made) = self.upstream.ask(Method::POST, "/api/v1/namespaces", Some(&namespace)).await?;
+        let (code, made) = self.ask(Method::POST, "/api/v1/namespaces", Some(&namespace)).await?;
         match code {
             201 | 200 => {}
             403 => return Err(self.refused("create namespaces", &made)),
-            _ => return Err(format!("the namespace {name} cannot be made: {}", text(&made, "message"))),
+            _ => {
+                let (namespace, said) = (name.into(), text(&made, "message").into());
+                return Err(Refusal::Far(Far::NotMade { namespace, said }).into());
+            }
         }
         Ok(text(&made, "metadata.uid").to_string())
     }
 
     /// Waits for the namespace's service account: pods are refused until it is there. A user who
     /// may not look finds out by trying.
-    async fn wait_for_account(&self, name: &str) -> Result<(), String> {
+    async fn wait_for_account(&self, name: &str) -> Result<(), Error> {
         let path = format!(
-            "/api/v1/namespaces/{name}/serviceaccounts?watch=true&fieldSelector=metadata.name%3Ddefault&timeoutSeconds={WAIT_SECONDS}"
+            "/api/v1/namespaces/{name}/serviceaccounts?watch=true&fieldSelector=metadata.name%3Ddefault"
         );
-        self.upstream.lines(&path, |event| event["type"] == "ADDED").await.map(drop)
+        self.lines(&path, |event| event["type"] == "ADDED").await.map(drop)
     }
 
     /// Waits until a namespace that is being deleted is gone.
-    async fn gone(&self, name: &str) -> Result<(), String> {
-        let path = format!(
-            "/api/v1/namespaces?watch=true&fieldSelector=metadata.name%3D{name}&timeoutSeconds={WAIT_SECONDS}"
-        );
+    async fn gone(&self, name: &str) -> Result<(), Error> {
+        let path = format!("/api/v1/namespaces?watch=true&fieldSelector=metadata.name%3D{name}");
         let mut there = false;
-        let gone = self
-            .upstream
-            .lines(&path, |event| {
-                there |= event["type"] == "ADDED";
-                event["type"] == "DELETED"
-            })
-            .await?;
+        let seen = |event: &Value| {
+            there |= event["type"] == "ADDED";
+            event["type"] == "DELETED"
+        };
+        let gone = self.lines(&path, seen).await?;
         match gone || !there {
             true => Ok(()),
-            false => Err(format!("the namespace {name} is still being deleted; try again when it is gone")),
+            false => Err(Refusal::Far(Far::StillGoing { namespace: name.into() }).into()),
         }
     }
 
     /// Of these kinds, the ones that this user may not list and watch there.
-    async fn denied(&self, namespace: &str, kinds: &[&'static Kind]) -> Result<BTreeSet<String>, String> {
+    async fn denied(&self, namespace: &str, kinds: &[&'static Kind]) -> Result<BTreeSet<String>, Error> {
         let ask = |kind: &'static Kind, verb: &'static str| async move {
             let scope = if kind.namespaced { namespace } else { "" };
             let attributes =
@@ -297,10 +303,10 @@ impl Rooms {
                 "spec": {"resourceAttributes": attributes},
             });
             let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-            let (code, answer) = self.upstream.ask(Method::POST, path, Some(&review)).await?;
+            let (code, answer) = self.ask(Method::POST, path, Some(&review)).await?;
             // A server that does not answer this question may still answer the watch.
             let denied = code < 300 && at(&answer, "status.allowed") == false;
-            Ok::<_, String>(denied.then(|| kind.qualified()))
+            Ok::<_, Error>(denied.then(|| kind.qualified()))
         };
         let asked = kinds.iter().flat_map(|kind| [ask(kind, "list"), ask(kind, "watch")]);
         let answers = futures::future::try_join_all(asked).await?;
@@ -308,14 +314,17 @@ impl Rooms {
     }
 
     /// Deletes a namespace, if it is still the one with this uid.
-    async fn delete(&self, name: &str, uid: &str) -> Result<(), String> {
+    async fn delete(&self, name: &str, uid: &str) -> Result<(), Error> {
         let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}});
         let path = format!("/api/v1/namespaces/{name}");
-        let (code, said) = self.upstream.ask(Method::DELETE, &path, Some(&options)).await?;
+        let (code, said) = self.ask(Method::DELETE, &path, Some(&options)).await?;
         match code {
             200 | 202 | 404 | 409 => Ok(()), // gone, going, or another one by now
             403 => Err(self.refused("delete namespaces", &said)),
-            _ => Err(format!("the namespace {name} cannot be deleted: {}", text(&said, "message"))),
+            _ => {
+                let (namespace, said) = (name.into(), text(&said, "message").into());
+                Err(Refusal::Far(Far::NotDeleted { namespace, said }).into())
+            }
         }
     }
 
@@ -324,17 +333,17 @@ impl Rooms {
     ///
     /// # Errors
     /// The first one, with the names of what was deleted before it; a further call goes on there.
-    pub(super) async fn leave(&self) -> Result<Vec<String>, String> {
+    pub(super) async fn leave(&self) -> Result<Vec<String>, Error> {
         let mut left = Vec::new();
         match self.delete_all(&mut left).await {
             Ok(()) => Ok(left),
             Err(why) if left.is_empty() => Err(why),
-            Err(why) => Err(format!("{why} (deleted before that: {})", left.join(", "))),
+            Err(why) => Err(Error::DeletedBefore { why: why.into(), deleted: left }),
         }
     }
 
     /// Deletes the rooms one after the other, and adds each name to `left`.
-    async fn delete_all(&self, left: &mut Vec<String>) -> Result<(), String> {
+    async fn delete_all(&self, left: &mut Vec<String>) -> Result<(), Error> {
         let mut ledger = self.ledger.lock().await;
         for (lesson, entry) in ledger.rooms.clone() {
             if let Found::Ours { uid, .. } = self.look(&entry.name, &ledger.owner).await?
@@ -344,7 +353,7 @@ impl Rooms {
                 left.push(entry.name);
             }
             ledger.rooms.remove(&lesson);
-            self.save(&ledger).map_err(|e| crate::chain(&e))?;
+            self.save(&ledger)?;
         }
         Ok(())
     }
@@ -459,9 +468,13 @@ mod tests {
             rooms.room(lesson, &[], true).await.unwrap().expect("it is made");
         }
         stage.foreign.lock().keeps = "rw-first-02".into();
-        let refused = rooms.leave().await.unwrap_err();
+        let refused = rooms.leave().await.unwrap_err().to_string();
         assert!(refused.contains("rw-first-02") && refused.ends_with("(deleted before that: rw-first-01)"));
-        assert_eq!(rooms.leave().await.unwrap_err().matches("rw-first-01").count(), 0, "nothing more");
+        assert_eq!(
+            rooms.leave().await.unwrap_err().to_string().matches("rw-first-01").count(),
+            0,
+            "nothing more"
+        );
         stage.foreign.lock().keeps.clear();
         assert_eq!(rooms.leave().await.unwrap(), ["rw-first-02"]);
     }

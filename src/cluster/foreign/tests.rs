@@ -1,5 +1,6 @@
 use super::testing::Stage;
 use super::*;
+use crate::far::Far;
 use client::Delta;
 use tap::Write;
 
@@ -135,7 +136,8 @@ async fn a_session_makes_nothing_before_it_has_the_lock() {
     assert!(!place.root.exists());
     drop(held);
     let refused = Foreign::open(&place, &config, PREFIX, Vec::new).await.err();
-    assert!(matches!(refused, Some(Error::Told(_))), "nobody is there: {refused:?}");
+    let is_told = matches!(refused, Some(Error::Refusal(Refusal::Far(Far::Unusable { .. }))));
+    assert!(is_told, "nobody is there: {refused:?}");
 }
 
 #[test]

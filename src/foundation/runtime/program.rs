@@ -18,7 +18,7 @@ pub(crate) enum Lookup {
     Denied,
     Directory,
     /// Nothing can be looked at there, for this reason: no such file, no directory on the way to
-    /// it, or one that the user may not search.
+    /// it, one that the user may not search, or symbolic links that lead to each other.
     Absent(Errno),
 }
 
@@ -35,10 +35,17 @@ pub(crate) fn executable(cwd: &Path, path: &Path) -> Lookup {
         Ok(found) if found.st_mode & 0o111 == 0 || !may_run(&path) => Lookup::Denied,
         Ok(_) => Lookup::Runs,
         Err(e) => match e.cause.raw_os_error() {
-            Some(libc::ELOOP) => Lookup::Denied,
+            Some(libc::ELOOP) if is_loop(&path) => Lookup::Absent(Errno::ELOOP),
+            Some(libc::ELOOP) => Lookup::Denied, // a magic link
             number => Lookup::Absent(number.map_or(Errno::ENOENT, Errno::from_raw)),
         },
     }
+}
+
+/// Whether the kernel itself finds too many symbolic links on a path. The look-up here answers the
+/// same for one magic link, which the kernel would follow.
+fn is_loop(path: &Path) -> bool {
+    faccessat(AT_FDCWD, path, AccessFlags::F_OK, AtFlags::empty()) == Err(Errno::ELOOP)
 }
 
 /// Whether the kernel lets this process run a file: its mode may allow that to other users alone,
@@ -101,9 +108,7 @@ pub(crate) fn find_program(
             Lookup::Runs => Ok(path),
             Lookup::Denied => fail("permission denied".into(), io::ErrorKind::PermissionDenied),
             Lookup::Directory => fail("is a directory".into(), io::ErrorKind::IsADirectory),
-            Lookup::Absent(why) => {
-                fail(format!("stat {program}: {}", why.desc().to_lowercase()), io::ErrorKind::NotFound)
-            }
+            Lookup::Absent(why) => fail(format!("stat {program}: {}", reason(why)), io::ErrorKind::NotFound),
         };
     }
     let list = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
@@ -113,6 +118,14 @@ pub(crate) fn find_program(
     match paths.find(|path| matches!(look(path), Lookup::Runs)) {
         Some(path) => Ok(path),
         None => fail("executable file not found in $PATH".into(), io::ErrorKind::NotFound),
+    }
+}
+
+/// A reason in Go's words, which are the C library's with a small letter.
+fn reason(why: Errno) -> String {
+    match why {
+        Errno::ELOOP => "too many levels of symbolic links".into(),
+        why => why.desc().to_lowercase(),
     }
 }
 
@@ -160,6 +173,24 @@ mod tests {
         assert_eq!(looked(Path::new("nothing")), "No such file or directory");
         assert_eq!(looked(Path::new("good/below")), "Not a directory");
         assert_eq!(looked(tmp.path()), "directory");
+    }
+
+    #[test]
+    fn links_that_lead_to_each_other_are_told_from_a_magic_link() {
+        let tmp = tempfile::tempdir().unwrap();
+        for (link, to) in [("a", "b"), ("b", "a"), ("exe", "/proc/self/exe")] {
+            symlink(to, tmp.path().join(link)).unwrap();
+        }
+        let line = |path: PathBuf| {
+            let path = path.display().to_string();
+            let found = find_program(&path, &[], |file| executable(tmp.path(), file)).unwrap_err().line();
+            found.replace(&path, "PATH")
+        };
+        for path in ["a", "b", "a/below"] {
+            let told = line(tmp.path().join(path));
+            assert_eq!(told, "exec: \"PATH\": stat PATH: too many levels of symbolic links", "{path}");
+        }
+        assert_eq!(line(tmp.path().join("exe")), "exec: \"PATH\": permission denied");
     }
 
     #[test]

@@ -22,8 +22,8 @@ const UID: &str = "1.3.6.1.4.1.57683.2";
 /// What a client shows its certificate for.
 pub(super) const CLIENTS: Serves = |usages| usages.client_auth;
 
-/// Of the certificates that a client shows beside its own, so many count: each costs a judgement of
-/// its own where it ends early. webpki follows no longer chain.
+/// Of the certificates that a client shows beside its own, so many count, in a handshake and after
+/// it: each costs a judgement of its own where it ends early. webpki follows no longer chain.
 const BESIDE_MAX: usize = 8;
 
 /// The owner of a certificate that one of the authority's is.
@@ -55,7 +55,7 @@ impl Clients {
     /// Why it is not believed, e.g. `invalid peer certificate: Expired`.
     pub fn judge(&self, certs: &[CertificateDer<'_>]) -> Result<Option<Client>, String> {
         let Some((own, more)) = certs.split_first() else { return Ok(None) };
-        let more = &more[..more.len().min(BESIDE_MAX)];
+        let more = counted(more);
         let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
         self.0.verify_client_cert(own, more, now).map_err(|e| e.to_string())?;
@@ -70,6 +70,11 @@ impl Clients {
         let fingerprint = Sha256::digest(own).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Some(Client { name, uid, groups, fingerprint, until }))
     }
+}
+
+/// Returns those of the certificates beside a client's own that count.
+fn counted<'a, 'b>(more: &'a [CertificateDer<'b>]) -> &'a [CertificateDer<'b>] {
+    &more[..more.len().min(BESIDE_MAX)]
 }
 
 /// Returns the uid that a certificate gives its user; empty if it gives none.
@@ -225,7 +230,7 @@ impl ClientCertVerifier for Believing {
         more: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let judged = self.judge_strictly(own, more, now);
+        let judged = self.judge_strictly(own, counted(more), now);
         let known = &self.provider.signature_verification_algorithms;
         leaf::reconsider(judged, own, &self.authorities, now, CLIENTS, known)?;
         Ok(ClientCertVerified::assertion())
@@ -284,6 +289,7 @@ fn user(subject: &X509Name<'_>) -> Result<Option<(String, Vec<String>)>, &'stati
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::leaf_over_middle;
     use super::super::{Ca, Subject, der};
     use super::*;
     use rcgen::{BasicConstraints, DnType, IsCa, Issuer, KeyPair};
@@ -351,25 +357,18 @@ mod tests {
     /// As in Go, which judges the whole chain at each request.
     #[test]
     fn an_intermediate_authority_that_has_ended_is_believed_no_more() {
-        let authority = |name: &str, days: i64| {
-            let mut own = crate::ca::params(&Subject::client(name, ""), days).unwrap();
-            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            (own, KeyPair::generate().unwrap())
-        };
         let dir = tempfile::tempdir().unwrap();
         let server = Ca::load_or_create(dir.path(), "x").unwrap();
         let server = server.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
         let judge = |days: i64, before: usize| {
-            let ((root, root_key), (middle, middle_key)) =
-                (authority("root", 300), authority("middle", days));
-            let pem = root.self_signed(&root_key).unwrap().pem();
-            let shown = middle.signed_by(&middle_key, &Issuer::from_params(&root, &root_key)).unwrap();
-            let jane = crate::ca::params(&Subject::client("jane", "dev"), 200).unwrap();
-            let issuer = Issuer::from_params(&middle, &middle_key);
-            let jane = jane.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
-            let (_, clients) = asking_server_config(&server, &pem).unwrap();
-            let mut certs = vec![jane.der().clone(); 1 + before];
-            certs.push(shown.der().clone());
+            let made = leaf_over_middle(&Subject::client("jane", "dev"), 200, days, &[]);
+            let (_, clients) = asking_server_config(&server, &made.root_pem).unwrap();
+            let mut certs = vec![made.leaf; 1 + before];
+            certs.push(made.middle);
+            // In a handshake as many count.
+            let believing = Believing::new(&made.root_pem, true).unwrap();
+            let judged = believing.verify_client_cert(&certs[0], &certs[1..], UnixTime::now());
+            assert_eq!(judged.is_ok(), before < BESIDE_MAX);
             let client = clients.judge(&certs)?.unwrap();
             Ok::<_, String>(client.until.duration_since(clock::now()).as_hours() / 24)
         };
@@ -382,19 +381,9 @@ mod tests {
     fn an_authority_between_that_may_not_sign_makes_no_clients() {
         use rcgen::KeyUsagePurpose::{self, DigitalSignature, KeyCertSign};
         let judge = |usages: &[KeyUsagePurpose]| {
-            let [root_key, middle_key, key] = std::array::from_fn(|_| KeyPair::generate().unwrap());
-            let [root, mut middle] = ["root", "middle"].map(|name| {
-                let mut own = crate::ca::params(&Subject::client(name, ""), 30).unwrap();
-                own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-                own
-            });
-            middle.key_usages = usages.to_vec();
-            let pem = root.self_signed(&root_key).unwrap().pem();
-            let shown = middle.signed_by(&middle_key, &Issuer::from_params(&root, &root_key)).unwrap();
-            let jane = crate::ca::params(&Subject::client("jane", "dev"), 1).unwrap();
-            let jane = jane.signed_by(&key, &Issuer::from_params(&middle, &middle_key)).unwrap();
-            let believing = Believing::new(&pem, false).unwrap();
-            believing.verify_client_cert(jane.der(), &[shown.der().clone()], UnixTime::now()).is_ok()
+            let made = leaf_over_middle(&Subject::client("jane", "dev"), 1, 30, usages);
+            let believing = Believing::new(&made.root_pem, false).unwrap();
+            believing.verify_client_cert(&made.leaf, &[made.middle], UnixTime::now()).is_ok()
         };
         assert!(judge(&[]) && judge(&[KeyCertSign]) && !judge(&[DigitalSignature]));
     }

@@ -131,11 +131,12 @@ fn these(pem: &[u8]) -> Result<Authorities, Unusable> {
 /// Says why a bundle has no certificate that can be used. Source: `createErrorParsingCAData` in
 /// client-go.
 fn why_none(bundle: &[u8]) -> &'static str {
-    let blocks = pem::blocks(bundle);
+    let (blocks, is_read_to_end) = pem::read(bundle);
     match blocks.iter().any(pem::Block::is_certificate) {
         true => "failed to parse certificate: x509: malformed certificate",
-        false if blocks.is_empty() => "unable to parse bytes as PEM block",
-        false => "no valid certificate authority data seen",
+        // Other blocks are passed over, e.g. a key.
+        false if is_read_to_end => "no valid certificate authority data seen",
+        false => "unable to parse bytes as PEM block",
     }
 }
 
@@ -251,6 +252,8 @@ mod tests {
         let key = std::fs::read_to_string(dir.path().join("ca.key")).unwrap();
         for (bundle, why) in [
             (block("aGVsbG8="), "failed to parse certificate: x509: malformed certificate"),
+            (key.clone() + "# the end\n", "unable to parse bytes as PEM block"),
+            (key.clone() + &block("aGVsbG8="), "failed to parse certificate: x509: malformed certificate"),
             (key, "no valid certificate authority data seen"),
             ("hello".into(), "unable to parse bytes as PEM block"),
         ] {
@@ -333,22 +336,12 @@ mod tests {
     #[test]
     fn an_authority_between_that_may_not_sign_makes_no_servers() {
         use rcgen::KeyUsagePurpose::{self, DigitalSignature, KeyCertSign};
-        use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair};
         let judge = |usages: &[KeyUsagePurpose]| {
-            let [root_key, middle_key, key] = std::array::from_fn(|_| KeyPair::generate().unwrap());
-            let [root, mut middle] = ["root", "middle"].map(|name| {
-                let mut own = crate::ca::params(&Subject::client(name, ""), 30).unwrap();
-                own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-                own
-            });
-            middle.key_usages = usages.to_vec();
-            let authorities = these(root.self_signed(&root_key).unwrap().pem().as_bytes()).unwrap();
-            let shown = middle.signed_by(&middle_key, &Issuer::from_params(&root, &root_key)).unwrap();
-            let server = crate::ca::params(&Subject::server("x", &["127.0.0.1"]), 1).unwrap();
-            let server = server.signed_by(&key, &Issuer::from_params(&middle, &middle_key)).unwrap();
+            let made = crate::testing::leaf_over_middle(&Subject::server("x", &["127.0.0.1"]), 1, 30, usages);
+            let authorities = these(made.root_pem.as_bytes()).unwrap();
             let known = Known { authorities, provider: crate::identity::provider() };
             let (name, now) = (crate::server_name("127.0.0.1").unwrap(), UnixTime::now());
-            known.verify_server_cert(server.der(), &[shown.der().clone()], &name, &[], now).is_ok()
+            known.verify_server_cert(&made.leaf, &[made.middle], &name, &[], now).is_ok()
         };
         assert!(judge(&[]) && judge(&[KeyCertSign]) && !judge(&[DigitalSignature]));
     }

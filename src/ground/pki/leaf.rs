@@ -5,7 +5,7 @@
 //! whose names webpki has to read, neither version 1 nor critical policies are believed.
 //!
 //! Only an authority that is trusted itself may have signed such a leaf; a chain over others is
-//! left to webpki. A leaf that is trusted itself needs no authority: so a server is pinned.
+//! left to webpki, which reads critical policies of a trusted authority and not of one between. A leaf that is trusted itself needs no authority: so a server is pinned.
 //! Source: `Verify` in Go's crypto/x509.
 
 use super::authorities::{Authorities, Serves};
@@ -384,5 +384,20 @@ mod tests {
         for leaf in [ended.with(any()), unknown, names, Leaf::plain().with(for_servers)] {
             assert!(judge(&leaf, own).is_err());
         }
+    }
+
+    /// In an authority that is trusted, critical policies are passed over, as in Go.
+    #[test]
+    fn an_authority_with_critical_policies_is_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = own.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let policy = der::sequence(&[der::oid(&[2, 5, 29, 32, 0])]);
+        let policies = extension(32, true, &der::sequence(std::slice::from_ref(&policy)));
+        let root = Leaf::authority().with(policies).sign("kubernetes", &key_of(dir.path()));
+        let (_, clients) = crate::asking_server_config(&server, &root.cert_pem).unwrap();
+        let jane = Leaf::plain().sign("jane", &KeyPair::from_pem(&root.key_pem).unwrap());
+        let (certs, _) = crate::identity::chain(&jane).unwrap();
+        assert_eq!(clients.judge(&certs).unwrap().unwrap().name, "jane");
     }
 }

@@ -45,6 +45,8 @@ mod pem;
 mod request;
 mod sign;
 mod signatures;
+#[cfg(test)]
+mod testing;
 mod token;
 mod uri;
 

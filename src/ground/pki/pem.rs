@@ -33,20 +33,27 @@ impl Block {
 /// Returns the blocks of a text. What belongs to no block is passed over: other text, a block that
 /// does not end or ends with another label, and one whose data is no base64.
 pub(crate) fn blocks(text: &[u8]) -> Vec<Block> {
+    read(text).0
+}
+
+/// As [`blocks`]; also returns whether the text ends with the line that ends its last block. Behind
+/// that line Go finds no block any more.
+pub(crate) fn read(text: &[u8]) -> (Vec<Block>, bool) {
     let text = String::from_utf8_lossy(text);
-    let (mut rest, mut all) = (&*text, vec![]);
+    let (mut rest, mut all, mut behind) = (&*text, vec![], &*text);
     while let Some(at) = rest.find(END) {
         let (before, after) = (&rest[..at], &rest[at + END.len()..]);
         let (end, next) = after.split_once('\n').unwrap_or((after, ""));
         rest = match block(before, end) {
             Some(block) => {
                 all.push(block);
+                behind = next;
                 next
             }
             None => after,
         };
     }
-    all
+    (all, behind.is_empty())
 }
 
 /// Reads the block at the end of `before`; `end` is the rest of the line that ends it.
@@ -99,6 +106,9 @@ mod tests {
             ("-----BEGIN A-----\n?\n-----END A-----\n-----BEGIN B-----\n-----END B-----\n", &["B"]),
         ] {
             assert_eq!(labels(text), wanted, "{text}");
+        }
+        for (text, is_end) in [("", true), ("x", false), (good, true), (&*format!("{good}\n"), false)] {
+            assert_eq!(read(text.as_bytes()).1, is_end, "{text:?}");
         }
     }
 }

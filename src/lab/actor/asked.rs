@@ -186,7 +186,7 @@ impl Actor {
         self.end_watches();
         self.engine.move_to(Room::default());
         self.save();
-        left
+        left.map_err(|refused| words::refused(lang, &refused))
     }
 
     /// What is told of a step (`None`: the open one) that is done.

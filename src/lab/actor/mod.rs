@@ -260,7 +260,7 @@ impl Actor {
 
     /// Takes the room in which a lesson is played; false if there is none and none was to be made.
     /// In a new one the lesson begins anew.
-    async fn move_in(&mut self, lesson: &Lesson, make: bool) -> Result<bool, String> {
+    async fn move_in(&mut self, lesson: &Lesson, make: bool) -> Result<bool, cluster::Error> {
         let mut kinds: Vec<&Kind> =
             lesson.exprs().into_iter().flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)).collect();
         kinds.sort_by_key(|k| (k.group, k.plural));

@@ -36,7 +36,7 @@ impl Actor {
             return Ok(());
         }
         self.refuse_other_cluster(&lesson, lang)?;
-        self.move_in(&lesson, true).await?;
+        self.move_in(&lesson, true).await.map_err(|refused| words::refused(lang, &refused))?;
         let mut notices: Vec<Notice> = self.still_held().await.into_iter().collect();
         if self.wants_setup(&lesson.id) {
             match self.set_up(&lesson).await {

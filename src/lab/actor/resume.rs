@@ -34,14 +34,18 @@ impl Actor {
         };
         let there = match self.await_store().await {
             Ok(()) => self.move_in(&lesson, false).await,
-            Err(why) => Err(why),
+            Err(why) => Err(cluster::Error::Told(why)),
         };
         match there {
             // In a new room, or after a setup that was stopped, there is nothing to go on with.
             Ok(true) if self.engine.progress.lesson(&lesson.id).began > 0 => self.go_on(lesson).await,
             Ok(_) => self.engine.progress.open = None,
             Err(why) => {
-                tracing::warn!(lesson = lesson.id, why, "the open lesson cannot go on");
+                tracing::warn!(
+                    lesson = lesson.id,
+                    why = cluster::chain(&why),
+                    "the open lesson cannot go on"
+                );
                 self.engine.unresumed = Some((lesson.id, why));
             }
         }

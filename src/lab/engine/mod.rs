@@ -151,7 +151,7 @@ pub(crate) struct Engine {
     /// When, and why, what there is to keep could not be written.
     pub unkept: Option<(Instant, String)>,
     /// The lesson of the last session that could not be opened again, and why.
-    pub unresumed: Option<(String, String)>,
+    pub unresumed: Option<(String, cluster::Error)>,
     /// The lesson and the step above which the faults of the library are told.
     pub told_faults: Option<(String, usize)>,
     /// The lesson that was opened last, and the step above which its clock is told.

@@ -131,9 +131,13 @@ fn a_step_of_an_older_program_goes_on_with_what_came_after_its_revision() {
 fn a_lesson_that_could_not_go_on_is_told_until_one_is_opened() {
     let mut engine = engine();
     let lesson = engine.open.take().unwrap().lesson;
-    engine.unresumed = Some((lesson.id.clone(), "the server does not answer".into()));
-    let told = |engine: &Engine| engine.view("en").notices.iter().any(|n| n.contains("does not answer"));
-    assert!(told(&engine));
+    let refused = cluster::Refusal::NoAnswer { why: "refused".into() };
+    engine.unresumed = Some((lesson.id.clone(), refused.into()));
+    let says = |engine: &Engine, lang: &str, words: &str| {
+        engine.view(lang).notices.iter().any(|notice| notice.contains(words))
+    };
+    let told = |engine: &Engine| says(engine, "en", "no API server answers");
+    assert!(told(&engine) && says(&engine, "ko", "응답하는 API 서버가 없습니다"));
     engine.take_up(&lesson.id, "run", &[]);
     assert!(!told(&engine), "none is open again");
 }

@@ -42,7 +42,7 @@ pub(crate) struct Stage {
     /// The names of its rooms.
     pub(crate) rooms: Mutex<Vec<String>>,
     /// Why its namespaces cannot be deleted.
-    pub(crate) stays: Mutex<Option<String>>,
+    pub(crate) stays: Mutex<Option<cluster::Refusal>>,
     /// What is broken on purpose, as [`Inside::Faults`] tells it.
     pub(crate) broken: Mutex<Value>,
 }
@@ -167,14 +167,19 @@ impl Ground for Stage {
     fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>> {
         (self.past)(past)
     }
-    fn room(&self, _: String, _: Vec<&'static Kind>, _: bool) -> BoxFuture<'_, Result<Option<Room>, String>> {
+    fn room(
+        &self,
+        _: String,
+        _: Vec<&'static Kind>,
+        _: bool,
+    ) -> BoxFuture<'_, Result<Option<Room>, cluster::Error>> {
         ready(Ok(Some(Room::default()))).boxed()
     }
     fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
         ready(self.rooms.lock().clone()).boxed()
     }
-    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
-        ready(self.stays.lock().clone().map_or(Ok(vec![]), Err)).boxed()
+    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, cluster::Error>> {
+        ready(self.stays.lock().clone().map_or(Ok(vec![]), |stays| Err(cluster::Error::from(stays)))).boxed()
     }
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
         let answer = match what {

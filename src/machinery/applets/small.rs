@@ -2,7 +2,7 @@
 
 use super::resolve;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +21,6 @@ fn usage(text: &str) -> i32 {
 /// `busybox PROGRAM ARGUMENT…` runs another program of this binary, `busybox --list` lists those of
 /// the image.
 pub(crate) fn busybox(args: Vec<OsString>) -> i32 {
-    use std::os::unix::process::CommandExt;
     let mut words = args.into_iter().skip(1);
     let Some(program) = words.next().filter(|word| word != "--help") else {
         let list = own_programs().join(", ");
@@ -39,9 +38,26 @@ pub(crate) fn busybox(args: Vec<OsString>) -> i32 {
         super::err(&format!("{name}: applet not found\n"));
         return 127;
     }
-    let error = Command::new("/proc/self/exe").arg0(&program).args(words).exec(); // its name says what it does
+    let words: Vec<OsString> = words.collect();
+    // A container may lack /proc. The programs of an image are files of this binary.
+    let named = format!("/bin/{name}");
+    let error = exec_first(&["/proc/self/exe", &named, "/bin/busybox"], &program, &words);
     super::err(&format!("busybox: cannot run {name}: {}\n", super::reason(&error)));
     126
+}
+
+/// Replaces this process by the first of these files that is there, under a program's name: of this
+/// binary, the name says what it does. Returns why it could not.
+fn exec_first(files: &[&str], program: &OsStr, words: &[OsString]) -> io::Error {
+    use std::os::unix::process::CommandExt;
+    let mut error = io::Error::from(io::ErrorKind::NotFound);
+    for file in files {
+        error = Command::new(file).arg0(program).args(words).exec();
+        if error.kind() != io::ErrorKind::NotFound {
+            break;
+        }
+    }
+    error
 }
 
 /// The names in /bin that are programs of this binary, in order.
@@ -356,6 +372,26 @@ fn page(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As in a container without /proc. In a process of its own, which becomes the program.
+    #[test]
+    fn a_program_is_found_without_proc() {
+        const INSIDE: &str = "ROPEWALK_TEST_EXEC_FIRST";
+        let files = ["/nowhere/self/exe", "/nowhere/bin/sh", "/bin/sh"];
+        if std::env::var_os(INSIDE).is_some() {
+            let words = ["-c", "echo \"found as $0\""].map(OsString::from);
+            panic!("{}", exec_first(&files, OsStr::new("shell"), &words));
+        }
+        let ended = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "small::tests::a_program_is_found_without_proc", "--nocapture"])
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(told.contains("found as shell"), "{told}{}", String::from_utf8_lossy(&ended.stderr));
+        let failed = exec_first(&files[..2], OsStr::new("sh"), &[]);
+        assert_eq!(failed.kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn a_pager_reads_no_further_than_it_shows() {

@@ -8,6 +8,7 @@ mod kill;
 mod meant;
 mod slip;
 mod spelling;
+mod within;
 mod words;
 
 pub(crate) use answer::{needs_shell, written_answer};
@@ -17,30 +18,13 @@ pub(crate) use hangul::{answer_keys, english_keys, latin_key, of_korean_layout};
 pub(crate) use kill::killed;
 pub(crate) use meant::meant_line;
 pub(crate) use spelling::latin_among;
-pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word, split_negation};
+pub(crate) use within::{with_prefix, word_of_the_session};
+pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word, meant_for_kubectl, split_negation};
 
 use super::paste;
 use kubectl::parse;
 use spelling::{korean, latin};
-use words::{LESSON, is_bare_verb};
-
-/// Returns whether a line that begins with a shadowed verb makes sense to kubectl alone, and not to
-/// the shell's command of that name. `set image …` would set bash's own arguments and say nothing,
-/// `exec web -- ls` would end the shell.
-pub(crate) fn meant_for_kubectl(words: &[String]) -> bool {
-    let second = words.get(1).map_or("", String::as_str);
-    let has = |word: &str| words.iter().any(|w| w == word);
-    match words.first().map_or("", String::as_str) {
-        "set" => {
-            ["env", "image", "resources", "selector", "serviceaccount", "sa", "subject"].contains(&second)
-        }
-        "exec" => second != "--" && has("--") || ["-it", "-ti", "-i", "-t"].contains(&second),
-        "top" => ["node", "nodes", "no", "pod", "pods", "po"].contains(&second),
-        "wait" => words.iter().any(|w| w.starts_with("--for")),
-        "diff" => words.len() == 3 && ["-f", "-k"].contains(&second),
-        _ => false,
-    }
-}
+use words::{IN_A_PROCESS, LESSON, is_bare_verb};
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +63,14 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
     if is_forced(text) {
         return Line::Shell(text[1..].to_string());
     }
+    match by_beginning(text, cluster) {
+        Line::Shell(text) => Line::Shell(within::expanded(&text, cluster)),
+        line => line,
+    }
+}
+
+/// Decides by its beginning what a line is.
+fn by_beginning(text: &str, cluster: &str) -> Line {
     // Behind the shell's `!` stands a command like any other.
     if let Some(negated) = text.strip_prefix('!') {
         return match by_words(negated.trim_start(), cluster, true) {
@@ -137,8 +129,9 @@ fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
             let whole = std::iter::once("kubectl".to_string()).chain(words.iter().cloned()).collect();
             kubectl(format!("kubectl {text}"), whole, special)
         }
-        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "what" | "why" | "lab"
-        | "etcdctl" | "drill" | "progress" => own(first, after, &words, special, cluster),
+        word if word == "etcdctl" || IN_A_PROCESS.contains(&word) => {
+            own(word, after, &words, special, cluster)
+        }
         "ropewalk" if !special && chooses_language(&words) => Line::Lang(words[2..].to_vec()),
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
         "watch" if words.len() > 1 || special => Line::Shell(text.into()),
@@ -203,17 +196,24 @@ fn kubectl(text: String, words: Vec<String>, special: bool) -> Line {
 }
 
 fn own(word: &str, after: &str, words: &[String], special: bool, cluster: &str) -> Line {
-    let named =
-        ["doctor", "what"].contains(&word) || words.iter().any(|w| w == "--name" || w.starts_with("--name="));
+    let name = name_of(word, words.iter().map(String::as_str), cluster);
     if special {
-        let name = if named { String::new() } else { format!(" --name {cluster}") };
         return Line::Shell(format!("ropewalk {word}{name}{after}"));
     }
     let mut args = words.to_vec();
-    if !named {
+    if !name.is_empty() {
         args.splice(1..1, ["--name".to_string(), cluster.to_string()]);
     }
     Line::Own(args)
+}
+
+/// Returns ` --name` and the cluster's name for an own word that is about a cluster, unless the
+/// words behind it name one.
+fn name_of<'a>(word: &str, mut words: impl Iterator<Item = &'a str>, cluster: &str) -> String {
+    match ["doctor", "what"].contains(&word) || words.any(|w| w == "--name" || w.starts_with("--name=")) {
+        true => String::new(),
+        false => format!(" --name {cluster}"),
+    }
 }
 
 /// Commands that take over the terminal: an editor, a shell in a container, a question. The verb is
@@ -296,6 +296,9 @@ mod tests {
         }
         assert_eq!(of("delete pod 'web-{1,2}'"), kubectl(&["delete", "pod", "web-{1,2}"]));
         assert_eq!(of("status -o json | jq ."), shell("ropewalk status --name main -o json | jq ."));
+        assert_eq!(of("delete pod a; undo"), shell("kubectl delete pod a; ropewalk undo --name main"));
+        assert_eq!(of("! true; why"), shell("! true; ropewalk why --name main"));
+        assert_eq!(of("!true; undo"), shell("true; undo"));
         assert_eq!(of("cat <<EOF\nkubectl\nEOF"), shell("cat <<EOF\nkubectl\nEOF"));
         assert_eq!(of("ls"), shell("ls"));
         assert_eq!(of("!get pods"), shell("get pods"));

@@ -5,7 +5,7 @@ use super::{Manner, Session};
 use crate::dialect::quote;
 use crate::exit;
 use crate::lesson;
-use crate::line::{begins_with_own_word, split_negation};
+use crate::line::{begins_with_own_word, split_negation, with_prefix};
 use crate::settings::{self, LANG_VARIABLE, LAST_VARIABLE};
 use crate::shell::Shell;
 use crate::terminal::Unedited;
@@ -80,15 +80,16 @@ impl Session {
         Ok(command)
     }
 
-    /// Puts in front of a line of the shell that begins with this program what the program is to
-    /// know of the session: its language, and the line before.
+    /// Puts in front of this program in a line of the shell what it is to know of the session: its
+    /// language, and at the beginning of the line the line before.
     pub(super) fn with_session(&self, text: String) -> String {
+        let lang = lesson::tag(self.lang());
+        let text = with_prefix(&text, &format!("{LANG_VARIABLE}={lang} "));
         if !begins_with_own_word(&text) {
             return text;
         }
         let before = self.before.as_ref().and_then(settings::last);
         let before = before.map(|before| format!("{LAST_VARIABLE}={} ", quote(&before)));
-        let lang = lesson::tag(self.lang());
         let (negation, command) = split_negation(&text);
         format!("{negation}{LANG_VARIABLE}={lang} {}{command}", before.unwrap_or_default())
     }
@@ -188,6 +189,19 @@ mod tests {
     }
 
     #[test]
+    fn a_word_behind_another_command_runs() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let told = dir.path().join("told");
+        // In the place of this program, a function that writes what it is told.
+        let own = format!("ropewalk() {{ echo \"$*\" >> {}; }}", told.display());
+        assert_eq!(play(&mut session, script(&[own.as_str(), "true; undo 2", "false || why"])), 0);
+        assert_eq!(std::fs::read_to_string(&told).unwrap(), "undo --name main 2\nwhy --name main\n");
+        assert_eq!(play(&mut session, script(&["true && hint"])), 127);
+    }
+
+    #[test]
     fn a_word_in_the_shell_knows_the_language_and_the_line_before() {
         let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let place = Home::at(dir.path()).cluster("main").unwrap();
@@ -206,5 +220,7 @@ mod tests {
         let negated = session.with_session("! ropewalk why".into());
         assert!(negated.starts_with("! ROPEWALK_LANG=ko ROPEWALK_LAST="), "{negated}");
         assert!(negated.ends_with(" ropewalk why"), "{negated}");
+        let later = session.with_session("ls 'a; ropewalk'; ropewalk why".into());
+        assert_eq!(later, "ls 'a; ropewalk'; ROPEWALK_LANG=ko ropewalk why");
     }
 }

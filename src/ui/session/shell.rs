@@ -9,8 +9,15 @@ use crate::texts::Say;
 use cluster::Place;
 use lab::why::with_meant_kind;
 use lang::charset::eprintln;
+use lang::texts;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+texts! {
+    enum Word {
+        Alone: "`{}` is a word of Ropewalk's prompt, not of the shell. Type it on a line of its own", "`{}` 명령은 셸이 아니라 Ropewalk 프롬프트의 명령입니다. 다른 명령과 나누어 한 줄에 따로 입력하세요";
+    }
+}
 
 /// How long the prompt waits for a shell that is busy with a trap of the learner's.
 const PROMPT_PATIENCE: Duration = Duration::from_secs(1);
@@ -158,6 +165,10 @@ impl Session {
 
     /// Suggests the line that was meant by one of which the shell did not find the command.
     fn suggest(&self, text: &str) {
+        if let Some(word) = line::word_of_the_session(text) {
+            eprintln!("{}", self.lang().say(Word::Alone, &[word]));
+            return;
+        }
         let bin = self.place.home.bin();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();

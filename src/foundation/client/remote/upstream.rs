@@ -15,9 +15,13 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Longer answers to our own questions are refused.
 const ANSWER_MAX: usize = 16 << 20;
+/// How long an answer to our own question may take in real time, with its connection. An API server
+/// ends a request itself after 60 s (`--request-timeout`).
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// One API server, as the user of the kubeconfig's current context.
 pub struct Upstream {
@@ -99,23 +103,31 @@ impl Upstream {
     /// # Errors
     /// A sentence: the server does not answer, the credential plugin fails, or the path or the
     /// user's credentials cannot be sent.
-    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+        let http = self.http().await.map_err(told)?;
+        let answer = self.send_over(&http, request).await?;
+        self.heard(answer.status(), &http.target).await;
+        Ok(answer)
+    }
+
+    /// Sends a request over these connections, as their user.
+    async fn send_over(
+        &self,
+        http: &Http,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, String> {
         let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
         *request.uri_mut() =
             format!("{}{path}", self.url()).parse().map_err(|e| format!("{path:?} is no path: {e}"))?;
         *request.version_mut() = http::Version::HTTP_11;
-        let told = |error: Error| error.to_string().trim().to_string();
-        let http = self.http().await.map_err(told)?;
         Upstream::put_own_headers(&http.target, request.headers_mut()).map_err(told)?;
-        let answer = http.send(request).await.map_err(told)?;
-        self.heard(&answer, &http.target).await;
-        Ok(answer)
+        http.send(request).await.map_err(told)
     }
 
     /// After a 401 the plugin is asked once more, for the requests that follow. What is wrong with
     /// it then, the next one tells.
-    async fn heard(&self, answer: &Response<Incoming>, sent_as: &Target) {
-        if answer.status() == StatusCode::UNAUTHORIZED {
+    async fn heard(&self, status: StatusCode, sent_as: &Target) {
+        if status == StatusCode::UNAUTHORIZED {
             let _ = self.target.reauthenticated(&self.env, sent_as).await; // it is kept, see `http`
         }
     }
@@ -126,7 +138,6 @@ impl Upstream {
     /// # Errors
     /// As [`Upstream::send`].
     pub async fn upgrade(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
-        let told = |error: Error| error.to_string().trim().to_string();
         let target: Arc<Target> = self.http().await.map_err(told)?.target.clone();
         let dial = Dial::new(target.clone(), &[]).map_err(told)?;
         let (io, _) = dial.connect().await.map_err(|e| told(error_of(&target, &e)))?;
@@ -143,14 +154,15 @@ impl Upstream {
         }
         Upstream::put_own_headers(&target, request.headers_mut()).map_err(told)?;
         let answer = sender.send_request(request).await.map_err(broken)?;
-        self.heard(&answer, &target).await;
+        self.heard(answer.status(), &target).await;
         Ok(answer)
     }
 
     /// Sends a request of Ropewalk's own; returns the HTTP status code and the answer.
     ///
     /// # Errors
-    /// A sentence: as [`Upstream::send`], or the answer is no JSON or longer than [`ANSWER_MAX`].
+    /// A sentence: as [`Upstream::send`], or the answer is no JSON, longer than [`ANSWER_MAX`], or
+    /// not complete within [`ANSWER_TIMEOUT`].
     pub async fn ask(
         &self,
         method: Method,
@@ -166,22 +178,53 @@ impl Upstream {
             request = request.header("content-type", "application/json");
         }
         let bytes = body.map_or(Bytes::new(), |b| b.to_string().into());
-        let answer = self.send(request.body(Full::new(bytes)).map_err(|e| e.to_string())?).await?;
-        let code = answer.status().as_u16();
-        let read = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
-        let bytes = read.map_err(|e| format!("{path}: {e}"))?.to_bytes();
+        let request = request.body(Full::new(bytes)).map_err(|e| e.to_string())?;
+        // Outside the limit: for a credential plugin the user may have to log in first.
+        let http = self.http().await.map_err(told)?;
+        let exchange = async {
+            let answer = self.send_over(&http, request).await?;
+            let status = answer.status();
+            let read = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+            let bytes = read.map_err(|e| format!("{path}: {e}"))?.to_bytes();
+            Ok::<_, String>((status, bytes))
+        };
+        let (status, bytes) = self.in_time(ANSWER_TIMEOUT, path, exchange).await?;
+        self.heard(status, &http.target).await;
+        let code = status.as_u16();
         let value = serde_json::from_slice(&bytes)
             .map_err(|_| format!("{} does not answer like an API server (HTTP {code})", self.url()))?;
         Ok((code, value))
     }
 
+    /// Runs an exchange about a path, for at most a duration of real time.
+    async fn in_time<T>(
+        &self,
+        limit: Duration,
+        path: &str,
+        exchange: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, String> {
+        clock::limit(limit, exchange).await.unwrap_or_else(|| {
+            Err(format!("{} did not answer {path} within {} s", self.url(), limit.as_secs()))
+        })
+    }
+
     /// Reads the lines of an answer, one JSON document each, until `enough` of one is true. Returns
-    /// false if the server ends the answer before, or does not answer with 200.
+    /// false if the server ends the answer before, or does not answer with 200. A server that is
+    /// told to end the answer in time (`timeoutSeconds`) is given [`ANSWER_TIMEOUT`] beyond that.
     ///
     /// # Errors
-    /// As [`Upstream::send`], also while the answer is read, and if one line is longer than
-    /// [`ANSWER_MAX`].
-    pub async fn lines(&self, path: &str, mut enough: impl FnMut(&Value) -> bool) -> Result<bool, String> {
+    /// As [`Upstream::send`], also while the answer is read, if one line is longer than
+    /// [`ANSWER_MAX`], and if the answer does not end in time.
+    pub async fn lines(
+        &self,
+        path: &str,
+        timeout: Duration,
+        enough: impl FnMut(&Value) -> bool,
+    ) -> Result<bool, String> {
+        self.in_time(timeout + ANSWER_TIMEOUT, path, self.read_lines(path, enough)).await
+    }
+
+    async fn read_lines(&self, path: &str, mut enough: impl FnMut(&Value) -> bool) -> Result<bool, String> {
         let request = Request::get(path).header("accept", "application/json").body(Full::default());
         let answer = self.send(request.map_err(|e| e.to_string())?).await?;
         if answer.status() != http::StatusCode::OK {
@@ -201,6 +244,11 @@ impl Upstream {
         }
         Ok(serde_json::from_slice(&lines.begun).is_ok_and(|value| enough(&value)))
     }
+}
+
+/// An error as a sentence.
+fn told(error: Error) -> String {
+    error.to_string().trim().to_string()
 }
 
 /// An answer in pieces, cut into its lines.
@@ -259,14 +307,29 @@ mod tests {
     #[tokio::test]
     async fn a_line_that_does_not_end_is_given_up_and_the_last_one_needs_no_line_break() {
         let (upstream, server) = serving(vec![b'x'; ANSWER_MAX + (1 << 20)]).await;
-        let why = upstream.lines("/", |_| true).await.unwrap_err();
+        let why = upstream.lines("/", Duration::from_secs(60), |_| true).await.unwrap_err();
         assert!(why.contains("a line is longer than"), "{why}");
         server.abort();
         for (wanted, is_found) in [(2, true), (3, false)] {
             let (upstream, server) = serving(b"1\n2".to_vec()).await;
-            let found = upstream.lines("/", |value| value.as_i64() == Some(wanted)).await;
+            let found =
+                upstream.lines("/", Duration::from_secs(60), |value| value.as_i64() == Some(wanted)).await;
             assert_eq!(found, Ok(is_found));
             server.abort();
         }
+    }
+
+    /// It takes the connection and says nothing, so the learner would wait without end.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_given_up() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = silent.local_addr().unwrap().to_string();
+        let upstream = Upstream::over(Target::anybody("http", &host), &Env::default()).unwrap();
+        let asked = clock::limit(2 * ANSWER_TIMEOUT, upstream.ask(Method::GET, "/api", None)).await;
+        let why = asked.expect("an end").unwrap_err();
+        assert_eq!(why, format!("http://{host} did not answer /api within 75 s"));
+        let read = upstream.lines("/api", Duration::from_secs(5), |_| true);
+        let why = clock::limit(2 * ANSWER_TIMEOUT, read).await.expect("an end").unwrap_err();
+        assert_eq!(why, format!("http://{host} did not answer /api within 80 s"));
     }
 }

@@ -366,9 +366,15 @@ async fn a_lesson_whose_namespace_cannot_be_deleted_is_closed() {
     let sitting = Sitting::begin(dir.path(), no_past()).await;
     sitting.answer("en", sure(WITHOUT)).await.unwrap();
     let before = kept(dir.path()).lessons[WITHOUT].clone();
-    *sitting.stage.stays.lock() = Some("namespaces is forbidden".into());
-    let told = sitting.answer("en", Ask::Leave { agreed: None }).await.unwrap_err();
-    assert!(told.contains("namespaces is forbidden"), "{told}");
+    let [url, context, right] = ["https://far", "c", "delete namespaces"].map(String::from);
+    let refused = cluster::Far::LacksRight { url, context, right, said: "namespaces is forbidden".into() };
+    *sitting.stage.stays.lock() = Some(cluster::Refusal::Far(refused));
+    for (lang, words) in
+        [("en", "lacks a right on https://far"), ("ko", "필요한 권한이 없습니다: delete namespaces")]
+    {
+        let told = sitting.answer(lang, Ask::Leave { agreed: None }).await.unwrap_err();
+        assert!(told.contains(words) && told.contains("namespaces is forbidden"), "{told}");
+    }
     assert_eq!(sitting.answer("en", Ask::Show).await.unwrap()["id"], "");
     let after = kept(dir.path());
     assert_eq!((after.open.as_deref(), &after.lessons[WITHOUT]), (None, &before), "what was done stays");

@@ -1,0 +1,194 @@
+//! Words of this program behind an operator of the shell: `kubectl delete pod web; undo`. Pure.
+
+use super::name_of;
+use super::words::{ALONE, IN_A_PROCESS};
+use std::ops::Range;
+
+/// Words with which a compound command begins. A line with one of them stays as it is: in it `;`
+/// and `|` may part something else than commands, e.g. the patterns of `case`.
+const COMPOUND: &[&str] = &["[[", "case", "for", "function", "if", "select", "until", "while"];
+
+/// One command of a line, by its places in the text.
+struct Command {
+    word: Range<usize>,
+    end: usize,
+}
+
+/// Puts this program's name before its own words behind an operator, as it stands before one that
+/// begins the line. `cluster` is the name that they are about.
+///
+/// Example: `get pods; undo 2` becomes `get pods; ropewalk undo --name main 2`.
+pub(super) fn expanded(text: &str, cluster: &str) -> String {
+    let mut out = text.to_string();
+    // From the end, so that the places before stay right.
+    for Command { word, end } in commands(text).into_iter().skip(1).rev() {
+        let own = &text[word.clone()];
+        if IN_A_PROCESS.contains(&own) {
+            let name = name_of(own, text[word.end..end].split_whitespace(), cluster);
+            out.replace_range(word, &format!("ropewalk {own}{name}"));
+        }
+    }
+    out
+}
+
+/// Puts a prefix before each command behind an operator that is this program.
+pub(crate) fn with_prefix(text: &str, prefix: &str) -> String {
+    let mut out = text.to_string();
+    for Command { word, .. } in commands(text).into_iter().skip(1).rev() {
+        if &text[word.clone()] == "ropewalk" {
+            out.insert_str(word.start, prefix);
+        }
+    }
+    out
+}
+
+/// Returns the word of a line that only a line of its own can be, because the session itself does
+/// it and no program: `hint` of `get pods && hint`.
+pub(crate) fn word_of_the_session(text: &str) -> Option<&'static str> {
+    let is_first = |own: &&&str| commands(text).into_iter().any(|command| text[command.word] == ***own);
+    ALONE.iter().find(is_first).copied()
+}
+
+/// The commands of a line, parted by `;`, `&` and `|`; none if that cannot be told for sure.
+fn commands(text: &str) -> Vec<Command> {
+    let Some(plain) = plain(text) else { return vec![] };
+    let at = |at: usize| plain.as_bytes().get(at).copied().unwrap_or(b' ');
+    let (mut parts, mut begin, mut depth) = (vec![], 0, 0_usize);
+    for (place, byte) in plain.bytes().enumerate() {
+        let before = place.checked_sub(1).map_or(b' ', at);
+        match byte {
+            b'(' | b'{' => depth += 1,
+            b')' | b'}' => depth = depth.saturating_sub(1),
+            // Redirections: `2>&1`, `&>file`, `>|file`.
+            b'&' if matches!(before, b'<' | b'>') || at(place + 1) == b'>' => {}
+            b'|' if before == b'>' => {}
+            b';' | b'&' | b'|' if depth == 0 => {
+                parts.push(begin..place);
+                begin = place + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(begin..plain.len());
+    let commands: Vec<Command> =
+        parts.into_iter().map(|part| Command { word: first_word(&plain, &part), end: part.end }).collect();
+    match commands.iter().any(|command| COMPOUND.contains(&&plain[command.word.clone()])) {
+        true => vec![],
+        false => commands,
+    }
+}
+
+/// The place of a command's first word, behind the shell's `!`.
+fn first_word(plain: &str, part: &Range<usize>) -> Range<usize> {
+    let text = plain[part.clone()].trim_start();
+    let text = text.strip_prefix("! ").map_or(text, str::trim_start);
+    let begin = part.end - text.len();
+    let length = text.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>')).unwrap_or(text.len());
+    begin..begin + length
+}
+
+/// The line up to its comment, with an `x` for each byte in quotes and of the quotes. `None`: a
+/// quote is not closed, or something in the line has lines or commands of its own: a second line,
+/// a here-document, a backtick, `$(` in double quotes, `$'`.
+fn plain(text: &str) -> Option<String> {
+    let (mut out, mut quote) = (String::with_capacity(text.len()), None);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let (mut hidden, next) = (c.len_utf8(), chars.peek().copied());
+        match (quote, c) {
+            (None, '\n' | '`') | (Some('"'), '`') => return None,
+            (None, '$') if next == Some('\'') => return None,
+            (Some('"'), '$') if next == Some('(') => return None,
+            (None, '#') if out.is_empty() || out.ends_with([' ', '\t', ';', '&', '|', '(']) => break,
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            (None | Some('"'), '\\') => hidden += chars.next().map_or(0, char::len_utf8),
+            (Some(_), _) => {}
+            (None, c) => {
+                out.push(c);
+                continue;
+            }
+        }
+        out.push_str(&"x".repeat(hidden));
+    }
+    (quote.is_none() && !out.contains("<<")).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_words_are_expanded_wherever_a_command_begins() {
+        for (text, wanted) in [
+            ("kubectl delete pod web; undo", "kubectl delete pod web; ropewalk undo --name main"),
+            ("ls&&undo 2||! why", "ls&&ropewalk undo --name main 2||! ropewalk why --name main"),
+            ("ls | what pod", "ls | ropewalk what pod"),
+            (
+                "ls; trace --name x; status>out",
+                "ls; ropewalk trace --name x; ropewalk status --name main>out",
+            ),
+            ("echo '파드;' \"$(\"; undo", "echo '파드;' \"$(\"; undo"),
+            ("echo '파드;' \"$x\"; undo", "echo '파드;' \"$x\"; ropewalk undo --name main"),
+            ("ls 2>&1 & undo", "ls 2>&1 & ropewalk undo --name main"),
+            (
+                "a=${b:-;} $(ls; undo); undo # ; undo",
+                "a=${b:-;} $(ls; undo); ropewalk undo --name main # ; undo",
+            ),
+        ] {
+            assert_eq!(expanded(text, "main"), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_begin_no_command_stay_as_they_are() {
+        for text in [
+            "echo 'a; undo'",
+            "echo \"a; undo\"",
+            "echo a\\; undo",
+            "true # ; undo",
+            "echo 'a; undo",
+            "ls; undo() { :; }",
+            "ls; 'undo'",
+            "ls; \\undo",
+            "ls >& undo",
+            "ls &>undo",
+            "ls >|undo",
+            "f() { ls; undo; }",
+            "case x in a|undo) ls;; esac; undo",
+            "for i in 1 2; do undo; done; undo",
+            "[[ a =~ b|undo ]]",
+            "cat <<E; undo",
+            "cat <<E; undo # it's",
+            "ls\nls; undo",
+            "echo `ls; undo`",
+            "echo $'a\\'; undo'",
+            "ls; etcdctl get a; get pods; undone",
+        ] {
+            assert_eq!(expanded(text, "main"), text, "{text}");
+        }
+    }
+
+    /// A new word belongs to one of the lists.
+    #[test]
+    fn each_word_is_done_by_a_process_or_by_the_session_or_is_a_command() {
+        let of_shells = ["clear", "etcdctl", "exit", "help"];
+        for word in crate::line::WORDS {
+            let lists = [IN_A_PROCESS, ALONE, &of_shells].into_iter().filter(|list| list.contains(word));
+            assert_eq!(lists.count(), 1, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_word_of_the_session_is_found_in_a_line_of_the_shell() {
+        for (text, wanted) in [
+            ("kubectl get pods && hint", Some("hint")),
+            ("next; true", Some("next")),
+            ("echo 'a; hint'; true", None),
+            ("ls; undo", None),
+            ("xyzzy", None),
+        ] {
+            assert_eq!(word_of_the_session(text), wanted, "{text}");
+        }
+    }
+}
