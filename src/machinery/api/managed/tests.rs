@@ -220,6 +220,25 @@ fn an_update_owns_what_it_changed_and_nothing_else() {
     assert_eq!(same, new, "no change leaves no trace");
 }
 
+/// As `managedFieldsUpdater` upstream: only a write that sets a field is noted with its time.
+#[test]
+fn a_write_that_only_removes_fields_leaves_the_time_of_its_manager() {
+    let shape = shape("ConfigMap");
+    let write = |old: &Value, data: Value, now: &str| {
+        let mut new = old.clone();
+        new["data"] = data;
+        track(shape, old, &mut new, by("edit", now));
+        let entry = list(&new, "metadata.managedFields").first().cloned().unwrap_or_default();
+        (new, text(&entry, "time").to_string(), entry["fieldsV1"]["f:data"].clone())
+    };
+    let (both, time, _) = write(&cm(json!({})), json!({"a": "1", "b": "2"}), "t1");
+    assert_eq!(time, "t1");
+    let (one, time, data) = write(&both, json!({"a": "1"}), "t2");
+    assert_eq!((time.as_str(), data), ("t1", json!({"f:a": {}})));
+    let (_, time, data) = write(&one, json!({"a": "3"}), "t3");
+    assert_eq!((time.as_str(), data), ("t3", json!({"f:a": {}})));
+}
+
 #[test]
 fn an_applier_meets_what_was_updated() {
     let shape = shape("Deployment");
