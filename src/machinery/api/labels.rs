@@ -110,6 +110,8 @@ impl Selector {
                 return Err("found ',', expected: identifier after ','".to_string());
             }
         }
+        // As upstream: `kubectl create poddisruptionbudget` writes them in this order.
+        requirements.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(Selector(requirements))
     }
 
@@ -297,6 +299,7 @@ mod tests {
             assert_eq!(Selector::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Selector::parse("e in (b, a, b)").unwrap().to_string(), "e in (a,b)");
+        assert_eq!(Selector::parse("c=1,!b,a in (x)").unwrap().to_string(), "a in (x),!b,c=1");
         assert_eq!(Selector::parse(&printed).unwrap(), Selector::of(&selector).unwrap());
         assert_eq!(Selector::of_map(&json!({})), None);
     }
