@@ -151,6 +151,19 @@ fn an_empty_map_or_list_conflicts_only_where_it_replaces() {
     }
 }
 
+/// As structured-merge-diff: there is no item in it that a manager could own.
+#[test]
+fn an_empty_list_with_keys_has_no_owner() {
+    let container =
+        json!({"name": "c", "env": [], "args": [], "resources": {"claims": []}, "securityContext": {}});
+    let pod = json!({"metadata": {"name": "p", "finalizers": []},
+        "spec": {"containers": [container], "tolerations": []}});
+    let first = apply(shape("Pod"), &Value::Null, &pod, by("me", "t")).object;
+    let key = "k:{\"name\":\"c\"}";
+    let inner = json!({".": {}, "f:name": {}, "f:args": {}, "f:securityContext": {}});
+    assert_eq!(owned(&first, "me"), json!({"f:spec": {"f:containers": {key: inner}, "f:tolerations": {}}}));
+}
+
 /// As `lastAppliedManager` and `lastAppliedUpdater` upstream.
 #[test]
 fn kubectl_moves_from_client_side_to_server_side_apply_without_a_conflict() {
