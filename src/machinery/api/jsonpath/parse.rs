@@ -149,8 +149,7 @@ impl Parser {
                     nodes.push(bracketed(&inside, self.depth + 1)?);
                 }
                 '"' | '\'' => nodes.push(Node::Literal(self.quoted()?.into())),
-                '$' | '@' => self.at += 1,
-                ' ' => self.at += 1,
+                '$' | '@' | ' ' => self.at += 1,
                 '\n' | '\r' => return Err("unclosed action".into()),
                 c if c.is_ascii_digit() || c == '-' || c == '+' => nodes.push(self.number(ends)?),
                 c if c.is_ascii_alphabetic() => {
