@@ -7,6 +7,7 @@ use clock::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, ToSpan};
+use std::num::IntErrorKind;
 
 /// Years to look ahead before a schedule such as `0 0 30 2 *` counts as one that never comes.
 const YEARS: i16 = 5;
@@ -34,11 +35,11 @@ pub struct Calendar {
 }
 
 struct Field {
-    min: u32,
-    max: u32,
+    min: u64,
+    max: u64,
     names: &'static [&'static str],
     /// The number of the first name.
-    first: u32,
+    first: u64,
 }
 
 const MINUTE: Field = Field { min: 0, max: 59, names: &[], first: 0 };
@@ -51,10 +52,10 @@ const WEEKDAY: Field = Field { min: 0, max: 6, names: WEEKDAYS, first: 0 };
 
 impl Field {
     /// A number, or a name such as `feb`.
-    fn number(&self, text: &str) -> Result<u32, String> {
+    fn number(&self, text: &str) -> Result<u64, String> {
         let lower = text.to_lowercase();
         match self.names.iter().position(|n| *n == lower) {
-            Some(at) => Ok(at as u32 + self.first),
+            Some(at) => Ok(at as u64 + self.first),
             None => digits(text),
         }
     }
@@ -63,19 +64,21 @@ impl Field {
     fn part(&self, text: &str) -> Result<(u64, bool), String> {
         let mut halves = text.split('/');
         let (range, step) = (halves.next().unwrap_or_default(), halves.next());
-        if halves.next().is_some() {
-            return Err(format!("too many slashes: {text}"));
-        }
         let ends: Vec<&str> = range.split('-').collect();
         let (start, mut end, star) = match ends.as_slice() {
             // The original does not look at what stands behind the star: `*-5` is `*`.
             ["*" | "?", ..] => (self.min, self.max, true),
             [one] => (self.number(one)?, self.number(one)?, false),
             [from, to] => (self.number(from)?, self.number(to)?, false),
-            _ => return Err(format!("too many hyphens: {text}")),
+            _ => {
+                // The original reads the first number before it counts them.
+                self.number(ends.first().copied().unwrap_or_default())?;
+                return Err(format!("too many hyphens: {text}"));
+            }
         };
         let by = match step {
             None => 1,
+            Some(_) if halves.next().is_some() => return Err(format!("too many slashes: {text}")),
             Some(step) => {
                 if ends.len() == 1 {
                     end = self.max; // "5/10": from 5 on
@@ -110,11 +113,18 @@ impl Field {
 }
 
 /// Reads a whole number that is not negative. A step is one, and no name.
-fn digits(text: &str) -> Result<u32, String> {
-    text.parse::<u32>().map_err(|_| match text.starts_with('-') {
-        true => format!("negative number ({text}) not allowed: {text}"),
-        false => format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"),
-    })
+fn digits(text: &str) -> Result<u64, String> {
+    let failed =
+        |why: &str| format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: {why}");
+    match text.parse::<i64>() {
+        Ok(number) => {
+            u64::try_from(number).map_err(|_| format!("negative number ({number}) not allowed: {text}"))
+        }
+        Err(why) => Err(failed(match why.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        })),
+    }
 }
 
 impl Schedule {
@@ -323,6 +333,16 @@ mod tests {
             ("*/0 * * * *", "step of range should be a positive number: */0"),
             ("x * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"),
             ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
+            ("x-2-3 * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"),
+            ("1/2/3 * * * *", "too many slashes: 1/2/3"),
+            ("x/2/3 * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"),
+            ("*/-5 * * * *", "negative number (-5) not allowed: -5"),
+            ("*/-x * * * *", "failed to parse int from -x: strconv.Atoi: parsing \"-x\": invalid syntax"),
+            ("5000000000 * * * *", "end of range (5000000000) above maximum (59): 5000000000"),
+            (
+                "9223372036854775808 * * * *",
+                "failed to parse int from 9223372036854775808: strconv.Atoi: parsing \"9223372036854775808\": value out of range",
+            ),
             ("* * * */jan *", "failed to parse int from jan: strconv.Atoi: parsing \"jan\": invalid syntax"),
             ("@never", "unrecognized descriptor: @never"),
             ("@every", "unrecognized descriptor: @every"),

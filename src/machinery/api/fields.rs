@@ -1,6 +1,8 @@
 //! Field selectors: `status.phase!=Failed,spec.nodeName=n1`. Which fields may be asked for stands
 //! in the table of kinds.
 
+use super::gostr::quote;
+use super::kinds::Kind;
 use super::value;
 use serde_json::Value;
 
@@ -34,6 +36,32 @@ impl FieldSelector {
     /// Upstream's sentence for a part that is no term, an escape that is none, or a field that
     /// cannot be selected by.
     pub fn parse(text: &str, known: &[(&str, &str)]) -> Result<FieldSelector, String> {
+        FieldSelector::read(text, known, not_supported)
+    }
+
+    /// As [`FieldSelector::parse`], for objects of a kind. Upstream words it in other ways for kinds
+    /// without fields of their own and for Jobs.
+    ///
+    /// # Errors
+    /// As [`FieldSelector::parse`].
+    pub fn of_kind(text: &str, kind: &Kind) -> Result<FieldSelector, String> {
+        FieldSelector::read(text, &kind.selectable(), |field| match kind.kind {
+            _ if kind.custom.is_some() => not_supported(field),
+            "Job" => format!("field label {} not supported for Job", quote(field)),
+            _ if kind.fields.is_empty() => {
+                let only = r#"only "metadata.name", "metadata.namespace""#;
+                format!("{} is not a known field selector: {only}", quote(field))
+            }
+            _ => not_supported(field),
+        })
+    }
+
+    /// Reads a query parameter; `unknown` is the sentence for a field that is not in `known`.
+    fn read(
+        text: &str,
+        known: &[(&str, &str)],
+        unknown: impl Fn(&str) -> String,
+    ) -> Result<FieldSelector, String> {
         let mut terms = Vec::new();
         for part in split(text).into_iter().filter(|p| !p.is_empty()) {
             let Some((field, operator, value)) = term(part) else {
@@ -44,7 +72,7 @@ impl FieldSelector {
                 "metadata.name" | "metadata.namespace" => field,
                 _ => match known.iter().find(|(name, _)| *name == field) {
                     Some((_, path)) => path,
-                    None => return Err(format!("field label not supported: {field}")),
+                    None => return Err(unknown(field)),
                 },
             };
             terms.push(Term { field: field.into(), path: path.into(), value, equal });
@@ -62,6 +90,10 @@ impl FieldSelector {
     pub fn name(&self) -> Option<&str> {
         self.0.iter().find(|t| t.equal && t.field == "metadata.name").map(|t| t.value.as_str())
     }
+}
+
+fn not_supported(field: &str) -> String {
+    format!("field label not supported: {field}")
 }
 
 /// The name that `metadata.name=` requires, for authorization, which does not know a kind's other
@@ -171,6 +203,22 @@ mod tests {
         let wrong = "invalid field selector: invalid escape sequence: \\d";
         assert_eq!(value(r"metadata.name=c\d"), Err(wrong.into()));
         assert!(value("metadata.name=a=b").unwrap_err().ends_with("unescaped character in value: 61"));
+    }
+
+    /// As `DefaultMetaV1FieldSelectorConversion` and the conversions of single kinds say it.
+    #[test]
+    fn a_field_that_is_unknown_is_told_in_the_words_of_the_kind() {
+        let only = "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"";
+        for (group, kind, why) in [
+            ("apps", "Deployment", only),
+            ("", "ConfigMap", only),
+            ("", "Pod", "field label not supported: spec.x"),
+            ("batch", "Job", "field label \"spec.x\" not supported for Job"),
+        ] {
+            let kind = crate::kinds::find(group, "v1", kind).unwrap();
+            assert_eq!(FieldSelector::of_kind("spec.x=y", kind), Err(why.to_string()));
+            assert!(FieldSelector::of_kind("metadata.name=y", kind).is_ok());
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The annotation that tells a provisioner, and the controller, where a claim's first consumer will
 /// run.
@@ -171,8 +171,18 @@ pub fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Opt
     demands.iter().find(|(is_met, _)| !is_met).map(|(_, why)| (*why).to_string())
 }
 
-/// The order in which volumes that fit a claim are taken: one that is reserved for it first, then
-/// the smallest.
+/// The order in which the controller takes volumes that fit a claim: one that is reserved for it
+/// first, then those with the fewest access modes, which are closest to what the claim asks for,
+/// and of these the smallest (upstream: `findByClaim`). A claim of `ReadWriteOnce` gets 10Gi of
+/// that mode rather than 5Gi that many nodes may write to.
+pub fn closest(volume: &PersistentVolume) -> (bool, usize, i64, Option<String>) {
+    let modes: BTreeSet<&String> = volume.spec.iter().flat_map(|s| s.access_modes.iter().flatten()).collect();
+    let (free, size, name) = preference(volume);
+    (free, modes.len(), size, name)
+}
+
+/// The order in which the scheduler takes volumes that fit a claim: one that is reserved for it
+/// first, then the smallest. It does not compare access modes.
 pub fn preference(volume: &PersistentVolume) -> (bool, i64, Option<String>) {
     let free = volume.spec.as_ref().is_none_or(|s| s.claim_ref.is_none());
     let size = storage(volume.spec.as_ref().and_then(|s| s.capacity.as_ref()));
@@ -251,6 +261,25 @@ mod tests {
             claim
         };
         assert!(fits(&small, &named("v")) && !fits(&small, &named("other")));
+    }
+
+    /// As `allPossibleMatchingAccessModes` upstream sorts them.
+    #[test]
+    fn the_controller_takes_the_closest_access_modes_before_the_smallest_volume() {
+        let with = |modes: &[&str], size: &str| {
+            let mut spec = base();
+            spec["accessModes"] = json!(modes);
+            spec["capacity"] = json!({ "storage": size });
+            volume(spec)
+        };
+        let (once, many) = ("ReadWriteOnce", "ReadWriteMany");
+        let exact = with(&[once, once], "10Gi");
+        let wider = with(&[once, many], "5Gi");
+        assert!(closest(&exact) < closest(&wider) && preference(&wider) < preference(&exact));
+        assert!(closest(&with(&[once], "9Gi")) < closest(&exact));
+        let mut reserved = wider.clone();
+        reserved.spec.as_mut().unwrap().claim_ref = Some(ObjectReference::default());
+        assert!(closest(&reserved) < closest(&exact));
     }
 
     #[test]

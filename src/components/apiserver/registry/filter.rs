@@ -69,8 +69,7 @@ impl Filter {
             }
         }
         let labels = Selector::parse(query.get("labelSelector")).map_err(Status::bad_request)?;
-        let fields = FieldSelector::parse(query.get("fieldSelector"), &kind.selectable())
-            .map_err(Status::bad_request)?;
+        let fields = FieldSelector::of_kind(query.get("fieldSelector"), kind).map_err(Status::bad_request)?;
         let name = fields.name().unwrap_or("").to_string();
         let (group, version) = (kind.group, kind.version);
         let needs_shape = fields.0.iter().any(|term| !term.path.starts_with("metadata."));

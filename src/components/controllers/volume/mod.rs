@@ -13,8 +13,8 @@ use super::write::{self, Guard, unless_gone};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::volumes::{
-    BIND_COMPLETED, BOUND_BY_CONTROLLER, NO_PROVISIONER, OLD_CLASS, SELECTED_NODE, class_of, fits, is_bound,
-    is_default_class, is_reserved_for, preference, reservation,
+    BIND_COMPLETED, BOUND_BY_CONTROLLER, NO_PROVISIONER, OLD_CLASS, SELECTED_NODE, class_of, closest, fits,
+    is_bound, is_default_class, is_reserved_for, reservation,
 };
 use client::{Key, Outcome, Recorder, WorkQueue, optional, reference};
 use k8s_openapi::api::core::v1::{
@@ -101,8 +101,8 @@ struct Worker {
 }
 
 impl Worker {
-    /// Binds a claim to the smallest volume that fits (upstream: `syncClaim`,
-    /// `findBestMatchForClaim`). The claim `data` asks for 5Gi of the class `manual`; free are
+    /// Binds a claim to the smallest volume that fits, of those with the fewest access modes
+    /// (upstream: `syncClaim`, `findBestMatchForClaim`). The claim `data` asks for 5Gi of the class `manual`; free are
     /// `pv-small` (1Gi), `pv-a` (10Gi) and `pv-b` (100Gi):
     ///
     /// ```text
@@ -134,7 +134,7 @@ impl Worker {
             .list()
             .into_iter()
             .filter(may_have)
-            .min_by_key(|v| preference(v));
+            .min_by_key(|v| closest(v));
         let client = self.shared.config.client.caused_by(cause.clone());
         let Some(volume) = fitting else { return self.wait(&key, &claim, &cause).await };
         let name = volume.metadata.name.clone().unwrap_or_default();

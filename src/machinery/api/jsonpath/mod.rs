@@ -53,7 +53,7 @@ impl JsonPath {
     /// kubectl's sentence for a template that cannot be read.
     pub fn parse(source: &str) -> Result<JsonPath, String> {
         let mut parser = Parser::new(source);
-        let root = parser.document(false)?;
+        let (root, _) = parser.document(false)?;
         Ok(JsonPath { source: source.to_string(), root, strict: false })
     }
 
@@ -142,9 +142,13 @@ impl Walk<'_> {
         out: &mut Vec<Vec<&'a Value>>,
     ) -> Result<(), String> {
         for action in actions {
-            if let [Node::Range(list, body)] = action.as_slice() {
+            if let [Node::Range(list, body, is_closed)] = action.as_slice() {
+                self.spend(1)?;
                 for item in self.walk(list, vec![here])? {
                     self.block(body, item, out)?;
+                }
+                if !is_closed {
+                    self.block(behind_last_end(body), here, out)?;
                 }
                 continue;
             }
@@ -167,7 +171,7 @@ impl Walk<'_> {
             Node::Field(name) if name.is_empty() => return Ok(values),
             Node::Field(name) => {
                 found.extend(values.iter().filter_map(|v| v.as_object()?.get(name)));
-                if found.is_empty() && self.strict {
+                if found.is_empty() && self.strict && !values.is_empty() {
                     return Err(format!("{name} is not found"));
                 }
             }
@@ -176,15 +180,19 @@ impl Walk<'_> {
                     let Value::Array(list) = value else {
                         return Err(format!("{} is not array or slice", go_type(value)));
                     };
-                    found.extend(slice(list, *start, *end, *derived, *step)?);
+                    let part = slice(list, *start, *end, *derived, *step)?;
+                    // As kubectl, which looks at no list behind one that it takes nothing of.
+                    if part.is_empty() {
+                        break;
+                    }
+                    found.extend(part);
                 }
             }
             Node::Wildcard => values.iter().for_each(|v| found.extend(children(v))),
             Node::Recursive => {
                 for value in values {
-                    let before = found.len();
-                    deep(value, &mut found);
-                    self.spend(found.len() - before)?;
+                    let visited = deep(value, &mut found);
+                    self.spend(visited)?;
                 }
             }
             Node::Union(paths) => {
@@ -194,7 +202,7 @@ impl Walk<'_> {
                 }
             }
             Node::Filter(left, op, right) => {
-                for value in values.iter().filter(|v| !v.is_null()) {
+                for value in &values {
                     let Value::Array(list) = value else {
                         return Err(format!(
                             "{} is not array or slice and cannot be filtered",
@@ -214,33 +222,70 @@ impl Walk<'_> {
         Ok(found)
     }
 
+    /// Returns whether a filter keeps an item of a list. As in kubectl, a path that cannot be
+    /// followed counts as one that leads somewhere: `[?(@.list[5])]` keeps an item whose list is
+    /// shorter.
     fn holds(&self, left: &[Node], op: &str, right: &[Node], item: &Value) -> Result<bool, String> {
-        let lenient = Walk { strict: false, ..*self };
-        let left = lenient.walk(left, vec![item])?;
         if op == "exists" {
-            return Ok(!left.is_empty());
+            let lenient = Walk { strict: false, ..*self };
+            return match lenient.walk(left, vec![item]) {
+                Ok(found) => Ok(!found.is_empty()),
+                Err(why) if why == TOO_MUCH => Err(why),
+                Err(_) => Ok(true),
+            };
         }
-        let right = lenient.walk(right, vec![item])?;
-        let (Some(a), Some(b)) = (left.first(), right.first()) else { return Ok(false) };
-        if left.len() > 1 || right.len() > 1 {
-            return Err("can only compare one element at a time".into());
-        }
-        let order = match (*a, *b) {
-            (Value::Number(a), Value::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()),
-            (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
-            (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
-            _ => return Err("incompatible types for comparison".into()),
-        };
-        Ok(match op {
-            "==" => order == Some(Ordering::Equal),
-            "!=" => order != Some(Ordering::Equal),
-            "<" => order == Some(Ordering::Less),
-            ">" => order == Some(Ordering::Greater),
-            "<=" => matches!(order, Some(Ordering::Less | Ordering::Equal)),
-            ">=" => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
-            other => return Err(format!("unrecognized filter operator {other}")),
-        })
+        let Some(a) = self.side(left, item)? else { return Ok(false) };
+        let Some(b) = self.side(right, item)? else { return Ok(false) };
+        compare(op, a, b)
     }
+
+    /// The value that one side of a comparison leads to; `None` if it leads nowhere.
+    fn side<'a>(&self, nodes: &'a [Node], item: &'a Value) -> Result<Option<&'a Value>, String> {
+        let found = self.walk(nodes, vec![item])?;
+        match found.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(*one)),
+            _ => Err("can only compare one element at a time".into()),
+        }
+    }
+}
+
+/// Compares two values as the functions of Go's templates do: numbers without a fraction with such
+/// numbers only, and truth values for equality only.
+fn compare(op: &str, a: &Value, b: &Value) -> Result<bool, String> {
+    const NO_TYPE: &str = "invalid type for comparison";
+    let by_order: fn(Ordering) -> bool = match op {
+        "==" => Ordering::is_eq,
+        "!=" => Ordering::is_ne,
+        "<" => Ordering::is_lt,
+        ">" => Ordering::is_gt,
+        "<=" => Ordering::is_le,
+        ">=" => Ordering::is_ge,
+        other => return Err(format!("unrecognized filter operator {other}")),
+    };
+    let is_basic = |value: &Value| matches!(value, Value::Bool(_) | Value::Number(_) | Value::String(_));
+    if !is_basic(a) || !is_basic(b) {
+        return Err(NO_TYPE.into());
+    }
+    let order = match (a, b) {
+        (Value::Number(a), Value::Number(b)) if a.is_f64() == b.is_f64() => {
+            let whole = a.as_i64().zip(b.as_i64()).map(|(a, b)| a.cmp(&b));
+            whole.or_else(|| a.as_f64().partial_cmp(&b.as_f64())).unwrap_or(Ordering::Equal)
+        }
+        (Value::String(a), Value::String(b)) => a.cmp(b),
+        (Value::Bool(a), Value::Bool(b)) if matches!(op, "==" | "!=") => a.cmp(b),
+        (Value::Bool(_), Value::Bool(_)) => return Err(NO_TYPE.into()),
+        _ => return Err("incompatible types for comparison".into()),
+    };
+    Ok(by_order(order))
+}
+
+/// Returns the actions that kubectl runs once more for a `{range}` without an `{end}`, now for the
+/// object that it stands in: those behind the last `{end}` of another one.
+fn behind_last_end(body: &[Vec<Node>]) -> &[Vec<Node>] {
+    let is_closed = |action: &Vec<Node>| matches!(action.as_slice(), [Node::Range(_, _, true)]);
+    let begin = body.iter().rposition(is_closed).map_or(0, |at| at + 1);
+    &body[begin..]
 }
 
 /// One value as the template prints it.
@@ -314,12 +359,15 @@ fn size(value: &Value) -> u64 {
     }
 }
 
-/// The value and everything below it.
-fn deep<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
-    found.push(value);
-    for child in children(value) {
-        deep(child, found);
+/// Finds the value and everything below it. As in kubectl, numbers, truth values and empty values
+/// are not found. Returns how many values were visited.
+fn deep<'a>(value: &'a Value, found: &mut Vec<&'a Value>) -> usize {
+    let inner = children(value);
+    let is_text = value.as_str().is_some_and(|text| !text.is_empty());
+    if is_text || !inner.is_empty() {
+        found.push(value);
     }
+    1 + inner.into_iter().map(|child| deep(child, found)).sum::<usize>()
 }
 
 fn slice(
@@ -358,105 +406,4 @@ fn slice(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn templates_of_everyday_use() {
-        let object = json!({"kind": "List", "items": [
-            {"metadata": {"name": "a", "labels": {"x.io/y": "1"}}, "n": 1, "c": [{"t": "Ready", "s": "True"}, {"t": "Z", "s": "F"}]},
-            {"metadata": {"name": "b"}, "n": 2.5, "c": [{"t": "Ready", "s": "False"}]}]});
-        for (template, want) in [
-            ("{.kind}", "List"),
-            ("kind={.kind}!", "kind=List!"),
-            ("{.items[*].metadata.name}", "a b"),
-            ("{.items[0].metadata.labels}", "{\"x.io/y\":\"1\"}"),
-            ("{.items[0].metadata.labels.x\\.io/y}", "1"),
-            ("{.items[0].metadata.labels['x\\.io/y']}", "1"),
-            ("{range .items[*]}{.metadata.name}{\"\\t\"}{.n}{\"\\n\"}{end}", "a\t1\nb\t2.5\n"),
-            ("{.items[?(@.n>1)].metadata.name}", "b"),
-            ("{.items[0].c[?(@.t==\"Ready\")].s}", "True"),
-            ("{.items[*].c[?(@.t=='Ready')].s}", "True False"),
-            ("{.items[-1:].metadata.name}", "b"),
-            ("{.items[-1].metadata.name}", "b"),
-            ("{..name}", "a b"),
-            ("{.items[*]['n','metadata.name']}", "1 2.5 a b"),
-            ("{.missing.deep}", ""),
-            ("{$.kind}", "List"),
-            ("{.items[?(@.metadata.labels)].n}", "1"),
-            ("{range .items[*]}[{.metadata.name}, {.n}] {end}", "[a, 1] [b, 2.5] "),
-        ] {
-            let parsed = JsonPath::parse(template).unwrap_or_else(|e| panic!("{template}: {e}"));
-            assert_eq!(parsed.print(&object, false).unwrap(), want, "{template}");
-        }
-        let out_of_bounds = JsonPath::parse("{.items[5].n}").unwrap().print(&object, false).unwrap_err();
-        assert!(out_of_bounds.contains("array index out of bounds: index 5, length 2"), "{out_of_bounds}");
-        assert_eq!(JsonPath::parse("{.a").unwrap_err(), "unclosed action");
-    }
-
-    #[test]
-    fn relaxed_paths_need_no_braces() {
-        let object = json!({"a": {"b": 1}});
-        for path in ["a.b", ".a.b", "{a.b}", "{.a.b}"] {
-            assert_eq!(relaxed(path).unwrap().print(&object, false).unwrap(), "1", "{path}");
-        }
-        for wrong in ["{.a}{.b}", "{.a", ".a}", "{", "{}"] {
-            assert!(relaxed(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_template_that_nests_without_end_is_refused() {
-        for deep in [
-            format!("{{.a{}{}}}", "[?(@.b".repeat(20_000), ")]".repeat(20_000)),
-            format!("{{.a{}{}}}", "['".repeat(20_000), "']".repeat(20_000)),
-            "{range .a[*]}".repeat(20_000),
-        ] {
-            assert!(JsonPath::parse(&deep).is_err());
-        }
-        assert!(JsonPath::parse("{range .a[*]}{range .b[?(@.c[0].d==1)]}{.e}{end}{end}").is_ok());
-    }
-
-    #[test]
-    fn the_largest_index_is_one_that_is_not_there() {
-        let told = JsonPath::parse("{.a[9223372036854775807]}").unwrap().find(&json!({"a": [1, 2]}));
-        assert_eq!(told.unwrap_err(), "array index out of bounds: index 9223372036854775807, length 2");
-    }
-
-    #[test]
-    fn a_step_goes_forward() {
-        let find = |path: &str| JsonPath::parse(path).unwrap().find(&json!({"a": [1, 2, 3]}));
-        assert_eq!(find("{.a[0:3:2]}"), Ok(vec![vec![json!(1), json!(3)]]));
-        for path in ["{.a[0:3:0]}", "{.a[::-1]}"] {
-            assert_eq!(find(path), Err("step must be > 0".to_string()), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_path_that_multiplies_ends_with_an_error() {
-        let object = json!({"a": {"b": {"c": [{"d": 1}, {"e": {"f": [1, 2, 3]}}]}}});
-        let all = JsonPath::parse("{..}").unwrap().find(&object).unwrap();
-        assert_eq!(all[0].len() as u64, size(&object));
-        let nested = (0..30).fold(json!(1), |inner, _| json!({"a": inner}));
-        for (template, object) in [
-            ("{.a".to_string() + &"..".repeat(200) + "}", &object),
-            ("{".to_string() + &"['a','a']".repeat(30) + "}", &nested),
-        ] {
-            let told = JsonPath::parse(&template).unwrap().find(object);
-            assert!(told.is_err_and(|e| e.contains("too many values")), "{template}");
-        }
-    }
-
-    #[test]
-    fn results_have_a_bound_together_and_are_copied_once() {
-        let object = json!({"a": "x".repeat(100_000), "b": 1});
-        let many = |n: usize| JsonPath::parse(&format!("{{[{}]}}", vec!["'a'"; n].join(","))).unwrap();
-        let (few, much) = (many(50), many(2_500));
-        assert_eq!(few.find(&object).unwrap()[0].len(), 50);
-        let told = much.find(&object);
-        assert!(told.is_err_and(|e| e.contains("too many values")));
-        let found = much.find_in(&object).unwrap();
-        assert!(found[0].len() == 2_500 && found[0].iter().all(|v| std::ptr::eq(*v, &object["a"])));
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! From text to nodes. The errors are kubectl's.
 
+use crate::gostr;
 use serde_json::Value;
 
 /// A step of a path, or a part of a template.
@@ -13,7 +14,8 @@ pub(super) enum Node {
     Union(Vec<Vec<Node>>),
     Filter(Vec<Node>, String, Vec<Node>),
     Literal(Value),
-    Range(Vec<Node>, Vec<Vec<Node>>),
+    /// list, body, whether the body has its `{end}`
+    Range(Vec<Node>, Vec<Vec<Node>>, bool),
 }
 
 /// Levels of brackets, filters and `range`s in a template. Reading and evaluating one recurses.
@@ -50,13 +52,14 @@ impl Parser {
     }
 
     fn skip_spaces(&mut self) {
-        while self.peek().is_some_and(|c| c.is_whitespace()) {
+        while self.peek() == Some(' ') {
             self.at += 1;
         }
     }
 
-    /// Texts and actions up to the end, or to `{end}` if `nested`.
-    pub(super) fn document(&mut self, nested: bool) -> Result<Vec<Vec<Node>>, String> {
+    /// Reads texts and actions up to the end, or to `{end}` if `nested`. Returns them, and whether
+    /// there was an `{end}`.
+    pub(super) fn document(&mut self, nested: bool) -> Result<(Vec<Vec<Node>>, bool), String> {
         let mut found = vec![];
         let mut text = String::new();
         while let Some(c) = self.next() {
@@ -73,36 +76,23 @@ impl Parser {
                 "end" => {
                     self.close()?;
                     if nested {
-                        return Ok(found);
+                        return Ok((found, true));
                     }
                     return Err("not in range, nothing to end".into());
                 }
                 "range" => {
-                    self.skip_spaces();
                     let list = self.path(&['}'])?;
                     self.close()?;
                     self.depth += 1;
                     if self.depth > DEPTH_MAX {
                         return Err(format!("the template nests more than {DEPTH_MAX} levels deep"));
                     }
-                    let body = self.document(true)?;
+                    let (body, is_closed) = self.document(true)?;
                     self.depth -= 1;
-                    found.push(vec![Node::Range(list, body)]);
+                    found.push(vec![Node::Range(list, body, is_closed)]);
                 }
-                "" => loop {
-                    // One action may hold several expressions: {.a "text" .b}
-                    let nodes = self.path(&['}', ' '])?;
-                    found.push(nodes);
-                    self.skip_spaces();
-                    if self.peek() == Some('}') {
-                        self.close()?;
-                        break;
-                    }
-                    if self.peek().is_none() {
-                        return Err("unclosed action".into());
-                    }
-                },
                 _ => {
+                    // All that stands in one pair of braces is one path: `{.a .b}` is `{.a.b}`.
                     self.at -= word.chars().count();
                     let nodes = self.path(&['}'])?;
                     self.close()?;
@@ -110,13 +100,10 @@ impl Parser {
                 }
             }
         }
-        if nested {
-            return Err("unterminated range: missing {end}".into());
-        }
         if !text.is_empty() {
             found.push(vec![Node::Literal(text.into())]);
         }
-        Ok(found)
+        Ok((found, false))
     }
 
     fn word(&mut self) -> String {
@@ -149,12 +136,12 @@ impl Parser {
                     if self.peek() == Some('.') {
                         self.at += 1;
                         nodes.push(Node::Recursive);
-                        if self.peek().is_some_and(|c| c != '[' && c != '*') {
-                            self.field(&mut nodes, ends)?;
+                        if self.peek().is_some_and(|c| c.is_alphanumeric() || c == '_') {
+                            self.field(&mut nodes);
                         }
                         continue;
                     }
-                    self.field(&mut nodes, ends)?;
+                    self.field(&mut nodes);
                 }
                 '[' => {
                     self.at += 1;
@@ -162,29 +149,28 @@ impl Parser {
                     nodes.push(bracketed(&inside, self.depth + 1)?);
                 }
                 '"' | '\'' => nodes.push(Node::Literal(self.quoted()?.into())),
-                '$' | '@' => self.at += 1,
-                '*' => {
-                    self.at += 1;
-                    nodes.push(Node::Wildcard);
-                }
-                c if c.is_whitespace() => self.at += 1,
+                '$' | '@' | ' ' => self.at += 1,
+                '\n' | '\r' => return Err("unclosed action".into()),
                 c if c.is_ascii_digit() || c == '-' || c == '+' => nodes.push(self.number(ends)?),
                 c if c.is_ascii_alphabetic() => {
                     let word = self.word();
                     match word.as_str() {
                         "true" => nodes.push(Node::Literal(true.into())),
                         "false" => nodes.push(Node::Literal(false.into())),
-                        "null" => nodes.push(Node::Literal(Value::Null)),
                         word => return Err(format!("unrecognized identifier {word}")),
                     }
                 }
-                c => return Err(format!("unrecognized character in action: U+{:04X} '{c}'", c as u32)),
+                c if gostr::is_print(c) => {
+                    return Err(format!("unrecognized character in action: U+{:04X} '{c}'", c as u32));
+                }
+                c => return Err(format!("unrecognized character in action: U+{:04X}", c as u32)),
             }
         }
         Ok(nodes)
     }
 
-    fn field(&mut self, nodes: &mut Vec<Node>, ends: &[char]) -> Result<(), String> {
+    /// Reads the name of a field, or `*`, up to a character that no name has.
+    fn field(&mut self, nodes: &mut Vec<Node>) {
         let mut name = String::new();
         while let Some(c) = self.peek() {
             match c {
@@ -192,21 +178,18 @@ impl Parser {
                     self.at += 1;
                     name.extend(self.next());
                 }
-                '.' | '[' | ' ' | '\t' | '\n' | '=' | '!' | '<' | '>' | '(' | ')' | '|' | '*' => break,
-                c if ends.contains(&c) || c == '}' => break,
+                ' ' | '\t' | '\r' | '\n' | '.' | ',' | '[' | ']' | '$' | '@' | '{' | '}' => break,
                 c => {
                     name.push(c);
                     self.at += 1;
                 }
             }
         }
-        if name.is_empty() && self.peek() == Some('*') {
-            self.at += 1;
-            nodes.push(Node::Wildcard);
-        } else if !name.is_empty() {
-            nodes.push(Node::Field(name));
+        match name.as_str() {
+            "" => {}
+            "*" => nodes.push(Node::Wildcard),
+            _ => nodes.push(Node::Field(name)),
         }
-        Ok(())
     }
 
     /// What stands between `[` and its `]`.
@@ -235,22 +218,60 @@ impl Parser {
     }
 
     fn quoted(&mut self) -> Result<String, String> {
+        let begin = self.at;
         let quote = self.next();
-        let mut text = String::new();
+        let (mut text, mut is_right) = (String::new(), true);
         loop {
             match self.next() {
-                None => return Err("unterminated quoted string".into()),
-                Some('\\') => text.push(match self.next() {
-                    Some('n') => '\n',
-                    Some('t') => '\t',
-                    Some('r') => '\r',
-                    Some(c) => c,
-                    None => return Err("unterminated quoted string".into()),
-                }),
-                c if c == quote => return Ok(text),
+                None | Some('\n') => return Err("unterminated quoted string".into()),
+                Some('\\') => match self.escaped(quote) {
+                    Some(c) => text.push(c),
+                    None => is_right = false,
+                },
+                c if c == quote => break,
                 Some(c) => text.push(c),
             }
         }
+        if is_right {
+            return Ok(text);
+        }
+        let said: String = self.text[begin..self.at].iter().collect();
+        Err(format!("unquote string {said} error invalid syntax"))
+    }
+
+    /// The character of an escape, behind its backslash. `None` if Go knows no such escape
+    /// (`strconv.UnquoteChar`).
+    fn escaped(&mut self, quote: Option<char>) -> Option<char> {
+        match self.peek()? {
+            '0'..='7' => return self.code(3, 8),
+            c if Some(c) == quote => {}
+            'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | 'x' | 'u' | 'U' | '\\' => {}
+            _ => return None,
+        }
+        match self.next()? {
+            'a' => Some('\u{7}'),
+            'b' => Some('\u{8}'),
+            'f' => Some('\u{c}'),
+            'n' => Some('\n'),
+            'r' => Some('\r'),
+            't' => Some('\t'),
+            'v' => Some('\u{b}'),
+            'x' => self.code(2, 16),
+            'u' => self.code(4, 16),
+            'U' => self.code(8, 16),
+            c => Some(c),
+        }
+    }
+
+    /// The character whose number has so many digits.
+    fn code(&mut self, digits: usize, radix: u32) -> Option<char> {
+        let mut number: u32 = 0;
+        for _ in 0..digits {
+            let digit = self.peek()?.to_digit(radix)?;
+            number = number.checked_mul(radix)?.checked_add(digit)?;
+            self.at += 1;
+        }
+        char::from_u32(number)
     }
 
     fn number(&mut self, ends: &[char]) -> Result<Node, String> {
@@ -270,9 +291,8 @@ impl Parser {
 
 /// `0`, `-1:`, `*`, `'a','b'`, `?(@.x=="y")`
 fn bracketed(inside: &str, depth: usize) -> Result<Node, String> {
-    let inside = inside.trim();
     if inside == "*" {
-        return Ok(Node::Wildcard);
+        return Ok(Node::Slice(None, None, false, None)); // `[:]`: a map has no such items
     }
     if let Some(filter) = inside.strip_prefix("?(") {
         let Some(filter) = filter.strip_suffix(')') else { return Err("unterminated filter".into()) };
@@ -280,30 +300,31 @@ fn bracketed(inside: &str, depth: usize) -> Result<Node, String> {
     }
     let parts = split(inside, ',');
     if parts.len() > 1 {
-        let paths =
-            parts.iter().map(|p| bracketed(p, depth + 1).map(|n| vec![n])).collect::<Result<_, _>>()?;
-        return Ok(Node::Union(paths));
+        let path = |part: &String| bracketed(part.trim_matches(' '), depth + 1).map(|node| vec![node]);
+        return Ok(Node::Union(parts.iter().map(path).collect::<Result<_, _>>()?));
     }
-    for quote in ['\'', '"'] {
-        if let Some(key) = inside.strip_prefix(quote).and_then(|k| k.strip_suffix(quote)) {
-            let mut parser = Parser::inner(format!(".{key}").chars().collect(), depth)?;
-            let mut nodes = parser.path(&[])?;
-            return Ok(match nodes.len() {
-                1 => nodes.remove(0),
-                _ => Node::Union(vec![nodes]),
-            });
-        }
+    // Only in single quotes: kubectl takes no others for a key.
+    let key = inside.strip_prefix('\'').and_then(|key| key.strip_suffix('\''));
+    if let Some(key) = key.filter(|key| !key.contains('\'')) {
+        let mut parser = Parser::inner(format!(".{key}").chars().collect(), depth)?;
+        let mut nodes = parser.path(&[])?;
+        return Ok(match nodes.len() {
+            1 => nodes.remove(0),
+            _ => Node::Union(vec![nodes]),
+        });
     }
     let bad = || format!("invalid array index {inside}");
-    let numbers: Vec<Option<i64>> = inside
-        .split(':')
-        .map(|n| match n.trim() {
-            "" => Ok(None),
-            n => n.parse().map(Some).map_err(|_| bad()),
-        })
-        .collect::<Result<_, _>>()?;
+    let number = |text: &str| match text {
+        "" => Ok(None),
+        text if text.starts_with('+') => Err(bad()),
+        text => text.parse::<i64>().map(Some).map_err(|_| bad()),
+    };
+    let numbers: Vec<Option<i64>> = inside.split(':').map(number).collect::<Result<_, _>>()?;
     match numbers.as_slice() {
-        [Some(index)] => Ok(Node::Slice(Some(*index), Some(index.wrapping_add(1)), true, None)),
+        [index] => {
+            let index = index.unwrap_or(0); // `[]` is `[0]`
+            Ok(Node::Slice(Some(index), Some(index.wrapping_add(1)), true, None))
+        }
         [start, end] => Ok(Node::Slice(*start, *end, false, None)),
         [start, end, step] => Ok(Node::Slice(*start, *end, false, *step)),
         _ => Err(bad()),

@@ -20,7 +20,8 @@ pub(super) fn all(shape: Shape, value: &Value, whole: bool) -> Value {
             if whole && shape.is_own() && !map.is_empty() {
                 set.insert(".".into(), leaf());
             }
-            set.extend(map.iter().map(|(k, v)| (format!("f:{k}"), field(shape, k, v, whole))));
+            let fields = map.iter().filter(|(k, v)| whole || !is_nothing(shape, k, v));
+            set.extend(fields.map(|(k, v)| (format!("f:{k}"), field(shape, k, v, whole))));
             set.into()
         }
         Value::Array(items) => {
@@ -41,6 +42,25 @@ pub(super) fn all(shape: Shape, value: &Value, whole: bool) -> Value {
             set.into()
         }
         _ => leaf(),
+    }
+}
+
+/// Returns whether an apply owns nothing of a field: of a list with keys and without items, and of
+/// a map that has such fields alone (`toFieldSetWalker` of structured-merge-diff).
+///
+/// Example: a manager that applies `env: []` does not own `env`. With `args: []` it owns `args`,
+/// because that list is one value.
+fn is_nothing(shape: Shape, name: &str, value: &Value) -> bool {
+    let inner = shape.field(name);
+    match value {
+        // A key of a plain map is something of its own.
+        _ if !shape.names_field(name) => false,
+        Value::Array(items) => items.is_empty() && inner.keys() != Keys::Atomic,
+        Value::Object(map) => {
+            let is_whole = map.is_empty() || inner.is_atomic();
+            !is_whole && map.iter().all(|(name, value)| is_nothing(inner, name, value))
+        }
+        _ => false,
     }
 }
 

@@ -151,6 +151,19 @@ fn an_empty_map_or_list_conflicts_only_where_it_replaces() {
     }
 }
 
+/// As structured-merge-diff: there is no item in it that a manager could own.
+#[test]
+fn an_empty_list_with_keys_has_no_owner() {
+    let container =
+        json!({"name": "c", "env": [], "args": [], "resources": {"claims": []}, "securityContext": {}});
+    let pod = json!({"metadata": {"name": "p", "finalizers": []},
+        "spec": {"containers": [container], "tolerations": []}});
+    let first = apply(shape("Pod"), &Value::Null, &pod, by("me", "t")).object;
+    let key = "k:{\"name\":\"c\"}";
+    let inner = json!({".": {}, "f:name": {}, "f:args": {}, "f:securityContext": {}});
+    assert_eq!(owned(&first, "me"), json!({"f:spec": {"f:containers": {key: inner}, "f:tolerations": {}}}));
+}
+
 /// As `lastAppliedManager` and `lastAppliedUpdater` upstream.
 #[test]
 fn kubectl_moves_from_client_side_to_server_side_apply_without_a_conflict() {
@@ -218,6 +231,25 @@ fn an_update_owns_what_it_changed_and_nothing_else() {
     let mut same = new.clone();
     track(shape, &new, &mut same, by("edit", "t3"));
     assert_eq!(same, new, "no change leaves no trace");
+}
+
+/// As `managedFieldsUpdater` upstream: only a write that sets a field is noted with its time.
+#[test]
+fn a_write_that_only_removes_fields_leaves_the_time_of_its_manager() {
+    let shape = shape("ConfigMap");
+    let write = |old: &Value, data: Value, now: &str| {
+        let mut new = old.clone();
+        new["data"] = data;
+        track(shape, old, &mut new, by("edit", now));
+        let entry = list(&new, "metadata.managedFields").first().cloned().unwrap_or_default();
+        (new, text(&entry, "time").to_string(), entry["fieldsV1"]["f:data"].clone())
+    };
+    let (both, time, _) = write(&cm(json!({})), json!({"a": "1", "b": "2"}), "t1");
+    assert_eq!(time, "t1");
+    let (one, time, data) = write(&both, json!({"a": "1"}), "t2");
+    assert_eq!((time.as_str(), data), ("t1", json!({"f:a": {}})));
+    let (_, time, data) = write(&one, json!({"a": "3"}), "t3");
+    assert_eq!((time.as_str(), data), ("t3", json!({"f:a": {}})));
 }
 
 #[test]

@@ -37,9 +37,10 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     let before = entries(new).iter().find(|e| manager.is("Update", e));
     let mut own = mine.unwrap_or_default();
     set::union(&mut own, &found.set);
-    // Its time is that of its last change of what it owns.
+    // Its time is that of its last write that set a field: one that only removes fields leaves the
+    // time as it is (`managedfieldsupdater.go` upstream).
     let time = match before {
-        Some(entry) if fields(entry) == Some(&own) && found.set.is_empty() => text(entry, "time").to_string(),
+        Some(entry) if found.set.is_empty() => text(entry, "time").to_string(),
         _ => manager.now.to_string(),
     };
     all.push(manager.entry("Update", &time, own));

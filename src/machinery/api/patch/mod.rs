@@ -3,6 +3,7 @@
 mod lenient;
 
 use super::bounds;
+use super::errors::brief;
 use super::kinds::Kind;
 use super::schema;
 use super::status::Status;
@@ -11,7 +12,7 @@ use json_patch::PatchOperation;
 use json_patch::jsonptr::Pointer;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const OPERATIONS_MAX: usize = 10_000;
 /// Bytes (as JSON) that the `copy` operations of one patch may add: as much as a request's body may
@@ -118,8 +119,48 @@ struct OperationText<'a> {
     value: Option<&'a RawValue>,
 }
 
+/// Reads a patch. An operation that cannot be done is no error of its form: upstream refuses it when
+/// its turn comes.
 fn decode(patch: &[u8]) -> Result<json_patch::Patch, Status> {
-    serde_json::from_slice(patch).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
+    serde_json::from_slice(patch).or_else(|e| {
+        let wrong = || Status::bad_request(format!("error decoding patch: {e}"));
+        let mut operations: Vec<Map<String, Value>> = serde_json::from_slice(patch).map_err(|_| wrong())?;
+        operations.iter_mut().try_for_each(complete).map_err(|why| refused(&why))?;
+        let operations = operations.into_iter().map(Value::Object).collect();
+        serde_json::from_value(Value::Array(operations)).map_err(|_| wrong())
+    })
+}
+
+/// Fills in the value that an operation leaves out, which is null.
+///
+/// # Errors
+/// Upstream's sentence for an operation of an unknown kind, or without a path from the root.
+fn complete(operation: &mut Map<String, Value>) -> Result<(), String> {
+    const KINDS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
+    let kind = match operation.get("op") {
+        None | Some(Value::Null) => "unknown",
+        Some(Value::String(kind)) => kind.as_str(),
+        Some(_) => return Ok(()), // the decoder refuses it
+    };
+    if !KINDS.contains(&kind) {
+        return Err(format!("Unexpected kind: {}", brief(kind)));
+    }
+    match operation.get("path") {
+        None | Some(Value::Null) => {
+            return Err(format!("{kind} operation failed to decode path: missing value"));
+        }
+        Some(Value::String(path)) if !path.is_empty() && !path.starts_with('/') => {
+            let path = brief(path);
+            return Err(format!(
+                "{kind} operation does not apply: doc is missing path: \"{path}\": missing value"
+            ));
+        }
+        _ => {}
+    }
+    if matches!(kind, "add" | "replace" | "test") {
+        operation.entry("value").or_insert(Value::Null);
+    }
+    Ok(())
 }
 
 fn run(object: &mut Value, operations: json_patch::Patch) -> Result<(), Status> {
@@ -269,6 +310,34 @@ mod tests {
         json(&mut object, br#"[{"op":"add","path":"/b","value":[1]},{"op":"add","path":"/b/-","value":2}]"#)
             .unwrap();
         assert_eq!(object, json!({"a": 1, "b": [1, 2]}));
+    }
+
+    /// As `evanphx/json-patch` 4.13 applies them.
+    #[test]
+    fn an_operation_that_cannot_be_done_is_unprocessable() {
+        let told = |patch: &str| {
+            let status = json(&mut json!({"a": 1}), patch.as_bytes()).unwrap_err();
+            (status.code, status.details["causes"][0]["message"].as_str().unwrap_or_default().to_string())
+        };
+        for (patch, why) in [
+            (r#"[{"op": "relace", "path": "/a", "value": 2}]"#, "Unexpected kind: relace"),
+            (r#"[{"op": "add", "path": "/b", "value": 1}, {"path": "/a"}]"#, "Unexpected kind: unknown"),
+            (r#"[{"op": "remove"}]"#, "remove operation failed to decode path: missing value"),
+            (
+                r#"[{"op": "add", "path": "b/c", "value": 2}]"#,
+                "add operation does not apply: doc is missing path: \"b/c\": missing value",
+            ),
+        ] {
+            assert_eq!(told(patch), (422, why.to_string()), "{patch}");
+        }
+        for patch in
+            [r#"{"op": "add"}"#, r#"[{"op": 1, "path": "/a"}]"#, r#"[{"op": "add", "path": 1}]"#, "[1]"]
+        {
+            assert_eq!(told(patch).0, 400, "{patch}");
+        }
+        let mut object = json!({"a": 1});
+        json(&mut object, br#"[{"op": "add", "path": "/b"}, {"op": "test", "path": "/c"}]"#).unwrap();
+        assert_eq!(object, json!({"a": 1, "b": null}), "a value that is left out is null");
     }
 
     /// As `evanphx/json-patch` and `Quantity.UnmarshalJSON` upstream.

@@ -1,9 +1,9 @@
 //! Label selectors, in both spellings: `app=web,tier in (a,b)` and `metav1.LabelSelector`.
 
-use super::gostr::quote;
+mod parse;
+
 use super::value;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::fmt;
 
 /// How a requirement compares a label with its values.
@@ -101,15 +101,9 @@ impl Selector {
     /// Upstream's sentence for a part that is no requirement, or a key or value that no label can
     /// have.
     pub fn parse(text: &str) -> Result<Selector, String> {
-        let mut requirements = Vec::new();
-        for part in split_outside_parentheses(text) {
-            let part = part.trim();
-            if !part.is_empty() {
-                requirements.push(parse_requirement(part)?);
-            } else if !text.trim().is_empty() {
-                return Err("found ',', expected: identifier after ','".to_string());
-            }
-        }
+        let mut requirements = parse::requirements(text)?;
+        // As upstream: `kubectl create poddisruptionbudget` writes them in this order.
+        requirements.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(Selector(requirements))
     }
 
@@ -178,82 +172,6 @@ impl fmt::Display for Selector {
     }
 }
 
-fn split_outside_parentheses(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0i32, 0);
-    for (i, c) in text.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            ',' if depth <= 0 => {
-                parts.push(&text[start..i]);
-                start = i + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    parts
-}
-
-fn parse_requirement(part: &str) -> Result<Requirement, String> {
-    let make = |key: &str, op: Op, values: Vec<String>| {
-        let key = key.trim();
-        let refused = |place: &str, value: &str, why: &str| {
-            Err(format!("unable to parse requirement: {place}: Invalid value: {}: {why}", quote(value)))
-        };
-        if let Some(problem) = super::validate::names::qualified_name(key).first() {
-            return refused("<nil>", key, problem);
-        }
-        // A set, as upstream: each value once, in alphabetical order.
-        let values: Vec<String> = BTreeSet::from_iter(values).into_iter().collect();
-        for (i, value) in values.iter().enumerate() {
-            if matches!(op, Op::GreaterThan | Op::LessThan) && value.parse::<i64>().is_err() {
-                let why = "for 'Gt', 'Lt' operators, the value must be an integer";
-                return refused(&format!("values[{i}]"), value, why);
-            }
-            if let Some(problem) = super::validate::names::label_value(value).first() {
-                return refused(&format!("values[{i}][{key}]"), value, problem);
-            }
-        }
-        Ok(Requirement { key: key.to_string(), op, values })
-    };
-    if let Some(key) = part.strip_prefix('!') {
-        return make(key, Op::DoesNotExist, vec![]);
-    }
-    if part.ends_with(')')
-        && let Some((head, inside)) = part[..part.len() - 1].split_once('(')
-    {
-        let values = inside.split(',').map(|v| v.trim().to_string()).collect();
-        let (key, word) = head.trim().rsplit_once(char::is_whitespace).unwrap_or((head, ""));
-        return match word {
-            "in" => make(key, Op::In, values),
-            "notin" => make(key, Op::NotIn, values),
-            _ => Err(format!(
-                "unable to parse requirement: found '{}', expected: in, notin, =, ==, !=, gt, lt",
-                word
-            )),
-        };
-    }
-    for (sign, op) in [
-        ("!=", Op::NotEquals),
-        ("==", Op::Equals),
-        ("=", Op::Equals),
-        (">", Op::GreaterThan),
-        ("<", Op::LessThan),
-    ] {
-        if let Some((key, v)) = part.split_once(sign) {
-            return make(key, op, vec![v.trim().to_string()]);
-        }
-    }
-    match part.split_once(char::is_whitespace) {
-        Some((_, rest)) => Err(format!(
-            "unable to parse requirement: found '{}', expected: in, notin, =, ==, !=, gt, lt",
-            rest.trim()
-        )),
-        None => make(part, Op::Exists, vec![]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +215,7 @@ mod tests {
             assert_eq!(Selector::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Selector::parse("e in (b, a, b)").unwrap().to_string(), "e in (a,b)");
+        assert_eq!(Selector::parse("c=1,!b,a in (x)").unwrap().to_string(), "a in (x),!b,c=1");
         assert_eq!(Selector::parse(&printed).unwrap(), Selector::of(&selector).unwrap());
         assert_eq!(Selector::of_map(&json!({})), None);
     }
