@@ -5,7 +5,7 @@ use super::security;
 use super::volumes::{ENV_FIELDS, Volumes, field_ref, mounts, no_backsteps, resource_ref};
 use crate::errors::Errors;
 use crate::pod_spec::ephemeral::ephemeral;
-use crate::pod_spec::resources::{claims, requirements, resize, resource_name};
+use crate::pod_spec::resources::{Claims, claims, requirements, resize, resource_name};
 use crate::validate::fields::{add_problems, one_of};
 use crate::validate::names;
 use crate::value::{at, int, list, text};
@@ -18,7 +18,7 @@ pub(super) fn all(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Err
         errors.required(format!("{field}.containers"), "");
     }
     let names = |group: &str| list(spec, group).iter().map(|c| text(c, "name"));
-    let claims: HashSet<&str> = names("resourceClaims").collect();
+    let claims = Claims::of(spec);
     let targets: HashSet<&str> = names("containers").chain(names("initContainers")).collect();
     let mut seen: HashSet<&str> = HashSet::new();
     // A name is reported as a duplicate where it stands for the second time: init containers after
@@ -72,14 +72,7 @@ fn host_ports(containers: &[&Value], field: &str, errors: &mut Errors) {
 }
 
 /// What a container of any kind may say.
-fn container(
-    spec: &Value,
-    c: &Value,
-    field: &str,
-    volumes: &Volumes,
-    known: &HashSet<&str>,
-    errors: &mut Errors,
-) {
+fn container(spec: &Value, c: &Value, field: &str, volumes: &Volumes, known: &Claims, errors: &mut Errors) {
     if text(c, "image").is_empty() {
         errors.required(format!("{field}.image"), "");
     }

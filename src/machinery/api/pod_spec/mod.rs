@@ -125,16 +125,7 @@ fn pod_resources(spec: &Value, field: &str, errors: &mut Errors) {
     if !list(resources, "claims").is_empty() {
         errors.forbidden(format!("{here}.claims"), "claims may not be set for Resources at pod-level");
     }
-    resources::requirements(
-        resources,
-        &here,
-        &|name, place, errors: &mut Errors| {
-            if !["cpu", "memory"].contains(&name) && !name.starts_with("hugepages-") {
-                errors.not_supported(place, &json!(name), &["cpu", "hugepages-", "memory"]);
-            }
-        },
-        errors,
-    );
+    resources::requirements(resources, &here, &resources::pod_resource_name, errors);
     let amount = |v: &Value| v.as_str().and_then(Quantity::parse);
     for (name, together) in requests::of_containers(spec) {
         let Some(whole) = at(resources, "requests").get(&name) else { continue };
